@@ -1,0 +1,1 @@
+"""Bytes of a named content type to tensors and back; used in workers only."""

@@ -1,0 +1,136 @@
+"""Where everything lies on disk, by the XDG base directory rules.
+
+``SIRE_HOME`` puts all of it below one directory instead, which gives a private daemon with a
+registry of its own.
+"""
+
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sired.errors import DaemonUnavailable
+
+# sun_path holds 108 bytes, the last of which is the terminating NUL (unix(7)).
+LONGEST_SOCKET_PATH = 107
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """The directories of one daemon and the files in them."""
+
+    runtime: Path
+    config: Path
+    data: Path
+    state: Path
+
+    @property
+    def socket(self) -> Path:
+        """The Unix socket clients talk to."""
+        return self.runtime / "sired.sock"
+
+    @property
+    def lock(self) -> Path:
+        """The file whose lock decides who is the daemon; it holds that daemon's pid."""
+        return self.runtime / "sired.lock"
+
+    @property
+    def config_file(self) -> Path:
+        """The settings."""
+        return self.config / "config.toml"
+
+    @property
+    def models(self) -> Path:
+        """The registry: one TOML file per model."""
+        return self.data / "models"
+
+    @property
+    def classes(self) -> Path:
+        """Model classes that came as pickles from Python callers."""
+        return self.data / "classes"
+
+    @property
+    def logs(self) -> Path:
+        """The daemon's log, and one log per model in ``logs/models``."""
+        return self.state / "logs"
+
+    @property
+    def daemon_log(self) -> Path:
+        """What the daemon logs when it runs in the background."""
+        return self.logs / "sired.log"
+
+    @property
+    def footprints(self) -> Path:
+        """Measured memory needs of models loaded before."""
+        return self.state / "footprints.json"
+
+    def model_log(self, name: str) -> Path:
+        """Everything the workers of one model print."""
+        return self.logs / "models" / f"{name}.log"
+
+    def checked_socket(self) -> Path:
+        """The socket's path, if the kernel can take one so long.
+
+        Raises:
+            DaemonUnavailable: it is longer than a Unix socket path may be.
+        """
+        length = len(os.fsencode(self.socket))
+        if length > LONGEST_SOCKET_PATH:
+            raise DaemonUnavailable(
+                f"The socket path {self.socket} has {length} bytes; "
+                f"a Unix socket takes {LONGEST_SOCKET_PATH} at most.",
+                hint="Set XDG_RUNTIME_DIR or SIRE_HOME to a shorter directory.",
+            )
+        return self.socket
+
+
+def find_paths(environment: Mapping[str, str] | None = None) -> Paths:
+    """Work out the directories from the environment; nothing is created."""
+    environment = os.environ if environment is None else environment
+    if home := environment.get("SIRE_HOME"):
+        root = Path(home).absolute()
+        return Paths(root / "run", root / "config", root / "data", root / "state")
+
+    def base(variable: str, default: str) -> Path:
+        # Relative values are to be ignored, says the specification.
+        value = environment.get(variable, "")
+        return Path(value) if value.startswith("/") else Path.home() / default
+
+    return Paths(
+        runtime=_runtime_base(environment) / "sire",
+        config=base("XDG_CONFIG_HOME", ".config") / "sire",
+        data=base("XDG_DATA_HOME", ".local/share") / "sire",
+        state=base("XDG_STATE_HOME", ".local/state") / "sire",
+    )
+
+
+def _runtime_base(environment: Mapping[str, str]) -> Path:
+    """XDG_RUNTIME_DIR, or what stands in for it where no login session set one (cron)."""
+    if (given := environment.get("XDG_RUNTIME_DIR", "")).startswith("/"):
+        return Path(given)
+    by_login = Path(f"/run/user/{os.getuid()}")
+    if by_login.is_dir():
+        return by_login
+    return Path(tempfile.gettempdir()) / f"runtime-{os.getuid()}"
+
+
+def private_directory(path: Path) -> Path:
+    """Create a directory that only its owner can enter, or check that an existing one is.
+
+    Raises:
+        DaemonUnavailable: it belongs to somebody else, or cannot be made.
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = path.stat()
+        if status.st_uid != os.getuid():
+            raise DaemonUnavailable(
+                f"{path} belongs to uid {status.st_uid}, not to you.",
+                hint="Set XDG_RUNTIME_DIR or SIRE_HOME to a directory of your own.",
+            )
+        if status.st_mode & 0o077:
+            path.chmod(0o700)
+    except OSError as problem:
+        raise DaemonUnavailable(f"Cannot use the directory {path}: {problem.strerror}.") from None
+    return path

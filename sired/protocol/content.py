@@ -1,0 +1,89 @@
+"""The content types payloads can have, and the file endings that stand for them.
+
+A payload is one frame of bytes in a named content type, or ``TENSORS``: one frame per array, each
+described by a ``TensorSpec`` in the header, C-contiguous and little-endian.
+``TREE`` is what the Python client sends for nested data: its first frame is a msgpack tree whose
+leaves point at the arrays in the frames that follow.
+"""
+
+from dataclasses import dataclass
+
+from sired.spec import TensorSpec
+
+# Anything with the buffer protocol; typing names it from Python 3.12 on.
+Buffer = bytes | bytearray | memoryview
+
+JSON = "application/json"
+NPY = "application/x-npy"
+NPZ = "application/x-npz"
+CSV = "text/csv"
+TEXT = "text/plain"
+SAFETENSORS = "application/x-safetensors"
+PNG = "image/png"
+JPEG = "image/jpeg"
+WAV = "audio/wav"
+TENSORS = "application/x-sire-tensors"
+TREE = "application/x-sire-tree"
+
+# Short names, as `--from` and `--to` take them.
+BY_NAME = {
+    "json": JSON,
+    "npy": NPY,
+    "npz": NPZ,
+    "csv": CSV,
+    "text": TEXT,
+    "safetensors": SAFETENSORS,
+    "png": PNG,
+    "jpeg": JPEG,
+    "wav": WAV,
+}
+BY_SUFFIX = {
+    ".json": JSON,
+    ".npy": NPY,
+    ".npz": NPZ,
+    ".csv": CSV,
+    ".txt": TEXT,
+    ".safetensors": SAFETENSORS,
+    ".png": PNG,
+    ".jpg": JPEG,
+    ".jpeg": JPEG,
+    ".wav": WAV,
+}
+SUFFIXES = {content_type: suffix for suffix, content_type in reversed(BY_SUFFIX.items())}
+
+
+def sniff(head: bytes) -> str | None:
+    """Tell the content type from the first bytes of a payload; None where they do not say."""
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return PNG
+    if head.startswith(b"\xff\xd8\xff"):
+        return JPEG
+    if head.startswith(b"\x93NUMPY"):
+        return NPY
+    if head.startswith(b"PK\x03\x04"):
+        return NPZ
+    if head.startswith(b"RIFF") and head[8:12] == b"WAVE":
+        return WAV
+    # A safetensors file opens with the length of its JSON header and the header's brace.
+    if len(head) > 8 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 27:
+        return SAFETENSORS
+    if head.lstrip()[:1] in (b"{", b"["):
+        return JSON
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """Data on its way: frames of bytes and what they are.
+
+    ``tensors`` describes the frames of TENSORS, and of TREE after its first frame.
+    """
+
+    content_type: str
+    frames: tuple[Buffer, ...]
+    tensors: tuple[TensorSpec, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes in all frames together."""
+        return sum(memoryview(frame).nbytes for frame in self.frames)

@@ -1,0 +1,99 @@
+"""Messages to bytes and back: one msgpack header frame, then the payload frames as they are."""
+
+from typing import Any
+
+import msgspec
+
+from sired.errors import ProtocolError, SireError, error_from
+from sired.protocol.replies import Failure, Reply
+from sired.protocol.requests import PROTOCOL_VERSION, Message, Request
+
+# Headers are small: anything longer is a mistake or an attack, and is not parsed.
+LARGEST_HEADER = 1 << 20
+
+_encoder = msgspec.msgpack.Encoder()
+_requests: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
+_replies: msgspec.msgpack.Decoder[Reply] = msgspec.msgpack.Decoder(Reply)
+
+
+class Preamble(msgspec.Struct):
+    """As much of a header as can be read when the rest cannot."""
+
+    id: str | int = ""
+    v: Any = None
+
+
+_preambles: msgspec.msgpack.Decoder[Preamble] = msgspec.msgpack.Decoder(Preamble)
+
+
+def encode(message: Message) -> bytes:
+    """The header frame of a message."""
+    return _encoder.encode(message)
+
+
+def decode_request(header: bytes | memoryview) -> Request:
+    """Read a request's header.
+
+    Raises:
+        ProtocolError: it is too long, no msgpack, of another version, or of no known form.
+    """
+    if len(header) > LARGEST_HEADER:
+        raise ProtocolError(
+            f"The header has {len(header)} bytes; {LARGEST_HEADER} is the limit.",
+            hint="Send data in payload frames, not in the header.",
+        )
+    try:
+        request = _requests.decode(header)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as problem:
+        _check_version(preamble(header).v)
+        raise ProtocolError(f"The header is no request: {problem}.") from None
+    _check_version(request.v)
+    return request
+
+
+def decode_reply(header: bytes | memoryview) -> Reply:
+    """Read a reply's header.
+
+    Raises:
+        ProtocolError: it is no reply this version knows.
+    """
+    try:
+        return _replies.decode(header)
+    except msgspec.DecodeError as problem:
+        raise ProtocolError(
+            f"The daemon's reply cannot be read: {problem}.",
+            hint="Are sire and sired of the same version? Try: sire daemon restart",
+        ) from None
+
+
+def preamble(header: bytes | memoryview) -> Preamble:
+    """The id and version of a header of any form, as far as they can be read."""
+    try:
+        return _preambles.decode(header)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return Preamble(v=PROTOCOL_VERSION)
+
+
+def failure(error: SireError, request_id: str | int) -> Failure:
+    """The reply that carries an error."""
+    return Failure(
+        id=request_id,
+        code=error.code,
+        message=error.message,
+        hint=error.hint,
+        details=error.details,
+    )
+
+
+def raise_failure(reply: Failure) -> None:
+    """Raise in the client the error that the daemon replied with."""
+    raise error_from(reply.code, reply.message, reply.hint, reply.details)
+
+
+def _check_version(version: Any) -> None:
+    if version != PROTOCOL_VERSION:
+        raise ProtocolError(
+            f"The header is of protocol version {version!r}; this daemon speaks "
+            f"{PROTOCOL_VERSION}.",
+            hint="Upgrade the older of the two.",
+        )

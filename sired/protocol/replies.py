@@ -1,0 +1,242 @@
+"""What the daemon answers. Sizes are bytes and times are seconds, as the field names say."""
+
+from typing import Any
+
+import msgspec
+
+from sired.protocol.requests import Message
+from sired.spec import ModelSpec, Signature, TensorSpec
+
+
+class Failure(Message, frozen=True, tag="error"):
+    """Any request can be answered with this."""
+
+    code: str
+    message: str
+    hint: str = ""
+    details: dict[str, Any] = {}
+
+
+class Done(Message, frozen=True, tag="done"):
+    """It is done, and there is nothing to tell."""
+
+
+class Unloaded(Message, frozen=True, tag="unloaded"):
+    """How many instances were ended."""
+
+    instances: int
+
+
+class InstanceInfo(Message, frozen=True, tag="instance"):
+    """One process holding one model.
+
+    Attributes:
+        state: waiting (for memory), loading, ready, busy, stopping.
+        memory_bytes: what it is charged on its device.
+        expires_in_seconds: until it is unloaded for want of use; None when never.
+    """
+
+    instance: int
+    model: str
+    device: str
+    state: str
+    pid: int | None
+    memory_bytes: int
+    uptime_seconds: float
+    idle_seconds: float
+    expires_in_seconds: float | None
+    load_seconds: float | None
+    requests: int
+    queued: int
+    pinned: bool
+
+
+class ModelInfo(Message, frozen=True, tag="model"):
+    """One registered model and how it stands.
+
+    Attributes:
+        state: unloaded, waiting, loading, ready, busy, stopping.
+        footprint_bytes: what a load of it will reserve, and ``footprint_source`` says by what
+            right: declared, learned or estimated.
+        signature: declared, or as the runtime reported it after the last load.
+    """
+
+    model: ModelSpec
+    state: str
+    instances: tuple[InstanceInfo, ...]
+    footprint_bytes: int
+    footprint_source: str
+    signature: Signature
+    last_error: str | None
+
+
+class ModelList(Message, frozen=True, tag="models"):
+    """Every registered model, by name, and every registry file that cannot be read."""
+
+    models: tuple[ModelInfo, ...]
+    damaged: dict[str, str] = {}
+
+
+class InstanceList(Message, frozen=True, tag="instances"):
+    """Every instance, longest used first."""
+
+    instances: tuple[InstanceInfo, ...]
+
+
+class Prediction(Message, frozen=True, tag="prediction"):
+    """The answer's header; its payload follows in the next frames.
+
+    Attributes:
+        compute_seconds: decoding, forward pass and encoding, in the worker.
+        queue_seconds: waiting, and loading where that was needed.
+    """
+
+    content_type: str
+    tensors: tuple[TensorSpec, ...] = ()
+    compute_seconds: float = 0.0
+    queue_seconds: float = 0.0
+
+
+class ModelStats(msgspec.Struct, frozen=True):
+    """What was counted for one model since the daemon started.
+
+    Latencies run from a request's arrival in the daemon to its answer; percentiles are over the
+    last 1,024 answers. ``requests_per_second`` is over the last ten seconds.
+    """
+
+    model: str
+    state: str
+    device: str | None
+    memory_bytes: int
+    peak_memory_bytes: int
+    inference_count: int
+    errors: dict[str, int]
+    queued: int
+    average_latency_seconds: float | None
+    p50_latency_seconds: float | None
+    p99_latency_seconds: float | None
+    average_compute_seconds: float | None
+    requests_per_second: float
+    loads: int
+    evictions: int
+    crashes: int
+    last_load_seconds: float | None
+    last_used_at: float | None
+
+
+class StatsTotals(msgspec.Struct, frozen=True):
+    """The sums over every model."""
+
+    inference_count: int
+    errors: int
+    loads: int
+    evictions: int
+    crashes: int
+
+
+class StatsReport(Message, frozen=True, tag="stats_report"):
+    """What was counted, by model and in all."""
+
+    models: tuple[ModelStats, ...]
+    totals: StatsTotals
+
+
+class GpuReadings(msgspec.Struct, frozen=True):
+    """What only a GPU tells; None where the driver does not say."""
+
+    utilization_percent: float | None
+    temperature_celsius: float | None
+    power_watts: float | None
+
+
+class DeviceInfo(msgspec.Struct, frozen=True):
+    """One device as the scheduler sees it.
+
+    Attributes:
+        kind: cpu or cuda.
+        total_bytes: what the hardware has; ``capacity_bytes``: what sire may use of it.
+        used_bytes: charged to instances; ``foreign_bytes``: taken by others.
+        free_bytes: what a load could get now without unloading anything.
+    """
+
+    name: str
+    kind: str
+    hardware: str
+    uuid: str
+    total_bytes: int
+    capacity_bytes: int
+    used_bytes: int
+    foreign_bytes: int
+    free_bytes: int
+    available: bool
+    cores: tuple[int, ...] = ()
+    utilization_percent: float | None = None
+    gpu: GpuReadings | None = None
+
+
+class DeviceList(Message, frozen=True, tag="devices_report"):
+    """Every device, and the placement strategy in force."""
+
+    devices: tuple[DeviceInfo, ...]
+    strategy: str
+
+
+class HealthReport(Message, frozen=True, tag="health_report"):
+    """How the daemon is.
+
+    Attributes:
+        status: ok, starting (the zygote still imports its frameworks) or draining.
+    """
+
+    status: str
+    version: str
+    pid: int
+    uptime_seconds: float
+    memory_bytes: int
+    models: int
+    instances: int
+    queued: int
+    socket: str
+    python: str
+    problems: tuple[str, ...] = ()
+
+
+class TopReport(Message, frozen=True, tag="top_report"):
+    """Everything the live view draws."""
+
+    health: HealthReport
+    devices: tuple[DeviceInfo, ...]
+    instances: tuple[InstanceInfo, ...]
+    stats: StatsReport
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """One setting: its value as text, and where it came from (default, file, SIRE_…, flag)."""
+
+    key: str
+    value: str
+    source: str
+
+
+class ConfigReport(Message, frozen=True, tag="config_report"):
+    """Every setting in force."""
+
+    path: str
+    settings: tuple[Setting, ...]
+
+
+Reply = (
+    Failure
+    | Done
+    | Unloaded
+    | InstanceInfo
+    | ModelInfo
+    | ModelList
+    | InstanceList
+    | Prediction
+    | StatsReport
+    | DeviceList
+    | HealthReport
+    | TopReport
+    | ConfigReport
+)

@@ -1,0 +1,142 @@
+"""What a client can ask."""
+
+import msgspec
+
+from sired.spec import ModelSpec, TensorSpec
+
+PROTOCOL_VERSION = 1
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="op"):
+    """What every message carries.
+
+    Attributes:
+        id: chosen by the client, returned with the reply.
+        v: the protocol version.
+    """
+
+    id: str | int = ""
+    v: int = PROTOCOL_VERSION
+
+
+class Health(Message, frozen=True, tag="health"):
+    """Ask how the daemon is; reply: HealthReport."""
+
+
+class Register(Message, frozen=True, tag="register"):
+    """Add a model; reply: ModelInfo.
+
+    ``model.runtime``, ``format``, ``fingerprint`` and the like are worked out by the daemon.
+    When ``model.model_class`` is "pickle:", the one payload frame is a cloudpickle of the class
+    made by Python ``python_version``.
+    """
+
+    model: ModelSpec
+    replace: bool = False
+    python_version: str = ""
+
+
+class Remove(Message, frozen=True, tag="remove"):
+    """Unload and forget a model; reply: Done."""
+
+    name: str
+
+
+class ListModels(Message, frozen=True, tag="list"):
+    """Ask for every registered model; reply: ModelList."""
+
+
+class Show(Message, frozen=True, tag="show"):
+    """Ask for one model; reply: ModelInfo."""
+
+    name: str
+
+
+class Load(Message, frozen=True, tag="load"):
+    """Load a model now, on ``device`` if one is named; reply: InstanceInfo."""
+
+    name: str
+    device: str | None = None
+    timeout: float | None = None
+
+
+class Unload(Message, frozen=True, tag="unload"):
+    """Unload every instance of a model; reply: Unloaded, when its memory is free."""
+
+    name: str
+
+
+class Reload(Message, frozen=True, tag="reload"):
+    """Read the model's file again: unload, then load; reply: InstanceInfo."""
+
+    name: str
+    timeout: float | None = None
+
+
+class Predict(Message, frozen=True, tag="predict"):
+    """Run a model on the payload that follows; reply: Prediction with a payload.
+
+    Attributes:
+        content_type: what the payload frames are (see ``protocol.content``).
+        tensors: the arrays, in the order of their frames, for TENSORS and TREE.
+        accept: the content type wanted for the answer.
+        timeout: seconds until DeadlineExceeded, waiting and loading included.
+    """
+
+    model: str
+    content_type: str = "application/json"
+    tensors: tuple[TensorSpec, ...] = ()
+    accept: str = "application/json"
+    timeout: float | None = None
+
+
+class Ps(Message, frozen=True, tag="ps"):
+    """Ask for every instance; reply: InstanceList."""
+
+
+class Stats(Message, frozen=True, tag="stats"):
+    """Ask what was counted, of one model or of all; reply: StatsReport."""
+
+    name: str | None = None
+
+
+class Devices(Message, frozen=True, tag="devices"):
+    """Ask for every device; reply: DeviceList."""
+
+
+class Top(Message, frozen=True, tag="top"):
+    """Ask for all that the live view shows in one answer; reply: TopReport."""
+
+
+class ShowConfig(Message, frozen=True, tag="config"):
+    """Ask for every setting in force and where it came from; reply: ConfigReport."""
+
+
+class Cancel(Message, frozen=True, tag="cancel"):
+    """Withdraw a request sent earlier on this connection; reply: Done."""
+
+    request: str | int
+
+
+class Shutdown(Message, frozen=True, tag="shutdown"):
+    """Drain and exit; reply: Done, at once."""
+
+
+Request = (
+    Health
+    | Register
+    | Remove
+    | ListModels
+    | Show
+    | Load
+    | Unload
+    | Reload
+    | Predict
+    | Ps
+    | Stats
+    | Devices
+    | Top
+    | ShowConfig
+    | Cancel
+    | Shutdown
+)

@@ -1,0 +1,61 @@
+"""What a runtime must be able to do."""
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+from sired.spec import Signature
+
+
+class InferenceRuntime(ABC):
+    """Loads models of one kind and runs them; one object per worker process.
+
+    ``load``, ``predict`` and ``get_memory_footprint`` are all a runtime needs. The others have
+    answers that are true of every runtime, and may be overridden by better ones.
+    """
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def load(self, model_path: str, **kwargs: Any) -> Any:
+        """Bring the model at ``model_path`` into memory and return it, ready to predict.
+
+        Args:
+            model_path: absolute path of the file or directory.
+            **kwargs: ``device`` ("cpu" or "cuda:0": a worker sees only the device it was given),
+                ``format`` (as recognised when registered), ``model_class``, ``python_path`` and
+                ``trusted`` as in ``ModelSpec``, then the model's ``args``.
+
+        Raises:
+            UntrustedModel: it would run code from the file, and ``trusted`` is false.
+            InvalidModel: the file is not what it should be, or an argument is unknown.
+            LoadFailed: anything else went wrong; out of memory is left to propagate.
+        """
+
+    @abstractmethod
+    def predict(self, model: Any, data: Any) -> Any:
+        """Run the model once.
+
+        Args:
+            model: what ``load`` returned.
+            data: a numpy array, a string, or dicts, lists and tuples of them; arrays may be
+                read-only. A dict gives the inputs by name, a tuple in order.
+
+        Returns:
+            The same kinds of data: numpy arrays, numbers, strings, dicts, lists, tuples.
+
+        Raises:
+            InvalidInput: the model cannot take this data, by its own signature.
+            Exception: whatever the model raised, out of memory included.
+        """
+
+    @abstractmethod
+    def get_memory_footprint(self, model: Any) -> int:
+        """Bytes of device memory that the model's weights and buffers take."""
+
+    def signature(self, model: Any) -> Signature:  # noqa: ARG002
+        """What the model takes and gives, as far as the file says."""
+        return Signature()
+
+    def peak_device_memory(self) -> int:
+        """Most bytes of GPU memory this process has held at once, context excluded; 0 on a CPU."""
+        return 0

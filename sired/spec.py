@@ -1,0 +1,95 @@
+"""What a model is: the one definition that registry, wire and workers share."""
+
+import re
+from typing import Any, Literal
+
+import msgspec
+
+from sired.errors import InvalidModel
+
+KeepAlive = float | Literal["forever"] | None
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+class TensorSpec(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One array: its name ("" when there is only one), dtype ("float32") and shape.
+
+    In a signature ``-1`` stands for an axis of any length; on the wire every axis is given.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+class Signature(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a model takes and gives; empty where it is not known."""
+
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[TensorSpec, ...] = ()
+
+
+class ImageOptions(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How the pixels of an image file become the model's numbers.
+
+    Pixels are scaled to 0..1 (for a floating point input), then ``(x - mean) / std`` per channel.
+    """
+
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+
+class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A registered model.
+
+    Attributes:
+        path: absolute path of the file or directory.
+        runtime: name of the runtime that loads it; "auto" until the registry recognised the file.
+        format: what the file was recognised as (``safetensors``, ``onnx``, …).
+        model_class: ``module:Class``, ``/abs/file.py:Class`` or ``pickle:<digest>``.
+        python_path: directories put on the import path before ``model_class`` is imported.
+        args: arguments of the model class, or of the runtime where there is no class.
+        device: a device name, or "auto".
+        max_memory: bytes the user says it needs at most.
+        keep_alive: seconds it stays loaded after its last use; None is the daemon's default.
+        warmup: absolute path of an input file predicted once after loading.
+        signature: what it takes, where the user declared it.
+        fingerprint: digest of size and sampled content: the same file, however it is called.
+        weight_bytes: bytes of the weights as the file states them.
+        registered_at: seconds since the epoch.
+    """
+
+    name: str
+    path: str
+    runtime: str = "auto"
+    format: str = ""
+    model_class: str | None = None
+    python_path: tuple[str, ...] = ()
+    args: dict[str, Any] = {}
+    device: str = "auto"
+    max_memory: int | None = None
+    keep_alive: KeepAlive = None
+    pinned: bool = False
+    warmup: str | None = None
+    trusted: bool = False
+    signature: Signature = Signature()
+    image: ImageOptions = ImageOptions()
+    fingerprint: str = ""
+    weight_bytes: int = 0
+    registered_at: float = 0.0
+
+
+def check_name(name: str) -> str:
+    """Return the name if a model may be called so.
+
+    Raises:
+        InvalidModel: it has characters that do not fit in a file name or a command line.
+    """
+    if not _NAME.fullmatch(name):
+        raise InvalidModel(
+            f"{name!r} cannot be a model's name.",
+            hint="Use up to 100 letters, digits, '.', '_' and '-', beginning with a letter or "
+            "digit.",
+        )
+    return name

@@ -1,0 +1,78 @@
+"""Bytes and durations as people write them, and back."""
+
+import math
+import re
+
+from sired.errors import InvalidConfiguration
+
+_BYTES = {
+    "": 1,
+    "B": 1,
+    **{f"{unit}B": 1000**power for power, unit in enumerate("KMGT", start=1)},
+    **{f"{unit}iB": 1024**power for power, unit in enumerate("KMGT", start=1)},
+    # A bare letter means what it means to docker and systemd: a power of 1024.
+    **{unit: 1024**power for power, unit in enumerate("KMGT", start=1)},
+}
+_BYTES_BY_UPPERCASE = {unit.upper(): factor for unit, factor in _BYTES.items()}
+_SECONDS = {"ms": 0.001, "": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_NUMBER_AND_UNIT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
+
+FOREVER = math.inf
+
+
+def parse_bytes(text: str | int) -> int:
+    """Read a size such as ``2GiB``, ``600 MB``, ``1.5G`` or ``1048576``.
+
+    Raises:
+        InvalidConfiguration: the text is no size.
+    """
+    if isinstance(text, int):
+        return text
+    match = _NUMBER_AND_UNIT.fullmatch(text)
+    factor = _BYTES_BY_UPPERCASE.get(match[2].upper()) if match else None
+    if match is None or factor is None:
+        raise InvalidConfiguration(
+            f"{text!r} is not a size.", hint="Write it like 600MB, 2GiB or 1048576."
+        )
+    return round(float(match[1]) * factor)
+
+
+def format_bytes(count: float) -> str:
+    """Write a size the way people read it: ``0 B``, ``1.5 MiB``, ``12 GiB``."""
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if abs(count) < 1000 or unit == "TiB":
+            break
+        count /= 1024
+    digits = 0 if unit == "B" or abs(count) >= 100 else 1
+    return f"{count:.{digits}f}".removesuffix(".0") + f" {unit}"
+
+
+def parse_duration(text: str | float) -> float:
+    """Read a duration such as ``30s``, ``5m``, ``250ms``, ``12`` or ``forever``, in seconds.
+
+    Raises:
+        InvalidConfiguration: the text is no duration.
+    """
+    if isinstance(text, int | float):
+        return float(text)
+    if text.strip().lower() == "forever":
+        return FOREVER
+    match = _NUMBER_AND_UNIT.fullmatch(text)
+    factor = _SECONDS.get(match[2].lower()) if match else None
+    if match is None or factor is None:
+        raise InvalidConfiguration(
+            f"{text!r} is not a duration.", hint="Write it like 250ms, 30s, 5m, 2h or forever."
+        )
+    return float(match[1]) * factor
+
+
+def format_duration(seconds: float) -> str:
+    """Write a duration in the one unit that reads best: ``0.4 ms``, ``2.5 s``, ``5 m``."""
+    if seconds == FOREVER:
+        return "forever"
+    if seconds < 1:
+        return f"{seconds * 1000:.{0 if seconds >= 0.1 else 2}f} ms"
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= 2 * size or seconds == size:
+            return f"{seconds / size:.1f}".removesuffix(".0") + f" {unit}"
+    return f"{seconds:.1f}".removesuffix(".0") + " s"

@@ -1,0 +1,1 @@
+"""The hands: the zygote, the processes that hold models, and the private line to them."""

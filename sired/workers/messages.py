@@ -1,0 +1,83 @@
+"""What daemon and worker say to each other; payload frames travel beside these headers."""
+
+from typing import Any
+
+import msgspec
+
+from sired.spec import ModelSpec, Signature, TensorSpec
+
+
+class DeviceGrant(msgspec.Struct, frozen=True):
+    """The device a worker may use.
+
+    Attributes:
+        kind: cpu or cuda.
+        uuid: of the GPU; becomes the only one the process can see.
+        cores: the CPU cores to stay on; empty for all.
+        memory_bytes: what the instance has been granted.
+    """
+
+    name: str
+    kind: str
+    uuid: str = ""
+    cores: tuple[int, ...] = ()
+    memory_bytes: int = 0
+
+
+class LoadModel(msgspec.Struct, frozen=True, tag=True):
+    """First message to a worker."""
+
+    spec: ModelSpec
+    device: DeviceGrant
+    class_file: str = ""
+
+
+class RunModel(msgspec.Struct, frozen=True, tag=True):
+    """One request; its payload follows."""
+
+    request: int
+    content_type: str
+    tensors: tuple[TensorSpec, ...]
+    accept: str
+
+
+class ModelReady(msgspec.Struct, frozen=True, tag=True):
+    """Loading worked.
+
+    Attributes:
+        memory_bytes: what the process holds on its device now.
+        load_seconds: from the start of ``load`` to the end of the warm-up.
+    """
+
+    memory_bytes: int
+    load_seconds: float
+    signature: Signature
+
+
+class WorkerError(msgspec.Struct, frozen=True, tag=True):
+    """Loading (``request`` is None) or one request failed; ``traceback`` is for the log.
+
+    ``out_of_memory`` tells the scheduler to make room and try once more.
+    """
+
+    request: int | None
+    code: str
+    message: str
+    hint: str = ""
+    details: dict[str, Any] = {}
+    out_of_memory: bool = False
+    peak_memory_bytes: int = 0
+
+
+class RunResult(msgspec.Struct, frozen=True, tag=True):
+    """One request's answer; its payload follows."""
+
+    request: int
+    content_type: str
+    tensors: tuple[TensorSpec, ...]
+    compute_seconds: float
+    peak_memory_bytes: int
+
+
+ToWorker = LoadModel | RunModel
+FromWorker = ModelReady | WorkerError | RunResult
