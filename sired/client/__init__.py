@@ -1,0 +1,1 @@
+"""Talking to the daemon: a blocking connection, starting the daemon, and ``ModelManager``."""
