@@ -5,7 +5,7 @@ import re
 
 from sired.errors import InvalidConfiguration
 
-_BYTES = {
+_BYTES: dict[str, int] = {
     "": 1,
     "B": 1,
     **{f"{unit}B": 1000**power for power, unit in enumerate("KMGT", start=1)},

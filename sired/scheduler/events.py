@@ -1,0 +1,121 @@
+"""What can happen. The daemon turns everything it sees into one of these."""
+
+from dataclasses import dataclass
+
+from sired.errors import SireError
+from sired.scheduler.model import Model
+
+
+@dataclass(frozen=True, slots=True)
+class ModelAdded:
+    """A model was registered, or registered anew under its old name."""
+
+    model: Model
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRemoved:
+    """A model is registered no longer."""
+
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class RequestArrived:
+    """Somebody wants an answer from a model by ``deadline`` (in seconds of the caller's clock)."""
+
+    request: int
+    model: str
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class RequestCancelled:
+    """Who sent this request wants no answer any more."""
+
+    request: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoadWanted:
+    """Somebody wants a model loaded, on ``device`` if one is named; ``wish`` names the asking."""
+
+    wish: int
+    model: str
+    device: str | None
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class UnloadWanted:
+    """Somebody wants a model out of memory."""
+
+    wish: int
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReady:
+    """A worker has loaded its model and holds ``memory`` bytes."""
+
+    instance: int
+    memory: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoadFailed:
+    """A worker could not load its model and is about to exit."""
+
+    instance: int
+    error: SireError
+    out_of_memory: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFinished:
+    """A worker has answered a request, with an error or without.
+
+    ``peak`` is the most memory the worker has held so far, in bytes; 0 when it did not say.
+    """
+
+    instance: int
+    request: int
+    peak: int = 0
+    error: SireError | None = None
+    out_of_memory: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerGone:
+    """A worker's process has ended, and its memory with it; ``error`` tells how."""
+
+    instance: int
+    error: SireError
+
+
+@dataclass(frozen=True, slots=True)
+class MemorySampled:
+    """What the drivers report as free, in bytes by device name."""
+
+    free: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Woken:
+    """The time ``Brain.next_wakeup`` named has come."""
+
+
+Event = (
+    ModelAdded
+    | ModelRemoved
+    | RequestArrived
+    | RequestCancelled
+    | LoadWanted
+    | UnloadWanted
+    | WorkerReady
+    | LoadFailed
+    | RequestFinished
+    | WorkerGone
+    | MemorySampled
+    | Woken
+)

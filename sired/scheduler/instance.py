@@ -1,0 +1,78 @@
+"""One process holding one model, as the brain sees it.
+
+Loading (its memory is reserved) → Ready (it is measured) → Stopping → gone (its memory is
+released). A Ready one that is draining takes nothing new and stops as soon as it is idle. Its
+process can die in any state. ARCHITECTURE.md draws this.
+"""
+
+from dataclasses import dataclass, field
+
+from sired.scheduler.model import Model, Request
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """Its process starts or reads the model."""
+
+    since: float
+    attempt: int
+
+
+@dataclass(slots=True)
+class Ready:
+    """It takes requests, unless it is ``draining``."""
+
+    since: float
+    last_used: float
+    load_seconds: float
+    draining: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """Its process has been told to end; its memory is not free yet."""
+
+    since: float
+
+
+@dataclass(slots=True, eq=False)
+class Instance:
+    """An instance, what it is doing, and the requests it has been handed, oldest first.
+
+    ``peak`` is the most memory it was ever measured to hold, in bytes.
+    """
+
+    id: int
+    model: Model
+    device: str
+    state: Loading | Ready | Stopping
+    in_flight: list[Request] = field(default_factory=list)
+    served: int = 0
+    peak: int = 0
+
+    @property
+    def accepting(self) -> bool:
+        """Whether it is, or will be, of use to new requests."""
+        match self.state:
+            case Loading():
+                return True
+            case Ready(draining=draining):
+                return not draining
+            case Stopping():
+                return False
+
+    @property
+    def idle(self) -> bool:
+        """Whether it is loaded and does nothing."""
+        return isinstance(self.state, Ready) and not self.in_flight
+
+    @property
+    def state_name(self) -> str:
+        """The state in the word users read."""
+        match self.state:
+            case Loading():
+                return "loading"
+            case Ready():
+                return "busy" if self.in_flight else "ready"
+            case Stopping():
+                return "stopping"

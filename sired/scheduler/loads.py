@@ -1,0 +1,244 @@
+"""Finding a place for a model that somebody waits for.
+
+How it is decided, for each waiting load in the order they came:
+
+1. The devices it may go to: the one it names, else all of the best kind (GPUs before CPUs) where
+   it would fit if everything but the pinned were gone. If there is none, it fails at once.
+2. The placement strategy puts these in order.
+3. The first where it fits now: start it there.
+4. Else the first where it fits once the processes already ending are gone: wait.
+5. Else the first where ending idle models makes room: end them, least recently used first, wait.
+6. Else the first where busy models, too, would have to go: once they have had their time, hand
+   them nothing new, so that they become idle; wait.
+
+A load that waits has a claim on its device: those behind it cannot take what it waits for.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sired.errors import DeviceNotFound, InsufficientMemory
+from sired.scheduler.eviction import Candidate, choose_victims
+from sired.scheduler.instance import Instance, Ready, Stopping
+from sired.scheduler.ledger import Account, Ledger
+from sired.scheduler.model import Model
+from sired.scheduler.placement import Place, Strategy
+from sired.scheduler.rules import Rules
+from sired.units import format_bytes
+
+KINDS_BEST_FIRST = ("cuda", "cpu")
+
+
+@dataclass(slots=True, eq=False)
+class PendingLoad:
+    """A model that is to be loaded and has no memory reserved yet.
+
+    Attributes:
+        device: where it has to go; None to choose.
+        attempt: 1 after it once ran out of memory.
+        at_least: bytes it is known to need by then.
+    """
+
+    model: Model
+    device: str | None
+    since: float
+    attempt: int = 0
+    at_least: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """It fits: start it on this device with this much memory."""
+
+    device: str
+    memory: int
+
+
+@dataclass(frozen=True, slots=True)
+class MakeRoom:
+    """It will fit on this device once these have ended (``stop``) or have become idle (``drain``).
+
+    Attributes:
+        harm: 0 when it only waits for what is ending anyway, 1 when idle models go, 2 when busy
+            ones do, 3 when not even that suffices now.
+        retry_at: when busy models there will have had their time; None to wait for events only.
+    """
+
+    device: str
+    memory: int
+    harm: int
+    stop: tuple[int, ...] = ()
+    drain: tuple[int, ...] = ()
+    retry_at: float | None = None
+
+
+class Placer:
+    """Decides where pending loads go; changes nothing."""
+
+    def __init__(self, ledger: Ledger, strategy: Strategy, rules: Rules) -> None:
+        self._ledger = ledger
+        self._strategy = strategy
+        self._rules = rules
+        self._placements: dict[str, int] = {}
+
+    def placed(self, device: str) -> None:
+        """Note that a load went to this device, for the strategies that take turns."""
+        self._placements[device] = 1 + max(self._placements.values(), default=0)
+
+    def decide(
+        self,
+        load: PendingLoad,
+        instances: Iterable[Instance],
+        claims: dict[str, int],
+        now: float,
+    ) -> Start | MakeRoom:
+        """Where this load goes, or what it waits for.
+
+        Raises:
+            DeviceNotFound: it names a device that there is not.
+            InsufficientMemory: it can never fit.
+        """
+        residents: dict[str, list[Instance]] = {name: [] for name in self._ledger.accounts}
+        for instance in instances:
+            residents[instance.device].append(instance)
+        order = self._order(load, residents, claims)
+        for account in order:
+            need = self._need(load, account)
+            if need + claims.get(account.name, 0) <= account.usable():
+                return Start(account.name, need)
+        rooms = [
+            self._room(load, account, residents[account.name], claims, now) for account in order
+        ]
+        return min(rooms, key=lambda room: room.harm)
+
+    def _order(
+        self, load: PendingLoad, residents: dict[str, list[Instance]], claims: dict[str, int]
+    ) -> list[Account]:
+        accounts = self._fitting(load, residents)
+        places = [
+            Place(
+                device=account.name,
+                capacity=account.capacity,
+                used=account.charged,
+                usable=account.usable() - claims.get(account.name, 0),
+                instances=len(residents[account.name]),
+                last_placed=self._placements.get(account.name, 0),
+            )
+            for account in accounts
+        ]
+        ordered = self._strategy(places, self._need(load, accounts[0]))
+        return [self._ledger.accounts[place.device] for place in ordered]
+
+    def _fitting(self, load: PendingLoad, residents: dict[str, list[Instance]]) -> list[Account]:
+        """The devices of the best kind on which the load can ever fit."""
+        allowed = self._allowed(load)
+        pinned = {
+            account.name: sum(
+                self._ledger.charge(resident.id)
+                for resident in residents[account.name]
+                if resident.model.pinned and resident.model is not load.model
+            )
+            for account in allowed
+        }
+        for kind in KINDS_BEST_FIRST:
+            fitting = [
+                account
+                for account in allowed
+                if account.kind == kind
+                and self._need(load, account) <= account.capacity - pinned[account.name]
+            ]
+            if fitting:
+                return fitting
+        raise self._insufficient(load, allowed, pinned)
+
+    def _allowed(self, load: PendingLoad) -> list[Account]:
+        accounts = self._ledger.accounts
+        name = load.device or load.model.device
+        if name == "auto":
+            return list(accounts.values())
+        if name not in accounts:
+            raise DeviceNotFound(
+                f"There is no device {name!r} for {load.model.name}.",
+                hint=f"There are: {', '.join(accounts)}. See: sire devices",
+                device=name,
+            )
+        return [accounts[name]]
+
+    def _need(self, load: PendingLoad, account: Account) -> int:
+        return max(load.at_least, load.model.footprint(account.kind, self._rules)[0])
+
+    def _room(
+        self,
+        load: PendingLoad,
+        account: Account,
+        residents: list[Instance],
+        claims: dict[str, int],
+        now: float,
+    ) -> MakeRoom:
+        """What has to go from one device before the load fits there."""
+        memory = self._need(load, account)
+        ending = sum(
+            self._ledger.charge(resident.id)
+            for resident in residents
+            if isinstance(resident.state, Stopping)
+        )
+        missing = memory + claims.get(account.name, 0) - account.usable(freed=ending)
+        if missing <= 0:
+            return MakeRoom(account.name, memory, harm=0)
+        idle = [r for r in residents if r.idle and not r.model.pinned]
+        if victims := choose_victims(self._candidates(idle), missing):
+            return MakeRoom(account.name, memory, harm=1, stop=victims)
+        return self._room_among_busy(load, account.name, memory, missing, residents, now)
+
+    def _room_among_busy(
+        self,
+        load: PendingLoad,
+        device: str,
+        memory: int,
+        missing: int,
+        residents: list[Instance],
+        now: float,
+    ) -> MakeRoom:
+        loaded = [r for r in residents if isinstance(r.state, Ready) and not r.model.pinned]
+        victims = choose_victims(self._candidates(loaded), missing) or ()
+        turn_ends = {
+            resident.id: max(load.since, resident.state.since) + self._rules.patience
+            for resident in loaded
+            if resident.id in victims and not resident.idle
+        }
+        # Nobody is ended before all of them can be: a set that does not suffice helps no one.
+        if not victims:
+            return MakeRoom(device, memory, harm=3)
+        if (last := max(turn_ends.values(), default=now)) > now:
+            return MakeRoom(device, memory, harm=2, retry_at=last)
+        idle = tuple(victim for victim in victims if victim not in turn_ends)
+        return MakeRoom(device, memory, harm=2, stop=idle, drain=tuple(turn_ends))
+
+    def _candidates(self, instances: list[Instance]) -> list[Candidate]:
+        return [
+            Candidate(instance.id, self._ledger.charge(instance.id), instance.state.last_used)
+            for instance in instances
+            if isinstance(instance.state, Ready)
+        ]
+
+    def _insufficient(
+        self, load: PendingLoad, allowed: list[Account], pinned: dict[str, int]
+    ) -> InsufficientMemory:
+        places = []
+        for account in allowed:
+            held = f", {format_bytes(pinned[account.name])} of it pinned"
+            places.append(
+                f"{account.name} has {format_bytes(account.capacity)}"
+                f"{held if pinned[account.name] else ''}"
+            )
+        need, source = min(load.model.footprint(account.kind, self._rules) for account in allowed)
+        need = max(need, load.at_least)
+        return InsufficientMemory(
+            f"{load.model.name} needs {format_bytes(need)} ({source}), more than can ever be "
+            f"free: {'; '.join(places) or 'there is no device'}.",
+            hint="Unpin a model, raise the device's limit in config.toml, or state what the model "
+            "really needs: sire register --replace --max-memory",
+            model=load.model.name,
+            need_bytes=need,
+            devices={account.name: account.capacity - pinned[account.name] for account in allowed},
+        )

@@ -1,0 +1,140 @@
+"""Requests and wishes from their arrival to their answer: admission, deadlines, failing."""
+
+import heapq
+from collections.abc import Iterable
+
+from sired.errors import QueueFull, SireError
+from sired.scheduler.instructions import Fail, Instruction
+from sired.scheduler.model import Model, Request
+from sired.scheduler.rules import Rules
+
+
+class Queues:
+    """Every request that has no answer yet; each waits in its model's queue or is in flight.
+
+    Attributes:
+        requests: by id, as long as nobody has answered them.
+        wishes: models that somebody wants loaded, by the wish's id.
+    """
+
+    def __init__(self, rules: Rules, out: list[Instruction]) -> None:
+        self.requests: dict[int, Request] = {}
+        self.wishes: dict[int, Model] = {}
+        self._rules = rules
+        self._out = out
+        self._deadlines: list[tuple[float, int]] = []
+        self._waiting = 0
+
+    @property
+    def waiting(self) -> int:
+        """Requests in queues, of all models together."""
+        return self._waiting
+
+    def admit(self, request: Request, model: Model) -> bool:
+        """Queue a request, or answer it with QueueFull."""
+        if full := self._full(model):
+            self._out.append(Fail(request.id, full))
+            return False
+        self.requests[request.id] = request
+        self.watch(request.deadline, request.id)
+        self._waiting += 1
+        model.queue.append(request)
+        return True
+
+    def _full(self, model: Model) -> QueueFull | None:
+        depth, whose, setting = len(model.queue), f"for {model.name}", "per_model"
+        limit = self._rules.queue_per_model
+        if depth < limit:
+            depth, whose, setting = self._waiting, "for all models together", "total"
+            limit = self._rules.queue_total
+        if depth < limit:
+            return None
+        return QueueFull(
+            f"{depth} requests {whose} are waiting already, as many as may.",
+            hint=f"Try again later, or raise the setting queue.{setting}.",
+            model=model.name,
+            depth=depth,
+        )
+
+    def wish(self, wish: int, model: Model, deadline: float) -> None:
+        """Note that somebody wants a model loaded."""
+        self.wishes[wish] = model
+        model.wishes.add(wish)
+        self.watch(deadline, wish)
+
+    def watch(self, deadline: float, number: int) -> None:
+        """Have ``overdue`` name this request or wish once its deadline has come."""
+        heapq.heappush(self._deadlines, (deadline, number))
+        # The answered leave their entries behind: sweep before they outnumber the others.
+        if len(self._deadlines) > 64 + 2 * (len(self.requests) + len(self.wishes)):
+            live = [e for e in self._deadlines if e[1] in self.requests or e[1] in self.wishes]
+            self._deadlines = live
+            heapq.heapify(self._deadlines)
+
+    def overdue(self, now: float) -> Iterable[int]:
+        """The requests and wishes whose deadline has come, each once."""
+        while self._deadlines and self._deadlines[0][0] <= now:
+            _, number = heapq.heappop(self._deadlines)
+            if number in self.requests or number in self.wishes:
+                yield number
+
+    def next_deadline(self) -> float | None:
+        """The earliest deadline, possibly of something answered by now."""
+        return self._deadlines[0][0] if self._deadlines else None
+
+    def take(self, model: Model, instance: int) -> Request:
+        """Take the request that waited longest, for an instance."""
+        request = model.queue.popleft()
+        self._waiting -= 1
+        request.instance = instance
+        request.attempts += 1
+        return request
+
+    def put_back(self, requests: list[Request], model: Model) -> None:
+        """Put requests back to the head of the queue, in the order they came."""
+        for request in sorted(requests, key=lambda r: r.id, reverse=True):
+            if not request.answered:
+                request.instance = None
+                self._waiting += 1
+                model.queue.appendleft(request)
+
+    def withdraw(self, request: Request, model: Model) -> None:
+        """Take a request out of its queue, if it still waits there."""
+        if request.instance is None:
+            model.queue.remove(request)
+            self._waiting -= 1
+
+    def answered(self, request: Request) -> None:
+        """Forget a request: its answer is on its way."""
+        request.answered = True
+        self.requests.pop(request.id, None)
+
+    def fail(self, request: Request, error: SireError) -> None:
+        """Answer a request with an error, unless it was answered before."""
+        if not request.answered:
+            self.answered(request)
+            self._out.append(Fail(request.id, error))
+
+    def fail_wish(self, wish: int, error: SireError) -> None:
+        """Answer a wish to load with an error."""
+        self.wishes.pop(wish).wishes.discard(wish)
+        self._out.append(Fail(wish, error))
+
+    def fail_wishes(self, model: Model, error: SireError) -> None:
+        """Answer everybody who wants this model loaded with an error."""
+        for wish in sorted(model.wishes):
+            self.fail_wish(wish, error)
+
+    def fail_all(self, model: Model, error: SireError) -> None:
+        """Answer everybody who waits for this model with an error."""
+        while model.queue:
+            self._waiting -= 1
+            self.fail(model.queue.popleft(), error)
+        self.fail_wishes(model, error)
+
+    def move(self, old: Model, new: Model) -> None:
+        """Let everything that waits for the old model wait for the new one of that name."""
+        new.queue, old.queue = old.queue, new.queue
+        new.wishes, old.wishes = old.wishes, new.wishes
+        for wish in new.wishes:
+            self.wishes[wish] = new
