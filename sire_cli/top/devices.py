@@ -1,0 +1,101 @@
+"""The devices: a bar of memory for each, and its figures."""
+
+from collections.abc import Sequence
+
+from rich.text import Text
+
+from sire_cli.top.colours import colours_of
+from sire_cli.top.figures import NOTHING, measured, size
+from sire_cli.top.table import Column, Drawn, lay_out
+from sired.protocol.replies import DeviceInfo, InstanceInfo
+
+USED, FOREIGN, FREE = "━", "╍", "─"
+
+_COLUMNS = (
+    Column("DEVICE", right=False, width=6),
+    Column("HARDWARE", right=False, rank=5),
+    Column("MEMORY", right=False, width=16, flexible=True),
+    Column("USED", width=8),
+    Column("OTHERS", rank=3, width=8),
+    Column("FREE", width=8),
+    Column("OF", rank=1, width=8),
+    Column("UTIL", rank=1, width=4),
+    Column("TEMP", rank=2, width=4),
+    Column("POWER", rank=2, width=5),
+)
+
+
+def device_lines(
+    devices: Sequence[DeviceInfo], instances: Sequence[InstanceInfo], width: int
+) -> list[Text]:
+    """A heading and one line a device."""
+    colours = colours_of(instance.model for instance in instances)
+    rows = [_row(device, instances, colours) for device in devices]
+    has_gpu = any(device.gpu for device in devices)
+    shown = [i for i, c in enumerate(_COLUMNS) if has_gpu or c.title not in ("TEMP", "POWER")]
+    return lay_out([_COLUMNS[i] for i in shown], [[row[i] for i in shown] for row in rows], width)
+
+
+def _row(
+    device: DeviceInfo, instances: Sequence[InstanceInfo], colours: dict[str, str]
+) -> list[Text | Drawn]:
+    gpu = device.gpu
+    utilization = gpu.utilization_percent if gpu else device.utilization_percent
+    shares = _shares(device, instances, colours)
+
+    def bar(width: int) -> Text:
+        if not device.available:
+            return Text("unavailable", "red")
+        return draw_bar(shares, width)
+
+    return [
+        Text(device.name, "bold"),
+        Text(device.hardware),
+        bar,
+        size(device.used_bytes),
+        size(_taken_by_others(device)),
+        size(device.free_bytes),
+        size(device.capacity_bytes),
+        measured(utilization, "%"),
+        measured(gpu.temperature_celsius, "°C") if gpu else NOTHING,
+        measured(gpu.power_watts, " W") if gpu else NOTHING,
+    ]
+
+
+def _taken_by_others(device: DeviceInfo) -> int:
+    """What of sire's capacity others make unusable: the bar's parts add up to its whole."""
+    return max(0, device.capacity_bytes - device.used_bytes - device.free_bytes)
+
+
+Share = tuple[int, str, str]
+
+
+def _shares(
+    device: DeviceInfo, instances: Sequence[InstanceInfo], colours: dict[str, str]
+) -> list[Share]:
+    """The parts of a device's bar as (bytes, glyph, style), from left to right."""
+    here = [one for one in instances if one.device == device.name and one.memory_bytes]
+    here.sort(key=lambda one: (-one.memory_bytes, one.model, one.instance))
+    shares = [(one.memory_bytes, USED, colours[one.model]) for one in here]
+    unnamed = device.used_bytes - sum(one.memory_bytes for one in here)
+    return [
+        *shares,
+        (max(0, unnamed), USED, ""),
+        (_taken_by_others(device), FOREIGN, "dim"),
+        (device.free_bytes, FREE, "dim"),
+    ]
+
+
+def draw_bar(shares: Sequence[Share], width: int) -> Text:
+    """A bar of exactly ``width`` cells; a model however small is seen if it can be."""
+    total = sum(amount for amount, _, _ in shares)
+    if not total:
+        return Text(FREE * width, "dim")
+    bar, seen, end = Text(), 0, 0
+    for amount, glyph, style in shares:
+        seen += amount
+        least = end + 1 if amount and glyph == USED else end
+        upto = max(round(width * seen / total), min(least, width))
+        bar.append(glyph * (upto - end), style)
+        end = upto
+    return bar

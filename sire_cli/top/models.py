@@ -1,0 +1,124 @@
+"""The models: what each is doing, sorted so that the busy ones come first."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.text import Text
+
+from sire_cli.top.colours import colours_of
+from sire_cli.top.figures import NOTHING, clock, count, latency, rate, size
+from sire_cli.top.table import Column, lay_out
+from sired.protocol.replies import InstanceInfo, ModelStats, TopReport
+
+_COLUMNS = (
+    Column("MODEL", right=False, width=16, flexible=True),
+    Column("STATE", right=False, width=8),
+    Column("DEVICE", right=False, width=6),
+    Column("MEMORY", width=8),
+    Column("PEAK", rank=8, width=8),
+    Column("REQ/S", width=5),
+    Column("P50", width=6),
+    Column("P99", rank=1, width=6),
+    Column("COMPUTE", rank=7, width=7),
+    Column("QUEUE", rank=1),
+    Column("ERR", rank=3, width=4),
+    Column("REQUESTS", rank=5, width=9),
+    Column("LOADS", rank=6),
+    Column("LOAD TIME", rank=7),
+    Column("EVICTED", rank=8),
+    Column("CRASHES", rank=8),
+    Column("IDLE", rank=4, width=7),
+    Column("EXPIRES", rank=2, width=7),
+)
+_STATE_STYLES = {
+    "busy": "green",
+    "loading": "yellow",
+    "waiting": "yellow",
+    "stopping": "yellow",
+    "unloaded": "dim",
+}
+_SWATCH = "■ "
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One model: what was counted for it, and the processes that hold it."""
+
+    stats: ModelStats
+    instances: tuple[InstanceInfo, ...]
+
+    @property
+    def order(self) -> tuple[int, float, float, str]:
+        """Working models first, then the loaded by last use, then the rest by name."""
+        stats = self.stats
+        working = stats.queued or stats.requests_per_second or stats.state not in _AT_REST
+        group = 0 if working else 2 if stats.state == "unloaded" else 1
+        return group, -stats.requests_per_second, self.idle or 0.0, stats.model
+
+    @property
+    def idle(self) -> float | None:
+        """Seconds since any instance was used."""
+        return min((one.idle_seconds for one in self.instances), default=None)
+
+
+_AT_REST = ("ready", "unloaded")
+
+
+def rows_of(report: TopReport) -> list[Row]:
+    """One row a model, in the order they are shown."""
+    by_model: dict[str, list[InstanceInfo]] = {}
+    for instance in report.instances:
+        by_model.setdefault(instance.model, []).append(instance)
+    rows = [Row(one, tuple(by_model.get(one.model, ()))) for one in report.stats.models]
+    return sorted(rows, key=lambda row: row.order)
+
+
+def model_lines(report: TopReport, width: int) -> list[Text]:
+    """A heading and one line a model."""
+    colours = colours_of(instance.model for instance in report.instances)
+    cells = [_cells(row, colours.get(row.stats.model)) for row in rows_of(report)]
+    return lay_out(_COLUMNS, cells, width)
+
+
+def _cells(row: Row, colour: str | None) -> list[Text]:
+    stats = row.stats
+    return [
+        Text.assemble((_SWATCH if colour else "  ", colour or ""), (stats.model, _weight(row))),
+        Text(stats.state, _STATE_STYLES.get(stats.state, "")),
+        _devices(row.instances),
+        size(stats.memory_bytes) if row.instances else NOTHING,
+        size(stats.peak_memory_bytes) if stats.peak_memory_bytes else NOTHING,
+        rate(stats.requests_per_second),
+        latency(stats.p50_latency_seconds),
+        latency(stats.p99_latency_seconds),
+        latency(stats.average_compute_seconds),
+        count(stats.queued, "yellow"),
+        count(sum(stats.errors.values()), "red"),
+        count(stats.inference_count),
+        count(stats.loads),
+        latency(stats.last_load_seconds),
+        count(stats.evictions),
+        count(stats.crashes, "red"),
+        clock(row.idle),
+        _expires(row.instances),
+    ]
+
+
+def _weight(row: Row) -> str:
+    return "bold" if row.instances else "dim"
+
+
+def _devices(instances: Sequence[InstanceInfo]) -> Text:
+    counts = Counter(one.device for one in instances if one.device)
+    names = [name if n == 1 else f"{name} x{n}" for name, n in sorted(counts.items())]
+    return Text(" ".join(names)) if names else NOTHING
+
+
+def _expires(instances: Sequence[InstanceInfo]) -> Text:
+    """When the last instance goes for want of use."""
+    if any(one.pinned for one in instances):
+        return Text("pinned", "dim")
+    if any(one.expires_in_seconds is None for one in instances):
+        return Text("never", "dim")
+    return clock(max((one.expires_in_seconds or 0.0 for one in instances), default=None))
