@@ -1,0 +1,51 @@
+# Needs Python 3.11 or newer with venv and pip, and make. `make help` lists what there is.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo lint test bench docs clean
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+venv: $(INSTALLED) ## Make .venv with sire and the tested version of everything it needs
+
+demo: $(INSTALLED) ## Train two small models and serve them with a daemon of their own
+	$(BIN)/python examples/digits/train.py .demo
+	$(BIN)/python examples/digits/demo.py .demo
+
+lint: $(INSTALLED) ## Check style, types and who may import whom
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint ## Run lint, then every test this machine can run, then check that man/ is current
+	$(BIN)/pytest -n 2
+	$(BIN)/python -m sire_cli.manual --check
+
+bench: $(INSTALLED) ## Measure speed and memory against the floor of this machine
+	$(BIN)/python -m benchmarks
+
+docs: $(INSTALLED) ## Write the manual pages and shell completions anew
+	$(BIN)/python -m sire_cli.manual
+
+clean: ## Remove everything made here, .venv included
+	rm -rf $(VENV) .demo build dist *.egg-info benchmarks/results
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The constraints hold from the very first install, so nothing looser is ever downloaded.
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo 'sire needs Python 3.11 or newer. Say where one is: make venv PYTHON=python3.12' >&2; \
+	  exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo 'This Python cannot make virtual environments.' >&2; \
+	  echo 'On Debian and Ubuntu: sudo apt install python3-venv' >&2; \
+	  exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
