@@ -48,7 +48,7 @@ class Brain:
         self.queues = Queues(rules, self._out)
         self.fleet = Fleet(devices, strategy, rules, self._out, hopeless=self.queues.fail_all)
         self.wakeup = FOREVER
-        self._rules = rules
+        self.rules = rules
         self._unloads: dict[int, tuple[set[int], int]] = {}
         self._handlers: dict[type[Any], Callable[[Any, float], None]] = {
             events.RequestArrived: self._request_arrived,
@@ -64,6 +64,12 @@ class Brain:
             events.MemorySampled: self._memory_sampled,
             events.Woken: self._woken,
         }
+
+    def adopt(self, rules: Rules, strategy: Strategy) -> None:
+        """Decide by these rules and this strategy from now on."""
+        self.rules = rules
+        self.queues.adopt(rules)
+        self.fleet.adopt(rules, strategy)
 
     def handle(self, event: Event, now: float) -> list[Instruction]:
         """Take in what happened and return what to do, in order.
@@ -308,7 +314,7 @@ class Brain:
         first = instance.in_flight[0] if instance.in_flight else None
         if first is None or not first.answered:
             return FOREVER
-        return first.deadline + self._rules.hung_after
+        return first.deadline + self.rules.hung_after
 
     def _too_late(self, number: int, now: float) -> None:
         if wished := self.queues.wishes.get(number):

@@ -44,6 +44,11 @@ class Fleet:
         self._hopeless = hopeless
         self._next_instance = 1
 
+    def adopt(self, rules: Rules, strategy: Strategy) -> None:
+        """Go by these rules and this strategy from now on."""
+        self._rules = rules
+        self._placer = Placer(self.ledger, strategy, rules)
+
     def of(self, model: Model) -> list[Instance]:
         """The instances of one model, oldest first."""
         return self._of_model.get(model, [])

@@ -25,6 +25,10 @@ class Queues:
         self._deadlines: list[tuple[float, int]] = []
         self._waiting = 0
 
+    def adopt(self, rules: Rules) -> None:
+        """Go by these rules from now on."""
+        self._rules = rules
+
     @property
     def waiting(self) -> int:
         """Requests in queues, of all models together."""

@@ -1,0 +1,320 @@
+"""Between the brain and the world: carries out instructions, turns what happens into events."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from sired.daemon.crew import Crew
+from sired.daemon.stats import Statistics
+from sired.devices.inventory import Inventory
+from sired.errors import Cancelled, SireError, error_from
+from sired.paths import Paths
+from sired.protocol.content import Buffer
+from sired.protocol.replies import Prediction
+from sired.protocol.requests import Predict
+from sired.scheduler import events, instructions
+from sired.scheduler.brain import Brain
+from sired.scheduler.events import Event
+from sired.server.front import Client, Front
+from sired.spec import ModelSpec, Signature
+from sired.store.footprints import Footprints
+from sired.store.registry import Registry
+from sired.units import FOREVER
+from sired.workers.messages import (
+    DeviceGrant,
+    FromWorker,
+    LoadModel,
+    ModelReady,
+    RunModel,
+    RunResult,
+    WorkerError,
+)
+from sired.workers.zygote import Zygote
+
+log = logging.getLogger(__name__)
+
+# After these the drivers are asked how full the devices are before the brain decides.
+MEMORY_CHANGES = (events.WorkerGone, events.WorkerReady, events.LoadFailed, events.LoadWanted)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A prediction that has no answer yet."""
+
+    client: Client
+    predict: Predict
+    payload: tuple[Buffer, ...]
+    arrived: float
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A load or unload that somebody waits for, and how to tell them it is done."""
+
+    client: Client
+    model: str
+    fulfilled: Callable[[instructions.Fulfil], None]
+
+
+class Conductor:
+    """Owns the brain and the crew, and keeps both in step.
+
+    Attributes:
+        signatures: what models take and give, as their runtimes last reported it.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        brain: Brain,
+        front: Front,
+        inventory: Inventory,
+        registry: Registry,
+        footprints: Footprints,
+        zygote: Zygote,
+        paths: Paths,
+    ) -> None:
+        self.brain = brain
+        self.crew = Crew(loop, zygote, self._heard, self._worker_gone)
+        self.statistics = Statistics()
+        self.signatures: dict[str, Signature] = {}
+        self._loop = loop
+        self._front = front
+        self._inventory = inventory
+        self._registry = registry
+        self._footprints = footprints
+        self._paths = paths
+        self._specs: dict[int, ModelSpec] = {}
+        self._waiting: dict[int, Waiting] = {}
+        self._wishes: dict[int, Wish] = {}
+        self._tickets: dict[Client, int] = {}
+        self._next_ticket = 1
+        self._events: deque[Event] = deque()
+        self._handling = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._carry_out: dict[type, Callable[..., None]] = {
+            instructions.Dispatch: self._dispatch,
+            instructions.Fail: self._fail,
+            instructions.StartWorker: self._start_worker,
+            instructions.StopWorker: lambda do: self.crew.stop(do.instance, kill=do.kill),
+            instructions.Fulfil: self._fulfil,
+            instructions.Learn: self._learn,
+            instructions.Evicted: self._evicted,
+        }
+
+    # What clients want
+
+    def predict(
+        self, client: Client, request: Predict, payload: tuple[Buffer, ...], timeout: float
+    ) -> None:
+        """Have a prediction made; its answer goes to the client when it is there."""
+        now = self._loop.time()
+        ticket = self._ticket(client)
+        self._waiting[ticket] = Waiting(client, request, payload, now)
+        self.feed(events.RequestArrived(ticket, request.model, now + timeout))
+
+    def load(
+        self,
+        client: Client,
+        model: str,
+        device: str | None,
+        timeout: float,
+        fulfilled: Callable[[instructions.Fulfil], None],
+    ) -> None:
+        """Have a model loaded; ``fulfilled`` is called once it is."""
+        ticket = self._ticket(client)
+        self._wishes[ticket] = Wish(client, model, fulfilled)
+        self.feed(events.LoadWanted(ticket, model, device, self._loop.time() + timeout))
+
+    def unload(
+        self, client: Client, model: str, fulfilled: Callable[[instructions.Fulfil], None]
+    ) -> None:
+        """Have a model unloaded; ``fulfilled`` is called once its memory is free."""
+        ticket = self._ticket(client)
+        self._wishes[ticket] = Wish(client, model, fulfilled)
+        self.feed(events.UnloadWanted(ticket, model))
+
+    def cancel(self, client: Client) -> None:
+        """Withdraw a request; nothing happens when it was answered already."""
+        if (ticket := self._tickets.get(client)) is not None:
+            self.feed(events.RequestCancelled(ticket))
+
+    def _ticket(self, client: Client) -> int:
+        ticket = self._next_ticket
+        self._next_ticket += 1
+        self._tickets[client] = ticket
+        return ticket
+
+    @property
+    def unanswered(self) -> int:
+        """Predictions and wishes that wait for their answer."""
+        return len(self._waiting) + len(self._wishes)
+
+    # Events
+
+    def feed(self, event: Event) -> None:
+        """Tell the brain what happened, and do what it says."""
+        self._events.append(event)
+        if self._handling:  # an instruction made something happen at once: it has its turn next
+            return
+        self._handling = True
+        try:
+            while self._events:
+                event = self._events.popleft()
+                if isinstance(event, MEMORY_CHANGES):
+                    self._handle(events.MemorySampled(self._inventory.free()))
+                self._handle(event)
+        finally:
+            self._handling = False
+        self._set_timer()
+
+    def _handle(self, event: Event) -> None:
+        for instruction in self.brain.handle(event, self._loop.time()):
+            self._carry_out[type(instruction)](instruction)
+
+    def end_workers(self) -> None:
+        """End every worker, whatever it is doing."""
+        for instance in self.brain.fleet.instances:
+            self.crew.stop(instance, kill=True)
+
+    def sample(self) -> None:
+        """Tell the brain how full the devices are."""
+        self.feed(events.MemorySampled(self._inventory.free()))
+
+    def _set_timer(self) -> None:
+        wakeup = self.brain.wakeup
+        if self._timer is not None:
+            if self._timer.when() <= wakeup and not self._timer.cancelled():
+                return
+            self._timer.cancel()
+        self._timer = None if wakeup == FOREVER else self._loop.call_at(wakeup, self._wake)
+
+    def _wake(self) -> None:
+        self._timer = None
+        self.feed(events.Woken())
+
+    # What workers say
+
+    def _heard(self, instance: int, message: FromWorker, payload: tuple[Buffer, ...]) -> None:
+        match message:
+            case RunResult():
+                self._answered(instance, message, payload)
+            case WorkerError(request=None):
+                error = _error(message)
+                self.statistics.of(self._specs[instance].name).last_error = str(error)
+                self.feed(events.LoadFailed(instance, error, message.out_of_memory))
+            case WorkerError(request=int(request)):
+                self.feed(
+                    events.RequestFinished(
+                        instance,
+                        request,
+                        message.peak_memory_bytes,
+                        _error(message),
+                        message.out_of_memory,
+                    )
+                )
+            case ModelReady():
+                self._ready(instance, message)
+
+    def _answered(self, instance: int, result: RunResult, payload: tuple[Buffer, ...]) -> None:
+        waiting = self._waiting.pop(result.request, None)
+        if waiting is not None:  # else it was cancelled or came too late
+            self._tickets.pop(waiting.client, None)
+            now = self._loop.time()
+            latency = now - waiting.arrived
+            reply = Prediction(
+                id=waiting.client.request_id,
+                content_type=result.content_type,
+                tensors=result.tensors,
+                compute_seconds=result.compute_seconds,
+                queue_seconds=max(0.0, latency - result.compute_seconds),
+            )
+            self._front.reply(waiting.client, reply, payload)
+            counters = self.statistics.of(waiting.predict.model)
+            counters.answered(latency, result.compute_seconds, now)
+        self.feed(events.RequestFinished(instance, result.request, result.peak_memory_bytes))
+
+    def _ready(self, instance: int, message: ModelReady) -> None:
+        spec = self._specs[instance]
+        self.signatures[spec.name] = message.signature
+        counters = self.statistics.of(spec.name)
+        counters.loads += 1
+        counters.last_load_seconds = message.load_seconds
+        memory = max(message.memory_bytes, self._memory_by_driver(instance))
+        counters.peak_memory = max(counters.peak_memory, memory)
+        log.info("loaded %s in %.3f s, %d bytes", spec.name, message.load_seconds, memory)
+        self.feed(events.WorkerReady(instance, memory))
+
+    def _memory_by_driver(self, instance: int) -> int:
+        """What the GPU's driver says the process holds, context included; 0 if it does not say."""
+        device = self.brain.fleet.instances[instance].device
+        pid = self.crew.pid(instance)
+        return self._inventory.used_by(device, pid) if pid is not None else 0
+
+    def _worker_gone(self, instance: int, error: SireError) -> None:
+        state = self.brain.fleet.instances[instance].state_name
+        spec = self._specs.pop(instance)
+        if state != "stopping":
+            counters = self.statistics.of(spec.name)
+            counters.crashes += 1
+            counters.last_error = str(error)
+            log.error("%s", error)
+        self.feed(events.WorkerGone(instance, error))
+
+    # Instructions
+
+    def _dispatch(self, do: instructions.Dispatch) -> None:
+        waiting = self._waiting[do.request]
+        predict = waiting.predict
+        message = RunModel(do.request, predict.content_type, predict.tensors, predict.accept)
+        self.crew.send(do.instance, message, waiting.payload)
+
+    def _fail(self, do: instructions.Fail) -> None:
+        waiting: Waiting | Wish | None = self._waiting.pop(do.request, None)
+        model = waiting.predict.model if isinstance(waiting, Waiting) else ""
+        if waiting is None:
+            waiting = self._wishes.pop(do.request)
+            model = waiting.model
+        self._tickets.pop(waiting.client, None)
+        if not isinstance(do.error, Cancelled) and model in self.brain.models:
+            self.statistics.of(model).failed(do.error.code, str(do.error))
+        self._front.fail(waiting.client, do.error)
+
+    def _start_worker(self, do: instructions.StartWorker) -> None:
+        spec = self._registry.get(do.model.name)
+        self._specs[do.instance] = spec
+        log.info("loading %s on %s, %d bytes reserved", spec.name, do.device, do.memory)
+        device = self._inventory.device(do.device)
+        grant = DeviceGrant(
+            name=device.name,
+            kind=device.hardware.kind,
+            uuid=device.hardware.uuid,
+            cores=device.cores,
+            memory_bytes=do.memory,
+        )
+        job = LoadModel(spec, grant)
+        self.crew.start(do.instance, job, self._paths.model_log(spec.name))
+
+    def _fulfil(self, do: instructions.Fulfil) -> None:
+        wish = self._wishes.pop(do.wish)
+        self._tickets.pop(wish.client, None)
+        # The brain's state is whole only after all its instructions: answer then.
+        self._loop.call_soon(partial(wish.fulfilled, do))
+
+    def _learn(self, do: instructions.Learn) -> None:
+        spec = self._registry.models.get(do.model.name)
+        counters = self.statistics.of(do.model.name)
+        counters.peak_memory = max(counters.peak_memory, do.memory)
+        if spec is not None and self._footprints.learn(spec, do.kind, do.memory):
+            self._footprints.save()
+
+    def _evicted(self, do: instructions.Evicted) -> None:
+        self.statistics.of(do.model).evictions += 1
+        log.info("evicting %s to make room for %s", do.model, do.wanted_by)
+
+
+def _error(message: WorkerError) -> SireError:
+    return error_from(message.code, message.message, message.hint, message.details)

@@ -1,0 +1,191 @@
+"""The workers at their instances' numbers: starting and ending them, talking to them.
+
+Starting blocks (the zygote may still be importing), so it happens in a thread; everything else
+happens in the event loop.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sired.errors import LoadFailed, SireError, WorkerCrashed
+from sired.protocol.content import Buffer
+from sired.workers.messages import FromWorker, LoadModel, RunModel
+from sired.workers.process import WorkerProcess, start_worker
+from sired.workers.zygote import Zygote
+
+log = logging.getLogger(__name__)
+
+# How long a worker whose line was closed may take to go before it is killed.
+EXIT_GRACE_SECONDS = 2.0
+STARTING_AT_ONCE = 4
+
+Heard = Callable[[int, FromWorker, tuple[Buffer, ...]], None]
+Gone = Callable[[int, SireError], None]
+
+
+@dataclass(slots=True)
+class Member:
+    """One worker; ``process`` is None until it has been started."""
+
+    model: str
+    process: WorkerProcess | None = None
+    ending: bool = False
+    kill: bool = False
+    unsent: deque[tuple[RunModel, tuple[Buffer, ...]]] = field(default_factory=deque)
+
+
+class Crew:
+    """All workers.
+
+    Args:
+        loop: the event loop to listen in.
+        zygote: where workers are forked from.
+        heard: called with what a worker says.
+        gone: called once a worker's process has ended, with how it ended.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, zygote: Zygote, heard: Heard, gone: Gone
+    ) -> None:
+        self._loop = loop
+        self._zygote = zygote
+        self._heard = heard
+        self._gone = gone
+        self._members: dict[int, Member] = {}
+        self._starters = ThreadPoolExecutor(STARTING_AT_ONCE, thread_name_prefix="start-worker")
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def pid(self, instance: int) -> int | None:
+        """The process id of a worker, once it has one."""
+        member = self._members.get(instance)
+        return member.process.pid if member and member.process else None
+
+    def start(self, instance: int, job: LoadModel, log_path: Path) -> None:
+        """Start a worker for an instance and have it load its model."""
+        self._members[instance] = Member(job.spec.name)
+        starting = self._loop.run_in_executor(
+            self._starters, start_worker, self._zygote, job, log_path
+        )
+        starting.add_done_callback(lambda done: self._started(instance, done))
+
+    def _started(self, instance: int, done: "asyncio.Future[WorkerProcess]") -> None:
+        member = self._members[instance]
+        if problem := done.exception():
+            del self._members[instance]
+            log.error("a worker for %s could not be started: %s", member.model, problem)
+            hint = "See: sire daemon logs"
+            error = LoadFailed(
+                f"No process could be started for {member.model}: {problem}", hint=hint
+            )
+            self._gone(instance, error)
+            return
+        member.process = done.result()
+        self._loop.add_reader(member.process.pidfd, self._ended, instance)
+        if member.ending:
+            self.stop(instance, kill=member.kill)
+        else:
+            self._loop.add_reader(member.process.channel.fileno(), self._listen, instance)
+
+    def send(self, instance: int, message: RunModel, payload: tuple[Buffer, ...]) -> None:
+        """Hand a request to a worker; a worker that has died says so through ``gone``."""
+        member = self._members[instance]
+        if member.unsent or not self._try_send(member, message, payload):
+            member.unsent.append((message, payload))
+            assert member.process is not None
+            self._loop.add_writer(member.process.channel.fileno(), self._send_rest, instance)
+
+    def _try_send(self, member: Member, message: RunModel, payload: tuple[Buffer, ...]) -> bool:
+        assert member.process is not None
+        try:
+            return member.process.channel.try_send(message, payload)
+        except OSError:
+            return True  # its end is noticed through its pidfd
+
+    def _send_rest(self, instance: int) -> None:
+        member = self._members[instance]
+        while member.unsent and self._try_send(member, *member.unsent[0]):
+            member.unsent.popleft()
+        if not member.unsent and member.process is not None:
+            self._loop.remove_writer(member.process.channel.fileno())
+
+    def _listen(self, instance: int) -> None:
+        """Take everything a worker has said."""
+        member = self._members.get(instance)
+        while member is not None and member.process is not None and not member.ending:
+            try:
+                received = member.process.channel.try_receive()
+            except EOFError:
+                self._loop.remove_reader(member.process.channel.fileno())
+                return
+            except SireError as error:
+                log.error("the worker of %s talks nonsense: %s", member.model, error)  # noqa: TRY400
+                self.stop(instance, kill=True)
+                return
+            if received is None:
+                return
+            self._heard(instance, *received)
+
+    def stop(self, instance: int, *, kill: bool) -> None:
+        """End a worker: its line is closed, which it takes as its end, or it is killed at once."""
+        member = self._members.get(instance)
+        if member is None:
+            return
+        member.ending, member.kill = True, member.kill or kill
+        if member.process is None:
+            return
+        self._forget_channel(member.process)
+        if kill:
+            member.process.kill()
+        else:
+            member.process.terminate()
+            self._loop.call_later(EXIT_GRACE_SECONDS, self._kill_if_there, instance)
+
+    def _kill_if_there(self, instance: int) -> None:
+        member = self._members.get(instance)
+        if member is not None and member.process is not None:
+            log.warning("the worker of %s does not exit; killing it", member.model)
+            member.process.kill()
+
+    def _forget_channel(self, process: WorkerProcess) -> None:
+        descriptor = process.channel.fileno()
+        if descriptor >= 0:
+            self._loop.remove_reader(descriptor)
+            self._loop.remove_writer(descriptor)
+
+    def _ended(self, instance: int) -> None:
+        """A worker's process is gone: hear its last words, tell how it ended."""
+        self._listen(instance)
+        member = self._members.pop(instance)
+        process = member.process
+        assert process is not None
+        self._loop.remove_reader(process.pidfd)
+        self._forget_channel(process)
+        error = _how_it_ended(member.model, process)
+        process.close()
+        self._gone(instance, error)
+
+    def close(self) -> None:
+        """Kill what is left."""
+        for member in self._members.values():
+            if member.process is not None:
+                member.process.kill()
+        self._starters.shutdown(wait=False, cancel_futures=True)
+
+
+def _how_it_ended(model: str, process: WorkerProcess) -> WorkerCrashed:
+    lines = process.last_lines()
+    said = "".join(f"\n  {line}" for line in lines) if lines else " It printed nothing."
+    return WorkerCrashed(
+        f"The process of {model} ended ({process.exit_status()}).{said}",
+        hint=f"See: sire logs {model}",
+        model=model,
+        pid=process.pid,
+        last_lines=lines,
+    )

@@ -1,0 +1,245 @@
+"""What the daemon does about each request of the protocol."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from sired.config import Loaded
+from sired.daemon.conductor import Conductor
+from sired.daemon.registering import complete
+from sired.daemon.views import Views
+from sired.devices.inventory import Inventory
+from sired.errors import Cancelled, DaemonUnavailable, DeviceNotFound, SireError
+from sired.paths import Paths
+from sired.protocol import requests
+from sired.protocol.content import Buffer
+from sired.protocol.replies import ConfigReport, Done, HealthReport, Setting, Unloaded
+from sired.protocol.requests import Request
+from sired.scheduler import events
+from sired.scheduler.instructions import Fulfil
+from sired.scheduler.model import Model
+from sired.server.front import Client, Front
+from sired.spec import ModelSpec
+from sired.store.footprints import Footprints
+from sired.store.registry import Registry
+from sired.units import FOREVER
+
+log = logging.getLogger(__name__)
+
+
+class Handlers:
+    """One method per kind of request; each answers through the front, now or later."""
+
+    def __init__(
+        self,
+        front: Front,
+        conductor: Conductor,
+        views: Views,
+        registry: Registry,
+        inventory: Inventory,
+        footprints: Footprints,
+        paths: Paths,
+        settings: Loaded,
+        shut_down: Callable[[], None],
+    ) -> None:
+        self.front = front
+        self.settings = settings
+        self.draining = False
+        self.warm = False
+        self._conductor = conductor
+        self._views = views
+        self._registry = registry
+        self._inventory = inventory
+        self._footprints = footprints
+        self._paths = paths
+        self._shut_down = shut_down
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._by_kind: dict[type[Any], Callable[[Client, Any, tuple[Buffer, ...]], None]] = {
+            requests.Predict: self._predict,
+            requests.Health: lambda client, _, __: self.front.reply(client, self._health(client)),
+            requests.Register: self._register,
+            requests.Remove: self._remove,
+            requests.ListModels: lambda client, _, __: self.front.reply(
+                client, views.models(client.request_id)
+            ),
+            requests.Show: lambda client, request, _: self.front.reply(
+                client, views.model(request.name, client.request_id)
+            ),
+            requests.Load: self._load,
+            requests.Unload: self._unload,
+            requests.Reload: self._reload,
+            requests.Ps: lambda client, _, __: self.front.reply(
+                client, views.instances(client.request_id)
+            ),
+            requests.Stats: lambda client, request, _: self.front.reply(
+                client, views.stats(request.name, client.request_id)
+            ),
+            requests.Devices: lambda client, _, __: self.front.reply(
+                client, views.devices(client.request_id)
+            ),
+            requests.Top: lambda client, _, __: self.front.reply(
+                client, views.top(client.request_id, self._health(client))
+            ),
+            requests.ShowConfig: self._config,
+            requests.Cancel: self._cancel,
+            requests.Shutdown: self._shutdown,
+        }
+
+    def __call__(self, client: Client, request: Request, payload: tuple[Buffer, ...]) -> None:
+        """Take one request.
+
+        Raises:
+            SireError: it cannot be done; the front tells the client.
+        """
+        self._by_kind[type(request)](client, request, payload)
+
+    def adopt(self, settings: Loaded) -> None:
+        """Go by these settings from now on."""
+        self.settings = settings
+        self._views.adopt(settings)
+
+    def _predict(
+        self, client: Client, request: requests.Predict, payload: tuple[Buffer, ...]
+    ) -> None:
+        self._refuse_when_draining()
+        if request.model not in self._conductor.brain.models:
+            self._registry.get(request.model)  # says which names come near
+        self._conductor.predict(client, request, payload, self._timeout(request.timeout))
+
+    def _timeout(self, given: float | None) -> float:
+        return self.settings.settings.defaults.timeout if given is None else given
+
+    def _refuse_when_draining(self) -> None:
+        if self.draining:
+            raise DaemonUnavailable("The daemon is shutting down.", hint="Try again in a moment.")
+
+    # Models
+
+    def _register(
+        self, client: Client, request: requests.Register, payload: tuple[Buffer, ...]
+    ) -> None:
+        self._later(client, self._register_in_thread(client, request, payload))
+
+    async def _register_in_thread(
+        self, client: Client, request: requests.Register, payload: tuple[Buffer, ...]
+    ) -> None:
+        self._check_device(request.model.device)
+        spec = await asyncio.to_thread(complete, request, payload, self._paths)
+        self._registry.add(spec, replace=request.replace)
+        self._conductor.signatures.pop(spec.name, None)
+        self.introduce(spec)
+        self.front.reply(client, self._views.model(spec.name, client.request_id))
+
+    def introduce(self, spec: ModelSpec) -> None:
+        """Make a registered model known to the brain."""
+        kinds = {device.hardware.kind for device in self._inventory.devices}
+        measured = {kind: self._footprints.get(spec, kind) for kind in kinds}
+        model = Model(
+            name=spec.name,
+            device=spec.device,
+            declared=spec.max_memory,
+            weights=spec.weight_bytes,
+            learned={kind: size for kind, size in measured.items() if size is not None},
+            keep_alive=FOREVER if spec.keep_alive == "forever" else spec.keep_alive,
+            pinned=spec.pinned,
+        )
+        self._conductor.feed(events.ModelAdded(model))
+
+    def _check_device(self, name: str) -> None:
+        names = [device.name for device in self._inventory.devices]
+        if name not in {"auto", *names}:
+            raise DeviceNotFound(
+                f"There is no device {name!r}.",
+                hint=f"There are: {', '.join(names)}. See: sire devices",
+                device=name,
+            )
+
+    def _remove(self, client: Client, request: requests.Remove, _: tuple[Buffer, ...]) -> None:
+        self._registry.remove(request.name)
+        self._conductor.signatures.pop(request.name, None)
+        if request.name in self._conductor.brain.models:
+            self._conductor.feed(events.ModelRemoved(request.name))
+        self.front.reply(client, Done(id=client.request_id))
+
+    # Instances
+
+    def _load(self, client: Client, request: requests.Load, _: tuple[Buffer, ...]) -> None:
+        self._refuse_when_draining()
+        self._registry.get(request.name)
+        self._check_device(request.device or "auto")
+        self._start_loading(client, request.name, request.device, request.timeout)
+
+    def _start_loading(
+        self, client: Client, name: str, device: str | None, timeout: float | None
+    ) -> None:
+        allowed = self.settings.settings.daemon.load_timeout if timeout is None else timeout
+        self._conductor.load(client, name, device, allowed, lambda do: self._loaded(client, do))
+
+    def _loaded(self, client: Client, do: Fulfil) -> None:
+        instance = self._conductor.brain.fleet.instances.get(do.instance or 0)
+        if instance is None:
+            self.front.fail(client, Cancelled("It was loaded, and unloaded at once."))
+        else:
+            self.front.reply(client, self._views.instance(instance, client.request_id))
+
+    def _unload(self, client: Client, request: requests.Unload, _: tuple[Buffer, ...]) -> None:
+        self._registry.get(request.name)
+
+        def done(do: Fulfil) -> None:
+            self.front.reply(client, Unloaded(id=client.request_id, instances=do.ended))
+
+        self._conductor.unload(client, request.name, done)
+
+    def _reload(self, client: Client, request: requests.Reload, _: tuple[Buffer, ...]) -> None:
+        self._refuse_when_draining()
+        self._registry.get(request.name)
+
+        def unloaded(_: Fulfil) -> None:
+            self._start_loading(client, request.name, None, request.timeout)
+
+        self._conductor.unload(client, request.name, unloaded)
+
+    # The daemon itself
+
+    def _health(self, client: Client) -> HealthReport:
+        status = "draining" if self.draining else "ok" if self.warm else "starting"
+        problems = [f"{name}: {why}" for name, why in self._registry.damaged.items()]
+        return self._views.health(
+            client.request_id,
+            status=status,
+            problems=(*self._inventory.problems, *problems),
+        )
+
+    def _config(self, client: Client, _: requests.ShowConfig, __: tuple[Buffer, ...]) -> None:
+        report = ConfigReport(
+            id=client.request_id,
+            path=str(self._paths.config_file),
+            settings=tuple(Setting(*source) for source in self.settings.sources),
+        )
+        self.front.reply(client, report)
+
+    def _cancel(self, client: Client, request: requests.Cancel, _: tuple[Buffer, ...]) -> None:
+        self._conductor.cancel(Client(client.connection, request.request))
+        self.front.reply(client, Done(id=client.request_id))
+
+    def _shutdown(self, client: Client, _: requests.Shutdown, __: tuple[Buffer, ...]) -> None:
+        self.front.reply(client, Done(id=client.request_id))
+        self._shut_down()
+
+    def _later(self, client: Client, answer: Coroutine[Any, Any, None]) -> None:
+        """Answer from a task, with the same care for errors as an immediate answer gets."""
+
+        async def answer_or_fail() -> None:
+            try:
+                await answer
+            except SireError as error:
+                self.front.fail(client, error)
+            except Exception as problem:
+                log.exception("a request failed unexpectedly")
+                kind = type(problem).__name__
+                self.front.fail(client, SireError(f"Unexpected {kind}: {problem}"))
+
+        task = asyncio.get_running_loop().create_task(answer_or_fail())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

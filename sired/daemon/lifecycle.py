@@ -1,0 +1,214 @@
+"""The daemon's life: lock, start, reload, drain, end."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+
+from sired.config import Loaded, load_settings
+from sired.daemon.conductor import Conductor
+from sired.daemon.handlers import Handlers
+from sired.daemon.lock import hold_lock
+from sired.daemon.notify import notify
+from sired.daemon.strategies import find_strategy
+from sired.daemon.views import Views
+from sired.devices.base import Device
+from sired.devices.cpu import CpuProbe
+from sired.devices.inventory import Inventory
+from sired.devices.nvml import NvmlProbe
+from sired.errors import InvalidConfiguration, SireError
+from sired.paths import Paths, find_paths, private_directory
+from sired.scheduler.brain import Brain
+from sired.scheduler.ledger import Account
+from sired.scheduler.rules import Rules
+from sired.server.front import Front
+from sired.store.footprints import Footprints
+from sired.store.registry import Registry
+from sired.workers.zygote import Zygote
+
+log = logging.getLogger(__name__)
+
+SAMPLE_SECONDS = 1.0
+# After the grace period, how long killed workers may take to be gone.
+END_SECONDS = 3.0
+
+
+def run(flags: Mapping[str, str], *, die_with_parent: bool = False) -> int:
+    """Be the daemon until told to stop.
+
+    Args:
+        flags: settings given on the command line, text by dotted key.
+        die_with_parent: stop when the process that started this one is gone.
+
+    Returns:
+        The exit code: 0 after a stop that was asked for, 1 when it could not start.
+    """
+    paths = find_paths()
+    try:
+        settings = load_settings(paths.config_file, os.environ, flags)
+        logging.basicConfig(
+            format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+            level=settings.settings.daemon.log_level.upper(),
+        )
+        for directory in (paths.runtime, paths.data, paths.state, paths.logs):
+            private_directory(directory)
+        private_directory(paths.model_log("x").parent)
+        paths.checked_socket()
+        lock = hold_lock(paths.lock)
+    except SireError as error:
+        sys.stderr.write(f"sired: error: {error.message}\n{error.hint}\n")
+        return 1
+    try:
+        asyncio.run(_live(paths, settings, flags, die_with_parent=die_with_parent))
+    except SireError as error:
+        sys.stderr.write(f"sired: error: {error.message}\n{error.hint}\n")
+        return 1
+    finally:
+        os.close(lock)
+    return 0
+
+
+async def _live(
+    paths: Paths, settings: Loaded, flags: Mapping[str, str], *, die_with_parent: bool
+) -> None:
+    daemon = Daemon(paths, settings, flags, asyncio.get_running_loop())
+    daemon.open(parent=os.getppid() if die_with_parent else None)
+    await daemon.finished()
+    await daemon.close()
+
+
+def rules_from(settings: Loaded) -> Rules:
+    """The brain's rules as the settings say them."""
+    given = settings.settings
+    return Rules(
+        queue_per_model=given.queue.per_model,
+        queue_total=given.queue.total,
+        hung_after=given.daemon.hung_after,
+        file_factor=given.memory.file_factor,
+        overhead={"cpu": given.memory.cpu_process, "cuda": given.memory.cuda_context},
+        default_keep_alive=given.defaults.keep_alive,
+    )
+
+
+class Daemon:
+    """The parts of the daemon, put together."""
+
+    def __init__(
+        self,
+        paths: Paths,
+        settings: Loaded,
+        flags: Mapping[str, str],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._paths = paths
+        self._flags = flags
+        self._loop = loop
+        self._stop = asyncio.Event()
+        self._registry = Registry(paths.models)
+        self._registry.load()
+        self._inventory = Inventory([NvmlProbe(), CpuProbe()], settings.settings)
+        footprints = Footprints(paths.footprints)
+        self._zygote = Zygote()
+        self._front = Front(paths.checked_socket(), settings.settings.daemon.max_message_bytes)
+        brain = Brain(
+            [_account(device) for device in self._inventory.devices],
+            find_strategy(settings.settings.placement.strategy),
+            rules_from(settings),
+        )
+        self._conductor = Conductor(
+            loop,
+            brain,
+            self._front,
+            self._inventory,
+            self._registry,
+            footprints,
+            self._zygote,
+            paths,
+        )
+        views = Views(self._conductor, self._registry, self._inventory, paths.socket, settings)
+        self._handlers = Handlers(
+            self._front,
+            self._conductor,
+            views,
+            self._registry,
+            self._inventory,
+            footprints,
+            paths,
+            settings,
+            self._stop.set,
+        )
+
+    def open(self, *, parent: int | None) -> None:
+        """Take up the registered models and the socket; the zygote warms up behind.
+
+        Args:
+            parent: pid of the process to outlive by a second at most; None for none.
+        """
+        for spec in self._registry.models.values():
+            self._handlers.introduce(spec)
+        for name, why in self._registry.damaged.items():
+            log.error("the registry file %s is damaged and passed over: %s", name, why)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._stop.set)
+        self._loop.add_signal_handler(signal.SIGHUP, self._reload)
+        self._front.open(self._loop, self._handlers)
+        self._warming = self._loop.run_in_executor(None, self._zygote.warm)
+        self._warming.add_done_callback(self._warmed)
+        self._watch(parent)
+        notify("READY=1")
+        log.info("sired is ready on %s", self._paths.socket)
+
+    def _warmed(self, done: "asyncio.Future[None]") -> None:
+        if problem := done.exception():
+            log.error("the zygote did not start: %s", problem)
+        self._handlers.warm = True
+
+    def _watch(self, parent: int | None) -> None:
+        """Once a second: how full the devices are, and whether our parent still lives."""
+        if parent is not None and os.getppid() != parent:
+            self._stop.set()
+        if self._conductor.brain.fleet.pending:
+            self._conductor.sample()
+        self._loop.call_later(SAMPLE_SECONDS, self._watch, parent)
+
+    def _reload(self) -> None:
+        """Read the configuration again; what cannot change while running is said."""
+        try:
+            settings = load_settings(self._paths.config_file, os.environ, self._flags)
+            strategy = find_strategy(settings.settings.placement.strategy)
+        except InvalidConfiguration as error:
+            log.error("the configuration stays as it was: %s", error)  # noqa: TRY400
+            return
+        if settings.settings.devices != self._handlers.settings.settings.devices:
+            log.warning("devices change with the next start: sire daemon restart")
+        self._conductor.brain.adopt(rules_from(settings), strategy)
+        self._handlers.adopt(settings)
+        logging.getLogger().setLevel(settings.settings.daemon.log_level.upper())
+        log.info("the configuration was read again")
+
+    async def finished(self) -> None:
+        """Wait until we are told to stop, and then until nothing is left to answer."""
+        await self._stop.wait()
+        notify("STOPPING=1")
+        self._handlers.draining = True
+        grace = self._handlers.settings.settings.daemon.grace_seconds
+        log.info("shutting down; %d requests to finish", self._conductor.unanswered)
+        await self._until(lambda: not self._conductor.unanswered, grace)
+
+    async def close(self) -> None:
+        """End the workers, then the socket: nothing of us is left when we exit."""
+        self._conductor.end_workers()
+        await self._until(lambda: not self._conductor.crew, END_SECONDS)
+        self._conductor.crew.close()
+        self._front.close()
+
+    async def _until(self, done: Callable[[], bool], seconds: float) -> None:
+        deadline = self._loop.time() + seconds
+        while not done() and self._loop.time() < deadline:  # noqa: ASYNC110 (many things end it)
+            await asyncio.sleep(0.01)
+
+
+def _account(device: Device) -> Account:
+    return Account(device.name, device.hardware.kind, device.capacity_bytes)

@@ -1,0 +1,36 @@
+"""Who is the daemon: whoever holds the lock, not whoever finds the socket free."""
+
+import fcntl
+import os
+import time
+from pathlib import Path
+
+from sired.errors import DaemonUnavailable
+
+# A client that looks whether a daemon runs holds the lock for an instant.
+PATIENCE_SECONDS = 0.5
+
+
+def hold_lock(path: Path) -> int:
+    """Take the daemon's lock and write our pid into it; it is held until the process ends.
+
+    Raises:
+        DaemonUnavailable: another daemon holds it.
+    """
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                pid = os.read(lock, 20).decode(errors="replace").strip() or "?"
+                os.close(lock)
+                raise DaemonUnavailable(
+                    f"sired is running already (pid {pid}).", hint="Stop it: sire daemon stop"
+                ) from None
+            time.sleep(0.01)
+        else:
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+            return lock

@@ -1,0 +1,117 @@
+"""From what a client says of a model to what the registry keeps: looking at files, checking."""
+
+import hashlib
+import sys
+import time
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import msgspec
+
+from sired.errors import InvalidModel, ModelNotFound, UntrustedModel
+from sired.paths import Paths, private_directory
+from sired.protocol.content import Buffer
+from sired.protocol.requests import Register
+from sired.spec import ModelSpec, check_name
+from sired.store.atomic import write_atomically
+from sired.store.fingerprint import fingerprint
+from sired.store.formats import ModelFormat, recognise
+
+PICKLED = "pickle:"
+
+
+def complete(request: Register, payload: tuple[Buffer, ...], paths: Paths) -> ModelSpec:
+    """Fill in what the file itself says of a model. Reads the disk: call it in a thread.
+
+    Raises:
+        ModelNotFound: there is no such file.
+        InvalidModel: something said of the model cannot be true.
+        UntrustedModel: the file carries native code, and the model is not trusted.
+    """
+    given = request.model
+    check_name(given.name)
+    path = Path(given.path)
+    if not path.is_absolute():
+        raise InvalidModel(f"{given.path} is no absolute path.", hint="Give the whole path.")
+    if not path.exists():
+        raise ModelNotFound(f"There is no file {path}.", path=str(path))
+    spec = _recognised(given, path)
+    return msgspec.structs.replace(
+        spec,
+        model_class=_model_class(request, payload, paths),
+        fingerprint=fingerprint(path) if path.is_file() else "",
+        registered_at=time.time(),
+    )
+
+
+def _recognised(given: ModelSpec, path: Path) -> ModelSpec:
+    known = sorted(entry_points(group="sired.runtimes").names)
+    if given.runtime not in {"auto", *known}:
+        raise InvalidModel(
+            f"There is no runtime {given.runtime!r}.", hint=f"There are: {', '.join(known)}."
+        )
+    if given.runtime not in {"auto", "pytorch", "onnx"}:
+        # Only that runtime knows what its models look like.
+        return msgspec.structs.replace(given, weight_bytes=_size(path))
+    found = recognise(path)
+    if given.runtime not in {"auto", found.runtime}:
+        raise InvalidModel(
+            f"{path} is a {found.name} file, which {found.runtime} loads, not {given.runtime}.",
+            hint="Leave --runtime out: it is recognised.",
+        )
+    _check_fits(given, found)
+    return msgspec.structs.replace(
+        given, runtime=found.runtime, format=found.name, weight_bytes=found.weight_bytes
+    )
+
+
+def _check_fits(given: ModelSpec, found: ModelFormat) -> None:
+    if found.needs_class and given.model_class is None and not given.trusted:
+        raise InvalidModel(
+            f"{given.path} ({found.name}) holds weights only; the class they belong to is missing.",
+            hint="Name it: --class module:Class or --class file.py:Class, with --arg k=v for its "
+            "constructor.",
+        )
+    if found.native_code and not given.trusted:
+        raise UntrustedModel(
+            f"{given.path} is a {found.name} package: it carries native code that loading runs.",
+            hint="If you trust where it comes from: --trust",
+        )
+
+
+def _size(path: Path) -> int:
+    if path.is_file():
+        return path.stat().st_size
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+def _model_class(request: Register, payload: tuple[Buffer, ...], paths: Paths) -> str | None:
+    """The model's class, made findable: a pickle is kept as a file, a source file must be there."""
+    name = request.model.model_class
+    if name is None:
+        return None
+    if name == PICKLED:
+        return _keep_pickle(request.python_version, payload, paths)
+    module, _, attribute = name.rpartition(":")
+    if not module or not attribute.isidentifier():
+        raise InvalidModel(f"{name!r} names no class.", hint="Write module:Class or file.py:Class.")
+    if module.endswith(".py") and not Path(module).is_file():
+        raise InvalidModel(f"There is no file {module} to find the class {attribute} in.")
+    return name
+
+
+def _keep_pickle(python_version: str, payload: tuple[Buffer, ...], paths: Paths) -> str:
+    ours = f"{sys.version_info.major}.{sys.version_info.minor}"
+    if python_version != ours:
+        raise InvalidModel(
+            f"The class was defined in Python {python_version or '?'}, the daemon runs {ours}: "
+            "code does not travel between them.",
+            hint="Put the class into a file and register it as model_class='file.py:Class'.",
+        )
+    if len(payload) != 1:
+        raise InvalidModel("A pickled class travels in one payload frame.")
+    code = bytes(payload[0])
+    digest = hashlib.sha256(code).hexdigest()[:32]
+    file = private_directory(paths.classes) / f"{digest}.pkl"
+    write_atomically(file, code)
+    return f"{PICKLED}{file}"

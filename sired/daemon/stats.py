@@ -1,0 +1,74 @@
+"""What is counted per model, in memory, since the daemon started."""
+
+import time
+from collections import Counter, deque
+from dataclasses import dataclass, field
+
+LATENCIES_KEPT = 1024
+RATE_WINDOW_SECONDS = 10
+
+
+@dataclass(slots=True)
+class Counters:
+    """One model's counts; latencies in seconds, memory in bytes."""
+
+    inference_count: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+    latency_sum: float = 0.0
+    compute_sum: float = 0.0
+    latencies: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCIES_KEPT))
+    per_second: deque[tuple[int, int]] = field(
+        default_factory=lambda: deque(maxlen=RATE_WINDOW_SECONDS + 1)
+    )
+    loads: int = 0
+    evictions: int = 0
+    crashes: int = 0
+    last_load_seconds: float | None = None
+    last_used_at: float | None = None
+    peak_memory: int = 0
+    last_error: str | None = None
+
+    def answered(self, latency: float, compute: float, now: float) -> None:
+        """Count one answer; ``now`` is of the clock that never goes back."""
+        self.inference_count += 1
+        self.latency_sum += latency
+        self.compute_sum += compute
+        self.latencies.append(latency)
+        self.last_used_at = time.time()
+        second = int(now)
+        if self.per_second and self.per_second[-1][0] == second:
+            self.per_second[-1] = (second, self.per_second[-1][1] + 1)
+        else:
+            self.per_second.append((second, 1))
+
+    def failed(self, code: str, message: str) -> None:
+        """Count one request answered with an error."""
+        self.errors[code] += 1
+        self.last_error = message
+
+    def rate(self, now: float) -> float:
+        """Answers per second over the last whole seconds of the window."""
+        first = int(now) - RATE_WINDOW_SECONDS
+        recent = sum(count for second, count in self.per_second if first <= second < int(now))
+        return recent / RATE_WINDOW_SECONDS
+
+    def percentile(self, fraction: float) -> float | None:
+        """The latency that this fraction of the kept answers did not exceed (nearest rank)."""
+        if not self.latencies:
+            return None
+        ordered = sorted(self.latencies)
+        return ordered[min(len(ordered) - 1, int(fraction * len(ordered)))]
+
+
+class Statistics:
+    """The counters of all models, removed ones included."""
+
+    def __init__(self) -> None:
+        self.by_model: dict[str, Counters] = {}
+
+    def of(self, model: str) -> Counters:
+        """The counters of one model."""
+        counters = self.by_model.get(model)
+        if counters is None:
+            counters = self.by_model[model] = Counters()
+        return counters

@@ -1,0 +1,1 @@
+"""The front socket that clients talk to."""
