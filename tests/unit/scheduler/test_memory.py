@@ -1,0 +1,324 @@
+"""Placing, evicting, measuring: who gets the memory."""
+
+import pytest
+
+from sired.errors import DeviceNotFound, InsufficientMemory, LoadFailed
+from sired.scheduler import events
+from sired.scheduler.eviction import Candidate, choose_victims
+from sired.scheduler.instructions import (
+    Evicted,
+    Fulfil,
+    Learn,
+    StartWorker,
+    StopWorker,
+)
+
+from .conftest import dispatched, failures, of_kind
+
+
+def test_a_load_that_does_not_fit_evicts_the_least_recently_used(driver):
+    d = driver()
+    for name in ("old", "new", "third"):
+        d.add(name, 40)
+    old = d.load("old")
+    d.now = 1
+    d.load("new")
+    d.now = 2
+    _, said = d.request("third")
+    assert of_kind(Evicted, said) == [Evicted(old, "old", wanted_by="third")]
+    assert of_kind(StopWorker, said) == [StopWorker(old)]
+
+
+def test_memory_stays_charged_until_the_process_is_gone(driver):
+    d = driver()
+    d.add("a", 80)
+    d.add("b", 80)
+    a = d.load("a")
+    _, said = d.request("b")
+    assert of_kind(StartWorker, said) == []
+    (start,) = of_kind(StartWorker, d.gone(a))
+    assert start.model.name == "b"
+
+
+def test_what_can_never_fit_is_refused_at_once_with_the_figures(driver):
+    d = driver()
+    d.add("huge", 101)
+    d.add("small", 50)
+    d.load("small")
+    request, said = d.request("huge")
+    error = failures(said)[request]
+    assert isinstance(error, InsufficientMemory)
+    assert error.details["need_bytes"] == 101
+    assert d.loaded() == ["small"]
+
+
+def test_a_pin_holds_and_counts_as_not_available(driver):
+    d = driver()
+    d.add("pinned", 60, pinned=True)
+    d.add("other", 50)
+    d.load("pinned")
+    request, said = d.request("other")
+    assert "pinned" in failures(said)[request].message
+    assert d.loaded() == ["pinned"]
+
+
+def test_a_busy_model_is_not_evicted_while_it_has_its_time(driver):
+    d = driver(patience=1.0)
+    d.add("busy", 80)
+    d.add("other", 80)
+    busy = d.load("busy")
+    request, _ = d.request("busy")
+    _, said = d.request("other")
+    assert said == []
+    said = d.finish(request)
+    assert of_kind(StopWorker, said) == [StopWorker(busy)]
+
+
+def test_a_stream_of_requests_cannot_hold_another_model_out_forever(driver):
+    d = driver(patience=1.0)
+    d.add("greedy", 80)
+    d.add("other", 80)
+    greedy = d.load("greedy")
+    running, _ = d.request("greedy")
+    d.request("other")
+    d.wait(1.0)
+    d.request("greedy")
+    said = d.finish(running)
+    assert dispatched(said) == []
+    assert of_kind(StopWorker, said) == [StopWorker(greedy)]
+
+
+def test_two_models_that_exclude_each_other_both_get_their_turns(driver):
+    d = driver(patience=1.0)
+    answered = {"a": 0, "b": 0}
+    for name in answered:
+        d.add(name, 80)
+        for _ in range(40):
+            d.request(name, timeout=1e6)
+    for _ in range(400):
+        d.now += 0.1
+        for instance in list(d.instances.values()):
+            if instance.state_name == "loading":
+                d.ready(instance.id)
+            elif instance.state_name == "stopping":
+                d.gone(instance.id)
+            elif instance.in_flight:
+                answered[instance.model.name] += 1
+                d.finish(instance.in_flight[0].id)
+        d.tell(events.Woken())
+    assert answered == {"a": 40, "b": 40}
+
+
+def test_no_one_is_evicted_for_a_sum_that_does_not_suffice():
+    assert choose_victims([Candidate(1, 10, 0.0), Candidate(2, 20, 1.0)], 31) is None
+
+
+def test_no_victim_is_chosen_that_the_others_make_unnecessary():
+    small, large = Candidate(1, 10, 0.0), Candidate(2, 50, 1.0)
+    assert choose_victims([small, large], 45) == (2,)
+
+
+def test_what_others_take_of_a_device_is_not_given_away(driver):
+    d = driver()
+    d.add("a", 80)
+    d.tell(events.MemorySampled({"cpu": 50}))
+    _, said = d.request("a")
+    assert of_kind(StartWorker, said) == []
+    said = d.tell(events.MemorySampled({"cpu": 90}))
+    assert len(of_kind(StartWorker, said)) == 1
+
+
+def test_what_is_reserved_but_not_taken_yet_is_not_given_away_twice(driver):
+    d = driver()
+    d.add("a", 40)
+    d.add("b", 40)
+    d.tell(events.MemorySampled({"cpu": 70}))
+    _, said = d.request("a")
+    assert len(of_kind(StartWorker, said)) == 1
+    _, said = d.request("b")
+    assert of_kind(StartWorker, said) == []
+
+
+def test_a_load_behind_another_cannot_take_what_that_one_waits_for(driver):
+    d = driver()
+    d.add("resident", 60)
+    d.add("first", 90)
+    d.add("second", 40)
+    resident = d.load("resident")
+    running, _ = d.request("resident")
+    d.request("first")
+    _, said = d.request("second")
+    assert of_kind(StartWorker, said) == []
+    d.finish(running)
+    (start,) = of_kind(StartWorker, d.gone(resident))
+    assert start.model.name == "first"
+
+
+def test_what_was_measured_replaces_the_estimate(driver):
+    d = driver()
+    d.add("a", 30)
+    d.request("a")
+    said = d.ready(1, memory=20)
+    assert d.brain.fleet.ledger.charge(1) == 20
+    assert [do.memory for do in of_kind(Learn, said)] == [20]
+
+
+def test_a_declared_need_stays_reserved_though_less_was_measured(driver):
+    d = driver()
+    d.add("a", 30, declared=50)
+    d.request("a")
+    d.ready(1, memory=20)
+    assert d.brain.fleet.ledger.charge(1) == 50
+
+
+def test_the_peak_of_an_inference_is_charged_and_learned(driver):
+    d = driver()
+    model = d.add("a", 30)
+    request, _ = d.request("a")
+    d.ready(1, memory=30)
+    d.finish(request, peak=55)
+    assert d.brain.fleet.ledger.charge(1) == 55
+    assert model.learned == {"cpu": 55}
+
+
+def test_measuring_more_than_the_device_has_evicts_idle_models(driver):
+    d = driver()
+    d.add("idle", 50)
+    d.add("grows", 40)
+    idle = d.load("idle")
+    d.request("grows")
+    said = d.ready(2, memory=70)
+    assert of_kind(StopWorker, said) == [StopWorker(idle)]
+
+
+def test_running_out_of_memory_in_a_load_is_tried_once_more_with_more_room(driver):
+    d = driver()
+    d.add("idle", 50)
+    d.add("a", 40)
+    idle = d.load("idle")
+    request, _ = d.request("a")
+    oom = events.LoadFailed(2, InsufficientMemory("no"), out_of_memory=True)
+    said = d.tell(oom)
+    assert failures(said) == {}
+    assert StopWorker(idle) in said or StopWorker(idle) in d.gone(2)
+    if 2 in d.instances:
+        d.gone(2)
+    (start,) = of_kind(StartWorker, d.gone(idle))
+    assert start.memory == 60
+    said = d.tell(events.LoadFailed(3, InsufficientMemory("no"), out_of_memory=True))
+    assert isinstance(failures(said)[request], InsufficientMemory)
+
+
+def test_running_out_of_memory_in_an_inference_runs_the_request_once_more(driver):
+    d = driver()
+    d.add("a", 40)
+    instance = d.load("a")
+    request, _ = d.request("a")
+    said = d.finish(request, error=InsufficientMemory("no"), out_of_memory=True)
+    assert StopWorker(instance, kill=True) in said
+    (start,) = of_kind(StartWorker, said + d.gone(instance))
+    assert dispatched(d.ready(start.instance)) == [request]
+    said = d.finish(request, error=InsufficientMemory("no"), out_of_memory=True)
+    assert isinstance(failures(said)[request], InsufficientMemory)
+
+
+def test_a_failed_load_tells_everybody_who_waits(driver):
+    d = driver()
+    d.add("a", 40)
+    wish, _ = d.wish("a")
+    request, _ = d.request("a")
+    said = d.tell(events.LoadFailed(1, LoadFailed("no such class")))
+    assert set(failures(said)) == {wish, request}
+
+
+def test_an_idle_model_is_unloaded_after_its_keep_alive(driver):
+    d = driver()
+    d.add("a", 40, keep_alive=10.0)
+    instance = d.load("a")
+    assert d.brain.wakeup == 10.0
+    assert d.wait(10) == [StopWorker(instance)]
+
+
+def test_an_unload_is_answered_when_the_memory_is_free(driver):
+    d = driver()
+    d.add("a", 40)
+    instance = d.load("a")
+    wish, said = d.unload("a")
+    assert said == [StopWorker(instance)]
+    assert Fulfil(wish, ended=1) in d.gone(instance)
+
+
+def test_an_unload_lets_the_running_request_finish(driver):
+    d = driver()
+    d.add("a", 40)
+    instance = d.load("a")
+    request, _ = d.request("a")
+    _, said = d.unload("a")
+    assert said == []
+    assert d.finish(request) == [StopWorker(instance)]
+
+
+def test_a_model_goes_to_the_device_it_names(driver):
+    d = driver(devices=(("cuda:0", "cuda", 100), ("cpu", "cpu", 100)))
+    d.add("a", 40, device="cpu")
+    _, said = d.request("a")
+    assert of_kind(StartWorker, said)[0].device == "cpu"
+
+
+def test_a_device_that_there_is_not_is_an_error(driver):
+    d = driver()
+    d.add("a", 40)
+    wish, said = d.wish("a", device="cuda:7")
+    assert isinstance(failures(said)[wish], DeviceNotFound)
+
+
+def test_gpus_come_before_cpus_and_cpus_before_failing(driver):
+    d = driver(devices=(("cpu", "cpu", 200), ("cuda:0", "cuda", 100)))
+    d.add("fits", 40)
+    d.add("too-large", 150)
+    assert of_kind(StartWorker, d.request("fits")[1])[0].device == "cuda:0"
+    assert of_kind(StartWorker, d.request("too-large")[1])[0].device == "cpu"
+
+
+def test_a_wish_for_another_device_moves_the_model(driver):
+    d = driver(devices=(("cpu0", "cpu", 100), ("cpu1", "cpu", 100)))
+    d.add("a", 40)
+    _, said = d.wish("a", device="cpu0")
+    d.ready(1)
+    wish, said = d.wish("a", device="cpu1")
+    assert StopWorker(1) in said
+    assert of_kind(StartWorker, said)[0].device == "cpu1"
+    assert Fulfil(wish, 2) in d.ready(2)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "expected"),
+    [
+        ("least-memory-used", "large"),
+        ("best-fit", "small"),
+        ("spread", "small"),
+        ("round-robin", "small"),
+    ],
+)
+def test_strategies_choose_among_devices_where_it_fits(driver, strategy, expected):
+    d = driver(devices=(("large", "cpu", 100), ("small", "cpu", 50)), strategy=strategy)
+    d.add("first", 10, device="large")
+    d.load("first")
+    d.add("second", 20, device="small" if strategy == "least-memory-used" else "large")
+    d.load("second")
+    d.add("third", 10)
+    _, said = d.request("third")
+    assert of_kind(StartWorker, said)[0].device == expected
+
+
+def test_a_replaced_model_takes_over_who_waits_and_retires_the_old_instances(driver):
+    d = driver()
+    d.add("a", 40)
+    instance = d.load("a")
+    running, _ = d.request("a")
+    d.request("a")
+    waiting, _ = d.request("a")
+    d.add("a", 30)
+    assert d.instances[instance].state.draining
+    assert d.brain.models["a"].queue[0].id == waiting
+    assert running in [r.id for r in d.instances[instance].in_flight]
