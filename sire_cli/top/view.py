@@ -76,7 +76,7 @@ def _status(health: HealthReport) -> tuple[str, str]:
 def _totals(report: TopReport) -> list[Text]:
     health, totals = report.health, report.stats.totals
     rate = sum(model.requests_per_second for model in report.stats.models)
-    loaded = len({instance.model for instance in report.instances})
+    loaded = len({one.model for one in report.instances if one.state != "waiting"})
     return [
         Text(f"{loaded}/{health.models} loaded"),
         Text(f"{rate:,.1f} req/s"),

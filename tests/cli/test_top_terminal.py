@@ -1,0 +1,377 @@
+"""``sire top`` on a real terminal, against a daemon that is only a lock and a socket."""
+
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import threading
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+import zmq
+
+from sired.paths import find_paths, private_directory
+from sired.protocol.framing import decode_request, encode
+from sired.protocol.replies import (
+    DeviceInfo,
+    HealthReport,
+    InstanceInfo,
+    ModelStats,
+    StatsReport,
+    StatsTotals,
+    TopReport,
+)
+
+SIRE_TOP = [sys.executable, "-m", "sire_cli", "top"]
+ROOT = Path(__file__).parents[2]
+GIB = 1 << 30
+PATIENCE_SECONDS = 15
+
+ALTERNATE_SCREEN, NORMAL_SCREEN = b"\x1b[?1049h", b"\x1b[?1049l"
+SHOW_CURSOR = b"\x1b[?25h"
+CONTROL_CODE = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
+
+REPORT = TopReport(
+    health=HealthReport(
+        status="ok",
+        version="0.1.0",
+        pid=1,
+        uptime_seconds=60.0,
+        memory_bytes=GIB,
+        models=1,
+        instances=1,
+        queued=0,
+        socket="",
+        python="3.11",
+    ),
+    devices=(
+        DeviceInfo(
+            name="cpu",
+            kind="cpu",
+            hardware="Some CPU",
+            uuid="",
+            total_bytes=8 * GIB,
+            capacity_bytes=8 * GIB,
+            used_bytes=GIB,
+            foreign_bytes=0,
+            free_bytes=7 * GIB,
+            available=True,
+        ),
+    ),
+    instances=(
+        InstanceInfo(
+            instance=1,
+            model="mnist",
+            device="cpu",
+            state="ready",
+            pid=2,
+            memory_bytes=GIB,
+            uptime_seconds=1.0,
+            idle_seconds=1.0,
+            expires_in_seconds=None,
+            load_seconds=1.0,
+            requests=1,
+            queued=0,
+            pinned=False,
+        ),
+    ),
+    stats=StatsReport(
+        models=(
+            ModelStats(
+                model="mnist",
+                state="ready",
+                device="cpu",
+                memory_bytes=GIB,
+                peak_memory_bytes=GIB,
+                inference_count=1,
+                errors={},
+                queued=0,
+                average_latency_seconds=0.001,
+                p50_latency_seconds=0.001,
+                p99_latency_seconds=0.001,
+                average_compute_seconds=0.001,
+                requests_per_second=0.0,
+                loads=1,
+                evictions=0,
+                crashes=0,
+                last_load_seconds=1.0,
+                last_used_at=None,
+            ),
+        ),
+        totals=StatsTotals(inference_count=1, errors=0, loads=1, evictions=0, crashes=0),
+    ),
+)
+
+
+class StandIn(threading.Thread):
+    """Holds the lock and answers everything with the same report."""
+
+    def __init__(self, paths):
+        super().__init__(daemon=True)
+        private_directory(paths.runtime)
+        self.lock = os.open(paths.lock, os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(self.lock, fcntl.LOCK_EX)
+        self.context = zmq.Context()
+        self.socket = self.context.socket(zmq.ROUTER)
+        self.socket.bind(f"ipc://{paths.socket}")
+        self.stopping = threading.Event()
+        self.start()
+
+    def run(self):
+        while not self.stopping.is_set():
+            if self.socket.poll(10):
+                peer, empty, header = self.socket.recv_multipart()
+                reply = msgspec.structs.replace(REPORT, id=decode_request(header).id)
+                self.socket.send_multipart([peer, empty, encode(reply)])
+        self.socket.close(linger=0)
+        self.context.term()
+        os.close(self.lock)
+
+    def stop(self):
+        self.stopping.set()
+        self.join()
+
+
+class Terminal:
+    """A pseudo-terminal with one process in it, whose controlling terminal it is."""
+
+    def __init__(self, arguments, environment, columns=80, rows=24, stdin=None):
+        self.master, slave = pty.openpty()
+        self.resize(columns, rows)
+        name = os.ttyname(slave)
+        self.modes = termios.tcgetattr(slave)
+        self.slave = slave
+        # The first terminal that the leader of a new session opens becomes its controlling one.
+        actions = [
+            (os.POSIX_SPAWN_OPEN, 1, name, os.O_RDWR, 0),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+            (os.POSIX_SPAWN_OPEN, 0, stdin or name, os.O_RDONLY, 0),
+        ]
+        self.pid = os.posix_spawn(
+            arguments[0], arguments, environment, file_actions=actions, setsid=True
+        )
+        self.output = b""
+        self.exit_code = None
+
+    def resize(self, columns, rows):
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def press(self, keys):
+        os.write(self.master, keys)
+
+    def wait_for(self, text, since=0):
+        """Read until the text was written; returns where its frame ends."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while (at := self.plain.find(text.encode(), since)) < 0:
+            left = deadline - time.monotonic()
+            assert left > 0, f"{text!r} did not come; there was {self.plain[since:].decode()}"
+            if select.select([self.master], [], [], left)[0]:
+                self.output += os.read(self.master, 65536)
+        return at + len(text.encode())
+
+    @property
+    def plain(self):
+        return CONTROL_CODE.sub(b"", self.output)
+
+    def exit(self):
+        """Read until the process ends; returns its exit code."""
+        if self.exit_code is None:
+            deadline = time.monotonic() + PATIENCE_SECONDS
+            while (ended := os.waitpid(self.pid, os.WNOHANG))[0] == 0:
+                assert time.monotonic() < deadline, "it did not end"
+                if select.select([self.master], [], [], 0.01)[0]:
+                    self.output += os.read(self.master, 65536)
+            self.exit_code = os.waitstatus_to_exitcode(ended[1])
+            while select.select([self.master], [], [], 0)[0]:
+                self.output += os.read(self.master, 65536)
+        return self.exit_code
+
+    def close(self):
+        if self.exit_code is None:
+            os.kill(self.pid, signal.SIGKILL)
+            self.exit()
+        os.close(self.master)
+        os.close(self.slave)
+
+    def assert_restored(self):
+        assert self.output.rindex(NORMAL_SCREEN) > self.output.rindex(ALTERNATE_SCREEN)
+        assert SHOW_CURSOR in self.output[self.output.index(ALTERNATE_SCREEN) :]
+        assert termios.tcgetattr(self.slave) == self.modes
+
+
+@pytest.fixture
+def paths():
+    with tempfile.TemporaryDirectory(prefix="sire-") as home:
+        yield find_paths({"SIRE_HOME": home})
+
+
+@pytest.fixture
+def environment(paths):
+    kept = {
+        name: os.environ[name] for name in ("PATH", "HOME", "VIRTUAL_ENV") if name in os.environ
+    }
+    return {
+        **kept,
+        "TERM": "xterm-256color",
+        "LANG": "C.UTF-8",
+        "PYTHONPATH": str(ROOT),
+        "SIRE_HOME": str(paths.runtime.parent),
+    }
+
+
+@pytest.fixture
+def daemon(paths):
+    stand_in = StandIn(paths)
+    yield stand_in
+    stand_in.stop()
+
+
+@pytest.fixture
+def start(environment):
+    opened = []
+
+    def start_top(*arguments, columns=80, rows=24, stdin=None, **variables):
+        command = [*SIRE_TOP, "--interval", "100ms", *arguments]
+        opened.append(Terminal(command, environment | variables, columns, rows, stdin))
+        return opened[-1]
+
+    yield start_top
+    for terminal in opened:
+        terminal.close()
+
+
+def run(environment, *arguments):
+    return subprocess.run(
+        [*SIRE_TOP, *arguments],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("key", [b"q", b"Q", b"\x03"], ids=["q", "Q", "ctrl-c"])
+def test_a_key_quits_at_once_and_the_terminal_is_as_before(daemon, start, key):
+    terminal = start("--interval", "1h")
+    terminal.wait_for("q quits")
+    terminal.press(key)
+    assert terminal.exit() == 0
+    terminal.assert_restored()
+
+
+def test_other_keys_do_nothing(daemon, start):
+    terminal = start()
+    end = terminal.wait_for("q quits")
+    terminal.press(b"x\x1a")
+    terminal.wait_for("q quits", since=end)
+    terminal.press(b"q")
+    assert terminal.exit() == 0
+
+
+def test_being_terminated_restores_the_terminal_too(daemon, start):
+    terminal = start()
+    terminal.wait_for("q quits")
+    os.kill(terminal.pid, signal.SIGTERM)
+    assert terminal.exit() == 128 + signal.SIGTERM
+    terminal.assert_restored()
+
+
+def test_a_resize_is_followed_at_once(daemon, start):
+    terminal = start("--interval", "1h")
+    end = terminal.wait_for("q quits")
+    assert b"CRASHES" not in terminal.plain
+    terminal.resize(200, 60)
+    terminal.wait_for("CRASHES", since=end)
+
+
+def test_a_daemon_that_goes_is_missed_and_one_that_comes_is_found(daemon, start, paths):
+    terminal = start()
+    terminal.wait_for("mnist")
+    daemon.stop()
+    end = terminal.wait_for("no daemon, retrying…")
+    end = terminal.wait_for("mnist", since=end)
+    successor = StandIn(paths)
+    terminal.wait_for("● ok", since=end)
+    successor.stop()
+
+
+def test_the_view_does_not_start_a_daemon_in_place_of_one_that_went(daemon, start, paths):
+    terminal = start()
+    terminal.wait_for("mnist")
+    daemon.stop()
+    end = 0
+    for _ in range(3):
+        end = terminal.wait_for("no daemon, retrying…", since=end)
+    assert not paths.daemon_log.exists()
+
+
+def test_without_a_keyboard_the_view_runs_until_it_is_interrupted(daemon, start):
+    terminal = start(stdin=os.devnull)
+    end = terminal.wait_for("q quits")
+    terminal.wait_for("q quits", since=end)
+    os.kill(terminal.pid, signal.SIGINT)
+    assert terminal.exit() == 0
+    terminal.assert_restored()
+
+
+def test_no_color_is_honoured_on_a_terminal(daemon, start):
+    terminal = start(NO_COLOR="1")
+    terminal.wait_for("q quits")
+    assert b"38;5" not in terminal.output
+    assert not re.search(rb"\x1b\[[0-9;]*3[0-7]m", terminal.output)
+
+
+@pytest.mark.parametrize("arguments", [["--once"], []], ids=["--once", "piped"])
+def test_without_a_terminal_one_frame_is_printed_without_control_codes(
+    daemon, environment, arguments
+):
+    done = run(environment, *arguments)
+    assert done.returncode == 0
+    assert b"\x1b" not in done.stdout
+    lines = done.stdout.decode().splitlines()
+    assert [line for line in lines if "mnist" in line]
+    assert all(line == line.rstrip() for line in lines)
+    assert done.stdout.count(b"MODEL") == 1
+
+
+def test_json_once_is_one_report(daemon, environment):
+    done = run(environment, "--json", "--once")
+    report = json.loads(done.stdout)
+    assert done.stdout.count(b"\n") == 1
+    assert report["health"]["status"] == "ok"
+    assert report["stats"]["models"][0]["model"] == "mnist"
+    assert report["devices"][0]["free_bytes"] == 7 * GIB
+
+
+def test_json_is_a_line_every_interval(daemon, environment):
+    command = [*SIRE_TOP, "--json", "--interval", "100ms"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as process:
+        reports = [json.loads(process.stdout.readline()) for _ in range(3)]
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=PATIENCE_SECONDS)
+        assert process.returncode == 130
+    assert len(reports) == 3
+
+
+@pytest.mark.parametrize("interval", ["0s", "forever", "soon"])
+def test_an_interval_that_cannot_be_is_a_usage_error(environment, interval):
+    done = run(environment, "--interval", interval)
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"sire: error:")
+
+
+def test_without_a_daemon_and_autostart_the_exit_code_says_so(environment):
+    done = run(environment | {"SIRE_NO_AUTOSTART": "1"}, "--once")
+    assert done.returncode == 6
+    assert b"sire daemon start" in done.stderr
