@@ -15,7 +15,7 @@ _BYTES: dict[str, int] = {
 }
 _BYTES_BY_UPPERCASE = {unit.upper(): factor for unit, factor in _BYTES.items()}
 _SECONDS = {"ms": 0.001, "": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_NUMBER_AND_UNIT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
+_NUMBER_AND_UNIT = re.compile(r"\s*(\d+(?:\.\d+)?(?:e[+-]?\d+)?)\s*([A-Za-z]*)\s*")
 
 FOREVER = math.inf
 
@@ -26,9 +26,9 @@ def parse_bytes(text: str | int) -> int:
     Raises:
         InvalidConfiguration: the text is no size.
     """
-    if isinstance(text, int):
+    if type(text) is int and text >= 0:
         return text
-    match = _NUMBER_AND_UNIT.fullmatch(text)
+    match = _NUMBER_AND_UNIT.fullmatch(str(text))
     factor = _BYTES_BY_UPPERCASE.get(match[2].upper()) if match else None
     if match is None or factor is None:
         raise InvalidConfiguration(
@@ -47,14 +47,22 @@ def format_bytes(count: float) -> str:
     return f"{count:.{digits}f}".removesuffix(".0") + f" {unit}"
 
 
+def exact_bytes(count: int) -> str:
+    """Write a size in the largest unit that keeps it exact: ``2GiB``, ``600MB``, ``1048577``."""
+    exact = [unit for unit, factor in _BYTES.items() if len(unit) > 1 and count % factor == 0]
+    unit = max(exact, key=_BYTES.__getitem__, default="") if count else ""
+    return f"{count // _BYTES[unit]}{unit}"
+
+
 def parse_duration(text: str | float) -> float:
     """Read a duration such as ``30s``, ``5m``, ``250ms``, ``12`` or ``forever``, in seconds.
 
     Raises:
         InvalidConfiguration: the text is no duration.
     """
-    if isinstance(text, int | float):
+    if type(text) in (int, float) and float(text) >= 0:
         return float(text)
+    text = str(text)
     if text.strip().lower() == "forever":
         return FOREVER
     match = _NUMBER_AND_UNIT.fullmatch(text)
@@ -76,3 +84,14 @@ def format_duration(seconds: float) -> str:
         if seconds >= 2 * size or seconds == size:
             return f"{seconds / size:.1f}".removesuffix(".0") + f" {unit}"
     return f"{seconds:.1f}".removesuffix(".0") + " s"
+
+
+def exact_duration(seconds: float) -> str:
+    """Write a duration so that ``parse_duration`` gives it back exactly: ``5m``, ``90s``."""
+    if seconds == FOREVER:
+        return "forever"
+    for unit in ("d", "h", "m", "s", "ms"):
+        text = f"{seconds / _SECONDS[unit]:.0f}{unit}"
+        if seconds and parse_duration(text) == seconds:
+            return text
+    return f"{seconds!r}s"

@@ -63,7 +63,8 @@ class Connection:
         Args:
             request: any request; its ``id`` is set here.
             payload: the frames that follow the header; must not change until the reply is there.
-            timeout: seconds to wait; None waits as long as the daemon lives.
+            timeout: seconds to wait for the connection and then for the reply; None waits as
+                long as the daemon lives.
 
         Returns:
             The reply and the frames that came with it.
@@ -73,7 +74,7 @@ class Connection:
             DaemonUnavailable: none runs and none was started, or it went away before it answered.
             DeadlineExceeded: no reply within ``timeout``; the request is withdrawn.
         """
-        link = self._connected()
+        link = self._connected(timeout)
         request = msgspec.structs.replace(request, id=next(self._ids))
         try:
             link.send(request, payload)
@@ -109,13 +110,13 @@ class Connection:
             )
         return reply
 
-    def _connected(self) -> "_Link":
+    def _connected(self, timeout: float | None) -> "_Link":
         if self._link is not None and self._link.lost():
             self.close()
         while self._link is None:
             if not daemon_runs(self._paths):
                 self._start_daemon()
-            self._link = _connect(self._paths)
+            self._link = _connect(self._paths, timeout)
         return self._link
 
     def _start_daemon(self) -> None:
@@ -124,10 +125,10 @@ class Connection:
         start_daemon(self._paths)
 
 
-def _connect(paths: Paths) -> "_Link | None":
+def _connect(paths: Paths, timeout: float | None) -> "_Link | None":
     """Connect to the daemon that holds the lock; None when it let go of the lock meanwhile."""
     link = _Link(f"ipc://{paths.checked_socket()}", f"See what it wrote: {paths.daemon_log}")
-    deadline = time.monotonic() + START_TIMEOUT_SECONDS
+    deadline = time.monotonic() + (START_TIMEOUT_SECONDS if timeout is None else timeout)
     while not link.established(_LOCK_CHECK_MILLISECONDS):
         if not daemon_runs(paths):
             link.close()

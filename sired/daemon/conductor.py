@@ -94,6 +94,7 @@ class Conductor:
         self._next_ticket = 1
         self._events: deque[Event] = deque()
         self._handling = False
+        self._ending = False
         self._timer: asyncio.TimerHandle | None = None
         self._carry_out: dict[type, Callable[..., None]] = {
             instructions.Dispatch: self._dispatch,
@@ -177,6 +178,7 @@ class Conductor:
 
     def end_workers(self) -> None:
         """End every worker, whatever it is doing."""
+        self._ending = True
         for instance in self.brain.fleet.instances:
             self.crew.stop(instance, kill=True)
 
@@ -257,7 +259,7 @@ class Conductor:
     def _worker_gone(self, instance: int, error: SireError) -> None:
         state = self.brain.fleet.instances[instance].state_name
         spec = self._specs.pop(instance)
-        if state != "stopping":
+        if state != "stopping" and not self._ending:
             counters = self.statistics.of(spec.name)
             counters.crashes += 1
             counters.last_error = str(error)

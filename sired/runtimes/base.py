@@ -59,3 +59,23 @@ class InferenceRuntime(ABC):
     def peak_device_memory(self) -> int:
         """Most bytes of GPU memory this process has held at once, context excluded; 0 on a CPU."""
         return 0
+
+
+_OUT_OF_MEMORY_TYPES = {"MemoryError", "OutOfMemoryError"}
+_OUT_OF_MEMORY_PHRASES = (
+    "out of memory",
+    "can't allocate memory",
+    "failed to allocate memory",
+    "bfcarena::allocate",
+    "cublas_status_alloc_failed",
+    "bad_alloc",
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception means that memory ran out, in whichever framework's words."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    message = str(error).lower()
+    return bool(names & _OUT_OF_MEMORY_TYPES) or any(
+        phrase in message for phrase in _OUT_OF_MEMORY_PHRASES
+    )

@@ -29,7 +29,6 @@ class LoadModel(msgspec.Struct, frozen=True, tag=True):
 
     spec: ModelSpec
     device: DeviceGrant
-    class_file: str = ""
 
 
 class RunModel(msgspec.Struct, frozen=True, tag=True):

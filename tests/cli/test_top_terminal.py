@@ -12,16 +12,13 @@ import subprocess
 import sys
 import tempfile
 import termios
-import threading
 import time
 from pathlib import Path
 
-import msgspec
 import pytest
-import zmq
+from stand_in import StandIn
 
-from sired.paths import find_paths, private_directory
-from sired.protocol.framing import decode_request, encode
+from sired.paths import find_paths
 from sired.protocol.replies import (
     DeviceInfo,
     HealthReport,
@@ -113,33 +110,8 @@ REPORT = TopReport(
 )
 
 
-class StandIn(threading.Thread):
-    """Holds the lock and answers everything with the same report."""
-
-    def __init__(self, paths):
-        super().__init__(daemon=True)
-        private_directory(paths.runtime)
-        self.lock = os.open(paths.lock, os.O_RDWR | os.O_CREAT, 0o600)
-        fcntl.flock(self.lock, fcntl.LOCK_EX)
-        self.context = zmq.Context()
-        self.socket = self.context.socket(zmq.ROUTER)
-        self.socket.bind(f"ipc://{paths.socket}")
-        self.stopping = threading.Event()
-        self.start()
-
-    def run(self):
-        while not self.stopping.is_set():
-            if self.socket.poll(10):
-                peer, empty, header = self.socket.recv_multipart()
-                reply = msgspec.structs.replace(REPORT, id=decode_request(header).id)
-                self.socket.send_multipart([peer, empty, encode(reply)])
-        self.socket.close(linger=0)
-        self.context.term()
-        os.close(self.lock)
-
-    def stop(self):
-        self.stopping.set()
-        self.join()
+def a_daemon(paths):
+    return StandIn(paths, lambda request: REPORT)
 
 
 class Terminal:
@@ -231,7 +203,7 @@ def environment(paths):
 
 @pytest.fixture
 def daemon(paths):
-    stand_in = StandIn(paths)
+    stand_in = a_daemon(paths)
     yield stand_in
     stand_in.stop()
 
@@ -301,7 +273,7 @@ def test_a_daemon_that_goes_is_missed_and_one_that_comes_is_found(daemon, start,
     daemon.stop()
     end = terminal.wait_for("no daemon, retrying…")
     end = terminal.wait_for("mnist", since=end)
-    successor = StandIn(paths)
+    successor = a_daemon(paths)
     terminal.wait_for("● ok", since=end)
     successor.stop()
 

@@ -1,0 +1,1 @@
+"""What `make bench` measures; README.md beside this explains each line."""

@@ -1,0 +1,1 @@
+"""The ``sire`` command line: files, terminals and exit codes around the daemon's answers."""

@@ -1,0 +1,15 @@
+"""Arguments that several verbs take."""
+
+from typing import Annotated
+
+import typer
+
+from sire_cli.completion import complete_device, complete_model
+
+ModelName = Annotated[
+    str, typer.Argument(metavar="NAME", help="A registered model.", autocompletion=complete_model)
+]
+DeviceName = Annotated[
+    str,
+    typer.Option("--device", help="A device, or auto.", autocompletion=complete_device),
+]

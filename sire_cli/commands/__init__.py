@@ -1,0 +1,1 @@
+"""One file per verb, each with a function of the verb's name."""

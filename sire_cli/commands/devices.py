@@ -1,0 +1,44 @@
+"""``sire devices``."""
+
+from sire_cli.link import expect
+from sire_cli.output import AsJson, print_json, print_table, say
+from sired.protocol.replies import DeviceInfo, DeviceList
+from sired.protocol.requests import Devices
+from sired.units import format_bytes
+
+_COLUMNS = (
+    "DEVICE",
+    "KIND",
+    "TOTAL>",
+    "CAPACITY>",
+    "USED>",
+    "OTHERS>",
+    "FREE>",
+    "BUSY>",
+    "HARDWARE",
+)
+
+
+def devices(json: AsJson = False) -> None:
+    """List the devices and how full they are."""
+    reply = expect(DeviceList, Devices())
+    if json:
+        print_json(reply)
+        return
+    print_table(_COLUMNS, [_row(device) for device in reply.devices])
+    say(f"Models are placed by the strategy {reply.strategy}.")
+
+
+def _row(device: DeviceInfo) -> tuple[str, ...]:
+    busy = device.utilization_percent
+    return (
+        device.name,
+        device.kind if device.available else f"{device.kind} (unavailable)",
+        format_bytes(device.total_bytes),
+        format_bytes(device.capacity_bytes),
+        format_bytes(device.used_bytes),
+        format_bytes(device.foreign_bytes),
+        format_bytes(device.free_bytes),
+        "" if busy is None else f"{busy:.0f} %",
+        device.hardware,
+    )

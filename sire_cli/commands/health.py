@@ -1,0 +1,34 @@
+"""``sire health``."""
+
+from sire_cli.link import expect
+from sire_cli.output import AsJson, print_json, print_pairs, say
+from sired.protocol.replies import HealthReport
+from sired.protocol.requests import Health
+from sired.units import format_bytes, format_duration
+
+
+def health(json: AsJson = False) -> None:
+    """Show how the daemon is."""
+    tell(expect(HealthReport, Health()), json)
+
+
+def tell(report: HealthReport, json: bool) -> None:
+    """Show a health report."""
+    if json:
+        print_json(report)
+        return
+    print_pairs(
+        [
+            ("Status", report.status),
+            ("Version", report.version),
+            ("Pid", str(report.pid)),
+            ("Up", format_duration(report.uptime_seconds)),
+            ("Memory", format_bytes(report.memory_bytes)),
+            ("Models", f"{report.models} registered, {report.instances} loaded"),
+            ("Queued", str(report.queued)),
+            ("Socket", report.socket),
+            ("Python", report.python),
+        ]
+    )
+    for problem in report.problems:
+        say(f"sire: warning: {problem}")

@@ -1,0 +1,31 @@
+"""``sire load``."""
+
+from sire_cli.arguments import DeviceName, ModelName
+from sire_cli.durations import Timeout, seconds
+from sire_cli.link import expect
+from sire_cli.output import AsJson, print_json, say
+from sired.protocol.replies import InstanceInfo
+from sired.protocol.requests import Load
+from sired.units import format_bytes, format_duration
+
+
+def load(
+    name: ModelName,
+    device: DeviceName = "auto",
+    timeout: Timeout = None,
+    json: AsJson = False,
+) -> None:
+    """Load a model now, so that its first answer does not wait for it."""
+    wanted = None if device == "auto" else device
+    tell(expect(InstanceInfo, Load(name=name, device=wanted, timeout=seconds(timeout))), json)
+
+
+def tell(instance: InstanceInfo, json: bool) -> None:
+    """Say where a model has been loaded."""
+    if json:
+        print_json(instance)
+    took = "" if instance.load_seconds is None else f" in {format_duration(instance.load_seconds)}"
+    say(
+        f"Loaded {instance.model} on {instance.device}{took}; "
+        f"it takes {format_bytes(instance.memory_bytes)}."
+    )

@@ -1,0 +1,35 @@
+"""``sire ls``."""
+
+from sire_cli.link import expect
+from sire_cli.output import AsJson, print_json, print_table, say
+from sired.protocol.replies import ModelInfo, ModelList
+from sired.protocol.requests import ListModels
+from sired.units import format_bytes
+
+_COLUMNS = ("NAME", "RUNTIME", "FORMAT", "STATE", "DEVICE", "WEIGHTS>", "FOOTPRINT>", "PATH")
+
+
+def ls(json: AsJson = False) -> None:
+    """List the registered models."""
+    reply = expect(ModelList, ListModels())
+    for name, problem in reply.damaged.items():
+        say(f"sire: warning: The definition of {name} cannot be read: {problem}")
+    if json:
+        print_json(reply.models)
+    elif reply.models:
+        print_table(_COLUMNS, [_row(info) for info in reply.models])
+    else:
+        say("No models yet. Add one: sire register NAME PATH")
+
+
+def _row(info: ModelInfo) -> tuple[str, ...]:
+    return (
+        info.model.name,
+        info.model.runtime,
+        info.model.format,
+        info.state,
+        ", ".join(instance.device for instance in info.instances),
+        format_bytes(info.model.weight_bytes),
+        format_bytes(info.footprint_bytes),
+        info.model.path,
+    )

@@ -1,0 +1,47 @@
+"""``sire ps``."""
+
+from sire_cli.link import expect
+from sire_cli.output import AsJson, print_json, print_table, say
+from sired.protocol.replies import InstanceInfo, InstanceList
+from sired.protocol.requests import Ps
+from sired.units import format_bytes, format_duration
+
+_COLUMNS = (
+    "MODEL",
+    "DEVICE",
+    "STATE",
+    "MEMORY>",
+    "PID>",
+    "UP>",
+    "IDLE>",
+    "UNLOADS IN>",
+    "REQUESTS>",
+    "QUEUED>",
+)
+
+
+def ps(json: AsJson = False) -> None:
+    """List the loaded models."""
+    reply = expect(InstanceList, Ps())
+    if json:
+        print_json(reply.instances)
+    elif reply.instances:
+        print_table(_COLUMNS, [_row(instance) for instance in reply.instances])
+    else:
+        say("No model is loaded.")
+
+
+def _row(instance: InstanceInfo) -> tuple[str, ...]:
+    expires = instance.expires_in_seconds
+    return (
+        instance.model,
+        instance.device,
+        instance.state,
+        format_bytes(instance.memory_bytes),
+        "" if instance.pid is None else str(instance.pid),
+        format_duration(instance.uptime_seconds),
+        format_duration(instance.idle_seconds),
+        "pinned" if instance.pinned else "never" if expires is None else format_duration(expires),
+        str(instance.requests),
+        str(instance.queued),
+    )

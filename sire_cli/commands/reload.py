@@ -1,0 +1,14 @@
+"""``sire reload``."""
+
+from sire_cli.arguments import ModelName
+from sire_cli.commands.load import tell
+from sire_cli.durations import Timeout, seconds
+from sire_cli.link import expect
+from sire_cli.output import AsJson
+from sired.protocol.replies import InstanceInfo
+from sired.protocol.requests import Reload
+
+
+def reload(name: ModelName, timeout: Timeout = None, json: AsJson = False) -> None:
+    """Read a model's file again: unload it, then load it."""
+    tell(expect(InstanceInfo, Reload(name=name, timeout=seconds(timeout))), json)

@@ -1,0 +1,23 @@
+"""``sire rm``."""
+
+from typing import Annotated
+
+import typer
+
+from sire_cli.completion import complete_model
+from sire_cli.link import connect
+from sire_cli.output import say
+from sired.protocol.requests import Remove
+
+
+def rm(
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="NAME...", help="Registered models.", autocompletion=complete_model),
+    ],
+) -> None:
+    """Unload models and forget them; their files stay."""
+    with connect() as daemon:
+        for name in names:
+            daemon.ask(Remove(name=name))
+            say(f"Removed {name}.")

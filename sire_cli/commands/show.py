@@ -1,0 +1,64 @@
+"""``sire show``."""
+
+import time
+
+from sire_cli.arguments import ModelName
+from sire_cli.link import expect
+from sire_cli.output import AsJson, print_json, print_pairs
+from sired.protocol.replies import ModelInfo
+from sired.protocol.requests import Show
+from sired.spec import KeepAlive, TensorSpec
+from sired.units import format_bytes, format_duration
+
+
+def show(name: ModelName, json: AsJson = False) -> None:
+    """Show all that is known of one model."""
+    info = expect(ModelInfo, Show(name=name))
+    if json:
+        print_json(info)
+    else:
+        print_pairs(describe(info))
+
+
+def describe(info: ModelInfo) -> list[tuple[str, str | None]]:
+    """The model as pairs of words for people."""
+    model = info.model
+    registered = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(model.registered_at))
+    return [
+        ("Name", model.name),
+        ("State", info.state),
+        ("Path", model.path),
+        ("Runtime", model.runtime),
+        ("Format", model.format or None),
+        ("Class", model.model_class),
+        ("Arguments", ", ".join(f"{key}={value}" for key, value in model.args.items()) or None),
+        ("Device", model.device),
+        ("Weights", format_bytes(model.weight_bytes)),
+        ("Footprint", f"{format_bytes(info.footprint_bytes)} ({info.footprint_source})"),
+        ("Keep alive", _keep_alive(model.keep_alive)),
+        ("Pinned", "yes" if model.pinned else None),
+        ("Trusted", "yes" if model.trusted else None),
+        ("Warm-up", model.warmup),
+        ("Inputs", _tensors(info.signature.inputs)),
+        ("Outputs", _tensors(info.signature.outputs)),
+        ("Registered", registered),
+        ("Last error", info.last_error),
+        *[
+            ("Instance", f"{i.device}, {i.state}, {format_bytes(i.memory_bytes)}, pid {i.pid}")
+            for i in info.instances
+        ],
+    ]
+
+
+def _keep_alive(given: KeepAlive) -> str | None:
+    return format_duration(given) if isinstance(given, int | float) else given
+
+
+def _tensors(tensors: tuple[TensorSpec, ...]) -> str | None:
+    """The same notation that ``sire register --input`` reads."""
+    return ", ".join(map(_tensor, tensors)) or None
+
+
+def _tensor(tensor: TensorSpec) -> str:
+    shape = ",".join(map(str, tensor.shape))
+    return f"{tensor.name}{':' if tensor.name else ''}{tensor.dtype}[{shape}]"

@@ -1,0 +1,34 @@
+"""Names for the shell to complete; silent whenever the daemon does not answer at once."""
+
+from sired.errors import SireError
+from sired.protocol.replies import DeviceList, ModelList
+from sired.protocol.requests import Devices, ListModels
+
+# Out of 200 ms between the key and the list: the rest is Python's start.
+_PATIENCE_SECONDS = 0.1
+
+
+def complete_model(incomplete: str) -> list[str]:
+    """Registered models whose names begin so."""
+    from sired.client.connection import Connection  # noqa: PLC0415
+
+    try:
+        with Connection(autostart=False) as connection:
+            reply = connection.expect(ModelList, ListModels(), timeout=_PATIENCE_SECONDS)
+    except (SireError, OSError):
+        return []
+    names = [info.model.name for info in reply.models]
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def complete_device(incomplete: str) -> list[str]:
+    """Devices whose names begin so, and "auto"."""
+    from sired.client.connection import Connection  # noqa: PLC0415
+
+    try:
+        with Connection(autostart=False) as connection:
+            reply = connection.expect(DeviceList, Devices(), timeout=_PATIENCE_SECONDS)
+    except (SireError, OSError):
+        return []
+    names = ["auto", *(device.name for device in reply.devices)]
+    return [name for name in names if name.startswith(incomplete)]

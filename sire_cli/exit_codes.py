@@ -1,0 +1,60 @@
+"""What the exit code says to a script; sire(1) documents the same table."""
+
+from sired.errors import (
+    DaemonUnavailable,
+    DeadlineExceeded,
+    DeviceNotFound,
+    InferenceError,
+    InsufficientMemory,
+    InvalidConfiguration,
+    InvalidInput,
+    InvalidModel,
+    JobNotFound,
+    LoadFailed,
+    ModelNotFound,
+    QueueFull,
+    SireError,
+    UntrustedModel,
+    WorkerCrashed,
+)
+
+DONE = 0
+UNEXPECTED = 1
+USAGE = 2
+NOT_FOUND = 3
+NO_MEMORY = 4
+INFERENCE_FAILED = 5
+NO_DAEMON = 6
+DEADLINE = 7
+QUEUE_FULL = 8
+NOT_LOADABLE = 9
+INVALID_INPUT = 10
+INTERRUPTED = 130
+
+
+class FileMissing(SireError):
+    """An input file does not exist."""
+
+
+_BY_ERROR: dict[type[SireError], int] = {
+    InvalidConfiguration: USAGE,
+    ModelNotFound: NOT_FOUND,
+    JobNotFound: NOT_FOUND,
+    DeviceNotFound: NOT_FOUND,
+    FileMissing: NOT_FOUND,
+    InsufficientMemory: NO_MEMORY,
+    InferenceError: INFERENCE_FAILED,
+    WorkerCrashed: INFERENCE_FAILED,
+    DaemonUnavailable: NO_DAEMON,
+    DeadlineExceeded: DEADLINE,
+    QueueFull: QUEUE_FULL,
+    LoadFailed: NOT_LOADABLE,
+    InvalidModel: NOT_LOADABLE,
+    UntrustedModel: NOT_LOADABLE,
+    InvalidInput: INVALID_INPUT,
+}
+
+
+def exit_code(error: SireError) -> int:
+    """The exit code for an error; whatever has none of its own is 1."""
+    return _BY_ERROR.get(type(error), UNEXPECTED)

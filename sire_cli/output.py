@@ -1,0 +1,86 @@
+"""Results for programs and for people on stdout, words on stderr."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from sired.protocol.requests import Message
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print plain JSON: bytes and seconds.")]
+
+# What only the wire needs.
+_ENVELOPE = ("id", "v")
+_NOTHING = "-"
+
+
+def say(words: str) -> None:
+    """Tell a person something; programs do not read it."""
+    sys.stderr.write(f"{words}\n")
+
+
+def print_json(value: Any) -> None:
+    """Print one line of JSON with every field, whether it has its default or not."""
+    sys.stdout.write(msgspec.json.encode(plain(value)).decode() + "\n")
+
+
+def plain(value: Any) -> Any:
+    """Structs as dicts that always have all of their fields."""
+    if isinstance(value, msgspec.Struct):
+        hidden = _ENVELOPE if isinstance(value, Message) else ()
+        names = [name for name in value.__struct_fields__ if name not in hidden]
+        return {name: plain(getattr(value, name)) for name in names}
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | None]]) -> None:
+    """Print rows below their headings; a heading that ends in ">" is of a column of numbers."""
+    cells = [[cell or _NOTHING for cell in row] for row in rows]
+    if sys.stdout.isatty():
+        _print_rich(columns, cells)
+    else:
+        _print_plain(columns, cells)
+
+
+def print_pairs(pairs: Iterable[tuple[str, str | None]]) -> None:
+    """Print names and values, one pair a line; what is None is left out."""
+    shown = [(name, value) for name, value in pairs if value is not None]
+    width = max((len(name) for name, _ in shown), default=0)
+    for name, value in shown:
+        sys.stdout.write(f"{name:<{width}}  {value}\n")
+
+
+def _print_plain(columns: Sequence[str], rows: list[list[str]]) -> None:
+    titles = [column.rstrip(">") for column in columns]
+    widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
+    for row in [titles, *rows]:
+        line = (
+            cell.rjust(width) if column.endswith(">") else cell.ljust(width)
+            for cell, width, column in zip(row, widths, columns, strict=True)
+        )
+        sys.stdout.write("  ".join(line).rstrip() + "\n")
+
+
+def _print_rich(columns: Sequence[str], rows: list[list[str]]) -> None:
+    # Here, because its import takes longer than most commands.
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        table.add_column(
+            column.rstrip(">"),
+            justify="right" if column.endswith(">") else "left",
+            # In a narrow terminal cells are cut, not folded: a row stays a line.
+            no_wrap=True,
+            overflow="ellipsis",
+        )
+    for row in rows:
+        table.add_row(*row)
+    Console(markup=False, highlight=False).print(table)

@@ -1,0 +1,147 @@
+"""What people say about a model, as the definition the daemon keeps."""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path, PurePath
+from typing import Any
+
+import msgspec
+
+from sired.errors import InvalidModel
+from sired.spec import ImageOptions, KeepAlive, ModelSpec, Signature, TensorSpec, check_name
+from sired.units import FOREVER, parse_bytes, parse_duration
+
+_DTYPES = frozenset(
+    {"bool", "float16", "bfloat16", "float32", "float64", "complex64", "complex128"}
+    | {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
+)
+_TENSOR = re.compile(r"(?:(?P<name>[^\s:]+):)?(?P<dtype>\w+)\[(?P<shape>[-\d,\s]*)\]")
+
+
+def describe_model(
+    name: str,
+    path: PathLike[str] | str,
+    runtime: str = "auto",
+    *,
+    model_class: str | None = None,
+    python_path: Sequence[str] = (),
+    args: Mapping[str, Any] | None = None,
+    device: str = "auto",
+    max_memory: str | int | None = None,
+    keep_alive: str | float | None = None,
+    pin: bool = False,
+    warmup: PathLike[str] | str | None = None,
+    trust: bool = False,
+    inputs: Sequence[str | TensorSpec] = (),
+    signature: Signature | None = None,
+    mean: Sequence[float] = (),
+    std: Sequence[float] = (),
+) -> ModelSpec:
+    """Make the definition of a model; relative paths start in the working directory.
+
+    Args:
+        name: what it is to be called.
+        path: its file or directory.
+        runtime: the runtime that loads it, or "auto".
+        model_class: ``module:Class``, ``file.py:Class`` or "pickle:".
+        python_path: directories to import ``model_class`` from; by default the working directory
+            for a module, its own directory for a file.
+        args: arguments of the class or the runtime: plain data.
+        device: a device name, or "auto".
+        max_memory: a size such as ``2GiB``, or bytes.
+        keep_alive: a duration such as ``5m``, "forever", or seconds.
+        pin: load it when the daemon starts, and never unload it to make room.
+        warmup: an input file to predict once after loading.
+        trust: allow loading to run code from the file.
+        inputs: what it takes, as ``TensorSpec`` or as in ``parse_tensor``.
+        signature: the same with the outputs; goes before ``inputs``.
+        mean: per channel, subtracted from image pixels scaled to 0..1.
+        std: per channel, what they are divided by then.
+
+    Raises:
+        InvalidModel: a name, argument or input cannot be what was given.
+        InvalidConfiguration: a size or duration cannot be read.
+    """
+    reference, import_from = _locate_class(model_class)
+    return ModelSpec(
+        name=check_name(name),
+        path=_absolute(path),
+        runtime=runtime,
+        model_class=reference,
+        python_path=tuple(python_path) or import_from,
+        args=_plain(args or {}),
+        device=device,
+        max_memory=None if max_memory is None else parse_bytes(max_memory),
+        keep_alive=_keep_alive(keep_alive),
+        pinned=pin,
+        warmup=None if warmup is None else _absolute(warmup),
+        trusted=trust,
+        signature=signature or Signature(inputs=tuple(map(_tensor, inputs))),
+        image=ImageOptions(mean=tuple(map(float, mean)), std=tuple(map(float, std))),
+    )
+
+
+def parse_tensor(text: str) -> TensorSpec:
+    """Read an input such as ``float32[-1,1,8,8]`` or ``tokens:int64[-1,128]``.
+
+    Raises:
+        InvalidModel: it is not written so, or of no known dtype.
+    """
+    match = _TENSOR.fullmatch(text.strip())
+    axes = [axis.strip() for axis in match["shape"].split(",")] if match else []
+    if match is None or not all(re.fullmatch(r"-1|\d+", axis) for axis in axes if axes != [""]):
+        raise InvalidModel(
+            f"{text!r} does not describe an input.",
+            hint="Write it like float32[-1,1,8,8] or tokens:int64[-1,128]; -1 is any length.",
+        )
+    if match["dtype"] not in _DTYPES:
+        raise InvalidModel(
+            f"{match['dtype']!r} is no dtype.", hint=f"Known are: {', '.join(sorted(_DTYPES))}."
+        )
+    return TensorSpec(match["name"] or "", match["dtype"], tuple(int(a) for a in axes if a))
+
+
+def _tensor(given: str | TensorSpec) -> TensorSpec:
+    return given if isinstance(given, TensorSpec) else parse_tensor(given)
+
+
+def _locate_class(model_class: str | None) -> tuple[str | None, tuple[str, ...]]:
+    """The reference with an absolute path, and where its imports are to be found."""
+    if model_class is None or model_class == "pickle:":
+        return model_class, ()
+    module, colon, name = model_class.rpartition(":")
+    if not (colon and module and name):
+        raise InvalidModel(
+            f"{model_class!r} does not name a class.",
+            hint="Write it like package.module:Class or file.py:Class.",
+        )
+    if module.endswith(".py"):
+        file = _absolute(module)
+        return f"{file}:{name}", (str(PurePath(file).parent),)
+    return model_class, (str(Path.cwd()),)
+
+
+def _absolute(path: PathLike[str] | str) -> str:
+    # Symbolic links stay: a reload is to follow "latest.onnx" to where it points then.
+    return os.path.abspath(path)  # noqa: PTH100
+
+
+def _keep_alive(given: str | float | None) -> KeepAlive:
+    if given is None:
+        return None
+    seconds = parse_duration(given)
+    return "forever" if seconds == FOREVER else seconds
+
+
+def _plain(args: Mapping[str, Any]) -> dict[str, Any]:
+    for key, value in args.items():
+        try:
+            msgspec.msgpack.encode(value)
+        except (TypeError, OverflowError, ValueError) as problem:
+            raise InvalidModel(
+                f"The argument {key!r} cannot be kept: {problem}.",
+                hint="Arguments are numbers, strings, booleans, lists and dicts of them.",
+            ) from None
+    return dict(args)

@@ -1,0 +1,116 @@
+"""Holding data against a model's signature before the model sees it."""
+
+from typing import Any
+
+import numpy as np
+
+from sired.errors import InvalidInput
+from sired.spec import Signature, TensorSpec
+from sired.tensors import as_array
+
+Array = np.ndarray[Any, Any]
+
+
+def check(data: Any, signature: Signature) -> Any:
+    """Return the data as the model takes it, or say what is wrong with it.
+
+    Where the model's first axis is a batch (free, or 1) and the data is one axis short, the axis
+    is added. Dtypes are changed only where no value changes: 3 may become 3.0, 3.5 not 3.
+
+    Args:
+        data: what a codec decoded.
+        signature: what the model takes; where it does not say, anything passes.
+
+    Returns:
+        One array for a model with one input, a dict of arrays by name for several.
+
+    Raises:
+        InvalidInput: name, number, shape or dtype do not fit; the message says what was expected.
+    """
+    inputs = signature.inputs
+    if not inputs:
+        return data
+    if len(inputs) == 1:
+        if isinstance(data, dict) and set(data) == {inputs[0].name}:
+            data = data[inputs[0].name]
+        elif isinstance(data, list | tuple) and len(data) == 1:
+            data = data[0]
+        return _fit(data, inputs[0])
+    return _fit_several(data, inputs)
+
+
+def _fit_several(data: Any, inputs: tuple[TensorSpec, ...]) -> dict[str, Any]:
+    names = [spec.name for spec in inputs]
+    if isinstance(data, list | tuple) and len(data) == len(inputs):
+        data = dict(zip(names, data, strict=True))
+    if not isinstance(data, dict):
+        raise InvalidInput(f"The model takes {len(inputs)} inputs: {_listed(inputs)}.")
+    if set(data) != set(names):
+        raise InvalidInput(
+            f"The inputs are called {', '.join(map(str, data))}; the model takes {_listed(inputs)}."
+        )
+    return {spec.name: _fit(data[spec.name], spec) for spec in inputs}
+
+
+def _listed(inputs: tuple[TensorSpec, ...]) -> str:
+    return ", ".join(f"{spec.name} {describe(spec.dtype, spec.shape)}" for spec in inputs)
+
+
+def _fit(value: Any, spec: TensorSpec) -> Any:
+    if spec.dtype in {"object", "str"}:
+        return value
+    array = as_array(value)
+    if array is None:
+        array = _as_numbers(value, spec)
+    if array.ndim == len(spec.shape) - 1 and spec.shape[0] in {-1, 1}:
+        array = array[np.newaxis]
+    axes_fit = array.ndim == len(spec.shape) and all(
+        wanted in {-1, given} for wanted, given in zip(spec.shape, array.shape, strict=True)
+    )
+    if not axes_fit:
+        raise _unfit(array, spec)
+    return _cast(array, spec)
+
+
+def _as_numbers(value: Any, spec: TensorSpec) -> Array:
+    if isinstance(value, int | float | list):
+        try:
+            return np.asarray(value)
+        except ValueError:
+            pass
+    raise InvalidInput(
+        f"{_name(spec)}is a {type(value).__name__}; the model takes "
+        f"{describe(spec.dtype, spec.shape)}."
+    )
+
+
+def _cast(array: Array, spec: TensorSpec) -> Array:
+    wanted = np.dtype(spec.dtype)
+    if array.dtype == wanted:
+        return array
+    floats = array.dtype.kind == "f" and wanted.kind == "f"
+    if not floats and not np.can_cast(array.dtype, wanted, "safe"):
+        with np.errstate(invalid="ignore", over="ignore"):
+            cast = array.astype(wanted)
+        if array.dtype.kind not in "biuf" or not np.array_equal(cast, array):
+            raise _unfit(array, spec)
+        return cast
+    return array.astype(wanted)
+
+
+def _unfit(array: Array, spec: TensorSpec) -> InvalidInput:
+    return InvalidInput(
+        f"{_name(spec)}is {describe(array.dtype.name, array.shape)}; the model takes "
+        f"{describe(spec.dtype, spec.shape)}.",
+        expected=describe(spec.dtype, spec.shape),
+        given=describe(array.dtype.name, array.shape),
+    )
+
+
+def _name(spec: TensorSpec) -> str:
+    return f"The input {spec.name!r} " if spec.name else "The input "
+
+
+def describe(dtype: str, shape: tuple[int, ...]) -> str:
+    """A dtype and shape as people write them: ``float32[N, 64]``, N for a free axis."""
+    return f"{dtype}[{', '.join('N' if axis < 0 else str(axis) for axis in shape)}]"

@@ -1,0 +1,116 @@
+"""PNG and JPEG pictures, resized and laid out as the model's signature says."""
+
+import io
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from sired.errors import InvalidInput
+from sired.protocol.content import PNG, Payload
+from sired.spec import ImageOptions, Signature
+
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+_FREE = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a model wants a picture; -1 for an axis of any length."""
+
+    channels: int
+    height: int
+    width: int
+    channels_first: bool
+    dtype: str
+    shape: tuple[int, ...]
+
+
+def decode(payload: Payload, signature: Signature, image: ImageOptions) -> Any:
+    """Read a picture as an array of the shape the first input has.
+
+    ``[N, C, H, W]``, ``[N, H, W, C]``, the same without N, ``[H, W]``, and ``[N, H*W]`` of a
+    square are understood. For a floating point input pixels are scaled to 0..1, then
+    ``(x - mean) / std`` by channel; for an integer one they stay 0..255.
+    """
+    layout = _layout(signature)
+    picture = _open(payload)
+    size = (
+        picture.width if layout.width == _FREE else layout.width,
+        picture.height if layout.height == _FREE else layout.height,
+    )
+    picture = picture.convert(_MODES[layout.channels])
+    if picture.size != size:
+        picture = picture.resize(size, Image.Resampling.BILINEAR)
+    pixels = np.asarray(picture).reshape(size[1], size[0], layout.channels)
+    return _arrange(_scale(pixels, layout, image), layout)
+
+
+def _open(payload: Payload) -> Image.Image:
+    name = "PNG" if payload.content_type == PNG else "JPEG"
+    if not memoryview(payload.frames[0]).nbytes:
+        raise InvalidInput(f"The {name} input is empty.")
+    try:
+        picture = Image.open(io.BytesIO(payload.frames[0]), formats=[name])
+        picture.load()
+        turned: Image.Image = ImageOps.exif_transpose(picture)
+    except UnidentifiedImageError:
+        raise InvalidInput(f"The input cannot be read as {name}.") from None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as problem:
+        raise InvalidInput(f"The input cannot be read as {name}: {problem}.") from None
+    else:
+        return turned
+
+
+def _layout(signature: Signature) -> Layout:
+    if not signature.inputs:
+        return Layout(3, _FREE, _FREE, True, "float32", (1, 3, _FREE, _FREE))
+    spec = signature.inputs[0]
+    shape = spec.shape
+    match shape:
+        case (_, c, h, w) | (c, h, w) if c in _MODES:
+            return Layout(c, h, w, True, spec.dtype, shape)
+        case (_, h, w, c) | (h, w, c) if c in _MODES:
+            return Layout(c, h, w, False, spec.dtype, shape)
+        case (_, _, h, w):
+            return Layout(3, h, w, True, spec.dtype, shape)
+        case (_, h, w) | (h, w) if len(shape) == 3 or h > 1:  # noqa: PLR2004
+            return Layout(1, h, w, True, spec.dtype, shape)
+        case (_, n) if n > 0 and math.isqrt(n) ** 2 == n:
+            side = math.isqrt(n)
+            return Layout(1, side, side, True, spec.dtype, shape)
+    raise InvalidInput(
+        f"The model takes {spec.dtype}{list(shape)}, which is no picture.",
+        hint="Send json or npy, or declare the input's shape: --input 'float32[-1,3,224,224]'",
+    )
+
+
+def _scale(pixels: Any, layout: Layout, image: ImageOptions) -> Any:
+    if np.dtype(layout.dtype).kind != "f":
+        return pixels.astype(layout.dtype)
+    scaled = pixels.astype(np.float32) / np.float32(255)
+    for values, apply in ((image.mean, np.subtract), (image.std, np.divide)):
+        if values:
+            if len(values) not in {1, layout.channels}:
+                raise InvalidInput(
+                    f"The model's mean or std has {len(values)} values for {layout.channels} "
+                    "channels."
+                )
+            scaled = apply(scaled, np.asarray(values, np.float32))
+    return scaled.astype(layout.dtype)
+
+
+def _arrange(pixels: Any, layout: Layout) -> Any:
+    """From [H, W, C] to the model's shape."""
+    array = pixels.transpose(2, 0, 1) if layout.channels_first else pixels
+    fixed = array.shape
+    given = layout.shape
+    if len(given) == len(fixed) + 1:
+        return np.ascontiguousarray(array[np.newaxis])
+    if len(given) == len(fixed) and given[0] not in {fixed[0], _FREE}:
+        return np.ascontiguousarray(array[0])[np.newaxis]
+    if len(given) == len(fixed):
+        return np.ascontiguousarray(array)
+    return array.reshape(1, -1) if given[-1] == array.size else np.ascontiguousarray(array[0])

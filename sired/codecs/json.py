@@ -1,0 +1,120 @@
+"""JSON: numbers become arrays; NaN and infinity, which JSON does not have, are written as null."""
+
+import base64
+import math
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from sired.errors import InvalidInput
+from sired.protocol.content import JSON, Payload
+from sired.spec import ImageOptions, Signature
+from sired.tensors import as_array
+
+
+def decode(payload: Payload, signature: Signature, image: ImageOptions) -> Any:  # noqa: ARG001
+    """Read JSON; lists of numbers become arrays, of the signature's dtype where it has one."""
+    content = payload.frames[0]
+    if not memoryview(content).nbytes:
+        raise InvalidInput("The JSON input is empty.")
+    try:
+        document = msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
+        hint = (
+            "NaN and Infinity are no JSON."
+            if b"N" in bytes(content) or b"I" in bytes(content)
+            else ""
+        )
+        raise InvalidInput(f"The input is not valid JSON: {problem}.", hint=hint) from None
+    return _arrays(document, "the input")
+
+
+def _arrays(value: Any, where: str) -> Any:
+    if isinstance(value, dict):
+        return {key: _arrays(item, f"{where}[{key!r}]") for key, item in value.items()}
+    if isinstance(value, list) and _holds_numbers(value):
+        return _array(value, where)
+    if isinstance(value, list):
+        return [_arrays(item, f"{where}[{number}]") for number, item in enumerate(value)]
+    return np.asarray(value) if isinstance(value, int | float) else value
+
+
+def _holds_numbers(value: list[Any]) -> bool:
+    first: Any = value
+    while isinstance(first, list) and first:
+        first = first[0]
+    return isinstance(first, int | float) or first == []
+
+
+def _array(value: list[Any], where: str) -> Any:
+    try:
+        array = np.array(value)
+    except (ValueError, OverflowError):
+        raise InvalidInput(f"In {where} the rows are not equally long: {_ragged(value)}.") from None
+    if array.dtype.kind not in "biuf":
+        raise InvalidInput(f"In {where} not every item is a number.")
+    # Models compute in single precision unless their signature says otherwise.
+    return array.astype(np.float32) if array.dtype == np.float64 else array
+
+
+def _ragged(value: list[Any]) -> str:
+    lengths = [len(row) if isinstance(row, list) else "a single value" for row in value]
+    odd = next((i for i, length in enumerate(lengths) if length != lengths[0]), None)
+    if odd is None:
+        return "deeper inside"
+    return f"row 0 has {lengths[0]} items, row {odd} has {lengths[odd]}"
+
+
+def encode(value: Any, accept: str) -> Payload:  # noqa: ARG001
+    """Write JSON; arrays become lists, bytes become base64."""
+    return Payload(JSON, (msgspec.json.encode(_plain(value)),))
+
+
+def _plain(value: Any) -> Any:
+    if (array := as_array(value)) is not None:
+        return _list(array)
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, str | int | float | None):
+        return value
+    raise InvalidInput(
+        f"The model answered with a {type(value).__name__}, which JSON does not have.",
+        hint="Have it return arrays, numbers, strings, dicts, lists and tuples.",
+    )
+
+
+def _list(array: Any) -> Any:
+    if array.dtype.kind == "c":
+        raise InvalidInput("JSON has no complex numbers.", hint="Ask for npy: --to npy")
+    if array.dtype.kind != "f":
+        return array.tolist()
+    if array.dtype.itemsize < np.dtype(np.float64).itemsize:
+        array = _shortest(array)
+    if np.isfinite(array).all():
+        return array.tolist()
+    return np.where(np.isfinite(array), array.astype(object), None).tolist()
+
+
+def _shortest(array: Any) -> Any:
+    """Doubles that print in as few digits as tell the array's values apart: 0.1, not 0.10000000149.
+
+    Nine decimal digits identify every float32, five every float16 (IEEE 754-2008, 5.12.2); each
+    value is rounded to the fewest digits, from two less on, that read back as the same value.
+    """
+    most = {2: 5, 4: 9}[array.dtype.itemsize]
+    doubles = array.astype(np.float64)
+    shortest = doubles
+    with np.errstate(all="ignore"):
+        magnitude = np.where(doubles == 0, 0, np.floor(np.log10(np.abs(doubles))))
+        for digits in range(most, most - 3, -1):
+            scale = 10.0 ** (digits - 1 - magnitude)
+            rounded = np.round(doubles * scale) / scale
+            shortest = np.where(rounded.astype(array.dtype) == array, rounded, shortest)
+    return shortest

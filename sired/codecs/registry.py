@@ -1,0 +1,76 @@
+"""Which codec does what. Codecs are imported when first used: most models need one or two."""
+
+import importlib
+from types import ModuleType
+from typing import Any
+
+from sired.codecs.check import check
+from sired.errors import InvalidInput
+from sired.protocol import content
+from sired.protocol.content import Payload, sniff
+from sired.spec import ImageOptions, Signature
+
+_DECODERS = {
+    content.JSON: "json",
+    content.NPY: "npy",
+    content.NPZ: "npy",
+    content.CSV: "csv",
+    content.TEXT: "text",
+    content.SAFETENSORS: "safetensors",
+    content.PNG: "image",
+    content.JPEG: "image",
+    content.WAV: "wav",
+    content.TENSORS: "tensors",
+    content.TREE: "tensors",
+}
+_ENCODERS = {kind: module for kind, module in _DECODERS.items() if module not in {"image", "wav"}}
+
+
+def decode(payload: Payload, signature: Signature, image: ImageOptions) -> Any:
+    """Turn a request's payload into what the model takes.
+
+    Returns:
+        An array, a string, or dicts, lists and tuples of them, held against the signature.
+
+    Raises:
+        InvalidInput: the bytes are not what they are said to be, or not what the model takes.
+    """
+    kind = payload.content_type
+    if kind not in _DECODERS:
+        kind = _sniffed(payload)
+        payload = Payload(kind, payload.frames, payload.tensors)
+    if kind not in {content.TENSORS, content.TREE} and len(payload.frames) != 1:
+        raise InvalidInput(f"{kind} comes in one frame of payload, not {len(payload.frames)}.")
+    data = _module(_DECODERS[kind]).decode(payload, signature, image)
+    return check(data, signature)
+
+
+def encode(value: Any, accept: str) -> Payload:
+    """Turn a model's answer into the content type that was asked for.
+
+    Raises:
+        InvalidInput: nothing is written in that content type, or not this value.
+    """
+    if accept not in _ENCODERS:
+        raise InvalidInput(
+            f"Answers cannot be written as {accept!r}.",
+            hint=f"They can as: {', '.join(_ENCODERS)}.",
+        )
+    answer: Payload = _module(_ENCODERS[accept]).encode(value, accept)
+    return answer
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f"sired.codecs.{name}")
+
+
+def _sniffed(payload: Payload) -> str:
+    head = bytes(memoryview(payload.frames[0])[:16]) if payload.frames else b""
+    found = sniff(head)
+    if found is None:
+        raise InvalidInput(
+            f"The input's type {payload.content_type!r} is not understood, and its bytes do not "
+            "tell.",
+            hint=f"Name it: --from {', '.join(content.BY_NAME)}",
+        )
+    return found

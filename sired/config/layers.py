@@ -1,0 +1,92 @@
+"""The three places settings come from, each read into dotted keys."""
+
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sired.errors import InvalidConfiguration
+
+
+class Given(NamedTuple):
+    """A value as it was given; ``source`` is what a listing shows, ``place`` what an error names."""
+
+    value: Any
+    source: str
+    place: str
+
+
+Layer = dict[str, Given]
+
+
+def from_file(path: Path) -> Layer:
+    """Read the TOML file; a missing one sets nothing.
+
+    Raises:
+        InvalidConfiguration: it cannot be read, or is no TOML.
+    """
+    try:
+        text = path.read_text("utf-8")
+        tables = tomllib.loads(text)
+    except FileNotFoundError:
+        return {}
+    except OSError as problem:
+        raise InvalidConfiguration(f"Cannot read {path}: {problem.strerror}.") from None
+    except UnicodeDecodeError:
+        raise InvalidConfiguration(f"{path} is not UTF-8 text.") from None
+    except tomllib.TOMLDecodeError as problem:
+        # The parser counts lines except on the last one.
+        where = str(problem).replace("end of document", f"line {max(1, len(text.splitlines()))}")
+        raise InvalidConfiguration(f"{path} is not valid TOML: {where}.") from None
+    return {key: Given(value, "file", str(path)) for key, value in _flatten(tables)}
+
+
+def _flatten(tables: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Dotted keys and values; a table that is empty or stands in the wrong place counts as one."""
+    for section, table in tables.items():
+        if section == "devices" and isinstance(table, dict):
+            for device, keys in table.items():
+                yield from _keys(f"devices.{device}", keys)
+        else:
+            yield from _keys(section, table)
+
+
+def _keys(prefix: str, table: Any) -> Iterator[tuple[str, Any]]:
+    if not isinstance(table, dict) or not table:
+        yield prefix, table
+        return
+    yield from ((f"{prefix}.{key}", value) for key, value in table.items())
+
+
+def from_environment(
+    environment: Mapping[str, str], sections: Iterable[str], devices: Iterable[str]
+) -> Layer:
+    """Read ``SIRE_<SECTION>_<KEY>``; other variables are left alone.
+
+    ``SIRE_DEVICES_<NAME>_<KEY>`` means the device of ``devices`` whose name reads so in capitals
+    and underscores, else a new one: ``CUDA_1`` is ``cuda:1``.
+    """
+    layer = {}
+    by_variable = {re.sub(r"\W", "_", name).upper(): name for name in devices}
+    for variable, value in sorted(environment.items()):
+        prefix, _, rest = variable.partition("_")
+        section, _, key = rest.partition("_")
+        if prefix != "SIRE" or section.lower() not in sections or not key:
+            continue
+        if section == "DEVICES":
+            name, _, key = key.rpartition("_")
+            key = f"{by_variable.get(name) or _device_name(name)}.{key}"
+        layer[f"{section}.{key}" if section != "DEVICES" else f"devices.{key}"] = Given(
+            value, variable, variable
+        )
+    return layer
+
+
+def _device_name(variable: str) -> str:
+    return re.sub(r"^cuda_(\d+)$", r"cuda:\1", variable.lower())
+
+
+def from_flags(flags: Mapping[str, str]) -> Layer:
+    """Read flags, which come as dotted keys already."""
+    return {key: Given(value, "flag", "command line") for key, value in flags.items()}

@@ -1,0 +1,152 @@
+"""From the three layers to settings: every key known, every value read, every source kept."""
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+from msgspec.structs import FieldInfo, fields
+
+from sired.config.layers import Given, Layer, from_environment, from_file, from_flags
+from sired.config.settings import DeviceSettings, Settings
+from sired.config.values import Kind
+from sired.errors import InvalidConfiguration
+
+_SECTIONS: dict[str, type[msgspec.Struct]] = {
+    field.name: field.type for field in fields(Settings) if field.name != "devices"
+}
+_PHYSICAL = re.compile(r"(cpu)|(cuda):(\d+)")
+
+Section = TypeVar("Section", bound=msgspec.Struct)
+
+
+class Source(NamedTuple):
+    """One setting: its value as text, and where it came from (default, file, SIRE_…, flag)."""
+
+    key: str
+    value: str
+    source: str
+
+
+class Loaded(NamedTuple):
+    """The settings in force, and the source of each."""
+
+    settings: Settings
+    sources: list[Source]
+
+
+def load_settings(path: Path, environment: Mapping[str, str], flags: Mapping[str, str]) -> Loaded:
+    """Read every setting: defaults, over them the file, the environment, the flags.
+
+    Args:
+        path: the TOML file, which may be missing.
+        environment: where ``SIRE_<SECTION>_<KEY>`` is looked for.
+        flags: text by dotted key, such as ``{"daemon.grace": "5s"}``.
+
+    Raises:
+        InvalidConfiguration: a section, key or value cannot be; it says which and where.
+    """
+    given = from_file(path)
+    names = [key.split(".", 1)[1].rpartition(".")[0] for key in given if key.startswith("devices.")]
+    given |= from_environment(environment, [*_SECTIONS, "devices"], names)
+    given |= from_flags(flags)
+    values = {key: _read(key, item) for key, item in given.items()}
+    sections = {name: _build(kind, values, name) for name, kind in _SECTIONS.items()}
+    devices = {name: _device(name, values, given) for name in _device_names(values)}
+    settings = Settings(**sections, devices=devices)
+    return Loaded(settings, list(_sources(settings, given)))
+
+
+def _read(key: str, item: Given) -> Any:
+    kind = _kinds(key).get(key)
+    if kind is None:
+        raise _unknown(key, item.place)
+    try:
+        return kind.read(item.value)
+    except InvalidConfiguration as problem:
+        raise InvalidConfiguration(
+            f"{item.place}: {key}: {problem.message}", hint=problem.hint
+        ) from None
+
+
+def _kinds(key: str) -> dict[str, Kind]:
+    """The kinds of every dotted key there is beside this one."""
+    known = {
+        f"{section}.{field.encode_name}": _kind(field)
+        for section, struct in _SECTIONS.items()
+        for field in fields(struct)
+    }
+    if key.startswith("devices."):
+        device = key.rpartition(".")[0]
+        known |= {f"{device}.{field.name}": _kind(field) for field in fields(DeviceSettings)}
+    return known
+
+
+def _kind(field: FieldInfo) -> Kind:
+    kind: Kind = field.type.__metadata__[0]
+    return kind
+
+
+def _unknown(key: str, place: str) -> InvalidConfiguration:
+    known = _kinds(key)
+    near = difflib.get_close_matches(key, [*known, *_SECTIONS, "devices"], n=1, cutoff=0.5)
+    if key in (*_SECTIONS, "devices") or re.fullmatch(r"devices\.[^.]*", key):
+        message, hint = f"[{key}] is a section, not a value.", f"Set a key in it, as [{key}]."
+    elif near:
+        message, hint = f"there is no setting {key}.", f"Did you mean {near[0]}?"
+    else:
+        message, hint = f"there is no setting {key}.", f"There are: {', '.join(known)}."
+    return InvalidConfiguration(f"{place}: {message}", hint=hint)
+
+
+def _build(struct: type[Section], values: Mapping[str, Any], prefix: str) -> Section:
+    keys = {field.name: f"{prefix}.{field.encode_name}" for field in fields(struct)}
+    return struct(**{name: values[key] for name, key in keys.items() if key in values})
+
+
+def _device_names(values: Mapping[str, Any]) -> list[str]:
+    keys = (key for key in values if key.startswith("devices."))
+    return list(dict.fromkeys(key.split(".", 1)[1].rpartition(".")[0] for key in keys))
+
+
+def _device(name: str, values: dict[str, Any], given: Layer) -> DeviceSettings:
+    """Build one device, its kind and index taken from its name where they are not given."""
+    prefix = f"devices.{name}"
+    place = next(item.place for key, item in given.items() if key.startswith(f"{prefix}."))
+    named = re.match(r"(cpu|cuda)(?::?(\d+))?", name)
+    if named is None and f"{prefix}.kind" not in values or name == "auto":
+        raise InvalidConfiguration(
+            f"{place}: {prefix}: nothing says what kind of device it is.",
+            hint=f'Put kind = "cpu" or kind = "cuda" into [{prefix}].',
+        )
+    deduced = {f"{prefix}.kind": named[1]} if named else {}
+    if named and named[2] and values.get(f"{prefix}.kind", named[1]) == "cuda":
+        deduced[f"{prefix}.index"] = int(named[2])
+    device = _build(DeviceSettings, deduced | values, prefix)
+    _check_physical(name, device, place)
+    return device
+
+
+def _check_physical(name: str, device: DeviceSettings, place: str) -> None:
+    """A name that means a physical device cannot be given to another one."""
+    match = _PHYSICAL.fullmatch(name)
+    if match and (device.kind, device.index) != (match[1] or match[2], int(match[3] or 0)):
+        raise InvalidConfiguration(
+            f"{place}: devices.{name}: it cannot be {device.kind} {device.index}.",
+            hint=f"Call it something else: {name} is the name of a whole device.",
+        )
+
+
+def _sources(settings: Settings, given: Layer) -> Iterator[Source]:
+    """Every setting as text, sections first, then what there is to say of each device."""
+    parts = [(section, getattr(settings, section)) for section in _SECTIONS]
+    parts += [(f"devices.{name}", device) for name, device in settings.devices.items()]
+    for prefix, part in parts:
+        for field in fields(part):
+            key, value = f"{prefix}.{field.encode_name}", getattr(part, field.name)
+            if value is None or value == ():
+                continue
+            source = given[key].source if key in given else "default"
+            yield Source(key, _kind(field).write(value), source)

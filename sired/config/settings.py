@@ -1,0 +1,98 @@
+"""Every setting there is, with its kind and its default. A key is the field's encoded name."""
+
+from typing import Annotated
+
+import msgspec
+
+from sired.config.values import CORES, DURATION, FACTOR, SIZE, SWITCH, WORD, one_of, whole
+
+_MIB = 1024**2
+
+Size = Annotated[int, SIZE]
+Duration = Annotated[float, DURATION]
+Limit = Annotated[int, whole(1)]
+
+
+class DaemonSettings(msgspec.Struct, frozen=True):
+    """The daemon itself.
+
+    Attributes:
+        grace_seconds: how long a stopping daemon waits for running requests.
+        max_message_bytes: the largest request taken.
+        hung_after: seconds a running request may hold its worker beyond its deadline before the
+            worker is killed.
+        load_timeout: seconds a load may take.
+    """
+
+    grace_seconds: Duration = msgspec.field(default=10.0, name="grace")
+    log_level: Annotated[str, one_of("debug", "info", "warning", "error")] = "info"
+    max_message_bytes: Size = msgspec.field(default=1024 * _MIB, name="max_message")
+    hung_after: Duration = 60.0
+    load_timeout: Duration = 600.0
+
+
+class PlacementSettings(msgspec.Struct, frozen=True):
+    """Which device a model goes to; ``strategy`` is a name that the scheduler knows."""
+
+    strategy: Annotated[str, WORD] = "least-memory-used"
+
+
+class MemorySettings(msgspec.Struct, frozen=True):
+    """What is kept free and what is charged; bytes.
+
+    Attributes:
+        reserve_cpu: left to the system on the CPU.
+        reserve_gpu: left to others on each GPU.
+        cuda_context: charged for a GPU process that has not been measured.
+        cpu_process: charged for a CPU process, beside its weights, that has not been measured.
+        file_factor: memory of an unmeasured model by the size of its weights.
+    """
+
+    reserve_cpu: Size = 256 * _MIB
+    reserve_gpu: Size = 512 * _MIB
+    cuda_context: Size = 512 * _MIB
+    cpu_process: Size = 32 * _MIB
+    file_factor: Annotated[float, FACTOR] = 1.3
+
+
+class DefaultSettings(msgspec.Struct, frozen=True):
+    """What holds where a model or a request says nothing; seconds, ``math.inf`` for forever."""
+
+    keep_alive: Duration = 300.0
+    timeout: Duration = 120.0
+
+
+class QueueSettings(msgspec.Struct, frozen=True):
+    """How many requests may wait, for one model and in all."""
+
+    per_model: Limit = 1000
+    total: Limit = 10_000
+
+
+class DeviceSettings(msgspec.Struct, frozen=True):
+    """A physical device with a limit, or a part of one under a name of its own.
+
+    Attributes:
+        kind: cpu or cuda.
+        index: CUDA's number of the GPU, in PCI bus order; 0 for the CPU.
+        memory: most bytes models may take there; None for all of it.
+        cores: the CPU cores its workers run on; empty for all.
+        enabled: False hides it.
+    """
+
+    kind: Annotated[str, one_of("cpu", "cuda")]
+    index: Annotated[int, whole(0)] = 0
+    memory: Annotated[int | None, SIZE] = None
+    cores: Annotated[tuple[int, ...], CORES] = ()
+    enabled: Annotated[bool, SWITCH] = True
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """All settings; ``devices`` by name, as configured."""
+
+    daemon: DaemonSettings = DaemonSettings()
+    placement: PlacementSettings = PlacementSettings()
+    memory: MemorySettings = MemorySettings()
+    defaults: DefaultSettings = DefaultSettings()
+    queue: QueueSettings = QueueSettings()
+    devices: dict[str, DeviceSettings] = {}

@@ -1,0 +1,95 @@
+"""What a setting's value may look like, and how it is written back."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sired.errors import InvalidConfiguration
+from sired.units import exact_bytes, exact_duration, parse_bytes, parse_duration
+
+_TRUE = {"true", "yes", "on", "1"}
+_FALSE = {"false", "no", "off", "0"}
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of value.
+
+    ``read`` takes text (environment, flags) or what TOML holds, and raises InvalidConfiguration;
+    ``write`` gives text that ``read`` takes.
+    """
+
+    read: Callable[[Any], Any]
+    write: Callable[[Any], str] = str
+
+
+def whole(least: int) -> Kind:
+    """Whole numbers from ``least`` on."""
+
+    def read(value: Any) -> int:
+        text = str(value)
+        if not text.isdecimal() or int(text) < least:
+            raise InvalidConfiguration(f"{value!r} is not a whole number of at least {least}.")
+        return int(text)
+
+    return Kind(read)
+
+
+def _read_factor(value: Any) -> float:
+    try:
+        factor = float(str(value))
+    except ValueError:
+        factor = math.nan
+    if not 0 < factor < math.inf:
+        raise InvalidConfiguration(f"{value!r} is not a number above zero.", hint="Such as 1.3.")
+    return factor
+
+
+def _read_switch(value: Any) -> bool:
+    text = str(value).lower()
+    if text not in _TRUE | _FALSE:
+        raise InvalidConfiguration(f"{value!r} is neither true nor false.")
+    return text in _TRUE
+
+
+def _read_word(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise InvalidConfiguration(f"{value!r} is not a name.")
+    return value
+
+
+def one_of(*names: str) -> Kind:
+    """One of these words."""
+
+    def read(value: Any) -> str:
+        if value not in names:
+            raise InvalidConfiguration(f"{value!r} is none of {', '.join(names)}.")
+        return str(value)
+
+    return Kind(read)
+
+
+def _read_cores(value: Any) -> tuple[int, ...]:
+    parts = value if isinstance(value, list) else str(value).split(",")
+    cores: set[int] = set()
+    for part in parts:
+        first, _, last = str(part).strip().partition("-")
+        if not (first.isdecimal() and (last or first).isdecimal()):
+            raise InvalidConfiguration(
+                f"{part!r} is not a core.", hint="Number them like [0, 1], or 0,2-3 in text."
+            )
+        cores.update(range(int(first), int(last or first) + 1))
+    return tuple(sorted(cores))
+
+
+def _write_cores(cores: tuple[int, ...]) -> str:
+    return ",".join(map(str, cores))
+
+
+SIZE = Kind(parse_bytes, exact_bytes)
+DURATION = Kind(parse_duration, exact_duration)
+FACTOR = Kind(_read_factor)
+SWITCH = Kind(_read_switch, lambda value: str(value).lower())
+WORD = Kind(_read_word)
+CORES = Kind(_read_cores, _write_cores)

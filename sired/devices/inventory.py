@@ -1,0 +1,87 @@
+"""The devices models can be placed on: what the probes find, as the settings cut it up."""
+
+from collections.abc import Sequence
+
+from sired.config import DeviceSettings, Settings
+from sired.devices.base import Device, Hardware, Probe, Reading
+
+
+class Inventory:
+    """Every device in use, GPUs first.
+
+    A part of a device that has a name of its own takes the place of the whole.
+
+    Attributes:
+        devices: what models can be placed on.
+        problems: settings that match no hardware, in words.
+    """
+
+    def __init__(self, probes: Sequence[Probe], settings: Settings) -> None:
+        self.devices: list[Device] = []
+        self.problems: list[str] = []
+        self._settings = settings
+        self._probe_of: dict[str, Probe] = {}
+        matched: set[str] = set()
+        for probe in probes:
+            for hardware in probe.find():
+                matched |= self._take(probe, hardware)
+        self.problems += [
+            f"devices.{name}: there is no {given.kind} {given.index}"
+            for name, given in settings.devices.items()
+            if name not in matched and given.enabled
+        ]
+
+    def device(self, name: str) -> Device:
+        """The device of that name; it is one of ``devices``."""
+        return next(device for device in self.devices if device.name == name)
+
+    def read(self) -> dict[str, Reading]:
+        """Read every device that still answers; a part reads like the whole."""
+        readings: dict[Hardware, Reading | None] = {}
+        for device in self.devices:
+            if device.hardware not in readings:
+                probe = self._probe_of[device.hardware.kind]
+                readings[device.hardware] = probe.read(device.hardware)
+        found = {device.name: readings[device.hardware] for device in self.devices}
+        return {name: reading for name, reading in found.items() if reading is not None}
+
+    def free(self) -> dict[str, int]:
+        """Bytes the drivers report free by device; 0 for one that does not answer any more."""
+        readings = self.read()
+        return {
+            device.name: readings[device.name].free_bytes if device.name in readings else 0
+            for device in self.devices
+        }
+
+    def used_by(self, name: str, pid: int) -> int:
+        """Bytes of a GPU that its driver says a process holds; 0 where it does not say."""
+        reading = self.read().get(name)
+        return reading.by_process.get(pid, 0) if reading else 0
+
+    def _take(self, probe: Probe, hardware: Hardware) -> set[str]:
+        """Take in one piece of hardware; returns the names of the settings that speak of it."""
+        self._probe_of[hardware.kind] = probe
+        whole = "cpu" if hardware.kind == "cpu" else f"{hardware.kind}:{hardware.index}"
+        speaking = {
+            name: given
+            for name, given in self._settings.devices.items()
+            if (given.kind, given.index) == (hardware.kind, hardware.index)
+        }
+        parts = {name: given for name, given in speaking.items() if name != whole}
+        if not parts:
+            parts = {whole: speaking.get(whole, DeviceSettings(kind=hardware.kind))}
+        for name, given in parts.items():
+            if given.enabled:
+                self.devices.append(self._device(name, hardware, given))
+        return set(speaking)
+
+    def _device(self, name: str, hardware: Hardware, given: DeviceSettings) -> Device:
+        memory = self._settings.memory
+        reserve = memory.reserve_cpu if hardware.kind == "cpu" else memory.reserve_gpu
+        capacity = hardware.total_bytes - reserve
+        if given.memory is not None:
+            capacity = min(given.memory, capacity)
+        if strange := set(given.cores) - set(hardware.cores):
+            self.problems.append(f"devices.{name}: there are no cores {sorted(strange)}")
+        cores = tuple(core for core in given.cores if core in hardware.cores)
+        return Device(name, hardware, max(1, capacity), cores or hardware.cores)

@@ -1,0 +1,100 @@
+"""From the name of a model's class to the class."""
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import cloudpickle
+
+from sired.errors import InvalidModel, LoadFailed
+
+PICKLED = "pickle:"
+
+
+def find_class(name: str, python_path: Sequence[str] = ()) -> type:
+    """Import the class ``module:Class``, ``/abs/file.py:Class`` or ``pickle:/abs/file.pkl``.
+
+    Args:
+        name: where the class is.
+        python_path: directories to look for the module in, before all others.
+
+    Raises:
+        InvalidModel: there is no such module or class.
+        LoadFailed: importing the module failed.
+    """
+    if name.startswith(PICKLED):
+        return _unpickle(Path(name.removeprefix(PICKLED)))
+    module_name, _, attribute = name.rpartition(":")
+    sys.path[:0] = [path for path in python_path if path not in sys.path]
+    module = _module(module_name)
+    found = getattr(module, attribute, None)
+    if not isinstance(found, type):
+        own = [
+            n
+            for n, c in inspect.getmembers(module, inspect.isclass)
+            if c.__module__ == module.__name__
+        ]
+        raise InvalidModel(
+            f"There is no class {attribute!r} in {module_name}.",
+            hint=f"There are: {', '.join(own)}." if own else "It defines no classes.",
+        )
+    return found
+
+
+def construct(kind: type, arguments: dict[str, Any]) -> Any:
+    """Make an object of the model's class.
+
+    Raises:
+        InvalidModel: its constructor does not take these arguments.
+    """
+    try:
+        inspect.signature(kind).bind(**arguments)
+    except TypeError as problem:
+        raise InvalidModel(
+            f"{kind.__name__}{inspect.signature(kind)} cannot be made from "
+            f"{', '.join(arguments) or 'no arguments'}: {problem}.",
+            hint="Give them when registering: --arg name=value",
+        ) from None
+    return kind(**arguments)
+
+
+def _module(name: str) -> ModuleType:
+    try:
+        return _from_file(Path(name)) if name.endswith(".py") else importlib.import_module(name)
+    except ModuleNotFoundError as problem:
+        raise InvalidModel(
+            f"Importing {name} failed: {problem}.",
+            hint="Register it from the directory it lies in, or name the file: file.py:Class.",
+        ) from problem
+    except Exception as problem:
+        said = f"{type(problem).__name__}: {problem}"
+        raise LoadFailed(f"Importing {name} failed: {said}") from problem
+
+
+def _from_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise InvalidModel(f"There is no file {path} to find the model's class in.")
+    # The file's neighbours are importable, as they are when it is run.
+    sys.path.insert(0, str(path.parent))
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _unpickle(path: Path) -> type:
+    """Load a class that a Python caller registered by value."""
+    if not path.is_file():
+        raise InvalidModel(f"The class kept in {path} is gone.", hint="Register the model again.")
+    found = cloudpickle.loads(path.read_bytes())
+    if not isinstance(found, type):
+        raise InvalidModel(f"{path} does not hold a class.")
+    return found

@@ -1,0 +1,208 @@
+"""What runs inside a worker: load one model, then answer requests until the line closes."""
+
+import contextlib
+import ctypes
+import faulthandler
+import gc
+import logging
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from sired import codecs
+from sired.errors import InferenceError, InsufficientMemory, LoadFailed, SireError
+from sired.protocol.content import BY_SUFFIX, Buffer, Payload, sniff
+from sired.runtimes.base import is_out_of_memory
+from sired.runtimes.discovery import find_runtime
+from sired.spec import ModelSpec, Signature
+from sired.workers.channel import Channel
+from sired.workers.memory import CpuMeter
+from sired.workers.messages import (
+    DeviceGrant,
+    LoadModel,
+    ModelReady,
+    RunModel,
+    RunResult,
+    ToWorker,
+    WorkerError,
+)
+
+log = logging.getLogger("sired.worker")
+
+_PR_SET_NAME = 15
+
+
+def main(line: socket.socket, log_path: str) -> None:
+    """Serve one model over ``line``; everything printed goes to the log."""
+    _print_to(log_path)
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+    # ^C in the daemon's terminal is the daemon's business.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    faulthandler.enable()
+    _exit_with_the_daemon(line)
+    channel: Channel[ToWorker] = Channel(line, ToWorker)
+    with contextlib.suppress(EOFError, OSError):
+        job, _ = channel.receive()
+        assert isinstance(job, LoadModel)
+        worker = _load(job, channel)
+        while worker is not None:
+            message, frames = channel.receive()
+            assert isinstance(message, RunModel)
+            worker.answer(message, frames)
+
+
+def _print_to(log_path: str) -> None:
+    descriptor = os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+
+
+def _exit_with_the_daemon(line: socket.socket) -> None:
+    """End the process when the other end closes, also in the middle of a computation."""
+    poller = select.poll()
+    poller.register(line.fileno(), select.POLLRDHUP)
+
+    def watch() -> None:
+        poller.poll()
+        os._exit(0)
+
+    threading.Thread(target=watch, name="watch-daemon", daemon=True).start()
+
+
+def _load(job: LoadModel, channel: Channel[ToWorker]) -> "_Worker | None":
+    """Load the model and say so, or say why not."""
+    try:
+        _take_device(job.device)
+        _set_process_name(f"sired:{job.spec.name}")
+        started = time.perf_counter()
+        worker = _Worker(job, channel)
+        seconds = time.perf_counter() - started
+    except BaseException as problem:
+        channel.send(_error(problem, None, LoadFailed, job.spec.name))
+        return None
+    gc.freeze()
+    log.info("loaded %s in %.3f s, %d bytes", job.spec.name, seconds, worker.memory_bytes)
+    channel.send(ModelReady(worker.memory_bytes, seconds, worker.reported))
+    return worker
+
+
+def _take_device(device: DeviceGrant) -> None:
+    """Make the granted device the only one that the frameworks see."""
+    os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+    os.environ["CUDA_VISIBLE_DEVICES"] = device.uuid if device.kind == "cuda" else ""
+    if device.cores:
+        os.sched_setaffinity(0, device.cores)
+    threads = len(os.sched_getaffinity(0))
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    if (torch := sys.modules.get("torch")) is not None and torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
+
+
+def _set_process_name(name: str) -> None:
+    # The kernel keeps 15 bytes of it.
+    ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode()[:15], 0, 0, 0)
+
+
+class _Worker:
+    """A loaded model and what is needed to answer with it."""
+
+    def __init__(self, job: LoadModel, channel: Channel[ToWorker]) -> None:
+        self._spec = job.spec
+        self._channel = channel
+        self._runtime = find_runtime(job.spec.runtime)
+        self._on_gpu = job.device.kind == "cuda"
+        meter = CpuMeter()
+        self._model = self._runtime.load(job.spec.path, **_arguments(job))
+        self.reported = self._runtime.signature(self._model)
+        declared = job.spec.signature
+        self._signature = Signature(
+            inputs=declared.inputs or self.reported.inputs,
+            outputs=declared.outputs or self.reported.outputs,
+        )
+        if job.spec.warmup:
+            self._run(_file_payload(Path(job.spec.warmup)), "application/json")
+        weights = self._runtime.get_memory_footprint(self._model)
+        self._meter = meter
+        self.memory_bytes = self._gpu_bytes(weights) if self._on_gpu else meter.settle(weights)
+
+    def _gpu_bytes(self, weights: int) -> int:
+        """Bytes of GPU memory held; the daemon adds what only the driver knows."""
+        return max(weights, self._runtime.peak_device_memory())
+
+    def _peak(self) -> int:
+        return self._runtime.peak_device_memory() if self._on_gpu else self._meter.peak()
+
+    def _run(self, payload: Payload, accept: str) -> Payload:
+        data = codecs.decode(payload, self._signature, self._spec.image)
+        return codecs.encode(self._runtime.predict(self._model, data), accept)
+
+    def answer(self, message: RunModel, frames: tuple[Buffer, ...]) -> None:
+        """Run the model once and send what came of it."""
+        started = time.perf_counter()
+        payload = Payload(message.content_type, frames, message.tensors)
+        try:
+            answer = self._run(payload, message.accept)
+        except BaseException as problem:
+            self._channel.send(
+                _error(problem, message.request, InferenceError, self._spec.name, self._peak())
+            )
+            return
+        result = RunResult(
+            message.request,
+            answer.content_type,
+            answer.tensors,
+            time.perf_counter() - started,
+            self._peak(),
+        )
+        self._channel.send(result, answer.frames)
+
+
+def _arguments(job: LoadModel) -> dict[str, Any]:
+    spec: ModelSpec = job.spec
+    given = {
+        "device": "cuda:0" if job.device.kind == "cuda" else "cpu",
+        "format": spec.format,
+        "model_class": spec.model_class,
+        "python_path": spec.python_path,
+        "trusted": spec.trusted,
+    }
+    return {**spec.args, **given}
+
+
+def _file_payload(path: Path) -> Payload:
+    content = path.read_bytes()
+    content_type = BY_SUFFIX.get(path.suffix.lower()) or sniff(content[:16])
+    return Payload(content_type or "application/octet-stream", (content,))
+
+
+def _error(
+    problem: BaseException,
+    request: int | None,
+    kind: type[SireError],
+    model: str,
+    peak: int = 0,
+) -> WorkerError:
+    """An exception as a message; what the model's own code raised goes to the log in full."""
+    if isinstance(problem, SireError):
+        return WorkerError(request, problem.code, problem.message, problem.hint, problem.details)
+    log.error("%s", kind.__name__, exc_info=problem)
+    said = " ".join(f"{type(problem).__name__}: {problem}".split())
+    if is_out_of_memory(problem):
+        return WorkerError(
+            request,
+            InsufficientMemory.code,
+            f"{model} ran out of memory: {said}",
+            out_of_memory=True,
+            peak_memory_bytes=peak,
+        )
+    hint = f"See the whole traceback: sire logs {model}"
+    return WorkerError(request, kind.code, f"{model}: {said}", hint, peak_memory_bytes=peak)

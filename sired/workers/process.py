@@ -1,0 +1,94 @@
+"""A worker process as the daemon holds it."""
+
+import contextlib
+import os
+import signal
+import socket
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from sired.workers.channel import Channel
+from sired.workers.messages import FromWorker, LoadModel
+from sired.workers.zygote import Zygote
+
+# A log longer than this is put aside when the next worker starts.
+_LONGEST_LOG = 10 * 1024 * 1024
+_TAIL_BYTES = 64 * 1024
+
+
+class WorkerProcess:
+    """One worker; its pidfd becomes readable when the process is gone.
+
+    Attributes:
+        pid: its process id.
+        pidfd: a descriptor of the process, which cannot come to mean another one.
+        channel: the line to it.
+    """
+
+    def __init__(
+        self, process: BaseProcess, channel: Channel[FromWorker], log: Path, log_start: int
+    ) -> None:
+        assert process.pid is not None
+        self.pid: int = process.pid
+        self.pidfd: int = os.pidfd_open(self.pid)
+        self.channel = channel
+        self._process = process
+        self._log = log
+        self._log_start = log_start
+
+    def terminate(self) -> None:
+        """Close the line, which the worker takes as its end."""
+        self.channel.close()
+
+    def kill(self) -> None:
+        """End the process at once, whatever it is doing."""
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+        self.channel.close()
+
+    def exit_status(self) -> str:
+        """How the process ended, in words; call it once the pidfd is readable."""
+        self._process.join(1.0)  # the zygote tells; it needs a moment after the end
+        code = self._process.exitcode
+        if code is None:
+            return "nobody could tell how"
+        if code < 0:
+            return f"killed by {signal.Signals(-code).name}"
+        return f"exit code {code}"
+
+    def last_lines(self, count: int = 10) -> list[str]:
+        """The last lines it printed."""
+        try:
+            with self._log.open("rb") as log:
+                end = log.seek(0, os.SEEK_END)
+                log.seek(max(self._log_start, end - _TAIL_BYTES))
+                lines = log.read().decode(errors="replace").splitlines()
+        except OSError:
+            return []
+        return [line for line in lines if line.strip()][-count:]
+
+    def close(self) -> None:
+        """Release every descriptor; the process is gone."""
+        self.channel.close()
+        os.close(self.pidfd)
+        self._process.close()
+
+
+def start_worker(zygote: Zygote, job: LoadModel, log: Path) -> WorkerProcess:
+    """Fork a worker and give it its model to load. Blocks while the zygote is still importing.
+
+    Raises:
+        OSError: no process could be started.
+    """
+    if log.exists() and log.stat().st_size > _LONGEST_LOG:
+        log.replace(log.with_suffix(".log.1"))
+    log_start = log.stat().st_size if log.exists() else 0
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    channel: Channel[FromWorker] = Channel(ours, FromWorker)
+    with theirs:
+        process = zygote.start(theirs, log)
+    worker = WorkerProcess(process, channel, log, log_start)
+    # A process that died this early is noticed through its pidfd.
+    with contextlib.suppress(OSError):
+        channel.send(job)
+    return worker

@@ -1,0 +1,49 @@
+"""The zygote: a process with the frameworks imported, from which workers are forked.
+
+It runs no operation of any framework and never touches CUDA: neither thread pools nor CUDA
+contexts survive a fork.
+"""
+
+import importlib
+import importlib.util
+import multiprocessing
+import multiprocessing.forkserver
+import os
+import socket
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+PRELOAD = ("numpy", "torch", "onnxruntime", "sired.workers.preload")
+
+
+class Zygote:
+    """Forks workers. Starting it blocks for as long as the frameworks take to import."""
+
+    def __init__(self) -> None:
+        self._context = multiprocessing.get_context("forkserver")
+        there = [name for name in PRELOAD if importlib.util.find_spec(name.partition(".")[0])]
+        self._context.set_forkserver_preload(there)
+
+    def warm(self) -> None:
+        """Start it and wait until it has imported everything; call this in a thread."""
+        process = self._context.Process(target=_nothing)
+        process.start()
+        process.join()
+
+    def start(self, line: socket.socket, log: Path) -> BaseProcess:
+        """Fork a worker that talks over ``line`` and writes what it prints to ``log``."""
+        process = self._context.Process(target=run_child, args=(line, str(log)))
+        process.start()
+        return process
+
+
+def _nothing() -> None:
+    """What the process does that only waits for the zygote."""
+
+
+def run_child(line: socket.socket, log: str) -> None:
+    """What a forked worker runs."""
+    # By name, so that the daemon, which imports this module, does not import the frameworks.
+    importlib.import_module("sired.workers.child").main(line, log)
+    # Whatever the model left running must not keep the process, and so its memory, alive.
+    os._exit(0)

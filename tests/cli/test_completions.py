@@ -1,0 +1,245 @@
+"""What the Tab key offers, in the shells themselves."""
+
+import os
+import pty
+import select
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from stand_in import StandIn
+
+from sired.paths import find_paths
+from sired.protocol.replies import DeviceInfo, DeviceList, ModelInfo, ModelList
+from sired.protocol.requests import Devices, ListModels
+from sired.spec import ModelSpec, Signature
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = ROOT / "completions"
+PATIENCE_SECONDS = 20
+# Twice what is aimed at, because a machine that runs tests is busy.
+SLOWEST_SECONDS = 0.4
+
+BASH = """
+source {scripts}/sire.bash
+COMP_LINE=$1 COMP_POINT=${{#1}}
+_sire_completion sire
+printf '%s\\n' "${{COMPREPLY[@]}}"
+"""
+FISH = "source {scripts}/sire.fish; complete --do-complete $argv[1]"
+ZSH = """
+unsetopt zle_bracketed_paste prompt_cr prompt_sp; zle_highlight=(none)
+fpath=({scripts} $fpath); autoload -Uz compinit; compinit -u -D; PS1='ready> '
+"""
+
+
+@pytest.fixture
+def paths():
+    with tempfile.TemporaryDirectory(prefix="sire-") as home:
+        yield find_paths({"SIRE_HOME": home})
+
+
+@pytest.fixture
+def environment(paths, tmp_path):
+    """One in which `sire` is a command."""
+    sire = tmp_path / "sire"
+    sire.write_text(f"#!{sys.executable}\nexec(open('/tmp/shim/sire').read())\n")
+    sire.chmod(0o755)
+    return {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "HOME": str(tmp_path),
+        "LANG": "C.UTF-8",
+        "TERM": "dumb",
+        "PYTHONPATH": str(ROOT),
+        "SIRE_HOME": str(paths.runtime.parent),
+    }
+
+
+@pytest.fixture
+def daemon(paths):
+    stand_in = StandIn(paths, answer)
+    yield stand_in
+    stand_in.stop()
+
+
+def answer(request):
+    match request:
+        case ListModels():
+            return ModelList(models=tuple(map(a_model, ("mnist", "resnet50", "resnet101"))))
+        case Devices():
+            return DeviceList(
+                devices=tuple(map(a_device, ("cuda:0", "cuda:1", "cpu"))), strategy=""
+            )
+
+
+def a_model(name):
+    return ModelInfo(
+        model=ModelSpec(name=name, path="/model.onnx"),
+        state="ready",
+        instances=(),
+        footprint_bytes=1,
+        footprint_source="declared",
+        signature=Signature(),
+        last_error=None,
+    )
+
+
+def a_device(name):
+    return DeviceInfo(
+        name=name,
+        kind="cpu",
+        hardware="",
+        uuid="",
+        total_bytes=1,
+        capacity_bytes=1,
+        used_bytes=0,
+        foreign_bytes=0,
+        free_bytes=1,
+        available=True,
+    )
+
+
+def ask(environment, command, line):
+    done = subprocess.run(
+        [*command, line],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=True,
+    )
+    assert done.stderr == ""
+    return [offer.split("\t")[0] for offer in done.stdout.split("\n") if offer]
+
+
+@pytest.fixture
+def in_bash(environment):
+    return lambda line: ask(environment, ["bash", "-c", BASH.format(scripts=SCRIPTS), "bash"], line)
+
+
+@pytest.fixture
+def in_fish(environment):
+    if not shutil.which("fish"):
+        pytest.skip("fish is not installed")
+    return lambda line: ask(environment, ["fish", "--command", FISH.format(scripts=SCRIPTS)], line)
+
+
+@pytest.fixture
+def in_zsh(environment):
+    """An interactive zsh: there, functions that complete can be called by the Tab key only."""
+    if not shutil.which("zsh"):
+        pytest.skip("zsh is not installed")
+    master, slave = pty.openpty()
+    zsh = subprocess.Popen(
+        ["zsh", "-f", "-i"],
+        env=environment,
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+    )
+    os.close(slave)
+
+    def read_until(text):
+        output, deadline = "", time.monotonic() + PATIENCE_SECONDS
+        while text not in output:
+            left = deadline - time.monotonic()
+            assert left > 0, f"{text!r} did not come; there was {output}"
+            if select.select([master], [], [], left)[0]:
+                output += os.read(master, 4096).decode()
+        return output
+
+    def press_tab(line, expected):
+        """Expect the line to become this."""
+        os.write(master, f"{line}\t".encode())
+        read_until(expected)
+
+    os.write(master, ZSH.format(scripts=SCRIPTS).encode())
+    read_until("\nready> ")
+    yield press_tab
+    zsh.kill()
+    zsh.wait()
+    os.close(master)
+
+
+def test_bash_completes_commands(in_bash):
+    assert "load" in in_bash("sire l")
+    assert "predict" in in_bash("sire ")
+
+
+def test_bash_completes_options(in_bash):
+    assert "--interval" in in_bash("sire top --")
+
+
+@pytest.mark.parametrize("verb", ["show", "rm", "load", "unload", "reload", "predict", "stats"])
+def test_bash_completes_models_that_the_daemon_knows(daemon, in_bash, verb):
+    assert in_bash(f"sire {verb} ") == ["mnist", "resnet50", "resnet101"]
+    assert in_bash(f"sire {verb} res") == ["resnet50", "resnet101"]
+
+
+def test_bash_completes_devices_though_it_splits_words_at_colons(daemon, in_bash):
+    assert in_bash("sire load mnist --device ") == ["auto", "cuda:0", "cuda:1", "cpu"]
+    assert in_bash("sire load mnist --device cu") == ["cuda:0", "cuda:1"]
+    assert in_bash("sire load mnist --device cuda:") == ["0", "1"]
+    assert in_bash("sire load mnist --device=cuda:") == ["0", "1"]
+
+
+def test_what_stands_behind_the_cursor_does_not_matter(environment, daemon):
+    script = BASH.replace("COMP_POINT=${{#1}}", "COMP_POINT=13").format(scripts=SCRIPTS)
+    assert ask(environment, ["bash", "-c", script, "bash"], "sire show res --json") == [
+        "resnet50",
+        "resnet101",
+    ]
+
+
+def test_without_a_daemon_bash_is_offered_nothing_and_none_is_started(in_bash, paths):
+    assert in_bash("sire show ") == []
+    assert not paths.lock.exists()
+
+
+def test_a_daemon_that_does_not_answer_is_not_waited_for(in_bash, paths):
+    hanging = StandIn(paths, lambda request: None)
+    assert in_bash("sire show ") == []
+    hanging.stop()
+
+
+def test_completing_takes_less_time_than_one_notices(environment):
+    asked = {"_SIRE_COMPLETE": "complete_bash", "COMP_WORDS": "sire predict ", "COMP_CWORD": "2"}
+    took = []
+    for _ in range(3):
+        started = time.monotonic()
+        done = subprocess.run(
+            ["sire"], env=environment | asked, capture_output=True, check=False, text=True
+        )
+        took.append(time.monotonic() - started)
+        assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")
+    assert min(took) < SLOWEST_SECONDS
+
+
+def test_fish_completes_commands_models_and_devices(daemon, in_fish):
+    assert "load" in in_fish("sire l")
+    assert in_fish("sire show res") == ["resnet50", "resnet101"]
+    assert in_fish("sire load mnist --device cuda:") == ["cuda:0", "cuda:1"]
+    assert in_fish("sire load mnist --device=cu") == ["--device=cuda:0", "--device=cuda:1"]
+
+
+def test_fish_completes_files_where_sire_has_nothing_to_say(in_fish, tmp_path):
+    (tmp_path / "model.onnx").touch()
+    assert in_fish(f"sire show {tmp_path}/mod") == [f"{tmp_path}/model.onnx"]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("sire devi", "sire devices "),
+        ("sire show mn", "sire show mnist "),
+        ("sire load mnist --device a", "--device auto "),
+        ("sire load mnist --device=cuda:", "cuda:0  cuda:1"),
+    ],
+)
+def test_zsh_completes_at_the_first_press_of_the_key(daemon, in_zsh, line, expected):
+    in_zsh(line, expected)
