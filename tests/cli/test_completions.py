@@ -47,7 +47,7 @@ def paths():
 def environment(paths, tmp_path):
     """One in which `sire` is a command."""
     sire = tmp_path / "sire"
-    sire.write_text(f"#!{sys.executable}\nexec(open('/tmp/shim/sire').read())\n")
+    sire.write_text(f"#!{sys.executable}\nfrom sire_cli.main import main\nmain()\n")
     sire.chmod(0o755)
     return {
         "PATH": f"{tmp_path}:{os.environ['PATH']}",
