@@ -18,9 +18,9 @@ class Command(typer.core.TyperCommand):
         for parameter in self.params:
             descriptor = getattr(parameter, "type_descriptor", None)
             # Other versions of Typer have no such attribute, and no pydantic either.
-            if descriptor and hasattr(parameter, "_runtime_param"):
-                if descriptor.annotation in _TEXT and not descriptor.choices:
-                    parameter._runtime_param = _AsGiven()
+            text = descriptor and descriptor.annotation in _TEXT and not descriptor.choices
+            if text and hasattr(parameter, "_runtime_param"):
+                parameter._runtime_param = _AsGiven()  # noqa: SLF001
         return super().parse_args(ctx, args)
 
 

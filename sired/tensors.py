@@ -84,7 +84,7 @@ def _pack(array: "np.ndarray[Any, Any]", name: str) -> tuple[TensorSpec, Buffer]
             hint="Send numbers or booleans as arrays, and strings as lists.",
         )
     plain = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(array.shape)
-    frame = memoryview(plain.reshape(-1).view(np.uint8)) if plain.size else b""
+    frame: Buffer = plain.reshape(-1).view(np.uint8).data if plain.size else b""
     return TensorSpec(name, plain.dtype.name, plain.shape), frame
 
 

@@ -52,7 +52,7 @@ def describe_model(
         device: a device name, or "auto".
         max_memory: a size such as ``2GiB``, or bytes.
         keep_alive: a duration such as ``5m``, "forever", or seconds.
-        pin: load it when the daemon starts, and never unload it to make room.
+        pin: once loaded, never unload it to make room or for want of use.
         warmup: an input file to predict once after loading.
         trust: allow loading to run code from the file.
         inputs: what it takes, as ``TensorSpec`` or as in ``parse_tensor``.

@@ -76,7 +76,7 @@ def _layout(signature: Signature) -> Layout:
             return Layout(c, h, w, False, spec.dtype, shape)
         case (_, _, h, w):
             return Layout(3, h, w, True, spec.dtype, shape)
-        case (_, h, w) | (h, w) if len(shape) == 3 or h > 1:  # noqa: PLR2004
+        case (_, h, w) | (h, w) if len(shape) == 3 or h > 1:
             return Layout(1, h, w, True, spec.dtype, shape)
         case (_, n) if n > 0 and math.isqrt(n) ** 2 == n:
             side = math.isqrt(n)

@@ -99,7 +99,9 @@ def _list(array: Any) -> Any:
         array = _shortest(array)
     if np.isfinite(array).all():
         return array.tolist()
-    return np.where(np.isfinite(array), array.astype(object), None).tolist()
+    boxed = array.astype(object)
+    boxed[~np.isfinite(array)] = None
+    return boxed.tolist()
 
 
 def _shortest(array: Any) -> Any:

@@ -10,7 +10,7 @@ from sired.errors import InvalidConfiguration
 
 
 class Given(NamedTuple):
-    """A value as it was given; ``source`` is what a listing shows, ``place`` what an error names."""
+    """A value as given; ``source`` is what a listing shows, ``place`` what an error names."""
 
     value: Any
     source: str

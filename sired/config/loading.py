@@ -55,8 +55,12 @@ def load_settings(path: Path, environment: Mapping[str, str], flags: Mapping[str
     values = {key: _read(key, item) for key, item in given.items()}
     sections = {name: _build(kind, values, name) for name, kind in _SECTIONS.items()}
     devices = {name: _device(name, values, given) for name in _device_names(values)}
-    settings = Settings(**sections, devices=devices)
+    settings = _settings(sections, devices)
     return Loaded(settings, list(_sources(settings, given)))
+
+
+def _settings(sections: Mapping[str, Any], devices: dict[str, DeviceSettings]) -> Settings:
+    return Settings(**sections, devices=devices)
 
 
 def _read(key: str, item: Given) -> Any:
@@ -116,7 +120,7 @@ def _device(name: str, values: dict[str, Any], given: Layer) -> DeviceSettings:
     prefix = f"devices.{name}"
     place = next(item.place for key, item in given.items() if key.startswith(f"{prefix}."))
     named = re.match(r"(cpu|cuda)(?::?(\d+))?", name)
-    if named is None and f"{prefix}.kind" not in values or name == "auto":
+    if (named is None and f"{prefix}.kind" not in values) or name == "auto":
         raise InvalidConfiguration(
             f"{place}: {prefix}: nothing says what kind of device it is.",
             hint=f'Put kind = "cpu" or kind = "cuda" into [{prefix}].',

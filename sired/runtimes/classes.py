@@ -27,10 +27,10 @@ def find_class(name: str, python_path: Sequence[str] = ()) -> type:
         InvalidModel: there is no such module or class.
         LoadFailed: importing the module failed.
     """
+    sys.path[:0] = [path for path in python_path if path not in sys.path]
     if name.startswith(PICKLED):
         return _unpickle(Path(name.removeprefix(PICKLED)))
     module_name, _, attribute = name.rpartition(":")
-    sys.path[:0] = [path for path in python_path if path not in sys.path]
     module = _module(module_name)
     found = getattr(module, attribute, None)
     if not isinstance(found, type):

@@ -85,7 +85,7 @@ class PyTorchRuntime(InferenceRuntime):
 
     def peak_device_memory(self) -> int:
         """Most bytes PyTorch's allocator has held on the GPU."""
-        return torch.cuda.max_memory_reserved() if torch.cuda.is_initialized() else 0
+        return torch.cuda.max_memory_reserved() if torch.cuda.is_initialized() else 0  # type: ignore[no-untyped-call]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -288,7 +288,7 @@ def _load_torchscript(job: _Job) -> Loaded:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecated upstream, and still common
         try:
-            module = torch.jit.load(job.path, map_location=job.device).eval()
+            module = torch.jit.load(job.path, job.device).eval()  # type: ignore[no-untyped-call]
         except RuntimeError as problem:
             if is_out_of_memory(problem):
                 raise

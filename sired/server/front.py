@@ -46,6 +46,7 @@ class Front:
         self._socket.set(zmq.MAXMSGSIZE, largest_message)
         # A client that does not read its replies loses them; it must not hold up the others.
         self._socket.set(zmq.SNDHWM, 1000)
+        self._descriptor = int(self._socket.get(zmq.FD))
         self._loop: asyncio.AbstractEventLoop | None = None
         self._handler: Handler
 
@@ -54,13 +55,13 @@ class Front:
         self._loop = loop
         self._handler = handler
         self._socket.bind(f"ipc://{self._path}")
-        loop.add_reader(self._socket.fileno(), self._drain)
+        loop.add_reader(self._descriptor, self._drain)
         self._look_again()
 
     def close(self) -> None:
         """Send what is on its way out and close the socket."""
         if self._loop is not None:
-            self._loop.remove_reader(self._socket.fileno())
+            self._loop.remove_reader(self._descriptor)
         self._socket.close()
         self._context.term()
         self._path.unlink(missing_ok=True)
@@ -80,7 +81,7 @@ class Front:
 
     def _look_again(self) -> None:
         # Sending may have swallowed the edge that announced a message.
-        if self._loop is not None and self._socket.get(zmq.EVENTS) & zmq.POLLIN:
+        if self._loop is not None and int(self._socket.get(zmq.EVENTS)) & zmq.POLLIN:
             self._loop.call_soon(self._drain)
 
     def _drain(self) -> None:
@@ -96,7 +97,7 @@ class Front:
         """One message's frames; payloads stay where ZeroMQ put them."""
         frames: list[Buffer] = []
         while True:
-            if len(frames) < 2:  # noqa: PLR2004 (the connection and the empty delimiter)
+            if len(frames) < 2:
                 frames.append(self._socket.recv(zmq.NOBLOCK))
                 if not self._socket.get(zmq.RCVMORE):
                     return frames
@@ -109,7 +110,7 @@ class Front:
     def _take(self, frames: list[Buffer]) -> None:
         """Read one message's envelope and header, and hand it on."""
         connection = bytes(frames[0])
-        if len(frames) < 3 or frames[1]:  # noqa: PLR2004
+        if len(frames) < 3 or frames[1]:
             error = ProtocolError(
                 f"A message of {len(frames) - 1} frames came without a header.",
                 hint="Send it from a REQ socket: the header, then the payload.",

@@ -157,7 +157,7 @@ def _varint(file: BinaryIO) -> int:
         if not byte:
             return -1
         value |= (byte[0] & 0x7F) << (7 * position)
-        if byte[0] < 0x80:  # noqa: PLR2004 (the top bit says that more follows)
+        if byte[0] < 0x80:
             return value
     return -1
 

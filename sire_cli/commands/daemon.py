@@ -1,0 +1,113 @@
+"""``sire daemon``: the daemon's life, by hand."""
+
+import os
+import sys
+import time
+from typing import Annotated
+
+import typer
+
+from sire_cli.commands.health import health
+from sire_cli.commands.logs import show_log
+from sire_cli.link import expect
+from sire_cli.output import AsJson, say
+from sired.client.autostart import daemon_runs, start_daemon
+from sired.client.connection import Connection
+from sired.errors import DaemonUnavailable
+from sired.paths import find_paths
+from sired.protocol.replies import Done, HealthReport
+from sired.protocol.requests import Health, Shutdown
+
+daemon = typer.Typer(help="Start, stop and look after the daemon.", no_args_is_help=True)
+
+# Longer than the longest grace period anybody would set.
+_STOP_SECONDS = 120.0
+_LOOK_SECONDS = 0.02
+
+
+@daemon.command()
+def start() -> None:
+    """Start the daemon in the background; nothing happens when it runs."""
+    paths = find_paths()
+    if daemon_runs(paths):
+        say("The daemon is running already.")
+        return
+    start_daemon(paths)
+    with Connection(autostart=False) as connection:
+        report = connection.expect(HealthReport, Health())
+    say(f"The daemon is running (pid {report.pid}).")
+
+
+@daemon.command()
+def stop() -> None:
+    """Let running requests finish, then end the daemon and all models' processes."""
+    if _stop():
+        say("The daemon has stopped.")
+    else:
+        say("No daemon is running.")
+
+
+@daemon.command()
+def restart() -> None:
+    """Stop the daemon and start it again."""
+    _stop()
+    start()
+
+
+@daemon.command()
+def status(json: AsJson = False) -> None:
+    """Say how the daemon is; fail when none runs."""
+    os.environ["SIRE_NO_AUTOSTART"] = "1"
+    health(json=json)
+
+
+@daemon.command()
+def logs(
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as it grows.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", help="How many lines to begin with.")] = 50,
+) -> None:
+    """Show what the daemon wrote while it ran in the background."""
+    show_log(find_paths().daemon_log, lines, follow=follow)
+
+
+@daemon.command()
+def run() -> None:
+    """Be the daemon, in the foreground, until ^C."""
+    os.execv(sys.executable, [sys.executable, "-m", "sired"])  # noqa: S606 (this very Python)
+
+
+@daemon.command()
+def install() -> None:
+    """Have systemd run the daemon for you, from login on."""
+    from sire_cli.systemd import install_unit  # noqa: PLC0415
+
+    for line in install_unit():
+        say(line)
+
+
+@daemon.command()
+def uninstall() -> None:
+    """Undo install."""
+    from sire_cli.systemd import uninstall_unit  # noqa: PLC0415
+
+    for line in uninstall_unit():
+        say(line)
+
+
+def _stop() -> bool:
+    """Stop the daemon and wait until it is gone; False when none runs."""
+    paths = find_paths()
+    if not daemon_runs(paths):
+        return False
+    os.environ["SIRE_NO_AUTOSTART"] = "1"
+    expect(Done, Shutdown())
+    del os.environ["SIRE_NO_AUTOSTART"]
+    deadline = time.monotonic() + _STOP_SECONDS
+    while daemon_runs(paths):
+        if time.monotonic() > deadline:
+            raise DaemonUnavailable(
+                f"The daemon has not stopped within {_STOP_SECONDS:.0f} s.",
+                hint="See what it does: sire daemon logs",
+            )
+        time.sleep(_LOOK_SECONDS)
+    return True

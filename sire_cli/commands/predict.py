@@ -1,0 +1,77 @@
+"""``sire predict``."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from sire_cli.arguments import ModelName
+from sire_cli.durations import Timeout, seconds
+from sire_cli.files import STDIN, Output, read_input, type_of
+from sire_cli.link import connect
+from sired.errors import InvalidConfiguration
+from sired.protocol.requests import Predict
+
+
+def predict(
+    name: ModelName,
+    input_: Annotated[
+        list[str],
+        typer.Option(
+            "--input", "-i", metavar="FILE", help="What to run it on; - is stdin; repeatable."
+        ),
+    ],
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", metavar="FILE|DIR", help="Where answers go; - is stdout."),
+    ] = None,
+    from_: Annotated[
+        str | None,
+        typer.Option("--from", metavar="TYPE", help="What the input is: json, npy, png, …"),
+    ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option("--to", metavar="TYPE", help="What to answer: json, npy, npz, csv, text."),
+    ] = None,
+    timeout: Timeout = None,
+) -> None:
+    """Run a model on files; it is loaded if it is not.
+
+    Every input is a request of its own, answered in order. Types are told by the files' endings
+    or their first bytes.
+    """
+    if input_.count(STDIN) > 1:
+        raise InvalidConfiguration("stdin can be read only once.", hint="Give -i - once.")
+    declared, limit = type_of(from_, "--from"), seconds(timeout)
+    target = Output(output, type_of(to, "--to"))
+    with connect() as connection, _progress(len(input_)) as advance:
+        for file in input_:
+            given = read_input(file, declared)
+            request = Predict(
+                model=name,
+                content_type=given.content_type,
+                accept=target.content_type,
+                timeout=limit,
+            )
+            _, frames = connection.ask(request, [given.content])
+            target.write(file, bytes(frames[0]))
+            advance()
+    target.finish()
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[], None]]:
+    """A bar on stderr, where a person watches and there is something to watch."""
+    if total == 1 or not sys.stderr.isatty():
+        yield lambda: None
+        return
+    # Here, because its import takes longer than a prediction.
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn  # noqa: PLC0415
+
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda: bar.advance(task)

@@ -1,0 +1,114 @@
+"""``sire register``."""
+
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from sire_cli.arguments import DeviceName
+from sire_cli.link import expect
+from sire_cli.output import AsJson, print_json, say
+from sired.client.declare import describe_model
+from sired.errors import InvalidModel
+from sired.protocol.replies import ModelInfo
+from sired.protocol.requests import Register
+from sired.units import format_bytes
+
+
+def register(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What to call it.")],
+    path: Annotated[str, typer.Argument(metavar="PATH", help="The model's file.")],
+    runtime: Annotated[
+        str, typer.Option("--runtime", help="What loads it; auto tells from the file.")
+    ] = "auto",
+    model_class: Annotated[
+        str | None,
+        typer.Option("--class", metavar="CLASS", help="Its class: module:Class or file.py:Class."),
+    ] = None,
+    arg: Annotated[
+        list[str],
+        typer.Option("--arg", metavar="K=V", help="An argument of its class; can be repeated."),
+    ] = [],  # noqa: B006 (read only)
+    input_: Annotated[
+        list[str],
+        typer.Option(
+            "--input", metavar="SPEC", help="What it takes, like float32[-1,1,8,8]; repeatable."
+        ),
+    ] = [],  # noqa: B006
+    mean: Annotated[
+        str | None, typer.Option("--mean", metavar="F,F,F", help="Taken off image channels.")
+    ] = None,
+    std: Annotated[
+        str | None, typer.Option("--std", metavar="F,F,F", help="What channels are divided by.")
+    ] = None,
+    device: DeviceName = "auto",
+    max_memory: Annotated[
+        str | None,
+        typer.Option("--max-memory", metavar="SIZE", help="What it needs at most, like 2GiB."),
+    ] = None,
+    keep_alive: Annotated[
+        str | None,
+        typer.Option("--keep-alive", metavar="DURATION", help="How long it may idle: 5m, forever."),
+    ] = None,
+    pin: Annotated[bool, typer.Option("--pin", help="Never unload it to make room.")] = False,
+    warmup: Annotated[
+        str | None,
+        typer.Option("--warmup", metavar="FILE", help="An input to run once after loading."),
+    ] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Let its file run code when it is loaded.")
+    ] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Take the place of a model of this name.")
+    ] = False,
+    json: AsJson = False,
+) -> None:
+    """Make a model known under a name; what its file tells need not be said."""
+    spec = describe_model(
+        name,
+        path,
+        runtime,
+        model_class=model_class,
+        args=_arguments(arg),
+        device=device,
+        max_memory=max_memory,
+        keep_alive=keep_alive,
+        pin=pin,
+        warmup=warmup,
+        trust=trust,
+        inputs=input_,
+        mean=_numbers(mean, "--mean"),
+        std=_numbers(std, "--std"),
+    )
+    info = expect(ModelInfo, Register(model=spec, replace=replace))
+    if json:
+        print_json(info)
+    model = info.model
+    kind = f"{model.runtime} ({model.format})" if model.format else model.runtime
+    say(
+        f"Registered {model.name}: {kind}, {format_bytes(model.weight_bytes)} of weights; a load "
+        f"will reserve {format_bytes(info.footprint_bytes)} ({info.footprint_source})."
+    )
+
+
+def _arguments(given: list[str]) -> dict[str, Any]:
+    """``k=v`` pairs; a value is JSON where it reads as such, else text."""
+    arguments = {}
+    for pair in given:
+        key, equals, value = pair.partition("=")
+        if not equals or not key.isidentifier():
+            raise InvalidModel(f"{pair!r} is no argument.", hint="Write it like --arg layers=4")
+        try:
+            arguments[key] = msgspec.json.decode(value)
+        except msgspec.DecodeError:
+            arguments[key] = value
+    return arguments
+
+
+def _numbers(text: str | None, option: str) -> list[float]:
+    try:
+        return [float(number) for number in text.split(",")] if text else []
+    except ValueError:
+        raise InvalidModel(
+            f"{text!r} are no numbers.", hint=f"Write them like {option} 0.485,0.456,0.406"
+        ) from None
