@@ -24,13 +24,13 @@ lint: $(INSTALLED) ## Check style, types and who may import whom
 
 test: lint ## Run lint, then every test this machine can run, then check that man/ is current
 	$(BIN)/pytest -n 2
-	$(BIN)/python -m sire_cli.manual --check
+	$(BIN)/python -m man --check
 
 bench: $(INSTALLED) ## Measure speed and memory against the floor of this machine
 	$(BIN)/python -m benchmarks
 
-docs: $(INSTALLED) ## Write the manual pages and shell completions anew
-	$(BIN)/python -m sire_cli.manual
+docs: $(INSTALLED) ## Write the manual pages anew
+	$(BIN)/python -m man
 
 clean: ## Remove everything made here, .venv included
 	rm -rf $(VENV) .demo build dist *.egg-info benchmarks/results

@@ -1,0 +1,85 @@
+"""The settings of sire.toml(5): names and defaults from the program, words from here."""
+
+from collections.abc import Iterator
+
+import msgspec
+from msgspec.structs import FieldInfo, fields
+
+from man.roff import bold, heading, item, text
+from sired.config import DeviceSettings, Settings
+from sired.config.values import DURATION, SIZE, SWITCH, Kind
+from sired.scheduler.placement import BUILT_IN
+
+SECTIONS = {
+    "daemon": "The daemon itself.",
+    "placement": "Which device a model goes to.",
+    "memory": "What is kept free, and what is charged to a model that has never been measured.",
+    "defaults": "What holds where a model or a request says nothing.",
+    "queue": "How many requests may wait.",
+    "devices.NAME": "A physical device (cpu, cuda:0, cuda:1, ...) with a limit of its own, or a "
+    "part of one under another name. A device split into parts of other names is itself no "
+    "longer offered.",
+}
+KEYS = {
+    "daemon.grace": "How long a daemon that is told to stop waits for running requests.",
+    "daemon.log_level": "One of debug, info, warning and error.",
+    "daemon.max_message": "The largest request that is taken.",
+    "daemon.hung_after": "How long a running request may hold its worker beyond its deadline "
+    "before the worker is killed.",
+    "daemon.load_timeout": "How long a load may take.",
+    "placement.strategy": f"One of {', '.join(BUILT_IN)}, or one that another package brings.",
+    "memory.reserve_cpu": "Main memory that is left to the system.",
+    "memory.reserve_gpu": "Memory that is left to others on each GPU.",
+    "memory.cuda_context": "Charged for a process on a GPU, beside its weights.",
+    "memory.cpu_process": "Charged for a process on the CPU, beside its weights.",
+    "memory.file_factor": "Memory a model is expected to take, as a multiple of its weights.",
+    "defaults.keep_alive": "How long a model stays loaded after its last use; forever keeps it "
+    "until its memory is needed.",
+    "defaults.timeout": "How long a request may take, waiting and loading included.",
+    "queue.per_model": "Requests that may wait for one model.",
+    "queue.total": "Requests that may wait in all.",
+    "devices.NAME.kind": "One of cpu and cuda; not needed where the name begins so.",
+    "devices.NAME.index": "The number of the GPU in PCI bus order.",
+    "devices.NAME.memory": "The most memory that models may take there.",
+    "devices.NAME.cores": "The CPU cores its workers run on, as [0, 1]; all where none are given.",
+    "devices.NAME.enabled": "Whether models are placed there at all.",
+}
+_KINDS = {id(SIZE): "size", id(DURATION): "duration", id(SWITCH): "true or false"}
+
+
+def settings_sections() -> str:
+    """Every section and every key in it.
+
+    Raises:
+        KeyError: a setting is not described here, or one is that there is not.
+    """
+    found = dict(_settings())
+    if found.keys() != KEYS.keys():
+        raise KeyError(*sorted(found.keys() ^ KEYS.keys()))
+    return "".join(
+        heading(f"[{section}]")
+        + f"{text(words)}\n"
+        + "".join(_key(key, field) for key, field in found.items() if _section(key) == section)
+        for section, words in SECTIONS.items()
+    )
+
+
+def _settings() -> Iterator[tuple[str, FieldInfo]]:
+    for section in fields(Settings):
+        devices = section.name == "devices"
+        struct: type[msgspec.Struct] = DeviceSettings if devices else section.type
+        prefix = "devices.NAME" if devices else section.name
+        yield from ((f"{prefix}.{field.encode_name}", field) for field in fields(struct))
+
+
+def _section(key: str) -> str:
+    return key.rpartition(".")[0]
+
+
+def _key(key: str, field: FieldInfo) -> str:
+    kind: Kind = field.type.__metadata__[0]
+    facts = [_KINDS.get(id(kind), "")]
+    if field.default not in (msgspec.NODEFAULT, None, ()):
+        facts.append(f"default {kind.write(field.default)}")
+    noted = ", ".join(filter(None, facts))
+    return item(bold(key.rpartition(".")[2]) + (f" ({text(noted)})" if noted else ""), KEYS[key])
