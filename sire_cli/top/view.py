@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from sire_cli.top.devices import device_lines
+from sire_cli.top.figures import clock
 from sire_cli.top.models import model_lines
 from sired.protocol.replies import HealthReport, TopReport
-from sired.units import format_bytes, format_duration
+from sired.units import format_bytes
 
 _STATUS_STYLES = {"ok": "green"}
 _NO_MODELS = "No models are registered. Add one: sire register NAME FILE"
@@ -59,7 +60,7 @@ def _header(report: TopReport, width: int, lost: str) -> list[Text]:
     state = (lost, "bold red") if lost else _status(health)
     left = Text.assemble(("sire", "bold"), f" {health.version}  ", ("● ", state[1]), state)
     if not lost:
-        left.append(f"  up {format_duration(health.uptime_seconds)}")
+        left.append("  up ").append_text(clock(health.uptime_seconds))
     totals = _totals(report)
     while totals and left.cell_len + 2 + Text("  ").join(totals).cell_len > width:
         totals.pop()
