@@ -11,7 +11,7 @@ from typing import Any
 
 import cloudpickle
 
-from sired.errors import InvalidModel, LoadFailed
+from sired.errors import InvalidModel, LoadFailed, SireError
 
 PICKLED = "pickle:"
 
@@ -66,6 +66,8 @@ def construct(kind: type, arguments: dict[str, Any]) -> Any:
 def _module(name: str) -> ModuleType:
     try:
         return _from_file(Path(name)) if name.endswith(".py") else importlib.import_module(name)
+    except SireError:
+        raise
     except ModuleNotFoundError as problem:
         raise InvalidModel(
             f"Importing {name} failed: {problem}.",

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from stand_in import StandIn
+from tests.cli.stand_in import StandIn
 
 from sired.paths import find_paths
 from sired.protocol.replies import DeviceInfo, DeviceList, ModelInfo, ModelList

@@ -1,0 +1,177 @@
+"""What happens to a model's process happens to it alone."""
+
+import json
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from sired.errors import (
+    DeadlineExceeded,
+    InferenceError,
+    InsufficientMemory,
+    InvalidModel,
+    WorkerCrashed,
+)
+from sired.protocol.requests import Load, Predict, Ps, Register, Stats, Unload
+from sired.spec import ModelSpec
+
+
+def ask(connection, model, first, timeout=30.0):
+    body = json.dumps([[first, 1, 1, 1]]).encode()
+    _, frames = connection.ask(Predict(model=model, timeout=timeout), [body])
+    return json.loads(bytes(frames[0]))
+
+
+def until(condition, seconds=20.0):
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)
+    return found
+
+
+def instances(connection):
+    return connection.ask(Ps())[0].instances
+
+
+@pytest.fixture
+def moody(home, register):
+    register("moody", 2, "Moody")
+    with home.connect() as connection:
+        yield connection
+
+
+def test_a_killed_worker_fails_its_request_with_its_last_words_and_the_next_finds_a_fresh_one(
+    moody,
+):
+    assert ask(moody, "moody", 0) == [[0, 2, 2, 2]]
+    (before,) = instances(moody)
+    with pytest.raises(WorkerCrashed) as caught:
+        ask(moody, "moody", 2)
+    assert "SIGKILL" in caught.value.message
+    assert "about to go" in caught.value.message
+    assert ask(moody, "moody", 0) == [[0, 2, 2, 2]]
+    (after,) = instances(moody)
+    assert after.pid != before.pid
+    assert moody.ask(Stats(name="moody"))[0].models[0].crashes == 1
+
+
+def test_a_worker_killed_from_outside_is_replaced(moody):
+    ask(moody, "moody", 0)
+    (instance,) = instances(moody)
+    os.kill(instance.pid, signal.SIGKILL)
+    until(lambda: not instances(moody))
+    assert ask(moody, "moody", 0) == [[0, 2, 2, 2]]
+
+
+def test_an_exception_of_the_model_is_told_in_one_line_and_its_process_stays(moody, home):
+    ask(moody, "moody", 0)
+    (before,) = instances(moody)
+    with pytest.raises(InferenceError) as caught:
+        ask(moody, "moody", 1)
+    assert "ValueError: no ones, please" in caught.value.message
+    assert "\n" not in caught.value.message
+    assert instances(moody)[0].pid == before.pid
+    assert b"Traceback" in home.sire("logs", "moody").stdout
+
+
+def test_a_model_that_calls_exit_does_not_end_its_process(moody):
+    with pytest.raises(InferenceError):
+        ask(moody, "moody", 6)
+    assert ask(moody, "moody", 0) == [[0, 2, 2, 2]]
+
+
+def test_running_out_of_memory_is_tried_again_and_then_said(moody):
+    with pytest.raises(InsufficientMemory):
+        ask(moody, "moody", 4)
+    assert moody.ask(Stats(name="moody"))[0].models[0].loads == 2
+    assert ask(moody, "moody", 0) == [[0, 2, 2, 2]]
+
+
+def test_a_request_that_takes_too_long_is_answered_in_time(moody):
+    ask(moody, "moody", 0)
+    with pytest.raises(DeadlineExceeded):
+        ask(moody, "moody", 5, timeout=0.2)
+    assert ask(moody, "moody", 0) == [[0, 2, 2, 2]]
+
+
+def test_a_worker_that_hangs_is_killed_and_others_do_not_notice(home, register):
+    home.configure('[daemon]\nhung_after = "300ms"\n')
+    register("hangs", 2, "Moody")
+    register("other", 3)
+    with home.connect() as connection:
+        ask(connection, "hangs", 0)
+        with pytest.raises(DeadlineExceeded):
+            ask(connection, "hangs", 3, timeout=0.2)
+        assert ask(connection, "other", 1) == [[3, 3, 3, 3]]
+        until(lambda: "hangs" not in {i.model for i in instances(connection)})
+        assert ask(connection, "hangs", 0) == [[0, 2, 2, 2]]
+
+
+def test_a_daemon_that_is_killed_leaves_no_worker_behind_not_even_a_busy_one(moody, home):
+    ask(moody, "moody", 0)
+    (instance,) = instances(moody)
+
+    def spin():
+        with home.connect(autostart=False) as connection, pytest.raises(Exception):  # noqa: B017
+            ask(connection, "moody", 3)
+
+    spinning = threading.Thread(target=spin)
+    spinning.start()
+    until(lambda: instances(moody)[0].state == "busy")
+    os.kill(home.pid(), signal.SIGKILL)
+    spinning.join(20)
+    until(lambda: not os.path.exists(f"/proc/{instance.pid}"))
+    with home.connect() as connection:
+        assert ask(connection, "moody", 0) == [[0, 2, 2, 2]]
+
+
+def test_a_load_that_fails_tells_why_and_takes_nothing(home, zoo, register):
+    register("m", 2, "Scale", "--arg", "width=5")
+    with home.connect() as connection:
+        with pytest.raises(InvalidModel, match="weight"):
+            connection.ask(Load(name="m"))
+        until(lambda: not instances(connection))
+
+
+def test_requests_and_answers_of_all_sizes_pass_through(home, zoo, register):
+    register("m", 2)
+    with home.connect() as connection:
+        for rows in (1, 4_000, 200_000):
+            import numpy as np
+
+            from sired.protocol.content import Payload
+            from sired.tensors import pack, unpack
+
+            data = np.arange(rows * 4, dtype=np.float32).reshape(rows, 4)
+            sent = pack(data)
+            request = Predict(
+                model="m",
+                content_type=sent.content_type,
+                tensors=sent.tensors,
+                accept=sent.content_type,
+            )
+            reply, frames = connection.ask(request, sent.frames)
+            answer = unpack(Payload(reply.content_type, tuple(frames), reply.tensors))
+            assert np.array_equal(answer, data * 2)
+
+
+def test_unloading_returns_once_the_process_is_gone(moody):
+    ask(moody, "moody", 0)
+    (instance,) = instances(moody)
+    assert moody.ask(Unload(name="moody"))[0].instances == 1
+    assert not os.path.exists(f"/proc/{instance.pid}/exe") or instances(moody) == ()
+
+
+def test_a_registered_class_that_disappears_is_a_clear_error(home, tmp_path, zoo):
+    classes = tmp_path / "gone.py"
+    classes.write_text((zoo / "classes.py").read_text())
+    spec = ModelSpec(name="m", path=str(zoo / "x2.safetensors"), model_class=f"{classes}:Scale")
+    with home.connect() as connection:
+        connection.ask(Register(model=spec))
+        classes.unlink()
+        with pytest.raises(InvalidModel, match=r"gone\.py"):
+            connection.ask(Load(name="m"))
