@@ -347,3 +347,14 @@ def test_without_a_daemon_and_autostart_the_exit_code_says_so(environment):
     done = run(environment | {"SIRE_NO_AUTOSTART": "1"}, "--once")
     assert done.returncode == 6
     assert b"sire daemon start" in done.stderr
+
+
+def test_the_real_daemon_is_drawn_with_the_model_it_has_loaded(home, register):
+    register("doubled")
+    home.sire("load", "doubled")
+    lines = home.sire("top", "--once").stdout.decode().splitlines()
+    model = next(line for line in lines if "doubled" in line)
+    assert model.split()[2:4] == ["ready", "cpu"]
+    assert any(line.startswith("cpu ") and "━" in line for line in lines)
+    report = home.json("top", "--once")
+    assert [one["model"] for one in report["instances"]] == ["doubled"]
