@@ -1,11 +1,12 @@
 """One blocking connection to the daemon."""
 
 import itertools
+import math
 import os
 import sys
 import time
 from collections.abc import Sequence
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import msgspec
 import zmq
@@ -23,6 +24,9 @@ _Answer = tuple[Reply, list[memoryview]]
 
 _RECONNECT_MILLISECONDS = 10
 _LOCK_CHECK_MILLISECONDS = 100
+_LOOK_SECONDS = 0.1
+# Smaller frames are copied: keeping account of a borrowed one takes longer.
+_WORTH_BORROWING = 16 * 1024
 # A daemon that is well confirms at once; one that is not must not hold up Ctrl-C.
 _CANCEL_MILLISECONDS = 300
 
@@ -111,7 +115,7 @@ class Connection:
         return reply
 
     def _connected(self, timeout: float | None) -> "_Link":
-        if self._link is not None and self._link.lost():
+        if self._link is not None and self._link.stale():
             self.close()
         while self._link is None:
             if not daemon_runs(self._paths):
@@ -156,9 +160,8 @@ class _Link:
         self._monitor: zmq.Socket[bytes] = self._socket.get_monitor_socket(
             zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED
         )
-        self._poller = zmq.Poller()
-        self._poller.register(self._socket, zmq.POLLIN)
-        self._poller.register(self._monitor, zmq.POLLIN)
+        self._waits = -1
+        self._used = 0.0
         self._socket.connect(address)
 
     def close(self) -> None:
@@ -173,22 +176,47 @@ class _Link:
         """Whether the daemon has closed the connection since it was established."""
         return bool(self._monitor.poll(0))
 
+    def stale(self) -> bool:
+        """Whether the connection broke while it was not used; not asked again within a moment."""
+        now = time.monotonic()
+        used, self._used = self._used, now
+        return now - used > _LOOK_SECONDS and self.lost()
+
     def send(self, request: Request, payload: Sequence[Buffer] = ()) -> None:
-        self._socket.send_multipart([b"", encode(request), *payload], copy=False)
+        self._socket.send(b"", zmq.SNDMORE)
+        frames: list[Any] = [encode(request), *payload]
+        last = frames.pop()
+        for frame in frames:
+            self._socket.send(frame, zmq.SNDMORE, copy=len(frame) < _WORTH_BORROWING)
+        self._socket.send(last, copy=len(last) < _WORTH_BORROWING)
 
     def receive(self, request_id: str | int, timeout: float | None) -> _Answer:
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
         while True:
-            wait = None if deadline is None else max(0, round((deadline - time.monotonic()) * 1e3))
-            ready = dict(self._poller.poll(wait))
-            if self._socket in ready:
+            # Waiting in recv is quicker than in a poller; between two waits there is time to look
+            # whether the daemon is still there.
+            left = min(_LOOK_SECONDS, deadline - time.monotonic())
+            self._wait_at_most(max(0, math.ceil(left * 1e3)))
+            try:
+                reply, frames = self._answer()
+            except zmq.Again:
+                if self.lost():
+                    raise DaemonUnavailable(
+                        "The daemon went away before it answered.", hint=self._hint
+                    ) from None
+                if time.monotonic() >= deadline:
+                    raise DeadlineExceeded(
+                        f"The daemon did not answer within {timeout:g} s."
+                    ) from None
+            else:
                 # Answers to requests that were given up may still come in: they are dropped.
-                if (answer := self._answer())[0].id == request_id:
-                    return answer
-            elif ready:
-                raise DaemonUnavailable("The daemon went away before it answered.", hint=self._hint)
-            elif wait == 0:
-                raise DeadlineExceeded(f"The daemon did not answer within {timeout:g} s.")
+                if reply.id == request_id:
+                    return reply, frames
+
+    def _wait_at_most(self, milliseconds: int) -> None:
+        if milliseconds != self._waits:
+            self._waits = milliseconds
+            self._socket.setsockopt(zmq.RCVTIMEO, milliseconds)
 
     def withdraw(self, request_id: str | int, cancel_id: int) -> None:
         """Cancel a request, and wait a moment so that the message leaves before we do."""

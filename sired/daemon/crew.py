@@ -116,17 +116,27 @@ class Crew:
             self._loop.remove_writer(member.process.channel.fileno())
 
     def _listen(self, instance: int) -> None:
-        """Take everything a worker has said."""
+        """Take one message of a worker; the loop calls again while there are more."""
         member = self._members.get(instance)
-        while member is not None and member.process is not None and not member.ending:
+        if member is None or member.process is None or member.ending:
+            return
+        try:
+            received = member.process.channel.try_receive()
+        except EOFError:
+            self._loop.remove_reader(member.process.channel.fileno())
+        except SireError as error:
+            log.error("the worker of %s talks nonsense: %s", member.model, error)  # noqa: TRY400
+            self.stop(instance, kill=True)
+        else:
+            if received is not None:
+                self._heard(instance, *received)
+
+    def _hear_the_rest(self, member: Member, instance: int) -> None:
+        """Take what a worker said before it ended."""
+        while member.process is not None and not member.ending:
             try:
                 received = member.process.channel.try_receive()
-            except EOFError:
-                self._loop.remove_reader(member.process.channel.fileno())
-                return
-            except SireError as error:
-                log.error("the worker of %s talks nonsense: %s", member.model, error)  # noqa: TRY400
-                self.stop(instance, kill=True)
+            except (EOFError, SireError):
                 return
             if received is None:
                 return
@@ -161,7 +171,7 @@ class Crew:
 
     def _ended(self, instance: int) -> None:
         """A worker's process is gone: hear its last words, tell how it ended."""
-        self._listen(instance)
+        self._hear_the_rest(self._members[instance], instance)
         member = self._members.pop(instance)
         process = member.process
         assert process is not None
