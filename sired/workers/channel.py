@@ -1,43 +1,47 @@
-"""The private line between daemon and worker: one system call a message, payload beside it.
+"""The private line between daemon and worker: one packet of a SOCK_SEQPACKET pair per message.
 
-A packet is a fixed prefix, the header, and the payload frames. A payload too large for a packet
-travels in one sealed memfd whose descriptor is passed along: it is written once and mapped by
-the other side, and the seals make sure that it cannot shrink under the reader (that would kill
-the daemon with SIGBUS).
+A message is a fixed prefix and a body: the frames' lengths, the header in msgpack, the frames. A
+small body travels in the packet. A large one travels in one sealed piece of memory whose
+descriptor is passed along: it is written once and mapped by the other side.
 """
 
 import array
-import fcntl
-import mmap
+import contextlib
 import os
 import socket
 import struct
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from sired.errors import ProtocolError
 from sired.protocol.content import Buffer
+from sired.workers import sealed
 
+# Up to here, copying through the socket is quicker than setting up shared memory.
 INLINE_LIMIT = 64 * 1024
-# Room for the prefix, a header of the largest inline size and the largest inline payload.
-_PACKET_LIMIT = 3 * INLINE_LIMIT
-_PREFIX = struct.Struct("<II")  # bytes of the header, number of frames
+# sendmsg(2) takes 1,024 buffers at most.
+_MOST_INLINE_FRAMES = 256
+# Bytes of the body and of its header, number of frames, whether the body is in shared memory.
+_PREFIX = struct.Struct("<QQI?")
 _LENGTH = struct.Struct("<Q")
+# A cache line: more than any dtype asks for.
 _ALIGNMENT = 64
-_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
-_NEEDED_SEALS = fcntl.F_SEAL_SHRINK
-_DESCRIPTOR_SPACE = socket.CMSG_SPACE(array.array("i").itemsize)
-# Plain numbers: combining enumerations takes longer than the system call.
-_NOW, _NO_SIGNAL = int(socket.MSG_DONTWAIT), int(socket.MSG_NOSIGNAL)
-_CLOSE_ON_EXEC = int(socket.MSG_CMSG_CLOEXEC)
+_DESCRIPTOR = array.array("i").itemsize
+# Room for exactly one: CMSG_SPACE would let a second one in.
+_DESCRIPTOR_SPACE = socket.CMSG_LEN(_DESCRIPTOR)
 
 Incoming = TypeVar("Incoming")
+Message = tuple[Incoming, tuple[Buffer, ...]]
 
 
 class Channel(Generic[Incoming]):
     """One end of the line.
+
+    What is sent may be overwritten at once; frames received stay valid as long as they are
+    referenced, begin at addresses that suit any dtype, and cannot be written to.
 
     Args:
         line: a SOCK_SEQPACKET socket; the channel owns it.
@@ -46,10 +50,10 @@ class Channel(Generic[Incoming]):
 
     def __init__(self, line: socket.socket, incoming: Any) -> None:
         self._line = line
-        self._encoder = msgspec.msgpack.Encoder()
+        # What a runtime put into an error's details must not keep the error from being told.
+        self._encoder = msgspec.msgpack.Encoder(enc_hook=str)
         self._decoder: msgspec.msgpack.Decoder[Incoming] = msgspec.msgpack.Decoder(incoming)
-        self._buffer = bytearray(_PACKET_LIMIT)
-        self._buffers = [self._buffer]
+        self._buffer = bytearray(_PREFIX.size + INLINE_LIMIT)
 
     def fileno(self) -> int:
         """The socket's descriptor; -1 once closed."""
@@ -66,7 +70,7 @@ class Channel(Generic[Incoming]):
             OSError: the other side is gone.
         """
         try:
-            self._send(message, frames, _NOW)
+            self._send(message, frames, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return False
         return True
@@ -81,122 +85,114 @@ class Channel(Generic[Incoming]):
 
     def _send(self, message: Any, frames: Sequence[Buffer], flags: int) -> None:
         header = self._encoder.encode(message)
-        views = [memoryview(frame).cast("B") for frame in frames]
-        prefix = _PREFIX.pack(len(header), len(views))
-        lengths = b"".join(_LENGTH.pack(view.nbytes) for view in views)
-        flags |= _NO_SIGNAL
-        if len(header) + len(lengths) + sum(view.nbytes for view in views) <= INLINE_LIMIT:
-            self._line.sendmsg([prefix, lengths, header, *views], (), flags)
+        lengths = [memoryview(frame).nbytes for frame in frames]
+        head = struct.pack(f"<{len(lengths)}Q", *lengths) + header
+        size = len(head) + sum(lengths)
+        if size <= INLINE_LIMIT and len(frames) <= _MOST_INLINE_FRAMES:
+            prefix = _PREFIX.pack(size, len(header), len(frames), False)
+            self._line.sendmsg([prefix, head, *frames], (), flags)
             return
-        descriptor = _sealed([header, *views])
+        *offsets, size = _offsets(len(head), lengths, _ALIGNMENT)
+        descriptor = sealed.create([(0, head), *zip(offsets, frames, strict=True)], size)
         try:
+            prefix = _PREFIX.pack(size, len(header), len(frames), True)
             passed = array.array("i", [descriptor])
             ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, passed)]
-            self._line.sendmsg([prefix, lengths], ancillary, flags)
+            self._line.sendmsg([prefix], ancillary, flags)
         finally:
             os.close(descriptor)
 
-    def try_receive(self) -> tuple[Incoming, tuple[Buffer, ...]] | None:
+    def try_receive(self) -> Message[Incoming] | None:
         """Take one message without waiting; None when there is none.
 
         Raises:
-            EOFError: the other side is gone.
+            EOFError: the other side is gone, and all it had sent has been taken.
             ProtocolError: what came is no message.
         """
         try:
-            return self._receive(_NOW)
+            return self._receive(socket.MSG_DONTWAIT)
         except BlockingIOError:
             return None
 
-    def receive(self) -> tuple[Incoming, tuple[Buffer, ...]]:
+    def receive(self) -> Message[Incoming]:
         """Wait for one message; raises as ``try_receive`` does."""
         return self._receive(0)
 
-    def _receive(self, flags: int) -> tuple[Incoming, tuple[Buffer, ...]]:
+    def _receive(self, flags: int) -> Message[Incoming]:
+        packet, descriptor, cut = self._take_packet(flags | socket.MSG_CMSG_CLOEXEC)
         try:
-            size, ancillary, _, _ = self._line.recvmsg_into(
-                self._buffers, _DESCRIPTOR_SPACE, flags | _CLOSE_ON_EXEC
-            )
-        except ConnectionError:
-            raise EOFError from None
-        descriptor = _descriptor(ancillary)
-        try:
-            if size == 0:
-                raise EOFError
-            return self._unpack(memoryview(self._buffer)[:size], descriptor)
-        except (struct.error, msgspec.DecodeError) as problem:
-            raise ProtocolError(f"The packet of {size} bytes is no message: {problem}.") from None
+            if cut or len(packet) < _PREFIX.size:
+                raise ProtocolError(
+                    f"A packet of {len(packet)} bytes is not whole.",
+                    hint="Is the limit of open files reached? See: ulimit -n",
+                )
+            return self._unpack(packet, descriptor)
         finally:
             if descriptor is not None:
                 os.close(descriptor)
 
-    def _unpack(
-        self, packet: memoryview, descriptor: int | None
-    ) -> tuple[Incoming, tuple[Buffer, ...]]:
-        header_length, count = _PREFIX.unpack_from(packet)
-        start = _PREFIX.size + count * _LENGTH.size
-        if count > len(packet):
-            raise ProtocolError(f"A packet of {len(packet)} bytes cannot tell of {count} frames.")
-        lengths = [
-            _LENGTH.unpack_from(packet, _PREFIX.size + i * _LENGTH.size)[0] for i in range(count)
-        ]
-        if descriptor is None:
+    def _take_packet(self, flags: int) -> tuple[memoryview, int | None, bool]:
+        """One packet, the descriptor that came with it, and whether something was cut off."""
+        # A peer that ended with messages unread is reported once, ahead of its last words.
+        with contextlib.suppress(ConnectionResetError):
+            return self._read_packet(flags)
+        return self._read_packet(flags)
+
+    def _read_packet(self, flags: int) -> tuple[memoryview, int | None, bool]:
+        size, ancillary, said, _ = self._line.recvmsg_into([self._buffer], _DESCRIPTOR_SPACE, flags)
+        if size == 0:
+            raise EOFError
+        cut = bool(said & (socket.MSG_TRUNC | socket.MSG_CTRUNC))
+        return memoryview(self._buffer)[:size], _descriptor(ancillary), cut
+
+    def _unpack(self, packet: memoryview, descriptor: int | None) -> Message[Incoming]:
+        size, header_size, count, shared = _PREFIX.unpack_from(packet)
+        start = count * _LENGTH.size + header_size
+        if not header_size or start > size:
+            raise ProtocolError(f"A message of {size} bytes cannot begin with {start}.")
+        if not shared:
+            body = packet[_PREFIX.size :]
+            message, parts = self._read(body, size, start, count, alignment=1)
             # The buffer is used again for the next packet: what is handed out is a copy.
-            body = memoryview(bytes(packet[start:]))
-            header, *frames = _cut(body, [header_length, *lengths], alignment=1)
-        else:
-            body = _map(descriptor)
-            header, *frames = _cut(body, [header_length, *lengths], alignment=_ALIGNMENT)
-        return self._decoder.decode(header), tuple(frames)
+            return message, tuple(bytes(part) for part in parts)
+        if descriptor is None:
+            raise ProtocolError("A message announced shared memory that did not come.")
+        body = sealed.view(descriptor, size)
+        message, parts = self._read(body, size, start, count, alignment=_ALIGNMENT)
+        return message, tuple(parts)
+
+    def _read(
+        self, body: memoryview, size: int, start: int, count: int, *, alignment: int
+    ) -> tuple[Incoming, list[memoryview]]:
+        """The message at the head of a body, and its frames, the first one not before ``start``."""
+        if len(body) != size:
+            raise ProtocolError(f"{len(body)} bytes came where {size} were announced.")
+        lengths = struct.unpack_from(f"<{count}Q", body)
+        *offsets, end = _offsets(start, lengths, alignment)
+        if end != size:
+            raise ProtocolError(f"Frames up to byte {end} were announced in {size} bytes.")
+        try:
+            message = self._decoder.decode(body[count * _LENGTH.size : start])
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as problem:
+            raise ProtocolError(f"What came is no message: {problem}.") from None
+        parts = zip(offsets, lengths, strict=True)
+        return message, [body[offset : offset + length] for offset, length in parts]
 
 
-def _cut(body: memoryview, lengths: Sequence[int], *, alignment: int) -> list[memoryview]:
-    parts, start = [], 0
+def _offsets(start: int, lengths: Sequence[int], alignment: int) -> list[int]:
+    """Where in a body each frame begins, and then where the body ends."""
+    if alignment == 1:
+        return list(accumulate(lengths, initial=start))
+    offsets = []
     for length in lengths:
-        if start + length > len(body):
-            raise ProtocolError(f"{len(body)} bytes came where {start + length} were announced.")
-        parts.append(body[start : start + length])
-        start = _aligned(start + length, alignment)
-    return parts
-
-
-def _aligned(offset: int, alignment: int) -> int:
-    return -(-offset // alignment) * alignment
-
-
-def _sealed(frames: Sequence[Buffer]) -> int:
-    """A sealed memfd that holds the frames, each at an aligned offset."""
-    descriptor = os.memfd_create("sire", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    try:
-        offset = 0
-        for frame in frames:
-            _write(descriptor, memoryview(frame), offset)
-            offset = _aligned(offset + memoryview(frame).nbytes, _ALIGNMENT)
-        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
-def _write(descriptor: int, data: memoryview, offset: int) -> None:
-    while data.nbytes:
-        written = os.pwrite(descriptor, data, offset)
-        data, offset = data[written:], offset + written
-
-
-def _map(descriptor: int) -> memoryview:
-    size = os.fstat(descriptor).st_size
-    if not fcntl.fcntl(descriptor, fcntl.F_GET_SEALS) & _NEEDED_SEALS or size == 0:
-        raise ProtocolError("A payload came in memory that its sender could still take back.")
-    return memoryview(mmap.mmap(descriptor, size, prot=mmap.PROT_READ))
+        offsets.append(-(-start // alignment) * alignment)
+        start = offsets[-1] + length
+    return [*offsets, start]
 
 
 def _descriptor(ancillary: list[tuple[int, int, bytes]]) -> int | None:
     """The descriptor that was passed along, if one was."""
     for level, kind, data in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            passed = array.array("i")
-            passed.frombytes(data[: passed.itemsize])
-            return passed[0]
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS) and len(data) >= _DESCRIPTOR:
+            return array.array("i", data[:_DESCRIPTOR])[0]
     return None

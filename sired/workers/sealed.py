@@ -1,0 +1,57 @@
+"""Memory handed to another process by descriptor, sealed so that it cannot shrink.
+
+Reading mapped memory that shrinks kills the reader with SIGBUS; the seals rule that out.
+"""
+
+import fcntl
+import mmap
+import os
+from collections.abc import Iterable
+
+from sired.errors import ProtocolError
+from sired.protocol.content import Buffer
+
+_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+
+
+def create(parts: Iterable[tuple[int, Buffer]], size: int) -> int:
+    """Write parts at their offsets into new memory of ``size`` bytes, seal it, return its fd."""
+    descriptor = os.memfd_create("sire", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        os.ftruncate(descriptor, size)
+        for offset, part in parts:
+            _write(descriptor, part, offset)
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _write(descriptor: int, part: Buffer, offset: int) -> None:
+    rest = memoryview(part)
+    # An array without elements has no bytes to cast to.
+    rest = rest.cast("B") if rest.nbytes else memoryview(b"")
+    while rest:  # Linux writes at most 2 GiB at a time
+        written = os.pwrite(descriptor, rest, offset)
+        rest, offset = rest[written:], offset + written
+
+
+def view(descriptor: int, size: int) -> memoryview:
+    """Map the first ``size`` bytes, read-only; the mapping lives as long as views of it.
+
+    Raises:
+        ProtocolError: the memory may shrink, or is shorter than that.
+    """
+    if not _seals(descriptor) & fcntl.F_SEAL_SHRINK:
+        raise ProtocolError("A payload came in memory that its sender could still take back.")
+    if (length := os.fstat(descriptor).st_size) < size:
+        raise ProtocolError(f"{length} bytes of shared memory came where {size} were announced.")
+    return memoryview(mmap.mmap(descriptor, size, prot=mmap.PROT_READ))
+
+
+def _seals(descriptor: int) -> int:
+    try:
+        return fcntl.fcntl(descriptor, fcntl.F_GET_SEALS)
+    except OSError:
+        return 0  # no memory at all
