@@ -1,0 +1,134 @@
+"""What a worker is charged is what it really holds. Each measurement has a process of its own."""
+
+import subprocess
+import sys
+
+import pytest
+
+MIB = 1 << 20
+
+PROLOGUE = """
+import mmap, os, sys, tempfile
+from sired.workers.memory import CpuMeter
+MIB = 1 << 20
+
+def filled(mebibytes):
+    memory = mmap.mmap(-1, mebibytes * MIB)  # like the large blocks of any allocator
+    touch(memory)
+    return memory
+
+def touch(memory):
+    for offset in range(0, len(memory), 4096):
+        memory[offset] = 1
+
+def mapped(mebibytes):
+    file = tempfile.TemporaryFile(dir=os.getcwd())
+    file.write(os.urandom(MIB) * mebibytes)
+    file.flush()
+    return mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+
+def read_all(memory):
+    return sum(memory[offset] for offset in range(0, len(memory), 4096))
+
+# Forked like a worker: the mark of a process that was executed knows what ran before.
+if os.fork():
+    os.wait()
+    sys.exit()
+"""
+
+
+@pytest.fixture
+def measured(tmp_path):
+    """Run a piece of code in a fresh process; what it prints are numbers of MiB."""
+
+    def _measured(code):
+        done = subprocess.run(
+            [sys.executable, "-c", PROLOGUE + code],
+            capture_output=True,
+            check=True,
+            cwd=tmp_path,
+            timeout=60,
+        )
+        return [int(number) / MIB for number in done.stdout.split()]
+
+    return _measured
+
+
+def test_what_a_model_allocates_is_measured(measured):
+    before, held = measured(
+        "meter = CpuMeter(); before = meter.settle(0)\n"
+        "weights = filled(200)\n"
+        "print(before, meter.settle(0))"
+    )
+    assert held - before == pytest.approx(200, rel=0.1)
+
+
+def test_weights_that_are_mapped_but_not_read_yet_are_charged_in_advance(measured):
+    before, held, after = measured(
+        "meter = CpuMeter(); before = meter.settle(0)\n"
+        "weights = mapped(100)\n"
+        "held = meter.settle(100 * MIB)\n"
+        "read_all(weights)\n"
+        "print(before, held, meter.peak())"
+    )
+    assert held - before == pytest.approx(100, rel=0.1)
+    # Reading them brings in what is charged already.
+    assert after == pytest.approx(held, rel=0.1)
+
+
+def test_what_inference_needs_comes_on_top_of_weights_read_meanwhile(measured):
+    held, peak, later = measured(
+        "meter = CpuMeter()\n"
+        "weights = mapped(100)\n"
+        "held = meter.settle(100 * MIB)\n"
+        "read_all(weights)\n"
+        "activations = filled(50); activations.close()\n"
+        "peak = meter.peak()\n"
+        "activations = filled(20); activations.close()\n"
+        "print(held, peak, meter.peak())"
+    )
+    assert peak - held == pytest.approx(50, rel=0.1)
+    assert later == peak
+
+
+def test_a_peak_while_loading_does_not_hide_the_peaks_of_inference(measured):
+    held, peak = measured(
+        "meter = CpuMeter()\n"
+        "buffer = filled(300); buffer.close()\n"
+        "held = meter.settle(0)\n"
+        "activations = filled(100); activations.close()\n"
+        "print(held, meter.peak())"
+    )
+    assert held < 50
+    assert peak - held == pytest.approx(100, rel=0.1)
+
+
+def test_pages_shared_with_the_zygote_cost_nothing(measured):
+    held, peak = measured(
+        "library = mapped(100); read_all(library)\n"
+        "if os.fork() == 0:\n"
+        "    meter = CpuMeter()\n"
+        "    held = meter.settle(0)\n"
+        "    read_all(library)\n"
+        "    activations = filled(30); activations.close()\n"
+        "    print(held, meter.peak(), flush=True)\n"
+        "    os._exit(0)\n"
+        "os.wait()"
+    )
+    assert held < 50
+    assert peak - held == pytest.approx(30, rel=0.1)
+
+
+def test_memory_freed_while_loading_is_not_counted(measured):
+    before, held = measured(
+        "import ctypes; libc = ctypes.CDLL(None)\n"
+        "libc.malloc.restype = ctypes.c_void_p; libc.free.argtypes = [ctypes.c_void_p]\n"
+        "meter = CpuMeter(); before = meter.settle(0)\n"
+        # Blocks too small to be mapped singly, with one kept above them.
+        "blocks = [libc.malloc(64 * 1024) for _ in range(1600)]\n"
+        "for block in blocks: ctypes.memset(block, 1, 64 * 1024)\n"
+        "last = libc.malloc(64)\n"
+        "for block in blocks: libc.free(block)\n"
+        "print(before, meter.settle(0))"
+    )
+    assert held - before < 10
