@@ -32,7 +32,7 @@ def pack(value: Any) -> Payload:
     """
     if (array := as_array(value)) is not None:
         return _tensors([("", array)])
-    if isinstance(value, dict) and value and all(isinstance(key, str) for key in value):
+    if isinstance(value, dict) and value and all(isinstance(key, str) and key for key in value):
         arrays = [(name, as_array(item)) for name, item in value.items()]
         if all(array is not None for _, array in arrays):
             return _tensors(arrays)

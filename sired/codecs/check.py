@@ -90,9 +90,11 @@ def _cast(array: Array, spec: TensorSpec) -> Array:
         return array
     floats = array.dtype.kind == "f" and wanted.kind == "f"
     if not floats and not np.can_cast(array.dtype, wanted, "safe"):
+        if array.dtype.kind not in "biuf":
+            raise _unfit(array, spec)
         with np.errstate(invalid="ignore", over="ignore"):
             cast = array.astype(wanted)
-        if array.dtype.kind not in "biuf" or not np.array_equal(cast, array):
+        if not np.array_equal(cast, array):
             raise _unfit(array, spec)
         return cast
     return array.astype(wanted)

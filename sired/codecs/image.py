@@ -76,11 +76,11 @@ def _layout(signature: Signature) -> Layout:
             return Layout(c, h, w, False, spec.dtype, shape)
         case (_, _, h, w):
             return Layout(3, h, w, True, spec.dtype, shape)
-        case (_, h, w) | (h, w) if len(shape) == 3 or h > 1:
-            return Layout(1, h, w, True, spec.dtype, shape)
-        case (_, n) if n > 0 and math.isqrt(n) ** 2 == n:
+        case (batch, n) if batch in {1, _FREE} and n > 0 and math.isqrt(n) ** 2 == n:
             side = math.isqrt(n)
             return Layout(1, side, side, True, spec.dtype, shape)
+        case (_, h, w) | (h, w):
+            return Layout(1, h, w, True, spec.dtype, shape)
     raise InvalidInput(
         f"The model takes {spec.dtype}{list(shape)}, which is no picture.",
         hint="Send json or npy, or declare the input's shape: --input 'float32[-1,3,224,224]'",

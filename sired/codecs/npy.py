@@ -36,8 +36,10 @@ def _read_npy(content: Buffer) -> Any:
             else npy_format.read_array_header_2_0
         )
         shape, fortran, dtype = read(header)
-    except (ValueError, EOFError) as problem:
-        raise InvalidInput(f"The input cannot be read as npy: {problem}.") from None
+    except Exception as problem:
+        # numpy reads the header as Python, which can go wrong in every way Python can.
+        said = str(problem).partition("\n")[0]
+        raise InvalidInput(f"The input cannot be read as npy: {said}.") from None
     if dtype.hasobject:
         raise InvalidInput("The npy input holds Python objects, which are not read.")
     body = view[header.tell() :]

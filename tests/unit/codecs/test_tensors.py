@@ -1,0 +1,89 @@
+"""Python data with arrays in it, across the wire."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from sired.errors import InvalidInput
+from sired.protocol.content import TENSORS, TREE, Payload
+from sired.spec import TensorSpec
+from sired.tensors import pack, unpack
+
+numbers = arrays.arrays(
+    dtype=st.sampled_from([np.dtype(name) for name in ("f4", "f8", "i8", "u1", "?", ">i2", "c8")]),
+    shape=arrays.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4),
+)
+leaves = st.one_of(numbers, st.text(), st.integers(-(2**63), 2**64 - 1), st.booleans(), st.none())
+trees = st.recursive(
+    leaves,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.lists(inner, max_size=3).map(tuple),
+        st.dictionaries(st.text(), inner, max_size=3),
+    ),
+    max_leaves=8,
+)
+
+
+def same(one, other):
+    if isinstance(one, np.ndarray):
+        return (
+            one.shape == other.shape
+            and one.dtype == other.dtype.newbyteorder("=")
+            and one.tobytes() == other.astype(one.dtype).tobytes()
+        )
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other)) and type(one) is type(other)
+    return one == other and type(one) is type(other)
+
+
+@given(trees)
+def test_whatever_is_packed_comes_back_the_same(value):
+    if isinstance(value, dict) and not value:
+        return
+    assert same(unpack(pack(value)), value)
+
+
+def test_a_contiguous_array_is_not_copied():
+    array = np.zeros((100, 100), np.float32)
+    assert np.shares_memory(np.frombuffer(pack(array).frames[0], np.uint8), array)
+
+
+def test_torch_tensors_travel_as_arrays_and_bfloat16_as_float32():
+    assert unpack(pack(torch.ones(2, requires_grad=True))).tolist() == [1, 1]
+    assert unpack(pack(torch.ones(2, dtype=torch.bfloat16))).dtype == np.float32
+
+
+def test_arrays_by_name_stay_flat():
+    assert pack({"a": np.zeros(1), "b": np.zeros(1)}).content_type == TENSORS
+    assert pack({"a": np.zeros(1), "b": "text"}).content_type == TREE
+
+
+@pytest.mark.parametrize("value", [{"a": [object()]}, np.array([{}]), np.array(["text"])])
+def test_what_cannot_be_sent_is_named(value):
+    with pytest.raises(InvalidInput):
+        pack(value)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        Payload(TENSORS, (b"1234",), ()),
+        Payload(TENSORS, (b"1234",), (TensorSpec("", "float32", (2,)),)),
+        Payload(TENSORS, (b"1234",), (TensorSpec("", "float32", (-1,)),)),
+        Payload(TENSORS, (b"1234",), (TensorSpec("", "object", (1,)),)),
+        Payload(TENSORS, (b"1234",), (TensorSpec("", "no such dtype", (1,)),)),
+        Payload(TREE, (), ()),
+        Payload(TREE, (b"\xc1",), ()),
+        Payload(TREE, (b"\xd6\x01\x07\x00\x00\x00",), ()),
+        Payload(TREE, (b"\x91" * 5000,), ()),
+    ],
+)
+def test_frames_that_are_not_what_they_are_said_to_be_are_invalid_input(payload):
+    with pytest.raises(InvalidInput):
+        unpack(payload)
