@@ -1,16 +1,9 @@
 """What runs inside a worker: load one model, then answer requests until the line closes."""
 
 import contextlib
-import ctypes
-import faulthandler
 import gc
 import logging
-import os
-import select
-import signal
 import socket
-import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -18,10 +11,11 @@ from typing import Any
 from sired import codecs
 from sired.errors import InferenceError, InsufficientMemory, LoadFailed, SireError
 from sired.protocol.content import BY_SUFFIX, Buffer, Payload, sniff
-from sired.runtimes.base import is_out_of_memory
+from sired.runtimes.base import InferenceRuntime, is_out_of_memory
 from sired.runtimes.discovery import find_runtime
 from sired.spec import ModelSpec, Signature
 from sired.workers.channel import Channel
+from sired.workers.gpu_memory import GpuMeter
 from sired.workers.memory import CpuMeter
 from sired.workers.messages import (
     DeviceGrant,
@@ -32,22 +26,18 @@ from sired.workers.messages import (
     ToWorker,
     WorkerError,
 )
+from sired.workers.surroundings import leave, name_process, settle_in, take_device
 
 log = logging.getLogger("sired.worker")
-
-_PR_SET_NAME = 15
 
 
 def main(line: socket.socket, log_path: str) -> None:
     """Serve one model over ``line``; everything printed goes to the log."""
-    _print_to(log_path)
+    settle_in(line, log_path)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
-    # ^C in the daemon's terminal is the daemon's business.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    faulthandler.enable()
-    _exit_with_the_daemon(line)
     channel: Channel[ToWorker] = Channel(line, ToWorker)
-    with contextlib.suppress(EOFError, OSError):
+    # Anything else that goes wrong here is told in the log, and by the exit code.
+    with contextlib.suppress(EOFError, ConnectionError):
         job, _ = channel.receive()
         assert isinstance(job, LoadModel)
         worker = _load(job, channel)
@@ -55,34 +45,14 @@ def main(line: socket.socket, log_path: str) -> None:
             message, frames = channel.receive()
             assert isinstance(message, RunModel)
             worker.answer(message, frames)
-
-
-def _print_to(log_path: str) -> None:
-    descriptor = os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
-    os.close(descriptor)
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-
-
-def _exit_with_the_daemon(line: socket.socket) -> None:
-    """End the process when the other end closes, also in the middle of a computation."""
-    poller = select.poll()
-    poller.register(line.fileno(), select.POLLRDHUP)
-
-    def watch() -> None:
-        poller.poll()
-        os._exit(0)
-
-    threading.Thread(target=watch, name="watch-daemon", daemon=True).start()
+    leave()
 
 
 def _load(job: LoadModel, channel: Channel[ToWorker]) -> "_Worker | None":
     """Load the model and say so, or say why not."""
     try:
-        _take_device(job.device)
-        _set_process_name(f"sired:{job.spec.name}")
+        take_device(job.device)
+        name_process(f"sired:{job.spec.name}")
         started = time.perf_counter()
         worker = _Worker(job, channel)
         seconds = time.perf_counter() - started
@@ -95,23 +65,6 @@ def _load(job: LoadModel, channel: Channel[ToWorker]) -> "_Worker | None":
     return worker
 
 
-def _take_device(device: DeviceGrant) -> None:
-    """Make the granted device the only one that the frameworks see."""
-    os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
-    os.environ["CUDA_VISIBLE_DEVICES"] = device.uuid if device.kind == "cuda" else ""
-    if device.cores:
-        os.sched_setaffinity(0, device.cores)
-    threads = len(os.sched_getaffinity(0))
-    os.environ["OMP_NUM_THREADS"] = str(threads)
-    if (torch := sys.modules.get("torch")) is not None and torch.get_num_threads() != threads:
-        torch.set_num_threads(threads)
-
-
-def _set_process_name(name: str) -> None:
-    # The kernel keeps 15 bytes of it.
-    ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode()[:15], 0, 0, 0)
-
-
 class _Worker:
     """A loaded model and what is needed to answer with it."""
 
@@ -119,8 +72,7 @@ class _Worker:
         self._spec = job.spec
         self._channel = channel
         self._runtime = find_runtime(job.spec.runtime)
-        self._on_gpu = job.device.kind == "cuda"
-        meter = CpuMeter()
+        self._meter = _meter(job.device, self._runtime)
         self._model = self._runtime.load(job.spec.path, **_arguments(job))
         self.reported = self._runtime.signature(self._model)
         declared = job.spec.signature
@@ -128,18 +80,10 @@ class _Worker:
             inputs=declared.inputs or self.reported.inputs,
             outputs=declared.outputs or self.reported.outputs,
         )
+        self._meter.settle(self._runtime.get_memory_footprint(self._model))
         if job.spec.warmup:
             self._run(_file_payload(Path(job.spec.warmup)), "application/json")
-        weights = self._runtime.get_memory_footprint(self._model)
-        self._meter = meter
-        self.memory_bytes = self._gpu_bytes(weights) if self._on_gpu else meter.settle(weights)
-
-    def _gpu_bytes(self, weights: int) -> int:
-        """Bytes of GPU memory held; the daemon adds what only the driver knows."""
-        return max(weights, self._runtime.peak_device_memory())
-
-    def _peak(self) -> int:
-        return self._runtime.peak_device_memory() if self._on_gpu else self._meter.peak()
+        self.memory_bytes = self._meter.peak()
 
     def _run(self, payload: Payload, accept: str) -> Payload:
         data = codecs.decode(payload, self._signature, self._spec.image)
@@ -153,7 +97,9 @@ class _Worker:
             answer = self._run(payload, message.accept)
         except BaseException as problem:
             self._channel.send(
-                _error(problem, message.request, InferenceError, self._spec.name, self._peak())
+                _error(
+                    problem, message.request, InferenceError, self._spec.name, self._meter.peak()
+                )
             )
             return
         result = RunResult(
@@ -161,9 +107,13 @@ class _Worker:
             answer.content_type,
             answer.tensors,
             time.perf_counter() - started,
-            self._peak(),
+            self._meter.peak(),
         )
         self._channel.send(result, answer.frames)
+
+
+def _meter(device: DeviceGrant, runtime: InferenceRuntime) -> CpuMeter | GpuMeter:
+    return GpuMeter(device.uuid, runtime) if device.kind == "cuda" else CpuMeter()
 
 
 def _arguments(job: LoadModel) -> dict[str, Any]:

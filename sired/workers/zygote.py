@@ -8,7 +8,6 @@ import importlib
 import importlib.util
 import multiprocessing
 import multiprocessing.forkserver
-import os
 import socket
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -45,5 +44,3 @@ def run_child(line: socket.socket, log: str) -> None:
     """What a forked worker runs."""
     # By name, so that the daemon, which imports this module, does not import the frameworks.
     importlib.import_module("sired.workers.child").main(line, log)
-    # Whatever the model left running must not keep the process, and so its memory, alive.
-    os._exit(0)

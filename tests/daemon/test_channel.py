@@ -13,7 +13,14 @@ import pytest
 from sired.errors import ProtocolError
 from sired.spec import Signature
 from sired.workers.channel import Channel
-from sired.workers.messages import FromWorker, ModelReady, RunModel, RunResult, ToWorker, WorkerError
+from sired.workers.messages import (
+    FromWorker,
+    ModelReady,
+    RunModel,
+    RunResult,
+    ToWorker,
+    WorkerError,
+)
 
 RUN = RunModel(7, "application/json", (), "application/json")
 DONE = RunResult(7, "application/json", (), 0.5, 0)
@@ -47,7 +54,9 @@ def passed(*fds):
     return [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
 
 
-@pytest.mark.parametrize("sizes", [(), (0,), (3,), (3, 0, 5), (65_000,), (70_000, 0, 9), (1 << 22,)])
+@pytest.mark.parametrize(
+    "sizes", [(), (0,), (3,), (3, 0, 5), (65_000,), (70_000, 0, 9), (1 << 22,)]
+)
 def test_frames_arrive_as_they_were_sent(pair, sizes):
     daemon, worker = pair
     frames = [os.urandom(size) for size in sizes]

@@ -1,0 +1,75 @@
+"""What a worker makes of the process it finds itself in, before it loads anything."""
+
+import contextlib
+import ctypes
+import faulthandler
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+
+from sired.workers.messages import DeviceGrant
+
+_PR_SET_NAME = 15
+
+
+def settle_in(line: socket.socket, log_path: str) -> None:
+    """Leave the daemon's terminal, print to the log, and end when the other end of ``line`` does.
+
+    The worker leads a session of its own: signals from the daemon's terminal do not reach it, and
+    what the model starts belongs to a group that can be ended with it.
+    """
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _print_to(log_path)
+    faulthandler.enable()
+    _exit_with_the_daemon(line)
+
+
+def _print_to(log_path: str) -> None:
+    descriptor = os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+
+
+def _exit_with_the_daemon(line: socket.socket) -> None:
+    """End the process when the other end closes, also in the middle of a computation."""
+    poller = select.poll()
+    poller.register(line.fileno(), select.POLLRDHUP)
+
+    def watch() -> None:
+        poller.poll()
+        os._exit(0)
+
+    threading.Thread(target=watch, name="watch-daemon", daemon=True).start()
+
+
+def leave() -> None:
+    """End the process, whatever threads the model left running in it."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # closed by the model, or the disk is full
+            stream.flush()
+    os._exit(0)
+
+
+def take_device(device: DeviceGrant) -> None:
+    """Make the granted device the only one that the frameworks see."""
+    os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+    os.environ["CUDA_VISIBLE_DEVICES"] = device.uuid if device.kind == "cuda" else ""
+    if device.cores:
+        os.sched_setaffinity(0, device.cores)
+    threads = len(os.sched_getaffinity(0))
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    if (torch := sys.modules.get("torch")) is not None and torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
+
+
+def name_process(name: str) -> None:
+    """Have ps and top show the process under a name."""
+    # The kernel keeps 15 bytes of it.
+    ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode()[:15], 0, 0, 0)
