@@ -8,10 +8,11 @@ import numpy as np
 import onnxruntime
 
 from sired.errors import InvalidInput, InvalidModel, LoadFailed
-from sired.runtimes.base import InferenceRuntime
+from sired.runtimes.base import InferenceRuntime, is_out_of_memory
 from sired.spec import Signature, TensorSpec
 
 _DTYPES = {"float": "float32", "double": "float64", "string": "object", "bool": "bool"}
+_UNREADABLE = {"Fail", "InvalidProtobuf", "InvalidGraph", "NoSuchFile", "InvalidArgument"}
 _ERRORS_ONLY = 3
 
 
@@ -35,7 +36,7 @@ class OnnxRuntime(InferenceRuntime):
             return onnxruntime.InferenceSession(model_path, _options(), providers)
         except Exception as problem:
             # Their exception types cannot be imported by a stable name.
-            if type(problem).__name__ in {"InvalidProtobuf", "InvalidGraph", "NoSuchFile"}:
+            if type(problem).__name__ in _UNREADABLE and not is_out_of_memory(problem):
                 said = str(problem).partition(" : ")[2] or str(problem)
                 raise InvalidModel(f"{model_path} cannot be read as ONNX: {said}") from problem
             raise
@@ -95,7 +96,7 @@ def _feed(model: onnxruntime.InferenceSession, data: Any) -> dict[str, Any]:
     names = [value.name for value in model.get_inputs()]
     if isinstance(data, dict):
         feed = data
-    elif isinstance(data, tuple | list) and len(names) > 1:
+    elif isinstance(data, tuple) or (isinstance(data, list) and len(names) > 1):
         feed = dict(zip(names, data, strict=False))
     else:
         feed = {names[0]: data}

@@ -8,6 +8,7 @@ import re
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -218,14 +219,17 @@ def _load_exported(job: _Job) -> Loaded:
         _refuse_pickled_objects(job)
     with _only_weights_unpickled(job.trusted):
         try:
-            program = torch.export.load(job.path)
+            # An open file, because a path would have to end in ".pt2".
+            with Path(job.path).open("rb") as file:
+                program = torch.export.load(file)
         except pickle.UnpicklingError as problem:
             raise _untrusted(job, str(problem)) from None
     _refuse_arguments(job)
     module = program.module().to(job.device)
     weights = [*program.state_dict.values(), *program.constants.values()]
     tensors = [value for value in weights if isinstance(value, torch.Tensor)]
-    return Loaded(module, job.device, _bytes(tensors), _exported_signature(program))
+    names = frozenset(map(str, program.graph_signature.user_inputs))
+    return Loaded(module, job.device, _bytes(tensors), _exported_signature(program), names)
 
 
 def _refuse_pickled_objects(job: _Job) -> None:

@@ -14,6 +14,8 @@ from sired.workers.zygote import Zygote
 # A log longer than this is put aside when the next worker starts.
 _LONGEST_LOG = 10 * 1024 * 1024
 _TAIL_BYTES = 64 * 1024
+# What multiprocessing makes of an exit that the zygote did not live to tell of.
+_LOST = 255
 
 
 class WorkerProcess:
@@ -50,7 +52,7 @@ class WorkerProcess:
         """How the process ended, in words; call it once the pidfd is readable."""
         self._process.join(1.0)  # the zygote tells; it needs a moment after the end
         code = self._process.exitcode
-        if code is None:
+        if code is None or code == _LOST:
             return "nobody could tell how"
         if code < 0:
             return f"killed by {signal.Signals(-code).name}"
@@ -68,8 +70,11 @@ class WorkerProcess:
         return [line for line in lines if line.strip()][-count:]
 
     def close(self) -> None:
-        """Release every descriptor; the process is gone."""
+        """Release every descriptor and end what the model started; the process itself is gone."""
         self.channel.close()
+        # It led a group of its own, whose number is not given away while the group has members.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
         os.close(self.pidfd)
         self._process.close()
 
