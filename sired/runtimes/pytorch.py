@@ -28,13 +28,18 @@ _NAMED = 3
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Loaded:
-    """A model in memory: what to call, and what is known of it."""
+    """A model in memory: what to call, and what is known of it.
+
+    A dict of inputs is passed by keyword where all of its names are in ``by_keyword``, and in
+    order where they are those of ``in_order``.
+    """
 
     call: Callable[..., Any]
     device: torch.device
     weight_bytes: int
     signature: Signature = dataclasses.field(default_factory=Signature)
     by_keyword: frozenset[str] = frozenset()
+    in_order: tuple[str, ...] = ()
 
 
 class PyTorchRuntime(InferenceRuntime):
@@ -68,6 +73,8 @@ class PyTorchRuntime(InferenceRuntime):
         """
         with torch.inference_mode():
             given = _to_tensors(data, model.device)
+            if isinstance(given, dict) and given.keys() == set(model.in_order):
+                given = tuple(given[name] for name in model.in_order)
             if isinstance(given, dict) and given.keys() <= model.by_keyword:
                 answer = model.call(**given)
             elif isinstance(given, tuple):
@@ -228,8 +235,13 @@ def _load_exported(job: _Job) -> Loaded:
     module = program.module().to(job.device)
     weights = [*program.state_dict.values(), *program.constants.values()]
     tensors = [value for value in weights if isinstance(value, torch.Tensor)]
-    names = frozenset(map(str, program.graph_signature.user_inputs))
-    return Loaded(module, job.device, _bytes(tensors), _exported_signature(program), names)
+    return Loaded(
+        module,
+        job.device,
+        _bytes(tensors),
+        _exported_signature(program),
+        in_order=tuple(map(str, program.graph_signature.user_inputs)),
+    )
 
 
 def _refuse_pickled_objects(job: _Job) -> None:

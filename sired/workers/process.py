@@ -14,6 +14,8 @@ from sired.workers.zygote import Zygote
 # A log longer than this is put aside when the next worker starts.
 _LONGEST_LOG = 10 * 1024 * 1024
 _TAIL_BYTES = 64 * 1024
+# The zygote tells how a process ended; it needs a moment after the end.
+_TELLING_SECONDS = 1.0
 # What multiprocessing makes of an exit that the zygote did not live to tell of.
 _LOST = 255
 
@@ -23,7 +25,7 @@ class WorkerProcess:
 
     Attributes:
         pid: its process id.
-        pidfd: a descriptor of the process, which cannot come to mean another one.
+        pidfd: a descriptor of the process, which cannot come to mean another one; -1 once closed.
         channel: the line to it.
     """
 
@@ -50,7 +52,7 @@ class WorkerProcess:
 
     def exit_status(self) -> str:
         """How the process ended, in words; call it once the pidfd is readable."""
-        self._process.join(1.0)  # the zygote tells; it needs a moment after the end
+        self._process.join(_TELLING_SECONDS)
         code = self._process.exitcode
         if code is None or code == _LOST:
             return "nobody could tell how"
@@ -76,7 +78,10 @@ class WorkerProcess:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         os.close(self.pidfd)
-        self._process.close()
+        self.pidfd = -1
+        self._process.join(_TELLING_SECONDS)
+        with contextlib.suppress(ValueError):  # nobody told, so it counts as running
+            self._process.close()
 
 
 def start_worker(zygote: Zygote, job: LoadModel, log: Path) -> WorkerProcess:

@@ -1,13 +1,15 @@
 """The zygote: a process with the frameworks imported, from which workers are forked.
 
 It runs no operation of any framework and never touches CUDA: neither thread pools nor CUDA
-contexts survive a fork.
+contexts survive a fork. (OpenBLAS does start its threads at once, but ends them before a fork and
+starts them again where they are needed.)
 """
 
 import importlib
 import importlib.util
 import multiprocessing
 import multiprocessing.forkserver
+import os
 import socket
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -19,6 +21,9 @@ class Zygote:
     """Forks workers. Starting it blocks for as long as the frameworks take to import."""
 
     def __init__(self) -> None:
+        # Otherwise importing ONNX Runtime opens a database and starts a thread that reports to its
+        # makers; neither survives a fork, and nobody here asked for it.
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         self._context = multiprocessing.get_context("forkserver")
         there = [name for name in PRELOAD if importlib.util.find_spec(name.partition(".")[0])]
         self._context.set_forkserver_preload(there)
@@ -30,9 +35,16 @@ class Zygote:
         process.join()
 
     def start(self, line: socket.socket, log: Path) -> BaseProcess:
-        """Fork a worker that talks over ``line`` and writes what it prints to ``log``."""
+        """Fork a worker that talks over ``line`` and writes what it prints to ``log``.
+
+        Raises:
+            OSError: it cannot be forked. A zygote that has ended is replaced by the next start.
+        """
         process = self._context.Process(target=run_child, args=(line, str(log)))
-        process.start()
+        try:
+            process.start()
+        except EOFError:
+            raise ChildProcessError("the zygote ended before it had forked") from None
         return process
 
 

@@ -5,6 +5,8 @@ import os
 import select
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 
@@ -121,9 +123,10 @@ def start(worker_zygote, worker_files, worker_log):
 
     yield _start
     for worker in started:
-        worker.kill()
-        ended(worker)
-        worker.close()
+        if worker.pidfd >= 0:
+            worker.kill()
+            assert ended(worker)
+            worker.close()
 
 
 def ended(worker, seconds=20):
@@ -242,7 +245,6 @@ def test_what_a_model_started_ends_with_its_worker(start):
     worker.close()
     psutil.wait_procs([helper], timeout=20)
     assert not helper.is_running() or helper.status() == psutil.STATUS_ZOMBIE
-    worker.pidfd = os.pidfd_open(os.getpid())  # for the fixture, which closes it once more
 
 
 def test_workers_do_not_import_what_the_daemon_is_made_of(start):
@@ -274,10 +276,9 @@ def test_the_zygote_has_one_thread_and_none_of_the_daemons_descriptors(start, tm
         ready(worker)
         zygote = psutil.Process(worker.pid).parent()
         for process in (zygote, psutil.Process(worker.pid)):
-            assert process.open_files() == [] or str(tmp_path / "lock") not in {
-                file.path for file in process.open_files()
-            }
+            assert str(tmp_path / "lock") not in {file.path for file in process.open_files()}
             assert process.net_connections("inet") == []
+        assert zygote.open_files() == []
     assert zygote.num_threads() == 1
 
 
@@ -292,3 +293,51 @@ def test_many_may_be_started_at_once(start):
     for worker in workers:
         ready(worker)
         assert answer(worker) == [2, 2, 2, 2]
+
+
+def test_workers_outlive_the_zygote_and_the_next_start_brings_another(start):
+    worker = start()
+    ready(worker)
+    zygote = os.pidfd_open(psutil.Process(worker.pid).ppid())
+    signal.pidfd_send_signal(zygote, signal.SIGKILL)
+    assert select.select([zygote], [], [], 20)[0]
+    os.close(zygote)
+    assert answer(worker) == [2, 2, 2, 2]
+    other = start()
+    ready(other)
+    assert answer(other) == [2, 2, 2, 2]
+    worker.terminate()
+    assert ended(worker)
+    assert worker.exit_status() == "nobody could tell how"
+
+
+DAEMON = """
+import sys
+from pathlib import Path
+from sired.spec import ModelSpec
+from sired.workers.messages import DeviceGrant, LoadModel
+from sired.workers.process import start_worker
+from sired.workers.zygote import Zygote
+
+zygote = Zygote()
+zygote.warm()
+spec = ModelSpec("m", sys.argv[1], "pytorch", "safetensors", sys.argv[2])
+worker = start_worker(zygote, LoadModel(spec, DeviceGrant("cpu0", "cpu")), Path(sys.argv[3]))
+print(worker.pid, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_nothing_is_left_of_a_daemon_that_is_killed(worker_files, worker_log):
+    weights, kind = worker_files / "two.safetensors", f"{worker_files / 'classes.py'}:Scale"
+    daemon = subprocess.Popen(
+        [sys.executable, "-c", DAEMON, str(weights), kind, str(worker_log)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    worker = psutil.Process(int(daemon.stdout.readline()))
+    processes = [worker, *psutil.Process(daemon.pid).children()]
+    daemon.kill()
+    daemon.communicate()
+    _, left = psutil.wait_procs(processes, timeout=20)
+    assert not [process for process in left if process.status() != psutil.STATUS_ZOMBIE]
