@@ -1,9 +1,14 @@
 """What a worker is charged is what it really holds. Each measurement has a process of its own."""
 
+import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
+
+from sired.runtimes.base import InferenceRuntime
+from sired.workers.gpu_memory import GpuMeter
 
 MIB = 1 << 20
 
@@ -132,3 +137,76 @@ def test_memory_freed_while_loading_is_not_counted(measured):
         "print(before, meter.settle(0))"
     )
     assert held - before < 10
+
+
+class Nvml:
+    """Behaves like pynvml on a machine with one GPU."""
+
+    class NVMLError(Exception):
+        pass
+
+    def __init__(self, used, by_pid=None, driver=True):
+        self.used, self.by_pid, self.driver = used, by_pid or {}, driver
+
+    def nvmlInit(self):
+        if not self.driver:
+            raise self.NVMLError
+
+    def nvmlDeviceGetHandleByUUID(self, uuid):
+        return uuid
+
+    def nvmlDeviceGetMemoryInfo(self, handle):
+        return SimpleNamespace(used=self.used)
+
+    def nvmlDeviceGetComputeRunningProcesses(self, handle):
+        return [SimpleNamespace(pid=p, usedGpuMemory=used) for p, used in self.by_pid.items()]
+
+
+class Reserving(InferenceRuntime):
+    """A runtime whose allocator has reserved what it is told."""
+
+    name = "reserving"
+    reserved = 0
+
+    def load(self, model_path, **kwargs):
+        return None
+
+    def predict(self, model, data):
+        return data
+
+    def get_memory_footprint(self, model):
+        return 0
+
+    def peak_device_memory(self):
+        return self.reserved
+
+
+def test_a_gpu_worker_is_charged_its_context_too_and_keeps_it_at_its_peak():
+    runtime, nvml = Reserving(), Nvml(used=5000)
+    meter = GpuMeter("GPU-1", runtime, nvml)
+    runtime.reserved, nvml.by_pid = 100, {os.getpid(): 450, 1: 5000}
+    assert meter.settle(80) == 450
+    runtime.reserved = 300
+    assert meter.peak() == 650
+
+
+def test_where_the_driver_does_not_know_the_process_the_rise_of_the_whole_gpu_is_its_own():
+    runtime, nvml = Reserving(), Nvml(used=5000)
+    meter = GpuMeter("GPU-1", runtime, nvml)
+    runtime.reserved, nvml.used = 100, 5420
+    assert meter.settle(80) == 420
+    assert meter.peak() == 420
+
+
+def test_a_gpu_worker_is_charged_its_weights_at_least_whatever_others_free_meanwhile():
+    nvml = Nvml(used=5000)
+    meter = GpuMeter("GPU-1", Reserving(), nvml)
+    nvml.used = 1000
+    assert meter.settle(80) == 80
+
+
+def test_without_a_driver_to_ask_the_runtime_is_believed():
+    runtime = Reserving()
+    meter = GpuMeter("GPU-1", runtime, Nvml(used=0, driver=False))
+    runtime.reserved = 100
+    assert meter.settle(80) == 100
