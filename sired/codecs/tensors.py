@@ -2,14 +2,16 @@
 
 from typing import Any
 
-from sired.protocol.content import Payload
+from sired.codecs.numbers import to_arrays
+from sired.protocol.content import TREE, Payload
 from sired.spec import ImageOptions, Signature
 from sired.tensors import pack, unpack
 
 
 def decode(payload: Payload, signature: Signature, image: ImageOptions) -> Any:  # noqa: ARG001
-    """Read arrays without copying them."""
-    return unpack(payload)
+    """Read arrays without copying them; lists of plain numbers become arrays."""
+    data = unpack(payload)
+    return to_arrays(data, "the input") if payload.content_type == TREE else data
 
 
 def encode(value: Any, accept: str) -> Payload:  # noqa: ARG001

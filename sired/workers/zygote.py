@@ -11,8 +11,11 @@ import multiprocessing
 import multiprocessing.forkserver
 import os
 import socket
+import sys
+import threading
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import ModuleType
 
 PRELOAD = ("numpy", "torch", "onnxruntime", "sired.workers.preload")
 
@@ -24,6 +27,7 @@ class Zygote:
         # Otherwise importing ONNX Runtime opens a database and starts a thread that reports to its
         # makers; neither survives a fork, and nobody here asked for it.
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+        self._one_at_a_time = threading.Lock()
         self._context = multiprocessing.get_context("forkserver")
         there = [name for name in PRELOAD if importlib.util.find_spec(name.partition(".")[0])]
         self._context.set_forkserver_preload(there)
@@ -31,7 +35,7 @@ class Zygote:
     def warm(self) -> None:
         """Start it and wait until it has imported everything; call this in a thread."""
         process = self._context.Process(target=_nothing)
-        process.start()
+        self._fork(process)
         process.join()
 
     def start(self, line: socket.socket, log: Path) -> BaseProcess:
@@ -41,11 +45,20 @@ class Zygote:
             OSError: it cannot be forked. A zygote that has ended is replaced by the next start.
         """
         process = self._context.Process(target=run_child, args=(line, str(log)))
-        try:
-            process.start()
-        except EOFError:
-            raise ChildProcessError("the zygote ended before it had forked") from None
+        self._fork(process)
         return process
+
+    def _fork(self, process: BaseProcess) -> None:
+        """Start a process that does not run our main module again, as multiprocessing would."""
+        with self._one_at_a_time:
+            main = sys.modules["__main__"]
+            sys.modules["__main__"] = ModuleType("__main__")
+            try:
+                process.start()
+            except EOFError:
+                raise ChildProcessError("the zygote ended before it had forked") from None
+            finally:
+                sys.modules["__main__"] = main
 
 
 def _nothing() -> None:

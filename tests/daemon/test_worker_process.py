@@ -328,6 +328,18 @@ sys.stdin.read()
 """
 
 
+def test_workers_do_not_run_the_daemons_script_again(worker_files, worker_log, tmp_path):
+    script = tmp_path / "daemon.py"
+    script.write_text("print('here', flush=True)\n" + DAEMON)
+    weights, kind = worker_files / "two.safetensors", f"{worker_files / 'classes.py'}:Scale"
+    arguments = [sys.executable, str(script), str(weights), kind, str(worker_log)]
+    done = subprocess.run(
+        arguments, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=True
+    )
+    assert done.stdout.split().count(b"here") == 1
+    assert done.stderr == b""
+
+
 def test_nothing_is_left_of_a_daemon_that_is_killed(worker_files, worker_log):
     weights, kind = worker_files / "two.safetensors", f"{worker_files / 'classes.py'}:Scale"
     daemon = subprocess.Popen(

@@ -1,0 +1,84 @@
+"""A stand-in for NVIDIA's management library, for machines and tests without a GPU."""
+
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+
+class NVMLError(Exception):
+    """What the library raises when it cannot answer."""
+
+
+@dataclass
+class FakeGpu:
+    """One made-up GPU; None for what its driver does not tell. ``lost`` takes it off the bus."""
+
+    name: str = "Fake GPU"
+    uuid: str = "GPU-0"
+    bus: str = "00000000:01:00.0"
+    total: int = 16 << 30
+    free: int = 15 << 30
+    utilization: int | None = 7
+    temperature: int | None = 40
+    milliwatts: int | None = 90_000
+    processes: dict[int, int] = field(default_factory=dict)
+    lost: bool = False
+
+
+class FakeNvml:
+    """Answers the calls of ``pynvml`` that the probe makes, about made-up GPUs.
+
+    Args:
+        gpus: in the order the library lists them, which need not be that of the bus.
+        driver: whether there is a driver at all.
+    """
+
+    NVMLError = NVMLError
+    NVML_TEMPERATURE_GPU = 0
+
+    def __init__(self, gpus: list[FakeGpu], *, driver: bool = True) -> None:
+        self._gpus = gpus
+        self._driver = driver
+
+    def nvmlInit(self) -> None:  # noqa: D102, N802 (the names are the library's)
+        if not self._driver:
+            raise NVMLError("driver not loaded")
+
+    def nvmlDeviceGetCount(self) -> int:  # noqa: D102, N802
+        return len(self._gpus)
+
+    def nvmlDeviceGetHandleByIndex(self, number: int) -> FakeGpu:  # noqa: D102, N802
+        return self._gpus[number]
+
+    def nvmlDeviceGetPciInfo(self, gpu: FakeGpu) -> SimpleNamespace:  # noqa: D102, N802
+        return SimpleNamespace(busId=gpu.bus.encode())
+
+    def nvmlDeviceGetUUID(self, gpu: FakeGpu) -> str:  # noqa: D102, N802
+        return gpu.uuid
+
+    def nvmlDeviceGetName(self, gpu: FakeGpu) -> bytes:  # noqa: D102, N802
+        return gpu.name.encode()
+
+    def nvmlDeviceGetMemoryInfo(self, gpu: FakeGpu) -> SimpleNamespace:  # noqa: D102, N802
+        if gpu.lost:
+            raise NVMLError("GPU is lost")
+        return SimpleNamespace(total=gpu.total, free=gpu.free, used=gpu.total - gpu.free)
+
+    def nvmlDeviceGetUtilizationRates(self, gpu: FakeGpu) -> SimpleNamespace:  # noqa: D102, N802
+        return SimpleNamespace(gpu=_told(gpu.utilization))
+
+    def nvmlDeviceGetTemperature(self, gpu: FakeGpu, _: int) -> int:  # noqa: D102, N802
+        return _told(gpu.temperature)
+
+    def nvmlDeviceGetPowerUsage(self, gpu: FakeGpu) -> int:  # noqa: D102, N802
+        return _told(gpu.milliwatts)
+
+    def nvmlDeviceGetComputeRunningProcesses(  # noqa: D102, N802
+        self, gpu: FakeGpu
+    ) -> list[SimpleNamespace]:
+        return [SimpleNamespace(pid=pid, usedGpuMemory=used) for pid, used in gpu.processes.items()]
+
+
+def _told(value: int | None) -> int:
+    if value is None:
+        raise NVMLError("not supported")
+    return value

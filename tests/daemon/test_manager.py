@@ -1,0 +1,80 @@
+"""Models from Python, through a daemon and through a private one."""
+
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from sired import ModelManager
+from sired.errors import InvalidInput, ModelNotFound
+
+
+@pytest.fixture(params=["daemon", "embedded"])
+def manager(request, home):
+    with ModelManager(embedded=request.param == "embedded", home=home.path) as manager:
+        yield manager
+
+
+def test_a_model_is_registered_loaded_run_counted_and_unloaded(manager, zoo):
+    path, kind = zoo / "x2.safetensors", f"{zoo}/classes.py:Scale"
+    manager.register_model("m", path, "pytorch", model_class=kind)
+    manager.load_model("m", device="auto")
+    data = np.arange(4, dtype=np.float32)
+    assert np.array_equal(manager.predict("m", data), 2 * data)
+    assert np.array_equal(manager.predict("m", torch.ones(4)), np.full(4, 2.0))
+    assert manager.predict("m", [1.0, 2.0, 3.0, 4.0]) is not None
+    stats = manager.get_model_stats("m")
+    assert stats["inference_count"] == 3
+    assert 0 < stats["average_latency"] < 10
+    assert stats["memory_usage"] > 1_000_000
+    manager.unload_model("m")
+    assert manager.get_model_stats("m")["memory_usage"] == 0
+
+
+def test_errors_have_the_same_names_in_python(manager, zoo):
+    with pytest.raises(ModelNotFound):
+        manager.predict("nobody", [1])
+    kind = f"{zoo}/classes.py:Scale"
+    inputs = ["float32[-1,4]"]
+    manager.register_model("m", zoo / "x2.safetensors", model_class=kind, inputs=inputs)
+    with pytest.raises(InvalidInput):
+        manager.predict("m", np.zeros((2, 5), np.float32))
+
+
+def test_a_class_defined_in_the_calling_script_travels_with_it(home, tmp_path):
+    save_file({"weight": torch.full((4,), 5.0)}, tmp_path / "w.safetensors")
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent(
+            """
+            import sys
+            import torch
+            from sired import ModelManager
+
+            FACTOR = 10
+
+            class Mine(torch.nn.Module):
+                def __init__(self, width):
+                    super().__init__()
+                    self.weight = torch.nn.Parameter(torch.ones(width))
+
+                def forward(self, x):
+                    return {"y": x * self.weight * FACTOR, "pair": (x, x + 1)}
+
+            with ModelManager(embedded=True) as manager:
+                manager.register_model("m", sys.argv[1], "pytorch", model_class=Mine, width=4)
+                answer = manager.predict("m", torch.ones(4))
+                assert answer["y"].tolist() == [50.0] * 4, answer
+                assert isinstance(answer["pair"], tuple), answer
+                print("fine")
+            """
+        )
+    )
+    done = subprocess.run(
+        [sys.executable, script, tmp_path / "w.safetensors"], capture_output=True, text=True
+    )
+    assert done.stdout == "fine\n", done.stderr
