@@ -44,7 +44,8 @@ class Zygote:
         Raises:
             OSError: it cannot be forked. A zygote that has ended is replaced by the next start.
         """
-        process = self._context.Process(target=run_child, args=(line, str(log)))
+        # As a "daemon" it is ended, not waited for, when the daemon exits without having done so.
+        process = self._context.Process(target=run_child, args=(line, str(log)), daemon=True)
         self._fork(process)
         return process
 
@@ -67,5 +68,7 @@ def _nothing() -> None:
 
 def run_child(line: socket.socket, log: str) -> None:
     """What a forked worker runs."""
+    # A "daemon" may not start processes of its own, but models do.
+    multiprocessing.current_process().daemon = False
     # By name, so that the daemon, which imports this module, does not import the frameworks.
     importlib.import_module("sired.workers.child").main(line, log)
