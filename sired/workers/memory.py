@@ -8,20 +8,28 @@ from pathlib import Path
 _KIB = 1024
 # clear_refs(5): "reset the peak resident set size to the current one", proc(5).
 _RESET_PEAK = b"5"
-# A smaller rise of the high-water mark is not worth walking all mappings for.
+# A smaller rise of the high-water mark is not worth a look.
 _RISE_WORTH_A_LOOK = 1024 * 1024
+_PAGE = resource.getpagesize()
 
 
-def resident_bytes() -> tuple[int, int]:
-    """Bytes in memory that only this process has, which its end gives back, and shared ones."""
-    private = shared = 0
+def private_bytes() -> int:
+    """Bytes in memory that only this process has: what its end gives back.
+
+    Takes milliseconds, because the kernel looks at every page of every mapping.
+    """
+    total = 0
     with Path("/proc/self/smaps_rollup").open("rb") as rollup:
         for line in rollup:
             if line.startswith(b"Private_"):
-                private += int(line.split()[1])
-            elif line.startswith(b"Shared_"):
-                shared += int(line.split()[1])
-    return private * _KIB, shared * _KIB
+                total += int(line.split()[1])
+    return total * _KIB
+
+
+def resident_bytes() -> tuple[int, int]:
+    """Bytes in memory that belong to no file, and those of mapped files; both however shared."""
+    _, resident, of_files, *_ = Path("/proc/self/statm").read_bytes().split()
+    return (int(resident) - int(of_files)) * _PAGE, int(of_files) * _PAGE
 
 
 def highest_resident_bytes() -> int:
@@ -42,19 +50,25 @@ def give_back_freed() -> None:
 class CpuMeter:
     """Measures a worker on a CPU: construct it before loading, ``settle`` it after.
 
-    After loading, the process holds the larger of its private bytes and of what it held before
-    plus the model's weights: weights in a mapped file come into memory only as they are read.
+    After loading, the process holds its private bytes and those weights that loading has not
+    brought into memory: weights in a mapped file come in only as they are read. So::
 
-    The peak after that is ``private + rise of the high-water mark - rise of the shared bytes``,
-    and at least what it holds. Weights that are read in later raise the mark from ``private``
-    towards what is charged already, so they are not counted twice. Pages of libraries that the
-    zygote has too raise the mark as well, but cost nothing: those are the shared bytes. They stay
-    once they are there, so reading them after the peak reads what they were at the peak.
+        held = private + max(0, weights - rise of the resident bytes while loading)
+
+    Inference raises the high-water mark of the resident bytes. Of that rise, pages of files count
+    only up to the weights charged in advance: the others are libraries that the zygote has too,
+    and what is read of files can be dropped by the kernel::
+
+        peak = private + rise of the mark - rise of the file pages
+                       + min(rise of the file pages, held - private)
+
+    and at least what is held. File pages stay once they are there, so reading them after the peak
+    reads what they were at the peak.
     """
 
     def __init__(self) -> None:
-        self._before, _ = resident_bytes()
-        self._private = self._shared = self._mark = self._seen = self._peak = 0
+        self._before = sum(resident_bytes())
+        self._private = self._held = self._peak = self._of_files = self._mark = self._seen = 0
 
     def settle(self, weight_bytes: int) -> int:
         """Measure after loading: bytes the process holds from now on."""
@@ -62,17 +76,19 @@ class CpuMeter:
         # Loading may have needed more for a moment than any inference will.
         with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_bytes(_RESET_PEAK)
-        self._private, self._shared = resident_bytes()
+        self._private = private_bytes()
+        anonymous, self._of_files = resident_bytes()
+        brought_in = anonymous + self._of_files - self._before
+        self._held = self._peak = self._private + max(0, weight_bytes - max(0, brought_in))
         self._mark = self._seen = highest_resident_bytes()
-        self._peak = max(self._private, self._before + weight_bytes)
-        return self._peak
+        return self._held
 
     def peak(self) -> int:
         """The most bytes the process has held since it was settled."""
         mark = highest_resident_bytes()
         if mark - self._seen >= _RISE_WORTH_A_LOOK:
             self._seen = mark
-            _, shared = resident_bytes()
-            risen = mark - self._mark - max(0, shared - self._shared)
+            of_files = max(0, resident_bytes()[1] - self._of_files)
+            risen = mark - self._mark - of_files + min(of_files, self._held - self._private)
             self._peak = max(self._peak, self._private + risen)
         return self._peak
