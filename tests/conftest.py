@@ -32,6 +32,13 @@ class Scale(torch.nn.Module):
         return x * self.weight
 
 
+class InPlace(Scale):
+    """Computes in the memory of its input."""
+
+    def forward(self, x):
+        return x.mul_(self.weight)
+
+
 class Moody(Scale):
     """Does what the first number of its input says."""
 

@@ -1,6 +1,7 @@
 """The daemon's life: lock, start, reload, drain, end."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -157,6 +158,9 @@ class Daemon:
         self._warming = self._loop.run_in_executor(None, self._zygote.warm)
         self._warming.add_done_callback(self._warmed)
         self._watch(parent)
+        # What is here by now stays: the collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
         notify("READY=1")
         log.info("sired is ready on %s", self._paths.socket)
 

@@ -25,6 +25,10 @@ from sired.spec import Signature, TensorSpec
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _NAMED = 3
 
+# Inputs are views of the request's bytes, marked read-only. A model that writes to its input all
+# the same writes to a copy that nobody else has.
+warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Loaded:
@@ -337,11 +341,7 @@ _LOADERS: Mapping[str, Callable[[_Job], Loaded]] = {
 
 def _to_tensors(value: Any, device: torch.device) -> Any:
     if isinstance(value, np.ndarray | np.generic):
-        with warnings.catch_warnings():
-            # Inputs are read-only views; models that write to their input are rare, and theirs
-            # is a private mapping of the request.
-            warnings.simplefilter("ignore")
-            return torch.from_numpy(np.asarray(value)).to(device)
+        return torch.from_numpy(np.asarray(value)).to(device)
     if isinstance(value, dict):
         return {key: _to_tensors(item, device) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -38,7 +38,10 @@ def _write(descriptor: int, part: Buffer, offset: int) -> None:
 
 
 def view(descriptor: int, size: int) -> memoryview:
-    """Map the first ``size`` bytes, read-only; the mapping lives as long as views of it.
+    """Map the first ``size`` bytes; the mapping lives as long as views of it.
+
+    It is marked read-only, and private: what writes to it all the same (a model that computes in
+    place) writes to a copy of its own instead of dying of SIGSEGV.
 
     Raises:
         ProtocolError: the memory may shrink, or is shorter than that.
@@ -47,7 +50,7 @@ def view(descriptor: int, size: int) -> memoryview:
         raise ProtocolError("A payload came in memory that its sender could still take back.")
     if (length := os.fstat(descriptor).st_size) < size:
         raise ProtocolError(f"{length} bytes of shared memory came where {size} were announced.")
-    return memoryview(mmap.mmap(descriptor, size, prot=mmap.PROT_READ))
+    return memoryview(mmap.mmap(descriptor, size, access=mmap.ACCESS_COPY)).toreadonly()
 
 
 def _seals(descriptor: int) -> int:

@@ -223,6 +223,6 @@ def test_a_systemd_unit_is_written_and_removed(home, tmp_path):
     home.sire("daemon", "install", env=where)
     unit = (tmp_path / "systemd" / "user" / "sired.service").read_text()
     assert "Type=notify" in unit
-    assert f"{sys.executable} -m sired" in unit
+    assert f"{sys.executable} -P -m sired" in unit
     home.sire("daemon", "uninstall", env=where)
     assert not list((tmp_path / "systemd" / "user").iterdir())

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 
+import numpy as np
 import pytest
 
 from sired.errors import (
@@ -15,8 +16,10 @@ from sired.errors import (
     InvalidModel,
     WorkerCrashed,
 )
+from sired.protocol.content import Payload
 from sired.protocol.requests import Load, Predict, Ps, Register, Stats, Unload
 from sired.spec import ModelSpec
+from sired.tensors import pack, unpack
 
 
 def ask(connection, model, first, timeout=30.0):
@@ -137,15 +140,11 @@ def test_a_load_that_fails_tells_why_and_takes_nothing(home, zoo, register):
         until(lambda: not instances(connection))
 
 
-def test_requests_and_answers_of_all_sizes_pass_through(home, zoo, register):
-    register("m", 2)
+@pytest.mark.parametrize("kind", ["Scale", "InPlace"])
+def test_requests_and_answers_of_all_sizes_pass_through(home, register, kind):
+    register("m", 2, kind)
     with home.connect() as connection:
-        for rows in (1, 4_000, 200_000):
-            import numpy as np
-
-            from sired.protocol.content import Payload
-            from sired.tensors import pack, unpack
-
+        for rows in (0, 1, 4_000, 200_000):
             data = np.arange(rows * 4, dtype=np.float32).reshape(rows, 4)
             sent = pack(data)
             request = Predict(

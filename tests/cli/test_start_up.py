@@ -1,0 +1,40 @@
+"""A command starts quickly: it imports what it uses and nothing else."""
+
+import subprocess
+import sys
+
+import pytest
+
+SLOW = {"pydantic", "rich", "numpy", "torch", "asyncio", "sired.daemon", "sired.workers"}
+
+
+def imported(home, *arguments, stdin=b""):
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "sire_cli", *arguments],
+        input=stdin,
+        capture_output=True,
+        env=home.environment,
+        check=True,
+    )
+    lines = done.stderr.decode().splitlines()
+    return {line.rpartition("|")[2].strip() for line in lines if line.startswith("import time")}
+
+
+@pytest.mark.parametrize("verb", ["predict", "ls", "ps", "load", "health"])
+def test_a_verb_imports_nothing_slow(home, register, verb):
+    register("m", 2, "Scale")
+    arguments = {"predict": ["m", "-i", "-"], "load": ["m"]}.get(verb, [])
+    modules = imported(home, verb, *arguments, stdin=b"[1, 2, 3, 4]")
+    assert "sire_cli.main" in modules
+    assert not SLOW & modules
+
+
+def test_a_verb_does_not_import_the_others(home, register):
+    register("m", 2, "Scale")
+    modules = {name for name in imported(home, "ls") if name.startswith("sire_cli.commands.")}
+    assert modules == {"sire_cli.commands.ls"}
+
+
+def test_a_group_without_a_verb_is_a_usage_error_and_sire_alone_is_help(home):
+    assert b"daemon --help" in home.sire("daemon", code=2).stderr
+    assert b"predict" in home.sire().stdout
