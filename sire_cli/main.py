@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from sire_cli.command import Command
+from sire_cli.command import Command, Group
 from sire_cli.exit_codes import INTERRUPTED, UNEXPECTED, exit_code
 from sired.errors import SireError
 
@@ -79,6 +79,7 @@ def _app_for(arguments: list[str]) -> typer.Typer:
 
 def _app(verbs: tuple[str, ...], *, add_completion: bool) -> typer.Typer:
     app = typer.Typer(
+        cls=Group,
         add_completion=add_completion,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,

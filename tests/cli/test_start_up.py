@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-SLOW = {"pydantic", "rich", "numpy", "torch", "asyncio", "sired.daemon", "sired.workers"}
+SLOW = {"pydantic", "rich", "numpy", "torch", "asyncio", "sire_cli.top", "sired.daemon"}
 
 
 def imported(home, *arguments, stdin=b""):
@@ -27,12 +27,6 @@ def test_a_verb_imports_nothing_slow(home, register, verb):
     modules = imported(home, verb, *arguments, stdin=b"[1, 2, 3, 4]")
     assert "sire_cli.main" in modules
     assert not SLOW & modules
-
-
-def test_a_verb_does_not_import_the_others(home, register):
-    register("m", 2, "Scale")
-    modules = {name for name in imported(home, "ls") if name.startswith("sire_cli.commands.")}
-    assert modules == {"sire_cli.commands.ls"}
 
 
 def test_a_group_without_a_verb_is_a_usage_error_and_sire_alone_is_help(home):
