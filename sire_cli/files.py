@@ -1,6 +1,9 @@
 """Input files and where answers go."""
 
+import os
 import sys
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +12,8 @@ from sired.errors import InvalidConfiguration, InvalidInput
 from sired.protocol.content import BY_NAME, BY_SUFFIX, JSON, SUFFIXES, TEXT, sniff
 
 STDIN = "-"
+# What answers can be written as, by short name.
+WRITABLE = ("json", "npy", "npz", "csv", "text", "safetensors")
 _TEXTUAL = (JSON, TEXT, BY_NAME["csv"])
 _HEAD = 16
 
@@ -50,53 +55,68 @@ def _read(path: Path) -> bytes:
         raise InvalidInput(f"{path} cannot be read: {problem.strerror}.") from None
 
 
-def type_of(name: str | None, option: str) -> str | None:
+def type_of(name: str | None, option: str, among: Collection[str] = BY_NAME) -> str | None:
     """The content type a short name stands for.
 
     Raises:
-        InvalidConfiguration: it stands for none.
+        InvalidConfiguration: it stands for none of those that the option takes.
     """
     if name is None:
         return None
-    if name not in BY_NAME:
+    if name not in among:
         raise InvalidConfiguration(
-            f"{option} cannot be {name!r}.", hint=f"It can be: {', '.join(BY_NAME)}."
+            f"{option} cannot be {name!r}.", hint=f"It can be: {', '.join(among)}."
         )
     return BY_NAME[name]
 
 
 class Output:
-    """Where answers go: stdout, one file, or a directory with one file per input."""
+    """Where answers go: stdout, one file, or a directory with one file per input.
 
-    def __init__(self, target: str | None, wanted: str | None) -> None:
-        self._directory: Path | None = None
-        self._file: Path | None = None
-        if target not in {None, STDIN}:
-            path = Path(str(target))
-            if path.is_dir() or str(target).endswith("/"):
-                path.mkdir(parents=True, exist_ok=True)
-                self._directory = path
-            else:
-                self._file = path
-        by_ending = BY_SUFFIX.get(self._file.suffix.lower()) if self._file else None
-        self.content_type = wanted or by_ending or JSON
+    Args:
+        target: a file, a directory, or "-" or None for stdout.
+        wanted: the content type; by default what the file's ending says, else JSON.
+        sources: the names of the inputs.
+
+    Raises:
+        InvalidConfiguration: the answers could not be told apart, or read, where they are to go.
+    """
+
+    def __init__(self, target: str | None, wanted: str | None, sources: Sequence[str]) -> None:
+        path = None if target in {None, STDIN} else Path(str(target))
+        into_directory = path is not None and (path.is_dir() or str(target).endswith("/"))
+        self._directory = path if into_directory else None
+        self._file = None if into_directory else path
         self._answers: list[bytes] = []
-        if self._binary and target is None and sys.stdout.isatty():
-            raise InvalidConfiguration(
-                "That would write binary data to the terminal.", hint="Name a file: -o FILE"
-            )
+        self.content_type = wanted or (self._file and _type_by_ending(self._file)) or JSON
+        self._check(sources)
 
-    @property
-    def _binary(self) -> bool:
-        return self.content_type not in _TEXTUAL
+    def _check(self, sources: Sequence[str]) -> None:
+        if self._directory is not None:
+            _make_directory(self._directory)
+            stems = [_stem(source) for source in sources]
+            if twice := next((stem for stem in stems if stems.count(stem) > 1), None):
+                raise InvalidConfiguration(
+                    f"Several answers would be written to {self._file_for(twice)}.",
+                    hint="Give inputs different names, or a directory each.",
+                )
+        elif self.content_type not in _TEXTUAL:
+            if len(sources) > 1:
+                raise InvalidConfiguration(
+                    "Several binary answers do not fit in one file.",
+                    hint="Name a directory: -o DIR/",
+                )
+            if self._file is None and sys.stdout.isatty():
+                raise InvalidConfiguration(
+                    "That would write binary data to the terminal.", hint="Name a file: -o FILE"
+                )
 
     def write(self, source: str, answer: bytes) -> None:
         """Take one answer; what goes into one file is written at the end, as a whole."""
         if self.content_type == JSON:
             answer += b"\n"
         if self._directory is not None:
-            stem = "stdin" if source == STDIN else Path(source).stem
-            _replace(self._directory / f"{stem}{SUFFIXES[self.content_type]}", answer)
+            _replace(self._file_for(_stem(source)), answer)
         elif self._file is not None:
             self._answers.append(answer)
         else:
@@ -108,15 +128,43 @@ class Output:
         if self._file is not None:
             _replace(self._file, b"".join(self._answers))
 
+    def _file_for(self, stem: str) -> Path:
+        assert self._directory is not None
+        return self._directory / f"{stem}{SUFFIXES[self.content_type]}"
+
+
+def _stem(source: str) -> str:
+    return "stdin" if source == STDIN else Path(source).stem
+
+
+def _type_by_ending(path: Path) -> str | None:
+    content_type = BY_SUFFIX.get(path.suffix.lower())
+    writable = [BY_NAME[name] for name in WRITABLE]
+    if content_type is not None and content_type not in writable:
+        raise InvalidConfiguration(
+            f"No answer can be written as {content_type}.",
+            hint=f"Say what {path} is to hold with --to: {', '.join(WRITABLE)}.",
+        )
+    return content_type
+
+
+def _make_directory(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise InvalidInput(f"{path} cannot be made: {problem.strerror}.") from None
+
 
 def _replace(path: Path, content: bytes) -> None:
     """Write a file so that nobody sees half of it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         if path.exists() and not path.is_file():  # a pipe or a device is written to as it is
             path.write_bytes(content)
             return
-        temporary = path.with_name(f".{path.name}.part")
         temporary.write_bytes(content)
         temporary.replace(path)
     except OSError as problem:
+        with suppress(OSError):
+            temporary.unlink()
         raise InvalidInput(f"{path} cannot be written: {problem.strerror}.") from None

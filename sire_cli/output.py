@@ -14,6 +14,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print plain JSON: bytes an
 # What only the wire needs.
 _ENVELOPE = ("id", "v")
 _NOTHING = "-"
+_GAP = 2
+# A column is worth showing with so many characters of what it has.
+_NARROWEST = 8
 
 
 def say(words: str) -> None:
@@ -58,11 +61,10 @@ def print_pairs(pairs: Iterable[tuple[str, str | None]]) -> None:
 
 def _print_plain(columns: Sequence[str], rows: list[list[str]]) -> None:
     titles = [column.rstrip(">") for column in columns]
-    widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
     for row in [titles, *rows]:
         line = (
             cell.rjust(width) if column.endswith(">") else cell.ljust(width)
-            for cell, width, column in zip(row, widths, columns, strict=True)
+            for cell, width, column in zip(row, _widths(columns, rows), columns, strict=True)
         )
         sys.stdout.write("  ".join(line).rstrip() + "\n")
 
@@ -72,15 +74,33 @@ def _print_rich(columns: Sequence[str], rows: list[list[str]]) -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in columns:
+    console = Console(markup=False, highlight=False)
+    widths = _that_fit(_widths(columns, rows), console.width)
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
+    for column, width in zip(columns, widths, strict=False):
         table.add_column(
             column.rstrip(">"),
             justify="right" if column.endswith(">") else "left",
-            # In a narrow terminal cells are cut, not folded: a row stays a line.
+            width=width,
             no_wrap=True,
             overflow="ellipsis",
         )
     for row in rows:
-        table.add_row(*row)
-    Console(markup=False, highlight=False).print(table)
+        table.add_row(*row[: len(widths)])
+    console.print(table)
+
+
+def _widths(columns: Sequence[str], rows: list[list[str]]) -> list[int]:
+    titles = [column.rstrip(">") for column in columns]
+    return [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
+
+
+def _that_fit(widths: list[int], room: int) -> list[int]:
+    """In a narrow terminal the columns on the right are cut or left out: a row stays a line."""
+    fitting: list[int] = []
+    for width in widths:
+        if room < min(width, _NARROWEST):
+            break
+        fitting.append(min(width, room))
+        room -= width + _GAP
+    return fitting

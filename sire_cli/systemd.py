@@ -18,7 +18,7 @@ Documentation=man:sired(8)
 
 [Service]
 Type=notify
-ExecStart={python} -m sired
+ExecStart={python} -P -m sired
 ExecReload=/bin/kill -HUP $MAINPID
 Restart=on-failure
 RestartSec=1

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from sire_cli.command import Group
 from sire_cli.commands.health import health
 from sire_cli.commands.logs import show_log
 from sire_cli.link import expect
@@ -18,7 +19,7 @@ from sired.paths import find_paths
 from sired.protocol.replies import Done, HealthReport
 from sired.protocol.requests import Health, Shutdown
 
-daemon = typer.Typer(help="Start, stop and look after the daemon.", no_args_is_help=True)
+daemon = typer.Typer(cls=Group, help="Start, stop and look after the daemon.")
 
 # Longer than the longest grace period anybody would set.
 _STOP_SECONDS = 120.0
@@ -73,7 +74,8 @@ def logs(
 @daemon.command()
 def run() -> None:
     """Be the daemon, in the foreground, until ^C."""
-    os.execv(sys.executable, [sys.executable, "-m", "sired"])  # noqa: S606 (this very Python)
+    # -P: modules that lie in the working directory are not the daemon's.
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "sired"])  # noqa: S606
 
 
 @daemon.command()

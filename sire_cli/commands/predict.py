@@ -9,7 +9,7 @@ import typer
 
 from sire_cli.arguments import ModelName
 from sire_cli.durations import Timeout, seconds
-from sire_cli.files import STDIN, Output, read_input, type_of
+from sire_cli.files import STDIN, WRITABLE, Output, read_input, type_of
 from sire_cli.link import connect
 from sired.errors import InvalidConfiguration
 from sired.protocol.requests import Predict
@@ -45,7 +45,7 @@ def predict(
     if input_.count(STDIN) > 1:
         raise InvalidConfiguration("stdin can be read only once.", hint="Give -i - once.")
     declared, limit = type_of(from_, "--from"), seconds(timeout)
-    target = Output(output, type_of(to, "--to"))
+    target = Output(output, type_of(to, "--to", WRITABLE), input_)
     with connect() as connection, _progress(len(input_)) as advance:
         for file in input_:
             given = read_input(file, declared)
