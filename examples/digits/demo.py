@@ -21,6 +21,7 @@ from pathlib import Path
 SIRE = Path(sys.executable).with_name("sire")
 CLASS = "examples/digits/model.py:DigitNet"
 MODELS = ("digits-torch", "digits-onnx")
+_ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main(directory: Path) -> None:
@@ -40,13 +41,16 @@ def main(directory: Path) -> None:
 @contextmanager
 def _private_daemon() -> Iterator[None]:
     """A SIRE_HOME for this run only; its daemon is stopped however the run ends."""
-    for ending in (signal.SIGTERM, signal.SIGHUP):
+    for ending in _ENDINGS:
         signal.signal(ending, lambda number, _: sys.exit(128 + number))
     with tempfile.TemporaryDirectory(prefix="sire-") as home:
         os.environ["SIRE_HOME"] = home
         try:
             yield
         finally:
+            # Nothing may keep the daemon from being stopped; the command inherits this.
+            for ending in _ENDINGS:
+                signal.signal(ending, signal.SIG_IGN)
             _sire("daemon", "stop")
 
 
