@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from sired.config import Loaded, load_settings
 from sired.daemon.conductor import Conductor
 from sired.daemon.handlers import Handlers
-from sired.daemon.lock import hold_lock
+from sired.daemon.lock import hold_lock, holds
 from sired.daemon.notify import notify
 from sired.daemon.strategies import find_strategy
 from sired.daemon.views import Views
@@ -62,7 +62,7 @@ def run(flags: Mapping[str, str], *, die_with_parent: bool = False) -> int:
         sys.stderr.write(f"sired: error: {error.message}\n{error.hint}\n")
         return 1
     try:
-        asyncio.run(_live(paths, settings, flags, die_with_parent=die_with_parent))
+        asyncio.run(_live(paths, settings, flags, lock, die_with_parent=die_with_parent))
     except SireError as error:
         sys.stderr.write(f"sired: error: {error.message}\n{error.hint}\n")
         return 1
@@ -72,9 +72,14 @@ def run(flags: Mapping[str, str], *, die_with_parent: bool = False) -> int:
 
 
 async def _live(
-    paths: Paths, settings: Loaded, flags: Mapping[str, str], *, die_with_parent: bool
+    paths: Paths,
+    settings: Loaded,
+    flags: Mapping[str, str],
+    lock: int,
+    *,
+    die_with_parent: bool,
 ) -> None:
-    daemon = Daemon(paths, settings, flags, asyncio.get_running_loop())
+    daemon = Daemon(paths, settings, flags, asyncio.get_running_loop(), lock)
     daemon.open(parent=os.getppid() if die_with_parent else None)
     await daemon.finished()
     await daemon.close()
@@ -102,7 +107,9 @@ class Daemon:
         settings: Loaded,
         flags: Mapping[str, str],
         loop: asyncio.AbstractEventLoop,
+        lock: int,
     ) -> None:
+        self._lock = lock
         self._paths = paths
         self._flags = flags
         self._loop = loop
@@ -170,8 +177,12 @@ class Daemon:
         self._handlers.warm = True
 
     def _watch(self, parent: int | None) -> None:
-        """Once a second: how full the devices are, and whether our parent still lives."""
+        """Once a second: how full devices are, and whether there is still someone to serve."""
         if parent is not None and os.getppid() != parent:
+            self._stop.set()
+        if not holds(self._lock, self._paths.lock):
+            # The runtime directory is gone, as it is after the last logout: nobody can find us.
+            log.error("%s was removed; shutting down", self._paths.lock)
             self._stop.set()
         if self._conductor.brain.fleet.pending:
             self._conductor.sample()

@@ -34,3 +34,12 @@ def hold_lock(path: Path) -> int:
             os.ftruncate(lock, 0)
             os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
             return lock
+
+
+def holds(lock: int, path: Path) -> bool:
+    """Whether the lock we hold is still the one that clients look at."""
+    try:
+        found = path.stat()
+    except OSError:
+        return False
+    return os.path.samestat(found, os.fstat(lock))

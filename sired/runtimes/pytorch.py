@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch.overrides import TorchFunctionMode
 
 from sired.errors import InvalidModel, UntrustedModel
 from sired.runtimes.base import InferenceRuntime, is_out_of_memory
@@ -176,11 +177,31 @@ def _with_class(job: _Job, weights: dict[str, torch.Tensor]) -> Loaded:
             hint="Name it: sire register --replace --class file.py:Class",
         )
     kind = find_class(job.model_class, job.python_path)
-    module = construct(kind, job.arguments)
+    with _NoInitialisation():
+        module = construct(kind, job.arguments)
     if not isinstance(module, torch.nn.Module):
         raise InvalidModel(f"{kind.__name__} is no torch.nn.Module.")
     _fill(module, weights, job.path)
     return _module(module, job.device)
+
+
+class _NoInitialisation(TorchFunctionMode):
+    """Leaves new parameters as they are: the file is about to replace every one of them.
+
+    Random numbers for a large model take seconds, and memory for its weights a second time.
+    Buffers and other tensors are filled as ever: they may not be in the file.
+    """
+
+    _FILL = frozenset({"uniform_", "normal_", "fill_", "zero_", "copy_", "erfinv_", "clamp_"})
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Stand in for one torch function."""
+        name = getattr(func, "__name__", "")
+        if name in self._FILL and args and isinstance(args[0], torch.nn.Parameter):
+            return args[0]
+        return func(*args, **(kwargs or {}))
 
 
 def _fill(module: torch.nn.Module, weights: dict[str, torch.Tensor], path: str) -> None:

@@ -174,3 +174,17 @@ def test_a_registered_class_that_disappears_is_a_clear_error(home, tmp_path, zoo
         classes.unlink()
         with pytest.raises(InvalidModel, match=r"gone\.py"):
             connection.ask(Load(name="m"))
+
+
+def test_a_daemon_whose_directory_was_removed_ends_and_takes_its_workers_along(moody, home):
+    ask(moody, "moody", 0)
+    (instance,) = instances(moody)
+    pid = home.pid()
+    home.paths.lock.unlink()
+    until(lambda: not os.path.exists(f"/proc/{pid}") or zombie(pid))
+    until(lambda: not os.path.exists(f"/proc/{instance.pid}"))
+
+
+def zombie(pid):
+    with open(f"/proc/{pid}/stat") as stat:
+        return stat.read().rpartition(")")[2].split()[0] == "Z"
