@@ -30,11 +30,12 @@ def parse_bytes(text: str | int) -> int:
         return text
     match = _NUMBER_AND_UNIT.fullmatch(str(text))
     factor = _BYTES_BY_UPPERCASE.get(match[2].upper()) if match else None
-    if match is None or factor is None:
+    count = float(match[1]) * factor if match and factor else math.inf
+    if count == math.inf:
         raise InvalidConfiguration(
             f"{text!r} is not a size.", hint="Write it like 600MB, 2GiB or 1048576."
         )
-    return round(float(match[1]) * factor)
+    return round(count)
 
 
 def format_bytes(count: float) -> str:
@@ -92,6 +93,6 @@ def exact_duration(seconds: float) -> str:
         return "forever"
     for unit in ("d", "h", "m", "s", "ms"):
         text = f"{seconds / _SECONDS[unit]:.0f}{unit}"
-        if seconds and parse_duration(text) == seconds:
+        if parse_duration(text) == seconds and (seconds or unit == "s"):
             return text
     return f"{seconds!r}s"
