@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 from sired.errors import InvalidConfiguration
 
+_VARIABLE = re.compile("SIRE_(?P<section>[A-Z]+)_(?P<key>[A-Z0-9_]+)")
+
 
 class Given(NamedTuple):
     """A value as given; ``source`` is what a listing shows, ``place`` what an error names."""
@@ -67,19 +69,17 @@ def from_environment(
     ``SIRE_DEVICES_<NAME>_<KEY>`` means the device of ``devices`` whose name reads so in capitals
     and underscores, else a new one: ``CUDA_1`` is ``cuda:1``.
     """
+    names = {re.sub(r"\W", "_", name).upper(): name for name in devices}
     layer = {}
-    by_variable = {re.sub(r"\W", "_", name).upper(): name for name in devices}
     for variable, value in sorted(environment.items()):
-        prefix, _, rest = variable.partition("_")
-        section, _, key = rest.partition("_")
-        if prefix != "SIRE" or section.lower() not in sections or not key:
+        match = _VARIABLE.fullmatch(variable)
+        if match is None or match["section"].lower() not in sections:
             continue
-        if section == "DEVICES":
-            name, _, key = key.rpartition("_")
-            key = f"{by_variable.get(name) or _device_name(name)}.{key}"
-        layer[f"{section}.{key}" if section != "DEVICES" else f"devices.{key}"] = Given(
-            value, variable, variable
-        )
+        section, key = match["section"].lower(), match["key"].lower()
+        if section == "devices":
+            device, _, key = match["key"].rpartition("_")
+            section = f"devices.{names.get(device) or _device_name(device)}"
+        layer[f"{section}.{key.lower()}"] = Given(value, variable, variable)
     return layer
 
 

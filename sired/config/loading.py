@@ -48,7 +48,9 @@ def load_settings(path: Path, environment: Mapping[str, str], flags: Mapping[str
     Raises:
         InvalidConfiguration: a section, key or value cannot be; it says which and where.
     """
-    given = from_file(path)
+    given = {
+        key: item for key, item in from_file(path).items() if item.value != {} or not _section(key)
+    }
     names = [key.split(".", 1)[1].rpartition(".")[0] for key in given if key.startswith("devices.")]
     given |= from_environment(environment, [*_SECTIONS, "devices"], names)
     given |= from_flags(flags)
@@ -94,15 +96,19 @@ def _kind(field: FieldInfo) -> Kind:
 
 
 def _unknown(key: str, place: str) -> InvalidConfiguration:
-    known = _kinds(key)
-    near = difflib.get_close_matches(key, [*known, *_SECTIONS, "devices"], n=1, cutoff=0.5)
-    if key in (*_SECTIONS, "devices") or re.fullmatch(r"devices\.[^.]*", key):
-        message, hint = f"[{key}] is a section, not a value.", f"Set a key in it, as [{key}]."
+    sections = [*_SECTIONS, "devices"]
+    near = difflib.get_close_matches(key, [*_kinds(key), *sections], n=1)
+    if _section(key):
+        message, hint = f"{key} is a section, not a value.", f"Set keys below [{key}]."
     elif near:
         message, hint = f"there is no setting {key}.", f"Did you mean {near[0]}?"
     else:
-        message, hint = f"there is no setting {key}.", f"There are: {', '.join(known)}."
+        message, hint = f"there is no setting {key}.", f"The sections are {', '.join(sections)}."
     return InvalidConfiguration(f"{place}: {message}", hint=hint)
+
+
+def _section(key: str) -> bool:
+    return key in _SECTIONS or re.fullmatch(r"devices(\.[^.]*)?", key) is not None
 
 
 def _build(struct: type[Section], values: Mapping[str, Any], prefix: str) -> Section:
@@ -120,7 +126,7 @@ def _device(name: str, values: dict[str, Any], given: Layer) -> DeviceSettings:
     prefix = f"devices.{name}"
     place = next(item.place for key, item in given.items() if key.startswith(f"{prefix}."))
     named = re.match(r"(cpu|cuda)(?::?(\d+))?", name)
-    if (named is None and f"{prefix}.kind" not in values) or name == "auto":
+    if named is None and f"{prefix}.kind" not in values:
         raise InvalidConfiguration(
             f"{place}: {prefix}: nothing says what kind of device it is.",
             hint=f'Put kind = "cpu" or kind = "cuda" into [{prefix}].',
@@ -129,12 +135,16 @@ def _device(name: str, values: dict[str, Any], given: Layer) -> DeviceSettings:
     if named and named[2] and values.get(f"{prefix}.kind", named[1]) == "cuda":
         deduced[f"{prefix}.index"] = int(named[2])
     device = _build(DeviceSettings, deduced | values, prefix)
-    _check_physical(name, device, place)
+    _check_name(name, device, place)
     return device
 
 
-def _check_physical(name: str, device: DeviceSettings, place: str) -> None:
-    """A name that means a physical device cannot be given to another one."""
+def _check_name(name: str, device: DeviceSettings, place: str) -> None:
+    """A name that means a whole device, or any, cannot be given to another one."""
+    if name == "auto":
+        raise InvalidConfiguration(
+            f"{place}: devices.auto: auto means any device.", hint="Call it something else."
+        )
     match = _PHYSICAL.fullmatch(name)
     if match and (device.kind, device.index) != (match[1] or match[2], int(match[3] or 0)):
         raise InvalidConfiguration(

@@ -1,0 +1,230 @@
+import math
+
+import pytest
+
+from sired.config import DeviceSettings, Settings, load_settings
+from sired.errors import InvalidConfiguration
+from sired.units import parse_bytes, parse_duration
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "config.toml"
+
+
+@pytest.fixture
+def load(file):
+    """Load settings from this text, environment and flags."""
+
+    def load(text="", environment=None, flags=None):
+        file.write_text(text)
+        return load_settings(file, environment or {}, flags or {})
+
+    return load
+
+
+def source_of(loaded, key):
+    return next((value, source) for name, value, source in loaded.sources if name == key)
+
+
+def test_a_missing_file_leaves_the_defaults(tmp_path):
+    loaded = load_settings(tmp_path / "none.toml", {}, {})
+    assert loaded.settings == Settings()
+    assert {source for _, _, source in loaded.sources} == {"default"}
+
+
+def test_the_defaults_are_those_that_are_documented(load):
+    loaded = load()
+    assert [(key, value) for key, value, _ in loaded.sources] == [
+        ("daemon.grace", "10s"),
+        ("daemon.log_level", "info"),
+        ("daemon.max_message", "1GiB"),
+        ("daemon.hung_after", "1m"),
+        ("daemon.load_timeout", "10m"),
+        ("placement.strategy", "least-memory-used"),
+        ("memory.reserve_cpu", "256MiB"),
+        ("memory.reserve_gpu", "512MiB"),
+        ("memory.cuda_context", "512MiB"),
+        ("memory.cpu_process", "32MiB"),
+        ("memory.file_factor", "1.3"),
+        ("defaults.keep_alive", "5m"),
+        ("defaults.timeout", "2m"),
+        ("queue.per_model", "1000"),
+        ("queue.total", "10000"),
+    ]
+
+
+def test_sizes_and_durations_become_bytes_and_seconds(load):
+    settings = load(
+        """
+        [daemon]
+        grace = "1500ms"
+        max_message = "64MB"
+        [memory]
+        reserve_gpu = 1048576
+        [defaults]
+        keep_alive = "forever"
+        timeout = 30
+        """
+    ).settings
+    assert settings.daemon.grace_seconds == 1.5
+    assert settings.daemon.max_message_bytes == 64_000_000
+    assert settings.memory.reserve_gpu == 1024**2
+    assert settings.defaults.keep_alive == math.inf
+    assert settings.defaults.timeout == 30.0
+
+
+def test_the_environment_wins_over_the_file_and_flags_win_over_both(load):
+    text = '[daemon]\ngrace = "1s"\nhung_after = "1s"\nload_timeout = "1s"\n'
+    environment = {"SIRE_DAEMON_HUNG_AFTER": "2s", "SIRE_DAEMON_LOAD_TIMEOUT": "2s"}
+    loaded = load(text, environment, {"daemon.load_timeout": "3s"})
+    daemon = loaded.settings.daemon
+    assert (daemon.grace_seconds, daemon.hung_after, daemon.load_timeout) == (1, 2, 3)
+    assert source_of(loaded, "daemon.grace") == ("1s", "file")
+    assert source_of(loaded, "daemon.hung_after") == ("2s", "SIRE_DAEMON_HUNG_AFTER")
+    assert source_of(loaded, "daemon.load_timeout") == ("3s", "flag")
+    assert source_of(loaded, "daemon.log_level") == ("info", "default")
+
+
+def test_every_listed_value_can_be_given_back_as_a_flag(load):
+    loaded = load("[devices.cpu0]\nmemory = '600MB'\ncores = [0, 1]\n")
+    flags = {key: value for key, value, _ in loaded.sources}
+    assert load("", {}, flags).settings == loaded.settings
+
+
+def test_variables_of_no_known_section_are_left_alone(load):
+    environment = {"SIRE_HOME": "/x", "SIRE_NO_AUTOSTART": "1", "SIRE_DEBUG": "1", "SIRE_": ""}
+    assert load("", environment).settings == Settings()
+
+
+def test_a_misspelt_variable_is_named_with_the_nearest_key(load):
+    with pytest.raises(InvalidConfiguration, match="SIRE_DAEMON_GRACEE") as caught:
+        load("", {"SIRE_DAEMON_GRACEE": "1s"})
+    assert "daemon.grace?" in caught.value.hint
+
+
+def test_a_misspelt_key_is_named_with_the_file_and_the_nearest_key(load, file):
+    with pytest.raises(InvalidConfiguration, match="defaults.keepalive") as caught:
+        load('[defaults]\nkeepalive = "5m"\n')
+    assert str(file) in caught.value.message
+    assert "defaults.keep_alive?" in caught.value.hint
+
+
+def test_a_misspelt_section_is_named_with_the_nearest_key(load):
+    with pytest.raises(InvalidConfiguration, match="no setting deamon.grace") as caught:
+        load("[deamon]\ngrace = 1\n")
+    assert "daemon.grace?" in caught.value.hint
+
+
+@pytest.mark.parametrize("text", ["[bogus]", "[zzz]\nq = 1", "x = 1"])
+def test_a_key_like_no_other_brings_the_list_of_sections(load, text):
+    with pytest.raises(InvalidConfiguration, match="there is no setting") as caught:
+        load(text)
+    assert "placement" in caught.value.hint
+
+
+def test_sections_may_be_empty(load):
+    assert load("[daemon]\n[devices]\n[devices.cpu]\n").settings == Settings()
+
+
+@pytest.mark.parametrize("text", ["daemon = 1", "devices = 1", "devices.cpu = 2"])
+def test_a_section_given_as_a_value_is_said_so(load, text):
+    with pytest.raises(InvalidConfiguration, match="is a section, not a value"):
+        load(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ('[daemon]\ngrace = "soon"', "daemon.grace: 'soon' is not a duration"),
+        ("[daemon]\ngrace = -1", "daemon.grace: .* is not a duration"),
+        ("[daemon]\ngrace = [1]", "daemon.grace: .* is not a duration"),
+        ('[daemon]\nlog_level = "loud"', "daemon.log_level: 'loud' is none of debug, info"),
+        ("[memory]\nreserve_cpu = true", "memory.reserve_cpu: .* is not a size"),
+        ("[memory]\nfile_factor = 0", "memory.file_factor: 0 is not a number above zero"),
+        ("[queue]\ntotal = 0", "queue.total: 0 is not a whole number of at least 1"),
+        ("[queue]\ntotal = 1.5", "queue.total: 1.5 is not a whole number"),
+        ("[placement]\nstrategy = 3", "placement.strategy: 3 is not a name"),
+        ("[devices.cpu]\ncores = [-1]", "devices.cpu.cores: .* is not a core"),
+        ("[devices.cpu]\nenabled = 'maybe'", "devices.cpu.enabled: 'maybe' is neither"),
+    ],
+)
+def test_a_wrong_value_is_named_by_its_key(load, file, text, complaint):
+    with pytest.raises(InvalidConfiguration, match=complaint) as caught:
+        load(text)
+    assert str(file) in caught.value.message
+
+
+@pytest.mark.parametrize("text", ["[daemon]\ngrace =", "[daemon]\ngrace = [", "[daemon]\nx = 'a"])
+def test_broken_toml_is_named_with_file_and_line(load, file, text):
+    with pytest.raises(InvalidConfiguration, match="line 2") as caught:
+        load(text)
+    assert str(file) in caught.value.message
+
+
+def test_a_file_that_is_no_text_is_said_so(file):
+    file.write_bytes(b"\xff\xfe")
+    with pytest.raises(InvalidConfiguration, match="is not UTF-8"):
+        load_settings(file, {}, {})
+
+
+def test_a_directory_in_the_place_of_the_file_is_said_so(tmp_path):
+    with pytest.raises(InvalidConfiguration, match="Is a directory"):
+        load_settings(tmp_path, {}, {})
+
+
+def test_a_device_takes_kind_and_index_from_its_name(load):
+    devices = load('[devices."cuda:1"]\nmemory = "2GiB"\n[devices.cpu0]\ncores = [0]\n').settings
+    assert devices.devices == {
+        "cuda:1": DeviceSettings(kind="cuda", index=1, memory=2 * 1024**3),
+        "cpu0": DeviceSettings(kind="cpu", cores=(0,)),
+    }
+
+
+def test_a_device_of_another_name_says_its_kind(load):
+    devices = load('[devices.big]\nkind = "cuda"\nindex = 2\nenabled = false\n').settings.devices
+    assert devices == {"big": DeviceSettings(kind="cuda", index=2, enabled=False)}
+
+
+def test_a_device_whose_kind_nobody_knows_is_refused(load):
+    with pytest.raises(InvalidConfiguration, match="devices.big") as caught:
+        load("[devices.big]\nindex = 2\n")
+    assert 'kind = "cuda"' in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[devices.cpu]\nkind = "cuda"',
+        '[devices."cuda:0"]\nkind = "cpu"',
+        '[devices."cuda:0"]\nindex = 1',
+        '[devices.auto]\nkind = "cpu"',
+    ],
+)
+def test_the_name_of_a_whole_device_cannot_mean_another(load, text):
+    with pytest.raises(InvalidConfiguration, match="devices"):
+        load(text)
+
+
+def test_the_environment_reaches_devices_by_their_names(load):
+    loaded = load(
+        '[devices.Left-Half]\nkind = "cpu"\nmemory = "1GiB"\n',
+        {
+            "SIRE_DEVICES_LEFT_HALF_MEMORY": "2GiB",
+            "SIRE_DEVICES_CUDA_1_ENABLED": "no",
+            "SIRE_DEVICES_CPU_CORES": "0,2-3",
+        },
+    )
+    devices = loaded.settings.devices
+    assert devices["Left-Half"].memory == 2 * 1024**3
+    assert devices["cuda:1"] == DeviceSettings(kind="cuda", index=1, enabled=False)
+    assert devices["cpu"].cores == (0, 2, 3)
+    variable = "SIRE_DEVICES_LEFT_HALF_MEMORY"
+    assert source_of(loaded, "devices.Left-Half.memory") == ("2GiB", variable)
+
+
+def test_flags_reach_devices_by_dotted_keys(load):
+    loaded = load(flags={"devices.cuda:0.memory": "4GiB"})
+    assert loaded.settings.devices["cuda:0"].memory == parse_bytes("4GiB")
+    assert source_of(loaded, "devices.cuda:0.memory") == ("4GiB", "flag")
+    assert parse_duration(source_of(loaded, "daemon.grace")[0]) == 10
