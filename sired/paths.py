@@ -123,14 +123,24 @@ def private_directory(path: Path) -> Path:
     """
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = path.stat()
-        if status.st_uid != os.getuid():
-            raise DaemonUnavailable(
-                f"{path} belongs to uid {status.st_uid}, not to you.",
-                hint="Set XDG_RUNTIME_DIR or SIRE_HOME to a directory of your own.",
-            )
-        if status.st_mode & 0o077:
+        check_owner(path)
+        if path.stat().st_mode & 0o077:
             path.chmod(0o700)
     except OSError as problem:
         raise DaemonUnavailable(f"Cannot use the directory {path}: {problem.strerror}.") from None
     return path
+
+
+def check_owner(path: Path) -> None:
+    """Make sure that nobody else can put another directory in this one's place.
+
+    Raises:
+        DaemonUnavailable: it belongs to somebody else, or what it lies in does.
+        FileNotFoundError: there is no such directory.
+    """
+    for directory, owners in ((path, {os.getuid()}), (path.parent, {os.getuid(), 0})):
+        if (owner := directory.stat().st_uid) not in owners:
+            raise DaemonUnavailable(
+                f"{directory} belongs to uid {owner}, not to you.",
+                hint="Set XDG_RUNTIME_DIR or SIRE_HOME to a directory of your own.",
+            )

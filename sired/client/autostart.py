@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sired.errors import DaemonUnavailable
-from sired.paths import Paths, find_paths, private_directory
+from sired.paths import Paths, check_owner, find_paths, private_directory
 
 # Longer than any start should take, so that only a daemon that hangs runs into it.
 START_TIMEOUT_SECONDS = 20.0
@@ -24,6 +24,7 @@ def daemon_runs(paths: Paths) -> bool:
         DaemonUnavailable: the lock file is somebody else's.
     """
     try:
+        check_owner(paths.runtime)
         lock = os.open(paths.lock, os.O_RDONLY | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
         return False

@@ -13,6 +13,7 @@ from sired.errors import (
     Cancelled,
     DeadlineExceeded,
     InsufficientMemory,
+    LoadFailed,
     ModelNotFound,
     SireError,
 )
@@ -79,7 +80,8 @@ class Brain:
             now: seconds of a clock that never goes back.
         """
         self._handlers[type(event)](event, now)
-        self.wakeup = min(self.wakeup, self.fleet.retry_at)
+        self.wakeup = min(self.wakeup, self.fleet.retry_at, self.fleet.hung_loads_at)
+        self.fleet.hung_loads_at = FOREVER
         instructions = self._out.copy()
         self._out.clear()
         return instructions
@@ -302,19 +304,35 @@ class Brain:
         for instance in list(self.fleet.instances.values()):
             hung_at = self._hung_at(instance)
             expiry = self.fleet.expiry(instance)
-            if min(hung_at, expiry) <= now:
-                self.fleet.stop(instance, now, kill=hung_at <= now)
+            if hung_at <= now:
+                self._end_hung(instance, now)
+            elif expiry <= now:
+                self.fleet.stop(instance, now)
             else:
                 wakeups += [hung_at, expiry]
         self.wakeup = min(wakeups)
         self.fleet.place(now)
 
     def _hung_at(self, instance: Instance) -> float:
-        """When an instance that works on a request nobody waits for any more will be killed."""
+        """When an instance that loads, or works on what nobody waits for any more, is killed."""
+        if isinstance(instance.state, Loading):
+            return instance.state.since + self.rules.load_timeout
         first = instance.in_flight[0] if instance.in_flight else None
         if first is None or not first.answered:
             return FOREVER
         return first.deadline + self.rules.hung_after
+
+    def _end_hung(self, instance: Instance, now: float) -> None:
+        if isinstance(instance.state, Loading):
+            took = format_duration(now - instance.state.since)
+            error = LoadFailed(
+                f"{instance.model.name} had not loaded after {took}; its process was ended.",
+                hint="Allow more with the setting daemon.load_timeout, or look at: sire logs "
+                f"{instance.model.name}",
+                model=instance.model.name,
+            )
+            self.queues.fail_all(instance.model, error)
+        self.fleet.stop(instance, now, kill=True)
 
     def _too_late(self, number: int, now: float) -> None:
         if wished := self.queues.wishes.get(number):

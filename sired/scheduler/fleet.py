@@ -22,6 +22,7 @@ class Fleet:
     Attributes:
         instances: every process that holds memory, by id.
         pending: loads that wait for memory, in the order they came.
+        hung_loads_at: when a load begun in this event will have taken too long.
         retry_at: when a pending load will have waited long enough for busy models to go.
     """
 
@@ -37,6 +38,7 @@ class Fleet:
         self.instances: dict[int, Instance] = {}
         self.pending: list[PendingLoad] = []
         self.retry_at = FOREVER
+        self.hung_loads_at = FOREVER
         self._of_model: dict[Model, list[Instance]] = {}
         self._placer = Placer(self.ledger, strategy, rules)
         self._rules = rules
@@ -117,6 +119,7 @@ class Fleet:
         self._of_model.setdefault(load.model, []).append(instance)
         self.ledger.reserve(instance.id, place.device, place.memory)
         self._placer.placed(place.device)
+        self.hung_loads_at = now + self._rules.load_timeout
         self._out.append(StartWorker(instance.id, load.model, place.device, place.memory))
 
     def _make_room(self, load: PendingLoad, room: MakeRoom, now: float) -> None:

@@ -322,3 +322,15 @@ def test_a_replaced_model_takes_over_who_waits_and_retires_the_old_instances(dri
     assert d.instances[instance].state.draining
     assert d.brain.models["a"].queue[0].id == waiting
     assert running in [r.id for r in d.instances[instance].in_flight]
+
+
+def test_a_load_that_takes_too_long_is_ended_and_everybody_told(driver):
+    d = driver(load_timeout=10.0)
+    d.add("a", 40)
+    request, _ = d.request("a", timeout=60)
+    assert d.brain.wakeup == 10.0
+    said = d.wait(10)
+    assert isinstance(failures(said)[request], LoadFailed)
+    assert StopWorker(1, kill=True) in said
+    d.gone(1)
+    assert d.instances == {}
