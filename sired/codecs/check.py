@@ -9,6 +9,7 @@ from sired.spec import Signature, TensorSpec
 from sired.tensors import as_array
 
 Array = np.ndarray[Any, Any]
+_KINDS = {str: "text", dict: "an object with names", list: "a list", tuple: "a tuple"}
 
 
 def check(data: Any, signature: Signature) -> Any:
@@ -79,7 +80,7 @@ def _as_numbers(value: Any, spec: TensorSpec) -> Array:
         except ValueError:
             pass
     raise InvalidInput(
-        f"{_name(spec)}is a {type(value).__name__}; the model takes "
+        f"{_name(spec)}is {_KINDS.get(type(value), type(value).__name__)}; the model takes "
         f"{describe(spec.dtype, spec.shape)}."
     )
 
