@@ -2,6 +2,7 @@
 
 import os
 
+import psutil
 import pytest
 
 from sired.config import DeviceSettings, Settings
@@ -15,8 +16,8 @@ GIB = 1 << 30
 
 def two_gpus():
     return [
-        FakeGpu(name="second", uuid="GPU-b", bus="00000000:41:00.0"),
-        FakeGpu(name="first", uuid="GPU-a", bus="00000000:01:00.0", processes={os.getpid(): GIB}),
+        FakeGpu(name="second", uuid="GPU-b", bus=0x41),
+        FakeGpu(name="first", uuid="GPU-a", bus=0x01, processes={os.getpid(): GIB}),
     ]
 
 
@@ -48,6 +49,10 @@ def test_it_reads_what_it_found(probe):
         assert reading.utilization_percent is None or 0 <= reading.utilization_percent <= 100
 
 
+def test_what_it_found_stays_the_same(probe):
+    assert probe.find() == probe.find()
+
+
 def test_gpus_are_numbered_by_their_place_on_the_bus():
     found = NvmlProbe(FakeNvml(two_gpus())).find()
     assert [hardware.model for hardware in found] == ["first", "second"]
@@ -62,6 +67,26 @@ def test_what_a_driver_does_not_tell_is_none():
     (hardware,) = probe.find()
     reading = probe.read(hardware)
     assert reading.temperature_celsius is reading.power_watts is reading.utilization_percent is None
+
+
+def test_a_gpu_that_cannot_be_addressed_or_measured_is_left_out_and_keeps_its_number():
+    gpus = [FakeGpu(bus=1, uuid=None), FakeGpu(bus=2, total=None), FakeGpu(bus=3, name=None)]
+    (hardware,) = NvmlProbe(FakeNvml(gpus)).find()
+    assert (hardware.index, hardware.model) == (2, "NVIDIA GPU")
+
+
+def test_a_gpu_that_was_lost_before_is_no_harm_to_the_others():
+    (hardware,) = NvmlProbe(FakeNvml([FakeGpu(lost=True), FakeGpu(name="sound")])).find()
+    assert hardware.model == "sound"
+
+
+def test_processes_that_draw_count_like_those_that_compute():
+    gpu = FakeGpu(processes={1: GIB, 2: None}, drawing={1: GIB, 3: 5})
+    probe = NvmlProbe(FakeNvml([gpu]))
+    (hardware,) = probe.find()
+    assert probe.read(hardware).by_process == {1: GIB, 3: 5}
+    gpu.processes = gpu.drawing = None
+    assert probe.read(hardware).by_process == {}
 
 
 def test_a_gpu_that_is_lost_cannot_be_read_and_has_no_room():
@@ -108,6 +133,48 @@ def test_parts_take_the_place_of_the_whole():
     assert free["a"] == free["b"]
 
 
+def test_parts_that_are_switched_off_leave_the_whole():
+    inventory = configured(a=DeviceSettings(kind="cpu", memory=GIB, enabled=False))
+    assert [device.name for device in inventory.devices] == ["cuda:0", "cuda:1", "cpu"]
+
+
+def test_a_part_of_unknown_size_is_a_problem():
+    inventory = configured(a=DeviceSettings(kind="cpu"), b=DeviceSettings(kind="cpu", memory=GIB))
+    assert [device.name for device in inventory.devices] == ["cuda:0", "cuda:1", "b"]
+    assert inventory.problems == [
+        'devices.a: a part of a device needs its memory, such as memory = "2GiB"'
+    ]
+
+
+def test_parts_that_are_more_than_the_whole_are_a_problem():
+    inventory = configured(
+        a=DeviceSettings(kind="cuda", memory=9 * GIB), b=DeviceSettings(kind="cuda", memory=9 * GIB)
+    )
+    assert inventory.problems == [
+        "devices.a, devices.b: 18 GiB is more than the 15.5 GiB that there are"
+    ]
+
+
+def test_gpus_come_first_whatever_the_order_of_the_probes():
+    inventory = Inventory([CpuProbe(), NvmlProbe(FakeNvml(two_gpus()))], Settings())
+    assert [device.name for device in inventory.devices] == ["cuda:0", "cuda:1", "cpu"]
+
+
+def test_a_whole_and_its_parts_are_read_once():
+    class Counting(NvmlProbe):
+        reads = 0
+
+        def read(self, hardware):
+            self.reads += 1
+            return super().read(hardware)
+
+    probe = Counting(FakeNvml([FakeGpu()]))
+    half = DeviceSettings(kind="cuda", memory=GIB)
+    inventory = Inventory([probe], Settings(devices={"a": half, "b": half}))
+    assert set(inventory.read()) == {"a", "b"}
+    assert probe.reads == 1
+
+
 def test_settings_that_match_no_hardware_are_a_problem_and_not_a_crash():
     inventory = configured(
         **{
@@ -117,3 +184,46 @@ def test_settings_that_match_no_hardware_are_a_problem_and_not_a_crash():
     )
     assert any("cuda 7" in problem for problem in inventory.problems)
     assert any("9999" in problem for problem in inventory.problems)
+
+
+def write_group(directory, **files):
+    directory.mkdir(parents=True)
+    for name, text in files.items():
+        (directory / name.replace("__", ".")).write_text(text)
+
+
+@pytest.fixture
+def limited_by_version_2(tmp_path):
+    """In a group without a limit of its own, below one of 1 GiB that uses half, mostly cache."""
+    (tmp_path / "membership").write_text("0::/batch/job\n")
+    stat = f"anon {GIB // 8}\ninactive_file {GIB // 8}\nactive_file {GIB // 4}\n"
+    used = {"memory__current": f"{GIB // 2}\n", "memory__stat": stat}
+    write_group(tmp_path / "batch", memory__max=f"{GIB}\n", **used)
+    write_group(tmp_path / "batch/job", memory__max="max\n", **used)
+    return CpuProbe(tmp_path / "membership", tmp_path)
+
+
+@pytest.fixture
+def limited_by_version_1(tmp_path):
+    """The same in version 1, the path being the host's: only the mount itself is to be seen."""
+    (tmp_path / "membership").write_text("5:cpu:/\n4:memory:/docker/0123\n0::/\n")
+    write_group(
+        tmp_path / "memory",
+        memory__limit_in_bytes=f"{GIB}\n",
+        memory__usage_in_bytes=f"{GIB // 2}\n",
+        memory__stat=f"total_inactive_file {GIB // 8}\ntotal_active_file {GIB // 4}\n",
+    )
+    return CpuProbe(tmp_path / "membership", tmp_path)
+
+
+@pytest.mark.parametrize("version", ["limited_by_version_1", "limited_by_version_2"])
+def test_the_limit_of_a_control_group_is_the_cpus_and_its_file_cache_is_free(version, request):
+    probe = request.getfixturevalue(version)
+    (hardware,) = probe.find()
+    assert hardware.total_bytes == GIB
+    assert probe.read(hardware).free_bytes == GIB - GIB // 8
+
+
+def test_a_machine_without_control_groups_has_all_of_its_memory(tmp_path):
+    (hardware,) = CpuProbe(tmp_path / "none", tmp_path).find()
+    assert hardware.total_bytes == psutil.virtual_memory().total

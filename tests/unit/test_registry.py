@@ -1,16 +1,19 @@
 """The registry on disk."""
 
+import stat
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sired.errors import InvalidModel, ModelExists, ModelNotFound
+from sired.errors import InvalidModel, ModelExists, ModelNotFound, SireError
 from sired.spec import ImageOptions, ModelSpec, Signature, TensorSpec
-from sired.store.footprints import Footprints
 from sired.store.registry import Registry
 
 plain = st.recursive(
-    st.one_of(st.text(), st.integers(-(2**63), 2**63 - 1), st.booleans(), st.floats(-1e9, 1e9)),
+    st.one_of(
+        st.none(), st.text(), st.integers(-(2**63), 2**63 - 1), st.booleans(), st.floats(-1e9, 1e9)
+    ),
     lambda inner: st.one_of(
         st.lists(inner, max_size=3), st.dictionaries(st.text(), inner, max_size=3)
     ),
@@ -75,6 +78,17 @@ def test_a_name_cannot_leave_the_directory(registry, name):
         registry.add(ModelSpec(name, "/a"), replace=False)
 
 
+def test_a_file_whose_name_no_model_can_have_is_damaged(tmp_path):
+    (tmp_path / "two words.toml").write_text('path = "/a"')
+    (tmp_path / "latin.toml").write_bytes(b'path = "/\xe9"')
+    (tmp_path / "directory.toml").mkdir()
+    registry = Registry(tmp_path)
+    registry.load()
+    assert "name" in registry.damaged["two words.toml"]
+    assert "UTF-8" in registry.damaged["latin.toml"]
+    assert "directory" in registry.damaged["directory.toml"]
+
+
 def test_people_may_write_units(tmp_path):
     text = 'path = "/a"\nruntime = "onnx"\nmax_memory = "2GiB"\nkeep_alive = "5m"\n'
     (tmp_path / "m.toml").write_text(text)
@@ -91,6 +105,16 @@ def test_people_may_write_units(tmp_path):
         ('path = "/a"\npahts = 3', "pahts"),
         ('path = "relative"', "absolute"),
         ("path = 3", "str"),
+        ('path = "/a"\nname = "other"', "name"),
+        ('path = "/a"\n[image]\nmena = [0.5]', "image.mena"),
+        (
+            'path = "/a"\n[[signature.inputs]]\nname = ""\ndtype = "int8"\nshape = []\nsize = 1',
+            "signature.inputs.size",
+        ),
+        ('path = "/a"\nmax_memory = -1', "max_memory"),
+        ('path = "/a"\nmax_memory = true', "max_memory"),
+        ('path = "/a"\nkeep_alive = "soon"', "keep_alive"),
+        ('path = "/a"\nargs = "{"', "args"),
     ],
 )
 def test_a_damaged_file_is_told_by_name_and_stops_nothing(tmp_path, text, said):
@@ -108,20 +132,57 @@ def test_a_damaged_file_is_told_by_name_and_stops_nothing(tmp_path, text, said):
     assert not (tmp_path / "bad.toml").exists()
 
 
-def test_footprints_are_kept_by_content_and_kind(tmp_path):
-    one = ModelSpec("one", "/a", fingerprint="f")
-    same = ModelSpec("same", "/b", fingerprint="f")
-    footprints = Footprints(tmp_path / "f.json")
-    assert footprints.learn(one, "cpu", 1000)
-    assert not footprints.learn(one, "cpu", 1001)
-    footprints.save()
-    again = Footprints(tmp_path / "f.json")
-    assert again.get(same, "cpu") in {1000, 1001}  # what differs less than noise need not be kept
-    assert again.get(same, "cuda") is None
+def test_the_file_reads_the_way_people_write_and_leaves_out_what_is_empty(registry, tmp_path):
+    registry.add(ModelSpec("m", "/a", max_memory=2 << 30, keep_alive=300.0), replace=False)
+    text = (tmp_path / "models/m.toml").read_text()
+    assert text == 'path = "/a"\nmax_memory = "2GiB"\nkeep_alive = "5m"\n'
 
 
-def test_a_damaged_footprint_file_is_put_aside(tmp_path):
-    path = tmp_path / "f.json"
-    path.write_text("{")
-    assert Footprints(path).get(ModelSpec("m", "/a"), "cpu") is None
-    assert path.with_suffix(".damaged").exists()
+def test_an_argument_may_be_nothing(registry, tmp_path):
+    spec = ModelSpec("m", "/a", args={"dropout": None, "widths": [8, None]})
+    registry.add(spec, replace=False)
+    again = Registry(tmp_path / "models")
+    again.load()
+    assert again.get("m") == spec
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [ModelSpec("m", "/a", args={"key": b"raw"}), ModelSpec("m", "/not-utf-8-\udcff")],
+    ids=["bytes", "surrogates"],
+)
+def test_what_no_file_can_hold_is_refused_and_leaves_no_file(registry, tmp_path, spec):
+    with pytest.raises(InvalidModel):
+        registry.add(spec, replace=False)
+    assert list((tmp_path / "models").iterdir()) == []
+    assert registry.models == {}
+
+
+def test_a_directory_that_takes_no_file_is_an_error_with_its_reason(tmp_path):
+    registry = Registry(tmp_path / "gone")
+    with pytest.raises(SireError, match="No such file or directory"):
+        registry.add(ModelSpec("m", "/a"), replace=False)
+    assert registry.models == {}
+
+
+def test_a_damaged_file_is_replaced_only_on_demand(registry, tmp_path):
+    file = tmp_path / "models/m.toml"
+    file.write_text("path = ")
+    registry.load()
+    assert file.read_text() == "path = "
+    registry.add(ModelSpec("m", "/a"), replace=True)
+    assert registry.damaged == {}
+    assert registry.get("m").path == "/a"
+
+
+def test_a_model_that_is_removed_is_gone_from_disk_too(registry, tmp_path):
+    registry.add(ModelSpec("m", "/a"), replace=False)
+    registry.remove("m")
+    assert list((tmp_path / "models").iterdir()) == []
+    with pytest.raises(ModelNotFound):
+        registry.remove("m")
+
+
+def test_only_the_owner_may_read_what_is_registered(registry, tmp_path):
+    registry.add(ModelSpec("m", "/a"), replace=False)
+    assert stat.S_IMODE((tmp_path / "models/m.toml").stat().st_mode) == 0o600

@@ -1,0 +1,211 @@
+"""A daemon's life: starting, draining, systemd, and what others add to it."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import threading
+
+import pytest
+
+from sired.client.autostart import daemon_runs
+from sired.errors import DaemonUnavailable
+from sired.protocol.requests import Load, Predict, Ps
+
+from .test_workers import ask, instances, until
+
+
+def test_a_stop_lets_the_running_request_finish_and_refuses_new_ones(home, register):
+    register("slow", 2, "Moody")
+    with home.connect() as connection:
+        ask(connection, "slow", 0)
+        answers = []
+
+        def run():
+            with home.connect(autostart=False) as running:
+                answers.append(ask(running, "slow", 5))
+
+        waiting = threading.Thread(target=run)
+        waiting.start()
+        until(lambda: instances(connection)[0].state == "busy")
+        (instance,) = instances(connection)
+        os.kill(home.pid(), signal.SIGTERM)
+        until(lambda: _refused(connection))
+        waiting.join(20)
+    assert answers == [[[10, 2, 2, 2]]]
+    until(lambda: not daemon_runs(home.paths))
+    assert not os.path.exists(f"/proc/{instance.pid}")
+    assert not home.paths.socket.exists()
+
+
+def _refused(connection):
+    try:
+        connection.ask(Load(name="slow"))
+    except DaemonUnavailable:
+        return True
+    return False
+
+
+def test_a_stop_does_not_wait_longer_than_the_grace_period(home, register):
+    home.configure('[daemon]\ngrace = "200ms"\n')
+    register("hangs", 2, "Moody")
+    with home.connect() as connection:
+        ask(connection, "hangs", 0)
+
+    def run():
+        with home.connect(autostart=False) as running, pytest.raises(DaemonUnavailable):
+            ask(running, "hangs", 3)
+
+    waiting = threading.Thread(target=run)
+    waiting.start()
+    with home.connect() as connection:
+        until(lambda: instances(connection)[0].state == "busy")
+    home.sire("daemon", "stop")
+    waiting.join(20)
+    assert not waiting.is_alive()
+
+
+def test_systemd_is_told_when_the_daemon_is_ready_and_when_it_stops(home, tmp_path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(home.path / "notify"))
+        manager.settimeout(20)
+        environment = {**home.environment, "NOTIFY_SOCKET": str(home.path / "notify")}
+        daemon = subprocess.Popen(
+            [sys.executable, "-m", "sired"], env=environment, stderr=subprocess.DEVNULL
+        )
+        assert manager.recv(100) == b"READY=1"
+        daemon.terminate()
+        assert manager.recv(100) == b"STOPPING=1"
+        assert daemon.wait(20) == 0
+
+
+def test_a_second_daemon_says_that_one_is_running(home):
+    home.sire("daemon", "start")
+    second = subprocess.run(
+        [sys.executable, "-m", "sired"], env=home.environment, capture_output=True, text=True
+    )
+    assert second.returncode == 1
+    assert f"running already (pid {home.pid()})" in second.stderr
+
+
+def test_a_daemon_that_is_to_die_with_its_parent_does(home):
+    script = (
+        "import subprocess, sys, time\n"
+        "subprocess.Popen([sys.executable, '-m', 'sired', '--die-with-parent'])\n"
+        "time.sleep(60)\n"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", script], env=home.environment, stderr=subprocess.DEVNULL
+    )
+    until(lambda: daemon_runs(home.paths))
+    with home.connect(autostart=False) as connection:
+        connection.ask(Ps())
+    parent.kill()
+    parent.wait()
+    until(lambda: not daemon_runs(home.paths))
+
+
+def test_a_model_is_unloaded_after_its_keep_alive(home, register):
+    register("m", 2, "Scale", "--keep-alive", "200ms")
+    with home.connect() as connection:
+        assert ask(connection, "m", 1) == [[2, 2, 2, 2]]
+        until(lambda: not instances(connection))
+
+
+def test_a_warm_up_runs_before_the_model_is_ready(home, register, tmp_path):
+    (tmp_path / "good.json").write_text("[1, 2, 3, 4]")
+    (tmp_path / "bad.json").write_text("[1, 2, 3, ")
+    register("good", 2, "Scale", "--warmup", tmp_path / "good.json")
+    register("bad", 2, "Scale", "--warmup", tmp_path / "bad.json")
+    home.sire("load", "good")
+    assert b"not valid JSON" in home.sire("load", "bad", code=10).stderr
+
+
+@pytest.fixture
+def package(home, tmp_path, monkeypatch):
+    """Another package, installed beside sire: a runtime and a placement strategy."""
+    (tmp_path / "others.py").write_text(
+        textwrap.dedent(
+            """
+            from pathlib import Path
+
+            from sired.runtimes.base import InferenceRuntime
+
+
+            class Shout(InferenceRuntime):
+                name = "shout"
+
+                def load(self, model_path, **kwargs):
+                    return Path(model_path).read_text()
+
+                def predict(self, model, data):
+                    return f"{data.upper()} {model}"
+
+                def get_memory_footprint(self, model):
+                    return len(model)
+
+
+            def by_name(places, need):
+                return sorted(places, key=lambda place: place.device, reverse=True)
+            """
+        )
+    )
+    metadata = tmp_path / "others-1.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: others\nVersion: 1\n")
+    (metadata / "entry_points.txt").write_text(
+        "[sired.runtimes]\nshout = others:Shout\n[sired.placement]\nlast = others:by_name\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (tmp_path / "model.txt").write_text("!")
+    return tmp_path
+
+
+def test_another_package_can_add_a_runtime_and_a_placement_strategy(home, package):
+    home.configure(
+        '[placement]\nstrategy = "last"\n'
+        '[devices.a]\nkind = "cpu"\nmemory = "1GiB"\n'
+        '[devices.b]\nkind = "cpu"\nmemory = "1GiB"\n'
+    )
+    home.sire("register", "loud", package / "model.txt", "--runtime", "shout")
+    answer = home.sire("predict", "loud", "-i", "-", "--to", "text", stdin=b"hello")
+    assert answer.stdout == b"HELLO !\n"
+    assert home.json("ps")[0]["device"] == "b"
+
+
+def test_models_spread_over_the_parts_of_a_device(home, register):
+    home.configure(
+        '[placement]\nstrategy = "spread"\n'
+        '[devices.a]\nkind = "cpu"\nmemory = "1GiB"\ncores = [0]\n'
+        '[devices.b]\nkind = "cpu"\nmemory = "1GiB"\n'
+    )
+    for number in (1, 2):
+        register(f"m{number}", number)
+        home.sire("load", f"m{number}")
+    assert {instance["device"] for instance in home.json("ps")} == {"a", "b"}
+    pid = next(i["pid"] for i in home.json("ps") if i["device"] == "a")
+    assert os.sched_getaffinity(pid) == {0}
+
+
+def test_predictions_of_many_clients_at_once_are_all_answered_right(home, register):
+    register("m", 3)
+    wrong = []
+
+    def run(first):
+        with home.connect() as connection:
+            for number in range(50):
+                body = json.dumps([first, number, 0, 0]).encode()
+                _, frames = connection.ask(Predict(model="m"), [body])
+                if json.loads(bytes(frames[0])) != [3 * first, 3 * number, 0, 0]:
+                    wrong.append((first, number))
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert wrong == []
+    assert home.json("stats", "m")["inference_count"] == 400
