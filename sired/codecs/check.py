@@ -9,7 +9,12 @@ from sired.spec import Signature, TensorSpec
 from sired.tensors import as_array
 
 Array = np.ndarray[Any, Any]
-_KINDS = {str: "text", dict: "an object with names", list: "a list", tuple: "a tuple"}
+_KINDS: dict[type, str] = {
+    str: "text",
+    dict: "an object with names",
+    list: "a list",
+    tuple: "a tuple",
+}
 
 
 def check(data: Any, signature: Signature) -> Any:

@@ -10,7 +10,7 @@ from functools import partial
 from sired.daemon.crew import Crew
 from sired.daemon.stats import Statistics
 from sired.devices.inventory import Inventory
-from sired.errors import Cancelled, SireError, error_from
+from sired.errors import Cancelled, DaemonUnavailable, SireError, error_from
 from sired.paths import Paths
 from sired.protocol.content import Buffer
 from sired.protocol.replies import Prediction
@@ -177,8 +177,11 @@ class Conductor:
             self._carry_out[type(instruction)](instruction)
 
     def end_workers(self) -> None:
-        """End every worker, whatever it is doing."""
+        """End every worker, whatever it is doing, and tell those who waited for an answer."""
         self._ending = True
+        for ticket in [*self._waiting, *self._wishes]:
+            error = DaemonUnavailable("The daemon was stopped before this was done.")
+            self._fail(instructions.Fail(ticket, error))
         for instance in self.brain.fleet.instances:
             self.crew.stop(instance, kill=True)
 
@@ -276,10 +279,10 @@ class Conductor:
 
     def _fail(self, do: instructions.Fail) -> None:
         waiting: Waiting | Wish | None = self._waiting.pop(do.request, None)
-        model = waiting.predict.model if isinstance(waiting, Waiting) else ""
-        if waiting is None:
-            waiting = self._wishes.pop(do.request)
-            model = waiting.model
+        waiting = waiting or self._wishes.pop(do.request, None)
+        if waiting is None:  # the daemon is ending, and has told them
+            return
+        model = waiting.predict.model if isinstance(waiting, Waiting) else waiting.model
         self._tickets.pop(waiting.client, None)
         if not isinstance(do.error, Cancelled) and model in self.brain.models:
             self.statistics.of(model).failed(do.error.code, str(do.error))
@@ -301,7 +304,9 @@ class Conductor:
         self.crew.start(do.instance, job, self._paths.model_log(spec.name))
 
     def _fulfil(self, do: instructions.Fulfil) -> None:
-        wish = self._wishes.pop(do.wish)
+        wish = self._wishes.pop(do.wish, None)
+        if wish is None:
+            return
         self._tickets.pop(wish.client, None)
         # The brain's state is whole only after all its instructions: answer then.
         self._loop.call_soon(partial(wish.fulfilled, do))

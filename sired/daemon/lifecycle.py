@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping
 
 from sired.config import Loaded, load_settings
@@ -163,8 +164,8 @@ class Daemon:
             self._loop.add_signal_handler(number, self._stop.set)
         self._loop.add_signal_handler(signal.SIGHUP, self._reload)
         self._front.open(self._loop, self._handlers)
-        self._warming = self._loop.run_in_executor(None, self._zygote.warm)
-        self._warming.add_done_callback(self._warmed)
+        # No task of the loop: a daemon that is told to stop meanwhile does not wait for it.
+        threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
         self._watch(parent)
         # What is here by now stays: the collector need not look at it again and again.
         gc.collect()
@@ -172,9 +173,11 @@ class Daemon:
         notify("READY=1")
         log.info("sired is ready on %s", self._paths.socket)
 
-    def _warmed(self, done: "asyncio.Future[None]") -> None:
-        if problem := done.exception():
-            log.error("the zygote did not start: %s", problem)
+    def _warm_up(self) -> None:
+        try:
+            self._zygote.warm()
+        except OSError as problem:
+            log.error("the zygote did not start: %s", problem)  # noqa: TRY400
         self._handlers.warm = True
 
     def _watch(self, parent: int | None) -> None:
