@@ -40,7 +40,7 @@ KEYS = {
     "queue.total": "Requests that may wait in all.",
     "devices.NAME.kind": "One of cpu and cuda; not needed where the name begins so.",
     "devices.NAME.index": "The number of the GPU in PCI bus order.",
-    "devices.NAME.memory": "The most memory that models may take there.",
+    "devices.NAME.memory": "The most memory that models may take there; a part needs it.",
     "devices.NAME.cores": "The CPU cores its workers run on, as [0, 1]; all where none are given.",
     "devices.NAME.enabled": "Whether models are placed there at all.",
 }

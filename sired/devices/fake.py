@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass, field
 from types import SimpleNamespace
+from typing import TypeVar
+
+Value = TypeVar("Value")
 
 
 class NVMLError(Exception):
@@ -10,17 +13,21 @@ class NVMLError(Exception):
 
 @dataclass
 class FakeGpu:
-    """One made-up GPU; None for what its driver does not tell. ``lost`` takes it off the bus."""
+    """One made-up GPU; None for what its driver does not tell. ``lost`` takes it off the bus.
 
-    name: str = "Fake GPU"
-    uuid: str = "GPU-0"
-    bus: str = "00000000:01:00.0"
-    total: int = 16 << 30
+    ``processes`` compute and ``drawing`` ones draw: bytes by pid.
+    """
+
+    name: str | None = "Fake GPU"
+    uuid: str | None = "GPU-0"
+    bus: int = 1
+    total: int | None = 16 << 30
     free: int = 15 << 30
     utilization: int | None = 7
     temperature: int | None = 40
     milliwatts: int | None = 90_000
-    processes: dict[int, int] = field(default_factory=dict)
+    processes: dict[int, int | None] | None = field(default_factory=dict)
+    drawing: dict[int, int | None] | None = field(default_factory=dict)
     lost: bool = False
 
 
@@ -47,38 +54,52 @@ class FakeNvml:
         return len(self._gpus)
 
     def nvmlDeviceGetHandleByIndex(self, number: int) -> FakeGpu:  # noqa: D102, N802
-        return self._gpus[number]
+        return _answering(self._gpus[number])
 
     def nvmlDeviceGetPciInfo(self, gpu: FakeGpu) -> SimpleNamespace:  # noqa: D102, N802
-        return SimpleNamespace(busId=gpu.bus.encode())
+        return SimpleNamespace(domain=0, bus=_answering(gpu).bus, device=0)
 
     def nvmlDeviceGetUUID(self, gpu: FakeGpu) -> str:  # noqa: D102, N802
-        return gpu.uuid
+        return _told(_answering(gpu).uuid)
 
     def nvmlDeviceGetName(self, gpu: FakeGpu) -> bytes:  # noqa: D102, N802
-        return gpu.name.encode()
+        return _told(_answering(gpu).name).encode()
 
     def nvmlDeviceGetMemoryInfo(self, gpu: FakeGpu) -> SimpleNamespace:  # noqa: D102, N802
-        if gpu.lost:
-            raise NVMLError("GPU is lost")
-        return SimpleNamespace(total=gpu.total, free=gpu.free, used=gpu.total - gpu.free)
+        total = _told(_answering(gpu).total)
+        return SimpleNamespace(total=total, free=gpu.free, used=total - gpu.free)
 
     def nvmlDeviceGetUtilizationRates(self, gpu: FakeGpu) -> SimpleNamespace:  # noqa: D102, N802
-        return SimpleNamespace(gpu=_told(gpu.utilization))
+        return SimpleNamespace(gpu=_told(_answering(gpu).utilization))
 
     def nvmlDeviceGetTemperature(self, gpu: FakeGpu, _: int) -> int:  # noqa: D102, N802
-        return _told(gpu.temperature)
+        return _told(_answering(gpu).temperature)
 
     def nvmlDeviceGetPowerUsage(self, gpu: FakeGpu) -> int:  # noqa: D102, N802
-        return _told(gpu.milliwatts)
+        return _told(_answering(gpu).milliwatts)
 
     def nvmlDeviceGetComputeRunningProcesses(  # noqa: D102, N802
         self, gpu: FakeGpu
     ) -> list[SimpleNamespace]:
-        return [SimpleNamespace(pid=pid, usedGpuMemory=used) for pid, used in gpu.processes.items()]
+        return _listed(_told(_answering(gpu).processes))
+
+    def nvmlDeviceGetGraphicsRunningProcesses(  # noqa: D102, N802
+        self, gpu: FakeGpu
+    ) -> list[SimpleNamespace]:
+        return _listed(_told(_answering(gpu).drawing))
 
 
-def _told(value: int | None) -> int:
+def _answering(gpu: FakeGpu) -> FakeGpu:
+    if gpu.lost:
+        raise NVMLError("GPU is lost")
+    return gpu
+
+
+def _told(value: Value | None) -> Value:
     if value is None:
         raise NVMLError("not supported")
     return value
+
+
+def _listed(processes: dict[int, int | None]) -> list[SimpleNamespace]:
+    return [SimpleNamespace(pid=pid, usedGpuMemory=used) for pid, used in processes.items()]

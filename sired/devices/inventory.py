@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from sired.config import DeviceSettings, Settings
 from sired.devices.base import Device, Hardware, Probe, Reading
+from sired.units import format_bytes
 
 
 class Inventory:
@@ -25,6 +26,7 @@ class Inventory:
         for probe in probes:
             for hardware in probe.find():
                 matched |= self._take(probe, hardware)
+        self.devices.sort(key=lambda device: device.hardware.kind == "cpu")
         self.problems += [
             f"devices.{name}: there is no {given.kind} {given.index}"
             for name, given in settings.devices.items()
@@ -67,18 +69,38 @@ class Inventory:
             for name, given in self._settings.devices.items()
             if (given.kind, given.index) == (hardware.kind, hardware.index)
         }
-        parts = {name: given for name, given in speaking.items() if name != whole}
-        if not parts:
-            parts = {whole: speaking.get(whole, DeviceSettings(kind=hardware.kind))}
-        for name, given in parts.items():
+        parts = {name: given for name, given in speaking.items() if name != whole and given.enabled}
+        if parts:
+            self._split(parts, hardware)
+        else:
+            given = speaking.get(whole, DeviceSettings(kind=hardware.kind))
             if given.enabled:
-                self.devices.append(self._device(name, hardware, given))
+                self.devices.append(self._device(whole, hardware, given))
         return set(speaking)
 
-    def _device(self, name: str, hardware: Hardware, given: DeviceSettings) -> Device:
+    def _split(self, parts: dict[str, DeviceSettings], hardware: Hardware) -> None:
+        """Offer the parts of a device in its place, those of unknown size excepted."""
+        sized = {name: given for name, given in parts.items() if given.memory is not None}
+        self.problems += [
+            f'devices.{name}: a part of a device needs its memory, such as memory = "2GiB"'
+            for name in parts
+            if name not in sized
+        ]
+        self.devices += [self._device(name, hardware, given) for name, given in sized.items()]
+        wanted = sum(given.memory or 0 for given in sized.values())
+        if wanted > (there := self._capacity(hardware)):
+            self.problems.append(
+                f"devices.{', devices.'.join(sized)}: {format_bytes(wanted)} is more than the "
+                f"{format_bytes(there)} that there are"
+            )
+
+    def _capacity(self, hardware: Hardware) -> int:
         memory = self._settings.memory
         reserve = memory.reserve_cpu if hardware.kind == "cpu" else memory.reserve_gpu
-        capacity = hardware.total_bytes - reserve
+        return max(1, hardware.total_bytes - reserve)
+
+    def _device(self, name: str, hardware: Hardware, given: DeviceSettings) -> Device:
+        capacity = self._capacity(hardware)
         if given.memory is not None:
             capacity = min(given.memory, capacity)
         if strange := set(given.cores) - set(hardware.cores):

@@ -24,28 +24,36 @@ class NvmlProbe:
         self._handles: dict[str, Any] = {}
 
     def find(self) -> list[Hardware]:
-        """All GPUs by PCI bus address, the order CUDA is told to number them in."""
+        """All GPUs by PCI bus address, the order CUDA is told to number them in.
+
+        One that does not tell its UUID and its memory could neither be addressed nor managed: it
+        keeps its number and is left out.
+        """
         try:
             self._nvml.nvmlInit()
-            handles = [
-                self._nvml.nvmlDeviceGetHandleByIndex(number)
-                for number in range(self._nvml.nvmlDeviceGetCount())
-            ]
-            handles.sort(key=lambda handle: self._nvml.nvmlDeviceGetPciInfo(handle).busId)
-            return [self._hardware(index, handle) for index, handle in enumerate(handles)]
+            count = self._nvml.nvmlDeviceGetCount()
         except self._nvml.NVMLError:
             return []
+        handles = [
+            self._ask(self._nvml.nvmlDeviceGetHandleByIndex, number) for number in range(count)
+        ]
+        placed = [(self._address(handle), handle) for handle in handles if handle is not None]
+        placed.sort(key=lambda place: place[0])
+        found = [self._hardware(index, handle) for index, (_, handle) in enumerate(placed)]
+        return [hardware for hardware in found if hardware is not None]
 
-    def _hardware(self, index: int, handle: Any) -> Hardware:
-        uuid = _text(self._nvml.nvmlDeviceGetUUID(handle))
+    def _address(self, handle: Any) -> tuple[int, int, int]:
+        pci = self._ask(self._nvml.nvmlDeviceGetPciInfo, handle)
+        return (pci.domain, pci.bus, pci.device) if pci else (0, 0, 0)
+
+    def _hardware(self, index: int, handle: Any) -> Hardware | None:
+        uuid = _text(self._ask(self._nvml.nvmlDeviceGetUUID, handle) or "")
+        memory = self._ask(self._nvml.nvmlDeviceGetMemoryInfo, handle)
+        if not uuid or memory is None:
+            return None
         self._handles[uuid] = handle
-        return Hardware(
-            kind="cuda",
-            index=index,
-            model=_text(self._nvml.nvmlDeviceGetName(handle)),
-            uuid=uuid,
-            total_bytes=self._nvml.nvmlDeviceGetMemoryInfo(handle).total,
-        )
+        name = self._ask(self._nvml.nvmlDeviceGetName, handle)
+        return Hardware("cuda", index, _text(name or "NVIDIA GPU"), uuid, memory.total)
 
     def read(self, hardware: Hardware) -> Reading | None:
         """Read one GPU; None when it has fallen off the bus."""
@@ -57,14 +65,20 @@ class NvmlProbe:
         kind = self._nvml.NVML_TEMPERATURE_GPU
         temperature = self._ask(self._nvml.nvmlDeviceGetTemperature, handle, kind)
         milliwatts = self._ask(self._nvml.nvmlDeviceGetPowerUsage, handle)
-        processes = self._ask(self._nvml.nvmlDeviceGetComputeRunningProcesses, handle) or []
         return Reading(
             free_bytes=memory.free,
             utilization_percent=None if usage is None else float(usage.gpu),
             temperature_celsius=None if temperature is None else float(temperature),
             power_watts=None if milliwatts is None else milliwatts / 1000,
-            by_process={p.pid: p.usedGpuMemory for p in processes if p.usedGpuMemory},
+            by_process=self._by_process(handle),
         )
+
+    def _by_process(self, handle: Any) -> dict[int, int]:
+        """Bytes by pid; one that both draws and computes is in both lists with the same figure."""
+        drawing = self._ask(self._nvml.nvmlDeviceGetGraphicsRunningProcesses, handle) or []
+        computing = self._ask(self._nvml.nvmlDeviceGetComputeRunningProcesses, handle) or []
+        processes = (*drawing, *computing)
+        return {one.pid: one.usedGpuMemory for one in processes if one.usedGpuMemory}
 
     def _ask(self, function: Callable[..., Value], *arguments: Any) -> Value | None:
         """What the driver answers; None where it cannot say."""

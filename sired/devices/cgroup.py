@@ -1,0 +1,68 @@
+"""The memory limits a container, a service manager or a batch system put on this process."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Group(NamedTuple):
+    """One control group: its limit, and what it uses that the kernel could not take back; bytes."""
+
+    limit: int
+    used: int
+
+
+# The files of version 2 and of version 1: limit, use, and the keys of reclaimable file cache.
+_V2 = ("memory.max", "memory.current", ("inactive_file", "active_file"))
+_V1 = (
+    "memory.limit_in_bytes",
+    "memory.usage_in_bytes",
+    ("total_inactive_file", "total_active_file"),
+)
+
+
+def limited_groups(membership: Path, root: Path) -> list[Group]:
+    """Every group with a memory limit that this process is in, its parents included.
+
+    Args:
+        membership: ``/proc/self/cgroup``.
+        root: where the hierarchies are mounted, ``/sys/fs/cgroup``.
+    """
+    try:
+        lines = membership.read_text("utf-8").splitlines()
+    except OSError:
+        return []
+    groups: list[Group] = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            groups += _upwards(root, path, _V2)
+        elif "memory" in controllers.split(","):
+            groups += _upwards(root / "memory", path, _V1)
+    return groups
+
+
+def _upwards(mount: Path, path: str, files: tuple[str, str, tuple[str, str]]) -> Iterator[Group]:
+    """The limited groups from this one up to where the hierarchy is mounted.
+
+    In a container the path may be the host's, which is not to be seen: the mount itself then is
+    the container's group.
+    """
+    group = mount / path.lstrip("/")
+    limit_file, use_file, cache_keys = files
+    for directory in (group, *group.parents):
+        if not directory.is_relative_to(mount):
+            return
+        try:
+            limit = int((directory / limit_file).read_text("utf-8"))
+            used = int((directory / use_file).read_text("utf-8"))
+            cache = _cache(directory / "memory.stat", cache_keys)
+        except (OSError, ValueError):  # no such group here, or its limit is "max"
+            continue
+        yield Group(limit, max(0, used - cache))
+
+
+def _cache(file: Path, keys: tuple[str, str]) -> int:
+    """Cached file content: model files once read count as used memory until it is needed."""
+    entries = (line.split() for line in file.read_text("utf-8").splitlines())
+    return sum(int(value) for key, value in entries if key in keys)
