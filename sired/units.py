@@ -31,11 +31,11 @@ def parse_bytes(text: str | int) -> int:
     match = _NUMBER_AND_UNIT.fullmatch(str(text))
     factor = _BYTES_BY_UPPERCASE.get(match[2].upper()) if match else None
     count = float(match[1]) * factor if match and factor else math.inf
-    if count == math.inf:
+    if match is None or factor is None or count == math.inf:
         raise InvalidConfiguration(
             f"{text!r} is not a size.", hint="Write it like 600MB, 2GiB or 1048576."
         )
-    return round(count)
+    return int(match[1]) * factor if match[1].isdecimal() else round(count)
 
 
 def format_bytes(count: float) -> str:

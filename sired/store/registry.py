@@ -2,17 +2,12 @@
 
 import difflib
 import os
-import tomllib
 from pathlib import Path
-from typing import Any
-
-import msgspec
-import tomli_w
 
 from sired.errors import InvalidModel, ModelExists, ModelNotFound, SireError
 from sired.spec import ModelSpec, check_name
 from sired.store.atomic import write_atomically
-from sired.units import FOREVER, parse_bytes, parse_duration
+from sired.store.model_file import from_toml, to_toml
 
 _DIRECTORY_MODE = 0o700
 
@@ -38,7 +33,7 @@ class Registry:
         for file in sorted(self._directory.glob("*.toml")):
             try:
                 spec = _read(file)
-            except (OSError, ValueError, SireError) as problem:
+            except SireError as problem:
                 self.damaged[file.name] = str(problem)
             else:
                 self.models[spec.name] = spec
@@ -73,14 +68,8 @@ class Registry:
                 hint="Register it under another name, or replace it: --replace",
                 model=spec.name,
             )
-        content = msgspec.to_builtins(spec)
-        del content["name"]
         try:
-            text = tomli_w.dumps(_without_none(content))
-        except TypeError as problem:
-            raise InvalidModel(f"An argument cannot be written to TOML: {problem}.") from None
-        try:
-            write_atomically(file, text.encode())
+            write_atomically(file, to_toml(spec))
         except OSError as problem:
             raise SireError(f"Cannot write {file}: {os.strerror(problem.errno or 0)}.") from None
         self.models[spec.name] = spec
@@ -104,29 +93,9 @@ class Registry:
 
 
 def _read(file: Path) -> ModelSpec:
-    content = tomllib.loads(file.read_text("utf-8"))
-    known = {field.name for field in msgspec.structs.fields(ModelSpec)} - {"name"}
-    if unknown := content.keys() - known:
-        raise InvalidModel(f"it has a key {min(unknown)!r} that no model has.")
-    content["name"] = check_name(file.stem)
-    _read_units(content)
-    spec = msgspec.convert(content, ModelSpec)
-    if not spec.path.startswith("/"):
-        raise InvalidModel(f"its path {spec.path!r} is not absolute.")
-    return spec
-
-
-def _read_units(content: dict[str, Any]) -> None:
-    """People write sizes and durations with their units."""
-    if isinstance(content.get("max_memory"), str):
-        content["max_memory"] = parse_bytes(content["max_memory"])
-    if isinstance(keep := content.get("keep_alive"), str):
-        seconds = parse_duration(keep)
-        content["keep_alive"] = "forever" if seconds == FOREVER else seconds
-
-
-def _without_none(content: Any) -> Any:
-    """TOML has no null: what is None is left out."""
-    if isinstance(content, dict):
-        return {key: _without_none(value) for key, value in content.items() if value is not None}
-    return content
+    try:
+        return from_toml(check_name(file.stem), file.read_text("utf-8"))
+    except UnicodeDecodeError:
+        raise InvalidModel("it is not UTF-8 text.") from None
+    except OSError as problem:
+        raise InvalidModel(f"it cannot be read: {problem.strerror}.") from None

@@ -1,0 +1,111 @@
+"""One model as TOML that people can read and edit, and back."""
+
+import json
+import tomllib
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import tomli_w
+
+from sired.errors import InvalidConfiguration, InvalidModel
+from sired.spec import ImageOptions, ModelSpec, Signature, TensorSpec
+from sired.units import FOREVER, exact_bytes, exact_duration, parse_bytes, parse_duration
+
+
+def to_toml(spec: ModelSpec) -> bytes:
+    """Write a model; its name is the file's and stands not in it.
+
+    Raises:
+        InvalidModel: it has text or an argument that no TOML file can hold.
+    """
+    # Bytes would become text here; as bytes they are refused below.
+    builtins = msgspec.to_builtins(spec, builtin_types=(bytes,))
+    content = {key: value for key, value in builtins.items() if value is not None}
+    del content["name"]
+    if spec.max_memory is not None:
+        content["max_memory"] = exact_bytes(spec.max_memory)
+    if isinstance(spec.keep_alive, float | int):
+        content["keep_alive"] = exact_duration(spec.keep_alive)
+    try:
+        if _has_null(spec.args):
+            content["args"] = json.dumps(spec.args)
+        return tomli_w.dumps(content).encode()
+    except TypeError as problem:
+        raise InvalidModel(f"An argument cannot be written down: {problem}.") from None
+    except UnicodeEncodeError as problem:
+        raise InvalidModel(f"{problem.object!r} is no valid text.") from None
+
+
+def from_toml(name: str, text: str) -> ModelSpec:
+    """Read a model.
+
+    Raises:
+        InvalidModel: it is no TOML, or a key or value in it is none that a model has.
+    """
+    try:
+        content = tomllib.loads(text)
+        _read_values(content)
+        spec = msgspec.convert({**content, "name": name}, ModelSpec)
+    except tomllib.TOMLDecodeError as problem:
+        raise InvalidModel(f"it is not valid TOML: {problem}.") from None
+    except msgspec.ValidationError as problem:
+        raise InvalidModel(f"{problem}.") from None
+    if unknown := [*_unknown(content)]:
+        raise InvalidModel(f"it has a key {unknown[0]!r} that no model has.")
+    if not spec.path.startswith("/"):
+        raise InvalidModel(f"its path {spec.path!r} is not absolute.")
+    return spec
+
+
+def _read_values(content: dict[str, Any]) -> None:
+    """People write sizes and durations with their units; arguments with nulls are JSON."""
+    for key, read in (
+        ("max_memory", parse_bytes),
+        ("keep_alive", _read_keep_alive),
+        ("args", _read_args),
+    ):
+        try:
+            if key in content:
+                content[key] = read(content[key])
+        except InvalidConfiguration as problem:
+            raise InvalidModel(f"{key}: {problem.message}", hint=problem.hint) from None
+
+
+def _read_keep_alive(value: Any) -> float | str:
+    seconds = parse_duration(value)
+    return "forever" if seconds == FOREVER else seconds
+
+
+def _read_args(value: Any) -> Any:
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except ValueError as problem:
+        raise InvalidModel(f"args: it is not valid JSON: {problem}.") from None
+
+
+def _has_null(value: Any) -> bool:
+    """Whether there is a None somewhere in it, which JSON has and TOML has not."""
+    if isinstance(value, dict):
+        return any(map(_has_null, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(_has_null, value))
+    return value is None
+
+
+def _unknown(content: dict[str, Any]) -> Iterator[str]:
+    """Keys that would be ignored, dotted; the values have the right types by now."""
+    yield from _strange(content, ModelSpec, "")
+    if "name" in content:
+        yield "name"
+    yield from _strange(content.get("image", {}), ImageOptions, "image.")
+    signature = content.get("signature", {})
+    yield from _strange(signature, Signature, "signature.")
+    for side, tensors in signature.items():
+        for tensor in tensors:
+            yield from _strange(tensor, TensorSpec, f"signature.{side}.")
+
+
+def _strange(content: dict[str, Any], struct: type[msgspec.Struct], prefix: str) -> Iterator[str]:
+    known = {field.encode_name for field in msgspec.structs.fields(struct)}
+    yield from (f"{prefix}{key}" for key in content if key not in known)
