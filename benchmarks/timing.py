@@ -8,11 +8,15 @@ from statistics import quantiles
 def in_turns(
     actions: Mapping[str, Callable[[], object]], *, rounds: int, calls: int = 1
 ) -> dict[str, list[float]]:
-    """Time every action ``rounds`` x ``calls`` times, in seconds, after one round to warm up."""
+    """Time every action ``rounds`` x ``calls`` times, in seconds, after one round to warm up.
+
+    The first few calls of each turn are not counted: the threads of the action before may still
+    be spinning, and the caches are full of its data.
+    """
     seconds: dict[str, list[float]] = {}
     for turn in range(rounds + 1):
         for name, action in actions.items():
-            taken = [timed(action) for _ in range(calls)]
+            taken = [timed(action) for _ in range(calls + calls // 4)][-calls:]
             if turn > 0:
                 seconds.setdefault(name, []).extend(taken)
     return seconds
