@@ -1,6 +1,8 @@
 """``sire daemon``: the daemon's life, by hand."""
 
+import contextlib
 import os
+import signal
 import sys
 import time
 from typing import Annotated
@@ -10,12 +12,11 @@ import typer
 from sire_cli.command import Group
 from sire_cli.commands.health import health
 from sire_cli.commands.logs import show_log
-from sire_cli.link import expect
 from sire_cli.output import AsJson, say
 from sired.client.autostart import daemon_runs, start_daemon
 from sired.client.connection import Connection
-from sired.errors import DaemonUnavailable
-from sired.paths import find_paths
+from sired.errors import DaemonUnavailable, DeadlineExceeded
+from sired.paths import Paths, find_paths
 from sired.protocol.replies import Done, HealthReport
 from sired.protocol.requests import Health, Shutdown
 
@@ -24,6 +25,7 @@ daemon = typer.Typer(cls=Group, help="Start, stop and look after the daemon.")
 # Longer than the longest grace period anybody would set.
 _STOP_SECONDS = 120.0
 _LOOK_SECONDS = 0.02
+_ANSWER_SECONDS = 3.0
 
 
 @daemon.command()
@@ -96,14 +98,22 @@ def uninstall() -> None:
         say(line)
 
 
+def _ask_to_stop(paths: Paths) -> None:
+    """Tell the daemon to stop; by a signal where it does not answer."""
+    with Connection(autostart=False) as connection, contextlib.suppress(DaemonUnavailable):
+        try:
+            connection.expect(Done, Shutdown(), timeout=_ANSWER_SECONDS)
+        except DeadlineExceeded:
+            # Who holds the lock has written its pid there, and it holds it still.
+            os.kill(int(paths.lock.read_text()), signal.SIGTERM)
+
+
 def _stop() -> bool:
     """Stop the daemon and wait until it is gone; False when none runs."""
     paths = find_paths()
     if not daemon_runs(paths):
         return False
-    os.environ["SIRE_NO_AUTOSTART"] = "1"
-    expect(Done, Shutdown())
-    del os.environ["SIRE_NO_AUTOSTART"]
+    _ask_to_stop(paths)
     deadline = time.monotonic() + _STOP_SECONDS
     while daemon_runs(paths):
         if time.monotonic() > deadline:

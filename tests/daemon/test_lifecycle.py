@@ -68,6 +68,28 @@ def test_a_stop_does_not_wait_longer_than_the_grace_period(home, register):
     assert not waiting.is_alive()
 
 
+def test_a_daemon_that_does_not_answer_is_stopped_by_a_signal(home):
+    home.sire("daemon", "start")
+    pid = home.pid()
+    os.kill(pid, signal.SIGSTOP)
+    stopping = subprocess.Popen(
+        [sys.executable, "-m", "sire_cli", "daemon", "stop"],
+        env=home.environment,
+        stderr=subprocess.DEVNULL,
+    )
+    until(lambda: _pending(pid, signal.SIGTERM))
+    os.kill(pid, signal.SIGCONT)
+    assert stopping.wait(30) == 0
+    assert not daemon_runs(home.paths)
+
+
+def _pending(pid, number):
+    """Whether a signal has been sent to a process and not been taken yet."""
+    with open(f"/proc/{pid}/status") as status:
+        lines = dict(line.split(":", 1) for line in status)
+    return int(lines["ShdPnd"], 16) >> (number - 1) & 1
+
+
 def test_systemd_is_told_when_the_daemon_is_ready_and_when_it_stops(home, tmp_path):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(home.path / "notify"))
