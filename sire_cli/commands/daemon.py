@@ -113,9 +113,11 @@ def _stop() -> bool:
     paths = find_paths()
     if not daemon_runs(paths):
         return False
+    pid = paths.lock.read_text()
     _ask_to_stop(paths)
     deadline = time.monotonic() + _STOP_SECONDS
-    while daemon_runs(paths):
+    # Somebody may start another one meanwhile: that one is not waited for.
+    while daemon_runs(paths) and paths.lock.read_text() == pid:
         if time.monotonic() > deadline:
             raise DaemonUnavailable(
                 f"The daemon has not stopped within {_STOP_SECONDS:.0f} s.",

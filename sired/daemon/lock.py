@@ -23,7 +23,7 @@ def hold_lock(path: Path) -> int:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or _held_by_daemon(lock):
                 pid = os.read(lock, 20).decode(errors="replace").strip() or "?"
                 os.close(lock)
                 raise DaemonUnavailable(
@@ -43,3 +43,16 @@ def holds(lock: int, path: Path) -> bool:
     except OSError:
         return False
     return os.path.samestat(found, os.fstat(lock))
+
+
+def _held_by_daemon(lock: int) -> bool:
+    """Whether it is a daemon that has the lock, which it does not share; clients do.
+
+    A daemon that waited for another one would take its place in the moment that one is stopped.
+    """
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    fcntl.flock(lock, fcntl.LOCK_UN)
+    return False

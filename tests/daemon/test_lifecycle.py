@@ -113,6 +113,22 @@ def test_a_second_daemon_says_that_one_is_running(home):
     assert f"running already (pid {home.pid()})" in second.stderr
 
 
+def test_a_daemon_that_lost_the_race_does_not_wait_for_the_winners_end(home):
+    home.sire("daemon", "start")
+    losers = [
+        subprocess.Popen(
+            [sys.executable, "-m", "sired"], env=home.environment, stderr=subprocess.DEVNULL
+        )
+        for _ in range(3)
+    ]
+    home.sire("daemon", "stop")
+    # Whoever came too late for the first one may be the next; nobody else is left.
+    until(lambda: sum(loser.poll() is None for loser in losers) <= 1)
+    for loser in losers:
+        loser.terminate()
+    assert all(loser.wait(20) in {0, 1, -signal.SIGTERM} for loser in losers)
+
+
 def test_a_daemon_that_is_to_die_with_its_parent_does(home):
     script = (
         "import subprocess, sys, time\n"
