@@ -26,7 +26,7 @@ def complete(request: Register, payload: tuple[Buffer, ...], paths: Paths) -> Mo
     Raises:
         ModelNotFound: there is no such file.
         InvalidModel: something said of the model cannot be true.
-        UntrustedModel: the file carries native code, and the model is not trusted.
+        UntrustedModel: the file is a program, and the model is not trusted.
     """
     given = request.model
     check_name(given.name)
@@ -72,9 +72,9 @@ def _check_fits(given: ModelSpec, found: ModelFormat) -> None:
             hint="Name it: --class module:Class or --class file.py:Class, with --arg k=v for its "
             "constructor.",
         )
-    if found.native_code and not given.trusted:
+    if found.brings_code and not given.trusted:
         raise UntrustedModel(
-            f"{given.path} is a {found.name} package: it carries native code that loading runs.",
+            f"{given.path} ({found.name}) is a program: loading it runs code that is in it.",
             hint="If you trust where it comes from: --trust",
         )
 

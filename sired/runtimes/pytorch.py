@@ -1,8 +1,6 @@
 """PyTorch models: weights with a class, torch.export programs, AOTInductor, TorchScript."""
 
-import contextlib
 import dataclasses
-import os
 import pickle
 import re
 import warnings
@@ -55,8 +53,8 @@ class PyTorchRuntime(InferenceRuntime):
     def load(self, model_path: str, **kwargs: Any) -> Loaded:
         """Load a model; see ``InferenceRuntime.load``.
 
-        Nothing is unpickled beyond tensors and plain containers, and no native code is loaded,
-        unless ``trusted``.
+        Nothing is unpickled beyond tensors and plain containers, and no program is loaded, unless
+        ``trusted``.
         """
         arguments = dict(kwargs)
         job = _Job(
@@ -247,15 +245,10 @@ def _bytes(tensors: list[torch.Tensor]) -> int:
 
 
 def _load_exported(job: _Job) -> Loaded:
-    if not job.trusted:
-        _refuse_pickled_objects(job)
-    with _only_weights_unpickled(job.trusted):
-        try:
-            # An open file, because a path would have to end in ".pt2".
-            with Path(job.path).open("rb") as file:
-                program = torch.export.load(file)
-        except pickle.UnpicklingError as problem:
-            raise _untrusted(job, str(problem)) from None
+    _require_trust(job, "is a torch.export program: its shapes and sample inputs hold Python code")
+    # An open file, because a path would have to end in ".pt2".
+    with Path(job.path).open("rb") as file:
+        program = torch.export.load(file)
     _refuse_arguments(job)
     module = program.module().to(job.device)
     weights = [*program.state_dict.values(), *program.constants.values()]
@@ -267,31 +260,6 @@ def _load_exported(job: _Job) -> Loaded:
         _exported_signature(program),
         in_order=tuple(map(str, program.graph_signature.user_inputs)),
     )
-
-
-def _refuse_pickled_objects(job: _Job) -> None:
-    """torch.export unpickles the custom objects of a program without restraint."""
-    with zipfile.ZipFile(job.path) as archive:
-        names = [name.partition("data/constants/")[2] for name in archive.namelist()]
-    pickled = [name for name in names if name and not name.startswith(("tensor_", "model_"))]
-    if pickled:
-        raise _untrusted(job, "")
-
-
-@contextlib.contextmanager
-def _only_weights_unpickled(trusted: bool) -> Any:
-    """Make torch.load build nothing but tensors, where its callers would not ask for that.
-
-    torch.export tries that first and then falls back to full unpickling.
-    """
-    if trusted:
-        yield
-        return
-    os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
-    try:
-        yield
-    finally:
-        del os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"]
 
 
 def _exported_signature(program: torch.export.ExportedProgram) -> Signature:
@@ -312,11 +280,7 @@ def _describe(name: str, value: torch.Tensor) -> TensorSpec:
 
 
 def _load_aoti(job: _Job) -> Loaded:
-    if not job.trusted:
-        raise UntrustedModel(
-            f"{job.path} is an AOTInductor package: it carries native code that loading runs.",
-            hint="If you trust where it comes from: sire register --replace --trust",
-        )
+    _require_trust(job, "is an AOTInductor package: it carries native code")
     _refuse_arguments(job)
     package = torch._inductor.aoti_load_package(job.path)  # noqa: SLF001 (their documented name)
     with zipfile.ZipFile(job.path) as archive:
@@ -325,6 +289,7 @@ def _load_aoti(job: _Job) -> Loaded:
 
 
 def _load_torchscript(job: _Job) -> Loaded:
+    _require_trust(job, "is a TorchScript archive: it carries code")
     _refuse_arguments(job)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecated upstream, and still common
@@ -336,6 +301,14 @@ def _load_torchscript(job: _Job) -> Loaded:
             raise InvalidModel(f"{job.path} cannot be read: {_first_line(problem)}") from None
     tensors = [*module.parameters(), *module.buffers()]
     return Loaded(module, job.device, _bytes(tensors))
+
+
+def _require_trust(job: _Job, what: str) -> None:
+    if not job.trusted:
+        raise UntrustedModel(
+            f"{job.path} {what} that loading runs; nothing of it has run.",
+            hint="If you trust where it comes from: sire register --replace --trust",
+        )
 
 
 def _refuse_arguments(job: _Job) -> None:

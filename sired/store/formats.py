@@ -33,14 +33,14 @@ class ModelFormat:
         name: safetensors, state_dict, pickle, exported, aoti, torchscript or onnx.
         weight_bytes: bytes of the weights, as the file states them.
         needs_class: it holds weights only.
-        native_code: loading runs machine code from the file.
+        brings_code: it is a program, and loading it runs what is in it: it has to be trusted.
     """
 
     runtime: str
     name: str
     weight_bytes: int
     needs_class: bool = False
-    native_code: bool = False
+    brings_code: bool = False
 
 
 def recognise(path: Path) -> ModelFormat:
@@ -90,11 +90,12 @@ def _zipped(path: Path) -> ModelFormat:
     inner = {name.partition("/")[2]: size for name, size in entries.items()}
     weights = sum(size for name, size in inner.items() if name.startswith("data/"))
     if any(name.startswith("data/aotinductor/") for name in inner):
-        return ModelFormat("pytorch", "aoti", sum(inner.values()), native_code=True)
+        return ModelFormat("pytorch", "aoti", sum(inner.values()), brings_code=True)
     if "archive_format" in inner or "serialized_exported_program.json" in entries:
-        return ModelFormat("pytorch", "exported", weights or sum(entries.values()))
+        weights = weights or sum(entries.values())
+        return ModelFormat("pytorch", "exported", weights, brings_code=True)
     if "constants.pkl" in inner and any(name.startswith("code/") for name in inner):
-        return ModelFormat("pytorch", "torchscript", weights)
+        return ModelFormat("pytorch", "torchscript", weights, brings_code=True)
     if "data.pkl" in inner:
         return ModelFormat("pytorch", "state_dict", weights, True)
     raise InvalidModel(f"{path} is a zip file, but of no kind that is known.", hint=UNDERSTOOD)

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import zipfile
 import time
 
 import numpy as np
@@ -107,6 +108,11 @@ def test_every_kind_of_failure_has_its_exit_code(home, register, zoo, tmp_path):
     home.sire("register", "pickled", tmp_path / "module.pt", *options)
     refused = home.sire("load", "pickled", code=9)
     assert b"--trust" in refused.stderr
+    with zipfile.ZipFile(tmp_path / "program.pt2", "w") as program:
+        program.writestr("program/archive_format", "pt2")
+    refused = home.sire("register", "program", tmp_path / "program.pt2", code=9)
+    assert b"--trust" in refused.stderr
+    home.sire("register", "program", tmp_path / "program.pt2", "--trust")
     home.sire("register", "huge", zoo / "x1.safetensors", *options, "--max-memory", "900TiB")
     too_large = home.sire("load", "huge", code=4)
     assert b"900 TiB" in too_large.stderr

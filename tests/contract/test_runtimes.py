@@ -4,9 +4,9 @@ A new runtime joins by a `Case`: how to write a file that answers ``2 * x`` for 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+import zipfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -88,7 +88,7 @@ class Case:
     write: Callable[[Path], None]
     has_class: bool = False
     signature: bool = False
-    more: dict[str, Any] = field(default_factory=dict)
+    needs_trust: bool = False
 
 
 CASES = {
@@ -96,8 +96,8 @@ CASES = {
     "state-dict": Case("pytorch", "state_dict", write_state_dict, has_class=True),
     "checkpoint": Case("pytorch", "state_dict", write_checkpoint, has_class=True),
     "old-state-dict": Case("pytorch", "pickle", write_old_state_dict, has_class=True),
-    "exported": Case("pytorch", "exported", write_exported, signature=True),
-    "torchscript": Case("pytorch", "torchscript", write_torchscript),
+    "exported": Case("pytorch", "exported", write_exported, signature=True, needs_trust=True),
+    "torchscript": Case("pytorch", "torchscript", write_torchscript, needs_trust=True),
     "onnx": Case("onnx", "onnx", write_onnx, signature=True),
 }
 
@@ -118,7 +118,12 @@ def file(case, tmp_path):
 @pytest.fixture
 def options(case, tmp_path):
     (tmp_path / "code.py").write_text(CODE)
-    options = {"device": "cpu", "format": case.format, "python_path": (), "trusted": False}
+    options = {
+        "device": "cpu",
+        "format": case.format,
+        "python_path": (),
+        "trusted": case.needs_trust,
+    }
     return {**options, "model_class": f"{tmp_path}/code.py:Twice" if case.has_class else None}
 
 
@@ -134,6 +139,7 @@ def test_its_files_are_recognised_by_their_content(case, file):
     found = recognise(file)
     assert (found.runtime, found.name) == (case.runtime, case.format)
     assert found.needs_class == case.has_class
+    assert found.brings_code == case.needs_trust
     assert found.weight_bytes >= 16
 
 
@@ -241,24 +247,67 @@ def test_a_pickle_that_would_run_code_is_refused_before_it_runs(tmp_path, modern
     assert witness.exists()
 
 
-def test_a_pickle_inside_an_exported_program_is_refused_before_it_runs(tmp_path):
-    import zipfile
+def rewritten(source, target, change):
+    """Copy a zip file, with ``change(name, content)`` as the content of each entry."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        for entry in old.infolist():
+            new.writestr(entry.filename, change(entry.filename, old.read(entry)))
 
+
+def with_a_pickle(witness, tmp_path):
+    torch.save(Trick(witness), tmp_path / "trick")
+    trick = (tmp_path / "trick").read_bytes()
     write_exported(tmp_path / "good.pt2")
+    rewritten(
+        tmp_path / "good.pt2", tmp_path / "m", lambda n, c: trick if "sample_inputs" in n else c
+    )
+    return "exported"
+
+
+def with_code_for_a_shape(witness, tmp_path):
+    write_exported(tmp_path / "good.pt2")
+    code = f"open('{witness}', 'w') and Symbol('s".encode()
+    rewritten(tmp_path / "good.pt2", tmp_path / "m", lambda n, c: c.replace(b"Symbol('s", code))
+    return "exported"
+
+
+def with_a_script(witness, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(f"""
+import torch
+
+class Scripted(torch.nn.Module):
+    @torch.jit.export
+    def __getstate__(self):
+        return self.training
+
+    @torch.jit.export
+    def __setstate__(self, state: bool):
+        self.training = state
+        torch.save(torch.zeros(1), {str(witness)!r})
+
+    def forward(self, x):
+        return x
+""")
+    from sired.runtimes.classes import find_class
+
+    torch.jit.script(find_class(f"{script}:Scripted")()).save(tmp_path / "m")
+    return "torchscript"
+
+
+@pytest.mark.parametrize("hide", [with_a_pickle, with_code_for_a_shape, with_a_script])
+def test_code_hidden_in_a_program_does_not_run_without_trust(tmp_path, hide):
     witness = tmp_path / "witness"
-    torch.save(Trick(witness), tmp_path / "trick.pt")
-    with (
-        zipfile.ZipFile(tmp_path / "good.pt2") as good,
-        zipfile.ZipFile(tmp_path / "bad.pt2", "w") as bad,
-    ):
-        for entry in good.infolist():
-            content = good.read(entry)
-            if "sample_inputs" in entry.filename:
-                content = (tmp_path / "trick.pt").read_bytes()
-            bad.writestr(entry.filename, content)
-    with pytest.raises(Exception):  # noqa: B017
-        find_runtime("pytorch").load(str(tmp_path / "bad.pt2"), format="exported")
+    kind = hide(witness, tmp_path)
+    assert recognise(tmp_path / "m").name == kind
+    with pytest.raises(UntrustedModel):
+        find_runtime("pytorch").load(str(tmp_path / "m"), format=kind)
     assert not witness.exists()
+    try:
+        find_runtime("pytorch").load(str(tmp_path / "m"), format=kind, trusted=True)
+    except Exception:  # it may do its harm and fail
+        pass
+    assert witness.exists(), "PyTorch runs such a file no more: does it still need trust?"
 
 
 def test_a_whole_pickled_module_needs_trust(tmp_path):
