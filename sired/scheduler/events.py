@@ -102,7 +102,7 @@ class MemorySampled:
 
 @dataclass(frozen=True, slots=True)
 class Woken:
-    """The time ``Brain.next_wakeup`` named has come."""
+    """The time ``Brain.wakeup`` named has come."""
 
 
 Event = (

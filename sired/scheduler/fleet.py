@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from sired.errors import SireError
+from sired.scheduler.alarm import Alarm
 from sired.scheduler.instance import Instance, Loading, Ready, Stopping
 from sired.scheduler.instructions import Evicted, Instruction, Learn, StartWorker, StopWorker
 from sired.scheduler.ledger import Account, Ledger
@@ -22,8 +23,6 @@ class Fleet:
     Attributes:
         instances: every process that holds memory, by id.
         pending: loads that wait for memory, in the order they came.
-        hung_loads_at: when a load begun in this event will have taken too long.
-        retry_at: when a pending load will have waited long enough for busy models to go.
     """
 
     def __init__(
@@ -32,17 +31,17 @@ class Fleet:
         strategy: Strategy,
         rules: Rules,
         out: list[Instruction],
+        alarm: Alarm,
         hopeless: Callable[[Model, SireError], None],
     ) -> None:
         self.ledger = Ledger(list(devices))
         self.instances: dict[int, Instance] = {}
         self.pending: list[PendingLoad] = []
-        self.retry_at = FOREVER
-        self.hung_loads_at = FOREVER
         self._of_model: dict[Model, list[Instance]] = {}
         self._placer = Placer(self.ledger, strategy, rules)
         self._rules = rules
         self._out = out
+        self._alarm = alarm
         self._hopeless = hopeless
         self._next_instance = 1
 
@@ -92,7 +91,6 @@ class Fleet:
 
     def place(self, now: float) -> None:
         """Start every pending load that fits, and make room for those that do not."""
-        self.retry_at = FOREVER
         claims: dict[str, int] = {}
         for load in list(self.pending):
             if not load.model.wanted:
@@ -119,14 +117,14 @@ class Fleet:
         self._of_model.setdefault(load.model, []).append(instance)
         self.ledger.reserve(instance.id, place.device, place.memory)
         self._placer.placed(place.device)
-        self.hung_loads_at = now + self._rules.load_timeout
+        self._alarm.by(now + self._rules.load_timeout)
         self._out.append(StartWorker(instance.id, load.model, place.device, place.memory))
 
     def _make_room(self, load: PendingLoad, room: MakeRoom, now: float) -> None:
         for victim in room.stop + room.drain:
             self._evict(self.instances[victim], load.model, now)
         if room.retry_at is not None:
-            self.retry_at = min(self.retry_at, room.retry_at)
+            self._alarm.by(room.retry_at)
 
     def _evict(self, instance: Instance, wanted_by: Model, now: float) -> None:
         if instance.accepting:

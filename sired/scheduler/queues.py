@@ -7,6 +7,7 @@ from sired.errors import QueueFull, SireError
 from sired.scheduler.instructions import Fail, Instruction
 from sired.scheduler.model import Model, Request
 from sired.scheduler.rules import Rules
+from sired.units import FOREVER
 
 
 class Queues:
@@ -82,9 +83,9 @@ class Queues:
             if number in self.requests or number in self.wishes:
                 yield number
 
-    def next_deadline(self) -> float | None:
+    def next_deadline(self) -> float:
         """The earliest deadline, possibly of something answered by now."""
-        return self._deadlines[0][0] if self._deadlines else None
+        return self._deadlines[0][0] if self._deadlines else FOREVER
 
     def take(self, model: Model, instance: int) -> Request:
         """Take the request that waited longest, for an instance."""

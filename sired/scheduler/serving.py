@@ -1,0 +1,107 @@
+"""Requests on their way through an instance: handing them out, taking answers, trying again."""
+
+from sired.errors import Cancelled
+from sired.scheduler import events
+from sired.scheduler.instance import Instance, Ready
+from sired.scheduler.instructions import Dispatch
+from sired.scheduler.model import Model, Request
+from sired.scheduler.state import State
+
+# A load or an inference that ran out of memory is tried once more.
+ATTEMPTS = 2
+
+
+class Serving:
+    """What is done about requests."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._queues = state.queues
+        self._fleet = state.fleet
+
+    def arrived(self, event: events.RequestArrived, now: float) -> None:
+        """Queue a request and hand it out if somebody is free."""
+        model = self._state.model(event.model, event.request)
+        if model is None:
+            return
+        request = Request(event.request, event.model, now, event.deadline)
+        if self._queues.admit(request, model):
+            self._state.alarm.by(request.deadline)
+            self.pump(model, now)
+
+    def pump(self, model: Model, now: float) -> None:
+        """Hand waiting requests to workers that can take them; want one if there is none."""
+        while model.queue and (instance := self._fleet.free_instance(model)):
+            request = self._queues.take(model, instance.id)
+            instance.in_flight.append(request)
+            self._state.out.append(Dispatch(instance.id, request.id))
+        if model.wanted:
+            self._fleet.want(model, None, now)
+
+    def finished(self, event: events.RequestFinished, now: float) -> None:
+        """Take a worker's answer to a request."""
+        instance = self._fleet.instances[event.instance]
+        request = next(r for r in instance.in_flight if r.id == event.request)
+        instance.in_flight.remove(request)
+        instance.served += 1
+        if isinstance(instance.state, Ready):
+            instance.state.last_used = now
+        self._fleet.note_peak(instance, event.peak, now)
+        if event.error is None:
+            self._queues.answered(request)
+        elif event.out_of_memory and self._may_retry(request, instance):
+            self._run_again(instance, request, now)
+        else:
+            self._queues.fail(request, event.error)
+        self.after_work(instance, now)
+
+    def _may_retry(self, request: Request, instance: Instance) -> bool:
+        registered = self._state.models.get(request.model) is instance.model
+        return registered and not request.answered and request.attempts < ATTEMPTS
+
+    def _run_again(self, instance: Instance, request: Request, now: float) -> None:
+        """An inference ran out of memory: once more, in a fresh process with more room."""
+        self._put_back_unbegun(instance.in_flight, instance.model)
+        self._queues.put_back([request], instance.model)
+        instance.in_flight.clear()
+        self._fleet.stop(instance, now, kill=True)
+        self._fleet.load_again(instance, now)
+
+    def _put_back_unbegun(self, requests: list[Request], model: Model) -> None:
+        for request in requests:
+            request.attempts -= 1
+        self._queues.put_back(requests, model)
+
+    def after_work(self, instance: Instance, now: float) -> None:
+        """An instance has nothing to do, or less: give it more, or see who wants its place."""
+        if not isinstance(instance.state, Ready):
+            return
+        if not instance.state.draining:
+            self.pump(instance.model, now)
+        if not instance.in_flight:
+            expiry = self._fleet.expiry(instance)
+            if instance.state.draining or expiry <= now:
+                self._fleet.stop(instance, now)
+            self._state.alarm.by(expiry)
+            if self._fleet.pending:
+                self._fleet.place(now)
+
+    def cancelled(self, event: events.RequestCancelled, now: float) -> None:
+        """Forget a request or a wish that nobody wants answered any more."""
+        error = Cancelled("The request was cancelled.")
+        if request := self._queues.requests.get(event.request):
+            self._queues.withdraw(request, self._state.models[request.model])
+            self._queues.fail(request, error)
+        elif event.request in self._queues.wishes:
+            self._queues.fail_wish(event.request, error)
+        self._fleet.place(now)
+
+    def worker_gone(self, event: events.WorkerGone) -> Instance:
+        """Release an instance whose process has ended; what it had not begun waits again."""
+        instance = self._fleet.gone(event.instance)
+        if instance.in_flight:
+            # Requests are worked on in order: the first was running, the others never began.
+            self._queues.fail(instance.in_flight[0], event.error)
+            model = self._state.models.get(instance.model.name, instance.model)
+            self._put_back_unbegun(instance.in_flight[1:], model)
+        return instance

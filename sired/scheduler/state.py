@@ -1,0 +1,40 @@
+"""What the parts of the brain share."""
+
+from dataclasses import dataclass
+
+from sired.errors import ModelNotFound
+from sired.scheduler.alarm import Alarm
+from sired.scheduler.fleet import Fleet
+from sired.scheduler.instructions import Fail, Instruction
+from sired.scheduler.model import Model
+from sired.scheduler.queues import Queues
+from sired.scheduler.rules import Rules
+
+
+@dataclass(slots=True)
+class State:
+    """Everything that is known, and what is to be done about the event at hand.
+
+    Attributes:
+        models: every registered model, by name.
+        queues: what has no answer yet.
+        fleet: the instances and the ledger.
+        out: the instructions of this event so far.
+    """
+
+    models: dict[str, Model]
+    queues: Queues
+    fleet: Fleet
+    alarm: Alarm
+    rules: Rules
+    out: list[Instruction]
+
+    def model(self, name: str, asked_by: int) -> Model | None:
+        """The model of that name; who asked is told if there is none."""
+        model = self.models.get(name)
+        if model is None:
+            error = ModelNotFound(
+                f"No model {name!r} is registered.", hint="See: sire ls", model=name
+            )
+            self.out.append(Fail(asked_by, error))
+        return model

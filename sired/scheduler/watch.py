@@ -1,0 +1,57 @@
+"""What is due because time has passed: deadlines, processes that hang, models nobody uses."""
+
+from sired.scheduler import words
+from sired.scheduler.instance import Instance, Loading
+from sired.scheduler.state import State
+from sired.units import FOREVER
+
+
+class Watch:
+    """Looks at everything that waits for time, and sets the alarm for what is next."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._queues = state.queues
+        self._fleet = state.fleet
+
+    def woken(self, now: float) -> None:
+        """Do what is due, and nothing that is not: waking too early does no harm."""
+        for number in self._queues.overdue(now):
+            self._too_late(number, now)
+        alarm = self._state.alarm
+        alarm.silence()
+        alarm.by(self._queues.next_deadline())
+        for instance in list(self._fleet.instances.values()):
+            hung_at, expiry = self._hung_at(instance), self._fleet.expiry(instance)
+            if hung_at <= now:
+                self._end_hung(instance, now)
+            elif expiry <= now:
+                self._fleet.stop(instance, now)
+            else:
+                alarm.by(min(hung_at, expiry))
+        self._fleet.place(now)
+
+    def _hung_at(self, instance: Instance) -> float:
+        """When an instance that loads, or works on what nobody waits for any more, is killed."""
+        if isinstance(instance.state, Loading):
+            return instance.state.since + self._state.rules.load_timeout
+        first = instance.in_flight[0] if instance.in_flight else None
+        if first is None or not first.answered:
+            return FOREVER
+        return first.deadline + self._state.rules.hung_after
+
+    def _end_hung(self, instance: Instance, now: float) -> None:
+        if isinstance(instance.state, Loading):
+            error = words.load_hung(instance.model, now - instance.state.since)
+            self._queues.fail_all(instance.model, error)
+        self._fleet.stop(instance, now, kill=True)
+
+    def _too_late(self, number: int, now: float) -> None:
+        if wished := self._queues.wishes.get(number):
+            self._queues.fail_wish(number, words.not_loaded_in_time(wished, self._fleet))
+            return
+        request = self._queues.requests[number]
+        model = self._state.models[request.model]
+        error = words.not_answered_in_time(request, model, self._fleet, now)
+        self._queues.withdraw(request, model)
+        self._queues.fail(request, error)

@@ -1,0 +1,85 @@
+"""Loading and unloading by hand, and what becomes of a load."""
+
+from sired.errors import Cancelled
+from sired.scheduler import events
+from sired.scheduler.instance import Loading, Ready
+from sired.scheduler.instructions import Fulfil
+from sired.scheduler.serving import ATTEMPTS, Serving
+from sired.scheduler.state import State
+from sired.scheduler.words import ran_out
+
+
+class Wishes:
+    """What is done about models that somebody wants loaded or unloaded."""
+
+    def __init__(self, state: State, serving: Serving) -> None:
+        self._state = state
+        self._queues = state.queues
+        self._fleet = state.fleet
+        self._serving = serving
+        self._unloads: dict[int, tuple[set[int], int]] = {}
+
+    def load(self, event: events.LoadWanted, now: float) -> None:
+        """See to it that a model is loaded, on the device that was named if one was."""
+        model = self._state.model(event.model, event.wish)
+        if model is None:
+            return
+        device = None if event.device == "auto" else event.device
+        for instance in self._fleet.of(model):
+            fits = device in {None, instance.device}
+            if fits and isinstance(instance.state, Ready) and instance.accepting:
+                instance.state.last_used = now
+                self._state.out.append(Fulfil(event.wish, instance.id))
+                return
+        self._queues.wish(event.wish, model, event.deadline)
+        self._state.alarm.by(event.deadline)
+        if device is None:
+            self._fleet.want(model, None, now)
+        else:
+            self._fleet.want_elsewhere(model, device, now)
+
+    def loaded(self, event: events.WorkerReady, now: float) -> None:
+        """A load worked: tell who wished for it, and let it serve."""
+        instance = self._fleet.instances[event.instance]
+        if not isinstance(instance.state, Loading):
+            return
+        self._fleet.loaded(instance, event.memory, now)
+        for wish in sorted(instance.model.wishes):
+            del self._queues.wishes[wish]
+            self._state.out.append(Fulfil(wish, instance.id))
+        instance.model.wishes.clear()
+        self._serving.after_work(instance, now)
+
+    def load_failed(self, event: events.LoadFailed, now: float) -> None:
+        """A load did not work: once more if it wanted memory, else all who wait are told."""
+        instance = self._fleet.instances[event.instance]
+        if not isinstance(instance.state, Loading):
+            return
+        attempt = instance.state.attempt
+        self._fleet.stop(instance, now)
+        if event.out_of_memory and attempt + 1 < ATTEMPTS and instance.model.wanted:
+            self._fleet.load_again(instance, now)
+        else:
+            out = event.out_of_memory
+            error = ran_out(instance, self._fleet, event.error) if out else event.error
+            self._queues.fail_all(instance.model, error)
+
+    def unload(self, event: events.UnloadWanted, now: float) -> None:
+        """End every instance of a model; the wish is answered when their processes are gone."""
+        model = self._state.model(event.model, event.wish)
+        if model is None:
+            return
+        error = Cancelled(f"{model.name} was unloaded before it was loaded.")
+        self._queues.fail_wishes(model, error)
+        ending = {instance.id for instance in self._fleet.of(model)}
+        self._unloads[event.wish] = (ending, len(ending))
+        for instance in self._fleet.of(model):
+            self._fleet.drain(instance, now)
+        self.settle()
+
+    def settle(self) -> None:
+        """Answer the wishes to unload whose instances have all ended."""
+        for wish, (left, ended) in list(self._unloads.items()):
+            if left.isdisjoint(self._fleet.instances):
+                del self._unloads[wish]
+                self._state.out.append(Fulfil(wish, ended=ended))

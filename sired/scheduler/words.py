@@ -1,0 +1,64 @@
+"""The errors the brain answers with when something took too long or too much, in words."""
+
+from sired.errors import DeadlineExceeded, InsufficientMemory, LoadFailed, SireError
+from sired.scheduler.fleet import Fleet
+from sired.scheduler.instance import Instance, Loading
+from sired.scheduler.model import Model, Request
+from sired.units import format_bytes, format_duration
+
+
+def not_loaded_in_time(model: Model, fleet: Fleet) -> DeadlineExceeded:
+    """A wish to load whose deadline has come."""
+    return DeadlineExceeded(
+        f"{model.name} was not loaded in the time allowed: {_waits_for(model, fleet)}.",
+        hint="Allow more with --timeout, or look at: sire ps",
+        model=model.name,
+    )
+
+
+def not_answered_in_time(
+    request: Request, model: Model, fleet: Fleet, now: float
+) -> DeadlineExceeded:
+    """A request whose deadline has come."""
+    running = request.instance is not None
+    doing = "it was still computing" if running else _waits_for(model, fleet)
+    waited = now - request.arrived
+    return DeadlineExceeded(
+        f"{model.name} gave no answer within {format_duration(waited)}: {doing}.",
+        hint="Allow more with --timeout, or look at: sire ps",
+        model=model.name,
+        waited_seconds=waited,
+    )
+
+
+def _waits_for(model: Model, fleet: Fleet) -> str:
+    """What those who wait for a model are waiting for."""
+    if any(isinstance(instance.state, Loading) for instance in fleet.of(model)):
+        return "the model was still loading"
+    if any(load.model is model for load in fleet.pending):
+        return "it waited for memory that busy models or other programs hold"
+    return f"{len(model.queue)} requests for it were waiting"
+
+
+def load_hung(model: Model, seconds: float) -> LoadFailed:
+    """A load that was ended because it took too long."""
+    return LoadFailed(
+        f"{model.name} had not loaded after {format_duration(seconds)}; its process was ended.",
+        hint=f"Allow more with the setting daemon.load_timeout, or look at: sire logs {model.name}",
+        model=model.name,
+    )
+
+
+def ran_out(instance: Instance, fleet: Fleet, error: SireError) -> InsufficientMemory:
+    """A load that failed for want of memory although it was granted enough."""
+    account = fleet.ledger.accounts[instance.device]
+    granted = fleet.ledger.charge(instance.id)
+    return InsufficientMemory(
+        f"{instance.model.name} ran out of memory on {instance.device} with "
+        f"{format_bytes(granted)} granted of {format_bytes(account.capacity)}: "
+        f"{error.message}",
+        hint="Close other programs that use the device, or put the model on another one.",
+        model=instance.model.name,
+        device=instance.device,
+        granted_bytes=granted,
+    )
