@@ -15,7 +15,7 @@ SECTIONS = {
     "placement": "Which device a model goes to.",
     "memory": "What is kept free, and what is charged to a model that has never been measured.",
     "defaults": "What holds where a model or a request says nothing.",
-    "queue": "How many requests may wait.",
+    "queue": "How many requests may wait, and in what order they are served.",
     "devices.NAME": "A physical device (cpu, cuda:0, cuda:1, ...) with a limit of its own, or a "
     "part of one under another name. A device split into parts of other names is itself no "
     "longer offered.",
@@ -38,6 +38,8 @@ KEYS = {
     "defaults.timeout": "How long a request may take, waiting and loading included.",
     "queue.per_model": "Requests that may wait for one model.",
     "queue.total": "Requests that may wait in all.",
+    "queue.ageing": "How long a request waits until it climbs one class of priority, from low to "
+    "normal to high; so low ones are served in bounded time under any load of high ones.",
     "devices.NAME.kind": "One of cpu and cuda; not needed where the name begins so.",
     "devices.NAME.index": "The number of the GPU in PCI bus order.",
     "devices.NAME.memory": "The most memory that models may take there; a part needs it.",

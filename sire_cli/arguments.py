@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from sire_cli.completion import complete_device, complete_model
+from sire_cli.completion import complete_device, complete_model, complete_priority
 
 ModelName = Annotated[
     str, typer.Argument(metavar="NAME", help="A registered model.", autocompletion=complete_model)
@@ -12,4 +12,13 @@ ModelName = Annotated[
 DeviceName = Annotated[
     str,
     typer.Option("--device", help="A device, or auto.", autocompletion=complete_device),
+]
+PriorityName = Annotated[
+    str | None,
+    typer.Option(
+        "--priority",
+        metavar="CLASS",
+        help="high, normal or low.",
+        autocompletion=complete_priority,
+    ),
 ]

@@ -32,3 +32,8 @@ def complete_device(incomplete: str) -> list[str]:
         return []
     names = ["auto", *(device.name for device in reply.devices)]
     return [name for name in names if name.startswith(incomplete)]
+
+
+def complete_priority(incomplete: str) -> list[str]:
+    """The classes of priority that begin so."""
+    return [name for name in ("high", "normal", "low") if name.startswith(incomplete)]

@@ -1,13 +1,14 @@
 """What a model is: the one definition that registry, wire and workers share."""
 
 import re
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import msgspec
 
-from sired.errors import InvalidModel
+from sired.errors import InvalidConfiguration, InvalidModel
 
 KeepAlive = float | Literal["forever"] | None
+Priority = Literal["high", "normal", "low"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -53,6 +54,7 @@ class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
         device: a device name, or "auto".
         max_memory: bytes the user says it needs at most.
         keep_alive: seconds it stays loaded after its last use; None is the daemon's default.
+        priority: the class of requests that ask for none.
         warmup: absolute path of an input file predicted once after loading.
         signature: what it takes, where the user declared it.
         fingerprint: digest of size and sampled content: the same file, however it is called.
@@ -71,6 +73,7 @@ class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     max_memory: int | None = None
     keep_alive: KeepAlive = None
     pinned: bool = False
+    priority: Priority = "normal"
     warmup: str | None = None
     trusted: bool = False
     signature: Signature = Signature()
@@ -93,3 +96,14 @@ def check_name(name: str) -> str:
             "digit.",
         )
     return name
+
+
+def check_priority(text: str) -> Priority:
+    """Return the text if it is a priority.
+
+    Raises:
+        InvalidConfiguration: it is none.
+    """
+    if text in {"high", "normal", "low"}:
+        return cast("Priority", text)
+    raise InvalidConfiguration(f"{text!r} is no priority.", hint="There are: high, normal, low.")

@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-from sire_cli.arguments import ModelName
+from sire_cli.arguments import ModelName, PriorityName
 from sire_cli.durations import Timeout, seconds
 from sire_cli.files import STDIN, WRITABLE, Output, read_input, type_of
 from sire_cli.link import connect
 from sired.errors import InvalidConfiguration
 from sired.protocol.requests import Predict
+from sired.spec import check_priority
 
 
 def predict(
@@ -36,6 +37,7 @@ def predict(
         typer.Option("--to", metavar="TYPE", help="What to answer: json, npy, npz, csv, text."),
     ] = None,
     timeout: Timeout = None,
+    priority: PriorityName = None,
 ) -> None:
     """Run a model on files; it is loaded if it is not.
 
@@ -54,6 +56,7 @@ def predict(
                 content_type=given.content_type,
                 accept=target.content_type,
                 timeout=limit,
+                priority=check_priority(priority) if priority else None,
             )
             _, frames = connection.ask(request, [given.content])
             target.write(file, bytes(frames[0]))

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from sire_cli.arguments import DeviceName
+from sire_cli.arguments import DeviceName, PriorityName
 from sire_cli.link import expect
 from sire_cli.output import AsJson, print_json, say
 from sired.client.declare import describe_model
@@ -51,6 +51,7 @@ def register(
         typer.Option("--keep-alive", metavar="DURATION", help="How long it may idle: 5m, forever."),
     ] = None,
     pin: Annotated[bool, typer.Option("--pin", help="Never unload it to make room.")] = False,
+    priority: PriorityName = None,
     warmup: Annotated[
         str | None,
         typer.Option("--warmup", metavar="FILE", help="An input to run once after loading."),
@@ -74,6 +75,7 @@ def register(
         max_memory=max_memory,
         keep_alive=keep_alive,
         pin=pin,
+        priority=priority or "normal",
         warmup=warmup,
         trust=trust,
         inputs=input_,

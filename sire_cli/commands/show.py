@@ -36,6 +36,7 @@ def describe(info: ModelInfo) -> list[tuple[str, str | None]]:
         ("Weights", format_bytes(model.weight_bytes)),
         ("Footprint", f"{format_bytes(info.footprint_bytes)} ({info.footprint_source})"),
         ("Keep alive", _keep_alive(model.keep_alive)),
+        ("Priority", model.priority),
         ("Pinned", "yes" if model.pinned else None),
         ("Trusted", "yes" if model.trusted else None),
         ("Warm-up", model.warmup),

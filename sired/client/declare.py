@@ -10,7 +10,15 @@ from typing import Any
 import msgspec
 
 from sired.errors import InvalidModel
-from sired.spec import ImageOptions, KeepAlive, ModelSpec, Signature, TensorSpec, check_name
+from sired.spec import (
+    ImageOptions,
+    KeepAlive,
+    ModelSpec,
+    Signature,
+    TensorSpec,
+    check_name,
+    check_priority,
+)
 from sired.units import FOREVER, parse_bytes, parse_duration
 
 _DTYPES = frozenset(
@@ -32,6 +40,7 @@ def describe_model(
     max_memory: str | int | None = None,
     keep_alive: str | float | None = None,
     pin: bool = False,
+    priority: str = "normal",
     warmup: PathLike[str] | str | None = None,
     trust: bool = False,
     inputs: Sequence[str | TensorSpec] = (),
@@ -53,6 +62,7 @@ def describe_model(
         max_memory: a size such as ``2GiB``, or bytes.
         keep_alive: a duration such as ``5m``, "forever", or seconds.
         pin: once loaded, never unload it to make room or for want of use.
+        priority: the class of requests that ask for none: high, normal or low.
         warmup: an input file to predict once after loading.
         trust: allow loading to run code from the file.
         inputs: what it takes, as ``TensorSpec`` or as in ``parse_tensor``.
@@ -62,7 +72,7 @@ def describe_model(
 
     Raises:
         InvalidModel: a name, argument or input cannot be what was given.
-        InvalidConfiguration: a size or duration cannot be read.
+        InvalidConfiguration: a size, duration or priority cannot be read.
     """
     reference, import_from = _locate_class(model_class)
     return ModelSpec(
@@ -76,6 +86,7 @@ def describe_model(
         max_memory=None if max_memory is None else parse_bytes(max_memory),
         keep_alive=_keep_alive(keep_alive),
         pinned=pin,
+        priority=check_priority(priority),
         warmup=None if warmup is None else _absolute(warmup),
         trusted=trust,
         signature=signature or Signature(inputs=tuple(map(_tensor, inputs))),

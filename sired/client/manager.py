@@ -31,7 +31,7 @@ from sired.protocol.replies import (
     Unloaded,
 )
 from sired.protocol.requests import ListModels, Load, Predict, Register, Remove, Stats, Unload
-from sired.spec import Signature, TensorSpec
+from sired.spec import Priority, Signature, TensorSpec
 from sired.tensors import pack, unpack
 
 _EXIT_SECONDS = 15.0
@@ -92,6 +92,7 @@ class ModelManager:
         max_memory: str | int | None = None,
         keep_alive: str | float | None = None,
         pin: bool = False,
+        priority: Priority = "normal",
         warmup: str | Path | None = None,
         trust: bool = False,
         replace: bool = False,
@@ -112,6 +113,7 @@ class ModelManager:
             max_memory: what it needs at most: bytes, or text like ``2GiB``.
             keep_alive: how long it stays loaded unused: seconds, ``5m`` or "forever".
             pin: never unload it to make room for others.
+            priority: the class of requests that ask for none: high, normal or low.
             warmup: an input file to predict once after loading.
             trust: loading it may run code from the file.
             replace: take the place of a model of this name.
@@ -141,6 +143,7 @@ class ModelManager:
             max_memory=max_memory,
             keep_alive=keep_alive,
             pin=pin,
+            priority=priority,
             warmup=warmup,
             trust=trust,
             inputs=inputs,
@@ -177,7 +180,14 @@ class ModelManager:
         with self._connection() as connection:
             return connection.expect(Unloaded, Unload(name=name)).instances
 
-    def predict(self, model_name: str, data: Any, timeout: float | None = None) -> Any:
+    def predict(
+        self,
+        model_name: str,
+        data: Any,
+        timeout: float | None = None,
+        *,
+        priority: Priority | None = None,
+    ) -> Any:
         """Run a model once; it is loaded first where it is not.
 
         Args:
@@ -185,6 +195,7 @@ class ModelManager:
             data: numpy arrays, torch tensors, numbers, strings, and dicts (inputs by name),
                 tuples (in order) and lists of them.
             timeout: seconds for everything, waiting and loading included.
+            priority: high, normal or low; None for the model's.
 
         Returns:
             numpy arrays, numbers and strings, nested the way the model's answer is.
@@ -203,6 +214,7 @@ class ModelManager:
             tensors=payload.tensors,
             accept=TREE,
             timeout=timeout,
+            priority=priority,
         )
         patience = None if timeout is None else timeout + _GRACE_SECONDS
         with self._connection() as connection:

@@ -63,10 +63,15 @@ class DefaultSettings(msgspec.Struct, frozen=True):
 
 
 class QueueSettings(msgspec.Struct, frozen=True):
-    """How many requests may wait, for one model and in all."""
+    """How many requests may wait, for one model and in all, and in what order.
+
+    Attributes:
+        ageing: seconds in which a waiting request climbs one class of priority.
+    """
 
     per_model: Limit = 1000
     total: Limit = 10_000
+    ageing: Duration = 10.0
 
 
 class DeviceSettings(msgspec.Struct, frozen=True):

@@ -115,7 +115,8 @@ class Conductor:
         now = self._loop.time()
         ticket = self._ticket(client)
         self._waiting[ticket] = Waiting(client, request, payload, now)
-        self.feed(events.RequestArrived(ticket, request.model, now + timeout))
+        deadline = now + timeout
+        self.feed(events.RequestArrived(ticket, request.model, deadline, request.priority))
 
     def load(
         self,

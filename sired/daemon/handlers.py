@@ -143,6 +143,7 @@ class Handlers:
             learned={kind: size for kind, size in measured.items() if size is not None},
             keep_alive=FOREVER if spec.keep_alive == "forever" else spec.keep_alive,
             pinned=spec.pinned,
+            priority=spec.priority,
         )
         self._conductor.feed(events.ModelAdded(model))
 

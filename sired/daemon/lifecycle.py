@@ -92,6 +92,7 @@ def rules_from(settings: Loaded) -> Rules:
     return Rules(
         queue_per_model=given.queue.per_model,
         queue_total=given.queue.total,
+        ageing=given.queue.ageing,
         load_timeout=given.daemon.load_timeout,
         hung_after=given.daemon.hung_after,
         file_factor=given.memory.file_factor,

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from sired.spec import ModelSpec, TensorSpec
+from sired.spec import ModelSpec, Priority, TensorSpec
 
 PROTOCOL_VERSION = 1
 
@@ -81,6 +81,7 @@ class Predict(Message, frozen=True, tag="predict"):
         tensors: the arrays, in the order of their frames, for TENSORS and TREE.
         accept: the content type wanted for the answer.
         timeout: seconds until DeadlineExceeded, waiting and loading included.
+        priority: None for the model's.
     """
 
     model: str
@@ -88,6 +89,7 @@ class Predict(Message, frozen=True, tag="predict"):
     tensors: tuple[TensorSpec, ...] = ()
     accept: str = "application/json"
     timeout: float | None = None
+    priority: Priority | None = None
 
 
 class Ps(Message, frozen=True, tag="ps"):

@@ -22,11 +22,16 @@ class ModelRemoved:
 
 @dataclass(frozen=True, slots=True)
 class RequestArrived:
-    """Somebody wants an answer from a model by ``deadline`` (in seconds of the caller's clock)."""
+    """Somebody wants an answer from a model by ``deadline`` (in seconds of the caller's clock).
+
+    Attributes:
+        priority: high, normal or low; None for the model's.
+    """
 
     request: int
     model: str
     deadline: float
+    priority: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

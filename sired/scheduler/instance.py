@@ -7,7 +7,8 @@ process can die in any state. ARCHITECTURE.md draws this.
 
 from dataclasses import dataclass, field
 
-from sired.scheduler.model import Model, Request
+from sired.scheduler.model import Model
+from sired.scheduler.request import Request
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,25 +1,9 @@
-"""What the brain knows of a model and of a request."""
+"""What the brain knows of a model."""
 
-from collections import deque
 from dataclasses import dataclass, field
 
+from sired.scheduler.line import Line
 from sired.scheduler.rules import Rules
-
-
-@dataclass(slots=True, eq=False)
-class Request:
-    """One request while it waits or runs; gone from the brain once answered.
-
-    ``attempts`` counts how often it was handed to a worker.
-    """
-
-    id: int
-    model: str
-    arrived: float
-    deadline: float
-    attempts: int = 0
-    instance: int | None = None
-    answered: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -30,6 +14,7 @@ class Model:
         declared: bytes the user says it needs at most, if they said so.
         learned: bytes measured on devices of a kind.
         weights: bytes of the weights as the file states them.
+        priority: the class of requests that ask for none: high, normal or low.
         keep_alive: seconds it may idle; None for the rule's default.
         wishes: ids of the askings to load it that are not fulfilled yet.
     """
@@ -41,7 +26,8 @@ class Model:
     learned: dict[str, int] = field(default_factory=dict)
     keep_alive: float | None = None
     pinned: bool = False
-    queue: deque[Request] = field(default_factory=deque)
+    priority: str = "normal"
+    queue: Line = field(default_factory=Line)
     wishes: set[int] = field(default_factory=set)
 
     @property

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 
 from sired.errors import QueueFull, SireError
 from sired.scheduler.instructions import Fail, Instruction
-from sired.scheduler.model import Model, Request
+from sired.scheduler.model import Model
+from sired.scheduler.request import Request
 from sired.scheduler.rules import Rules
 from sired.units import FOREVER
 
@@ -43,7 +44,7 @@ class Queues:
         self.requests[request.id] = request
         self.watch(request.deadline, request.id)
         self._waiting += 1
-        model.queue.append(request)
+        model.queue.add(request)
         return True
 
     def _full(self, model: Model) -> QueueFull | None:
@@ -88,20 +89,20 @@ class Queues:
         return self._deadlines[0][0] if self._deadlines else FOREVER
 
     def take(self, model: Model, instance: int) -> Request:
-        """Take the request that waited longest, for an instance."""
-        request = model.queue.popleft()
+        """Take the request that is due first, for an instance."""
+        request = model.queue.pop()
         self._waiting -= 1
         request.instance = instance
         request.attempts += 1
         return request
 
     def put_back(self, requests: list[Request], model: Model) -> None:
-        """Put requests back to the head of the queue, in the order they came."""
-        for request in sorted(requests, key=lambda r: r.id, reverse=True):
+        """Put requests back where they stood in the queue."""
+        for request in requests:
             if not request.answered:
                 request.instance = None
                 self._waiting += 1
-                model.queue.appendleft(request)
+                model.queue.add(request)
 
     def withdraw(self, request: Request, model: Model) -> None:
         """Take a request out of its queue, if it still waits there."""
@@ -134,7 +135,7 @@ class Queues:
         """Answer everybody who waits for this model with an error."""
         while model.queue:
             self._waiting -= 1
-            self.fail(model.queue.popleft(), error)
+            self.fail(model.queue.pop(), error)
         self.fail_wishes(model, error)
 
     def move(self, old: Model, new: Model) -> None:

@@ -11,6 +11,7 @@ class Rules:
 
     Attributes:
         pipeline: requests handed to one worker at once: one runs, the others are at hand.
+        ageing: seconds in which a waiting request climbs one class: low, normal, high.
         patience: how long a busy model keeps its place while another waits for its memory.
         load_timeout: how long a load may take before its worker is killed.
         hung_after: how long past its deadline a request may hold its worker.
@@ -22,6 +23,7 @@ class Rules:
     queue_per_model: int = 1000
     queue_total: int = 10_000
     pipeline: int = 2
+    ageing: float = 10.0
     patience: float = 1.0
     load_timeout: float = 600.0
     hung_after: float = 60.0

@@ -4,7 +4,9 @@ from sired.errors import Cancelled
 from sired.scheduler import events
 from sired.scheduler.instance import Instance, Ready
 from sired.scheduler.instructions import Dispatch
-from sired.scheduler.model import Model, Request
+from sired.scheduler.line import due
+from sired.scheduler.model import Model
+from sired.scheduler.request import Request
 from sired.scheduler.state import State
 
 # A load or an inference that ran out of memory is tried once more.
@@ -24,7 +26,9 @@ class Serving:
         model = self._state.model(event.model, event.request)
         if model is None:
             return
-        request = Request(event.request, event.model, now, event.deadline)
+        priority = event.priority or model.priority
+        when_due = due(now, priority, self._state.rules.ageing)
+        request = Request(event.request, event.model, now, event.deadline, when_due)
         if self._queues.admit(request, model):
             self._state.alarm.by(request.deadline)
             self.pump(model, now)

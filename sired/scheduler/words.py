@@ -3,7 +3,8 @@
 from sired.errors import DeadlineExceeded, InsufficientMemory, LoadFailed, SireError
 from sired.scheduler.fleet import Fleet
 from sired.scheduler.instance import Instance, Loading
-from sired.scheduler.model import Model, Request
+from sired.scheduler.model import Model
+from sired.scheduler.request import Request
 from sired.units import format_bytes, format_duration
 
 

@@ -51,6 +51,7 @@ def test_the_defaults_are_those_that_are_documented(load):
         ("defaults.timeout", "2m"),
         ("queue.per_model", "1000"),
         ("queue.total", "10000"),
+        ("queue.ageing", "10s"),
     ]
 
 

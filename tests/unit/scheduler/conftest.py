@@ -18,10 +18,14 @@ class Driver:
 
     def __init__(self, devices=(("cpu", "cpu", 100),), strategy="least-memory-used", **rules):
         accounts = [Account(name, kind, capacity) for name, kind, capacity in devices]
-        given = {"overhead": {"cpu": 0, "cuda": 0}, "file_factor": 1.0, **rules}
-        self.brain = Brain(accounts, BUILT_IN[strategy], Rules(**given))
+        self.strategy = BUILT_IN[strategy]
+        self.brain = Brain(accounts, self.strategy, self.rules(**rules))
         self.now = 0.0
         self._tickets = itertools.count(1)
+
+    @staticmethod
+    def rules(**given):
+        return Rules(**{"overhead": {"cpu": 0, "cuda": 0}, "file_factor": 1.0, **given})
 
     def add(self, name, weights, **attributes):
         model = Model(name, weights=weights, **attributes)
@@ -31,10 +35,10 @@ class Driver:
     def tell(self, event):
         return self.brain.handle(event, self.now)
 
-    def request(self, model, timeout=60.0):
+    def request(self, model, timeout=60.0, **how):
         """Send a request; returns its number and what the brain said."""
         number = next(self._tickets)
-        return number, self.tell(events.RequestArrived(number, model, self.now + timeout))
+        return number, self.tell(events.RequestArrived(number, model, self.now + timeout, **how))
 
     def wish(self, model, device=None, timeout=60.0):
         number = next(self._tickets)

@@ -320,7 +320,7 @@ def test_a_replaced_model_takes_over_who_waits_and_retires_the_old_instances(dri
     waiting, _ = d.request("a")
     d.add("a", 30)
     assert d.instances[instance].state.draining
-    assert d.brain.models["a"].queue[0].id == waiting
+    assert d.brain.models["a"].queue.first.id == waiting
     assert running in [r.id for r in d.instances[instance].in_flight]
 
 
