@@ -40,6 +40,10 @@ KEYS = {
     "queue.total": "Requests that may wait in all.",
     "queue.ageing": "How long a request waits until it climbs one class of priority, from low to "
     "normal to high; so low ones are served in bounded time under any load of high ones.",
+    "queue.patience": "How long a busy model keeps its place on a device while another model waits "
+    "for it; at least as long as its load took. Multiplied by the model's weight.",
+    "queue.turn_requests": "How many requests it serves meanwhile at most. Multiplied by the "
+    "model's weight.",
     "devices.NAME.kind": "One of cpu and cuda; not needed where the name begins so.",
     "devices.NAME.index": "The number of the GPU in PCI bus order.",
     "devices.NAME.memory": "The most memory that models may take there; a part needs it.",

@@ -55,6 +55,7 @@ class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
         max_memory: bytes the user says it needs at most.
         keep_alive: seconds it stays loaded after its last use; None is the daemon's default.
         priority: the class of requests that ask for none.
+        weight: its share, against other models' weights, of a device they compete for.
         warmup: absolute path of an input file predicted once after loading.
         signature: what it takes, where the user declared it.
         fingerprint: digest of size and sampled content: the same file, however it is called.
@@ -74,6 +75,7 @@ class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     keep_alive: KeepAlive = None
     pinned: bool = False
     priority: Priority = "normal"
+    weight: float = 1.0
     warmup: str | None = None
     trusted: bool = False
     signature: Signature = Signature()

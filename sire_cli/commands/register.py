@@ -52,6 +52,14 @@ def register(
     ] = None,
     pin: Annotated[bool, typer.Option("--pin", help="Never unload it to make room.")] = False,
     priority: PriorityName = None,
+    weight: Annotated[
+        str | None,
+        typer.Option(
+            "--weight",
+            metavar="F",
+            help="Its share of a device that models compete for; 1 if none is given.",
+        ),
+    ] = None,
     warmup: Annotated[
         str | None,
         typer.Option("--warmup", metavar="FILE", help="An input to run once after loading."),
@@ -76,6 +84,7 @@ def register(
         keep_alive=keep_alive,
         pin=pin,
         priority=priority or "normal",
+        weight=_number(weight, "--weight", 1.0),
         warmup=warmup,
         trust=trust,
         inputs=input_,
@@ -105,6 +114,13 @@ def _arguments(given: list[str]) -> dict[str, Any]:
         except msgspec.DecodeError:
             arguments[key] = value
     return arguments
+
+
+def _number(text: str | None, option: str, default: float) -> float:
+    try:
+        return float(text) if text else default
+    except ValueError:
+        raise InvalidModel(f"{text!r} is no number.", hint=f"Write it like {option} 2") from None
 
 
 def _numbers(text: str | None, option: str) -> list[float]:

@@ -37,6 +37,7 @@ def describe(info: ModelInfo) -> list[tuple[str, str | None]]:
         ("Footprint", f"{format_bytes(info.footprint_bytes)} ({info.footprint_source})"),
         ("Keep alive", _keep_alive(model.keep_alive)),
         ("Priority", model.priority),
+        ("Weight", f"{model.weight:g}" if model.weight != 1 else None),
         ("Pinned", "yes" if model.pinned else None),
         ("Trusted", "yes" if model.trusted else None),
         ("Warm-up", model.warmup),

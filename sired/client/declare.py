@@ -41,6 +41,7 @@ def describe_model(
     keep_alive: str | float | None = None,
     pin: bool = False,
     priority: str = "normal",
+    weight: float = 1.0,
     warmup: PathLike[str] | str | None = None,
     trust: bool = False,
     inputs: Sequence[str | TensorSpec] = (),
@@ -63,6 +64,7 @@ def describe_model(
         keep_alive: a duration such as ``5m``, "forever", or seconds.
         pin: once loaded, never unload it to make room or for want of use.
         priority: the class of requests that ask for none: high, normal or low.
+        weight: its share, against other models' weights, of a device they compete for.
         warmup: an input file to predict once after loading.
         trust: allow loading to run code from the file.
         inputs: what it takes, as ``TensorSpec`` or as in ``parse_tensor``.
@@ -87,6 +89,7 @@ def describe_model(
         keep_alive=_keep_alive(keep_alive),
         pinned=pin,
         priority=check_priority(priority),
+        weight=weight,
         warmup=None if warmup is None else _absolute(warmup),
         trusted=trust,
         signature=signature or Signature(inputs=tuple(map(_tensor, inputs))),

@@ -93,6 +93,7 @@ class ModelManager:
         keep_alive: str | float | None = None,
         pin: bool = False,
         priority: Priority = "normal",
+        weight: float = 1.0,
         warmup: str | Path | None = None,
         trust: bool = False,
         replace: bool = False,
@@ -114,6 +115,7 @@ class ModelManager:
             keep_alive: how long it stays loaded unused: seconds, ``5m`` or "forever".
             pin: never unload it to make room for others.
             priority: the class of requests that ask for none: high, normal or low.
+            weight: its share, against other models' weights, of a device they compete for.
             warmup: an input file to predict once after loading.
             trust: loading it may run code from the file.
             replace: take the place of a model of this name.
@@ -144,6 +146,7 @@ class ModelManager:
             keep_alive=keep_alive,
             pin=pin,
             priority=priority,
+            weight=weight,
             warmup=warmup,
             trust=trust,
             inputs=inputs,

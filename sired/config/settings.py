@@ -67,11 +67,15 @@ class QueueSettings(msgspec.Struct, frozen=True):
 
     Attributes:
         ageing: seconds in which a waiting request climbs one class of priority.
+        patience: seconds a busy model keeps its place while another waits for it.
+        turn_requests: how many requests it serves meanwhile at most.
     """
 
     per_model: Limit = 1000
     total: Limit = 10_000
     ageing: Duration = 10.0
+    patience: Duration = 1.0
+    turn_requests: Limit = 1000
 
 
 class DeviceSettings(msgspec.Struct, frozen=True):

@@ -144,6 +144,7 @@ class Handlers:
             keep_alive=FOREVER if spec.keep_alive == "forever" else spec.keep_alive,
             pinned=spec.pinned,
             priority=spec.priority,
+            weight=spec.weight,
         )
         self._conductor.feed(events.ModelAdded(model))
 

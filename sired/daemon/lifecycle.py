@@ -93,6 +93,8 @@ def rules_from(settings: Loaded) -> Rules:
         queue_per_model=given.queue.per_model,
         queue_total=given.queue.total,
         ageing=given.queue.ageing,
+        patience=given.queue.patience,
+        turn_requests=given.queue.turn_requests,
         load_timeout=given.daemon.load_timeout,
         hung_after=given.daemon.hung_after,
         file_factor=given.memory.file_factor,

@@ -1,6 +1,7 @@
 """From what a client says of a model to what the registry keeps: looking at files, checking."""
 
 import hashlib
+import math
 import sys
 import time
 from importlib.metadata import entry_points
@@ -35,6 +36,8 @@ def complete(request: Register, payload: tuple[Buffer, ...], paths: Paths) -> Mo
         raise InvalidModel(f"{given.path} is no absolute path.", hint="Give the whole path.")
     if not path.exists():
         raise ModelNotFound(f"There is no file {path}.", path=str(path))
+    if not 0 < given.weight < math.inf:
+        raise InvalidModel(f"The weight {given.weight} is not a number above zero.")
     spec = _recognised(given, path)
     return msgspec.structs.replace(
         spec,

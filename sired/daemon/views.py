@@ -28,8 +28,8 @@ from sired.protocol.replies import (
     TopReport,
 )
 from sired.scheduler.instance import Instance, Ready
-from sired.scheduler.loads import PendingLoad
 from sired.scheduler.model import Model
+from sired.scheduler.pending import PendingLoad
 from sired.spec import ModelSpec, Signature
 from sired.store.registry import Registry
 from sired.units import FOREVER
@@ -154,7 +154,7 @@ class Views:
     def _state(self, model: Model) -> str:
         fleet = self._conductor.brain.fleet
         states = {instance.state_name for instance in fleet.of(model)}
-        if any(load.model is model for load in fleet.pending):
+        if fleet.pending.get(model):
             states.add("waiting")
         return next((state for state in STATES if state in states), "unloaded")
 

@@ -100,6 +100,7 @@ class Brain:
         self.models[model.name] = model
         if old is not None:
             self.queues.move(old, model)
+            self.fleet.forget_unwanted(old)
             self._retire(old, now)
             self._serving.pump(model, now)
 

@@ -7,8 +7,10 @@ from sired.scheduler.alarm import Alarm
 from sired.scheduler.instance import Instance, Loading, Ready, Stopping
 from sired.scheduler.instructions import Evicted, Instruction, Learn, StartWorker, StopWorker
 from sired.scheduler.ledger import Account, Ledger
-from sired.scheduler.loads import MakeRoom, PendingLoad, Placer, Start
+from sired.scheduler.line import due
+from sired.scheduler.loads import MakeRoom, Placer, Start
 from sired.scheduler.model import Model
+from sired.scheduler.pending import Pending, PendingLoad
 from sired.scheduler.placement import Strategy
 from sired.scheduler.rules import Rules
 from sired.units import FOREVER
@@ -22,7 +24,7 @@ class Fleet:
 
     Attributes:
         instances: every process that holds memory, by id.
-        pending: loads that wait for memory, in the order they came.
+        pending: loads that wait for memory.
     """
 
     def __init__(
@@ -36,7 +38,7 @@ class Fleet:
     ) -> None:
         self.ledger = Ledger(list(devices))
         self.instances: dict[int, Instance] = {}
-        self.pending: list[PendingLoad] = []
+        self.pending = Pending()
         self._of_model: dict[Model, list[Instance]] = {}
         self._placer = Placer(self.ledger, strategy, rules)
         self._rules = rules
@@ -76,30 +78,58 @@ class Fleet:
         """See to it that an instance is there or on its way; one load is shared by all."""
         if any(instance.accepting for instance in self.of(model)):
             return
-        if any(load.model is model for load in self.pending):
-            return
-        self.pending.append(PendingLoad(model, device, since=now))
-        self.place(now)
+        due = max(now, self._due(model, now))
+        if load := self.pending.get(model):
+            self.pending.hasten(load, due)
+        elif self._let_wait(PendingLoad(model, device, now, due)):
+            self.place(now)
+
+    def _due(self, model: Model, now: float) -> float:
+        """When the most urgent of those who wait for a model is due; a wish is as a request."""
+        wish = due(now, "normal", self._rules.ageing)
+        request = model.queue.first.due if model.queue else wish
+        return min(request, wish) if model.wishes else request
+
+    def _let_wait(self, load: PendingLoad) -> bool:
+        """Put a load into its lane; False, and everybody told, if it can never fit."""
+        try:
+            load.lane = self._placer.lane(load, self.instances.values())
+        except SireError as error:
+            self._hopeless(load.model, error)
+            return False
+        self.pending.add(load)
+        return True
+
+    def forget_unwanted(self, model: Model) -> None:
+        """Nothing is loaded for nobody: let a load wait no longer once nobody waits for it."""
+        if not model.wanted:
+            self.pending.remove(model)
 
     def want_elsewhere(self, model: Model, device: str, now: float) -> None:
         """Move a model: end what is not on this device, and load it there."""
         for instance in self.of(model):
             if instance.device != device and instance.accepting:
                 self.drain(instance, now)
-        self.pending = [load for load in self.pending if load.model is not model]
+        self.pending.remove(model)
         self.want(model, device, now)
 
     def place(self, now: float) -> None:
         """Start every pending load that fits, and make room for those that do not."""
+        while self.pending and self._place_first(now):
+            pass
+
+    def _place_first(self, now: float) -> bool:
+        """Decide about the loads to be looked at; whether some left, so that others moved up."""
         claims: dict[str, int] = {}
-        for load in list(self.pending):
+        first = self.pending.first()
+        for load in first:
             if not load.model.wanted:
-                self.pending.remove(load)
+                self.pending.remove(load.model)
                 continue
             try:
                 decision = self._placer.decide(load, self.instances.values(), claims, now)
             except SireError as error:
-                self.pending.remove(load)
+                self.pending.remove(load.model)
                 self._hopeless(load.model, error)
                 continue
             if isinstance(decision, Start):
@@ -107,9 +137,10 @@ class Fleet:
             else:
                 claims[decision.device] = claims.get(decision.device, 0) + decision.memory
                 self._make_room(load, decision, now)
+        return any(load.over for load in first)
 
     def _start(self, load: PendingLoad, place: Start, now: float) -> None:
-        self.pending.remove(load)
+        self.pending.remove(load.model)
         state = Loading(now, load.attempt)
         instance = Instance(self._next_instance, load.model, place.device, state)
         self._next_instance += 1
@@ -207,10 +238,11 @@ class Fleet:
         need = int(self.ledger.charge(instance.id) * OUT_OF_MEMORY_FACTOR)
         need = min(need, account.capacity)
         instance.model.learned[account.kind] = need
-        self.pending.insert(
-            0, PendingLoad(instance.model, instance.device, since=now, attempt=1, at_least=need)
+        again = PendingLoad(
+            instance.model, instance.device, now, due=-FOREVER, attempt=1, at_least=need
         )
-        self.place(now)
+        if self._let_wait(again):
+            self.place(now)
 
 
 def _last_used(instance: Instance) -> float:

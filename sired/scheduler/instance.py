@@ -8,6 +8,7 @@ process can die in any state. ARCHITECTURE.md draws this.
 from dataclasses import dataclass, field
 
 from sired.scheduler.model import Model
+from sired.scheduler.pending import PendingLoad
 from sired.scheduler.request import Request
 
 
@@ -36,6 +37,18 @@ class Stopping:
     since: float
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """How long an instance keeps its place although another model waits for it.
+
+    ``ends`` is a time; ``last_request`` a count of requests served, whichever comes first.
+    """
+
+    wanted_by: PendingLoad
+    ends: float
+    last_request: int
+
+
 @dataclass(slots=True, eq=False)
 class Instance:
     """An instance, what it is doing, and the requests it has been handed, oldest first.
@@ -50,6 +63,13 @@ class Instance:
     in_flight: list[Request] = field(default_factory=list)
     served: int = 0
     peak: int = 0
+    turn: Turn | None = None
+
+    @property
+    def turn_served(self) -> bool:
+        """Whether it has served as many requests as it may while another model waits."""
+        turn = self.turn
+        return turn is not None and not turn.wanted_by.over and self.served >= turn.last_request
 
     @property
     def accepting(self) -> bool:

@@ -1,6 +1,6 @@
 """Finding a place for a model that somebody waits for.
 
-How it is decided, for each waiting load in the order they came:
+How it is decided, for each waiting load in the order they are due (see ``pending``):
 
 1. The devices it may go to: the one it names, else all of the best kind (GPUs before CPUs) where
    it would fit if everything but the pinned were gone. If there is none, it fails at once.
@@ -8,10 +8,17 @@ How it is decided, for each waiting load in the order they came:
 3. The first where it fits now: start it there.
 4. Else the first where it fits once the processes already ending are gone: wait.
 5. Else the first where ending idle models makes room: end them, least recently used first, wait.
-6. Else the first where busy models, too, would have to go: once they have had their time, hand
+6. Else the first where busy models, too, would have to go: once they have had their turn, hand
    them nothing new, so that they become idle; wait.
 
 A load that waits has a claim on its device: those behind it cannot take what it waits for.
+
+A turn begins when a load first waits for a busy instance, or when that has loaded if this is
+later. Its queue is drained meanwhile, so models that are asked for in turn are loaded once each
+and not once a request. It ends after ``patience`` seconds, or as many as its load took where these
+are more, so that no more time goes into loading than into serving; or after ``turn_requests``
+requests. Both are multiplied by the model's weight: what is evicted waits behind whoever waits
+already, so models that compete take turns, and turns in proportion to their weights.
 """
 
 from collections.abc import Iterable
@@ -19,31 +26,14 @@ from dataclasses import dataclass
 
 from sired.errors import DeviceNotFound, InsufficientMemory
 from sired.scheduler.eviction import Candidate, choose_victims
-from sired.scheduler.instance import Instance, Ready, Stopping
+from sired.scheduler.instance import Instance, Ready, Stopping, Turn
 from sired.scheduler.ledger import Account, Ledger
-from sired.scheduler.model import Model
+from sired.scheduler.pending import PendingLoad
 from sired.scheduler.placement import Place, Strategy
 from sired.scheduler.rules import Rules
 from sired.units import format_bytes
 
 KINDS_BEST_FIRST = ("cuda", "cpu")
-
-
-@dataclass(slots=True, eq=False)
-class PendingLoad:
-    """A model that is to be loaded and has no memory reserved yet.
-
-    Attributes:
-        device: where it has to go; None to choose.
-        attempt: 1 after it once ran out of memory.
-        at_least: bytes it is known to need by then.
-    """
-
-    model: Model
-    device: str | None
-    since: float
-    attempt: int = 0
-    at_least: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +51,7 @@ class MakeRoom:
     Attributes:
         harm: 0 when it only waits for what is ending anyway, 1 when idle models go, 2 when busy
             ones do, 3 when not even that suffices now.
-        retry_at: when busy models there will have had their time; None to wait for events only.
+        retry_at: when a busy model there will have had its turn; None to wait for events only.
     """
 
     device: str
@@ -73,7 +63,7 @@ class MakeRoom:
 
 
 class Placer:
-    """Decides where pending loads go; changes nothing."""
+    """Decides where pending loads go; of what it sees it changes only when turns began."""
 
     def __init__(self, ledger: Ledger, strategy: Strategy, rules: Rules) -> None:
         self._ledger = ledger
@@ -98,9 +88,7 @@ class Placer:
             DeviceNotFound: it names a device that there is not.
             InsufficientMemory: it can never fit.
         """
-        residents: dict[str, list[Instance]] = {name: [] for name in self._ledger.accounts}
-        for instance in instances:
-            residents[instance.device].append(instance)
+        residents = self._residents(instances)
         order = self._order(load, residents, claims)
         for account in order:
             need = self._need(load, account)
@@ -128,6 +116,21 @@ class Placer:
         ]
         ordered = self._strategy(places, self._need(load, accounts[0]))
         return [self._ledger.accounts[place.device] for place in ordered]
+
+    def lane(self, load: PendingLoad, instances: Iterable[Instance]) -> tuple[str, ...]:
+        """The devices on which a load can fit, once everything that may go is gone.
+
+        Raises:
+            DeviceNotFound: it names a device that there is not.
+            InsufficientMemory: it can never fit.
+        """
+        return tuple(account.name for account in self._fitting(load, self._residents(instances)))
+
+    def _residents(self, instances: Iterable[Instance]) -> dict[str, list[Instance]]:
+        residents: dict[str, list[Instance]] = {name: [] for name in self._ledger.accounts}
+        for instance in instances:
+            residents[instance.device].append(instance)
+        return residents
 
     def _fitting(self, load: PendingLoad, residents: dict[str, list[Instance]]) -> list[Account]:
         """The devices of the best kind on which the load can ever fit."""
@@ -200,19 +203,39 @@ class Placer:
         now: float,
     ) -> MakeRoom:
         loaded = [r for r in residents if isinstance(r.state, Ready) and not r.model.pinned]
-        victims = choose_victims(self._candidates(loaded), missing) or ()
-        turn_ends = {
-            resident.id: max(load.since, resident.state.since) + self._rules.patience
-            for resident in loaded
-            if resident.id in victims and not resident.idle
-        }
         # Nobody is ended before all of them can be: a set that does not suffice helps no one.
-        if not victims:
+        if choose_victims(self._candidates(loaded), missing) is None:
             return MakeRoom(device, memory, harm=3)
-        if (last := max(turn_ends.values(), default=now)) > now:
-            return MakeRoom(device, memory, harm=2, retry_at=last)
-        idle = tuple(victim for victim in victims if victim not in turn_ends)
-        return MakeRoom(device, memory, harm=2, stop=idle, drain=tuple(turn_ends))
+        ends = {resident.id: self._turn_end(load, resident, now) for resident in loaded}
+        over = [resident for resident in loaded if ends[resident.id] <= now]
+        victims = choose_victims(self._candidates(over), missing)
+        if victims is None:
+            soonest = min(end for end in ends.values() if end > now)
+            return MakeRoom(device, memory, harm=2, retry_at=soonest)
+        idle = {resident.id for resident in over if resident.idle}
+        return MakeRoom(
+            device,
+            memory,
+            harm=2,
+            stop=tuple(victim for victim in victims if victim in idle),
+            drain=tuple(victim for victim in victims if victim not in idle),
+        )
+
+    def _turn_end(self, load: PendingLoad, resident: Instance, now: float) -> float:
+        """When an instance has to give its place to this load, if its model is still busy."""
+        assert isinstance(resident.state, Ready)
+        if resident.idle:
+            return now
+        turn = resident.turn
+        if turn is None or turn.wanted_by.over:
+            weight = resident.model.weight
+            since = max(load.since, resident.state.since)
+            turn = resident.turn = Turn(
+                wanted_by=load,
+                ends=since + max(self._rules.patience, resident.state.load_seconds) * weight,
+                last_request=resident.served + max(1, round(self._rules.turn_requests * weight)),
+            )
+        return now if resident.served >= turn.last_request else turn.ends
 
     def _candidates(self, instances: list[Instance]) -> list[Candidate]:
         return [

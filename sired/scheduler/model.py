@@ -15,6 +15,7 @@ class Model:
         learned: bytes measured on devices of a kind.
         weights: bytes of the weights as the file states them.
         priority: the class of requests that ask for none: high, normal or low.
+        weight: its share, against other models' weights, of a device they compete for.
         keep_alive: seconds it may idle; None for the rule's default.
         wishes: ids of the askings to load it that are not fulfilled yet.
     """
@@ -27,6 +28,7 @@ class Model:
     keep_alive: float | None = None
     pinned: bool = False
     priority: str = "normal"
+    weight: float = 1.0
     queue: Line = field(default_factory=Line)
     wishes: set[int] = field(default_factory=set)
 

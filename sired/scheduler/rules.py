@@ -13,6 +13,7 @@ class Rules:
         pipeline: requests handed to one worker at once: one runs, the others are at hand.
         ageing: seconds in which a waiting request climbs one class: low, normal, high.
         patience: how long a busy model keeps its place while another waits for its memory.
+        turn_requests: how many requests it serves meanwhile at most.
         load_timeout: how long a load may take before its worker is killed.
         hung_after: how long past its deadline a request may hold its worker.
         file_factor: a never-measured model needs this times its weights, plus ``overhead``
@@ -25,6 +26,7 @@ class Rules:
     pipeline: int = 2
     ageing: float = 10.0
     patience: float = 1.0
+    turn_requests: int = 1000
     load_timeout: float = 600.0
     hung_after: float = 60.0
     file_factor: float = 1.3

@@ -78,6 +78,8 @@ class Serving:
 
     def after_work(self, instance: Instance, now: float) -> None:
         """An instance has nothing to do, or less: give it more, or see who wants its place."""
+        if instance.turn_served:
+            self._fleet.place(now)
         if not isinstance(instance.state, Ready):
             return
         if not instance.state.draining:
@@ -87,8 +89,7 @@ class Serving:
             if instance.state.draining or expiry <= now:
                 self._fleet.stop(instance, now)
             self._state.alarm.by(expiry)
-            if self._fleet.pending:
-                self._fleet.place(now)
+            self._fleet.place(now)
 
     def cancelled(self, event: events.RequestCancelled, now: float) -> None:
         """Forget a request or a wish that nobody wants answered any more."""
@@ -96,8 +97,10 @@ class Serving:
         if request := self._queues.requests.get(event.request):
             self._queues.withdraw(request, self._state.models[request.model])
             self._queues.fail(request, error)
-        elif event.request in self._queues.wishes:
+            self._fleet.forget_unwanted(self._state.models[request.model])
+        elif wished := self._queues.wishes.get(event.request):
             self._queues.fail_wish(event.request, error)
+            self._fleet.forget_unwanted(wished)
         self._fleet.place(now)
 
     def worker_gone(self, event: events.WorkerGone) -> Instance:

@@ -49,9 +49,11 @@ class Watch:
     def _too_late(self, number: int, now: float) -> None:
         if wished := self._queues.wishes.get(number):
             self._queues.fail_wish(number, words.not_loaded_in_time(wished, self._fleet))
+            self._fleet.forget_unwanted(wished)
             return
         request = self._queues.requests[number]
         model = self._state.models[request.model]
         error = words.not_answered_in_time(request, model, self._fleet, now)
         self._queues.withdraw(request, model)
         self._queues.fail(request, error)
+        self._fleet.forget_unwanted(model)

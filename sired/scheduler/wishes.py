@@ -49,6 +49,7 @@ class Wishes:
             self._state.out.append(Fulfil(wish, instance.id))
         instance.model.wishes.clear()
         self._serving.after_work(instance, now)
+        self._fleet.place(now)  # its turn begins, if another model waits for its place
 
     def load_failed(self, event: events.LoadFailed, now: float) -> None:
         """A load did not work: once more if it wanted memory, else all who wait are told."""

@@ -36,7 +36,7 @@ def _waits_for(model: Model, fleet: Fleet) -> str:
     """What those who wait for a model are waiting for."""
     if any(isinstance(instance.state, Loading) for instance in fleet.of(model)):
         return "the model was still loading"
-    if any(load.model is model for load in fleet.pending):
+    if fleet.pending.get(model):
         return "it waited for memory that busy models or other programs hold"
     return f"{len(model.queue)} requests for it were waiting"
 

@@ -8,3 +8,12 @@ def test_a_priority_is_given_per_request_or_per_model_and_a_wrong_one_is_usage(h
     assert answer.stdout == b"[2.0,4.0,6.0,8.0]\n"
     wrong = home.sire("predict", "m", "-i", "-", "--priority", "urgent", stdin=b"[1]", code=2)
     assert b"high, normal, low" in wrong.stderr
+
+
+def test_a_weight_is_kept_and_a_wrong_one_is_told(home, register, zoo):
+    register("m", 2, "Scale", "--weight", "2.5")
+    assert home.json("show", "m")["model"]["weight"] == 2.5
+    weights, kind = zoo / "x2.safetensors", f"{zoo}/classes.py:Scale"
+    for wrong in ("heavy", "0", "inf"):
+        told = home.sire("register", "w", weights, "--class", kind, "--weight", wrong, code=9)
+        assert wrong.encode() in told.stderr

@@ -52,6 +52,8 @@ def test_the_defaults_are_those_that_are_documented(load):
         ("queue.per_model", "1000"),
         ("queue.total", "10000"),
         ("queue.ageing", "10s"),
+        ("queue.patience", "1s"),
+        ("queue.turn_requests", "1000"),
     ]
 
 

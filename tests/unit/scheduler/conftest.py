@@ -1,12 +1,15 @@
 """A brain with devices of round numbers, driven by hand."""
 
+import heapq
 import itertools
+import math
+from functools import partial
 
 import pytest
 
 from sired.scheduler import events
 from sired.scheduler.brain import Brain
-from sired.scheduler.instructions import Dispatch, Fail, StartWorker
+from sired.scheduler.instructions import Dispatch, Fail, StartWorker, StopWorker
 from sired.scheduler.ledger import Account
 from sired.scheduler.model import Model
 from sired.scheduler.placement import BUILT_IN
@@ -83,9 +86,82 @@ class Driver:
         return sorted(i.model.name for i in self.instances.values() if i.accepting)
 
 
+class Machine:
+    """Carries out what a brain says: loads, serves one request after the other, ends at once.
+
+    ``served`` lists the models whose requests were answered, ``loads`` those that were loaded.
+    """
+
+    def __init__(self, driver, load=1.0, service=0.1):
+        self.d = driver
+        self.load, self.service = load, service
+        self.served, self.loads, self.failed = [], [], {}
+        self._agenda = []
+        self._order = itertools.count()
+        self._lines = {}
+
+    def ask(self, model, timeout=1e6, **how):
+        number, said = self.d.request(model, timeout, **how)
+        self._do(said)
+        return number
+
+    def run(self, until=math.inf, done=lambda: False):
+        """Let time pass until then, or until nothing happens any more."""
+        while not done():
+            wakeup = self.d.brain.wakeup
+            when = min(self._agenda[0][0] if self._agenda else math.inf, wakeup)
+            if when > until or when == math.inf:
+                break
+            self.d.now = max(self.d.now, when)
+            if wakeup <= when:
+                self._do(self.d.tell(events.Woken()))
+            else:
+                self._do(heapq.heappop(self._agenda)[2]())
+        if until < math.inf:
+            self.d.now = max(self.d.now, until)
+
+    def _later(self, seconds, what):
+        heapq.heappush(self._agenda, (self.d.now + seconds, next(self._order), what))
+
+    def _do(self, said):
+        for do in said:
+            match do:
+                case StartWorker():
+                    self.loads.append(do.model.name)
+                    self._lines[do.instance] = []
+                    self._later(self.load, partial(self._ready, do.instance))
+                case StopWorker():
+                    self._later(0, partial(self.d.gone, do.instance))
+                case Dispatch():
+                    self._lines[do.instance].append(do.request)
+                    if len(self._lines[do.instance]) == 1:
+                        self._later(self.service, partial(self._answer, do.instance))
+                case Fail():
+                    self.failed[do.request] = do.error
+
+    def _ready(self, instance):
+        here = self.d.instances.get(instance)
+        return self.d.ready(instance) if here and here.state_name == "loading" else []
+
+    def _answer(self, instance):
+        if instance not in self.d.instances:
+            return []
+        line = self._lines[instance]
+        request = line.pop(0)
+        if line:
+            self._later(self.service, partial(self._answer, instance))
+        self.served.append(self.d.instances[instance].model.name)
+        return self.d.tell(events.RequestFinished(instance, request))
+
+
 @pytest.fixture
 def driver():
     return Driver
+
+
+@pytest.fixture
+def machine():
+    return Machine
 
 
 def of_kind(kind, said):
