@@ -17,6 +17,7 @@ _COLUMNS = (
     "UNLOADS IN>",
     "REQUESTS>",
     "QUEUED>",
+    "WAIT>",
 )
 
 
@@ -44,4 +45,5 @@ def _row(instance: InstanceInfo) -> tuple[str, ...]:
         "pinned" if instance.pinned else "never" if expires is None else format_duration(expires),
         str(instance.requests),
         str(instance.queued),
+        "" if instance.wait_seconds is None else format_duration(instance.wait_seconds),
     )

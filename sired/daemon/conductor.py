@@ -241,7 +241,14 @@ class Conductor:
             self._front.reply(waiting.client, reply, payload)
             counters = self.statistics.of(waiting.predict.model)
             counters.answered(latency, result.compute_seconds, now)
-        self.feed(events.RequestFinished(instance, result.request, result.peak_memory_bytes))
+        self.feed(
+            events.RequestFinished(
+                instance,
+                result.request,
+                result.peak_memory_bytes,
+                seconds=result.compute_seconds,
+            )
+        )
 
     def _ready(self, instance: int, message: ModelReady) -> None:
         spec = self._specs[instance]

@@ -92,6 +92,7 @@ class Views:
             requests=instance.served,
             queued=len(instance.model.queue) + len(instance.in_flight),
             pinned=instance.model.pinned,
+            wait_seconds=self._conductor.brain.expected_wait(instance.model),
         )
 
     def _pending(self, load: PendingLoad) -> InstanceInfo:
@@ -109,6 +110,7 @@ class Views:
             requests=0,
             queued=len(load.model.queue),
             pinned=load.model.pinned,
+            wait_seconds=self._conductor.brain.expected_wait(load.model),
         )
 
     # Models

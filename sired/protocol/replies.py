@@ -34,6 +34,7 @@ class InstanceInfo(Message, frozen=True, tag="instance"):
         state: waiting (for memory), loading, ready, busy, stopping.
         memory_bytes: what it is charged on its device.
         expires_in_seconds: until it is unloaded for want of use; None when never.
+        wait_seconds: what a request that came now would wait for the model; None when unknown.
     """
 
     instance: int
@@ -49,6 +50,7 @@ class InstanceInfo(Message, frozen=True, tag="instance"):
     requests: int
     queued: int
     pinned: bool
+    wait_seconds: float | None = None
 
 
 class ModelInfo(Message, frozen=True, tag="model"):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sired.errors import Cancelled
-from sired.scheduler import events
+from sired.scheduler import estimate, events
 from sired.scheduler.alarm import Alarm
 from sired.scheduler.events import Event
 from sired.scheduler.fleet import Fleet
@@ -93,6 +93,26 @@ class Brain:
         instructions = self._out.copy()
         self._out.clear()
         return instructions
+
+    def position(self, request: int) -> tuple[int, float | None] | None:
+        """How a request stands: its place, and the seconds until it is begun.
+
+        Returns:
+            Place 0 with a worker, 1 at the head of its model's queue; the seconds are None while
+            nothing has been measured. None for a request that was answered, or never came.
+        """
+        found = self.queues.requests.get(request)
+        if found is None:
+            return None
+        if found.instance is not None:
+            return 0, 0.0
+        model = self.models[found.model]
+        ahead = model.queue.ahead_of(found)
+        return ahead + 1, estimate.wait(model, ahead, self.fleet)
+
+    def expected_wait(self, model: Model) -> float | None:
+        """Seconds until a request that came now would be begun; None while nobody can tell."""
+        return estimate.wait(model, len(model.queue), self.fleet)
 
     def _model_added(self, event: events.ModelAdded, now: float) -> None:
         model = event.model

@@ -80,7 +80,9 @@ class LoadFailed:
 class RequestFinished:
     """A worker has answered a request, with an error or without.
 
-    ``peak`` is the most memory the worker has held so far, in bytes; 0 when it did not say.
+    Attributes:
+        peak: the most memory the worker has held so far, in bytes; 0 when it did not say.
+        seconds: what the worker was busy with it; None when it did not say.
     """
 
     instance: int
@@ -88,6 +90,7 @@ class RequestFinished:
     peak: int = 0
     error: SireError | None = None
     out_of_memory: bool = False
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

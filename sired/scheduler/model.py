@@ -17,6 +17,8 @@ class Model:
         priority: the class of requests that ask for none: high, normal or low.
         weight: its share, against other models' weights, of a device they compete for.
         keep_alive: seconds it may idle; None for the rule's default.
+        service_seconds: what a request keeps a worker busy, on average; None until measured.
+        load_seconds: what a load takes, on average; None until measured.
         wishes: ids of the askings to load it that are not fulfilled yet.
     """
 
@@ -29,6 +31,8 @@ class Model:
     pinned: bool = False
     priority: str = "normal"
     weight: float = 1.0
+    service_seconds: float | None = None
+    load_seconds: float | None = None
     queue: Line = field(default_factory=Line)
     wishes: set[int] = field(default_factory=set)
 

@@ -3,7 +3,7 @@
 import heapq
 from collections.abc import Iterable
 
-from sired.errors import QueueFull, SireError
+from sired.errors import SireError
 from sired.scheduler.instructions import Fail, Instruction
 from sired.scheduler.model import Model
 from sired.scheduler.request import Request
@@ -36,31 +36,18 @@ class Queues:
         """Requests in queues, of all models together."""
         return self._waiting
 
-    def admit(self, request: Request, model: Model) -> bool:
-        """Queue a request, or answer it with QueueFull."""
-        if full := self._full(model):
-            self._out.append(Fail(request.id, full))
-            return False
+    def admit(self, request: Request, model: Model) -> None:
+        """Queue a request."""
         self.requests[request.id] = request
         self.watch(request.deadline, request.id)
         self._waiting += 1
         model.queue.add(request)
-        return True
 
-    def _full(self, model: Model) -> QueueFull | None:
-        depth, whose, setting = len(model.queue), f"for {model.name}", "per_model"
-        limit = self._rules.queue_per_model
-        if depth < limit:
-            depth, whose, setting = self._waiting, "for all models together", "total"
-            limit = self._rules.queue_total
-        if depth < limit:
-            return None
-        return QueueFull(
-            f"{depth} requests {whose} are waiting already, as many as may.",
-            hint=f"Try again later, or raise the setting queue.{setting}.",
-            model=model.name,
-            depth=depth,
-        )
+    def full(self, model: Model) -> str | None:
+        """The setting that allows no further request, "per_model" or "total"; None for neither."""
+        if len(model.queue) >= self._rules.queue_per_model:
+            return "per_model"
+        return "total" if self._waiting >= self._rules.queue_total else None
 
     def wish(self, wish: int, model: Model, deadline: float) -> None:
         """Note that somebody wants a model loaded."""

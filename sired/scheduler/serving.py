@@ -1,13 +1,14 @@
 """Requests on their way through an instance: handing them out, taking answers, trying again."""
 
 from sired.errors import Cancelled
-from sired.scheduler import events
+from sired.scheduler import estimate, events
 from sired.scheduler.instance import Instance, Ready
-from sired.scheduler.instructions import Dispatch
+from sired.scheduler.instructions import Dispatch, Fail
 from sired.scheduler.line import due
 from sired.scheduler.model import Model
 from sired.scheduler.request import Request
 from sired.scheduler.state import State
+from sired.scheduler.words import queue_full
 
 # A load or an inference that ran out of memory is tried once more.
 ATTEMPTS = 2
@@ -26,12 +27,21 @@ class Serving:
         model = self._state.model(event.model, event.request)
         if model is None:
             return
+        if setting := self._queues.full(model):
+            self._refuse(event.request, model, setting)
+            return
         priority = event.priority or model.priority
         when_due = due(now, priority, self._state.rules.ageing)
         request = Request(event.request, event.model, now, event.deadline, when_due)
-        if self._queues.admit(request, model):
-            self._state.alarm.by(request.deadline)
-            self.pump(model, now)
+        self._queues.admit(request, model)
+        self._state.alarm.by(request.deadline)
+        self.pump(model, now)
+
+    def _refuse(self, request: int, model: Model, setting: str) -> None:
+        """A queue is full, its own or all together."""
+        depth = len(model.queue) if setting == "per_model" else self._queues.waiting
+        wait = estimate.wait(model, len(model.queue), self._fleet)
+        self._state.out.append(Fail(request, queue_full(model, setting, depth, wait)))
 
     def pump(self, model: Model, now: float) -> None:
         """Hand waiting requests to workers that can take them; want one if there is none."""
@@ -48,6 +58,9 @@ class Serving:
         request = next(r for r in instance.in_flight if r.id == event.request)
         instance.in_flight.remove(request)
         instance.served += 1
+        if event.seconds is not None:
+            model = instance.model
+            model.service_seconds = estimate.average(model.service_seconds, event.seconds)
         if isinstance(instance.state, Ready):
             instance.state.last_used = now
         self._fleet.note_peak(instance, event.peak, now)

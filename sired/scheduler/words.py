@@ -1,6 +1,6 @@
 """The errors the brain answers with when something took too long or too much, in words."""
 
-from sired.errors import DeadlineExceeded, InsufficientMemory, LoadFailed, SireError
+from sired.errors import DeadlineExceeded, InsufficientMemory, LoadFailed, QueueFull, SireError
 from sired.scheduler.fleet import Fleet
 from sired.scheduler.instance import Instance, Loading
 from sired.scheduler.model import Model
@@ -39,6 +39,19 @@ def _waits_for(model: Model, fleet: Fleet) -> str:
     if fleet.pending.get(model):
         return "it waited for memory that busy models or other programs hold"
     return f"{len(model.queue)} requests for it were waiting"
+
+
+def queue_full(model: Model, setting: str, depth: int, wait: float | None) -> QueueFull:
+    """A request too many, by the setting that says so; ``wait`` is what it would have waited."""
+    whose = f"for {model.name}" if setting == "per_model" else "for all models together"
+    long = "" if wait is None else f"; another would wait about {format_duration(wait)}"
+    return QueueFull(
+        f"{depth} requests {whose} are waiting already, as many as may{long}.",
+        hint=f"Try again later, or raise the setting queue.{setting}.",
+        model=model.name,
+        depth=depth,
+        wait_seconds=wait,
+    )
 
 
 def load_hung(model: Model, seconds: float) -> LoadFailed:

@@ -17,3 +17,11 @@ def test_a_weight_is_kept_and_a_wrong_one_is_told(home, register, zoo):
     for wrong in ("heavy", "0", "inf"):
         told = home.sire("register", "w", weights, "--class", kind, "--weight", wrong, code=9)
         assert wrong.encode() in told.stderr
+
+
+def test_ps_tells_how_long_a_request_would_wait(home, register):
+    register("m")
+    home.sire("predict", "m", "-i", "-", stdin=b"[1, 2, 3, 4]")
+    (instance,) = home.json("ps")
+    assert instance["wait_seconds"] == 0
+    assert b"WAIT" in home.sire("ps").stdout

@@ -1,0 +1,30 @@
+"""How long a request will wait, from what requests and loads of its model took so far."""
+
+from sired.scheduler.fleet import Fleet
+from sired.scheduler.instance import Ready
+from sired.scheduler.model import Model
+
+# How much a new measurement counts against all earlier ones.
+NEWS = 0.2
+
+
+def average(old: float | None, new: float) -> float:
+    """The exponential moving average of what was measured."""
+    return new if old is None else old + NEWS * (new - old)
+
+
+def wait(model: Model, ahead: int, fleet: Fleet) -> float | None:
+    """Seconds until a request is begun that has so many others of its model before it.
+
+    Those that workers have been handed count as well. None while nothing has been measured; what
+    a load has to wait for memory cannot be known and is left out.
+    """
+    ready = [i for i in fleet.of(model) if isinstance(i.state, Ready) and i.accepting]
+    before = ahead + sum(len(instance.in_flight) for instance in ready)
+    if model.service_seconds is None:
+        return 0.0 if ready and not before else None
+    if ready:
+        return model.service_seconds * before / len(ready)
+    if model.load_seconds is None:
+        return None
+    return model.load_seconds + model.service_seconds * before
