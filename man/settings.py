@@ -9,10 +9,12 @@ from man.roff import bold, heading, item, text
 from sired.config import DeviceSettings, Settings
 from sired.config.values import DURATION, SIZE, SWITCH, Kind
 from sired.scheduler.placement import BUILT_IN
+from sired.scheduler.routing import BUILT_IN as ROUTERS
 
 SECTIONS = {
     "daemon": "The daemon itself.",
-    "placement": "Which device a model goes to.",
+    "placement": "Which device a model goes to, in how many instances, and which of them a request "
+    "goes to.",
     "memory": "What is kept free, and what is charged to a model that has never been measured.",
     "defaults": "What holds where a model or a request says nothing.",
     "queue": "How many requests may wait, and in what order they are served.",
@@ -28,6 +30,10 @@ KEYS = {
     "before the worker is killed.",
     "daemon.load_timeout": "How long a load may take.",
     "placement.strategy": f"One of {', '.join(BUILT_IN)}, or one that another package brings.",
+    "placement.routing": f"One of {', '.join(ROUTERS)}, or one that another package brings.",
+    "placement.most_instances": "How many instances a model registered with --instances auto has "
+    "at most.",
+    "placement.shrink_after": "How long an instance beyond the least number of its model may idle.",
     "memory.reserve_cpu": "Main memory that is left to the system.",
     "memory.reserve_gpu": "Memory that is left to others on each GPU.",
     "memory.cuda_context": "Charged for a process on a GPU, beside its weights.",

@@ -56,6 +56,7 @@ class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
         keep_alive: seconds it stays loaded after its last use; None is the daemon's default.
         priority: the class of requests that ask for none.
         weight: its share, against other models' weights, of a device they compete for.
+        instances: how many processes hold it: "2", "1..4", or "auto" (see ``instance_bounds``).
         warmup: absolute path of an input file predicted once after loading.
         signature: what it takes, where the user declared it.
         fingerprint: digest of size and sampled content: the same file, however it is called.
@@ -76,6 +77,7 @@ class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     pinned: bool = False
     priority: Priority = "normal"
     weight: float = 1.0
+    instances: str = "1"
     warmup: str | None = None
     trusted: bool = False
     signature: Signature = Signature()
@@ -109,3 +111,23 @@ def check_priority(text: str) -> Priority:
     if text in {"high", "normal", "low"}:
         return cast("Priority", text)
     raise InvalidConfiguration(f"{text!r} is no priority.", hint="There are: high, normal, low.")
+
+
+def instance_bounds(text: str) -> tuple[int, int | None]:
+    """Read how many instances a model is to have: ``2``, ``1..4`` or ``auto``.
+
+    Returns:
+        The least and the greatest number; None for as many as memory and the queue suggest.
+
+    Raises:
+        InvalidConfiguration: it is not written so.
+    """
+    if text == "auto":
+        return 1, None
+    first, _, last = text.partition("..")
+    bounds = (first, last) if ".." in text else (text, text)
+    if not all(bound.isdecimal() for bound in bounds) or not 1 <= int(first) <= int(bounds[1]):
+        raise InvalidConfiguration(
+            f"{text!r} is no number of instances.", hint="Write it like 2, 1..4 or auto."
+        )
+    return int(bounds[0]), int(bounds[1])

@@ -60,6 +60,14 @@ def register(
             help="Its share of a device that models compete for; 1 if none is given.",
         ),
     ] = None,
+    instances: Annotated[
+        str,
+        typer.Option(
+            "--instances",
+            metavar="N|MIN..MAX|auto",
+            help="How many processes hold it; more than one take free memory only.",
+        ),
+    ] = "1",
     warmup: Annotated[
         str | None,
         typer.Option("--warmup", metavar="FILE", help="An input to run once after loading."),
@@ -84,6 +92,7 @@ def register(
         keep_alive=keep_alive,
         pin=pin,
         priority=priority or "normal",
+        instances=instances,
         weight=_number(weight, "--weight", 1.0),
         warmup=warmup,
         trust=trust,

@@ -38,6 +38,7 @@ def describe(info: ModelInfo) -> list[tuple[str, str | None]]:
         ("Keep alive", _keep_alive(model.keep_alive)),
         ("Priority", model.priority),
         ("Weight", f"{model.weight:g}" if model.weight != 1 else None),
+        ("Instances", model.instances if model.instances != "1" else None),
         ("Pinned", "yes" if model.pinned else None),
         ("Trusted", "yes" if model.trusted else None),
         ("Warm-up", model.warmup),

@@ -18,6 +18,7 @@ from sired.spec import (
     TensorSpec,
     check_name,
     check_priority,
+    instance_bounds,
 )
 from sired.units import FOREVER, parse_bytes, parse_duration
 
@@ -42,6 +43,7 @@ def describe_model(
     pin: bool = False,
     priority: str = "normal",
     weight: float = 1.0,
+    instances: str | int = 1,
     warmup: PathLike[str] | str | None = None,
     trust: bool = False,
     inputs: Sequence[str | TensorSpec] = (),
@@ -65,6 +67,7 @@ def describe_model(
         pin: once loaded, never unload it to make room or for want of use.
         priority: the class of requests that ask for none: high, normal or low.
         weight: its share, against other models' weights, of a device they compete for.
+        instances: how many processes hold it: a number, ``1..4``, or "auto".
         warmup: an input file to predict once after loading.
         trust: allow loading to run code from the file.
         inputs: what it takes, as ``TensorSpec`` or as in ``parse_tensor``.
@@ -74,7 +77,7 @@ def describe_model(
 
     Raises:
         InvalidModel: a name, argument or input cannot be what was given.
-        InvalidConfiguration: a size, duration or priority cannot be read.
+        InvalidConfiguration: a size, duration, priority or number of instances cannot be read.
     """
     reference, import_from = _locate_class(model_class)
     return ModelSpec(
@@ -90,6 +93,7 @@ def describe_model(
         pinned=pin,
         priority=check_priority(priority),
         weight=weight,
+        instances=_instances(instances),
         warmup=None if warmup is None else _absolute(warmup),
         trusted=trust,
         signature=signature or Signature(inputs=tuple(map(_tensor, inputs))),
@@ -147,6 +151,12 @@ def _keep_alive(given: str | float | None) -> KeepAlive:
         return None
     seconds = parse_duration(given)
     return "forever" if seconds == FOREVER else seconds
+
+
+def _instances(given: str | int) -> str:
+    text = str(given).strip()
+    instance_bounds(text)
+    return text
 
 
 def _plain(args: Mapping[str, Any]) -> dict[str, Any]:

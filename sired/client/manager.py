@@ -94,6 +94,7 @@ class ModelManager:
         pin: bool = False,
         priority: Priority = "normal",
         weight: float = 1.0,
+        instances: str | int = 1,
         warmup: str | Path | None = None,
         trust: bool = False,
         replace: bool = False,
@@ -116,6 +117,8 @@ class ModelManager:
             pin: never unload it to make room for others.
             priority: the class of requests that ask for none: high, normal or low.
             weight: its share, against other models' weights, of a device they compete for.
+            instances: how many processes hold it: a number, ``1..4``, or "auto" for as many as
+                the queue wants and free memory has room for.
             warmup: an input file to predict once after loading.
             trust: loading it may run code from the file.
             replace: take the place of a model of this name.
@@ -147,6 +150,7 @@ class ModelManager:
             pin=pin,
             priority=priority,
             weight=weight,
+            instances=instances,
             warmup=warmup,
             trust=trust,
             inputs=inputs,

@@ -32,9 +32,19 @@ class DaemonSettings(msgspec.Struct, frozen=True):
 
 
 class PlacementSettings(msgspec.Struct, frozen=True):
-    """Which device a model goes to; ``strategy`` is a name that the scheduler knows."""
+    """Where models and requests go; strategies are names that the scheduler knows.
+
+    Attributes:
+        strategy: which device a model goes to.
+        routing: which instance of a model a request goes to.
+        most_instances: how many instances a model with ``auto`` has at most.
+        shrink_after: seconds an instance beyond a model's least number may idle.
+    """
 
     strategy: Annotated[str, WORD] = "least-memory-used"
+    routing: Annotated[str, WORD] = "least-loaded"
+    most_instances: Limit = 8
+    shrink_after: Duration = 30.0
 
 
 class MemorySettings(msgspec.Struct, frozen=True):

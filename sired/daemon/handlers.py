@@ -20,7 +20,7 @@ from sired.scheduler import events
 from sired.scheduler.instructions import Fulfil
 from sired.scheduler.model import Model
 from sired.server.front import Client, Front
-from sired.spec import ModelSpec
+from sired.spec import ModelSpec, instance_bounds
 from sired.store.footprints import Footprints
 from sired.store.registry import Registry
 from sired.units import FOREVER
@@ -135,6 +135,7 @@ class Handlers:
         """Make a registered model known to the brain."""
         kinds = {device.hardware.kind for device in self._inventory.devices}
         measured = {kind: self._footprints.get(spec, kind) for kind in kinds}
+        fewest, most = instance_bounds(spec.instances)
         model = Model(
             name=spec.name,
             device=spec.device,
@@ -145,6 +146,8 @@ class Handlers:
             pinned=spec.pinned,
             priority=spec.priority,
             weight=spec.weight,
+            min_instances=fewest,
+            max_instances=most,
         )
         self._conductor.feed(events.ModelAdded(model))
 

@@ -14,7 +14,7 @@ from sired.daemon.conductor import Conductor
 from sired.daemon.handlers import Handlers
 from sired.daemon.lock import hold_lock, holds
 from sired.daemon.notify import notify
-from sired.daemon.strategies import find_strategy
+from sired.daemon.strategies import find_router, find_strategy
 from sired.daemon.views import Views
 from sired.devices.base import Device
 from sired.devices.cpu import CpuProbe
@@ -97,6 +97,8 @@ def rules_from(settings: Loaded) -> Rules:
         turn_requests=given.queue.turn_requests,
         load_timeout=given.daemon.load_timeout,
         hung_after=given.daemon.hung_after,
+        most_instances=given.placement.most_instances,
+        shrink_after=given.placement.shrink_after,
         file_factor=given.memory.file_factor,
         overhead={"cpu": given.memory.cpu_process, "cuda": given.memory.cuda_context},
         default_keep_alive=given.defaults.keep_alive,
@@ -129,6 +131,7 @@ class Daemon:
             [_account(device) for device in self._inventory.devices],
             find_strategy(settings.settings.placement.strategy),
             rules_from(settings),
+            find_router(settings.settings.placement.routing),
         )
         self._conductor = Conductor(
             loop,
@@ -200,12 +203,13 @@ class Daemon:
         try:
             settings = load_settings(self._paths.config_file, os.environ, self._flags)
             strategy = find_strategy(settings.settings.placement.strategy)
+            router = find_router(settings.settings.placement.routing)
         except InvalidConfiguration as error:
             log.error("the configuration stays as it was: %s", error)  # noqa: TRY400
             return
         if settings.settings.devices != self._handlers.settings.settings.devices:
             log.warning("devices change with the next start: sire daemon restart")
-        self._conductor.brain.adopt(rules_from(settings), strategy)
+        self._conductor.brain.adopt(rules_from(settings), strategy, router)
         self._handlers.adopt(settings)
         logging.getLogger().setLevel(settings.settings.daemon.log_level.upper())
         log.info("the configuration was read again")

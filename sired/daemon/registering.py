@@ -13,7 +13,7 @@ from sired.errors import InvalidModel, ModelNotFound, UntrustedModel
 from sired.paths import Paths, private_directory
 from sired.protocol.content import Buffer
 from sired.protocol.requests import Register
-from sired.spec import ModelSpec, check_name
+from sired.spec import ModelSpec, check_name, instance_bounds
 from sired.store.atomic import write_atomically
 from sired.store.fingerprint import fingerprint
 from sired.store.formats import ModelFormat, recognise
@@ -28,6 +28,7 @@ def complete(request: Register, payload: tuple[Buffer, ...], paths: Paths) -> Mo
         ModelNotFound: there is no such file.
         InvalidModel: something said of the model cannot be true.
         UntrustedModel: the file is a program, and the model is not trusted.
+        InvalidConfiguration: its number of instances is none.
     """
     given = request.model
     check_name(given.name)
@@ -38,6 +39,7 @@ def complete(request: Register, payload: tuple[Buffer, ...], paths: Paths) -> Mo
         raise ModelNotFound(f"There is no file {path}.", path=str(path))
     if not 0 < given.weight < math.inf:
         raise InvalidModel(f"The weight {given.weight} is not a number above zero.")
+    instance_bounds(given.instances)
     spec = _recognised(given, path)
     return msgspec.structs.replace(
         spec,

@@ -22,7 +22,9 @@ from sired.scheduler.instructions import Instruction
 from sired.scheduler.ledger import Account
 from sired.scheduler.model import Model
 from sired.scheduler.placement import Strategy
+from sired.scheduler.pools import Pools
 from sired.scheduler.queues import Queues
+from sired.scheduler.routing import Router, least_loaded
 from sired.scheduler.rules import Rules
 from sired.scheduler.serving import Serving
 from sired.scheduler.state import State
@@ -39,15 +41,24 @@ class Brain:
         queues: what has no answer yet.
     """
 
-    def __init__(self, devices: Sequence[Account], strategy: Strategy, rules: Rules) -> None:
+    def __init__(
+        self,
+        devices: Sequence[Account],
+        strategy: Strategy,
+        rules: Rules,
+        router: Router = least_loaded,
+    ) -> None:
         self._out: list[Instruction] = []
         self._alarm = Alarm()
         self.models: dict[str, Model] = {}
         self.queues = Queues(rules, self._out)
         self.fleet = Fleet(
-            devices, strategy, rules, self._out, self._alarm, hopeless=self.queues.fail_all
+            devices, strategy, rules, router, self._out, self._alarm, self.queues.fail_all
         )
-        self._state = State(self.models, self.queues, self.fleet, self._alarm, rules, self._out)
+        pools = Pools(self.fleet)
+        self._state = State(
+            self.models, self.queues, self.fleet, pools, self._alarm, rules, self._out
+        )
         self._serving = Serving(self._state)
         self._wishes = Wishes(self._state, self._serving)
         self._watch = Watch(self._state)
@@ -76,11 +87,11 @@ class Brain:
         """When ``Woken`` has to come at the latest; ``FOREVER`` when nothing waits for time."""
         return self._alarm.at
 
-    def adopt(self, rules: Rules, strategy: Strategy) -> None:
-        """Decide by these rules and this strategy from now on."""
+    def adopt(self, rules: Rules, strategy: Strategy, router: Router = least_loaded) -> None:
+        """Decide by these rules and strategies from now on."""
         self._state.rules = rules
         self.queues.adopt(rules)
-        self.fleet.adopt(rules, strategy)
+        self.fleet.adopt(rules, strategy, router)
 
     def handle(self, event: Event, now: float) -> list[Instruction]:
         """Take in what happened and return what to do, in order.
@@ -132,6 +143,7 @@ class Brain:
 
     def _retire(self, model: Model, now: float) -> None:
         """End what runs of a model that nobody can ask for any more."""
+        self._state.pools.forget(model)
         for instance in self.fleet.of(model):
             self.fleet.drain(instance, now)
         self.fleet.place(now)
@@ -139,7 +151,7 @@ class Brain:
     def _worker_gone(self, event: events.WorkerGone, now: float) -> None:
         instance = self._serving.worker_gone(event)
         model = instance.model
-        if isinstance(instance.state, Loading):
+        if isinstance(instance.state, Loading) and not self._state.pools.failed(instance, now):
             self.queues.fail_all(model, event.error)
         self._wishes.settle()
         if current := self.models.get(model.name):

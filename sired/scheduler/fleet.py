@@ -12,6 +12,7 @@ from sired.scheduler.loads import MakeRoom, Placer, Start
 from sired.scheduler.model import Model
 from sired.scheduler.pending import Pending, PendingLoad
 from sired.scheduler.placement import Strategy
+from sired.scheduler.routing import Choice, Router
 from sired.scheduler.rules import Rules
 from sired.units import FOREVER
 
@@ -32,6 +33,7 @@ class Fleet:
         devices: Sequence[Account],
         strategy: Strategy,
         rules: Rules,
+        router: Router,
         out: list[Instruction],
         alarm: Alarm,
         hopeless: Callable[[Model, SireError], None],
@@ -42,14 +44,16 @@ class Fleet:
         self._of_model: dict[Model, list[Instance]] = {}
         self._placer = Placer(self.ledger, strategy, rules)
         self._rules = rules
+        self._router = router
         self._out = out
         self._alarm = alarm
         self._hopeless = hopeless
         self._next_instance = 1
 
-    def adopt(self, rules: Rules, strategy: Strategy) -> None:
-        """Go by these rules and this strategy from now on."""
+    def adopt(self, rules: Rules, strategy: Strategy, router: Router) -> None:
+        """Go by these rules and strategies from now on."""
         self._rules = rules
+        self._router = router
         self._placer = Placer(self.ledger, strategy, rules)
 
     def of(self, model: Model) -> list[Instance]:
@@ -57,7 +61,7 @@ class Fleet:
         return self._of_model.get(model, [])
 
     def free_instance(self, model: Model) -> Instance | None:
-        """The instance with the least to do that can take one more request."""
+        """The instance that is to have the next request; None when none can take one more."""
         able = [
             instance
             for instance in self.of(model)
@@ -65,14 +69,39 @@ class Fleet:
             and not instance.state.draining
             and len(instance.in_flight) < self._rules.pipeline
         ]
-        return min(able, key=lambda instance: len(instance.in_flight), default=None)
+        if len(able) < 2:
+            return able[0] if able else None
+        choices = [Choice(i.id, i.device, len(i.in_flight), i.last_handed) for i in able]
+        return self.instances[self._router(choices).instance]
 
     def expiry(self, instance: Instance) -> float:
         """When an idle instance will have gone unused for too long."""
-        if not instance.idle or instance.model.pinned or not isinstance(instance.state, Ready):
+        model = instance.model
+        if not instance.idle or not isinstance(instance.state, Ready):
             return FOREVER
-        keep = instance.model.keep_alive
-        return instance.state.last_used + (self._rules.default_keep_alive if keep is None else keep)
+        keep = self._rules.default_keep_alive if model.keep_alive is None else model.keep_alive
+        keep = FOREVER if model.pinned else keep
+        if sum(other.accepting for other in self.of(model)) > model.min_instances:
+            keep = min(keep, self._rules.shrink_after)
+        return instance.state.last_used + keep
+
+    def most_instances(self, model: Model) -> int:
+        """How many instances of a model there may be."""
+        most = model.max_instances
+        return self._rules.most_instances if most is None else most
+
+    def add_to_pool(self, model: Model, now: float) -> bool:
+        """Start one more instance where memory is free that no load waits for."""
+        if self.pending:
+            return False
+        load = PendingLoad(model, None, now, now)
+        try:
+            decision = self._placer.decide(load, self.instances.values(), {}, now)
+        except SireError:  # beside the first one it fits nowhere
+            return False
+        if isinstance(decision, Start):
+            self._start(load, decision, now)
+        return isinstance(decision, Start)
 
     def want(self, model: Model, device: str | None, now: float) -> None:
         """See to it that an instance is there or on its way; one load is shared by all."""

@@ -53,7 +53,9 @@ class Turn:
 class Instance:
     """An instance, what it is doing, and the requests it has been handed, oldest first.
 
-    ``peak`` is the most memory it was ever measured to hold, in bytes.
+    Attributes:
+        peak: the most memory it was ever measured to hold, in bytes.
+        last_handed: tells in what order the instances of a model were handed requests.
     """
 
     id: int
@@ -64,6 +66,7 @@ class Instance:
     served: int = 0
     peak: int = 0
     turn: Turn | None = None
+    last_handed: int = 0
 
     @property
     def turn_served(self) -> bool:

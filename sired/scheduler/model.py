@@ -17,6 +17,8 @@ class Model:
         priority: the class of requests that ask for none: high, normal or low.
         weight: its share, against other models' weights, of a device they compete for.
         keep_alive: seconds it may idle; None for the rule's default.
+        min_instances: how many there are at least, while it is loaded and memory is free.
+        max_instances: how many there are at most; None for as many as the rules allow.
         service_seconds: what a request keeps a worker busy, on average; None until measured.
         load_seconds: what a load takes, on average; None until measured.
         wishes: ids of the askings to load it that are not fulfilled yet.
@@ -31,6 +33,8 @@ class Model:
     pinned: bool = False
     priority: str = "normal"
     weight: float = 1.0
+    min_instances: int = 1
+    max_instances: int | None = 1
     service_seconds: float | None = None
     load_seconds: float | None = None
     queue: Line = field(default_factory=Line)

@@ -14,6 +14,8 @@ class Rules:
         ageing: seconds in which a waiting request climbs one class: low, normal, high.
         patience: how long a busy model keeps its place while another waits for its memory.
         turn_requests: how many requests it serves meanwhile at most.
+        most_instances: how many instances a model has at most that does not say itself.
+        shrink_after: how long an instance beyond a model's least number may idle.
         load_timeout: how long a load may take before its worker is killed.
         hung_after: how long past its deadline a request may hold its worker.
         file_factor: a never-measured model needs this times its weights, plus ``overhead``
@@ -27,6 +29,8 @@ class Rules:
     ageing: float = 10.0
     patience: float = 1.0
     turn_requests: int = 1000
+    most_instances: int = 8
+    shrink_after: float = 30.0
     load_timeout: float = 600.0
     hung_after: float = 60.0
     file_factor: float = 1.3

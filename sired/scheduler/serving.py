@@ -21,6 +21,7 @@ class Serving:
         self._state = state
         self._queues = state.queues
         self._fleet = state.fleet
+        self._handed = 0
 
     def arrived(self, event: events.RequestArrived, now: float) -> None:
         """Queue a request and hand it out if somebody is free."""
@@ -48,9 +49,12 @@ class Serving:
         while model.queue and (instance := self._fleet.free_instance(model)):
             request = self._queues.take(model, instance.id)
             instance.in_flight.append(request)
+            self._handed += 1
+            instance.last_handed = self._handed
             self._state.out.append(Dispatch(instance.id, request.id))
         if model.wanted:
             self._fleet.want(model, None, now)
+        self._state.pools.grow(model, now)
 
     def finished(self, event: events.RequestFinished, now: float) -> None:
         """Take a worker's answer to a request."""

@@ -7,6 +7,7 @@ from sired.scheduler.alarm import Alarm
 from sired.scheduler.fleet import Fleet
 from sired.scheduler.instructions import Fail, Instruction
 from sired.scheduler.model import Model
+from sired.scheduler.pools import Pools
 from sired.scheduler.queues import Queues
 from sired.scheduler.rules import Rules
 
@@ -19,12 +20,14 @@ class State:
         models: every registered model, by name.
         queues: what has no answer yet.
         fleet: the instances and the ledger.
+        pools: how many instances models have.
         out: the instructions of this event so far.
     """
 
     models: dict[str, Model]
     queues: Queues
     fleet: Fleet
+    pools: Pools
     alarm: Alarm
     rules: Rules
     out: list[Instruction]

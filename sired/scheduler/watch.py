@@ -41,7 +41,8 @@ class Watch:
         return first.deadline + self._state.rules.hung_after
 
     def _end_hung(self, instance: Instance, now: float) -> None:
-        if isinstance(instance.state, Loading):
+        loads = isinstance(instance.state, Loading)
+        if loads and not self._state.pools.failed(instance, now):
             error = words.load_hung(instance.model, now - instance.state.since)
             self._queues.fail_all(instance.model, error)
         self._fleet.stop(instance, now, kill=True)

@@ -60,6 +60,8 @@ class Wishes:
             return
         attempt = instance.state.attempt
         self._fleet.stop(instance, now)
+        if self._state.pools.failed(instance, now):
+            return
         if event.out_of_memory and attempt + 1 < ATTEMPTS and instance.model.wanted:
             self._fleet.load_again(instance, now)
         else:

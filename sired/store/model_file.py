@@ -9,7 +9,7 @@ import msgspec
 import tomli_w
 
 from sired.errors import InvalidConfiguration, InvalidModel
-from sired.spec import ImageOptions, ModelSpec, Signature, TensorSpec
+from sired.spec import ImageOptions, ModelSpec, Signature, TensorSpec, instance_bounds
 from sired.units import FOREVER, exact_bytes, exact_duration, parse_bytes, parse_duration
 
 
@@ -64,6 +64,7 @@ def _read_values(content: dict[str, Any]) -> None:
         ("max_memory", parse_bytes),
         ("keep_alive", _read_keep_alive),
         ("args", _read_args),
+        ("instances", _read_instances),
     ):
         try:
             if key in content:
@@ -82,6 +83,11 @@ def _read_args(value: Any) -> Any:
         return json.loads(value) if isinstance(value, str) else value
     except ValueError as problem:
         raise InvalidModel(f"args: it is not valid JSON: {problem}.") from None
+
+
+def _read_instances(value: Any) -> str:
+    instance_bounds(str(value))
+    return str(value)
 
 
 def _has_null(value: Any) -> bool:

@@ -25,3 +25,12 @@ def test_ps_tells_how_long_a_request_would_wait(home, register):
     (instance,) = home.json("ps")
     assert instance["wait_seconds"] == 0
     assert b"WAIT" in home.sire("ps").stdout
+
+
+def test_a_number_of_instances_is_kept_and_a_wrong_one_is_usage(home, register, zoo):
+    register("m", 2, "Scale", "--instances", "1..4")
+    assert home.json("show", "m")["model"]["instances"] == "1..4"
+    weights, kind = zoo / "x2.safetensors", f"{zoo}/classes.py:Scale"
+    for wrong in ("many", "0", "4..2", "1.."):
+        told = home.sire("register", "w", weights, "--class", kind, "--instances", wrong, code=2)
+        assert b"1..4 or auto" in told.stderr

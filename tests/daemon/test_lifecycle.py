@@ -188,6 +188,10 @@ def package(home, tmp_path, monkeypatch):
 
             def by_name(places, need):
                 return sorted(places, key=lambda place: place.device, reverse=True)
+
+
+            def newest(choices):
+                return choices[-1]
             """
         )
     )
@@ -196,15 +200,16 @@ def package(home, tmp_path, monkeypatch):
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: others\nVersion: 1\n")
     (metadata / "entry_points.txt").write_text(
         "[sired.runtimes]\nshout = others:Shout\n[sired.placement]\nlast = others:by_name\n"
+        "[sired.routing]\nnewest = others:newest\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     (tmp_path / "model.txt").write_text("!")
     return tmp_path
 
 
-def test_another_package_can_add_a_runtime_and_a_placement_strategy(home, package):
+def test_another_package_can_add_a_runtime_and_strategies_of_placement_and_routing(home, package):
     home.configure(
-        '[placement]\nstrategy = "last"\n'
+        '[placement]\nstrategy = "last"\nrouting = "newest"\n'
         '[devices.a]\nkind = "cpu"\nmemory = "1GiB"\n'
         '[devices.b]\nkind = "cpu"\nmemory = "1GiB"\n'
     )

@@ -13,16 +13,23 @@ from sired.scheduler.instructions import Dispatch, Fail, StartWorker, StopWorker
 from sired.scheduler.ledger import Account
 from sired.scheduler.model import Model
 from sired.scheduler.placement import BUILT_IN
+from sired.scheduler.routing import BUILT_IN as ROUTERS
 from sired.scheduler.rules import Rules
 
 
 class Driver:
     """Feeds events to a brain and remembers what it said; time passes only when told to."""
 
-    def __init__(self, devices=(("cpu", "cpu", 100),), strategy="least-memory-used", **rules):
+    def __init__(
+        self,
+        devices=(("cpu", "cpu", 100),),
+        strategy="least-memory-used",
+        router="least-loaded",
+        **rules,
+    ):
         accounts = [Account(name, kind, capacity) for name, kind, capacity in devices]
         self.strategy = BUILT_IN[strategy]
-        self.brain = Brain(accounts, self.strategy, self.rules(**rules))
+        self.brain = Brain(accounts, self.strategy, self.rules(**rules), ROUTERS[router])
         self.now = 0.0
         self._tickets = itertools.count(1)
 
@@ -151,7 +158,7 @@ class Machine:
         if line:
             self._later(self.service, partial(self._answer, instance))
         self.served.append(self.d.instances[instance].model.name)
-        return self.d.tell(events.RequestFinished(instance, request))
+        return self.d.tell(events.RequestFinished(instance, request, seconds=self.service))
 
 
 @pytest.fixture

@@ -1,0 +1,66 @@
+"""Several instances of one model: when another is started.
+
+1. The first instance of a model is loaded like any other load, and may evict.
+2. Further ones only take memory that is free and that no load waits for; they evict nobody.
+3. As long as the model is loaded and there are fewer than its least number, one more is started.
+4. Up to its greatest number one more is started when those that wait in its queue would keep the
+   present instances busy for longer than a load takes. One loads at a time.
+5. Beyond the least number, an instance ends once it was idle for ``shrink_after`` (see
+   ``Fleet.expiry``).
+6. A further instance that cannot be loaded fails no request: those there are go on, and it is
+   tried again later.
+"""
+
+from sired.scheduler.fleet import Fleet
+from sired.scheduler.instance import Instance, Loading, Ready
+from sired.scheduler.model import Model
+
+# How long nothing is tried after there was no room, and after a load failed.
+NO_ROOM_SECONDS = 1.0
+FAILED_SECONDS = 60.0
+
+
+class Pools:
+    """Grows the pools of models."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+        self._not_before: dict[Model, float] = {}
+
+    def grow(self, model: Model, now: float) -> None:
+        """Start further instances, if they are wanted and there is room."""
+        while self._wants_more(model) and self._not_before.get(model, now) <= now:
+            self._not_before.pop(model, None)
+            if not self._fleet.add_to_pool(model, now):
+                self._not_before[model] = now + NO_ROOM_SECONDS
+
+    def failed(self, instance: Instance, now: float) -> bool:
+        """Whether a load that failed was one of several instances; others go on serving then."""
+        model = instance.model
+        others = [other for other in self._fleet.of(model) if other is not instance]
+        if not any(isinstance(other.state, Ready) and other.accepting for other in others):
+            return False
+        self._not_before[model] = now + FAILED_SECONDS
+        return True
+
+    def forget(self, model: Model) -> None:
+        """A model is registered no longer."""
+        self._not_before.pop(model, None)
+
+    def _wants_more(self, model: Model) -> bool:
+        if model.max_instances == 1:
+            return False
+        there = [instance for instance in self._fleet.of(model) if instance.accepting]
+        ready = sum(isinstance(instance.state, Ready) for instance in there)
+        if not ready or len(there) >= self._fleet.most_instances(model):
+            return False
+        if len(there) < model.min_instances:
+            return True
+        loading = any(isinstance(instance.state, Loading) for instance in there)
+        return not loading and _takes_longer_than_a_load(model, ready)
+
+
+def _takes_longer_than_a_load(model: Model, ready: int) -> bool:
+    if model.service_seconds is None or model.load_seconds is None:
+        return False
+    return len(model.queue) * model.service_seconds / ready > model.load_seconds

@@ -1,0 +1,38 @@
+"""Several processes of one model."""
+
+import threading
+
+from sired.protocol.requests import Load
+
+from .test_workers import ask, instances, until
+
+
+def test_a_model_has_as_many_processes_as_it_was_registered_with(home, register):
+    register("m", 2, "Scale", "--instances", "2")
+    with home.connect() as connection:
+        connection.ask(Load(name="m"))
+        until(lambda: [i.state for i in instances(connection)] == ["ready", "ready"])
+        first, second = instances(connection)
+        assert first.pid != second.pid
+        assert ask(connection, "m", 1) == [[2, 2, 2, 2]]
+    home.sire("unload", "m")
+    assert home.json("ps") == []
+
+
+def test_a_queue_longer_than_a_load_makes_a_pool_grow_and_rest_makes_it_shrink(home, register):
+    home.configure('[placement]\nshrink_after = "300ms"\n')
+    register("slow", 2, "Moody", "--instances", "1..2")
+    with home.connect() as connection:
+        ask(connection, "slow", 5)  # takes 1.5 s, and a load takes much less
+
+        def run():
+            with home.connect(autostart=False) as another:
+                ask(another, "slow", 5)
+
+        threads = [threading.Thread(target=run) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        until(lambda: len(instances(connection)) == 2)
+        for thread in threads:
+            thread.join(30)
+        until(lambda: len(instances(connection)) == 1)
