@@ -5,8 +5,9 @@ flight at an instance; a load waits in ``fleet.pending`` or has an instance. Aft
 same two questions are asked again: which waiting requests can be handed to a worker, and which
 waiting loads can start.
 
-``serving`` tells what becomes of requests, ``wishes`` of loading and unloading, ``watch`` what is
-due when time has passed.
+``serving`` tells what becomes of requests, ``wishes`` of loading and unloading, ``leases`` of
+instances that somebody holds, ``pools`` how many there are, ``watch`` what is due when time has
+passed.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,10 +20,11 @@ from sired.scheduler.events import Event
 from sired.scheduler.fleet import Fleet
 from sired.scheduler.instance import Loading
 from sired.scheduler.instructions import Instruction
+from sired.scheduler.leases import Leases
 from sired.scheduler.ledger import Account
 from sired.scheduler.model import Model
 from sired.scheduler.placement import Strategy
-from sired.scheduler.pools import Pools
+from sired.scheduler.pools import Pool, Pools, count
 from sired.scheduler.queues import Queues
 from sired.scheduler.routing import Router, least_loaded
 from sired.scheduler.rules import Rules
@@ -59,15 +61,19 @@ class Brain:
         self._state = State(
             self.models, self.queues, self.fleet, pools, self._alarm, rules, self._out
         )
-        self._serving = Serving(self._state)
+        self._leases = Leases(self._state)
+        self._serving = Serving(self._state, self._leases)
         self._wishes = Wishes(self._state, self._serving)
-        self._watch = Watch(self._state)
+        self._watch = Watch(self._state, self._serving)
         self._handlers: dict[type[Any], Callable[[Any, float], None]] = {
             events.RequestArrived: self._serving.arrived,
             events.RequestFinished: self._serving.finished,
             events.RequestCancelled: self._serving.cancelled,
             events.LoadWanted: self._wishes.load,
             events.UnloadWanted: self._wishes.unload,
+            events.LeaseWanted: self._serving.lease_wanted,
+            events.LeaseReturned: self._serving.lease_returned,
+            events.ShrinkWanted: self._wishes.shrink,
             events.ModelAdded: self._model_added,
             events.ModelRemoved: self._model_removed,
             events.WorkerReady: self._wishes.loaded,
@@ -101,6 +107,7 @@ class Brain:
             now: seconds of a clock that never goes back.
         """
         self._handlers[type(event)](event, now)
+        self._leases.lose_stopping()
         instructions = self._out.copy()
         self._out.clear()
         return instructions
@@ -118,12 +125,16 @@ class Brain:
         if found.instance is not None:
             return 0, 0.0
         model = self.models[found.model]
-        ahead = model.queue.ahead_of(found)
+        ahead = self.queues.line_of(found, model).ahead_of(found)
         return ahead + 1, estimate.wait(model, ahead, self.fleet)
 
     def expected_wait(self, model: Model) -> float | None:
         """Seconds until a request that came now would be begun; None while nobody can tell."""
         return estimate.wait(model, len(model.queue), self.fleet)
+
+    def pool(self, model: Model) -> Pool:
+        """How many instances a model has, and what they do."""
+        return count(model, self.fleet)
 
     def _model_added(self, event: events.ModelAdded, now: float) -> None:
         model = event.model

@@ -17,9 +17,12 @@ def wait(model: Model, ahead: int, fleet: Fleet) -> float | None:
     """Seconds until a request is begun that has so many others of its model before it.
 
     Those that workers have been handed count as well. None while nothing has been measured; what
-    a load has to wait for memory cannot be known and is left out.
+    a load has to wait for memory cannot be known and is left out; nor can the end of a lease.
     """
     ready = [i for i in fleet.of(model) if isinstance(i.state, Ready) and i.accepting]
+    if ready and all(instance.lease for instance in ready):
+        return None
+    ready = [instance for instance in ready if instance.lease is None]
     before = ahead + sum(len(instance.in_flight) for instance in ready)
     if model.service_seconds is None:
         return 0.0 if ready and not before else None

@@ -26,12 +26,14 @@ class RequestArrived:
 
     Attributes:
         priority: high, normal or low; None for the model's.
+        lease: the lease under which it comes: the instance held by it is the one that answers.
     """
 
     request: int
     model: str
     deadline: float
     priority: str | None = None
+    lease: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,38 @@ class UnloadWanted:
 
     wish: int
     model: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseWanted:
+    """Somebody wants an instance of a model for themselves; ``lease`` names the asking.
+
+    With ``destroy_after_use`` the instance ends when it is given back.
+    """
+
+    lease: int
+    model: str
+    deadline: float
+    destroy_after_use: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseReturned:
+    """A holder gives an instance back, or is gone."""
+
+    lease: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShrinkWanted:
+    """Somebody wants idle instances of a model, or of all if none is named, to end.
+
+    ``keep`` tells how many of each model are to stay; None for the least number of each.
+    """
+
+    wish: int
+    model: str | None
+    keep: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +154,9 @@ Event = (
     | RequestCancelled
     | LoadWanted
     | UnloadWanted
+    | LeaseWanted
+    | LeaseReturned
+    | ShrinkWanted
     | WorkerReady
     | LoadFailed
     | RequestFinished

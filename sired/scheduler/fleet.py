@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from sired.errors import SireError
 from sired.scheduler.alarm import Alarm
-from sired.scheduler.instance import Instance, Loading, Ready, Stopping
+from sired.scheduler.instance import Instance, Loading, Ready, Stopping, last_used
 from sired.scheduler.instructions import Evicted, Instruction, Learn, StartWorker, StopWorker
 from sired.scheduler.ledger import Account, Ledger
 from sired.scheduler.line import due
@@ -67,6 +67,7 @@ class Fleet:
             for instance in self.of(model)
             if isinstance(instance.state, Ready)
             and not instance.state.draining
+            and instance.lease is None
             and len(instance.in_flight) < self._rules.pipeline
         ]
         if len(able) < 2:
@@ -116,8 +117,10 @@ class Fleet:
     def _due(self, model: Model, now: float) -> float:
         """When the most urgent of those who wait for a model is due; a wish is as a request."""
         wish = due(now, "normal", self._rules.ageing)
-        request = model.queue.first.due if model.queue else wish
-        return min(request, wish) if model.wishes else request
+        dues = [wish] if model.wishes else []
+        dues += [model.queue.first.due] if model.queue else []
+        dues += [lease.due for lease in model.leases[:1]]
+        return min(dues, default=wish)
 
     def _let_wait(self, load: PendingLoad) -> bool:
         """Put a load into its lane; False, and everybody told, if it can never fit."""
@@ -255,7 +258,7 @@ class Fleet:
             self.ledger.charge(other.id) for other in others if isinstance(other.state, Stopping)
         )
         idle = [other for other in others if other.idle and not other.model.pinned]
-        for other in sorted(idle, key=_last_used):
+        for other in sorted(idle, key=last_used):
             if excess <= 0:
                 return
             excess -= self.ledger.charge(other.id)
@@ -272,7 +275,3 @@ class Fleet:
         )
         if self._let_wait(again):
             self.place(now)
-
-
-def _last_used(instance: Instance) -> float:
-    return instance.state.last_used if isinstance(instance.state, Ready) else 0.0

@@ -7,6 +7,7 @@ process can die in any state. ARCHITECTURE.md draws this.
 
 from dataclasses import dataclass, field
 
+from sired.scheduler.lease import Lease
 from sired.scheduler.model import Model
 from sired.scheduler.pending import PendingLoad
 from sired.scheduler.request import Request
@@ -55,6 +56,7 @@ class Instance:
 
     Attributes:
         peak: the most memory it was ever measured to hold, in bytes.
+        lease: whom it is kept for; None when it serves everybody.
         last_handed: tells in what order the instances of a model were handed requests.
     """
 
@@ -67,6 +69,7 @@ class Instance:
     peak: int = 0
     turn: Turn | None = None
     last_handed: int = 0
+    lease: Lease | None = None
 
     @property
     def turn_served(self) -> bool:
@@ -87,8 +90,8 @@ class Instance:
 
     @property
     def idle(self) -> bool:
-        """Whether it is loaded and does nothing."""
-        return isinstance(self.state, Ready) and not self.in_flight
+        """Whether it is loaded, does nothing, and is kept for nobody."""
+        return isinstance(self.state, Ready) and not self.in_flight and self.lease is None
 
     @property
     def state_name(self) -> str:
@@ -96,7 +99,14 @@ class Instance:
         match self.state:
             case Loading():
                 return "loading"
+            case Ready() if self.in_flight:
+                return "busy"
             case Ready():
-                return "busy" if self.in_flight else "ready"
+                return "leased" if self.lease else "ready"
             case Stopping():
                 return "stopping"
+
+
+def last_used(instance: Instance) -> float:
+    """When an instance was last used; 0 for one that is not ready."""
+    return instance.state.last_used if isinstance(instance.state, Ready) else 0.0

@@ -34,7 +34,7 @@ class Dispatch:
 
 @dataclass(frozen=True, slots=True)
 class Fail:
-    """Answer a request, or a wish to load, with an error."""
+    """Answer a request, a wish to load, or who waits for a lease, with an error."""
 
     request: int
     error: SireError
@@ -47,6 +47,22 @@ class Fulfil:
     wish: int
     instance: int | None = None
     ended: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseGranted:
+    """Tell who waits for this lease that the instance is theirs."""
+
+    lease: int
+    instance: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseLost:
+    """Told for the record: the instance of a lease that was granted has ended."""
+
+    lease: int
+    error: SireError
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,4 +83,6 @@ class Evicted:
     wanted_by: str
 
 
-Instruction = StartWorker | StopWorker | Dispatch | Fail | Fulfil | Learn | Evicted
+Instruction = (
+    StartWorker | StopWorker | Dispatch | Fail | Fulfil | LeaseGranted | LeaseLost | Learn | Evicted
+)

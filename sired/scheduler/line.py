@@ -11,8 +11,10 @@ How the order comes about:
 
 from bisect import bisect_left, insort
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from sired.scheduler.request import Request
+if TYPE_CHECKING:  # a request may come under a lease, which has a line of requests
+    from sired.scheduler.request import Request
 
 CLASSES = ("high", "normal", "low")
 # In seconds: with more, the classes are served strictly one after the other, and still in order.
@@ -37,26 +39,26 @@ class Line:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def __iter__(self) -> Iterator[Request]:
+    def __iter__(self) -> "Iterator[Request]":
         return (request for _, _, request in self._entries)
 
     @property
-    def first(self) -> Request:
+    def first(self) -> "Request":
         """The request to serve next."""
         return self._entries[0][2]
 
-    def add(self, request: Request) -> None:
+    def add(self, request: "Request") -> None:
         """Put a request where it belongs."""
-        insort(self._entries, (request.due, request.id, request))
+        insort(self._entries, (*request.order, request))
 
-    def pop(self) -> Request:
+    def pop(self) -> "Request":
         """Take out the request to serve next."""
         return self._entries.pop(0)[2]
 
-    def ahead_of(self, request: Request) -> int:
+    def ahead_of(self, request: "Request") -> int:
         """How many are served before this one."""
-        return bisect_left(self._entries, (request.due, request.id))
+        return bisect_left(self._entries, request.order)
 
-    def remove(self, request: Request) -> None:
+    def remove(self, request: "Request") -> None:
         """Take out a request that is in it."""
         del self._entries[self.ahead_of(request)]

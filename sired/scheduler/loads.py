@@ -202,7 +202,13 @@ class Placer:
         residents: list[Instance],
         now: float,
     ) -> MakeRoom:
-        loaded = [r for r in residents if isinstance(r.state, Ready) and not r.model.pinned]
+        loaded = [
+            resident
+            for resident in residents
+            if isinstance(resident.state, Ready)
+            and not resident.model.pinned
+            and resident.lease is None
+        ]
         # Nobody is ended before all of them can be: a set that does not suffice helps no one.
         if choose_victims(self._candidates(loaded), missing) is None:
             return MakeRoom(device, memory, harm=3)

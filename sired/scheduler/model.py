@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from sired.scheduler.lease import Lease
 from sired.scheduler.line import Line
 from sired.scheduler.rules import Rules
 
@@ -22,6 +23,7 @@ class Model:
         service_seconds: what a request keeps a worker busy, on average; None until measured.
         load_seconds: what a load takes, on average; None until measured.
         wishes: ids of the askings to load it that are not fulfilled yet.
+        leases: those for which no instance is kept yet, in the order they came.
     """
 
     name: str
@@ -39,11 +41,12 @@ class Model:
     load_seconds: float | None = None
     queue: Line = field(default_factory=Line)
     wishes: set[int] = field(default_factory=set)
+    leases: list[Lease] = field(default_factory=list)
 
     @property
     def wanted(self) -> bool:
         """Whether anybody waits for it."""
-        return bool(self.queue or self.wishes)
+        return bool(self.queue or self.wishes or self.leases)
 
     def footprint(self, kind: str, rules: Rules) -> tuple[int, str]:
         """Bytes to reserve for a load on a device of this kind, and by what right.

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 
 from sired.errors import SireError
 from sired.scheduler.instructions import Fail, Instruction
+from sired.scheduler.lease import Lease
+from sired.scheduler.line import Line
 from sired.scheduler.model import Model
 from sired.scheduler.request import Request
 from sired.scheduler.rules import Rules
@@ -17,11 +19,13 @@ class Queues:
     Attributes:
         requests: by id, as long as nobody has answered them.
         wishes: models that somebody wants loaded, by the wish's id.
+        leases: those that are not granted yet, by id.
     """
 
     def __init__(self, rules: Rules, out: list[Instruction]) -> None:
         self.requests: dict[int, Request] = {}
         self.wishes: dict[int, Model] = {}
+        self.leases: dict[int, Lease] = {}
         self._rules = rules
         self._out = out
         self._deadlines: list[tuple[float, int]] = []
@@ -36,12 +40,12 @@ class Queues:
         """Requests in queues, of all models together."""
         return self._waiting
 
-    def admit(self, request: Request, model: Model) -> None:
-        """Queue a request."""
+    def admit(self, request: Request, line: Line) -> None:
+        """Queue a request: in its model's line, or in that of its lease."""
         self.requests[request.id] = request
         self.watch(request.deadline, request.id)
         self._waiting += 1
-        model.queue.add(request)
+        line.add(request)
 
     def full(self, model: Model) -> str | None:
         """The setting that allows no further request, "per_model" or "total"; None for neither."""
@@ -55,46 +59,58 @@ class Queues:
         model.wishes.add(wish)
         self.watch(deadline, wish)
 
+    def await_lease(self, lease: Lease, model: Model, deadline: float) -> None:
+        """Note that somebody wants an instance of a model for themselves."""
+        self.leases[lease.id] = lease
+        model.leases.append(lease)
+        self.watch(deadline, lease.id)
+
     def watch(self, deadline: float, number: int) -> None:
-        """Have ``overdue`` name this request or wish once its deadline has come."""
+        """Have ``overdue`` name this request, wish or lease once its deadline has come."""
         heapq.heappush(self._deadlines, (deadline, number))
         # The answered leave their entries behind: sweep before they outnumber the others.
-        if len(self._deadlines) > 64 + 2 * (len(self.requests) + len(self.wishes)):
-            live = [e for e in self._deadlines if e[1] in self.requests or e[1] in self.wishes]
-            self._deadlines = live
+        unanswered = len(self.requests) + len(self.wishes) + len(self.leases)
+        if len(self._deadlines) > 64 + 2 * unanswered:
+            self._deadlines = [entry for entry in self._deadlines if self._waits(entry[1])]
             heapq.heapify(self._deadlines)
 
+    def _waits(self, number: int) -> bool:
+        return number in self.requests or number in self.wishes or number in self.leases
+
     def overdue(self, now: float) -> Iterable[int]:
-        """The requests and wishes whose deadline has come, each once."""
+        """The requests, wishes and leases whose deadline has come, each once."""
         while self._deadlines and self._deadlines[0][0] <= now:
             _, number = heapq.heappop(self._deadlines)
-            if number in self.requests or number in self.wishes:
+            if self._waits(number):
                 yield number
 
     def next_deadline(self) -> float:
         """The earliest deadline, possibly of something answered by now."""
         return self._deadlines[0][0] if self._deadlines else FOREVER
 
-    def take(self, model: Model, instance: int) -> Request:
+    def take(self, line: Line, instance: int) -> Request:
         """Take the request that is due first, for an instance."""
-        request = model.queue.pop()
+        request = line.pop()
         self._waiting -= 1
         request.instance = instance
         request.attempts += 1
         return request
 
-    def put_back(self, requests: list[Request], model: Model) -> None:
-        """Put requests back where they stood in the queue."""
-        for request in requests:
-            if not request.answered:
-                request.instance = None
-                self._waiting += 1
-                model.queue.add(request)
+    def put_back(self, request: Request, model: Model) -> None:
+        """Put a request back where it stood in its model's queue."""
+        if not request.answered:
+            request.instance = None
+            self._waiting += 1
+            model.queue.add(request)
+
+    def line_of(self, request: Request, model: Model) -> Line:
+        """The line in which a request waits."""
+        return request.lease.queue if request.lease else model.queue
 
     def withdraw(self, request: Request, model: Model) -> None:
-        """Take a request out of its queue, if it still waits there."""
+        """Take a request out of its line, if it still waits there."""
         if request.instance is None:
-            model.queue.remove(request)
+            self.line_of(request, model).remove(request)
             self._waiting -= 1
 
     def answered(self, request: Request) -> None:
@@ -120,14 +136,23 @@ class Queues:
 
     def fail_all(self, model: Model, error: SireError) -> None:
         """Answer everybody who waits for this model with an error."""
-        while model.queue:
-            self._waiting -= 1
-            self.fail(model.queue.pop(), error)
+        self.fail_line(model.queue, error)
         self.fail_wishes(model, error)
+        while model.leases:
+            lease = model.leases.pop(0)
+            del self.leases[lease.id]
+            self._out.append(Fail(lease.id, error))
+
+    def fail_line(self, line: Line, error: SireError) -> None:
+        """Answer every request in a line with an error."""
+        while line:
+            self._waiting -= 1
+            self.fail(line.pop(), error)
 
     def move(self, old: Model, new: Model) -> None:
         """Let everything that waits for the old model wait for the new one of that name."""
         new.queue, old.queue = old.queue, new.queue
         new.wishes, old.wishes = old.wishes, new.wishes
+        new.leases, old.leases = old.leases, new.leases
         for wish in new.wishes:
             self.wishes[wish] = new

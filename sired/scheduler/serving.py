@@ -1,10 +1,11 @@
 """Requests on their way through an instance: handing them out, taking answers, trying again."""
 
-from sired.errors import Cancelled
+from sired.errors import Cancelled, SireError
 from sired.scheduler import estimate, events
 from sired.scheduler.instance import Instance, Ready
 from sired.scheduler.instructions import Dispatch, Fail
-from sired.scheduler.line import due
+from sired.scheduler.leases import Leases
+from sired.scheduler.line import Line, due
 from sired.scheduler.model import Model
 from sired.scheduler.request import Request
 from sired.scheduler.state import State
@@ -17,8 +18,9 @@ ATTEMPTS = 2
 class Serving:
     """What is done about requests."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, leases: Leases) -> None:
         self._state = state
+        self._leases = leases
         self._queues = state.queues
         self._fleet = state.fleet
         self._handed = 0
@@ -28,15 +30,25 @@ class Serving:
         model = self._state.model(event.model, event.request)
         if model is None:
             return
+        lease = None
+        if event.lease is not None:
+            found = self._leases.find(event.lease, model.name)
+            if isinstance(found, SireError):
+                self._state.out.append(Fail(event.request, found))
+                return
+            lease = found
         if setting := self._queues.full(model):
             self._refuse(event.request, model, setting)
             return
         priority = event.priority or model.priority
         when_due = due(now, priority, self._state.rules.ageing)
-        request = Request(event.request, event.model, now, event.deadline, when_due)
-        self._queues.admit(request, model)
+        request = Request(event.request, event.model, now, event.deadline, when_due, lease)
+        self._queues.admit(request, self._queues.line_of(request, model))
         self._state.alarm.by(request.deadline)
-        self.pump(model, now)
+        if lease is not None and lease.instance is not None:
+            self._serve_holder(self._fleet.instances[lease.instance])
+        else:
+            self.pump(model, now)
 
     def _refuse(self, request: int, model: Model, setting: str) -> None:
         """A queue is full, its own or all together."""
@@ -45,16 +57,34 @@ class Serving:
         self._state.out.append(Fail(request, queue_full(model, setting, depth, wait)))
 
     def pump(self, model: Model, now: float) -> None:
-        """Hand waiting requests to workers that can take them; want one if there is none."""
-        while model.queue and (instance := self._fleet.free_instance(model)):
-            request = self._queues.take(model, instance.id)
-            instance.in_flight.append(request)
-            self._handed += 1
-            instance.last_handed = self._handed
-            self._state.out.append(Dispatch(instance.id, request.id))
+        """Hand waiting requests to workers that can take them; want one if there is none.
+
+        Who waits for a lease has an instance kept when it is their turn.
+        """
+        while True:
+            if kept := self._leases.reserve(model):
+                self._leases.grant(kept)
+            elif model.queue and (instance := self._fleet.free_instance(model)):
+                self._hand_out(model.queue, instance)
+            else:
+                break
         if model.wanted:
             self._fleet.want(model, None, now)
         self._state.pools.grow(model, now)
+
+    def _serve_holder(self, instance: Instance) -> None:
+        """Hand the holder of a leased instance's requests to it."""
+        lease = instance.lease
+        pipeline = self._state.rules.pipeline
+        while lease and lease.queue and len(instance.in_flight) < pipeline:
+            self._hand_out(lease.queue, instance)
+
+    def _hand_out(self, line: Line, instance: Instance) -> None:
+        request = self._queues.take(line, instance.id)
+        instance.in_flight.append(request)
+        self._handed += 1
+        instance.last_handed = self._handed
+        self._state.out.append(Dispatch(instance.id, request.id))
 
     def finished(self, event: events.RequestFinished, now: float) -> None:
         """Take a worker's answer to a request."""
@@ -78,20 +108,24 @@ class Serving:
 
     def _may_retry(self, request: Request, instance: Instance) -> bool:
         registered = self._state.models.get(request.model) is instance.model
-        return registered and not request.answered and request.attempts < ATTEMPTS
+        free = registered and instance.lease is None and request.lease is None
+        return free and not request.answered and request.attempts < ATTEMPTS
 
     def _run_again(self, instance: Instance, request: Request, now: float) -> None:
         """An inference ran out of memory: once more, in a fresh process with more room."""
-        self._put_back_unbegun(instance.in_flight, instance.model)
-        self._queues.put_back([request], instance.model)
+        self._put_back_unbegun(instance.in_flight, instance.model, _gave_way(request))
+        self._queues.put_back(request, instance.model)
         instance.in_flight.clear()
         self._fleet.stop(instance, now, kill=True)
         self._fleet.load_again(instance, now)
 
-    def _put_back_unbegun(self, requests: list[Request], model: Model) -> None:
+    def _put_back_unbegun(self, requests: list[Request], model: Model, error: SireError) -> None:
         for request in requests:
-            request.attempts -= 1
-        self._queues.put_back(requests, model)
+            if request.lease is None:
+                request.attempts -= 1
+                self._queues.put_back(request, model)
+            else:  # the only instance that was to answer it is gone
+                self._queues.fail(request, error)
 
     def after_work(self, instance: Instance, now: float) -> None:
         """An instance has nothing to do, or less: give it more, or see who wants its place."""
@@ -100,6 +134,8 @@ class Serving:
         if not isinstance(instance.state, Ready):
             return
         if not instance.state.draining:
+            self._leases.grant(instance)
+            self._serve_holder(instance)
             self.pump(instance.model, now)
         if not instance.in_flight:
             expiry = self._fleet.expiry(instance)
@@ -109,16 +145,35 @@ class Serving:
             self._fleet.place(now)
 
     def cancelled(self, event: events.RequestCancelled, now: float) -> None:
-        """Forget a request or a wish that nobody wants answered any more."""
+        """Forget what nobody wants answered any more: a request, a wish, an asking for a lease."""
+        number = event.request
         error = Cancelled("The request was cancelled.")
-        if request := self._queues.requests.get(event.request):
+        if request := self._queues.requests.get(number):
             self._queues.withdraw(request, self._state.models[request.model])
             self._queues.fail(request, error)
             self._fleet.forget_unwanted(self._state.models[request.model])
-        elif wished := self._queues.wishes.get(event.request):
-            self._queues.fail_wish(event.request, error)
+        elif wished := self._queues.wishes.get(number):
+            self._queues.fail_wish(number, error)
             self._fleet.forget_unwanted(wished)
+        elif number in self._queues.leases:
+            self.give_up_lease(number, error, now)
         self._fleet.place(now)
+
+    def lease_wanted(self, event: events.LeaseWanted, now: float) -> None:
+        """Let somebody wait for an instance of their own."""
+        if model := self._state.model(event.model, event.lease):
+            self._leases.wanted(event, model, now)
+            self.pump(model, now)
+
+    def lease_returned(self, event: events.LeaseReturned, now: float) -> None:
+        """An instance serves everybody again."""
+        if instance := self._leases.returned(event.lease, now):
+            self.after_work(instance, now)
+
+    def give_up_lease(self, number: int, error: SireError, now: float) -> None:
+        """Nobody waits for this lease any more."""
+        self._state.out.append(Fail(number, error))
+        self.lease_returned(events.LeaseReturned(number), now)
 
     def worker_gone(self, event: events.WorkerGone) -> Instance:
         """Release an instance whose process has ended; what it had not begun waits again."""
@@ -127,5 +182,13 @@ class Serving:
             # Requests are worked on in order: the first was running, the others never began.
             self._queues.fail(instance.in_flight[0], event.error)
             model = self._state.models.get(instance.model.name, instance.model)
-            self._put_back_unbegun(instance.in_flight[1:], model)
+            self._put_back_unbegun(instance.in_flight[1:], model, event.error)
+        self._leases.lose(instance, event.error)
         return instance
+
+
+def _gave_way(request: Request) -> Cancelled:
+    return Cancelled(
+        f"The process of {request.model} was ended to make room for a request that needs more.",
+        hint="Try again.",
+    )

@@ -2,6 +2,7 @@
 
 from sired.scheduler import words
 from sired.scheduler.instance import Instance, Loading
+from sired.scheduler.serving import Serving
 from sired.scheduler.state import State
 from sired.units import FOREVER
 
@@ -9,8 +10,9 @@ from sired.units import FOREVER
 class Watch:
     """Looks at everything that waits for time, and sets the alarm for what is next."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, serving: Serving) -> None:
         self._state = state
+        self._serving = serving
         self._queues = state.queues
         self._fleet = state.fleet
 
@@ -51,6 +53,11 @@ class Watch:
         if wished := self._queues.wishes.get(number):
             self._queues.fail_wish(number, words.not_loaded_in_time(wished, self._fleet))
             self._fleet.forget_unwanted(wished)
+            return
+        if lease := self._queues.leases.get(number):
+            wanted = self._state.models[lease.model]
+            error = words.not_leased_in_time(wanted, self._fleet)
+            self._serving.give_up_lease(number, error, now)
             return
         request = self._queues.requests[number]
         model = self._state.models[request.model]

@@ -2,8 +2,9 @@
 
 from sired.errors import Cancelled
 from sired.scheduler import estimate, events
-from sired.scheduler.instance import Loading, Ready
+from sired.scheduler.instance import Instance, Loading, Ready, last_used
 from sired.scheduler.instructions import Fulfil
+from sired.scheduler.model import Model
 from sired.scheduler.serving import ATTEMPTS, Serving
 from sired.scheduler.state import State
 from sired.scheduler.words import ran_out
@@ -81,6 +82,30 @@ class Wishes:
         for instance in self._fleet.of(model):
             self._fleet.drain(instance, now)
         self.settle()
+
+    def shrink(self, event: events.ShrinkWanted, now: float) -> None:
+        """End idle instances beyond those to keep, the least recently used first."""
+        models = list(dict.fromkeys(i.model for i in self._fleet.instances.values()))
+        if event.model is not None:
+            model = self._state.model(event.model, event.wish)
+            if model is None:
+                return
+            models = [model]
+        ending = [instance for model in models for instance in self._surplus(model, event.keep)]
+        self._unloads[event.wish] = ({instance.id for instance in ending}, len(ending))
+        for instance in ending:
+            self._state.pools.shrunk(instance.model)
+            self._fleet.stop(instance, now)
+        self.settle()
+
+    def _surplus(self, model: Model, keep: int | None) -> list[Instance]:
+        if model.pinned:
+            keep = max(1, keep or 0)
+        there = [instance for instance in self._fleet.of(model) if instance.accepting]
+        surplus = len(there) - (model.min_instances if keep is None else keep)
+        idle = [instance for instance in there if instance.idle]
+        idle.sort(key=last_used)
+        return idle[: max(0, surplus)]
 
     def settle(self) -> None:
         """Answer the wishes to unload whose instances have all ended."""

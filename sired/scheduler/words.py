@@ -2,7 +2,7 @@
 
 from sired.errors import DeadlineExceeded, InsufficientMemory, LoadFailed, QueueFull, SireError
 from sired.scheduler.fleet import Fleet
-from sired.scheduler.instance import Instance, Loading
+from sired.scheduler.instance import Instance, Loading, Ready
 from sired.scheduler.model import Model
 from sired.scheduler.request import Request
 from sired.units import format_bytes, format_duration
@@ -13,6 +13,18 @@ def not_loaded_in_time(model: Model, fleet: Fleet) -> DeadlineExceeded:
     return DeadlineExceeded(
         f"{model.name} was not loaded in the time allowed: {_waits_for(model, fleet)}.",
         hint="Allow more with --timeout, or look at: sire ps",
+        model=model.name,
+    )
+
+
+def not_leased_in_time(model: Model, fleet: Fleet) -> DeadlineExceeded:
+    """An asking for a lease whose deadline has come."""
+    there = [instance for instance in fleet.of(model) if isinstance(instance.state, Ready)]
+    leased = sum(instance.lease is not None for instance in there)
+    doing = f"{leased} of {len(there)} are leased" if there else _waits_for(model, fleet)
+    return DeadlineExceeded(
+        f"No instance of {model.name} was free in the time allowed: {doing}.",
+        hint="Allow more with timeout, or more instances: sire register --replace --instances",
         model=model.name,
     )
 

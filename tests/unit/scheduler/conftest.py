@@ -58,6 +58,17 @@ class Driver:
         number = next(self._tickets)
         return number, self.tell(events.UnloadWanted(number, model))
 
+    def acquire(self, model, timeout=60.0, **how):
+        number = next(self._tickets)
+        return number, self.tell(events.LeaseWanted(number, model, self.now + timeout, **how))
+
+    def give_back(self, lease):
+        return self.tell(events.LeaseReturned(lease))
+
+    def shrink(self, model, keep=None):
+        number = next(self._tickets)
+        return number, self.tell(events.ShrinkWanted(number, model, keep))
+
     def ready(self, instance, memory=None):
         if memory is None:
             memory = self.brain.fleet.ledger.charge(instance)

@@ -1,0 +1,117 @@
+"""Instances that serve one holder only, for as long as the holder likes.
+
+1. Somebody who wants a lease stands in the model's queue like a request of normal priority.
+2. Whose turn it is gets the instance with the least to do of those that nobody holds. It is
+   handed nothing else from then on, and is granted as soon as it is idle. Where every instance is
+   held, the pool grows if it may; else the lease waits.
+3. A held instance is neither evicted nor ended for want of use. It serves the holder's requests.
+4. Given back it serves everybody again, or ends if it was to be destroyed after use.
+5. An instance that ends before that, for whatever reason, takes its lease with it: the holder is
+   told, and requests under the lease fail with the reason until it is given back.
+"""
+
+from sired.errors import Cancelled, SireError
+from sired.scheduler import events
+from sired.scheduler.instance import Instance, Ready
+from sired.scheduler.instructions import Fail, LeaseGranted, LeaseLost
+from sired.scheduler.lease import Lease
+from sired.scheduler.line import due
+from sired.scheduler.model import Model
+from sired.scheduler.state import State
+
+
+class Leases:
+    """Every lease that is held, or was lost and not given back yet."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._queues = state.queues
+        self._fleet = state.fleet
+        self._held: dict[int, Lease] = {}
+        self._lost: dict[int, SireError] = {}
+
+    def wanted(self, event: events.LeaseWanted, model: Model, now: float) -> None:
+        """Let somebody wait for a lease."""
+        when = due(now, "normal", self._state.rules.ageing)
+        lease = Lease(event.lease, model.name, when, event.destroy_after_use)
+        self._queues.await_lease(lease, model, event.deadline)
+        self._state.alarm.by(event.deadline)
+
+    def find(self, number: int, model: str) -> Lease | SireError:
+        """The lease of that number, or why requests for the model cannot run under it."""
+        lease = self._held.get(number)
+        if lease is not None and lease.granted and lease.model == model:
+            return lease
+        return self._lost.get(number) or Cancelled(
+            f"No lease {number} of {model} is held.", hint="Acquire an instance again."
+        )
+
+    def reserve(self, model: Model) -> Instance | None:
+        """Keep an instance for the first who waits, if it is their turn and there is one."""
+        if not model.leases:
+            return None
+        lease = model.leases[0]
+        if model.queue and model.queue.first.order < (lease.due, lease.id):
+            return None
+        able = [
+            instance
+            for instance in self._fleet.of(model)
+            if isinstance(instance.state, Ready) and instance.accepting and not instance.lease
+        ]
+        if not able:
+            return None
+        instance = min(able, key=lambda instance: (len(instance.in_flight), instance.id))
+        model.leases.remove(lease)
+        self._held[lease.id] = lease
+        lease.instance, instance.lease = instance.id, lease
+        return instance
+
+    def grant(self, instance: Instance) -> None:
+        """Tell the holder that the instance is theirs, once it has nothing else to do."""
+        lease = instance.lease
+        if lease is not None and not lease.granted and not instance.in_flight:
+            lease.granted = True
+            del self._queues.leases[lease.id]
+            self._state.out.append(LeaseGranted(lease.id, instance.id))
+
+    def returned(self, number: int, now: float) -> Instance | None:
+        """Take a lease back, granted or not; returns the instance if others may use it now."""
+        self._lost.pop(number, None)
+        if waiting := self._queues.leases.pop(number, None):
+            model = self._state.models[waiting.model]
+            model.leases = [lease for lease in model.leases if lease is not waiting]
+            self._fleet.forget_unwanted(model)
+        lease = self._held.pop(number, None)
+        if lease is None or lease.instance is None:
+            return None
+        error = Cancelled("The lease was given back before this was done.")
+        self._queues.fail_line(lease.queue, error)
+        instance = self._fleet.instances[lease.instance]
+        instance.lease = None
+        if lease.granted and isinstance(instance.state, Ready):
+            instance.state.last_used = now
+        if lease.granted and lease.destroy:
+            self._fleet.drain(instance, now)
+        return instance
+
+    def lose(self, instance: Instance, error: SireError) -> None:
+        """An instance is gone, or about to be: so is its lease."""
+        lease, instance.lease = instance.lease, None
+        if lease is None:
+            return
+        del self._held[lease.id]
+        self._queues.fail_line(lease.queue, error)
+        if lease.granted:
+            self._lost[lease.id] = error
+            self._state.out.append(LeaseLost(lease.id, error))
+        else:
+            del self._queues.leases[lease.id]
+            self._state.out.append(Fail(lease.id, error))
+
+    def lose_stopping(self) -> None:
+        """Tell the holders of instances that are being ended."""
+        for lease in list(self._held.values()):
+            instance = self._fleet.instances[lease.instance or 0]
+            if not isinstance(instance.state, Ready):
+                error = Cancelled(f"{lease.model} was unloaded; the lease of its instance is lost.")
+                self.lose(instance, error)
