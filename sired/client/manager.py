@@ -19,18 +19,33 @@ from sired.client.autostart import start_daemon
 from sired.client.classes import ClassReference, refer_to
 from sired.client.connection import Connection
 from sired.client.declare import describe_model
+from sired.client.lease import LeasedInstance
 from sired.errors import DaemonUnavailable, ProtocolError
 from sired.paths import Paths, find_paths
 from sired.protocol.content import TREE, Payload
 from sired.protocol.replies import (
     InstanceInfo,
+    Leased,
     ModelInfo,
     ModelList,
+    PoolReport,
     Prediction,
     StatsReport,
     Unloaded,
 )
-from sired.protocol.requests import ListModels, Load, Predict, Register, Remove, Stats, Unload
+from sired.protocol.requests import (
+    Acquire,
+    ListModels,
+    Load,
+    PoolStats,
+    Predict,
+    Register,
+    Release,
+    Remove,
+    Shrink,
+    Stats,
+    Unload,
+)
 from sired.spec import Priority, Signature, TensorSpec
 from sired.tensors import pack, unpack
 
@@ -214,21 +229,88 @@ class ModelManager:
             DeadlineExceeded: the answer did not come within ``timeout``.
             InsufficientMemory: and LoadFailed, WorkerCrashed, QueueFull: as they say.
         """
+        return self._run(Predict(model=model_name, timeout=timeout, priority=priority), data)
+
+    def _run(self, request: Predict, data: Any) -> Any:
         payload = pack(data)
-        request = Predict(
-            model=model_name,
-            content_type=payload.content_type,
-            tensors=payload.tensors,
-            accept=TREE,
-            timeout=timeout,
-            priority=priority,
+        request = msgspec.structs.replace(
+            request, content_type=payload.content_type, tensors=payload.tensors, accept=TREE
         )
-        patience = None if timeout is None else timeout + _GRACE_SECONDS
         with self._connection() as connection:
+            patience = _patience(request.timeout)
             reply, frames = connection.ask(request, payload.frames, timeout=patience)
         if not isinstance(reply, Prediction):
             raise ProtocolError(f"The daemon answered Predict with {type(reply).__name__}.")
         return unpack(Payload(reply.content_type, tuple(frames), reply.tensors))
+
+    @contextmanager
+    def acquire(
+        self, name: str, timeout: float | None = None, *, destroy_after_use: bool = False
+    ) -> Iterator[LeasedInstance]:
+        """Have one instance of a model to oneself, for the length of a ``with`` block.
+
+        Args:
+            name: a registered model; it is loaded first where it is not.
+            timeout: seconds to wait for an instance, loading included.
+            destroy_after_use: end its process afterwards, instead of letting others use it.
+
+        Raises:
+            ModelNotFound: no model has this name.
+            DeadlineExceeded: no instance was free within ``timeout``.
+            InsufficientMemory: and LoadFailed: as they say.
+        """
+        request = Acquire(name=name, timeout=timeout, destroy_after_use=destroy_after_use)
+        with self._connection() as connection:
+            leased = connection.expect(Leased, request, timeout=_patience(timeout))
+
+        def run(data: Any, seconds: float | None) -> Any:
+            return self._run(Predict(model=name, timeout=seconds, lease=leased.lease), data)
+
+        try:
+            yield LeasedInstance(name, leased.instance, run)
+        finally:
+            # A daemon that is gone holds nothing any more.
+            with suppress(DaemonUnavailable), self._connection() as connection:
+                connection.ask(Release(lease=leased.lease))
+
+    def pool_stats(self, name: str) -> dict[str, int]:
+        """How many instances a model has.
+
+        Returns:
+            ``available`` (loaded and free for anybody), ``in_use`` (leased or at work), ``total``
+            (loaded or loading) and ``max_instances``.
+
+        Raises:
+            ModelNotFound: no model has this name.
+        """
+        with self._connection() as connection:
+            report = connection.expect(PoolReport, PoolStats(name=name))
+        return {
+            "available": report.available,
+            "in_use": report.in_use,
+            "total": report.total,
+            "max_instances": report.max_instances,
+        }
+
+    def shrink(self, name: str | None = None, keep: int | None = None) -> int:
+        """End idle instances of a model, or of all models.
+
+        Args:
+            name: a registered model; None for all.
+            keep: how many of each are to stay; None for the least number it was registered with.
+
+        Returns:
+            How many were ended, once their memory is free.
+
+        Raises:
+            ModelNotFound: no model has this name.
+        """
+        with self._connection() as connection:
+            return connection.expect(Unloaded, Shrink(name=name, keep=keep)).instances
+
+    def cleanup(self) -> int:
+        """Unload every model that is idle and not pinned; returns how many instances ended."""
+        return self.shrink(keep=0)
 
     def get_model_stats(self, name: str) -> dict[str, Any]:
         """What was counted for a model since the daemon started.
@@ -313,6 +395,11 @@ def _end_daemon(process: "subprocess.Popen[bytes]", temporary: Path | None, owne
 def _remove(directory: Path | None) -> None:
     if directory is not None:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def _patience(timeout: float | None) -> float | None:
+    """How long to wait for a reply to what the daemon is to do within ``timeout`` seconds."""
+    return None if timeout is None else timeout + _GRACE_SECONDS
 
 
 def _refer(model_class: type | str | None) -> ClassReference:

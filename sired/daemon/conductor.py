@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from sired.daemon.crew import Crew
 from sired.daemon.stats import Statistics
@@ -14,7 +15,7 @@ from sired.errors import Cancelled, DaemonUnavailable, SireError, error_from
 from sired.paths import Paths
 from sired.protocol.content import Buffer
 from sired.protocol.replies import Prediction
-from sired.protocol.requests import Predict
+from sired.protocol.requests import Acquire, Predict, Shrink
 from sired.scheduler import events, instructions
 from sired.scheduler.brain import Brain
 from sired.scheduler.events import Event
@@ -52,11 +53,11 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """A load or unload that somebody waits for, and how to tell them it is done."""
+    """A load, unload or lease that somebody waits for, and how to tell them it is done."""
 
     client: Client
     model: str
-    fulfilled: Callable[[instructions.Fulfil], None]
+    fulfilled: Callable[[Any], None]
 
 
 class Conductor:
@@ -101,7 +102,9 @@ class Conductor:
             instructions.Fail: self._fail,
             instructions.StartWorker: self._start_worker,
             instructions.StopWorker: lambda do: self.crew.stop(do.instance, kill=do.kill),
-            instructions.Fulfil: self._fulfil,
+            instructions.Fulfil: lambda do: self._fulfil(do.wish, do),
+            instructions.LeaseGranted: lambda do: self._fulfil(do.lease, do),
+            instructions.LeaseLost: self._lease_lost,
             instructions.Learn: self._learn,
             instructions.Evicted: self._evicted,
         }
@@ -116,7 +119,33 @@ class Conductor:
         ticket = self._ticket(client)
         self._waiting[ticket] = Waiting(client, request, payload, now)
         deadline = now + timeout
-        self.feed(events.RequestArrived(ticket, request.model, deadline, request.priority))
+        self.feed(
+            events.RequestArrived(
+                ticket, request.model, deadline, request.priority, lease=request.lease
+            )
+        )
+
+    def acquire(
+        self,
+        client: Client,
+        request: Acquire,
+        timeout: float,
+        granted: Callable[[instructions.LeaseGranted], None],
+    ) -> None:
+        """Have an instance leased; ``granted`` is called once it is."""
+        ticket = self._ticket(client)
+        self._wishes[ticket] = Wish(client, request.name, granted)
+        deadline = self._loop.time() + timeout
+        destroy = request.destroy_after_use
+        self.feed(events.LeaseWanted(ticket, request.name, deadline, destroy))
+
+    def shrink(
+        self, client: Client, request: Shrink, fulfilled: Callable[[instructions.Fulfil], None]
+    ) -> None:
+        """Have idle instances ended; ``fulfilled`` is called once their memory is free."""
+        ticket = self._ticket(client)
+        self._wishes[ticket] = Wish(client, request.name or "", fulfilled)
+        self.feed(events.ShrinkWanted(ticket, request.name, request.keep))
 
     def load(
         self,
@@ -311,13 +340,16 @@ class Conductor:
         job = LoadModel(spec, grant)
         self.crew.start(do.instance, job, self._paths.model_log(spec.name))
 
-    def _fulfil(self, do: instructions.Fulfil) -> None:
-        wish = self._wishes.pop(do.wish, None)
+    def _fulfil(self, number: int, do: instructions.Fulfil | instructions.LeaseGranted) -> None:
+        wish = self._wishes.pop(number, None)
         if wish is None:
             return
         self._tickets.pop(wish.client, None)
         # The brain's state is whole only after all its instructions: answer then.
         self._loop.call_soon(partial(wish.fulfilled, do))
+
+    def _lease_lost(self, do: instructions.LeaseLost) -> None:
+        log.info("lease %d is lost: %s", do.lease, do.error.message)
 
     def _learn(self, do: instructions.Learn) -> None:
         spec = self._registry.models.get(do.model.name)

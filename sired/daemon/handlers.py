@@ -7,6 +7,7 @@ from typing import Any
 
 from sired.config import Loaded
 from sired.daemon.conductor import Conductor
+from sired.daemon.pools import PoolHandlers
 from sired.daemon.registering import complete
 from sired.daemon.views import Views
 from sired.devices.inventory import Inventory
@@ -85,6 +86,8 @@ class Handlers:
             requests.Cancel: self._cancel,
             requests.Shutdown: self._shutdown,
         }
+        self._pools = PoolHandlers(front, conductor, registry, self._timeout)
+        self._by_kind |= self._pools.by_kind
 
     def __call__(self, client: Client, request: Request, payload: tuple[Buffer, ...]) -> None:
         """Take one request.
@@ -92,6 +95,8 @@ class Handlers:
         Raises:
             SireError: it cannot be done; the front tells the client.
         """
+        if isinstance(request, requests.Acquire):
+            self._refuse_when_draining()
         self._by_kind[type(request)](client, request, payload)
 
     def adopt(self, settings: Loaded) -> None:
@@ -225,7 +230,9 @@ class Handlers:
         self.front.reply(client, report)
 
     def _cancel(self, client: Client, request: requests.Cancel, _: tuple[Buffer, ...]) -> None:
-        self._conductor.cancel(Client(client.connection, request.request))
+        withdrawn = Client(client.connection, request.request)
+        self._conductor.cancel(withdrawn)
+        self._pools.withdraw(withdrawn)
         self.front.reply(client, Done(id=client.request_id))
 
     def _shutdown(self, client: Client, _: requests.Shutdown, __: tuple[Buffer, ...]) -> None:

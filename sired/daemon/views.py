@@ -35,7 +35,7 @@ from sired.store.registry import Registry
 from sired.units import FOREVER
 
 # The most telling state of a model with several instances comes first.
-STATES = ("busy", "ready", "loading", "waiting", "stopping")
+STATES = ("busy", "ready", "leased", "loading", "waiting", "stopping")
 
 
 class Views:

@@ -31,7 +31,7 @@ class InstanceInfo(Message, frozen=True, tag="instance"):
     """One process holding one model.
 
     Attributes:
-        state: waiting (for memory), loading, ready, busy, stopping.
+        state: waiting (for memory), loading, ready, leased, busy, stopping.
         memory_bytes: what it is charged on its device.
         expires_in_seconds: until it is unloaded for want of use; None when never.
         wait_seconds: what a request that came now would wait for the model; None when unknown.
@@ -57,7 +57,7 @@ class ModelInfo(Message, frozen=True, tag="model"):
     """One registered model and how it stands.
 
     Attributes:
-        state: unloaded, waiting, loading, ready, busy, stopping.
+        state: unloaded, waiting, loading, ready, leased, busy, stopping.
         footprint_bytes: what a load of it will reserve, and ``footprint_source`` says by what
             right: declared, learned or estimated.
         signature: declared, or as the runtime reported it after the last load.
@@ -97,6 +97,29 @@ class Prediction(Message, frozen=True, tag="prediction"):
     tensors: tuple[TensorSpec, ...] = ()
     compute_seconds: float = 0.0
     queue_seconds: float = 0.0
+
+
+class Leased(Message, frozen=True, tag="leased"):
+    """An instance is held for the client; ``lease`` goes with its predictions and its release."""
+
+    lease: int
+    instance: int
+
+
+class PoolReport(Message, frozen=True, tag="pool_report"):
+    """The instances of one model.
+
+    Attributes:
+        available: loaded, and free for anybody.
+        in_use: leased, or at work.
+        total: loaded or loading.
+        max_instances: how many there may be.
+    """
+
+    available: int
+    in_use: int
+    total: int
+    max_instances: int
 
 
 class ModelStats(msgspec.Struct, frozen=True):
@@ -236,6 +259,8 @@ Reply = (
     | ModelList
     | InstanceList
     | Prediction
+    | Leased
+    | PoolReport
     | StatsReport
     | DeviceList
     | HealthReport

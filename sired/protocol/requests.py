@@ -82,6 +82,7 @@ class Predict(Message, frozen=True, tag="predict"):
         accept: the content type wanted for the answer.
         timeout: seconds until DeadlineExceeded, waiting and loading included.
         priority: None for the model's.
+        lease: run it in the instance that this lease holds.
     """
 
     model: str
@@ -90,6 +91,41 @@ class Predict(Message, frozen=True, tag="predict"):
     accept: str = "application/json"
     timeout: float | None = None
     priority: Priority | None = None
+    lease: int | None = None
+
+
+class Acquire(Message, frozen=True, tag="acquire"):
+    """Lease one instance of a model, for this client only; reply: Leased, when it is idle.
+
+    It is given back by Release, or when the client's process is gone. With ``destroy_after_use``
+    it ends then.
+    """
+
+    name: str
+    timeout: float | None = None
+    destroy_after_use: bool = False
+
+
+class Release(Message, frozen=True, tag="release"):
+    """Give a leased instance back; reply: Done."""
+
+    lease: int
+
+
+class PoolStats(Message, frozen=True, tag="pool"):
+    """Ask how many instances a model has and what they do; reply: PoolReport."""
+
+    name: str
+
+
+class Shrink(Message, frozen=True, tag="shrink"):
+    """End idle instances of a model, or of all; reply: Unloaded, when their memory is free.
+
+    ``keep`` tells how many of each model are to stay; None for the least number of each.
+    """
+
+    name: str | None = None
+    keep: int | None = None
 
 
 class Ps(Message, frozen=True, tag="ps"):
@@ -134,6 +170,10 @@ Request = (
     | Unload
     | Reload
     | Predict
+    | Acquire
+    | Release
+    | PoolStats
+    | Shrink
     | Ps
     | Stats
     | Devices

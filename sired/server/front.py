@@ -55,6 +55,7 @@ class Front:
         self._descriptor = int(self._socket.get(zmq.FD))
         self._loop: asyncio.AbstractEventLoop | None = None
         self._handler: Handler
+        self._header: zmq.Frame | None = None
 
     def open(self, loop: asyncio.AbstractEventLoop, handler: Handler) -> None:
         """Bind the socket and hand every request to ``handler`` from now on."""
@@ -86,6 +87,18 @@ class Front:
             log.warning("a client does not read its replies; one was dropped")
         self._look_again()
 
+    def peer_pid(self) -> int | None:
+        """The process that sent the message being handled; None where nobody can tell.
+
+        Only of use while the handler has not returned.
+        """
+        try:
+            credentials = self._header.get("Peer-Address") if self._header else ""
+        except zmq.ZMQError:
+            return None
+        pid = str(credentials).rpartition(":")[2]
+        return int(pid) if pid.isdecimal() and int(pid) else None
+
     def fail(self, client: Client, error: SireError) -> None:
         """Reply with an error."""
         self.reply(client, failure(error, client.request_id))
@@ -111,6 +124,8 @@ class Front:
         more = bool(self._socket.getsockopt(_RCVMORE))
         while more:
             frame = self._socket.recv(_NOBLOCK, copy=False)
+            if len(frames) == 2:
+                self._header = frame
             frames.append(frame.buffer)
             more = frame.more
         return frames
