@@ -309,10 +309,11 @@ class Conductor:
     # Instructions
 
     def _dispatch(self, do: instructions.Dispatch) -> None:
-        waiting = self._waiting[do.request]
-        predict = waiting.predict
-        message = RunModel(do.request, predict.content_type, predict.tensors, predict.accept)
-        self.crew.send(do.instance, message, waiting.payload)
+        for request in do.requests:
+            waiting = self._waiting[request]
+            predict = waiting.predict
+            message = RunModel(request, predict.content_type, predict.tensors, predict.accept)
+            self.crew.send(do.instance, message, waiting.payload)
 
     def _fail(self, do: instructions.Fail) -> None:
         waiting: Waiting | Wish | None = self._waiting.pop(do.request, None)

@@ -1,5 +1,6 @@
 """What can happen. The daemon turns everything it sees into one of these."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 from sired.errors import SireError
@@ -27,6 +28,8 @@ class RequestArrived:
     Attributes:
         priority: high, normal or low; None for the model's.
         lease: the lease under which it comes: the instance held by it is the one that answers.
+        batch_key: requests of a model with equal keys can run together; None for never.
+        rows: how much of the model's ``batch_size`` it takes.
     """
 
     request: int
@@ -34,6 +37,8 @@ class RequestArrived:
     deadline: float
     priority: str | None = None
     lease: int | None = None
+    batch_key: Hashable = None
+    rows: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +117,12 @@ class LoadFailed:
 
 @dataclass(frozen=True, slots=True)
 class RequestFinished:
-    """A worker has answered a request, with an error or without.
+    """A worker has answered a request, with an error or without; of a batch, one member.
 
     Attributes:
         peak: the most memory the worker has held so far, in bytes; 0 when it did not say.
-        seconds: what the worker was busy with it; None when it did not say.
+        seconds: what the worker was busy with it, its share where it ran with others; None when it
+            did not say.
     """
 
     instance: int

@@ -72,6 +72,16 @@ class Instance:
     lease: Lease | None = None
 
     @property
+    def batches(self) -> int:
+        """How many batches it has been handed that are not wholly answered."""
+        return len({request.batch for request in self.in_flight})
+
+    @property
+    def running(self) -> list[Request]:
+        """The batch it works on: it takes them in the order they came."""
+        return [r for r in self.in_flight if r.batch == self.in_flight[0].batch]
+
+    @property
     def turn_served(self) -> bool:
         """Whether it has served as many requests as it may while another model waits."""
         turn = self.turn

@@ -26,10 +26,10 @@ class StopWorker:
 
 @dataclass(frozen=True, slots=True)
 class Dispatch:
-    """Hand a request to a worker."""
+    """Hand requests to a worker, to be run together; most often it is one."""
 
     instance: int
-    request: int
+    requests: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)

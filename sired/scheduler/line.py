@@ -10,7 +10,8 @@ How the order comes about:
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # a request may come under a lease, which has a line of requests
@@ -29,12 +30,14 @@ def due(arrived: float, priority: str, ageing: float) -> float:
 class Line:
     """Requests by when they are due.
 
-    A sorted list: a place in it is found by O(log n) comparisons; making room there moves eight
-    bytes for each request behind it, of which there are none where all have the same class.
+    Sorted lists, one of all and one for each batch key: a place in one is found by O(log n)
+    comparisons; making room there moves eight bytes for each request behind it, of which there
+    are none where all have the same class.
     """
 
     def __init__(self) -> None:
         self._entries: list[tuple[float, int, Request]] = []
+        self._by_key: dict[Hashable, list[tuple[float, int, Request]]] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -50,10 +53,15 @@ class Line:
     def add(self, request: "Request") -> None:
         """Put a request where it belongs."""
         insort(self._entries, (*request.order, request))
+        if request.batch_key is not None:
+            alike = self._by_key.setdefault(request.batch_key, [])
+            insort(alike, (*request.order, request))
 
     def pop(self) -> "Request":
         """Take out the request to serve next."""
-        return self._entries.pop(0)[2]
+        request = self.first
+        self.remove(request)
+        return request
 
     def ahead_of(self, request: "Request") -> int:
         """How many are served before this one."""
@@ -62,3 +70,22 @@ class Line:
     def remove(self, request: "Request") -> None:
         """Take out a request that is in it."""
         del self._entries[self.ahead_of(request)]
+        if request.batch_key is not None:
+            alike = self._by_key[request.batch_key]
+            del alike[bisect_left(alike, request.order)]
+            if not alike:
+                del self._by_key[request.batch_key]
+
+    def batch(self, size: int) -> "list[Request]":
+        """The request to serve next and those that can run with it, of so many rows at most.
+
+        They stay in the line. The first is among them, however many rows it has.
+        """
+        first = self.first
+        members, rows = [first], first.rows
+        for _, _, request in islice(self._by_key.get(first.batch_key, ()), 1, None):
+            rows += request.rows
+            if rows > size:
+                break
+            members.append(request)
+        return members

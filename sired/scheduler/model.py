@@ -20,6 +20,8 @@ class Model:
         keep_alive: seconds it may idle; None for the rule's default.
         min_instances: how many there are at least, while it is loaded and memory is free.
         max_instances: how many there are at most; None for as many as the rules allow.
+        batch_size: rows of requests that run together at most.
+        batch_delay: seconds a request waits for others to run with, while there are fewer rows.
         service_seconds: what a request keeps a worker busy, on average; None until measured.
         load_seconds: what a load takes, on average; None until measured.
         wishes: ids of the askings to load it that are not fulfilled yet.
@@ -37,6 +39,8 @@ class Model:
     weight: float = 1.0
     min_instances: int = 1
     max_instances: int | None = 1
+    batch_size: int = 1
+    batch_delay: float = 0.0
     service_seconds: float | None = None
     load_seconds: float | None = None
     queue: Line = field(default_factory=Line)

@@ -30,6 +30,7 @@ class Queues:
         self._out = out
         self._deadlines: list[tuple[float, int]] = []
         self._waiting = 0
+        self._batches = 0
 
     def adopt(self, rules: Rules) -> None:
         """Go by these rules from now on."""
@@ -88,20 +89,23 @@ class Queues:
         """The earliest deadline, possibly of something answered by now."""
         return self._deadlines[0][0] if self._deadlines else FOREVER
 
-    def take(self, line: Line, instance: int) -> Request:
-        """Take the request that is due first, for an instance."""
-        request = line.pop()
-        self._waiting -= 1
-        request.instance = instance
-        request.attempts += 1
-        return request
+    def take(self, line: Line, batch: list[Request], instance: int) -> None:
+        """Take requests out of their line, for an instance to run together."""
+        self._batches += 1
+        for request in batch:
+            line.remove(request)
+            self._waiting -= 1
+            request.instance = instance
+            request.batch = self._batches
+            request.together = len(batch) > 1
+            request.attempts += 1
 
-    def put_back(self, request: Request, model: Model) -> None:
-        """Put a request back where it stood in its model's queue."""
+    def put_back(self, request: Request, line: Line) -> None:
+        """Put a request back where it stood in its line."""
         if not request.answered:
             request.instance = None
             self._waiting += 1
-            model.queue.add(request)
+            line.add(request)
 
     def line_of(self, request: Request, model: Model) -> Line:
         """The line in which a request waits."""

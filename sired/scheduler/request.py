@@ -1,5 +1,6 @@
 """What the brain knows of a request."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 from sired.scheduler.lease import Lease
@@ -12,6 +13,9 @@ class Request:
     Attributes:
         due: orders those that wait (see ``line``).
         lease: the one under which it came; None when any instance will do.
+        batch_key: what it has in common with those it can run with; None when it runs alone.
+        rows: how much of a batch it takes.
+        batch: the batch in which it was handed to a worker; together with others if ``together``.
         attempts: counts how often it was handed to a worker.
     """
 
@@ -21,6 +25,10 @@ class Request:
     deadline: float
     due: float
     lease: Lease | None = None
+    batch_key: Hashable = None
+    rows: int = 1
+    batch: int = 0
+    together: bool = False
     attempts: int = 0
     instance: int | None = None
     answered: bool = False

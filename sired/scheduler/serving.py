@@ -2,6 +2,7 @@
 
 from sired.errors import Cancelled, SireError
 from sired.scheduler import estimate, events
+from sired.scheduler.batching import Batcher, split
 from sired.scheduler.instance import Instance, Ready
 from sired.scheduler.instructions import Dispatch, Fail
 from sired.scheduler.leases import Leases
@@ -23,7 +24,7 @@ class Serving:
         self._leases = leases
         self._queues = state.queues
         self._fleet = state.fleet
-        self._handed = 0
+        self._batcher = Batcher(state.alarm)
 
     def arrived(self, event: events.RequestArrived, now: float) -> None:
         """Queue a request and hand it out if somebody is free."""
@@ -42,11 +43,20 @@ class Serving:
             return
         priority = event.priority or model.priority
         when_due = due(now, priority, self._state.rules.ageing)
-        request = Request(event.request, event.model, now, event.deadline, when_due, lease)
+        request = Request(
+            event.request,
+            event.model,
+            now,
+            event.deadline,
+            when_due,
+            lease,
+            event.batch_key,
+            event.rows,
+        )
         self._queues.admit(request, self._queues.line_of(request, model))
         self._state.alarm.by(request.deadline)
         if lease is not None and lease.instance is not None:
-            self._serve_holder(self._fleet.instances[lease.instance])
+            self._serve_holder(self._fleet.instances[lease.instance], now)
         else:
             self.pump(model, now)
 
@@ -64,27 +74,39 @@ class Serving:
         while True:
             if kept := self._leases.reserve(model):
                 self._leases.grant(kept)
-            elif model.queue and (instance := self._fleet.free_instance(model)):
-                self._hand_out(model.queue, instance)
-            else:
+                continue
+            instance = self._fleet.free_instance(model) if model.queue else None
+            batch = self._batcher.next(model.queue, model, now) if instance else []
+            if instance is None or not batch:
                 break
+            self._hand_out(model.queue, batch, instance)
         if model.wanted:
             self._fleet.want(model, None, now)
         self._state.pools.grow(model, now)
 
-    def _serve_holder(self, instance: Instance) -> None:
+    def _serve_holder(self, instance: Instance, now: float) -> None:
         """Hand the holder of a leased instance's requests to it."""
         lease = instance.lease
-        pipeline = self._state.rules.pipeline
-        while lease and lease.queue and len(instance.in_flight) < pipeline:
-            self._hand_out(lease.queue, instance)
+        while lease and instance.batches < self._state.rules.pipeline:
+            batch = self._batcher.next(lease.queue, instance.model, now)
+            if not batch:
+                break
+            self._hand_out(lease.queue, batch, instance)
 
-    def _hand_out(self, line: Line, instance: Instance) -> None:
-        request = self._queues.take(line, instance.id)
-        instance.in_flight.append(request)
-        self._handed += 1
-        instance.last_handed = self._handed
-        self._state.out.append(Dispatch(instance.id, request.id))
+    def _hand_out(self, line: Line, batch: list[Request], instance: Instance) -> None:
+        self._queues.take(line, batch, instance.id)
+        instance.in_flight += batch
+        instance.last_handed = batch[0].batch
+        numbers = tuple(request.id for request in batch)
+        self._state.out.append(Dispatch(instance.id, numbers))
+
+    def batches_due(self, now: float) -> None:
+        """Hand out what has waited long enough for others to run with."""
+        for model in self._batcher.due(now):
+            for instance in self._fleet.of(model):
+                if isinstance(instance.state, Ready) and not instance.state.draining:
+                    self._serve_holder(instance, now)
+            self.pump(model, now)
 
     def finished(self, event: events.RequestFinished, now: float) -> None:
         """Take a worker's answer to a request."""
@@ -100,11 +122,21 @@ class Serving:
         self._fleet.note_peak(instance, event.peak, now)
         if event.error is None:
             self._queues.answered(request)
+        elif event.out_of_memory and _may_run_alone(request, instance):
+            self._run_alone([request], instance)
         elif event.out_of_memory and self._may_retry(request, instance):
             self._run_again(instance, request, now)
         else:
             self._queues.fail(request, event.error)
         self.after_work(instance, now)
+
+    def _run_alone(self, requests: list[Request], instance: Instance) -> None:
+        """What did not work together is tried once more, one by one."""
+        split(requests)
+        for request in requests:
+            model = self._state.models.get(request.model, instance.model)
+            request.attempts -= 1
+            self._queues.put_back(request, self._queues.line_of(request, model))
 
     def _may_retry(self, request: Request, instance: Instance) -> bool:
         registered = self._state.models.get(request.model) is instance.model
@@ -114,7 +146,7 @@ class Serving:
     def _run_again(self, instance: Instance, request: Request, now: float) -> None:
         """An inference ran out of memory: once more, in a fresh process with more room."""
         self._put_back_unbegun(instance.in_flight, instance.model, _gave_way(request))
-        self._queues.put_back(request, instance.model)
+        self._queues.put_back(request, instance.model.queue)
         instance.in_flight.clear()
         self._fleet.stop(instance, now, kill=True)
         self._fleet.load_again(instance, now)
@@ -123,7 +155,7 @@ class Serving:
         for request in requests:
             if request.lease is None:
                 request.attempts -= 1
-                self._queues.put_back(request, model)
+                self._queues.put_back(request, model.queue)
             else:  # the only instance that was to answer it is gone
                 self._queues.fail(request, error)
 
@@ -135,7 +167,7 @@ class Serving:
             return
         if not instance.state.draining:
             self._leases.grant(instance)
-            self._serve_holder(instance)
+            self._serve_holder(instance, now)
             self.pump(instance.model, now)
         if not instance.in_flight:
             expiry = self._fleet.expiry(instance)
@@ -179,12 +211,22 @@ class Serving:
         """Release an instance whose process has ended; what it had not begun waits again."""
         instance = self._fleet.gone(event.instance)
         if instance.in_flight:
-            # Requests are worked on in order: the first was running, the others never began.
-            self._queues.fail(instance.in_flight[0], event.error)
+            # They are worked on in order: the first batch was running, the others never began.
+            running = instance.running
             model = self._state.models.get(instance.model.name, instance.model)
-            self._put_back_unbegun(instance.in_flight[1:], model, event.error)
+            self._put_back_unbegun(instance.in_flight[len(running) :], model, event.error)
+            if running[0].together and running[0].lease is None:
+                self._run_alone(running, instance)
+            else:
+                for request in running:
+                    self._queues.fail(request, event.error)
         self._leases.lose(instance, event.error)
         return instance
+
+
+def _may_run_alone(request: Request, instance: Instance) -> bool:
+    held = request.lease is None or request.lease is instance.lease
+    return request.together and held and not request.answered
 
 
 def _gave_way(request: Request) -> Cancelled:

@@ -23,6 +23,7 @@ class Watch:
         alarm = self._state.alarm
         alarm.silence()
         alarm.by(self._queues.next_deadline())
+        self._serving.batches_due(now)
         for instance in list(self._fleet.instances.values()):
             hung_at, expiry = self._hung_at(instance), self._fleet.expiry(instance)
             if hung_at <= now:
@@ -37,10 +38,10 @@ class Watch:
         """When an instance that loads, or works on what nobody waits for any more, is killed."""
         if isinstance(instance.state, Loading):
             return instance.state.since + self._state.rules.load_timeout
-        first = instance.in_flight[0] if instance.in_flight else None
-        if first is None or not first.answered:
+        running = instance.running
+        if not running or not all(request.answered for request in running):
             return FOREVER
-        return first.deadline + self._state.rules.hung_after
+        return max(request.deadline for request in running) + self._state.rules.hung_after
 
     def _end_hung(self, instance: Instance, now: float) -> None:
         loads = isinstance(instance.state, Loading)

@@ -151,8 +151,9 @@ class Machine:
                 case StopWorker():
                     self._later(0, partial(self.d.gone, do.instance))
                 case Dispatch():
-                    self._lines[do.instance].append(do.request)
-                    if len(self._lines[do.instance]) == 1:
+                    idle = not self._lines[do.instance]
+                    self._lines[do.instance] += do.requests
+                    if idle:
                         self._later(self.service, partial(self._answer, do.instance))
                 case Fail():
                     self.failed[do.request] = do.error
@@ -191,4 +192,4 @@ def failures(said):
 
 
 def dispatched(said):
-    return [do.request for do in of_kind(Dispatch, said)]
+    return [request for do in of_kind(Dispatch, said) for request in do.requests]

@@ -36,7 +36,7 @@ def test_an_idle_instance_is_granted_at_once_and_serves_its_holder_only(one):
     stranger, said = one.request("a")
     assert said == []
     own, said = one.request("a", lease=lease)
-    assert said == [Dispatch(1, own)]
+    assert said == [Dispatch(1, (own,))]
     assert dispatched(one.finish(own)) == []
     assert dispatched(one.give_back(lease)) == [stranger]
 

@@ -22,7 +22,7 @@ def test_the_first_request_starts_a_worker_and_is_dispatched_once_it_is_ready(dr
     request, said = d.request("a")
     assert said == [StartWorker(1, model, "cpu", 30)]
     said = d.ready(1)
-    assert Dispatch(1, request) in said
+    assert Dispatch(1, (request,)) in said
 
 
 def test_requests_for_an_absent_model_share_one_load(driver):
