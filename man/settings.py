@@ -31,6 +31,8 @@ KEYS = {
     "daemon.load_timeout": "How long a load may take.",
     "placement.strategy": f"One of {', '.join(BUILT_IN)}, or one that another package brings.",
     "placement.routing": f"One of {', '.join(ROUTERS)}, or one that another package brings.",
+    "placement.max_models": "How many models are loaded at once at most, however much memory there "
+    "is; 0 for as many as fit.",
     "placement.most_instances": "How many instances a model registered with --instances auto has "
     "at most.",
     "placement.shrink_after": "How long an instance beyond the least number of its model may idle.",

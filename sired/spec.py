@@ -1,5 +1,6 @@
 """What a model is: the one definition that registry, wire and workers share."""
 
+import math
 import re
 from typing import Any, Literal, cast
 
@@ -111,6 +112,11 @@ def check_priority(text: str) -> Priority:
     if text in {"high", "normal", "low"}:
         return cast("Priority", text)
     raise InvalidConfiguration(f"{text!r} is no priority.", hint="There are: high, normal, low.")
+
+
+def keep_alive_seconds(keep_alive: KeepAlive) -> float | None:
+    """The seconds, ``math.inf`` for forever; None for the daemon's default."""
+    return math.inf if keep_alive == "forever" else keep_alive
 
 
 def instance_bounds(text: str) -> tuple[int, int | None]:

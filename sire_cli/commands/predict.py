@@ -11,6 +11,7 @@ from sire_cli.arguments import ModelName, PriorityName
 from sire_cli.durations import Timeout, seconds
 from sire_cli.files import STDIN, WRITABLE, Output, read_input, type_of
 from sire_cli.link import connect
+from sired.client.declare import parse_keep_alive
 from sired.errors import InvalidConfiguration
 from sired.protocol.requests import Predict
 from sired.spec import check_priority
@@ -38,6 +39,14 @@ def predict(
     ] = None,
     timeout: Timeout = None,
     priority: PriorityName = None,
+    keep_alive: Annotated[
+        str | None,
+        typer.Option(
+            "--keep-alive",
+            metavar="DURATION",
+            help="How long it may idle afterwards: 5m, forever, 0 to unload it at once.",
+        ),
+    ] = None,
 ) -> None:
     """Run a model on files; it is loaded if it is not.
 
@@ -46,6 +55,7 @@ def predict(
     """
     if input_.count(STDIN) > 1:
         raise InvalidConfiguration("stdin can be read only once.", hint="Give -i - once.")
+    keep = parse_keep_alive(keep_alive)
     declared, limit = type_of(from_, "--from"), seconds(timeout)
     target = Output(output, type_of(to, "--to", WRITABLE), input_)
     with connect() as connection, _progress(len(input_)) as advance:
@@ -57,6 +67,7 @@ def predict(
                 accept=target.content_type,
                 timeout=limit,
                 priority=check_priority(priority) if priority else None,
+                keep_alive=keep,
             )
             _, frames = connection.ask(request, [given.content])
             target.write(file, bytes(frames[0]))

@@ -48,7 +48,11 @@ def register(
     ] = None,
     keep_alive: Annotated[
         str | None,
-        typer.Option("--keep-alive", metavar="DURATION", help="How long it may idle: 5m, forever."),
+        typer.Option(
+            "--keep-alive",
+            metavar="DURATION",
+            help="How long it may idle: 5m, forever, or 0.",
+        ),
     ] = None,
     pin: Annotated[bool, typer.Option("--pin", help="Never unload it to make room.")] = False,
     priority: PriorityName = None,

@@ -89,7 +89,7 @@ def describe_model(
         args=_plain(args or {}),
         device=device,
         max_memory=None if max_memory is None else parse_bytes(max_memory),
-        keep_alive=_keep_alive(keep_alive),
+        keep_alive=parse_keep_alive(keep_alive),
         pinned=pin,
         priority=check_priority(priority),
         weight=weight,
@@ -121,6 +121,18 @@ def parse_tensor(text: str) -> TensorSpec:
     return TensorSpec(match["name"] or "", match["dtype"], tuple(int(a) for a in axes if a))
 
 
+def parse_keep_alive(given: str | float | None) -> KeepAlive:
+    """Read how long a model is to stay loaded: a duration such as ``5m``, "forever", or seconds.
+
+    Raises:
+        InvalidConfiguration: it is no duration.
+    """
+    if given is None:
+        return None
+    seconds = parse_duration(given)
+    return "forever" if seconds == FOREVER else seconds
+
+
 def _tensor(given: str | TensorSpec) -> TensorSpec:
     return given if isinstance(given, TensorSpec) else parse_tensor(given)
 
@@ -144,13 +156,6 @@ def _locate_class(model_class: str | None) -> tuple[str | None, tuple[str, ...]]
 def _absolute(path: PathLike[str] | str) -> str:
     # Symbolic links stay: a reload is to follow "latest.onnx" to where it points then.
     return os.path.abspath(path)  # noqa: PTH100
-
-
-def _keep_alive(given: str | float | None) -> KeepAlive:
-    if given is None:
-        return None
-    seconds = parse_duration(given)
-    return "forever" if seconds == FOREVER else seconds
 
 
 def _instances(given: str | int) -> str:

@@ -18,7 +18,7 @@ import msgspec
 from sired.client.autostart import start_daemon
 from sired.client.classes import ClassReference, refer_to
 from sired.client.connection import Connection
-from sired.client.declare import describe_model
+from sired.client.declare import describe_model, parse_keep_alive
 from sired.client.lease import LeasedInstance
 from sired.errors import DaemonUnavailable, ProtocolError
 from sired.paths import Paths, find_paths
@@ -209,6 +209,7 @@ class ModelManager:
         timeout: float | None = None,
         *,
         priority: Priority | None = None,
+        keep_alive: str | float | None = None,
     ) -> Any:
         """Run a model once; it is loaded first where it is not.
 
@@ -218,6 +219,8 @@ class ModelManager:
                 tuples (in order) and lists of them.
             timeout: seconds for everything, waiting and loading included.
             priority: high, normal or low; None for the model's.
+            keep_alive: how long the model stays loaded afterwards: seconds, ``5m``, "forever", or
+                0 to unload it at once; None for as long as it was registered with.
 
         Returns:
             numpy arrays, numbers and strings, nested the way the model's answer is.
@@ -229,7 +232,13 @@ class ModelManager:
             DeadlineExceeded: the answer did not come within ``timeout``.
             InsufficientMemory: and LoadFailed, WorkerCrashed, QueueFull: as they say.
         """
-        return self._run(Predict(model=model_name, timeout=timeout, priority=priority), data)
+        request = Predict(
+            model=model_name,
+            timeout=timeout,
+            priority=priority,
+            keep_alive=parse_keep_alive(keep_alive),
+        )
+        return self._run(request, data)
 
     def _run(self, request: Predict, data: Any) -> Any:
         payload = pack(data)

@@ -37,12 +37,14 @@ class PlacementSettings(msgspec.Struct, frozen=True):
     Attributes:
         strategy: which device a model goes to.
         routing: which instance of a model a request goes to.
+        max_models: how many models are loaded at once at most; 0 for as many as fit.
         most_instances: how many instances a model with ``auto`` has at most.
         shrink_after: seconds an instance beyond a model's least number may idle.
     """
 
     strategy: Annotated[str, WORD] = "least-memory-used"
     routing: Annotated[str, WORD] = "least-loaded"
+    max_models: Annotated[int, whole(0)] = 0
     most_instances: Limit = 8
     shrink_after: Duration = 30.0
 

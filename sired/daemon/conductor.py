@@ -20,7 +20,7 @@ from sired.scheduler import events, instructions
 from sired.scheduler.brain import Brain
 from sired.scheduler.events import Event
 from sired.server.front import Client, Front
-from sired.spec import ModelSpec, Signature
+from sired.spec import ModelSpec, Signature, keep_alive_seconds
 from sired.store.footprints import Footprints
 from sired.store.registry import Registry
 from sired.units import FOREVER
@@ -121,7 +121,12 @@ class Conductor:
         deadline = now + timeout
         self.feed(
             events.RequestArrived(
-                ticket, request.model, deadline, request.priority, lease=request.lease
+                ticket,
+                request.model,
+                deadline,
+                request.priority,
+                request.lease,
+                keep_alive=keep_alive_seconds(request.keep_alive),
             )
         )
 

@@ -21,10 +21,9 @@ from sired.scheduler import events
 from sired.scheduler.instructions import Fulfil
 from sired.scheduler.model import Model
 from sired.server.front import Client, Front
-from sired.spec import ModelSpec, instance_bounds
+from sired.spec import ModelSpec, instance_bounds, keep_alive_seconds
 from sired.store.footprints import Footprints
 from sired.store.registry import Registry
-from sired.units import FOREVER
 
 log = logging.getLogger(__name__)
 
@@ -147,7 +146,7 @@ class Handlers:
             declared=spec.max_memory,
             weights=spec.weight_bytes,
             learned={kind: size for kind, size in measured.items() if size is not None},
-            keep_alive=FOREVER if spec.keep_alive == "forever" else spec.keep_alive,
+            keep_alive=keep_alive_seconds(spec.keep_alive),
             pinned=spec.pinned,
             priority=spec.priority,
             weight=spec.weight,

@@ -97,6 +97,7 @@ def rules_from(settings: Loaded) -> Rules:
         turn_requests=given.queue.turn_requests,
         load_timeout=given.daemon.load_timeout,
         hung_after=given.daemon.hung_after,
+        max_models=given.placement.max_models,
         most_instances=given.placement.most_instances,
         shrink_after=given.placement.shrink_after,
         file_factor=given.memory.file_factor,

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from sired.spec import ModelSpec, Priority, TensorSpec
+from sired.spec import KeepAlive, ModelSpec, Priority, TensorSpec
 
 PROTOCOL_VERSION = 1
 
@@ -83,6 +83,8 @@ class Predict(Message, frozen=True, tag="predict"):
         timeout: seconds until DeadlineExceeded, waiting and loading included.
         priority: None for the model's.
         lease: run it in the instance that this lease holds.
+        keep_alive: seconds the model stays loaded afterwards, if this is the last use; 0 unloads
+            it at once; None for as long as the model says.
     """
 
     model: str
@@ -92,6 +94,7 @@ class Predict(Message, frozen=True, tag="predict"):
     timeout: float | None = None
     priority: Priority | None = None
     lease: int | None = None
+    keep_alive: KeepAlive = None
 
 
 class Acquire(Message, frozen=True, tag="acquire"):

@@ -30,6 +30,8 @@ class RequestArrived:
         lease: the lease under which it comes: the instance held by it is the one that answers.
         batch_key: requests of a model with equal keys can run together; None for never.
         rows: how much of the model's ``batch_size`` it takes.
+        keep_alive: seconds the instance may idle after it, 0 to end at once; None for as long as
+            the model says.
     """
 
     request: int
@@ -39,6 +41,7 @@ class RequestArrived:
     lease: int | None = None
     batch_key: Hashable = None
     rows: int = 1
+    keep_alive: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

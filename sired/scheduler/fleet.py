@@ -7,6 +7,7 @@ from sired.scheduler.alarm import Alarm
 from sired.scheduler.instance import Instance, Loading, Ready, Stopping, last_used
 from sired.scheduler.instructions import Evicted, Instruction, Learn, StartWorker, StopWorker
 from sired.scheduler.ledger import Account, Ledger
+from sired.scheduler.limit import make_place
 from sired.scheduler.line import due
 from sired.scheduler.loads import MakeRoom, Placer, Start
 from sired.scheduler.model import Model
@@ -18,6 +19,10 @@ from sired.units import FOREVER
 
 # After running out of memory a model is believed to need this much more than it was granted.
 OUT_OF_MEMORY_FACTOR = 1.5
+
+
+# A model that is to be unloaded after use is kept this long for its first one.
+UNUSED_SECONDS = 60.0
 
 
 class Fleet:
@@ -80,11 +85,17 @@ class Fleet:
         model = instance.model
         if not instance.idle or not isinstance(instance.state, Ready):
             return FOREVER
-        keep = self._rules.default_keep_alive if model.keep_alive is None else model.keep_alive
-        keep = FOREVER if model.pinned else keep
+        keep = FOREVER if model.pinned else self._keep_alive(instance)
         if sum(other.accepting for other in self.of(model)) > model.min_instances:
             keep = min(keep, self._rules.shrink_after)
         return instance.state.last_used + keep
+
+    def _keep_alive(self, instance: Instance) -> float:
+        """What the last request said, else the model, else the rules."""
+        said = (instance.keep_alive, instance.model.keep_alive, self._rules.default_keep_alive)
+        keep = next(seconds for seconds in said if seconds is not None)
+        # Unloaded after use is not unloaded before it: somebody loaded it by hand.
+        return keep if keep or instance.served else UNUSED_SECONDS
 
     def most_instances(self, model: Model) -> int:
         """How many instances of a model there may be."""
@@ -153,13 +164,14 @@ class Fleet:
     def _place_first(self, now: float) -> bool:
         """Decide about the loads to be looked at; whether some left, so that others moved up."""
         claims: dict[str, int] = {}
+        places = 0
         first = self.pending.first()
         for load in first:
             if not load.model.wanted:
                 self.pending.remove(load.model)
                 continue
             try:
-                decision = self._placer.decide(load, self.instances.values(), claims, now)
+                decision = self._decide(load, claims, places, now)
             except SireError as error:
                 self.pending.remove(load.model)
                 self._hopeless(load.model, error)
@@ -167,9 +179,20 @@ class Fleet:
             if isinstance(decision, Start):
                 self._start(load, decision, now)
             else:
+                places += load.model not in self._of_model
                 claims[decision.device] = claims.get(decision.device, 0) + decision.memory
                 self._make_room(load, decision, now)
         return any(load.over for load in first)
+
+    def _decide(
+        self, load: PendingLoad, claims: dict[str, int], places: int, now: float
+    ) -> Start | MakeRoom:
+        """Where a load goes, or what it waits for; ``places`` are claimed by those before it."""
+        most = self._rules.max_models
+        missing = len(self._of_model) + places + 1 - most
+        if most and load.model not in self._of_model and missing > 0:
+            return make_place(load, self._of_model, missing, self._placer, now)
+        return self._placer.decide(load, self.instances.values(), claims, now)
 
     def _start(self, load: PendingLoad, place: Start, now: float) -> None:
         self.pending.remove(load.model)

@@ -57,6 +57,8 @@ class Instance:
     Attributes:
         peak: the most memory it was ever measured to hold, in bytes.
         lease: whom it is kept for; None when it serves everybody.
+        keep_alive: how long it may idle by the last request that it answered; None for as long as
+            its model says.
         last_handed: tells in what order the instances of a model were handed requests.
     """
 
@@ -70,6 +72,7 @@ class Instance:
     turn: Turn | None = None
     last_handed: int = 0
     lease: Lease | None = None
+    keep_alive: float | None = None
 
     @property
     def batches(self) -> int:

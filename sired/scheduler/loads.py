@@ -227,6 +227,10 @@ class Placer:
             drain=tuple(victim for victim in victims if victim not in idle),
         )
 
+    def turns_end(self, load: PendingLoad, instances: Iterable[Instance], now: float) -> float:
+        """When the last of some instances has to give its place to this load."""
+        return max(self._turn_end(load, instance, now) for instance in instances)
+
     def _turn_end(self, load: PendingLoad, resident: Instance, now: float) -> float:
         """When an instance has to give its place to this load, if its model is still busy."""
         assert isinstance(resident.state, Ready)

@@ -15,6 +15,7 @@ class Request:
         lease: the one under which it came; None when any instance will do.
         batch_key: what it has in common with those it can run with; None when it runs alone.
         rows: how much of a batch it takes.
+        keep_alive: how long its instance may idle after it; None for as long as the model says.
         batch: the batch in which it was handed to a worker; together with others if ``together``.
         attempts: counts how often it was handed to a worker.
     """
@@ -27,6 +28,7 @@ class Request:
     lease: Lease | None = None
     batch_key: Hashable = None
     rows: int = 1
+    keep_alive: float | None = None
     batch: int = 0
     together: bool = False
     attempts: int = 0

@@ -14,6 +14,7 @@ class Rules:
         ageing: seconds in which a waiting request climbs one class: low, normal, high.
         patience: how long a busy model keeps its place while another waits for its memory.
         turn_requests: how many requests it serves meanwhile at most.
+        max_models: how many models are loaded at once at most; 0 for as many as fit.
         most_instances: how many instances a model has at most that does not say itself.
         shrink_after: how long an instance beyond a model's least number may idle.
         load_timeout: how long a load may take before its worker is killed.
@@ -29,6 +30,7 @@ class Rules:
     ageing: float = 10.0
     patience: float = 1.0
     turn_requests: int = 1000
+    max_models: int = 0
     most_instances: int = 8
     shrink_after: float = 30.0
     load_timeout: float = 600.0

@@ -52,6 +52,7 @@ class Serving:
             lease,
             event.batch_key,
             event.rows,
+            event.keep_alive,
         )
         self._queues.admit(request, self._queues.line_of(request, model))
         self._state.alarm.by(request.deadline)
@@ -114,6 +115,7 @@ class Serving:
         request = next(r for r in instance.in_flight if r.id == event.request)
         instance.in_flight.remove(request)
         instance.served += 1
+        instance.keep_alive = request.keep_alive
         if event.seconds is not None:
             model = instance.model
             model.service_seconds = estimate.average(model.service_seconds, event.seconds)

@@ -34,3 +34,23 @@ def test_a_number_of_instances_is_kept_and_a_wrong_one_is_usage(home, register, 
     for wrong in ("many", "0", "4..2", "1.."):
         told = home.sire("register", "w", weights, "--class", kind, "--instances", wrong, code=2)
         assert b"1..4 or auto" in told.stderr
+
+
+def test_a_request_can_say_that_its_model_is_unloaded_afterwards(home, register):
+    register("m")
+    home.sire("predict", "m", "-i", "-", stdin=b"[1, 2, 3, 4]")
+    assert len(home.json("ps")) == 1
+    home.sire("predict", "m", "-i", "-", "--keep-alive", "0", stdin=b"[1, 2, 3, 4]")
+    home.sire("unload", "m")  # answers once the memory is free, whoever ended it
+    assert home.json("stats", "m")["loads"] == 1
+    assert home.json("ps") == []
+    wrong = home.sire("predict", "m", "-i", "-", "--keep-alive", "soon", stdin=b"[1]", code=2)
+    assert b"not a duration" in wrong.stderr
+
+
+def test_no_more_models_are_loaded_than_the_configuration_allows(home, register):
+    home.configure("[placement]\nmax_models = 1\n")
+    for number in (1, 2):
+        register(f"m{number}", number)
+        home.sire("predict", f"m{number}", "-i", "-", stdin=b"[1, 2, 3, 4]")
+    assert [instance["model"] for instance in home.json("ps")] == ["m2"]

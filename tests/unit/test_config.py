@@ -43,6 +43,7 @@ def test_the_defaults_are_those_that_are_documented(load):
         ("daemon.load_timeout", "10m"),
         ("placement.strategy", "least-memory-used"),
         ("placement.routing", "least-loaded"),
+        ("placement.max_models", "0"),
         ("placement.most_instances", "8"),
         ("placement.shrink_after", "30s"),
         ("memory.reserve_cpu", "256MiB"),
