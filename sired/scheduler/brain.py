@@ -107,7 +107,7 @@ class Brain:
             now: seconds of a clock that never goes back.
         """
         self._handlers[type(event)](event, now)
-        self._leases.lose_stopping()
+        self._leases.lose_ending()
         instructions = self._out.copy()
         self._out.clear()
         return instructions

@@ -262,7 +262,8 @@ class Fleet:
         account = self.ledger.accounts[instance.device]
         # What the user declared, or earlier inferences took, stays reserved: it will be needed.
         known = instance.model.declared or instance.model.learned.get(account.kind, 0)
-        self.ledger.settle(instance.id, max(memory, known))
+        room = account.capacity - account.charged + self.ledger.charge(instance.id)
+        self.ledger.settle(instance.id, max(memory, min(known, room)))
         if memory > instance.model.learned.get(account.kind, 0):
             self._learn(instance, memory)
         if (excess := self.ledger.overdrawn(instance.device)) > 0:

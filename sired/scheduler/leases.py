@@ -100,18 +100,22 @@ class Leases:
         if lease is None:
             return
         del self._held[lease.id]
+        lease.instance = None
         self._queues.fail_line(lease.queue, error)
         if lease.granted:
             self._lost[lease.id] = error
             self._state.out.append(LeaseLost(lease.id, error))
+        elif model := self._state.models.get(lease.model):
+            model.leases.append(lease)
+            model.leases.sort(key=lambda waiting: (waiting.due, waiting.id))
         else:
             del self._queues.leases[lease.id]
             self._state.out.append(Fail(lease.id, error))
 
-    def lose_stopping(self) -> None:
-        """Tell the holders of instances that are being ended."""
+    def lose_ending(self) -> None:
+        """Tell the holders of instances that are being ended; who has none yet waits again."""
         for lease in list(self._held.values()):
             instance = self._fleet.instances[lease.instance or 0]
-            if not isinstance(instance.state, Ready):
+            if not instance.accepting:
                 error = Cancelled(f"{lease.model} was unloaded; the lease of its instance is lost.")
                 self.lose(instance, error)

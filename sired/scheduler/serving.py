@@ -124,7 +124,7 @@ class Serving:
         self._fleet.note_peak(instance, event.peak, now)
         if event.error is None:
             self._queues.answered(request)
-        elif event.out_of_memory and _may_run_alone(request, instance):
+        elif event.out_of_memory and self._may_run_alone(request, instance):
             self._run_alone([request], instance)
         elif event.out_of_memory and self._may_retry(request, instance):
             self._run_again(instance, request, now)
@@ -139,6 +139,11 @@ class Serving:
             model = self._state.models.get(request.model, instance.model)
             request.attempts -= 1
             self._queues.put_back(request, self._queues.line_of(request, model))
+
+    def _may_run_alone(self, request: Request, instance: Instance) -> bool:
+        registered = request.model in self._state.models
+        held = request.lease is None or request.lease is instance.lease
+        return request.together and registered and held and not request.answered
 
     def _may_retry(self, request: Request, instance: Instance) -> bool:
         registered = self._state.models.get(request.model) is instance.model
@@ -183,9 +188,10 @@ class Serving:
         number = event.request
         error = Cancelled("The request was cancelled.")
         if request := self._queues.requests.get(number):
-            self._queues.withdraw(request, self._state.models[request.model])
+            model = self._state.model_of(request)
+            self._queues.withdraw(request, model)
             self._queues.fail(request, error)
-            self._fleet.forget_unwanted(self._state.models[request.model])
+            self._fleet.forget_unwanted(model)
         elif wished := self._queues.wishes.get(number):
             self._queues.fail_wish(number, error)
             self._fleet.forget_unwanted(wished)
@@ -224,11 +230,6 @@ class Serving:
                     self._queues.fail(request, event.error)
         self._leases.lose(instance, event.error)
         return instance
-
-
-def _may_run_alone(request: Request, instance: Instance) -> bool:
-    held = request.lease is None or request.lease is instance.lease
-    return request.together and held and not request.answered
 
 
 def _gave_way(request: Request) -> Cancelled:

@@ -9,6 +9,7 @@ from sired.scheduler.instructions import Fail, Instruction
 from sired.scheduler.model import Model
 from sired.scheduler.pools import Pools
 from sired.scheduler.queues import Queues
+from sired.scheduler.request import Request
 from sired.scheduler.rules import Rules
 
 
@@ -31,6 +32,14 @@ class State:
     alarm: Alarm
     rules: Rules
     out: list[Instruction]
+
+    def model_of(self, request: Request) -> Model:
+        """The model a request is for; it may have been removed while an instance of it runs it."""
+        model = self.models.get(request.model)
+        if model is None:
+            by = request.lease.instance if request.instance is None and request.lease else None
+            model = self.fleet.instances[by or request.instance or 0].model
+        return model
 
     def model(self, name: str, asked_by: int) -> Model | None:
         """The model of that name; who asked is told if there is none."""

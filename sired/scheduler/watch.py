@@ -56,12 +56,11 @@ class Watch:
             self._fleet.forget_unwanted(wished)
             return
         if lease := self._queues.leases.get(number):
-            wanted = self._state.models[lease.model]
-            error = words.not_leased_in_time(wanted, self._fleet)
+            error = words.not_leased_in_time(self._state.models[lease.model], self._fleet)
             self._serving.give_up_lease(number, error, now)
             return
         request = self._queues.requests[number]
-        model = self._state.models[request.model]
+        model = self._state.model_of(request)
         error = words.not_answered_in_time(request, model, self._fleet, now)
         self._queues.withdraw(request, model)
         self._queues.fail(request, error)

@@ -251,3 +251,11 @@ def test_nothing_of_a_lease_is_left_when_it_is_over(one):
     assert one.brain.queues.leases == {}
     assert one.brain._leases._held == one.brain._leases._lost == {}
     assert one.brain.queues.waiting == 0
+
+
+def test_an_asker_whose_kept_instance_crashes_waits_for_the_next(one):
+    one.request("a")
+    lease, _ = one.acquire("a")
+    said = one.gone(1)
+    assert lease not in failures(said)
+    assert granted(one.ready(of_kind(StartWorker, said)[0].instance)) == [lease]

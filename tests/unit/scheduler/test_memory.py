@@ -334,3 +334,12 @@ def test_a_load_that_takes_too_long_is_ended_and_everybody_told(driver):
     assert StopWorker(1, kill=True) in said
     d.gone(1)
     assert d.instances == {}
+
+
+def test_what_is_believed_of_a_model_never_overdraws_a_device(driver):
+    d = driver()
+    model = d.add("a", 45, min_instances=2, max_instances=2)
+    d.load("a")
+    model.learned["cpu"] = 70
+    d.ready(2, memory=20)
+    assert d.brain.fleet.ledger.accounts["cpu"].charged <= 100

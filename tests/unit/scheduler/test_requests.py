@@ -165,3 +165,16 @@ def test_answered_requests_leave_no_trace(driver):
     assert d.brain.queues.requests == {}
     assert len(d.brain.queues._deadlines) < 100
     assert d.brain.queues.waiting == 0
+
+
+def test_a_deadline_or_a_cancel_of_a_running_request_whose_model_was_removed_is_answered(driver):
+    for how in (
+        lambda d, request: d.wait(5),
+        lambda d, request: d.tell(events.RequestCancelled(request)),
+    ):
+        d = driver()
+        d.add("a", 30)
+        d.load("a")
+        request, _ = d.request("a", timeout=5)
+        d.tell(events.ModelRemoved("a"))
+        assert list(failures(how(d, request))) == [request]
