@@ -107,6 +107,11 @@ class Instance:
         return isinstance(self.state, Ready) and not self.in_flight and self.lease is None
 
     @property
+    def unwanted(self) -> bool:
+        """Whether it still loads, and nobody waits for it any more."""
+        return isinstance(self.state, Loading) and not self.model.wanted
+
+    @property
     def state_name(self) -> str:
         """The state in the word users read."""
         match self.state:

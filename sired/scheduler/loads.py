@@ -8,6 +8,7 @@ How it is decided, for each waiting load in the order they are due (see ``pendin
 3. The first where it fits now: start it there.
 4. Else the first where it fits once the processes already ending are gone: wait.
 5. Else the first where ending idle models makes room: end them, least recently used first, wait.
+   A model that still loads while nobody waits for it any more is as good as idle.
 6. Else the first where busy models, too, would have to go: once they have had their turn, hand
    them nothing new, so that they become idle; wait.
 
@@ -26,7 +27,7 @@ from dataclasses import dataclass
 
 from sired.errors import DeviceNotFound, InsufficientMemory
 from sired.scheduler.eviction import Candidate, choose_victims
-from sired.scheduler.instance import Instance, Ready, Stopping, Turn
+from sired.scheduler.instance import Instance, Ready, Stopping, Turn, last_used
 from sired.scheduler.ledger import Account, Ledger
 from sired.scheduler.pending import PendingLoad
 from sired.scheduler.placement import Place, Strategy
@@ -188,7 +189,7 @@ class Placer:
         missing = memory + claims.get(account.name, 0) - account.usable(freed=ending)
         if missing <= 0:
             return MakeRoom(account.name, memory, harm=0)
-        idle = [r for r in residents if r.idle and not r.model.pinned]
+        idle = [r for r in residents if (r.idle or r.unwanted) and not r.model.pinned]
         if victims := choose_victims(self._candidates(idle), missing):
             return MakeRoom(account.name, memory, harm=1, stop=victims)
         return self._room_among_busy(load, account.name, memory, missing, residents, now)
@@ -205,7 +206,7 @@ class Placer:
         loaded = [
             resident
             for resident in residents
-            if isinstance(resident.state, Ready)
+            if (isinstance(resident.state, Ready) or resident.unwanted)
             and not resident.model.pinned
             and resident.lease is None
         ]
@@ -218,7 +219,7 @@ class Placer:
         if victims is None:
             soonest = min(end for end in ends.values() if end > now)
             return MakeRoom(device, memory, harm=2, retry_at=soonest)
-        idle = {resident.id for resident in over if resident.idle}
+        idle = {resident.id for resident in over if resident.idle or resident.unwanted}
         return MakeRoom(
             device,
             memory,
@@ -233,8 +234,7 @@ class Placer:
 
     def _turn_end(self, load: PendingLoad, resident: Instance, now: float) -> float:
         """When an instance has to give its place to this load, if its model is still busy."""
-        assert isinstance(resident.state, Ready)
-        if resident.idle:
+        if resident.idle or not isinstance(resident.state, Ready):
             return now
         turn = resident.turn
         if turn is None or turn.wanted_by.over:
@@ -249,9 +249,8 @@ class Placer:
 
     def _candidates(self, instances: list[Instance]) -> list[Candidate]:
         return [
-            Candidate(instance.id, self._ledger.charge(instance.id), instance.state.last_used)
+            Candidate(instance.id, self._ledger.charge(instance.id), last_used(instance))
             for instance in instances
-            if isinstance(instance.state, Ready)
         ]
 
     def _insufficient(

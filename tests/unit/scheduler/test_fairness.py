@@ -181,6 +181,26 @@ def test_nothing_is_loaded_for_nobody(driver):
     assert d.loaded() == ["busy"]
 
 
+def test_a_load_whose_asker_has_gone_goes_on_until_another_needs_its_place(driver):
+    d = driver()
+    d.add("slow", 80)
+    d.add("other", 80)
+    request, _ = d.request("slow")
+    assert of_kind(StopWorker, d.tell(events.RequestCancelled(request))) == []
+    _, said = d.request("other")
+    assert said == [Evicted(1, "slow", "other"), StopWorker(1, kill=True)]
+    (start,) = of_kind(StartWorker, d.gone(1))
+    assert start.model.name == "other"
+
+
+def test_a_load_that_somebody_waits_for_is_not_broken_off(driver):
+    d = driver()
+    d.add("slow", 80)
+    d.add("other", 80)
+    d.request("slow")
+    assert d.request("other")[1] == []
+
+
 def test_of_several_busy_models_the_one_that_has_had_its_turn_goes(driver):
     d = driver(patience=1.0)
     for name in ("long", "short", "wants"):
