@@ -4,12 +4,13 @@ from collections.abc import Callable, Sequence
 
 from sired.errors import SireError
 from sired.scheduler.alarm import Alarm
-from sired.scheduler.instance import Instance, Loading, Ready, Stopping, last_used
-from sired.scheduler.instructions import Evicted, Instruction, Learn, StartWorker, StopWorker
+from sired.scheduler.instance import Instance, Loading, Ready, Stopping
+from sired.scheduler.instructions import Evicted, Instruction, StartWorker, StopWorker
 from sired.scheduler.ledger import Account, Ledger
 from sired.scheduler.limit import make_place
 from sired.scheduler.line import due
 from sired.scheduler.loads import MakeRoom, Placer, Start
+from sired.scheduler.measures import Measures
 from sired.scheduler.model import Model
 from sired.scheduler.pending import Pending, PendingLoad
 from sired.scheduler.placement import Strategy
@@ -46,6 +47,7 @@ class Fleet:
         self.ledger = Ledger(list(devices))
         self.instances: dict[int, Instance] = {}
         self.pending = Pending()
+        self._measures = Measures(self.ledger, self.instances, out, self._evict)
         self._of_model: dict[Model, list[Instance]] = {}
         self._placer = Placer(self.ledger, strategy, rules)
         self._rules = rules
@@ -233,7 +235,7 @@ class Fleet:
             return
         instance.state = Stopping(now)
         if instance.served:
-            self._learn(instance, instance.peak)
+            self._measures.learn(instance, instance.peak)
         self._out.append(StopWorker(instance.id, kill))
 
     def gone(self, instance_id: int) -> Instance:
@@ -250,43 +252,12 @@ class Fleet:
         """An instance has loaded its model and was measured."""
         if isinstance(instance.state, Loading):
             instance.state = Ready(now, now, load_seconds=now - instance.state.since)
-            self._measured(instance, memory, now)
+            self._measures.note(instance, memory, now)
 
     def note_peak(self, instance: Instance, peak: int, now: float) -> None:
         """An instance has reported the most memory it ever held."""
         if peak > instance.peak:
-            self._measured(instance, peak, now)
-
-    def _measured(self, instance: Instance, memory: int, now: float) -> None:
-        instance.peak = memory
-        account = self.ledger.accounts[instance.device]
-        # What the user declared, or earlier inferences took, stays reserved: it will be needed.
-        known = instance.model.declared or instance.model.learned.get(account.kind, 0)
-        room = account.capacity - account.charged + self.ledger.charge(instance.id)
-        self.ledger.settle(instance.id, max(memory, min(known, room)))
-        if memory > instance.model.learned.get(account.kind, 0):
-            self._learn(instance, memory)
-        if (excess := self.ledger.overdrawn(instance.device)) > 0:
-            self._relieve(instance, excess, now)
-
-    def _learn(self, instance: Instance, memory: int) -> None:
-        kind = self.ledger.accounts[instance.device].kind
-        if instance.model.learned.get(kind) != memory:
-            instance.model.learned[kind] = memory
-            self._out.append(Learn(instance.model, kind, memory))
-
-    def _relieve(self, cause: Instance, excess: int, now: float) -> None:
-        """End idle models until what was measured fits the device again, as far as that goes."""
-        others = [i for i in self.instances.values() if i.device == cause.device and i is not cause]
-        excess -= sum(
-            self.ledger.charge(other.id) for other in others if isinstance(other.state, Stopping)
-        )
-        idle = [other for other in others if other.idle and not other.model.pinned]
-        for other in sorted(idle, key=last_used):
-            if excess <= 0:
-                return
-            excess -= self.ledger.charge(other.id)
-            self._evict(other, cause.model, now)
+            self._measures.note(instance, peak, now)
 
     def load_again(self, instance: Instance, now: float) -> None:
         """It needed more than it was granted: believe it, make room, try once more."""

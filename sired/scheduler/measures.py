@@ -1,0 +1,66 @@
+"""What instances are measured to hold: charged, learned, and made room for."""
+
+from collections.abc import Callable, Mapping
+
+from sired.scheduler.instance import Instance, Stopping, last_used
+from sired.scheduler.instructions import Instruction, Learn
+from sired.scheduler.ledger import Ledger
+from sired.scheduler.model import Model
+
+
+class Measures:
+    """Takes in what workers report of their memory.
+
+    Args:
+        ledger: where instances are charged.
+        instances: every instance, by id.
+        out: the instructions of the event at hand.
+        evict: ends an instance for the sake of a model.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        instances: Mapping[int, Instance],
+        out: list[Instruction],
+        evict: Callable[[Instance, Model, float], None],
+    ) -> None:
+        self._ledger = ledger
+        self._instances = instances
+        self._out = out
+        self._evict = evict
+
+    def note(self, instance: Instance, memory: int, now: float) -> None:
+        """Charge an instance what it was measured to hold at most."""
+        instance.peak = memory
+        account = self._ledger.accounts[instance.device]
+        # What the user declared, or earlier inferences took, stays reserved: it will be needed.
+        known = instance.model.declared or instance.model.learned.get(account.kind, 0)
+        room = account.capacity - account.charged + self._ledger.charge(instance.id)
+        self._ledger.settle(instance.id, max(memory, min(known, room)))
+        if memory > instance.model.learned.get(account.kind, 0):
+            self.learn(instance, memory)
+        if (excess := self._ledger.overdrawn(instance.device)) > 0:
+            self._relieve(instance, excess, now)
+
+    def learn(self, instance: Instance, memory: int) -> None:
+        """Remember what a model needs on devices of that kind."""
+        kind = self._ledger.accounts[instance.device].kind
+        if instance.model.learned.get(kind) != memory:
+            instance.model.learned[kind] = memory
+            self._out.append(Learn(instance.model, kind, memory))
+
+    def _relieve(self, cause: Instance, excess: int, now: float) -> None:
+        """End idle models until what was measured fits the device again, as far as that goes."""
+        others = [
+            i for i in self._instances.values() if i.device == cause.device and i is not cause
+        ]
+        excess -= sum(
+            self._ledger.charge(other.id) for other in others if isinstance(other.state, Stopping)
+        )
+        idle = [other for other in others if other.idle and not other.model.pinned]
+        for other in sorted(idle, key=last_used):
+            if excess <= 0:
+                return
+            excess -= self._ledger.charge(other.id)
+            self._evict(other, cause.model, now)
