@@ -66,6 +66,12 @@ def _recognised(given: ModelSpec, path: Path) -> ModelSpec:
 
 
 def _check_fits(given: ModelSpec, found: ModelFormat) -> None:
+    if found.name == "pickle" and given.model_class is None and not given.trusted:
+        raise UntrustedModel(
+            f"{given.path} holds more than weights: what is pickled in it runs when it is loaded.",
+            hint="If you trust where it comes from: --trust. Better: save the state_dict as "
+            "safetensors, and register it with --class.",
+        )
     if found.needs_class and given.model_class is None and not given.trusted:
         raise InvalidModel(
             f"{given.path} ({found.name}) holds weights only; the class they belong to is missing.",
