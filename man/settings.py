@@ -8,11 +8,11 @@ from msgspec.structs import FieldInfo, fields
 from man.roff import bold, heading, item, text
 from sired.config import DeviceSettings, Settings
 from sired.config.values import DURATION, SIZE, SWITCH, Kind
-from sired.scheduler.placement import BUILT_IN
+from sired.scheduler import eviction, placement
 
 SECTIONS = {
     "daemon": "The daemon itself.",
-    "placement": "Which device a model goes to.",
+    "placement": "Which device a model goes to, and which models end for it.",
     "memory": "What is kept free, and what is charged to a model that has never been measured.",
     "defaults": "What holds where a model or a request says nothing.",
     "queue": "How many requests may wait.",
@@ -27,7 +27,11 @@ KEYS = {
     "daemon.hung_after": "How long a running request may hold its worker beyond its deadline "
     "before the worker is killed.",
     "daemon.load_timeout": "How long a load may take.",
-    "placement.strategy": f"One of {', '.join(BUILT_IN)}, or one that another package brings.",
+    "placement.strategy": f"One of {', '.join(placement.BUILT_IN)}, or one that another package "
+    "brings.",
+    "placement.eviction": f"Which idle models end when memory is short: one of "
+    f"{', '.join(eviction.BUILT_IN)}, or one that another package brings. lru ends what was used "
+    "longest ago; cost what loads fast for its size and is not expected to be used soon.",
     "memory.reserve_cpu": "Main memory that is left to the system.",
     "memory.reserve_gpu": "Memory that is left to others on each GPU.",
     "memory.cuda_context": "Charged for a process on a GPU, beside its weights.",

@@ -32,9 +32,15 @@ class DaemonSettings(msgspec.Struct, frozen=True):
 
 
 class PlacementSettings(msgspec.Struct, frozen=True):
-    """Which device a model goes to; ``strategy`` is a name that the scheduler knows."""
+    """Where models go, and which go for others.
+
+    Attributes:
+        strategy: which device a model goes to, by a name that the scheduler knows.
+        eviction: which models end when memory is short, by a name that the scheduler knows.
+    """
 
     strategy: Annotated[str, WORD] = "least-memory-used"
+    eviction: Annotated[str, WORD] = "lru"
 
 
 class MemorySettings(msgspec.Struct, frozen=True):

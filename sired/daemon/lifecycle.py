@@ -14,7 +14,7 @@ from sired.daemon.conductor import Conductor
 from sired.daemon.handlers import Handlers
 from sired.daemon.lock import hold_lock, holds
 from sired.daemon.notify import notify
-from sired.daemon.strategies import find_strategy
+from sired.daemon.strategies import find_policy, find_strategy
 from sired.daemon.views import Views
 from sired.devices.base import Device
 from sired.devices.cpu import CpuProbe
@@ -87,7 +87,11 @@ async def _live(
 
 
 def rules_from(settings: Loaded) -> Rules:
-    """The brain's rules as the settings say them."""
+    """The brain's rules as the settings say them.
+
+    Raises:
+        InvalidConfiguration: there is no eviction policy of the name given.
+    """
     given = settings.settings
     return Rules(
         queue_per_model=given.queue.per_model,
@@ -96,6 +100,7 @@ def rules_from(settings: Loaded) -> Rules:
         hung_after=given.daemon.hung_after,
         file_factor=given.memory.file_factor,
         overhead={"cpu": given.memory.cpu_process, "cuda": given.memory.cuda_context},
+        eviction=find_policy(given.placement.eviction),
         default_keep_alive=given.defaults.keep_alive,
     )
 
@@ -197,12 +202,13 @@ class Daemon:
         try:
             settings = load_settings(self._paths.config_file, os.environ, self._flags)
             strategy = find_strategy(settings.settings.placement.strategy)
+            rules = rules_from(settings)
         except InvalidConfiguration as error:
             log.error("the configuration stays as it was: %s", error)  # noqa: TRY400
             return
         if settings.settings.devices != self._handlers.settings.settings.devices:
             log.warning("devices change with the next start: sire daemon restart")
-        self._conductor.brain.adopt(rules_from(settings), strategy)
+        self._conductor.brain.adopt(rules, strategy)
         self._handlers.adopt(settings)
         logging.getLogger().setLevel(settings.settings.daemon.log_level.upper())
         log.info("the configuration was read again")

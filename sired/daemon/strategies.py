@@ -1,29 +1,44 @@
-"""Finding the placement strategy of a name: a built-in one, or another package's."""
+"""Finding placement strategies and eviction policies by name: built-in or another package's."""
 
+from collections.abc import Mapping
 from importlib.metadata import entry_points
+from typing import TypeVar
 
 from sired.errors import InvalidConfiguration
-from sired.scheduler.placement import BUILT_IN, Strategy
+from sired.scheduler import eviction, placement
+
+Found = TypeVar("Found")
 
 
-def find_strategy(name: str) -> Strategy:
+def find_strategy(name: str) -> placement.Strategy:
     """The strategy of that name; others register theirs as entry points of ``sired.placement``.
 
     Raises:
         InvalidConfiguration: there is none of that name, or it cannot be imported.
     """
-    if name in BUILT_IN:
-        return BUILT_IN[name]
-    others = entry_points(group="sired.placement")
+    return _find("placement strategy", name, placement.BUILT_IN, "sired.placement")
+
+
+def find_policy(name: str) -> eviction.Policy:
+    """The policy of that name; others register theirs as entry points of ``sired.eviction``.
+
+    Raises:
+        InvalidConfiguration: there is none of that name, or it cannot be imported.
+    """
+    return _find("eviction policy", name, eviction.BUILT_IN, "sired.eviction")
+
+
+def _find(what: str, name: str, built_in: Mapping[str, Found], group: str) -> Found:
+    if name in built_in:
+        return built_in[name]
+    others = entry_points(group=group)
     if name not in others.names:
-        names = ", ".join(sorted({*BUILT_IN, *others.names}))
-        raise InvalidConfiguration(
-            f"There is no placement strategy {name!r}.", hint=f"There are: {names}."
-        )
+        names = ", ".join(sorted({*built_in, *others.names}))
+        raise InvalidConfiguration(f"There is no {what} {name!r}.", hint=f"There are: {names}.")
     try:
-        strategy: Strategy = others[name].load()
+        found: Found = others[name].load()
     except Exception as problem:
         raise InvalidConfiguration(
-            f"The placement strategy {name!r} cannot be imported: {problem}"
+            f"The {what} {name!r} cannot be imported: {problem}"
         ) from problem
-    return strategy
+    return found

@@ -93,6 +93,7 @@ class Brain:
         if model is None:
             return
         request = Request(event.request, event.model, now, event.deadline)
+        model.history.arrived(now)
         if self.queues.admit(request, model):
             self.wakeup = min(self.wakeup, request.deadline)
             self._pump(model, now)
@@ -219,6 +220,7 @@ class Brain:
         self.models[model.name] = model
         if old is not None:
             self.queues.move(old, model)
+            model.history = old.history
             self._retire(old, now)
             self._pump(model, now)
 

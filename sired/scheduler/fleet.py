@@ -3,10 +3,11 @@
 from collections.abc import Callable, Sequence
 
 from sired.errors import SireError
+from sired.scheduler.eviction import choose_victims
 from sired.scheduler.instance import Instance, Loading, Ready, Stopping
 from sired.scheduler.instructions import Evicted, Instruction, Learn, StartWorker, StopWorker
 from sired.scheduler.ledger import Account, Ledger
-from sired.scheduler.loads import MakeRoom, PendingLoad, Placer, Start
+from sired.scheduler.loads import MakeRoom, PendingLoad, Placer, Start, candidates_among
 from sired.scheduler.model import Model
 from sired.scheduler.placement import Strategy
 from sired.scheduler.rules import Rules
@@ -166,6 +167,7 @@ class Fleet:
         """An instance has loaded its model and was measured."""
         if isinstance(instance.state, Loading):
             instance.state = Ready(now, now, load_seconds=now - instance.state.since)
+            instance.model.history.loaded(instance.state.load_seconds)
             self._measured(instance, memory, now)
 
     def note_peak(self, instance: Instance, peak: int, now: float) -> None:
@@ -197,11 +199,12 @@ class Fleet:
             self.ledger.charge(other.id) for other in others if isinstance(other.state, Stopping)
         )
         idle = [other for other in others if other.idle and not other.model.pinned]
-        for other in sorted(idle, key=_last_used):
-            if excess <= 0:
-                return
-            excess -= self.ledger.charge(other.id)
-            self._evict(other, cause.model, now)
+        candidates = candidates_among(idle, self.ledger)
+        victims = choose_victims(candidates, excess, self._rules.eviction, now)
+        if victims is None:
+            victims = tuple(candidate.instance for candidate in candidates)
+        for victim in victims:
+            self._evict(self.instances[victim], cause.model, now)
 
     def load_again(self, instance: Instance, now: float) -> None:
         """It needed more than it was granted: believe it, make room, try once more."""
@@ -213,7 +216,3 @@ class Fleet:
             0, PendingLoad(instance.model, instance.device, since=now, attempt=1, at_least=need)
         )
         self.place(now)
-
-
-def _last_used(instance: Instance) -> float:
-    return instance.state.last_used if isinstance(instance.state, Ready) else 0.0

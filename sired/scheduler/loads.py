@@ -7,14 +7,14 @@ How it is decided, for each waiting load in the order they came:
 2. The placement strategy puts these in order.
 3. The first where it fits now: start it there.
 4. Else the first where it fits once the processes already ending are gone: wait.
-5. Else the first where ending idle models makes room: end them, least recently used first, wait.
+5. Else the first where ending idle models makes room: end those the eviction policy names, wait.
 6. Else the first where busy models, too, would have to go: once they have had their time, hand
    them nothing new, so that they become idle; wait.
 
 A load that waits has a claim on its device: those behind it cannot take what it waits for.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sired.errors import DeviceNotFound, InsufficientMemory
@@ -70,6 +70,20 @@ class MakeRoom:
     stop: tuple[int, ...] = ()
     drain: tuple[int, ...] = ()
     retry_at: float | None = None
+
+
+def candidates_among(instances: Sequence[Instance], ledger: Ledger) -> list[Candidate]:
+    """Those of these instances that are loaded, as an eviction policy sees them."""
+    return [
+        Candidate(
+            instance.id,
+            ledger.charge(instance.id),
+            instance.state.last_used,
+            instance.model.history,
+        )
+        for instance in instances
+        if isinstance(instance.state, Ready)
+    ]
 
 
 class Placer:
@@ -186,7 +200,9 @@ class Placer:
         if missing <= 0:
             return MakeRoom(account.name, memory, harm=0)
         idle = [r for r in residents if r.idle and not r.model.pinned]
-        if victims := choose_victims(self._candidates(idle), missing):
+        if victims := choose_victims(
+            candidates_among(idle, self._ledger), missing, self._rules.eviction, now
+        ):
             return MakeRoom(account.name, memory, harm=1, stop=victims)
         return self._room_among_busy(load, account.name, memory, missing, residents, now)
 
@@ -200,7 +216,7 @@ class Placer:
         now: float,
     ) -> MakeRoom:
         loaded = [r for r in residents if isinstance(r.state, Ready) and not r.model.pinned]
-        victims = choose_victims(self._candidates(loaded), missing) or ()
+        victims = self._victims(loaded, missing, now) or ()
         turn_ends = {
             resident.id: max(load.since, resident.state.since) + self._rules.patience
             for resident in loaded
@@ -214,12 +230,9 @@ class Placer:
         idle = tuple(victim for victim in victims if victim not in turn_ends)
         return MakeRoom(device, memory, harm=2, stop=idle, drain=tuple(turn_ends))
 
-    def _candidates(self, instances: list[Instance]) -> list[Candidate]:
-        return [
-            Candidate(instance.id, self._ledger.charge(instance.id), instance.state.last_used)
-            for instance in instances
-            if isinstance(instance.state, Ready)
-        ]
+    def _victims(self, instances: list[Instance], need: int, now: float) -> tuple[int, ...] | None:
+        candidates = candidates_among(instances, self._ledger)
+        return choose_victims(candidates, need, self._rules.eviction, now)
 
     def _insufficient(
         self, load: PendingLoad, allowed: list[Account], pinned: dict[str, int]

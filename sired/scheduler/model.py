@@ -3,6 +3,7 @@
 from collections import deque
 from dataclasses import dataclass, field
 
+from sired.scheduler.history import History
 from sired.scheduler.rules import Rules
 
 
@@ -31,6 +32,7 @@ class Model:
         learned: bytes measured on devices of a kind.
         weights: bytes of the weights as the file states them.
         keep_alive: seconds it may idle; None for the rule's default.
+        history: when it was asked for and how long it took to load.
         wishes: ids of the askings to load it that are not fulfilled yet.
     """
 
@@ -41,6 +43,7 @@ class Model:
     learned: dict[str, int] = field(default_factory=dict)
     keep_alive: float | None = None
     pinned: bool = False
+    history: History = field(default_factory=History)
     queue: deque[Request] = field(default_factory=deque)
     wishes: set[int] = field(default_factory=set)
 

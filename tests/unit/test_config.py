@@ -42,6 +42,7 @@ def test_the_defaults_are_those_that_are_documented(load):
         ("daemon.hung_after", "1m"),
         ("daemon.load_timeout", "10m"),
         ("placement.strategy", "least-memory-used"),
+        ("placement.eviction", "lru"),
         ("memory.reserve_cpu", "256MiB"),
         ("memory.reserve_gpu", "512MiB"),
         ("memory.cuda_context", "512MiB"),
