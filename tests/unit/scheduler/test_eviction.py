@@ -1,9 +1,13 @@
 """Who has to go so that another fits."""
 
+from random import Random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.policies.replay import load_time
+from benchmarks.policies.traces import models, record
 from sired.scheduler.eviction import BUILT_IN, Candidate, choose_victims, cost, lru
 from sired.scheduler.history import History
 from sired.scheduler.instructions import Evicted, StopWorker
@@ -163,3 +167,11 @@ def test_nothing_pinned_busy_or_loading_is_ended_for_another(policy, residents, 
     d.add("new", need)
     _, said = d.request("new", timeout=1e6)
     assert spared.isdisjoint(do.instance for do in of_kind(StopWorker, said))
+
+
+def test_cost_causes_less_loading_than_lru():
+    draw = Random("a fixed trace")
+    known = models(draw)
+    requests = record("zipf with scans", draw, 1000)
+    by_lru, by_cost = (load_time(requests, known, 60 * 10**9, policy) for policy in (lru, cost))
+    assert by_cost < 0.8 * by_lru
