@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from sired.errors import InvalidModel, ModelNotFound, UntrustedModel
+from sired.errors import InvalidModel, ModelNotFound, SireError, UntrustedModel
 from sired.paths import Paths, private_directory
 from sired.protocol.content import Buffer
 from sired.protocol.requests import Register
@@ -119,5 +119,8 @@ def _keep_pickle(python_version: str, payload: tuple[Buffer, ...], paths: Paths)
     code = bytes(payload[0])
     digest = hashlib.sha256(code).hexdigest()[:32]
     file = private_directory(paths.classes) / f"{digest}.pkl"
-    write_atomically(file, code)
+    try:
+        write_atomically(file, code)
+    except OSError as problem:
+        raise SireError(f"Cannot write {file}: {problem.strerror}.") from None
     return f"{PICKLED}{file}"
