@@ -16,6 +16,7 @@ SECTIONS = {
     "memory": "What is kept free, and what is charged to a model that has never been measured.",
     "defaults": "What holds where a model or a request says nothing.",
     "queue": "How many requests may wait.",
+    "jobs": "Jobs, and how long those that are finished are kept: the oldest go first.",
     "devices.NAME": "A physical device (cpu, cuda:0, cuda:1, ...) with a limit of its own, or a "
     "part of one under another name. A device split into parts of other names is itself no "
     "longer offered.",
@@ -42,6 +43,10 @@ KEYS = {
     "defaults.timeout": "How long a request may take, waiting and loading included.",
     "queue.per_model": "Requests that may wait for one model.",
     "queue.total": "Requests that may wait in all.",
+    "jobs.timeout": "How long one job may take once its turn has come.",
+    "jobs.keep_for": "How long after its end a job and its result are kept.",
+    "jobs.keep_count": "How many finished jobs are kept.",
+    "jobs.keep_bytes": "How much the results of finished jobs may take together.",
     "devices.NAME.kind": "One of cpu and cuda; not needed where the name begins so.",
     "devices.NAME.index": "The number of the GPU in PCI bus order.",
     "devices.NAME.memory": "The most memory that models may take there; a part needs it.",

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from sire_cli.completion import complete_device, complete_model
+from sire_cli.completion import complete_device, complete_job, complete_model
 
 ModelName = Annotated[
     str, typer.Argument(metavar="NAME", help="A registered model.", autocompletion=complete_model)
@@ -12,4 +12,8 @@ ModelName = Annotated[
 DeviceName = Annotated[
     str,
     typer.Option("--device", help="A device, or auto.", autocompletion=complete_device),
+]
+JobId = Annotated[str, typer.Argument(metavar="ID", help="A job.", autocompletion=complete_job)]
+JobIds = Annotated[
+    list[str] | None, typer.Argument(metavar="ID...", help="Jobs.", autocompletion=complete_job)
 ]

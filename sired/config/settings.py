@@ -75,6 +75,22 @@ class QueueSettings(msgspec.Struct, frozen=True):
     total: Limit = 10_000
 
 
+class JobSettings(msgspec.Struct, frozen=True):
+    """Jobs, and how long finished ones are kept.
+
+    Attributes:
+        timeout: seconds one job may take once its turn has come.
+        keep_for: seconds after its end.
+        keep_count: how many, the latest ones.
+        keep_bytes: how much the results of the latest ones may take together.
+    """
+
+    timeout: Duration = 3600.0
+    keep_for: Duration = 7 * 86_400.0
+    keep_count: Limit = 10_000
+    keep_bytes: Size = 10 * 1024 * _MIB
+
+
 class DeviceSettings(msgspec.Struct, frozen=True):
     """A physical device with a limit, or a part of one under a name of its own.
 
@@ -101,4 +117,5 @@ class Settings(msgspec.Struct, frozen=True):
     memory: MemorySettings = MemorySettings()
     defaults: DefaultSettings = DefaultSettings()
     queue: QueueSettings = QueueSettings()
+    jobs: JobSettings = JobSettings()
     devices: dict[str, DeviceSettings] = {}

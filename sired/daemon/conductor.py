@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from sired.daemon.answers import Answering
 from sired.daemon.crew import Crew
 from sired.daemon.stats import Statistics
 from sired.devices.inventory import Inventory
@@ -18,7 +19,7 @@ from sired.protocol.requests import Predict
 from sired.scheduler import events, instructions
 from sired.scheduler.brain import Brain
 from sired.scheduler.events import Event
-from sired.server.front import Client, Front
+from sired.server.front import Client
 from sired.spec import ModelSpec, Signature
 from sired.store.footprints import Footprints
 from sired.store.registry import Registry
@@ -64,13 +65,14 @@ class Conductor:
 
     Attributes:
         signatures: what models take and give, as their runtimes last reported it.
+        dispatched: called with who asked for a prediction when a worker has it.
     """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         brain: Brain,
-        front: Front,
+        front: Answering,
         inventory: Inventory,
         registry: Registry,
         footprints: Footprints,
@@ -81,6 +83,7 @@ class Conductor:
         self.crew = Crew(loop, zygote, self._heard, self._worker_gone)
         self.statistics = Statistics()
         self.signatures: dict[str, Signature] = {}
+        self.dispatched: Callable[[Client], None] = lambda _: None
         self._loop = loop
         self._front = front
         self._inventory = inventory
@@ -276,6 +279,7 @@ class Conductor:
         predict = waiting.predict
         message = RunModel(do.request, predict.content_type, predict.tensors, predict.accept)
         self.crew.send(do.instance, message, waiting.payload)
+        self.dispatched(waiting.client)
 
     def _fail(self, do: instructions.Fail) -> None:
         waiting: Waiting | Wish | None = self._waiting.pop(do.request, None)

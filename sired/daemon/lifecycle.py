@@ -10,8 +10,10 @@ import threading
 from collections.abc import Callable, Mapping
 
 from sired.config import Loaded, load_settings
+from sired.daemon.answers import Answers
 from sired.daemon.conductor import Conductor
 from sired.daemon.handlers import Handlers
+from sired.daemon.jobs import Jobs
 from sired.daemon.lock import hold_lock, holds
 from sired.daemon.notify import notify
 from sired.daemon.strategies import find_policy, find_strategy
@@ -133,16 +135,27 @@ class Daemon:
             find_strategy(settings.settings.placement.strategy),
             rules_from(settings),
         )
+        answers = Answers(self._front)
         self._conductor = Conductor(
             loop,
             brain,
-            self._front,
+            answers,
             self._inventory,
             self._registry,
             footprints,
             self._zygote,
             paths,
         )
+        self._jobs = Jobs(
+            loop,
+            paths.jobs,
+            self._front,
+            self._conductor,
+            self._registry,
+            settings.settings.jobs,
+        )
+        answers.jobs = self._jobs.feed
+        self._conductor.dispatched = self._jobs.feed.dispatched
         views = Views(self._conductor, self._registry, self._inventory, paths.socket, settings)
         self._handlers = Handlers(
             self._front,
@@ -153,6 +166,7 @@ class Daemon:
             footprints,
             paths,
             settings,
+            self._jobs,
             self._stop.set,
         )
 
@@ -170,6 +184,7 @@ class Daemon:
             self._loop.add_signal_handler(number, self._stop.set)
         self._loop.add_signal_handler(signal.SIGHUP, self._reload)
         self._front.open(self._loop, self._handlers)
+        self._jobs.start()
         # No task of the loop: a daemon that is told to stop meanwhile does not wait for it.
         threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
         self._watch(parent)
@@ -219,6 +234,7 @@ class Daemon:
         await self._stop.wait()
         notify("STOPPING=1")
         self._handlers.draining = True
+        self._jobs.stop()
         grace = self._handlers.settings.settings.daemon.grace_seconds
         log.info("shutting down; %d requests to finish", self._conductor.unanswered)
         await self._until(lambda: not self._conductor.unanswered, grace)
@@ -228,6 +244,7 @@ class Daemon:
         self._conductor.end_workers()
         await self._until(lambda: not self._conductor.crew, END_SECONDS)
         self._conductor.crew.close()
+        self._jobs.close()
         self._front.close()
 
     async def _until(self, done: Callable[[], bool], seconds: float) -> None:

@@ -52,6 +52,10 @@ def test_the_defaults_are_those_that_are_documented(load):
         ("defaults.timeout", "2m"),
         ("queue.per_model", "1000"),
         ("queue.total", "10000"),
+        ("jobs.timeout", "1h"),
+        ("jobs.keep_for", "7d"),
+        ("jobs.keep_count", "10000"),
+        ("jobs.keep_bytes", "10GiB"),
     ]
 
 
