@@ -19,27 +19,21 @@ from sired.client.autostart import start_daemon
 from sired.client.classes import ClassReference, refer_to
 from sired.client.connection import Connection
 from sired.client.declare import describe_model
-from sired.errors import DaemonUnavailable, ProtocolError
+from sired.client.job_calls import JobCalls, answer_from
+from sired.errors import DaemonUnavailable
 from sired.paths import Paths, find_paths
-from sired.protocol.content import TREE, Payload
-from sired.protocol.replies import (
-    InstanceInfo,
-    ModelInfo,
-    ModelList,
-    Prediction,
-    StatsReport,
-    Unloaded,
-)
+from sired.protocol.content import TREE
+from sired.protocol.replies import InstanceInfo, ModelInfo, ModelList, StatsReport, Unloaded
 from sired.protocol.requests import ListModels, Load, Predict, Register, Remove, Stats, Unload
 from sired.spec import Signature, TensorSpec
-from sired.tensors import pack, unpack
+from sired.tensors import pack
 
 _EXIT_SECONDS = 15.0
 # The daemon watches deadlines itself; the client only guards against one that hangs.
 _GRACE_SECONDS = 5.0
 
 
-class ModelManager:
+class ModelManager(JobCalls):
     """Registers, loads and runs models; may be used from several threads at once.
 
     Args:
@@ -207,9 +201,7 @@ class ModelManager:
         patience = None if timeout is None else timeout + _GRACE_SECONDS
         with self._connection() as connection:
             reply, frames = connection.ask(request, payload.frames, timeout=patience)
-        if not isinstance(reply, Prediction):
-            raise ProtocolError(f"The daemon answered Predict with {type(reply).__name__}.")
-        return unpack(Payload(reply.content_type, tuple(frames), reply.tensors))
+        return answer_from(reply, frames)
 
     def get_model_stats(self, name: str) -> dict[str, Any]:
         """What was counted for a model since the daemon started.

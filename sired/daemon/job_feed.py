@@ -35,10 +35,10 @@ from sired.protocol.replies import JobEnd, Prediction
 from sired.protocol.requests import Message, Predict
 from sired.server.front import Client
 from sired.spec import Job, JobError, JobState
-from sired.store.jobs.book import Lane, Outcome, Taken
+from sired.store.jobs.book import Lane, Outcome, Taken, reason, too_late
 from sired.store.jobs.desk import JobDesk
 from sired.store.jobs.spool import Data
-from sired.units import FOREVER, format_duration
+from sired.units import FOREVER
 
 log = logging.getLogger(__name__)
 
@@ -175,7 +175,7 @@ class JobFeed:
         live.queued_at, live.started_at = time.time(), None
         left = self._left(job)
         if left <= 0:
-            self.fail(asked_by_job(job.id), _too_late(job))
+            self.fail(asked_by_job(job.id), too_late(job))
             return
         predict = Predict(
             model=job.model,
@@ -216,8 +216,7 @@ class JobFeed:
         else:
             if isinstance(error, Cancelled):  # by the brain, as it does when a model is removed
                 error = model_gone(live.taken.job.model)
-            reason = JobError(error.code, error.message, error.hint, error.details)
-            self._end(live, "failed", error=reason)
+            self._end(live, "failed", error=reason(error))
 
     def _had_no_chance(self, live: _Live) -> bool:
         """Whether others had the time that was this job's."""
@@ -278,6 +277,10 @@ class JobFeed:
         """The ids of the jobs that workers have."""
         return [job for job, live in self._live.items() if live.state == "running"]
 
+    def live(self) -> list[str]:
+        """The ids of the jobs that are no longer only on disk."""
+        return list(self._live)
+
     def in_state(self, state: JobState) -> list[str]:
         """The ids of jobs that are queued, or running."""
         return [job for job, live in self._live.items() if live.state == state]
@@ -296,14 +299,4 @@ def model_gone(model: str) -> ModelNotFound:
     """Why a job failed whose model was removed."""
     return ModelNotFound(
         f"{model} was removed before the job had its turn.", hint="See: sire ls", model=model
-    )
-
-
-def _too_late(job: Job) -> DeadlineExceeded:
-    assert job.deadline_at is not None
-    allowed = format_duration(job.deadline_at - job.created_at)
-    return DeadlineExceeded(
-        f"The job's turn did not come within {allowed}.",
-        hint="Allow more with --timeout, or look at: sire ps",
-        model=job.model,
     )

@@ -17,6 +17,7 @@ from sired.errors import (
     DaemonUnavailable,
     DeadlineExceeded,
     InvalidInput,
+    ModelNotFound,
     SireError,
     error_from,
 )
@@ -118,6 +119,8 @@ class Jobs:
         ids = await self._desk.call(lambda book: book.accept(drafts))
         self._front.reply(client, Submitted(id=client.request_id, jobs=tuple(ids)))
         self.feed.accepted(Lane(request.model, request.priority))
+        if request.timeout is not None:
+            self._tidy_within(request.timeout)
 
     # Looking
 
@@ -208,11 +211,10 @@ class Jobs:
         answer.add_done_callback(self._lost_their_model)
 
     def _lost_their_model(self, answer: "asyncio.Future[list[str]]") -> None:
-        if answer.exception() is not None:
-            return  # the disk failed; the brain will tell each of them when its turn comes
-        self.feed.withdraw(answer.result())
-        for job in answer.result():
-            self._ended(JobEnd(job, "failed", error=model_gone("").code))
+        if answer.exception() is None:  # else the brain tells each of them when its turn comes
+            self.feed.withdraw(answer.result())
+            for job in answer.result():
+                self._ended(JobEnd(job, "failed", ModelNotFound.code))
 
     def _ended(self, end: JobEnd) -> None:
         self._waits.ended(end)
@@ -227,18 +229,22 @@ class Jobs:
         self._tidying = self._loop.call_at(due, self._tidy)
 
     def _tidy(self) -> None:
-        keep = self.feed.settings
-        answer = self._desk.call(
-            lambda book: book.tidy(keep.keep_for, keep.keep_count, keep.keep_bytes)
-        )
-        answer.add_done_callback(_tell)
+        """Fail what is overdue, forget what has been kept long enough."""
+        keep, live = self.feed.settings, self.feed.live()
+
+        def tidy(book: JobBook) -> list[str]:
+            forgotten = book.tidy(keep.keep_for, keep.keep_count, keep.keep_bytes)
+            if forgotten:
+                log.info("%d old jobs were forgotten", forgotten)
+            return book.overdue(live)
+
+        self._desk.call(tidy).add_done_callback(self._were_overdue)
         self._tidying = None
         self._tidy_within(TIDY_SECONDS)
 
-
-def _tell(answer: "asyncio.Future[int]") -> None:
-    if answer.exception() is None and answer.result():
-        log.info("%d old jobs were forgotten", answer.result())
+    def _were_overdue(self, answer: "asyncio.Future[list[str]]") -> None:
+        for job in answer.result() if answer.exception() is None else ():
+            self._ended(JobEnd(job, "failed", DeadlineExceeded.code))
 
 
 def _drafts(request: requests.Submit, payload: tuple[Buffer, ...]) -> list[Draft]:

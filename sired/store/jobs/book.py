@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from sired.errors import JobNotFound, ModelNotFound
+from sired.errors import DeadlineExceeded, JobNotFound, ModelNotFound, SireError
 from sired.spec import Job, JobError, JobState, Priority
 from sired.store.jobs.schema import open_database
 from sired.store.jobs.spool import Data, Spool
+from sired.units import format_duration
 
 # Neither 0, 1, l nor o: an id is read aloud and typed. 31^7 are 27 billion.
 _ALPHABET = "23456789abcdefghijkmnpqrstuvwxyz"
@@ -187,15 +188,26 @@ class JobBook:
             self.spool.put(self.db, outcome.seq, "result", outcome.result)
         return True
 
+    def overdue(self, but: Collection[str]) -> list[str]:
+        """Fail the pending jobs whose deadline has come, but for some; returns their ids."""
+        query = (
+            f"SELECT seq, {_COLUMNS} FROM jobs"  # noqa: S608
+            " WHERE state = 'pending' AND deadline_at <= ?"
+        )
+        rows = self.db.execute(query, (time.time(),)).fetchall()
+        late = [(seq, job) for seq, *row in rows if (job := _job(row)).id not in but]
+        for seq, job in late:
+            self.finish(Outcome(seq, "failed", error=reason(too_late(job))))
+        return [job.id for _, job in late]
+
     def model_gone(self, model: str, error: ModelNotFound, spare: Collection[str]) -> list[str]:
         """Fail the pending jobs of a model but for those to ``spare``; returns their ids."""
         rows = self.db.execute(
             "SELECT seq, id FROM jobs WHERE state = 'pending' AND model = ?", (model,)
         ).fetchall()
         failed = [(seq, job) for seq, job in rows if job not in spare]
-        reason = JobError(error.code, error.message, error.hint, error.details)
         for seq, _ in failed:
-            self.finish(Outcome(seq, "failed", error=reason))
+            self.finish(Outcome(seq, "failed", error=reason(error)))
         return [job for _, job in failed]
 
     # Looking
@@ -325,6 +337,21 @@ class JobBook:
     def _forget(self, jobs: Sequence[int]) -> None:
         self.spool.drop(self.db, jobs)
         self.db.executemany("DELETE FROM jobs WHERE seq = ?", [(job,) for job in jobs])
+
+
+def reason(error: SireError) -> JobError:
+    """An error as it is kept."""
+    return JobError(error.code, error.message, error.hint, error.details)
+
+
+def too_late(job: Job) -> DeadlineExceeded:
+    """Why a job failed that did not run before its deadline."""
+    assert job.deadline_at is not None
+    return DeadlineExceeded(
+        f"The job's turn did not come within {format_duration(job.deadline_at - job.created_at)}.",
+        hint="Allow more with --timeout, or look at: sire ps",
+        model=job.model,
+    )
 
 
 def _marks(values: Collection[str]) -> str:
