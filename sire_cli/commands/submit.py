@@ -40,8 +40,8 @@ def submit(
         typer.Option("--from-dir", metavar="DIR", help="Run it on every file of a directory."),
     ] = None,
     priority: Annotated[
-        str, typer.Option("--priority", metavar="PRIORITY", help="high, normal or low.")
-    ] = "normal",
+        str | None, typer.Option("--priority", metavar="PRIORITY", help="high, normal or low.")
+    ] = None,
     metadata: Annotated[
         list[str] | None,
         typer.Option("--metadata", metavar="KEY=VALUE", help="A note to keep; repeatable."),
@@ -112,13 +112,13 @@ def _files_in(directory: Path) -> list[str]:
     return sorted(str(path) for path in files if not path.name.startswith("."))
 
 
-def _priority(text: str) -> Priority:
+def _priority(text: str | None) -> Priority | None:
     priorities: tuple[Priority, ...] = get_args(Priority)
-    if text not in priorities:
+    if text is not None and text not in priorities:
         raise InvalidConfiguration(
             f"--priority cannot be {text!r}.", hint=f"It can be: {', '.join(priorities)}."
         )
-    return next(priority for priority in priorities if priority == text)
+    return next((priority for priority in priorities if priority == text), None)
 
 
 def _pairs(given: list[str]) -> dict[str, str]:

@@ -26,7 +26,7 @@ class JobCalls(ABC):
         self,
         model: str,
         data: Any,
-        priority: Priority = "normal",
+        priority: Priority | None = None,
         metadata: Mapping[str, str] | None = None,
         timeout: float | None = None,
     ) -> str:
@@ -35,7 +35,7 @@ class JobCalls(ABC):
         Args:
             model: a registered model.
             data: as for ``predict``.
-            priority: "high", "normal" or "low".
+            priority: "high", "normal" or "low"; None for the usual one.
             metadata: what to find with the job again.
             timeout: seconds until the job fails unless it has ended; None for no limit.
 

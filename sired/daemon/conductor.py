@@ -65,7 +65,7 @@ class Conductor:
 
     Attributes:
         signatures: what models take and give, as their runtimes last reported it.
-        dispatched: called with who asked for a prediction when a worker has it.
+        begun: called with who asked for a prediction when a worker begins to work on it.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Conductor:
         self.crew = Crew(loop, zygote, self._heard, self._worker_gone)
         self.statistics = Statistics()
         self.signatures: dict[str, Signature] = {}
-        self.dispatched: Callable[[Client], None] = lambda _: None
+        self.begun: Callable[[Client], None] = lambda _: None
         self._loop = loop
         self._front = front
         self._inventory = inventory
@@ -226,6 +226,15 @@ class Conductor:
                 )
             case ModelReady():
                 self._ready(instance, message)
+        self._begin_next(instance)
+
+    def _begin_next(self, instance: int) -> None:
+        """Tell whose request a worker is at; those behind it are only at hand."""
+        worker = self.brain.fleet.instances.get(instance)
+        if worker is not None and worker.in_flight:
+            waiting = self._waiting.get(worker.in_flight[0].id)
+            if waiting is not None:
+                self.begun(waiting.client)
 
     def _answered(self, instance: int, result: RunResult, payload: tuple[Buffer, ...]) -> None:
         waiting = self._waiting.pop(result.request, None)
@@ -279,7 +288,7 @@ class Conductor:
         predict = waiting.predict
         message = RunModel(do.request, predict.content_type, predict.tensors, predict.accept)
         self.crew.send(do.instance, message, waiting.payload)
-        self.dispatched(waiting.client)
+        self._begin_next(do.instance)
 
     def _fail(self, do: instructions.Fail) -> None:
         waiting: Waiting | Wish | None = self._waiting.pop(do.request, None)

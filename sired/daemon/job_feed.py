@@ -3,8 +3,8 @@
 1. Jobs wait on disk, in lanes: one for each model and priority. A hundred thousand cost nothing.
 2. Of each lane up to WINDOW jobs are in the brain's queue, which decides about them as it does
    about every request; MOST in all lanes together, which take turns.
-3. A job that the brain cannot take (QueueFull), or whose turn did not come in the time it was
-   given, has not failed: it is offered again.
+3. A job that the brain cannot take (QueueFull) has not failed: it is offered again. So is one
+   that spent its time waiting for others, with twice the time.
 4. On disk a job stays pending until its outcome is there. What was queued or running when the
    daemon ended, however it ended, is pending when the next one starts, and runs again.
 """
@@ -72,6 +72,7 @@ class _Live:
     lane: _Lane
     queued_at: float | None = None
     started_at: float | None = None
+    allowed: float = 0.0
 
     @property
     def state(self) -> JobState:
@@ -183,7 +184,8 @@ class JobFeed:
             tensors=data.tensors,
             accept=job.accept,
         )
-        allowed = min(left, self.settings.timeout)
+        live.allowed = max(live.allowed, self.settings.timeout)
+        allowed = min(left, live.allowed)
         self._conductor.predict(asked_by_job(job.id), predict, data.frames, allowed)
 
     def _left(self, job: Job) -> float:
@@ -191,9 +193,10 @@ class JobFeed:
 
     # What became of it
 
-    def dispatched(self, client: Client) -> None:
-        """A worker has the request; it may be a job's."""
-        if not client.connection and (live := self._live.get(str(client.request_id))):
+    def begun(self, client: Client) -> None:
+        """A worker is at this request; it may be a job's."""
+        live = None if client.connection else self._live.get(str(client.request_id))
+        if live is not None and live.started_at is None:
             live.started_at = time.time()
 
     def reply(self, client: Client, message: Message, payload: tuple[Buffer, ...] = ()) -> None:
@@ -212,6 +215,7 @@ class JobFeed:
             live.queued_at = None
             self._loop.call_later(FULL_SECONDS, self._offer, live)
         elif isinstance(error, DeadlineExceeded) and self._had_no_chance(live):
+            live.allowed *= 2
             self._loop.call_soon(self._offer, live)
         else:
             if isinstance(error, Cancelled):  # by the brain, as it does when a model is removed
@@ -221,7 +225,7 @@ class JobFeed:
     def _had_no_chance(self, live: _Live) -> bool:
         """Whether others had the time that was this job's."""
         ran = 0.0 if live.started_at is None else time.time() - live.started_at
-        return self._left(live.taken.job) > 0 and ran < self.settings.timeout / 2
+        return self._left(live.taken.job) > 0 and ran < live.allowed / 2
 
     def _end(
         self,

@@ -33,7 +33,7 @@ from sired.protocol.replies import (
     Submitted,
 )
 from sired.server.front import Client
-from sired.spec import Job
+from sired.spec import Job, Priority
 from sired.store.jobs.book import Draft, JobBook, Lane
 from sired.store.jobs.desk import JobDesk
 from sired.store.jobs.spool import Data
@@ -115,10 +115,11 @@ class Jobs:
         if self._stopping:
             raise DaemonUnavailable("The daemon is shutting down.", hint="Try again in a moment.")
         self._registry.get(request.model)
-        drafts = _drafts(request, payload)
+        priority = request.priority or "normal"
+        drafts = _drafts(request, priority, payload)
         ids = await self._desk.call(lambda book: book.accept(drafts))
         self._front.reply(client, Submitted(id=client.request_id, jobs=tuple(ids)))
-        self.feed.accepted(Lane(request.model, request.priority))
+        self.feed.accepted(Lane(request.model, priority))
         if request.timeout is not None:
             self._tidy_within(request.timeout)
 
@@ -247,7 +248,9 @@ class Jobs:
             self._ended(JobEnd(job, "failed", DeadlineExceeded.code))
 
 
-def _drafts(request: requests.Submit, payload: tuple[Buffer, ...]) -> list[Draft]:
+def _drafts(
+    request: requests.Submit, priority: Priority, payload: tuple[Buffer, ...]
+) -> list[Draft]:
     announced = sum(one.frames for one in request.inputs)
     if announced != len(payload) or any(one.frames < 1 for one in request.inputs):
         raise InvalidInput(
@@ -260,7 +263,7 @@ def _drafts(request: requests.Submit, payload: tuple[Buffer, ...]) -> list[Draft
     return [
         Draft(
             model=request.model,
-            priority=request.priority,
+            priority=priority,
             metadata=request.metadata,
             source=one.source,
             accept=request.accept,

@@ -155,7 +155,7 @@ class Daemon:
             settings.settings.jobs,
         )
         answers.jobs = self._jobs.feed
-        self._conductor.dispatched = self._jobs.feed.dispatched
+        self._conductor.begun = self._jobs.feed.begun
         views = Views(self._conductor, self._registry, self._inventory, paths.socket, settings)
         self._handlers = Handlers(
             self._front,

@@ -145,6 +145,7 @@ class Submit(Message, frozen=True, tag="submit"):
 
     Attributes:
         accept: the content type wanted for the answers.
+        priority: None for the usual one.
         metadata: whatever the client wants to find with the jobs again.
         timeout: seconds from now until a job that is not finished fails; None for no limit.
     """
@@ -152,7 +153,7 @@ class Submit(Message, frozen=True, tag="submit"):
     model: str
     inputs: tuple[JobInput, ...] = (JobInput(),)
     accept: str = "application/json"
-    priority: Priority = "normal"
+    priority: Priority | None = None
     metadata: dict[str, str] = {}
     timeout: float | None = None
 
