@@ -7,7 +7,7 @@ from typing import Annotated, get_args
 import typer
 
 from sire_cli.arguments import JobId, JobIds
-from sire_cli.command import Group
+from sire_cli.command import Command, Group
 from sire_cli.commands.job_words import COLUMNS, describe, row
 from sire_cli.completion import complete_model
 from sire_cli.durations import Timeout, seconds
@@ -35,7 +35,7 @@ from sired.units import parse_duration
 job = typer.Typer(cls=Group, help="Look after submitted jobs.")
 
 
-@job.command()
+@job.command(cls=Command)
 def ls(
     state: Annotated[
         str | None,
@@ -55,12 +55,12 @@ def ls(
         ),
     ] = None,
     limit: Annotated[
-        int, typer.Option("--limit", "-n", help="How many at most; 0 for all.", min=0)
-    ] = 50,
+        str, typer.Option("--limit", "-n", metavar="N", help="How many at most, or all.")
+    ] = "50",
     json: AsJson = False,
 ) -> None:
     """List jobs, the latest first."""
-    request = ListJobs(state=_state(state), model=model, limit=limit or None)
+    request = ListJobs(state=_state(state), model=model, limit=_count(limit))
     jobs = expect(JobList, request).jobs
     if json:
         print_json(jobs)
@@ -69,6 +69,14 @@ def ls(
         print_table(COLUMNS, [row(one, now) for one in jobs])
     else:
         say("No such jobs." if state or model else "No jobs. Submit one: sire submit NAME -i FILE")
+
+
+def _count(text: str) -> int | None:
+    if text == "all":
+        return None
+    if not text.isdecimal():
+        raise InvalidConfiguration(f"--limit cannot be {text!r}.", hint="Give a number, or all.")
+    return int(text)
 
 
 def _state(text: str | None) -> JobState | None:
@@ -80,7 +88,7 @@ def _state(text: str | None) -> JobState | None:
     return next((state for state in states if state == text), None)
 
 
-@job.command()
+@job.command(cls=Command)
 def show(job: JobId, json: AsJson = False) -> None:
     """Show all that is known of one job."""
     report = expect(JobReport, ShowJob(job=job))
@@ -90,7 +98,7 @@ def show(job: JobId, json: AsJson = False) -> None:
         print_pairs(describe(report))
 
 
-@job.command()
+@job.command(cls=Command)
 def wait(
     jobs: JobIds = None,
     all_: Annotated[bool, typer.Option("--all", help="Every job that has not ended.")] = False,
@@ -125,7 +133,7 @@ def _how(end: JobEnd) -> str:
     return f"failed: {end.error}" if end.state == "failed" else f"was {end.state}"
 
 
-@job.command()
+@job.command(cls=Command)
 def result(
     job: JobId,
     output: Annotated[
@@ -167,7 +175,7 @@ def _check_ending(output: str | None, asked: Job) -> None:
         )
 
 
-@job.command()
+@job.command(cls=Command)
 def cancel(
     jobs: JobIds = None,
     all_: Annotated[bool, typer.Option("--all", help="Every job that has not ended.")] = False,
@@ -178,7 +186,7 @@ def cancel(
     say(f"Cancelled {len(cancelled)} jobs.")
 
 
-@job.command()
+@job.command(cls=Command)
 def rm(
     jobs: JobIds = None,
     finished: Annotated[bool, typer.Option("--finished", help="Every job that has ended.")] = False,
