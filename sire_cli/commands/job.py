@@ -34,6 +34,9 @@ from sired.units import parse_duration
 
 job = typer.Typer(cls=Group, help="Look after submitted jobs.")
 
+# Lines about jobs that failed; a list of more is for `sire job ls`.
+_MOST_SAID = 10
+
 
 @job.command(cls=Command)
 def ls(
@@ -123,10 +126,15 @@ def wait(
         finally:
             if json:
                 print_json(ends)
-    for end in ends:
-        if end.state != "complete":
-            say(f"The job {end.job} {_how(end)}. See: sire job show {end.job}")
+    _say_what_went_wrong([end for end in ends if end.state != "complete"])
     return worst_exit_code(ends)
+
+
+def _say_what_went_wrong(ends: list[JobEnd]) -> None:
+    for end in ends[:_MOST_SAID]:
+        say(f"The job {end.job} {_how(end)}. See: sire job show {end.job}")
+    if len(ends) > _MOST_SAID:
+        say(f"So it was with {len(ends) - _MOST_SAID} more. See: sire job ls --state failed")
 
 
 def _how(end: JobEnd) -> str:

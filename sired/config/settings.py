@@ -87,7 +87,7 @@ class JobSettings(msgspec.Struct, frozen=True):
 
     timeout: Duration = 3600.0
     keep_for: Duration = 7 * 86_400.0
-    keep_count: Limit = 10_000
+    keep_count: Limit = 100_000
     keep_bytes: Size = 10 * 1024 * _MIB
 
 

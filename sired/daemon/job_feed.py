@@ -13,7 +13,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import msgspec
@@ -35,8 +35,8 @@ from sired.protocol.replies import JobEnd, Prediction
 from sired.protocol.requests import Message, Predict
 from sired.server.front import Client
 from sired.spec import Job, JobError, JobState
-from sired.store.jobs.book import Lane, Outcome, Taken, reason, too_late
 from sired.store.jobs.desk import JobDesk
+from sired.store.jobs.records import Lane, Outcome, Taken, lost, reason_of, too_late
 from sired.store.jobs.spool import Data
 from sired.units import FOREVER
 
@@ -51,17 +51,16 @@ DISK_SECONDS = 5.0
 
 @dataclass(slots=True, eq=False)
 class _Lane:
-    """A lane: how far it was read, and whether there is more behind."""
+    """A lane: what has been taken from it, and whether there is more on disk."""
 
     key: Lane
-    cursor: int = 0
-    live: int = 0
+    live: set[str] = field(default_factory=set)
     more: bool = False
     reading: bool = False
 
     @property
     def hungry(self) -> bool:
-        return self.more and not self.reading and self.live <= WINDOW // 2
+        return self.more and not self.reading and len(self.live) <= WINDOW // 2
 
 
 @dataclass(slots=True, eq=False)
@@ -142,15 +141,15 @@ class JobFeed:
         while self._hungry and (room := MOST - len(self._live) - self._asked_for) > 0:
             lane = next(iter(self._hungry))
             del self._hungry[lane]
-            self._read(lane, min(room, WINDOW - lane.live))
+            self._read(lane, min(room, WINDOW - len(lane.live)))
 
     def _read(self, lane: _Lane, count: int) -> None:
         if self._stopping:
             return
         lane.reading = True
         self._asked_for += count
-        key, cursor = lane.key, lane.cursor
-        answer = self._desk.call(lambda book: book.take(key, cursor, count))
+        key, live = lane.key, tuple(lane.live)
+        answer = self._desk.call(lambda book: book.take(key, live, count))
         answer.add_done_callback(partial(self._was_read, lane, count))
 
     def _was_read(self, lane: _Lane, count: int, answer: "asyncio.Future[list[Taken]]") -> None:
@@ -162,8 +161,7 @@ class JobFeed:
         taken = answer.result()
         lane.more = len(taken) == count
         for one in taken:
-            lane.cursor = one.seq
-            lane.live += 1
+            lane.live.add(one.job.id)
             self._live[one.job.id] = live = _Live(one, lane)
             self._offer(live)
         self._feed(lane)
@@ -175,8 +173,9 @@ class JobFeed:
             return
         live.queued_at, live.started_at = time.time(), None
         left = self._left(job)
-        if left <= 0:
-            self.fail(asked_by_job(job.id), too_late(job))
+        if data is None or left <= 0:
+            error = lost(job, "input") if data is None else too_late(job)
+            self.fail(asked_by_job(job.id), error)
             return
         predict = Predict(
             model=job.model,
@@ -220,7 +219,7 @@ class JobFeed:
         else:
             if isinstance(error, Cancelled):  # by the brain, as it does when a model is removed
                 error = model_gone(live.taken.job.model)
-            self._end(live, "failed", error=reason(error))
+            self._end(live, "failed", error=reason_of(error))
 
     def _had_no_chance(self, live: _Live) -> bool:
         """Whether others had the time that was this job's."""
@@ -237,7 +236,7 @@ class JobFeed:
         error: JobError | None = None,
     ) -> None:
         outcome = Outcome(
-            live.taken.seq,
+            live.taken.job.id,
             state,
             live.queued_at,
             live.started_at,
@@ -265,7 +264,7 @@ class JobFeed:
         live = self._live.pop(job, None)
         if live is None:
             return False
-        live.lane.live -= 1
+        live.lane.live.discard(job)
         self._feed(live.lane)
         return True
 

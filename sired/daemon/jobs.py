@@ -34,8 +34,9 @@ from sired.protocol.replies import (
 )
 from sired.server.front import Client
 from sired.spec import Job, Priority
-from sired.store.jobs.book import Draft, JobBook, Lane
+from sired.store.jobs.book import JobBook
 from sired.store.jobs.desk import JobDesk
+from sired.store.jobs.records import Draft, Lane
 from sired.store.jobs.spool import Data
 from sired.store.registry import Registry
 
@@ -43,6 +44,8 @@ log = logging.getLogger(__name__)
 
 # How soon after a job's end the old ones are looked through, and how often anyway.
 TIDY_SOON, TIDY_SECONDS = 1.0, 60.0
+# Nobody tells the daemon when somebody who waits goes away.
+LONGEST_WAIT_SECONDS = 60.0
 
 Answer = Callable[[Client, Any, tuple[Buffer, ...]], Coroutine[Any, Any, None]]
 
@@ -162,7 +165,7 @@ class Jobs:
             for job in await self._desk.call(lambda book: book.get(request.jobs)):
                 if job.state != "pending":
                     waiter.note(_end(job))
-            ended = await waiter.some(request.patience)
+            ended = await waiter.some(min(request.patience, LONGEST_WAIT_SECONDS))
         self._front.reply(client, JobEnds(id=client.request_id, ended=ended))
 
     async def _result(self, client: Client, request: requests.JobResult, _: object) -> None:
@@ -182,7 +185,7 @@ class Jobs:
 
     async def _cancel(self, client: Client, request: requests.CancelJobs, _: object) -> None:
         def cancel(book: JobBook) -> list[str]:
-            return book.cancel(book.unfinished() if request.all else request.jobs)
+            return book.cancel_all() if request.all else book.cancel(request.jobs)
 
         cancelled = await self._desk.call(cancel)
         self._were_cancelled(cancelled)

@@ -342,6 +342,16 @@ def test_a_disk_that_takes_no_more_fails_the_submit_and_nothing_else(home, moody
     wait(moody, [after])
 
 
+def test_an_input_that_somebody_removed_fails_its_job(home, moody):
+    runs, *_ = submit(moody, 5, *range(10, 60))
+    big, after = (moody.ask(Submit(model="m"), [b"[7, 1, 1, 1]" + b" " * n])[0].jobs[0]
+                  for n in (100_000, 1))  # fmt: skip
+    for file in (home.paths.jobs / "spool").iterdir():
+        file.unlink()
+    ends = wait(moody, [big, after])
+    assert (ends[big].error, ends[after].state) == ("JobsUnavailable", "complete")
+
+
 def limit(pid, size):
     """No file that this process writes becomes longer than this."""
     script = f"import resource; resource.prlimit({pid}, resource.RLIMIT_FSIZE, ({size}, -1))"

@@ -54,7 +54,7 @@ def test_the_defaults_are_those_that_are_documented(load):
         ("queue.total", "10000"),
         ("jobs.timeout", "1h"),
         ("jobs.keep_for", "7d"),
-        ("jobs.keep_count", "10000"),
+        ("jobs.keep_count", "100000"),
         ("jobs.keep_bytes", "10GiB"),
     ]
 

@@ -5,62 +5,30 @@ import secrets
 import time
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 
-from sired.errors import DeadlineExceeded, JobNotFound, ModelNotFound, SireError
-from sired.spec import Job, JobError, JobState, Priority
+from sired.errors import JobNotFound, ModelNotFound
+from sired.spec import Job, JobError, JobState
+from sired.store.jobs.records import (
+    COLUMNS,
+    Draft,
+    Lane,
+    Outcome,
+    Taken,
+    job_of,
+    lost,
+    reason_of,
+    too_late,
+)
 from sired.store.jobs.schema import open_database
 from sired.store.jobs.spool import Data, Spool
-from sired.units import format_duration
 
 # Neither 0, 1, l nor o: an id is read aloud and typed. 31^7 are 27 billion.
 _ALPHABET = "23456789abcdefghijkmnpqrstuvwxyz"
 _ID_LENGTH = 7
 # Where somebody mistyped an id, it is looked for among the latest of this many.
 _LOOK_NEAR = 10_000
-
-_COLUMNS = ", ".join(Job.__struct_fields__)
-
-
-class Draft(NamedTuple):
-    """A job that is to be accepted."""
-
-    model: str
-    priority: Priority
-    metadata: dict[str, str]
-    source: str
-    accept: str
-    deadline_at: float | None
-    data: Data
-
-
-class Lane(NamedTuple):
-    """The jobs of one model and one priority; they are run in the order they came."""
-
-    model: str
-    priority: Priority
-
-
-class Taken(NamedTuple):
-    """A job that is about to run, and its place in the order."""
-
-    seq: int
-    job: Job
-    data: Data
-
-
-class Outcome(NamedTuple):
-    """How a job ended."""
-
-    seq: int
-    state: JobState
-    queued_at: float | None = None
-    started_at: float | None = None
-    result: Data | None = None
-    compute_seconds: float | None = None
-    error: JobError | None = None
 
 
 class JobBook:
@@ -149,27 +117,28 @@ class JobBook:
         rows = self.db.execute("SELECT DISTINCT model, priority FROM jobs WHERE state = 'pending'")
         return [Lane(*row) for row in rows]
 
-    def take(self, lane: Lane, after: int, limit: int) -> list[Taken]:
-        """The next jobs of a lane behind the place ``after``; they stay pending on disk."""
+    def take(self, lane: Lane, but: Sequence[str], limit: int) -> list[Taken]:
+        """The next jobs of a lane but for some; they stay pending on disk."""
         rows = self.db.execute(
-            f"SELECT seq, {_COLUMNS} FROM jobs"  # noqa: S608  # names of our own
-            " WHERE state = 'pending' AND model = ? AND priority = ? AND seq > ?"
+            f"SELECT seq, {COLUMNS} FROM jobs"  # noqa: S608  # names and marks of our own
+            f" WHERE state = 'pending' AND model = ? AND priority = ? AND id NOT IN ({_marks(but)})"
             " ORDER BY seq LIMIT ?",
-            (*lane, after, limit),
+            (*lane, *but, limit),
         ).fetchall()
-        return [Taken(seq, _job(row), self._input(seq)) for seq, *row in rows]
+        return [Taken(job_of(row), self._input(seq)) for seq, *row in rows]
 
-    def _input(self, seq: int) -> Data:
-        data = self.spool.get(self.db, seq, "input")
-        assert data is not None
-        return data
+    def _input(self, seq: int) -> Data | None:
+        try:
+            return self.spool.get(self.db, seq, "input")
+        except FileNotFoundError:
+            return None
 
     def finish(self, outcome: Outcome) -> bool:
         """Record how a job ended; False when it had ended already, or is gone."""
-        changed = self.db.execute(
+        row = self.db.execute(
             "UPDATE jobs SET state = ?, queued_at = ?, started_at = ?, finished_at = ?,"
             " result_bytes = ?, compute_seconds = ?, error = ?"
-            " WHERE seq = ? AND state = 'pending'",
+            " WHERE id = ? AND state = 'pending' RETURNING seq",
             (
                 outcome.state,
                 outcome.queued_at,
@@ -178,37 +147,44 @@ class JobBook:
                 outcome.result.size if outcome.result else 0,
                 outcome.compute_seconds,
                 outcome.error and msgspec.json.encode(outcome.error).decode(),
-                outcome.seq,
+                outcome.job,
             ),
-        ).rowcount
-        if not changed:
+        ).fetchone()
+        if row is None:
             return False
-        self.spool.drop(self.db, [outcome.seq], "input")
+        self.spool.drop(self.db, row, "input")
         if outcome.result is not None:
-            self.spool.put(self.db, outcome.seq, "result", outcome.result)
+            self.spool.put(self.db, row[0], "result", outcome.result)
         return True
 
     def overdue(self, but: Collection[str]) -> list[str]:
         """Fail the pending jobs whose deadline has come, but for some; returns their ids."""
         query = (
-            f"SELECT seq, {_COLUMNS} FROM jobs"  # noqa: S608
+            f"SELECT {COLUMNS} FROM jobs"  # noqa: S608
             " WHERE state = 'pending' AND deadline_at <= ?"
         )
-        rows = self.db.execute(query, (time.time(),)).fetchall()
-        late = [(seq, job) for seq, *row in rows if (job := _job(row)).id not in but]
-        for seq, job in late:
-            self.finish(Outcome(seq, "failed", error=reason(too_late(job))))
-        return [job.id for _, job in late]
+        rows = self.db.execute(query, (time.time(),))
+        late = [job for row in rows.fetchall() if (job := job_of(row)).id not in but]
+        for job in late:
+            self.finish(Outcome(job.id, "failed", error=reason_of(too_late(job))))
+        return [job.id for job in late]
 
-    def model_gone(self, model: str, error: ModelNotFound, spare: Collection[str]) -> list[str]:
+    def model_gone(self, model: str, error: ModelNotFound, spare: Sequence[str]) -> list[str]:
         """Fail the pending jobs of a model but for those to ``spare``; returns their ids."""
-        rows = self.db.execute(
-            "SELECT seq, id FROM jobs WHERE state = 'pending' AND model = ?", (model,)
-        ).fetchall()
-        failed = [(seq, job) for seq, job in rows if job not in spare]
-        for seq, _ in failed:
-            self.finish(Outcome(seq, "failed", error=reason(error)))
-        return [job for _, job in failed]
+        where = f"model = ? AND id NOT IN ({_marks(spare)})"
+        return self._end_all("failed", reason_of(error), where, (model, *spare))
+
+    def _end_all(
+        self, state: JobState, error: JobError | None, where: str, values: Sequence[str]
+    ) -> list[str]:
+        """End all pending jobs for which something holds; returns their ids."""
+        changes = "state = ?, finished_at = ?, error = ?"
+        which = f"state = 'pending' AND {where}"
+        query = f"UPDATE jobs SET {changes} WHERE {which} RETURNING seq, id"  # noqa: S608
+        reason = error and msgspec.json.encode(error).decode()
+        ended = self.db.execute(query, (state, time.time(), reason, *values)).fetchall()
+        self.spool.drop(self.db, [seq for seq, _ in ended], "input")
+        return [job for _, job in ended]
 
     # Looking
 
@@ -221,12 +197,12 @@ class JobBook:
         return [job for _, job in self._find(ids)]
 
     def _find(self, ids: Sequence[str]) -> list[tuple[int, Job]]:
-        query = f"SELECT seq, {_COLUMNS} FROM jobs WHERE id = ?"  # noqa: S608
+        query = f"SELECT seq, {COLUMNS} FROM jobs WHERE id = ?"  # noqa: S608
         found = [self.db.execute(query, (job,)).fetchone() for job in ids]
         for job, row in zip(ids, found, strict=True):
             if row is None:
                 raise self._not_found(job)
-        return [(seq, _job(row)) for seq, *row in found]
+        return [(seq, job_of(row)) for seq, *row in found]
 
     def _not_found(self, job: str) -> JobNotFound:
         latest = self.db.execute("SELECT id FROM jobs ORDER BY seq DESC LIMIT ?", (_LOOK_NEAR,))
@@ -256,11 +232,11 @@ class JobBook:
         where += [f"id IN ({_marks(only)})"] if only is not None else []
         where += [f"id NOT IN ({_marks(but)})"]
         rows = self.db.execute(
-            f"SELECT {_COLUMNS} FROM jobs WHERE {' AND '.join(where)}"  # noqa: S608
+            f"SELECT {COLUMNS} FROM jobs WHERE {' AND '.join(where)}"  # noqa: S608
             " ORDER BY seq DESC LIMIT ?",
             (state, model, *(only or ()), *but, limit),
         )
-        return [_job(row) for row in rows]
+        return [job_of(row) for row in rows]
 
     def unfinished(self) -> list[str]:
         """The ids of all jobs that have not ended, the oldest first."""
@@ -283,10 +259,13 @@ class JobBook:
 
         Raises:
             JobNotFound: there is no such job.
-            OSError: the file of the answer is gone.
+            JobsUnavailable: the file with its answer is gone.
         """
         ((seq, found),) = self._find([job])
-        return found, self.spool.get(self.db, seq, "result")
+        try:
+            return found, self.spool.get(self.db, seq, "result")
+        except FileNotFoundError:
+            raise lost(found, "answer") from None
 
     # Ending and forgetting
 
@@ -296,8 +275,12 @@ class JobBook:
         Raises:
             JobNotFound: there is no such job.
         """
-        waiting = [(seq, job.id) for seq, job in self._find(ids) if job.state == "pending"]
-        return [job for seq, job in waiting if self.finish(Outcome(seq, "cancelled"))]
+        waiting = [job.id for job in self.get(ids) if job.state == "pending"]
+        return [job for job in waiting if self.finish(Outcome(job, "cancelled"))]
+
+    def cancel_all(self) -> list[str]:
+        """Cancel every job that has not ended; returns which."""
+        return self._end_all("cancelled", None, "TRUE", ())
 
     def remove(self, ids: Sequence[str]) -> None:
         """Forget these jobs, whatever their state.
@@ -339,28 +322,5 @@ class JobBook:
         self.db.executemany("DELETE FROM jobs WHERE seq = ?", [(job,) for job in jobs])
 
 
-def reason(error: SireError) -> JobError:
-    """An error as it is kept."""
-    return JobError(error.code, error.message, error.hint, error.details)
-
-
-def too_late(job: Job) -> DeadlineExceeded:
-    """Why a job failed that did not run before its deadline."""
-    assert job.deadline_at is not None
-    return DeadlineExceeded(
-        f"The job's turn did not come within {format_duration(job.deadline_at - job.created_at)}.",
-        hint="Allow more with --timeout, or look at: sire ps",
-        model=job.model,
-    )
-
-
 def _marks(values: Collection[str]) -> str:
     return ", ".join("?" * len(values))
-
-
-def _job(row: Sequence[object]) -> Job:
-    values = dict(zip(Job.__struct_fields__, row, strict=True))
-    values["metadata"] = msgspec.json.decode(str(values["metadata"]))
-    if values["error"] is not None:
-        values["error"] = msgspec.json.decode(str(values["error"]), type=JobError)
-    return Job(**values)  # type: ignore[arg-type]

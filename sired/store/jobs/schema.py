@@ -33,7 +33,7 @@ CREATE TABLE jobs (
     error TEXT
 ) STRICT;
 CREATE INDEX jobs_pending ON jobs (model, priority, seq) WHERE state = 'pending';
-CREATE INDEX jobs_finished ON jobs (finished_at, seq) WHERE state <> 'pending';
+CREATE INDEX jobs_finished ON jobs (finished_at, seq, result_bytes) WHERE state <> 'pending';
 CREATE TABLE payloads (
     job INTEGER NOT NULL,
     kind TEXT NOT NULL,

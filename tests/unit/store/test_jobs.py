@@ -8,7 +8,8 @@ import pytest
 
 from sired.errors import JobNotFound, JobsUnavailable, ModelNotFound
 from sired.spec import TensorSpec
-from sired.store.jobs.book import Draft, JobBook, Lane, Outcome
+from sired.store.jobs.book import JobBook
+from sired.store.jobs.records import Draft, Lane, Outcome
 from sired.store.jobs.spool import INLINE_LIMIT, Data
 
 SMALL = Data("application/json", (), (b"[1, 2]",))
@@ -35,9 +36,8 @@ def accept(book, *drafts):
 
 
 def finish(book, job, result=SMALL, state="complete"):
-    seq = next(one.seq for one in book.take(NORMAL, 0, 99) if one.job.id == job)
     book.begin()
-    assert book.finish(Outcome(seq, state, 1.0, 2.0, result, 0.5))
+    assert book.finish(Outcome(job, state, 1.0, 2.0, result, 0.5))
     book.commit()
 
 
@@ -60,11 +60,11 @@ def test_ids_are_short_unique_and_typeable(book):
     assert all(len(job) == 7 and job.isalnum() and not set(job) & set("01lo") for job in ids)
 
 
-def test_a_lane_is_read_on_from_where_one_was_in_the_order_of_arrival(book):
+def test_a_lane_is_read_in_the_order_of_arrival_but_for_what_was_taken(book):
     ids = accept(book, *[draft() for _ in range(5)])
     accept(book, draft(priority="high"), draft(model="n"))
-    first = book.take(NORMAL, 0, 2)
-    rest = book.take(NORMAL, first[-1].seq, 10)
+    first = book.take(NORMAL, [], 2)
+    rest = book.take(NORMAL, [one.job.id for one in first], 10)
     assert [one.job.id for one in first + rest] == ids
     assert set(book.lanes()) == {NORMAL, Lane("m", "high"), Lane("n", "normal")}
 
@@ -72,7 +72,7 @@ def test_a_lane_is_read_on_from_where_one_was_in_the_order_of_arrival(book):
 @pytest.mark.parametrize("data", [SMALL, BIG, Data("application/x-npy", (), (b"",))])
 def test_payloads_come_back_frame_by_frame(book, data):
     accept(book, draft(data))
-    (taken,) = book.take(NORMAL, 0, 1)
+    (taken,) = book.take(NORMAL, [], 1)
     assert taken.data.content_type == data.content_type
     assert [bytes(frame) for frame in taken.data.frames] == list(data.frames)
 
@@ -80,7 +80,7 @@ def test_payloads_come_back_frame_by_frame(book, data):
 def test_what_the_frames_hold_comes_back(book):
     tensors = (TensorSpec("x", "float32", (2, 3)),)
     accept(book, draft(Data("application/x-sire-tensors", tensors, (bytes(24),))))
-    assert book.take(NORMAL, 0, 1)[0].data.tensors == tensors
+    assert book.take(NORMAL, [], 1)[0].data.tensors == tensors
 
 
 def test_only_what_is_big_lies_in_the_spool_and_only_while_it_is_needed(book, tmp_path):
@@ -104,7 +104,7 @@ def test_a_step_that_is_rolled_back_leaves_no_file_and_takes_none_away(book, tmp
     book.remove([kept])
     book.roll_back()
     assert spooled(tmp_path) == before
-    assert bytes(book.take(NORMAL, 0, 1)[0].data.frames[1]) == b"y"
+    assert bytes(book.take(NORMAL, [], 1)[0].data.frames[1]) == b"y"
 
 
 def test_files_that_a_crash_left_behind_are_swept_up(book, tmp_path):
@@ -116,16 +116,25 @@ def test_files_that_a_crash_left_behind_are_swept_up(book, tmp_path):
     assert len(spooled(tmp_path)) == 1
 
 
+def test_a_file_that_somebody_removed_is_said_so_and_hurts_no_other_job(book, tmp_path):
+    done, _ = accept(book, draft(), draft(BIG))
+    finish(book, done, result=BIG)
+    for name in spooled(tmp_path):
+        (tmp_path / "jobs" / "spool" / name).unlink()
+    assert [one.data for one in book.take(NORMAL, [], 9)] == [None]
+    with pytest.raises(JobsUnavailable, match="answer of the job .* is gone"):
+        book.result(done)
+
+
 def test_a_job_ends_once(book):
     (job,) = accept(book, draft())
-    (taken,) = book.take(NORMAL, 0, 1)
     finish(book, job)
-    assert not book.finish(Outcome(taken.seq, "failed"))
+    assert not book.finish(Outcome(job, "failed"))
     found, result = book.result(job)
     assert (found.state, found.started_at, found.compute_seconds) == ("complete", 2.0, 0.5)
     assert bytes(result.frames[0]) == b"[1, 2]"
     assert book.cancel([job]) == []
-    assert book.take(NORMAL, 0, 9) == []
+    assert book.take(NORMAL, [], 9) == []
 
 
 def test_an_id_that_is_nobodys_brings_those_that_come_near(book):

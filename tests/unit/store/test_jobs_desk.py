@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from sired.errors import JobNotFound, JobsUnavailable
-from sired.store.jobs.book import Draft
 from sired.store.jobs.desk import JobDesk
+from sired.store.jobs.records import Draft
 from sired.store.jobs.spool import Data
 
 
