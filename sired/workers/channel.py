@@ -30,7 +30,7 @@ _LENGTH = struct.Struct("<Q")
 # A cache line: more than any dtype asks for.
 _ALIGNMENT = 64
 # A client's turn-around between an answer and its next request, and as much again.
-_SHORT_WAIT_SECONDS = 300e-6
+_SHORT_WAIT_SECONDS = 1e-3
 _DESCRIPTOR = array.array("i").itemsize
 # Room for exactly one: CMSG_SPACE would let a second one in.
 _DESCRIPTOR_SPACE = socket.CMSG_LEN(_DESCRIPTOR)
