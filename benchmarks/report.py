@@ -22,7 +22,7 @@ class Figure:
     """One line of the report.
 
     Attributes:
-        unit: ``s``, ``bytes``, ``/s`` or ``%``; of value, floor and goal alike.
+        unit: ``s``, ``bytes``, ``/s``, ``%`` or ``x``, a ratio; of value, floor and goal alike.
         floor: what the machine cannot do without, measured in the same run.
         goal: what the value should stay below.
     """
@@ -65,9 +65,9 @@ def table(figures: list[Figure]) -> str:
     return "\n".join([lines[0], rule, *lines[1:]])
 
 
-def save(figures: list[Figure]) -> None:
-    """Write the figures to ``results/latest.json``, in seconds, bytes and plain numbers."""
-    RESULTS.parent.mkdir(exist_ok=True)
+def save(figures: list[Figure], file: Path = RESULTS) -> None:
+    """Write the figures to a JSON file, in seconds, bytes and plain numbers."""
+    file.parent.mkdir(parents=True, exist_ok=True)
     record: dict[str, Any] = {
         "measured_at": time.time(),
         "hardware": hardware(),
@@ -84,7 +84,7 @@ def save(figures: list[Figure]) -> None:
             for figure in figures
         ],
     }
-    RESULTS.write_text(json.dumps(record, indent=2) + "\n")
+    file.write_text(json.dumps(record, indent=2) + "\n")
 
 
 def _cells(figure: Figure) -> tuple[str, ...]:
@@ -103,6 +103,8 @@ def _written(value: float, unit: str) -> str:
         return format_bytes(value)
     if unit == "s":
         return f"{value * 1e3:.{2 if value < _SHORT else 0}f} ms"
+    if unit == "x":
+        return f"{value:.2f}"
     return f"{value:,.0f}/s" if unit == "/s" else f"{value:.1f} %"
 
 

@@ -1,5 +1,5 @@
 # Completion of sire for bash 4.4 or newer. What there is to complete, sire itself knows; the
-# names of models and devices come from the daemon while one runs.
+# names of models and devices and the ids of jobs come from the daemon while one runs.
 
 _sire_completion() {
     local line=${COMP_LINE:0:COMP_POINT} last word

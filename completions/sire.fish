@@ -1,5 +1,5 @@
 # Completion of sire for fish. What there is to complete, sire itself knows; the names of models
-# and devices come from the daemon while one runs.
+# and devices and the ids of jobs come from the daemon while one runs.
 
 function __sire_complete
     set --local found (env _SIRE_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args \

@@ -8,16 +8,16 @@ from msgspec.structs import FieldInfo, fields
 from man.roff import bold, heading, item, text
 from sired.config import DeviceSettings, Settings
 from sired.config.values import DURATION, SIZE, SWITCH, Kind
-from sired.scheduler.placement import BUILT_IN
-from sired.scheduler.routing import BUILT_IN as ROUTERS
+from sired.scheduler import eviction, placement, routing
 
 SECTIONS = {
     "daemon": "The daemon itself.",
-    "placement": "Which device a model goes to, in how many instances, and which of them a request "
-    "goes to.",
+    "placement": "Which device a model goes to, and which models end for it; how many instances "
+    "there are, and which of them a request goes to.",
     "memory": "What is kept free, and what is charged to a model that has never been measured.",
     "defaults": "What holds where a model or a request says nothing.",
     "queue": "How many requests may wait, and in what order they are served.",
+    "jobs": "Jobs, and how long those that are finished are kept: the oldest go first.",
     "devices.NAME": "A physical device (cpu, cuda:0, cuda:1, ...) with a limit of its own, or a "
     "part of one under another name. A device split into parts of other names is itself no "
     "longer offered.",
@@ -29,8 +29,13 @@ KEYS = {
     "daemon.hung_after": "How long a running request may hold its worker beyond its deadline "
     "before the worker is killed.",
     "daemon.load_timeout": "How long a load may take.",
-    "placement.strategy": f"One of {', '.join(BUILT_IN)}, or one that another package brings.",
-    "placement.routing": f"One of {', '.join(ROUTERS)}, or one that another package brings.",
+    "placement.strategy": f"One of {', '.join(placement.BUILT_IN)}, or one that another package "
+    "brings.",
+    "placement.eviction": f"Which idle models end when memory is short: one of "
+    f"{', '.join(eviction.BUILT_IN)}, or one that another package brings. lru ends what was used "
+    "longest ago; cost what loads fast for its size and is not expected to be used soon.",
+    "placement.routing": f"One of {', '.join(routing.BUILT_IN)}, or one that another package "
+    "brings.",
     "placement.max_models": "How many models are loaded at once at most, however much memory there "
     "is; 0 for as many as fit.",
     "placement.most_instances": "How many instances a model registered with --instances auto has "
@@ -52,6 +57,10 @@ KEYS = {
     "for it; at least as long as its load took. Multiplied by the model's weight.",
     "queue.turn_requests": "How many requests it serves meanwhile at most. Multiplied by the "
     "model's weight.",
+    "jobs.timeout": "How long one job may take once its turn has come.",
+    "jobs.keep_for": "How long after its end a job and its result are kept.",
+    "jobs.keep_count": "How many finished jobs are kept.",
+    "jobs.keep_bytes": "How much the results of finished jobs may take together.",
     "devices.NAME.kind": "One of cpu and cuda; not needed where the name begins so.",
     "devices.NAME.index": "The number of the GPU in PCI bus order.",
     "devices.NAME.memory": "The most memory that models may take there; a part needs it.",

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from sire_cli.completion import complete_device, complete_model, complete_priority
+from sire_cli.completion import complete_device, complete_job, complete_model, complete_priority
 
 ModelName = Annotated[
     str, typer.Argument(metavar="NAME", help="A registered model.", autocompletion=complete_model)
@@ -21,4 +21,8 @@ PriorityName = Annotated[
         help="high, normal or low.",
         autocompletion=complete_priority,
     ),
+]
+JobId = Annotated[str, typer.Argument(metavar="ID", help="A job.", autocompletion=complete_job)]
+JobIds = Annotated[
+    list[str] | None, typer.Argument(metavar="ID...", help="Jobs.", autocompletion=complete_job)
 ]

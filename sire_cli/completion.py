@@ -1,11 +1,13 @@
 """Names for the shell to complete; silent whenever the daemon does not answer at once."""
 
 from sired.errors import SireError
-from sired.protocol.replies import DeviceList, ModelList
-from sired.protocol.requests import Devices, ListModels
+from sired.protocol.replies import DeviceList, JobList, ModelList
+from sired.protocol.requests import Devices, ListJobs, ListModels
 
 # Out of 200 ms between the key and the list: the rest is Python's start.
 _PATIENCE_SECONDS = 0.1
+# Nobody picks from a longer list.
+_LATEST_JOBS = 50
 
 
 def complete_model(incomplete: str) -> list[str]:
@@ -37,3 +39,16 @@ def complete_device(incomplete: str) -> list[str]:
 def complete_priority(incomplete: str) -> list[str]:
     """The classes of priority that begin so."""
     return [name for name in ("high", "normal", "low") if name.startswith(incomplete)]
+
+
+def complete_job(incomplete: str) -> list[str]:
+    """The latest jobs whose ids begin so."""
+    from sired.client.connection import Connection  # noqa: PLC0415
+
+    request = ListJobs(limit=_LATEST_JOBS)
+    try:
+        with Connection(autostart=False) as connection:
+            reply = connection.expect(JobList, request, timeout=_PATIENCE_SECONDS)
+    except (SireError, OSError):
+        return []
+    return [job.id for job in reply.jobs if job.id.startswith(incomplete)]

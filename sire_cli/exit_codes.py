@@ -1,5 +1,7 @@
 """What the exit code says to a script; sire(1) documents the same table."""
 
+from collections.abc import Iterable
+
 from sired.errors import (
     DaemonUnavailable,
     DeadlineExceeded,
@@ -16,7 +18,9 @@ from sired.errors import (
     SireError,
     UntrustedModel,
     WorkerCrashed,
+    error_from,
 )
+from sired.protocol.replies import JobEnd
 
 DONE = 0
 UNEXPECTED = 1
@@ -58,3 +62,12 @@ _BY_ERROR: dict[type[SireError], int] = {
 def exit_code(error: SireError) -> int:
     """The exit code for an error; whatever has none of its own is 1."""
     return _BY_ERROR.get(type(error), UNEXPECTED)
+
+
+def worst_exit_code(ends: Iterable[JobEnd]) -> int:
+    """The exit code for the ends of several jobs; those that failed alike have one of their own."""
+    not_complete = [end for end in ends if end.state != "complete"]
+    failed = {exit_code(error_from(end.error, "", "", {})) for end in not_complete if end.error}
+    if len(failed) > 1:
+        return INFERENCE_FAILED
+    return failed.pop() if failed else UNEXPECTED if not_complete else DONE

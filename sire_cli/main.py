@@ -23,6 +23,8 @@ VERBS = (
     "unload",
     "reload",
     "predict",
+    "submit",
+    "job",
     "ps",
     "stats",
     "top",
@@ -32,7 +34,7 @@ VERBS = (
     "logs",
     "daemon",
 )
-_GROUPS = ("daemon",)
+_GROUPS = ("daemon", "job")
 _ANYWHERE = ("--debug", "--no-autostart")
 
 

@@ -84,6 +84,10 @@ class JobNotFound(SireError):
     """No job of that id is kept."""
 
 
+class JobsUnavailable(SireError):
+    """The jobs kept on disk cannot be read or written."""
+
+
 class ProtocolError(SireError):
     """The bytes received are no message of this protocol version."""
 

@@ -65,6 +65,11 @@ class Paths:
         """Measured memory needs of models loaded before."""
         return self.state / "footprints.json"
 
+    @property
+    def jobs(self) -> Path:
+        """The database of jobs and, in ``spool``, their big inputs and results."""
+        return self.state / "jobs"
+
     def model_log(self, name: str) -> Path:
         """Everything the workers of one model print."""
         return self.logs / "models" / f"{name}.log"

@@ -1,4 +1,4 @@
-"""What a model is: the one definition that registry, wire and workers share."""
+"""What a model is, and what a job: the definitions that store, wire and workers share."""
 
 import math
 import re
@@ -10,6 +10,7 @@ from sired.errors import InvalidConfiguration, InvalidModel
 
 KeepAlive = float | Literal["forever"] | None
 Priority = Literal["high", "normal", "low"]
+JobState = Literal["pending", "queued", "running", "complete", "failed", "cancelled"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -86,6 +87,50 @@ class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     fingerprint: str = ""
     weight_bytes: int = 0
     registered_at: float = 0.0
+
+
+class JobError(msgspec.Struct, frozen=True):
+    """Why a job failed: a typed error, taken apart."""
+
+    code: str
+    message: str
+    hint: str = ""
+    details: dict[str, Any] = {}
+
+
+class Job(msgspec.Struct, frozen=True):
+    """A request that is kept until it has been answered, and its answer for a while after.
+
+    Times are seconds since the epoch; a time that has not come is None.
+
+    Attributes:
+        state: pending (kept on disk), queued (its model's queue holds it), running (a worker has
+            it), complete, failed or cancelled.
+        source: what the input was called where it came from; "" where it had no name.
+        content_type: of the input; ``accept`` is that of the answer.
+        result_bytes: size of the answer; 0 as long as there is none.
+        deadline_at: when it fails unless it is finished.
+        compute_seconds: how long a worker was at it; None before it is complete.
+        error: why it failed.
+    """
+
+    id: str
+    model: str
+    state: JobState
+    priority: Priority
+    metadata: dict[str, str]
+    source: str
+    content_type: str
+    accept: str
+    input_bytes: int
+    result_bytes: int
+    created_at: float
+    queued_at: float | None = None
+    started_at: float | None = None
+    finished_at: float | None = None
+    deadline_at: float | None = None
+    compute_seconds: float | None = None
+    error: JobError | None = None
 
 
 def check_name(name: str) -> str:

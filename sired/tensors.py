@@ -4,6 +4,7 @@ One array, or a flat dict of arrays, travels as TENSORS. Anything else is a TREE
 document in which arrays and tuples stand as extension types, and the arrays in further frames.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,9 +15,22 @@ from sired.errors import InvalidInput
 from sired.protocol.content import TENSORS, TREE, Buffer, Payload
 from sired.spec import TensorSpec
 
+# More levels of nesting than any data has; following them to the end could exhaust the stack.
+DEEPEST = 64
+# Every dtype that travels, by the one name it has in a TensorSpec.
+DTYPES: dict[str, np.dtype[Any]] = {
+    name: np.dtype(name).newbyteorder("<")
+    for name in (
+        *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+        *("float16", "float32", "float64", "complex64", "complex128"),
+    )
+}
+# What a signature calls a model's strings.
+TEXT_DTYPES = frozenset({"object", "str", "string"})
 _ARRAY, _TUPLE = 1, 2
-_PLAIN = (str, int, float, bool, bytes, type(None))
-_DEEPEST = 64
+_PLAIN = {str, int, float, bool, bytes, type(None)}
+# Numpy knows none of these dtypes of torch; float32 holds every value of them.
+_ONLY_TORCH = ("bfloat16", "float8")
 _ITEM = msgspec.msgpack.Encoder()
 _INDEX = 4
 
@@ -25,21 +39,25 @@ def pack(value: Any) -> Payload:
     """Turn data into frames; contiguous arrays are not copied.
 
     Args:
-        value: arrays, torch tensors, dicts, lists, tuples, strings, bytes, numbers, None.
+        value: arrays, torch tensors, dicts, lists, tuples, strings, bytes, numbers, None. Arrays
+            of strings come back as lists of strings.
 
     Raises:
         InvalidInput: something in it is none of these; the message says what, and where.
     """
-    if (array := as_array(value)) is not None:
-        return _tensors([("", array)])
+    if (array := as_array(value)) is not None and not holds_text(array):
+        return _tensors([_pack(array, "", "data")])
     if isinstance(value, dict) and value and all(isinstance(key, str) and key for key in value):
-        arrays = [(name, as_array(item)) for name, item in value.items()]
-        if all(array is not None for _, array in arrays):
-            return _tensors(arrays)
-    found: list[np.ndarray[Any, Any]] = []
-    tree = _ITEM.encode(_flatten(value, found, "data", _DEEPEST))
-    packed = [_pack(array, "") for array in found]
-    return Payload(TREE, (tree, *(f for _, f in packed)), tuple(s for s, _ in packed))
+        named = [(name, as_array(item)) for name, item in value.items()]
+        arrays = [(name, a) for name, a in named if a is not None and not holds_text(a)]
+        if len(arrays) == len(named):
+            return _tensors([_pack(array, name, f"data[{name!r}]") for name, array in arrays])
+    found: list[tuple[TensorSpec, Buffer]] = []
+    try:
+        tree = _ITEM.encode(_flatten(value, found, "data", DEEPEST))
+    except (TypeError, ValueError, OverflowError) as problem:
+        raise InvalidInput(f"The data cannot be sent: {problem}.") from None
+    return Payload(TREE, (tree, *(f for _, f in found)), tuple(s for s, _ in found))
 
 
 def unpack(payload: Payload) -> Any:
@@ -52,40 +70,77 @@ def unpack(payload: Payload) -> Any:
         if not payload.frames:
             raise InvalidInput("A tree came without its first frame.")
         arrays = _arrays(payload.tensors, payload.frames[1:])
-        return _restore(memoryview(payload.frames[0]), [array for _, array in arrays], _DEEPEST)
+        return _restore(memoryview(payload.frames[0]), [array for _, array in arrays], DEEPEST)
     arrays = _arrays(payload.tensors, payload.frames)
     if len(arrays) == 1 and not arrays[0][0]:
         return arrays[0][1]
-    return dict(arrays)
+    named = dict(arrays)
+    if len(named) < len(arrays):
+        raise InvalidInput("Two arrays have the same name.")
+    return named
 
 
 def as_array(value: Any) -> "np.ndarray[Any, Any] | None":
-    """The array that a value is, or None: numpy's, or a torch tensor of any device."""
+    """The array that a value is, or None: numpy's, or a torch tensor of any device.
+
+    Raises:
+        InvalidInput: it is a tensor that no array can hold, a sparse one for instance.
+    """
     if isinstance(value, np.ndarray):
         return value
     if isinstance(value, np.generic):
         return np.asarray(value)
     if hasattr(value, "detach") and hasattr(value, "cpu"):
         tensor = value.detach().cpu()
-        # numpy knows no bfloat16; float32 holds every value of it.
-        return np.asarray(tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor)
+        if str(tensor.dtype).removeprefix("torch.").startswith(_ONLY_TORCH):
+            tensor = tensor.float()
+        try:
+            return np.asarray(tensor.resolve_conj().resolve_neg())
+        except (TypeError, RuntimeError) as problem:
+            raise InvalidInput(f"A tensor is not sent as it is: {problem}") from None
     return None
 
 
-def _tensors(arrays: Sequence[tuple[str, Any]]) -> Payload:
-    packed = [_pack(array, name) for name, array in arrays]
+def dtype_for(name: str) -> "np.dtype[Any]":
+    """The dtype in which arrays go to a model that takes ``name``: numpy has not all of torch's.
+
+    Raises:
+        InvalidInput: there is no such dtype.
+    """
+    if name.startswith(_ONLY_TORCH):
+        return DTYPES["float32"]
+    if name not in DTYPES:
+        raise _no_dtype(name)
+    return DTYPES[name]
+
+
+def _no_dtype(name: str) -> InvalidInput:
+    return InvalidInput(
+        f"{name[:40]!r} is no dtype of numbers.", hint=f"Known are: {', '.join(DTYPES)}."
+    )
+
+
+def holds_text(array: "np.ndarray[Any, Any]") -> bool:
+    """Whether an array holds strings: numpy's own, or Python's as ONNX Runtime gives them."""
+    if array.dtype.kind == "O":
+        return array.size > 0 and all(isinstance(item, str) for item in array.flat)
+    return bool(array.dtype.kind == "U")
+
+
+def _tensors(packed: Sequence[tuple[TensorSpec, Buffer]]) -> Payload:
     return Payload(TENSORS, tuple(f for _, f in packed), tuple(s for s, _ in packed))
 
 
-def _pack(array: "np.ndarray[Any, Any]", name: str) -> tuple[TensorSpec, Buffer]:
-    if array.dtype.kind not in "biufc":
+def _pack(array: "np.ndarray[Any, Any]", name: str, where: str) -> tuple[TensorSpec, Buffer]:
+    dtype = DTYPES.get(array.dtype.name)
+    if dtype is None:
         raise InvalidInput(
-            f"An array of dtype {array.dtype} cannot be sent.",
-            hint="Send numbers or booleans as arrays, and strings as lists.",
+            f"{where} is an array of {array.dtype}, which cannot be sent.",
+            hint="Send arrays of numbers, booleans or strings.",
         )
-    plain = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(array.shape)
+    plain = np.asarray(array, dtype, order="C")
     frame: Buffer = plain.reshape(-1).view(np.uint8).data if plain.size else b""
-    return TensorSpec(name, plain.dtype.name, plain.shape), frame
+    return TensorSpec(name, dtype.name, plain.shape), frame
 
 
 def _arrays(
@@ -97,30 +152,39 @@ def _arrays(
 
 
 def _array(spec: TensorSpec, frame: Buffer) -> "np.ndarray[Any, Any]":
-    try:
-        dtype = np.dtype(spec.dtype)
-    except TypeError:
-        dtype = np.dtype(object)
+    if spec.dtype not in DTYPES:
+        raise _no_dtype(spec.dtype)
+    return view(frame, DTYPES[spec.dtype], spec.shape, spec.dtype)
+
+
+def view(
+    frame: Buffer, dtype: "np.dtype[Any]", shape: tuple[int, ...], what: str
+) -> "np.ndarray[Any, Any]":
+    """The array that a frame's bytes are, without a copy.
+
+    Raises:
+        InvalidInput: the shape is none, or takes more or fewer bytes; ``what`` begins the message.
+    """
     size = memoryview(frame).nbytes
-    if dtype.kind not in "biufc":
-        raise InvalidInput(f"{spec.dtype!r} is no dtype of numbers.")
-    count = 1
-    for axis in spec.shape:
-        count *= axis
-    if min(spec.shape, default=0) < 0 or count * dtype.itemsize != size:
-        raise InvalidInput(
-            f"{spec.dtype}{list(spec.shape)} takes {count * dtype.itemsize} bytes; {size} came."
-        )
-    return np.frombuffer(frame, dtype).reshape(spec.shape)
+    wanted = math.prod(shape) * dtype.itemsize
+    if min(shape, default=0) < 0 or wanted != size:
+        raise InvalidInput(f"{what}{list(shape)} takes {wanted} bytes; {size} came.")
+    try:
+        return np.frombuffer(frame, dtype).reshape(shape)
+    except ValueError as problem:
+        # 65 axes, or an empty array of 2**70 columns.
+        raise InvalidInput(f"No array has the shape given: {problem}.") from None
 
 
-def _flatten(value: Any, found: list[Any], where: str, depth: int) -> Any:
+def _flatten(value: Any, found: list[tuple[TensorSpec, Buffer]], where: str, depth: int) -> Any:
     if depth == 0:
-        raise InvalidInput(f"The data is nested deeper than {_DEEPEST} levels.")
-    if isinstance(value, _PLAIN):
+        raise InvalidInput(f"The data is nested deeper than {DEEPEST} levels.")
+    if type(value) in _PLAIN:
         return value
     if (array := as_array(value)) is not None:
-        found.append(array)
+        if holds_text(array):
+            return array.tolist()
+        found.append(_pack(array, "", where))
         return msgspec.msgpack.Ext(_ARRAY, (len(found) - 1).to_bytes(_INDEX, "little"))
     if isinstance(value, dict):
         return {
@@ -135,6 +199,8 @@ def _flatten(value: Any, found: list[Any], where: str, depth: int) -> Any:
         return (
             msgspec.msgpack.Ext(_TUPLE, _ITEM.encode(items)) if isinstance(value, tuple) else items
         )
+    if isinstance(value, str | int | float | bytes):
+        return value
     raise InvalidInput(
         f"{where} is a {type(value).__name__}, which cannot be sent.",
         hint="Send arrays, tensors, numbers, strings, and dicts, lists and tuples of them.",
@@ -143,7 +209,7 @@ def _flatten(value: Any, found: list[Any], where: str, depth: int) -> Any:
 
 def _restore(tree: memoryview, arrays: list[Any], depth: int) -> Any:
     if depth == 0:
-        raise InvalidInput(f"The data is nested deeper than {_DEEPEST} levels.")
+        raise InvalidInput(f"The data is nested deeper than {DEEPEST} levels.")
 
     def extension(code: int, data: memoryview) -> Any:
         if code == _TUPLE:
@@ -155,5 +221,5 @@ def _restore(tree: memoryview, arrays: list[Any], depth: int) -> Any:
 
     try:
         return msgspec.msgpack.decode(tree, ext_hook=extension)
-    except (msgspec.DecodeError, RecursionError, TypeError) as problem:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError) as problem:
         raise InvalidInput(f"The tree cannot be read: {problem}.") from None

@@ -1,8 +1,5 @@
 """``sire predict``."""
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -11,6 +8,7 @@ from sire_cli.arguments import ModelName, PriorityName
 from sire_cli.durations import Timeout, seconds
 from sire_cli.files import STDIN, WRITABLE, Output, read_input, type_of
 from sire_cli.link import connect
+from sire_cli.progress import progress
 from sired.client.declare import parse_keep_alive
 from sired.errors import InvalidConfiguration
 from sired.protocol.requests import Predict
@@ -58,7 +56,7 @@ def predict(
     keep = parse_keep_alive(keep_alive)
     declared, limit = type_of(from_, "--from"), seconds(timeout)
     target = Output(output, type_of(to, "--to", WRITABLE), input_)
-    with connect() as connection, _progress(len(input_)) as advance:
+    with connect() as connection, progress(len(input_)) as advance:
         for file in input_:
             given = read_input(file, declared)
             request = Predict(
@@ -71,21 +69,5 @@ def predict(
             )
             _, frames = connection.ask(request, [given.content])
             target.write(file, bytes(frames[0]))
-            advance()
+            advance(1)
     target.finish()
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[], None]]:
-    """A bar on stderr, where a person watches and there is something to watch."""
-    if total == 1 or not sys.stderr.isatty():
-        yield lambda: None
-        return
-    # Here, because its import takes longer than a prediction.
-    from rich.console import Console  # noqa: PLC0415
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn  # noqa: PLC0415
-
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda: bar.advance(task)

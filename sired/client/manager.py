@@ -19,17 +19,17 @@ from sired.client.autostart import start_daemon
 from sired.client.classes import ClassReference, refer_to
 from sired.client.connection import Connection
 from sired.client.declare import describe_model, parse_keep_alive
+from sired.client.job_calls import JobCalls, answer_from
 from sired.client.lease import LeasedInstance
-from sired.errors import DaemonUnavailable, ProtocolError
+from sired.errors import DaemonUnavailable
 from sired.paths import Paths, find_paths
-from sired.protocol.content import TREE, Payload
+from sired.protocol.content import TREE
 from sired.protocol.replies import (
     InstanceInfo,
     Leased,
     ModelInfo,
     ModelList,
     PoolReport,
-    Prediction,
     StatsReport,
     Unloaded,
 )
@@ -47,14 +47,14 @@ from sired.protocol.requests import (
     Unload,
 )
 from sired.spec import Priority, Signature, TensorSpec
-from sired.tensors import pack, unpack
+from sired.tensors import pack
 
 _EXIT_SECONDS = 15.0
 # The daemon watches deadlines itself; the client only guards against one that hangs.
 _GRACE_SECONDS = 5.0
 
 
-class ModelManager:
+class ModelManager(JobCalls):
     """Registers, loads and runs models; may be used from several threads at once.
 
     Args:
@@ -248,9 +248,7 @@ class ModelManager:
         with self._connection() as connection:
             patience = _patience(request.timeout)
             reply, frames = connection.ask(request, payload.frames, timeout=patience)
-        if not isinstance(reply, Prediction):
-            raise ProtocolError(f"The daemon answered Predict with {type(reply).__name__}.")
-        return unpack(Payload(reply.content_type, tuple(frames), reply.tensors))
+        return answer_from(reply, frames)
 
     @contextmanager
     def acquire(

@@ -4,12 +4,14 @@ from typing import Any
 
 import numpy as np
 
+from sired.codecs.numbers import narrow
 from sired.errors import InvalidInput
 from sired.spec import Signature, TensorSpec
-from sired.tensors import as_array
+from sired.tensors import TEXT_DTYPES, as_array, dtype_for
 
 Array = np.ndarray[Any, Any]
 _KINDS: dict[type, str] = {
+    type(None): "null",
     str: "text",
     dict: "an object with names",
     list: "a list",
@@ -21,7 +23,8 @@ def check(data: Any, signature: Signature) -> Any:
     """Return the data as the model takes it, or say what is wrong with it.
 
     Where the model's first axis is a batch (free, or 1) and the data is one axis short, the axis
-    is added. Dtypes are changed only where no value changes: 3 may become 3.0, 3.5 not 3.
+    is added. Numbers are rounded to the precision that the model computes in, and no further: 3
+    may become 3.0, 3.5 not 3.
 
     Args:
         data: what a codec decoded.
@@ -37,8 +40,8 @@ def check(data: Any, signature: Signature) -> Any:
     if not inputs:
         return data
     if len(inputs) == 1:
-        if isinstance(data, dict) and set(data) == {inputs[0].name}:
-            data = data[inputs[0].name]
+        if isinstance(data, dict):
+            data = _fit_names(data, inputs)[inputs[0].name]
         elif isinstance(data, list | tuple) and len(data) == 1:
             data = data[0]
         return _fit(data, inputs[0])
@@ -51,19 +54,23 @@ def _fit_several(data: Any, inputs: tuple[TensorSpec, ...]) -> dict[str, Any]:
         data = dict(zip(names, data, strict=True))
     if not isinstance(data, dict):
         raise InvalidInput(f"The model takes {len(inputs)} inputs: {_listed(inputs)}.")
-    if set(data) != set(names):
-        raise InvalidInput(
-            f"The inputs are called {', '.join(map(str, data))}; the model takes {_listed(inputs)}."
-        )
+    data = _fit_names(data, inputs)
     return {spec.name: _fit(data[spec.name], spec) for spec in inputs}
 
 
+def _fit_names(data: dict[Any, Any], inputs: tuple[TensorSpec, ...]) -> dict[Any, Any]:
+    if set(data) == {spec.name for spec in inputs}:
+        return data
+    called = f"called {', '.join(map(str, data))}" if data else "none"
+    raise InvalidInput(f"The inputs are {called}; the model takes {_listed(inputs)}.")
+
+
 def _listed(inputs: tuple[TensorSpec, ...]) -> str:
-    return ", ".join(f"{spec.name} {describe(spec.dtype, spec.shape)}" for spec in inputs)
+    return ", ".join(f"{spec.name or 'one'} {describe(spec.dtype, spec.shape)}" for spec in inputs)
 
 
 def _fit(value: Any, spec: TensorSpec) -> Any:
-    if spec.dtype in {"object", "str"}:
+    if spec.dtype in TEXT_DTYPES:
         return value
     array = as_array(value)
     if array is None:
@@ -91,19 +98,20 @@ def _as_numbers(value: Any, spec: TensorSpec) -> Array:
 
 
 def _cast(array: Array, spec: TensorSpec) -> Array:
-    wanted = np.dtype(spec.dtype)
+    wanted = dtype_for(spec.dtype)
     if array.dtype == wanted:
         return array
-    floats = array.dtype.kind == "f" and wanted.kind == "f"
-    if not floats and not np.can_cast(array.dtype, wanted, "safe"):
-        if array.dtype.kind not in "biuf":
-            raise _unfit(array, spec)
-        with np.errstate(invalid="ignore", over="ignore"):
-            cast = array.astype(wanted)
-        if not np.array_equal(cast, array):
-            raise _unfit(array, spec)
-        return cast
-    return array.astype(wanted)
+    if array.dtype.kind in "iuf" and wanted.kind == "f":
+        return narrow(array, wanted, _name(spec).strip())
+    if np.can_cast(array.dtype, wanted, "safe"):
+        return array.astype(wanted)
+    if array.dtype.kind not in "biuf":
+        raise _unfit(array, spec)
+    with np.errstate(invalid="ignore", over="ignore"):
+        cast = array.astype(wanted)
+    if not np.array_equal(cast, array):
+        raise _unfit(array, spec)
+    return cast
 
 
 def _unfit(array: Array, spec: TensorSpec) -> InvalidInput:

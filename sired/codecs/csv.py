@@ -6,27 +6,69 @@ from typing import Any
 
 import numpy as np
 
+from sired.codecs.floats import shortest
+from sired.codecs.numbers import narrow
 from sired.errors import InvalidInput
 from sired.protocol.content import CSV, Payload
 from sired.spec import ImageOptions, Signature
-from sired.tensors import as_array
+from sired.tensors import DTYPES, as_array, holds_text
 
 _AXES = 2
 
 
 def decode(payload: Payload, signature: Signature, image: ImageOptions) -> Any:  # noqa: ARG001
-    """Read rows of numbers as float32[rows, columns]; a first line of words is passed over."""
+    """Read rows of numbers as [rows, columns]; a first line of words is passed over.
+
+    Returns:
+        int64 for a model that takes whole numbers if all are, float64 for one that takes others,
+        float32 where the signature does not say.
+    """
     try:
         text = bytes(payload.frames[0]).decode("utf-8-sig")
     except UnicodeDecodeError as problem:
         raise InvalidInput(f"The CSV input is not UTF-8: {problem}.") from None
-    lines = [(number, row) for number, row in enumerate(csv.reader(io.StringIO(text)), 1) if row]
-    if lines and not any(_is_number(cell) for cell in lines[0][1]):
-        lines = lines[1:]
-    if not lines:
-        raise InvalidInput("The CSV input is empty.")
-    width = len(lines[0][1])
-    return np.array([_numbers(row, number, width) for number, row in lines], np.float32)
+    lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    try:
+        cells = list(csv.reader(line for _, line in lines))
+    except csv.Error as problem:
+        raise InvalidInput(f"The input cannot be read as CSV: {problem}.") from None
+    rows = [(number, row) for (number, _), row in zip(lines, cells, strict=False)]
+    if rows and not any(_is_number(cell) for cell in rows[0][1]):
+        rows = rows[1:]
+    if not rows:
+        raise InvalidInput("The CSV input is empty: it has no row of numbers.")
+    return _parse(rows, signature)
+
+
+def _parse(rows: list[tuple[int, list[str]]], signature: Signature) -> Any:
+    cells = [row for _, row in rows]
+    wanted = DTYPES.get(signature.inputs[0].dtype) if signature.inputs else None
+    if wanted is not None and wanted.kind in "iu":
+        try:
+            return np.array(cells, np.int64)
+        except (ValueError, OverflowError):
+            pass  # 3.0 is a whole number too: whether all are is for the signature's check
+    try:
+        array = np.array(cells, np.float64)
+    except ValueError:
+        raise _misfit(rows) from None
+    return array if signature.inputs else narrow(array, np.dtype(np.float32), "The CSV input")
+
+
+def _misfit(rows: list[tuple[int, list[str]]]) -> InvalidInput:
+    """Say where the first cell stands that is no number, or the first row of another length."""
+    width = len(rows[0][1])
+    for line, row in rows:
+        if len(row) != width:
+            return InvalidInput(
+                f"Line {line} of the CSV input has {len(row)} columns, not {width}."
+            )
+        for column, cell in enumerate(row, 1):
+            if not _is_number(cell):
+                return InvalidInput(
+                    f"Line {line}, column {column} of the CSV input is no number: {cell[:40]!r}."
+                )
+    return InvalidInput("The CSV input is no table of numbers.")
 
 
 def _is_number(cell: str) -> bool:
@@ -35,17 +77,6 @@ def _is_number(cell: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _numbers(row: list[str], line: int, width: int) -> list[float]:
-    if len(row) != width:
-        raise InvalidInput(f"Line {line} of the CSV input has {len(row)} columns, not {width}.")
-    for column, cell in enumerate(row, 1):
-        if not _is_number(cell):
-            raise InvalidInput(
-                f"Line {line}, column {column} of the CSV input is no number: {cell!r}."
-            )
-    return [float(cell) for cell in row]
 
 
 def encode(value: Any, accept: str) -> Payload:  # noqa: ARG001
@@ -63,16 +94,19 @@ def encode(value: Any, accept: str) -> Payload:  # noqa: ARG001
         if array.ndim > _AXES:
             raise _unfit()
         writer.writerows(array.tolist() if array.ndim == _AXES else [[x] for x in array.tolist()])
-    return Payload(CSV, (text.getvalue().encode(),))
+    return Payload(CSV, (text.getvalue().encode(errors="replace"),))
 
 
 def _array(value: Any) -> Any:
     array = as_array(value)
     if array is None and isinstance(value, int | float | str | list):
-        array = np.asarray(value)
-    if array is None or array.dtype.kind == "O":
+        try:
+            array = np.asarray(value)
+        except ValueError:
+            raise _unfit() from None
+    if array is None or not (array.dtype.kind in "biuf" or holds_text(array)):
         raise _unfit()
-    return array
+    return shortest(array) if array.dtype.kind == "f" else array
 
 
 def _unfit() -> InvalidInput:

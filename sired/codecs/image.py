@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from sired.codecs.check import describe
 from sired.errors import InvalidInput
 from sired.protocol.content import PNG, Payload
-from sired.spec import ImageOptions, Signature
+from sired.spec import ImageOptions, Signature, TensorSpec
+from sired.tensors import TEXT_DTYPES, dtype_for
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _FREE = -1
@@ -41,6 +43,9 @@ def decode(payload: Payload, signature: Signature, image: ImageOptions) -> Any:
         picture.width if layout.width == _FREE else layout.width,
         picture.height if layout.height == _FREE else layout.height,
     )
+    if picture.mode.startswith("I"):
+        # 16 bits a pixel, of which Pillow's own conversion would keep the lowest.
+        picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
     picture = picture.convert(_MODES[layout.channels])
     if picture.size != size:
         picture = picture.resize(size, Image.Resampling.BILINEAR)
@@ -50,8 +55,6 @@ def decode(payload: Payload, signature: Signature, image: ImageOptions) -> Any:
 
 def _open(payload: Payload) -> Image.Image:
     name = "PNG" if payload.content_type == PNG else "JPEG"
-    if not memoryview(payload.frames[0]).nbytes:
-        raise InvalidInput(f"The {name} input is empty.")
     try:
         picture = Image.open(io.BytesIO(payload.frames[0]), formats=[name])
         picture.load()
@@ -69,6 +72,8 @@ def _layout(signature: Signature) -> Layout:
         return Layout(3, _FREE, _FREE, True, "float32", (1, 3, _FREE, _FREE))
     spec = signature.inputs[0]
     shape = spec.shape
+    if spec.dtype in TEXT_DTYPES or 0 in shape:
+        raise _no_picture(spec)
     match shape:
         case (_, c, h, w) | (c, h, w) if c in _MODES:
             return Layout(c, h, w, True, spec.dtype, shape)
@@ -79,17 +84,29 @@ def _layout(signature: Signature) -> Layout:
         case (batch, n) if batch in {1, _FREE} and n > 0 and math.isqrt(n) ** 2 == n:
             side = math.isqrt(n)
             return Layout(1, side, side, True, spec.dtype, shape)
-        case (_, h, w) | (h, w):
+        case (_, h, w):
             return Layout(1, h, w, True, spec.dtype, shape)
-    raise InvalidInput(
-        f"The model takes {spec.dtype}{list(shape)}, which is no picture.",
+        case (h, w) if (h == _FREE) == (w == _FREE):
+            return Layout(1, h, w, True, spec.dtype, shape)
+    raise _no_picture(spec)
+
+
+def _no_picture(spec: TensorSpec) -> InvalidInput:
+    return InvalidInput(
+        f"The model takes {describe(spec.dtype, spec.shape)}, which is no picture.",
         hint="Send json or npy, or declare the input's shape: --input 'float32[-1,3,224,224]'",
     )
 
 
 def _scale(pixels: Any, layout: Layout, image: ImageOptions) -> Any:
-    if np.dtype(layout.dtype).kind != "f":
-        return pixels.astype(layout.dtype)
+    dtype = dtype_for(layout.dtype)
+    if dtype.kind != "f":
+        if dtype in (np.int8, np.bool_):
+            raise InvalidInput(
+                f"The model takes {layout.dtype}, which does not hold pixels of 0 to 255.",
+                hint="Send json or npy.",
+            )
+        return pixels.astype(dtype)
     scaled = pixels.astype(np.float32) / np.float32(255)
     for values, apply in ((image.mean, np.subtract), (image.std, np.divide)):
         if values:
@@ -99,7 +116,7 @@ def _scale(pixels: Any, layout: Layout, image: ImageOptions) -> Any:
                     "channels."
                 )
             scaled = apply(scaled, np.asarray(values, np.float32))
-    return scaled.astype(layout.dtype)
+    return scaled.astype(dtype)
 
 
 def _arrange(pixels: Any, layout: Layout) -> Any:

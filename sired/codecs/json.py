@@ -1,52 +1,63 @@
 """JSON: numbers become arrays; NaN and infinity, which JSON does not have, are written as null."""
 
 import base64
-import math
+import re
 from typing import Any
 
 import msgspec
 import numpy as np
+import orjson
 
+from sired.codecs.floats import shortest
 from sired.codecs.numbers import to_arrays
 from sired.errors import InvalidInput
-from sired.protocol.content import JSON, Payload
+from sired.protocol.content import JSON, Buffer, Payload
 from sired.spec import ImageOptions, Signature
 from sired.tensors import as_array
+
+_WHERE = re.compile(r" \(byte (\d+)\)")
+_NO_NUMBER = re.compile(rb"-?(NaN|Infinity)")
 
 
 def decode(payload: Payload, signature: Signature, image: ImageOptions) -> Any:  # noqa: ARG001
     """Read JSON; lists of numbers become arrays, of the signature's dtype where it has one."""
     content = payload.frames[0]
-    if not memoryview(content).nbytes:
-        raise InvalidInput("The JSON input is empty.")
     try:
         document = msgspec.json.decode(content)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
-        hint = (
-            "NaN and Infinity are no JSON."
-            if b"N" in bytes(content) or b"I" in bytes(content)
-            else ""
-        )
-        raise InvalidInput(f"The input is not valid JSON: {problem}.", hint=hint) from None
-    return to_arrays(document, "the input")
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as problem:
+        raise _malformed(content, problem) from None
+    return to_arrays(document, signature, "the input")
+
+
+def _malformed(content: Buffer, problem: Exception) -> InvalidInput:
+    said, hint = str(problem), ""
+    if match := _WHERE.search(said):
+        offset = int(match[1])
+        before = bytes(memoryview(content)[:offset])
+        line, column = before.count(b"\n") + 1, offset - before.rfind(b"\n")
+        said = f"{said[: match.start()]} in line {line}, column {column}"
+        if found := _NO_NUMBER.match(bytes(memoryview(content)[offset : offset + 9])):
+            hint = f"JSON has no {found[0].decode()}: send npy, or leave it out."
+    return InvalidInput(f"The input is not valid JSON: {said}.", hint=hint)
 
 
 def encode(value: Any, accept: str) -> Payload:  # noqa: ARG001
     """Write JSON; arrays become lists, bytes become base64."""
-    return Payload(JSON, (msgspec.json.encode(_plain(value)),))
+    try:
+        return Payload(JSON, (orjson.dumps(_plain(value), option=orjson.OPT_SERIALIZE_NUMPY),))
+    except (orjson.JSONEncodeError, RecursionError) as problem:
+        raise InvalidInput(f"The answer cannot be written as JSON: {problem}.") from None
 
 
 def _plain(value: Any) -> Any:
     if (array := as_array(value)) is not None:
-        return _list(array)
+        return _numbers(array)
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
     if isinstance(value, str | int | float | None):
         return value
     raise InvalidInput(
@@ -55,17 +66,14 @@ def _plain(value: Any) -> Any:
     )
 
 
-def _list(array: Any) -> Any:
+def _numbers(array: Any) -> Any:
+    """An array as orjson writes it: with the fewest digits, NaN and infinity as null."""
     if array.dtype.kind == "c":
         raise InvalidInput("JSON has no complex numbers.", hint="Ask for npy: --to npy")
-    if array.dtype.kind != "f":
+    if array.dtype.kind == "O":
+        return _plain(array.tolist())
+    if array.dtype.kind == "f" and (not array.ndim or array.dtype == np.longdouble):
+        return shortest(array).tolist()
+    if array.dtype.kind not in "biuf" or not array.ndim:
         return array.tolist()
-    if array.dtype.itemsize < np.dtype(np.float64).itemsize:
-        # By way of numpy's own text, which has the fewest digits that tell the values of this
-        # precision apart: 0.1, not 0.10000000149.
-        array = array.astype(np.str_).astype(np.float64)
-    if np.isfinite(array).all():
-        return array.tolist()
-    boxed = array.astype(object)
-    boxed[~np.isfinite(array)] = None
-    return boxed.tolist()
+    return array.astype(array.dtype.newbyteorder("="), order="C", copy=False)

@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+import zlib
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,13 @@ from sired.tensors import as_array
 # All arrays of an npz together, unpacked: a small file can claim to hold any amount.
 LARGEST_UNPACKED = 4 << 30
 _LONGEST_HEADER = 64 * 1024
+# Kinds of dtype: booleans, integers, floats, complex numbers, strings.
+_READ = "biufcU"
 
 
 def decode(payload: Payload, signature: Signature, image: ImageOptions) -> Any:  # noqa: ARG001
-    """Read an array without copying it, or a dict of arrays."""
+    """Read an array without copying it, or a dict of arrays; a list where they have no names."""
     content = payload.frames[0]
-    if not memoryview(content).nbytes:
-        raise InvalidInput("The input is empty.")
     return _read_npy(content) if payload.content_type == NPY else _read_npz(content)
 
 
@@ -40,8 +41,12 @@ def _read_npy(content: Buffer) -> Any:
         # numpy reads the header as Python, which can go wrong in every way Python can.
         said = str(problem).partition("\n")[0]
         raise InvalidInput(f"The input cannot be read as npy: {said}.") from None
-    if dtype.hasobject:
-        raise InvalidInput("The npy input holds Python objects, which are not read.")
+    if dtype.kind not in _READ:
+        raise InvalidInput(
+            f"The npy input holds {'Python objects' if dtype.hasobject else dtype}, which are not "
+            "read.",
+            hint="Save an array of numbers, booleans or strings.",
+        )
     body = view[header.tell() :]
     count = 1
     for axis in shape:
@@ -55,7 +60,14 @@ def _read_npy(content: Buffer) -> Any:
     return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
 
 
-def _read_npz(content: Buffer) -> dict[str, Any]:
+def _read_npz(content: Buffer) -> Any:
+    arrays = _unpack(content)
+    # What numpy calls the arrays that were saved without names.
+    unnamed = [f"arr_{number}" for number in range(len(arrays))]
+    return list(arrays.values()) if list(arrays) == unnamed else arrays
+
+
+def _unpack(content: Buffer) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             size = sum(entry.file_size for entry in archive.infolist())
@@ -67,7 +79,7 @@ def _read_npz(content: Buffer) -> dict[str, Any]:
                 entry.filename.removesuffix(".npy"): _read_npy(archive.read(entry))
                 for entry in archive.infolist()
             }
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError) as problem:
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, zlib.error) as problem:
         raise InvalidInput(f"The input cannot be read as npz: {problem}.") from None
 
 
@@ -76,7 +88,10 @@ def encode(value: Any, accept: str) -> Payload:
     buffer = io.BytesIO()
     if accept == NPZ:
         named = value if isinstance(value, dict) else {"output": value}
-        np.savez(buffer, **{str(name): _array(item) for name, item in named.items()})
+        with zipfile.ZipFile(buffer, "w") as archive:
+            for name, item in named.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                    npy_format.write_array(entry, _array(item), allow_pickle=False)
     else:
         if isinstance(value, dict) and len(value) == 1:
             (value,) = value.values()
@@ -91,7 +106,7 @@ def _array(value: Any) -> Any:
             array = np.asarray(value)
         except ValueError:
             array = np.asarray(None)
-    if array.dtype.kind not in "biufcU":
+    if array.dtype.kind not in _READ:
         raise InvalidInput(
             f"The answer is a {type(value).__name__}, not an array.",
             hint="Ask for npz for several arrays by name, or for json: --to json",

@@ -5,27 +5,58 @@ from typing import Any
 import numpy as np
 
 from sired.errors import InvalidInput
+from sired.spec import Signature
+from sired.tensors import DEEPEST
+
+Array = np.ndarray[Any, Any]
 
 
-def to_arrays(value: Any, where: str) -> Any:
+def to_arrays(value: Any, signature: Signature, where: str, depth: int = DEEPEST) -> Any:
     """Make lists of numbers, wherever in the data they stand, the arrays that models take.
 
     Args:
         value: plain data; arrays in it stay as they are.
-        where: what to call it in an error.
+        signature: what the model takes. Where it says nothing, floats become float32: that is
+            what models compute in. Otherwise they stay float64 until they are held against it.
+        where: what to call the data in an error.
+        depth: how many levels of nesting are still allowed.
 
     Raises:
-        InvalidInput: a list of numbers has rows of different lengths, or holds something else too.
+        InvalidInput: a list of numbers has rows of different lengths, or holds something else too;
+            or the data is nested too deeply.
     """
+    if depth == 0:
+        raise InvalidInput(f"The data is nested deeper than {DEEPEST} levels.")
+    if isinstance(value, int | float) or (isinstance(value, list) and _holds_numbers(value)):
+        return _array(value, signature, where)
     if isinstance(value, dict):
-        return {key: to_arrays(item, f"{where}[{key!r}]") for key, item in value.items()}
-    if isinstance(value, tuple):
-        return tuple(to_arrays(item, f"{where}[{number}]") for number, item in enumerate(value))
-    if isinstance(value, list) and _holds_numbers(value):
-        return _array(value, where)
-    if isinstance(value, list):
-        return [to_arrays(item, f"{where}[{number}]") for number, item in enumerate(value)]
-    return np.asarray(value) if isinstance(value, int | float) else value
+        return {
+            key: to_arrays(item, signature, f"{where}[{key!r}]", depth - 1)
+            for key, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        items = (
+            to_arrays(item, signature, f"{where}[{number}]", depth - 1)
+            for number, item in enumerate(value)
+        )
+        return tuple(items) if isinstance(value, tuple) else list(items)
+    return value
+
+
+def narrow(array: Array, dtype: "np.dtype[Any]", what: str) -> Array:
+    """Convert numbers to a dtype of floats; digits may be lost, but no number becomes infinite.
+
+    Raises:
+        InvalidInput: a number is too large for the dtype; ``what`` begins the message.
+    """
+    try:
+        with np.errstate(over="raise"):
+            return array.astype(dtype)
+    except FloatingPointError:
+        largest = np.finfo(dtype).max
+        raise InvalidInput(
+            f"{what} has a number beyond ±{largest:.3g}, the largest {dtype.name}."
+        ) from None
 
 
 def _holds_numbers(value: list[Any]) -> bool:
@@ -35,15 +66,17 @@ def _holds_numbers(value: list[Any]) -> bool:
     return isinstance(first, int | float) or first == []
 
 
-def _array(value: list[Any], where: str) -> Any:
+def _array(value: Any, signature: Signature, where: str) -> Array:
     try:
         array = np.array(value)
     except (ValueError, OverflowError):
         raise InvalidInput(f"In {where} the rows are not equally long: {_ragged(value)}.") from None
     if array.dtype.kind not in "biuf":
-        raise InvalidInput(f"In {where} not every item is a number.")
-    # Models compute in single precision unless their signature says otherwise.
-    return array.astype(np.float32) if array.dtype == np.float64 else array
+        place, item = _odd_one(value, where)
+        raise InvalidInput(f"In {where} not every item is a number: {place} is {item}.")
+    if array.dtype == np.float64 and not signature.inputs:
+        return narrow(array, np.dtype(np.float32), where[:1].upper() + where[1:])
+    return array
 
 
 def _ragged(value: list[Any]) -> str:
@@ -52,3 +85,13 @@ def _ragged(value: list[Any]) -> str:
     if odd is None:
         return "deeper inside"
     return f"row 0 has {lengths[0]} items, row {odd} has {lengths[odd]}"
+
+
+def _odd_one(value: Any, where: str) -> tuple[str, str]:
+    """Where the first item stands that is no number of 64 bits, and what it is."""
+    while isinstance(value, list):
+        number = next(i for i, item in enumerate(value) if np.array(item).dtype.kind not in "biuf")
+        value, where = value[number], f"{where}[{number}]"
+    if value is None:
+        return where, "null"
+    return where, "a number too large" if isinstance(value, int) else repr(value)[:40]

@@ -37,10 +37,10 @@ def decode(payload: Payload, signature: Signature, image: ImageOptions) -> Any:
     """
     kind = payload.content_type
     if kind not in _DECODERS:
-        kind = _sniffed(payload)
+        kind = _known(payload)
         payload = Payload(kind, payload.frames, payload.tensors)
-    if kind not in {content.TENSORS, content.TREE} and len(payload.frames) != 1:
-        raise InvalidInput(f"{kind} comes in one frame of payload, not {len(payload.frames)}.")
+    if kind not in {content.TENSORS, content.TREE}:
+        _check_frame(payload)
     data = _module(_DECODERS[kind]).decode(payload, signature, image)
     return check(data, signature)
 
@@ -64,7 +64,19 @@ def _module(name: str) -> ModuleType:
     return importlib.import_module(f"sired.codecs.{name}")
 
 
-def _sniffed(payload: Payload) -> str:
+def _check_frame(payload: Payload) -> None:
+    kind = payload.content_type
+    if len(payload.frames) != 1:
+        raise InvalidInput(f"{kind} comes in one frame of payload, not {len(payload.frames)}.")
+    if not payload.size:
+        raise InvalidInput(f"The input is empty: {kind} was to come.")
+
+
+def _known(payload: Payload) -> str:
+    """The content type that was meant, by its name without parameters, or by the first bytes."""
+    named = payload.content_type.partition(";")[0].strip().lower()
+    if named in _DECODERS:
+        return named
     head = bytes(memoryview(payload.frames[0])[:16]) if payload.frames else b""
     found = sniff(head)
     if found is None:

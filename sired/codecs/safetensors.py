@@ -4,20 +4,45 @@ from typing import Any
 
 import numpy as np
 import safetensors.numpy
-from safetensors import SafetensorError
+from safetensors import SafetensorError, deserialize
 
 from sired.errors import InvalidInput
 from sired.protocol.content import SAFETENSORS, Payload
 from sired.spec import ImageOptions, Signature
-from sired.tensors import as_array
+from sired.tensors import DTYPES, as_array, view
+
+_BFLOAT16 = "BF16"
+_DTYPES = {
+    "BOOL": "bool",
+    "F16": "float16",
+    "F32": "float32",
+    "F64": "float64",
+    "C64": "complex64",
+    **{f"I{bits}": f"int{bits}" for bits in (8, 16, 32, 64)},
+    **{f"U{bits}": f"uint{bits}" for bits in (8, 16, 32, 64)},
+}
 
 
 def decode(payload: Payload, signature: Signature, image: ImageOptions) -> Any:  # noqa: ARG001
-    """Read a dict of arrays."""
+    """Read a dict of arrays; bfloat16 becomes float32."""
     try:
-        return safetensors.numpy.load(bytes(payload.frames[0]))
-    except (SafetensorError, ValueError, KeyError) as problem:
+        entries = deserialize(bytes(payload.frames[0]))  # type: ignore[no-untyped-call]
+    except SafetensorError as problem:
         raise InvalidInput(f"The input cannot be read as safetensors: {problem}.") from None
+    return {name: _array(name, **entry) for name, entry in entries}
+
+
+def _array(name: str, dtype: str, shape: list[int], data: Any) -> Any:
+    if dtype == _BFLOAT16:
+        # The upper half of a float32.
+        halves = view(data, np.dtype("<u2"), tuple(shape), dtype)
+        return (halves.astype(np.uint32) << 16).view(np.float32)
+    if dtype not in _DTYPES:
+        raise InvalidInput(
+            f"{name!r} in the safetensors input holds {dtype}, which is not read.",
+            hint=f"Known are: {', '.join((*_DTYPES, _BFLOAT16))}.",
+        )
+    return view(data, DTYPES[_DTYPES[dtype]], tuple(shape), dtype)
 
 
 def encode(value: Any, accept: str) -> Payload:  # noqa: ARG001
@@ -27,4 +52,10 @@ def encode(value: Any, accept: str) -> Payload:  # noqa: ARG001
     if any(array is None for array in arrays.values()):
         raise InvalidInput("The answer does not consist of arrays.", hint="Ask for json: --to json")
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    return Payload(SAFETENSORS, (safetensors.numpy.save(contiguous),))
+    try:
+        return Payload(SAFETENSORS, (safetensors.numpy.save(contiguous),))
+    except SafetensorError as problem:
+        raise InvalidInput(
+            f"The answer cannot be written as safetensors: {problem}.",
+            hint="Ask for json or npz: --to json",
+        ) from None

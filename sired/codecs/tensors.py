@@ -11,7 +11,7 @@ from sired.tensors import pack, unpack
 def decode(payload: Payload, signature: Signature, image: ImageOptions) -> Any:  # noqa: ARG001
     """Read arrays without copying them; lists of plain numbers become arrays."""
     data = unpack(payload)
-    return to_arrays(data, "the input") if payload.content_type == TREE else data
+    return to_arrays(data, signature, "the input") if payload.content_type == TREE else data
 
 
 def encode(value: Any, accept: str) -> Payload:  # noqa: ARG001

@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from sired.codecs.floats import shortest
 from sired.errors import InvalidInput
 from sired.protocol.content import TEXT, Payload
 from sired.spec import ImageOptions, Signature
-from sired.tensors import as_array
+from sired.tensors import as_array, holds_text
 
 
 def decode(payload: Payload, signature: Signature, image: ImageOptions) -> str:  # noqa: ARG001
@@ -14,16 +15,22 @@ def decode(payload: Payload, signature: Signature, image: ImageOptions) -> str: 
         text = bytes(payload.frames[0]).decode("utf-8")
     except UnicodeDecodeError as problem:
         raise InvalidInput(f"The text input is not UTF-8: {problem}.") from None
-    if not text:
-        raise InvalidInput("The text input is empty.")
-    return text.removesuffix("\n")
+    return text.removesuffix("\n").removesuffix("\r")
 
 
 def encode(value: Any, accept: str) -> Payload:  # noqa: ARG001
     """Write a string, a number, or one line for each item of a list of them."""
-    if (array := as_array(value)) is not None and array.size == 1:
-        value = array.item()
+    if (array := as_array(value)) is not None:
+        value = _lines(array)
     lines = value if isinstance(value, list | tuple) else [value]
     if not all(isinstance(line, str | int | float) for line in lines):
         raise InvalidInput("The answer is not text.", hint="Ask for json or npy: --to json")
-    return Payload(TEXT, ("".join(f"{line}\n" for line in lines).encode(),))
+    return Payload(TEXT, ("".join(f"{line}\n" for line in lines).encode(errors="replace"),))
+
+
+def _lines(array: Any) -> Any:
+    if array.ndim <= 1 and holds_text(array):
+        return array.tolist()
+    if array.size == 1:
+        return (shortest(array) if array.dtype.kind == "f" else array).item()
+    return None

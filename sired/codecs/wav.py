@@ -11,17 +11,28 @@ from sired.protocol.content import Payload
 from sired.spec import ImageOptions, Signature
 
 _THREE_BYTES = 3
+# What a program writes as the length when it writes to a pipe and does not know it yet.
+_UNKNOWN_LENGTH = 0xFFFFFFFF
 
 
 def decode(payload: Payload, signature: Signature, image: ImageOptions) -> Any:  # noqa: ARG001
     """Read PCM samples as float32 in -1..1: [samples], or [samples, channels] if several."""
     try:
         with wave.open(io.BytesIO(payload.frames[0])) as sound:
-            channels, width = sound.getnchannels(), sound.getsampwidth()
-            content = sound.readframes(sound.getnframes())
+            channels, width, frames = sound.getnchannels(), sound.getsampwidth(), sound.getnframes()
+            content = sound.readframes(frames)
     except (wave.Error, EOFError, RuntimeError) as problem:
-        raise InvalidInput(f"The input cannot be read as WAV: {problem}.") from None
-    samples = _samples(content[: len(content) // (width * channels) * width * channels], width)
+        said = str(problem) or "it ends too early"
+        raise InvalidInput(
+            f"The input cannot be read as WAV: {said}.",
+            hint="Plain PCM of 8, 16, 24 or 32 bits is: ffmpeg -i FILE -c:a pcm_s16le OUT.wav",
+        ) from None
+    size = width * channels
+    if len(content) < frames * size and frames != _UNKNOWN_LENGTH // size:
+        raise InvalidInput(
+            f"The WAV input says {frames * size} bytes of sound and has {len(content)}."
+        )
+    samples = _samples(content[: len(content) // size * size], width)
     return samples.reshape(-1, channels) if channels > 1 else samples
 
 

@@ -32,10 +32,11 @@ class DaemonSettings(msgspec.Struct, frozen=True):
 
 
 class PlacementSettings(msgspec.Struct, frozen=True):
-    """Where models and requests go; strategies are names that the scheduler knows.
+    """Where models and requests go, and which models go for others; names the scheduler knows.
 
     Attributes:
         strategy: which device a model goes to.
+        eviction: which models end when memory is short.
         routing: which instance of a model a request goes to.
         max_models: how many models are loaded at once at most; 0 for as many as fit.
         most_instances: how many instances a model with ``auto`` has at most.
@@ -43,6 +44,7 @@ class PlacementSettings(msgspec.Struct, frozen=True):
     """
 
     strategy: Annotated[str, WORD] = "least-memory-used"
+    eviction: Annotated[str, WORD] = "lru"
     routing: Annotated[str, WORD] = "least-loaded"
     max_models: Annotated[int, whole(0)] = 0
     most_instances: Limit = 8
@@ -90,6 +92,22 @@ class QueueSettings(msgspec.Struct, frozen=True):
     turn_requests: Limit = 1000
 
 
+class JobSettings(msgspec.Struct, frozen=True):
+    """Jobs, and how long finished ones are kept.
+
+    Attributes:
+        timeout: seconds one job may take once its turn has come.
+        keep_for: seconds after its end.
+        keep_count: how many, the latest ones.
+        keep_bytes: how much the results of the latest ones may take together.
+    """
+
+    timeout: Duration = 3600.0
+    keep_for: Duration = 7 * 86_400.0
+    keep_count: Limit = 100_000
+    keep_bytes: Size = 10 * 1024 * _MIB
+
+
 class DeviceSettings(msgspec.Struct, frozen=True):
     """A physical device with a limit, or a part of one under a name of its own.
 
@@ -116,4 +134,5 @@ class Settings(msgspec.Struct, frozen=True):
     memory: MemorySettings = MemorySettings()
     defaults: DefaultSettings = DefaultSettings()
     queue: QueueSettings = QueueSettings()
+    jobs: JobSettings = JobSettings()
     devices: dict[str, DeviceSettings] = {}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from sired.daemon.answers import Answering
 from sired.daemon.crew import Crew
 from sired.daemon.stats import Statistics
 from sired.devices.inventory import Inventory
@@ -19,7 +20,7 @@ from sired.protocol.requests import Acquire, Predict, Shrink
 from sired.scheduler import events, instructions
 from sired.scheduler.brain import Brain
 from sired.scheduler.events import Event
-from sired.server.front import Client, Front
+from sired.server.front import Client
 from sired.spec import ModelSpec, Signature, keep_alive_seconds
 from sired.store.footprints import Footprints
 from sired.store.registry import Registry
@@ -65,13 +66,14 @@ class Conductor:
 
     Attributes:
         signatures: what models take and give, as their runtimes last reported it.
+        begun: called with who asked for a prediction when a worker begins to work on it.
     """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         brain: Brain,
-        front: Front,
+        front: Answering,
         inventory: Inventory,
         registry: Registry,
         footprints: Footprints,
@@ -82,6 +84,7 @@ class Conductor:
         self.crew = Crew(loop, zygote, self._heard, self._worker_gone)
         self.statistics = Statistics()
         self.signatures: dict[str, Signature] = {}
+        self.begun: Callable[[Client], None] = lambda _: None
         self._loop = loop
         self._front = front
         self._inventory = inventory
@@ -258,6 +261,15 @@ class Conductor:
                 )
             case ModelReady():
                 self._ready(instance, message)
+        self._begin_next(instance)
+
+    def _begin_next(self, instance: int) -> None:
+        """Tell whose request a worker is at; those behind it are only at hand."""
+        worker = self.brain.fleet.instances.get(instance)
+        for request in worker.running if worker is not None else ():
+            waiting = self._waiting.get(request.id)
+            if waiting is not None:
+                self.begun(waiting.client)
 
     def _answered(self, instance: int, result: RunResult, payload: tuple[Buffer, ...]) -> None:
         waiting = self._waiting.pop(result.request, None)
@@ -319,6 +331,7 @@ class Conductor:
             predict = waiting.predict
             message = RunModel(request, predict.content_type, predict.tensors, predict.accept)
             self.crew.send(do.instance, message, waiting.payload)
+        self._begin_next(do.instance)
 
     def _fail(self, do: instructions.Fail) -> None:
         waiting: Waiting | Wish | None = self._waiting.pop(do.request, None)

@@ -7,6 +7,7 @@ from typing import Any
 
 from sired.config import Loaded
 from sired.daemon.conductor import Conductor
+from sired.daemon.jobs import Answer, Jobs
 from sired.daemon.pools import PoolHandlers
 from sired.daemon.registering import complete
 from sired.daemon.views import Views
@@ -41,6 +42,7 @@ class Handlers:
         footprints: Footprints,
         paths: Paths,
         settings: Loaded,
+        jobs: Jobs,
         shut_down: Callable[[], None],
     ) -> None:
         self.front = front
@@ -53,6 +55,7 @@ class Handlers:
         self._inventory = inventory
         self._footprints = footprints
         self._paths = paths
+        self._jobs = jobs
         self._shut_down = shut_down
         self._tasks: set[asyncio.Task[None]] = set()
         self._by_kind: dict[type[Any], Callable[[Client, Any, tuple[Buffer, ...]], None]] = {
@@ -84,6 +87,7 @@ class Handlers:
             requests.ShowConfig: self._config,
             requests.Cancel: self._cancel,
             requests.Shutdown: self._shutdown,
+            **{kind: self._by_task(answer) for kind, answer in jobs.answers.items()},
         }
         self._pools = PoolHandlers(front, conductor, registry, self._timeout)
         self._by_kind |= self._pools.by_kind
@@ -102,6 +106,7 @@ class Handlers:
         """Go by these settings from now on."""
         self.settings = settings
         self._views.adopt(settings)
+        self._jobs.adopt(settings.settings.jobs)
 
     def _predict(
         self, client: Client, request: requests.Predict, payload: tuple[Buffer, ...]
@@ -166,6 +171,7 @@ class Handlers:
 
     def _remove(self, client: Client, request: requests.Remove, _: tuple[Buffer, ...]) -> None:
         self._registry.remove(request.name)
+        self._jobs.model_removed(request.name)
         self._conductor.signatures.pop(request.name, None)
         if request.name in self._conductor.brain.models:
             self._conductor.feed(events.ModelRemoved(request.name))
@@ -217,7 +223,7 @@ class Handlers:
         return self._views.health(
             client.request_id,
             status=status,
-            problems=(*self._inventory.problems, *problems),
+            problems=(*self._inventory.problems, *problems, *self._jobs.problems),
         )
 
     def _config(self, client: Client, _: requests.ShowConfig, __: tuple[Buffer, ...]) -> None:
@@ -237,6 +243,11 @@ class Handlers:
     def _shutdown(self, client: Client, _: requests.Shutdown, __: tuple[Buffer, ...]) -> None:
         self.front.reply(client, Done(id=client.request_id))
         self._shut_down()
+
+    def _by_task(self, answer: Answer) -> Callable[[Client, Any, tuple[Buffer, ...]], None]:
+        return lambda client, request, payload: self._later(
+            client, answer(client, request, payload)
+        )
 
     def _later(self, client: Client, answer: Coroutine[Any, Any, None]) -> None:
         """Answer from a task, with the same care for errors as an immediate answer gets."""

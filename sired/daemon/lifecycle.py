@@ -10,11 +10,13 @@ import threading
 from collections.abc import Callable, Mapping
 
 from sired.config import Loaded, load_settings
+from sired.daemon.answers import Answers
 from sired.daemon.conductor import Conductor
 from sired.daemon.handlers import Handlers
+from sired.daemon.jobs import Jobs
 from sired.daemon.lock import hold_lock, holds
 from sired.daemon.notify import notify
-from sired.daemon.strategies import find_router, find_strategy
+from sired.daemon.strategies import find_policy, find_router, find_strategy
 from sired.daemon.views import Views
 from sired.devices.base import Device
 from sired.devices.cpu import CpuProbe
@@ -87,7 +89,11 @@ async def _live(
 
 
 def rules_from(settings: Loaded) -> Rules:
-    """The brain's rules as the settings say them."""
+    """The brain's rules as the settings say them.
+
+    Raises:
+        InvalidConfiguration: there is no eviction policy of the name given.
+    """
     given = settings.settings
     return Rules(
         queue_per_model=given.queue.per_model,
@@ -102,6 +108,7 @@ def rules_from(settings: Loaded) -> Rules:
         shrink_after=given.placement.shrink_after,
         file_factor=given.memory.file_factor,
         overhead={"cpu": given.memory.cpu_process, "cuda": given.memory.cuda_context},
+        eviction=find_policy(given.placement.eviction),
         default_keep_alive=given.defaults.keep_alive,
     )
 
@@ -124,7 +131,8 @@ class Daemon:
         self._stop = asyncio.Event()
         self._registry = Registry(paths.models)
         self._registry.load()
-        self._inventory = Inventory([NvmlProbe(), CpuProbe()], settings.settings)
+        gpus = NvmlProbe(visible=os.environ.get("CUDA_VISIBLE_DEVICES"))
+        self._inventory = Inventory([gpus, CpuProbe()], settings.settings)
         footprints = Footprints(paths.footprints)
         self._zygote = Zygote()
         self._front = Front(paths.checked_socket(), settings.settings.daemon.max_message_bytes)
@@ -134,16 +142,27 @@ class Daemon:
             rules_from(settings),
             find_router(settings.settings.placement.routing),
         )
+        answers = Answers(self._front)
         self._conductor = Conductor(
             loop,
             brain,
-            self._front,
+            answers,
             self._inventory,
             self._registry,
             footprints,
             self._zygote,
             paths,
         )
+        self._jobs = Jobs(
+            loop,
+            paths.jobs,
+            self._front,
+            self._conductor,
+            self._registry,
+            settings.settings.jobs,
+        )
+        answers.jobs = self._jobs.feed
+        self._conductor.begun = self._jobs.feed.begun
         views = Views(self._conductor, self._registry, self._inventory, paths.socket, settings)
         self._handlers = Handlers(
             self._front,
@@ -154,6 +173,7 @@ class Daemon:
             footprints,
             paths,
             settings,
+            self._jobs,
             self._stop.set,
         )
 
@@ -171,6 +191,7 @@ class Daemon:
             self._loop.add_signal_handler(number, self._stop.set)
         self._loop.add_signal_handler(signal.SIGHUP, self._reload)
         self._front.open(self._loop, self._handlers)
+        self._jobs.start()
         # No task of the loop: a daemon that is told to stop meanwhile does not wait for it.
         threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
         self._watch(parent)
@@ -205,12 +226,13 @@ class Daemon:
             settings = load_settings(self._paths.config_file, os.environ, self._flags)
             strategy = find_strategy(settings.settings.placement.strategy)
             router = find_router(settings.settings.placement.routing)
+            rules = rules_from(settings)
         except InvalidConfiguration as error:
             log.error("the configuration stays as it was: %s", error)  # noqa: TRY400
             return
         if settings.settings.devices != self._handlers.settings.settings.devices:
             log.warning("devices change with the next start: sire daemon restart")
-        self._conductor.brain.adopt(rules_from(settings), strategy, router)
+        self._conductor.brain.adopt(rules, strategy, router)
         self._handlers.adopt(settings)
         logging.getLogger().setLevel(settings.settings.daemon.log_level.upper())
         log.info("the configuration was read again")
@@ -220,6 +242,7 @@ class Daemon:
         await self._stop.wait()
         notify("STOPPING=1")
         self._handlers.draining = True
+        self._jobs.stop()
         grace = self._handlers.settings.settings.daemon.grace_seconds
         log.info("shutting down; %d requests to finish", self._conductor.unanswered)
         await self._until(lambda: not self._conductor.unanswered, grace)
@@ -229,6 +252,7 @@ class Daemon:
         self._conductor.end_workers()
         await self._until(lambda: not self._conductor.crew, END_SECONDS)
         self._conductor.crew.close()
+        self._jobs.close()
         self._front.close()
 
     async def _until(self, done: Callable[[], bool], seconds: float) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from sired.errors import InvalidModel, ModelNotFound, UntrustedModel
+from sired.errors import InvalidModel, ModelNotFound, SireError, UntrustedModel
 from sired.paths import Paths, private_directory
 from sired.protocol.content import Buffer
 from sired.protocol.requests import Register
@@ -71,6 +71,12 @@ def _recognised(given: ModelSpec, path: Path) -> ModelSpec:
 
 
 def _check_fits(given: ModelSpec, found: ModelFormat) -> None:
+    if found.name == "pickle" and given.model_class is None and not given.trusted:
+        raise UntrustedModel(
+            f"{given.path} holds more than weights: what is pickled in it runs when it is loaded.",
+            hint="If you trust where it comes from: --trust. Better: save the state_dict as "
+            "safetensors, and register it with --class.",
+        )
     if found.needs_class and given.model_class is None and not given.trusted:
         raise InvalidModel(
             f"{given.path} ({found.name}) holds weights only; the class they belong to is missing.",
@@ -118,5 +124,8 @@ def _keep_pickle(python_version: str, payload: tuple[Buffer, ...], paths: Paths)
     code = bytes(payload[0])
     digest = hashlib.sha256(code).hexdigest()[:32]
     file = private_directory(paths.classes) / f"{digest}.pkl"
-    write_atomically(file, code)
+    try:
+        write_atomically(file, code)
+    except OSError as problem:
+        raise SireError(f"Cannot write {file}: {problem.strerror}.") from None
     return f"{PICKLED}{file}"

@@ -1,21 +1,31 @@
-"""Finding the strategy of a name: a built-in one, or another package's."""
+"""Finding strategies and policies by name: built-in ones, or another package's."""
 
 from collections.abc import Mapping
 from importlib.metadata import entry_points
-from typing import Any
+from typing import TypeVar
 
 from sired.errors import InvalidConfiguration
-from sired.scheduler import placement, routing
+from sired.scheduler import eviction, placement, routing
+
+Found = TypeVar("Found")
 
 
 def find_strategy(name: str) -> placement.Strategy:
-    """The placement strategy of that name; others are entry points of ``sired.placement``.
+    """The strategy of that name; others register theirs as entry points of ``sired.placement``.
 
     Raises:
         InvalidConfiguration: there is none of that name, or it cannot be imported.
     """
-    strategy: placement.Strategy = _find("placement", name, placement.BUILT_IN)
-    return strategy
+    return _find("placement strategy", name, placement.BUILT_IN, "sired.placement")
+
+
+def find_policy(name: str) -> eviction.Policy:
+    """The policy of that name; others register theirs as entry points of ``sired.eviction``.
+
+    Raises:
+        InvalidConfiguration: there is none of that name, or it cannot be imported.
+    """
+    return _find("eviction policy", name, eviction.BUILT_IN, "sired.eviction")
 
 
 def find_router(name: str) -> routing.Router:
@@ -24,22 +34,20 @@ def find_router(name: str) -> routing.Router:
     Raises:
         InvalidConfiguration: there is none of that name, or it cannot be imported.
     """
-    router: routing.Router = _find("routing", name, routing.BUILT_IN)
-    return router
+    return _find("routing strategy", name, routing.BUILT_IN, "sired.routing")
 
 
-def _find(kind: str, name: str, built_in: Mapping[str, Any]) -> Any:
+def _find(what: str, name: str, built_in: Mapping[str, Found], group: str) -> Found:
     if name in built_in:
         return built_in[name]
-    others = entry_points(group=f"sired.{kind}")
+    others = entry_points(group=group)
     if name not in others.names:
         names = ", ".join(sorted({*built_in, *others.names}))
-        raise InvalidConfiguration(
-            f"There is no {kind} strategy {name!r}.", hint=f"There are: {names}."
-        )
+        raise InvalidConfiguration(f"There is no {what} {name!r}.", hint=f"There are: {names}.")
     try:
-        return others[name].load()
+        found: Found = others[name].load()
     except Exception as problem:
         raise InvalidConfiguration(
-            f"The {kind} strategy {name!r} cannot be imported: {problem}"
+            f"The {what} {name!r} cannot be imported: {problem}"
         ) from problem
+    return found

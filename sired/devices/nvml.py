@@ -15,12 +15,15 @@ class NvmlProbe:
 
     Args:
         nvml: the library's Python module, or one that behaves like it.
+        visible: the GPUs to find, as ``CUDA_VISIBLE_DEVICES`` has them: numbers by PCI bus, or
+            UUIDs or their beginnings; None for all. Their numbers stay what they are.
     """
 
     kind = "cuda"
 
-    def __init__(self, nvml: Any = pynvml) -> None:
+    def __init__(self, nvml: Any = pynvml, visible: str | None = None) -> None:
         self._nvml = nvml
+        self._visible = None if visible is None else [word.strip() for word in visible.split(",")]
         self._handles: dict[str, Any] = {}
 
     def find(self) -> list[Hardware]:
@@ -40,7 +43,17 @@ class NvmlProbe:
         placed = [(self._address(handle), handle) for handle in handles if handle is not None]
         placed.sort(key=lambda place: place[0])
         found = [self._hardware(index, handle) for index, (_, handle) in enumerate(placed)]
-        return [hardware for hardware in found if hardware is not None]
+        return [hardware for hardware in found if hardware is not None and self._shown(hardware)]
+
+    def _shown(self, hardware: Hardware) -> bool:
+        if self._visible is None:
+            return True
+        return any(
+            hardware.uuid.startswith(word)
+            if word.startswith("GPU-")
+            else word == str(hardware.index)
+            for word in self._visible
+        )
 
     def _address(self, handle: Any) -> tuple[int, int, int]:
         pci = self._ask(self._nvml.nvmlDeviceGetPciInfo, handle)

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from sired.protocol.requests import Message
-from sired.spec import ModelSpec, Signature, TensorSpec
+from sired.spec import Job, JobState, ModelSpec, Signature, TensorSpec
 
 
 class Failure(Message, frozen=True, tag="error"):
@@ -250,6 +250,45 @@ class ConfigReport(Message, frozen=True, tag="config_report"):
     settings: tuple[Setting, ...]
 
 
+class Submitted(Message, frozen=True, tag="submitted"):
+    """These jobs are kept and will be run, whatever happens to the daemon; in the order sent."""
+
+    jobs: tuple[str, ...]
+
+
+class JobList(Message, frozen=True, tag="jobs"):
+    """Jobs, the latest first."""
+
+    jobs: tuple[Job, ...]
+
+
+class JobReport(Message, frozen=True, tag="job"):
+    """One job; ``ahead`` says how many of its model will run before it, if it still waits."""
+
+    job: Job
+    ahead: int | None = None
+
+
+class JobIds(Message, frozen=True, tag="job_ids"):
+    """The ids of some jobs."""
+
+    jobs: tuple[str, ...]
+
+
+class JobEnd(msgspec.Struct, frozen=True):
+    """That a job has ended: complete, failed (``error`` is the code of why) or cancelled."""
+
+    job: str
+    state: JobState
+    error: str = ""
+
+
+class JobEnds(Message, frozen=True, tag="job_ends"):
+    """The jobs that have ended, of those waited for."""
+
+    ended: tuple[JobEnd, ...]
+
+
 Reply = (
     Failure
     | Done
@@ -266,4 +305,9 @@ Reply = (
     | HealthReport
     | TopReport
     | ConfigReport
+    | Submitted
+    | JobList
+    | JobReport
+    | JobIds
+    | JobEnds
 )

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from sired.spec import KeepAlive, ModelSpec, Priority, TensorSpec
+from sired.spec import JobState, KeepAlive, ModelSpec, Priority, TensorSpec
 
 PROTOCOL_VERSION = 1
 
@@ -163,6 +163,95 @@ class Shutdown(Message, frozen=True, tag="shutdown"):
     """Drain and exit; reply: Done, at once."""
 
 
+class JobInput(msgspec.Struct, frozen=True):
+    """The input of one job to submit.
+
+    Attributes:
+        content_type: what its payload frames are; ``tensors`` as for Predict.
+        frames: how many of the payload's frames are its.
+        source: what to call it to people, such as its file's name.
+    """
+
+    content_type: str = "application/json"
+    tensors: tuple[TensorSpec, ...] = ()
+    frames: int = 1
+    source: str = ""
+
+
+class Submit(Message, frozen=True, tag="submit"):
+    """Have a model run on each input, whenever it can be; reply: Submitted, once they are kept.
+
+    The payload holds the frames of all inputs, one input's after another's. All of them are
+    accepted, or none.
+
+    Attributes:
+        accept: the content type wanted for the answers.
+        priority: None for the usual one.
+        metadata: whatever the client wants to find with the jobs again.
+        timeout: seconds from now until a job that is not finished fails; None for no limit.
+    """
+
+    model: str
+    inputs: tuple[JobInput, ...] = (JobInput(),)
+    accept: str = "application/json"
+    priority: Priority | None = None
+    metadata: dict[str, str] = {}
+    timeout: float | None = None
+
+
+class ListJobs(Message, frozen=True, tag="list_jobs"):
+    """Ask for jobs, the latest first; reply: JobList. ``limit`` says how many at most."""
+
+    state: JobState | None = None
+    model: str | None = None
+    limit: int | None = None
+
+
+class ShowJob(Message, frozen=True, tag="show_job"):
+    """Ask for one job; reply: JobReport."""
+
+    job: str
+
+
+class UnfinishedJobs(Message, frozen=True, tag="unfinished_jobs"):
+    """Ask for the ids of all jobs that have not ended; reply: JobIds."""
+
+
+class WaitJobs(Message, frozen=True, tag="wait_jobs"):
+    """Wait until one of these jobs has ended; reply: JobEnds, with those that have.
+
+    It comes after ``patience`` seconds at the latest, and is empty then.
+    """
+
+    jobs: tuple[str, ...]
+    patience: float = 10.0
+
+
+class JobResult(Message, frozen=True, tag="job_result"):
+    """Ask for a job's answer; reply: Prediction with a payload, or the error it failed with."""
+
+    job: str
+
+
+class CancelJobs(Message, frozen=True, tag="cancel_jobs"):
+    """Cancel these jobs, or all; reply: JobIds, of those that had not ended."""
+
+    jobs: tuple[str, ...] = ()
+    all: bool = False
+
+
+class RemoveJobs(Message, frozen=True, tag="remove_jobs"):
+    """Forget jobs and their results; reply: JobIds, of those that are gone.
+
+    Attributes:
+        jobs: these, which are cancelled if they have not ended;
+        older_than: and all that ended more than so many seconds ago.
+    """
+
+    jobs: tuple[str, ...] = ()
+    older_than: float | None = None
+
+
 Request = (
     Health
     | Register
@@ -184,4 +273,12 @@ Request = (
     | ShowConfig
     | Cancel
     | Shutdown
+    | Submit
+    | ListJobs
+    | ShowJob
+    | UnfinishedJobs
+    | WaitJobs
+    | JobResult
+    | CancelJobs
+    | RemoveJobs
 )

@@ -22,8 +22,8 @@ class InferenceRuntime(ABC):
         Args:
             model_path: absolute path of the file or directory.
             **kwargs: ``device`` ("cpu" or "cuda:0": a worker sees only the device it was given),
-                ``format`` (as recognised when registered), ``model_class``, ``python_path`` and
-                ``trusted`` as in ``ModelSpec``, then the model's ``args``.
+                ``format`` (as recognised when registered), ``model_class``, ``python_path``,
+                ``trusted`` and ``weight_bytes`` as in ``ModelSpec``, then the model's ``args``.
 
         Raises:
             UntrustedModel: it would run code from the file, and ``trusted`` is false.

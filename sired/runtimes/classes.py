@@ -83,11 +83,13 @@ def _from_file(path: Path) -> ModuleType:
         raise InvalidModel(f"There is no file {path} to find the model's class in.")
     # The file's neighbours are importable, as they are when it is run.
     sys.path.insert(0, str(path.parent))
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    # A file called as a module that is in use must not take its place.
+    name = path.stem if path.stem not in sys.modules else f"{path.stem}_model_class"
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
 

@@ -1,6 +1,7 @@
 """ONNX models in ONNX Runtime."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,9 +12,21 @@ from sired.errors import InvalidInput, InvalidModel, LoadFailed
 from sired.runtimes.base import InferenceRuntime, is_out_of_memory
 from sired.spec import Signature, TensorSpec
 
+_CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 _DTYPES = {"float": "float32", "double": "float64", "string": "object", "bool": "bool"}
 _UNREADABLE = {"Fail", "InvalidProtobuf", "InvalidGraph", "NoSuchFile", "InvalidArgument"}
+_KNOWN = {"device", "format", "model_class", "python_path", "trusted", "weight_bytes"}
 _ERRORS_ONLY = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A session, the names it goes by, and the bytes of its weights."""
+
+    session: onnxruntime.InferenceSession
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    weight_bytes: int
 
 
 class OnnxRuntime(InferenceRuntime):
@@ -21,64 +34,84 @@ class OnnxRuntime(InferenceRuntime):
 
     name: ClassVar[str] = "onnx"
 
-    def load(self, model_path: str, **kwargs: Any) -> onnxruntime.InferenceSession:
+    def load(self, model_path: str, **kwargs: Any) -> Loaded:
         """Open a session; see ``InferenceRuntime.load``.
 
         Raises:
             InvalidModel: the file is no ONNX model, or arguments were given (it takes none).
-            LoadFailed: the model is to go to a GPU and ONNX Runtime was built without CUDA.
+            LoadFailed: the model is to go to a GPU that ONNX Runtime cannot use.
         """
-        known = {"device", "format", "model_class", "python_path", "trusted"}
-        if unknown := sorted(kwargs.keys() - known):
+        if unknown := sorted(kwargs.keys() - _KNOWN):
             raise InvalidModel(f"An ONNX model takes no argument {unknown[0]!r}.")
-        providers = _providers(kwargs.get("device", "cpu"))
-        try:
-            return onnxruntime.InferenceSession(model_path, _options(), providers)
-        except Exception as problem:
-            # Their exception types cannot be imported by a stable name.
-            if type(problem).__name__ in _UNREADABLE and not is_out_of_memory(problem):
-                said = str(problem).partition(" : ")[2] or str(problem)
-                raise InvalidModel(f"{model_path} cannot be read as ONNX: {said}") from problem
-            raise
+        session = _open(model_path, kwargs.get("device", "cpu"))
+        return Loaded(
+            session,
+            tuple(value.name for value in session.get_inputs()),
+            tuple(value.name for value in session.get_outputs()),
+            kwargs.get("weight_bytes") or Path(model_path).stat().st_size,
+        )
 
-    def predict(self, model: onnxruntime.InferenceSession, data: Any) -> Any:
+    def predict(self, model: Loaded, data: Any) -> Any:
         """Run the graph; see ``InferenceRuntime.predict``.
 
         Returns:
             The only output as it is, several as a dict by name.
 
         Raises:
-            InvalidInput: names or number of the inputs are not the graph's.
+            InvalidInput: names, number, dtypes or shapes of the inputs are not the graph's.
         """
-        outputs = [output.name for output in model.get_outputs()]
-        answers = model.run(outputs, _feed(model, data))
-        return answers[0] if len(answers) == 1 else dict(zip(outputs, answers, strict=True))
+        try:
+            answers = model.session.run(model.outputs, _feed(model, data))
+        except Exception as problem:
+            if type(problem).__name__ == "InvalidArgument" and not is_out_of_memory(problem):
+                raise InvalidInput(f"The model does not take this: {_said(problem)}") from problem
+            raise
+        if len(answers) == 1:
+            return answers[0]
+        return dict(zip(model.outputs, answers, strict=True))
 
-    def get_memory_footprint(self, model: onnxruntime.InferenceSession) -> int:
+    def get_memory_footprint(self, model: Loaded) -> int:
         """Bytes of the file, and of the weights beside it: the graph itself is small."""
-        path = Path(model._model_path)  # noqa: SLF001 (there is no public way to it)
-        beside = (path.with_name(path.name + suffix) for suffix in (".data", "_data"))
-        return path.stat().st_size + sum(f.stat().st_size for f in beside if f.is_file())
+        return model.weight_bytes
 
-    def signature(self, model: onnxruntime.InferenceSession) -> Signature:
+    def signature(self, model: Loaded) -> Signature:
         """The graph's inputs and outputs; named and unknown axes are -1."""
         return Signature(
-            inputs=tuple(_describe(value) for value in model.get_inputs()),
-            outputs=tuple(_describe(value) for value in model.get_outputs()),
+            inputs=tuple(_describe(value) for value in model.session.get_inputs()),
+            outputs=tuple(_describe(value) for value in model.session.get_outputs()),
         )
 
 
-def _providers(device: str) -> list[Any]:
-    if not device.startswith("cuda"):
-        return ["CPUExecutionProvider"]
-    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
-        raise LoadFailed(
-            "This ONNX Runtime was built without CUDA.",
-            hint="pip install onnxruntime-gpu, or register the model with --device cpu",
-        )
+def _open(path: str, device: str) -> onnxruntime.InferenceSession:
+    on_gpu = device.startswith("cuda")
+    try:
+        session = onnxruntime.InferenceSession(path, _options(), _providers(on_gpu))
+    except Exception as problem:
+        # Their exception types cannot be imported by a stable name.
+        if type(problem).__name__ in _UNREADABLE and not is_out_of_memory(problem):
+            raise InvalidModel(f"{path} cannot be read as ONNX: {_said(problem)}") from problem
+        raise
+    # Without its libraries or its GPU it goes to the CPU and says so in a log.
+    if on_gpu and session.get_providers()[0] != _CUDA:
+        raise _no_gpu("ONNX Runtime cannot use the GPU: a library of CUDA or cuDNN is missing.")
+    return session
+
+
+def _providers(on_gpu: bool) -> list[Any]:
+    if not on_gpu:
+        return [_CPU]
+    if _CUDA not in onnxruntime.get_available_providers():
+        raise _no_gpu("This ONNX Runtime was built without CUDA.")
+    # The libraries that PyTorch brought are as good as the system's, and may be the only ones.
+    onnxruntime.preload_dlls()
     # The arena grows by what is asked for, not by powers of two: memory is shared here.
-    cuda = {"device_id": 0, "arena_extend_strategy": "kSameAsRequested"}
-    return [("CUDAExecutionProvider", cuda), "CPUExecutionProvider"]
+    return [(_CUDA, {"device_id": 0, "arena_extend_strategy": "kSameAsRequested"}), _CPU]
+
+
+def _no_gpu(said: str) -> LoadFailed:
+    return LoadFailed(
+        said, hint="pip install onnxruntime-gpu with its CUDA, or register with --device cpu"
+    )
 
 
 def _options() -> onnxruntime.SessionOptions:
@@ -92,19 +125,23 @@ def _options() -> onnxruntime.SessionOptions:
     return options
 
 
-def _feed(model: onnxruntime.InferenceSession, data: Any) -> dict[str, Any]:
-    names = [value.name for value in model.get_inputs()]
+def _feed(model: Loaded, data: Any) -> dict[str, Any]:
+    names = model.inputs
     if isinstance(data, dict):
         feed = data
     elif isinstance(data, tuple) or (isinstance(data, list) and len(names) > 1):
         feed = dict(zip(names, data, strict=False))
     else:
         feed = {names[0]: data}
-    if set(feed) != set(names):
-        raise InvalidInput(
-            f"The model's inputs are {', '.join(names)}; given were {', '.join(feed)}."
-        )
+    if feed.keys() != set(names):
+        given = ", ".join(map(str, feed)) or "none"
+        raise InvalidInput(f"The model's inputs are {', '.join(names)}; given were {given}.")
     return {name: np.asarray(value) for name, value in feed.items()}
+
+
+def _said(problem: Exception) -> str:
+    # It begins with the name of the library, a number and the name of that number.
+    return str(problem).split(" : ", 3)[-1]
 
 
 def _describe(value: Any) -> TensorSpec:

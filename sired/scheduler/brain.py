@@ -142,6 +142,7 @@ class Brain:
         self.models[model.name] = model
         if old is not None:
             self.queues.move(old, model)
+            model.history = old.history
             self.fleet.forget_unwanted(old)
             self._retire(old, now)
             self._serving.pump(model, now)

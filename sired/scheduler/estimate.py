@@ -28,6 +28,6 @@ def wait(model: Model, ahead: int, fleet: Fleet) -> float | None:
         return 0.0 if ready and not before else None
     if ready:
         return model.service_seconds * before / len(ready)
-    if model.load_seconds is None:
+    if not model.history.load_seconds:
         return None
-    return model.load_seconds + model.service_seconds * before
+    return model.history.load_seconds + model.service_seconds * before

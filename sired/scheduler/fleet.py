@@ -47,10 +47,11 @@ class Fleet:
         self.ledger = Ledger(list(devices))
         self.instances: dict[int, Instance] = {}
         self.pending = Pending()
-        self._measures = Measures(self.ledger, self.instances, out, self._evict)
+        self._measures = Measures(self.ledger, self.instances, rules, out, self._evict)
         self._of_model: dict[Model, list[Instance]] = {}
         self._placer = Placer(self.ledger, strategy, rules)
         self._rules = rules
+        self._measures.adopt(rules)
         self._router = router
         self._out = out
         self._alarm = alarm
@@ -252,6 +253,7 @@ class Fleet:
         """An instance has loaded its model and was measured."""
         if isinstance(instance.state, Loading):
             instance.state = Ready(now, now, load_seconds=now - instance.state.since)
+            instance.model.history.loaded(instance.state.load_seconds)
             self._measures.note(instance, memory, now)
 
     def note_peak(self, instance: Instance, peak: int, now: float) -> None:

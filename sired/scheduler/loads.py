@@ -7,7 +7,7 @@ How it is decided, for each waiting load in the order they are due (see ``pendin
 2. The placement strategy puts these in order.
 3. The first where it fits now: start it there.
 4. Else the first where it fits once the processes already ending are gone: wait.
-5. Else the first where ending idle models makes room: end them, least recently used first, wait.
+5. Else the first where ending idle models makes room: end those the eviction policy names, wait.
    A model that still loads while nobody waits for it any more is as good as idle.
 6. Else the first where busy models, too, would have to go: once they have had their turn, hand
    them nothing new, so that they become idle; wait.
@@ -22,7 +22,7 @@ requests. Both are multiplied by the model's weight: what is evicted waits behin
 already, so models that compete take turns, and turns in proportion to their weights.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sired.errors import DeviceNotFound, InsufficientMemory
@@ -61,6 +61,19 @@ class MakeRoom:
     stop: tuple[int, ...] = ()
     drain: tuple[int, ...] = ()
     retry_at: float | None = None
+
+
+def candidates_among(instances: Sequence[Instance], ledger: Ledger) -> list[Candidate]:
+    """These instances as an eviction policy sees them."""
+    return [
+        Candidate(
+            instance.id,
+            ledger.charge(instance.id),
+            last_used(instance),
+            instance.model.history,
+        )
+        for instance in instances
+    ]
 
 
 class Placer:
@@ -190,7 +203,7 @@ class Placer:
         if missing <= 0:
             return MakeRoom(account.name, memory, harm=0)
         idle = [r for r in residents if (r.idle or r.unwanted) and not r.model.pinned]
-        if victims := choose_victims(self._candidates(idle), missing):
+        if victims := self._victims(idle, missing, now):
             return MakeRoom(account.name, memory, harm=1, stop=victims)
         return self._room_among_busy(load, account.name, memory, missing, residents, now)
 
@@ -211,11 +224,11 @@ class Placer:
             and resident.lease is None
         ]
         # Nobody is ended before all of them can be: a set that does not suffice helps no one.
-        if choose_victims(self._candidates(loaded), missing) is None:
+        if self._victims(loaded, missing, now) is None:
             return MakeRoom(device, memory, harm=3)
         ends = {resident.id: self._turn_end(load, resident, now) for resident in loaded}
         over = [resident for resident in loaded if ends[resident.id] <= now]
-        victims = choose_victims(self._candidates(over), missing)
+        victims = self._victims(over, missing, now)
         if victims is None:
             soonest = min(end for end in ends.values() if end > now)
             return MakeRoom(device, memory, harm=2, retry_at=soonest)
@@ -247,11 +260,9 @@ class Placer:
             )
         return now if resident.served >= turn.last_request else turn.ends
 
-    def _candidates(self, instances: list[Instance]) -> list[Candidate]:
-        return [
-            Candidate(instance.id, self._ledger.charge(instance.id), last_used(instance))
-            for instance in instances
-        ]
+    def _victims(self, instances: list[Instance], need: int, now: float) -> tuple[int, ...] | None:
+        candidates = candidates_among(instances, self._ledger)
+        return choose_victims(candidates, need, self._rules.eviction, now)
 
     def _insufficient(
         self, load: PendingLoad, allowed: list[Account], pinned: dict[str, int]

@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Mapping
 
-from sired.scheduler.instance import Instance, Stopping, last_used
+from sired.scheduler.eviction import choose_victims
+from sired.scheduler.instance import Instance, Stopping
 from sired.scheduler.instructions import Instruction, Learn
 from sired.scheduler.ledger import Ledger
+from sired.scheduler.loads import candidates_among
 from sired.scheduler.model import Model
+from sired.scheduler.rules import Rules
 
 
 class Measures:
@@ -14,6 +17,7 @@ class Measures:
     Args:
         ledger: where instances are charged.
         instances: every instance, by id.
+        rules: which policy says what has to go first.
         out: the instructions of the event at hand.
         evict: ends an instance for the sake of a model.
     """
@@ -22,13 +26,19 @@ class Measures:
         self,
         ledger: Ledger,
         instances: Mapping[int, Instance],
+        rules: Rules,
         out: list[Instruction],
         evict: Callable[[Instance, Model, float], None],
     ) -> None:
         self._ledger = ledger
         self._instances = instances
+        self._rules = rules
         self._out = out
         self._evict = evict
+
+    def adopt(self, rules: Rules) -> None:
+        """Go by these rules from now on."""
+        self._rules = rules
 
     def note(self, instance: Instance, memory: int, now: float) -> None:
         """Charge an instance what it was measured to hold at most."""
@@ -59,8 +69,9 @@ class Measures:
             self._ledger.charge(other.id) for other in others if isinstance(other.state, Stopping)
         )
         idle = [other for other in others if other.idle and not other.model.pinned]
-        for other in sorted(idle, key=last_used):
-            if excess <= 0:
-                return
-            excess -= self._ledger.charge(other.id)
-            self._evict(other, cause.model, now)
+        candidates = candidates_among(idle, self._ledger)
+        victims = choose_victims(candidates, excess, self._rules.eviction, now)
+        if victims is None:
+            victims = tuple(candidate.instance for candidate in candidates)
+        for victim in victims:
+            self._evict(self._instances[victim], cause.model, now)

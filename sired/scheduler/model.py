@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from sired.scheduler.history import History
 from sired.scheduler.lease import Lease
 from sired.scheduler.line import Line
 from sired.scheduler.rules import Rules
@@ -23,7 +24,7 @@ class Model:
         batch_size: rows of requests that run together at most.
         batch_delay: seconds a request waits for others to run with, while there are fewer rows.
         service_seconds: what a request keeps a worker busy, on average; None until measured.
-        load_seconds: what a load takes, on average; None until measured.
+        history: when it was asked for and how long it took to load.
         wishes: ids of the askings to load it that are not fulfilled yet.
         leases: those for which no instance is kept yet, in the order they came.
     """
@@ -42,7 +43,7 @@ class Model:
     batch_size: int = 1
     batch_delay: float = 0.0
     service_seconds: float | None = None
-    load_seconds: float | None = None
+    history: History = field(default_factory=History)
     queue: Line = field(default_factory=Line)
     wishes: set[int] = field(default_factory=set)
     leases: list[Lease] = field(default_factory=list)

@@ -105,6 +105,7 @@ class Pools:
 
 
 def _takes_longer_than_a_load(model: Model, ready: int) -> bool:
-    if model.service_seconds is None or model.load_seconds is None:
+    load_seconds = model.history.load_seconds
+    if model.service_seconds is None or not load_seconds:
         return False
-    return len(model.queue) * model.service_seconds / ready > model.load_seconds
+    return len(model.queue) * model.service_seconds / ready > load_seconds

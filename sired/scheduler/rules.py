@@ -1,6 +1,8 @@
-"""The figures the brain decides by."""
+"""The figures and the policy the brain decides by."""
 
 from dataclasses import dataclass, field
+
+from sired.scheduler.eviction import Policy, lru
 
 MIB = 1 << 20
 
@@ -21,6 +23,7 @@ class Rules:
         hung_after: how long past its deadline a request may hold its worker.
         file_factor: a never-measured model needs this times its weights, plus ``overhead``
             by device kind (a process, a CUDA context).
+        eviction: what has to go first when memory is short.
         default_keep_alive: how long a model may idle where it does not say itself.
     """
 
@@ -37,4 +40,5 @@ class Rules:
     hung_after: float = 60.0
     file_factor: float = 1.3
     overhead: dict[str, int] = field(default_factory=lambda: {"cpu": 32 * MIB, "cuda": 512 * MIB})
+    eviction: Policy = lru
     default_keep_alive: float = 300.0

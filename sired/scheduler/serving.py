@@ -31,6 +31,7 @@ class Serving:
         model = self._state.model(event.model, event.request)
         if model is None:
             return
+        model.history.arrived(now)
         lease = None
         if event.lease is not None:
             found = self._leases.find(event.lease, model.name)

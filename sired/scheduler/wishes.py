@@ -1,7 +1,7 @@
 """Loading and unloading by hand, and what becomes of a load."""
 
 from sired.errors import Cancelled
-from sired.scheduler import estimate, events
+from sired.scheduler import events
 from sired.scheduler.instance import Instance, Loading, Ready, last_used
 from sired.scheduler.instructions import Fulfil
 from sired.scheduler.model import Model
@@ -44,8 +44,6 @@ class Wishes:
         instance = self._fleet.instances[event.instance]
         if not isinstance(instance.state, Loading):
             return
-        model, took = instance.model, now - instance.state.since
-        model.load_seconds = estimate.average(model.load_seconds, took)
         self._fleet.loaded(instance, event.memory, now)
         for wish in sorted(instance.model.wishes):
             del self._queues.wishes[wish]

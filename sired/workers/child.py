@@ -124,6 +124,7 @@ def _arguments(job: LoadModel) -> dict[str, Any]:
         "model_class": spec.model_class,
         "python_path": spec.python_path,
         "trusted": spec.trusted,
+        "weight_bytes": spec.weight_bytes,
     }
     return {**spec.args, **given}
 

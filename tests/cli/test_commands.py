@@ -183,6 +183,8 @@ def test_a_wrong_configuration_says_what_and_where(home):
     assert b"placement.strategy" in done.stderr
     home.configure("[placement]\nstrategy = 'sprad'\n")
     assert b"spread" in home.sire("ls", code=6).stderr
+    home.configure("[placement]\neviction = 'lfu'\n")
+    assert b"There are: cost, lru." in home.sire("ls", code=6).stderr
 
 
 def test_an_interrupt_is_exit_code_130_and_withdraws_the_request(home, register):

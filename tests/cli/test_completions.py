@@ -14,9 +14,9 @@ import pytest
 from tests.cli.stand_in import StandIn
 
 from sired.paths import find_paths
-from sired.protocol.replies import DeviceInfo, DeviceList, ModelInfo, ModelList
-from sired.protocol.requests import Devices, ListModels
-from sired.spec import ModelSpec, Signature
+from sired.protocol.replies import DeviceInfo, DeviceList, JobList, ModelInfo, ModelList
+from sired.protocol.requests import Devices, ListJobs, ListModels
+from sired.spec import Job, ModelSpec, Signature
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "completions"
@@ -74,6 +74,12 @@ def answer(request):
             return DeviceList(
                 devices=tuple(map(a_device, ("cuda:0", "cuda:1", "cpu"))), strategy=""
             )
+        case ListJobs():
+            return JobList(jobs=tuple(map(a_job, ("7kq2xma", "7abcdef", "qqqqqqq"))))
+
+
+def a_job(number):
+    return Job(number, "mnist", "pending", "normal", {}, "", "text/plain", "text/plain", 1, 0, 0.0)
 
 
 def a_model(name):
@@ -179,6 +185,11 @@ def test_bash_completes_options(in_bash):
 def test_bash_completes_models_that_the_daemon_knows(daemon, in_bash, verb):
     assert in_bash(f"sire {verb} ") == ["mnist", "resnet50", "resnet101"]
     assert in_bash(f"sire {verb} res") == ["resnet50", "resnet101"]
+
+
+@pytest.mark.parametrize("verb", ["show", "wait", "result", "cancel", "rm"])
+def test_bash_completes_jobs_that_the_daemon_knows(daemon, in_bash, verb):
+    assert in_bash(f"sire job {verb} 7") == ["7kq2xma", "7abcdef"]
 
 
 def test_bash_completes_devices_though_it_splits_words_at_colons(daemon, in_bash):

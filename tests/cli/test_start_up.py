@@ -20,10 +20,11 @@ def imported(home, *arguments, stdin=b""):
     return {line.rpartition("|")[2].strip() for line in lines if line.startswith("import time")}
 
 
-@pytest.mark.parametrize("verb", ["predict", "ls", "ps", "load", "health"])
+@pytest.mark.parametrize("verb", ["predict", "submit", "job", "ls", "ps", "load", "health"])
 def test_a_verb_imports_nothing_slow(home, register, verb):
     register("m", 2, "Scale")
-    arguments = {"predict": ["m", "-i", "-"], "load": ["m"]}.get(verb, [])
+    given = ["m", "-i", "-"]
+    arguments = {"predict": given, "submit": given, "job": ["ls"], "load": ["m"]}.get(verb, [])
     modules = imported(home, verb, *arguments, stdin=b"[1, 2, 3, 4]")
     assert "sire_cli.main" in modules
     assert not SLOW & modules

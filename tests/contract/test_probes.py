@@ -58,6 +58,15 @@ def test_gpus_are_numbered_by_their_place_on_the_bus():
     assert [hardware.model for hardware in found] == ["first", "second"]
 
 
+@pytest.mark.parametrize(
+    ("visible", "expected"),
+    [("1", [1]), ("1, 0", [0, 1]), ("GPU-a", [0]), ("", []), ("-1", []), ("7", [])],
+)
+def test_only_gpus_the_environment_shows_are_found_and_keep_their_numbers(visible, expected):
+    found = NvmlProbe(FakeNvml(two_gpus()), visible).find()
+    assert [hardware.index for hardware in found] == expected
+
+
 def test_a_machine_without_a_driver_has_no_gpus():
     assert NvmlProbe(FakeNvml(two_gpus(), driver=False)).find() == []
 

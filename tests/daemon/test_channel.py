@@ -6,6 +6,7 @@ import mmap
 import os
 import socket
 import struct
+import threading
 
 import numpy as np
 import pytest
@@ -271,3 +272,19 @@ def test_big_frames_are_read_only_views_of_shared_memory(pair):
     _, (frame,) = worker.receive()
     assert isinstance(frame.obj, mmap.mmap)
     assert frame.readonly
+
+
+def test_a_worker_that_was_answered_at_once_hears_the_next_message_and_the_end_all_the_same(pair):
+    daemon, worker = pair
+    for _ in range(3):
+        daemon.send(RUN)
+        assert worker.receive()[0] == RUN
+    later = threading.Timer(0.01, daemon.send, [RUN])
+    later.start()
+    assert worker.receive()[0] == RUN
+    later.join()
+    daemon.send(RUN)
+    assert worker.receive()[0] == RUN
+    daemon.close()
+    with pytest.raises(EOFError):
+        worker.receive()

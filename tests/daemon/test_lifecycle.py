@@ -164,7 +164,7 @@ def test_a_warm_up_runs_before_the_model_is_ready(home, register, tmp_path):
 
 @pytest.fixture
 def package(home, tmp_path, monkeypatch):
-    """Another package, installed beside sire: a runtime and a placement strategy."""
+    """Another package, installed beside sire: a runtime, a strategy and a policy."""
     (tmp_path / "others.py").write_text(
         textwrap.dedent(
             """
@@ -190,8 +190,12 @@ def package(home, tmp_path, monkeypatch):
                 return sorted(places, key=lambda place: place.device, reverse=True)
 
 
-            def newest(choices):
+            def newest_instance(choices):
                 return choices[-1]
+
+
+            def newest(candidate, now):
+                return -candidate.last_used
             """
         )
     )
@@ -199,8 +203,10 @@ def package(home, tmp_path, monkeypatch):
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: others\nVersion: 1\n")
     (metadata / "entry_points.txt").write_text(
-        "[sired.runtimes]\nshout = others:Shout\n[sired.placement]\nlast = others:by_name\n"
-        "[sired.routing]\nnewest = others:newest\n"
+        "[sired.runtimes]\nshout = others:Shout\n"
+        "[sired.placement]\nlast = others:by_name\n"
+        "[sired.routing]\nnewest = others:newest_instance\n"
+        "[sired.eviction]\nnewest = others:newest\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     (tmp_path / "model.txt").write_text("!")
@@ -217,6 +223,17 @@ def test_another_package_can_add_a_runtime_and_strategies_of_placement_and_routi
     answer = home.sire("predict", "loud", "-i", "-", "--to", "text", stdin=b"hello")
     assert answer.stdout == b"HELLO !\n"
     assert home.json("ps")[0]["device"] == "b"
+
+
+def test_another_package_can_add_an_eviction_policy(home, package):
+    home.configure('[placement]\neviction = "newest"\n[devices.a]\nkind = "cpu"\nmemory = "1GiB"\n')
+    for name in ("first", "second", "third"):
+        home.sire(
+            *("register", name, package / "model.txt", "--runtime", "shout"),
+            *("--max-memory", "400MiB"),
+        )
+        home.sire("load", name)
+    assert {instance["model"] for instance in home.json("ps")} == {"first", "third"}
 
 
 def test_models_spread_over_the_parts_of_a_device(home, register):

@@ -42,6 +42,7 @@ def test_the_defaults_are_those_that_are_documented(load):
         ("daemon.hung_after", "1m"),
         ("daemon.load_timeout", "10m"),
         ("placement.strategy", "least-memory-used"),
+        ("placement.eviction", "lru"),
         ("placement.routing", "least-loaded"),
         ("placement.max_models", "0"),
         ("placement.most_instances", "8"),
@@ -58,6 +59,10 @@ def test_the_defaults_are_those_that_are_documented(load):
         ("queue.ageing", "10s"),
         ("queue.patience", "1s"),
         ("queue.turn_requests", "1000"),
+        ("jobs.timeout", "1h"),
+        ("jobs.keep_for", "7d"),
+        ("jobs.keep_count", "100000"),
+        ("jobs.keep_bytes", "10GiB"),
     ]
 
 

@@ -4,7 +4,6 @@ import pytest
 
 from sired.errors import DeviceNotFound, InsufficientMemory, LoadFailed
 from sired.scheduler import events
-from sired.scheduler.eviction import Candidate, choose_victims
 from sired.scheduler.instructions import (
     Evicted,
     Fulfil,
@@ -107,15 +106,6 @@ def test_two_models_that_exclude_each_other_both_get_their_turns(driver):
                 d.finish(instance.in_flight[0].id)
         d.tell(events.Woken())
     assert answered == {"a": 40, "b": 40}
-
-
-def test_no_one_is_evicted_for_a_sum_that_does_not_suffice():
-    assert choose_victims([Candidate(1, 10, 0.0), Candidate(2, 20, 1.0)], 31) is None
-
-
-def test_no_victim_is_chosen_that_the_others_make_unnecessary():
-    small, large = Candidate(1, 10, 0.0), Candidate(2, 50, 1.0)
-    assert choose_victims([small, large], 45) == (2,)
 
 
 def test_what_others_take_of_a_device_is_not_given_away(driver):

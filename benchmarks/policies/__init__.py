@@ -1,0 +1,1 @@
+"""How much loading the eviction policies cause, replayed on made-up traces."""

@@ -1,0 +1,149 @@
+"""``sire submit``."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, get_args
+
+import msgspec
+import typer
+
+from sire_cli.arguments import ModelName
+from sire_cli.durations import Timeout, seconds
+from sire_cli.exit_codes import FileMissing
+from sire_cli.files import STDIN, WRITABLE, Input, read_input, type_of
+from sire_cli.link import connect
+from sire_cli.output import AsJson, print_json
+from sire_cli.progress import progress
+from sired.client.connection import Connection
+from sired.errors import InvalidConfiguration, InvalidInput
+from sired.protocol.content import JSON
+from sired.protocol.replies import Submitted
+from sired.protocol.requests import JobInput, Submit
+from sired.spec import Priority
+
+# What travels, and is made durable, together.
+_INPUTS_AT_ONCE = 200
+_BYTES_AT_ONCE = 8 * 1024**2
+
+
+def submit(
+    name: ModelName,
+    input_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input", "-i", metavar="FILE", help="What to run it on; - is stdin; repeatable."
+        ),
+    ] = None,
+    from_dir: Annotated[
+        str | None,
+        typer.Option("--from-dir", metavar="DIR", help="Run it on every file of a directory."),
+    ] = None,
+    priority: Annotated[
+        str | None, typer.Option("--priority", metavar="PRIORITY", help="high, normal or low.")
+    ] = None,
+    metadata: Annotated[
+        list[str] | None,
+        typer.Option("--metadata", metavar="KEY=VALUE", help="A note to keep; repeatable."),
+    ] = None,
+    from_: Annotated[
+        str | None,
+        typer.Option("--from", metavar="TYPE", help="What the input is: json, npy, png, …"),
+    ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option("--to", metavar="TYPE", help="What to answer: json, npy, npz, csv, text."),
+    ] = None,
+    timeout: Timeout = None,
+    json: AsJson = False,
+) -> None:
+    """Have a model run on files, and do not wait: print one job id for each.
+
+    The inputs are kept by the daemon until they have been answered, also when it is killed or
+    the machine loses power; then they run again. Ask for the answers with sire job wait and
+    sire job result. With --timeout a job fails that has not ended so long after its submission.
+    """
+    wanted = Submit(
+        model=name,
+        accept=type_of(to, "--to", WRITABLE) or JSON,
+        priority=_priority(priority),
+        metadata=_pairs(metadata or []),
+        timeout=seconds(timeout),
+    )
+    files = _files(input_ or [], from_dir)
+    declared = type_of(from_, "--from")
+    accepted: list[dict[str, str]] = []
+    try:
+        with connect() as connection, progress(len(files)) as advance:
+            for batch in _batches(read_input(file, declared) for file in files):
+                ids = _send(connection, wanted, batch)
+                accepted += [
+                    {"id": job, "input": one.name} for job, one in zip(ids, batch, strict=True)
+                ]
+                if not json:
+                    sys.stdout.write("".join(f"{job}\n" for job in ids))
+                    sys.stdout.flush()
+                advance(len(batch))
+    finally:
+        # Where one input is wrong, those before it have been accepted all the same.
+        if json:
+            print_json(accepted)
+
+
+def _files(inputs: list[str], directory: str | None) -> list[str]:
+    if inputs.count(STDIN) > 1:
+        raise InvalidConfiguration("stdin can be read only once.", hint="Give -i - once.")
+    if directory is not None:
+        inputs = [*inputs, *_files_in(Path(directory))]
+    if not inputs:
+        raise InvalidConfiguration(
+            "There is nothing to submit.", hint="Name files with -i, or a directory: --from-dir"
+        )
+    return inputs
+
+
+def _files_in(directory: Path) -> list[str]:
+    try:
+        files = [path for path in directory.iterdir() if path.is_file()]
+    except FileNotFoundError:
+        raise FileMissing(f"There is no directory {directory}.") from None
+    except OSError as problem:
+        raise InvalidInput(f"{directory} cannot be read: {problem.strerror}.") from None
+    return sorted(str(path) for path in files if not path.name.startswith("."))
+
+
+def _priority(text: str | None) -> Priority | None:
+    priorities: tuple[Priority, ...] = get_args(Priority)
+    if text is not None and text not in priorities:
+        raise InvalidConfiguration(
+            f"--priority cannot be {text!r}.", hint=f"It can be: {', '.join(priorities)}."
+        )
+    return next((priority for priority in priorities if priority == text), None)
+
+
+def _pairs(given: list[str]) -> dict[str, str]:
+    for text in given:
+        if not text.partition("=")[1]:
+            raise InvalidConfiguration(
+                f"--metadata cannot be {text!r}.", hint="Write it as KEY=VALUE."
+            )
+    return {key: value for key, _, value in (text.partition("=") for text in given)}
+
+
+def _batches(inputs: Iterator[Input]) -> Iterator[list[Input]]:
+    batch: list[Input] = []
+    size = 0
+    for one in inputs:
+        if batch and (len(batch) == _INPUTS_AT_ONCE or size + len(one.content) > _BYTES_AT_ONCE):
+            yield batch
+            batch, size = [], 0
+        batch.append(one)
+        size += len(one.content)
+    if batch:
+        yield batch
+
+
+def _send(connection: Connection, wanted: Submit, batch: list[Input]) -> tuple[str, ...]:
+    inputs = tuple(JobInput(content_type=one.content_type, source=one.name) for one in batch)
+    request = msgspec.structs.replace(wanted, inputs=inputs)
+    return connection.expect(Submitted, request, [one.content for one in batch]).jobs

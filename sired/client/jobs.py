@@ -1,0 +1,46 @@
+"""What the command line and ``ModelManager`` have in common about jobs."""
+
+import time
+from collections.abc import Iterable, Iterator
+
+from sired.client.connection import Connection
+from sired.errors import DeadlineExceeded
+from sired.protocol.replies import JobEnd, JobEnds
+from sired.protocol.requests import WaitJobs
+from sired.units import FOREVER, format_duration
+
+# As many as one request names; a daemon that has nothing to tell answers this often anyway.
+_JOBS_AT_ONCE = 500
+_PATIENCE_SECONDS = 5.0
+
+
+def wait_for_jobs(
+    connection: Connection, jobs: Iterable[str], timeout: float | None = None
+) -> Iterator[JobEnd]:
+    """Wait for jobs and tell of each one as it is known to have ended.
+
+    Raises:
+        JobNotFound: there is no such job.
+        DeadlineExceeded: some have not ended after ``timeout`` seconds.
+    """
+    waited = dict.fromkeys(jobs)
+    deadline = time.monotonic() + (FOREVER if timeout is None else timeout)
+    while waited:
+        some = tuple(waited)[:_JOBS_AT_ONCE]
+        left = deadline - time.monotonic()
+        request = WaitJobs(jobs=some, patience=max(0.0, min(left, _PATIENCE_SECONDS)))
+        ended = connection.expect(JobEnds, request).ended
+        for end in ended:
+            waited.pop(end.job, None)
+            yield end
+        if not ended and time.monotonic() >= deadline:
+            raise _not_in_time(tuple(waited), timeout or 0.0)
+
+
+def _not_in_time(jobs: tuple[str, ...], waited: float) -> DeadlineExceeded:
+    what = f"The job {jobs[0]} has" if len(jobs) == 1 else f"{len(jobs)} jobs have"
+    return DeadlineExceeded(
+        f"{what} not ended after {format_duration(waited)}.",
+        hint="They go on; wait again, or look at: sire job ls",
+        jobs=list(jobs),
+    )

@@ -1,0 +1,23 @@
+"""Floats with as few digits as tell them apart: 0.1, not 0.10000000149011612."""
+
+from typing import Any
+
+import numpy as np
+import orjson
+
+Array = np.ndarray[Any, Any]
+
+
+def shortest(array: Array) -> Array:
+    """Return floats as the float64 numbers whose decimal text is short and means the same.
+
+    Args:
+        array: of any shape and any floating point dtype; NaN and infinity stay what they are.
+    """
+    if array.dtype.itemsize >= np.dtype(np.float64).itemsize:
+        return array.astype(np.float64)
+    native = array.astype(array.dtype.newbyteorder("=")).ravel()
+    text = orjson.dumps(native, option=orjson.OPT_SERIALIZE_NUMPY)
+    short = np.array(orjson.loads(text), np.float64).reshape(array.shape)
+    # JSON has neither NaN nor infinity.
+    return np.where(np.isfinite(array), short, array)

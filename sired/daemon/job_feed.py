@@ -1,0 +1,306 @@
+"""Brings jobs from the disk to the brain, a few at a time, and their answers back.
+
+1. Jobs wait on disk, in lanes: one for each model and priority. A hundred thousand cost nothing.
+2. Of each lane up to WINDOW jobs are in the brain's queue, which decides about them as it does
+   about every request; MOST in all lanes together, which take turns.
+3. A job that the brain cannot take (QueueFull) has not failed: it is offered again. So is one
+   that spent its time waiting for others, with twice the time.
+4. On disk a job stays pending until its outcome is there. What was queued or running when the
+   daemon ended, however it ended, is pending when the next one starts, and runs again.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+
+import msgspec
+
+from sired.config.settings import JobSettings
+from sired.daemon.answers import asked_by_job
+from sired.daemon.conductor import Conductor
+from sired.errors import (
+    Cancelled,
+    DaemonUnavailable,
+    DeadlineExceeded,
+    JobsUnavailable,
+    ModelNotFound,
+    QueueFull,
+    SireError,
+)
+from sired.protocol.content import Buffer
+from sired.protocol.replies import JobEnd, Prediction
+from sired.protocol.requests import Message, Predict
+from sired.server.front import Client
+from sired.spec import Job, JobError, JobState
+from sired.store.jobs.desk import JobDesk
+from sired.store.jobs.records import Lane, Outcome, Taken, lost, reason_of, too_late
+from sired.store.jobs.spool import Data
+from sired.units import FOREVER
+
+log = logging.getLogger(__name__)
+
+WINDOW = 32
+MOST = 512
+# Until a full queue is asked again, and until a disk that failed is.
+FULL_SECONDS = 0.2
+DISK_SECONDS = 5.0
+
+
+@dataclass(slots=True, eq=False)
+class _Lane:
+    """A lane: what has been taken from it, and whether there is more on disk."""
+
+    key: Lane
+    live: set[str] = field(default_factory=set)
+    more: bool = False
+    reading: bool = False
+
+    @property
+    def hungry(self) -> bool:
+        return self.more and not self.reading and len(self.live) <= WINDOW // 2
+
+
+@dataclass(slots=True, eq=False)
+class _Live:
+    """A job that has been taken from the disk and has no outcome there yet."""
+
+    taken: Taken
+    lane: _Lane
+    queued_at: float | None = None
+    started_at: float | None = None
+    allowed: float = 0.0
+
+    @property
+    def state(self) -> JobState:
+        if self.started_at is not None:
+            return "running"
+        return "pending" if self.queued_at is None else "queued"
+
+
+class JobFeed:
+    """Runs the jobs.
+
+    Args:
+        loop: the event loop.
+        desk: the jobs on disk.
+        conductor: what makes predictions.
+        settings: how long a job may take.
+        ended: called when a job has ended and its outcome is on disk.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        desk: JobDesk,
+        conductor: Conductor,
+        settings: JobSettings,
+        ended: Callable[[JobEnd], None],
+    ) -> None:
+        self.settings = settings
+        self._loop = loop
+        self._desk = desk
+        self._conductor = conductor
+        self._ended = ended
+        self._lanes: dict[Lane, _Lane] = {}
+        self._hungry: dict[_Lane, None] = {}
+        self._live: dict[str, _Live] = {}
+        self._asked_for = 0
+        self._stopping = False
+
+    # What is to be run
+
+    def start(self) -> None:
+        """Take up what waits on disk."""
+        if not self._stopping:
+            self._desk.call(lambda book: book.lanes()).add_done_callback(self._started)
+
+    def _started(self, answer: "asyncio.Future[list[Lane]]") -> None:
+        if answer.exception() is not None:
+            self._loop.call_later(DISK_SECONDS, self.start)
+            return
+        for key in answer.result():
+            self.accepted(key)
+
+    def accepted(self, key: Lane) -> None:
+        """Jobs came into this lane."""
+        lane = self._lanes.setdefault(key, _Lane(key))
+        lane.more = True
+        self._feed(lane)
+
+    def stop(self) -> None:
+        """Take nothing more, and nothing back from the disk; who is running may finish."""
+        self._stopping = True
+        self.withdraw([job for job, live in self._live.items() if live.state != "running"])
+
+    def _feed(self, lane: _Lane) -> None:
+        if lane.hungry:
+            self._hungry[lane] = None
+        while self._hungry and (room := MOST - len(self._live) - self._asked_for) > 0:
+            lane = next(iter(self._hungry))
+            del self._hungry[lane]
+            self._read(lane, min(room, WINDOW - len(lane.live)))
+
+    def _read(self, lane: _Lane, count: int) -> None:
+        if self._stopping:
+            return
+        lane.reading = True
+        self._asked_for += count
+        key, live = lane.key, tuple(lane.live)
+        answer = self._desk.call(lambda book: book.take(key, live, count))
+        answer.add_done_callback(partial(self._was_read, lane, count))
+
+    def _was_read(self, lane: _Lane, count: int, answer: "asyncio.Future[list[Taken]]") -> None:
+        lane.reading = False
+        self._asked_for -= count
+        if answer.exception() is not None:
+            self._loop.call_later(DISK_SECONDS, self._feed, lane)
+            return
+        taken = answer.result()
+        lane.more = len(taken) == count
+        for one in taken:
+            lane.live.add(one.job.id)
+            self._live[one.job.id] = live = _Live(one, lane)
+            self._offer(live)
+        self._feed(lane)
+
+    def _offer(self, live: _Live) -> None:
+        """Hand a job to the brain."""
+        job, data = live.taken.job, live.taken.data
+        if self._stopping or self._live.get(job.id) is not live:
+            return
+        live.queued_at, live.started_at = time.time(), None
+        left = self._left(job)
+        if data is None or left <= 0:
+            error = lost(job, "input") if data is None else too_late(job)
+            self.fail(asked_by_job(job.id), error)
+            return
+        predict = Predict(
+            model=job.model,
+            content_type=data.content_type,
+            tensors=data.tensors,
+            accept=job.accept,
+            priority=job.priority,
+        )
+        live.allowed = max(live.allowed, self.settings.timeout)
+        allowed = min(left, live.allowed)
+        self._conductor.predict(asked_by_job(job.id), predict, data.frames, allowed)
+
+    def _left(self, job: Job) -> float:
+        return FOREVER if job.deadline_at is None else job.deadline_at - time.time()
+
+    # What became of it
+
+    def begun(self, client: Client) -> None:
+        """A worker is at this request; it may be a job's."""
+        live = None if client.connection else self._live.get(str(client.request_id))
+        if live is not None and live.started_at is None:
+            live.started_at = time.time()
+
+    def reply(self, client: Client, message: Message, payload: tuple[Buffer, ...] = ()) -> None:
+        """Take a job's answer."""
+        live = self._live.get(str(client.request_id))
+        if live is not None and isinstance(message, Prediction):
+            result = Data(message.content_type, message.tensors, payload)
+            self._end(live, "complete", result=result, compute_seconds=message.compute_seconds)
+
+    def fail(self, client: Client, error: SireError) -> None:
+        """Take what stands between a job and its answer."""
+        live = self._live.get(str(client.request_id))
+        if live is None or isinstance(error, DaemonUnavailable):
+            return  # it was cancelled, or the daemon is ending and the next one will run it
+        if isinstance(error, QueueFull):
+            live.queued_at = None
+            self._loop.call_later(FULL_SECONDS, self._offer, live)
+        elif isinstance(error, DeadlineExceeded) and self._had_no_chance(live):
+            live.allowed *= 2
+            self._loop.call_soon(self._offer, live)
+        else:
+            if isinstance(error, Cancelled):  # by the brain, as it does when a model is removed
+                error = model_gone(live.taken.job.model)
+            self._end(live, "failed", error=reason_of(error))
+
+    def _had_no_chance(self, live: _Live) -> bool:
+        """Whether others had the time that was this job's."""
+        ran = 0.0 if live.started_at is None else time.time() - live.started_at
+        return self._left(live.taken.job) > 0 and ran < live.allowed / 2
+
+    def _end(
+        self,
+        live: _Live,
+        state: JobState,
+        *,
+        result: Data | None = None,
+        compute_seconds: float | None = None,
+        error: JobError | None = None,
+    ) -> None:
+        outcome = Outcome(
+            live.taken.job.id,
+            state,
+            live.queued_at,
+            live.started_at,
+            result,
+            compute_seconds,
+            error,
+        )
+        self._store(live, outcome)
+
+    def _store(self, live: _Live, outcome: Outcome) -> None:
+        answer = self._desk.call(lambda book: book.finish(outcome))
+        answer.add_done_callback(partial(self._stored, live, outcome))
+
+    def _stored(self, live: _Live, outcome: Outcome, answer: "asyncio.Future[bool]") -> None:
+        if isinstance(answer.exception(), JobsUnavailable):
+            # The disk is full, or gone. The answer is kept here until it can be kept there.
+            self._loop.call_later(DISK_SECONDS, self._store, live, outcome)
+            return
+        job = live.taken.job.id
+        self._let_go(job)
+        if answer.exception() is None and answer.result():
+            self._ended(JobEnd(job, outcome.state, outcome.error.code if outcome.error else ""))
+
+    def _let_go(self, job: str) -> bool:
+        live = self._live.pop(job, None)
+        if live is None:
+            return False
+        live.lane.live.discard(job)
+        self._feed(live.lane)
+        return True
+
+    # What others want of it
+
+    def withdraw(self, jobs: Iterable[str]) -> None:
+        """Forget these jobs here, and have nothing more done for them."""
+        for job in jobs:
+            if self._let_go(job):
+                self._conductor.cancel(asked_by_job(job))
+
+    def running(self) -> list[str]:
+        """The ids of the jobs that workers have."""
+        return [job for job, live in self._live.items() if live.state == "running"]
+
+    def live(self) -> list[str]:
+        """The ids of the jobs that are no longer only on disk."""
+        return list(self._live)
+
+    def in_state(self, state: JobState) -> list[str]:
+        """The ids of jobs that are queued, or running."""
+        return [job for job, live in self._live.items() if live.state == state]
+
+    def as_seen(self, job: Job) -> Job:
+        """A job as it stands, which the disk does not know while it is queued or running."""
+        live = self._live.get(job.id)
+        if live is None or job.state != "pending":
+            return job
+        return msgspec.structs.replace(
+            job, state=live.state, queued_at=live.queued_at, started_at=live.started_at
+        )
+
+
+def model_gone(model: str) -> ModelNotFound:
+    """Why a job failed whose model was removed."""
+    return ModelNotFound(
+        f"{model} was removed before the job had its turn.", hint="See: sire ls", model=model
+    )

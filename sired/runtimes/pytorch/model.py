@@ -1,0 +1,68 @@
+"""What every loader is given and what it gives."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from sired.errors import InvalidModel
+from sired.spec import Signature
+
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A model to load; the fields are those of ``InferenceRuntime.load``."""
+
+    path: str
+    device: torch.device
+    model_class: str | None
+    python_path: tuple[str, ...]
+    trusted: bool
+    arguments: dict[str, Any]
+
+    def refuse_arguments(self) -> None:
+        """Say that there is no class to give arguments to.
+
+        Raises:
+            InvalidModel: there are arguments.
+        """
+        if self.arguments:
+            raise InvalidModel(
+                f"{self.path} needs no class, so there is nothing to give "
+                f"{', '.join(self.arguments)} to.",
+                hint="Register it without --arg.",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model in memory: what to call, and what is known of it.
+
+    Attributes:
+        call: the model.
+        arrange: turns a request's data, as tensors, into the arguments of ``call``.
+        weight_bytes: bytes of all parameters and buffers.
+        precision: the floating point dtype of its parameters, if they have one in common.
+    """
+
+    call: Callable[..., Any]
+    device: torch.device
+    arrange: Callable[[Any], Arguments]
+    weight_bytes: int
+    precision: torch.dtype | None = None
+    signature: Signature = field(default_factory=Signature)
+
+
+def storage_bytes(tensors: Iterable[torch.Tensor]) -> int:
+    """Bytes that tensors take; tied ones are in memory once."""
+    storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
+    return sum(storages.values())
+
+
+def common_precision(tensors: Iterable[torch.Tensor]) -> torch.dtype | None:
+    """The floating point dtype that all floating point tensors have, if they have one."""
+    found = {tensor.dtype for tensor in tensors if tensor.is_floating_point()}
+    return found.pop() if len(found) == 1 else None

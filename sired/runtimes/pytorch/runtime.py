@@ -1,0 +1,69 @@
+"""The runtime: which loader reads which kind of file, and one prediction."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import torch
+
+from sired.runtimes.base import InferenceRuntime
+from sired.runtimes.pytorch import programs, weights
+from sired.runtimes.pytorch.data import to_arrays, to_tensors
+from sired.runtimes.pytorch.model import Job, Loaded
+from sired.spec import Signature
+
+_LOADERS: Mapping[str, Callable[[Job], Loaded]] = {
+    "safetensors": weights.load_safetensors,
+    "state_dict": weights.load_pickled,
+    "pickle": weights.load_pickled,
+    "exported": programs.load_exported,
+    "aoti": programs.load_aoti,
+    "torchscript": programs.load_torchscript,
+}
+
+
+class PyTorchRuntime(InferenceRuntime):
+    """Runs every kind of file that PyTorch writes."""
+
+    name: ClassVar[str] = "pytorch"
+
+    def load(self, model_path: str, **kwargs: Any) -> Loaded:
+        """Load a model; see ``InferenceRuntime.load``.
+
+        Nothing is unpickled beyond tensors and plain containers, and no program is loaded, unless
+        ``trusted``.
+        """
+        given = dict(kwargs)
+        given.pop("weight_bytes", None)  # what is in memory then is counted
+        kind = given.pop("format", "") or "state_dict"
+        job = Job(
+            path=model_path,
+            device=torch.device(given.pop("device", "cpu")),
+            model_class=given.pop("model_class", None),
+            python_path=tuple(given.pop("python_path", ())),
+            trusted=bool(given.pop("trusted", False)),
+            arguments=given,
+        )
+        return _LOADERS[kind](job)
+
+    def predict(self, model: Loaded, data: Any) -> Any:
+        """Run the model once; see ``InferenceRuntime.predict``.
+
+        A dict is passed by keyword where the model has parameters of these names; a tuple in
+        order; anything else as the one argument. Floats are converted to the precision of the
+        model's weights.
+        """
+        with torch.inference_mode():
+            args, kwargs = model.arrange(to_tensors(data, model.device, model.precision))
+            return to_arrays(model.call(*args, **kwargs))
+
+    def get_memory_footprint(self, model: Loaded) -> int:
+        """Bytes of all parameters and buffers."""
+        return model.weight_bytes
+
+    def signature(self, model: Loaded) -> Signature:
+        """What an exported program says of its inputs; of others nothing is known."""
+        return model.signature
+
+    def peak_device_memory(self) -> int:
+        """Most bytes PyTorch's allocator has held on the GPU."""
+        return torch.cuda.max_memory_reserved() if torch.cuda.is_initialized() else 0  # type: ignore[no-untyped-call]

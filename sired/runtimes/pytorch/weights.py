@@ -1,0 +1,190 @@
+"""Weights, which need a class; and whole modules, which need trust."""
+
+import pickle
+import re
+import zipfile
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch.overrides import TorchFunctionMode
+
+from sired.errors import InvalidModel, UntrustedModel
+from sired.runtimes.base import is_out_of_memory
+from sired.runtimes.classes import construct, find_class
+from sired.runtimes.pytorch.arguments import parameters_of
+from sired.runtimes.pytorch.model import Job, Loaded, common_precision, storage_bytes
+
+# Training scripts wrap the weights in one of these.
+_WRAPPERS = ("state_dict", "model_state_dict", "model")
+_NAMED = 3
+
+
+def load_safetensors(job: Job) -> Loaded:
+    """Load weights into the job's class.
+
+    Raises:
+        InvalidModel: the file cannot be read, or the class is missing or another one.
+    """
+    try:
+        weights = load_file(job.path, device=str(job.device))
+    except SafetensorError as problem:
+        raise InvalidModel(f"{job.path} cannot be read as safetensors: {problem}") from None
+    return _with_class(job, weights)
+
+
+def load_pickled(job: Job) -> Loaded:
+    """Load what ``torch.save`` wrote: weights, or a whole module if it is trusted.
+
+    Raises:
+        UntrustedModel: it holds more than weights, and the job is not trusted.
+        InvalidModel: as ``load_safetensors``.
+    """
+    content = _unpickled(job)
+    if isinstance(content, torch.nn.Module):
+        job.refuse_arguments()
+        return _whole(content, job.device)
+    return _with_class(job, _weights_in(content, job.path))
+
+
+def _unpickled(job: Job) -> Any:
+    """What torch.save wrote; without trust only tensors and plain containers are built."""
+    # A file in the old format cannot be mapped.
+    mapped = zipfile.is_zipfile(job.path)
+    try:
+        return torch.load(job.path, "cpu", weights_only=not job.trusted, mmap=mapped)
+    except pickle.UnpicklingError as problem:
+        if "weights_only" in str(problem).lower() or "unsupported" in str(problem).lower():
+            raise _untrusted(job, str(problem)) from None
+        raise InvalidModel(f"{job.path} cannot be read: {_first_line(problem)}") from None
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as problem:
+        if is_out_of_memory(problem):
+            raise
+        raise InvalidModel(f"{job.path} cannot be read: {_first_line(problem)}") from None
+
+
+def _untrusted(job: Job, said: str) -> UntrustedModel:
+    wanted = re.search(r"GLOBAL (\S+)", said)
+    what = f"wants to run {wanted[1]}" if wanted else "holds more than weights"
+    return UntrustedModel(
+        f"{job.path} {what} when it is loaded; nothing of it has run.",
+        hint="If you trust where it comes from: sire register --replace --trust. Better: save the "
+        "state_dict as safetensors.",
+    )
+
+
+def _weights_in(content: Any, path: str) -> dict[str, torch.Tensor]:
+    for wrapper in _WRAPPERS:
+        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
+            content = content[wrapper]
+    if not isinstance(content, dict) or not all(
+        isinstance(value, torch.Tensor) for value in content.values()
+    ):
+        raise InvalidModel(
+            f"{path} holds a {type(content).__name__} that is no state_dict.",
+            hint="Save model.state_dict().",
+        )
+    return content
+
+
+def _with_class(job: Job, weights: dict[str, torch.Tensor]) -> Loaded:
+    if job.model_class is None:
+        raise InvalidModel(
+            f"{job.path} holds weights only; the class they belong to is missing.",
+            hint="Name it: sire register --replace --class file.py:Class",
+        )
+    kind = find_class(job.model_class, job.python_path)
+    with _NoInitialisation():
+        module = construct(kind, job.arguments)
+    if not isinstance(module, torch.nn.Module):
+        raise InvalidModel(f"{kind.__name__} is no torch.nn.Module.")
+    _fill(module, weights, job.path)
+    return _whole(module, job.device)
+
+
+class _NoInitialisation(TorchFunctionMode):
+    """Leaves large new parameters as they are: the file is about to replace every one of them.
+
+    Random numbers for a large model take seconds, and memory for its weights a second time.
+    Buffers and other tensors are filled as ever: they may not be in the file. So are small
+    parameters, which cost nothing, and at which a class may look while it is made.
+    """
+
+    _FILL = frozenset({"uniform_", "normal_", "fill_", "zero_", "copy_", "erfinv_", "clamp_"})
+    _LARGE = 1 << 16
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Stand in for one torch function."""
+        given = kwargs or {}
+        initialises = getattr(func, "__module__", "") == torch.nn.init.__name__
+        if initialises or getattr(func, "__name__", "") in self._FILL:
+            # A tensor's own method has it in the first place, torch.nn.init by name.
+            target = args[0] if args else given.get("tensor")
+            if isinstance(target, torch.nn.Parameter) and target.numel() > self._LARGE:
+                return target
+        return func(*args, **given)
+
+
+def _fill(module: torch.nn.Module, weights: dict[str, torch.Tensor], path: str) -> None:
+    tied = _tied(module)
+    try:
+        # Assigning keeps the mapped tensors; copying would hold every weight twice.
+        missing, unexpected = module.load_state_dict(weights, strict=False, assign=True)
+    except RuntimeError as problem:
+        raise InvalidModel(
+            f"{path} does not fit {type(module).__name__}: {_last_line(problem)}"
+        ) from None
+    missing = [name for name in missing if not _tie(module, name, tied, weights)]
+    if missing or unexpected:
+        parts = [
+            f"{kind} {', '.join(keys[:_NAMED])}{' …' if len(keys) > _NAMED else ''}"
+            for kind, keys in (("lacks", missing), ("has besides", unexpected))
+            if keys
+        ]
+        raise InvalidModel(
+            f"{path} does not fit {type(module).__name__}: the file {' and '.join(parts)}.",
+            hint="Are --class and --arg the ones it was trained with?",
+        )
+
+
+def _tied(module: torch.nn.Module) -> dict[str, set[str]]:
+    """The names of every parameter that has several, by each of them."""
+    by_tensor: dict[int, set[str]] = {}
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        by_tensor.setdefault(id(parameter), set()).add(name)
+    return {name: names for names in by_tensor.values() for name in names if len(names) > 1}
+
+
+def _tie(
+    module: torch.nn.Module, name: str, tied: dict[str, set[str]], weights: dict[str, torch.Tensor]
+) -> bool:
+    """Give a parameter that is not in the file the value it shares with one that is."""
+    source = next((other for other in tied.get(name, ()) if other in weights), None)
+    if source is None:
+        return False
+    place, _, leaf = name.rpartition(".")
+    setattr(module.get_submodule(place), leaf, module.get_parameter(source))
+    return True
+
+
+def _whole(module: torch.nn.Module, device: torch.device) -> Loaded:
+    precision = common_precision(module.parameters())
+    # What was made in single precision and is in no file has to go with the weights.
+    if precision == torch.float16:
+        module = module.half()
+    elif precision == torch.bfloat16:
+        module = module.bfloat16()
+    module = module.eval().to(device)
+    size = storage_bytes([*module.parameters(), *module.buffers()])
+    return Loaded(module, device, parameters_of(module.forward).arrange, size, precision)
+
+
+def _first_line(problem: BaseException) -> str:
+    return str(problem).strip().partition("\n")[0]
+
+
+def _last_line(problem: BaseException) -> str:
+    return str(problem).strip().rpartition("\n")[2].strip()

@@ -1,0 +1,154 @@
+"""The one thread that owns the database; the event loop never waits for a disk."""
+
+import asyncio
+import logging
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from sired.errors import JobsUnavailable, SireError
+from sired.store.jobs.book import JobBook
+from sired.store.jobs.schema import unavailable
+
+log = logging.getLogger(__name__)
+
+_Result = TypeVar("_Result")
+
+# What came in while the disk was busy is committed together: one sync for many.
+TOGETHER = 256
+
+
+class _Errand(NamedTuple):
+    do: Callable[[JobBook], Any]
+    answer: "asyncio.Future[Any]"
+
+
+class JobDesk:
+    """Takes errands to the jobs on disk and answers with futures of the event loop.
+
+    Args:
+        loop: the event loop that asks.
+        directory: where the database and the spool directory are; it is made if need be.
+
+    Attributes:
+        problem: why jobs cannot be kept at the moment; "" while all is well.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, directory: Path) -> None:
+        self.problem = ""
+        self._loop = loop
+        self._directory = directory
+        self._book: JobBook | None = None
+        self._errands: queue.SimpleQueue[_Errand | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="jobs", daemon=True)
+        self._thread.start()
+
+    def call(self, do: Callable[[JobBook], _Result]) -> "asyncio.Future[_Result]":
+        """Have something done to the jobs; when the future has its result, it is on disk.
+
+        The future raises JobsUnavailable when it could not be done; nothing has changed then.
+        """
+        answer: asyncio.Future[_Result] = self._loop.create_future()
+        self._errands.put(_Errand(do, answer))
+        return answer
+
+    def close(self) -> None:
+        """Do what is asked for already, and close the database."""
+        self._errands.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        while (group := self._next()) is not None:
+            outcomes = self._together(group) or [self._alone(errand) for errand in group]
+            answers = [errand.answer for errand in group]
+            self._loop.call_soon_threadsafe(_deliver, list(zip(answers, outcomes, strict=True)))
+        if self._book is not None:
+            self._book.close()
+
+    def _next(self) -> list[_Errand] | None:
+        """What waits, in order, once there is something; None at the end."""
+        first = self._errands.get()
+        if first is None:
+            return None
+        group = [first]
+        while len(group) < TOGETHER and not self._errands.empty():
+            errand = self._errands.get()
+            if errand is None:
+                self._errands.put(None)
+                break
+            group.append(errand)
+        return group
+
+    def _together(self, group: list[_Errand]) -> list[Any] | None:
+        """Do everything in one transaction; None when something is in the way."""
+        try:
+            return self._transact(group)
+        except Exception:
+            self._undo()
+            return None
+
+    def _alone(self, errand: _Errand) -> Any:
+        """Do one errand by itself, so that only those fail that must."""
+        try:
+            (outcome,) = self._transact([errand])
+        except (sqlite3.Error, OSError) as problem:
+            self._undo()
+            self._give_up()
+            error = unavailable(problem, self._directory)
+            self._note(error)
+            return error
+        except JobsUnavailable as error:
+            self._note(error)
+            return error
+        except Exception as problem:
+            self._undo()
+            log.exception("a job could not be kept for an unexpected reason")
+            return SireError(f"Unexpected {type(problem).__name__}: {problem}")
+        return outcome
+
+    def _transact(self, group: list[_Errand]) -> list[Any]:
+        if self._book is None:
+            self._book = JobBook(self._directory)
+        self._book.begin()
+        outcomes = [_outcome(errand, self._book) for errand in group]
+        self._book.commit()
+        self.problem = ""
+        return outcomes
+
+    def _undo(self) -> None:
+        if self._book is not None:
+            try:
+                self._book.roll_back()
+            except sqlite3.Error:
+                self._give_up()
+
+    def _give_up(self) -> None:
+        """Close a database that fails; the next errand opens it anew, mended or replaced."""
+        if self._book is not None:
+            self._book.close()
+            self._book = None
+
+    def _note(self, error: SireError) -> None:
+        if self.problem != str(error):
+            log.error("%s", error)
+        self.problem = str(error)
+
+
+def _outcome(errand: _Errand, book: JobBook) -> Any:
+    try:
+        return errand.do(book)
+    except SireError as error:
+        return error
+
+
+def _deliver(outcomes: "list[tuple[asyncio.Future[Any], Any]]") -> None:
+    for answer, outcome in outcomes:
+        if answer.done():  # nobody waits for it any more
+            continue
+        if isinstance(outcome, SireError):
+            answer.set_exception(outcome)
+        else:
+            answer.set_result(outcome)

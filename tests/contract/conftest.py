@@ -1,0 +1,41 @@
+"""Each runtime, with each kind of file it loads."""
+
+import pytest
+
+from sired.runtimes.discovery import find_runtime
+from tests.contract.runtime_cases import CASES, CODE
+
+
+@pytest.fixture(params=CASES.values(), ids=CASES.keys())
+def runtime_case(request):
+    return request.param
+
+
+@pytest.fixture
+def model_file(runtime_case, tmp_path):
+    path = tmp_path / "the model, with no ending"
+    runtime_case.write(path)
+    return path
+
+
+@pytest.fixture
+def class_file(tmp_path):
+    path = tmp_path / "code.py"
+    path.write_text(CODE)
+    return path
+
+
+@pytest.fixture
+def load_options(runtime_case, class_file):
+    return {
+        "device": "cpu",
+        "format": runtime_case.format,
+        "model_class": f"{class_file}:Twice" if runtime_case.has_class else None,
+        "python_path": (),
+        "trusted": runtime_case.needs_trust,
+    }
+
+
+@pytest.fixture
+def runtime(runtime_case):
+    return find_runtime(runtime_case.runtime)

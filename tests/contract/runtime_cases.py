@@ -1,0 +1,129 @@
+"""One model, ``2 * x`` for float32[N, 4], in every kind of file that a runtime loads.
+
+A new runtime joins the contract by a `Case`: how to write such a file for it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+CODE = """
+import torch
+
+class Twice(torch.nn.Module):
+    def __init__(self, width=4):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.full((width,), 1.0))
+
+    def forward(self, x):
+        return x * self.weight
+"""
+
+
+class Twice(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.full((4,), 2.0))
+
+    def forward(self, x):
+        return x * self.weight
+
+
+def write_safetensors(path):
+    save_file(Twice().state_dict(), path)
+
+
+def write_state_dict(path):
+    torch.save(Twice().state_dict(), path)
+
+
+def write_checkpoint(path):
+    torch.save({"epoch": 3, "model_state_dict": Twice().state_dict()}, path)
+
+
+def write_old_state_dict(path):
+    torch.save(Twice().state_dict(), path, _use_new_zipfile_serialization=False)
+
+
+def write_module(path):
+    torch.save(Twice(), path)
+
+
+def write_old_module(path):
+    torch.save(Twice(), path, _use_new_zipfile_serialization=False)
+
+
+def write_exported(path):
+    batch = torch.export.Dim("batch")
+    program = torch.export.export(Twice(), (torch.zeros(2, 4),), dynamic_shapes=({0: batch},))
+    with path.open("wb") as file:
+        torch.export.save(program, file)
+
+
+def write_torchscript(path):
+    torch.jit.save(torch.jit.script(Twice()), path)
+
+
+def twice_onnx():
+    from onnx import TensorProto, helper
+
+    weight = helper.make_tensor("w", TensorProto.FLOAT, [4], [2.0] * 4)
+    graph = helper.make_graph(
+        [helper.make_node("Mul", ["x", "w"], ["y"])],
+        "twice",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 4])],
+        [weight],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+
+
+def write_onnx(path):
+    from onnx import save
+
+    save(twice_onnx(), str(path))
+
+
+def write_onnx_with_weights_beside(path):
+    from onnx import numpy_helper, save
+
+    model = twice_onnx()
+    (weight,) = model.graph.initializer
+    weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight), "w"))
+    save(model, str(path), save_as_external_data=True, location="kept elsewhere", size_threshold=0)
+
+
+@dataclass(frozen=True)
+class Case:
+    """How to write the file, and what is to be said of it.
+
+    ``needs_trust``: the file brings code. ``describes_itself``: it tells its inputs.
+    """
+
+    runtime: str
+    format: str
+    write: Callable[[Path], None]
+    has_class: bool = False
+    needs_trust: bool = False
+    describes_itself: bool = False
+
+
+CASES = {
+    "safetensors": Case("pytorch", "safetensors", write_safetensors, has_class=True),
+    "state-dict": Case("pytorch", "state_dict", write_state_dict, has_class=True),
+    "checkpoint": Case("pytorch", "state_dict", write_checkpoint, has_class=True),
+    "old-state-dict": Case("pytorch", "state_dict", write_old_state_dict, has_class=True),
+    "module": Case("pytorch", "pickle", write_module, needs_trust=True),
+    "old-module": Case("pytorch", "pickle", write_old_module, needs_trust=True),
+    "exported": Case(
+        "pytorch", "exported", write_exported, needs_trust=True, describes_itself=True
+    ),
+    "torchscript": Case("pytorch", "torchscript", write_torchscript, needs_trust=True),
+    "onnx": Case("onnx", "onnx", write_onnx, describes_itself=True),
+    "onnx-weights-beside": Case(
+        "onnx", "onnx", write_onnx_with_weights_beside, describes_itself=True
+    ),
+}

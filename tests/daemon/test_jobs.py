@@ -1,0 +1,358 @@
+"""Jobs through a real daemon: accepted once, lost never, whatever is killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+from sired import ModelManager
+from sired.client.autostart import daemon_runs
+from sired.client.jobs import wait_for_jobs
+from sired.errors import (
+    Cancelled,
+    DeadlineExceeded,
+    InferenceError,
+    InvalidInput,
+    JobNotFound,
+    JobsUnavailable,
+    ModelNotFound,
+    WorkerCrashed,
+)
+from sired.protocol.requests import (
+    CancelJobs,
+    Health,
+    JobInput,
+    JobResult,
+    ListJobs,
+    Predict,
+    Ps,
+    Remove,
+    RemoveJobs,
+    ShowJob,
+    Submit,
+    UnfinishedJobs,
+)
+
+from .test_workers import until
+
+PATIENCE = 60.0
+
+
+def submit(connection, *firsts, model="m", **options):
+    """Submit a job for each number, all in one message."""
+    request = Submit(model=model, inputs=tuple(JobInput() for _ in firsts), **options)
+    bodies = [json.dumps([first, 1, 1, 1]).encode() for first in firsts]
+    return connection.ask(request, bodies)[0].jobs
+
+
+def wait(connection, jobs):
+    return {end.job: end for end in wait_for_jobs(connection, jobs, PATIENCE)}
+
+
+def result(connection, job):
+    _, frames = connection.ask(JobResult(job=job))
+    return json.loads(bytes(frames[0]))
+
+
+def state(connection, job):
+    return connection.ask(ShowJob(job=job))[0].job.state
+
+
+def unfinished(connection):
+    return connection.ask(UnfinishedJobs())[0].jobs
+
+
+def kill_daemon(home):
+    """End the daemon and its workers as a power cut would."""
+    os.kill(home.pid(), signal.SIGKILL)
+    until(lambda: not daemon_runs(home.paths))
+
+
+@pytest.fixture
+def moody(home, register):
+    register("m", 2, "Moody")
+    with home.connect() as connection:
+        yield connection
+
+
+def test_a_job_is_run_and_its_answer_kept(moody):
+    (job,) = submit(moody, 7, metadata={"batch": "1"}, priority="low")
+    assert wait(moody, [job])[job].state == "complete"
+    assert result(moody, job) == [14, 2, 2, 2]
+    kept = moody.ask(ShowJob(job=job))[0].job
+    assert kept.created_at <= kept.queued_at <= kept.started_at <= kept.finished_at
+    assert (kept.metadata, kept.priority) == ({"batch": "1"}, "low")
+    assert kept.compute_seconds > 0
+
+
+def test_jobs_accepted_running_and_done_survive_a_killed_daemon(home, moody):
+    done, *_ = submit(moody, 7)
+    wait(moody, [done])
+    runs, *waiting = submit(moody, 5, 8, 9)
+    until(lambda: state(moody, runs) == "running")
+    kill_daemon(home)
+    with home.connect() as connection:
+        assert result(connection, done) == [14, 2, 2, 2]
+        ends = wait(connection, [runs, *waiting])
+        assert {end.state for end in ends.values()} == {"complete"}
+        assert [result(connection, job)[0] for job in (runs, *waiting)] == [10, 16, 18]
+
+
+def test_jobs_accepted_while_the_daemon_is_killed_again_and_again_are_all_run(home, moody):
+    accepted, stop = [], threading.Event()
+
+    def keep_submitting():
+        while not stop.is_set():
+            try:
+                with home.connect() as connection:
+                    accepted.extend(submit(connection, *range(10, 20)))
+            except Exception:  # the daemon was killed; those jobs were not acknowledged
+                continue
+
+    submitting = threading.Thread(target=keep_submitting)
+    submitting.start()
+    for round_ in range(1, 4):
+        until(lambda: len(accepted) >= 100 * round_)
+        kill_daemon(home)
+    stop.set()
+    submitting.join(PATIENCE)
+    with home.connect() as connection:
+        ends = wait(connection, accepted)
+        assert {end.state for end in ends.values()} == {"complete"}
+        assert len(set(accepted)) == len(ends)
+        assert [result(connection, job)[0] for job in accepted[:10]] == list(range(20, 40, 2))
+
+
+def test_a_stop_puts_back_what_runs_and_the_next_daemon_runs_it(home, register):
+    home.configure('[daemon]\ngrace = "100ms"\n')
+    register("m", 2, "Moody")
+    with home.connect() as connection:
+        runs, waits = submit(connection, 5, 8)
+        until(lambda: state(connection, runs) == "running")
+    home.sire("daemon", "stop")
+    with home.connect() as connection:
+        wait(connection, [runs, waits])
+        assert result(connection, runs) == [10, 2, 2, 2]
+
+
+def test_a_stop_lets_the_running_job_finish_within_the_grace_period(home, moody):
+    (job,) = submit(moody, 5)
+    until(lambda: state(moody, job) == "running")
+    started = moody.ask(ShowJob(job=job))[0].job.started_at
+    home.sire("daemon", "stop")
+    with home.connect() as connection:
+        kept = connection.ask(ShowJob(job=job))[0].job
+    assert (kept.state, kept.started_at) == ("complete", started)
+
+
+def test_a_thousand_jobs_are_accepted_and_each_has_its_own_answer(home, moody):
+    jobs = submit(moody, *range(1000, 2000))
+    assert len(set(jobs)) == 1000
+    assert len(unfinished(moody)) <= 1000
+    ends = wait(moody, jobs)
+    assert {end.state for end in ends.values()} == {"complete"}
+    assert [result(moody, job)[0] for job in jobs] == list(range(2000, 4000, 2))
+    assert home.json("stats", "m")["inference_count"] == 1000
+
+
+def test_two_who_submit_at_once_get_their_own_jobs(home, moody):
+    ids = {}
+
+    def run(first):
+        with home.connect() as connection:
+            ids[first] = [submit(connection, first + n)[0] for n in range(50)]
+
+    threads = [threading.Thread(target=run, args=(first,)) for first in (100, 200)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    wait(moody, ids[100] + ids[200])
+    for first, jobs in ids.items():
+        assert [result(moody, job)[0] for job in jobs] == [2 * (first + n) for n in range(50)]
+
+
+def test_a_pending_and_a_running_job_are_cancelled(moody):
+    runs, *waiting = submit(moody, 5, *range(10, 60))
+    until(lambda: state(moody, runs) == "running")
+    last = waiting[-1]
+    assert state(moody, last) == "pending"
+    assert moody.ask(CancelJobs(jobs=(runs, last)))[0].jobs == (runs, last)
+    ends = wait(moody, [runs, *waiting])
+    assert {job for job, end in ends.items() if end.state == "cancelled"} == {runs, last}
+    with pytest.raises(Cancelled):
+        result(moody, runs)
+    assert moody.ask(CancelJobs(jobs=(runs, waiting[0])))[0].jobs == ()
+
+
+def test_all_are_cancelled_and_who_waits_for_them_is_told(home, moody):
+    jobs = submit(moody, 5, *range(10, 100))
+    ends = {}
+
+    def watch():
+        with home.connect() as connection:
+            ends.update(wait(connection, jobs))
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    until(lambda: state(moody, jobs[0]) == "running")
+    assert set(moody.ask(CancelJobs(all=True))[0].jobs) == set(jobs)
+    watching.join(PATIENCE)
+    assert {end.state for end in ends.values()} == {"cancelled"}
+    assert unfinished(moody) == ()
+
+
+def test_a_failed_job_raises_what_a_prediction_would_have(moody):
+    fine, raises, crashes = submit(moody, 7, 1, 2)
+    ends = wait(moody, [fine, raises, crashes])
+    assert ends[fine].state == "complete"
+    assert (ends[raises].state, ends[raises].error) == ("failed", "InferenceError")
+    with pytest.raises(InferenceError, match="no ones, please"):
+        result(moody, raises)
+    with pytest.raises(WorkerCrashed, match="SIGKILL"):
+        result(moody, crashes)
+
+
+def test_jobs_that_find_the_queue_full_wait(home, register):
+    home.configure("[queue]\nper_model = 1\n")
+    register("m", 2, "Moody")
+    with home.connect() as connection:
+        jobs = submit(connection, *range(10, 30))
+        ends = wait(connection, jobs)
+    assert {end.state for end in ends.values()} == {"complete"}
+
+
+def test_a_removed_model_fails_its_pending_jobs(moody):
+    runs, *waiting = submit(moody, 5, *range(10, 60))
+    until(lambda: state(moody, runs) == "running")
+    moody.ask(Remove(name="m"))
+    ends = wait(moody, waiting[5:])
+    assert {end.error for end in ends.values()} == {"ModelNotFound"}
+    with pytest.raises(ModelNotFound, match="was removed"):
+        result(moody, waiting[-1])
+    assert wait(moody, [runs])[runs].state == "complete"
+    with pytest.raises(ModelNotFound):
+        submit(moody, 7)
+
+
+def test_a_job_that_has_not_ended_in_its_time_fails(moody):
+    submit(moody, 5, 5)
+    (late,) = submit(moody, 7, timeout=0.3)
+    end = wait(moody, [late])[late]
+    assert (end.state, end.error) == ("failed", "DeadlineExceeded")
+
+
+def test_a_job_whose_turn_comes_late_has_its_full_time_then(home, register):
+    home.configure('[jobs]\ntimeout = "2s"\n')
+    register("m", 2, "Moody")
+    with home.connect() as connection:
+        jobs = submit(connection, 5, 5, 7)
+        assert {end.state for end in wait(connection, jobs).values()} == {"complete"}
+
+
+def test_finished_jobs_are_forgotten_when_they_become_too_many(home, register):
+    home.configure("[jobs]\nkeep_count = 3\n")
+    register("m", 2)
+    with home.connect() as connection:
+        jobs = submit(connection, *range(10))
+        until(lambda: len(connection.ask(ListJobs())[0].jobs) == 3)
+        with pytest.raises(JobNotFound):
+            result(connection, jobs[0])
+        assert result(connection, jobs[-1]) == [18, 2, 2, 2]
+        gone = connection.ask(RemoveJobs(older_than=0))[0].jobs
+        assert set(gone) == set(jobs[-3:])
+
+
+def test_lists_tell_what_is_pending_queued_and_running(moody):
+    jobs = submit(moody, 5, *range(10, 100))
+    until(lambda: state(moody, jobs[0]) == "running")
+
+    def listed(state):
+        return {job.id for job in moody.ask(ListJobs(state=state))[0].jobs}
+
+    pending, queued, running = listed("pending"), listed("queued"), listed("running")
+    assert jobs[0] in running
+    assert jobs[-1] in pending
+    assert queued
+    assert pending | queued | running == set(jobs)
+    assert len(pending) + len(queued) + len(running) == len(jobs)
+    report = moody.ask(ShowJob(job=jobs[-1]))[0]
+    assert report.ahead == 90
+    moody.ask(CancelJobs(all=True))
+
+
+def test_a_big_input_and_a_big_answer_go_through_the_spool(home, register, zoo):
+    register("m", 3)
+    data = np.arange(4 * 50_000, dtype=np.float32).reshape(-1, 4)
+    with ModelManager(home=home.path) as manager:
+        job = manager.submit("m", data, metadata={"size": "big"})
+        assert manager.wait_job(job, PATIENCE).state == "complete"
+        assert np.array_equal(manager.job_result(job), 3 * data)
+        assert len(list((home.paths.jobs / "spool").iterdir())) == 1
+        assert manager.job(job).metadata == {"size": "big"}
+        small = manager.submit("m", {"x": np.ones(4, np.float32)}, priority="high")
+        manager.wait_job(small, PATIENCE)
+        assert manager.job_result(small).tolist() == [3, 3, 3, 3]
+        with pytest.raises(JobNotFound):
+            manager.job("nobody")
+
+
+def test_frames_that_do_not_match_the_inputs_are_refused(moody):
+    with pytest.raises(InvalidInput, match="2 frames were announced for 2 inputs, and 1 came"):
+        moody.ask(Submit(model="m", inputs=(JobInput(), JobInput())), [b"[1, 1, 1, 1]"])
+    assert unfinished(moody) == ()
+
+
+def test_a_wait_that_is_not_fulfilled_ends_in_time(moody):
+    (job,) = submit(moody, 5)
+    with pytest.raises(DeadlineExceeded, match="has not ended"):
+        list(wait_for_jobs(moody, [job], 0.1))
+    with pytest.raises(DeadlineExceeded, match="no answer yet"):
+        result(moody, job)
+
+
+def test_a_damaged_database_does_not_stop_predictions(home, register):
+    register("m", 2)
+    home.sire("daemon", "stop")
+    (home.paths.jobs / "jobs.sqlite3").write_bytes(b"rubbish" * 1000)
+    with home.connect() as connection:
+        with pytest.raises(JobsUnavailable, match="damaged"):
+            submit(connection, 7)
+        _, frames = connection.ask(Predict(model="m"), [b"[1, 1, 1, 1]"])
+        assert json.loads(bytes(frames[0])) == [2, 2, 2, 2]
+        assert any("damaged" in problem for problem in connection.ask(Health())[0].problems)
+
+
+def test_a_disk_that_takes_no_more_fails_the_submit_and_nothing_else(home, moody):
+    (before,) = submit(moody, 7)
+    wait(moody, [before])
+    limit(home.pid(), 200_000)
+    with pytest.raises(JobsUnavailable):
+        moody.ask(Submit(model="m"), [bytes(1_000_000)])
+    assert list((home.paths.jobs / "spool").iterdir()) == []
+    _, frames = moody.ask(Predict(model="m"), [b"[7, 1, 1, 1]"])
+    assert json.loads(bytes(frames[0])) == [14, 2, 2, 2]
+    assert result(moody, before) == [14, 2, 2, 2]
+    (after,) = submit(moody, 8)
+    wait(moody, [after])
+
+
+def test_an_input_that_somebody_removed_fails_its_job(home, moody):
+    runs, *_ = submit(moody, 5, *range(10, 60))
+    big, after = (moody.ask(Submit(model="m"), [b"[7, 1, 1, 1]" + b" " * n])[0].jobs[0]
+                  for n in (100_000, 1))  # fmt: skip
+    for file in (home.paths.jobs / "spool").iterdir():
+        file.unlink()
+    ends = wait(moody, [big, after])
+    assert (ends[big].error, ends[after].state) == ("JobsUnavailable", "complete")
+
+
+def limit(pid, size):
+    """No file that this process writes becomes longer than this."""
+    script = f"import resource; resource.prlimit({pid}, resource.RLIMIT_FSIZE, ({size}, -1))"
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -1,0 +1,79 @@
+"""What a history expects, from the requests it was told of."""
+
+import random
+
+import pytest
+
+from sired.scheduler.history import DOUBT, FIRST_GAP, History
+
+
+def history_of(times):
+    history = History()
+    for time in times:
+        history.arrived(time)
+    return history
+
+
+def every(seconds, count=30):
+    return [number * seconds for number in range(count)]
+
+
+def bursts(pause, size, count=20):
+    return [burst * pause + number for burst in range(count) for number in range(size)]
+
+
+def test_a_model_asked_for_once_is_expected_after_a_while():
+    assert history_of([]).reuse_rate(1) == history_of([7]).reuse_rate(1) == 1 / FIRST_GAP
+
+
+def test_requests_by_the_clock_are_half_a_period_away():
+    assert history_of(every(600)).reuse_rate(10) == pytest.approx(1 / 300)
+
+
+def test_requests_at_random_are_a_mean_gap_away():
+    draw = random.Random(3)
+    now, rates = 0.0, []
+    history = History()
+    for _ in range(3000):
+        now += draw.expovariate(1 / 600)
+        history.arrived(now)
+        rates.append(history.reuse_rate(300))
+    mean_wait = sum(1 / rate for rate in rates) / len(rates)
+    assert mean_wait == pytest.approx(600, rel=0.15)
+
+
+def test_a_burst_after_a_pause_is_not_taken_for_a_short_gap():
+    idle = 400
+    assert history_of(bursts(3600, 5)).reuse_rate(idle) < 1 / 1000
+    assert history_of(every(720)).reuse_rate(idle) > 1 / 400
+
+
+def test_in_the_middle_of_a_session_the_next_request_is_near():
+    sessions = history_of(bursts(7200, 30))
+    assert sessions.reuse_rate(2) > 20 * sessions.reuse_rate(120)
+
+
+def test_what_is_far_too_late_is_not_expected_soon():
+    history = history_of(every(10))
+    assert history.reuse_rate(86400) == pytest.approx(DOUBT / 86400)
+
+
+def test_a_model_that_becomes_popular_is_noticed_within_twenty_requests():
+    history = history_of(every(3600))
+    before = history.reuse_rate(5)
+    last = 29 * 3600
+    for number in range(1, 21):
+        history.arrived(last + 10 * number)
+    assert history.reuse_rate(5) > 20 * before
+
+
+def test_requests_of_the_same_instant_are_one_use():
+    many = [time for time in every(600) for _ in range(100)]
+    assert history_of(many).reuse_rate(10) == history_of(every(600)).reuse_rate(10)
+
+
+def test_the_last_load_counts_half():
+    history = History()
+    for seconds in (8, 4, 2):
+        history.loaded(seconds)
+    assert history.load_seconds == 4
