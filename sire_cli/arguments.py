@@ -9,6 +9,10 @@ from sire_cli.completion import complete_device, complete_job, complete_model, c
 ModelName = Annotated[
     str, typer.Argument(metavar="NAME", help="A registered model.", autocompletion=complete_model)
 ]
+ModelNames = Annotated[
+    list[str],
+    typer.Argument(metavar="NAME", help="Registered models.", autocompletion=complete_model),
+]
 DeviceName = Annotated[
     str,
     typer.Option("--device", help="A device, or auto.", autocompletion=complete_device),

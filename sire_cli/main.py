@@ -25,6 +25,7 @@ VERBS = (
     "predict",
     "submit",
     "job",
+    "bench",
     "ps",
     "stats",
     "top",

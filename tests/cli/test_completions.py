@@ -181,7 +181,9 @@ def test_bash_completes_options(in_bash):
     assert "--interval" in in_bash("sire top --")
 
 
-@pytest.mark.parametrize("verb", ["show", "rm", "load", "unload", "reload", "predict", "stats"])
+@pytest.mark.parametrize(
+    "verb", ["show", "rm", "load", "unload", "reload", "predict", "bench", "stats"]
+)
 def test_bash_completes_models_that_the_daemon_knows(daemon, in_bash, verb):
     assert in_bash(f"sire {verb} ") == ["mnist", "resnet50", "resnet101"]
     assert in_bash(f"sire {verb} res") == ["resnet50", "resnet101"]

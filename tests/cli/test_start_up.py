@@ -20,11 +20,19 @@ def imported(home, *arguments, stdin=b""):
     return {line.rpartition("|")[2].strip() for line in lines if line.startswith("import time")}
 
 
-@pytest.mark.parametrize("verb", ["predict", "submit", "job", "ls", "ps", "load", "health"])
+@pytest.mark.parametrize(
+    "verb", ["predict", "submit", "job", "bench", "ls", "ps", "load", "health"]
+)
 def test_a_verb_imports_nothing_slow(home, register, verb):
     register("m", 2, "Scale")
     given = ["m", "-i", "-"]
-    arguments = {"predict": given, "submit": given, "job": ["ls"], "load": ["m"]}.get(verb, [])
+    arguments = {
+        "predict": given,
+        "submit": given,
+        "job": ["ls"],
+        "bench": [*given, "-n", "2"],
+        "load": ["m"],
+    }.get(verb, [])
     modules = imported(home, verb, *arguments, stdin=b"[1, 2, 3, 4]")
     assert "sire_cli.main" in modules
     assert not SLOW & modules

@@ -1,0 +1,101 @@
+"""What ``sire bench`` says about a load."""
+
+import sys
+
+from sire_cli.output import print_pairs, print_table, say
+from sired.client.load_plan import LoadPlan
+from sired.client.load_report import Figures, LoadReport
+from sired.units import format_duration
+
+_COLUMNS = (
+    "MODEL",
+    "ANSWERS>",
+    "ERRORS>",
+    "P50>",
+    "P90>",
+    "P99>",
+    "MAX>",
+    "LOADS>",
+    "EVICTIONS>",
+)
+
+
+def print_report(plan: LoadPlan, report: LoadReport) -> None:
+    """Print what was measured, and each of several models on a line of a table."""
+    print_pairs(
+        [
+            ("requests", f"{report.requests} in {format_duration(report.seconds)}, {_how(plan)}"),
+            (_answers(plan), _count(plan, report)),
+            ("errors", _errors(report)),
+            ("withdrawn", str(report.withdrawn) if report.withdrawn else None),
+            ("average", _time(report.average_latency_seconds)),
+            ("p50", _time(report.p50_latency_seconds)),
+            ("p90", _time(report.p90_latency_seconds)),
+            ("p99", _time(report.p99_latency_seconds)),
+            ("max", _time(report.max_latency_seconds)),
+            ("loads", _number(report.loads)),
+            ("evictions", _number(report.evictions)),
+            ("crashes", _number(report.crashes) if report.crashes else None),
+            ("own cost", _own_cost(report)),
+            ("seed", str(report.seed) if plan.at_random else None),
+        ]
+    )
+    if len(report.models) > 1:
+        sys.stdout.write("\n")
+        print_table(_COLUMNS, [(one.model, *_row(one)) for one in report.models])
+
+
+def say_errors(report: LoadReport) -> None:
+    """Say in words what the errors were, and what is left behind."""
+    for code, message in report.messages.items():
+        say(f"{code}: {message}")
+    if report.jobs_left:
+        say(f"{report.jobs_left} jobs were left. See: sire job ls; sire job cancel --all")
+
+
+def _how(plan: LoadPlan) -> str:
+    if plan.rate is not None:
+        return f"{plan.rate:g} a second due, {'evenly' if plan.evenly else 'at random'}"
+    clients = "1 client" if plan.clients == 1 else f"{plan.clients} clients"
+    return clients + (f" with a delay of {format_duration(plan.delay)}" if plan.delay else "")
+
+
+def _answers(plan: LoadPlan) -> str:
+    return "accepted" if plan.jobs and not plan.results else "answers"
+
+
+def _count(plan: LoadPlan, report: LoadReport) -> str:
+    if not plan.results and not plan.jobs:
+        return f"not read; {report.requests_per_second:.1f}/s sent"
+    return f"{report.answers}, {report.answers_per_second:.1f}/s"
+
+
+def _errors(report: LoadReport) -> str | None:
+    return ", ".join(f"{code} {count}" for code, count in report.errors.items()) or None
+
+
+def _own_cost(report: LoadReport) -> str:
+    cpu = f"{report.own_cpu_seconds / report.seconds:.0%} of a core"
+    late = _time(report.p99_late_seconds)
+    return f"{cpu}; 99% were sent within {late} of being due" if late else cpu
+
+
+def _row(one: Figures) -> tuple[str, ...]:
+    return (
+        str(one.answers),
+        str(sum(one.errors.values())),
+        _time(one.p50_latency_seconds) or "",
+        _time(one.p90_latency_seconds) or "",
+        _time(one.p99_latency_seconds) or "",
+        _time(one.max_latency_seconds) or "",
+        _number(one.loads) or "",
+        _number(one.evictions) or "",
+    )
+
+
+def _number(count: int | None) -> str | None:
+    return None if count is None else str(count)
+
+
+def _time(seconds: float | None) -> str | None:
+    return None if seconds is None else format_duration(seconds)

@@ -1,0 +1,94 @@
+"""Putting a load on the daemon, and measuring how it bears it."""
+
+import time
+from collections.abc import Mapping
+
+from sired.client.connection import Connection
+from sired.client.load_driver import Driver, Watch
+from sired.client.load_plan import LoadPlan
+from sired.client.load_report import LoadReport, ModelFigures, Tally, caused, percentile
+from sired.protocol.replies import JobIds, ModelInfo, ModelStats, StatsReport
+from sired.protocol.requests import RemoveJobs, Show, Stats
+
+# Who does not read answers holds few of them, and does not count much that has not left.
+_UNREAD = 16
+_LEAVE_SECONDS = 1.0
+_JOBS_AT_ONCE = 500
+
+_Counted = Mapping[str, ModelStats]
+
+
+def put_load(connection: Connection, plan: LoadPlan, watch: Watch = lambda _: True) -> LoadReport:
+    """Put the load that a plan describes on the daemon, and wait until it is over.
+
+    Jobs whose results were read are removed afterwards.
+
+    Args:
+        connection: to the daemon.
+        plan: what to send, and when.
+        watch: told ten times a second how far it is; when it returns False, what is under way is
+            withdrawn and the load is over. The time it takes is measured with the rest.
+
+    Returns:
+        What was measured.
+
+    Raises:
+        ModelNotFound: one of the models does not exist; nothing was sent.
+        DaemonUnavailable: none runs, and none could be started.
+    """
+    for model in dict.fromkeys(plan.models):
+        connection.expect(ModelInfo, Show(name=model))
+    before = _count(connection)
+    link = connection.open_link(backlog=0 if plan.results else _UNREAD)
+    driver = Driver(link, plan, watch)
+    try:
+        cpu = time.process_time()
+        seconds = driver.drive()
+        cpu = time.process_time() - cpu
+        if not driver.gone:
+            driver.withdraw()
+    finally:
+        link.close(linger=_LEAVE_SECONDS)
+    after = None if driver.gone else _count(connection)
+    if plan.results and not driver.gone:
+        _remove_jobs(connection, driver)
+    return _report(driver, plan, seconds, cpu, before, after)
+
+
+def _count(connection: Connection) -> _Counted:
+    return {one.model: one for one in connection.expect(StatsReport, Stats()).models}
+
+
+def _remove_jobs(connection: Connection, driver: Driver) -> None:
+    while driver.jobs:
+        some = tuple(driver.jobs[-_JOBS_AT_ONCE:])
+        connection.expect(JobIds, RemoveJobs(jobs=some))
+        del driver.jobs[-_JOBS_AT_ONCE:]
+
+
+def _report(
+    driver: Driver,
+    plan: LoadPlan,
+    seconds: float,
+    cpu: float,
+    before: _Counted,
+    after: _Counted | None,
+) -> LoadReport:
+    everything = sum(driver.tallies.values(), Tally()).figures(seconds)
+    models = tuple(
+        ModelFigures(**tally.figures(seconds), **caused(before, after, [model]), model=model)
+        for model, tally in driver.tallies.items()
+    )
+    return LoadReport(
+        **everything,
+        **caused(before, after, after or ()),
+        seconds=seconds,
+        interrupted=driver.interrupted,
+        withdrawn=driver.withdrawn,
+        jobs_left=len(driver.jobs),
+        seed=plan.seed,
+        p99_late_seconds=percentile(sorted(driver.late), 0.99),
+        own_cpu_seconds=cpu,
+        models=models,
+        messages=driver.messages,
+    )

@@ -1,0 +1,238 @@
+"""Putting a load on a real daemon with real models."""
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from sired.protocol.replies import InstanceList, JobList, StatsReport
+from sired.protocol.requests import ListJobs, Ps, Stats
+
+FINE, RAISES, SLOW = "[7, 1, 1, 1]", "[1, 0, 0, 0]", "[5, 0, 0, 0]"
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Writes an input file and returns its path."""
+
+    def _file(text=FINE, name="in.json"):
+        (tmp_path / name).write_text(text)
+        return tmp_path / name
+
+    return _file
+
+
+@pytest.fixture
+def moody(home, register):
+    register("m", 2, "Moody")
+    return home
+
+
+def bench(home, *arguments, code=0):
+    return json.loads(home.sire("bench", *arguments, "--json", code=code).stdout)
+
+
+def test_all_requests_are_answered_and_measured(moody, file):
+    report = bench(moody, "m", "-i", file(), "-n", 300, "-c", 4)
+    assert (report["requests"], report["answers"], report["errors"]) == (300, 300, {})
+    assert (report["loads"], report["evictions"], report["crashes"]) == (1, 0, 0)
+    percentiles = [report[f"{name}_latency_seconds"] for name in ("p50", "p90", "p99", "max")]
+    assert percentiles == sorted(percentiles)
+    assert percentiles[0] > 0
+    assert report["answers_per_second"] == pytest.approx(300 / report["seconds"])
+    assert [one["model"] for one in report["models"]] == ["m"]
+    counted = moody.json("stats", "m")
+    assert counted["inference_count"] == 300
+
+
+def test_so_many_requests_are_under_way_at_once_and_no_more(moody, file):
+    moody.sire("predict", "m", "-i", file())
+    # One worker, 1.5 s each: the second of two clients waits for the first.
+    report = bench(moody, "m", "-i", file(SLOW), "-n", 2, "-c", 2)
+    assert report["max_latency_seconds"] > 2.9
+    report = bench(moody, "m", "-i", file(SLOW), "-n", 2, "-c", 1)
+    assert report["max_latency_seconds"] < 2.9
+
+
+def test_several_models_take_turns_and_their_loads_are_counted_apart(home, register, file):
+    register("a", 1)
+    register("b", 2)
+    home.sire("load", "b")
+    report = bench(home, "a", "b", "-i", file(), "-n", 100)
+    figures = {one["model"]: (one["answers"], one["loads"]) for one in report["models"]}
+    assert figures == {"a": (50, 1), "b": (50, 0)}
+
+
+def test_evictions_of_others_are_counted(home, register, file):
+    home.configure('[devices.cpu]\nmemory = "100MiB"\n')
+    register("a", 1, "Scale", "--max-memory", "60MiB")
+    register("b", 2, "Scale", "--max-memory", "60MiB")
+    home.sire("load", "a")
+    report = bench(home, "b", "-i", file(), "-n", 10)
+    assert (report["loads"], report["evictions"]) == (1, 1)
+    assert report["models"][0]["evictions"] == 0
+
+
+def test_a_choice_at_random_is_repeated_by_its_seed(home, register, file):
+    register("a", 1)
+    register("b", 2)
+    arguments = ("a", "b", "-i", file(), "-n", 60, "--random")
+    first = bench(home, *arguments)
+    again = bench(home, *arguments, "--seed", first["seed"])
+    shares = [[one["requests"] for one in report["models"]] for report in (first, again)]
+    assert shares[0] == shares[1]
+    assert sum(shares[0]) == 60
+
+
+def test_requests_come_at_their_rate_however_long_answers_take(moody, file):
+    moody.sire("predict", "m", "-i", file())
+    # The first answer takes 1.5 s, and no later request is held back by that.
+    report = bench(moody, "m", "-i", file(SLOW), "--rate", 100, "--even", "-n", 2)
+    assert report["max_latency_seconds"] > 2.9
+    report = bench(moody, "m", "-i", file(), "--rate", 200, "--even", "-s", 1)
+    assert report["requests"] == 200
+    assert report["requests_per_second"] == pytest.approx(200, rel=0.2)
+
+
+def test_a_delay_holds_clients_back(moody, file):
+    moody.sire("predict", "m", "-i", file())
+    report = bench(moody, "m", "-i", file(), "-n", 20, "-c", 2, "--delay", "100ms")
+    assert report["seconds"] > 0.9
+
+
+def test_errors_are_counted_by_kind_and_the_most_frequent_makes_the_exit_code(moody, file):
+    inputs = ("-i", file(RAISES, "r.json"), "-i", file(RAISES, "s.json"), "-i", file("[1,", "w"))
+    done = moody.sire("bench", "m", *inputs, "--from", "json", "-n", 30, "--json", code=5)
+    report = json.loads(done.stdout)
+    assert report["errors"] == {"InferenceError": 20, "InvalidInput": 10}
+    assert report["answers"] == 0
+    assert report["p50_latency_seconds"] is None
+    assert b"no ones, please" in done.stderr
+
+
+def test_jobs_are_submitted_read_and_removed(moody, file):
+    report = bench(moody, "m", "-i", file(), "--jobs", "-n", 40)
+    assert (report["answers"], report["jobs_left"]) == (40, 0)
+    assert moody.json("job", "ls") == []
+    assert moody.json("stats", "m")["inference_count"] == 40
+
+
+def test_failed_jobs_fail_as_predictions_do(moody, file):
+    assert bench(moody, "m", "-i", file(RAISES), "--jobs", "-n", 10, code=5)["errors"] == {
+        "InferenceError": 10
+    }
+
+
+def test_jobs_whose_results_nobody_wants_are_left_to_run(moody, file):
+    done = moody.sire("bench", "m", "-i", file(), "--jobs", "--no-results", "-n", 40)
+    assert b"40 jobs were left" in done.stderr
+    moody.sire("job", "wait", "--all")
+    left = moody.json("job", "ls", "--state", "complete")
+    assert len(left) == 40
+    assert left[0]["metadata"] == {"submitter": "sire bench"}
+
+
+def test_answers_that_nobody_reads_harm_nobody(moody, file):
+    report = bench(moody, "m", "-i", file(), "--no-results", "-n", 900)
+    assert (report["requests"], report["answers"]) == (900, 0)
+    assert report["p50_latency_seconds"] is None
+    assert json.loads(moody.sire("predict", "m", "-i", file()).stdout) == [14, 2, 2, 2]
+
+
+def started(home, *arguments, **streams):
+    return subprocess.Popen(
+        [sys.executable, "-m", "sire_cli", "bench", *map(str, arguments)],
+        env={**home.environment, "TERM": "xterm"},
+        stdout=subprocess.PIPE,
+        **streams,
+    )
+
+
+def until(condition):
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("options", [(), ("--jobs",)])
+def test_ctrl_c_ends_it_and_what_was_measured_is_printed(moody, file, options):
+    process = started(moody, "m", "-i", file(SLOW), "-s", 60, "-c", 3, "--json", *options)
+    with moody.connect() as connection:
+        until(lambda: connection.expect(StatsReport, Stats()).totals.inference_count == 1)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=20)
+        assert process.returncode == 130
+        report = json.loads(output)
+        assert (report["interrupted"], report["answers"]) == (True, 1)
+        assert (report["withdrawn"], report["requests"]) == (3, 4)
+        until(
+            lambda: not any(one.queued for one in connection.expect(InstanceList, Ps()).instances)
+        )
+        assert connection.expect(JobList, ListJobs()).jobs == ()
+
+
+def test_a_daemon_that_goes_away_ends_it(moody, file):
+    process = started(moody, "m", "-i", file(SLOW), "-s", 60, "--json")
+    with moody.connect() as connection:
+        until(lambda: connection.expect(StatsReport, Stats()).totals.inference_count == 1)
+    os.kill(moody.pid(), signal.SIGKILL)
+    output, _ = process.communicate(timeout=20)
+    report = json.loads(output)
+    assert process.returncode == 6
+    assert report["errors"] == {"DaemonUnavailable": 8}
+    assert (report["answers"], report["loads"]) == (1, None)
+
+
+def test_who_reads_no_answers_learns_that_the_daemon_went_away(moody, file):
+    process = started(moody, "m", "-i", file(), "--no-results", "--delay", "10ms", "-s", 60)
+    with moody.connect() as connection:
+        until(lambda: connection.expect(StatsReport, Stats()).totals.inference_count > 1)
+    os.kill(moody.pid(), signal.SIGKILL)
+    output, _ = process.communicate(timeout=20)
+    assert process.returncode == 6
+    assert b"not read" in output
+
+
+def test_a_person_sees_how_far_it_is_and_a_file_does_not(moody, file):
+    terminal, stderr = pty.openpty()
+    process = started(moody, "m", "-i", file(), "-s", 1, stderr=stderr)
+    os.close(stderr)
+    output, _ = process.communicate(timeout=20)
+    drawn = os.read(terminal, 65536).decode()
+    os.close(terminal)
+    assert re.search(r"\[#+\.+\] \d+ ms of 1 s, \d+ sent", drawn)
+    assert drawn.endswith("\x1b[K")
+    assert b"\x1b" not in output
+    assert re.search(rb"^p99 +\d", output, re.MULTILINE)
+    assert moody.sire("bench", "m", "-i", file(), "-n", 10).stderr == b""
+
+
+def test_what_is_wrong_is_said_before_anything_is_sent(moody, file):
+    given = ("-i", file())
+    for wrong in (
+        ("-n", "0"),
+        ("-n", "few"),
+        ("-s", "0"),
+        ("-s", "forever"),
+        ("-c", "-1"),
+        ("--rate", "0"),
+        ("--rate", "nan"),
+        ("--rate", "10", "-c", "2"),
+        ("--rate", "10", "--delay", "1s"),
+        ("--even",),
+        ("--seed", "x"),
+        ("--to", "png"),
+        ("-i", "-", "-i", "-"),
+    ):
+        moody.sire("bench", "m", *given, *wrong, code=2)
+    moody.sire("bench", "m", code=2)
+    moody.sire("bench", "m", "-i", "missing.json", code=3)
+    assert b"nobody" in moody.sire("bench", "m", "nobody", *given, code=3).stderr
+    assert moody.json("stats", "m")["inference_count"] == 0
