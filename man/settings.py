@@ -17,6 +17,8 @@ SECTIONS = {
     "memory": "What is kept free, and what is charged to a model that has never been measured.",
     "defaults": "What holds where a model or a request says nothing.",
     "queue": "How many requests may wait, and in what order they are served.",
+    "cache": "Answers kept in memory for models that were registered with `--cache`; those unused "
+    "for longest go first.",
     "jobs": "Jobs, and how long those that are finished are kept: the oldest go first.",
     "devices.NAME": "A physical device (cpu, cuda:0, cuda:1, ...) with a limit of its own, or a "
     "part of one under another name. A device split into parts of other names is itself no "
@@ -57,6 +59,7 @@ KEYS = {
     "for it; at least as long as its load took. Multiplied by the model's weight.",
     "queue.turn_requests": "How many requests it serves meanwhile at most. Multiplied by the "
     "model's weight.",
+    "cache.memory": "How much they may take, of all models together; 0 keeps none.",
     "jobs.timeout": "How long one job may take once its turn has come.",
     "jobs.keep_for": "How long after its end a job and its result are kept.",
     "jobs.keep_count": "How many finished jobs are kept.",

@@ -60,6 +60,7 @@ class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
         weight: its share, against other models' weights, of a device they compete for.
         instances: how many processes hold it: "2", "1..4", or "auto" (see ``instance_bounds``).
         warmup: absolute path of an input file predicted once after loading.
+        cached: whether the answer to an input it had before may come from memory.
         signature: what it takes, where the user declared it.
         fingerprint: digest of size and sampled content: the same file, however it is called.
         weight_bytes: bytes of the weights as the file states them.
@@ -82,6 +83,7 @@ class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     instances: str = "1"
     warmup: str | None = None
     trusted: bool = False
+    cached: bool = False
     signature: Signature = Signature()
     image: ImageOptions = ImageOptions()
     fingerprint: str = ""

@@ -79,6 +79,9 @@ def register(
     trust: Annotated[
         bool, typer.Option("--trust", help="Let its file run code when it is loaded.")
     ] = False,
+    cache: Annotated[
+        bool, typer.Option("--cache", help="Answer an input it had before from memory.")
+    ] = False,
     replace: Annotated[
         bool, typer.Option("--replace", help="Take the place of a model of this name.")
     ] = False,
@@ -100,6 +103,7 @@ def register(
         weight=_number(weight, "--weight", 1.0),
         warmup=warmup,
         trust=trust,
+        cache=cache,
         inputs=input_,
         mean=_numbers(mean, "--mean"),
         std=_numbers(std, "--std"),

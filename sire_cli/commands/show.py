@@ -41,6 +41,7 @@ def describe(info: ModelInfo) -> list[tuple[str, str | None]]:
         ("Instances", model.instances if model.instances != "1" else None),
         ("Pinned", "yes" if model.pinned else None),
         ("Trusted", "yes" if model.trusted else None),
+        ("Cached", "yes" if model.cached else None),
         ("Warm-up", model.warmup),
         ("Inputs", _tensors(info.signature.inputs)),
         ("Outputs", _tensors(info.signature.outputs)),

@@ -26,6 +26,7 @@ _COLUMNS = (
     "LOADS>",
     "EVICTIONS>",
     "CRASHES>",
+    "CACHE HITS>",
 )
 
 
@@ -64,7 +65,13 @@ def _row(model: ModelStats) -> tuple[str, ...]:
         str(model.loads),
         str(model.evictions),
         str(model.crashes),
+        _hits(model),
     )
+
+
+def _hits(model: ModelStats) -> str:
+    asked = model.cache_hits + model.cache_misses
+    return f"{model.cache_hits} of {asked}" if asked else ""
 
 
 def _time(seconds: float | None) -> str:

@@ -46,6 +46,7 @@ def describe_model(
     instances: str | int = 1,
     warmup: PathLike[str] | str | None = None,
     trust: bool = False,
+    cache: bool = False,
     inputs: Sequence[str | TensorSpec] = (),
     signature: Signature | None = None,
     mean: Sequence[float] = (),
@@ -70,6 +71,7 @@ def describe_model(
         instances: how many processes hold it: a number, ``1..4``, or "auto".
         warmup: an input file to predict once after loading.
         trust: allow loading to run code from the file.
+        cache: answer an input it had before from memory.
         inputs: what it takes, as ``TensorSpec`` or as in ``parse_tensor``.
         signature: the same with the outputs; goes before ``inputs``.
         mean: per channel, subtracted from image pixels scaled to 0..1.
@@ -96,6 +98,7 @@ def describe_model(
         instances=_instances(instances),
         warmup=None if warmup is None else _absolute(warmup),
         trusted=trust,
+        cached=cache,
         signature=signature or Signature(inputs=tuple(map(_tensor, inputs))),
         image=ImageOptions(mean=tuple(map(float, mean)), std=tuple(map(float, std))),
     )

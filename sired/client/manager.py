@@ -112,6 +112,7 @@ class ModelManager(JobCalls):
         instances: str | int = 1,
         warmup: str | Path | None = None,
         trust: bool = False,
+        cache: bool = False,
         replace: bool = False,
         inputs: Sequence[str | TensorSpec] = (),
         signature: Signature | None = None,
@@ -136,6 +137,7 @@ class ModelManager(JobCalls):
                 the queue wants and free memory has room for.
             warmup: an input file to predict once after loading.
             trust: loading it may run code from the file.
+            cache: answer an input it had before, byte for byte, from memory.
             replace: take the place of a model of this name.
             inputs: what it takes, like ``"float32[-1,1,8,8]"``.
             signature: inputs and outputs; goes before ``inputs``.
@@ -168,6 +170,7 @@ class ModelManager(JobCalls):
             instances=instances,
             warmup=warmup,
             trust=trust,
+            cache=cache,
             inputs=inputs,
             signature=signature,
             mean=mean,

@@ -92,6 +92,12 @@ class QueueSettings(msgspec.Struct, frozen=True):
     turn_requests: Limit = 1000
 
 
+class CacheSettings(msgspec.Struct, frozen=True):
+    """Answers kept for models that are cached; ``memory`` in bytes for all together, 0 for none."""
+
+    memory: Size = 256 * _MIB
+
+
 class JobSettings(msgspec.Struct, frozen=True):
     """Jobs, and how long finished ones are kept.
 
@@ -134,5 +140,6 @@ class Settings(msgspec.Struct, frozen=True):
     memory: MemorySettings = MemorySettings()
     defaults: DefaultSettings = DefaultSettings()
     queue: QueueSettings = QueueSettings()
+    cache: CacheSettings = CacheSettings()
     jobs: JobSettings = JobSettings()
     devices: dict[str, DeviceSettings] = {}

@@ -10,6 +10,7 @@ from typing import Any
 
 from sired.daemon.answers import Answering
 from sired.daemon.crew import Crew
+from sired.daemon.result_cache import Answer, Question, ResultCache
 from sired.daemon.stats import Statistics
 from sired.devices.inventory import Inventory
 from sired.errors import Cancelled, DaemonUnavailable, SireError, error_from
@@ -44,12 +45,13 @@ MEMORY_CHANGES = (events.WorkerGone, events.WorkerReady, events.LoadFailed, even
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A prediction that has no answer yet."""
+    """A prediction that has no answer yet; ``question`` where its answer is to be kept."""
 
     client: Client
     predict: Predict
     payload: tuple[Buffer, ...]
     arrived: float
+    question: Question | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,7 @@ class Conductor:
 
     Attributes:
         signatures: what models take and give, as their runtimes last reported it.
+        results: the answers kept for models that are cached.
         begun: called with who asked for a prediction when a worker begins to work on it.
     """
 
@@ -84,6 +87,7 @@ class Conductor:
         self.crew = Crew(loop, zygote, self._heard, self._worker_gone)
         self.statistics = Statistics()
         self.signatures: dict[str, Signature] = {}
+        self.results = ResultCache()
         self.begun: Callable[[Client], None] = lambda _: None
         self._loop = loop
         self._front = front
@@ -118,9 +122,13 @@ class Conductor:
         self, client: Client, request: Predict, payload: tuple[Buffer, ...], timeout: float
     ) -> None:
         """Have a prediction made; its answer goes to the client when it is there."""
+        # Who has leased an instance wants that one to work.
+        question = None if request.lease else self.results.question(request, payload)
+        if question is not None and self._answered_before(client, question):
+            return
         now = self._loop.time()
         ticket = self._ticket(client)
-        self._waiting[ticket] = Waiting(client, request, payload, now)
+        self._waiting[ticket] = Waiting(client, request, payload, now, question)
         deadline = now + timeout
         self.feed(
             events.RequestArrived(
@@ -154,6 +162,23 @@ class Conductor:
         ticket = self._ticket(client)
         self._wishes[ticket] = Wish(client, request.name or "", fulfilled)
         self.feed(events.ShrinkWanted(ticket, request.name, request.keep))
+
+    def _answered_before(self, client: Client, question: Question) -> bool:
+        """Answer from the cache, which wants no worker and no place in a queue, if it can."""
+        counters = self.statistics.of(question.shelf.model)
+        answer = self.results.find(question)
+        if answer is None:
+            counters.cache_misses += 1
+            return False
+        counters.cache_hits += 1
+        reply = Prediction(
+            id=client.request_id,
+            content_type=answer.content_type,
+            tensors=answer.tensors,
+            cached=True,
+        )
+        self._front.reply(client, reply, answer.frames)
+        return True
 
     def load(
         self,
@@ -287,6 +312,9 @@ class Conductor:
             self._front.reply(waiting.client, reply, payload)
             counters = self.statistics.of(waiting.predict.model)
             counters.answered(latency, result.compute_seconds, now)
+            if waiting.question is not None:
+                answer = Answer(result.content_type, result.tensors, payload)
+                self.results.keep(waiting.question, answer)
         self.feed(
             events.RequestFinished(
                 instance,

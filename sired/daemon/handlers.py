@@ -57,6 +57,7 @@ class Handlers:
         self._paths = paths
         self._jobs = jobs
         self._shut_down = shut_down
+        conductor.results.resize(settings.settings.cache.memory)
         self._tasks: set[asyncio.Task[None]] = set()
         self._by_kind: dict[type[Any], Callable[[Client, Any, tuple[Buffer, ...]], None]] = {
             requests.Predict: self._predict,
@@ -107,6 +108,7 @@ class Handlers:
         self.settings = settings
         self._views.adopt(settings)
         self._jobs.adopt(settings.settings.jobs)
+        self._conductor.results.resize(settings.settings.cache.memory)
 
     def _predict(
         self, client: Client, request: requests.Predict, payload: tuple[Buffer, ...]
@@ -142,6 +144,7 @@ class Handlers:
 
     def introduce(self, spec: ModelSpec) -> None:
         """Make a registered model known to the brain."""
+        self._conductor.results.follow(spec)
         kinds = {device.hardware.kind for device in self._inventory.devices}
         measured = {kind: self._footprints.get(spec, kind) for kind in kinds}
         fewest, most = instance_bounds(spec.instances)
@@ -173,6 +176,7 @@ class Handlers:
         self._registry.remove(request.name)
         self._jobs.model_removed(request.name)
         self._conductor.signatures.pop(request.name, None)
+        self._conductor.results.drop(request.name)
         if request.name in self._conductor.brain.models:
             self._conductor.feed(events.ModelRemoved(request.name))
         self.front.reply(client, Done(id=client.request_id))
@@ -208,7 +212,7 @@ class Handlers:
 
     def _reload(self, client: Client, request: requests.Reload, _: tuple[Buffer, ...]) -> None:
         self._refuse_when_draining()
-        self._registry.get(request.name)
+        self._conductor.results.follow(self._registry.get(request.name))
 
         def unloaded(_: Fulfil) -> None:
             self._start_loading(client, request.name, None, request.timeout)

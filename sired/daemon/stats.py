@@ -27,6 +27,8 @@ class Counters:
     last_used_at: float | None = None
     peak_memory: int = 0
     last_error: str | None = None
+    cache_hits: int = 0
+    cache_misses: int = 0
 
     def answered(self, latency: float, compute: float, now: float) -> None:
         """Count one answer; ``now`` is of the clock that never goes back."""

@@ -180,6 +180,9 @@ class Views:
                 loads=sum(c.loads for c in counted),
                 evictions=sum(c.evictions for c in counted),
                 crashes=sum(c.crashes for c in counted),
+                cache_hits=sum(c.cache_hits for c in counted),
+                cache_misses=sum(c.cache_misses for c in counted),
+                cache_bytes=self._conductor.results.held,
             ),
         )
 
@@ -207,6 +210,9 @@ class Views:
             crashes=counters.crashes,
             last_load_seconds=counters.last_load_seconds,
             last_used_at=counters.last_used_at,
+            cache_hits=counters.cache_hits,
+            cache_misses=counters.cache_misses,
+            cache_bytes=self._conductor.results.held_by(name),
         )
 
     # Devices and health

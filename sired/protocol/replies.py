@@ -91,12 +91,14 @@ class Prediction(Message, frozen=True, tag="prediction"):
     Attributes:
         compute_seconds: decoding, forward pass and encoding, in the worker.
         queue_seconds: waiting, and loading where that was needed.
+        cached: it is the answer to an earlier request that asked the same; both are 0 then.
     """
 
     content_type: str
     tensors: tuple[TensorSpec, ...] = ()
     compute_seconds: float = 0.0
     queue_seconds: float = 0.0
+    cached: bool = False
 
 
 class Leased(Message, frozen=True, tag="leased"):
@@ -126,7 +128,9 @@ class ModelStats(msgspec.Struct, frozen=True):
     """What was counted for one model since the daemon started.
 
     Latencies run from a request's arrival in the daemon to its answer; percentiles are over the
-    last 1,024 answers. ``requests_per_second`` is over the last ten seconds.
+    last 1,024 answers. ``requests_per_second`` is over the last ten seconds. A request
+    answered from memory is counted in ``cache_hits`` and nowhere else; one that a cached model
+    had to compute in ``cache_misses``, too.
     """
 
     model: str
@@ -147,6 +151,9 @@ class ModelStats(msgspec.Struct, frozen=True):
     crashes: int
     last_load_seconds: float | None
     last_used_at: float | None
+    cache_hits: int = 0
+    cache_misses: int = 0
+    cache_bytes: int = 0
 
 
 class StatsTotals(msgspec.Struct, frozen=True):
@@ -157,6 +164,9 @@ class StatsTotals(msgspec.Struct, frozen=True):
     loads: int
     evictions: int
     crashes: int
+    cache_hits: int = 0
+    cache_misses: int = 0
+    cache_bytes: int = 0
 
 
 class StatsReport(Message, frozen=True, tag="stats_report"):

@@ -59,6 +59,7 @@ def test_the_defaults_are_those_that_are_documented(load):
         ("queue.ageing", "10s"),
         ("queue.patience", "1s"),
         ("queue.turn_requests", "1000"),
+        ("cache.memory", "256MiB"),
         ("jobs.timeout", "1h"),
         ("jobs.keep_for", "7d"),
         ("jobs.keep_count", "100000"),
