@@ -7,7 +7,7 @@ from msgspec.structs import FieldInfo, fields
 
 from man.roff import bold, heading, item, text
 from sired.config import DeviceSettings, Settings
-from sired.config.values import DURATION, SIZE, SWITCH, Kind
+from sired.config.values import DURATION, NAMES, SIZE, SWITCH, Kind
 from sired.scheduler import eviction, placement, routing
 
 SECTIONS = {
@@ -31,6 +31,12 @@ KEYS = {
     "daemon.hung_after": "How long a running request may hold its worker beyond its deadline "
     "before the worker is killed.",
     "daemon.load_timeout": "How long a load may take.",
+    "daemon.preload": 'Models to load when the daemon starts, in this order, as ["a", "b"]. One '
+    "that does not fit beside those before it is left out, and `sire health` says so. They are "
+    "unloaded like any other: pin what is to stay.",
+    "daemon.restore": "Whether a daemon that starts loads what was loaded when the last one ended, "
+    "however it did: the pinned first, then what was used most recently. A model during whose load "
+    "the daemon ended twice is left out until it has been loaded by hand.",
     "placement.strategy": f"One of {', '.join(placement.BUILT_IN)}, or one that another package "
     "brings.",
     "placement.eviction": f"Which idle models end when memory is short: one of "
@@ -70,7 +76,12 @@ KEYS = {
     "devices.NAME.cores": "The CPU cores its workers run on, as [0, 1]; all where none are given.",
     "devices.NAME.enabled": "Whether models are placed there at all.",
 }
-_KINDS = {id(SIZE): "size", id(DURATION): "duration", id(SWITCH): "true or false"}
+_KINDS = {
+    id(SIZE): "size",
+    id(DURATION): "duration",
+    id(SWITCH): "true or false",
+    id(NAMES): "names",
+}
 
 
 def settings_sections() -> str:

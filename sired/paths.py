@@ -66,6 +66,11 @@ class Paths:
         return self.state / "footprints.json"
 
     @property
+    def loaded(self) -> Path:
+        """Which models the next daemon is to load."""
+        return self.state / "loaded.json"
+
+    @property
     def jobs(self) -> Path:
         """The database of jobs and, in ``spool``, their big inputs and results."""
         return self.state / "jobs"

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import msgspec
 
-from sired.config.values import CORES, DURATION, FACTOR, SIZE, SWITCH, WORD, one_of, whole
+from sired.config.values import CORES, DURATION, FACTOR, NAMES, SIZE, SWITCH, WORD, one_of, whole
 
 _MIB = 1024**2
 
@@ -22,6 +22,8 @@ class DaemonSettings(msgspec.Struct, frozen=True):
         hung_after: seconds a running request may hold its worker beyond its deadline before the
             worker is killed.
         load_timeout: seconds a load may take.
+        preload: models to load when it starts, in this order.
+        restore: whether to load what was loaded when it last ended.
     """
 
     grace_seconds: Duration = msgspec.field(default=10.0, name="grace")
@@ -29,6 +31,8 @@ class DaemonSettings(msgspec.Struct, frozen=True):
     max_message_bytes: Size = msgspec.field(default=1024 * _MIB, name="max_message")
     hung_after: Duration = 60.0
     load_timeout: Duration = 600.0
+    preload: Annotated[tuple[str, ...], NAMES] = ()
+    restore: Annotated[bool, SWITCH] = False
 
 
 class PlacementSettings(msgspec.Struct, frozen=True):

@@ -59,6 +59,16 @@ def _read_word(value: Any) -> str:
     return value
 
 
+def _read_names(value: Any) -> tuple[str, ...]:
+    names = value if isinstance(value, list) else str(value).split(",")
+    stripped = [name.strip() if isinstance(name, str) else "" for name in names]
+    if not all(stripped) and value != "":
+        raise InvalidConfiguration(
+            f"{value!r} is no list of names.", hint='Write it like ["a", "b"], or a,b in text.'
+        )
+    return tuple(dict.fromkeys(filter(None, stripped)))
+
+
 def one_of(*names: str) -> Kind:
     """One of these words."""
 
@@ -92,4 +102,5 @@ DURATION = Kind(parse_duration, exact_duration)
 FACTOR = Kind(_read_factor)
 SWITCH = Kind(_read_switch, lambda value: str(value).lower())
 WORD = Kind(_read_word)
+NAMES = Kind(_read_names, ",".join)
 CORES = Kind(_read_cores, _write_cores)

@@ -44,6 +44,11 @@ class Answers:
         return self._front if client.connection else self.jobs
 
 
+def asked_by_daemon(model: str) -> Client:
+    """As whom the daemon itself asks for a model; no job's id has a space in it."""
+    return Client(NO_CONNECTION, f"daemon {model}")
+
+
 def asked_by_job(job: str) -> Client:
     """As whom a job asks for its prediction."""
     return Client(NO_CONNECTION, job)

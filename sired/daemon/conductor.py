@@ -56,11 +56,15 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """A load, unload or lease that somebody waits for, and how to tell them it is done."""
+    """A load, unload or lease that somebody waits for, and how to tell what became of it.
+
+    Without ``failed`` the client is told.
+    """
 
     client: Client
     model: str
     fulfilled: Callable[[Any], None]
+    failed: Callable[[SireError], None] | None = None
 
 
 class Conductor:
@@ -187,10 +191,11 @@ class Conductor:
         device: str | None,
         timeout: float,
         fulfilled: Callable[[instructions.Fulfil], None],
+        failed: Callable[[SireError], None] | None = None,
     ) -> None:
-        """Have a model loaded; ``fulfilled`` is called once it is."""
+        """Have a model loaded; ``fulfilled`` is called once it is, or ``failed``."""
         ticket = self._ticket(client)
-        self._wishes[ticket] = Wish(client, model, fulfilled)
+        self._wishes[ticket] = Wish(client, model, fulfilled, failed)
         self.feed(events.LoadWanted(ticket, model, device, self._loop.time() + timeout))
 
     def unload(
@@ -370,7 +375,10 @@ class Conductor:
         self._tickets.pop(waiting.client, None)
         if not isinstance(do.error, Cancelled) and model in self.brain.models:
             self.statistics.of(model).failed(do.error.code, str(do.error))
-        self._front.fail(waiting.client, do.error)
+        if isinstance(waiting, Wish) and waiting.failed is not None:
+            waiting.failed(do.error)
+        else:
+            self._front.fail(waiting.client, do.error)
 
     def _start_worker(self, do: instructions.StartWorker) -> None:
         spec = self._registry.get(do.model.name)

@@ -11,6 +11,7 @@ from sired.daemon.jobs import Answer, Jobs
 from sired.daemon.pools import PoolHandlers
 from sired.daemon.registering import complete
 from sired.daemon.views import Views
+from sired.daemon.warm_start import WarmStart
 from sired.devices.inventory import Inventory
 from sired.errors import Cancelled, DaemonUnavailable, DeviceNotFound, SireError
 from sired.paths import Paths
@@ -43,6 +44,7 @@ class Handlers:
         paths: Paths,
         settings: Loaded,
         jobs: Jobs,
+        warm_start: WarmStart,
         shut_down: Callable[[], None],
     ) -> None:
         self.front = front
@@ -56,6 +58,7 @@ class Handlers:
         self._footprints = footprints
         self._paths = paths
         self._jobs = jobs
+        self._warm_start = warm_start
         self._shut_down = shut_down
         conductor.results.resize(settings.settings.cache.memory)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -108,6 +111,7 @@ class Handlers:
         self.settings = settings
         self._views.adopt(settings)
         self._jobs.adopt(settings.settings.jobs)
+        self._warm_start.adopt(settings.settings.daemon)
         self._conductor.results.resize(settings.settings.cache.memory)
 
     def _predict(
@@ -227,7 +231,12 @@ class Handlers:
         return self._views.health(
             client.request_id,
             status=status,
-            problems=(*self._inventory.problems, *problems, *self._jobs.problems),
+            problems=(
+                *self._inventory.problems,
+                *problems,
+                *self._jobs.problems,
+                *self._warm_start.problems,
+            ),
         )
 
     def _config(self, client: Client, _: requests.ShowConfig, __: tuple[Buffer, ...]) -> None:

@@ -18,6 +18,7 @@ from sired.daemon.lock import hold_lock, holds
 from sired.daemon.notify import notify
 from sired.daemon.strategies import find_policy, find_router, find_strategy
 from sired.daemon.views import Views
+from sired.daemon.warm_start import WarmStart
 from sired.devices.base import Device
 from sired.devices.cpu import CpuProbe
 from sired.devices.inventory import Inventory
@@ -29,6 +30,7 @@ from sired.scheduler.ledger import Account
 from sired.scheduler.rules import Rules
 from sired.server.front import Front
 from sired.store.footprints import Footprints
+from sired.store.loaded import LoadedModels
 from sired.store.registry import Registry
 from sired.workers.zygote import Zygote
 
@@ -163,6 +165,9 @@ class Daemon:
         )
         answers.jobs = self._jobs.feed
         self._conductor.begun = self._jobs.feed.begun
+        self._warm_start = WarmStart(
+            self._conductor, self._registry, LoadedModels(paths.loaded), settings.settings.daemon
+        )
         views = Views(self._conductor, self._registry, self._inventory, paths.socket, settings)
         self._handlers = Handlers(
             self._front,
@@ -174,6 +179,7 @@ class Daemon:
             paths,
             settings,
             self._jobs,
+            self._warm_start,
             self._stop.set,
         )
 
@@ -192,6 +198,7 @@ class Daemon:
         self._loop.add_signal_handler(signal.SIGHUP, self._reload)
         self._front.open(self._loop, self._handlers)
         self._jobs.start()
+        self._warm_start.start()
         # No task of the loop: a daemon that is told to stop meanwhile does not wait for it.
         threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
         self._watch(parent)
@@ -218,6 +225,7 @@ class Daemon:
             self._stop.set()
         if self._conductor.brain.fleet.pending:
             self._conductor.sample()
+        self._warm_start.note()
         self._loop.call_later(SAMPLE_SECONDS, self._watch, parent)
 
     def _reload(self) -> None:
@@ -243,6 +251,7 @@ class Daemon:
         notify("STOPPING=1")
         self._handlers.draining = True
         self._jobs.stop()
+        self._warm_start.stop()
         grace = self._handlers.settings.settings.daemon.grace_seconds
         log.info("shutting down; %d requests to finish", self._conductor.unanswered)
         await self._until(lambda: not self._conductor.unanswered, grace)

@@ -118,6 +118,16 @@ class Fleet:
             self._start(load, decision, now)
         return isinstance(decision, Start)
 
+    def fits(self, model: Model, now: float) -> bool:
+        """Whether a load could start at once, with nothing ending for it.
+
+        Raises:
+            SireError: it never can.
+        """
+        load = PendingLoad(model, None, since=now)
+        decision = self._placer.decide(load, self.instances.values(), {}, now)
+        return isinstance(decision, Start)
+
     def want(self, model: Model, device: str | None, now: float) -> None:
         """See to it that an instance is there or on its way; one load is shared by all."""
         if any(instance.accepting for instance in self.of(model)):

@@ -41,6 +41,7 @@ def test_the_defaults_are_those_that_are_documented(load):
         ("daemon.max_message", "1GiB"),
         ("daemon.hung_after", "1m"),
         ("daemon.load_timeout", "10m"),
+        ("daemon.restore", "false"),
         ("placement.strategy", "least-memory-used"),
         ("placement.eviction", "lru"),
         ("placement.routing", "least-loaded"),

@@ -1,0 +1,219 @@
+"""What is loaded when a daemon starts: what it is told to, and what was loaded before."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from sired.client.autostart import daemon_runs
+from sired.protocol.requests import Health, Load, Predict, Unload
+
+from .test_workers import instances, until
+
+RESTORE = "[daemon]\nrestore = true\n"
+SMALL_CPU = '[devices.cpu0]\nkind = "cpu"\nmemory = "600MB"\n'
+DEADLY = """
+import os, pathlib, signal
+from classes import Scale
+
+home = pathlib.Path(os.environ["SIRE_HOME"])
+if (home / "deadly").exists():
+    os.kill(int((home / "run" / "sired.lock").read_text()), signal.SIGKILL)
+"""
+
+
+def loaded(connection):
+    """The models that are loaded, in the order they were."""
+    found = sorted(instances(connection), key=lambda instance: instance.instance)
+    return [i.model for i in found if i.state in {"ready", "busy"}]
+
+
+def problems(connection):
+    return connection.ask(Health())[0].problems
+
+
+def remembered(home):
+    try:
+        return [entry["model"] for entry in json.loads(home.paths.loaded.read_bytes())]
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def load(home, *names):
+    with home.connect() as connection:
+        for name in names:
+            connection.ask(Load(name=name))
+
+
+def kill(home):
+    os.kill(home.pid(), signal.SIGKILL)
+    until(lambda: not daemon_runs(home.paths))
+
+
+@pytest.fixture
+def models(home, register):
+    """Registers models, with no daemon running afterwards."""
+
+    def models(*names, options=()):
+        for name in names:
+            register(name, 2, "Scale", *options)
+        home.sire("daemon", "stop")
+
+    return models
+
+
+def test_models_to_preload_are_loaded_in_their_order(home, models):
+    models("a", "b", "c")
+    home.configure('[daemon]\npreload = ["c", "a"]\n')
+    with home.connect() as connection:
+        until(lambda: loaded(connection) == ["c", "a"])
+        assert problems(connection) == ()
+
+
+def test_a_model_to_preload_that_is_not_registered_is_a_problem_and_no_failure(home, register):
+    home.configure('[daemon]\npreload = ["ghost", "a"]\n')
+    register("a")
+    with home.connect() as connection:
+        assert problems(connection) == ("daemon.preload: no model 'ghost' is registered",)
+        assert b"ghost" in home.sire("health").stderr
+        register("ghost")
+        assert problems(connection) == ()
+
+
+def test_what_does_not_fit_beside_the_others_is_left_out(home, models):
+    models("a", "b", "c", options=("--max-memory", "250MB"))
+    home.configure(f'{SMALL_CPU}[daemon]\npreload = ["a", "b", "c"]\n')
+    with home.connect() as connection:
+        (problem,) = until(lambda: problems(connection))
+        assert problem.startswith("c was not loaded at the start: it did not fit")
+        assert loaded(connection) == ["a", "b"]
+        connection.ask(Load(name="c"))
+        until(lambda: problems(connection) == ())
+
+
+def test_what_was_loaded_is_loaded_after_a_restart(home, models):
+    models("a", "b", "c")
+    home.configure(RESTORE)
+    load(home, "a", "b", "c")
+    with home.connect() as connection:
+        connection.ask(Unload(name="b"))
+    home.sire("daemon", "restart")
+    with home.connect() as connection:
+        until(lambda: loaded(connection) == ["c", "a"])
+
+
+def test_the_pinned_come_first_then_what_was_used_last(home, models, register):
+    models("a", "b")
+    register("pinned", 2, "Scale", "--pin")
+    home.sire("daemon", "stop")
+    home.configure(RESTORE)
+    load(home, "pinned", "b", "a")
+    with home.connect() as connection:
+        connection.ask(Predict(model="b"), [b"[[1, 1, 1, 1]]"])
+    home.sire("daemon", "restart")
+    with home.connect() as connection:
+        until(lambda: loaded(connection) == ["pinned", "b", "a"])
+
+
+def test_what_was_loaded_is_loaded_after_a_kill(home, models):
+    models("a", "b")
+    home.configure(RESTORE)
+    load(home, "a", "b")
+    until(lambda: remembered(home) and sorted(remembered(home)) == ["a", "b"])
+    kill(home)
+    with home.connect() as connection:
+        until(lambda: sorted(loaded(connection)) == ["a", "b"])
+
+
+def test_nothing_is_restored_and_nothing_written_unless_it_is_wanted(home, models):
+    models("a")
+    load(home, "a")
+    home.sire("daemon", "restart")
+    assert remembered(home) is None
+    with home.connect() as connection:
+        assert instances(connection) == ()
+
+
+def test_a_model_that_fails_is_left_out_and_not_tried_by_the_next_daemon(home, zoo, models):
+    broken = home.path / "broken.safetensors"
+    broken.write_bytes((zoo / "x2.safetensors").read_bytes())
+    home.sire("register", "broken", broken, "--class", f"{zoo / 'classes.py'}:Scale", "--pin")
+    models("a")
+    home.configure(RESTORE)
+    load(home, "a", "broken")
+    home.sire("daemon", "stop")
+    broken.unlink()
+    with home.connect() as connection:
+        until(lambda: loaded(connection) == ["a"])
+        (problem,) = problems(connection)
+        assert problem.startswith("broken was not loaded at the start: ")
+        until(lambda: remembered(home) == ["a"])
+    home.sire("daemon", "restart")
+    with home.connect() as connection:
+        until(lambda: loaded(connection) == ["a"])
+        assert problems(connection) == ()
+
+
+def test_a_model_whose_load_kills_the_daemon_is_tried_twice_and_no_more(
+    home, zoo, models, tmp_path
+):
+    (tmp_path / "deadly.py").write_text(DEADLY)
+    (tmp_path / "classes.py").write_bytes((zoo / "classes.py").read_bytes())
+    weights, code = zoo / "x2.safetensors", tmp_path / "deadly.py"
+    home.sire("register", "deadly", weights, "--class", f"{code}:Scale", "--pin")
+    models("a")
+    home.configure(RESTORE)
+    load(home, "a", "deadly")
+    home.sire("daemon", "stop")
+    (home.path / "deadly").touch()
+    for _ in range(2):
+        daemon = subprocess.run(
+            [sys.executable, "-m", "sired"], env=home.environment, timeout=60, capture_output=True
+        )
+        assert daemon.returncode == -signal.SIGKILL
+    with home.connect() as connection:
+        until(lambda: loaded(connection) == ["a"])
+        (problem,) = problems(connection)
+        assert problem.startswith("deadly was not loaded at the start: the daemon ended 2 times")
+    (home.path / "deadly").unlink()
+    load(home, "deadly")  # by hand it works by now, and that counts
+    home.sire("daemon", "restart")
+    with home.connect() as connection:
+        until(lambda: sorted(loaded(connection)) == ["a", "deadly"])
+        assert problems(connection) == ()
+
+
+def test_a_daemon_that_is_stopped_while_it_restores_waits_for_nothing_and_forgets_nothing(
+    home, models, tmp_path, zoo
+):
+    (tmp_path / "slow.py").write_text(
+        "import os, pathlib, time\nfrom classes import Scale\n"
+        "while (pathlib.Path(os.environ['SIRE_HOME']) / 'slow').exists(): time.sleep(0.01)\n"
+    )
+    (tmp_path / "classes.py").write_bytes((zoo / "classes.py").read_bytes())
+    weights, code = zoo / "x2.safetensors", tmp_path / "slow.py"
+    home.sire("register", "slow", weights, "--class", f"{code}:Scale", "--pin")
+    models("a")
+    home.configure(RESTORE)
+    load(home, "slow", "a")
+    home.sire("daemon", "stop")
+    (home.path / "slow").touch()
+    for _ in range(2):
+        with home.connect() as connection:
+            until(lambda: [i.state for i in instances(connection)] == ["loading"])
+        home.sire("daemon", "stop")
+        assert remembered(home) == ["slow", "a"]
+    (home.path / "slow").unlink()
+    with home.connect() as connection:
+        until(lambda: loaded(connection) == ["slow", "a"])
+
+
+def test_a_damaged_memory_of_what_was_loaded_stops_nothing(home, models):
+    models("a")
+    home.configure(RESTORE)
+    home.paths.loaded.write_text("[{")
+    load(home, "a")
+    until(lambda: remembered(home) == ["a"])
