@@ -124,7 +124,7 @@ class Fleet:
         Raises:
             SireError: it never can.
         """
-        load = PendingLoad(model, None, since=now)
+        load = PendingLoad(model, None, now, now)
         decision = self._placer.decide(load, self.instances.values(), {}, now)
         return isinstance(decision, Start)
 
