@@ -10,6 +10,7 @@ from typing import Any
 
 from sired.daemon.answers import Answering
 from sired.daemon.crew import Crew
+from sired.daemon.instances import Instances
 from sired.daemon.result_cache import Answer, Question, ResultCache
 from sired.daemon.stats import Statistics
 from sired.devices.inventory import Inventory
@@ -22,14 +23,12 @@ from sired.scheduler import events, instructions
 from sired.scheduler.brain import Brain
 from sired.scheduler.events import Event
 from sired.server.front import Client
-from sired.spec import ModelSpec, Signature, keep_alive_seconds
+from sired.spec import keep_alive_seconds
 from sired.store.footprints import Footprints
 from sired.store.registry import Registry
 from sired.units import FOREVER
 from sired.workers.messages import (
-    DeviceGrant,
     FromWorker,
-    LoadModel,
     ModelReady,
     RunModel,
     RunResult,
@@ -71,7 +70,7 @@ class Conductor:
     """Owns the brain and the crew, and keeps both in step.
 
     Attributes:
-        signatures: what models take and give, as their runtimes last reported it.
+        instances: the processes, and what is known of them.
         results: the answers kept for models that are cached.
         begun: called with who asked for a prediction when a worker begins to work on it.
     """
@@ -90,16 +89,14 @@ class Conductor:
         self.brain = brain
         self.crew = Crew(loop, zygote, self._heard, self._worker_gone)
         self.statistics = Statistics()
-        self.signatures: dict[str, Signature] = {}
+        self.instances = Instances(
+            self.crew, inventory, registry, footprints, self.statistics, paths
+        )
         self.results = ResultCache()
         self.begun: Callable[[Client], None] = lambda _: None
         self._loop = loop
         self._front = front
         self._inventory = inventory
-        self._registry = registry
-        self._footprints = footprints
-        self._paths = paths
-        self._specs: dict[int, ModelSpec] = {}
         self._waiting: dict[int, Waiting] = {}
         self._wishes: dict[int, Wish] = {}
         self._tickets: dict[Client, int] = {}
@@ -111,13 +108,13 @@ class Conductor:
         self._carry_out: dict[type, Callable[..., None]] = {
             instructions.Dispatch: self._dispatch,
             instructions.Fail: self._fail,
-            instructions.StartWorker: self._start_worker,
+            instructions.StartWorker: self.instances.start,
             instructions.StopWorker: lambda do: self.crew.stop(do.instance, kill=do.kill),
             instructions.Fulfil: lambda do: self._fulfil(do.wish, do),
             instructions.LeaseGranted: lambda do: self._fulfil(do.lease, do),
             instructions.LeaseLost: self._lease_lost,
-            instructions.Learn: self._learn,
-            instructions.Evicted: self._evicted,
+            instructions.Learn: self.instances.learn,
+            instructions.Evicted: self.instances.evicted,
         }
 
     # What clients want
@@ -277,7 +274,7 @@ class Conductor:
                 self._answered(instance, message, payload)
             case WorkerError(request=None):
                 error = _error(message)
-                self.statistics.of(self._specs[instance].name).last_error = str(error)
+                self.instances.load_failed(instance, error)
                 self.feed(events.LoadFailed(instance, error, message.out_of_memory))
             case WorkerError(request=int(request)):
                 self.feed(
@@ -290,7 +287,9 @@ class Conductor:
                     )
                 )
             case ModelReady():
-                self._ready(instance, message)
+                device = self.brain.fleet.instances[instance].device
+                memory = self.instances.ready(instance, device, message)
+                self.feed(events.WorkerReady(instance, memory))
         self._begin_next(instance)
 
     def _begin_next(self, instance: int) -> None:
@@ -329,31 +328,9 @@ class Conductor:
             )
         )
 
-    def _ready(self, instance: int, message: ModelReady) -> None:
-        spec = self._specs[instance]
-        self.signatures[spec.name] = message.signature
-        counters = self.statistics.of(spec.name)
-        counters.loads += 1
-        counters.last_load_seconds = message.load_seconds
-        memory = max(message.memory_bytes, self._memory_by_driver(instance))
-        counters.peak_memory = max(counters.peak_memory, memory)
-        log.info("loaded %s in %.3f s, %d bytes", spec.name, message.load_seconds, memory)
-        self.feed(events.WorkerReady(instance, memory))
-
-    def _memory_by_driver(self, instance: int) -> int:
-        """What the GPU's driver says the process holds, context included; 0 if it does not say."""
-        device = self.brain.fleet.instances[instance].device
-        pid = self.crew.pid(instance)
-        return self._inventory.used_by(device, pid) if pid is not None else 0
-
     def _worker_gone(self, instance: int, error: SireError) -> None:
-        state = self.brain.fleet.instances[instance].state_name
-        spec = self._specs.pop(instance)
-        if state != "stopping" and not self._ending:
-            counters = self.statistics.of(spec.name)
-            counters.crashes += 1
-            counters.last_error = str(error)
-            log.error("%s", error)
+        stopping = self.brain.fleet.instances[instance].state_name == "stopping"
+        self.instances.gone(instance, error, expected=stopping or self._ending)
         self.feed(events.WorkerGone(instance, error))
 
     # Instructions
@@ -380,21 +357,6 @@ class Conductor:
         else:
             self._front.fail(waiting.client, do.error)
 
-    def _start_worker(self, do: instructions.StartWorker) -> None:
-        spec = self._registry.get(do.model.name)
-        self._specs[do.instance] = spec
-        log.info("loading %s on %s, %d bytes reserved", spec.name, do.device, do.memory)
-        device = self._inventory.device(do.device)
-        grant = DeviceGrant(
-            name=device.name,
-            kind=device.hardware.kind,
-            uuid=device.hardware.uuid,
-            cores=device.cores,
-            memory_bytes=do.memory,
-        )
-        job = LoadModel(spec, grant)
-        self.crew.start(do.instance, job, self._paths.model_log(spec.name))
-
     def _fulfil(self, number: int, do: instructions.Fulfil | instructions.LeaseGranted) -> None:
         wish = self._wishes.pop(number, None)
         if wish is None:
@@ -405,17 +367,6 @@ class Conductor:
 
     def _lease_lost(self, do: instructions.LeaseLost) -> None:
         log.info("lease %d is lost: %s", do.lease, do.error.message)
-
-    def _learn(self, do: instructions.Learn) -> None:
-        spec = self._registry.models.get(do.model.name)
-        counters = self.statistics.of(do.model.name)
-        counters.peak_memory = max(counters.peak_memory, do.memory)
-        if spec is not None and self._footprints.learn(spec, do.kind, do.memory):
-            self._footprints.save()
-
-    def _evicted(self, do: instructions.Evicted) -> None:
-        self.statistics.of(do.model).evictions += 1
-        log.info("evicting %s to make room for %s", do.model, do.wanted_by)
 
 
 def _error(message: WorkerError) -> SireError:

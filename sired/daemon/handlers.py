@@ -142,7 +142,7 @@ class Handlers:
         self._check_device(request.model.device)
         spec = await asyncio.to_thread(complete, request, payload, self._paths)
         self._registry.add(spec, replace=request.replace)
-        self._conductor.signatures.pop(spec.name, None)
+        self._conductor.instances.signatures.pop(spec.name, None)
         self.introduce(spec)
         self.front.reply(client, self._views.model(spec.name, client.request_id))
 
@@ -179,7 +179,7 @@ class Handlers:
     def _remove(self, client: Client, request: requests.Remove, _: tuple[Buffer, ...]) -> None:
         self._registry.remove(request.name)
         self._jobs.model_removed(request.name)
-        self._conductor.signatures.pop(request.name, None)
+        self._conductor.instances.signatures.pop(request.name, None)
         self._conductor.results.drop(request.name)
         if request.name in self._conductor.brain.models:
             self._conductor.feed(events.ModelRemoved(request.name))

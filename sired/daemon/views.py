@@ -150,7 +150,7 @@ class Views:
         return next((account.kind for account in accounts.values()), "cpu")
 
     def _signature(self, spec: ModelSpec) -> Signature:
-        reported = self._conductor.signatures.get(spec.name)
+        reported = self._conductor.instances.signatures.get(spec.name)
         return spec.signature if spec.signature.inputs or reported is None else reported
 
     def _state(self, model: Model) -> str:

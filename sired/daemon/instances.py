@@ -1,0 +1,105 @@
+"""The processes behind the brain's instances: what they are started with, what is learned of them.
+
+The brain decides about numbers and bytes; here an instance's number stands for a registered model
+on a device, and what happens to it is counted and kept.
+"""
+
+import logging
+
+from sired.daemon.crew import Crew
+from sired.daemon.stats import Statistics
+from sired.devices.inventory import Inventory
+from sired.errors import SireError
+from sired.paths import Paths
+from sired.scheduler.instructions import Evicted, Learn, StartWorker
+from sired.spec import ModelSpec, Signature
+from sired.store.footprints import Footprints
+from sired.store.registry import Registry
+from sired.workers.messages import DeviceGrant, LoadModel, ModelReady
+
+log = logging.getLogger(__name__)
+
+
+class Instances:
+    """Every instance's process, from its start to its end.
+
+    Attributes:
+        signatures: what models take and give, as their runtimes last reported it.
+    """
+
+    def __init__(
+        self,
+        crew: Crew,
+        inventory: Inventory,
+        registry: Registry,
+        footprints: Footprints,
+        statistics: Statistics,
+        paths: Paths,
+    ) -> None:
+        self.signatures: dict[str, Signature] = {}
+        self._crew = crew
+        self._inventory = inventory
+        self._registry = registry
+        self._footprints = footprints
+        self._statistics = statistics
+        self._paths = paths
+        self._specs: dict[int, ModelSpec] = {}
+
+    def start(self, do: StartWorker) -> None:
+        """Start a process for an instance and have it load its model."""
+        spec = self._registry.get(do.model.name)
+        self._specs[do.instance] = spec
+        log.info("loading %s on %s, %d bytes reserved", spec.name, do.device, do.memory)
+        device = self._inventory.device(do.device)
+        grant = DeviceGrant(
+            name=device.name,
+            kind=device.hardware.kind,
+            uuid=device.hardware.uuid,
+            cores=device.cores,
+            memory_bytes=do.memory,
+        )
+        job = LoadModel(spec, grant)
+        self._crew.start(do.instance, job, self._paths.model_log(spec.name))
+
+    def ready(self, instance: int, device: str, message: ModelReady) -> int:
+        """Note that a model is loaded; returns the bytes that it takes on its device."""
+        spec = self._specs[instance]
+        self.signatures[spec.name] = message.signature
+        counters = self._statistics.of(spec.name)
+        counters.loads += 1
+        counters.last_load_seconds = message.load_seconds
+        memory = max(message.memory_bytes, self._memory_by_driver(instance, device))
+        counters.peak_memory = max(counters.peak_memory, memory)
+        log.info("loaded %s in %.3f s, %d bytes", spec.name, message.load_seconds, memory)
+        return memory
+
+    def _memory_by_driver(self, instance: int, device: str) -> int:
+        """What the GPU's driver says the process holds, context included; 0 if it does not say."""
+        pid = self._crew.pid(instance)
+        return self._inventory.used_by(device, pid) if pid is not None else 0
+
+    def load_failed(self, instance: int, error: SireError) -> None:
+        """Note why a model could not be loaded."""
+        self._statistics.of(self._specs[instance].name).last_error = str(error)
+
+    def gone(self, instance: int, error: SireError, *, expected: bool) -> None:
+        """Note that a process has ended, and how."""
+        spec = self._specs.pop(instance)
+        if not expected:
+            counters = self._statistics.of(spec.name)
+            counters.crashes += 1
+            counters.last_error = str(error)
+            log.error("%s", error)
+
+    def learn(self, do: Learn) -> None:
+        """Keep what a model was measured to need."""
+        spec = self._registry.models.get(do.model.name)
+        counters = self._statistics.of(do.model.name)
+        counters.peak_memory = max(counters.peak_memory, do.memory)
+        if spec is not None and self._footprints.learn(spec, do.kind, do.memory):
+            self._footprints.save()
+
+    def evicted(self, do: Evicted) -> None:
+        """Count an eviction."""
+        self._statistics.of(do.model).evictions += 1
+        log.info("evicting %s to make room for %s", do.model, do.wanted_by)
