@@ -32,6 +32,17 @@ class Signature(msgspec.Struct, frozen=True, omit_defaults=True):
     inputs: tuple[TensorSpec, ...] = ()
     outputs: tuple[TensorSpec, ...] = ()
 
+    def completed_by(self, reported: "Signature") -> "Signature":
+        """This one, with the other's inputs or outputs where this one has none."""
+        return Signature(self.inputs or reported.inputs, self.outputs or reported.outputs)
+
+    @property
+    def batchable(self) -> bool:
+        """Whether all that it takes and gives is one row for each of any number of examples."""
+        return bool(self.inputs) and all(
+            tensor.shape[:1] == (-1,) for tensor in (*self.inputs, *self.outputs)
+        )
+
 
 class ImageOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     """How the pixels of an image file become the model's numbers.
@@ -59,6 +70,8 @@ class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
         priority: the class of requests that ask for none.
         weight: its share, against other models' weights, of a device they compete for.
         instances: how many processes hold it: "2", "1..4", or "auto" (see ``instance_bounds``).
+        batch_size: rows of requests that run together at most.
+        batch_delay: seconds a request waits for others to run with.
         warmup: absolute path of an input file predicted once after loading.
         cached: whether the answer to an input it had before may come from memory.
         signature: what it takes, where the user declared it.
@@ -81,6 +94,8 @@ class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     priority: Priority = "normal"
     weight: float = 1.0
     instances: str = "1"
+    batch_size: int = 1
+    batch_delay: float = 0.0
     warmup: str | None = None
     trusted: bool = False
     cached: bool = False

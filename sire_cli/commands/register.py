@@ -72,6 +72,23 @@ def register(
             help="How many processes hold it; more than one take free memory only.",
         ),
     ] = "1",
+    batch_size: Annotated[
+        int,
+        typer.Option(
+            "--batch-size",
+            metavar="N",
+            min=1,
+            help="Run requests that wait together in one pass of up to N rows.",
+        ),
+    ] = 1,
+    batch_delay: Annotated[
+        str,
+        typer.Option(
+            "--batch-delay",
+            metavar="DURATION",
+            help="How long a request waits for others to fill its batch, like 5ms.",
+        ),
+    ] = "0",
     warmup: Annotated[
         str | None,
         typer.Option("--warmup", metavar="FILE", help="An input to run once after loading."),
@@ -100,6 +117,8 @@ def register(
         pin=pin,
         priority=priority or "normal",
         instances=instances,
+        batch_size=batch_size,
+        batch_delay=batch_delay,
         weight=_number(weight, "--weight", 1.0),
         warmup=warmup,
         trust=trust,

@@ -7,7 +7,7 @@ from sire_cli.link import expect
 from sire_cli.output import AsJson, print_json, print_pairs
 from sired.protocol.replies import ModelInfo
 from sired.protocol.requests import Show
-from sired.spec import KeepAlive, TensorSpec
+from sired.spec import KeepAlive, ModelSpec, TensorSpec
 from sired.units import format_bytes, format_duration
 
 
@@ -39,6 +39,7 @@ def describe(info: ModelInfo) -> list[tuple[str, str | None]]:
         ("Priority", model.priority),
         ("Weight", f"{model.weight:g}" if model.weight != 1 else None),
         ("Instances", model.instances if model.instances != "1" else None),
+        ("Batches", _batches(model)),
         ("Pinned", "yes" if model.pinned else None),
         ("Trusted", "yes" if model.trusted else None),
         ("Cached", "yes" if model.cached else None),
@@ -52,6 +53,13 @@ def describe(info: ModelInfo) -> list[tuple[str, str | None]]:
             for i in info.instances
         ],
     ]
+
+
+def _batches(model: ModelSpec) -> str | None:
+    if model.batch_size == 1:
+        return None
+    wait = f", waiting {format_duration(model.batch_delay)}" if model.batch_delay else ""
+    return f"up to {model.batch_size} rows{wait}"
 
 
 def _keep_alive(given: KeepAlive) -> str | None:

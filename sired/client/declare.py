@@ -44,6 +44,8 @@ def describe_model(
     priority: str = "normal",
     weight: float = 1.0,
     instances: str | int = 1,
+    batch_size: int = 1,
+    batch_delay: str | float = 0,
     warmup: PathLike[str] | str | None = None,
     trust: bool = False,
     cache: bool = False,
@@ -69,6 +71,8 @@ def describe_model(
         priority: the class of requests that ask for none: high, normal or low.
         weight: its share, against other models' weights, of a device they compete for.
         instances: how many processes hold it: a number, ``1..4``, or "auto".
+        batch_size: rows of requests that run together in one pass at most; 1 for none together.
+        batch_delay: how long a request waits for others to run with, such as ``5ms``, or seconds.
         warmup: an input file to predict once after loading.
         trust: allow loading to run code from the file.
         cache: answer an input it had before from memory.
@@ -96,6 +100,8 @@ def describe_model(
         priority=check_priority(priority),
         weight=weight,
         instances=_instances(instances),
+        batch_size=batch_size,
+        batch_delay=parse_duration(batch_delay),
         warmup=None if warmup is None else _absolute(warmup),
         trusted=trust,
         cached=cache,

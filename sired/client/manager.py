@@ -110,6 +110,8 @@ class ModelManager(JobCalls):
         priority: Priority = "normal",
         weight: float = 1.0,
         instances: str | int = 1,
+        batch_size: int = 1,
+        batch_delay: str | float = 0,
         warmup: str | Path | None = None,
         trust: bool = False,
         cache: bool = False,
@@ -135,6 +137,8 @@ class ModelManager(JobCalls):
             weight: its share, against other models' weights, of a device they compete for.
             instances: how many processes hold it: a number, ``1..4``, or "auto" for as many as
                 the queue wants and free memory has room for.
+            batch_size: rows of requests that run together in one pass at most.
+            batch_delay: how long a request waits for others to run with, such as ``5ms``.
             warmup: an input file to predict once after loading.
             trust: loading it may run code from the file.
             cache: answer an input it had before, byte for byte, from memory.
@@ -168,6 +172,8 @@ class ModelManager(JobCalls):
             priority=priority,
             weight=weight,
             instances=instances,
+            batch_size=batch_size,
+            batch_delay=batch_delay,
             warmup=warmup,
             trust=trust,
             cache=cache,

@@ -6,8 +6,10 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Any
 
+from sired.daemon import batches
 from sired.daemon.answers import Answering
 from sired.daemon.crew import Crew
 from sired.daemon.instances import Instances
@@ -30,6 +32,7 @@ from sired.units import FOREVER
 from sired.workers.messages import (
     FromWorker,
     ModelReady,
+    RunBatch,
     RunModel,
     RunResult,
     WorkerError,
@@ -131,6 +134,7 @@ class Conductor:
         ticket = self._ticket(client)
         self._waiting[ticket] = Waiting(client, request, payload, now, question)
         deadline = now + timeout
+        batch_key, rows = self._fit(request)
         self.feed(
             events.RequestArrived(
                 ticket,
@@ -138,6 +142,8 @@ class Conductor:
                 deadline,
                 request.priority,
                 request.lease,
+                batch_key,
+                rows,
                 keep_alive=keep_alive_seconds(request.keep_alive),
             )
         )
@@ -163,6 +169,13 @@ class Conductor:
         ticket = self._ticket(client)
         self._wishes[ticket] = Wish(client, request.name or "", fulfilled)
         self.feed(events.ShrinkWanted(ticket, request.name, request.keep))
+
+    def _fit(self, request: Predict) -> tuple[str | None, int]:
+        """What the brain is told of which requests may run together."""
+        model = self.brain.models.get(request.model)
+        if model is None or model.batch_size == 1:
+            return None, 1
+        return batches.fit(request, self.instances.signature_of(request.model))
 
     def _answered_before(self, client: Client, question: Question) -> bool:
         """Answer from the cache, which wants no worker and no place in a queue, if it can."""
@@ -336,12 +349,18 @@ class Conductor:
     # Instructions
 
     def _dispatch(self, do: instructions.Dispatch) -> None:
-        for request in do.requests:
-            waiting = self._waiting[request]
-            predict = waiting.predict
-            message = RunModel(request, predict.content_type, predict.tensors, predict.accept)
-            self.crew.send(do.instance, message, waiting.payload)
+        runs = tuple(map(self._run, do.requests))
+        payloads = [self._waiting[request].payload for request in do.requests]
+        if len(runs) == 1:
+            self.crew.send(do.instance, runs[0], payloads[0])
+        else:
+            together = RunBatch(runs, tuple(map(len, payloads)))
+            self.crew.send(do.instance, together, tuple(chain.from_iterable(payloads)))
         self._begin_next(do.instance)
+
+    def _run(self, request: int) -> RunModel:
+        predict = self._waiting[request].predict
+        return RunModel(request, predict.content_type, predict.tensors, predict.accept)
 
     def _fail(self, do: instructions.Fail) -> None:
         waiting: Waiting | Wish | None = self._waiting.pop(do.request, None)

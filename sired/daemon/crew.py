@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sired.errors import LoadFailed, SireError, WorkerCrashed
 from sired.protocol.content import Buffer
-from sired.workers.messages import FromWorker, LoadModel, RunModel
+from sired.workers.messages import FromWorker, LoadModel, RunBatch, RunModel
 from sired.workers.process import WorkerProcess, start_worker
 from sired.workers.zygote import Zygote
 
@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 EXIT_GRACE_SECONDS = 2.0
 STARTING_AT_ONCE = 4
 
+Run = RunModel | RunBatch
 Heard = Callable[[int, FromWorker, tuple[Buffer, ...]], None]
 Gone = Callable[[int, SireError], None]
 
@@ -36,7 +37,7 @@ class Member:
     process: WorkerProcess | None = None
     ending: bool = False
     kill: bool = False
-    unsent: deque[tuple[RunModel, tuple[Buffer, ...]]] = field(default_factory=deque)
+    unsent: deque[tuple[Run, tuple[Buffer, ...]]] = field(default_factory=deque)
 
 
 class Crew:
@@ -93,15 +94,15 @@ class Crew:
         else:
             self._loop.add_reader(member.process.channel.fileno(), self._listen, instance)
 
-    def send(self, instance: int, message: RunModel, payload: tuple[Buffer, ...]) -> None:
-        """Hand a request to a worker; a worker that has died says so through ``gone``."""
+    def send(self, instance: int, message: Run, payload: tuple[Buffer, ...]) -> None:
+        """Hand requests to a worker; a worker that has died says so through ``gone``."""
         member = self._members[instance]
         if member.unsent or not self._try_send(member, message, payload):
             member.unsent.append((message, payload))
             assert member.process is not None
             self._loop.add_writer(member.process.channel.fileno(), self._send_rest, instance)
 
-    def _try_send(self, member: Member, message: RunModel, payload: tuple[Buffer, ...]) -> bool:
+    def _try_send(self, member: Member, message: Run, payload: tuple[Buffer, ...]) -> bool:
         assert member.process is not None
         try:
             return member.process.channel.try_send(message, payload)

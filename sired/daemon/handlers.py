@@ -164,6 +164,8 @@ class Handlers:
             weight=spec.weight,
             min_instances=fewest,
             max_instances=most,
+            batch_size=spec.batch_size,
+            batch_delay=spec.batch_delay,
         )
         self._conductor.feed(events.ModelAdded(model))
 

@@ -61,6 +61,12 @@ class Instances:
         job = LoadModel(spec, grant)
         self._crew.start(do.instance, job, self._paths.model_log(spec.name))
 
+    def signature_of(self, model: str) -> Signature:
+        """What a model takes and gives: as declared, else as reported, else empty."""
+        spec = self._registry.models.get(model)
+        declared = spec.signature if spec is not None else Signature()
+        return declared.completed_by(self.signatures.get(model, declared))
+
     def ready(self, instance: int, device: str, message: ModelReady) -> int:
         """Note that a model is loaded; returns the bytes that it takes on its device."""
         spec = self._specs[instance]

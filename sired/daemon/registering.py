@@ -41,6 +41,7 @@ def complete(request: Register, payload: tuple[Buffer, ...], paths: Paths) -> Mo
         raise InvalidModel(f"The weight {given.weight} is not a number above zero.")
     instance_bounds(given.instances)
     spec = _recognised(given, path)
+    _check_batches(spec)
     return msgspec.structs.replace(
         spec,
         model_class=_model_class(request, payload, paths),
@@ -87,6 +88,23 @@ def _check_fits(given: ModelSpec, found: ModelFormat) -> None:
         raise UntrustedModel(
             f"{given.path} ({found.name}) is a program: loading it runs code that is in it.",
             hint="If you trust where it comes from: --trust",
+        )
+
+
+def _check_batches(spec: ModelSpec) -> None:
+    """A model has to be known to take any number of rows if requests are to share a pass."""
+    if spec.batch_size < 1 or not 0 <= spec.batch_delay < math.inf:
+        raise InvalidModel(
+            f"Batches of {spec.batch_size} after {spec.batch_delay:g} s are none.",
+            hint="Write it like --batch-size 8 --batch-delay 5ms",
+        )
+    tells_itself = spec.format in {"onnx", "exported"} or spec.runtime not in {"pytorch", "onnx"}
+    fits = spec.signature.batchable if spec.signature.inputs else tells_itself
+    if spec.batch_size > 1 and not fits:
+        raise InvalidModel(
+            f"{spec.name} cannot run in batches: its inputs are not known to take any number of "
+            "rows.",
+            hint="Declare them with -1 for the first axis: --input 'float32[-1,4]'",
         )
 
 

@@ -30,7 +30,6 @@ from sired.protocol.replies import (
 from sired.scheduler.instance import Instance, Ready
 from sired.scheduler.model import Model
 from sired.scheduler.pending import PendingLoad
-from sired.spec import ModelSpec, Signature
 from sired.store.registry import Registry
 from sired.units import FOREVER
 
@@ -138,7 +137,7 @@ class Views:
             instances=instances,
             footprint_bytes=footprint,
             footprint_source=source,
-            signature=self._signature(spec),
+            signature=self._conductor.instances.signature_of(name),
             last_error=self._conductor.statistics.of(name).last_error,
         )
 
@@ -148,10 +147,6 @@ class Views:
         if model.device in accounts:
             return accounts[model.device].kind
         return next((account.kind for account in accounts.values()), "cpu")
-
-    def _signature(self, spec: ModelSpec) -> Signature:
-        reported = self._conductor.instances.signatures.get(spec.name)
-        return spec.signature if spec.signature.inputs or reported is None else reported
 
     def _state(self, model: Model) -> str:
         fleet = self._conductor.brain.fleet

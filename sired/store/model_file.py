@@ -27,6 +27,8 @@ def to_toml(spec: ModelSpec) -> bytes:
         content["max_memory"] = exact_bytes(spec.max_memory)
     if isinstance(spec.keep_alive, float | int):
         content["keep_alive"] = exact_duration(spec.keep_alive)
+    if spec.batch_delay:
+        content["batch_delay"] = exact_duration(spec.batch_delay)
     try:
         if _has_null(spec.args):
             content["args"] = json.dumps(spec.args)
@@ -63,6 +65,7 @@ def _read_values(content: dict[str, Any]) -> None:
     for key, read in (
         ("max_memory", parse_bytes),
         ("keep_alive", _read_keep_alive),
+        ("batch_delay", parse_duration),
         ("args", _read_args),
         ("instances", _read_instances),
     ):

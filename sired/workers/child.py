@@ -13,7 +13,8 @@ from sired.errors import InferenceError, InsufficientMemory, LoadFailed, SireErr
 from sired.protocol.content import BY_SUFFIX, Buffer, Payload, sniff
 from sired.runtimes.base import InferenceRuntime, is_out_of_memory
 from sired.runtimes.discovery import find_runtime
-from sired.spec import ModelSpec, Signature
+from sired.spec import ModelSpec
+from sired.workers.batch import Batches, Outcome
 from sired.workers.channel import Channel
 from sired.workers.gpu_memory import GpuMeter
 from sired.workers.memory import CpuMeter
@@ -21,6 +22,7 @@ from sired.workers.messages import (
     DeviceGrant,
     LoadModel,
     ModelReady,
+    RunBatch,
     RunModel,
     RunResult,
     ToWorker,
@@ -43,8 +45,10 @@ def main(line: socket.socket, log_path: str) -> None:
         worker = _load(job, channel)
         while worker is not None:
             message, frames = channel.receive()
-            assert isinstance(message, RunModel)
-            worker.answer(message, frames)
+            if isinstance(message, RunModel):
+                worker.answer(message, frames)
+            elif isinstance(message, RunBatch):
+                worker.answer_together(message, frames)
     leave()
 
 
@@ -75,19 +79,22 @@ class _Worker:
         self._meter = _meter(job.device, self._runtime)
         self._model = self._runtime.load(job.spec.path, **_arguments(job))
         self.reported = self._runtime.signature(self._model)
-        declared = job.spec.signature
-        self._signature = Signature(
-            inputs=declared.inputs or self.reported.inputs,
-            outputs=declared.outputs or self.reported.outputs,
-        )
+        self._signature = job.spec.signature.completed_by(self.reported)
+        size = job.spec.batch_size if self._signature.batchable else 1
+        self._batches = Batches(self._predict, size)
         self._meter.settle(self._runtime.get_memory_footprint(self._model))
         if job.spec.warmup:
             self._run(_file_payload(Path(job.spec.warmup)), "application/json")
         self.memory_bytes = self._meter.peak()
 
     def _run(self, payload: Payload, accept: str) -> Payload:
-        data = codecs.decode(payload, self._signature, self._spec.image)
-        return codecs.encode(self._runtime.predict(self._model, data), accept)
+        return codecs.encode(self._predict(self._decode(payload)), accept)
+
+    def _decode(self, payload: Payload) -> Any:
+        return codecs.decode(payload, self._signature, self._spec.image)
+
+    def _predict(self, data: Any) -> Any:
+        return self._runtime.predict(self._model, data)
 
     def answer(self, message: RunModel, frames: tuple[Buffer, ...]) -> None:
         """Run the model once and send what came of it."""
@@ -96,20 +103,43 @@ class _Worker:
         try:
             answer = self._run(payload, message.accept)
         except BaseException as problem:
-            self._channel.send(
-                _error(
-                    problem, message.request, InferenceError, self._spec.name, self._meter.peak()
-                )
-            )
+            self._fail(message, problem)
             return
+        self._reply(message, answer, time.perf_counter() - started)
+
+    def answer_together(self, message: RunBatch, frames: tuple[Buffer, ...]) -> None:
+        """Run several requests, in one pass where they fit, and send what came of each."""
+        runs, inputs, rest = [], [], frames
+        for run, count in zip(message.runs, message.frames, strict=True):
+            payload, rest = Payload(run.content_type, rest[:count], run.tensors), rest[count:]
+            try:
+                inputs.append(self._decode(payload))
+                runs.append(run)
+            except BaseException as problem:
+                self._fail(run, problem)
+        for place, outcome in self._batches.run(inputs):
+            self._tell(runs[place], outcome)
+
+    def _tell(self, run: RunModel, outcome: Outcome) -> None:
+        if outcome.error is not None:
+            self._fail(run, outcome.error)
+            return
+        try:
+            answer = codecs.encode(outcome.answer, run.accept)
+        except BaseException as problem:
+            self._fail(run, problem)
+            return
+        self._reply(run, answer, outcome.seconds)
+
+    def _reply(self, run: RunModel, answer: Payload, seconds: float) -> None:
         result = RunResult(
-            message.request,
-            answer.content_type,
-            answer.tensors,
-            time.perf_counter() - started,
-            self._meter.peak(),
+            run.request, answer.content_type, answer.tensors, seconds, self._meter.peak()
         )
         self._channel.send(result, answer.frames)
+
+    def _fail(self, run: RunModel, problem: BaseException) -> None:
+        error = _error(problem, run.request, InferenceError, self._spec.name, self._meter.peak())
+        self._channel.send(error)
 
 
 def _meter(device: DeviceGrant, runtime: InferenceRuntime) -> CpuMeter | GpuMeter:

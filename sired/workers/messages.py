@@ -40,6 +40,16 @@ class RunModel(msgspec.Struct, frozen=True, tag=True):
     accept: str
 
 
+class RunBatch(msgspec.Struct, frozen=True, tag=True):
+    """Several requests to run together where they fit; each is answered by itself.
+
+    ``frames`` tells how many of the frames that follow are each one's.
+    """
+
+    runs: tuple[RunModel, ...]
+    frames: tuple[int, ...]
+
+
 class ModelReady(msgspec.Struct, frozen=True, tag=True):
     """Loading worked.
 
@@ -78,5 +88,5 @@ class RunResult(msgspec.Struct, frozen=True, tag=True):
     peak_memory_bytes: int
 
 
-ToWorker = LoadModel | RunModel
+ToWorker = LoadModel | RunModel | RunBatch
 FromWorker = ModelReady | WorkerError | RunResult

@@ -1,0 +1,137 @@
+"""Inputs run together where that gives the answers they get alone, and only there."""
+
+import numpy as np
+import pytest
+
+from sired.workers.batch import Batches
+
+
+class Model:
+    """Counts how it is called; doubles what it is given."""
+
+    def __init__(self):
+        self.calls = []
+
+    def __call__(self, data):
+        self.calls.append(len(data))
+        return data * 2
+
+
+def answers(batches, inputs):
+    outcomes = dict(batches.run(inputs))
+    assert sorted(outcomes) == list(range(len(inputs)))
+    return [outcomes[place].answer for place in range(len(inputs))]
+
+
+def rows(*values):
+    return np.array([[value] for value in values], np.float32)
+
+
+def tried(model, size):
+    """Batches of a model that has passed its trial; the calls so far are forgotten."""
+    batches = Batches(model, size)
+    list(batches.run([rows(1), rows(2)]))
+    model.calls.clear()
+    return batches
+
+
+def test_what_fits_runs_in_one_pass_and_each_gets_its_own_rows():
+    model = Model()
+    found = answers(tried(model, 8), [rows(1), rows(2, 3), rows(4)])
+    assert [answer.tolist() for answer in found] == [[[2]], [[4], [6]], [[8]]]
+    assert model.calls == [4]
+
+
+def test_the_first_batch_runs_both_ways():
+    model = Model()
+    batches = Batches(model, 8)
+    answers(batches, [rows(1), rows(2)])
+    assert sorted(model.calls) == [1, 1, 2]
+
+
+def test_no_pass_has_more_rows_than_allowed():
+    model = Model()
+    answers(tried(model, 3), [rows(1), rows(2), rows(3), rows(4), rows(5, 6, 7, 8)])
+    assert sorted(model.calls) == [1, 3, 4]  # the last one is too large by itself
+
+
+@pytest.mark.parametrize(
+    "other",
+    [np.zeros((1, 2), np.float32), np.zeros((1, 1), np.float64), np.float32(1), "text"],
+    ids=["shape", "dtype", "no-rows", "text"],
+)
+def test_what_does_not_fit_runs_alone_beside_what_does(other):
+    model = Model()
+    model.__class__ = type("Any", (Model,), {"__call__": lambda self, data: data})
+    found = answers(tried(model, 8), [rows(1), other, rows(2)])
+    assert found[0].tolist() == [[1]]
+    assert found[2].tolist() == [[2]]
+    assert np.array_equal(found[1], other)
+
+
+def test_inputs_by_name_are_joined_by_name():
+    batches = Batches(lambda data: {"sum": data["a"] + data["b"]}, 8)
+    inputs = [{"a": rows(1), "b": rows(10)}, {"b": rows(20), "a": rows(2)}]
+    for _ in range(2):  # on trial, and after
+        assert [a["sum"].tolist() for a in answers(batches, inputs)] == [[[11]], [[22]]]
+
+
+def test_one_bad_input_fails_alone():
+    def model(data):
+        if (data < 0).any():
+            raise ValueError("below zero")
+        return data
+
+    batches = tried_with(model)
+    outcomes = dict(batches.run([rows(1), rows(-1), rows(3)]))
+    assert isinstance(outcomes[1].error, ValueError)
+    assert [outcomes[place].answer.tolist() for place in (0, 2)] == [[[1]], [[3]]]
+    assert dict(batches.run([rows(1), rows(2)]))[0].error is None
+
+
+def tried_with(model):
+    batches = Batches(model, 8)
+    list(batches.run([rows(1), rows(2)]))
+    return batches
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda data: data - data.mean(axis=0),
+        lambda data: data.sum(),
+        lambda data: {"rows": len(data)},
+        lambda data: data[:1],
+    ],
+    ids=["mixes-rows", "one-number", "counts", "too-few"],
+)
+def test_a_model_that_answers_otherwise_in_a_batch_is_never_batched(model):
+    calls = []
+
+    def watched(data):
+        calls.append(len(data))
+        return model(data)
+
+    batches = Batches(watched, 8)
+    for _ in range(2):
+        calls.clear()
+        outcomes = dict(batches.run([rows(1), rows(2)]))
+        assert [outcomes[n].answer for n in (0, 1)] == [model(rows(1)), model(rows(2))]
+    assert calls == [1, 1]
+
+
+def test_answers_in_a_batch_may_differ_by_rounding():
+    def model(data):
+        return data * np.float32(1 + 1e-6 * len(data))
+
+    model_calls = []
+
+    def watched(data):
+        model_calls.append(len(data))
+        return model(data)
+
+    batches = Batches(watched, 8)
+    answers(batches, [rows(1), rows(2)])
+    model_calls.clear()
+    answers(batches, [rows(1), rows(2)])
+    assert model_calls == [2]
