@@ -37,7 +37,7 @@ def describe(report: JobReport) -> list[tuple[str, str | None]]:
         ("Id", job.id),
         ("Model", job.model),
         ("State", job.state),
-        ("Ahead", None if report.ahead is None else f"{report.ahead} jobs of {job.model}"),
+        ("Ahead", _ahead(report)),
         ("Priority", job.priority),
         ("Input", f"{job.source or '-'} ({job.content_type}, {format_bytes(job.input_bytes)})"),
         ("Answer", f"{job.accept}, {format_bytes(job.result_bytes)}" if job.result_bytes else None),
@@ -50,6 +50,14 @@ def describe(report: JobReport) -> list[tuple[str, str | None]]:
         ("Error", f"{job.error.code}: {job.error.message}" if job.error else None),
         ("Hint", job.error.hint or None if job.error else None),
     ]
+
+
+def _ahead(report: JobReport) -> str | None:
+    if report.ahead is None:
+        return None
+    wait = report.wait_seconds
+    about = "" if wait is None else f", about {format_duration(wait)}"
+    return f"{report.ahead} jobs of {report.job.model}{about}"
 
 
 def _when(moment: float | None) -> str | None:

@@ -221,6 +221,12 @@ class Conductor:
         if (ticket := self._tickets.get(client)) is not None:
             self.feed(events.RequestCancelled(ticket))
 
+    def expected_wait(self, client: Client) -> float | None:
+        """Seconds until this prediction is begun; None where nobody can tell, or it has ended."""
+        ticket = self._tickets.get(client)
+        place = None if ticket is None else self.brain.position(ticket)
+        return None if place is None else place[1]
+
     def _ticket(self, client: Client) -> int:
         ticket = self._next_ticket
         self._next_ticket += 1

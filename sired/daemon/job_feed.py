@@ -289,6 +289,19 @@ class JobFeed:
         """The ids of jobs that are queued, or running."""
         return [job for job, live in self._live.items() if live.state == state]
 
+    def expected_wait(self, job: Job, ahead: int) -> float | None:
+        """Seconds until a job is begun that has so many of its model ahead of it.
+
+        Those in the brain's queue stand there among other requests; the others come behind.
+        """
+        if job.state == "queued":
+            return self._conductor.expected_wait(asked_by_job(job.id))
+        model = self._conductor.brain.models.get(job.model)
+        if model is None:
+            return None
+        here = sum(live.taken.job.model == job.model for live in self._live.values())
+        return self._conductor.brain.expected_wait(model, max(0, ahead - here))
+
     def as_seen(self, job: Job) -> Job:
         """A job as it stands, which the disk does not know while it is queued or running."""
         live = self._live.get(job.id)

@@ -153,7 +153,12 @@ class Jobs:
         job, ahead = await self._desk.call(look)
         job = self.feed.as_seen(job)
         waits = job.state in {"pending", "queued"}
-        report = JobReport(id=client.request_id, job=job, ahead=ahead if waits else None)
+        report = JobReport(
+            id=client.request_id,
+            job=job,
+            ahead=ahead if waits else None,
+            wait_seconds=self.feed.expected_wait(job, ahead) if waits else None,
+        )
         self._front.reply(client, report)
 
     async def _unfinished(self, client: Client, _: requests.UnfinishedJobs, __: object) -> None:

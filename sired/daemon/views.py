@@ -208,6 +208,7 @@ class Views:
             cache_hits=counters.cache_hits,
             cache_misses=counters.cache_misses,
             cache_bytes=self._conductor.results.held_by(name),
+            wait_seconds=brain.expected_wait(model),
         )
 
     # Devices and health

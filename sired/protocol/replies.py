@@ -128,9 +128,10 @@ class ModelStats(msgspec.Struct, frozen=True):
     """What was counted for one model since the daemon started.
 
     Latencies run from a request's arrival in the daemon to its answer; percentiles are over the
-    last 1,024 answers. ``requests_per_second`` is over the last ten seconds. A request
-    answered from memory is counted in ``cache_hits`` and nowhere else; one that a cached model
-    had to compute in ``cache_misses``, too.
+    last 1,024 answers. ``requests_per_second`` is over the last ten seconds. ``wait_seconds`` is
+    what a request that came now would wait; None where nobody can tell. A request answered from
+    memory is counted in ``cache_hits`` and nowhere else; one that a cached model had to compute
+    in ``cache_misses``, too.
     """
 
     model: str
@@ -154,6 +155,7 @@ class ModelStats(msgspec.Struct, frozen=True):
     cache_hits: int = 0
     cache_misses: int = 0
     cache_bytes: int = 0
+    wait_seconds: float | None = None
 
 
 class StatsTotals(msgspec.Struct, frozen=True):
@@ -273,10 +275,15 @@ class JobList(Message, frozen=True, tag="jobs"):
 
 
 class JobReport(Message, frozen=True, tag="job"):
-    """One job; ``ahead`` says how many of its model will run before it, if it still waits."""
+    """One job; if it still waits, ``ahead`` says how many of its model will run before it.
+
+    ``wait_seconds`` is how long that will take, by what was measured so far; None where nobody
+    can tell.
+    """
 
     job: Job
     ahead: int | None = None
+    wait_seconds: float | None = None
 
 
 class JobIds(Message, frozen=True, tag="job_ids"):

@@ -128,9 +128,14 @@ class Brain:
         ahead = self.queues.line_of(found, model).ahead_of(found)
         return ahead + 1, estimate.wait(model, ahead, self.fleet)
 
-    def expected_wait(self, model: Model) -> float | None:
-        """Seconds until a request that came now would be begun; None while nobody can tell."""
-        return estimate.wait(model, len(model.queue), self.fleet)
+    def expected_wait(self, model: Model, behind: int = 0) -> float | None:
+        """Seconds until a request that came now would be begun; None while nobody can tell.
+
+        Args:
+            model: what it is for.
+            behind: how many others would come before it that are not here yet.
+        """
+        return estimate.wait(model, len(model.queue) + behind, self.fleet)
 
     def pool(self, model: Model) -> Pool:
         """How many instances a model has, and what they do."""

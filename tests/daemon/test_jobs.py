@@ -286,6 +286,17 @@ def test_lists_tell_what_is_pending_queued_and_running(moody):
     moody.ask(CancelJobs(all=True))
 
 
+def test_a_job_tells_how_long_it_will_wait_by_what_others_took(moody):
+    (first,) = submit(moody, 0)
+    until(lambda: state(moody, first) == "complete")
+    jobs = submit(moody, 5, *range(10, 100))
+    until(lambda: state(moody, jobs[0]) == "running")
+    queued, pending = (moody.ask(ShowJob(job=job))[0] for job in (jobs[5], jobs[-1]))
+    assert (queued.job.state, pending.job.state) == ("queued", "pending")
+    assert 0 < queued.wait_seconds < pending.wait_seconds
+    moody.ask(CancelJobs(all=True))
+
+
 def test_a_big_input_and_a_big_answer_go_through_the_spool(home, register, zoo):
     register("m", 3)
     data = np.arange(4 * 50_000, dtype=np.float32).reshape(-1, 4)
