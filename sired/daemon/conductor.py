@@ -4,10 +4,11 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from typing import Any
+
+import msgspec
 
 from sired.daemon import batches
 from sired.daemon.answers import Answering
@@ -45,8 +46,7 @@ log = logging.getLogger(__name__)
 MEMORY_CHANGES = (events.WorkerGone, events.WorkerReady, events.LoadFailed, events.LoadWanted)
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(msgspec.Struct, frozen=True):
     """A prediction that has no answer yet; ``question`` where its answer is to be kept."""
 
     client: Client
@@ -56,8 +56,7 @@ class Waiting:
     question: Question | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(msgspec.Struct, frozen=True):
     """A load, unload or lease that somebody waits for, and how to tell what became of it.
 
     Without ``failed`` the client is told.

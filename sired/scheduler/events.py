@@ -1,28 +1,26 @@
 """What can happen. The daemon turns everything it sees into one of these."""
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+
+import msgspec
 
 from sired.errors import SireError
 from sired.scheduler.model import Model
 
 
-@dataclass(frozen=True, slots=True)
-class ModelAdded:
+class ModelAdded(msgspec.Struct, frozen=True):
     """A model was registered, or registered anew under its old name."""
 
     model: Model
 
 
-@dataclass(frozen=True, slots=True)
-class ModelRemoved:
+class ModelRemoved(msgspec.Struct, frozen=True):
     """A model is registered no longer."""
 
     model: str
 
 
-@dataclass(frozen=True, slots=True)
-class RequestArrived:
+class RequestArrived(msgspec.Struct, frozen=True):
     """Somebody wants an answer from a model by ``deadline`` (in seconds of the caller's clock).
 
     Attributes:
@@ -44,15 +42,13 @@ class RequestArrived:
     keep_alive: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RequestCancelled:
+class RequestCancelled(msgspec.Struct, frozen=True):
     """Who sent this request wants no answer any more."""
 
     request: int
 
 
-@dataclass(frozen=True, slots=True)
-class LoadWanted:
+class LoadWanted(msgspec.Struct, frozen=True):
     """Somebody wants a model loaded, on ``device`` if one is named; ``wish`` names the asking."""
 
     wish: int
@@ -61,16 +57,14 @@ class LoadWanted:
     deadline: float
 
 
-@dataclass(frozen=True, slots=True)
-class UnloadWanted:
+class UnloadWanted(msgspec.Struct, frozen=True):
     """Somebody wants a model out of memory."""
 
     wish: int
     model: str
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseWanted:
+class LeaseWanted(msgspec.Struct, frozen=True):
     """Somebody wants an instance of a model for themselves; ``lease`` names the asking.
 
     With ``destroy_after_use`` the instance ends when it is given back.
@@ -82,15 +76,13 @@ class LeaseWanted:
     destroy_after_use: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseReturned:
+class LeaseReturned(msgspec.Struct, frozen=True):
     """A holder gives an instance back, or is gone."""
 
     lease: int
 
 
-@dataclass(frozen=True, slots=True)
-class ShrinkWanted:
+class ShrinkWanted(msgspec.Struct, frozen=True):
     """Somebody wants idle instances of a model, or of all if none is named, to end.
 
     ``keep`` tells how many of each model are to stay; None for the least number of each.
@@ -101,16 +93,14 @@ class ShrinkWanted:
     keep: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerReady:
+class WorkerReady(msgspec.Struct, frozen=True):
     """A worker has loaded its model and holds ``memory`` bytes."""
 
     instance: int
     memory: int
 
 
-@dataclass(frozen=True, slots=True)
-class LoadFailed:
+class LoadFailed(msgspec.Struct, frozen=True):
     """A worker could not load its model and is about to exit."""
 
     instance: int
@@ -118,8 +108,7 @@ class LoadFailed:
     out_of_memory: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class RequestFinished:
+class RequestFinished(msgspec.Struct, frozen=True):
     """A worker has answered a request, with an error or without; of a batch, one member.
 
     Attributes:
@@ -136,23 +125,20 @@ class RequestFinished:
     seconds: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerGone:
+class WorkerGone(msgspec.Struct, frozen=True):
     """A worker's process has ended, and its memory with it; ``error`` tells how."""
 
     instance: int
     error: SireError
 
 
-@dataclass(frozen=True, slots=True)
-class MemorySampled:
+class MemorySampled(msgspec.Struct, frozen=True):
     """What the drivers report as free, in bytes by device name."""
 
     free: dict[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Woken:
+class Woken(msgspec.Struct, frozen=True):
     """The time ``Brain.wakeup`` named has come."""
 
 

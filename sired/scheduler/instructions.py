@@ -1,13 +1,12 @@
 """What the brain wants done. The daemon carries out each one, in order."""
 
-from dataclasses import dataclass
+import msgspec
 
 from sired.errors import SireError
 from sired.scheduler.model import Model
 
 
-@dataclass(frozen=True, slots=True)
-class StartWorker:
+class StartWorker(msgspec.Struct, frozen=True):
     """Start a process for this model; ``memory`` bytes are reserved for it on ``device``."""
 
     instance: int
@@ -16,32 +15,28 @@ class StartWorker:
     memory: int
 
 
-@dataclass(frozen=True, slots=True)
-class StopWorker:
+class StopWorker(msgspec.Struct, frozen=True):
     """End a worker: it is idle, or (``kill``) it does not matter what it is doing."""
 
     instance: int
     kill: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Dispatch:
+class Dispatch(msgspec.Struct, frozen=True):
     """Hand requests to a worker, to be run together; most often it is one."""
 
     instance: int
     requests: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Fail:
+class Fail(msgspec.Struct, frozen=True):
     """Answer a request, a wish to load, or who waits for a lease, with an error."""
 
     request: int
     error: SireError
 
 
-@dataclass(frozen=True, slots=True)
-class Fulfil:
+class Fulfil(msgspec.Struct, frozen=True):
     """Answer a wish: to load, with the instance that is ready; to unload, with how many ended."""
 
     wish: int
@@ -49,24 +44,21 @@ class Fulfil:
     ended: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseGranted:
+class LeaseGranted(msgspec.Struct, frozen=True):
     """Tell who waits for this lease that the instance is theirs."""
 
     lease: int
     instance: int
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseLost:
+class LeaseLost(msgspec.Struct, frozen=True):
     """Told for the record: the instance of a lease that was granted has ended."""
 
     lease: int
     error: SireError
 
 
-@dataclass(frozen=True, slots=True)
-class Learn:
+class Learn(msgspec.Struct, frozen=True):
     """Remember what a model was measured to need on devices of this kind."""
 
     model: Model
@@ -74,8 +66,7 @@ class Learn:
     memory: int
 
 
-@dataclass(frozen=True, slots=True)
-class Evicted:
+class Evicted(msgspec.Struct, frozen=True):
     """Told for the record: this instance is being stopped to make room for ``wanted_by``."""
 
     instance: int

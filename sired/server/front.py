@@ -8,9 +8,9 @@ reads until there is nothing more, and looks again after every send.
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import zmq
 
 from sired.errors import ProtocolError, SireError
@@ -30,8 +30,7 @@ _EVENTS, _RCVMORE = int(zmq.EVENTS), int(zmq.RCVMORE)
 _POLLIN, _NOBLOCK, _SNDMORE = int(zmq.POLLIN), int(zmq.NOBLOCK), int(zmq.SNDMORE)
 
 
-@dataclass(frozen=True, slots=True)
-class Client:
+class Client(msgspec.Struct, frozen=True):
     """Whom to answer: the connection, and the id the client gave its request."""
 
     connection: bytes
