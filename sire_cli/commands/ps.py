@@ -45,5 +45,12 @@ def _row(instance: InstanceInfo) -> tuple[str, ...]:
         "pinned" if instance.pinned else "never" if expires is None else format_duration(expires),
         str(instance.requests),
         str(instance.queued),
-        "" if instance.wait_seconds is None else format_duration(instance.wait_seconds),
+        _wait(instance.wait_seconds),
     )
+
+
+def _wait(seconds: float | None) -> str:
+    """How long a request that came now would wait."""
+    if seconds is None:
+        return ""
+    return format_duration(seconds) if seconds else "none"
