@@ -28,8 +28,8 @@ KEYS = {
     "daemon.grace": "How long a daemon that is told to stop waits for running requests.",
     "daemon.log_level": "One of debug, info, warning and error.",
     "daemon.max_message": "The largest request that is taken.",
-    "daemon.hung_after": "How long a running request may hold its worker beyond its deadline "
-    "before the worker is killed.",
+    "daemon.hung_after": "How long a running request may hold its worker beyond its deadline, "
+    "or its cancelling, before the worker is killed.",
     "daemon.load_timeout": "How long a load may take.",
     "daemon.preload": 'Models to load when the daemon starts, in this order, as ["a", "b"]. One '
     "that does not fit beside those before it is left out, and `sire health` says so. They are "

@@ -19,8 +19,8 @@ class DaemonSettings(msgspec.Struct, frozen=True):
     Attributes:
         grace_seconds: how long a stopping daemon waits for running requests.
         max_message_bytes: the largest request taken.
-        hung_after: seconds a running request may hold its worker beyond its deadline before the
-            worker is killed.
+        hung_after: seconds a running request may hold its worker beyond its deadline, or its
+            cancelling, before the worker is killed.
         load_timeout: seconds a load may take.
         preload: models to load when it starts, in this order.
         restore: whether to load what was loaded when it last ended.

@@ -25,6 +25,7 @@ from sired.devices.inventory import Inventory
 from sired.devices.nvml import NvmlProbe
 from sired.errors import InvalidConfiguration, SireError
 from sired.paths import Paths, find_paths, private_directory
+from sired.scheduler import events
 from sired.scheduler.brain import Brain
 from sired.scheduler.ledger import Account
 from sired.scheduler.rules import Rules
@@ -241,6 +242,8 @@ class Daemon:
         if settings.settings.devices != self._handlers.settings.settings.devices:
             log.warning("devices change with the next start: sire daemon restart")
         self._conductor.brain.adopt(rules, strategy, router)
+        # What is due sooner by the new rules is looked at now.
+        self._conductor.feed(events.Woken())
         self._handlers.adopt(settings)
         logging.getLogger().setLevel(settings.settings.daemon.log_level.upper())
         log.info("the configuration was read again")

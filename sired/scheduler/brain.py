@@ -148,7 +148,6 @@ class Brain:
         if old is not None:
             self.queues.move(old, model)
             model.history = old.history
-            self.fleet.forget_unwanted(old)
             self._retire(old, now)
             self._serving.pump(model, now)
 
@@ -161,6 +160,7 @@ class Brain:
     def _retire(self, model: Model, now: float) -> None:
         """End what runs of a model that nobody can ask for any more."""
         self._state.pools.forget(model)
+        self.fleet.forget_unwanted(model, now)
         for instance in self.fleet.of(model):
             self.fleet.drain(instance, now)
         self.fleet.place(now)

@@ -51,7 +51,6 @@ class Fleet:
         self._of_model: dict[Model, list[Instance]] = {}
         self._placer = Placer(self.ledger, strategy, rules)
         self._rules = rules
-        self._measures.adopt(rules)
         self._router = router
         self._out = out
         self._alarm = alarm
@@ -63,6 +62,7 @@ class Fleet:
         self._rules = rules
         self._router = router
         self._placer = Placer(self.ledger, strategy, rules)
+        self._measures.adopt(rules)
 
     def of(self, model: Model) -> list[Instance]:
         """The instances of one model, oldest first."""
@@ -92,6 +92,15 @@ class Fleet:
         if sum(other.accepting for other in self.of(model)) > model.min_instances:
             keep = min(keep, self._rules.shrink_after)
         return instance.state.last_used + keep
+
+    def hung_at(self, instance: Instance) -> float:
+        """When an instance that loads, or works on what nobody waits for any more, is killed."""
+        if isinstance(instance.state, Loading):
+            return instance.state.since + self._rules.load_timeout
+        running = instance.running
+        if not running or not all(request.answered for request in running):
+            return FOREVER
+        return max(request.deadline for request in running) + self._rules.hung_after
 
     def _keep_alive(self, instance: Instance) -> float:
         """What the last request said, else the model, else the rules."""
@@ -134,7 +143,8 @@ class Fleet:
             return
         due = max(now, self._due(model, now))
         if load := self.pending.get(model):
-            self.pending.hasten(load, due)
+            if self.pending.hasten(load, due):
+                self.place(now)
         elif self._let_wait(PendingLoad(model, device, now, due)):
             self.place(now)
 
@@ -156,10 +166,20 @@ class Fleet:
         self.pending.add(load)
         return True
 
-    def forget_unwanted(self, model: Model) -> None:
+    def forget_unwanted(self, model: Model, now: float) -> None:
         """Nothing is loaded for nobody: let a load wait no longer once nobody waits for it."""
-        if not model.wanted:
+        if not model.wanted and self.pending.get(model):
             self.pending.remove(model)
+            self.place(now)
+
+    def check_device(self, model: Model, device: str) -> None:
+        """See that a model can be loaded on this device.
+
+        Raises:
+            DeviceNotFound: there is no such device.
+            InsufficientMemory: it can never fit there.
+        """
+        self._placer.lane(PendingLoad(model, device, 0.0, 0.0), self.instances.values())
 
     def want_elsewhere(self, model: Model, device: str, now: float) -> None:
         """Move a model: end what is not on this device, and load it there."""
@@ -277,6 +297,8 @@ class Fleet:
         need = int(self.ledger.charge(instance.id) * OUT_OF_MEMORY_FACTOR)
         need = min(need, account.capacity)
         instance.model.learned[account.kind] = need
+        if sum(i.accepting for i in self.of(instance.model)) >= self.most_instances(instance.model):
+            return  # another one was started while this one was draining
         again = PendingLoad(
             instance.model, instance.device, now, due=-FOREVER, attempt=1, at_least=need
         )

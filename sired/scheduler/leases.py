@@ -80,7 +80,6 @@ class Leases:
         if waiting := self._queues.leases.pop(number, None):
             model = self._state.models[waiting.model]
             model.leases = [lease for lease in model.leases if lease is not waiting]
-            self._fleet.forget_unwanted(model)
         lease = self._held.pop(number, None)
         if lease is None or lease.instance is None:
             return None

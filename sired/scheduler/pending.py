@@ -78,12 +78,14 @@ class Pending:
             load.over = True
             self._leave_lane(load)
 
-    def hasten(self, load: PendingLoad, due: float) -> None:
-        """Somebody more urgent waits for it now."""
-        if due < load.due:
-            self._leave_lane(load)
-            load.due = due
-            self._enter_lane(load)
+    def hasten(self, load: PendingLoad, due: float) -> bool:
+        """Somebody may be more urgent who waits for it now; whether it moved up for them."""
+        if due >= load.due:
+            return False
+        self._leave_lane(load)
+        load.due = due
+        self._enter_lane(load)
+        return True
 
     def first(self) -> list[PendingLoad]:
         """The first few of each lane, all together by when they are due."""

@@ -72,17 +72,18 @@ class Queues:
         # The answered leave their entries behind: sweep before they outnumber the others.
         unanswered = len(self.requests) + len(self.wishes) + len(self.leases)
         if len(self._deadlines) > 64 + 2 * unanswered:
-            self._deadlines = [entry for entry in self._deadlines if self._waits(entry[1])]
+            self._deadlines = [entry for entry in self._deadlines if self.waits(entry[1])]
             heapq.heapify(self._deadlines)
 
-    def _waits(self, number: int) -> bool:
+    def waits(self, number: int) -> bool:
+        """Whether a request, wish or asking for a lease has no answer yet."""
         return number in self.requests or number in self.wishes or number in self.leases
 
     def overdue(self, now: float) -> Iterable[int]:
         """The requests, wishes and leases whose deadline has come, each once."""
         while self._deadlines and self._deadlines[0][0] <= now:
             _, number = heapq.heappop(self._deadlines)
-            if self._waits(number):
+            if self.waits(number):
                 yield number
 
     def next_deadline(self) -> float:

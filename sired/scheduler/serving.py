@@ -84,6 +84,8 @@ class Serving:
             self._hand_out(model.queue, batch, instance)
         if model.wanted:
             self._fleet.want(model, None, now)
+        else:
+            self._fleet.forget_unwanted(model, now)
         self._state.pools.grow(model, now)
 
     def _serve_holder(self, instance: Instance, now: float) -> None:
@@ -158,6 +160,7 @@ class Serving:
         instance.in_flight.clear()
         self._fleet.stop(instance, now, kill=True)
         self._fleet.load_again(instance, now)
+        self.pump(instance.model, now)
 
     def _put_back_unbegun(self, requests: list[Request], model: Model, error: SireError) -> None:
         for request in requests:
@@ -177,6 +180,7 @@ class Serving:
             self._leases.grant(instance)
             self._serve_holder(instance, now)
             self.pump(instance.model, now)
+        self._state.alarm.by(self._fleet.hung_at(instance))
         if not instance.in_flight:
             expiry = self._fleet.expiry(instance)
             if instance.state.draining or expiry <= now:
@@ -186,18 +190,39 @@ class Serving:
 
     def cancelled(self, event: events.RequestCancelled, now: float) -> None:
         """Forget what nobody wants answered any more: a request, a wish, an asking for a lease."""
-        number = event.request
-        error = Cancelled("The request was cancelled.")
-        if request := self._queues.requests.get(number):
-            model = self._state.model_of(request)
-            self._queues.withdraw(request, model)
-            self._queues.fail(request, error)
-            self._fleet.forget_unwanted(model)
-        elif wished := self._queues.wishes.get(number):
+        if self._queues.waits(event.request):
+            error = Cancelled("The request was cancelled.")
+            self.go_on(*self.give_up(event.request, error, now), now)
+
+    def give_up(self, number: int, error: SireError, now: float) -> tuple[Model, Instance | None]:
+        """Answer a request, a wish or an asking for a lease that waits, and wait no longer.
+
+        Returns:
+            Whom to go on with: its model, and the instance that was to serve it.
+        """
+        if model := self._queues.wishes.get(number):
             self._queues.fail_wish(number, error)
-            self._fleet.forget_unwanted(wished)
-        elif number in self._queues.leases:
-            self.give_up_lease(number, error, now)
+            return model, None
+        if lease := self._queues.leases.get(number):
+            self._state.out.append(Fail(number, error))
+            instance = self._leases.returned(number, now)
+            return self._state.models[lease.model], instance
+        request = self._queues.requests[number]
+        model = self._state.model_of(request)
+        self._queues.withdraw(request, model)
+        self._queues.fail(request, error)
+        # Whoever works on it all the same hangs if it still does so some time from now.
+        request.deadline = min(request.deadline, now)
+        holder = request.instance or (request.lease.instance if request.lease else None)
+        return model, self._fleet.instances.get(holder or 0)
+
+    def go_on(self, model: Model, instance: Instance | None, now: float) -> None:
+        """Somebody waits no longer: let others have what they waited for."""
+        if instance is not None:
+            self.after_work(instance, now)
+        elif self._state.models.get(model.name) is model:
+            self.pump(model, now)
+        self._fleet.forget_unwanted(model, now)
         self._fleet.place(now)
 
     def lease_wanted(self, event: events.LeaseWanted, now: float) -> None:
@@ -207,14 +232,11 @@ class Serving:
             self.pump(model, now)
 
     def lease_returned(self, event: events.LeaseReturned, now: float) -> None:
-        """An instance serves everybody again."""
-        if instance := self._leases.returned(event.lease, now):
+        """An instance serves everybody again; an asking that was not granted yet is cancelled."""
+        if event.lease in self._queues.leases:
+            self.cancelled(events.RequestCancelled(event.lease), now)
+        elif instance := self._leases.returned(event.lease, now):
             self.after_work(instance, now)
-
-    def give_up_lease(self, number: int, error: SireError, now: float) -> None:
-        """Nobody waits for this lease any more."""
-        self._state.out.append(Fail(number, error))
-        self.lease_returned(events.LeaseReturned(number), now)
 
     def worker_gone(self, event: events.WorkerGone) -> Instance:
         """Release an instance whose process has ended; what it had not begun waits again."""

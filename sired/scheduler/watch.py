@@ -1,10 +1,10 @@
 """What is due because time has passed: deadlines, processes that hang, models nobody uses."""
 
+from sired.errors import DeadlineExceeded
 from sired.scheduler import words
 from sired.scheduler.instance import Instance, Loading
 from sired.scheduler.serving import Serving
 from sired.scheduler.state import State
-from sired.units import FOREVER
 
 
 class Watch:
@@ -18,14 +18,19 @@ class Watch:
 
     def woken(self, now: float) -> None:
         """Do what is due, and nothing that is not: waking too early does no harm."""
-        for number in self._queues.overdue(now):
-            self._too_late(number, now)
+        # All of them are told before anything is done for others: nobody is served who is too late.
+        gave_up = [
+            self._serving.give_up(number, self._too_late(number, now), now)
+            for number in self._queues.overdue(now)
+        ]
+        for model, instance in dict.fromkeys(gave_up):
+            self._serving.go_on(model, instance, now)
         alarm = self._state.alarm
         alarm.silence()
         alarm.by(self._queues.next_deadline())
         self._serving.batches_due(now)
         for instance in list(self._fleet.instances.values()):
-            hung_at, expiry = self._hung_at(instance), self._fleet.expiry(instance)
+            hung_at, expiry = self._fleet.hung_at(instance), self._fleet.expiry(instance)
             if hung_at <= now:
                 self._end_hung(instance, now)
             elif expiry <= now:
@@ -34,15 +39,6 @@ class Watch:
                 alarm.by(min(hung_at, expiry))
         self._fleet.place(now)
 
-    def _hung_at(self, instance: Instance) -> float:
-        """When an instance that loads, or works on what nobody waits for any more, is killed."""
-        if isinstance(instance.state, Loading):
-            return instance.state.since + self._state.rules.load_timeout
-        running = instance.running
-        if not running or not all(request.answered for request in running):
-            return FOREVER
-        return max(request.deadline for request in running) + self._state.rules.hung_after
-
     def _end_hung(self, instance: Instance, now: float) -> None:
         loads = isinstance(instance.state, Loading)
         if loads and not self._state.pools.failed(instance, now):
@@ -50,18 +46,12 @@ class Watch:
             self._queues.fail_all(instance.model, error)
         self._fleet.stop(instance, now, kill=True)
 
-    def _too_late(self, number: int, now: float) -> None:
+    def _too_late(self, number: int, now: float) -> DeadlineExceeded:
+        """What to say to whoever waited for this until its deadline."""
         if wished := self._queues.wishes.get(number):
-            self._queues.fail_wish(number, words.not_loaded_in_time(wished, self._fleet))
-            self._fleet.forget_unwanted(wished)
-            return
+            return words.not_loaded_in_time(wished, self._fleet)
         if lease := self._queues.leases.get(number):
-            error = words.not_leased_in_time(self._state.models[lease.model], self._fleet)
-            self._serving.give_up_lease(number, error, now)
-            return
+            return words.not_leased_in_time(self._state.models[lease.model], self._fleet)
         request = self._queues.requests[number]
         model = self._state.model_of(request)
-        error = words.not_answered_in_time(request, model, self._fleet, now)
-        self._queues.withdraw(request, model)
-        self._queues.fail(request, error)
-        self._fleet.forget_unwanted(model)
+        return words.not_answered_in_time(request, model, self._fleet, now)

@@ -1,9 +1,9 @@
 """Loading and unloading by hand, and what becomes of a load."""
 
-from sired.errors import Cancelled
+from sired.errors import Cancelled, SireError
 from sired.scheduler import events
 from sired.scheduler.instance import Instance, Loading, Ready, last_used
-from sired.scheduler.instructions import Fulfil
+from sired.scheduler.instructions import Fail, Fulfil
 from sired.scheduler.model import Model
 from sired.scheduler.serving import ATTEMPTS, Serving
 from sired.scheduler.state import State
@@ -32,12 +32,23 @@ class Wishes:
                 instance.state.last_used = now
                 self._state.out.append(Fulfil(event.wish, instance.id))
                 return
+        if device is not None and (error := self._cannot_go(model, device)):
+            self._state.out.append(Fail(event.wish, error))
+            return
         self._queues.wish(event.wish, model, event.deadline)
         self._state.alarm.by(event.deadline)
         if device is None:
             self._fleet.want(model, None, now)
         else:
             self._fleet.want_elsewhere(model, device, now)
+
+    def _cannot_go(self, model: Model, device: str) -> SireError | None:
+        """Why a model can never be loaded there; only who named the device has to hear it."""
+        try:
+            self._fleet.check_device(model, device)
+        except SireError as error:
+            return error
+        return None
 
     def loaded(self, event: events.WorkerReady, now: float) -> None:
         """A load worked: tell who wished for it, and let it serve."""
@@ -75,7 +86,10 @@ class Wishes:
             return
         error = Cancelled(f"{model.name} was unloaded before it was loaded.")
         self._queues.fail_wishes(model, error)
-        ending = {instance.id for instance in self._fleet.of(model)}
+        self._fleet.forget_unwanted(model, now)
+        # Those of an earlier registration may still be ending.
+        instances = self._fleet.instances.values()
+        ending = {instance.id for instance in instances if instance.model.name == model.name}
         self._unloads[event.wish] = (ending, len(ending))
         for instance in self._fleet.of(model):
             self._fleet.drain(instance, now)
