@@ -1,0 +1,211 @@
+"""What the brain may say, one instruction at a time; whatever else it says is broken.
+
+The world's own record decides, not what the brain believes.
+"""
+
+from sired.errors import DeadlineExceeded
+from sired.scheduler import events
+from sired.scheduler.instructions import (
+    Dispatch,
+    Evicted,
+    Fail,
+    Fulfil,
+    LeaseGranted,
+    LeaseLost,
+    StartWorker,
+    StopWorker,
+)
+from tests.simulation.book import must
+
+
+class Allowed:
+    """Looks at each instruction just before it is carried out."""
+
+    def __init__(self, brain, world, book):
+        self.brain, self.world, self.book = brain, world, book
+        self._event = None
+        self._kept: set[int] = set()
+        self._evicted: set[int] = set()
+        self._ending: dict[int, set[int]] = {}
+        self._look = {
+            StartWorker: self._start,
+            StopWorker: self._stop,
+            Dispatch: self._dispatch,
+            Evicted: self._evict,
+            Fail: self._fail,
+            Fulfil: self._fulfil,
+            LeaseGranted: self._granted,
+            LeaseLost: self._lost,
+        }
+
+    def prepare(self, event):
+        """Note what the next instructions will be judged by."""
+        self._event = event
+        self._evicted.clear()
+        instances = self.brain.fleet.instances.values()
+        self._kept = {instance.id for instance in instances if instance.lease}
+        for worker in self._asked_to_end(event):
+            worker.asked_to_end = True
+        if isinstance(event, events.UnloadWanted):
+            self._ending[event.wish] = {worker.instance for worker in self._of(event.model)}
+
+    def look(self, do):
+        """Raise Broken unless this may be done now."""
+        if type(do) in self._look:
+            self._look[type(do)](do)
+
+    def _of(self, model):
+        return [w for w in self.world.workers.values() if model in (None, w.model.name)]
+
+    def _asked_to_end(self, event):
+        """The workers that somebody wants gone, although they may be pinned or leased."""
+        match event:
+            case events.ModelAdded():
+                return self._of(event.model.name)
+            case events.ModelRemoved() | events.UnloadWanted():
+                return self._of(event.model)
+            case events.LoadWanted() if event.device not in (None, "auto"):
+                return [w for w in self._of(event.model) if w.device != event.device]
+            case events.ShrinkWanted():
+                return [w for w in self._of(event.model) if w.instance not in self._kept]
+            case events.LeaseReturned():
+                used = self.brain._leases._held.get(event.lease)
+                destroyed = used is not None and used.destroy and used.granted
+                return [self.world.workers[used.instance]] if destroyed else []
+        return []
+
+    # Starting and ending
+
+    def _start(self, do):
+        rules, name = self.brain.rules, do.model.name
+        must(do.instance not in self.world.workers, "started twice", do)
+        must(self.brain.models.get(name) is do.model, "started a model nobody can ask for", do)
+        there = [w for w in self._of(name) if w.model is do.model and w.state != "ending"]
+        must(there or self.wanted(name), "loads for nobody", do)
+        loaded = {worker.model for worker in self.world.workers.values()}
+        most = rules.max_models
+        must(not most or do.model in loaded or len(loaded) < most, "too many models", do)
+        accepting = sum(i.accepting for i in self.brain.fleet.of(do.model))
+        must(accepting <= self.brain.fleet.most_instances(do.model), "too many instances", do)
+
+    def _stop(self, do):
+        worker = self._known(do)
+        if not worker.loaded:
+            self._stop_loading(do, worker)
+        elif self._ran_out(worker):
+            self.book.put_back(worker.instance)
+        elif worker.unanswered:
+            must(do.kill and self._hangs(worker), "ended at work", do, worker)
+        else:
+            self._stop_idle(do, worker)
+
+    def _stop_loading(self, do, worker):
+        failed = isinstance(self._event, events.LoadFailed) and self._event.instance == do.instance
+        too_long = self.world.now - worker.since >= self.brain.rules.load_timeout
+        unwanted = not self.wanted(worker.model.name)
+        reason = failed or too_long or unwanted or worker.asked_to_end
+        must(reason, "ended a load that somebody waits for", do, worker)
+
+    def _stop_idle(self, do, worker):
+        leased = any(lease.worker == do.instance for lease in self.book.held.values())
+        must(worker.asked_to_end or not leased, "ended a leased one", do, worker)
+        # Of a pool that is pinned those beyond its least number may end, for want of use.
+        others = any(i.accepting for i in self.brain.fleet.of(worker.model))
+        may_end = not worker.model.pinned or worker.asked_to_end
+        must(may_end or (others and do.instance not in self._evicted), "ended a pinned one", do)
+
+    def _evict(self, do):
+        worker = self._known(do)
+        self._evicted.add(do.instance)
+        must(not worker.model.pinned, "evicts a pinned one", do, worker)
+        frees = (events.LeaseReturned, events.RequestCancelled, events.Woken, events.ModelRemoved)
+        kept = do.instance in self._kept and not isinstance(self._event, frees)
+        must(not kept, "evicts a leased one", do, worker)
+        loading = not worker.loaded and self.wanted(worker.model.name)
+        must(not loading, "evicts one that loads", do, worker)
+
+    def _ran_out(self, worker):
+        event = self._event
+        finished = isinstance(event, events.RequestFinished) and event.out_of_memory
+        return finished and event.instance == worker.instance
+
+    def _hangs(self, worker):
+        """Nobody waits any more for what it works on: the brain killed it for that."""
+        return not any(number in self.book.open for number in worker.line[0])
+
+    # Requests
+
+    def _dispatch(self, do):
+        worker, asked = self._known(do), [self.book.open.get(n) for n in do.requests]
+        must(all(asked), "hands out what was answered", do)
+        must(not any(a.worker for a in asked), "hands out twice", do)
+        must(worker.state in ("ready", "dead") and worker.loaded, "hands to", worker, do)
+        must(all(a.model == worker.model.name for a in asked), "hands to another model", do)
+        must(len(worker.line) < self.brain.rules.pipeline, "hands out too much", do)
+        self._look_at_lease(do, asked)
+        self._look_at_batch(do, worker.model, asked)
+        first = self.book.waiting(asked[0].model, asked[0].lease)[0]
+        must(asked[0] is first, "hands out of turn", do, first)
+
+    def _look_at_lease(self, do, asked):
+        held = [n for n, lease in self.book.held.items() if lease.worker == do.instance]
+        theirs = held[0] if held else None
+        must(all(a.lease == theirs for a in asked), "hands to one that is leased", do, theirs)
+
+    def _look_at_batch(self, do, model, asked):
+        if len(asked) > 1:
+            keys = {a.key for a in asked}
+            must(len(keys) == 1 and None not in keys, "mixes in one batch", do, keys)
+            must(sum(a.rows for a in asked) <= model.batch_size, "too large a batch", do)
+            order = [a.order for a in asked]
+            must(order == sorted(order), "a batch out of order", do)
+
+    # Answers
+
+    def _fail(self, do):
+        asked = self.book.open.get(do.request)
+        early = isinstance(do.error, DeadlineExceeded) and asked and asked.deadline > self.world.now
+        must(not early, "too late before its time", do, asked)
+
+    def _fulfil(self, do):
+        asked = self.book.open.get(do.wish)
+        must(asked is None or asked.kind in ("load", "unload", "shrink"), "fulfils no wish", do)
+        left = self._ending.pop(do.wish, set()) & self.world.workers.keys()
+        must(not left, "unloaded before its memory is free", do, left)
+        if asked and asked.kind == "load":
+            worker = self.world.workers.get(do.instance)
+            must(worker is not None and worker.state in ("ready", "dead"), "not loaded", do)
+
+    def _granted(self, do):
+        worker = self.world.workers.get(do.instance)
+        must(worker is not None and worker.state in ("ready", "dead"), "leases what is not", do)
+        must(not worker.unanswered, "leases one at work", do, worker)
+        taken = any(lease.worker == do.instance for lease in self.book.held.values())
+        must(not taken, "leases what is leased", do)
+
+    def _lost(self, do):
+        lease = self.book.held.get(do.lease)
+        must(lease is not None and lease.worker is not None, "loses what nobody holds", do)
+
+    # The record
+
+    def _known(self, do):
+        must(do.instance in self.world.workers, "an instruction for a dead instance", do)
+        worker = self.world.workers[do.instance]
+        must(worker.state != "ending", "an instruction for one that ends", do)
+        return worker
+
+    def wanted(self, model):
+        """Whether anybody waits for an instance of a model."""
+        leases = self.brain.queues.leases.values()
+        unserved = {lease.id for lease in leases if lease.instance is None}
+        return any(
+            asked.model == model
+            and asked.worker is None
+            and (
+                (asked.kind == "request" and asked.lease is None)
+                or asked.kind == "load"
+                or (asked.kind == "lease" and asked.number in unserved)
+            )
+            for asked in self.book.open.values()
+        )

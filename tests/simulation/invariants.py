@@ -1,0 +1,164 @@
+"""What holds after every event, whatever happened."""
+
+from sired.errors import InsufficientMemory
+from sired.scheduler import events
+from sired.scheduler.instance import Loading, Ready
+from sired.scheduler.instructions import StartWorker
+from sired.units import FOREVER
+from tests.simulation.book import must
+
+# Times are sums and differences of times.
+ROUNDING = 1e-6
+
+
+class Invariants:
+    """Compares what the brain believes with the world's own record."""
+
+    def __init__(self, brain, world, book):
+        self.brain, self.world, self.book = brain, world, book
+        self._charges: dict[str, dict[int, int]] = {}
+
+    def prepare(self):
+        """Note how things stand before an event."""
+        self._charges = self._charges_now()
+
+    def check(self, event, said):
+        """Raise Broken if anything does not hold after an event."""
+        self._memory_is_reserved_before_it_is_taken(event, said)
+        self._charges_are_those_of_living_processes()
+        self._whoever_asked_is_remembered_and_nobody_else()
+        self._whatever_waits_has_a_deadline()
+        self._nothing_that_is_over_waits(event)
+        self._nobody_waits_beside_a_free_instance()
+        self._somebody_cares_for_whoever_waits()
+        self._a_load_starts_as_soon_as_it_fits()
+
+    def _charges_now(self):
+        return {
+            name: {number: charge.memory for number, charge in account.charges.items()}
+            for name, account in self.brain.fleet.ledger.accounts.items()
+        }
+
+    def _memory_is_reserved_before_it_is_taken(self, event, said):
+        """No reservation goes beyond the capacity, nor beyond what the driver calls free.
+
+        Only measuring may: the instance that an event tells of may be charged what it was measured
+        to hold, however much that is. No other charge changes.
+        """
+        started = {do.instance for do in said if isinstance(do, StartWorker)}
+        measured = None
+        if isinstance(event, (events.WorkerReady, events.RequestFinished)):
+            measured = event.instance
+        for name, charges in self._charges_now().items():
+            before, account = self._charges[name], self.brain.fleet.ledger.accounts[name]
+            for number, memory in charges.items():
+                if number not in started and number != measured:
+                    must(before[number] == memory, "a charge changed", number, name)
+            if measured in charges:
+                worker = self.world.workers[measured]
+                others = sum(charges.values()) - charges[measured]
+                most = max(worker.measured, account.capacity - others, before[measured])
+                must(charges[measured] >= worker.measured, "held and not charged", worker)
+                must(charges[measured] <= most, "charged beyond the capacity", worker, charges)
+            if started & charges.keys():
+                must(sum(charges.values()) <= account.capacity, "reserved too much", name, charges)
+                must(account.usable() >= 0, "reserved what others hold", account)
+
+    def _charges_are_those_of_living_processes(self):
+        fleet, workers = self.brain.fleet, self.world.workers
+        must(fleet.instances.keys() == workers.keys(), "remembers other instances", workers)
+        for name, charges in self._charges_now().items():
+            living = {worker.instance for worker in workers.values() if worker.device == name}
+            must(charges.keys() == living, "charges for other instances", name, charges, living)
+
+    def _whoever_asked_is_remembered_and_nobody_else(self):
+        queues, brain = self.brain.queues, self.brain
+        numbers = self.book.numbers
+        must(queues.requests.keys() == numbers("request"), "lost or kept a request")
+        must(queues.wishes.keys() == numbers("load"), "lost or kept a wish")
+        must(queues.leases.keys() == numbers("lease"), "lost or kept an asking for a lease")
+        unloads = brain._wishes._unloads.keys()
+        must(unloads == numbers("unload", "shrink"), "lost or kept a wish to unload")
+        for number, request in queues.requests.items():
+            worker = self.book.open[number].worker
+            must(request.instance == worker, "does not know who has it", request, worker)
+        waiting = sum(request.instance is None for request in queues.requests.values())
+        lines = [model.queue for model in brain.models.values()]
+        lines += [lease.queue for lease in brain._leases._held.values()]
+        must(queues.waiting == waiting == sum(map(len, lines)), "miscounts", queues.waiting)
+
+    def _whatever_waits_has_a_deadline(self):
+        """The brain wants to be woken before anything that waits is due."""
+        wakeup, fleet = self.brain.wakeup - ROUNDING, self.brain.fleet
+        for asked in self.book.open.values():
+            must(wakeup <= asked.deadline, "sleeps beyond a deadline", asked, wakeup)
+        for instance in fleet.instances.values():
+            if isinstance(instance.state, Loading):
+                limit = instance.state.since + self.brain.rules.load_timeout
+                must(wakeup <= limit, "sleeps while a load hangs", instance.id, wakeup)
+            expiry = fleet.expiry(instance)
+            must(wakeup <= expiry, "sleeps while one idles too long", instance.id, wakeup, expiry)
+            must(wakeup <= self._hung_at(instance), "sleeps while one hangs", instance.id)
+
+    def _hung_at(self, instance):
+        running = instance.running if isinstance(instance.state, Ready) else []
+        if not running or any(request.id in self.book.open for request in running):
+            return FOREVER
+        return max(request.deadline for request in running) + self.brain.rules.hung_after
+
+    def _nothing_that_is_over_waits(self, event):
+        if isinstance(event, events.Woken):
+            now = self.world.now
+            late = [asked for asked in self.book.open.values() if asked.deadline <= now]
+            must(not late, "waits after its deadline", *late)
+            must(self.brain.wakeup > now, "wants to be woken over and over", self.brain.wakeup)
+
+    def _nobody_waits_beside_a_free_instance(self):
+        for model in self.brain.models.values():
+            if model.queue and any(map(self._is_free, self.brain.fleet.of(model))):
+                first, wakeup = model.queue.first, self.brain.wakeup
+                for_others = first.batch_key and self.world.now < first.arrived + model.batch_delay
+                must(for_others and model.batch_size > 1, "waits beside a free one", model.name)
+                must(wakeup <= first.arrived + model.batch_delay + ROUNDING, "sleeps", model.name)
+
+    def _is_free(self, instance):
+        ready = isinstance(instance.state, Ready) and instance.accepting and not instance.lease
+        return ready and instance.batches < self.brain.rules.pipeline
+
+    def _somebody_cares_for_whoever_waits(self):
+        """Who waits for a model has an instance of it, or a load that waits.
+
+        The instance may be ending: when it is gone, the model is wanted anew.
+        """
+        fleet = self.brain.fleet
+        there = {worker.model.name for worker in self.world.workers.values()}
+        for model in self.brain.models.values():
+            cared_for = model.name in there or fleet.pending.get(model)
+            must(cared_for or not model.wanted, "nobody cares", model.name)
+        for load in fleet.pending:
+            must(load.model.wanted, "a load waits for nobody", load.model.name)
+            must(self.brain.models.get(load.model.name) is load.model, "for a removed model")
+
+    def _a_load_starts_as_soon_as_it_fits(self):
+        """The first in line waits for nothing that is there already."""
+        brain, accounts = self.brain, self.brain.fleet.ledger.accounts
+        first = next(iter(brain.fleet.pending.first()), None)
+        if first is None:
+            return
+        loaded = {instance.model for instance in brain.fleet.instances.values()}
+        most = brain.rules.max_models
+        if most and first.model not in loaded and len(loaded) >= most:
+            return
+        for name in self._lane(first):
+            account = accounts[name]
+            need = max(first.at_least, first.model.footprint(account.kind, brain.rules)[0])
+            must(need > account.usable(), "waits beside free memory", first.model.name, name)
+
+    def _lane(self, load):
+        """Where a load can fit; nowhere if a pinned one has grown since, which is told within a
+        second, when the drivers are asked.
+        """
+        try:
+            return self.brain.fleet._placer.lane(load, self.brain.fleet.instances.values())
+        except InsufficientMemory:
+            return ()

@@ -1,0 +1,54 @@
+"""What machines there are, and what kinds of models are registered on them."""
+
+from dataclasses import dataclass
+
+from sired.scheduler.ledger import Account
+from sired.scheduler.model import Model
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A machine and what runs on it; sizes in made-up bytes, each model's drawn from ``sizes``.
+
+    Attributes:
+        pools: the greatest numbers of instances to choose from; None for no bound.
+        arrivals: things that people do a second.
+    """
+
+    devices: tuple[tuple[str, int], ...]
+    models: int
+    sizes: tuple[int, ...]
+    pools: tuple[int | None, ...] = (1,)
+    batches: tuple[int, ...] = (1,)
+    arrivals: float = 30.0
+
+    def accounts(self):
+        return [Account(name, name.partition(":")[0], memory) for name, memory in self.devices]
+
+    def model(self, random, name):
+        """A model as somebody may register it."""
+        most = random.choice(self.pools)
+        return Model(
+            name,
+            device=random.choice(("auto", "auto", "auto", self.devices[0][0])),
+            declared=random.choice((None, None, None, random.choice(self.sizes))),
+            weights=random.choice(self.sizes),
+            keep_alive=random.choice((None, None, 0.0, 1.0, 60.0)),
+            pinned=random.random() < 0.08,
+            priority=random.choice(("high", "normal", "normal", "low")),
+            weight=random.choice((0.5, 1.0, 1.0, 3.0)),
+            min_instances=random.randint(1, min(2, most or 2)),
+            max_instances=most,
+            batch_size=random.choice(self.batches),
+            batch_delay=random.choice((0.0, 0.0, 0.1)),
+        )
+
+
+LAYOUTS = {
+    "cpu": Layout((("cpu", 100),), 4, (20, 50, 90)),
+    "gpu": Layout((("cuda:0", 100), ("cpu", 120)), 6, (20, 50, 90, 110)),
+    "gpus": Layout((("cuda:0", 100), ("cuda:1", 60), ("cpu", 120)), 7, (5, 20, 50, 90)),
+    "pools": Layout((("cuda:0", 100), ("cuda:1", 100)), 4, (10, 20, 40), (1, 2, 4, None), (1, 4)),
+    "batches": Layout((("cpu", 100),), 3, (10, 40, 60), (1, 2), (2, 4, 8), arrivals=100.0),
+    "crowd": Layout((("cuda:0", 100), ("cuda:1", 100)), 25, (5, 30, 60, 90), arrivals=60.0),
+}

@@ -1,0 +1,38 @@
+"""What is still reachable from a brain that should have forgotten everything."""
+
+from collections.abc import Iterator, Mapping
+
+from sired.scheduler.instance import Instance
+from sired.scheduler.lease import Lease
+from sired.scheduler.model import Model
+from sired.scheduler.pending import PendingLoad
+from sired.scheduler.request import Request
+
+REMEMBERED = (Instance, Lease, Model, PendingLoad, Request)
+
+
+def leftovers(brain):
+    """Every instance, lease, model, load and request that anything in the brain still refers to."""
+    seen, found, stack = set(), [], [brain]
+    while stack:
+        thing = stack.pop()
+        if id(thing) in seen:
+            continue
+        seen.add(id(thing))
+        if isinstance(thing, REMEMBERED):
+            found.append(thing)
+        stack += parts(thing)
+    return found
+
+
+def parts(thing) -> Iterator[object]:
+    """What a thing consists of: entries, or attributes of the brain's own classes."""
+    if isinstance(thing, Mapping):
+        yield from thing.keys()
+        yield from thing.values()
+    elif isinstance(thing, (list, tuple, set, frozenset)):
+        yield from thing
+    elif type(thing).__module__.startswith("sired.scheduler"):
+        yield from getattr(thing, "__dict__", {}).values()
+        for name in getattr(type(thing), "__slots__", ()):
+            yield getattr(thing, name, None)

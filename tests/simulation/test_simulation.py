@@ -1,0 +1,39 @@
+"""Random events, and what holds after every one of them.
+
+SIRE_SEED=17 or SIRE_SEED=100..199 chooses the seeds, SIRE_EVENTS=1000000 how long each run is.
+"""
+
+import os
+
+import pytest
+
+from tests.simulation.book import Broken
+from tests.simulation.layouts import LAYOUTS
+from tests.simulation.simulation import Simulation
+
+EVENTS = int(os.environ.get("SIRE_EVENTS", "6000"))
+
+
+def seeds():
+    first, _, last = os.environ.get("SIRE_SEED", "1..3").partition("..")
+    return range(int(first), int(last or first) + 1)
+
+
+@pytest.mark.timeout(0 if EVENTS > 100_000 else 120)
+@pytest.mark.parametrize("seed", seeds())
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_brain_keeps_its_promises(layout, seed):
+    try:
+        Simulation(LAYOUTS[layout], seed).run(EVENTS)
+    except Broken as problem:  # told without the traceback, which tells nothing
+        replay = f"SIRE_SEED={seed} SIRE_EVENTS={EVENTS} pytest tests/simulation -k '{layout}-'"
+        pytest.fail(f"{problem}\n\nReplay it: {replay}", pytrace=False)
+
+
+def test_a_seed_is_the_same_run_every_time():
+    runs = []
+    for _ in range(2):
+        simulation = Simulation(LAYOUTS["gpus"], 5)
+        simulation.run(1000)
+        runs.append((str(simulation.journal), simulation.book.answers, simulation.world.now))
+    assert runs[0] == runs[1]

@@ -1,0 +1,211 @@
+"""Workers that take their time and go wrong: executes instructions, makes what happens next."""
+
+import heapq
+import itertools
+from dataclasses import dataclass, field, replace
+from functools import partial
+from random import Random
+
+from sired.errors import InferenceError, InsufficientMemory, LoadFailed, WorkerCrashed
+from sired.scheduler import events
+from sired.scheduler.model import Model
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """How likely things go wrong, from 0 to 1, and how many seconds they take, to choose from."""
+
+    load_fails: float = 0.04
+    load_runs_out: float = 0.04
+    load_dies: float = 0.04
+    load_hangs: float = 0.01
+    dies: float = 0.02
+    hangs: float = 0.01
+    fails: float = 0.03
+    runs_out: float = 0.03
+    grows: float = 0.2
+    load_seconds: tuple[float, ...] = (0.01, 0.3, 1.0)
+    service_seconds: tuple[float, ...] = (0.001, 0.05, 0.2)
+    end_seconds: tuple[float, ...] = (0.0, 0.1, 0.5)
+
+
+def all_goes_well(fate):
+    """The same pace, and nothing goes wrong."""
+    chances = ("load_fails", "load_runs_out", "load_dies", "load_hangs")
+    chances += ("dies", "hangs", "fails", "runs_out", "grows")
+    return replace(fate, **dict.fromkeys(chances, 0.0))
+
+
+@dataclass(slots=True, eq=False)
+class Worker:
+    """A process. It is loading, ready or ending; or dead, and the brain does not know yet.
+
+    Its memory is ``freed`` just before the brain is told. ``line`` holds its batches, oldest first; ``measured`` is what it holds, 0 while it loads.
+    ``asked_to_end`` says that somebody wants it gone who may want that of any instance.
+    """
+
+    instance: int
+    model: Model
+    device: str
+    reserved: int
+    since: float
+    state: str = "loading"
+    loaded: bool = False
+    freed: bool = False
+    measured: int = 0
+    line: list[list[int]] = field(default_factory=list)
+    asked_to_end: bool = False
+
+    @property
+    def unanswered(self):
+        return [number for batch in self.line for number in batch]
+
+
+class World:
+    """All workers, and what will happen to them, by time.
+
+    ``tell`` hears every event; ``foreign`` is memory that others' processes hold, by device.
+    """
+
+    def __init__(self, random: Random, fate: Fate, book, devices):
+        self.now = 0.0
+        self.random, self.fate, self.book = random, fate, book
+        self.devices = devices
+        self.workers: dict[int, Worker] = {}
+        self.foreign = dict.fromkeys(devices, 0)
+        self.served: dict[str, int] = {}
+        self.tell = lambda event: None
+        self._agenda = []
+        self._order = itertools.count()
+
+    # Time
+
+    @property
+    def next_at(self):
+        return self._agenda[0][0] if self._agenda else float("inf")
+
+    def later(self, seconds, action):
+        heapq.heappush(self._agenda, (self.now + seconds, next(self._order), action))
+
+    def happen(self):
+        """Let the next thing happen."""
+        heapq.heappop(self._agenda)[2]()
+
+    def chance(self, likelihood):
+        return self.random.random() < likelihood
+
+    # What the brain has done
+
+    def start(self, do):
+        self.workers[do.instance] = worker = Worker(
+            do.instance, do.model, do.device, do.memory, self.now
+        )
+        if not self.chance(self.fate.load_hangs):
+            self.later(self.random.choice(self.fate.load_seconds), partial(self._loaded, worker))
+
+    def stop(self, do):
+        worker = self.workers[do.instance]
+        if worker.state != "dead":
+            worker.state = "ending"
+            self.later(self.random.choice(self.fate.end_seconds), partial(self._gone, worker))
+
+    def dispatch(self, do):
+        worker = self.workers[do.instance]
+        worker.line.append(list(do.requests))
+        for number in do.requests:
+            self.book.open[number].worker = do.instance
+        if len(worker.line) == 1:
+            self._work_later(worker)
+
+    # What happens
+
+    def kill(self, worker):
+        """End a process from outside; the brain hears of it a little later."""
+        if worker.state != "dead":
+            worker.state = "dead"
+            self.later(self.random.choice((0.0, 0.02)), partial(self._gone, worker))
+
+    def measure(self):
+        """What the drivers would say now."""
+        taken = dict(self.foreign)
+        for worker in self.workers.values():
+            taken[worker.device] += 0 if worker.freed else worker.measured
+        return {name: max(0, capacity - taken[name]) for name, capacity in self.devices.items()}
+
+    def sample(self):
+        """Tell how full the devices are, as the daemon does before it tells of any change."""
+        self.tell(events.MemorySampled(self.measure()))
+
+    def _loaded(self, worker):
+        if worker.state != "loading":
+            return
+        fate = self.random.random()
+        for likelihood, happens in (
+            (self.fate.load_fails, partial(self._load_failed, worker, out_of_memory=False)),
+            (self.fate.load_runs_out, partial(self._load_failed, worker, out_of_memory=True)),
+            (self.fate.load_dies, partial(self.kill, worker)),
+        ):
+            if fate < likelihood:
+                happens()
+                return
+            fate -= likelihood
+        worker.measured = self._true_size(worker)
+        self.sample()
+        if worker.state == "loading":
+            worker.state, worker.loaded = "ready", True
+            self.tell(events.WorkerReady(worker.instance, worker.measured))
+
+    def _load_failed(self, worker, out_of_memory):
+        self.sample()
+        if worker.state == "loading":
+            self.tell(events.LoadFailed(worker.instance, LoadFailed("no"), out_of_memory))
+
+    def _true_size(self, worker):
+        """Mostly no more than was reserved, and sometimes a good deal more."""
+        most = worker.reserved * (1.3 if self.chance(self.fate.grows) else 1.0)
+        return max(1, int(self.random.uniform(0.6, 1.0) * most))
+
+    def _work_later(self, worker):
+        if not self.chance(self.fate.hangs):
+            self.later(self.random.choice(self.fate.service_seconds), partial(self._work, worker))
+
+    def _work(self, worker):
+        """Answer one batch, member by member, unless one of the answers ends the worker."""
+        if worker.state != "ready":
+            return
+        if self.chance(self.fate.dies):
+            self.kill(worker)
+            return
+        batch = worker.line[0]
+        while batch and worker.state == "ready":
+            number = batch.pop(0)
+            if not batch:
+                worker.line.pop(0)
+                if worker.line:
+                    self._work_later(worker)
+            self._answer(worker, number)
+
+    def _answer(self, worker, number):
+        if self.chance(self.fate.grows):
+            worker.measured = max(worker.measured, self._true_size(worker))
+        error, out = None, self.chance(self.fate.runs_out)
+        if out:
+            error = InsufficientMemory("out of memory")
+        elif self.chance(self.fate.fails):
+            error = InferenceError("no")
+        if number in self.book.open:
+            self.book.open[number].worker = None
+            if error is None:
+                self.book.answer(number, "answered")
+        self.served[worker.model.name] = self.served.get(worker.model.name, 0) + 1
+        self.tell(
+            events.RequestFinished(worker.instance, number, worker.measured, error, out, 0.05)
+        )
+
+    def _gone(self, worker):
+        if not worker.freed:
+            worker.state, worker.freed = "dead", True
+            self.sample()
+            del self.workers[worker.instance]
+            self.book.put_back(worker.instance)
+            self.tell(events.WorkerGone(worker.instance, WorkerCrashed("it died")))
