@@ -28,6 +28,7 @@ class Asked:
     model: str | None
     at: float
     deadline: float = FOREVER
+    priority: str = "normal"
     due: float = 0.0
     key: str | None = None
     rows: int = 1
@@ -56,7 +57,7 @@ class Book:
         """Note an asking and give it a number."""
         self.last += 1
         when = due(now, priority, ageing)
-        asked = Asked(self.last, kind, model, now, deadline, when, **how)
+        asked = Asked(self.last, kind, model, now, deadline, priority, when, **how)
         self.open[asked.number] = asked
         return asked
 

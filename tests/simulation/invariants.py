@@ -17,10 +17,13 @@ class Invariants:
     def __init__(self, brain, world, book):
         self.brain, self.world, self.book = brain, world, book
         self._charges: dict[str, dict[int, int]] = {}
+        self._reported: dict[str, int] = {}
 
-    def prepare(self):
+    def prepare(self, event):
         """Note how things stand before an event."""
         self._charges = self._charges_now()
+        if isinstance(event, events.MemorySampled):
+            self._reported = event.free
 
     def check(self, event, said):
         """Raise Broken if anything does not hold after an event."""
@@ -62,7 +65,10 @@ class Invariants:
                 must(charges[measured] <= most, "charged beyond the capacity", worker, charges)
             if started & charges.keys():
                 must(sum(charges.values()) <= account.capacity, "reserved too much", name, charges)
-                must(account.usable() >= 0, "reserved what others hold", account)
+                loading = (w for w in self.world.workers.values() if not w.loaded)
+                reserved = sum(w.reserved for w in loading if w.device == name)
+                free = self._reported.get(name, reserved)
+                must(reserved <= free, "reserved what others hold", name, reserved, free)
 
     def _charges_are_those_of_living_processes(self):
         fleet, workers = self.brain.fleet, self.world.workers

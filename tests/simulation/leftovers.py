@@ -2,17 +2,18 @@
 
 from collections.abc import Iterator, Mapping
 
+from sired.errors import SireError
 from sired.scheduler.instance import Instance
 from sired.scheduler.lease import Lease
 from sired.scheduler.model import Model
 from sired.scheduler.pending import PendingLoad
 from sired.scheduler.request import Request
 
-REMEMBERED = (Instance, Lease, Model, PendingLoad, Request)
+REMEMBERED = (Instance, Lease, Model, PendingLoad, Request, SireError)
 
 
 def leftovers(brain):
-    """Every instance, lease, model, load and request that anything in the brain still refers to."""
+    """Every instance, lease, model, load, request and error that anything in the brain still refers to."""
     seen, found, stack = set(), [], [brain]
     while stack:
         thing = stack.pop()

@@ -27,7 +27,7 @@ SAMPLE_SECONDS = 1.0
 class Simulation:
     """Drives a brain on a made-up machine until it has seen so many events."""
 
-    def __init__(self, layout, seed, fate=Fate(), rules=None):
+    def __init__(self, layout, seed, fate=Fate(), rules=None, people=People):
         self.random = random = Random(seed)
         self.layout, self.now, self.fed = layout, 0.0, 0
         strategy, router = some_strategies(random)
@@ -35,7 +35,7 @@ class Simulation:
         self.book = Book()
         self.world = World(random, fate, self.book, dict(layout.devices))
         self.world.tell = self.tell
-        self.people = People(random, layout, self.brain, self.world, self.book, self.tell)
+        self.people = people(random, layout, self.brain, self.world, self.book, self.tell)
         self.allowed = Allowed(self.brain, self.world, self.book)
         self.invariants = Invariants(self.brain, self.world, self.book)
         self.journal = Journal()
@@ -49,8 +49,8 @@ class Simulation:
             LeaseLost: self._lost,
         }
 
-    def run(self, count):
-        """Live through so many events, then see that all comes to an end.
+    def run(self, count=0, seconds=0.0):
+        """Live through so many events and seconds, then see that all comes to an end.
 
         Raises:
             Broken: the brain did what it never may do; the message shows the last events.
@@ -58,7 +58,7 @@ class Simulation:
         try:
             self.people.register_all()
             self._sample()
-            while self.fed < count:
+            while self.fed < count or self.world.now < seconds:
                 self._step()
             self._come_to_an_end()
         except Exception as problem:
@@ -71,7 +71,7 @@ class Simulation:
         """Let the brain handle an event, do what it says, and see that all is well."""
         self.fed += 1
         self.allowed.prepare(event)
-        self.invariants.prepare()
+        self.invariants.prepare(event)
         said = self.brain.handle(event, self.world.now)
         self.journal.note(self.world.now, event, said)
         for do in said:
@@ -95,7 +95,7 @@ class Simulation:
         world, people_at = self.world, self.world.now + self._pause()
         when = min(world.next_at, self.brain.wakeup, people_at)
         world.now = max(world.now, when)
-        if self.random.random() < 0.0005:  # the machine slept
+        if world.chance(world.fate.sleeps):  # the whole machine did
             world.now += self.random.choice((1.0, 60.0, 1e6))
         if self.brain.wakeup <= world.now and self.random.random() < 0.9:
             self.tell(events.Woken())

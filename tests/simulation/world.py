@@ -24,6 +24,7 @@ class Fate:
     fails: float = 0.03
     runs_out: float = 0.03
     grows: float = 0.2
+    sleeps: float = 0.0005
     load_seconds: tuple[float, ...] = (0.01, 0.3, 1.0)
     service_seconds: tuple[float, ...] = (0.001, 0.05, 0.2)
     end_seconds: tuple[float, ...] = (0.0, 0.1, 0.5)
@@ -32,7 +33,7 @@ class Fate:
 def all_goes_well(fate):
     """The same pace, and nothing goes wrong."""
     chances = ("load_fails", "load_runs_out", "load_dies", "load_hangs")
-    chances += ("dies", "hangs", "fails", "runs_out", "grows")
+    chances += ("dies", "hangs", "fails", "runs_out", "grows", "sleeps")
     return replace(fate, **dict.fromkeys(chances, 0.0))
 
 
@@ -65,6 +66,7 @@ class World:
     """All workers, and what will happen to them, by time.
 
     ``tell`` hears every event; ``foreign`` is memory that others' processes hold, by device.
+    ``slowest`` tells how long an answer took at most, in seconds by model and priority.
     """
 
     def __init__(self, random: Random, fate: Fate, book, devices):
@@ -73,7 +75,7 @@ class World:
         self.devices = devices
         self.workers: dict[int, Worker] = {}
         self.foreign = dict.fromkeys(devices, 0)
-        self.served: dict[str, int] = {}
+        self.slowest: dict[tuple[str, str], float] = {}
         self.tell = lambda event: None
         self._agenda = []
         self._order = itertools.count()
@@ -196,8 +198,9 @@ class World:
         if number in self.book.open:
             self.book.open[number].worker = None
             if error is None:
-                self.book.answer(number, "answered")
-        self.served[worker.model.name] = self.served.get(worker.model.name, 0) + 1
+                asked = self.book.answer(number, "answered")
+                kind = asked.model, asked.priority
+                self.slowest[kind] = max(self.slowest.get(kind, 0.0), self.now - asked.at)
         self.tell(
             events.RequestFinished(worker.instance, number, worker.measured, error, out, 0.05)
         )
