@@ -224,7 +224,7 @@ class Fleet:
         most = self._rules.max_models
         missing = len(self._of_model) + places + 1 - most
         if most and load.model not in self._of_model and missing > 0:
-            return make_place(load, self._of_model, missing, self._placer, now)
+            return make_place(load, self._of_model, missing, most, self._placer, now)
         return self._placer.decide(load, self.instances.values(), claims, now)
 
     def _start(self, load: PendingLoad, place: Start, now: float) -> None:
@@ -237,6 +237,8 @@ class Fleet:
         self.ledger.reserve(instance.id, place.device, place.memory)
         self._placer.placed(place.device)
         self._alarm.by(now + self._rules.load_timeout)
+        for other in self.of(load.model):  # one of them may be one too many now
+            self._alarm.by(self.expiry(other))
         self._out.append(StartWorker(instance.id, load.model, place.device, place.memory))
 
     def _make_room(self, load: PendingLoad, room: MakeRoom, now: float) -> None:
@@ -290,6 +292,8 @@ class Fleet:
         """An instance has reported the most memory it ever held."""
         if peak > instance.peak:
             self._measures.note(instance, peak, now)
+            if instance.model.pinned:  # others may fit here no more, and elsewhere or nowhere now
+                self.place(now)
 
     def load_again(self, instance: Instance, now: float) -> None:
         """It needed more than it was granted: believe it, make room, try once more."""

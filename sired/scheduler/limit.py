@@ -21,16 +21,16 @@ Loaded = Mapping[Model, list[Instance]]
 
 
 def make_place(
-    load: PendingLoad, loaded: Loaded, missing: int, placer: Placer, now: float
+    load: PendingLoad, loaded: Loaded, missing: int, most: int, placer: Placer, now: float
 ) -> MakeRoom:
-    """Say which instances are to go so that ``missing`` models fewer are loaded.
+    """Say which instances are to go so that ``missing`` models fewer of ``most`` are loaded.
 
     Raises:
         InsufficientMemory: all places are taken by pinned models.
     """
-    if loaded and all(model.pinned for model in loaded):
+    if sum(model.pinned for model in loaded) >= most:
         raise InsufficientMemory(
-            f"{load.model.name} cannot be loaded: {len(loaded)} models may be in memory at once, "
+            f"{load.model.name} cannot be loaded: {most} models may be in memory at once, "
             "and as many are pinned.",
             hint="Unpin a model, or raise the setting placement.max_models.",
             model=load.model.name,

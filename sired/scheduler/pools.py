@@ -101,6 +101,8 @@ class Pools:
         for_all = sum(instance.lease is None for instance in ready)
         if not for_all:
             return model.wanted
+        if any(instance.idle for instance in ready):  # requests wait for others to run with
+            return False
         return _takes_longer_than_a_load(model, for_all)
 
 

@@ -129,6 +129,7 @@ class Serving:
             self._queues.answered(request)
         elif event.out_of_memory and self._may_run_alone(request, instance):
             self._run_alone([request], instance)
+            self.pump(self._state.models[request.model], now)  # on another one, if this one drains
         elif event.out_of_memory and self._may_retry(request, instance):
             self._run_again(instance, request, now)
         else:

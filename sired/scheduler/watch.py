@@ -44,6 +44,7 @@ class Watch:
         if loads and not self._state.pools.failed(instance, now):
             error = words.load_hung(instance.model, now - instance.state.since)
             self._queues.fail_all(instance.model, error)
+            self._fleet.forget_unwanted(instance.model, now)
         self._fleet.stop(instance, now, kill=True)
 
     def _too_late(self, number: int, now: float) -> DeadlineExceeded:

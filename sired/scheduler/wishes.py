@@ -78,6 +78,7 @@ class Wishes:
             out = event.out_of_memory
             error = ran_out(instance, self._fleet, event.error) if out else event.error
             self._queues.fail_all(instance.model, error)
+            self._fleet.forget_unwanted(instance.model, now)
 
     def unload(self, event: events.UnloadWanted, now: float) -> None:
         """End every instance of a model; the wish is answered when their processes are gone."""

@@ -1,6 +1,5 @@
 """What holds after every event, whatever happened."""
 
-from sired.errors import InsufficientMemory
 from sired.scheduler import events
 from sired.scheduler.instance import Loading, Ready
 from sired.scheduler.instructions import StartWorker
@@ -155,16 +154,7 @@ class Invariants:
         most = brain.rules.max_models
         if most and first.model not in loaded and len(loaded) >= most:
             return
-        for name in self._lane(first):
+        for name in brain.fleet._placer.lane(first, brain.fleet.instances.values()):
             account = accounts[name]
             need = max(first.at_least, first.model.footprint(account.kind, brain.rules)[0])
             must(need > account.usable(), "waits beside free memory", first.model.name, name)
-
-    def _lane(self, load):
-        """Where a load can fit; nowhere if a pinned one has grown since, which is told within a
-        second, when the drivers are asked.
-        """
-        try:
-            return self.brain.fleet._placer.lane(load, self.brain.fleet.instances.values())
-        except InsufficientMemory:
-            return ()

@@ -177,3 +177,69 @@ def test_a_lease_given_back_before_it_was_granted_is_cancelled(driver):
     lease, _ = d.acquire("a")
     assert isinstance(failures(d.give_back(lease))[lease], Cancelled)
     assert not d.brain.queues.leases
+
+
+def test_a_load_is_not_refused_because_another_waits_for_the_last_place(driver):
+    d = driver(max_models=2)
+    d.add("pinned", 10, pinned=True)
+    d.load("pinned")
+    d.add("first", 50)
+    d.add("second", 50)
+    d.tell(events.MemorySampled({"cpu": 0}))
+    _, said = d.request("first")
+    assert failures(said) == {}
+    _, said = d.request("second")
+    assert failures(said) == {}
+
+
+def test_a_pinned_model_that_grows_sends_who_fits_beside_it_no_more_elsewhere(driver):
+    d = driver((("cuda:0", "cuda", 100), ("cpu", "cpu", 100)))
+    d.add("pinned", 40, pinned=True)
+    instance = d.load("pinned")
+    d.add("other", 60)
+    d.tell(events.MemorySampled({"cuda:0": 10, "cpu": 100}))
+    d.request("other")
+    running, _ = d.request("pinned")
+    d.request("pinned")
+    said = d.finish(running, peak=50)
+    assert [do.device for do in of_kind(StartWorker, said)] == ["cpu"]
+    assert d.instances[instance].accepting
+
+
+def test_what_did_not_work_in_a_batch_goes_to_another_instance_when_this_one_drains(driver):
+    d = driver(pipeline=1)
+    d.add("a", 20, max_instances=2, batch_size=2)
+    old = d.load("a")
+    blocking, _ = d.request("a")
+    members = [d.request("a", batch_key="x")[0] for _ in range(2)]
+    d.finish(blocking)
+    d.unload("a")  # drains the one at work
+    other = d.load("a")
+    assert not d.instances[old].accepting
+    error = InsufficientMemory("out of memory")
+    assert dispatched(d.finish(members[0], error=error, out_of_memory=True)) == [members[0]]
+    assert [request.id for request in d.instances[other].in_flight] == [members[0]]
+
+
+def test_a_failed_load_takes_back_another_of_the_model_that_waits(driver):
+    d = driver()
+    d.add("a", 30, min_instances=2, max_instances=3)
+    d.load("a")
+    second = max(d.instances)
+    request, _ = d.request("a")
+    d.tell(events.MemorySampled({"cpu": 0}))
+    error = InsufficientMemory("out of memory")
+    d.finish(request, error=error, out_of_memory=True)
+    assert len(d.brain.fleet.pending) == 1  # a load with more room
+    said = d.tell(events.LoadFailed(second, error))
+    assert list(failures(said)) == [request]
+    assert not d.brain.fleet.pending
+
+
+def test_a_pool_does_not_grow_while_an_instance_waits_for_a_batch(driver):
+    d = driver()
+    model = d.add("a", 20, max_instances=2, batch_size=8, batch_delay=5.0)
+    d.load("a")
+    model.history.load_seconds, model.service_seconds = 0.1, 1.0
+    said = [do for _ in range(3) for do in d.request("a", batch_key="x")[1]]
+    assert said == []
