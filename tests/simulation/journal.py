@@ -1,7 +1,6 @@
 """The last events of a run and what the brain said to each, as a failure shows them."""
 
 from collections import deque
-from dataclasses import fields
 
 from sired.errors import SireError
 from sired.scheduler.model import Model
@@ -28,7 +27,7 @@ class Journal:
 
 def _short(thing):
     """An event or an instruction in a line: models by name, errors by code, nothing empty."""
-    values = ((field.name, getattr(thing, field.name)) for field in fields(thing))
+    values = ((name, getattr(thing, name)) for name in thing.__struct_fields__)
     said = (f"{name}={_word(value)}" for name, value in values if value is not None)
     return f"{type(thing).__name__} {' '.join(said)}"
 
