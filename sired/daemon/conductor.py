@@ -6,9 +6,6 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 from itertools import chain
-from typing import Any
-
-import msgspec
 
 from sired.daemon import batches
 from sired.daemon.answers import Answering
@@ -16,6 +13,7 @@ from sired.daemon.crew import Crew
 from sired.daemon.instances import Instances
 from sired.daemon.result_cache import Answer, Question, ResultCache
 from sired.daemon.stats import Statistics
+from sired.daemon.waiting import Waiting, Wish
 from sired.devices.inventory import Inventory
 from sired.errors import Cancelled, DaemonUnavailable, SireError, error_from
 from sired.paths import Paths
@@ -44,28 +42,6 @@ log = logging.getLogger(__name__)
 
 # After these the drivers are asked how full the devices are before the brain decides.
 MEMORY_CHANGES = (events.WorkerGone, events.WorkerReady, events.LoadFailed, events.LoadWanted)
-
-
-class Waiting(msgspec.Struct, frozen=True):
-    """A prediction that has no answer yet; ``question`` where its answer is to be kept."""
-
-    client: Client
-    predict: Predict
-    payload: tuple[Buffer, ...]
-    arrived: float
-    question: Question | None = None
-
-
-class Wish(msgspec.Struct, frozen=True):
-    """A load, unload or lease that somebody waits for, and how to tell what became of it.
-
-    Without ``failed`` the client is told.
-    """
-
-    client: Client
-    model: str
-    fulfilled: Callable[[Any], None]
-    failed: Callable[[SireError], None] | None = None
 
 
 class Conductor:
@@ -219,6 +195,11 @@ class Conductor:
         """Withdraw a request; nothing happens when it was answered already."""
         if (ticket := self._tickets.get(client)) is not None:
             self.feed(events.RequestCancelled(ticket))
+
+    def forsake(self, connections: frozenset[bytes]) -> None:
+        """Withdraw whatever was asked for over these connections."""
+        for client in [client for client in self._tickets if client.connection in connections]:
+            self.cancel(client)
 
     def expected_wait(self, client: Client) -> float | None:
         """Seconds until this prediction is begun; None where nobody can tell, or it has ended."""

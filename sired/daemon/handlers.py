@@ -8,6 +8,7 @@ from typing import Any
 from sired.config import Loaded
 from sired.daemon.conductor import Conductor
 from sired.daemon.jobs import Answer, Jobs
+from sired.daemon.peers import Peers
 from sired.daemon.pools import PoolHandlers
 from sired.daemon.registering import complete
 from sired.daemon.views import Views
@@ -93,7 +94,8 @@ class Handlers:
             requests.Shutdown: self._shutdown,
             **{kind: self._by_task(answer) for kind, answer in jobs.answers.items()},
         }
-        self._pools = PoolHandlers(front, conductor, registry, self._timeout)
+        self._peers = Peers(asyncio.get_running_loop(), self._peers_gone)
+        self._pools = PoolHandlers(front, conductor, registry, self._timeout, self._peers.knows)
         self._by_kind |= self._pools.by_kind
 
     def __call__(self, client: Client, request: Request, payload: tuple[Buffer, ...]) -> None:
@@ -102,9 +104,15 @@ class Handlers:
         Raises:
             SireError: it cannot be done; the front tells the client.
         """
+        self._peers.see(client.connection, self.front.peer_pid)
         if isinstance(request, requests.Acquire):
             self._refuse_when_draining()
         self._by_kind[type(request)](client, request, payload)
+
+    def _peers_gone(self, connections: frozenset[bytes]) -> None:
+        """Do no more for who has ended: nobody will read the answers."""
+        self._conductor.forsake(connections)
+        self._pools.peers_gone(connections)
 
     def adopt(self, settings: Loaded) -> None:
         """Go by these settings from now on."""

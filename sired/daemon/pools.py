@@ -1,11 +1,9 @@
 """What the daemon does about requests that concern pools: leases, counts, shrinking."""
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
 from sired.daemon.conductor import Conductor
-from sired.daemon.holders import Holders
 from sired.protocol import requests
 from sired.protocol.content import Buffer
 from sired.protocol.replies import Done, Leased, PoolReport, Unloaded
@@ -20,6 +18,7 @@ class PoolHandlers:
 
     Args:
         timeout: the seconds a request may take that names so many or none.
+        knows: whether there is still somebody at the other end of a connection.
     """
 
     def __init__(
@@ -28,12 +27,14 @@ class PoolHandlers:
         conductor: Conductor,
         registry: Registry,
         timeout: Callable[[float | None], float],
+        knows: Callable[[bytes], bool],
     ) -> None:
         self._front = front
         self._conductor = conductor
         self._registry = registry
         self._timeout = timeout
-        self._holders = Holders(asyncio.get_running_loop(), self._give_back)
+        self._knows = knows
+        self._held: dict[int, Client] = {}
         self.by_kind: dict[type[Any], Callable[[Client, Any, tuple[Buffer, ...]], None]] = {
             requests.Acquire: self._acquire,
             requests.Release: self._release,
@@ -43,27 +44,33 @@ class PoolHandlers:
 
     def _acquire(self, client: Client, request: requests.Acquire, _: tuple[Buffer, ...]) -> None:
         self._registry.get(request.name)
-        pid = self._front.peer_pid()
 
         def granted(do: LeaseGranted) -> None:
-            self._holders.add(do.lease, client, pid)
+            self._held[do.lease] = client
+            if not self._knows(client.connection):  # ended while it was being granted
+                self._give_back(do.lease)
+                return
             reply = Leased(id=client.request_id, lease=do.lease, instance=do.instance)
             self._front.reply(client, reply)
 
         self._conductor.acquire(client, request, self._timeout(request.timeout), granted)
 
     def _release(self, client: Client, request: requests.Release, _: tuple[Buffer, ...]) -> None:
-        self._holders.remove(request.lease)
         self._give_back(request.lease)
         self._front.reply(client, Done(id=client.request_id))
 
     def withdraw(self, client: Client) -> None:
         """Take back a lease that was granted while its asker stopped waiting for it."""
-        if (lease := self._holders.lease_of(client)) is not None:
-            self._holders.remove(lease)
+        for lease in [held for held, holder in self._held.items() if holder == client]:
+            self._give_back(lease)
+
+    def peers_gone(self, connections: frozenset[bytes]) -> None:
+        """Take back the leases of holders whose process has ended."""
+        for lease in [n for n, holder in self._held.items() if holder.connection in connections]:
             self._give_back(lease)
 
     def _give_back(self, lease: int) -> None:
+        self._held.pop(lease, None)
         self._conductor.feed(events.LeaseReturned(lease))
 
     def _stats(self, client: Client, request: requests.PoolStats, _: tuple[Buffer, ...]) -> None:

@@ -1,0 +1,34 @@
+"""What somebody waits for while the brain and the workers are at it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from sired.daemon.result_cache import Question
+from sired.errors import SireError
+from sired.protocol.content import Buffer
+from sired.protocol.requests import Predict
+from sired.server.front import Client
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """A prediction that has no answer yet; ``question`` where its answer is to be kept."""
+
+    client: Client
+    predict: Predict
+    payload: tuple[Buffer, ...]
+    arrived: float
+    question: Question | None = None
+
+
+class Wish(msgspec.Struct, frozen=True):
+    """A load, unload or lease that somebody waits for, and how to tell what became of it.
+
+    Without ``failed`` the client is told.
+    """
+
+    client: Client
+    model: str
+    fulfilled: Callable[[Any], None]
+    failed: Callable[[SireError], None] | None = None

@@ -1,0 +1,56 @@
+"""Nothing more is done for a client whose process has ended."""
+
+import subprocess
+import sys
+
+import pytest
+
+from sired.protocol.requests import Ps, Stats
+
+from .test_workers import until
+
+
+@pytest.fixture
+def asking(home):
+    """Starts commands that ask a model, as many as are wanted, and ends what is left of them."""
+    started = []
+
+    def ask(mood):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sire_cli", "predict", "moody", "-i", "-"],
+            env=home.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        process.stdin.write(f"[[{mood}, 1, 1, 1]]".encode())
+        process.stdin.close()
+        started.append(process)
+        return process
+
+    yield ask
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        process.stderr.close()
+
+
+def queued(connection):
+    (stats,) = connection.ask(Stats(name="moody"))[0].models
+    return stats.queued
+
+
+def test_requests_of_a_killed_command_leave_the_queue(home, register, asking):
+    register("moody", 2, "Moody")
+    with home.connect() as connection:
+        first = asking(5)
+        until(lambda: [i.state for i in connection.ask(Ps())[0].instances] == ["busy"])
+        others = [asking(5) for _ in range(4)]
+        until(lambda: queued(connection) == 5)
+        for other in others:
+            other.kill()
+        # What a worker has at hand already is all that is left beside what it is at.
+        until(lambda: queued(connection) <= 2)
+        assert first.wait(30) == 0
+        assert connection.ask(Stats(name="moody"))[0].models[0].inference_count <= 2
