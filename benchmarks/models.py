@@ -1,5 +1,6 @@
 """The two models everything is measured with; their weights are random, which costs the same."""
 
+import time
 from typing import Any
 
 from torch import Tensor, nn
@@ -38,3 +39,12 @@ class SmallCnn(nn.Module):
     def forward(self, x: Tensor) -> Any:
         """Run the layers one after the other."""
         return self.layers(x)
+
+
+class Sleeper(Perceptron):
+    """Keeps its worker for a second without computing anything."""
+
+    def forward(self, x: Tensor) -> Any:
+        """Give back what it was given, a second later."""
+        time.sleep(1.0)
+        return x

@@ -13,6 +13,8 @@ from sired.units import format_bytes
 
 # Seconds below which hundredths of a millisecond matter.
 _SHORT = 0.01
+# Below which milliseconds with hundredths tell too little.
+_SHORTEST = 5e-5
 
 RESULTS = Path(__file__).parent / "results" / "latest.json"
 
@@ -101,6 +103,8 @@ def _cells(figure: Figure) -> tuple[str, ...]:
 def _written(value: float, unit: str) -> str:
     if unit == "bytes":
         return format_bytes(value)
+    if unit == "s" and value < _SHORTEST:
+        return f"{value * 1e6:.1f} µs"
     if unit == "s":
         return f"{value * 1e3:.{2 if value < _SHORT else 0}f} ms"
     if unit == "x":

@@ -61,10 +61,11 @@ def print_pairs(pairs: Iterable[tuple[str, str | None]]) -> None:
 
 def _print_plain(columns: Sequence[str], rows: list[list[str]]) -> None:
     titles = [column.rstrip(">") for column in columns]
+    widths = _widths(columns, rows)
     for row in [titles, *rows]:
         line = (
             cell.rjust(width) if column.endswith(">") else cell.ljust(width)
-            for cell, width, column in zip(row, _widths(columns, rows), columns, strict=True)
+            for cell, width, column in zip(row, widths, columns, strict=True)
         )
         sys.stdout.write("  ".join(line).rstrip() + "\n")
 

@@ -116,5 +116,5 @@ def _unknown(content: dict[str, Any]) -> Iterator[str]:
 
 
 def _strange(content: dict[str, Any], struct: type[msgspec.Struct], prefix: str) -> Iterator[str]:
-    known = {field.encode_name for field in msgspec.structs.fields(struct)}
+    known = struct.__struct_encode_fields__
     yield from (f"{prefix}{key}" for key in content if key not in known)

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+from operator import attrgetter
 from pathlib import Path
 
 from sired.errors import InvalidModel, ModelExists, ModelNotFound, SireError
@@ -30,7 +31,7 @@ class Registry:
         self._directory.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
         self.models.clear()
         self.damaged.clear()
-        for file in sorted(self._directory.glob("*.toml")):
+        for file in sorted(self._directory.glob("*.toml"), key=attrgetter("name")):
             try:
                 spec = _read(file)
             except SireError as problem:

@@ -1,0 +1,1 @@
+"""What many models and many queued requests cost: the brain alone, and a whole daemon."""
