@@ -121,10 +121,10 @@ class Invariants:
     def _nobody_waits_beside_a_free_instance(self):
         for model in self.brain.models.values():
             if model.queue and any(map(self._is_free, self.brain.fleet.of(model))):
-                first, wakeup = model.queue.first, self.brain.wakeup
-                for_others = first.batch_key and self.world.now < first.arrived + model.batch_delay
-                must(for_others and model.batch_size > 1, "waits beside a free one", model.name)
-                must(wakeup <= first.arrived + model.batch_delay + ROUNDING, "sleeps", model.name)
+                first, until = model.queue.first, model.queue.first.arrived + model.batch_delay
+                for_others = first.batch_key and model.batch_size > 1 and model.batch_delay
+                must(for_others, "waits beside a free one", model.name)
+                must(self.brain.wakeup <= until + ROUNDING, "waits beside a free one", model.name)
 
     def _is_free(self, instance):
         ready = isinstance(instance.state, Ready) and instance.accepting and not instance.lease
