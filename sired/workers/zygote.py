@@ -27,10 +27,12 @@ class Zygote:
         # Otherwise importing ONNX Runtime opens a database and starts a thread that reports to its
         # makers; neither survives a fork, and nobody here asked for it.
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-        # Threads of OpenMP wait for each other awake, which is well where they have the processors
-        # to themselves. Among several models, one that waits keeps another from the processor that
-        # it waits for: a pass of 1 ms was seen to take 15. Asleep they lose nothing measurable.
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        # OpenMP's threads wait for each other awake, for milliseconds. That is well where they have
+        # the processors to themselves; among several models, one that waits keeps from its
+        # processor the one it waits for, and a pass of 1 ms was seen to take 15. Some microseconds
+        # are as good when alone, and harmless when not.
+        if "OMP_WAIT_POLICY" not in os.environ:
+            os.environ.setdefault("GOMP_SPINCOUNT", "1000")
         self._one_at_a_time = threading.Lock()
         self._context = multiprocessing.get_context("forkserver")
         there = [name for name in PRELOAD if importlib.util.find_spec(name.partition(".")[0])]
