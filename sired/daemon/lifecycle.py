@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 
 from sired.config import Loaded, load_settings
 from sired.daemon.answers import Answers
+from sired.daemon.attention import attentive_loop
 from sired.daemon.conductor import Conductor
 from sired.daemon.handlers import Handlers
 from sired.daemon.jobs import Jobs
@@ -68,7 +69,8 @@ def run(flags: Mapping[str, str], *, die_with_parent: bool = False) -> int:
         sys.stderr.write(f"sired: error: {error.message}\n{error.hint}\n")
         return 1
     try:
-        asyncio.run(_live(paths, settings, flags, lock, die_with_parent=die_with_parent))
+        with asyncio.Runner(loop_factory=attentive_loop) as runner:
+            runner.run(_live(paths, settings, flags, lock, die_with_parent=die_with_parent))
     except SireError as error:
         sys.stderr.write(f"sired: error: {error.message}\n{error.hint}\n")
         return 1

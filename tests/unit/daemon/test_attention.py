@@ -1,0 +1,72 @@
+"""The daemon's loop misses nothing while it stays awake, and goes to sleep again."""
+
+import asyncio
+import os
+import time
+
+import pytest
+
+from sired.daemon.attention import attentive_loop
+
+
+@pytest.fixture
+def run():
+    def _run(work):
+        with asyncio.Runner(loop_factory=attentive_loop) as runner:
+            return runner.run(work)
+
+    return _run
+
+
+@pytest.fixture
+def pipe():
+    ends = os.pipe()
+    yield ends
+    for end in ends:
+        os.close(end)
+
+
+async def read_back_and_forth(pipe, count):
+    """Write a byte whenever one has been read: as many short waits in a row."""
+    loop, done, reader, writer = asyncio.get_running_loop(), asyncio.Event(), *pipe
+    seen = bytearray()
+
+    def read():
+        seen.extend(os.read(reader, 1))
+        if len(seen) == count:
+            loop.remove_reader(reader)
+            done.set()
+        else:
+            os.write(writer, bytes([len(seen) % 256]))
+
+    loop.add_reader(reader, read)
+    os.write(writer, b"\0")
+    await done.wait()
+    return seen
+
+
+def test_everything_that_comes_in_short_order_is_taken_in_its_order(run, pipe):
+    assert run(read_back_and_forth(pipe, 1000)) == bytes(n % 256 for n in range(1000))
+
+
+def test_timers_go_off_in_their_order_between_events(run, pipe):
+    async def work():
+        rung = []
+        for number in (3, 1, 2):
+            asyncio.get_running_loop().call_later(number * 1e-4, rung.append, number)
+        await read_back_and_forth(pipe, 100)
+        while len(rung) < 3:
+            await asyncio.sleep(1e-4)
+        return rung
+
+    assert run(work()) == [1, 2, 3]
+
+
+def test_a_loop_that_has_nothing_more_to_do_sleeps(run, pipe):
+    async def work():
+        await read_back_and_forth(pipe, 100)
+        began, computed = time.perf_counter(), time.process_time()
+        await asyncio.sleep(0.2)
+        return (time.process_time() - computed) / (time.perf_counter() - began)
+
+    assert run(work()) < 0.5
