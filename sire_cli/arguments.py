@@ -26,6 +26,14 @@ PriorityName = Annotated[
         autocompletion=complete_priority,
     ),
 ]
+InputType = Annotated[
+    str | None,
+    typer.Option("--from", metavar="TYPE", help="What the input is: json, npy, png, …"),
+]
+AnswerType = Annotated[
+    str | None,
+    typer.Option("--to", metavar="TYPE", help="What to answer: json, npy, npz, csv, text."),
+]
 JobId = Annotated[str, typer.Argument(metavar="ID", help="A job.", autocompletion=complete_job)]
 JobIds = Annotated[
     list[str] | None, typer.Argument(metavar="ID...", help="Jobs.", autocompletion=complete_job)

@@ -27,6 +27,16 @@ class Input:
     content_type: str
 
 
+def read_stdin_once(names: list[str]) -> None:
+    """Refuse to read stdin for more than one input.
+
+    Raises:
+        InvalidConfiguration: it stands among the inputs more than once.
+    """
+    if names.count(STDIN) > 1:
+        raise InvalidConfiguration("stdin can be read only once.", hint="Give -i - once.")
+
+
 def read_input(name: str, declared: str | None) -> Input:
     """Read a file, or stdin for "-".
 

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from sire_cli.arguments import ModelNames
+from sire_cli.arguments import AnswerType, InputType, ModelNames
 from sire_cli.commands.bench_words import print_report, say_errors
 from sire_cli.durations import Timeout, seconds
 from sire_cli.exit_codes import DONE, INTERRUPTED, NO_DAEMON, exit_code
-from sire_cli.files import STDIN, WRITABLE, read_input, type_of
+from sire_cli.files import WRITABLE, read_input, read_stdin_once, type_of
 from sire_cli.gauge import gauge
 from sire_cli.link import connect
 from sire_cli.output import AsJson, print_json
@@ -69,14 +69,8 @@ def bench(
         bool,
         typer.Option("--no-results", help="Read no answers; with --jobs, wait for no results."),
     ] = False,
-    from_: Annotated[
-        str | None,
-        typer.Option("--from", metavar="TYPE", help="What the input is: json, npy, png, …"),
-    ] = None,
-    to: Annotated[
-        str | None,
-        typer.Option("--to", metavar="TYPE", help="What to answer: json, npy, npz, csv, text."),
-    ] = None,
+    from_: InputType = None,
+    to: AnswerType = None,
     timeout: Timeout = None,
     json: AsJson = False,
 ) -> int:
@@ -117,8 +111,7 @@ def bench(
 
 
 def _inputs(files: list[str], declared: str | None) -> list[LoadInput]:
-    if files.count(STDIN) > 1:
-        raise InvalidConfiguration("stdin can be read only once.", hint="Give -i - once.")
+    read_stdin_once(files)
     given = [read_input(file, declared) for file in files]
     return [LoadInput(one.content, one.content_type, one.name) for one in given]
 

@@ -4,13 +4,12 @@ from typing import Annotated
 
 import typer
 
-from sire_cli.arguments import ModelName, PriorityName
+from sire_cli.arguments import AnswerType, InputType, ModelName, PriorityName
 from sire_cli.durations import Timeout, seconds
-from sire_cli.files import STDIN, WRITABLE, Output, read_input, type_of
+from sire_cli.files import WRITABLE, Output, read_input, read_stdin_once, type_of
 from sire_cli.link import connect
 from sire_cli.progress import progress
 from sired.client.declare import parse_keep_alive
-from sired.errors import InvalidConfiguration
 from sired.protocol.requests import Predict
 from sired.spec import check_priority
 
@@ -27,14 +26,8 @@ def predict(
         str | None,
         typer.Option("--output", "-o", metavar="FILE|DIR", help="Where answers go; - is stdout."),
     ] = None,
-    from_: Annotated[
-        str | None,
-        typer.Option("--from", metavar="TYPE", help="What the input is: json, npy, png, …"),
-    ] = None,
-    to: Annotated[
-        str | None,
-        typer.Option("--to", metavar="TYPE", help="What to answer: json, npy, npz, csv, text."),
-    ] = None,
+    from_: InputType = None,
+    to: AnswerType = None,
     timeout: Timeout = None,
     priority: PriorityName = None,
     keep_alive: Annotated[
@@ -51,8 +44,7 @@ def predict(
     Every input is a request of its own, answered in order. Types are told by the files' endings
     or their first bytes.
     """
-    if input_.count(STDIN) > 1:
-        raise InvalidConfiguration("stdin can be read only once.", hint="Give -i - once.")
+    read_stdin_once(input_)
     keep = parse_keep_alive(keep_alive)
     declared, limit = type_of(from_, "--from"), seconds(timeout)
     target = Output(output, type_of(to, "--to", WRITABLE), input_)

@@ -8,10 +8,10 @@ from typing import Annotated, get_args
 import msgspec
 import typer
 
-from sire_cli.arguments import ModelName
+from sire_cli.arguments import AnswerType, InputType, ModelName
 from sire_cli.durations import Timeout, seconds
 from sire_cli.exit_codes import FileMissing
-from sire_cli.files import STDIN, WRITABLE, Input, read_input, type_of
+from sire_cli.files import WRITABLE, Input, read_input, read_stdin_once, type_of
 from sire_cli.link import connect
 from sire_cli.output import AsJson, print_json
 from sire_cli.progress import progress
@@ -46,14 +46,8 @@ def submit(
         list[str] | None,
         typer.Option("--metadata", metavar="KEY=VALUE", help="A note to keep; repeatable."),
     ] = None,
-    from_: Annotated[
-        str | None,
-        typer.Option("--from", metavar="TYPE", help="What the input is: json, npy, png, …"),
-    ] = None,
-    to: Annotated[
-        str | None,
-        typer.Option("--to", metavar="TYPE", help="What to answer: json, npy, npz, csv, text."),
-    ] = None,
+    from_: InputType = None,
+    to: AnswerType = None,
     timeout: Timeout = None,
     json: AsJson = False,
 ) -> None:
@@ -91,8 +85,7 @@ def submit(
 
 
 def _files(inputs: list[str], directory: str | None) -> list[str]:
-    if inputs.count(STDIN) > 1:
-        raise InvalidConfiguration("stdin can be read only once.", hint="Give -i - once.")
+    read_stdin_once(inputs)
     if directory is not None:
         inputs = [*inputs, *_files_in(Path(directory))]
     if not inputs:
