@@ -14,8 +14,8 @@ from sired.protocol.content import BY_SUFFIX, Buffer, Payload, sniff
 from sired.runtimes.base import InferenceRuntime, is_out_of_memory
 from sired.runtimes.discovery import find_runtime
 from sired.spec import ModelSpec
+from sired.transport.channel import Channel
 from sired.workers.batch import Batches, Outcome
-from sired.workers.channel import Channel
 from sired.workers.gpu_memory import GpuMeter
 from sired.workers.memory import CpuMeter
 from sired.workers.messages import (

@@ -7,7 +7,7 @@ import socket
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from sired.workers.channel import Channel
+from sired.transport.channel import Channel
 from sired.workers.messages import FromWorker, LoadModel
 from sired.workers.zygote import Zygote
 

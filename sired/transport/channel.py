@@ -1,4 +1,4 @@
-"""The private line between daemon and worker: one packet of a SOCK_SEQPACKET pair per message.
+"""A private line between two processes: one packet of a SOCK_SEQPACKET socket per message.
 
 A message is a fixed prefix and a body: the frames' lengths, the header in msgpack, the frames. A
 small body travels in the packet. A large one travels in one sealed piece of memory whose
@@ -18,7 +18,7 @@ import msgspec
 
 from sired.errors import ProtocolError
 from sired.protocol.content import Buffer
-from sired.workers import sealed
+from sired.transport import sealed
 
 # Up to here, copying through the socket is quicker than setting up shared memory.
 INLINE_LIMIT = 64 * 1024
