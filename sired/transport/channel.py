@@ -2,14 +2,17 @@
 
 A message is a fixed prefix and a body: the frames' lengths, the header in msgpack, the frames. A
 small body travels in the packet. A large one travels in one sealed piece of memory whose
-descriptor is passed along: it is written once and mapped by the other side.
+descriptor is passed along: it is written once and mapped by the other side. Any other descriptor
+can be passed along with a small message.
 """
 
 import array
+import mmap
 import os
 import socket
 import struct
 import time
+import weakref
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any, Generic, TypeVar
@@ -19,13 +22,15 @@ import msgspec
 from sired.errors import ProtocolError
 from sired.protocol.content import Buffer
 from sired.transport import sealed
+from sired.transport.staging import Staging
 
 # Up to here, copying through the socket is quicker than setting up shared memory.
 INLINE_LIMIT = 64 * 1024
 # sendmsg(2) takes 1,024 buffers at most.
 _MOST_INLINE_FRAMES = 256
-# Bytes of the body and of its header, number of frames, whether the body is in shared memory.
-_PREFIX = struct.Struct("<QQI?")
+# Bytes of the body and of its header, number of frames, and what the packet's descriptor is.
+_PREFIX = struct.Struct("<QQIB")
+_NONE, _BODY, _PASSED = range(3)
 _LENGTH = struct.Struct("<Q")
 # A cache line: more than any dtype asks for.
 _ALIGNMENT = 64
@@ -52,10 +57,15 @@ class Channel(Generic[Incoming]):
     Args:
         line: a SOCK_SEQPACKET socket; the channel owns it.
         incoming: the type of the messages received.
+        staging: memory that large messages are written to, instead of new memory for each; the
+            other side says when it is done with one.
     """
 
-    def __init__(self, line: socket.socket, incoming: Any) -> None:
+    def __init__(self, line: socket.socket, incoming: Any, staging: Staging | None = None) -> None:
         self._line = line
+        self._staging = staging
+        self._mapping: weakref.ref[mmap.mmap] | None = None
+        self._passed: int | None = None
         # What a runtime put into an error's details must not keep the error from being told.
         self._encoder = msgspec.msgpack.Encoder(enc_hook=str)
         self._decoder: msgspec.msgpack.Decoder[Incoming] = msgspec.msgpack.Decoder(incoming)
@@ -91,6 +101,46 @@ class Channel(Generic[Incoming]):
         """
         self._send(message, frames, 0)
 
+    def try_pass(self, message: Any, descriptor: int) -> bool:
+        """Send a message and a descriptor along, without waiting; False as for ``try_send``.
+
+        Raises:
+            OSError: the other side is gone.
+        """
+        header = self._encoder.encode(message)
+        prefix = _PREFIX.pack(len(header), len(header), 0, _PASSED)
+        try:
+            self._send_along([prefix, header], descriptor, _NOW | _NO_SIGNAL)
+        except BlockingIOError:
+            return False
+        return True
+
+    def take_descriptor(self) -> int:
+        """The descriptor that came with the last message; it is the caller's now.
+
+        Raises:
+            ProtocolError: none came.
+        """
+        descriptor, self._passed = self._passed, None
+        if descriptor is None:
+            raise ProtocolError("A message announced a descriptor that did not come.")
+        return descriptor
+
+    def held(self) -> bool:
+        """Whether somebody still holds on to frames of the last large message received.
+
+        Unless somebody does, its sender may write to that memory again.
+        """
+        return self._mapping is not None and self._mapping() is not None
+
+    def wait_at_most(self, seconds: float | None) -> None:
+        """Let every later ``receive`` wait so long, then raise BlockingIOError; None for ever."""
+        whole = 0 if seconds is None else int(seconds)
+        rest = 0 if seconds is None else max(1, int((seconds - whole) * 1e6))
+        self._line.setsockopt(
+            socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", whole, rest)
+        )
+
     def _send(self, message: Any, frames: Sequence[Buffer], flags: int) -> None:
         flags |= _NO_SIGNAL
         header = self._encoder.encode(message)
@@ -98,18 +148,25 @@ class Channel(Generic[Incoming]):
         head = struct.pack(f"<{len(lengths)}Q", *lengths) + header
         size = len(head) + sum(lengths)
         if size <= INLINE_LIMIT and len(frames) <= _MOST_INLINE_FRAMES:
-            prefix = _PREFIX.pack(size, len(header), len(frames), False)
+            prefix = _PREFIX.pack(size, len(header), len(frames), _NONE)
             self._line.sendmsg([prefix, head, *frames], (), flags)
             return
         *offsets, size = _offsets(len(head), lengths, _ALIGNMENT)
-        descriptor = sealed.create([(0, head), *zip(offsets, frames, strict=True)], size)
+        parts = [(0, head), *zip(offsets, frames, strict=True)]
+        prefix = _PREFIX.pack(size, len(header), len(frames), _BODY)
+        if self._staging is not None and self._staging.suits(size):
+            self._send_along([prefix], self._staging.write(parts, size), flags)
+            return
+        descriptor = sealed.create(parts, size)
         try:
-            prefix = _PREFIX.pack(size, len(header), len(frames), True)
-            passed = array.array("i", [descriptor])
-            ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, passed)]
-            self._line.sendmsg([prefix], ancillary, flags)
+            self._send_along([prefix], descriptor, flags)
         finally:
             os.close(descriptor)
+
+    def _send_along(self, packet: list[Buffer], descriptor: int, flags: int) -> None:
+        passed = array.array("i", [descriptor])
+        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, passed)]
+        self._line.sendmsg(packet, ancillary, flags)
 
     def try_receive(self) -> Message[Incoming] | None:
         """Take one message without waiting; None when there is none.
@@ -154,7 +211,7 @@ class Channel(Generic[Incoming]):
                 )
             return self._unpack(packet, descriptor)
         finally:
-            if descriptor is not None:
+            if descriptor is not None and descriptor != self._passed:
                 os.close(descriptor)
 
     def _take_packet(self, flags: int) -> tuple[memoryview, int | None, bool]:
@@ -172,20 +229,29 @@ class Channel(Generic[Incoming]):
         return self._buffer[:size], _descriptor(ancillary), bool(said & _CUT)
 
     def _unpack(self, packet: memoryview, descriptor: int | None) -> Message[Incoming]:
-        size, header_size, count, shared = _PREFIX.unpack_from(packet)
+        size, header_size, count, along = _PREFIX.unpack_from(packet)
         start = count * _LENGTH.size + header_size
         if not header_size or start > size:
             raise ProtocolError(f"A message of {size} bytes cannot begin with {start}.")
-        if not shared:
+        if along != _BODY:
             body = packet[_PREFIX.size :]
             message, parts = self._read(body, size, start, count, alignment=1)
+            if along == _PASSED:
+                self._keep(descriptor)
             # The buffer is used again for the next packet: what is handed out is a copy.
             return message, tuple(bytes(part) for part in parts)
         if descriptor is None:
             raise ProtocolError("A message announced shared memory that did not come.")
-        body = sealed.view(descriptor, size)
+        mapping = sealed.map_private(descriptor, size)
+        self._mapping = weakref.ref(mapping)
+        body = memoryview(mapping).toreadonly()
         message, parts = self._read(body, size, start, count, alignment=_ALIGNMENT)
         return message, tuple(parts)
+
+    def _keep(self, descriptor: int | None) -> None:
+        if self._passed is not None:  # nobody took it
+            os.close(self._passed)
+        self._passed = descriptor
 
     def _read(
         self, body: memoryview, size: int, start: int, count: int, *, alignment: int
