@@ -31,6 +31,11 @@ class Paths:
         return self.runtime / "sired.sock"
 
     @property
+    def direct_socket(self) -> Path:
+        """The Unix socket at which clients ask for a connection to a worker."""
+        return self.runtime / "direct.sock"
+
+    @property
     def lock(self) -> Path:
         """The file whose lock decides who is the daemon; it holds that daemon's pid."""
         return self.runtime / "sired.lock"
@@ -85,7 +90,7 @@ class Paths:
         Raises:
             DaemonUnavailable: it is longer than a Unix socket path may be.
         """
-        length = len(os.fsencode(self.socket))
+        length = max(len(os.fsencode(path)) for path in (self.socket, self.direct_socket))
         if length > LONGEST_SOCKET_PATH:
             raise DaemonUnavailable(
                 f"The socket path {self.socket} has {length} bytes; "

@@ -256,7 +256,7 @@ class ModelManager(JobCalls):
         )
         with self._connection() as connection:
             patience = _patience(request.timeout)
-            reply, frames = connection.ask(request, payload.frames, timeout=patience)
+            reply, frames = connection.predict(request, payload.frames, timeout=patience)
         return answer_from(reply, frames)
 
     @contextmanager

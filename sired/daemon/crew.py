@@ -14,7 +14,14 @@ from pathlib import Path
 
 from sired.errors import LoadFailed, SireError, WorkerCrashed
 from sired.protocol.content import Buffer
-from sired.workers.messages import FromWorker, LoadModel, RunBatch, RunModel
+from sired.protocol.runs import RunModel
+from sired.workers.messages import (
+    FromWorker,
+    LoadModel,
+    RunBatch,
+    TakeConnection,
+    TakeTally,
+)
 from sired.workers.process import WorkerProcess, start_worker
 from sired.workers.zygote import Zygote
 
@@ -101,6 +108,17 @@ class Crew:
             member.unsent.append((message, payload))
             assert member.process is not None
             self._loop.add_writer(member.process.channel.fileno(), self._send_rest, instance)
+
+    def pass_on(self, instance: int, message: TakeTally | TakeConnection, descriptor: int) -> bool:
+        """Pass a descriptor to a worker; False if it takes nothing now.
+
+        Raises:
+            OSError: it is gone.
+        """
+        member = self._members[instance]
+        if member.process is None or member.ending or member.unsent:
+            return False
+        return member.process.channel.try_pass(message, descriptor)
 
     def _try_send(self, member: Member, message: Run, payload: tuple[Buffer, ...]) -> bool:
         assert member.process is not None

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -91,6 +92,7 @@ class Handlers:
             ),
             requests.ShowConfig: self._config,
             requests.Cancel: self._cancel,
+            requests.WhyEnded: self._why_ended,
             requests.Shutdown: self._shutdown,
             **{kind: self._by_task(answer) for kind, answer in jobs.answers.items()},
         }
@@ -262,6 +264,20 @@ class Handlers:
         self._conductor.cancel(withdrawn)
         self._pools.withdraw(withdrawn)
         self.front.reply(client, Done(id=client.request_id))
+
+    def _why_ended(self, client: Client, request: requests.WhyEnded, _: tuple[Buffer, ...]) -> None:
+        if error := self._conductor.direct.why_ended(request.connection):
+            raise error
+        self.front.reply(client, Done(id=client.request_id))
+
+    def direct_terms(self) -> tuple[float, int]:
+        """What holds for direct connections: the timeout, and the most bytes of a request."""
+        settings = self.settings.settings
+        return settings.defaults.timeout, settings.daemon.max_message_bytes
+
+    def lead(self, model: str, connection: socket.socket) -> int | None:
+        """Lead a client to a worker of a model; the number of the connection, or None."""
+        return None if self.draining else self._conductor.lead(model, connection)
 
     def _shutdown(self, client: Client, _: requests.Shutdown, __: tuple[Buffer, ...]) -> None:
         self.front.reply(client, Done(id=client.request_id))

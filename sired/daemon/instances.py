@@ -15,7 +15,7 @@ from sired.scheduler.instructions import Evicted, Learn, StartWorker
 from sired.spec import ModelSpec, Signature
 from sired.store.footprints import Footprints
 from sired.store.registry import Registry
-from sired.workers.messages import DeviceGrant, LoadModel, ModelReady
+from sired.workers.messages import DeviceGrant, DirectFailed, LoadModel, ModelReady
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +61,10 @@ class Instances:
         job = LoadModel(spec, grant)
         self._crew.start(do.instance, job, self._paths.model_log(spec.name))
 
+    def spec_of(self, model: str) -> ModelSpec | None:
+        """A model as it is registered."""
+        return self._registry.models.get(model)
+
     def signature_of(self, model: str) -> Signature:
         """What a model takes and gives: as declared, else as reported, else empty."""
         spec = self._registry.models.get(model)
@@ -87,6 +91,11 @@ class Instances:
     def load_failed(self, instance: int, error: SireError) -> None:
         """Note why a model could not be loaded."""
         self._statistics.of(self._specs[instance].name).last_error = str(error)
+
+    def failed_directly(self, instance: int, failure: DirectFailed) -> None:
+        """Count a request that a worker answered with an error to the client itself."""
+        counters = self._statistics.of(self._specs[instance].name)
+        counters.failed(failure.code, failure.message)
 
     def gone(self, instance: int, error: SireError, *, expected: bool) -> None:
         """Note that a process has ended, and how."""

@@ -36,12 +36,26 @@ class Counters:
         self.latency_sum += latency
         self.compute_sum += compute
         self.latencies.append(latency)
+        self._used(1, now)
+
+    def answered_directly(
+        self, count: int, latencies: list[float], compute: float, now: float
+    ) -> None:
+        """Count answers that did not come through here; ``latencies`` of the last of them."""
+        self.inference_count += count
+        mean = sum(latencies) / len(latencies)
+        self.latency_sum += mean * count
+        self.compute_sum += compute
+        self.latencies.extend(latencies)
+        self._used(count, now)
+
+    def _used(self, count: int, now: float) -> None:
         self.last_used_at = time.time()
         second = int(now)
         if self.per_second and self.per_second[-1][0] == second:
-            self.per_second[-1] = (second, self.per_second[-1][1] + 1)
+            self.per_second[-1] = (second, self.per_second[-1][1] + count)
         else:
-            self.per_second.append((second, 1))
+            self.per_second.append((second, count))
 
     def failed(self, code: str, message: str) -> None:
         """Count one request answered with an error."""

@@ -85,7 +85,7 @@ class Views:
             pid=self._conductor.crew.pid(instance.id),
             memory_bytes=fleet.ledger.charge(instance.id),
             uptime_seconds=now - state.since,
-            idle_seconds=now - ready.last_used if ready and not instance.in_flight else 0.0,
+            idle_seconds=now - ready.last_used if ready and not instance.at_work else 0.0,
             expires_in_seconds=None if expiry == FOREVER else max(0.0, expiry - now),
             load_seconds=ready.load_seconds if ready else None,
             requests=instance.served,

@@ -159,6 +159,15 @@ class Cancel(Message, frozen=True, tag="cancel"):
     request: str | int
 
 
+class WhyEnded(Message, frozen=True, tag="why_ended"):
+    """Ask why a direct connection ended while an answer was awaited; reply: Done, or the error.
+
+    After ``Done`` the request may be sent here.
+    """
+
+    connection: int
+
+
 class Shutdown(Message, frozen=True, tag="shutdown"):
     """Drain and exit; reply: Done, at once."""
 
@@ -272,6 +281,7 @@ Request = (
     | Top
     | ShowConfig
     | Cancel
+    | WhyEnded
     | Shutdown
     | Submit
     | ListJobs

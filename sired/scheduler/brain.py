@@ -16,6 +16,7 @@ from typing import Any
 from sired.errors import Cancelled
 from sired.scheduler import estimate, events
 from sired.scheduler.alarm import Alarm
+from sired.scheduler.direct import Direct
 from sired.scheduler.events import Event
 from sired.scheduler.fleet import Fleet
 from sired.scheduler.instance import Loading
@@ -41,6 +42,7 @@ class Brain:
         models: every registered model, by name.
         fleet: the instances and the ledger.
         queues: what has no answer yet.
+        direct: whom clients may talk to without asking here.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Brain:
         self._serving = Serving(self._state, self._leases)
         self._wishes = Wishes(self._state, self._serving)
         self._watch = Watch(self._state, self._serving)
+        self.direct = Direct(self._state, self._serving)
         self._handlers: dict[type[Any], Callable[[Any, float], None]] = {
             events.RequestArrived: self._serving.arrived,
             events.RequestFinished: self._serving.finished,
@@ -74,6 +77,8 @@ class Brain:
             events.LeaseWanted: self._serving.lease_wanted,
             events.LeaseReturned: self._serving.lease_returned,
             events.ShrinkWanted: self._wishes.shrink,
+            events.DirectOpened: self.direct.opened,
+            events.DirectUsed: self.direct.used,
             events.ModelAdded: self._model_added,
             events.ModelRemoved: self._model_removed,
             events.WorkerReady: self._wishes.loaded,
@@ -108,6 +113,7 @@ class Brain:
         """
         self._handlers[type(event)](event, now)
         self._leases.lose_ending()
+        self.direct.close()
         instructions = self._out.copy()
         self._out.clear()
         return instructions

@@ -23,7 +23,7 @@ def wait(model: Model, ahead: int, fleet: Fleet) -> float | None:
     if ready and all(instance.lease for instance in ready):
         return None
     ready = [instance for instance in ready if instance.lease is None]
-    before = ahead + sum(len(instance.in_flight) for instance in ready)
+    before = ahead + sum(len(instance.in_flight) + instance.direct_busy for instance in ready)
     if model.service_seconds is None:
         return 0.0 if ready and not before else None
     if ready:

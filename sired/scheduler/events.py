@@ -93,6 +93,33 @@ class ShrinkWanted(msgspec.Struct, frozen=True):
     keep: int | None
 
 
+class DirectOpened(msgspec.Struct, frozen=True):
+    """A client talks to an instance directly from now on."""
+
+    instance: int
+
+
+class DirectUsed(msgspec.Struct, frozen=True):
+    """What an instance did, since the last time, for clients that talk to it directly.
+
+    Attributes:
+        served: requests it answered.
+        seconds: what it was busy with them, together.
+        last_used: when it last did something for them.
+        busy: it is at work for them.
+        abandoned: it is at work, and none of those it works for waits any more.
+        peak: the most memory it has held so far, in bytes.
+    """
+
+    instance: int
+    served: int
+    seconds: float
+    last_used: float
+    busy: bool
+    abandoned: bool = False
+    peak: int = 0
+
+
 class WorkerReady(msgspec.Struct, frozen=True):
     """A worker has loaded its model and holds ``memory`` bytes."""
 
@@ -152,6 +179,8 @@ Event = (
     | LeaseWanted
     | LeaseReturned
     | ShrinkWanted
+    | DirectOpened
+    | DirectUsed
     | WorkerReady
     | LoadFailed
     | RequestFinished

@@ -97,15 +97,23 @@ class Fleet:
         """When an instance that loads, or works on what nobody waits for any more, is killed."""
         if isinstance(instance.state, Loading):
             return instance.state.since + self._rules.load_timeout
+        abandoned = instance.abandoned_since
+        forsaken = FOREVER if abandoned is None else abandoned + self._rules.hung_after
         running = instance.running
         if not running or not all(request.answered for request in running):
-            return FOREVER
-        return max(request.deadline for request in running) + self._rules.hung_after
+            return forsaken
+        overdue = max(request.deadline for request in running) + self._rules.hung_after
+        return min(forsaken, overdue)
+
+    def keep_alive(self, model: Model) -> float:
+        """How long an instance of a model may idle: as the model says, else the rules."""
+        default = self._rules.default_keep_alive
+        return default if model.keep_alive is None else model.keep_alive
 
     def _keep_alive(self, instance: Instance) -> float:
-        """What the last request said, else the model, else the rules."""
-        said = (instance.keep_alive, instance.model.keep_alive, self._rules.default_keep_alive)
-        keep = next(seconds for seconds in said if seconds is not None)
+        """What the last request said, else as ever."""
+        said = instance.keep_alive
+        keep = self.keep_alive(instance.model) if said is None else said
         # Unloaded after use is not unloaded before it: somebody loaded it by hand.
         return keep if keep or instance.served else UNUSED_SECONDS
 
@@ -257,7 +265,7 @@ class Fleet:
         match instance.state:
             case Loading():
                 self.stop(instance, now, kill=True)
-            case Ready() if instance.in_flight:
+            case Ready() if instance.at_work:
                 instance.state.draining = True
             case Ready():
                 self.stop(instance, now)

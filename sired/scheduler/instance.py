@@ -60,6 +60,8 @@ class Instance:
         keep_alive: how long it may idle by the last request that it answered; None for as long as
             its model says.
         last_handed: tells in what order the instances of a model were handed requests.
+        direct_busy: it works for a client that talks to it directly.
+        abandoned_since: since when it works on what no such client waits for any more.
     """
 
     id: int
@@ -73,6 +75,13 @@ class Instance:
     last_handed: int = 0
     lease: Lease | None = None
     keep_alive: float | None = None
+    direct_busy: bool = False
+    abandoned_since: float | None = None
+
+    @property
+    def at_work(self) -> bool:
+        """Whether it has been handed requests that it has not answered, by whomever."""
+        return bool(self.in_flight) or self.direct_busy
 
     @property
     def batches(self) -> int:
@@ -104,7 +113,7 @@ class Instance:
     @property
     def idle(self) -> bool:
         """Whether it is loaded, does nothing, and is kept for nobody."""
-        return isinstance(self.state, Ready) and not self.in_flight and self.lease is None
+        return isinstance(self.state, Ready) and not self.at_work and self.lease is None
 
     @property
     def unwanted(self) -> bool:
@@ -117,7 +126,7 @@ class Instance:
         match self.state:
             case Loading():
                 return "loading"
-            case Ready() if self.in_flight:
+            case Ready() if self.at_work:
                 return "busy"
             case Ready():
                 return "leased" if self.lease else "ready"

@@ -58,6 +58,12 @@ class LeaseLost(msgspec.Struct, frozen=True):
     error: SireError
 
 
+class CloseDirect(msgspec.Struct, frozen=True):
+    """Close the direct connections to this instance, once it has answered what came over them."""
+
+    instance: int
+
+
 class Learn(msgspec.Struct, frozen=True):
     """Remember what a model was measured to need on devices of this kind."""
 
@@ -75,5 +81,14 @@ class Evicted(msgspec.Struct, frozen=True):
 
 
 Instruction = (
-    StartWorker | StopWorker | Dispatch | Fail | Fulfil | LeaseGranted | LeaseLost | Learn | Evicted
+    StartWorker
+    | StopWorker
+    | Dispatch
+    | Fail
+    | Fulfil
+    | LeaseGranted
+    | LeaseLost
+    | CloseDirect
+    | Learn
+    | Evicted
 )

@@ -182,7 +182,7 @@ class Serving:
             self._serve_holder(instance, now)
             self.pump(instance.model, now)
         self._state.alarm.by(self._fleet.hung_at(instance))
-        if not instance.in_flight:
+        if not instance.at_work:
             expiry = self._fleet.expiry(instance)
             if instance.state.draining or expiry <= now:
                 self._fleet.stop(instance, now)

@@ -7,6 +7,7 @@ can be passed along with a small message.
 """
 
 import array
+import contextlib
 import mmap
 import os
 import socket
@@ -35,7 +36,7 @@ _LENGTH = struct.Struct("<Q")
 # A cache line: more than any dtype asks for.
 _ALIGNMENT = 64
 # A client's turn-around between an answer and its next request, and as much again.
-_SHORT_WAIT_SECONDS = 1e-3
+SHORT_WAIT_SECONDS = 1e-3
 _DESCRIPTOR = array.array("i").itemsize
 # Room for exactly one: CMSG_SPACE would let a second one in.
 _DESCRIPTOR_SPACE = socket.CMSG_LEN(_DESCRIPTOR)
@@ -59,11 +60,20 @@ class Channel(Generic[Incoming]):
         incoming: the type of the messages received.
         staging: memory that large messages are written to, instead of new memory for each; the
             other side says when it is done with one.
+        stays_awake: after a short wait, begin the next one without falling asleep.
     """
 
-    def __init__(self, line: socket.socket, incoming: Any, staging: Staging | None = None) -> None:
+    def __init__(
+        self,
+        line: socket.socket,
+        incoming: Any,
+        staging: Staging | None = None,
+        *,
+        stays_awake: bool = True,
+    ) -> None:
         self._line = line
         self._staging = staging
+        self._stays_awake = stays_awake
         self._mapping: weakref.ref[mmap.mmap] | None = None
         self._passed: int | None = None
         # What a runtime put into an error's details must not keep the error from being told.
@@ -79,7 +89,14 @@ class Channel(Generic[Incoming]):
 
     def close(self) -> None:
         """Close the line: the other side reads an end of file."""
+        self._keep(None)
         self._line.close()
+
+    def hang_up(self) -> None:
+        """Close the line for whoever else holds our end of it, too."""
+        with contextlib.suppress(OSError):
+            self._line.shutdown(socket.SHUT_RDWR)
+        self.close()
 
     def try_send(self, message: Any, frames: Sequence[Buffer] = ()) -> bool:
         """Send without waiting; False when the other side has too much unread.
@@ -189,10 +206,11 @@ class Channel(Generic[Incoming]):
         """
         began = time.perf_counter()
         try:
-            message = self._watch(began + _SHORT_WAIT_SECONDS) if self._short_waits else None
+            message = self._watch(began + SHORT_WAIT_SECONDS) if self._short_waits else None
             return message or self._receive(0)
         finally:
-            self._short_waits = time.perf_counter() - began < _SHORT_WAIT_SECONDS
+            short = time.perf_counter() - began < SHORT_WAIT_SECONDS
+            self._short_waits = short and self._stays_awake
 
     def _watch(self, until: float) -> Message[Incoming] | None:
         """Take a message that comes before ``until``, without sleeping."""

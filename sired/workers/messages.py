@@ -1,10 +1,9 @@
 """What daemon and worker say to each other; payload frames travel beside these headers."""
 
-from typing import Any
-
 import msgspec
 
-from sired.spec import ModelSpec, Signature, TensorSpec
+from sired.protocol.runs import RunModel, RunResult, WorkerError
+from sired.spec import ModelSpec, Signature
 
 
 class DeviceGrant(msgspec.Struct, frozen=True):
@@ -31,15 +30,6 @@ class LoadModel(msgspec.Struct, frozen=True, tag=True):
     device: DeviceGrant
 
 
-class RunModel(msgspec.Struct, frozen=True, tag=True):
-    """One request; its payload follows."""
-
-    request: int
-    content_type: str
-    tensors: tuple[TensorSpec, ...]
-    accept: str
-
-
 class RunBatch(msgspec.Struct, frozen=True, tag=True):
     """Several requests to run together where they fit; each is answered by itself.
 
@@ -63,30 +53,22 @@ class ModelReady(msgspec.Struct, frozen=True, tag=True):
     signature: Signature
 
 
-class WorkerError(msgspec.Struct, frozen=True, tag=True):
-    """Loading (``request`` is None) or one request failed; ``traceback`` is for the log.
+class TakeTally(msgspec.Struct, frozen=True, tag=True):
+    """The memory in which to count what is done for direct connections; its descriptor follows."""
 
-    ``out_of_memory`` tells the scheduler to make room and try once more.
-    """
 
-    request: int | None
+class TakeConnection(msgspec.Struct, frozen=True, tag=True):
+    """A client's direct connection to be served from now on; its descriptor follows."""
+
+    connection: int
+
+
+class DirectFailed(msgspec.Struct, frozen=True, tag=True):
+    """A request of a direct connection was answered with this error."""
+
     code: str
     message: str
-    hint: str = ""
-    details: dict[str, Any] = {}
-    out_of_memory: bool = False
-    peak_memory_bytes: int = 0
 
 
-class RunResult(msgspec.Struct, frozen=True, tag=True):
-    """One request's answer; its payload follows."""
-
-    request: int
-    content_type: str
-    tensors: tuple[TensorSpec, ...]
-    compute_seconds: float
-    peak_memory_bytes: int
-
-
-ToWorker = LoadModel | RunModel | RunBatch
-FromWorker = ModelReady | WorkerError | RunResult
+ToWorker = LoadModel | RunModel | RunBatch | TakeTally | TakeConnection
+FromWorker = ModelReady | WorkerError | RunResult | DirectFailed

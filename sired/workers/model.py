@@ -1,0 +1,165 @@
+"""A loaded model inside its worker: payloads in, payloads or errors out."""
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sired import codecs
+from sired.errors import InferenceError, InsufficientMemory, SireError
+from sired.protocol.content import BY_SUFFIX, Buffer, Payload, sniff
+from sired.protocol.runs import RunModel, RunResult, WorkerError
+from sired.runtimes.base import InferenceRuntime, is_out_of_memory
+from sired.runtimes.discovery import find_runtime
+from sired.spec import ModelSpec
+from sired.workers.batch import Batches, Outcome
+from sired.workers.gpu_memory import GpuMeter
+from sired.workers.memory import CpuMeter
+from sired.workers.messages import DeviceGrant, LoadModel
+
+log = logging.getLogger("sired.worker")
+
+Reply = tuple[RunResult | WorkerError, tuple[Buffer, ...]]
+
+
+@dataclass(slots=True)
+class Turn:
+    """A request that is to be answered now, and its frames until they are taken."""
+
+    run: RunModel
+    frames: tuple[Buffer, ...]
+
+    def payload(self) -> Payload:
+        """What came with it; to be asked once: nothing here holds on to its memory then."""
+        frames, self.frames = self.frames, ()
+        return Payload(self.run.content_type, frames, self.run.tensors)
+
+
+class ServedModel:
+    """A model and what is needed to answer with it.
+
+    Attributes:
+        reported: what its runtime says of its inputs and outputs.
+        batch_size: how many requests run together at most.
+        memory_bytes: what the process holds on its device after loading.
+
+    Raises:
+        SireError: and whatever else a runtime raises that cannot load it.
+    """
+
+    def __init__(self, job: LoadModel) -> None:
+        self._spec = job.spec
+        self._runtime = find_runtime(job.spec.runtime)
+        self._meter = _meter(job.device, self._runtime)
+        self._model = self._runtime.load(job.spec.path, **_arguments(job))
+        self.reported = self._runtime.signature(self._model)
+        self._signature = job.spec.signature.completed_by(self.reported)
+        self.batch_size = job.spec.batch_size if self._signature.batchable else 1
+        self._batches = Batches(self._predict, self.batch_size)
+        self._meter.settle(self._runtime.get_memory_footprint(self._model))
+        if job.spec.warmup:
+            self._run(_file_payload(Path(job.spec.warmup)), "application/json")
+        self.memory_bytes = self._meter.peak()
+
+    def peak(self) -> int:
+        """The most bytes the process has held on its device so far."""
+        return self._meter.peak()
+
+    def answer(self, turn: Turn) -> Reply:
+        """Run the model once."""
+        started = time.perf_counter()
+        try:
+            answer = self._run(turn.payload(), turn.run.accept)
+        except BaseException as problem:
+            return self._failure(turn.run, problem)
+        return self._result(turn.run, answer, time.perf_counter() - started)
+
+    def answer_together(self, turns: Sequence[Turn]) -> Iterator[tuple[int, Reply]]:
+        """Run several requests, in one pass where they fit; yields places and replies."""
+        inputs, places = [], []
+        for place, turn in enumerate(turns):
+            try:
+                inputs.append(self._decode(turn.payload()))
+                places.append(place)
+            except BaseException as problem:
+                yield place, self._failure(turn.run, problem)
+        for number, outcome in self._batches.run(inputs):
+            place = places[number]
+            yield place, self._reply(turns[place].run, outcome)
+
+    def _reply(self, run: RunModel, outcome: Outcome) -> Reply:
+        if outcome.error is not None:
+            return self._failure(run, outcome.error)
+        try:
+            answer = codecs.encode(outcome.answer, run.accept)
+        except BaseException as problem:
+            return self._failure(run, problem)
+        return self._result(run, answer, outcome.seconds)
+
+    def _run(self, payload: Payload, accept: str) -> Payload:
+        return codecs.encode(self._predict(self._decode(payload)), accept)
+
+    def _decode(self, payload: Payload) -> Any:
+        return codecs.decode(payload, self._signature, self._spec.image)
+
+    def _predict(self, data: Any) -> Any:
+        return self._runtime.predict(self._model, data)
+
+    def _result(self, run: RunModel, answer: Payload, seconds: float) -> Reply:
+        result = RunResult(
+            run.request, answer.content_type, answer.tensors, seconds, self._meter.peak()
+        )
+        return result, answer.frames
+
+    def _failure(self, run: RunModel, problem: BaseException) -> Reply:
+        peak = self._meter.peak()
+        return error_message(problem, run.request, InferenceError, self._spec.name, peak), ()
+
+
+def _meter(device: DeviceGrant, runtime: InferenceRuntime) -> CpuMeter | GpuMeter:
+    return GpuMeter(device.uuid, runtime) if device.kind == "cuda" else CpuMeter()
+
+
+def _arguments(job: LoadModel) -> dict[str, Any]:
+    spec: ModelSpec = job.spec
+    given = {
+        "device": "cuda:0" if job.device.kind == "cuda" else "cpu",
+        "format": spec.format,
+        "model_class": spec.model_class,
+        "python_path": spec.python_path,
+        "trusted": spec.trusted,
+        "weight_bytes": spec.weight_bytes,
+    }
+    return {**spec.args, **given}
+
+
+def _file_payload(path: Path) -> Payload:
+    content = path.read_bytes()
+    content_type = BY_SUFFIX.get(path.suffix.lower()) or sniff(content[:16])
+    return Payload(content_type or "application/octet-stream", (content,))
+
+
+def error_message(
+    problem: BaseException,
+    request: int | None,
+    kind: type[SireError],
+    model: str,
+    peak: int = 0,
+) -> WorkerError:
+    """An exception as a message; what the model's own code raised goes to the log in full."""
+    if isinstance(problem, SireError):
+        return WorkerError(request, problem.code, problem.message, problem.hint, problem.details)
+    log.error("%s", kind.__name__, exc_info=problem)
+    said = " ".join(f"{type(problem).__name__}: {problem}".split())
+    if is_out_of_memory(problem):
+        return WorkerError(
+            request,
+            InsufficientMemory.code,
+            f"{model} ran out of memory: {said}",
+            out_of_memory=True,
+            peak_memory_bytes=peak,
+        )
+    hint = f"See the whole traceback: sire logs {model}"
+    return WorkerError(request, kind.code, f"{model}: {said}", hint, peak_memory_bytes=peak)
