@@ -33,7 +33,7 @@ class Paths:
     @property
     def direct_socket(self) -> Path:
         """The Unix socket at which clients ask for a connection to a worker."""
-        return self.runtime / "direct.sock"
+        return self.runtime / "data.sock"
 
     @property
     def lock(self) -> Path:
@@ -90,7 +90,7 @@ class Paths:
         Raises:
             DaemonUnavailable: it is longer than a Unix socket path may be.
         """
-        length = max(len(os.fsencode(path)) for path in (self.socket, self.direct_socket))
+        length = len(os.fsencode(self.socket))
         if length > LONGEST_SOCKET_PATH:
             raise DaemonUnavailable(
                 f"The socket path {self.socket} has {length} bytes; "

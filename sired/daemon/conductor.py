@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import socket
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -15,6 +14,7 @@ from sired.daemon.direct import DirectLines
 from sired.daemon.instances import Instances
 from sired.daemon.result_cache import Answer, Question, ResultCache
 from sired.daemon.stats import Statistics
+from sired.daemon.usher import Usher
 from sired.daemon.waiting import Waiting, Wish
 from sired.devices.inventory import Inventory
 from sired.errors import Cancelled, DaemonUnavailable, SireError, error_from
@@ -51,7 +51,8 @@ class Conductor:
     Attributes:
         instances: the processes, and what is known of them.
         results: the answers kept for models that are cached.
-        direct: the clients that talk to workers themselves.
+        direct: the clients that talk to workers themselves, and
+        usher: leads them there.
         begun: called with who asked for a prediction when a worker begins to work on it.
     """
 
@@ -74,6 +75,7 @@ class Conductor:
         )
         self.results = ResultCache()
         self.direct = DirectLines(loop, self.statistics, self.crew.pass_on)
+        self.usher = Usher(loop, brain, self.instances, self.direct, self.feed)
         self.begun: Callable[[Client], None] = lambda _: None
         self._loop = loop
         self._front = front
@@ -86,7 +88,6 @@ class Conductor:
         self._handling = False
         self._ending = False
         self._timer: asyncio.TimerHandle | None = None
-        self._next_look: asyncio.TimerHandle | None = None
         self._carry_out: dict[type, Callable[..., None]] = {
             instructions.Dispatch: self._dispatch,
             instructions.Fail: self._fail,
@@ -95,7 +96,7 @@ class Conductor:
             instructions.Fulfil: lambda do: self._fulfil(do.wish, do),
             instructions.LeaseGranted: lambda do: self._fulfil(do.lease, do),
             instructions.LeaseLost: self._lease_lost,
-            instructions.CloseDirect: self._close_direct,
+            instructions.CloseDirect: self.usher.close,
             instructions.Learn: self.instances.learn,
             instructions.Evicted: self.instances.evicted,
         }
@@ -221,8 +222,7 @@ class Conductor:
     @property
     def unanswered(self) -> int:
         """Predictions and wishes that wait for their answer."""
-        if self.direct:
-            self.feed(events.Woken())
+        self.usher.catch_up()
         return len(self._waiting) + len(self._wishes) + self.direct.busy
 
     # Events
@@ -237,7 +237,8 @@ class Conductor:
             while self._events:
                 event = self._events.popleft()
                 if self.direct and not isinstance(event, events.RequestFinished):
-                    self._handle_direct()
+                    for used in list(self.direct.news()):
+                        self._handle(used)
                 if isinstance(event, MEMORY_CHANGES):
                     self._handle(events.MemorySampled(self._inventory.free()))
                 self._handle(event)
@@ -248,37 +249,6 @@ class Conductor:
     def _handle(self, event: Event) -> None:
         for instruction in self.brain.handle(event, self._loop.time()):
             self._carry_out[type(instruction)](instruction)
-
-    def lead(self, model: str, connection: socket.socket) -> int | None:
-        """Lead a client's connection to a worker of a model; its number, or None for not now."""
-        spec = self.instances.spec_of(model)
-        instance = self.brain.direct.instance(model)
-        if spec is None or spec.cached or instance is None or self._ending:
-            return None
-        number = self.direct.add(instance.id, model, connection)
-        if number is not None:
-            self.feed(events.DirectOpened(instance.id))
-            self._look_at_direct()
-        return number
-
-    def _handle_direct(self) -> None:
-        """Tell the brain what was done for clients that did not ask here."""
-        for used in list(self.direct.sample()):
-            self._handle(used)
-
-    def _look_at_direct(self) -> None:
-        """Do so again in a while, as long as there are such clients."""
-        if self._next_look is not None:
-            self._next_look.cancel()
-            self._next_look = None
-        if self.direct:
-            pause = self.direct.pause(urgent=self.brain.direct.awaited)
-            self._next_look = self._loop.call_later(pause, self._look)
-
-    def _look(self) -> None:
-        self._next_look = None
-        self.feed(events.Woken())
-        self._look_at_direct()
 
     def end_workers(self) -> None:
         """End every worker, whatever it is doing, and tell those who waited for an answer."""
@@ -413,10 +383,6 @@ class Conductor:
         self._tickets.pop(wish.client, None)
         # The brain's state is whole only after all its instructions: answer then.
         self._loop.call_soon(partial(wish.fulfilled, do))
-
-    def _close_direct(self, do: instructions.CloseDirect) -> None:
-        self.direct.close(do.instance)
-        self._look_at_direct()
 
     def _lease_lost(self, do: instructions.LeaseLost) -> None:
         log.info("lease %d is lost: %s", do.lease, do.error.message)

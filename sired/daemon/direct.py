@@ -1,43 +1,32 @@
 """Direct connections: a client talks to a worker, and the daemon looks on.
 
-The daemon takes the connection, asks the brain whom it may lead to, and hands it to that worker. It
-keeps a descriptor of the worker's end: to learn when the client has left, to close it when the
-brain says so, and so that the client reads the connection's end only after the daemon knows why.
-What goes over it is counted by the worker in memory that the daemon reads (``workers/tally.py``).
+The daemon takes the connection (``door.py``), asks the brain whom it may lead to, and hands it to
+that worker. It keeps a descriptor of the worker's end: to learn when the client has left, to close
+it when the brain says so, and so that the client reads the connection's end only after the daemon
+knows why. What goes over it is counted by the worker in memory that the daemon reads
+(``workers/tally.py``).
 """
 
 import asyncio
 import contextlib
-import logging
-import os
 import select
 import socket
-import struct
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import msgspec
 
 from sired.daemon.stats import Statistics
 from sired.errors import SireError
-from sired.protocol.direct import NotNow, OpenDirect, Opened
-from sired.protocol.requests import PROTOCOL_VERSION
 from sired.scheduler.events import DirectUsed
-from sired.transport.channel import Channel
 from sired.workers.messages import TakeConnection, TakeTally
 from sired.workers.tally import Tally
 
-log = logging.getLogger(__name__)
-
-# How often one looks at what workers count: while something waits for them, while they are in use,
-# and otherwise.
-URGENT_SECONDS, LIVELY_SECONDS, QUIET_SECONDS = 0.005, 0.1, 1.0
-# Connections that have been taken and said nothing yet.
-MOST_SILENT = 64
+# Connections in use this long ago are looked at often.
+LIVELY_SECONDS = 1.0
 # How many ends are remembered for clients that come and ask.
 ENDS_REMEMBERED = 1024
-BACKLOG = 128
-_CREDENTIALS = struct.Struct("3i")
+
+PassOn = Callable[[int, TakeTally | TakeConnection, int], bool]
 
 
 class Line(msgspec.Struct, eq=False):
@@ -70,13 +59,16 @@ class Served(msgspec.Struct, eq=False):
 
 
 class DirectLines:
-    """Every direct connection."""
+    """Every direct connection.
+
+    Args:
+        loop: the event loop to listen in.
+        statistics: where answers are counted.
+        pass_on: hands a descriptor to the worker of an instance, if it takes one now.
+    """
 
     def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        statistics: Statistics,
-        pass_on: Callable[[int, TakeTally | TakeConnection, int], bool],
+        self, loop: asyncio.AbstractEventLoop, statistics: Statistics, pass_on: PassOn
     ) -> None:
         self._loop = loop
         self._statistics = statistics
@@ -94,16 +86,11 @@ class DirectLines:
 
     def add(self, instance: int, model: str, connection: socket.socket) -> int | None:
         """Lead a connection to an instance; its number, or None if that worker takes none now."""
-        served = self._served.get(instance)
+        number = self._next
         try:
-            if served is None:
-                tally = Tally.create()
-                if not self._pass_on(instance, TakeTally(), tally.descriptor):
-                    tally.close()
-                    return None
-                served = self._served[instance] = Served(model, tally)
-            number = self._next
-            if not self._pass_on(instance, TakeConnection(number), connection.fileno()):
+            served = self._count_for(instance, model)
+            message = TakeConnection(number)
+            if served is None or not self._pass_on(instance, message, connection.fileno()):
                 return None
         except OSError:
             return None
@@ -113,6 +100,20 @@ class DirectLines:
         self._by_descriptor[connection.fileno()] = line
         self._hangups.register(connection.fileno(), select.EPOLLRDHUP | select.EPOLLHUP)
         return number
+
+    def _count_for(self, instance: int, model: str) -> Served | None:
+        """What is counted of an instance; None if its worker takes nothing now.
+
+        Raises:
+            OSError: it is gone.
+        """
+        if instance not in self._served:
+            tally = Tally.create()
+            if not self._pass_on(instance, TakeTally(), tally.descriptor):
+                tally.close()
+                return None
+            self._served[instance] = Served(model, tally)
+        return self._served[instance]
 
     def _left(self) -> None:
         for descriptor, _ in self._hangups.poll(0):
@@ -147,7 +148,7 @@ class DirectLines:
         if served is None:
             return
         counts = served.tally.read()
-        running = served.tally.running(counts.running) if counts.busy and not expected else ()
+        running = served.tally.running(counts.running) if not expected else ()
         # Of several that ran together one is to blame: the brain finds out which.
         if len(running) == 1:
             self._remember(running[0], error)
@@ -167,136 +168,41 @@ class DirectLines:
 
     @property
     def busy(self) -> int:
-        """How many instances are at work, as of the last sample."""
+        """How many instances were at work when they were last looked at."""
         return sum(served.busy for served in self._served.values())
 
-    def sample(self) -> Iterator[DirectUsed]:
+    @property
+    def lively(self) -> bool:
+        """Whether any instance is, or was lately, at work."""
+        newest = max((served.last_used for served in self._served.values()), default=0.0)
+        return bool(self.busy) or self._loop.time() - newest < LIVELY_SECONDS
+
+    def news(self) -> Iterator[DirectUsed]:
         """What instances did since this was last asked, if anything."""
         for instance, served in self._served.items():
-            if not served.active:
-                continue
-            served.left = False
-            counts = served.tally.read()
-            was_busy, served.busy = served.busy, counts.busy
-            answered = counts.answered - served.answered
-            if not answered and not counts.busy and not was_busy:
-                continue
-            running = served.tally.running(counts.running) if counts.busy else ()
-            used = DirectUsed(
-                instance=instance,
-                served=answered,
-                seconds=counts.seconds - served.seconds,
-                last_used=counts.last_used,
-                busy=counts.busy,
-                abandoned=counts.busy and not any(one in served.lines for one in running),
-                peak=counts.peak,
-            )
-            if answered:
-                self._count(served, counts.answered, used)
-            served.answered, served.seconds = counts.answered, counts.seconds
-            served.last_used = counts.last_used
-            yield used
+            if served.active and (used := self._look(instance, served)):
+                yield used
 
-    def _count(self, served: Served, answered: int, used: DirectUsed) -> None:
-        latencies = served.tally.latencies(served.answered, answered)
-        counters = self._statistics.of(served.model)
-        counters.answered_directly(used.served, latencies, used.seconds, self._loop.time())
-
-    def pause(self, *, urgent: bool) -> float:
-        """Seconds until the next sample."""
-        if urgent:
-            return URGENT_SECONDS
-        newest = max((served.last_used for served in self._served.values()), default=0.0)
-        lively = self.busy or self._loop.time() - newest < QUIET_SECONDS
-        return LIVELY_SECONDS if lively else QUIET_SECONDS
-
-
-class Door:
-    """The socket at which clients ask for direct connections.
-
-    Args:
-        loop: the event loop to listen in.
-        path: of the socket.
-        lead: takes a connection to a worker of the model; its number, or None for not now.
-        terms: the timeout and the largest request, as ``Opened`` has them.
-    """
-
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        path: Path,
-        lead: Callable[[str, socket.socket], int | None],
-        terms: Callable[[], tuple[float, int]],
-    ) -> None:
-        self._loop = loop
-        self._path = path
-        self._lead = lead
-        self._terms = terms
-        self._silent: dict[int, socket.socket] = {}
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-
-    def open(self) -> None:
-        """Listen from now on."""
-        self._path.unlink(missing_ok=True)  # the lock says that it is nobody's
-        self._socket.bind(str(self._path))
-        self._socket.listen(BACKLOG)
-        self._socket.setblocking(False)
-        self._loop.add_reader(self._socket.fileno(), self._accept)
-
-    def close(self) -> None:
-        """Listen no longer."""
-        for descriptor in list(self._silent):
-            self._dismiss(descriptor)
-        self._loop.remove_reader(self._socket.fileno())
-        self._socket.close()
-        self._path.unlink(missing_ok=True)
-
-    def _accept(self) -> None:
-        try:
-            connection, _ = self._socket.accept()
-        except OSError as problem:  # out of descriptors, perhaps: it would be told again at once
-            log.warning("a direct connection could not be taken: %s", problem)
-            self._loop.remove_reader(self._socket.fileno())
-            self._loop.call_later(QUIET_SECONDS, self._listen_again)
-            return
-        if _uid(connection) not in (os.getuid(), 0):
-            connection.close()
-            return
-        if len(self._silent) >= MOST_SILENT:
-            self._dismiss(next(iter(self._silent)))
-        self._silent[connection.fileno()] = connection
-        self._loop.add_reader(connection.fileno(), self._listen, connection)
-
-    def _listen_again(self) -> None:
-        if self._socket.fileno() >= 0:
-            self._loop.add_reader(self._socket.fileno(), self._accept)
-
-    def _listen(self, connection: socket.socket) -> None:
-        """Take what a client says first, and lead it to a worker if that can be."""
-        self._dismiss(connection.fileno(), close=False)
-        channel: Channel[OpenDirect] = Channel(connection, OpenDirect)
-        try:
-            received = channel.try_receive()
-            wanted = received[0] if received is not None else None
-            known = wanted is not None and wanted.v == PROTOCOL_VERSION
-            number = self._lead(wanted.model, connection) if wanted and known else None
-            if number is None:
-                channel.try_send(NotNow())
-            else:
-                channel.try_send(Opened(number, *self._terms()))
-                return
-        except (EOFError, OSError, SireError):
-            pass
-        connection.close()
-
-    def _dismiss(self, descriptor: int, *, close: bool = True) -> None:
-        connection = self._silent.pop(descriptor)
-        self._loop.remove_reader(descriptor)
-        if close:
-            connection.close()
-
-
-def _uid(connection: socket.socket) -> int:
-    """Whose process is at the other end."""
-    said = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    return int(_CREDENTIALS.unpack(said)[1])
+    def _look(self, instance: int, served: Served) -> DirectUsed | None:
+        counts = served.tally.read()
+        was_busy, served.busy, served.left = served.busy, counts.busy, False
+        answered = counts.answered - served.answered
+        if not answered and not counts.busy and not was_busy:
+            return None
+        running = served.tally.running(counts.running)
+        used = DirectUsed(
+            instance=instance,
+            served=answered,
+            seconds=counts.seconds - served.seconds,
+            last_used=counts.last_used,
+            busy=counts.busy,
+            abandoned=counts.busy and not any(number in served.lines for number in running),
+            peak=counts.peak,
+        )
+        if answered:
+            latencies = served.tally.latencies(served.answered, counts.answered)
+            counters = self._statistics.of(served.model)
+            counters.answered_directly(answered, latencies, used.seconds, self._loop.time())
+        served.answered, served.seconds = counts.answered, counts.seconds
+        served.last_used = counts.last_used
+        return used

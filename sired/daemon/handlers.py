@@ -109,6 +109,8 @@ class Handlers:
         self._peers.see(client.connection, self.front.peer_pid)
         if isinstance(request, requests.Acquire):
             self._refuse_when_draining()
+        if not isinstance(request, requests.Predict):  # it is about to be looked at
+            self._conductor.usher.catch_up()
         self._by_kind[type(request)](client, request, payload)
 
     def _peers_gone(self, connections: frozenset[bytes]) -> None:
@@ -277,7 +279,7 @@ class Handlers:
 
     def lead(self, model: str, connection: socket.socket) -> int | None:
         """Lead a client to a worker of a model; the number of the connection, or None."""
-        return None if self.draining else self._conductor.lead(model, connection)
+        return None if self.draining else self._conductor.usher.lead(model, connection)
 
     def _shutdown(self, client: Client, _: requests.Shutdown, __: tuple[Buffer, ...]) -> None:
         self.front.reply(client, Done(id=client.request_id))

@@ -13,7 +13,7 @@ from sired.config import Loaded, load_settings
 from sired.daemon.answers import Answers
 from sired.daemon.attention import attentive_loop
 from sired.daemon.conductor import Conductor
-from sired.daemon.direct import Door
+from sired.daemon.door import Door
 from sired.daemon.handlers import Handlers
 from sired.daemon.jobs import Jobs
 from sired.daemon.lock import hold_lock, holds

@@ -77,14 +77,11 @@ class Tally:
         self._write(self._counts._replace(rounds=rounds, running=len(running)))
 
     def answer(self, latency: float, seconds: float) -> None:
-        """One request has been answered; counted with ``end``."""
+        """One request is about to be answered: who has the answer finds it counted."""
         counts = self._counts
         place = _LATENCIES_AT + counts.answered % LATENCIES_KEPT * _LATENCY.size
         _LATENCY.pack_into(self._memory, place, latency)
-        self._counts = counts._replace(
-            answered=counts.answered + 1,
-            seconds=counts.seconds + seconds,
-        )
+        self._write(counts._replace(answered=counts.answered + 1, seconds=counts.seconds + seconds))
 
     def end(self, now: float, peak: int) -> None:
         """The round is over."""
