@@ -13,6 +13,7 @@ from sired.client.classes import ClassReference, refer_to
 from sired.client.connection import Connection
 from sired.client.declare import describe_model, parse_keep_alive
 from sired.client.job_calls import JobCalls, answer_from
+from sired.client.many_calls import ManyCalls, background
 from sired.client.pool_calls import PoolCalls, patience
 from sired.client.private_daemon import PrivateDaemon
 from sired.errors import DaemonUnavailable
@@ -24,7 +25,7 @@ from sired.spec import Priority, Signature, TensorSpec
 from sired.tensors import pack
 
 
-class ModelManager(JobCalls, PoolCalls):
+class ModelManager(JobCalls, PoolCalls, ManyCalls):
     """Registers, loads and runs models; may be used from several threads at once.
 
     Args:
@@ -49,6 +50,7 @@ class ModelManager(JobCalls, PoolCalls):
             self._paths = self._private.paths
         else:
             self._paths = find_paths({"SIRE_HOME": str(home)} if home else None)
+        self._background = background(self._paths, autostart=self._autostart)
 
     def __enter__(self) -> Self:
         return self
@@ -57,7 +59,11 @@ class ModelManager(JobCalls, PoolCalls):
         self.close()
 
     def close(self) -> None:
-        """Close the connections and end the private daemon, if there is one."""
+        """Close the connections and end the private daemon, if there is one.
+
+        Futures of ``submit_async`` that have no answer are cancelled.
+        """
+        self._background.close()
         with self._lock:
             self._closed = True
             connections, self._idle = self._idle, []
