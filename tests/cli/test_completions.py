@@ -181,6 +181,11 @@ def test_bash_completes_options(in_bash):
     assert "--interval" in in_bash("sire top --")
 
 
+def test_bash_completes_priorities_wherever_one_can_be_given(in_bash):
+    for command in ("predict m", "submit m", "register m f"):
+        assert in_bash(f"sire {command} --priority ") == ["high", "normal", "low"]
+
+
 @pytest.mark.parametrize(
     ("shell", "file"), [("bash", "sire.bash"), ("zsh", "_sire"), ("fish", "sire.fish")]
 )
