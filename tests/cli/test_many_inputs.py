@@ -1,6 +1,7 @@
 """`sire predict` with many inputs: several are under way, and nobody can tell but by the clock."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -110,6 +111,21 @@ def test_an_interrupt_withdraws_whatever_is_under_way(home, register, files):
     assert process.wait(20) == 130
     assert b"Traceback" not in process.stderr.read()
     until(lambda: home.json("ps")[0]["queued"] == 0)
+
+
+def test_a_daemon_that_is_killed_ends_the_command_at_once(home, register, files):
+    register("m", 2, "Moody")
+    home.sire("load", "m")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sire_cli", "predict", "m", *files([row(5)] * 100)],
+        env=home.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    until(lambda: home.json("ps")[0]["queued"] > 10)
+    os.kill(home.pid(), signal.SIGKILL)
+    assert process.wait(10) == 6
+    assert b"went away" in process.stderr.read()
 
 
 def test_one_input_pays_for_no_pipeline(home, register, files):

@@ -61,9 +61,24 @@ def test_answers_come_in_the_order_of_the_inputs(manager):
     assert list(manager.predict_many("m", [])) == []
 
 
+def test_an_answer_that_is_late_keeps_its_place(manager, zoo):
+    manager.register_model(
+        "m",
+        zoo / "x2.safetensors",
+        model_class=f"{zoo}/classes.py:Moody",
+        instances=2,
+        replace=True,
+    )
+    manager.load_model("m")
+    assert first(manager.predict_many("m", [row(SLEEPS), *map(row, range(10, 40))])) == [
+        2 * SLEEPS,
+        *(2.0 * number for number in range(10, 40)),
+    ]
+
+
 def test_inputs_are_taken_as_there_is_room_and_no_further(manager):
     taken = itertools.count()
-    endless = (row(10 + next(taken) * 0) for _ in itertools.repeat(None))
+    endless = (row(10 + next(taken) % 7) for _ in itertools.repeat(None))
     answers = manager.predict_many("m", endless)
     for _ in range(100):
         next(answers)
@@ -135,6 +150,18 @@ def test_a_queue_that_is_too_short_fails_no_input(home, zoo):
         futures = [manager.submit_async("m", data) for data in inputs]
         assert first(future.result() for future in futures) == expected
         assert manager.get_model_stats("m")["errors"]["QueueFull"] > 0
+
+
+def test_several_who_share_a_short_queue_all_get_their_turns(home, zoo):
+    home.configure("[queue]\nper_model = 3\n")
+    with ModelManager(home=home.path) as manager:
+        manager.register_model("m", zoo / "x2.safetensors", model_class=f"{zoo}/classes.py:Moody")
+
+        def many(number):
+            return first(manager.predict_many("m", [row(number)] * 100))
+
+        with concurrent.futures.ThreadPoolExecutor(3) as pool:
+            assert list(pool.map(many, (10, 11, 12))) == [[n] * 100 for n in (20.0, 22.0, 24.0)]
 
 
 def test_the_timeout_is_for_each_input_and_not_for_those_before_it(manager):
