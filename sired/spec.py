@@ -58,7 +58,7 @@ class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     """A registered model.
 
     Attributes:
-        path: absolute path of the file or directory.
+        path: absolute path of the file or directory; "" for a model without one.
         runtime: name of the runtime that loads it; "auto" until the registry recognised the file.
         format: what the file was recognised as (``safetensors``, ``onnx``, …).
         model_class: ``module:Class``, ``/abs/file.py:Class`` or ``pickle:<digest>``.

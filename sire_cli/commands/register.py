@@ -17,7 +17,10 @@ from sired.units import format_bytes
 
 def register(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What to call it.")],
-    path: Annotated[str, typer.Argument(metavar="PATH", help="The model's file.")],
+    path: Annotated[
+        str | None,
+        typer.Argument(metavar="PATH", help="The model's file; a program may need none."),
+    ] = None,
     runtime: Annotated[
         str, typer.Option("--runtime", help="What loads it; auto tells from the file.")
     ] = "auto",
@@ -27,8 +30,24 @@ def register(
     ] = None,
     arg: Annotated[
         list[str],
-        typer.Option("--arg", metavar="K=V", help="An argument of its class; can be repeated."),
+        typer.Option(
+            "--arg", metavar="K=V", help="An argument of its class or runtime; repeatable."
+        ),
     ] = [],  # noqa: B006 (read only)
+    cmd: Annotated[
+        str | None,
+        typer.Option(
+            "--cmd",
+            metavar="COMMAND",
+            help="A program that serves it over HTTP; {path} and {port} stand for theirs.",
+        ),
+    ] = None,
+    health: Annotated[
+        str | None,
+        typer.Option(
+            "--health", metavar="URLPATH", help="What the program answers once it is ready."
+        ),
+    ] = None,
     input_: Annotated[
         list[str],
         typer.Option(
@@ -110,7 +129,7 @@ def register(
         path,
         runtime,
         model_class=model_class,
-        args=_arguments(arg),
+        args=_arguments(arg) | _given(cmd=cmd, health=health),
         device=device,
         max_memory=max_memory,
         keep_alive=keep_alive,
@@ -132,9 +151,10 @@ def register(
         print_json(info)
     model = info.model
     kind = f"{model.runtime} ({model.format})" if model.format else model.runtime
+    weights = f", {format_bytes(model.weight_bytes)} of weights" if model.path else ""
     say(
-        f"Registered {model.name}: {kind}, {format_bytes(model.weight_bytes)} of weights; a load "
-        f"will reserve {format_bytes(info.footprint_bytes)} ({info.footprint_source})."
+        f"Registered {model.name}: {kind}{weights}; a load will reserve "
+        f"{format_bytes(info.footprint_bytes)} ({info.footprint_source})."
     )
 
 
@@ -150,6 +170,11 @@ def _arguments(given: list[str]) -> dict[str, Any]:
         except msgspec.DecodeError:
             arguments[key] = value
     return arguments
+
+
+def _given(**options: str | None) -> dict[str, str]:
+    """The options that were given."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _number(text: str | None, option: str, default: float) -> float:

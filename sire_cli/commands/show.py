@@ -27,7 +27,7 @@ def describe(info: ModelInfo) -> list[tuple[str, str | None]]:
     return [
         ("Name", model.name),
         ("State", info.state),
-        ("Path", model.path),
+        ("Path", model.path or None),
         ("Runtime", model.runtime),
         ("Format", model.format or None),
         ("Class", model.model_class),

@@ -31,7 +31,7 @@ _TENSOR = re.compile(r"(?:(?P<name>[^\s:]+):)?(?P<dtype>\w+)\[(?P<shape>[-\d,\s]
 
 def describe_model(
     name: str,
-    path: PathLike[str] | str,
+    path: PathLike[str] | str | None,
     runtime: str = "auto",
     *,
     model_class: str | None = None,
@@ -58,12 +58,13 @@ def describe_model(
 
     Args:
         name: what it is to be called.
-        path: its file or directory.
+        path: its file or directory; None for one that needs none, like a program's.
         runtime: the runtime that loads it, or "auto".
         model_class: ``module:Class``, ``file.py:Class`` or "pickle:".
         python_path: directories to import ``model_class`` from; by default the working directory
             for a module, its own directory for a file.
-        args: arguments of the class or the runtime: plain data.
+        args: arguments of the class or the runtime: plain data. With a ``cmd`` among them and
+            no runtime named it is "command", and ``directory`` is the working directory.
         device: a device name, or "auto".
         max_memory: a size such as ``2GiB``, or bytes.
         keep_alive: a duration such as ``5m``, "forever", or seconds.
@@ -86,13 +87,17 @@ def describe_model(
         InvalidConfiguration: a size, duration, priority or number of instances cannot be read.
     """
     reference, import_from = _locate_class(model_class)
+    args = dict(args or {})
+    if "cmd" in args and model_class is None and runtime in {"auto", "command"}:
+        runtime = "command"
+        args.setdefault("directory", str(Path.cwd()))
     return ModelSpec(
         name=check_name(name),
-        path=_absolute(path),
+        path="" if path is None else _absolute(path),
         runtime=runtime,
         model_class=reference,
         python_path=tuple(python_path) or import_from,
-        args=_plain(args or {}),
+        args=_plain(args),
         device=device,
         max_memory=None if max_memory is None else parse_bytes(max_memory),
         keep_alive=parse_keep_alive(keep_alive),

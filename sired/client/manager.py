@@ -75,7 +75,7 @@ class ModelManager(JobCalls, PoolCalls, ManyCalls):
     def register_model(
         self,
         name: str,
-        model_path: str | Path,
+        model_path: str | Path | None,
         runtime: str = "auto",
         *,
         model_class: type | str | None = None,
@@ -102,8 +102,8 @@ class ModelManager(JobCalls, PoolCalls, ManyCalls):
 
         Args:
             name: letters, digits, ``.``, ``_`` and ``-``.
-            model_path: its file or directory.
-            runtime: ``pytorch``, ``onnx``, …, or "auto" to tell from the file.
+            model_path: its file or directory; None for a program that needs none.
+            runtime: ``pytorch``, ``onnx``, ``command``, …, or "auto" to tell from the file.
             model_class: for a state_dict: the class, or ``module:Class`` or ``file.py:Class``.
             device: a device name as ``sire devices`` lists them, or "auto".
             max_memory: what it needs at most: bytes, or text like ``2GiB``.
@@ -123,7 +123,8 @@ class ModelManager(JobCalls, PoolCalls, ManyCalls):
             signature: inputs and outputs; goes before ``inputs``.
             mean: per channel, subtracted from image pixels scaled to 0..1.
             std: per channel, what they are divided by then.
-            **args: arguments of the model's class or of the runtime.
+            **args: arguments of the model's class or of the runtime. A program that serves the
+                model over HTTP is given by ``cmd``, ``health`` and ``endpoint``.
 
         Returns:
             The model as the daemon recognised it.

@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 # How long a worker whose line was closed may take to go before it is killed.
 EXIT_GRACE_SECONDS = 2.0
+# The same for one that ends a program first, which may have things to put in order.
+PROGRAM_GRACE_SECONDS = 10.0
 STARTING_AT_ONCE = 4
 
 Run = RunModel | RunBatch
@@ -41,6 +43,7 @@ class Member:
     """One worker; ``process`` is None until it has been started."""
 
     model: str
+    grace: float
     process: WorkerProcess | None = None
     ending: bool = False
     kill: bool = False
@@ -77,7 +80,8 @@ class Crew:
 
     def start(self, instance: int, job: LoadModel, log_path: Path) -> None:
         """Start a worker for an instance and have it load its model."""
-        self._members[instance] = Member(job.spec.name)
+        grace = PROGRAM_GRACE_SECONDS if job.spec.runtime == "command" else EXIT_GRACE_SECONDS
+        self._members[instance] = Member(job.spec.name, grace)
         starting = self._loop.run_in_executor(
             self._starters, start_worker, self._zygote, job, log_path
         )
@@ -174,7 +178,7 @@ class Crew:
             member.process.kill()
         else:
             member.process.terminate()
-            self._loop.call_later(EXIT_GRACE_SECONDS, self._kill_if_there, instance)
+            self._loop.call_later(member.grace, self._kill_if_there, instance)
 
     def _kill_if_there(self, instance: int) -> None:
         member = self._members.get(instance)

@@ -11,6 +11,7 @@ import msgspec
 
 from sired.errors import InvalidModel, ModelNotFound, SireError, UntrustedModel
 from sired.paths import Paths, private_directory
+from sired.program import read_program
 from sired.protocol.content import Buffer
 from sired.protocol.requests import Register
 from sired.spec import ModelSpec, check_name, instance_bounds
@@ -19,6 +20,8 @@ from sired.store.fingerprint import fingerprint
 from sired.store.formats import ModelFormat, recognise
 
 PICKLED = "pickle:"
+# The runtimes whose models are files that are recognised here.
+_OF_FILES = {"pytorch", "onnx"}
 
 
 def complete(request: Register, payload: tuple[Buffer, ...], paths: Paths) -> ModelSpec:
@@ -32,11 +35,7 @@ def complete(request: Register, payload: tuple[Buffer, ...], paths: Paths) -> Mo
     """
     given = request.model
     check_name(given.name)
-    path = Path(given.path)
-    if not path.is_absolute():
-        raise InvalidModel(f"{given.path} is no absolute path.", hint="Give the whole path.")
-    if not path.exists():
-        raise ModelNotFound(f"There is no file {path}.", path=str(path))
+    path = _path(given)
     if not 0 < given.weight < math.inf:
         raise InvalidModel(f"The weight {given.weight} is not a number above zero.")
     instance_bounds(given.instances)
@@ -45,20 +44,49 @@ def complete(request: Register, payload: tuple[Buffer, ...], paths: Paths) -> Mo
     return msgspec.structs.replace(
         spec,
         model_class=_model_class(request, payload, paths),
-        fingerprint=fingerprint(path) if path.is_file() else "",
+        fingerprint=_fingerprint(spec, path),
         registered_at=time.time(),
     )
 
 
-def _recognised(given: ModelSpec, path: Path) -> ModelSpec:
+def _path(given: ModelSpec) -> Path | None:
+    """The model's file or directory; None where its runtime alone knows if it needs one."""
+    if not given.path and given.runtime not in {"auto", *_OF_FILES}:
+        return None
+    if not given.path:
+        raise InvalidModel(
+            f"No file is named for {given.name}.",
+            hint="Name it after the model's name, or a program that serves it: --cmd",
+        )
+    path = Path(given.path)
+    if not path.is_absolute():
+        raise InvalidModel(f"{given.path!r} is no absolute path.", hint="Give the whole path.")
+    if not path.exists():
+        raise ModelNotFound(f"There is no file {path}.", path=str(path))
+    return path
+
+
+def _fingerprint(spec: ModelSpec, path: Path | None) -> str:
+    """What tells models of different needs apart; "" for a directory, which its path does."""
+    content = fingerprint(path) if path is not None and path.is_file() else ""
+    if spec.runtime in _OF_FILES:
+        return content
+    # What such a model needs may depend on its arguments more than on its file.
+    said = repr((content or spec.path, sorted(spec.args.items())))
+    return hashlib.sha256(said.encode(errors="replace")).hexdigest()[:32]
+
+
+def _recognised(given: ModelSpec, path: Path | None) -> ModelSpec:
     known = sorted(entry_points(group="sired.runtimes").names)
     if given.runtime not in {"auto", *known}:
         raise InvalidModel(
             f"There is no runtime {given.runtime!r}.", hint=f"There are: {', '.join(known)}."
         )
-    if given.runtime not in {"auto", "pytorch", "onnx"}:
+    if given.runtime == "command":
+        read_program(given.args, given.path)
+    if path is None or given.runtime not in {"auto", *_OF_FILES}:
         # Only that runtime knows what its models look like.
-        return msgspec.structs.replace(given, weight_bytes=_size(path))
+        return msgspec.structs.replace(given, weight_bytes=_size(path) if path else 0)
     found = recognise(path)
     if given.runtime not in {"auto", found.runtime}:
         raise InvalidModel(
@@ -98,7 +126,9 @@ def _check_batches(spec: ModelSpec) -> None:
             f"Batches of {spec.batch_size} after {spec.batch_delay:g} s are none.",
             hint="Write it like --batch-size 8 --batch-delay 5ms",
         )
-    tells_itself = spec.format in {"onnx", "exported"} or spec.runtime not in {"pytorch", "onnx"}
+    if spec.runtime == "command" and spec.batch_size > 1:
+        raise InvalidModel("A program puts its batches together itself: leave --batch-size out.")
+    tells_itself = spec.format in {"onnx", "exported"} or spec.runtime not in _OF_FILES
     fits = spec.signature.batchable if spec.signature.inputs else tells_itself
     if spec.batch_size > 1 and not fits:
         raise InvalidModel(

@@ -1,8 +1,10 @@
 """What a runtime must be able to do."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from sired.protocol.content import Payload
 from sired.spec import Signature
 
 
@@ -20,7 +22,7 @@ class InferenceRuntime(ABC):
         """Bring the model at ``model_path`` into memory and return it, ready to predict.
 
         Args:
-            model_path: absolute path of the file or directory.
+            model_path: absolute path of the file or directory; "" where the model has none.
             **kwargs: ``device`` ("cpu" or "cuda:0": a worker sees only the device it was given),
                 ``format`` (as recognised when registered), ``model_class``, ``python_path``,
                 ``trusted`` and ``weight_bytes`` as in ``ModelSpec``, then the model's ``args``.
@@ -55,6 +57,32 @@ class InferenceRuntime(ABC):
     def signature(self, model: Any) -> Signature:  # noqa: ARG002
         """What the model takes and gives, as far as the file says."""
         return Signature()
+
+    def forward(self, model: Any, payload: Payload) -> Payload | None:  # noqa: ARG002
+        """Answer an input as it came, undecoded; None where it has to be decoded for ``predict``.
+
+        For models that read content types themselves. The answer may be of any content type; what
+        the asker wants another for is decoded and written anew.
+
+        Raises:
+            Exception: as ``predict``.
+        """
+        return None
+
+    def processes(self, model: Any) -> Sequence[int]:  # noqa: ARG002
+        """The ids of other processes that hold the model; the first is the one they depend on.
+
+        Their memory is measured with this process's own. Once the first has ended, so has the
+        worker: the next request finds a fresh one.
+        """
+        return ()
+
+    def unload(self) -> None:  # noqa: B027 (most have nothing to do)
+        """Let go of what is held outside of this process; it ends right after.
+
+        Called from any thread, also while ``load`` still runs. What the process holds itself
+        needs no care.
+        """
 
     def peak_device_memory(self) -> int:
         """Most bytes of GPU memory this process has held at once, context excluded; 0 on a CPU."""

@@ -55,7 +55,7 @@ def from_toml(name: str, text: str) -> ModelSpec:
         raise InvalidModel(f"{problem}.") from None
     if unknown := [*_unknown(content)]:
         raise InvalidModel(f"it has a key {unknown[0]!r} that no model has.")
-    if not spec.path.startswith("/"):
+    if spec.path and not spec.path.startswith("/"):
         raise InvalidModel(f"its path {spec.path!r} is not absolute.")
     return spec
 

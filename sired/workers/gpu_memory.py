@@ -1,6 +1,7 @@
 """What this process holds of its GPU's memory."""
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import pynvml
@@ -39,9 +40,13 @@ class GpuMeter:
         """The most bytes the process has held so far."""
         return max(self._held, self._outside + self._runtime.peak_device_memory())
 
-    def _by_driver(self) -> int:
-        """What the driver charges this process; 0 where there is none to ask."""
-        if (own := self._used(os.getpid())) is not None:
+    def held_by(self, pids: Sequence[int]) -> int:
+        """Bytes that these processes hold now; 0 where there is no driver to ask."""
+        return self._by_driver((os.getpid(), *pids))
+
+    def _by_driver(self, pids: Sequence[int] = ()) -> int:
+        """What the driver charges this process, or several; 0 where there is none to ask."""
+        if (own := self._used(pids or (os.getpid(),))) is not None:
             return own
         # In a container the driver may not know our number. What the whole GPU has more than
         # before is ours, unless somebody else came or went meanwhile.
@@ -50,15 +55,15 @@ class GpuMeter:
             return 0
         return max(0, now - self._used_by_others)
 
-    def _used(self, pid: int | None = None) -> int | None:
-        """Bytes in use on the GPU, by one process or in all; None if the driver does not say."""
+    def _used(self, pids: Sequence[int] = ()) -> int | None:
+        """Bytes in use on the GPU, by some processes or in all; None if the driver does not say."""
         nvml = self._nvml
         try:
             nvml.nvmlInit()
             handle = nvml.nvmlDeviceGetHandleByUUID(self._uuid)
-            if pid is None:
+            if not pids:
                 return int(nvml.nvmlDeviceGetMemoryInfo(handle).used)
             processes = nvml.nvmlDeviceGetComputeRunningProcesses(handle)
         except nvml.NVMLError:
             return None
-        return next((p.usedGpuMemory for p in processes if p.pid == pid and p.usedGpuMemory), None)
+        return sum(p.usedGpuMemory or 0 for p in processes if p.pid in pids) or None

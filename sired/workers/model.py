@@ -4,20 +4,29 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sired import codecs
-from sired.errors import InferenceError, InsufficientMemory, SireError
+from sired.errors import (
+    InferenceError,
+    InsufficientMemory,
+    InvalidInput,
+    SireError,
+    WorkerCrashed,
+)
 from sired.protocol.content import BY_SUFFIX, Buffer, Payload, sniff
 from sired.protocol.runs import RunModel, RunResult, WorkerError
 from sired.runtimes.base import InferenceRuntime, is_out_of_memory
 from sired.runtimes.discovery import find_runtime
-from sired.spec import ModelSpec
+from sired.spec import ImageOptions, ModelSpec, Signature
 from sired.workers.batch import Batches, Outcome
 from sired.workers.gpu_memory import GpuMeter
 from sired.workers.memory import CpuMeter
 from sired.workers.messages import DeviceGrant, LoadModel
+from sired.workers.program import ProgramMeter, end_with
+from sired.workers.surroundings import before_leaving, leave
 
 log = logging.getLogger("sired.worker")
 
@@ -52,12 +61,17 @@ class ServedModel:
     def __init__(self, job: LoadModel) -> None:
         self._spec = job.spec
         self._runtime = find_runtime(job.spec.runtime)
-        self._meter = _meter(job.device, self._runtime)
+        before_leaving(self._runtime.unload)
+        self._meter: CpuMeter | GpuMeter | ProgramMeter = _meter(job.device, self._runtime)
         self._model = self._runtime.load(job.spec.path, **_arguments(job))
         self.reported = self._runtime.signature(self._model)
         self._signature = job.spec.signature.completed_by(self.reported)
         self.batch_size = job.spec.batch_size if self._signature.batchable else 1
         self._batches = Batches(self._predict, self.batch_size)
+        self._forwards = type(self._runtime).forward is not InferenceRuntime.forward
+        if processes := self._runtime.processes(self._model):
+            self._meter = ProgramMeter(self._meter, partial(self._runtime.processes, self._model))
+            end_with(processes[0])
         self._meter.settle(self._runtime.get_memory_footprint(self._model))
         if job.spec.warmup:
             self._run(_file_payload(Path(job.spec.warmup)), "application/json")
@@ -99,7 +113,14 @@ class ServedModel:
         return self._result(run, answer, outcome.seconds)
 
     def _run(self, payload: Payload, accept: str) -> Payload:
+        if self._forwards and (answer := self._forward(payload)) is not None:
+            return _as(accept, answer)
         return codecs.encode(self._predict(self._decode(payload)), accept)
+
+    def _forward(self, payload: Payload) -> Payload | None:
+        if self._signature.inputs:  # only to be held against it
+            self._decode(payload)
+        return self._runtime.forward(self._model, payload)
 
     def _decode(self, payload: Payload) -> Any:
         return codecs.decode(payload, self._signature, self._spec.image)
@@ -114,8 +135,23 @@ class ServedModel:
         return result, answer.frames
 
     def _failure(self, run: RunModel, problem: BaseException) -> Reply:
+        if isinstance(problem, WorkerCrashed):  # what held the model is gone: so are we
+            log.error("%s", problem)
+            leave(1)
         peak = self._meter.peak()
         return error_message(problem, run.request, InferenceError, self._spec.name, peak), ()
+
+
+def _as(accept: str, answer: Payload) -> Payload:
+    """An answer in the content type that was asked for."""
+    if answer.content_type == accept:
+        return answer
+    try:
+        data = codecs.decode(answer, Signature(), ImageOptions())
+    except InvalidInput as problem:
+        said = problem.message.replace("The input", "The answer")
+        raise InferenceError(f"The answer cannot be read: {said}") from None
+    return codecs.encode(data, accept)
 
 
 def _meter(device: DeviceGrant, runtime: InferenceRuntime) -> CpuMeter | GpuMeter:

@@ -9,10 +9,13 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable
 
 from sired.workers.messages import DeviceGrant
 
 _PR_SET_NAME = 15
+_before_leaving: list[Callable[[], None]] = []
+_leaving = threading.Lock()
 
 
 def settle_in(line: socket.socket, log_path: str) -> None:
@@ -44,17 +47,26 @@ def _exit_with_the_daemon(line: socket.socket) -> None:
 
     def watch() -> None:
         poller.poll()
-        os._exit(0)
+        leave()
 
     threading.Thread(target=watch, name="watch-daemon", daemon=True).start()
 
 
-def leave() -> None:
-    """End the process, whatever threads the model left running in it."""
+def before_leaving(do: Callable[[], None]) -> None:
+    """Have something done when this process ends by itself."""
+    _before_leaving.append(do)
+
+
+def leave(code: int = 0) -> None:
+    """End the process, whatever threads the model left running in it; whoever is first does it."""
+    _leaving.acquire()
+    for do in _before_leaving:
+        with contextlib.suppress(BaseException):
+            do()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):  # closed by the model, or the disk is full
             stream.flush()
-    os._exit(0)
+    os._exit(code)
 
 
 def take_device(device: DeviceGrant) -> None:

@@ -33,9 +33,12 @@ def load_options(runtime_case, class_file):
         "model_class": f"{class_file}:Twice" if runtime_case.has_class else None,
         "python_path": (),
         "trusted": runtime_case.needs_trust,
+        **runtime_case.args,
     }
 
 
 @pytest.fixture
 def runtime(runtime_case):
-    return find_runtime(runtime_case.runtime)
+    runtime = find_runtime(runtime_case.runtime)
+    yield runtime
+    runtime.unload()

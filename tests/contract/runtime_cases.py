@@ -3,8 +3,11 @@
 A new runtime joins the contract by a `Case`: how to write such a file for it.
 """
 
+import json
+import shlex
+import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -96,11 +99,21 @@ def write_onnx_with_weights_beside(path):
     save(model, str(path), save_as_external_data=True, location="kept elsewhere", size_threshold=0)
 
 
+PROGRAM = (
+    f"{shlex.quote(sys.executable)} {shlex.quote(str(Path(__file__).with_name('program.py')))}"
+)
+
+
+def write_factor(path):
+    path.write_text(json.dumps({"factor": 2, "for": "a program that reads it"}))
+
+
 @dataclass(frozen=True)
 class Case:
     """How to write the file, and what is to be said of it.
 
-    ``needs_trust``: the file brings code. ``describes_itself``: it tells its inputs.
+    ``needs_trust``: the file brings code. ``describes_itself``: it tells its inputs. ``args`` are
+    the model's; a file without a ``format`` is for its runtime alone to recognise.
     """
 
     runtime: str
@@ -109,6 +122,7 @@ class Case:
     has_class: bool = False
     needs_trust: bool = False
     describes_itself: bool = False
+    args: dict = field(default_factory=dict)
 
 
 CASES = {
@@ -125,5 +139,11 @@ CASES = {
     "onnx": Case("onnx", "onnx", write_onnx, describes_itself=True),
     "onnx-weights-beside": Case(
         "onnx", "onnx", write_onnx_with_weights_beside, describes_itself=True
+    ),
+    "command": Case(
+        "command",
+        "",
+        write_factor,
+        args={"cmd": PROGRAM + " {port} {path}", "health": "/health"},
     ),
 }

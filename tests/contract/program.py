@@ -1,0 +1,102 @@
+"""A program that serves the model ``2 * x`` over HTTP, for float32[N, 4] and anything it is told.
+
+    python program.py PORT [FILE]
+
+FILE holds the factor. What is posted to / is multiplied; what is posted to /do is done.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+FACTOR = json.loads(Path(sys.argv[2]).read_text())["factor"] if len(sys.argv) > 2 else 2
+STARTED = time.monotonic()
+READY_AFTER = float(os.environ.get("READY_AFTER", "0"))
+HELD = []
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    connections = 0
+
+    def setup(self):
+        super().setup()
+        Handler.connections += 1
+
+    def log_message(self, *_):
+        pass
+
+    def answer(self, status, content, kind="application/json"):
+        body = content if isinstance(content, bytes) else json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self):
+        ready = self.path == "/health" and time.monotonic() - STARTED >= READY_AFTER
+        self.answer(200 if ready else 503, {"ready": ready})
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path == "/echo":
+            self.answer(200, body, self.headers["Content-Type"])
+        elif self.path == "/do":
+            self.do(json.loads(body))
+        else:
+            self.multiply(json.loads(body))
+
+    def multiply(self, given):
+        rows = given["x"] if isinstance(given, dict) else given
+        if len(rows) == 1 and isinstance(rows[0][0], list):  # inputs in order: the first
+            rows = rows[0]
+        if any(len(row) != 4 for row in rows):
+            self.answer(422, {"error": {"message": "rows have four numbers", "code": 422}})
+        else:
+            self.answer(200, [[FACTOR * number for number in row] for row in rows])
+
+    def do(self, wish):
+        what = wish.get("do")
+        if what == "die":
+            print("goodbye, cruel world", flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif what == "hang up":
+            self.close_connection = True
+        elif what == "allocate":
+            HELD.append(os.urandom(wish["bytes"]))
+            self.answer(200, {"held": sum(map(len, HELD))})
+        elif what == "fail":
+            self.answer(wish["status"], {"detail": wish["says"]})
+        elif what == "start":
+            child = subprocess.Popen(["sleep", "1000"])
+            self.answer(200, {"pid": child.pid})
+        elif what == "wait":
+            time.sleep(wish["seconds"])
+            self.answer(200, {"waited": wish["seconds"]})
+        elif what == "text":
+            self.answer(200, b"just words\n", "text/plain; charset=utf-8")
+        else:
+            facts = {"pid": os.getpid(), "connections": Handler.connections, "argv": sys.argv[1:]}
+            environment = {name: os.environ.get(name) for name in wish.get("env", ())}
+            self.answer(200, {**facts, "env": environment, "directory": os.getcwd()})
+
+
+def stop(*_):
+    if file := os.environ.get("LAST_WORDS"):
+        Path(file).write_text("ended in order")
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, stop)
+    if os.environ.get("NEVER_SERVES"):
+        threading.Event().wait()
+    print(f"serving on {sys.argv[1]}", flush=True)
+    ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()

@@ -1,0 +1,198 @@
+"""What programs alone have: a start, a port, a health, HTTP errors, children, an end."""
+
+import json
+import os
+import signal
+import time
+
+import numpy as np
+import psutil
+import pytest
+
+from sired.errors import InferenceError, InvalidInput, InvalidModel, LoadFailed, QueueFull
+from sired.errors import WorkerCrashed
+from sired.protocol.content import JSON, PNG, TEXT, TREE, Payload
+from sired.runtimes.discovery import find_runtime
+from tests.contract.runtime_cases import PROGRAM
+
+
+@pytest.fixture
+def load():
+    """Start the program with some options; it is ended after the test."""
+    runtimes = []
+
+    def _load(cmd=PROGRAM + " {port}", health="/health", **options):
+        runtime = find_runtime("command")
+        runtimes.append(runtime)
+        return runtime, runtime.load("", cmd=cmd, health=health, **options)
+
+    yield _load
+    for runtime in runtimes:
+        runtime.unload()
+
+
+def told(answer):
+    return json.loads(bytes(answer.frames[0]))
+
+
+def ask(loaded, **wish):
+    runtime, model = loaded
+    return told(runtime.forward(model, Payload(JSON, (json.dumps(wish).encode(),))))
+
+
+def wait_for(condition):
+    until = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def test_json_and_pictures_go_through_byte_for_byte(load):
+    runtime, model = load(endpoint="/echo")
+    for kind, content in ((JSON, b'{"a": 1.50, "b":[1,null]}'), (PNG, b"\x89PNG\r\n\x1a\nrest")):
+        answer = runtime.forward(model, Payload(kind, (memoryview(content),)))
+        assert (answer.content_type, bytes(answer.frames[0])) == (kind, content)
+
+
+def test_arrays_of_python_callers_are_not_forwarded_but_sent_as_json(load):
+    runtime, model = load(endpoint="/echo")
+    assert runtime.forward(model, Payload(TREE, (b"",))) is None
+    data = {"x": np.array([1.5, 2], np.float32), "n": np.int64(3), "s": "text", "l": (None, True)}
+    answer = runtime.predict(model, data)
+    assert answer["x"].tolist() == [1.5, 2.0]
+    assert (answer["n"], answer["s"], answer["l"]) == (3, "text", [None, True])
+
+
+def test_text_of_any_kind_is_plain_text(load):
+    runtime, model = load(endpoint="/do")
+    answer = runtime.forward(model, Payload(JSON, (b'{"do": "text"}',)))
+    assert (answer.content_type, bytes(answer.frames[0])) == (TEXT, b"just words\n")
+
+
+@pytest.mark.parametrize(
+    ("status", "says", "kind"),
+    [
+        (400, "no such key", InvalidInput),
+        (404, "not here", InvalidInput),
+        (429, "too many", QueueFull),
+        (500, "boom", InferenceError),
+        (503, "busy", InferenceError),
+        (500, "CUDA out of memory", MemoryError),
+    ],
+)
+def test_an_error_of_the_server_is_one_of_ours_with_its_words(load, status, says, kind):
+    loaded = load(endpoint="/do")
+    with pytest.raises(kind, match=f"{status}: {says}"):
+        ask(loaded, do="fail", status=status, says=says)
+
+
+def test_all_requests_of_a_thread_go_over_one_connection_that_is_opened_anew_when_closed(load):
+    loaded = load(endpoint="/do")
+    assert ask(loaded)["connections"] == ask(loaded)["connections"] == 1
+    with pytest.raises(InferenceError, match="did not answer"):
+        ask(loaded, do="hang up")
+    assert ask(loaded)["connections"] == 2
+
+
+def test_it_is_healthy_when_its_health_path_says_so_and_not_before(load):
+    began = time.monotonic()
+    load(env={"READY_AFTER": "0.5"})
+    assert time.monotonic() - began >= 0.5
+
+
+def test_without_a_health_path_it_is_ready_once_it_accepts_connections(load):
+    runtime, model = load(health="")
+    assert np.array_equal(runtime.predict(model, np.ones((1, 4))), [[2, 2, 2, 2]])
+
+
+def test_the_command_is_given_path_port_device_and_gpu_without_a_shell(load, tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-7")
+    file = tmp_path / "two words; $HOME"
+    file.write_text('{"factor": 2}')
+    runtime = find_runtime("command")
+    model = runtime.load(
+        str(file),
+        device="cuda:0",
+        cmd=PROGRAM + " {port} {path} {device} '{gpu} {other}'",
+        endpoint="/do",
+        env={"AT": "port {port}"},
+        directory=str(tmp_path),
+    )
+    try:
+        said = ask((runtime, model), env=["AT"])
+    finally:
+        runtime.unload()
+    port, *rest = said["argv"]
+    assert rest == [str(file), "cuda:0", "GPU-7 {other}"]
+    assert said["env"] == {"AT": f"port {port}"}
+    assert said["directory"] == str(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"cmd": "serve"}, "which port"),
+        ({"cmd": ""}, "empty"),
+        ({"cmd": "serve 'half {port}"}, "No closing quotation"),
+        ({"cmd": "serve {path} {port}"}, "has none"),
+        ({"cmd": "serve {port}", "health": "health"}, "no health path"),
+        ({"cmd": "serve {port}", "helth": "/"}, "helth"),
+        ({"cmd": "serve {port}", "stall": "long"}, "stall"),
+        ({"cmd": "/no/such/program {port}"}, "/no/such/program: No such file"),
+        ({"cmd": "true {port}", "directory": "/no/such/place"}, "/no/such/place: No such file"),
+    ],
+)
+def test_a_command_that_cannot_be_run_is_said_to_be_invalid(options, says):
+    with pytest.raises(InvalidModel, match=says):
+        find_runtime("command").load("", **options)
+
+
+def test_a_program_that_ends_at_once_fails_the_load_with_how_it_ended(load):
+    with pytest.raises(LoadFailed, match=r"before it served \(exit code 3\)"):
+        load(cmd="sh -c 'exit 3' {port}")
+
+
+def test_a_program_that_does_nothing_and_does_not_serve_has_stalled(load):
+    with pytest.raises(LoadFailed, match=r"done nothing for 0.3 s .* GET /health"):
+        load(env={"NEVER_SERVES": "1"}, stall=0.3)
+
+
+def test_a_program_that_goes_on_printing_has_not_stalled(load, capfd):
+    talks = "for i in 1 2 3 4 5 6 7 8; do echo $i; sleep 0.1; done; exec " + PROGRAM + " $0"
+    load(cmd=f'sh -c "{talks}" {{port}}', stall=0.4)
+
+
+def test_a_program_that_died_over_a_request_is_a_crash_with_how_it_ended(load):
+    loaded = load(endpoint="/do")
+    with pytest.raises(WorkerCrashed, match=r"killed by SIGKILL"):
+        ask(loaded, do="die")
+
+
+def test_unloading_ends_it_in_order_with_all_it_started(load, tmp_path):
+    loaded = load(endpoint="/do", env={"LAST_WORDS": str(tmp_path / "words")})
+    child = psutil.Process(ask(loaded, do="start")["pid"])
+    runtime, model = loaded
+    program = psutil.Process(runtime.processes(model)[0])
+    assert child.pid in runtime.processes(model)
+    runtime.unload()
+    assert (tmp_path / "words").read_text() == "ended in order"
+    assert not program.is_running()
+    wait_for(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+
+
+def test_one_that_was_stopped_is_killed(load, monkeypatch):
+    monkeypatch.setattr("sired.runtimes.command.process.GRACE_SECONDS", 0.2)
+    runtime, model = load()
+    (pid,) = runtime.processes(model)
+    os.kill(pid, signal.SIGSTOP)  # it cannot even hear that it is to end
+    runtime.unload()
+    assert not psutil.pid_exists(pid)
+
+
+def test_its_footprint_is_that_of_the_program_and_grows_with_it(load):
+    loaded = load(endpoint="/do")
+    runtime, model = loaded
+    before = runtime.get_memory_footprint(model)
+    assert 1 << 20 < before < 1 << 30
+    ask(loaded, do="allocate", bytes=20 << 20)
+    assert runtime.get_memory_footprint(model) - before > 19 << 20

@@ -1,0 +1,150 @@
+"""Models that programs serve, through the whole house: registered, loaded, measured, ended."""
+
+import json
+import os
+import signal
+import time
+
+import numpy as np
+import psutil
+import pytest
+
+from sired import ModelManager
+from sired.errors import InvalidInput, WorkerCrashed
+from tests.contract.runtime_cases import PROGRAM
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def serve(home):
+    """Register a program under a name."""
+
+    def _serve(name="m", *options):
+        cmd = PROGRAM + " {port}"
+        home.sire("register", name, "--cmd", cmd, "--health", "/health", *options)
+
+    return _serve
+
+
+def ask(home, name="m", code=0, **wish):
+    done = home.sire("predict", name, "-i", "-", stdin=json.dumps(wish).encode(), code=code)
+    return json.loads(done.stdout) if code == 0 else done.stderr.decode()
+
+
+def wait_for(condition):
+    until = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def test_a_program_is_registered_loaded_asked_and_unloaded(home, serve):
+    serve("m", "--arg", "endpoint=/do")
+    said = ask(home, hello="world")
+    assert said["directory"] == os.getcwd()
+    program = psutil.Process(said["pid"])
+    (instance,) = home.json("ps")
+    assert psutil.Process(instance["pid"]) in program.parents()
+    assert "serving on" in home.sire("logs", "m").stdout.decode()
+    home.sire("unload", "m")
+    assert not program.is_running()
+
+
+def test_what_python_callers_send_comes_back_as_arrays(home, serve):
+    serve()
+    with ModelManager(home=home.path) as manager:
+        answer = manager.predict("m", np.ones((2, 4), np.float32))
+        assert np.array_equal(answer, np.full((2, 4), 2.0))
+        with pytest.raises(InvalidInput, match="422: rows have four numbers"):
+            manager.predict("m", np.ones((2, 5), np.float32))
+
+
+def test_python_callers_register_programs_by_keywords(home):
+    with ModelManager(home=home.path) as manager:
+        info = manager.register_model("m", None, cmd=PROGRAM + " {port}", health="/health")
+        assert info.model.runtime == "command"
+        assert np.array_equal(manager.predict("m", [[1, 2, 3, 4]]), [[2, 4, 6, 8]])
+
+
+def test_declared_inputs_are_held_against_every_request_and_shown(home, serve):
+    serve("m", "--input", "float32[-1,4]")
+    assert "float32[-1,4]" in home.sire("show", "m").stdout.decode()
+    said = home.sire("predict", "m", "-i", "-", stdin=b"[[1, 2, 3]]", code=10).stderr.decode()
+    assert "float32[N, 4]" in said
+    done = home.sire("predict", "m", "-i", "-", stdin=b"[[1, 2, 3, 4]]")
+    assert json.loads(done.stdout) == [[2, 4, 6, 8]]
+
+
+def test_its_memory_is_the_process_trees_and_follows_it(home, serve):
+    serve("m", "--arg", "endpoint=/do")
+    ask(home)
+    (before,) = home.json("ps")
+    ask(home, do="allocate", bytes=50 * MIB)
+
+    def grown():
+        ask(home)  # what is held is told with an answer
+        (now,) = home.json("ps")
+        return now["memory_bytes"] - before["memory_bytes"] > 49 * MIB
+
+    wait_for(grown)
+
+
+def test_a_program_that_dies_over_a_request_fails_it_and_the_next_finds_a_fresh_one(home, serve):
+    serve("m", "--arg", "endpoint=/do")
+    first = ask(home)["pid"]
+    said = ask(home, do="die", code=5)
+    assert "goodbye, cruel world" in said
+    assert "killed by SIGKILL" in said
+    assert ask(home)["pid"] != first
+
+
+def test_a_program_that_dies_idle_is_started_again_when_it_is_wanted(home, serve):
+    serve("m", "--arg", "endpoint=/do")
+    first = ask(home)["pid"]
+    os.kill(first, signal.SIGKILL)
+    wait_for(lambda: not home.json("ps"))
+    assert ask(home)["pid"] != first
+
+
+def test_a_program_that_cannot_start_says_why(home):
+    home.sire("register", "m", "--cmd", "sh -c 'echo no such weights; exit 3' {port}")
+    said = home.sire("predict", "m", "-i", "-", stdin=b"{}", code=9).stderr.decode()
+    assert "exit code 3" in said
+    assert "no such weights" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--cmd", "serve"], "{port}"),
+        (["--cmd", "serve {path} {port}"], "{path}"),
+        (["--cmd", "serve {port}", "--batch-size", "4"], "--batch-size"),
+        ([], "--cmd"),
+    ],
+)
+def test_what_cannot_be_a_program_is_refused_when_it_is_registered(home, options, says):
+    assert says in home.sire("register", "m", *options, code=9).stderr.decode()
+
+
+def test_nothing_of_it_outlives_a_killed_daemon(home, serve):
+    serve("m", "--arg", "endpoint=/do")
+    program, child = ask(home)["pid"], ask(home, do="start")["pid"]
+    os.kill(home.pid(), signal.SIGKILL)
+    wait_for(lambda: not psutil.pid_exists(program) and not psutil.pid_exists(child))
+
+
+def test_evicting_it_ends_it_before_its_memory_is_given_away(home, serve, register):
+    home.configure('[devices.cpu]\nkind = "cpu"\nmemory = "100MiB"\n')
+    serve("m", "--arg", "endpoint=/do", "--max-memory", "80MiB")
+    program = ask(home)["pid"]
+    register("other", 2, "Scale", "--max-memory", "80MiB")
+    home.sire("predict", "other", "-i", "-", stdin=b"[[1, 2, 3, 4]]")
+    assert not psutil.pid_exists(program)
+
+
+def test_a_crash_is_told_to_python_callers_with_what_was_printed(home, serve):
+    serve("m", "--arg", "endpoint=/do")
+    with ModelManager(home=home.path) as manager:
+        with pytest.raises(WorkerCrashed, match="goodbye, cruel world"):
+            manager.predict("m", {"do": "die"})
