@@ -16,6 +16,7 @@ from sired.errors import SireError
 # In the order of the help. A verb lives in the module of its name, as a function or as a group.
 VERBS = (
     "register",
+    "estimate",
     "ls",
     "show",
     "rm",

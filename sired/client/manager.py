@@ -19,8 +19,24 @@ from sired.client.private_daemon import PrivateDaemon
 from sired.errors import DaemonUnavailable
 from sired.paths import find_paths
 from sired.protocol.content import TREE
-from sired.protocol.replies import InstanceInfo, ModelInfo, ModelList, StatsReport, Unloaded
-from sired.protocol.requests import ListModels, Load, Predict, Register, Remove, Stats, Unload
+from sired.protocol.replies import (
+    EstimateReport,
+    InstanceInfo,
+    ModelInfo,
+    ModelList,
+    StatsReport,
+    Unloaded,
+)
+from sired.protocol.requests import (
+    Estimate,
+    ListModels,
+    Load,
+    Predict,
+    Register,
+    Remove,
+    Stats,
+    Unload,
+)
 from sired.spec import Priority, Signature, TensorSpec
 from sired.tensors import pack
 
@@ -164,6 +180,21 @@ class ModelManager(JobCalls, PoolCalls, ManyCalls):
         request = Register(model=spec, replace=replace, python_version=version)
         with self._connection() as connection:
             return connection.expect(ModelInfo, request, payload)
+
+    def estimate(
+        self, model_path: str | Path, runtime: str = "auto", *, device: str = "auto"
+    ) -> EstimateReport:
+        """Tell what a model would need on each device before it is registered.
+
+        Only headers are read: neither a class nor trust is needed.
+
+        Raises:
+            ModelNotFound: there is no such file.
+            InvalidModel: it is no model that is known.
+        """
+        spec = describe_model("estimate", model_path, runtime, device=device)
+        with self._connection() as connection:
+            return connection.expect(EstimateReport, Estimate(model=spec))
 
     def load_model(self, name: str, device: str = "auto") -> InstanceInfo:
         """Load a model now, on one device or on the one that suits best.

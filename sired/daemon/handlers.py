@@ -6,12 +6,14 @@ import socket
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import msgspec
+
 from sired.config import Loaded
 from sired.daemon.conductor import Conductor
 from sired.daemon.jobs import Answer, Jobs
 from sired.daemon.peers import Peers
 from sired.daemon.pools import PoolHandlers
-from sired.daemon.registering import complete
+from sired.daemon.registering import complete, inspect
 from sired.daemon.views import Views
 from sired.daemon.warm_start import WarmStart
 from sired.devices.inventory import Inventory
@@ -68,6 +70,9 @@ class Handlers:
             requests.Predict: self._predict,
             requests.Health: lambda client, _, __: self.front.reply(client, self._health(client)),
             requests.Register: self._register,
+            requests.Estimate: lambda client, request, _: self._later(
+                client, self._estimate(client, request)
+            ),
             requests.Remove: self._remove,
             requests.ListModels: lambda client, _, __: self.front.reply(
                 client, views.models(client.request_id)
@@ -161,10 +166,23 @@ class Handlers:
     def introduce(self, spec: ModelSpec) -> None:
         """Make a registered model known to the brain."""
         self._conductor.results.follow(spec)
+        self._conductor.feed(events.ModelAdded(self._as_known(spec)))
+
+    async def _estimate(self, client: Client, request: requests.Estimate) -> None:
+        self._check_device(request.model.device)
+        # Only headers are read, so that trust is none of its concern.
+        asked = msgspec.structs.replace(request.model, trusted=True)
+        spec = await asyncio.to_thread(inspect, asked)
+        self._conductor.sample()
+        model = self._as_known(spec)
+        self.front.reply(client, self._views.estimate(spec, model, client.request_id))
+
+    def _as_known(self, spec: ModelSpec) -> Model:
+        """A model as the brain knows it, with what was learned of its needs."""
         kinds = {device.hardware.kind for device in self._inventory.devices}
         measured = {kind: self._footprints.get(spec, kind) for kind in kinds}
         fewest, most = instance_bounds(spec.instances)
-        model = Model(
+        return Model(
             name=spec.name,
             device=spec.device,
             declared=spec.max_memory,
@@ -179,7 +197,6 @@ class Handlers:
             batch_size=spec.batch_size,
             batch_delay=spec.batch_delay,
         )
-        self._conductor.feed(events.ModelAdded(model))
 
     def _check_device(self, name: str) -> None:
         names = [device.name for device in self._inventory.devices]

@@ -35,18 +35,29 @@ def complete(request: Register, payload: tuple[Buffer, ...], paths: Paths) -> Mo
     """
     given = request.model
     check_name(given.name)
-    path = _path(given)
     if not 0 < given.weight < math.inf:
         raise InvalidModel(f"The weight {given.weight} is not a number above zero.")
     instance_bounds(given.instances)
-    spec = _recognised(given, path)
+    spec = inspect(given)
+    if spec.runtime == "command":
+        read_program(spec.args, spec.path)
     _check_batches(spec)
     return msgspec.structs.replace(
         spec,
         model_class=_model_class(request, payload, paths),
-        fingerprint=_fingerprint(spec, path),
         registered_at=time.time(),
     )
+
+
+def inspect(given: ModelSpec) -> ModelSpec:
+    """Tell a model's kind, size and fingerprint. Reads headers: call it in a thread.
+
+    Raises:
+        ModelNotFound: and InvalidModel, UntrustedModel: as ``complete``.
+    """
+    path = _path(given)
+    spec = _recognised(given, path)
+    return msgspec.structs.replace(spec, fingerprint=_fingerprint(spec, path))
 
 
 def _path(given: ModelSpec) -> Path | None:
@@ -82,8 +93,6 @@ def _recognised(given: ModelSpec, path: Path | None) -> ModelSpec:
         raise InvalidModel(
             f"There is no runtime {given.runtime!r}.", hint=f"There are: {', '.join(known)}."
         )
-    if given.runtime == "command":
-        read_program(given.args, given.path)
     if path is None or given.runtime not in {"auto", *_OF_FILES}:
         # Only that runtime knows what its models look like.
         return msgspec.structs.replace(given, weight_bytes=_size(path) if path else 0)

@@ -14,8 +14,10 @@ from sired.daemon.stats import Counters
 from sired.devices.base import Device, Reading
 from sired.devices.inventory import Inventory
 from sired.protocol.replies import (
+    DeviceFit,
     DeviceInfo,
     DeviceList,
+    EstimateReport,
     GpuReadings,
     HealthReport,
     InstanceInfo,
@@ -29,7 +31,9 @@ from sired.protocol.replies import (
 )
 from sired.scheduler.instance import Instance, Ready
 from sired.scheduler.model import Model
+from sired.scheduler.outlook import Outlook
 from sired.scheduler.pending import PendingLoad
+from sired.spec import ModelSpec
 from sired.store.registry import Registry
 from sired.units import FOREVER
 
@@ -139,6 +143,30 @@ class Views:
             footprint_source=source,
             signature=self._conductor.instances.signature_of(name),
             last_error=self._conductor.statistics.of(name).last_error,
+        )
+
+    def estimate(self, spec: ModelSpec, model: Model, message_id: str | int) -> EstimateReport:
+        """How a model, registered or not, would fare on each device."""
+        brain = self._conductor.brain
+        return EstimateReport(
+            id=message_id,
+            path=spec.path,
+            runtime=spec.runtime,
+            format=spec.format,
+            weight_bytes=spec.weight_bytes,
+            devices=tuple(map(self._fit, brain.outlook(model, time.monotonic()))),
+        )
+
+    def _fit(self, outlook: Outlook) -> DeviceFit:
+        account = self._conductor.brain.fleet.ledger.accounts[outlook.device]
+        return DeviceFit(
+            device=outlook.device,
+            need_bytes=outlook.need,
+            source=outlook.source,
+            fits=outlook.fits,
+            capacity_bytes=account.capacity,
+            free_bytes=max(0, account.usable()),
+            evicts=outlook.evicts,
         )
 
     def _kind_for(self, model: Model) -> str:

@@ -72,6 +72,34 @@ class ModelInfo(Message, frozen=True, tag="model"):
     last_error: str | None
 
 
+class DeviceFit(msgspec.Struct, frozen=True):
+    """How a model would fare on one device; sizes in bytes.
+
+    Attributes:
+        source: by what right ``need_bytes`` is believed: declared, learned from earlier loads of
+            the same content, or estimated from its headers.
+        fits: now; after-eviction of ``evicts``; not-now, while others hold the memory; or never.
+    """
+
+    device: str
+    need_bytes: int
+    source: str
+    fits: str
+    capacity_bytes: int
+    free_bytes: int
+    evicts: tuple[str, ...] = ()
+
+
+class EstimateReport(Message, frozen=True, tag="estimate"):
+    """What a model would need, on each device that it may go to."""
+
+    path: str
+    runtime: str
+    format: str
+    weight_bytes: int
+    devices: tuple[DeviceFit, ...]
+
+
 class ModelList(Message, frozen=True, tag="models"):
     """Every registered model, by name, and every registry file that cannot be read."""
 
@@ -312,6 +340,7 @@ Reply = (
     | Unloaded
     | InstanceInfo
     | ModelInfo
+    | EstimateReport
     | ModelList
     | InstanceList
     | Prediction

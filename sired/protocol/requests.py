@@ -36,6 +36,16 @@ class Register(Message, frozen=True, tag="register"):
     python_version: str = ""
 
 
+class Estimate(Message, frozen=True, tag="estimate"):
+    """Ask what a model would need, registered or not; reply: EstimateReport.
+
+    ``model`` is filled in as for Register, but needs neither a class nor trust: only headers are
+    read.
+    """
+
+    model: ModelSpec
+
+
 class Remove(Message, frozen=True, tag="remove"):
     """Unload and forget a model; reply: Done."""
 
@@ -264,6 +274,7 @@ class RemoveJobs(Message, frozen=True, tag="remove_jobs"):
 Request = (
     Health
     | Register
+    | Estimate
     | Remove
     | ListModels
     | Show

@@ -24,6 +24,7 @@ from sired.scheduler.instructions import Instruction
 from sired.scheduler.leases import Leases
 from sired.scheduler.ledger import Account
 from sired.scheduler.model import Model
+from sired.scheduler.outlook import Outlook, outlook
 from sired.scheduler.placement import Strategy
 from sired.scheduler.pools import Pool, Pools, count
 from sired.scheduler.queues import Queues
@@ -142,6 +143,10 @@ class Brain:
             behind: how many others would come before it that are not here yet.
         """
         return estimate.wait(model, len(model.queue) + behind, self.fleet)
+
+    def outlook(self, model: Model, now: float) -> list[Outlook]:
+        """How a model, registered or not, would fare on each device."""
+        return outlook(model, self.fleet, self.rules, now)
 
     def pool(self, model: Model) -> Pool:
         """How many instances a model has, and what they do."""

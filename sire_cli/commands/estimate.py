@@ -1,0 +1,64 @@
+"""``sire estimate``."""
+
+from typing import Annotated
+
+import typer
+
+from sire_cli.arguments import DeviceName
+from sire_cli.link import connect
+from sire_cli.output import AsJson, print_json, print_table
+from sired.client.declare import describe_model
+from sired.protocol.replies import DeviceFit, EstimateReport
+from sired.protocol.requests import Estimate
+from sired.units import format_bytes
+
+_COLUMNS = ("PATH", "FORMAT", "WEIGHTS>", "DEVICE", "NEEDS>", "SOURCE", "FREE>", "FITS")
+
+
+def estimate(
+    paths: Annotated[
+        list[str], typer.Argument(metavar="PATH...", help="Model files or directories.")
+    ],
+    runtime: Annotated[
+        str, typer.Option("--runtime", help="What loads them; auto tells from the file.")
+    ] = "auto",
+    device: DeviceName = "auto",
+    json: AsJson = False,
+) -> None:
+    """Tell what models would need on each device, and whether they fit, before registering them.
+
+    What earlier loads of the same content were measured to need is known; of others the headers are
+    read, and nothing in the files is run. They fit now, after eviction of idle models or of others
+    when they have had their turn, not now while others hold the memory, or never.
+    """
+    with connect() as connection:
+        reports = [
+            connection.expect(
+                EstimateReport,
+                Estimate(model=describe_model("estimate", path, runtime, device=device)),
+            )
+            for path in paths
+        ]
+    if json:
+        print_json(reports)
+    else:
+        print_table(_COLUMNS, [_row(report, fit) for report in reports for fit in report.devices])
+
+
+def _row(report: EstimateReport, fit: DeviceFit) -> tuple[str, ...]:
+    return (
+        report.path,
+        report.format or report.runtime,
+        format_bytes(report.weight_bytes),
+        fit.device,
+        format_bytes(fit.need_bytes),
+        fit.source,
+        format_bytes(fit.free_bytes),
+        _fits(fit),
+    )
+
+
+def _fits(fit: DeviceFit) -> str:
+    if fit.evicts:
+        return f"after eviction of {', '.join(fit.evicts)}"
+    return fit.fits.replace("-", " ")

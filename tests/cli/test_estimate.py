@@ -1,0 +1,71 @@
+"""What a model would need, told before it is registered."""
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """Write a file of so many MiB of weights."""
+
+    def _weights(name, mebibytes):
+        save_file({"weight": torch.zeros(mebibytes * MIB // 4)}, tmp_path / name)
+        return tmp_path / name
+
+    return _weights
+
+
+def limit(home, size):
+    home.configure(f'[devices.cpu]\nkind = "cpu"\nmemory = "{size}"\n')
+
+
+def test_files_are_judged_by_their_headers_without_class_or_trust(home, weights):
+    limit(home, "200MiB")
+    small, large = weights("small.safetensors", 10), weights("large.safetensors", 300)
+    torch.save({"weight": torch.zeros(MIB)}, small.with_name("m.pt"))
+    first, second, third = home.json("estimate", small, large, small.with_name("m.pt"))
+    (fit,) = first["devices"]
+    assert (first["runtime"], first["format"]) == ("pytorch", "safetensors")
+    assert first["weight_bytes"] == 10 * MIB
+    assert (fit["device"], fit["source"], fit["fits"]) == ("cpu", "estimated", "now")
+    assert fit["need_bytes"] == 10 * MIB * 1.3 + 32 * MIB
+    assert fit["capacity_bytes"] == fit["free_bytes"] == 200 * MIB
+    assert [fit["fits"] for fit in second["devices"]] == ["never"]
+    assert third["weight_bytes"] >= 4 * MIB
+    assert home.json("ls") == []
+
+
+def test_what_an_earlier_load_of_the_same_content_needed_is_known(home, zoo, register):
+    register("m")
+    home.sire("predict", "m", "-i", "-", stdin=b"[[1, 2, 3, 4]]")
+    (model,) = home.json("ls")
+    assert model["footprint_source"] == "learned"
+    (report,) = home.json("estimate", zoo / "x2.safetensors")
+    (fit,) = report["devices"]
+    assert (fit["source"], fit["need_bytes"]) == ("learned", model["footprint_bytes"])
+
+
+def test_it_names_the_models_that_would_have_to_go(home, register, weights):
+    limit(home, "100MiB")
+    register("old", 2, "Scale", "--max-memory", "80MiB")
+    home.sire("load", "old")
+    done = home.sire("estimate", weights("new.safetensors", 20)).stdout.decode()
+    assert "after eviction of old" in done
+    (report,) = home.json("estimate", weights("new.safetensors", 20))
+    assert report["devices"][0]["evicts"] == ["old"]
+
+
+def test_a_file_that_is_no_model_is_an_error_and_a_device_there_is_not_as_well(home, tmp_path):
+    (tmp_path / "x").write_text("hello")
+    home.sire("estimate", tmp_path / "x", code=9)
+    home.sire("estimate", tmp_path / "missing", code=3)
+    home.sire("estimate", tmp_path / "x", "--device", "cuda:9", code=3)
+
+
+def test_of_what_only_its_runtime_knows_the_size_counts(home, tmp_path):
+    (tmp_path / "weights.gguf").write_bytes(b"GGUF" + bytes(10 * MIB - 4))
+    (report,) = home.json("estimate", tmp_path, "--runtime", "command")
+    assert report["weight_bytes"] == 10 * MIB
