@@ -58,11 +58,16 @@ class InferenceRuntime(ABC):
         """What the model takes and gives, as far as the file says."""
         return Signature()
 
-    def forward(self, model: Any, payload: Payload) -> Payload | None:  # noqa: ARG002
+    def forward(
+        self,
+        model: Any,  # noqa: ARG002
+        payload: Payload,  # noqa: ARG002
+        accept: str,  # noqa: ARG002
+    ) -> Payload | None:
         """Answer an input as it came, undecoded; None where it has to be decoded for ``predict``.
 
-        For models that read content types themselves. The answer may be of any content type; what
-        the asker wants another for is decoded and written anew.
+        For models that read content types themselves. The answer is best of the type ``accept``;
+        one of another is decoded and written anew.
 
         Raises:
             Exception: as ``predict``.

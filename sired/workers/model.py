@@ -113,14 +113,14 @@ class ServedModel:
         return self._result(run, answer, outcome.seconds)
 
     def _run(self, payload: Payload, accept: str) -> Payload:
-        if self._forwards and (answer := self._forward(payload)) is not None:
+        if self._forwards and (answer := self._forward(payload, accept)) is not None:
             return _as(accept, answer)
         return codecs.encode(self._predict(self._decode(payload)), accept)
 
-    def _forward(self, payload: Payload) -> Payload | None:
+    def _forward(self, payload: Payload, accept: str) -> Payload | None:
         if self._signature.inputs:  # only to be held against it
             self._decode(payload)
-        return self._runtime.forward(self._model, payload)
+        return self._runtime.forward(self._model, payload, accept)
 
     def _decode(self, payload: Payload) -> Any:
         return codecs.decode(payload, self._signature, self._spec.image)

@@ -37,7 +37,7 @@ def told(answer):
 
 def ask(loaded, **wish):
     runtime, model = loaded
-    return told(runtime.forward(model, Payload(JSON, (json.dumps(wish).encode(),))))
+    return told(runtime.forward(model, Payload(JSON, (json.dumps(wish).encode(),)), JSON))
 
 
 def wait_for(condition):
@@ -50,13 +50,13 @@ def wait_for(condition):
 def test_json_and_pictures_go_through_byte_for_byte(load):
     runtime, model = load(endpoint="/echo")
     for kind, content in ((JSON, b'{"a": 1.50, "b":[1,null]}'), (PNG, b"\x89PNG\r\n\x1a\nrest")):
-        answer = runtime.forward(model, Payload(kind, (memoryview(content),)))
+        answer = runtime.forward(model, Payload(kind, (memoryview(content),)), kind)
         assert (answer.content_type, bytes(answer.frames[0])) == (kind, content)
 
 
 def test_arrays_of_python_callers_are_not_forwarded_but_sent_as_json(load):
     runtime, model = load(endpoint="/echo")
-    assert runtime.forward(model, Payload(TREE, (b"",))) is None
+    assert runtime.forward(model, Payload(TREE, (b"",)), TREE) is None
     data = {"x": np.array([1.5, 2], np.float32), "n": np.int64(3), "s": "text", "l": (None, True)}
     answer = runtime.predict(model, data)
     assert answer["x"].tolist() == [1.5, 2.0]
@@ -65,7 +65,7 @@ def test_arrays_of_python_callers_are_not_forwarded_but_sent_as_json(load):
 
 def test_text_of_any_kind_is_plain_text(load):
     runtime, model = load(endpoint="/do")
-    answer = runtime.forward(model, Payload(JSON, (b'{"do": "text"}',)))
+    answer = runtime.forward(model, Payload(JSON, (b'{"do": "text"}',)), TEXT)
     assert (answer.content_type, bytes(answer.frames[0])) == (TEXT, b"just words\n")
 
 

@@ -17,7 +17,7 @@ import psutil
 from sired.errors import InvalidModel, LoadFailed
 from sired.program import Program, fill, split
 from sired.runtimes.base import is_out_of_memory
-from sired.runtimes.command.http import Server
+from sired.transport.web import Server
 
 HOST = "127.0.0.1"
 # How long it may take to end by itself before it is killed.

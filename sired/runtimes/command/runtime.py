@@ -5,23 +5,21 @@ import http.client
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-import msgspec
-import numpy as np
-import orjson
 import psutil
 
-from sired.errors import InferenceError, InvalidInput, LoadFailed, WorkerCrashed
+from sired.errors import InferenceError, LoadFailed, WorkerCrashed
 from sired.program import Program, read_program
 from sired.protocol.content import JSON, TENSORS, TREE, Payload
+from sired.runtimes.answers import data_of, error_of, to_json
 from sired.runtimes.base import InferenceRuntime
-from sired.runtimes.command.http import Answer, error_of
 from sired.runtimes.command.process import Process
+from sired.transport.web import Answer
 
 _ABOUT_FILES = {"device", "format", "model_class", "python_path", "trusted", "weight_bytes"}
 _PORTS_TO_TRY = 3
 # A program that broke a connection is given this long to turn out to have ended.
 _ENDING_SECONDS = 1.0
-_CANNOT_FORWARD = {TENSORS, TREE}
+_OF_PYTHON = {TENSORS, TREE}
 
 
 class CommandRuntime(InferenceRuntime):
@@ -48,21 +46,15 @@ class CommandRuntime(InferenceRuntime):
         Returns:
             What the JSON of the answer says; lists of numbers as arrays.
         """
-        try:
-            body = orjson.dumps(_plain(data), option=orjson.OPT_SERIALIZE_NUMPY)
-        except orjson.JSONEncodeError as problem:
-            raise InvalidInput(f"The input cannot be sent as JSON: {problem}.") from None
-        answer = model.post(body, {"Content-Type": JSON, "Accept": JSON})
-        try:
-            return _arrays(msgspec.json.decode(answer.body))
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return answer.body.decode(errors="replace")
+        return data_of(model.post(to_json(data), {"Content-Type": JSON, "Accept": JSON}))
 
-    def forward(self, model: "Serving", payload: Payload) -> Payload | None:
+    def forward(self, model: "Serving", payload: Payload, accept: str) -> Payload | None:
         """Post an input that came as bytes of a content type as it came."""
-        if payload.content_type in _CANNOT_FORWARD or len(payload.frames) != 1:
+        if payload.content_type in _OF_PYTHON or len(payload.frames) != 1:
             return None
-        return model.post(payload.frames[0], {"Content-Type": payload.content_type}).payload()
+        wanted = JSON if accept in _OF_PYTHON else f"{accept}, */*;q=0.5"
+        headers = {"Content-Type": payload.content_type, "Accept": wanted}
+        return model.post(payload.frames[0], headers).payload()
 
     def get_memory_footprint(self, model: "Serving") -> int:
         """Bytes of memory that only the program and what it started have."""
@@ -104,32 +96,8 @@ class Serving:
             said = f"{type(problem).__name__}: {problem}"
             raise InferenceError(f"The program did not answer: {said}") from problem
         if not answer.good:
-            raise error_of(answer, self._endpoint)
+            hint = (
+                f"Inputs are posted to {self._endpoint}; register it with --arg endpoint=/another"
+            )
+            raise error_of(answer, hint)
         return answer
-
-
-def _plain(value: Any) -> Any:
-    """The data as JSON has it: arrays in the machine's byte order and in one piece."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, np.ndarray):
-        simple = value.ndim and value.dtype.kind in "biuf" and value.dtype.isnative
-        return np.ascontiguousarray(value) if simple else _plain(value.tolist())
-    return value
-
-
-def _arrays(value: Any) -> Any:
-    """Lists of numbers, wherever they stand, as arrays."""
-    if isinstance(value, dict):
-        return {key: _arrays(item) for key, item in value.items()}
-    if not isinstance(value, list) or not value:
-        return value
-    with contextlib.suppress(ValueError, OverflowError):
-        array = np.array(value)
-        if array.dtype.kind in "biuf":
-            return array
-    return [_arrays(item) for item in value]

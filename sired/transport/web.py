@@ -1,4 +1,4 @@
-"""Asking a server on this machine over HTTP, and its errors as ours."""
+"""Asking a server over HTTP."""
 
 import http.client
 import select
@@ -9,13 +9,9 @@ from typing import Any
 
 import msgspec
 
-from sired.errors import InferenceError, InvalidInput, QueueFull, SireError
 from sired.protocol.content import JSON, TEXT, Buffer, Payload
-from sired.runtimes.base import is_out_of_memory
 
 _LONGEST_WORDS = 500
-_TOO_MANY = 429
-_NO_SUCH_PATH = {404, 405}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,20 +84,6 @@ class Server:
             else:
                 connection.sock.settimeout(timeout)
         return connection
-
-
-def error_of(answer: Answer, path: str) -> Exception:
-    """The error that an answer which is no success stands for."""
-    said = f"The server answered {answer.status}: {answer.words()}"
-    if answer.status == _TOO_MANY:
-        return QueueFull(said, hint="Try again later.")
-    if answer.status in _NO_SUCH_PATH:
-        hint = f"Inputs are posted to {path}; register it with another: --arg endpoint=/path"
-        return InvalidInput(said, hint=hint)
-    if 400 <= answer.status < 500:
-        return InvalidInput(said)
-    failure: SireError = InferenceError(said)
-    return MemoryError(said) if is_out_of_memory(failure) else failure
 
 
 def _message(body: bytes) -> str:
