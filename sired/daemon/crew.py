@@ -29,8 +29,10 @@ log = logging.getLogger(__name__)
 
 # How long a worker whose line was closed may take to go before it is killed.
 EXIT_GRACE_SECONDS = 2.0
-# The same for one that ends a program first, which may have things to put in order.
-PROGRAM_GRACE_SECONDS = 10.0
+# The same for one whose model is held outside of it, by a program that may have things to put in
+# order, or by a server.
+OUTSIDE = {"command", "ollama"}
+OUTSIDE_GRACE_SECONDS = 10.0
 STARTING_AT_ONCE = 4
 
 Run = RunModel | RunBatch
@@ -80,7 +82,7 @@ class Crew:
 
     def start(self, instance: int, job: LoadModel, log_path: Path) -> None:
         """Start a worker for an instance and have it load its model."""
-        grace = PROGRAM_GRACE_SECONDS if job.spec.runtime == "command" else EXIT_GRACE_SECONDS
+        grace = OUTSIDE_GRACE_SECONDS if job.spec.runtime in OUTSIDE else EXIT_GRACE_SECONDS
         self._members[instance] = Member(job.spec.name, grace)
         starting = self._loop.run_in_executor(
             self._starters, start_worker, self._zygote, job, log_path

@@ -18,6 +18,7 @@ from sired.spec import ModelSpec, check_name, instance_bounds
 from sired.store.atomic import write_atomically
 from sired.store.fingerprint import fingerprint
 from sired.store.formats import ModelFormat, recognise
+from sired.transport.ollama import Ollama, read_options
 
 PICKLED = "pickle:"
 # The runtimes whose models are files that are recognised here.
@@ -55,9 +56,29 @@ def inspect(given: ModelSpec) -> ModelSpec:
     Raises:
         ModelNotFound: and InvalidModel, UntrustedModel: as ``complete``.
     """
+    if given.runtime == "ollama":
+        return _in_ollama(given)
     path = _path(given)
     spec = _recognised(given, path)
     return msgspec.structs.replace(spec, fingerprint=_fingerprint(spec, path))
+
+
+def _in_ollama(given: ModelSpec) -> ModelSpec:
+    """What an Ollama server says of a model of its library."""
+    if given.path:
+        raise InvalidModel(
+            "A model in Ollama has no file of its own here.",
+            hint="Name it as Ollama does: --runtime ollama --arg model=llama3.2",
+        )
+    options = read_options(given.args)
+    found = Ollama(options.host).find(options.model)
+    said = repr((found.digest, sorted(options.options.items())))
+    return msgspec.structs.replace(
+        given,
+        format="gguf",
+        weight_bytes=found.size,
+        fingerprint=hashlib.sha256(said.encode(errors="replace")).hexdigest()[:32],
+    )
 
 
 def _path(given: ModelSpec) -> Path | None:
@@ -135,8 +156,8 @@ def _check_batches(spec: ModelSpec) -> None:
             f"Batches of {spec.batch_size} after {spec.batch_delay:g} s are none.",
             hint="Write it like --batch-size 8 --batch-delay 5ms",
         )
-    if spec.runtime == "command" and spec.batch_size > 1:
-        raise InvalidModel("A program puts its batches together itself: leave --batch-size out.")
+    if spec.runtime in {"command", "ollama"} and spec.batch_size > 1:
+        raise InvalidModel("A server puts its batches together itself: leave --batch-size out.")
     tells_itself = spec.format in {"onnx", "exported"} or spec.runtime not in _OF_FILES
     fits = spec.signature.batchable if spec.signature.inputs else tells_itself
     if spec.batch_size > 1 and not fits:

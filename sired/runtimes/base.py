@@ -7,6 +7,11 @@ from typing import Any, ClassVar
 from sired.protocol.content import Payload
 from sired.spec import Signature
 
+# What ``load`` is told beside the model's own arguments.
+ABOUT_FILES = frozenset(
+    {"device", "format", "model_class", "python_path", "trusted", "weight_bytes"}
+)
+
 
 class InferenceRuntime(ABC):
     """Loads models of one kind and runs them; one object per worker process.

@@ -11,11 +11,10 @@ from sired.errors import InferenceError, LoadFailed, WorkerCrashed
 from sired.program import Program, read_program
 from sired.protocol.content import JSON, TENSORS, TREE, Payload
 from sired.runtimes.answers import data_of, error_of, to_json
-from sired.runtimes.base import InferenceRuntime
+from sired.runtimes.base import ABOUT_FILES, InferenceRuntime
 from sired.runtimes.command.process import Process
 from sired.transport.web import Answer
 
-_ABOUT_FILES = {"device", "format", "model_class", "python_path", "trusted", "weight_bytes"}
 _PORTS_TO_TRY = 3
 # A program that broke a connection is given this long to turn out to have ended.
 _ENDING_SECONDS = 1.0
@@ -32,7 +31,7 @@ class CommandRuntime(InferenceRuntime):
 
     def load(self, model_path: str, **kwargs: Any) -> "Serving":
         """Start the program and wait until it is healthy; see ``InferenceRuntime.load``."""
-        args = {name: value for name, value in kwargs.items() if name not in _ABOUT_FILES}
+        args = {name: value for name, value in kwargs.items() if name not in ABOUT_FILES}
         program = read_program(args, model_path)
         for _ in range(_PORTS_TO_TRY):
             process = self._process = Process(program, model_path, kwargs.get("device", "cpu"))

@@ -1,0 +1,176 @@
+"""Models that live in a running Ollama server: loaded, asked and unloaded through its HTTP API."""
+
+import contextlib
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import msgspec
+
+from sired.errors import InferenceError, InvalidInput, LoadFailed, SireError
+from sired.protocol.content import JSON, TEXT, Payload
+from sired.runtimes.answers import data_of, error_of, to_json
+from sired.runtimes.base import ABOUT_FILES, InferenceRuntime
+from sired.transport.ollama import Ollama, Options, read_options
+from sired.transport.web import Answer
+
+# The server unloads by itself what nobody has asked for longer: should this process be killed, it
+# is not for ever that the model stays there.
+_KEEP_ALIVE_SECONDS = 900
+_REFRESH_SECONDS = 300.0
+_UNLOADED_SECONDS = 8.0
+_PAUSE_SECONDS = 0.05
+_TOO_LITTLE_MEMORY = "more system memory"
+
+
+@dataclass(frozen=True, slots=True)
+class Living:
+    """A model that the server has loaded; ``options`` are those of requests without any."""
+
+    server: Ollama
+    name: str
+    options: dict[str, Any]
+    memory: int
+
+
+class OllamaRuntime(InferenceRuntime):
+    """Has a model loaded by an Ollama server; its arguments are those of ``Options``."""
+
+    name: ClassVar[str] = "ollama"
+
+    def __init__(self) -> None:
+        self._living: Living | None = None
+        self._ending = threading.Event()
+
+    def load(self, model_path: str, **kwargs: Any) -> Living:  # noqa: ARG002 (it has none)
+        """Have the server load the model; see ``InferenceRuntime.load``.
+
+        Raises:
+            ModelNotFound: the server has no such model.
+            LoadFailed: there is no server, or it cannot load the model.
+        """
+        given = read_options({k: v for k, v in kwargs.items() if k not in ABOUT_FILES})
+        on_gpu = str(kwargs.get("device", "cpu")).startswith("cuda")
+        options = given.options if on_gpu else {**given.options, "num_gpu": 0}
+        try:
+            return self._load(Ollama(given.host), given, options, on_gpu=on_gpu)
+        except (InvalidInput, InferenceError) as problem:
+            raise LoadFailed(problem.message, hint=problem.hint) from None
+
+    def _load(
+        self, server: Ollama, given: Options, options: dict[str, Any], *, on_gpu: bool
+    ) -> Living:
+        server.find(given.model)
+        self._living = Living(server, given.model, options, 0)
+        _keep(self._living)
+        there = server.loaded(given.model)
+        if there is None:
+            raise LoadFailed(f"Ollama said that it loaded {given.model}, and has not.")
+        self._living = Living(
+            server, given.model, options, there.size_vram if on_gpu else there.size
+        )
+        threading.Thread(target=self._refresh, name="keep-loaded", daemon=True).start()
+        return self._living
+
+    def _refresh(self) -> None:
+        while not self._ending.wait(_REFRESH_SECONDS):
+            with contextlib.suppress(SireError, MemoryError):
+                assert self._living is not None
+                _keep(self._living)
+
+    def predict(self, model: Living, data: Any) -> Any:
+        """Ask the model; a string is a prompt, a dict what the API takes.
+
+        Returns:
+            What the server answered.
+        """
+        wish = {"prompt": data} if isinstance(data, str) else data
+        return data_of(_ask(model, msgspec.json.decode(to_json(wish))))
+
+    def forward(self, model: Living, payload: Payload, accept: str) -> Payload | None:
+        """Ask with JSON or text as it came; where text is wanted, only what the model says."""
+        kind = payload.content_type.partition(";")[0].strip().lower()
+        if kind not in {JSON, TEXT} or len(payload.frames) != 1:
+            return None
+        content = bytes(payload.frames[0])
+        try:
+            wish = {"prompt": content.decode()} if kind == TEXT else msgspec.json.decode(content)
+        except (msgspec.DecodeError, UnicodeDecodeError) as problem:
+            raise InvalidInput(f"The input is not valid {kind}: {problem}.") from None
+        answer = _ask(model, wish)
+        return _text(answer) if accept == TEXT else answer.payload()
+
+    def get_memory_footprint(self, model: Living) -> int:
+        """What the server says the model takes: of GPUs where it was placed on one, else in all."""
+        return model.memory
+
+    def unload(self) -> None:
+        """Have the server unload the model, and wait until it has."""
+        self._ending.set()
+        if (living := self._living) is None:
+            return
+        with contextlib.suppress(SireError, MemoryError):
+            _keep(living, 0)
+            until = time.monotonic() + _UNLOADED_SECONDS
+            while living.server.loaded(living.name) and time.monotonic() < until:
+                time.sleep(_PAUSE_SECONDS)
+
+
+def _keep(model: Living, seconds: int = _KEEP_ALIVE_SECONDS) -> None:
+    """Have a model loaded, and kept for so long; an empty prompt does that."""
+    body = {"model": model.name, "keep_alive": seconds, "stream": False}
+    if seconds:
+        body["options"] = model.options
+    answer = model.server.ask("/api/generate", body)
+    if answer.status == 400 and seconds:  # it does not generate: a model of embeddings
+        answer = model.server.ask("/api/embed", {**body, "input": []})
+    _check(answer, model)
+
+
+def _ask(model: Living, wish: Any) -> Answer:
+    if not isinstance(wish, dict):
+        raise InvalidInput(
+            "The input is neither text nor an object.",
+            hint='Send a text as the prompt, or JSON like {"prompt": "Why?", "options": {}}',
+        )
+    path = "/api/generate"
+    if "messages" in wish:
+        path = "/api/chat"
+    elif "input" in wish:
+        path = "/api/embed"
+    elif "prompt" not in wish:
+        raise InvalidInput("The input has none of the keys prompt, messages and input.")
+    options = wish.get("options") or {}
+    if not isinstance(options, dict):
+        raise InvalidInput("The options are no object.")
+    body = {
+        **wish,
+        "model": model.name,
+        "stream": False,
+        "keep_alive": _KEEP_ALIVE_SECONDS,
+        "options": {**model.options, **options},
+    }
+    try:
+        answer = model.server.ask(path, body)
+    except LoadFailed as problem:
+        raise InferenceError(problem.message, hint=problem.hint) from None
+    _check(answer, model)
+    return answer
+
+
+def _check(answer: Answer, model: Living) -> None:
+    if answer.good:
+        return
+    if _TOO_LITTLE_MEMORY in answer.words():
+        raise MemoryError(answer.words())
+    raise error_of(answer, f"Fetch it: ollama pull {model.name}")
+
+
+def _text(answer: Answer) -> Payload:
+    """What the model says, of an answer to a prompt or to messages; others stay as they are."""
+    found = data_of(answer)
+    said = found.get("response") if isinstance(found, dict) else None
+    if said is None and isinstance(found, dict) and isinstance(found.get("message"), dict):
+        said = found["message"].get("content")
+    return Payload(TEXT, (said.encode(),)) if isinstance(said, str) else answer.payload()

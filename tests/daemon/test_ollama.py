@@ -1,0 +1,83 @@
+"""Models in an Ollama server, through the whole house."""
+
+import json
+import os
+import signal
+import time
+
+import pytest
+
+from tests.contract.ollama_stand_in import GIB, StandIn
+
+
+@pytest.fixture
+def server():
+    server = StandIn()
+    yield server
+    server.close()
+
+
+def add(home, server, name="llama", model="llama3.2", *options):
+    given = ["--arg", f"model={model}", "--arg", f"host={server.url}"]
+    return home.sire("register", name, "--runtime", "ollama", *given, *options)
+
+
+def test_its_size_is_what_the_server_says(home, server):
+    add(home, server)
+    (model,) = home.json("ls")
+    assert (model["model"]["weight_bytes"], model["model"]["format"]) == (2 * GIB, "gguf")
+
+
+def test_text_goes_in_and_comes_out(home, server):
+    server.library["llama3.2:latest"] = 1 << 20
+    add(home, server)
+    done = home.sire("predict", "llama", "-i", "-", "--from", "text", "--to", "text", stdin=b"hi")
+    assert done.stdout == b"you said: hi"
+    wish = json.dumps({"prompt": "hi", "options": {"seed": 1}}).encode()
+    done = home.sire("predict", "llama", "-i", "-", stdin=wish)
+    assert json.loads(done.stdout)["response"] == "you said: hi"
+    (instance,) = home.json("ps")
+    assert instance["memory_bytes"] >= 3 << 19
+    home.sire("unload", "llama")
+    assert server.loaded == {}
+
+
+def test_two_that_do_not_fit_take_turns_in_the_server_too(home, server):
+    home.configure('[devices.cpu]\nkind = "cpu"\nmemory = "200MiB"\n')
+    server.library = {"a:latest": 100 << 20, "b:latest": 100 << 20}
+    for name in ("a", "b"):
+        add(home, server, name, name)
+    for name in ("a", "b", "a"):
+        home.sire("predict", name, "-i", "-", stdin=b'{"prompt": "hi"}')
+        assert list(server.loaded) == [f"{name}:latest"]
+
+
+def test_a_missing_server_or_model_is_said_when_it_is_registered(home, server):
+    said = home.sire(
+        "register",
+        "m",
+        "--runtime",
+        "ollama",
+        "--arg",
+        "model=m",
+        "--arg",
+        "host=127.0.0.1:9",
+        code=9,
+    ).stderr.decode()
+    assert "No Ollama answers at http://127.0.0.1:9" in said
+    assert "ollama serve" in said
+    given = ["--runtime", "ollama", "--arg", f"host={server.url}"]
+    said = home.sire("register", "m", *given, "--arg", "model=gpt", code=3).stderr.decode()
+    assert "ollama pull gpt" in said
+    home.sire("register", "m", *given, code=9)
+
+
+def test_a_killed_daemon_leaves_no_model_in_the_server(home, server):
+    server.library["llama3.2:latest"] = 1 << 20
+    add(home, server)
+    home.sire("load", "llama")
+    os.kill(home.pid(), signal.SIGKILL)
+    until = time.monotonic() + 10
+    while server.loaded:
+        assert time.monotonic() < until
+        time.sleep(0.02)
