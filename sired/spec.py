@@ -72,6 +72,7 @@ class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
         instances: how many processes hold it: "2", "1..4", or "auto" (see ``instance_bounds``).
         batch_size: rows of requests that run together at most.
         batch_delay: seconds a request waits for others to run with.
+        concurrency: requests that one process works on at the same time, where its runtime can.
         warmup: absolute path of an input file predicted once after loading.
         cached: whether the answer to an input it had before may come from memory.
         signature: what it takes, where the user declared it.
@@ -96,6 +97,7 @@ class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     instances: str = "1"
     batch_size: int = 1
     batch_delay: float = 0.0
+    concurrency: int = 1
     warmup: str | None = None
     trusted: bool = False
     cached: bool = False

@@ -108,6 +108,15 @@ def register(
             help="How long a request waits for others to fill its batch, like 5ms.",
         ),
     ] = "0",
+    concurrency: Annotated[
+        int,
+        typer.Option(
+            "--concurrency",
+            metavar="N",
+            min=1,
+            help="Requests that a program or server works on at the same time.",
+        ),
+    ] = 1,
     warmup: Annotated[
         str | None,
         typer.Option("--warmup", metavar="FILE", help="An input to run once after loading."),
@@ -138,6 +147,7 @@ def register(
         instances=instances,
         batch_size=batch_size,
         batch_delay=batch_delay,
+        concurrency=concurrency,
         weight=_number(weight, "--weight", 1.0),
         warmup=warmup,
         trust=trust,

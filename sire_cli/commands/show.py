@@ -40,6 +40,7 @@ def describe(info: ModelInfo) -> list[tuple[str, str | None]]:
         ("Weight", f"{model.weight:g}" if model.weight != 1 else None),
         ("Instances", model.instances if model.instances != "1" else None),
         ("Batches", _batches(model)),
+        ("Concurrency", f"{model.concurrency} requests" if model.concurrency > 1 else None),
         ("Pinned", "yes" if model.pinned else None),
         ("Trusted", "yes" if model.trusted else None),
         ("Cached", "yes" if model.cached else None),

@@ -46,6 +46,7 @@ def describe_model(
     instances: str | int = 1,
     batch_size: int = 1,
     batch_delay: str | float = 0,
+    concurrency: int = 1,
     warmup: PathLike[str] | str | None = None,
     trust: bool = False,
     cache: bool = False,
@@ -74,6 +75,7 @@ def describe_model(
         instances: how many processes hold it: a number, ``1..4``, or "auto".
         batch_size: rows of requests that run together in one pass at most; 1 for none together.
         batch_delay: how long a request waits for others to run with, such as ``5ms``, or seconds.
+        concurrency: requests that a program or server works on at the same time.
         warmup: an input file to predict once after loading.
         trust: allow loading to run code from the file.
         cache: answer an input it had before from memory.
@@ -107,6 +109,7 @@ def describe_model(
         instances=_instances(instances),
         batch_size=batch_size,
         batch_delay=parse_duration(batch_delay),
+        concurrency=concurrency,
         warmup=None if warmup is None else _absolute(warmup),
         trusted=trust,
         cached=cache,

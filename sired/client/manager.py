@@ -104,6 +104,7 @@ class ModelManager(JobCalls, PoolCalls, ManyCalls):
         instances: str | int = 1,
         batch_size: int = 1,
         batch_delay: str | float = 0,
+        concurrency: int = 1,
         warmup: str | Path | None = None,
         trust: bool = False,
         cache: bool = False,
@@ -131,6 +132,7 @@ class ModelManager(JobCalls, PoolCalls, ManyCalls):
                 the queue wants and free memory has room for.
             batch_size: rows of requests that run together in one pass at most.
             batch_delay: how long a request waits for others to run with, such as ``5ms``.
+            concurrency: requests that a program or an Ollama server works on at the same time.
             warmup: an input file to predict once after loading.
             trust: loading it may run code from the file.
             cache: answer an input it had before, byte for byte, from memory.
@@ -167,6 +169,7 @@ class ModelManager(JobCalls, PoolCalls, ManyCalls):
             instances=instances,
             batch_size=batch_size,
             batch_delay=batch_delay,
+            concurrency=concurrency,
             warmup=warmup,
             trust=trust,
             cache=cache,

@@ -196,6 +196,7 @@ class Handlers:
             max_instances=most,
             batch_size=spec.batch_size,
             batch_delay=spec.batch_delay,
+            concurrency=spec.concurrency,
         )
 
     def _check_device(self, name: str) -> None:

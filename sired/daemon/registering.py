@@ -150,11 +150,17 @@ def _check_fits(given: ModelSpec, found: ModelFormat) -> None:
 
 
 def _check_batches(spec: ModelSpec) -> None:
-    """A model has to be known to take any number of rows if requests are to share a pass."""
+    """What is to run together: a model has to take any number of rows to share a pass."""
     if spec.batch_size < 1 or not 0 <= spec.batch_delay < math.inf:
         raise InvalidModel(
             f"Batches of {spec.batch_size} after {spec.batch_delay:g} s are none.",
             hint="Write it like --batch-size 8 --batch-delay 5ms",
+        )
+    if spec.concurrency < 1 or (spec.concurrency > 1 and spec.runtime in _OF_FILES):
+        raise InvalidModel(
+            f"{spec.name} cannot work on {spec.concurrency} requests at the same time: "
+            f"{spec.runtime} takes one.",
+            hint="More processes do: --instances; or more of them in one pass: --batch-size",
         )
     if spec.runtime in {"command", "ollama"} and spec.batch_size > 1:
         raise InvalidModel("A server puts its batches together itself: leave --batch-size out.")

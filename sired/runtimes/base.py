@@ -21,6 +21,8 @@ class InferenceRuntime(ABC):
     """
 
     name: ClassVar[str]
+    # Whether ``predict`` and ``forward`` may be called from several threads at once.
+    concurrent: ClassVar[bool] = False
 
     @abstractmethod
     def load(self, model_path: str, **kwargs: Any) -> Any:

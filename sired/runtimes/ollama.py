@@ -38,6 +38,7 @@ class OllamaRuntime(InferenceRuntime):
     """Has a model loaded by an Ollama server; its arguments are those of ``Options``."""
 
     name: ClassVar[str] = "ollama"
+    concurrent: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._living: Living | None = None

@@ -27,7 +27,7 @@ def wait(model: Model, ahead: int, fleet: Fleet) -> float | None:
     if model.service_seconds is None:
         return 0.0 if ready and not before else None
     if ready:
-        return model.service_seconds * before / len(ready)
+        return model.service_seconds * before / len(ready) / model.concurrency
     if not model.history.load_seconds:
         return None
     return model.history.load_seconds + model.service_seconds * before

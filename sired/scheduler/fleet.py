@@ -76,7 +76,7 @@ class Fleet:
             if isinstance(instance.state, Ready)
             and not instance.state.draining
             and instance.lease is None
-            and instance.batches < self._rules.pipeline
+            and instance.takes_more(self._rules.pipeline)
         ]
         if len(able) < 2:
             return able[0] if able else None

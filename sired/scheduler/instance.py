@@ -6,6 +6,7 @@ process can die in any state. ARCHITECTURE.md draws this.
 """
 
 from dataclasses import dataclass, field
+from itertools import islice
 
 from sired.scheduler.lease import Lease
 from sired.scheduler.model import Model
@@ -88,10 +89,16 @@ class Instance:
         """How many batches it has been handed that are not wholly answered."""
         return len({request.batch for request in self.in_flight})
 
+    def takes_more(self, pipeline: int) -> bool:
+        """Whether it can be handed one more batch: ``pipeline`` less one beside those running."""
+        return self.batches < pipeline - 1 + self.model.concurrency
+
     @property
     def running(self) -> list[Request]:
-        """The batch it works on: it takes them in the order they came."""
-        return [r for r in self.in_flight if r.batch == self.in_flight[0].batch]
+        """The batches it works on: it takes them in the order they came."""
+        batches = dict.fromkeys(request.batch for request in self.in_flight)
+        running = set(islice(batches, self.model.concurrency))
+        return [request for request in self.in_flight if request.batch in running]
 
     @property
     def turn_served(self) -> bool:

@@ -23,6 +23,7 @@ class Model:
         max_instances: how many there are at most; None for as many as the rules allow.
         batch_size: rows of requests that run together at most.
         batch_delay: seconds a request waits for others to run with, while there are fewer rows.
+        concurrency: batches that an instance works on at the same time.
         service_seconds: what a request keeps a worker busy, on average; None until measured.
         history: when it was asked for and how long it took to load.
         wishes: ids of the askings to load it that are not fulfilled yet.
@@ -42,6 +43,7 @@ class Model:
     max_instances: int | None = 1
     batch_size: int = 1
     batch_delay: float = 0.0
+    concurrency: int = 1
     service_seconds: float | None = None
     history: History = field(default_factory=History)
     queue: Line = field(default_factory=Line)

@@ -12,7 +12,8 @@ class Rules:
     """Bounds and delays; sizes in bytes, times in seconds.
 
     Attributes:
-        pipeline: requests handed to one worker at once: one runs, the others are at hand.
+        pipeline: requests handed to one worker at once: one runs (or as many as its model
+            takes at the same time), the others are at hand.
         ageing: seconds in which a waiting request climbs one class: low, normal, high.
         patience: how long a busy model keeps its place while another waits for its memory.
         turn_requests: how many requests it serves meanwhile at most.

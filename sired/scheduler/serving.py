@@ -91,7 +91,7 @@ class Serving:
     def _serve_holder(self, instance: Instance, now: float) -> None:
         """Hand the holder of a leased instance's requests to it."""
         lease = instance.lease
-        while lease and instance.batches < self._state.rules.pipeline:
+        while lease and instance.takes_more(self._state.rules.pipeline):
             batch = self._batcher.next(lease.queue, instance.model, now)
             if not batch:
                 break
@@ -243,7 +243,7 @@ class Serving:
         """Release an instance whose process has ended; what it had not begun waits again."""
         instance = self._fleet.gone(event.instance)
         if instance.in_flight:
-            # They are worked on in order: the first batch was running, the others never began.
+            # They are worked on in order: the first were running, the others never began.
             running = instance.running
             model = self._state.models.get(instance.model.name, instance.model)
             self._put_back_unbegun(instance.in_flight[len(running) :], model, event.error)

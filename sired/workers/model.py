@@ -13,6 +13,7 @@ from sired.errors import (
     InferenceError,
     InsufficientMemory,
     InvalidInput,
+    InvalidModel,
     SireError,
     WorkerCrashed,
 )
@@ -52,6 +53,7 @@ class ServedModel:
     Attributes:
         reported: what its runtime says of its inputs and outputs.
         batch_size: how many requests run together at most.
+        concurrency: how many threads may have it answer at the same time.
         memory_bytes: what the process holds on its device after loading.
 
     Raises:
@@ -61,6 +63,9 @@ class ServedModel:
     def __init__(self, job: LoadModel) -> None:
         self._spec = job.spec
         self._runtime = find_runtime(job.spec.runtime)
+        if job.spec.concurrency > 1 and not self._runtime.concurrent:
+            raise InvalidModel(f"The runtime {job.spec.runtime} answers one request at a time.")
+        self.concurrency = job.spec.concurrency
         before_leaving(self._runtime.unload)
         self._meter: CpuMeter | GpuMeter | ProgramMeter = _meter(job.device, self._runtime)
         self._model = self._runtime.load(job.spec.path, **_arguments(job))

@@ -2,8 +2,10 @@
 
 import select
 import socket
+import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NoReturn
 
 import msgspec
@@ -43,6 +45,10 @@ class Service:
         self._poll = select.epoll()
         self._poll.register(channel.fileno(), select.EPOLLIN)
         self._short_waits = False
+        self._sending = threading.Lock()
+        self._threads: ThreadPoolExecutor | None = None
+        if model.concurrency > 1:  # then nobody connects directly
+            self._threads = ThreadPoolExecutor(model.concurrency, thread_name_prefix="answer")
 
     def run(self) -> NoReturn:
         """Answer until the daemon closes its line.
@@ -60,8 +66,10 @@ class Service:
 
     def _hear(self, message: ToWorker, frames: tuple[Buffer, ...]) -> None:
         match message:
+            case RunModel() if self._threads is not None:
+                self._threads.submit(self._answer, Turn(message, frames))
             case RunModel():
-                self._channel.send(*self._model.answer(Turn(message, frames)))
+                self._answer(Turn(message, frames))
             case RunBatch():
                 for _, reply in self._model.answer_together(_turns(message, frames)):
                     self._channel.send(*reply)
@@ -69,6 +77,12 @@ class Service:
                 self._tally = Tally(self._channel.take_descriptor())
             case TakeConnection():
                 self._take(Direct(message.connection, self._channel.take_descriptor()))
+
+    def _answer(self, turn: Turn) -> None:
+        reply = self._model.answer(turn)
+        # Who does not get through to the daemon has no use for the error: the process ends.
+        with self._sending:
+            self._channel.send(*reply)
 
     # Direct connections
 

@@ -148,3 +148,28 @@ def test_a_crash_is_told_to_python_callers_with_what_was_printed(home, serve):
     with ModelManager(home=home.path) as manager:
         with pytest.raises(WorkerCrashed, match="goodbye, cruel world"):
             manager.predict("m", {"do": "die"})
+
+
+def test_a_crash_among_several_fails_those_and_no_others(home, serve):
+    serve("m", "--arg", "endpoint=/do", "--concurrency", "3")
+    with ModelManager(home=home.path) as manager:
+        wishes = [{"do": "wait", "seconds": 30}, {"do": "wait", "seconds": 30}, {"do": "die"}]
+        first, second, third = [manager.submit_async("m", wish) for wish in wishes]
+        fourth = manager.submit_async("m", {"do": "wait", "seconds": 0.01})
+        for future in (first, second, third):
+            assert isinstance(future.exception(30), WorkerCrashed)
+        assert fourth.result(30)["waited"] == pytest.approx(0.01)
+
+
+def test_files_are_worked_on_one_by_one(home, zoo):
+    said = home.sire(
+        "register",
+        "m",
+        zoo / "x2.safetensors",
+        "--class",
+        f"{zoo / 'classes.py'}:Scale",
+        "--concurrency",
+        "2",
+        code=9,
+    )
+    assert b"at the same time" in said.stderr

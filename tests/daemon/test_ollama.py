@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from sired import ModelManager
 from tests.contract.ollama_stand_in import GIB, StandIn
 
 
@@ -81,3 +82,14 @@ def test_a_killed_daemon_leaves_no_model_in_the_server(home, server):
     while server.loaded:
         assert time.monotonic() < until
         time.sleep(0.02)
+
+
+@pytest.mark.parametrize("bound", [1, 3])
+def test_no_more_requests_are_under_way_than_its_concurrency(home, server, bound):
+    server.library["llama3.2:latest"] = 1 << 20
+    server.slow = 0.2
+    add(home, server, "llama", "llama3.2", "--concurrency", bound)
+    with ModelManager(home=home.path) as manager:
+        answers = list(manager.predict_many("llama", [f"number {n}" for n in range(7)]))
+    assert [a["response"] for a in answers] == [f"you said: number {n}" for n in range(7)]
+    assert server.most_at_once == bound

@@ -25,6 +25,7 @@ class CommandRuntime(InferenceRuntime):
     """Starts a program and forwards inputs to it; its arguments are those of ``Program``."""
 
     name: ClassVar[str] = "command"
+    concurrent: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._process: Process | None = None
