@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 import msgspec
 
 from sired.errors import InferenceError, InvalidInput, LoadFailed, SireError
-from sired.protocol.content import JSON, TEXT, Payload
+from sired.protocol.content import JSON, OF_ARRAYS, TEXT, Payload
 from sired.runtimes.answers import data_of, error_of, to_json
 from sired.runtimes.base import ABOUT_FILES, InferenceRuntime
+from sired.tensors import pack, unpack
 from sired.transport.ollama import Ollama, Options, read_options
 from sired.transport.web import Answer
 
@@ -91,6 +92,8 @@ class OllamaRuntime(InferenceRuntime):
 
     def forward(self, model: Living, payload: Payload, accept: str) -> Payload | None:
         """Ask with JSON or text as it came; where text is wanted, only what the model says."""
+        if payload.content_type in OF_ARRAYS:
+            return pack(self.predict(model, unpack(payload)))
         kind = payload.content_type.partition(";")[0].strip().lower()
         if kind not in {JSON, TEXT} or len(payload.frames) != 1:
             return None

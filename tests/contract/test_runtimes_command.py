@@ -13,6 +13,7 @@ from sired.errors import InferenceError, InvalidInput, InvalidModel, LoadFailed,
 from sired.errors import WorkerCrashed
 from sired.protocol.content import JSON, PNG, TEXT, TREE, Payload
 from sired.runtimes.discovery import find_runtime
+from sired.tensors import pack, unpack
 from tests.contract.runtime_cases import PROGRAM
 
 
@@ -54,13 +55,20 @@ def test_json_and_pictures_go_through_byte_for_byte(load):
         assert (answer.content_type, bytes(answer.frames[0])) == (kind, content)
 
 
-def test_arrays_of_python_callers_are_not_forwarded_but_sent_as_json(load):
+def test_what_python_callers_send_goes_as_json_and_comes_back_as_arrays_and_plain_data(load):
     runtime, model = load(endpoint="/echo")
-    assert runtime.forward(model, Payload(TREE, (b"",)), TREE) is None
-    data = {"x": np.array([1.5, 2], np.float32), "n": np.int64(3), "s": "text", "l": (None, True)}
-    answer = runtime.predict(model, data)
+    data = {"x": np.array([1.5, 2], np.float32), "n": 3, "f": 0.7, "l": (None, True)}
+    answer = unpack(runtime.forward(model, pack(data), TREE))
     assert answer["x"].tolist() == [1.5, 2.0]
-    assert (answer["n"], answer["s"], answer["l"]) == (3, "text", [None, True])
+    assert (answer["n"], answer["f"], answer["l"]) == (3, 0.7, [None, True])
+
+
+def test_an_answer_does_not_wait_for_an_acknowledgement(load):
+    loaded = load(endpoint="/do")
+    began = time.monotonic()
+    for _ in range(20):
+        ask(loaded)
+    assert time.monotonic() - began < 20 * 0.04
 
 
 def test_text_of_any_kind_is_plain_text(load):

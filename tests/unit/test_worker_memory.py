@@ -205,6 +205,15 @@ def test_a_gpu_worker_is_charged_its_weights_at_least_whatever_others_free_meanw
     assert meter.settle(80) == 80
 
 
+def test_what_a_program_and_its_children_hold_of_a_gpu_counts_together():
+    nvml = Nvml(used=5000)
+    meter = GpuMeter("GPU-1", Reserving(), nvml)
+    nvml.by_pid = {7: 300, 8: 40, 9: 5000}
+    assert meter.held_by([7, 8]) == 340
+    nvml.by_pid, nvml.used = {1: 5000}, 5420  # in a container: the driver knows other numbers
+    assert meter.held_by([7, 8]) == 420
+
+
 def test_without_a_driver_to_ask_the_runtime_is_believed():
     runtime = Reserving()
     meter = GpuMeter("GPU-1", runtime, Nvml(used=0, driver=False))

@@ -9,16 +9,16 @@ import psutil
 
 from sired.errors import InferenceError, LoadFailed, WorkerCrashed
 from sired.program import Program, read_program
-from sired.protocol.content import JSON, TENSORS, TREE, Payload
+from sired.protocol.content import JSON, OF_ARRAYS, Payload
 from sired.runtimes.answers import data_of, error_of, to_json
 from sired.runtimes.base import ABOUT_FILES, InferenceRuntime
 from sired.runtimes.command.process import Process
+from sired.tensors import pack, unpack
 from sired.transport.web import Answer
 
 _PORTS_TO_TRY = 3
 # A program that broke a connection is given this long to turn out to have ended.
 _ENDING_SECONDS = 1.0
-_OF_PYTHON = {TENSORS, TREE}
 
 
 class CommandRuntime(InferenceRuntime):
@@ -49,10 +49,12 @@ class CommandRuntime(InferenceRuntime):
         return data_of(model.post(to_json(data), {"Content-Type": JSON, "Accept": JSON}))
 
     def forward(self, model: "Serving", payload: Payload, accept: str) -> Payload | None:
-        """Post an input that came as bytes of a content type as it came."""
-        if payload.content_type in _OF_PYTHON or len(payload.frames) != 1:
+        """Post an input that came as bytes of a content type as it came, any other as JSON."""
+        if payload.content_type in OF_ARRAYS:
+            return pack(self.predict(model, unpack(payload)))
+        if len(payload.frames) != 1:
             return None
-        wanted = JSON if accept in _OF_PYTHON else f"{accept}, */*;q=0.5"
+        wanted = JSON if accept in OF_ARRAYS else f"{accept}, */*;q=0.5"
         headers = {"Content-Type": payload.content_type, "Accept": wanted}
         return model.post(payload.frames[0], headers).payload()
 
