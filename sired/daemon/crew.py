@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 # How long a worker whose line was closed may take to go before it is killed.
 EXIT_GRACE_SECONDS = 2.0
 # The same for one whose model is held outside of it, by a program that may have things to put in
-# order, or by a server.
+# order, or by a server. It is never killed at once: what is outside would stay.
 OUTSIDE = {"command", "ollama"}
 OUTSIDE_GRACE_SECONDS = 10.0
 STARTING_AT_ONCE = 4
@@ -45,7 +45,7 @@ class Member:
     """One worker; ``process`` is None until it has been started."""
 
     model: str
-    grace: float
+    outside: bool
     process: WorkerProcess | None = None
     ending: bool = False
     kill: bool = False
@@ -82,8 +82,7 @@ class Crew:
 
     def start(self, instance: int, job: LoadModel, log_path: Path) -> None:
         """Start a worker for an instance and have it load its model."""
-        grace = OUTSIDE_GRACE_SECONDS if job.spec.runtime in OUTSIDE else EXIT_GRACE_SECONDS
-        self._members[instance] = Member(job.spec.name, grace)
+        self._members[instance] = Member(job.spec.name, job.spec.runtime in OUTSIDE)
         starting = self._loop.run_in_executor(
             self._starters, start_worker, self._zygote, job, log_path
         )
@@ -176,11 +175,12 @@ class Crew:
         if member.process is None:
             return
         self._forget_channel(member.process)
-        if kill:
+        if kill and not member.outside:
             member.process.kill()
         else:
             member.process.terminate()
-            self._loop.call_later(member.grace, self._kill_if_there, instance)
+            grace = OUTSIDE_GRACE_SECONDS if member.outside else EXIT_GRACE_SECONDS
+            self._loop.call_later(grace, self._kill_if_there, instance)
 
     def _kill_if_there(self, instance: int) -> None:
         member = self._members.get(instance)

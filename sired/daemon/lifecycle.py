@@ -13,6 +13,7 @@ from sired.config import Loaded, load_settings
 from sired.daemon.answers import Answers
 from sired.daemon.attention import attentive_loop
 from sired.daemon.conductor import Conductor
+from sired.daemon.crew import OUTSIDE_GRACE_SECONDS
 from sired.daemon.door import Door
 from sired.daemon.handlers import Handlers
 from sired.daemon.jobs import Jobs
@@ -40,8 +41,8 @@ from sired.workers.zygote import Zygote
 log = logging.getLogger(__name__)
 
 SAMPLE_SECONDS = 1.0
-# After the grace period, how long killed workers may take to be gone.
-END_SECONDS = 3.0
+# After the grace period, how long workers may take to be gone: most are killed.
+END_SECONDS = 2.0 + OUTSIDE_GRACE_SECONDS
 
 
 def run(flags: Mapping[str, str], *, die_with_parent: bool = False) -> int:

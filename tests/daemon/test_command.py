@@ -173,3 +173,32 @@ def test_files_are_worked_on_one_by_one(home, zoo):
         code=9,
     )
     assert b"at the same time" in said.stderr
+
+
+def test_stopping_the_daemon_ends_it_in_order(home, serve, tmp_path):
+    words = tmp_path / "words"
+    serve("m", "--arg", "endpoint=/do", "--arg", f'env={{"LAST_WORDS": "{words}"}}')
+    program = ask(home)["pid"]
+    home.sire("daemon", "stop")
+    assert words.read_text() == "ended in order"
+    assert not psutil.pid_exists(program)
+
+
+def test_it_ends_although_its_worker_was_killed_and_nobody_looks_after_it(home, serve):
+    serve("m", "--arg", "endpoint=/do")
+    program = psutil.Process(ask(home)["pid"])
+    (instance,) = home.json("ps")
+    os.kill(home.pid(), signal.SIGSTOP)
+    try:
+        os.kill(instance["pid"], signal.SIGKILL)
+        wait_for(lambda: not program.is_running() or program.status() == psutil.STATUS_ZOMBIE)
+    finally:
+        os.kill(home.pid(), signal.SIGCONT)
+
+
+def test_a_warm_up_is_asked_before_it_is_ready(home, serve, tmp_path):
+    (tmp_path / "first.json").write_text("[[1, 2, 3]]")
+    serve("m", "--warmup", tmp_path / "first.json")
+    assert "422" in home.sire("load", "m", code=10).stderr.decode()
+    (tmp_path / "first.json").write_text("[[1, 2, 3, 4]]")
+    home.sire("load", "m")

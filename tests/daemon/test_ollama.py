@@ -93,3 +93,11 @@ def test_no_more_requests_are_under_way_than_its_concurrency(home, server, bound
         answers = list(manager.predict_many("llama", [f"number {n}" for n in range(7)]))
     assert [a["response"] for a in answers] == [f"you said: number {n}" for n in range(7)]
     assert server.most_at_once == bound
+
+
+def test_stopping_the_daemon_has_the_server_unload_it(home, server):
+    server.library["llama3.2:latest"] = 1 << 20
+    add(home, server)
+    home.sire("load", "llama")
+    home.sire("daemon", "stop")
+    assert server.loaded == {}
