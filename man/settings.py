@@ -30,7 +30,8 @@ KEYS = {
     "daemon.max_message": "The largest request that is taken.",
     "daemon.hung_after": "How long a running request may hold its worker beyond its deadline, "
     "or its cancelling, before the worker is killed.",
-    "daemon.load_timeout": "How long a load may take.",
+    "daemon.load_timeout": "How long a load may make no progress before its process is ended. A "
+    "large file on a slow disk may take longer in all: what is read of it is progress.",
     "daemon.preload": 'Models to load when the daemon starts, in this order, as ["a", "b"]. One '
     "that does not fit beside those before it is left out, and `sire health` says so. They are "
     "unloaded like any other: pin what is to stay.",

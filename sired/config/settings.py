@@ -21,7 +21,7 @@ class DaemonSettings(msgspec.Struct, frozen=True):
         max_message_bytes: the largest request taken.
         hung_after: seconds a running request may hold its worker beyond its deadline, or its
             cancelling, before the worker is killed.
-        load_timeout: seconds a load may take.
+        load_timeout: seconds a load may make no progress.
         preload: models to load when it starts, in this order.
         restore: whether to load what was loaded when it last ended.
     """

@@ -30,6 +30,7 @@ from sired.store.registry import Registry
 from sired.units import FOREVER
 from sired.workers.messages import (
     FromWorker,
+    LoadProgress,
     ModelReady,
     RunBatch,
     RunModel,
@@ -177,11 +178,17 @@ class Conductor:
         timeout: float,
         fulfilled: Callable[[instructions.Fulfil], None],
         failed: Callable[[SireError], None] | None = None,
+        *,
+        patient: bool = False,
     ) -> None:
-        """Have a model loaded; ``fulfilled`` is called once it is, or ``failed``."""
+        """Have a model loaded; ``fulfilled`` is called once it is, or ``failed``.
+
+        With ``patient`` a load that goes on is waited for beyond the timeout.
+        """
         ticket = self._ticket(client)
         self._wishes[ticket] = Wish(client, model, fulfilled, failed)
-        self.feed(events.LoadWanted(ticket, model, device, self._loop.time() + timeout))
+        deadline = self._loop.time() + timeout
+        self.feed(events.LoadWanted(ticket, model, device, deadline, patient))
 
     def unload(
         self, client: Client, model: str, fulfilled: Callable[[instructions.Fulfil], None]
@@ -285,6 +292,8 @@ class Conductor:
                         message.out_of_memory,
                     )
                 )
+            case LoadProgress():
+                self.feed(events.LoadProgressed(instance, message.read_bytes, message.total_bytes))
             case ModelReady():
                 device = self.brain.fleet.instances[instance].device
                 memory = self.instances.ready(instance, device, message)

@@ -207,7 +207,14 @@ class Handlers:
         self, client: Client, name: str, device: str | None, timeout: float | None
     ) -> None:
         allowed = self.settings.settings.daemon.load_timeout if timeout is None else timeout
-        self._conductor.load(client, name, device, allowed, lambda do: self._loaded(client, do))
+        self._conductor.load(
+            client,
+            name,
+            device,
+            allowed,
+            lambda do: self._loaded(client, do),
+            patient=timeout is None,
+        )
 
     def _loaded(self, client: Client, do: Fulfil) -> None:
         instance = self._conductor.brain.fleet.instances.get(do.instance or 0)

@@ -27,7 +27,7 @@ from sired.protocol.replies import (
     StatsTotals,
     TopReport,
 )
-from sired.scheduler.instance import Instance, Ready
+from sired.scheduler.instance import Instance, Loading, Ready
 from sired.scheduler.model import Model
 from sired.scheduler.pending import PendingLoad
 from sired.store.registry import Registry
@@ -76,6 +76,7 @@ class Views:
         expiry = fleet.expiry(instance)
         state = instance.state
         ready = state if isinstance(state, Ready) else None
+        reading = state if isinstance(state, Loading) and state.total_bytes else None
         return InstanceInfo(
             id=message_id,
             instance=instance.id,
@@ -92,6 +93,9 @@ class Views:
             queued=len(instance.model.queue) + len(instance.in_flight),
             pinned=instance.model.pinned,
             wait_seconds=self._conductor.brain.expected_wait(instance.model),
+            loading_percent=100 * reading.read_bytes / reading.total_bytes if reading else None,
+            loading_bytes=reading.read_bytes if reading else None,
+            loading_total_bytes=reading.total_bytes if reading else None,
         )
 
     def _pending(self, load: PendingLoad) -> InstanceInfo:

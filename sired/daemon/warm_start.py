@@ -198,7 +198,7 @@ class WarmStart:
                 loaded.set_exception(error)
 
         client, allowed = asked_by_daemon(name), self._settings.load_timeout
-        self._conductor.load(client, name, None, allowed, fulfilled, failed)
+        self._conductor.load(client, name, None, allowed, fulfilled, failed, patient=True)
         await loaded
 
     def _leave_out(self, name: str, why: str) -> None:

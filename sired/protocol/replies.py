@@ -35,6 +35,8 @@ class InstanceInfo(Message, frozen=True, tag="instance"):
         memory_bytes: what it is charged on its device.
         expires_in_seconds: until it is unloaded for want of use; None when never.
         wait_seconds: what a request that came now would wait for the model; None when unknown.
+        loading_percent: how much of its files has been read, ``loading_bytes`` of
+            ``loading_total_bytes``; None where it does not load, or has not told yet.
     """
 
     instance: int
@@ -51,6 +53,9 @@ class InstanceInfo(Message, frozen=True, tag="instance"):
     queued: int
     pinned: bool
     wait_seconds: float | None = None
+    loading_percent: float | None = None
+    loading_bytes: int | None = None
+    loading_total_bytes: int | None = None
 
 
 class ModelInfo(Message, frozen=True, tag="model"):

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
+from sired.runtimes.reading import Progress
 from sired.spec import Signature
 
 
@@ -11,9 +12,14 @@ class InferenceRuntime(ABC):
 
     ``load``, ``predict`` and ``get_memory_footprint`` are all a runtime needs. The others have
     answers that are true of every runtime, and may be overridden by better ones.
+
+    Attributes:
+        progress: of the load; a runtime that ``reads_by_itself`` tells it what it has read. A load
+            that tells nothing for ``daemon.load_timeout`` is taken to hang.
     """
 
     name: ClassVar[str]
+    progress: Progress = Progress()
 
     @abstractmethod
     def load(self, model_path: str, **kwargs: Any) -> Any:
@@ -51,6 +57,13 @@ class InferenceRuntime(ABC):
     @abstractmethod
     def get_memory_footprint(self, model: Any) -> int:
         """Bytes of device memory that the model's weights and buffers take."""
+
+    def reads_by_itself(self, **kwargs: Any) -> bool:  # noqa: ARG002
+        """Whether a load with these arguments reads its files fast, and tells ``progress``.
+
+        Otherwise the files are read ahead while it loads.
+        """
+        return False
 
     def signature(self, model: Any) -> Signature:  # noqa: ARG002
         """What the model takes and gives, as far as the file says."""

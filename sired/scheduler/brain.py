@@ -76,6 +76,7 @@ class Brain:
             events.ShrinkWanted: self._wishes.shrink,
             events.ModelAdded: self._model_added,
             events.ModelRemoved: self._model_removed,
+            events.LoadProgressed: self._wishes.progressed,
             events.WorkerReady: self._wishes.loaded,
             events.LoadFailed: self._wishes.load_failed,
             events.WorkerGone: self._worker_gone,

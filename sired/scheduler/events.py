@@ -49,12 +49,16 @@ class RequestCancelled(msgspec.Struct, frozen=True):
 
 
 class LoadWanted(msgspec.Struct, frozen=True):
-    """Somebody wants a model loaded, on ``device`` if one is named; ``wish`` names the asking."""
+    """Somebody wants a model loaded, on ``device`` if one is named; ``wish`` names the asking.
+
+    With ``patient`` they wait beyond the deadline for a load that goes on.
+    """
 
     wish: int
     model: str
     device: str | None
     deadline: float
+    patient: bool = False
 
 
 class UnloadWanted(msgspec.Struct, frozen=True):
@@ -91,6 +95,14 @@ class ShrinkWanted(msgspec.Struct, frozen=True):
     wish: int
     model: str | None
     keep: int | None
+
+
+class LoadProgressed(msgspec.Struct, frozen=True):
+    """A worker has read more of its model: so many bytes, of so many."""
+
+    instance: int
+    read_bytes: int
+    total_bytes: int
 
 
 class WorkerReady(msgspec.Struct, frozen=True):
@@ -152,6 +164,7 @@ Event = (
     | LeaseWanted
     | LeaseReturned
     | ShrinkWanted
+    | LoadProgressed
     | WorkerReady
     | LoadFailed
     | RequestFinished

@@ -96,7 +96,8 @@ class Fleet:
     def hung_at(self, instance: Instance) -> float:
         """When an instance that loads, or works on what nobody waits for any more, is killed."""
         if isinstance(instance.state, Loading):
-            return instance.state.since + self._rules.load_timeout
+            alive_at = instance.state.alive_at or instance.state.since
+            return alive_at + self._rules.load_timeout
         running = instance.running
         if not running or not all(request.answered for request in running):
             return FOREVER

@@ -13,12 +13,20 @@ from sired.scheduler.pending import PendingLoad
 from sired.scheduler.request import Request
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Loading:
-    """Its process starts or reads the model."""
+    """Its process starts or reads the model.
+
+    Attributes:
+        alive_at: when it last showed that it goes on; None before it did.
+        read_bytes: what it has read of its ``total_bytes``; both are 0 until it says.
+    """
 
     since: float
     attempt: int
+    alive_at: float | None = None
+    read_bytes: int = 0
+    total_bytes: int = 0
 
 
 @dataclass(slots=True)

@@ -35,7 +35,7 @@ class Wishes:
         if device is not None and (error := self._cannot_go(model, device)):
             self._state.out.append(Fail(event.wish, error))
             return
-        self._queues.wish(event.wish, model, event.deadline)
+        self._queues.wish(event.wish, model, event.deadline, patient=event.patient)
         self._state.alarm.by(event.deadline)
         if device is None:
             self._fleet.want(model, None, now)
@@ -50,6 +50,13 @@ class Wishes:
             return error
         return None
 
+    def progressed(self, event: events.LoadProgressed, now: float) -> None:
+        """A load has come further: it does not hang."""
+        state = self._fleet.instances[event.instance].state
+        if isinstance(state, Loading) and event.read_bytes > state.read_bytes:
+            state.alive_at = now
+            state.read_bytes, state.total_bytes = event.read_bytes, event.total_bytes
+
     def loaded(self, event: events.WorkerReady, now: float) -> None:
         """A load worked: tell who wished for it, and let it serve."""
         instance = self._fleet.instances[event.instance]
@@ -57,9 +64,8 @@ class Wishes:
             return
         self._fleet.loaded(instance, event.memory, now)
         for wish in sorted(instance.model.wishes):
-            del self._queues.wishes[wish]
+            self._queues.drop_wish(wish)
             self._state.out.append(Fulfil(wish, instance.id))
-        instance.model.wishes.clear()
         self._serving.after_work(instance, now)
         self._fleet.place(now)  # its turn begins, if another model waits for its place
 

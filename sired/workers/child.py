@@ -13,14 +13,17 @@ from sired.errors import InferenceError, InsufficientMemory, LoadFailed, SireErr
 from sired.protocol.content import BY_SUFFIX, Buffer, Payload, sniff
 from sired.runtimes.base import InferenceRuntime, is_out_of_memory
 from sired.runtimes.discovery import find_runtime
+from sired.runtimes.reading import Progress, read_ahead
 from sired.spec import ModelSpec
 from sired.workers.batch import Batches, Outcome
 from sired.workers.channel import Channel
+from sired.workers.files import files_to_read
 from sired.workers.gpu_memory import GpuMeter
 from sired.workers.memory import CpuMeter
 from sired.workers.messages import (
     DeviceGrant,
     LoadModel,
+    LoadProgress,
     ModelReady,
     RunBatch,
     RunModel,
@@ -77,7 +80,7 @@ class _Worker:
         self._channel = channel
         self._runtime = find_runtime(job.spec.runtime)
         self._meter = _meter(job.device, self._runtime)
-        self._model = self._runtime.load(job.spec.path, **_arguments(job))
+        self._model = self._load(_arguments(job))
         self.reported = self._runtime.signature(self._model)
         self._signature = job.spec.signature.completed_by(self.reported)
         size = job.spec.batch_size if self._signature.batchable else 1
@@ -86,6 +89,18 @@ class _Worker:
         if job.spec.warmup:
             self._run(_file_payload(Path(job.spec.warmup)), "application/json")
         self.memory_bytes = self._meter.peak()
+
+    def _load(self, arguments: dict[str, Any]) -> Any:
+        """Have the runtime load the model, and its files read meanwhile."""
+        self._runtime.progress = progress = Progress(self._tell_progress)
+        by_itself = self._runtime.reads_by_itself(**arguments)
+        with read_ahead([] if by_itself else files_to_read(self._spec), progress):
+            return self._runtime.load(self._spec.path, **arguments)
+
+    def _tell_progress(self, done: int, total: int) -> None:
+        # Who is behind with reading may miss one; that the daemon is gone, others notice.
+        with contextlib.suppress(OSError):
+            self._channel.try_send(LoadProgress(done, total))
 
     def _run(self, payload: Payload, accept: str) -> Payload:
         return codecs.encode(self._predict(self._decode(payload)), accept)

@@ -50,6 +50,13 @@ class RunBatch(msgspec.Struct, frozen=True, tag=True):
     frames: tuple[int, ...]
 
 
+class LoadProgress(msgspec.Struct, frozen=True, tag=True):
+    """Loading goes on: so many bytes of its files have been read, of so many."""
+
+    read_bytes: int
+    total_bytes: int
+
+
 class ModelReady(msgspec.Struct, frozen=True, tag=True):
     """Loading worked.
 
@@ -89,4 +96,4 @@ class RunResult(msgspec.Struct, frozen=True, tag=True):
 
 
 ToWorker = LoadModel | RunModel | RunBatch
-FromWorker = ModelReady | WorkerError | RunResult
+FromWorker = LoadProgress | ModelReady | WorkerError | RunResult
