@@ -35,6 +35,10 @@ class Paths:
         """The file whose lock decides who is the daemon; it holds that daemon's pid."""
         return self.runtime / "sired.lock"
 
+    def load_lock(self, gpu: str) -> Path:
+        """What is locked by who loads onto a GPU, where loads have to be told apart."""
+        return self.runtime / f"{gpu}.load"
+
     @property
     def config_file(self) -> Path:
         """The settings."""

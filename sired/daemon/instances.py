@@ -57,6 +57,7 @@ class Instances:
             uuid=device.hardware.uuid,
             cores=device.cores,
             memory_bytes=do.memory,
+            load_lock=str(self._paths.load_lock(device.hardware.uuid)),
         )
         job = LoadModel(spec, grant)
         self._crew.start(do.instance, job, self._paths.model_log(spec.name))

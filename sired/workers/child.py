@@ -158,7 +158,9 @@ class _Worker:
 
 
 def _meter(device: DeviceGrant, runtime: InferenceRuntime) -> CpuMeter | GpuMeter:
-    return GpuMeter(device.uuid, runtime) if device.kind == "cuda" else CpuMeter()
+    if device.kind != "cuda":
+        return CpuMeter()
+    return GpuMeter(device.uuid, runtime, Path(device.load_lock))
 
 
 def _arguments(job: LoadModel) -> dict[str, Any]:

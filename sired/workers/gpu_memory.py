@@ -1,11 +1,16 @@
 """What this process holds of its GPU's memory."""
 
+import fcntl
 import os
+from pathlib import Path
 from typing import Any
 
 import pynvml
 
 from sired.runtimes.base import InferenceRuntime
+
+# What is in the lock file once the driver was seen to tell of each process.
+_TELLS = b"by process"
 
 
 class GpuMeter:
@@ -15,16 +20,27 @@ class GpuMeter:
     libraries take come on top: what the driver counts after loading beyond what the runtime does.
     They are taken to stay as large, so the peak is that plus the peak of the runtime.
 
+    Where the driver does not tell what each process holds, which is so in many containers, the
+    rise of the whole GPU is measured. Two loads at once would then count each other, so each waits
+    until the one before it is settled. Who finds that the driver does tell writes that down, and
+    nobody waits from then on.
+
     Args:
         uuid: of the GPU.
         runtime: the one that loads the model.
+        lock: a file that all who load onto this GPU lock.
         nvml: the driver's library as a Python module, or one that behaves like it.
     """
 
-    def __init__(self, uuid: str, runtime: InferenceRuntime, nvml: Any = pynvml) -> None:
+    def __init__(
+        self, uuid: str, runtime: InferenceRuntime, lock: Path, nvml: Any = pynvml
+    ) -> None:
         self._runtime = runtime
         self._nvml = nvml
         self._uuid = uuid
+        self._lock = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if os.pread(self._lock, len(_TELLS), 0) != _TELLS:
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
         self._used_by_others = self._used()
         self._held = self._outside = 0
 
@@ -33,6 +49,9 @@ class GpuMeter:
         inside = max(weight_bytes, self._runtime.peak_device_memory())
         self._held = max(inside, self._by_driver())
         self._outside = self._held - inside
+        # Closing alone would not do: what the model started has the file open, too.
+        fcntl.flock(self._lock, fcntl.LOCK_UN)
+        os.close(self._lock)
         return self._held
 
     def peak(self) -> int:
@@ -42,6 +61,7 @@ class GpuMeter:
     def _by_driver(self) -> int:
         """What the driver charges this process; 0 where there is none to ask."""
         if (own := self._used(os.getpid())) is not None:
+            os.pwrite(self._lock, _TELLS, 0)
             return own
         # In a container the driver may not know our number. What the whole GPU has more than
         # before is ours, unless somebody else came or went meanwhile.

@@ -2,8 +2,13 @@
 
 import contextlib
 import ctypes
+import os
 import resource
+from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
+
+import numpy as np
 
 _KIB = 1024
 # clear_refs(5): "reset the peak resident set size to the current one", proc(5).
@@ -11,6 +16,8 @@ _RESET_PEAK = b"5"
 # A smaller rise of the high-water mark is not worth a look.
 _RISE_WORTH_A_LOOK = 1024 * 1024
 _PAGE = resource.getpagesize()
+# Of the 64 bits that tell of a page, the highest: it is mapped; proc_pid_pagemap(5).
+_PRESENT = np.uint64(63)
 
 
 def private_bytes() -> int:
@@ -32,6 +39,31 @@ def resident_bytes() -> tuple[int, int]:
     return (int(resident) - int(of_files)) * _PAGE, int(of_files) * _PAGE
 
 
+def mapped_files() -> dict[bytes, list[tuple[int, int]]]:
+    """Where files are mapped, by device and inode; libraries, and what is no file, are left out."""
+    places: dict[bytes, list[tuple[int, int]]] = {}
+    libraries = {b"00:00 0"}
+    for line in Path("/proc/self/maps").read_bytes().splitlines():
+        addresses, permissions, _, device, inode, *_ = line.split(maxsplit=5)
+        file = device + b" " + inode
+        start, _, end = addresses.partition(b"-")
+        places.setdefault(file, []).append((int(start, 16), int(end, 16)))
+        if b"x" in permissions:
+            libraries.add(file)
+    return {file: ranges for file, ranges in places.items() if file not in libraries}
+
+
+def absent_bytes(places: Iterable[tuple[int, int]]) -> int:
+    """Bytes of mappings that this process has not come to, and so does not hold yet."""
+    absent = 0
+    with Path("/proc/self/pagemap").open("rb", buffering=0) as pagemap:
+        for start, end in places:
+            count = (end - start) // _PAGE
+            entries = os.pread(pagemap.fileno(), 8 * count, 8 * (start // _PAGE))
+            absent += count - int((np.frombuffer(entries, np.uint64) >> _PRESENT).sum())
+    return absent * _PAGE
+
+
 def highest_resident_bytes() -> int:
     """The most bytes this process had in memory, shared ones included, since the last reset.
 
@@ -50,10 +82,10 @@ def give_back_freed() -> None:
 class CpuMeter:
     """Measures a worker on a CPU: construct it before loading, ``settle`` it after.
 
-    After loading, the process holds its private bytes and those weights that loading has not
-    brought into memory: weights in a mapped file come in only as they are read. So::
+    After loading, the process holds its private bytes and those weights that it has not come to:
+    weights in a mapped file come in only as they are used. So::
 
-        held = private + max(0, weights - rise of the resident bytes while loading)
+        held = private + min(weights, what is absent of files mapped while loading)
 
     Inference raises the high-water mark of the resident bytes. Of that rise, pages of files count
     only up to the weights charged in advance: the others are libraries that the zygote has too,
@@ -67,7 +99,7 @@ class CpuMeter:
     """
 
     def __init__(self) -> None:
-        self._before = sum(resident_bytes())
+        self._before = mapped_files().keys()
         self._private = self._held = self._peak = self._of_files = self._mark = self._seen = 0
 
     def settle(self, weight_bytes: int) -> int:
@@ -77,9 +109,10 @@ class CpuMeter:
         with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_bytes(_RESET_PEAK)
         self._private = private_bytes()
-        anonymous, self._of_files = resident_bytes()
-        brought_in = anonymous + self._of_files - self._before
-        self._held = self._peak = self._private + max(0, weight_bytes - max(0, brought_in))
+        self._of_files = resident_bytes()[1]
+        new = (places for file, places in mapped_files().items() if file not in self._before)
+        absent = absent_bytes(chain.from_iterable(new))
+        self._held = self._peak = self._private + min(weight_bytes, absent)
         self._mark = self._seen = highest_resident_bytes()
         return self._held
 

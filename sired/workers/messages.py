@@ -15,6 +15,7 @@ class DeviceGrant(msgspec.Struct, frozen=True):
         uuid: of the GPU; becomes the only one the process can see.
         cores: the CPU cores to stay on; empty for all.
         memory_bytes: what the instance has been granted.
+        load_lock: of a GPU, the file that all who load onto it lock (see ``GpuMeter``).
     """
 
     name: str
@@ -22,6 +23,7 @@ class DeviceGrant(msgspec.Struct, frozen=True):
     uuid: str = ""
     cores: tuple[int, ...] = ()
     memory_bytes: int = 0
+    load_lock: str = ""
 
 
 class LoadModel(msgspec.Struct, frozen=True, tag=True):
