@@ -76,6 +76,10 @@ KEYS = {
     "devices.NAME.memory": "The most memory that models may take there; a part needs it.",
     "devices.NAME.cores": "The CPU cores its workers run on, as [0, 1]; all where none are given.",
     "devices.NAME.enabled": "Whether models are placed there at all.",
+    "devices.NAME.standby": "How many workers are kept ready there without a model, on a GPU with "
+    "a CUDA context, so that a load need not wait for that. What each takes "
+    "(`memory.cuda_context`, on a CPU `memory.cpu_process`) is kept for it and no part of the "
+    "capacity.",
 }
 _KINDS = {
     id(SIZE): "size",

@@ -65,6 +65,11 @@ class Paths:
         return self.logs / "sired.log"
 
     @property
+    def standby_log(self) -> Path:
+        """What workers print that stand by without a model."""
+        return self.logs / "standby.log"
+
+    @property
     def footprints(self) -> Path:
         """Measured memory needs of models loaded before."""
         return self.state / "footprints.json"

@@ -127,6 +127,7 @@ class DeviceSettings(msgspec.Struct, frozen=True):
         memory: most bytes models may take there; None for all of it.
         cores: the CPU cores its workers run on; empty for all.
         enabled: False hides it.
+        standby: workers that are kept ready there without a model.
     """
 
     kind: Annotated[str, one_of("cpu", "cuda")]
@@ -134,6 +135,7 @@ class DeviceSettings(msgspec.Struct, frozen=True):
     memory: Annotated[int | None, SIZE] = None
     cores: Annotated[tuple[int, ...], CORES] = ()
     enabled: Annotated[bool, SWITCH] = True
+    standby: Annotated[int, whole(0)] = 0
 
 
 class Settings(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ from itertools import chain
 from sired.daemon import batches
 from sired.daemon.answers import Answering
 from sired.daemon.crew import Crew
-from sired.daemon.instances import Instances
+from sired.daemon.instances import Instances, grant
 from sired.daemon.result_cache import Answer, Question, ResultCache
 from sired.daemon.stats import Statistics
 from sired.daemon.waiting import Waiting, Wish
@@ -66,7 +66,8 @@ class Conductor:
         paths: Paths,
     ) -> None:
         self.brain = brain
-        self.crew = Crew(loop, zygote, self._heard, self._worker_gone)
+        stand_by = {grant(device, paths): device.standby for device in inventory.devices}
+        self.crew = Crew(loop, zygote, self._heard, self._worker_gone, stand_by, paths.standby_log)
         self.statistics = Statistics()
         self.instances = Instances(
             self.crew, inventory, registry, footprints, self.statistics, paths
@@ -250,6 +251,7 @@ class Conductor:
     def end_workers(self) -> None:
         """End every worker, whatever it is doing, and tell those who waited for an answer."""
         self._ending = True
+        self.crew.standby.close()
         for ticket in [*self._waiting, *self._wishes]:
             error = DaemonUnavailable("The daemon was stopped before this was done.")
             self._fail(instructions.Fail(ticket, error))

@@ -7,14 +7,22 @@ happens in the event loop.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sired.daemon.standby import Standby
 from sired.errors import LoadFailed, SireError, WorkerCrashed
 from sired.protocol.content import Buffer
-from sired.workers.messages import FromWorker, LoadModel, RunBatch, RunModel
+from sired.workers.messages import (
+    DeviceGrant,
+    FromWorker,
+    LoadModel,
+    ModelReady,
+    RunBatch,
+    RunModel,
+)
 from sired.workers.process import WorkerProcess, start_worker
 from sired.workers.zygote import Zygote
 
@@ -48,10 +56,21 @@ class Crew:
         zygote: where workers are forked from.
         heard: called with what a worker says.
         gone: called once a worker's process has ended, with how it ended.
+        stand_by: how many workers are to stand by on which device.
+        stand_by_log: where these print.
+
+    Attributes:
+        standby: the workers that have no model yet.
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, zygote: Zygote, heard: Heard, gone: Gone
+        self,
+        loop: asyncio.AbstractEventLoop,
+        zygote: Zygote,
+        heard: Heard,
+        gone: Gone,
+        stand_by: Mapping[DeviceGrant, int],
+        stand_by_log: Path,
     ) -> None:
         self._loop = loop
         self._zygote = zygote
@@ -59,6 +78,7 @@ class Crew:
         self._gone = gone
         self._members: dict[int, Member] = {}
         self._starters = ThreadPoolExecutor(STARTING_AT_ONCE, thread_name_prefix="start-worker")
+        self.standby = Standby(loop, zygote, self._starters, stand_by, stand_by_log)
 
     def __len__(self) -> int:
         return len(self._members)
@@ -69,8 +89,12 @@ class Crew:
         return member.process.pid if member and member.process else None
 
     def start(self, instance: int, job: LoadModel, log_path: Path) -> None:
-        """Start a worker for an instance and have it load its model."""
-        self._members[instance] = Member(job.spec.name)
+        """Have a worker load a model for an instance: one that stands by, or else a new one."""
+        member = self._members[instance] = Member(job.spec.name)
+        if worker := self.standby.take(job.device.name):
+            worker.take_over(job, log_path)
+            self._begin(instance, member, worker)
+            return
         starting = self._loop.run_in_executor(
             self._starters, start_worker, self._zygote, job, log_path
         )
@@ -87,7 +111,11 @@ class Crew:
             )
             self._gone(instance, error)
             return
-        member.process = done.result()
+        self._begin(instance, member, done.result())
+
+    def _begin(self, instance: int, member: Member, process: WorkerProcess) -> None:
+        """Watch and hear a process from now on."""
+        member.process = process
         self._loop.add_reader(member.process.pidfd, self._ended, instance)
         if member.ending:
             self.stop(instance, kill=member.kill)
@@ -131,6 +159,8 @@ class Crew:
         else:
             if received is not None:
                 self._heard(instance, *received)
+                if isinstance(received[0], ModelReady):
+                    self.standby.fill()
 
     def _hear_the_rest(self, member: Member, instance: int) -> None:
         """Take what a worker said before it ended."""
@@ -181,9 +211,11 @@ class Crew:
         error = _how_it_ended(member.model, process)
         process.close()
         self._gone(instance, error)
+        self.standby.fill()
 
     def close(self) -> None:
         """Kill what is left."""
+        self.standby.close()
         for member in self._members.values():
             if member.process is not None:
                 member.process.kill()

@@ -8,6 +8,7 @@ import logging
 
 from sired.daemon.crew import Crew
 from sired.daemon.stats import Statistics
+from sired.devices.base import Device
 from sired.devices.inventory import Inventory
 from sired.errors import SireError
 from sired.paths import Paths
@@ -18,6 +19,18 @@ from sired.store.registry import Registry
 from sired.workers.messages import DeviceGrant, LoadModel, ModelReady
 
 log = logging.getLogger(__name__)
+
+
+def grant(device: Device, paths: Paths, memory: int = 0) -> DeviceGrant:
+    """What a worker is told of the device it may use, and of so many bytes there."""
+    return DeviceGrant(
+        name=device.name,
+        kind=device.hardware.kind,
+        uuid=device.hardware.uuid,
+        cores=device.cores,
+        memory_bytes=memory,
+        load_lock=str(paths.load_lock(device.hardware.uuid)),
+    )
 
 
 class Instances:
@@ -51,15 +64,7 @@ class Instances:
         self._specs[do.instance] = spec
         log.info("loading %s on %s, %d bytes reserved", spec.name, do.device, do.memory)
         device = self._inventory.device(do.device)
-        grant = DeviceGrant(
-            name=device.name,
-            kind=device.hardware.kind,
-            uuid=device.hardware.uuid,
-            cores=device.cores,
-            memory_bytes=do.memory,
-            load_lock=str(self._paths.load_lock(device.hardware.uuid)),
-        )
-        job = LoadModel(spec, grant)
+        job = LoadModel(spec, grant(device, self._paths, do.memory))
         self._crew.start(do.instance, job, self._paths.model_log(spec.name))
 
     def signature_of(self, model: str) -> Signature:

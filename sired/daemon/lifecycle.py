@@ -1,6 +1,7 @@
 """The daemon's life: lock, start, reload, drain, end."""
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -217,6 +218,8 @@ class Daemon:
         except OSError as problem:
             log.error("the zygote did not start: %s", problem)  # noqa: TRY400
         self._handlers.warm = True
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            self._loop.call_soon_threadsafe(self._conductor.crew.standby.fill)
 
     def _watch(self, parent: int | None) -> None:
         """Once a second: how full devices are, and whether there is still someone to serve."""

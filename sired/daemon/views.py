@@ -248,6 +248,7 @@ class Views:
             cores=device.cores,
             utilization_percent=reading.utilization_percent if reading else None,
             gpu=gpu,
+            standby=self._conductor.crew.standby.count(device.name),
         )
 
     def health(

@@ -106,4 +106,22 @@ class Inventory:
         if strange := set(given.cores) - set(hardware.cores):
             self.problems.append(f"devices.{name}: there are no cores {sorted(strange)}")
         cores = tuple(core for core in given.cores if core in hardware.cores)
-        return Device(name, hardware, max(1, capacity), cores or hardware.cores)
+        standby = self._standby(name, hardware, given, capacity)
+        capacity -= standby * self._overhead(hardware)
+        return Device(name, hardware, max(1, capacity), cores or hardware.cores, standby)
+
+    def _overhead(self, hardware: Hardware) -> int:
+        """What a worker takes there that has no model."""
+        memory = self._settings.memory
+        return memory.cpu_process if hardware.kind == "cpu" else memory.cuda_context
+
+    def _standby(self, name: str, hardware: Hardware, given: DeviceSettings, capacity: int) -> int:
+        """How many workers to keep ready: none where they would leave no memory for models."""
+        need = given.standby * self._overhead(hardware)
+        if need < capacity:
+            return given.standby
+        self.problems.append(
+            f"devices.{name}: {given.standby} workers standing by need {format_bytes(need)} of "
+            f"{format_bytes(capacity)}, so there are none"
+        )
+        return 0

@@ -199,6 +199,7 @@ class DeviceInfo(msgspec.Struct, frozen=True):
         total_bytes: what the hardware has; ``capacity_bytes``: what sire may use of it.
         used_bytes: charged to instances; ``foreign_bytes``: taken by others.
         free_bytes: what a load could get now without unloading anything.
+        standby: workers that are ready there without a model.
     """
 
     name: str
@@ -214,6 +215,7 @@ class DeviceInfo(msgspec.Struct, frozen=True):
     cores: tuple[int, ...] = ()
     utilization_percent: float | None = None
     gpu: GpuReadings | None = None
+    standby: int = 0
 
 
 class DeviceList(Message, frozen=True, tag="devices_report"):

@@ -18,7 +18,7 @@ from sired.spec import ModelSpec
 from sired.workers.batch import Batches, Outcome
 from sired.workers.channel import Channel
 from sired.workers.files import files_to_read
-from sired.workers.gpu_memory import GpuMeter
+from sired.workers.gpu_memory import GpuMeter, Share, measured_context
 from sired.workers.memory import CpuMeter
 from sired.workers.messages import (
     DeviceGrant,
@@ -28,10 +28,18 @@ from sired.workers.messages import (
     RunBatch,
     RunModel,
     RunResult,
+    StandBy,
     ToWorker,
     WorkerError,
 )
-from sired.workers.surroundings import leave, name_process, settle_in, take_device
+from sired.workers.surroundings import (
+    leave,
+    name_process,
+    open_context,
+    print_to,
+    settle_in,
+    take_device,
+)
 
 log = logging.getLogger("sired.worker")
 
@@ -44,8 +52,14 @@ def main(line: socket.socket, log_path: str) -> None:
     # Anything else that goes wrong here is told in the log, and by the exit code.
     with contextlib.suppress(EOFError, ConnectionError):
         job, _ = channel.receive()
+        context = 0
+        if isinstance(job, StandBy):
+            context = _stand_by(job.device)
+            job, _ = channel.receive()
         assert isinstance(job, LoadModel)
-        worker = _load(job, channel)
+        if job.log:
+            print_to(job.log)
+        worker = _load(job, channel, context)
         while worker is not None:
             message, frames = channel.receive()
             if isinstance(message, RunModel):
@@ -55,13 +69,22 @@ def main(line: socket.socket, log_path: str) -> None:
     leave()
 
 
-def _load(job: LoadModel, channel: Channel[ToWorker]) -> "_Worker | None":
+def _stand_by(device: DeviceGrant) -> int:
+    """Be ready on a device; returns what that takes of its memory, where it is a GPU's."""
+    take_device(device)
+    name_process("sired:standby")
+    if device.kind != "cuda":
+        return 0
+    return measured_context(device.uuid, Path(device.load_lock), open_context)
+
+
+def _load(job: LoadModel, channel: Channel[ToWorker], context: int) -> "_Worker | None":
     """Load the model and say so, or say why not."""
     try:
         take_device(job.device)
         name_process(f"sired:{job.spec.name}")
         started = time.perf_counter()
-        worker = _Worker(job, channel)
+        worker = _Worker(job, channel, context)
         seconds = time.perf_counter() - started
     except BaseException as problem:
         channel.send(_error(problem, None, LoadFailed, job.spec.name))
@@ -75,11 +98,11 @@ def _load(job: LoadModel, channel: Channel[ToWorker]) -> "_Worker | None":
 class _Worker:
     """A loaded model and what is needed to answer with it."""
 
-    def __init__(self, job: LoadModel, channel: Channel[ToWorker]) -> None:
+    def __init__(self, job: LoadModel, channel: Channel[ToWorker], context: int) -> None:
         self._spec = job.spec
         self._channel = channel
         self._runtime = find_runtime(job.spec.runtime)
-        self._meter = _meter(job.device, self._runtime)
+        self._meter = _meter(job.device, self._runtime, context)
         self._model = self._load(_arguments(job))
         self.reported = self._runtime.signature(self._model)
         self._signature = job.spec.signature.completed_by(self.reported)
@@ -157,10 +180,10 @@ class _Worker:
         self._channel.send(error)
 
 
-def _meter(device: DeviceGrant, runtime: InferenceRuntime) -> CpuMeter | GpuMeter:
+def _meter(device: DeviceGrant, runtime: InferenceRuntime, context: int) -> CpuMeter | GpuMeter:
     if device.kind != "cuda":
         return CpuMeter()
-    return GpuMeter(device.uuid, runtime, Path(device.load_lock))
+    return GpuMeter(Share(device.uuid, Path(device.load_lock), held=context), runtime)
 
 
 def _arguments(job: LoadModel) -> dict[str, Any]:

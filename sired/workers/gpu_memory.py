@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,8 @@ from sired.runtimes.base import InferenceRuntime
 _TELLS = b"by process"
 
 
-class GpuMeter:
-    """Measures a worker on a GPU: construct it before loading, ``settle`` it after.
-
-    A runtime knows its own allocator. The CUDA context, the kernels loaded and what other
-    libraries take come on top: what the driver counts after loading beyond what the runtime does.
-    They are taken to stay as large, so the peak is that plus the peak of the runtime.
+class Share:
+    """What this process comes to hold of a GPU between construction and ``settle``.
 
     Where the driver does not tell what each process holds, which is so in many containers, the
     rise of the whole GPU is measured. Two loads at once would then count each other, so each waits
@@ -27,48 +24,39 @@ class GpuMeter:
 
     Args:
         uuid: of the GPU.
-        runtime: the one that loads the model.
         lock: a file that all who load onto this GPU lock.
         nvml: the driver's library as a Python module, or one that behaves like it.
+        held: bytes that the process held there before.
     """
 
-    def __init__(
-        self, uuid: str, runtime: InferenceRuntime, lock: Path, nvml: Any = pynvml
-    ) -> None:
-        self._runtime = runtime
+    def __init__(self, uuid: str, lock: Path, nvml: Any = pynvml, held: int = 0) -> None:
         self._nvml = nvml
         self._uuid = uuid
+        self._held = held
         self._lock = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         if os.pread(self._lock, len(_TELLS), 0) != _TELLS:
             fcntl.flock(self._lock, fcntl.LOCK_EX)
-        self._used_by_others = self._used()
-        self._held = self._outside = 0
+        self._used_before = self._used()
 
-    def settle(self, weight_bytes: int) -> int:
-        """Measure after loading: bytes the process holds from now on."""
-        inside = max(weight_bytes, self._runtime.peak_device_memory())
-        self._held = max(inside, self._by_driver())
-        self._outside = self._held - inside
-        # Closing alone would not do: what the model started has the file open, too.
-        fcntl.flock(self._lock, fcntl.LOCK_UN)
-        os.close(self._lock)
-        return self._held
+    def settle(self) -> int:
+        """Bytes that the process holds by now; 0 where there is no driver to ask."""
+        try:
+            return self._measure()
+        finally:
+            # Closing alone would not do: what the model started has the file open, too.
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
+            os.close(self._lock)
 
-    def peak(self) -> int:
-        """The most bytes the process has held so far."""
-        return max(self._held, self._outside + self._runtime.peak_device_memory())
-
-    def _by_driver(self) -> int:
-        """What the driver charges this process; 0 where there is none to ask."""
+    def _measure(self) -> int:
         if (own := self._used(os.getpid())) is not None:
             os.pwrite(self._lock, _TELLS, 0)
             return own
         # In a container the driver may not know our number. What the whole GPU has more than
         # before is ours, unless somebody else came or went meanwhile.
         now = self._used()
-        if now is None or self._used_by_others is None:
+        if now is None or self._used_before is None:
             return 0
-        return max(0, now - self._used_by_others)
+        return self._held + max(0, now - self._used_before)
 
     def _used(self, pid: int | None = None) -> int | None:
         """Bytes in use on the GPU, by one process or in all; None if the driver does not say."""
@@ -82,3 +70,41 @@ class GpuMeter:
         except nvml.NVMLError:
             return None
         return next((p.usedGpuMemory for p in processes if p.pid == pid and p.usedGpuMemory), None)
+
+
+def measured_context(
+    uuid: str, lock: Path, open_context: Callable[[], None], nvml: Any = pynvml
+) -> int:
+    """Open a CUDA context; returns the bytes it takes, 0 where there is no driver to ask."""
+    share = Share(uuid, lock, nvml)
+    open_context()
+    return share.settle()
+
+
+class GpuMeter:
+    """Measures a worker on a GPU: construct it before loading, ``settle`` it after.
+
+    A runtime knows its own allocator. The CUDA context, the kernels loaded and what other
+    libraries take come on top: what the driver counts after loading beyond what the runtime does.
+    They are taken to stay as large, so the peak is that plus the peak of the runtime.
+
+    Args:
+        share: of the GPU, which is this process's.
+        runtime: the one that loads the model.
+    """
+
+    def __init__(self, share: Share, runtime: InferenceRuntime) -> None:
+        self._share = share
+        self._runtime = runtime
+        self._held = self._outside = 0
+
+    def settle(self, weight_bytes: int) -> int:
+        """Measure after loading: bytes the process holds from now on."""
+        inside = max(weight_bytes, self._runtime.peak_device_memory())
+        self._held = max(inside, self._share.settle())
+        self._outside = self._held - inside
+        return self._held
+
+    def peak(self) -> int:
+        """The most bytes the process has held so far."""
+        return max(self._held, self._outside + self._runtime.peak_device_memory())

@@ -26,11 +26,22 @@ class DeviceGrant(msgspec.Struct, frozen=True):
     load_lock: str = ""
 
 
+class StandBy(msgspec.Struct, frozen=True, tag=True):
+    """First message to a worker that is to be ready on a device before there is a model for it."""
+
+    device: DeviceGrant
+
+
 class LoadModel(msgspec.Struct, frozen=True, tag=True):
-    """First message to a worker."""
+    """First message to a worker, or the second to one that stands by.
+
+    Attributes:
+        log: the file to print to from now on; empty for where it prints already.
+    """
 
     spec: ModelSpec
     device: DeviceGrant
+    log: str = ""
 
 
 class RunModel(msgspec.Struct, frozen=True, tag=True):
@@ -97,5 +108,5 @@ class RunResult(msgspec.Struct, frozen=True, tag=True):
     peak_memory_bytes: int
 
 
-ToWorker = LoadModel | RunModel | RunBatch
+ToWorker = StandBy | LoadModel | RunModel | RunBatch
 FromWorker = LoadProgress | ModelReady | WorkerError | RunResult

@@ -9,7 +9,7 @@ import pytest
 
 from sired.devices.fake import FakeGpu, FakeNvml
 from sired.runtimes.base import InferenceRuntime
-from sired.workers.gpu_memory import GpuMeter
+from sired.workers.gpu_memory import GpuMeter, Share, measured_context
 
 MIB = 1 << 20
 
@@ -167,8 +167,17 @@ class Gpu:
         self._lock = lock
         self._nvml = FakeNvml([self.there])
 
-    def meter(self, runtime=None):
-        return GpuMeter(self.there.uuid, runtime or Reserving(), self._lock, self._nvml)
+    def meter(self, runtime=None, held=0):
+        share = Share(self.there.uuid, self._lock, self._nvml, held)
+        return GpuMeter(share, runtime or Reserving())
+
+    def context(self, size):
+        """Open a context of so many bytes, as a worker does that stands by."""
+
+        def open_context():
+            self.there.free -= size
+
+        return measured_context(self.there.uuid, self._lock, open_context, self._nvml)
 
 
 @pytest.fixture
@@ -203,7 +212,8 @@ def test_a_gpu_worker_is_charged_its_weights_at_least_whatever_others_free_meanw
 
 def test_without_a_driver_to_ask_the_runtime_is_believed(tmp_path):
     runtime = Reserving()
-    meter = GpuMeter("GPU-0", runtime, tmp_path / "lock", FakeNvml([], driver=False))
+    share = Share("GPU-0", tmp_path / "lock", FakeNvml([], driver=False))
+    meter = GpuMeter(share, runtime)
     runtime.reserved = 100
     assert meter.settle(80) == 100
 
@@ -221,6 +231,14 @@ def test_loads_that_the_driver_cannot_tell_apart_wait_for_each_other(gpu, proces
         second = waiting.result(10)
         gpu.there.free -= 700
         assert second.settle(80) == 700
+
+
+def test_the_context_of_a_worker_that_stood_by_is_its_own_too(gpu):
+    gpu = gpu(processes=None)
+    context = gpu.context(300)
+    meter = gpu.meter(held=context)
+    gpu.there.free -= 100
+    assert meter.settle(80) == 400
 
 
 def test_loads_that_the_driver_tells_apart_go_on_at_once(gpu):
