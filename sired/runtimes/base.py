@@ -58,10 +58,10 @@ class InferenceRuntime(ABC):
     def get_memory_footprint(self, model: Any) -> int:
         """Bytes of device memory that the model's weights and buffers take."""
 
-    def reads_by_itself(self, **kwargs: Any) -> bool:  # noqa: ARG002
+    def reads_by_itself(self, model_path: str, **kwargs: Any) -> bool:  # noqa: ARG002
         """Whether a load with these arguments reads its files fast, and tells ``progress``.
 
-        Otherwise the files are read ahead while it loads.
+        Otherwise the file is read ahead while it loads.
         """
         return False
 

@@ -116,7 +116,7 @@ class _Worker:
     def _load(self, arguments: dict[str, Any]) -> Any:
         """Have the runtime load the model, and its files read meanwhile."""
         self._runtime.progress = progress = Progress(self._tell_progress)
-        by_itself = self._runtime.reads_by_itself(**arguments)
+        by_itself = self._runtime.reads_by_itself(self._spec.path, **arguments)
         with read_ahead([] if by_itself else files_to_read(self._spec), progress):
             return self._runtime.load(self._spec.path, **arguments)
 

@@ -24,7 +24,7 @@ RUNTIME = f"""
     class Stepwise(InferenceRuntime):
         name = "stepwise"
 
-        def reads_by_itself(self, **kwargs):
+        def reads_by_itself(self, model_path, **kwargs):
             return True
 
         def load(self, model_path, **kwargs):

@@ -47,3 +47,59 @@ def test_models_that_do_not_fit_together_take_turns_on_a_gpu(home, tmp_path):
     totals = home.json("stats")["totals"]
     assert totals["evictions"] > 0
     assert totals["errors"] == 0
+
+
+def test_weights_streamed_to_a_gpu_are_what_the_file_holds(tmp_path):
+    from safetensors.torch import load_file
+
+    from sired.runtimes.pytorch.streaming import stream_safetensors
+    from sired.runtimes.reading import Progress
+
+    weights = {f"w{n}": torch.randn(3_000_000 + n) for n in range(12)}
+    save_file(weights, tmp_path / "w.safetensors")
+    progress = Progress()
+    path, gpu = str(tmp_path / "w.safetensors"), torch.device("cuda:0")
+    streamed = stream_safetensors(path, gpu, progress)
+    assert progress.done == progress.total == sum(w.nbytes for w in weights.values())
+    for name, tensor in load_file(path).items():
+        assert torch.equal(streamed[name].cpu(), tensor), name
+
+
+def test_a_worker_that_stands_by_has_a_context_and_a_load_takes_it_over(home, register):
+    import time
+
+    home.configure('[devices."cuda:0"]\nstandby = 1\n')
+    register("m", 2, "Scale", "--device", "cuda:0")
+    deadline = time.monotonic() + 60
+    while home.json("devices")["devices"][0]["standby"] < 1:
+        assert time.monotonic() < deadline
+    answer = home.sire("predict", "m", "-i", "-", stdin=b"[1, 2, 3, 4]")
+    assert json.loads(answer.stdout) == [2, 4, 6, 8]
+
+
+def test_two_models_loaded_at_once_are_each_charged_what_they_take(home, register, tmp_path):
+    import subprocess
+    import sys
+
+    (tmp_path / "table.py").write_text(
+        "import torch\n"
+        "class Table(torch.nn.Module):\n"
+        "    def __init__(self, width):\n"
+        "        super().__init__()\n"
+        "        self.table = torch.nn.Parameter(torch.empty(width))\n"
+        "    def forward(self, x):\n"
+        "        return x + self.table[0]\n"
+    )
+    widths = {"small": GIB // 8, "large": GIB // 2}
+    for name, width in widths.items():
+        save_file({"table": torch.ones(width)}, tmp_path / f"{name}.safetensors")
+        weights, kind = tmp_path / f"{name}.safetensors", f"{tmp_path}/table.py:Table"
+        arguments = ("--class", kind, "--arg", f"width={width}", "--device", "cuda:0")
+        home.sire("register", name, weights, *arguments)
+    command = [sys.executable, "-m", "sire_cli", "load"]
+    loads = [subprocess.Popen([*command, name], env=home.environment) for name in widths]
+    assert [load.wait(120) for load in loads] == [0, 0]
+    charged = {one["model"]: one["memory_bytes"] for one in home.json("ps")}
+    # The contexts are alike, so they differ by their weights.
+    difference = 4 * (widths["large"] - widths["small"])
+    assert charged["large"] - charged["small"] == pytest.approx(difference, rel=0.1)

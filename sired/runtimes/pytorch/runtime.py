@@ -9,6 +9,7 @@ from sired.runtimes.base import InferenceRuntime
 from sired.runtimes.pytorch import programs, weights
 from sired.runtimes.pytorch.data import to_arrays, to_tensors
 from sired.runtimes.pytorch.model import Job, Loaded
+from sired.runtimes.pytorch.streaming import is_streamed
 from sired.spec import Signature
 
 _LOADERS: Mapping[str, Callable[[Job], Loaded]] = {
@@ -42,8 +43,15 @@ class PyTorchRuntime(InferenceRuntime):
             python_path=tuple(given.pop("python_path", ())),
             trusted=bool(given.pop("trusted", False)),
             arguments=given,
+            progress=self.progress,
         )
         return _LOADERS[kind](job)
+
+    def reads_by_itself(self, model_path: str, **kwargs: Any) -> bool:
+        """It does so where it streams weights to a GPU."""
+        if kwargs.get("format") != "safetensors":
+            return False
+        return is_streamed(model_path, torch.device(kwargs.get("device", "cpu")))
 
     def predict(self, model: Loaded, data: Any) -> Any:
         """Run the model once; see ``InferenceRuntime.predict``.
