@@ -101,7 +101,7 @@ class Allowed:
 
     def _stop_loading(self, do, worker):
         failed = isinstance(self._event, events.LoadFailed) and self._event.instance == do.instance
-        too_long = self.world.now - worker.since >= self.brain.rules.load_timeout
+        too_long = self.world.now - worker.alive_at >= self.brain.rules.load_timeout
         unwanted = not self.wanted(worker.model.name)
         reason = failed or too_long or unwanted or worker.asked_to_end
         must(reason, "ended a load that somebody waits for", do, worker)

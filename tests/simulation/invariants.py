@@ -5,6 +5,7 @@ from sired.scheduler.instance import Loading, Ready
 from sired.scheduler.instructions import StartWorker
 from sired.units import FOREVER
 from tests.simulation.book import must
+from tests.simulation.people import LONGEST_STANDSTILL
 
 # Times are sums and differences of times.
 ROUNDING = 1e-6
@@ -96,14 +97,21 @@ class Invariants:
         """The brain wants to be woken before anything that waits is due."""
         wakeup, fleet = self.brain.wakeup - ROUNDING, self.brain.fleet
         for asked in self.book.open.values():
-            must(wakeup <= asked.deadline, "sleeps beyond a deadline", asked, wakeup)
+            must(wakeup <= self._latest(asked), "sleeps beyond a deadline", asked, wakeup)
         for instance in fleet.instances.values():
             if isinstance(instance.state, Loading):
-                limit = instance.state.since + self.brain.rules.load_timeout
+                alive_at = self.world.workers[instance.id].alive_at
+                limit = alive_at + self.brain.rules.load_timeout
                 must(wakeup <= limit, "sleeps while a load hangs", instance.id, wakeup)
             expiry = fleet.expiry(instance)
             must(wakeup <= expiry, "sleeps while one idles too long", instance.id, wakeup, expiry)
             must(wakeup <= self._hung_at(instance), "sleeps while one hangs", instance.id)
+
+    def _latest(self, asked):
+        """When whoever asked is to have an answer: the patient wait for a load that goes on."""
+        if not asked.patient or asked.model not in self.world.progressed_at:
+            return asked.deadline
+        return max(asked.deadline, self.world.progressed_at[asked.model] + LONGEST_STANDSTILL)
 
     def _hung_at(self, instance):
         running = instance.running if isinstance(instance.state, Ready) else []
@@ -114,7 +122,7 @@ class Invariants:
     def _nothing_that_is_over_waits(self, event):
         if isinstance(event, events.Woken):
             now = self.world.now
-            late = [asked for asked in self.book.open.values() if asked.deadline <= now]
+            late = [asked for asked in self.book.open.values() if self._latest(asked) <= now]
             must(not late, "waits after its deadline", *late)
             must(self.brain.wakeup > now, "wants to be woken over and over", self.brain.wakeup)
 

@@ -10,6 +10,7 @@ from sired.scheduler.rules import Rules
 
 YEAR = 365 * 86400.0
 # A job waits as long as it takes; a script seconds; an impatient one much less.
+LONGEST_STANDSTILL = 5.0
 PATIENCE = (0.05, 1.0, 10.0, 10.0, YEAR)
 
 
@@ -27,7 +28,7 @@ def some_rules(random):
         max_models=random.choice((0, 0, 2, 3)),
         most_instances=random.choice((1, 3, 8)),
         shrink_after=random.choice((0.5, 30.0)),
-        load_timeout=random.choice((2.0, 5.0)),
+        load_timeout=random.choice((2.0, LONGEST_STANDSTILL)),
         hung_after=random.choice((0.5, 2.0)),
         eviction=random.choice(list(POLICIES.values())),
         default_keep_alive=random.choice((0.0, 2.0, 300.0)),
@@ -124,8 +125,10 @@ class People:
         self.world.sample()
         now = self.world.now
         device = self.random.choice((None, "auto", *self.world.devices, "tpu"))
-        asked = self.book.ask("load", self._name(), now, now + self.random.choice(PATIENCE))
-        self.tell(events.LoadWanted(asked.number, asked.model, device, asked.deadline))
+        patient = self.random.random() < 0.5
+        deadline = now + self.random.choice(PATIENCE)
+        asked = self.book.ask("load", self._name(), now, deadline, patient=patient)
+        self.tell(events.LoadWanted(asked.number, asked.model, device, asked.deadline, patient))
 
     def unload(self):
         asked = self.book.ask("unload", self._name(), self.world.now)

@@ -25,7 +25,7 @@ class Fate:
     runs_out: float = 0.03
     grows: float = 0.2
     sleeps: float = 0.0005
-    load_seconds: tuple[float, ...] = (0.01, 0.3, 1.0)
+    load_seconds: tuple[float, ...] = (0.01, 0.3, 1.0, 4.0)
     service_seconds: tuple[float, ...] = (0.001, 0.05, 0.2)
     end_seconds: tuple[float, ...] = (0.0, 0.1, 0.5)
 
@@ -49,7 +49,7 @@ class Worker:
     model: Model
     device: str
     reserved: int
-    since: float
+    alive_at: float
     state: str = "loading"
     loaded: bool = False
     freed: bool = False
@@ -66,6 +66,7 @@ class World:
     """All workers, and what will happen to them, by time.
 
     ``tell`` hears every event; ``foreign`` is memory that others' processes hold, by device.
+    ``progressed_at`` tells when the last load of a model began or came further.
     ``slowest`` tells how long an answer took at most, in seconds by model and priority.
     """
 
@@ -76,6 +77,7 @@ class World:
         self.workers: dict[int, Worker] = {}
         self.foreign = dict.fromkeys(devices, 0)
         self.slowest: dict[tuple[str, str], float] = {}
+        self.progressed_at: dict[str, float] = {}
         self.tell = lambda event: None
         self._agenda = []
         self._order = itertools.count()
@@ -102,8 +104,12 @@ class World:
         self.workers[do.instance] = worker = Worker(
             do.instance, do.model, do.device, do.memory, self.now
         )
+        self.progressed_at[do.model.name] = self.now
+        takes = self.random.choice(self.fate.load_seconds)
+        for part in (1, 2, 3):
+            self.later(takes * part / 4, partial(self._read, worker, part))
         if not self.chance(self.fate.load_hangs):
-            self.later(self.random.choice(self.fate.load_seconds), partial(self._loaded, worker))
+            self.later(takes, partial(self._loaded, worker))
 
     def stop(self, do):
         worker = self.workers[do.instance]
@@ -137,6 +143,13 @@ class World:
     def sample(self):
         """Tell how full the devices are, as the daemon does before it tells of any change."""
         self.tell(events.MemorySampled(self.measure()))
+
+    def _read(self, worker, part):
+        """A load has come further, or says once more how far it is."""
+        if worker.state == "loading":
+            if part != 2:
+                worker.alive_at = self.progressed_at[worker.model.name] = self.now
+            self.tell(events.LoadProgressed(worker.instance, 1 if part < 3 else 2, 4))
 
     def _loaded(self, worker):
         if worker.state != "loading":
