@@ -25,7 +25,7 @@ class Fate:
     runs_out: float = 0.03
     grows: float = 0.2
     sleeps: float = 0.0005
-    load_seconds: tuple[float, ...] = (0.01, 0.3, 1.0, 4.0)
+    load_seconds: tuple[float, ...] = (0.01, 0.3, 1.0, 2.4)
     service_seconds: tuple[float, ...] = (0.001, 0.05, 0.2)
     end_seconds: tuple[float, ...] = (0.0, 0.1, 0.5)
 
