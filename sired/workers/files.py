@@ -4,7 +4,7 @@ from pathlib import Path
 
 from sired.devices.cpu import CpuProbe
 from sired.errors import InvalidModel
-from sired.runtimes.reading import WORTH_READERS
+from sired.runtimes.reading import WORTH_A_THREAD
 from sired.spec import ModelSpec
 from sired.store.onnx_file import onnx_files
 
@@ -20,7 +20,7 @@ def files_to_read(spec: ModelSpec) -> list[Path]:
         size = sum(file.stat().st_size for file in files)
     except (OSError, InvalidModel):  # the runtime tells what is wrong with them
         return []
-    fits = size < WORTH_READERS or size <= CpuProbe().free_bytes()
+    fits = size < WORTH_A_THREAD or size <= CpuProbe().free_bytes()
     return files if fits else []
 
 

@@ -1,7 +1,7 @@
 """Weights from a file into a GPU, at the speed of the disk or of the bus, whichever is slower.
 
 Copied from mapped memory, weights come to a GPU page by page: what the kernel has not read yet
-holds up the copy, and what is not pinned the driver copies once more. Here a few threads read
+holds up the copy, and what is not pinned the driver copies once more. Here two threads read
 pieces of the file into pinned buffers; each has two, so that while one is on its way to the GPU
 the next is being read. Nothing but the buffers is taken of the machine's memory, whatever the
 size of the model, and reading never runs ahead of what is copied.
@@ -23,9 +23,11 @@ from safetensors import safe_open
 from safetensors.torch import _TYPES as _DTYPES
 
 from sired.errors import InvalidModel
-from sired.runtimes.reading import PIECE_BYTES, READERS, WORTH_READERS, Progress
+from sired.runtimes.reading import PIECE_BYTES, WORTH_A_THREAD, Progress
 
 _LENGTH_BYTES = 8
+# One reads while the other hands over what it has read.
+_THREADS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ class _Buffer:
 def is_streamed(path: str, device: torch.device) -> bool:
     """Whether weights get to this device faster so; a file that is not there gets nowhere."""
     try:
-        return device.type == "cuda" and Path(path).stat().st_size >= WORTH_READERS
+        return device.type == "cuda" and Path(path).stat().st_size >= WORTH_A_THREAD
     except OSError:
         return False
 
@@ -134,8 +136,8 @@ def _fill(path: str, device: torch.device, targets: Sequence[_Target], progress:
             buffer.wait()
 
     try:
-        with ThreadPoolExecutor(READERS, thread_name_prefix="stream") as pool:
-            for done in [pool.submit(work) for _ in range(READERS)]:
+        with ThreadPoolExecutor(_THREADS, thread_name_prefix="stream") as pool:
+            for done in [pool.submit(work) for _ in range(_THREADS)]:
                 done.result()
     finally:
         os.close(descriptor)
