@@ -342,9 +342,9 @@ class Conductor:
     def _worker_gone(self, instance: int, error: SireError) -> None:
         stopping = self.brain.fleet.instances[instance].state_name == "stopping"
         expected = stopping or self._ending
-        self.direct.gone(instance, error, expected=expected)
+        worked_directly = self.direct.gone(instance, error, expected=expected)
         self.instances.gone(instance, error, expected=expected)
-        self.feed(events.WorkerGone(instance, error))
+        self.feed(events.WorkerGone(instance, error, worked_directly))
 
     # Instructions
 

@@ -153,10 +153,15 @@ class RequestFinished(msgspec.Struct, frozen=True):
 
 
 class WorkerGone(msgspec.Struct, frozen=True):
-    """A worker's process has ended, and its memory with it; ``error`` tells how."""
+    """A worker's process has ended, and its memory with it; ``error`` tells how.
+
+    ``worked_directly`` says that it was at work for a client that talks to it directly: it had
+    begun nothing of what was handed to it.
+    """
 
     instance: int
     error: SireError
+    worked_directly: bool = False
 
 
 class MemorySampled(msgspec.Struct, frozen=True):

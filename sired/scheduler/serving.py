@@ -244,10 +244,10 @@ class Serving:
         instance = self._fleet.gone(event.instance)
         if instance.in_flight:
             # They are worked on in order: the first batch was running, the others never began.
-            running = instance.running
+            running = [] if event.worked_directly else instance.running
             model = self._state.models.get(instance.model.name, instance.model)
             self._put_back_unbegun(instance.in_flight[len(running) :], model, event.error)
-            if running[0].together and running[0].lease is None:
+            if running and running[0].together and running[0].lease is None:
                 self._run_alone(running, instance)
             else:
                 for request in running:
