@@ -71,7 +71,7 @@ def commands(workload: Workload, weights: Path, data: Path) -> Iterator[Figure]:
         rounds=COMMANDS,
     )
     imports, predict = median(seconds["imports"]), median(seconds["sire"])
-    yield Figure("`sire predict`, whole process, p50", predict, "s", imports, 2.5 * imports)
+    yield Figure("`sire predict`, whole process, p50", predict, "s", imports, goal=1.6 * imports)
     alone = in_turns({"today": lambda: _run(sys.executable, "-c", script, str(weights))}, rounds=3)
     yield Figure("a script: import torch, load, predict", median(alone["today"]), "s")
 
