@@ -38,12 +38,19 @@ with torch.inference_mode():
 
 
 @contextmanager
-def private_daemon() -> Iterator[Path]:
-    """A daemon with a SIRE_HOME of its own, which is yielded; stopped however the run ends."""
+def private_daemon(settings: str = "") -> Iterator[Path]:
+    """A daemon with a SIRE_HOME of its own, which is yielded; stopped however the run ends.
+
+    Args:
+        settings: what its ``config.toml`` says.
+    """
     with tempfile.TemporaryDirectory(prefix="sire-") as home:
         os.environ["SIRE_HOME"] = home
+        paths = find_paths()
+        paths.config.mkdir(parents=True)
+        paths.config_file.write_text(settings)
         try:
-            start_daemon(find_paths())
+            start_daemon(paths, arguments=["--die-with-parent"])
             yield Path(home)
         finally:
             _stop_daemon()
@@ -96,7 +103,7 @@ def wait_until_warm() -> None:
 
 
 def _first_answer() -> None:
-    start_daemon(find_paths())
+    start_daemon(find_paths(), arguments=["--die-with-parent"])
     with Connection(autostart=False) as connection:
         connection.ask(Health())
 
