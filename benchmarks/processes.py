@@ -1,6 +1,7 @@
 """What the processes of sire cost: their start, their memory, and doing nothing."""
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -46,6 +47,8 @@ def private_daemon(settings: str = "") -> Iterator[Path]:
     """
     with tempfile.TemporaryDirectory(prefix="sire-") as home:
         os.environ["SIRE_HOME"] = home
+        # Servers in process groups of their own would outlive whoever ends the run.
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
         paths = find_paths()
         paths.config.mkdir(parents=True)
         paths.config_file.write_text(settings)

@@ -46,6 +46,8 @@ class Start:
 def measure(served: Served) -> Iterator[Figure]:
     """Latency with one client and rates with several, beside their floors and the peer."""
     starts = [_start(served) for _ in range(STARTS)]
+    if served.workload.batches > 1:
+        _unload(served.workload.batched())
 
     def p50(name: str) -> float:
         return middle(median(start.seconds[name]) for start in starts)
