@@ -31,7 +31,7 @@ class SireClient:
 
     def ask(self, data: bytes) -> Buffer:
         """One prediction."""
-        _, frames = self._connection.ask(self._request, [data])
+        _, frames = self._connection.predict(self._request, [data])
         return frames[0]
 
     def close(self) -> None:

@@ -24,6 +24,7 @@ from sired.errors import ProtocolError
 from sired.protocol.content import Buffer
 from sired.transport import sealed
 from sired.transport.staging import Staging
+from sired.transport.wakefulness import Wakefulness
 
 # Up to here, copying through the socket is quicker than setting up shared memory.
 INLINE_LIMIT = 64 * 1024
@@ -35,8 +36,6 @@ _NONE, _BODY, _PASSED = range(3)
 _LENGTH = struct.Struct("<Q")
 # A cache line: more than any dtype asks for.
 _ALIGNMENT = 64
-# A client's turn-around between an answer and its next request, and as much again.
-SHORT_WAIT_SECONDS = 1e-3
 _DESCRIPTOR = array.array("i").itemsize
 # Room for exactly one: CMSG_SPACE would let a second one in.
 _DESCRIPTOR_SPACE = socket.CMSG_LEN(_DESCRIPTOR)
@@ -60,20 +59,20 @@ class Channel(Generic[Incoming]):
         incoming: the type of the messages received.
         staging: memory that large messages are written to, instead of new memory for each; the
             other side says when it is done with one.
-        stays_awake: after a short wait, begin the next one without falling asleep.
+        wakefulness: whether and how long a ``receive`` stays awake; None for never.
     """
 
     def __init__(
         self,
         line: socket.socket,
         incoming: Any,
-        staging: Staging | None = None,
         *,
-        stays_awake: bool = True,
+        staging: Staging | None = None,
+        wakefulness: Wakefulness | None = None,
     ) -> None:
         self._line = line
         self._staging = staging
-        self._stays_awake = stays_awake
+        self._wakefulness = wakefulness
         self._mapping: weakref.ref[mmap.mmap] | None = None
         self._passed: int | None = None
         # What a runtime put into an error's details must not keep the error from being told.
@@ -81,7 +80,6 @@ class Channel(Generic[Incoming]):
         self._decoder: msgspec.msgpack.Decoder[Incoming] = msgspec.msgpack.Decoder(incoming)
         self._buffer = memoryview(bytearray(_PREFIX.size + INLINE_LIMIT))
         self._buffers = [self._buffer]
-        self._short_waits = False
 
     def fileno(self) -> int:
         """The socket's descriptor; -1 once closed."""
@@ -198,19 +196,13 @@ class Channel(Generic[Incoming]):
             return None
 
     def receive(self) -> Message[Incoming]:
-        """Wait for one message; raises as ``try_receive`` does.
-
-        To fall asleep and be woken takes as long as a small model. Who asks again as soon as an
-        answer is there does so within a fraction of a millisecond: after one short wait the next
-        one begins awake.
-        """
-        began = time.perf_counter()
-        try:
-            message = self._watch(began + SHORT_WAIT_SECONDS) if self._short_waits else None
-            return message or self._receive(0)
-        finally:
-            short = time.perf_counter() - began < SHORT_WAIT_SECONDS
-            self._short_waits = short and self._stays_awake
+        """Wait for one message; raises as ``try_receive`` does."""
+        if self._wakefulness is None:
+            return self._receive(0)
+        until = self._wakefulness.begin()
+        message = (self._watch(until) if until else None) or self._receive(0)
+        self._wakefulness.end()
+        return message
 
     def _watch(self, until: float) -> Message[Incoming] | None:
         """Take a message that comes before ``until``, without sleeping."""

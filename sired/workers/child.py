@@ -8,9 +8,10 @@ import time
 
 from sired.errors import LoadFailed
 from sired.transport.channel import Channel
+from sired.transport.wakefulness import Wakefulness
 from sired.workers.messages import LoadModel, ModelReady, ToWorker
 from sired.workers.model import ServedModel, error_message
-from sired.workers.service import Service
+from sired.workers.service import SHORT_WAIT_SECONDS, Service
 from sired.workers.surroundings import leave, name_process, settle_in, take_device
 
 log = logging.getLogger("sired.worker")
@@ -20,7 +21,9 @@ def main(line: socket.socket, log_path: str) -> None:
     """Serve one model over ``line``; everything printed goes to the log."""
     settle_in(line, log_path)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
-    channel: Channel[ToWorker] = Channel(line, ToWorker)
+    channel: Channel[ToWorker] = Channel(
+        line, ToWorker, wakefulness=Wakefulness(SHORT_WAIT_SECONDS)
+    )
     # Anything else that goes wrong here is told in the log, and by the exit code.
     with contextlib.suppress(EOFError, ConnectionError):
         job, _ = channel.receive()

@@ -11,11 +11,14 @@ import msgspec
 from sired.errors import SireError
 from sired.protocol.content import Buffer
 from sired.protocol.runs import RunModel, RunResult
-from sired.transport.channel import SHORT_WAIT_SECONDS, Channel
+from sired.transport.channel import Channel
+from sired.transport.wakefulness import Wakefulness
 from sired.workers.messages import DirectFailed, RunBatch, TakeConnection, TakeTally, ToWorker
 from sired.workers.model import Reply, ServedModel, Turn
 from sired.workers.tally import Tally
 
+# A client's turn-around between an answer and its next request, and as much again.
+SHORT_WAIT_SECONDS = 1e-3
 # Seconds; nobody has waited longer.
 LONGEST_LATENCY = 1e6
 
@@ -42,7 +45,7 @@ class Service:
         self._tally: Tally | None = None
         self._poll = select.epoll()
         self._poll.register(channel.fileno(), select.EPOLLIN)
-        self._short_waits = False
+        self._wakefulness = Wakefulness(SHORT_WAIT_SECONDS)
 
     def run(self) -> NoReturn:
         """Answer until the daemon closes its line.
@@ -91,15 +94,13 @@ class Service:
             self._serve(readable[first : first + self._model.batch_size])
 
     def _wait(self) -> list[int]:
-        """Who has something to say; begins awake after a short wait, as ``Channel.receive``."""
-        began = time.perf_counter()
+        """Who has something to say."""
+        until = self._wakefulness.begin()
         events: list[tuple[int, int]] = []
-        if self._short_waits:
-            until = began + SHORT_WAIT_SECONDS
-            while not events and time.perf_counter() < until:
-                events = self._poll.poll(0)
+        while not events and time.perf_counter() < until:
+            events = self._poll.poll(0)
         events = events or self._poll.poll()
-        self._short_waits = time.perf_counter() - began < SHORT_WAIT_SECONDS
+        self._wakefulness.end()
         return [descriptor for descriptor, _ in events]
 
     def _serve(self, readable: Sequence[Direct]) -> None:
