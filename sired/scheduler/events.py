@@ -120,15 +120,42 @@ class DirectUsed(msgspec.Struct, frozen=True):
     peak: int = 0
 
 
+class SleepWanted(msgspec.Struct, frozen=True):
+    """Somebody wants a model asleep in main memory; one on disk is loaded for it first."""
+
+    wish: int
+    model: str
+    deadline: float
+
+
 class WorkerReady(msgspec.Struct, frozen=True):
-    """A worker has loaded its model and holds ``memory`` bytes."""
+    """A worker has loaded its model, or woken, and holds ``memory`` bytes.
+
+    ``sleep_memory`` bytes would go to main memory if it slept; 0 for one that cannot.
+    """
 
     instance: int
     memory: int
+    sleep_memory: int = 0
+
+
+class WorkerSlept(msgspec.Struct, frozen=True):
+    """A worker sleeps; what it still holds of its device, and its weights in main memory, bytes."""
+
+    instance: int
+    device_memory: int
+    dram_memory: int
+
+
+class SleepFailed(msgspec.Struct, frozen=True):
+    """A worker could not go to sleep."""
+
+    instance: int
+    error: SireError
 
 
 class LoadFailed(msgspec.Struct, frozen=True):
-    """A worker could not load its model and is about to exit."""
+    """A worker could not load its model, or not wake, and is about to exit."""
 
     instance: int
     error: SireError
@@ -165,9 +192,10 @@ class WorkerGone(msgspec.Struct, frozen=True):
 
 
 class MemorySampled(msgspec.Struct, frozen=True):
-    """What the drivers report as free, in bytes by device name."""
+    """What the drivers report as free, in bytes by device name; ``dram`` is the main memory."""
 
     free: dict[str, int]
+    dram: int | None = None
 
 
 class Woken(msgspec.Struct, frozen=True):
@@ -186,7 +214,10 @@ Event = (
     | ShrinkWanted
     | DirectOpened
     | DirectUsed
+    | SleepWanted
     | WorkerReady
+    | WorkerSlept
+    | SleepFailed
     | LoadFailed
     | RequestFinished
     | WorkerGone

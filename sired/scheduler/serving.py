@@ -185,7 +185,7 @@ class Serving:
         if not instance.at_work:
             expiry = self._fleet.expiry(instance)
             if instance.state.draining or expiry <= now:
-                self._fleet.stop(instance, now)
+                self._fleet.retire(instance, now)
             self._state.alarm.by(expiry)
             self._fleet.place(now)
 
