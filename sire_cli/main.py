@@ -21,6 +21,7 @@ VERBS = (
     "rm",
     "load",
     "unload",
+    "move",
     "reload",
     "predict",
     "submit",

@@ -11,9 +11,8 @@ from benchmarks.processes import private_daemon, wait_until_warm
 from benchmarks.report import Figure
 from benchmarks.timing import median, timed
 from sired.client.connection import Connection
-from sired.protocol import requests
 from sired.protocol.replies import StatsReport
-from sired.protocol.requests import Load, Stats, Unload
+from sired.protocol.requests import Load, Move, Stats, Unload
 from sired.units import exact_bytes
 
 # Beside the weights: a process on a GPU, with its context; one on a CPU.
@@ -53,8 +52,7 @@ def loads(size: int, device: str, directory: Path, rate: float, rounds: int) -> 
     yield Figure(f"{name}: plain read of the file, p50", read, "s")
     yield Figure(f"{name}: disk to {device}, p50", median(disk), "s", max(read, copy))
     yield Figure(f"{name}: page cache to {device}, p50", median(cache), "s", copy)
-    if moves:
-        yield Figure(f"{name}: DRAM to {device}, p50", median(moves), "s", copy)
+    yield Figure(f"{name}: DRAM to {device}, p50", median(moves), "s", copy)
 
 
 def _load(connection: Connection, device: str) -> None:
@@ -62,11 +60,10 @@ def _load(connection: Connection, device: str) -> None:
 
 
 def _moves(connection: Connection, device: str, rounds: int) -> Iterator[float]:
-    """Seconds from main memory to the device; none where this sire cannot move models."""
-    if move := getattr(requests, "Move", None):
-        for _ in range(rounds):
-            connection.ask(move(name="model", to="dram"))
-            yield timed(partial(connection.ask, move(name="model", to=device)))
+    """Seconds from main memory to the device."""
+    for _ in range(rounds):
+        connection.ask(Move(name="model", to="dram"))
+        yield timed(partial(connection.ask, Move(name="model", to=device)))
 
 
 def switches(size: int, device: str, directory: Path) -> Iterator[Figure]:

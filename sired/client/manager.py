@@ -20,7 +20,7 @@ from sired.errors import DaemonUnavailable
 from sired.paths import find_paths
 from sired.protocol.content import TREE
 from sired.protocol.replies import InstanceInfo, ModelInfo, ModelList, StatsReport, Unloaded
-from sired.protocol.requests import ListModels, Load, Predict, Register, Remove, Stats, Unload
+from sired.protocol.requests import ListModels, Load, Move, Predict, Register, Remove, Stats, Unload
 from sired.spec import Priority, Signature, TensorSpec
 from sired.tensors import pack
 
@@ -186,6 +186,18 @@ class ModelManager(JobCalls, PoolCalls, ManyCalls):
         """
         with self._connection() as connection:
             return connection.expect(Unloaded, Unload(name=name)).instances
+
+    def move_model(self, name: str, to: str) -> None:
+        """Bring a model to a device, or ``"auto"``; to sleep in ``"dram"``; or to ``"disk"``.
+
+        Raises:
+            ModelNotFound: no model has this name.
+            DeviceNotFound: there is no such place.
+            InsufficientMemory: it does not fit there.
+            InvalidInput: its runtime cannot put it to sleep.
+        """
+        with self._connection() as connection:
+            connection.ask(Move(name=name, to=to))
 
     def predict(
         self,

@@ -33,16 +33,30 @@ from sired.store.registry import Registry
 from sired.units import FOREVER
 from sired.workers.messages import (
     DirectFailed,
+    DramFreed,
+    FreeDram,
     FromWorker,
     ModelReady,
     RunBatch,
+    Sleep,
+    Slept,
+    Wake,
+    Woke,
 )
 from sired.workers.zygote import Zygote
 
 log = logging.getLogger(__name__)
 
 # After these the drivers are asked how full the devices are before the brain decides.
-MEMORY_CHANGES = (events.WorkerGone, events.WorkerReady, events.LoadFailed, events.LoadWanted)
+MEMORY_CHANGES = (
+    events.WorkerGone,
+    events.WorkerReady,
+    events.WorkerSlept,
+    events.SleepFailed,
+    events.LoadFailed,
+    events.LoadWanted,
+    events.SleepWanted,
+)
 
 
 class Conductor:
@@ -93,6 +107,9 @@ class Conductor:
             instructions.Fail: self._fail,
             instructions.StartWorker: self.instances.start,
             instructions.StopWorker: lambda do: self.crew.stop(do.instance, kill=do.kill),
+            instructions.SleepWorker: lambda do: self.crew.send(do.instance, Sleep(), ()),
+            instructions.WakeWorker: lambda do: self.crew.send(do.instance, Wake(), ()),
+            instructions.FreeDram: lambda do: self.crew.send(do.instance, FreeDram(), ()),
             instructions.Fulfil: lambda do: self._fulfil(do.wish, do),
             instructions.LeaseGranted: lambda do: self._fulfil(do.lease, do),
             instructions.LeaseLost: self._lease_lost,
@@ -189,6 +206,18 @@ class Conductor:
         self._wishes[ticket] = Wish(client, model, fulfilled, failed)
         self.feed(events.LoadWanted(ticket, model, device, self._loop.time() + timeout))
 
+    def sleep(
+        self,
+        client: Client,
+        model: str,
+        timeout: float,
+        fulfilled: Callable[[instructions.Fulfil], None],
+    ) -> None:
+        """Have a model sleep in main memory; ``fulfilled`` is called once it does."""
+        ticket = self._ticket(client)
+        self._wishes[ticket] = Wish(client, model, fulfilled)
+        self.feed(events.SleepWanted(ticket, model, self._loop.time() + timeout))
+
     def unload(
         self, client: Client, model: str, fulfilled: Callable[[instructions.Fulfil], None]
     ) -> None:
@@ -240,7 +269,7 @@ class Conductor:
                     for used in list(self.direct.news()):
                         self._handle(used)
                 if isinstance(event, MEMORY_CHANGES):
-                    self._handle(events.MemorySampled(self._inventory.free()))
+                    self._handle(self._sampled())
                 self._handle(event)
         finally:
             self._handling = False
@@ -261,7 +290,10 @@ class Conductor:
 
     def sample(self) -> None:
         """Tell the brain how full the devices are."""
-        self.feed(events.MemorySampled(self._inventory.free()))
+        self.feed(self._sampled())
+
+    def _sampled(self) -> events.MemorySampled:
+        return events.MemorySampled(self._inventory.free(), self._inventory.main_memory_free())
 
     def _set_timer(self) -> None:
         wakeup = self.brain.wakeup
@@ -284,7 +316,10 @@ class Conductor:
             case WorkerError(request=None):
                 error = _error(message)
                 self.instances.load_failed(instance, error)
-                self.feed(events.LoadFailed(instance, error, message.out_of_memory))
+                if self.brain.fleet.instances[instance].asleep:
+                    self.feed(events.SleepFailed(instance, error))
+                else:
+                    self.feed(events.LoadFailed(instance, error, message.out_of_memory))
             case WorkerError(request=int(request)):
                 self.feed(
                     events.RequestFinished(
@@ -300,8 +335,22 @@ class Conductor:
             case ModelReady():
                 device = self.brain.fleet.instances[instance].device
                 memory = self.instances.ready(instance, device, message)
-                self.feed(events.WorkerReady(instance, memory))
+                self.feed(events.WorkerReady(instance, memory, message.sleep_bytes))
+            case Slept() | Woke():
+                self._changed_tier(instance, message)
+            case DramFreed():
+                self.feed(events.DramFreed(instance))
         self._begin_next(instance)
+
+    def _changed_tier(self, number: int, message: Slept | Woke) -> None:
+        instance = self.brain.fleet.instances[number]
+        if isinstance(message, Slept):
+            held = self.instances.slept(number, instance.device, message)
+            self.feed(events.WorkerSlept(number, held, message.dram_bytes))
+        else:
+            held = self.instances.woke(number, instance.device, message)
+            kept = message.kept_bytes
+            self.feed(events.WorkerReady(number, held, instance.sleep_memory, kept))
 
     def _begin_next(self, instance: int) -> None:
         """Tell whose request a worker is at; those behind it are only at hand."""

@@ -15,7 +15,14 @@ from sired.scheduler.instructions import Evicted, Learn, StartWorker
 from sired.spec import ModelSpec, Signature
 from sired.store.footprints import Footprints
 from sired.store.registry import Registry
-from sired.workers.messages import DeviceGrant, DirectFailed, LoadModel, ModelReady
+from sired.workers.messages import (
+    DeviceGrant,
+    DirectFailed,
+    LoadModel,
+    ModelReady,
+    Slept,
+    Woke,
+)
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +89,24 @@ class Instances:
         counters.peak_memory = max(counters.peak_memory, memory)
         log.info("loaded %s in %.3f s, %d bytes", spec.name, message.load_seconds, memory)
         return memory
+
+    def slept(self, instance: int, device: str, message: Slept) -> int:
+        """Note that a model sleeps; returns the bytes that it still takes on its device."""
+        spec = self._specs[instance]
+        self._statistics.of(spec.name).sleeps += 1
+        held = max(message.device_bytes, self._memory_by_driver(instance, device))
+        log.info("%s sleeps after %.3f s, %d bytes left", spec.name, message.seconds, held)
+        return held
+
+    def woke(self, instance: int, device: str, message: Woke) -> int:
+        """Note that a model woke; returns the bytes that it takes on its device."""
+        spec = self._specs[instance]
+        counters = self._statistics.of(spec.name)
+        counters.wakes += 1
+        counters.last_wake_seconds = message.seconds
+        held = max(message.memory_bytes, self._memory_by_driver(instance, device))
+        log.info("%s woke in %.3f s, %d bytes", spec.name, message.seconds, held)
+        return held
 
     def _memory_by_driver(self, instance: int, device: str) -> int:
         """What the GPU's driver says the process holds, context included; 0 if it does not say."""

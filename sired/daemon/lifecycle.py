@@ -147,6 +147,7 @@ class Daemon:
             find_strategy(settings.settings.placement.strategy),
             rules_from(settings),
             find_router(settings.settings.placement.routing),
+            settings.settings.tiers.dram,
         )
         answers = Answers(self._front)
         self._conductor = Conductor(
@@ -246,8 +247,9 @@ class Daemon:
         except InvalidConfiguration as error:
             log.error("the configuration stays as it was: %s", error)  # noqa: TRY400
             return
-        if settings.settings.devices != self._handlers.settings.settings.devices:
-            log.warning("devices change with the next start: sire daemon restart")
+        old = self._handlers.settings.settings
+        if (settings.settings.devices, settings.settings.tiers) != (old.devices, old.tiers):
+            log.warning("devices and tiers change with the next start: sire daemon restart")
         self._conductor.brain.adopt(rules, strategy, router)
         # What is due sooner by the new rules is looked at now.
         self._conductor.feed(events.Woken())

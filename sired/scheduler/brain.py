@@ -94,6 +94,7 @@ class Brain:
             events.WorkerReady: self._wishes.loaded,
             events.SleepWanted: self._naps.wanted,
             events.WorkerSlept: self._worker_slept,
+            events.DramFreed: self._naps.freed,
             events.SleepFailed: self._naps.failed,
             events.LoadFailed: self._wishes.load_failed,
             events.WorkerGone: self._worker_gone,

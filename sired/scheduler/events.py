@@ -131,12 +131,14 @@ class SleepWanted(msgspec.Struct, frozen=True):
 class WorkerReady(msgspec.Struct, frozen=True):
     """A worker has loaded its model, or woken, and holds ``memory`` bytes.
 
-    ``sleep_memory`` bytes would go to main memory if it slept; 0 for one that cannot.
+    ``sleep_memory`` bytes would go to main memory if it slept; 0 for one that cannot. It has kept
+    ``dram_memory`` bytes there, ready for the next time.
     """
 
     instance: int
     memory: int
     sleep_memory: int = 0
+    dram_memory: int = 0
 
 
 class WorkerSlept(msgspec.Struct, frozen=True):
@@ -145,6 +147,12 @@ class WorkerSlept(msgspec.Struct, frozen=True):
     instance: int
     device_memory: int
     dram_memory: int
+
+
+class DramFreed(msgspec.Struct, frozen=True):
+    """A worker that is awake has given back what it kept of main memory."""
+
+    instance: int
 
 
 class SleepFailed(msgspec.Struct, frozen=True):
@@ -217,6 +225,7 @@ Event = (
     | SleepWanted
     | WorkerReady
     | WorkerSlept
+    | DramFreed
     | SleepFailed
     | LoadFailed
     | RequestFinished

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from sired.errors import SireError
 from sired.scheduler.alarm import Alarm
+from sired.scheduler.events import WorkerReady
 from sired.scheduler.instance import (
     Asleep,
     FallingAsleep,
@@ -358,7 +359,7 @@ class Fleet:
         self.ledger.release(instance_id)
         return instance
 
-    def loaded(self, instance: Instance, memory: int, sleep_memory: int, now: float) -> None:
+    def loaded(self, instance: Instance, event: WorkerReady, now: float) -> None:
         """An instance has loaded its model, or woken, and was measured."""
         assert isinstance(instance.state, Loading | Waking)
         seconds, history = now - instance.state.since, instance.model.history
@@ -366,10 +367,10 @@ class Fleet:
             history.loaded(seconds)
         else:
             history.wake_seconds = seconds
-            self.ledger.woke(instance.id)
+            self.ledger.woke(instance.id, event.dram_memory)
         instance.state = Ready(now, now, load_seconds=seconds)
-        instance.sleep_memory = sleep_memory
-        self._measures.note(instance, memory, now)
+        instance.sleep_memory = event.sleep_memory
+        self._measures.note(instance, event.memory, now)
 
     def slept(self, instance: Instance, device_memory: int, dram_memory: int, now: float) -> None:
         """An instance has fallen asleep and was measured."""

@@ -89,6 +89,7 @@ class Instance:
         direct_busy: it works for a client that talks to it directly.
         abandoned_since: since when it works on what no such client waits for any more.
         sleep_memory: bytes that go to main memory when it sleeps; 0 for one that cannot.
+        freeing: it was told to give back the main memory that it kept when it woke.
         asleep_memory: bytes that stayed on its device when it last slept; None before.
     """
 
@@ -105,6 +106,7 @@ class Instance:
     keep_alive: float | None = None
     sleep_memory: int = 0
     asleep_memory: int | None = None
+    freeing: bool = False
     direct_busy: bool = False
     abandoned_since: float | None = None
 
@@ -183,7 +185,7 @@ class Instance:
             case Ready():
                 return "leased" if self.lease else "ready"
             case FallingAsleep():
-                return "falling-asleep"
+                return "dozing"
             case Asleep():
                 return "asleep"
             case Waking():

@@ -34,6 +34,12 @@ class WakeWorker(msgspec.Struct, frozen=True):
     instance: int
 
 
+class FreeDram(msgspec.Struct, frozen=True):
+    """Have a worker that is awake give back what it kept of main memory."""
+
+    instance: int
+
+
 class Dispatch(msgspec.Struct, frozen=True):
     """Hand requests to a worker, to be run together; most often it is one."""
 
@@ -97,6 +103,7 @@ Instruction = (
     | StopWorker
     | SleepWorker
     | WakeWorker
+    | FreeDram
     | Dispatch
     | Fail
     | Fulfil

@@ -62,7 +62,8 @@ class Ledger:
 
     Attributes:
         accounts: by device name.
-        dram: what instances that sleep, fall asleep or wake are charged besides.
+        dram: what instances that sleep, fall asleep or wake are charged besides, and what those
+            that are awake keep there.
     """
 
     def __init__(self, accounts: list[Account], dram: int = 0) -> None:
@@ -88,7 +89,8 @@ class Ledger:
 
     def fall_asleep(self, instance: int, memory: int) -> None:
         """Charge main memory before the weights go there; the device stays charged meanwhile."""
-        self.dram.charges[instance] = Charge(memory, taken=memory if self._in_dram(instance) else 0)
+        taken = memory if self._in_dram(instance) else self.dram_charge(instance)
+        self.dram.charges[instance] = Charge(memory, taken)
 
     def slept(self, instance: int, device_memory: int, dram_memory: int) -> None:
         """Correct both charges to what was measured: the weights are where they are to be."""
@@ -100,9 +102,15 @@ class Ledger:
         charge = self._device_of[instance].charges[instance]
         charge.memory, charge.taken = memory, charge.memory + self.there_already(instance)
 
-    def woke(self, instance: int) -> None:
-        """Give back what the weights took in main memory."""
-        del self.dram.charges[instance]
+    def woke(self, instance: int, kept: int) -> None:
+        """Give back what the weights took in main memory, but for what the process ``kept``."""
+        self.dram.charges[instance] = Charge(kept, taken=kept)
+        if not kept:
+            self.dram_freed(instance)
+
+    def dram_freed(self, instance: int) -> None:
+        """Give back what a process kept of main memory."""
+        self.dram.charges.pop(instance, None)
 
     def there_already(self, instance: int) -> int:
         """Bytes of a sleeper that need not come to its device: a CPU's are in its memory."""
@@ -112,7 +120,7 @@ class Ledger:
         return self._device_of[instance].kind == "cpu"
 
     def dram_charge(self, instance: int) -> int:
-        """Bytes of main memory an instance is charged as a sleeper; 0 for one that is awake."""
+        """Bytes of main memory an instance is charged for its sleep."""
         charge = self.dram.charges.get(instance)
         return charge.memory if charge else 0
 

@@ -45,7 +45,7 @@ class Measures:
 
     def note(self, instance: Instance, memory: int, now: float) -> None:
         """Charge an instance what it was measured to hold at most."""
-        instance.peak = max(memory, instance.peak)
+        instance.peak = memory
         account = self._ledger.accounts[instance.device]
         # What the user declared, or earlier inferences took, stays reserved: it will be needed.
         known = instance.model.declared or instance.model.learned.get(account.kind, 0)

@@ -73,6 +73,11 @@ class Naps:
         self._settle(_unloaded(instance))
         return instance
 
+    def freed(self, event: events.DramFreed, now: float) -> None:
+        """There is more main memory for others."""
+        self._fleet.tiers.freed(self._fleet.instances[event.instance])
+        self._fleet.place(now)
+
     def failed(self, event: events.SleepFailed, now: float) -> None:
         """An instance could not go to sleep: it ends."""
         instance = self._fleet.instances[event.instance]
@@ -142,7 +147,7 @@ class Naps:
         pinned = sum(
             self._fleet.ledger.dram_charge(other.id)
             for other in self._fleet.instances.values()
-            if other.model.pinned and other is not instance
+            if other.asleep and other.model.pinned
         )
         if instance.sleep_memory <= dram.capacity - pinned:
             return None

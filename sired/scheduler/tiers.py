@@ -7,7 +7,9 @@
 4. One that idled for its keep-alive goes to sleep if there is room as things are, unless it was to
    be unloaded after use. A sleeper stays until its memory is wanted, here or on its device: the
    one used longest ago goes to disk first. It does not expire.
-5. Who could sleep when it was decided, and cannot any more when it is idle, ends.
+5. One that woke may keep the main memory it slept in, for the next time: to make such memory ready
+   takes longer than to copy weights. It is charged, and the first to be freed for others.
+6. Who could sleep when it was decided, and cannot any more when it is idle, ends.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -21,7 +23,7 @@ from sired.scheduler.instance import (
     Waking,
     last_used,
 )
-from sired.scheduler.instructions import Evicted, Instruction, SleepWorker
+from sired.scheduler.instructions import Evicted, FreeDram, Instruction, SleepWorker
 from sired.scheduler.ledger import Ledger
 
 
@@ -57,13 +59,14 @@ class Tiers:
 
     def has_room(self, instance: Instance) -> bool:
         """Whether an instance can go to sleep with nothing ending for it."""
-        return self.able(instance) and instance.sleep_memory <= self._room(instance)
+        able = self.able(instance) and not instance.freeing
+        return able and self._need(instance) <= self._room(instance)
 
     def sleepable(self, victims: Iterable[Instance]) -> list[Instance]:
         """Those of some victims that can sleep, all together; the last used have precedence."""
         chosen, claimed = [], 0
         for victim in sorted(victims, key=last_used, reverse=True):
-            need = claimed + victim.sleep_memory
+            need = claimed + self._need(victim)
             if self.able(victim) and need <= self._obtainable(victim):
                 chosen.append(victim)
                 claimed = need
@@ -71,8 +74,14 @@ class Tiers:
 
     def _obtainable(self, instance: Instance) -> int:
         """Bytes of main memory it could have, once those that end and older sleepers are gone."""
-        older = sum(self._ledger.dram_charge(other.id) for other in self._older(instance))
-        return self._room(instance) + self._freed() - self._claimed() + older
+        others = [*self._spare(instance), *self._older(instance)]
+        spare = sum(self._ledger.dram_charge(other.id) for other in others)
+        return self._room(instance) + self._freed() - self._claimed() + spare
+
+    def _need(self, instance: Instance) -> int:
+        """Bytes of main memory that it takes for an instance to sleep, beside what it kept."""
+        kept = 0 if instance.freeing else self._ledger.dram_charge(instance.id)
+        return max(0, instance.sleep_memory - kept)
 
     def _room(self, instance: Instance) -> int:
         # What sleeps where it was loaded, in main memory, takes none that is free.
@@ -82,17 +91,29 @@ class Tiers:
     def _freed(self) -> int:
         """Bytes of main memory that will be free once those that end are gone, or awake."""
         there = [self._instances[number] for number in self._ledger.dram.charges]
-        leaving = [i for i in there if isinstance(i.state, Stopping | Waking)]
+        leaving = [i for i in there if isinstance(i.state, Stopping | Waking) or i.freeing]
         return sum(self._ledger.dram_charge(instance.id) for instance in leaving)
 
     def _claimed(self) -> int:
-        return sum(self._instances[number].sleep_memory for number in self._waiting_now())
+        return sum(self._need(self._instances[number]) for number in self._waiting_now())
 
     def _waiting_now(self) -> list[int]:
         """Those that still wait to sleep, the last used first."""
         there = self._instances
         self._waiting = {n for n in self._waiting if n in there and there[n].waits_to_sleep}
         return sorted(self._waiting, key=lambda number: (-last_used(there[number]), number))
+
+    def _spare(self, instance: Instance) -> list[Instance]:
+        """Those awake that kept main memory which another may have; the idle ones first."""
+        there = (self._instances[number] for number in self._ledger.dram.charges)
+        spare = [
+            other
+            for other in there
+            if isinstance(other.state, Ready)
+            and other is not instance
+            and not (other.freeing or other.state.to_sleep)
+        ]
+        return sorted(spare, key=lambda other: (bool(other.in_flight), last_used(other)))
 
     def _older(self, instance: Instance) -> list[Instance]:
         """Sleepers that may go to disk for an instance, the one used longest ago first.
@@ -138,32 +159,47 @@ class Tiers:
 
     def settle(self, now: float) -> None:
         """Put to sleep what waits for it; make room where there is none, or end it."""
+        if not self._waiting:
+            return
         claimed = 0
         for instance in [self._instances[number] for number in self._waiting_now()]:
-            room = self._room(instance) - claimed
-            if instance.sleep_memory <= room:
+            need, room = self._need(instance), self._room(instance) - claimed
+            if need <= room and not instance.freeing:
                 self._fall_asleep(instance, now)
-            elif self._make_room(instance, instance.sleep_memory - room - self._freed(), now):
-                claimed += instance.sleep_memory
+            elif self._make_room(instance, need - room - self._freed(), now):
+                claimed += need
             else:
                 self._stop(instance, now)
 
     def _make_room(self, instance: Instance, missing: int, now: float) -> bool:
-        """End the sleepers used longest ago until the rest is enough; False if it never is."""
+        """Take what others kept, and end the sleepers used longest ago, until there is room.
+
+        Nothing happens, and it returns False, if that is never enough.
+        """
         chosen = []
-        for sleeper in self._older(instance):
+        for other in [*self._spare(instance), *self._older(instance)]:
             if missing <= 0:
                 break
-            chosen.append(sleeper)
-            missing -= self._ledger.dram_charge(sleeper.id)
+            chosen.append(other)
+            missing -= self._ledger.dram_charge(other.id)
         if missing > 0:
             return False
-        for sleeper in chosen:
-            if isinstance(sleeper.state, FallingAsleep):  # it ends when it lies
-                continue
+        for other in chosen:
+            self._take_from(other, instance, now)
+        return True
+
+    def _take_from(self, sleeper: Instance, instance: Instance, now: float) -> None:
+        if isinstance(sleeper.state, Ready):
+            sleeper.freeing = True
+            self._out.append(FreeDram(sleeper.id))
+        elif isinstance(sleeper.state, Asleep):  # else it ends when it lies
             self._out.append(Evicted(sleeper.id, sleeper.model.name, instance.model.name))
             self._stop(sleeper, now)
-        return True
+
+    def freed(self, instance: Instance) -> None:
+        """An instance that is awake has given back what it kept of main memory."""
+        instance.freeing = False
+        self._ledger.dram_freed(instance.id)
 
     def _fall_asleep(self, instance: Instance, now: float) -> None:
         self._waiting.discard(instance.id)

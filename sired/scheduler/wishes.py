@@ -57,7 +57,7 @@ class Wishes:
         instance = self._fleet.instances[event.instance]
         if not isinstance(instance.state, Loading | Waking):
             return
-        self._fleet.loaded(instance, event.memory, event.sleep_memory, now)
+        self._fleet.loaded(instance, event, now)
         self._naps.loaded(instance)
         for wish in sorted(instance.model.wishes):
             del self._queues.wishes[wish]

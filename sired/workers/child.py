@@ -47,5 +47,5 @@ def _load(job: LoadModel, channel: Channel[ToWorker]) -> ServedModel | None:
         return None
     gc.freeze()
     log.info("loaded %s in %.3f s, %d bytes", job.spec.name, seconds, model.memory_bytes)
-    channel.send(ModelReady(model.memory_bytes, seconds, model.reported))
+    channel.send(ModelReady(model.memory_bytes, seconds, model.reported, model.sleep_bytes))
     return model

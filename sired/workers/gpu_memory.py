@@ -35,6 +35,15 @@ class GpuMeter:
         self._outside = self._held - inside
         return self._held
 
+    def asleep(self, weight_bytes: int) -> int:  # noqa: ARG002
+        """Bytes the process still holds: its context, and what the runtime could not give back."""
+        return self.awake()
+
+    def awake(self) -> int:
+        """Bytes the process holds once its weights are back."""
+        inside = self._runtime.peak_device_memory()
+        return max(self._outside + inside, self._used(os.getpid()) or 0)
+
     def peak(self) -> int:
         """The most bytes the process has held so far."""
         return max(self._held, self._outside + self._runtime.peak_device_memory())

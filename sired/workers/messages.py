@@ -40,17 +40,63 @@ class RunBatch(msgspec.Struct, frozen=True, tag=True):
     frames: tuple[int, ...]
 
 
+class Sleep(msgspec.Struct, frozen=True, tag=True):
+    """Bring the weights to main memory and give the device's memory back; answer: Slept."""
+
+
+class Wake(msgspec.Struct, frozen=True, tag=True):
+    """Bring the weights back to the device; answer: Woke."""
+
+
+class FreeDram(msgspec.Struct, frozen=True, tag=True):
+    """Give back the main memory that was kept when it woke; answer: DramFreed."""
+
+
 class ModelReady(msgspec.Struct, frozen=True, tag=True):
     """Loading worked.
 
     Attributes:
         memory_bytes: what the process holds on its device now.
         load_seconds: from the start of ``load`` to the end of the warm-up.
+        sleep_bytes: what would go to main memory if it slept; 0 if it cannot.
     """
 
     memory_bytes: int
     load_seconds: float
     signature: Signature
+    sleep_bytes: int = 0
+
+
+class Slept(msgspec.Struct, frozen=True, tag=True):
+    """It sleeps.
+
+    Attributes:
+        device_bytes: what the process still holds of its device.
+        dram_bytes: what its weights take in main memory.
+        seconds: what that took.
+    """
+
+    device_bytes: int
+    dram_bytes: int
+    seconds: float
+
+
+class Woke(msgspec.Struct, frozen=True, tag=True):
+    """It is awake.
+
+    Attributes:
+        memory_bytes: what the process holds on its device now.
+        kept_bytes: what it keeps of main memory, for the next time.
+        seconds: what that took.
+    """
+
+    memory_bytes: int
+    kept_bytes: int
+    seconds: float
+
+
+class DramFreed(msgspec.Struct, frozen=True, tag=True):
+    """It keeps nothing in main memory any more."""
 
 
 class TakeTally(msgspec.Struct, frozen=True, tag=True):
@@ -70,5 +116,6 @@ class DirectFailed(msgspec.Struct, frozen=True, tag=True):
     message: str
 
 
-ToWorker = LoadModel | RunModel | RunBatch | TakeTally | TakeConnection
-FromWorker = ModelReady | WorkerError | RunResult | DirectFailed
+ChangeTier = Sleep | Wake | FreeDram
+ToWorker = LoadModel | RunModel | RunBatch | ChangeTier | TakeTally | TakeConnection
+FromWorker = ModelReady | Slept | Woke | DramFreed | WorkerError | RunResult | DirectFailed

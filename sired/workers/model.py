@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sired import codecs
-from sired.errors import InferenceError, InsufficientMemory, SireError
+from sired.errors import InferenceError, InsufficientMemory, LoadFailed, SireError
 from sired.protocol.content import BY_SUFFIX, Buffer, Payload, sniff
 from sired.protocol.runs import RunModel, RunResult, WorkerError
 from sired.runtimes.base import InferenceRuntime, is_out_of_memory
@@ -17,7 +17,15 @@ from sired.spec import ModelSpec
 from sired.workers.batch import Batches, Outcome
 from sired.workers.gpu_memory import GpuMeter
 from sired.workers.memory import CpuMeter
-from sired.workers.messages import DeviceGrant, LoadModel
+from sired.workers.messages import (
+    ChangeTier,
+    DeviceGrant,
+    DramFreed,
+    LoadModel,
+    Slept,
+    Woke,
+)
+from sired.workers.napping import change_tier
 
 log = logging.getLogger("sired.worker")
 
@@ -44,6 +52,7 @@ class ServedModel:
         reported: what its runtime says of its inputs and outputs.
         batch_size: how many requests run together at most.
         memory_bytes: what the process holds on its device after loading.
+        sleep_bytes: what would go to main memory if it slept; 0 if it cannot.
 
     Raises:
         SireError: and whatever else a runtime raises that cannot load it.
@@ -62,6 +71,18 @@ class ServedModel:
         if job.spec.warmup:
             self._run(_file_payload(Path(job.spec.warmup)), "application/json")
         self.memory_bytes = self._meter.peak()
+        self.sleep_bytes = 0
+        if self._runtime.can_sleep(self._model):
+            self.sleep_bytes = self._runtime.get_memory_footprint(self._model)
+
+    def change_tier(self, message: ChangeTier) -> Slept | Woke | DramFreed | WorkerError:
+        """Go to sleep, wake up, or give main memory back; returns what came of it."""
+        try:
+            done = change_tier(message, self._runtime, self._model, self._meter)
+        except BaseException as problem:
+            return error_message(problem, None, LoadFailed, self._spec.name)
+        log.info("%s: %s", self._spec.name, done)
+        return done
 
     def peak(self) -> int:
         """The most bytes the process has held on its device so far."""

@@ -13,7 +13,16 @@ from sired.protocol.content import Buffer
 from sired.protocol.runs import RunModel, RunResult
 from sired.transport.channel import Channel
 from sired.transport.wakefulness import Wakefulness
-from sired.workers.messages import DirectFailed, RunBatch, TakeConnection, TakeTally, ToWorker
+from sired.workers.messages import (
+    DirectFailed,
+    FreeDram,
+    RunBatch,
+    Sleep,
+    TakeConnection,
+    TakeTally,
+    ToWorker,
+    Wake,
+)
 from sired.workers.model import Reply, ServedModel, Turn
 from sired.workers.tally import Tally
 
@@ -68,6 +77,11 @@ class Service:
             case RunBatch():
                 for _, reply in self._model.answer_together(_turns(message, frames)):
                     self._channel.send(*reply)
+            case Sleep() | Wake() | FreeDram():
+                if isinstance(message, Sleep):  # the daemon decides when it is woken
+                    for direct in list(self._direct.values()):
+                        self._drop(direct)
+                self._channel.send(self._model.change_tier(message))
             case TakeTally():
                 self._tally = Tally(self._channel.take_descriptor())
             case TakeConnection():

@@ -6,6 +6,7 @@ import signal
 import socket
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -126,8 +127,17 @@ def test_a_request_that_kills_its_worker_fails_with_its_last_words_and_the_next_
 
 
 def test_a_worker_killed_between_two_requests_is_replaced_unnoticed(moody):
-    os.kill(instances(moody)[0].pid, signal.SIGKILL)
+    (before,) = instances(moody)
+    os.kill(before.pid, signal.SIGKILL)
+    until(lambda: _is_dead(before.pid))
     assert predict(moody, "moody", 0) == [[0, 2, 2, 2]]
+
+
+def _is_dead(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
 
 
 def test_running_out_of_memory_is_left_to_the_daemon_which_tries_again_with_more_room(moody):

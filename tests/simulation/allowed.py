@@ -9,6 +9,7 @@ from sired.scheduler.instructions import (
     Dispatch,
     Evicted,
     Fail,
+    FreeDram,
     Fulfil,
     LeaseGranted,
     LeaseLost,
@@ -34,6 +35,7 @@ class Allowed:
             StopWorker: self._stop,
             SleepWorker: self._sleep,
             WakeWorker: self._wake,
+            FreeDram: self._free_dram,
             Dispatch: self._dispatch,
             Evicted: self._evict,
             Fail: self._fail,
@@ -130,13 +132,18 @@ class Allowed:
         worker = self._known(do)
         must(worker.state in ("ready", "dead") and worker.loaded, "puts to sleep", worker)
         must(not worker.unanswered, "puts to sleep at work", worker)
-        must(worker.sleep_memory, "puts to sleep what cannot", worker)
+        must(worker.sleep_memory and not worker.freeing, "puts to sleep what cannot", worker)
         leased = any(lease.worker == do.instance for lease in self.book.held.values())
         names = {self.book.open[number].model for number in self.book.numbers("sleep")}
         asked = worker.asked_to_end or worker.model.name in names
         must(asked or not (leased or worker.model.pinned), "puts to sleep", worker)
         dram = self.brain.fleet.ledger.dram
         must(dram.charged <= dram.capacity, "puts to sleep beyond main memory", worker)
+
+    def _free_dram(self, do):
+        worker = self._known(do)
+        awake = worker.state in ("ready", "dead") and worker.in_dram
+        must(awake and not worker.freeing, "takes main memory from", worker)
 
     def _wake(self, do):
         worker = self._known(do)

@@ -86,12 +86,13 @@ class Invariants:
         living = {worker.instance for worker in workers.values() if worker.in_dram}
         must(charges.keys() == living, "charges main memory for others", charges, living)
         for number, charge in charges.items():
-            if isinstance(self.brain.fleet.instances[number].state, Asleep):
+            if isinstance(self.brain.fleet.instances[number].state, (Asleep, Ready)):
                 must(charge.memory == workers[number].dram, "held and not charged", number)
 
     def _nobody_waits_to_sleep_beside_free_memory(self):
         fleet = self.brain.fleet
-        leaving = [w for w in self.world.workers.values() if w.in_dram and w.state != "asleep"]
+        there = [w for w in self.world.workers.values() if w.in_dram]
+        leaving = [w for w in there if w.freeing or w.state not in ("asleep", "ready")]
         for instance in fleet.instances.values():
             if instance.waits_to_sleep:
                 must(leaving, "waits to sleep for nobody", instance.id)

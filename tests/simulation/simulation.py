@@ -7,6 +7,7 @@ from sired.scheduler.brain import Brain
 from sired.scheduler.instructions import (
     Dispatch,
     Fail,
+    FreeDram,
     Fulfil,
     LeaseGranted,
     LeaseLost,
@@ -47,6 +48,7 @@ class Simulation:
             StopWorker: self.world.stop,
             SleepWorker: self.world.sleep,
             WakeWorker: self.world.wake,
+            FreeDram: self.world.free_dram,
             Dispatch: self.world.dispatch,
             Fail: lambda do: self.book.answer(do.request, do.error.code),
             Fulfil: lambda do: self.book.answer(do.wish, "fulfilled"),

@@ -62,6 +62,7 @@ class Worker:
     sleep_memory: int = 0
     dram: int = 0
     in_dram: bool = False
+    freeing: bool = False
     line: list[list[int]] = field(default_factory=list)
     asked_to_end: bool = False
 
@@ -126,6 +127,16 @@ class World:
     def wake(self, do):
         self._change_tier(self.workers[do.instance], "waking", self._woke)
 
+    def free_dram(self, do):
+        worker = self.workers[do.instance]
+        worker.freeing = True
+        self.later(self.random.choice(self.fate.tier_seconds), partial(self._freed_dram, worker))
+
+    def _freed_dram(self, worker):
+        if worker.state == "ready":
+            worker.dram, worker.in_dram, worker.freeing = 0, False, False
+            self.tell(events.DramFreed(worker.instance))
+
     def _change_tier(self, worker, state, done):
         worker.in_dram, worker.since = True, self.now
         if worker.state != "dead":
@@ -183,7 +194,8 @@ class World:
             self._tell_ready(worker)
 
     def _tell_ready(self, worker):
-        self.tell(events.WorkerReady(worker.instance, worker.measured, worker.sleep_memory))
+        size, can_sleep, kept = worker.measured, worker.sleep_memory, worker.dram
+        self.tell(events.WorkerReady(worker.instance, size, can_sleep, kept))
 
     def _slept(self, worker):
         if worker.state != "falling asleep":
@@ -211,10 +223,12 @@ class World:
         elif self.chance(self.fate.load_fails):
             self._load_failed(worker, self.chance(0.5), "waking")
         else:
-            worker.measured, worker.dram = self._true_size(worker), 0
+            worker.measured = self._true_size(worker)
+            if worker.device == "cpu" or self.chance(0.3):
+                worker.dram = 0
             self.sample()
             if worker.state == "waking":
-                worker.state, worker.in_dram = "ready", False
+                worker.state, worker.in_dram = "ready", worker.dram > 0
                 self._tell_ready(worker)
 
     def _load_failed(self, worker, out_of_memory, state="loading"):

@@ -210,3 +210,21 @@ def test_without_a_driver_to_ask_the_runtime_is_believed():
     meter = GpuMeter("GPU-1", runtime, Nvml(used=0, driver=False))
     runtime.reserved = 100
     assert meter.settle(80) == 100
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_gpu_worker_that_sleeps_holds_its_context_whether_the_driver_knows_it_or_not(known):
+    runtime, nvml = Reserving(), Nvml(used=5000)
+    meter = GpuMeter("GPU-1", runtime, nvml)
+    runtime.reserved, nvml.used = 100, 5450
+    if known:
+        nvml.by_pid = {os.getpid(): 450}
+    assert meter.settle(80) == 450
+    runtime.reserved = 0
+    if known:
+        nvml.by_pid = {os.getpid(): 360}
+    assert meter.asleep(80) == (360 if known else 350)
+    runtime.reserved = 80
+    if known:
+        nvml.by_pid = {os.getpid(): 440}
+    assert meter.awake() == (440 if known else 430)
