@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,15 +30,22 @@ from sired.workers.napping import change_tier
 
 log = logging.getLogger("sired.worker")
 
+# How much one measurement counts against all earlier ones.
+_NEWS = 0.2
+
 Reply = tuple[RunResult | WorkerError, tuple[Buffer, ...]]
 
 
 @dataclass(slots=True)
 class Turn:
-    """A request that is to be answered now, and its frames until they are taken."""
+    """A request that is to be answered, and its frames until they are taken.
+
+    ``decoded`` is there where that is done ahead.
+    """
 
     run: RunModel
     frames: tuple[Buffer, ...]
+    decoded: "Future[Any] | None" = None
 
     def payload(self) -> Payload:
         """What came with it; to be asked once: nothing here holds on to its memory then."""
@@ -52,6 +60,7 @@ class ServedModel:
         reported: what its runtime says of its inputs and outputs.
         batch_size: how many requests run together at most.
         memory_bytes: what the process holds on its device after loading.
+        decode_seconds: what decoding takes lately.
         sleep_bytes: what would go to main memory if it slept; 0 if it cannot.
 
     Raises:
@@ -63,6 +72,7 @@ class ServedModel:
         self._runtime = find_runtime(job.spec.runtime)
         self._meter = _meter(job.device, self._runtime)
         self._model = self._runtime.load(job.spec.path, **_arguments(job))
+        self.decode_seconds = 0.0
         self.reported = self._runtime.signature(self._model)
         self._signature = job.spec.signature.completed_by(self.reported)
         self.batch_size = job.spec.batch_size if self._signature.batchable else 1
@@ -92,7 +102,7 @@ class ServedModel:
         """Run the model once."""
         started = time.perf_counter()
         try:
-            answer = self._run(turn.payload(), turn.run.accept)
+            answer = codecs.encode(self._predict(self._input(turn)), turn.run.accept)
         except BaseException as problem:
             return self._failure(turn.run, problem)
         return self._result(turn.run, answer, time.perf_counter() - started)
@@ -102,7 +112,7 @@ class ServedModel:
         inputs, places = [], []
         for place, turn in enumerate(turns):
             try:
-                inputs.append(self._decode(turn.payload()))
+                inputs.append(self._input(turn))
                 places.append(place)
             except BaseException as problem:
                 yield place, self._failure(turn.run, problem)
@@ -118,6 +128,22 @@ class ServedModel:
         except BaseException as problem:
             return self._failure(run, problem)
         return self._result(run, answer, outcome.seconds)
+
+    def decode(self, turn: Turn) -> Any:
+        """What a request carries, as its model takes it; in another thread, if need be.
+
+        Raises:
+            InvalidInput: the model does not take it.
+        """
+        began = time.perf_counter()
+        data = self._decode(turn.payload())
+        seconds = time.perf_counter() - began
+        self.decode_seconds += _NEWS * (seconds - self.decode_seconds)
+        return data
+
+    def _input(self, turn: Turn) -> Any:
+        ahead, turn.decoded = turn.decoded, None
+        return self.decode(turn) if ahead is None else ahead.result()
 
     def _run(self, payload: Payload, accept: str) -> Payload:
         return codecs.encode(self._predict(self._decode(payload)), accept)
