@@ -15,6 +15,7 @@ SECTIONS = {
     "placement": "Which device a model goes to, and which models end for it; how many instances "
     "there are, and which of them a request goes to.",
     "memory": "What is kept free, and what is charged to a model that has never been measured.",
+    "tiers": "Where models are kept that give way to others.",
     "defaults": "What holds where a model or a request says nothing.",
     "queue": "How many requests may wait, and in what order they are served.",
     "cache": "Answers kept in memory for models that were registered with `--cache`; those unused "
@@ -55,6 +56,11 @@ KEYS = {
     "memory.cuda_context": "Charged for a process on a GPU, beside its weights.",
     "memory.cpu_process": "Charged for a process on the CPU, beside its weights.",
     "memory.file_factor": "Memory a model is expected to take, as a multiple of its weights.",
+    "tiers.dram": "Main memory set aside for models that sleep; 0 for none. A model that is to "
+    "give way to another, or has idled for its keep-alive, goes to sleep there if it can and fits; "
+    "those that were used longest ago are unloaded for it, else it is unloaded itself. It wakes "
+    "when it is asked for, much faster than it loads. The CPU has so much less for models that run "
+    "on it. A change holds from the daemon's next start.",
     "defaults.keep_alive": "How long a model stays loaded after its last use; forever keeps it "
     "until its memory is needed.",
     "defaults.timeout": "How long a request may take, waiting and loading included.",

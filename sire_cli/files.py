@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -104,8 +105,8 @@ class Output:
     def _check(self, sources: Sequence[str]) -> None:
         if self._directory is not None:
             _make_directory(self._directory)
-            stems = [_stem(source) for source in sources]
-            if twice := next((stem for stem in stems if stems.count(stem) > 1), None):
+            stems = Counter(map(_stem, sources))
+            if twice := next((stem for stem, count in stems.items() if count > 1), None):
                 raise InvalidConfiguration(
                     f"Several answers would be written to {self._file_for(twice)}.",
                     hint="Give inputs different names, or a directory each.",

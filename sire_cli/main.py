@@ -21,6 +21,7 @@ VERBS = (
     "rm",
     "load",
     "unload",
+    "move",
     "reload",
     "predict",
     "submit",
@@ -34,6 +35,7 @@ VERBS = (
     "config",
     "logs",
     "daemon",
+    "completion",
 )
 _GROUPS = ("daemon", "job")
 _ANYWHERE = ("--debug", "--no-autostart")
@@ -69,21 +71,24 @@ def run(arguments: list[str]) -> int:
 
 def full_app() -> typer.Typer:
     """The command with all of its verbs, for help, completion and the manual page."""
-    return _app(VERBS, add_completion=True)
+    return _app(VERBS)
 
 
 def _app_for(arguments: list[str]) -> typer.Typer:
     """The command with the one verb that is called: importing the others takes time."""
     verb = next((word for word in arguments if not word.startswith("-")), None)
-    if verb not in VERBS or "_SIRE_COMPLETE" in os.environ:
+    if "_SIRE_COMPLETE" in os.environ:
+        from typer._completion_classes import completion_init  # noqa: PLC0415
+
+        completion_init()
         return full_app()
-    return _app((verb,), add_completion=False)
+    return _app((verb,)) if verb in VERBS else full_app()
 
 
-def _app(verbs: tuple[str, ...], *, add_completion: bool) -> typer.Typer:
+def _app(verbs: tuple[str, ...]) -> typer.Typer:
     app = typer.Typer(
         cls=Group,
-        add_completion=add_completion,
+        add_completion=False,  # Typer's own scripts; ours are `sire completion`
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},

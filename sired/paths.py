@@ -31,6 +31,11 @@ class Paths:
         return self.runtime / "sired.sock"
 
     @property
+    def direct_socket(self) -> Path:
+        """The Unix socket at which clients ask for a connection to a worker."""
+        return self.runtime / "data.sock"
+
+    @property
     def lock(self) -> Path:
         """The file whose lock decides who is the daemon; it holds that daemon's pid."""
         return self.runtime / "sired.lock"

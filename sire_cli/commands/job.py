@@ -151,7 +151,8 @@ def result(
 ) -> None:
     """Give a job's answer, as sire predict would have; or fail as it would have.
 
-    The answer is of the type that --to said when the job was submitted. In a directory it is
+    Its type was chosen when the job was submitted: sire submit --to npy; JSON where nothing was
+    said. It was made with the answer and is not changed any more. In a directory the answer is
     called what the input was called.
     """
     with connect() as connection:

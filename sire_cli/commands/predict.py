@@ -1,17 +1,24 @@
 """``sire predict``."""
 
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from typing import Annotated
 
+import msgspec
 import typer
 
 from sire_cli.arguments import AnswerType, InputType, ModelName, PriorityName
 from sire_cli.durations import Timeout, seconds
-from sire_cli.files import WRITABLE, Output, read_input, read_stdin_once, type_of
+from sire_cli.files import WRITABLE, Input, Output, read_input, read_stdin_once, type_of
 from sire_cli.link import connect
 from sire_cli.progress import progress
+from sired.client.connection import Connection
 from sired.client.declare import parse_keep_alive
+from sired.errors import SireError
 from sired.protocol.requests import Predict
 from sired.spec import check_priority
+
+Answers = Generator[bytes, None, None]
 
 
 def predict(
@@ -41,25 +48,49 @@ def predict(
 ) -> None:
     """Run a model on files; it is loaded if it is not.
 
-    Every input is a request of its own, answered in order. Types are told by the files' endings
-    or their first bytes.
+    Every input is a request of its own; several are under way at once, and their answers come in
+    the order of the inputs. The first one that fails ends the command; --timeout is for each.
+    Types are told by the files' endings or their first bytes.
     """
     read_stdin_once(input_)
-    keep = parse_keep_alive(keep_alive)
-    declared, limit = type_of(from_, "--from"), seconds(timeout)
     target = Output(output, type_of(to, "--to", WRITABLE), input_)
+    wanted = Predict(
+        model=name,
+        accept=target.content_type,
+        timeout=seconds(timeout),
+        priority=check_priority(priority) if priority else None,
+        keep_alive=parse_keep_alive(keep_alive),
+    )
+    declared = type_of(from_, "--from")
+    given = (read_input(file, declared) for file in input_)
     with connect() as connection, progress(len(input_)) as advance:
-        for file in input_:
-            given = read_input(file, declared)
-            request = Predict(
-                model=name,
-                content_type=given.content_type,
-                accept=target.content_type,
-                timeout=limit,
-                priority=check_priority(priority) if priority else None,
-                keep_alive=keep,
-            )
-            _, frames = connection.ask(request, [given.content])
-            target.write(file, bytes(frames[0]))
-            advance(1)
+        answers = (_one if len(input_) == 1 else _many)(connection, wanted, given)
+        with closing(answers):
+            for file, answer in zip(input_, answers, strict=True):
+                target.write(file, answer)
+                advance(1)
     target.finish()
+
+
+def _one(connection: Connection, wanted: Predict, inputs: Iterator[Input]) -> Answers:
+    for one in inputs:
+        _, frames = connection.ask(_request(wanted, one), [one.content])
+        yield bytes(frames[0])
+
+
+def _many(connection: Connection, wanted: Predict, inputs: Iterator[Input]) -> Answers:
+    # Here, because whoever has one input has no use for them.
+    from sired.client.in_order import outcomes_in_order  # noqa: PLC0415
+    from sired.client.pipeline import Question, open_pipeline  # noqa: PLC0415
+
+    questions = (Question(_request(wanted, one), [one.content]) for one in inputs)
+    with closing(open_pipeline(connection)) as pipeline:
+        for outcome in outcomes_in_order(pipeline, questions):
+            if isinstance(outcome, SireError):
+                raise outcome
+            _, frames = outcome
+            yield bytes(frames[0])
+
+
+def _request(wanted: Predict, given: Input) -> Predict:
+    return msgspec.structs.replace(wanted, content_type=given.content_type)

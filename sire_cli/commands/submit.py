@@ -3,12 +3,12 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated
 
 import msgspec
 import typer
 
-from sire_cli.arguments import AnswerType, InputType, ModelName
+from sire_cli.arguments import AnswerType, InputType, ModelName, PriorityName
 from sire_cli.durations import Timeout, seconds
 from sire_cli.exit_codes import FileMissing
 from sire_cli.files import WRITABLE, Input, read_input, read_stdin_once, type_of
@@ -20,7 +20,7 @@ from sired.errors import InvalidConfiguration, InvalidInput
 from sired.protocol.content import JSON
 from sired.protocol.replies import Submitted
 from sired.protocol.requests import JobInput, Submit
-from sired.spec import Priority
+from sired.spec import check_priority
 
 # What travels, and is made durable, together.
 _INPUTS_AT_ONCE = 200
@@ -39,9 +39,7 @@ def submit(
         str | None,
         typer.Option("--from-dir", metavar="DIR", help="Run it on every file of a directory."),
     ] = None,
-    priority: Annotated[
-        str | None, typer.Option("--priority", metavar="PRIORITY", help="high, normal or low.")
-    ] = None,
+    priority: PriorityName = None,
     metadata: Annotated[
         list[str] | None,
         typer.Option("--metadata", metavar="KEY=VALUE", help="A note to keep; repeatable."),
@@ -60,7 +58,7 @@ def submit(
     wanted = Submit(
         model=name,
         accept=type_of(to, "--to", WRITABLE) or JSON,
-        priority=_priority(priority),
+        priority=check_priority(priority) if priority else None,
         metadata=_pairs(metadata or []),
         timeout=seconds(timeout),
     )
@@ -103,15 +101,6 @@ def _files_in(directory: Path) -> list[str]:
     except OSError as problem:
         raise InvalidInput(f"{directory} cannot be read: {problem.strerror}.") from None
     return sorted(str(path) for path in files if not path.name.startswith("."))
-
-
-def _priority(text: str | None) -> Priority | None:
-    priorities: tuple[Priority, ...] = get_args(Priority)
-    if text is not None and text not in priorities:
-        raise InvalidConfiguration(
-            f"--priority cannot be {text!r}.", hint=f"It can be: {', '.join(priorities)}."
-        )
-    return next((priority for priority in priorities if priority == text), None)
 
 
 def _pairs(given: list[str]) -> dict[str, str]:

@@ -2,19 +2,22 @@
 
 import itertools
 import os
+import time
 from collections.abc import Sequence
 from typing import Self, TypeVar
 
 import msgspec
 
 from sired.client.autostart import daemon_runs, start_daemon
+from sired.client.direct import Ended
 from sired.client.link import BACKLOG, Answer, Link, connect
+from sired.client.routes import Routes
 from sired.errors import DaemonUnavailable, DeadlineExceeded, ProtocolError
 from sired.paths import Paths, find_paths
 from sired.protocol.content import Buffer
 from sired.protocol.framing import raise_failure
 from sired.protocol.replies import Failure
-from sired.protocol.requests import Request
+from sired.protocol.requests import Predict, Request, WhyEnded
 
 _Kind = TypeVar("_Kind")
 
@@ -32,6 +35,7 @@ class Connection:
         self._autostart = autostart and os.environ.get("SIRE_NO_AUTOSTART", "") in ("", "0")
         self._ids = itertools.count(1)
         self._link: Link | None = None
+        self._routes = Routes(self._paths)
 
     def __enter__(self) -> Self:
         return self
@@ -41,6 +45,7 @@ class Connection:
 
     def close(self) -> None:
         """Close the socket; the next request would open another one."""
+        self._routes.close()
         if self._link is not None:
             self._link.close()
             self._link = None
@@ -80,6 +85,26 @@ class Connection:
         if isinstance(reply, Failure):
             raise_failure(reply)
         return reply, frames
+
+    def predict(
+        self, request: Predict, payload: Sequence[Buffer] = (), *, timeout: float | None = None
+    ) -> Answer:
+        """Like ``ask``, for many predictions: they go straight to a worker where that is allowed.
+
+        Raises:
+            SireError: as ``ask``.
+        """
+        began = time.monotonic()
+        try:
+            if answer := self._routes.ask(request, payload):
+                return answer
+        except Ended as ended:
+            if ended.connection is not None:  # raises what the worker died of
+                self.ask(WhyEnded(connection=ended.connection), timeout=timeout)
+            if request.timeout is not None:
+                left = max(0.0, request.timeout - (time.monotonic() - began))
+                request = msgspec.structs.replace(request, timeout=left)
+        return self.ask(request, payload, timeout=timeout)
 
     def expect(
         self,

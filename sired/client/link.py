@@ -96,6 +96,15 @@ class Link:
         """Whether the daemon has closed the connection since it was established."""
         return bool(self._monitor.poll(0))
 
+    def went_away(self) -> DaemonUnavailable:
+        """What there is to say of requests that have no answer when the connection is lost."""
+        return DaemonUnavailable("The daemon went away before it answered.", hint=self._hint)
+
+    @property
+    def descriptor(self) -> int:
+        """Becomes readable when ``ready``, asked just before, may say something else."""
+        return self._descriptor
+
     def stale(self) -> bool:
         """Whether the connection broke while it was not used; not asked again within a moment."""
         now = time.monotonic()
@@ -140,9 +149,7 @@ class Link:
                 reply, frames = self.take()
             except zmq.Again:
                 if self.lost():
-                    raise DaemonUnavailable(
-                        "The daemon went away before it answered.", hint=self._hint
-                    ) from None
+                    raise self.went_away() from None
                 if time.monotonic() >= deadline:
                     raise DeadlineExceeded(
                         f"The daemon did not answer within {timeout:g} s."

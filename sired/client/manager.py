@@ -1,60 +1,31 @@
 """Models from Python: through the user's daemon, or through a private one."""
 
-import os
-import shutil
-import signal
-import subprocess
 import sys
-import tempfile
 import threading
-import weakref
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 import msgspec
 
-from sired.client.autostart import start_daemon
 from sired.client.classes import ClassReference, refer_to
 from sired.client.connection import Connection
 from sired.client.declare import describe_model, parse_keep_alive
 from sired.client.job_calls import JobCalls, answer_from
-from sired.client.lease import LeasedInstance
+from sired.client.many_calls import ManyCalls, background
+from sired.client.pool_calls import PoolCalls, patience
+from sired.client.private_daemon import PrivateDaemon
 from sired.errors import DaemonUnavailable
-from sired.paths import Paths, find_paths
+from sired.paths import find_paths
 from sired.protocol.content import TREE
-from sired.protocol.replies import (
-    InstanceInfo,
-    Leased,
-    ModelInfo,
-    ModelList,
-    PoolReport,
-    StatsReport,
-    Unloaded,
-)
-from sired.protocol.requests import (
-    Acquire,
-    ListModels,
-    Load,
-    PoolStats,
-    Predict,
-    Register,
-    Release,
-    Remove,
-    Shrink,
-    Stats,
-    Unload,
-)
+from sired.protocol.replies import InstanceInfo, ModelInfo, ModelList, StatsReport, Unloaded
+from sired.protocol.requests import ListModels, Load, Move, Predict, Register, Remove, Stats, Unload
 from sired.spec import Priority, Signature, TensorSpec
 from sired.tensors import pack
 
-_EXIT_SECONDS = 15.0
-# The daemon watches deadlines itself; the client only guards against one that hangs.
-_GRACE_SECONDS = 5.0
 
-
-class ModelManager(JobCalls):
+class ModelManager(JobCalls, PoolCalls, ManyCalls):
     """Registers, loads and runs models; may be used from several threads at once.
 
     Args:
@@ -73,12 +44,13 @@ class ModelManager(JobCalls):
         self._closed = False
         self._lock = threading.Lock()
         self._autostart = not embedded
-        self._private: _PrivateDaemon | None = None
+        self._private: PrivateDaemon | None = None
         if embedded:
-            self._private = _PrivateDaemon(home)
+            self._private = PrivateDaemon(home)
             self._paths = self._private.paths
         else:
             self._paths = find_paths({"SIRE_HOME": str(home)} if home else None)
+        self._background = background(self._paths, autostart=self._autostart)
 
     def __enter__(self) -> Self:
         return self
@@ -87,7 +59,11 @@ class ModelManager(JobCalls):
         self.close()
 
     def close(self) -> None:
-        """Close the connections and end the private daemon, if there is one."""
+        """Close the connections and end the private daemon, if there is one.
+
+        Futures of ``submit_async`` that have no answer are cancelled.
+        """
+        self._background.close()
         with self._lock:
             self._closed = True
             connections, self._idle = self._idle, []
@@ -211,6 +187,18 @@ class ModelManager(JobCalls):
         with self._connection() as connection:
             return connection.expect(Unloaded, Unload(name=name)).instances
 
+    def move_model(self, name: str, to: str) -> None:
+        """Bring a model to a device, or ``"auto"``; to sleep in ``"dram"``; or to ``"disk"``.
+
+        Raises:
+            ModelNotFound: no model has this name.
+            DeviceNotFound: there is no such place.
+            InsufficientMemory: it does not fit there.
+            InvalidInput: its runtime cannot put it to sleep.
+        """
+        with self._connection() as connection:
+            connection.ask(Move(name=name, to=to))
+
     def predict(
         self,
         model_name: str,
@@ -255,78 +243,9 @@ class ModelManager(JobCalls):
             request, content_type=payload.content_type, tensors=payload.tensors, accept=TREE
         )
         with self._connection() as connection:
-            patience = _patience(request.timeout)
-            reply, frames = connection.ask(request, payload.frames, timeout=patience)
+            limit = patience(request.timeout)
+            reply, frames = connection.predict(request, payload.frames, timeout=limit)
         return answer_from(reply, frames)
-
-    @contextmanager
-    def acquire(
-        self, name: str, timeout: float | None = None, *, destroy_after_use: bool = False
-    ) -> Iterator[LeasedInstance]:
-        """Have one instance of a model to oneself, for the length of a ``with`` block.
-
-        Args:
-            name: a registered model; it is loaded first where it is not.
-            timeout: seconds to wait for an instance, loading included.
-            destroy_after_use: end its process afterwards, instead of letting others use it.
-
-        Raises:
-            ModelNotFound: no model has this name.
-            DeadlineExceeded: no instance was free within ``timeout``.
-            InsufficientMemory: and LoadFailed: as they say.
-        """
-        request = Acquire(name=name, timeout=timeout, destroy_after_use=destroy_after_use)
-        with self._connection() as connection:
-            leased = connection.expect(Leased, request, timeout=_patience(timeout))
-
-        def run(data: Any, seconds: float | None) -> Any:
-            return self._run(Predict(model=name, timeout=seconds, lease=leased.lease), data)
-
-        try:
-            yield LeasedInstance(name, leased.instance, run)
-        finally:
-            # A daemon that is gone holds nothing any more.
-            with suppress(DaemonUnavailable), self._connection() as connection:
-                connection.ask(Release(lease=leased.lease))
-
-    def pool_stats(self, name: str) -> dict[str, int]:
-        """How many instances a model has.
-
-        Returns:
-            ``available`` (loaded and free for anybody), ``in_use`` (leased or at work), ``total``
-            (loaded or loading) and ``max_instances``.
-
-        Raises:
-            ModelNotFound: no model has this name.
-        """
-        with self._connection() as connection:
-            report = connection.expect(PoolReport, PoolStats(name=name))
-        return {
-            "available": report.available,
-            "in_use": report.in_use,
-            "total": report.total,
-            "max_instances": report.max_instances,
-        }
-
-    def shrink(self, name: str | None = None, keep: int | None = None) -> int:
-        """End idle instances of a model, or of all models.
-
-        Args:
-            name: a registered model; None for all.
-            keep: how many of each are to stay; None for the least number it was registered with.
-
-        Returns:
-            How many were ended, once their memory is free.
-
-        Raises:
-            ModelNotFound: no model has this name.
-        """
-        with self._connection() as connection:
-            return connection.expect(Unloaded, Shrink(name=name, keep=keep)).instances
-
-    def cleanup(self) -> int:
-        """Unload every model that is idle and not pinned; returns how many instances ended."""
-        return self.shrink(keep=0)
 
     def get_model_stats(self, name: str) -> dict[str, Any]:
         """What was counted for a model since the daemon started.
@@ -377,45 +296,6 @@ class ModelManager(JobCalls):
 
     def _new_connection(self) -> Connection:
         return Connection(self._paths, autostart=self._autostart)
-
-
-class _PrivateDaemon:
-    """A daemon that ends with its owner: by ``end``, at exit, or when the owner is killed."""
-
-    def __init__(self, home: str | Path | None) -> None:
-        # A Unix socket's path must be short: TMPDIR may be longer than /tmp, but rarely is.
-        root = Path(home) if home else Path(tempfile.mkdtemp(prefix="sire-"))
-        self.paths: Paths = find_paths({"SIRE_HOME": str(root)})
-        temporary = None if home else root
-        try:
-            process = start_daemon(self.paths, arguments=["--die-with-parent"])
-        except BaseException:
-            _remove(temporary)
-            raise
-        self.end = weakref.finalize(self, _end_daemon, process, temporary, os.getpid())
-
-
-def _end_daemon(process: "subprocess.Popen[bytes]", temporary: Path | None, owner: int) -> None:
-    if os.getpid() != owner:
-        return  # A forked child of the owner exits: the daemon is not its own.
-    process.terminate()
-    try:
-        process.wait(_EXIT_SECONDS)
-    except subprocess.TimeoutExpired:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    _remove(temporary)
-
-
-def _remove(directory: Path | None) -> None:
-    if directory is not None:
-        shutil.rmtree(directory, ignore_errors=True)
-
-
-def _patience(timeout: float | None) -> float | None:
-    """How long to wait for a reply to what the daemon is to do within ``timeout`` seconds."""
-    return None if timeout is None else timeout + _GRACE_SECONDS
 
 
 def _refer(model_class: type | str | None) -> ClassReference:

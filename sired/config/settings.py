@@ -73,6 +73,12 @@ class MemorySettings(msgspec.Struct, frozen=True):
     file_factor: Annotated[float, FACTOR] = 1.3
 
 
+class TierSettings(msgspec.Struct, frozen=True):
+    """Where models are that are on no device; ``dram`` bytes of main memory to sleep in."""
+
+    dram: Size = 0
+
+
 class DefaultSettings(msgspec.Struct, frozen=True):
     """What holds where a model or a request says nothing; seconds, ``math.inf`` for forever."""
 
@@ -144,6 +150,7 @@ class Settings(msgspec.Struct, frozen=True):
     daemon: DaemonSettings = DaemonSettings()
     placement: PlacementSettings = PlacementSettings()
     memory: MemorySettings = MemorySettings()
+    tiers: TierSettings = TierSettings()
     defaults: DefaultSettings = DefaultSettings()
     queue: QueueSettings = QueueSettings()
     cache: CacheSettings = CacheSettings()

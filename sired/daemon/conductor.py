@@ -10,9 +10,11 @@ from itertools import chain
 from sired.daemon import batches
 from sired.daemon.answers import Answering
 from sired.daemon.crew import Crew
+from sired.daemon.direct import DirectLines
 from sired.daemon.instances import Instances, grant
 from sired.daemon.result_cache import Answer, Question, ResultCache
 from sired.daemon.stats import Statistics
+from sired.daemon.usher import Usher
 from sired.daemon.waiting import Waiting, Wish
 from sired.devices.inventory import Inventory
 from sired.errors import Cancelled, DaemonUnavailable, SireError, error_from
@@ -20,6 +22,7 @@ from sired.paths import Paths
 from sired.protocol.content import Buffer
 from sired.protocol.replies import Prediction
 from sired.protocol.requests import Acquire, Predict, Shrink
+from sired.protocol.runs import RunModel, RunResult, WorkerError
 from sired.scheduler import events, instructions
 from sired.scheduler.brain import Brain
 from sired.scheduler.events import Event
@@ -29,20 +32,32 @@ from sired.store.footprints import Footprints
 from sired.store.registry import Registry
 from sired.units import FOREVER
 from sired.workers.messages import (
+    DirectFailed,
+    DramFreed,
+    FreeDram,
     FromWorker,
     LoadProgress,
     ModelReady,
     RunBatch,
-    RunModel,
-    RunResult,
-    WorkerError,
+    Sleep,
+    Slept,
+    Wake,
+    Woke,
 )
 from sired.workers.zygote import Zygote
 
 log = logging.getLogger(__name__)
 
 # After these the drivers are asked how full the devices are before the brain decides.
-MEMORY_CHANGES = (events.WorkerGone, events.WorkerReady, events.LoadFailed, events.LoadWanted)
+MEMORY_CHANGES = (
+    events.WorkerGone,
+    events.WorkerReady,
+    events.WorkerSlept,
+    events.SleepFailed,
+    events.LoadFailed,
+    events.LoadWanted,
+    events.SleepWanted,
+)
 
 
 class Conductor:
@@ -51,6 +66,8 @@ class Conductor:
     Attributes:
         instances: the processes, and what is known of them.
         results: the answers kept for models that are cached.
+        direct: the clients that talk to workers themselves, and
+        usher: leads them there.
         begun: called with who asked for a prediction when a worker begins to work on it.
     """
 
@@ -73,6 +90,8 @@ class Conductor:
             self.crew, inventory, registry, footprints, self.statistics, paths
         )
         self.results = ResultCache()
+        self.direct = DirectLines(loop, self.statistics, self.crew.pass_on)
+        self.usher = Usher(loop, brain, self.instances, self.direct, self.feed)
         self.begun: Callable[[Client], None] = lambda _: None
         self._loop = loop
         self._front = front
@@ -90,9 +109,13 @@ class Conductor:
             instructions.Fail: self._fail,
             instructions.StartWorker: self.instances.start,
             instructions.StopWorker: lambda do: self.crew.stop(do.instance, kill=do.kill),
+            instructions.SleepWorker: lambda do: self.crew.send(do.instance, Sleep(), ()),
+            instructions.WakeWorker: lambda do: self.crew.send(do.instance, Wake(), ()),
+            instructions.FreeDram: lambda do: self.crew.send(do.instance, FreeDram(), ()),
             instructions.Fulfil: lambda do: self._fulfil(do.wish, do),
             instructions.LeaseGranted: lambda do: self._fulfil(do.lease, do),
             instructions.LeaseLost: self._lease_lost,
+            instructions.CloseDirect: self.usher.close,
             instructions.Learn: self.instances.learn,
             instructions.Evicted: self.instances.evicted,
         }
@@ -191,6 +214,18 @@ class Conductor:
         deadline = self._loop.time() + timeout
         self.feed(events.LoadWanted(ticket, model, device, deadline, patient))
 
+    def sleep(
+        self,
+        client: Client,
+        model: str,
+        timeout: float,
+        fulfilled: Callable[[instructions.Fulfil], None],
+    ) -> None:
+        """Have a model sleep in main memory; ``fulfilled`` is called once it does."""
+        ticket = self._ticket(client)
+        self._wishes[ticket] = Wish(client, model, fulfilled)
+        self.feed(events.SleepWanted(ticket, model, self._loop.time() + timeout))
+
     def unload(
         self, client: Client, model: str, fulfilled: Callable[[instructions.Fulfil], None]
     ) -> None:
@@ -224,7 +259,8 @@ class Conductor:
     @property
     def unanswered(self) -> int:
         """Predictions and wishes that wait for their answer."""
-        return len(self._waiting) + len(self._wishes)
+        self.usher.catch_up()
+        return len(self._waiting) + len(self._wishes) + self.direct.busy
 
     # Events
 
@@ -237,8 +273,11 @@ class Conductor:
         try:
             while self._events:
                 event = self._events.popleft()
+                if self.direct and not isinstance(event, events.RequestFinished):
+                    for used in list(self.direct.news()):
+                        self._handle(used)
                 if isinstance(event, MEMORY_CHANGES):
-                    self._handle(events.MemorySampled(self._inventory.free()))
+                    self._handle(self._sampled())
                 self._handle(event)
         finally:
             self._handling = False
@@ -260,7 +299,10 @@ class Conductor:
 
     def sample(self) -> None:
         """Tell the brain how full the devices are."""
-        self.feed(events.MemorySampled(self._inventory.free()))
+        self.feed(self._sampled())
+
+    def _sampled(self) -> events.MemorySampled:
+        return events.MemorySampled(self._inventory.free(), self._inventory.main_memory_free())
 
     def _set_timer(self) -> None:
         wakeup = self.brain.wakeup
@@ -283,7 +325,10 @@ class Conductor:
             case WorkerError(request=None):
                 error = _error(message)
                 self.instances.load_failed(instance, error)
-                self.feed(events.LoadFailed(instance, error, message.out_of_memory))
+                if self.brain.fleet.instances[instance].asleep:
+                    self.feed(events.SleepFailed(instance, error))
+                else:
+                    self.feed(events.LoadFailed(instance, error, message.out_of_memory))
             case WorkerError(request=int(request)):
                 self.feed(
                     events.RequestFinished(
@@ -296,11 +341,27 @@ class Conductor:
                 )
             case LoadProgress():
                 self.feed(events.LoadProgressed(instance, message.read_bytes, message.total_bytes))
+            case DirectFailed():
+                self.instances.failed_directly(instance, message)
             case ModelReady():
                 device = self.brain.fleet.instances[instance].device
                 memory = self.instances.ready(instance, device, message)
-                self.feed(events.WorkerReady(instance, memory))
+                self.feed(events.WorkerReady(instance, memory, message.sleep_bytes))
+            case Slept() | Woke():
+                self._changed_tier(instance, message)
+            case DramFreed():
+                self.feed(events.DramFreed(instance))
         self._begin_next(instance)
+
+    def _changed_tier(self, number: int, message: Slept | Woke) -> None:
+        instance = self.brain.fleet.instances[number]
+        if isinstance(message, Slept):
+            held = self.instances.slept(number, instance.device, message)
+            self.feed(events.WorkerSlept(number, held, message.dram_bytes))
+        else:
+            held = self.instances.woke(number, instance.device, message)
+            kept = message.kept_bytes
+            self.feed(events.WorkerReady(number, held, instance.sleep_memory, kept))
 
     def _begin_next(self, instance: int) -> None:
         """Tell whose request a worker is at; those behind it are only at hand."""
@@ -340,8 +401,10 @@ class Conductor:
 
     def _worker_gone(self, instance: int, error: SireError) -> None:
         stopping = self.brain.fleet.instances[instance].state_name == "stopping"
-        self.instances.gone(instance, error, expected=stopping or self._ending)
-        self.feed(events.WorkerGone(instance, error))
+        expected = stopping or self._ending
+        worked_directly = self.direct.gone(instance, error, expected=expected)
+        self.instances.gone(instance, error, expected=expected)
+        self.feed(events.WorkerGone(instance, error, worked_directly))
 
     # Instructions
 

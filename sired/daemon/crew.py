@@ -15,13 +15,16 @@ from pathlib import Path
 from sired.daemon.standby import Standby
 from sired.errors import LoadFailed, SireError, WorkerCrashed
 from sired.protocol.content import Buffer
+from sired.protocol.runs import RunModel
 from sired.workers.messages import (
+    ChangeTier,
     DeviceGrant,
     FromWorker,
     LoadModel,
     ModelReady,
     RunBatch,
-    RunModel,
+    TakeConnection,
+    TakeTally,
 )
 from sired.workers.process import WorkerProcess, start_worker
 from sired.workers.zygote import Zygote
@@ -32,7 +35,7 @@ log = logging.getLogger(__name__)
 EXIT_GRACE_SECONDS = 2.0
 STARTING_AT_ONCE = 4
 
-Run = RunModel | RunBatch
+Order = RunModel | RunBatch | ChangeTier
 Heard = Callable[[int, FromWorker, tuple[Buffer, ...]], None]
 Gone = Callable[[int, SireError], None]
 
@@ -45,7 +48,7 @@ class Member:
     process: WorkerProcess | None = None
     ending: bool = False
     kill: bool = False
-    unsent: deque[tuple[Run, tuple[Buffer, ...]]] = field(default_factory=deque)
+    unsent: deque[tuple[Order, tuple[Buffer, ...]]] = field(default_factory=deque)
 
 
 class Crew:
@@ -122,15 +125,26 @@ class Crew:
         else:
             self._loop.add_reader(member.process.channel.fileno(), self._listen, instance)
 
-    def send(self, instance: int, message: Run, payload: tuple[Buffer, ...]) -> None:
-        """Hand requests to a worker; a worker that has died says so through ``gone``."""
+    def send(self, instance: int, message: Order, payload: tuple[Buffer, ...]) -> None:
+        """Tell a worker what to do; a worker that has died says so through ``gone``."""
         member = self._members[instance]
         if member.unsent or not self._try_send(member, message, payload):
             member.unsent.append((message, payload))
             assert member.process is not None
             self._loop.add_writer(member.process.channel.fileno(), self._send_rest, instance)
 
-    def _try_send(self, member: Member, message: Run, payload: tuple[Buffer, ...]) -> bool:
+    def pass_on(self, instance: int, message: TakeTally | TakeConnection, descriptor: int) -> bool:
+        """Pass a descriptor to a worker; False if it takes nothing now.
+
+        Raises:
+            OSError: it is gone.
+        """
+        member = self._members[instance]
+        if member.process is None or member.ending or member.unsent:
+            return False
+        return member.process.channel.try_pass(message, descriptor)
+
+    def _try_send(self, member: Member, message: Order, payload: tuple[Buffer, ...]) -> bool:
         assert member.process is not None
         try:
             return member.process.channel.try_send(message, payload)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -76,6 +77,7 @@ class Handlers:
             ),
             requests.Load: self._load,
             requests.Unload: self._unload,
+            requests.Move: self._move,
             requests.Reload: self._reload,
             requests.Ps: lambda client, _, __: self.front.reply(
                 client, views.instances(client.request_id)
@@ -91,6 +93,7 @@ class Handlers:
             ),
             requests.ShowConfig: self._config,
             requests.Cancel: self._cancel,
+            requests.WhyEnded: self._why_ended,
             requests.Shutdown: self._shutdown,
             **{kind: self._by_task(answer) for kind, answer in jobs.answers.items()},
         }
@@ -107,6 +110,8 @@ class Handlers:
         self._peers.see(client.connection, self.front.peer_pid)
         if isinstance(request, requests.Acquire):
             self._refuse_when_draining()
+        if not isinstance(request, requests.Predict):  # it is about to be looked at
+            self._conductor.usher.catch_up()
         self._by_kind[type(request)](client, request, payload)
 
     def _peers_gone(self, connections: frozenset[bytes]) -> None:
@@ -206,7 +211,7 @@ class Handlers:
     def _start_loading(
         self, client: Client, name: str, device: str | None, timeout: float | None
     ) -> None:
-        allowed = self.settings.settings.daemon.load_timeout if timeout is None else timeout
+        allowed = self._load_timeout(timeout)
         self._conductor.load(
             client,
             name,
@@ -216,6 +221,9 @@ class Handlers:
             patient=timeout is None,
         )
 
+    def _load_timeout(self, given: float | None) -> float:
+        return self.settings.settings.daemon.load_timeout if given is None else given
+
     def _loaded(self, client: Client, do: Fulfil) -> None:
         instance = self._conductor.brain.fleet.instances.get(do.instance or 0)
         if instance is None:
@@ -223,7 +231,22 @@ class Handlers:
         else:
             self.front.reply(client, self._views.instance(instance, client.request_id))
 
-    def _unload(self, client: Client, request: requests.Unload, _: tuple[Buffer, ...]) -> None:
+    def _move(self, client: Client, request: requests.Move, payload: tuple[Buffer, ...]) -> None:
+        if request.to == "disk":
+            self._unload(client, request, payload)
+            return
+        self._refuse_when_draining()
+        self._registry.get(request.name)
+        if request.to != "dram":
+            self._check_device(request.to)
+            self._start_loading(client, request.name, request.to, request.timeout)
+            return
+        allowed = self._load_timeout(request.timeout)
+        self._conductor.sleep(client, request.name, allowed, lambda do: self._loaded(client, do))
+
+    def _unload(
+        self, client: Client, request: requests.Unload | requests.Move, _: tuple[Buffer, ...]
+    ) -> None:
         self._registry.get(request.name)
 
         def done(do: Fulfil) -> None:
@@ -269,6 +292,20 @@ class Handlers:
         self._conductor.cancel(withdrawn)
         self._pools.withdraw(withdrawn)
         self.front.reply(client, Done(id=client.request_id))
+
+    def _why_ended(self, client: Client, request: requests.WhyEnded, _: tuple[Buffer, ...]) -> None:
+        if error := self._conductor.direct.why_ended(request.connection):
+            raise error
+        self.front.reply(client, Done(id=client.request_id))
+
+    def direct_terms(self) -> tuple[float, int]:
+        """What holds for direct connections: the timeout, and the most bytes of a request."""
+        settings = self.settings.settings
+        return settings.defaults.timeout, settings.daemon.max_message_bytes
+
+    def lead(self, model: str, connection: socket.socket) -> int | None:
+        """Lead a client to a worker of a model; the number of the connection, or None."""
+        return None if self.draining else self._conductor.usher.lead(model, connection)
 
     def _shutdown(self, client: Client, _: requests.Shutdown, __: tuple[Buffer, ...]) -> None:
         self.front.reply(client, Done(id=client.request_id))

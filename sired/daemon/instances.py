@@ -16,7 +16,14 @@ from sired.scheduler.instructions import Evicted, Learn, StartWorker
 from sired.spec import ModelSpec, Signature
 from sired.store.footprints import Footprints
 from sired.store.registry import Registry
-from sired.workers.messages import DeviceGrant, LoadModel, ModelReady
+from sired.workers.messages import (
+    DeviceGrant,
+    DirectFailed,
+    LoadModel,
+    ModelReady,
+    Slept,
+    Woke,
+)
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +74,10 @@ class Instances:
         job = LoadModel(spec, grant(device, self._paths, do.memory))
         self._crew.start(do.instance, job, self._paths.model_log(spec.name))
 
+    def spec_of(self, model: str) -> ModelSpec | None:
+        """A model as it is registered."""
+        return self._registry.models.get(model)
+
     def signature_of(self, model: str) -> Signature:
         """What a model takes and gives: as declared, else as reported, else empty."""
         spec = self._registry.models.get(model)
@@ -85,6 +96,24 @@ class Instances:
         log.info("loaded %s in %.3f s, %d bytes", spec.name, message.load_seconds, memory)
         return memory
 
+    def slept(self, instance: int, device: str, message: Slept) -> int:
+        """Note that a model sleeps; returns the bytes that it still takes on its device."""
+        spec = self._specs[instance]
+        self._statistics.of(spec.name).sleeps += 1
+        held = max(message.device_bytes, self._memory_by_driver(instance, device))
+        log.info("%s sleeps after %.3f s, %d bytes left", spec.name, message.seconds, held)
+        return held
+
+    def woke(self, instance: int, device: str, message: Woke) -> int:
+        """Note that a model woke; returns the bytes that it takes on its device."""
+        spec = self._specs[instance]
+        counters = self._statistics.of(spec.name)
+        counters.wakes += 1
+        counters.last_wake_seconds = message.seconds
+        held = max(message.memory_bytes, self._memory_by_driver(instance, device))
+        log.info("%s woke in %.3f s, %d bytes", spec.name, message.seconds, held)
+        return held
+
     def _memory_by_driver(self, instance: int, device: str) -> int:
         """What the GPU's driver says the process holds, context included; 0 if it does not say."""
         pid = self._crew.pid(instance)
@@ -93,6 +122,11 @@ class Instances:
     def load_failed(self, instance: int, error: SireError) -> None:
         """Note why a model could not be loaded."""
         self._statistics.of(self._specs[instance].name).last_error = str(error)
+
+    def failed_directly(self, instance: int, failure: DirectFailed) -> None:
+        """Count a request that a worker answered with an error to the client itself."""
+        counters = self._statistics.of(self._specs[instance].name)
+        counters.failed(failure.code, failure.message)
 
     def gone(self, instance: int, error: SireError, *, expected: bool) -> None:
         """Note that a process has ended, and how."""

@@ -14,6 +14,7 @@ from sired.config import Loaded, load_settings
 from sired.daemon.answers import Answers
 from sired.daemon.attention import attentive_loop
 from sired.daemon.conductor import Conductor
+from sired.daemon.door import Door
 from sired.daemon.handlers import Handlers
 from sired.daemon.jobs import Jobs
 from sired.daemon.lock import hold_lock, holds
@@ -147,6 +148,7 @@ class Daemon:
             find_strategy(settings.settings.placement.strategy),
             rules_from(settings),
             find_router(settings.settings.placement.routing),
+            settings.settings.tiers.dram,
         )
         answers = Answers(self._front)
         self._conductor = Conductor(
@@ -186,6 +188,9 @@ class Daemon:
             self._warm_start,
             self._stop.set,
         )
+        self._door = Door(
+            loop, paths.direct_socket, self._handlers.lead, self._handlers.direct_terms
+        )
 
     def open(self, *, parent: int | None) -> None:
         """Take up the registered models and the socket; the zygote warms up behind.
@@ -201,6 +206,7 @@ class Daemon:
             self._loop.add_signal_handler(number, self._stop.set)
         self._loop.add_signal_handler(signal.SIGHUP, self._reload)
         self._front.open(self._loop, self._handlers)
+        self._door.open()
         self._jobs.start()
         self._warm_start.start()
         # No task of the loop: a daemon that is told to stop meanwhile does not wait for it.
@@ -244,8 +250,9 @@ class Daemon:
         except InvalidConfiguration as error:
             log.error("the configuration stays as it was: %s", error)  # noqa: TRY400
             return
-        if settings.settings.devices != self._handlers.settings.settings.devices:
-            log.warning("devices change with the next start: sire daemon restart")
+        old = self._handlers.settings.settings
+        if (settings.settings.devices, settings.settings.tiers) != (old.devices, old.tiers):
+            log.warning("devices and tiers change with the next start: sire daemon restart")
         self._conductor.brain.adopt(rules, strategy, router)
         # What is due sooner by the new rules is looked at now.
         self._conductor.feed(events.Woken())
@@ -258,6 +265,7 @@ class Daemon:
         await self._stop.wait()
         notify("STOPPING=1")
         self._handlers.draining = True
+        self._conductor.direct.close_all()
         self._jobs.stop()
         self._warm_start.stop()
         grace = self._handlers.settings.settings.daemon.grace_seconds
@@ -270,6 +278,7 @@ class Daemon:
         await self._until(lambda: not self._conductor.crew, END_SECONDS)
         self._conductor.crew.close()
         self._jobs.close()
+        self._door.close()
         self._front.close()
 
     async def _until(self, done: Callable[[], bool], seconds: float) -> None:

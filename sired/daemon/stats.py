@@ -23,6 +23,9 @@ class Counters:
     loads: int = 0
     evictions: int = 0
     crashes: int = 0
+    sleeps: int = 0
+    wakes: int = 0
+    last_wake_seconds: float | None = None
     last_load_seconds: float | None = None
     last_used_at: float | None = None
     peak_memory: int = 0
@@ -36,12 +39,26 @@ class Counters:
         self.latency_sum += latency
         self.compute_sum += compute
         self.latencies.append(latency)
+        self._used(1, now)
+
+    def answered_directly(
+        self, count: int, latencies: list[float], compute: float, now: float
+    ) -> None:
+        """Count answers that did not come through here; ``latencies`` of the last of them."""
+        self.inference_count += count
+        mean = sum(latencies) / len(latencies)
+        self.latency_sum += mean * count
+        self.compute_sum += compute
+        self.latencies.extend(latencies)
+        self._used(count, now)
+
+    def _used(self, count: int, now: float) -> None:
         self.last_used_at = time.time()
         second = int(now)
         if self.per_second and self.per_second[-1][0] == second:
-            self.per_second[-1] = (second, self.per_second[-1][1] + 1)
+            self.per_second[-1] = (second, self.per_second[-1][1] + count)
         else:
-            self.per_second.append((second, 1))
+            self.per_second.append((second, count))
 
     def failed(self, code: str, message: str) -> None:
         """Count one request answered with an error."""

@@ -27,14 +27,25 @@ from sired.protocol.replies import (
     StatsTotals,
     TopReport,
 )
-from sired.scheduler.instance import Instance, Loading, Ready
+from sired.scheduler.instance import Instance, Loading, Ready, Waking, last_used
 from sired.scheduler.model import Model
 from sired.scheduler.pending import PendingLoad
 from sired.store.registry import Registry
 from sired.units import FOREVER
 
 # The most telling state of a model with several instances comes first.
-STATES = ("busy", "ready", "leased", "loading", "waiting", "stopping")
+STATES = (
+    "busy",
+    "ready",
+    "leased",
+    "waking",
+    "loading",
+    "waiting",
+    "asleep",
+    "dozing",
+    "stopping",
+)
+TIERS = ("device", "dram", "disk")
 
 
 class Views:
@@ -86,7 +97,7 @@ class Views:
             pid=self._conductor.crew.pid(instance.id),
             memory_bytes=fleet.ledger.charge(instance.id),
             uptime_seconds=now - state.since,
-            idle_seconds=now - ready.last_used if ready and not instance.in_flight else 0.0,
+            idle_seconds=_idle_seconds(instance, now),
             expires_in_seconds=None if expiry == FOREVER else max(0.0, expiry - now),
             load_seconds=ready.load_seconds if ready else None,
             requests=instance.served,
@@ -96,6 +107,8 @@ class Views:
             loading_percent=100 * reading.read_bytes / reading.total_bytes if reading else None,
             loading_bytes=reading.read_bytes if reading else None,
             loading_total_bytes=reading.total_bytes if reading else None,
+            tier=_tier(instance),
+            dram_bytes=fleet.ledger.dram_charge(instance.id),
         )
 
     def _pending(self, load: PendingLoad) -> InstanceInfo:
@@ -114,6 +127,7 @@ class Views:
             queued=len(load.model.queue),
             pinned=load.model.pinned,
             wait_seconds=self._conductor.brain.expected_wait(load.model),
+            tier="disk",
         )
 
     # Models
@@ -143,6 +157,7 @@ class Views:
             footprint_source=source,
             signature=self._conductor.instances.signature_of(name),
             last_error=self._conductor.statistics.of(name).last_error,
+            tier=min((shown.tier for shown in instances), key=TIERS.index, default="disk"),
         )
 
     def _kind_for(self, model: Model) -> str:
@@ -182,6 +197,8 @@ class Views:
                 cache_hits=sum(c.cache_hits for c in counted),
                 cache_misses=sum(c.cache_misses for c in counted),
                 cache_bytes=self._conductor.results.held,
+                sleeps=sum(c.sleeps for c in counted),
+                wakes=sum(c.wakes for c in counted),
             ),
         )
 
@@ -213,6 +230,9 @@ class Views:
             cache_misses=counters.cache_misses,
             cache_bytes=self._conductor.results.held_by(name),
             wait_seconds=brain.expected_wait(model),
+            sleeps=counters.sleeps,
+            wakes=counters.wakes,
+            last_wake_seconds=counters.last_wake_seconds,
         )
 
     # Devices and health
@@ -284,3 +304,15 @@ class Views:
 
 def _mean(total: float, counters: Counters) -> float | None:
     return total / counters.inference_count if counters.inference_count else None
+
+
+def _tier(instance: Instance) -> str:
+    """Where an instance's weights are."""
+    if instance.asleep or isinstance(instance.state, Waking):
+        return "dram"
+    return "disk" if isinstance(instance.state, Loading) else "device"
+
+
+def _idle_seconds(instance: Instance, now: float) -> float:
+    used = instance.asleep or (isinstance(instance.state, Ready) and not instance.at_work)
+    return now - last_used(instance) if used else 0.0

@@ -31,12 +31,15 @@ class InstanceInfo(Message, frozen=True, tag="instance"):
     """One process holding one model.
 
     Attributes:
-        state: waiting (for memory), loading, ready, leased, busy, stopping.
+        state: waiting (for memory), loading, ready, leased, busy, dozing (falling asleep), asleep,
+            waking, stopping.
         memory_bytes: what it is charged on its device.
         expires_in_seconds: until it is unloaded for want of use; None when never.
         wait_seconds: what a request that came now would wait for the model; None when unknown.
         loading_percent: how much of its files has been read, ``loading_bytes`` of
             ``loading_total_bytes``; None where it does not load, or has not told yet.
+        tier: where its weights are: device, dram (asleep there, or on the way) or disk.
+        dram_bytes: main memory it is charged for sleeping there, or kept for the next time.
     """
 
     instance: int
@@ -56,13 +59,16 @@ class InstanceInfo(Message, frozen=True, tag="instance"):
     loading_percent: float | None = None
     loading_bytes: int | None = None
     loading_total_bytes: int | None = None
+    tier: str = "device"
+    dram_bytes: int = 0
 
 
 class ModelInfo(Message, frozen=True, tag="model"):
     """One registered model and how it stands.
 
     Attributes:
-        state: unloaded, waiting, loading, ready, leased, busy, stopping.
+        state: unloaded, or what its liveliest instance does (see InstanceInfo).
+        tier: device, dram or disk: the nearest to a device that it has weights in.
         footprint_bytes: what a load of it will reserve, and ``footprint_source`` says by what
             right: declared, learned or estimated.
         signature: declared, or as the runtime reported it after the last load.
@@ -75,6 +81,7 @@ class ModelInfo(Message, frozen=True, tag="model"):
     footprint_source: str
     signature: Signature
     last_error: str | None
+    tier: str = "disk"
 
 
 class ModelList(Message, frozen=True, tag="models"):
@@ -161,6 +168,9 @@ class ModelStats(msgspec.Struct, frozen=True):
     cache_misses: int = 0
     cache_bytes: int = 0
     wait_seconds: float | None = None
+    sleeps: int = 0
+    wakes: int = 0
+    last_wake_seconds: float | None = None
 
 
 class StatsTotals(msgspec.Struct, frozen=True):
@@ -174,6 +184,8 @@ class StatsTotals(msgspec.Struct, frozen=True):
     cache_hits: int = 0
     cache_misses: int = 0
     cache_bytes: int = 0
+    sleeps: int = 0
+    wakes: int = 0
 
 
 class StatsReport(Message, frozen=True, tag="stats_report"):

@@ -66,6 +66,18 @@ class Unload(Message, frozen=True, tag="unload"):
     name: str
 
 
+class Move(Message, frozen=True, tag="move"):
+    """Bring a model to another tier, by hand.
+
+    ``to`` is a device, on which it is loaded or wakes; ``dram``, where it sleeps; or ``disk``.
+    Reply: InstanceInfo when it is there; for ``disk`` Unloaded when its memory is free.
+    """
+
+    name: str
+    to: str
+    timeout: float | None = None
+
+
 class Reload(Message, frozen=True, tag="reload"):
     """Read the model's file again: unload, then load; reply: InstanceInfo."""
 
@@ -157,6 +169,15 @@ class Cancel(Message, frozen=True, tag="cancel"):
     """Withdraw a request sent earlier on this connection; reply: Done."""
 
     request: str | int
+
+
+class WhyEnded(Message, frozen=True, tag="why_ended"):
+    """Ask why a direct connection ended while an answer was awaited; reply: Done, or the error.
+
+    After ``Done`` the request may be sent here.
+    """
+
+    connection: int
 
 
 class Shutdown(Message, frozen=True, tag="shutdown"):
@@ -260,6 +281,7 @@ Request = (
     | Show
     | Load
     | Unload
+    | Move
     | Reload
     | Predict
     | Acquire
@@ -272,6 +294,7 @@ Request = (
     | Top
     | ShowConfig
     | Cancel
+    | WhyEnded
     | Shutdown
     | Submit
     | ListJobs

@@ -70,8 +70,37 @@ class InferenceRuntime(ABC):
         return Signature()
 
     def peak_device_memory(self) -> int:
-        """Most bytes of GPU memory this process has held at once, context excluded; 0 on a CPU."""
+        """Most bytes of GPU memory this process has held at once, context excluded; 0 on a CPU.
+
+        It counts anew from each time the model went to sleep.
+        """
         return 0
+
+    def can_sleep(self, model: Any) -> bool:  # noqa: ARG002
+        """Whether ``sleep`` and ``wake`` can move this model's weights."""
+        return False
+
+    def sleep(self, model: Any) -> None:
+        """Bring the weights to main memory, and give all of the device's memory back.
+
+        On a CPU they stay where they are. Nothing is predicted until ``wake``.
+        """
+        raise NotImplementedError
+
+    def wake(self, model: Any) -> int:
+        """Bring the weights back to the device, every bit as it was.
+
+        Returns:
+            Bytes of main memory that it keeps, ready for the next ``sleep``.
+
+        Raises:
+            Exception: whatever the framework raised, out of memory included.
+        """
+        raise NotImplementedError
+
+    def free_main_memory(self, model: Any) -> None:
+        """Give back what ``wake`` kept; asked only if it kept anything."""
+        raise NotImplementedError
 
 
 _OUT_OF_MEMORY_TYPES = {"MemoryError", "OutOfMemoryError"}

@@ -23,11 +23,14 @@ def wait(model: Model, ahead: int, fleet: Fleet) -> float | None:
     if ready and all(instance.lease for instance in ready):
         return None
     ready = [instance for instance in ready if instance.lease is None]
-    before = ahead + sum(len(instance.in_flight) for instance in ready)
+    before = ahead + sum(len(instance.in_flight) + instance.direct_busy for instance in ready)
     if model.service_seconds is None:
         return 0.0 if ready and not before else None
     if ready:
         return model.service_seconds * before / len(ready)
-    if not model.history.load_seconds:
+    wakes = any(instance.asleep for instance in fleet.of(model))
+    history = model.history
+    begin = (wakes and history.wake_seconds) or history.load_seconds
+    if not begin:
         return None
-    return model.history.load_seconds + model.service_seconds * before
+    return begin + model.service_seconds * before

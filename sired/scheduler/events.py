@@ -105,15 +105,77 @@ class LoadProgressed(msgspec.Struct, frozen=True):
     total_bytes: int
 
 
+class DirectOpened(msgspec.Struct, frozen=True):
+    """A client talks to an instance directly from now on."""
+
+    instance: int
+
+
+class DirectUsed(msgspec.Struct, frozen=True):
+    """What an instance did, since the last time, for clients that talk to it directly.
+
+    Attributes:
+        served: requests it answered.
+        seconds: what it was busy with them, together.
+        last_used: when it last did something for them.
+        busy: it is at work for them.
+        abandoned: it is at work, and none of those it works for waits any more.
+        peak: the most memory it has held so far, in bytes.
+    """
+
+    instance: int
+    served: int
+    seconds: float
+    last_used: float
+    busy: bool
+    abandoned: bool = False
+    peak: int = 0
+
+
+class SleepWanted(msgspec.Struct, frozen=True):
+    """Somebody wants a model asleep in main memory; one on disk is loaded for it first."""
+
+    wish: int
+    model: str
+    deadline: float
+
+
 class WorkerReady(msgspec.Struct, frozen=True):
-    """A worker has loaded its model and holds ``memory`` bytes."""
+    """A worker has loaded its model, or woken, and holds ``memory`` bytes.
+
+    ``sleep_memory`` bytes would go to main memory if it slept; 0 for one that cannot. It has kept
+    ``dram_memory`` bytes there, ready for the next time.
+    """
 
     instance: int
     memory: int
+    sleep_memory: int = 0
+    dram_memory: int = 0
+
+
+class WorkerSlept(msgspec.Struct, frozen=True):
+    """A worker sleeps; what it still holds of its device, and its weights in main memory, bytes."""
+
+    instance: int
+    device_memory: int
+    dram_memory: int
+
+
+class DramFreed(msgspec.Struct, frozen=True):
+    """A worker that is awake has given back what it kept of main memory."""
+
+    instance: int
+
+
+class SleepFailed(msgspec.Struct, frozen=True):
+    """A worker could not go to sleep."""
+
+    instance: int
+    error: SireError
 
 
 class LoadFailed(msgspec.Struct, frozen=True):
-    """A worker could not load its model and is about to exit."""
+    """A worker could not load its model, or not wake, and is about to exit."""
 
     instance: int
     error: SireError
@@ -138,16 +200,22 @@ class RequestFinished(msgspec.Struct, frozen=True):
 
 
 class WorkerGone(msgspec.Struct, frozen=True):
-    """A worker's process has ended, and its memory with it; ``error`` tells how."""
+    """A worker's process has ended, and its memory with it; ``error`` tells how.
+
+    ``worked_directly`` says that it was at work for a client that talks to it directly: it had
+    begun nothing of what was handed to it.
+    """
 
     instance: int
     error: SireError
+    worked_directly: bool = False
 
 
 class MemorySampled(msgspec.Struct, frozen=True):
-    """What the drivers report as free, in bytes by device name."""
+    """What the drivers report as free, in bytes by device name; ``dram`` is the main memory."""
 
     free: dict[str, int]
+    dram: int | None = None
 
 
 class Woken(msgspec.Struct, frozen=True):
@@ -165,7 +233,13 @@ Event = (
     | LeaseReturned
     | ShrinkWanted
     | LoadProgressed
+    | DirectOpened
+    | DirectUsed
+    | SleepWanted
     | WorkerReady
+    | WorkerSlept
+    | DramFreed
+    | SleepFailed
     | LoadFailed
     | RequestFinished
     | WorkerGone

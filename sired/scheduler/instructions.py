@@ -22,6 +22,24 @@ class StopWorker(msgspec.Struct, frozen=True):
     kill: bool = False
 
 
+class SleepWorker(msgspec.Struct, frozen=True):
+    """Have a worker bring its weights to main memory, and give its device's memory back."""
+
+    instance: int
+
+
+class WakeWorker(msgspec.Struct, frozen=True):
+    """Have a worker bring its weights back to its device."""
+
+    instance: int
+
+
+class FreeDram(msgspec.Struct, frozen=True):
+    """Have a worker that is awake give back what it kept of main memory."""
+
+    instance: int
+
+
 class Dispatch(msgspec.Struct, frozen=True):
     """Hand requests to a worker, to be run together; most often it is one."""
 
@@ -37,7 +55,7 @@ class Fail(msgspec.Struct, frozen=True):
 
 
 class Fulfil(msgspec.Struct, frozen=True):
-    """Answer a wish: to load, with the instance that is ready; to unload, with how many ended."""
+    """Answer a wish: to unload, with how many ended; else with who is ready, or asleep."""
 
     wish: int
     instance: int | None = None
@@ -58,6 +76,12 @@ class LeaseLost(msgspec.Struct, frozen=True):
     error: SireError
 
 
+class CloseDirect(msgspec.Struct, frozen=True):
+    """Close the direct connections to this instance, once it has answered what came over them."""
+
+    instance: int
+
+
 class Learn(msgspec.Struct, frozen=True):
     """Remember what a model was measured to need on devices of this kind."""
 
@@ -67,7 +91,7 @@ class Learn(msgspec.Struct, frozen=True):
 
 
 class Evicted(msgspec.Struct, frozen=True):
-    """Told for the record: this instance is being stopped to make room for ``wanted_by``."""
+    """Told for the record: this instance gives way to ``wanted_by``, to sleep or for good."""
 
     instance: int
     model: str
@@ -75,5 +99,17 @@ class Evicted(msgspec.Struct, frozen=True):
 
 
 Instruction = (
-    StartWorker | StopWorker | Dispatch | Fail | Fulfil | LeaseGranted | LeaseLost | Learn | Evicted
+    StartWorker
+    | StopWorker
+    | SleepWorker
+    | WakeWorker
+    | FreeDram
+    | Dispatch
+    | Fail
+    | Fulfil
+    | LeaseGranted
+    | LeaseLost
+    | CloseDirect
+    | Learn
+    | Evicted
 )

@@ -69,7 +69,7 @@ class Leases:
     def grant(self, instance: Instance) -> None:
         """Tell the holder that the instance is theirs, once it has nothing else to do."""
         lease = instance.lease
-        if lease is not None and not lease.granted and not instance.in_flight:
+        if lease is not None and not lease.granted and not instance.at_work:
             lease.granted = True
             del self._queues.leases[lease.id]
             self._state.out.append(LeaseGranted(lease.id, instance.id))

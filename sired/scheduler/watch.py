@@ -35,7 +35,7 @@ class Watch:
             if hung_at <= now:
                 self._end_hung(instance, now)
             elif expiry <= now:
-                self._fleet.stop(instance, now)
+                self._fleet.retire(instance, now)
             else:
                 alarm.by(min(hung_at, expiry))
         self._fleet.place(now)

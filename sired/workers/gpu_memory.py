@@ -47,8 +47,12 @@ class Share:
             fcntl.flock(self._lock, fcntl.LOCK_UN)
             os.close(self._lock)
 
+    def by_driver(self) -> int | None:
+        """Bytes that the driver says this process holds; None if it does not say."""
+        return self._used(os.getpid())
+
     def _measure(self) -> int:
-        if (own := self._used(os.getpid())) is not None:
+        if (own := self.by_driver()) is not None:
             os.pwrite(self._lock, _TELLS, 0)
             return own
         # In a container the driver may not know our number. What the whole GPU has more than
@@ -104,6 +108,15 @@ class GpuMeter:
         self._held = max(inside, self._share.settle())
         self._outside = self._held - inside
         return self._held
+
+    def asleep(self, weight_bytes: int) -> int:  # noqa: ARG002
+        """Bytes the process still holds: its context, and what the runtime could not give back."""
+        return self.awake()
+
+    def awake(self) -> int:
+        """Bytes the process holds once its weights are back."""
+        inside = self._runtime.peak_device_memory()
+        return max(self._outside + inside, self._share.by_driver() or 0)
 
     def peak(self) -> int:
         """The most bytes the process has held so far."""

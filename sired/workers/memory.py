@@ -111,16 +111,33 @@ class CpuMeter:
 
     def settle(self, weight_bytes: int) -> int:
         """Measure after loading: bytes the process holds from now on."""
+        self._begin_anew()
+        absent = absent_bytes(files_among(mappings() - _INHERITED))
+        self._held = self._peak = self._private + min(weight_bytes, absent)
+        return self._held
+
+    def asleep(self, weight_bytes: int) -> int:
+        """Bytes the process holds beside its weights, which stay where they are.
+
+        What inference took and freed goes back to the system, and the peak begins anew.
+        """
+        self._begin_anew()
+        self._held = self._peak = max(self._held, self._private)
+        return max(0, self._held - weight_bytes)
+
+    def awake(self) -> int:
+        """Bytes the process holds, its weights with it."""
+        return self._held
+
+    def _begin_anew(self) -> None:
+        """Look at everything as it is now."""
         give_back_freed()
         # Loading may have needed more for a moment than any inference will.
         with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_bytes(_RESET_PEAK)
         self._private = private_bytes()
         self._of_files = resident_bytes()[1]
-        absent = absent_bytes(files_among(mappings() - _INHERITED))
-        self._held = self._peak = self._private + min(weight_bytes, absent)
         self._mark = self._seen = highest_resident_bytes()
-        return self._held
 
     def peak(self) -> int:
         """The most bytes the process has held since it was settled."""

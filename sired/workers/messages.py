@@ -1,10 +1,9 @@
 """What daemon and worker say to each other; payload frames travel beside these headers."""
 
-from typing import Any
-
 import msgspec
 
-from sired.spec import ModelSpec, Signature, TensorSpec
+from sired.protocol.runs import RunModel, RunResult, WorkerError
+from sired.spec import ModelSpec, Signature
 
 
 class DeviceGrant(msgspec.Struct, frozen=True):
@@ -44,15 +43,6 @@ class LoadModel(msgspec.Struct, frozen=True, tag=True):
     log: str = ""
 
 
-class RunModel(msgspec.Struct, frozen=True, tag=True):
-    """One request; its payload follows."""
-
-    request: int
-    content_type: str
-    tensors: tuple[TensorSpec, ...]
-    accept: str
-
-
 class RunBatch(msgspec.Struct, frozen=True, tag=True):
     """Several requests to run together where they fit; each is answered by itself.
 
@@ -70,43 +60,84 @@ class LoadProgress(msgspec.Struct, frozen=True, tag=True):
     total_bytes: int
 
 
+class Sleep(msgspec.Struct, frozen=True, tag=True):
+    """Bring the weights to main memory and give the device's memory back; answer: Slept."""
+
+
+class Wake(msgspec.Struct, frozen=True, tag=True):
+    """Bring the weights back to the device; answer: Woke."""
+
+
+class FreeDram(msgspec.Struct, frozen=True, tag=True):
+    """Give back the main memory that was kept when it woke; answer: DramFreed."""
+
+
 class ModelReady(msgspec.Struct, frozen=True, tag=True):
     """Loading worked.
 
     Attributes:
         memory_bytes: what the process holds on its device now.
         load_seconds: from the start of ``load`` to the end of the warm-up.
+        sleep_bytes: what would go to main memory if it slept; 0 if it cannot.
     """
 
     memory_bytes: int
     load_seconds: float
     signature: Signature
+    sleep_bytes: int = 0
 
 
-class WorkerError(msgspec.Struct, frozen=True, tag=True):
-    """Loading (``request`` is None) or one request failed; ``traceback`` is for the log.
+class Slept(msgspec.Struct, frozen=True, tag=True):
+    """It sleeps.
 
-    ``out_of_memory`` tells the scheduler to make room and try once more.
+    Attributes:
+        device_bytes: what the process still holds of its device.
+        dram_bytes: what its weights take in main memory.
+        seconds: what that took.
     """
 
-    request: int | None
+    device_bytes: int
+    dram_bytes: int
+    seconds: float
+
+
+class Woke(msgspec.Struct, frozen=True, tag=True):
+    """It is awake.
+
+    Attributes:
+        memory_bytes: what the process holds on its device now.
+        kept_bytes: what it keeps of main memory, for the next time.
+        seconds: what that took.
+    """
+
+    memory_bytes: int
+    kept_bytes: int
+    seconds: float
+
+
+class DramFreed(msgspec.Struct, frozen=True, tag=True):
+    """It keeps nothing in main memory any more."""
+
+
+class TakeTally(msgspec.Struct, frozen=True, tag=True):
+    """The memory in which to count what is done for direct connections; its descriptor follows."""
+
+
+class TakeConnection(msgspec.Struct, frozen=True, tag=True):
+    """A client's direct connection to be served from now on; its descriptor follows."""
+
+    connection: int
+
+
+class DirectFailed(msgspec.Struct, frozen=True, tag=True):
+    """A request of a direct connection was answered with this error."""
+
     code: str
     message: str
-    hint: str = ""
-    details: dict[str, Any] = {}
-    out_of_memory: bool = False
-    peak_memory_bytes: int = 0
 
 
-class RunResult(msgspec.Struct, frozen=True, tag=True):
-    """One request's answer; its payload follows."""
-
-    request: int
-    content_type: str
-    tensors: tuple[TensorSpec, ...]
-    compute_seconds: float
-    peak_memory_bytes: int
-
-
-ToWorker = StandBy | LoadModel | RunModel | RunBatch
-FromWorker = LoadProgress | ModelReady | WorkerError | RunResult
+ChangeTier = Sleep | Wake | FreeDram
+ToWorker = StandBy | LoadModel | RunModel | RunBatch | ChangeTier | TakeTally | TakeConnection
+FromWorker = (
+    LoadProgress | ModelReady | Slept | Woke | DramFreed | WorkerError | RunResult | DirectFailed
+)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from sired.workers.channel import Channel
+from sired.transport.channel import Channel
 from sired.workers.messages import FromWorker, LoadModel, StandBy
 from sired.workers.zygote import Zygote
 

@@ -181,6 +181,31 @@ def test_bash_completes_options(in_bash):
     assert "--interval" in in_bash("sire top --")
 
 
+def test_bash_completes_priorities_wherever_one_can_be_given(in_bash):
+    for command in ("predict m", "submit m", "register m f"):
+        assert in_bash(f"sire {command} --priority ") == ["high", "normal", "low"]
+
+
+@pytest.mark.parametrize(
+    ("shell", "file"), [("bash", "sire.bash"), ("zsh", "_sire"), ("fish", "sire.fish")]
+)
+def test_sire_prints_the_script_of_a_shell(environment, in_bash, shell, file):
+    printed = subprocess.run(["sire", "completion", shell], env=environment, capture_output=True)
+    assert printed.stdout == (SCRIPTS / file).read_bytes()
+    assert shell in in_bash("sire completion ")
+
+
+def test_another_shell_has_no_script_and_is_told_which_have(environment):
+    done = subprocess.run(["sire", "completion", "tcsh"], env=environment, capture_output=True)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"bash, zsh, fish" in done.stderr
+
+
+def test_a_bash_that_reads_what_sire_prints_completes(environment, daemon):
+    script = BASH.replace("source {scripts}/sire.bash", "source <(sire completion bash)")
+    assert ask(environment, ["bash", "-c", script.format(), "bash"], "sire show mn") == ["mnist"]
+
+
 @pytest.mark.parametrize(
     "verb", ["show", "rm", "load", "unload", "reload", "predict", "bench", "stats"]
 )

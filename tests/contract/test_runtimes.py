@@ -51,6 +51,18 @@ def test_its_signature_is_what_the_file_says(runtime_case, runtime, model_file, 
         assert signature.inputs == ()
 
 
+def test_a_model_that_can_sleep_answers_the_same_after_it_woke(
+    runtime_case, runtime, model_file, load_options
+):
+    model = runtime.load(str(model_file), **load_options)
+    assert runtime.can_sleep(model) == (runtime_case.runtime == "pytorch")
+    if runtime.can_sleep(model):
+        for _ in range(2):
+            runtime.sleep(model)
+            runtime.wake(model)
+            assert np.array_equal(runtime.predict(model, DATA), 2 * DATA)
+
+
 @pytest.mark.parametrize("keep", [0.2, 0.6, 0.95])
 def test_a_file_cut_short_is_an_error_and_not_a_crash(
     runtime_case, runtime, model_file, load_options, keep

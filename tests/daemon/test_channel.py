@@ -13,7 +13,7 @@ import pytest
 
 from sired.errors import ProtocolError
 from sired.spec import Signature
-from sired.workers.channel import Channel
+from sired.transport.channel import Channel
 from sired.workers.messages import (
     FromWorker,
     ModelReady,

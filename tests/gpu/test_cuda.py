@@ -1,6 +1,7 @@
 """The main job on a real GPU; skipped where there is none."""
 
 import json
+import time
 
 import pytest
 import torch
@@ -103,3 +104,65 @@ def test_two_models_loaded_at_once_are_each_charged_what_they_take(home, registe
     # The contexts are alike, so they differ by their weights.
     difference = 4 * (widths["large"] - widths["small"])
     assert charged["large"] - charged["small"] == pytest.approx(difference, rel=0.1)
+
+
+@pytest.fixture
+def table(tmp_path):
+    """The path of a class and of weights of 2 GiB, of which an answer shows one number."""
+    (tmp_path / "table.py").write_text(
+        "import torch\n"
+        "class Table(torch.nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.rows = torch.nn.Parameter(torch.empty(8, 67108864))\n"
+        "    def forward(self, x):\n"
+        "        return x + self.rows[3, -1]\n"
+    )
+    save_file({"rows": torch.full((8, 67_108_864), 4.0)}, tmp_path / "table.safetensors")
+    return tmp_path / "table.safetensors", f"{tmp_path}/table.py:Table"
+
+
+def test_a_sleeper_leaves_its_gpu_but_for_the_context_and_answers_again(home, table):
+    home.configure('[tiers]\ndram = "4GiB"\n')
+    weights, kind = table
+    home.sire("register", "m", weights, "--class", kind, "--device", "cuda:0")
+    assert json.loads(home.sire("predict", "m", "-i", "-", stdin=b"[1]").stdout) == [5]
+    (awake,) = home.json("ps")
+    asleep = home.json("move", "m", "dram")
+    assert asleep["pid"] == awake["pid"]
+    assert asleep["memory_bytes"] <= awake["memory_bytes"] - 2 * GIB
+    assert asleep["dram_bytes"] >= 2 * GIB
+    devices = {device["name"]: device for device in home.json("devices")["devices"]}
+    assert devices["cuda:0"]["used_bytes"] == asleep["memory_bytes"]
+    assert json.loads(home.sire("predict", "m", "-i", "-", stdin=b"[1]").stdout) == [5]
+    (again,) = home.json("ps")
+    assert (again["pid"], again["state"]) == (awake["pid"], "ready")
+    (stats,) = home.json("stats")["models"]
+    assert (stats["loads"], stats["wakes"]) == (1, 1)
+
+
+def test_waking_copies_at_four_fifths_of_what_pinned_memory_can_do(table):
+    from sired.runtimes.pytorch import PyTorchRuntime
+
+    weights, kind = table
+    runtime = PyTorchRuntime()
+    model = runtime.load(str(weights), device="cuda:0", format="safetensors", model_class=kind)
+    before = torch.cuda.memory_reserved()
+    waking = []
+    for _ in range(3):
+        runtime.sleep(model)
+        assert torch.cuda.memory_reserved() <= before - 2 * GIB
+        waking.append(seconds_of(lambda: runtime.wake(model)))
+    host = torch.empty(2 * GIB, dtype=torch.uint8, pin_memory=True)
+    device = torch.empty(2 * GIB, dtype=torch.uint8, device="cuda")
+    best = min(seconds_of(lambda: device.copy_(host, non_blocking=True)) for _ in range(3))
+    print(f"waking: {2 / min(waking):.1f} GiB/s of {2 / best:.1f} GiB/s")
+    assert min(waking) <= best / 0.8
+
+
+def seconds_of(action):
+    torch.cuda.synchronize()
+    began = time.perf_counter()
+    action()
+    torch.cuda.synchronize()
+    return time.perf_counter() - began

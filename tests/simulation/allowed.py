@@ -9,11 +9,14 @@ from sired.scheduler.instructions import (
     Dispatch,
     Evicted,
     Fail,
+    FreeDram,
     Fulfil,
     LeaseGranted,
     LeaseLost,
+    SleepWorker,
     StartWorker,
     StopWorker,
+    WakeWorker,
 )
 from tests.simulation.book import must
 
@@ -30,6 +33,9 @@ class Allowed:
         self._look = {
             StartWorker: self._start,
             StopWorker: self._stop,
+            SleepWorker: self._sleep,
+            WakeWorker: self._wake,
+            FreeDram: self._free_dram,
             Dispatch: self._dispatch,
             Evicted: self._evict,
             Fail: self._fail,
@@ -62,7 +68,7 @@ class Allowed:
         match event:
             case events.ModelAdded():
                 return self._of(event.model.name)
-            case events.ModelRemoved() | events.UnloadWanted():
+            case events.ModelRemoved() | events.UnloadWanted() | events.SleepWanted():
                 return self._of(event.model)
             case events.LoadWanted() if event.device not in (None, "auto"):
                 return [w for w in self._of(event.model) if w.device != event.device]
@@ -99,11 +105,18 @@ class Allowed:
         else:
             self._stop_idle(do, worker)
 
+    def _failed(self, do, worker):
+        """Whether it could not load, fall asleep or wake, or has been at it for too long."""
+        failures = (events.LoadFailed, events.SleepFailed)
+        failed = isinstance(self._event, failures) and self._event.instance == do.instance
+        return (
+            failed
+            or self.world.now - max(worker.since, worker.alive_at) >= self.brain.rules.load_timeout
+        )
+
     def _stop_loading(self, do, worker):
-        failed = isinstance(self._event, events.LoadFailed) and self._event.instance == do.instance
-        too_long = self.world.now - worker.alive_at >= self.brain.rules.load_timeout
         unwanted = not self.wanted(worker.model.name)
-        reason = failed or too_long or unwanted or worker.asked_to_end
+        reason = self._failed(do, worker) or unwanted or worker.asked_to_end
         must(reason, "ended a load that somebody waits for", do, worker)
 
     def _stop_idle(self, do, worker):
@@ -111,8 +124,38 @@ class Allowed:
         must(worker.asked_to_end or not leased, "ended a leased one", do, worker)
         # Of a pool that is pinned those beyond its least number may end, for want of use.
         others = any(i.accepting for i in self.brain.fleet.of(worker.model))
-        may_end = not worker.model.pinned or worker.asked_to_end
+        changes = worker.state in ("falling asleep", "waking", "dead")
+        failed = changes and self._failed(do, worker)
+        may_end = not worker.model.pinned or worker.asked_to_end or failed
         must(may_end or (others and do.instance not in self._evicted), "ended a pinned one", do)
+
+    # Tiers
+
+    def _sleep(self, do):
+        worker = self._known(do)
+        must(worker.state in ("ready", "dead") and worker.loaded, "puts to sleep", worker)
+        must(not worker.unanswered, "puts to sleep at work", worker)
+        must(worker.sleep_memory and not worker.freeing, "puts to sleep what cannot", worker)
+        leased = any(lease.worker == do.instance for lease in self.book.held.values())
+        names = {self.book.open[number].model for number in self.book.numbers("sleep")}
+        asked = worker.asked_to_end or worker.model.name in names
+        must(asked or not (leased or worker.model.pinned), "puts to sleep", worker)
+        dram = self.brain.fleet.ledger.dram
+        must(dram.charged <= dram.capacity, "puts to sleep beyond main memory", worker)
+
+    def _free_dram(self, do):
+        worker = self._known(do)
+        awake = worker.state in ("ready", "dead") and worker.in_dram
+        must(awake and not worker.freeing, "takes main memory from", worker)
+
+    def _wake(self, do):
+        worker = self._known(do)
+        must(worker.state in ("asleep", "dead") and worker.in_dram, "wakes", worker)
+        there = [w for w in self._of(worker.model.name) if w.model is worker.model]
+        pool = any(w.state in ("ready", "dead") and w is not worker for w in there)
+        must(pool or self.wanted(worker.model.name), "wakes for nobody", worker)
+        accepting = sum(i.accepting for i in self.brain.fleet.of(worker.model))
+        must(accepting <= self.brain.fleet.most_instances(worker.model), "too many awake", do)
 
     def _evict(self, do):
         worker = self._known(do)
@@ -172,12 +215,19 @@ class Allowed:
 
     def _fulfil(self, do):
         asked = self.book.open.get(do.wish)
-        must(asked is None or asked.kind in ("load", "unload", "shrink"), "fulfils no wish", do)
+        must(
+            asked is None or asked.kind in ("load", "unload", "shrink", "sleep"),
+            "fulfils no wish",
+            do,
+        )
         left = self._ending.pop(do.wish, set()) & self.world.workers.keys()
         must(not left, "unloaded before its memory is free", do, left)
         if asked and asked.kind == "load":
             worker = self.world.workers.get(do.instance)
             must(worker is not None and worker.state in ("ready", "dead"), "not loaded", do)
+        if asked and asked.kind == "sleep":
+            worker = self.world.workers.get(do.instance)
+            must(worker is not None and worker.state in ("asleep", "dead"), "not asleep", do)
 
     def _granted(self, do):
         worker = self.world.workers.get(do.instance)
@@ -208,6 +258,7 @@ class Allowed:
             and (
                 (asked.kind == "request" and asked.lease is None)
                 or asked.kind == "load"
+                or (asked.kind == "sleep" and asked.number in self.brain.queues.wishes)
                 or (asked.kind == "lease" and asked.number in unserved)
             )
             for asked in self.book.open.values()

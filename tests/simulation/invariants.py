@@ -1,8 +1,8 @@
 """What holds after every event, whatever happened."""
 
 from sired.scheduler import events
-from sired.scheduler.instance import Loading, Ready
-from sired.scheduler.instructions import StartWorker
+from sired.scheduler.instance import Asleep, FallingAsleep, Loading, Ready, Waking
+from sired.scheduler.instructions import StartWorker, WakeWorker
 from sired.units import FOREVER
 from tests.simulation.book import must
 from tests.simulation.people import LONGEST_STANDSTILL
@@ -29,6 +29,8 @@ class Invariants:
         """Raise Broken if anything does not hold after an event."""
         self._memory_is_reserved_before_it_is_taken(event, said)
         self._charges_are_those_of_living_processes()
+        self._sleepers_are_charged_in_main_memory()
+        self._nobody_waits_to_sleep_beside_free_memory()
         self._whoever_asked_is_remembered_and_nobody_else()
         self._whatever_waits_has_a_deadline()
         self._nothing_that_is_over_waits(event)
@@ -48,16 +50,16 @@ class Invariants:
         Only measuring may: the instance that an event tells of may be charged what it was measured
         to hold, however much that is. No other charge changes.
         """
-        started = {do.instance for do in said if isinstance(do, StartWorker)}
+        started = {do.instance for do in said if isinstance(do, (StartWorker, WakeWorker))}
         measured = None
-        if isinstance(event, (events.WorkerReady, events.RequestFinished)):
+        if isinstance(event, (events.WorkerReady, events.WorkerSlept, events.RequestFinished)):
             measured = event.instance
         for name, charges in self._charges_now().items():
             before, account = self._charges[name], self.brain.fleet.ledger.accounts[name]
             for number, memory in charges.items():
                 if number not in started and number != measured:
                     must(before[number] == memory, "a charge changed", number, name)
-            if measured in charges:
+            if measured in charges and measured not in started:
                 worker = self.world.workers[measured]
                 others = sum(charges.values()) - charges[measured]
                 most = max(worker.measured, account.capacity - others, before[measured])
@@ -65,10 +67,37 @@ class Invariants:
                 must(charges[measured] <= most, "charged beyond the capacity", worker, charges)
             if started & charges.keys():
                 must(sum(charges.values()) <= account.capacity, "reserved too much", name, charges)
-                loading = (w for w in self.world.workers.values() if not w.loaded)
-                reserved = sum(w.reserved for w in loading if w.device == name)
+                there = (w for w in self.world.workers.values() if w.device == name)
+                reserved = sum(self._not_taken_yet(worker, charges) for worker in there)
                 free = self._reported.get(name, reserved)
                 must(reserved <= free, "reserved what others hold", name, reserved, free)
+
+    def _not_taken_yet(self, worker, charges):
+        """What a worker is about to take of its device and the driver calls free."""
+        if not worker.loaded:
+            return worker.reserved
+        if not isinstance(self.brain.fleet.instances[worker.instance].state, Waking):
+            return 0
+        there = worker.dram if worker.device == "cpu" else 0
+        return charges[worker.instance] - worker.measured - there
+
+    def _sleepers_are_charged_in_main_memory(self):
+        """Who sleeps, falls asleep or wakes is charged on both accounts, and nobody else."""
+        charges, workers = self.brain.fleet.ledger.dram.charges, self.world.workers
+        living = {worker.instance for worker in workers.values() if worker.in_dram}
+        must(charges.keys() == living, "charges main memory for others", charges, living)
+        for number, charge in charges.items():
+            if isinstance(self.brain.fleet.instances[number].state, (Asleep, Ready)):
+                must(charge.memory == workers[number].dram, "held and not charged", number)
+
+    def _nobody_waits_to_sleep_beside_free_memory(self):
+        fleet = self.brain.fleet
+        there = [w for w in self.world.workers.values() if w.in_dram]
+        leaving = [w for w in there if w.freeing or w.state not in ("asleep", "ready")]
+        for instance in fleet.instances.values():
+            if instance.waits_to_sleep:
+                must(leaving, "waits to sleep for nobody", instance.id)
+                must(not fleet.tiers.has_room(instance), "does not fall asleep", instance.id)
 
     def _charges_are_those_of_living_processes(self):
         fleet, workers = self.brain.fleet, self.world.workers
@@ -81,7 +110,10 @@ class Invariants:
         queues, brain = self.brain.queues, self.brain
         numbers = self.book.numbers
         must(queues.requests.keys() == numbers("request"), "lost or kept a request")
-        must(queues.wishes.keys() == numbers("load"), "lost or kept a wish")
+        to_load = queues.wishes.keys() - numbers("sleep")
+        must(to_load == numbers("load"), "lost or kept a wish")
+        to_sleep = (queues.wishes.keys() & numbers("sleep")) | brain._naps.wishes
+        must(to_sleep == numbers("sleep"), "lost or kept a wish to sleep")
         must(queues.leases.keys() == numbers("lease"), "lost or kept an asking for a lease")
         unloads = brain._wishes._unloads.keys()
         must(unloads == numbers("unload", "shrink"), "lost or kept a wish to unload")
@@ -99,9 +131,11 @@ class Invariants:
         for asked in self.book.open.values():
             must(wakeup <= self._latest(asked), "sleeps beyond a deadline", asked, wakeup)
         for instance in fleet.instances.values():
-            if isinstance(instance.state, Loading):
-                alive_at = self.world.workers[instance.id].alive_at
-                limit = alive_at + self.brain.rules.load_timeout
+            if isinstance(instance.state, (Loading, FallingAsleep, Waking)):
+                since = instance.state.since
+                if isinstance(instance.state, Loading):
+                    since = self.world.workers[instance.id].alive_at
+                limit = since + self.brain.rules.load_timeout
                 must(wakeup <= limit, "sleeps while a load hangs", instance.id, wakeup)
             expiry = fleet.expiry(instance)
             must(wakeup <= expiry, "sleeps while one idles too long", instance.id, wakeup, expiry)
@@ -144,7 +178,7 @@ class Invariants:
         The instance may be ending: when it is gone, the model is wanted anew.
         """
         fleet = self.brain.fleet
-        there = {worker.model.name for worker in self.world.workers.values()}
+        there = {i.model.name for i in fleet.instances.values() if not isinstance(i.state, Asleep)}
         for model in self.brain.models.values():
             cared_for = model.name in there or fleet.pending.get(model)
             must(cared_for or not model.wanted, "nobody cares", model.name)
@@ -162,7 +196,16 @@ class Invariants:
         most = brain.rules.max_models
         if most and first.model not in loaded and len(loaded) >= most:
             return
-        for name in brain.fleet._placer.lane(first, brain.fleet.instances.values()):
+        placer, there = brain.fleet._placer, brain.fleet.instances.values()
+        sleeper = placer.sleeper(first, placer._residents(there))
+        if sleeper is not None:  # it wakes where it lies, even if it could be loaded elsewhere now
+            account = accounts[sleeper.device]
+            need = first.model.footprint(account.kind, brain.rules)[0]
+            need -= account.charges[sleeper.id].memory
+            asleep = isinstance(sleeper.state, Asleep)
+            must(not asleep or need > account.usable(), "sleeps beside free memory", sleeper.id)
+            return
+        for name in placer.lane(first, there):
             account = accounts[name]
             need = max(first.at_least, first.model.footprint(account.kind, brain.rules)[0])
             must(need > account.usable(), "waits beside free memory", first.model.name, name)

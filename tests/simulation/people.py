@@ -53,6 +53,7 @@ class People:
             self.give_up: 5,
             self.load: 5,
             self.unload: 2,
+            self.put_to_sleep: 2,
             self.acquire: 6,
             self.give_back_early: 0.5,
             self.shrink: 1.5,
@@ -134,6 +135,11 @@ class People:
         asked = self.book.ask("unload", self._name(), self.world.now)
         self.tell(events.UnloadWanted(asked.number, asked.model))
 
+    def put_to_sleep(self):
+        """By hand; they wait as long as it takes."""
+        asked = self.book.ask("sleep", self._name(), self.world.now)
+        self.tell(events.SleepWanted(asked.number, asked.model, self.world.now + 100 * YEAR))
+
     def shrink(self):
         model = self.random.choice((None, self._name()))
         asked = self.book.ask("shrink", model, self.world.now)
@@ -180,6 +186,7 @@ class People:
         device = self.random.choice(list(self.world.devices))
         part = self.random.choice((0.0, 0.0, 0.1, 0.5, 1.0))
         self.world.foreign[device] = int(part * self.world.devices[device])
+        self.world.foreign_dram = int(self.random.choice((0.0, 0.0, 0.3, 1.0)) * self.world.dram)
         self.world.sample()
 
     def reconfigure(self):

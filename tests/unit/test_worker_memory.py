@@ -257,3 +257,21 @@ def test_a_load_that_ends_in_a_crash_keeps_nobody_waiting(gpu):
         os._exit(1)
     os.waitpid(crashed, 0)
     assert gpu.meter().settle(80) == 80
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_gpu_worker_that_sleeps_holds_its_context_whether_the_driver_knows_it_or_not(gpu, known):
+    processes = {os.getpid(): 450} if known else None
+    runtime, gpu = Reserving(), gpu(processes=processes)
+    meter = gpu.meter(runtime)
+    runtime.reserved = 100
+    gpu.there.free -= 450
+    assert meter.settle(80) == 450
+    runtime.reserved = 0
+    if known:
+        processes[os.getpid()] = 360
+    assert meter.asleep(80) == (360 if known else 350)
+    runtime.reserved = 80
+    if known:
+        processes[os.getpid()] = 440
+    assert meter.awake() == (440 if known else 430)

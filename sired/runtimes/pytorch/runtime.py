@@ -9,6 +9,7 @@ from sired.runtimes.base import InferenceRuntime
 from sired.runtimes.pytorch import programs, weights
 from sired.runtimes.pytorch.data import to_arrays, to_tensors
 from sired.runtimes.pytorch.model import Job, Loaded
+from sired.runtimes.pytorch.parking import Parked, can_park, park, unpark
 from sired.runtimes.pytorch.streaming import is_streamed
 from sired.spec import Signature
 
@@ -26,6 +27,9 @@ class PyTorchRuntime(InferenceRuntime):
     """Runs every kind of file that PyTorch writes."""
 
     name: ClassVar[str] = "pytorch"
+
+    def __init__(self) -> None:
+        self._parked: dict[int, Parked] = {}
 
     def load(self, model_path: str, **kwargs: Any) -> Loaded:
         """Load a model; see ``InferenceRuntime.load``.
@@ -71,6 +75,31 @@ class PyTorchRuntime(InferenceRuntime):
     def signature(self, model: Loaded) -> Signature:
         """What an exported program says of its inputs; of others nothing is known."""
         return model.signature
+
+    def can_sleep(self, model: Loaded) -> bool:
+        """Whether the weights are a module's: an AOTInductor package keeps its own."""
+        return can_park(model.call)
+
+    def sleep(self, model: Loaded) -> None:
+        """Copy the weights to pinned memory and free the GPU; a CPU's stay where they are."""
+        if model.device.type == "cuda":
+            assert isinstance(model.call, torch.nn.Module)
+            kept = self._parked.get(id(model))
+            self._parked[id(model)] = park(model.call, kept)
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+
+    def wake(self, model: Loaded) -> int:
+        """Copy them back; the pinned memory is kept: to pin it takes longer than to copy."""
+        if (parked := self._parked.get(id(model))) is None:
+            return 0
+        unpark(parked)
+        return parked.memory.nbytes
+
+    def free_main_memory(self, model: Loaded) -> None:
+        """Free the pinned memory."""
+        if (parked := self._parked.pop(id(model), None)) is not None:
+            parked.free()
 
     def peak_device_memory(self) -> int:
         """Most bytes PyTorch's allocator has held on the GPU."""

@@ -16,11 +16,21 @@ _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
 def create(parts: Iterable[tuple[int, Buffer]], size: int) -> int:
     """Write parts at their offsets into new memory of ``size`` bytes, seal it, return its fd."""
+    descriptor = allocate(size)
+    try:
+        for offset, part in parts:
+            _write(descriptor, part, offset)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def allocate(size: int) -> int:
+    """New memory of ``size`` bytes that keeps its size; returns its descriptor."""
     descriptor = os.memfd_create("sire", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         os.ftruncate(descriptor, size)
-        for offset, part in parts:
-            _write(descriptor, part, offset)
         fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
     except BaseException:
         os.close(descriptor)
@@ -37,11 +47,11 @@ def _write(descriptor: int, part: Buffer, offset: int) -> None:
         rest, offset = rest[written:], offset + written
 
 
-def view(descriptor: int, size: int) -> memoryview:
+def map_private(descriptor: int, size: int) -> mmap.mmap:
     """Map the first ``size`` bytes; the mapping lives as long as views of it.
 
-    It is marked read-only, and private: what writes to it all the same (a model that computes in
-    place) writes to a copy of its own instead of dying of SIGSEGV.
+    It is private: what writes to it all the same (a model that computes in place) writes to a copy
+    of its own.
 
     Raises:
         ProtocolError: the memory may shrink, or is shorter than that.
@@ -50,7 +60,7 @@ def view(descriptor: int, size: int) -> memoryview:
         raise ProtocolError("A payload came in memory that its sender could still take back.")
     if (length := os.fstat(descriptor).st_size) < size:
         raise ProtocolError(f"{length} bytes of shared memory came where {size} were announced.")
-    return memoryview(mmap.mmap(descriptor, size, access=mmap.ACCESS_COPY)).toreadonly()
+    return mmap.mmap(descriptor, size, access=mmap.ACCESS_COPY)
 
 
 def _seals(descriptor: int) -> int:

@@ -1,15 +1,19 @@
-"""The private line between daemon and worker: one packet of a SOCK_SEQPACKET pair per message.
+"""A private line between two processes: one packet of a SOCK_SEQPACKET socket per message.
 
 A message is a fixed prefix and a body: the frames' lengths, the header in msgpack, the frames. A
 small body travels in the packet. A large one travels in one sealed piece of memory whose
-descriptor is passed along: it is written once and mapped by the other side.
+descriptor is passed along: it is written once and mapped by the other side. Any other descriptor
+can be passed along with a small message.
 """
 
 import array
+import contextlib
+import mmap
 import os
 import socket
 import struct
 import time
+import weakref
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any, Generic, TypeVar
@@ -18,19 +22,20 @@ import msgspec
 
 from sired.errors import ProtocolError
 from sired.protocol.content import Buffer
-from sired.workers import sealed
+from sired.transport import sealed
+from sired.transport.staging import Staging
+from sired.transport.wakefulness import Wakefulness
 
 # Up to here, copying through the socket is quicker than setting up shared memory.
 INLINE_LIMIT = 64 * 1024
 # sendmsg(2) takes 1,024 buffers at most.
 _MOST_INLINE_FRAMES = 256
-# Bytes of the body and of its header, number of frames, whether the body is in shared memory.
-_PREFIX = struct.Struct("<QQI?")
+# Bytes of the body and of its header, number of frames, and what the packet's descriptor is.
+_PREFIX = struct.Struct("<QQIB")
+_NONE, _BODY, _PASSED = range(3)
 _LENGTH = struct.Struct("<Q")
 # A cache line: more than any dtype asks for.
 _ALIGNMENT = 64
-# A client's turn-around between an answer and its next request, and as much again.
-_SHORT_WAIT_SECONDS = 1e-3
 _DESCRIPTOR = array.array("i").itemsize
 # Room for exactly one: CMSG_SPACE would let a second one in.
 _DESCRIPTOR_SPACE = socket.CMSG_LEN(_DESCRIPTOR)
@@ -52,16 +57,29 @@ class Channel(Generic[Incoming]):
     Args:
         line: a SOCK_SEQPACKET socket; the channel owns it.
         incoming: the type of the messages received.
+        staging: memory that large messages are written to, instead of new memory for each; the
+            other side says when it is done with one.
+        wakefulness: whether and how long a ``receive`` stays awake; None for never.
     """
 
-    def __init__(self, line: socket.socket, incoming: Any) -> None:
+    def __init__(
+        self,
+        line: socket.socket,
+        incoming: Any,
+        *,
+        staging: Staging | None = None,
+        wakefulness: Wakefulness | None = None,
+    ) -> None:
         self._line = line
+        self._staging = staging
+        self._wakefulness = wakefulness
+        self._mapping: weakref.ref[mmap.mmap] | None = None
+        self._passed: int | None = None
         # What a runtime put into an error's details must not keep the error from being told.
         self._encoder = msgspec.msgpack.Encoder(enc_hook=str)
         self._decoder: msgspec.msgpack.Decoder[Incoming] = msgspec.msgpack.Decoder(incoming)
         self._buffer = memoryview(bytearray(_PREFIX.size + INLINE_LIMIT))
         self._buffers = [self._buffer]
-        self._short_waits = False
 
     def fileno(self) -> int:
         """The socket's descriptor; -1 once closed."""
@@ -69,7 +87,14 @@ class Channel(Generic[Incoming]):
 
     def close(self) -> None:
         """Close the line: the other side reads an end of file."""
+        self._keep(None)
         self._line.close()
+
+    def hang_up(self) -> None:
+        """Close the line for whoever else holds our end of it, too."""
+        with contextlib.suppress(OSError):
+            self._line.shutdown(socket.SHUT_RDWR)
+        self.close()
 
     def try_send(self, message: Any, frames: Sequence[Buffer] = ()) -> bool:
         """Send without waiting; False when the other side has too much unread.
@@ -91,6 +116,46 @@ class Channel(Generic[Incoming]):
         """
         self._send(message, frames, 0)
 
+    def try_pass(self, message: Any, descriptor: int) -> bool:
+        """Send a message and a descriptor along, without waiting; False as for ``try_send``.
+
+        Raises:
+            OSError: the other side is gone.
+        """
+        header = self._encoder.encode(message)
+        prefix = _PREFIX.pack(len(header), len(header), 0, _PASSED)
+        try:
+            self._send_along([prefix, header], descriptor, _NOW | _NO_SIGNAL)
+        except BlockingIOError:
+            return False
+        return True
+
+    def take_descriptor(self) -> int:
+        """The descriptor that came with the last message; it is the caller's now.
+
+        Raises:
+            ProtocolError: none came.
+        """
+        descriptor, self._passed = self._passed, None
+        if descriptor is None:
+            raise ProtocolError("A message announced a descriptor that did not come.")
+        return descriptor
+
+    def held(self) -> bool:
+        """Whether somebody still holds on to frames of the last large message received.
+
+        Unless somebody does, its sender may write to that memory again.
+        """
+        return self._mapping is not None and self._mapping() is not None
+
+    def wait_at_most(self, seconds: float | None) -> None:
+        """Let every later ``receive`` wait so long, then raise BlockingIOError; None for ever."""
+        whole = 0 if seconds is None else int(seconds)
+        rest = 0 if seconds is None else max(1, int((seconds - whole) * 1e6))
+        self._line.setsockopt(
+            socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", whole, rest)
+        )
+
     def _send(self, message: Any, frames: Sequence[Buffer], flags: int) -> None:
         flags |= _NO_SIGNAL
         header = self._encoder.encode(message)
@@ -98,18 +163,25 @@ class Channel(Generic[Incoming]):
         head = struct.pack(f"<{len(lengths)}Q", *lengths) + header
         size = len(head) + sum(lengths)
         if size <= INLINE_LIMIT and len(frames) <= _MOST_INLINE_FRAMES:
-            prefix = _PREFIX.pack(size, len(header), len(frames), False)
+            prefix = _PREFIX.pack(size, len(header), len(frames), _NONE)
             self._line.sendmsg([prefix, head, *frames], (), flags)
             return
         *offsets, size = _offsets(len(head), lengths, _ALIGNMENT)
-        descriptor = sealed.create([(0, head), *zip(offsets, frames, strict=True)], size)
+        parts = [(0, head), *zip(offsets, frames, strict=True)]
+        prefix = _PREFIX.pack(size, len(header), len(frames), _BODY)
+        if self._staging is not None and self._staging.suits(size):
+            self._send_along([prefix], self._staging.write(parts, size), flags)
+            return
+        descriptor = sealed.create(parts, size)
         try:
-            prefix = _PREFIX.pack(size, len(header), len(frames), True)
-            passed = array.array("i", [descriptor])
-            ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, passed)]
-            self._line.sendmsg([prefix], ancillary, flags)
+            self._send_along([prefix], descriptor, flags)
         finally:
             os.close(descriptor)
+
+    def _send_along(self, packet: list[Buffer], descriptor: int, flags: int) -> None:
+        passed = array.array("i", [descriptor])
+        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, passed)]
+        self._line.sendmsg(packet, ancillary, flags)
 
     def try_receive(self) -> Message[Incoming] | None:
         """Take one message without waiting; None when there is none.
@@ -124,18 +196,13 @@ class Channel(Generic[Incoming]):
             return None
 
     def receive(self) -> Message[Incoming]:
-        """Wait for one message; raises as ``try_receive`` does.
-
-        To fall asleep and be woken takes as long as a small model. Who asks again as soon as an
-        answer is there does so within a fraction of a millisecond: after one short wait the next
-        one begins awake.
-        """
-        began = time.perf_counter()
-        try:
-            message = self._watch(began + _SHORT_WAIT_SECONDS) if self._short_waits else None
-            return message or self._receive(0)
-        finally:
-            self._short_waits = time.perf_counter() - began < _SHORT_WAIT_SECONDS
+        """Wait for one message; raises as ``try_receive`` does."""
+        if self._wakefulness is None:
+            return self._receive(0)
+        until = self._wakefulness.begin()
+        message = (self._watch(until) if until else None) or self._receive(0)
+        self._wakefulness.end()
+        return message
 
     def _watch(self, until: float) -> Message[Incoming] | None:
         """Take a message that comes before ``until``, without sleeping."""
@@ -154,7 +221,7 @@ class Channel(Generic[Incoming]):
                 )
             return self._unpack(packet, descriptor)
         finally:
-            if descriptor is not None:
+            if descriptor is not None and descriptor != self._passed:
                 os.close(descriptor)
 
     def _take_packet(self, flags: int) -> tuple[memoryview, int | None, bool]:
@@ -172,20 +239,29 @@ class Channel(Generic[Incoming]):
         return self._buffer[:size], _descriptor(ancillary), bool(said & _CUT)
 
     def _unpack(self, packet: memoryview, descriptor: int | None) -> Message[Incoming]:
-        size, header_size, count, shared = _PREFIX.unpack_from(packet)
+        size, header_size, count, along = _PREFIX.unpack_from(packet)
         start = count * _LENGTH.size + header_size
         if not header_size or start > size:
             raise ProtocolError(f"A message of {size} bytes cannot begin with {start}.")
-        if not shared:
+        if along != _BODY:
             body = packet[_PREFIX.size :]
             message, parts = self._read(body, size, start, count, alignment=1)
+            if along == _PASSED:
+                self._keep(descriptor)
             # The buffer is used again for the next packet: what is handed out is a copy.
             return message, tuple(bytes(part) for part in parts)
         if descriptor is None:
             raise ProtocolError("A message announced shared memory that did not come.")
-        body = sealed.view(descriptor, size)
+        mapping = sealed.map_private(descriptor, size)
+        self._mapping = weakref.ref(mapping)
+        body = memoryview(mapping).toreadonly()
         message, parts = self._read(body, size, start, count, alignment=_ALIGNMENT)
         return message, tuple(parts)
+
+    def _keep(self, descriptor: int | None) -> None:
+        if self._passed is not None:  # nobody took it
+            os.close(self._passed)
+        self._passed = descriptor
 
     def _read(
         self, body: memoryview, size: int, start: int, count: int, *, alignment: int

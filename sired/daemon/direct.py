@@ -1,0 +1,213 @@
+"""Direct connections: a client talks to a worker, and the daemon looks on.
+
+The daemon takes the connection (``door.py``), asks the brain whom it may lead to, and hands it to
+that worker. It keeps a descriptor of the worker's end: to learn when the client has left, to close
+it when the brain says so, and so that the client reads the connection's end only after the daemon
+knows why. What goes over it is counted by the worker in memory that the daemon reads
+(``workers/tally.py``).
+"""
+
+import asyncio
+import contextlib
+import select
+import socket
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from sired.daemon.stats import Statistics
+from sired.errors import SireError
+from sired.scheduler.events import DirectUsed
+from sired.workers.messages import TakeConnection, TakeTally
+from sired.workers.tally import Tally
+
+# Connections in use this long ago are looked at often.
+LIVELY_SECONDS = 1.0
+# How many ends are remembered for clients that come and ask.
+ENDS_REMEMBERED = 1024
+
+PassOn = Callable[[int, TakeTally | TakeConnection, int], bool]
+
+
+class Line(msgspec.Struct, eq=False):
+    """A client's connection to a worker."""
+
+    number: int
+    instance: int
+    socket: socket.socket
+
+
+class Served(msgspec.Struct, eq=False):
+    """An instance that clients talk to, and what of its counts is known already.
+
+    ``left`` says that a client has left since.
+    """
+
+    model: str
+    tally: Tally
+    lines: dict[int, Line] = {}
+    left: bool = False
+    answered: int = 0
+    seconds: float = 0.0
+    last_used: float = 0.0
+    busy: bool = False
+
+    @property
+    def active(self) -> bool:
+        """Whether there may be something new."""
+        return bool(self.lines) or self.busy or self.left
+
+
+class DirectLines:
+    """Every direct connection.
+
+    Args:
+        loop: the event loop to listen in.
+        statistics: where answers are counted.
+        pass_on: hands a descriptor to the worker of an instance, if it takes one now.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, statistics: Statistics, pass_on: PassOn
+    ) -> None:
+        self._loop = loop
+        self._statistics = statistics
+        self._pass_on = pass_on
+        self._served: dict[int, Served] = {}
+        self._ended: dict[int, SireError] = {}
+        self._by_descriptor: dict[int, Line] = {}
+        # The loop would be told of every request; this one tells only of clients that leave.
+        self._hangups = select.epoll()
+        self._next = 1
+        loop.add_reader(self._hangups.fileno(), self._left)
+
+    def __bool__(self) -> bool:
+        return any(served.active for served in self._served.values())
+
+    def add(self, instance: int, model: str, connection: socket.socket) -> int | None:
+        """Lead a connection to an instance; its number, or None if that worker takes none now."""
+        number = self._next
+        try:
+            served = self._count_for(instance, model)
+            message = TakeConnection(number)
+            if served is None or not self._pass_on(instance, message, connection.fileno()):
+                return None
+        except OSError:
+            return None
+        self._next += 1
+        line = Line(number, instance, connection)
+        served.lines[number] = line
+        self._by_descriptor[connection.fileno()] = line
+        self._hangups.register(connection.fileno(), select.EPOLLRDHUP | select.EPOLLHUP)
+        return number
+
+    def _count_for(self, instance: int, model: str) -> Served | None:
+        """What is counted of an instance; None if its worker takes nothing now.
+
+        Raises:
+            OSError: it is gone.
+        """
+        if instance not in self._served:
+            tally = Tally.create()
+            if not self._pass_on(instance, TakeTally(), tally.descriptor):
+                tally.close()
+                return None
+            self._served[instance] = Served(model, tally)
+        return self._served[instance]
+
+    def _left(self) -> None:
+        for descriptor, _ in self._hangups.poll(0):
+            if line := self._by_descriptor.get(descriptor):
+                self._forget(line)
+
+    def _forget(self, line: Line) -> None:
+        descriptor = line.socket.fileno()
+        del self._by_descriptor[descriptor]
+        self._hangups.unregister(descriptor)
+        if served := self._served.get(line.instance):
+            served.lines.pop(line.number, None)
+            served.left = True
+        line.socket.close()
+
+    def close(self, instance: int) -> None:
+        """End an instance's connections; what has come over them by now is answered."""
+        served = self._served.get(instance)
+        for line in list(served.lines.values()) if served is not None else ():
+            with contextlib.suppress(OSError):  # it has ended by itself
+                line.socket.shutdown(socket.SHUT_RD)
+            self._forget(line)
+
+    def close_all(self) -> None:
+        """End every connection."""
+        for instance in list(self._served):
+            self.close(instance)
+
+    def gone(self, instance: int, error: SireError, *, expected: bool) -> bool:
+        """An instance's process has ended: tell the clients, by ending their connections.
+
+        Returns:
+            Whether it was at work for one of them.
+        """
+        served = self._served.pop(instance, None)
+        if served is None:
+            return False
+        counts = served.tally.read()
+        running = served.tally.running(counts.running) if not expected else ()
+        # Of several that ran together one is to blame: the brain finds out which.
+        if len(running) == 1:
+            self._remember(running[0], error)
+            self._statistics.of(served.model).failed(error.code, str(error))
+        for line in served.lines.values():
+            self._forget(line)
+        served.tally.close()
+        return counts.busy
+
+    def _remember(self, connection: int, error: SireError) -> None:
+        self._ended[connection] = error
+        if len(self._ended) > ENDS_REMEMBERED:
+            del self._ended[next(iter(self._ended))]
+
+    def why_ended(self, connection: int) -> SireError | None:
+        """What a client is told that waited for an answer; None if it is to ask the daemon."""
+        return self._ended.pop(connection, None)
+
+    @property
+    def busy(self) -> int:
+        """How many instances were at work when they were last looked at."""
+        return sum(served.busy for served in self._served.values())
+
+    @property
+    def lively(self) -> bool:
+        """Whether any instance is, or was lately, at work."""
+        newest = max((served.last_used for served in self._served.values()), default=0.0)
+        return bool(self.busy) or self._loop.time() - newest < LIVELY_SECONDS
+
+    def news(self) -> Iterator[DirectUsed]:
+        """What instances did since this was last asked, if anything."""
+        for instance, served in self._served.items():
+            if served.active and (used := self._look(instance, served)):
+                yield used
+
+    def _look(self, instance: int, served: Served) -> DirectUsed | None:
+        counts = served.tally.read()
+        was_busy, served.busy, served.left = served.busy, counts.busy, False
+        answered = counts.answered - served.answered
+        if not answered and not counts.busy and not was_busy:
+            return None
+        running = served.tally.running(counts.running)
+        used = DirectUsed(
+            instance=instance,
+            served=answered,
+            seconds=counts.seconds - served.seconds,
+            last_used=counts.last_used,
+            busy=counts.busy,
+            abandoned=counts.busy and not any(number in served.lines for number in running),
+            peak=counts.peak,
+        )
+        if answered:
+            latencies = served.tally.latencies(served.answered, counts.answered)
+            counters = self._statistics.of(served.model)
+            counters.answered_directly(answered, latencies, used.seconds, self._loop.time())
+        served.answered, served.seconds = counts.answered, counts.seconds
+        served.last_used = counts.last_used
+        return used

@@ -1,0 +1,238 @@
+"""A loaded model inside its worker: payloads in, payloads or errors out."""
+
+import contextlib
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sired import codecs
+from sired.errors import InferenceError, InsufficientMemory, LoadFailed, SireError
+from sired.protocol.content import BY_SUFFIX, Buffer, Payload, sniff
+from sired.protocol.runs import RunModel, RunResult, WorkerError
+from sired.runtimes.base import InferenceRuntime, is_out_of_memory
+from sired.runtimes.discovery import find_runtime
+from sired.runtimes.reading import Progress, read_ahead
+from sired.spec import ModelSpec
+from sired.transport.channel import Channel
+from sired.workers.batch import Batches, Outcome
+from sired.workers.files import files_to_read
+from sired.workers.gpu_memory import GpuMeter, Share
+from sired.workers.memory import CpuMeter
+from sired.workers.messages import (
+    ChangeTier,
+    DeviceGrant,
+    DramFreed,
+    LoadModel,
+    LoadProgress,
+    Slept,
+    ToWorker,
+    Woke,
+)
+from sired.workers.napping import change_tier
+
+log = logging.getLogger("sired.worker")
+
+# How much one measurement counts against all earlier ones.
+_NEWS = 0.2
+
+Reply = tuple[RunResult | WorkerError, tuple[Buffer, ...]]
+
+
+@dataclass(slots=True)
+class Turn:
+    """A request that is to be answered, and its frames until they are taken.
+
+    ``decoded`` is there where that is done ahead.
+    """
+
+    run: RunModel
+    frames: tuple[Buffer, ...]
+    decoded: "Future[Any] | None" = None
+
+    def payload(self) -> Payload:
+        """What came with it; to be asked once: nothing here holds on to its memory then."""
+        frames, self.frames = self.frames, ()
+        return Payload(self.run.content_type, frames, self.run.tensors)
+
+
+class ServedModel:
+    """A model and what is needed to answer with it.
+
+    Args:
+        job: what to load, and where.
+        channel: to the daemon, which is told how far loading is.
+        context: bytes of its GPU that this process held before.
+
+    Attributes:
+        reported: what its runtime says of its inputs and outputs.
+        batch_size: how many requests run together at most.
+        memory_bytes: what the process holds on its device after loading.
+        decode_seconds: what decoding takes lately.
+        sleep_bytes: what would go to main memory if it slept; 0 if it cannot.
+
+    Raises:
+        SireError: and whatever else a runtime raises that cannot load it.
+    """
+
+    def __init__(self, job: LoadModel, channel: Channel[ToWorker], context: int) -> None:
+        self._spec = job.spec
+        self._channel = channel
+        self._runtime = find_runtime(job.spec.runtime)
+        self._meter = _meter(job.device, self._runtime, context)
+        self._model = self._load(_arguments(job))
+        self.decode_seconds = 0.0
+        self.reported = self._runtime.signature(self._model)
+        self._signature = job.spec.signature.completed_by(self.reported)
+        self.batch_size = job.spec.batch_size if self._signature.batchable else 1
+        self._batches = Batches(self._predict, self.batch_size)
+        self._meter.settle(self._runtime.get_memory_footprint(self._model))
+        if job.spec.warmup:
+            self._run(_file_payload(Path(job.spec.warmup)), "application/json")
+        self.memory_bytes = self._meter.peak()
+        self.sleep_bytes = 0
+        if self._runtime.can_sleep(self._model):
+            self.sleep_bytes = self._runtime.get_memory_footprint(self._model)
+
+    def _load(self, arguments: dict[str, Any]) -> Any:
+        """Have the runtime load the model, and its files read meanwhile."""
+        self._runtime.progress = progress = Progress(self._tell_progress)
+        by_itself = self._runtime.reads_by_itself(self._spec.path, **arguments)
+        with read_ahead([] if by_itself else files_to_read(self._spec), progress):
+            return self._runtime.load(self._spec.path, **arguments)
+
+    def _tell_progress(self, done: int, total: int) -> None:
+        # Who is behind with reading may miss one; that the daemon is gone, others notice.
+        with contextlib.suppress(OSError):
+            self._channel.try_send(LoadProgress(done, total))
+
+    def change_tier(self, message: ChangeTier) -> Slept | Woke | DramFreed | WorkerError:
+        """Go to sleep, wake up, or give main memory back; returns what came of it."""
+        try:
+            done = change_tier(message, self._runtime, self._model, self._meter)
+        except BaseException as problem:
+            return error_message(problem, None, LoadFailed, self._spec.name)
+        log.info("%s: %s", self._spec.name, done)
+        return done
+
+    def peak(self) -> int:
+        """The most bytes the process has held on its device so far."""
+        return self._meter.peak()
+
+    def answer(self, turn: Turn) -> Reply:
+        """Run the model once."""
+        started = time.perf_counter()
+        try:
+            answer = codecs.encode(self._predict(self._input(turn)), turn.run.accept)
+        except BaseException as problem:
+            return self._failure(turn.run, problem)
+        return self._result(turn.run, answer, time.perf_counter() - started)
+
+    def answer_together(self, turns: Sequence[Turn]) -> Iterator[tuple[int, Reply]]:
+        """Run several requests, in one pass where they fit; yields places and replies."""
+        inputs, places = [], []
+        for place, turn in enumerate(turns):
+            try:
+                inputs.append(self._input(turn))
+                places.append(place)
+            except BaseException as problem:
+                yield place, self._failure(turn.run, problem)
+        for number, outcome in self._batches.run(inputs):
+            place = places[number]
+            yield place, self._reply(turns[place].run, outcome)
+
+    def _reply(self, run: RunModel, outcome: Outcome) -> Reply:
+        if outcome.error is not None:
+            return self._failure(run, outcome.error)
+        try:
+            answer = codecs.encode(outcome.answer, run.accept)
+        except BaseException as problem:
+            return self._failure(run, problem)
+        return self._result(run, answer, outcome.seconds)
+
+    def decode(self, turn: Turn) -> Any:
+        """What a request carries, as its model takes it; in another thread, if need be.
+
+        Raises:
+            InvalidInput: the model does not take it.
+        """
+        began = time.perf_counter()
+        data = self._decode(turn.payload())
+        seconds = time.perf_counter() - began
+        self.decode_seconds += _NEWS * (seconds - self.decode_seconds)
+        return data
+
+    def _input(self, turn: Turn) -> Any:
+        ahead, turn.decoded = turn.decoded, None
+        return self.decode(turn) if ahead is None else ahead.result()
+
+    def _run(self, payload: Payload, accept: str) -> Payload:
+        return codecs.encode(self._predict(self._decode(payload)), accept)
+
+    def _decode(self, payload: Payload) -> Any:
+        return codecs.decode(payload, self._signature, self._spec.image)
+
+    def _predict(self, data: Any) -> Any:
+        return self._runtime.predict(self._model, data)
+
+    def _result(self, run: RunModel, answer: Payload, seconds: float) -> Reply:
+        result = RunResult(
+            run.request, answer.content_type, answer.tensors, seconds, self._meter.peak()
+        )
+        return result, answer.frames
+
+    def _failure(self, run: RunModel, problem: BaseException) -> Reply:
+        peak = self._meter.peak()
+        return error_message(problem, run.request, InferenceError, self._spec.name, peak), ()
+
+
+def _meter(device: DeviceGrant, runtime: InferenceRuntime, context: int) -> CpuMeter | GpuMeter:
+    if device.kind != "cuda":
+        return CpuMeter()
+    return GpuMeter(Share(device.uuid, Path(device.load_lock), held=context), runtime)
+
+
+def _arguments(job: LoadModel) -> dict[str, Any]:
+    spec: ModelSpec = job.spec
+    given = {
+        "device": "cuda:0" if job.device.kind == "cuda" else "cpu",
+        "format": spec.format,
+        "model_class": spec.model_class,
+        "python_path": spec.python_path,
+        "trusted": spec.trusted,
+        "weight_bytes": spec.weight_bytes,
+    }
+    return {**spec.args, **given}
+
+
+def _file_payload(path: Path) -> Payload:
+    content = path.read_bytes()
+    content_type = BY_SUFFIX.get(path.suffix.lower()) or sniff(content[:16])
+    return Payload(content_type or "application/octet-stream", (content,))
+
+
+def error_message(
+    problem: BaseException,
+    request: int | None,
+    kind: type[SireError],
+    model: str,
+    peak: int = 0,
+) -> WorkerError:
+    """An exception as a message; what the model's own code raised goes to the log in full."""
+    if isinstance(problem, SireError):
+        return WorkerError(request, problem.code, problem.message, problem.hint, problem.details)
+    log.error("%s", kind.__name__, exc_info=problem)
+    said = " ".join(f"{type(problem).__name__}: {problem}".split())
+    if is_out_of_memory(problem):
+        return WorkerError(
+            request,
+            InsufficientMemory.code,
+            f"{model} ran out of memory: {said}",
+            out_of_memory=True,
+            peak_memory_bytes=peak,
+        )
+    hint = f"See the whole traceback: sire logs {model}"
+    return WorkerError(request, kind.code, f"{model}: {said}", hint, peak_memory_bytes=peak)

@@ -1,0 +1,390 @@
+"""Clients that ask again talk to the worker itself; whatever happens to it, they are answered."""
+
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from sired import ModelManager
+from sired.client.direct import open_direct
+from sired.errors import (
+    DeadlineExceeded,
+    InferenceError,
+    InsufficientMemory,
+    InvalidInput,
+    WorkerCrashed,
+)
+from sired.protocol.content import JSON, TENSORS
+from sired.protocol.requests import Predict, Register, Stats, Unload
+from sired.spec import TensorSpec
+from sired.tensors import pack, unpack
+
+from .test_workers import instances, until
+
+CLASSES = """
+import os, signal
+import torch
+
+
+class Remembers(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(1))
+        self.last = None
+
+    def forward(self, x):
+        answer = x[:1] if self.last is None else self.last[:1].clone()
+        self.last = x
+        return answer
+
+
+class Deadly(Remembers):
+    def forward(self, x):
+        if (x[:, 0] == 2).any():
+            os.kill(os.getpid(), signal.SIGKILL)
+        return 2 * x
+"""
+
+
+def predict(connection, model, first, timeout=30.0):
+    body = json.dumps([[first, 1, 1, 1]]).encode()
+    request = Predict(model=model, timeout=timeout, content_type=JSON, accept=JSON)
+    reply, frames = connection.predict(request, [body])
+    return json.loads(bytes(frames[0]))
+
+
+def stats_of(connection, model):
+    return connection.ask(Stats(name=model))[0].models[0]
+
+
+@pytest.fixture
+def stop_daemon(home):
+    """Stops the daemon's process in its tracks, as a debugger would, for the rest of the test."""
+    yield lambda: os.kill(home.pid(), signal.SIGSTOP)
+    os.kill(home.pid(), signal.SIGCONT)
+
+
+@pytest.fixture
+def moody(home, register):
+    """A connection that has a worker of the model ``moody`` to itself."""
+    register("moody", 2, "Moody")
+    with home.connect() as connection:
+        for _ in range(3):
+            assert predict(connection, "moody", 0) == [[0, 2, 2, 2]]
+        yield connection
+
+
+def test_who_asks_again_is_answered_without_the_daemon_and_counted_all_the_same(moody, home):
+    os.kill(home.pid(), signal.SIGSTOP)
+    try:
+        for _ in range(10):
+            assert predict(moody, "moody", 0) == [[0, 2, 2, 2]]
+    finally:
+        os.kill(home.pid(), signal.SIGCONT)
+    stats = stats_of(moody, "moody")
+    assert stats.inference_count == 13
+    assert 0 < stats.p50_latency_seconds < 10
+    assert instances(moody)[0].requests == 13
+    assert instances(moody)[0].state == "ready"
+
+
+def test_an_exception_of_the_model_is_told_and_counted_and_the_worker_goes_on(moody, stop_daemon):
+    stop_daemon()
+    with pytest.raises(InferenceError, match="no ones, please"):
+        predict(moody, "moody", 1)
+    assert predict(moody, "moody", 0) == [[0, 2, 2, 2]]
+
+
+def test_bad_input_is_told_by_the_worker_itself(moody, stop_daemon):
+    stop_daemon()
+    request = Predict(model="moody", content_type=JSON, accept=JSON)
+    with pytest.raises(InvalidInput):
+        moody.predict(request, [b"{no json"])
+    assert predict(moody, "moody", 0) == [[0, 2, 2, 2]]
+
+
+def test_a_request_that_kills_its_worker_fails_with_its_last_words_and_the_next_finds_another(
+    moody,
+):
+    (before,) = instances(moody)
+    with pytest.raises(WorkerCrashed) as caught:
+        predict(moody, "moody", 2)
+    assert "SIGKILL" in caught.value.message
+    assert "about to go" in caught.value.message
+    assert predict(moody, "moody", 0) == [[0, 2, 2, 2]]
+    assert instances(moody)[0].pid != before.pid
+    stats = stats_of(moody, "moody")
+    assert stats.crashes == 1
+    assert stats.errors == {"WorkerCrashed": 1}
+
+
+def test_a_worker_killed_between_two_requests_is_replaced_unnoticed(moody):
+    (before,) = instances(moody)
+    os.kill(before.pid, signal.SIGKILL)
+    until(lambda: _is_dead(before.pid))
+    assert predict(moody, "moody", 0) == [[0, 2, 2, 2]]
+
+
+def _is_dead(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def test_running_out_of_memory_is_left_to_the_daemon_which_tries_again_with_more_room(moody):
+    (before,) = instances(moody)
+    with pytest.raises(InsufficientMemory):
+        predict(moody, "moody", 4)
+    assert predict(moody, "moody", 0) == [[0, 2, 2, 2]]
+    assert instances(moody)[0].pid != before.pid
+
+
+def test_a_worker_that_hangs_is_killed_once_nobody_waits_for_it_any_more(home, register):
+    home.configure('[daemon]\nhung_after = "0.3s"\n')
+    register("moody", 2, "Moody")
+    with home.connect() as connection:
+        for _ in range(3):
+            predict(connection, "moody", 0)
+        (before,) = instances(connection)
+        with pytest.raises(DeadlineExceeded):
+            predict(connection, "moody", 3, timeout=0.3)
+        until(lambda: all(one.pid != before.pid for one in instances(connection)))
+        assert predict(connection, "moody", 0) == [[0, 2, 2, 2]]
+
+
+def test_unloading_waits_for_what_a_worker_is_at(moody, home):
+    answers = []
+    asking = threading.Thread(target=lambda: answers.append(predict(moody, "moody", 5)))
+    asking.start()
+    with home.connect() as other:
+        until(lambda: instances(other)[0].state == "busy")
+        other.ask(Unload(name="moody"))
+        asking.join()
+        assert answers == [[[10, 2, 2, 2]]]
+        assert instances(other) == ()
+
+
+def test_a_client_that_leaves_in_the_middle_does_not_keep_its_worker_busy(moody, home):
+    direct = open_direct(home.paths, "moody")
+    request = Predict(model="moody", timeout=0.05, content_type=JSON, accept=JSON)
+    with pytest.raises(DeadlineExceeded):
+        direct.ask(request, [b"[[5, 1, 1, 1]]"])
+    direct.close()
+    until(lambda: instances(moody)[0].state == "ready")
+    assert predict(moody, "moody", 0) == [[0, 2, 2, 2]]
+
+
+def test_models_that_do_not_fit_together_take_turns_under_clients_that_ask_directly(home, zoo):
+    home.configure('[devices.small]\nkind = "cpu"\nmemory = "100MB"\n')
+    for factor in (2, 3):
+        weights, classes = zoo / f"x{factor}.safetensors", zoo / "classes.py"
+        options = ("--class", f"{classes}:Scale", "--max-memory", "80MB")
+        home.sire("register", f"x{factor}", weights, *options)
+    wrong = []
+
+    def keep_asking(factor):
+        with home.connect() as connection:
+            until_then = time.monotonic() + 4
+            while time.monotonic() < until_then:
+                if predict(connection, f"x{factor}", 1) != [[factor] * 4]:
+                    wrong.append(factor)
+
+    clients = [threading.Thread(target=keep_asking, args=(n,)) for n in (2, 2, 3)]
+    for client in clients:
+        client.start()
+    for client in clients:
+        client.join()
+    assert not wrong
+    with home.connect() as connection:
+        for model in ("x2", "x3"):
+            stats = stats_of(connection, model)
+            assert stats.errors == {}
+            assert stats.inference_count >= 3
+            assert stats.evictions > 0
+
+
+def test_what_is_used_directly_is_not_the_least_recently_used(home, zoo):
+    home.configure('[devices.small]\nkind = "cpu"\nmemory = "200MB"\n')
+    for name in ("old", "used", "new"):
+        weights, classes = zoo / "x2.safetensors", zoo / "classes.py"
+        options = ("--class", f"{classes}:Scale", "--max-memory", "80MB")
+        home.sire("register", name, weights, *options)
+    with home.connect() as connection:
+        for model in ("used", "used", "old", "used", "used", "new"):
+            predict(connection, model, 1)
+        assert {one.model for one in instances(connection)} == {"used", "new"}
+
+
+def test_a_lease_is_granted_once_those_who_ask_directly_have_been_answered(moody, home):
+    direct = open_direct(home.paths, "moody")
+    asking = threading.Thread(
+        target=lambda: direct.ask(
+            Predict(model="moody", content_type=JSON, accept=JSON), [b"[[5, 1, 1, 1]]"]
+        )
+    )
+    asking.start()
+    until(lambda: instances(moody)[0].state == "busy")
+    with ModelManager(home=home.path) as manager, manager.acquire("moody") as leased:
+        asking.join(0.5)
+        assert not asking.is_alive()
+        assert leased.predict(np.zeros((1, 4), np.float32)) is not None
+        assert open_direct(home.paths, "moody") is None
+
+
+def test_a_model_registered_anew_answers_at_once(moody, register):
+    register("moody", 3, "Moody", "--replace")
+    assert predict(moody, "moody", 0) == [[0, 3, 3, 3]]
+
+
+def test_a_daemon_that_is_killed_is_followed_by_another(moody, home):
+    os.kill(home.pid(), signal.SIGKILL)
+    time.sleep(0.2)  # longer than a connection trusts its daemon to be there
+    assert predict(moody, "moody", 0) == [[0, 2, 2, 2]]
+
+
+def test_large_inputs_lie_in_memory_that_is_used_again_unless_the_model_keeps_them(home, tmp_path):
+    _register_one(home, tmp_path, "r", "Remembers")
+    with ModelManager(home=home.path) as manager:
+        before = np.zeros((2, 40_000), np.float32)
+        manager.predict("r", before)
+        for number in range(1, 12):
+            data = np.full((2, 40_000), number, np.float32)
+            assert np.array_equal(manager.predict("r", data), before[:1])
+            before = data
+
+
+def _register_one(home, directory, name, kind, *options):
+    (directory / "classes.py").write_text(CLASSES)
+    save_file({"weight": torch.ones(1)}, directory / "one.safetensors")
+    reference = f"{directory / 'classes.py'}:{kind}"
+    home.sire("register", name, directory / "one.safetensors", "--class", reference, *options)
+
+
+def test_a_model_that_computes_in_its_input_changes_no_callers_data(home, register):
+    register("m", 3, "InPlace")
+    data = np.ones((20_000, 4), np.float32)
+    with ModelManager(home=home.path) as manager:
+        for _ in range(5):
+            assert np.array_equal(manager.predict("m", data), 3 * data)
+    assert np.array_equal(data, np.ones((20_000, 4), np.float32))
+
+
+def test_requests_of_many_clients_run_together_and_each_gets_its_own_answer(home, register):
+    register("m", 2, "Scale", "--batch-size", "8", "--input", "float32[-1,4]")
+    wrong = []
+
+    def keep_asking(number):
+        with home.connect() as connection:
+            for turn in range(100):
+                first = 1000 * number + turn
+                if predict(connection, "m", first) != [[2 * first, 2, 2, 2]]:
+                    wrong.append((number, turn))
+
+    clients = [threading.Thread(target=keep_asking, args=(n,)) for n in range(6)]
+    for client in clients:
+        client.start()
+    for client in clients:
+        client.join()
+    assert not wrong
+    with home.connect() as connection:
+        assert stats_of(connection, "m").inference_count == 600
+
+
+def test_of_several_that_run_together_only_the_one_that_kills_the_worker_fails(home, tmp_path):
+    batched = ("--batch-size", "8", "--input", "float32[-1,4]")
+    _register_one(home, tmp_path, "deadly", "Deadly", *batched)
+    killed, answers = [], []
+
+    def keep_asking(number):
+        with home.connect() as connection:
+            for turn in range(40):
+                try:
+                    deadly = number == 0 and turn == 20
+                    answers.append(predict(connection, "deadly", 2 if deadly else 0))
+                except WorkerCrashed:
+                    killed.append((number, turn))
+
+    clients = [threading.Thread(target=keep_asking, args=(n,)) for n in range(4)]
+    for client in clients:
+        client.start()
+    for client in clients:
+        client.join()
+    assert killed == [(0, 20)]
+    assert answers == [[[0, 2, 2, 2]]] * 159
+
+
+def test_an_unknown_model_has_no_worker_to_talk_to(moody, home):
+    assert open_direct(home.paths, "nobody") is None
+
+
+@pytest.mark.parametrize("words", [b"", b"x", bytes(100), b"\xff" * 5000])
+def test_nonsense_at_the_door_is_shown_out_and_others_are_let_in(moody, home, words):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as stranger:
+        stranger.settimeout(10)
+        stranger.connect(str(home.paths.direct_socket))
+        stranger.send(words)
+        if not words:
+            stranger.shutdown(socket.SHUT_WR)
+        assert stranger.recv(100) == b""
+    assert open_direct(home.paths, "moody") is not None
+
+
+def test_who_only_stands_in_the_door_keeps_nobody_out(moody, home):
+    strangers = [socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(80)]
+    for stranger in strangers:
+        stranger.connect(str(home.paths.direct_socket))
+    assert open_direct(home.paths, "moody") is not None
+    for stranger in strangers:
+        stranger.close()
+
+
+def test_nonsense_told_to_a_worker_ends_that_connection_and_no_other(moody, home):
+    direct = open_direct(home.paths, "moody")
+    line = direct._channel._line
+    line.send(b"\x07" * 40)
+    line.settimeout(10)
+    assert line.recv(100) == b""
+    assert predict(moody, "moody", 0) == [[0, 2, 2, 2]]
+
+
+def test_a_client_that_reads_no_answers_holds_up_nobody(moody, home):
+    direct = open_direct(home.paths, "moody")
+    request = pack(np.zeros((1, 4), np.float32))
+    from sired.protocol.runs import RunModel
+
+    run = RunModel(0, request.content_type, request.tensors, TENSORS)
+    with pytest.raises(OSError):
+        while True:
+            if not direct._channel.try_send(run, request.frames):
+                time.sleep(0.01)
+    assert predict(moody, "moody", 0) == [[0, 2, 2, 2]]
+
+
+def test_a_wrong_time_of_sending_harms_no_statistics(moody, home):
+    direct = open_direct(home.paths, "moody")
+    request = pack(np.zeros((1, 4), np.float32))
+    from sired.protocol.runs import RunModel
+
+    for sent in (float("nan"), float("inf"), -1e300, 1e300):
+        run = RunModel(0, request.content_type, request.tensors, TENSORS, sent)
+        direct._channel.send(run, request.frames)
+        direct._channel.receive()
+    assert 0 <= stats_of(moody, "moody").p99_latency_seconds < 1e6
+
+
+def test_data_of_any_form_comes_back_as_over_the_daemon(home, register):
+    register("m", 2)
+    with ModelManager(home=home.path) as manager:
+        for data in (np.ones((1, 4), np.float32), [[1.0, 1, 1, 1]], (np.ones((1, 4)),)):
+            first = manager.predict("m", data)
+            for _ in range(3):
+                assert np.array_equal(manager.predict("m", data), first)

@@ -1,0 +1,261 @@
+"""Many predictions at once from Python, through a real daemon and its workers."""
+
+import concurrent.futures
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from sired import ModelManager
+from sired.errors import (
+    DaemonUnavailable,
+    DeadlineExceeded,
+    InferenceError,
+    InvalidConfiguration,
+    InvalidInput,
+    ModelNotFound,
+    WorkerCrashed,
+)
+
+RAISES, DIES, HANGS, SLEEPS = 1.0, 2.0, 3.0, 5.0
+
+
+def row(number):
+    return np.full((1, 4), number, np.float32)
+
+
+@pytest.fixture
+def manager(home, zoo):
+    """A manager whose model "m" doubles, and does what its inputs say (see ``Moody``)."""
+    with ModelManager(home=home.path) as manager:
+        manager.register_model(
+            "m", zoo / "x2.safetensors", model_class=f"{zoo}/classes.py:Moody", batch_size=1
+        )
+        yield manager
+
+
+def first(answers):
+    return [float(answer[0, 0]) for answer in answers]
+
+
+def until(condition, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def answered(manager):
+    return manager.get_model_stats("m")["inference_count"]
+
+
+def test_answers_come_in_the_order_of_the_inputs(manager):
+    inputs = (row(number) for number in range(10, 510))
+    assert first(manager.predict_many("m", inputs)) == [2.0 * n for n in range(10, 510)]
+    assert list(manager.predict_many("m", [])) == []
+
+
+def test_an_answer_that_is_late_keeps_its_place(manager, zoo):
+    manager.register_model(
+        "m",
+        zoo / "x2.safetensors",
+        model_class=f"{zoo}/classes.py:Moody",
+        instances=2,
+        replace=True,
+    )
+    manager.load_model("m")
+    assert first(manager.predict_many("m", [row(SLEEPS), *map(row, range(10, 40))])) == [
+        2 * SLEEPS,
+        *(2.0 * number for number in range(10, 40)),
+    ]
+
+
+def test_inputs_are_taken_as_there_is_room_and_no_further(manager):
+    taken = itertools.count()
+    endless = (row(10 + next(taken) % 7) for _ in itertools.repeat(None))
+    answers = manager.predict_many("m", endless)
+    for _ in range(100):
+        next(answers)
+    assert next(taken) <= 100 + 32
+    answers.close()
+    assert manager.predict("m", row(10))[0, 0] == 20
+
+
+def test_big_inputs_are_bounded_by_their_bytes(manager):
+    taken = itertools.count()
+
+    def big():
+        for _ in range(8):
+            next(taken)
+            yield np.full((1 << 20, 4), 10, np.float32)  # 16 MiB
+
+    answers = manager.predict_many("m", big())
+    assert next(answers).shape == (1 << 20, 4)
+    assert next(taken) <= 1 + 4
+    answers.close()
+
+
+def test_an_error_is_raised_in_its_turn_and_ends_the_iteration(manager):
+    inputs = [row(10), row(11), row(RAISES), row(12)]
+    answers = manager.predict_many("m", inputs)
+    assert first(itertools.islice(answers, 2)) == [20, 22]
+    with pytest.raises(InferenceError, match="no ones"):
+        next(answers)
+    assert list(answers) == []
+
+
+@pytest.mark.parametrize("kind", [InferenceError, WorkerCrashed, InvalidInput])
+def test_an_error_is_returned_in_its_place_where_that_is_asked_for(manager, kind):
+    bad = {InferenceError: row(RAISES), WorkerCrashed: row(DIES), InvalidInput: object()}[kind]
+    inputs = [row(10), bad, *map(row, range(11, 60))]
+    one, error, *rest = manager.predict_many("m", inputs, on_error="return")
+    assert isinstance(error, kind)
+    assert first([one, *rest]) == [20.0, *(2.0 * n for n in range(11, 60))]
+
+
+def test_what_the_iterable_raises_comes_after_the_answers_before_it(manager):
+    def inputs():
+        yield row(10)
+        yield row(11)
+        raise KeyError("lost")
+
+    answers = manager.predict_many("m", inputs())
+    assert first(itertools.islice(answers, 2)) == [20, 22]
+    with pytest.raises(KeyError, match="lost"):
+        next(answers)
+
+
+def test_a_wrong_argument_is_told_before_anything_is_asked(manager):
+    with pytest.raises(InvalidConfiguration, match="on_error"):
+        manager.predict_many("m", [], on_error="ignore")
+    with pytest.raises(ModelNotFound):
+        next(manager.predict_many("nobody", [row(10)]))
+    with pytest.raises(ModelNotFound):
+        manager.submit_async("nobody", row(10)).result()
+
+
+def test_a_queue_that_is_too_short_fails_no_input(home, zoo):
+    home.configure("[queue]\nper_model = 2\n")
+    with ModelManager(home=home.path) as manager:
+        manager.register_model("m", zoo / "x2.safetensors", model_class=f"{zoo}/classes.py:Moody")
+        inputs = [row(number) for number in range(10, 210)]
+        expected = [2.0 * number for number in range(10, 210)]
+        assert first(manager.predict_many("m", inputs)) == expected
+        futures = [manager.submit_async("m", data) for data in inputs]
+        assert first(future.result() for future in futures) == expected
+        assert manager.get_model_stats("m")["errors"]["QueueFull"] > 0
+
+
+def test_several_who_share_a_short_queue_all_get_their_turns(home, zoo):
+    home.configure("[queue]\nper_model = 3\n")
+    with ModelManager(home=home.path) as manager:
+        manager.register_model("m", zoo / "x2.safetensors", model_class=f"{zoo}/classes.py:Moody")
+
+        def many(number):
+            return first(manager.predict_many("m", [row(number)] * 100))
+
+        with concurrent.futures.ThreadPoolExecutor(3) as pool:
+            assert list(pool.map(many, (10, 11, 12))) == [[n] * 100 for n in (20.0, 22.0, 24.0)]
+
+
+def test_the_timeout_is_for_each_input_and_not_for_those_before_it(manager):
+    manager.load_model("m")
+    slow = [row(SLEEPS)] * 3  # 1.5 seconds each
+    assert first(manager.predict_many("m", slow, timeout=2.5)) == [10.0] * 3
+
+
+def test_an_input_that_hangs_takes_its_own_time_and_not_that_of_those_before_it(manager):
+    inputs = [*[row(10)] * 40, row(HANGS), row(11)]
+    manager.load_model("m")
+    began = time.monotonic()
+    answers = list(manager.predict_many("m", inputs, timeout=1.0, on_error="return"))
+    assert time.monotonic() - began < 20
+    assert first(answers[:40]) == [20.0] * 40
+    assert isinstance(answers[40], DeadlineExceeded)
+
+
+def test_a_daemon_that_is_killed_fails_everything_under_way_at_once(manager, home):
+    inputs = [*[row(10)] * 5, *[row(HANGS)] * 20]
+    answers = manager.predict_many("m", inputs, on_error="return")
+    assert first(itertools.islice(answers, 5)) == [20.0] * 5
+    future = manager.submit_async("m", row(10))
+    until(lambda: home.json("ps")[0]["queued"] > 0)
+    os.kill(home.pid(), signal.SIGKILL)
+    began = time.monotonic()
+    with pytest.raises(DaemonUnavailable, match="went away"):
+        next(answers)
+    with pytest.raises(DaemonUnavailable):
+        future.result(timeout=10)
+    assert time.monotonic() - began < 3
+    # The next one starts another daemon.
+    assert first([manager.submit_async("m", row(10)).result(timeout=60)]) == [20.0]
+
+
+def test_futures_are_answered_in_any_order_to_any_thread(manager):
+    def several(number):
+        futures = [manager.submit_async("m", row(number + n)) for n in range(50)]
+        return first(future.result() for future in reversed(futures))
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        for number, answers in zip(range(10, 410, 100), pool.map(several, range(10, 410, 100))):
+            assert answers == [2.0 * (number + n) for n in reversed(range(50))]
+
+
+def test_a_future_that_is_cancelled_is_withdrawn_from_the_daemon(manager, home):
+    manager.predict("m", row(10))
+    blocking = manager.submit_async("m", row(SLEEPS))
+    futures = [manager.submit_async("m", row(11)) for _ in range(100)]
+    until(lambda: home.json("ps")[0]["queued"] > 0)
+    assert all(future.cancel() for future in futures)
+    done, _ = concurrent.futures.wait(futures, timeout=10)
+    assert len(done) == 100
+    until(lambda: home.json("ps")[0]["queued"] == 0)
+    assert blocking.result(timeout=10)[0, 0] == 10
+    assert answered(manager) == 2
+
+
+def test_closing_the_manager_cancels_its_futures(home, zoo):
+    manager = ModelManager(home=home.path)
+    manager.register_model("m", zoo / "x2.safetensors", model_class=f"{zoo}/classes.py:Moody")
+    futures = [manager.submit_async("m", row(HANGS)) for _ in range(40)]
+    before = threading.active_count()
+    manager.close()
+    assert all(future.cancelled() for future in futures)
+    assert threading.active_count() == before - 1
+    with pytest.raises(DaemonUnavailable, match="closed"):
+        manager.submit_async("m", row(10))
+
+
+def test_a_callback_may_submit_more_and_close_the_manager(manager):
+    seen = threading.Event()
+
+    def again(future):
+        manager.submit_async("m", row(future.result()[0, 0])).add_done_callback(end)
+
+    def end(future):
+        if not future.cancelled() and future.result()[0, 0] == 40:
+            manager.close()
+            seen.set()
+
+    manager.submit_async("m", row(10)).add_done_callback(again)
+    assert seen.wait(30)
+
+
+def test_a_script_that_closes_nothing_ends(home, manager):
+    manager.load_model("m")
+    script = (
+        "import sys, numpy as np; from sired import ModelManager\n"
+        "m = ModelManager(home=sys.argv[1]); x = np.full((1, 4), 10, np.float32)\n"
+        "print(m.submit_async('m', x).result()[0, 0], next(m.predict_many('m', [x, x]))[0, 0])\n"
+        "m.submit_async('m', x * 0.3)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, home.path], capture_output=True, text=True, timeout=60
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("20.0 20.0\n", "", 0)
