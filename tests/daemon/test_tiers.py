@@ -43,7 +43,7 @@ def big_models(tmp_path_factory):
 @pytest.fixture
 def two(home, big_models):
     """A device that holds one of two models of 80 MB, and main memory for both."""
-    home.configure('[devices.small]\nkind = "cpu"\nmemory = "150MB"\n[tiers]\ndram = "200MB"\n')
+    home.configure('[devices.small]\nkind = "cpu"\nmemory = "165MB"\n[tiers]\ndram = "200MB"\n')
     with home.connect() as connection:
         for number in range(2):
             spec = ModelSpec(
@@ -88,7 +88,7 @@ def test_models_that_take_turns_wake_instead_of_loading(two):
     assert there["m0"].dram_bytes == pytest.approx(80 * MB, rel=0.01)
     assert there["m0"].memory_bytes < 40 * MB
     assert (there["m1"].state, there["m1"].tier, there["m1"].dram_bytes) == ("ready", "device", 0)
-    assert there["m0"].memory_bytes + there["m1"].memory_bytes <= 150 * MB
+    assert there["m0"].memory_bytes + there["m1"].memory_bytes <= 165 * MB
     assert counts(two, "m0").loads == counts(two, "m1").loads == 1
     assert counts(two, "m0").wakes == 3
 
@@ -144,7 +144,7 @@ def test_a_model_whose_runtime_cannot_move_it_says_so_and_stays(home, tmp_path):
 
 def test_a_model_too_large_for_main_memory_is_told_the_figures(two, home):
     home.sire("daemon", "stop")
-    home.configure('[devices.small]\nkind = "cpu"\nmemory = "150MB"\n[tiers]\ndram = "50MB"\n')
+    home.configure('[devices.small]\nkind = "cpu"\nmemory = "165MB"\n[tiers]\ndram = "50MB"\n')
     with home.connect() as connection:
         with pytest.raises(InsufficientMemory) as caught:
             connection.ask(Move(name="m0", to="dram"))

@@ -111,7 +111,7 @@ class Allowed:
         failed = isinstance(self._event, failures) and self._event.instance == do.instance
         return (
             failed
-            or self.world.now - max(worker.since, worker.alive_at) >= self.brain.rules.load_timeout
+            or self.world.now - worker.alive_at >= self.brain.rules.load_timeout
         )
 
     def _stop_loading(self, do, worker):

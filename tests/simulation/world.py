@@ -144,7 +144,7 @@ class World:
             self.tell(events.DramFreed(worker.instance))
 
     def _change_tier(self, worker, state, done):
-        worker.in_dram, worker.since = True, self.now
+        worker.in_dram, worker.alive_at = True, self.now
         if worker.state != "dead":
             worker.state = state
             if not self.chance(self.fate.load_hangs):
