@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from benchmarks import processes, serving
+from benchmarks.loading import loading
 from benchmarks.report import Figure, hardware, save, summary, table
 from benchmarks.served import serve
 from benchmarks.workloads import LARGE, SMALL
@@ -30,6 +31,7 @@ def _figures() -> Iterator[Figure]:
         yield from serving.measure(small)
         yield from serving.measure(large)
         yield from serving.cold_start(SMALL)
+        yield from loading(home)
         data = home / "input.npy"
         np.save(data, np.zeros(SMALL.shape, np.float32))
         yield from processes.commands(SMALL, small.weights, data)

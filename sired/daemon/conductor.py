@@ -11,18 +11,19 @@ from sired.daemon import batches
 from sired.daemon.answers import Answering
 from sired.daemon.crew import Crew
 from sired.daemon.direct import DirectLines
+from sired.daemon.hearing import Hearing
 from sired.daemon.instances import Instances, grant
 from sired.daemon.result_cache import Answer, Question, ResultCache
 from sired.daemon.stats import Statistics
 from sired.daemon.usher import Usher
 from sired.daemon.waiting import Waiting, Wish
 from sired.devices.inventory import Inventory
-from sired.errors import Cancelled, DaemonUnavailable, SireError, error_from
+from sired.errors import Cancelled, DaemonUnavailable, SireError
 from sired.paths import Paths
 from sired.protocol.content import Buffer
 from sired.protocol.replies import Prediction
 from sired.protocol.requests import Acquire, Predict, Shrink
-from sired.protocol.runs import RunModel, RunResult, WorkerError
+from sired.protocol.runs import RunModel, RunResult
 from sired.scheduler import events, instructions
 from sired.scheduler.brain import Brain
 from sired.scheduler.events import Event
@@ -32,17 +33,11 @@ from sired.store.footprints import Footprints
 from sired.store.registry import Registry
 from sired.units import FOREVER
 from sired.workers.messages import (
-    DirectFailed,
-    DramFreed,
     FreeDram,
     FromWorker,
-    LoadProgress,
-    ModelReady,
     RunBatch,
     Sleep,
-    Slept,
     Wake,
-    Woke,
 )
 from sired.workers.zygote import Zygote
 
@@ -94,6 +89,7 @@ class Conductor:
         self.usher = Usher(loop, brain, self.instances, self.direct, self.feed)
         self.begun: Callable[[Client], None] = lambda _: None
         self._loop = loop
+        self._hearing = Hearing(brain, self.instances)
         self._front = front
         self._inventory = inventory
         self._waiting: dict[int, Waiting] = {}
@@ -319,49 +315,11 @@ class Conductor:
     # What workers say
 
     def _heard(self, instance: int, message: FromWorker, payload: tuple[Buffer, ...]) -> None:
-        match message:
-            case RunResult():
-                self._answered(instance, message, payload)
-            case WorkerError(request=None):
-                error = _error(message)
-                self.instances.load_failed(instance, error)
-                if self.brain.fleet.instances[instance].asleep:
-                    self.feed(events.SleepFailed(instance, error))
-                else:
-                    self.feed(events.LoadFailed(instance, error, message.out_of_memory))
-            case WorkerError(request=int(request)):
-                self.feed(
-                    events.RequestFinished(
-                        instance,
-                        request,
-                        message.peak_memory_bytes,
-                        _error(message),
-                        message.out_of_memory,
-                    )
-                )
-            case LoadProgress():
-                self.feed(events.LoadProgressed(instance, message.read_bytes, message.total_bytes))
-            case DirectFailed():
-                self.instances.failed_directly(instance, message)
-            case ModelReady():
-                device = self.brain.fleet.instances[instance].device
-                memory = self.instances.ready(instance, device, message)
-                self.feed(events.WorkerReady(instance, memory, message.sleep_bytes))
-            case Slept() | Woke():
-                self._changed_tier(instance, message)
-            case DramFreed():
-                self.feed(events.DramFreed(instance))
+        if isinstance(message, RunResult):
+            self._answered(instance, message, payload)
+        elif (event := self._hearing.event(instance, message)) is not None:
+            self.feed(event)
         self._begin_next(instance)
-
-    def _changed_tier(self, number: int, message: Slept | Woke) -> None:
-        instance = self.brain.fleet.instances[number]
-        if isinstance(message, Slept):
-            held = self.instances.slept(number, instance.device, message)
-            self.feed(events.WorkerSlept(number, held, message.dram_bytes))
-        else:
-            held = self.instances.woke(number, instance.device, message)
-            kept = message.kept_bytes
-            self.feed(events.WorkerReady(number, held, instance.sleep_memory, kept))
 
     def _begin_next(self, instance: int) -> None:
         """Tell whose request a worker is at; those behind it are only at hand."""
@@ -446,7 +404,3 @@ class Conductor:
 
     def _lease_lost(self, do: instructions.LeaseLost) -> None:
         log.info("lease %d is lost: %s", do.lease, do.error.message)
-
-
-def _error(message: WorkerError) -> SireError:
-    return error_from(message.code, message.message, message.hint, message.details)

@@ -109,10 +109,7 @@ class Allowed:
         """Whether it could not load, fall asleep or wake, or has been at it for too long."""
         failures = (events.LoadFailed, events.SleepFailed)
         failed = isinstance(self._event, failures) and self._event.instance == do.instance
-        return (
-            failed
-            or self.world.now - worker.alive_at >= self.brain.rules.load_timeout
-        )
+        return failed or self.world.now - worker.alive_at >= self.brain.rules.load_timeout
 
     def _stop_loading(self, do, worker):
         unwanted = not self.wanted(worker.model.name)
