@@ -65,6 +65,17 @@ class InferenceRuntime(ABC):
         """
         return False
 
+    def prepare(self, model: Any, data: Any) -> Any:  # noqa: ARG002
+        """Bring data nearer to the model, before its turn; ``predict`` is given what this returns.
+
+        It is called for requests that run alone, perhaps in another thread while ``predict`` works
+        on the request before.
+
+        Raises:
+            Exception: as ``predict``.
+        """
+        return data
+
     def signature(self, model: Any) -> Signature:  # noqa: ARG002
         """What the model takes and gives, as far as the file says."""
         return Signature()

@@ -161,6 +161,8 @@ class ServedModel:
         """
         began = time.perf_counter()
         data = self._decode(turn.payload())
+        if self.batch_size == 1:
+            data = self._runtime.prepare(self._model, data)
         seconds = time.perf_counter() - began
         self.decode_seconds += _NEWS * (seconds - self.decode_seconds)
         return data

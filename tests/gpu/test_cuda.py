@@ -3,6 +3,7 @@
 import json
 import time
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -24,6 +25,26 @@ def test_a_model_answers_from_the_gpu_and_its_memory_is_charged_there(home, regi
     devices = {device["name"]: device for device in home.json("devices")["devices"]}
     # A CUDA context alone takes hundreds of MB: what is charged is what the driver says.
     assert devices["cuda:0"]["used_bytes"] > 100 << 20
+
+
+def test_inputs_that_were_sent_ahead_are_answered_as_others_are(home, tmp_path):
+    from sired.runtimes.pytorch import PyTorchRuntime
+
+    (tmp_path / "linear.py").write_text(
+        "import torch\n"
+        "class Linear(torch.nn.Linear):\n"
+        "    def __init__(self):\n"
+        "        super().__init__(4096, 4096)\n"
+    )
+    torch.manual_seed(0)
+    save_file(torch.nn.Linear(4096, 4096).state_dict(), tmp_path / "w.safetensors")
+    runtime = PyTorchRuntime()
+    where = {"format": "safetensors", "model_class": f"{tmp_path}/linear.py:Linear"}
+    model = runtime.load(str(tmp_path / "w.safetensors"), device="cuda:0", **where)
+    inputs = [np.random.rand(2048, 4096).astype(np.float32) for _ in range(8)]
+    sent = [runtime.prepare(model, data) for data in inputs]
+    for data, ahead in zip(inputs, sent, strict=True):
+        assert np.array_equal(runtime.predict(model, ahead), runtime.predict(model, data))
 
 
 def test_models_that_do_not_fit_together_take_turns_on_a_gpu(home, tmp_path):

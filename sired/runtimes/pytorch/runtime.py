@@ -7,6 +7,7 @@ import torch
 
 from sired.runtimes.base import InferenceRuntime
 from sired.runtimes.pytorch import programs, weights
+from sired.runtimes.pytorch.copies import Copies, Sent
 from sired.runtimes.pytorch.data import to_arrays, to_tensors
 from sired.runtimes.pytorch.model import Job, Loaded
 from sired.runtimes.pytorch.parking import Parked, can_park, park, unpark
@@ -30,6 +31,7 @@ class PyTorchRuntime(InferenceRuntime):
 
     def __init__(self) -> None:
         self._parked: dict[int, Parked] = {}
+        self._copies: Copies | None = None
 
     def load(self, model_path: str, **kwargs: Any) -> Loaded:
         """Load a model; see ``InferenceRuntime.load``.
@@ -65,8 +67,22 @@ class PyTorchRuntime(InferenceRuntime):
         model's weights.
         """
         with torch.inference_mode():
-            args, kwargs = model.arrange(to_tensors(data, model.device, model.precision))
+            args, kwargs = model.arrange(self._inputs(model, data))
             return to_arrays(model.call(*args, **kwargs))
+
+    def prepare(self, model: Loaded, data: Any) -> Any:
+        """Begin to copy inputs to the GPU; a CPU has them already."""
+        if model.device.type != "cuda":
+            return data
+        if self._copies is None:
+            self._copies = Copies(model.device)
+        return self._copies.send(data, model.precision)
+
+    def _inputs(self, model: Loaded, data: Any) -> Any:
+        if isinstance(data, Sent):
+            assert self._copies is not None
+            return self._copies.receive(data)
+        return to_tensors(data, model.device, model.precision)
 
     def get_memory_footprint(self, model: Loaded) -> int:
         """Bytes of all parameters and buffers."""
