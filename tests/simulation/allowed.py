@@ -100,7 +100,7 @@ class Allowed:
             self._stop_loading(do, worker)
         elif self._ran_out(worker):
             self.book.put_back(worker.instance)
-        elif worker.unanswered:
+        elif worker.unanswered or worker.direct_busy:
             must(do.kill and self._hangs(worker), "ended at work", do, worker)
         else:
             self._stop_idle(do, worker)
@@ -132,6 +132,7 @@ class Allowed:
         worker = self._known(do)
         must(worker.state in ("ready", "dead") and worker.loaded, "puts to sleep", worker)
         must(not worker.unanswered, "puts to sleep at work", worker)
+        must(not worker.direct_busy, "puts to sleep at work", worker)
         must(worker.sleep_memory and not worker.freeing, "puts to sleep what cannot", worker)
         leased = any(lease.worker == do.instance for lease in self.book.held.values())
         names = {self.book.open[number].model for number in self.book.numbers("sleep")}
@@ -171,7 +172,10 @@ class Allowed:
 
     def _hangs(self, worker):
         """Nobody waits any more for what it works on: the brain killed it for that."""
-        return not any(number in self.book.open for number in worker.line[0])
+        if worker.abandoned_at + self.brain.rules.hung_after <= self.world.now:
+            return True
+        at_work = worker.line[0] if worker.line else ()
+        return bool(at_work) and not any(number in self.book.open for number in at_work)
 
     # Requests
 
@@ -230,6 +234,7 @@ class Allowed:
         worker = self.world.workers.get(do.instance)
         must(worker is not None and worker.state in ("ready", "dead"), "leases what is not", do)
         must(not worker.unanswered, "leases one at work", do, worker)
+        must(not worker.direct_busy, "leases one at work", do, worker)
         taken = any(lease.worker == do.instance for lease in self.book.held.values())
         must(not taken, "leases what is leased", do)
 

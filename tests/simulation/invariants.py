@@ -35,6 +35,7 @@ class Invariants:
         self._whatever_waits_has_a_deadline()
         self._nothing_that_is_over_waits(event)
         self._nobody_waits_beside_a_free_instance()
+        self._nobody_is_passed_by()
         self._somebody_cares_for_whoever_waits()
         self._a_load_starts_as_soon_as_it_fits()
 
@@ -52,7 +53,15 @@ class Invariants:
         """
         started = {do.instance for do in said if isinstance(do, (StartWorker, WakeWorker))}
         measured = None
-        if isinstance(event, (events.WorkerReady, events.WorkerSlept, events.RequestFinished)):
+        if isinstance(
+            event,
+            (
+                events.WorkerReady,
+                events.WorkerSlept,
+                events.RequestFinished,
+                events.DirectUsed,
+            ),
+        ):
             measured = event.instance
         for name, charges in self._charges_now().items():
             before, account = self._charges[name], self.brain.fleet.ledger.accounts[name]
@@ -141,6 +150,18 @@ class Invariants:
             must(wakeup <= expiry, "sleeps while one idles too long", instance.id, wakeup, expiry)
             must(wakeup <= self._hung_at(instance), "sleeps while one hangs", instance.id)
 
+    def _nobody_is_passed_by(self):
+        """Who talks to an instance directly does so before nobody who has to ask."""
+        for worker in self.world.workers.values():
+            if worker.direct:
+                model, instance = worker.model, self.brain.fleet.instances[worker.instance]
+                must(self.brain.models.get(model.name) is model, "talks to a former model", worker)
+                must(instance.accepting and not instance.lease, "talks to one that is kept", worker)
+                waiting = self.book.waiting(model.name, None)
+                must(not waiting and not model.leases, "talks before others", worker, waiting)
+                lanes = {device for load in self.brain.fleet.pending for device in load.lane}
+                must(worker.device not in lanes, "talks where memory is awaited", worker)
+
     def _latest(self, asked):
         """When whoever asked is to have an answer: the patient wait for a load that goes on."""
         if not asked.patient or asked.model not in self.world.progressed_at:
@@ -148,10 +169,14 @@ class Invariants:
         return max(asked.deadline, self.world.progressed_at[asked.model] + LONGEST_STANDSTILL)
 
     def _hung_at(self, instance):
-        running = instance.running if isinstance(instance.state, Ready) else []
-        if not running or any(request.id in self.book.open for request in running):
+        if not isinstance(instance.state, Ready):
             return FOREVER
-        return max(request.deadline for request in running) + self.brain.rules.hung_after
+        running = instance.running
+        abandoned_at = self.world.workers[instance.id].abandoned_at
+        if not running or any(request.id in self.book.open for request in running):
+            return abandoned_at + self.brain.rules.hung_after
+        overdue = max(request.deadline for request in running)
+        return min(overdue, abandoned_at) + self.brain.rules.hung_after
 
     def _nothing_that_is_over_waits(self, event):
         if isinstance(event, events.Woken):

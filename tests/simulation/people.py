@@ -50,6 +50,7 @@ class People:
         self._habits = {
             self.ask: 60,
             self.ask_as_holder: 8,
+            self.ask_directly: 15,
             self.give_up: 5,
             self.load: 5,
             self.unload: 2,
@@ -113,6 +114,17 @@ class People:
         if self.book.held:
             lease = self.random.choice(list(self.book.held.values()))
             self.ask(lease.number, lease.model)
+
+    def ask_directly(self):
+        """Talk to a worker, if the brain has nothing against it."""
+        instance = self.brain.direct.instance(self._name())
+        if instance is None:
+            return
+        worker = self.world.workers[instance.id]
+        if not worker.direct:
+            worker.direct = True
+            self.tell(events.DirectOpened(instance.id))
+        self.world.work_directly(worker)
 
     def give_up(self):
         waiting = self.book.numbers("request", "load", "lease")

@@ -5,6 +5,7 @@ from random import Random
 from sired.scheduler import events
 from sired.scheduler.brain import Brain
 from sired.scheduler.instructions import (
+    CloseDirect,
     Dispatch,
     Fail,
     FreeDram,
@@ -49,6 +50,7 @@ class Simulation:
             SleepWorker: self.world.sleep,
             WakeWorker: self.world.wake,
             FreeDram: self.world.free_dram,
+            CloseDirect: self.world.close_direct,
             Dispatch: self.world.dispatch,
             Fail: lambda do: self.book.answer(do.request, do.error.code),
             Fulfil: lambda do: self.book.answer(do.wish, "fulfilled"),

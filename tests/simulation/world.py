@@ -47,7 +47,9 @@ class Worker:
 
     Its memory is ``freed`` just before the brain is told; ``sleep_memory`` would go to main memory
     if it slept, and ``dram`` is what it has there. ``in_dram`` tells that it has, or is about to. ``line`` holds its batches, oldest first; ``measured`` is what it holds, 0 while it loads.
-    ``asked_to_end`` says that somebody wants it gone who may want that of any instance.
+    ``asked_to_end`` says that somebody wants it gone who may want that of any instance. ``direct``
+    tells that clients may talk to it directly, ``direct_busy`` that it works for one of them, and
+    ``abandoned_at`` since when that client has not waited any more.
     """
 
     instance: int
@@ -65,6 +67,9 @@ class Worker:
     freeing: bool = False
     line: list[list[int]] = field(default_factory=list)
     asked_to_end: bool = False
+    direct: bool = False
+    direct_busy: bool = False
+    abandoned_at: float = float("inf")
 
     @property
     def unanswered(self):
@@ -150,6 +155,9 @@ class World:
             if not self.chance(self.fate.load_hangs):
                 self.later(self.random.choice(self.fate.tier_seconds), partial(done, worker))
 
+    def close_direct(self, do):
+        self.workers[do.instance].direct = False
+
     def dispatch(self, do):
         worker = self.workers[do.instance]
         worker.line.append(list(do.requests))
@@ -165,6 +173,39 @@ class World:
         if worker.state != "dead":
             worker.state = "dead"
             self.later(self.random.choice((0.0, 0.02)), partial(self._gone, worker))
+
+    def work_directly(self, worker):
+        """A client asks it itself; what it is at the brain hears in samples."""
+        if worker.state == "ready" and not worker.direct_busy:
+            worker.direct_busy = True
+            self._tell_used(worker)
+            if self.chance(self.fate.hangs):
+                self.later(0.5, partial(self._abandon, worker))
+            else:
+                seconds = self.random.choice(self.fate.service_seconds)
+                self.later(seconds, partial(self._worked_directly, worker))
+
+    def _worked_directly(self, worker):
+        if worker.state != "ready" or self.chance(self.fate.dies):
+            self.kill(worker)
+            return
+        if self.chance(self.fate.grows):
+            worker.measured = max(worker.measured, self._true_size(worker))
+        worker.direct_busy = False
+        self._tell_used(worker, served=1)
+
+    def _abandon(self, worker):
+        if worker.state == "ready":
+            worker.abandoned_at = self.now
+            self._tell_used(worker)
+
+    def _tell_used(self, worker, served=0):
+        busy, abandoned = worker.direct_busy, worker.abandoned_at <= self.now
+        self.tell(
+            events.DirectUsed(
+                worker.instance, served, 0.05, self.now, busy, abandoned, worker.measured
+            )
+        )
 
     def measure(self):
         """What the drivers would say now."""
@@ -298,4 +339,5 @@ class World:
             self.sample()
             del self.workers[worker.instance]
             self.book.put_back(worker.instance)
-            self.tell(events.WorkerGone(worker.instance, WorkerCrashed("it died")))
+            died = WorkerCrashed("it died")
+            self.tell(events.WorkerGone(worker.instance, died, worker.direct_busy))
