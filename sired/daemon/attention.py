@@ -2,7 +2,7 @@
 
 import asyncio
 import selectors
-import time
+from functools import partial
 
 from sired.transport.wakefulness import Wakefulness
 
@@ -26,12 +26,7 @@ class AttentiveSelector(selectors.EpollSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Wait for events as any selector does."""
-        until = self._wakefulness.begin()
-        if timeout is not None and until:
-            until = min(until, time.perf_counter() + timeout)
-        ready: list[tuple[selectors.SelectorKey, int]] = []
-        while not ready and time.perf_counter() < until:
-            ready = super().select(0)
+        ready = self._wakefulness.watch(partial(super().select, 0), timeout)
         ready = ready or super().select(timeout)
         self._wakefulness.end()
         return ready

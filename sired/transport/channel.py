@@ -12,7 +12,6 @@ import mmap
 import os
 import socket
 import struct
-import time
 import weakref
 from collections.abc import Sequence
 from itertools import accumulate
@@ -199,17 +198,9 @@ class Channel(Generic[Incoming]):
         """Wait for one message; raises as ``try_receive`` does."""
         if self._wakefulness is None:
             return self._receive(0)
-        until = self._wakefulness.begin()
-        message = (self._watch(until) if until else None) or self._receive(0)
+        message = self._wakefulness.watch(self.try_receive) or self._receive(0)
         self._wakefulness.end()
         return message
-
-    def _watch(self, until: float) -> Message[Incoming] | None:
-        """Take a message that comes before ``until``, without sleeping."""
-        while time.perf_counter() < until:
-            if (message := self.try_receive()) is not None:
-                return message
-        return None
 
     def _receive(self, flags: int) -> Message[Incoming]:
         packet, descriptor, cut = self._take_packet(flags | _CLOSE_ON_EXEC)

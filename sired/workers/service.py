@@ -97,11 +97,7 @@ class Service:
             self._hear(*self._channel.receive())
 
     def _wait(self) -> list[int]:
-        until = self._wakefulness.begin()
-        events: list[tuple[int, int]] = []
-        while not events and time.perf_counter() < until:
-            events = self._poll.poll(0)
-        events = events or self._poll.poll()
+        events = self._wakefulness.watch(lambda: self._poll.poll(0)) or self._poll.poll()
         self._wakefulness.end()
         return [descriptor for descriptor, _ in events]
 
