@@ -8,11 +8,9 @@ can be passed along with a small message.
 
 import array
 import contextlib
-import mmap
 import os
 import socket
 import struct
-import weakref
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any, Generic, TypeVar
@@ -22,7 +20,7 @@ import msgspec
 from sired.errors import ProtocolError
 from sired.protocol.content import Buffer
 from sired.transport import sealed
-from sired.transport.staging import Staging
+from sired.transport.staging import Mapped, Staging
 from sired.transport.wakefulness import Wakefulness
 
 # Up to here, copying through the socket is quicker than setting up shared memory.
@@ -58,6 +56,8 @@ class Channel(Generic[Incoming]):
         incoming: the type of the messages received.
         staging: memory that large messages are written to, instead of new memory for each; the
             other side says when it is done with one.
+        steady: the other side has such memory: it stays mapped here. What writes to a frame writes
+            to that memory, then, and not to a copy.
         wakefulness: whether and how long a ``receive`` stays awake; None for never.
     """
 
@@ -67,12 +67,13 @@ class Channel(Generic[Incoming]):
         incoming: Any,
         *,
         staging: Staging | None = None,
+        steady: bool = False,
         wakefulness: Wakefulness | None = None,
     ) -> None:
         self._line = line
         self._staging = staging
         self._wakefulness = wakefulness
-        self._mapping: weakref.ref[mmap.mmap] | None = None
+        self._mapped = Mapped() if steady else None
         self._passed: int | None = None
         # What a runtime put into an error's details must not keep the error from being told.
         self._encoder = msgspec.msgpack.Encoder(enc_hook=str)
@@ -145,7 +146,7 @@ class Channel(Generic[Incoming]):
 
         Unless somebody does, its sender may write to that memory again.
         """
-        return self._mapping is not None and self._mapping() is not None
+        return self._mapped is not None and self._mapped.held()
 
     def wait_at_most(self, seconds: float | None) -> None:
         """Let every later ``receive`` wait so long, then raise BlockingIOError; None for ever."""
@@ -243,9 +244,11 @@ class Channel(Generic[Incoming]):
             return message, tuple(bytes(part) for part in parts)
         if descriptor is None:
             raise ProtocolError("A message announced shared memory that did not come.")
-        mapping = sealed.map_private(descriptor, size)
-        self._mapping = weakref.ref(mapping)
-        body = memoryview(mapping).toreadonly()
+        if self._mapped is None:
+            mapping = sealed.map_private(descriptor, size)
+        else:
+            mapping = self._mapped.map(descriptor, size)
+        body = memoryview(mapping).toreadonly()[:size]
         message, parts = self._read(body, size, start, count, alignment=_ALIGNMENT)
         return message, tuple(parts)
 

@@ -42,7 +42,9 @@ class Direct:
 
     def __init__(self, number: int, descriptor: int) -> None:
         self.number = number
-        self.channel: Channel[RunModel] = Channel(socket.socket(fileno=descriptor), RunModel)
+        self.channel: Channel[RunModel] = Channel(
+            socket.socket(fileno=descriptor), RunModel, steady=True
+        )
 
 
 @dataclass(frozen=True, slots=True)
