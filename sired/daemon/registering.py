@@ -58,6 +58,7 @@ def _recognised(given: ModelSpec, path: Path) -> ModelSpec:
         )
     if given.runtime not in {"auto", "pytorch", "onnx"}:
         # Only that runtime knows what its models look like.
+        _check_python(given)
         return msgspec.structs.replace(given, weight_bytes=_size(path))
     found = recognise(path)
     if given.runtime not in {"auto", found.runtime}:
@@ -69,6 +70,15 @@ def _recognised(given: ModelSpec, path: Path) -> ModelSpec:
     return msgspec.structs.replace(
         given, runtime=found.runtime, format=found.name, weight_bytes=found.weight_bytes
     )
+
+
+def _check_python(given: ModelSpec) -> None:
+    if given.runtime == "python" and given.model_class is None and not given.path.endswith(".py"):
+        raise InvalidModel(
+            f"What is to load {given.path} and to predict with it is missing.",
+            hint="Name it: --class module:Class or --class file.py:Class, with --arg k=v for its "
+            "constructor.",
+        )
 
 
 def _check_fits(given: ModelSpec, found: ModelFormat) -> None:

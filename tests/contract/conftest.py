@@ -3,7 +3,7 @@
 import pytest
 
 from sired.runtimes.discovery import find_runtime
-from tests.contract.runtime_cases import CASES, CODE
+from tests.contract.runtime_cases import CASES
 
 
 @pytest.fixture(params=CASES.values(), ids=CASES.keys())
@@ -19,9 +19,9 @@ def model_file(runtime_case, tmp_path):
 
 
 @pytest.fixture
-def class_file(tmp_path):
+def class_file(runtime_case, tmp_path):
     path = tmp_path / "code.py"
-    path.write_text(CODE)
+    path.write_text(runtime_case.code)
     return path
 
 
@@ -30,7 +30,7 @@ def load_options(runtime_case, class_file):
     return {
         "device": "cpu",
         "format": runtime_case.format,
-        "model_class": f"{class_file}:Twice" if runtime_case.has_class else None,
+        "model_class": f"{class_file}:Twice" if runtime_case.code else None,
         "python_path": (),
         "trusted": runtime_case.needs_trust,
     }

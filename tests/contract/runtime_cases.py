@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 
@@ -67,6 +68,23 @@ def write_torchscript(path):
     torch.jit.save(torch.jit.script(Twice()), path)
 
 
+PYTHON_CODE = """
+import numpy as np
+
+class Twice:
+    def load(self, path):
+        self.weight = np.load(path)
+
+    def predict(self, x):
+        return x * self.weight
+"""
+
+
+def write_npy(path):
+    with path.open("wb") as file:
+        np.save(file, np.full(4, 2.0, np.float32))
+
+
 def twice_onnx():
     from onnx import TensorProto, helper
 
@@ -100,28 +118,31 @@ def write_onnx_with_weights_beside(path):
 class Case:
     """How to write the file, and what is to be said of it.
 
+    ``code``: the class it needs. ``recognised``: its content tells what it is.
     ``needs_trust``: the file brings code. ``describes_itself``: it tells its inputs.
     """
 
     runtime: str
     format: str
     write: Callable[[Path], None]
-    has_class: bool = False
+    code: str = ""
+    recognised: bool = True
     needs_trust: bool = False
     describes_itself: bool = False
 
 
 CASES = {
-    "safetensors": Case("pytorch", "safetensors", write_safetensors, has_class=True),
-    "state-dict": Case("pytorch", "state_dict", write_state_dict, has_class=True),
-    "checkpoint": Case("pytorch", "state_dict", write_checkpoint, has_class=True),
-    "old-state-dict": Case("pytorch", "state_dict", write_old_state_dict, has_class=True),
+    "safetensors": Case("pytorch", "safetensors", write_safetensors, code=CODE),
+    "state-dict": Case("pytorch", "state_dict", write_state_dict, code=CODE),
+    "checkpoint": Case("pytorch", "state_dict", write_checkpoint, code=CODE),
+    "old-state-dict": Case("pytorch", "state_dict", write_old_state_dict, code=CODE),
     "module": Case("pytorch", "pickle", write_module, needs_trust=True),
     "old-module": Case("pytorch", "pickle", write_old_module, needs_trust=True),
     "exported": Case(
         "pytorch", "exported", write_exported, needs_trust=True, describes_itself=True
     ),
     "torchscript": Case("pytorch", "torchscript", write_torchscript, needs_trust=True),
+    "python": Case("python", "", write_npy, code=PYTHON_CODE, recognised=False),
     "onnx": Case("onnx", "onnx", write_onnx, describes_itself=True),
     "onnx-weights-beside": Case(
         "onnx", "onnx", write_onnx_with_weights_beside, describes_itself=True

@@ -15,9 +15,11 @@ DATA = np.arange(8, dtype=np.float32).reshape(2, 4)
 
 
 def test_its_files_are_recognised_by_their_content(runtime_case, model_file):
+    if not runtime_case.recognised:
+        pytest.skip("what its files are its class knows alone")
     found = recognise(model_file)
     assert (found.runtime, found.name) == (runtime_case.runtime, runtime_case.format)
-    assert found.needs_class == runtime_case.has_class
+    assert found.needs_class == bool(runtime_case.code)
     assert (found.brings_code or found.name == "pickle") == runtime_case.needs_trust
     assert found.weight_bytes >= 16
 
