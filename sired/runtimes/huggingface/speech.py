@@ -56,6 +56,11 @@ class Dictation(_Speech):
         # More than its window of 30 s is written window by window, which needs the times.
         window = getattr(self._processor.feature_extractor, "n_samples", len(samples))
         long = len(samples) > window
+        if long and getattr(self._config, "no_timestamps_token_id", None) is None:
+            raise InvalidInput(
+                f"The recording has {len(samples) / self._rate:.1f} s; this model, which does not "
+                f"tell times, takes {window / self._rate:g} s."
+            )
         features = self._processor(
             samples,
             sampling_rate=self._rate,

@@ -1,5 +1,6 @@
 """Texts to tokens, in passes of similar length."""
 
+import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,8 @@ from transformers import AutoTokenizer
 from sired.errors import InvalidModel
 from sired.runtimes.huggingface.task import Made
 
+# What a tokenizer says that models run on; not every model takes all of it.
+_INPUTS = {"input_ids", "attention_mask", "token_type_ids"}
 # What a tokenizer says where nobody told it a limit.
 _NO_LIMIT = 1_000_000
 
@@ -57,6 +60,7 @@ class Tokens:
     ) -> None:
         self._tokenizer = tokenizer
         self._device = made.device
+        self._taken = _INPUTS & inspect.signature(made.model.forward).parameters.keys()
         self._rows = made.options.batch_size
         limit = made.options.max_length or longest or _limit(made, tokenizer)
         self._longest = limit if cut else None
@@ -85,7 +89,7 @@ class Tokens:
         return {
             name: torch.tensor(rows, device=self._device)
             for name, rows in part.items()
-            if name in {"input_ids", "attention_mask", "token_type_ids"}
+            if name in self._taken
         }
 
     def run(
