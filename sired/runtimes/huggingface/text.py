@@ -61,8 +61,8 @@ class Tokens:
         self._tokenizer = tokenizer
         self._device = made.device
         self._taken = _INPUTS & inspect.signature(made.model.forward).parameters.keys()
-        self._rows = made.options.batch_size
-        limit = made.options.max_length or longest or _limit(made, tokenizer)
+        self._rows = made.options.rows
+        limit = made.options.max_input_tokens or longest or _limit(made, tokenizer)
         self._longest = limit if cut else None
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token
