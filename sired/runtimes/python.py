@@ -36,6 +36,7 @@ class PythonRuntime(InferenceRuntime):
     - ``inputs`` and ``outputs``: what it takes and gives, like ``["float32[-1,4]"]``; inputs are
       held against it before ``predict`` sees them.
     - ``warmup()``: called once after loading.
+    - ``sleep()`` and ``wake()``: bring the weights from the device to main memory, and back.
     """
 
     name: ClassVar[str] = "python"
@@ -79,6 +80,19 @@ class PythonRuntime(InferenceRuntime):
         """Have the class warm up, if it wants to."""
         if callable(warmup := getattr(model.model, "warmup", None)):
             warmup()
+
+    def can_sleep(self, model: Loaded) -> bool:
+        """Whether the class can sleep and wake."""
+        return all(callable(getattr(model.model, name, None)) for name in ("sleep", "wake"))
+
+    def sleep(self, model: Loaded) -> None:
+        """Have the class give the device's memory back."""
+        model.model.sleep()
+
+    def wake(self, model: Loaded) -> int:
+        """Have the class take it again; what main memory it keeps is not known."""
+        model.model.wake()
+        return 0
 
 
 def _class_in(path: str) -> type:

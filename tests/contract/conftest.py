@@ -3,7 +3,7 @@
 import pytest
 
 from sired.runtimes.discovery import find_runtime
-from tests.contract.runtime_cases import CASES
+from tests.contract.runtime_cases import CASES, CODE
 
 
 @pytest.fixture(params=CASES.values(), ids=CASES.keys())
@@ -19,14 +19,16 @@ def model_file(runtime_case, tmp_path):
 
 
 @pytest.fixture
-def class_file(runtime_case, tmp_path):
+def class_file(tmp_path):
     path = tmp_path / "code.py"
-    path.write_text(runtime_case.code)
+    path.write_text(CODE)
     return path
 
 
 @pytest.fixture
-def load_options(runtime_case, class_file):
+def load_options(runtime_case, tmp_path):
+    class_file = tmp_path / "the_class.py"
+    class_file.write_text(runtime_case.code)
     return {
         "device": "cpu",
         "format": runtime_case.format,

@@ -80,6 +80,12 @@ class Twice:
 
     def predict(self, x):
         return x * self.weight
+
+    def sleep(self):
+        self.asleep, self.weight = self.weight, None
+
+    def wake(self):
+        self.weight = self.asleep
 """
 
 
@@ -139,6 +145,11 @@ class Case:
     expected: Callable[[Path], np.ndarray] = lambda path: 2 * DATA
     takes: tuple = ("float32", (-1, 4))
     weights: str = ""
+
+    @property
+    def sleeps(self):
+        """Whether its weights can be moved."""
+        return self.runtime != "onnx"
 
 
 CASES = {

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -268,6 +270,21 @@ def test_a_directory_is_known_by_its_content_and_how_it_is_loaded(tmp_path):
     one = directory_fingerprint(tmp_path / "m", {})
     assert directory_fingerprint(tmp_path / "same", {}) == one
     assert directory_fingerprint(tmp_path / "m", {"dtype": "fp16"}) != one
+
+
+def test_without_its_packages_the_extra_is_named():
+    code = """
+import sys
+sys.modules["transformers"] = None  # as if it were not installed
+from sired.errors import LoadFailed
+from sired.runtimes.discovery import find_runtime
+try:
+    find_runtime("huggingface")
+except LoadFailed as problem:
+    print(problem.hint)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "pip install 'sire[hf]'" in done.stdout
 
 
 def test_a_real_models_embeddings_are_sentence_transformers_own(runtime):

@@ -23,10 +23,10 @@ class Embeddings(Task):
         self._model = made.model
         self._tokens = Tokens(made, find_tokenizer(made), self._recipe.longest)
         first = next(made.model.parameters())
-        self._dense = [layer.to(made.device, first.dtype) for layer in self._recipe.dense]
+        self.layers = [layer.to(made.device, first.dtype) for layer in self._recipe.dense]
         width = made.config.get_text_config().hidden_size * len(self._recipe.poolings)
-        if self._dense:
-            width = self._dense[-1][0].out_features
+        if self.layers:
+            width = self._recipe.dense[-1][0].out_features
         self.signature = Signature((TEXTS,), (TensorSpec("", "float32", (-1, int(width))),))
 
     def run(self, data: Any) -> Any:
@@ -43,7 +43,7 @@ class Embeddings(Task):
     def _embed(self, tokens: dict[str, torch.Tensor]) -> list[Any]:
         states = self._model(**tokens).last_hidden_state
         vectors = pool(states, tokens["attention_mask"], self._recipe.poolings)
-        for layer in self._dense:
+        for layer in self.layers:
             vectors = layer(vectors)
         if self._recipe.normalize:
             vectors = torch.nn.functional.normalize(vectors, dim=1)

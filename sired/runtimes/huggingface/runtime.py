@@ -49,11 +49,12 @@ class HuggingFaceRuntime(PyTorchRuntime):
         module = module.to(device)
         with torch.inference_mode():
             running = kind.runs(Made(module, config, directory, model_path, device, options))
+        whole = torch.nn.ModuleList([module, *running.layers])
         return Served(
-            call=module,
+            call=whole,
             device=device,
             arrange=lambda data: ((data,), {}),
-            weight_bytes=loading.memory_bytes(module),
+            weight_bytes=loading.memory_bytes(whole),
             precision=common_precision(module.parameters()),
             signature=running.signature,
             task=running,

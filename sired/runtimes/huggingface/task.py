@@ -1,7 +1,7 @@
 """What a model is for, and what all tasks have in common."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,9 +34,14 @@ class Made:
 
 
 class Task(ABC):
-    """What a model is run for: knows its inputs, and how to answer them."""
+    """What a model is run for: knows its inputs, and how to answer them.
+
+    Attributes:
+        layers: what it runs besides the model itself.
+    """
 
     signature: Signature
+    layers: Sequence[torch.nn.Module] = ()
 
     @abstractmethod
     def run(self, data: Any) -> Any:
