@@ -32,6 +32,15 @@ def is_huggingface(root: Path) -> bool:
     return "model_type" in config or "architectures" in config
 
 
+def weight_files(root: Path) -> list[Path]:
+    """The files that the weights are in.
+
+    Raises:
+        InvalidModel: there are none, or some are missing.
+    """
+    return _files(_inner(root))
+
+
 def read_weights(root: Path) -> list[Tensor]:
     """The tensors of all weights; a pickled file counts as one.
 
@@ -39,7 +48,7 @@ def read_weights(root: Path) -> list[Tensor]:
         InvalidModel: there are none, some are missing, or one is damaged.
     """
     found: list[Tensor] = []
-    for file in _files(_inner(root)):
+    for file in weight_files(root):
         if file.suffix == ".safetensors":
             found += read_tensors(file)
         else:
