@@ -4,10 +4,12 @@ import io
 import json
 import subprocess
 import sys
+import wave
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from sired import ModelManager
 
@@ -86,3 +88,29 @@ def test_the_embeddings_example_finds_what_means_the_same(home):
         check=True,
     )
     assert "Kittens" in done.stdout.splitlines()[0]
+
+
+def test_text_is_written_names_found_and_pictures_and_speech_read_from_files(home, tmp_path):
+    pytest.importorskip("transformers", reason="sire[hf] is not installed")
+    from tests.contract import tiny_models
+
+    for make in ("writer", "token_classifier", "picture_classifier", "listener"):
+        getattr(tiny_models, make)(tmp_path / make)
+    said = ["--arg", "max_new_tokens=3", "--arg", "suppress_tokens=[0,1,2,3]"]
+    home.sire("register", "writer", tmp_path / "writer", *said)
+    home.sire("register", "names", tmp_path / "token_classifier")
+    home.sire("register", "pictures", tmp_path / "picture_classifier", "--arg", "top_k=2")
+    home.sire("register", "ear", tmp_path / "listener", *said)
+    written = home.sire("predict", "writer", "-i", "-", "--to", "text", stdin=b"some text\n").stdout
+    assert len(written.decode().splitlines()) == 1
+    assert len(written.split()) == 3
+    named = json.loads(home.sire("predict", "names", "-i", "-", stdin=b"in Paris").stdout)
+    assert all(one["entity"] == "LOC" for one in named[0])
+    Image.new("RGB", (30, 20), "red").save(tmp_path / "red.png")
+    seen = json.loads(home.sire("predict", "pictures", "-i", tmp_path / "red.png").stdout)
+    assert sorted(seen["label"][0]) == ["cat", "dog"]
+    with wave.open(str(tmp_path / "hum.wav"), "wb") as sound:
+        sound.setparams((2, 2, 8000, 0, "NONE", ""))
+        sound.writeframes(np.zeros(16000, np.int16).tobytes())
+    heard = home.sire("predict", "ear", "-i", tmp_path / "hum.wav", "--to", "text").stdout
+    assert heard.strip()

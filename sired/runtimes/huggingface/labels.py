@@ -98,7 +98,7 @@ class TokenClassification(Task):
             for row, place in enumerate(one.places):
                 spans = one.columns["offset_mapping"][row]
                 named = [self._names[label] for label in labels[row]]
-                found[place] = _join(texts[place], spans, named, scores[row])
+                found[place] = join(texts[place], spans, named, scores[row])
         return objects(found)
 
     def sample(self) -> Any:
@@ -106,7 +106,7 @@ class TokenClassification(Task):
         return "warm"
 
 
-def _join(text: str, spans: list[tuple[int, int]], labels: list[str], scores: Any) -> list[Any]:
+def join(text: str, spans: list[tuple[int, int]], labels: list[str], scores: Any) -> list[Any]:
     """Neighbouring tokens of one kind, as one."""
     found: list[dict[str, Any]] = []
     parts: list[list[Any]] = []
@@ -114,11 +114,11 @@ def _join(text: str, spans: list[tuple[int, int]], labels: list[str], scores: An
     for (start, end), label, score in zip(spans, labels, scores, strict=False):
         if start == end:  # a token that the tokenizer put in
             continue
-        begins, _, rest = label.rpartition("-")
-        before, kind = kind, None if label == "O" else rest
+        before = kind
+        place, kind = _parts(label)
         if kind is None:
             continue
-        if kind != before or (begins == "B" and not _within_word(text, start)):
+        if kind != before or (place == "B" and not _within_word(text, start)):
             found.append({"entity": kind, "start": start})
             parts.append([])
         parts[-1].append(score)
@@ -133,6 +133,14 @@ def _join(text: str, spans: list[tuple[int, int]], labels: list[str], scores: An
         }
         for one, part in zip(found, parts, strict=True)
     ]
+
+
+def _parts(label: str) -> tuple[str, str | None]:
+    """``B-LOC`` as ``B`` and ``LOC``; no kind for ``O``, which is nothing."""
+    if label == "O":
+        return "", None
+    place, dash, kind = label.partition("-")
+    return (place, kind) if dash and len(place) == 1 else ("", label)
 
 
 def _within_word(text: str, start: int) -> bool:

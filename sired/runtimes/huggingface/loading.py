@@ -13,10 +13,14 @@ from safetensors import SafetensorError
 from sired.errors import InvalidModel, UntrustedModel
 from sired.runtimes.base import is_out_of_memory
 from sired.runtimes.huggingface.options import DTYPES, Options
+from sired.runtimes.huggingface.task import Made
 from sired.runtimes.pytorch.model import storage_bytes
 
 _NAMED = 3
-_UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, SafetensorError, AttributeError)
+_UNREADABLE = (
+    *(OSError, ValueError, TypeError, KeyError, AttributeError),
+    *(ImportError, RuntimeError, SafetensorError),
+)
 
 
 def read_config(directory: str, *, trusted: bool) -> Any:
@@ -67,6 +71,23 @@ def load_weights(
             hint="Is it the task that it was trained for? --arg task=…",
         )
     return model.eval()  # type: ignore[no-any-return]
+
+
+def load_beside(kind: Any, made: Made, **kwargs: Any) -> Any:
+    """The tokenizer or processor that lies beside a model.
+
+    Args:
+        kind: one of transformers' ``Auto…`` classes.
+        made: the model.
+        **kwargs: passed on.
+
+    Raises:
+        UntrustedModel, InvalidModel: as ``read_config``.
+    """
+    with _understood(made.directory):
+        return kind.from_pretrained(
+            made.directory, local_files_only=True, trust_remote_code=made.trusted, **kwargs
+        )
 
 
 def quantize(model: torch.nn.Module, device: torch.device) -> torch.nn.Module:

@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from transformers import AutoImageProcessor
 
-from sired.errors import InvalidInput, InvalidModel
+from sired.errors import InvalidInput
 from sired.runtimes.huggingface.labels import Labels
+from sired.runtimes.huggingface.loading import load_beside
 from sired.runtimes.huggingface.task import Made, Task, only
 from sired.spec import Signature, TensorSpec
 
@@ -24,7 +25,7 @@ class ImageClassification(Task):
         self._rows = made.options.rows
         self._dtype = next(made.model.parameters()).dtype
         self._labels = Labels(made)
-        self._processor = _processor(made.directory)
+        self._processor = load_beside(AutoImageProcessor, made)
         self.signature = Signature((_PICTURES,), self._labels.outputs)
 
     def run(self, data: Any) -> Any:
@@ -52,11 +53,3 @@ class ImageClassification(Task):
         )["pixel_values"]
         logits: torch.Tensor = self._model(pixel_values=pixels.to(self._device, self._dtype)).logits
         return self._labels.of(logits)
-
-
-def _processor(directory: str) -> Any:
-    try:
-        return AutoImageProcessor.from_pretrained(directory, local_files_only=True)
-    except (OSError, ValueError, KeyError, ImportError, TypeError) as problem:
-        said = " ".join(str(problem).split())[:300]
-        raise InvalidModel(f"{directory} has no image processor that can be read: {said}") from None

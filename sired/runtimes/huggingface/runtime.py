@@ -47,8 +47,9 @@ class HuggingFaceRuntime(PyTorchRuntime):
         if options.quantized:
             module = loading.quantize(module, device)
         module = module.to(device)
+        made = Made(module, config, directory, model_path, device, options, trusted)
         with torch.inference_mode():
-            running = kind.runs(Made(module, config, directory, model_path, device, options))
+            running = kind.runs(made)
         whole = torch.nn.ModuleList([module, *running.layers])
         return Served(
             call=whole,

@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from transformers import AutoProcessor
 
-from sired.errors import InvalidInput, InvalidModel
+from sired.errors import InvalidInput
 from sired.runtimes.huggingface.generate import generation_config
+from sired.runtimes.huggingface.loading import load_beside
 from sired.runtimes.huggingface.task import Made, Task
 from sired.spec import Signature, TensorSpec
 
@@ -23,7 +24,7 @@ class _Speech(Task):
     def __init__(self, made: Made) -> None:
         self._model, self._device = made.model, made.device
         self._dtype = next(made.model.parameters()).dtype
-        self._processor = _processor(made.directory)
+        self._processor = load_beside(AutoProcessor, made)
         self._rate = int(self._processor.feature_extractor.sampling_rate)
 
     def run(self, data: Any) -> Any:
@@ -96,11 +97,3 @@ def resample(samples: Any, rate: int, wanted: int) -> Any:
     length = max(1, round(len(samples) * wanted / rate))
     spectrum = np.fft.rfft(samples)[: length // 2 + 1]
     return (np.fft.irfft(spectrum, length) * (length / len(samples))).astype(np.float32)
-
-
-def _processor(directory: str) -> Any:
-    try:
-        return AutoProcessor.from_pretrained(directory, local_files_only=True)
-    except (OSError, ValueError, KeyError, ImportError, TypeError) as problem:
-        said = " ".join(str(problem).split())[:300]
-        raise InvalidModel(f"{directory} has no processor that can be read: {said}") from None

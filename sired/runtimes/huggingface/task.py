@@ -23,6 +23,7 @@ class Made:
     Attributes:
         directory: where the model's config, weights and tokenizer are.
         root: the directory that was registered: the same, or one above it.
+        trusted: whether code that came with it may run.
     """
 
     model: Any
@@ -31,6 +32,7 @@ class Made:
     root: str
     device: torch.device
     options: Options
+    trusted: bool
 
 
 class Task(ABC):

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer
 
-from sired.errors import InvalidModel
+from sired.runtimes.huggingface.loading import load_beside
 from sired.runtimes.huggingface.task import Made
 
 # What a tokenizer says that models run on; not every model takes all of it.
@@ -18,16 +18,8 @@ _NO_LIMIT = 1_000_000
 
 
 def find_tokenizer(made: Made, **kwargs: Any) -> Any:
-    """The tokenizer that lies beside the model.
-
-    Raises:
-        InvalidModel: there is none that can be read.
-    """
-    try:
-        return AutoTokenizer.from_pretrained(made.directory, local_files_only=True, **kwargs)
-    except (OSError, ValueError, KeyError, ImportError, TypeError) as problem:
-        said = str(problem).strip().partition("\n")[0]
-        raise InvalidModel(f"{made.directory} has no tokenizer that can be read: {said}") from None
+    """The tokenizer that lies beside the model; raises as ``load_beside``."""
+    return load_beside(AutoTokenizer, made, **kwargs)
 
 
 @dataclass(frozen=True)
