@@ -254,6 +254,31 @@ def test_options_that_cannot_be_are_refused(load, options, said):
         load(tiny_models.embedder, **options)
 
 
+def test_a_pooler_may_be_missing_only_where_nothing_is_made_of_it(runtime, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    for make, loads in ((tiny_models.embedder, True), (tiny_models.text_classifier, False)):
+        path = tmp_path / make.__name__
+        make(path)
+        weights = load_file(path / "model.safetensors")
+        kept = {name: value for name, value in weights.items() if "pooler" not in name}
+        save_file(kept, path / "model.safetensors", {"format": "pt"})
+        if loads:
+            assert runtime.predict(runtime.load(str(path)), TEXTS).shape == (3, 16)
+        else:
+            with pytest.raises(InvalidModel, match="pooler"):
+                runtime.load(str(path))
+
+
+def test_a_damaged_config_is_said(runtime, tmp_path):
+    tiny_models.embedder(tmp_path / "m")
+    (tmp_path / "m/config.json").write_text('{"model_type": ')
+    with pytest.raises(InvalidModel, match=r"config\.json"):
+        recognise(tmp_path / "m")
+    with pytest.raises(InvalidModel):
+        runtime.load(str(tmp_path / "m"))
+
+
 def test_a_model_for_gpus_only_is_not_loaded_on_a_cpu(load):
     with pytest.raises(LoadFailed, match="force_gpu"):
         load(tiny_models.embedder, force_gpu=True)

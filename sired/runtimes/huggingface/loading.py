@@ -1,7 +1,6 @@
 """A directory to a module with its weights."""
 
 import contextlib
-import json
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -62,8 +61,10 @@ def load_weights(
             trust_remote_code=trusted,
             output_loading_info=True,
         )
-    # A pooler stands behind the states that embeddings are made of, and is often left out.
-    missing = sorted(name for name in found["missing_keys"] if "pooler." not in name)
+    missing = sorted(found["missing_keys"])
+    if kind is transformers.AutoModel:
+        # A pooler stands behind the states that embeddings are made of, and is often left out.
+        missing = [name for name in missing if "pooler." not in name]
     if missing:
         names = f"{', '.join(missing[:_NAMED])}{' …' if len(missing) > _NAMED else ''}"
         raise InvalidModel(
@@ -133,5 +134,3 @@ def _understood(directory: str) -> Iterator[None]:
                 hint="If you trust where it comes from: sire register --replace --trust",
             ) from None
         raise InvalidModel(f"{directory} cannot be read: {said[:300]}") from None
-    except json.JSONDecodeError as problem:
-        raise InvalidModel(f"{directory} has a damaged config: {problem}") from None
