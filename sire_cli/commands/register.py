@@ -17,7 +17,7 @@ from sired.units import format_bytes
 
 def register(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What to call it.")],
-    path: Annotated[str, typer.Argument(metavar="PATH", help="The model's file.")],
+    path: Annotated[str, typer.Argument(metavar="PATH", help="Its file or directory.")],
     runtime: Annotated[
         str, typer.Option("--runtime", help="What loads it; auto tells from the file.")
     ] = "auto",

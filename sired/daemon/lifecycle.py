@@ -141,7 +141,7 @@ class Daemon:
         gpus = NvmlProbe(visible=os.environ.get("CUDA_VISIBLE_DEVICES"))
         self._inventory = Inventory([gpus, CpuProbe()], settings.settings)
         footprints = Footprints(paths.footprints)
-        self._zygote = Zygote()
+        self._zygote = Zygote({spec.runtime for spec in self._registry.models.values()})
         self._front = Front(paths.checked_socket(), settings.settings.daemon.max_message_bytes)
         brain = Brain(
             [_account(device) for device in self._inventory.devices],

@@ -17,8 +17,11 @@ from sired.spec import ModelSpec, check_name, instance_bounds
 from sired.store.atomic import write_atomically
 from sired.store.fingerprint import fingerprint
 from sired.store.formats import ModelFormat, recognise
+from sired.store.huggingface import directory_fingerprint, loaded_bytes
 
 PICKLED = "pickle:"
+# The runtimes whose models are recognised here.
+_RECOGNISED = {"pytorch", "onnx", "huggingface"}
 
 
 def complete(request: Register, payload: tuple[Buffer, ...], paths: Paths) -> ModelSpec:
@@ -45,7 +48,7 @@ def complete(request: Register, payload: tuple[Buffer, ...], paths: Paths) -> Mo
     return msgspec.structs.replace(
         spec,
         model_class=_model_class(request, payload, paths),
-        fingerprint=fingerprint(path) if path.is_file() else "",
+        fingerprint=_fingerprint(spec, path),
         registered_at=time.time(),
     )
 
@@ -56,8 +59,9 @@ def _recognised(given: ModelSpec, path: Path) -> ModelSpec:
         raise InvalidModel(
             f"There is no runtime {given.runtime!r}.", hint=f"There are: {', '.join(known)}."
         )
-    if given.runtime not in {"auto", "pytorch", "onnx"}:
+    if given.runtime not in {"auto", *_RECOGNISED}:
         # Only that runtime knows what its models look like.
+        _check_python(given)
         return msgspec.structs.replace(given, weight_bytes=_size(path))
     found = recognise(path)
     if given.runtime not in {"auto", found.runtime}:
@@ -65,10 +69,41 @@ def _recognised(given: ModelSpec, path: Path) -> ModelSpec:
             f"{path} is a {found.name} file, which {found.runtime} loads, not {given.runtime}.",
             hint="Leave --runtime out: it is recognised.",
         )
+    if found.runtime == "huggingface":
+        return _huggingface(given, found, path)
     _check_fits(given, found)
     return msgspec.structs.replace(
         given, runtime=found.runtime, format=found.name, weight_bytes=found.weight_bytes
     )
+
+
+def _huggingface(given: ModelSpec, found: ModelFormat, path: Path) -> ModelSpec:
+    """What its arguments say of where it runs and of what it takes there."""
+    device = given.device
+    if given.args.get("force_cpu") is True and device == "auto":
+        device = "cpu"
+    return msgspec.structs.replace(
+        given,
+        runtime=found.runtime,
+        format=found.name,
+        device=device,
+        weight_bytes=loaded_bytes(path, given.args),
+    )
+
+
+def _fingerprint(spec: ModelSpec, path: Path) -> str:
+    if spec.runtime == "huggingface":
+        return directory_fingerprint(path, spec.args)
+    return fingerprint(path) if path.is_file() else ""
+
+
+def _check_python(given: ModelSpec) -> None:
+    if given.runtime == "python" and given.model_class is None and not given.path.endswith(".py"):
+        raise InvalidModel(
+            f"What is to load {given.path} and to predict with it is missing.",
+            hint="Name it: --class module:Class or --class file.py:Class, with --arg k=v for its "
+            "constructor.",
+        )
 
 
 def _check_fits(given: ModelSpec, found: ModelFormat) -> None:

@@ -80,6 +80,9 @@ class InferenceRuntime(ABC):
         """What the model takes and gives, as far as the file says."""
         return Signature()
 
+    def warmup(self, model: Any) -> None:  # noqa: B027 (most have nothing to do)
+        """Do once, after loading, what would make the first request slow; by default nothing."""
+
     def peak_device_memory(self) -> int:
         """Most bytes of GPU memory this process has held at once, context excluded; 0 on a CPU.
 

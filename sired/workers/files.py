@@ -6,6 +6,7 @@ from sired.devices.cpu import CpuProbe
 from sired.errors import InvalidModel
 from sired.runtimes.reading import WORTH_A_THREAD
 from sired.spec import ModelSpec
+from sired.store.huggingface import weight_files
 from sired.store.onnx_file import onnx_files
 
 
@@ -26,6 +27,8 @@ def files_to_read(spec: ModelSpec) -> list[Path]:
 
 def _files_of(spec: ModelSpec) -> list[Path]:
     path = Path(spec.path)
+    if spec.runtime == "huggingface":
+        return weight_files(path)
     if path.is_dir():  # which of its files are read only the runtime knows
         return []
     return onnx_files(path) if spec.format == "onnx" else [path]

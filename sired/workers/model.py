@@ -90,6 +90,7 @@ class ServedModel:
         self.batch_size = job.spec.batch_size if self._signature.batchable else 1
         self._batches = Batches(self._predict, self.batch_size)
         self._meter.settle(self._runtime.get_memory_footprint(self._model))
+        self._runtime.warmup(self._model)
         if job.spec.warmup:
             self._run(_file_payload(Path(job.spec.warmup)), "application/json")
         self.memory_bytes = self._meter.peak()

@@ -7,10 +7,9 @@ from typing import Any
 import torch
 
 from sired.errors import InvalidModel
+from sired.runtimes.arguments import Arguments
 from sired.runtimes.reading import Progress
 from sired.spec import Signature
-
-Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from safetensors.torch import load_file
 from torch.overrides import TorchFunctionMode
 
 from sired.errors import InvalidModel, UntrustedModel
+from sired.runtimes.arguments import parameters_of
 from sired.runtimes.base import is_out_of_memory
 from sired.runtimes.classes import construct, find_class
-from sired.runtimes.pytorch.arguments import parameters_of
 from sired.runtimes.pytorch.model import Job, Loaded, common_precision, storage_bytes
 from sired.runtimes.pytorch.streaming import is_streamed, stream_safetensors
 
