@@ -3,14 +3,18 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+PEER := .venv-peer
+PEER_INSTALLED := $(PEER)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo lint test bench docs clean
+.PHONY: help venv peer demo lint test bench gpu docs clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 14
 
 venv: $(INSTALLED) ## Make .venv with sire and the tested version of everything it needs
+
+peer: $(PEER_INSTALLED) ## Make .venv-peer with the server that bench compares sire with
 
 demo: $(INSTALLED) ## Train two small models and serve them with a daemon of their own
 	$(BIN)/python examples/digits/train.py .demo
@@ -26,14 +30,17 @@ test: lint ## Run lint, then every test this machine can run, then check that ma
 	$(BIN)/pytest -n 2
 	$(BIN)/python -m man --check
 
-bench: $(INSTALLED) ## Measure speed and memory against the floor of this machine
+bench: $(INSTALLED) $(PEER_INSTALLED) ## Measure sire beside a peer and the floor of this machine
 	$(BIN)/python -m benchmarks
+
+gpu: $(INSTALLED) ## Measure loads, switches and memory on this machine's GPU
+	$(BIN)/python -m benchmarks.gpu
 
 docs: $(INSTALLED) ## Write the manual pages anew
 	$(BIN)/python -m man
 
 clean: ## Remove everything made here, .venv included
-	rm -rf $(VENV) .demo build dist *.egg-info benchmarks/results
+	rm -rf $(VENV) $(PEER) .demo build dist *.egg-info benchmarks/results
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -48,4 +55,12 @@ $(INSTALLED): pyproject.toml constraints.txt
 	  exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+# Nothing of it is in .venv. It computes with the torch of .venv, so that both compute alike.
+$(PEER_INSTALLED): $(INSTALLED) benchmarks/peers/constraints.txt
+	$(BIN)/python -m venv $(PEER)
+	$(PEER)/bin/python -m pip install --quiet --constraint benchmarks/peers/constraints.txt mosec
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	  > $$($(PEER)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/torch.pth
 	@touch $@

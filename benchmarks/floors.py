@@ -19,10 +19,10 @@ class EchoClient:
         self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.REQ)
         self._socket.connect(address)
 
-    def ask(self, data: bytes) -> None:
+    def ask(self, data: bytes) -> memoryview:
         """One round trip."""
         self._socket.send(data, copy=False)
-        self._socket.recv(copy=False)
+        return self._socket.recv(copy=False).buffer
 
     def close(self) -> None:
         """Close the socket."""

@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 
@@ -47,4 +48,32 @@ class Sleeper(Perceptron):
     def forward(self, x: Tensor) -> Any:
         """Give back what it was given, a second later."""
         time.sleep(1.0)
+        return x
+
+
+class Table(nn.Module):
+    """One parameter of 1 GiB, of which it answers with one number a row."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.empty(1 << 28))
+
+    def forward(self, x: Tensor) -> Any:
+        """Look the rows up."""
+        return self.table[x.long()]
+
+
+class Blocks(nn.Module):
+    """So many equal vectors of bfloat16, whose first numbers are added to the input."""
+
+    def __init__(self, blocks: int, length: int) -> None:
+        super().__init__()
+        self.weights = nn.ParameterList(
+            torch.empty(length, dtype=torch.bfloat16) for _ in range(blocks)
+        )
+
+    def forward(self, x: Tensor) -> Any:
+        """Add the first number of every block."""
+        for block in self.weights:
+            x = x + block[0].float()
         return x

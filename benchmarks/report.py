@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from sired.units import format_bytes
 
@@ -24,9 +24,13 @@ class Figure:
     """One line of the report.
 
     Attributes:
-        unit: ``s``, ``bytes``, ``/s``, ``%`` or ``x``, a ratio; of value, floor and goal alike.
+        unit: ``s``, ``bytes``, ``/s``, ``bytes/s``, ``%``, ``x``, a ratio, or "", a count; of
+            value, floor, peer and goal alike.
         floor: what the machine cannot do without, measured in the same run.
-        goal: what the value should stay below.
+        goal: the value that should be reached, or kept to.
+        peer: what another server needed for the same, measured in the same run. A figure has a
+            floor or a peer, not both, so that it is plain what its ratio is to.
+        better: whether the goal is the most or the least that the value should be.
     """
 
     name: str
@@ -34,16 +38,25 @@ class Figure:
     unit: str
     floor: float | None = None
     goal: float | None = None
+    peer: float | None = None
+    better: Literal["less", "more"] = "less"
+
+    def __post_init__(self) -> None:
+        if self.floor is not None and self.peer is not None:
+            raise ValueError(f"{self.name!r} has a floor and a peer: make it two figures.")
 
     @property
     def ratio(self) -> float | None:
-        """The value as a multiple of its floor."""
-        return self.value / self.floor if self.floor else None
+        """The value as a multiple of its floor or of its peer."""
+        beside = self.floor or self.peer
+        return self.value / beside if beside else None
 
     @property
     def met(self) -> bool | None:
         """Whether the goal is met; None where there is none."""
-        return None if self.goal is None else self.value < self.goal
+        if self.goal is None:
+            return None
+        return self.value <= self.goal if self.better == "less" else self.value >= self.goal
 
 
 def hardware() -> str:
@@ -56,7 +69,7 @@ def hardware() -> str:
 
 def table(figures: list[Figure]) -> str:
     """The figures as a Markdown table."""
-    heading = ("figure", "measured", "floor", "ratio", "goal", "met")
+    heading = ("figure", "measured", "floor", "peer", "ratio", "goal", "met")
     rows = [heading, *(_cells(figure) for figure in figures)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(heading))]
     lines = [
@@ -65,6 +78,14 @@ def table(figures: list[Figure]) -> str:
     ]
     rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
     return "\n".join([lines[0], rule, *lines[1:]])
+
+
+def summary(figures: list[Figure]) -> str:
+    """How many goals are met, and the names of those that are not."""
+    goals = [figure for figure in figures if figure.met is not None]
+    missed = [figure.name for figure in goals if not figure.met]
+    met = f"{len(goals) - len(missed)} of {len(goals)} goals met."
+    return f"{met} Missed: {'; '.join(missed)}" if missed else met
 
 
 def save(figures: list[Figure], file: Path = RESULTS) -> None:
@@ -79,8 +100,10 @@ def save(figures: list[Figure], file: Path = RESULTS) -> None:
                 "value": figure.value,
                 "unit": figure.unit,
                 "floor": figure.floor,
+                "peer": figure.peer,
                 "ratio": figure.ratio,
                 "goal": figure.goal,
+                "better": figure.better,
                 "met": figure.met,
             }
             for figure in figures
@@ -93,23 +116,36 @@ def _cells(figure: Figure) -> tuple[str, ...]:
     return (
         figure.name,
         _written(figure.value, figure.unit),
-        "" if figure.floor is None else _written(figure.floor, figure.unit),
+        _written(figure.floor, figure.unit),
+        _written(figure.peer, figure.unit),
         "" if figure.ratio is None else f"{figure.ratio:.2f}",
-        "" if figure.goal is None else f"< {_written(figure.goal, figure.unit)}",
+        _goal(figure),
         {None: "", True: "yes", False: "NO"}[figure.met],
     )
 
 
-def _written(value: float, unit: str) -> str:
-    if unit == "bytes":
-        return format_bytes(value)
-    if unit == "s" and value < _SHORTEST:
-        return f"{value * 1e6:.1f} µs"
+def _goal(figure: Figure) -> str:
+    if figure.goal is None:
+        return ""
+    return f"{'≤' if figure.better == 'less' else '≥'} {_written(figure.goal, figure.unit)}"
+
+
+def _written(value: float | None, unit: str) -> str:
+    if value is None:
+        return ""
+    if unit in {"bytes", "bytes/s"}:
+        return format_bytes(value) + unit.removeprefix("bytes")
     if unit == "s":
-        return f"{value * 1e3:.{2 if value < _SHORT else 0}f} ms"
+        return _seconds(value)
     if unit == "x":
         return f"{value:.2f}"
-    return f"{value:,.0f}/s" if unit == "/s" else f"{value:.1f} %"
+    return f"{value:.1f} %" if unit == "%" else f"{value:,.0f}{unit}"
+
+
+def _seconds(value: float) -> str:
+    if value < _SHORTEST:
+        return f"{value * 1e6:.1f} µs"
+    return f"{value * 1e3:.{2 if value < _SHORT else 0}f} ms"
 
 
 def _processor() -> str:

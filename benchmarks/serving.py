@@ -1,117 +1,179 @@
-"""How fast answers come: from the model itself, from a bare echo, and from sire."""
+"""How fast answers come: from the model itself, from a bare echo, from a peer, and from sire.
 
-import multiprocessing
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from multiprocessing.queues import SimpleQueue
-from multiprocessing.synchronize import Barrier
+Everything is started anew several times, echo and peer included: how fast a server is depends a
+little on where its threads come to lie. What stands in the table are the medians of the starts.
+"""
 
+import math
+import sys
+from array import array
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from statistics import median as middle
+
+from benchmarks.clients import Connect, SireClient
+from benchmarks.crowd import crowd
 from benchmarks.floors import EchoClient, echo_server
+from benchmarks.peers.mosec import MosecClient, mosec_server
 from benchmarks.report import Figure
+from benchmarks.served import Served
 from benchmarks.timing import in_turns, median, percentile, timed
-from benchmarks.workloads import SMALL, Workload
+from benchmarks.workloads import Workload
 from sired.client.connection import Connection
-from sired.protocol.requests import Unload
+from sired.protocol.content import Buffer
+from sired.protocol.requests import Load, Unload
 
+STARTS = 4
+TURNS, CALLS = 12, 50
 CLIENTS = 8
-LOAD_SECONDS = 3.0
-WARM_UP_CALLS = 20
+LOAD_SECONDS = 1.0
 COLD_STARTS = 20
 
-_SPAWN = multiprocessing.get_context("spawn")
+# The part of the peer's rate that sire's should be.
+RATE_OF_PEER = 2.5
 
 
-def measure(workload: Workload, model: Callable[[], object]) -> Iterator[Figure]:
-    """Latency with one client and throughput with several, beside their floors.
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What was measured after one start of everything: seconds of each call, and rates."""
 
-    Args:
-        workload: what to send.
-        model: one call of the same model on the same input, in this process.
-    """
-    with echo_server() as address:
-        yield from _latency(workload, model, address)
-        echo = _requests_per_second(workload, address)
-        yield Figure(f"{workload.size}: bare echo, {CLIENTS} clients", echo, "/s")
-        yield Figure(
-            f"{workload.size}: sire, {CLIENTS} clients",
-            _requests_per_second(workload, None),
-            "/s",
-            floor=echo,
-        )
+    seconds: Mapping[str, list[float]]
+    rates: Mapping[str, float]
 
 
-def _latency(workload: Workload, model: Callable[[], object], address: str) -> Iterator[Figure]:
-    with _asking(workload, address) as echo, _asking(workload, None) as sire:
-        seconds = in_turns({"model": model, "echo": echo, "sire": sire}, rounds=40, calls=50)
-    in_process, round_trip = median(seconds["model"]), median(seconds["echo"])
-    yield Figure(f"{workload.size}: model in this process, p50", in_process, "s")
-    yield Figure(f"{workload.size}: bare echo, one client, p50", round_trip, "s")
+def measure(served: Served) -> Iterator[Figure]:
+    """Latency with one client and rates with several, beside their floors and the peer."""
+    starts = [_start(served) for _ in range(STARTS)]
+    if served.workload.batches > 1:
+        _unload(served.workload.batched())
+
+    def p50(name: str) -> float:
+        return middle(median(start.seconds[name]) for start in starts)
+
+    def p99(name: str) -> float:
+        return middle(percentile(start.seconds[name], 99) for start in starts)
+
+    def rate(name: str) -> float:
+        return middle(start.rates[name] for start in starts)
+
+    yield from _latency(served.workload, p50, p99)
+    yield from _rates(served.workload, rate)
+
+
+_Measured = Callable[[str], float]
+
+
+def _latency(workload: Workload, p50: _Measured, p99: _Measured) -> Iterator[Figure]:
+    size, goals = workload.size, workload.goals
+    model, echo, sire, mosec = p50("model"), p50("echo"), p50("sire"), p50("mosec")
+    beyond = goals.echoes * echo + goals.seconds
+    yield Figure(f"{size}: model in this process, p50", model, "s")
+    yield Figure(f"{size}: bare echo, one client, p50", echo, "s")
+    yield Figure(f"{size}: sire, one client, p50", sire, "s", model + echo, goal=model + beyond)
     yield Figure(
-        f"{workload.size}: sire, one client, p50",
-        median(seconds["sire"]),
+        f"{size}: sire against mosec, one client, p50",
+        sire,
         "s",
-        floor=in_process + round_trip,
-        # Two hops instead of one is what a broker between client and model costs at least.
-        goal=in_process + 2 * round_trip if workload is SMALL else None,
+        peer=mosec,
+        goal=goals.of_peer * mosec,
     )
+    floor = p99("model") + p99("echo")
+    yield Figure(f"{size}: sire, one client, p99", p99("sire"), "s", floor, goal=2 * sire)
     yield Figure(
-        f"{workload.size}: sire, one client, p99",
-        percentile(seconds["sire"], 99),
-        "s",
-        floor=percentile(seconds["model"], 99) + percentile(seconds["echo"], 99),
+        f"{size}: sire against mosec, one client, p99", p99("sire"), "s", peer=p99("mosec")
     )
 
 
-def cold_start(workload: Workload) -> Iterator[Figure]:
-    """From the start of a worker to its first answer, with the zygote warm."""
-    with Connection() as connection, _asking(workload, None) as ask:
-        seconds = []
-        for _ in range(COLD_STARTS):
-            connection.ask(Unload(name=workload.model))
-            seconds.append(timed(ask))
-    yield Figure("worker start to first answer, p50", median(seconds), "s", goal=0.050)
-    yield Figure("worker start to first answer, slowest", max(seconds), "s")
+def _rates(workload: Workload, rate: _Measured) -> Iterator[Figure]:
+    size = workload.size
+    yield Figure(f"{size}: sire, {CLIENTS} clients", rate("sire"), "/s", rate("echo"))
+    yield _compared(f"{size}: sire against mosec, {CLIENTS} clients", rate("sire"), rate("mosec"))
+    if workload.batches > 1:
+        name = f"{size}: both with batches of {workload.batches}, {CLIENTS} clients"
+        yield _compared(name, rate("sire, batched"), rate("mosec, batched"))
+
+
+def _compared(name: str, sire: float, mosec: float) -> Figure:
+    return Figure(name, sire, "/s", peer=mosec, goal=RATE_OF_PEER * mosec, better="more")
+
+
+def _start(served: Served) -> Start:
+    """Start everything, see that it answers right, and measure it in turns."""
+    data = served.workload.data
+    with ExitStack() as stack:
+        servers = stack.enter_context(_servers(served))
+        clients = {name: stack.enter_context(closing(server())) for name, server in servers.items()}
+        calls = {name: partial(client.ask, data) for name, client in clients.items()}
+        _check({name: call for name, call in calls.items() if name != "echo"}, served.answer)
+        single = {name: call for name, call in calls.items() if "batched" not in name}
+        seconds = in_turns({"model": served.call, **single}, rounds=TURNS, calls=CALLS)
+        return Start(seconds, {name: _rate(server, data) for name, server in servers.items()})
 
 
 @contextmanager
-def _asking(workload: Workload, echo: str | None) -> Iterator[Callable[[], object]]:
-    """A call that asks the echo at that address, or sire when there is none, and waits."""
-    data, request = workload.data, workload.request
-    client = EchoClient(echo) if echo else Connection(autostart=False)
-    if isinstance(client, EchoClient):
-        yield lambda: client.ask(data)
-    else:
-        yield lambda: client.ask(request, [data])
-    client.close()
+def _servers(served: Served) -> Iterator[dict[str, Connect]]:
+    """Everything that is measured, just started; sire's workers, too."""
+    workload = served.workload
+    with ExitStack() as stack:
+        servers: dict[str, Connect] = {
+            "echo": partial(EchoClient, stack.enter_context(echo_server()))
+        }
+        for name, each in _variants(workload).items():
+            _unload(each)
+            port = stack.enter_context(mosec_server(each, served.weights))
+            servers[f"sire{name}"] = partial(SireClient, each)
+            servers[f"mosec{name}"] = partial(MosecClient, port)
+        yield servers
 
 
-def _requests_per_second(workload: Workload, echo: str | None) -> float:
-    """Answers a second to several client processes together."""
-    together = _SPAWN.Barrier(CLIENTS)
-    rates: SimpleQueue[float] = _SPAWN.SimpleQueue()
-    clients = [
-        _SPAWN.Process(target=_keep_asking, args=(workload, echo, together, rates), daemon=True)
-        for _ in range(CLIENTS)
-    ]
-    for client in clients:
-        client.start()
-    for client in clients:
-        client.join()
-        if client.exitcode != 0:
-            raise RuntimeError(f"A client process failed with exit code {client.exitcode}.")
-    return sum(rates.get() for _ in clients)
+def _variants(workload: Workload) -> dict[str, Workload]:
+    if workload.batches == 1:
+        return {"": workload}
+    return {"": workload, ", batched": workload.batched()}
 
 
-def _keep_asking(
-    workload: Workload, echo: str | None, together: Barrier, rates: "SimpleQueue[float]"
-) -> None:
-    with _asking(workload, echo) as ask:
-        for _ in range(WARM_UP_CALLS):
-            ask()
-        together.wait()
-        count, start = 0, time.perf_counter()
-        while (elapsed := time.perf_counter() - start) < LOAD_SECONDS:
-            ask()
-            count += 1
-    rates.put(count / elapsed)
+def _check(calls: Mapping[str, Callable[[], Buffer]], expected: bytes) -> None:
+    """Leave unless everybody answers what the model does, within rounding."""
+    for name, call in calls.items():
+        if not agrees(call(), expected):
+            sys.exit(f"{name} does not answer what the model answers: nothing to compare.")
+
+
+def agrees(answer: Buffer, expected: Buffer) -> bool:
+    """Whether two buffers of float32 hold the same numbers within rounding."""
+    one, other = array("f", bytes(answer)), array("f", bytes(expected))
+    return len(one) == len(other) and all(
+        math.isclose(*pair, rel_tol=1e-4, abs_tol=1e-5) for pair in zip(one, other, strict=True)
+    )
+
+
+def _rate(server: Connect, data: bytes) -> float:
+    with crowd(server, data, CLIENTS) as clients:
+        return clients.rate(LOAD_SECONDS)
+
+
+def cold_start(workload: Workload) -> Iterator[Figure]:
+    """From the start of a worker to its first answer, with the zygote warm; and from an unload."""
+    data = workload.data
+    with Connection() as connection, closing(SireClient(workload)) as client:
+
+        def swap() -> None:
+            connection.ask(Unload(name=workload.model))
+            connection.ask(Load(name=workload.model))
+            client.ask(data)
+
+        starts = []
+        for _ in range(COLD_STARTS):
+            connection.ask(Unload(name=workload.model))
+            starts.append(timed(partial(client.ask, data)))
+        swaps = [timed(swap) for _ in range(COLD_STARTS)]
+    yield Figure("worker start to first answer, p50", median(starts), "s", goal=0.025)
+    yield Figure("worker start to first answer, slowest", max(starts), "s")
+    yield Figure("unload, load and first answer, p50", median(swaps), "s", goal=0.040)
+
+
+def _unload(workload: Workload) -> None:
+    with Connection() as connection:
+        connection.ask(Unload(name=workload.model))

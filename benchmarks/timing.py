@@ -1,8 +1,8 @@
 """Timing things in turns, so that a drift of the machine's speed meets all of them alike."""
 
+import statistics
 import time
 from collections.abc import Callable, Mapping
-from statistics import quantiles
 
 
 def in_turns(
@@ -31,9 +31,9 @@ def timed(action: Callable[[], object]) -> float:
 
 def percentile(values: list[float], percent: int) -> float:
     """The value that ``percent`` of 100 values do not exceed."""
-    return quantiles(values, n=100, method="inclusive")[percent - 1]
+    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
 
 
 def median(values: list[float]) -> float:
     """The 50th percentile."""
-    return percentile(values, 50)
+    return statistics.median(values)

@@ -15,6 +15,7 @@ SECTIONS = {
     "placement": "Which device a model goes to, and which models end for it; how many instances "
     "there are, and which of them a request goes to.",
     "memory": "What is kept free, and what is charged to a model that has never been measured.",
+    "tiers": "Where models are kept that give way to others.",
     "defaults": "What holds where a model or a request says nothing.",
     "queue": "How many requests may wait, and in what order they are served.",
     "cache": "Answers kept in memory for models that were registered with `--cache`; those unused "
@@ -30,7 +31,8 @@ KEYS = {
     "daemon.max_message": "The largest request that is taken.",
     "daemon.hung_after": "How long a running request may hold its worker beyond its deadline, "
     "or its cancelling, before the worker is killed.",
-    "daemon.load_timeout": "How long a load may take.",
+    "daemon.load_timeout": "How long a load may make no progress before its process is ended. A "
+    "large file on a slow disk may take longer in all: what is read of it is progress.",
     "daemon.preload": 'Models to load when the daemon starts, in this order, as ["a", "b"]. One '
     "that does not fit beside those before it is left out, and `sire health` says so. They are "
     "unloaded like any other: pin what is to stay.",
@@ -54,6 +56,11 @@ KEYS = {
     "memory.cuda_context": "Charged for a process on a GPU, beside its weights.",
     "memory.cpu_process": "Charged for a process on the CPU, beside its weights.",
     "memory.file_factor": "Memory a model is expected to take, as a multiple of its weights.",
+    "tiers.dram": "Main memory set aside for models that sleep; 0 for none. A model that is to "
+    "give way to another, or has idled for its keep-alive, goes to sleep there if it can and fits; "
+    "those that were used longest ago are unloaded for it, else it is unloaded itself. It wakes "
+    "when it is asked for, much faster than it loads. The CPU has so much less for models that run "
+    "on it. A change holds from the daemon's next start.",
     "defaults.keep_alive": "How long a model stays loaded after its last use; forever keeps it "
     "until its memory is needed.",
     "defaults.timeout": "How long a request may take, waiting and loading included.",
@@ -75,6 +82,10 @@ KEYS = {
     "devices.NAME.memory": "The most memory that models may take there; a part needs it.",
     "devices.NAME.cores": "The CPU cores its workers run on, as [0, 1]; all where none are given.",
     "devices.NAME.enabled": "Whether models are placed there at all.",
+    "devices.NAME.standby": "How many workers are kept ready there without a model, on a GPU with "
+    "a CUDA context, so that a load need not wait for that. What each takes "
+    "(`memory.cuda_context`, on a CPU `memory.cpu_process`) is kept for it and no part of the "
+    "capacity.",
 }
 _KINDS = {
     id(SIZE): "size",

@@ -36,6 +36,12 @@ def complete_device(incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
 
 
+def complete_tier(incomplete: str) -> list[str]:
+    """Where a model can be moved to: what devices there are, and the tiers below."""
+    tiers = [name for name in ("dram", "disk") if name.startswith(incomplete)]
+    return [*complete_device(incomplete), *tiers]
+
+
 def complete_priority(incomplete: str) -> list[str]:
     """The classes of priority that begin so."""
     return [name for name in ("high", "normal", "low") if name.startswith(incomplete)]

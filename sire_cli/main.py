@@ -22,6 +22,7 @@ VERBS = (
     "rm",
     "load",
     "unload",
+    "move",
     "reload",
     "predict",
     "submit",

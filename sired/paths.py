@@ -40,6 +40,10 @@ class Paths:
         """The file whose lock decides who is the daemon; it holds that daemon's pid."""
         return self.runtime / "sired.lock"
 
+    def load_lock(self, gpu: str) -> Path:
+        """What is locked by who loads onto a GPU, where loads have to be told apart."""
+        return self.runtime / f"{gpu}.load"
+
     @property
     def config_file(self) -> Path:
         """The settings."""
@@ -64,6 +68,11 @@ class Paths:
     def daemon_log(self) -> Path:
         """What the daemon logs when it runs in the background."""
         return self.logs / "sired.log"
+
+    @property
+    def standby_log(self) -> Path:
+        """What workers print that stand by without a model."""
+        return self.logs / "standby.log"
 
     @property
     def footprints(self) -> Path:

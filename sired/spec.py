@@ -13,6 +13,11 @@ Priority = Literal["high", "normal", "low"]
 JobState = Literal["pending", "queued", "running", "complete", "failed", "cancelled"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_DTYPES = frozenset(
+    {"string", "bool", "float16", "bfloat16", "float32", "float64", "complex64", "complex128"}
+    | {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
+)
+_TENSOR = re.compile(r"(?:(?P<name>[^\s:]+):)?(?P<dtype>\w+)\[(?P<shape>[-\d,\s]*)\]")
 
 
 class TensorSpec(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -165,6 +170,26 @@ def check_name(name: str) -> str:
             "digit.",
         )
     return name
+
+
+def parse_tensor(text: str) -> TensorSpec:
+    """Read an input such as ``float32[-1,1,8,8]`` or ``tokens:int64[-1,128]``.
+
+    Raises:
+        InvalidModel: it is not written so, or of no known dtype.
+    """
+    match = _TENSOR.fullmatch(text.strip())
+    axes = [axis.strip() for axis in match["shape"].split(",")] if match else []
+    if match is None or not all(re.fullmatch(r"-1|\d+", axis) for axis in axes if axes != [""]):
+        raise InvalidModel(
+            f"{text!r} does not describe an input.",
+            hint="Write it like float32[-1,1,8,8] or tokens:int64[-1,128]; -1 is any length.",
+        )
+    if match["dtype"] not in _DTYPES:
+        raise InvalidModel(
+            f"{match['dtype']!r} is no dtype.", hint=f"Known are: {', '.join(sorted(_DTYPES))}."
+        )
+    return TensorSpec(match["name"] or "", match["dtype"], tuple(int(a) for a in axes if a))
 
 
 def check_priority(text: str) -> Priority:

@@ -29,6 +29,8 @@ DTYPES: dict[str, np.dtype[Any]] = {
 TEXT_DTYPES = frozenset({"object", "str", "string"})
 _ARRAY, _TUPLE = 1, 2
 _PLAIN = {str, int, float, bool, bytes, type(None)}
+# Kinds of arrays that hold Python's objects or strings, and travel as lists of them.
+_OBJECTS = "OU"
 # Numpy knows none of these dtypes of torch; float32 holds every value of them.
 _ONLY_TORCH = ("bfloat16", "float8")
 _ITEM = msgspec.msgpack.Encoder()
@@ -40,16 +42,16 @@ def pack(value: Any) -> Payload:
 
     Args:
         value: arrays, torch tensors, dicts, lists, tuples, strings, bytes, numbers, None. Arrays
-            of strings come back as lists of strings.
+            of strings or other objects come back as lists.
 
     Raises:
         InvalidInput: something in it is none of these; the message says what, and where.
     """
-    if (array := as_array(value)) is not None and not holds_text(array):
+    if (array := as_array(value)) is not None and array.dtype.kind not in _OBJECTS:
         return _tensors([_pack(array, "", "data")])
     if isinstance(value, dict) and value and all(isinstance(key, str) and key for key in value):
         named = [(name, as_array(item)) for name, item in value.items()]
-        arrays = [(name, a) for name, a in named if a is not None and not holds_text(a)]
+        arrays = [(name, a) for name, a in named if a is not None and a.dtype.kind not in _OBJECTS]
         if len(arrays) == len(named):
             return _tensors([_pack(array, name, f"data[{name!r}]") for name, array in arrays])
     found: list[tuple[TensorSpec, Buffer]] = []
@@ -182,8 +184,8 @@ def _flatten(value: Any, found: list[tuple[TensorSpec, Buffer]], where: str, dep
     if type(value) in _PLAIN:
         return value
     if (array := as_array(value)) is not None:
-        if holds_text(array):
-            return array.tolist()
+        if array.dtype.kind in _OBJECTS:
+            return _flatten(array.tolist(), found, where, depth)
         found.append(_pack(array, "", where))
         return msgspec.msgpack.Ext(_ARRAY, (len(found) - 1).to_bytes(_INDEX, "little"))
     if isinstance(value, dict):

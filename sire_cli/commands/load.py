@@ -3,6 +3,7 @@
 from sire_cli.arguments import DeviceName, ModelName
 from sire_cli.durations import Timeout, seconds
 from sire_cli.link import expect
+from sire_cli.loading_bar import loading_bar
 from sire_cli.output import AsJson, print_json, say
 from sired.protocol.replies import InstanceInfo
 from sired.protocol.requests import Load
@@ -15,9 +16,15 @@ def load(
     timeout: Timeout = None,
     json: AsJson = False,
 ) -> None:
-    """Load a model now, so that its first answer does not wait for it."""
+    """Load a model now, so that its first answer does not wait for it.
+
+    On a terminal a bar shows how much of a large file has been read, and how fast.
+    """
     wanted = None if device == "auto" else device
-    tell(expect(InstanceInfo, Load(name=name, device=wanted, timeout=seconds(timeout))), json)
+    request = Load(name=name, device=wanted, timeout=seconds(timeout))
+    with loading_bar(name):
+        instance = expect(InstanceInfo, request)
+    tell(instance, json)
 
 
 def tell(instance: InstanceInfo, json: bool) -> None:

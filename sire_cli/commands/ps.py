@@ -10,7 +10,9 @@ _COLUMNS = (
     "MODEL",
     "DEVICE",
     "STATE",
+    "TIER",
     "MEMORY>",
+    "DRAM>",
     "PID>",
     "UP>",
     "IDLE>",
@@ -22,7 +24,11 @@ _COLUMNS = (
 
 
 def ps(json: AsJson = False) -> None:
-    """List the loaded models."""
+    """List the loaded models, and how far loads are.
+
+    With --json a load that reads its file has loading_percent, loading_bytes and
+    loading_total_bytes; they are null otherwise.
+    """
     reply = expect(InstanceList, Ps())
     if json:
         print_json(reply.instances)
@@ -37,8 +43,10 @@ def _row(instance: InstanceInfo) -> tuple[str, ...]:
     return (
         instance.model,
         instance.device,
-        instance.state,
+        _state(instance),
+        instance.tier,
         format_bytes(instance.memory_bytes),
+        format_bytes(instance.dram_bytes) if instance.dram_bytes else "",
         "" if instance.pid is None else str(instance.pid),
         format_duration(instance.uptime_seconds),
         format_duration(instance.idle_seconds),
@@ -47,6 +55,12 @@ def _row(instance: InstanceInfo) -> tuple[str, ...]:
         str(instance.queued),
         _wait(instance.wait_seconds),
     )
+
+
+def _state(instance: InstanceInfo) -> str:
+    """Its state, and how far it is where that can be told."""
+    percent = instance.loading_percent
+    return instance.state if percent is None else f"{instance.state} {percent:.0f}%"
 
 
 def _wait(seconds: float | None) -> str:

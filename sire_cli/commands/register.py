@@ -19,7 +19,7 @@ def register(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What to call it.")],
     path: Annotated[
         str | None,
-        typer.Argument(metavar="PATH", help="The model's file; a program may need none."),
+        typer.Argument(metavar="PATH", help="Its file or directory; a program may need none."),
     ] = None,
     runtime: Annotated[
         str, typer.Option("--runtime", help="What loads it; auto tells from the file.")

@@ -4,6 +4,7 @@ from sire_cli.arguments import ModelName
 from sire_cli.commands.load import tell
 from sire_cli.durations import Timeout, seconds
 from sire_cli.link import expect
+from sire_cli.loading_bar import loading_bar
 from sire_cli.output import AsJson
 from sired.protocol.replies import InstanceInfo
 from sired.protocol.requests import Reload
@@ -11,4 +12,7 @@ from sired.protocol.requests import Reload
 
 def reload(name: ModelName, timeout: Timeout = None, json: AsJson = False) -> None:
     """Read a model's file again: unload it, then load it."""
-    tell(expect(InstanceInfo, Reload(name=name, timeout=seconds(timeout))), json)
+    request = Reload(name=name, timeout=seconds(timeout))
+    with loading_bar(name):
+        instance = expect(InstanceInfo, request)
+    tell(instance, json)

@@ -27,6 +27,7 @@ def describe(info: ModelInfo) -> list[tuple[str, str | None]]:
     return [
         ("Name", model.name),
         ("State", info.state),
+        ("Tier", info.tier),
         ("Path", model.path or None),
         ("Runtime", model.runtime),
         ("Format", model.format or None),

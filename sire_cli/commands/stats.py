@@ -25,6 +25,8 @@ _COLUMNS = (
     "PEAK>",
     "LOADS>",
     "EVICTIONS>",
+    "SLEEPS>",
+    "WAKES>",
     "CRASHES>",
     "CACHE HITS>",
 )
@@ -64,6 +66,8 @@ def _row(model: ModelStats) -> tuple[str, ...]:
         format_bytes(model.peak_memory_bytes),
         str(model.loads),
         str(model.evictions),
+        str(model.sleeps),
+        str(model.wakes),
         str(model.crashes),
         _hits(model),
     )

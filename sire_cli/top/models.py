@@ -37,6 +37,9 @@ _STATE_STYLES = {
     "loading": "yellow",
     "waiting": "yellow",
     "stopping": "yellow",
+    "dozing": "yellow",
+    "waking": "yellow",
+    "asleep": "cyan",
     "unloaded": "dim",
 }
 _SWATCH = "■ "
@@ -63,7 +66,7 @@ class Row:
         return min((one.idle_seconds for one in self.instances), default=None)
 
 
-_AT_REST = ("ready", "unloaded")
+_AT_REST = ("ready", "asleep", "unloaded")
 
 
 def rows_of(report: TopReport) -> list[Row]:

@@ -1,7 +1,6 @@
 """What people say about a model, as the definition the daemon keeps."""
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path, PurePath
@@ -9,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from sired.client.hub import find_model, is_hub_name
 from sired.errors import InvalidModel
 from sired.spec import (
     ImageOptions,
@@ -19,14 +19,9 @@ from sired.spec import (
     check_name,
     check_priority,
     instance_bounds,
+    parse_tensor,
 )
 from sired.units import FOREVER, parse_bytes, parse_duration
-
-_DTYPES = frozenset(
-    {"bool", "float16", "bfloat16", "float32", "float64", "complex64", "complex128"}
-    | {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
-)
-_TENSOR = re.compile(r"(?:(?P<name>[^\s:]+):)?(?P<dtype>\w+)\[(?P<shape>[-\d,\s]*)\]")
 
 
 def describe_model(
@@ -59,7 +54,9 @@ def describe_model(
 
     Args:
         name: what it is to be called.
-        path: its file or directory; None for one that needs none, like a program's.
+        path: its file or directory; None for one that needs none, like a program's. For the runtime
+            huggingface also ``organisation/model``, as it is called on the hub: it is downloaded
+            unless it is in the hub's cache.
         runtime: the runtime that loads it, or "auto".
         model_class: ``module:Class``, ``file.py:Class`` or "pickle:".
         python_path: directories to import ``model_class`` from; by default the working directory
@@ -95,7 +92,7 @@ def describe_model(
         args.setdefault("directory", str(Path.cwd()))
     return ModelSpec(
         name=check_name(name),
-        path="" if path is None else _absolute(path),
+        path="" if path is None else _locate_model(path, runtime),
         runtime=runtime,
         model_class=reference,
         python_path=tuple(python_path) or import_from,
@@ -116,26 +113,6 @@ def describe_model(
         signature=signature or Signature(inputs=tuple(map(_tensor, inputs))),
         image=ImageOptions(mean=tuple(map(float, mean)), std=tuple(map(float, std))),
     )
-
-
-def parse_tensor(text: str) -> TensorSpec:
-    """Read an input such as ``float32[-1,1,8,8]`` or ``tokens:int64[-1,128]``.
-
-    Raises:
-        InvalidModel: it is not written so, or of no known dtype.
-    """
-    match = _TENSOR.fullmatch(text.strip())
-    axes = [axis.strip() for axis in match["shape"].split(",")] if match else []
-    if match is None or not all(re.fullmatch(r"-1|\d+", axis) for axis in axes if axes != [""]):
-        raise InvalidModel(
-            f"{text!r} does not describe an input.",
-            hint="Write it like float32[-1,1,8,8] or tokens:int64[-1,128]; -1 is any length.",
-        )
-    if match["dtype"] not in _DTYPES:
-        raise InvalidModel(
-            f"{match['dtype']!r} is no dtype.", hint=f"Known are: {', '.join(sorted(_DTYPES))}."
-        )
-    return TensorSpec(match["name"] or "", match["dtype"], tuple(int(a) for a in axes if a))
 
 
 def parse_keep_alive(given: str | float | None) -> KeepAlive:
@@ -168,6 +145,12 @@ def _locate_class(model_class: str | None) -> tuple[str | None, tuple[str, ...]]
         file = _absolute(module)
         return f"{file}:{name}", (str(PurePath(file).parent),)
     return model_class, (str(Path.cwd()),)
+
+
+def _locate_model(path: PathLike[str] | str, runtime: str) -> str:
+    if runtime == "huggingface" and not Path(path).exists() and is_hub_name(str(path)):
+        return str(find_model(str(path)))
+    return _absolute(path)
 
 
 def _absolute(path: PathLike[str] | str) -> str:

@@ -127,9 +127,7 @@ def open_direct(paths: Paths, model: str) -> DirectConnection | None:
     """Ask the daemon for a connection to a worker of a model; None if it gives none now."""
     line = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     staging = Staging()
-    channel: Channel[FromDaemonOrWorker] = Channel(
-        line, FromDaemonOrWorker, staging, stays_awake=False
-    )
+    channel: Channel[FromDaemonOrWorker] = Channel(line, FromDaemonOrWorker, staging=staging)
     try:
         line.connect(os.fspath(paths.direct_socket))
         channel.wait_at_most(_OPENING_SECONDS)

@@ -31,6 +31,7 @@ from sired.protocol.requests import (
     Estimate,
     ListModels,
     Load,
+    Move,
     Predict,
     Register,
     Remove,
@@ -221,6 +222,18 @@ class ModelManager(JobCalls, PoolCalls, ManyCalls):
         """
         with self._connection() as connection:
             return connection.expect(Unloaded, Unload(name=name)).instances
+
+    def move_model(self, name: str, to: str) -> None:
+        """Bring a model to a device, or ``"auto"``; to sleep in ``"dram"``; or to ``"disk"``.
+
+        Raises:
+            ModelNotFound: no model has this name.
+            DeviceNotFound: there is no such place.
+            InsufficientMemory: it does not fit there.
+            InvalidInput: its runtime cannot put it to sleep.
+        """
+        with self._connection() as connection:
+            connection.ask(Move(name=name, to=to))
 
     def predict(
         self,

@@ -7,7 +7,7 @@ import numpy as np
 from sired.codecs.numbers import narrow
 from sired.errors import InvalidInput
 from sired.spec import Signature, TensorSpec
-from sired.tensors import TEXT_DTYPES, as_array, dtype_for
+from sired.tensors import TEXT_DTYPES, as_array, dtype_for, holds_text
 
 Array = np.ndarray[Any, Any]
 _KINDS: dict[type, str] = {
@@ -70,9 +70,7 @@ def _listed(inputs: tuple[TensorSpec, ...]) -> str:
 
 
 def _fit(value: Any, spec: TensorSpec) -> Any:
-    if spec.dtype in TEXT_DTYPES:
-        return value
-    array = as_array(value)
+    array = _as_text(value, spec) if spec.dtype in TEXT_DTYPES else as_array(value)
     if array is None:
         array = _as_numbers(value, spec)
     if array.ndim == len(spec.shape) - 1 and spec.shape[0] in {-1, 1}:
@@ -82,7 +80,22 @@ def _fit(value: Any, spec: TensorSpec) -> Any:
     )
     if not axes_fit:
         raise _unfit(array, spec)
-    return _cast(array, spec)
+    return array if spec.dtype in TEXT_DTYPES else _cast(array, spec)
+
+
+def _as_text(value: Any, spec: TensorSpec) -> Array:
+    """An array of Python's strings."""
+    array = as_array(value)
+    if array is None and isinstance(value, str | list | tuple):
+        array = np.array(value, object)
+    if array is not None and holds_text(array):
+        return array.astype(object)
+    given = _KINDS.get(type(value), type(value).__name__)
+    if array is not None and array.dtype != object:
+        given = describe(array.dtype.name, array.shape)
+    raise InvalidInput(
+        f"{_name(spec)}is {given}; the model takes {describe(spec.dtype, spec.shape)}."
+    )
 
 
 def _as_numbers(value: Any, spec: TensorSpec) -> Array:

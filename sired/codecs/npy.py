@@ -11,7 +11,7 @@ from numpy.lib import format as npy_format
 from sired.errors import InvalidInput
 from sired.protocol.content import NPY, NPZ, Buffer, Payload
 from sired.spec import ImageOptions, Signature
-from sired.tensors import as_array
+from sired.tensors import as_array, holds_text
 
 # All arrays of an npz together, unpacked: a small file can claim to hold any amount.
 LARGEST_UNPACKED = 4 << 30
@@ -106,6 +106,8 @@ def _array(value: Any) -> Any:
             array = np.asarray(value)
         except ValueError:
             array = np.asarray(None)
+    if holds_text(array):
+        array = array.astype(str)
     if array.dtype.kind not in _READ:
         raise InvalidInput(
             f"The answer is a {type(value).__name__}, not an array.",

@@ -16,10 +16,15 @@ _UNKNOWN_LENGTH = 0xFFFFFFFF
 
 
 def decode(payload: Payload, signature: Signature, image: ImageOptions) -> Any:  # noqa: ARG001
-    """Read PCM samples as float32 in -1..1: [samples], or [samples, channels] if several."""
+    """Read PCM samples as float32 in -1..1: [samples], or [samples, channels] if several.
+
+    A model that takes ``samples`` and their ``sampling_rate`` gets both, in Hz; channels are mixed
+    where its samples have one axis.
+    """
     try:
         with wave.open(io.BytesIO(payload.frames[0])) as sound:
             channels, width, frames = sound.getnchannels(), sound.getsampwidth(), sound.getnframes()
+            rate = sound.getframerate()
             content = sound.readframes(frames)
     except (wave.Error, EOFError, RuntimeError) as problem:
         said = str(problem) or "it ends too early"
@@ -33,7 +38,12 @@ def decode(payload: Payload, signature: Signature, image: ImageOptions) -> Any: 
             f"The WAV input says {frames * size} bytes of sound and has {len(content)}."
         )
     samples = _samples(content[: len(content) // size * size], width)
-    return samples.reshape(-1, channels) if channels > 1 else samples
+    samples = samples.reshape(-1, channels) if channels > 1 else samples
+    axes = {spec.name: len(spec.shape) for spec in signature.inputs}
+    if axes.keys() != {"samples", "sampling_rate"}:
+        return samples
+    mixed = samples.mean(1) if samples.ndim > axes["samples"] else samples
+    return {"samples": mixed, "sampling_rate": np.int64(rate)}
 
 
 def _samples(content: bytes, width: int) -> "np.ndarray[Any, Any]":

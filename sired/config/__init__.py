@@ -1,6 +1,6 @@
 """Settings: the file, over it the environment (``SIRE_…``), over that the flags."""
 
 from sired.config.loading import Loaded, Source, load_settings
-from sired.config.settings import DeviceSettings, Settings
+from sired.config.settings import DeviceSettings, Settings, TierSettings
 
-__all__ = ["DeviceSettings", "Loaded", "Settings", "Source", "load_settings"]
+__all__ = ["DeviceSettings", "Loaded", "Settings", "Source", "TierSettings", "load_settings"]

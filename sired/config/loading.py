@@ -17,6 +17,7 @@ from sired.errors import InvalidConfiguration
 _SECTIONS: dict[str, type[msgspec.Struct]] = {
     field.name: field.type for field in fields(Settings) if field.name != "devices"
 }
+_RESERVED = {"auto": "any device", "dram": "main memory", "disk": "no device"}
 _PHYSICAL = re.compile(r"(cpu)|(cuda):(\d+)")
 
 Section = TypeVar("Section", bound=msgspec.Struct)
@@ -141,9 +142,10 @@ def _device(name: str, values: dict[str, Any], given: Layer) -> DeviceSettings:
 
 def _check_name(name: str, device: DeviceSettings, place: str) -> None:
     """A name that means a whole device, or any, cannot be given to another one."""
-    if name == "auto":
+    if name in _RESERVED:
         raise InvalidConfiguration(
-            f"{place}: devices.auto: auto means any device.", hint="Call it something else."
+            f"{place}: devices.{name}: {name} means {_RESERVED[name]}.",
+            hint="Call it something else.",
         )
     match = _PHYSICAL.fullmatch(name)
     if match and (device.kind, device.index) != (match[1] or match[2], int(match[3] or 0)):

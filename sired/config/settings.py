@@ -21,7 +21,7 @@ class DaemonSettings(msgspec.Struct, frozen=True):
         max_message_bytes: the largest request taken.
         hung_after: seconds a running request may hold its worker beyond its deadline, or its
             cancelling, before the worker is killed.
-        load_timeout: seconds a load may take.
+        load_timeout: seconds a load may make no progress.
         preload: models to load when it starts, in this order.
         restore: whether to load what was loaded when it last ended.
     """
@@ -71,6 +71,12 @@ class MemorySettings(msgspec.Struct, frozen=True):
     cuda_context: Size = 512 * _MIB
     cpu_process: Size = 32 * _MIB
     file_factor: Annotated[float, FACTOR] = 1.3
+
+
+class TierSettings(msgspec.Struct, frozen=True):
+    """Where models are that are on no device; ``dram`` bytes of main memory to sleep in."""
+
+    dram: Size = 0
 
 
 class DefaultSettings(msgspec.Struct, frozen=True):
@@ -127,6 +133,7 @@ class DeviceSettings(msgspec.Struct, frozen=True):
         memory: most bytes models may take there; None for all of it.
         cores: the CPU cores its workers run on; empty for all.
         enabled: False hides it.
+        standby: workers that are kept ready there without a model.
     """
 
     kind: Annotated[str, one_of("cpu", "cuda")]
@@ -134,6 +141,7 @@ class DeviceSettings(msgspec.Struct, frozen=True):
     memory: Annotated[int | None, SIZE] = None
     cores: Annotated[tuple[int, ...], CORES] = ()
     enabled: Annotated[bool, SWITCH] = True
+    standby: Annotated[int, whole(0)] = 0
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -142,6 +150,7 @@ class Settings(msgspec.Struct, frozen=True):
     daemon: DaemonSettings = DaemonSettings()
     placement: PlacementSettings = PlacementSettings()
     memory: MemorySettings = MemorySettings()
+    tiers: TierSettings = TierSettings()
     defaults: DefaultSettings = DefaultSettings()
     queue: QueueSettings = QueueSettings()
     cache: CacheSettings = CacheSettings()

@@ -2,7 +2,9 @@
 
 import asyncio
 import selectors
-import time
+from functools import partial
+
+from sired.transport.wakefulness import Wakefulness
 
 # To fall asleep and be woken takes as long as all that the daemon does for a request. A client
 # asks again, and a small model answers, well within this.
@@ -20,24 +22,13 @@ class AttentiveSelector(selectors.EpollSelector):
 
     def __init__(self) -> None:
         super().__init__()
-        self._short_waits = 0
+        self._wakefulness = Wakefulness(SHORT_SECONDS, IN_A_ROW)
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Wait for events as any selector does."""
-        began = time.perf_counter()
-        ready: list[tuple[selectors.SelectorKey, int]] = []
-        if self._short_waits >= IN_A_ROW:
-            longest = SHORT_SECONDS if timeout is None else min(timeout, SHORT_SECONDS)
-            ready = self._watch(began + longest)
+        ready = self._wakefulness.watch(partial(super().select, 0), timeout)
         ready = ready or super().select(timeout)
-        short = time.perf_counter() - began < SHORT_SECONDS
-        self._short_waits = self._short_waits + 1 if short else 0
-        return ready
-
-    def _watch(self, until: float) -> list[tuple[selectors.SelectorKey, int]]:
-        ready: list[tuple[selectors.SelectorKey, int]] = []
-        while not ready and time.perf_counter() < until:
-            ready = super().select(0)
+        self._wakefulness.end()
         return ready
 
 

@@ -11,18 +11,19 @@ from sired.daemon import batches
 from sired.daemon.answers import Answering
 from sired.daemon.crew import Crew
 from sired.daemon.direct import DirectLines
-from sired.daemon.instances import Instances
+from sired.daemon.hearing import Hearing
+from sired.daemon.instances import Instances, grant
 from sired.daemon.result_cache import Answer, Question, ResultCache
 from sired.daemon.stats import Statistics
 from sired.daemon.usher import Usher
 from sired.daemon.waiting import Waiting, Wish
 from sired.devices.inventory import Inventory
-from sired.errors import Cancelled, DaemonUnavailable, SireError, error_from
+from sired.errors import Cancelled, DaemonUnavailable, SireError
 from sired.paths import Paths
 from sired.protocol.content import Buffer
 from sired.protocol.replies import Prediction
 from sired.protocol.requests import Acquire, Predict, Shrink
-from sired.protocol.runs import RunModel, RunResult, WorkerError
+from sired.protocol.runs import RunModel, RunResult
 from sired.scheduler import events, instructions
 from sired.scheduler.brain import Brain
 from sired.scheduler.events import Event
@@ -32,17 +33,26 @@ from sired.store.footprints import Footprints
 from sired.store.registry import Registry
 from sired.units import FOREVER
 from sired.workers.messages import (
-    DirectFailed,
+    FreeDram,
     FromWorker,
-    ModelReady,
     RunBatch,
+    Sleep,
+    Wake,
 )
 from sired.workers.zygote import Zygote
 
 log = logging.getLogger(__name__)
 
 # After these the drivers are asked how full the devices are before the brain decides.
-MEMORY_CHANGES = (events.WorkerGone, events.WorkerReady, events.LoadFailed, events.LoadWanted)
+MEMORY_CHANGES = (
+    events.WorkerGone,
+    events.WorkerReady,
+    events.WorkerSlept,
+    events.SleepFailed,
+    events.LoadFailed,
+    events.LoadWanted,
+    events.SleepWanted,
+)
 
 
 class Conductor:
@@ -68,7 +78,8 @@ class Conductor:
         paths: Paths,
     ) -> None:
         self.brain = brain
-        self.crew = Crew(loop, zygote, self._heard, self._worker_gone)
+        stand_by = {grant(device, paths): device.standby for device in inventory.devices}
+        self.crew = Crew(loop, zygote, self._heard, self._worker_gone, stand_by, paths.standby_log)
         self.statistics = Statistics()
         self.instances = Instances(
             self.crew, inventory, registry, footprints, self.statistics, paths
@@ -78,6 +89,7 @@ class Conductor:
         self.usher = Usher(loop, brain, self.instances, self.direct, self.feed)
         self.begun: Callable[[Client], None] = lambda _: None
         self._loop = loop
+        self._hearing = Hearing(brain, self.instances)
         self._front = front
         self._inventory = inventory
         self._waiting: dict[int, Waiting] = {}
@@ -93,6 +105,9 @@ class Conductor:
             instructions.Fail: self._fail,
             instructions.StartWorker: self.instances.start,
             instructions.StopWorker: lambda do: self.crew.stop(do.instance, kill=do.kill),
+            instructions.SleepWorker: lambda do: self.crew.send(do.instance, Sleep(), ()),
+            instructions.WakeWorker: lambda do: self.crew.send(do.instance, Wake(), ()),
+            instructions.FreeDram: lambda do: self.crew.send(do.instance, FreeDram(), ()),
             instructions.Fulfil: lambda do: self._fulfil(do.wish, do),
             instructions.LeaseGranted: lambda do: self._fulfil(do.lease, do),
             instructions.LeaseLost: self._lease_lost,
@@ -183,11 +198,29 @@ class Conductor:
         timeout: float,
         fulfilled: Callable[[instructions.Fulfil], None],
         failed: Callable[[SireError], None] | None = None,
+        *,
+        patient: bool = False,
     ) -> None:
-        """Have a model loaded; ``fulfilled`` is called once it is, or ``failed``."""
+        """Have a model loaded; ``fulfilled`` is called once it is, or ``failed``.
+
+        With ``patient`` a load that goes on is waited for beyond the timeout.
+        """
         ticket = self._ticket(client)
         self._wishes[ticket] = Wish(client, model, fulfilled, failed)
-        self.feed(events.LoadWanted(ticket, model, device, self._loop.time() + timeout))
+        deadline = self._loop.time() + timeout
+        self.feed(events.LoadWanted(ticket, model, device, deadline, patient))
+
+    def sleep(
+        self,
+        client: Client,
+        model: str,
+        timeout: float,
+        fulfilled: Callable[[instructions.Fulfil], None],
+    ) -> None:
+        """Have a model sleep in main memory; ``fulfilled`` is called once it does."""
+        ticket = self._ticket(client)
+        self._wishes[ticket] = Wish(client, model, fulfilled)
+        self.feed(events.SleepWanted(ticket, model, self._loop.time() + timeout))
 
     def unload(
         self, client: Client, model: str, fulfilled: Callable[[instructions.Fulfil], None]
@@ -240,7 +273,7 @@ class Conductor:
                     for used in list(self.direct.news()):
                         self._handle(used)
                 if isinstance(event, MEMORY_CHANGES):
-                    self._handle(events.MemorySampled(self._inventory.free()))
+                    self._handle(self._sampled())
                 self._handle(event)
         finally:
             self._handling = False
@@ -253,6 +286,7 @@ class Conductor:
     def end_workers(self) -> None:
         """End every worker, whatever it is doing, and tell those who waited for an answer."""
         self._ending = True
+        self.crew.standby.close()
         for ticket in [*self._waiting, *self._wishes]:
             error = DaemonUnavailable("The daemon was stopped before this was done.")
             self._fail(instructions.Fail(ticket, error))
@@ -261,7 +295,10 @@ class Conductor:
 
     def sample(self) -> None:
         """Tell the brain how full the devices are."""
-        self.feed(events.MemorySampled(self._inventory.free()))
+        self.feed(self._sampled())
+
+    def _sampled(self) -> events.MemorySampled:
+        return events.MemorySampled(self._inventory.free(), self._inventory.main_memory_free())
 
     def _set_timer(self) -> None:
         wakeup = self.brain.wakeup
@@ -278,29 +315,10 @@ class Conductor:
     # What workers say
 
     def _heard(self, instance: int, message: FromWorker, payload: tuple[Buffer, ...]) -> None:
-        match message:
-            case RunResult():
-                self._answered(instance, message, payload)
-            case WorkerError(request=None):
-                error = _error(message)
-                self.instances.load_failed(instance, error)
-                self.feed(events.LoadFailed(instance, error, message.out_of_memory))
-            case WorkerError(request=int(request)):
-                self.feed(
-                    events.RequestFinished(
-                        instance,
-                        request,
-                        message.peak_memory_bytes,
-                        _error(message),
-                        message.out_of_memory,
-                    )
-                )
-            case DirectFailed():
-                self.instances.failed_directly(instance, message)
-            case ModelReady():
-                device = self.brain.fleet.instances[instance].device
-                memory = self.instances.ready(instance, device, message)
-                self.feed(events.WorkerReady(instance, memory))
+        if isinstance(message, RunResult):
+            self._answered(instance, message, payload)
+        elif (event := self._hearing.event(instance, message)) is not None:
+            self.feed(event)
         self._begin_next(instance)
 
     def _begin_next(self, instance: int) -> None:
@@ -342,9 +360,9 @@ class Conductor:
     def _worker_gone(self, instance: int, error: SireError) -> None:
         stopping = self.brain.fleet.instances[instance].state_name == "stopping"
         expected = stopping or self._ending
-        self.direct.gone(instance, error, expected=expected)
+        worked_directly = self.direct.gone(instance, error, expected=expected)
         self.instances.gone(instance, error, expected=expected)
-        self.feed(events.WorkerGone(instance, error))
+        self.feed(events.WorkerGone(instance, error, worked_directly))
 
     # Instructions
 
@@ -386,7 +404,3 @@ class Conductor:
 
     def _lease_lost(self, do: instructions.LeaseLost) -> None:
         log.info("lease %d is lost: %s", do.lease, do.error.message)
-
-
-def _error(message: WorkerError) -> SireError:
-    return error_from(message.code, message.message, message.hint, message.details)

@@ -7,17 +7,21 @@ happens in the event loop.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sired.daemon.standby import Standby
 from sired.errors import LoadFailed, SireError, WorkerCrashed
 from sired.protocol.content import Buffer
 from sired.protocol.runs import RunModel
 from sired.workers.messages import (
+    ChangeTier,
+    DeviceGrant,
     FromWorker,
     LoadModel,
+    ModelReady,
     RunBatch,
     TakeConnection,
     TakeTally,
@@ -35,7 +39,7 @@ OUTSIDE = {"command", "ollama"}
 OUTSIDE_GRACE_SECONDS = 10.0
 STARTING_AT_ONCE = 4
 
-Run = RunModel | RunBatch
+Order = RunModel | RunBatch | ChangeTier
 Heard = Callable[[int, FromWorker, tuple[Buffer, ...]], None]
 Gone = Callable[[int, SireError], None]
 
@@ -49,7 +53,7 @@ class Member:
     process: WorkerProcess | None = None
     ending: bool = False
     kill: bool = False
-    unsent: deque[tuple[Run, tuple[Buffer, ...]]] = field(default_factory=deque)
+    unsent: deque[tuple[Order, tuple[Buffer, ...]]] = field(default_factory=deque)
 
 
 class Crew:
@@ -60,10 +64,21 @@ class Crew:
         zygote: where workers are forked from.
         heard: called with what a worker says.
         gone: called once a worker's process has ended, with how it ended.
+        stand_by: how many workers are to stand by on which device.
+        stand_by_log: where these print.
+
+    Attributes:
+        standby: the workers that have no model yet.
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, zygote: Zygote, heard: Heard, gone: Gone
+        self,
+        loop: asyncio.AbstractEventLoop,
+        zygote: Zygote,
+        heard: Heard,
+        gone: Gone,
+        stand_by: Mapping[DeviceGrant, int],
+        stand_by_log: Path,
     ) -> None:
         self._loop = loop
         self._zygote = zygote
@@ -71,6 +86,7 @@ class Crew:
         self._gone = gone
         self._members: dict[int, Member] = {}
         self._starters = ThreadPoolExecutor(STARTING_AT_ONCE, thread_name_prefix="start-worker")
+        self.standby = Standby(loop, zygote, self._starters, stand_by, stand_by_log)
 
     def __len__(self) -> int:
         return len(self._members)
@@ -81,8 +97,13 @@ class Crew:
         return member.process.pid if member and member.process else None
 
     def start(self, instance: int, job: LoadModel, log_path: Path) -> None:
-        """Start a worker for an instance and have it load its model."""
-        self._members[instance] = Member(job.spec.name, job.spec.runtime in OUTSIDE)
+        """Have a worker load a model for an instance: one that stands by, or else a new one."""
+        outside = job.spec.runtime in OUTSIDE
+        member = self._members[instance] = Member(job.spec.name, outside)
+        if worker := self.standby.take(job.device.name):
+            worker.take_over(job, log_path)
+            self._begin(instance, member, worker)
+            return
         starting = self._loop.run_in_executor(
             self._starters, start_worker, self._zygote, job, log_path
         )
@@ -99,15 +120,19 @@ class Crew:
             )
             self._gone(instance, error)
             return
-        member.process = done.result()
+        self._begin(instance, member, done.result())
+
+    def _begin(self, instance: int, member: Member, process: WorkerProcess) -> None:
+        """Watch and hear a process from now on."""
+        member.process = process
         self._loop.add_reader(member.process.pidfd, self._ended, instance)
         if member.ending:
             self.stop(instance, kill=member.kill)
         else:
             self._loop.add_reader(member.process.channel.fileno(), self._listen, instance)
 
-    def send(self, instance: int, message: Run, payload: tuple[Buffer, ...]) -> None:
-        """Hand requests to a worker; a worker that has died says so through ``gone``."""
+    def send(self, instance: int, message: Order, payload: tuple[Buffer, ...]) -> None:
+        """Tell a worker what to do; a worker that has died says so through ``gone``."""
         member = self._members[instance]
         if member.unsent or not self._try_send(member, message, payload):
             member.unsent.append((message, payload))
@@ -125,7 +150,7 @@ class Crew:
             return False
         return member.process.channel.try_pass(message, descriptor)
 
-    def _try_send(self, member: Member, message: Run, payload: tuple[Buffer, ...]) -> bool:
+    def _try_send(self, member: Member, message: Order, payload: tuple[Buffer, ...]) -> bool:
         assert member.process is not None
         try:
             return member.process.channel.try_send(message, payload)
@@ -154,6 +179,8 @@ class Crew:
         else:
             if received is not None:
                 self._heard(instance, *received)
+                if isinstance(received[0], ModelReady):
+                    self.standby.fill()
 
     def _hear_the_rest(self, member: Member, instance: int) -> None:
         """Take what a worker said before it ended."""
@@ -205,9 +232,11 @@ class Crew:
         error = _how_it_ended(member.model, process)
         process.close()
         self._gone(instance, error)
+        self.standby.fill()
 
     def close(self) -> None:
         """Kill what is left."""
+        self.standby.close()
         for member in self._members.values():
             if member.process is not None:
                 member.process.kill()

@@ -142,11 +142,15 @@ class DirectLines:
         for instance in list(self._served):
             self.close(instance)
 
-    def gone(self, instance: int, error: SireError, *, expected: bool) -> None:
-        """An instance's process has ended: tell the clients, by ending their connections."""
+    def gone(self, instance: int, error: SireError, *, expected: bool) -> bool:
+        """An instance's process has ended: tell the clients, by ending their connections.
+
+        Returns:
+            Whether it was at work for one of them.
+        """
         served = self._served.pop(instance, None)
         if served is None:
-            return
+            return False
         counts = served.tally.read()
         running = served.tally.running(counts.running) if not expected else ()
         # Of several that ran together one is to blame: the brain finds out which.
@@ -156,6 +160,7 @@ class DirectLines:
         for line in served.lines.values():
             self._forget(line)
         served.tally.close()
+        return counts.busy
 
     def _remember(self, connection: int, error: SireError) -> None:
         self._ended[connection] = error

@@ -82,6 +82,7 @@ class Handlers:
             ),
             requests.Load: self._load,
             requests.Unload: self._unload,
+            requests.Move: self._move,
             requests.Reload: self._reload,
             requests.Ps: lambda client, _, __: self.front.reply(
                 client, views.instances(client.request_id)
@@ -228,8 +229,18 @@ class Handlers:
     def _start_loading(
         self, client: Client, name: str, device: str | None, timeout: float | None
     ) -> None:
-        allowed = self.settings.settings.daemon.load_timeout if timeout is None else timeout
-        self._conductor.load(client, name, device, allowed, lambda do: self._loaded(client, do))
+        allowed = self._load_timeout(timeout)
+        self._conductor.load(
+            client,
+            name,
+            device,
+            allowed,
+            lambda do: self._loaded(client, do),
+            patient=timeout is None,
+        )
+
+    def _load_timeout(self, given: float | None) -> float:
+        return self.settings.settings.daemon.load_timeout if given is None else given
 
     def _loaded(self, client: Client, do: Fulfil) -> None:
         instance = self._conductor.brain.fleet.instances.get(do.instance or 0)
@@ -238,7 +249,22 @@ class Handlers:
         else:
             self.front.reply(client, self._views.instance(instance, client.request_id))
 
-    def _unload(self, client: Client, request: requests.Unload, _: tuple[Buffer, ...]) -> None:
+    def _move(self, client: Client, request: requests.Move, payload: tuple[Buffer, ...]) -> None:
+        if request.to == "disk":
+            self._unload(client, request, payload)
+            return
+        self._refuse_when_draining()
+        self._registry.get(request.name)
+        if request.to != "dram":
+            self._check_device(request.to)
+            self._start_loading(client, request.name, request.to, request.timeout)
+            return
+        allowed = self._load_timeout(request.timeout)
+        self._conductor.sleep(client, request.name, allowed, lambda do: self._loaded(client, do))
+
+    def _unload(
+        self, client: Client, request: requests.Unload | requests.Move, _: tuple[Buffer, ...]
+    ) -> None:
         self._registry.get(request.name)
 
         def done(do: Fulfil) -> None:

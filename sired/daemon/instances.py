@@ -8,6 +8,7 @@ import logging
 
 from sired.daemon.crew import Crew
 from sired.daemon.stats import Statistics
+from sired.devices.base import Device
 from sired.devices.inventory import Inventory
 from sired.errors import SireError
 from sired.paths import Paths
@@ -15,9 +16,28 @@ from sired.scheduler.instructions import Evicted, Learn, StartWorker
 from sired.spec import ModelSpec, Signature
 from sired.store.footprints import Footprints
 from sired.store.registry import Registry
-from sired.workers.messages import DeviceGrant, DirectFailed, LoadModel, ModelReady
+from sired.workers.messages import (
+    DeviceGrant,
+    DirectFailed,
+    LoadModel,
+    ModelReady,
+    Slept,
+    Woke,
+)
 
 log = logging.getLogger(__name__)
+
+
+def grant(device: Device, paths: Paths, memory: int = 0) -> DeviceGrant:
+    """What a worker is told of the device it may use, and of so many bytes there."""
+    return DeviceGrant(
+        name=device.name,
+        kind=device.hardware.kind,
+        uuid=device.hardware.uuid,
+        cores=device.cores,
+        memory_bytes=memory,
+        load_lock=str(paths.load_lock(device.hardware.uuid)),
+    )
 
 
 class Instances:
@@ -51,14 +71,7 @@ class Instances:
         self._specs[do.instance] = spec
         log.info("loading %s on %s, %d bytes reserved", spec.name, do.device, do.memory)
         device = self._inventory.device(do.device)
-        grant = DeviceGrant(
-            name=device.name,
-            kind=device.hardware.kind,
-            uuid=device.hardware.uuid,
-            cores=device.cores,
-            memory_bytes=do.memory,
-        )
-        job = LoadModel(spec, grant)
+        job = LoadModel(spec, grant(device, self._paths, do.memory))
         self._crew.start(do.instance, job, self._paths.model_log(spec.name))
 
     def spec_of(self, model: str) -> ModelSpec | None:
@@ -82,6 +95,24 @@ class Instances:
         counters.peak_memory = max(counters.peak_memory, memory)
         log.info("loaded %s in %.3f s, %d bytes", spec.name, message.load_seconds, memory)
         return memory
+
+    def slept(self, instance: int, device: str, message: Slept) -> int:
+        """Note that a model sleeps; returns the bytes that it still takes on its device."""
+        spec = self._specs[instance]
+        self._statistics.of(spec.name).sleeps += 1
+        held = max(message.device_bytes, self._memory_by_driver(instance, device))
+        log.info("%s sleeps after %.3f s, %d bytes left", spec.name, message.seconds, held)
+        return held
+
+    def woke(self, instance: int, device: str, message: Woke) -> int:
+        """Note that a model woke; returns the bytes that it takes on its device."""
+        spec = self._specs[instance]
+        counters = self._statistics.of(spec.name)
+        counters.wakes += 1
+        counters.last_wake_seconds = message.seconds
+        held = max(message.memory_bytes, self._memory_by_driver(instance, device))
+        log.info("%s woke in %.3f s, %d bytes", spec.name, message.seconds, held)
+        return held
 
     def _memory_by_driver(self, instance: int, device: str) -> int:
         """What the GPU's driver says the process holds, context included; 0 if it does not say."""

@@ -1,6 +1,7 @@
 """The daemon's life: lock, start, reload, drain, end."""
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -141,13 +142,14 @@ class Daemon:
         gpus = NvmlProbe(visible=os.environ.get("CUDA_VISIBLE_DEVICES"))
         self._inventory = Inventory([gpus, CpuProbe()], settings.settings)
         footprints = Footprints(paths.footprints)
-        self._zygote = Zygote()
+        self._zygote = Zygote({spec.runtime for spec in self._registry.models.values()})
         self._front = Front(paths.checked_socket(), settings.settings.daemon.max_message_bytes)
         brain = Brain(
             [_account(device) for device in self._inventory.devices],
             find_strategy(settings.settings.placement.strategy),
             rules_from(settings),
             find_router(settings.settings.placement.routing),
+            settings.settings.tiers.dram,
         )
         answers = Answers(self._front)
         self._conductor = Conductor(
@@ -223,6 +225,8 @@ class Daemon:
         except OSError as problem:
             log.error("the zygote did not start: %s", problem)  # noqa: TRY400
         self._handlers.warm = True
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            self._loop.call_soon_threadsafe(self._conductor.crew.standby.fill)
 
     def _watch(self, parent: int | None) -> None:
         """Once a second: how full devices are, and whether there is still someone to serve."""
@@ -247,8 +251,9 @@ class Daemon:
         except InvalidConfiguration as error:
             log.error("the configuration stays as it was: %s", error)  # noqa: TRY400
             return
-        if settings.settings.devices != self._handlers.settings.settings.devices:
-            log.warning("devices change with the next start: sire daemon restart")
+        old = self._handlers.settings.settings
+        if (settings.settings.devices, settings.settings.tiers) != (old.devices, old.tiers):
+            log.warning("devices and tiers change with the next start: sire daemon restart")
         self._conductor.brain.adopt(rules, strategy, router)
         # What is due sooner by the new rules is looked at now.
         self._conductor.feed(events.Woken())

@@ -18,11 +18,14 @@ from sired.spec import ModelSpec, check_name, instance_bounds
 from sired.store.atomic import write_atomically
 from sired.store.fingerprint import fingerprint
 from sired.store.formats import ModelFormat, recognise
+from sired.store.huggingface import directory_fingerprint, loaded_bytes
 from sired.transport.ollama import Ollama, read_options
 
 PICKLED = "pickle:"
-# The runtimes whose models are files that are recognised here.
-_OF_FILES = {"pytorch", "onnx"}
+# The runtimes whose models are files that have to be there, and
+_OF_FILES = {"pytorch", "onnx", "huggingface", "python"}
+# those whose models are recognised here.
+_RECOGNISED = {"pytorch", "onnx", "huggingface"}
 
 
 def complete(request: Register, payload: tuple[Buffer, ...], paths: Paths) -> ModelSpec:
@@ -100,6 +103,8 @@ def _path(given: ModelSpec) -> Path | None:
 
 def _fingerprint(spec: ModelSpec, path: Path | None) -> str:
     """What tells models of different needs apart; "" for a directory, which its path does."""
+    if path is not None and spec.runtime == "huggingface":
+        return directory_fingerprint(path, spec.args)
     content = fingerprint(path) if path is not None and path.is_file() else ""
     if spec.runtime in _OF_FILES:
         return content
@@ -114,8 +119,9 @@ def _recognised(given: ModelSpec, path: Path | None) -> ModelSpec:
         raise InvalidModel(
             f"There is no runtime {given.runtime!r}.", hint=f"There are: {', '.join(known)}."
         )
-    if path is None or given.runtime not in {"auto", *_OF_FILES}:
+    if path is None or given.runtime not in {"auto", *_RECOGNISED}:
         # Only that runtime knows what its models look like.
+        _check_python(given)
         return msgspec.structs.replace(given, weight_bytes=_size(path) if path else 0)
     found = recognise(path)
     if given.runtime not in {"auto", found.runtime}:
@@ -123,10 +129,35 @@ def _recognised(given: ModelSpec, path: Path | None) -> ModelSpec:
             f"{path} is a {found.name} file, which {found.runtime} loads, not {given.runtime}.",
             hint="Leave --runtime out: it is recognised.",
         )
+    if found.runtime == "huggingface":
+        return _huggingface(given, found, path)
     _check_fits(given, found)
     return msgspec.structs.replace(
         given, runtime=found.runtime, format=found.name, weight_bytes=found.weight_bytes
     )
+
+
+def _huggingface(given: ModelSpec, found: ModelFormat, path: Path) -> ModelSpec:
+    """What its arguments say of where it runs and of what it takes there."""
+    device = given.device
+    if given.args.get("force_cpu") is True and device == "auto":
+        device = "cpu"
+    return msgspec.structs.replace(
+        given,
+        runtime=found.runtime,
+        format=found.name,
+        device=device,
+        weight_bytes=loaded_bytes(path, given.args),
+    )
+
+
+def _check_python(given: ModelSpec) -> None:
+    if given.runtime == "python" and given.model_class is None and not given.path.endswith(".py"):
+        raise InvalidModel(
+            f"What is to load {given.path} and to predict with it is missing.",
+            hint="Name it: --class module:Class or --class file.py:Class, with --arg k=v for its "
+            "constructor.",
+        )
 
 
 def _check_fits(given: ModelSpec, found: ModelFormat) -> None:
@@ -164,7 +195,7 @@ def _check_batches(spec: ModelSpec) -> None:
         )
     if spec.runtime in {"command", "ollama"} and spec.batch_size > 1:
         raise InvalidModel("A server puts its batches together itself: leave --batch-size out.")
-    tells_itself = spec.format in {"onnx", "exported"} or spec.runtime not in _OF_FILES
+    tells_itself = spec.format in {"onnx", "exported"} or spec.runtime not in {"pytorch", "onnx"}
     fits = spec.signature.batchable if spec.signature.inputs else tells_itself
     if spec.batch_size > 1 and not fits:
         raise InvalidModel(

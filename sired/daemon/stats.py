@@ -23,6 +23,9 @@ class Counters:
     loads: int = 0
     evictions: int = 0
     crashes: int = 0
+    sleeps: int = 0
+    wakes: int = 0
+    last_wake_seconds: float | None = None
     last_load_seconds: float | None = None
     last_used_at: float | None = None
     peak_memory: int = 0

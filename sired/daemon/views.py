@@ -29,7 +29,7 @@ from sired.protocol.replies import (
     StatsTotals,
     TopReport,
 )
-from sired.scheduler.instance import Instance, Ready
+from sired.scheduler.instance import Instance, Loading, Ready, Waking, last_used
 from sired.scheduler.model import Model
 from sired.scheduler.outlook import Outlook
 from sired.scheduler.pending import PendingLoad
@@ -38,7 +38,18 @@ from sired.store.registry import Registry
 from sired.units import FOREVER
 
 # The most telling state of a model with several instances comes first.
-STATES = ("busy", "ready", "leased", "loading", "waiting", "stopping")
+STATES = (
+    "busy",
+    "ready",
+    "leased",
+    "waking",
+    "loading",
+    "waiting",
+    "asleep",
+    "dozing",
+    "stopping",
+)
+TIERS = ("device", "dram", "disk")
 
 
 class Views:
@@ -80,6 +91,7 @@ class Views:
         expiry = fleet.expiry(instance)
         state = instance.state
         ready = state if isinstance(state, Ready) else None
+        reading = state if isinstance(state, Loading) and state.total_bytes else None
         return InstanceInfo(
             id=message_id,
             instance=instance.id,
@@ -89,13 +101,18 @@ class Views:
             pid=self._conductor.crew.pid(instance.id),
             memory_bytes=fleet.ledger.charge(instance.id),
             uptime_seconds=now - state.since,
-            idle_seconds=now - ready.last_used if ready and not instance.at_work else 0.0,
+            idle_seconds=_idle_seconds(instance, now),
             expires_in_seconds=None if expiry == FOREVER else max(0.0, expiry - now),
             load_seconds=ready.load_seconds if ready else None,
             requests=instance.served,
             queued=len(instance.model.queue) + len(instance.in_flight),
             pinned=instance.model.pinned,
             wait_seconds=self._conductor.brain.expected_wait(instance.model),
+            loading_percent=100 * reading.read_bytes / reading.total_bytes if reading else None,
+            loading_bytes=reading.read_bytes if reading else None,
+            loading_total_bytes=reading.total_bytes if reading else None,
+            tier=_tier(instance),
+            dram_bytes=fleet.ledger.dram_charge(instance.id),
         )
 
     def _pending(self, load: PendingLoad) -> InstanceInfo:
@@ -114,6 +131,7 @@ class Views:
             queued=len(load.model.queue),
             pinned=load.model.pinned,
             wait_seconds=self._conductor.brain.expected_wait(load.model),
+            tier="disk",
         )
 
     # Models
@@ -143,6 +161,7 @@ class Views:
             footprint_source=source,
             signature=self._conductor.instances.signature_of(name),
             last_error=self._conductor.statistics.of(name).last_error,
+            tier=min((shown.tier for shown in instances), key=TIERS.index, default="disk"),
         )
 
     def estimate(self, spec: ModelSpec, model: Model, message_id: str | int) -> EstimateReport:
@@ -206,6 +225,8 @@ class Views:
                 cache_hits=sum(c.cache_hits for c in counted),
                 cache_misses=sum(c.cache_misses for c in counted),
                 cache_bytes=self._conductor.results.held,
+                sleeps=sum(c.sleeps for c in counted),
+                wakes=sum(c.wakes for c in counted),
             ),
         )
 
@@ -237,6 +258,9 @@ class Views:
             cache_misses=counters.cache_misses,
             cache_bytes=self._conductor.results.held_by(name),
             wait_seconds=brain.expected_wait(model),
+            sleeps=counters.sleeps,
+            wakes=counters.wakes,
+            last_wake_seconds=counters.last_wake_seconds,
         )
 
     # Devices and health
@@ -272,6 +296,7 @@ class Views:
             cores=device.cores,
             utilization_percent=reading.utilization_percent if reading else None,
             gpu=gpu,
+            standby=self._conductor.crew.standby.count(device.name),
         )
 
     def health(
@@ -307,3 +332,15 @@ class Views:
 
 def _mean(total: float, counters: Counters) -> float | None:
     return total / counters.inference_count if counters.inference_count else None
+
+
+def _tier(instance: Instance) -> str:
+    """Where an instance's weights are."""
+    if instance.asleep or isinstance(instance.state, Waking):
+        return "dram"
+    return "disk" if isinstance(instance.state, Loading) else "device"
+
+
+def _idle_seconds(instance: Instance, now: float) -> float:
+    used = instance.asleep or (isinstance(instance.state, Ready) and not instance.at_work)
+    return now - last_used(instance) if used else 0.0

@@ -20,7 +20,7 @@ from sired.config.settings import DaemonSettings
 from sired.daemon.answers import asked_by_daemon
 from sired.daemon.conductor import Conductor
 from sired.errors import Cancelled, SireError
-from sired.scheduler.instance import Loading, Ready, Stopping
+from sired.scheduler.instance import FallingAsleep, Loading, Ready, Stopping, Waking
 from sired.scheduler.instructions import Fulfil
 from sired.store.loaded import LoadedModels, Remembered
 from sired.store.registry import Registry
@@ -164,7 +164,8 @@ class WarmStart:
         """Whether a load is going on, or waits for memory, or memory is being freed for one."""
         fleet = self._conductor.brain.fleet
         states = (instance.state for instance in fleet.instances.values())
-        return bool(fleet.pending) or any(isinstance(s, Loading | Stopping) for s in states)
+        changing = Loading | FallingAsleep | Waking | Stopping
+        return bool(fleet.pending) or any(isinstance(state, changing) for state in states)
 
     async def _count_attempt(self, name: str) -> None:
         self._attempts[name] = self._attempts.get(name, 0) + 1
@@ -198,7 +199,7 @@ class WarmStart:
                 loaded.set_exception(error)
 
         client, allowed = asked_by_daemon(name), self._settings.load_timeout
-        self._conductor.load(client, name, None, allowed, fulfilled, failed)
+        self._conductor.load(client, name, None, allowed, fulfilled, failed, patient=True)
         await loaded
 
     def _leave_out(self, name: str, why: str) -> None:

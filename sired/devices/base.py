@@ -49,10 +49,12 @@ class Probe(Protocol):
 class Device:
     """One device the scheduler may place models on: a physical one or a part of it.
 
-    ``capacity_bytes`` is min(configured limit, total - reserve).
+    ``capacity_bytes`` is min(configured limit, total - reserve), less what its ``standby`` workers
+    take: so many are kept ready without a model.
     """
 
     name: str
     hardware: Hardware
     capacity_bytes: int
     cores: tuple[int, ...] = ()
+    standby: int = 0

@@ -45,12 +45,13 @@ class CpuProbe:
 
     def read(self, hardware: Hardware) -> Reading | None:  # noqa: ARG002
         """How much memory is to be had, page cache included, and how busy the cores are."""
+        return Reading(free_bytes=self.free_bytes(), utilization_percent=psutil.cpu_percent(None))
+
+    def free_bytes(self) -> int:
+        """Bytes that can be had, page cache included."""
         free = psutil.virtual_memory().available
         groups = limited_groups(self._membership, self._groups)
-        headroom = [max(0, group.limit - group.used) for group in groups]
-        return Reading(
-            free_bytes=min([free, *headroom]), utilization_percent=psutil.cpu_percent(None)
-        )
+        return min([free, *(max(0, group.limit - group.used) for group in groups)])
 
 
 def _model_name() -> str:

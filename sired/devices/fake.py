@@ -56,6 +56,9 @@ class FakeNvml:
     def nvmlDeviceGetHandleByIndex(self, number: int) -> FakeGpu:  # noqa: D102, N802
         return _answering(self._gpus[number])
 
+    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> FakeGpu:  # noqa: D102, N802
+        return next(_answering(gpu) for gpu in self._gpus if gpu.uuid == uuid)
+
     def nvmlDeviceGetPciInfo(self, gpu: FakeGpu) -> SimpleNamespace:  # noqa: D102, N802
         return SimpleNamespace(domain=0, bus=_answering(gpu).bus, device=0)
 

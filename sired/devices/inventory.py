@@ -22,16 +22,26 @@ class Inventory:
         self.problems: list[str] = []
         self._settings = settings
         self._probe_of: dict[str, Probe] = {}
+        self._cpu: Hardware | None = None
         matched: set[str] = set()
         for probe in probes:
             for hardware in probe.find():
                 matched |= self._take(probe, hardware)
         self.devices.sort(key=lambda device: device.hardware.kind == "cpu")
+        self._check_dram()
         self.problems += [
             f"devices.{name}: there is no {given.kind} {given.index}"
             for name, given in settings.devices.items()
             if name not in matched and given.enabled
         ]
+
+    def _check_dram(self) -> None:
+        dram, there = self._settings.tiers.dram, self._cpu.total_bytes if self._cpu else 0
+        if dram > there:
+            self.problems.append(
+                f"tiers.dram: {format_bytes(dram)} is more than the {format_bytes(there)} of main "
+                "memory that there are"
+            )
 
     def device(self, name: str) -> Device:
         """The device of that name; it is one of ``devices``."""
@@ -55,6 +65,11 @@ class Inventory:
             for device in self.devices
         }
 
+    def main_memory_free(self) -> int | None:
+        """Bytes of main memory that are free, whether models run on the CPU or not."""
+        reading = self._probe_of["cpu"].read(self._cpu) if self._cpu else None
+        return reading.free_bytes if reading else None
+
     def used_by(self, name: str, pid: int) -> int:
         """Bytes of a GPU that its driver says a process holds; 0 where it does not say."""
         reading = self.read().get(name)
@@ -63,6 +78,8 @@ class Inventory:
     def _take(self, probe: Probe, hardware: Hardware) -> set[str]:
         """Take in one piece of hardware; returns the names of the settings that speak of it."""
         self._probe_of[hardware.kind] = probe
+        if hardware.kind == "cpu":
+            self._cpu = hardware
         whole = "cpu" if hardware.kind == "cpu" else f"{hardware.kind}:{hardware.index}"
         speaking = {
             name: given
@@ -96,8 +113,11 @@ class Inventory:
 
     def _capacity(self, hardware: Hardware) -> int:
         memory = self._settings.memory
-        reserve = memory.reserve_cpu if hardware.kind == "cpu" else memory.reserve_gpu
-        return max(1, hardware.total_bytes - reserve)
+        if hardware.kind != "cpu":
+            return max(1, hardware.total_bytes - memory.reserve_gpu)
+        # What is set aside for models that sleep is no device's to give away.
+        kept = memory.reserve_cpu + self._settings.tiers.dram
+        return max(1, hardware.total_bytes - kept)
 
     def _device(self, name: str, hardware: Hardware, given: DeviceSettings) -> Device:
         capacity = self._capacity(hardware)
@@ -106,4 +126,22 @@ class Inventory:
         if strange := set(given.cores) - set(hardware.cores):
             self.problems.append(f"devices.{name}: there are no cores {sorted(strange)}")
         cores = tuple(core for core in given.cores if core in hardware.cores)
-        return Device(name, hardware, max(1, capacity), cores or hardware.cores)
+        standby = self._standby(name, hardware, given, capacity)
+        capacity -= standby * self._overhead(hardware)
+        return Device(name, hardware, max(1, capacity), cores or hardware.cores, standby)
+
+    def _overhead(self, hardware: Hardware) -> int:
+        """What a worker takes there that has no model."""
+        memory = self._settings.memory
+        return memory.cpu_process if hardware.kind == "cpu" else memory.cuda_context
+
+    def _standby(self, name: str, hardware: Hardware, given: DeviceSettings, capacity: int) -> int:
+        """How many workers to keep ready: none where they would leave no memory for models."""
+        need = given.standby * self._overhead(hardware)
+        if need < capacity:
+            return given.standby
+        self.problems.append(
+            f"devices.{name}: {given.standby} workers standing by need {format_bytes(need)} of "
+            f"{format_bytes(capacity)}, so there are none"
+        )
+        return 0

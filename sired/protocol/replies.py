@@ -31,10 +31,15 @@ class InstanceInfo(Message, frozen=True, tag="instance"):
     """One process holding one model.
 
     Attributes:
-        state: waiting (for memory), loading, ready, leased, busy, stopping.
+        state: waiting (for memory), loading, ready, leased, busy, dozing (falling asleep), asleep,
+            waking, stopping.
         memory_bytes: what it is charged on its device.
         expires_in_seconds: until it is unloaded for want of use; None when never.
         wait_seconds: what a request that came now would wait for the model; None when unknown.
+        loading_percent: how much of its files has been read, ``loading_bytes`` of
+            ``loading_total_bytes``; None where it does not load, or has not told yet.
+        tier: where its weights are: device, dram (asleep there, or on the way) or disk.
+        dram_bytes: main memory it is charged for sleeping there, or kept for the next time.
     """
 
     instance: int
@@ -51,13 +56,19 @@ class InstanceInfo(Message, frozen=True, tag="instance"):
     queued: int
     pinned: bool
     wait_seconds: float | None = None
+    loading_percent: float | None = None
+    loading_bytes: int | None = None
+    loading_total_bytes: int | None = None
+    tier: str = "device"
+    dram_bytes: int = 0
 
 
 class ModelInfo(Message, frozen=True, tag="model"):
     """One registered model and how it stands.
 
     Attributes:
-        state: unloaded, waiting, loading, ready, leased, busy, stopping.
+        state: unloaded, or what its liveliest instance does (see InstanceInfo).
+        tier: device, dram or disk: the nearest to a device that it has weights in.
         footprint_bytes: what a load of it will reserve, and ``footprint_source`` says by what
             right: declared, learned or estimated.
         signature: declared, or as the runtime reported it after the last load.
@@ -70,6 +81,7 @@ class ModelInfo(Message, frozen=True, tag="model"):
     footprint_source: str
     signature: Signature
     last_error: str | None
+    tier: str = "disk"
 
 
 class DeviceFit(msgspec.Struct, frozen=True):
@@ -184,6 +196,9 @@ class ModelStats(msgspec.Struct, frozen=True):
     cache_misses: int = 0
     cache_bytes: int = 0
     wait_seconds: float | None = None
+    sleeps: int = 0
+    wakes: int = 0
+    last_wake_seconds: float | None = None
 
 
 class StatsTotals(msgspec.Struct, frozen=True):
@@ -197,6 +212,8 @@ class StatsTotals(msgspec.Struct, frozen=True):
     cache_hits: int = 0
     cache_misses: int = 0
     cache_bytes: int = 0
+    sleeps: int = 0
+    wakes: int = 0
 
 
 class StatsReport(Message, frozen=True, tag="stats_report"):
@@ -222,6 +239,7 @@ class DeviceInfo(msgspec.Struct, frozen=True):
         total_bytes: what the hardware has; ``capacity_bytes``: what sire may use of it.
         used_bytes: charged to instances; ``foreign_bytes``: taken by others.
         free_bytes: what a load could get now without unloading anything.
+        standby: workers that are ready there without a model.
     """
 
     name: str
@@ -237,6 +255,7 @@ class DeviceInfo(msgspec.Struct, frozen=True):
     cores: tuple[int, ...] = ()
     utilization_percent: float | None = None
     gpu: GpuReadings | None = None
+    standby: int = 0
 
 
 class DeviceList(Message, frozen=True, tag="devices_report"):

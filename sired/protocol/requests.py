@@ -76,6 +76,18 @@ class Unload(Message, frozen=True, tag="unload"):
     name: str
 
 
+class Move(Message, frozen=True, tag="move"):
+    """Bring a model to another tier, by hand.
+
+    ``to`` is a device, on which it is loaded or wakes; ``dram``, where it sleeps; or ``disk``.
+    Reply: InstanceInfo when it is there; for ``disk`` Unloaded when its memory is free.
+    """
+
+    name: str
+    to: str
+    timeout: float | None = None
+
+
 class Reload(Message, frozen=True, tag="reload"):
     """Read the model's file again: unload, then load; reply: InstanceInfo."""
 
@@ -280,6 +292,7 @@ Request = (
     | Show
     | Load
     | Unload
+    | Move
     | Reload
     | Predict
     | Acquire

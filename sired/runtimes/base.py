@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from sired.protocol.content import Payload
+from sired.runtimes.reading import Progress
 from sired.spec import Signature
 
 # What ``load`` is told beside the model's own arguments.
@@ -18,11 +19,16 @@ class InferenceRuntime(ABC):
 
     ``load``, ``predict`` and ``get_memory_footprint`` are all a runtime needs. The others have
     answers that are true of every runtime, and may be overridden by better ones.
+
+    Attributes:
+        progress: of the load; a runtime that ``reads_by_itself`` tells it what it has read. A load
+            that tells nothing for ``daemon.load_timeout`` is taken to hang.
     """
 
     name: ClassVar[str]
     # Whether ``predict`` and ``forward`` may be called from several threads at once.
     concurrent: ClassVar[bool] = False
+    progress: Progress = Progress()
 
     @abstractmethod
     def load(self, model_path: str, **kwargs: Any) -> Any:
@@ -61,9 +67,30 @@ class InferenceRuntime(ABC):
     def get_memory_footprint(self, model: Any) -> int:
         """Bytes of device memory that the model's weights and buffers take."""
 
+    def reads_by_itself(self, model_path: str, **kwargs: Any) -> bool:  # noqa: ARG002
+        """Whether a load with these arguments reads its files fast, and tells ``progress``.
+
+        Otherwise the file is read ahead while it loads.
+        """
+        return False
+
+    def prepare(self, model: Any, data: Any) -> Any:  # noqa: ARG002
+        """Bring data nearer to the model, before its turn; ``predict`` is given what this returns.
+
+        It is called for requests that run alone, perhaps in another thread while ``predict`` works
+        on the request before.
+
+        Raises:
+            Exception: as ``predict``.
+        """
+        return data
+
     def signature(self, model: Any) -> Signature:  # noqa: ARG002
         """What the model takes and gives, as far as the file says."""
         return Signature()
+
+    def warmup(self, model: Any) -> None:  # noqa: B027 (most have nothing to do)
+        """Do once, after loading, what would make the first request slow; by default nothing."""
 
     def forward(
         self,
@@ -89,6 +116,10 @@ class InferenceRuntime(ABC):
         """
         return ()
 
+    def held_elsewhere(self, model: Any) -> int:  # noqa: ARG002
+        """Bytes of device memory that a server holds for the model, by its own word."""
+        return 0
+
     def unload(self) -> None:  # noqa: B027 (most have nothing to do)
         """Let go of what is held outside of this process; it ends right after.
 
@@ -97,8 +128,37 @@ class InferenceRuntime(ABC):
         """
 
     def peak_device_memory(self) -> int:
-        """Most bytes of GPU memory this process has held at once, context excluded; 0 on a CPU."""
+        """Most bytes of GPU memory this process has held at once, context excluded; 0 on a CPU.
+
+        It counts anew from each time the model went to sleep.
+        """
         return 0
+
+    def can_sleep(self, model: Any) -> bool:  # noqa: ARG002
+        """Whether ``sleep`` and ``wake`` can move this model's weights."""
+        return False
+
+    def sleep(self, model: Any) -> None:
+        """Bring the weights to main memory, and give all of the device's memory back.
+
+        On a CPU they stay where they are. Nothing is predicted until ``wake``.
+        """
+        raise NotImplementedError
+
+    def wake(self, model: Any) -> int:
+        """Bring the weights back to the device, every bit as it was.
+
+        Returns:
+            Bytes of main memory that it keeps, ready for the next ``sleep``.
+
+        Raises:
+            Exception: whatever the framework raised, out of memory included.
+        """
+        raise NotImplementedError
+
+    def free_main_memory(self, model: Any) -> None:
+        """Give back what ``wake`` kept; asked only if it kept anything."""
+        raise NotImplementedError
 
 
 _OUT_OF_MEMORY_TYPES = {"MemoryError", "OutOfMemoryError"}

@@ -31,7 +31,7 @@ def find_class(name: str, python_path: Sequence[str] = ()) -> type:
     if name.startswith(PICKLED):
         return _unpickle(Path(name.removeprefix(PICKLED)))
     module_name, _, attribute = name.rpartition(":")
-    module = _module(module_name)
+    module = import_module(module_name)
     found = getattr(module, attribute, None)
     if not isinstance(found, type):
         own = [
@@ -63,7 +63,13 @@ def construct(kind: type, arguments: dict[str, Any]) -> Any:
     return kind(**arguments)
 
 
-def _module(name: str) -> ModuleType:
+def import_module(name: str) -> ModuleType:
+    """Import a module by its name, or by its file if the name ends in ``.py``.
+
+    Raises:
+        InvalidModel: there is no such module or file.
+        LoadFailed: importing it failed.
+    """
     try:
         return _from_file(Path(name)) if name.endswith(".py") else importlib.import_module(name)
     except SireError:

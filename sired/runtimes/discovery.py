@@ -32,6 +32,13 @@ def find_runtime(name: str) -> InferenceRuntime:
     except ImportError as problem:
         raise LoadFailed(
             f"The runtime {name} cannot be imported: {problem}.",
-            hint=f"Install it into the daemon's Python: pip install {problem.name or name}",
+            hint=f"Install it into the daemon's Python: {_install(found[name], problem)}",
         ) from problem
     return runtime
+
+
+def _install(entry: EntryPoint, problem: ImportError) -> str:
+    """The command that brings what is missing: an extra of the runtime's package if it has one."""
+    if entry.extras and entry.dist:
+        return f"pip install '{entry.dist.name}[{','.join(entry.extras)}]'"
+    return f"pip install {problem.name or entry.name}"

@@ -109,6 +109,10 @@ class OllamaRuntime(InferenceRuntime):
         """What the server says the model takes: of GPUs where it was placed on one, else in all."""
         return model.memory
 
+    def held_elsewhere(self, model: Living) -> int:
+        """The same: none of it is this process's."""
+        return model.memory
+
     def unload(self) -> None:
         """Have the server unload the model, and wait until it has."""
         self._ending.set()

@@ -5,9 +5,9 @@ flight at an instance; a load waits in ``fleet.pending`` or has an instance. Aft
 same two questions are asked again: which waiting requests can be handed to a worker, and which
 waiting loads can start.
 
-``serving`` tells what becomes of requests, ``wishes`` of loading and unloading, ``leases`` of
-instances that somebody holds, ``pools`` how many there are, ``watch`` what is due when time has
-passed.
+``serving`` tells what becomes of requests, ``wishes`` of loading and unloading, ``tiers`` and
+``naps`` of sleeping, ``leases`` of instances that somebody holds, ``pools`` how many there are,
+``watch`` what is due when time has passed.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,6 +24,7 @@ from sired.scheduler.instructions import Instruction
 from sired.scheduler.leases import Leases
 from sired.scheduler.ledger import Account
 from sired.scheduler.model import Model
+from sired.scheduler.naps import Naps
 from sired.scheduler.outlook import Outlook, outlook
 from sired.scheduler.placement import Strategy
 from sired.scheduler.pools import Pool, Pools, count
@@ -39,6 +40,13 @@ from sired.scheduler.wishes import Wishes
 class Brain:
     """All that is decided about models, requests and memory.
 
+    Args:
+        devices: where models can be placed.
+        strategy: which of them is best.
+        rules: the figures to decide by.
+        router: which instance of a model gets the next request.
+        dram: bytes of main memory in which models may sleep.
+
     Attributes:
         models: every registered model, by name.
         fleet: the instances and the ledger.
@@ -52,13 +60,14 @@ class Brain:
         strategy: Strategy,
         rules: Rules,
         router: Router = least_loaded,
+        dram: int = 0,
     ) -> None:
         self._out: list[Instruction] = []
         self._alarm = Alarm()
         self.models: dict[str, Model] = {}
         self.queues = Queues(rules, self._out)
         self.fleet = Fleet(
-            devices, strategy, rules, router, self._out, self._alarm, self.queues.fail_all
+            devices, strategy, rules, router, self._out, self._alarm, self.queues.fail_all, dram
         )
         pools = Pools(self.fleet)
         self._state = State(
@@ -66,7 +75,8 @@ class Brain:
         )
         self._leases = Leases(self._state)
         self._serving = Serving(self._state, self._leases)
-        self._wishes = Wishes(self._state, self._serving)
+        self._naps = Naps(self._state)
+        self._wishes = Wishes(self._state, self._serving, self._naps)
         self._watch = Watch(self._state, self._serving)
         self.direct = Direct(self._state, self._serving)
         self._handlers: dict[type[Any], Callable[[Any, float], None]] = {
@@ -82,7 +92,12 @@ class Brain:
             events.DirectUsed: self.direct.used,
             events.ModelAdded: self._model_added,
             events.ModelRemoved: self._model_removed,
+            events.LoadProgressed: self._wishes.progressed,
             events.WorkerReady: self._wishes.loaded,
+            events.SleepWanted: self._naps.wanted,
+            events.WorkerSlept: self._worker_slept,
+            events.DramFreed: self._naps.freed,
+            events.SleepFailed: self._naps.failed,
             events.LoadFailed: self._wishes.load_failed,
             events.WorkerGone: self._worker_gone,
             events.MemorySampled: self._memory_sampled,
@@ -182,14 +197,22 @@ class Brain:
         if isinstance(instance.state, Loading) and not self._state.pools.failed(instance, now):
             self.queues.fail_all(model, event.error)
         self._wishes.settle()
+        self._naps.gone(instance, event.error)
         if current := self.models.get(model.name):
             self._serving.pump(current, now)
         else:
             self.queues.fail_all(model, event.error)
         self.fleet.place(now)
 
+    def _worker_slept(self, event: events.WorkerSlept, now: float) -> None:
+        model = self._naps.slept(event, now).model
+        if self.models.get(model.name) is model:  # whoever waits for it already has it woken
+            self._serving.pump(model, now)
+        self.fleet.place(now)
+
     def _memory_sampled(self, event: events.MemorySampled, now: float) -> None:
         for device, free in event.free.items():
             self.fleet.ledger.accounts[device].reported_free = free
+        self.fleet.ledger.dram.reported_free = event.dram
         if self.fleet.pending:
             self.fleet.place(now)

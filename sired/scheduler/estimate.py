@@ -28,6 +28,9 @@ def wait(model: Model, ahead: int, fleet: Fleet) -> float | None:
         return 0.0 if ready and not before else None
     if ready:
         return model.service_seconds * before / len(ready) / model.concurrency
-    if not model.history.load_seconds:
+    wakes = any(instance.asleep for instance in fleet.of(model))
+    history = model.history
+    begin = (wakes and history.wake_seconds) or history.load_seconds
+    if not begin:
         return None
-    return model.history.load_seconds + model.service_seconds * before
+    return begin + model.service_seconds * before

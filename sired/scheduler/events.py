@@ -49,12 +49,16 @@ class RequestCancelled(msgspec.Struct, frozen=True):
 
 
 class LoadWanted(msgspec.Struct, frozen=True):
-    """Somebody wants a model loaded, on ``device`` if one is named; ``wish`` names the asking."""
+    """Somebody wants a model loaded, on ``device`` if one is named; ``wish`` names the asking.
+
+    With ``patient`` they wait beyond the deadline for a load that goes on.
+    """
 
     wish: int
     model: str
     device: str | None
     deadline: float
+    patient: bool = False
 
 
 class UnloadWanted(msgspec.Struct, frozen=True):
@@ -93,6 +97,14 @@ class ShrinkWanted(msgspec.Struct, frozen=True):
     keep: int | None
 
 
+class LoadProgressed(msgspec.Struct, frozen=True):
+    """A worker has read more of its model: so many bytes, of so many."""
+
+    instance: int
+    read_bytes: int
+    total_bytes: int
+
+
 class DirectOpened(msgspec.Struct, frozen=True):
     """A client talks to an instance directly from now on."""
 
@@ -120,15 +132,50 @@ class DirectUsed(msgspec.Struct, frozen=True):
     peak: int = 0
 
 
+class SleepWanted(msgspec.Struct, frozen=True):
+    """Somebody wants a model asleep in main memory; one on disk is loaded for it first."""
+
+    wish: int
+    model: str
+    deadline: float
+
+
 class WorkerReady(msgspec.Struct, frozen=True):
-    """A worker has loaded its model and holds ``memory`` bytes."""
+    """A worker has loaded its model, or woken, and holds ``memory`` bytes.
+
+    ``sleep_memory`` bytes would go to main memory if it slept; 0 for one that cannot. It has kept
+    ``dram_memory`` bytes there, ready for the next time.
+    """
 
     instance: int
     memory: int
+    sleep_memory: int = 0
+    dram_memory: int = 0
+
+
+class WorkerSlept(msgspec.Struct, frozen=True):
+    """A worker sleeps; what it still holds of its device, and its weights in main memory, bytes."""
+
+    instance: int
+    device_memory: int
+    dram_memory: int
+
+
+class DramFreed(msgspec.Struct, frozen=True):
+    """A worker that is awake has given back what it kept of main memory."""
+
+    instance: int
+
+
+class SleepFailed(msgspec.Struct, frozen=True):
+    """A worker could not go to sleep."""
+
+    instance: int
+    error: SireError
 
 
 class LoadFailed(msgspec.Struct, frozen=True):
-    """A worker could not load its model and is about to exit."""
+    """A worker could not load its model, or not wake, and is about to exit."""
 
     instance: int
     error: SireError
@@ -153,16 +200,22 @@ class RequestFinished(msgspec.Struct, frozen=True):
 
 
 class WorkerGone(msgspec.Struct, frozen=True):
-    """A worker's process has ended, and its memory with it; ``error`` tells how."""
+    """A worker's process has ended, and its memory with it; ``error`` tells how.
+
+    ``worked_directly`` says that it was at work for a client that talks to it directly: it had
+    begun nothing of what was handed to it.
+    """
 
     instance: int
     error: SireError
+    worked_directly: bool = False
 
 
 class MemorySampled(msgspec.Struct, frozen=True):
-    """What the drivers report as free, in bytes by device name."""
+    """What the drivers report as free, in bytes by device name; ``dram`` is the main memory."""
 
     free: dict[str, int]
+    dram: int | None = None
 
 
 class Woken(msgspec.Struct, frozen=True):
@@ -179,9 +232,14 @@ Event = (
     | LeaseWanted
     | LeaseReturned
     | ShrinkWanted
+    | LoadProgressed
     | DirectOpened
     | DirectUsed
+    | SleepWanted
     | WorkerReady
+    | WorkerSlept
+    | DramFreed
+    | SleepFailed
     | LoadFailed
     | RequestFinished
     | WorkerGone

@@ -4,18 +4,29 @@ from collections.abc import Callable, Sequence
 
 from sired.errors import SireError
 from sired.scheduler.alarm import Alarm
-from sired.scheduler.instance import Instance, Loading, Ready, Stopping
-from sired.scheduler.instructions import Evicted, Instruction, StartWorker, StopWorker
+from sired.scheduler.events import WorkerReady
+from sired.scheduler.instance import (
+    Asleep,
+    FallingAsleep,
+    Instance,
+    Loading,
+    Ready,
+    Stopping,
+    Waking,
+    last_used,
+)
+from sired.scheduler.instructions import Evicted, Instruction, StartWorker, StopWorker, WakeWorker
 from sired.scheduler.ledger import Account, Ledger
 from sired.scheduler.limit import make_place
 from sired.scheduler.line import due
-from sired.scheduler.loads import MakeRoom, Placer, Start
+from sired.scheduler.loads import MakeRoom, Placer, Start, Wake
 from sired.scheduler.measures import Measures
 from sired.scheduler.model import Model
 from sired.scheduler.pending import Pending, PendingLoad
 from sired.scheduler.placement import Strategy
 from sired.scheduler.routing import Choice, Router
 from sired.scheduler.rules import Rules
+from sired.scheduler.tiers import Tiers
 from sired.units import FOREVER
 
 # After running out of memory a model is believed to need this much more than it was granted.
@@ -32,6 +43,7 @@ class Fleet:
     Attributes:
         instances: every process that holds memory, by id.
         pending: loads that wait for memory.
+        tiers: who can sleep, and puts them to sleep.
     """
 
     def __init__(
@@ -43,25 +55,30 @@ class Fleet:
         out: list[Instruction],
         alarm: Alarm,
         hopeless: Callable[[Model, SireError], None],
+        dram: int = 0,
     ) -> None:
-        self.ledger = Ledger(list(devices))
+        self.ledger = Ledger(list(devices), dram)
         self.instances: dict[int, Instance] = {}
         self.pending = Pending()
-        self._measures = Measures(self.ledger, self.instances, rules, out, self._evict)
+        self.tiers = Tiers(self.ledger, self.instances, out, self.stop, self._watch)
+        self._measures = Measures(
+            self.ledger, self.instances, rules, out, self._evict, self.tiers.on_their_way
+        )
         self._of_model: dict[Model, list[Instance]] = {}
-        self._placer = Placer(self.ledger, strategy, rules)
+        self._placer = Placer(self.ledger, self.tiers, strategy, rules)
         self._rules = rules
         self._router = router
         self._out = out
         self._alarm = alarm
         self._hopeless = hopeless
         self._next_instance = 1
+        self._sleeper_ended = False
 
     def adopt(self, rules: Rules, strategy: Strategy, router: Router) -> None:
         """Go by these rules and strategies from now on."""
         self._rules = rules
         self._router = router
-        self._placer = Placer(self.ledger, strategy, rules)
+        self._placer = Placer(self.ledger, self.tiers, strategy, rules)
         self._measures.adopt(rules)
 
     def of(self, model: Model) -> list[Instance]:
@@ -94,8 +111,11 @@ class Fleet:
         return instance.state.last_used + keep
 
     def hung_at(self, instance: Instance) -> float:
-        """When an instance that loads, or works on what nobody waits for any more, is killed."""
+        """When an instance is killed that changes its tier, or works for nobody, for so long."""
         if isinstance(instance.state, Loading):
+            alive_at = instance.state.alive_at or instance.state.since
+            return alive_at + self._rules.load_timeout
+        if isinstance(instance.state, FallingAsleep | Waking):
             return instance.state.since + self._rules.load_timeout
         abandoned = instance.abandoned_since
         forsaken = FOREVER if abandoned is None else abandoned + self._rules.hung_after
@@ -110,12 +130,18 @@ class Fleet:
         default = self._rules.default_keep_alive
         return default if model.keep_alive is None else model.keep_alive
 
+    def _watch(self, instance: Instance) -> None:
+        self._alarm.by(self.hung_at(instance))
+
     def _keep_alive(self, instance: Instance) -> float:
-        """What the last request said, else as ever."""
-        said = instance.keep_alive
-        keep = self.keep_alive(instance.model) if said is None else said
+        keep = self._said_keep_alive(instance)
         # Unloaded after use is not unloaded before it: somebody loaded it by hand.
         return keep if keep or instance.served else UNUSED_SECONDS
+
+    def _said_keep_alive(self, instance: Instance) -> float:
+        """What the last request said, else as ever."""
+        said = instance.keep_alive
+        return self.keep_alive(instance.model) if said is None else said
 
     def most_instances(self, model: Model) -> int:
         """How many instances of a model there may be."""
@@ -131,9 +157,10 @@ class Fleet:
             decision = self._placer.decide(load, self.instances.values(), {}, now)
         except SireError:  # beside the first one it fits nowhere
             return False
-        if isinstance(decision, Start):
-            self._start(load, decision, now)
-        return isinstance(decision, Start)
+        if isinstance(decision, MakeRoom):
+            return False
+        self._begin(load, decision, now)
+        return True
 
     def fits(self, model: Model, now: float) -> bool:
         """Whether a load could start at once, with nothing ending for it.
@@ -143,7 +170,7 @@ class Fleet:
         """
         load = PendingLoad(model, None, now, now)
         decision = self._placer.decide(load, self.instances.values(), {}, now)
-        return isinstance(decision, Start)
+        return not isinstance(decision, MakeRoom)
 
     def want(self, model: Model, device: str | None, now: float) -> None:
         """See to it that an instance is there or on its way; one load is shared by all."""
@@ -192,15 +219,19 @@ class Fleet:
     def want_elsewhere(self, model: Model, device: str, now: float) -> None:
         """Move a model: end what is not on this device, and load it there."""
         for instance in self.of(model):
-            if instance.device != device and instance.accepting:
+            if instance.device != device:
                 self.drain(instance, now)
         self.pending.remove(model)
         self.want(model, device, now)
 
     def place(self, now: float) -> None:
         """Start every pending load that fits, and make room for those that do not."""
-        while self.pending and self._place_first(now):
-            pass
+        self.tiers.settle(now)
+        look = True
+        while self.pending and look:
+            self._sleeper_ended = False
+            # A load that waited for a sleeper to wake may go elsewhere once that ends.
+            look = self._place_first(now) or self._sleeper_ended
 
     def _place_first(self, now: float) -> bool:
         """Decide about the loads to be looked at; whether some left, so that others moved up."""
@@ -217,8 +248,8 @@ class Fleet:
                 self.pending.remove(load.model)
                 self._hopeless(load.model, error)
                 continue
-            if isinstance(decision, Start):
-                self._start(load, decision, now)
+            if not isinstance(decision, MakeRoom):
+                self._begin(load, decision, now)
             else:
                 places += load.model not in self._of_model
                 claims[decision.device] = claims.get(decision.device, 0) + decision.memory
@@ -227,7 +258,7 @@ class Fleet:
 
     def _decide(
         self, load: PendingLoad, claims: dict[str, int], places: int, now: float
-    ) -> Start | MakeRoom:
+    ) -> Start | Wake | MakeRoom:
         """Where a load goes, or what it waits for; ``places`` are claimed by those before it."""
         most = self._rules.max_models
         missing = len(self._of_model) + places + 1 - most
@@ -235,8 +266,23 @@ class Fleet:
             return make_place(load, self._of_model, missing, most, self._placer, now)
         return self._placer.decide(load, self.instances.values(), claims, now)
 
-    def _start(self, load: PendingLoad, place: Start, now: float) -> None:
+    def _begin(self, load: PendingLoad, decision: Start | Wake, now: float) -> None:
         self.pending.remove(load.model)
+        self._alarm.by(now + self._rules.load_timeout)
+        if isinstance(decision, Wake):
+            self._wake(self.instances[decision.instance], decision.memory, now)
+        else:
+            self._start(load, decision, now)
+        for other in self.of(load.model):  # one of them may be one too many now
+            self._alarm.by(self.expiry(other))
+
+    def _wake(self, instance: Instance, memory: int, now: float) -> None:
+        instance.state = Waking(now, last_used(instance))
+        self.ledger.wake(instance.id, memory)
+        self._out.append(WakeWorker(instance.id))
+
+    def _start(self, load: PendingLoad, place: Start, now: float) -> None:
+        self._end_surplus_sleepers(load.model, now)
         state = Loading(now, load.attempt)
         instance = Instance(self._next_instance, load.model, place.device, state)
         self._next_instance += 1
@@ -244,36 +290,63 @@ class Fleet:
         self._of_model.setdefault(load.model, []).append(instance)
         self.ledger.reserve(instance.id, place.device, place.memory)
         self._placer.placed(place.device)
-        self._alarm.by(now + self._rules.load_timeout)
-        for other in self.of(load.model):  # one of them may be one too many now
-            self._alarm.by(self.expiry(other))
         self._out.append(StartWorker(instance.id, load.model, place.device, place.memory))
+
+    def _end_surplus_sleepers(self, model: Model, now: float) -> None:
+        """A model that is loaded anew elsewhere keeps no sleeper beyond its greatest number."""
+        there = [instance for instance in self.of(model) if not instance.ending]
+        sleepers = [i for i in there if i.asleep or not i.accepting]
+        surplus = len(there) + 1 - self.most_instances(model)
+        for sleeper in sorted(sleepers, key=last_used)[: max(0, surplus)]:
+            self.drain(sleeper, now)
 
     def _make_room(self, load: PendingLoad, room: MakeRoom, now: float) -> None:
         for victim in room.stop + room.drain:
             self._evict(self.instances[victim], load.model, now)
+        for victim in room.sleep:
+            self._send_to_sleep(self.instances[victim], load.model, now)
         if room.retry_at is not None:
             self._alarm.by(room.retry_at)
 
     def _evict(self, instance: Instance, wanted_by: Model, now: float) -> None:
-        if instance.accepting:
+        if instance.accepting or isinstance(instance.state, Asleep):
             self._out.append(Evicted(instance.id, instance.model.name, wanted_by.name))
             self.drain(instance, now)
+
+    def _send_to_sleep(self, instance: Instance, wanted_by: Model, now: float) -> None:
+        if instance.accepting:
+            self._out.append(Evicted(instance.id, instance.model.name, wanted_by.name))
+            self.tiers.send_to_sleep(instance, now)
 
     def drain(self, instance: Instance, now: float) -> None:
         """Hand an instance nothing new and end it as soon as it is idle."""
         match instance.state:
-            case Loading():
+            case Loading() | FallingAsleep() | Waking():
                 self.stop(instance, now, kill=True)
             case Ready() if instance.at_work:
-                instance.state.draining = True
-            case Ready():
+                instance.state.draining, instance.state.to_sleep = True, False
+            case Ready() | Asleep():
                 self.stop(instance, now)
+
+    def retire(self, instance: Instance, now: float) -> None:
+        """An idle instance was drained, or has gone unused for too long: it ends, or sleeps."""
+        assert isinstance(instance.state, Ready)
+        if instance.state.to_sleep or (not instance.state.draining and self._may_doze(instance)):
+            self.tiers.send_to_sleep(instance, now)
+        else:
+            self.stop(instance, now)
+
+    def _may_doze(self, instance: Instance) -> bool:
+        """Whether one that idled too long sleeps instead of ending."""
+        surplus = sum(i.accepting for i in self.of(instance.model)) > instance.model.min_instances
+        kept = self._said_keep_alive(instance) > 0
+        return kept and not surplus and self.tiers.has_room(instance)
 
     def stop(self, instance: Instance, now: float, *, kill: bool = False) -> None:
         """End an instance; its memory stays charged until its process is gone."""
         if isinstance(instance.state, Stopping):
             return
+        self._sleeper_ended |= instance.asleep
         instance.state = Stopping(now)
         if instance.served:
             self._measures.learn(instance, instance.peak)
@@ -289,12 +362,24 @@ class Fleet:
         self.ledger.release(instance_id)
         return instance
 
-    def loaded(self, instance: Instance, memory: int, now: float) -> None:
-        """An instance has loaded its model and was measured."""
+    def loaded(self, instance: Instance, event: WorkerReady, now: float) -> None:
+        """An instance has loaded its model, or woken, and was measured."""
+        assert isinstance(instance.state, Loading | Waking)
+        seconds, history = now - instance.state.since, instance.model.history
         if isinstance(instance.state, Loading):
-            instance.state = Ready(now, now, load_seconds=now - instance.state.since)
-            instance.model.history.loaded(instance.state.load_seconds)
-            self._measures.note(instance, memory, now)
+            history.loaded(seconds)
+        else:
+            history.wake_seconds = seconds
+            self.ledger.woke(instance.id, event.dram_memory)
+        instance.state = Ready(now, now, load_seconds=seconds)
+        instance.sleep_memory = event.sleep_memory
+        self._measures.note(instance, event.memory, now)
+
+    def slept(self, instance: Instance, device_memory: int, dram_memory: int, now: float) -> None:
+        """An instance has fallen asleep and was measured."""
+        if isinstance(instance.state, FallingAsleep):
+            self.tiers.slept(instance, device_memory, dram_memory, now)
+            self._measures.relieve(instance, now)
 
     def note_peak(self, instance: Instance, peak: int, now: float) -> None:
         """An instance has reported the most memory it ever held."""

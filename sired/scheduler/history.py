@@ -38,9 +38,11 @@ class History:
 
     Attributes:
         load_seconds: how long its last loads took, the last one counting half; 0 before the first.
+        wake_seconds: how long it last took to wake; 0 before.
     """
 
     load_seconds: float = 0.0
+    wake_seconds: float = 0.0
     _last: float | None = None
     _gaps: int = 0
     _gap: float = 0.0

@@ -1,8 +1,9 @@
 """One process holding one model, as the brain sees it.
 
 Loading (its memory is reserved) → Ready (it is measured) → Stopping → gone (its memory is
-released). A Ready one that is draining takes nothing new and stops as soon as it is idle. Its
-process can die in any state. ARCHITECTURE.md draws this.
+released). A Ready one that is draining takes nothing new, and stops or goes to sleep as soon as it
+is idle: FallingAsleep → Asleep → Waking → Ready again. Its process can die in any state.
+ARCHITECTURE.md draws this.
 """
 
 from dataclasses import dataclass, field
@@ -14,22 +15,55 @@ from sired.scheduler.pending import PendingLoad
 from sired.scheduler.request import Request
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Loading:
-    """Its process starts or reads the model."""
+    """Its process starts or reads the model.
+
+    Attributes:
+        alive_at: when it last showed that it goes on; None before it did.
+        read_bytes: what it has read of its ``total_bytes``; both are 0 until it says.
+    """
 
     since: float
     attempt: int
+    alive_at: float | None = None
+    read_bytes: int = 0
+    total_bytes: int = 0
 
 
 @dataclass(slots=True)
 class Ready:
-    """It takes requests, unless it is ``draining``."""
+    """It takes requests, unless it is ``draining``: to end then, or ``to_sleep``."""
 
     since: float
     last_used: float
     load_seconds: float
     draining: bool = False
+    to_sleep: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FallingAsleep:
+    """Its weights are being brought to main memory; it is charged for them here and there."""
+
+    since: float
+    last_used: float
+
+
+@dataclass(frozen=True, slots=True)
+class Asleep:
+    """Its process stays, its weights lie in main memory, its device has the rest only."""
+
+    since: float
+    last_used: float
+
+
+@dataclass(frozen=True, slots=True)
+class Waking:
+    """Its weights are being brought back to its device; it is charged for them here and there."""
+
+    since: float
+    last_used: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +97,15 @@ class Instance:
         last_handed: tells in what order the instances of a model were handed requests.
         direct_busy: it works for a client that talks to it directly.
         abandoned_since: since when it works on what no such client waits for any more.
+        sleep_memory: bytes that go to main memory when it sleeps; 0 for one that cannot.
+        freeing: it was told to give back the main memory that it kept when it woke.
+        asleep_memory: bytes that stayed on its device when it last slept; None before.
     """
 
     id: int
     model: Model
     device: str
-    state: Loading | Ready | Stopping
+    state: Loading | Ready | FallingAsleep | Asleep | Waking | Stopping
     in_flight: list[Request] = field(default_factory=list)
     served: int = 0
     peak: int = 0
@@ -76,6 +113,9 @@ class Instance:
     last_handed: int = 0
     lease: Lease | None = None
     keep_alive: float | None = None
+    sleep_memory: int = 0
+    asleep_memory: int | None = None
+    freeing: bool = False
     direct_busy: bool = False
     abandoned_since: float | None = None
 
@@ -110,17 +150,39 @@ class Instance:
     def accepting(self) -> bool:
         """Whether it is, or will be, of use to new requests."""
         match self.state:
-            case Loading():
+            case Loading() | Waking():
                 return True
             case Ready(draining=draining):
                 return not draining
-            case Stopping():
+            case FallingAsleep() | Asleep() | Stopping():
                 return False
+
+    @property
+    def ending(self) -> bool:
+        """Whether its process ends, now or as soon as it is idle."""
+        match self.state:
+            case Stopping():
+                return True
+            case Ready(draining=True, to_sleep=to_sleep):
+                return not to_sleep
+        return False
+
+    @property
+    def asleep(self) -> bool:
+        """Whether it sleeps, or is about to."""
+        return isinstance(self.state, Asleep | FallingAsleep)
+
+    @property
+    def waits_to_sleep(self) -> bool:
+        """Whether all it waits for is room in main memory."""
+        state = self.state
+        return isinstance(state, Ready) and state.to_sleep and not self.at_work
 
     @property
     def idle(self) -> bool:
         """Whether it is loaded, does nothing, and is kept for nobody."""
-        return isinstance(self.state, Ready) and not self.at_work and self.lease is None
+        free = not self.at_work and self.lease is None
+        return isinstance(self.state, Ready) and free and not self.state.draining
 
     @property
     def unwanted(self) -> bool:
@@ -137,10 +199,17 @@ class Instance:
                 return "busy"
             case Ready():
                 return "leased" if self.lease else "ready"
+            case FallingAsleep():
+                return "dozing"
+            case Asleep():
+                return "asleep"
+            case Waking():
+                return "waking"
             case Stopping():
                 return "stopping"
 
 
 def last_used(instance: Instance) -> float:
-    """When an instance was last used; 0 for one that is not ready."""
-    return instance.state.last_used if isinstance(instance.state, Ready) else 0.0
+    """When an instance was last used; 0 for one that never was ready, or ends."""
+    state = instance.state
+    return 0.0 if isinstance(state, Loading | Stopping) else state.last_used

@@ -22,6 +22,24 @@ class StopWorker(msgspec.Struct, frozen=True):
     kill: bool = False
 
 
+class SleepWorker(msgspec.Struct, frozen=True):
+    """Have a worker bring its weights to main memory, and give its device's memory back."""
+
+    instance: int
+
+
+class WakeWorker(msgspec.Struct, frozen=True):
+    """Have a worker bring its weights back to its device."""
+
+    instance: int
+
+
+class FreeDram(msgspec.Struct, frozen=True):
+    """Have a worker that is awake give back what it kept of main memory."""
+
+    instance: int
+
+
 class Dispatch(msgspec.Struct, frozen=True):
     """Hand requests to a worker, to be run together; most often it is one."""
 
@@ -37,7 +55,7 @@ class Fail(msgspec.Struct, frozen=True):
 
 
 class Fulfil(msgspec.Struct, frozen=True):
-    """Answer a wish: to load, with the instance that is ready; to unload, with how many ended."""
+    """Answer a wish: to unload, with how many ended; else with who is ready, or asleep."""
 
     wish: int
     instance: int | None = None
@@ -73,7 +91,7 @@ class Learn(msgspec.Struct, frozen=True):
 
 
 class Evicted(msgspec.Struct, frozen=True):
-    """Told for the record: this instance is being stopped to make room for ``wanted_by``."""
+    """Told for the record: this instance gives way to ``wanted_by``, to sleep or for good."""
 
     instance: int
     model: str
@@ -83,6 +101,9 @@ class Evicted(msgspec.Struct, frozen=True):
 Instruction = (
     StartWorker
     | StopWorker
+    | SleepWorker
+    | WakeWorker
+    | FreeDram
     | Dispatch
     | Fail
     | Fulfil

@@ -3,7 +3,8 @@
 A load of a model that has no process yet needs a place among them. If there is none:
 
 1. It waits for models that are ending already, if they suffice for it and those due before it.
-2. Else the idle model that was used longest ago goes, with all of its instances.
+2. Else the idle model that was used longest ago goes, with all of its instances; those that sleep
+   are in memory, too, and as idle as others.
 3. Else a busy one goes once it has had its turn (see ``loads``).
 
 A model with an instance that is pinned, leased or loading stays.
@@ -12,7 +13,7 @@ A model with an instance that is pinned, leased or loading stays.
 from collections.abc import Mapping
 
 from sired.errors import InsufficientMemory
-from sired.scheduler.instance import Instance, Ready, last_used
+from sired.scheduler.instance import Asleep, Instance, Ready, last_used
 from sired.scheduler.loads import MakeRoom, Placer
 from sired.scheduler.model import Model
 from sired.scheduler.pending import PendingLoad
@@ -35,9 +36,9 @@ def make_place(
             hint="Unpin a model, or raise the setting placement.max_models.",
             model=load.model.name,
         )
-    missing -= sum(not any(i.accepting for i in instances) for instances in loaded.values())
+    missing -= sum(all(i.ending for i in instances) for instances in loaded.values())
     candidates = [there for there in loaded.values() if all(map(_may_go, there))]
-    idle = sorted((c for c in candidates if all(i.idle for i in c)), key=_last_used)
+    idle = sorted((c for c in candidates if all(i.idle or i.asleep for i in c)), key=_last_used)
     stop = [i for instances in idle[: max(0, missing)] for i in instances]
     missing -= len(idle)
     if missing <= 0:
@@ -53,7 +54,8 @@ def make_place(
 
 def _may_go(instance: Instance) -> bool:
     free = instance.lease is None and not instance.model.pinned
-    return free and isinstance(instance.state, Ready) and instance.accepting
+    awake = isinstance(instance.state, Ready) and instance.accepting
+    return free and (awake or isinstance(instance.state, Asleep))
 
 
 def _last_used(instances: list[Instance]) -> float:

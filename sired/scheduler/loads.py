@@ -5,10 +5,14 @@ How it is decided, for each waiting load in the order they are due (see ``pendin
 1. The devices it may go to: the one it names, else all of the best kind (GPUs before CPUs) where
    it would fit if everything but the pinned were gone. If there is none, it fails at once.
 2. The placement strategy puts these in order.
-3. The first where it fits now: start it there.
+3. One that sleeps on one of them wakes there, if it fits now, or will once processes that end or
+   idle models have given their memory back; it is loaded anew only where that is not so.
+   Else the first where it fits now: start it there.
 4. Else the first where it fits once the processes already ending are gone: wait.
 5. Else the first where ending idle models makes room: end those the eviction policy names, wait.
-   A model that still loads while nobody waits for it any more is as good as idle.
+   A model that still loads while nobody waits for it any more is as good as idle. Those that can
+   sleep (see ``tiers``) sleep instead; where what stays of them is too much, sleepers end, the
+   one used longest ago first, and where that is not enough either, all end.
 6. Else the first where busy models, too, would have to go: once they have had their turn, hand
    them nothing new, so that they become idle; wait.
 
@@ -22,16 +26,17 @@ requests. Both are multiplied by the model's weight: what is evicted waits behin
 already, so models that compete take turns, and turns in proportion to their weights.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from sired.errors import DeviceNotFound, InsufficientMemory
 from sired.scheduler.eviction import Candidate, choose_victims
-from sired.scheduler.instance import Instance, Ready, Stopping, Turn, last_used
+from sired.scheduler.instance import Asleep, Instance, Ready, Turn, last_used
 from sired.scheduler.ledger import Account, Ledger
 from sired.scheduler.pending import PendingLoad
 from sired.scheduler.placement import Place, Strategy
 from sired.scheduler.rules import Rules
+from sired.scheduler.tiers import Tiers
 from sired.units import format_bytes
 
 KINDS_BEST_FIRST = ("cuda", "cpu")
@@ -46,10 +51,19 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
+class Wake:
+    """It sleeps and fits: wake this instance, with so much memory in all."""
+
+    instance: int
+    memory: int
+
+
+@dataclass(frozen=True, slots=True)
 class MakeRoom:
     """It will fit on this device once these have ended (``stop``) or have become idle (``drain``).
 
     Attributes:
+        sleep: those that are to sleep once they are idle.
         harm: 0 when it only waits for what is ending anyway, 1 when idle models go, 2 when busy
             ones do, 3 when not even that suffices now.
         retry_at: when a busy model there will have had its turn; None to wait for events only.
@@ -60,15 +74,18 @@ class MakeRoom:
     harm: int
     stop: tuple[int, ...] = ()
     drain: tuple[int, ...] = ()
+    sleep: tuple[int, ...] = ()
     retry_at: float | None = None
 
 
-def candidates_among(instances: Sequence[Instance], ledger: Ledger) -> list[Candidate]:
-    """These instances as an eviction policy sees them."""
+def candidates_among(
+    instances: Sequence[Instance], frees: Callable[[Instance], int]
+) -> list[Candidate]:
+    """These instances as an eviction policy sees them, each with the bytes that it ``frees``."""
     return [
         Candidate(
             instance.id,
-            ledger.charge(instance.id),
+            frees(instance),
             last_used(instance),
             instance.model.history,
         )
@@ -76,11 +93,30 @@ def candidates_among(instances: Sequence[Instance], ledger: Ledger) -> list[Cand
     ]
 
 
+def _ids(instances: Iterable[Instance]) -> tuple[int, ...]:
+    return tuple(instance.id for instance in instances)
+
+
+@dataclass(frozen=True, slots=True)
+class Victims:
+    """Who has to go so that a load fits: to ``end``, and to ``sleep``."""
+
+    end: tuple[Instance, ...] = ()
+    sleep: tuple[Instance, ...] = ()
+
+
+def may_go(resident: Instance) -> bool:
+    """Whether an instance may give way, as soon as it is idle."""
+    there = isinstance(resident.state, Ready | Asleep) or resident.unwanted
+    return there and not resident.waits_to_sleep and not resident.model.pinned
+
+
 class Placer:
     """Decides where pending loads go; of what it sees it changes only when turns began."""
 
-    def __init__(self, ledger: Ledger, strategy: Strategy, rules: Rules) -> None:
+    def __init__(self, ledger: Ledger, tiers: Tiers, strategy: Strategy, rules: Rules) -> None:
         self._ledger = ledger
+        self._tiers = tiers
         self._strategy = strategy
         self._rules = rules
         self._placements: dict[str, int] = {}
@@ -95,7 +131,7 @@ class Placer:
         instances: Iterable[Instance],
         claims: dict[str, int],
         now: float,
-    ) -> Start | MakeRoom:
+    ) -> Start | Wake | MakeRoom:
         """Where this load goes, or what it waits for.
 
         Raises:
@@ -103,15 +139,54 @@ class Placer:
             InsufficientMemory: it can never fit.
         """
         residents = self._residents(instances)
+        waking = self._wake(load, residents, claims, now)
+        if isinstance(waking, Wake) or (waking and waking.harm <= 1):
+            return waking
         order = self._order(load, residents, claims)
         for account in order:
             need = self._need(load, account)
             if need + claims.get(account.name, 0) <= account.usable():
                 return Start(account.name, need)
-        rooms = [
+        rooms = [waking] if waking else []
+        rooms += [
             self._room(load, account, residents[account.name], claims, now) for account in order
         ]
         return min(rooms, key=lambda room: room.harm)
+
+    def _wake(
+        self,
+        load: PendingLoad,
+        residents: dict[str, list[Instance]],
+        claims: dict[str, int],
+        now: float,
+    ) -> Wake | MakeRoom | None:
+        """Wake an instance of the model, or what that waits for; None if none sleeps."""
+        sleeper = self.sleeper(load, residents)
+        if sleeper is None:
+            return None
+        account = self._ledger.accounts[sleeper.device]
+        charge = self._ledger.charge(sleeper.id)
+        memory = max(charge, self._need(load, account))
+        if not isinstance(sleeper.state, Asleep):  # it has to lie down before it can get up
+            return MakeRoom(account.name, memory - charge, harm=0)
+        there = self._ledger.there_already(sleeper.id)
+        if memory - charge + claims.get(account.name, 0) <= account.usable(taken=there):
+            return Wake(sleeper.id, memory)
+        others = [other for other in residents[account.name] if other is not sleeper]
+        return self._make_room(load, account, memory - charge, others, claims, now, there)
+
+    def sleeper(self, load: PendingLoad, residents: dict[str, list[Instance]]) -> Instance | None:
+        """The instance that a load can wake, or could if it slept already."""
+        if load.attempt:  # it has just run out of memory: a fresh process is wanted
+            return None
+        allowed = self._allowed(load)
+        asleep = [
+            resident
+            for account in allowed
+            for resident in residents[account.name]
+            if resident.model is load.model and resident.asleep
+        ]
+        return max(asleep, key=lambda i: (isinstance(i.state, Asleep), last_used(i)), default=None)
 
     def _order(
         self, load: PendingLoad, residents: dict[str, list[Instance]], claims: dict[str, int]
@@ -194,17 +269,27 @@ class Placer:
     ) -> MakeRoom:
         """What has to go from one device before the load fits there."""
         memory = self._need(load, account)
-        ending = sum(
-            self._ledger.charge(resident.id)
-            for resident in residents
-            if isinstance(resident.state, Stopping)
-        )
-        missing = memory + claims.get(account.name, 0) - account.usable(freed=ending)
+        return self._make_room(load, account, memory, residents, claims, now)
+
+    def _make_room(
+        self,
+        load: PendingLoad,
+        account: Account,
+        memory: int,
+        residents: list[Instance],
+        claims: dict[str, int],
+        now: float,
+        taken: int = 0,
+    ) -> MakeRoom:
+        freed = self._tiers.on_their_way(residents)
+        usable = account.usable(freed=freed, taken=taken)
+        missing = memory + claims.get(account.name, 0) - usable
         if missing <= 0:
             return MakeRoom(account.name, memory, harm=0)
-        idle = [r for r in residents if (r.idle or r.unwanted) and not r.model.pinned]
+        idle = [r for r in residents if may_go(r) and (r.idle or r.unwanted or r.asleep)]
         if victims := self._victims(idle, missing, now):
-            return MakeRoom(account.name, memory, harm=1, stop=victims)
+            end, sleep = _ids(victims.end), _ids(victims.sleep)
+            return MakeRoom(account.name, memory, harm=1, stop=end, sleep=sleep)
         return self._room_among_busy(load, account.name, memory, missing, residents, now)
 
     def _room_among_busy(
@@ -216,13 +301,7 @@ class Placer:
         residents: list[Instance],
         now: float,
     ) -> MakeRoom:
-        loaded = [
-            resident
-            for resident in residents
-            if (isinstance(resident.state, Ready) or resident.unwanted)
-            and not resident.model.pinned
-            and resident.lease is None
-        ]
+        loaded = [r for r in residents if may_go(r) and r.lease is None]
         # Nobody is ended before all of them can be: a set that does not suffice helps no one.
         if self._victims(loaded, missing, now) is None:
             return MakeRoom(device, memory, harm=3)
@@ -232,14 +311,10 @@ class Placer:
         if victims is None:
             soonest = min(end for end in ends.values() if end > now)
             return MakeRoom(device, memory, harm=2, retry_at=soonest)
-        idle = {resident.id for resident in over if resident.idle or resident.unwanted}
-        return MakeRoom(
-            device,
-            memory,
-            harm=2,
-            stop=tuple(victim for victim in victims if victim in idle),
-            drain=tuple(victim for victim in victims if victim not in idle),
-        )
+        at_once = [v for v in victims.end if v.idle or v.unwanted or v.asleep]
+        later = [victim for victim in victims.end if victim not in at_once]
+        end, drain, sleep = _ids(at_once), _ids(later), _ids(victims.sleep)
+        return MakeRoom(device, memory, harm=2, stop=end, drain=drain, sleep=sleep)
 
     def turns_end(self, load: PendingLoad, instances: Iterable[Instance], now: float) -> float:
         """When the last of some instances has to give its place to this load."""
@@ -260,9 +335,27 @@ class Placer:
             )
         return now if resident.served >= turn.last_request else turn.ends
 
-    def _victims(self, instances: list[Instance], need: int, now: float) -> tuple[int, ...] | None:
-        candidates = candidates_among(instances, self._ledger)
-        return choose_victims(candidates, need, self._rules.eviction, now)
+    def _victims(self, instances: list[Instance], need: int, now: float) -> Victims | None:
+        """Who is to go, as gently as possible; None when all of them together do not suffice."""
+        awake = [instance for instance in instances if not instance.asleep]
+        tiers = self._tiers
+        able = {i for i in awake if isinstance(i.state, Ready) and tiers.sleepable([i])}
+
+        def frees(instance: Instance) -> int:
+            return tiers.freed_by_sleep(instance) if instance in able else self._charge(instance)
+
+        spare = [i for i in instances if not i.asleep or not i.model.wanted]
+        for those, gently in ((awake, True), (spare, True), (instances, False)):
+            candidates = candidates_among(those, frees if gently else self._charge)
+            chosen = choose_victims(candidates, need, self._rules.eviction, now)
+            if chosen is not None:
+                victims = [instance for instance in those if instance.id in chosen]
+                sleep = tiers.sleepable(v for v in victims if v in able) if gently else []
+                return Victims(tuple(v for v in victims if v not in sleep), tuple(sleep))
+        return None
+
+    def _charge(self, instance: Instance) -> int:
+        return self._ledger.charge(instance.id)
 
     def _insufficient(
         self, load: PendingLoad, allowed: list[Account], pinned: dict[str, int]

@@ -1,9 +1,9 @@
 """What instances are measured to hold: charged, learned, and made room for."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from sired.scheduler.eviction import choose_victims
-from sired.scheduler.instance import Instance, Stopping
+from sired.scheduler.instance import Asleep, Instance
 from sired.scheduler.instructions import Instruction, Learn
 from sired.scheduler.ledger import Ledger
 from sired.scheduler.loads import candidates_among
@@ -20,6 +20,7 @@ class Measures:
         rules: which policy says what has to go first.
         out: the instructions of the event at hand.
         evict: ends an instance for the sake of a model.
+        on_their_way: bytes that some instances are giving back already.
     """
 
     def __init__(
@@ -29,12 +30,14 @@ class Measures:
         rules: Rules,
         out: list[Instruction],
         evict: Callable[[Instance, Model, float], None],
+        on_their_way: Callable[[Iterable[Instance]], int],
     ) -> None:
         self._ledger = ledger
         self._instances = instances
         self._rules = rules
         self._out = out
         self._evict = evict
+        self._on_their_way = on_their_way
 
     def adopt(self, rules: Rules) -> None:
         """Go by these rules from now on."""
@@ -50,8 +53,7 @@ class Measures:
         self._ledger.settle(instance.id, max(memory, min(known, room)))
         if memory > instance.model.learned.get(account.kind, 0):
             self.learn(instance, memory)
-        if (excess := self._ledger.overdrawn(instance.device)) > 0:
-            self._relieve(instance, excess, now)
+        self.relieve(instance, now)
 
     def learn(self, instance: Instance, memory: int) -> None:
         """Remember what a model needs on devices of that kind."""
@@ -60,16 +62,17 @@ class Measures:
             instance.model.learned[kind] = memory
             self._out.append(Learn(instance.model, kind, memory))
 
-    def _relieve(self, cause: Instance, excess: int, now: float) -> None:
+    def relieve(self, cause: Instance, now: float) -> None:
         """End idle models until what was measured fits the device again, as far as that goes."""
+        if (excess := self._ledger.overdrawn(cause.device)) <= 0:
+            return
         others = [
             i for i in self._instances.values() if i.device == cause.device and i is not cause
         ]
-        excess -= sum(
-            self._ledger.charge(other.id) for other in others if isinstance(other.state, Stopping)
-        )
-        idle = [other for other in others if other.idle and not other.model.pinned]
-        candidates = candidates_among(idle, self._ledger)
+        excess -= self._on_their_way(others)
+        idle = [o for o in others if o.idle or isinstance(o.state, Asleep)]
+        idle = [other for other in idle if not other.model.pinned]
+        candidates = candidates_among(idle, lambda other: self._ledger.charge(other.id))
         victims = choose_victims(candidates, excess, self._rules.eviction, now)
         if victims is None:
             victims = tuple(candidate.instance for candidate in candidates)

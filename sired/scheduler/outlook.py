@@ -1,17 +1,17 @@
 """How a model that is not there would fare: what it would need on each device, and whether it fits.
 
-It is "now" where memory is free; "after-eviction" where it is once others have ended, be it when
-they have had their turn; "not-now" where those who could go do not suffice, because others hold the
-memory, or what still loads or is leased; "never" where nothing that may go is enough.
+It is "now" where memory is free; "after-eviction" where it is once others have ended or sleep, be
+it when they have had their turn; "not-now" where those who could go do not suffice, because others
+hold the memory, or what still loads or is leased; "never" where nothing that may go is enough.
 """
 
 from dataclasses import dataclass
 
 from sired.scheduler.eviction import choose_victims
 from sired.scheduler.fleet import Fleet
-from sired.scheduler.instance import Instance, Ready, Stopping
+from sired.scheduler.instance import Instance, Stopping
 from sired.scheduler.ledger import Account
-from sired.scheduler.loads import candidates_among
+from sired.scheduler.loads import candidates_among, may_go
 from sired.scheduler.model import Model
 from sired.scheduler.rules import Rules
 
@@ -45,16 +45,20 @@ def outlook(model: Model, fleet: Fleet, rules: Rules, now: float) -> list[Outloo
 
 def _on(account: Account, model: Model, fleet: Fleet, rules: Rules, now: float) -> Outlook:
     need, source = model.footprint(account.kind, rules)
+
+    def charge(one: Instance) -> int:
+        return fleet.ledger.charge(one.id)
+
     there = [one for one in fleet.instances.values() if one.device == account.name]
-    pinned = sum(fleet.ledger.charge(one.id) for one in there if one.model.pinned)
+    pinned = sum(charge(one) for one in there if one.model.pinned)
     if need > account.capacity - pinned:
         return Outlook(account.name, need, source, "never")
-    ending = sum(fleet.ledger.charge(i.id) for i in there if isinstance(i.state, Stopping))
+    ending = sum(charge(one) for one in there if isinstance(one.state, Stopping))
     missing = need - account.usable(freed=ending)
     if missing <= 0:
         return Outlook(account.name, need, source, "now")
-    for may_go in (_idle, _in_turn):
-        going = candidates_among([one for one in there if may_go(one)], fleet.ledger)
+    for goes in (_idle, _in_turn):
+        going = candidates_among([one for one in there if goes(one)], charge)
         if victims := choose_victims(going, missing, rules.eviction, now):
             names = dict.fromkeys(fleet.instances[victim].model.name for victim in victims)
             return Outlook(account.name, need, source, "after-eviction", tuple(names))
@@ -62,9 +66,8 @@ def _on(account: Account, model: Model, fleet: Fleet, rules: Rules, now: float) 
 
 
 def _idle(instance: Instance) -> bool:
-    return (instance.idle or instance.unwanted) and not instance.model.pinned
+    return may_go(instance) and (instance.idle or instance.unwanted or instance.asleep)
 
 
 def _in_turn(instance: Instance) -> bool:
-    goes = isinstance(instance.state, Ready) and instance.lease is None
-    return (goes or instance.unwanted) and not instance.model.pinned
+    return may_go(instance) and instance.lease is None

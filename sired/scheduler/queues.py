@@ -19,12 +19,14 @@ class Queues:
     Attributes:
         requests: by id, as long as nobody has answered them.
         wishes: models that somebody wants loaded, by the wish's id.
+        patient: those of the wishes that wait for a load as long as it goes on.
         leases: those that are not granted yet, by id.
     """
 
     def __init__(self, rules: Rules, out: list[Instruction]) -> None:
         self.requests: dict[int, Request] = {}
         self.wishes: dict[int, Model] = {}
+        self.patient: set[int] = set()
         self.leases: dict[int, Lease] = {}
         self._rules = rules
         self._out = out
@@ -54,9 +56,11 @@ class Queues:
             return "per_model"
         return "total" if self._waiting >= self._rules.queue_total else None
 
-    def wish(self, wish: int, model: Model, deadline: float) -> None:
+    def wish(self, wish: int, model: Model, deadline: float, *, patient: bool = False) -> None:
         """Note that somebody wants a model loaded."""
         self.wishes[wish] = model
+        if patient:
+            self.patient.add(wish)
         model.wishes.add(wish)
         self.watch(deadline, wish)
 
@@ -131,8 +135,13 @@ class Queues:
 
     def fail_wish(self, wish: int, error: SireError) -> None:
         """Answer a wish to load with an error."""
-        self.wishes.pop(wish).wishes.discard(wish)
+        self.drop_wish(wish)
         self._out.append(Fail(wish, error))
+
+    def drop_wish(self, wish: int) -> None:
+        """Forget a wish to load: its answer is on its way."""
+        self.wishes.pop(wish).wishes.discard(wish)
+        self.patient.discard(wish)
 
     def fail_wishes(self, model: Model, error: SireError) -> None:
         """Answer everybody who wants this model loaded with an error."""

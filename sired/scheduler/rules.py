@@ -20,7 +20,7 @@ class Rules:
         max_models: how many models are loaded at once at most; 0 for as many as fit.
         most_instances: how many instances a model has at most that does not say itself.
         shrink_after: how long an instance beyond a model's least number may idle.
-        load_timeout: how long a load may take before its worker is killed.
+        load_timeout: how long a load may make no progress before its worker is killed.
         hung_after: how long past its deadline, or its cancelling, a request may hold its worker.
         file_factor: a never-measured model needs this times its weights, plus ``overhead``
             by device kind (a process, a CUDA context).

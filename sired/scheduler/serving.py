@@ -185,7 +185,7 @@ class Serving:
         if not instance.at_work:
             expiry = self._fleet.expiry(instance)
             if instance.state.draining or expiry <= now:
-                self._fleet.stop(instance, now)
+                self._fleet.retire(instance, now)
             self._state.alarm.by(expiry)
             self._fleet.place(now)
 
@@ -244,10 +244,10 @@ class Serving:
         instance = self._fleet.gone(event.instance)
         if instance.in_flight:
             # They are worked on in order: the first were running, the others never began.
-            running = instance.running
+            running = [] if event.worked_directly else instance.running
             model = self._state.models.get(instance.model.name, instance.model)
             self._put_back_unbegun(instance.in_flight[len(running) :], model, event.error)
-            if running[0].together and running[0].lease is None:
+            if running and running[0].together and running[0].lease is None:
                 self._run_alone(running, instance)
             else:
                 for request in running:

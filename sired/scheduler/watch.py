@@ -22,6 +22,7 @@ class Watch:
         gave_up = [
             self._serving.give_up(number, self._too_late(number, now), now)
             for number in self._queues.overdue(now)
+            if not self._waits_on(number, now)
         ]
         for model, instance in dict.fromkeys(gave_up):
             self._serving.go_on(model, instance, now)
@@ -34,15 +35,24 @@ class Watch:
             if hung_at <= now:
                 self._end_hung(instance, now)
             elif expiry <= now:
-                self._fleet.stop(instance, now)
+                self._fleet.retire(instance, now)
             else:
                 alarm.by(min(hung_at, expiry))
         self._fleet.place(now)
 
+    def _waits_on(self, number: int, now: float) -> bool:
+        """Let a patient wish wait for a load that goes on; one that hangs is ended, and it told."""
+        if number not in self._queues.patient:
+            return False
+        instances = self._fleet.of(self._queues.wishes[number])
+        loading = [instance for instance in instances if isinstance(instance.state, Loading)]
+        if (until := max(map(self._fleet.hung_at, loading), default=now)) > now:
+            self._queues.watch(until, number)
+        return bool(loading)
+
     def _end_hung(self, instance: Instance, now: float) -> None:
-        loads = isinstance(instance.state, Loading)
-        if loads and not self._state.pools.failed(instance, now):
-            error = words.load_hung(instance.model, now - instance.state.since)
+        if isinstance(instance.state, Loading) and not self._state.pools.failed(instance, now):
+            error = words.load_hung(instance, now, self._state.rules)
             self._queues.fail_all(instance.model, error)
             self._fleet.forget_unwanted(instance.model, now)
         self._fleet.stop(instance, now, kill=True)

@@ -2,9 +2,10 @@
 
 from sired.errors import Cancelled, SireError
 from sired.scheduler import events
-from sired.scheduler.instance import Instance, Loading, Ready, last_used
+from sired.scheduler.instance import Asleep, Instance, Loading, Ready, Waking, last_used
 from sired.scheduler.instructions import Fail, Fulfil
 from sired.scheduler.model import Model
+from sired.scheduler.naps import Naps
 from sired.scheduler.serving import ATTEMPTS, Serving
 from sired.scheduler.state import State
 from sired.scheduler.words import ran_out
@@ -13,8 +14,9 @@ from sired.scheduler.words import ran_out
 class Wishes:
     """What is done about models that somebody wants loaded or unloaded."""
 
-    def __init__(self, state: State, serving: Serving) -> None:
+    def __init__(self, state: State, serving: Serving, naps: Naps) -> None:
         self._state = state
+        self._naps = naps
         self._queues = state.queues
         self._fleet = state.fleet
         self._serving = serving
@@ -35,7 +37,7 @@ class Wishes:
         if device is not None and (error := self._cannot_go(model, device)):
             self._state.out.append(Fail(event.wish, error))
             return
-        self._queues.wish(event.wish, model, event.deadline)
+        self._queues.wish(event.wish, model, event.deadline, patient=event.patient)
         self._state.alarm.by(event.deadline)
         if device is None:
             self._fleet.want(model, None, now)
@@ -50,22 +52,39 @@ class Wishes:
             return error
         return None
 
+    def progressed(self, event: events.LoadProgressed, now: float) -> None:
+        """A load has come further: it does not hang."""
+        state = self._fleet.instances[event.instance].state
+        if isinstance(state, Loading) and event.read_bytes > state.read_bytes:
+            state.alive_at = now
+            state.read_bytes, state.total_bytes = event.read_bytes, event.total_bytes
+
     def loaded(self, event: events.WorkerReady, now: float) -> None:
-        """A load worked: tell who wished for it, and let it serve."""
+        """A load worked, or a sleeper woke: tell who wished for it, and let it serve."""
         instance = self._fleet.instances[event.instance]
-        if not isinstance(instance.state, Loading):
+        if not isinstance(instance.state, Loading | Waking):
             return
-        self._fleet.loaded(instance, event.memory, now)
+        self._fleet.loaded(instance, event, now)
+        self._naps.loaded(instance)
         for wish in sorted(instance.model.wishes):
-            del self._queues.wishes[wish]
+            self._queues.drop_wish(wish)
             self._state.out.append(Fulfil(wish, instance.id))
-        instance.model.wishes.clear()
         self._serving.after_work(instance, now)
+        self._naps.begin(instance, now)
         self._fleet.place(now)  # its turn begins, if another model waits for its place
 
     def load_failed(self, event: events.LoadFailed, now: float) -> None:
-        """A load did not work: once more if it wanted memory, else all who wait are told."""
+        """A load did not work: once more if it wanted memory, else all who wait are told.
+
+        Who waits for one that could not wake has it loaded anew.
+        """
         instance = self._fleet.instances[event.instance]
+        if isinstance(instance.state, Waking):
+            self._fleet.stop(instance, now)
+            if event.out_of_memory and instance.model.wanted:
+                self._fleet.load_again(instance, now)
+            self._fleet.place(now)
+            return
         if not isinstance(instance.state, Loading):
             return
         attempt = instance.state.attempt
@@ -93,8 +112,10 @@ class Wishes:
         ending = {instance.id for instance in instances if instance.model.name == model.name}
         self._unloads[event.wish] = (ending, len(ending))
         for instance in self._fleet.of(model):
+            self._naps.unloaded(instance)
             self._fleet.drain(instance, now)
         self.settle()
+        self._fleet.place(now)
 
     def shrink(self, event: events.ShrinkWanted, now: float) -> None:
         """End idle instances beyond those to keep, the least recently used first."""
@@ -110,14 +131,15 @@ class Wishes:
             self._state.pools.shrunk(instance.model)
             self._fleet.stop(instance, now)
         self.settle()
+        self._fleet.place(now)
 
     def _surplus(self, model: Model, keep: int | None) -> list[Instance]:
         if model.pinned:
             keep = max(1, keep or 0)
-        there = [instance for instance in self._fleet.of(model) if instance.accepting]
+        there = [i for i in self._fleet.of(model) if i.accepting or isinstance(i.state, Asleep)]
         surplus = len(there) - (model.min_instances if keep is None else keep)
-        idle = [instance for instance in there if instance.idle]
-        idle.sort(key=last_used)
+        idle = [instance for instance in there if instance.idle or instance.asleep]
+        idle.sort(key=lambda instance: (not instance.asleep, last_used(instance)))
         return idle[: max(0, surplus)]
 
     def settle(self) -> None:

@@ -5,6 +5,7 @@ from sired.scheduler.fleet import Fleet
 from sired.scheduler.instance import Instance, Loading, Ready
 from sired.scheduler.model import Model
 from sired.scheduler.request import Request
+from sired.scheduler.rules import Rules
 from sired.units import format_bytes, format_duration
 
 
@@ -66,12 +67,18 @@ def queue_full(model: Model, setting: str, depth: int, wait: float | None) -> Qu
     )
 
 
-def load_hung(model: Model, seconds: float) -> LoadFailed:
-    """A load that was ended because it took too long."""
+def load_hung(instance: Instance, now: float, rules: Rules) -> LoadFailed:
+    """A load that was ended because it did not go on."""
+    name, state = instance.model.name, instance.state
+    read = ""
+    if isinstance(state, Loading) and state.total_bytes:
+        of = format_bytes(state.total_bytes)
+        read = f" after {format_bytes(state.read_bytes)} of {of}"
     return LoadFailed(
-        f"{model.name} had not loaded after {format_duration(seconds)}; its process was ended.",
-        hint=f"Allow more with the setting daemon.load_timeout, or look at: sire logs {model.name}",
-        model=model.name,
+        f"{name} had not loaded after {format_duration(now - state.since)}: nothing came of it "
+        f"for {format_duration(rules.load_timeout)}{read}; its process was ended.",
+        hint=f"Allow more with the setting daemon.load_timeout, or look at: sire logs {name}",
+        model=name,
     )
 
 

@@ -36,7 +36,14 @@ class _Field(NamedTuple):
 def onnx_weight_bytes(path: Path) -> int | None:
     """Bytes of an ONNX file and of the files it keeps weights in; None if it is no ONNX file.
 
-    The graph itself is small, so this is what the weights take.
+    The graph itself is small, so this is what the weights take. Raises as ``onnx_files`` does.
+    """
+    files = onnx_files(path)
+    return sum(file.stat().st_size for file in files) if files else None
+
+
+def onnx_files(path: Path) -> list[Path]:
+    """An ONNX file and the files it keeps weights in; none if it is no ONNX file.
 
     Raises:
         InvalidModel: the file was cut short, or weights are missing that should lie beside it.
@@ -46,12 +53,12 @@ def onnx_weight_bytes(path: Path) -> int | None:
     with path.open("rb") as file:
         graph = _graph(file, size, path)
         if graph is None:
-            return None
+            return []
         try:
-            locations = set(_locations(file, graph))
+            locations = sorted(set(_locations(file, graph)))
         except (_Damaged, UnicodeDecodeError):
             raise InvalidModel(f"{path} is a damaged ONNX file.") from None
-    return size + sum(_beside(path, location) for location in locations)
+    return [path, *(_beside(path, location) for location in locations)]
 
 
 def _graph(file: BinaryIO, size: int, path: Path) -> _Field | None:
@@ -79,7 +86,7 @@ def _locations(file: BinaryIO, graph: _Field) -> Iterator[str]:
                 yield texts.get(_ENTRY_VALUE, "")
 
 
-def _beside(path: Path, location: str) -> int:
+def _beside(path: Path, location: str) -> Path:
     if PurePosixPath(location).is_absolute() or ".." in PurePosixPath(location).parts:
         raise InvalidModel(f"{path} keeps weights in {location}, outside of its directory.")
     file = path.parent / location
@@ -88,7 +95,7 @@ def _beside(path: Path, location: str) -> int:
             f"{path} keeps its weights in {location}, which is not there.",
             hint="Put it into the same directory.",
         )
-    return file.stat().st_size
+    return file
 
 
 def _numbered(file: BinaryIO, message: _Field, number: int) -> Iterator[_Field]:

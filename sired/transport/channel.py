@@ -8,12 +8,9 @@ can be passed along with a small message.
 
 import array
 import contextlib
-import mmap
 import os
 import socket
 import struct
-import time
-import weakref
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any, Generic, TypeVar
@@ -23,7 +20,8 @@ import msgspec
 from sired.errors import ProtocolError
 from sired.protocol.content import Buffer
 from sired.transport import sealed
-from sired.transport.staging import Staging
+from sired.transport.staging import Mapped, Staging
+from sired.transport.wakefulness import Wakefulness
 
 # Up to here, copying through the socket is quicker than setting up shared memory.
 INLINE_LIMIT = 64 * 1024
@@ -35,8 +33,6 @@ _NONE, _BODY, _PASSED = range(3)
 _LENGTH = struct.Struct("<Q")
 # A cache line: more than any dtype asks for.
 _ALIGNMENT = 64
-# A client's turn-around between an answer and its next request, and as much again.
-SHORT_WAIT_SECONDS = 1e-3
 _DESCRIPTOR = array.array("i").itemsize
 # Room for exactly one: CMSG_SPACE would let a second one in.
 _DESCRIPTOR_SPACE = socket.CMSG_LEN(_DESCRIPTOR)
@@ -60,28 +56,30 @@ class Channel(Generic[Incoming]):
         incoming: the type of the messages received.
         staging: memory that large messages are written to, instead of new memory for each; the
             other side says when it is done with one.
-        stays_awake: after a short wait, begin the next one without falling asleep.
+        steady: the other side has such memory: it stays mapped here. What writes to a frame writes
+            to that memory, then, and not to a copy.
+        wakefulness: whether and how long a ``receive`` stays awake; None for never.
     """
 
     def __init__(
         self,
         line: socket.socket,
         incoming: Any,
-        staging: Staging | None = None,
         *,
-        stays_awake: bool = True,
+        staging: Staging | None = None,
+        steady: bool = False,
+        wakefulness: Wakefulness | None = None,
     ) -> None:
         self._line = line
         self._staging = staging
-        self._stays_awake = stays_awake
-        self._mapping: weakref.ref[mmap.mmap] | None = None
+        self._wakefulness = wakefulness
+        self._mapped = Mapped() if steady else None
         self._passed: int | None = None
         # What a runtime put into an error's details must not keep the error from being told.
         self._encoder = msgspec.msgpack.Encoder(enc_hook=str)
         self._decoder: msgspec.msgpack.Decoder[Incoming] = msgspec.msgpack.Decoder(incoming)
         self._buffer = memoryview(bytearray(_PREFIX.size + INLINE_LIMIT))
         self._buffers = [self._buffer]
-        self._short_waits = False
 
     def fileno(self) -> int:
         """The socket's descriptor; -1 once closed."""
@@ -148,7 +146,7 @@ class Channel(Generic[Incoming]):
 
         Unless somebody does, its sender may write to that memory again.
         """
-        return self._mapping is not None and self._mapping() is not None
+        return self._mapped is not None and self._mapped.held()
 
     def wait_at_most(self, seconds: float | None) -> None:
         """Let every later ``receive`` wait so long, then raise BlockingIOError; None for ever."""
@@ -198,26 +196,12 @@ class Channel(Generic[Incoming]):
             return None
 
     def receive(self) -> Message[Incoming]:
-        """Wait for one message; raises as ``try_receive`` does.
-
-        To fall asleep and be woken takes as long as a small model. Who asks again as soon as an
-        answer is there does so within a fraction of a millisecond: after one short wait the next
-        one begins awake.
-        """
-        began = time.perf_counter()
-        try:
-            message = self._watch(began + SHORT_WAIT_SECONDS) if self._short_waits else None
-            return message or self._receive(0)
-        finally:
-            short = time.perf_counter() - began < SHORT_WAIT_SECONDS
-            self._short_waits = short and self._stays_awake
-
-    def _watch(self, until: float) -> Message[Incoming] | None:
-        """Take a message that comes before ``until``, without sleeping."""
-        while time.perf_counter() < until:
-            if (message := self.try_receive()) is not None:
-                return message
-        return None
+        """Wait for one message; raises as ``try_receive`` does."""
+        if self._wakefulness is None:
+            return self._receive(0)
+        message = self._wakefulness.watch(self.try_receive) or self._receive(0)
+        self._wakefulness.end()
+        return message
 
     def _receive(self, flags: int) -> Message[Incoming]:
         packet, descriptor, cut = self._take_packet(flags | _CLOSE_ON_EXEC)
@@ -260,9 +244,11 @@ class Channel(Generic[Incoming]):
             return message, tuple(bytes(part) for part in parts)
         if descriptor is None:
             raise ProtocolError("A message announced shared memory that did not come.")
-        mapping = sealed.map_private(descriptor, size)
-        self._mapping = weakref.ref(mapping)
-        body = memoryview(mapping).toreadonly()
+        if self._mapped is None:
+            mapping = sealed.map_private(descriptor, size)
+        else:
+            mapping = self._mapped.map(descriptor, size)
+        body = memoryview(mapping).toreadonly()[:size]
         message, parts = self._read(body, size, start, count, alignment=_ALIGNMENT)
         return message, tuple(parts)
 

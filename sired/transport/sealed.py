@@ -56,11 +56,25 @@ def map_private(descriptor: int, size: int) -> mmap.mmap:
     Raises:
         ProtocolError: the memory may shrink, or is shorter than that.
     """
+    _check(descriptor, size)
+    return mmap.mmap(descriptor, size, access=mmap.ACCESS_COPY)
+
+
+def map_shared(descriptor: int, size: int) -> mmap.mmap:
+    """Map all of it, of which there must be ``size`` bytes, as its sender sees and changes it.
+
+    Raises:
+        ProtocolError: as ``map_private``.
+    """
+    _check(descriptor, size)
+    return mmap.mmap(descriptor, 0)
+
+
+def _check(descriptor: int, size: int) -> None:
     if not _seals(descriptor) & fcntl.F_SEAL_SHRINK:
         raise ProtocolError("A payload came in memory that its sender could still take back.")
     if (length := os.fstat(descriptor).st_size) < size:
         raise ProtocolError(f"{length} bytes of shared memory came where {size} were announced.")
-    return mmap.mmap(descriptor, size, access=mmap.ACCESS_COPY)
 
 
 def _seals(descriptor: int) -> int:

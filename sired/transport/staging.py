@@ -6,6 +6,7 @@ takes longer than to write it. Who waits for the answer to each message can use 
 
 import mmap
 import os
+import sys
 import weakref
 from collections.abc import Iterable
 
@@ -41,6 +42,35 @@ class Staging:
     def renew(self) -> None:
         """Write to other memory from now on: somebody holds on to the last message."""
         self._memory = None
+
+
+class Mapped:
+    """The other side of it: the memory stays mapped, for the next message in it."""
+
+    def __init__(self) -> None:
+        self._mapping: mmap.mmap | None = None
+        self._identity = (0, 0)
+
+    def map(self, descriptor: int, size: int) -> mmap.mmap:
+        """The memory of which this is a descriptor.
+
+        Raises:
+            ProtocolError: it may shrink, or is smaller than that.
+        """
+        there = os.fstat(descriptor)
+        identity = there.st_dev, there.st_ino
+        if self._mapping is None or identity != self._identity or len(self._mapping) < size:
+            self._mapping = sealed.map_shared(descriptor, size)
+            self._identity = identity
+        return self._mapping
+
+    def held(self) -> bool:
+        """Whether anybody still refers to it; its sender then goes on with other memory."""
+        # One of these is ours, one the argument; views and what was made of them count as more.
+        if self._mapping is None or sys.getrefcount(self._mapping) == 2:
+            return False
+        self._mapping = None
+        return True
 
 
 class _Memory:

@@ -156,6 +156,8 @@ def alike(one: Any, other: Any) -> bool:
     if isinstance(one, tuple | list) and isinstance(other, tuple | list):
         return len(one) == len(other) and all(map(alike, one, other))
     a, b = np.asarray(one), np.asarray(other)
+    if a.dtype == b.dtype == object and a.shape == b.shape and a.ndim:
+        return alike(a.tolist(), b.tolist())
     if a.shape != b.shape or a.dtype != b.dtype:
         return False
     if a.dtype.kind not in "fc" or not a.size:

@@ -5,13 +5,23 @@ import gc
 import logging
 import socket
 import time
+from pathlib import Path
 
 from sired.errors import LoadFailed
 from sired.transport.channel import Channel
-from sired.workers.messages import LoadModel, ModelReady, ToWorker
+from sired.transport.wakefulness import Wakefulness
+from sired.workers.gpu_memory import measured_context
+from sired.workers.messages import DeviceGrant, LoadModel, ModelReady, StandBy, ToWorker
 from sired.workers.model import ServedModel, error_message
-from sired.workers.service import Service
-from sired.workers.surroundings import leave, name_process, settle_in, take_device
+from sired.workers.service import SHORT_WAIT_SECONDS, Service
+from sired.workers.surroundings import (
+    leave,
+    name_process,
+    open_context,
+    print_to,
+    settle_in,
+    take_device,
+)
 
 log = logging.getLogger("sired.worker")
 
@@ -20,29 +30,46 @@ def main(line: socket.socket, log_path: str) -> None:
     """Serve one model over ``line``; everything printed goes to the log."""
     settle_in(line, log_path)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
-    channel: Channel[ToWorker] = Channel(line, ToWorker)
+    channel: Channel[ToWorker] = Channel(
+        line, ToWorker, wakefulness=Wakefulness(SHORT_WAIT_SECONDS)
+    )
     # Anything else that goes wrong here is told in the log, and by the exit code.
     with contextlib.suppress(EOFError, ConnectionError):
         job, _ = channel.receive()
+        context = 0
+        if isinstance(job, StandBy):
+            context = _stand_by(job.device)
+            job, _ = channel.receive()
         assert isinstance(job, LoadModel)
-        model = _load(job, channel)
+        if job.log:
+            print_to(job.log)
+        model = _load(job, channel, context)
         if model is not None:
             Service(channel, model).run()
     leave()
 
 
-def _load(job: LoadModel, channel: Channel[ToWorker]) -> ServedModel | None:
+def _stand_by(device: DeviceGrant) -> int:
+    """Be ready on a device; returns what that takes of its memory, where it is a GPU's."""
+    take_device(device)
+    name_process("sired:standby")
+    if device.kind != "cuda":
+        return 0
+    return measured_context(device.uuid, Path(device.load_lock), open_context)
+
+
+def _load(job: LoadModel, channel: Channel[ToWorker], context: int) -> ServedModel | None:
     """Load the model and say so, or say why not."""
     try:
         take_device(job.device)
         name_process(f"sired:{job.spec.name}")
         started = time.perf_counter()
-        model = ServedModel(job)
+        model = ServedModel(job, channel, context)
         seconds = time.perf_counter() - started
     except BaseException as problem:
         channel.send(error_message(problem, None, LoadFailed, job.spec.name))
         return None
     gc.freeze()
     log.info("loaded %s in %.3f s, %d bytes", job.spec.name, seconds, model.memory_bytes)
-    channel.send(ModelReady(model.memory_bytes, seconds, model.reported))
+    channel.send(ModelReady(model.memory_bytes, seconds, model.reported, model.sleep_bytes))
     return model

@@ -14,6 +14,7 @@ class DeviceGrant(msgspec.Struct, frozen=True):
         uuid: of the GPU; becomes the only one the process can see.
         cores: the CPU cores to stay on; empty for all.
         memory_bytes: what the instance has been granted.
+        load_lock: of a GPU, the file that all who load onto it lock (see ``GpuMeter``).
     """
 
     name: str
@@ -21,13 +22,25 @@ class DeviceGrant(msgspec.Struct, frozen=True):
     uuid: str = ""
     cores: tuple[int, ...] = ()
     memory_bytes: int = 0
+    load_lock: str = ""
+
+
+class StandBy(msgspec.Struct, frozen=True, tag=True):
+    """First message to a worker that is to be ready on a device before there is a model for it."""
+
+    device: DeviceGrant
 
 
 class LoadModel(msgspec.Struct, frozen=True, tag=True):
-    """First message to a worker."""
+    """First message to a worker, or the second to one that stands by.
+
+    Attributes:
+        log: the file to print to from now on; empty for where it prints already.
+    """
 
     spec: ModelSpec
     device: DeviceGrant
+    log: str = ""
 
 
 class RunBatch(msgspec.Struct, frozen=True, tag=True):
@@ -40,17 +53,70 @@ class RunBatch(msgspec.Struct, frozen=True, tag=True):
     frames: tuple[int, ...]
 
 
+class LoadProgress(msgspec.Struct, frozen=True, tag=True):
+    """Loading goes on: so many bytes of its files have been read, of so many."""
+
+    read_bytes: int
+    total_bytes: int
+
+
+class Sleep(msgspec.Struct, frozen=True, tag=True):
+    """Bring the weights to main memory and give the device's memory back; answer: Slept."""
+
+
+class Wake(msgspec.Struct, frozen=True, tag=True):
+    """Bring the weights back to the device; answer: Woke."""
+
+
+class FreeDram(msgspec.Struct, frozen=True, tag=True):
+    """Give back the main memory that was kept when it woke; answer: DramFreed."""
+
+
 class ModelReady(msgspec.Struct, frozen=True, tag=True):
     """Loading worked.
 
     Attributes:
         memory_bytes: what the process holds on its device now.
         load_seconds: from the start of ``load`` to the end of the warm-up.
+        sleep_bytes: what would go to main memory if it slept; 0 if it cannot.
     """
 
     memory_bytes: int
     load_seconds: float
     signature: Signature
+    sleep_bytes: int = 0
+
+
+class Slept(msgspec.Struct, frozen=True, tag=True):
+    """It sleeps.
+
+    Attributes:
+        device_bytes: what the process still holds of its device.
+        dram_bytes: what its weights take in main memory.
+        seconds: what that took.
+    """
+
+    device_bytes: int
+    dram_bytes: int
+    seconds: float
+
+
+class Woke(msgspec.Struct, frozen=True, tag=True):
+    """It is awake.
+
+    Attributes:
+        memory_bytes: what the process holds on its device now.
+        kept_bytes: what it keeps of main memory, for the next time.
+        seconds: what that took.
+    """
+
+    memory_bytes: int
+    kept_bytes: int
+    seconds: float
+
+
+class DramFreed(msgspec.Struct, frozen=True, tag=True):
+    """It keeps nothing in main memory any more."""
 
 
 class TakeTally(msgspec.Struct, frozen=True, tag=True):
@@ -70,5 +136,8 @@ class DirectFailed(msgspec.Struct, frozen=True, tag=True):
     message: str
 
 
-ToWorker = LoadModel | RunModel | RunBatch | TakeTally | TakeConnection
-FromWorker = ModelReady | WorkerError | RunResult | DirectFailed
+ChangeTier = Sleep | Wake | FreeDram
+ToWorker = StandBy | LoadModel | RunModel | RunBatch | ChangeTier | TakeTally | TakeConnection
+FromWorker = (
+    LoadProgress | ModelReady | Slept | Woke | DramFreed | WorkerError | RunResult | DirectFailed
+)

@@ -1,8 +1,10 @@
 """A loaded model inside its worker: payloads in, payloads or errors out."""
 
+import contextlib
 import logging
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,6 +16,7 @@ from sired.errors import (
     InsufficientMemory,
     InvalidInput,
     InvalidModel,
+    LoadFailed,
     SireError,
     WorkerCrashed,
 )
@@ -21,25 +24,45 @@ from sired.protocol.content import BY_SUFFIX, Buffer, Payload, sniff
 from sired.protocol.runs import RunModel, RunResult, WorkerError
 from sired.runtimes.base import InferenceRuntime, is_out_of_memory
 from sired.runtimes.discovery import find_runtime
+from sired.runtimes.reading import Progress, read_ahead
 from sired.spec import ImageOptions, ModelSpec, Signature
+from sired.transport.channel import Channel
 from sired.workers.batch import Batches, Outcome
-from sired.workers.gpu_memory import GpuMeter
+from sired.workers.files import files_to_read
+from sired.workers.gpu_memory import GpuMeter, Share
 from sired.workers.memory import CpuMeter
-from sired.workers.messages import DeviceGrant, LoadModel
+from sired.workers.messages import (
+    ChangeTier,
+    DeviceGrant,
+    DramFreed,
+    LoadModel,
+    LoadProgress,
+    Slept,
+    ToWorker,
+    Woke,
+)
+from sired.workers.napping import Meter, change_tier
 from sired.workers.program import ProgramMeter, end_with
 from sired.workers.surroundings import before_leaving, leave
 
 log = logging.getLogger("sired.worker")
+
+# How much one measurement counts against all earlier ones.
+_NEWS = 0.2
 
 Reply = tuple[RunResult | WorkerError, tuple[Buffer, ...]]
 
 
 @dataclass(slots=True)
 class Turn:
-    """A request that is to be answered now, and its frames until they are taken."""
+    """A request that is to be answered, and its frames until they are taken.
+
+    ``decoded`` is there where that is done ahead.
+    """
 
     run: RunModel
     frames: tuple[Buffer, ...]
+    decoded: "Future[Any] | None" = None
 
     def payload(self) -> Payload:
         """What came with it; to be asked once: nothing here holds on to its memory then."""
@@ -50,37 +73,75 @@ class Turn:
 class ServedModel:
     """A model and what is needed to answer with it.
 
+    Args:
+        job: what to load, and where.
+        channel: to the daemon, which is told how far loading is.
+        context: bytes of its GPU that this process held before.
+
     Attributes:
         reported: what its runtime says of its inputs and outputs.
         batch_size: how many requests run together at most.
         concurrency: how many threads may have it answer at the same time.
         memory_bytes: what the process holds on its device after loading.
+        decode_seconds: what decoding takes lately.
+        sleep_bytes: what would go to main memory if it slept; 0 if it cannot.
 
     Raises:
         SireError: and whatever else a runtime raises that cannot load it.
     """
 
-    def __init__(self, job: LoadModel) -> None:
+    def __init__(self, job: LoadModel, channel: Channel[ToWorker], context: int) -> None:
         self._spec = job.spec
+        self._channel = channel
         self._runtime = find_runtime(job.spec.runtime)
         if job.spec.concurrency > 1 and not self._runtime.concurrent:
             raise InvalidModel(f"The runtime {job.spec.runtime} answers one request at a time.")
         self.concurrency = job.spec.concurrency
         before_leaving(self._runtime.unload)
-        self._meter: CpuMeter | GpuMeter | ProgramMeter = _meter(job.device, self._runtime)
-        self._model = self._runtime.load(job.spec.path, **_arguments(job))
+        own = _meter(job.device, self._runtime, context)
+        self._model = self._load(_arguments(job))
+        self.decode_seconds = 0.0
         self.reported = self._runtime.signature(self._model)
         self._signature = job.spec.signature.completed_by(self.reported)
         self.batch_size = job.spec.batch_size if self._signature.batchable else 1
         self._batches = Batches(self._predict, self.batch_size)
         self._forwards = type(self._runtime).forward is not InferenceRuntime.forward
-        if processes := self._runtime.processes(self._model):
-            self._meter = ProgramMeter(self._meter, partial(self._runtime.processes, self._model))
-            end_with(processes[0])
+        self._meter: Meter = own
+        processes = partial(self._runtime.processes, self._model)
+        elsewhere = self._runtime.held_elsewhere(self._model)
+        if there := processes():
+            end_with(there[0])
+        if there or elsewhere:
+            self._meter = ProgramMeter(own, processes, elsewhere)
         self._meter.settle(self._runtime.get_memory_footprint(self._model))
+        self._runtime.warmup(self._model)
         if job.spec.warmup:
             self._run(_file_payload(Path(job.spec.warmup)), "application/json")
         self.memory_bytes = self._meter.peak()
+        self.sleep_bytes = 0
+        if self._runtime.can_sleep(self._model):
+            self.sleep_bytes = self._runtime.get_memory_footprint(self._model)
+
+    def _load(self, arguments: dict[str, Any]) -> Any:
+        """Have the runtime load the model, and its files read meanwhile."""
+        self._runtime.progress = progress = Progress(self._tell_progress)
+        by_itself = self._runtime.reads_by_itself(self._spec.path, **arguments)
+        with read_ahead([] if by_itself else files_to_read(self._spec), progress):
+            return self._runtime.load(self._spec.path, **arguments)
+
+    def _tell_progress(self, done: int, total: int) -> None:
+        # Who is behind with reading may miss one; that the daemon is gone, others notice.
+        with contextlib.suppress(OSError):
+            self._channel.try_send(LoadProgress(done, total))
+
+    def change_tier(self, message: ChangeTier) -> Slept | Woke | DramFreed | WorkerError:
+        """Go to sleep, wake up, or give main memory back; returns what came of it."""
+        try:
+            done = change_tier(message, self._runtime, self._model, self._meter)
+        except BaseException as problem:
+            return error_message(problem, None, LoadFailed, self._spec.name)
+        log.info("%s: %s", self._spec.name, done)
+        return done
 
     def peak(self) -> int:
         """The most bytes the process has held on its device so far."""
@@ -90,17 +151,22 @@ class ServedModel:
         """Run the model once."""
         started = time.perf_counter()
         try:
-            answer = self._run(turn.payload(), turn.run.accept)
+            answer = self._answer(turn)
         except BaseException as problem:
             return self._failure(turn.run, problem)
         return self._result(turn.run, answer, time.perf_counter() - started)
+
+    def _answer(self, turn: Turn) -> Payload:
+        if self._forwards:
+            return self._run(turn.payload(), turn.run.accept)
+        return codecs.encode(self._predict(self._input(turn)), turn.run.accept)
 
     def answer_together(self, turns: Sequence[Turn]) -> Iterator[tuple[int, Reply]]:
         """Run several requests, in one pass where they fit; yields places and replies."""
         inputs, places = [], []
         for place, turn in enumerate(turns):
             try:
-                inputs.append(self._decode(turn.payload()))
+                inputs.append(self._input(turn))
                 places.append(place)
             except BaseException as problem:
                 yield place, self._failure(turn.run, problem)
@@ -116,6 +182,24 @@ class ServedModel:
         except BaseException as problem:
             return self._failure(run, problem)
         return self._result(run, answer, outcome.seconds)
+
+    def decode(self, turn: Turn) -> Any:
+        """What a request carries, as its model takes it; in another thread, if need be.
+
+        Raises:
+            InvalidInput: the model does not take it.
+        """
+        began = time.perf_counter()
+        data = self._decode(turn.payload())
+        if self.batch_size == 1:
+            data = self._runtime.prepare(self._model, data)
+        seconds = time.perf_counter() - began
+        self.decode_seconds += _NEWS * (seconds - self.decode_seconds)
+        return data
+
+    def _input(self, turn: Turn) -> Any:
+        ahead, turn.decoded = turn.decoded, None
+        return self.decode(turn) if ahead is None else ahead.result()
 
     def _run(self, payload: Payload, accept: str) -> Payload:
         if self._forwards and (answer := self._forward(payload, accept)) is not None:
@@ -159,8 +243,10 @@ def _as(accept: str, answer: Payload) -> Payload:
     return codecs.encode(data, accept)
 
 
-def _meter(device: DeviceGrant, runtime: InferenceRuntime) -> CpuMeter | GpuMeter:
-    return GpuMeter(device.uuid, runtime) if device.kind == "cuda" else CpuMeter()
+def _meter(device: DeviceGrant, runtime: InferenceRuntime, context: int) -> CpuMeter | GpuMeter:
+    if device.kind != "cuda":
+        return CpuMeter()
+    return GpuMeter(Share(device.uuid, Path(device.load_lock), held=context), runtime)
 
 
 def _arguments(job: LoadModel) -> dict[str, Any]:

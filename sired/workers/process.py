@@ -7,8 +7,10 @@ import socket
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import msgspec
+
 from sired.transport.channel import Channel
-from sired.workers.messages import FromWorker, LoadModel
+from sired.workers.messages import FromWorker, LoadModel, StandBy
 from sired.workers.zygote import Zygote
 
 # A log longer than this is put aside when the next worker starts.
@@ -39,6 +41,11 @@ class WorkerProcess:
         self._process = process
         self._log = log
         self._log_start = log_start
+
+    def take_over(self, job: LoadModel, log: Path) -> None:
+        """Give a worker that stands by its model to load; it prints to ``log`` from now on."""
+        self._log, self._log_start = log, _begin_log(log)
+        _say(self.channel, msgspec.structs.replace(job, log=str(log)))
 
     def terminate(self) -> None:
         """Close the line, which the worker takes as its end."""
@@ -84,21 +91,30 @@ class WorkerProcess:
             self._process.close()
 
 
-def start_worker(zygote: Zygote, job: LoadModel, log: Path) -> WorkerProcess:
-    """Fork a worker and give it its model to load. Blocks while the zygote is still importing.
+def start_worker(zygote: Zygote, first: LoadModel | StandBy, log: Path) -> WorkerProcess:
+    """Fork a worker and tell it what to be. Blocks while the zygote is still importing.
 
     Raises:
         OSError: no process could be started.
     """
-    if log.exists() and log.stat().st_size > _LONGEST_LOG:
-        log.replace(log.with_suffix(".log.1"))
-    log_start = log.stat().st_size if log.exists() else 0
+    log_start = _begin_log(log)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     channel: Channel[FromWorker] = Channel(ours, FromWorker)
     with theirs:
         process = zygote.start(theirs, log)
     worker = WorkerProcess(process, channel, log, log_start)
+    _say(channel, first)
+    return worker
+
+
+def _say(channel: Channel[FromWorker], message: LoadModel | StandBy) -> None:
     # A process that died this early is noticed through its pidfd.
     with contextlib.suppress(OSError):
-        channel.send(job)
-    return worker
+        channel.send(message)
+
+
+def _begin_log(log: Path) -> int:
+    """Put a long log aside; returns where the next line will begin."""
+    if log.exists() and log.stat().st_size > _LONGEST_LOG:
+        log.replace(log.with_suffix(".log.1"))
+    return log.stat().st_size if log.exists() else 0

@@ -25,11 +25,15 @@ class ProgramMeter:
     Args:
         own: measures the worker itself.
         processes: the ids of the others.
+        elsewhere: bytes held by processes that nobody can look at.
     """
 
-    def __init__(self, own: CpuMeter | GpuMeter, processes: Callable[[], Sequence[int]]) -> None:
+    def __init__(
+        self, own: CpuMeter | GpuMeter, processes: Callable[[], Sequence[int]], elsewhere: int = 0
+    ) -> None:
         self._own = own
         self._processes = processes
+        self._elsewhere = elsewhere
         self._peak = 0
         self._used = threading.Event()
         threading.Thread(target=self._watch, name="watch-memory", daemon=True).start()
@@ -39,6 +43,14 @@ class ProgramMeter:
         self._own.settle(0)
         self._peak = self._held()
         return self._peak
+
+    def asleep(self, weight_bytes: int) -> int:  # noqa: ARG002 (what others hold does not sleep)
+        """Bytes that all of them hold."""
+        return self._held()
+
+    def awake(self) -> int:
+        """Bytes that all of them hold."""
+        return self._held()
 
     def peak(self) -> int:
         """The most bytes they were seen to hold; what the latest request took is seen later."""
@@ -55,8 +67,8 @@ class ProgramMeter:
     def _held(self) -> int:
         pids = self._processes()
         if isinstance(self._own, GpuMeter):
-            return max(self._own.peak(), self._own.held_by(pids))
-        return self._own.peak() + sum(map(_private, pids))
+            return max(self._elsewhere, self._own.held_by(pids) or self._own.peak())
+        return self._own.peak() + sum(map(_private, pids)) + self._elsewhere
 
 
 def _private(pid: int) -> int:

@@ -4,20 +4,36 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import NoReturn
 
 import msgspec
 
 from sired.errors import SireError
 from sired.protocol.content import Buffer
-from sired.protocol.runs import RunModel, RunResult
-from sired.transport.channel import SHORT_WAIT_SECONDS, Channel
-from sired.workers.messages import DirectFailed, RunBatch, TakeConnection, TakeTally, ToWorker
+from sired.protocol.runs import RunModel, RunResult, WorkerError
+from sired.transport.channel import Channel
+from sired.transport.wakefulness import Wakefulness
+from sired.workers.messages import (
+    DirectFailed,
+    FreeDram,
+    RunBatch,
+    Sleep,
+    TakeConnection,
+    TakeTally,
+    ToWorker,
+    Wake,
+)
 from sired.workers.model import Reply, ServedModel, Turn
 from sired.workers.tally import Tally
 
+# A client's turn-around between an answer and its next request, and as much again.
+SHORT_WAIT_SECONDS = 1e-3
+# Decoding that takes less is done sooner than handed to another thread.
+WORTH_A_THREAD_SECONDS = 1e-3
 # Seconds; nobody has waited longer.
 LONGEST_LATENCY = 1e6
 
@@ -27,7 +43,17 @@ class Direct:
 
     def __init__(self, number: int, descriptor: int) -> None:
         self.number = number
-        self.channel: Channel[RunModel] = Channel(socket.socket(fileno=descriptor), RunModel)
+        self.channel: Channel[RunModel] = Channel(
+            socket.socket(fileno=descriptor), RunModel, steady=True
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Requests to run together, and the clients they are from; without, they are the daemon's."""
+
+    turns: Sequence[Turn]
+    clients: Sequence[Direct] = ()
 
 
 class Service:
@@ -35,16 +61,22 @@ class Service:
 
     As long as there is only the daemon, its channel is waited for. Then all of them are watched,
     and each is served one request a round: nobody waits for more than one of every other.
+
+    A model that takes several requests at the same time is asked by as many threads.
+
+    Where decoding takes long, what is next is decoded by a thread while the model runs.
     """
 
     def __init__(self, channel: Channel[ToWorker], model: ServedModel) -> None:
         self._channel = channel
         self._model = model
+        self._at_hand: deque[Work] = deque()
+        self._ahead: ThreadPoolExecutor | None = None
         self._direct: dict[int, Direct] = {}
         self._tally: Tally | None = None
         self._poll = select.epoll()
         self._poll.register(channel.fileno(), select.EPOLLIN)
-        self._short_waits = False
+        self._wakefulness = Wakefulness(SHORT_WAIT_SECONDS)
         self._sending = threading.Lock()
         self._threads: ThreadPoolExecutor | None = None
         if model.concurrency > 1:  # then nobody connects directly
@@ -57,32 +89,119 @@ class Service:
             EOFError: it has.
         """
         while True:
-            if self._direct:
-                self._round()
-            else:
-                self._hear(*self._channel.receive())
+            while not self._at_hand:
+                self._listen()
+            work = self._at_hand.popleft()
+            if self._model.decode_seconds > WORTH_A_THREAD_SECONDS:
+                self._decode_ahead()
+            self._do(work)
 
-    # The daemon
+    # What is to be done
+
+    def _listen(self) -> None:
+        """Wait for somebody to say something."""
+        if self._direct:
+            self._hear_from(self._wait())
+        else:
+            self._hear(*self._channel.receive())
+
+    def _wait(self) -> list[int]:
+        events = self._wakefulness.watch(lambda: self._poll.poll(0)) or self._poll.poll()
+        self._wakefulness.end()
+        return [descriptor for descriptor, _ in events]
+
+    def _hear_from(self, ready: Sequence[int]) -> None:
+        """Take a message of each of these."""
+        if self._channel.fileno() in ready and (message := self._channel.try_receive()):
+            self._hear(*message)
+        asking = [
+            (direct, turn)
+            for descriptor in ready
+            if (direct := self._direct.get(descriptor)) and (turn := self._receive(direct))
+        ]
+        for first in range(0, len(asking), self._model.batch_size):
+            clients, turns = zip(*asking[first : first + self._model.batch_size], strict=True)
+            self._at_hand.append(Work(turns, clients))
 
     def _hear(self, message: ToWorker, frames: tuple[Buffer, ...]) -> None:
+        """Take a message of the daemon."""
         match message:
             case RunModel() if self._threads is not None:
                 self._threads.submit(self._answer, Turn(message, frames))
             case RunModel():
-                self._answer(Turn(message, frames))
+                self._at_hand.append(Work((Turn(message, frames),)))
             case RunBatch():
-                for _, reply in self._model.answer_together(_turns(message, frames)):
-                    self._channel.send(*reply)
+                self._at_hand.append(Work(_turns(message, frames)))
+            case Sleep() | Wake() | FreeDram():
+                if isinstance(message, Sleep):  # the daemon decides when it is woken
+                    for direct in list(self._direct.values()):
+                        self._drop(direct)
+                self._channel.send(self._model.change_tier(message))
             case TakeTally():
                 self._tally = Tally(self._channel.take_descriptor())
             case TakeConnection():
                 self._take(Direct(message.connection, self._channel.take_descriptor()))
 
+    def _decode_ahead(self) -> None:
+        """Have what is next decoded meanwhile."""
+        if not self._at_hand:
+            self._hear_from([descriptor for descriptor, _ in self._poll.poll(0)])
+        if self._ahead is None:
+            self._ahead = ThreadPoolExecutor(1, thread_name_prefix="decode-ahead")
+        for turn in self._at_hand[0].turns if self._at_hand else ():
+            if turn.decoded is None:
+                turn.decoded = self._ahead.submit(self._model.decode, turn)
+
+    # Doing it
+
+    def _do(self, work: Work) -> None:
+        if work.clients:
+            self._serve(work)
+        else:
+            for _, reply in self._replies(work):
+                self._channel.send(*reply)
+
     def _answer(self, turn: Turn) -> None:
+        """Answer the daemon from a thread."""
         reply = self._model.answer(turn)
-        # Who does not get through to the daemon has no use for the error: the process ends.
         with self._sending:
             self._channel.send(*reply)
+
+    def _serve(self, work: Work) -> None:
+        """Answer clients that asked themselves, and count it for the daemon."""
+        assert self._tally is not None
+        self._tally.begin([client.number for client in work.clients])
+        left = len(work.turns)
+        for place, (message, frames) in self._replies(work):
+            left -= 1
+            self._count(self._tally, work.turns[place], message)
+            if not left:  # who has the last answer finds nobody at work any more
+                self._tally.end(time.monotonic(), self._model.peak())
+            self._reply(work.clients[place], message, frames)
+
+    def _replies(self, work: Work) -> Iterable[tuple[int, Reply]]:
+        if len(work.turns) == 1:
+            return ((0, self._model.answer(work.turns[0])),)
+        return self._model.answer_together(work.turns)
+
+    def _count(self, tally: Tally, turn: Turn, message: RunResult | WorkerError) -> None:
+        if isinstance(message, RunResult):
+            tally.answer(_latency(turn, message.compute_seconds), message.compute_seconds)
+        elif not message.out_of_memory:  # of that the daemon will hear: it is asked again
+            tally.answer(_latency(turn, 0.0), 0.0)
+            self._channel.send(DirectFailed(message.code, message.message))
+
+    def _reply(
+        self, direct: Direct, message: RunResult | WorkerError, frames: tuple[Buffer, ...]
+    ) -> None:
+        if isinstance(message, RunResult) and direct.channel.held():
+            message = msgspec.structs.replace(message, input_held=True)
+        try:
+            sent = direct.channel.try_send(message, frames)
+        except OSError:
+            sent = False
+        if not sent:  # it reads no answers: whatever it is, it is no client of ours
+            self._drop(direct)
 
     # Direct connections
 
@@ -96,40 +215,6 @@ class Service:
             self._poll.unregister(descriptor)
             direct.channel.hang_up()
 
-    def _round(self) -> None:
-        ready = self._wait()
-        if self._channel.fileno() in ready and (message := self._channel.try_receive()):
-            self._hear(*message)
-        readable = [self._direct[one] for one in ready if one in self._direct]
-        for first in range(0, len(readable), self._model.batch_size):
-            self._serve(readable[first : first + self._model.batch_size])
-
-    def _wait(self) -> list[int]:
-        """Who has something to say; begins awake after a short wait, as ``Channel.receive``."""
-        began = time.perf_counter()
-        events: list[tuple[int, int]] = []
-        if self._short_waits:
-            until = began + SHORT_WAIT_SECONDS
-            while not events and time.perf_counter() < until:
-                events = self._poll.poll(0)
-        events = events or self._poll.poll()
-        self._short_waits = time.perf_counter() - began < SHORT_WAIT_SECONDS
-        return [descriptor for descriptor, _ in events]
-
-    def _serve(self, readable: Sequence[Direct]) -> None:
-        """Answer a request of each of these."""
-        asking = [(direct, turn) for direct in readable if (turn := self._receive(direct))]
-        if not asking:
-            return
-        assert self._tally is not None
-        self._tally.begin([direct.number for direct, _ in asking])
-        if len(asking) == 1:
-            self._reply(*asking[0], self._model.answer(asking[0][1]))
-        else:
-            for place, reply in self._model.answer_together([turn for _, turn in asking]):
-                self._reply(*asking[place], reply)
-        self._tally.end(time.monotonic(), self._model.peak())
-
     def _receive(self, direct: Direct) -> Turn | None:
         try:
             received = direct.channel.try_receive()
@@ -137,23 +222,6 @@ class Service:
             self._drop(direct)
             return None
         return Turn(*received) if received is not None else None
-
-    def _reply(self, direct: Direct, turn: Turn, reply: Reply) -> None:
-        message, frames = reply
-        assert self._tally is not None
-        if isinstance(message, RunResult):
-            if direct.channel.held():
-                message = msgspec.structs.replace(message, input_held=True)
-            self._tally.answer(_latency(turn, message.compute_seconds), message.compute_seconds)
-        elif not message.out_of_memory:  # of that the daemon will hear: it is asked again
-            self._tally.answer(_latency(turn, 0.0), 0.0)
-            self._channel.send(DirectFailed(message.code, message.message))
-        try:
-            sent = direct.channel.try_send(message, frames)
-        except OSError:
-            sent = False
-        if not sent:  # it reads no answers: whatever it is, it is no client of ours
-            self._drop(direct)
 
 
 def _latency(turn: Turn, least: float) -> float:

@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import faulthandler
+import importlib
 import os
 import select
 import signal
@@ -26,12 +27,13 @@ def settle_in(line: socket.socket, log_path: str) -> None:
     """
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _print_to(log_path)
+    print_to(log_path)
     faulthandler.enable()
     _exit_with_the_daemon(line)
 
 
-def _print_to(log_path: str) -> None:
+def print_to(log_path: str) -> None:
+    """Have everything that is printed from now on go to this file."""
     descriptor = os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
@@ -85,3 +87,13 @@ def name_process(name: str) -> None:
     """Have ps and top show the process under a name."""
     # The kernel keeps 15 bytes of it.
     ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode()[:15], 0, 0, 0)
+
+
+def open_context() -> None:
+    """Have CUDA make this process's context on the one GPU it sees, which takes a while.
+
+    Other frameworks than PyTorch use the same one.
+    """
+    torch = importlib.import_module("torch")
+    torch.zeros(1, device="cuda")
+    torch.cuda.synchronize()

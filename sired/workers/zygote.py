@@ -13,17 +13,25 @@ import os
 import socket
 import sys
 import threading
+from collections.abc import Collection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import ModuleType
 
+# The last one freezes what the others have imported.
 PRELOAD = ("numpy", "torch", "onnxruntime", "sired.workers.preload")
+# What takes seconds to import, and is imported ahead only if models of these runtimes are known.
+HEAVY = {"huggingface": "sired.runtimes.huggingface.runtime"}
 
 
 class Zygote:
-    """Forks workers. Starting it blocks for as long as the frameworks take to import."""
+    """Forks workers. Starting it blocks for as long as the frameworks take to import.
 
-    def __init__(self) -> None:
+    Args:
+        runtimes: of the models that are known by now; others' workers import what they need.
+    """
+
+    def __init__(self, runtimes: Collection[str] = ()) -> None:
         # Otherwise importing ONNX Runtime opens a database and starts a thread that reports to its
         # makers; neither survives a fork, and nobody here asked for it.
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -35,7 +43,9 @@ class Zygote:
             os.environ.setdefault("GOMP_SPINCOUNT", "1000")
         self._one_at_a_time = threading.Lock()
         self._context = multiprocessing.get_context("forkserver")
-        there = [name for name in PRELOAD if importlib.util.find_spec(name.partition(".")[0])]
+        heavy = [module for runtime, module in HEAVY.items() if runtime in runtimes]
+        wanted = [*PRELOAD[:-1], *heavy, PRELOAD[-1]]
+        there = [name for name in wanted if importlib.util.find_spec(name.partition(".")[0])]
         self._context.set_forkserver_preload(there)
 
     def warm(self) -> None:

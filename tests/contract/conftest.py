@@ -26,11 +26,13 @@ def class_file(tmp_path):
 
 
 @pytest.fixture
-def load_options(runtime_case, class_file):
+def load_options(runtime_case, tmp_path):
+    class_file = tmp_path / "the_class.py"
+    class_file.write_text(runtime_case.code)
     return {
         "device": "cpu",
         "format": runtime_case.format,
-        "model_class": f"{class_file}:Twice" if runtime_case.has_class else None,
+        "model_class": f"{class_file}:Twice" if runtime_case.code else None,
         "python_path": (),
         "trusted": runtime_case.needs_trust,
         **runtime_case.args,

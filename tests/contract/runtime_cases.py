@@ -1,8 +1,10 @@
 """One model, ``2 * x`` for float32[N, 4], in every kind of file that a runtime loads.
 
-A new runtime joins the contract by a `Case`: how to write such a file for it.
+A new runtime joins the contract by a `Case`: how to write such a file for it, or another model where
+it has none that multiplies.
 """
 
+import importlib.util
 import json
 import shlex
 import sys
@@ -10,9 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 
+DATA = np.arange(8, dtype=np.float32).reshape(2, 4)
 CODE = """
 import torch
 
@@ -70,6 +74,29 @@ def write_torchscript(path):
     torch.jit.save(torch.jit.script(Twice()), path)
 
 
+PYTHON_CODE = """
+import numpy as np
+
+class Twice:
+    def load(self, path):
+        self.weight = np.load(path)
+
+    def predict(self, x):
+        return x * self.weight
+
+    def sleep(self):
+        self.asleep, self.weight = self.weight, None
+
+    def wake(self):
+        self.weight = self.asleep
+"""
+
+
+def write_npy(path):
+    with path.open("wb") as file:
+        np.save(file, np.full(4, 2.0, np.float32))
+
+
 def twice_onnx():
     from onnx import TensorProto, helper
 
@@ -112,30 +139,46 @@ def write_factor(path):
 class Case:
     """How to write the file, and what is to be said of it.
 
-    ``needs_trust``: the file brings code. ``describes_itself``: it tells its inputs. ``args`` are
-    the model's; a file without a ``format`` is for its runtime alone to recognise.
+    ``code``: the class it needs. ``recognised``: its content tells what it is.
+    ``needs_trust``: the file brings code. ``describes_itself``: it tells its inputs.
+    ``data``: an input, by the name ``input``; ``expected`` says what is computed of it.
+    ``takes``: dtype and shape of what it tells of its input. ``weights``: the file in a directory.
+    ``args``: the model's arguments.
     """
 
     runtime: str
     format: str
     write: Callable[[Path], None]
-    has_class: bool = False
+    code: str = ""
+    recognised: bool = True
     needs_trust: bool = False
     describes_itself: bool = False
+    data: np.ndarray = field(default_factory=lambda: DATA)
+    input: str = "x"
+    expected: Callable[[Path], np.ndarray] = lambda path: 2 * DATA
+    takes: tuple = ("float32", (-1, 4))
+    weights: str = ""
+
+    @property
+    def sleeps(self):
+        """Whether its weights can be moved."""
+        return self.runtime not in {"onnx", "command"}
+
     args: dict = field(default_factory=dict)
 
 
 CASES = {
-    "safetensors": Case("pytorch", "safetensors", write_safetensors, has_class=True),
-    "state-dict": Case("pytorch", "state_dict", write_state_dict, has_class=True),
-    "checkpoint": Case("pytorch", "state_dict", write_checkpoint, has_class=True),
-    "old-state-dict": Case("pytorch", "state_dict", write_old_state_dict, has_class=True),
+    "safetensors": Case("pytorch", "safetensors", write_safetensors, code=CODE),
+    "state-dict": Case("pytorch", "state_dict", write_state_dict, code=CODE),
+    "checkpoint": Case("pytorch", "state_dict", write_checkpoint, code=CODE),
+    "old-state-dict": Case("pytorch", "state_dict", write_old_state_dict, code=CODE),
     "module": Case("pytorch", "pickle", write_module, needs_trust=True),
     "old-module": Case("pytorch", "pickle", write_old_module, needs_trust=True),
     "exported": Case(
         "pytorch", "exported", write_exported, needs_trust=True, describes_itself=True
     ),
     "torchscript": Case("pytorch", "torchscript", write_torchscript, needs_trust=True),
+    "python": Case("python", "", write_npy, code=PYTHON_CODE, recognised=False),
     "onnx": Case("onnx", "onnx", write_onnx, describes_itself=True),
     "onnx-weights-beside": Case(
         "onnx", "onnx", write_onnx_with_weights_beside, describes_itself=True
@@ -144,6 +187,23 @@ CASES = {
         "command",
         "",
         write_factor,
+        recognised=False,
         args={"cmd": PROGRAM + " {port} {path}", "health": "/health"},
+        expected=lambda path: 2 * DATA.astype(np.float64),  # JSON knows no other
     ),
 }
+
+if importlib.util.find_spec("transformers"):
+    from tests.contract import tiny_models
+
+    CASES["huggingface"] = Case(
+        "huggingface",
+        "transformers",
+        tiny_models.embedder,
+        describes_itself=True,
+        data=np.array(["some text", "more words in Paris"], object),
+        input="text",
+        expected=tiny_models.embed,
+        takes=("string", (-1,)),
+        weights="model.safetensors",
+    )

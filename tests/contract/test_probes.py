@@ -5,7 +5,7 @@ import os
 import psutil
 import pytest
 
-from sired.config import DeviceSettings, Settings
+from sired.config import DeviceSettings, Settings, TierSettings
 from sired.devices.cpu import CpuProbe
 from sired.devices.fake import FakeGpu, FakeNvml
 from sired.devices.inventory import Inventory
@@ -140,6 +140,21 @@ def test_parts_take_the_place_of_the_whole():
     assert inventory.device("a").cores == (0,)
     free = inventory.free()
     assert free["a"] == free["b"]
+
+
+def test_main_memory_for_sleepers_is_taken_off_the_cpu_whether_models_run_there_or_not():
+    settings = Settings(tiers=TierSettings(dram=1 << 20))
+    inventory = Inventory([CpuProbe()], settings)
+    (cpu,) = inventory.devices
+    kept = settings.memory.reserve_cpu + (1 << 20)
+    assert cpu.capacity_bytes == cpu.hardware.total_bytes - kept
+    off = {"cpu": DeviceSettings(kind="cpu", enabled=False)}
+    assert Inventory([CpuProbe()], Settings(devices=off)).main_memory_free() > 0
+
+
+def test_more_memory_for_sleepers_than_there_is_is_a_problem():
+    (problem,) = Inventory([CpuProbe()], Settings(tiers=TierSettings(dram=1 << 60))).problems
+    assert problem.startswith("tiers.dram: ")
 
 
 def test_parts_that_are_switched_off_leave_the_whole():

@@ -10,33 +10,39 @@ import torch
 from sired.errors import InvalidModel, SireError
 from sired.runtimes.base import is_out_of_memory
 from sired.store.formats import recognise
-
-DATA = np.arange(8, dtype=np.float32).reshape(2, 4)
+from sired.workers.batch import alike
 
 
 def test_its_files_are_recognised_by_their_content(runtime_case, model_file):
-    if not runtime_case.format:
-        pytest.skip("its files are for the runtime alone to recognise")
+    if not runtime_case.recognised:
+        pytest.skip("what its files are its class knows alone")
     found = recognise(model_file)
     assert (found.runtime, found.name) == (runtime_case.runtime, runtime_case.format)
-    assert found.needs_class == runtime_case.has_class
+    assert found.needs_class == bool(runtime_case.code)
     assert (found.brings_code or found.name == "pickle") == runtime_case.needs_trust
     assert found.weight_bytes >= 16
 
 
-def test_it_computes_what_the_model_computes(runtime, model_file, load_options):
+def test_it_computes_what_the_model_computes(runtime_case, runtime, model_file, load_options):
     model = runtime.load(str(model_file), **load_options)
-    data = DATA.copy()
+    data = runtime_case.data.copy()
     data.flags.writeable = False
     answer = runtime.predict(model, data)
     assert isinstance(answer, np.ndarray)
-    assert np.array_equal(answer, 2 * DATA)
+    assert alike(answer, runtime_case.expected(model_file))
 
 
-def test_inputs_can_be_given_by_name_and_in_order(runtime, model_file, load_options):
+def test_inputs_can_be_given_by_name_and_in_order(runtime_case, runtime, model_file, load_options):
     model = runtime.load(str(model_file), **load_options)
-    assert np.array_equal(runtime.predict(model, {"x": DATA}), 2 * DATA)
-    assert np.array_equal(runtime.predict(model, (DATA,)), 2 * DATA)
+    data, expected = runtime_case.data, runtime_case.expected(model_file)
+    assert alike(runtime.predict(model, {runtime_case.input: data}), expected)
+    assert alike(runtime.predict(model, (data,)), expected)
+
+
+def test_it_answers_as_before_once_it_is_warm(runtime_case, runtime, model_file, load_options):
+    model = runtime.load(str(model_file), **load_options)
+    runtime.warmup(model)
+    assert alike(runtime.predict(model, runtime_case.data), runtime_case.expected(model_file))
 
 
 def test_its_footprint_is_at_least_its_weights(runtime, model_file, load_options):
@@ -48,17 +54,31 @@ def test_its_signature_is_what_the_file_says(runtime_case, runtime, model_file, 
     signature = runtime.signature(runtime.load(str(model_file), **load_options))
     if runtime_case.describes_itself:
         (taken,) = signature.inputs
-        assert (taken.dtype, taken.shape) == ("float32", (-1, 4))
+        assert (taken.dtype, taken.shape) == runtime_case.takes
     else:
         assert signature.inputs == ()
+
+
+def test_a_model_that_can_sleep_answers_the_same_after_it_woke(
+    runtime_case, runtime, model_file, load_options
+):
+    model = runtime.load(str(model_file), **load_options)
+    assert runtime.can_sleep(model) == runtime_case.sleeps
+    if runtime.can_sleep(model):
+        for _ in range(2):
+            runtime.sleep(model)
+            runtime.wake(model)
+            answer = runtime.predict(model, runtime_case.data)
+            assert alike(answer, runtime_case.expected(model_file))
 
 
 @pytest.mark.parametrize("keep", [0.2, 0.6, 0.95])
 def test_a_file_cut_short_is_an_error_and_not_a_crash(
     runtime_case, runtime, model_file, load_options, keep
 ):
-    content = model_file.read_bytes()
-    model_file.write_bytes(content[: int(len(content) * keep)])
+    weights = model_file / runtime_case.weights
+    content = weights.read_bytes()
+    weights.write_bytes(content[: int(len(content) * keep)])
     with pytest.raises((SireError, RuntimeError, ValueError)):
         recognise(model_file)
         runtime.load(str(model_file), **load_options)
@@ -69,11 +89,11 @@ def test_an_argument_that_nothing_takes_is_invalid(runtime, model_file, load_opt
         runtime.load(str(model_file), nonsense=1, **load_options)
 
 
-def test_data_that_does_not_fit_is_an_error(runtime, model_file, load_options):
+def test_data_that_does_not_fit_is_an_error(runtime_case, runtime, model_file, load_options):
     model = runtime.load(str(model_file), **load_options)
     with pytest.raises(Exception):  # noqa: B017 (whatever the framework raises)
         runtime.predict(model, np.zeros((2, 5), np.float32))
-    assert np.array_equal(runtime.predict(model, DATA), 2 * DATA)
+    assert alike(runtime.predict(model, runtime_case.data), runtime_case.expected(model_file))
 
 
 @pytest.mark.parametrize(

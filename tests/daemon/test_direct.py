@@ -6,9 +6,12 @@ import signal
 import socket
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from sired import ModelManager
 from sired.client.direct import open_direct
@@ -26,7 +29,8 @@ from sired.tensors import pack, unpack
 
 from .test_workers import instances, until
 
-REMEMBERS = """
+CLASSES = """
+import os, signal
 import torch
 
 
@@ -40,6 +44,13 @@ class Remembers(torch.nn.Module):
         answer = x[:1] if self.last is None else self.last[:1].clone()
         self.last = x
         return answer
+
+
+class Deadly(Remembers):
+    def forward(self, x):
+        if (x[:, 0] == 2).any():
+            os.kill(os.getpid(), signal.SIGKILL)
+        return 2 * x
 """
 
 
@@ -116,8 +127,17 @@ def test_a_request_that_kills_its_worker_fails_with_its_last_words_and_the_next_
 
 
 def test_a_worker_killed_between_two_requests_is_replaced_unnoticed(moody):
-    os.kill(instances(moody)[0].pid, signal.SIGKILL)
+    (before,) = instances(moody)
+    os.kill(before.pid, signal.SIGKILL)
+    until(lambda: _is_dead(before.pid))
     assert predict(moody, "moody", 0) == [[0, 2, 2, 2]]
+
+
+def _is_dead(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
 
 
 def test_running_out_of_memory_is_left_to_the_daemon_which_tries_again_with_more_room(moody):
@@ -231,13 +251,8 @@ def test_a_daemon_that_is_killed_is_followed_by_another(moody, home):
     assert predict(moody, "moody", 0) == [[0, 2, 2, 2]]
 
 
-def test_large_inputs_lie_in_memory_that_is_used_again_unless_the_model_keeps_them(
-    home, tmp_path, zoo
-):
-    classes = tmp_path / "remembers.py"
-    classes.write_text(REMEMBERS)
-    (tmp_path / "one.safetensors").write_bytes(_one_weight())
-    home.sire("register", "r", tmp_path / "one.safetensors", "--class", f"{classes}:Remembers")
+def test_large_inputs_lie_in_memory_that_is_used_again_unless_the_model_keeps_them(home, tmp_path):
+    _register_one(home, tmp_path, "r", "Remembers")
     with ModelManager(home=home.path) as manager:
         before = np.zeros((2, 40_000), np.float32)
         manager.predict("r", before)
@@ -247,11 +262,11 @@ def test_large_inputs_lie_in_memory_that_is_used_again_unless_the_model_keeps_th
             before = data
 
 
-def _one_weight():
-    import torch
-    from safetensors.torch import save
-
-    return save({"weight": torch.ones(1)})
+def _register_one(home, directory, name, kind, *options):
+    (directory / "classes.py").write_text(CLASSES)
+    save_file({"weight": torch.ones(1)}, directory / "one.safetensors")
+    reference = f"{directory / 'classes.py'}:{kind}"
+    home.sire("register", name, directory / "one.safetensors", "--class", reference, *options)
 
 
 def test_a_model_that_computes_in_its_input_changes_no_callers_data(home, register):
@@ -284,8 +299,9 @@ def test_requests_of_many_clients_run_together_and_each_gets_its_own_answer(home
         assert stats_of(connection, "m").inference_count == 600
 
 
-def test_of_several_that_run_together_only_the_one_that_kills_the_worker_fails(home, register):
-    register("moody", 2, "Moody", "--batch-size", "8", "--input", "float32[-1,4]")
+def test_of_several_that_run_together_only_the_one_that_kills_the_worker_fails(home, tmp_path):
+    batched = ("--batch-size", "8", "--input", "float32[-1,4]")
+    _register_one(home, tmp_path, "deadly", "Deadly", *batched)
     killed, answers = [], []
 
     def keep_asking(number):
@@ -293,7 +309,7 @@ def test_of_several_that_run_together_only_the_one_that_kills_the_worker_fails(h
             for turn in range(40):
                 try:
                     deadly = number == 0 and turn == 20
-                    answers.append(predict(connection, "moody", 2 if deadly else 0))
+                    answers.append(predict(connection, "deadly", 2 if deadly else 0))
                 except WorkerCrashed:
                     killed.append((number, turn))
 

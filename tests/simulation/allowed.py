@@ -9,11 +9,14 @@ from sired.scheduler.instructions import (
     Dispatch,
     Evicted,
     Fail,
+    FreeDram,
     Fulfil,
     LeaseGranted,
     LeaseLost,
+    SleepWorker,
     StartWorker,
     StopWorker,
+    WakeWorker,
 )
 from tests.simulation.book import must
 
@@ -30,6 +33,9 @@ class Allowed:
         self._look = {
             StartWorker: self._start,
             StopWorker: self._stop,
+            SleepWorker: self._sleep,
+            WakeWorker: self._wake,
+            FreeDram: self._free_dram,
             Dispatch: self._dispatch,
             Evicted: self._evict,
             Fail: self._fail,
@@ -62,7 +68,7 @@ class Allowed:
         match event:
             case events.ModelAdded():
                 return self._of(event.model.name)
-            case events.ModelRemoved() | events.UnloadWanted():
+            case events.ModelRemoved() | events.UnloadWanted() | events.SleepWanted():
                 return self._of(event.model)
             case events.LoadWanted() if event.device not in (None, "auto"):
                 return [w for w in self._of(event.model) if w.device != event.device]
@@ -94,16 +100,20 @@ class Allowed:
             self._stop_loading(do, worker)
         elif self._ran_out(worker):
             self.book.put_back(worker.instance)
-        elif worker.unanswered:
+        elif worker.unanswered or worker.direct_busy:
             must(do.kill and self._hangs(worker), "ended at work", do, worker)
         else:
             self._stop_idle(do, worker)
 
+    def _failed(self, do, worker):
+        """Whether it could not load, fall asleep or wake, or has been at it for too long."""
+        failures = (events.LoadFailed, events.SleepFailed)
+        failed = isinstance(self._event, failures) and self._event.instance == do.instance
+        return failed or self.world.now - worker.alive_at >= self.brain.rules.load_timeout
+
     def _stop_loading(self, do, worker):
-        failed = isinstance(self._event, events.LoadFailed) and self._event.instance == do.instance
-        too_long = self.world.now - worker.since >= self.brain.rules.load_timeout
         unwanted = not self.wanted(worker.model.name)
-        reason = failed or too_long or unwanted or worker.asked_to_end
+        reason = self._failed(do, worker) or unwanted or worker.asked_to_end
         must(reason, "ended a load that somebody waits for", do, worker)
 
     def _stop_idle(self, do, worker):
@@ -111,8 +121,39 @@ class Allowed:
         must(worker.asked_to_end or not leased, "ended a leased one", do, worker)
         # Of a pool that is pinned those beyond its least number may end, for want of use.
         others = any(i.accepting for i in self.brain.fleet.of(worker.model))
-        may_end = not worker.model.pinned or worker.asked_to_end
+        changes = worker.state in ("falling asleep", "waking", "dead")
+        failed = changes and self._failed(do, worker)
+        may_end = not worker.model.pinned or worker.asked_to_end or failed
         must(may_end or (others and do.instance not in self._evicted), "ended a pinned one", do)
+
+    # Tiers
+
+    def _sleep(self, do):
+        worker = self._known(do)
+        must(worker.state in ("ready", "dead") and worker.loaded, "puts to sleep", worker)
+        must(not worker.unanswered, "puts to sleep at work", worker)
+        must(not worker.direct_busy, "puts to sleep at work", worker)
+        must(worker.sleep_memory and not worker.freeing, "puts to sleep what cannot", worker)
+        leased = any(lease.worker == do.instance for lease in self.book.held.values())
+        names = {self.book.open[number].model for number in self.book.numbers("sleep")}
+        asked = worker.asked_to_end or worker.model.name in names
+        must(asked or not (leased or worker.model.pinned), "puts to sleep", worker)
+        dram = self.brain.fleet.ledger.dram
+        must(dram.charged <= dram.capacity, "puts to sleep beyond main memory", worker)
+
+    def _free_dram(self, do):
+        worker = self._known(do)
+        awake = worker.state in ("ready", "dead") and worker.in_dram
+        must(awake and not worker.freeing, "takes main memory from", worker)
+
+    def _wake(self, do):
+        worker = self._known(do)
+        must(worker.state in ("asleep", "dead") and worker.in_dram, "wakes", worker)
+        there = [w for w in self._of(worker.model.name) if w.model is worker.model]
+        pool = any(w.state in ("ready", "dead") and w is not worker for w in there)
+        must(pool or self.wanted(worker.model.name), "wakes for nobody", worker)
+        accepting = sum(i.accepting for i in self.brain.fleet.of(worker.model))
+        must(accepting <= self.brain.fleet.most_instances(worker.model), "too many awake", do)
 
     def _evict(self, do):
         worker = self._known(do)
@@ -131,7 +172,10 @@ class Allowed:
 
     def _hangs(self, worker):
         """Nobody waits any more for what it works on: the brain killed it for that."""
-        return not any(number in self.book.open for number in worker.line[0])
+        if worker.abandoned_at + self.brain.rules.hung_after <= self.world.now:
+            return True
+        at_work = worker.line[0] if worker.line else ()
+        return bool(at_work) and not any(number in self.book.open for number in at_work)
 
     # Requests
 
@@ -172,17 +216,25 @@ class Allowed:
 
     def _fulfil(self, do):
         asked = self.book.open.get(do.wish)
-        must(asked is None or asked.kind in ("load", "unload", "shrink"), "fulfils no wish", do)
+        must(
+            asked is None or asked.kind in ("load", "unload", "shrink", "sleep"),
+            "fulfils no wish",
+            do,
+        )
         left = self._ending.pop(do.wish, set()) & self.world.workers.keys()
         must(not left, "unloaded before its memory is free", do, left)
         if asked and asked.kind == "load":
             worker = self.world.workers.get(do.instance)
             must(worker is not None and worker.state in ("ready", "dead"), "not loaded", do)
+        if asked and asked.kind == "sleep":
+            worker = self.world.workers.get(do.instance)
+            must(worker is not None and worker.state in ("asleep", "dead"), "not asleep", do)
 
     def _granted(self, do):
         worker = self.world.workers.get(do.instance)
         must(worker is not None and worker.state in ("ready", "dead"), "leases what is not", do)
         must(not worker.unanswered, "leases one at work", do, worker)
+        must(not worker.direct_busy, "leases one at work", do, worker)
         taken = any(lease.worker == do.instance for lease in self.book.held.values())
         must(not taken, "leases what is leased", do)
 
@@ -208,6 +260,7 @@ class Allowed:
             and (
                 (asked.kind == "request" and asked.lease is None)
                 or asked.kind == "load"
+                or (asked.kind == "sleep" and asked.number in self.brain.queues.wishes)
                 or (asked.kind == "lease" and asked.number in unserved)
             )
             for asked in self.book.open.values()

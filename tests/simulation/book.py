@@ -20,7 +20,8 @@ def must(held, otherwise, *facts):
 class Asked:
     """Something that somebody asked for: a request, load, unload, shrink or lease.
 
-    ``worker`` is who works on a request; None while it waits.
+    ``worker`` is who works on a request; None while it waits. A ``patient`` wish to load waits
+    beyond its deadline for a load that goes on.
     """
 
     number: int
@@ -35,6 +36,7 @@ class Asked:
     lease: int | None = None
     destroy: bool = False
     worker: int | None = None
+    patient: bool = False
 
     @property
     def order(self):

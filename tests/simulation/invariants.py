@@ -1,10 +1,11 @@
 """What holds after every event, whatever happened."""
 
 from sired.scheduler import events
-from sired.scheduler.instance import Loading, Ready
-from sired.scheduler.instructions import StartWorker
+from sired.scheduler.instance import Asleep, FallingAsleep, Loading, Ready, Waking
+from sired.scheduler.instructions import StartWorker, WakeWorker
 from sired.units import FOREVER
 from tests.simulation.book import must
+from tests.simulation.people import LONGEST_STANDSTILL
 
 # Times are sums and differences of times.
 ROUNDING = 1e-6
@@ -28,10 +29,13 @@ class Invariants:
         """Raise Broken if anything does not hold after an event."""
         self._memory_is_reserved_before_it_is_taken(event, said)
         self._charges_are_those_of_living_processes()
+        self._sleepers_are_charged_in_main_memory()
+        self._nobody_waits_to_sleep_beside_free_memory()
         self._whoever_asked_is_remembered_and_nobody_else()
         self._whatever_waits_has_a_deadline()
         self._nothing_that_is_over_waits(event)
         self._nobody_waits_beside_a_free_instance()
+        self._nobody_is_passed_by()
         self._somebody_cares_for_whoever_waits()
         self._a_load_starts_as_soon_as_it_fits()
 
@@ -47,16 +51,24 @@ class Invariants:
         Only measuring may: the instance that an event tells of may be charged what it was measured
         to hold, however much that is. No other charge changes.
         """
-        started = {do.instance for do in said if isinstance(do, StartWorker)}
+        started = {do.instance for do in said if isinstance(do, (StartWorker, WakeWorker))}
         measured = None
-        if isinstance(event, (events.WorkerReady, events.RequestFinished)):
+        if isinstance(
+            event,
+            (
+                events.WorkerReady,
+                events.WorkerSlept,
+                events.RequestFinished,
+                events.DirectUsed,
+            ),
+        ):
             measured = event.instance
         for name, charges in self._charges_now().items():
             before, account = self._charges[name], self.brain.fleet.ledger.accounts[name]
             for number, memory in charges.items():
                 if number not in started and number != measured:
                     must(before[number] == memory, "a charge changed", number, name)
-            if measured in charges:
+            if measured in charges and measured not in started:
                 worker = self.world.workers[measured]
                 others = sum(charges.values()) - charges[measured]
                 most = max(worker.measured, account.capacity - others, before[measured])
@@ -64,10 +76,37 @@ class Invariants:
                 must(charges[measured] <= most, "charged beyond the capacity", worker, charges)
             if started & charges.keys():
                 must(sum(charges.values()) <= account.capacity, "reserved too much", name, charges)
-                loading = (w for w in self.world.workers.values() if not w.loaded)
-                reserved = sum(w.reserved for w in loading if w.device == name)
+                there = (w for w in self.world.workers.values() if w.device == name)
+                reserved = sum(self._not_taken_yet(worker, charges) for worker in there)
                 free = self._reported.get(name, reserved)
                 must(reserved <= free, "reserved what others hold", name, reserved, free)
+
+    def _not_taken_yet(self, worker, charges):
+        """What a worker is about to take of its device and the driver calls free."""
+        if not worker.loaded:
+            return worker.reserved
+        if not isinstance(self.brain.fleet.instances[worker.instance].state, Waking):
+            return 0
+        there = worker.dram if worker.device == "cpu" else 0
+        return charges[worker.instance] - worker.measured - there
+
+    def _sleepers_are_charged_in_main_memory(self):
+        """Who sleeps, falls asleep or wakes is charged on both accounts, and nobody else."""
+        charges, workers = self.brain.fleet.ledger.dram.charges, self.world.workers
+        living = {worker.instance for worker in workers.values() if worker.in_dram}
+        must(charges.keys() == living, "charges main memory for others", charges, living)
+        for number, charge in charges.items():
+            if isinstance(self.brain.fleet.instances[number].state, (Asleep, Ready)):
+                must(charge.memory == workers[number].dram, "held and not charged", number)
+
+    def _nobody_waits_to_sleep_beside_free_memory(self):
+        fleet = self.brain.fleet
+        there = [w for w in self.world.workers.values() if w.in_dram]
+        leaving = [w for w in there if w.freeing or w.state not in ("asleep", "ready")]
+        for instance in fleet.instances.values():
+            if instance.waits_to_sleep:
+                must(leaving, "waits to sleep for nobody", instance.id)
+                must(not fleet.tiers.has_room(instance), "does not fall asleep", instance.id)
 
     def _charges_are_those_of_living_processes(self):
         fleet, workers = self.brain.fleet, self.world.workers
@@ -80,7 +119,10 @@ class Invariants:
         queues, brain = self.brain.queues, self.brain
         numbers = self.book.numbers
         must(queues.requests.keys() == numbers("request"), "lost or kept a request")
-        must(queues.wishes.keys() == numbers("load"), "lost or kept a wish")
+        to_load = queues.wishes.keys() - numbers("sleep")
+        must(to_load == numbers("load"), "lost or kept a wish")
+        to_sleep = (queues.wishes.keys() & numbers("sleep")) | brain._naps.wishes
+        must(to_sleep == numbers("sleep"), "lost or kept a wish to sleep")
         must(queues.leases.keys() == numbers("lease"), "lost or kept an asking for a lease")
         unloads = brain._wishes._unloads.keys()
         must(unloads == numbers("unload", "shrink"), "lost or kept a wish to unload")
@@ -96,25 +138,50 @@ class Invariants:
         """The brain wants to be woken before anything that waits is due."""
         wakeup, fleet = self.brain.wakeup - ROUNDING, self.brain.fleet
         for asked in self.book.open.values():
-            must(wakeup <= asked.deadline, "sleeps beyond a deadline", asked, wakeup)
+            must(wakeup <= self._latest(asked), "sleeps beyond a deadline", asked, wakeup)
         for instance in fleet.instances.values():
-            if isinstance(instance.state, Loading):
-                limit = instance.state.since + self.brain.rules.load_timeout
+            if isinstance(instance.state, (Loading, FallingAsleep, Waking)):
+                since = instance.state.since
+                if isinstance(instance.state, Loading):
+                    since = self.world.workers[instance.id].alive_at
+                limit = since + self.brain.rules.load_timeout
                 must(wakeup <= limit, "sleeps while a load hangs", instance.id, wakeup)
             expiry = fleet.expiry(instance)
             must(wakeup <= expiry, "sleeps while one idles too long", instance.id, wakeup, expiry)
             must(wakeup <= self._hung_at(instance), "sleeps while one hangs", instance.id)
 
+    def _nobody_is_passed_by(self):
+        """Who talks to an instance directly does so before nobody who has to ask."""
+        for worker in self.world.workers.values():
+            if worker.direct:
+                model, instance = worker.model, self.brain.fleet.instances[worker.instance]
+                must(self.brain.models.get(model.name) is model, "talks to a former model", worker)
+                must(instance.accepting and not instance.lease, "talks to one that is kept", worker)
+                waiting = self.book.waiting(model.name, None)
+                must(not waiting and not model.leases, "talks before others", worker, waiting)
+                lanes = {device for load in self.brain.fleet.pending for device in load.lane}
+                must(worker.device not in lanes, "talks where memory is awaited", worker)
+
+    def _latest(self, asked):
+        """When whoever asked is to have an answer: the patient wait for a load that goes on."""
+        if not asked.patient or asked.model not in self.world.progressed_at:
+            return asked.deadline
+        return max(asked.deadline, self.world.progressed_at[asked.model] + LONGEST_STANDSTILL)
+
     def _hung_at(self, instance):
-        running = instance.running if isinstance(instance.state, Ready) else []
-        if not running or any(request.id in self.book.open for request in running):
+        if not isinstance(instance.state, Ready):
             return FOREVER
-        return max(request.deadline for request in running) + self.brain.rules.hung_after
+        running = instance.running
+        abandoned_at = self.world.workers[instance.id].abandoned_at
+        if not running or any(request.id in self.book.open for request in running):
+            return abandoned_at + self.brain.rules.hung_after
+        overdue = max(request.deadline for request in running)
+        return min(overdue, abandoned_at) + self.brain.rules.hung_after
 
     def _nothing_that_is_over_waits(self, event):
         if isinstance(event, events.Woken):
             now = self.world.now
-            late = [asked for asked in self.book.open.values() if asked.deadline <= now]
+            late = [asked for asked in self.book.open.values() if self._latest(asked) <= now]
             must(not late, "waits after its deadline", *late)
             must(self.brain.wakeup > now, "wants to be woken over and over", self.brain.wakeup)
 
@@ -136,7 +203,7 @@ class Invariants:
         The instance may be ending: when it is gone, the model is wanted anew.
         """
         fleet = self.brain.fleet
-        there = {worker.model.name for worker in self.world.workers.values()}
+        there = {i.model.name for i in fleet.instances.values() if not isinstance(i.state, Asleep)}
         for model in self.brain.models.values():
             cared_for = model.name in there or fleet.pending.get(model)
             must(cared_for or not model.wanted, "nobody cares", model.name)
@@ -154,7 +221,16 @@ class Invariants:
         most = brain.rules.max_models
         if most and first.model not in loaded and len(loaded) >= most:
             return
-        for name in brain.fleet._placer.lane(first, brain.fleet.instances.values()):
+        placer, there = brain.fleet._placer, brain.fleet.instances.values()
+        sleeper = placer.sleeper(first, placer._residents(there))
+        if sleeper is not None:  # it wakes where it lies, even if it could be loaded elsewhere now
+            account = accounts[sleeper.device]
+            need = first.model.footprint(account.kind, brain.rules)[0]
+            need -= account.charges[sleeper.id].memory
+            asleep = isinstance(sleeper.state, Asleep)
+            must(not asleep or need > account.usable(), "sleeps beside free memory", sleeper.id)
+            return
+        for name in placer.lane(first, there):
             account = accounts[name]
             need = max(first.at_least, first.model.footprint(account.kind, brain.rules)[0])
             must(need > account.usable(), "waits beside free memory", first.model.name, name)

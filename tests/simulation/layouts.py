@@ -13,6 +13,7 @@ class Layout:
     Attributes:
         pools: the greatest numbers of instances to choose from; None for no bound.
         arrivals: things that people do a second.
+        dram: main memory set aside for models that sleep.
     """
 
     devices: tuple[tuple[str, int], ...]
@@ -21,6 +22,7 @@ class Layout:
     pools: tuple[int | None, ...] = (1,)
     batches: tuple[int, ...] = (1,)
     arrivals: float = 30.0
+    dram: int = 0
 
     def accounts(self):
         return [Account(name, name.partition(":")[0], memory) for name, memory in self.devices]
@@ -50,5 +52,9 @@ LAYOUTS = {
     "gpus": Layout((("cuda:0", 100), ("cuda:1", 60), ("cpu", 120)), 7, (5, 20, 50, 90)),
     "pools": Layout((("cuda:0", 100), ("cuda:1", 100)), 4, (10, 20, 40), (1, 2, 4, None), (1, 4)),
     "batches": Layout((("cpu", 100),), 3, (10, 40, 60), (1, 2), (2, 4, 8), arrivals=100.0),
+    "sleepy": Layout((("cpu", 100),), 4, (20, 50, 90), dram=150),
+    "tiers": Layout(
+        (("cuda:0", 100), ("cuda:1", 60), ("cpu", 120)), 7, (5, 20, 50, 90), (1, 1, 2), dram=100
+    ),
     "crowd": Layout((("cuda:0", 100), ("cuda:1", 100)), 25, (5, 30, 60, 90), arrivals=60.0),
 }

@@ -10,6 +10,7 @@ from sired.scheduler.rules import Rules
 
 YEAR = 365 * 86400.0
 # A job waits as long as it takes; a script seconds; an impatient one much less.
+LONGEST_STANDSTILL = 5.0
 PATIENCE = (0.05, 1.0, 10.0, 10.0, YEAR)
 
 
@@ -27,7 +28,7 @@ def some_rules(random):
         max_models=random.choice((0, 0, 2, 3)),
         most_instances=random.choice((1, 3, 8)),
         shrink_after=random.choice((0.5, 30.0)),
-        load_timeout=random.choice((2.0, 5.0)),
+        load_timeout=random.choice((2.0, LONGEST_STANDSTILL)),
         hung_after=random.choice((0.5, 2.0)),
         eviction=random.choice(list(POLICIES.values())),
         default_keep_alive=random.choice((0.0, 2.0, 300.0)),
@@ -49,9 +50,11 @@ class People:
         self._habits = {
             self.ask: 60,
             self.ask_as_holder: 8,
+            self.ask_directly: 15,
             self.give_up: 5,
             self.load: 5,
             self.unload: 2,
+            self.put_to_sleep: 2,
             self.acquire: 6,
             self.give_back_early: 0.5,
             self.shrink: 1.5,
@@ -112,6 +115,17 @@ class People:
             lease = self.random.choice(list(self.book.held.values()))
             self.ask(lease.number, lease.model)
 
+    def ask_directly(self):
+        """Talk to a worker, if the brain has nothing against it."""
+        instance = self.brain.direct.instance(self._name())
+        if instance is None:
+            return
+        worker = self.world.workers[instance.id]
+        if not worker.direct:
+            worker.direct = True
+            self.tell(events.DirectOpened(instance.id))
+        self.world.work_directly(worker)
+
     def give_up(self):
         waiting = self.book.numbers("request", "load", "lease")
         if waiting:
@@ -124,12 +138,19 @@ class People:
         self.world.sample()
         now = self.world.now
         device = self.random.choice((None, "auto", *self.world.devices, "tpu"))
-        asked = self.book.ask("load", self._name(), now, now + self.random.choice(PATIENCE))
-        self.tell(events.LoadWanted(asked.number, asked.model, device, asked.deadline))
+        patient = self.random.random() < 0.5
+        deadline = now + self.random.choice(PATIENCE)
+        asked = self.book.ask("load", self._name(), now, deadline, patient=patient)
+        self.tell(events.LoadWanted(asked.number, asked.model, device, asked.deadline, patient))
 
     def unload(self):
         asked = self.book.ask("unload", self._name(), self.world.now)
         self.tell(events.UnloadWanted(asked.number, asked.model))
+
+    def put_to_sleep(self):
+        """By hand; they wait as long as it takes."""
+        asked = self.book.ask("sleep", self._name(), self.world.now)
+        self.tell(events.SleepWanted(asked.number, asked.model, self.world.now + 100 * YEAR))
 
     def shrink(self):
         model = self.random.choice((None, self._name()))
@@ -177,6 +198,7 @@ class People:
         device = self.random.choice(list(self.world.devices))
         part = self.random.choice((0.0, 0.0, 0.1, 0.5, 1.0))
         self.world.foreign[device] = int(part * self.world.devices[device])
+        self.world.foreign_dram = int(self.random.choice((0.0, 0.0, 0.3, 1.0)) * self.world.dram)
         self.world.sample()
 
     def reconfigure(self):

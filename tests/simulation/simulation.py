@@ -5,13 +5,17 @@ from random import Random
 from sired.scheduler import events
 from sired.scheduler.brain import Brain
 from sired.scheduler.instructions import (
+    CloseDirect,
     Dispatch,
     Fail,
+    FreeDram,
     Fulfil,
     LeaseGranted,
     LeaseLost,
+    SleepWorker,
     StartWorker,
     StopWorker,
+    WakeWorker,
 )
 from tests.simulation.allowed import Allowed
 from tests.simulation.book import Book, Broken, must
@@ -31,9 +35,10 @@ class Simulation:
         self.random = random = Random(seed)
         self.layout, self.now, self.fed = layout, 0.0, 0
         strategy, router = some_strategies(random)
-        self.brain = Brain(layout.accounts(), strategy, rules or some_rules(random), router)
+        rules = rules or some_rules(random)
+        self.brain = Brain(layout.accounts(), strategy, rules, router, layout.dram)
         self.book = Book()
-        self.world = World(random, fate, self.book, dict(layout.devices))
+        self.world = World(random, fate, self.book, dict(layout.devices), layout.dram)
         self.world.tell = self.tell
         self.people = people(random, layout, self.brain, self.world, self.book, self.tell)
         self.allowed = Allowed(self.brain, self.world, self.book)
@@ -42,6 +47,10 @@ class Simulation:
         self._carry_out = {
             StartWorker: self.world.start,
             StopWorker: self.world.stop,
+            SleepWorker: self.world.sleep,
+            WakeWorker: self.world.wake,
+            FreeDram: self.world.free_dram,
+            CloseDirect: self.world.close_direct,
             Dispatch: self.world.dispatch,
             Fail: lambda do: self.book.answer(do.request, do.error.code),
             Fulfil: lambda do: self.book.answer(do.wish, "fulfilled"),
@@ -120,6 +129,7 @@ class Simulation:
     def _come_to_an_end(self):
         """Nobody wants anything any more: everything is answered, and nothing is left over."""
         self.world.foreign = dict.fromkeys(self.world.foreign, 0)
+        self.world.foreign_dram = 0
         self._let_pass(1000.0)
         waiting = [asked for asked in self.book.open.values() if asked.deadline < self.world.now]
         must(not waiting, "waits for ever", *waiting)

@@ -53,6 +53,7 @@ def test_the_defaults_are_those_that_are_documented(load):
         ("memory.cuda_context", "512MiB"),
         ("memory.cpu_process", "32MiB"),
         ("memory.file_factor", "1.3"),
+        ("tiers.dram", "0"),
         ("defaults.keep_alive", "5m"),
         ("defaults.timeout", "2m"),
         ("queue.per_model", "1000"),
@@ -213,6 +214,8 @@ def test_a_device_whose_kind_nobody_knows_is_refused(load):
         '[devices."cuda:0"]\nkind = "cpu"',
         '[devices."cuda:0"]\nindex = 1',
         '[devices.auto]\nkind = "cpu"',
+        '[devices.dram]\nkind = "cpu"',
+        '[devices.disk]\nkind = "cpu"',
     ],
 )
 def test_the_name_of_a_whole_device_cannot_mean_another(load, text):

@@ -3,12 +3,13 @@
 import os
 import subprocess
 import sys
-from types import SimpleNamespace
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from sired.devices.fake import FakeGpu, FakeNvml
 from sired.runtimes.base import InferenceRuntime
-from sired.workers.gpu_memory import GpuMeter
+from sired.workers.gpu_memory import GpuMeter, Share, measured_context
 
 MIB = 1 << 20
 
@@ -139,29 +140,6 @@ def test_memory_freed_while_loading_is_not_counted(measured):
     assert held - before < 10
 
 
-class Nvml:
-    """Behaves like pynvml on a machine with one GPU."""
-
-    class NVMLError(Exception):
-        pass
-
-    def __init__(self, used, by_pid=None, driver=True):
-        self.used, self.by_pid, self.driver = used, by_pid or {}, driver
-
-    def nvmlInit(self):
-        if not self.driver:
-            raise self.NVMLError
-
-    def nvmlDeviceGetHandleByUUID(self, uuid):
-        return uuid
-
-    def nvmlDeviceGetMemoryInfo(self, handle):
-        return SimpleNamespace(used=self.used)
-
-    def nvmlDeviceGetComputeRunningProcesses(self, handle):
-        return [SimpleNamespace(pid=p, usedGpuMemory=used) for p, used in self.by_pid.items()]
-
-
 class Reserving(InferenceRuntime):
     """A runtime whose allocator has reserved what it is told."""
 
@@ -181,41 +159,126 @@ class Reserving(InferenceRuntime):
         return self.reserved
 
 
-def test_a_gpu_worker_is_charged_its_context_too_and_keeps_it_at_its_peak():
-    runtime, nvml = Reserving(), Nvml(used=5000)
-    meter = GpuMeter("GPU-1", runtime, nvml)
-    runtime.reserved, nvml.by_pid = 100, {os.getpid(): 450, 1: 5000}
+class Gpu:
+    """A made-up GPU with others' 5000 bytes on it, and meters of workers that load there."""
+
+    def __init__(self, lock, **described):
+        self.there = FakeGpu(total=16_000, free=11_000, **described)
+        self._lock = lock
+        self._nvml = FakeNvml([self.there])
+
+    def meter(self, runtime=None, held=0):
+        share = Share(self.there.uuid, self._lock, self._nvml, held)
+        return GpuMeter(share, runtime or Reserving())
+
+    def context(self, size):
+        """Open a context of so many bytes, as a worker does that stands by."""
+
+        def open_context():
+            self.there.free -= size
+
+        return measured_context(self.there.uuid, self._lock, open_context, self._nvml)
+
+
+@pytest.fixture
+def gpu(tmp_path):
+    return lambda **described: Gpu(tmp_path / "gpu.load", **described)
+
+
+def test_a_gpu_worker_is_charged_its_context_too_and_keeps_it_at_its_peak(gpu):
+    runtime = Reserving()
+    meter = gpu(processes={os.getpid(): 450, 1: 5000}).meter(runtime)
+    runtime.reserved = 100
     assert meter.settle(80) == 450
     runtime.reserved = 300
     assert meter.peak() == 650
 
 
-def test_where_the_driver_does_not_know_the_process_the_rise_of_the_whole_gpu_is_its_own():
-    runtime, nvml = Reserving(), Nvml(used=5000)
-    meter = GpuMeter("GPU-1", runtime, nvml)
-    runtime.reserved, nvml.used = 100, 5420
+def test_where_the_driver_does_not_know_the_process_the_rise_of_the_whole_gpu_is_its_own(gpu):
+    runtime, gpu = Reserving(), gpu()
+    meter = gpu.meter(runtime)
+    runtime.reserved = 100
+    gpu.there.free -= 420
     assert meter.settle(80) == 420
     assert meter.peak() == 420
 
 
-def test_a_gpu_worker_is_charged_its_weights_at_least_whatever_others_free_meanwhile():
-    nvml = Nvml(used=5000)
-    meter = GpuMeter("GPU-1", Reserving(), nvml)
-    nvml.used = 1000
+def test_a_gpu_worker_is_charged_its_weights_at_least_whatever_others_free_meanwhile(gpu):
+    gpu = gpu()
+    meter = gpu.meter()
+    gpu.there.free += 4000
     assert meter.settle(80) == 80
 
 
-def test_what_a_program_and_its_children_hold_of_a_gpu_counts_together():
-    nvml = Nvml(used=5000)
-    meter = GpuMeter("GPU-1", Reserving(), nvml)
-    nvml.by_pid = {7: 300, 8: 40, 9: 5000}
+def test_what_a_program_and_its_children_hold_of_a_gpu_counts_together(gpu):
+    gpu = gpu(processes={7: 300, 8: 40, 9: 5000})
+    meter = gpu.meter()
     assert meter.held_by([7, 8]) == 340
-    nvml.by_pid, nvml.used = {1: 5000}, 5420  # in a container: the driver knows other numbers
-    assert meter.held_by([7, 8]) == 420
+    assert meter.held_by([6]) == 0
 
 
-def test_without_a_driver_to_ask_the_runtime_is_believed():
+def test_without_a_driver_to_ask_the_runtime_is_believed(tmp_path):
     runtime = Reserving()
-    meter = GpuMeter("GPU-1", runtime, Nvml(used=0, driver=False))
+    share = Share("GPU-0", tmp_path / "lock", FakeNvml([], driver=False))
+    meter = GpuMeter(share, runtime)
     runtime.reserved = 100
     assert meter.settle(80) == 100
+
+
+@pytest.mark.parametrize("processes", [None, {}, {1: None}])
+def test_loads_that_the_driver_cannot_tell_apart_wait_for_each_other(gpu, processes):
+    gpu = gpu(processes=processes)
+    first = gpu.meter()
+    with ThreadPoolExecutor() as elsewhere:
+        waiting = elsewhere.submit(gpu.meter)
+        with pytest.raises(TimeoutError):
+            waiting.result(0.1)
+        gpu.there.free -= 400
+        assert first.settle(80) == 400
+        second = waiting.result(10)
+        gpu.there.free -= 700
+        assert second.settle(80) == 700
+
+
+def test_the_context_of_a_worker_that_stood_by_is_its_own_too(gpu):
+    gpu = gpu(processes=None)
+    context = gpu.context(300)
+    meter = gpu.meter(held=context)
+    gpu.there.free -= 100
+    assert meter.settle(80) == 400
+
+
+def test_loads_that_the_driver_tells_apart_go_on_at_once(gpu):
+    gpu = gpu(processes={os.getpid(): 450})
+    gpu.meter().settle(80)
+    first, second = gpu.meter(), gpu.meter()
+    gpu.there.free -= 5000
+    assert (first.settle(80), second.settle(80)) == (450, 450)
+
+
+def test_a_load_that_ends_in_a_crash_keeps_nobody_waiting(gpu):
+    gpu = gpu(processes=None)
+    crashed = os.fork()
+    if not crashed:
+        gpu.meter()
+        os._exit(1)
+    os.waitpid(crashed, 0)
+    assert gpu.meter().settle(80) == 80
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_gpu_worker_that_sleeps_holds_its_context_whether_the_driver_knows_it_or_not(gpu, known):
+    processes = {os.getpid(): 450} if known else None
+    runtime, gpu = Reserving(), gpu(processes=processes)
+    meter = gpu.meter(runtime)
+    runtime.reserved = 100
+    gpu.there.free -= 450
+    assert meter.settle(80) == 450
+    runtime.reserved = 0
+    if known:
+        processes[os.getpid()] = 360
+    assert meter.asleep(80) == (360 if known else 350)
+    runtime.reserved = 80
+    if known:
+        processes[os.getpid()] = 440
+    assert meter.awake() == (440 if known else 430)

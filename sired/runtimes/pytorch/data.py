@@ -2,7 +2,7 @@
 
 import dataclasses
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,33 +16,50 @@ warnings.filterwarnings("ignore", message="The given NumPy array is not writable
 _ONLY_TORCH = ("torch.bfloat16", "torch.float8")
 
 
-def to_tensors(value: Any, device: torch.device, precision: torch.dtype | None) -> Any:
+def to_tensors(
+    value: Any, device: torch.device, precision: torch.dtype | None, *, pinned: bool = False
+) -> Any:
     """Put every array, wherever in the data it stands, on a device.
 
     Args:
         value: arrays, or dicts, lists and tuples of them; anything else stays as it is.
         device: where the model is.
         precision: what floats become; None to leave them as they are.
+        pinned: copy to pinned memory first, and from there to a GPU without waiting until that is
+            done.
     """
     if isinstance(value, np.ndarray | np.generic):
-        return _to_tensor(np.asarray(value), device, precision)
+        tensor = _to_tensor(np.asarray(value), precision)
+        if pinned:
+            return tensor.pin_memory().to(device, non_blocking=True)
+        return tensor.to(device)
     if isinstance(value, dict):
-        return {key: to_tensors(item, device, precision) for key, item in value.items()}
+        return {k: to_tensors(item, device, precision, pinned=pinned) for k, item in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(to_tensors(item, device, precision) for item in value)
+        return type(value)(to_tensors(item, device, precision, pinned=pinned) for item in value)
     return value
 
 
-def _to_tensor(
-    array: "np.ndarray[Any, Any]", device: torch.device, precision: torch.dtype | None
-) -> torch.Tensor:
+def tensors_in(value: Any) -> Iterator[torch.Tensor]:
+    """Every tensor in what ``to_tensors`` returned."""
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from tensors_in(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from tensors_in(item)
+
+
+def _to_tensor(array: "np.ndarray[Any, Any]", precision: torch.dtype | None) -> torch.Tensor:
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
     if any(stride < 0 for stride in array.strides):
         array = np.ascontiguousarray(array)
     tensor = torch.from_numpy(array)
-    # One conversion for both: half the bytes cross to the device when they are halved here.
-    return tensor.to(device, precision if tensor.is_floating_point() else None)
+    # Half the bytes cross to the device when they are halved here.
+    return tensor.to(precision) if precision and tensor.is_floating_point() else tensor
 
 
 def to_arrays(value: Any) -> Any:

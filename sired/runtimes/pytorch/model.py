@@ -7,14 +7,14 @@ from typing import Any
 import torch
 
 from sired.errors import InvalidModel
+from sired.runtimes.arguments import Arguments
+from sired.runtimes.reading import Progress
 from sired.spec import Signature
-
-Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A model to load; the fields are those of ``InferenceRuntime.load``."""
+    """A model to load; the fields are those of ``InferenceRuntime.load``, and its progress."""
 
     path: str
     device: torch.device
@@ -22,6 +22,7 @@ class Job:
     python_path: tuple[str, ...]
     trusted: bool
     arguments: dict[str, Any]
+    progress: Progress
 
     def refuse_arguments(self) -> None:
         """Say that there is no class to give arguments to.

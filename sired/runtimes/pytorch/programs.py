@@ -8,8 +8,8 @@ import torch
 from torch.utils._pytree import tree_unflatten
 
 from sired.errors import InvalidModel, UntrustedModel
+from sired.runtimes.arguments import FlatInputs, Parameters, parameters_of_script
 from sired.runtimes.base import is_out_of_memory
-from sired.runtimes.pytorch.arguments import FlatInputs, Parameters, parameters_of_script
 from sired.runtimes.pytorch.model import Job, Loaded, common_precision, storage_bytes
 from sired.spec import Signature, TensorSpec
 

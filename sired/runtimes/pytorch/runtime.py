@@ -7,8 +7,11 @@ import torch
 
 from sired.runtimes.base import InferenceRuntime
 from sired.runtimes.pytorch import programs, weights
+from sired.runtimes.pytorch.copies import Copies, Sent
 from sired.runtimes.pytorch.data import to_arrays, to_tensors
 from sired.runtimes.pytorch.model import Job, Loaded
+from sired.runtimes.pytorch.parking import Parked, can_park, park, unpark
+from sired.runtimes.pytorch.streaming import is_streamed
 from sired.spec import Signature
 
 _LOADERS: Mapping[str, Callable[[Job], Loaded]] = {
@@ -26,6 +29,10 @@ class PyTorchRuntime(InferenceRuntime):
 
     name: ClassVar[str] = "pytorch"
 
+    def __init__(self) -> None:
+        self._parked: dict[int, Parked] = {}
+        self._copies: Copies | None = None
+
     def load(self, model_path: str, **kwargs: Any) -> Loaded:
         """Load a model; see ``InferenceRuntime.load``.
 
@@ -42,8 +49,15 @@ class PyTorchRuntime(InferenceRuntime):
             python_path=tuple(given.pop("python_path", ())),
             trusted=bool(given.pop("trusted", False)),
             arguments=given,
+            progress=self.progress,
         )
         return _LOADERS[kind](job)
+
+    def reads_by_itself(self, model_path: str, **kwargs: Any) -> bool:
+        """It does so where it streams weights to a GPU."""
+        if kwargs.get("format") != "safetensors":
+            return False
+        return is_streamed(model_path, torch.device(kwargs.get("device", "cpu")))
 
     def predict(self, model: Loaded, data: Any) -> Any:
         """Run the model once; see ``InferenceRuntime.predict``.
@@ -53,8 +67,22 @@ class PyTorchRuntime(InferenceRuntime):
         model's weights.
         """
         with torch.inference_mode():
-            args, kwargs = model.arrange(to_tensors(data, model.device, model.precision))
+            args, kwargs = model.arrange(self._inputs(model, data))
             return to_arrays(model.call(*args, **kwargs))
+
+    def prepare(self, model: Loaded, data: Any) -> Any:
+        """Begin to copy inputs to the GPU; a CPU has them already."""
+        if model.device.type != "cuda":
+            return data
+        if self._copies is None:
+            self._copies = Copies(model.device)
+        return self._copies.send(data, model.precision)
+
+    def _inputs(self, model: Loaded, data: Any) -> Any:
+        if isinstance(data, Sent):
+            assert self._copies is not None
+            return self._copies.receive(data)
+        return to_tensors(data, model.device, model.precision)
 
     def get_memory_footprint(self, model: Loaded) -> int:
         """Bytes of all parameters and buffers."""
@@ -63,6 +91,31 @@ class PyTorchRuntime(InferenceRuntime):
     def signature(self, model: Loaded) -> Signature:
         """What an exported program says of its inputs; of others nothing is known."""
         return model.signature
+
+    def can_sleep(self, model: Loaded) -> bool:
+        """Whether the weights are a module's: an AOTInductor package keeps its own."""
+        return can_park(model.call)
+
+    def sleep(self, model: Loaded) -> None:
+        """Copy the weights to pinned memory and free the GPU; a CPU's stay where they are."""
+        if model.device.type == "cuda":
+            assert isinstance(model.call, torch.nn.Module)
+            kept = self._parked.get(id(model))
+            self._parked[id(model)] = park(model.call, kept)
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+
+    def wake(self, model: Loaded) -> int:
+        """Copy them back; the pinned memory is kept: to pin it takes longer than to copy."""
+        if (parked := self._parked.get(id(model))) is None:
+            return 0
+        unpark(parked)
+        return parked.memory.nbytes
+
+    def free_main_memory(self, model: Loaded) -> None:
+        """Free the pinned memory."""
+        if (parked := self._parked.pop(id(model), None)) is not None:
+            parked.free()
 
     def peak_device_memory(self) -> int:
         """Most bytes PyTorch's allocator has held on the GPU."""

@@ -11,10 +11,11 @@ from safetensors.torch import load_file
 from torch.overrides import TorchFunctionMode
 
 from sired.errors import InvalidModel, UntrustedModel
+from sired.runtimes.arguments import parameters_of
 from sired.runtimes.base import is_out_of_memory
 from sired.runtimes.classes import construct, find_class
-from sired.runtimes.pytorch.arguments import parameters_of
 from sired.runtimes.pytorch.model import Job, Loaded, common_precision, storage_bytes
+from sired.runtimes.pytorch.streaming import is_streamed, stream_safetensors
 
 # Training scripts wrap the weights in one of these.
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
@@ -28,7 +29,10 @@ def load_safetensors(job: Job) -> Loaded:
         InvalidModel: the file cannot be read, or the class is missing or another one.
     """
     try:
-        weights = load_file(job.path, device=str(job.device))
+        if is_streamed(job.path, job.device):
+            weights = stream_safetensors(job.path, job.device, job.progress)
+        else:
+            weights = load_file(job.path, device=str(job.device))
     except SafetensorError as problem:
         raise InvalidModel(f"{job.path} cannot be read as safetensors: {problem}") from None
     return _with_class(job, weights)

@@ -25,11 +25,12 @@ class Driver:
         devices=(("cpu", "cpu", 100),),
         strategy="least-memory-used",
         router="least-loaded",
+        dram=0,
         **rules,
     ):
         accounts = [Account(name, kind, capacity) for name, kind, capacity in devices]
         self.strategy = BUILT_IN[strategy]
-        self.brain = Brain(accounts, self.strategy, self.rules(**rules), ROUTERS[router])
+        self.brain = Brain(accounts, self.strategy, self.rules(**rules), ROUTERS[router], dram)
         self.now = 0.0
         self._tickets = itertools.count(1)
 
@@ -54,6 +55,17 @@ class Driver:
         number = next(self._tickets)
         return number, self.tell(events.LoadWanted(number, model, device, self.now + timeout))
 
+    def to_dram(self, model, timeout=60.0):
+        number = next(self._tickets)
+        return number, self.tell(events.SleepWanted(number, model, self.now + timeout))
+
+    def slept(self, instance, device=None, dram=None):
+        """An instance sleeps; unless told otherwise with all but a tenth of it in main memory."""
+        here = self.instances[instance]
+        dram = here.sleep_memory if dram is None else dram
+        device = self.brain.fleet.ledger.charge(instance) - dram if device is None else device
+        return self.tell(events.WorkerSlept(instance, device, dram))
+
     def unload(self, model):
         number = next(self._tickets)
         return number, self.tell(events.UnloadWanted(number, model))
@@ -69,10 +81,14 @@ class Driver:
         number = next(self._tickets)
         return number, self.tell(events.ShrinkWanted(number, model, keep))
 
-    def ready(self, instance, memory=None):
+    def ready(self, instance, memory=None, sleep_memory=None):
+        """An instance has loaded or woken; nine tenths of it can sleep where anything may."""
+        ledger = self.brain.fleet.ledger
         if memory is None:
-            memory = self.brain.fleet.ledger.charge(instance)
-        return self.tell(events.WorkerReady(instance, memory))
+            memory = ledger.charge(instance)
+        if sleep_memory is None:
+            sleep_memory = memory * 9 // 10 if ledger.dram.capacity else 0
+        return self.tell(events.WorkerReady(instance, memory, sleep_memory))
 
     def finish(self, request, **how):
         instance = next(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sired.errors import DeviceNotFound, InsufficientMemory, LoadFailed
+from sired.errors import DeadlineExceeded, DeviceNotFound, InsufficientMemory, LoadFailed
 from sired.scheduler import events
 from sired.scheduler.instructions import (
     Evicted,
@@ -324,6 +324,45 @@ def test_a_load_that_takes_too_long_is_ended_and_everybody_told(driver):
     assert StopWorker(1, kill=True) in said
     d.gone(1)
     assert d.instances == {}
+
+
+def test_a_load_is_ended_only_once_it_stands_still(driver):
+    d = driver(load_timeout=10.0)
+    d.add("a", 40)
+    request, _ = d.request("a", timeout=600)
+    for read in range(1, 4):
+        d.now += 9
+        d.tell(events.LoadProgressed(1, read, 100))
+        assert d.wait(0) == []
+        assert d.brain.wakeup <= d.now + 10
+    d.tell(events.LoadProgressed(1, 3, 100))  # that is nothing new
+    said = d.wait(10)
+    assert StopWorker(1, kill=True) in said
+    assert "after 3 B of 100 B" in failures(said)[request].message
+
+
+def test_who_is_patient_waits_for_a_load_as_long_as_it_goes_on(driver):
+    d = driver(load_timeout=10.0)
+    d.add("a", 40)
+    wish, hasty = 71, 72
+    d.tell(events.LoadWanted(wish, "a", None, d.now + 10, patient=True))
+    d.tell(events.LoadWanted(hasty, "a", None, d.now + 10))
+    d.now += 6
+    d.tell(events.LoadProgressed(1, 50, 100))
+    assert failures(d.wait(4)).keys() == {hasty}
+    assert d.brain.wakeup == 16
+    said = d.wait(6)
+    assert isinstance(failures(said)[wish], LoadFailed)
+
+
+def test_who_is_patient_does_not_wait_for_memory_for_ever(driver):
+    d = driver()
+    d.add("a", 60)
+    d.add("b", 60)
+    d.acquire("a")
+    d.ready(1)
+    d.tell(events.LoadWanted(71, "b", None, d.now + 10, patient=True))
+    assert isinstance(failures(d.wait(10))[71], DeadlineExceeded)
 
 
 def test_what_is_believed_of_a_model_never_overdraws_a_device(driver):

@@ -1,4 +1,4 @@
-"""From a request's data to the arguments of a model's ``forward``."""
+"""From a request's data to the arguments of a model's function."""
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sired.errors import InvalidInput
-from sired.runtimes.pytorch.model import Arguments
+
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 _BY_NAME = {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}
 _IN_ORDER = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
@@ -50,7 +51,7 @@ class Parameters:
 
 
 def parameters_of(function: Callable[..., Any]) -> Parameters:
-    """What a ``forward`` takes, by its signature."""
+    """What a ``forward`` or ``predict`` takes, by its signature."""
     parameters = list(inspect.signature(function).parameters.values())
     kinds = {parameter.kind for parameter in parameters}
     required = [p for p in parameters if p.default is p.empty and p.kind in _BY_NAME | _IN_ORDER]

@@ -1,0 +1,1 @@
+"""Other servers of the same models, each in a virtual environment of its own."""

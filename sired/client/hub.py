@@ -1,0 +1,97 @@
+"""Models by their name on the Hugging Face hub: where they lie in its cache on this machine."""
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from sired.errors import InvalidModel, LoadFailed, ModelNotFound
+
+_NAME = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
+_TRUE = {"1", "ON", "YES", "TRUE"}
+# The same weights for other frameworks.
+_LEFT_OUT = ("*.h5", "*.msgpack", "*.ot", "*.onnx", "*.tflite", "onnx/*", "openvino/*", "coreml/*")
+_DOWNLOAD = """
+import sys
+from huggingface_hub import snapshot_download
+name, revision, *left_out = sys.argv[1:]
+try:
+    snapshot_download(name, revision=revision, ignore_patterns=left_out)
+except Exception as problem:
+    sys.exit(f"{type(problem).__name__}: {problem}")
+"""
+
+
+def is_hub_name(text: str) -> bool:
+    """Whether a text reads like ``organisation/model`` or ``organisation/model@revision``."""
+    return _NAME.fullmatch(text) is not None
+
+
+def find_model(text: str, environment: Mapping[str, str] | None = None) -> Path:
+    """The directory of a model of the hub, downloaded into the hub's own cache if it is not there.
+
+    Args:
+        text: ``organisation/model``, perhaps with ``@`` and a branch, tag or commit.
+        environment: where ``HF_HOME``, ``HF_HUB_CACHE`` and ``HF_HUB_OFFLINE`` are looked up.
+
+    Raises:
+        InvalidModel: the text is no such name.
+        ModelNotFound: it is not in the cache, and ``HF_HUB_OFFLINE`` forbids to download it.
+        LoadFailed: it cannot be downloaded.
+    """
+    variables = os.environ if environment is None else environment
+    match = _NAME.fullmatch(text)
+    if match is None:
+        raise InvalidModel(f"{text!r} names no model of the hub.", hint="Write organisation/model.")
+    name, revision = match["name"], match["revision"] or "main"
+    cache = _cache(variables)
+    if (found := _snapshot(cache, name, revision)) is not None:
+        return found
+    if variables.get("HF_HUB_OFFLINE", "").upper() in _TRUE:
+        raise ModelNotFound(
+            f"{text} is not in the cache {cache}, and HF_HUB_OFFLINE forbids to download it.",
+            hint="Copy it there, or register a directory.",
+        )
+    _download(name, revision, variables)
+    if (found := _snapshot(cache, name, revision)) is None:
+        raise LoadFailed(f"{text} was downloaded, but is not in {cache}.")
+    return found
+
+
+def _cache(variables: Mapping[str, str]) -> Path:
+    """Where the hub's own tools keep what they download."""
+    if cache := variables.get("HF_HUB_CACHE"):
+        return Path(cache).expanduser()
+    caches = Path(variables.get("XDG_CACHE_HOME") or "~/.cache")
+    return Path(variables.get("HF_HOME") or caches / "huggingface").expanduser() / "hub"
+
+
+def _snapshot(cache: Path, name: str, revision: str) -> Path | None:
+    """The files of one commit; a branch or a tag is a file that names its commit."""
+    repository = cache / f"models--{name.replace('/', '--')}"
+    reference = repository / "refs" / revision
+    commit = reference.read_text().strip() if reference.is_file() else revision
+    found = repository / "snapshots" / commit
+    return found if (found / "config.json").exists() else None
+
+
+def _download(name: str, revision: str, variables: Mapping[str, str]) -> None:
+    if importlib.util.find_spec("huggingface_hub") is None:
+        raise LoadFailed(
+            f"{name} is not on this machine, and what downloads models is not installed.",
+            hint="pip install 'sire[hf]'",
+        )
+    done = subprocess.run(
+        [sys.executable, "-c", _DOWNLOAD, name, revision, *_LEFT_OUT],
+        env=dict(variables),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        said = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
+        raise LoadFailed(f"{name} cannot be downloaded: {said}")

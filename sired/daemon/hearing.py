@@ -1,0 +1,68 @@
+"""What workers say, as events for the brain."""
+
+from sired.daemon.instances import Instances
+from sired.errors import SireError, error_from
+from sired.protocol.runs import RunResult, WorkerError
+from sired.scheduler import events
+from sired.scheduler.brain import Brain
+from sired.scheduler.events import Event
+from sired.workers.messages import (
+    DirectFailed,
+    DramFreed,
+    FromWorker,
+    LoadProgress,
+    ModelReady,
+    Slept,
+    Woke,
+)
+
+
+class Hearing:
+    """Understands everything but answers, and has what is to be kept of it noted."""
+
+    def __init__(self, brain: Brain, instances: Instances) -> None:
+        self._brain = brain
+        self._instances = instances
+
+    def event(self, number: int, message: FromWorker) -> Event | None:
+        """What has happened; None where the brain need not know."""
+        match message:
+            case WorkerError(request=None):
+                return self._failed(number, message)
+            case WorkerError(request=int(request)):
+                peak, memory_ran_out = message.peak_memory_bytes, message.out_of_memory
+                error = _error(message)
+                return events.RequestFinished(number, request, peak, error, memory_ran_out)
+            case LoadProgress(read_bytes=read, total_bytes=total):
+                return events.LoadProgressed(number, read, total)
+            case ModelReady():
+                memory = self._instances.ready(number, self._device(number), message)
+                return events.WorkerReady(number, memory, message.sleep_bytes)
+            case Slept():
+                held = self._instances.slept(number, self._device(number), message)
+                return events.WorkerSlept(number, held, message.dram_bytes)
+            case Woke():
+                held = self._instances.woke(number, self._device(number), message)
+                sleep_memory = self._brain.fleet.instances[number].sleep_memory
+                return events.WorkerReady(number, held, sleep_memory, message.kept_bytes)
+            case DramFreed():
+                return events.DramFreed(number)
+            case DirectFailed():
+                self._instances.failed_directly(number, message)
+            case RunResult():
+                raise ValueError("an answer is for whoever asked")
+        return None
+
+    def _failed(self, number: int, message: WorkerError) -> Event:
+        error = _error(message)
+        self._instances.load_failed(number, error)
+        if self._brain.fleet.instances[number].asleep:
+            return events.SleepFailed(number, error)
+        return events.LoadFailed(number, error, message.out_of_memory)
+
+    def _device(self, number: int) -> str:
+        return self._brain.fleet.instances[number].device
+
+
+def _error(message: WorkerError) -> SireError:
+    return error_from(message.code, message.message, message.hint, message.details)

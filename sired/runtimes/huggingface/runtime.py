@@ -1,0 +1,84 @@
+"""The runtime: directories in Hugging Face's layout, by transformers."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+
+from sired.errors import LoadFailed
+from sired.runtimes.huggingface import loading, tasks
+from sired.runtimes.huggingface.options import Options, read_options
+from sired.runtimes.huggingface.sentence import transformer_directory
+from sired.runtimes.huggingface.task import Made, Task
+from sired.runtimes.pytorch import PyTorchRuntime
+from sired.runtimes.pytorch.model import Loaded, common_precision
+
+_TOLD = ("format", "model_class", "python_path", "weight_bytes")
+
+
+@dataclass(frozen=True, slots=True)
+class Served(Loaded):
+    """A module, and the task it is run for."""
+
+    task: Task | None = None
+
+
+class HuggingFaceRuntime(PyTorchRuntime):
+    """Runs what transformers can load, for the task that its config names."""
+
+    name: ClassVar[str] = "huggingface"
+
+    def load(self, model_path: str, **kwargs: Any) -> Served:
+        """Load a model; see ``InferenceRuntime.load``.
+
+        Nothing is fetched from anywhere. Code that came with a model runs only if ``trusted``.
+        """
+        given = {name: value for name, value in kwargs.items() if name not in _TOLD}
+        wanted, trusted = given.pop("device", "cpu"), bool(given.pop("trusted", False))
+        options = read_options(given, tasks.GENERATION)
+        device = _device(wanted, options)
+        root = Path(model_path)
+        directory = str(transformer_directory(root))
+        config = loading.read_config(directory, trusted=trusted)
+        task = tasks.find_task(options.task, config, root)
+        kind = tasks.TASKS[task]
+        module = loading.load_weights(kind.loads, directory, config, options, trusted=trusted)
+        if options.quantized:
+            module = loading.quantize(module, device)
+        module = module.to(device)
+        made = Made(module, config, directory, model_path, device, options, trusted)
+        with torch.inference_mode():
+            running = kind.runs(made)
+        whole = torch.nn.ModuleList([module, *running.layers])
+        return Served(
+            call=whole,
+            device=device,
+            arrange=lambda data: ((data,), {}),
+            weight_bytes=loading.memory_bytes(whole),
+            precision=common_precision(module.parameters()),
+            signature=running.signature,
+            task=running,
+        )
+
+    def predict(self, model: Loaded, data: Any) -> Any:
+        """Run the model's task once; see ``InferenceRuntime.predict``."""
+        assert isinstance(model, Served)
+        assert model.task is not None
+        with torch.inference_mode():
+            return model.task.run(data)
+
+    def warmup(self, model: Loaded) -> None:
+        """Answer the smallest input there is: kernels are chosen and buffers made by the first."""
+        assert isinstance(model, Served)
+        assert model.task is not None
+        self.predict(model, model.task.sample())
+
+
+def _device(wanted: str, options: Options) -> torch.device:
+    if options.force_gpu and not wanted.startswith("cuda"):
+        raise LoadFailed(
+            "It was registered with force_gpu and was to be loaded on the CPU.",
+            hint="Register it with --device and the name of a GPU, or without force_gpu.",
+        )
+    return torch.device("cpu" if options.force_cpu else wanted)

@@ -1,0 +1,99 @@
+"""Speech to text."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoProcessor
+
+from sired.errors import InvalidInput
+from sired.runtimes.huggingface.generate import generation_config
+from sired.runtimes.huggingface.loading import load_beside
+from sired.runtimes.huggingface.task import Made, Task
+from sired.spec import Signature, TensorSpec
+
+_SAMPLES = TensorSpec("samples", "float32", (-1,))
+_RATE = TensorSpec("sampling_rate", "int64", ())
+
+
+class _Speech(Task):
+    """One recording at a time, brought to the sampling rate that the model was trained on."""
+
+    signature = Signature((_SAMPLES, _RATE), (TensorSpec("", "string", ()),))
+
+    def __init__(self, made: Made) -> None:
+        self._model, self._device = made.model, made.device
+        self._dtype = next(made.model.parameters()).dtype
+        self._processor = load_beside(AutoProcessor, made)
+        self._rate = int(self._processor.feature_extractor.sampling_rate)
+
+    def run(self, data: Any) -> Any:
+        """What is said in ``samples``, float32[samples] in -1..1, of ``sampling_rate`` in Hz."""
+        if not isinstance(data, dict) or data.keys() != {"samples", "sampling_rate"}:
+            raise InvalidInput("The model takes samples and their sampling_rate.")
+        samples, rate = np.asarray(data["samples"], np.float32), int(data["sampling_rate"])
+        if samples.ndim != 1 or not samples.size or rate < 1:
+            raise InvalidInput(
+                f"The model takes one row of samples; given are {list(samples.shape)} at {rate} Hz."
+            )
+        return self._write(resample(samples, rate, self._rate))
+
+    def sample(self) -> Any:
+        """A second of silence."""
+        return {"samples": np.zeros(self._rate, np.float32), "sampling_rate": self._rate}
+
+    def _write(self, samples: Any) -> str:
+        raise NotImplementedError
+
+
+class Dictation(_Speech):
+    """Models like Whisper, which write what they hear token by token."""
+
+    def __init__(self, made: Made) -> None:
+        super().__init__(made)
+        self._config = generation_config(made, {})
+
+    def _write(self, samples: Any) -> str:
+        # More than its window of 30 s is written window by window, which needs the times.
+        window = getattr(self._processor.feature_extractor, "n_samples", len(samples))
+        long = len(samples) > window
+        if long and getattr(self._config, "no_timestamps_token_id", None) is None:
+            raise InvalidInput(
+                f"The recording has {len(samples) / self._rate:.1f} s; this model, which does not "
+                f"tell times, takes {window / self._rate:g} s."
+            )
+        features = self._processor(
+            samples,
+            sampling_rate=self._rate,
+            return_tensors="pt",
+            return_attention_mask=True,
+            **({"truncation": False, "padding": "longest"} if long else {}),
+        ).to(self._device, self._dtype)
+        written = self._model.generate(
+            **features,
+            generation_config=self._config,
+            **({"return_timestamps": True} if long else {}),
+        )
+        return str(self._processor.batch_decode(written, skip_special_tokens=True)[0]).strip()
+
+
+class Transcription(_Speech):
+    """Models with a letter for each moment (CTC), like wav2vec 2.0."""
+
+    def _write(self, samples: Any) -> str:
+        features = self._processor(samples, sampling_rate=self._rate, return_tensors="pt")
+        logits: torch.Tensor = self._model(**features.to(self._device, self._dtype)).logits
+        return str(self._processor.batch_decode(logits.argmax(-1))[0])
+
+
+def resample(samples: Any, rate: int, wanted: int) -> Any:
+    """Samples at another rate: the same spectrum, without what the lower rate cannot hold.
+
+    The whole recording is transformed at once (as ``scipy.signal.resample`` does), float32[n] to
+    float32[n * wanted / rate].
+    """
+    if rate == wanted:
+        return samples
+    length = max(1, round(len(samples) * wanted / rate))
+    spectrum = np.fft.rfft(samples)[: length // 2 + 1]
+    return (np.fft.irfft(spectrum, length) * (length / len(samples))).astype(np.float32)

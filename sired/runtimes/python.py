@@ -1,0 +1,137 @@
+"""Models of any framework: a class of the user's own that can load and predict."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar
+
+from sired.errors import InvalidModel
+from sired.runtimes.arguments import Arguments, parameters_of
+from sired.runtimes.base import InferenceRuntime
+from sired.runtimes.classes import construct, find_class, import_module
+from sired.spec import Signature, parse_tensor
+
+_OWN_CODE = ".py"
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """An object of the user's class that has loaded its model, and what is known of it."""
+
+    model: Any
+    arrange: Callable[[Any], Arguments]
+    weight_bytes: int
+    signature: Signature
+
+
+class PythonRuntime(InferenceRuntime):
+    """Runs a class with the methods ``load`` and ``predict``.
+
+    The class is the user's own code, named when the model was registered, and so needs no trust.
+    What its ``load`` does with the file, unpickling it for instance, is up to it. It is made with
+    the model's ``args``. It may have besides:
+
+    - ``inputs`` and ``outputs``: what it takes and gives, like ``["float32[-1,4]"]``; inputs are
+      held against it before ``predict`` sees them.
+    - ``warmup()``: called once after loading.
+    - ``sleep()`` and ``wake()``: bring the weights from the device to main memory, and back.
+    """
+
+    name: ClassVar[str] = "python"
+
+    def load(self, model_path: str, **kwargs: Any) -> Loaded:
+        """Make an object of the class and have it load; see ``InferenceRuntime.load``.
+
+        ``load`` gets the path, and by name ``device`` if it takes that.
+        """
+        given = dict(kwargs)
+        device = given.pop("device", "cpu")
+        size = given.pop("weight_bytes", 0) or Path(model_path).stat().st_size
+        name, python_path = given.pop("model_class", None), given.pop("python_path", ())
+        for told in ("format", "trusted"):
+            given.pop(told, None)
+        kind = _class_in(model_path) if name is None else find_class(name, python_path)
+        _require_methods(kind)
+        model = construct(kind, given)
+        takes_device = "device" in inspect.signature(model.load).parameters
+        model.load(model_path, **({"device": device} if takes_device else {}))
+        return Loaded(model, parameters_of(model.predict).arrange, size, _signature(model))
+
+    def predict(self, model: Loaded, data: Any) -> Any:
+        """Call the class' ``predict``; see ``InferenceRuntime.predict``.
+
+        A dict is passed by keyword where ``predict`` has parameters of these names, a tuple in
+        order, anything else as the one argument.
+        """
+        args, kwargs = model.arrange(data)
+        return model.model.predict(*args, **kwargs)
+
+    def get_memory_footprint(self, model: Loaded) -> int:
+        """The size of its file: the class alone knows what it made of it."""
+        return model.weight_bytes
+
+    def signature(self, model: Loaded) -> Signature:
+        """What the class says of its inputs and outputs."""
+        return model.signature
+
+    def warmup(self, model: Loaded) -> None:
+        """Have the class warm up, if it wants to."""
+        if callable(warmup := getattr(model.model, "warmup", None)):
+            warmup()
+
+    def can_sleep(self, model: Loaded) -> bool:
+        """Whether the class can sleep and wake."""
+        return all(callable(getattr(model.model, name, None)) for name in ("sleep", "wake"))
+
+    def sleep(self, model: Loaded) -> None:
+        """Have the class give the device's memory back."""
+        model.model.sleep()
+
+    def wake(self, model: Loaded) -> int:
+        """Have the class take it again; what main memory it keeps is not known."""
+        model.model.wake()
+        return 0
+
+
+def _class_in(path: str) -> type:
+    """The one class in a Python file that can load and predict."""
+    if not path.endswith(_OWN_CODE):
+        raise InvalidModel(
+            f"What is to load {path} is missing.",
+            hint="Name it: sire register --replace --class file.py:Class",
+        )
+    module = import_module(path)
+    fitting = [kind for kind in _own_classes(module) if not _missing(kind)]
+    if len(fitting) != 1:
+        names = ", ".join(kind.__name__ for kind in fitting) or "none"
+        raise InvalidModel(
+            f"{path} has to have one class with load and predict; it has {names}.",
+            hint=f"Name it: sire register --replace --class {path}:Class",
+        )
+    return fitting[0]
+
+
+def _own_classes(module: ModuleType) -> list[type]:
+    kinds = (value for value in vars(module).values() if isinstance(value, type))
+    return [kind for kind in kinds if kind.__module__ == module.__name__]
+
+
+def _missing(kind: type) -> list[str]:
+    return [name for name in ("load", "predict") if not callable(getattr(kind, name, None))]
+
+
+def _require_methods(kind: type) -> None:
+    if missing := _missing(kind):
+        raise InvalidModel(
+            f"The class {kind.__name__} has no method {' and no '.join(missing)}.",
+            hint="It needs load(self, path) and predict(self, data).",
+        )
+
+
+def _signature(model: Any) -> Signature:
+    sides: Mapping[str, Any] = {
+        side: tuple(map(parse_tensor, getattr(model, side, ()))) for side in ("inputs", "outputs")
+    }
+    return Signature(**sides)

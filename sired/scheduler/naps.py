@@ -1,0 +1,182 @@
+"""Wishes that a model sleep, and what becomes of an instance that was told to.
+
+1. Every instance of the model sleeps once it is idle and main memory has room; any sleeper that is
+   not pinned goes to disk for it: somebody wants this one now.
+2. One that still loads or wakes does so first. A model on disk is loaded first, like any other.
+3. The wish is answered when each of them sleeps or is gone; with an error if none sleeps.
+"""
+
+from sired.errors import Cancelled, InsufficientMemory, InvalidInput, SireError
+from sired.scheduler import events
+from sired.scheduler.instance import Asleep, Instance, Loading, Ready, Waking
+from sired.scheduler.instructions import Fail, Fulfil
+from sired.scheduler.state import State
+from sired.units import format_bytes
+
+
+class Naps:
+    """What is done about models that somebody wants asleep."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._fleet = state.fleet
+        self._to_load: set[int] = set()
+        self._unslept: dict[int, set[int]] = {}
+
+    @property
+    def wishes(self) -> set[int]:
+        """The wishes whose model is loaded, and not asleep yet."""
+        return set(self._unslept)
+
+    def wanted(self, event: events.SleepWanted, now: float) -> None:
+        """See to it that a model sleeps."""
+        model = self._state.model(event.model, event.wish)
+        if model is None:
+            return
+        there = [instance for instance in self._fleet.of(model) if not instance.ending]
+        error = next(filter(None, map(self._why_not, there)), None)
+        if error := error or self._none_sleeps():
+            self._state.out.append(Fail(event.wish, error))
+        elif there:
+            self._unslept[event.wish] = {instance.id for instance in there}
+            for instance in there:
+                self.begin(instance, now)
+            self._settle(_unloaded(instance))
+        else:
+            self._to_load = {event.wish, *self._to_load & self._state.queues.wishes.keys()}
+            self._state.queues.wish(event.wish, model, event.deadline)
+            self._state.alarm.by(event.deadline)
+            self._fleet.want(model, None, now)
+
+    def loaded(self, instance: Instance) -> None:
+        """A model was loaded: who wants it asleep no longer waits for its load."""
+        for wish in self._to_load & instance.model.wishes:
+            self._to_load.discard(wish)
+            self._state.queues.wishes.pop(wish).wishes.discard(wish)
+            self._unslept[wish] = {instance.id}
+
+    def begin(self, instance: Instance, now: float) -> None:
+        """Send an instance to sleep if somebody wants that, and it is ready."""
+        wishes = [wish for wish, left in self._unslept.items() if instance.id in left]
+        if not wishes or not isinstance(instance.state, Ready) or instance.ending:
+            return
+        instance.state.last_used = now  # by somebody's hand: all that sleep were used before it
+        if error := self._why_not(instance) or self._why_not_now(instance):
+            self._fail(wishes, error)
+        else:
+            self._fleet.tiers.send_to_sleep(instance, now)
+
+    def slept(self, event: events.WorkerSlept, now: float) -> Instance:
+        """An instance sleeps: tell who wanted that."""
+        instance = self._fleet.instances[event.instance]
+        self._fleet.slept(instance, event.device_memory, event.dram_memory, now)
+        self._settle(_unloaded(instance))
+        return instance
+
+    def freed(self, event: events.DramFreed, now: float) -> None:
+        """There is more main memory for others."""
+        self._fleet.tiers.freed(self._fleet.instances[event.instance])
+        self._fleet.place(now)
+
+    def failed(self, event: events.SleepFailed, now: float) -> None:
+        """An instance could not go to sleep: it ends."""
+        instance = self._fleet.instances[event.instance]
+        if not instance.ending:
+            self._fail([w for w, left in self._unslept.items() if instance.id in left], event.error)
+            self._fleet.stop(instance, now)
+            self._fleet.place(now)
+
+    def gone(self, instance: Instance, error: SireError) -> None:
+        """An instance has ended; whoever wants it asleep waits for the others."""
+        if any(instance.id in left for left in self._unslept.values()):
+            self._settle(_unloaded(instance) if instance.ending else error)
+
+    def _settle(self, error: SireError) -> None:
+        """Answer the wishes of which no instance is left that is to sleep."""
+        instances = self._fleet.instances
+        for wish, left in list(self._unslept.items()):
+            there = [instances[number] for number in left if number in instances]
+            asleep = [i.id for i in there if isinstance(i.state, Asleep)]
+            if any(not i.ending and not isinstance(i.state, Asleep) for i in there):
+                continue
+            if asleep:
+                del self._unslept[wish]
+                self._state.out.append(Fulfil(wish, instance=min(asleep)))
+            else:
+                self._fail([wish], error)
+
+    def _fail(self, wishes: list[int], error: SireError) -> None:
+        for wish in wishes:
+            del self._unslept[wish]
+            self._state.out.append(Fail(wish, error))
+
+    def unloaded(self, instance: Instance) -> None:
+        """Somebody wants a model unloaded: nobody has it asleep any more."""
+        wishes = [wish for wish, left in self._unslept.items() if instance.id in left]
+        self._fail(wishes, _unloaded(instance))
+
+    # Why not
+
+    def _none_sleeps(self) -> InsufficientMemory | None:
+        if self._fleet.ledger.dram.capacity:
+            return None
+        return InsufficientMemory(
+            "No main memory is set aside for models that sleep: tiers.dram is 0.",
+            hint='Set some aside in config.toml: [tiers] dram = "32GiB"; then: sire daemon restart',
+            need_bytes=None,
+            capacity_bytes=0,
+        )
+
+    def _why_not(self, instance: Instance) -> SireError | None:
+        """Why an instance can never sleep here; None where it can, or nobody knows yet."""
+        model, dram = instance.model, self._fleet.ledger.dram
+        if isinstance(instance.state, Loading | Waking):
+            return None
+        if (error := self._none_sleeps()) or instance.asleep:
+            return error
+        if instance.lease is not None:
+            return Cancelled(
+                f"{model.name} is leased, and awake for its holder.",
+                hint=f"Try again once it is given back, or end it: sire unload {model.name}",
+            )
+        if not instance.sleep_memory:
+            return InvalidInput(
+                f"{model.name} cannot sleep: its runtime cannot move a loaded model.",
+                hint=f"Free its memory altogether: sire move {model.name} disk",
+            )
+        pinned = sum(
+            self._fleet.ledger.dram_charge(other.id)
+            for other in self._fleet.instances.values()
+            if other.asleep and other.model.pinned
+        )
+        if instance.sleep_memory <= dram.capacity - pinned:
+            return None
+        held = f", {format_bytes(pinned)} of it pinned" if pinned else ""
+        return InsufficientMemory(
+            f"{model.name} needs {format_bytes(instance.sleep_memory)} of main memory to sleep; "
+            f"{format_bytes(dram.capacity)} are set aside{held}.",
+            hint="Raise the setting tiers.dram, then: sire daemon restart",
+            need_bytes=instance.sleep_memory,
+            capacity_bytes=dram.capacity,
+        )
+
+    def _why_not_now(self, instance: Instance) -> SireError | None:
+        """Why there is no room for an instance as things are; None where there is, or will be."""
+        if self._fleet.tiers.sleepable([instance]):
+            return None
+        dram = self._fleet.ledger.dram
+        return InsufficientMemory(
+            f"{instance.model.name} needs {format_bytes(instance.sleep_memory)} of main memory to "
+            f"sleep; of {format_bytes(dram.capacity)} set aside, {format_bytes(dram.charged)} are "
+            f"taken by models and {format_bytes(dram.foreign)} by other programs.",
+            hint="Try again later, or look at: sire ps",
+            need_bytes=instance.sleep_memory,
+            capacity_bytes=dram.capacity,
+        )
+
+
+def _unloaded(instance: Instance) -> Cancelled:
+    return Cancelled(
+        f"{instance.model.name} was unloaded before it slept.",
+        hint="Try again, or look at: sire ps",
+    )

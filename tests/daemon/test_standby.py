@@ -1,0 +1,100 @@
+"""Workers that stand by without a model, and loads that take them over."""
+
+import os
+import signal
+import time
+
+import psutil
+import pytest
+
+from sired.protocol.replies import DeviceList, InstanceInfo
+from sired.protocol.requests import Devices, Load, Predict, Unload
+
+
+def until(condition, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return found
+
+
+@pytest.fixture
+def prepared(home, register):
+    """A daemon with one worker standing by on its CPU, and two models."""
+    home.configure("[devices.cpu]\nstandby = 1\n")
+    register("m", 2)
+    register("other", 3)
+    until(lambda: standing_by(home))
+    return home
+
+
+def standing_by(home):
+    """The pids of the workers that stand by, when they and the daemon say so."""
+    processes = psutil.Process(home.pid()).children(recursive=True)
+    found = [process.pid for process in processes if process.name() == "sired:standby"]
+    return found if len(found) == devices(home)[0].standby else []
+
+
+def devices(home):
+    with home.connect() as connection:
+        return connection.expect(DeviceList, Devices()).devices
+
+
+def test_a_load_takes_over_the_worker_that_stands_by_and_another_takes_its_place(prepared):
+    (ready,) = standing_by(prepared)
+    with prepared.connect() as connection:
+        assert connection.expect(InstanceInfo, Load(name="m")).pid == ready
+        _, (answer,) = connection.ask(Predict(model="m"), [b"[1, 1, 1, 1]"])
+        assert bytes(answer) == b"[2.0,2.0,2.0,2.0]"
+    (next_one,) = until(lambda: standing_by(prepared))
+    assert next_one != ready
+    assert [device.standby for device in devices(prepared)] == [1]
+
+
+def test_loads_that_find_nobody_standing_by_start_a_worker_of_their_own(prepared):
+    (ready,) = standing_by(prepared)
+    with prepared.connect() as one:
+        os.kill(ready, signal.SIGKILL)
+        until(lambda: devices(prepared)[0].standby == 0)
+        assert one.expect(InstanceInfo, Load(name="m")).pid != ready
+        assert one.expect(InstanceInfo, Load(name="other")).state == "ready"
+
+
+def test_what_a_model_prints_goes_to_its_own_log(home, zoo, tmp_path):
+    home.configure("[devices.cpu]\nstandby = 1\n")
+    source = (zoo / "classes.py").read_text()
+    (tmp_path / "loud.py").write_text(source + '\nprint("imported")\n')
+    home.sire("register", "m", zoo / "x2.safetensors", "--class", f"{tmp_path}/loud.py:Scale")
+    until(lambda: standing_by(home))
+    home.sire("load", "m")
+    assert "imported" in home.sire("logs", "m").stdout.decode()
+    assert "imported" not in home.paths.standby_log.read_text()
+
+
+def test_its_memory_is_kept_for_it_and_a_model_is_charged_as_ever(home, register):
+    home.configure(
+        '[memory]\ncpu_process = "100MiB"\n[devices.cpu]\nmemory = "1GiB"\nstandby = 2\n'
+    )
+    register("m", 2)
+    (device,) = devices(home)
+    assert device.capacity_bytes == (1024 - 200) << 20
+    until(lambda: len(standing_by(home)) == 2)
+    with home.connect() as connection:
+        charged = connection.expect(InstanceInfo, Load(name="m")).memory_bytes
+    assert devices(home)[0].used_bytes == charged
+
+
+def test_more_workers_standing_by_than_a_device_has_memory_for_are_refused(home):
+    home.configure('[devices.cpu]\nmemory = "64MiB"\nstandby = 3\n')
+    home.sire("daemon", "start")
+    assert "3 workers standing by need 96 MiB of 64 MiB" in home.sire("health").stderr.decode()
+
+
+def test_nobody_stays_behind_when_the_daemon_stops(prepared):
+    (ready,) = standing_by(prepared)
+    with prepared.connect() as connection:
+        connection.ask(Load(name="m"))
+        connection.ask(Unload(name="m"))
+    prepared.sire("daemon", "stop")
+    until(lambda: not psutil.pid_exists(ready))

@@ -1,0 +1,160 @@
+"""Models that give way to each other sleep in main memory, and wake much faster than they load."""
+
+import json
+import os
+import signal
+import time
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from sired.errors import InsufficientMemory, InvalidInput
+from sired.protocol.requests import Load, Move, Predict, Ps, Register, Stats
+from sired.spec import ModelSpec
+
+MB = 1_000_000
+CLASS = """
+import torch
+
+
+class Big(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table = torch.nn.Parameter(torch.empty(20, 1_000_000))
+        self.register_buffer("number", torch.zeros(1))
+
+    def forward(self, x):
+        return x + self.number + self.table[:, ::100_000].sum()
+"""
+
+
+@pytest.fixture(scope="module")
+def big_models(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("big")
+    (directory / "big.py").write_text(CLASS)
+    for number in range(2):
+        table = torch.zeros(20, 1_000_000)
+        content = {"table": table, "number": torch.tensor([float(number)])}
+        save_file(content, directory / f"{number}.safetensors")
+    return directory
+
+
+@pytest.fixture
+def two(home, big_models):
+    """A device that holds one of two models of 80 MB, and main memory for both."""
+    home.configure('[devices.small]\nkind = "cpu"\nmemory = "165MB"\n[tiers]\ndram = "200MB"\n')
+    with home.connect() as connection:
+        for number in range(2):
+            spec = ModelSpec(
+                name=f"m{number}",
+                path=str(big_models / f"{number}.safetensors"),
+                model_class=f"{big_models}/big.py:Big",
+            )
+            connection.ask(Register(model=spec))
+        yield connection
+
+
+def ask(connection, model):
+    _, frames = connection.ask(Predict(model=model), [b"[1.0]"])
+    return json.loads(bytes(frames[0]))
+
+
+def instances(connection):
+    return {one.model: one for one in connection.ask(Ps())[0].instances}
+
+
+def counts(connection, model):
+    return connection.ask(Stats(name=model))[0].models[0]
+
+
+def until(condition, seconds=20.0):
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)
+    return found
+
+
+def test_models_that_take_turns_wake_instead_of_loading(two):
+    assert [ask(two, "m0"), ask(two, "m1")] == [[1.0], [2.0]]
+    pids = {name: one.pid for name, one in instances(two).items()}
+    assert len(pids) == 2
+    for _ in range(3):
+        assert [ask(two, "m0"), ask(two, "m1")] == [[1.0], [2.0]]
+    there = instances(two)
+    assert {name: one.pid for name, one in there.items()} == pids
+    assert (there["m0"].state, there["m0"].tier) == ("asleep", "dram")
+    assert there["m0"].dram_bytes == pytest.approx(80 * MB, rel=0.01)
+    assert there["m0"].memory_bytes < 40 * MB
+    assert (there["m1"].state, there["m1"].tier, there["m1"].dram_bytes) == ("ready", "device", 0)
+    assert there["m0"].memory_bytes + there["m1"].memory_bytes <= 165 * MB
+    assert counts(two, "m0").loads == counts(two, "m1").loads == 1
+    assert counts(two, "m0").wakes == 3
+
+
+def test_a_sleeper_that_is_killed_frees_both_its_memories_and_is_loaded_anew(two):
+    ask(two, "m0")
+    asleep = two.ask(Move(name="m0", to="dram"))[0]
+    os.kill(asleep.pid, signal.SIGKILL)
+    until(lambda: not instances(two))
+    assert ask(two, "m0") == [1.0]
+    assert instances(two)["m0"].dram_bytes == 0
+    assert counts(two, "m0").crashes == 1
+
+
+def test_a_model_is_moved_by_hand_from_disk_to_memory_and_back(two, home):
+    asleep = home.json("move", "m0", "dram")
+    assert (asleep["state"], asleep["tier"]) == ("asleep", "dram")
+    assert home.json("show", "m0")["tier"] == "dram"
+    (line,) = home.sire("ps").stdout.decode().splitlines()[1:]
+    assert line.split()[:4] == ["m0", "small", "asleep", "dram"]
+    said = home.sire("move", "m0", "small").stderr.decode()
+    assert "Loaded m0 on small" in said
+    awake = instances(two)["m0"]
+    assert (awake.pid, awake.tier) == (asleep["pid"], "device")
+    assert "sleeps" in home.sire("move", "m0", "dram").stderr.decode()
+    assert home.sire("move", "m0", "disk").stderr.decode() == "Moved m0 to disk.\n"
+    assert instances(two) == {}
+    assert home.json("show", "m0")["tier"] == "disk"
+
+
+def test_without_main_memory_set_aside_nothing_sleeps_and_it_is_said_why(home, register):
+    register("m")
+    with home.connect() as connection:
+        with pytest.raises(InsufficientMemory, match=r"tiers\.dram is 0"):
+            connection.ask(Move(name="m", to="dram"))
+        assert instances(connection) == {}
+    home.sire("move", "m", "dram", code=4)
+    home.sire("move", "m", "nowhere", code=3)
+
+
+def test_a_model_whose_runtime_cannot_move_it_says_so_and_stays(home, tmp_path):
+    from tests.contract.runtime_cases import write_onnx
+
+    home.configure('[tiers]\ndram = "200MB"\n')
+    write_onnx(tmp_path / "twice.onnx")
+    with home.connect() as connection:
+        connection.ask(Register(model=ModelSpec(name="m", path=str(tmp_path / "twice.onnx"))))
+        connection.ask(Load(name="m"))
+        with pytest.raises(InvalidInput, match="cannot sleep"):
+            connection.ask(Move(name="m", to="dram"))
+        assert instances(connection)["m"].state == "ready"
+
+
+def test_a_model_too_large_for_main_memory_is_told_the_figures(two, home):
+    home.sire("daemon", "stop")
+    home.configure('[devices.small]\nkind = "cpu"\nmemory = "165MB"\n[tiers]\ndram = "50MB"\n')
+    with home.connect() as connection:
+        with pytest.raises(InsufficientMemory) as caught:
+            connection.ask(Move(name="m0", to="dram"))
+        assert caught.value.details["capacity_bytes"] == 50 * MB
+        assert caught.value.details["need_bytes"] == pytest.approx(80 * MB, rel=0.01)
+        assert instances(connection)["m0"].state == "ready"
+
+
+def test_a_model_that_idled_for_its_keep_alive_sleeps(two, home):
+    two.ask(Predict(model="m0", keep_alive=0.05), [b"[1.0]"])
+    until(lambda: instances(two)["m0"].state == "asleep")
+    two.ask(Predict(model="m0", keep_alive=0.0), [b"[1.0]"])
+    until(lambda: not instances(two))

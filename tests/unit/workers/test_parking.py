@@ -1,0 +1,72 @@
+"""Weights leave the memory they were in, and come back bit for bit; here without a GPU."""
+
+import pytest
+import torch
+
+from sired.runtimes.pytorch.parking import can_park, park, unpark
+
+
+class Tied(torch.nn.Module):
+    """One weight under two names, a buffer, and a view that is neither."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed = torch.nn.Embedding(50, 16)
+        self.head = torch.nn.Linear(16, 50, bias=False)
+        self.head.weight = self.embed.weight
+        self.low = torch.nn.Parameter(torch.randn(7).half())
+        self.register_buffer("offset", torch.randn(3, 50))
+        self.first_offset = self.offset[0]
+
+    def forward(self, x):
+        return self.head(self.embed(x)) + self.first_offset + self.low.float().sum()
+
+
+@pytest.fixture
+def module():
+    return Tied().eval()
+
+
+def test_a_module_that_was_parked_computes_what_it_did(module):
+    x = torch.arange(50)
+    before = module(x)
+    parked = None
+    for _ in range(2):
+        parked = park(module, parked, pinned=False)
+        unpark(parked)
+        assert torch.equal(module(x), before)
+    assert module.head.weight is module.embed.weight
+
+
+def test_while_it_is_parked_its_device_has_nothing_of_it_and_tied_weights_are_moved_once(module):
+    parked = park(module, pinned=False)
+    tensors = [*module.parameters(), *module.buffers()]
+    assert {tensor.untyped_storage().nbytes() for tensor in tensors} == {0}
+    sizes = sorted(part.nbytes for part in parked.parts)
+    assert sizes == [7 * 2, 3 * 50 * 4, 50 * 16 * 4]
+    assert parked.memory.nbytes < sum(sizes) + 512 * len(sizes)
+
+
+def test_the_memory_it_was_parked_in_is_used_again_for_what_it_holds_then(module):
+    parked = park(module, pinned=False)
+    unpark(parked)
+    module.offset.add_(1)
+    before, memory = module(torch.arange(50)), parked.memory.data_ptr()
+    again = park(module, parked, pinned=False)
+    assert again.memory.data_ptr() == memory
+    unpark(again)
+    assert torch.equal(module(torch.arange(50)), before)
+
+
+def test_weights_that_were_replaced_are_parked_elsewhere(module):
+    parked = park(module, pinned=False)
+    unpark(parked)
+    module.low = torch.nn.Parameter(torch.randn(9))
+    again = park(module, parked, pinned=False)
+    assert sorted(part.nbytes for part in again.parts)[0] == 9 * 4
+    unpark(again)
+
+
+def test_what_is_no_module_cannot_be_parked(module):
+    assert can_park(module)
+    assert not can_park(module.forward)
