@@ -45,7 +45,8 @@ def test_what_an_earlier_load_of_the_same_content_needed_is_known(home, zoo, reg
     assert model["footprint_source"] == "learned"
     (report,) = home.json("estimate", zoo / "x2.safetensors")
     (fit,) = report["devices"]
-    assert (fit["source"], fit["need_bytes"]) == ("learned", model["footprint_bytes"])
+    assert fit["source"] == "learned"
+    assert fit["need_bytes"] == pytest.approx(model["footprint_bytes"], rel=0.01)
 
 
 def test_it_names_the_models_that_would_have_to_go(home, register, weights):
