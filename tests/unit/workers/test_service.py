@@ -18,7 +18,6 @@ class Waiting:
     """Stands in for a model that is done with a request only when the next has been decoded."""
 
     batch_size = 1
-
     concurrency = 1
 
     def __init__(self, decode_seconds: float, last: int) -> None:
