@@ -18,6 +18,7 @@ class Waiting:
     """Stands in for a model that is done with a request only when the next has been decoded."""
 
     batch_size = 1
+    batch_delay = 0.0
 
     def __init__(self, decode_seconds: float, last: int) -> None:
         self.decode_seconds = decode_seconds
