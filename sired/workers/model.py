@@ -83,6 +83,7 @@ class ServedModel:
         batch_size: how many requests run together at most.
         concurrency: how many threads may have it answer at the same time.
         memory_bytes: what the process holds on its device after loading.
+        batch_delay: seconds a request may wait for others to run with.
         decode_seconds: what decoding takes lately.
         sleep_bytes: what would go to main memory if it slept; 0 if it cannot.
 
@@ -104,6 +105,7 @@ class ServedModel:
         self.reported = self._runtime.signature(self._model)
         self._signature = job.spec.signature.completed_by(self.reported)
         self.batch_size = job.spec.batch_size if self._signature.batchable else 1
+        self.batch_delay = job.spec.batch_delay if self.batch_size > 1 else 0.0
         self._batches = Batches(self._predict, self.batch_size)
         self._forwards = type(self._runtime).forward is not InferenceRuntime.forward
         self._meter: Meter = own

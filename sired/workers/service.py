@@ -111,17 +111,28 @@ class Service:
         return [descriptor for descriptor, _ in events]
 
     def _hear_from(self, ready: Sequence[int]) -> None:
-        """Take a message of each of these."""
+        """Take a message of each of these, and of others that may run with them."""
+        asking = self._take_from(ready)
+        until = time.monotonic() + self._model.batch_delay
+        while 0 < len(asking) < min(self._model.batch_size, len(self._direct)):
+            left = until - time.monotonic()
+            # Of an epoll object itself one cannot wait for less than a millisecond.
+            if left <= 0 or not select.select([self._poll.fileno()], [], [], left)[0]:
+                break
+            asking += self._take_from([descriptor for descriptor, _ in self._poll.poll(0)])
+        for first in range(0, len(asking), self._model.batch_size):
+            clients, turns = zip(*asking[first : first + self._model.batch_size], strict=True)
+            self._at_hand.append(Work(turns, clients))
+
+    def _take_from(self, ready: Sequence[int]) -> list[tuple[Direct, Turn]]:
+        """Hear the daemon if it is among these; returns what the others ask."""
         if self._channel.fileno() in ready and (message := self._channel.try_receive()):
             self._hear(*message)
-        asking = [
+        return [
             (direct, turn)
             for descriptor in ready
             if (direct := self._direct.get(descriptor)) and (turn := self._receive(direct))
         ]
-        for first in range(0, len(asking), self._model.batch_size):
-            clients, turns = zip(*asking[first : first + self._model.batch_size], strict=True)
-            self._at_hand.append(Work(turns, clients))
 
     def _hear(self, message: ToWorker, frames: tuple[Buffer, ...]) -> None:
         """Take a message of the daemon."""

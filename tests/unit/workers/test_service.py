@@ -19,6 +19,7 @@ class Waiting:
 
     batch_size = 1
     concurrency = 1
+    batch_delay = 0.0
 
     def __init__(self, decode_seconds: float, last: int) -> None:
         self.decode_seconds = decode_seconds
