@@ -91,10 +91,10 @@ class Service:
         while True:
             while not self._at_hand:
                 self._listen()
-            work = self._at_hand.popleft()
             if self._model.decode_seconds > WORTH_A_THREAD_SECONDS:
                 self._decode_ahead()
-            self._do(work)
+            if self._at_hand:
+                self._do(self._at_hand.popleft())
 
     # What is to be done
 
@@ -144,9 +144,8 @@ class Service:
             case RunBatch():
                 self._at_hand.append(Work(_turns(message, frames)))
             case Sleep() | Wake() | FreeDram():
-                if isinstance(message, Sleep):  # the daemon decides when it is woken
-                    for direct in list(self._direct.values()):
-                        self._drop(direct)
+                if isinstance(message, Sleep):
+                    self._dismiss()
                 self._channel.send(self._model.change_tier(message))
             case TakeTally():
                 self._tally = Tally(self._channel.take_descriptor())
@@ -154,12 +153,12 @@ class Service:
                 self._take(Direct(message.connection, self._channel.take_descriptor()))
 
     def _decode_ahead(self) -> None:
-        """Have what is next decoded meanwhile."""
-        if not self._at_hand:
+        """Have what comes after the next decoded while that is done."""
+        if len(self._at_hand) == 1:
             self._hear_from([descriptor for descriptor, _ in self._poll.poll(0)])
         if self._ahead is None:
             self._ahead = ThreadPoolExecutor(1, thread_name_prefix="decode-ahead")
-        for turn in self._at_hand[0].turns if self._at_hand else ():
+        for turn in self._at_hand[1].turns if len(self._at_hand) > 1 else ():
             if turn.decoded is None:
                 turn.decoded = self._ahead.submit(self._model.decode, turn)
 
@@ -225,6 +224,12 @@ class Service:
         if self._direct.pop(descriptor, None) is not None:
             self._poll.unregister(descriptor)
             direct.channel.hang_up()
+
+    def _dismiss(self) -> None:
+        """Have every client ask the daemon, which decides when the model is to be woken."""
+        for direct in list(self._direct.values()):
+            self._drop(direct)
+        self._at_hand = deque(work for work in self._at_hand if not work.clients)
 
     def _receive(self, direct: Direct) -> Turn | None:
         try:
