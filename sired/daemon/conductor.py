@@ -103,7 +103,7 @@ class Conductor:
         self._carry_out: dict[type, Callable[..., None]] = {
             instructions.Dispatch: self._dispatch,
             instructions.Fail: self._fail,
-            instructions.StartWorker: self.instances.start,
+            instructions.StartWorker: self._start,
             instructions.StopWorker: lambda do: self.crew.stop(do.instance, kill=do.kill),
             instructions.SleepWorker: lambda do: self.crew.send(do.instance, Sleep(), ()),
             instructions.WakeWorker: lambda do: self.crew.send(do.instance, Wake(), ()),
@@ -365,6 +365,10 @@ class Conductor:
         self.feed(events.WorkerGone(instance, error, worked_directly))
 
     # Instructions
+
+    def _start(self, do: instructions.StartWorker) -> None:
+        if not self._ending:  # the brain sees a pool shrink, and wants it filled again
+            self.instances.start(do)
 
     def _dispatch(self, do: instructions.Dispatch) -> None:
         runs = tuple(map(self._run, do.requests))

@@ -36,3 +36,14 @@ def test_a_queue_longer_than_a_load_makes_a_pool_grow_and_rest_makes_it_shrink(h
         for thread in threads:
             thread.join(30)
         until(lambda: len(instances(connection)) == 1)
+
+
+def test_a_daemon_that_stops_fills_no_pool_again(home, register):
+    register("m", 2, "Scale", "--instances", "2")
+    with home.connect() as connection:
+        connection.ask(Load(name="m"))
+        until(lambda: [i.state for i in instances(connection)] == ["ready", "ready"])
+    home.sire("daemon", "stop")
+    _, _, end = home.paths.daemon_log.read_text().partition("shutting down")
+    assert end
+    assert "loading m" not in end
