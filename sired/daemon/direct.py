@@ -38,24 +38,15 @@ class Line(msgspec.Struct, eq=False):
 
 
 class Served(msgspec.Struct, eq=False):
-    """An instance that clients talk to, and what of its counts is known already.
-
-    ``left`` says that a client has left since.
-    """
+    """An instance that clients talk to, or did, and what of its counts is known already."""
 
     model: str
     tally: Tally
     lines: dict[int, Line] = {}
-    left: bool = False
     answered: int = 0
     seconds: float = 0.0
     last_used: float = 0.0
     busy: bool = False
-
-    @property
-    def active(self) -> bool:
-        """Whether there may be something new."""
-        return bool(self.lines) or self.busy or self.left
 
 
 class DirectLines:
@@ -82,7 +73,7 @@ class DirectLines:
         loop.add_reader(self._hangups.fileno(), self._left)
 
     def __bool__(self) -> bool:
-        return any(served.active for served in self._served.values())
+        return bool(self._served)
 
     def add(self, instance: int, model: str, connection: socket.socket) -> int | None:
         """Lead a connection to an instance; its number, or None if that worker takes none now."""
@@ -126,7 +117,6 @@ class DirectLines:
         self._hangups.unregister(descriptor)
         if served := self._served.get(line.instance):
             served.lines.pop(line.number, None)
-            served.left = True
         line.socket.close()
 
     def close(self, instance: int) -> None:
@@ -185,12 +175,13 @@ class DirectLines:
     def news(self) -> Iterator[DirectUsed]:
         """What instances did since this was last asked, if anything."""
         for instance, served in self._served.items():
-            if served.active and (used := self._look(instance, served)):
+            # Also of those whose connections are closed: what had come over them is answered yet.
+            if used := self._look(instance, served):
                 yield used
 
     def _look(self, instance: int, served: Served) -> DirectUsed | None:
         counts = served.tally.read()
-        was_busy, served.busy, served.left = served.busy, counts.busy, False
+        was_busy, served.busy = served.busy, counts.busy
         answered = counts.answered - served.answered
         if not answered and not counts.busy and not was_busy:
             return None
