@@ -170,8 +170,10 @@ def test_ctrl_c_ends_it_and_what_was_measured_is_printed(moody, file, options):
         output, _ = process.communicate(timeout=20)
         assert process.returncode == 130
         report = json.loads(output)
-        assert (report["interrupted"], report["answers"]) == (True, 1)
-        assert (report["withdrawn"], report["requests"]) == (3, 4)
+        assert report["interrupted"]
+        # The outcome of a job is there a moment before its client has heard of it.
+        assert report["answers"] == 1 or (options and report["answers"] == 0)
+        assert (report["withdrawn"], report["requests"]) == (3, 3 + report["answers"])
         until(
             lambda: not any(one.queued for one in connection.expect(InstanceList, Ps()).instances)
         )
