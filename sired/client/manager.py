@@ -11,14 +11,13 @@ import msgspec
 
 from sired.client.classes import ClassReference, refer_to
 from sired.client.connection import Connection
-from sired.client.declare import describe_model, parse_keep_alive
+from sired.client.declare import describe_model
 from sired.client.job_calls import JobCalls, answer_from
-from sired.client.many_calls import ManyCalls, background
+from sired.client.many_calls import ManyCalls, background, prediction, question
 from sired.client.pool_calls import PoolCalls, patience
 from sired.client.private_daemon import PrivateDaemon
 from sired.errors import DaemonUnavailable
 from sired.paths import find_paths
-from sired.protocol.content import TREE
 from sired.protocol.replies import (
     EstimateReport,
     InstanceInfo,
@@ -39,7 +38,6 @@ from sired.protocol.requests import (
     Unload,
 )
 from sired.spec import Priority, Signature, TensorSpec
-from sired.tensors import pack
 
 
 class ModelManager(JobCalls, PoolCalls, ManyCalls):
@@ -265,22 +263,13 @@ class ModelManager(JobCalls, PoolCalls, ManyCalls):
             DeadlineExceeded: the answer did not come within ``timeout``.
             InsufficientMemory: and LoadFailed, WorkerCrashed, QueueFull: as they say.
         """
-        request = Predict(
-            model=model_name,
-            timeout=timeout,
-            priority=priority,
-            keep_alive=parse_keep_alive(keep_alive),
-        )
-        return self._run(request, data)
+        return self._run(prediction(model_name, timeout, priority, keep_alive), data)
 
     def _run(self, request: Predict, data: Any) -> Any:
-        payload = pack(data)
-        request = msgspec.structs.replace(
-            request, content_type=payload.content_type, tensors=payload.tensors, accept=TREE
-        )
+        asked = question(request, data)
         with self._connection() as connection:
             limit = patience(request.timeout)
-            reply, frames = connection.predict(request, payload.frames, timeout=limit)
+            reply, frames = connection.predict(asked.request, asked.frames, timeout=limit)
         return answer_from(reply, frames)
 
     def get_model_stats(self, name: str) -> dict[str, Any]:

@@ -73,7 +73,7 @@ class ManyCalls(ABC):
             raise InvalidConfiguration(
                 f"on_error cannot be {on_error!r}.", hint="It can be: raise, return."
             )
-        request = _request(model_name, timeout, priority, keep_alive)
+        request = prediction(model_name, timeout, priority, keep_alive)
         return self._answers(request, inputs, go_on=on_error == "return")
 
     def submit_async(
@@ -105,8 +105,8 @@ class ManyCalls(ABC):
             InvalidInput: the data cannot be sent.
             DaemonUnavailable: the manager is closed.
         """
-        request = _request(model_name, timeout, priority, keep_alive)
-        return self._background.submit(_question(request, data))
+        request = prediction(model_name, timeout, priority, keep_alive)
+        return self._background.submit(question(request, data))
 
     def _answers(
         self, request: Predict, inputs: Iterable[Any], *, go_on: bool
@@ -130,27 +130,33 @@ def background(paths: Paths, *, autostart: bool) -> Background:
     return Background(connect, answer_from)
 
 
-def _request(
+def prediction(
     model: str, timeout: float | None, priority: Priority | None, keep_alive: str | float | None
 ) -> Predict:
+    """A request without its data, from the arguments of ``ModelManager``."""
     keep = parse_keep_alive(keep_alive)
-    return Predict(model=model, timeout=timeout, priority=priority, keep_alive=keep, accept=TREE)
+    return Predict(model=model, timeout=timeout, priority=priority, keep_alive=keep)
 
 
 def _questions(request: Predict, inputs: Iterable[Any]) -> Iterator[Question | SireError]:
     for data in inputs:
         try:
-            question = _question(request, data)
+            asked = question(request, data)
         except SireError as error:
             yield error
         else:
-            yield question
+            yield asked
 
 
-def _question(request: Predict, data: Any) -> Question:
+def question(request: Predict, data: Any) -> Question:
+    """A request with this data, to be answered with the like.
+
+    Raises:
+        InvalidInput: the data cannot be sent.
+    """
     payload = pack(data)
     request = msgspec.structs.replace(
-        request, content_type=payload.content_type, tensors=payload.tensors
+        request, content_type=payload.content_type, tensors=payload.tensors, accept=TREE
     )
     return Question(request, payload.frames)
 
