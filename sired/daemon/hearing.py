@@ -2,7 +2,7 @@
 
 from sired.daemon.instances import Instances
 from sired.errors import SireError, error_from
-from sired.protocol.runs import RunResult, WorkerError
+from sired.protocol.runs import RunPart, RunResult, WorkerError
 from sired.scheduler import events
 from sired.scheduler.brain import Brain
 from sired.scheduler.events import Event
@@ -49,7 +49,7 @@ class Hearing:
                 return events.DramFreed(number)
             case DirectFailed():
                 self._instances.failed_directly(number, message)
-            case RunResult():
+            case RunResult() | RunPart():
                 raise ValueError("an answer is for whoever asked")
         return None
 

@@ -141,6 +141,13 @@ class Prediction(Message, frozen=True, tag="prediction"):
     cached: bool = False
 
 
+class Part(Message, frozen=True, tag="part"):
+    """A part of an answer that is still being made; its payload follows in the next frames."""
+
+    content_type: str
+    tensors: tuple[TensorSpec, ...] = ()
+
+
 class Leased(Message, frozen=True, tag="leased"):
     """An instance is held for the client; ``lease`` goes with its predictions and its release."""
 
@@ -363,6 +370,7 @@ Reply = (
     | ModelList
     | InstanceList
     | Prediction
+    | Part
     | Leased
     | PoolReport
     | StatsReport

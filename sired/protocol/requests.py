@@ -107,6 +107,9 @@ class Predict(Message, frozen=True, tag="predict"):
         lease: run it in the instance that this lease holds.
         keep_alive: seconds the model stays loaded afterwards, if this is the last use; 0 unloads
             it at once; None for as long as the model says.
+        stream: have the answer in parts as the model makes them: a Part for each, and then the
+            Prediction, without a payload if there was any part. Only for sockets that may read
+            several replies to a request, as a REQ socket may not.
     """
 
     model: str
@@ -117,6 +120,7 @@ class Predict(Message, frozen=True, tag="predict"):
     priority: Priority | None = None
     lease: int | None = None
     keep_alive: KeepAlive = None
+    stream: bool = False
 
 
 class Acquire(Message, frozen=True, tag="acquire"):

@@ -1,7 +1,7 @@
 """What a runtime must be able to do."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import Any, ClassVar
 
 from sired.protocol.content import Payload
@@ -102,6 +102,32 @@ class InferenceRuntime(ABC):
 
         For models that read content types themselves. The answer is best of the type ``accept``;
         one of another is decoded and written anew.
+
+        Raises:
+            Exception: as ``predict``.
+        """
+        return None
+
+    def stream(self, model: Any, data: Any) -> Generator[Any, None, None]:
+        """Run the model once, and give its answer in parts, each as soon as it is there.
+
+        Parts that are strings make up one text, parts of other kinds stand for themselves. Who
+        wants no more of them closes the generator.
+
+        Raises:
+            Exception: as ``predict``.
+        """
+        yield self.predict(model, data)
+
+    def forward_stream(
+        self,
+        model: Any,  # noqa: ARG002
+        payload: Payload,  # noqa: ARG002
+        accept: str,  # noqa: ARG002
+    ) -> Generator[Payload, None, None] | None:
+        """Like ``stream`` for an input as it came; None where it has to be decoded for ``stream``.
+
+        For models that read content types themselves.
 
         Raises:
             Exception: as ``predict``.

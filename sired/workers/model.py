@@ -3,12 +3,14 @@
 import contextlib
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from sired import codecs
 from sired.errors import (
@@ -20,8 +22,8 @@ from sired.errors import (
     SireError,
     WorkerCrashed,
 )
-from sired.protocol.content import BY_SUFFIX, Buffer, Payload, sniff
-from sired.protocol.runs import RunModel, RunResult, WorkerError
+from sired.protocol.content import BY_SUFFIX, TEXT, Buffer, Payload, sniff
+from sired.protocol.runs import RunModel, RunPart, RunResult, WorkerError
 from sired.runtimes.base import InferenceRuntime, is_out_of_memory
 from sired.runtimes.discovery import find_runtime
 from sired.runtimes.reading import Progress, read_ahead
@@ -51,6 +53,7 @@ log = logging.getLogger("sired.worker")
 _NEWS = 0.2
 
 Reply = tuple[RunResult | WorkerError, tuple[Buffer, ...]]
+StreamedReply = tuple[RunPart | RunResult | WorkerError, tuple[Buffer, ...]]
 
 
 @dataclass(slots=True)
@@ -163,6 +166,43 @@ class ServedModel:
             return self._run(turn.payload(), turn.run.accept)
         return codecs.encode(self._predict(self._input(turn)), turn.run.accept)
 
+    def stream(self, turn: Turn, wanted: Callable[[], bool]) -> Iterator[StreamedReply]:
+        """Run the model once; yields its answer's parts as they are made, and then its end.
+
+        Args:
+            turn: the request.
+            wanted: whether to go on, asked after each part.
+        """
+        started, any_part = time.perf_counter(), False
+        try:
+            with contextlib.closing(self._parts(turn)) as parts:
+                for part in parts:
+                    any_part = True
+                    yield RunPart(turn.run.request, part.content_type, part.tensors), part.frames
+                    if not wanted():
+                        break
+        except BaseException as problem:
+            failure, _ = self._failure(turn.run, problem)
+            # To have it asked once more would give its beginning twice.
+            again = failure.out_of_memory and not any_part
+            yield msgspec.structs.replace(failure, out_of_memory=again), ()
+        else:
+            end = Payload(turn.run.accept, ())
+            yield self._result(turn.run, end, time.perf_counter() - started)
+
+    def _parts(self, turn: Turn) -> Generator[Payload, None, None]:
+        payload, accept = turn.payload(), turn.run.accept
+        if self._forwards:
+            if self._signature.inputs:  # only to be held against it
+                self._decode(payload)
+            given = self._runtime.forward_stream(self._model, payload, accept)
+            if given is not None:
+                yield from given
+                return
+        with contextlib.closing(self._runtime.stream(self._model, self._decode(payload))) as made:
+            for part in made:
+                yield _part(part, accept)
+
     def answer_together(self, turns: Sequence[Turn]) -> Iterator[tuple[int, Reply]]:
         """Run several requests, in one pass where they fit; yields places and replies."""
         inputs, places = [], []
@@ -225,12 +265,19 @@ class ServedModel:
         )
         return result, answer.frames
 
-    def _failure(self, run: RunModel, problem: BaseException) -> Reply:
+    def _failure(self, run: RunModel, problem: BaseException) -> tuple[WorkerError, tuple[()]]:
         if isinstance(problem, WorkerCrashed):  # what held the model is gone: so are we
             log.error("%s", problem)
             leave(1)
         peak = self._meter.peak()
         return error_message(problem, run.request, InferenceError, self._spec.name, peak), ()
+
+
+def _part(part: Any, accept: str) -> Payload:
+    """A part of an answer; of a text just its letters, for the next ones to follow."""
+    if accept == TEXT and isinstance(part, str):
+        return Payload(TEXT, (part.encode(errors="replace"),))
+    return codecs.encode(part, accept)
 
 
 def _as(accept: str, answer: Payload) -> Payload:
