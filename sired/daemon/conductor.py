@@ -351,16 +351,18 @@ class Conductor:
             self._tickets.pop(waiting.client, None)
             now = self._loop.time()
             latency = now - waiting.arrived
+            wait = max(0.0, latency - result.compute_seconds)
             reply = Prediction(
                 id=waiting.client.request_id,
                 content_type=result.content_type,
                 tensors=result.tensors,
                 compute_seconds=result.compute_seconds,
-                queue_seconds=max(0.0, latency - result.compute_seconds),
+                queue_seconds=wait,
             )
             self._front.reply(waiting.client, reply, payload)
             counters = self.statistics.of(waiting.predict.model)
-            counters.answered(latency, result.compute_seconds, now)
+            device = self.brain.fleet.instances[instance].device
+            counters.answered(latency, result.compute_seconds, wait, device, now)
             if waiting.question is not None:
                 answer = Answer(result.content_type, result.tensors, payload)
                 self.results.keep(waiting.question, answer)
@@ -374,11 +376,11 @@ class Conductor:
         )
 
     def _worker_gone(self, instance: int, error: SireError) -> None:
-        stopping = self.brain.fleet.instances[instance].state_name == "stopping"
-        expected = stopping or self._ending
+        known = self.brain.fleet.instances[instance]
+        expected = known.state_name == "stopping" or self._ending
         self._streams = {run: at for run, at in self._streams.items() if at != instance}
         worked_directly = self.direct.gone(instance, error, expected=expected)
-        self.instances.gone(instance, error, expected=expected)
+        self.instances.gone(instance, known.device, error, expected=expected)
         self.feed(events.WorkerGone(instance, error, worked_directly))
 
     # Instructions
@@ -393,6 +395,8 @@ class Conductor:
             if run.stream:
                 self._streams[run.request] = do.instance
         payloads = [self._waiting[request].payload for request in do.requests]
+        model = self.brain.fleet.instances[do.instance].model.name
+        self.statistics.of(model).batches[len(runs)] += 1
         if len(runs) == 1:
             self.crew.send(do.instance, runs[0], payloads[0])
         else:

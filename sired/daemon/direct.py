@@ -44,6 +44,7 @@ class Served(msgspec.Struct, eq=False):
     """
 
     model: str
+    device: str
     tally: Tally
     lines: dict[int, Line] = {}
     left: bool = False
@@ -84,11 +85,11 @@ class DirectLines:
     def __bool__(self) -> bool:
         return any(served.active for served in self._served.values())
 
-    def add(self, instance: int, model: str, connection: socket.socket) -> int | None:
+    def add(self, instance: int, model: str, device: str, connection: socket.socket) -> int | None:
         """Lead a connection to an instance; its number, or None if that worker takes none now."""
         number = self._next
         try:
-            served = self._count_for(instance, model)
+            served = self._count_for(instance, model, device)
             message = TakeConnection(number)
             if served is None or not self._pass_on(instance, message, connection.fileno()):
                 return None
@@ -101,7 +102,7 @@ class DirectLines:
         self._hangups.register(connection.fileno(), select.EPOLLRDHUP | select.EPOLLHUP)
         return number
 
-    def _count_for(self, instance: int, model: str) -> Served | None:
+    def _count_for(self, instance: int, model: str, device: str) -> Served | None:
         """What is counted of an instance; None if its worker takes nothing now.
 
         Raises:
@@ -112,7 +113,7 @@ class DirectLines:
             if not self._pass_on(instance, TakeTally(), tally.descriptor):
                 tally.close()
                 return None
-            self._served[instance] = Served(model, tally)
+            self._served[instance] = Served(model, device, tally)
         return self._served[instance]
 
     def _left(self) -> None:
@@ -211,7 +212,9 @@ class DirectLines:
         if answered:
             latencies = served.tally.latencies(served.answered, counts.answered)
             counters = self._statistics.of(served.model)
-            counters.answered_directly(answered, latencies, used.seconds, self._loop.time())
+            counters.answered_directly(
+                answered, latencies, used.seconds, served.device, self._loop.time()
+            )
         served.answered, served.seconds = counts.answered, counts.seconds
         served.last_used = counts.last_used
         return used

@@ -55,7 +55,7 @@ class Hearing:
 
     def _failed(self, number: int, message: WorkerError) -> Event:
         error = _error(message)
-        self._instances.load_failed(number, error)
+        self._instances.load_failed(number, self._device(number), error)
         if self._brain.fleet.instances[number].asleep:
             return events.SleepFailed(number, error)
         return events.LoadFailed(number, error, message.out_of_memory)

@@ -9,13 +9,16 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from sired.config import Loaded, load_settings
+from sired.daemon import views
 from sired.daemon.answers import Answers
 from sired.daemon.attention import attentive_loop
 from sired.daemon.conductor import Conductor
 from sired.daemon.crew import OUTSIDE_GRACE_SECONDS
 from sired.daemon.door import Door
+from sired.daemon.exporter import Exporter
 from sired.daemon.handlers import Handlers
 from sired.daemon.handlers.predictions import DirectAccess
 from sired.daemon.introducing import introduce
@@ -190,6 +193,12 @@ class Daemon:
         )
         self._conductor.results.resize(settings.settings.cache.memory)
         access = DirectAccess(self._services)
+        self._exporter = Exporter(
+            loop,
+            partial(views.metrics, self._services),
+            settings.settings.metrics,
+            self._services.complaints.append,
+        )
         self._door = Door(loop, paths.direct_socket, access.lead, access.terms)
 
     def open(self, *, parent: int | None) -> None:
@@ -207,6 +216,7 @@ class Daemon:
         self._loop.add_signal_handler(signal.SIGHUP, self._reload)
         self._front.open(self._loop, Handlers(self._services, self._stop.set))
         self._door.open()
+        self._exporter.open()
         self._jobs.start()
         self._warm_start.start()
         # No task of the loop: a daemon that is told to stop meanwhile does not wait for it.
@@ -279,6 +289,7 @@ class Daemon:
         self._conductor.crew.close()
         self._jobs.close()
         self._door.close()
+        self._exporter.close()
         self._front.close()
 
     async def _until(self, done: Callable[[], bool], seconds: float) -> None:

@@ -24,6 +24,7 @@ class Services:
         loaded: the settings in force, each with where it came from.
         draining: whether the daemon is told to stop, and takes no more work.
         warm: whether the zygote is ready.
+        complaints: problems of parts that nobody else asks for theirs.
         started: when the daemon was, by the clock that never goes back.
     """
 
@@ -38,6 +39,7 @@ class Services:
     warm_start: WarmStart
     draining: bool = False
     warm: bool = False
+    complaints: list[str] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
 
     @property
@@ -54,6 +56,7 @@ class Services:
             *damaged,
             *self.jobs.problems,
             *self.warm_start.problems,
+            *self.complaints,
         )
 
     def adopt(self, loaded: Loaded) -> None:

@@ -175,6 +175,10 @@ class Top(Message, frozen=True, tag="top"):
     """Ask for all that the live view shows in one answer; reply: TopReport."""
 
 
+class Metrics(Message, frozen=True, tag="metrics"):
+    """Ask for all that is exported to Prometheus; reply: MetricsReport."""
+
+
 class ShowConfig(Message, frozen=True, tag="config"):
     """Ask for every setting in force and where it came from; reply: ConfigReport."""
 
@@ -307,6 +311,7 @@ Request = (
     | Stats
     | Devices
     | Top
+    | Metrics
     | ShowConfig
     | Cancel
     | WhyEnded

@@ -21,6 +21,7 @@ class ServerHandlers:
         self.by_kind: dict[type[Any], Any] = {
             requests.Health: self._shown(views.health),
             requests.Devices: self._shown(views.devices),
+            requests.Metrics: self._shown(views.metrics),
             requests.Top: self._shown(views.top),
             requests.Stats: self._stats,
             requests.ShowConfig: self._config,

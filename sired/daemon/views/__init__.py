@@ -2,6 +2,7 @@
 
 from sired.daemon.views.devices import devices
 from sired.daemon.views.instances import instance, instances
+from sired.daemon.views.metrics import metrics
 from sired.daemon.views.models import estimate, model, models
 from sired.daemon.views.server import health, top
 from sired.daemon.views.statistics import stats
@@ -12,6 +13,7 @@ __all__ = [
     "health",
     "instance",
     "instances",
+    "metrics",
     "model",
     "models",
     "stats",
