@@ -119,6 +119,8 @@ def _recognised(given: ModelSpec, path: Path | None) -> ModelSpec:
         raise InvalidModel(
             f"There is no runtime {given.runtime!r}.", hint=f"There are: {', '.join(known)}."
         )
+    if given.runtime == "auto" and path is not None and path.suffix == ".py":
+        given = msgspec.structs.replace(given, runtime="python")
     if path is None or given.runtime not in {"auto", *_RECOGNISED}:
         # Only that runtime knows what its models look like.
         _check_python(given)

@@ -42,7 +42,7 @@ class Speaker:
 @pytest.fixture
 def speaker(home, tmp_path):
     (tmp_path / "speaker.py").write_text(SPEAKER)
-    home.sire("register", "m", tmp_path / "speaker.py", "--runtime", "python")
+    home.sire("register", "m", tmp_path / "speaker.py")
     return tmp_path
 
 
