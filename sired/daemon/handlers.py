@@ -29,6 +29,7 @@ from sired.scheduler.model import Model
 from sired.server.front import Client, Front
 from sired.spec import ModelSpec, instance_bounds, keep_alive_seconds
 from sired.store.footprints import Footprints
+from sired.store.model_cache import forget
 from sired.store.registry import Registry
 
 log = logging.getLogger(__name__)
@@ -214,6 +215,7 @@ class Handlers:
         self._jobs.model_removed(request.name)
         self._conductor.instances.signatures.pop(request.name, None)
         self._conductor.results.drop(request.name)
+        asyncio.get_running_loop().run_in_executor(None, forget, self._paths.caches, request.name)
         if request.name in self._conductor.brain.models:
             self._conductor.feed(events.ModelRemoved(request.name))
         self.front.reply(client, Done(id=client.request_id))

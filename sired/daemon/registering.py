@@ -14,6 +14,7 @@ from sired.paths import Paths, private_directory
 from sired.program import read_program
 from sired.protocol.content import Buffer
 from sired.protocol.requests import Register
+from sired.runtimes.onnx_options import read_onnx_options
 from sired.spec import ModelSpec, check_name, instance_bounds
 from sired.store.atomic import write_atomically
 from sired.store.fingerprint import fingerprint
@@ -45,6 +46,8 @@ def complete(request: Register, payload: tuple[Buffer, ...], paths: Paths) -> Mo
     spec = inspect(given)
     if spec.runtime == "command":
         read_program(spec.args, spec.path)
+    if spec.runtime == "onnx":
+        read_onnx_options(spec.args)
     _check_batches(spec)
     return msgspec.structs.replace(
         spec,

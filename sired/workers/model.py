@@ -22,13 +22,13 @@ from sired.errors import (
 )
 from sired.protocol.content import BY_SUFFIX, Buffer, Payload, sniff
 from sired.protocol.runs import RunModel, RunResult, WorkerError
-from sired.runtimes.base import InferenceRuntime, is_out_of_memory
+from sired.runtimes.base import InferenceRuntime, Keeping, is_out_of_memory
 from sired.runtimes.discovery import find_runtime
 from sired.runtimes.reading import Progress, read_ahead
 from sired.spec import ImageOptions, ModelSpec, Signature
 from sired.transport.channel import Channel
 from sired.workers.batch import Batches, Outcome
-from sired.workers.files import files_to_read
+from sired.workers.files import content_digest, files_to_read, model_files
 from sired.workers.gpu_memory import GpuMeter, Share
 from sired.workers.memory import CpuMeter
 from sired.workers.messages import (
@@ -98,9 +98,12 @@ class ServedModel:
         if job.spec.concurrency > 1 and not self._runtime.concurrent:
             raise InvalidModel(f"The runtime {job.spec.runtime} answers one request at a time.")
         self.concurrency = job.spec.concurrency
+        files = model_files(job.spec)
+        if job.cache:
+            self._runtime.keeping = Keeping(Path(job.cache), content_digest(files))
         before_leaving(self._runtime.unload)
         own = _meter(job.device, self._runtime, context)
-        self._model = self._load(_arguments(job))
+        self._model = self._load(_arguments(job), files)
         self.decode_seconds = 0.0
         self.reported = self._runtime.signature(self._model)
         self._signature = job.spec.signature.completed_by(self.reported)
@@ -124,11 +127,11 @@ class ServedModel:
         if self._runtime.can_sleep(self._model):
             self.sleep_bytes = self._runtime.get_memory_footprint(self._model)
 
-    def _load(self, arguments: dict[str, Any]) -> Any:
+    def _load(self, arguments: dict[str, Any], files: Sequence[Path]) -> Any:
         """Have the runtime load the model, and its files read meanwhile."""
         self._runtime.progress = progress = Progress(self._tell_progress)
         by_itself = self._runtime.reads_by_itself(self._spec.path, **arguments)
-        with read_ahead([] if by_itself else files_to_read(self._spec), progress):
+        with read_ahead([] if by_itself else files_to_read(files), progress):
             return self._runtime.load(self._spec.path, **arguments)
 
     def _tell_progress(self, done: int, total: int) -> None:
