@@ -87,6 +87,10 @@ class OnnxRuntime(InferenceRuntime):
         """Bytes of the file, and of the weights beside it: the graph itself is small."""
         return model.weight_bytes
 
+    def takes_zeros(self, model: Loaded) -> bool:  # noqa: ARG002
+        """Whether it may be tried: graphs do nothing but compute."""
+        return True
+
     def signature(self, model: Loaded) -> Signature:
         """The graph's inputs and outputs; named and unknown axes are -1.
 

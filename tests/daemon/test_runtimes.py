@@ -139,3 +139,19 @@ def test_the_onnx_example_answers_by_name_and_what_is_kept_of_it_goes_with_it(ho
     until = time.monotonic() + 10
     while any(home.paths.caches.iterdir()):
         assert time.monotonic() < until, list(home.paths.caches.iterdir())
+
+
+def test_the_pytorch_example_takes_inputs_by_name_in_the_dtype_it_is_told(home, tmp_path):
+    file, kind = tmp_path / "taste.safetensors", f"{EXAMPLES}/pytorch/model.py:Taste"
+    subprocess.run([sys.executable, EXAMPLES / "pytorch/model.py", file], check=True)
+    inputs = ["--input", "reader:int64[-1]", "--input", "book:int64[-1]"]
+    refused = home.sire("register", "taste", file, "--class", kind, "--arg", "compile=true", code=9)
+    assert b"--input" in refused.stderr
+    home.sire("register", "taste", file, "--class", kind, *inputs, "--arg", "dtype=fp16")
+    given = b'{"reader": [0, 1, 2], "book": [0, 3, 2]}'
+    answer = json.loads(home.sire("predict", "taste", "-i", "-", stdin=given).stdout)
+    assert answer == {"score": [2, -2, 0], "liked": [True, False, False]}
+    shown = home.json("show", "taste")
+    assert shown["model"]["weight_bytes"] == 7 * 2 * 2  # half of what the file has
+    refused = home.sire("predict", "taste", "-i", "-", stdin=b'{"reader": [0.5]}', code=10)
+    assert b"reader int64[N], book int64[N]" in refused.stderr

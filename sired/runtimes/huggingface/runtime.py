@@ -68,6 +68,10 @@ class HuggingFaceRuntime(PyTorchRuntime):
         with torch.inference_mode():
             return model.task.run(data)
 
+    def takes_zeros(self, model: Loaded) -> bool:  # noqa: ARG002
+        """Not this one: its warm-up knows of better inputs."""
+        return False
+
     def warmup(self, model: Loaded) -> None:
         """Answer the smallest input there is: kernels are chosen and buffers made by the first."""
         assert isinstance(model, Served)
