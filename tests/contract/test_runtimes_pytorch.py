@@ -85,7 +85,9 @@ class Pair(nn.Module):
 
 @pytest.fixture
 def pytorch():
-    return find_runtime("pytorch")
+    runtime = find_runtime("pytorch")
+    yield runtime
+    runtime.unload()
 
 
 @pytest.fixture
@@ -564,7 +566,9 @@ def test_a_package_takes_a_single_row_where_it_was_declared_to(pytorch, tmp_path
 
 
 @compiler
-def test_a_package_refuses_what_it_was_not_compiled_for(pytorch, tmp_path):
+def test_a_package_refuses_what_it_was_not_compiled_for(pytorch, tmp_path, monkeypatch):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     write_aoti(tmp_path / "m")
     model = pytorch.load(str(tmp_path / "m"), format="aoti", trusted=True)
     for unfit in (np.ones((2, 5), np.float32), DATA.astype(np.float64)):
@@ -572,9 +576,9 @@ def test_a_package_refuses_what_it_was_not_compiled_for(pytorch, tmp_path):
             pytorch.predict(model, unfit)
     with pytest.raises(InvalidInput, match="1 inputs in order"):
         pytorch.predict(model, (DATA, DATA))
-    unpacked = set(Path(tempfile.gettempdir()).glob("sire-package-*/*"))
+    assert list((tmp_path / "temporary").iterdir())
     pytorch.unload()
-    assert not unpacked & set(Path(tempfile.gettempdir()).glob("sire-package-*/*"))
+    assert not list((tmp_path / "temporary").iterdir())
 
 
 @compiler

@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -119,8 +119,8 @@ def _unpacked_apart() -> Iterator[str]:
 def clean_up() -> None:
     """Delete what packages were unpacked to; for when the process is about to end."""
     while _unpacked:
-        with suppress(OSError):
-            shutil.rmtree(_unpacked.pop())
+        # A package that goes meanwhile deletes its part itself.
+        shutil.rmtree(_unpacked.pop(), ignore_errors=True)
 
 
 def _first_line(problem: BaseException) -> str:
