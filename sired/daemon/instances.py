@@ -71,7 +71,8 @@ class Instances:
         self._specs[do.instance] = spec
         log.info("loading %s on %s, %d bytes reserved", spec.name, do.device, do.memory)
         device = self._inventory.device(do.device)
-        job = LoadModel(spec, grant(device, self._paths, do.memory))
+        cache = str(self._paths.model_cache(spec.name))
+        job = LoadModel(spec, grant(device, self._paths, do.memory), cache=cache)
         self._crew.start(do.instance, job, self._paths.model_log(spec.name))
 
     def spec_of(self, model: str) -> ModelSpec | None:

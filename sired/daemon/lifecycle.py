@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 
 from sired.config import Loaded, load_settings
 from sired.daemon import views
@@ -41,6 +42,7 @@ from sired.scheduler.rules import Rules
 from sired.server.front import Front
 from sired.store.footprints import Footprints
 from sired.store.loaded import LoadedModels
+from sired.store.model_cache import sweep
 from sired.store.registry import Registry
 from sired.workers.zygote import Zygote
 
@@ -209,6 +211,8 @@ class Daemon:
         """
         for spec in self._registry.models.values():
             introduce(self._services, spec)
+        damaged = {Path(file).stem for file in self._registry.damaged}
+        sweep(self._paths.caches, {*self._registry.models, *damaged})
         for name, why in self._registry.damaged.items():
             log.error("the registry file %s is damaged and passed over: %s", name, why)
         for number in (signal.SIGTERM, signal.SIGINT):

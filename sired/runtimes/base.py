@@ -2,6 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from sired.protocol.content import Payload
@@ -14,6 +16,20 @@ ABOUT_FILES = frozenset(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """Where a runtime may keep what takes long to make of a model, from one load to the next.
+
+    Attributes:
+        directory: the model's own. Who first writes there makes it; it goes when the model is
+            removed, and may be missing or damaged at any time.
+        content: a digest that is another one once the model's files are others.
+    """
+
+    directory: Path
+    content: str
+
+
 class InferenceRuntime(ABC):
     """Loads models of one kind and runs them; one object per worker process.
 
@@ -23,12 +39,17 @@ class InferenceRuntime(ABC):
     Attributes:
         progress: of the load; a runtime that ``reads_by_itself`` tells it what it has read. A load
             that tells nothing for ``daemon.load_timeout`` is taken to hang.
+        declared: what the user said that the model takes; data is held against it before it comes
+            to ``predict``.
+        keeping: where to keep what takes long to make; None to keep nothing.
     """
 
     name: ClassVar[str]
     # Whether ``predict`` and ``forward`` may be called from several threads at once.
     concurrent: ClassVar[bool] = False
     progress: Progress = Progress()
+    declared: Signature = Signature()
+    keeping: Keeping | None = None
 
     @abstractmethod
     def load(self, model_path: str, **kwargs: Any) -> Any:
@@ -88,6 +109,17 @@ class InferenceRuntime(ABC):
     def signature(self, model: Any) -> Signature:  # noqa: ARG002
         """What the model takes and gives, as far as the file says."""
         return Signature()
+
+    def takes_zeros(self, model: Any) -> bool:  # noqa: ARG002
+        """Whether it may be tried on zeros, of the shapes it takes, once it is loaded.
+
+        That is for models that only compute. What a user's own code does else, nobody knows.
+        """
+        return False
+
+    def precision_bytes(self, model: Any) -> int:  # noqa: ARG002
+        """Bytes of the numbers the model computes in: its answers are as exact as these at most."""
+        return 8
 
     def warmup(self, model: Any) -> None:  # noqa: B027 (most have nothing to do)
         """Do once, after loading, what would make the first request slow; by default nothing."""

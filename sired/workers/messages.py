@@ -36,11 +36,13 @@ class LoadModel(msgspec.Struct, frozen=True, tag=True):
 
     Attributes:
         log: the file to print to from now on; empty for where it prints already.
+        cache: the directory for what may be kept from one load to the next; empty for nothing.
     """
 
     spec: ModelSpec
     device: DeviceGrant
     log: str = ""
+    cache: str = ""
 
 
 class RunBatch(msgspec.Struct, frozen=True, tag=True):

@@ -13,6 +13,7 @@ from sired.protocol import requests
 from sired.protocol.content import Buffer
 from sired.scheduler import events
 from sired.server.front import Client
+from sired.store.model_cache import forget
 
 
 class ModelHandlers:
@@ -59,6 +60,8 @@ class ModelHandlers:
         services.jobs.model_removed(request.name)
         services.conductor.instances.signatures.pop(request.name, None)
         services.conductor.results.drop(request.name)
+        loop = asyncio.get_running_loop()
+        loop.run_in_executor(None, forget, services.paths.caches, request.name)
         if request.name in services.conductor.brain.models:
             services.conductor.feed(events.ModelRemoved(request.name))
         services.front.done(client)

@@ -75,6 +75,10 @@ class HuggingFaceRuntime(PyTorchRuntime):
         assert model.task is not None
         yield from model.task.stream(data)
 
+    def takes_zeros(self, model: Loaded) -> bool:  # noqa: ARG002
+        """Not this one: its warm-up knows of better inputs."""
+        return False
+
     def warmup(self, model: Loaded) -> None:
         """Answer the smallest input there is: kernels are chosen and buffers made by the first."""
         assert isinstance(model, Served)
