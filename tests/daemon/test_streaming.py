@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from sired.errors import InferenceError, WorkerCrashed
 from tests.contract.ollama_stand_in import StandIn
 from tests.contract.runtime_cases import PROGRAM
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 # Goes on to say the next word once there is a file of its number.
 SPEAKER = """
 import os, time
@@ -169,3 +171,34 @@ def test_ollama_is_heard_while_it_speaks(home, manager):
         assert list(manager.stream("llama", "hello")) == ["you ", "said: ", "hello"]
         assert server.heard[-1][1]["stream"] is True
         home.sire("unload", "llama")
+
+
+def test_the_example_program_babbles_word_by_word(home, tmp_path):
+    (tmp_path / "text").write_text("the cat saw the cat and the dog saw the cat")
+    home.sire(
+        "register", "babbler", tmp_path / "text", "--health", "/health", "--arg",
+        "endpoint=/completion", "--cmd",
+        f"{sys.executable} {EXAMPLES}/command/babbler.py {{path}} {{port}}",
+    )  # fmt: skip
+    asked = b'{"prompt": "the", "n_predict": 6, "seed": 3}'
+    whole = json.loads(home.sire("predict", "babbler", "-i", "-", stdin=asked).stdout)
+    assert len(whole["content"].split()) == 6
+    streamed = home.sire("predict", "babbler", "-i", "-", "--stream", stdin=asked)
+    assert streamed.stdout.decode() == whole["content"] + "\n"
+
+
+def test_the_example_for_ollama_asks_a_running_server(home):
+    with contextlib.closing(StandIn()) as server:
+        server.library["llama3.2:latest"] = 1 << 20
+        (home.path / "sire").write_text(f'#!/bin/sh\nexec {sys.executable} -m sire_cli "$@"\n')
+        (home.path / "sire").chmod(0o755)
+        path = f"{home.path}:{home.environment['PATH']}"
+        done = subprocess.run(
+            [EXAMPLES / "ollama/ask.sh", "llama3.2", "Why?"],
+            env={**home.environment, "PATH": path, "OLLAMA_HOST": server.url},
+            capture_output=True,
+            check=True,
+        )
+        assert done.stdout.startswith(b"you said: Why?\nMODEL")
+        home.sire("unload", "ollama-llama3.2")
+        assert server.loaded == {}
