@@ -80,6 +80,7 @@ def test_stdin_may_be_one_of_many(home, register, files):
     assert firsts(done.stdout) == [0, 2, 4, 18]
 
 
+@pytest.mark.own_daemon
 def test_a_queue_that_is_too_short_fails_no_input(home, register, files):
     home.configure("[queue]\nper_model = 1\n")
     register("m")
@@ -113,6 +114,7 @@ def test_an_interrupt_withdraws_whatever_is_under_way(home, register, files):
     until(lambda: home.json("ps")[0]["queued"] == 0)
 
 
+@pytest.mark.own_daemon
 def test_a_daemon_that_is_killed_ends_the_command_at_once(home, register, files):
     register("m", 2, "Moody")
     home.sire("load", "m")

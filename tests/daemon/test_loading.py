@@ -14,6 +14,8 @@ import pytest
 from sired.protocol.replies import InstanceList
 from sired.protocol.requests import Ps
 
+pytestmark = pytest.mark.own_daemon
+
 STEPS, STEP_BYTES = 4, 1 << 20
 
 RUNTIME = f"""

@@ -13,6 +13,8 @@ from sired.protocol.requests import Health, Load, Predict, Unload
 
 from .test_workers import instances, until
 
+pytestmark = pytest.mark.own_daemon
+
 RESTORE = "[daemon]\nrestore = true\n"
 SMALL_CPU = '[devices.cpu0]\nkind = "cpu"\nmemory = "600MB"\n'
 DEADLY = """

@@ -10,6 +10,8 @@ import pytest
 from sired.protocol.replies import DeviceList, InstanceInfo
 from sired.protocol.requests import Devices, Load, Predict, Unload
 
+pytestmark = pytest.mark.own_daemon
+
 
 def until(condition, seconds=30):
     deadline = time.monotonic() + seconds

@@ -13,6 +13,8 @@ from sired.errors import InsufficientMemory, InvalidInput
 from sired.protocol.requests import Load, Move, Predict, Ps, Register, Stats
 from sired.spec import ModelSpec
 
+pytestmark = pytest.mark.own_daemon
+
 MB = 1_000_000
 CLASS = """
 import torch

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 pytestmark = [
     pytest.mark.gpu,
+    pytest.mark.own_daemon,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here"),
 ]
 
