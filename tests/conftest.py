@@ -95,6 +95,6 @@ def register(home, zoo):
 
     def _register(name="m", factor=2, kind="Scale", *options):
         weights, classes = zoo / f"x{factor}.safetensors", zoo / "classes.py"
-        home.sire("register", name, weights, "--class", f"{classes}:{kind}", *options)
+        home.register(name, weights, "--class", f"{classes}:{kind}", *options)
 
     return _register

@@ -1,5 +1,6 @@
 """A directory with a private daemon in it, and how a daemon is shared by one test after another."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -10,6 +11,9 @@ import tempfile
 import time
 from pathlib import Path
 
+import pytest
+
+from sire_cli import main
 from sired.client.autostart import daemon_runs, start_daemon
 from sired.client.connection import Connection
 from sired.errors import SireError
@@ -53,6 +57,12 @@ class Home:
         assert done.returncode == code, (arguments, done.returncode, done.stdout, done.stderr)
         return done
 
+    def register(self, *arguments):
+        """Run `sire register` inside of this process: for models that are there to be used."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("SIRE_HOME", str(self.path))
+            assert main.run(["register", *map(str, arguments)]) == 0
+
     def json(self, *arguments):
         return json.loads(self.sire(*arguments, "--json").stdout)
 
@@ -62,14 +72,17 @@ class Home:
     def pid(self):
         return int(self.paths.lock.read_text())
 
-    def close(self):
-        """End the daemon as systemd would, and remove what it kept."""
+    def stop(self):
+        """End the daemon, if one runs, as systemd would."""
         if daemon_runs(self.paths):
             os.kill(self.pid(), signal.SIGTERM)
             deadline = time.monotonic() + END_SECONDS
             while daemon_runs(self.paths):
                 assert time.monotonic() < deadline, "the daemon does not end"
                 time.sleep(0.005)
+
+    def close(self):
+        self.stop()
         shutil.rmtree(self.path, ignore_errors=True)
 
 
@@ -114,8 +127,9 @@ def _is_left_empty(connection, paths):
     for known in connection.ask(ListModels(), timeout=TIDY_SECONDS)[0].models:
         connection.ask(Remove(name=known.model.name), timeout=TIDY_SECONDS)
     for instance in busy:
-        if instance.state == "busy" and instance.pid:
-            os.kill(instance.pid, signal.SIGKILL)
+        if instance.state == "busy":
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(instance.pid, signal.SIGKILL)
     deadline = time.monotonic() + TIDY_SECONDS
     while connection.ask(Ps(), timeout=TIDY_SECONDS)[0].instances:
         if time.monotonic() > deadline:

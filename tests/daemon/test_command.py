@@ -22,7 +22,7 @@ def serve(home):
 
     def _serve(name="m", *options):
         cmd = PROGRAM + " {port}"
-        home.sire("register", name, "--cmd", cmd, "--health", "/health", *options)
+        home.register(name, "--cmd", cmd, "--health", "/health", *options)
 
     return _serve
 
@@ -108,7 +108,7 @@ def test_a_program_that_dies_idle_is_started_again_when_it_is_wanted(home, serve
 
 
 def test_a_program_that_cannot_start_says_why(home):
-    home.sire("register", "m", "--cmd", "sh -c 'echo no such weights; exit 3' {port}")
+    home.register("m", "--cmd", "sh -c 'echo no such weights; exit 3' {port}")
     said = home.sire("predict", "m", "-i", "-", stdin=b"{}", code=9).stderr.decode()
     assert "exit code 3" in said
     assert "no such weights" in said

@@ -193,7 +193,7 @@ def test_models_that_do_not_fit_together_take_turns_under_clients_that_ask_direc
     for factor in (2, 3):
         weights, classes = zoo / f"x{factor}.safetensors", zoo / "classes.py"
         options = ("--class", f"{classes}:Scale", "--max-memory", "80MB")
-        home.sire("register", f"x{factor}", weights, *options)
+        home.register(f"x{factor}", weights, *options)
     wrong = []
 
     def keep_asking(factor):
@@ -223,7 +223,7 @@ def test_what_is_used_directly_is_not_the_least_recently_used(home, zoo):
     for name in ("old", "used", "new"):
         weights, classes = zoo / "x2.safetensors", zoo / "classes.py"
         options = ("--class", f"{classes}:Scale", "--max-memory", "80MB")
-        home.sire("register", name, weights, *options)
+        home.register(name, weights, *options)
     with home.connect() as connection:
         for model in ("used", "used", "old", "used", "used", "new"):
             predict(connection, model, 1)
@@ -273,7 +273,7 @@ def _register_one(home, directory, name, kind, *options):
     (directory / "classes.py").write_text(CLASSES)
     save_file({"weight": torch.ones(1)}, directory / "one.safetensors")
     reference = f"{directory / 'classes.py'}:{kind}"
-    home.sire("register", name, directory / "one.safetensors", "--class", reference, *options)
+    home.register(name, directory / "one.safetensors", "--class", reference, *options)
 
 
 def test_a_model_that_computes_in_its_input_changes_no_callers_data(home, register):

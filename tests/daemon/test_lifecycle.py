@@ -226,7 +226,7 @@ def test_another_package_can_add_a_runtime_and_strategies_of_placement_and_routi
         '[devices.a]\nkind = "cpu"\nmemory = "1GiB"\n'
         '[devices.b]\nkind = "cpu"\nmemory = "1GiB"\n'
     )
-    home.sire("register", "loud", package / "model.txt", "--runtime", "shout")
+    home.register("loud", package / "model.txt", "--runtime", "shout")
     answer = home.sire("predict", "loud", "-i", "-", "--to", "text", stdin=b"hello")
     assert answer.stdout == b"HELLO !\n"
     assert home.json("ps")[0]["device"] == "b"
@@ -236,10 +236,8 @@ def test_another_package_can_add_a_runtime_and_strategies_of_placement_and_routi
 def test_another_package_can_add_an_eviction_policy(home, package):
     home.configure('[placement]\neviction = "newest"\n[devices.a]\nkind = "cpu"\nmemory = "1GiB"\n')
     for name in ("first", "second", "third"):
-        home.sire(
-            *("register", name, package / "model.txt", "--runtime", "shout"),
-            *("--max-memory", "400MiB"),
-        )
+        model = package / "model.txt"
+        home.register(name, model, "--runtime", "shout", "--max-memory", "400MiB")
         home.sire("load", name)
     assert {instance["model"] for instance in home.json("ps")} == {"first", "third"}
 

@@ -77,7 +77,7 @@ def load(home, gate):
     begun = []
 
     def _load(*options, **how):
-        home.sire("register", "m", gate.path / "model.txt", "--runtime", "stepwise")
+        home.register("m", gate.path / "model.txt", "--runtime", "stepwise")
         until(lambda: home.json("health")["status"] == "ok")
         command = [sys.executable, "-m", "sire_cli", "load", "m", *options]
         begun.append(subprocess.Popen(command, env=home.environment, **how))

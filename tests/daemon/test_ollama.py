@@ -20,7 +20,7 @@ def server():
 
 def add(home, server, name="llama", model="llama3.2", *options):
     given = ["--arg", f"model={model}", "--arg", f"host={server.url}"]
-    return home.sire("register", name, "--runtime", "ollama", *given, *options)
+    home.register(name, "--runtime", "ollama", *given, *options)
 
 
 def test_its_size_is_what_the_server_says(home, server):

@@ -81,7 +81,7 @@ def test_registering_anew_drops_the_answers(model, register):
 def test_a_reload_drops_the_answers(home, zoo, tmp_path):
     weights = tmp_path / "weights.safetensors"
     shutil.copy(zoo / "x2.safetensors", weights)
-    home.sire("register", "m", weights, "--class", f"{zoo / 'classes.py'}:Scale", "--cache")
+    home.register("m", weights, "--class", f"{zoo / 'classes.py'}:Scale", "--cache")
     with home.connect() as connection:
         assert predict(connection, 7) == (b"[[14.0,2.0,2.0,2.0]]", False)
         tripled = {"weight": load_file(zoo / "x3.safetensors")["weight"]}

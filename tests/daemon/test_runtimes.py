@@ -69,7 +69,7 @@ def test_a_file_that_no_class_is_named_for_is_refused_when_it_is_registered(home
 
 
 def test_a_real_embedding_model_answers_as_sentence_transformers_does(hf_home, minilm, new_name):
-    hf_home.sire("register", new_name, minilm)
+    hf_home.register(new_name, minilm)
     answer = hf_home.sire("predict", new_name, "-i", "-", "--to", "npy", stdin=b"some text").stdout
     embedding = np.load(io.BytesIO(answer))
     assert embedding.shape == (1, 384)
@@ -83,7 +83,7 @@ def test_a_real_embedding_model_answers_as_sentence_transformers_does(hf_home, m
 
 
 def test_texts_from_several_requests_share_a_pass(hf_home, minilm, new_name):
-    hf_home.sire("register", new_name, minilm, "--batch-size", 8)
+    hf_home.register(new_name, minilm, "--batch-size", 8)
     texts = [f"text number {number}" for number in range(12)]
     with ModelManager(home=hf_home.path) as manager:
         alone = [manager.predict(new_name, text) for text in texts]
@@ -112,10 +112,10 @@ def test_text_is_written_names_found_and_pictures_and_speech_read_from_files(hf_
     for make in ("writer", "token_classifier", "picture_classifier", "listener"):
         getattr(tiny_models, make)(tmp_path / make)
     said = ["--arg", "max_new_tokens=3", "--arg", "suppress_tokens=[0,1,2,3]"]
-    hf_home.sire("register", "writer", tmp_path / "writer", *said)
-    hf_home.sire("register", "names", tmp_path / "token_classifier")
-    hf_home.sire("register", "pictures", tmp_path / "picture_classifier", "--arg", "top_k=2")
-    hf_home.sire("register", "ear", tmp_path / "listener", *said)
+    hf_home.register("writer", tmp_path / "writer", *said)
+    hf_home.register("names", tmp_path / "token_classifier")
+    hf_home.register("pictures", tmp_path / "picture_classifier", "--arg", "top_k=2")
+    hf_home.register("ear", tmp_path / "listener", *said)
     written = hf_home.sire(
         "predict", "writer", "-i", "-", "--to", "text", stdin=b"some text\n"
     ).stdout

@@ -67,7 +67,7 @@ def test_what_a_model_prints_goes_to_its_own_log(home, zoo, tmp_path):
     home.configure("[devices.cpu]\nstandby = 1\n")
     source = (zoo / "classes.py").read_text()
     (tmp_path / "loud.py").write_text(source + '\nprint("imported")\n')
-    home.sire("register", "m", zoo / "x2.safetensors", "--class", f"{tmp_path}/loud.py:Scale")
+    home.register("m", zoo / "x2.safetensors", "--class", f"{tmp_path}/loud.py:Scale")
     until(lambda: standing_by(home))
     home.sire("load", "m")
     assert "imported" in home.sire("logs", "m").stdout.decode()
