@@ -45,30 +45,36 @@ class Moody(Scale):
         if mood == 4:
             raise MemoryError("pretend")
         if mood == 5:
-            time.sleep(1.5)
+            time.sleep(1)
         if mood == 6:
             raise SystemExit(3)
+        if mood == -1:
+            time.sleep(60)
         return x * self.weight
 '''
 
 
 @pytest.fixture(scope="session")
-def shared_home():
-    shared = SharedHome()
-    yield shared
-    shared.close()
+def shared_homes():
+    """One with the settings that there are without any, and the latest that was wanted otherwise."""
+    usual, special = SharedHome(), SharedHome()
+    yield usual, special
+    usual.close()
+    special.close()
 
 
 @pytest.fixture
-def home(request, shared_home):
-    """A home with a daemon that others use before and after, or, marked so, one of its own."""
+def home(request, shared_homes):
+    """A home whose daemon other tests use before and after, or, if marked own_daemon, nobody."""
     if request.node.get_closest_marker("own_daemon"):
         own = Home()
         yield own
         own.close()
     else:
-        yield shared_home.take()
-        shared_home.give_back()
+        marker = request.node.get_closest_marker("settings")
+        shared = shared_homes[marker is not None]
+        yield shared.take(*(marker.args if marker else ()))
+        shared.give_back()
 
 
 @pytest.fixture

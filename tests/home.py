@@ -16,20 +16,24 @@ import pytest
 from sire_cli import main
 from sired.client.autostart import daemon_runs, start_daemon
 from sired.client.connection import Connection
-from sired.errors import SireError
 from sired.paths import find_paths
-from sired.protocol.requests import CancelJobs, ListModels, Ps, Remove, RemoveJobs
+from sired.protocol.requests import CancelJobs, Health, ListModels, Ps, Remove, RemoveJobs
 
-TIDY_SECONDS = 5
-END_SECONDS = 30
+
+def wait_until(condition, seconds=30.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError("it did not happen in time")
+        time.sleep(0.005)
 
 
 class Home:
     """One private daemon's directory, short enough for its socket."""
 
-    def __init__(self, shared=False):
+    def __init__(self):
         self.path = Path(tempfile.mkdtemp(prefix="sire-", dir="/tmp"))
-        self.shared = shared
+        self.shared = False
 
     @property
     def environment(self):
@@ -76,10 +80,7 @@ class Home:
         """End the daemon, if one runs, as systemd would."""
         if daemon_runs(self.paths):
             os.kill(self.pid(), signal.SIGTERM)
-            deadline = time.monotonic() + END_SECONDS
-            while daemon_runs(self.paths):
-                assert time.monotonic() < deadline, "the daemon does not end"
-                time.sleep(0.005)
+            wait_until(lambda: not daemon_runs(self.paths))
 
     def close(self):
         self.stop()
@@ -91,50 +92,53 @@ class SharedHome:
 
     def __init__(self):
         self._home = None
+        self._settings = ""
         self._pid = 0
 
-    def take(self):
-        """A home whose daemon runs, knows no models, and has no jobs."""
+    def take(self, settings=""):
+        """A home whose daemon runs with these settings, knows no models, and has no jobs."""
+        if self._settings != settings:
+            self.close()
         if self._home is None:
-            self._home = Home(shared=True)
-            start_daemon(self._home.paths)
+            self._home = Home()
+            self._home.configure(settings)
+            self._home.shared = True
+            self._settings = settings
+            start_daemon(self._home.paths, arguments=["--die-with-parent"])
             self._pid = self._home.pid()
+            with self._home.connect() as connection:
+                wait_until(lambda: connection.ask(Health())[0].status == "ok")
         return self._home
 
     def give_back(self):
-        """Tidy up; where that cannot be, because the daemon was ended, say, the next gets another."""
-        if not (daemon_runs(self._home.paths) and self._home.pid() == self._pid and self._tidy()):
+        """Leave no jobs, models, workers or logs behind; without its daemon the home is given up."""
+        home = self._home
+        if not daemon_runs(home.paths) or home.pid() != self._pid:
             self.close()
+            return
+        try:
+            with home.connect(autostart=False) as connection:
+                _remove_everything(connection)
+        except BaseException:
+            self.close()
+            raise
+        for log in home.paths.model_log("m").parent.iterdir():
+            log.unlink()
 
     def close(self):
         if self._home is not None:
             self._home.close()
             self._home = None
 
-    def _tidy(self):
-        try:
-            with self._home.connect(autostart=False) as connection:
-                return _is_left_empty(connection, self._home.paths)
-        except SireError:
-            return False
 
-
-def _is_left_empty(connection, paths):
-    """Remove jobs, models, workers at whatever they are, and what they printed."""
-    connection.ask(CancelJobs(all=True), timeout=TIDY_SECONDS)
-    connection.ask(RemoveJobs(older_than=0), timeout=TIDY_SECONDS)
-    busy = connection.ask(Ps(), timeout=TIDY_SECONDS)[0].instances
-    for known in connection.ask(ListModels(), timeout=TIDY_SECONDS)[0].models:
-        connection.ask(Remove(name=known.model.name), timeout=TIDY_SECONDS)
-    for instance in busy:
-        if instance.state == "busy":
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(instance.pid, signal.SIGKILL)
-    deadline = time.monotonic() + TIDY_SECONDS
-    while connection.ask(Ps(), timeout=TIDY_SECONDS)[0].instances:
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.005)
-    for log in paths.model_log("m").parent.iterdir():
-        log.unlink()
-    return True
+def _remove_everything(connection):
+    """Jobs, then models, then workers that would be at something for long."""
+    connection.ask(CancelJobs(all=True))
+    connection.ask(RemoveJobs(older_than=0))
+    busy = [one.pid for one in connection.ask(Ps())[0].instances if one.state == "busy"]
+    for known in connection.ask(ListModels())[0].models:
+        connection.ask(Remove(name=known.model.name))
+    for pid in busy:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not connection.ask(Ps())[0].instances)

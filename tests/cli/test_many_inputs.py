@@ -91,7 +91,7 @@ def test_a_queue_that_is_too_short_fails_no_input(home, register, files):
 def test_the_timeout_is_for_each_of_many_inputs(home, register, files):
     register("m", 1, "Moody")
     home.sire("load", "m")
-    slow = files([row(5)] * 3)  # 1.5 seconds each
+    slow = files([row(5)] * 3)  # one second each
     assert firsts(home.sire("predict", "m", *slow, "--timeout", "2.5s").stdout) == [5.0] * 3
     hanging = files([row(10), row(3), row(11)])
     done = home.sire("predict", "m", *hanging, "--timeout", "1s", code=7)

@@ -378,16 +378,19 @@ def test_a_client_that_reads_no_answers_holds_up_nobody(moody, home):
     assert predict(moody, "moody", 0) == [[0, 2, 2, 2]]
 
 
-def test_a_wrong_time_of_sending_harms_no_statistics(moody, home):
-    direct = open_direct(home.paths, "moody")
+def test_a_wrong_time_of_sending_harms_no_statistics(home, register, new_name):
+    register(new_name, 2)
     request = pack(np.zeros((1, 4), np.float32))
     from sired.protocol.runs import RunModel
 
-    for sent in (float("nan"), float("inf"), -1e300, 1e300):
-        run = RunModel(0, request.content_type, request.tensors, TENSORS, sent)
-        direct._channel.send(run, request.frames)
-        direct._channel.receive()
-    assert 0 <= stats_of(moody, "moody").p99_latency_seconds < 1e6
+    with home.connect() as connection:
+        predict(connection, new_name, 0)
+        direct = open_direct(home.paths, new_name)
+        for sent in (float("nan"), float("inf"), -1e300, 1e300):
+            run = RunModel(0, request.content_type, request.tensors, TENSORS, sent)
+            direct._channel.send(run, request.frames)
+            direct._channel.receive()
+        assert 0 <= stats_of(connection, new_name).p99_latency_seconds < 1e6
 
 
 def test_data_of_any_form_comes_back_as_over_the_daemon(home, register):

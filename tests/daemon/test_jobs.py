@@ -255,7 +255,7 @@ def test_a_job_that_has_not_ended_in_its_time_fails(moody):
 
 @pytest.mark.own_daemon
 def test_a_job_whose_turn_comes_late_has_its_full_time_then(home, register):
-    home.configure('[jobs]\ntimeout = "2s"\n')
+    home.configure('[jobs]\ntimeout = "1.5s"\n')
     register("m", 2, "Moody")
     with home.connect() as connection:
         jobs = submit(connection, 5, 5, 7)

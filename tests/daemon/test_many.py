@@ -140,9 +140,8 @@ def test_a_wrong_argument_is_told_before_anything_is_asked(manager):
         manager.submit_async("nobody", row(10)).result()
 
 
-@pytest.mark.own_daemon
+@pytest.mark.settings("[queue]\nper_model = 2\n")
 def test_a_queue_that_is_too_short_fails_no_input(home, zoo):
-    home.configure("[queue]\nper_model = 2\n")
     with ModelManager(home=home.path) as manager:
         manager.register_model("m", zoo / "x2.safetensors", model_class=f"{zoo}/classes.py:Moody")
         inputs = [row(number) for number in range(10, 210)]
@@ -153,9 +152,8 @@ def test_a_queue_that_is_too_short_fails_no_input(home, zoo):
         assert manager.get_model_stats("m")["errors"]["QueueFull"] > 0
 
 
-@pytest.mark.own_daemon
+@pytest.mark.settings("[queue]\nper_model = 2\n")
 def test_several_who_share_a_short_queue_all_get_their_turns(home, zoo):
-    home.configure("[queue]\nper_model = 3\n")
     with ModelManager(home=home.path) as manager:
         manager.register_model("m", zoo / "x2.safetensors", model_class=f"{zoo}/classes.py:Moody")
 
@@ -168,7 +166,7 @@ def test_several_who_share_a_short_queue_all_get_their_turns(home, zoo):
 
 def test_the_timeout_is_for_each_input_and_not_for_those_before_it(manager):
     manager.load_model("m")
-    slow = [row(SLEEPS)] * 3  # 1.5 seconds each
+    slow = [row(SLEEPS)] * 3  # one second each
     assert first(manager.predict_many("m", slow, timeout=2.5)) == [10.0] * 3
 
 
