@@ -1,20 +1,10 @@
-"""A private daemon for every test that wants one, in a directory short enough for its socket."""
+"""A daemon for every test that wants one, and small models for it."""
 
-import json
-import os
-import shutil
-import subprocess
-import sys
-import tempfile
-from dataclasses import dataclass
-from pathlib import Path
+import uuid
 
 import pytest
 from safetensors.torch import save_file
-
-from sired.client.autostart import daemon_runs
-from sired.client.connection import Connection
-from sired.paths import find_paths
+from tests.home import Home, SharedHome
 
 CLASSES = '''
 import os, signal, time
@@ -55,62 +45,42 @@ class Moody(Scale):
         if mood == 4:
             raise MemoryError("pretend")
         if mood == 5:
-            time.sleep(1.5)
+            time.sleep(1)
         if mood == 6:
             raise SystemExit(3)
+        if mood == -1:
+            time.sleep(60)
         return x * self.weight
 '''
 
 
-@dataclass
-class Home:
-    """One private daemon's directory."""
-
-    path: Path
-
-    @property
-    def environment(self):
-        return {**os.environ, "SIRE_HOME": str(self.path), "NO_COLOR": "1", "COLUMNS": "200"}
-
-    @property
-    def paths(self):
-        return find_paths({"SIRE_HOME": str(self.path)})
-
-    def configure(self, text):
-        self.paths.config.mkdir(parents=True, exist_ok=True)
-        self.paths.config_file.write_text(text)
-
-    def sire(self, *arguments, stdin=b"", code=0, env=None):
-        """Run the real command; returns what it printed."""
-        done = subprocess.run(
-            [sys.executable, "-m", "sire_cli", *map(str, arguments)],
-            input=stdin,
-            capture_output=True,
-            env={**self.environment, **(env or {})},
-            check=False,
-            timeout=90,
-        )
-        assert done.returncode == code, (arguments, done.returncode, done.stdout, done.stderr)
-        return done
-
-    def json(self, *arguments):
-        return json.loads(self.sire(*arguments, "--json").stdout)
-
-    def connect(self, autostart=True):
-        return Connection(self.paths, autostart=autostart)
-
-    def pid(self):
-        return int(self.paths.lock.read_text())
+@pytest.fixture(scope="session")
+def shared_homes():
+    """One with the settings that there are without any, and the latest that was wanted otherwise."""
+    usual, special = SharedHome(), SharedHome()
+    yield usual, special
+    usual.close()
+    special.close()
 
 
 @pytest.fixture
-def home():
-    path = Path(tempfile.mkdtemp(prefix="sire-", dir="/tmp"))
-    home = Home(path)
-    yield home
-    if daemon_runs(home.paths):
-        home.sire("daemon", "stop")
-    shutil.rmtree(path, ignore_errors=True)
+def home(request, shared_homes):
+    """A home whose daemon other tests use before and after, or, if marked own_daemon, nobody."""
+    if request.node.get_closest_marker("own_daemon"):
+        own = Home()
+        yield own
+        own.close()
+    else:
+        marker = request.node.get_closest_marker("settings")
+        shared = shared_homes[marker is not None]
+        yield shared.take(*(marker.args if marker else ()))
+        shared.give_back()
+
+
+@pytest.fixture
+def new_name():
+    """A model's name that none had before: what is counted under it begins at zero."""
+    return f"m{uuid.uuid4().hex[:12]}"
 
 
 @pytest.fixture(scope="session")
@@ -131,6 +101,6 @@ def register(home, zoo):
 
     def _register(name="m", factor=2, kind="Scale", *options):
         weights, classes = zoo / f"x{factor}.safetensors", zoo / "classes.py"
-        home.sire("register", name, weights, "--class", f"{classes}:{kind}", *options)
+        home.register(name, weights, "--class", f"{classes}:{kind}", *options)
 
     return _register

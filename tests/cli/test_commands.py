@@ -13,6 +13,7 @@ import pytest
 import torch
 
 
+@pytest.mark.own_daemon
 def test_a_model_is_registered_used_shown_and_removed(home, register):
     register("m", 3)
     answer = home.sire("predict", "m", "-i", "-", stdin=b"[[1, 2, 3, 4.5]]")
@@ -34,16 +35,16 @@ def test_a_model_is_registered_used_shown_and_removed(home, register):
     assert home.json("ls") == []
 
 
-def test_load_unload_and_reload(home, register):
-    register("m")
-    home.sire("load", "m", "--device", "cpu")
+def test_load_unload_and_reload(home, register, new_name):
+    register(new_name)
+    home.sire("load", new_name, "--device", "cpu")
     (first,) = home.json("ps")
-    home.sire("reload", "m")
+    home.sire("reload", new_name)
     (second,) = home.json("ps")
     assert first["pid"] != second["pid"]
-    home.sire("unload", "m")
+    home.sire("unload", new_name)
     assert home.json("ps") == []
-    assert home.json("stats", "m")["loads"] == 2
+    assert home.json("stats", new_name)["loads"] == 2
 
 
 def test_several_inputs_are_answered_in_order_to_lines_files_and_directories(
@@ -86,6 +87,7 @@ def test_bad_input_is_exit_code_10_and_one_clear_line(
     assert done.stderr.count(b"\n") <= 2
 
 
+@pytest.mark.own_daemon
 def test_every_kind_of_failure_has_its_exit_code(home, register, zoo, tmp_path):
     register("m", 2, "Moody")
     predict = ("predict", "m", "-i", "-")
@@ -121,6 +123,7 @@ def test_every_kind_of_failure_has_its_exit_code(home, register, zoo, tmp_path):
     home.sire("ls", env={"SIRE_NO_AUTOSTART": "1"}, code=6)
 
 
+@pytest.mark.own_daemon
 def test_any_command_starts_the_daemon_and_two_at_once_both_succeed(home):
     running = [
         subprocess.Popen(
@@ -134,6 +137,7 @@ def test_any_command_starts_the_daemon_and_two_at_once_both_succeed(home):
     assert [process.returncode for process in running] == [0] * 4
 
 
+@pytest.mark.own_daemon
 def test_registered_models_survive_a_killed_daemon(home, register):
     register("m", 2)
     home.sire("load", "m")
@@ -142,6 +146,7 @@ def test_registered_models_survive_a_killed_daemon(home, register):
     assert json.loads(answer.stdout) == [2, 2, 2, 2]
 
 
+@pytest.mark.own_daemon
 def test_a_damaged_registry_file_is_told_by_name_and_stops_nothing(home, register):
     register("good")
     register("bad")
@@ -152,6 +157,7 @@ def test_a_damaged_registry_file_is_told_by_name_and_stops_nothing(home, registe
     assert b"damaged" in home.sire("load", "bad", code=3).stderr
 
 
+@pytest.mark.own_daemon
 def test_the_daemon_is_started_stopped_and_restarted_by_hand(home):
     home.sire("daemon", "status", code=6)
     home.sire("daemon", "start")
@@ -165,6 +171,7 @@ def test_the_daemon_is_started_stopped_and_restarted_by_hand(home):
     home.sire("daemon", "stop")
 
 
+@pytest.mark.own_daemon
 def test_a_hangup_reads_the_configuration_again(home):
     home.sire("daemon", "start")
     home.configure('[defaults]\ntimeout = "7s"\n')
@@ -177,6 +184,7 @@ def test_a_hangup_reads_the_configuration_again(home):
     assert b"7s" in home.sire("config").stdout
 
 
+@pytest.mark.own_daemon
 def test_a_wrong_configuration_says_what_and_where(home):
     home.configure("[placement]\nstratgey = 'spread'\n")
     done = home.sire("ls", code=6)

@@ -22,6 +22,7 @@ def limit(home, size):
     home.configure(f'[devices.cpu]\nkind = "cpu"\nmemory = "{size}"\n')
 
 
+@pytest.mark.own_daemon
 def test_files_are_judged_by_their_headers_without_class_or_trust(home, weights):
     limit(home, "200MiB")
     small, large = weights("small.safetensors", 10), weights("large.safetensors", 300)
@@ -49,6 +50,7 @@ def test_what_an_earlier_load_of_the_same_content_needed_is_known(home, zoo, reg
     assert fit["need_bytes"] == pytest.approx(model["footprint_bytes"], rel=0.01)
 
 
+@pytest.mark.own_daemon
 def test_it_names_the_models_that_would_have_to_go(home, register, weights):
     limit(home, "100MiB")
     register("old", 2, "Scale", "--max-memory", "80MiB")

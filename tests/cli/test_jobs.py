@@ -97,7 +97,7 @@ def test_the_exit_code_of_a_wait_is_that_of_the_worst(moody):
     moody.sire("job", "wait", fine)
     moody.sire("job", "wait", fine, wrong, code=10)
     moody.sire("job", "wait", fine, wrong, raises, code=5)
-    (slow,) = submit(moody, "-i", "-", stdin=b"[5, 0, 0, 0]")
+    (slow,) = submit(moody, "-i", "-", stdin=b"[-1, 0, 0, 0]")
     assert b"has not ended" in moody.sire("job", "wait", slow, "--timeout", "50ms", code=7).stderr
     assert b"no answer yet" in moody.sire("job", "result", slow, code=7).stderr
     moody.sire("job", "cancel", slow)
@@ -107,7 +107,7 @@ def test_the_exit_code_of_a_wait_is_that_of_the_worst(moody):
 
 def test_jobs_are_listed_cancelled_and_removed_together(moody):
     for _ in range(3):
-        submit(moody, "-i", "-", stdin=b"[5, 0, 0, 0]")
+        submit(moody, "-i", "-", stdin=b"[-1, 0, 0, 0]")
     table = moody.sire("job", "ls").stdout.decode().splitlines()
     assert table[0].startswith("ID")
     assert len(table) == 4

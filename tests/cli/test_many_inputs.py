@@ -80,6 +80,7 @@ def test_stdin_may_be_one_of_many(home, register, files):
     assert firsts(done.stdout) == [0, 2, 4, 18]
 
 
+@pytest.mark.own_daemon
 def test_a_queue_that_is_too_short_fails_no_input(home, register, files):
     home.configure("[queue]\nper_model = 1\n")
     register("m")
@@ -90,7 +91,7 @@ def test_a_queue_that_is_too_short_fails_no_input(home, register, files):
 def test_the_timeout_is_for_each_of_many_inputs(home, register, files):
     register("m", 1, "Moody")
     home.sire("load", "m")
-    slow = files([row(5)] * 3)  # 1.5 seconds each
+    slow = files([row(5)] * 3)  # one second each
     assert firsts(home.sire("predict", "m", *slow, "--timeout", "2.5s").stdout) == [5.0] * 3
     hanging = files([row(10), row(3), row(11)])
     done = home.sire("predict", "m", *hanging, "--timeout", "1s", code=7)
@@ -113,6 +114,7 @@ def test_an_interrupt_withdraws_whatever_is_under_way(home, register, files):
     until(lambda: home.json("ps")[0]["queued"] == 0)
 
 
+@pytest.mark.own_daemon
 def test_a_daemon_that_is_killed_ends_the_command_at_once(home, register, files):
     register("m", 2, "Moody")
     home.sire("load", "m")

@@ -1,5 +1,7 @@
 """What the command line can say about queues, and that it reaches them."""
 
+import pytest
+
 
 def test_a_priority_is_given_per_request_or_per_model_and_a_wrong_one_is_usage(home, register):
     register("m", 2, "Scale", "--priority", "low")
@@ -36,18 +38,19 @@ def test_a_number_of_instances_is_kept_and_a_wrong_one_is_usage(home, register, 
         assert b"1..4 or auto" in told.stderr
 
 
-def test_a_request_can_say_that_its_model_is_unloaded_afterwards(home, register):
-    register("m")
-    home.sire("predict", "m", "-i", "-", stdin=b"[1, 2, 3, 4]")
+def test_a_request_can_say_that_its_model_is_unloaded_afterwards(home, register, new_name):
+    register(new_name)
+    home.sire("predict", new_name, "-i", "-", stdin=b"[1, 2, 3, 4]")
     assert len(home.json("ps")) == 1
-    home.sire("predict", "m", "-i", "-", "--keep-alive", "0", stdin=b"[1, 2, 3, 4]")
-    home.sire("unload", "m")  # answers once the memory is free, whoever ended it
-    assert home.json("stats", "m")["loads"] == 1
+    home.sire("predict", new_name, "-i", "-", "--keep-alive", "0", stdin=b"[1, 2, 3, 4]")
+    home.sire("unload", new_name)  # answers once the memory is free, whoever ended it
+    assert home.json("stats", new_name)["loads"] == 1
     assert home.json("ps") == []
-    wrong = home.sire("predict", "m", "-i", "-", "--keep-alive", "soon", stdin=b"[1]", code=2)
+    wrong = home.sire("predict", new_name, "-i", "-", "--keep-alive", "soon", stdin=b"[1]", code=2)
     assert b"not a duration" in wrong.stderr
 
 
+@pytest.mark.own_daemon
 def test_no_more_models_are_loaded_than_the_configuration_allows(home, register):
     home.configure("[placement]\nmax_models = 1\n")
     for number in (1, 2):

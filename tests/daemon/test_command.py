@@ -22,7 +22,7 @@ def serve(home):
 
     def _serve(name="m", *options):
         cmd = PROGRAM + " {port}"
-        home.sire("register", name, "--cmd", cmd, "--health", "/health", *options)
+        home.register(name, "--cmd", cmd, "--health", "/health", *options)
 
     return _serve
 
@@ -108,7 +108,7 @@ def test_a_program_that_dies_idle_is_started_again_when_it_is_wanted(home, serve
 
 
 def test_a_program_that_cannot_start_says_why(home):
-    home.sire("register", "m", "--cmd", "sh -c 'echo no such weights; exit 3' {port}")
+    home.register("m", "--cmd", "sh -c 'echo no such weights; exit 3' {port}")
     said = home.sire("predict", "m", "-i", "-", stdin=b"{}", code=9).stderr.decode()
     assert "exit code 3" in said
     assert "no such weights" in said
@@ -127,6 +127,7 @@ def test_what_cannot_be_a_program_is_refused_when_it_is_registered(home, options
     assert says in home.sire("register", "m", *options, code=9).stderr.decode()
 
 
+@pytest.mark.own_daemon
 def test_nothing_of_it_outlives_a_killed_daemon(home, serve):
     serve("m", "--arg", "endpoint=/do")
     program, child = ask(home)["pid"], ask(home, do="start")["pid"]
@@ -134,6 +135,7 @@ def test_nothing_of_it_outlives_a_killed_daemon(home, serve):
     wait_for(lambda: not psutil.pid_exists(program) and not psutil.pid_exists(child))
 
 
+@pytest.mark.own_daemon
 def test_evicting_it_ends_it_before_its_memory_is_given_away(home, serve, register):
     home.configure('[devices.cpu]\nkind = "cpu"\nmemory = "100MiB"\n')
     serve("m", "--arg", "endpoint=/do", "--max-memory", "80MiB")
@@ -175,6 +177,7 @@ def test_files_are_worked_on_one_by_one(home, zoo):
     assert b"at the same time" in said.stderr
 
 
+@pytest.mark.own_daemon
 def test_stopping_the_daemon_ends_it_in_order(home, serve, tmp_path):
     words = tmp_path / "words"
     serve("m", "--arg", "endpoint=/do", "--arg", f'env={{"LAST_WORDS": "{words}"}}')

@@ -31,7 +31,7 @@ def test_after_its_first_load_a_model_is_charged_what_it_takes_within_a_tenth(ho
     (tmp_path / "classes.py").write_text(CLASSES)
     save_file({"table": torch.ones(1 << 24)}, tmp_path / "m.safetensors")
     weights, classes = tmp_path / "m.safetensors", f"{tmp_path}/classes.py:{kind}"
-    home.sire("register", "m", weights, "--class", classes)
+    home.register("m", weights, "--class", classes)
     with home.connect() as connection:
         instance = connection.expect(InstanceInfo, Load(name="m"))
         connection.ask(Predict(model="m"), [b"[0]"])

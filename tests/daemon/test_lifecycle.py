@@ -18,6 +18,7 @@ from sired.protocol.requests import Load, Predict, Ps
 from .test_workers import ask, instances, until
 
 
+@pytest.mark.own_daemon
 def test_a_stop_lets_the_running_request_finish_and_refuses_new_ones(home, register):
     register("slow", 2, "Moody")
     with home.connect() as connection:
@@ -49,6 +50,7 @@ def _refused(connection):
     return False
 
 
+@pytest.mark.own_daemon
 def test_a_stop_does_not_wait_longer_than_the_grace_period(home, register):
     home.configure('[daemon]\ngrace = "200ms"\n')
     register("hangs", 2, "Moody")
@@ -68,6 +70,7 @@ def test_a_stop_does_not_wait_longer_than_the_grace_period(home, register):
     assert not waiting.is_alive()
 
 
+@pytest.mark.own_daemon
 def test_a_daemon_that_does_not_answer_is_stopped_by_a_signal(home):
     home.sire("daemon", "start")
     pid = home.pid()
@@ -90,6 +93,7 @@ def _pending(pid, number):
     return int(lines["ShdPnd"], 16) >> (number - 1) & 1
 
 
+@pytest.mark.own_daemon
 def test_systemd_is_told_when_the_daemon_is_ready_and_when_it_stops(home, tmp_path):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(home.path / "notify"))
@@ -113,6 +117,7 @@ def test_a_second_daemon_says_that_one_is_running(home):
     assert f"running already (pid {home.pid()})" in second.stderr
 
 
+@pytest.mark.own_daemon
 def test_a_daemon_that_lost_the_race_does_not_wait_for_the_winners_end(home):
     home.sire("daemon", "start")
     losers = [
@@ -129,6 +134,7 @@ def test_a_daemon_that_lost_the_race_does_not_wait_for_the_winners_end(home):
     assert all(loser.wait(20) in {0, 1, -signal.SIGTERM} for loser in losers)
 
 
+@pytest.mark.own_daemon
 def test_a_daemon_that_is_to_die_with_its_parent_does(home):
     script = (
         "import subprocess, sys, time\n"
@@ -213,29 +219,30 @@ def package(home, tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.own_daemon
 def test_another_package_can_add_a_runtime_and_strategies_of_placement_and_routing(home, package):
     home.configure(
         '[placement]\nstrategy = "last"\nrouting = "newest"\n'
         '[devices.a]\nkind = "cpu"\nmemory = "1GiB"\n'
         '[devices.b]\nkind = "cpu"\nmemory = "1GiB"\n'
     )
-    home.sire("register", "loud", package / "model.txt", "--runtime", "shout")
+    home.register("loud", package / "model.txt", "--runtime", "shout")
     answer = home.sire("predict", "loud", "-i", "-", "--to", "text", stdin=b"hello")
     assert answer.stdout == b"HELLO !\n"
     assert home.json("ps")[0]["device"] == "b"
 
 
+@pytest.mark.own_daemon
 def test_another_package_can_add_an_eviction_policy(home, package):
     home.configure('[placement]\neviction = "newest"\n[devices.a]\nkind = "cpu"\nmemory = "1GiB"\n')
     for name in ("first", "second", "third"):
-        home.sire(
-            *("register", name, package / "model.txt", "--runtime", "shout"),
-            *("--max-memory", "400MiB"),
-        )
+        model = package / "model.txt"
+        home.register(name, model, "--runtime", "shout", "--max-memory", "400MiB")
         home.sire("load", name)
     assert {instance["model"] for instance in home.json("ps")} == {"first", "third"}
 
 
+@pytest.mark.own_daemon
 def test_models_spread_over_the_parts_of_a_device(home, register):
     home.configure(
         '[placement]\nstrategy = "spread"\n'
@@ -250,15 +257,15 @@ def test_models_spread_over_the_parts_of_a_device(home, register):
     assert os.sched_getaffinity(pid) == {0}
 
 
-def test_predictions_of_many_clients_at_once_are_all_answered_right(home, register):
-    register("m", 3)
+def test_predictions_of_many_clients_at_once_are_all_answered_right(home, register, new_name):
+    register(new_name, 3)
     wrong = []
 
     def run(first):
         with home.connect() as connection:
             for number in range(50):
                 body = json.dumps([first, number, 0, 0]).encode()
-                _, frames = connection.ask(Predict(model="m"), [body])
+                _, frames = connection.ask(Predict(model=new_name), [body])
                 if json.loads(bytes(frames[0])) != [3 * first, 3 * number, 0, 0]:
                     wrong.append((first, number))
 
@@ -268,4 +275,4 @@ def test_predictions_of_many_clients_at_once_are_all_answered_right(home, regist
     for thread in threads:
         thread.join(60)
     assert wrong == []
-    assert home.json("stats", "m")["inference_count"] == 400
+    assert home.json("stats", new_name)["inference_count"] == 400

@@ -14,6 +14,8 @@ import pytest
 from sired.protocol.replies import InstanceList
 from sired.protocol.requests import Ps
 
+pytestmark = pytest.mark.own_daemon
+
 STEPS, STEP_BYTES = 4, 1 << 20
 
 RUNTIME = f"""
@@ -75,7 +77,7 @@ def load(home, gate):
     begun = []
 
     def _load(*options, **how):
-        home.sire("register", "m", gate.path / "model.txt", "--runtime", "stepwise")
+        home.register("m", gate.path / "model.txt", "--runtime", "stepwise")
         until(lambda: home.json("health")["status"] == "ok")
         command = [sys.executable, "-m", "sire_cli", "load", "m", *options]
         begun.append(subprocess.Popen(command, env=home.environment, **how))

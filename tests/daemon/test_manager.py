@@ -14,25 +14,29 @@ from sired.errors import InvalidInput, ModelNotFound
 
 
 @pytest.fixture(params=["daemon", "embedded"])
-def manager(request, home):
-    with ModelManager(embedded=request.param == "embedded", home=home.path) as manager:
+def manager(request):
+    if request.param == "embedded":
+        manager = ModelManager(embedded=True)
+    else:
+        manager = ModelManager(home=request.getfixturevalue("home").path)
+    with manager:
         yield manager
 
 
-def test_a_model_is_registered_loaded_run_counted_and_unloaded(manager, zoo):
+def test_a_model_is_registered_loaded_run_counted_and_unloaded(manager, zoo, new_name):
     path, kind = zoo / "x2.safetensors", f"{zoo}/classes.py:Scale"
-    manager.register_model("m", path, "pytorch", model_class=kind)
-    manager.load_model("m", device="auto")
+    manager.register_model(new_name, path, "pytorch", model_class=kind)
+    manager.load_model(new_name, device="auto")
     data = np.arange(4, dtype=np.float32)
-    assert np.array_equal(manager.predict("m", data), 2 * data)
-    assert np.array_equal(manager.predict("m", torch.ones(4)), np.full(4, 2.0))
-    assert manager.predict("m", [1.0, 2.0, 3.0, 4.0]) is not None
-    stats = manager.get_model_stats("m")
+    assert np.array_equal(manager.predict(new_name, data), 2 * data)
+    assert np.array_equal(manager.predict(new_name, torch.ones(4)), np.full(4, 2.0))
+    assert manager.predict(new_name, [1.0, 2.0, 3.0, 4.0]) is not None
+    stats = manager.get_model_stats(new_name)
     assert stats["inference_count"] == 3
     assert 0 < stats["average_latency"] < 10
     assert stats["memory_usage"] > 1_000_000
-    manager.unload_model("m")
-    assert manager.get_model_stats("m")["memory_usage"] == 0
+    manager.unload_model(new_name)
+    assert manager.get_model_stats(new_name)["memory_usage"] == 0
 
 
 def test_errors_have_the_same_names_in_python(manager, zoo):
@@ -45,7 +49,7 @@ def test_errors_have_the_same_names_in_python(manager, zoo):
         manager.predict("m", np.zeros((2, 5), np.float32))
 
 
-def test_a_class_defined_in_the_calling_script_travels_with_it(home, tmp_path):
+def test_a_class_defined_in_the_calling_script_travels_with_it(tmp_path):
     save_file({"weight": torch.full((4,), 5.0)}, tmp_path / "w.safetensors")
     script = tmp_path / "script.py"
     script.write_text(

@@ -20,7 +20,7 @@ def server():
 
 def add(home, server, name="llama", model="llama3.2", *options):
     given = ["--arg", f"model={model}", "--arg", f"host={server.url}"]
-    return home.sire("register", name, "--runtime", "ollama", *given, *options)
+    home.register(name, "--runtime", "ollama", *given, *options)
 
 
 def test_its_size_is_what_the_server_says(home, server):
@@ -43,6 +43,7 @@ def test_text_goes_in_and_comes_out(home, server):
     assert server.loaded == {}
 
 
+@pytest.mark.own_daemon
 def test_two_that_do_not_fit_take_turns_in_the_server_too(home, server):
     home.configure('[devices.cpu]\nkind = "cpu"\nmemory = "200MiB"\n')
     server.library = {"a:latest": 100 << 20, "b:latest": 100 << 20}
@@ -73,6 +74,7 @@ def test_a_missing_server_or_model_is_said_when_it_is_registered(home, server):
     home.sire("register", "m", *given, code=9)
 
 
+@pytest.mark.own_daemon
 def test_a_killed_daemon_leaves_no_model_in_the_server(home, server):
     server.library["llama3.2:latest"] = 1 << 20
     add(home, server)
@@ -95,6 +97,7 @@ def test_no_more_requests_are_under_way_than_its_concurrency(home, server, bound
     assert server.most_at_once == bound
 
 
+@pytest.mark.own_daemon
 def test_stopping_the_daemon_has_the_server_unload_it(home, server):
     server.library["llama3.2:latest"] = 1 << 20
     add(home, server)

@@ -8,6 +8,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+pytestmark = pytest.mark.own_daemon
+
 CLASS = """
 import torch
 
@@ -42,7 +44,7 @@ def test_ten_models_that_do_not_fit_together_answer_in_random_order_without_a_fa
     home.configure('[devices.small]\nkind = "cpu"\nmemory = "600MB"\n')
     for number in range(MODELS):
         weights = big_models / f"{number}.safetensors"
-        home.sire("register", f"m{number}", weights, "--class", f"{big_models}/big.py:Big")
+        home.register(f"m{number}", weights, "--class", f"{big_models}/big.py:Big")
     seed = random.randrange(1_000_000)
     print(f"seed {seed}")
     order = random.Random(seed).choices(range(MODELS), k=REQUESTS)

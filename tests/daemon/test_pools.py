@@ -1,5 +1,7 @@
 """Several processes of one model."""
 
+import pytest
+
 import threading
 
 from sired.protocol.requests import Load
@@ -19,11 +21,11 @@ def test_a_model_has_as_many_processes_as_it_was_registered_with(home, register)
     assert home.json("ps") == []
 
 
+@pytest.mark.settings('[placement]\nshrink_after = "300ms"\n')
 def test_a_queue_longer_than_a_load_makes_a_pool_grow_and_rest_makes_it_shrink(home, register):
-    home.configure('[placement]\nshrink_after = "300ms"\n')
     register("slow", 2, "Moody", "--instances", "1..2")
     with home.connect() as connection:
-        ask(connection, "slow", 5)  # takes 1.5 s, and a load takes much less
+        ask(connection, "slow", 5)  # takes a second, and a load takes much less
 
         def run():
             with home.connect(autostart=False) as another:
@@ -38,6 +40,7 @@ def test_a_queue_longer_than_a_load_makes_a_pool_grow_and_rest_makes_it_shrink(h
         until(lambda: len(instances(connection)) == 1)
 
 
+@pytest.mark.own_daemon
 def test_a_daemon_that_stops_fills_no_pool_again(home, register):
     register("m", 2, "Scale", "--instances", "2")
     with home.connect() as connection:

@@ -8,12 +8,9 @@ import msgspec
 import pytest
 import zmq
 
-from sired.client.autostart import start_daemon
-
 
 @pytest.fixture
 def socket(home):
-    start_daemon(home.paths)
     with zmq.Context() as context, context.socket(zmq.REQ) as socket:
         socket.linger = 0
         socket.rcvtimeo = 20_000

