@@ -64,7 +64,7 @@ class Handlers:
         self._jobs = jobs
         self._warm_start = warm_start
         self._shut_down = shut_down
-        conductor.results.resize(settings.settings.cache.memory)
+        self._adopt_limits()
         self._tasks: set[asyncio.Task[None]] = set()
         self._by_kind: dict[type[Any], Callable[[Client, Any, tuple[Buffer, ...]], None]] = {
             requests.Predict: self._predict,
@@ -130,7 +130,12 @@ class Handlers:
         self._views.adopt(settings)
         self._jobs.adopt(settings.settings.jobs)
         self._warm_start.adopt(settings.settings.daemon)
-        self._conductor.results.resize(settings.settings.cache.memory)
+        self._adopt_limits()
+
+    def _adopt_limits(self) -> None:
+        settings = self.settings.settings
+        self._conductor.results.resize(settings.cache.memory)
+        self._conductor.instances.largest_decoded = settings.daemon.max_decoded_bytes
 
     def _predict(
         self, client: Client, request: requests.Predict, payload: tuple[Buffer, ...]
@@ -323,7 +328,10 @@ class Handlers:
 
     def lead(self, model: str, connection: socket.socket) -> int | None:
         """Lead a client to a worker of a model; the number of the connection, or None."""
-        return None if self.draining else self._conductor.usher.lead(model, connection)
+        if self.draining:
+            return None
+        largest = self.settings.settings.daemon.max_message_bytes
+        return self._conductor.usher.lead(model, connection, largest)
 
     def _shutdown(self, client: Client, _: requests.Shutdown, __: tuple[Buffer, ...]) -> None:
         self.front.reply(client, Done(id=client.request_id))

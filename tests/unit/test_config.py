@@ -39,6 +39,7 @@ def test_the_defaults_are_those_that_are_documented(load):
         ("daemon.grace", "10s"),
         ("daemon.log_level", "info"),
         ("daemon.max_message", "1GiB"),
+        ("daemon.max_decoded", "4GiB"),
         ("daemon.hung_after", "1m"),
         ("daemon.load_timeout", "10m"),
         ("daemon.restore", "false"),
