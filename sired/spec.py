@@ -15,7 +15,8 @@ KeepAlive = Seconds | Literal["forever"] | None
 Priority = Literal["high", "normal", "low"]
 JobState = Literal["pending", "queued", "running", "complete", "failed", "cancelled"]
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+LONGEST_NAME = 100
+_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{LONGEST_NAME - 1}}}")
 _DTYPES = frozenset(
     {"string", "bool", "float16", "bfloat16", "float32", "float64", "complex64", "complex128"}
     | {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}

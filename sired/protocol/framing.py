@@ -21,7 +21,7 @@ class Preamble(msgspec.Struct):
     """As much of a header as can be read when the rest cannot."""
 
     id: str | int = ""
-    v: Any = None
+    v: Any = PROTOCOL_VERSION
 
 
 _preambles: msgspec.msgpack.Decoder[Preamble] = msgspec.msgpack.Decoder(Preamble)
@@ -72,7 +72,7 @@ def preamble(header: bytes | memoryview) -> Preamble:
     try:
         return _preambles.decode(header)
     except _UNREADABLE:
-        return Preamble(v=PROTOCOL_VERSION)
+        return Preamble()
 
 
 def failure(error: SireError, request_id: str | int) -> Failure:

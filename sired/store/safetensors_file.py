@@ -80,8 +80,9 @@ def _check(entries: Iterable[_Entry]) -> int:
         start, end = entry.data_offsets
         if start != place or end < start:
             raise ValueError(f"a tensor is from {start} to {end} where {place} is next")
-        wanted = math.prod(entry.shape) * _BITS.get(entry.dtype, 0)
-        if min(entry.shape, default=0) < 0 or wanted not in {0, 8 * entry.size}:
+        bits = _BITS.get(entry.dtype, 0)
+        fits = not bits or math.prod(entry.shape) * bits == 8 * entry.size
+        if min(entry.shape, default=0) < 0 or not fits:
             raise ValueError(f"{entry.dtype}{shown(entry.shape)} in {entry.size} bytes")
         place = end
     return place
