@@ -5,9 +5,11 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PEER := .venv-peer
 PEER_INSTALLED := $(PEER)/.installed
+# Of fuzzing.
+SECONDS := 600
 
 .DEFAULT_GOAL := help
-.PHONY: help venv peer demo lint test bench gpu docs clean
+.PHONY: help venv peer demo lint test bench fuzz gpu docs clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -33,6 +35,9 @@ test: lint ## Run lint, then every test this machine can run, then check that ma
 bench: $(INSTALLED) $(PEER_INSTALLED) ## Measure sire beside a peer and the floor of this machine
 	$(BIN)/python -m benchmarks
 
+fuzz: $(INSTALLED) ## Look for input that breaks something, for SECONDS=600, then in a daemon
+	$(BIN)/python -m tests.fuzz all --seconds $(SECONDS)
+
 gpu: $(INSTALLED) ## Measure loads, switches and memory on this machine's GPU
 	$(BIN)/python -m benchmarks.gpu
 
@@ -40,7 +45,7 @@ docs: $(INSTALLED) ## Write the manual pages anew
 	$(BIN)/python -m man
 
 clean: ## Remove everything made here, .venv included
-	rm -rf $(VENV) $(PEER) .demo build dist *.egg-info benchmarks/results
+	rm -rf $(VENV) $(PEER) .demo .fuzz build dist *.egg-info benchmarks/results
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

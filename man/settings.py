@@ -30,6 +30,8 @@ KEYS = {
     "daemon.grace": "How long a daemon that is told to stop waits for running requests.",
     "daemon.log_level": "One of debug, info, warning and error.",
     "daemon.max_message": "The largest request that is taken.",
+    "daemon.max_decoded": "What an input may take in memory once it is decoded: a small picture or "
+    "archive can claim to hold any amount. It counts for models that are loaded from then on.",
     "daemon.hung_after": "How long a running request may hold its worker beyond its deadline, "
     "or its cancelling, before the worker is killed.",
     "daemon.load_timeout": "How long a load may make no progress before its process is ended. A "

@@ -1,6 +1,11 @@
 """Every error a user can meet, the same names in Python, on the wire and in the exit codes."""
 
+import reprlib
 from typing import Any, ClassVar
+
+_SHOWN = reprlib.Repr()
+_SHOWN.maxstring = _SHOWN.maxother = _SHOWN.maxlong = 200
+_LONGEST = 1000
 
 
 class SireError(Exception):
@@ -98,6 +103,17 @@ class DaemonUnavailable(SireError):
 
 class InvalidConfiguration(SireError):
     """A setting has a value it cannot have."""
+
+
+def shown(value: Any) -> str:
+    """A value as an error names it; what is long is told by its ends."""
+    return _SHOWN.repr(value)
+
+
+def said(problem: BaseException) -> str:
+    """What a library said is wrong, as part of an error; the end of a long text is left out."""
+    text = str(problem)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} …"
 
 
 def error_from(code: str, message: str, hint: str, details: dict[str, Any]) -> SireError:

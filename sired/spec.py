@@ -2,22 +2,34 @@
 
 import math
 import re
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 import msgspec
 
-from sired.errors import InvalidConfiguration, InvalidModel
+from sired.errors import InvalidConfiguration, InvalidModel, shown
+from sired.units import LARGEST_BYTES
 
-KeepAlive = float | Literal["forever"] | None
+# A duration that a message tells: not less than nothing, and a number.
+Seconds = Annotated[float, msgspec.Meta(ge=0)]
+KeepAlive = Seconds | Literal["forever"] | None
 Priority = Literal["high", "normal", "low"]
 JobState = Literal["pending", "queued", "running", "complete", "failed", "cancelled"]
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+LONGEST_NAME = 100
+_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{LONGEST_NAME - 1}}}")
 _DTYPES = frozenset(
     {"string", "bool", "float16", "bfloat16", "float32", "float64", "complex64", "complex128"}
     | {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
 )
 _TENSOR = re.compile(r"(?:(?P<name>[^\s:]+):)?(?P<dtype>\w+)\[(?P<shape>[-\d,\s]*)\]")
+
+
+# The axes of an array have 63 bits.
+_AXIS = re.compile(r"-1|\d{1,18}")
+_COUNT = re.compile(r"\d{1,4}")
+# Rows of a batch, and requests at a time: as many as anybody could mean.
+_LARGEST = 1 << 31
+DEEPEST_ARGUMENT = 32
 
 
 class TensorSpec(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -165,7 +177,7 @@ def check_name(name: str) -> str:
     """
     if not _NAME.fullmatch(name):
         raise InvalidModel(
-            f"{name!r} cannot be a model's name.",
+            f"{shown(name)} cannot be a model's name.",
             hint="Use up to 100 letters, digits, '.', '_' and '-', beginning with a letter or "
             "digit.",
         )
@@ -180,14 +192,15 @@ def parse_tensor(text: str) -> TensorSpec:
     """
     match = _TENSOR.fullmatch(text.strip())
     axes = [axis.strip() for axis in match["shape"].split(",")] if match else []
-    if match is None or not all(re.fullmatch(r"-1|\d+", axis) for axis in axes if axes != [""]):
+    if match is None or not all(_AXIS.fullmatch(axis) for axis in axes if axes != [""]):
         raise InvalidModel(
-            f"{text!r} does not describe an input.",
+            f"{shown(text)} does not describe an input.",
             hint="Write it like float32[-1,1,8,8] or tokens:int64[-1,128]; -1 is any length.",
         )
     if match["dtype"] not in _DTYPES:
         raise InvalidModel(
-            f"{match['dtype']!r} is no dtype.", hint=f"Known are: {', '.join(sorted(_DTYPES))}."
+            f"{shown(match['dtype'])} is no dtype.",
+            hint=f"Known are: {', '.join(sorted(_DTYPES))}.",
         )
     return TensorSpec(match["name"] or "", match["dtype"], tuple(int(a) for a in axes if a))
 
@@ -200,7 +213,9 @@ def check_priority(text: str) -> Priority:
     """
     if text in {"high", "normal", "low"}:
         return cast("Priority", text)
-    raise InvalidConfiguration(f"{text!r} is no priority.", hint="There are: high, normal, low.")
+    raise InvalidConfiguration(
+        f"{shown(text)} is no priority.", hint="There are: high, normal, low."
+    )
 
 
 def keep_alive_seconds(keep_alive: KeepAlive) -> float | None:
@@ -221,8 +236,44 @@ def instance_bounds(text: str) -> tuple[int, int | None]:
         return 1, None
     first, _, last = text.partition("..")
     bounds = (first, last) if ".." in text else (text, text)
-    if not all(bound.isdecimal() for bound in bounds) or not 1 <= int(first) <= int(bounds[1]):
+    if not all(map(_COUNT.fullmatch, bounds)) or not 1 <= int(first) <= int(bounds[1]):
         raise InvalidConfiguration(
-            f"{text!r} is no number of instances.", hint="Write it like 2, 1..4 or auto."
+            f"{shown(text)} is no number of instances.",
+            hint="Write it like 2, 1..4 or auto; 9999 is the most.",
         )
     return int(bounds[0]), int(bounds[1])
+
+
+def check_values(spec: ModelSpec) -> None:
+    """Make sure that everything a model says of itself can be: numbers, and its arguments.
+
+    Raises:
+        InvalidModel: something cannot; the message names it.
+        InvalidConfiguration: its number of instances is none.
+    """
+    instance_bounds(spec.instances)
+    if not 0 < spec.weight < math.inf:
+        raise InvalidModel(f"The weight {spec.weight} is not a number above zero.")
+    if not 0 < spec.batch_size <= _LARGEST or not 0 <= spec.batch_delay < math.inf:
+        raise InvalidModel(
+            f"Batches of {spec.batch_size} after {spec.batch_delay:g} s are none.",
+            hint="Write it like --batch-size 8 --batch-delay 5ms",
+        )
+    if not 0 < spec.concurrency <= _LARGEST:
+        raise InvalidModel(f"{spec.concurrency} requests at the same time are none.")
+    for name in ("max_memory", "weight_bytes"):
+        if not 0 <= (getattr(spec, name) or 0) <= LARGEST_BYTES:
+            raise InvalidModel(f"{name}: {getattr(spec, name)} is no number of bytes.")
+    _check_argument(spec.args, DEEPEST_ARGUMENT)
+
+
+def _check_argument(value: Any, depth: int) -> None:
+    """Every message and every file can hold it: not too deep, and no number too large."""
+    if depth == 0:
+        raise InvalidModel(f"An argument is nested deeper than {DEEPEST_ARGUMENT} levels.")
+    if isinstance(value, int) and not -LARGEST_BYTES <= value <= LARGEST_BYTES:
+        raise InvalidModel(f"An argument is {shown(value)}: whole numbers have 64 bits.")
+    if isinstance(value, dict):
+        value = [*value, *value.values()]
+    for item in value if isinstance(value, list | tuple) else ():
+        _check_argument(item, depth - 1)

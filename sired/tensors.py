@@ -11,10 +11,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from sired.errors import InvalidInput
+from sired.errors import InvalidInput, said, shown
 from sired.protocol.content import TENSORS, TREE, Buffer, Payload
 from sired.spec import TensorSpec
 
+_LONGEST_EMPTY = 1 << 20
 # More levels of nesting than any data has; following them to the end could exhaust the stack.
 DEEPEST = 64
 # Every dtype that travels, by the one name it has in a TensorSpec.
@@ -118,7 +119,7 @@ def dtype_for(name: str) -> "np.dtype[Any]":
 
 def _no_dtype(name: str) -> InvalidInput:
     return InvalidInput(
-        f"{name[:40]!r} is no dtype of numbers.", hint=f"Known are: {', '.join(DTYPES)}."
+        f"{shown(name)} is no dtype of numbers.", hint=f"Known are: {', '.join(DTYPES)}."
     )
 
 
@@ -170,11 +171,13 @@ def view(
     size = memoryview(frame).nbytes
     wanted = math.prod(shape) * dtype.itemsize
     if min(shape, default=0) < 0 or wanted != size:
-        raise InvalidInput(f"{what}{list(shape)} takes {wanted} bytes; {size} came.")
+        raise InvalidInput(f"{what}{shown(list(shape))} takes {wanted} bytes; {size} came.")
+    # Written as text, an array without numbers is as long as its other axes say.
+    if not size and math.prod(filter(None, shape)) > _LONGEST_EMPTY:
+        raise InvalidInput(f"{what}{shown(list(shape))} is an empty array with too many rows.")
     try:
         return np.frombuffer(frame, dtype).reshape(shape)
-    except ValueError as problem:
-        # 65 axes, or an empty array of 2**70 columns.
+    except ValueError as problem:  # 65 axes
         raise InvalidInput(f"No array has the shape given: {problem}.") from None
 
 
@@ -224,4 +227,4 @@ def _restore(tree: memoryview, arrays: list[Any], depth: int) -> Any:
     try:
         return msgspec.msgpack.decode(tree, ext_hook=extension)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError) as problem:
-        raise InvalidInput(f"The tree cannot be read: {problem}.") from None
+        raise InvalidInput(f"The tree cannot be read: {said(problem)}.") from None

@@ -3,7 +3,7 @@
 import math
 import re
 
-from sired.errors import InvalidConfiguration
+from sired.errors import InvalidConfiguration, shown
 
 _BYTES: dict[str, int] = {
     "": 1,
@@ -18,24 +18,36 @@ _SECONDS = {"ms": 0.001, "": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _NUMBER_AND_UNIT = re.compile(r"\s*(\d+(?:\.\d+)?(?:e[+-]?\d+)?)\s*([A-Za-z]*)\s*")
 
 FOREVER = math.inf
+# What the system, databases and messages count bytes in.
+LARGEST_BYTES = (1 << 63) - 1
+_LONGEST_SECONDS = 1e18
+_MOST_DIGITS = 100
 
 
 def parse_bytes(text: str | int) -> int:
     """Read a size such as ``2GiB``, ``600 MB``, ``1.5G`` or ``1048576``.
 
     Raises:
-        InvalidConfiguration: the text is no size.
+        InvalidConfiguration: the text is no size, or a larger one than 64 bits hold.
     """
-    if type(text) is int and text >= 0:
+    if type(text) is int and 0 <= text <= LARGEST_BYTES:
         return text
     match = _NUMBER_AND_UNIT.fullmatch(str(text))
     factor = _BYTES_BY_UPPERCASE.get(match[2].upper()) if match else None
-    count = float(match[1]) * factor if match and factor else math.inf
-    if match is None or factor is None or count == math.inf:
+    count = _exact(match[1], factor) if match and factor else LARGEST_BYTES + 1
+    if count > LARGEST_BYTES:
         raise InvalidConfiguration(
-            f"{text!r} is not a size.", hint="Write it like 600MB, 2GiB or 1048576."
+            f"{shown(text)} is not a size.", hint="Write it like 600MB, 2GiB or 1048576."
         )
-    return int(match[1]) * factor if match[1].isdecimal() else round(count)
+    return count
+
+
+def _exact(number: str, factor: int) -> int:
+    """A number of units; of more digits than any size has, only that it is too large."""
+    if number.isdecimal() and len(number) < _MOST_DIGITS:
+        return int(number) * factor
+    count = float(number) * factor
+    return round(count) if count < LARGEST_BYTES else LARGEST_BYTES + 1
 
 
 def format_bytes(count: float) -> str:
@@ -61,8 +73,11 @@ def parse_duration(text: str | float) -> float:
     Raises:
         InvalidConfiguration: the text is no duration.
     """
-    if type(text) in (int, float) and float(text) >= 0:
-        return float(text)
+    if isinstance(text, int | float) and not isinstance(text, bool):
+        if text > _LONGEST_SECONDS:
+            return FOREVER
+        if text >= 0:
+            return float(text)
     text = str(text)
     if text.strip().lower() == "forever":
         return FOREVER
@@ -70,7 +85,7 @@ def parse_duration(text: str | float) -> float:
     factor = _SECONDS.get(match[2].lower()) if match else None
     if match is None or factor is None:
         raise InvalidConfiguration(
-            f"{text!r} is not a duration.", hint="Write it like 250ms, 30s, 5m, 2h or forever."
+            f"{shown(text)} is not a duration.", hint="Write it like 250ms, 30s, 5m, 2h or forever."
         )
     return float(match[1]) * factor
 

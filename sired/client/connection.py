@@ -15,11 +15,14 @@ from sired.client.routes import Routes
 from sired.errors import DaemonUnavailable, DeadlineExceeded, ProtocolError
 from sired.paths import Paths, find_paths
 from sired.protocol.content import Buffer
-from sired.protocol.framing import raise_failure
-from sired.protocol.replies import Failure, Part, Reply
-from sired.protocol.requests import Predict, Request, WhyEnded
+from sired.protocol.framing import LARGEST_HEADER, raise_failure, too_large
+from sired.protocol.replies import ConfigReport, Failure, Part, Reply
+from sired.protocol.requests import Predict, Request, ShowConfig, WhyEnded
+from sired.units import parse_bytes
 
 _Kind = TypeVar("_Kind")
+# For the daemon to tell its limit.
+_LIMIT_SECONDS = 5.0
 
 
 class Connection:
@@ -116,6 +119,7 @@ class Connection:
             raise
         except DaemonUnavailable:
             self.close()
+            self._check_size(payload)
             raise
 
     def predict(
@@ -175,6 +179,14 @@ class Connection:
             if link := connect(self._paths, timeout, backlog=backlog):
                 return link
 
+    def _check_size(self, payload: Sequence[Buffer]) -> None:
+        """Say so if what made the daemon hang up is that it takes nothing so large."""
+        size = sum(memoryview(frame).nbytes for frame in payload)
+        if size > LARGEST_HEADER and daemon_runs(self._paths):
+            report = self.expect(ConfigReport, ShowConfig(), timeout=_LIMIT_SECONDS)
+            if size > (largest := largest_message(report)):
+                raise too_large(size, largest)
+
     def _connected(self, timeout: float | None) -> Link:
         if self._link is not None and self._link.stale():
             self.close()
@@ -186,3 +198,9 @@ class Connection:
         if not self._autostart:
             raise DaemonUnavailable("No daemon is running.", hint="Start it: sire daemon start")
         start_daemon(self._paths)
+
+
+def largest_message(report: ConfigReport) -> int:
+    """Bytes of payload that a daemon of this configuration takes in one message."""
+    values = {setting.key: setting.value for setting in report.settings}
+    return parse_bytes(values["daemon.max_message"])

@@ -20,11 +20,12 @@ from dataclasses import dataclass
 
 import msgspec
 
-from sired.client.connection import Connection
+from sired.client.connection import Connection, largest_message
 from sired.client.link import Answer, Link
 from sired.client.pace import Pace
 from sired.errors import DeadlineExceeded, QueueFull, SireError, error_from
 from sired.protocol.content import Buffer
+from sired.protocol.framing import too_large
 from sired.protocol.replies import ConfigReport, Failure
 from sired.protocol.requests import Cancel, Predict, ShowConfig
 from sired.units import format_duration, parse_duration
@@ -88,7 +89,8 @@ def open_pipeline(connection: Connection, waker: int | None = None) -> "Pipeline
         link.close()
         raise
     values = {setting.key: setting.value for setting in report.settings}
-    return Pipeline(link, parse_duration(values["defaults.timeout"]), waker)
+    timeout = parse_duration(values["defaults.timeout"])
+    return Pipeline(link, timeout, largest_message(report), waker)
 
 
 class Pipeline:
@@ -97,14 +99,16 @@ class Pipeline:
     Args:
         link: a connection that nobody else uses; it is closed with the pipeline.
         timeout: seconds for requests that say none; ``math.inf`` for no limit.
+        largest: bytes that a request may have; the daemon hangs up on who sends more.
         waker: a descriptor; ``pump`` returns as well when there is something to read.
 
     Attributes:
         gone: whether the daemon went away.
     """
 
-    def __init__(self, link: Link, timeout: float, waker: int | None = None) -> None:
+    def __init__(self, link: Link, timeout: float, largest: int, waker: int | None = None) -> None:
         self.gone = False
+        self._largest = largest
         self._link = link
         self._timeout = timeout
         self._numbers = itertools.count(_ASIDE + 1)
@@ -144,6 +148,8 @@ class Pipeline:
         """Send a request; returns its number, by which ``pop`` gives its outcome."""
         if self.gone:
             return self.fail(self._link.went_away())
+        if question.size > self._largest:
+            return self.fail(too_large(question.size, self._largest))
         number, asked = next(self._numbers), question.request
         timeout = self._timeout if asked.timeout is None else asked.timeout
         before = sum(one.request.model == asked.model for one in self._under_way.values())

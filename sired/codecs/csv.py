@@ -8,12 +8,15 @@ import numpy as np
 
 from sired.codecs.floats import shortest
 from sired.codecs.numbers import narrow
+from sired.codecs.sizes import count
 from sired.errors import InvalidInput
 from sired.protocol.content import CSV, Payload
 from sired.spec import ImageOptions, Signature
 from sired.tensors import DTYPES, as_array, holds_text
 
 _AXES = 2
+# Bytes that Python needs for a short text and what points to it.
+_CELL = 64
 
 
 def decode(payload: Payload, signature: Signature, image: ImageOptions) -> Any:  # noqa: ARG001
@@ -38,6 +41,11 @@ def decode(payload: Payload, signature: Signature, image: ImageOptions) -> Any: 
     if not rows:
         raise InvalidInput("The CSV input is empty: it has no row of numbers.")
     return _parse(rows, signature)
+
+
+def decoded_bytes(payload: Payload) -> int:
+    """What the texts of all cells take in memory."""
+    return _CELL * count(payload, b",\n")
 
 
 def _parse(rows: list[tuple[int, list[str]]], signature: Signature) -> Any:

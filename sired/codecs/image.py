@@ -9,13 +9,17 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from sired.codecs.check import describe
-from sired.errors import InvalidInput
+from sired.errors import InvalidInput, said
 from sired.protocol.content import PNG, Payload
 from sired.spec import ImageOptions, Signature, TensorSpec
 from sired.tensors import TEXT_DTYPES, dtype_for
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _FREE = -1
+# Four bytes, and three or four numbers of single precision.
+_PIXEL = 4 + 4 * 4
+# Pillow's own limit is one of pixels; ours is one of bytes, and a setting.
+Image.MAX_IMAGE_PIXELS = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,7 @@ def decode(payload: Payload, signature: Signature, image: ImageOptions) -> Any:
     ``(x - mean) / std`` by channel; for an integer one they stay 0..255.
     """
     layout = _layout(signature)
-    picture = _open(payload)
+    picture = _read(payload)
     size = (
         picture.width if layout.width == _FREE else layout.width,
         picture.height if layout.height == _FREE else layout.height,
@@ -53,18 +57,43 @@ def decode(payload: Payload, signature: Signature, image: ImageOptions) -> Any:
     return _arrange(_scale(pixels, layout, image), layout)
 
 
-def _open(payload: Payload) -> Image.Image:
-    name = "PNG" if payload.content_type == PNG else "JPEG"
+def decoded_bytes(payload: Payload) -> int:
+    """What the pixels take, by the picture's header: once as they are, and once as numbers."""
+    picture = _open(payload)
+    return picture.width * picture.height * _PIXEL
+
+
+def _read(payload: Payload) -> Image.Image:
+    """The whole picture, upright."""
     try:
-        picture = Image.open(io.BytesIO(payload.frames[0]), formats=[name])
+        picture = _open(payload)
         picture.load()
-        turned: Image.Image = ImageOps.exif_transpose(picture)
-    except UnidentifiedImageError:
-        raise InvalidInput(f"The input cannot be read as {name}.") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as problem:
-        raise InvalidInput(f"The input cannot be read as {name}: {problem}.") from None
+        upright: Image.Image = ImageOps.exif_transpose(picture)
+    except (InvalidInput, MemoryError):
+        raise
+    except Exception as problem:
+        # Pillow raises whatever the parsers of its formats run into.
+        raise _unreadable(payload, f": {said(problem)}") from None
     else:
-        return turned
+        return upright
+
+
+def _open(payload: Payload) -> Image.Image:
+    """A picture of which no more than its header has been read."""
+    try:
+        return Image.open(io.BytesIO(payload.frames[0]), formats=[_name(payload)])
+    except UnidentifiedImageError:
+        raise _unreadable(payload, "") from None
+    except Exception as problem:
+        raise _unreadable(payload, f": {said(problem)}") from None
+
+
+def _name(payload: Payload) -> str:
+    return "PNG" if payload.content_type == PNG else "JPEG"
+
+
+def _unreadable(payload: Payload, why: str) -> InvalidInput:
+    return InvalidInput(f"The input cannot be read as {_name(payload)}{why}.")
 
 
 def _layout(signature: Signature) -> Layout:

@@ -10,12 +10,15 @@ import orjson
 
 from sired.codecs.floats import shortest
 from sired.codecs.numbers import to_arrays
+from sired.codecs.sizes import count
 from sired.errors import InvalidInput
 from sired.protocol.content import JSON, Buffer, Payload
 from sired.spec import ImageOptions, Signature
 from sired.tensors import as_array
 
 _WHERE = re.compile(r" \(byte (\d+)\)")
+# Bytes that Python needs for an empty list or dict, and for a number and what points to it.
+_CONTAINER, _ITEM = 64, 32
 _NO_NUMBER = re.compile(rb"-?(NaN|Infinity)")
 
 
@@ -27,6 +30,11 @@ def decode(payload: Payload, signature: Signature, image: ImageOptions) -> Any: 
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as problem:
         raise _malformed(content, problem) from None
     return to_arrays(document, signature, "the input")
+
+
+def decoded_bytes(payload: Payload) -> int:
+    """What lists and objects take in memory, and the numbers in them."""
+    return _CONTAINER * count(payload, b"[{") + _ITEM * count(payload, b",")
 
 
 def _malformed(content: Buffer, problem: Exception) -> InvalidInput:

@@ -9,6 +9,7 @@ from sired.spec import Signature
 from sired.tensors import DEEPEST
 
 Array = np.ndarray[Any, Any]
+_WHOLE = (str, bytes, type(None), np.ndarray, np.generic)
 
 
 def to_arrays(value: Any, signature: Signature, where: str, depth: int = DEEPEST) -> Any:
@@ -40,6 +41,8 @@ def to_arrays(value: Any, signature: Signature, where: str, depth: int = DEEPEST
             for number, item in enumerate(value)
         )
         return tuple(items) if isinstance(value, tuple) else list(items)
+    if not isinstance(value, _WHOLE):
+        raise InvalidInput(f"{where} is a {type(value).__name__}, which no model takes.")
     return value
 
 
@@ -63,7 +66,7 @@ def _holds_numbers(value: list[Any]) -> bool:
     first: Any = value
     while isinstance(first, list) and first:
         first = first[0]
-    return isinstance(first, int | float) or first == []
+    return isinstance(first, int | float | list)  # an empty one
 
 
 def _array(value: Any, signature: Signature, where: str) -> Array:

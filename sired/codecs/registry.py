@@ -1,10 +1,12 @@
 """Which codec does what. Codecs are imported when first used: most models need one or two."""
 
 import importlib
+import math
 from types import ModuleType
 from typing import Any
 
 from sired.codecs.check import check
+from sired.codecs.sizes import LARGEST_DECODED, check_decoded
 from sired.errors import InvalidInput
 from sired.protocol import content
 from sired.protocol.content import Payload, sniff
@@ -23,17 +25,37 @@ _DECODERS = {
     content.TENSORS: "tensors",
     content.TREE: "tensors",
 }
+# What may take a multiple of its bytes once it is decoded, and how many times as many at most.
+_MOST_GROWTH = {
+    content.JSON: 64,
+    content.CSV: 64,
+    content.NPZ: math.inf,
+    content.PNG: math.inf,
+    content.JPEG: math.inf,
+}
 _ENCODERS = {kind: module for kind, module in _DECODERS.items() if module not in {"image", "wav"}}
 
 
-def decode(payload: Payload, signature: Signature, image: ImageOptions) -> Any:
+def decode(
+    payload: Payload,
+    signature: Signature,
+    image: ImageOptions,
+    largest: int = LARGEST_DECODED,
+) -> Any:
     """Turn a request's payload into what the model takes.
+
+    Args:
+        payload: what came.
+        signature: what the model takes, as far as that is known.
+        image: how pixels become numbers.
+        largest: bytes that the input may take once it is decoded.
 
     Returns:
         An array, a string, or dicts, lists and tuples of them, held against the signature.
 
     Raises:
-        InvalidInput: the bytes are not what they are said to be, or not what the model takes.
+        InvalidInput: the bytes are not what they are said to be, not what the model takes, or
+            too much.
     """
     kind = payload.content_type
     if kind not in _DECODERS:
@@ -41,7 +63,10 @@ def decode(payload: Payload, signature: Signature, image: ImageOptions) -> Any:
         payload = Payload(kind, payload.frames, payload.tensors)
     if kind not in {content.TENSORS, content.TREE}:
         _check_frame(payload)
-    data = _module(_DECODERS[kind]).decode(payload, signature, image)
+    module = _module(_DECODERS[kind])
+    if payload.size * _MOST_GROWTH.get(kind, 0) > largest:
+        check_decoded(module.decoded_bytes(payload), largest)
+    data = module.decode(payload, signature, image)
     return check(data, signature)
 
 

@@ -10,7 +10,7 @@ from sired.errors import InvalidInput
 from sired.protocol.content import Payload
 from sired.spec import ImageOptions, Signature
 
-_THREE_BYTES = 3
+_THREE_BYTES, _FOUR_BYTES = 3, 4
 # What a program writes as the length when it writes to a pipe and does not know it yet.
 _UNKNOWN_LENGTH = 0xFFFFFFFF
 
@@ -32,6 +32,8 @@ def decode(payload: Payload, signature: Signature, image: ImageOptions) -> Any: 
             f"The input cannot be read as WAV: {said}.",
             hint="Plain PCM of 8, 16, 24 or 32 bits is: ffmpeg -i FILE -c:a pcm_s16le OUT.wav",
         ) from None
+    if width > _FOUR_BYTES:
+        raise InvalidInput(f"The WAV input has samples of {8 * width} bits; 32 is the most.")
     size = width * channels
     if len(content) < frames * size and frames != _UNKNOWN_LENGTH // size:
         raise InvalidInput(

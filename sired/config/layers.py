@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sired.errors import InvalidConfiguration
+from sired.errors import InvalidConfiguration, said
 
 _VARIABLE = re.compile("SIRE_(?P<section>[A-Z]+)_(?P<key>[A-Z0-9_]+)")
 
@@ -41,6 +41,8 @@ def from_file(path: Path) -> Layer:
         # The parser counts lines except on the last one.
         where = str(problem).replace("end of document", f"line {max(1, len(text.splitlines()))}")
         raise InvalidConfiguration(f"{path} is not valid TOML: {where}.") from None
+    except (ValueError, RecursionError) as problem:  # thousands of digits, or of brackets
+        raise InvalidConfiguration(f"{path} cannot be read: {said(problem)}.") from None
     return {key: Given(value, "file", str(path)) for key, value in _flatten(tables)}
 
 

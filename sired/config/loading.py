@@ -134,7 +134,7 @@ def _device(name: str, values: dict[str, Any], given: Layer) -> DeviceSettings:
         )
     deduced = {f"{prefix}.kind": named[1]} if named else {}
     if named and named[2] and values.get(f"{prefix}.kind", named[1]) == "cuda":
-        deduced[f"{prefix}.index"] = int(named[2])
+        deduced[f"{prefix}.index"] = _read(f"{prefix}.index", Given(named[2], name, place))
     device = _build(DeviceSettings, deduced | values, prefix)
     _check_name(name, device, place)
     return device

@@ -19,6 +19,7 @@ class DaemonSettings(msgspec.Struct, frozen=True):
     Attributes:
         grace_seconds: how long a stopping daemon waits for running requests.
         max_message_bytes: the largest request taken.
+        max_decoded_bytes: what an input may take once it is decoded.
         hung_after: seconds a running request may hold its worker beyond its deadline, or its
             cancelling, before the worker is killed.
         load_timeout: seconds a load may make no progress.
@@ -29,6 +30,7 @@ class DaemonSettings(msgspec.Struct, frozen=True):
     grace_seconds: Duration = msgspec.field(default=10.0, name="grace")
     log_level: Annotated[str, one_of("debug", "info", "warning", "error")] = "info"
     max_message_bytes: Size = msgspec.field(default=1024 * _MIB, name="max_message")
+    max_decoded_bytes: Size = msgspec.field(default=4096 * _MIB, name="max_decoded")
     hung_after: Duration = 60.0
     load_timeout: Duration = 600.0
     preload: Annotated[tuple[str, ...], NAMES] = ()

@@ -5,10 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sired.errors import InvalidConfiguration
-from sired.units import exact_bytes, exact_duration, parse_bytes, parse_duration
+from sired.errors import InvalidConfiguration, shown
+from sired.units import LARGEST_BYTES, exact_bytes, exact_duration, parse_bytes, parse_duration
 
 _TRUE = {"true", "yes", "on", "1"}
+_MOST_DIGITS = 100
+# No machine has so many.
+_MOST_CORES = 1 << 16
 _FALSE = {"false", "no", "off", "0"}
 
 
@@ -28,12 +31,19 @@ def whole(least: int) -> Kind:
     """Whole numbers from ``least`` on."""
 
     def read(value: Any) -> int:
-        text = str(value)
-        if not text.isdecimal() or int(text) < least:
-            raise InvalidConfiguration(f"{value!r} is not a whole number of at least {least}.")
-        return int(text)
+        count = _count(value)
+        if count is None or count < least:
+            raise InvalidConfiguration(f"{shown(value)} is not a whole number of at least {least}.")
+        return count
 
     return Kind(read)
+
+
+def _count(value: Any) -> int | None:
+    """The whole number that a text is, as large as 64 bits hold; None if it is none."""
+    text = str(value)
+    count = int(text) if text.isdecimal() and len(text) < _MOST_DIGITS else None
+    return count if count is not None and count <= LARGEST_BYTES else None
 
 
 def _read_factor(value: Any) -> float:
@@ -42,20 +52,22 @@ def _read_factor(value: Any) -> float:
     except ValueError:
         factor = math.nan
     if not 0 < factor < math.inf:
-        raise InvalidConfiguration(f"{value!r} is not a number above zero.", hint="Such as 1.3.")
+        raise InvalidConfiguration(
+            f"{shown(value)} is not a number above zero.", hint="Such as 1.3."
+        )
     return factor
 
 
 def _read_switch(value: Any) -> bool:
     text = str(value).lower()
     if text not in _TRUE | _FALSE:
-        raise InvalidConfiguration(f"{value!r} is neither true nor false.")
+        raise InvalidConfiguration(f"{shown(value)} is neither true nor false.")
     return text in _TRUE
 
 
 def _read_word(value: Any) -> str:
     if not isinstance(value, str) or not value:
-        raise InvalidConfiguration(f"{value!r} is not a name.")
+        raise InvalidConfiguration(f"{shown(value)} is not a name.")
     return value
 
 
@@ -64,7 +76,7 @@ def _read_names(value: Any) -> tuple[str, ...]:
     stripped = [name.strip() if isinstance(name, str) else "" for name in names]
     if not all(stripped) and value != "":
         raise InvalidConfiguration(
-            f"{value!r} is no list of names.", hint='Write it like ["a", "b"], or a,b in text.'
+            f"{shown(value)} is no list of names.", hint='Write it like ["a", "b"], or a,b in text.'
         )
     return tuple(dict.fromkeys(filter(None, stripped)))
 
@@ -74,7 +86,7 @@ def one_of(*names: str) -> Kind:
 
     def read(value: Any) -> str:
         if value not in names:
-            raise InvalidConfiguration(f"{value!r} is none of {', '.join(names)}.")
+            raise InvalidConfiguration(f"{shown(value)} is none of {', '.join(names)}.")
         return str(value)
 
     return Kind(read)
@@ -84,12 +96,13 @@ def _read_cores(value: Any) -> tuple[int, ...]:
     parts = value if isinstance(value, list) else str(value).split(",")
     cores: set[int] = set()
     for part in parts:
-        first, _, last = str(part).strip().partition("-")
-        if not (first.isdecimal() and (last or first).isdecimal()):
+        start, _, end = str(part).strip().partition("-")
+        first, last = _count(start), _count(end or start)
+        if first is None or last is None or last >= _MOST_CORES:
             raise InvalidConfiguration(
-                f"{part!r} is not a core.", hint="Number them like [0, 1], or 0,2-3 in text."
+                f"{shown(part)} is not a core.", hint="Number them like [0, 1], or 0,2-3 in text."
             )
-        cores.update(range(int(first), int(last or first) + 1))
+        cores.update(range(first, last + 1))
     return tuple(sorted(cores))
 
 

@@ -85,12 +85,17 @@ class DirectLines:
     def __bool__(self) -> bool:
         return any(served.active for served in self._served.values())
 
-    def add(self, instance: int, model: str, device: str, connection: socket.socket) -> int | None:
-        """Lead a connection to an instance; its number, or None if that worker takes none now."""
+    def add(
+        self, instance: int, model: str, device: str, connection: socket.socket, largest: int
+    ) -> int | None:
+        """Lead a connection to an instance; its number, or None if that worker takes none now.
+
+        ``largest`` is what a request over it may have, in bytes.
+        """
         number = self._next
         try:
             served = self._count_for(instance, model, device)
-            message = TakeConnection(number)
+            message = TakeConnection(number, largest)
             if served is None or not self._pass_on(instance, message, connection.fileno()):
                 return None
         except OSError:

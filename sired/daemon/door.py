@@ -12,7 +12,7 @@ from pathlib import Path
 from sired.errors import SireError
 from sired.protocol.direct import NotNow, OpenDirect, Opened
 from sired.protocol.requests import PROTOCOL_VERSION
-from sired.transport.channel import Channel
+from sired.transport.channel import INLINE_LIMIT, Channel
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ class Door:
     def _listen(self, connection: socket.socket) -> None:
         """Hear whom a client wants, and lead it there if that can be."""
         self._dismiss(connection.fileno(), close=False)
-        channel: Channel[OpenDirect] = Channel(connection, OpenDirect)
+        channel: Channel[OpenDirect] = Channel(connection, OpenDirect, largest=INLINE_LIMIT)
         with contextlib.suppress(EOFError, OSError, SireError):
             received = channel.try_receive()
             wanted = received[0] if received is not None else None

@@ -6,6 +6,7 @@ on a device, and what happens to it is counted and kept.
 
 import logging
 
+from sired.config.settings import DaemonSettings
 from sired.daemon.crew import Crew
 from sired.daemon.stats import Statistics
 from sired.devices.base import Device
@@ -45,6 +46,7 @@ class Instances:
 
     Attributes:
         signatures: what models take and give, as their runtimes last reported it.
+        largest_decoded: bytes that an input may take once it is decoded; for loads to come.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Instances:
         paths: Paths,
     ) -> None:
         self.signatures: dict[str, Signature] = {}
+        self.largest_decoded = DaemonSettings().max_decoded_bytes
         self._crew = crew
         self._inventory = inventory
         self._registry = registry
@@ -71,8 +74,12 @@ class Instances:
         self._specs[do.instance] = spec
         log.info("loading %s on %s, %d bytes reserved", spec.name, do.device, do.memory)
         device = self._inventory.device(do.device)
-        cache = str(self._paths.model_cache(spec.name))
-        job = LoadModel(spec, grant(device, self._paths, do.memory), cache=cache)
+        job = LoadModel(
+            spec,
+            grant(device, self._paths, do.memory),
+            cache=str(self._paths.model_cache(spec.name)),
+            largest_decoded=self.largest_decoded,
+        )
         self._crew.start(do.instance, job, self._paths.model_log(spec.name))
 
     def spec_of(self, model: str) -> ModelSpec | None:

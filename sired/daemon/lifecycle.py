@@ -193,7 +193,7 @@ class Daemon:
             self._jobs,
             self._warm_start,
         )
-        self._conductor.results.resize(settings.settings.cache.memory)
+        self._services.apply_limits()
         access = DirectAccess(self._services)
         self._exporter = Exporter(
             loop,

@@ -1,7 +1,6 @@
 """From what a client says of a model to what the registry keeps: looking at files, checking."""
 
 import hashlib
-import math
 import sys
 import time
 from importlib.metadata import entry_points
@@ -9,13 +8,13 @@ from pathlib import Path
 
 import msgspec
 
-from sired.errors import InvalidModel, ModelNotFound, SireError, UntrustedModel
+from sired.errors import InvalidModel, ModelNotFound, SireError, UntrustedModel, shown
 from sired.paths import Paths, private_directory
 from sired.program import read_program
 from sired.protocol.content import Buffer
 from sired.protocol.requests import Register
 from sired.runtimes.onnx_options import read_onnx_options
-from sired.spec import ModelSpec, check_name, instance_bounds
+from sired.spec import ModelSpec, check_name, check_values
 from sired.store.atomic import write_atomically
 from sired.store.fingerprint import fingerprint
 from sired.store.formats import ModelFormat, recognise
@@ -43,9 +42,7 @@ def complete(request: Register, payload: tuple[Buffer, ...], paths: Paths) -> Mo
     """
     given = request.model
     check_name(given.name)
-    if not 0 < given.weight < math.inf:
-        raise InvalidModel(f"The weight {given.weight} is not a number above zero.")
-    instance_bounds(given.instances)
+    check_values(given)
     spec = inspect(given)
     if spec.runtime == "command":
         read_program(spec.args, spec.path)
@@ -68,9 +65,12 @@ def inspect(given: ModelSpec) -> ModelSpec:
     """
     if given.runtime == "ollama":
         return _in_ollama(given)
-    path = _path(given)
-    spec = _recognised(given, path)
-    return msgspec.structs.replace(spec, fingerprint=_fingerprint(spec, path))
+    try:
+        path = _path(given)
+        spec = _recognised(given, path)
+        return msgspec.structs.replace(spec, fingerprint=_fingerprint(spec, path))
+    except OSError as problem:  # a name too long, a disk that fails
+        raise InvalidModel(f"{shown(given.path)} cannot be read: {problem.strerror}.") from None
 
 
 def _in_ollama(given: ModelSpec) -> ModelSpec:
@@ -102,9 +102,9 @@ def _path(given: ModelSpec) -> Path | None:
         )
     path = Path(given.path)
     if not path.is_absolute():
-        raise InvalidModel(f"{given.path!r} is no absolute path.", hint="Give the whole path.")
+        raise InvalidModel(f"{shown(given.path)} is no absolute path.", hint="Give the whole path.")
     if not path.exists():
-        raise ModelNotFound(f"There is no file {path}.", path=str(path))
+        raise ModelNotFound(f"There is no file {shown(given.path)}.", path=str(path))
     return path
 
 
@@ -194,12 +194,7 @@ def _check_fits(given: ModelSpec, found: ModelFormat) -> None:
 
 def _check_batches(spec: ModelSpec) -> None:
     """What is to run together: a model has to take any number of rows to share a pass."""
-    if spec.batch_size < 1 or not 0 <= spec.batch_delay < math.inf:
-        raise InvalidModel(
-            f"Batches of {spec.batch_size} after {spec.batch_delay:g} s are none.",
-            hint="Write it like --batch-size 8 --batch-delay 5ms",
-        )
-    if spec.concurrency < 1 or (spec.concurrency > 1 and spec.runtime in _OF_FILES):
+    if spec.concurrency > 1 and spec.runtime in _OF_FILES:
         raise InvalidModel(
             f"{spec.name} cannot work on {spec.concurrency} requests at the same time: "
             f"{spec.runtime} takes one.",

@@ -64,7 +64,12 @@ class Services:
         self.loaded = loaded
         self.jobs.adopt(loaded.settings.jobs)
         self.warm_start.adopt(loaded.settings.daemon)
-        self.conductor.results.resize(loaded.settings.cache.memory)
+        self.apply_limits()
+
+    def apply_limits(self) -> None:
+        """Have the conductor go by the settings in force."""
+        self.conductor.results.resize(self.settings.cache.memory)
+        self.conductor.instances.largest_decoded = self.settings.daemon.max_decoded_bytes
 
     def timeout(self, given: float | None) -> float:
         """Seconds that a request may take that names so many or none."""

@@ -38,13 +38,16 @@ class Usher:
         self._feed = feed
         self._timer: asyncio.TimerHandle | None = None
 
-    def lead(self, model: str, connection: socket.socket) -> int | None:
-        """Lead a client's connection to a worker of a model; its number, or None for not now."""
+    def lead(self, model: str, connection: socket.socket, largest: int) -> int | None:
+        """Lead a client's connection to a worker of a model; its number, or None for not now.
+
+        ``largest`` is what a request over it may have, in bytes.
+        """
         spec = self._instances.spec_of(model)
         instance = self._brain.direct.instance(model)
         if spec is None or spec.cached or instance is None:
             return None
-        number = self._lines.add(instance.id, model, instance.device, connection)
+        number = self._lines.add(instance.id, model, instance.device, connection, largest)
         if number is not None:
             self._feed(events.DirectOpened(instance.id))
             self._look_again()

@@ -4,13 +4,14 @@ from typing import Any
 
 import msgspec
 
-from sired.errors import ProtocolError, SireError, error_from
+from sired.errors import InvalidInput, ProtocolError, SireError, error_from, said, shown
 from sired.protocol.replies import Failure, Reply
 from sired.protocol.requests import PROTOCOL_VERSION, Message, Request
 
 # Headers are small: anything longer is a mistake or an attack, and is not parsed.
 LARGEST_HEADER = 1 << 20
 
+_UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 _encoder = msgspec.msgpack.Encoder()
 _requests: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
 _replies: msgspec.msgpack.Decoder[Reply] = msgspec.msgpack.Decoder(Reply)
@@ -20,7 +21,7 @@ class Preamble(msgspec.Struct):
     """As much of a header as can be read when the rest cannot."""
 
     id: str | int = ""
-    v: Any = None
+    v: Any = PROTOCOL_VERSION
 
 
 _preambles: msgspec.msgpack.Decoder[Preamble] = msgspec.msgpack.Decoder(Preamble)
@@ -44,9 +45,9 @@ def decode_request(header: bytes | memoryview) -> Request:
         )
     try:
         request = _requests.decode(header)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as problem:
+    except _UNREADABLE as problem:
         _check_version(preamble(header).v)
-        raise ProtocolError(f"The header is no request: {problem}.") from None
+        raise ProtocolError(f"The header is no request: {said(problem)}.") from None
     _check_version(request.v)
     return request
 
@@ -59,9 +60,9 @@ def decode_reply(header: bytes | memoryview) -> Reply:
     """
     try:
         return _replies.decode(header)
-    except msgspec.DecodeError as problem:
+    except _UNREADABLE as problem:
         raise ProtocolError(
-            f"The daemon's reply cannot be read: {problem}.",
+            f"The daemon's reply cannot be read: {said(problem)}.",
             hint="Are sire and sired of the same version? Try: sire daemon restart",
         ) from None
 
@@ -70,8 +71,8 @@ def preamble(header: bytes | memoryview) -> Preamble:
     """The id and version of a header of any form, as far as they can be read."""
     try:
         return _preambles.decode(header)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return Preamble(v=PROTOCOL_VERSION)
+    except _UNREADABLE:
+        return Preamble()
 
 
 def failure(error: SireError, request_id: str | int) -> Failure:
@@ -85,6 +86,16 @@ def failure(error: SireError, request_id: str | int) -> Failure:
     )
 
 
+def too_large(size: int, largest: int) -> InvalidInput:
+    """What there is to say of a message whose payload is larger than the daemon takes; bytes."""
+    return InvalidInput(
+        f"The input has {size} bytes; {largest} is the limit.",
+        hint="Send less at a time, or raise the daemon's limit: max_message in [daemon].",
+        size=size,
+        limit=largest,
+    )
+
+
 def raise_failure(reply: Failure) -> None:
     """Raise in the client the error that the daemon replied with."""
     raise error_from(reply.code, reply.message, reply.hint, reply.details)
@@ -93,7 +104,7 @@ def raise_failure(reply: Failure) -> None:
 def _check_version(version: Any) -> None:
     if version != PROTOCOL_VERSION:
         raise ProtocolError(
-            f"The header is of protocol version {version!r}; this daemon speaks "
+            f"The header is of protocol version {shown(version)}; this daemon speaks "
             f"{PROTOCOL_VERSION}.",
             hint="Upgrade the older of the two.",
         )

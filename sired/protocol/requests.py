@@ -1,10 +1,14 @@
 """What a client can ask."""
 
+from typing import Annotated
+
 import msgspec
 
-from sired.spec import JobState, KeepAlive, ModelSpec, Priority, TensorSpec
+from sired.spec import JobState, KeepAlive, ModelSpec, Priority, Seconds, TensorSpec
 
 PROTOCOL_VERSION = 1
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="op"):
@@ -67,7 +71,7 @@ class Load(Message, frozen=True, tag="load"):
 
     name: str
     device: str | None = None
-    timeout: float | None = None
+    timeout: Seconds | None = None
 
 
 class Unload(Message, frozen=True, tag="unload"):
@@ -85,14 +89,14 @@ class Move(Message, frozen=True, tag="move"):
 
     name: str
     to: str
-    timeout: float | None = None
+    timeout: Seconds | None = None
 
 
 class Reload(Message, frozen=True, tag="reload"):
     """Read the model's file again: unload, then load; reply: InstanceInfo."""
 
     name: str
-    timeout: float | None = None
+    timeout: Seconds | None = None
 
 
 class Predict(Message, frozen=True, tag="predict"):
@@ -116,7 +120,7 @@ class Predict(Message, frozen=True, tag="predict"):
     content_type: str = "application/json"
     tensors: tuple[TensorSpec, ...] = ()
     accept: str = "application/json"
-    timeout: float | None = None
+    timeout: Seconds | None = None
     priority: Priority | None = None
     lease: int | None = None
     keep_alive: KeepAlive = None
@@ -131,7 +135,7 @@ class Acquire(Message, frozen=True, tag="acquire"):
     """
 
     name: str
-    timeout: float | None = None
+    timeout: Seconds | None = None
     destroy_after_use: bool = False
 
 
@@ -235,7 +239,7 @@ class Submit(Message, frozen=True, tag="submit"):
     accept: str = "application/json"
     priority: Priority | None = None
     metadata: dict[str, str] = {}
-    timeout: float | None = None
+    timeout: Seconds | None = None
 
 
 class ListJobs(Message, frozen=True, tag="list_jobs"):
@@ -243,7 +247,7 @@ class ListJobs(Message, frozen=True, tag="list_jobs"):
 
     state: JobState | None = None
     model: str | None = None
-    limit: int | None = None
+    limit: Count | None = None
 
 
 class ShowJob(Message, frozen=True, tag="show_job"):
@@ -263,7 +267,7 @@ class WaitJobs(Message, frozen=True, tag="wait_jobs"):
     """
 
     jobs: tuple[str, ...]
-    patience: float = 10.0
+    patience: Seconds = 10.0
 
 
 class JobResult(Message, frozen=True, tag="job_result"):
@@ -288,7 +292,7 @@ class RemoveJobs(Message, frozen=True, tag="remove_jobs"):
     """
 
     jobs: tuple[str, ...] = ()
-    older_than: float | None = None
+    older_than: Seconds | None = None
 
 
 Request = (

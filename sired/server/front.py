@@ -13,14 +13,23 @@ from pathlib import Path
 import msgspec
 import zmq
 
-from sired.errors import ProtocolError, SireError
+from sired.errors import InvalidInput, ProtocolError, SireError
 from sired.protocol.content import Buffer
-from sired.protocol.framing import LARGEST_HEADER, decode_request, encode, failure, preamble
+from sired.protocol.framing import (
+    LARGEST_HEADER,
+    decode_request,
+    encode,
+    failure,
+    preamble,
+    too_large,
+)
 from sired.protocol.replies import Done
 from sired.protocol.requests import Message, Request
 
 log = logging.getLogger(__name__)
 
+# More than a header of the largest size tells of; each costs memory of its own.
+MOST_FRAMES = 1 << 16
 # Requests read before other events of the loop get their turn.
 READ_AT_ONCE = 64
 # Smaller frames are copied: keeping account of a borrowed one takes longer.
@@ -46,10 +55,12 @@ class Front:
 
     def __init__(self, path: Path, largest_message: int) -> None:
         self._path = path
+        self._largest_message = largest_message
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
         self._socket.set(zmq.LINGER, 1000)
-        self._socket.set(zmq.MAXMSGSIZE, largest_message)
+        # It counts each frame, and hangs up on who sends a larger one.
+        self._socket.set(zmq.MAXMSGSIZE, max(largest_message, LARGEST_HEADER))
         # A client that does not read its replies loses them; it must not hold up the others.
         self._socket.set(zmq.SNDHWM, 1000)
         self._descriptor = int(self._socket.get(zmq.FD))
@@ -123,14 +134,18 @@ class Front:
         self._look_again()
 
     def _receive(self) -> list[Buffer]:
-        """One message's frames; payloads stay where ZeroMQ put them."""
+        """One message's frames; payloads stay where ZeroMQ put them.
+
+        Of more frames than a message may have, there is one too many.
+        """
         frames: list[Buffer] = [self._socket.recv(_NOBLOCK), self._socket.recv(_NOBLOCK)]
         more = bool(self._socket.getsockopt(_RCVMORE))
         while more:
             frame = self._socket.recv(_NOBLOCK, copy=False)
             if len(frames) == 2:
                 self._header = frame
-            frames.append(frame.buffer)
+            if len(frames) <= MOST_FRAMES:
+                frames.append(frame.buffer)
             more = frame.more
         return frames
 
@@ -152,9 +167,19 @@ class Front:
             return
         client = Client(connection, request.id)
         try:
+            self._check_size(frames[3:], len(frames))
             self._handler(client, request, tuple(frames[3:]))
         except SireError as error:
             self.fail(client, error)
         except Exception as problem:
             log.exception("a %s request failed unexpectedly", type(request).__name__)
             self.fail(client, SireError(f"Unexpected {type(problem).__name__}: {problem}"))
+
+    def _check_size(self, payload: list[Buffer], count: int) -> None:
+        if count > MOST_FRAMES:
+            raise InvalidInput(
+                f"A message may have {MOST_FRAMES} frames; more came.",
+                hint="Send less at a time.",
+            )
+        if (size := sum(map(len, payload))) > self._largest_message:
+            raise too_large(size, self._largest_message)

@@ -7,6 +7,14 @@ _SAMPLE = 1 << 20
 _SAMPLES_BETWEEN = 8
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; there is none of a name that none can have."""
+    try:
+        return path.is_file()
+    except OSError:  # a name too long
+        return False
+
+
 def fingerprint(path: Path) -> str:
     """A digest of a file's size and of samples of its content, as 32 hexadecimal digits.
 

@@ -2,17 +2,19 @@
 
 import hashlib
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import msgspec
 
-from sired.errors import InvalidModel
-from sired.store.fingerprint import fingerprint
+from sired.errors import InvalidModel, said, shown
+from sired.store.fingerprint import fingerprint, is_file
 from sired.store.safetensors_file import Tensor, bytes_in, read_tensors
 
 # In the order in which transformers looks for them; an index names the files of its parts.
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+# An index names every tensor of a model.
+_LARGEST_JSON = 64 << 20
 
 
 def is_huggingface(root: Path) -> bool:
@@ -71,9 +73,22 @@ def _inner(root: Path) -> Path:
     if (root / "config.json").is_file() and "model_type" in _json(root / "config.json"):
         return root
     for module in _json(root / "modules.json", list) or ():
+        if not isinstance(module, dict):
+            continue
         if str(module.get("type", "")).endswith("Transformer") and module.get("path"):
-            return root / str(module["path"])
+            return _inside(root, str(module["path"]))
     return root
+
+
+def _inside(root: Path, name: str) -> Path:
+    """A directory below another one.
+
+    Raises:
+        InvalidModel: it is somewhere else.
+    """
+    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+        raise InvalidModel(f"{root} names {shown(name)}, outside of it, in its modules.json.")
+    return root / name
 
 
 def _files(directory: Path) -> list[Path]:
@@ -97,20 +112,26 @@ def _parts(index: Path) -> list[str]:
 
 
 def _part(directory: Path, name: str) -> Path:
-    if "/" in name or not (directory / name).is_file():
+    if "/" in name or not is_file(directory / name):
         raise InvalidModel(
-            f"{directory} lacks {name}, which holds a part of its weights.",
+            f"{directory} lacks {shown(name)}, which holds a part of its weights.",
             hint="Was it downloaded completely?",
         )
     return directory / name
 
 
 def _json(path: Path, kind: type = dict) -> Any:
-    """What is in a file; nothing if there is none, or something else."""
-    try:
-        found = msgspec.json.decode(path.read_bytes())
-    except FileNotFoundError:
+    """What is in a file; nothing if there is none, or something else.
+
+    Raises:
+        InvalidModel: it is no JSON, or far larger than such a file ever is.
+    """
+    if not is_file(path):
         return kind()
-    except (OSError, msgspec.DecodeError) as problem:
-        raise InvalidModel(f"{path} cannot be read: {problem}.") from None
+    try:
+        if path.stat().st_size > _LARGEST_JSON:
+            raise InvalidModel(f"{path} has {path.stat().st_size} bytes: {_LARGEST_JSON} are read.")
+        found = msgspec.json.decode(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as problem:
+        raise InvalidModel(f"{path} cannot be read: {said(problem)}.") from None
     return found if isinstance(found, kind) else kind()

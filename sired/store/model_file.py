@@ -8,8 +8,15 @@ from typing import Any
 import msgspec
 import tomli_w
 
-from sired.errors import InvalidConfiguration, InvalidModel
-from sired.spec import ImageOptions, ModelSpec, Signature, TensorSpec, instance_bounds
+from sired.errors import InvalidConfiguration, InvalidModel, said, shown
+from sired.spec import (
+    ImageOptions,
+    ModelSpec,
+    Signature,
+    TensorSpec,
+    check_values,
+    instance_bounds,
+)
 from sired.units import FOREVER, exact_bytes, exact_duration, parse_bytes, parse_duration
 
 
@@ -36,7 +43,7 @@ def to_toml(spec: ModelSpec) -> bytes:
     except TypeError as problem:
         raise InvalidModel(f"An argument cannot be written down: {problem}.") from None
     except UnicodeEncodeError as problem:
-        raise InvalidModel(f"{problem.object!r} is no valid text.") from None
+        raise InvalidModel(f"{shown(problem.object)} is no valid text.") from None
 
 
 def from_toml(name: str, text: str) -> ModelSpec:
@@ -49,14 +56,15 @@ def from_toml(name: str, text: str) -> ModelSpec:
         content = tomllib.loads(text)
         _read_values(content)
         spec = msgspec.convert({**content, "name": name}, ModelSpec)
-    except tomllib.TOMLDecodeError as problem:
-        raise InvalidModel(f"it is not valid TOML: {problem}.") from None
-    except msgspec.ValidationError as problem:
-        raise InvalidModel(f"{problem}.") from None
-    if unknown := [*_unknown(content)]:
-        raise InvalidModel(f"it has a key {unknown[0]!r} that no model has.")
+    except (ValueError, RecursionError) as problem:
+        # TOML's own errors are among them; a number of thousands of digits is another.
+        kind = "" if isinstance(problem, msgspec.ValidationError) else "it is not valid TOML: "
+        raise InvalidModel(f"{kind}{said(problem)}.") from None
+    if (unknown := next(_unknown(content), None)) is not None:
+        raise InvalidModel(f"it has a key {shown(unknown)} that no model has.")
+    check_values(spec)
     if spec.path and not spec.path.startswith("/"):
-        raise InvalidModel(f"its path {spec.path!r} is not absolute.")
+        raise InvalidModel(f"its path {shown(spec.path)} is not absolute.")
     return spec
 
 
@@ -84,7 +92,7 @@ def _read_keep_alive(value: Any) -> float | str:
 def _read_args(value: Any) -> Any:
     try:
         return json.loads(value) if isinstance(value, str) else value
-    except ValueError as problem:
+    except (ValueError, RecursionError) as problem:
         raise InvalidModel(f"args: it is not valid JSON: {problem}.") from None
 
 
@@ -110,8 +118,8 @@ def _unknown(content: dict[str, Any]) -> Iterator[str]:
     yield from _strange(content.get("image", {}), ImageOptions, "image.")
     signature = content.get("signature", {})
     yield from _strange(signature, Signature, "signature.")
-    for side, tensors in signature.items():
-        for tensor in tensors:
+    for side in ("inputs", "outputs"):
+        for tensor in signature.get(side, ()):
             yield from _strange(tensor, TensorSpec, f"signature.{side}.")
 
 

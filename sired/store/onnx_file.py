@@ -9,30 +9,37 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple
 
-from sired.errors import InvalidModel
+from sired.errors import InvalidModel, shown
+from sired.store.fingerprint import is_file
 
 _VARINT, _EIGHT_BYTES, _LENGTH, _FOUR_BYTES = 0, 1, 2, 5
 _LONGEST_VARINT = 10
 _LONGEST_NAME = 4096
-_WINDOW_BYTES = 4096
+# Ten times what the largest models have; reading so many takes some seconds.
+_MOST_FIELDS = 1_000_000
+# The library that everybody reads them with follows a hundred.
+_DEEPEST = 100
 # ModelProto: every field with its wire type.
 _MODEL = {1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, 7: 2, 8: 2, 14: 2, 20: 2, 25: 2, 26: 2}
-_IR_VERSION, _GRAPH, _FUNCTION = 1, 7, 25
-_GRAPH_NODE, _FUNCTION_NODE = 1, 7
-_NODE_ATTRIBUTE = 5
-# Where tensors, sparse ones (which are two: values and indices) and graphs are: in a graph,
-_GRAPH_TENSOR, _GRAPH_SPARSE = 5, 15
-# and in a node's attribute, one or many.
-_TENSORS, _SPARSE, _GRAPHS = (5, 10), (22, 23), (6, 11)
-_SPARSE_PARTS = (1, 2)
-_TENSOR_EXTERNAL_DATA = 13
-# Graphs within graphs: the bodies of loops and branches.
-_DEEPEST = 32
+_IR_VERSION, _GRAPH = 1, 7
+# The messages that a tensor may be in, and by the numbers of their fields what is in these.
+_INSIDE: dict[str, dict[int, str]] = {
+    "model": {_GRAPH: "graph", 20: "training", 25: "function"},
+    "training": {1: "graph", 2: "graph"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse"},
+    "function": {7: "node", 11: "attribute"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
+    "sparse": {1: "tensor", 2: "tensor"},
+}
+_EXTERNAL_DATA = 13
 _ENTRY_KEY, _ENTRY_VALUE = 1, 2
+_LOCATION = "location"
+_LONGEST_LOOK = 1 << 20
 
 
 class _Damaged(Exception):
-    """The bytes are no protocol buffer, or end too early."""
+    """The bytes are no protocol buffer, or end too early; or what else is to be said of them."""
 
 
 class _Field(NamedTuple):
@@ -59,140 +66,141 @@ def onnx_files(path: Path) -> list[Path]:
         OSError: it cannot be read.
     """
     size = path.stat().st_size
-    with path.open("rb", buffering=0) as content:
-        file = _Window(content)
-        parts = _parts(file, size, path)
-        if parts is None:
+    with path.open("rb") as file:
+        outline = _Outline(file)
+        if not _is_model(outline, size, path):
             return []
         try:
-            locations = sorted({at for part in parts for at in _locations(file, part)})
-        except (_Damaged, UnicodeDecodeError):
+            whole = _Field(0, _LENGTH, 0, size)
+            locations = sorted(set(_locations(outline, whole, "model", _DEEPEST)))
+        except UnicodeDecodeError:
             raise InvalidModel(f"{path} is a damaged ONNX file.") from None
+        except _Damaged as problem:
+            raise InvalidModel(f"{path} is a damaged ONNX file{problem}.") from None
     return [path, *(_beside(path, location) for location in locations)]
 
 
-def _parts(file: "_Window", size: int, path: Path) -> list[_Field] | None:
-    """Where graph and functions are; None unless the whole file is made of a model's fields."""
-    found: list[_Field] = []
+def _is_model(outline: "_Outline", size: int, path: Path) -> bool:
+    """Whether the whole file is made of the fields a model has, a graph among them."""
+    found = set()
     try:
-        for field in _fields(file, 0, size):
+        for field in outline.fields(0, size):
             if _MODEL.get(field.number) != field.wire:
-                return None
-            found.append(field)
-    except _Damaged:
-        if any(field.number == _IR_VERSION for field in found):
-            raise InvalidModel(
-                f"{path} begins as an ONNX file and ends too early: it was cut short."
-            ) from None
-    parts = [field for field in found if field.number in {_GRAPH, _FUNCTION}]
-    return parts if any(part.number == _GRAPH for part in parts) else None
+                return False
+            found.add(field.number)
+    except _Damaged as problem:
+        if _IR_VERSION in found:
+            why = problem if problem.args else " and ends too early: it was cut short"
+            raise InvalidModel(f"{path} begins as an ONNX file{why}.") from None
+    return _GRAPH in found
 
 
-def _locations(file: "_Window", part: _Field) -> Iterator[str]:
-    """The files that weights are in, once for each weight."""
-    for tensor in _tensors(file, part, _DEEPEST):
-        for entry in _numbered(file, tensor, _TENSOR_EXTERNAL_DATA):
-            texts = {part.number: _text(file, part) for part in _fields(file, *entry[2:])}
-            if texts.get(_ENTRY_KEY) == "location":
+def _locations(outline: "_Outline", message: _Field, kind: str, deepest: int) -> Iterator[str]:
+    """The files that weights are in, wherever in a message, once for each weight."""
+    if not deepest:
+        raise _Damaged(", nested too deeply")
+    for field in outline.fields(message.start, message.end):
+        inner = _INSIDE[kind].get(field.number)
+        if inner is None or field.wire != _LENGTH:
+            continue
+        if inner == "tensor":
+            yield from _tensor_locations(outline, field)
+        # Of many thousands of nodes hardly any has weights of its own.
+        elif inner != "node" or outline.mentions(_LOCATION.encode(), field):
+            yield from _locations(outline, field, inner, deepest - 1)
+
+
+def _tensor_locations(outline: "_Outline", tensor: _Field) -> Iterator[str]:
+    for entry in outline.fields(tensor.start, tensor.end):
+        if entry.number == _EXTERNAL_DATA and entry.wire == _LENGTH:
+            parts = outline.fields(entry.start, entry.end)
+            texts = {part.number: outline.text(part) for part in parts}
+            if texts.get(_ENTRY_KEY) == _LOCATION:
                 yield texts.get(_ENTRY_VALUE, "")
 
 
-def _tensors(file: "_Window", part: _Field, depth: int) -> Iterator[_Field]:
-    """Every tensor in a graph or a function, in the graphs within it, too."""
-    if not depth:
-        raise _Damaged
-    in_function = part.number == _FUNCTION
-    for field in _fields(file, part.start, part.end):
-        if field.number == (_FUNCTION_NODE if in_function else _GRAPH_NODE):
-            for attribute in _numbered(file, field, _NODE_ATTRIBUTE):
-                yield from _in_attribute(file, attribute, depth)
-        elif field.number == _GRAPH_TENSOR and not in_function:
-            yield field
-        elif field.number == _GRAPH_SPARSE and not in_function:
-            yield from _numbered(file, field, *_SPARSE_PARTS)
-
-
-def _in_attribute(file: "_Window", attribute: _Field, depth: int) -> Iterator[_Field]:
-    yield from _numbered(file, attribute, *_TENSORS)
-    for sparse in _numbered(file, attribute, *_SPARSE):
-        yield from _numbered(file, sparse, *_SPARSE_PARTS)
-    for graph in _numbered(file, attribute, *_GRAPHS):
-        yield from _tensors(file, graph._replace(number=_GRAPH), depth - 1)
-
-
 def _beside(path: Path, location: str) -> Path:
+    """A file beside the model; both may be links to files that lie beside each other."""
+    if PurePosixPath(location).is_absolute() or ".." in PurePosixPath(location).parts:
+        raise _outside(path, location)
     file = path.parent / location
-    # Where a link leads counts: ONNX Runtime reads nothing else. The model's file may be one.
-    homes = (path.parent.resolve(), path.resolve().parent)
-    outside = PurePosixPath(location).is_absolute() or ".." in PurePosixPath(location).parts
-    if outside or not any(file.resolve().is_relative_to(home) for home in homes):
-        raise InvalidModel(f"{path} keeps weights in {location}, outside of its directory.")
-    if not file.is_file():
+    if not is_file(file):
         raise InvalidModel(
-            f"{path} keeps its weights in {location}, which is not there.",
+            f"{path} keeps its weights in {shown(location)}, which is not there.",
             hint="Put it into the same directory.",
         )
+    places = (path.parent.resolve(), path.resolve().parent)
+    if not any(file.resolve().is_relative_to(place) for place in places):
+        raise _outside(path, location)
     return file
 
 
-def _numbered(file: "_Window", message: _Field, *numbers: int) -> Iterator[_Field]:
-    for field in _fields(file, message.start, message.end):
-        if field.number in numbers and field.wire == _LENGTH:
-            yield field
+def _outside(path: Path, location: str) -> InvalidModel:
+    return InvalidModel(f"{path} keeps weights in {shown(location)}, outside of its directory.")
 
 
-def _fields(file: "_Window", start: int, end: int) -> Iterator[_Field]:
-    while start < end:
-        key, start = _varint(file, start)
-        wire = key & 7
-        if wire == _LENGTH:
-            length, start = _varint(file, start)
-        elif wire == _VARINT:
-            length = _varint(file, start)[1] - start
-        else:
-            length = {_EIGHT_BYTES: 8, _FOUR_BYTES: 4}.get(wire, end)
-        if start + length > end:
-            raise _Damaged
-        yield _Field(key >> 3, wire, start, start + length)
-        start += length
-
-
-def _varint(file: "_Window", start: int) -> tuple[int, int]:
-    """An integer, seven bits a byte, the lowest first; and where it ends."""
-    value = 0
-    for position in range(_LONGEST_VARINT):
-        byte = file.byte(start + position)
-        value |= (byte & 0x7F) << (7 * position)
-        if byte < 0x80:
-            return value, start + position + 1
-    raise _Damaged
-
-
-def _text(file: "_Window", field: _Field) -> str:
-    if field.wire != _LENGTH or field.end - field.start > _LONGEST_NAME:
-        raise _Damaged
-    return bytes(map(file.byte, range(field.start, field.end))).decode()
-
-
-class _Window:
-    """A file by single bytes, some of which are at hand: most that is asked for stands together."""
+class _Outline:
+    """The fields of a file, read one after another and up to a number."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._start = 0
-        self._bytes = b""
+        self._left = _MOST_FIELDS
 
-    def byte(self, position: int) -> int:
-        """The byte at a position.
+    def fields(self, start: int, end: int) -> Iterator[_Field]:
+        """The fields between two places.
 
         Raises:
-            _Damaged: the file ends before it.
+            _Damaged: these bytes are none, or there are too many.
         """
-        offset = position - self._start
-        if not 0 <= offset < len(self._bytes):
-            self._file.seek(position)
-            self._start, offset = position, 0
-            self._bytes = self._file.read(_WINDOW_BYTES)
-            if not self._bytes:
+        while start < end:
+            self._left -= 1
+            if self._left < 0:
+                raise _Damaged(f" of more than {_MOST_FIELDS} fields")
+            self._file.seek(start)
+            key = self._varint()
+            wire = key & 7
+            if wire == _LENGTH:
+                length = self._varint()
+                start = self._file.tell()
+            elif wire == _VARINT:
+                start = self._file.tell()
+                self._varint()
+                length = self._file.tell() - start
+            else:
+                start = self._file.tell()
+                length = {_EIGHT_BYTES: 8, _FOUR_BYTES: 4}.get(wire, end)
+            if start + length > end:
                 raise _Damaged
-        return self._bytes[offset]
+            yield _Field(key >> 3, wire, start, start + length)
+            start += length
+
+    def text(self, field: _Field) -> str:
+        """What a field says.
+
+        Raises:
+            _Damaged: it is no text, or far too long.
+            UnicodeDecodeError: it is no UTF-8.
+        """
+        if field.wire != _LENGTH or field.end - field.start > _LONGEST_NAME:
+            raise _Damaged
+        self._file.seek(field.start)
+        return self._file.read(field.end - field.start).decode()
+
+    def mentions(self, word: bytes, field: _Field) -> bool:
+        """Whether a word stands in a field; of a large one that is not looked up, but assumed."""
+        if field.end - field.start > _LONGEST_LOOK:
+            return True
+        self._file.seek(field.start)
+        return word in self._file.read(field.end - field.start)
+
+    def _varint(self) -> int:
+        """An integer: seven bits a byte, the lowest first."""
+        value = 0
+        for position in range(_LONGEST_VARINT):
+            byte = self._file.read(1)
+            if not byte:
+                break
+            value |= (byte[0] & 0x7F) << (7 * position)
+            if byte[0] < 0x80:
+                return value
+        raise _Damaged

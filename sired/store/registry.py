@@ -5,8 +5,8 @@ import os
 from operator import attrgetter
 from pathlib import Path
 
-from sired.errors import InvalidModel, ModelExists, ModelNotFound, SireError
-from sired.spec import ModelSpec, check_name
+from sired.errors import InvalidModel, ModelExists, ModelNotFound, SireError, shown
+from sired.spec import LONGEST_NAME, ModelSpec, check_name
 from sired.store.atomic import write_atomically
 from sired.store.model_file import from_toml, to_toml
 
@@ -50,9 +50,11 @@ class Registry:
         if why := self.damaged.get(f"{name}.toml"):
             file = self._directory / f"{name}.toml"
             raise ModelNotFound(f"The registry file {file} is damaged: {why}", model=name)
-        near = difflib.get_close_matches(name, self.models, n=1)
+        near = difflib.get_close_matches(name[:LONGEST_NAME], self.models, n=1)
         hint = f"Did you mean {near[0]}? See: sire ls" if near else "See: sire ls"
-        raise ModelNotFound(f"No model {name!r} is registered.", hint=hint, model=name)
+        raise ModelNotFound(
+            f"No model {shown(name)} is registered.", hint=hint, model=name[:LONGEST_NAME]
+        )
 
     def add(self, spec: ModelSpec, *, replace: bool) -> None:
         """Keep a model, on disk first.

@@ -1,5 +1,6 @@
 """What tensors a safetensors file holds, by its own header."""
 
+import math
 import struct
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from sired.errors import InvalidModel
+from sired.errors import InvalidModel, said, shown
 
 _LONGEST_HEADER = 100 << 20
 _LENGTH = struct.Struct("<Q")
@@ -24,6 +25,25 @@ _BYTES = {
     "bf16": 2,
     "bfloat16": 2,
 }
+
+
+# Of a number, by what the format calls it; of kinds that are new, the size is not known here.
+_BITS = {
+    **dict.fromkeys(("BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0"), 8),
+    **dict.fromkeys(("I16", "U16", "F16", "BF16"), 16),
+    **dict.fromkeys(("I32", "U32", "F32"), 32),
+    **dict.fromkeys(("I64", "U64", "F64", "C64"), 64),
+}
+
+
+class _Entry(msgspec.Struct):
+    dtype: str
+    shape: list[int]
+    data_offsets: tuple[int, int]
+
+    @property
+    def size(self) -> int:
+        return self.data_offsets[1] - self.data_offsets[0]
 
 
 class Tensor(NamedTuple):
@@ -60,25 +80,33 @@ def read_tensors(path: Path) -> list[Tensor]:
         raw = file.read(length)
     try:
         header = msgspec.json.decode(raw, type=dict[str, dict[str, object]])
-        entries = [entry for name, entry in header.items() if name != "__metadata__"]
-        spans = [_span(entry) for entry in entries]
-        tensors = [
-            Tensor(str(entry.get("dtype")), end - start)
-            for entry, (start, end) in zip(entries, spans, strict=True)
-        ]
-    except (msgspec.DecodeError, KeyError, TypeError, ValueError) as problem:
-        raise InvalidModel(f"{path} has a damaged safetensors header: {problem}.") from None
-    weights = max((end for _, end in spans), default=0)
+        msgspec.convert(header.pop("__metadata__", {}), dict[str, str])
+        entries = msgspec.convert(header, dict[str, _Entry]).values()
+        weights = _check(entries)
+    except (ValueError, RecursionError) as problem:
+        raise InvalidModel(f"{path} has a damaged safetensors header: {said(problem)}.") from None
     if _LENGTH.size + length + weights != size:
         raise InvalidModel(
             f"{path} should have {_LENGTH.size + length + weights} bytes by its header and has "
             f"{size}: it is damaged or was cut short."
         )
-    return tensors
+    return [Tensor(entry.dtype, entry.size) for entry in entries]
 
 
-def _span(entry: dict[str, object]) -> tuple[int, int]:
-    start, end = msgspec.convert(entry["data_offsets"], tuple[int, int])
-    if not 0 <= start <= end:
-        raise ValueError(f"offsets {start}..{end}")
-    return start, end
+def _check(entries: Iterable[_Entry]) -> int:
+    """The bytes of all tensors, which lie one behind the other.
+
+    Raises:
+        ValueError: they do not, or one has not the bytes that its shape takes.
+    """
+    place = 0
+    for entry in sorted(entries, key=lambda entry: entry.data_offsets):
+        start, end = entry.data_offsets
+        if start != place or end < start:
+            raise ValueError(f"a tensor is from {start} to {end} where {place} is next")
+        bits = _BITS.get(entry.dtype, 0)
+        fits = not bits or math.prod(entry.shape) * bits == 8 * entry.size
+        if min(entry.shape, default=0) < 0 or not fits:
+            raise ValueError(f"{entry.dtype}{shown(entry.shape)} in {entry.size} bytes")
+        place = end
+    return place

@@ -1,12 +1,13 @@
 """What kind of file ``torch.save`` and its relatives wrote. Nothing is unpickled."""
 
+import io
 import pickletools
 import re
 import zipfile
 from pathlib import Path
 from typing import IO
 
-from sired.errors import InvalidModel
+from sired.errors import InvalidModel, said
 
 # torch.save's format before zip files opens with this number, pickled.
 LEGACY_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
@@ -16,6 +17,8 @@ _LEGACY_PICKLES_BEFORE = 3
 _OLD_EXPORTED = "serialized_exported_program.json"
 # The pickle of weights is a table of contents, about 200 bytes a tensor.
 _LARGEST_TABLE = 16 << 20
+# What the code in programs, which is packed, may take beyond the size of the file.
+_MOST_UNPACKED = 256 << 20
 # What a state_dict and the plain values that training scripts keep beside it are made of. This
 # decides what a file is called; what may be unpickled is decided by torch when it is loaded.
 _PLAIN = re.compile(
@@ -33,9 +36,26 @@ def zipped_kind(path: Path) -> tuple[str, int] | None:
     """
     try:
         with zipfile.ZipFile(path) as archive:
+            _check_size(archive, path)
             return _kind(archive)
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError) as problem:
-        raise InvalidModel(f"{path} is a damaged zip file, perhaps cut short: {problem}.") from None
+    except InvalidModel:
+        raise
+    except Exception as problem:
+        # What unpacks zip files has as many ways to fail as there are kinds of packing.
+        raise InvalidModel(
+            f"{path} is a damaged zip file, perhaps cut short: {said(problem)}."
+        ) from None
+
+
+def _check_size(archive: zipfile.ZipFile, path: Path) -> None:
+    """PyTorch stores weights as they are: what unpacks to far more than the file is none of it."""
+    unpacked = sum(entry.file_size for entry in archive.infolist())
+    size = path.stat().st_size
+    if unpacked > size + _MOST_UNPACKED:
+        raise InvalidModel(
+            f"{path} unpacks from {size} bytes to {unpacked}; PyTorch packs no weights.",
+            hint="Save it anew with torch.save.",
+        )
 
 
 def _kind(archive: zipfile.ZipFile) -> tuple[str, int] | None:
@@ -65,11 +85,13 @@ def legacy_kind(path: Path) -> tuple[str, int]:
     """
     try:
         with path.open("rb") as file:
-            for _ in range(_LEGACY_PICKLES_BEFORE):
-                _is_plain(file)
-            plain = _is_plain(file)
+            # In memory, a length that is a lie cannot have room made for it.
+            table = io.BytesIO(file.read(_LARGEST_TABLE))
+        for _ in range(_LEGACY_PICKLES_BEFORE):
+            _is_plain(table)
+        plain = _is_plain(table)
     except ValueError as problem:
-        raise InvalidModel(f"{path} is damaged, perhaps cut short: {problem}.") from None
+        raise InvalidModel(f"{path} is damaged, perhaps cut short: {said(problem)}.") from None
     return "state_dict" if plain else "pickle", path.stat().st_size
 
 

@@ -17,14 +17,18 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from sired.errors import ProtocolError
+from sired.errors import ProtocolError, said
 from sired.protocol.content import Buffer
 from sired.transport import sealed
 from sired.transport.staging import Mapped, Staging
 from sired.transport.wakefulness import Wakefulness
+from sired.units import LARGEST_BYTES
 
 # Up to here, copying through the socket is quicker than setting up shared memory.
 INLINE_LIMIT = 64 * 1024
+# More than any message has. Both are known before anything is made of what came.
+_MOST_FRAMES = 1 << 20
+_LARGEST_HEADER = 1 << 26
 # sendmsg(2) takes 1,024 buffers at most.
 _MOST_INLINE_FRAMES = 256
 # Bytes of the body and of its header, number of frames, and what the packet's descriptor is.
@@ -59,6 +63,7 @@ class Channel(Generic[Incoming]):
         steady: the other side has such memory: it stays mapped here. What writes to a frame writes
             to that memory, then, and not to a copy.
         wakefulness: whether and how long a ``receive`` stays awake; None for never.
+        largest: bytes of the largest message taken.
     """
 
     def __init__(
@@ -69,10 +74,12 @@ class Channel(Generic[Incoming]):
         staging: Staging | None = None,
         steady: bool = False,
         wakefulness: Wakefulness | None = None,
+        largest: int = LARGEST_BYTES,
     ) -> None:
         self._line = line
         self._staging = staging
         self._wakefulness = wakefulness
+        self._largest = largest
         self._mapped = Mapped() if steady else None
         self._passed: int | None = None
         # What a runtime put into an error's details must not keep the error from being told.
@@ -235,6 +242,11 @@ class Channel(Generic[Incoming]):
         start = count * _LENGTH.size + header_size
         if not header_size or start > size:
             raise ProtocolError(f"A message of {size} bytes cannot begin with {start}.")
+        if size > self._largest or header_size > _LARGEST_HEADER or count > _MOST_FRAMES:
+            raise ProtocolError(
+                f"A message of {size} bytes, {header_size} of them its header, in {count} frames: "
+                f"{self._largest}, {_LARGEST_HEADER} and {_MOST_FRAMES} are the limits."
+            )
         if along != _BODY:
             body = packet[_PREFIX.size :]
             message, parts = self._read(body, size, start, count, alignment=1)
@@ -270,7 +282,7 @@ class Channel(Generic[Incoming]):
         try:
             message = self._decoder.decode(body[count * _LENGTH.size : start])
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as problem:
-            raise ProtocolError(f"What came is no message: {problem}.") from None
+            raise ProtocolError(f"What came is no message: {said(problem)}.") from None
         parts = zip(offsets, lengths, strict=True)
         return message, [body[offset : offset + length] for offset, length in parts]
 

@@ -54,10 +54,10 @@ def map_private(descriptor: int, size: int) -> mmap.mmap:
     of its own.
 
     Raises:
-        ProtocolError: the memory may shrink, or is shorter than that.
+        ProtocolError: the memory may shrink, is shorter than that, or cannot be mapped.
     """
     _check(descriptor, size)
-    return mmap.mmap(descriptor, size, access=mmap.ACCESS_COPY)
+    return _map(descriptor, size, mmap.ACCESS_COPY)
 
 
 def map_shared(descriptor: int, size: int) -> mmap.mmap:
@@ -67,7 +67,7 @@ def map_shared(descriptor: int, size: int) -> mmap.mmap:
         ProtocolError: as ``map_private``.
     """
     _check(descriptor, size)
-    return mmap.mmap(descriptor, 0)
+    return _map(descriptor, 0, mmap.ACCESS_DEFAULT)
 
 
 def _check(descriptor: int, size: int) -> None:
@@ -75,6 +75,15 @@ def _check(descriptor: int, size: int) -> None:
         raise ProtocolError("A payload came in memory that its sender could still take back.")
     if (length := os.fstat(descriptor).st_size) < size:
         raise ProtocolError(f"{length} bytes of shared memory came where {size} were announced.")
+
+
+def _map(descriptor: int, size: int, access: int) -> mmap.mmap:
+    try:
+        return mmap.mmap(descriptor, size, access=access)
+    except OSError as problem:  # larger than there is room for
+        raise ProtocolError(
+            f"The shared memory that came cannot be mapped: {problem.strerror}."
+        ) from None
 
 
 def _seals(descriptor: int) -> int:

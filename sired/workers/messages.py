@@ -37,12 +37,14 @@ class LoadModel(msgspec.Struct, frozen=True, tag=True):
     Attributes:
         log: the file to print to from now on; empty for where it prints already.
         cache: the directory for what may be kept from one load to the next; empty for nothing.
+        largest_decoded: bytes that an input may take once it is decoded.
     """
 
     spec: ModelSpec
     device: DeviceGrant
     log: str = ""
     cache: str = ""
+    largest_decoded: int = 4 << 30
 
 
 class RunBatch(msgspec.Struct, frozen=True, tag=True):
@@ -132,9 +134,13 @@ class TakeTally(msgspec.Struct, frozen=True, tag=True):
 
 
 class TakeConnection(msgspec.Struct, frozen=True, tag=True):
-    """A client's direct connection to be served from now on; its descriptor follows."""
+    """A client's direct connection to be served from now on; its descriptor follows.
+
+    ``largest_bytes`` is what a request over it may have.
+    """
 
     connection: int
+    largest_bytes: int
 
 
 class DirectFailed(msgspec.Struct, frozen=True, tag=True):

@@ -97,6 +97,7 @@ class ServedModel:
 
     def __init__(self, job: LoadModel, channel: Channel[ToWorker], context: int) -> None:
         self._spec = job.spec
+        self._largest_decoded = job.largest_decoded
         self._channel = channel
         self._runtime = find_runtime(job.spec.runtime)
         if job.spec.concurrency > 1 and not self._runtime.concurrent:
@@ -267,7 +268,7 @@ class ServedModel:
         return self._runtime.forward(self._model, payload, accept)
 
     def _decode(self, payload: Payload) -> Any:
-        return codecs.decode(payload, self._signature, self._spec.image)
+        return codecs.decode(payload, self._signature, self._spec.image, self._largest_decoded)
 
     def _predict(self, data: Any) -> Any:
         return self._runtime.predict(self._model, data)

@@ -14,6 +14,7 @@ import msgspec
 
 from sired.errors import SireError
 from sired.protocol.content import Buffer
+from sired.protocol.framing import LARGEST_HEADER
 from sired.protocol.runs import RunModel, RunResult, WorkerError
 from sired.transport.channel import Channel
 from sired.transport.wakefulness import Wakefulness
@@ -42,10 +43,13 @@ LONGEST_LATENCY = 1e6
 class Direct:
     """A client that asks this worker itself."""
 
-    def __init__(self, number: int, descriptor: int) -> None:
-        self.number = number
+    def __init__(self, take: TakeConnection, descriptor: int) -> None:
+        self.number = take.connection
         self.channel: Channel[RunModel] = Channel(
-            socket.socket(fileno=descriptor), RunModel, steady=True
+            socket.socket(fileno=descriptor),
+            RunModel,
+            steady=True,
+            largest=take.largest_bytes + LARGEST_HEADER,
         )
 
 
@@ -158,7 +162,7 @@ class Service:
             case TakeTally():
                 self._tally = Tally(self._channel.take_descriptor())
             case TakeConnection():
-                self._take(Direct(message.connection, self._channel.take_descriptor()))
+                self._take(Direct(message, self._channel.take_descriptor()))
 
     def _decode_ahead(self) -> None:
         """Have what comes after the next decoded while that is done."""

@@ -39,6 +39,7 @@ def test_the_defaults_are_those_that_are_documented(load):
         ("daemon.grace", "10s"),
         ("daemon.log_level", "info"),
         ("daemon.max_message", "1GiB"),
+        ("daemon.max_decoded", "4GiB"),
         ("daemon.hung_after", "1m"),
         ("daemon.load_timeout", "10m"),
         ("daemon.restore", "false"),
@@ -247,3 +248,9 @@ def test_flags_reach_devices_by_dotted_keys(load):
     assert loaded.settings.devices["cuda:0"].memory == parse_bytes("4GiB")
     assert source_of(loaded, "devices.cuda:0.memory") == ("4GiB", "flag")
     assert parse_duration(source_of(loaded, "daemon.grace")[0]) == 10
+
+
+def test_a_device_whose_name_has_a_number_nobody_can_count_to_is_refused(load):
+    number = "8" * 99
+    with pytest.raises(InvalidConfiguration, match="not a whole number"):
+        load(f'[devices."cuda{number}"]\nmemory = "1GiB"\n')

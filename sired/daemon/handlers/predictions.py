@@ -50,4 +50,5 @@ class DirectAccess:
         """Lead a client to a worker of a model; the number of the connection, or None."""
         if self._services.draining:
             return None
-        return self._services.conductor.usher.lead(model, connection)
+        largest = self._services.settings.daemon.max_message_bytes
+        return self._services.conductor.usher.lead(model, connection, largest)

@@ -110,10 +110,10 @@ def test_an_npy_file_is_read_without_a_copy():
     ("data", "expected"),
     [
         (npy(np.array([{}], object)), "Python objects"),
-        (npy(np.zeros(9))[:-8], "and has"),
+        (npy(np.zeros(9))[:-8], "64 came"),
         (b"not numpy at all", "cannot be read as npy"),
         (b"", "empty"),
-        (npy(np.zeros(1)).replace(b"(1,)", b"(9**9,)"[:4]), "cannot be read|and has"),
+        (npy(np.zeros(1)).replace(b"(1,)", b"(9**9,)"[:4]), "cannot be read|came"),
     ],
 )
 def test_a_bad_npy_file_is_invalid_input(data, expected):

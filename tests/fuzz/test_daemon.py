@@ -1,0 +1,121 @@
+"""A running daemon under a flood of frames, and what it says to those who go too far."""
+
+import json
+
+import pytest
+import zmq
+
+from sired.client.pipeline import Question, open_pipeline
+from sired.errors import InvalidInput, InvalidModel, ModelNotFound
+from sired.protocol.content import JSON, TENSORS
+from sired.protocol.framing import decode_reply, encode
+from sired.protocol.requests import Health, Predict, Ps, Register, Show
+from sired.server.front import MOST_FRAMES
+from sired.spec import ModelSpec
+from tests.fuzz.daemon import KEPT, flood_door, flood_front, flood_worker
+
+MIB = 1 << 20
+MOST_GROWTH = 8 * MIB
+
+
+@pytest.fixture
+def workers(connection):
+    """Asks for the process ids of the workers of the model that nobody unloads."""
+
+    def ask():
+        instances, _ = connection.ask(Ps())
+        return [one.pid for one in instances.instances if one.model == KEPT]
+
+    return ask
+
+
+def predicts(connection):
+    _, frames = connection.ask(Predict(model=KEPT), [b"[1, 2, 3, 4]"])
+    return json.loads(bytes(frames[0])) == [2, 4, 6, 8]
+
+
+def test_after_a_flood_of_frames_the_daemon_answers_and_has_not_grown(
+    running, connection, process, workers
+):
+    there = workers()
+    flood_front(running.paths, 3_000, seed=1)
+    before = process.memory_info().rss
+    flood = flood_front(running.paths, 20_000, seed=2)
+    assert flood.sent == 20_000
+    assert flood.refused > 10_000
+    assert flood.unexpected == []
+    assert process.memory_info().rss - before < MOST_GROWTH
+    assert workers() == there
+    assert predicts(connection)
+
+
+def test_after_a_flood_at_the_door_nobody_is_held_up(running, connection, process, workers):
+    there, before = workers(), process.num_fds()
+    answered = flood_door(running.paths, 1_000, seed=1)
+    assert answered > 10
+    assert predicts(connection)
+    assert workers() == there
+    assert process.num_fds() < before + 20
+
+
+def test_who_talks_nonsense_to_a_worker_is_dropped_and_nobody_else(
+    running, connection, process, workers
+):
+    there, before = workers(), process.memory_info().rss
+    assert flood_worker(running.paths, 300, seed=1) > 250
+    assert workers() == there
+    assert predicts(connection)
+    assert process.memory_info().rss - before < MOST_GROWTH
+
+
+def test_a_message_too_large_was_taken_for_the_end_of_the_daemon(connection):
+    with pytest.raises(InvalidInput, match=r"has 3145728 bytes; 2097152 is the limit") as caught:
+        connection.ask(Predict(model=KEPT), [b" " * (3 * MIB)])
+    assert "max_message" in caught.value.hint
+    assert predicts(connection)
+
+
+def test_frames_too_large_together_are_refused(connection):
+    with pytest.raises(InvalidInput, match=r"has 2600000 bytes; 2097152 is the limit"):
+        connection.ask(Predict(model=KEPT, content_type=TENSORS), [bytes(1_300_000)] * 2)
+
+
+def test_one_input_too_large_does_not_fail_those_beside_it(connection):
+    pipeline = open_pipeline(connection)
+    small, large = (
+        pipeline.send(Question(Predict(model=KEPT, content_type=JSON), [data]))
+        for data in (b"[1, 1, 1, 1]", b" " * (3 * MIB))
+    )
+    while len(pipeline.answered()) < 2:
+        pipeline.pump(1.0)
+    assert isinstance(pipeline.pop(large), InvalidInput)
+    assert bytes(pipeline.pop(small)[1][0]) == b"[2.0,2.0,2.0,2.0]"
+    pipeline.close()
+
+
+def test_more_frames_than_any_message_has_are_refused(running):
+    with zmq.Context() as context, context.socket(zmq.DEALER) as line:
+        line.linger, line.rcvtimeo = 0, 30_000
+        line.connect(f"ipc://{running.paths.socket}")
+        line.send_multipart([b"", encode(Health(id=1)), *[b""] * (MOST_FRAMES + 100)])
+        reply = decode_reply(line.recv_multipart()[1])
+        assert (reply.code, reply.id) == ("InvalidInput", 1)
+        line.send_multipart([b"", encode(Health(id=2))])
+        assert decode_reply(line.recv_multipart()[1]).id == 2
+
+
+def test_a_worker_refuses_what_takes_too_much_once_it_is_decoded(connection):
+    with pytest.raises(InvalidInput, match="once it is decoded; 8 MiB is the limit"):
+        connection.ask(Predict(model=KEPT), [b"[" + b"[]," * 200_000 + b"[]]"])
+
+
+@pytest.mark.parametrize("path", ["/" + "x" * 300, "/" + "a/" * 5_000])
+def test_a_path_too_long_for_any_file_was_an_unexpected_error(connection, path):
+    with pytest.raises(InvalidModel, match="File name too long"):
+        connection.ask(Register(model=ModelSpec("m", path)))
+
+
+def test_a_name_of_a_megabyte_was_compared_with_those_there_are(connection):
+    with pytest.raises(ModelNotFound) as caught:
+        connection.ask(Show(name="k" * 900_000))
+    assert len(str(caught.value)) < 1_000
