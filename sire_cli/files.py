@@ -81,6 +81,26 @@ def type_of(name: str | None, option: str, among: Collection[str] = BY_NAME) -> 
     return BY_NAME[name]
 
 
+def check_stream(content_type: str | None, target: str | None, sources: Sequence[str]) -> None:
+    """See that an answer can be printed as it is made.
+
+    Raises:
+        InvalidConfiguration: it goes to a file, is one of several, or is of bytes.
+    """
+    if target not in {None, STDIN} or len(sources) > 1:
+        raise InvalidConfiguration(
+            "--stream prints the answer to one input.", hint="Leave out -o, and give one -i."
+        )
+    if content_type not in {None, TEXT, JSON}:
+        raise InvalidConfiguration("--stream prints text.", hint="It can be: --to text, json.")
+
+
+def write_part(part: bytes) -> None:
+    """Print a part of an answer at once."""
+    sys.stdout.buffer.write(part)
+    sys.stdout.buffer.flush()
+
+
 class Output:
     """Where answers go: stdout, one file, or a directory with one file per input.
 

@@ -30,6 +30,7 @@ VERBS = (
     "bench",
     "ps",
     "stats",
+    "metrics",
     "top",
     "devices",
     "health",

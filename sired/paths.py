@@ -89,6 +89,15 @@ class Paths:
         """The database of jobs and, in ``spool``, their big inputs and results."""
         return self.state / "jobs"
 
+    @property
+    def caches(self) -> Path:
+        """What is kept of models because it takes long to make, one directory for each."""
+        return self.state / "cache"
+
+    def model_cache(self, name: str) -> Path:
+        """What runtimes keep of one model: optimised graphs, compiled code."""
+        return self.caches / name
+
     def model_log(self, name: str) -> Path:
         """Everything the workers of one model print."""
         return self.logs / "models" / f"{name}.log"

@@ -15,7 +15,8 @@ from benchmarks.report import Figure
 from benchmarks.timing import median
 from sired.client.connection import Connection
 from sired.errors import SireError
-from sired.protocol.replies import StatsReport, StatsTotals
+from sired.protocol.counts import StatsTotals
+from sired.protocol.replies import StatsReport
 from sired.protocol.requests import Stats
 from sired.units import exact_bytes
 

@@ -9,12 +9,22 @@ import typer
 
 from sire_cli.arguments import AnswerType, InputType, ModelName, PriorityName
 from sire_cli.durations import Timeout, seconds
-from sire_cli.files import WRITABLE, Input, Output, read_input, read_stdin_once, type_of
+from sire_cli.files import (
+    WRITABLE,
+    Input,
+    Output,
+    check_stream,
+    read_input,
+    read_stdin_once,
+    type_of,
+    write_part,
+)
 from sire_cli.link import connect
 from sire_cli.progress import progress
 from sired.client.connection import Connection
 from sired.client.declare import parse_keep_alive
 from sired.errors import SireError
+from sired.protocol.content import TEXT
 from sired.protocol.requests import Predict
 from sired.spec import check_priority
 
@@ -37,6 +47,12 @@ def predict(
     to: AnswerType = None,
     timeout: Timeout = None,
     priority: PriorityName = None,
+    stream: Annotated[
+        bool,
+        typer.Option(
+            "--stream", help="Print the answer as the model writes it; text, or --to json."
+        ),
+    ] = False,
     keep_alive: Annotated[
         str | None,
         typer.Option(
@@ -53,7 +69,10 @@ def predict(
     Types are told by the files' endings or their first bytes.
     """
     read_stdin_once(input_)
-    target = Output(output, type_of(to, "--to", WRITABLE), input_)
+    to_type = type_of(to, "--to", WRITABLE)
+    if stream:
+        check_stream(to_type, output, input_)
+    target = Output(output, to_type or (TEXT if stream else None), input_)
     wanted = Predict(
         model=name,
         accept=target.content_type,
@@ -63,6 +82,10 @@ def predict(
     )
     declared = type_of(from_, "--from")
     given = (read_input(file, declared) for file in input_)
+    if stream:
+        with connect() as connection:
+            _stream(connection, wanted, next(given))
+        return
     with connect() as connection, progress(len(input_)) as advance:
         answers = (_one if len(input_) == 1 else _many)(connection, wanted, given)
         with closing(answers):
@@ -70,6 +93,18 @@ def predict(
                 target.write(file, answer)
                 advance(1)
     target.finish()
+
+
+def _stream(connection: Connection, wanted: Predict, one: Input) -> None:
+    """Print an answer part by part: a text goes on, anything else has a line for each."""
+    part = b""
+    with closing(connection.stream(_request(wanted, one), [one.content])) as replies:
+        for _, frames in replies:
+            if frames:
+                part = bytes(frames[0])
+                write_part(part if wanted.accept == TEXT else part + b"\n")
+    if wanted.accept == TEXT and not part.endswith(b"\n"):
+        write_part(b"\n")
 
 
 def _one(connection: Connection, wanted: Predict, inputs: Iterator[Input]) -> Answers:

@@ -7,7 +7,8 @@ import typer
 from sire_cli.completion import complete_model
 from sire_cli.link import expect
 from sire_cli.output import AsJson, print_json, print_table, say
-from sired.protocol.replies import ModelStats, StatsReport
+from sired.protocol.counts import ModelStats
+from sired.protocol.replies import StatsReport
 from sired.protocol.requests import Stats
 from sired.units import format_bytes, format_duration
 

@@ -9,7 +9,8 @@ from rich.text import Text
 from sire_cli.top.colours import colours_of
 from sire_cli.top.figures import NOTHING, clock, count, latency, rate, size
 from sire_cli.top.table import Column, lay_out
-from sired.protocol.replies import InstanceInfo, ModelStats, TopReport
+from sired.protocol.counts import ModelStats
+from sired.protocol.replies import InstanceInfo, TopReport
 
 _COLUMNS = (
     Column("MODEL", right=False, width=16, flexible=True),

@@ -3,7 +3,7 @@
 import itertools
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import Self, TypeVar
 
 import msgspec
@@ -16,7 +16,7 @@ from sired.errors import DaemonUnavailable, DeadlineExceeded, ProtocolError
 from sired.paths import Paths, find_paths
 from sired.protocol.content import Buffer
 from sired.protocol.framing import raise_failure
-from sired.protocol.replies import Failure
+from sired.protocol.replies import Failure, Part, Reply
 from sired.protocol.requests import Predict, Request, WhyEnded
 
 _Kind = TypeVar("_Kind")
@@ -71,20 +71,52 @@ class Connection:
             DaemonUnavailable: none runs and none was started, or it went away before it answered.
             DeadlineExceeded: no reply within ``timeout``; the request is withdrawn.
         """
+        for answer in self._replies(request, payload, timeout):
+            return answer
+        raise AssertionError("there is always a reply, or an error")
+
+    def stream(
+        self, request: Predict, payload: Sequence[Buffer] = (), *, timeout: float | None = None
+    ) -> Generator[Answer, None, None]:
+        """Have a prediction answered in parts, as the model makes them.
+
+        Leaving the loop, or closing the generator, withdraws the request.
+
+        Args:
+            request: the prediction; its ``id`` and ``stream`` are set here.
+            payload: as for ``ask``.
+            timeout: seconds to wait for each part.
+
+        Returns:
+            A generator of ``Part`` after ``Part``, and at last the ``Prediction``: with the whole
+            answer if there was no part.
+
+        Raises:
+            SireError: as ``ask``; some parts may have come before.
+        """
+        return self._replies(msgspec.structs.replace(request, stream=True), payload, timeout)
+
+    def _replies(
+        self, request: Request, payload: Sequence[Buffer], timeout: float | None
+    ) -> Generator[Answer, None, None]:
+        """Send a request and yield its replies, of which all but the last are parts."""
         link = self._connected(timeout)
         request = msgspec.structs.replace(request, id=next(self._ids))
+        reply: Reply | None = None
         try:
             link.send(request, payload)
-            reply, frames = link.receive(request.id, timeout)
-        except (KeyboardInterrupt, DeadlineExceeded):
-            link.withdraw(request.id, next(self._ids))
+            while reply is None or isinstance(reply, Part):
+                reply, frames = link.receive(request.id, timeout)
+                if isinstance(reply, Failure):
+                    raise_failure(reply)
+                yield reply, frames
+        except (KeyboardInterrupt, DeadlineExceeded, GeneratorExit):
+            if reply is None or isinstance(reply, Part):
+                link.withdraw(request.id, next(self._ids))
             raise
         except DaemonUnavailable:
             self.close()
             raise
-        if isinstance(reply, Failure):
-            raise_failure(reply)
-        return reply, frames
 
     def predict(
         self, request: Predict, payload: Sequence[Buffer] = (), *, timeout: float | None = None

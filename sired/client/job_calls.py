@@ -9,7 +9,7 @@ from sired.client.connection import Connection
 from sired.client.jobs import wait_for_jobs
 from sired.errors import ProtocolError
 from sired.protocol.content import TENSORS, TREE, Payload
-from sired.protocol.replies import JobReport, Prediction, Reply, Submitted
+from sired.protocol.replies import JobReport, Part, Prediction, Reply, Submitted
 from sired.protocol.requests import JobInput, JobResult, ShowJob, Submit
 from sired.spec import Job, Priority
 from sired.tensors import pack, unpack
@@ -104,7 +104,7 @@ def answer_from(reply: Reply, frames: Sequence[memoryview]) -> Any:
     Raises:
         ProtocolError: it is no prediction.
     """
-    if not isinstance(reply, Prediction):
+    if not isinstance(reply, Prediction | Part):
         raise ProtocolError(f"The daemon answered with {type(reply).__name__}, no prediction.")
     if reply.content_type not in {TENSORS, TREE}:
         return bytes(frames[0])

@@ -2,8 +2,8 @@
 
 import sys
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -264,6 +264,43 @@ class ModelManager(JobCalls, PoolCalls, ManyCalls):
             InsufficientMemory: and LoadFailed, WorkerCrashed, QueueFull: as they say.
         """
         return self._run(prediction(model_name, timeout, priority, keep_alive), data)
+
+    def stream(
+        self,
+        model_name: str,
+        data: Any,
+        timeout: float | None = None,
+        *,
+        priority: Priority | None = None,
+        keep_alive: str | float | None = None,
+    ) -> Generator[Any, None, None]:
+        """Run a model once, and have its answer in parts as the model makes them.
+
+        A model that makes it at once gives one part. Leaving the loop, or closing the generator,
+        withdraws the request, and the model stops.
+
+        Args:
+            model_name: a registered model.
+            data: as for ``predict``, like those that follow.
+            timeout: seconds for everything, to the last part.
+            priority: high, normal or low; None for the model's.
+            keep_alive: how long the model stays loaded afterwards.
+
+        Returns:
+            A generator of the parts: strings that make up one text, or data that stands for itself.
+
+        Raises:
+            SireError: from the generator: whatever ``predict`` raises; some parts may have come.
+        """
+        asked = question(prediction(model_name, timeout, priority, keep_alive), data)
+        limit = patience(asked.request.timeout)
+        with (
+            self._connection() as connection,
+            closing(connection.stream(asked.request, asked.frames, timeout=limit)) as replies,
+        ):
+            for reply, frames in replies:
+                if frames:  # else it is the end of what came in parts
+                    yield answer_from(reply, frames)
 
     def _run(self, request: Predict, data: Any) -> Any:
         asked = question(request, data)

@@ -108,6 +108,18 @@ class CacheSettings(msgspec.Struct, frozen=True):
     memory: Size = 256 * _MIB
 
 
+class MetricsSettings(msgspec.Struct, frozen=True):
+    """Whether and where Prometheus may fetch metrics.
+
+    Attributes:
+        port: to listen on; 0 for none.
+        host: the address of the interface it is on.
+    """
+
+    port: Annotated[int, whole(0)] = 0
+    host: Annotated[str, WORD] = "127.0.0.1"
+
+
 class JobSettings(msgspec.Struct, frozen=True):
     """Jobs, and how long finished ones are kept.
 
@@ -155,4 +167,5 @@ class Settings(msgspec.Struct, frozen=True):
     queue: QueueSettings = QueueSettings()
     cache: CacheSettings = CacheSettings()
     jobs: JobSettings = JobSettings()
+    metrics: MetricsSettings = MetricsSettings()
     devices: dict[str, DeviceSettings] = {}

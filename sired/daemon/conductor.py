@@ -21,9 +21,9 @@ from sired.devices.inventory import Inventory
 from sired.errors import Cancelled, DaemonUnavailable, SireError
 from sired.paths import Paths
 from sired.protocol.content import Buffer
-from sired.protocol.replies import Prediction
+from sired.protocol.replies import Part, Prediction
 from sired.protocol.requests import Acquire, Predict, Shrink
-from sired.protocol.runs import RunModel, RunResult
+from sired.protocol.runs import RunModel, RunPart, RunResult
 from sired.scheduler import events, instructions
 from sired.scheduler.brain import Brain
 from sired.scheduler.events import Event
@@ -37,6 +37,7 @@ from sired.workers.messages import (
     FromWorker,
     RunBatch,
     Sleep,
+    StopStream,
     Wake,
 )
 from sired.workers.zygote import Zygote
@@ -95,6 +96,8 @@ class Conductor:
         self._waiting: dict[int, Waiting] = {}
         self._wishes: dict[int, Wish] = {}
         self._tickets: dict[Client, int] = {}
+        # Answers that are being made in parts, and by which instance.
+        self._streams: dict[int, int] = {}
         self._next_ticket = 1
         self._events: deque[Event] = deque()
         self._handling = False
@@ -122,8 +125,9 @@ class Conductor:
         self, client: Client, request: Predict, payload: tuple[Buffer, ...], timeout: float
     ) -> None:
         """Have a prediction made; its answer goes to the client when it is there."""
-        # Who has leased an instance wants that one to work.
-        question = None if request.lease else self.results.question(request, payload)
+        # Who has leased an instance wants that one to work, and parts are not kept.
+        alone = request.lease or request.stream
+        question = None if alone else self.results.question(request, payload)
         if question is not None and self._answered_before(client, question):
             return
         now = self._loop.time()
@@ -169,7 +173,7 @@ class Conductor:
     def _fit(self, request: Predict) -> tuple[str | None, int]:
         """What the brain is told of which requests may run together."""
         model = self.brain.models.get(request.model)
-        if model is None or model.batch_size == 1:
+        if model is None or model.batch_size == 1 or request.stream:
             return None, 1
         return batches.fit(request, self.instances.signature_of(request.model))
 
@@ -315,6 +319,9 @@ class Conductor:
     # What workers say
 
     def _heard(self, instance: int, message: FromWorker, payload: tuple[Buffer, ...]) -> None:
+        if isinstance(message, RunPart):
+            self._pass_on(message, payload)
+            return
         if isinstance(message, RunResult):
             self._answered(instance, message, payload)
         elif (event := self._hearing.event(instance, message)) is not None:
@@ -329,22 +336,33 @@ class Conductor:
             if waiting is not None:
                 self.begun(waiting.client)
 
+    def _pass_on(self, part: RunPart, payload: tuple[Buffer, ...]) -> None:
+        """Give a client a part of its answer; nobody hears of those of who has gone."""
+        if (waiting := self._waiting.get(part.request)) is not None:
+            reply = Part(
+                id=waiting.client.request_id, content_type=part.content_type, tensors=part.tensors
+            )
+            self._front.reply(waiting.client, reply, payload)
+
     def _answered(self, instance: int, result: RunResult, payload: tuple[Buffer, ...]) -> None:
         waiting = self._waiting.pop(result.request, None)
+        self._streams.pop(result.request, None)
         if waiting is not None:  # else it was cancelled or came too late
             self._tickets.pop(waiting.client, None)
             now = self._loop.time()
             latency = now - waiting.arrived
+            wait = max(0.0, latency - result.compute_seconds)
             reply = Prediction(
                 id=waiting.client.request_id,
                 content_type=result.content_type,
                 tensors=result.tensors,
                 compute_seconds=result.compute_seconds,
-                queue_seconds=max(0.0, latency - result.compute_seconds),
+                queue_seconds=wait,
             )
             self._front.reply(waiting.client, reply, payload)
             counters = self.statistics.of(waiting.predict.model)
-            counters.answered(latency, result.compute_seconds, now)
+            device = self.brain.fleet.instances[instance].device
+            counters.answered(latency, result.compute_seconds, wait, device, now)
             if waiting.question is not None:
                 answer = Answer(result.content_type, result.tensors, payload)
                 self.results.keep(waiting.question, answer)
@@ -358,10 +376,11 @@ class Conductor:
         )
 
     def _worker_gone(self, instance: int, error: SireError) -> None:
-        stopping = self.brain.fleet.instances[instance].state_name == "stopping"
-        expected = stopping or self._ending
+        known = self.brain.fleet.instances[instance]
+        expected = known.state_name == "stopping" or self._ending
+        self._streams = {run: at for run, at in self._streams.items() if at != instance}
         worked_directly = self.direct.gone(instance, error, expected=expected)
-        self.instances.gone(instance, error, expected=expected)
+        self.instances.gone(instance, known.device, error, expected=expected)
         self.feed(events.WorkerGone(instance, error, worked_directly))
 
     # Instructions
@@ -372,7 +391,12 @@ class Conductor:
 
     def _dispatch(self, do: instructions.Dispatch) -> None:
         runs = tuple(map(self._run, do.requests))
+        for run in runs:
+            if run.stream:
+                self._streams[run.request] = do.instance
         payloads = [self._waiting[request].payload for request in do.requests]
+        model = self.brain.fleet.instances[do.instance].model.name
+        self.statistics.of(model).batches[len(runs)] += 1
         if len(runs) == 1:
             self.crew.send(do.instance, runs[0], payloads[0])
         else:
@@ -382,9 +406,13 @@ class Conductor:
 
     def _run(self, request: int) -> RunModel:
         predict = self._waiting[request].predict
-        return RunModel(request, predict.content_type, predict.tensors, predict.accept)
+        return RunModel(
+            request, predict.content_type, predict.tensors, predict.accept, stream=predict.stream
+        )
 
     def _fail(self, do: instructions.Fail) -> None:
+        if (instance := self._streams.pop(do.request, None)) is not None:
+            self.crew.send(instance, StopStream(do.request), ())
         waiting: Waiting | Wish | None = self._waiting.pop(do.request, None)
         waiting = waiting or self._wishes.pop(do.request, None)
         if waiting is None:  # the daemon is ending, and has told them

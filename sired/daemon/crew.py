@@ -23,6 +23,7 @@ from sired.workers.messages import (
     LoadModel,
     ModelReady,
     RunBatch,
+    StopStream,
     TakeConnection,
     TakeTally,
 )
@@ -39,7 +40,7 @@ OUTSIDE = {"command", "ollama"}
 OUTSIDE_GRACE_SECONDS = 10.0
 STARTING_AT_ONCE = 4
 
-Order = RunModel | RunBatch | ChangeTier
+Order = RunModel | RunBatch | ChangeTier | StopStream
 Heard = Callable[[int, FromWorker, tuple[Buffer, ...]], None]
 Gone = Callable[[int, SireError], None]
 

@@ -38,15 +38,25 @@ class Line(msgspec.Struct, eq=False):
 
 
 class Served(msgspec.Struct, eq=False):
-    """An instance that clients talk to, or did, and what of its counts is known already."""
+    """An instance that clients talk to, and what of its counts is known already.
+
+    ``left`` says that a connection has ended since.
+    """
 
     model: str
+    device: str
     tally: Tally
     lines: dict[int, Line] = {}
+    left: bool = False
     answered: int = 0
     seconds: float = 0.0
     last_used: float = 0.0
     busy: bool = False
+
+    @property
+    def active(self) -> bool:
+        """Whether there may be something new."""
+        return bool(self.lines) or self.busy or self.left
 
 
 class DirectLines:
@@ -73,13 +83,13 @@ class DirectLines:
         loop.add_reader(self._hangups.fileno(), self._left)
 
     def __bool__(self) -> bool:
-        return bool(self._served)
+        return any(served.active for served in self._served.values())
 
-    def add(self, instance: int, model: str, connection: socket.socket) -> int | None:
+    def add(self, instance: int, model: str, device: str, connection: socket.socket) -> int | None:
         """Lead a connection to an instance; its number, or None if that worker takes none now."""
         number = self._next
         try:
-            served = self._count_for(instance, model)
+            served = self._count_for(instance, model, device)
             message = TakeConnection(number)
             if served is None or not self._pass_on(instance, message, connection.fileno()):
                 return None
@@ -92,7 +102,7 @@ class DirectLines:
         self._hangups.register(connection.fileno(), select.EPOLLRDHUP | select.EPOLLHUP)
         return number
 
-    def _count_for(self, instance: int, model: str) -> Served | None:
+    def _count_for(self, instance: int, model: str, device: str) -> Served | None:
         """What is counted of an instance; None if its worker takes nothing now.
 
         Raises:
@@ -103,7 +113,7 @@ class DirectLines:
             if not self._pass_on(instance, TakeTally(), tally.descriptor):
                 tally.close()
                 return None
-            self._served[instance] = Served(model, tally)
+            self._served[instance] = Served(model, device, tally)
         return self._served[instance]
 
     def _left(self) -> None:
@@ -117,15 +127,20 @@ class DirectLines:
         self._hangups.unregister(descriptor)
         if served := self._served.get(line.instance):
             served.lines.pop(line.number, None)
+            served.left = True
         line.socket.close()
 
     def close(self, instance: int) -> None:
-        """End an instance's connections; what has come over them by now is answered."""
+        """End an instance's connections; what has come over them by now is answered.
+
+        The worker hangs up once it has done so, and only then are they forgotten.
+        """
         served = self._served.get(instance)
-        for line in list(served.lines.values()) if served is not None else ():
+        for line in served.lines.values() if served is not None else ():
+            # What we do ourselves now would be taken for a client that leaves.
+            self._hangups.modify(line.socket.fileno(), select.EPOLLHUP)
             with contextlib.suppress(OSError):  # it has ended by itself
                 line.socket.shutdown(socket.SHUT_RD)
-            self._forget(line)
 
     def close_all(self) -> None:
         """End every connection."""
@@ -175,13 +190,12 @@ class DirectLines:
     def news(self) -> Iterator[DirectUsed]:
         """What instances did since this was last asked, if anything."""
         for instance, served in self._served.items():
-            # Also of those whose connections are closed: what had come over them is answered yet.
-            if used := self._look(instance, served):
+            if served.active and (used := self._look(instance, served)):
                 yield used
 
     def _look(self, instance: int, served: Served) -> DirectUsed | None:
         counts = served.tally.read()
-        was_busy, served.busy = served.busy, counts.busy
+        was_busy, served.busy, served.left = served.busy, counts.busy, False
         answered = counts.answered - served.answered
         if not answered and not counts.busy and not was_busy:
             return None
@@ -198,7 +212,9 @@ class DirectLines:
         if answered:
             latencies = served.tally.latencies(served.answered, counts.answered)
             counters = self._statistics.of(served.model)
-            counters.answered_directly(answered, latencies, used.seconds, self._loop.time())
+            counters.answered_directly(
+                answered, latencies, used.seconds, served.device, self._loop.time()
+            )
         served.answered, served.seconds = counts.answered, counts.seconds
         served.last_used = counts.last_used
         return used

@@ -2,7 +2,7 @@
 
 from sired.daemon.instances import Instances
 from sired.errors import SireError, error_from
-from sired.protocol.runs import RunResult, WorkerError
+from sired.protocol.runs import RunPart, RunResult, WorkerError
 from sired.scheduler import events
 from sired.scheduler.brain import Brain
 from sired.scheduler.events import Event
@@ -49,13 +49,13 @@ class Hearing:
                 return events.DramFreed(number)
             case DirectFailed():
                 self._instances.failed_directly(number, message)
-            case RunResult():
+            case RunResult() | RunPart():
                 raise ValueError("an answer is for whoever asked")
         return None
 
     def _failed(self, number: int, message: WorkerError) -> Event:
         error = _error(message)
-        self._instances.load_failed(number, error)
+        self._instances.load_failed(number, self._device(number), error)
         if self._brain.fleet.instances[number].asleep:
             return events.SleepFailed(number, error)
         return events.LoadFailed(number, error, message.out_of_memory)

@@ -71,7 +71,8 @@ class Instances:
         self._specs[do.instance] = spec
         log.info("loading %s on %s, %d bytes reserved", spec.name, do.device, do.memory)
         device = self._inventory.device(do.device)
-        job = LoadModel(spec, grant(device, self._paths, do.memory))
+        cache = str(self._paths.model_cache(spec.name))
+        job = LoadModel(spec, grant(device, self._paths, do.memory), cache=cache)
         self._crew.start(do.instance, job, self._paths.model_log(spec.name))
 
     def spec_of(self, model: str) -> ModelSpec | None:
@@ -89,7 +90,7 @@ class Instances:
         spec = self._specs[instance]
         self.signatures[spec.name] = message.signature
         counters = self._statistics.of(spec.name)
-        counters.loads += 1
+        counters.loads[device] += 1
         counters.last_load_seconds = message.load_seconds
         memory = max(message.memory_bytes, self._memory_by_driver(instance, device))
         counters.peak_memory = max(counters.peak_memory, memory)
@@ -119,20 +120,24 @@ class Instances:
         pid = self._crew.pid(instance)
         return self._inventory.used_by(device, pid) if pid is not None else 0
 
-    def load_failed(self, instance: int, error: SireError) -> None:
+    def load_failed(self, instance: int, device: str, error: SireError) -> None:
         """Note why a model could not be loaded."""
-        self._statistics.of(self._specs[instance].name).last_error = str(error)
+        counters = self._statistics.of(self._specs[instance].name)
+        counters.last_error = str(error)
+        counters.load_failures[device] += 1
 
     def failed_directly(self, instance: int, failure: DirectFailed) -> None:
         """Count a request that a worker answered with an error to the client itself."""
         counters = self._statistics.of(self._specs[instance].name)
         counters.failed(failure.code, failure.message)
 
-    def gone(self, instance: int, error: SireError, *, expected: bool) -> None:
+    def gone(self, instance: int, device: str, error: SireError, *, expected: bool) -> None:
         """Note that a process has ended, and how."""
         spec = self._specs.pop(instance)
-        if not expected:
-            counters = self._statistics.of(spec.name)
+        counters = self._statistics.of(spec.name)
+        if expected:
+            counters.unloads[device] += 1
+        else:
             counters.crashes += 1
             counters.last_error = str(error)
             log.error("%s", error)

@@ -9,19 +9,25 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
 
 from sired.config import Loaded, load_settings
+from sired.daemon import views
 from sired.daemon.answers import Answers
 from sired.daemon.attention import attentive_loop
 from sired.daemon.conductor import Conductor
 from sired.daemon.crew import OUTSIDE_GRACE_SECONDS
 from sired.daemon.door import Door
+from sired.daemon.exporter import Exporter
 from sired.daemon.handlers import Handlers
+from sired.daemon.handlers.predictions import DirectAccess
+from sired.daemon.introducing import introduce
 from sired.daemon.jobs import Jobs
 from sired.daemon.lock import hold_lock, holds
 from sired.daemon.notify import notify
+from sired.daemon.services import Services
 from sired.daemon.strategies import find_policy, find_router, find_strategy
-from sired.daemon.views import Views
 from sired.daemon.warm_start import WarmStart
 from sired.devices.base import Device
 from sired.devices.cpu import CpuProbe
@@ -36,6 +42,7 @@ from sired.scheduler.rules import Rules
 from sired.server.front import Front
 from sired.store.footprints import Footprints
 from sired.store.loaded import LoadedModels
+from sired.store.model_cache import sweep
 from sired.store.registry import Registry
 from sired.workers.zygote import Zygote
 
@@ -175,23 +182,26 @@ class Daemon:
         self._warm_start = WarmStart(
             self._conductor, self._registry, LoadedModels(paths.loaded), settings.settings.daemon
         )
-        views = Views(self._conductor, self._registry, self._inventory, paths.socket, settings)
-        self._handlers = Handlers(
+        self._services = Services(
+            paths,
+            settings,
             self._front,
             self._conductor,
-            views,
             self._registry,
             self._inventory,
             footprints,
-            paths,
-            settings,
             self._jobs,
             self._warm_start,
-            self._stop.set,
         )
-        self._door = Door(
-            loop, paths.direct_socket, self._handlers.lead, self._handlers.direct_terms
+        self._conductor.results.resize(settings.settings.cache.memory)
+        access = DirectAccess(self._services)
+        self._exporter = Exporter(
+            loop,
+            partial(views.metrics, self._services),
+            settings.settings.metrics,
+            self._services.complaints.append,
         )
+        self._door = Door(loop, paths.direct_socket, access.lead, access.terms)
 
     def open(self, *, parent: int | None) -> None:
         """Take up the registered models and the socket; the zygote warms up behind.
@@ -200,14 +210,17 @@ class Daemon:
             parent: pid of the process to outlive by a second at most; None for none.
         """
         for spec in self._registry.models.values():
-            self._handlers.introduce(spec)
+            introduce(self._services, spec)
+        damaged = {Path(file).stem for file in self._registry.damaged}
+        sweep(self._paths.caches, {*self._registry.models, *damaged})
         for name, why in self._registry.damaged.items():
             log.error("the registry file %s is damaged and passed over: %s", name, why)
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stop.set)
         self._loop.add_signal_handler(signal.SIGHUP, self._reload)
-        self._front.open(self._loop, self._handlers)
+        self._front.open(self._loop, Handlers(self._services, self._stop.set))
         self._door.open()
+        self._exporter.open()
         self._jobs.start()
         self._warm_start.start()
         # No task of the loop: a daemon that is told to stop meanwhile does not wait for it.
@@ -224,7 +237,7 @@ class Daemon:
             self._zygote.warm()
         except OSError as problem:
             log.error("the zygote did not start: %s", problem)  # noqa: TRY400
-        self._handlers.warm = True
+        self._services.warm = True
         with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
             self._loop.call_soon_threadsafe(self._conductor.crew.standby.fill)
 
@@ -251,13 +264,13 @@ class Daemon:
         except InvalidConfiguration as error:
             log.error("the configuration stays as it was: %s", error)  # noqa: TRY400
             return
-        old = self._handlers.settings.settings
+        old = self._services.settings
         if (settings.settings.devices, settings.settings.tiers) != (old.devices, old.tiers):
             log.warning("devices and tiers change with the next start: sire daemon restart")
         self._conductor.brain.adopt(rules, strategy, router)
         # What is due sooner by the new rules is looked at now.
         self._conductor.feed(events.Woken())
-        self._handlers.adopt(settings)
+        self._services.adopt(settings)
         logging.getLogger().setLevel(settings.settings.daemon.log_level.upper())
         log.info("the configuration was read again")
 
@@ -265,11 +278,11 @@ class Daemon:
         """Wait until we are told to stop, and then until nothing is left to answer."""
         await self._stop.wait()
         notify("STOPPING=1")
-        self._handlers.draining = True
+        self._services.draining = True
         self._conductor.direct.close_all()
         self._jobs.stop()
         self._warm_start.stop()
-        grace = self._handlers.settings.settings.daemon.grace_seconds
+        grace = self._services.settings.daemon.grace_seconds
         log.info("shutting down; %d requests to finish", self._conductor.unanswered)
         await self._until(lambda: not self._conductor.unanswered, grace)
 
@@ -280,6 +293,7 @@ class Daemon:
         self._conductor.crew.close()
         self._jobs.close()
         self._door.close()
+        self._exporter.close()
         self._front.close()
 
     async def _until(self, done: Callable[[], bool], seconds: float) -> None:

@@ -14,11 +14,13 @@ from sired.paths import Paths, private_directory
 from sired.program import read_program
 from sired.protocol.content import Buffer
 from sired.protocol.requests import Register
+from sired.runtimes.onnx_options import read_onnx_options
 from sired.spec import ModelSpec, check_name, instance_bounds
 from sired.store.atomic import write_atomically
 from sired.store.fingerprint import fingerprint
 from sired.store.formats import ModelFormat, recognise
 from sired.store.huggingface import directory_fingerprint, loaded_bytes
+from sired.store.safetensors_file import bytes_in, read_tensors
 from sired.transport.ollama import Ollama, read_options
 
 PICKLED = "pickle:"
@@ -26,6 +28,8 @@ PICKLED = "pickle:"
 _OF_FILES = {"pytorch", "onnx", "huggingface", "python"}
 # those whose models are recognised here.
 _RECOGNISED = {"pytorch", "onnx", "huggingface"}
+# Arguments that decide what a model needs as its file does.
+_DECISIVE = {"dtype", "compile", "provider_options"}
 
 
 def complete(request: Register, payload: tuple[Buffer, ...], paths: Paths) -> ModelSpec:
@@ -45,7 +49,10 @@ def complete(request: Register, payload: tuple[Buffer, ...], paths: Paths) -> Mo
     spec = inspect(given)
     if spec.runtime == "command":
         read_program(spec.args, spec.path)
+    if spec.runtime == "onnx":
+        read_onnx_options(spec.args)
     _check_batches(spec)
+    _check_compiled(spec)
     return msgspec.structs.replace(
         spec,
         model_class=_model_class(request, payload, paths),
@@ -106,7 +113,7 @@ def _fingerprint(spec: ModelSpec, path: Path | None) -> str:
     if path is not None and spec.runtime == "huggingface":
         return directory_fingerprint(path, spec.args)
     content = fingerprint(path) if path is not None and path.is_file() else ""
-    if spec.runtime in _OF_FILES:
+    if spec.runtime in _OF_FILES and not (_DECISIVE & spec.args.keys()):
         return content
     # What such a model needs may depend on its arguments more than on its file.
     said = repr((content or spec.path, sorted(spec.args.items())))
@@ -119,6 +126,8 @@ def _recognised(given: ModelSpec, path: Path | None) -> ModelSpec:
         raise InvalidModel(
             f"There is no runtime {given.runtime!r}.", hint=f"There are: {', '.join(known)}."
         )
+    if given.runtime == "auto" and path is not None and path.suffix == ".py":
+        given = msgspec.structs.replace(given, runtime="python")
     if path is None or given.runtime not in {"auto", *_RECOGNISED}:
         # Only that runtime knows what its models look like.
         _check_python(given)
@@ -132,8 +141,11 @@ def _recognised(given: ModelSpec, path: Path | None) -> ModelSpec:
     if found.runtime == "huggingface":
         return _huggingface(given, found, path)
     _check_fits(given, found)
+    size = found.weight_bytes
+    if found.name == "safetensors":
+        size = bytes_in(read_tensors(path), str(given.args.get("dtype")))
     return msgspec.structs.replace(
-        given, runtime=found.runtime, format=found.name, weight_bytes=found.weight_bytes
+        given, runtime=found.runtime, format=found.name, weight_bytes=size
     )
 
 
@@ -202,6 +214,18 @@ def _check_batches(spec: ModelSpec) -> None:
             f"{spec.name} cannot run in batches: its inputs are not known to take any number of "
             "rows.",
             hint="Declare them with -1 for the first axis: --input 'float32[-1,4]'",
+        )
+
+
+def _check_compiled(spec: ModelSpec) -> None:
+    """A model that is compiled when it is loaded is compiled for what it takes."""
+    if spec.runtime != "pytorch" or spec.args.get("compile") is not True:
+        return
+    if not spec.signature.inputs and spec.warmup is None and spec.format != "exported":
+        raise InvalidModel(
+            f"{spec.name} is to be compiled when it is loaded, and nothing says what it takes.",
+            hint="Declare its inputs, with -1 for axes of any length: --input 'float32[-1,4]'; or "
+            "give one: --warmup FILE",
         )
 
 

@@ -4,23 +4,39 @@ import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
 
+from sired.daemon.histogram import Histogram
+
 LATENCIES_KEPT = 1024
 RATE_WINDOW_SECONDS = 10
 
 
 @dataclass(slots=True)
 class Counters:
-    """One model's counts; latencies in seconds, memory in bytes."""
+    """One model's counts; latencies in seconds, memory in bytes.
 
-    inference_count: int = 0
+    Attributes:
+        answers: by device.
+        errors: requests answered with one, by its code.
+        latency: of every answer, and ``latencies`` of the last ones.
+        queue_wait: of the answers that came through here.
+        batches: passes of the model by the number of requests they were for, as far as they were
+            put together here.
+        loads: by device, like ``load_failures`` and ``unloads``.
+    """
+
+    answers: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
-    latency_sum: float = 0.0
     compute_sum: float = 0.0
+    latency: Histogram = field(default_factory=Histogram)
+    queue_wait: Histogram = field(default_factory=Histogram)
+    batches: Counter[int] = field(default_factory=Counter)
     latencies: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCIES_KEPT))
     per_second: deque[tuple[int, int]] = field(
         default_factory=lambda: deque(maxlen=RATE_WINDOW_SECONDS + 1)
     )
-    loads: int = 0
+    loads: Counter[str] = field(default_factory=Counter)
+    load_failures: Counter[str] = field(default_factory=Counter)
+    unloads: Counter[str] = field(default_factory=Counter)
     evictions: int = 0
     crashes: int = 0
     sleeps: int = 0
@@ -33,21 +49,31 @@ class Counters:
     cache_hits: int = 0
     cache_misses: int = 0
 
-    def answered(self, latency: float, compute: float, now: float) -> None:
+    @property
+    def inference_count(self) -> int:
+        """Answers, failed requests not among them."""
+        return self.latency.count
+
+    def answered(
+        self, latency: float, compute: float, wait: float, device: str, now: float
+    ) -> None:
         """Count one answer; ``now`` is of the clock that never goes back."""
-        self.inference_count += 1
-        self.latency_sum += latency
+        self.answers[device] += 1
+        self.latency.record(latency)
+        self.queue_wait.record(wait)
         self.compute_sum += compute
         self.latencies.append(latency)
         self._used(1, now)
 
     def answered_directly(
-        self, count: int, latencies: list[float], compute: float, now: float
+        self, count: int, latencies: list[float], compute: float, device: str, now: float
     ) -> None:
         """Count answers that did not come through here; ``latencies`` of the last of them."""
-        self.inference_count += count
-        mean = sum(latencies) / len(latencies)
-        self.latency_sum += mean * count
+        self.answers[device] += count
+        for latency in latencies:
+            self.latency.record(latency)
+        # Of those before them nothing is known but how many there were.
+        self.latency.record(sum(latencies) / len(latencies), count - len(latencies))
         self.compute_sum += compute
         self.latencies.extend(latencies)
         self._used(count, now)

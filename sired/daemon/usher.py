@@ -44,7 +44,7 @@ class Usher:
         instance = self._brain.direct.instance(model)
         if spec is None or spec.cached or instance is None:
             return None
-        number = self._lines.add(instance.id, model, connection)
+        number = self._lines.add(instance.id, model, instance.device, connection)
         if number is not None:
             self._feed(events.DirectOpened(instance.id))
             self._look_again()

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from sired.protocol.counts import ModelMetrics, ModelStats, StatsTotals
 from sired.protocol.requests import Message
 from sired.spec import Job, JobState, ModelSpec, Signature, TensorSpec
 
@@ -141,6 +142,13 @@ class Prediction(Message, frozen=True, tag="prediction"):
     cached: bool = False
 
 
+class Part(Message, frozen=True, tag="part"):
+    """A part of an answer that is still being made; its payload follows in the next frames."""
+
+    content_type: str
+    tensors: tuple[TensorSpec, ...] = ()
+
+
 class Leased(Message, frozen=True, tag="leased"):
     """An instance is held for the client; ``lease`` goes with its predictions and its release."""
 
@@ -162,58 +170,6 @@ class PoolReport(Message, frozen=True, tag="pool_report"):
     in_use: int
     total: int
     max_instances: int
-
-
-class ModelStats(msgspec.Struct, frozen=True):
-    """What was counted for one model since the daemon started.
-
-    Latencies run from a request's arrival in the daemon to its answer; percentiles are over the
-    last 1,024 answers. ``requests_per_second`` is over the last ten seconds. ``wait_seconds`` is
-    what a request that came now would wait; None where nobody can tell. A request answered from
-    memory is counted in ``cache_hits`` and nowhere else; one that a cached model had to compute
-    in ``cache_misses``, too.
-    """
-
-    model: str
-    state: str
-    device: str | None
-    memory_bytes: int
-    peak_memory_bytes: int
-    inference_count: int
-    errors: dict[str, int]
-    queued: int
-    average_latency_seconds: float | None
-    p50_latency_seconds: float | None
-    p99_latency_seconds: float | None
-    average_compute_seconds: float | None
-    requests_per_second: float
-    loads: int
-    evictions: int
-    crashes: int
-    last_load_seconds: float | None
-    last_used_at: float | None
-    cache_hits: int = 0
-    cache_misses: int = 0
-    cache_bytes: int = 0
-    wait_seconds: float | None = None
-    sleeps: int = 0
-    wakes: int = 0
-    last_wake_seconds: float | None = None
-
-
-class StatsTotals(msgspec.Struct, frozen=True):
-    """The sums over every model."""
-
-    inference_count: int
-    errors: int
-    loads: int
-    evictions: int
-    crashes: int
-    cache_hits: int = 0
-    cache_misses: int = 0
-    cache_bytes: int = 0
-    sleeps: int = 0
-    wakes: int = 0
 
 
 class StatsReport(Message, frozen=True, tag="stats_report"):
@@ -353,6 +309,15 @@ class JobEnds(Message, frozen=True, tag="job_ends"):
     ended: tuple[JobEnd, ...]
 
 
+class MetricsReport(Message, frozen=True, tag="metrics_report"):
+    """Everything that is exported to Prometheus."""
+
+    health: HealthReport
+    devices: tuple[DeviceInfo, ...]
+    instances: tuple[InstanceInfo, ...]
+    models: tuple[ModelMetrics, ...]
+
+
 Reply = (
     Failure
     | Done
@@ -363,12 +328,14 @@ Reply = (
     | ModelList
     | InstanceList
     | Prediction
+    | Part
     | Leased
     | PoolReport
     | StatsReport
     | DeviceList
     | HealthReport
     | TopReport
+    | MetricsReport
     | ConfigReport
     | Submitted
     | JobList

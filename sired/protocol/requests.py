@@ -107,6 +107,9 @@ class Predict(Message, frozen=True, tag="predict"):
         lease: run it in the instance that this lease holds.
         keep_alive: seconds the model stays loaded afterwards, if this is the last use; 0 unloads
             it at once; None for as long as the model says.
+        stream: have the answer in parts as the model makes them: a Part for each, and then the
+            Prediction, without a payload if there was any part. Only for sockets that may read
+            several replies to a request, as a REQ socket may not.
     """
 
     model: str
@@ -117,6 +120,7 @@ class Predict(Message, frozen=True, tag="predict"):
     priority: Priority | None = None
     lease: int | None = None
     keep_alive: KeepAlive = None
+    stream: bool = False
 
 
 class Acquire(Message, frozen=True, tag="acquire"):
@@ -169,6 +173,10 @@ class Devices(Message, frozen=True, tag="devices"):
 
 class Top(Message, frozen=True, tag="top"):
     """Ask for all that the live view shows in one answer; reply: TopReport."""
+
+
+class Metrics(Message, frozen=True, tag="metrics"):
+    """Ask for all that is exported to Prometheus; reply: MetricsReport."""
 
 
 class ShowConfig(Message, frozen=True, tag="config"):
@@ -303,6 +311,7 @@ Request = (
     | Stats
     | Devices
     | Top
+    | Metrics
     | ShowConfig
     | Cancel
     | WhyEnded

@@ -13,6 +13,7 @@ class RunModel(msgspec.Struct, frozen=True, tag=True):
     Attributes:
         sent: when, by the clock that never goes back and is the same for every process; said by
             clients over their direct connections.
+        stream: the answer is wanted in parts as they are made; the daemon alone asks for that.
     """
 
     request: int
@@ -20,6 +21,15 @@ class RunModel(msgspec.Struct, frozen=True, tag=True):
     tensors: tuple[TensorSpec, ...]
     accept: str
     sent: float = 0.0
+    stream: bool = False
+
+
+class RunPart(msgspec.Struct, frozen=True, tag=True):
+    """A part of one request's answer; its payload follows, and more parts or the RunResult."""
+
+    request: int
+    content_type: str
+    tensors: tuple[TensorSpec, ...]
 
 
 class RunResult(msgspec.Struct, frozen=True, tag=True):

@@ -1,6 +1,7 @@
 """What servers answer: their errors as ours, their JSON as data, and data as their JSON."""
 
 import contextlib
+from collections.abc import Generator, Iterable
 from typing import Any
 
 import msgspec
@@ -8,6 +9,7 @@ import numpy as np
 import orjson
 
 from sired.errors import InferenceError, InvalidInput, QueueFull, SireError
+from sired.protocol.content import JSON, TEXT, Payload
 from sired.runtimes.base import is_out_of_memory
 from sired.transport.web import Answer
 
@@ -51,6 +53,30 @@ def data_of(answer: Answer) -> Any:
         return _arrays(msgspec.json.decode(answer.body))
     except (msgspec.DecodeError, UnicodeDecodeError):
         return answer.body.decode(errors="replace")
+
+
+def in_parts(answers: Iterable[Answer], accept: str) -> Generator[Payload, None, None]:
+    """What a server streams, part by part; where text is wanted only what it says."""
+    for answer in answers:
+        if accept != TEXT or answer.content_type != JSON:
+            yield answer.payload()
+        elif said := _said(answer):
+            yield Payload(TEXT, (said.encode(errors="replace"),))
+
+
+def _said(answer: Answer) -> str:
+    """The text in one event of a stream, where those servers put it that are used most."""
+    event = msgspec.json.decode(answer.body)
+    if not isinstance(event, dict):
+        return event if isinstance(event, str) else answer.body.decode()
+    choices = event.get("choices")
+    holders = [choices[0].get("delta"), choices[0]] if choices else []  # OpenAI's, vLLM, llama.cpp
+    holders += [event.get("token"), event.get("message"), event]  # TGI, Ollama, and by itself
+    for holder in holders:
+        for name in ("content", "text", "response") if isinstance(holder, dict) else ():
+            if isinstance(said := holder.get(name), str):
+                return said
+    return ""
 
 
 def _plain(value: Any) -> Any:

@@ -1,7 +1,9 @@
 """What a runtime must be able to do."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from sired.protocol.content import Payload
@@ -14,6 +16,20 @@ ABOUT_FILES = frozenset(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """Where a runtime may keep what takes long to make of a model, from one load to the next.
+
+    Attributes:
+        directory: the model's own. Who first writes there makes it; it goes when the model is
+            removed, and may be missing or damaged at any time.
+        content: a digest that is another one once the model's files are others.
+    """
+
+    directory: Path
+    content: str
+
+
 class InferenceRuntime(ABC):
     """Loads models of one kind and runs them; one object per worker process.
 
@@ -23,12 +39,17 @@ class InferenceRuntime(ABC):
     Attributes:
         progress: of the load; a runtime that ``reads_by_itself`` tells it what it has read. A load
             that tells nothing for ``daemon.load_timeout`` is taken to hang.
+        declared: what the user said that the model takes; data is held against it before it comes
+            to ``predict``.
+        keeping: where to keep what takes long to make; None to keep nothing.
     """
 
     name: ClassVar[str]
     # Whether ``predict`` and ``forward`` may be called from several threads at once.
     concurrent: ClassVar[bool] = False
     progress: Progress = Progress()
+    declared: Signature = Signature()
+    keeping: Keeping | None = None
 
     @abstractmethod
     def load(self, model_path: str, **kwargs: Any) -> Any:
@@ -89,6 +110,17 @@ class InferenceRuntime(ABC):
         """What the model takes and gives, as far as the file says."""
         return Signature()
 
+    def takes_zeros(self, model: Any) -> bool:  # noqa: ARG002
+        """Whether it may be tried on zeros, of the shapes it takes, once it is loaded.
+
+        That is for models that only compute. What a user's own code does else, nobody knows.
+        """
+        return False
+
+    def precision_bytes(self, model: Any) -> int:  # noqa: ARG002
+        """Bytes of the numbers the model computes in: its answers are as exact as these at most."""
+        return 8
+
     def warmup(self, model: Any) -> None:  # noqa: B027 (most have nothing to do)
         """Do once, after loading, what would make the first request slow; by default nothing."""
 
@@ -102,6 +134,32 @@ class InferenceRuntime(ABC):
 
         For models that read content types themselves. The answer is best of the type ``accept``;
         one of another is decoded and written anew.
+
+        Raises:
+            Exception: as ``predict``.
+        """
+        return None
+
+    def stream(self, model: Any, data: Any) -> Generator[Any, None, None]:
+        """Run the model once, and give its answer in parts, each as soon as it is there.
+
+        Parts that are strings make up one text, parts of other kinds stand for themselves. Who
+        wants no more of them closes the generator.
+
+        Raises:
+            Exception: as ``predict``.
+        """
+        yield self.predict(model, data)
+
+    def forward_stream(
+        self,
+        model: Any,  # noqa: ARG002
+        payload: Payload,  # noqa: ARG002
+        accept: str,  # noqa: ARG002
+    ) -> Generator[Payload, None, None] | None:
+        """Like ``stream`` for an input as it came; None where it has to be decoded for ``stream``.
+
+        For models that read content types themselves.
 
         Raises:
             Exception: as ``predict``.

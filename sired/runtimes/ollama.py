@@ -3,6 +3,7 @@
 import contextlib
 import threading
 import time
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -10,7 +11,7 @@ import msgspec
 
 from sired.errors import InferenceError, InvalidInput, LoadFailed, SireError
 from sired.protocol.content import JSON, OF_ARRAYS, TEXT, Payload
-from sired.runtimes.answers import data_of, error_of, to_json
+from sired.runtimes.answers import data_of, error_of, in_parts, to_json
 from sired.runtimes.base import ABOUT_FILES, InferenceRuntime
 from sired.tensors import pack, unpack
 from sired.transport.ollama import Ollama, Options, read_options
@@ -90,20 +91,32 @@ class OllamaRuntime(InferenceRuntime):
         wish = {"prompt": data} if isinstance(data, str) else data
         return data_of(_ask(model, msgspec.json.decode(to_json(wish))))
 
+    def stream(self, model: Living, data: Any) -> Generator[Any, None, None]:
+        """Ask the model; for a prompt the words it says, for a dict each thing the API says."""
+        wish = {"prompt": data} if isinstance(data, str) else data
+        answers = _stream(model, msgspec.json.decode(to_json(wish)))
+        if isinstance(data, str):
+            for part in in_parts(answers, TEXT):
+                yield bytes(part.frames[0]).decode()
+        else:
+            yield from map(data_of, answers)
+
     def forward(self, model: Living, payload: Payload, accept: str) -> Payload | None:
         """Ask with JSON or text as it came; where text is wanted, only what the model says."""
         if payload.content_type in OF_ARRAYS:
             return pack(self.predict(model, unpack(payload)))
-        kind = payload.content_type.partition(";")[0].strip().lower()
-        if kind not in {JSON, TEXT} or len(payload.frames) != 1:
+        wish = _wish(payload)
+        if wish is None:
             return None
-        content = bytes(payload.frames[0])
-        try:
-            wish = {"prompt": content.decode()} if kind == TEXT else msgspec.json.decode(content)
-        except (msgspec.DecodeError, UnicodeDecodeError) as problem:
-            raise InvalidInput(f"The input is not valid {kind}: {problem}.") from None
         answer = _ask(model, wish)
         return _text(answer) if accept == TEXT else answer.payload()
+
+    def forward_stream(
+        self, model: Living, payload: Payload, accept: str
+    ) -> Generator[Payload, None, None] | None:
+        """Ask with JSON or text as it came, for what the model says as it says it."""
+        wish = _wish(payload)
+        return None if wish is None else in_parts(_stream(model, wish), accept)
 
     def get_memory_footprint(self, model: Living) -> int:
         """What the server says the model takes: of GPUs where it was placed on one, else in all."""
@@ -125,6 +138,18 @@ class OllamaRuntime(InferenceRuntime):
                 time.sleep(_PAUSE_SECONDS)
 
 
+def _wish(payload: Payload) -> Any:
+    """What JSON or text asks for; None for other types."""
+    kind = payload.content_type.partition(";")[0].strip().lower()
+    if kind not in {JSON, TEXT} or len(payload.frames) != 1:
+        return None
+    content = bytes(payload.frames[0])
+    try:
+        return {"prompt": content.decode()} if kind == TEXT else msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError) as problem:
+        raise InvalidInput(f"The input is not valid {kind}: {problem}.") from None
+
+
 def _keep(model: Living, seconds: int = _KEEP_ALIVE_SECONDS) -> None:
     """Have a model loaded, and kept for so long; an empty prompt does that."""
     body = {"model": model.name, "keep_alive": seconds, "stream": False}
@@ -137,6 +162,31 @@ def _keep(model: Living, seconds: int = _KEEP_ALIVE_SECONDS) -> None:
 
 
 def _ask(model: Living, wish: Any) -> Answer:
+    path, body = _body(model, wish, stream=False)
+    with _errors_told():
+        answer = model.server.ask(path, body)
+    _check(answer, model)
+    return answer
+
+
+def _stream(model: Living, wish: Any) -> Generator[Answer, None, None]:
+    path, body = _body(model, wish, stream=True)
+    with _errors_told():
+        for answer in model.server.stream(path, body):
+            _check(answer, model)
+            yield answer
+
+
+@contextlib.contextmanager
+def _errors_told() -> Iterator[None]:
+    try:
+        yield
+    except LoadFailed as problem:
+        raise InferenceError(problem.message, hint=problem.hint) from None
+
+
+def _body(model: Living, wish: Any, *, stream: bool) -> tuple[str, dict[str, Any]]:
+    """Where to ask for something, and with which words."""
     if not isinstance(wish, dict):
         raise InvalidInput(
             "The input is neither text nor an object.",
@@ -152,19 +202,13 @@ def _ask(model: Living, wish: Any) -> Answer:
     options = wish.get("options") or {}
     if not isinstance(options, dict):
         raise InvalidInput("The options are no object.")
-    body = {
+    return path, {
         **wish,
         "model": model.name,
-        "stream": False,
+        "stream": stream,
         "keep_alive": _KEEP_ALIVE_SECONDS,
         "options": {**model.options, **options},
     }
-    try:
-        answer = model.server.ask(path, body)
-    except LoadFailed as problem:
-        raise InferenceError(problem.message, hint=problem.hint) from None
-    _check(answer, model)
-    return answer
 
 
 def _check(answer: Answer, model: Living) -> None:

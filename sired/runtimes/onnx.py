@@ -1,6 +1,5 @@
 """ONNX models in ONNX Runtime."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -8,15 +7,16 @@ from typing import Any, ClassVar
 import numpy as np
 import onnxruntime
 
-from sired.errors import InvalidInput, InvalidModel, LoadFailed
+from sired.errors import InvalidInput, InvalidModel
+from sired.runtimes import onnx_sessions
 from sired.runtimes.base import InferenceRuntime, is_out_of_memory
+from sired.runtimes.onnx_options import read_onnx_options
 from sired.spec import Signature, TensorSpec
 
-_CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
-_DTYPES = {"float": "float32", "double": "float64", "string": "object", "bool": "bool"}
-_UNREADABLE = {"Fail", "InvalidProtobuf", "InvalidGraph", "NoSuchFile", "InvalidArgument"}
-_KNOWN = {"device", "format", "model_class", "python_path", "trusted", "weight_bytes"}
-_ERRORS_ONLY = 3
+_DTYPES = {"float": "float32", "double": "float64"}
+# What numpy has not, and ONNX Runtime gives out to nobody who asks in Python.
+_UNKNOWN_TO_NUMPY = ("bfloat16", "float8", "float4", "int4", "uint4", "int2", "uint2")
+_TENSOR = "tensor("
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +35,32 @@ class OnnxRuntime(InferenceRuntime):
     name: ClassVar[str] = "onnx"
 
     def load(self, model_path: str, **kwargs: Any) -> Loaded:
-        """Open a session; see ``InferenceRuntime.load``.
+        """Open a session; see ``InferenceRuntime.load``. The arguments are ``OnnxOptions``.
 
         Raises:
-            InvalidModel: the file is no ONNX model, or arguments were given (it takes none).
+            InvalidModel: the file is no ONNX model, or takes numbers that numpy has not.
             LoadFailed: the model is to go to a GPU that ONNX Runtime cannot use.
         """
-        if unknown := sorted(kwargs.keys() - _KNOWN):
-            raise InvalidModel(f"An ONNX model takes no argument {unknown[0]!r}.")
-        session = _open(model_path, kwargs.get("device", "cpu"))
+        wish = self._wish(model_path, kwargs)
+        session = onnx_sessions.open_session(wish, self.keeping, self.progress)
+        _check_dtypes(model_path, session)
         return Loaded(
             session,
             tuple(value.name for value in session.get_inputs()),
             tuple(value.name for value in session.get_outputs()),
-            kwargs.get("weight_bytes") or Path(model_path).stat().st_size,
+            wish.weight_bytes,
+        )
+
+    def reads_by_itself(self, model_path: str, **kwargs: Any) -> bool:
+        """It does so where the optimised graph was kept: then the model's file is not read."""
+        return onnx_sessions.is_kept(self._wish(model_path, kwargs), self.keeping)
+
+    def _wish(self, path: str, given: dict[str, Any]) -> onnx_sessions.Wish:
+        return onnx_sessions.Wish(
+            path=path,
+            on_gpu=str(given.get("device", "cpu")).startswith("cuda"),
+            options=read_onnx_options(given),
+            weight_bytes=given.get("weight_bytes") or _size(path),
         )
 
     def predict(self, model: Loaded, data: Any) -> Any:
@@ -64,7 +76,8 @@ class OnnxRuntime(InferenceRuntime):
             answers = model.session.run(model.outputs, _feed(model, data))
         except Exception as problem:
             if type(problem).__name__ == "InvalidArgument" and not is_out_of_memory(problem):
-                raise InvalidInput(f"The model does not take this: {_said(problem)}") from problem
+                said = onnx_sessions.words(problem)
+                raise InvalidInput(f"The model does not take this: {said}") from problem
             raise
         if len(answers) == 1:
             return answers[0]
@@ -74,55 +87,35 @@ class OnnxRuntime(InferenceRuntime):
         """Bytes of the file, and of the weights beside it: the graph itself is small."""
         return model.weight_bytes
 
+    def takes_zeros(self, model: Loaded) -> bool:  # noqa: ARG002
+        """Whether it may be tried: graphs do nothing but compute."""
+        return True
+
     def signature(self, model: Loaded) -> Signature:
-        """The graph's inputs and outputs; named and unknown axes are -1."""
+        """The graph's inputs and outputs; named and unknown axes are -1.
+
+        Nothing is said of a side on which not all are tensors: there are lists and maps as well.
+        """
         return Signature(
-            inputs=tuple(_describe(value) for value in model.session.get_inputs()),
-            outputs=tuple(_describe(value) for value in model.session.get_outputs()),
+            inputs=_describe(model.session.get_inputs()),
+            outputs=_describe(model.session.get_outputs()),
         )
 
 
-def _open(path: str, device: str) -> onnxruntime.InferenceSession:
-    on_gpu = device.startswith("cuda")
+def _size(path: str) -> int:
     try:
-        session = onnxruntime.InferenceSession(path, _options(), _providers(on_gpu))
-    except Exception as problem:
-        # Their exception types cannot be imported by a stable name.
-        if type(problem).__name__ in _UNREADABLE and not is_out_of_memory(problem):
-            raise InvalidModel(f"{path} cannot be read as ONNX: {_said(problem)}") from problem
-        raise
-    # Without its libraries or its GPU it goes to the CPU and says so in a log.
-    if on_gpu and session.get_providers()[0] != _CUDA:
-        raise _no_gpu("ONNX Runtime cannot use the GPU: a library of CUDA or cuDNN is missing.")
-    return session
+        return Path(path).stat().st_size
+    except OSError:  # ONNX Runtime tells what is wrong with it
+        return 0
 
 
-def _providers(on_gpu: bool) -> list[Any]:
-    if not on_gpu:
-        return [_CPU]
-    if _CUDA not in onnxruntime.get_available_providers():
-        raise _no_gpu("This ONNX Runtime was built without CUDA.")
-    # The libraries that PyTorch brought are as good as the system's, and may be the only ones.
-    onnxruntime.preload_dlls()
-    # The arena grows by what is asked for, not by powers of two: memory is shared here.
-    return [(_CUDA, {"device_id": 0, "arena_extend_strategy": "kSameAsRequested"}), _CPU]
-
-
-def _no_gpu(said: str) -> LoadFailed:
-    return LoadFailed(
-        said, hint="pip install onnxruntime-gpu with its CUDA, or register with --device cpu"
-    )
-
-
-def _options() -> onnxruntime.SessionOptions:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = _ERRORS_ONLY
-    options.intra_op_num_threads = len(os.sched_getaffinity(0))
-    # The CPU arena keeps what one large request took for the life of the session.
-    options.enable_cpu_mem_arena = False
-    # Threads that spin between requests would take the cores from other models.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return options
+def _check_dtypes(path: str, session: onnxruntime.InferenceSession) -> None:
+    for value in (*session.get_inputs(), *session.get_outputs()):
+        if value.type.removeprefix(_TENSOR).startswith(_UNKNOWN_TO_NUMPY):
+            raise InvalidModel(
+                f"{path} takes or gives {value.name} as {value.type}, which numpy does not have.",
+                hint="Have the graph cast it from and to float32; inside it may be what it is.",
+            )
 
 
 def _feed(model: Loaded, data: Any) -> dict[str, Any]:
@@ -139,12 +132,13 @@ def _feed(model: Loaded, data: Any) -> dict[str, Any]:
     return {name: np.asarray(value) for name, value in feed.items()}
 
 
-def _said(problem: Exception) -> str:
-    # It begins with the name of the library, a number and the name of that number.
-    return str(problem).split(" : ", 3)[-1]
+def _describe(values: list[Any]) -> tuple[TensorSpec, ...]:
+    if not all(value.type.startswith(_TENSOR) for value in values):
+        return ()
+    return tuple(map(_describe_tensor, values))
 
 
-def _describe(value: Any) -> TensorSpec:
-    element = value.type.removeprefix("tensor(").removesuffix(")")
+def _describe_tensor(value: Any) -> TensorSpec:
+    element = value.type.removeprefix(_TENSOR).removesuffix(")")
     shape = tuple(axis if isinstance(axis, int) and axis >= 0 else -1 for axis in value.shape)
     return TensorSpec(value.name, _DTYPES.get(element, element), shape)

@@ -1,7 +1,7 @@
 """Models of any framework: a class of the user's own that can load and predict."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -35,6 +35,7 @@ class PythonRuntime(InferenceRuntime):
 
     - ``inputs`` and ``outputs``: what it takes and gives, like ``["float32[-1,4]"]``; inputs are
       held against it before ``predict`` sees them.
+    - ``stream(data)``: like ``predict``, but yields the answer in parts as they are made.
     - ``warmup()``: called once after loading.
     - ``sleep()`` and ``wake()``: bring the weights from the device to main memory, and back.
     """
@@ -67,6 +68,14 @@ class PythonRuntime(InferenceRuntime):
         """
         args, kwargs = model.arrange(data)
         return model.model.predict(*args, **kwargs)
+
+    def stream(self, model: Loaded, data: Any) -> Generator[Any, None, None]:
+        """Call the class' ``stream``, or else ``predict``; see ``InferenceRuntime.stream``."""
+        if not callable(stream := getattr(model.model, "stream", None)):
+            yield self.predict(model, data)
+            return
+        args, kwargs = parameters_of(stream).arrange(data)
+        yield from stream(*args, **kwargs)
 
     def get_memory_footprint(self, model: Loaded) -> int:
         """The size of its file: the class alone knows what it made of it."""

@@ -16,6 +16,7 @@ import zmq
 from sired.errors import ProtocolError, SireError
 from sired.protocol.content import Buffer
 from sired.protocol.framing import LARGEST_HEADER, decode_request, encode, failure, preamble
+from sired.protocol.replies import Done
 from sired.protocol.requests import Message, Request
 
 log = logging.getLogger(__name__)
@@ -97,6 +98,10 @@ class Front:
             return None
         pid = str(credentials).rpartition(":")[2]
         return int(pid) if pid.isdecimal() and int(pid) else None
+
+    def done(self, client: Client) -> None:
+        """Reply that it is done, where there is no more to say."""
+        self.reply(client, Done(id=client.request_id))
 
     def fail(self, client: Client, error: SireError) -> None:
         """Reply with an error."""

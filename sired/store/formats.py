@@ -11,7 +11,8 @@ from sired.store.torch_file import LEGACY_MAGIC, legacy_kind, zipped_kind
 
 UNDERSTOOD = (
     "Understood are safetensors, PyTorch state_dicts and modules (torch.save), torch.export "
-    "programs, AOTInductor packages, TorchScript, ONNX, and directories in Hugging Face's layout."
+    "programs, AOTInductor packages, TorchScript, ONNX, and directories in Hugging Face's layout. "
+    "For any other: --runtime python --class file.py:Class"
 )
 
 

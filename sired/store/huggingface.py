@@ -9,21 +9,10 @@ import msgspec
 
 from sired.errors import InvalidModel
 from sired.store.fingerprint import fingerprint
-from sired.store.safetensors_file import Tensor, read_tensors
+from sired.store.safetensors_file import Tensor, bytes_in, read_tensors
 
 # In the order in which transformers looks for them; an index names the files of its parts.
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-_FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
-# What one number takes in memory. Weights of eight bits are made from those of 32, all at once.
-_BYTES = {
-    "fp32": 4,
-    "float32": 4,
-    "int8": 4,
-    "fp16": 2,
-    "float16": 2,
-    "bf16": 2,
-    "bfloat16": 2,
-}
 
 
 def is_huggingface(root: Path) -> bool:
@@ -66,13 +55,7 @@ def loaded_bytes(root: Path, arguments: Mapping[str, Any]) -> int:
     config = _json(_inner(root) / "config.json")
     said = arguments.get("dtype", "auto")
     dtype = said if said != "auto" else config.get("dtype") or config.get("torch_dtype")
-    target = _BYTES.get(str(dtype))
-    return sum(
-        tensor.size * target // _FLOATS[tensor.dtype]
-        if target and tensor.dtype in _FLOATS
-        else tensor.size
-        for tensor in read_weights(root)
-    )
+    return bytes_in(read_weights(root), str(dtype))
 
 
 def directory_fingerprint(root: Path, arguments: Mapping[str, Any]) -> str:

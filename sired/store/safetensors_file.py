@@ -1,6 +1,7 @@
 """What tensors a safetensors file holds, by its own header."""
 
 import struct
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,11 +13,35 @@ _LONGEST_HEADER = 100 << 20
 _LENGTH = struct.Struct("<Q")
 
 
+_FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
+# What one number takes in memory. Weights of eight bits are made from those of 32, all at once.
+_BYTES = {
+    "fp32": 4,
+    "float32": 4,
+    "int8": 4,
+    "fp16": 2,
+    "float16": 2,
+    "bf16": 2,
+    "bfloat16": 2,
+}
+
+
 class Tensor(NamedTuple):
     """One tensor: its dtype as the file calls it (``F32``, ``BF16``, …), and its bytes."""
 
     dtype: str
     size: int
+
+
+def bytes_in(tensors: Iterable[Tensor], dtype: str) -> int:
+    """Bytes of tensors once their floats are of a dtype; as they are if it is not known."""
+    target = _BYTES.get(dtype)
+    return sum(
+        tensor.size * target // _FLOATS[tensor.dtype]
+        if target and tensor.dtype in _FLOATS
+        else tensor.size
+        for tensor in tensors
+    )
 
 
 def read_tensors(path: Path) -> list[Tensor]:

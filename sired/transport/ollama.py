@@ -1,17 +1,21 @@
 """A running Ollama server: what it has, what it has loaded, and asking it."""
 
+import contextlib
 import http.client
 import os
+from collections.abc import Generator, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 
 from sired.errors import InvalidModel, LoadFailed, ModelNotFound
+from sired.protocol.content import JSON
 from sired.transport.web import Answer, Server
 
 DEFAULT_HOST = "http://127.0.0.1:11434"
 _LOOK_SECONDS = 10.0
+_HEADERS = {"Content-Type": JSON}
 
 
 class OllamaModel(msgspec.Struct, frozen=True):
@@ -92,10 +96,20 @@ class Ollama:
             LoadFailed: there is no server, or it did not answer.
         """
         content = None if body is None else msgspec.json.encode(body)
-        headers = {"Content-Type": "application/json"} if body is not None else {}
+        headers = _HEADERS if body is not None else {}
         method = "GET" if body is None else "POST"
-        try:
+        with self._errors_told():
             return self._server.ask(method, path, content, headers, timeout)
+
+    def stream(self, path: str, body: dict[str, Any]) -> Generator[Answer, None, None]:
+        """Ask once, for an answer in parts; raises as ``ask``."""
+        with self._errors_told():
+            yield from self._server.stream("POST", path, msgspec.json.encode(body), _HEADERS)
+
+    @contextlib.contextmanager
+    def _errors_told(self) -> Iterator[None]:
+        try:
+            yield
         except (OSError, http.client.HTTPException) as problem:
             said = getattr(problem, "strerror", None) or f"{type(problem).__name__}: {problem}"
             raise LoadFailed(

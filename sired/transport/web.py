@@ -1,10 +1,11 @@
 """Asking a server over HTTP."""
 
+import contextlib
 import http.client
 import select
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,15 +62,48 @@ class Server:
             OSError: there is no answer: nobody listens, or the connection broke.
             http.client.HTTPException: the answer is not HTTP, or ends too early.
         """
+        with self._opened(method, path, body, headers, timeout) as response:
+            content_type = response.getheader("Content-Type") or ""
+            return Answer(response.status, content_type, response.read())
+
+    def stream(
+        self, method: str, path: str, body: Buffer, headers: Mapping[str, str]
+    ) -> Generator[Answer, None, None]:
+        """Ask once, and yield the answer in the parts in which the server sends it.
+
+        A part is the data of an event, a line of JSON, or all of it where the server sends neither
+        events nor lines. Closing the generator closes the connection.
+
+        Raises:
+            OSError: and http.client.HTTPException: as ``ask``.
+        """
+        with self._opened(method, path, body, headers, None) as response:
+            content_type = response.getheader("Content-Type") or ""
+            kind = content_type.partition(";")[0].strip().lower()
+            if not 200 <= response.status < 300 or kind not in _IN_PARTS:
+                yield Answer(response.status, content_type, response.read())
+                return
+            for part in _IN_PARTS[kind](response):
+                yield Answer(500 if _tells_error(part) else response.status, JSON, part)
+            response.read()  # having read every line it does not know yet that it is at its end
+
+    @contextlib.contextmanager
+    def _opened(
+        self,
+        method: str,
+        path: str,
+        body: Buffer | None,
+        headers: Mapping[str, str] | None,
+        timeout: float | None,
+    ) -> Iterator[http.client.HTTPResponse]:
+        """An answer to be read to its end; else the connection does no more."""
         connection = self._connection(timeout)
         try:
             connection.request(method, path, body, headers or {})
             # A server that writes headers and body apart may wait for the first to be acknowledged
             # before it sends the second: 40 ms, unless that is done at once.
             connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-            response = connection.getresponse()
-            content_type = response.getheader("Content-Type") or ""
-            return Answer(response.status, content_type, response.read())
+            yield connection.getresponse()
         except BaseException:
             connection.close()
             raise
@@ -88,6 +122,41 @@ class Server:
             else:
                 connection.sock.settimeout(timeout)
         return connection
+
+
+def _events(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    """The data of server-sent events, as far as it is JSON: some servers say at the end [DONE]."""
+    data: list[bytes] = []
+    for line in response:
+        field, _, value = line.rstrip(b"\r\n").partition(b":")
+        if field == b"data":
+            data.append(value.removeprefix(b" "))
+        elif not line.strip() and data:
+            if data != [b"[DONE]"]:
+                yield b"\n".join(data)
+            data = []
+    if data and data != [b"[DONE]"]:
+        yield b"\n".join(data)
+
+
+def _lines(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    return (line.strip() for line in response if line.strip())
+
+
+_IN_PARTS: dict[str, Callable[[http.client.HTTPResponse], Iterator[bytes]]] = {
+    "text/event-stream": _events,
+    "application/x-ndjson": _lines,
+    "application/jsonl": _lines,
+}
+
+
+def _tells_error(part: bytes) -> bool:
+    """Whether a part is an error: who has begun to answer has no other way to tell of one."""
+    try:
+        found = msgspec.json.decode(part)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return isinstance(found, dict) and bool(found.get("error"))
 
 
 def _message(body: bytes) -> str:

@@ -43,9 +43,11 @@ class Batches:
     Args:
         predict: one forward pass.
         size: rows of one pass at most.
+        precision: bytes of the numbers that the model computes in.
     """
 
-    def __init__(self, predict: Predict, size: int) -> None:
+    def __init__(self, predict: Predict, size: int, precision: int = 8) -> None:
+        self._precision = precision
         self._predict = predict
         self._size = size
         self._tried = False
@@ -85,7 +87,8 @@ class Batches:
     def _judge(self, alone: list[Outcome], together: list[Outcome] | None) -> None:
         """Nothing is wrong with these inputs: does the model answer them in a batch as well?"""
         self._tried = together is not None and all(
-            alike(one.answer, other.answer) for one, other in zip(alone, together, strict=True)
+            alike(one.answer, other.answer, self._precision)
+            for one, other in zip(alone, together, strict=True)
         )
         if not self._tried:
             log.warning("it does not answer in a batch what it answers alone: no more batches")
@@ -149,21 +152,27 @@ def _cut(answer: Any, counts: list[int]) -> list[Any]:
     raise ValueError("its answer has not one row for each that went in")
 
 
-def alike(one: Any, other: Any) -> bool:
-    """Whether two answers are the same but for rounding."""
+def alike(one: Any, other: Any, precision: int = 8) -> bool:
+    """Whether two answers are the same but for rounding.
+
+    Args:
+        one: an answer.
+        other: another.
+        precision: bytes of the numbers they were computed in; they may be given in more.
+    """
     if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(alike(one[key], other[key]) for key in one)
+        same_keys = one.keys() == other.keys()
+        return same_keys and all(alike(one[key], other[key], precision) for key in one)
     if isinstance(one, tuple | list) and isinstance(other, tuple | list):
-        return len(one) == len(other) and all(map(alike, one, other))
+        pairs = zip(one, other, strict=False)
+        return len(one) == len(other) and all(alike(a, b, precision) for a, b in pairs)
     a, b = np.asarray(one), np.asarray(other)
     if a.dtype == b.dtype == object and a.shape == b.shape and a.ndim:
-        return alike(a.tolist(), b.tolist())
+        return alike(a.tolist(), b.tolist(), precision)
     if a.shape != b.shape or a.dtype != b.dtype:
         return False
     if a.dtype.kind not in "fc" or not a.size:
         return np.array_equal(a, b)
     largest = np.max(np.abs(a), initial=0.0, where=np.isfinite(a))
-    bits = a.real.dtype.itemsize
-    return np.allclose(
-        a, b, rtol=0, atol=float(largest) * _ROUNDING.get(bits, 1e-8), equal_nan=True
-    )
+    rounding = _ROUNDING.get(min(precision, a.real.dtype.itemsize), 1e-8)
+    return np.allclose(a, b, rtol=0, atol=float(largest) * rounding, equal_nan=True)

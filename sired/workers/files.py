@@ -1,5 +1,8 @@
 """The files a model is read from, and whether there is memory to read them ahead."""
 
+import hashlib
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from sired.devices.cpu import CpuProbe
@@ -10,25 +13,42 @@ from sired.store.huggingface import weight_files
 from sired.store.onnx_file import onnx_files
 
 
-def files_to_read(spec: ModelSpec) -> list[Path]:
-    """The files to read ahead for a model, in order.
+def model_files(spec: ModelSpec) -> list[Path]:
+    """The files that a model is read from, in order; none where they cannot be told."""
+    path = Path(spec.path)
+    with suppress(OSError, InvalidModel):  # the runtime tells what is wrong with them
+        if spec.runtime == "huggingface":
+            return weight_files(path)
+        if spec.format == "onnx":
+            return onnx_files(path)
+        if path.is_file():  # which of a directory's files are read only the runtime knows
+            return [path]
+    return []
+
+
+def files_to_read(files: Sequence[Path]) -> Sequence[Path]:
+    """Those of a model's files that are to be read ahead.
 
     There are none where memory could not hold them all: what is read ahead would push out what was
     read before it, and everything would be read twice.
     """
     try:
-        files = _files_of(spec)
         size = sum(file.stat().st_size for file in files)
-    except (OSError, InvalidModel):  # the runtime tells what is wrong with them
+    except OSError:
         return []
-    fits = size < WORTH_A_THREAD or size <= CpuProbe().free_bytes()
-    return files if fits else []
+    return files if size < WORTH_A_THREAD or size <= CpuProbe().free_bytes() else []
 
 
-def _files_of(spec: ModelSpec) -> list[Path]:
-    path = Path(spec.path)
-    if spec.runtime == "huggingface":
-        return weight_files(path)
-    if path.is_dir():  # which of its files are read only the runtime knows
-        return []
-    return onnx_files(path) if spec.format == "onnx" else [path]
+def content_digest(files: Sequence[Path]) -> str:
+    """A digest that is another one once files are others, by what the kernel notes of them.
+
+    Nothing is read: no change of a file's content leaves the time of its last change as it was.
+    """
+    noted = []
+    for file in files:
+        with suppress(OSError):
+            at = file.stat()
+            noted.append(
+                (str(file), at.st_dev, at.st_ino, at.st_size, at.st_mtime_ns, at.st_ctime_ns)
+            )
+    return hashlib.sha256(repr(noted).encode(errors="replace")).hexdigest()[:32]

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from sired.protocol.runs import RunModel, RunResult, WorkerError
+from sired.protocol.runs import RunModel, RunPart, RunResult, WorkerError
 from sired.spec import ModelSpec, Signature
 
 
@@ -36,11 +36,13 @@ class LoadModel(msgspec.Struct, frozen=True, tag=True):
 
     Attributes:
         log: the file to print to from now on; empty for where it prints already.
+        cache: the directory for what may be kept from one load to the next; empty for nothing.
     """
 
     spec: ModelSpec
     device: DeviceGrant
     log: str = ""
+    cache: str = ""
 
 
 class RunBatch(msgspec.Struct, frozen=True, tag=True):
@@ -51,6 +53,12 @@ class RunBatch(msgspec.Struct, frozen=True, tag=True):
 
     runs: tuple[RunModel, ...]
     frames: tuple[int, ...]
+
+
+class StopStream(msgspec.Struct, frozen=True, tag=True):
+    """Nobody wants the rest of this request's answer, which is made in parts."""
+
+    request: int
 
 
 class LoadProgress(msgspec.Struct, frozen=True, tag=True):
@@ -137,7 +145,17 @@ class DirectFailed(msgspec.Struct, frozen=True, tag=True):
 
 
 ChangeTier = Sleep | Wake | FreeDram
-ToWorker = StandBy | LoadModel | RunModel | RunBatch | ChangeTier | TakeTally | TakeConnection
+ToWorker = (
+    StandBy | LoadModel | RunModel | RunBatch | StopStream | ChangeTier | TakeTally | TakeConnection
+)
 FromWorker = (
-    LoadProgress | ModelReady | Slept | Woke | DramFreed | WorkerError | RunResult | DirectFailed
+    LoadProgress
+    | ModelReady
+    | Slept
+    | Woke
+    | DramFreed
+    | WorkerError
+    | RunPart
+    | RunResult
+    | DirectFailed
 )

@@ -3,12 +3,14 @@
 import contextlib
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from sired import codecs
 from sired.errors import (
@@ -20,15 +22,15 @@ from sired.errors import (
     SireError,
     WorkerCrashed,
 )
-from sired.protocol.content import BY_SUFFIX, Buffer, Payload, sniff
-from sired.protocol.runs import RunModel, RunResult, WorkerError
-from sired.runtimes.base import InferenceRuntime, is_out_of_memory
+from sired.protocol.content import BY_SUFFIX, TEXT, Buffer, Payload, sniff
+from sired.protocol.runs import RunModel, RunPart, RunResult, WorkerError
+from sired.runtimes.base import InferenceRuntime, Keeping, is_out_of_memory
 from sired.runtimes.discovery import find_runtime
 from sired.runtimes.reading import Progress, read_ahead
 from sired.spec import ImageOptions, ModelSpec, Signature
 from sired.transport.channel import Channel
 from sired.workers.batch import Batches, Outcome
-from sired.workers.files import files_to_read
+from sired.workers.files import content_digest, files_to_read, model_files
 from sired.workers.gpu_memory import GpuMeter, Share
 from sired.workers.memory import CpuMeter
 from sired.workers.messages import (
@@ -43,6 +45,7 @@ from sired.workers.messages import (
 )
 from sired.workers.napping import Meter, change_tier
 from sired.workers.program import ProgramMeter, end_with
+from sired.workers.rehearsal import rehearse
 from sired.workers.surroundings import before_leaving, leave
 
 log = logging.getLogger("sired.worker")
@@ -51,6 +54,7 @@ log = logging.getLogger("sired.worker")
 _NEWS = 0.2
 
 Reply = tuple[RunResult | WorkerError, tuple[Buffer, ...]]
+StreamedReply = tuple[RunPart | RunResult | WorkerError, tuple[Buffer, ...]]
 
 
 @dataclass(slots=True)
@@ -98,15 +102,20 @@ class ServedModel:
         if job.spec.concurrency > 1 and not self._runtime.concurrent:
             raise InvalidModel(f"The runtime {job.spec.runtime} answers one request at a time.")
         self.concurrency = job.spec.concurrency
+        self._runtime.declared = job.spec.signature
+        files = model_files(job.spec)
+        if job.cache:
+            self._runtime.keeping = Keeping(Path(job.cache), content_digest(files))
         before_leaving(self._runtime.unload)
         own = _meter(job.device, self._runtime, context)
-        self._model = self._load(_arguments(job))
+        self._model = self._load(_arguments(job), files)
         self.decode_seconds = 0.0
         self.reported = self._runtime.signature(self._model)
         self._signature = job.spec.signature.completed_by(self.reported)
         self.batch_size = job.spec.batch_size if self._signature.batchable else 1
         self.batch_delay = job.spec.batch_delay if self.batch_size > 1 else 0.0
-        self._batches = Batches(self._predict, self.batch_size)
+        precision = self._runtime.precision_bytes(self._model)
+        self._batches = Batches(self._predict, self.batch_size, precision)
         self._forwards = type(self._runtime).forward is not InferenceRuntime.forward
         self._meter: Meter = own
         processes = partial(self._runtime.processes, self._model)
@@ -116,20 +125,27 @@ class ServedModel:
         if there or elsewhere:
             self._meter = ProgramMeter(own, processes, elsewhere)
         self._meter.settle(self._runtime.get_memory_footprint(self._model))
-        self._runtime.warmup(self._model)
-        if job.spec.warmup:
-            self._run(_file_payload(Path(job.spec.warmup)), "application/json")
+        self._warm_up(job.spec)
         self.memory_bytes = self._meter.peak()
         self.sleep_bytes = 0
         if self._runtime.can_sleep(self._model):
             self.sleep_bytes = self._runtime.get_memory_footprint(self._model)
 
-    def _load(self, arguments: dict[str, Any]) -> Any:
+    def _load(self, arguments: dict[str, Any], files: Sequence[Path]) -> Any:
         """Have the runtime load the model, and its files read meanwhile."""
         self._runtime.progress = progress = Progress(self._tell_progress)
         by_itself = self._runtime.reads_by_itself(self._spec.path, **arguments)
-        with read_ahead([] if by_itself else files_to_read(self._spec), progress):
+        with read_ahead([] if by_itself else files_to_read(files), progress):
             return self._runtime.load(self._spec.path, **arguments)
+
+    def _warm_up(self, spec: ModelSpec) -> None:
+        """Do what the first request would wait for, and see what the model gives."""
+        self._runtime.warmup(self._model)
+        if spec.warmup:
+            self._run(_file_payload(Path(spec.warmup)), "application/json")
+        elif self._signature.inputs and self._runtime.takes_zeros(self._model):
+            outputs = rehearse(self._predict, self._signature)
+            self.reported = self.reported.completed_by(Signature((), outputs))
 
     def _tell_progress(self, done: int, total: int) -> None:
         # Who is behind with reading may miss one; that the daemon is gone, others notice.
@@ -162,6 +178,43 @@ class ServedModel:
         if self._forwards:
             return self._run(turn.payload(), turn.run.accept)
         return codecs.encode(self._predict(self._input(turn)), turn.run.accept)
+
+    def stream(self, turn: Turn, wanted: Callable[[], bool]) -> Iterator[StreamedReply]:
+        """Run the model once; yields its answer's parts as they are made, and then its end.
+
+        Args:
+            turn: the request.
+            wanted: whether to go on, asked after each part.
+        """
+        started, any_part = time.perf_counter(), False
+        try:
+            with contextlib.closing(self._parts(turn)) as parts:
+                for part in parts:
+                    any_part = True
+                    yield RunPart(turn.run.request, part.content_type, part.tensors), part.frames
+                    if not wanted():
+                        break
+        except BaseException as problem:
+            failure, _ = self._failure(turn.run, problem)
+            # To have it asked once more would give its beginning twice.
+            again = failure.out_of_memory and not any_part
+            yield msgspec.structs.replace(failure, out_of_memory=again), ()
+        else:
+            end = Payload(turn.run.accept, ())
+            yield self._result(turn.run, end, time.perf_counter() - started)
+
+    def _parts(self, turn: Turn) -> Generator[Payload, None, None]:
+        payload, accept = turn.payload(), turn.run.accept
+        if self._forwards:
+            if self._signature.inputs:  # only to be held against it
+                self._decode(payload)
+            given = self._runtime.forward_stream(self._model, payload, accept)
+            if given is not None:
+                yield from given
+                return
+        with contextlib.closing(self._runtime.stream(self._model, self._decode(payload))) as made:
+            for part in made:
+                yield _part(part, accept)
 
     def answer_together(self, turns: Sequence[Turn]) -> Iterator[tuple[int, Reply]]:
         """Run several requests, in one pass where they fit; yields places and replies."""
@@ -225,12 +278,19 @@ class ServedModel:
         )
         return result, answer.frames
 
-    def _failure(self, run: RunModel, problem: BaseException) -> Reply:
+    def _failure(self, run: RunModel, problem: BaseException) -> tuple[WorkerError, tuple[()]]:
         if isinstance(problem, WorkerCrashed):  # what held the model is gone: so are we
             log.error("%s", problem)
             leave(1)
         peak = self._meter.peak()
         return error_message(problem, run.request, InferenceError, self._spec.name, peak), ()
+
+
+def _part(part: Any, accept: str) -> Payload:
+    """A part of an answer; of a text just its letters, for the next ones to follow."""
+    if accept == TEXT and isinstance(part, str):
+        return Payload(TEXT, (part.encode(errors="replace"),))
+    return codecs.encode(part, accept)
 
 
 def _as(accept: str, answer: Payload) -> Payload:

@@ -22,6 +22,7 @@ from sired.workers.messages import (
     FreeDram,
     RunBatch,
     Sleep,
+    StopStream,
     TakeConnection,
     TakeTally,
     ToWorker,
@@ -73,6 +74,8 @@ class Service:
         self._at_hand: deque[Work] = deque()
         self._ahead: ThreadPoolExecutor | None = None
         self._direct: dict[int, Direct] = {}
+        # Answers wanted in parts, until they are done or nobody wants the rest.
+        self._streams: set[int] = set()
         self._tally: Tally | None = None
         self._poll = select.epoll()
         self._poll.register(channel.fileno(), select.EPOLLIN)
@@ -137,6 +140,11 @@ class Service:
     def _hear(self, message: ToWorker, frames: tuple[Buffer, ...]) -> None:
         """Take a message of the daemon."""
         match message:
+            case StopStream():
+                self._streams.discard(message.request)
+            case RunModel(stream=True) if message.request not in self._streams:
+                self._streams.add(message.request)
+                self._hear(message, frames)
             case RunModel() if self._threads is not None:
                 self._threads.submit(self._answer, Turn(message, frames))
             case RunModel():
@@ -167,15 +175,35 @@ class Service:
     def _do(self, work: Work) -> None:
         if work.clients:
             self._serve(work)
+        elif work.turns[0].run.stream:
+            self._stream(work.turns[0])
         else:
             for _, reply in self._replies(work):
                 self._channel.send(*reply)
 
     def _answer(self, turn: Turn) -> None:
         """Answer the daemon from a thread."""
+        if turn.run.stream:
+            self._stream(turn)
+            return
         reply = self._model.answer(turn)
         with self._sending:
             self._channel.send(*reply)
+
+    def _stream(self, turn: Turn) -> None:
+        """Answer the daemon in parts."""
+        request = turn.run.request
+        for message, frames in self._model.stream(turn, lambda: self._goes_on(request)):
+            with self._sending:
+                self._channel.send(message, frames)
+        self._streams.discard(request)
+
+    def _goes_on(self, request: int) -> bool:
+        """Whether the rest of an answer in parts is wanted."""
+        if self._threads is None:  # nobody listens meanwhile
+            while message := self._channel.try_receive():
+                self._hear(*message)
+        return request in self._streams
 
     def _serve(self, work: Work) -> None:
         """Answer clients that asked themselves, and count it for the daemon."""

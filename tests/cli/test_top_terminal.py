@@ -19,13 +19,12 @@ import pytest
 from tests.cli.stand_in import StandIn
 
 from sired.paths import find_paths
+from sired.protocol.counts import ModelStats, StatsTotals
 from sired.protocol.replies import (
     DeviceInfo,
     HealthReport,
     InstanceInfo,
-    ModelStats,
     StatsReport,
-    StatsTotals,
     TopReport,
 )
 

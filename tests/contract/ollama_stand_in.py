@@ -1,6 +1,7 @@
 """A stand-in for an Ollama server: answers as one was recorded to, about made-up models."""
 
 import json
+import re
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -91,7 +92,12 @@ class StandIn:
             return 200, {**answer, "message": message, "done_reason": "stop"}
         if not body.get("prompt"):
             return 200, {**answer, "response": "", "done_reason": "load"}
-        return 200, {**answer, "response": f"you said: {body['prompt']}", "done_reason": "stop"}
+        said = f"you said: {body['prompt']}"
+        end = {**answer, "response": said, "done_reason": "stop"}
+        if body.get("stream"):
+            parts = [{**answer, "response": word, "done": False} for word in _words(said)]
+            return 200, [*parts, {**end, "response": ""}]
+        return 200, end
 
     def _handler(stand_in):
         class Handler(BaseHTTPRequestHandler):
@@ -110,11 +116,18 @@ class StandIn:
                     self.answer(*stand_in.post(self.path, json.loads(body)))
 
             def answer(self, status, content):
-                body = json.dumps(content).encode()
+                kind, body = "application/json; charset=utf-8", json.dumps(content).encode()
+                if isinstance(content, list):
+                    kind = "application/x-ndjson"
+                    body = b"".join(json.dumps(line).encode() + b"\n" for line in content)
                 self.send_response(status)
-                self.send_header("Content-Type", "application/json; charset=utf-8")
+                self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
 
         return Handler
+
+
+def _words(text):
+    return re.findall(r"\S+\s*", text)

@@ -48,10 +48,30 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if self.path == "/echo":
             self.answer(200, body, self.headers["Content-Type"])
+        elif self.path == "/speak":
+            self.speak(json.loads(body))
         elif self.path == "/do":
             self.do(json.loads(body))
         else:
             self.multiply(json.loads(body))
+
+    def speak(self, wish):
+        assert wish["stream"] is True
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for word in wish["words"]:
+            event = {"choices": [{"index": 0, "delta": {"content": f"{word} "}}]}
+            if word == "error":
+                event = {"error": {"message": "out of breath"}}
+            self.chunk(f": a comment\ndata: {json.dumps(event)}\n\n")
+        self.chunk("data: [DONE]\n\n")
+        self.chunk("")
+
+    def chunk(self, text):
+        body = text.encode()
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(body), body))
 
     def multiply(self, given):
         rows = given["x"] if isinstance(given, dict) else given

@@ -4,9 +4,11 @@ A new runtime joins the contract by a `Case`: how to write such a file for it, o
 it has none that multiplies.
 """
 
+import fcntl
 import importlib.util
 import json
 import shlex
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -72,6 +74,24 @@ def write_exported(path):
 
 def write_torchscript(path):
     torch.jit.save(torch.jit.script(Twice()), path)
+
+
+COMPILED = Path(__file__).parents[2] / ".pytest_cache" / f"twice-{torch.__version__}.pt2"
+
+
+def write_aoti(path):
+    """Compile it once for all test runs: that takes many seconds."""
+    COMPILED.parent.mkdir(exist_ok=True)
+    with COMPILED.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not COMPILED.exists():
+            batch = torch.export.Dim("batch")
+            given = (torch.zeros(2, 4),)
+            program = torch.export.export(Twice(), given, dynamic_shapes=({0: batch},))
+            new = COMPILED.with_name("new.pt2")
+            torch._inductor.aoti_compile_and_package(program, package_path=str(new))
+            new.replace(COMPILED)
+    shutil.copy(COMPILED, path)
 
 
 PYTHON_CODE = """
@@ -162,7 +182,12 @@ class Case:
     @property
     def sleeps(self):
         """Whether its weights can be moved."""
-        return self.runtime not in {"onnx", "command"}
+        return self.runtime not in {"onnx", "command"} and self.format != "aoti"
+
+    @property
+    def weight_bytes(self):
+        """What four numbers take."""
+        return 8 if self.args.get("dtype") in {"fp16", "bf16"} else 16
 
     args: dict = field(default_factory=dict)
 
@@ -171,6 +196,16 @@ CASES = {
     "safetensors": Case("pytorch", "safetensors", write_safetensors, code=CODE),
     "state-dict": Case("pytorch", "state_dict", write_state_dict, code=CODE),
     "checkpoint": Case("pytorch", "state_dict", write_checkpoint, code=CODE),
+    **{
+        f"safetensors-{name}": Case(
+            "pytorch", "safetensors", write_safetensors, code=CODE, args=args
+        )
+        for name, args in {
+            "fp16": {"dtype": "fp16"},
+            "bf16": {"dtype": "bf16"},
+            "channels-last": {"channels_last": True, "cudnn_benchmark": True},
+        }.items()
+    },
     "old-state-dict": Case("pytorch", "state_dict", write_old_state_dict, code=CODE),
     "module": Case("pytorch", "pickle", write_module, needs_trust=True),
     "old-module": Case("pytorch", "pickle", write_old_module, needs_trust=True),
@@ -178,8 +213,18 @@ CASES = {
         "pytorch", "exported", write_exported, needs_trust=True, describes_itself=True
     ),
     "torchscript": Case("pytorch", "torchscript", write_torchscript, needs_trust=True),
+    "torchscript-fp16": Case(
+        "pytorch", "torchscript", write_torchscript, needs_trust=True, args={"dtype": "fp16"}
+    ),
     "python": Case("python", "", write_npy, code=PYTHON_CODE, recognised=False),
     "onnx": Case("onnx", "onnx", write_onnx, describes_itself=True),
+    "onnx-options": Case(
+        "onnx",
+        "onnx",
+        write_onnx,
+        describes_itself=True,
+        args={"intra_op_num_threads": 1, "graph_optimization_level": "basic", "graph_cache": True},
+    ),
     "onnx-weights-beside": Case(
         "onnx", "onnx", write_onnx_with_weights_beside, describes_itself=True
     ),
@@ -192,6 +237,12 @@ CASES = {
         expected=lambda path: 2 * DATA.astype(np.float64),  # JSON knows no other
     ),
 }
+
+if shutil.which("g++"):  # these are compiled
+    CASES["safetensors-compiled"] = Case(
+        "pytorch", "safetensors", write_safetensors, code=CODE, args={"compile": True}
+    )
+    CASES["aoti"] = Case("pytorch", "aoti", write_aoti, needs_trust=True)
 
 if importlib.util.find_spec("transformers"):
     from tests.contract import tiny_models

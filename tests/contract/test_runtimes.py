@@ -45,9 +45,9 @@ def test_it_answers_as_before_once_it_is_warm(runtime_case, runtime, model_file,
     assert alike(runtime.predict(model, runtime_case.data), runtime_case.expected(model_file))
 
 
-def test_its_footprint_is_at_least_its_weights(runtime, model_file, load_options):
+def test_its_footprint_is_at_least_its_weights(runtime_case, runtime, model_file, load_options):
     model = runtime.load(str(model_file), **load_options)
-    assert runtime.get_memory_footprint(model) >= 16
+    assert runtime.get_memory_footprint(model) >= runtime_case.weight_bytes
 
 
 def test_its_signature_is_what_the_file_says(runtime_case, runtime, model_file, load_options):

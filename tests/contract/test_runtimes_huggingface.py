@@ -4,6 +4,8 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -140,6 +142,27 @@ def test_what_follows_a_prompt_is_what_transformers_writes(runtime, load):
         )[0, tokens["input_ids"].shape[1] :]
         assert len(written.split()) == 5
         assert written == tiny_models.tokenizer().decode(expected)
+
+
+@pytest.mark.parametrize("made", [tiny_models.writer, tiny_models.summariser])
+def test_text_can_be_read_while_it_is_written(runtime, load, made):
+    _, model = load(made, max_new_tokens=5, suppress_tokens=[0, 1, 2, 3])
+    parts = list(runtime.stream(model, TEXTS[0]))
+    assert len(parts) > 1
+    assert "".join(parts) == runtime.predict(model, TEXTS[0])[0]
+
+
+def test_a_model_writes_no_further_than_somebody_reads(runtime, load):
+    _, model = load(tiny_models.writer, suppress_tokens=[0, 1, 2, 3])
+    with closing(runtime.stream(model, "some text")) as parts:
+        next(parts)
+    assert not any(thread.name == "generate" for thread in threading.enumerate())
+
+
+def test_a_model_that_cannot_write_says_so_to_who_reads(runtime, load):
+    _, model = load(tiny_models.writer)
+    with pytest.raises(InvalidInput, match="has 42 tokens"):
+        list(runtime.stream(model, "some " * 40))
 
 
 def test_no_more_is_written_than_the_context_holds(runtime, load):

@@ -1,13 +1,16 @@
-"""What ONNX files alone have: named inputs and outputs, and weights in files beside them."""
+"""What ONNX files alone have: options, names, weights in files beside them, optimised graphs."""
 
 import numpy as np
 import pytest
 import torch
 
+from sired.codecs.check import check
 from sired.errors import InvalidInput, InvalidModel, LoadFailed
+from sired.runtimes.base import Keeping
 from sired.runtimes.discovery import find_runtime
 from sired.store.formats import recognise
 from tests.contract.runtime_cases import write_onnx, write_onnx_with_weights_beside
+from tests.contract.tiny_graphs import write_graph, write_network
 
 DATA = np.arange(8, dtype=np.float32).reshape(2, 4)
 
@@ -60,3 +63,265 @@ def test_a_gpu_that_onnx_runtime_cannot_use_is_said_and_not_passed_over(onnx, tm
     write_onnx(tmp_path / "m")
     with pytest.raises(LoadFailed, match="CUDA"):
         onnx.load(str(tmp_path / "m"), device="cuda:0")
+
+
+# What a session can be told
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ({"intra_op_threads": 2}, "Did you mean intra_op_num_threads"),
+        ({"graph_optimization_level": "most"}, "basic"),
+        ({"intra_op_num_threads": 0}, ">= 1"),
+        ({"allow_spinning": "yes"}, "bool"),
+        ({"provider_options": {"gpu_memory_limit": 1}}, "Did you mean gpu_mem_limit"),
+    ],
+)
+def test_an_option_that_there_is_not_is_refused_with_the_nearest(onnx, tmp_path, argument, said):
+    write_onnx(tmp_path / "m")
+    with pytest.raises(InvalidModel) as caught:
+        onnx.load(str(tmp_path / "m"), **argument)
+    assert next(iter(argument)).split("_")[0] in str(caught.value)
+    assert said in str(caught.value)
+
+
+OPTIONS = {
+    "threads": {"intra_op_num_threads": 1, "inter_op_num_threads": 2, "execution_mode": "parallel"},
+    "level": {"graph_optimization_level": "basic"},
+    "memory": {
+        "enable_cpu_mem_arena": True,
+        "enable_mem_pattern": False,
+        "enable_mem_reuse": False,
+    },
+    "others": {"use_deterministic_compute": True, "allow_spinning": True},
+    "cuda": {"provider_options": {"gpu_mem_limit": 1 << 30, "use_tf32": False}},
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
+def test_it_answers_the_same_however_its_session_is_made(onnx, tmp_path, options):
+    write_onnx(tmp_path / "m")
+    model = onnx.load(str(tmp_path / "m"), **options)
+    assert np.array_equal(onnx.predict(model, DATA), 2 * DATA)
+
+
+def test_a_session_is_made_as_it_was_said(onnx, tmp_path):
+    write_onnx(tmp_path / "m")
+    said = onnx.load(str(tmp_path / "m"), **OPTIONS["threads"]).session.get_session_options()
+    assert (said.intra_op_num_threads, said.inter_op_num_threads) == (1, 2)
+    assert said.execution_mode.name == "ORT_PARALLEL"
+
+
+# Inputs and outputs
+
+
+def answered(onnx, path, data):
+    """Predict as a worker does: what is given is held against the signature first."""
+    model = onnx.load(str(path))
+    return onnx.predict(model, check(data, onnx.signature(model)))
+
+
+def test_several_inputs_and_outputs_go_by_their_names(onnx, tmp_path):
+    write_graph(
+        tmp_path / "m",
+        [("Add", ["a", "b"], ["sum"]), ("Sub", ["a", "b"], ["difference"])],
+        inputs={"a": "float32[n,2]", "b": "float32[n,2]"},
+        outputs={"sum": "float32[n,2]", "difference": "float32[n,2]"},
+    )
+    one, other = np.ones((3, 2), np.float32), np.full((3, 2), 2, np.float32)
+    for data in ({"b": other, "a": one}, [one, other], (one, other)):
+        answer = answered(onnx, tmp_path / "m", data)
+        assert np.array_equal(answer["sum"], one + other)
+        assert np.array_equal(answer["difference"], one - other)
+    with pytest.raises(InvalidInput, match=r"a float32\[N, 2\], b float32\[N, 2\]"):
+        answered(onnx, tmp_path / "m", {"a": one})
+
+
+def test_free_axes_take_any_length_and_the_others_only_theirs(onnx, tmp_path):
+    shape = "float32[n,4,width]"
+    write_graph(tmp_path / "m", [("Neg", ["x"], ["y"])], {"x": shape}, {"y": shape})
+    signature = onnx.signature(onnx.load(str(tmp_path / "m")))
+    assert signature.inputs[0].shape == signature.outputs[0].shape == (-1, 4, -1)
+    for shape in ((1, 4, 3), (5, 4, 1), (2, 4, 0)):
+        data = np.ones(shape, np.float32)
+        assert np.array_equal(answered(onnx, tmp_path / "m", data), -data)
+    with pytest.raises(InvalidInput, match=r"float32\[N, 4, N\]"):
+        answered(onnx, tmp_path / "m", np.ones((1, 5, 3), np.float32))
+
+
+def test_strings_go_in_and_out(onnx, tmp_path):
+    write_graph(
+        tmp_path / "m", [("Identity", ["x"], ["y"])], {"x": "string[n]"}, {"y": "string[n]"}
+    )
+    assert onnx.signature(onnx.load(str(tmp_path / "m"))).inputs[0].dtype == "string"
+    answer = answered(onnx, tmp_path / "m", ["Grüße", ""])
+    assert answer.tolist() == ["Grüße", ""]
+    with pytest.raises(InvalidInput, match=r"string\[N\]"):
+        answered(onnx, tmp_path / "m", np.array([1, 2]))
+
+
+def test_half_precision_takes_numbers_of_single_precision_that_it_can_hold(onnx, tmp_path):
+    write_graph(tmp_path / "m", [("Neg", ["x"], ["y"])], {"x": "float16[n]"}, {"y": "float16[n]"})
+    for given in (np.array([0.5, 3], np.float32), [0.5, 3.0], np.array([0.5, 3], np.float64)):
+        answer = answered(onnx, tmp_path / "m", given)
+        assert answer.dtype == np.float16
+        assert answer.tolist() == [-0.5, -3]
+    with pytest.raises(InvalidInput, match="the largest float16"):
+        answered(onnx, tmp_path / "m", np.array([1e6], np.float32))
+
+
+def test_what_numpy_has_no_numbers_for_is_refused_when_it_is_loaded(onnx, tmp_path):
+    shape = "bfloat16[n]"
+    write_graph(tmp_path / "m", [("Identity", ["x"], ["y"])], {"x": shape}, {"y": shape})
+    with pytest.raises(InvalidModel, match="x as tensor"):
+        onnx.load(str(tmp_path / "m"))
+
+
+def test_an_answer_that_is_a_list_is_given_as_one(onnx, tmp_path):
+    write_graph(
+        tmp_path / "m",
+        [("SplitToSequence", ["x"], ["y"])],
+        {"x": "float32[n,2]"},
+        {"y": "seq(float32)"},
+    )
+    model = onnx.load(str(tmp_path / "m"))
+    answer = onnx.predict(model, np.ones((2, 2), np.float32))
+    assert [row.tolist() for row in answer] == [[[1, 1]], [[1, 1]]]
+    assert onnx.signature(model).outputs == ()
+
+
+# Weights in other files
+
+
+def test_weights_beside_a_file_that_is_a_link_are_found_where_it_leads(onnx, tmp_path):
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "snapshot").mkdir()
+    write_onnx_with_weights_beside(tmp_path / "blobs" / "1")
+    (tmp_path / "blobs" / "kept elsewhere").rename(tmp_path / "blobs" / "2")
+    (tmp_path / "snapshot" / "m").symlink_to("../blobs/1")
+    (tmp_path / "snapshot" / "kept elsewhere").symlink_to("../blobs/2")
+    path = tmp_path / "snapshot" / "m"
+    assert recognise(path).weight_bytes > path.stat().st_size
+    assert np.array_equal(onnx.predict(onnx.load(str(path)), DATA), 2 * DATA)
+
+
+def test_weights_outside_of_the_directory_are_refused_by_whatever_way(onnx, tmp_path):
+    (tmp_path / "home").mkdir()
+    write_onnx_with_weights_beside(tmp_path / "home" / "m")
+    (tmp_path / "home" / "kept elsewhere").rename(tmp_path / "secret")
+    (tmp_path / "home" / "kept elsewhere").symlink_to("../secret")
+    with pytest.raises(InvalidModel, match="outside of its directory"):
+        recognise(tmp_path / "home" / "m")
+    with pytest.raises(InvalidModel, match="escapes"):
+        onnx.load(str(tmp_path / "home" / "m"))
+
+
+def test_weights_of_a_branch_and_of_a_constant_count_as_others_do(tmp_path):
+    import onnx
+
+    weight = onnx.numpy_helper.from_array(np.ones(4, np.float32), "w")
+    weight.data_location = onnx.TensorProto.EXTERNAL
+    weight.ClearField("raw_data")
+    weight.external_data.add(key="location", value="branch.bin")
+    other = onnx.TensorProto()
+    other.CopyFrom(weight)
+    other.external_data[0].value = "constant.bin"
+    y = onnx.helper.make_tensor_value_info("y", 1, [4])
+    constant = onnx.helper.make_node("Constant", [], ["y"], value=other)
+    branches = {
+        "then_branch": onnx.helper.make_graph([], "then", [], [], [weight]),
+        "else_branch": onnx.helper.make_graph([constant], "else", [], [y]),
+    }
+    node = onnx.helper.make_node("If", ["c"], ["y"], **branches)
+    condition = onnx.helper.make_tensor_value_info("c", onnx.TensorProto.BOOL, [])
+    graph = onnx.helper.make_graph([node], "g", [condition], [y])
+    (tmp_path / "m").write_bytes(onnx.helper.make_model(graph).SerializeToString())
+    for name in ("branch.bin", "constant.bin"):
+        with pytest.raises(InvalidModel, match=name):
+            recognise(tmp_path / "m")
+        (tmp_path / name).write_bytes(bytes(16))
+    assert recognise(tmp_path / "m").weight_bytes == (tmp_path / "m").stat().st_size + 32
+
+
+# Graphs that were optimised before
+
+
+@pytest.fixture
+def keeping(onnx, tmp_path):
+    """Where the runtime keeps graphs, and what it loads from there."""
+    onnx.keeping = Keeping(tmp_path / "cache" / "m", "one content")
+    return onnx.keeping.directory
+
+
+def kept_files(directory):
+    return {file.name: file for file in directory.glob("*/*")}
+
+
+@pytest.fixture
+def network(tmp_path):
+    """A convolution, which is laid out anew for the processor, of more than 1 MiB."""
+    write_network(tmp_path / "m")
+    return str(tmp_path / "m")
+
+
+PICTURE = np.random.default_rng(0).random((2, 64, 12, 12), np.float32)
+
+
+def test_an_optimised_graph_is_kept_and_loaded_and_answers_the_same(onnx, keeping, network):
+    fresh = onnx.predict(onnx.load(network), PICTURE)
+    files = kept_files(keeping)
+    assert sorted(files) == ["contents.json", "graph.onnx", "weights.bin"]
+    assert files["weights.bin"].stat().st_size > 1 << 20
+    assert onnx.reads_by_itself(network)
+    written = files["graph.onnx"].stat().st_ino
+    kept = onnx.load(network)
+    assert onnx.signature(kept) == onnx.signature(onnx.load(network, graph_cache=False))
+    assert np.array_equal(onnx.predict(kept, PICTURE), fresh)
+    assert kept_files(keeping)["graph.onnx"].stat().st_ino == written
+    assert [file.name for file in keeping.parent.parent.iterdir() if file.name != "cache"] == ["m"]
+
+
+@pytest.mark.parametrize("name", ["graph.onnx", "weights.bin", "contents.json"])
+@pytest.mark.parametrize("how", ["cut", "changed", "gone"])
+def test_a_damaged_graph_is_passed_over_and_written_anew(onnx, keeping, network, name, how):
+    fresh = onnx.predict(onnx.load(network), PICTURE)
+    file = kept_files(keeping)[name]
+    whole = file.read_bytes()
+    half = len(whole) // 2
+    changed = whole[:half] + bytes([whole[half] ^ 0xFF]) + whole[half + 1 :]
+    file.unlink() if how == "gone" else file.write_bytes(whole[:half] if how == "cut" else changed)
+    assert np.array_equal(onnx.predict(onnx.load(network), PICTURE), fresh)
+    again = kept_files(keeping)
+    assert sorted(again) == ["contents.json", "graph.onnx", "weights.bin"]
+    assert len(again[name].read_bytes()) == len(whole)
+    assert onnx.reads_by_itself(network)
+
+
+def test_other_options_or_another_content_have_a_graph_of_their_own(onnx, keeping, network):
+    onnx.load(network)
+    (first,) = keeping.iterdir()
+    onnx.load(network, graph_optimization_level="basic")
+    (second,) = keeping.iterdir()
+    onnx.keeping = Keeping(keeping, "another content")
+    onnx.load(network, graph_optimization_level="basic")
+    (third,) = keeping.iterdir()
+    assert len({first, second, third}) == 3
+
+
+def test_graphs_are_kept_where_it_pays_or_is_wanted(onnx, keeping, network, tmp_path):
+    write_onnx(tmp_path / "small")
+    onnx.load(str(tmp_path / "small"))
+    onnx.load(network, graph_cache=False)
+    onnx.load(network, graph_optimization_level="disable", graph_cache=True)
+    assert not keeping.exists()
+    small = onnx.load(str(tmp_path / "small"), graph_cache=True)
+    again = onnx.load(str(tmp_path / "small"), graph_cache=True)
+    for model in (small, again):
+        assert np.array_equal(onnx.predict(model, DATA), 2 * DATA)
+    assert len(kept_files(keeping)) == 3
+
+
+def test_a_place_that_takes_no_graph_keeps_no_model_from_loading(onnx, keeping, network):
+    keeping.parent.write_text("a file where the directory should be")
+    assert onnx.predict(onnx.load(network), PICTURE).shape == (2, 64, 10, 10)

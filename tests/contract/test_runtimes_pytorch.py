@@ -2,21 +2,29 @@
 
 import dataclasses
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import zipfile
 from collections import namedtuple
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file, save_model
 
-from sired.errors import InvalidInput, InvalidModel, UntrustedModel
+from sired.errors import InvalidInput, InvalidModel, LoadFailed, UntrustedModel
+from sired.runtimes.base import Keeping
 from sired.runtimes.discovery import find_runtime
+from sired.runtimes.pytorch.compiling import compiled
 from sired.runtimes.pytorch.data import to_arrays
+from sired.runtimes.pytorch.parking import park, unpark
+from sired.spec import Signature, TensorSpec
 from sired.store.formats import recognise
-from tests.contract.runtime_cases import Twice, write_exported, write_safetensors
+from sired.workers.rehearsal import rehearse
+from tests.contract.runtime_cases import Twice, write_aoti, write_exported, write_safetensors
 
 DATA = np.arange(8, dtype=np.float32).reshape(2, 4)
 
@@ -77,7 +85,9 @@ class Pair(nn.Module):
 
 @pytest.fixture
 def pytorch():
-    return find_runtime("pytorch")
+    runtime = find_runtime("pytorch")
+    yield runtime
+    runtime.unload()
 
 
 @pytest.fixture
@@ -358,3 +368,221 @@ def test_arrays_that_torch_does_not_take_are_taken(pytorch, tmp_path, data):
     torch.save(Twice(), tmp_path / "m")
     model = pytorch.load(str(tmp_path / "m"), format="pickle", trusted=True)
     np.testing.assert_array_equal(pytorch.predict(model, data), 2 * data)
+
+
+# How a model is run
+
+PICTURES = """
+import torch
+from torch import nn
+
+class Convolution(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Conv2d(3, 8, 3)
+        self.seen = []
+
+    def forward(self, x):
+        self.seen.append((x.dtype, x.is_contiguous(memory_format=torch.channels_last)))
+        return {"map": self.layer(x), "most": self.layer(x).flatten(1).argmax(1)}
+
+class Own(nn.Module):
+    "Has a parameter that is called as an option is."
+    def __init__(self, dtype):
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((4,), 2.0, dtype=getattr(torch, dtype)))
+
+    def forward(self, x):
+        return x * self.weight
+"""
+PICTURE = np.random.default_rng(0).random((2, 3, 9, 9), np.float32)
+
+
+@pytest.fixture
+def convolution(tmp_path):
+    scope = {"__name__": "pictures"}
+    exec(PICTURES, scope)
+    torch.manual_seed(0)
+    module = scope["Convolution"]().eval()
+    save_file(module.state_dict(), tmp_path / "m")
+    (tmp_path / "pictures.py").write_text(PICTURES)
+    kind = {"format": "safetensors", "model_class": f"{tmp_path}/pictures.py:Convolution"}
+    with torch.inference_mode():
+        return str(tmp_path / "m"), kind, module(torch.from_numpy(PICTURE))["map"].numpy()
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "exact"),
+    [("fp32", torch.float32, 1e-6), ("fp16", torch.float16, 2e-3), ("bf16", torch.bfloat16, 2e-2)],
+)
+def test_a_model_computes_in_the_dtype_it_is_told_and_answers_in_single_precision(
+    pytorch, convolution, name, dtype, exact
+):
+    path, kind, expected = convolution
+    model = pytorch.load(path, **kind, dtype=name)
+    assert {parameter.dtype for parameter in model.call.parameters()} == {dtype}
+    assert pytorch.precision_bytes(model) == dtype.itemsize
+    answer = pytorch.predict(model, PICTURE)
+    assert model.call.seen[-1][0] == dtype
+    assert answer["map"].dtype == np.float32
+    assert answer["most"].dtype == np.int64
+    np.testing.assert_allclose(answer["map"], expected, atol=exact)
+
+
+def test_weights_in_the_file_may_be_of_half_precision_and_computed_in_single(
+    pytorch, tmp_path, class_file
+):
+    save_file({"weight": torch.full((4,), 2.0, dtype=torch.float16)}, tmp_path / "m")
+    kind = {"format": "safetensors", "model_class": f"{class_file}:Twice"}
+    assert pytorch.predict(pytorch.load(str(tmp_path / "m"), **kind), DATA).dtype == np.float16
+    single = pytorch.load(str(tmp_path / "m"), **kind, dtype="fp32")
+    assert pytorch.get_memory_footprint(single) == 16
+    assert np.array_equal(pytorch.predict(single, DATA), 2 * DATA)
+
+
+def test_channels_come_last_for_the_model_and_first_for_everybody_else(pytorch, convolution):
+    path, kind, expected = convolution
+    model = pytorch.load(path, **kind, channels_last=True)
+    weight = model.call.layer.weight
+    assert weight.is_contiguous(memory_format=torch.channels_last)
+    answer = pytorch.predict(model, PICTURE)["map"]
+    assert model.call.seen[-1][1]
+    assert answer.flags.c_contiguous
+    np.testing.assert_allclose(answer, expected, atol=1e-6)
+
+
+def test_what_the_constructor_has_a_parameter_for_is_the_constructors(pytorch, convolution):
+    path, kind, _ = convolution
+    save_file({"weight": torch.full((4,), 2.0, dtype=torch.float64)}, path)
+    own = kind["model_class"].replace("Convolution", "Own")
+    model = pytorch.load(path, format="safetensors", model_class=own, dtype="float64")
+    assert pytorch.predict(model, DATA).dtype == np.float64
+    assert model.options.dtype is None
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"dtype": "float16"}, "fp16"),
+        ({"channels_last": "yes"}, "bool"),
+        ({"compile": "max"}, "bool"),
+    ],
+)
+def test_an_option_that_cannot_be_is_refused(pytorch, convolution, options, said):
+    path, kind, _ = convolution
+    with pytest.raises(InvalidModel, match=next(iter(options))) as caught:
+        pytorch.load(path, **kind, **options)
+    assert said in str(caught.value)
+
+
+def test_a_program_has_the_dtype_it_was_exported_in(pytorch, tmp_path):
+    write_exported(tmp_path / "m")
+    with pytest.raises(InvalidModel, match=r"torch.export program, takes no argument 'dtype'"):
+        pytorch.load(str(tmp_path / "m"), format="exported", trusted=True, dtype="fp16")
+
+
+def test_an_exported_program_tells_its_outputs_as_well(pytorch, models, tmp_path):
+    batch = torch.export.Dim("batch")
+    given = (torch.zeros(2, 4), torch.zeros(2, 4)), {"factor": torch.ones(1)}
+    free = {"left": {0: batch}, "right": {0: batch}, "factor": {}}
+    program = torch.export.export(models[0]["Pair"](), *given, dynamic_shapes=free)
+    torch.export.save(program, tmp_path / "m.pt2")
+    model = pytorch.load(str(tmp_path / "m.pt2"), format="exported", trusted=True)
+    (told,) = pytorch.signature(model).outputs
+    assert (told.name, told.dtype, told.shape) == ("sum", "float32", (-1, 4))
+    assert pytorch.takes_zeros(model)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="cuDNN is on GPUs")
+def test_cudnn_is_told_to_try_its_ways(pytorch, convolution):
+    path, kind, expected = convolution
+    model = pytorch.load(path, **kind, device="cuda:0", cudnn_benchmark=True)
+    assert torch.backends.cudnn.benchmark
+    np.testing.assert_allclose(pytorch.predict(model, PICTURE)["map"], expected, atol=1e-2)
+
+
+# What is compiled
+
+compiler = pytest.mark.skipif(not shutil.which("g++"), reason="there is no C++ compiler")
+
+
+def test_without_a_compiler_it_is_said_what_is_missing(pytorch, tmp_path, class_file, monkeypatch):
+    write_safetensors(tmp_path / "m")
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(LoadFailed, match="no-such-compiler") as caught:
+        pytorch.load(
+            str(tmp_path / "m"),
+            format="safetensors",
+            model_class=f"{class_file}:Twice",
+            compile=True,
+        )
+    assert "compile=true" in caught.value.hint
+
+
+@compiler
+def test_a_compiled_model_keeps_its_code_and_answers_any_length_once_it_was_tried(
+    pytorch, tmp_path, class_file
+):
+    write_safetensors(tmp_path / "m")
+    pytorch.keeping = Keeping(tmp_path / "cache" / "m", "")
+    kind = {"format": "safetensors", "model_class": f"{class_file}:Twice"}
+    model = pytorch.load(str(tmp_path / "m"), **kind, compile=True)
+    taken = Signature((TensorSpec("", "float32", (-1, 4)),))
+    outputs = rehearse(lambda data: pytorch.predict(model, data), taken)
+    assert outputs == (TensorSpec("", "float32", (-1, 4)),)
+    assert list((tmp_path / "cache" / "m" / "inductor").iterdir())
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        for rows in (1, 2, 7, 100):
+            data = np.ones((rows, 4), np.float32)
+            assert np.array_equal(pytorch.predict(model, data), 2 * data)
+
+
+@compiler
+def test_compiled_code_finds_weights_where_they_come_back_to():
+    module = compiled(Twice())
+    given = torch.from_numpy(DATA)
+    with torch.inference_mode():
+        module(given)
+        for _ in range(2):
+            kept = torch.zeros(1 << 16)  # what is freed is not given out again at once
+            unpark(park(module, pinned=False))
+            assert torch.equal(module(given), 2 * given)
+            del kept
+
+
+@compiler
+def test_a_package_takes_a_single_row_where_it_was_declared_to(pytorch, tmp_path):
+    write_aoti(tmp_path / "m")
+    pytorch.declared = Signature((TensorSpec("", "float32", (-1, 4)),))
+    model = pytorch.load(str(tmp_path / "m"), format="aoti", trusted=True)
+    for rows in (1, 2, 5):
+        data = np.ones((rows, 4), np.float32)
+        assert np.array_equal(pytorch.predict(model, data), 2 * data)
+    pytorch.declared = Signature()
+    careful = pytorch.load(str(tmp_path / "m"), format="aoti", trusted=True)
+    with pytest.raises(InvalidInput, match="too small") as caught:
+        pytorch.predict(careful, DATA[:1])
+    assert "--input" in caught.value.hint
+
+
+@compiler
+def test_a_package_refuses_what_it_was_not_compiled_for(pytorch, tmp_path, monkeypatch):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    write_aoti(tmp_path / "m")
+    model = pytorch.load(str(tmp_path / "m"), format="aoti", trusted=True)
+    for unfit in (np.ones((2, 5), np.float32), DATA.astype(np.float64)):
+        with pytest.raises(InvalidInput, match="unmatched"):
+            pytorch.predict(model, unfit)
+    with pytest.raises(InvalidInput, match="1 inputs in order"):
+        pytorch.predict(model, (DATA, DATA))
+    assert list((tmp_path / "temporary").iterdir())
+    pytorch.unload()
+    assert not list((tmp_path / "temporary").iterdir())
+
+
+@compiler
+def test_a_package_for_another_kind_of_device_is_not_loaded_there(pytorch, tmp_path):
+    write_aoti(tmp_path / "m")
+    with pytest.raises(LoadFailed, match="compiled for cpu, and is to run on cuda"):
+        pytorch.load(str(tmp_path / "m"), format="aoti", trusted=True, device="cuda:0")

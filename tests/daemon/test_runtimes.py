@@ -4,6 +4,7 @@ import io
 import json
 import subprocess
 import sys
+import time
 import wave
 from pathlib import Path
 
@@ -131,3 +132,43 @@ def test_text_is_written_names_found_and_pictures_and_speech_read_from_files(hf_
         sound.writeframes(np.zeros(16000, np.int16).tobytes())
     heard = hf_home.sire("predict", "ear", "-i", tmp_path / "hum.wav", "--to", "text").stdout
     assert heard.strip()
+
+
+def test_the_onnx_example_answers_by_name_and_what_is_kept_of_it_goes_with_it(home, tmp_path):
+    file = tmp_path / "prices.onnx"
+    subprocess.run([sys.executable, EXAMPLES / "onnx/make.py", file], check=True)
+    options = ["--arg", "intra_op_num_threads=1", "--arg", "graph_cache=true"]
+    refused = home.sire("register", "prices", file, "--arg", "threads=1", code=9)
+    assert b"intra_op_num_threads" in refused.stderr
+    home.sire("register", "prices", file, *options)
+    given = b'{"price": [100, 10], "country": ["FR", "US"]}'
+    answer = home.sire("predict", "prices", "-i", "-", stdin=given)
+    assert json.loads(answer.stdout) == {"total": [120, 10], "rate": [0.2, 0]}
+    shown = home.sire("show", "prices").stdout
+    assert b"price:float32[-1], country:string[-1]" in shown
+    assert b"total:float32[-1], rate:float32[-1]" in shown
+    kept = home.paths.model_cache("prices")
+    assert [file.name for file in kept.glob("*/graph.onnx")] == ["graph.onnx"]
+    assert list(tmp_path.iterdir()) == [file]  # nothing is written beside it
+    home.sire("reload", "prices")
+    assert home.sire("predict", "prices", "-i", "-", stdin=given).stdout == answer.stdout
+    home.sire("rm", "prices")
+    until = time.monotonic() + 10
+    while any(home.paths.caches.iterdir()):
+        assert time.monotonic() < until, list(home.paths.caches.iterdir())
+
+
+def test_the_pytorch_example_takes_inputs_by_name_in_the_dtype_it_is_told(home, tmp_path):
+    file, kind = tmp_path / "taste.safetensors", f"{EXAMPLES}/pytorch/model.py:Taste"
+    subprocess.run([sys.executable, EXAMPLES / "pytorch/model.py", file], check=True)
+    inputs = ["--input", "reader:int64[-1]", "--input", "book:int64[-1]"]
+    refused = home.sire("register", "taste", file, "--class", kind, "--arg", "compile=true", code=9)
+    assert b"--input" in refused.stderr
+    home.sire("register", "taste", file, "--class", kind, *inputs, "--arg", "dtype=fp16")
+    given = b'{"reader": [0, 1, 2], "book": [0, 3, 2]}'
+    answer = json.loads(home.sire("predict", "taste", "-i", "-", stdin=given).stdout)
+    assert answer == {"score": [2, -2, 0], "liked": [True, False, False]}
+    shown = home.json("show", "taste")
+    assert shown["model"]["weight_bytes"] == 7 * 2 * 2  # half of what the file has
+    refused = home.sire("predict", "taste", "-i", "-", stdin=b'{"reader": [0.5]}', code=10)
+    assert b"reader int64[N], book int64[N]" in refused.stderr

@@ -9,7 +9,7 @@ import pytest
 
 from sired.runtimes.reading import PIECE_BYTES, Progress, read_ahead
 from sired.spec import ModelSpec
-from sired.workers.files import files_to_read
+from sired.workers.files import files_to_read, model_files
 
 
 @pytest.fixture
@@ -85,8 +85,8 @@ def test_files_that_memory_could_not_hold_are_not_read_ahead(tmp_path):
     with huge.open("wb") as file:
         file.truncate(1 << 43)
     small.write_bytes(bytes(100))
-    assert files_to_read(ModelSpec("m", str(huge))) == []
-    assert files_to_read(ModelSpec("m", str(small))) == [small]
+    assert files_to_read([huge]) == []
+    assert files_to_read(model_files(ModelSpec("m", str(small)))) == [small]
 
 
 def test_weights_that_an_onnx_file_keeps_beside_it_are_read_ahead_too(tmp_path):
@@ -100,4 +100,4 @@ def test_weights_that_an_onnx_file_keeps_beside_it_are_read_ahead_too(tmp_path):
         onnx.helper.make_model(graph), str(path), save_as_external_data=True, location="m.data"
     )
     spec = ModelSpec("m", str(path), format="onnx")
-    assert files_to_read(spec) == [path, tmp_path / "m.data"]
+    assert files_to_read(model_files(spec)) == [path, tmp_path / "m.data"]

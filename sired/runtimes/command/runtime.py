@@ -2,15 +2,16 @@
 
 import contextlib
 import http.client
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
+import msgspec
 import psutil
 
 from sired.errors import InferenceError, LoadFailed, WorkerCrashed
 from sired.program import Program, read_program
-from sired.protocol.content import JSON, OF_ARRAYS, Payload
-from sired.runtimes.answers import data_of, error_of, to_json
+from sired.protocol.content import JSON, OF_ARRAYS, Buffer, Payload
+from sired.runtimes.answers import data_of, error_of, in_parts, to_json
 from sired.runtimes.base import ABOUT_FILES, InferenceRuntime
 from sired.runtimes.command.process import Process
 from sired.tensors import pack, unpack
@@ -19,6 +20,7 @@ from sired.transport.web import Answer
 _PORTS_TO_TRY = 3
 # A program that broke a connection is given this long to turn out to have ended.
 _ENDING_SECONDS = 1.0
+_EVENTS = "text/event-stream, */*;q=0.5"
 
 
 class CommandRuntime(InferenceRuntime):
@@ -58,6 +60,26 @@ class CommandRuntime(InferenceRuntime):
         headers = {"Content-Type": payload.content_type, "Accept": wanted}
         return model.post(payload.frames[0], headers).payload()
 
+    def stream(self, model: "Serving", data: Any) -> Generator[Any, None, None]:
+        """Post the data as JSON, and give what each event of the answer says."""
+        headers = {"Content-Type": JSON, "Accept": _EVENTS}
+        yield from map(data_of, model.stream(_streaming(to_json(data)), headers))
+
+    def forward_stream(
+        self, model: "Serving", payload: Payload, accept: str
+    ) -> Generator[Payload, None, None] | None:
+        """Post an input as it came, with ``"stream": true`` where it is an object of JSON.
+
+        Parts are the server's own events; where text is wanted, what they say.
+        """
+        if payload.content_type in OF_ARRAYS or len(payload.frames) != 1:
+            return None
+        body = payload.frames[0]
+        if payload.content_type == JSON:
+            body = _streaming(body)
+        headers = {"Content-Type": payload.content_type, "Accept": _EVENTS}
+        return in_parts(model.stream(body, headers), accept)
+
     def get_memory_footprint(self, model: "Serving") -> int:
         """Bytes of memory that only the program and what it started have."""
         total = 0
@@ -90,16 +112,38 @@ class Serving:
             InvalidInput: and QueueFull, InferenceError, MemoryError: as the server says.
             WorkerCrashed: the program has ended over it, or before.
         """
+        with self._errors_told():
+            return self._good(self.process.server.ask("POST", self._endpoint, body, headers))
+
+    def stream(self, body: Any, headers: Mapping[str, str]) -> Generator[Answer, None, None]:
+        """Have an input answered in parts; raises as ``post``."""
+        with self._errors_told():
+            for part in self.process.server.stream("POST", self._endpoint, body, headers):
+                yield self._good(part)
+
+    @contextlib.contextmanager
+    def _errors_told(self) -> Iterator[None]:
         try:
-            answer = self.process.server.ask("POST", self._endpoint, body, headers)
+            yield
         except (OSError, http.client.HTTPException) as problem:
             if how := self.process.ended(_ENDING_SECONDS):
                 raise WorkerCrashed(f"The program ended {how}") from None
             said = f"{type(problem).__name__}: {problem}"
             raise InferenceError(f"The program did not answer: {said}") from problem
+
+    def _good(self, answer: Answer) -> Answer:
         if not answer.good:
             hint = (
                 f"Inputs are posted to {self._endpoint}; register it with --arg endpoint=/another"
             )
             raise error_of(answer, hint)
         return answer
+
+
+def _streaming(body: Buffer) -> Buffer:
+    """A body that asks for a stream, as the servers want it that can."""
+    try:
+        wish = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return body  # the server says what it thinks of it
+    return msgspec.json.encode({"stream": True} | wish) if isinstance(wish, dict) else body

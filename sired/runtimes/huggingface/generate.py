@@ -1,11 +1,13 @@
 """Text that models write: continuations, answers, summaries, translations."""
 
 import copy
+from collections.abc import Generator
 from typing import Any
 
 import torch
 
 from sired.errors import InvalidInput, InvalidModel
+from sired.runtimes.huggingface.stream import can_stream, written
 from sired.runtimes.huggingface.task import TEXTS, Made, Task, objects, texts_in
 from sired.runtimes.huggingface.text import Tokens, find_tokenizer
 from sired.spec import Signature, TensorSpec
@@ -73,7 +75,23 @@ class Continuation(Task):
         )
         return prompt
 
+    def stream(self, data: Any) -> Generator[Any, None, None]:
+        """What follows one prompt, as it is written; of several, all of it."""
+        texts = texts_in(data)
+        if len(texts) > 1 or not can_stream(self._config):
+            yield self.run(data)
+            return
+        (one,) = self._tokens.passes([self._prompt(texts[0])], add_special_tokens=not self._chat)
+        given, length = self._given(one.tensors)
+        yield from written(self._model, self._tokenizer, given, self._within(length))
+
     def _continue(self, tokens: dict[str, torch.Tensor]) -> list[str]:
+        given, length = self._given(tokens)
+        rows = self._model.generate(**given, generation_config=self._within(length))
+        return _texts(self._tokenizer, rows[:, length:])
+
+    def _given(self, tokens: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], int]:
+        """What the model is given of a prompt, and how many tokens that is."""
         ids = tokens["input_ids"]
         length = ids.shape[1]
         if length == 0:
@@ -83,9 +101,7 @@ class Continuation(Task):
                 f"The prompt has {length} tokens; the model takes less than {self._context}.",
                 hint="Shorten it, or have it cut off: --arg max_input_tokens=…",
             )
-        given = {"input_ids": ids, "attention_mask": tokens["attention_mask"]}
-        written = self._model.generate(**given, generation_config=self._within(length))
-        return _texts(self._tokenizer, written[:, length:])
+        return {"input_ids": ids, "attention_mask": tokens["attention_mask"]}, length
 
     def _within(self, length: int) -> Any:
         """The generation's config, with no more new tokens than the context has room for."""
@@ -118,10 +134,22 @@ class Rewriting(Task):
         """One word."""
         return "warm"
 
+    def stream(self, data: Any) -> Generator[Any, None, None]:
+        """What becomes of one text, as it is written; of several, all of it."""
+        texts = texts_in(data)
+        if len(texts) > 1 or not can_stream(self._config):
+            yield self.run(data)
+            return
+        (one,) = self._tokens.passes([self._prefix + texts[0]])
+        yield from written(self._model, self._tokenizer, _inputs(one.tensors), self._config)
+
     def _rewrite(self, tokens: dict[str, torch.Tensor]) -> list[str]:
-        given = {name: tokens[name] for name in ("input_ids", "attention_mask")}
-        written = self._model.generate(**given, generation_config=self._config)
-        return _texts(self._tokenizer, written)
+        rows = self._model.generate(**_inputs(tokens), generation_config=self._config)
+        return _texts(self._tokenizer, rows)
+
+
+def _inputs(tokens: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tokens[name] for name in ("input_ids", "attention_mask")}
 
 
 class Summary(Rewriting):

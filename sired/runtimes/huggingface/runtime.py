@@ -1,5 +1,6 @@
 """The runtime: directories in Hugging Face's layout, by transformers."""
 
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -67,6 +68,16 @@ class HuggingFaceRuntime(PyTorchRuntime):
         assert model.task is not None
         with torch.inference_mode():
             return model.task.run(data)
+
+    def stream(self, model: Loaded, data: Any) -> Generator[Any, None, None]:
+        """Run the model's task once, and give its answer as it is written."""
+        assert isinstance(model, Served)
+        assert model.task is not None
+        yield from model.task.stream(data)
+
+    def takes_zeros(self, model: Loaded) -> bool:  # noqa: ARG002
+        """Not this one: its warm-up knows of better inputs."""
+        return False
 
     def warmup(self, model: Loaded) -> None:
         """Answer the smallest input there is: kernels are chosen and buffers made by the first."""

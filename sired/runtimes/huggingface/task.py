@@ -1,7 +1,7 @@
 """What a model is for, and what all tasks have in common."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +48,10 @@ class Task(ABC):
     @abstractmethod
     def run(self, data: Any) -> Any:
         """Answer one request; see ``InferenceRuntime.predict``."""
+
+    def stream(self, data: Any) -> Generator[Any, None, None]:
+        """Answer one request in parts; see ``InferenceRuntime.stream``."""
+        yield self.run(data)
 
     @abstractmethod
     def sample(self) -> Any:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,8 @@ warnings.filterwarnings("ignore", message="The given NumPy array is not writable
 
 # numpy has none of these; float32 holds every value of them.
 _ONLY_TORCH = ("torch.bfloat16", "torch.float8")
+# Batch, channels, height and width.
+_PICTURES = 4
 
 
 def to_tensors(
@@ -38,6 +40,29 @@ def to_tensors(
     if isinstance(value, list | tuple):
         return type(value)(to_tensors(item, device, precision, pinned=pinned) for item in value)
     return value
+
+
+def replace_all(value: Any, kind: type, replace: Callable[[Any], Any]) -> Any:
+    """The data with everything of one kind in it replaced, however deep it stands."""
+    if isinstance(value, kind):
+        return replace(value)
+    if isinstance(value, dict):
+        return {key: replace_all(item, kind, replace) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(replace_all(item, kind, replace) for item in value)
+    return value
+
+
+def channels_last(tensor: torch.Tensor) -> torch.Tensor:
+    """A batch of pictures with the channels last in memory; any other tensor as it is."""
+    if tensor.ndim != _PICTURES:
+        return tensor
+    return tensor.contiguous(memory_format=torch.channels_last)
+
+
+def widened(array: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
+    """An array of half precision in single precision; any other as it is."""
+    return array.astype(np.float32) if array.dtype == np.float16 else array
 
 
 def tensors_in(value: Any) -> Iterator[torch.Tensor]:

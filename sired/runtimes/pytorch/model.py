@@ -6,15 +6,15 @@ from typing import Any
 
 import torch
 
-from sired.errors import InvalidModel
 from sired.runtimes.arguments import Arguments
+from sired.runtimes.pytorch.options import TorchOptions
 from sired.runtimes.reading import Progress
 from sired.spec import Signature
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A model to load; the fields are those of ``InferenceRuntime.load``, and its progress."""
+    """A model to load; the fields are those of ``InferenceRuntime`` and of its ``load``."""
 
     path: str
     device: torch.device
@@ -22,20 +22,8 @@ class Job:
     python_path: tuple[str, ...]
     trusted: bool
     arguments: dict[str, Any]
+    declared: Signature
     progress: Progress
-
-    def refuse_arguments(self) -> None:
-        """Say that there is no class to give arguments to.
-
-        Raises:
-            InvalidModel: there are arguments.
-        """
-        if self.arguments:
-            raise InvalidModel(
-                f"{self.path} needs no class, so there is nothing to give "
-                f"{', '.join(self.arguments)} to.",
-                hint="Register it without --arg.",
-            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +35,7 @@ class Loaded:
         arrange: turns a request's data, as tensors, into the arguments of ``call``.
         weight_bytes: bytes of all parameters and buffers.
         precision: the floating point dtype of its parameters, if they have one in common.
+        options: how it is run.
     """
 
     call: Callable[..., Any]
@@ -55,6 +44,7 @@ class Loaded:
     weight_bytes: int
     precision: torch.dtype | None = None
     signature: Signature = field(default_factory=Signature)
+    options: TorchOptions = field(default_factory=TorchOptions)
 
 
 def storage_bytes(tensors: Iterable[torch.Tensor]) -> int:

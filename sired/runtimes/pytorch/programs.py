@@ -2,18 +2,25 @@
 
 import warnings
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch.utils._pytree import tree_unflatten
 
-from sired.errors import InvalidModel, UntrustedModel
-from sired.runtimes.arguments import FlatInputs, Parameters, parameters_of_script
+from sired.errors import InvalidModel, LoadFailed, UntrustedModel
+from sired.runtimes.arguments import FlatInputs, parameters_of_script
 from sired.runtimes.base import is_out_of_memory
+from sired.runtimes.pytorch.compiling import compiled
 from sired.runtimes.pytorch.model import Job, Loaded, common_precision, storage_bytes
+from sired.runtimes.pytorch.options import only_options
+from sired.runtimes.pytorch.packages import Package
 from sired.spec import Signature, TensorSpec
 
-_ANYTHING = Parameters((), any_name=True, required=frozenset(), fewest=0, most=float("inf"))
+# What of the options a program leaves open: all else was settled when it was made.
+_EXPORTED = ("compile", "cudnn_benchmark")
+_SCRIPT = ("dtype", "channels_last", "cudnn_benchmark")
+_AOTI = ("cudnn_benchmark",)
 
 
 def load_exported(job: Job) -> Loaded:
@@ -24,7 +31,7 @@ def load_exported(job: Job) -> Loaded:
         InvalidModel: arguments are given, of which a program has none.
     """
     _require_trust(job, "is a torch.export program: its shapes and sample inputs hold Python code")
-    job.refuse_arguments()
+    options = only_options(job.arguments, f"{job.path}, a torch.export program,", _EXPORTED)
     # An open file, because a path would have to end in ".pt2".
     with Path(job.path).open("rb") as file:
         program = torch.export.load(file)
@@ -35,25 +42,36 @@ def load_exported(job: Job) -> Loaded:
         [str(name) for name in program.graph_signature.user_inputs],
         lambda flat: tree_unflatten(flat, structure),
     )
+    module = program.module().to(job.device)
     return Loaded(
-        program.module().to(job.device),
+        compiled(module) if options.compile else module,
         job.device,
         inputs.arrange,
         storage_bytes(tensors),
         common_precision(tensors),
         _signature(program),
+        options,
     )
 
 
 def _signature(program: torch.export.ExportedProgram) -> Signature:
-    """What the program says of its inputs; nothing when some are no tensors."""
+    """What the program says of its inputs and outputs; of a side where all are tensors."""
     values = {node.name: node.meta.get("val") for node in program.graph.nodes}
-    names = [str(name) for name in program.graph_signature.user_inputs]
-    tensors = [value for name in names if isinstance(value := values.get(name), torch.Tensor)]
-    if len(tensors) < len(names):
-        return Signature()
-    shown = names if len(names) > 1 else [""]
-    return Signature(inputs=tuple(map(_describe, shown, tensors)))
+    inputs = [str(name) for name in program.graph_signature.user_inputs]
+    outputs = [str(name) for name in program.graph_signature.user_outputs]
+    answer = tree_unflatten(outputs, program.call_spec.out_spec)
+    keys = list(answer) if isinstance(answer, dict) else [""] * len(outputs)
+    return Signature(
+        inputs=_side(inputs if len(inputs) > 1 else [""], [values.get(name) for name in inputs]),
+        outputs=_side(keys, [values.get(name) for name in outputs]),
+    )
+
+
+def _side(names: Sequence[str], values: Sequence[object]) -> tuple[TensorSpec, ...]:
+    tensors = [value for value in values if isinstance(value, torch.Tensor)]
+    if not len(tensors) == len(values) == len(names):
+        return ()
+    return tuple(map(_describe, names, tensors))
 
 
 def _describe(name: str, value: torch.Tensor) -> TensorSpec:
@@ -62,19 +80,29 @@ def _describe(name: str, value: torch.Tensor) -> TensorSpec:
 
 
 def load_aoti(job: Job) -> Loaded:
-    """Load an AOTInductor package; raises as ``load_exported`` does."""
+    """Load an AOTInductor package; raises as ``load_exported`` does.
+
+    Raises:
+        LoadFailed: it was compiled for another kind of device.
+    """
     _require_trust(job, "is an AOTInductor package: it carries native code")
-    job.refuse_arguments()
-    package = torch._inductor.aoti_load_package(job.path)  # noqa: SLF001 (their documented name)
+    options = only_options(job.arguments, f"{job.path}, an AOTInductor package,", _AOTI)
+    package = Package(job.path, checks=not job.declared.inputs)
+    if package.device_kind not in {"", job.device.type}:
+        raise LoadFailed(
+            f"{job.path} was compiled for {package.device_kind}, and is to run on "
+            f"{job.device.type}.",
+            hint="Register it with --device and the name of such a device.",
+        )
     with zipfile.ZipFile(job.path) as archive:
         size = sum(entry.file_size for entry in archive.infolist())
-    return Loaded(package, job.device, _ANYTHING.arrange, size)
+    return Loaded(package, job.device, package.arrange, size, options=options)
 
 
 def load_torchscript(job: Job) -> Loaded:
     """Load a TorchScript archive; raises as ``load_exported`` does."""
     _require_trust(job, "is a TorchScript archive: it carries code")
-    job.refuse_arguments()
+    options = only_options(job.arguments, f"{job.path}, a TorchScript archive,", _SCRIPT)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecated upstream, and still common
         try:
@@ -84,10 +112,18 @@ def load_torchscript(job: Job) -> Loaded:
                 raise
             said = str(problem).strip().partition("\n")[0]
             raise InvalidModel(f"{job.path} cannot be read: {said}") from None
+    if options.precision is not None:
+        module = module.to(options.precision)
+    if options.channels_last:
+        module = module.to(memory_format=torch.channels_last)
     tensors = [*module.parameters(), *module.buffers()]
-    inputs = parameters_of_script(module)
     return Loaded(
-        module, job.device, inputs.arrange, storage_bytes(tensors), common_precision(tensors)
+        module,
+        job.device,
+        parameters_of_script(module).arrange,
+        storage_bytes(tensors),
+        common_precision(tensors),
+        options=options,
     )
 
 

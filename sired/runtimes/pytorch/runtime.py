@@ -3,13 +3,16 @@
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 
 from sired.runtimes.base import InferenceRuntime
 from sired.runtimes.pytorch import programs, weights
+from sired.runtimes.pytorch.compiling import keep_compiled
 from sired.runtimes.pytorch.copies import Copies, Sent
-from sired.runtimes.pytorch.data import to_arrays, to_tensors
+from sired.runtimes.pytorch.data import channels_last, replace_all, to_arrays, to_tensors, widened
 from sired.runtimes.pytorch.model import Job, Loaded
+from sired.runtimes.pytorch.packages import clean_up
 from sired.runtimes.pytorch.parking import Parked, can_park, park, unpark
 from sired.runtimes.pytorch.streaming import is_streamed
 from sired.spec import Signature
@@ -22,6 +25,10 @@ _LOADERS: Mapping[str, Callable[[Job], Loaded]] = {
     "aoti": programs.load_aoti,
     "torchscript": programs.load_torchscript,
 }
+
+
+# Below the directory where things are kept of a model.
+_COMPILED = "inductor"
 
 
 class PyTorchRuntime(InferenceRuntime):
@@ -49,9 +56,14 @@ class PyTorchRuntime(InferenceRuntime):
             python_path=tuple(given.pop("python_path", ())),
             trusted=bool(given.pop("trusted", False)),
             arguments=given,
+            declared=self.declared,
             progress=self.progress,
         )
-        return _LOADERS[kind](job)
+        if self.keeping is not None and "compile" in given:
+            keep_compiled(self.keeping.directory / _COMPILED)
+        model = _LOADERS[kind](job)
+        torch.backends.cudnn.benchmark = model.options.cudnn_benchmark
+        return model
 
     def reads_by_itself(self, model_path: str, **kwargs: Any) -> bool:
         """It does so where it streams weights to a GPU."""
@@ -64,11 +76,13 @@ class PyTorchRuntime(InferenceRuntime):
 
         A dict is passed by keyword where the model has parameters of these names; a tuple in
         order; anything else as the one argument. Floats are converted to the precision of the
-        model's weights.
+        model's weights. Where that is another one than the file's, by the option ``dtype``, answers
+        in half precision are given back as float32.
         """
         with torch.inference_mode():
             args, kwargs = model.arrange(self._inputs(model, data))
-            return to_arrays(model.call(*args, **kwargs))
+            answer = to_arrays(model.call(*args, **kwargs))
+        return replace_all(answer, np.ndarray, widened) if model.options.dtype else answer
 
     def prepare(self, model: Loaded, data: Any) -> Any:
         """Begin to copy inputs to the GPU; a CPU has them already."""
@@ -81,8 +95,12 @@ class PyTorchRuntime(InferenceRuntime):
     def _inputs(self, model: Loaded, data: Any) -> Any:
         if isinstance(data, Sent):
             assert self._copies is not None
-            return self._copies.receive(data)
-        return to_tensors(data, model.device, model.precision)
+            tensors = self._copies.receive(data)
+        else:
+            tensors = to_tensors(data, model.device, model.precision)
+        if model.options.channels_last:
+            return replace_all(tensors, torch.Tensor, channels_last)
+        return tensors
 
     def get_memory_footprint(self, model: Loaded) -> int:
         """Bytes of all parameters and buffers."""
@@ -91,6 +109,14 @@ class PyTorchRuntime(InferenceRuntime):
     def signature(self, model: Loaded) -> Signature:
         """What an exported program says of its inputs; of others nothing is known."""
         return model.signature
+
+    def takes_zeros(self, model: Loaded) -> bool:
+        """Whether it may be tried: exported graphs may, and what is to be compiled has to be."""
+        return model.options.compile or bool(model.signature.inputs)
+
+    def precision_bytes(self, model: Loaded) -> int:
+        """Of the dtype that its weights have in common; if they have none, the most."""
+        return model.precision.itemsize if model.precision else super().precision_bytes(model)
 
     def can_sleep(self, model: Loaded) -> bool:
         """Whether the weights are a module's: an AOTInductor package keeps its own."""
@@ -116,6 +142,10 @@ class PyTorchRuntime(InferenceRuntime):
         """Free the pinned memory."""
         if (parked := self._parked.pop(id(model), None)) is not None:
             parked.free()
+
+    def unload(self) -> None:
+        """Delete what was unpacked of an AOTInductor package."""
+        clean_up()
 
     def peak_device_memory(self) -> int:
         """Most bytes PyTorch's allocator has held on the GPU."""

@@ -14,7 +14,9 @@ from sired.errors import InvalidModel, UntrustedModel
 from sired.runtimes.arguments import parameters_of
 from sired.runtimes.base import is_out_of_memory
 from sired.runtimes.classes import construct, find_class
+from sired.runtimes.pytorch.compiling import compiled
 from sired.runtimes.pytorch.model import Job, Loaded, common_precision, storage_bytes
+from sired.runtimes.pytorch.options import OPTIONS, TorchOptions, only_options, split_arguments
 from sired.runtimes.pytorch.streaming import is_streamed, stream_safetensors
 
 # Training scripts wrap the weights in one of these.
@@ -47,8 +49,8 @@ def load_pickled(job: Job) -> Loaded:
     """
     content = _unpickled(job)
     if isinstance(content, torch.nn.Module):
-        job.refuse_arguments()
-        return _whole(content, job.device)
+        options = only_options(job.arguments, f"{job.path}, which needs no class,", OPTIONS)
+        return _whole(content, job.device, options)
     return _with_class(job, _weights_in(content, job.path))
 
 
@@ -99,12 +101,13 @@ def _with_class(job: Job, weights: dict[str, torch.Tensor]) -> Loaded:
             hint="Name it: sire register --replace --class file.py:Class",
         )
     kind = find_class(job.model_class, job.python_path)
+    options, arguments = split_arguments(job.arguments, kind)
     with _NoInitialisation():
-        module = construct(kind, job.arguments)
+        module = construct(kind, arguments)
     if not isinstance(module, torch.nn.Module):
         raise InvalidModel(f"{kind.__name__} is no torch.nn.Module.")
     _fill(module, weights, job.path)
-    return _whole(module, job.device)
+    return _whole(module, job.device, options)
 
 
 class _NoInitialisation(TorchFunctionMode):
@@ -174,16 +177,18 @@ def _tie(
     return True
 
 
-def _whole(module: torch.nn.Module, device: torch.device) -> Loaded:
-    precision = common_precision(module.parameters())
+def _whole(module: torch.nn.Module, device: torch.device, options: TorchOptions) -> Loaded:
+    precision = options.precision or common_precision(module.parameters())
     # What was made in single precision and is in no file has to go with the weights.
-    if precision == torch.float16:
-        module = module.half()
-    elif precision == torch.bfloat16:
-        module = module.bfloat16()
+    if options.precision is not None or precision in {torch.float16, torch.bfloat16}:
+        module = module.to(precision)
     module = module.eval().to(device)
+    if options.channels_last:
+        module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     size = storage_bytes([*module.parameters(), *module.buffers()])
-    return Loaded(module, device, parameters_of(module.forward).arrange, size, precision)
+    arrange = parameters_of(module.forward).arrange
+    call = compiled(module) if options.compile else module
+    return Loaded(call, device, arrange, size, precision, options=options)
 
 
 def _first_line(problem: BaseException) -> str:

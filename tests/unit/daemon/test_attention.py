@@ -52,8 +52,10 @@ def test_everything_that_comes_in_short_order_is_taken_in_its_order(run, pipe):
 def test_timers_go_off_in_their_order_between_events(run, pipe):
     async def work():
         rung = []
+        loop = asyncio.get_running_loop()
+        start = loop.time()
         for number in (3, 1, 2):
-            asyncio.get_running_loop().call_later(number * 1e-4, rung.append, number)
+            loop.call_at(start + number * 1e-4, rung.append, number)
         await read_back_and_forth(pipe, 100)
         while len(rung) < 3:
             await asyncio.sleep(1e-4)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sired.workers.batch import Batches
+from sired.workers.batch import Batches, alike
 
 
 class Model:
@@ -135,3 +135,11 @@ def test_answers_in_a_batch_may_differ_by_rounding():
     model_calls.clear()
     answers(batches, [rows(1), rows(2)])
     assert model_calls == [2]
+
+
+def test_answers_are_held_against_each_other_as_exactly_as_they_were_computed():
+    one, other = np.float32([1, 2]), np.float32([1.004, 2])
+    assert not alike(one, other)
+    assert alike(one, other, precision=2)
+    assert not alike(one, np.float32([1.1, 2]), precision=2)
+    assert alike({"a": [one]}, {"a": [other]}, precision=2)

@@ -3,39 +3,28 @@
 from collections.abc import Callable
 from typing import Any
 
-from sired.daemon.conductor import Conductor
+from sired.daemon.services import Services
 from sired.protocol import requests
 from sired.protocol.content import Buffer
-from sired.protocol.replies import Done, Leased, PoolReport, Unloaded
+from sired.protocol.replies import Leased, PoolReport, Unloaded
 from sired.scheduler import events
 from sired.scheduler.instructions import Fulfil, LeaseGranted
-from sired.server.front import Client, Front
-from sired.store.registry import Registry
+from sired.server.front import Client
 
 
 class PoolHandlers:
-    """One method per kind of request, for ``Handlers`` to call.
+    """One method per kind of request.
 
     Args:
-        timeout: the seconds a request may take that names so many or none.
+        services: the daemon's parts.
         knows: whether there is still somebody at the other end of a connection.
     """
 
-    def __init__(
-        self,
-        front: Front,
-        conductor: Conductor,
-        registry: Registry,
-        timeout: Callable[[float | None], float],
-        knows: Callable[[bytes], bool],
-    ) -> None:
-        self._front = front
-        self._conductor = conductor
-        self._registry = registry
-        self._timeout = timeout
+    def __init__(self, services: Services, knows: Callable[[bytes], bool]) -> None:
+        self._services = services
         self._knows = knows
         self._held: dict[int, Client] = {}
-        self.by_kind: dict[type[Any], Callable[[Client, Any, tuple[Buffer, ...]], None]] = {
+        self.by_kind: dict[type[Any], Any] = {
             requests.Acquire: self._acquire,
             requests.Release: self._release,
             requests.PoolStats: self._stats,
@@ -43,7 +32,8 @@ class PoolHandlers:
         }
 
     def _acquire(self, client: Client, request: requests.Acquire, _: tuple[Buffer, ...]) -> None:
-        self._registry.get(request.name)
+        self._services.refuse_when_draining()
+        self._services.registry.get(request.name)
 
         def granted(do: LeaseGranted) -> None:
             self._held[do.lease] = client
@@ -51,13 +41,15 @@ class PoolHandlers:
                 self._give_back(do.lease)
                 return
             reply = Leased(id=client.request_id, lease=do.lease, instance=do.instance)
-            self._front.reply(client, reply)
+            self._services.front.reply(client, reply)
 
-        self._conductor.acquire(client, request, self._timeout(request.timeout), granted)
+        self._services.conductor.acquire(
+            client, request, self._services.timeout(request.timeout), granted
+        )
 
     def _release(self, client: Client, request: requests.Release, _: tuple[Buffer, ...]) -> None:
         self._give_back(request.lease)
-        self._front.reply(client, Done(id=client.request_id))
+        self._services.front.done(client)
 
     def withdraw(self, client: Client) -> None:
         """Take back a lease that was granted while its asker stopped waiting for it."""
@@ -71,11 +63,11 @@ class PoolHandlers:
 
     def _give_back(self, lease: int) -> None:
         self._held.pop(lease, None)
-        self._conductor.feed(events.LeaseReturned(lease))
+        self._services.conductor.feed(events.LeaseReturned(lease))
 
     def _stats(self, client: Client, request: requests.PoolStats, _: tuple[Buffer, ...]) -> None:
-        name = self._registry.get(request.name).name
-        pool = self._conductor.brain.pool(self._conductor.brain.models[name])
+        name = self._services.registry.get(request.name).name
+        pool = self._services.conductor.brain.pool(self._services.conductor.brain.models[name])
         report = PoolReport(
             id=client.request_id,
             available=pool.available,
@@ -83,13 +75,13 @@ class PoolHandlers:
             total=pool.total,
             max_instances=pool.max_instances,
         )
-        self._front.reply(client, report)
+        self._services.front.reply(client, report)
 
     def _shrink(self, client: Client, request: requests.Shrink, _: tuple[Buffer, ...]) -> None:
         if request.name is not None:
-            self._registry.get(request.name)
+            self._services.registry.get(request.name)
 
         def done(do: Fulfil) -> None:
-            self._front.reply(client, Unloaded(id=client.request_id, instances=do.ended))
+            self._services.front.reply(client, Unloaded(id=client.request_id, instances=do.ended))
 
-        self._conductor.shrink(client, request, done)
+        self._services.conductor.shrink(client, request, done)

@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Asks a model of a running Ollama server, which shares the devices with all others.
+#
+#     ask.sh MODEL QUESTION
+set -euo pipefail
+model=$1
+question=$2
+
+sire register "ollama-$model" --runtime ollama --arg "model=$model" \
+  --arg 'options={"temperature": 0.2}' --replace
+printf '%s' "$question" | sire predict "ollama-$model" -i - --from text --stream
+sire ps

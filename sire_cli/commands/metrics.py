@@ -1,0 +1,22 @@
+"""``sire metrics``."""
+
+import sys
+
+from sire_cli.link import expect
+from sire_cli.output import AsJson, print_json
+from sired.protocol.replies import MetricsReport
+from sired.protocol.requests import Metrics
+
+
+def metrics(json: AsJson = False) -> None:
+    """Print what is counted and how things stand, as Prometheus reads it.
+
+    The same can be fetched over HTTP from the port that the setting metrics.port names.
+    """
+    report = expect(MetricsReport, Metrics())
+    if json:
+        print_json(report)
+        return
+    from sired.metrics import exposition  # noqa: PLC0415 (it takes a while to import)
+
+    sys.stdout.buffer.write(exposition(report))

@@ -1,0 +1,74 @@
+"""What the daemon does about requests that concern models as they are registered."""
+
+import asyncio
+from typing import Any
+
+import msgspec
+
+from sired.daemon import views
+from sired.daemon.introducing import as_known, introduce
+from sired.daemon.registering import complete, inspect
+from sired.daemon.services import Services
+from sired.protocol import requests
+from sired.protocol.content import Buffer
+from sired.scheduler import events
+from sired.server.front import Client
+from sired.store.model_cache import forget
+
+
+class ModelHandlers:
+    """One method per kind of request; those in ``slow`` wait for files to be read."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self.by_kind: dict[type[Any], Any] = {
+            requests.Remove: self._remove,
+            requests.ListModels: self._list,
+            requests.Show: self._show,
+        }
+        self.slow: dict[type[Any], Any] = {
+            requests.Register: self._register,
+            requests.Estimate: self._estimate,
+        }
+
+    async def _register(
+        self, client: Client, request: requests.Register, payload: tuple[Buffer, ...]
+    ) -> None:
+        services = self._services
+        services.check_device(request.model.device)
+        spec = await asyncio.to_thread(complete, request, payload, services.paths)
+        services.registry.add(spec, replace=request.replace)
+        services.conductor.instances.signatures.pop(spec.name, None)
+        introduce(services, spec)
+        services.front.reply(client, views.model(services, spec.name, client.request_id))
+
+    async def _estimate(
+        self, client: Client, request: requests.Estimate, _: tuple[Buffer, ...]
+    ) -> None:
+        services = self._services
+        services.check_device(request.model.device)
+        # Only headers are read, so that trust is none of its concern.
+        asked = msgspec.structs.replace(request.model, trusted=True)
+        spec = await asyncio.to_thread(inspect, asked)
+        services.conductor.sample()
+        model = as_known(services, spec)
+        services.front.reply(client, views.estimate(services, spec, model, client.request_id))
+
+    def _remove(self, client: Client, request: requests.Remove, _: tuple[Buffer, ...]) -> None:
+        services = self._services
+        services.registry.remove(request.name)
+        services.jobs.model_removed(request.name)
+        services.conductor.instances.signatures.pop(request.name, None)
+        services.conductor.results.drop(request.name)
+        loop = asyncio.get_running_loop()
+        loop.run_in_executor(None, forget, services.paths.caches, request.name)
+        if request.name in services.conductor.brain.models:
+            services.conductor.feed(events.ModelRemoved(request.name))
+        services.front.done(client)
+
+    def _list(self, client: Client, _: requests.ListModels, __: tuple[Buffer, ...]) -> None:
+        self._services.front.reply(client, views.models(self._services, client.request_id))
+
+    def _show(self, client: Client, request: requests.Show, _: tuple[Buffer, ...]) -> None:
+        shown = views.model(self._services, request.name, client.request_id)
+        self._services.front.reply(client, shown)

@@ -1,0 +1,51 @@
+"""What the daemon does about requests that concern itself and its devices."""
+
+from collections.abc import Callable
+from typing import Any
+
+from sired.daemon import views
+from sired.daemon.services import Services
+from sired.protocol import requests
+from sired.protocol.content import Buffer
+from sired.protocol.replies import ConfigReport, Setting
+from sired.protocol.requests import Message
+from sired.server.front import Client
+
+
+class ServerHandlers:
+    """One method per kind of request, or the view that answers it."""
+
+    def __init__(self, services: Services, shut_down: Callable[[], None]) -> None:
+        self._services = services
+        self._shut_down = shut_down
+        self.by_kind: dict[type[Any], Any] = {
+            requests.Health: self._shown(views.health),
+            requests.Devices: self._shown(views.devices),
+            requests.Metrics: self._shown(views.metrics),
+            requests.Top: self._shown(views.top),
+            requests.Stats: self._stats,
+            requests.ShowConfig: self._config,
+            requests.Shutdown: self._shutdown,
+        }
+
+    def _shown(
+        self, view: Callable[[Services, str | int], Message]
+    ) -> Callable[[Client, Any, tuple[Buffer, ...]], None]:
+        services = self._services
+        return lambda client, _, __: services.front.reply(client, view(services, client.request_id))
+
+    def _stats(self, client: Client, request: requests.Stats, _: tuple[Buffer, ...]) -> None:
+        report = views.stats(self._services, request.name, client.request_id)
+        self._services.front.reply(client, report)
+
+    def _config(self, client: Client, _: requests.ShowConfig, __: tuple[Buffer, ...]) -> None:
+        report = ConfigReport(
+            id=client.request_id,
+            path=str(self._services.paths.config_file),
+            settings=tuple(Setting(*source) for source in self._services.loaded.sources),
+        )
+        self._services.front.reply(client, report)
+
+    def _shutdown(self, client: Client, _: requests.Shutdown, __: tuple[Buffer, ...]) -> None:
+        self._services.front.done(client)
+        self._shut_down()

@@ -1,0 +1,94 @@
+"""The daemon's parts, as those need them who answer requests."""
+
+import time
+from dataclasses import dataclass, field
+
+from sired.config import Loaded
+from sired.config.settings import Settings
+from sired.daemon.conductor import Conductor
+from sired.daemon.jobs import Jobs
+from sired.daemon.warm_start import WarmStart
+from sired.devices.inventory import Inventory
+from sired.errors import DaemonUnavailable, DeviceNotFound
+from sired.paths import Paths
+from sired.server.front import Front
+from sired.store.footprints import Footprints
+from sired.store.registry import Registry
+
+
+@dataclass(slots=True)
+class Services:
+    """What there is one of in a daemon.
+
+    Attributes:
+        loaded: the settings in force, each with where it came from.
+        draining: whether the daemon is told to stop, and takes no more work.
+        warm: whether the zygote is ready.
+        complaints: problems of parts that nobody else asks for theirs.
+        started: when the daemon was, by the clock that never goes back.
+    """
+
+    paths: Paths
+    loaded: Loaded
+    front: Front
+    conductor: Conductor
+    registry: Registry
+    inventory: Inventory
+    footprints: Footprints
+    jobs: Jobs
+    warm_start: WarmStart
+    draining: bool = False
+    warm: bool = False
+    complaints: list[str] = field(default_factory=list)
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return self.loaded.settings
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is not as it should be, though the daemon runs."""
+        damaged = [f"{name}: {why}" for name, why in self.registry.damaged.items()]
+        return (
+            *self.inventory.problems,
+            *damaged,
+            *self.jobs.problems,
+            *self.warm_start.problems,
+            *self.complaints,
+        )
+
+    def adopt(self, loaded: Loaded) -> None:
+        """Go by these settings from now on."""
+        self.loaded = loaded
+        self.jobs.adopt(loaded.settings.jobs)
+        self.warm_start.adopt(loaded.settings.daemon)
+        self.conductor.results.resize(loaded.settings.cache.memory)
+
+    def timeout(self, given: float | None) -> float:
+        """Seconds that a request may take that names so many or none."""
+        return self.settings.defaults.timeout if given is None else given
+
+    def refuse_when_draining(self) -> None:
+        """Take no new work while the daemon stops.
+
+        Raises:
+            DaemonUnavailable: it does.
+        """
+        if self.draining:
+            raise DaemonUnavailable("The daemon is shutting down.", hint="Try again in a moment.")
+
+    def check_device(self, name: str) -> None:
+        """See that there is such a device, or that any will do.
+
+        Raises:
+            DeviceNotFound: there is none.
+        """
+        names = [device.name for device in self.inventory.devices]
+        if name not in {"auto", *names}:
+            raise DeviceNotFound(
+                f"There is no device {name!r}.",
+                hint=f"There are: {', '.join(names)}. See: sire devices",
+                device=name,
+            )

@@ -1,0 +1,21 @@
+"""The daemon's state in the words of the protocol: what clients can look at."""
+
+from sired.daemon.views.devices import devices
+from sired.daemon.views.instances import instance, instances
+from sired.daemon.views.metrics import metrics
+from sired.daemon.views.models import estimate, model, models
+from sired.daemon.views.server import health, top
+from sired.daemon.views.statistics import stats
+
+__all__ = [
+    "devices",
+    "estimate",
+    "health",
+    "instance",
+    "instances",
+    "metrics",
+    "model",
+    "models",
+    "stats",
+    "top",
+]

@@ -1,0 +1,42 @@
+"""Devices as clients see them."""
+
+from sired.daemon.services import Services
+from sired.devices.base import Device, Reading
+from sired.protocol.replies import DeviceInfo, DeviceList, GpuReadings
+
+
+def devices(services: Services, message_id: str | int = "") -> DeviceList:
+    """Every device and how full it is."""
+    readings = services.inventory.read()
+    devices = tuple(
+        _device(services, device, readings.get(device.name))
+        for device in services.inventory.devices
+    )
+    return DeviceList(id=message_id, devices=devices, strategy=services.settings.placement.strategy)
+
+
+def _device(services: Services, device: Device, reading: Reading | None) -> DeviceInfo:
+    account = services.conductor.brain.fleet.ledger.accounts[device.name]
+    gpu = None
+    if device.hardware.kind != "cpu" and reading is not None:
+        gpu = GpuReadings(
+            utilization_percent=reading.utilization_percent,
+            temperature_celsius=reading.temperature_celsius,
+            power_watts=reading.power_watts,
+        )
+    return DeviceInfo(
+        name=device.name,
+        kind=device.hardware.kind,
+        hardware=device.hardware.model,
+        uuid=device.hardware.uuid,
+        total_bytes=device.hardware.total_bytes,
+        capacity_bytes=device.capacity_bytes,
+        used_bytes=account.charged,
+        foreign_bytes=account.foreign,
+        free_bytes=max(0, account.usable()),
+        available=reading is not None,
+        cores=device.cores,
+        utilization_percent=reading.utilization_percent if reading else None,
+        gpu=gpu,
+        standby=services.conductor.crew.standby.count(device.name),
+    )

@@ -1,0 +1,100 @@
+"""Models as clients see them, registered or not yet."""
+
+import time
+from functools import partial
+
+from sired.daemon.services import Services
+from sired.daemon.views.instances import instance
+from sired.protocol.replies import DeviceFit, EstimateReport, ModelInfo, ModelList
+from sired.scheduler.model import Model
+from sired.scheduler.outlook import Outlook
+from sired.spec import ModelSpec
+
+# The most telling state of a model with several instances comes first.
+STATES = (
+    "busy",
+    "ready",
+    "leased",
+    "waking",
+    "loading",
+    "waiting",
+    "asleep",
+    "dozing",
+    "stopping",
+)
+TIERS = ("device", "dram", "disk")
+
+
+def models(services: Services, message_id: str | int) -> ModelList:
+    """Every registered model."""
+    infos = tuple(model(services, name) for name in sorted(services.registry.models))
+    return ModelList(id=message_id, models=infos, damaged=services.registry.damaged)
+
+
+def model(services: Services, name: str, message_id: str | int = "") -> ModelInfo:
+    """One registered model.
+
+    Raises:
+        ModelNotFound: there is none of that name.
+    """
+    spec = services.registry.get(name)
+    model = services.conductor.brain.models[name]
+    fleet = services.conductor.brain.fleet
+    instances = tuple(instance(services, each) for each in fleet.of(model))
+    footprint, source = model.footprint(_kind_for(services, model), services.conductor.brain.rules)
+    return ModelInfo(
+        id=message_id,
+        model=spec,
+        state=state_of(services, model),
+        instances=instances,
+        footprint_bytes=footprint,
+        footprint_source=source,
+        signature=services.conductor.instances.signature_of(name),
+        last_error=services.conductor.statistics.of(name).last_error,
+        tier=min((shown.tier for shown in instances), key=TIERS.index, default="disk"),
+    )
+
+
+def estimate(
+    services: Services, spec: ModelSpec, model: Model, message_id: str | int
+) -> EstimateReport:
+    """How a model, registered or not, would fare on each device."""
+    brain = services.conductor.brain
+    return EstimateReport(
+        id=message_id,
+        path=spec.path,
+        runtime=spec.runtime,
+        format=spec.format,
+        weight_bytes=spec.weight_bytes,
+        devices=tuple(map(partial(_fit, services), brain.outlook(model, time.monotonic()))),
+    )
+
+
+def _fit(services: Services, outlook: Outlook) -> DeviceFit:
+    account = services.conductor.brain.fleet.ledger.accounts[outlook.device]
+    return DeviceFit(
+        device=outlook.device,
+        need_bytes=outlook.need,
+        source=outlook.source,
+        fits=outlook.fits,
+        capacity_bytes=account.capacity,
+        free_bytes=max(0, account.usable()),
+        evicts=outlook.evicts,
+    )
+
+
+def _kind_for(services: Services, model: Model) -> str:
+    """The kind of device the model would most likely go to."""
+    accounts = services.conductor.brain.fleet.ledger.accounts
+    if model.device in accounts:
+        return accounts[model.device].kind
+    return next((account.kind for account in accounts.values()), "cpu")
+
+
+def state_of(services: Services, model: Model) -> str:
+    """The most telling state of a model's instances."""
+    fleet = services.conductor.brain.fleet
+    states = {instance.state_name for instance in fleet.of(model)}
+    if fleet.pending.get(model):
+        states.add("waiting")
+    return next((state for state in STATES if state in states), "unloaded")

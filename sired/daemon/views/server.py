@@ -1,0 +1,47 @@
+"""The daemon itself as clients see it."""
+
+import os
+import platform
+import time
+
+import psutil
+
+import sired
+from sired.daemon.services import Services
+from sired.daemon.views.devices import devices
+from sired.daemon.views.instances import instances
+from sired.daemon.views.statistics import stats
+from sired.protocol.replies import HealthReport, TopReport
+
+_PROCESS = psutil.Process()
+
+
+def health(services: Services, message_id: str | int = "") -> HealthReport:
+    """How the daemon is."""
+    brain = services.conductor.brain
+    status = "draining" if services.draining else "ok" if services.warm else "starting"
+    return HealthReport(
+        id=message_id,
+        status=status,
+        version=sired.__version__,
+        pid=os.getpid(),
+        uptime_seconds=time.monotonic() - services.started,
+        memory_bytes=_PROCESS.memory_info().rss,
+        models=len(brain.models),
+        instances=len(brain.fleet.instances),
+        queued=brain.queues.waiting,
+        socket=str(services.paths.socket),
+        python=platform.python_version(),
+        problems=services.problems,
+    )
+
+
+def top(services: Services, message_id: str | int = "") -> TopReport:
+    """Everything the live view draws."""
+    return TopReport(
+        id=message_id,
+        health=health(services),
+        devices=devices(services).devices,
+        instances=instances(services).instances,
+        stats=stats(services, None),
+    )

@@ -1,0 +1,122 @@
+"""Metrics: what Prometheus reads, from the command and over HTTP."""
+
+import socket
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+LABELS = ("model", "device", "outcome", "le")
+
+
+def families(text):
+    return {family.name: family for family in text_string_to_metric_families(text)}
+
+
+def values(text, name):
+    """The samples of a name: value by label values."""
+    return {
+        tuple(sample.labels[label] for label in LABELS if label in sample.labels): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == name
+    }
+
+
+@pytest.fixture
+def metrics(home):
+    return lambda: home.sire("metrics").stdout.decode()
+
+
+def fetch(port, path="/metrics"):
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+        return answer.read().decode()
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def until(condition):
+    end = time.monotonic() + 20
+    while not (found := condition()):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    return found
+
+
+def test_requests_are_counted_by_model_device_and_outcome(home, register, metrics):
+    register("m", 2, "Moody")
+    for _ in range(3):
+        home.sire("predict", "m", "-i", "-", stdin=b"[[0, 1, 1, 1]]")
+    home.sire("predict", "m", "-i", "-", stdin=b"[[1, 1, 1, 1]]", code=5)
+    text = metrics()
+    assert values(text, "sire_inference_requests_total") == {
+        ("m", "cpu", "ok"): 3,
+        ("m", "", "InferenceError"): 1,
+    }
+    assert values(text, "sire_inference_duration_seconds_count") == {("m",): 3}
+    assert 0 < values(text, "sire_inference_duration_seconds_sum")[("m",)] < 60
+    assert values(text, "sire_batch_size_sum") == {("m",): 4}
+    buckets = values(text, "sire_inference_duration_seconds_bucket")
+    assert buckets["m", "+Inf"] == 3
+    assert list(buckets.values()) == sorted(buckets.values())
+
+
+def test_loads_unloads_crashes_and_memory_are_told(home, register, metrics):
+    register("m", 2, "Moody")
+    home.sire("predict", "m", "-i", "-", stdin=b"[[2, 1, 1, 1]]", code=5)
+    home.sire("load", "m")
+    text = metrics()
+    assert values(text, "sire_model_load_total") == {("m", "cpu", "ok"): 2}
+    assert values(text, "sire_worker_restarts_total") == {("m",): 1}
+    assert values(text, "sire_models_loaded") == {("cpu",): 1}
+    assert values(text, "sire_model_memory_bytes")["m", "cpu"] > 0
+    home.sire("unload", "m")
+    text = metrics()
+    assert values(text, "sire_model_unload_total") == {("m", "cpu"): 1}
+    assert values(text, "sire_models_loaded") == {("cpu",): 0}
+
+
+def test_every_name_has_the_prefix_a_help_and_base_units(home, metrics):
+    home.sire("daemon", "start")
+    found = families(metrics())
+    assert len(found) > 20
+    for name, family in found.items():
+        assert name.startswith("sire_")
+        assert family.documentation.endswith(".")
+        assert not name.endswith(("_ms", "_mb", "_mib"))
+
+
+def test_the_same_can_be_fetched_over_http_where_a_port_is_configured(home, register, metrics):
+    port = free_port()
+    home.configure(f"[metrics]\nport = {port}\n")
+    register("m")
+    home.sire("predict", "m", "-i", "-", stdin=b"[[1, 2, 3, 4]]")
+    text = until(lambda: _answer(port))
+    name = "sire_inference_requests_total"
+    assert values(text, name) == values(metrics(), name) == {("m", "cpu", "ok"): 1}
+
+
+def _answer(port):
+    try:
+        return fetch(port)
+    except urllib.error.URLError:
+        return None
+
+
+def test_a_port_that_is_taken_is_a_problem_and_nothing_else(home, register):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        home.configure(f"[metrics]\nport = {port}\n")
+        register("m")
+        (said,) = until(lambda: home.json("health")["problems"])
+        assert str(port) in said
+        assert "in use" in said
+        home.sire("predict", "m", "-i", "-", stdin=b"[[1, 2, 3, 4]]")

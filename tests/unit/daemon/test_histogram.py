@@ -1,0 +1,48 @@
+"""Measured values, counted by size."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sired.daemon.histogram import Histogram
+
+SECONDS = st.floats(1e-7, 1e5)
+
+
+@given(st.lists(SECONDS, min_size=1, max_size=200), st.floats(0.01, 1))
+def test_a_quantile_is_within_a_thirtysecond_of_the_true_one(values, fraction):
+    histogram = Histogram()
+    for value in values:
+        histogram.record(value)
+    ordered = sorted(values)
+    rank = next(n for n in range(1, len(values) + 1) if n >= fraction * len(values))
+    assert histogram.quantile(fraction) == pytest.approx(ordered[rank - 1], rel=1 / 31)
+
+
+@given(st.lists(SECONDS, max_size=200))
+def test_counts_below_powers_of_two_are_exact(values):
+    histogram = Histogram()
+    for value in values:
+        histogram.record(value)
+    for bound, below in histogram.cumulative(-14, 8):
+        assert below == sum(value < bound for value in values)
+
+
+def test_nothing_measured_has_no_quantile():
+    assert Histogram().quantile(0.5) is None
+
+
+def test_a_value_can_be_counted_several_times_at_once():
+    histogram = Histogram()
+    histogram.record(0.25, 10)
+    histogram.record(8.0)
+    assert (histogram.count, histogram.sum, histogram.largest) == (11, 10.5, 8.0)
+    assert histogram.quantile(0.9) == pytest.approx(0.25, rel=1 / 31)
+    assert histogram.quantile(1) == 8.0
+
+
+def test_a_million_values_take_few_cells():
+    histogram = Histogram()
+    for number in range(1, 100_000):
+        histogram.record(number * 1e-5)
+    assert len(histogram._counts) < 300
