@@ -49,6 +49,7 @@ def until(condition):
     return found
 
 
+@pytest.mark.own_daemon
 def test_requests_are_counted_by_model_device_and_outcome(home, register, metrics):
     register("m", 2, "Moody")
     for _ in range(3):
@@ -67,6 +68,7 @@ def test_requests_are_counted_by_model_device_and_outcome(home, register, metric
     assert list(buckets.values()) == sorted(buckets.values())
 
 
+@pytest.mark.own_daemon
 def test_loads_unloads_crashes_and_memory_are_told(home, register, metrics):
     register("m", 2, "Moody")
     home.sire("predict", "m", "-i", "-", stdin=b"[[2, 1, 1, 1]]", code=5)
@@ -82,8 +84,7 @@ def test_loads_unloads_crashes_and_memory_are_told(home, register, metrics):
     assert values(text, "sire_models_loaded") == {("cpu",): 0}
 
 
-def test_every_name_has_the_prefix_a_help_and_base_units(home, metrics):
-    home.sire("daemon", "start")
+def test_every_name_has_the_prefix_a_help_and_base_units(metrics):
     found = families(metrics())
     assert len(found) > 20
     for name, family in found.items():
@@ -92,6 +93,7 @@ def test_every_name_has_the_prefix_a_help_and_base_units(home, metrics):
         assert not name.endswith(("_ms", "_mb", "_mib"))
 
 
+@pytest.mark.own_daemon
 def test_the_same_can_be_fetched_over_http_where_a_port_is_configured(home, register, metrics):
     port = free_port()
     home.configure(f"[metrics]\nport = {port}\n")
@@ -109,6 +111,7 @@ def _answer(port):
         return None
 
 
+@pytest.mark.own_daemon
 def test_a_port_that_is_taken_is_a_problem_and_nothing_else(home, register):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -44,7 +44,7 @@ class Speaker:
 @pytest.fixture
 def speaker(home, tmp_path):
     (tmp_path / "speaker.py").write_text(SPEAKER)
-    home.sire("register", "m", tmp_path / "speaker.py")
+    home.register("m", tmp_path / "speaker.py")
     return tmp_path
 
 
@@ -144,8 +144,7 @@ def test_what_cannot_be_streamed_is_refused_before_anything_runs(home, speaker):
 
 
 def test_events_of_a_program_are_parts_and_their_words_are_text(home, manager):
-    home.sire(
-        "register", "p", "--cmd", PROGRAM + " {port}", "--health", "/health", "--arg",
+    home.register("p", "--cmd", PROGRAM + " {port}", "--health", "/health", "--arg",
         "endpoint=/speak",
     )  # fmt: skip
     asked = b'{"words": ["one", "two"]}'
@@ -163,7 +162,7 @@ def test_events_of_a_program_are_parts_and_their_words_are_text(home, manager):
 def test_ollama_is_heard_while_it_speaks(home, manager):
     with contextlib.closing(StandIn()) as server:
         given = ["--arg", "model=llama3.2", "--arg", f"host={server.url}"]
-        home.sire("register", "llama", "--runtime", "ollama", "--max-memory", "1MiB", *given)
+        home.register("llama", "--runtime", "ollama", "--max-memory", "1MiB", *given)
         done = home.sire(
             "predict", "llama", "-i", "-", "--from", "text", "--stream", stdin=b"hello"
         )
@@ -175,8 +174,7 @@ def test_ollama_is_heard_while_it_speaks(home, manager):
 
 def test_the_example_program_babbles_word_by_word(home, tmp_path):
     (tmp_path / "text").write_text("the cat saw the cat and the dog saw the cat")
-    home.sire(
-        "register", "babbler", tmp_path / "text", "--health", "/health", "--arg",
+    home.register("babbler", tmp_path / "text", "--health", "/health", "--arg",
         "endpoint=/completion", "--cmd",
         f"{sys.executable} {EXAMPLES}/command/babbler.py {{path}} {{port}}",
     )  # fmt: skip
@@ -187,6 +185,7 @@ def test_the_example_program_babbles_word_by_word(home, tmp_path):
     assert streamed.stdout.decode() == whole["content"] + "\n"
 
 
+@pytest.mark.own_daemon  # it is told by its environment where Ollama is
 def test_the_example_for_ollama_asks_a_running_server(home):
     with contextlib.closing(StandIn()) as server:
         server.library["llama3.2:latest"] = 1 << 20

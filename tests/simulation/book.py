@@ -1,5 +1,6 @@
 """Who asked for what and has no answer yet; the world's own record, not the brain's."""
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 
 from sired.scheduler.line import due
@@ -74,6 +75,13 @@ class Book:
     def numbers(self, *kinds):
         """What is asked of these kinds and not answered."""
         return {number for number, asked in self.open.items() if asked.kind in kinds}
+
+    def by_kind(self):
+        """What is asked and not answered: its numbers, by kind."""
+        found = defaultdict(set)
+        for number, asked in self.open.items():
+            found[asked.kind].add(number)
+        return found
 
     def waiting(self, model, lease=None):
         """The requests for a model that no worker has, in the order they are to be served."""

@@ -117,19 +117,19 @@ class Invariants:
 
     def _whoever_asked_is_remembered_and_nobody_else(self):
         queues, brain = self.brain.queues, self.brain
-        numbers = self.book.numbers
-        must(queues.requests.keys() == numbers("request"), "lost or kept a request")
-        to_load = queues.wishes.keys() - numbers("sleep")
-        must(to_load == numbers("load"), "lost or kept a wish")
-        to_sleep = (queues.wishes.keys() & numbers("sleep")) | brain._naps.wishes
-        must(to_sleep == numbers("sleep"), "lost or kept a wish to sleep")
-        must(queues.leases.keys() == numbers("lease"), "lost or kept an asking for a lease")
+        asked = self.book.by_kind()
+        must(queues.requests.keys() == asked["request"], "lost or kept a request")
+        to_load = queues.wishes.keys() - asked["sleep"]
+        must(to_load == asked["load"], "lost or kept a wish")
+        to_sleep = (queues.wishes.keys() & asked["sleep"]) | brain._naps.wishes
+        must(to_sleep == asked["sleep"], "lost or kept a wish to sleep")
+        must(queues.leases.keys() == asked["lease"], "lost or kept an asking for a lease")
         unloads = brain._wishes._unloads.keys()
-        must(unloads == numbers("unload", "shrink"), "lost or kept a wish to unload")
-        for number, request in queues.requests.items():
-            worker = self.book.open[number].worker
-            must(request.instance == worker, "does not know who has it", request, worker)
-        waiting = sum(request.instance is None for request in queues.requests.values())
+        must(unloads == asked["unload"] | asked["shrink"], "lost or kept a wish to unload")
+        open_, requests = self.book.open, queues.requests
+        astray = [r for n, r in requests.items() if r.instance != open_[n].worker]
+        must(not astray, "does not know who has it", *astray)
+        waiting = sum(request.instance is None for request in requests.values())
         lines = [model.queue for model in brain.models.values()]
         lines += [lease.queue for lease in brain._leases._held.values()]
         must(queues.waiting == waiting == sum(map(len, lines)), "miscounts", queues.waiting)
@@ -137,8 +137,8 @@ class Invariants:
     def _whatever_waits_has_a_deadline(self):
         """The brain wants to be woken before anything that waits is due."""
         wakeup, fleet = self.brain.wakeup - ROUNDING, self.brain.fleet
-        for asked in self.book.open.values():
-            must(wakeup <= self._latest(asked), "sleeps beyond a deadline", asked, wakeup)
+        late = [asked for asked in self.book.open.values() if wakeup > self._latest(asked)]
+        must(not late, "sleeps beyond a deadline", wakeup, *late)
         for instance in fleet.instances.values():
             if isinstance(instance.state, (Loading, FallingAsleep, Waking)):
                 since = instance.state.since
