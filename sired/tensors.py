@@ -126,7 +126,7 @@ def _no_dtype(name: str) -> InvalidInput:
 def holds_text(array: "np.ndarray[Any, Any]") -> bool:
     """Whether an array holds strings: numpy's own, or Python's as ONNX Runtime gives them."""
     if array.dtype.kind == "O":
-        return array.size > 0 and all(isinstance(item, str) for item in array.flat)
+        return array.size > 0 and all(isinstance(item, str) for item in array.ravel())
     return bool(array.dtype.kind == "U")
 
 

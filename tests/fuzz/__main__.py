@@ -57,8 +57,12 @@ def _all(seconds: int) -> int:
 
 
 def _fuzz(target: str, limits: list[str], corpus: Path) -> None:
-    import atheris
-
+    try:
+        import atheris
+    except ImportError:
+        sys.exit(
+            "atheris is not installed: there are wheels for Linux on x86-64, Python 3.11 to 3.13."
+        )
     with atheris.instrument_imports(include=["sired"]):
         module = importlib.import_module(f"tests.fuzz.{target}")
     corpus.mkdir(parents=True, exist_ok=True)

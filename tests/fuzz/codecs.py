@@ -90,7 +90,7 @@ def _npy(draw: Draw) -> bytes:
 
 def _check(value: object, depth: int = 0) -> None:
     if isinstance(value, np.ndarray):
-        assert value.dtype.kind in "biufcU" or all(isinstance(item, str) for item in value.flat)
+        assert value.dtype.kind in "biufcU" or all(isinstance(item, str) for item in value.ravel())
         return
     if isinstance(value, dict):
         value = list(value.values())

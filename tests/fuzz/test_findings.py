@@ -270,6 +270,14 @@ def test_a_list_of_arrays_from_a_python_client_was_an_unexpected_error():
     assert [array.shape for array in received] == [(9,), (2, 3)]
 
 
+def test_an_answer_nested_deeper_than_numpy_walks_was_an_unexpected_error():
+    deep: object = {"a": None}
+    for _ in range(36):
+        deep = [deep]
+    with pytest.raises(InvalidInput, match="not an array"):
+        encode(deep, content.NPY)
+
+
 def test_an_array_without_numbers_was_written_as_billions_of_empty_lists():
     payload = Payload(content.TENSORS, (b"",), pack(np.ones((0, 3))).tensors)
     assert encode(decode(payload, Signature(), ImageOptions()), content.JSON).frames[0] == b"[]"
