@@ -21,6 +21,8 @@ SECTIONS = {
     "cache": "Answers kept in memory for models that were registered with `--cache`; those unused "
     "for longest go first.",
     "jobs": "Jobs, and how long those that are finished are kept: the oldest go first.",
+    "workers": "What the processes of models may see and do. A change holds from the daemon's next "
+    "start.",
     "devices.NAME": "A physical device (cpu, cuda:0, cuda:1, ...) with a limit of its own, or a "
     "part of one under another name. A device split into parts of other names is itself no "
     "longer offered.",
@@ -77,6 +79,17 @@ KEYS = {
     "jobs.keep_for": "How long after its end a job and its result are kept.",
     "jobs.keep_count": "How many finished jobs are kept.",
     "jobs.keep_bytes": "How much the results of finished jobs may take together.",
+    "workers.environment": "Variables that models see of the environment in which the daemon was "
+    'started, as ["NAME", "PREFIX_*"], beside those that say where things are (PATH, HOME, LANG, '
+    "TMPDIR, ...) and those that Python, CUDA and the frameworks are told by (PYTHON*, LD_*, "
+    "CUDA_*, OMP_*, TORCH*, HF_*, ...). No others reach them, and none that is called like a "
+    "secret (HF_TOKEN, ..._KEY) unless it is named here.",
+    "workers.limits": "Whether models' processes write no core files, have 4096 files open at most "
+    "(65536 if they ask for more), are the first to be ended when the machine has no memory left "
+    "and, on a CPU, may take no more memory than is charged to them or was free on their device "
+    "when they were started.",
+    "workers.no_new_privileges": "Whether nothing that models start can gain rights, as sudo and "
+    "rootless podman do.",
     "devices.NAME.kind": "One of cpu and cuda; not needed where the name begins so.",
     "devices.NAME.index": "The number of the GPU in PCI bus order.",
     "devices.NAME.memory": "The most memory that models may take there; a part needs it.",

@@ -2,6 +2,17 @@
 
 from typing import Any, ClassVar
 
+# Characters that an error has to say: it names what was given, and repeats no input.
+LONGEST_MESSAGE = 4000
+
+
+def shorten(text: str) -> str:
+    """The text without its middle, where it is too long to be read."""
+    if len(text) <= LONGEST_MESSAGE:
+        return text
+    half = LONGEST_MESSAGE // 2
+    return f"{text[:half]} … {text[-half:]}"
+
 
 class SireError(Exception):
     """The base of every error sire raises on purpose.
@@ -15,10 +26,13 @@ class SireError(Exception):
     code: ClassVar[str] = "SireError"
 
     def __init__(self, message: str, *, hint: str = "", **details: Any) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = shorten(message)
+        super().__init__(self.message)
         self.hint = hint
-        self.details = details
+        self.details = {
+            name: shorten(value) if isinstance(value, str) else value
+            for name, value in details.items()
+        }
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

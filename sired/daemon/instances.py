@@ -71,8 +71,19 @@ class Instances:
         self._specs[do.instance] = spec
         log.info("loading %s on %s, %d bytes reserved", spec.name, do.device, do.memory)
         device = self._inventory.device(do.device)
-        job = LoadModel(spec, grant(device, self._paths, do.memory))
+        given = grant(device, self._paths, do.memory)
+        job = LoadModel(spec, given, memory_bound=self._bound(device, spec, do.memory))
         self._crew.start(do.instance, job, self._paths.model_log(spec.name))
+
+    def _bound(self, device: Device, spec: ModelSpec, charge: int) -> int:
+        """Bytes of main memory a process may take: what is charged, or all that its device has.
+
+        Weights that are mapped take address space, however little of them is ever in memory.
+        """
+        if device.hardware.kind != "cpu":
+            return 0
+        free = self._inventory.main_memory_free() or 0
+        return max(charge, min(device.capacity_bytes, free)) + spec.weight_bytes
 
     def spec_of(self, model: str) -> ModelSpec | None:
         """A model as it is registered."""
@@ -135,7 +146,8 @@ class Instances:
             counters = self._statistics.of(spec.name)
             counters.crashes += 1
             counters.last_error = str(error)
-            log.error("%s", error)
+            # What a model printed stays in its own log: it may be what it was given.
+            log.error("%s", error.message.partition("\n")[0])
 
     def learn(self, do: Learn) -> None:
         """Keep what a model was measured to need."""

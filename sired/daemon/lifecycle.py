@@ -39,6 +39,8 @@ from sired.server.front import Front
 from sired.store.footprints import Footprints
 from sired.store.loaded import LoadedModels
 from sired.store.registry import Registry
+from sired.workers.confinement import Confinement
+from sired.workers.environment import keep_allowed
 from sired.workers.zygote import Zygote
 
 log = logging.getLogger(__name__)
@@ -59,13 +61,16 @@ def run(flags: Mapping[str, str], *, die_with_parent: bool = False) -> int:
         The exit code: 0 after a stop that was asked for, 1 when it could not start.
     """
     paths = find_paths()
+    os.umask(0o077)  # whatever we and our workers make is nobody else's to read
     try:
         settings = load_settings(paths.config_file, os.environ, flags)
+        # Ours is what the zygote gets, and what is left out was never in a worker's memory.
+        keep_allowed(os.environ, settings.settings.workers.environment)
         logging.basicConfig(
             format="%(asctime)s %(levelname)s %(name)s: %(message)s",
             level=settings.settings.daemon.log_level.upper(),
         )
-        for directory in (paths.runtime, paths.data, paths.state, paths.logs):
+        for directory in (paths.runtime, paths.data, paths.models, paths.state, paths.logs):
             private_directory(directory)
         private_directory(paths.model_log("x").parent)
         paths.checked_socket()
@@ -144,7 +149,11 @@ class Daemon:
         gpus = NvmlProbe(visible=os.environ.get("CUDA_VISIBLE_DEVICES"))
         self._inventory = Inventory([gpus, CpuProbe()], settings.settings)
         footprints = Footprints(paths.footprints)
-        self._zygote = Zygote({spec.runtime for spec in self._registry.models.values()})
+        workers = settings.settings.workers
+        self._zygote = Zygote(
+            {spec.runtime for spec in self._registry.models.values()},
+            Confinement(workers.limits, workers.no_new_privileges),
+        )
         self._front = Front(paths.checked_socket(), settings.settings.daemon.max_message_bytes)
         brain = Brain(
             [_account(device) for device in self._inventory.devices],

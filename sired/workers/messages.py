@@ -36,11 +36,13 @@ class LoadModel(msgspec.Struct, frozen=True, tag=True):
 
     Attributes:
         log: the file to print to from now on; empty for where it prints already.
+        memory_bound: bytes of main memory it may take; 0 for any (see ``bound_memory``).
     """
 
     spec: ModelSpec
     device: DeviceGrant
     log: str = ""
+    memory_bound: int = 0
 
 
 class RunBatch(msgspec.Struct, frozen=True, tag=True):

@@ -66,6 +66,8 @@ def test_the_defaults_are_those_that_are_documented(load):
         ("jobs.keep_for", "7d"),
         ("jobs.keep_count", "100000"),
         ("jobs.keep_bytes", "10GiB"),
+        ("workers.limits", "true"),
+        ("workers.no_new_privileges", "true"),
     ]
 
 
