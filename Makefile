@@ -7,7 +7,7 @@ PEER := .venv-peer
 PEER_INSTALLED := $(PEER)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv peer demo lint test bench gpu docs clean
+.PHONY: help venv peer demo lint test bench soak gpu docs clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -32,6 +32,9 @@ test: lint ## Run lint, then every test this machine can run, then check that ma
 
 bench: $(INSTALLED) $(PEER_INSTALLED) ## Measure sire beside a peer and the floor of this machine
 	$(BIN)/python -m benchmarks
+
+soak: $(INSTALLED) ## Load and unload a thousand times, then have 30 models share room for 5 for HOURS=1
+	$(BIN)/python -m tests.endurance --hours $(or $(HOURS),1)
 
 gpu: $(INSTALLED) ## Measure loads, switches and memory on this machine's GPU
 	$(BIN)/python -m benchmarks.gpu
