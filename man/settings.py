@@ -90,6 +90,9 @@ KEYS = {
     "when they were started.",
     "workers.no_new_privileges": "Whether nothing that models start can gain rights, as sudo and "
     "rootless podman do.",
+    "workers.control_groups": "Whether each process on a CPU is bounded together with what it "
+    "starts, by a control group (version 2) of its own. The daemon has to be alone in a group that "
+    "was delegated to it, as it is in the unit that `sire daemon install` writes, which sets this.",
     "devices.NAME.kind": "One of cpu and cuda; not needed where the name begins so.",
     "devices.NAME.index": "The number of the GPU in PCI bus order.",
     "devices.NAME.memory": "The most memory that models may take there; a part needs it.",

@@ -130,12 +130,14 @@ class WorkerSettings(msgspec.Struct, frozen=True):
     Attributes:
         environment: variables they see beside the usual ones: names, or beginnings with ``*``.
         limits: whether they have limits of memory and files, and none writes a core file.
+        control_groups: whether each has a control group of its own, below that of the daemon.
         no_new_privileges: whether nothing they start gains rights, as by ``sudo``.
     """
 
     environment: Annotated[tuple[str, ...], NAMES] = ()
     limits: Annotated[bool, SWITCH] = True
     no_new_privileges: Annotated[bool, SWITCH] = True
+    control_groups: Annotated[bool, SWITCH] = False
 
 
 class DeviceSettings(msgspec.Struct, frozen=True):

@@ -16,6 +16,7 @@ from sired.scheduler.instructions import Evicted, Learn, StartWorker
 from sired.spec import ModelSpec, Signature
 from sired.store.footprints import Footprints
 from sired.store.registry import Registry
+from sired.workers.control_groups import ControlGroups
 from sired.workers.messages import (
     DeviceGrant,
     DirectFailed,
@@ -45,6 +46,7 @@ class Instances:
 
     Attributes:
         signatures: what models take and give, as their runtimes last reported it.
+        groups: where processes are counted and bounded with what they start.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Instances:
         paths: Paths,
     ) -> None:
         self.signatures: dict[str, Signature] = {}
+        self.groups = ControlGroups()
         self._crew = crew
         self._inventory = inventory
         self._registry = registry
@@ -72,7 +75,9 @@ class Instances:
         log.info("loading %s on %s, %d bytes reserved", spec.name, do.device, do.memory)
         device = self._inventory.device(do.device)
         given = grant(device, self._paths, do.memory)
-        job = LoadModel(spec, given, memory_bound=self._bound(device, spec, do.memory))
+        bound = self._bound(device, spec, do.memory)
+        group = self.groups.make(do.instance, bound)
+        job = LoadModel(spec, given, memory_bound=bound, group=group)
         self._crew.start(do.instance, job, self._paths.model_log(spec.name))
 
     def _bound(self, device: Device, spec: ModelSpec, charge: int) -> int:
@@ -142,6 +147,7 @@ class Instances:
     def gone(self, instance: int, error: SireError, *, expected: bool) -> None:
         """Note that a process has ended, and how."""
         spec = self._specs.pop(instance)
+        self.groups.remove(instance)
         if not expected:
             counters = self._statistics.of(spec.name)
             counters.crashes += 1

@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from sired.config import Loaded, load_settings
 from sired.daemon.answers import Answers
@@ -40,6 +41,7 @@ from sired.store.footprints import Footprints
 from sired.store.loaded import LoadedModels
 from sired.store.registry import Registry
 from sired.workers.confinement import Confinement
+from sired.workers.control_groups import ControlGroups, own_group
 from sired.workers.environment import keep_allowed
 from sired.workers.zygote import Zygote
 
@@ -173,6 +175,9 @@ class Daemon:
             self._zygote,
             paths,
         )
+        if workers.limits and workers.control_groups:
+            parent = own_group(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))
+            self._conductor.instances.groups = ControlGroups(parent)
         self._jobs = Jobs(
             loop,
             paths.jobs,

@@ -11,6 +11,7 @@ from sired.errors import LoadFailed
 from sired.transport.channel import Channel
 from sired.transport.wakefulness import Wakefulness
 from sired.workers.confinement import Confinement, bound_memory
+from sired.workers.control_groups import join
 from sired.workers.gpu_memory import measured_context
 from sired.workers.messages import DeviceGrant, LoadModel, ModelReady, StandBy, ToWorker
 from sired.workers.model import ServedModel, error_message
@@ -44,6 +45,8 @@ def main(line: socket.socket, log_path: str, confinement: Confinement) -> None:
         assert isinstance(job, LoadModel)
         if job.log:
             print_to(job.log)
+        if job.group:
+            join(job.group)
         if confinement.limits and job.memory_bound:
             bound_memory(job.memory_bound)
         model = _load(job, channel, context)

@@ -37,12 +37,14 @@ class LoadModel(msgspec.Struct, frozen=True, tag=True):
     Attributes:
         log: the file to print to from now on; empty for where it prints already.
         memory_bound: bytes of main memory it may take; 0 for any (see ``bound_memory``).
+        group: the control group to join, as a directory; empty to stay where it is.
     """
 
     spec: ModelSpec
     device: DeviceGrant
     log: str = ""
     memory_bound: int = 0
+    group: str = ""
 
 
 class RunBatch(msgspec.Struct, frozen=True, tag=True):

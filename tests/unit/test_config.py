@@ -68,6 +68,7 @@ def test_the_defaults_are_those_that_are_documented(load):
         ("jobs.keep_bytes", "10GiB"),
         ("workers.limits", "true"),
         ("workers.no_new_privileges", "true"),
+        ("workers.control_groups", "false"),
     ]
 
 
