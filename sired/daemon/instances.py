@@ -87,8 +87,9 @@ class Instances:
         """
         if device.hardware.kind != "cpu":
             return 0
-        free = self._inventory.main_memory_free() or 0
-        return max(charge, min(device.capacity_bytes, free)) + spec.weight_bytes
+        free = self._inventory.main_memory_free()
+        room = device.capacity_bytes if free is None else min(device.capacity_bytes, free)
+        return max(charge, room) + spec.weight_bytes
 
     def spec_of(self, model: str) -> ModelSpec | None:
         """A model as it is registered."""

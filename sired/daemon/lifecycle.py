@@ -29,7 +29,7 @@ from sired.daemon.warm_start import WarmStart
 from sired.devices.base import Device
 from sired.devices.cpu import CpuProbe
 from sired.devices.inventory import Inventory
-from sired.devices.nvml import NvmlProbe
+from sired.devices.nvml import NvmlProbe, make_unified_memory
 from sired.errors import InvalidConfiguration, SireError
 from sired.paths import Paths, find_paths, private_directory
 from sired.scheduler import events
@@ -40,7 +40,7 @@ from sired.server.front import Front
 from sired.store.footprints import Footprints
 from sired.store.loaded import LoadedModels
 from sired.store.registry import Registry
-from sired.workers.confinement import Confinement
+from sired.workers.confinement import Confinement, allow_many_files
 from sired.workers.control_groups import ControlGroups, own_group
 from sired.workers.environment import keep_allowed
 from sired.workers.zygote import Zygote
@@ -64,6 +64,7 @@ def run(flags: Mapping[str, str], *, die_with_parent: bool = False) -> int:
     """
     paths = find_paths()
     os.umask(0o077)  # whatever we and our workers make is nobody else's to read
+    allow_many_files()
     try:
         settings = load_settings(paths.config_file, os.environ, flags)
         # Ours is what the zygote gets, and what is left out was never in a worker's memory.
@@ -233,6 +234,8 @@ class Daemon:
         log.info("sired is ready on %s", self._paths.socket)
 
     def _warm_up(self) -> None:
+        if any(device.hardware.kind == "cuda" for device in self._inventory.devices):
+            make_unified_memory()
         try:
             self._zygote.warm()
         except OSError as problem:

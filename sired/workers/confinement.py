@@ -31,6 +31,12 @@ class Confinement(msgspec.Struct, frozen=True):
     no_new_privileges: bool = True
 
 
+def allow_many_files() -> None:
+    """Let the daemon have as many open as it may: some for each client, and for each worker."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_at_most(_MOST_DESCRIPTORS, hard), hard))
+
+
 def confine(confinement: Confinement) -> None:
     """Give up what no model needs; what this process starts inherits it."""
     if confinement.no_new_privileges:
@@ -41,8 +47,9 @@ def confine(confinement: Confinement) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     most = _at_most(_MOST_DESCRIPTORS, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(_DESCRIPTORS, most), most))
+    score = Path("/proc/self/oom_score_adj")
     with contextlib.suppress(OSError):  # a container may not let us
-        Path("/proc/self/oom_score_adj").write_text(str(_OOM_SCORE), "ascii")
+        score.write_text(str(max(_OOM_SCORE, int(score.read_text("ascii")))), "ascii")
 
 
 def bound_memory(size: int) -> None:

@@ -18,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import psutil
 import torch
 from safetensors.torch import save_file
 
@@ -233,8 +234,11 @@ class Soak:
             with self._manager._connection() as connection:
                 connection.ask(Health())
             self.tally.evictions += sum(self._statistics(self._manager))
+            daemon = psutil.Process(self._home.pid())
+            daemon.kill()
+            # Counted once it is gone: until then it may fail those who come.
+            daemon.wait(DEADLINE_SECONDS)
             self._count(daemons_killed=1)
-            os.kill(self._home.pid(), signal.SIGKILL)
 
     def _statistics(self, manager: ModelManager) -> list[int]:
         with manager._connection() as connection:

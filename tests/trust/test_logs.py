@@ -1,12 +1,10 @@
 """What models are given and what they answer is in no log."""
 
-import json
-
 import msgspec
 import pytest
 import zmq
 
-from sired.errors import InferenceError, InvalidInput
+from sired.errors import InferenceError, InvalidInput, SireError, WorkerCrashed
 from sired.protocol.requests import Predict
 
 from .conftest import ask
@@ -20,8 +18,8 @@ def logs(home):
 
 def test_neither_an_input_nor_an_answer_is_logged(careless):
     assert SECRET not in logs(careless)
-    with pytest.raises(Exception):
-        ask(careless, "unknown", saying=SECRET)
+    with pytest.raises(SireError):
+        ask(careless, "environment", unknown=SECRET)
     ask(careless, "environment")
     assert SECRET not in logs(careless)
 
@@ -64,9 +62,10 @@ def test_a_header_that_cannot_be_read_is_not_repeated_whole(careless, header):
     assert SECRET not in logs(careless)
 
 
-def test_what_a_model_printed_before_it_died_is_in_its_own_log_only(home, register):
-    register("moody", 2, "Moody")
-    home.sire("predict", "moody", "-i", "-", stdin=json.dumps([[2, 1, 1, 1]]).encode(), code=5)
-    assert "about to go" in home.paths.model_log("moody").read_text()
-    assert "about to go" not in home.paths.daemon_log.read_text()
-    assert "killed by SIGKILL" in home.paths.daemon_log.read_text()
+def test_what_a_model_printed_before_it_died_is_in_its_own_log_only(careless):
+    with pytest.raises(WorkerCrashed, match="last words"):
+        ask(careless, "die", saying="last words")
+    assert "last words" in careless.paths.model_log("prying").read_text()
+    log = careless.paths.daemon_log.read_text()
+    assert "last words" not in log
+    assert "killed by SIGKILL" in log
