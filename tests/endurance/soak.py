@@ -88,6 +88,7 @@ class Soak:
         self._over = threading.Event()
         self._counting = threading.Lock()
         self._killing_daemon = threading.Lock()
+        self._late_jobs: list[tuple[str, list[float]]] = []
         self._manager = ModelManager(home=home.path)
 
     def run(self, seconds: float, say: Callable[[str], None] = lambda _: None) -> Tally:
@@ -110,6 +111,7 @@ class Soak:
             thread.join(3 * DEADLINE_SECONDS)
             if thread.is_alive():
                 self._count(unexpected={f"{thread.name} never came back": 1})
+        self._count(jobs_lost=sum(not self._read(*job) for job in self._late_jobs))
         with self._manager as manager:
             self.tally.evictions += sum(self._statistics(manager))
         return self.tally
@@ -192,10 +194,11 @@ class Soak:
             else:
                 expected[job] = [value * (number + 1) for value in numbers]
                 self._count(jobs_submitted=1)
-        for job, answer in expected.items():
-            self._read(job, answer)
+        # Where daemons die all the time a job may have to wait until that is over.
+        self._late_jobs += [job for job in expected.items() if not self._read(*job)]
 
-    def _read(self, job: str, expected: list[float]) -> None:
+    def _read(self, job: str, expected: list[float]) -> bool:
+        """Wait for a job and look at its answer; False if there is none yet."""
         end = time.monotonic() + 2 * DEADLINE_SECONDS
         while time.monotonic() < end:
             try:
@@ -203,15 +206,15 @@ class Soak:
                 right = self._manager.job_result(job).tolist() == expected
             except WorkerCrashed:
                 self._count(jobs_excused=1)
-                return
-            except DaemonUnavailable:
-                continue  # the next one has it, too
+                return True
+            except (DeadlineExceeded, DaemonUnavailable):
+                continue  # the next daemon has it, too
             except SireError as problem:
                 self._count(unexpected={f"job: {type(problem).__name__}: {problem}"[:200]: 1})
-                break
+                return False
             self._count(jobs_answered=1, jobs_wrong=int(not right))
-            return
-        self._count(jobs_lost=1)
+            return True
+        return False
 
     # Deaths
 
