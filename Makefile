@@ -9,7 +9,7 @@ PEER_INSTALLED := $(PEER)/.installed
 SECONDS := 600
 
 .DEFAULT_GOAL := help
-.PHONY: help venv peer demo lint test bench fuzz gpu docs clean
+.PHONY: help venv peer demo lint test bench fuzz soak gpu docs clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -37,6 +37,9 @@ bench: $(INSTALLED) $(PEER_INSTALLED) ## Measure sire beside a peer and the floo
 
 fuzz: $(INSTALLED) ## Look for input that breaks something, for SECONDS=600, then in a daemon
 	$(BIN)/python -m tests.fuzz all --seconds $(SECONDS)
+
+soak: $(INSTALLED) ## Load and unload a thousand times, then have 30 models share room for 5 for HOURS=1
+	$(BIN)/python -m tests.endurance --hours $(or $(HOURS),1)
 
 gpu: $(INSTALLED) ## Measure loads, switches and memory on this machine's GPU
 	$(BIN)/python -m benchmarks.gpu

@@ -22,6 +22,8 @@ SECTIONS = {
     "for longest go first.",
     "jobs": "Jobs, and how long those that are finished are kept: the oldest go first.",
     "metrics": "Where Prometheus may fetch what `sire metrics` prints.",
+    "workers": "What the processes of models may see and do. A change holds from the daemon's next "
+    "start.",
     "devices.NAME": "A physical device (cpu, cuda:0, cuda:1, ...) with a limit of its own, or a "
     "part of one under another name. A device split into parts of other names is itself no "
     "longer offered.",
@@ -82,6 +84,20 @@ KEYS = {
     "jobs.keep_bytes": "How much the results of finished jobs may take together.",
     "metrics.port": "The port that they are at, as http://HOST:PORT/metrics; 0 for none.",
     "metrics.host": "The address to listen on. Whoever reaches it may read names and counts.",
+    "workers.environment": "Variables that models see of the environment in which the daemon was "
+    'started, as ["NAME", "PREFIX_*"], beside those that say where things are (PATH, HOME, LANG, '
+    "TMPDIR, ...) and those that Python, CUDA and the frameworks are told by (PYTHON*, LD_*, "
+    "CUDA_*, OMP_*, TORCH*, HF_*, ...). No others reach them, and none that is called like a "
+    "secret (HF_TOKEN, ..._KEY) unless it is named here.",
+    "workers.limits": "Whether models' processes write no core files, have 4096 files open at most "
+    "(65536 if they ask for more), are the first to be ended when the machine has no memory left "
+    "and, on a CPU, may take no more memory than is charged to them or was free on their device "
+    "when they were started.",
+    "workers.no_new_privileges": "Whether nothing that models start can gain rights, as sudo and "
+    "rootless podman do.",
+    "workers.control_groups": "Whether each process on a CPU is bounded together with what it "
+    "starts, by a control group (version 2) of its own. The daemon has to be alone in a group that "
+    "was delegated to it, as it is in the unit that `sire daemon install` writes, which sets this.",
     "devices.NAME.kind": "One of cpu and cuda; not needed where the name begins so.",
     "devices.NAME.index": "The number of the GPU in PCI bus order.",
     "devices.NAME.memory": "The most memory that models may take there; a part needs it.",

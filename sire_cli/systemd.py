@@ -18,12 +18,13 @@ Documentation=man:sired(8)
 
 [Service]
 Type=notify
-ExecStart={python} -P -m sired
+ExecStart={python} -P -m sired --set workers.control_groups=true
 ExecReload=/bin/kill -HUP $MAINPID
 Restart=on-failure
 RestartSec=1
 TimeoutStopSec=60
 KillMode=mixed
+Delegate=memory
 NoNewPrivileges=yes
 LockPersonality=yes
 RestrictSUIDSGID=yes

@@ -6,6 +6,16 @@ from typing import Any, ClassVar
 _SHOWN = reprlib.Repr()
 _SHOWN.maxstring = _SHOWN.maxother = _SHOWN.maxlong = 200
 _LONGEST = 1000
+# Characters that an error has to say: it names what was given, and repeats no input.
+LONGEST_MESSAGE = 4000
+
+
+def shorten(text: str) -> str:
+    """The text without its middle, where it is too long to be read."""
+    if len(text) <= LONGEST_MESSAGE:
+        return text
+    half = LONGEST_MESSAGE // 2
+    return f"{text[:half]} … {text[-half:]}"
 
 
 class SireError(Exception):
@@ -20,10 +30,13 @@ class SireError(Exception):
     code: ClassVar[str] = "SireError"
 
     def __init__(self, message: str, *, hint: str = "", **details: Any) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = shorten(message)
+        super().__init__(self.message)
         self.hint = hint
-        self.details = details
+        self.details = {
+            name: shorten(value) if isinstance(value, str) else value
+            for name, value in details.items()
+        }
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

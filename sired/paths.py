@@ -5,6 +5,7 @@ registry of its own.
 """
 
 import os
+import stat
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -151,11 +152,16 @@ def _runtime_base(environment: Mapping[str, str]) -> Path:
 def private_directory(path: Path) -> Path:
     """Create a directory that only its owner can enter, or check that an existing one is.
 
+    Parents that are missing are made the same way, whatever the umask.
+
     Raises:
-        DaemonUnavailable: it belongs to somebody else, or cannot be made.
+        DaemonUnavailable: it or its parent is open to others, or it cannot be made.
     """
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for parent in reversed(path.parents):
+            if not parent.exists():
+                parent.mkdir(mode=0o700, exist_ok=True)
+        path.mkdir(mode=0o700, exist_ok=True)
         check_owner(path)
         if path.stat().st_mode & 0o077:
             path.chmod(0o700)
@@ -168,12 +174,16 @@ def check_owner(path: Path) -> None:
     """Make sure that nobody else can put another directory in this one's place.
 
     Raises:
-        DaemonUnavailable: it belongs to somebody else, or what it lies in does.
+        DaemonUnavailable: it belongs to somebody else, or what it lies in does, or is open to all.
         FileNotFoundError: there is no such directory.
     """
+    hint = "Set XDG_RUNTIME_DIR or SIRE_HOME to a directory of your own."
     for directory, owners in ((path, {os.getuid()}), (path.parent, {os.getuid(), 0})):
         if (owner := directory.stat().st_uid) not in owners:
-            raise DaemonUnavailable(
-                f"{directory} belongs to uid {owner}, not to you.",
-                hint="Set XDG_RUNTIME_DIR or SIRE_HOME to a directory of your own.",
-            )
+            raise DaemonUnavailable(f"{directory} belongs to uid {owner}, not to you.", hint=hint)
+    mode = path.parent.stat().st_mode
+    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+        raise DaemonUnavailable(
+            f"Everybody may write to {path.parent}, and so replace {path.name} in it.",
+            hint=f"Close it: chmod o-w {path.parent}",
+        )

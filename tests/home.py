@@ -31,8 +31,8 @@ def wait_until(condition, seconds=30.0):
 class Home:
     """One private daemon's directory, short enough for its socket."""
 
-    def __init__(self):
-        self.path = Path(tempfile.mkdtemp(prefix="sire-", dir="/tmp"))
+    def __init__(self, path=None):
+        self.path = path or Path(tempfile.mkdtemp(prefix="sire-", dir="/tmp"))
         self.shared = False
 
     @property

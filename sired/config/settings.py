@@ -138,6 +138,22 @@ class JobSettings(msgspec.Struct, frozen=True):
     keep_bytes: Size = 10 * 1024 * _MIB
 
 
+class WorkerSettings(msgspec.Struct, frozen=True):
+    """What models' processes may see and do.
+
+    Attributes:
+        environment: variables they see beside the usual ones: names, or beginnings with ``*``.
+        limits: whether they have limits of memory and files, and none writes a core file.
+        control_groups: whether each has a control group of its own, below that of the daemon.
+        no_new_privileges: whether nothing they start gains rights, as by ``sudo``.
+    """
+
+    environment: Annotated[tuple[str, ...], NAMES] = ()
+    limits: Annotated[bool, SWITCH] = True
+    no_new_privileges: Annotated[bool, SWITCH] = True
+    control_groups: Annotated[bool, SWITCH] = False
+
+
 class DeviceSettings(msgspec.Struct, frozen=True):
     """A physical device with a limit, or a part of one under a name of its own.
 
@@ -170,4 +186,5 @@ class Settings(msgspec.Struct, frozen=True):
     cache: CacheSettings = CacheSettings()
     jobs: JobSettings = JobSettings()
     metrics: MetricsSettings = MetricsSettings()
+    workers: WorkerSettings = WorkerSettings()
     devices: dict[str, DeviceSettings] = {}

@@ -72,7 +72,8 @@ class Door:
             self._loop.remove_reader(self._socket.fileno())
             self._loop.call_later(PAUSE_SECONDS, self._listen_again)
             return
-        if _uid(connection) not in (os.getuid(), 0):
+        if _uid(connection) != os.getuid():
+            log.warning("a direct connection of uid %d was refused", _uid(connection))
             connection.close()
             return
         if len(self._silent) >= MOST_SILENT:

@@ -17,6 +17,7 @@ from sired.scheduler.instructions import Evicted, Learn, StartWorker
 from sired.spec import ModelSpec, Signature
 from sired.store.footprints import Footprints
 from sired.store.registry import Registry
+from sired.workers.control_groups import ControlGroups
 from sired.workers.messages import (
     DeviceGrant,
     DirectFailed,
@@ -47,6 +48,7 @@ class Instances:
     Attributes:
         signatures: what models take and give, as their runtimes last reported it.
         largest_decoded: bytes that an input may take once it is decoded; for loads to come.
+        groups: where processes are counted and bounded with what they start.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Instances:
     ) -> None:
         self.signatures: dict[str, Signature] = {}
         self.largest_decoded = DaemonSettings().max_decoded_bytes
+        self.groups = ControlGroups()
         self._crew = crew
         self._inventory = inventory
         self._registry = registry
@@ -74,13 +77,27 @@ class Instances:
         self._specs[do.instance] = spec
         log.info("loading %s on %s, %d bytes reserved", spec.name, do.device, do.memory)
         device = self._inventory.device(do.device)
+        bound = self._bound(device, spec, do.memory)
         job = LoadModel(
             spec,
             grant(device, self._paths, do.memory),
             cache=str(self._paths.model_cache(spec.name)),
             largest_decoded=self.largest_decoded,
+            memory_bound=bound,
+            group=self.groups.make(do.instance, bound),
         )
         self._crew.start(do.instance, job, self._paths.model_log(spec.name))
+
+    def _bound(self, device: Device, spec: ModelSpec, charge: int) -> int:
+        """Bytes of main memory a process may take: what is charged, or all that its device has.
+
+        Weights that are mapped take address space, however little of them is ever in memory.
+        """
+        if device.hardware.kind != "cpu":
+            return 0
+        free = self._inventory.main_memory_free()
+        room = device.capacity_bytes if free is None else min(device.capacity_bytes, free)
+        return max(charge, room) + spec.weight_bytes
 
     def spec_of(self, model: str) -> ModelSpec | None:
         """A model as it is registered."""
@@ -141,13 +158,15 @@ class Instances:
     def gone(self, instance: int, device: str, error: SireError, *, expected: bool) -> None:
         """Note that a process has ended, and how."""
         spec = self._specs.pop(instance)
+        self.groups.remove(instance)
         counters = self._statistics.of(spec.name)
         if expected:
             counters.unloads[device] += 1
         else:
             counters.crashes += 1
             counters.last_error = str(error)
-            log.error("%s", error)
+            # What a model printed stays in its own log: it may be what it was given.
+            log.error("%s", error.message.partition("\n")[0])
 
     def learn(self, do: Learn) -> None:
         """Keep what a model was measured to need."""

@@ -32,7 +32,7 @@ from sired.daemon.warm_start import WarmStart
 from sired.devices.base import Device
 from sired.devices.cpu import CpuProbe
 from sired.devices.inventory import Inventory
-from sired.devices.nvml import NvmlProbe
+from sired.devices.nvml import NvmlProbe, make_unified_memory
 from sired.errors import InvalidConfiguration, SireError
 from sired.paths import Paths, find_paths, private_directory
 from sired.scheduler import events
@@ -44,6 +44,9 @@ from sired.store.footprints import Footprints
 from sired.store.loaded import LoadedModels
 from sired.store.model_cache import sweep
 from sired.store.registry import Registry
+from sired.workers.confinement import Confinement, allow_many_files
+from sired.workers.control_groups import ControlGroups, own_group
+from sired.workers.environment import keep_allowed
 from sired.workers.zygote import Zygote
 
 log = logging.getLogger(__name__)
@@ -64,13 +67,17 @@ def run(flags: Mapping[str, str], *, die_with_parent: bool = False) -> int:
         The exit code: 0 after a stop that was asked for, 1 when it could not start.
     """
     paths = find_paths()
+    os.umask(0o077)  # whatever we and our workers make is nobody else's to read
+    allow_many_files()
     try:
         settings = load_settings(paths.config_file, os.environ, flags)
+        # Ours is what the zygote gets, and what is left out was never in a worker's memory.
+        keep_allowed(os.environ, settings.settings.workers.environment)
         logging.basicConfig(
             format="%(asctime)s %(levelname)s %(name)s: %(message)s",
             level=settings.settings.daemon.log_level.upper(),
         )
-        for directory in (paths.runtime, paths.data, paths.state, paths.logs):
+        for directory in (paths.runtime, paths.data, paths.models, paths.state, paths.logs):
             private_directory(directory)
         private_directory(paths.model_log("x").parent)
         paths.checked_socket()
@@ -149,7 +156,11 @@ class Daemon:
         gpus = NvmlProbe(visible=os.environ.get("CUDA_VISIBLE_DEVICES"))
         self._inventory = Inventory([gpus, CpuProbe()], settings.settings)
         footprints = Footprints(paths.footprints)
-        self._zygote = Zygote({spec.runtime for spec in self._registry.models.values()})
+        workers = settings.settings.workers
+        self._zygote = Zygote(
+            {spec.runtime for spec in self._registry.models.values()},
+            Confinement(workers.limits, workers.no_new_privileges),
+        )
         self._front = Front(paths.checked_socket(), settings.settings.daemon.max_message_bytes)
         brain = Brain(
             [_account(device) for device in self._inventory.devices],
@@ -169,6 +180,9 @@ class Daemon:
             self._zygote,
             paths,
         )
+        if workers.limits and workers.control_groups:
+            parent = own_group(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))
+            self._conductor.instances.groups = ControlGroups(parent)
         self._jobs = Jobs(
             loop,
             paths.jobs,
@@ -233,6 +247,8 @@ class Daemon:
         log.info("sired is ready on %s", self._paths.socket)
 
     def _warm_up(self) -> None:
+        if any(device.hardware.kind == "cuda" for device in self._inventory.devices):
+            make_unified_memory()
         try:
             self._zygote.warm()
         except OSError as problem:

@@ -1,6 +1,10 @@
 """NVIDIA GPUs, through the driver's management library. Nothing here opens a CUDA context."""
 
+import shutil
+import subprocess
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pynvml
@@ -8,6 +12,8 @@ import pynvml
 from sired.devices.base import Hardware, Reading
 
 Value = TypeVar("Value")
+
+_MODPROBE_SECONDS = 10.0
 
 
 class NvmlProbe:
@@ -103,3 +109,14 @@ class NvmlProbe:
 
 def _text(value: str | bytes) -> str:
     return value.decode() if isinstance(value, bytes) else value
+
+
+def make_unified_memory(device: Path = Path("/dev/nvidia-uvm")) -> None:
+    """Have the device made that CUDA needs, where nobody has since the machine was started.
+
+    CUDA would run this program by itself; but it needs rights that workers cannot gain.
+    """
+    program = shutil.which("nvidia-modprobe")
+    if program is not None and not device.exists():
+        with suppress(OSError, subprocess.TimeoutExpired):  # CUDA will say what is wrong
+            subprocess.run([program, "-c=0", "-u"], check=False, timeout=_MODPROBE_SECONDS)

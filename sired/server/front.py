@@ -7,13 +7,14 @@ reads until there is nothing more, and looks again after every send.
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import zmq
 
-from sired.errors import InvalidInput, ProtocolError, SireError
+from sired.errors import DaemonUnavailable, InvalidInput, ProtocolError, SireError
 from sired.protocol.content import Buffer
 from sired.protocol.framing import (
     LARGEST_HEADER,
@@ -51,11 +52,18 @@ Handler = Callable[[Client, Request, tuple[Buffer, ...]], None]
 
 
 class Front:
-    """Receives requests, hands them to a handler, and sends replies."""
+    """Receives requests of one user, hands them to a handler, and sends replies.
 
-    def __init__(self, path: Path, largest_message: int) -> None:
+    Args:
+        path: of the socket.
+        largest_message: bytes; whoever sends more loses the connection.
+        owner: the user who is served; all others are refused, whatever the socket's modes say.
+    """
+
+    def __init__(self, path: Path, largest_message: int, owner: int | None = None) -> None:
         self._path = path
         self._largest_message = largest_message
+        self._owner = os.getuid() if owner is None else owner
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
         self._socket.set(zmq.LINGER, 1000)
@@ -103,12 +111,8 @@ class Front:
 
         Only of use while the handler has not returned.
         """
-        try:
-            credentials = self._header.get("Peer-Address") if self._header else ""
-        except zmq.ZMQError:
-            return None
-        pid = str(credentials).rpartition(":")[2]
-        return int(pid) if pid.isdecimal() and int(pid) else None
+        _, pid = _credentials(self._header)
+        return pid or None
 
     def done(self, client: Client) -> None:
         """Reply that it is done, where there is no more to say."""
@@ -159,6 +163,11 @@ class Front:
             )
             self.fail(Client(connection, ""), error)
             return
+        if (uid := _credentials(self._header)[0]) != self._owner:
+            log.warning("a request of uid %s was refused", uid)
+            refusal = DaemonUnavailable(f"This daemon serves uid {self._owner} only.")
+            self.fail(Client(connection, ""), refusal)
+            return
         try:
             request = decode_request(memoryview(frames[2]))
         except ProtocolError as error:
@@ -183,3 +192,15 @@ class Front:
             )
         if (size := sum(map(len, payload))) > self._largest_message:
             raise too_large(size, self._largest_message)
+
+
+def _credentials(frame: zmq.Frame | None) -> tuple[int | None, int | None]:
+    """Uid and pid of the process that sent a frame, as the kernel tells them: ``…:uid:gid:pid``."""
+    try:
+        said = str(frame.get("Peer-Address")) if frame is not None else ""
+    except zmq.ZMQError:
+        return None, None
+    words = said.rsplit(":", 3)[1:]
+    if len(words) != 3 or not all(word.isdecimal() for word in words):
+        return None, None
+    return int(words[0]), int(words[2])

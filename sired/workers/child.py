@@ -10,6 +10,8 @@ from pathlib import Path
 from sired.errors import LoadFailed
 from sired.transport.channel import Channel
 from sired.transport.wakefulness import Wakefulness
+from sired.workers.confinement import Confinement, bound_memory
+from sired.workers.control_groups import join
 from sired.workers.gpu_memory import measured_context
 from sired.workers.messages import DeviceGrant, LoadModel, ModelReady, StandBy, ToWorker
 from sired.workers.model import ServedModel, error_message
@@ -26,9 +28,9 @@ from sired.workers.surroundings import (
 log = logging.getLogger("sired.worker")
 
 
-def main(line: socket.socket, log_path: str) -> None:
+def main(line: socket.socket, log_path: str, confinement: Confinement) -> None:
     """Serve one model over ``line``; everything printed goes to the log."""
-    settle_in(line, log_path)
+    settle_in(line, log_path, confinement)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     channel: Channel[ToWorker] = Channel(
         line, ToWorker, wakefulness=Wakefulness(SHORT_WAIT_SECONDS)
@@ -43,6 +45,10 @@ def main(line: socket.socket, log_path: str) -> None:
         assert isinstance(job, LoadModel)
         if job.log:
             print_to(job.log)
+        if job.group:
+            join(job.group)
+        if confinement.limits and job.memory_bound:
+            bound_memory(job.memory_bound)
         model = _load(job, channel, context)
         if model is not None:
             Service(channel, model).run()

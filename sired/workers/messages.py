@@ -38,6 +38,8 @@ class LoadModel(msgspec.Struct, frozen=True, tag=True):
         log: the file to print to from now on; empty for where it prints already.
         cache: the directory for what may be kept from one load to the next; empty for nothing.
         largest_decoded: bytes that an input may take once it is decoded.
+        memory_bound: bytes of main memory it may take; 0 for any (see ``bound_memory``).
+        group: the control group to join, as a directory; empty to stay where it is.
     """
 
     spec: ModelSpec
@@ -45,6 +47,8 @@ class LoadModel(msgspec.Struct, frozen=True, tag=True):
     log: str = ""
     cache: str = ""
     largest_decoded: int = 4 << 30
+    memory_bound: int = 0
+    group: str = ""
 
 
 class RunBatch(msgspec.Struct, frozen=True, tag=True):

@@ -115,6 +115,8 @@ def _say(channel: Channel[FromWorker], message: LoadModel | StandBy) -> None:
 
 def _begin_log(log: Path) -> int:
     """Put a long log aside; returns where the next line will begin."""
+    if log.is_symlink():  # what it leads to is no log of ours
+        log.unlink()
     if log.exists() and log.stat().st_size > _LONGEST_LOG:
         log.replace(log.with_suffix(".log.1"))
     return log.stat().st_size if log.exists() else 0

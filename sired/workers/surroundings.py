@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable
 
+from sired.workers.confinement import Confinement, confine
 from sired.workers.messages import DeviceGrant
 
 _PR_SET_NAME = 15
@@ -19,7 +20,7 @@ _before_leaving: list[Callable[[], None]] = []
 _leaving = threading.Lock()
 
 
-def settle_in(line: socket.socket, log_path: str) -> None:
+def settle_in(line: socket.socket, log_path: str, confinement: Confinement) -> None:
     """Leave the daemon's terminal, print to the log, and end when the other end of ``line`` does.
 
     The worker leads a session of its own: signals from the daemon's terminal do not reach it, and
@@ -28,13 +29,15 @@ def settle_in(line: socket.socket, log_path: str) -> None:
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     print_to(log_path)
+    confine(confinement)  # before there are threads, each of which would have to
     faulthandler.enable()
     _exit_with_the_daemon(line)
 
 
 def print_to(log_path: str) -> None:
     """Have everything that is printed from now on go to this file."""
-    descriptor = os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+    descriptor = os.open(log_path, flags, 0o600)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.close(descriptor)

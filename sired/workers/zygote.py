@@ -18,6 +18,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import ModuleType
 
+from sired.workers.confinement import Confinement
+
 # The last one freezes what the others have imported.
 PRELOAD = ("numpy", "torch", "onnxruntime", "sired.workers.preload")
 # What takes seconds to import, and is imported ahead only if models of these runtimes are known.
@@ -29,9 +31,13 @@ class Zygote:
 
     Args:
         runtimes: of the models that are known by now; others' workers import what they need.
+        confinement: what every worker is kept from; without it, from all there is.
     """
 
-    def __init__(self, runtimes: Collection[str] = ()) -> None:
+    def __init__(
+        self, runtimes: Collection[str] = (), confinement: Confinement | None = None
+    ) -> None:
+        self._confinement = confinement or Confinement()
         # Otherwise importing ONNX Runtime opens a database and starts a thread that reports to its
         # makers; neither survives a fork, and nobody here asked for it.
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -61,7 +67,8 @@ class Zygote:
             OSError: it cannot be forked. A zygote that has ended is replaced by the next start.
         """
         # As a "daemon" it is ended, not waited for, when the daemon exits without having done so.
-        process = self._context.Process(target=run_child, args=(line, str(log)), daemon=True)
+        arguments = (line, str(log), self._confinement)
+        process = self._context.Process(target=run_child, args=arguments, daemon=True)
         self._fork(process)
         return process
 
@@ -82,9 +89,9 @@ def _nothing() -> None:
     """What the process does that only waits for the zygote."""
 
 
-def run_child(line: socket.socket, log: str) -> None:
+def run_child(line: socket.socket, log: str, confinement: Confinement) -> None:
     """What a forked worker runs."""
     # A "daemon" may not start processes of its own, but models do.
     multiprocessing.current_process().daemon = False
     # By name, so that the daemon, which imports this module, does not import the frameworks.
-    importlib.import_module("sired.workers.child").main(line, log)
+    importlib.import_module("sired.workers.child").main(line, log, confinement)

@@ -9,7 +9,7 @@ from sired.config import DeviceSettings, Settings, TierSettings
 from sired.devices.cpu import CpuProbe
 from sired.devices.fake import FakeGpu, FakeNvml
 from sired.devices.inventory import Inventory
-from sired.devices.nvml import NvmlProbe
+from sired.devices.nvml import NvmlProbe, make_unified_memory
 
 GIB = 1 << 30
 
@@ -251,3 +251,18 @@ def test_the_limit_of_a_control_group_is_the_cpus_and_its_file_cache_is_free(ver
 def test_a_machine_without_control_groups_has_all_of_its_memory(tmp_path):
     (hardware,) = CpuProbe(tmp_path / "none", tmp_path).find()
     assert hardware.total_bytes == psutil.virtual_memory().total
+
+
+def test_the_drivers_device_for_cuda_is_made_while_somebody_may_gain_the_rights_to(
+    tmp_path, monkeypatch
+):
+    device = tmp_path / "nvidia-uvm"
+    program = tmp_path / "nvidia-modprobe"
+    program.write_text(f'#!/bin/sh\necho "$@" >> {device}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    make_unified_memory(device)
+    make_unified_memory(device)  # it is there by now
+    assert device.read_text() == "-c=0 -u\n"
+    monkeypatch.setenv("PATH", str(tmp_path / "none"))
+    make_unified_memory(tmp_path / "nowhere")  # no driver, or one that needs no such program

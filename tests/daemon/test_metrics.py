@@ -94,6 +94,7 @@ def test_every_name_has_the_prefix_a_help_and_base_units(metrics):
 
 
 @pytest.mark.own_daemon
+@pytest.mark.own_daemon
 def test_the_same_can_be_fetched_over_http_where_a_port_is_configured(home, register, metrics):
     port = free_port()
     home.configure(f"[metrics]\nport = {port}\n")
@@ -111,6 +112,7 @@ def _answer(port):
         return None
 
 
+@pytest.mark.own_daemon
 @pytest.mark.own_daemon
 def test_a_port_that_is_taken_is_a_problem_and_nothing_else(home, register):
     with socket.socket() as taken:

@@ -69,6 +69,9 @@ def test_the_defaults_are_those_that_are_documented(load):
         ("jobs.keep_bytes", "10GiB"),
         ("metrics.port", "0"),
         ("metrics.host", "127.0.0.1"),
+        ("workers.limits", "true"),
+        ("workers.no_new_privileges", "true"),
+        ("workers.control_groups", "false"),
     ]
 
 

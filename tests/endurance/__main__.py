@@ -1,0 +1,53 @@
+"""``make soak``: a thousand cycles, then a soak for as long as is wanted."""
+
+import argparse
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from ..conftest import Home
+from .cycles import cycle, slope
+from .soak import Soak, prepare
+
+CYCLES, EVERY = 1000, 50
+
+
+def main() -> int:
+    """Run both in a daemon of their own; 1 if anything was not as it has to be."""
+    parser = argparse.ArgumentParser(prog="python -m tests.endurance", description=__doc__)
+    parser.add_argument("--hours", type=float, default=1.0, help="how long to soak")
+    parser.add_argument("--cycles", type=int, default=CYCLES, help="loads and unloads before it")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    root = Path(tempfile.mkdtemp(prefix="sire-", dir="/tmp"))
+    home = Home(root / "home")
+    try:
+        prepare(home, root)
+        growth = _cycles(home, given.cycles)
+        soak = Soak(home, given.seed, kill_workers=2.0, kill_daemon=45.0)
+        tally = soak.run(3600 * given.hours, print)
+        print(tally)
+    finally:
+        home.sire("daemon", "stop")
+        shutil.rmtree(root, ignore_errors=True)
+    return int(not tally.flawless or growth > 2 << 20)
+
+
+def _cycles(home: Home, count: int) -> float:
+    """Bytes that the daemon grows by in a thousand cycles."""
+    if count < 4 * EVERY:
+        return 0.0
+    with home.connect() as connection:
+        found = []
+        for held in cycle(connection, home.pid(), "m0", count, EVERY):
+            found.append(held)
+            print(f"{EVERY * len(found)} cycles: {held}", flush=True)
+    # What is kept of the latest thousand answers is kept from then on.
+    growth = 1000 * slope([held.memory for held in found[len(found) // 4 :]], EVERY)
+    print(f"{growth / 1024:.0f} KiB more for every thousand cycles")
+    return growth
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""Loads, predicts and unloads again and again, and looks at what that leaves behind."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from sired.client.connection import Connection
+from sired.protocol.requests import Load, Predict, Unload
+
+# Above this a payload travels in shared memory.
+SMALL_INPUT = b"[[1.0, 1.0, 1.0, 1.0]]"
+LARGE_INPUT = b"[" + b",".join([SMALL_INPUT[1:-1]] * 5000) + b"]"
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a daemon and its zygote hold when no model is loaded; ``memory`` in bytes."""
+
+    memory: int
+    descriptors: int
+    threads: int
+    processes: int
+    segments: int
+
+
+def look(pid: int) -> Held:
+    """What the daemon of that pid holds now."""
+    daemon = psutil.Process(pid)
+    children = daemon.children(recursive=True)
+    there = [daemon, *children]
+    return Held(
+        memory=sum(process.memory_full_info().uss for process in there),
+        descriptors=sum(process.num_fds() for process in there),
+        threads=sum(process.num_threads() for process in there),
+        processes=len(there),
+        segments=len(list(Path("/dev/shm").glob(f"*sire*{os.getuid()}*"))),
+    )
+
+
+def cycle(connection: Connection, pid: int, model: str, count: int, every: int) -> Iterator[Held]:
+    """Load a model, have it answer a small and a large input, and unload it, so many times.
+
+    Yields:
+        What is held after each ``every`` of them.
+    """
+    for number in range(1, count + 1):
+        connection.ask(Load(name=model))
+        for body in (SMALL_INPUT, LARGE_INPUT):
+            connection.ask(Predict(model=model), [body])
+        connection.ask(Unload(name=model))
+        if number % every == 0:
+            yield look(pid)
+
+
+def slope(values: list[int], every: int) -> float:
+    """By how much values grow per cycle, by least squares."""
+    places = [every * number for number in range(len(values))]
+    middle, mean = sum(places) / len(places), sum(values) / len(values)
+    rise = sum((x - middle) * (y - mean) for x, y in zip(places, values, strict=True))
+    return rise / sum((x - middle) ** 2 for x in places)
