@@ -39,7 +39,7 @@ VERBS = (
     "daemon",
     "completion",
 )
-_GROUPS = ("daemon", "job")
+_GROUPS = ("config", "daemon", "job")
 _ANYWHERE = ("--debug", "--no-autostart")
 
 

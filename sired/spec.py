@@ -7,6 +7,7 @@ from typing import Any, Literal, cast
 import msgspec
 
 from sired.errors import InvalidConfiguration, InvalidModel
+from sired.nearest import nearest
 
 KeepAlive = float | Literal["forever"] | None
 Priority = Literal["high", "normal", "low"]
@@ -198,9 +199,14 @@ def check_priority(text: str) -> Priority:
     Raises:
         InvalidConfiguration: it is none.
     """
-    if text in {"high", "normal", "low"}:
+    known = ("high", "normal", "low")
+    if text in known:
         return cast("Priority", text)
-    raise InvalidConfiguration(f"{text!r} is no priority.", hint="There are: high, normal, low.")
+    near = nearest(text, known)
+    meant = f"Did you mean {near}? " if near else ""
+    raise InvalidConfiguration(
+        f"{text!r} is no priority.", hint=f"{meant}There are: {', '.join(known)}."
+    )
 
 
 def keep_alive_seconds(keep_alive: KeepAlive) -> float | None:

@@ -1,6 +1,5 @@
 """From the three layers to settings: every key known, every value read, every source kept."""
 
-import difflib
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from sired.config.layers import Given, Layer, from_environment, from_file, from_
 from sired.config.settings import DeviceSettings, Settings
 from sired.config.values import Kind
 from sired.errors import InvalidConfiguration
+from sired.nearest import nearest
 
 _SECTIONS: dict[str, type[msgspec.Struct]] = {
     field.name: field.type for field in fields(Settings) if field.name != "devices"
@@ -32,10 +32,11 @@ class Source(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """The settings in force, and the source of each."""
+    """The settings in force, the source of each, and the file that was read."""
 
     settings: Settings
     sources: list[Source]
+    path: Path
 
 
 def load_settings(path: Path, environment: Mapping[str, str], flags: Mapping[str, str]) -> Loaded:
@@ -59,7 +60,7 @@ def load_settings(path: Path, environment: Mapping[str, str], flags: Mapping[str
     sections = {name: _build(kind, values, name) for name, kind in _SECTIONS.items()}
     devices = {name: _device(name, values, given) for name in _device_names(values)}
     settings = _settings(sections, devices)
-    return Loaded(settings, list(_sources(settings, given)))
+    return Loaded(settings, list(_sources(settings, given)), path)
 
 
 def _settings(sections: Mapping[str, Any], devices: dict[str, DeviceSettings]) -> Settings:
@@ -76,6 +77,18 @@ def _read(key: str, item: Given) -> Any:
         raise InvalidConfiguration(
             f"{item.place}: {key}: {problem.message}", hint=problem.hint
         ) from None
+
+
+def kind_of(key: str) -> Kind:
+    """The kind of value that a dotted key takes.
+
+    Raises:
+        InvalidConfiguration: there is no such setting; the hint names the nearest.
+    """
+    kind = _kinds(key).get(key)
+    if kind is None:
+        raise _unknown(key)
+    return kind
 
 
 def _kinds(key: str) -> dict[str, Kind]:
@@ -96,16 +109,17 @@ def _kind(field: FieldInfo) -> Kind:
     return kind
 
 
-def _unknown(key: str, place: str) -> InvalidConfiguration:
+def _unknown(key: str, place: str = "") -> InvalidConfiguration:
     sections = [*_SECTIONS, "devices"]
-    near = difflib.get_close_matches(key, [*_kinds(key), *sections], n=1)
+    near = nearest(key, [*_kinds(key), *sections])
     if _section(key):
         message, hint = f"{key} is a section, not a value.", f"Set keys below [{key}]."
     elif near:
-        message, hint = f"there is no setting {key}.", f"Did you mean {near[0]}?"
+        message, hint = f"there is no setting {key}.", f"Did you mean {near}?"
     else:
         message, hint = f"there is no setting {key}.", f"The sections are {', '.join(sections)}."
-    return InvalidConfiguration(f"{place}: {message}", hint=hint)
+    said = f"{place}: {message}" if place else message[0].upper() + message[1:]
+    return InvalidConfiguration(said, hint=hint)
 
 
 def _section(key: str) -> bool:

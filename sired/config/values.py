@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sired.errors import InvalidConfiguration
+from sired.nearest import nearest
 from sired.units import exact_bytes, exact_duration, parse_bytes, parse_duration
 
 _TRUE = {"true", "yes", "on", "1"}
@@ -74,7 +75,11 @@ def one_of(*names: str) -> Kind:
 
     def read(value: Any) -> str:
         if value not in names:
-            raise InvalidConfiguration(f"{value!r} is none of {', '.join(names)}.")
+            near = nearest(str(value), names)
+            raise InvalidConfiguration(
+                f"{value!r} is none of {', '.join(names)}.",
+                hint=f"Did you mean {near}?" if near else "",
+            )
         return str(value)
 
     return Kind(read)

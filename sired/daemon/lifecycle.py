@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from sired.config import Loaded, load_settings
+from sired.config import Loaded, load_settings, waiting_for_start
 from sired.daemon import views
 from sired.daemon.answers import Answers
 from sired.daemon.attention import attentive_loop
@@ -53,11 +53,14 @@ SAMPLE_SECONDS = 1.0
 END_SECONDS = 2.0 + OUTSIDE_GRACE_SECONDS
 
 
-def run(flags: Mapping[str, str], *, die_with_parent: bool = False) -> int:
+def run(
+    flags: Mapping[str, str], *, config: Path | None = None, die_with_parent: bool = False
+) -> int:
     """Be the daemon until told to stop.
 
     Args:
         flags: settings given on the command line, text by dotted key.
+        config: the file with the settings; None for the user's.
         die_with_parent: stop when the process that started this one is gone.
 
     Returns:
@@ -65,7 +68,7 @@ def run(flags: Mapping[str, str], *, die_with_parent: bool = False) -> int:
     """
     paths = find_paths()
     try:
-        settings = load_settings(paths.config_file, os.environ, flags)
+        settings = load_settings(config or paths.config_file, os.environ, flags)
         logging.basicConfig(
             format="%(asctime)s %(levelname)s %(name)s: %(message)s",
             level=settings.settings.daemon.log_level.upper(),
@@ -86,6 +89,19 @@ def run(flags: Mapping[str, str], *, die_with_parent: bool = False) -> int:
         return 1
     finally:
         os.close(lock)
+    return 0
+
+
+def check(flags: Mapping[str, str], config: Path | None = None) -> int:
+    """Read the settings as a daemon would, say what is wrong with them; returns the exit code."""
+    try:
+        settings = load_settings(config or find_paths().config_file, os.environ, flags)
+        find_strategy(settings.settings.placement.strategy)
+        find_router(settings.settings.placement.routing)
+        rules_from(settings)
+    except SireError as error:
+        sys.stderr.write("\n".join(filter(None, (error.message, error.hint))) + "\n")
+        return 1
     return 0
 
 
@@ -257,7 +273,7 @@ class Daemon:
     def _reload(self) -> None:
         """Read the configuration again; what cannot change while running is said."""
         try:
-            settings = load_settings(self._paths.config_file, os.environ, self._flags)
+            settings = load_settings(self._services.loaded.path, os.environ, self._flags)
             strategy = find_strategy(settings.settings.placement.strategy)
             router = find_router(settings.settings.placement.routing)
             rules = rules_from(settings)
@@ -265,8 +281,9 @@ class Daemon:
             log.error("the configuration stays as it was: %s", error)  # noqa: TRY400
             return
         old = self._services.settings
-        if (settings.settings.devices, settings.settings.tiers) != (old.devices, old.tiers):
-            log.warning("devices and tiers change with the next start: sire daemon restart")
+        if waiting := waiting_for_start(old, settings.settings):
+            said = ", ".join(waiting)
+            log.warning("%s: changes hold from the next start: sire daemon restart", said)
         self._conductor.brain.adopt(rules, strategy, router)
         # What is due sooner by the new rules is looked at now.
         self._conductor.feed(events.Woken())
