@@ -17,6 +17,8 @@ from sired.nearest import nearest
 _SECTIONS: dict[str, type[msgspec.Struct]] = {
     field.name: field.type for field in fields(Settings) if field.name != "devices"
 }
+# What settings were called before.
+_MOVED = {"placement.max_models": "limits.max_models"}
 _RESERVED = {"auto": "any device", "dram": "main memory", "disk": "no device"}
 _PHYSICAL = re.compile(r"(cpu)|(cuda):(\d+)")
 
@@ -114,6 +116,8 @@ def _unknown(key: str, place: str = "") -> InvalidConfiguration:
     near = nearest(key, [*_kinds(key), *sections])
     if _section(key):
         message, hint = f"{key} is a section, not a value.", f"Set keys below [{key}]."
+    elif key in _MOVED:
+        message, hint = f"there is no setting {key}.", f"It is called {_MOVED[key]} now."
     elif near:
         message, hint = f"there is no setting {key}.", f"Did you mean {near}?"
     else:

@@ -10,6 +10,7 @@ from sired.config.settings import Settings
 HOLD_FROM_START = (
     "devices",
     "tiers",
+    "limits.max_memory_percent",
     "memory.reserve_cpu",
     "memory.reserve_gpu",
     "daemon.max_message",

@@ -25,13 +25,14 @@ class Kind:
     write: Callable[[Any], str] = str
 
 
-def whole(least: int) -> Kind:
-    """Whole numbers from ``least`` on."""
+def whole(least: int, most: int | None = None) -> Kind:
+    """Whole numbers from ``least`` on, to ``most`` where there is one."""
+    bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
 
     def read(value: Any) -> int:
         text = str(value)
-        if not text.isdecimal() or int(text) < least:
-            raise InvalidConfiguration(f"{value!r} is not a whole number of at least {least}.")
+        if not text.isdecimal() or int(text) < least or (most is not None and int(text) > most):
+            raise InvalidConfiguration(f"{value!r} is not a whole number {bounds}.")
         return int(text)
 
     return Kind(read)

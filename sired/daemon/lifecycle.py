@@ -134,7 +134,7 @@ def rules_from(settings: Loaded) -> Rules:
         turn_requests=given.queue.turn_requests,
         load_timeout=given.daemon.load_timeout,
         hung_after=given.daemon.hung_after,
-        max_models=given.placement.max_models,
+        max_models=given.limits.max_models,
         most_instances=given.placement.most_instances,
         shrink_after=given.placement.shrink_after,
         file_factor=given.memory.file_factor,
@@ -320,4 +320,6 @@ class Daemon:
 
 
 def _account(device: Device) -> Account:
-    return Account(device.name, device.hardware.kind, device.capacity_bytes)
+    return Account(
+        device.name, device.hardware.kind, device.capacity_bytes, bounded_by=device.bounded_by
+    )
