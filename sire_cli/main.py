@@ -34,6 +34,7 @@ VERBS = (
     "top",
     "devices",
     "health",
+    "doctor",
     "config",
     "logs",
     "daemon",

@@ -45,7 +45,7 @@ def test_what_is_printed_is_what_the_schemas_say(home, zoo):
     (job,) = fits("submit", "submit", "m", "-i", "-", stdin=given)
     fits("job wait", "job", "wait", job["id"])
     fits("job show", "job", "show", job["id"])
-    for verb in ("ls", "ps", "stats", "metrics", "devices", "health", "config"):
+    for verb in ("ls", "ps", "stats", "metrics", "devices", "health", "config", "doctor"):
         assert fits(verb, verb)
     fits("job ls", "job", "ls")
     fits("stats", "stats", "m")

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from sire_cli.doctor import Finding
 from sired.client.load_report import LoadReport
 from sired.protocol.counts import ModelStats
 from sired.protocol.replies import (
@@ -41,6 +42,7 @@ PRINTED: dict[str, tuple[Any, ...]] = {
     "config": (ConfigReport,),
     "daemon status": (HealthReport,),
     "devices": (DeviceList,),
+    "doctor": (list[Finding],),
     "estimate": (list[EstimateReport],),
     "health": (HealthReport,),
     "job ls": (list[Job],),
