@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sire_cli.exit_codes import FileMissing
 from sired.errors import InvalidConfiguration, InvalidInput
+from sired.nearest import meant
 from sired.protocol.content import BY_NAME, BY_SUFFIX, JSON, SUFFIXES, TEXT, sniff
 
 STDIN = "-"
@@ -76,7 +77,8 @@ def type_of(name: str | None, option: str, among: Collection[str] = BY_NAME) -> 
         return None
     if name not in among:
         raise InvalidConfiguration(
-            f"{option} cannot be {name!r}.", hint=f"It can be: {', '.join(among)}."
+            f"{option} cannot be {name!r}.",
+            hint=f"{meant(name, among)}It can be: {', '.join(among)}.",
         )
     return BY_NAME[name]
 

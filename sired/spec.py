@@ -7,7 +7,7 @@ from typing import Any, Literal, cast
 import msgspec
 
 from sired.errors import InvalidConfiguration, InvalidModel
-from sired.nearest import nearest
+from sired.nearest import meant
 
 KeepAlive = float | Literal["forever"] | None
 Priority = Literal["high", "normal", "low"]
@@ -202,10 +202,8 @@ def check_priority(text: str) -> Priority:
     known = ("high", "normal", "low")
     if text in known:
         return cast("Priority", text)
-    near = nearest(text, known)
-    meant = f"Did you mean {near}? " if near else ""
     raise InvalidConfiguration(
-        f"{text!r} is no priority.", hint=f"{meant}There are: {', '.join(known)}."
+        f"{text!r} is no priority.", hint=f"{meant(text, known)}There are: {', '.join(known)}."
     )
 
 

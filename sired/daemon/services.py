@@ -10,7 +10,7 @@ from sired.daemon.jobs import Jobs
 from sired.daemon.warm_start import WarmStart
 from sired.devices.inventory import Inventory
 from sired.errors import DaemonUnavailable, DeviceNotFound
-from sired.nearest import nearest
+from sired.nearest import meant
 from sired.paths import Paths
 from sired.server.front import Front
 from sired.store.footprints import Footprints
@@ -88,10 +88,8 @@ class Services:
         """
         names = [device.name for device in self.inventory.devices]
         if name not in {"auto", *names}:
-            near = nearest(name, names)
-            meant = f"Did you mean {near}? " if near else ""
             raise DeviceNotFound(
                 f"There is no device {name!r}.",
-                hint=f"{meant}There are: {', '.join(names)}. See: sire devices",
+                hint=f"{meant(name, names)}There are: {', '.join(names)}. See: sire devices",
                 device=name,
             )

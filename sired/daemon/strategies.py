@@ -5,7 +5,7 @@ from importlib.metadata import entry_points
 from typing import TypeVar
 
 from sired.errors import InvalidConfiguration
-from sired.nearest import nearest
+from sired.nearest import meant
 from sired.scheduler import eviction, placement, routing
 
 Found = TypeVar("Found")
@@ -44,9 +44,7 @@ def _find(what: str, name: str, built_in: Mapping[str, Found], group: str) -> Fo
     others = entry_points(group=group)
     if name not in others.names:
         names = sorted({*built_in, *others.names})
-        near = nearest(name, names)
-        meant = f"Did you mean {near}? " if near else ""
-        hint = f"{meant}There are: {', '.join(names)}."
+        hint = f"{meant(name, names)}There are: {', '.join(names)}."
         raise InvalidConfiguration(f"There is no {what} {name!r}.", hint=hint)
     try:
         found: Found = others[name].load()
