@@ -24,9 +24,11 @@ def _sire() -> Any:
 
 
 def _walk(path: str, group: Any) -> Iterator[tuple[str, Any]]:
-    """Each command below a group with its full name; groups themselves do nothing."""
+    """Each command below a group with its full name; most groups do nothing by themselves."""
     for name, command in group.commands.items():
         if getattr(command, "commands", None):
+            if command.invoke_without_command:
+                yield f"{path} {name}", command
             yield from _walk(f"{path} {name}", command)
         elif not command.hidden:
             yield f"{path} {name}", command

@@ -14,6 +14,7 @@ SECTIONS = {
     "daemon": "The daemon itself.",
     "placement": "Which device a model goes to, and which models end for it; how many instances "
     "there are, and which of them a request goes to.",
+    "limits": "What all models together may take; `sire devices` says what bounds a device.",
     "memory": "What is kept free, and what is charged to a model that has never been measured.",
     "tiers": "Where models are kept that give way to others.",
     "defaults": "What holds where a model or a request says nothing.",
@@ -51,11 +52,13 @@ KEYS = {
     "longest ago; cost what loads fast for its size and is not expected to be used soon.",
     "placement.routing": f"One of {', '.join(routing.BUILT_IN)}, or one that another package "
     "brings.",
-    "placement.max_models": "How many models are loaded at once at most, however much memory there "
-    "is; 0 for as many as fit.",
     "placement.most_instances": "How many instances a model registered with --instances auto has "
     "at most.",
     "placement.shrink_after": "How long an instance beyond the least number of its model may idle.",
+    "limits.max_models": "How many models are loaded at once at most, however much memory there "
+    "is; 0 for as many as fit.",
+    "limits.max_memory_percent": "How much of each device's memory models may take, in percent of "
+    "all that it has. A change holds from the daemon's next start.",
     "memory.reserve_cpu": "Main memory that is left to the system.",
     "memory.reserve_gpu": "Memory that is left to others on each GPU.",
     "memory.cuda_context": "Charged for a process on a GPU, beside its weights.",

@@ -58,3 +58,14 @@ def complete_job(incomplete: str) -> list[str]:
     except (SireError, OSError):
         return []
     return [job.id for job in reply.jobs if job.id.startswith(incomplete)]
+
+
+def complete_setting(incomplete: str) -> list[str]:
+    """The settings that begin so."""
+    from sire_cli.settings import in_force  # noqa: PLC0415
+
+    try:
+        report = in_force()
+    except (SireError, OSError):
+        return []
+    return [setting.key for setting in report.settings if setting.key.startswith(incomplete)]

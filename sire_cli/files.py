@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sire_cli.exit_codes import FileMissing
 from sired.errors import InvalidConfiguration, InvalidInput
+from sired.nearest import meant
 from sired.protocol.content import BY_NAME, BY_SUFFIX, JSON, SUFFIXES, TEXT, sniff
 
 STDIN = "-"
@@ -76,7 +77,8 @@ def type_of(name: str | None, option: str, among: Collection[str] = BY_NAME) -> 
         return None
     if name not in among:
         raise InvalidConfiguration(
-            f"{option} cannot be {name!r}.", hint=f"It can be: {', '.join(among)}."
+            f"{option} cannot be {name!r}.",
+            hint=f"{meant(name, among)}It can be: {', '.join(among)}.",
         )
     return BY_NAME[name]
 
@@ -147,7 +149,7 @@ class Output:
         if self.content_type == JSON:
             answer += b"\n"
         if self._directory is not None:
-            _replace(self._file_for(_stem(source)), answer)
+            replace_file(self._file_for(_stem(source)), answer)
         elif self._file is not None:
             self._answers.append(answer)
         else:
@@ -157,7 +159,7 @@ class Output:
     def finish(self) -> None:
         """Every answer is there."""
         if self._file is not None:
-            _replace(self._file, b"".join(self._answers))
+            replace_file(self._file, b"".join(self._answers))
 
     def _file_for(self, stem: str) -> Path:
         assert self._directory is not None
@@ -186,14 +188,20 @@ def _make_directory(path: Path) -> None:
         raise InvalidInput(f"{path} cannot be made: {problem.strerror}.") from None
 
 
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file so that nobody sees half of it."""
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file so that nobody sees half of it.
+
+    Raises:
+        InvalidInput: it cannot be written; what was there is there still.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         if path.exists() and not path.is_file():  # a pipe or a device is written to as it is
             path.write_bytes(content)
             return
         temporary.write_bytes(content)
+        if path.exists():
+            temporary.chmod(path.stat().st_mode & 0o777)
         temporary.replace(path)
     except OSError as problem:
         with suppress(OSError):

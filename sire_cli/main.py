@@ -34,12 +34,13 @@ VERBS = (
     "top",
     "devices",
     "health",
+    "doctor",
     "config",
     "logs",
     "daemon",
     "completion",
 )
-_GROUPS = ("daemon", "job")
+_GROUPS = ("config", "daemon", "job")
 _ANYWHERE = ("--debug", "--no-autostart")
 
 

@@ -18,6 +18,14 @@ def parser() -> argparse.ArgumentParser:
         help="set a value of the configuration, such as daemon.grace=5s; can be repeated",
     )
     parser.add_argument(
+        "--config",
+        metavar="FILE",
+        help="read the settings from this TOML or YAML file instead of the user's",
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="check the settings, say what is wrong, and exit"
+    )
+    parser.add_argument(
         "--die-with-parent",
         action="store_true",
         help="shut down when the process that started the daemon is gone",
@@ -37,10 +45,17 @@ def main(arguments: list[str] | None = None) -> int:
     wrong = [text for text in given.set if "=" not in text]
     if wrong:
         parser().error(f"--set takes KEY=VALUE, not {wrong[0]!r}")
-    from sired.daemon.lifecycle import run  # noqa: PLC0415
+    from pathlib import Path  # noqa: PLC0415
+
+    from sired.daemon.lifecycle import check, run  # noqa: PLC0415
 
     flags = dict(text.split("=", 1) for text in given.set)
-    return run(flags, die_with_parent=given.die_with_parent)
+    config = Path(given.config).absolute() if given.config else None
+    if config and not config.exists():
+        parser().error(f"there is no file {config}")
+    if given.check:
+        return check(flags, config)
+    return run(flags, config=config, die_with_parent=given.die_with_parent)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, cast
 import msgspec
 
 from sired.errors import InvalidConfiguration, InvalidModel, shown
+from sired.nearest import meant
 from sired.units import LARGEST_BYTES
 
 # A duration that a message tells: not less than nothing, and a number.
@@ -211,10 +212,11 @@ def check_priority(text: str) -> Priority:
     Raises:
         InvalidConfiguration: it is none.
     """
-    if text in {"high", "normal", "low"}:
+    known = ("high", "normal", "low")
+    if text in known:
         return cast("Priority", text)
     raise InvalidConfiguration(
-        f"{shown(text)} is no priority.", hint="There are: high, normal, low."
+        f"{shown(text)} is no priority.", hint=f"{meant(text, known)}There are: {', '.join(known)}."
     )
 
 

@@ -15,6 +15,7 @@ _COLUMNS = (
     "OTHERS>",
     "FREE>",
     "BUSY>",
+    "BOUNDED BY",
     "HARDWARE",
 )
 
@@ -40,5 +41,6 @@ def _row(device: DeviceInfo) -> tuple[str, ...]:
         format_bytes(device.foreign_bytes),
         format_bytes(device.free_bytes),
         "" if busy is None else f"{busy:.0f} %",
+        device.bounded_by,
         device.hardware,
     )

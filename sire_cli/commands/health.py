@@ -24,7 +24,7 @@ def tell(report: HealthReport, json: bool) -> None:
             ("Pid", str(report.pid)),
             ("Up", format_duration(report.uptime_seconds)),
             ("Memory", format_bytes(report.memory_bytes)),
-            ("Models", f"{report.models} registered, {report.instances} loaded"),
+            ("Models", f"{report.models} registered, {_loaded(report)}"),
             ("Queued", str(report.queued)),
             ("Socket", report.socket),
             ("Python", report.python),
@@ -32,3 +32,9 @@ def tell(report: HealthReport, json: bool) -> None:
     )
     for problem in report.problems:
         say(f"sire: warning: {problem}")
+
+
+def _loaded(report: HealthReport) -> str:
+    most = f" of {report.max_models} at most" if report.max_models else ""
+    processes = f" in {report.instances} processes" if report.instances != report.loaded else ""
+    return f"{report.loaded} loaded{most}{processes}"

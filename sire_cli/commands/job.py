@@ -18,6 +18,7 @@ from sire_cli.output import AsJson, print_json, print_pairs, print_table, say
 from sire_cli.progress import progress
 from sired.client.jobs import wait_for_jobs
 from sired.errors import InvalidConfiguration, InvalidInput
+from sired.nearest import meant
 from sired.protocol.content import BY_NAME, BY_SUFFIX
 from sired.protocol.replies import JobEnd, JobList, JobReport
 from sired.protocol.replies import JobIds as Ids
@@ -86,7 +87,8 @@ def _state(text: str | None) -> JobState | None:
     states: tuple[JobState, ...] = get_args(JobState)
     if text is not None and text not in states:
         raise InvalidConfiguration(
-            f"--state cannot be {text!r}.", hint=f"It can be: {', '.join(states)}."
+            f"--state cannot be {text!r}.",
+            hint=f"{meant(text, states)}It can be: {', '.join(states)}.",
         )
     return next((state for state in states if state == text), None)
 

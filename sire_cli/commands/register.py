@@ -1,5 +1,6 @@
 """``sire register``."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -9,14 +10,19 @@ from sire_cli.arguments import DeviceName, PriorityName
 from sire_cli.link import expect
 from sire_cli.output import AsJson, print_json, say
 from sired.client.declare import describe_model
-from sired.errors import InvalidModel
+from sired.client.model_yaml import read_model_file
+from sired.errors import InvalidConfiguration, InvalidModel
 from sired.protocol.replies import ModelInfo
 from sired.protocol.requests import Register
+from sired.spec import ModelSpec
 from sired.units import format_bytes
+
+_BESIDE_FILE = ("name", "file", "trust", "replace", "json")
 
 
 def register(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What to call it.")],
+    context: typer.Context,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="What to call it.")] = None,
     path: Annotated[
         str | None,
         typer.Argument(metavar="PATH", help="Its file or directory; a program may need none."),
@@ -127,12 +133,26 @@ def register(
     cache: Annotated[
         bool, typer.Option("--cache", help="Answer an input it had before from memory.")
     ] = False,
+    file: Annotated[
+        str | None,
+        typer.Option(
+            "--file",
+            metavar="YAML",
+            help="A file that says all this; only --trust and --replace stand beside it.",
+        ),
+    ] = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="Take the place of a model of this name.")
     ] = False,
     json: AsJson = False,
 ) -> None:
     """Make a model known under a name; what its file tells need not be said."""
+    if file is not None:
+        _alone(context)
+        _register(read_model_file(Path(file), name=name, trust=trust), replace, json)
+        return
+    if name is None:
+        raise InvalidConfiguration("No name is given.", hint="Write: sire register NAME PATH")
     spec = describe_model(
         name,
         path,
@@ -156,6 +176,25 @@ def register(
         mean=_numbers(mean, "--mean"),
         std=_numbers(std, "--std"),
     )
+    _register(spec, replace, json)
+
+
+def _alone(context: typer.Context) -> None:
+    """See that the file is not contradicted by options beside it."""
+    given = [
+        parameter.opts[0]
+        for parameter in context.command.params
+        if (source := context.get_parameter_source(parameter.name or ""))
+        and source.name == "COMMANDLINE"
+        and parameter.name not in _BESIDE_FILE
+    ]
+    if given:
+        raise InvalidConfiguration(
+            f"{given[0]} cannot stand beside --file.", hint="Write it into the file."
+        )
+
+
+def _register(spec: ModelSpec, replace: bool, json: bool) -> None:
     info = expect(ModelInfo, Register(model=spec, replace=replace))
     if json:
         print_json(info)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sired.config.yaml_file import read_server_file
 from sired.errors import InvalidConfiguration, said
 
 _VARIABLE = re.compile("SIRE_(?P<section>[A-Z]+)_(?P<key>[A-Z0-9_]+)")
@@ -23,11 +24,14 @@ Layer = dict[str, Given]
 
 
 def from_file(path: Path) -> Layer:
-    """Read the TOML file; a missing one sets nothing.
+    """Read the TOML file, or the YAML file by its ending; a missing one sets nothing.
 
     Raises:
-        InvalidConfiguration: it cannot be read, or is no TOML.
+        InvalidConfiguration: it cannot be read, or is neither.
     """
+    if path.suffix in {".yaml", ".yml"}:
+        tables = read_server_file(path)
+        return {key: Given(value, "file", str(path)) for key, value in _flatten(tables)}
     try:
         text = path.read_text("utf-8")
         tables = tomllib.loads(text)

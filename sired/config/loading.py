@@ -1,6 +1,5 @@
 """From the three layers to settings: every key known, every value read, every source kept."""
 
-import difflib
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,10 +12,13 @@ from sired.config.layers import Given, Layer, from_environment, from_file, from_
 from sired.config.settings import DeviceSettings, Settings
 from sired.config.values import Kind
 from sired.errors import InvalidConfiguration
+from sired.nearest import nearest
 
 _SECTIONS: dict[str, type[msgspec.Struct]] = {
     field.name: field.type for field in fields(Settings) if field.name != "devices"
 }
+# What settings were called before.
+_MOVED = {"placement.max_models": "limits.max_models"}
 _RESERVED = {"auto": "any device", "dram": "main memory", "disk": "no device"}
 _PHYSICAL = re.compile(r"(cpu)|(cuda):(\d+)")
 
@@ -32,10 +34,11 @@ class Source(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """The settings in force, and the source of each."""
+    """The settings in force, the source of each, and the file that was read."""
 
     settings: Settings
     sources: list[Source]
+    path: Path
 
 
 def load_settings(path: Path, environment: Mapping[str, str], flags: Mapping[str, str]) -> Loaded:
@@ -59,7 +62,7 @@ def load_settings(path: Path, environment: Mapping[str, str], flags: Mapping[str
     sections = {name: _build(kind, values, name) for name, kind in _SECTIONS.items()}
     devices = {name: _device(name, values, given) for name in _device_names(values)}
     settings = _settings(sections, devices)
-    return Loaded(settings, list(_sources(settings, given)))
+    return Loaded(settings, list(_sources(settings, given)), path)
 
 
 def _settings(sections: Mapping[str, Any], devices: dict[str, DeviceSettings]) -> Settings:
@@ -76,6 +79,18 @@ def _read(key: str, item: Given) -> Any:
         raise InvalidConfiguration(
             f"{item.place}: {key}: {problem.message}", hint=problem.hint
         ) from None
+
+
+def kind_of(key: str) -> Kind:
+    """The kind of value that a dotted key takes.
+
+    Raises:
+        InvalidConfiguration: there is no such setting; the hint names the nearest.
+    """
+    kind = _kinds(key).get(key)
+    if kind is None:
+        raise _unknown(key)
+    return kind
 
 
 def _kinds(key: str) -> dict[str, Kind]:
@@ -96,16 +111,19 @@ def _kind(field: FieldInfo) -> Kind:
     return kind
 
 
-def _unknown(key: str, place: str) -> InvalidConfiguration:
+def _unknown(key: str, place: str = "") -> InvalidConfiguration:
     sections = [*_SECTIONS, "devices"]
-    near = difflib.get_close_matches(key, [*_kinds(key), *sections], n=1)
+    near = nearest(key, [*_kinds(key), *sections])
     if _section(key):
         message, hint = f"{key} is a section, not a value.", f"Set keys below [{key}]."
+    elif key in _MOVED:
+        message, hint = f"there is no setting {key}.", f"It is called {_MOVED[key]} now."
     elif near:
-        message, hint = f"there is no setting {key}.", f"Did you mean {near[0]}?"
+        message, hint = f"there is no setting {key}.", f"Did you mean {near}?"
     else:
         message, hint = f"there is no setting {key}.", f"The sections are {', '.join(sections)}."
-    return InvalidConfiguration(f"{place}: {message}", hint=hint)
+    said = f"{place}: {message}" if place else message[0].upper() + message[1:]
+    return InvalidConfiguration(said, hint=hint)
 
 
 def _section(key: str) -> bool:

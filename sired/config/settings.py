@@ -44,7 +44,6 @@ class PlacementSettings(msgspec.Struct, frozen=True):
         strategy: which device a model goes to.
         eviction: which models end when memory is short.
         routing: which instance of a model a request goes to.
-        max_models: how many models are loaded at once at most; 0 for as many as fit.
         most_instances: how many instances a model with ``auto`` has at most.
         shrink_after: seconds an instance beyond a model's least number may idle.
     """
@@ -52,9 +51,20 @@ class PlacementSettings(msgspec.Struct, frozen=True):
     strategy: Annotated[str, WORD] = "least-memory-used"
     eviction: Annotated[str, WORD] = "lru"
     routing: Annotated[str, WORD] = "least-loaded"
-    max_models: Annotated[int, whole(0)] = 0
     most_instances: Limit = 8
     shrink_after: Duration = 30.0
+
+
+class LimitSettings(msgspec.Struct, frozen=True):
+    """What all models together may take.
+
+    Attributes:
+        max_models: how many are loaded at once at most; 0 for as many as fit.
+        max_memory_percent: how much of the memory that each device has.
+    """
+
+    max_models: Annotated[int, whole(0)] = 0
+    max_memory_percent: Annotated[int, whole(1, 100)] = 100
 
 
 class MemorySettings(msgspec.Struct, frozen=True):
@@ -179,6 +189,7 @@ class Settings(msgspec.Struct, frozen=True):
 
     daemon: DaemonSettings = DaemonSettings()
     placement: PlacementSettings = PlacementSettings()
+    limits: LimitSettings = LimitSettings()
     memory: MemorySettings = MemorySettings()
     tiers: TierSettings = TierSettings()
     defaults: DefaultSettings = DefaultSettings()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sired.errors import InvalidConfiguration, shown
+from sired.nearest import nearest
 from sired.units import LARGEST_BYTES, exact_bytes, exact_duration, parse_bytes, parse_duration
 
 _TRUE = {"true", "yes", "on", "1"}
@@ -27,13 +28,14 @@ class Kind:
     write: Callable[[Any], str] = str
 
 
-def whole(least: int) -> Kind:
-    """Whole numbers from ``least`` on."""
+def whole(least: int, most: int | None = None) -> Kind:
+    """Whole numbers from ``least`` on, to ``most`` where there is one."""
+    bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
 
     def read(value: Any) -> int:
         count = _count(value)
-        if count is None or count < least:
-            raise InvalidConfiguration(f"{shown(value)} is not a whole number of at least {least}.")
+        if count is None or count < least or (most is not None and count > most):
+            raise InvalidConfiguration(f"{shown(value)} is not a whole number {bounds}.")
         return count
 
     return Kind(read)
@@ -86,7 +88,11 @@ def one_of(*names: str) -> Kind:
 
     def read(value: Any) -> str:
         if value not in names:
-            raise InvalidConfiguration(f"{shown(value)} is none of {', '.join(names)}.")
+            near = nearest(shown(value).strip("'"), names)
+            raise InvalidConfiguration(
+                f"{shown(value)} is none of {', '.join(names)}.",
+                hint=f"Did you mean {near}?" if near else "",
+            )
         return str(value)
 
     return Kind(read)

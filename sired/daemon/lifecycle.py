@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from sired.config import Loaded, load_settings
+from sired.config import Loaded, load_settings, waiting_for_start
 from sired.daemon import views
 from sired.daemon.answers import Answers
 from sired.daemon.attention import attentive_loop
@@ -56,11 +56,14 @@ SAMPLE_SECONDS = 1.0
 END_SECONDS = 2.0 + OUTSIDE_GRACE_SECONDS
 
 
-def run(flags: Mapping[str, str], *, die_with_parent: bool = False) -> int:
+def run(
+    flags: Mapping[str, str], *, config: Path | None = None, die_with_parent: bool = False
+) -> int:
     """Be the daemon until told to stop.
 
     Args:
         flags: settings given on the command line, text by dotted key.
+        config: the file with the settings; None for the user's.
         die_with_parent: stop when the process that started this one is gone.
 
     Returns:
@@ -70,7 +73,7 @@ def run(flags: Mapping[str, str], *, die_with_parent: bool = False) -> int:
     os.umask(0o077)  # whatever we and our workers make is nobody else's to read
     allow_many_files()
     try:
-        settings = load_settings(paths.config_file, os.environ, flags)
+        settings = load_settings(config or paths.config_file, os.environ, flags)
         # Ours is what the zygote gets, and what is left out was never in a worker's memory.
         keep_allowed(os.environ, settings.settings.workers.environment)
         logging.basicConfig(
@@ -93,6 +96,19 @@ def run(flags: Mapping[str, str], *, die_with_parent: bool = False) -> int:
         return 1
     finally:
         os.close(lock)
+    return 0
+
+
+def check(flags: Mapping[str, str], config: Path | None = None) -> int:
+    """Read the settings as a daemon would, say what is wrong with them; returns the exit code."""
+    try:
+        settings = load_settings(config or find_paths().config_file, os.environ, flags)
+        find_strategy(settings.settings.placement.strategy)
+        find_router(settings.settings.placement.routing)
+        rules_from(settings)
+    except SireError as error:
+        sys.stderr.write("\n".join(filter(None, (error.message, error.hint))) + "\n")
+        return 1
     return 0
 
 
@@ -125,7 +141,7 @@ def rules_from(settings: Loaded) -> Rules:
         turn_requests=given.queue.turn_requests,
         load_timeout=given.daemon.load_timeout,
         hung_after=given.daemon.hung_after,
-        max_models=given.placement.max_models,
+        max_models=given.limits.max_models,
         most_instances=given.placement.most_instances,
         shrink_after=given.placement.shrink_after,
         file_factor=given.memory.file_factor,
@@ -273,7 +289,7 @@ class Daemon:
     def _reload(self) -> None:
         """Read the configuration again; what cannot change while running is said."""
         try:
-            settings = load_settings(self._paths.config_file, os.environ, self._flags)
+            settings = load_settings(self._services.loaded.path, os.environ, self._flags)
             strategy = find_strategy(settings.settings.placement.strategy)
             router = find_router(settings.settings.placement.routing)
             rules = rules_from(settings)
@@ -281,8 +297,9 @@ class Daemon:
             log.error("the configuration stays as it was: %s", error)  # noqa: TRY400
             return
         old = self._services.settings
-        if (settings.settings.devices, settings.settings.tiers) != (old.devices, old.tiers):
-            log.warning("devices and tiers change with the next start: sire daemon restart")
+        if waiting := waiting_for_start(old, settings.settings):
+            said = ", ".join(waiting)
+            log.warning("%s: changes hold from the next start: sire daemon restart", said)
         self._conductor.brain.adopt(rules, strategy, router)
         # What is due sooner by the new rules is looked at now.
         self._conductor.feed(events.Woken())
@@ -319,4 +336,6 @@ class Daemon:
 
 
 def _account(device: Device) -> Account:
-    return Account(device.name, device.hardware.kind, device.capacity_bytes)
+    return Account(
+        device.name, device.hardware.kind, device.capacity_bytes, bounded_by=device.bounded_by
+    )

@@ -10,6 +10,7 @@ from sired.daemon.jobs import Jobs
 from sired.daemon.warm_start import WarmStart
 from sired.devices.inventory import Inventory
 from sired.errors import DaemonUnavailable, DeviceNotFound
+from sired.nearest import meant
 from sired.paths import Paths
 from sired.server.front import Front
 from sired.store.footprints import Footprints
@@ -94,6 +95,6 @@ class Services:
         if name not in {"auto", *names}:
             raise DeviceNotFound(
                 f"There is no device {name!r}.",
-                hint=f"There are: {', '.join(names)}. See: sire devices",
+                hint=f"{meant(name, names)}There are: {', '.join(names)}. See: sire devices",
                 device=name,
             )

@@ -5,6 +5,7 @@ from importlib.metadata import entry_points
 from typing import TypeVar
 
 from sired.errors import InvalidConfiguration
+from sired.nearest import meant
 from sired.scheduler import eviction, placement, routing
 
 Found = TypeVar("Found")
@@ -42,8 +43,9 @@ def _find(what: str, name: str, built_in: Mapping[str, Found], group: str) -> Fo
         return built_in[name]
     others = entry_points(group=group)
     if name not in others.names:
-        names = ", ".join(sorted({*built_in, *others.names}))
-        raise InvalidConfiguration(f"There is no {what} {name!r}.", hint=f"There are: {names}.")
+        names = sorted({*built_in, *others.names})
+        hint = f"{meant(name, names)}There are: {', '.join(names)}."
+        raise InvalidConfiguration(f"There is no {what} {name!r}.", hint=hint)
     try:
         found: Found = others[name].load()
     except Exception as problem:

@@ -49,8 +49,8 @@ class Probe(Protocol):
 class Device:
     """One device the scheduler may place models on: a physical one or a part of it.
 
-    ``capacity_bytes`` is min(configured limit, total - reserve), less what its ``standby`` workers
-    take: so many are kept ready without a model.
+    ``capacity_bytes`` is min(configured limits, total - reserve), less what its ``standby`` workers
+    take: so many are kept ready without a model. ``bounded_by`` is the setting that bounds it most.
     """
 
     name: str
@@ -58,3 +58,4 @@ class Device:
     capacity_bytes: int
     cores: tuple[int, ...] = ()
     standby: int = 0
+    bounded_by: str = ""

@@ -105,30 +105,36 @@ class Inventory:
         ]
         self.devices += [self._device(name, hardware, given) for name, given in sized.items()]
         wanted = sum(given.memory or 0 for given in sized.values())
-        if wanted > (there := self._capacity(hardware)):
+        if wanted > (there := self._capacity(hardware)[0]):
             self.problems.append(
                 f"devices.{', devices.'.join(sized)}: {format_bytes(wanted)} is more than the "
                 f"{format_bytes(there)} that there are"
             )
 
-    def _capacity(self, hardware: Hardware) -> int:
-        memory = self._settings.memory
-        if hardware.kind != "cpu":
-            return max(1, hardware.total_bytes - memory.reserve_gpu)
+    def _capacity(self, hardware: Hardware) -> tuple[int, str]:
+        """What models may take of a whole device, and the setting that bounds it."""
+        total, kind = hardware.total_bytes, "cpu" if hardware.kind == "cpu" else "gpu"
+        reserve = getattr(self._settings.memory, f"reserve_{kind}")
+        percent = self._settings.limits.max_memory_percent
+        room, bound = min(
+            (total - reserve, f"memory.reserve_{kind}"),
+            (total * percent // 100, "limits.max_memory_percent"),
+        )
         # What is set aside for models that sleep is no device's to give away.
-        kept = memory.reserve_cpu + self._settings.tiers.dram
-        return max(1, hardware.total_bytes - kept)
+        kept = self._settings.tiers.dram if kind == "cpu" else 0
+        return max(1, room - kept), bound
 
     def _device(self, name: str, hardware: Hardware, given: DeviceSettings) -> Device:
-        capacity = self._capacity(hardware)
-        if given.memory is not None:
-            capacity = min(given.memory, capacity)
+        capacity, bound = self._capacity(hardware)
+        if given.memory is not None and given.memory <= capacity:
+            capacity, bound = given.memory, f"devices.{name}.memory"
         if strange := set(given.cores) - set(hardware.cores):
             self.problems.append(f"devices.{name}: there are no cores {sorted(strange)}")
         cores = tuple(core for core in given.cores if core in hardware.cores)
         standby = self._standby(name, hardware, given, capacity)
         capacity -= standby * self._overhead(hardware)
-        return Device(name, hardware, max(1, capacity), cores or hardware.cores, standby)
+        cores = cores or hardware.cores
+        return Device(name, hardware, max(1, capacity), cores, standby, bound)
 
     def _overhead(self, hardware: Hardware) -> int:
         """What a worker takes there that has no model."""

@@ -196,6 +196,7 @@ class DeviceInfo(msgspec.Struct, frozen=True):
         used_bytes: charged to instances; ``foreign_bytes``: taken by others.
         free_bytes: what a load could get now without unloading anything.
         standby: workers that are ready there without a model.
+        bounded_by: the setting that makes the capacity what it is.
     """
 
     name: str
@@ -212,6 +213,7 @@ class DeviceInfo(msgspec.Struct, frozen=True):
     utilization_percent: float | None = None
     gpu: GpuReadings | None = None
     standby: int = 0
+    bounded_by: str = ""
 
 
 class DeviceList(Message, frozen=True, tag="devices_report"):
@@ -226,6 +228,7 @@ class HealthReport(Message, frozen=True, tag="health_report"):
 
     Attributes:
         status: ok, starting (the zygote still imports its frameworks) or draining.
+        loaded: how many models are in memory; ``max_models`` how many may be, 0 for as many as fit.
     """
 
     status: str
@@ -239,6 +242,8 @@ class HealthReport(Message, frozen=True, tag="health_report"):
     socket: str
     python: str
     problems: tuple[str, ...] = ()
+    loaded: int = 0
+    max_models: int = 0
 
 
 class TopReport(Message, frozen=True, tag="top_report"):

@@ -1,12 +1,12 @@
 """A runtime's own arguments: read into a record, and refused by name where they are none of it."""
 
-import difflib
 from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 
 import msgspec
 
 from sired.errors import InvalidModel
+from sired.nearest import meant
 
 Record = TypeVar("Record", bound=msgspec.Struct)
 
@@ -43,9 +43,9 @@ def refuse_unknown(given: Collection[str], known: Collection[str], said: str) ->
     unknown = next((name for name in given if name not in known), None)
     if unknown is None:
         return
-    near = difflib.get_close_matches(unknown, known, n=1)
-    meant = f"Did you mean {near[0]}? " if near else ""
-    raise InvalidModel(f"{said} {unknown!r}.", hint=f"{meant}There are: {', '.join(known)}.")
+    raise InvalidModel(
+        f"{said} {unknown!r}.", hint=f"{meant(unknown, known)}There are: {', '.join(known)}."
+    )
 
 
 def _check(kind: type[Record], name: str, value: Any) -> None:

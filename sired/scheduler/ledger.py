@@ -22,6 +22,7 @@ class Account:
     """One device's side of the ledger.
 
     ``reported_free`` is what the driver last said; None until it said anything.
+    ``bounded_by`` is the setting that makes the capacity what it is.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Account:
     capacity: int
     reported_free: int | None = None
     charges: dict[int, Charge] = field(default_factory=dict)
+    bounded_by: str = ""
 
     @property
     def charged(self) -> int:

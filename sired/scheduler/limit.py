@@ -33,7 +33,7 @@ def make_place(
         raise InsufficientMemory(
             f"{load.model.name} cannot be loaded: {most} models may be in memory at once, "
             "and as many are pinned.",
-            hint="Unpin a model, or raise the setting placement.max_models.",
+            hint="Unpin a model, or raise the setting limits.max_models.",
             model=load.model.name,
         )
     missing -= sum(all(i.ending for i in instances) for instances in loaded.values())

@@ -363,8 +363,9 @@ class Placer:
         places = []
         for account in allowed:
             held = f", {format_bytes(pinned[account.name])} of it pinned"
+            bound = f" by {account.bounded_by}" if account.bounded_by else ""
             places.append(
-                f"{account.name} has {format_bytes(account.capacity)}"
+                f"{account.name} has {format_bytes(account.capacity)}{bound}"
                 f"{held if pinned[account.name] else ''}"
             )
         need, source = min(load.model.footprint(account.kind, self._rules) for account in allowed)
@@ -372,8 +373,8 @@ class Placer:
         return InsufficientMemory(
             f"{load.model.name} needs {format_bytes(need)} ({source}), more than can ever be "
             f"free: {'; '.join(places) or 'there is no device'}.",
-            hint="Unpin a model, raise the device's limit in config.toml, or state what the model "
-            "really needs: sire register --replace --max-memory",
+            hint="Unpin a model, raise the limit (sire config set), or state what the model really "
+            "needs: sire register --replace --max-memory",
             model=load.model.name,
             need_bytes=need,
             devices={account.name: account.capacity - pinned[account.name] for account in allowed},

@@ -8,7 +8,7 @@ from sired.scheduler.model import Model
 from sired.scheduler.naps import Naps
 from sired.scheduler.serving import ATTEMPTS, Serving
 from sired.scheduler.state import State
-from sired.scheduler.words import ran_out
+from sired.scheduler.words import beyond_declared, exceeds, ran_out
 
 
 class Wishes:
@@ -63,6 +63,12 @@ class Wishes:
         """A load worked, or a sleeper woke: tell who wished for it, and let it serve."""
         instance = self._fleet.instances[event.instance]
         if not isinstance(instance.state, Loading | Waking):
+            return
+        if exceeds(instance, event.memory):
+            # It holds what it holds until its process is gone.
+            self._fleet.note_peak(instance, event.memory, now)
+            error = beyond_declared(instance, event.memory)
+            self.load_failed(events.LoadFailed(instance.id, error), now)
             return
         self._fleet.loaded(instance, event, now)
         self._naps.loaded(instance)

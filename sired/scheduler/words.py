@@ -82,6 +82,26 @@ def load_hung(instance: Instance, now: float, rules: Rules) -> LoadFailed:
     )
 
 
+def exceeds(instance: Instance, memory: int) -> bool:
+    """Whether a load took more than was declared for its model (``max_memory``)."""
+    declared = instance.model.declared
+    return isinstance(instance.state, Loading) and declared is not None and memory > declared
+
+
+def beyond_declared(instance: Instance, memory: int) -> InsufficientMemory:
+    """A load that was ended because it took more than its model may."""
+    name, declared = instance.model.name, instance.model.declared or 0
+    return InsufficientMemory(
+        f"{name} took {format_bytes(memory)} on {instance.device}, more than the "
+        f"{format_bytes(declared)} of its max_memory; it was ended.",
+        hint="Allow more: sire register --replace --max-memory SIZE",
+        model=name,
+        device=instance.device,
+        need_bytes=memory,
+        max_memory_bytes=declared,
+    )
+
+
 def ran_out(instance: Instance, fleet: Fleet, error: SireError) -> InsufficientMemory:
     """A load that failed for want of memory although it was granted enough."""
     account = fleet.ledger.accounts[instance.device]

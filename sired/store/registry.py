@@ -1,11 +1,11 @@
 """The registered models: one TOML file each, which people may edit."""
 
-import difflib
 import os
 from operator import attrgetter
 from pathlib import Path
 
 from sired.errors import InvalidModel, ModelExists, ModelNotFound, SireError, shown
+from sired.nearest import nearest
 from sired.spec import LONGEST_NAME, ModelSpec, check_name
 from sired.store.atomic import write_atomically
 from sired.store.model_file import from_toml, to_toml
@@ -50,8 +50,8 @@ class Registry:
         if why := self.damaged.get(f"{name}.toml"):
             file = self._directory / f"{name}.toml"
             raise ModelNotFound(f"The registry file {file} is damaged: {why}", model=name)
-        near = difflib.get_close_matches(name[:LONGEST_NAME], self.models, n=1)
-        hint = f"Did you mean {near[0]}? See: sire ls" if near else "See: sire ls"
+        near = nearest(name[:LONGEST_NAME], self.models)
+        hint = f"Did you mean {near}? See: sire ls" if near else "See: sire ls"
         raise ModelNotFound(
             f"No model {shown(name)} is registered.", hint=hint, model=name[:LONGEST_NAME]
         )

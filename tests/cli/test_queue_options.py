@@ -52,7 +52,7 @@ def test_a_request_can_say_that_its_model_is_unloaded_afterwards(home, register,
 
 @pytest.mark.own_daemon
 def test_no_more_models_are_loaded_than_the_configuration_allows(home, register):
-    home.configure("[placement]\nmax_models = 1\n")
+    home.configure("[limits]\nmax_models = 1\n")
     for number in (1, 2):
         register(f"m{number}", number)
         home.sire("predict", f"m{number}", "-i", "-", stdin=b"[1, 2, 3, 4]")

@@ -162,7 +162,7 @@ def test_events_of_a_program_are_parts_and_their_words_are_text(home, manager):
 def test_ollama_is_heard_while_it_speaks(home, manager):
     with contextlib.closing(StandIn()) as server:
         given = ["--arg", "model=llama3.2", "--arg", f"host={server.url}"]
-        home.register("llama", "--runtime", "ollama", "--max-memory", "1MiB", *given)
+        home.register("llama", "--runtime", "ollama", "--max-memory", "4GiB", *given)
         done = home.sire(
             "predict", "llama", "-i", "-", "--from", "text", "--stream", stdin=b"hello"
         )

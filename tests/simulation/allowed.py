@@ -123,8 +123,15 @@ class Allowed:
         others = any(i.accepting for i in self.brain.fleet.of(worker.model))
         changes = worker.state in ("falling asleep", "waking", "dead")
         failed = changes and self._failed(do, worker)
+        failed = failed or self._exceeds(do, worker)
         may_end = not worker.model.pinned or worker.asked_to_end or failed
         must(may_end or (others and do.instance not in self._evicted), "ended a pinned one", do)
+
+    def _exceeds(self, do, worker):
+        """Whether its load has just taken more than was declared for its model."""
+        ready = isinstance(self._event, events.WorkerReady) and self._event.instance == do.instance
+        most = worker.model.declared
+        return ready and most is not None and self._event.memory > most
 
     # Tiers
 

@@ -41,7 +41,7 @@ class ServerHandlers:
     def _config(self, client: Client, _: requests.ShowConfig, __: tuple[Buffer, ...]) -> None:
         report = ConfigReport(
             id=client.request_id,
-            path=str(self._services.paths.config_file),
+            path=str(self._services.loaded.path),
             settings=tuple(Setting(*source) for source in self._services.loaded.sources),
         )
         self._services.front.reply(client, report)

@@ -39,4 +39,5 @@ def _device(services: Services, device: Device, reading: Reading | None) -> Devi
         utilization_percent=reading.utilization_percent if reading else None,
         gpu=gpu,
         standby=services.conductor.crew.standby.count(device.name),
+        bounded_by=device.bounded_by,
     )

@@ -33,6 +33,8 @@ def health(services: Services, message_id: str | int = "") -> HealthReport:
         socket=str(services.paths.socket),
         python=platform.python_version(),
         problems=services.problems,
+        loaded=len({instance.model.name for instance in brain.fleet.instances.values()}),
+        max_models=services.settings.limits.max_models,
     )
 
 

@@ -127,7 +127,7 @@ def test_places_that_pinned_models_take_are_nobody_elses(driver):
     request, said = d.request("b")
     error = failures(said)[request]
     assert isinstance(error, InsufficientMemory)
-    assert "placement.max_models" in error.hint
+    assert "limits.max_models" in error.hint
 
 
 def test_models_take_turns_for_a_place(driver, machine):

@@ -1,0 +1,29 @@
+"""What ``sire doctor`` looks at: one small function for each thing, in the order of the list."""
+
+from sire_cli.doctor.finding import Finding
+from sire_cli.doctor.here import disk, open_files, private_directories, shared_memory, socket_path
+from sire_cli.doctor.packages import Versions, cuda_versions, onnxruntime_twice, versions
+from sire_cli.doctor.running import daemon, driver, driver_version, lingering, settings
+from sired.paths import Paths, find_paths
+
+__all__ = ["Finding", "examine"]
+
+
+def examine() -> list[Finding]:
+    """Look at everything; each finding says what to do where something is to be done."""
+    paths: Paths = find_paths()
+    found: Versions = versions()
+    cuda = driver_version()
+    return [
+        driver(cuda),
+        onnxruntime_twice(found),
+        cuda_versions(found, cuda),
+        private_directories(paths),
+        socket_path(paths),
+        disk(paths),
+        shared_memory(),
+        open_files(),
+        lingering(),
+        settings(),
+        daemon(paths),
+    ]

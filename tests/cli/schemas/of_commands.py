@@ -1,0 +1,91 @@
+"""The schema of what each command prints with ``--json``, from the types it is made of."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from sire_cli.doctor import Finding
+from sired.client.load_report import LoadReport
+from sired.protocol.counts import ModelStats
+from sired.protocol.replies import (
+    ConfigReport,
+    DeviceList,
+    EstimateReport,
+    HealthReport,
+    InstanceInfo,
+    JobEnd,
+    JobReport,
+    MetricsReport,
+    ModelInfo,
+    StatsReport,
+    TopReport,
+    Unloaded,
+)
+from sired.spec import Job
+
+HERE = Path(__file__).parent
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+
+
+class Accepted(msgspec.Struct):
+    """A job that was submitted, and its input."""
+
+    id: str
+    input: str
+
+
+# Several types where it depends on what was asked for.
+PRINTED: dict[str, tuple[Any, ...]] = {
+    "bench": (LoadReport,),
+    "config": (ConfigReport,),
+    "daemon status": (HealthReport,),
+    "devices": (DeviceList,),
+    "doctor": (list[Finding],),
+    "estimate": (list[EstimateReport],),
+    "health": (HealthReport,),
+    "job ls": (list[Job],),
+    "job show": (JobReport,),
+    "job wait": (list[JobEnd],),
+    "load": (InstanceInfo,),
+    "ls": (list[ModelInfo],),
+    "metrics": (MetricsReport,),
+    "move": (InstanceInfo, Unloaded),
+    "ps": (list[InstanceInfo],),
+    "register": (ModelInfo,),
+    "reload": (InstanceInfo,),
+    "show": (ModelInfo,),
+    "stats": (StatsReport, ModelStats),
+    "submit": (list[Accepted],),
+    "top": (TopReport,),
+    "unload": (Unloaded,),
+}
+
+
+def file_of(command: str) -> Path:
+    return HERE / f"{command.replace(' ', '-')}.json"
+
+
+def schema_of(command: str) -> dict[str, Any]:
+    """Every field is printed, and nothing that is only for the wire."""
+    roots, parts = msgspec.json.schema_components(PRINTED[command], ref_template="#/$defs/{name}")
+    for part in parts.values():
+        if "properties" in part:
+            _as_printed(part)
+    root = roots[0] if len(roots) == 1 else {"anyOf": list(roots)}
+    return {"$schema": DRAFT, "title": f"sire {command} --json", **root, "$defs": parts}
+
+
+def _as_printed(part: dict[str, Any]) -> None:
+    properties = part["properties"]
+    if "op" in properties:
+        for name in ("op", "id", "v"):
+            del properties[name]
+    for value in properties.values():
+        value.pop("default", None)
+    part |= {"required": [*properties], "additionalProperties": False}
+
+
+def text_of(command: str) -> str:
+    return json.dumps(schema_of(command), indent=1) + "\n"

@@ -1,0 +1,103 @@
+"""What `sire doctor` finds in bad surroundings."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from sire_cli.doctor.here import shared_memory
+from sire_cli.doctor.packages import Versions, cuda_versions, onnxruntime_twice
+from sire_cli.doctor.running import driver
+
+
+def found(home, code=0, env=None):
+    done = home.sire("doctor", "--json", code=code, env=env)
+    return {one["check"]: one for one in json.loads(done.stdout)}
+
+
+def test_all_is_well_where_a_daemon_runs(home):
+    home.sire("daemon", "start")
+    findings = found(home)
+    assert {one["state"] for one in findings.values()} <= {"ok", "warning"}
+    assert findings["daemon"]["found"].startswith("version ")
+    lines = home.sire("doctor").stdout.decode().splitlines()
+    assert len(lines) == len(findings)
+
+
+def test_bad_surroundings_are_problems_each_with_what_to_do(home, tmp_path):
+    home.configure("[daemon]\ngracee = 1\n")
+    findings = found(home, code=1)
+    assert findings["settings"]["advice"] == "Did you mean daemon.grace?"
+    findings = found(home, code=1, env={"SIRE_HOME": f"/tmp/{'long' * 30}"})
+    assert findings["socket"]["state"] == "problem"
+    assert "SIRE_HOME" in findings["socket"]["advice"]
+    (tmp_path / "file").touch()
+    findings = found(home, code=1, env={"SIRE_HOME": str(tmp_path / "file")})
+    assert "cannot be written to" in findings["directories"]["found"]
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
+def test_a_directory_that_is_read_only_is_a_problem(home, tmp_path):
+    tmp_path.chmod(0o500)
+    findings = found(home, code=1, env={"SIRE_HOME": str(tmp_path)})
+    assert "chmod" in findings["directories"]["advice"]
+
+
+def test_a_small_limit_of_open_files_is_a_warning(home):
+    def limit():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (200, 4096))
+
+    command = [sys.executable, "-m", "sire_cli", "doctor"]
+    done = subprocess.run(command, env=home.environment, capture_output=True, preexec_fn=limit)
+    (line,) = [line for line in done.stdout.decode().splitlines() if "open files" in line]
+    assert line.startswith("warning")
+    assert "ulimit -n 4096" in line
+
+
+def test_a_unit_that_ends_with_the_last_logout_is_a_warning(home, tmp_path):
+    (tmp_path / "systemd" / "user").mkdir(parents=True)
+    (tmp_path / "systemd" / "user" / "sired.service").touch()
+    bin_ = tmp_path / "bin"
+    bin_.mkdir()
+    (bin_ / "loginctl").write_text("#!/bin/sh\necho no\n")
+    (bin_ / "loginctl").chmod(0o755)
+    env = {"XDG_CONFIG_HOME": str(tmp_path), "PATH": f"{bin_}:{os.environ['PATH']}"}
+    assert "loginctl enable-linger" in found(home, env=env)["linger"]["advice"]
+
+
+def test_onnxruntime_installed_twice_is_a_problem():
+    both = onnxruntime_twice(Versions("2.13", None, "1.23.0", "1.23.0", "12"))
+    assert both.state == "problem"
+    assert "pip uninstall" in both.advice
+    assert onnxruntime_twice(Versions("2.13", None, None, None, None)).state == "problem"
+    assert onnxruntime_twice(Versions("2.13", None, "1.23.0", None, None)).state == "ok"
+
+
+@pytest.mark.parametrize(
+    ("installed", "driver", "state", "said"),
+    [
+        (Versions("2.13", None, None, "1.31", "13"), None, "ok", "CPU only"),
+        (Versions("2.13", None, None, "1.31", "13"), (13, 0), "warning", "cannot use the GPUs"),
+        (Versions("2.13", "13.0", None, "1.31", "13"), (12, 4), "problem", "serves CUDA 12.4"),
+        (Versions("2.13", "12.8", None, "1.31", "13"), (13, 0), "warning", "different CUDA"),
+        (Versions("2.13", "13.0", None, "1.31", "13"), (13, 1), "ok", "driver for CUDA 13.1"),
+        (Versions("2.13", "13.0", "1.31", None, None), (13, 1), "warning", "ONNX models"),
+        (Versions(None, None, "1.31", None, None), None, "problem", "torch is not installed"),
+    ],
+)
+def test_versions_that_do_not_fit_each_other_are_told(installed, driver, state, said):
+    finding = cuda_versions(installed, driver)
+    assert (finding.state, said in finding.found) == (state, True)
+    assert bool(finding.advice) == (state != "ok")
+
+
+def test_a_driver_that_is_there_and_silent_is_a_problem(tmp_path):
+    assert driver(None, tmp_path).state == "problem"
+    assert driver(None, tmp_path / "none").state == "ok"
+
+
+def test_no_shared_memory_is_a_warning(tmp_path):
+    assert shared_memory(tmp_path / "none").state == "warning"

@@ -1,0 +1,42 @@
+"""Whoever mistypes a name is told the one that was meant."""
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "meant"),
+    [
+        (("pridict",), 2, "predict"),
+        (("predict", "digits", "--inptu", "x"), 2, "--input"),
+        (("predict", "digits", "-i", "-", "--to", "jsn"), 2, "json"),
+        (("predict", "digits", "-i", "-", "--priority", "hihg"), 2, "high"),
+        (("job", "ls", "--state", "faild"), 2, "failed"),
+        (("config", "get", "daemon.gracee"), 2, "daemon.grace"),
+        (("load", "digit"), 3, "digits"),
+        (("load", "digits", "--device", "cpuu"), 3, "cpu"),
+        (("config", "set", "daemon.log_level", "inf"), 2, "info"),
+    ],
+)
+def test_the_nearest_name_is_told(mistyping, arguments, code, meant):
+    said = mistyping.sire(*arguments, stdin=b"[1]", code=code).stderr.decode()
+    assert meant in said
+    assert "Traceback" not in said
+
+
+@pytest.fixture(scope="module")
+def mistyping(tmp_path_factory):
+    import shutil
+    import tempfile
+    from pathlib import Path
+
+    from safetensors.torch import save_file
+    import torch
+    from tests.conftest import Home
+
+    home = Home(Path(tempfile.mkdtemp(prefix="sire-", dir="/tmp")))
+    weights = home.path / "w.safetensors"
+    save_file({"weight": torch.ones(4)}, weights)
+    home.sire("register", "digits", weights, "--class", "torch.nn:Identity")
+    yield home
+    home.sire("daemon", "stop")
+    shutil.rmtree(home.path)
