@@ -7,6 +7,7 @@ on a device, and what happens to it is counted and kept.
 import logging
 
 from sired.daemon.crew import Crew
+from sired.daemon.event_log import EventLog
 from sired.daemon.stats import Statistics
 from sired.devices.base import Device
 from sired.devices.inventory import Inventory
@@ -16,6 +17,7 @@ from sired.scheduler.instructions import Evicted, Learn, StartWorker
 from sired.spec import ModelSpec, Signature
 from sired.store.footprints import Footprints
 from sired.store.registry import Registry
+from sired.units import format_bytes, format_duration
 from sired.workers.messages import (
     DeviceGrant,
     DirectFailed,
@@ -45,6 +47,7 @@ class Instances:
 
     Attributes:
         signatures: what models take and give, as their runtimes last reported it.
+        events: what happened to them lately.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Instances:
         paths: Paths,
     ) -> None:
         self.signatures: dict[str, Signature] = {}
+        self.events = EventLog()
         self._crew = crew
         self._inventory = inventory
         self._registry = registry
@@ -70,6 +74,7 @@ class Instances:
         spec = self._registry.get(do.model.name)
         self._specs[do.instance] = spec
         log.info("loading %s on %s, %d bytes reserved", spec.name, do.device, do.memory)
+        self.events.note("loading", spec.name, do.device, f"{format_bytes(do.memory)} reserved")
         device = self._inventory.device(do.device)
         cache = str(self._paths.model_cache(spec.name))
         job = LoadModel(spec, grant(device, self._paths, do.memory), cache=cache)
@@ -95,6 +100,8 @@ class Instances:
         memory = max(message.memory_bytes, self._memory_by_driver(instance, device))
         counters.peak_memory = max(counters.peak_memory, memory)
         log.info("loaded %s in %.3f s, %d bytes", spec.name, message.load_seconds, memory)
+        took = f"{format_bytes(memory)} in {format_duration(message.load_seconds)}"
+        self.events.note("loaded", spec.name, device, took)
         return memory
 
     def slept(self, instance: int, device: str, message: Slept) -> int:
@@ -103,6 +110,7 @@ class Instances:
         self._statistics.of(spec.name).sleeps += 1
         held = max(message.device_bytes, self._memory_by_driver(instance, device))
         log.info("%s sleeps after %.3f s, %d bytes left", spec.name, message.seconds, held)
+        self.events.note("slept", spec.name, device, f"in {format_duration(message.seconds)}")
         return held
 
     def woke(self, instance: int, device: str, message: Woke) -> int:
@@ -113,6 +121,7 @@ class Instances:
         counters.last_wake_seconds = message.seconds
         held = max(message.memory_bytes, self._memory_by_driver(instance, device))
         log.info("%s woke in %.3f s, %d bytes", spec.name, message.seconds, held)
+        self.events.note("woke", spec.name, device, f"in {format_duration(message.seconds)}")
         return held
 
     def _memory_by_driver(self, instance: int, device: str) -> int:
@@ -122,9 +131,11 @@ class Instances:
 
     def load_failed(self, instance: int, device: str, error: SireError) -> None:
         """Note why a model could not be loaded."""
-        counters = self._statistics.of(self._specs[instance].name)
+        name = self._specs[instance].name
+        counters = self._statistics.of(name)
         counters.last_error = str(error)
         counters.load_failures[device] += 1
+        self.events.note("failed", name, device, error.message)
 
     def failed_directly(self, instance: int, failure: DirectFailed) -> None:
         """Count a request that a worker answered with an error to the client itself."""
@@ -137,10 +148,12 @@ class Instances:
         counters = self._statistics.of(spec.name)
         if expected:
             counters.unloads[device] += 1
+            self.events.note("unloaded", spec.name, device)
         else:
             counters.crashes += 1
             counters.last_error = str(error)
             log.error("%s", error)
+            self.events.note("crashed", spec.name, device, error.message)
 
     def learn(self, do: Learn) -> None:
         """Keep what a model was measured to need."""
@@ -153,4 +166,5 @@ class Instances:
     def evicted(self, do: Evicted) -> None:
         """Count an eviction."""
         self._statistics.of(do.model).evictions += 1
+        self.events.note("evicted", do.model, words=f"for {do.wanted_by}")
         log.info("evicting %s to make room for %s", do.model, do.wanted_by)

@@ -61,6 +61,26 @@ class StatsTotals(msgspec.Struct, frozen=True):
     wakes: int = 0
 
 
+class ModelEvent(msgspec.Struct, frozen=True):
+    """Something that happened to a model.
+
+    Attributes:
+        number: rises by one with every event, from 1 at the daemon's start.
+        at: seconds since 1970.
+        kind: loading, loaded, failed (to load), evicted, slept, woke, unloaded, crashed, pinned or
+            unpinned.
+        device: where; "" where that does not matter.
+        words: what else there is to say, such as for whom it was evicted.
+    """
+
+    number: int
+    at: float
+    kind: str
+    model: str
+    device: str = ""
+    words: str = ""
+
+
 class HistogramCounts(msgspec.Struct, frozen=True):
     """Measured values; ``below`` tells for rising bounds how many did not exceed them."""
 

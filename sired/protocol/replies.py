@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from sired.protocol.counts import ModelMetrics, ModelStats, StatsTotals
+from sired.protocol.counts import ModelEvent, ModelMetrics, ModelStats, StatsTotals
 from sired.protocol.requests import Message
 from sired.spec import Job, JobState, ModelSpec, Signature, TensorSpec
 
@@ -241,13 +241,30 @@ class HealthReport(Message, frozen=True, tag="health_report"):
     problems: tuple[str, ...] = ()
 
 
+class JobProgress(msgspec.Struct, frozen=True):
+    """A job that is running, or queued to; ``seconds`` is since when."""
+
+    job: str
+    model: str
+    state: JobState
+    seconds: float
+    source: str = ""
+
+
 class TopReport(Message, frozen=True, tag="top_report"):
-    """Everything the live view draws."""
+    """Everything the live view draws.
+
+    Attributes:
+        events: what happened to models after the event that the request named.
+        jobs: those that workers have, and then those that are next, a few.
+    """
 
     health: HealthReport
     devices: tuple[DeviceInfo, ...]
     instances: tuple[InstanceInfo, ...]
     stats: StatsReport
+    events: tuple[ModelEvent, ...] = ()
+    jobs: tuple[JobProgress, ...] = ()
 
 
 class Setting(msgspec.Struct, frozen=True):

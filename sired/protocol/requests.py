@@ -147,6 +147,13 @@ class PoolStats(Message, frozen=True, tag="pool"):
     name: str
 
 
+class Pin(Message, frozen=True, tag="pin"):
+    """Keep a model loaded once it is, or with ``pinned`` false no more; reply: ModelInfo."""
+
+    name: str
+    pinned: bool = True
+
+
 class Shrink(Message, frozen=True, tag="shrink"):
     """End idle instances of a model, or of all; reply: Unloaded, when their memory is free.
 
@@ -172,7 +179,12 @@ class Devices(Message, frozen=True, tag="devices"):
 
 
 class Top(Message, frozen=True, tag="top"):
-    """Ask for all that the live view shows in one answer; reply: TopReport."""
+    """Ask for all that the live view shows in one answer; reply: TopReport.
+
+    ``after`` is the number of the last event that is known already.
+    """
+
+    after: int = 0
 
 
 class Metrics(Message, frozen=True, tag="metrics"):
@@ -306,6 +318,7 @@ Request = (
     | Acquire
     | Release
     | PoolStats
+    | Pin
     | Shrink
     | Ps
     | Stats

@@ -22,7 +22,7 @@ class ServerHandlers:
             requests.Health: self._shown(views.health),
             requests.Devices: self._shown(views.devices),
             requests.Metrics: self._shown(views.metrics),
-            requests.Top: self._shown(views.top),
+            requests.Top: self._top,
             requests.Stats: self._stats,
             requests.ShowConfig: self._config,
             requests.Shutdown: self._shutdown,
@@ -33,6 +33,10 @@ class ServerHandlers:
     ) -> Callable[[Client, Any, tuple[Buffer, ...]], None]:
         services = self._services
         return lambda client, _, __: services.front.reply(client, view(services, client.request_id))
+
+    def _top(self, client: Client, request: requests.Top, _: tuple[Buffer, ...]) -> None:
+        report = views.top(self._services, request.after, client.request_id)
+        self._services.front.reply(client, report)
 
     def _stats(self, client: Client, request: requests.Stats, _: tuple[Buffer, ...]) -> None:
         report = views.stats(self._services, request.name, client.request_id)
