@@ -21,6 +21,7 @@ SECTIONS = {
     "cache": "Answers kept in memory for models that were registered with `--cache`; those unused "
     "for longest go first.",
     "jobs": "Jobs, and how long those that are finished are kept: the oldest go first.",
+    "history": "What `sire stats --since` tells: what each model did, minute by minute.",
     "metrics": "Where Prometheus may fetch what `sire metrics` prints.",
     "devices.NAME": "A physical device (cpu, cuda:0, cuda:1, ...) with a limit of its own, or a "
     "part of one under another name. A device split into parts of other names is itself no "
@@ -78,6 +79,8 @@ KEYS = {
     "jobs.keep_for": "How long after its end a job and its result are kept.",
     "jobs.keep_count": "How many finished jobs are kept.",
     "jobs.keep_bytes": "How much the results of finished jobs may take together.",
+    "history.keep_for": "How long it is kept; 0 keeps none. There are 500,000 minutes at most, of "
+    "all models together: the oldest go first.",
     "metrics.port": "The port that they are at, as http://HOST:PORT/metrics; 0 for none.",
     "metrics.host": "The address to listen on. Whoever reaches it may read names and counts.",
     "devices.NAME.kind": "One of cpu and cuda; not needed where the name begins so.",

@@ -22,6 +22,7 @@ from sired.daemon.door import Door
 from sired.daemon.exporter import Exporter
 from sired.daemon.handlers import Handlers
 from sired.daemon.handlers.predictions import DirectAccess
+from sired.daemon.historian import Historian
 from sired.daemon.introducing import introduce
 from sired.daemon.jobs import Jobs
 from sired.daemon.lock import hold_lock, holds
@@ -182,6 +183,13 @@ class Daemon:
         self._warm_start = WarmStart(
             self._conductor, self._registry, LoadedModels(paths.loaded), settings.settings.daemon
         )
+        self._historian = Historian(
+            loop,
+            paths.history,
+            self._conductor.statistics,
+            self._conductor.memory_by_model,
+            settings.settings.history,
+        )
         self._services = Services(
             paths,
             settings,
@@ -192,6 +200,7 @@ class Daemon:
             footprints,
             self._jobs,
             self._warm_start,
+            self._historian,
         )
         self._conductor.results.resize(settings.settings.cache.memory)
         access = DirectAccess(self._services)
@@ -223,6 +232,7 @@ class Daemon:
         self._exporter.open()
         self._jobs.start()
         self._warm_start.start()
+        self._historian.start()
         # No task of the loop: a daemon that is told to stop meanwhile does not wait for it.
         threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
         self._watch(parent)
@@ -288,6 +298,7 @@ class Daemon:
 
     async def close(self) -> None:
         """End the workers, then the socket: nothing of us is left when we exit."""
+        self._historian.close()
         self._conductor.end_workers()
         await self._until(lambda: not self._conductor.crew, END_SECONDS)
         self._conductor.crew.close()

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from sired.protocol.counts import ModelEvent, ModelMetrics, ModelStats, StatsTotals
+from sired.protocol.counts import ModelEvent, ModelHistory, ModelMetrics, ModelStats, StatsTotals
 from sired.protocol.requests import Message
 from sired.spec import Job, JobState, ModelSpec, Signature, TensorSpec
 
@@ -179,6 +179,13 @@ class StatsReport(Message, frozen=True, tag="stats_report"):
     totals: StatsTotals
 
 
+class HistoryReport(Message, frozen=True, tag="history_report"):
+    """What models did, in steps of ``step_seconds``, the oldest first."""
+
+    step_seconds: int
+    steps: tuple[ModelHistory, ...]
+
+
 class GpuReadings(msgspec.Struct, frozen=True):
     """What only a GPU tells; None where the driver does not say."""
 
@@ -349,6 +356,7 @@ Reply = (
     | Leased
     | PoolReport
     | StatsReport
+    | HistoryReport
     | DeviceList
     | HealthReport
     | TopReport

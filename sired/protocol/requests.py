@@ -174,6 +174,17 @@ class Stats(Message, frozen=True, tag="stats"):
     name: str | None = None
 
 
+class History(Message, frozen=True, tag="history"):
+    """Ask what models did in the last ``seconds``, in about ``points`` steps; reply: HistoryReport.
+
+    A step is a minute or several. ``name`` is one model's, which may be removed by now.
+    """
+
+    seconds: float
+    name: str | None = None
+    points: int = 300
+
+
 class Devices(Message, frozen=True, tag="devices"):
     """Ask for every device; reply: DeviceList."""
 
@@ -322,6 +333,7 @@ Request = (
     | Shrink
     | Ps
     | Stats
+    | History
     | Devices
     | Top
     | Metrics

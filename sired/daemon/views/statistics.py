@@ -74,6 +74,9 @@ def _stats_of(services: Services, name: str) -> ModelStats:
         batches=dict(counters.batches),
         load_failures=counters.load_failures.total(),
         unloads=counters.unloads.total(),
+        bytes_in=counters.bytes_in,
+        bytes_out=counters.bytes_out,
+        last_error=counters.last_error,
     )
 
 
