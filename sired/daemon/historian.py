@@ -144,6 +144,7 @@ class Historian:
             sqlite3.Error: the file cannot be read.
             OSError: it cannot be made.
         """
+        self.note()  # so that what has just happened is told, too
         now = time.time()
         seconds = max(0.0, min(self._settings.keep_for, now, seconds))
         step = max(1, math.ceil(seconds / max(1, points) / MINUTE)) * MINUTE

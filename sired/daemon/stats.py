@@ -1,5 +1,6 @@
 """What is counted per model, in memory, since the daemon started."""
 
+import math
 import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
@@ -105,7 +106,7 @@ class Counters:
         if not self.latencies:
             return None
         ordered = sorted(self.latencies)
-        return ordered[min(len(ordered) - 1, int(fraction * len(ordered)))]
+        return ordered[max(0, math.ceil(fraction * len(ordered)) - 1)]
 
 
 class Statistics:
