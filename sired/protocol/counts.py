@@ -13,7 +13,8 @@ class ModelStats(msgspec.Struct, frozen=True):
     in ``cache_misses``, too. ``latency_percentiles``, from p50 to p99.9 and max, are over all
     answers, known to three percent. ``batches`` counts passes by the number of requests they were
     for, as far as the daemon put them together. ``bytes_in`` and ``bytes_out`` are of the payloads
-    that the model had, and of its answers, parts of a stream not among them.
+    that the model had, and of its answers, parts of a stream not among them. ``tier`` is device,
+    dram or disk: the nearest to a device that it has weights in.
     """
 
     model: str
@@ -48,6 +49,8 @@ class ModelStats(msgspec.Struct, frozen=True):
     bytes_in: int = 0
     bytes_out: int = 0
     last_error: str | None = None
+    tier: str = "disk"
+    pinned: bool = False
 
 
 class StatsTotals(msgspec.Struct, frozen=True):
