@@ -60,6 +60,24 @@ def event_lines(events: Iterable[ModelEvent], width: int) -> list[Text]:
             Text(one.device),
             Text(" ".join(one.words.split()), "dim"),
         ]
-        for one in events
+        for one in telling(events)
     ]
     return lay_out(_EVENTS, rows, width) if rows else []
+
+
+def telling(events: Iterable[ModelEvent]) -> list[ModelEvent]:
+    """The events without those that others tell, too, in their order: the latest first.
+
+    That a load began shows where it ended; and what was evicted is unloaded.
+    """
+    told: list[ModelEvent] = []
+    latest: dict[str, ModelEvent] = {}
+    for event in events:
+        after = latest.get(event.model)
+        latest[event.model] = event
+        if event.kind == "loading" and after is not None:
+            continue
+        if event.kind == "evicted" and after in told and after.kind == "unloaded":
+            told.remove(after)
+        told.append(event)
+    return told

@@ -59,6 +59,10 @@ def frame(
     return drawn
 
 
+def _bad(count: int) -> str:
+    return "red" if count else ""
+
+
 def _help() -> list[Text]:
     return [Text.assemble((f"  {keys:<12}", "bold"), words) for keys, words in HELP]
 
@@ -151,7 +155,7 @@ def _totals(report: TopReport) -> list[Text]:
         Text(f"{loaded}/{health.models} loaded"),
         Text(f"{rate:,.1f} req/s"),
         Text(f"{health.queued} queued", "yellow" if health.queued else ""),
-        Text(f"{totals.errors} errors", "red" if totals.errors else ""),
+        Text(f"{totals.errors} error{'' if totals.errors == 1 else 's'}", _bad(totals.errors)),
         Text(f"sired {format_bytes(health.memory_bytes)}", "dim"),
     ]
 

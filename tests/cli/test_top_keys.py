@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from sire_cli.top.control import GONE, SORTS, Control, Wish
+from sire_cli.top.happenings import telling
 from sire_cli.top.trail import Trail, sparkline
 from sired.protocol.counts import ModelEvent
 from sired.protocol.replies import JobProgress
@@ -158,3 +159,10 @@ def test_a_loading_model_tells_how_far_it_is():
     instances = [an_instance("m", state="loading", loading_percent=41.7)]
     lines = lines_of(a_report(stats=[stats_of("m", "loading")], instances=instances))
     assert "load 42%" in line_with("■ m", lines)
+
+
+def test_what_another_event_tells_as_well_is_left_out():
+    kinds = ["loading", "loaded", "evicted", "unloaded", "loading", "loaded", "unloaded", "loading"]
+    events = [an_event(number, kind) for number, kind in enumerate(kinds)]
+    shown = [event.kind for event in telling(reversed(events))]
+    assert shown == ["loading", "unloaded", "loaded", "evicted", "loaded"]
