@@ -62,6 +62,8 @@ def stats(
             _show(daemon, name, seconds, plot=plot, json=json, clear=watch and not json)
             if not watch:
                 return
+            if not json:  # where nothing can be cleared, a line between two looks
+                sys.stdout.write("\n")
             sys.stdout.flush()
             time.sleep(_WATCH_SECONDS)
 

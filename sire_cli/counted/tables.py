@@ -55,9 +55,10 @@ def print_one(model: ModelStats) -> None:
 def _pairs(model: ModelStats) -> Iterator[tuple[str, str | None]]:
     yield "model", model.model
     yield "state", f"{model.state} on {model.device}" if model.device else model.state
-    peak = f", {format_bytes(model.peak_memory_bytes)} at most"
-    yield "memory", format_bytes(model.memory_bytes) + (peak if model.peak_memory_bytes else "")
-    yield "answers", f"{model.inference_count:,}, {model.requests_per_second:.1f} a second now"
+    most = max(model.memory_bytes, model.peak_memory_bytes)
+    yield "memory", f"{format_bytes(model.memory_bytes)}, {format_bytes(most)} at most"
+    rate = model.requests_per_second
+    yield "answers", f"{model.inference_count:,}" + (f", {rate:.1f} a second now" if rate else "")
     yield "bytes", f"{format_bytes(model.bytes_in)} in, {format_bytes(model.bytes_out)} out"
     errors = [f"{count:,} {code}" for code, count in sorted(model.errors.items())]
     yield "errors", ", ".join(errors) or "none"
@@ -67,7 +68,8 @@ def _pairs(model: ModelStats) -> Iterator[tuple[str, str | None]]:
     yield "queue", _queue(model)
     yield "batches", _batches(model.batches)
     yield "loads", _loads(model)
-    yield "unloads", f"{model.unloads}, {model.evictions} evictions among them"
+    yield "unloads", str(model.unloads)
+    yield "evictions", str(model.evictions)
     yield "sleeps", _sleeps(model)
     yield "crashes", str(model.crashes)
     asked = model.cache_hits + model.cache_misses
