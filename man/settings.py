@@ -22,6 +22,7 @@ SECTIONS = {
     "cache": "Answers kept in memory for models that were registered with `--cache`; those unused "
     "for longest go first.",
     "jobs": "Jobs, and how long those that are finished are kept: the oldest go first.",
+    "history": "What `sire stats --since` tells: what each model did, minute by minute.",
     "metrics": "Where Prometheus may fetch what `sire metrics` prints.",
     "workers": "What the processes of models may see and do. A change holds from the daemon's next "
     "start.",
@@ -85,6 +86,8 @@ KEYS = {
     "jobs.keep_for": "How long after its end a job and its result are kept.",
     "jobs.keep_count": "How many finished jobs are kept.",
     "jobs.keep_bytes": "How much the results of finished jobs may take together.",
+    "history.keep_for": "How long it is kept; 0 keeps none. There are 500,000 minutes at most, of "
+    "all models together: the oldest go first.",
     "metrics.port": "The port that they are at, as http://HOST:PORT/metrics; 0 for none.",
     "metrics.host": "The address to listen on. Whoever reaches it may read names and counts.",
     "workers.environment": "Variables that models see of the environment in which the daemon was "

@@ -22,6 +22,8 @@ VERBS = (
     "rm",
     "load",
     "unload",
+    "pin",
+    "unpin",
     "move",
     "reload",
     "predict",

@@ -91,6 +91,11 @@ class Paths:
         return self.state / "jobs"
 
     @property
+    def history(self) -> Path:
+        """What models did in each minute of the last days."""
+        return self.state / "history.db"
+
+    @property
     def caches(self) -> Path:
         """What is kept of models because it takes long to make, one directory for each."""
         return self.state / "cache"

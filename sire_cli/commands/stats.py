@@ -1,83 +1,128 @@
 """``sire stats``."""
 
+import os
+import shutil
+import sys
+import time
+from contextlib import suppress
 from typing import Annotated
 
 import typer
 
 from sire_cli.completion import complete_model
-from sire_cli.link import expect
-from sire_cli.output import AsJson, print_json, print_table, say
-from sired.protocol.counts import ModelStats
-from sired.protocol.replies import StatsReport
-from sired.protocol.requests import Stats
-from sired.units import format_bytes, format_duration
+from sire_cli.counted import past, tables
+from sire_cli.link import connect
+from sire_cli.output import AsJson, print_json
+from sired.client.connection import Connection
+from sired.errors import InvalidConfiguration
+from sired.protocol.replies import HistoryReport, StatsReport
+from sired.protocol.requests import History, Stats
+from sired.units import parse_duration
 
-_COLUMNS = (
-    "MODEL",
-    "STATE",
-    "ANSWERS>",
-    "ERRORS>",
-    "PER SECOND>",
-    "AVERAGE>",
-    "P50>",
-    "P99>",
-    "COMPUTE>",
-    "MEMORY>",
-    "PEAK>",
-    "LOADS>",
-    "EVICTIONS>",
-    "SLEEPS>",
-    "WAKES>",
-    "CRASHES>",
-    "CACHE HITS>",
-)
+_WATCH_SECONDS = 2.0
+# What a drawing shows where nobody says since when.
+_PLOTTED_SECONDS = 3600.0
+# Steps of a table that is to be read, and of what is only added up; a drawing has one a column.
+_ROWS, _POINTS = 24, 300
+_CLEAR = "\x1b[H\x1b[2J"
 
 
 def stats(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="[NAME]", help="One model; otherwise all.", autocompletion=complete_model
+            metavar="[NAME]",
+            help="One model, in full; otherwise all.",
+            autocompletion=complete_model,
         ),
     ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--since",
+            metavar="DURATION",
+            help="What was written down every minute, so long back, such as 2d.",
+        ),
+    ] = None,
+    plot: Annotated[
+        bool, typer.Option("--plot", help="Draw latency and memory over time; 1h, or --since.")
+    ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show it again every two seconds, until Ctrl-C.")
+    ] = False,
     json: AsJson = False,
 ) -> None:
-    """Show what was counted since the daemon started."""
-    report = expect(StatsReport, Stats(name=name))
+    """Show what was counted since the daemon started, or over time.
+
+    The history outlives the daemon, and is kept for a week unless history.keep_for says otherwise.
+    """
+    seconds = _seconds(since) if since else _PLOTTED_SECONDS if plot else None
+    with connect() as daemon, suppress(*([KeyboardInterrupt] if watch else [])):
+        while True:
+            _show(daemon, name, seconds, plot=plot, json=json, clear=watch and not json)
+            if not watch:
+                return
+            if not json:  # where nothing can be cleared, a line between two looks
+                sys.stdout.write("\n")
+            sys.stdout.flush()
+            time.sleep(_WATCH_SECONDS)
+
+
+def _seconds(since: str) -> float:
+    seconds = parse_duration(since)
+    if seconds <= 0:
+        raise InvalidConfiguration(f"Since {since} is no time.", hint="Write it like 2h or 2d.")
+    return seconds
+
+
+def _show(
+    daemon: Connection,
+    name: str | None,
+    seconds: float | None,
+    *,
+    plot: bool,
+    json: bool,
+    clear: bool,
+) -> None:
+    if seconds is None:
+        counted = daemon.expect(StatsReport, Stats(name=name))
+        _clear(clear)
+        _show_counts(counted, name, json=json)
+        return
+    columns, lines = shutil.get_terminal_size()
+    points = columns if plot else _ROWS if name and not json else _POINTS
+    history = daemon.expect(HistoryReport, History(seconds=seconds, name=name, points=points))
+    _clear(clear)
     if json:
-        print_json(report.models[0] if name is not None and report.models else report)
-    elif report.models:
-        print_table(_COLUMNS, [_row(model) for model in report.models])
+        print_json(history)
+    elif plot:
+        _plot(history, seconds, columns, lines - 2)
     else:
-        say("No models yet. Add one: sire register NAME PATH")
+        (past.print_steps if name else past.print_sums)(history)
 
 
-def _row(model: ModelStats) -> tuple[str, ...]:
-    return (
-        model.model,
-        model.state,
-        str(model.inference_count),
-        str(sum(model.errors.values())),
-        f"{model.requests_per_second:.1f}",
-        _time(model.average_latency_seconds),
-        _time(model.p50_latency_seconds),
-        _time(model.p99_latency_seconds),
-        _time(model.average_compute_seconds),
-        format_bytes(model.memory_bytes),
-        format_bytes(model.peak_memory_bytes),
-        str(model.loads),
-        str(model.evictions),
-        str(model.sleeps),
-        str(model.wakes),
-        str(model.crashes),
-        _hits(model),
-    )
+def _show_counts(counted: StatsReport, name: str | None, *, json: bool) -> None:
+    if json:
+        print_json(counted.models[0] if name is not None else counted)
+    elif name is not None:
+        tables.print_one(counted.models[0])
+    else:
+        tables.print_all(counted)
 
 
-def _hits(model: ModelStats) -> str:
-    asked = model.cache_hits + model.cache_misses
-    return f"{model.cache_hits} of {asked}" if asked else ""
+def _clear(clear: bool) -> None:
+    if clear and sys.stdout.isatty():
+        sys.stdout.write(_CLEAR)
 
 
-def _time(seconds: float | None) -> str:
-    return "" if seconds is None else format_duration(seconds)
+def _plot(history: HistoryReport, seconds: float, columns: int, lines: int) -> None:
+    if not history.steps:
+        past.nothing_happened()
+        return
+    from sire_cli.counted.charts import draw  # noqa: PLC0415 (it takes long to import)
+
+    now = time.time()
+    since = max(now - seconds, history.steps[0].at)
+    colours = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    drawn = draw(history, since, now, columns, lines, colours=colours)
+    sys.stdout.write(f"{drawn}\n")

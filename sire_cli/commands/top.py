@@ -26,7 +26,7 @@ def top(
     once: Annotated[bool, typer.Option("--once", help="Print one look and exit.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Watch devices and models at work; q quits.
+    """Watch devices, models, jobs and events; keys load, unload and pin models, ? tells them.
 
     Where stdout is no terminal, one look is printed. With --json, one line of JSON is printed for
     every look.

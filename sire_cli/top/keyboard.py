@@ -7,6 +7,8 @@ import tty
 from types import TracebackType
 from typing import Self
 
+from sire_cli.top.control import GONE
+
 
 class Keyboard:
     """While it is entered, keys come one by one; where stdin is no terminal, none come."""
@@ -34,5 +36,5 @@ class Keyboard:
             termios.tcsetattr(fd, termios.TCSADRAIN, before)
 
     def read(self) -> str:
-        """The keys pressed since, as characters; "q" when the terminal has gone."""
-        return os.read(self.descriptors[0], 64).decode(errors="replace") or "q"
+        """The keys pressed since, as characters; Ctrl-D when the terminal has gone."""
+        return os.read(self.descriptors[0], 64).decode(errors="replace") or GONE

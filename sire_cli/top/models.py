@@ -8,13 +8,15 @@ from rich.text import Text
 
 from sire_cli.top.colours import colours_of
 from sire_cli.top.figures import NOTHING, clock, count, latency, rate, size
-from sire_cli.top.table import Column, lay_out
+from sire_cli.top.table import Column, Drawn, lay_out
+from sire_cli.top.trail import MINUTES, Trail, sparkline
 from sired.protocol.counts import ModelStats
 from sired.protocol.replies import InstanceInfo, TopReport
 
 _COLUMNS = (
     Column("MODEL", right=False, width=16, flexible=True),
     Column("STATE", right=False, width=8),
+    Column("TIER", right=False, rank=5, width=6),
     Column("DEVICE", right=False, width=6),
     Column("MEMORY", width=8),
     Column("PEAK", rank=8, width=8),
@@ -32,6 +34,7 @@ _COLUMNS = (
     Column("CRASHES", rank=8),
     Column("IDLE", rank=4, width=7),
     Column("EXPIRES", rank=2, width=7),
+    Column(f"LAST {MINUTES} MINUTES", right=False, rank=9, width=16, flexible=True),
 )
 _STATE_STYLES = {
     "busy": "green",
@@ -79,18 +82,27 @@ def rows_of(report: TopReport) -> list[Row]:
     return sorted(rows, key=lambda row: row.order)
 
 
-def model_lines(report: TopReport, width: int) -> list[Text]:
+def model_lines(
+    report: TopReport, rows: Sequence[Row], width: int, trail: Trail | None = None
+) -> list[Text]:
     """A heading and one line a model."""
     colours = colours_of(instance.model for instance in report.instances)
-    cells = [_cells(row, colours.get(row.stats.model)) for row in rows_of(report)]
-    return lay_out(_COLUMNS, cells, width)
+    columns = _COLUMNS if trail else _COLUMNS[:-1]
+    cells = [_cells(row, colours.get(row.stats.model), trail) for row in rows]
+    return lay_out(columns, [row[: len(columns)] for row in cells], width)
 
 
-def _cells(row: Row, colour: str | None) -> list[Text]:
+def _cells(row: Row, colour: str | None, trail: Trail | None) -> list[Text | Drawn]:
     stats = row.stats
+
+    def lately(width: int) -> Text:
+        rates = trail.rates(stats.model, width) if trail else []
+        return sparkline(rates, colour or "")
+
     return [
         Text.assemble((_SWATCH if colour else "  ", colour or ""), (stats.model, _weight(row))),
-        Text(stats.state, _STATE_STYLES.get(stats.state, "")),
+        _state(row),
+        Text(stats.tier, "" if stats.tier == "device" else "dim"),
         _devices(row.instances),
         size(stats.memory_bytes) if row.instances else NOTHING,
         size(stats.peak_memory_bytes) if stats.peak_memory_bytes else NOTHING,
@@ -107,8 +119,16 @@ def _cells(row: Row, colour: str | None) -> list[Text]:
         count(stats.evictions),
         count(stats.crashes, "red"),
         clock(row.idle),
-        _expires(row.instances),
+        _expires(row),
+        lately,
     ]
+
+
+def _state(row: Row) -> Text:
+    """What the model does; of a load that tells, how far it is."""
+    state, style = row.stats.state, _STATE_STYLES.get(row.stats.state, "")
+    read = [i.loading_percent for i in row.instances if i.loading_percent is not None]
+    return Text(f"load {min(read):.0f}%" if state == "loading" and read else state, style)
 
 
 def _weight(row: Row) -> str:
@@ -121,9 +141,10 @@ def _devices(instances: Sequence[InstanceInfo]) -> Text:
     return Text(" ".join(names)) if names else NOTHING
 
 
-def _expires(instances: Sequence[InstanceInfo]) -> Text:
+def _expires(row: Row) -> Text:
     """When the last instance goes for want of use."""
-    if any(one.pinned for one in instances):
+    instances = row.instances
+    if row.stats.pinned or any(one.pinned for one in instances):
         return Text("pinned", "dim")
     if any(one.expires_in_seconds is None for one in instances):
         return Text("never", "dim")

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from sire_cli.top.trail import Trail
 from sired.client.connection import Connection
 from sired.errors import DaemonUnavailable, SireError
 from sired.paths import Paths
@@ -30,6 +31,10 @@ class Poller(threading.Thread):
         first: the report to begin with.
         interval: seconds between two questions.
         changed: called from this thread whenever ``seen`` is another.
+
+    Attributes:
+        seen: what the daemon said last.
+        trail: what it has said before.
     """
 
     def __init__(
@@ -38,6 +43,8 @@ class Poller(threading.Thread):
         # Nothing is lost when it dies in the middle of a question, so nobody waits for it.
         super().__init__(name="poller", daemon=True)
         self.seen = Seen(first)
+        self.trail = Trail()
+        self.trail.follow(first)
         self._paths = paths
         self._interval = interval
         self._changed = changed
@@ -56,8 +63,11 @@ class Poller(threading.Thread):
 
     def _look(self, connection: Connection) -> Seen:
         try:
-            return Seen(connection.expect(TopReport, Top(), timeout=ANSWER_TIMEOUT_SECONDS))
+            question = Top(after=self.trail.last)
+            report = connection.expect(TopReport, question, timeout=ANSWER_TIMEOUT_SECONDS)
         except DaemonUnavailable:
             return replace(self.seen, lost="no daemon, retrying…")
         except SireError as problem:
             return replace(self.seen, lost=f"{problem.message} Retrying…")
+        self.trail.follow(report)
+        return Seen(report)

@@ -11,12 +11,13 @@ from typing import NoReturn
 from rich.console import Console
 from rich.live import Live
 
+from sire_cli.top.control import Control
+from sire_cli.top.hands import Hands
 from sire_cli.top.keyboard import Keyboard
 from sire_cli.top.poller import Poller
 from sire_cli.top.view import frame
 from sired.paths import Paths
 from sired.protocol.replies import TopReport
-from sired.units import format_duration
 
 
 def show(console: Console, paths: Paths, first: TopReport, interval: float) -> None:
@@ -30,21 +31,31 @@ def show(console: Console, paths: Paths, first: TopReport, interval: float) -> N
     """
     with _doorbell() as (bell, ring), Keyboard() as keyboard:
         poller = Poller(paths, first, interval, ring)
-        footer = f"q quits · every {format_duration(interval)}"
+        hands, control = Hands(paths, ring), Control()
         with (
             contextlib.suppress(KeyboardInterrupt),
             Live(console=console, screen=True, auto_refresh=False) as live,
         ):
             poller.start()
-            pressed = ""
-            while "q" not in pressed.lower():
+            while not control.quit:
                 seen = poller.seen
-                drawn = frame(seen.report, *console.size, lost=seen.lost, footer=footer)
+                drawn = frame(
+                    seen.report,
+                    *console.size,
+                    lost=seen.lost,
+                    footer=control.footer if control.typing else hands.words or control.footer,
+                    control=control,
+                    trail=poller.trail,
+                )
                 live.update(drawn, refresh=True)
                 ready, _, _ = select.select([bell, *keyboard.descriptors], [], [])
                 if bell in ready:
                     bell.recv(4096)
                 pressed = keyboard.read() if {*ready} - {bell} else ""
+                if pressed:
+                    hands.forget()
+                for wish in control.press(pressed, seen.report):
+                    hands.do(wish, control.selected or "", seen.report)
         poller.stop()
 
 

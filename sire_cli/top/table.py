@@ -19,7 +19,8 @@ class Column:
     Attributes:
         rank: columns of the highest rank are the first to go when the width does not suffice.
         width: at least so many cells wide, so that changing figures do not move the columns.
-        flexible: takes the width that is left over, were it less than its cells would like.
+        flexible: takes the width that is left over, were it less than its cells would like; of
+            several each what its cells need, and the last the rest.
     """
 
     title: str
@@ -37,10 +38,7 @@ def lay_out(columns: Sequence[Column], rows: Sequence[Row], width: int) -> list[
     widths = [_needed(column, [row[i] for row in rows]) for i, column in enumerate(columns)]
     gap = 2 if width >= WIDE else 1
     kept = _kept(columns, widths, width, gap)
-    left = width - _total(kept, widths, gap)
-    for i in kept:
-        if columns[i].flexible:
-            widths[i] = max(1, widths[i] + left)
+    _stretch(columns, rows, kept, widths, width - _total(kept, widths, gap))
     heading = [Text(column.title, "bold dim") for column in columns]
     return [
         _join([_cell(columns[i], row[i], widths[i]) for i in kept], gap) for row in [heading, *rows]
@@ -50,6 +48,23 @@ def lay_out(columns: Sequence[Column], rows: Sequence[Row], width: int) -> list[
 def _needed(column: Column, cells: Sequence[Text | Drawn]) -> int:
     natural = [cell.cell_len for cell in cells if isinstance(cell, Text) and not column.flexible]
     return max(column.width, len(column.title), *natural)
+
+
+def _stretch(
+    columns: Sequence[Column],
+    rows: Sequence[Row],
+    kept: Sequence[int],
+    widths: list[int],
+    left: int,
+) -> None:
+    """Give the cells that are left over to flexible columns, or take those that lack."""
+    flexible = [i for i in kept if columns[i].flexible]
+    for i in flexible:
+        cells = [row[i] for row in rows]
+        wanted = max((cell.cell_len for cell in cells if isinstance(cell, Text)), default=0)
+        more = left if i == flexible[-1] or left < 0 else min(left, max(0, wanted - widths[i]))
+        widths[i] = max(1, widths[i] + more)
+        left -= more
 
 
 def _total(kept: Sequence[int], widths: Sequence[int], gap: int) -> int:

@@ -4,13 +4,23 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
+from sire_cli.top.control import HELP, Control
 from sire_cli.top.devices import device_lines
 from sire_cli.top.figures import clock
+from sire_cli.top.happenings import event_lines, job_lines
 from sire_cli.top.models import model_lines
+from sire_cli.top.trail import MINUTES, Trail, sparkline
 from sired.protocol.replies import HealthReport, TopReport
 from sired.units import format_bytes
 
 _STATUS_STYLES = {"ok": "green"}
+# A screen so low is for devices and models alone.
+_LOW = 16
+_PEAK_WIDTH = len(" peak 1,234.5 req/s")
+# Events of a single look.
+_FEW = 10
+# A heading and two lines.
+_SHORTEST_SECTION = 3
 _NO_MODELS = "No models are registered. Add one: sire register NAME FILE"
 
 
@@ -21,6 +31,8 @@ def frame(
     *,
     lost: str = "",
     footer: str = "",
+    control: Control | None = None,
+    trail: Trail | None = None,
 ) -> Text:
     """Draw one frame.
 
@@ -30,22 +42,83 @@ def frame(
         height: lines there are; None for as many as it takes.
         lost: why the figures are old; "" while they are not.
         footer: what the last line says.
+        control: what the user has chosen.
+        trail: what was seen before this report; None for a single look.
     """
+    control = control or Control()
     header = _header(report, width, lost)
-    devices = device_lines(report.devices, report.instances, width)
-    models = model_lines(report, width) if report.stats.models else [Text(_NO_MODELS, "dim")]
-    if height is not None:
-        # Devices keep up to half the screen, models get what is left of it.
-        room = height - len(header) - 2 - 2 * bool(footer)
-        devices = _cut(devices, max(2, room // 2), "devices")
-        models = _cut(models, max(2, room - len(devices)), "models")
-    body = [Text(), *devices, Text(), *models]
+    if trail is not None and (height is None or height >= _LOW):
+        header.append(_lately(trail, width))
+    room = None if height is None else height - len(header) - 1 - 2 * bool(footer)
+    body = _help() if control.helping else _body(report, width, room, control, trail)
     if lost:
         for line in body:
             line.stylize("dim")
-    drawn = Text("\n").join(_with_footer([*header, *body], height, footer))
+    drawn = Text("\n").join(_with_footer([*header, Text(), *body], height, footer))
     drawn.no_wrap, drawn.overflow = True, "ellipsis"
     return drawn
+
+
+def _bad(count: int) -> str:
+    return "red" if count else ""
+
+
+def _help() -> list[Text]:
+    return [Text.assemble((f"  {keys:<12}", "bold"), words) for keys, words in HELP]
+
+
+def _lately(trail: Trail, width: int) -> Text:
+    """All requests of the last minutes in one line."""
+    title = f"last {MINUTES} minutes "
+    rates = trail.rates(None, max(1, width - len(title) - _PEAK_WIDTH))
+    peak = max((one for one in rates if one is not None), default=0.0)
+    line = Text.assemble((title, "dim"), sparkline(rates, "green"))
+    return line.append(f" peak {peak:,.1f} req/s" if peak else " nothing asked", "dim")
+
+
+def _body(
+    report: TopReport, width: int, room: int | None, control: Control, trail: Trail | None
+) -> list[Text]:
+    """Devices, models, jobs and events, as far as each has room."""
+    devices = device_lines(report.devices, report.instances, width)
+    rows = control.rows(report)
+    models = model_lines(report, rows, width, trail) if rows else [_no_models(control)]
+    names = [row.stats.model for row in rows]
+    place = names.index(control.selected) + 1 if control.selected in names else 0
+    if place:
+        models[place] = _selected(models[place], width)
+    jobs = job_lines(report.jobs, width)
+    events = event_lines(trail.events if trail else report.events[: -_FEW - 1 : -1], width)
+    if room is not None:
+        # Devices keep up to half the screen, models two thirds of what is left of it; jobs and
+        # events share what those leave, an empty line above each.
+        devices = _cut(devices, max(2, room // 2), "devices")
+        room -= len(devices) + 1
+        below = sum(len(lines) + 1 for lines in (jobs, events) if lines)
+        models = _cut(models, max(2, room - min(below, room // 3)), "models", place)
+        room -= len(models)
+        jobs = _section(jobs, (room if not events else room // 2) - 1, "jobs")
+        room -= len(jobs) + bool(jobs)
+        events = events[: room - 1] if room > _SHORTEST_SECTION else []
+    sections = [lines for lines in (devices, models, jobs, events) if lines]
+    return [line for lines in sections for line in (Text(), *lines)][1:]
+
+
+def _section(lines: list[Text], height: int, what: str) -> list[Text]:
+    return _cut(lines, height, what) if height >= _SHORTEST_SECTION else []
+
+
+def _selected(line: Text, width: int) -> Text:
+    line = line.copy()
+    line.pad_right(max(0, width - line.cell_len))
+    line.stylize("reverse")
+    return line
+
+
+def _no_models(control: Control) -> Text:
+    if control.filter:
+        return Text(f"No model has {control.filter!r} in its name.", "dim")
+    return Text(_NO_MODELS, "dim")
 
 
 def _with_footer(lines: list[Text], height: int | None, footer: str) -> list[Text]:
@@ -82,13 +155,16 @@ def _totals(report: TopReport) -> list[Text]:
         Text(f"{loaded}/{health.models} loaded"),
         Text(f"{rate:,.1f} req/s"),
         Text(f"{health.queued} queued", "yellow" if health.queued else ""),
-        Text(f"{totals.errors} errors", "red" if totals.errors else ""),
+        Text(f"{totals.errors} error{'' if totals.errors == 1 else 's'}", _bad(totals.errors)),
         Text(f"sired {format_bytes(health.memory_bytes)}", "dim"),
     ]
 
 
-def _cut(lines: Sequence[Text], height: int, what: str) -> list[Text]:
-    """The first lines, the last of which counts what is not shown."""
+def _cut(lines: Sequence[Text], height: int, what: str, selected: int = 0) -> list[Text]:
+    """The heading and so many lines, the selected among them; the last counts the others."""
     if len(lines) <= height:
         return list(lines)
-    return [*lines[: height - 1], Text(f"  … {len(lines) - height + 1} more {what}", "dim")]
+    first = max(1, selected - (height - 3)) if selected else 1
+    shown = lines[first : first + height - 2]
+    rest = len(lines) - 1 - len(shown)
+    return [lines[0], *shown, Text(f"  … {rest} more {what}", "dim")]

@@ -120,6 +120,12 @@ class CacheSettings(msgspec.Struct, frozen=True):
     memory: Size = 256 * _MIB
 
 
+class HistorySettings(msgspec.Struct, frozen=True):
+    """What models did in each minute; kept for ``keep_for`` seconds, 0 for none."""
+
+    keep_for: Duration = 7 * 86_400.0
+
+
 class MetricsSettings(msgspec.Struct, frozen=True):
     """Whether and where Prometheus may fetch metrics.
 
@@ -196,6 +202,7 @@ class Settings(msgspec.Struct, frozen=True):
     queue: QueueSettings = QueueSettings()
     cache: CacheSettings = CacheSettings()
     jobs: JobSettings = JobSettings()
+    history: HistorySettings = HistorySettings()
     metrics: MetricsSettings = MetricsSettings()
     workers: WorkerSettings = WorkerSettings()
     devices: dict[str, DeviceSettings] = {}

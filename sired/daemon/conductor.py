@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from functools import partial
 from itertools import chain
@@ -20,7 +20,7 @@ from sired.daemon.waiting import Waiting, Wish
 from sired.devices.inventory import Inventory
 from sired.errors import Cancelled, DaemonUnavailable, SireError
 from sired.paths import Paths
-from sired.protocol.content import Buffer
+from sired.protocol.content import Buffer, size_of
 from sired.protocol.replies import Part, Prediction
 from sired.protocol.requests import Acquire, Predict, Shrink
 from sired.protocol.runs import RunModel, RunPart, RunResult
@@ -262,6 +262,13 @@ class Conductor:
         self.usher.catch_up()
         return len(self._waiting) + len(self._wishes) + self.direct.busy
 
+    def memory_by_model(self) -> dict[str, int]:
+        """Bytes that the instances of each loaded model are charged on their devices."""
+        fleet, charged = self.brain.fleet, Counter[str]()
+        for number, instance in fleet.instances.items():
+            charged[instance.model.name] += fleet.ledger.charge(number)
+        return charged
+
     # Events
 
     def feed(self, event: Event) -> None:
@@ -363,6 +370,8 @@ class Conductor:
             counters = self.statistics.of(waiting.predict.model)
             device = self.brain.fleet.instances[instance].device
             counters.answered(latency, result.compute_seconds, wait, device, now)
+            counters.bytes_in += size_of(waiting.payload)
+            counters.bytes_out += size_of(payload)
             if waiting.question is not None:
                 answer = Answer(result.content_type, result.tensors, payload)
                 self.results.keep(waiting.question, answer)

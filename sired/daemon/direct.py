@@ -50,6 +50,8 @@ class Served(msgspec.Struct, eq=False):
     left: bool = False
     answered: int = 0
     seconds: float = 0.0
+    taken: int = 0
+    given: int = 0
     last_used: float = 0.0
     busy: bool = False
 
@@ -220,6 +222,9 @@ class DirectLines:
             counters.answered_directly(
                 answered, latencies, used.seconds, served.device, self._loop.time()
             )
+            counters.bytes_in += counts.taken - served.taken
+            counters.bytes_out += counts.given - served.given
         served.answered, served.seconds = counts.answered, counts.seconds
+        served.taken, served.given = counts.taken, counts.given
         served.last_used = counts.last_used
         return used

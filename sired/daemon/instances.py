@@ -8,6 +8,7 @@ import logging
 
 from sired.config.settings import DaemonSettings
 from sired.daemon.crew import Crew
+from sired.daemon.event_log import EventLog
 from sired.daemon.stats import Statistics
 from sired.devices.base import Device
 from sired.devices.inventory import Inventory
@@ -17,6 +18,7 @@ from sired.scheduler.instructions import Evicted, Learn, StartWorker
 from sired.spec import ModelSpec, Signature
 from sired.store.footprints import Footprints
 from sired.store.registry import Registry
+from sired.units import format_bytes, format_duration
 from sired.workers.control_groups import ControlGroups
 from sired.workers.messages import (
     DeviceGrant,
@@ -49,6 +51,7 @@ class Instances:
         signatures: what models take and give, as their runtimes last reported it.
         largest_decoded: bytes that an input may take once it is decoded; for loads to come.
         groups: where processes are counted and bounded with what they start.
+        events: what happened to them lately.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class Instances:
         self.signatures: dict[str, Signature] = {}
         self.largest_decoded = DaemonSettings().max_decoded_bytes
         self.groups = ControlGroups()
+        self.events = EventLog()
         self._crew = crew
         self._inventory = inventory
         self._registry = registry
@@ -76,6 +80,7 @@ class Instances:
         spec = self._registry.get(do.model.name)
         self._specs[do.instance] = spec
         log.info("loading %s on %s, %d bytes reserved", spec.name, do.device, do.memory)
+        self.events.note("loading", spec.name, do.device, f"{format_bytes(do.memory)} reserved")
         device = self._inventory.device(do.device)
         bound = self._bound(device, spec, do.memory)
         job = LoadModel(
@@ -119,6 +124,8 @@ class Instances:
         memory = max(message.memory_bytes, self._memory_by_driver(instance, device))
         counters.peak_memory = max(counters.peak_memory, memory)
         log.info("loaded %s in %.3f s, %d bytes", spec.name, message.load_seconds, memory)
+        took = f"{format_bytes(memory)} in {format_duration(message.load_seconds)}"
+        self.events.note("loaded", spec.name, device, took)
         return memory
 
     def slept(self, instance: int, device: str, message: Slept) -> int:
@@ -127,6 +134,7 @@ class Instances:
         self._statistics.of(spec.name).sleeps += 1
         held = max(message.device_bytes, self._memory_by_driver(instance, device))
         log.info("%s sleeps after %.3f s, %d bytes left", spec.name, message.seconds, held)
+        self.events.note("slept", spec.name, device, f"in {format_duration(message.seconds)}")
         return held
 
     def woke(self, instance: int, device: str, message: Woke) -> int:
@@ -137,6 +145,7 @@ class Instances:
         counters.last_wake_seconds = message.seconds
         held = max(message.memory_bytes, self._memory_by_driver(instance, device))
         log.info("%s woke in %.3f s, %d bytes", spec.name, message.seconds, held)
+        self.events.note("woke", spec.name, device, f"in {format_duration(message.seconds)}")
         return held
 
     def _memory_by_driver(self, instance: int, device: str) -> int:
@@ -146,9 +155,11 @@ class Instances:
 
     def load_failed(self, instance: int, device: str, error: SireError) -> None:
         """Note why a model could not be loaded."""
-        counters = self._statistics.of(self._specs[instance].name)
+        name = self._specs[instance].name
+        counters = self._statistics.of(name)
         counters.last_error = str(error)
         counters.load_failures[device] += 1
+        self.events.note("failed", name, device, error.message)
 
     def failed_directly(self, instance: int, failure: DirectFailed) -> None:
         """Count a request that a worker answered with an error to the client itself."""
@@ -162,11 +173,13 @@ class Instances:
         counters = self._statistics.of(spec.name)
         if expected:
             counters.unloads[device] += 1
+            self.events.note("unloaded", spec.name, device)
         else:
             counters.crashes += 1
             counters.last_error = str(error)
             # What a model printed stays in its own log: it may be what it was given.
             log.error("%s", error.message.partition("\n")[0])
+            self.events.note("crashed", spec.name, device, error.message.partition("\n")[0])
 
     def learn(self, do: Learn) -> None:
         """Keep what a model was measured to need."""
@@ -179,4 +192,5 @@ class Instances:
     def evicted(self, do: Evicted) -> None:
         """Count an eviction."""
         self._statistics.of(do.model).evictions += 1
+        self.events.note("evicted", do.model, words=f"for {do.wanted_by}")
         log.info("evicting %s to make room for %s", do.model, do.wanted_by)

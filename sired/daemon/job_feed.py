@@ -31,7 +31,7 @@ from sired.errors import (
     SireError,
 )
 from sired.protocol.content import Buffer
-from sired.protocol.replies import JobEnd, Prediction
+from sired.protocol.replies import JobEnd, JobProgress, Prediction
 from sired.protocol.requests import Message, Predict
 from sired.server.front import Client
 from sired.spec import Job, JobError, JobState
@@ -78,6 +78,15 @@ class _Live:
         if self.started_at is not None:
             return "running"
         return "pending" if self.queued_at is None else "queued"
+
+    def begun(self, now: float) -> float:
+        """When it began to run or to wait in a queue."""
+        return self.started_at or self.queued_at or now
+
+    def progress(self, now: float) -> JobProgress:
+        """What is shown of it."""
+        job, seconds = self.taken.job, max(0.0, now - self.begun(now))
+        return JobProgress(job.id, job.model, self.state, seconds, job.source)
 
 
 class JobFeed:
@@ -280,6 +289,13 @@ class JobFeed:
     def running(self) -> list[str]:
         """The ids of the jobs that workers have."""
         return [job for job, live in self._live.items() if live.state == "running"]
+
+    def in_progress(self, limit: int) -> list[JobProgress]:
+        """The jobs that workers have, longest first, and then those that wait for one."""
+        now = time.time()
+        begun = [live for live in self._live.values() if live.state != "pending"]
+        begun.sort(key=lambda live: (live.state != "running", live.begun(now)))
+        return [live.progress(now) for live in begun[:limit]]
 
     def live(self) -> list[str]:
         """The ids of the jobs that are no longer only on disk."""

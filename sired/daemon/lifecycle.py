@@ -22,6 +22,7 @@ from sired.daemon.door import Door
 from sired.daemon.exporter import Exporter
 from sired.daemon.handlers import Handlers
 from sired.daemon.handlers.predictions import DirectAccess
+from sired.daemon.historian import Historian
 from sired.daemon.introducing import introduce
 from sired.daemon.jobs import Jobs
 from sired.daemon.lock import hold_lock, holds
@@ -212,6 +213,13 @@ class Daemon:
         self._warm_start = WarmStart(
             self._conductor, self._registry, LoadedModels(paths.loaded), settings.settings.daemon
         )
+        self._historian = Historian(
+            loop,
+            paths.history,
+            self._conductor.statistics,
+            self._conductor.memory_by_model,
+            settings.settings.history,
+        )
         self._services = Services(
             paths,
             settings,
@@ -222,6 +230,7 @@ class Daemon:
             footprints,
             self._jobs,
             self._warm_start,
+            self._historian,
         )
         self._services.apply_limits()
         access = DirectAccess(self._services)
@@ -253,6 +262,7 @@ class Daemon:
         self._exporter.open()
         self._jobs.start()
         self._warm_start.start()
+        self._historian.start()
         # No task of the loop: a daemon that is told to stop meanwhile does not wait for it.
         threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
         self._watch(parent)
@@ -321,6 +331,7 @@ class Daemon:
 
     async def close(self) -> None:
         """End the workers, then the socket: nothing of us is left when we exit."""
+        self._historian.close()
         self._conductor.end_workers()
         await self._until(lambda: not self._conductor.crew, END_SECONDS)
         self._conductor.crew.close()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from sired.config import Loaded
 from sired.config.settings import Settings
 from sired.daemon.conductor import Conductor
+from sired.daemon.historian import Historian
 from sired.daemon.jobs import Jobs
 from sired.daemon.warm_start import WarmStart
 from sired.devices.inventory import Inventory
@@ -38,6 +39,7 @@ class Services:
     footprints: Footprints
     jobs: Jobs
     warm_start: WarmStart
+    historian: Historian
     draining: bool = False
     warm: bool = False
     complaints: list[str] = field(default_factory=list)
@@ -57,6 +59,7 @@ class Services:
             *damaged,
             *self.jobs.problems,
             *self.warm_start.problems,
+            *self.historian.problems,
             *self.complaints,
         )
 
@@ -65,6 +68,7 @@ class Services:
         self.loaded = loaded
         self.jobs.adopt(loaded.settings.jobs)
         self.warm_start.adopt(loaded.settings.daemon)
+        self.historian.adopt(loaded.settings.history)
         self.apply_limits()
 
     def apply_limits(self) -> None:

@@ -1,5 +1,6 @@
 """What is counted per model, in memory, since the daemon started."""
 
+import math
 import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
@@ -21,12 +22,15 @@ class Counters:
         queue_wait: of the answers that came through here.
         batches: passes of the model by the number of requests they were for, as far as they were
             put together here.
+        bytes_in: of the payloads that were answered, and ``bytes_out`` of the answers.
         loads: by device, like ``load_failures`` and ``unloads``.
     """
 
     answers: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
     compute_sum: float = 0.0
+    bytes_in: int = 0
+    bytes_out: int = 0
     latency: Histogram = field(default_factory=Histogram)
     queue_wait: Histogram = field(default_factory=Histogram)
     batches: Counter[int] = field(default_factory=Counter)
@@ -102,7 +106,7 @@ class Counters:
         if not self.latencies:
             return None
         ordered = sorted(self.latencies)
-        return ordered[min(len(ordered) - 1, int(fraction * len(ordered)))]
+        return ordered[max(0, math.ceil(fraction * len(ordered)) - 1)]
 
 
 class Statistics:

@@ -6,6 +6,7 @@ described by a ``TensorSpec`` in the header, C-contiguous and little-endian.
 leaves point at the arrays in the frames that follow.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sired.spec import TensorSpec
@@ -87,4 +88,9 @@ class Payload:
     @property
     def size(self) -> int:
         """Bytes in all frames together."""
-        return sum(memoryview(frame).nbytes for frame in self.frames)
+        return size_of(self.frames)
+
+
+def size_of(frames: Iterable[Buffer]) -> int:
+    """Bytes in all of these frames together."""
+    return sum(memoryview(frame).nbytes for frame in frames)

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from sired.protocol.counts import ModelMetrics, ModelStats, StatsTotals
+from sired.protocol.counts import ModelEvent, ModelHistory, ModelMetrics, ModelStats, StatsTotals
 from sired.protocol.requests import Message
 from sired.spec import Job, JobState, ModelSpec, Signature, TensorSpec
 
@@ -179,6 +179,13 @@ class StatsReport(Message, frozen=True, tag="stats_report"):
     totals: StatsTotals
 
 
+class HistoryReport(Message, frozen=True, tag="history_report"):
+    """What models did, in steps of ``step_seconds``, the oldest first."""
+
+    step_seconds: int
+    steps: tuple[ModelHistory, ...]
+
+
 class GpuReadings(msgspec.Struct, frozen=True):
     """What only a GPU tells; None where the driver does not say."""
 
@@ -246,13 +253,30 @@ class HealthReport(Message, frozen=True, tag="health_report"):
     max_models: int = 0
 
 
+class JobProgress(msgspec.Struct, frozen=True):
+    """A job that is running, or queued to; ``seconds`` is since when."""
+
+    job: str
+    model: str
+    state: JobState
+    seconds: float
+    source: str = ""
+
+
 class TopReport(Message, frozen=True, tag="top_report"):
-    """Everything the live view draws."""
+    """Everything the live view draws.
+
+    Attributes:
+        events: what happened to models after the event that the request named.
+        jobs: those that workers have, and then those that are next, a few.
+    """
 
     health: HealthReport
     devices: tuple[DeviceInfo, ...]
     instances: tuple[InstanceInfo, ...]
     stats: StatsReport
+    events: tuple[ModelEvent, ...] = ()
+    jobs: tuple[JobProgress, ...] = ()
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -337,6 +361,7 @@ Reply = (
     | Leased
     | PoolReport
     | StatsReport
+    | HistoryReport
     | DeviceList
     | HealthReport
     | TopReport

@@ -151,6 +151,13 @@ class PoolStats(Message, frozen=True, tag="pool"):
     name: str
 
 
+class Pin(Message, frozen=True, tag="pin"):
+    """Keep a model loaded once it is, or with ``pinned`` false no more; reply: ModelInfo."""
+
+    name: str
+    pinned: bool = True
+
+
 class Shrink(Message, frozen=True, tag="shrink"):
     """End idle instances of a model, or of all; reply: Unloaded, when their memory is free.
 
@@ -171,12 +178,28 @@ class Stats(Message, frozen=True, tag="stats"):
     name: str | None = None
 
 
+class History(Message, frozen=True, tag="history"):
+    """Ask what models did in the last ``seconds``, in about ``points`` steps; reply: HistoryReport.
+
+    A step is a minute or several. ``name`` is one model's, which may be removed by now.
+    """
+
+    seconds: float
+    name: str | None = None
+    points: int = 300
+
+
 class Devices(Message, frozen=True, tag="devices"):
     """Ask for every device; reply: DeviceList."""
 
 
 class Top(Message, frozen=True, tag="top"):
-    """Ask for all that the live view shows in one answer; reply: TopReport."""
+    """Ask for all that the live view shows in one answer; reply: TopReport.
+
+    ``after`` is the number of the last event that is known already.
+    """
+
+    after: int = 0
 
 
 class Metrics(Message, frozen=True, tag="metrics"):
@@ -310,9 +333,11 @@ Request = (
     | Acquire
     | Release
     | PoolStats
+    | Pin
     | Shrink
     | Ps
     | Stats
+    | History
     | Devices
     | Top
     | Metrics

@@ -91,6 +91,7 @@ class Brain:
             events.DirectOpened: self.direct.opened,
             events.DirectUsed: self.direct.used,
             events.ModelAdded: self._model_added,
+            events.ModelPinned: self._model_pinned,
             events.ModelRemoved: self._model_removed,
             events.LoadProgressed: self._wishes.progressed,
             events.WorkerReady: self._wishes.loaded,
@@ -176,6 +177,11 @@ class Brain:
             model.history = old.history
             self._retire(old, now)
             self._serving.pump(model, now)
+
+    def _model_pinned(self, event: events.ModelPinned, now: float) -> None:
+        self.models[event.model].pinned = event.pinned
+        # When it goes for want of use is another moment now, and others may have its memory.
+        self._watch.woken(now)
 
     def _model_removed(self, event: events.ModelRemoved, now: float) -> None:
         model = self.models.pop(event.model)

@@ -14,6 +14,13 @@ class ModelAdded(msgspec.Struct, frozen=True):
     model: Model
 
 
+class ModelPinned(msgspec.Struct, frozen=True):
+    """A model is to stay loaded from now on, or with ``pinned`` false no more."""
+
+    model: str
+    pinned: bool
+
+
 class ModelRemoved(msgspec.Struct, frozen=True):
     """A model is registered no longer."""
 
@@ -224,6 +231,7 @@ class Woken(msgspec.Struct, frozen=True):
 
 Event = (
     ModelAdded
+    | ModelPinned
     | ModelRemoved
     | RequestArrived
     | RequestCancelled

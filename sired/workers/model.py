@@ -61,12 +61,14 @@ StreamedReply = tuple[RunPart | RunResult | WorkerError, tuple[Buffer, ...]]
 class Turn:
     """A request that is to be answered, and its frames until they are taken.
 
-    ``decoded`` is there where that is done ahead.
+    ``decoded`` is there where that is done ahead; ``size`` is how many bytes came from a client
+    that asked itself.
     """
 
     run: RunModel
     frames: tuple[Buffer, ...]
     decoded: "Future[Any] | None" = None
+    size: int = 0
 
     def payload(self) -> Payload:
         """What came with it; to be asked once: nothing here holds on to its memory then."""

@@ -13,7 +13,7 @@ from typing import NoReturn
 import msgspec
 
 from sired.errors import SireError
-from sired.protocol.content import Buffer
+from sired.protocol.content import Buffer, size_of
 from sired.protocol.framing import LARGEST_HEADER
 from sired.protocol.runs import RunModel, RunResult, WorkerError
 from sired.transport.channel import Channel
@@ -216,7 +216,7 @@ class Service:
         left = len(work.turns)
         for place, (message, frames) in self._replies(work):
             left -= 1
-            self._count(self._tally, work.turns[place], message)
+            self._count(self._tally, work.turns[place], message, size_of(frames))
             if not left:  # who has the last answer finds nobody at work any more
                 self._tally.end(time.monotonic(), self._model.peak())
             self._reply(work.clients[place], message, frames)
@@ -226,11 +226,14 @@ class Service:
             return ((0, self._model.answer(work.turns[0])),)
         return self._model.answer_together(work.turns)
 
-    def _count(self, tally: Tally, turn: Turn, message: RunResult | WorkerError) -> None:
+    def _count(
+        self, tally: Tally, turn: Turn, message: RunResult | WorkerError, given: int
+    ) -> None:
         if isinstance(message, RunResult):
-            tally.answer(_latency(turn, message.compute_seconds), message.compute_seconds)
+            seconds = message.compute_seconds
+            tally.answer(_latency(turn, seconds), seconds, turn.size, given)
         elif not message.out_of_memory:  # of that the daemon will hear: it is asked again
-            tally.answer(_latency(turn, 0.0), 0.0)
+            tally.answer(_latency(turn, 0.0), 0.0, turn.size)
             self._channel.send(DirectFailed(message.code, message.message))
 
     def _reply(
@@ -269,7 +272,10 @@ class Service:
         except (EOFError, OSError, SireError):  # it left, or talks nonsense
             self._drop(direct)
             return None
-        return Turn(*received) if received is not None else None
+        if received is None:
+            return None
+        run, frames = received
+        return Turn(run, frames, size=size_of(frames))
 
 
 def _latency(turn: Turn, least: float) -> float:

@@ -13,8 +13,8 @@ from sired.transport import sealed
 
 # Latencies are kept for so many requests; the daemon reads them more often than that.
 LATENCIES_KEPT = 512
-# Rounds, odd while one is under way; answered; busy seconds; last use; peak; running.
-_HEAD = struct.Struct("<QQddQQ")
+# Rounds, odd while one is under way; answered; busy seconds; last use; peak; running; bytes.
+_HEAD = struct.Struct("<QQddQQQQ")
 _NUMBER = struct.Struct("<Q")
 _LATENCY = struct.Struct("<f")
 _MOST_RUNNING = 64
@@ -33,6 +33,7 @@ class Counts(NamedTuple):
         last_used: when it last was, by the clock that never goes back.
         peak: the most memory it has held, in bytes.
         running: how many requests it works on.
+        taken: bytes of their payloads, and ``given`` of the answers'.
     """
 
     rounds: int
@@ -41,6 +42,8 @@ class Counts(NamedTuple):
     last_used: float
     peak: int
     running: int
+    taken: int = 0
+    given: int = 0
 
     @property
     def busy(self) -> bool:
@@ -76,12 +79,19 @@ class Tally:
         rounds = self._counts.rounds + 1
         self._write(self._counts._replace(rounds=rounds, running=len(running)))
 
-    def answer(self, latency: float, seconds: float) -> None:
+    def answer(self, latency: float, seconds: float, taken: int = 0, given: int = 0) -> None:
         """One request is about to be answered: who has the answer finds it counted."""
         counts = self._counts
         place = _LATENCIES_AT + counts.answered % LATENCIES_KEPT * _LATENCY.size
         _LATENCY.pack_into(self._memory, place, latency)
-        self._write(counts._replace(answered=counts.answered + 1, seconds=counts.seconds + seconds))
+        self._write(
+            counts._replace(
+                answered=counts.answered + 1,
+                seconds=counts.seconds + seconds,
+                taken=counts.taken + taken,
+                given=counts.given + given,
+            )
+        )
 
     def end(self, now: float, peak: int) -> None:
         """The round is over."""

@@ -353,7 +353,33 @@ def test_the_real_daemon_is_drawn_with_the_model_it_has_loaded(home, register):
     home.sire("load", "doubled")
     lines = home.sire("top", "--once").stdout.decode().splitlines()
     model = next(line for line in lines if "doubled" in line)
-    assert model.split()[2:4] == ["ready", "cpu"]
+    assert model.split()[2:5] == ["ready", "device", "cpu"]
+    assert any(line.split()[1:3] == ["loaded", "doubled"] for line in lines)
     assert any(line.startswith("cpu ") and "━" in line for line in lines)
     report = home.json("top", "--once")
     assert [one["model"] for one in report["instances"]] == ["doubled"]
+
+
+def test_a_model_is_selected_loaded_and_pinned_by_keys_and_what_happens_is_shown(
+    home, register, start
+):
+    register("doubled")
+    register("tripled", 3)
+    terminal = start(SIRE_HOME=str(home.path))
+    terminal.wait_for("tripled")
+    terminal.press(b"/trip\r\x1b[Bl")
+    terminal.wait_for("Loading tripled…")
+    end = terminal.wait_for("Loaded tripled.")
+    terminal.wait_for("loaded   tripled", since=end)
+    terminal.press(b"p")
+    terminal.wait_for("Pinned tripled.")
+    (instance,) = home.json("ps")
+    assert (instance["model"], instance["pinned"]) == ("tripled", True)
+    terminal.press(b"u")
+    terminal.wait_for("Unloaded tripled.")
+    assert home.json("ps") == []
+    terminal.press(b"?")
+    terminal.wait_for("unload it")
+    terminal.press(b"xq")
+    assert terminal.exit() == 0
+    terminal.assert_restored()

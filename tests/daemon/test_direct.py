@@ -83,7 +83,7 @@ def moody(home, register):
 
 
 def test_who_asks_again_is_answered_without_the_daemon_and_counted_all_the_same(moody, home):
-    counted = stats_of(moody, "moody")
+    before = stats_of(moody, "moody")
     os.kill(home.pid(), signal.SIGSTOP)
     try:
         for _ in range(10):
@@ -91,7 +91,9 @@ def test_who_asks_again_is_answered_without_the_daemon_and_counted_all_the_same(
     finally:
         os.kill(home.pid(), signal.SIGCONT)
     stats = stats_of(moody, "moody")
-    assert stats.inference_count == counted.inference_count + 10
+    assert stats.inference_count == before.inference_count + 10
+    assert stats.bytes_in >= before.bytes_in + 10 * len("[0]")
+    assert stats.bytes_out >= before.bytes_out + 10 * len("[[0,2,2,2]]")
     assert 0 < stats.p50_latency_seconds < 10
     assert instances(moody)[0].requests == 13
     assert instances(moody)[0].state == "ready"

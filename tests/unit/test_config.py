@@ -68,6 +68,7 @@ def test_the_defaults_are_those_that_are_documented(load):
         ("jobs.keep_for", "7d"),
         ("jobs.keep_count", "100000"),
         ("jobs.keep_bytes", "10GiB"),
+        ("history.keep_for", "7d"),
         ("metrics.port", "0"),
         ("metrics.host", "127.0.0.1"),
         ("workers.limits", "true"),

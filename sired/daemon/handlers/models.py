@@ -23,6 +23,7 @@ class ModelHandlers:
         self._services = services
         self.by_kind: dict[type[Any], Any] = {
             requests.Remove: self._remove,
+            requests.Pin: self._pin,
             requests.ListModels: self._list,
             requests.Show: self._show,
         }
@@ -65,6 +66,17 @@ class ModelHandlers:
         if request.name in services.conductor.brain.models:
             services.conductor.feed(events.ModelRemoved(request.name))
         services.front.done(client)
+
+    def _pin(self, client: Client, request: requests.Pin, _: tuple[Buffer, ...]) -> None:
+        services = self._services
+        spec = services.registry.get(request.name)
+        if spec.pinned != request.pinned:
+            spec = msgspec.structs.replace(spec, pinned=request.pinned)
+            services.registry.add(spec, replace=True)
+            services.conductor.feed(events.ModelPinned(spec.name, spec.pinned))
+            kind = "pinned" if spec.pinned else "unpinned"
+            services.conductor.instances.events.note(kind, spec.name)
+        services.front.reply(client, views.model(services, spec.name, client.request_id))
 
     def _list(self, client: Client, _: requests.ListModels, __: tuple[Buffer, ...]) -> None:
         self._services.front.reply(client, views.models(self._services, client.request_id))

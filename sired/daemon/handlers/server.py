@@ -1,19 +1,22 @@
 """What the daemon does about requests that concern itself and its devices."""
 
+import sqlite3
 from collections.abc import Callable
 from typing import Any
 
 from sired.daemon import views
 from sired.daemon.services import Services
+from sired.errors import SireError
 from sired.protocol import requests
 from sired.protocol.content import Buffer
-from sired.protocol.replies import ConfigReport, Setting
+from sired.protocol.counts import ModelHistory
+from sired.protocol.replies import ConfigReport, HistoryReport, Setting
 from sired.protocol.requests import Message
 from sired.server.front import Client
 
 
 class ServerHandlers:
-    """One method per kind of request, or the view that answers it."""
+    """One method per kind of request, or the view that answers it; ``slow`` waits for a file."""
 
     def __init__(self, services: Services, shut_down: Callable[[], None]) -> None:
         self._services = services
@@ -22,11 +25,12 @@ class ServerHandlers:
             requests.Health: self._shown(views.health),
             requests.Devices: self._shown(views.devices),
             requests.Metrics: self._shown(views.metrics),
-            requests.Top: self._shown(views.top),
+            requests.Top: self._top,
             requests.Stats: self._stats,
             requests.ShowConfig: self._config,
             requests.Shutdown: self._shutdown,
         }
+        self.slow: dict[type[Any], Any] = {requests.History: self._history}
 
     def _shown(
         self, view: Callable[[Services, str | int], Message]
@@ -34,9 +38,32 @@ class ServerHandlers:
         services = self._services
         return lambda client, _, __: services.front.reply(client, view(services, client.request_id))
 
+    def _top(self, client: Client, request: requests.Top, _: tuple[Buffer, ...]) -> None:
+        report = views.top(self._services, request.after, client.request_id)
+        self._services.front.reply(client, report)
+
     def _stats(self, client: Client, request: requests.Stats, _: tuple[Buffer, ...]) -> None:
         report = views.stats(self._services, request.name, client.request_id)
         self._services.front.reply(client, report)
+
+    async def _history(
+        self, client: Client, request: requests.History, _: tuple[Buffer, ...]
+    ) -> None:
+        services = self._services
+        try:
+            step, found = await services.historian.read(
+                request.seconds, request.points, request.name
+            )
+        except (sqlite3.Error, OSError) as problem:
+            raise SireError(
+                f"The history in {services.paths.history} cannot be read: {problem}.",
+                hint="See: sire health",
+            ) from None
+        if request.name is not None and not found:
+            services.registry.get(request.name)
+        steps = tuple(ModelHistory(*minute) for minute in found)
+        reply = HistoryReport(id=client.request_id, step_seconds=step, steps=steps)
+        services.front.reply(client, reply)
 
     def _config(self, client: Client, _: requests.ShowConfig, __: tuple[Buffer, ...]) -> None:
         report = ConfigReport(

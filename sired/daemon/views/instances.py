@@ -44,7 +44,7 @@ def instance(services: Services, instance: Instance, message_id: str | int = "")
         loading_percent=100 * reading.read_bytes / reading.total_bytes if reading else None,
         loading_bytes=reading.read_bytes if reading else None,
         loading_total_bytes=reading.total_bytes if reading else None,
-        tier=_tier(instance),
+        tier=tier(instance),
         dram_bytes=fleet.ledger.dram_charge(instance.id),
     )
 
@@ -69,7 +69,7 @@ def _pending(services: Services, load: PendingLoad) -> InstanceInfo:
     )
 
 
-def _tier(instance: Instance) -> str:
+def tier(instance: Instance) -> str:
     """Where an instance's weights are."""
     if instance.asleep or isinstance(instance.state, Waking):
         return "dram"

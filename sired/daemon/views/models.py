@@ -1,11 +1,13 @@
 """Models as clients see them, registered or not yet."""
 
 import time
+from collections.abc import Iterable
 from functools import partial
 
 from sired.daemon.services import Services
-from sired.daemon.views.instances import instance
+from sired.daemon.views.instances import instance, tier
 from sired.protocol.replies import DeviceFit, EstimateReport, ModelInfo, ModelList
+from sired.scheduler.instance import Instance
 from sired.scheduler.model import Model
 from sired.scheduler.outlook import Outlook
 from sired.spec import ModelSpec
@@ -51,7 +53,7 @@ def model(services: Services, name: str, message_id: str | int = "") -> ModelInf
         footprint_source=source,
         signature=services.conductor.instances.signature_of(name),
         last_error=services.conductor.statistics.of(name).last_error,
-        tier=min((shown.tier for shown in instances), key=TIERS.index, default="disk"),
+        tier=tier_of(fleet.of(model)),
     )
 
 
@@ -81,6 +83,11 @@ def _fit(services: Services, outlook: Outlook) -> DeviceFit:
         free_bytes=max(0, account.usable()),
         evicts=outlook.evicts,
     )
+
+
+def tier_of(instances: Iterable[Instance]) -> str:
+    """The tier nearest to a device that any of a model's instances has its weights in."""
+    return min(map(tier, instances), key=TIERS.index, default="disk")
 
 
 def _kind_for(services: Services, model: Model) -> str:

@@ -13,6 +13,9 @@ from sired.daemon.views.instances import instances
 from sired.daemon.views.statistics import stats
 from sired.protocol.replies import HealthReport, TopReport
 
+# Of jobs in progress, which may be many, the live view has room for a few.
+JOBS_SHOWN = 20
+
 _PROCESS = psutil.Process()
 
 
@@ -38,12 +41,14 @@ def health(services: Services, message_id: str | int = "") -> HealthReport:
     )
 
 
-def top(services: Services, message_id: str | int = "") -> TopReport:
-    """Everything the live view draws."""
+def top(services: Services, after: int, message_id: str | int = "") -> TopReport:
+    """Everything the live view draws; of the events those after the one of this number."""
     return TopReport(
         id=message_id,
         health=health(services),
         devices=devices(services).devices,
         instances=instances(services).instances,
         stats=stats(services, None),
+        events=services.conductor.instances.events.after(after),
+        jobs=tuple(services.jobs.feed.in_progress(JOBS_SHOWN)),
     )

@@ -5,7 +5,7 @@ import time
 from sired.daemon.histogram import Histogram
 from sired.daemon.services import Services
 from sired.daemon.stats import Counters
-from sired.daemon.views.models import state_of
+from sired.daemon.views.models import state_of, tier_of
 from sired.protocol.counts import ModelStats, StatsTotals
 from sired.protocol.replies import StatsReport
 
@@ -74,6 +74,11 @@ def _stats_of(services: Services, name: str) -> ModelStats:
         batches=dict(counters.batches),
         load_failures=counters.load_failures.total(),
         unloads=counters.unloads.total(),
+        bytes_in=counters.bytes_in,
+        bytes_out=counters.bytes_out,
+        last_error=counters.last_error,
+        tier=tier_of(instances),
+        pinned=model.pinned,
     )
 
 

@@ -45,4 +45,15 @@ def test_a_million_values_take_few_cells():
     histogram = Histogram()
     for number in range(1, 100_000):
         histogram.record(number * 1e-5)
-    assert len(histogram._counts) < 300
+    assert len(histogram.cells) < 300
+
+
+def test_what_came_after_a_copy_is_told_apart():
+    histogram = Histogram()
+    histogram.record(8.0, times=100)
+    earlier = histogram.copy()
+    histogram.record(0.5, times=3)
+    new = histogram.since(earlier)
+    assert (new.count, new.sum) == (3, 1.5)
+    assert new.quantile(1.0) == pytest.approx(0.5, rel=0.04)
+    assert (earlier.count, earlier.largest) == (100, 8.0)

@@ -3,6 +3,7 @@
 import math
 
 from sired.errors import InsufficientMemory
+from sired.scheduler.events import ModelPinned
 from sired.scheduler.instructions import Evicted, Fulfil, StartWorker, StopWorker
 
 from .conftest import dispatched, failures, of_kind
@@ -140,3 +141,23 @@ def test_models_take_turns_for_a_place(driver, machine):
     m.run()
     assert sorted(m.served) == ["a"] * 50 + ["b"] * 50 + ["c"] * 50
     assert m.failed == {}
+
+
+def test_a_model_that_is_pinned_stays_and_one_that_is_unpinned_goes_when_it_is_due(driver):
+    d = driver(default_keep_alive=60.0)
+    d.add("a", 30)
+    d.load("a")
+    d.tell(ModelPinned("a", pinned=True))
+    assert d.wait(3600.0) == []
+    assert d.tell(ModelPinned("a", pinned=False)) == [StopWorker(1)]
+
+
+def test_memory_of_a_model_that_is_unpinned_goes_to_who_waits_for_it(driver):
+    d = driver()
+    d.add("a", 60, pinned=True)
+    d.add("b", 60)
+    d.load("a")
+    request, said = d.request("b")
+    assert isinstance(failures(said)[request], InsufficientMemory)
+    d.tell(ModelPinned("a", pinned=False))
+    assert of_kind(Evicted, d.request("b")[1]) == [Evicted(1, "a", "b")]

@@ -1,0 +1,1 @@
+"""What was counted, for people: tables, what happened minute by minute, and drawings of it."""

@@ -1,0 +1,154 @@
+"""Latency, memory and use over time, drawn with characters."""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import plotext
+
+from sire_cli.counted.past import sums
+from sired.protocol.counts import ModelHistory
+from sired.protocol.replies import HistoryReport
+from sired.units import format_bytes
+
+# Where lines have no colours, letters tell them apart.
+_LETTERS = "abcdef"
+_COLOURS = (74, 173, 109, 179, 140, 168)
+_LOWEST = 8
+_X_TICKS = 5
+_Y_TICKS = 3
+_SECONDS_A_DAY = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a chart: values by the moments they are of; where one is missing it breaks."""
+
+    name: str
+    values: dict[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """Lines with one ruler; a logarithmic one, where values differ by orders of magnitude."""
+
+    title: str
+    lines: list[Line]
+    write: Callable[[float], str]
+    logarithmic: bool = False
+
+    def place(self, value: float) -> float:
+        """Where on the ruler a value is."""
+        return math.log10(value) if self.logarithmic else value
+
+    def ticks(self) -> list[float]:
+        """Values to write at the ruler, from its lower end to its upper."""
+        values = [value for line in self.lines for value in line.values.values()]
+        top = max(values, default=0) or 1.0
+        if not self.logarithmic or not values:
+            return [top * n / _Y_TICKS for n in range(_Y_TICKS + 1)]
+        lowest, highest = math.floor(math.log10(min(values))), math.ceil(math.log10(top))
+        return [10.0**n for n in range(lowest, max(highest, lowest + 1) + 1)]
+
+
+def draw(
+    report: HistoryReport, since: float, until: float, width: int, height: int, *, colours: bool
+) -> str:
+    """Charts of a history, one below the other.
+
+    Args:
+        report: what happened; of one model, or of several.
+        since: the moment of the left edge, in seconds since 1970, and
+        until: of the right one.
+        width: characters of a line.
+        height: lines of all together, but each chart has at least eight.
+        colours: tell lines apart by colours, else by letters.
+    """
+    models = {step.model for step in report.steps}
+    charts = _of_one(report.steps) if len(models) == 1 else _of_many(report.steps)
+    each = max(_LOWEST, height // len(charts))
+    span, size = (since, until), (width, each)
+    step = report.step_seconds
+    return "\n".join(_drawn(chart, step, span, size, colours=colours) for chart in charts)
+
+
+def _of_one(steps: Sequence[ModelHistory]) -> list[Chart]:
+    p50 = {s.at: s.p50_latency_seconds for s in steps if s.p50_latency_seconds is not None}
+    p99 = {s.at: s.p99_latency_seconds for s in steps if s.p99_latency_seconds is not None}
+    memory = {step.at: float(step.memory_bytes) for step in steps}
+    answers = {step.at: float(step.inference_count) for step in steps}
+    return [
+        Chart("latency", [Line("p50", p50), Line("p99", p99)], _latency, logarithmic=True),
+        Chart("memory", [Line(steps[0].model, memory)], format_bytes),
+        Chart("answers", [Line(steps[0].model, answers)], "{:,.0f}".format),
+    ]
+
+
+def _of_many(steps: Sequence[ModelHistory]) -> list[Chart]:
+    """The models that were used most; more lines nobody could tell apart."""
+    busiest = sorted(sums(steps), key=lambda one: (-one.inference_count, one.model))
+    names = [one.model for one in busiest[: len(_LETTERS)]]
+    latency: dict[str, dict[float, float]] = {name: {} for name in names}
+    memory: dict[str, dict[float, float]] = {name: {} for name in names}
+    for step in steps:
+        if step.model in latency:
+            memory[step.model][step.at] = float(step.memory_bytes)
+            if step.p99_latency_seconds is not None:
+                latency[step.model][step.at] = step.p99_latency_seconds
+    return [
+        Chart("p99", [Line(name, latency[name]) for name in names], _latency, logarithmic=True),
+        Chart("memory", [Line(name, memory[name]) for name in names], format_bytes),
+    ]
+
+
+def _latency(seconds: float) -> str:
+    return f"{seconds * 1000:g} ms" if seconds < 1 else f"{seconds:g} s"
+
+
+def _drawn(
+    chart: Chart, step: float, span: tuple[float, float], size: tuple[int, int], *, colours: bool
+) -> str:
+    figure = plotext.figure
+    figure.clear()
+    figure.theme("simple" if colours else "colorless")
+    figure.plot_size(size[0], size[1] - 1)
+    for line, colour, letter in zip(chart.lines, _COLOURS, _LETTERS, strict=False):
+        if line.values:
+            marker = plotext.marker("braille", colour) if colours else letter
+            figure.draw(_signal(figure, chart, line, step, marker))
+    ticks = chart.ticks()
+    _rule(figure.ruler("y"), [chart.place(value) for value in ticks], map(chart.write, ticks))
+    moments = [span[0] + (span[1] - span[0]) * n / (_X_TICKS - 1) for n in range(_X_TICKS)]
+    form = "%H:%M" if span[1] - span[0] <= _SECONDS_A_DAY else "%a %H:%M"
+    _rule(figure.ruler("x"), moments, (time.strftime(form, time.localtime(at)) for at in moments))
+    drawn = figure.build().string(colorless=not colours).rstrip("\n")
+    return f"{_legend(chart, colours=colours)}\n{drawn}"
+
+
+def _signal(figure: Any, chart: Chart, line: Line, step: float, marker: Any) -> Any:
+    moments = sorted(line.values)
+    heights = [chart.place(line.values[at]) for at in moments]
+    signal = figure.signal(moments, heights, marker=marker).lines()
+    for place, (before, at) in enumerate(pairwise(moments), start=1):
+        if at - before > step:
+            signal.line(place, False)
+    return signal
+
+
+def _rule(ruler: Any, places: list[float], labels: Iterable[str]) -> None:
+    ruler.lim(places[0], places[-1])
+    ruler.ticks(places, list(labels))
+
+
+def _legend(chart: Chart, *, colours: bool) -> str:
+    if len(chart.lines) == 1:
+        return chart.title
+    pairs = zip(chart.lines, _COLOURS, _LETTERS, strict=False)
+    named = [
+        f"\x1b[38;5;{colour}m━ {line.name}\x1b[0m" if colours else f"{letter}={line.name}"
+        for line, colour, letter in pairs
+    ]
+    return f"{chart.title}:  {'  '.join(named)}"

@@ -1,0 +1,145 @@
+"""What keys do: which model is selected, how models are sorted, which are shown, what is wanted."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from sire_cli.top.models import Row, rows_of
+from sired.protocol.replies import TopReport
+
+HELP = (
+    ("↑ ↓, k j", "select a model"),
+    ("l, Enter", "load it"),
+    ("u", "unload it"),
+    ("p", "pin it, so that it stays loaded; or pin it no more"),
+    ("s", "sort by something else"),
+    ("/", "show only models whose names contain something; Esc shows all"),
+    ("? h", "this help; any key goes back"),
+    ("q", "quit"),
+)
+SORTS: dict[str, Callable[[Row], float]] = {
+    "activity": lambda _: 0.0,
+    "name": lambda _: 0.0,
+    "memory": lambda row: -row.stats.memory_bytes,
+    "requests": lambda row: -row.stats.inference_count,
+    "p99": lambda row: -(row.stats.p99_latency_seconds or 0.0),
+    "errors": lambda row: -sum(row.stats.errors.values()),
+}
+_SEQUENCE = re.compile(r"\x1b[\[O][0-9;]*[A-Za-z~]|.", re.DOTALL)
+_NAMES = {
+    "\x1b[A": "up",
+    "\x1bOA": "up",
+    "k": "up",
+    "\x1b[B": "down",
+    "\x1bOB": "down",
+    "j": "down",
+    "\x1b[H": "first",
+    "\x1b[F": "last",
+    "\r": "l",
+    "\n": "l",
+    "h": "?",
+}
+GONE = "\x04"
+
+
+class Wish(Enum):
+    """What is to be done with the selected model."""
+
+    LOAD = "l"
+    UNLOAD = "u"
+    PIN = "p"
+
+
+@dataclass(slots=True)
+class Control:
+    """What the user has chosen.
+
+    Attributes:
+        selected: the model that the next wish is for; None before one is.
+        sort: by what, of ``SORTS``.
+        filter: what names have to contain.
+        typing: whether keys go to the filter.
+        helping: whether the help is shown.
+        quit: whether it is over.
+    """
+
+    selected: str | None = None
+    sort: str = "activity"
+    filter: str = ""
+    typing: bool = False
+    helping: bool = False
+    quit: bool = False
+
+    def rows(self, report: TopReport) -> list[Row]:
+        """The models that are shown, in order."""
+        wanted = self.filter.lower()
+        rows = [row for row in rows_of(report) if wanted in row.stats.model.lower()]
+        if self.sort == "activity":
+            return rows
+        return sorted(rows, key=lambda row: (SORTS[self.sort](row), row.stats.model))
+
+    def press(self, keys: str, report: TopReport) -> list[Wish]:
+        """Do what these keys say; what it is not for this to do is returned."""
+        wishes = [self._key(key, report) for key in _SEQUENCE.findall(keys)]
+        return [wish for wish in wishes if wish is not None]
+
+    def _key(self, key: str, report: TopReport) -> Wish | None:
+        if key == GONE:
+            self.quit = True
+        elif self.helping:
+            self.helping = False
+        elif self.typing:
+            self._type(key)
+        else:
+            return self._command(_NAMES.get(key, key), [r.stats.model for r in self.rows(report)])
+        return None
+
+    def _type(self, key: str) -> None:
+        if key == "\x1b":
+            self.filter, self.typing = "", False
+        elif key in "\r\n":
+            self.typing = False
+        elif key in "\x7f\b":
+            self.filter = self.filter[:-1]
+        elif key.isprintable():
+            self.filter += key
+
+    def _command(self, key: str, models: Sequence[str]) -> Wish | None:
+        match key:
+            case "q" | "Q":
+                self.quit = True
+            case "?":
+                self.helping = True
+            case "/":
+                self.typing = True
+            case "\x1b":
+                self.filter, self.selected = "", None
+            case "s":
+                names = list(SORTS)
+                self.sort = names[(names.index(self.sort) + 1) % len(names)]
+            case "up" | "down" | "first" | "last":
+                self._move(key, models)
+            case "l" | "u" | "p" if self.selected in models:
+                return Wish(key)
+        return None
+
+    def _move(self, key: str, models: Sequence[str]) -> None:
+        if not models:
+            return
+        last = len(models) - 1
+        if self.selected not in models:
+            place = last if key in ("up", "last") else 0
+        else:
+            at = models.index(self.selected)
+            place = {"up": max(0, at - 1), "down": min(last, at + 1), "first": 0, "last": last}[key]
+        self.selected = models[place]
+
+    @property
+    def footer(self) -> str:
+        """The last line: what there is to press."""
+        if self.typing:
+            return f"filter: {self.filter}▏  Enter keeps it · Esc shows all"
+        shown = f"/ {self.filter}" if self.filter else "/ filter"
+        hands = "l load · u unload · p pin" if self.selected else "↑↓ select"
+        return f"{hands} · s by {self.sort} · {shown} · ? help · q quits"

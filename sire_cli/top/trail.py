@@ -1,0 +1,100 @@
+"""What the live view has seen so far: rates of the last minutes, and what happened."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from rich.text import Text
+
+from sired.protocol.counts import ModelEvent
+from sired.protocol.replies import TopReport
+
+MINUTES = 3
+_SECONDS = 60.0 * MINUTES
+_EVENTS_KEPT = 200
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+class Trail:
+    """Gathers from report to report what one alone does not tell.
+
+    Attributes:
+        last: the number of the last event that is known; what the next report is to begin after.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.last = 0
+        self._events: deque[ModelEvent] = deque(maxlen=_EVENTS_KEPT)
+        # One thread follows, another draws.
+        self._lock = threading.Lock()
+        self._clock = clock
+        self._daemon: int | None = None
+        self._rates: deque[tuple[float, dict[str, float]]] = deque()
+
+    def follow(self, report: TopReport) -> None:
+        """Take in a report."""
+        with self._lock:
+            self._follow(report)
+
+    def _follow(self, report: TopReport) -> None:
+        if self._daemon not in (None, report.health.pid):
+            # Another daemon counts from one: have all of its events with the next report.
+            self.last = 0
+        else:
+            self._events.extendleft(report.events)
+            self.last = max([self.last, *(event.number for event in report.events)])
+        self._daemon = report.health.pid
+        now = self._clock()
+        rates = {one.model: one.requests_per_second for one in report.stats.models}
+        self._rates.append((now, {model: rate for model, rate in rates.items() if rate}))
+        while now - self._rates[0][0] > _SECONDS:
+            self._rates.popleft()
+
+    @property
+    def events(self) -> tuple[ModelEvent, ...]:
+        """What happened, the latest first."""
+        with self._lock:
+            return tuple(self._events)
+
+    def rates(self, model: str | None, cells: int) -> list[float | None]:
+        """Requests a second over the last minutes, of one model or all; None where none is known.
+
+        Args:
+            model: whose; None for all together.
+            cells: how many figures, the latest last.
+        """
+        now, sums, counts = self._clock(), [0.0] * cells, [0] * cells
+        with self._lock:
+            seen = tuple(self._rates)
+        for at, rates in seen:
+            cell = cells - 1 - int((now - at) / _SECONDS * cells)
+            if cell >= 0:
+                sums[cell] += sum(rates.values()) if model is None else rates.get(model, 0.0)
+                counts[cell] += 1
+        means = [total / n if n else None for total, n in zip(sums, counts, strict=True)]
+        return _filled(means)
+
+
+def _filled(values: list[float | None]) -> list[float | None]:
+    """Where looks are further apart than cells, what was seen last holds on."""
+    last = None
+    filled = []
+    for value in values:
+        last = last if value is None else value
+        filled.append(last)
+    return filled
+
+
+def sparkline(values: Sequence[float | None], style: str = "") -> Text:
+    """A bar a value, the highest of full height; a blank where there is none."""
+    highest = max((value for value in values if value is not None), default=0.0)
+    line = Text()
+    for value in values:
+        if value is None:
+            line.append(" ")
+        elif not value or not highest:
+            line.append(_BARS[0], "dim")
+        else:
+            line.append(_BARS[min(len(_BARS) - 1, round(value / highest * len(_BARS)))], style)
+    return line
