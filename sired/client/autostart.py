@@ -40,6 +40,43 @@ def daemon_runs(paths: Paths) -> bool:
     return False
 
 
+def ensure_daemon(paths: Paths) -> None:
+    """Have a daemon run that takes connections, where none does yet.
+
+    Where somebody listens in the daemon's stead, which is systemd with ``sired.socket``, a
+    connection starts it; elsewhere we start one in the background.
+
+    Raises:
+        DaemonUnavailable: it did not start, or hangs.
+    """
+    paths.checked_socket()
+    private_directory(paths.runtime)
+    if not _started_by_connecting(paths):
+        start_daemon(paths)
+
+
+def _started_by_connecting(paths: Paths) -> bool:
+    """Connect, and wait for the daemon to greet us; False where there is nobody to start it.
+
+    Raises:
+        DaemonUnavailable: somebody listens, and nobody greets.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(START_TIMEOUT_SECONDS)
+        try:
+            probe.connect(str(paths.socket))
+            # ZeroMQ speaks first. The end comes where a daemon is just ending, or systemd gave up.
+            return bool(probe.recv(1))
+        except TimeoutError:
+            raise DaemonUnavailable(
+                f"Somebody listens at {paths.socket}, but no daemon answered within "
+                f"{START_TIMEOUT_SECONDS:.0f} s.",
+                hint="See what systemd says: systemctl --user status sired.service",
+            ) from None
+        except OSError:
+            return False
+
+
 def start_daemon(paths: Paths, *, arguments: Sequence[str] = ()) -> "subprocess.Popen[bytes]":
     """Start a daemon in the background and return once one takes connections.
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sired.config import Loaded, load_settings
 from sired.daemon import views
+from sired.daemon.activation import check_nobody_listens, passed_socket
 from sired.daemon.answers import Answers
 from sired.daemon.attention import attentive_loop
 from sired.daemon.conductor import Conductor
@@ -65,6 +66,7 @@ def run(flags: Mapping[str, str], *, die_with_parent: bool = False) -> int:
     """
     paths = find_paths()
     try:
+        listening = passed_socket(paths.socket, os.environ)
         settings = load_settings(paths.config_file, os.environ, flags)
         logging.basicConfig(
             format="%(asctime)s %(levelname)s %(name)s: %(message)s",
@@ -75,12 +77,16 @@ def run(flags: Mapping[str, str], *, die_with_parent: bool = False) -> int:
         private_directory(paths.model_log("x").parent)
         paths.checked_socket()
         lock = hold_lock(paths.lock)
+        if listening is None:
+            check_nobody_listens(paths.socket)
     except SireError as error:
         sys.stderr.write(f"sired: error: {error.message}\n{error.hint}\n")
         return 1
     try:
         with asyncio.Runner(loop_factory=attentive_loop) as runner:
-            runner.run(_live(paths, settings, flags, lock, die_with_parent=die_with_parent))
+            runner.run(
+                _live(paths, settings, flags, lock, listening, die_with_parent=die_with_parent)
+            )
     except SireError as error:
         sys.stderr.write(f"sired: error: {error.message}\n{error.hint}\n")
         return 1
@@ -94,10 +100,11 @@ async def _live(
     settings: Loaded,
     flags: Mapping[str, str],
     lock: int,
+    listening: int | None,
     *,
     die_with_parent: bool,
 ) -> None:
-    daemon = Daemon(paths, settings, flags, asyncio.get_running_loop(), lock)
+    daemon = Daemon(paths, settings, flags, asyncio.get_running_loop(), lock, listening)
     daemon.open(parent=os.getppid() if die_with_parent else None)
     await daemon.finished()
     await daemon.close()
@@ -138,6 +145,7 @@ class Daemon:
         flags: Mapping[str, str],
         loop: asyncio.AbstractEventLoop,
         lock: int,
+        listening: int | None,
     ) -> None:
         self._lock = lock
         self._paths = paths
@@ -150,7 +158,8 @@ class Daemon:
         self._inventory = Inventory([gpus, CpuProbe()], settings.settings)
         footprints = Footprints(paths.footprints)
         self._zygote = Zygote({spec.runtime for spec in self._registry.models.values()})
-        self._front = Front(paths.checked_socket(), settings.settings.daemon.max_message_bytes)
+        largest = settings.settings.daemon.max_message_bytes
+        self._front = Front(paths.checked_socket(), largest, listening)
         brain = Brain(
             [_account(device) for device in self._inventory.devices],
             find_strategy(settings.settings.placement.strategy),
