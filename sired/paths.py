@@ -66,8 +66,13 @@ class Paths:
 
     @property
     def daemon_log(self) -> Path:
-        """What the daemon logs when it runs in the background."""
+        """What the daemon logs, as JSON lines; ``.1`` to ``.3`` behind it hold what was before."""
         return self.logs / "sired.log"
+
+    @property
+    def daemon_output(self) -> Path:
+        """What a daemon in the background prints besides: why it did not start, or crashed."""
+        return self.logs / "sired.err"
 
     @property
     def standby_log(self) -> Path:

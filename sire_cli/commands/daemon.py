@@ -5,13 +5,12 @@ import os
 import signal
 import sys
 import time
-from typing import Annotated
 
 import typer
 
 from sire_cli.command import Group
 from sire_cli.commands.health import health
-from sire_cli.commands.logs import show_log
+from sire_cli.commands.logs import Follow, Lines, Since, show_daemon_log
 from sire_cli.output import AsJson, say
 from sired.client.autostart import daemon_runs, ensure_daemon
 from sired.client.connection import Connection
@@ -66,11 +65,10 @@ def status(json: AsJson = False) -> None:
 
 @daemon.command()
 def logs(
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as it grows.")] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", help="How many lines to begin with.")] = 50,
+    follow: Follow = False, lines: Lines = None, since: Since = None, json: AsJson = False
 ) -> None:
-    """Show what the daemon wrote while it ran in the background."""
-    show_log(find_paths().daemon_log, lines, follow=follow)
+    """Show what the daemon logged, like sire logs."""
+    show_daemon_log(follow=follow, lines=lines, since=since, json=json)
 
 
 @daemon.command()

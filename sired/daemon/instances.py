@@ -7,6 +7,7 @@ on a device, and what happens to it is counted and kept.
 import logging
 
 from sired.daemon.crew import Crew
+from sired.daemon.logs import DECIDED, of_worker
 from sired.daemon.stats import Statistics
 from sired.devices.base import Device
 from sired.devices.inventory import Inventory
@@ -69,7 +70,9 @@ class Instances:
         """Start a process for an instance and have it load its model."""
         spec = self._registry.get(do.model.name)
         self._specs[do.instance] = spec
-        log.info("loading %s on %s, %d bytes reserved", spec.name, do.device, do.memory)
+        log.info(
+            "loading %s on %s, %d bytes reserved", spec.name, do.device, do.memory, extra=DECIDED
+        )
         device = self._inventory.device(do.device)
         cache = str(self._paths.model_cache(spec.name))
         job = LoadModel(spec, grant(device, self._paths, do.memory), cache=cache)
@@ -94,7 +97,9 @@ class Instances:
         counters.last_load_seconds = message.load_seconds
         memory = max(message.memory_bytes, self._memory_by_driver(instance, device))
         counters.peak_memory = max(counters.peak_memory, memory)
-        log.info("loaded %s in %.3f s, %d bytes", spec.name, message.load_seconds, memory)
+        log.info(
+            "loaded in %.3f s, %d bytes", message.load_seconds, memory, extra=of_worker(spec.name)
+        )
         return memory
 
     def slept(self, instance: int, device: str, message: Slept) -> int:
@@ -102,7 +107,9 @@ class Instances:
         spec = self._specs[instance]
         self._statistics.of(spec.name).sleeps += 1
         held = max(message.device_bytes, self._memory_by_driver(instance, device))
-        log.info("%s sleeps after %.3f s, %d bytes left", spec.name, message.seconds, held)
+        log.info(
+            "asleep after %.3f s, %d bytes left", message.seconds, held, extra=of_worker(spec.name)
+        )
         return held
 
     def woke(self, instance: int, device: str, message: Woke) -> int:
@@ -112,7 +119,7 @@ class Instances:
         counters.wakes += 1
         counters.last_wake_seconds = message.seconds
         held = max(message.memory_bytes, self._memory_by_driver(instance, device))
-        log.info("%s woke in %.3f s, %d bytes", spec.name, message.seconds, held)
+        log.info("woke in %.3f s, %d bytes", message.seconds, held, extra=of_worker(spec.name))
         return held
 
     def _memory_by_driver(self, instance: int, device: str) -> int:
@@ -140,7 +147,7 @@ class Instances:
         else:
             counters.crashes += 1
             counters.last_error = str(error)
-            log.error("%s", error)
+            log.error("%s", error, extra=of_worker(spec.name))
 
     def learn(self, do: Learn) -> None:
         """Keep what a model was measured to need."""
@@ -153,4 +160,4 @@ class Instances:
     def evicted(self, do: Evicted) -> None:
         """Count an eviction."""
         self._statistics.of(do.model).evictions += 1
-        log.info("evicting %s to make room for %s", do.model, do.wanted_by)
+        log.info("evicting %s to make room for %s", do.model, do.wanted_by, extra=DECIDED)

@@ -26,6 +26,7 @@ from sired.daemon.handlers.predictions import DirectAccess
 from sired.daemon.introducing import introduce
 from sired.daemon.jobs import Jobs
 from sired.daemon.lock import hold_lock, holds
+from sired.daemon.logs import ERROR_PRIORITY, prioritised, read_by_journal, start_logging
 from sired.daemon.notify import notify
 from sired.daemon.services import Services
 from sired.daemon.strategies import find_policy, find_router, find_strategy
@@ -65,34 +66,37 @@ def run(flags: Mapping[str, str], *, die_with_parent: bool = False) -> int:
         The exit code: 0 after a stop that was asked for, 1 when it could not start.
     """
     paths = find_paths()
+    journal = read_by_journal(os.environ)
     try:
         listening = passed_socket(paths.socket, os.environ)
         settings = load_settings(paths.config_file, os.environ, flags)
-        logging.basicConfig(
-            format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-            level=settings.settings.daemon.log_level.upper(),
-        )
         for directory in (paths.runtime, paths.data, paths.state, paths.logs):
             private_directory(directory)
         private_directory(paths.model_log("x").parent)
+        start_logging(paths, settings.settings.daemon.log_level, journal=journal)
         paths.checked_socket()
         lock = hold_lock(paths.lock)
         if listening is None:
             check_nobody_listens(paths.socket)
     except SireError as error:
-        sys.stderr.write(f"sired: error: {error.message}\n{error.hint}\n")
-        return 1
+        return _give_up(error, journal=journal)
     try:
         with asyncio.Runner(loop_factory=attentive_loop) as runner:
             runner.run(
                 _live(paths, settings, flags, lock, listening, die_with_parent=die_with_parent)
             )
     except SireError as error:
-        sys.stderr.write(f"sired: error: {error.message}\n{error.hint}\n")
-        return 1
+        return _give_up(error, journal=journal)
     finally:
         os.close(lock)
     return 0
+
+
+def _give_up(error: SireError, *, journal: bool) -> int:
+    """Say why there is no daemon; returns the exit code."""
+    said = f"sired: error: {error.message}\n{error.hint}"
+    sys.stderr.write((prioritised(said, ERROR_PRIORITY) if journal else said) + "\n")
+    return 1
 
 
 async def _live(
