@@ -182,3 +182,14 @@ def check_owner(path: Path) -> None:
                 f"{directory} belongs to uid {owner}, not to you.",
                 hint="Set XDG_RUNTIME_DIR or SIRE_HOME to a directory of your own.",
             )
+
+
+def meant_file(path: Path) -> str:
+    """A hint that names the file nearest to one that is not there; "" where none is near."""
+    from sired.nearest import nearest  # noqa: PLC0415 (few need it, and all would wait for it)
+
+    try:
+        near = nearest(path.name, [other.name for other in path.parent.iterdir()])
+    except OSError:
+        return ""
+    return f"Did you mean {path.with_name(near)}?" if near else ""

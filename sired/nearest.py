@@ -1,0 +1,9 @@
+"""The name somebody meant, for hints."""
+
+import difflib
+from collections.abc import Iterable
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The one of ``known`` that is most like ``word``; None where none is like it."""
+    return next(iter(difflib.get_close_matches(word, list(known), n=1)), None)
