@@ -1,7 +1,6 @@
 """What the documents say to type does what they say it does."""
 
 import re
-import subprocess
 
 import pytest
 
@@ -30,6 +29,15 @@ def test_what_pages_link_to_is_there():
     for page in [*PAGES, *ROOT.glob("*.md")]:
         for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / link).exists(), (page.name, link)
+
+
+def test_what_contributing_names_is_there():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    named = set(re.findall(r"`((?:sired|sire_cli|tests|man|docs)/[\w/.-]+)`", text))
+    assert len(named) > 15
+    assert not [
+        path for path in named if not re.search("NAME|VERB", path) and not (ROOT / path).exists()
+    ]
 
 
 def test_figures_may_vary_and_words_may_not():
