@@ -3,20 +3,32 @@
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
 _LOOK_SECONDS = 0.2
+# More than are kept of any log.
+_ASIDE = 9
 
 
-def kept_lines(path: Path) -> list[bytes]:
-    """Every line of a log, those first that were put aside when it was full (``.1``, ``.2``, …)."""
-    aside = [path.with_name(f"{path.name}.{number}") for number in (3, 2, 1)]
+def kept_lines(path: Path, seen: int, most: int | None = None) -> list[bytes]:
+    """The last lines of a log, also of what was put aside when it was full (``.1``, ``.2``, …).
+
+    Args:
+        path: of the log.
+        seen: bytes of it to look at.
+        most: how many lines; None for all.
+    """
     lines: list[bytes] = []
-    for file in (*aside, path):
-        if file.exists():
-            lines += file.read_bytes().splitlines(keepends=True)
-    return lines
+    with suppress(FileNotFoundError), path.open("rb") as file:
+        lines = file.read(seen).splitlines(keepends=True)
+    aside = (path.with_name(f"{path.name}.{number}") for number in range(1, _ASIDE + 1))
+    for full in filter(Path.exists, aside):
+        if most is not None and len(lines) >= most:
+            break
+        lines = full.read_bytes().splitlines(keepends=True) + lines
+    return lines if most is None else lines[-most:] if most > 0 else []
 
 
 def new_lines(path: Path, seen: int) -> Iterator[bytes]:

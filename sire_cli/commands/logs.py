@@ -105,13 +105,9 @@ def _show_model_log(
 
 def _show(path: Path, show: Show, most: int | None, follow: bool) -> None:
     seen = path.stat().st_size if path.exists() else 0
-    _each(_last(kept_lines(path), most), show)
+    _each(kept_lines(path, seen, most), show)
     if follow:
         _each(new_lines(path, seen), show)
-
-
-def _last(lines: list[bytes], most: int | None) -> list[bytes]:
-    return lines if most is None else lines[-most:] if most > 0 else []
 
 
 def _each(lines: Iterable[bytes], show: Show) -> None:

@@ -1,7 +1,6 @@
 """The daemon's log: JSON lines in a file, words on a terminal, priorities for the journal."""
 
 import json
-import os
 import subprocess
 import sys
 
@@ -68,7 +67,15 @@ def test_a_full_log_is_put_aside_and_the_oldest_is_forgotten(home):
     assert numbers == list(range(33, 45))
 
 
-def test_what_a_daemon_in_the_background_prints_is_not_in_its_log(home):
+def test_the_log_is_followed_from_before_there_is_one(home):
+    following = subprocess.Popen(
+        [sys.executable, "-m", "sire_cli", "logs", "-f"],
+        env=home.environment,
+        stdout=subprocess.PIPE,
+    )
     home.sire("daemon", "start")
+    assert b"info    daemon: sired is ready" in following.stdout.readline()
+    following.terminate()
+    following.communicate()
+    # What it prints besides is not the log again.
     assert home.paths.daemon_output.read_bytes() == b""
-    assert os.path.getsize(home.paths.daemon_log)
