@@ -11,6 +11,7 @@ from pathlib import Path
 from sire_cli.exit_codes import FileMissing
 from sired.errors import InvalidConfiguration, InvalidInput
 from sired.nearest import meant
+from sired.paths import meant_file
 from sired.protocol.content import BY_NAME, BY_SUFFIX, JSON, SUFFIXES, TEXT, sniff
 
 STDIN = "-"
@@ -60,7 +61,7 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise FileMissing(f"There is no file {path}.") from None
+        raise FileMissing(f"There is no file {path}.", hint=meant_file(path)) from None
     except IsADirectoryError:
         raise InvalidInput(f"{path} is a directory.", hint=f"Name files: {path}/*") from None
     except OSError as problem:

@@ -50,13 +50,16 @@ def main() -> NoReturn:
     """Run ``sire`` with the arguments of this process, and exit."""
     # As other filters do: end quietly when nobody reads on (`sire ls | head`).
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    arguments = _global_options_first(sys.argv[1:]) or ["--help"]
-    sys.exit(run(arguments))
+    sys.exit(run(_global_options_first(sys.argv[1:])))
 
 
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code; errors are said on stderr."""
     try:
+        if not arguments and "_SIRE_COMPLETE" not in os.environ:
+            from sire_cli.welcome import welcome  # noqa: PLC0415
+
+            return welcome()
         code = _app_for(arguments)(arguments, prog_name="sire", standalone_mode=False)
     except TyperException as problem:
         context = getattr(problem, "ctx", None)

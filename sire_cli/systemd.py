@@ -1,4 +1,4 @@
-"""The systemd user unit."""
+"""The systemd user units: the daemon, and the socket that starts it."""
 
 import os
 import shutil
@@ -8,13 +8,16 @@ from pathlib import Path
 
 from sired.errors import SireError
 
-UNIT = "sired.service"
+SERVICE = "sired.service"
+SOCKET = "sired.socket"
 
 # Hardening that CUDA can live with: its devices and its just-in-time compiler stay usable.
-_TEXT = """\
+_SERVICE = """\
 [Unit]
 Description=sire: owner of the GPUs and of the models loaded on them
 Documentation=man:sired(8)
+Requires={socket}
+After={socket}
 
 [Service]
 Type=notify
@@ -35,66 +38,83 @@ UMask=0077
 WantedBy=default.target
 """
 
+_SOCKET = """\
+[Unit]
+Description=sire: where requests start the daemon
+Documentation=man:sired(8)
 
-def unit_path() -> Path:
-    """Where the unit belongs."""
+[Socket]
+ListenStream=%t/sire/sired.sock
+SocketMode=0600
+DirectoryMode=0700
+
+[Install]
+WantedBy=sockets.target
+"""
+
+
+def units() -> dict[Path, str]:
+    """The units' files and what is to stand in them, for the Python that runs this."""
     base = os.environ.get("XDG_CONFIG_HOME", "")
     config = Path(base) if base.startswith("/") else Path.home() / ".config"
-    return config / "systemd" / "user" / UNIT
-
-
-def unit_text() -> str:
-    """The unit, for the Python that runs this."""
+    directory = config / "systemd" / "user"
     # systemd splits at blanks and expands percent signs.
     python = sys.executable.replace("%", "%%").replace(" ", "\\x20")
-    return _TEXT.format(python=python)
+    return {
+        directory / SOCKET: _SOCKET,
+        directory / SERVICE: _SERVICE.format(python=python, socket=SOCKET),
+    }
 
 
-def install_unit() -> list[str]:
-    """Write and enable the unit; returns what was done, and what is left to do.
+def install_units() -> list[str]:
+    """Write and enable the units; returns what was done, and what is left to do.
 
     Raises:
-        SireError: the file cannot be written, or systemd refuses it.
+        SireError: a file cannot be written, or systemd refuses it.
     """
-    path = unit_path()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(unit_text())
-    except OSError as problem:
-        raise SireError(f"Cannot write {path}: {problem.strerror}.") from None
-    said = [f"Wrote {path}."]
-    if not _systemd_runs():
-        return [*said, f"No systemd user session is running here: systemctl --user enable {UNIT}"]
+    said = []
+    for path, text in units().items():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        except OSError as problem:
+            raise SireError(f"Cannot write {path}: {problem.strerror}.") from None
+        said.append(f"Wrote {path}.")
+    if not systemd_runs():
+        enable = f"systemctl --user enable --now {SOCKET} {SERVICE}"
+        return [*said, f"No systemd user session is running here. In one: {enable}"]
     _systemctl("daemon-reload")
-    _systemctl("enable", "--now", UNIT)
+    _systemctl("enable", "--now", SOCKET, SERVICE)
     return [
         *said,
-        f"Enabled and started {UNIT}.",
-        "It ends when you log out for the last time. To keep it: loginctl enable-linger",
+        "Enabled and started: the daemon runs from login on, and whenever it is asked for.",
+        "It ends when you log out for the last time; a cron job then starts one of its own.",
+        "To keep it, also over a reboot: loginctl enable-linger",
     ]
 
 
-def uninstall_unit() -> list[str]:
-    """Stop, disable and remove the unit; returns what was done.
+def uninstall_units() -> list[str]:
+    """Stop, disable and remove the units; returns what was done.
 
     Raises:
-        SireError: systemd refuses, or the file cannot be removed.
+        SireError: systemd refuses, or a file cannot be removed.
     """
-    path = unit_path()
-    if not path.exists():
-        return [f"There is no {path}."]
-    if _systemd_runs():
-        _systemctl("disable", "--now", UNIT)
-    try:
-        path.unlink()
-    except OSError as problem:
-        raise SireError(f"Cannot remove {path}: {problem.strerror}.") from None
-    if _systemd_runs():
+    there = [path for path in units() if path.exists()]
+    if not there:
+        return [f"There is none of {', '.join(map(str, units()))}."]
+    if systemd_runs():
+        _systemctl("disable", "--now", *(path.name for path in there))
+    for path in there:
+        try:
+            path.unlink()
+        except OSError as problem:
+            raise SireError(f"Cannot remove {path}: {problem.strerror}.") from None
+    if systemd_runs():
         _systemctl("daemon-reload")
-    return [f"Removed {path}."]
+    return [f"Removed {path}." for path in there]
 
 
-def _systemd_runs() -> bool:
+def systemd_runs() -> bool:
     """Whether a systemd user manager can be talked to."""
     program = shutil.which("systemctl")
     if program is None:

@@ -67,8 +67,13 @@ class Paths:
 
     @property
     def daemon_log(self) -> Path:
-        """What the daemon logs when it runs in the background."""
+        """What the daemon logs, as JSON lines; ``.1`` to ``.3`` behind it hold what was before."""
         return self.logs / "sired.log"
+
+    @property
+    def daemon_output(self) -> Path:
+        """What a daemon in the background prints besides: why it did not start, or crashed."""
+        return self.logs / "sired.err"
 
     @property
     def standby_log(self) -> Path:
@@ -192,3 +197,14 @@ def check_owner(path: Path) -> None:
             f"Everybody may write to {path.parent}, and so replace {path.name} in it.",
             hint=f"Close it: chmod o-w {path.parent}",
         )
+
+
+def meant_file(path: Path) -> str:
+    """A hint that names the file nearest to one that is not there; "" where none is near."""
+    from sired.nearest import nearest  # noqa: PLC0415 (few need it, and all would wait for it)
+
+    try:
+        near = nearest(path.name, [other.name for other in path.parent.iterdir()])
+    except OSError:
+        return ""
+    return f"Did you mean {path.with_name(near)}?" if near else ""

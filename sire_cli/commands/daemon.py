@@ -5,15 +5,14 @@ import os
 import signal
 import sys
 import time
-from typing import Annotated
 
 import typer
 
 from sire_cli.command import Group
 from sire_cli.commands.health import health
-from sire_cli.commands.logs import show_log
+from sire_cli.commands.logs import Follow, Lines, Since, show_daemon_log
 from sire_cli.output import AsJson, say
-from sired.client.autostart import daemon_runs, start_daemon
+from sired.client.autostart import daemon_runs, ensure_daemon
 from sired.client.connection import Connection
 from sired.errors import DaemonUnavailable, DeadlineExceeded
 from sired.paths import Paths, find_paths
@@ -35,7 +34,7 @@ def start() -> None:
     if daemon_runs(paths):
         say("The daemon is running already.")
         return
-    start_daemon(paths)
+    ensure_daemon(paths)
     with Connection(autostart=False) as connection:
         report = connection.expect(HealthReport, Health())
     say(f"The daemon is running (pid {report.pid}).")
@@ -66,11 +65,10 @@ def status(json: AsJson = False) -> None:
 
 @daemon.command()
 def logs(
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as it grows.")] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", help="How many lines to begin with.")] = 50,
+    follow: Follow = False, lines: Lines = None, since: Since = None, json: AsJson = False
 ) -> None:
-    """Show what the daemon wrote while it ran in the background."""
-    show_log(find_paths().daemon_log, lines, follow=follow)
+    """Show what the daemon logged, like sire logs."""
+    show_daemon_log(follow=follow, lines=lines, since=since, json=json)
 
 
 @daemon.command()
@@ -82,19 +80,21 @@ def run() -> None:
 
 @daemon.command()
 def install() -> None:
-    """Have systemd run the daemon for you, from login on."""
-    from sire_cli.systemd import install_unit  # noqa: PLC0415
+    """Have systemd run the daemon for you, from login on and whenever it is asked for."""
+    from sire_cli.systemd import install_units, systemd_runs  # noqa: PLC0415
 
-    for line in install_unit():
+    if systemd_runs() and _stop():
+        say("The daemon that was running has stopped, for systemd to start its own.")
+    for line in install_units():
         say(line)
 
 
 @daemon.command()
 def uninstall() -> None:
     """Undo install."""
-    from sire_cli.systemd import uninstall_unit  # noqa: PLC0415
+    from sire_cli.systemd import uninstall_units  # noqa: PLC0415
 
-    for line in uninstall_unit():
+    for line in uninstall_units():
         say(line)
 
 

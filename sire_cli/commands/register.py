@@ -8,7 +8,7 @@ import typer
 
 from sire_cli.arguments import DeviceName, PriorityName
 from sire_cli.link import expect
-from sire_cli.output import AsJson, print_json, say
+from sire_cli.output import AsJson, format_tensors, print_json, say
 from sired.client.declare import describe_model
 from sired.client.model_yaml import read_model_file
 from sired.errors import InvalidConfiguration, InvalidModel
@@ -198,13 +198,24 @@ def _register(spec: ModelSpec, replace: bool, json: bool) -> None:
     info = expect(ModelInfo, Register(model=spec, replace=replace))
     if json:
         print_json(info)
+    for line in _inferred(info):
+        say(line)
+
+
+def _inferred(info: ModelInfo) -> list[str]:
+    """What was told, and what was found out, in a few lines for people."""
     model = info.model
     kind = f"{model.runtime} ({model.format})" if model.format else model.runtime
     weights = f", {format_bytes(model.weight_bytes)} of weights" if model.path else ""
-    say(
-        f"Registered {model.name}: {kind}{weights}; a load will reserve "
-        f"{format_bytes(info.footprint_bytes)} ({info.footprint_source})."
-    )
+    takes = format_tensors(info.signature.inputs)
+    inputs = f"takes {takes}" if takes else "what it takes is known once it is loaded"
+    device = "any device" if model.device == "auto" else model.device
+    by = f", by {model.model_class}" if model.model_class else ""
+    reserved = f"{format_bytes(info.footprint_bytes)} ({info.footprint_source})"
+    return [
+        f"Registered {model.name}: {kind}{weights}; a load will reserve {reserved}.",
+        f"It goes to {device}{by}; {inputs}.",
+    ]
 
 
 def _arguments(given: list[str]) -> dict[str, Any]:

@@ -4,10 +4,10 @@ import time
 
 from sire_cli.arguments import ModelName
 from sire_cli.link import expect
-from sire_cli.output import AsJson, print_json, print_pairs
+from sire_cli.output import AsJson, format_tensors, print_json, print_pairs
 from sired.protocol.replies import ModelInfo
 from sired.protocol.requests import Show
-from sired.spec import KeepAlive, ModelSpec, TensorSpec
+from sired.spec import KeepAlive, ModelSpec
 from sired.units import format_bytes, format_duration
 
 
@@ -46,8 +46,8 @@ def describe(info: ModelInfo) -> list[tuple[str, str | None]]:
         ("Trusted", "yes" if model.trusted else None),
         ("Cached", "yes" if model.cached else None),
         ("Warm-up", model.warmup),
-        ("Inputs", _tensors(info.signature.inputs)),
-        ("Outputs", _tensors(info.signature.outputs)),
+        ("Inputs", format_tensors(info.signature.inputs) or None),
+        ("Outputs", format_tensors(info.signature.outputs) or None),
         ("Registered", registered),
         ("Last error", info.last_error),
         *[
@@ -66,13 +66,3 @@ def _batches(model: ModelSpec) -> str | None:
 
 def _keep_alive(given: KeepAlive) -> str | None:
     return format_duration(given) if isinstance(given, int | float) else given
-
-
-def _tensors(tensors: tuple[TensorSpec, ...]) -> str | None:
-    """The same notation that ``sire register --input`` reads."""
-    return ", ".join(map(_tensor, tensors)) or None
-
-
-def _tensor(tensor: TensorSpec) -> str:
-    shape = ",".join(map(str, tensor.shape))
-    return f"{tensor.name}{':' if tensor.name else ''}{tensor.dtype}[{shape}]"

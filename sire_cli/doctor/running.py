@@ -9,7 +9,7 @@ from pathlib import Path
 import sired
 from sire_cli.doctor.finding import Finding
 from sire_cli.settings import check_settings
-from sire_cli.systemd import unit_path
+from sire_cli.systemd import units
 from sired.client.autostart import daemon_runs
 from sired.client.connection import Connection
 from sired.errors import InvalidConfiguration, SireError
@@ -50,7 +50,7 @@ def driver(version: tuple[int, int] | None, devices: Path = Path("/proc/driver/n
 def lingering() -> Finding:
     """A user unit ends with the last logout, unless systemd is told otherwise."""
     name = "linger"
-    if not unit_path().exists():
+    if not any(unit.exists() for unit in units()):
         return Finding(name, "ok", "no systemd unit is installed")
     if not shutil.which("loginctl"):
         return Finding(name, "warning", "a unit is installed, and there is no loginctl")

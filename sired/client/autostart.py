@@ -40,6 +40,43 @@ def daemon_runs(paths: Paths) -> bool:
     return False
 
 
+def ensure_daemon(paths: Paths) -> None:
+    """Have a daemon run that takes connections, where none does yet.
+
+    Where somebody listens in the daemon's stead, which is systemd with ``sired.socket``, a
+    connection starts it; elsewhere we start one in the background.
+
+    Raises:
+        DaemonUnavailable: it did not start, or hangs.
+    """
+    paths.checked_socket()
+    private_directory(paths.runtime)
+    if not _started_by_connecting(paths):
+        start_daemon(paths)
+
+
+def _started_by_connecting(paths: Paths) -> bool:
+    """Connect, and wait for the daemon to greet us; False where there is nobody to start it.
+
+    Raises:
+        DaemonUnavailable: somebody listens, and nobody greets.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(START_TIMEOUT_SECONDS)
+        try:
+            probe.connect(str(paths.socket))
+            # ZeroMQ speaks first. The end comes where a daemon is just ending, or systemd gave up.
+            return bool(probe.recv(1))
+        except TimeoutError:
+            raise DaemonUnavailable(
+                f"Somebody listens at {paths.socket}, but no daemon answered within "
+                f"{START_TIMEOUT_SECONDS:.0f} s.",
+                hint="See what systemd says: systemctl --user status sired.service",
+            ) from None
+        except OSError:
+            return False
+
+
 def start_daemon(paths: Paths, *, arguments: Sequence[str] = ()) -> "subprocess.Popen[bytes]":
     """Start a daemon in the background and return once one takes connections.
 
@@ -57,7 +94,7 @@ def start_daemon(paths: Paths, *, arguments: Sequence[str] = ()) -> "subprocess.
     """
     paths.checked_socket()
     private_directory(paths.runtime)
-    log = _DaemonLog(paths)
+    log = _DaemonOutput(paths)
     process = _launch(paths, arguments, log)
     deadline = time.monotonic() + START_TIMEOUT_SECONDS
     second_try = False
@@ -72,22 +109,22 @@ def start_daemon(paths: Paths, *, arguments: Sequence[str] = ()) -> "subprocess.
         if time.monotonic() > deadline:
             raise DaemonUnavailable(
                 f"The daemon did not answer within {START_TIMEOUT_SECONDS:.0f} s of its start.",
-                hint=f"See what it wrote: {paths.daemon_log}",
+                hint=f"See what it wrote: {paths.daemon_log} and {paths.daemon_output}",
             )
         time.sleep(0.005)
     return process
 
 
-class _DaemonLog:
-    """The daemon's log, and where in it the latest start began."""
+class _DaemonOutput:
+    """The file that a daemon prints to, and where in it the latest start began."""
 
     def __init__(self, paths: Paths) -> None:
         private_directory(paths.logs)
-        self.path: Path = paths.daemon_log
+        self.path: Path = paths.daemon_output
         self._start = 0
 
     def open(self) -> int:
-        """A descriptor that appends to the log; only the owner may read what models print."""
+        """A descriptor that appends to the file; only its owner may read it."""
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         descriptor = os.open(self.path, flags, 0o600)
         self._start = os.fstat(descriptor).st_size
@@ -101,7 +138,9 @@ class _DaemonLog:
         return [line for line in lines if line.strip()][-_LINES_OF_LOG:]
 
 
-def _launch(paths: Paths, arguments: Sequence[str], log: _DaemonLog) -> "subprocess.Popen[bytes]":
+def _launch(
+    paths: Paths, arguments: Sequence[str], log: _DaemonOutput
+) -> "subprocess.Popen[bytes]":
     output = log.open()
     try:
         return subprocess.Popen(
@@ -136,7 +175,7 @@ def _takes_connections(paths: Paths) -> bool:
     return True
 
 
-def _did_not_start(exit_code: int, log: _DaemonLog) -> DaemonUnavailable:
+def _did_not_start(exit_code: int, log: _DaemonOutput) -> DaemonUnavailable:
     lines = log.last_lines()
     return DaemonUnavailable(
         "\n".join([f"The daemon did not start; it exited with code {exit_code}.", *lines]),

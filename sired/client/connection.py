@@ -8,7 +8,7 @@ from typing import Self, TypeVar
 
 import msgspec
 
-from sired.client.autostart import daemon_runs, start_daemon
+from sired.client.autostart import daemon_runs, ensure_daemon
 from sired.client.direct import Ended
 from sired.client.link import BACKLOG, Answer, Link, connect
 from sired.client.routes import Routes
@@ -197,7 +197,7 @@ class Connection:
     def _start_daemon(self) -> None:
         if not self._autostart:
             raise DaemonUnavailable("No daemon is running.", hint="Start it: sire daemon start")
-        start_daemon(self._paths)
+        ensure_daemon(self._paths)
 
 
 def largest_message(report: ConfigReport) -> int:

@@ -22,8 +22,7 @@ Answer = tuple[Reply, list[memoryview]]
 # As many messages as ZeroMQ lets wait by itself.
 BACKLOG = 1000
 
-_RECONNECT_MILLISECONDS = 10
-_LOCK_CHECK_MILLISECONDS = 100
+_TRY_MILLISECONDS = 20
 _LOOK_SECONDS = 0.1
 # Smaller frames are copied: keeping account of a borrowed one takes longer.
 _WORTH_BORROWING = 16 * 1024
@@ -40,14 +39,13 @@ def connect(paths: Paths, timeout: float | None, *, backlog: int = BACKLOG) -> "
         DaemonUnavailable: somebody holds the lock, but takes no connections within ``timeout``.
     """
     hint = f"See what it wrote: {paths.daemon_log}"
-    link = Link(f"ipc://{paths.checked_socket()}", hint, backlog=backlog)
+    address = f"ipc://{paths.checked_socket()}"
     deadline = time.monotonic() + (START_TIMEOUT_SECONDS if timeout is None else timeout)
-    while not link.established(_LOCK_CHECK_MILLISECONDS):
+    while not (link := Link(address, hint, backlog=backlog)).established(_TRY_MILLISECONDS):
+        link.close()
         if not daemon_runs(paths):
-            link.close()
             return None
         if time.monotonic() > deadline:
-            link.close()
             raise DaemonUnavailable(
                 f"A daemon holds {paths.lock}, but takes no connections.",
                 hint="Try: sire daemon restart",
@@ -73,7 +71,8 @@ class Link:
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.SNDHWM, backlog)
         self._socket.setsockopt(zmq.RCVHWM, backlog)
-        self._socket.setsockopt(zmq.RECONNECT_IVL, _RECONNECT_MILLISECONDS)
+        # Never again: where systemd listens, an idle client would start what was just stopped.
+        self._socket.setsockopt(zmq.RECONNECT_IVL, -1)
         self._monitor: zmq.Socket[bytes] = self._socket.get_monitor_socket(
             zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED
         )

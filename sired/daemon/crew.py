@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sired.daemon.logs import of_worker
 from sired.daemon.standby import Standby
 from sired.errors import LoadFailed, SireError, WorkerCrashed
 from sired.protocol.content import Buffer
@@ -114,7 +115,7 @@ class Crew:
         member = self._members[instance]
         if problem := done.exception():
             del self._members[instance]
-            log.error("a worker for %s could not be started: %s", member.model, problem)
+            log.error("it could not be started: %s", problem, extra=of_worker(member.model))
             hint = "See: sire daemon logs"
             error = LoadFailed(
                 f"No process could be started for {member.model}: {problem}", hint=hint
@@ -175,7 +176,7 @@ class Crew:
         except EOFError:
             self._loop.remove_reader(member.process.channel.fileno())
         except SireError as error:
-            log.error("the worker of %s talks nonsense: %s", member.model, error)  # noqa: TRY400
+            log.error("it talks nonsense: %s", error, extra=of_worker(member.model))  # noqa: TRY400
             self.stop(instance, kill=True)
         else:
             if received is not None:
@@ -213,7 +214,7 @@ class Crew:
     def _kill_if_there(self, instance: int) -> None:
         member = self._members.get(instance)
         if member is not None and member.process is not None:
-            log.warning("the worker of %s does not exit; killing it", member.model)
+            log.warning("it does not exit and is killed", extra=of_worker(member.model))
             member.process.kill()
 
     def _forget_channel(self, process: WorkerProcess) -> None:

@@ -9,6 +9,7 @@ import logging
 from sired.config.settings import DaemonSettings
 from sired.daemon.crew import Crew
 from sired.daemon.event_log import EventLog
+from sired.daemon.logs import DECIDED, of_worker
 from sired.daemon.stats import Statistics
 from sired.devices.base import Device
 from sired.devices.inventory import Inventory
@@ -79,7 +80,9 @@ class Instances:
         """Start a process for an instance and have it load its model."""
         spec = self._registry.get(do.model.name)
         self._specs[do.instance] = spec
-        log.info("loading %s on %s, %d bytes reserved", spec.name, do.device, do.memory)
+        log.info(
+            "loading %s on %s, %d bytes reserved", spec.name, do.device, do.memory, extra=DECIDED
+        )
         self.events.note("loading", spec.name, do.device, f"{format_bytes(do.memory)} reserved")
         device = self._inventory.device(do.device)
         bound = self._bound(device, spec, do.memory)
@@ -123,7 +126,9 @@ class Instances:
         counters.last_load_seconds = message.load_seconds
         memory = max(message.memory_bytes, self._memory_by_driver(instance, device))
         counters.peak_memory = max(counters.peak_memory, memory)
-        log.info("loaded %s in %.3f s, %d bytes", spec.name, message.load_seconds, memory)
+        log.info(
+            "loaded in %.3f s, %d bytes", message.load_seconds, memory, extra=of_worker(spec.name)
+        )
         took = f"{format_bytes(memory)} in {format_duration(message.load_seconds)}"
         self.events.note("loaded", spec.name, device, took)
         return memory
@@ -133,7 +138,9 @@ class Instances:
         spec = self._specs[instance]
         self._statistics.of(spec.name).sleeps += 1
         held = max(message.device_bytes, self._memory_by_driver(instance, device))
-        log.info("%s sleeps after %.3f s, %d bytes left", spec.name, message.seconds, held)
+        log.info(
+            "asleep after %.3f s, %d bytes left", message.seconds, held, extra=of_worker(spec.name)
+        )
         self.events.note("slept", spec.name, device, f"in {format_duration(message.seconds)}")
         return held
 
@@ -144,7 +151,7 @@ class Instances:
         counters.wakes += 1
         counters.last_wake_seconds = message.seconds
         held = max(message.memory_bytes, self._memory_by_driver(instance, device))
-        log.info("%s woke in %.3f s, %d bytes", spec.name, message.seconds, held)
+        log.info("woke in %.3f s, %d bytes", message.seconds, held, extra=of_worker(spec.name))
         self.events.note("woke", spec.name, device, f"in {format_duration(message.seconds)}")
         return held
 
@@ -178,7 +185,7 @@ class Instances:
             counters.crashes += 1
             counters.last_error = str(error)
             # What a model printed stays in its own log: it may be what it was given.
-            log.error("%s", error.message.partition("\n")[0])
+            log.error("%s", error.message.partition("\n")[0], extra=of_worker(spec.name))
             self.events.note("crashed", spec.name, device, error.message.partition("\n")[0])
 
     def learn(self, do: Learn) -> None:
@@ -192,5 +199,5 @@ class Instances:
     def evicted(self, do: Evicted) -> None:
         """Count an eviction."""
         self._statistics.of(do.model).evictions += 1
+        log.info("evicting %s to make room for %s", do.model, do.wanted_by, extra=DECIDED)
         self.events.note("evicted", do.model, words=f"for {do.wanted_by}")
-        log.info("evicting %s to make room for %s", do.model, do.wanted_by)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sired.config import Loaded, load_settings, waiting_for_start
 from sired.daemon import views
+from sired.daemon.activation import check_nobody_listens, passed_socket
 from sired.daemon.answers import Answers
 from sired.daemon.attention import attentive_loop
 from sired.daemon.conductor import Conductor
@@ -26,6 +27,7 @@ from sired.daemon.historian import Historian
 from sired.daemon.introducing import introduce
 from sired.daemon.jobs import Jobs
 from sired.daemon.lock import hold_lock, holds
+from sired.daemon.logs import ERROR_PRIORITY, prioritised, read_by_journal, start_logging
 from sired.daemon.notify import notify
 from sired.daemon.services import Services
 from sired.daemon.strategies import find_policy, find_router, find_strategy
@@ -73,28 +75,29 @@ def run(
     paths = find_paths()
     os.umask(0o077)  # whatever we and our workers make is nobody else's to read
     allow_many_files()
+    journal = read_by_journal(os.environ)
     try:
+        listening = passed_socket(paths.socket, os.environ)
         settings = load_settings(config or paths.config_file, os.environ, flags)
         # Ours is what the zygote gets, and what is left out was never in a worker's memory.
         keep_allowed(os.environ, settings.settings.workers.environment)
-        logging.basicConfig(
-            format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-            level=settings.settings.daemon.log_level.upper(),
-        )
         for directory in (paths.runtime, paths.data, paths.models, paths.state, paths.logs):
             private_directory(directory)
         private_directory(paths.model_log("x").parent)
+        start_logging(paths, settings.settings.daemon.log_level, journal=journal)
         paths.checked_socket()
         lock = hold_lock(paths.lock)
+        if listening is None:
+            check_nobody_listens(paths.socket)
     except SireError as error:
-        sys.stderr.write(f"sired: error: {error.message}\n{error.hint}\n")
-        return 1
+        return _give_up(error, journal=journal)
     try:
         with asyncio.Runner(loop_factory=attentive_loop) as runner:
-            runner.run(_live(paths, settings, flags, lock, die_with_parent=die_with_parent))
+            runner.run(
+                _live(paths, settings, flags, lock, listening, die_with_parent=die_with_parent)
+            )
     except SireError as error:
-        sys.stderr.write(f"sired: error: {error.message}\n{error.hint}\n")
-        return 1
+        return _give_up(error, journal=journal)
     finally:
         os.close(lock)
     return 0
@@ -113,15 +116,23 @@ def check(flags: Mapping[str, str], config: Path | None = None) -> int:
     return 0
 
 
+def _give_up(error: SireError, *, journal: bool) -> int:
+    """Say why there is no daemon; returns the exit code."""
+    said = f"sired: error: {error.message}\n{error.hint}"
+    sys.stderr.write((prioritised(said, ERROR_PRIORITY) if journal else said) + "\n")
+    return 1
+
+
 async def _live(
     paths: Paths,
     settings: Loaded,
     flags: Mapping[str, str],
     lock: int,
+    listening: int | None,
     *,
     die_with_parent: bool,
 ) -> None:
-    daemon = Daemon(paths, settings, flags, asyncio.get_running_loop(), lock)
+    daemon = Daemon(paths, settings, flags, asyncio.get_running_loop(), lock, listening)
     daemon.open(parent=os.getppid() if die_with_parent else None)
     await daemon.finished()
     await daemon.close()
@@ -162,6 +173,7 @@ class Daemon:
         flags: Mapping[str, str],
         loop: asyncio.AbstractEventLoop,
         lock: int,
+        listening: int | None,
     ) -> None:
         self._lock = lock
         self._paths = paths
@@ -178,7 +190,8 @@ class Daemon:
             {spec.runtime for spec in self._registry.models.values()},
             Confinement(workers.limits, workers.no_new_privileges),
         )
-        self._front = Front(paths.checked_socket(), settings.settings.daemon.max_message_bytes)
+        largest = settings.settings.daemon.max_message_bytes
+        self._front = Front(paths.checked_socket(), largest, listening)
         brain = Brain(
             [_account(device) for device in self._inventory.devices],
             find_strategy(settings.settings.placement.strategy),

@@ -9,7 +9,8 @@ from pathlib import Path
 import msgspec
 
 from sired.errors import InvalidModel, ModelNotFound, SireError, UntrustedModel, shown
-from sired.paths import Paths, private_directory
+from sired.nearest import nearest
+from sired.paths import Paths, meant_file, private_directory
 from sired.program import read_program
 from sired.protocol.content import Buffer
 from sired.protocol.requests import Register
@@ -104,7 +105,9 @@ def _path(given: ModelSpec) -> Path | None:
     if not path.is_absolute():
         raise InvalidModel(f"{shown(given.path)} is no absolute path.", hint="Give the whole path.")
     if not path.exists():
-        raise ModelNotFound(f"There is no file {shown(given.path)}.", path=str(path))
+        raise ModelNotFound(
+            f"There is no file {shown(given.path)}.", hint=meant_file(path), path=str(path)
+        )
     return path
 
 
@@ -123,8 +126,10 @@ def _fingerprint(spec: ModelSpec, path: Path | None) -> str:
 def _recognised(given: ModelSpec, path: Path | None) -> ModelSpec:
     known = sorted(entry_points(group="sired.runtimes").names)
     if given.runtime not in {"auto", *known}:
+        near = nearest(given.runtime, known)
+        meant = f"Did you mean {near}? " if near else ""
         raise InvalidModel(
-            f"There is no runtime {given.runtime!r}.", hint=f"There are: {', '.join(known)}."
+            f"There is no runtime {given.runtime!r}.", hint=f"{meant}There are: {', '.join(known)}."
         )
     if given.runtime == "auto" and path is not None and path.suffix == ".py":
         given = msgspec.structs.replace(given, runtime="python")

@@ -57,12 +57,21 @@ class Front:
     Args:
         path: of the socket.
         largest_message: bytes; whoever sends more loses the connection.
+        listening: a descriptor that listens at ``path`` already, which is taken over; None to
+            make one. The path of one that was given stays when it is closed.
         owner: the user who is served; all others are refused, whatever the socket's modes say.
     """
 
-    def __init__(self, path: Path, largest_message: int, owner: int | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        largest_message: int,
+        listening: int | None = None,
+        owner: int | None = None,
+    ) -> None:
         self._path = path
         self._largest_message = largest_message
+        self._listening = listening
         self._owner = os.getuid() if owner is None else owner
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
@@ -80,6 +89,8 @@ class Front:
         """Bind the socket and hand every request to ``handler`` from now on."""
         self._loop = loop
         self._handler = handler
+        if self._listening is not None:
+            self._socket.set(zmq.USE_FD, self._listening)
         self._socket.bind(f"ipc://{self._path}")
         loop.add_reader(self._descriptor, self._drain)
         self._look_again()
@@ -90,7 +101,8 @@ class Front:
             self._loop.remove_reader(self._descriptor)
         self._socket.close()
         self._context.term()
-        self._path.unlink(missing_ok=True)
+        if self._listening is None:
+            self._path.unlink(missing_ok=True)
 
     def reply(self, client: Client, message: Message, payload: tuple[Buffer, ...] = ()) -> None:
         """Send a reply; a client that has gone away is passed over."""

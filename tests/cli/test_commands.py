@@ -234,11 +234,14 @@ def test_what_the_reader_does_not_want_is_no_error(home, register):
     assert done.stderr == b""
 
 
-def test_a_systemd_unit_is_written_and_removed(home, tmp_path):
+def test_systemd_units_are_written_and_removed(home, tmp_path):
     where = {"XDG_CONFIG_HOME": str(tmp_path), "PATH": "/nowhere"}
     home.sire("daemon", "install", env=where)
-    unit = (tmp_path / "systemd" / "user" / "sired.service").read_text()
-    assert "Type=notify" in unit
-    assert f"{sys.executable} -P -m sired" in unit
+    service = (tmp_path / "systemd" / "user" / "sired.service").read_text()
+    assert "Type=notify" in service
+    assert "Requires=sired.socket" in service
+    assert f"{sys.executable} -P -m sired" in service
+    listens = (tmp_path / "systemd" / "user" / "sired.socket").read_text()
+    assert "ListenStream=%t/sire/sired.sock" in listens
     home.sire("daemon", "uninstall", env=where)
     assert not list((tmp_path / "systemd" / "user").iterdir())
