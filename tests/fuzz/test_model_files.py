@@ -44,6 +44,7 @@ def classes(zoo):
 # Pickles
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("trick", TRICKS)
 def test_what_runs_when_it_is_unpickled_does_not_run_here(
     pytorch, tmp_path, witness, classes, trick
