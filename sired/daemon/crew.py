@@ -10,12 +10,14 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from sired.daemon.standby import Standby
 from sired.errors import LoadFailed, SireError, WorkerCrashed
 from sired.protocol.content import Buffer
 from sired.protocol.runs import RunModel
+from sired.workers.log_files import trim_all
 from sired.workers.messages import (
     ChangeTier,
     DeviceGrant,
@@ -26,6 +28,7 @@ from sired.workers.messages import (
     TakeConnection,
     TakeTally,
 )
+from sired.workers.offspring import end_orphans
 from sired.workers.process import WorkerProcess, start_worker
 from sired.workers.zygote import Zygote
 
@@ -38,6 +41,8 @@ EXIT_GRACE_SECONDS = 2.0
 OUTSIDE = {"command", "ollama"}
 OUTSIDE_GRACE_SECONDS = 10.0
 STARTING_AT_ONCE = 4
+# While somebody prints much, logs are looked at as often as this.
+TRIM_AGAIN_SECONDS = 0.1
 
 Order = RunModel | RunBatch | ChangeTier
 Heard = Callable[[int, FromWorker, tuple[Buffer, ...]], None]
@@ -86,6 +91,8 @@ class Crew:
         self._gone = gone
         self._members: dict[int, Member] = {}
         self._starters = ThreadPoolExecutor(STARTING_AT_ONCE, thread_name_prefix="start-worker")
+        self._cleaner = ThreadPoolExecutor(1, thread_name_prefix="clean-up")
+        self._trimming = False
         self.standby = Standby(loop, zygote, self._starters, stand_by, stand_by_log)
 
     def __len__(self) -> int:
@@ -231,8 +238,25 @@ class Crew:
         self._forget_channel(process)
         error = _how_it_ended(member.model, process)
         process.close()
+        self._loop.run_in_executor(self._cleaner, end_orphans)
         self._gone(instance, error)
         self.standby.fill()
+
+    def trim_logs(self, *others: Path) -> None:
+        """See that what workers print, and these other logs, fill no disk."""
+        if self._trimming:
+            return
+        self._trimming = True
+        members = (member.process for member in self._members.values())
+        workers = [worker for worker in (*members, *self.standby.workers) if worker]
+        logs = {*others, *(worker.log for worker in workers)}
+        trimming = self._loop.run_in_executor(self._cleaner, trim_all, logs)
+        trimming.add_done_callback(partial(self._trimmed, others))
+
+    def _trimmed(self, others: tuple[Path, ...], done: "asyncio.Future[bool]") -> None:
+        self._trimming = False
+        if not done.cancelled() and done.exception() is None and done.result():
+            self._loop.call_later(TRIM_AGAIN_SECONDS, self.trim_logs, *others)
 
     def close(self) -> None:
         """Kill what is left."""
@@ -241,6 +265,7 @@ class Crew:
             if member.process is not None:
                 member.process.kill()
         self._starters.shutdown(wait=False, cancel_futures=True)
+        self._cleaner.shutdown()
 
 
 def _how_it_ended(model: str, process: WorkerProcess) -> WorkerCrashed:

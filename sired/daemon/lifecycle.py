@@ -39,6 +39,7 @@ from sired.server.front import Front
 from sired.store.footprints import Footprints
 from sired.store.loaded import LoadedModels
 from sired.store.registry import Registry
+from sired.workers.offspring import adopt_orphans
 from sired.workers.zygote import Zygote
 
 log = logging.getLogger(__name__)
@@ -73,6 +74,7 @@ def run(flags: Mapping[str, str], *, die_with_parent: bool = False) -> int:
     except SireError as error:
         sys.stderr.write(f"sired: error: {error.message}\n{error.hint}\n")
         return 1
+    adopt_orphans()
     try:
         with asyncio.Runner(loop_factory=attentive_loop) as runner:
             runner.run(_live(paths, settings, flags, lock, die_with_parent=die_with_parent))
@@ -238,6 +240,7 @@ class Daemon:
         if self._conductor.brain.fleet.pending:
             self._conductor.sample()
         self._warm_start.note()
+        self._conductor.crew.trim_logs(self._paths.daemon_log)
         self._loop.call_later(SAMPLE_SECONDS, self._watch, parent)
 
     def _reload(self) -> None:

@@ -13,8 +13,10 @@ import threading
 from collections.abc import Callable
 
 from sired.workers.messages import DeviceGrant
+from sired.workers.offspring import adopt_orphans, end_offspring, forget_the_dead
 
 _PR_SET_NAME = 15
+_A_MINUTE = 60_000
 _before_leaving: list[Callable[[], None]] = []
 _leaving = threading.Lock()
 
@@ -26,6 +28,7 @@ def settle_in(line: socket.socket, log_path: str) -> None:
     what the model starts belongs to a group that can be ended with it.
     """
     os.setsid()
+    adopt_orphans()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     print_to(log_path)
     faulthandler.enable()
@@ -48,7 +51,8 @@ def _exit_with_the_daemon(line: socket.socket) -> None:
     poller.register(line.fileno(), select.POLLRDHUP)
 
     def watch() -> None:
-        poller.poll()
+        while not poller.poll(_A_MINUTE):
+            forget_the_dead()
         leave()
 
     threading.Thread(target=watch, name="watch-daemon", daemon=True).start()
@@ -65,6 +69,7 @@ def leave(code: int = 0) -> None:
     for do in _before_leaving:
         with contextlib.suppress(BaseException):
             do()
+    end_offspring()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):  # closed by the model, or the disk is full
             stream.flush()

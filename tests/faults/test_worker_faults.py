@@ -1,0 +1,128 @@
+"""Whatever a model does to its process, it is told why, the next request finds another, and
+nothing of it is left."""
+
+import os
+import signal
+import threading
+import time
+
+import psutil
+import pytest
+
+from sired.errors import DeadlineExceeded, InsufficientMemory, LoadFailed, WorkerCrashed
+from tests.daemon.test_workers import until
+
+from .conftest import predict
+
+
+def gone(pid):
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def test_a_segmentation_fault_is_told_with_the_stack_and_the_next_request_is_answered(faulty):
+    first = faulty.predict(do="pid")
+    with pytest.raises(WorkerCrashed) as caught:
+        faulty.predict(do="segfault")
+    assert "SIGSEGV" in caught.value.message
+    assert "in segfault" in "".join(caught.value.details["last_lines"])
+    assert faulty.predict(do="pid") != first
+
+
+def test_a_worker_that_stops_itself_is_killed_once_its_time_is_over(faulty):
+    stopped = faulty.predict(do="pid")
+    with pytest.raises(DeadlineExceeded):
+        faulty.predict(do="stop", timeout=0.2)
+    until(lambda: gone(stopped))
+    assert faulty.predict(do="pid") != stopped
+
+
+def test_an_idle_worker_that_was_stopped_is_killed_when_a_request_waits_too_long(faulty):
+    stopped = faulty.predict(do="pid")
+    os.kill(stopped, signal.SIGSTOP)
+    with pytest.raises(DeadlineExceeded):
+        faulty.predict(timeout=0.2)
+    until(lambda: gone(stopped))
+    assert faulty.predict(do="pid") != stopped
+
+
+def test_a_worker_that_was_stopped_is_unloaded_all_the_same(faulty):
+    stopped = faulty.predict(do="pid")
+    os.kill(stopped, signal.SIGSTOP)
+    faulty.sire("unload", "m")
+    assert gone(stopped)
+
+
+def test_running_out_of_memory_while_loading_is_tried_twice_and_told_with_the_figures(faulty):
+    faulty.register(args={"at_load": "no_memory"})
+    with pytest.raises(InsufficientMemory, match="MemoryError"):
+        faulty.predict()
+    until(lambda: not faulty.instances())
+
+
+def test_running_out_of_memory_over_a_request_is_told_and_ends_nothing_for_good(faulty):
+    with pytest.raises(InsufficientMemory):
+        faulty.predict(do="no_memory")
+    assert faulty.predict(x=1) == {"x": 1}
+
+
+def test_a_load_that_stands_still_is_ended(faulty):
+    faulty.register(args={"at_load": "stop"})
+    with pytest.raises(LoadFailed, match="nothing came of it for 2 s"):
+        faulty.predict()
+    until(lambda: not faulty.instances())
+
+
+def test_a_process_that_ends_in_the_middle_of_its_answer_leaves_a_whole_one_or_none(faulty):
+    ends = set()
+    for step in range(12):
+        try:
+            answer = faulty.predict(do="leave_soon", after=step * 0.004, bytes=3_000_000)
+        except WorkerCrashed as crash:
+            assert "exit code 7" in crash.message
+            ends.add("crashed")
+        else:
+            assert answer == {"text": "x" * 3_000_000}
+            ends.add("answered")
+        faulty.register()
+    assert ends == {"crashed", "answered"}
+
+
+@pytest.mark.parametrize(
+    "child", ["start_child", "start_session", "start_demon", "fork_and_forget"]
+)
+@pytest.mark.parametrize("end", ["unload", "kill"])
+def test_what_a_model_started_ends_with_its_worker_wherever_it_hid(faulty, child, end):
+    worker, hidden = faulty.predict(do="pid"), faulty.predict(do=child)
+    assert not gone(hidden)
+    if end == "unload":
+        faulty.sire("unload", "m")
+    else:
+        os.kill(worker, signal.SIGKILL)
+    until(lambda: gone(worker) and gone(hidden))
+    faulty.register()
+
+
+@pytest.mark.parametrize("stream", ["stderr", "stdout"])
+def test_a_model_that_prints_without_end_fills_no_disk_and_holds_up_nobody(faulty, stream):
+    log = faulty.paths.model_log("m")
+    before = faulty.daemon().memory_info().rss
+    printed = 1 << 30
+    answer = []
+    with faulty.connect() as connection:
+        printing = threading.Thread(
+            target=lambda: answer.append(
+                predict(connection, do="shout", bytes=printed, stream=stream)
+            )
+        )
+        printing.start()
+        faulty.register("other")
+        while printing.is_alive():
+            assert faulty.predict("other", x=1) == {"x": 1}
+        printing.join()
+    assert answer == [printed]
+    until(lambda: log.stat().st_size < 20 << 20)
+    assert sum(file.stat().st_size for file in log.parent.iterdir()) < 60 << 20
+    assert faulty.daemon().memory_info().rss - before < 50 << 20
