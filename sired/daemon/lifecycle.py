@@ -189,6 +189,7 @@ class Daemon:
             footprints,
             self._jobs,
             self._warm_start,
+            self._zygote,
         )
         self._conductor.results.resize(settings.settings.cache.memory)
         access = DirectAccess(self._services)
@@ -211,14 +212,18 @@ class Daemon:
         self._door.open()
         self._jobs.start()
         self._warm_start.start()
-        # No task of the loop: a daemon that is told to stop meanwhile does not wait for it.
-        threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
+        self._begin_warm_up()
         self._watch(parent)
         # What is here by now stays: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
         notify("READY=1")
         log.info("sired is ready on %s", self._paths.socket)
+
+    def _begin_warm_up(self) -> None:
+        # No task of the loop: a daemon that is told to stop meanwhile does not wait for it.
+        self._services.warm = False
+        threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
 
     def _warm_up(self) -> None:
         try:
@@ -239,6 +244,9 @@ class Daemon:
             self._stop.set()
         if self._conductor.brain.fleet.pending:
             self._conductor.sample()
+        if self._services.warm and self._zygote.ended and not self._zygote.problem:
+            log.error("the zygote has ended; another one is started")
+            self._begin_warm_up()
         self._warm_start.note()
         self._conductor.crew.trim_logs(self._paths.daemon_log)
         self._loop.call_later(SAMPLE_SECONDS, self._watch, parent)

@@ -14,6 +14,7 @@ from sired.paths import Paths
 from sired.server.front import Front
 from sired.store.footprints import Footprints
 from sired.store.registry import Registry
+from sired.workers.zygote import Zygote
 
 
 @dataclass(slots=True)
@@ -36,6 +37,7 @@ class Services:
     footprints: Footprints
     jobs: Jobs
     warm_start: WarmStart
+    zygote: Zygote
     draining: bool = False
     warm: bool = False
     started: float = field(default_factory=time.monotonic)
@@ -54,6 +56,7 @@ class Services:
             *damaged,
             *self.jobs.problems,
             *self.warm_start.problems,
+            *filter(None, [self.zygote.problem]),
         )
 
     def adopt(self, loaded: Loaded) -> None:
