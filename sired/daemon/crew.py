@@ -24,6 +24,8 @@ from sired.workers.messages import (
     FromWorker,
     LoadModel,
     ModelReady,
+    Ping,
+    Pong,
     RunBatch,
     TakeConnection,
     TakeTally,
@@ -44,7 +46,7 @@ STARTING_AT_ONCE = 4
 # While somebody prints much, logs are looked at as often as this.
 TRIM_AGAIN_SECONDS = 0.1
 
-Order = RunModel | RunBatch | ChangeTier
+Order = RunModel | RunBatch | ChangeTier | Ping
 Heard = Callable[[int, FromWorker, tuple[Buffer, ...]], None]
 Gone = Callable[[int, SireError], None]
 
@@ -59,6 +61,7 @@ class Member:
     ending: bool = False
     kill: bool = False
     unsent: deque[tuple[Order, tuple[Buffer, ...]]] = field(default_factory=deque)
+    pinged: "list[asyncio.Future[None]]" = field(default_factory=list)
 
 
 class Crew:
@@ -146,6 +149,20 @@ class Crew:
             assert member.process is not None
             self._loop.add_writer(member.process.channel.fileno(), self._send_rest, instance)
 
+    async def ping(self, instance: int) -> None:
+        """Wait until a worker has done what it was told before, and says so.
+
+        Raises:
+            WorkerCrashed: it ends first, or has ended.
+        """
+        member = self._members.get(instance)
+        if member is None or member.process is None or member.ending:
+            raise WorkerCrashed("its process has just ended.")
+        pong: asyncio.Future[None] = self._loop.create_future()
+        member.pinged.append(pong)
+        self.send(instance, Ping(), ())
+        await pong
+
     def pass_on(self, instance: int, message: TakeTally | TakeConnection, descriptor: int) -> bool:
         """Pass a descriptor to a worker; False if it takes nothing now.
 
@@ -184,7 +201,9 @@ class Crew:
             log.error("the worker of %s talks nonsense: %s", member.model, error)  # noqa: TRY400
             self.stop(instance, kill=True)
         else:
-            if received is not None:
+            if received is not None and isinstance(received[0], Pong):
+                _settle(member.pinged, None)
+            elif received is not None:
                 self._heard(instance, *received)
                 if isinstance(received[0], ModelReady):
                     self.standby.fill()
@@ -198,7 +217,8 @@ class Crew:
                 return
             if received is None:
                 return
-            self._heard(instance, *received)
+            if not isinstance(received[0], Pong):
+                self._heard(instance, *received)
 
     def stop(self, instance: int, *, kill: bool) -> None:
         """End a worker: its line is closed, which it takes as its end, or it is killed at once."""
@@ -237,6 +257,7 @@ class Crew:
         self._loop.remove_reader(process.pidfd)
         self._forget_channel(process)
         error = _how_it_ended(member.model, process)
+        _settle(member.pinged, error)
         process.close()
         self._loop.run_in_executor(self._cleaner, end_orphans)
         self._gone(instance, error)
@@ -266,6 +287,18 @@ class Crew:
                 member.process.kill()
         self._starters.shutdown(wait=False, cancel_futures=True)
         self._cleaner.shutdown()
+
+
+def _settle(pinged: "list[asyncio.Future[None]]", error: SireError | None) -> None:
+    """Tell those who wait for a pong that it came, or will not."""
+    while pinged:
+        waiting = pinged.pop()
+        if waiting.done():  # nobody waits any longer
+            continue
+        if error is None:
+            waiting.set_result(None)
+        else:
+            waiting.set_exception(error)
 
 
 def _how_it_ended(model: str, process: WorkerProcess) -> WorkerCrashed:

@@ -21,7 +21,7 @@ from sired.daemon.handlers.predictions import DirectAccess
 from sired.daemon.introducing import introduce
 from sired.daemon.jobs import Jobs
 from sired.daemon.lock import hold_lock, holds
-from sired.daemon.notify import notify
+from sired.daemon.notify import Notifier
 from sired.daemon.services import Services
 from sired.daemon.strategies import find_policy, find_router, find_strategy
 from sired.daemon.warm_start import WarmStart
@@ -141,6 +141,7 @@ class Daemon:
         self._flags = flags
         self._loop = loop
         self._stop = asyncio.Event()
+        self._manager = Notifier(os.environ)
         self._registry = Registry(paths.models)
         self._registry.load()
         gpus = NvmlProbe(visible=os.environ.get("CUDA_VISIBLE_DEVICES"))
@@ -217,7 +218,8 @@ class Daemon:
         # What is here by now stays: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
-        notify("READY=1")
+        self._manager.say("READY=1")
+        self._manager.keep_alive(self._loop)
         log.info("sired is ready on %s", self._paths.socket)
 
     def _begin_warm_up(self) -> None:
@@ -274,7 +276,7 @@ class Daemon:
     async def finished(self) -> None:
         """Wait until we are told to stop, and then until nothing is left to answer."""
         await self._stop.wait()
-        notify("STOPPING=1")
+        self._manager.say("STOPPING=1")
         self._services.draining = True
         self._conductor.direct.close_all()
         self._jobs.stop()

@@ -265,11 +265,19 @@ class DeviceList(Message, frozen=True, tag="devices_report"):
     strategy: str
 
 
+class Check(msgspec.Struct, frozen=True):
+    """Something that was tried and works, and how long it took."""
+
+    step: str
+    seconds: float
+
+
 class HealthReport(Message, frozen=True, tag="health_report"):
     """How the daemon is.
 
     Attributes:
         status: ok, starting (the zygote still imports its frameworks) or draining.
+        checks: what was tried, where that was asked for; all of it works.
     """
 
     status: str
@@ -283,6 +291,7 @@ class HealthReport(Message, frozen=True, tag="health_report"):
     socket: str
     python: str
     problems: tuple[str, ...] = ()
+    checks: tuple[Check, ...] = ()
 
 
 class TopReport(Message, frozen=True, tag="top_report"):

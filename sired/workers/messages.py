@@ -119,6 +119,14 @@ class DramFreed(msgspec.Struct, frozen=True, tag=True):
     """It keeps nothing in main memory any more."""
 
 
+class Ping(msgspec.Struct, frozen=True, tag=True):
+    """Are you there? Answer: Pong, once what came before it is done."""
+
+
+class Pong(msgspec.Struct, frozen=True, tag=True):
+    """I am."""
+
+
 class TakeTally(msgspec.Struct, frozen=True, tag=True):
     """The memory in which to count what is done for direct connections; its descriptor follows."""
 
@@ -137,7 +145,17 @@ class DirectFailed(msgspec.Struct, frozen=True, tag=True):
 
 
 ChangeTier = Sleep | Wake | FreeDram
-ToWorker = StandBy | LoadModel | RunModel | RunBatch | ChangeTier | TakeTally | TakeConnection
+ToWorker = (
+    StandBy | LoadModel | RunModel | RunBatch | ChangeTier | TakeTally | TakeConnection | Ping
+)
 FromWorker = (
-    LoadProgress | ModelReady | Slept | Woke | DramFreed | WorkerError | RunResult | DirectFailed
+    LoadProgress
+    | ModelReady
+    | Slept
+    | Woke
+    | DramFreed
+    | WorkerError
+    | RunResult
+    | DirectFailed
+    | Pong
 )

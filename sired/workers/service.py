@@ -20,6 +20,8 @@ from sired.transport.wakefulness import Wakefulness
 from sired.workers.messages import (
     DirectFailed,
     FreeDram,
+    Ping,
+    Pong,
     RunBatch,
     Sleep,
     TakeConnection,
@@ -147,6 +149,9 @@ class Service:
                 if isinstance(message, Sleep):
                     self._dismiss()
                 self._channel.send(self._model.change_tier(message))
+            case Ping():
+                with self._sending:
+                    self._channel.send(Pong())
             case TakeTally():
                 self._tally = Tally(self._channel.take_descriptor())
             case TakeConnection():

@@ -101,3 +101,6 @@ class Faulty:
         """What a shell leaves that goes before what it has started."""
         script = "import os; os.fork() and os._exit(0)"
         return subprocess.run([sys.executable, "-S", "-c", script]).returncode
+
+    def environment(self, **_):
+        return dict(os.environ)

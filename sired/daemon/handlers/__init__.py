@@ -37,16 +37,16 @@ class Handlers:
         self._tasks: set[asyncio.Task[None]] = set()
         self._peers = Peers(asyncio.get_running_loop(), self._peers_gone)
         self._pools = PoolHandlers(services, self._peers.knows)
-        models = ModelHandlers(services)
+        models, server = ModelHandlers(services), ServerHandlers(services, shut_down)
         self._by_kind: dict[type[Any], Handler] = {
             **PredictionHandlers(services).by_kind,
             **models.by_kind,
             **InstanceHandlers(services).by_kind,
             **self._pools.by_kind,
-            **ServerHandlers(services, shut_down).by_kind,
+            **server.by_kind,
             requests.Cancel: self._cancel,
         }
-        slow: dict[type[Any], SlowHandler] = {**models.slow, **services.jobs.answers}
+        slow: dict[type[Any], SlowHandler] = {**models.slow, **server.slow, **services.jobs.answers}
         self._by_kind |= {kind: self._by_task(handler) for kind, handler in slow.items()}
 
     def __call__(self, client: Client, request: Request, payload: tuple[Buffer, ...]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sired.daemon import views
+from sired.daemon.deep_check import deep_checks
 from sired.daemon.services import Services
 from sired.protocol import requests
 from sired.protocol.content import Buffer
@@ -13,19 +14,25 @@ from sired.server.front import Client
 
 
 class ServerHandlers:
-    """One method per kind of request, or the view that answers it."""
+    """One method per kind of request, or the view that answers it; those in ``slow`` take time."""
 
     def __init__(self, services: Services, shut_down: Callable[[], None]) -> None:
         self._services = services
         self._shut_down = shut_down
         self.by_kind: dict[type[Any], Any] = {
-            requests.Health: self._shown(views.health),
             requests.Devices: self._shown(views.devices),
             requests.Top: self._shown(views.top),
             requests.Stats: self._stats,
             requests.ShowConfig: self._config,
             requests.Shutdown: self._shutdown,
         }
+        self.slow: dict[type[Any], Any] = {requests.Health: self._health}
+
+    async def _health(self, client: Client, request: requests.Health, _: object) -> None:
+        services = self._services
+        deep = request.deep or request.model is not None
+        checks = await deep_checks(services, client, request) if deep else ()
+        services.front.reply(client, views.health(services, client.request_id, checks))
 
     def _shown(
         self, view: Callable[[Services, str | int], Message]

@@ -11,15 +11,18 @@ from sired.daemon.services import Services
 from sired.daemon.views.devices import devices
 from sired.daemon.views.instances import instances
 from sired.daemon.views.statistics import stats
-from sired.protocol.replies import HealthReport, TopReport
+from sired.protocol.replies import Check, HealthReport, TopReport
 
 _PROCESS = psutil.Process()
 
 
-def health(services: Services, message_id: str | int = "") -> HealthReport:
+def health(
+    services: Services, message_id: str | int = "", checks: tuple[Check, ...] = ()
+) -> HealthReport:
     """How the daemon is."""
     brain = services.conductor.brain
-    status = "draining" if services.draining else "ok" if services.warm else "starting"
+    warm = services.warm and (bool(services.zygote.problem) or not services.zygote.ended)
+    status = "draining" if services.draining else "ok" if warm else "starting"
     return HealthReport(
         id=message_id,
         status=status,
@@ -33,6 +36,7 @@ def health(services: Services, message_id: str | int = "") -> HealthReport:
         socket=str(services.paths.socket),
         python=platform.python_version(),
         problems=services.problems,
+        checks=checks,
     )
 
 
