@@ -30,12 +30,13 @@ from sired.devices.cpu import CpuProbe
 from sired.devices.inventory import Inventory
 from sired.devices.nvml import NvmlProbe
 from sired.errors import InvalidConfiguration, SireError
-from sired.paths import Paths, find_paths, private_directory
+from sired.paths import Paths, find_paths, free_place, private_directory
 from sired.scheduler import events
 from sired.scheduler.brain import Brain
 from sired.scheduler.ledger import Account
 from sired.scheduler.rules import Rules
 from sired.server.front import Front
+from sired.store.atomic import sweep
 from sired.store.footprints import Footprints
 from sired.store.loaded import LoadedModels
 from sired.store.registry import Registry
@@ -76,10 +77,17 @@ def run(flags: Mapping[str, str], *, die_with_parent: bool = False) -> int:
         return 1
     adopt_orphans()
     try:
+        for place in (paths.socket, paths.direct_socket):
+            free_place(place)
+        for directory in (paths.models, paths.classes, paths.state):
+            sweep(directory)
         with asyncio.Runner(loop_factory=attentive_loop) as runner:
             runner.run(_live(paths, settings, flags, lock, die_with_parent=die_with_parent))
     except SireError as error:
         sys.stderr.write(f"sired: error: {error.message}\n{error.hint}\n")
+        return 1
+    except OSError as problem:
+        sys.stderr.write(f"sired: error: {problem}\n")
         return 1
     finally:
         os.close(lock)

@@ -21,8 +21,14 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import ModuleType
 
-# The last one freezes what the others have imported.
-PRELOAD = ("numpy", "torch", "onnxruntime", "sired.workers.preload")
+# The first ends it when the daemon ends meanwhile; the last freezes what the others have imported.
+PRELOAD = (
+    "sired.workers.preload_watch",
+    "numpy",
+    "torch",
+    "onnxruntime",
+    "sired.workers.preload",
+)
 # What takes seconds to import, and is imported ahead only if models of these runtimes are known.
 HEAVY = {"huggingface": "sired.runtimes.huggingface.runtime"}
 
@@ -61,6 +67,7 @@ class Zygote:
         self._fork_seconds = fork_seconds
         self._failures, self._again_at = 0, 0.0
         self._forked = False
+        os.environ["SIRE_ZYGOTE_OF"] = str(os.getpid())
         self._one_at_a_time = threading.Lock()
         self._context = multiprocessing.get_context("forkserver")
         heavy = [module for runtime, module in HEAVY.items() if runtime in runtimes]
