@@ -109,6 +109,7 @@ class Zygote:
                 try:
                     process = self._fork(target, arguments)
                 except (EOFError, ConnectionError):
+                    _end()
                     self._failures += 1
                     self._forked = False
                     self._again_at = time.monotonic() + AGAIN_AFTER_SECONDS
@@ -166,6 +167,13 @@ def _pid() -> int | None:
 def _kill() -> None:
     if pid := _pid():
         os.kill(pid, signal.SIGKILL)
+
+
+def _end() -> None:
+    """See to it that a zygote which does not answer is gone: until then none takes its place."""
+    _kill()
+    if pid := _pid():
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
 
 
 def _nothing() -> None:

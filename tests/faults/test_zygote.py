@@ -23,7 +23,9 @@ def zygote(house):
 
 def is_zygote(process):
     try:
-        return "forkserver import main" in " ".join(process.cmdline())
+        # A worker has its zygote's words, but a name of its own.
+        is_worker = process.name().startswith("sired:")
+        return "forkserver import main" in " ".join(process.cmdline()) and not is_worker
     except psutil.Error:
         return False
 
