@@ -16,7 +16,7 @@ from pathlib import Path
 from sired.daemon.standby import Standby
 from sired.errors import LoadFailed, SireError, WorkerCrashed
 from sired.protocol.content import Buffer
-from sired.protocol.runs import RunModel
+from sired.protocol.runs import RunModel, WorkerError
 from sired.workers.log_files import trim_all
 from sired.workers.messages import (
     ChangeTier,
@@ -59,6 +59,7 @@ class Member:
     outside: bool
     process: WorkerProcess | None = None
     ending: bool = False
+    broken: SireError | None = None
     kill: bool = False
     unsent: deque[tuple[Order, tuple[Buffer, ...]]] = field(default_factory=deque)
     pinged: "list[asyncio.Future[None]]" = field(default_factory=list)
@@ -144,7 +145,7 @@ class Crew:
     def send(self, instance: int, message: Order, payload: tuple[Buffer, ...]) -> None:
         """Tell a worker what to do; a worker that has died says so through ``gone``."""
         member = self._members[instance]
-        if member.unsent or not self._try_send(member, message, payload):
+        if member.unsent or not self._try_send(instance, member, message, payload):
             member.unsent.append((message, payload))
             assert member.process is not None
             self._loop.add_writer(member.process.channel.fileno(), self._send_rest, instance)
@@ -174,16 +175,29 @@ class Crew:
             return False
         return member.process.channel.try_pass(message, descriptor)
 
-    def _try_send(self, member: Member, message: Order, payload: tuple[Buffer, ...]) -> bool:
+    def _try_send(
+        self, instance: int, member: Member, message: Order, payload: tuple[Buffer, ...]
+    ) -> bool:
         assert member.process is not None
         try:
             return member.process.channel.try_send(message, payload)
         except OSError:
             return True  # its end is noticed through its pidfd
+        except SireError as error:
+            self._loop.call_soon(self._not_sent, instance, message, error)
+            return True
+
+    def _not_sent(self, instance: int, message: Order, error: SireError) -> None:
+        """Answer in the worker's stead what could not be brought to it."""
+        runs = message.runs if isinstance(message, RunBatch) else (message,)
+        for run in runs:
+            if instance in self._members and isinstance(run, RunModel):
+                said = WorkerError(run.request, error.code, error.message, error.hint)
+                self._heard(instance, said, ())
 
     def _send_rest(self, instance: int) -> None:
         member = self._members[instance]
-        while member.unsent and self._try_send(member, *member.unsent[0]):
+        while member.unsent and self._try_send(instance, member, *member.unsent[0]):
             member.unsent.popleft()
         if not member.unsent and member.process is not None:
             self._loop.remove_writer(member.process.channel.fileno())
@@ -198,7 +212,8 @@ class Crew:
         except EOFError:
             self._loop.remove_reader(member.process.channel.fileno())
         except SireError as error:
-            log.error("the worker of %s talks nonsense: %s", member.model, error)  # noqa: TRY400
+            log.error("the worker of %s cannot be heard: %s", member.model, error)  # noqa: TRY400
+            member.broken = error
             self.stop(instance, kill=True)
         else:
             if received is not None and isinstance(received[0], Pong):
@@ -256,7 +271,7 @@ class Crew:
         assert process is not None
         self._loop.remove_reader(process.pidfd)
         self._forget_channel(process)
-        error = _how_it_ended(member.model, process)
+        error = _how_it_ended(member, process)
         _settle(member.pinged, error)
         process.close()
         self._loop.run_in_executor(self._cleaner, end_orphans)
@@ -301,7 +316,11 @@ def _settle(pinged: "list[asyncio.Future[None]]", error: SireError | None) -> No
             waiting.set_exception(error)
 
 
-def _how_it_ended(model: str, process: WorkerProcess) -> WorkerCrashed:
+def _how_it_ended(member: Member, process: WorkerProcess) -> WorkerCrashed:
+    model = member.model
+    if (broken := member.broken) is not None:
+        said = f"What {model} answered could not be read, so its process was ended: "
+        return WorkerCrashed(said + broken.message, hint=broken.hint, model=model, pid=process.pid)
     lines = process.last_lines()
     said = "".join(f"\n  {line}" for line in lines) if lines else " It printed nothing."
     return WorkerCrashed(

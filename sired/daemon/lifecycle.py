@@ -15,6 +15,7 @@ from sired.daemon.answers import Answers
 from sired.daemon.attention import attentive_loop
 from sired.daemon.conductor import Conductor
 from sired.daemon.crew import OUTSIDE_GRACE_SECONDS
+from sired.daemon.descriptors import allow_many, few_left
 from sired.daemon.door import Door
 from sired.daemon.handlers import Handlers
 from sired.daemon.handlers.predictions import DirectAccess
@@ -76,6 +77,7 @@ def run(flags: Mapping[str, str], *, die_with_parent: bool = False) -> int:
         sys.stderr.write(f"sired: error: {error.message}\n{error.hint}\n")
         return 1
     adopt_orphans()
+    allow_many()
     try:
         for place in (paths.socket, paths.direct_socket):
             free_place(place)
@@ -149,6 +151,7 @@ class Daemon:
         self._flags = flags
         self._loop = loop
         self._stop = asyncio.Event()
+        self._crowded = False
         self._manager = Notifier(os.environ)
         self._registry = Registry(paths.models)
         self._registry.load()
@@ -246,12 +249,15 @@ class Daemon:
 
     def _watch(self, parent: int | None) -> None:
         """Once a second: how full devices are, and whether there is still someone to serve."""
+        # First of all, so that no trouble with any of it ends the rest for good.
+        self._loop.call_later(SAMPLE_SECONDS, self._watch, parent)
         if parent is not None and os.getppid() != parent:
             self._stop.set()
         if not holds(self._lock, self._paths.lock):
             # The runtime directory is gone, as it is after the last logout: nobody can find us.
             log.error("%s was removed; shutting down", self._paths.lock)
             self._stop.set()
+        self._mind_descriptors()
         if self._conductor.brain.fleet.pending:
             self._conductor.sample()
         if self._services.warm and self._zygote.ended and not self._zygote.problem:
@@ -259,7 +265,18 @@ class Daemon:
             self._begin_warm_up()
         self._warm_start.note()
         self._conductor.crew.trim_logs(self._paths.daemon_log)
-        self._loop.call_later(SAMPLE_SECONDS, self._watch, parent)
+
+    def _mind_descriptors(self) -> None:
+        """Let nobody in for whom there is no room."""
+        crowded = few_left()
+        if crowded != self._crowded:
+            said = "are running out; nobody new is let in" if crowded else "are enough again"
+            log.warning("descriptors %s", said)
+        self._crowded = crowded
+        try:
+            self._front.accept(not crowded)
+        except OSError as problem:  # it is tried again in a second
+            log.error("the socket cannot be moved: %s", problem)  # noqa: TRY400
 
     def _reload(self) -> None:
         """Read the configuration again; what cannot change while running is said."""

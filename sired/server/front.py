@@ -6,6 +6,7 @@ reads until there is nothing more, and looks again after every send.
 """
 
 import asyncio
+import errno
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import msgspec
 import zmq
 
-from sired.errors import ProtocolError, SireError
+from sired.errors import DaemonUnavailable, ProtocolError, SireError
 from sired.protocol.content import Buffer
 from sired.protocol.framing import LARGEST_HEADER, decode_request, encode, failure, preamble
 from sired.protocol.replies import Done
@@ -29,6 +30,8 @@ WORTH_BORROWING = 16 * 1024
 # Plain numbers: every use of zmq's enumerations costs as much as the call it is for.
 _EVENTS, _RCVMORE = int(zmq.EVENTS), int(zmq.RCVMORE)
 _POLLIN, _NOBLOCK, _SNDMORE = int(zmq.POLLIN), int(zmq.NOBLOCK), int(zmq.SNDMORE)
+# Why a frame cannot be borrowed that can be copied.
+_NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
 class Client(msgspec.Struct, frozen=True):
@@ -45,7 +48,7 @@ class Front:
     """Receives requests, hands them to a handler, and sends replies."""
 
     def __init__(self, path: Path, largest_message: int) -> None:
-        self._path = path
+        self._path, self._aside = path, path.with_suffix(".away")
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
         self._socket.set(zmq.LINGER, 1000)
@@ -53,6 +56,9 @@ class Front:
         # A client that does not read its replies loses them; it must not hold up the others.
         self._socket.set(zmq.SNDHWM, 1000)
         self._descriptor = int(self._socket.get(zmq.FD))
+        # What keeps account of borrowed frames is made now, while there are descriptors for it.
+        zmq.Frame(bytes(WORTH_BORROWING), copy=False)
+        self._accepting = True
         self._loop: asyncio.AbstractEventLoop | None = None
         self._handler: Handler
         self._header: zmq.Frame | None = None
@@ -61,9 +67,29 @@ class Front:
         """Bind the socket and hand every request to ``handler`` from now on."""
         self._loop = loop
         self._handler = handler
-        self._socket.bind(f"ipc://{self._path}")
+        try:
+            self._socket.bind(f"ipc://{self._path}")
+        except zmq.ZMQError as problem:
+            raise DaemonUnavailable(
+                f"Cannot listen on {self._path}: {problem.strerror}.",
+                hint="Is there something in its place, or is the disk full?",
+            ) from None
         loop.add_reader(self._descriptor, self._drain)
         self._look_again()
+
+    def accept(self, wanted: bool) -> None:
+        """Let new clients in, or have them wait outside; those that are in stay.
+
+        ZeroMQ accepts whoever knocks, and stopping to listen would end every connection. So the
+        door is taken away: clients try again and again, and find it when it is back.
+
+        Raises:
+            OSError: somebody has moved the socket.
+        """
+        if wanted != self._accepting:
+            here, away = (self._path, self._aside) if self._accepting else (self._aside, self._path)
+            here.rename(away)
+            self._accepting = wanted
 
     def close(self) -> None:
         """Send what is on its way out and close the socket."""
@@ -71,7 +97,8 @@ class Front:
             self._loop.remove_reader(self._descriptor)
         self._socket.close()
         self._context.term()
-        self._path.unlink(missing_ok=True)
+        for place in (self._path, self._aside):
+            place.unlink(missing_ok=True)
 
     def reply(self, client: Client, message: Message, payload: tuple[Buffer, ...] = ()) -> None:
         """Send a reply; a client that has gone away is passed over."""
@@ -81,11 +108,20 @@ class Front:
             self._socket.send(client.connection, more)
             last = frames.pop()
             for frame in frames:
-                self._socket.send(frame, more, copy=len(frame) < WORTH_BORROWING)
-            self._socket.send(last, _NOBLOCK, copy=len(last) < WORTH_BORROWING)
+                self._send(frame, more)
+            self._send(last, _NOBLOCK)
         except zmq.Again:
             log.warning("a client does not read its replies; one was dropped")
         self._look_again()
+
+    def _send(self, frame: Buffer, flags: int) -> None:
+        """Send one frame; a message that is begun must be ended."""
+        try:
+            self._socket.send(frame, flags, copy=len(frame) < WORTH_BORROWING)
+        except zmq.ZMQError as problem:
+            if problem.errno not in _NO_ROOM:
+                raise
+            self._socket.send(frame, flags)
 
     def peer_pid(self) -> int | None:
         """The process that sent the message being handled; None where nobody can tell.

@@ -5,14 +5,37 @@ make it wait. So what it has printed is taken out of the file beneath it.
 """
 
 import contextlib
+import io
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any, TextIO
 
 LONGEST = 10 * 1024 * 1024
 _TAIL_BYTES = 64 * 1024
 # What faulthandler(3) writes when the process dies of a signal.
 _FATAL, _INNERMOST = "Fatal Python error:", "Current thread"
+
+
+class _Forgiving(io.FileIO):
+    """A file that takes everything, and what the disk does not take is lost."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data) or 0
+        except OSError:
+            return memoryview(data).nbytes
+
+
+def forgiving(descriptor: int) -> TextIO:
+    """A stream that prints to a descriptor line by line, and never fails.
+
+    A full disk must not keep a model from its work that says something meanwhile.
+    """
+    raw = _Forgiving(descriptor, "wb", closefd=False)
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw), "utf-8", errors="backslashreplace", line_buffering=True
+    )
 
 
 def trim(log: Path) -> bool:

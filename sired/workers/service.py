@@ -173,14 +173,21 @@ class Service:
         if work.clients:
             self._serve(work)
         else:
-            for _, reply in self._replies(work):
-                self._channel.send(*reply)
+            for place, reply in self._replies(work):
+                self._tell(work.turns[place].run, reply)
 
     def _answer(self, turn: Turn) -> None:
         """Answer the daemon from a thread."""
-        reply = self._model.answer(turn)
+        self._tell(turn.run, self._model.answer(turn))
+
+    def _tell(self, run: RunModel, reply: Reply) -> None:
+        """Tell the daemon an answer, or that it cannot be told."""
         with self._sending:
-            self._channel.send(*reply)
+            try:
+                self._channel.send(*reply)
+            except SireError as error:
+                said = WorkerError(run.request, error.code, error.message, error.hint)
+                self._channel.send(said)
 
     def _serve(self, work: Work) -> None:
         """Answer clients that asked themselves, and count it for the daemon."""
@@ -213,7 +220,7 @@ class Service:
             message = msgspec.structs.replace(message, input_held=True)
         try:
             sent = direct.channel.try_send(message, frames)
-        except OSError:
+        except (OSError, SireError):
             sent = False
         if not sent:  # it reads no answers: whatever it is, it is no client of ours
             self._drop(direct)

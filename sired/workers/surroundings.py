@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable
 
+from sired.workers.log_files import forgiving
 from sired.workers.messages import DeviceGrant
 from sired.workers.offspring import adopt_orphans, end_offspring, forget_the_dead
 
@@ -36,13 +37,15 @@ def settle_in(line: socket.socket, log_path: str) -> None:
 
 
 def print_to(log_path: str) -> None:
-    """Have everything that is printed from now on go to this file."""
-    descriptor = os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    """Have everything that is printed from now on go to this file, or nowhere if it cannot be."""
+    try:
+        descriptor = os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    except OSError:  # the disk is full or read-only: that must not keep a model from its work
+        descriptor = os.open(os.devnull, os.O_WRONLY)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.close(descriptor)
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    sys.stdout, sys.stderr = forgiving(1), forgiving(2)
 
 
 def _exit_with_the_daemon(line: socket.socket) -> None:

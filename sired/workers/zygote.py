@@ -165,15 +165,17 @@ def _pid() -> int | None:
 
 
 def _kill() -> None:
-    if pid := _pid():
-        os.kill(pid, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):
+        if pid := _pid():
+            os.kill(pid, signal.SIGKILL)
 
 
 def _end() -> None:
     """See to it that a zygote which does not answer is gone: until then none takes its place."""
     _kill()
-    if pid := _pid():
-        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    with contextlib.suppress(ChildProcessError):
+        if pid := _pid():
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
 
 
 def _nothing() -> None:
