@@ -23,7 +23,7 @@ from sired.protocol.requests import Message, Request
 log = logging.getLogger(__name__)
 
 # Requests read before other events of the loop get their turn.
-READ_AT_ONCE = 64
+READ_AT_ONCE = 16
 # Smaller frames are copied: keeping account of a borrowed one takes longer.
 WORTH_BORROWING = 16 * 1024
 
@@ -61,6 +61,7 @@ class Front:
         self._accepting = True
         self._loop: asyncio.AbstractEventLoop | None = None
         self._handler: Handler
+        self._looking = False
         self._header: zmq.Frame | None = None
 
     def open(self, loop: asyncio.AbstractEventLoop, handler: Handler) -> None:
@@ -144,18 +145,24 @@ class Front:
         self.reply(client, failure(error, client.request_id))
 
     def _look_again(self) -> None:
-        # Sending may have swallowed the edge that announced a message.
-        if self._loop is not None and self._readable():
+        # Sending may have swallowed the edge that announced a message. Once is enough: if every
+        # reply had it looked for, one client's flood would keep all else from the loop.
+        if self._loop is not None and not self._looking and self._readable():
+            self._looking = True
             self._loop.call_soon(self._drain)
 
     def _readable(self) -> bool:
         return bool(int(self._socket.getsockopt(_EVENTS)) & _POLLIN)
 
     def _drain(self) -> None:
-        for _ in range(READ_AT_ONCE):
-            if not self._readable():
-                return
-            self._take(self._receive())
+        self._looking = True  # until we are through, nobody else need do so
+        try:
+            for _ in range(READ_AT_ONCE):
+                if not self._readable():
+                    break
+                self._take(self._receive())
+        finally:
+            self._looking = False
         self._look_again()
 
     def _receive(self) -> list[Buffer]:
