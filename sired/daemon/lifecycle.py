@@ -125,6 +125,8 @@ def rules_from(settings: Loaded) -> Rules:
         turn_requests=given.queue.turn_requests,
         load_timeout=given.daemon.load_timeout,
         hung_after=given.daemon.hung_after,
+        retry_after=given.daemon.retry_after,
+        retry_most=given.daemon.retry_most,
         max_models=given.placement.max_models,
         most_instances=given.placement.most_instances,
         shrink_after=given.placement.shrink_after,

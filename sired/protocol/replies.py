@@ -72,6 +72,9 @@ class ModelInfo(Message, frozen=True, tag="model"):
         footprint_bytes: what a load of it will reserve, and ``footprint_source`` says by what
             right: declared, learned or estimated.
         signature: declared, or as the runtime reported it after the last load.
+        failed_loads: how often in a row it could not be loaded; ``crashes`` how often its process
+            ended by itself since it last answered.
+        retry_seconds: until it is loaded again, unless by hand; None if it is whenever wanted.
     """
 
     model: ModelSpec
@@ -82,6 +85,9 @@ class ModelInfo(Message, frozen=True, tag="model"):
     signature: Signature
     last_error: str | None
     tier: str = "disk"
+    failed_loads: int = 0
+    crashes: int = 0
+    retry_seconds: float | None = None
 
 
 class DeviceFit(msgspec.Struct, frozen=True):

@@ -126,3 +126,62 @@ def test_a_model_that_prints_without_end_fills_no_disk_and_holds_up_nobody(fault
     until(lambda: log.stat().st_size < 20 << 20)
     assert sum(file.stat().st_size for file in log.parent.iterdir()) < 60 << 20
     assert faulty.daemon().memory_info().rss - before < 50 << 20
+
+
+def loads(house):
+    """How often the model's class has been made, by what the daemon has logged."""
+    return house.paths.daemon_log.read_text().count("loading m on")
+
+
+@pytest.fixture
+def patient(shared):
+    """The shared daemon, which leaves failing models alone for half a second and longer."""
+    shared.configure('[daemon]\nretry_after = "500ms"\nretry_most = "2s"\n')
+    os.kill(shared.pid(), signal.SIGHUP)
+    until(lambda: shared.json("config")["settings"][5]["value"] == "500ms")
+    yield shared
+    shared.register()
+
+
+def test_why_a_load_failed_is_remembered_for_a_while_that_doubles(patient):
+    patient.register(args={"at_load": "fail"})
+    for left_alone in (0.5, 1.0):
+        before = loads(patient)
+        with pytest.raises(LoadFailed, match="cannot be loaded"):
+            patient.predict()
+        failed = time.monotonic()
+        for _ in range(5):
+            with pytest.raises(LoadFailed, match="cannot be loaded.*sire load m"):
+                patient.predict()
+        assert loads(patient) == before + 1
+        until(lambda: patient.json("show", "m")["retry_seconds"] is None)
+        assert time.monotonic() > failed + 0.8 * left_alone
+    shown = patient.sire("show", "m").stdout.decode()
+    assert "failed to load 2 times" in shown
+
+
+def test_a_load_by_hand_is_tried_at_once_and_forgets_what_failed(patient):
+    patient.register(args={"at_load": "fail"})
+    with pytest.raises(LoadFailed):
+        patient.predict()
+    before = loads(patient)
+    with pytest.raises(LoadFailed):
+        patient.load()
+    assert loads(patient) == before + 1
+    patient.register()
+    assert patient.predict(x=1) == {"x": 1}
+    assert patient.json("show", "m")["failed_loads"] == 0
+
+
+def test_a_model_that_keeps_crashing_is_loaded_less_and_less_often(patient):
+    patient.register()
+    starts = []
+    for _ in range(5):
+        starts.append(time.monotonic())
+        with pytest.raises(WorkerCrashed):
+            patient.predict(do="exit")
+    assert starts[3] - starts[0] < 2  # two may be chance
+    assert "crashed 5 times without an answer" in patient.sire("show", "m").stdout.decode()
+    assert patient.predict(x=1) == {"x": 1}  # it has waited for its turn
+    assert time.monotonic() - starts[3] > 0.4 + 0.9 + 1.8
+    assert patient.json("show", "m")["crashes"] == 0
