@@ -40,6 +40,11 @@ KEYS = {
     "or its cancelling, before the worker is killed.",
     "daemon.load_timeout": "How long a load may make no progress before its process is ended. A "
     "large file on a slow disk may take longer in all: what is read of it is progress.",
+    "daemon.retry_after": "How long a model is left alone that could not be loaded: whoever asks "
+    "for it meanwhile is told why at once. Twice as long each time it fails again. The same holds "
+    "for one whose process ended by itself three times without an answer; requests for it wait. "
+    "`sire load` tries at once, and `sire show` tells.",
+    "daemon.retry_most": "How long a model is left alone at most.",
     "daemon.preload": 'Models to load when the daemon starts, in this order, as ["a", "b"]. One '
     "that does not fit beside those before it is left out, and `sire health` says so. They are "
     "unloaded like any other: pin what is to stay.",

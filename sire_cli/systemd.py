@@ -26,6 +26,7 @@ ExecReload=/bin/kill -HUP $MAINPID
 Restart=on-failure
 RestartSec=1
 TimeoutStopSec=60
+WatchdogSec=60
 KillMode=mixed
 Delegate=memory
 NoNewPrivileges=yes

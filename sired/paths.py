@@ -180,6 +180,22 @@ def private_directory(path: Path) -> Path:
     return path
 
 
+def free_place(path: Path) -> None:
+    """Remove what a dead daemon left where a socket is to be.
+
+    Raises:
+        DaemonUnavailable: it is a directory, or cannot be removed.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as problem:
+        kind = "is a directory" if path.is_dir() else f"cannot be removed: {problem.strerror}"
+        raise DaemonUnavailable(
+            f"{path} {kind}, and the daemon's socket belongs there.",
+            hint=f"Move it away: mv {path} {path}.old",
+        ) from None
+
+
 def check_owner(path: Path) -> None:
     """Make sure that nobody else can put another directory in this one's place.
 

@@ -1,5 +1,10 @@
 """``sire health``."""
 
+from typing import Annotated
+
+import typer
+
+from sire_cli.completion import complete_model
 from sire_cli.link import expect
 from sire_cli.output import AsJson, print_json, print_pairs, say
 from sired.protocol.replies import HealthReport
@@ -7,9 +12,22 @@ from sired.protocol.requests import Health
 from sired.units import format_bytes, format_duration
 
 
-def health(json: AsJson = False) -> None:
-    """Show how the daemon is."""
-    tell(expect(HealthReport, Health()), json)
+def health(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NAME",
+            help="A registered model to try as well; it is loaded.",
+            autocompletion=complete_model,
+        ),
+    ] = None,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Try what a prediction needs, down to a worker.")
+    ] = False,
+    json: AsJson = False,
+) -> None:
+    """Show how the daemon is; with --deep or NAME, fail if a prediction would."""
+    tell(expect(HealthReport, Health(deep=deep, model=name)), json)
 
 
 def tell(report: HealthReport, json: bool) -> None:
@@ -28,6 +46,7 @@ def tell(report: HealthReport, json: bool) -> None:
             ("Queued", str(report.queued)),
             ("Socket", report.socket),
             ("Python", report.python),
+            *[("Works", f"{each.step}, {format_duration(each.seconds)}") for each in report.checks],
         ]
     )
     for problem in report.problems:

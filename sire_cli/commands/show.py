@@ -50,6 +50,7 @@ def describe(info: ModelInfo) -> list[tuple[str, str | None]]:
         ("Outputs", format_tensors(info.signature.outputs) or None),
         ("Registered", registered),
         ("Last error", info.last_error),
+        ("Trouble", _trouble(info)),
         *[
             ("Instance", f"{i.device}, {i.state}, {format_bytes(i.memory_bytes)}, pid {i.pid}")
             for i in info.instances
@@ -62,6 +63,17 @@ def _batches(model: ModelSpec) -> str | None:
         return None
     wait = f", waiting {format_duration(model.batch_delay)}" if model.batch_delay else ""
     return f"up to {model.batch_size} rows{wait}"
+
+
+def _trouble(info: ModelInfo) -> str | None:
+    if not info.failed_loads and info.retry_seconds is None:
+        return None
+    failed = f"failed to load {info.failed_loads} times" if info.failed_loads else ""
+    crashed = f"crashed {info.crashes} times without an answer" if info.crashes else ""
+    said = " and ".join(filter(None, [failed, crashed]))
+    if info.retry_seconds is None:
+        return said
+    return f"{said}; tried again in {format_duration(info.retry_seconds)} (at once: sire load)"
 
 
 def _keep_alive(given: KeepAlive) -> str | None:

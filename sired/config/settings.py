@@ -23,6 +23,9 @@ class DaemonSettings(msgspec.Struct, frozen=True):
         hung_after: seconds a running request may hold its worker beyond its deadline, or its
             cancelling, before the worker is killed.
         load_timeout: seconds a load may make no progress.
+        retry_after: seconds a model is left alone that could not be loaded, or keeps crashing;
+            twice as long each time it happens again.
+        retry_most: how long at most.
         preload: models to load when it starts, in this order.
         restore: whether to load what was loaded when it last ended.
     """
@@ -33,6 +36,8 @@ class DaemonSettings(msgspec.Struct, frozen=True):
     max_decoded_bytes: Size = msgspec.field(default=4096 * _MIB, name="max_decoded")
     hung_after: Duration = 60.0
     load_timeout: Duration = 600.0
+    retry_after: Duration = 1.0
+    retry_most: Duration = 60.0
     preload: Annotated[tuple[str, ...], NAMES] = ()
     restore: Annotated[bool, SWITCH] = False
 

@@ -1,6 +1,7 @@
 """Between the brain and the world: carries out instructions, turns what happens into events."""
 
 import asyncio
+import contextlib
 import logging
 from collections import Counter, deque
 from collections.abc import Callable
@@ -102,6 +103,7 @@ class Conductor:
         self._events: deque[Event] = deque()
         self._handling = False
         self._ending = False
+        self._sample = events.MemorySampled({})
         self._timer: asyncio.TimerHandle | None = None
         self._carry_out: dict[type, Callable[..., None]] = {
             instructions.Dispatch: self._dispatch,
@@ -309,7 +311,12 @@ class Conductor:
         self.feed(self._sampled())
 
     def _sampled(self) -> events.MemorySampled:
-        return events.MemorySampled(self._inventory.free(), self._inventory.main_memory_free())
+        # Where even that cannot be read, out of descriptors perhaps, it is as it was: what this
+        # is asked for has happened all the same.
+        with contextlib.suppress(OSError):
+            free, main = self._inventory.free(), self._inventory.main_memory_free()
+            self._sample = events.MemorySampled(free, main)
+        return self._sample
 
     def _set_timer(self) -> None:
         wakeup = self.brain.wakeup

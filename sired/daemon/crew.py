@@ -10,24 +10,29 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from sired.daemon.logs import of_worker
 from sired.daemon.standby import Standby
 from sired.errors import LoadFailed, SireError, WorkerCrashed
 from sired.protocol.content import Buffer
-from sired.protocol.runs import RunModel
+from sired.protocol.runs import RunModel, WorkerError
+from sired.workers.log_files import trim_all
 from sired.workers.messages import (
     ChangeTier,
     DeviceGrant,
     FromWorker,
     LoadModel,
     ModelReady,
+    Ping,
+    Pong,
     RunBatch,
     StopStream,
     TakeConnection,
     TakeTally,
 )
+from sired.workers.offspring import end_orphans
 from sired.workers.process import WorkerProcess, start_worker
 from sired.workers.zygote import Zygote
 
@@ -40,8 +45,10 @@ EXIT_GRACE_SECONDS = 2.0
 OUTSIDE = {"command", "ollama"}
 OUTSIDE_GRACE_SECONDS = 10.0
 STARTING_AT_ONCE = 4
+# While somebody prints much, logs are looked at as often as this.
+TRIM_AGAIN_SECONDS = 0.1
 
-Order = RunModel | RunBatch | ChangeTier | StopStream
+Order = RunModel | RunBatch | ChangeTier | StopStream | Ping
 Heard = Callable[[int, FromWorker, tuple[Buffer, ...]], None]
 Gone = Callable[[int, SireError], None]
 
@@ -54,8 +61,10 @@ class Member:
     outside: bool
     process: WorkerProcess | None = None
     ending: bool = False
+    broken: SireError | None = None
     kill: bool = False
     unsent: deque[tuple[Order, tuple[Buffer, ...]]] = field(default_factory=deque)
+    pinged: "list[asyncio.Future[None]]" = field(default_factory=list)
 
 
 class Crew:
@@ -88,6 +97,8 @@ class Crew:
         self._gone = gone
         self._members: dict[int, Member] = {}
         self._starters = ThreadPoolExecutor(STARTING_AT_ONCE, thread_name_prefix="start-worker")
+        self._cleaner = ThreadPoolExecutor(1, thread_name_prefix="clean-up")
+        self._trimming = False
         self.standby = Standby(loop, zygote, self._starters, stand_by, stand_by_log)
 
     def __len__(self) -> int:
@@ -136,10 +147,24 @@ class Crew:
     def send(self, instance: int, message: Order, payload: tuple[Buffer, ...]) -> None:
         """Tell a worker what to do; a worker that has died says so through ``gone``."""
         member = self._members[instance]
-        if member.unsent or not self._try_send(member, message, payload):
+        if member.unsent or not self._try_send(instance, member, message, payload):
             member.unsent.append((message, payload))
             assert member.process is not None
             self._loop.add_writer(member.process.channel.fileno(), self._send_rest, instance)
+
+    async def ping(self, instance: int) -> None:
+        """Wait until a worker has done what it was told before, and says so.
+
+        Raises:
+            WorkerCrashed: it ends first, or has ended.
+        """
+        member = self._members.get(instance)
+        if member is None or member.process is None or member.ending:
+            raise WorkerCrashed("its process has just ended.")
+        pong: asyncio.Future[None] = self._loop.create_future()
+        member.pinged.append(pong)
+        self.send(instance, Ping(), ())
+        await pong
 
     def pass_on(self, instance: int, message: TakeTally | TakeConnection, descriptor: int) -> bool:
         """Pass a descriptor to a worker; False if it takes nothing now.
@@ -152,16 +177,29 @@ class Crew:
             return False
         return member.process.channel.try_pass(message, descriptor)
 
-    def _try_send(self, member: Member, message: Order, payload: tuple[Buffer, ...]) -> bool:
+    def _try_send(
+        self, instance: int, member: Member, message: Order, payload: tuple[Buffer, ...]
+    ) -> bool:
         assert member.process is not None
         try:
             return member.process.channel.try_send(message, payload)
         except OSError:
             return True  # its end is noticed through its pidfd
+        except SireError as error:
+            self._loop.call_soon(self._not_sent, instance, message, error)
+            return True
+
+    def _not_sent(self, instance: int, message: Order, error: SireError) -> None:
+        """Answer in the worker's stead what could not be brought to it."""
+        runs = message.runs if isinstance(message, RunBatch) else (message,)
+        for run in runs:
+            if instance in self._members and isinstance(run, RunModel):
+                said = WorkerError(run.request, error.code, error.message, error.hint)
+                self._heard(instance, said, ())
 
     def _send_rest(self, instance: int) -> None:
         member = self._members[instance]
-        while member.unsent and self._try_send(member, *member.unsent[0]):
+        while member.unsent and self._try_send(instance, member, *member.unsent[0]):
             member.unsent.popleft()
         if not member.unsent and member.process is not None:
             self._loop.remove_writer(member.process.channel.fileno())
@@ -176,10 +214,13 @@ class Crew:
         except EOFError:
             self._loop.remove_reader(member.process.channel.fileno())
         except SireError as error:
-            log.error("it talks nonsense: %s", error, extra=of_worker(member.model))  # noqa: TRY400
+            log.error("it cannot be heard: %s", error, extra=of_worker(member.model))  # noqa: TRY400
+            member.broken = error
             self.stop(instance, kill=True)
         else:
-            if received is not None:
+            if received is not None and isinstance(received[0], Pong):
+                _settle(member.pinged, None)
+            elif received is not None:
                 self._heard(instance, *received)
                 if isinstance(received[0], ModelReady):
                     self.standby.fill()
@@ -193,7 +234,8 @@ class Crew:
                 return
             if received is None:
                 return
-            self._heard(instance, *received)
+            if not isinstance(received[0], Pong):
+                self._heard(instance, *received)
 
     def stop(self, instance: int, *, kill: bool) -> None:
         """End a worker: its line is closed, which it takes as its end, or it is killed at once."""
@@ -231,10 +273,28 @@ class Crew:
         assert process is not None
         self._loop.remove_reader(process.pidfd)
         self._forget_channel(process)
-        error = _how_it_ended(member.model, process)
+        error = _how_it_ended(member, process)
+        _settle(member.pinged, error)
         process.close()
+        self._loop.run_in_executor(self._cleaner, end_orphans)
         self._gone(instance, error)
         self.standby.fill()
+
+    def trim_logs(self, *others: Path) -> None:
+        """See that what workers print, and these other logs, fill no disk."""
+        if self._trimming:
+            return
+        self._trimming = True
+        members = (member.process for member in self._members.values())
+        workers = [worker for worker in (*members, *self.standby.workers) if worker]
+        logs = {*others, *(worker.log for worker in workers)}
+        trimming = self._loop.run_in_executor(self._cleaner, trim_all, logs)
+        trimming.add_done_callback(partial(self._trimmed, others))
+
+    def _trimmed(self, others: tuple[Path, ...], done: "asyncio.Future[bool]") -> None:
+        self._trimming = False
+        if not done.cancelled() and done.exception() is None and done.result():
+            self._loop.call_later(TRIM_AGAIN_SECONDS, self.trim_logs, *others)
 
     def close(self) -> None:
         """Kill what is left."""
@@ -243,9 +303,26 @@ class Crew:
             if member.process is not None:
                 member.process.kill()
         self._starters.shutdown(wait=False, cancel_futures=True)
+        self._cleaner.shutdown()
 
 
-def _how_it_ended(model: str, process: WorkerProcess) -> WorkerCrashed:
+def _settle(pinged: "list[asyncio.Future[None]]", error: SireError | None) -> None:
+    """Tell those who wait for a pong that it came, or will not."""
+    while pinged:
+        waiting = pinged.pop()
+        if waiting.done():  # nobody waits any longer
+            continue
+        if error is None:
+            waiting.set_result(None)
+        else:
+            waiting.set_exception(error)
+
+
+def _how_it_ended(member: Member, process: WorkerProcess) -> WorkerCrashed:
+    model = member.model
+    if (broken := member.broken) is not None:
+        said = f"What {model} answered could not be read, so its process was ended: "
+        return WorkerCrashed(said + broken.message, hint=broken.hint, model=model, pid=process.pid)
     lines = process.last_lines()
     said = "".join(f"\n  {line}" for line in lines) if lines else " It printed nothing."
     return WorkerCrashed(

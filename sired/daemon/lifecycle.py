@@ -19,6 +19,7 @@ from sired.daemon.answers import Answers
 from sired.daemon.attention import attentive_loop
 from sired.daemon.conductor import Conductor
 from sired.daemon.crew import OUTSIDE_GRACE_SECONDS
+from sired.daemon.descriptors import allow_many, few_left
 from sired.daemon.door import Door
 from sired.daemon.exporter import Exporter
 from sired.daemon.handlers import Handlers
@@ -28,7 +29,7 @@ from sired.daemon.introducing import introduce
 from sired.daemon.jobs import Jobs
 from sired.daemon.lock import hold_lock, holds
 from sired.daemon.logs import ERROR_PRIORITY, prioritised, read_by_journal, start_logging
-from sired.daemon.notify import notify
+from sired.daemon.notify import Notifier
 from sired.daemon.services import Services
 from sired.daemon.strategies import find_policy, find_router, find_strategy
 from sired.daemon.warm_start import WarmStart
@@ -36,20 +37,21 @@ from sired.devices.base import Device
 from sired.devices.cpu import CpuProbe
 from sired.devices.inventory import Inventory
 from sired.devices.nvml import NvmlProbe, make_unified_memory
-from sired.errors import InvalidConfiguration, SireError
-from sired.paths import Paths, find_paths, private_directory
+from sired.errors import DaemonUnavailable, InvalidConfiguration, SireError
+from sired.paths import Paths, find_paths, free_place, private_directory
 from sired.scheduler import events
 from sired.scheduler.brain import Brain
 from sired.scheduler.ledger import Account
 from sired.scheduler.rules import Rules
 from sired.server.front import Front
+from sired.store import atomic, model_cache
 from sired.store.footprints import Footprints
 from sired.store.loaded import LoadedModels
-from sired.store.model_cache import sweep
 from sired.store.registry import Registry
-from sired.workers.confinement import Confinement, allow_many_files
+from sired.workers.confinement import Confinement
 from sired.workers.control_groups import ControlGroups, own_group
 from sired.workers.environment import keep_allowed
+from sired.workers.offspring import adopt_orphans
 from sired.workers.zygote import Zygote
 
 log = logging.getLogger(__name__)
@@ -74,8 +76,8 @@ def run(
     """
     paths = find_paths()
     os.umask(0o077)  # whatever we and our workers make is nobody else's to read
-    allow_many_files()
-    journal = read_by_journal(os.environ)
+    allow_many()
+    journal, manager = read_by_journal(os.environ), Notifier(os.environ)
     try:
         listening = passed_socket(paths.socket, os.environ)
         settings = load_settings(config or paths.config_file, os.environ, flags)
@@ -91,13 +93,28 @@ def run(
             check_nobody_listens(paths.socket)
     except SireError as error:
         return _give_up(error, journal=journal)
+    adopt_orphans()
     try:
+        for place in (paths.socket, paths.direct_socket):
+            free_place(place)
+        for directory in (paths.models, paths.classes, paths.state):
+            atomic.sweep(directory)
         with asyncio.Runner(loop_factory=attentive_loop) as runner:
             runner.run(
-                _live(paths, settings, flags, lock, listening, die_with_parent=die_with_parent)
+                _live(
+                    paths,
+                    settings,
+                    flags,
+                    lock,
+                    listening,
+                    manager,
+                    die_with_parent=die_with_parent,
+                )
             )
     except SireError as error:
         return _give_up(error, journal=journal)
+    except OSError as problem:
+        return _give_up(DaemonUnavailable(str(problem)), journal=journal)
     finally:
         os.close(lock)
     return 0
@@ -129,10 +146,11 @@ async def _live(
     flags: Mapping[str, str],
     lock: int,
     listening: int | None,
+    manager: Notifier,
     *,
     die_with_parent: bool,
 ) -> None:
-    daemon = Daemon(paths, settings, flags, asyncio.get_running_loop(), lock, listening)
+    daemon = Daemon(paths, settings, flags, asyncio.get_running_loop(), lock, listening, manager)
     daemon.open(parent=os.getppid() if die_with_parent else None)
     await daemon.finished()
     await daemon.close()
@@ -153,6 +171,8 @@ def rules_from(settings: Loaded) -> Rules:
         turn_requests=given.queue.turn_requests,
         load_timeout=given.daemon.load_timeout,
         hung_after=given.daemon.hung_after,
+        retry_after=given.daemon.retry_after,
+        retry_most=given.daemon.retry_most,
         max_models=given.limits.max_models,
         most_instances=given.placement.most_instances,
         shrink_after=given.placement.shrink_after,
@@ -174,12 +194,15 @@ class Daemon:
         loop: asyncio.AbstractEventLoop,
         lock: int,
         listening: int | None,
+        manager: Notifier,
     ) -> None:
         self._lock = lock
         self._paths = paths
         self._flags = flags
         self._loop = loop
         self._stop = asyncio.Event()
+        self._crowded = False
+        self._manager = manager
         self._registry = Registry(paths.models)
         self._registry.load()
         gpus = NvmlProbe(visible=os.environ.get("CUDA_VISIBLE_DEVICES"))
@@ -244,6 +267,7 @@ class Daemon:
             self._jobs,
             self._warm_start,
             self._historian,
+            self._zygote,
         )
         self._services.apply_limits()
         access = DirectAccess(self._services)
@@ -264,7 +288,7 @@ class Daemon:
         for spec in self._registry.models.values():
             introduce(self._services, spec)
         damaged = {Path(file).stem for file in self._registry.damaged}
-        sweep(self._paths.caches, {*self._registry.models, *damaged})
+        model_cache.sweep(self._paths.caches, {*self._registry.models, *damaged})
         for name, why in self._registry.damaged.items():
             log.error("the registry file %s is damaged and passed over: %s", name, why)
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -276,14 +300,19 @@ class Daemon:
         self._jobs.start()
         self._warm_start.start()
         self._historian.start()
-        # No task of the loop: a daemon that is told to stop meanwhile does not wait for it.
-        threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
+        self._begin_warm_up()
         self._watch(parent)
         # What is here by now stays: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
-        notify("READY=1")
+        self._manager.say("READY=1")
+        self._manager.keep_alive(self._loop)
         log.info("sired is ready on %s", self._paths.socket)
+
+    def _begin_warm_up(self) -> None:
+        # No task of the loop: a daemon that is told to stop meanwhile does not wait for it.
+        self._services.warm = False
+        threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
 
     def _warm_up(self) -> None:
         if any(device.hardware.kind == "cuda" for device in self._inventory.devices):
@@ -298,16 +327,34 @@ class Daemon:
 
     def _watch(self, parent: int | None) -> None:
         """Once a second: how full devices are, and whether there is still someone to serve."""
+        # First of all, so that no trouble with any of it ends the rest for good.
+        self._loop.call_later(SAMPLE_SECONDS, self._watch, parent)
         if parent is not None and os.getppid() != parent:
             self._stop.set()
         if not holds(self._lock, self._paths.lock):
             # The runtime directory is gone, as it is after the last logout: nobody can find us.
             log.error("%s was removed; shutting down", self._paths.lock)
             self._stop.set()
+        self._mind_descriptors()
         if self._conductor.brain.fleet.pending:
             self._conductor.sample()
+        if self._services.warm and self._zygote.ended and not self._zygote.problem:
+            log.error("the zygote has ended; another one is started")
+            self._begin_warm_up()
         self._warm_start.note()
-        self._loop.call_later(SAMPLE_SECONDS, self._watch, parent)
+        self._conductor.crew.trim_logs(self._paths.daemon_output)
+
+    def _mind_descriptors(self) -> None:
+        """Let nobody in for whom there is no room."""
+        crowded = few_left()
+        if crowded != self._crowded:
+            said = "are running out; nobody new is let in" if crowded else "are enough again"
+            log.warning("descriptors %s", said)
+        self._crowded = crowded
+        try:
+            self._front.accept(not crowded)
+        except OSError as problem:  # it is tried again in a second
+            log.error("the socket cannot be moved: %s", problem)  # noqa: TRY400
 
     def _reload(self) -> None:
         """Read the configuration again; what cannot change while running is said."""
@@ -333,7 +380,7 @@ class Daemon:
     async def finished(self) -> None:
         """Wait until we are told to stop, and then until nothing is left to answer."""
         await self._stop.wait()
-        notify("STOPPING=1")
+        self._manager.say("STOPPING=1")
         self._services.draining = True
         self._conductor.direct.close_all()
         self._jobs.stop()

@@ -1,23 +1,42 @@
 """Telling systemd how we are (sd_notify(3)); silent where it does not ask."""
 
-import logging
+import asyncio
+import contextlib
 import os
 import socket
+from collections.abc import MutableMapping
 
-log = logging.getLogger(__name__)
-
-# Read once: workers, who have our environment, are not to speak in our name.
-_ADDRESS = os.environ.get("NOTIFY_SOCKET", "")
+# systemd takes us for dead after the whole interval; sd_watchdog_enabled(3) recommends half of it.
+_IN_ONE_INTERVAL = 2
 
 
-def notify(state: str) -> None:
-    """Send a state such as ``READY=1`` to the service manager that started us."""
-    if not _ADDRESS:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as manager:
-        try:
+class Notifier:
+    """Speaks to the service manager that started us, if one did.
+
+    Args:
+        environment: of this process; what is only for us is taken out of it, so that no model
+            speaks for the daemon.
+    """
+
+    def __init__(self, environment: MutableMapping[str, str]) -> None:
+        self._address = environment.pop("NOTIFY_SOCKET", "")
+        interval = environment.pop("WATCHDOG_USEC", "")
+        meant = environment.pop("WATCHDOG_PID", "") in {"", str(os.getpid())}
+        self._interval = int(interval) / 1e6 if meant and interval.isdecimal() else 0.0
+
+    def say(self, state: str) -> None:
+        """Send a state such as ``READY=1``; nobody waits for it to be read."""
+        if not self._address:
+            return
+        kind = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+        with socket.socket(socket.AF_UNIX, kind) as manager, contextlib.suppress(OSError):
             # "@" stands for the NUL that begins an abstract address.
-            manager.connect("\0" + _ADDRESS[1:] if _ADDRESS.startswith("@") else _ADDRESS)
+            address = self._address
+            manager.connect("\0" + address[1:] if address.startswith("@") else address)
             manager.sendall(state.encode())
-        except OSError as problem:  # inherited from a service that has ended, perhaps
-            log.warning("cannot tell the service manager %s: %s", state, problem)
+
+    def keep_alive(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Tell the watchdog again and again that the loop goes round, if it does."""
+        if self._interval > 0:
+            self.say("WATCHDOG=1")
+            loop.call_later(self._interval / _IN_ONE_INTERVAL, self.keep_alive, loop)

@@ -36,8 +36,10 @@ class Peers:
         if pid not in self._by_pid:
             try:
                 pidfd = os.pidfd_open(pid)
-            except ProcessLookupError:
+            except OSError as problem:
                 self._known.discard(connection)
+                if not isinstance(problem, ProcessLookupError):  # out of descriptors: next time
+                    return
                 self._loop.call_soon(self._gone, frozenset((connection,)))
                 return
             self._by_pid[pid] = pidfd, set()

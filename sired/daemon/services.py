@@ -16,6 +16,7 @@ from sired.paths import Paths
 from sired.server.front import Front
 from sired.store.footprints import Footprints
 from sired.store.registry import Registry
+from sired.workers.zygote import Zygote
 
 
 @dataclass(slots=True)
@@ -40,6 +41,7 @@ class Services:
     jobs: Jobs
     warm_start: WarmStart
     historian: Historian
+    zygote: Zygote
     draining: bool = False
     warm: bool = False
     complaints: list[str] = field(default_factory=list)
@@ -61,6 +63,7 @@ class Services:
             *self.warm_start.problems,
             *self.historian.problems,
             *self.complaints,
+            *filter(None, [self.zygote.problem]),
         )
 
     def adopt(self, loaded: Loaded) -> None:

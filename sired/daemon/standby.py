@@ -76,6 +76,11 @@ class Standby:
         self._loop.remove_reader(worker.pidfd)
         return worker
 
+    @property
+    def workers(self) -> list[WorkerProcess]:
+        """Those that stand by now."""
+        return [worker for post in self._posts.values() for worker in post.there]
+
     def fill(self) -> None:
         """Start as many as are missing."""
         for post in self._posts.values():

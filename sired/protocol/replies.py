@@ -73,6 +73,9 @@ class ModelInfo(Message, frozen=True, tag="model"):
         footprint_bytes: what a load of it will reserve, and ``footprint_source`` says by what
             right: declared, learned or estimated.
         signature: declared, or as the runtime reported it after the last load.
+        failed_loads: how often in a row it could not be loaded; ``crashes`` how often its process
+            ended by itself since it last answered.
+        retry_seconds: until it is loaded again, unless by hand; None if it is whenever wanted.
     """
 
     model: ModelSpec
@@ -83,6 +86,9 @@ class ModelInfo(Message, frozen=True, tag="model"):
     signature: Signature
     last_error: str | None
     tier: str = "disk"
+    failed_loads: int = 0
+    crashes: int = 0
+    retry_seconds: float | None = None
 
 
 class DeviceFit(msgspec.Struct, frozen=True):
@@ -230,12 +236,20 @@ class DeviceList(Message, frozen=True, tag="devices_report"):
     strategy: str
 
 
+class Check(msgspec.Struct, frozen=True):
+    """Something that was tried and works, and how long it took."""
+
+    step: str
+    seconds: float
+
+
 class HealthReport(Message, frozen=True, tag="health_report"):
     """How the daemon is.
 
     Attributes:
         status: ok, starting (the zygote still imports its frameworks) or draining.
         loaded: how many models are in memory; ``max_models`` how many may be, 0 for as many as fit.
+        checks: what was tried, where that was asked for; all of it works.
     """
 
     status: str
@@ -249,6 +263,7 @@ class HealthReport(Message, frozen=True, tag="health_report"):
     socket: str
     python: str
     problems: tuple[str, ...] = ()
+    checks: tuple[Check, ...] = ()
     loaded: int = 0
     max_models: int = 0
 

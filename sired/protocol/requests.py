@@ -24,7 +24,15 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="op"):
 
 
 class Health(Message, frozen=True, tag="health"):
-    """Ask how the daemon is; reply: HealthReport."""
+    """Ask how the daemon is; reply: HealthReport.
+
+    With ``deep`` what a prediction needs is tried, and with a ``model`` that one, too; an error if
+    any of it does not work within ``timeout`` seconds.
+    """
+
+    deep: bool = False
+    model: str | None = None
+    timeout: float | None = None
 
 
 class Register(Message, frozen=True, tag="register"):

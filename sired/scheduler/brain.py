@@ -19,7 +19,7 @@ from sired.scheduler.alarm import Alarm
 from sired.scheduler.direct import Direct
 from sired.scheduler.events import Event
 from sired.scheduler.fleet import Fleet
-from sired.scheduler.instance import Loading
+from sired.scheduler.instance import Loading, Stopping
 from sired.scheduler.instructions import Instruction
 from sired.scheduler.leases import Leases
 from sired.scheduler.ledger import Account
@@ -200,8 +200,12 @@ class Brain:
     def _worker_gone(self, event: events.WorkerGone, now: float) -> None:
         instance = self._serving.worker_gone(event)
         model = instance.model
-        if isinstance(instance.state, Loading) and not self._state.pools.failed(instance, now):
-            self.queues.fail_all(model, event.error)
+        if isinstance(instance.state, Loading):
+            if not self._state.pools.failed(instance, now):
+                model.trouble.load_failed(event.error, now, self.rules)
+                self.queues.fail_all(model, event.error)
+        elif not isinstance(instance.state, Stopping):
+            model.trouble.crashed(now, self.rules)
         self._wishes.settle()
         self._naps.gone(instance, event.error)
         if current := self.models.get(model.name):

@@ -56,6 +56,7 @@ class Direct:
         model = instance.model
         instance.served += event.served
         instance.keep_alive = None
+        model.trouble.answered()
         model.history.arrived(now)
         model.service_seconds = estimate.average(
             model.service_seconds, event.seconds / event.served

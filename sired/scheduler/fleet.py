@@ -73,6 +73,7 @@ class Fleet:
         self._hopeless = hopeless
         self._next_instance = 1
         self._sleeper_ended = False
+        self._resting: set[Model] = set()
 
     def adopt(self, rules: Rules, strategy: Strategy, router: Router) -> None:
         """Go by these rules and strategies from now on."""
@@ -176,12 +177,24 @@ class Fleet:
         """See to it that an instance is there or on its way; one load is shared by all."""
         if any(instance.accepting for instance in self.of(model)):
             return
+        if model.trouble.until > now and not model.wishes:
+            self._resting.add(model)
+            self._alarm.by(model.trouble.until)
+            return
         due = max(now, self._due(model, now))
         if load := self.pending.get(model):
             if self.pending.hasten(load, due):
                 self.place(now)
         elif self._let_wait(PendingLoad(model, device, now, due)):
             self.place(now)
+
+    def rested(self, now: float) -> list[Model]:
+        """Models that had been left alone for failing, and may be loaded again."""
+        rested = [model for model in self._resting if model.trouble.until <= now]
+        self._resting.difference_update(rested)
+        for model in self._resting:
+            self._alarm.by(model.trouble.until)
+        return rested
 
     def _due(self, model: Model, now: float) -> float:
         """When the most urgent of those who wait for a model is due; a wish is as a request."""
@@ -203,6 +216,8 @@ class Fleet:
 
     def forget_unwanted(self, model: Model, now: float) -> None:
         """Nothing is loaded for nobody: let a load wait no longer once nobody waits for it."""
+        if not model.wanted:
+            self._resting.discard(model)
         if not model.wanted and self.pending.get(model):
             self.pending.remove(model)
             self.place(now)

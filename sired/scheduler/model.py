@@ -6,6 +6,7 @@ from sired.scheduler.history import History
 from sired.scheduler.lease import Lease
 from sired.scheduler.line import Line
 from sired.scheduler.rules import Rules
+from sired.scheduler.trouble import Trouble
 
 
 @dataclass(slots=True, eq=False)
@@ -26,6 +27,7 @@ class Model:
         concurrency: batches that an instance works on at the same time.
         service_seconds: what a request keeps a worker busy, on average; None until measured.
         history: when it was asked for and how long it took to load.
+        trouble: what it has been failing with.
         wishes: ids of the askings to load it that are not fulfilled yet.
         leases: those for which no instance is kept yet, in the order they came.
     """
@@ -46,6 +48,7 @@ class Model:
     concurrency: int = 1
     service_seconds: float | None = None
     history: History = field(default_factory=History)
+    trouble: Trouble = field(default_factory=Trouble)
     queue: Line = field(default_factory=Line)
     wishes: set[int] = field(default_factory=set)
     leases: list[Lease] = field(default_factory=list)

@@ -22,6 +22,8 @@ class Rules:
         shrink_after: how long an instance beyond a model's least number may idle.
         load_timeout: how long a load may make no progress before its worker is killed.
         hung_after: how long past its deadline, or its cancelling, a request may hold its worker.
+        retry_after: how long a model that fails is left alone, the first time (see ``trouble``).
+        retry_most: the same, after many times.
         file_factor: a never-measured model needs this times its weights, plus ``overhead``
             by device kind (a process, a CUDA context).
         eviction: what has to go first when memory is short.
@@ -39,6 +41,8 @@ class Rules:
     shrink_after: float = 30.0
     load_timeout: float = 600.0
     hung_after: float = 60.0
+    retry_after: float = 1.0
+    retry_most: float = 60.0
     file_factor: float = 1.3
     overhead: dict[str, int] = field(default_factory=lambda: {"cpu": 32 * MIB, "cuda": 512 * MIB})
     eviction: Policy = lru

@@ -28,7 +28,7 @@ class Serving:
 
     def arrived(self, event: events.RequestArrived, now: float) -> None:
         """Queue a request and hand it out if somebody is free."""
-        model = self._state.model(event.model, event.request)
+        model = self._state.able_model(event.model, event.request, now)
         if model is None:
             return
         model.history.arrived(now)
@@ -124,6 +124,7 @@ class Serving:
             model.service_seconds = estimate.average(model.service_seconds, event.seconds)
         if isinstance(instance.state, Ready):
             instance.state.last_used = now
+        instance.model.trouble.answered()
         self._fleet.note_peak(instance, event.peak, now)
         if event.error is None:
             self._queues.answered(request)
@@ -228,7 +229,7 @@ class Serving:
 
     def lease_wanted(self, event: events.LeaseWanted, now: float) -> None:
         """Let somebody wait for an instance of their own."""
-        if model := self._state.model(event.model, event.lease):
+        if model := self._state.able_model(event.model, event.lease, now):
             self._leases.wanted(event, model, now)
             self.pump(model, now)
 

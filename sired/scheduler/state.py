@@ -41,6 +41,16 @@ class State:
             model = self.fleet.instances[by or request.instance or 0].model
         return model
 
+    def able_model(self, name: str, asked_by: int, now: float) -> Model | None:
+        """The same, unless it could not be loaded a moment ago; who asked is told why."""
+        model = self.model(name, asked_by)
+        if model is None or any(instance.accepting for instance in self.fleet.of(model)):
+            return model
+        if error := model.trouble.remembered(name, now):
+            self.out.append(Fail(asked_by, error))
+            return None
+        return model
+
     def model(self, name: str, asked_by: int) -> Model | None:
         """The model of that name; who asked is told if there is none."""
         model = self.models.get(name)

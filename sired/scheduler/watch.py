@@ -38,6 +38,8 @@ class Watch:
                 self._fleet.retire(instance, now)
             else:
                 alarm.by(min(hung_at, expiry))
+        for model in self._fleet.rested(now):
+            self._serving.pump(model, now)
         self._fleet.place(now)
 
     def _waits_on(self, number: int, now: float) -> bool:
@@ -53,6 +55,7 @@ class Watch:
     def _end_hung(self, instance: Instance, now: float) -> None:
         if isinstance(instance.state, Loading) and not self._state.pools.failed(instance, now):
             error = words.load_hung(instance, now, self._state.rules)
+            instance.model.trouble.load_failed(error, now, self._state.rules)
             self._queues.fail_all(instance.model, error)
             self._fleet.forget_unwanted(instance.model, now)
         self._fleet.stop(instance, now, kill=True)

@@ -37,6 +37,7 @@ class Wishes:
         if device is not None and (error := self._cannot_go(model, device)):
             self._state.out.append(Fail(event.wish, error))
             return
+        model.trouble.excused()
         self._queues.wish(event.wish, model, event.deadline, patient=event.patient)
         self._state.alarm.by(event.deadline)
         if device is None:
@@ -71,6 +72,7 @@ class Wishes:
             self.load_failed(events.LoadFailed(instance.id, error), now)
             return
         self._fleet.loaded(instance, event, now)
+        instance.model.trouble.loaded()
         self._naps.loaded(instance)
         for wish in sorted(instance.model.wishes):
             self._queues.drop_wish(wish)
@@ -102,6 +104,7 @@ class Wishes:
         else:
             out = event.out_of_memory
             error = ran_out(instance, self._fleet, event.error) if out else event.error
+            instance.model.trouble.load_failed(error, now, self._state.rules)
             self._queues.fail_all(instance.model, error)
             self._fleet.forget_unwanted(instance.model, now)
 

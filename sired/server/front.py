@@ -6,6 +6,7 @@ reads until there is nothing more, and looks again after every send.
 """
 
 import asyncio
+import errno
 import logging
 import os
 from collections.abc import Callable
@@ -32,13 +33,15 @@ log = logging.getLogger(__name__)
 # More than a header of the largest size tells of; each costs memory of its own.
 MOST_FRAMES = 1 << 16
 # Requests read before other events of the loop get their turn.
-READ_AT_ONCE = 64
+READ_AT_ONCE = 16
 # Smaller frames are copied: keeping account of a borrowed one takes longer.
 WORTH_BORROWING = 16 * 1024
 
 # Plain numbers: every use of zmq's enumerations costs as much as the call it is for.
 _EVENTS, _RCVMORE = int(zmq.EVENTS), int(zmq.RCVMORE)
 _POLLIN, _NOBLOCK, _SNDMORE = int(zmq.POLLIN), int(zmq.NOBLOCK), int(zmq.SNDMORE)
+# Why a frame cannot be borrowed that can be copied.
+_NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
 class Client(msgspec.Struct, frozen=True):
@@ -69,7 +72,7 @@ class Front:
         listening: int | None = None,
         owner: int | None = None,
     ) -> None:
-        self._path = path
+        self._path, self._aside = path, path.with_suffix(".away")
         self._largest_message = largest_message
         self._listening = listening
         self._owner = os.getuid() if owner is None else owner
@@ -81,8 +84,12 @@ class Front:
         # A client that does not read its replies loses them; it must not hold up the others.
         self._socket.set(zmq.SNDHWM, 1000)
         self._descriptor = int(self._socket.get(zmq.FD))
+        # What keeps account of borrowed frames is made now, while there are descriptors for it.
+        zmq.Frame(bytes(WORTH_BORROWING), copy=False)
+        self._accepting = True
         self._loop: asyncio.AbstractEventLoop | None = None
         self._handler: Handler
+        self._looking = False
         self._header: zmq.Frame | None = None
 
     def open(self, loop: asyncio.AbstractEventLoop, handler: Handler) -> None:
@@ -91,9 +98,29 @@ class Front:
         self._handler = handler
         if self._listening is not None:
             self._socket.set(zmq.USE_FD, self._listening)
-        self._socket.bind(f"ipc://{self._path}")
+        try:
+            self._socket.bind(f"ipc://{self._path}")
+        except zmq.ZMQError as problem:
+            raise DaemonUnavailable(
+                f"Cannot listen on {self._path}: {problem.strerror}.",
+                hint="Is there something in its place, or is the disk full?",
+            ) from None
         loop.add_reader(self._descriptor, self._drain)
         self._look_again()
+
+    def accept(self, wanted: bool) -> None:
+        """Let new clients in, or have them wait outside; those that are in stay.
+
+        ZeroMQ accepts whoever knocks, and stopping to listen would end every connection. So the
+        door is taken away: clients try again and again, and find it when it is back.
+
+        Raises:
+            OSError: somebody has moved the socket.
+        """
+        if wanted != self._accepting:
+            here, away = (self._path, self._aside) if self._accepting else (self._aside, self._path)
+            here.rename(away)
+            self._accepting = wanted
 
     def close(self) -> None:
         """Send what is on its way out and close the socket."""
@@ -101,8 +128,11 @@ class Front:
             self._loop.remove_reader(self._descriptor)
         self._socket.close()
         self._context.term()
-        if self._listening is None:
-            self._path.unlink(missing_ok=True)
+        if self._listening is not None:
+            self.accept(wanted=True)
+            return
+        for place in (self._path, self._aside):
+            place.unlink(missing_ok=True)
 
     def reply(self, client: Client, message: Message, payload: tuple[Buffer, ...] = ()) -> None:
         """Send a reply; a client that has gone away is passed over."""
@@ -112,11 +142,20 @@ class Front:
             self._socket.send(client.connection, more)
             last = frames.pop()
             for frame in frames:
-                self._socket.send(frame, more, copy=len(frame) < WORTH_BORROWING)
-            self._socket.send(last, _NOBLOCK, copy=len(last) < WORTH_BORROWING)
+                self._send(frame, more)
+            self._send(last, _NOBLOCK)
         except zmq.Again:
             log.warning("a client does not read its replies; one was dropped")
         self._look_again()
+
+    def _send(self, frame: Buffer, flags: int) -> None:
+        """Send one frame; a message that is begun must be ended."""
+        try:
+            self._socket.send(frame, flags, copy=len(frame) < WORTH_BORROWING)
+        except zmq.ZMQError as problem:
+            if problem.errno not in _NO_ROOM:
+                raise
+            self._socket.send(frame, flags)
 
     def peer_pid(self) -> int | None:
         """The process that sent the message being handled; None where nobody can tell.
@@ -135,18 +174,24 @@ class Front:
         self.reply(client, failure(error, client.request_id))
 
     def _look_again(self) -> None:
-        # Sending may have swallowed the edge that announced a message.
-        if self._loop is not None and self._readable():
+        # Sending may have swallowed the edge that announced a message. Once is enough: if every
+        # reply had it looked for, one client's flood would keep all else from the loop.
+        if self._loop is not None and not self._looking and self._readable():
+            self._looking = True
             self._loop.call_soon(self._drain)
 
     def _readable(self) -> bool:
         return bool(int(self._socket.getsockopt(_EVENTS)) & _POLLIN)
 
     def _drain(self) -> None:
-        for _ in range(READ_AT_ONCE):
-            if not self._readable():
-                return
-            self._take(self._receive())
+        self._looking = True  # until we are through, nobody else need do so
+        try:
+            for _ in range(READ_AT_ONCE):
+                if not self._readable():
+                    break
+                self._take(self._receive())
+        finally:
+            self._looking = False
         self._look_again()
 
     def _receive(self) -> list[Buffer]:

@@ -1,8 +1,18 @@
 """Writing a file so that a crash leaves the old one or the new one, never half of one."""
 
+import contextlib
 import os
 import tempfile
 from pathlib import Path
+
+_UNFINISHED = ".new-"
+
+
+def sweep(directory: Path) -> None:
+    """Remove what was being written here when the writer was killed."""
+    for left in directory.glob(f".*{_UNFINISHED}*"):
+        with contextlib.suppress(OSError):  # it does no harm
+            left.unlink()
 
 
 def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
@@ -11,7 +21,7 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
     Raises:
         OSError: the disk is full or cannot be written to; the old file stays as it was.
     """
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}{_UNFINISHED}")
     temporary = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -83,11 +83,15 @@ class Registry:
 
         Raises:
             ModelNotFound: there is none of that name.
+            SireError: the disk does not let go of it.
         """
         file = self._file(check_name(name))
         if file.name not in self.damaged:
             self.get(name)
-        file.unlink(missing_ok=True)
+        try:
+            file.unlink(missing_ok=True)
+        except OSError as problem:
+            raise SireError(f"Cannot remove {file}: {problem.strerror}.") from None
         self.models.pop(name, None)
         self.damaged.pop(file.name, None)
 

@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from sired.errors import ProtocolError, said
+from sired.errors import ProtocolError, SireError, said
 from sired.protocol.content import Buffer
 from sired.transport import sealed
 from sired.transport.staging import Mapped, Staging
@@ -108,6 +108,7 @@ class Channel(Generic[Incoming]):
 
         Raises:
             OSError: the other side is gone.
+            SireError: it is large, and there is no memory to share.
         """
         try:
             self._send(message, frames, _NOW)
@@ -120,6 +121,7 @@ class Channel(Generic[Incoming]):
 
         Raises:
             OSError: the other side is gone.
+            SireError: it is large, and there is no memory to share.
         """
         self._send(message, frames, 0)
 
@@ -179,7 +181,13 @@ class Channel(Generic[Incoming]):
         if self._staging is not None and self._staging.suits(size):
             self._send_along([prefix], self._staging.write(parts, size), flags)
             return
-        descriptor = sealed.create(parts, size)
+        try:
+            descriptor = sealed.create(parts, size)
+        except OSError as problem:
+            raise SireError(
+                f"No shared memory of {size} bytes could be made: {problem.strerror}.",
+                hint="Is the limit of open files reached? See: ulimit -n",
+            ) from None
         try:
             self._send_along([prefix], descriptor, flags)
         finally:
@@ -256,10 +264,14 @@ class Channel(Generic[Incoming]):
             return message, tuple(bytes(part) for part in parts)
         if descriptor is None:
             raise ProtocolError("A message announced shared memory that did not come.")
-        if self._mapped is None:
-            mapping = sealed.map_private(descriptor, size)
-        else:
-            mapping = self._mapped.map(descriptor, size)
+        try:
+            keep = sealed.map_private if self._mapped is None else self._mapped.map
+            mapping = keep(descriptor, size)
+        except OSError as problem:
+            raise ProtocolError(
+                f"Shared memory of {size} bytes cannot be mapped: {problem.strerror}.",
+                hint="Is the limit of open files reached? See: ulimit -n",
+            ) from None
         body = memoryview(mapping).toreadonly()[:size]
         message, parts = self._read(body, size, start, count, alignment=_ALIGNMENT)
         return message, tuple(parts)

@@ -31,12 +31,6 @@ class Confinement(msgspec.Struct, frozen=True):
     no_new_privileges: bool = True
 
 
-def allow_many_files() -> None:
-    """Let the daemon have as many open as it may: some for each client, and for each worker."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (_at_most(_MOST_DESCRIPTORS, hard), hard))
-
-
 def confine(confinement: Confinement) -> None:
     """Give up what no model needs; what this process starts inherits it."""
     if confinement.no_new_privileges:

@@ -133,6 +133,14 @@ class DramFreed(msgspec.Struct, frozen=True, tag=True):
     """It keeps nothing in main memory any more."""
 
 
+class Ping(msgspec.Struct, frozen=True, tag=True):
+    """Are you there? Answer: Pong, once what came before it is done."""
+
+
+class Pong(msgspec.Struct, frozen=True, tag=True):
+    """I am."""
+
+
 class TakeTally(msgspec.Struct, frozen=True, tag=True):
     """The memory in which to count what is done for direct connections; its descriptor follows."""
 
@@ -156,7 +164,15 @@ class DirectFailed(msgspec.Struct, frozen=True, tag=True):
 
 ChangeTier = Sleep | Wake | FreeDram
 ToWorker = (
-    StandBy | LoadModel | RunModel | RunBatch | StopStream | ChangeTier | TakeTally | TakeConnection
+    StandBy
+    | LoadModel
+    | RunModel
+    | RunBatch
+    | StopStream
+    | ChangeTier
+    | TakeTally
+    | TakeConnection
+    | Ping
 )
 FromWorker = (
     LoadProgress
@@ -168,4 +184,5 @@ FromWorker = (
     | RunPart
     | RunResult
     | DirectFailed
+    | Pong
 )

@@ -6,7 +6,10 @@ import importlib
 
 from sired.codecs import registry
 from sired.runtimes.discovery import installed
-from sired.workers import child  # noqa: F401 (workers find it imported)
+from sired.workers import (
+    child,  # noqa: F401 (workers find it imported)
+    preload_watch,
+)
 
 for _entry in installed().values():
     # A runtime whose framework is missing says so when a model wants it.
@@ -15,6 +18,7 @@ for _entry in installed().values():
 for _codec in ("json", "npy", "tensors", "text"):
     importlib.import_module(f"{registry.__package__}.{_codec}")
 
+preload_watch.cancel()
 # The collector would touch every object there is and so have each worker copy them all.
 gc.collect()
 gc.freeze()

@@ -10,12 +10,11 @@ from pathlib import Path
 import msgspec
 
 from sired.transport.channel import Channel
+from sired.workers import log_files
 from sired.workers.messages import FromWorker, LoadModel, StandBy
+from sired.workers.offspring import spare, spare_no_longer
 from sired.workers.zygote import Zygote
 
-# A log longer than this is put aside when the next worker starts.
-_LONGEST_LOG = 10 * 1024 * 1024
-_TAIL_BYTES = 64 * 1024
 # The zygote tells how a process ended; it needs a moment after the end.
 _TELLING_SECONDS = 1.0
 # What multiprocessing makes of an exit that the zygote did not live to tell of.
@@ -29,6 +28,7 @@ class WorkerProcess:
         pid: its process id.
         pidfd: a descriptor of the process, which cannot come to mean another one; -1 once closed.
         channel: the line to it.
+        log: the file that it prints to.
     """
 
     def __init__(
@@ -36,15 +36,16 @@ class WorkerProcess:
     ) -> None:
         assert process.pid is not None
         self.pid: int = process.pid
+        spare(self.pid)
         self.pidfd: int = os.pidfd_open(self.pid)
         self.channel = channel
         self._process = process
-        self._log = log
+        self.log = log
         self._log_start = log_start
 
     def take_over(self, job: LoadModel, log: Path) -> None:
         """Give a worker that stands by its model to load; it prints to ``log`` from now on."""
-        self._log, self._log_start = log, _begin_log(log)
+        self.log, self._log_start = log, _begin_log(log)
         _say(self.channel, msgspec.structs.replace(job, log=str(log)))
 
     def terminate(self) -> None:
@@ -62,21 +63,24 @@ class WorkerProcess:
         self._process.join(_TELLING_SECONDS)
         code = self._process.exitcode
         if code is None or code == _LOST:
+            code = self._inherited_status()
+        if code is None:
             return "nobody could tell how"
         if code < 0:
             return f"killed by {signal.Signals(-code).name}"
         return f"exit code {code}"
 
+    def _inherited_status(self) -> int | None:
+        """The exit code of a process that became ours when the zygote ended before it."""
+        with contextlib.suppress(ChildProcessError):
+            how = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if how is not None:
+                return how.si_status if how.si_code == os.CLD_EXITED else -how.si_status
+        return None
+
     def last_lines(self, count: int = 10) -> list[str]:
-        """The last lines it printed."""
-        try:
-            with self._log.open("rb") as log:
-                end = log.seek(0, os.SEEK_END)
-                log.seek(max(self._log_start, end - _TAIL_BYTES))
-                lines = log.read().decode(errors="replace").splitlines()
-        except OSError:
-            return []
-        return [line for line in lines if line.strip()][-count:]
+        """The last lines it printed; where it died of a signal, its innermost calls."""
+        return log_files.last_lines(self.log, self._log_start, count)
 
     def close(self) -> None:
         """Release every descriptor and end what the model started; the process itself is gone."""
@@ -84,9 +88,12 @@ class WorkerProcess:
         # It led a group of its own, whose number is not given away while the group has members.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
+        self._process.join(_TELLING_SECONDS)
+        with contextlib.suppress(ChildProcessError):
+            os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG)
+        spare_no_longer(self.pid)
         os.close(self.pidfd)
         self.pidfd = -1
-        self._process.join(_TELLING_SECONDS)
         with contextlib.suppress(ValueError):  # nobody told, so it counts as running
             self._process.close()
 
@@ -117,6 +124,5 @@ def _begin_log(log: Path) -> int:
     """Put a long log aside; returns where the next line will begin."""
     if log.is_symlink():  # what it leads to is no log of ours
         log.unlink()
-    if log.exists() and log.stat().st_size > _LONGEST_LOG:
-        log.replace(log.with_suffix(".log.1"))
+    log_files.trim(log)
     return log.stat().st_size if log.exists() else 0

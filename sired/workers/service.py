@@ -21,6 +21,8 @@ from sired.transport.wakefulness import Wakefulness
 from sired.workers.messages import (
     DirectFailed,
     FreeDram,
+    Ping,
+    Pong,
     RunBatch,
     Sleep,
     StopStream,
@@ -144,25 +146,32 @@ class Service:
     def _hear(self, message: ToWorker, frames: tuple[Buffer, ...]) -> None:
         """Take a message of the daemon."""
         match message:
+            case RunModel():
+                self._take_on(Turn(message, frames))
             case StopStream():
                 self._streams.discard(message.request)
-            case RunModel(stream=True) if message.request not in self._streams:
-                self._streams.add(message.request)
-                self._hear(message, frames)
-            case RunModel() if self._threads is not None:
-                self._threads.submit(self._answer, Turn(message, frames))
-            case RunModel():
-                self._at_hand.append(Work((Turn(message, frames),)))
             case RunBatch():
                 self._at_hand.append(Work(_turns(message, frames)))
             case Sleep() | Wake() | FreeDram():
                 if isinstance(message, Sleep):
                     self._dismiss()
                 self._channel.send(self._model.change_tier(message))
+            case Ping():
+                with self._sending:
+                    self._channel.send(Pong())
             case TakeTally():
                 self._tally = Tally(self._channel.take_descriptor())
             case TakeConnection():
                 self._take(Direct(message, self._channel.take_descriptor()))
+
+    def _take_on(self, turn: Turn) -> None:
+        """Have a request of the daemon answered, by a thread or in its turn."""
+        if turn.run.stream:
+            self._streams.add(turn.run.request)
+        if self._threads is not None:
+            self._threads.submit(self._answer, turn)
+        else:
+            self._at_hand.append(Work((turn,)))
 
     def _decode_ahead(self) -> None:
         """Have what comes after the next decoded while that is done."""
@@ -182,17 +191,24 @@ class Service:
         elif work.turns[0].run.stream:
             self._stream(work.turns[0])
         else:
-            for _, reply in self._replies(work):
-                self._channel.send(*reply)
+            for place, reply in self._replies(work):
+                self._tell(work.turns[place].run, reply)
 
     def _answer(self, turn: Turn) -> None:
         """Answer the daemon from a thread."""
         if turn.run.stream:
             self._stream(turn)
             return
-        reply = self._model.answer(turn)
+        self._tell(turn.run, self._model.answer(turn))
+
+    def _tell(self, run: RunModel, reply: Reply) -> None:
+        """Tell the daemon an answer, or that it cannot be told."""
         with self._sending:
-            self._channel.send(*reply)
+            try:
+                self._channel.send(*reply)
+            except SireError as error:
+                said = WorkerError(run.request, error.code, error.message, error.hint)
+                self._channel.send(said)
 
     def _stream(self, turn: Turn) -> None:
         """Answer the daemon in parts."""
@@ -243,7 +259,7 @@ class Service:
             message = msgspec.structs.replace(message, input_held=True)
         try:
             sent = direct.channel.try_send(message, frames)
-        except OSError:
+        except (OSError, SireError):
             sent = False
         if not sent:  # it reads no answers: whatever it is, it is no client of ours
             self._drop(direct)

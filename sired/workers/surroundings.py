@@ -13,9 +13,12 @@ import threading
 from collections.abc import Callable
 
 from sired.workers.confinement import Confinement, confine
+from sired.workers.log_files import forgiving
 from sired.workers.messages import DeviceGrant
+from sired.workers.offspring import adopt_orphans, end_offspring, forget_the_dead
 
 _PR_SET_NAME = 15
+_A_MINUTE = 60_000
 _before_leaving: list[Callable[[], None]] = []
 _leaving = threading.Lock()
 
@@ -27,6 +30,7 @@ def settle_in(line: socket.socket, log_path: str, confinement: Confinement) -> N
     what the model starts belongs to a group that can be ended with it.
     """
     os.setsid()
+    adopt_orphans()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     print_to(log_path)
     confine(confinement)  # before there are threads, each of which would have to
@@ -35,14 +39,16 @@ def settle_in(line: socket.socket, log_path: str, confinement: Confinement) -> N
 
 
 def print_to(log_path: str) -> None:
-    """Have everything that is printed from now on go to this file."""
+    """Have everything that is printed from now on go to this file, or nowhere if it cannot be."""
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
-    descriptor = os.open(log_path, flags, 0o600)
+    try:
+        descriptor = os.open(log_path, flags, 0o600)
+    except OSError:  # the disk is full or read-only: that must not keep a model from its work
+        descriptor = os.open(os.devnull, os.O_WRONLY)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.close(descriptor)
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    sys.stdout, sys.stderr = forgiving(1), forgiving(2)
 
 
 def _exit_with_the_daemon(line: socket.socket) -> None:
@@ -51,7 +57,8 @@ def _exit_with_the_daemon(line: socket.socket) -> None:
     poller.register(line.fileno(), select.POLLRDHUP)
 
     def watch() -> None:
-        poller.poll()
+        while not poller.poll(_A_MINUTE):
+            forget_the_dead()
         leave()
 
     threading.Thread(target=watch, name="watch-daemon", daemon=True).start()
@@ -68,6 +75,7 @@ def leave(code: int = 0) -> None:
     for do in _before_leaving:
         with contextlib.suppress(BaseException):
             do()
+    end_offspring()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):  # closed by the model, or the disk is full
             stream.flush()

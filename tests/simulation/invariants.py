@@ -205,11 +205,16 @@ class Invariants:
         fleet = self.brain.fleet
         there = {i.model.name for i in fleet.instances.values() if not isinstance(i.state, Asleep)}
         for model in self.brain.models.values():
-            cared_for = model.name in there or fleet.pending.get(model)
+            cared_for = model.name in there or fleet.pending.get(model) or self._rests(model)
             must(cared_for or not model.wanted, "nobody cares", model.name)
         for load in fleet.pending:
             must(load.model.wanted, "a load waits for nobody", load.model.name)
             must(self.brain.models.get(load.model.name) is load.model, "for a removed model")
+
+    def _rests(self, model):
+        """Whether it is left alone for failing, and somebody will look when that is over."""
+        until, trouble = model.trouble.until, model.trouble.crashes or model.trouble.loads
+        return trouble and not model.wishes and self.brain.wakeup <= until + ROUNDING
 
     def _a_load_starts_as_soon_as_it_fits(self):
         """The first in line waits for nothing that is there already."""

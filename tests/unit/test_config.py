@@ -42,6 +42,8 @@ def test_the_defaults_are_those_that_are_documented(load):
         ("daemon.max_decoded", "4GiB"),
         ("daemon.hung_after", "1m"),
         ("daemon.load_timeout", "10m"),
+        ("daemon.retry_after", "1s"),
+        ("daemon.retry_most", "1m"),
         ("daemon.restore", "false"),
         ("placement.strategy", "least-memory-used"),
         ("placement.eviction", "lru"),

@@ -37,8 +37,7 @@ class Handlers:
         self._tasks: set[asyncio.Task[None]] = set()
         self._peers = Peers(asyncio.get_running_loop(), self._peers_gone)
         self._pools = PoolHandlers(services, self._peers.knows)
-        models = ModelHandlers(services)
-        server = ServerHandlers(services, shut_down)
+        models, server = ModelHandlers(services), ServerHandlers(services, shut_down)
         self._by_kind: dict[type[Any], Handler] = {
             **PredictionHandlers(services).by_kind,
             **models.by_kind,

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sired.daemon import views
+from sired.daemon.deep_check import deep_checks
 from sired.daemon.services import Services
 from sired.errors import SireError
 from sired.protocol import requests
@@ -16,13 +17,12 @@ from sired.server.front import Client
 
 
 class ServerHandlers:
-    """One method per kind of request, or the view that answers it; ``slow`` waits for a file."""
+    """One method per kind of request, or the view that answers it; those in ``slow`` take time."""
 
     def __init__(self, services: Services, shut_down: Callable[[], None]) -> None:
         self._services = services
         self._shut_down = shut_down
         self.by_kind: dict[type[Any], Any] = {
-            requests.Health: self._shown(views.health),
             requests.Devices: self._shown(views.devices),
             requests.Metrics: self._shown(views.metrics),
             requests.Top: self._top,
@@ -30,7 +30,16 @@ class ServerHandlers:
             requests.ShowConfig: self._config,
             requests.Shutdown: self._shutdown,
         }
-        self.slow: dict[type[Any], Any] = {requests.History: self._history}
+        self.slow: dict[type[Any], Any] = {
+            requests.Health: self._health,
+            requests.History: self._history,
+        }
+
+    async def _health(self, client: Client, request: requests.Health, _: object) -> None:
+        services = self._services
+        deep = request.deep or request.model is not None
+        checks = await deep_checks(services, client, request) if deep else ()
+        services.front.reply(client, views.health(services, client.request_id, checks))
 
     def _shown(
         self, view: Callable[[Services, str | int], Message]

@@ -54,7 +54,14 @@ def model(services: Services, name: str, message_id: str | int = "") -> ModelInf
         signature=services.conductor.instances.signature_of(name),
         last_error=services.conductor.statistics.of(name).last_error,
         tier=tier_of(fleet.of(model)),
+        failed_loads=model.trouble.loads,
+        crashes=model.trouble.crashes,
+        retry_seconds=_positive(model.trouble.until - time.monotonic()),
     )
+
+
+def _positive(seconds: float) -> float | None:
+    return seconds if seconds > 0 else None
 
 
 def estimate(

@@ -11,7 +11,7 @@ from sired.daemon.services import Services
 from sired.daemon.views.devices import devices
 from sired.daemon.views.instances import instances
 from sired.daemon.views.statistics import stats
-from sired.protocol.replies import HealthReport, TopReport
+from sired.protocol.replies import Check, HealthReport, TopReport
 
 # Of jobs in progress, which may be many, the live view has room for a few.
 JOBS_SHOWN = 20
@@ -19,10 +19,13 @@ JOBS_SHOWN = 20
 _PROCESS = psutil.Process()
 
 
-def health(services: Services, message_id: str | int = "") -> HealthReport:
+def health(
+    services: Services, message_id: str | int = "", checks: tuple[Check, ...] = ()
+) -> HealthReport:
     """How the daemon is."""
     brain = services.conductor.brain
-    status = "draining" if services.draining else "ok" if services.warm else "starting"
+    warm = services.warm and (bool(services.zygote.problem) or not services.zygote.ended)
+    status = "draining" if services.draining else "ok" if warm else "starting"
     return HealthReport(
         id=message_id,
         status=status,
@@ -38,6 +41,7 @@ def health(services: Services, message_id: str | int = "") -> HealthReport:
         problems=services.problems,
         loaded=len({instance.model.name for instance in brain.fleet.instances.values()}),
         max_models=services.settings.limits.max_models,
+        checks=checks,
     )
 
 

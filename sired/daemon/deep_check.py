@@ -1,0 +1,123 @@
+"""``sire health --deep``: does what a prediction needs, and says how long each step took.
+
+1. The event loop goes round.
+2. The zygote forks a process that loads a small model of our own and answers with it.
+3. If a model is named, it is loaded unless it is, as for anybody, and its process is asked whether
+   it listens.
+"""
+
+import asyncio
+import select
+import time
+from collections.abc import Awaitable
+from pathlib import Path
+
+from sired.daemon.services import Services
+from sired.errors import DeadlineExceeded, LoadFailed, SireError, WorkerCrashed
+from sired.protocol.content import JSON
+from sired.protocol.replies import Check
+from sired.protocol.requests import Health
+from sired.protocol.runs import RunModel, RunResult
+from sired.scheduler.instructions import Fulfil
+from sired.server.front import Client
+from sired.spec import ModelSpec
+from sired.workers.messages import DeviceGrant, LoadModel, ModelReady
+from sired.workers.process import WorkerProcess, start_worker
+from sired.workers.zygote import Zygote
+
+_SPEC = ModelSpec(name="check", path=".", runtime="python", model_class="sired.workers.check:Check")
+_QUESTION = b"[1]"
+# As long as a zygote may take to import everything.
+PATIENCE_SECONDS = 120.0
+
+
+async def deep_checks(services: Services, client: Client, request: Health) -> tuple[Check, ...]:
+    """Do it all; returns the steps in order.
+
+    Raises:
+        SireError: a step failed; its message says which.
+    """
+    allowed = PATIENCE_SECONDS if request.timeout is None else request.timeout
+    try:
+        async with asyncio.timeout(allowed):
+            steps = [
+                await _timed("event loop", asyncio.sleep(0)),
+                await _timed("worker", _worker(services, allowed)),
+            ]
+            if request.model is not None:
+                steps.append(await _timed(request.model, _model(services, client, request.model)))
+    except TimeoutError:
+        raise DeadlineExceeded(f"The check was not done within {allowed:g} s.") from None
+    return tuple(steps)
+
+
+async def _timed(step: str, work: Awaitable[None]) -> Check:
+    began = time.perf_counter()
+    try:
+        await work
+    except SireError as error:
+        error.message = f"The check of {step} failed: {error.message}"
+        raise
+    return Check(step, time.perf_counter() - began)
+
+
+async def _worker(services: Services, allowed: float) -> None:
+    log = services.paths.logs / "check.log"
+    await asyncio.to_thread(try_worker, services.zygote, log, allowed)
+
+
+def try_worker(zygote: Zygote, log: Path, allowed: float) -> None:
+    """Have a fresh worker answer once; blocks.
+
+    Raises:
+        LoadFailed: no process could be started, or it could not load.
+        WorkerCrashed: it ended, or does not answer.
+    """
+    job = LoadModel(_SPEC, DeviceGrant("cpu", "cpu"))
+    try:
+        worker = start_worker(zygote, job, log)
+    except OSError as problem:
+        raise LoadFailed(f"no process could be started: {problem.strerror}.") from None
+    try:
+        until = time.monotonic() + allowed
+        _expect(worker, ModelReady, until)
+        worker.channel.try_send(RunModel(1, JSON, (), JSON), [_QUESTION])
+        _expect(worker, RunResult, until)
+    finally:
+        worker.kill()
+        select.select([worker.pidfd], [], [])
+        worker.close()
+
+
+def _expect(worker: WorkerProcess, kind: type, until: float) -> None:
+    poller = select.poll()
+    poller.register(worker.channel.fileno(), select.POLLIN)
+    while poller.poll(max(0.0, until - time.monotonic()) * 1000):
+        try:
+            received = worker.channel.try_receive()
+        except EOFError:
+            break
+        if received is not None and isinstance(received[0], kind):
+            return
+    said = " ".join(worker.last_lines(3))
+    raise WorkerCrashed(f"a fresh worker does not answer. {said}", hint="See: sire daemon logs")
+
+
+async def _model(services: Services, client: Client, model: str) -> None:
+    services.registry.get(model)
+    conductor, loop = services.conductor, asyncio.get_running_loop()
+    loaded: asyncio.Future[int] = loop.create_future()
+
+    def fulfilled(done: Fulfil) -> None:
+        if not loaded.done():
+            loaded.set_result(done.instance or 0)
+
+    def failed(error: SireError) -> None:
+        if not loaded.done():
+            loaded.set_exception(error)
+
+    conductor.load(client, model, None, services.timeout(None), fulfilled, failed)
+    try:
+        await conductor.crew.ping(await loaded)
+    finally:
+        conductor.cancel(client)

@@ -1,0 +1,85 @@
+"""Daemons to do harm to."""
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+import psutil
+import pytest
+
+from sired.client.autostart import daemon_runs
+from sired.protocol.requests import Load, Predict, Ps, Register
+from sired.spec import ModelSpec
+from tests.conftest import Home
+from tests.daemon.test_workers import until
+
+MODELS = Path(__file__).with_name("models.py")
+
+
+class House(Home):
+    """A private daemon, and short words for what is asked of it."""
+
+    def register(self, name="m", kind="Faulty", **options):
+        options.setdefault("args", {})
+        spec = ModelSpec(
+            name=name, path=str(MODELS), runtime="python", model_class=f"{MODELS}:{kind}", **options
+        )
+        with self.connect() as connection:
+            connection.ask(Register(model=spec, replace=True))
+
+    def predict(self, name="m", timeout=30.0, **asked):
+        with self.connect() as connection:
+            return predict(connection, name, timeout, **asked)
+
+    def load(self, name="m"):
+        with self.connect() as connection:
+            connection.ask(Load(name=name))
+
+    def instances(self, name="m"):
+        with self.connect() as connection:
+            return [i for i in connection.ask(Ps())[0].instances if i.model == name]
+
+    def daemon(self):
+        return psutil.Process(self.pid())
+
+    def end(self):
+        if daemon_runs(self.paths):
+            self.sire("daemon", "stop")
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def predict(connection, name="m", timeout=30.0, **asked):
+    _, frames = connection.ask(Predict(model=name, timeout=timeout), [json.dumps(asked).encode()])
+    return json.loads(bytes(frames[0]))
+
+
+def new_house(config=""):
+    house = House(Path(tempfile.mkdtemp(prefix="sire-", dir="/tmp")))
+    house.configure(config)
+    return house
+
+
+@pytest.fixture
+def house():
+    """A daemon of the test's own; it is started by the first who asks."""
+    house = new_house()
+    yield house
+    house.end()
+
+
+@pytest.fixture(scope="module")
+def shared():
+    """A daemon that the tests of a file share, with little patience."""
+    house = new_house('[daemon]\nhung_after = "300ms"\nload_timeout = "2s"\n')
+    house.sire("daemon", "start")
+    until(lambda: house.json("health")["status"] == "ok")
+    yield house
+    house.end()
+
+
+@pytest.fixture
+def faulty(shared):
+    """It, with the faulty model registered anew: nothing of an earlier test is held against it."""
+    shared.register()
+    return shared

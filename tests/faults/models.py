@@ -1,0 +1,106 @@
+"""A model that does what its input says, mostly harm; registered as ``--runtime python``."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+
+class Faulty:
+    """Answers {"do": ...}; without it, what it was asked."""
+
+    def __init__(self, at_load=""):
+        self.at_load = at_load
+
+    def load(self, path):
+        if self.at_load:
+            self.predict({"do": self.at_load})
+
+    def predict(self, asked: dict):
+        return getattr(self, asked.get("do", "echo"))(**asked)
+
+    def echo(self, **asked):
+        return asked
+
+    def pid(self, **_):
+        return os.getpid()
+
+    def exit(self, code=3, **_):
+        os._exit(int(code))
+
+    def segfault(self, **_):
+        print("about to read address 0", flush=True)
+        ctypes.string_at(0)
+
+    def stop(self, **_):
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+    def spin(self, **_):
+        while True:
+            pass
+
+    def sleep(self, seconds=600, **_):
+        time.sleep(float(seconds))
+
+    def no_memory(self, **_):
+        bytearray(1 << 60)
+
+    def fail(self, **_):
+        raise ValueError("this one cannot be loaded")
+
+    def leave_soon(self, after=0.0, bytes=1, **_):
+        """Answer with much, and be gone in the middle of that."""
+        threading.Timer(float(after), os._exit, (7,)).start()
+        return {"text": "x" * int(bytes)}
+
+    def shout(self, bytes=1, stream="stderr", **_):
+        line = (stream * 10_000)[:65_535] + "\n"
+        stream = getattr(sys, stream)
+        for _ in range(int(bytes) // len(line)):
+            stream.write(line)
+        stream.flush()
+        return int(bytes)
+
+    def start_child(self, **_):
+        """A process in the worker's own group."""
+        return subprocess.Popen(["sleep", "600"]).pid
+
+    def start_session(self, **_):
+        """One that leads a session of its own."""
+        return subprocess.Popen(["sleep", "600"], start_new_session=True).pid
+
+    def start_demon(self, **_):
+        """One that has nobody's group and, its parent gone, nobody's number."""
+        script = (
+            "import os, time\n"
+            "os.setsid()\n"
+            "if os.fork(): os._exit(0)\n"
+            "print(os.getpid(), flush=True)\n"
+            "os.close(1)\n"
+            "time.sleep(600)\n"
+        )
+        started = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, check=True)
+        return int(started.stdout)
+
+    def fork_and_forget(self, **_):
+        """A copy of the worker that goes on without it."""
+        reader, writer = os.pipe()
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork() == 0:
+                os.write(writer, b"%d" % os.getpid())
+                time.sleep(600)
+            os._exit(0)
+        os.wait()
+        return int(os.read(reader, 20))
+
+    def leave_a_dead_child(self, **_):
+        """What a shell leaves that goes before what it has started."""
+        script = "import os; os.fork() and os._exit(0)"
+        return subprocess.run([sys.executable, "-S", "-c", script]).returncode
+
+    def environment(self, **_):
+        return dict(os.environ)

@@ -1,0 +1,159 @@
+"""Clients that vanish, crowd, flood or do not listen take nothing from the others."""
+
+import contextlib
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import time
+
+import pytest
+import zmq
+
+from sired.protocol.framing import encode
+from sired.protocol.requests import Predict
+from tests.daemon.test_workers import until
+
+from .conftest import new_house, predict
+
+FLOOD = """
+import sys, zmq
+from sired.protocol.framing import encode
+from sired.protocol.requests import Health, Predict
+
+place, kind, reads = sys.argv[1:]
+socket = zmq.Context().socket(zmq.DEALER)
+socket.set(zmq.LINGER, 0)
+socket.connect("ipc://" + place)
+number = 0
+while True:
+    number += 1
+    if kind == "predict":
+        frames = [encode(Predict(id=number, model="m")), b'{"x": 1}']
+    elif kind == "health":
+        frames = [encode(Health(id=number))]
+    else:
+        frames = [b"rubbish" * 10]
+    socket.send_multipart([b"", *frames])
+    while reads == "reads" and socket.poll(0):
+        socket.recv_multipart()
+    if number == 1:
+        print("flooding", flush=True)
+"""
+
+
+SAY = """
+import zmq
+from sired.protocol.framing import encode
+from sired.protocol.requests import Predict
+
+context, answered = zmq.Context(), 0
+for number in range(1000):
+    socket = context.socket(zmq.REQ)
+    socket.connect("ipc://{place}")
+    socket.send_multipart([encode(Predict(id=number, model="m")), b'{{"x": 1}}'])
+    answered += socket.poll(20000) and socket.recv_multipart()[1] == b'{{"x":1}}'
+    socket.close()
+print(answered, "answered")
+"""
+
+
+@pytest.fixture(scope="module")
+def busy():
+    house = new_house()
+    for name in ("m", "other"):
+        house.register(name)
+        house.predict(name)
+    until(lambda: house.json("health")["status"] == "ok", 60)
+    yield house
+    house.end()
+
+
+@pytest.fixture
+def flood(busy):
+    """Starts clients that ask without end, and ends them."""
+    started = []
+
+    def start(kind, reads="reads"):
+        place = str(busy.paths.socket)
+        process = subprocess.Popen(
+            [sys.executable, "-c", FLOOD, place, kind, reads],
+            stdout=subprocess.PIPE,
+            env=busy.environment,
+        )
+        started.append(process)
+        assert process.stdout.readline() == b"flooding\n"
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def seconds(connection, model, count):
+    """How long each of so many requests took; every one is answered."""
+    taken = []
+    for number in range(count):
+        began = time.perf_counter()
+        assert predict(connection, model, x=number) == {"x": number}
+        taken.append(time.perf_counter() - began)
+    return taken
+
+
+@pytest.mark.parametrize(
+    ("kind", "reads"),
+    [("predict", "reads"), ("predict", "never"), ("health", "never"), ("rubbish", "never")],
+)
+def test_who_floods_the_daemon_slows_another_by_no_more_than_its_share(busy, flood, kind, reads):
+    with busy.connect() as connection:
+        alone = statistics.median(seconds(connection, "other", 30))
+        memory = busy.daemon().memory_info().rss
+        flood(kind, reads)
+        flooded = statistics.median(seconds(connection, "other", 15))
+        # Some machines have two processors for all: the flood, the daemon, its workers, ourselves.
+        assert flooded < max(10 * alone, 0.25)
+        assert busy.daemon().memory_info().rss - memory < 200 << 20
+
+
+def test_thousands_of_connections_that_say_nothing_are_no_burden(busy):
+    with contextlib.ExitStack() as stack, busy.connect() as connection:
+        alone = statistics.median(seconds(connection, "other", 30))
+        for _ in range(2000):
+            line = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+            line.connect(str(busy.paths.socket))
+        until(lambda: descriptors(busy) > 2000)
+        assert statistics.median(seconds(connection, "other", 30)) < max(10 * alone, 0.1)
+        assert busy.predict("other", x=1) == {"x": 1}  # and there is room for one more
+    until(lambda: descriptors(busy) < 200)
+
+
+def test_a_thousand_clients_that_come_and_go_are_all_answered_and_forgotten(busy):
+    asking = SAY.format(place=busy.paths.socket)
+    said = subprocess.run(
+        [sys.executable, "-c", asking], env=busy.environment, capture_output=True, timeout=90
+    )
+    assert said.stdout == b"1000 answered\n", said.stderr
+    until(lambda: descriptors(busy) < 200)
+
+
+def test_clients_that_leave_in_the_middle_of_a_request_leave_nothing_behind(busy):
+    context = zmq.Context()
+    for _ in range(100):
+        client = context.socket(zmq.DEALER)
+        client.set(zmq.LINGER, 50)
+        client.connect(f"ipc://{busy.paths.socket}")
+        frames = [encode(Predict(id=1, model="m")), b'{"do": "sleep", "seconds": 0.01}']
+        client.send_multipart([b"", *frames])
+        client.close()
+    context.term()
+    assert busy.predict("other", x=1) == {"x": 1}
+    assert busy.predict("m", x=1) == {"x": 1}
+    until(lambda: busy.json("health")["queued"] == 0)
+    until(lambda: descriptors(busy) < 200)
+
+
+def descriptors(house):
+    return len(os.listdir(f"/proc/{house.pid()}/fd"))

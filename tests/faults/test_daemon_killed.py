@@ -1,0 +1,201 @@
+"""A daemon that is killed at any moment: the next one knows all that was promised, and nothing of
+the old one is left. SIRE_KILLS says how often, SIRE_SEED when."""
+
+import contextlib
+import fcntl
+import os
+import random
+import signal
+import socket
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from sired.client.autostart import daemon_runs
+from sired.client.jobs import wait_for_jobs
+from sired.errors import DaemonUnavailable, SireError
+from sired.protocol.requests import Health, ListModels, Load, Submit, Unload
+from tests.daemon.test_workers import until
+
+from .conftest import predict
+
+KILLS = int(os.environ.get("SIRE_KILLS", "30"))
+SEED = int(os.environ.get("SIRE_SEED", "0")) or random.randrange(1 << 32)
+SERVED = ("m", "n")
+
+
+def alive(process):
+    with contextlib.suppress(psutil.Error):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+def processes_of(house):
+    """The daemon's whole family: its zygote, their workers, and what they started."""
+    with contextlib.suppress(psutil.Error, ValueError, OSError):
+        return house.daemon().children(recursive=True)
+    return []
+
+
+def kill(house):
+    family = processes_of(house)
+    os.kill(house.pid(), signal.SIGKILL)
+    until(lambda: not daemon_runs(house.paths))
+    return family
+
+
+@pytest.fixture
+def light(house, tmp_path, monkeypatch):
+    """A house whose zygote finds no framework, and so is ready at once."""
+    for framework in ("torch", "onnxruntime", "transformers"):
+        (tmp_path / f"{framework}.py").write_text("raise ImportError('not here')")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(__file__).parents[2]}")
+    return house
+
+
+class Promises:
+    """What the daemon has said that it has done, as those know it who asked."""
+
+    def __init__(self, house):
+        self.house = house
+        self.jobs = {}
+        self.versions = {}
+        self.stop = threading.Event()
+        self.wrong = []
+
+    def everybody(self):
+        """Those who ask: for jobs, for registrations, for answers, for loads."""
+        doing = (self.submit, self.register, self.predict, self.load)
+        return [threading.Thread(target=self._again_and_again, args=(do,)) for do in doing]
+
+    def _again_and_again(self, do):
+        number = 0
+        while not self.stop.is_set():
+            # Whatever was under way when the daemon was killed was promised to nobody.
+            with contextlib.suppress(SireError), self.house.connect() as connection:
+                while not self.stop.is_set():
+                    number += 1
+                    do(connection, number)
+
+    def submit(self, connection, number):
+        body = b'{"number": %d}' % number + b" " * random.choice((0, 100_000))
+        (job,) = connection.ask(Submit(model=SERVED[number % 2]), [body])[0].jobs
+        self.jobs[job] = number
+        time.sleep(0.01)
+
+    def register(self, connection, number):
+        name = f"r{number % 5}"
+        self.house.register(name, args={"at_load": f"version {number}"})
+        self.versions[name] = number
+
+    def predict(self, connection, number):
+        time.sleep(0.002)
+        if predict(connection, SERVED[number % 2], x=number) != {"x": number}:
+            self.wrong.append(number)
+
+    def load(self, connection, number):
+        connection.ask(Unload(name=SERVED[number % 2]))
+        connection.ask(Load(name=SERVED[number % 2]))
+
+    def check(self, connection):
+        """Raise if the daemon does not know of what was promised."""
+        assert self.wrong == []
+        assert connection.ask(Health())[0].problems == ()
+        reply, _ = connection.ask(ListModels())
+        assert reply.damaged == {}
+        known = {info.model.name: info.model.args.get("at_load") for info in reply.models}
+        for name, number in self.versions.items():
+            # One that was not answered any more may have been written all the same.
+            assert int(known[name].split()[1]) >= number
+
+
+def test_whenever_a_daemon_is_killed_the_next_one_keeps_its_promises(light):
+    print(f"SIRE_SEED={SEED} SIRE_KILLS={KILLS}")
+    moments = random.Random(SEED)
+    for name in SERVED:
+        light.register(name)
+    promises = Promises(light)
+    askers = promises.everybody()
+    for asker in askers:
+        asker.start()
+    try:
+        family = []
+        for _ in range(KILLS):
+            with light.connect() as connection:
+                promises.check(connection)
+            until(lambda: not any(map(alive, family)))
+            time.sleep(moments.uniform(0, 0.2))
+            until(lambda: daemon_runs(light.paths))
+            family = kill(light)
+    finally:
+        promises.stop.set()
+        for asker in askers:
+            asker.join(60)
+    with light.connect() as connection:
+        promises.check(connection)
+        ends = {end.job: end for end in wait_for_jobs(connection, list(promises.jobs), 60)}
+        assert {end.state for end in ends.values()} == {"complete"}
+        assert ends.keys() == promises.jobs.keys()
+    until(lambda: not any(map(alive, family)))
+    assert promises.jobs and promises.versions
+    assert {file.suffix for file in light.paths.models.iterdir()} == {".toml"}
+    assert not [file for file in light.paths.state.iterdir() if file.name.startswith(".")]
+
+
+def test_a_zygote_that_still_imports_ends_with_its_daemon(house, tmp_path, monkeypatch):
+    (tmp_path / "torch.py").write_text("import time\nwhile True: time.sleep(0.01)")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(__file__).parents[2]}")
+    with house.connect() as connection:
+        assert connection.ask(Health())[0].status == "starting"
+    until(lambda: len(processes_of(house)) == 2)  # the other one keeps account of what is shared
+    family = kill(house)
+    until(lambda: not any(map(alive, family)))
+
+
+@pytest.mark.parametrize("what", ["a socket", "a file", "a directory", "a link to nowhere"])
+@pytest.mark.parametrize("where", ["socket", "direct_socket"])
+def test_what_lies_where_a_socket_is_to_be_is_taken_away_or_told(light, where, what):
+    path = getattr(light.paths, where)
+    path.parent.mkdir(parents=True, mode=0o700)
+    match what:
+        case "a socket":
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stale:
+                stale.bind(str(path))
+        case "a file":
+            path.write_text("somebody's notes")
+        case "a link to nowhere":
+            path.symlink_to("nowhere")
+        case "a directory":
+            path.mkdir()
+    if what == "a directory":
+        with pytest.raises(DaemonUnavailable, match=f"{path}.*directory"):
+            light.register()
+    else:
+        light.register()
+        assert light.predict(x=1) == {"x": 1}
+
+
+@pytest.mark.parametrize("content", ["", "999999999\n", "rubbish", "\0" * 100])
+def test_a_lock_file_that_a_dead_daemon_left_keeps_nobody_out(light, content):
+    light.paths.runtime.mkdir(parents=True, mode=0o700)
+    light.paths.lock.write_text(content)
+    light.register()
+    assert light.pid() > 1
+
+
+def test_a_directory_in_the_place_of_the_lock_is_told(light):
+    light.paths.lock.mkdir(parents=True)
+    light.paths.runtime.chmod(0o700)
+    with pytest.raises(DaemonUnavailable, match=str(light.paths.lock)):
+        light.register()
+
+
+def test_a_lock_that_somebody_else_holds_is_told_and_kept(light):
+    light.paths.runtime.mkdir(parents=True, mode=0o700)
+    with light.paths.lock.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        said = light.sire("daemon", "run", code=1).stderr.decode()
+    assert "running already" in said

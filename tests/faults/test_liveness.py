@@ -1,0 +1,115 @@
+"""To be alive means to be able to answer, not to have a socket."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from sired.errors import DeadlineExceeded, SireError, WorkerCrashed
+from sired.protocol.requests import Health
+
+from .test_zygote import zygote
+
+
+def check(house, **request):
+    with house.connect() as connection:
+        return [each.step for each in connection.ask(Health(**request))[0].checks]
+
+
+def test_a_deep_check_goes_through_the_loop_a_fresh_worker_and_the_model(faulty):
+    assert check(faulty) == []
+    assert check(faulty, deep=True) == ["event loop", "worker"]
+    assert check(faulty, model="m") == ["event loop", "worker", "m"]
+    assert [i.state for i in faulty.instances()] == ["ready"]
+    assert b"Works" in faulty.sire("health", "--deep", "m").stdout
+
+
+def test_a_model_whose_process_stands_still_fails_its_check(faulty):
+    worker = faulty.predict(do="pid")
+    os.kill(worker, signal.SIGSTOP)
+    with pytest.raises(DeadlineExceeded, match="1 s"):
+        check(faulty, model="m", timeout=1)
+    assert check(faulty, deep=True) == ["event loop", "worker"]
+
+
+def test_a_model_whose_process_ends_over_the_check_is_told_how(faulty):
+    worker = faulty.predict(do="pid")
+    os.kill(worker, signal.SIGSTOP)
+    killer = threading.Timer(1.0, os.kill, (worker, signal.SIGKILL))
+    killer.start()
+    with pytest.raises(WorkerCrashed, match=r"check of m failed.*SIGKILL"):
+        check(faulty, model="m")
+    killer.join()
+
+
+def test_a_model_that_cannot_be_loaded_fails_its_check_with_the_reason(faulty):
+    faulty.register(args={"at_load": "fail"})
+    with pytest.raises(SireError, match=r"check of m failed.*cannot be loaded"):
+        check(faulty, model="m")
+
+
+def test_a_zygote_that_stands_still_fails_the_check(shared):
+    stopped = zygote(shared)
+    os.kill(stopped.pid, signal.SIGSTOP)
+    try:
+        assert check(shared) == []
+        with pytest.raises(DeadlineExceeded):
+            check(shared, deep=True, timeout=0.5)
+    finally:
+        os.kill(stopped.pid, signal.SIGCONT)
+
+
+@pytest.fixture
+def watched(house):
+    """A daemon with a watchdog of 400 ms, and what it is told."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(house.path / "notify"))
+        manager.settimeout(20)
+        environment = {
+            **house.environment,
+            "NOTIFY_SOCKET": str(house.path / "notify"),
+            "WATCHDOG_USEC": "400000",
+        }
+        daemon = subprocess.Popen(
+            [sys.executable, "-m", "sired"], env=environment, stderr=subprocess.DEVNULL
+        )
+        assert manager.recv(100) == b"READY=1"
+        yield daemon, manager
+        daemon.terminate()
+        assert daemon.wait(20) == 0
+
+
+def test_the_watchdog_is_told_by_the_loop_and_no_more_when_that_stands_still(watched):
+    daemon, manager = watched
+    for _ in range(3):
+        assert manager.recv(100) == b"WATCHDOG=1"
+    os.kill(daemon.pid, signal.SIGSTOP)
+    manager.settimeout(1.0)
+    with pytest.raises(TimeoutError):
+        while True:
+            manager.recv(100)
+    os.kill(daemon.pid, signal.SIGCONT)
+    manager.settimeout(20)
+    assert manager.recv(100) == b"WATCHDOG=1"
+
+
+def test_a_service_manager_that_is_gone_is_no_trouble(watched, house):
+    daemon, manager = watched
+    house.register()
+    assert house.predict(x=1) == {"x": 1}
+    manager.close()
+    (house.path / "notify").unlink()
+    assert house.predict(x=2) == {"x": 2}
+    assert daemon.poll() is None
+
+
+def test_models_cannot_speak_for_the_daemon(watched, house):
+    house.register()
+    worker = house.predict(do="pid")
+    assert b"NOTIFY_SOCKET" not in Path(f"/proc/{worker}/environ").read_bytes()
+    assert "NOTIFY_SOCKET" not in house.predict(do="environment")

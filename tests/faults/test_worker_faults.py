@@ -1,0 +1,187 @@
+"""Whatever a model does to its process, it is told why, the next request finds another, and
+nothing of it is left."""
+
+import os
+import signal
+import threading
+import time
+
+import psutil
+import pytest
+
+from sired.errors import DeadlineExceeded, InsufficientMemory, LoadFailed, WorkerCrashed
+from tests.daemon.test_workers import until
+
+from .conftest import predict
+
+
+def gone(pid):
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def test_a_segmentation_fault_is_told_with_the_stack_and_the_next_request_is_answered(faulty):
+    first = faulty.predict(do="pid")
+    with pytest.raises(WorkerCrashed) as caught:
+        faulty.predict(do="segfault")
+    assert "SIGSEGV" in caught.value.message
+    assert "in segfault" in "".join(caught.value.details["last_lines"])
+    assert faulty.predict(do="pid") != first
+
+
+def test_a_worker_that_stops_itself_is_killed_once_its_time_is_over(faulty):
+    stopped = faulty.predict(do="pid")
+    with pytest.raises(DeadlineExceeded):
+        faulty.predict(do="stop", timeout=0.2)
+    until(lambda: gone(stopped))
+    assert faulty.predict(do="pid") != stopped
+
+
+def test_an_idle_worker_that_was_stopped_is_killed_when_a_request_waits_too_long(faulty):
+    stopped = faulty.predict(do="pid")
+    os.kill(stopped, signal.SIGSTOP)
+    with pytest.raises(DeadlineExceeded):
+        faulty.predict(timeout=0.2)
+    until(lambda: gone(stopped))
+    assert faulty.predict(do="pid") != stopped
+
+
+def test_a_worker_that_was_stopped_is_unloaded_all_the_same(faulty):
+    stopped = faulty.predict(do="pid")
+    os.kill(stopped, signal.SIGSTOP)
+    faulty.sire("unload", "m")
+    assert gone(stopped)
+
+
+def test_running_out_of_memory_while_loading_is_tried_twice_and_told_with_the_figures(faulty):
+    faulty.register(args={"at_load": "no_memory"})
+    with pytest.raises(InsufficientMemory, match="MemoryError"):
+        faulty.predict()
+    until(lambda: not faulty.instances())
+
+
+def test_running_out_of_memory_over_a_request_is_told_and_ends_nothing_for_good(faulty):
+    with pytest.raises(InsufficientMemory):
+        faulty.predict(do="no_memory")
+    assert faulty.predict(x=1) == {"x": 1}
+
+
+def test_a_load_that_stands_still_is_ended(faulty):
+    faulty.register(args={"at_load": "stop"})
+    with pytest.raises(LoadFailed, match="nothing came of it for 2 s"):
+        faulty.predict()
+    until(lambda: not faulty.instances())
+
+
+def test_a_process_that_ends_in_the_middle_of_its_answer_leaves_a_whole_one_or_none(faulty):
+    ends = set()
+    for step in range(12):
+        try:
+            answer = faulty.predict(do="leave_soon", after=step * 0.004, bytes=3_000_000)
+        except WorkerCrashed as crash:
+            assert "exit code 7" in crash.message
+            ends.add("crashed")
+        else:
+            assert answer == {"text": "x" * 3_000_000}
+            ends.add("answered")
+        faulty.register()
+    assert ends == {"crashed", "answered"}
+
+
+@pytest.mark.parametrize(
+    "child", ["start_child", "start_session", "start_demon", "fork_and_forget"]
+)
+@pytest.mark.parametrize("end", ["unload", "kill"])
+def test_what_a_model_started_ends_with_its_worker_wherever_it_hid(faulty, child, end):
+    worker, hidden = faulty.predict(do="pid"), faulty.predict(do=child)
+    assert not gone(hidden)
+    if end == "unload":
+        faulty.sire("unload", "m")
+    else:
+        os.kill(worker, signal.SIGKILL)
+    until(lambda: gone(worker) and gone(hidden))
+    faulty.register()
+
+
+@pytest.mark.parametrize("stream", ["stderr", "stdout"])
+def test_a_model_that_prints_without_end_fills_no_disk_and_holds_up_nobody(faulty, stream):
+    log = faulty.paths.model_log("m")
+    before = faulty.daemon().memory_info().rss
+    printed = 1 << 30
+    answer = []
+    with faulty.connect() as connection:
+        printing = threading.Thread(
+            target=lambda: answer.append(
+                predict(connection, do="shout", bytes=printed, stream=stream)
+            )
+        )
+        printing.start()
+        faulty.register("other")
+        while printing.is_alive():
+            assert faulty.predict("other", x=1) == {"x": 1}
+        printing.join()
+    assert answer == [printed]
+    until(lambda: log.stat().st_size < 20 << 20)
+    assert sum(file.stat().st_size for file in log.parent.iterdir()) < 60 << 20
+    assert faulty.daemon().memory_info().rss - before < 50 << 20
+
+
+def loads(house):
+    """How often the model's class has been made, by what the daemon has logged."""
+    return house.paths.daemon_log.read_text().count("loading m on")
+
+
+@pytest.fixture
+def patient(shared):
+    """The shared daemon, which leaves failing models alone for half a second and longer."""
+    shared.configure('[daemon]\nretry_after = "500ms"\nretry_most = "2s"\n')
+    os.kill(shared.pid(), signal.SIGHUP)
+    until(lambda: shared.json("config")["settings"][5]["value"] == "500ms")
+    yield shared
+    shared.register()
+
+
+def test_why_a_load_failed_is_remembered_for_a_while_that_doubles(patient):
+    patient.register(args={"at_load": "fail"})
+    for left_alone in (0.5, 1.0):
+        before = loads(patient)
+        with pytest.raises(LoadFailed, match="cannot be loaded"):
+            patient.predict()
+        failed = time.monotonic()
+        for _ in range(5):
+            with pytest.raises(LoadFailed, match="cannot be loaded.*sire load m"):
+                patient.predict()
+        assert loads(patient) == before + 1
+        until(lambda: patient.json("show", "m")["retry_seconds"] is None)
+        assert time.monotonic() > failed + 0.8 * left_alone
+    shown = patient.sire("show", "m").stdout.decode()
+    assert "failed to load 2 times" in shown
+
+
+def test_a_load_by_hand_is_tried_at_once_and_forgets_what_failed(patient):
+    patient.register(args={"at_load": "fail"})
+    with pytest.raises(LoadFailed):
+        patient.predict()
+    before = loads(patient)
+    with pytest.raises(LoadFailed):
+        patient.load()
+    assert loads(patient) == before + 1
+    patient.register()
+    assert patient.predict(x=1) == {"x": 1}
+    assert patient.json("show", "m")["failed_loads"] == 0
+
+
+def test_a_model_that_keeps_crashing_is_loaded_less_and_less_often(patient):
+    patient.register()
+    starts = []
+    for _ in range(5):
+        starts.append(time.monotonic())
+        with pytest.raises(WorkerCrashed):
+            patient.predict(do="exit")
+    assert starts[3] - starts[0] < 2  # two may be chance
+    assert "crashed 5 times without an answer" in patient.sire("show", "m").stdout.decode()
+    assert patient.predict(x=1) == {"x": 1}  # it has waited for its turn
+    assert time.monotonic() - starts[3] > 0.4 + 0.9 + 1.8
+    assert patient.json("show", "m")["crashes"] == 0

@@ -1,0 +1,100 @@
+"""The process that workers are forked from may end, hang, or never start."""
+
+import multiprocessing.forkserver
+import os
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+
+from sired.errors import WorkerCrashed
+from sired.workers.zygote import Zygote
+from tests.daemon.test_workers import until
+
+from .conftest import new_house
+
+
+def zygote(house):
+    """The daemon's one child that is no worker and keeps no account of what is shared."""
+    (found,) = until(lambda: [c for c in house.daemon().children() if is_zygote(c)], 30)
+    return found
+
+
+def is_zygote(process):
+    try:
+        # A worker has its zygote's words, but a name of its own.
+        is_worker = process.name().startswith("sired:")
+        return "forkserver import main" in " ".join(process.cmdline()) and not is_worker
+    except psutil.Error:
+        return False
+
+
+def warm(house):
+    return house.json("health")["status"] == "ok"
+
+
+@pytest.fixture(scope="module")
+def one_house():
+    house = new_house()
+    yield house
+    house.end()
+
+
+@pytest.fixture
+def served(one_house):
+    one_house.register()
+    one_house.predict()
+    until(lambda: warm(one_house), 60)
+    return one_house
+
+
+def test_a_zygote_that_is_killed_is_replaced_and_nobody_waits_for_it_to_be_missed(served):
+    worker, old = served.predict(do="pid"), zygote(served)
+    old.kill()
+    assert served.predict(do="pid") == worker  # a worker does not need it
+    until(lambda: zygote(served).pid != old.pid and warm(served), 30)
+    served.sire("unload", "m")
+    assert psutil.Process(served.predict(do="pid")).ppid() == zygote(served).pid
+
+
+def test_how_a_worker_ended_is_known_although_its_zygote_went_before(served):
+    worker = served.predict(do="pid")
+    zygote(served).kill()
+    until(lambda: psutil.Process(worker).ppid() == served.pid())
+    with pytest.raises(WorkerCrashed, match="SIGSEGV"):
+        served.predict(do="segfault")
+    until(lambda: not psutil.pid_exists(worker))
+
+
+def test_a_load_that_finds_the_zygote_dying_gets_another(served):
+    served.sire("unload", "m")
+    for _ in range(2):
+        zygote(served).kill()
+        assert served.predict(x=1) == {"x": 1}
+        served.sire("unload", "m")
+
+
+def test_a_zygote_that_hangs_is_replaced(tmp_path):
+    zygote = Zygote(fork_seconds=0.5)
+    zygote.warm()
+    old = multiprocessing.forkserver._forkserver._forkserver_pid
+    os.kill(old, signal.SIGSTOP)
+    zygote.warm()
+    assert multiprocessing.forkserver._forkserver._forkserver_pid != old
+    assert zygote.problem == ""
+
+
+def test_where_no_zygote_starts_workers_are_spawned_and_it_is_said(house, tmp_path, monkeypatch):
+    (tmp_path / "onnxruntime.py").write_text("import os; os._exit(1)")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(__file__).parents[2]}")
+    house.register()
+    worker = house.predict(do="pid")
+    assert psutil.Process(worker).ppid() == house.pid()
+    until(lambda: warm(house))
+    assert any("zygote" in problem for problem in house.json("health")["problems"])
+    with pytest.raises(WorkerCrashed, match="exit code 5"):
+        house.predict(do="exit", code=5)
+    other = house.predict(do="pid")
+    os.kill(house.pid(), signal.SIGKILL)
+    until(lambda: not psutil.pid_exists(other))
