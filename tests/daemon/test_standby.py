@@ -10,7 +10,10 @@ import pytest
 from sired.protocol.replies import DeviceList, InstanceInfo
 from sired.protocol.requests import Devices, Load, Predict, Unload
 
-pytestmark = pytest.mark.settings("[devices.cpu]\nstandby = 1\n")
+pytestmark = [
+    pytest.mark.settings("[devices.cpu]\nstandby = 1\n"),
+    pytest.mark.xdist_group("standby"),
+]
 
 
 def until(condition, seconds=30):

@@ -14,6 +14,8 @@ from sired.protocol.requests import Load, Move, Predict, Ps, Register, Stats
 from sired.spec import ModelSpec
 
 
+pytestmark = pytest.mark.xdist_group("tiers")
+
 MB = 1_000_000
 # A device that holds one of two models of 80 MB, and main memory for both.
 SMALL = '[devices.small]\nkind = "cpu"\nmemory = "165MB"\n[tiers]\ndram = "200MB"\n'

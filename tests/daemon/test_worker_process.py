@@ -20,6 +20,8 @@ from sired.workers.messages import DeviceGrant, LoadModel, ModelReady, RunModel,
 from sired.workers.process import start_worker
 from sired.workers.zygote import Zygote
 
+pytestmark = pytest.mark.xdist_group("zygote")
+
 CLASSES = '''
 import os, subprocess, sys, time
 import torch
