@@ -129,7 +129,8 @@ def _recognised(given: ModelSpec, path: Path | None) -> ModelSpec:
         near = nearest(given.runtime, known)
         meant = f"Did you mean {near}? " if near else ""
         raise InvalidModel(
-            f"There is no runtime {given.runtime!r}.", hint=f"{meant}There are: {', '.join(known)}."
+            f"There is no runtime {shown(given.runtime)}.",
+            hint=f"{meant}There are: {', '.join(known)}.",
         )
     if given.runtime == "auto" and path is not None and path.suffix == ".py":
         given = msgspec.structs.replace(given, runtime="python")
@@ -243,8 +244,10 @@ def _model_class(request: Register, payload: tuple[Buffer, ...], paths: Paths) -
     if name == PICKLED:
         return _keep_pickle(request.python_version, payload, paths)
     module, _, attribute = name.rpartition(":")
-    if not module or not attribute.isidentifier():
-        raise InvalidModel(f"{name!r} names no class.", hint="Write module:Class or file.py:Class.")
+    if not module or not attribute.isidentifier() or name.startswith(PICKLED):
+        raise InvalidModel(
+            f"{shown(name)} names no class.", hint="Write module:Class or file.py:Class."
+        )
     if module.endswith(".py") and not Path(module).is_file():
         raise InvalidModel(f"There is no file {module} to find the class {attribute} in.")
     return name

@@ -10,10 +10,11 @@ from sired.daemon.historian import Historian
 from sired.daemon.jobs import Jobs
 from sired.daemon.warm_start import WarmStart
 from sired.devices.inventory import Inventory
-from sired.errors import DaemonUnavailable, DeviceNotFound
+from sired.errors import DaemonUnavailable, DeviceNotFound, shown
 from sired.nearest import meant
 from sired.paths import Paths
 from sired.server.front import Front
+from sired.spec import LONGEST_NAME
 from sired.store.footprints import Footprints
 from sired.store.registry import Registry
 from sired.workers.zygote import Zygote
@@ -101,7 +102,7 @@ class Services:
         names = [device.name for device in self.inventory.devices]
         if name not in {"auto", *names}:
             raise DeviceNotFound(
-                f"There is no device {name!r}.",
-                hint=f"{meant(name, names)}There are: {', '.join(names)}. See: sire devices",
-                device=name,
+                f"There is no device {shown(name)}.",
+                hint=f"{meant(name[:LONGEST_NAME], names)}There are: {', '.join(names)}. See: sire devices",
+                device=name[:LONGEST_NAME],
             )

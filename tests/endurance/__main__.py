@@ -1,12 +1,9 @@
 """``make soak``: a thousand cycles, then a soak for as long as is wanted."""
 
 import argparse
-import shutil
 import sys
-import tempfile
-from pathlib import Path
 
-from ..conftest import Home
+from ..home import Home
 from .cycles import cycle, slope
 from .soak import Soak, prepare
 
@@ -20,17 +17,15 @@ def main() -> int:
     parser.add_argument("--cycles", type=int, default=CYCLES, help="loads and unloads before it")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    root = Path(tempfile.mkdtemp(prefix="sire-", dir="/tmp"))
-    home = Home(root / "home")
+    home = Home()
     try:
-        prepare(home, root)
+        prepare(home, home.path)
         growth = _cycles(home, given.cycles)
         soak = Soak(home, given.seed, kill_workers=2.0, kill_daemon=45.0)
         tally = soak.run(3600 * given.hours, print)
         print(tally)
     finally:
-        home.sire("daemon", "stop")
-        shutil.rmtree(root, ignore_errors=True)
+        home.close()
     return int(not tally.flawless or growth > 2 << 20)
 
 

@@ -27,7 +27,7 @@ from sired.errors import DaemonUnavailable, DeadlineExceeded, SireError, WorkerC
 from sired.protocol.replies import InstanceList
 from sired.protocol.requests import Health, Predict, Ps, Stats
 
-from ..conftest import Home
+from ..home import Home
 from .tally import Tally
 
 MODELS, FIT, CLIENTS = 30, 5, 8

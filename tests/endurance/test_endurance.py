@@ -24,6 +24,7 @@ def show(capsys):
     return show
 
 
+@pytest.mark.own_daemon
 def test_loads_and_unloads_leave_nothing_behind(home, register, show):
     register("m")
     with home.connect() as connection:
@@ -39,6 +40,7 @@ def test_loads_and_unloads_leave_nothing_behind(home, register, show):
     assert last.segments == 0
 
 
+@pytest.mark.own_daemon
 def test_everybody_is_answered_while_models_make_room_for_each_other_and_workers_die(
     home, tmp_path, show
 ):

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from sired.client.autostart import daemon_runs
 from sired.protocol.requests import Predict
 
-from ..conftest import Home
+from ..home import Home
 
 PRYING = '''
 import os, resource, signal
@@ -98,18 +97,20 @@ SETTINGS = {
 class CarelessHome(Home):
     """A home whose daemon is told secrets."""
 
+    def __init__(self, root):
+        self.root = root
+        self.path = root / "deep" / "home"  # neither is there
+        self.code = root / "prying.py"
+        self.shared = False
+
     @property
     def environment(self):
         return {**super().environment, **SECRETS, **WANTED, **SETTINGS}
 
-    @property
-    def code(self):
-        return self.path.parent.parent / "prying.py"
-
 
 def register_prying(home, code, name="prying"):
     given = ["--runtime", "python", "--class", f"{code}:Prying", "--replace"]
-    home.sire("register", name, code, *given)
+    home.register(name, code, *given)
 
 
 def ask(home, what, **given):
@@ -124,7 +125,7 @@ def ask(home, what, **given):
 def careless():
     """Its daemon was started with umask 0, and with a file open that is not closed on exec."""
     root = Path(tempfile.mkdtemp(prefix="sire-", dir="/tmp"))
-    home = CarelessHome(root / "deep" / "home")
+    home = CarelessHome(root)
     home.code.write_text(PRYING)
     before, inherited = os.umask(0), os.open("/etc/passwd", os.O_RDONLY)
     os.set_inheritable(inherited, True)
@@ -135,6 +136,5 @@ def careless():
         os.close(inherited)
     register_prying(home, home.code)
     yield home
-    if daemon_runs(home.paths):
-        home.sire("daemon", "stop")
+    home.stop()
     shutil.rmtree(root, ignore_errors=True)

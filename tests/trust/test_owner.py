@@ -122,6 +122,7 @@ def test_a_directory_in_which_everybody_may_rename_is_refused(tmp_path):
     private_directory(shared / "sire")
 
 
+@pytest.mark.own_daemon
 def test_a_daemon_in_such_a_directory_says_why_it_does_not_start(home):
     home.path.chmod(0o777)
     said = home.sire("ls", code=6).stderr

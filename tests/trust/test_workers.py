@@ -56,13 +56,11 @@ def test_one_that_takes_too_much_runs_out_of_memory_before_the_machine_does(care
     assert ask(careless, "reserve", size=100 << 20) == "taken"
 
 
-@pytest.mark.own_daemon
+@pytest.mark.settings("[workers]\nlimits = false\nno_new_privileges = false\n")
 def test_limits_can_be_switched_off(home, tmp_path):
-    home.configure("[workers]\nlimits = false\nno_new_privileges = false\n")
     code = tmp_path / "prying.py"
     code.write_text(PRYING)
     register_prying(home, code)
-    home.sire("daemon", "start")
     assert ask(home, "limits")["DATA"] == list(resource.getrlimit(resource.RLIMIT_DATA))
     (ours,) = re.findall(r"NoNewPrivs:\t\d", Path("/proc/self/status").read_text())
     assert ours in ask(home, "status")

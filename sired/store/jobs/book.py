@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from sired.errors import JobNotFound, ModelNotFound
+from sired.errors import JobNotFound, ModelNotFound, shown
 from sired.spec import Job, JobError, JobState
 from sired.store.jobs.records import (
     COLUMNS,
@@ -29,6 +29,8 @@ _ALPHABET = "23456789abcdefghijkmnpqrstuvwxyz"
 _ID_LENGTH = 7
 # Where somebody mistyped an id, it is looked for among the latest of this many.
 _LOOK_NEAR = 10_000
+# Ids are shorter; what else is asked for is not repeated whole.
+_LONGEST_ID = 100
 
 
 class JobBook:
@@ -206,9 +208,9 @@ class JobBook:
 
     def _not_found(self, job: str) -> JobNotFound:
         latest = self.db.execute("SELECT id FROM jobs ORDER BY seq DESC LIMIT ?", (_LOOK_NEAR,))
-        near = difflib.get_close_matches(job, [known for (known,) in latest], n=3)
+        near = difflib.get_close_matches(job[:_LONGEST_ID], [known for (known,) in latest], n=3)
         hint = f"Did you mean {' or '.join(near)}? See: sire job ls" if near else "See: sire job ls"
-        return JobNotFound(f"There is no job {job!r}.", hint=hint, job=job)
+        return JobNotFound(f"There is no job {shown(job)}.", hint=hint, job=job[:_LONGEST_ID])
 
     def find(
         self,
