@@ -101,8 +101,9 @@ class Services:
         """
         names = [device.name for device in self.inventory.devices]
         if name not in {"auto", *names}:
+            named = name[:LONGEST_NAME]
             raise DeviceNotFound(
                 f"There is no device {shown(name)}.",
-                hint=f"{meant(name[:LONGEST_NAME], names)}There are: {', '.join(names)}. See: sire devices",
-                device=name[:LONGEST_NAME],
+                hint=f"{meant(named, names)}There are: {', '.join(names)}. See: sire devices",
+                device=named,
             )
