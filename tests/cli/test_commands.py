@@ -103,7 +103,8 @@ def test_every_kind_of_failure_has_its_exit_code(home, register, zoo, tmp_path):
     home.sire("predict", "m", "-i", "-", "--to", "poem", stdin=b"[1]", code=2)
     home.sire("register", "m", zoo / "x1.safetensors", "--class", "a:B", code=1)  # it is there
     home.sire("register", "n", zoo / "x1.safetensors", code=9)  # no class
-    home.sire("register", "n", zoo / "classes.py", code=9)
+    (zoo / "notes.txt").write_text("no model")
+    home.sire("register", "n", zoo / "notes.txt", code=9)
     home.sire("register", "n", tmp_path / "missing", code=3)
     torch.save(torch.nn.Linear(1, 1), tmp_path / "module.pt")
     options = ("--class", f"{zoo}/classes.py:Scale")
