@@ -28,6 +28,8 @@ WEIGHT = 0.05
 DOUBT = 3.0
 # After its first request a model is expected back in this many seconds.
 FIRST_GAP = 300.0
+# Seconds; what is less than a clock can tell apart.
+SHORTEST_GAP = 1e-6
 # Gaps are sorted by their order of magnitude, in seconds: below 4, 16, ..., 4^9 (three days).
 BOUNDS = tuple(4.0**power for power in range(1, 10))
 
@@ -71,7 +73,7 @@ class History:
     def reuse_rate(self, idle: float) -> float:
         """Requests per second to expect of a model that has been idle for so many seconds."""
         residual = self._gap_squared / (2 * self._gap) if self._gaps else FIRST_GAP
-        long_run = 1 / max(residual, idle / DOUBT)
+        long_run = 1 / max(residual, idle / DOUBT, SHORTEST_GAP)
         return max(long_run, self._at_the_moment(idle) / DOUBT)
 
     def _at_the_moment(self, idle: float) -> float:

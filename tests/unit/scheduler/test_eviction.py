@@ -141,6 +141,13 @@ def test_a_rate_is_a_finite_number_above_zero(found, idle):
     assert 0 < found.reuse_rate(idle) < float("inf")
 
 
+def test_requests_that_come_as_one_make_no_rate_infinite():
+    history = History()
+    for now in (0.0, 1e-206, 2e-206):
+        history.arrived(now)
+    assert 0 < history.reuse_rate(0.0) < float("inf")
+
+
 resident = st.tuples(
     st.integers(1, 40), st.booleans(), st.sampled_from(["loading", "idle", "busy"])
 )
