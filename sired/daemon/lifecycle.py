@@ -95,8 +95,9 @@ def run(
         return _give_up(error, journal=journal)
     adopt_orphans()
     try:
-        for place in (paths.socket, paths.direct_socket):
-            free_place(place)
+        free_place(paths.direct_socket)
+        if listening is None:
+            free_place(paths.socket)
         for directory in (paths.models, paths.classes, paths.state):
             atomic.sweep(directory)
         with asyncio.Runner(loop_factory=attentive_loop) as runner:

@@ -1,6 +1,9 @@
 """The settings by hand: one file, which others may be editing, and a daemon that goes by it."""
 
 from concurrent.futures import ThreadPoolExecutor
+import pytest
+
+pytestmark = pytest.mark.own_daemon
 
 
 def test_a_setting_is_written_into_the_file_and_taken_up_by_the_running_daemon(home):

@@ -12,6 +12,8 @@ from sire_cli.doctor.here import shared_memory
 from sire_cli.doctor.packages import Versions, cuda_versions, onnxruntime_twice
 from sire_cli.doctor.running import driver
 
+pytestmark = pytest.mark.own_daemon
+
 
 def found(home, code=0, env=None):
     done = home.sire("doctor", "--json", code=code, env=env)

@@ -1,6 +1,9 @@
 """What somebody sees who types sire for the first time, and what a slip of the pen says."""
 
 from sired.client.autostart import daemon_runs
+import pytest
+
+pytestmark = pytest.mark.own_daemon
 
 
 def test_sire_alone_says_what_comes_next_and_starts_nothing(home, register):

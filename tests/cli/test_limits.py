@@ -1,5 +1,9 @@
 """What bounds models, and how they are told of it."""
 
+import pytest
+
+pytestmark = pytest.mark.own_daemon
+
 
 def test_models_may_take_so_much_of_a_device_and_are_told_which_setting_says_so(home, register):
     home.configure("[limits]\nmax_memory_percent = 1\nmax_models = 2\n")

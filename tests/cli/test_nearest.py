@@ -2,6 +2,8 @@
 
 import pytest
 
+pytestmark = pytest.mark.own_daemon
+
 
 @pytest.mark.parametrize(
     ("arguments", "code", "meant"),

@@ -2,6 +2,9 @@
 
 from sired.protocol.replies import TopReport
 from sired.protocol.requests import Top
+import pytest
+
+pytestmark = pytest.mark.own_daemon
 
 
 def kinds_after(home, number):

@@ -12,6 +12,8 @@ from tests.cli.schemas.of_commands import HERE, PRINTED, file_of, text_of
 from sire_cli import exit_codes
 from sire_cli.main import full_app
 
+pytestmark = pytest.mark.own_daemon
+
 
 def test_every_command_with_json_has_a_schema():
     app = typer.main.get_command(full_app())

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.own_daemon
+
 ROOT = Path(__file__).parents[2]
 MARKED = re.compile(r"<!-- tested -->\n```bash\n(.*?)```", re.DOTALL)
 BLOCKS = MARKED.findall((ROOT / "README.md").read_text())

@@ -14,6 +14,8 @@ from sired.protocol.counts import ModelHistory, StatsTotals
 from sired.protocol.replies import HistoryReport, StatsReport
 from tests.cli.test_top import stats_of
 
+pytestmark = pytest.mark.own_daemon
+
 NOON = 1_700_000_000 // 3600 * 3600
 
 

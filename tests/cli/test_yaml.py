@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+pytestmark = pytest.mark.own_daemon
+
 
 @pytest.fixture
 def write(zoo, tmp_path):

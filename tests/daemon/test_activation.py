@@ -16,6 +16,8 @@ from sired.protocol.requests import Health
 
 from .test_workers import until
 
+pytestmark = pytest.mark.own_daemon
+
 
 class Systemd:
     """Opens the socket, and passes it to a daemon as systemd does: at descriptor 3."""

@@ -5,6 +5,9 @@ import subprocess
 import sys
 
 from .test_workers import ask, until
+import pytest
+
+pytestmark = pytest.mark.own_daemon
 
 
 def test_the_log_names_components_and_models_and_the_journal_gets_priorities(home, register):

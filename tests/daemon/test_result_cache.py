@@ -43,7 +43,7 @@ def test_a_repeated_input_is_answered_from_memory_with_the_model_unloaded(model,
     assert stats.cache_bytes > 0
     totals = home.json("stats")["totals"]
     assert (totals["cache_hits"], totals["cache_misses"]) == (1, 1)
-    assert b"1 of 2" in home.sire("stats").stdout
+    assert b"1 of 2" in home.sire("stats", "m").stdout
     assert b"Cached" in home.sire("show", "m").stdout
 
 

@@ -9,11 +9,13 @@ import msgspec
 from sire_cli.doctor import Finding
 from sired.client.load_report import LoadReport
 from sired.protocol.counts import ModelStats
+from sired.protocol.log_lines import LogLine
 from sired.protocol.replies import (
     ConfigReport,
     DeviceList,
     EstimateReport,
     HealthReport,
+    HistoryReport,
     InstanceInfo,
     JobEnd,
     JobReport,
@@ -36,10 +38,19 @@ class Accepted(msgspec.Struct):
     input: str
 
 
+class ModelLogLine(msgspec.Struct):
+    """A line that a model printed."""
+
+    component: str
+    model: str
+    message: str
+
+
 # Several types where it depends on what was asked for.
 PRINTED: dict[str, tuple[Any, ...]] = {
     "bench": (LoadReport,),
     "config": (ConfigReport,),
+    "daemon logs": (LogLine,),
     "daemon status": (HealthReport,),
     "devices": (DeviceList,),
     "doctor": (list[Finding],),
@@ -49,17 +60,20 @@ PRINTED: dict[str, tuple[Any, ...]] = {
     "job show": (JobReport,),
     "job wait": (list[JobEnd],),
     "load": (InstanceInfo,),
+    "logs": (LogLine, ModelLogLine),
     "ls": (list[ModelInfo],),
     "metrics": (MetricsReport,),
     "move": (InstanceInfo, Unloaded),
+    "pin": (ModelInfo,),
     "ps": (list[InstanceInfo],),
     "register": (ModelInfo,),
     "reload": (InstanceInfo,),
     "show": (ModelInfo,),
-    "stats": (StatsReport, ModelStats),
+    "stats": (StatsReport, ModelStats, HistoryReport),
     "submit": (list[Accepted],),
     "top": (TopReport,),
     "unload": (Unloaded,),
+    "unpin": (ModelInfo,),
 }
 
 
