@@ -7,7 +7,7 @@ waiting loads can start.
 
 ``serving`` tells what becomes of requests, ``wishes`` of loading and unloading, ``tiers`` and
 ``naps`` of sleeping, ``leases`` of instances that somebody holds, ``pools`` how many there are,
-``watch`` what is due when time has passed.
+``watch`` what is due when time has passed, ``losses`` of devices that are gone.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,6 +23,7 @@ from sired.scheduler.instance import Loading, Stopping
 from sired.scheduler.instructions import Instruction
 from sired.scheduler.leases import Leases
 from sired.scheduler.ledger import Account
+from sired.scheduler.losses import Losses
 from sired.scheduler.model import Model
 from sired.scheduler.naps import Naps
 from sired.scheduler.outlook import Outlook, outlook
@@ -78,6 +79,7 @@ class Brain:
         self._naps = Naps(self._state)
         self._wishes = Wishes(self._state, self._serving, self._naps)
         self._watch = Watch(self._state, self._serving)
+        self._losses = Losses(self._state, self._serving)
         self.direct = Direct(self._state, self._serving)
         self._handlers: dict[type[Any], Callable[[Any, float], None]] = {
             events.RequestArrived: self._serving.arrived,
@@ -218,5 +220,6 @@ class Brain:
         for device, free in event.free.items():
             self.fleet.ledger.accounts[device].reported_free = free
         self.fleet.ledger.dram.reported_free = event.dram
+        self._losses.note(event.lost, now)
         if self.fleet.pending:
             self.fleet.place(now)

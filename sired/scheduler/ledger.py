@@ -21,13 +21,15 @@ class Charge:
 class Account:
     """One device's side of the ledger.
 
-    ``reported_free`` is what the driver last said; None until it said anything.
+    ``reported_free`` is what the driver last said; None until it said anything. ``lost`` while it
+    says nothing any more.
     """
 
     name: str
     kind: str
     capacity: int
     reported_free: int | None = None
+    lost: bool = False
     charges: dict[int, Charge] = field(default_factory=dict)
 
     @property
