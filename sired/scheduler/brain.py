@@ -13,7 +13,7 @@ waiting loads can start.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sired.errors import Cancelled
+from sired.errors import Cancelled, WorkerCrashed
 from sired.scheduler import estimate, events
 from sired.scheduler.alarm import Alarm
 from sired.scheduler.direct import Direct
@@ -198,7 +198,8 @@ class Brain:
         model = instance.model
         if isinstance(instance.state, Loading):
             if not self._state.pools.failed(instance, now):
-                model.trouble.load_failed(event.error, now, self.rules)
+                if isinstance(event.error, WorkerCrashed):  # else there was no process to be had
+                    model.trouble.load_failed(event.error, now, self.rules)
                 self.queues.fail_all(model, event.error)
         elif not isinstance(instance.state, Stopping):
             model.trouble.crashed(now, self.rules)
