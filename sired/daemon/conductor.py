@@ -9,7 +9,7 @@ from functools import partial
 from itertools import chain
 
 from sired.daemon import batches
-from sired.daemon.answers import Answering
+from sired.daemon.answers import Answering, asked_by_daemon
 from sired.daemon.crew import Crew
 from sired.daemon.direct import DirectLines
 from sired.daemon.hearing import Hearing
@@ -117,6 +117,7 @@ class Conductor:
             instructions.LeaseGranted: lambda do: self._fulfil(do.lease, do),
             instructions.LeaseLost: self._lease_lost,
             instructions.CloseDirect: self.usher.close,
+            instructions.LoadAgain: self._load_again,
             instructions.Learn: self.instances.learn,
             instructions.Evicted: self.instances.evicted,
         }
@@ -315,7 +316,7 @@ class Conductor:
         # is asked for has happened all the same.
         with contextlib.suppress(OSError):
             free, main = self._inventory.free(), self._inventory.main_memory_free()
-            self._sample = events.MemorySampled(free, main)
+            self._sample = events.MemorySampled(free, main, self._inventory.lost)
         return self._sample
 
     def _set_timer(self) -> None:
@@ -449,6 +450,11 @@ class Conductor:
         self._tickets.pop(wish.client, None)
         # The brain's state is whole only after all its instructions: answer then.
         self._loop.call_soon(partial(wish.fulfilled, do))
+
+    def _load_again(self, do: instructions.LoadAgain) -> None:
+        log.warning("%s was lost with its device and is loaded elsewhere", do.model)
+        client, seconds = asked_by_daemon(do.model), self.brain.rules.load_timeout
+        self.load(client, do.model, None, seconds, lambda _: None, lambda _: None, patient=True)
 
     def _lease_lost(self, do: instructions.LeaseLost) -> None:
         log.info("lease %d is lost: %s", do.lease, do.error.message)

@@ -286,6 +286,19 @@ class JobFeed:
             if self._let_go(job):
                 self._conductor.cancel(asked_by_job(job))
 
+    def move_times(self, seconds: float) -> None:
+        """The calendar was set by so much."""
+        for live in self._live.values():
+            job, data = live.taken
+            moved = msgspec.structs.replace(
+                job,
+                created_at=job.created_at + seconds,
+                deadline_at=None if job.deadline_at is None else job.deadline_at + seconds,
+            )
+            live.taken = Taken(moved, data)
+            live.queued_at = None if live.queued_at is None else live.queued_at + seconds
+            live.started_at = None if live.started_at is None else live.started_at + seconds
+
     def running(self) -> list[str]:
         """The ids of the jobs that workers have."""
         return [job for job, live in self._live.items() if live.state == "running"]

@@ -12,6 +12,7 @@ from sired.daemon.answers import Answering
 from sired.daemon.conductor import Conductor
 from sired.daemon.job_feed import JobFeed, model_gone
 from sired.daemon.job_waits import Waits
+from sired.daemon.wall_clock import WallClock
 from sired.errors import (
     Cancelled,
     DaemonUnavailable,
@@ -67,6 +68,7 @@ class Jobs:
         registry: Registry,
         settings: JobSettings,
     ) -> None:
+        self._clock = WallClock()
         self._loop = loop
         self._desk = JobDesk(loop, directory)
         self._waits = Waits()
@@ -237,8 +239,17 @@ class Jobs:
             self._tidying.cancel()
         self._tidying = self._loop.call_at(due, self._tidy)
 
+    def look_at_clock(self) -> None:
+        """See whether the calendar was set, by which no job may be late or old."""
+        if seconds := self._clock.set_by():
+            log.warning("the clock was set by %+.1f s; the times of jobs go with it", seconds)
+            self.feed.move_times(seconds)
+            moved = self._desk.call(lambda book: book.move_times(seconds))
+            moved.add_done_callback(lambda done: done.exception())  # the desk has told of it
+
     def _tidy(self) -> None:
         """Fail what is overdue, forget what has been kept long enough."""
+        self.look_at_clock()
         keep, live = self.feed.settings, self.feed.live()
 
         def tidy(book: JobBook) -> list[str]:

@@ -337,7 +337,8 @@ class Daemon:
             log.error("%s was removed; shutting down", self._paths.lock)
             self._stop.set()
         self._mind_descriptors()
-        if self._conductor.brain.fleet.pending:
+        self._jobs.look_at_clock()
+        if self._conductor.brain.fleet.pending or self._inventory.can_lose:
             self._conductor.sample()
         if self._services.warm and self._zygote.ended and not self._zygote.problem:
             log.error("the zygote has ended; another one is started")

@@ -59,6 +59,7 @@ class Services:
         damaged = [f"{name}: {why}" for name, why in self.registry.damaged.items()]
         return (
             *self.inventory.problems,
+            *(f"{name} does not answer its driver any more" for name in self.inventory.lost),
             *damaged,
             *self.jobs.problems,
             *self.warm_start.problems,

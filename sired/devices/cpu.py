@@ -47,6 +47,10 @@ class CpuProbe:
         """How much memory is to be had, page cache included, and how busy the cores are."""
         return Reading(free_bytes=self.free_bytes(), utilization_percent=psutil.cpu_percent(None))
 
+    def free(self, hardware: Hardware) -> int:  # noqa: ARG002
+        """Bytes that can be had, page cache included."""
+        return self.free_bytes()
+
     def free_bytes(self) -> int:
         """Bytes that can be had, page cache included."""
         free = psutil.virtual_memory().available

@@ -1,10 +1,14 @@
 """The devices models can be placed on: what the probes find, as the settings cut it up."""
 
+import time
 from collections.abc import Sequence
 
 from sired.config import DeviceSettings, Settings
 from sired.devices.base import Device, Hardware, Probe, Reading
 from sired.units import format_bytes
+
+# A driver that is busy may not answer once.
+SILENCE_SECONDS = 1.5
 
 
 class Inventory:
@@ -15,11 +19,14 @@ class Inventory:
     Attributes:
         devices: what models can be placed on.
         problems: settings that match no hardware, in words.
+        lost: the devices that have not answered ``free`` for a while.
     """
 
     def __init__(self, probes: Sequence[Probe], settings: Settings) -> None:
         self.devices: list[Device] = []
         self.problems: list[str] = []
+        self.lost: frozenset[str] = frozenset()
+        self._silent_since: dict[Hardware, float] = {}
         self._settings = settings
         self._probe_of: dict[str, Probe] = {}
         self._cpu: Hardware | None = None
@@ -47,6 +54,11 @@ class Inventory:
         """The device of that name; it is one of ``devices``."""
         return next(device for device in self.devices if device.name == name)
 
+    @property
+    def can_lose(self) -> bool:
+        """Whether there is a device that may be gone one day."""
+        return any(device.hardware.kind != "cpu" for device in self.devices)
+
     def read(self) -> dict[str, Reading]:
         """Read every device that still answers; a part reads like the whole."""
         readings: dict[Hardware, Reading | None] = {}
@@ -59,11 +71,15 @@ class Inventory:
 
     def free(self) -> dict[str, int]:
         """Bytes the drivers report free by device; 0 for one that does not answer any more."""
-        readings = self.read()
-        return {
-            device.name: readings[device.name].free_bytes if device.name in readings else 0
-            for device in self.devices
-        }
+        probes = self._probe_of
+        hardware = dict.fromkeys(device.hardware for device in self.devices)
+        free = {one: probes[one.kind].free(one) for one in hardware}
+        now = time.monotonic()
+        silent = {one for one, there in free.items() if there is None}
+        self._silent_since = {one: self._silent_since.get(one, now) for one in silent}
+        gone = {one for one, since in self._silent_since.items() if now - since >= SILENCE_SECONDS}
+        self.lost = frozenset(device.name for device in self.devices if device.hardware in gone)
+        return {device.name: free[device.hardware] or 0 for device in self.devices}
 
     def main_memory_free(self) -> int | None:
         """Bytes of main memory that are free, whether models run on the CPU or not."""

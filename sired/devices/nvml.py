@@ -76,10 +76,10 @@ class NvmlProbe:
 
     def read(self, hardware: Hardware) -> Reading | None:
         """Read one GPU; None when it has fallen off the bus."""
-        handle = self._handles[hardware.uuid]
-        memory = self._ask(self._nvml.nvmlDeviceGetMemoryInfo, handle)
+        memory = self._memory(hardware)
         if memory is None:
             return None
+        handle = self._handles[hardware.uuid]
         usage = self._ask(self._nvml.nvmlDeviceGetUtilizationRates, handle)
         kind = self._nvml.NVML_TEMPERATURE_GPU
         temperature = self._ask(self._nvml.nvmlDeviceGetTemperature, handle, kind)
@@ -91,6 +91,22 @@ class NvmlProbe:
             power_watts=None if milliwatts is None else milliwatts / 1000,
             by_process=self._by_process(handle),
         )
+
+    def free(self, hardware: Hardware) -> int | None:
+        """Its free bytes; None when it has fallen off the bus."""
+        memory = self._memory(hardware)
+        return None if memory is None else int(memory.free)
+
+    def _memory(self, hardware: Hardware) -> Any:
+        """How full a GPU is; None if it does not answer, not even by a new handle."""
+        ask, uuid = self._nvml.nvmlDeviceGetMemoryInfo, hardware.uuid
+        memory = self._ask(ask, self._handles[uuid])
+        if memory is None:
+            handle = self._ask(self._nvml.nvmlDeviceGetHandleByUUID, uuid)
+            if handle is not None:  # it was away, and is back
+                self._handles[uuid] = handle
+                memory = self._ask(ask, handle)
+        return memory
 
     def _by_process(self, handle: Any) -> dict[int, int]:
         """Bytes by pid; one that both draws and computes is in both lists with the same figure."""

@@ -7,13 +7,13 @@ waiting loads can start.
 
 ``serving`` tells what becomes of requests, ``wishes`` of loading and unloading, ``tiers`` and
 ``naps`` of sleeping, ``leases`` of instances that somebody holds, ``pools`` how many there are,
-``watch`` what is due when time has passed.
+``watch`` what is due when time has passed, ``losses`` of devices that are gone.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sired.errors import Cancelled
+from sired.errors import Cancelled, WorkerCrashed
 from sired.scheduler import estimate, events
 from sired.scheduler.alarm import Alarm
 from sired.scheduler.direct import Direct
@@ -23,6 +23,7 @@ from sired.scheduler.instance import Loading, Stopping
 from sired.scheduler.instructions import Instruction
 from sired.scheduler.leases import Leases
 from sired.scheduler.ledger import Account
+from sired.scheduler.losses import Losses
 from sired.scheduler.model import Model
 from sired.scheduler.naps import Naps
 from sired.scheduler.outlook import Outlook, outlook
@@ -78,6 +79,7 @@ class Brain:
         self._naps = Naps(self._state)
         self._wishes = Wishes(self._state, self._serving, self._naps)
         self._watch = Watch(self._state, self._serving)
+        self._losses = Losses(self._state, self._serving)
         self.direct = Direct(self._state, self._serving)
         self._handlers: dict[type[Any], Callable[[Any, float], None]] = {
             events.RequestArrived: self._serving.arrived,
@@ -202,7 +204,8 @@ class Brain:
         model = instance.model
         if isinstance(instance.state, Loading):
             if not self._state.pools.failed(instance, now):
-                model.trouble.load_failed(event.error, now, self.rules)
+                if isinstance(event.error, WorkerCrashed):  # else there was no process to be had
+                    model.trouble.load_failed(event.error, now, self.rules)
                 self.queues.fail_all(model, event.error)
         elif not isinstance(instance.state, Stopping):
             model.trouble.crashed(now, self.rules)
@@ -224,5 +227,6 @@ class Brain:
         for device, free in event.free.items():
             self.fleet.ledger.accounts[device].reported_free = free
         self.fleet.ledger.dram.reported_free = event.dram
+        self._losses.note(event.lost, now)
         if self.fleet.pending:
             self.fleet.place(now)

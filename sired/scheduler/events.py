@@ -219,10 +219,14 @@ class WorkerGone(msgspec.Struct, frozen=True):
 
 
 class MemorySampled(msgspec.Struct, frozen=True):
-    """What the drivers report as free, in bytes by device name; ``dram`` is the main memory."""
+    """What the drivers report as free, in bytes by device name; ``dram`` is the main memory.
+
+    The drivers of those that are ``lost`` do not answer.
+    """
 
     free: dict[str, int]
     dram: int | None = None
+    lost: frozenset[str] = frozenset()
 
 
 class Woken(msgspec.Struct, frozen=True):

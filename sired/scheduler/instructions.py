@@ -82,6 +82,12 @@ class CloseDirect(msgspec.Struct, frozen=True):
     instance: int
 
 
+class LoadAgain(msgspec.Struct, frozen=True):
+    """Wish for this model, of which an instance was lost with its device."""
+
+    model: str
+
+
 class Learn(msgspec.Struct, frozen=True):
     """Remember what a model was measured to need on devices of this kind."""
 
@@ -110,6 +116,7 @@ Instruction = (
     | LeaseGranted
     | LeaseLost
     | CloseDirect
+    | LoadAgain
     | Learn
     | Evicted
 )

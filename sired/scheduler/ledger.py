@@ -21,14 +21,15 @@ class Charge:
 class Account:
     """One device's side of the ledger.
 
-    ``reported_free`` is what the driver last said; None until it said anything.
-    ``bounded_by`` is the setting that makes the capacity what it is.
+    ``reported_free`` is what the driver last said; None until it said anything. ``lost`` while it
+    says nothing any more. ``bounded_by`` is the setting that makes the capacity what it is.
     """
 
     name: str
     kind: str
     capacity: int
     reported_free: int | None = None
+    lost: bool = False
     charges: dict[int, Charge] = field(default_factory=dict)
     bounded_by: str = ""
 

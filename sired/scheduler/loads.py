@@ -247,11 +247,19 @@ class Placer:
         accounts = self._ledger.accounts
         name = load.device or load.model.device
         if name == "auto":
-            return list(accounts.values())
+            if there := [account for account in accounts.values() if not account.lost]:
+                return there
+            raise DeviceNotFound("No device answers its driver.", hint="See: sire devices")
         if name not in accounts:
             raise DeviceNotFound(
                 f"There is no device {name!r} for {load.model.name}.",
                 hint=f"There are: {', '.join(accounts)}. See: sire devices",
+                device=name,
+            )
+        if accounts[name].lost:
+            raise DeviceNotFound(
+                f"{name}, where {load.model.name} is to go, does not answer its driver any more.",
+                hint="Look at it: sire devices. Or register the model for another device.",
                 device=name,
             )
         return [accounts[name]]

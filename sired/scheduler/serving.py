@@ -164,6 +164,11 @@ class Serving:
         self._fleet.load_again(instance, now)
         self.pump(instance.model, now)
 
+    def serve_elsewhere(self, instance: Instance, model: Model, error: SireError) -> None:
+        """What an instance works on is to be done by another one."""
+        self._put_back_unbegun(instance.in_flight, model, error)
+        instance.in_flight.clear()
+
     def _put_back_unbegun(self, requests: list[Request], model: Model, error: SireError) -> None:
         for request in requests:
             if request.lease is None:

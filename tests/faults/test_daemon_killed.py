@@ -22,7 +22,7 @@ from tests.daemon.test_workers import until
 
 from .conftest import predict
 
-KILLS = int(os.environ.get("SIRE_KILLS", "30"))
+KILLS = int(os.environ.get("SIRE_KILLS", "20"))
 SEED = int(os.environ.get("SIRE_SEED", "0")) or random.randrange(1 << 32)
 SERVED = ("m", "n")
 

@@ -1,15 +1,17 @@
 """The machine gives less than it did: disks fill up or turn read-only, descriptors run out."""
 
 import contextlib
+import json
 import os
 import resource
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
-from sired.errors import JobsUnavailable, SireError
+from sired.errors import DeviceNotFound, JobsUnavailable, SireError
 from sired.protocol.requests import Health, Submit
 from tests.daemon.test_workers import until
 
@@ -100,6 +102,114 @@ def test_a_disk_that_takes_nothing_stops_no_model_and_everything_else_says_so(sm
         (job,) = connection.ask(Submit(model="m"), [b'{"number": 1}'])[0].jobs
     house.register("another")
     house.sire("job", "wait", job)
+
+
+DRIVER = '''
+"""Stands in for pynvml: made-up GPUs that answer as a file says."""
+
+import json, os, sys
+from sired.devices.fake import FakeGpu, FakeNvml, NVMLError
+
+
+class _Driver:
+    NVMLError = NVMLError
+
+    def __getattr__(self, name):
+        with open(os.environ["FAKE_GPUS"]) as file:
+            gpus = [FakeGpu(**said) for said in json.load(file)]
+        return getattr(FakeNvml(gpus), name)
+
+    # A handle outlives the file that it is from.
+    def nvmlDeviceGetMemoryInfo(self, handle):
+        return self.__getattr__("nvmlDeviceGetMemoryInfo")(
+            self.__getattr__("nvmlDeviceGetHandleByUUID")(handle.uuid)
+        )
+
+
+sys.modules[__name__] = _Driver()
+'''
+GIB = 1 << 30
+
+
+class Gpus:
+    """The machine's made-up GPUs; what is said here is what the driver says from now on."""
+
+    def __init__(self, file):
+        self._file = file
+        self.each = [
+            {"uuid": f"GPU-{n}", "bus": n, "total": 8 * GIB, "free": 7 * GIB} for n in (1, 2)
+        ]
+        self.say()
+
+    def say(self, number=0, **changes):
+        self.each[number].update(changes)
+        new = self._file.with_suffix(".new")
+        new.write_text(json.dumps(self.each))
+        new.replace(self._file)
+
+
+@pytest.fixture
+def gpus(house, tmp_path, monkeypatch):
+    (tmp_path / "pynvml.py").write_text(DRIVER)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(__file__).parents[2]}")
+    monkeypatch.setenv("FAKE_GPUS", str(tmp_path / "gpus.json"))
+    return Gpus(tmp_path / "gpus.json")
+
+
+def device(house, name):
+    return next(one for one in house.json("devices")["devices"] if one["name"] == name)
+
+
+def test_models_of_a_gpu_that_is_lost_run_elsewhere_and_it_is_used_again_when_it_is_back(
+    house, gpus
+):
+    house.register()
+    house.register("idle")
+    house.register("bound", device="cuda:0")
+    for name in ("m", "idle", "bound"):
+        house.predict(name)
+    on_first = [
+        i.model for name in ("m", "idle") for i in house.instances(name) if i.device == "cuda:0"
+    ]
+    answers = []
+    slow = threading.Thread(
+        target=lambda: answers.append(house.predict(on_first[0], do="sleep", seconds=4))
+    )
+    slow.start()
+    until(lambda: "busy" in [i.state for i in house.instances(on_first[0])])
+    gpus.say(0, lost=True)
+    until(lambda: not device(house, "cuda:0")["available"])
+    until(lambda: {i.device for i in house.instances(on_first[0])} == {"cuda:1"})
+    assert any("cuda:0" in problem for problem in house.json("health")["problems"])
+    assert b"unavailable" in house.sire("devices").stdout
+    for name in on_first:
+        until(lambda name=name: [i.device for i in house.instances(name)] == ["cuda:1"])
+    with pytest.raises(DeviceNotFound, match="cuda:0"):
+        house.predict("bound")
+    slow.join(30)
+    assert answers == [None]  # it ran again, from its beginning
+    gpus.say(0, lost=False)
+    until(lambda: device(house, "cuda:0")["available"])
+    assert house.predict("bound", x=1) == {"x": 1}
+    assert house.json("health")["problems"] == []
+
+
+def test_memory_that_others_take_is_seen_at_once_and_waited_for(house, gpus):
+    house.register(device="cuda:0", max_memory=5 * GIB)
+    house.predict()
+    house.sire("unload", "m")
+    free = device(house, "cuda:0")["free_bytes"]
+    gpus.say(0, free=1 * GIB)
+    assert device(house, "cuda:0")["free_bytes"] <= 1 * GIB < free
+    assert device(house, "cuda:0")["foreign_bytes"] >= 5 * GIB
+    answers = []
+    waiting = threading.Thread(target=lambda: answers.append(house.predict(x=1)))
+    waiting.start()
+    until(lambda: house.json("health")["queued"] == 1)
+    assert not house.instances() or house.instances()[0].state == "waiting"
+    gpus.say(0, free=7 * GIB)
+    waiting.join(30)
+    assert answers == [{"x": 1}]
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,8 @@ from sired.protocol.replies import DeviceInfo, DeviceList, GpuReadings
 
 
 def devices(services: Services, message_id: str | int = "") -> DeviceList:
-    """Every device and how full it is."""
+    """Every device and how full it is, now."""
+    services.conductor.sample()
     readings = services.inventory.read()
     devices = tuple(
         _device(services, device, readings.get(device.name))

@@ -319,6 +319,15 @@ class JobBook:
         self._forget([seq for (seq,) in rows])
         return len(rows)
 
+    def move_times(self, seconds: float) -> None:
+        """The calendar was set by so much: what is to be and what was go with it."""
+        self.db.execute(
+            "UPDATE jobs SET created_at = created_at + ?1, queued_at = queued_at + ?1,"
+            " started_at = started_at + ?1, finished_at = finished_at + ?1,"
+            " deadline_at = deadline_at + ?1",
+            (seconds,),
+        )
+
     def _forget(self, jobs: Sequence[int]) -> None:
         self.spool.drop(self.db, jobs)
         self.db.executemany("DELETE FROM jobs WHERE seq = ?", [(job,) for job in jobs])

@@ -1,0 +1,53 @@
+"""Devices that are gone, and come back.
+
+1. What runs on a device that does not answer its driver any more is ended at once: nothing there
+   can be of use to anybody.
+2. Who was being served is served again elsewhere, but for who had leased the instance; models that
+   nobody waits for are loaded elsewhere as well, if they were ready.
+3. Nothing is placed there until the driver answers again.
+"""
+
+from sired.errors import DeviceNotFound
+from sired.scheduler.fleet import Fleet
+from sired.scheduler.instance import Instance, Stopping
+from sired.scheduler.instructions import LoadAgain
+from sired.scheduler.serving import Serving
+from sired.scheduler.state import State
+
+
+class Losses:
+    """Takes devices away and gives them back."""
+
+    def __init__(self, state: State, serving: Serving) -> None:
+        self._state = state
+        self._serving = serving
+        self._fleet: Fleet = state.fleet
+
+    def note(self, lost: frozenset[str], now: float) -> None:
+        """These devices, and no others, do not answer."""
+        for account in self._fleet.ledger.accounts.values():
+            was, account.lost = account.lost, account.name in lost
+            if account.lost and not was:
+                self._end_all(account.name, now)
+
+    def _end_all(self, device: str, now: float) -> None:
+        there = [i for i in self._fleet.instances.values() if i.device == device]
+        for instance in there:
+            if not isinstance(instance.state, Stopping):
+                self._end(instance, now)
+        for model in dict.fromkeys(instance.model for instance in there):
+            if self._state.models.get(model.name) is model:
+                self._serving.pump(model, now)
+
+    def _end(self, instance: Instance, now: float) -> None:
+        error = DeviceNotFound(
+            f"{instance.device} does not answer its driver any more.",
+            hint="See: sire devices",
+            device=instance.device,
+        )
+        served = instance.accepting
+        model = self._state.models.get(instance.model.name, instance.model)
+        self._serving.serve_elsewhere(instance, model, error)
+        self._fleet.stop(instance, now, kill=True)
+        if served and not model.wanted and model.device == "auto":
+            self._state.out.append(LoadAgain(model.name))

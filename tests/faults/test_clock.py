@@ -1,0 +1,99 @@
+"""The clock on the wall is set forward or back: no job is lost, late or forgotten by that."""
+
+import time
+
+import pytest
+
+from sired.daemon.wall_clock import WallClock
+from sired.store.jobs.book import JobBook
+from sired.store.jobs.records import Draft, Outcome
+from sired.store.jobs.spool import Data
+
+A_DAY, A_YEAR = 86_400.0, 365 * 86_400.0
+INPUT = Data("application/json", (), (b"[1]",))
+
+
+class Clocks:
+    """What the two clocks of a machine show."""
+
+    def __init__(self):
+        self.wall, self.steady = 1_800_000_000.0, 1_000.0
+
+    def pass_by(self, seconds, drift=0.0):
+        self.wall += seconds + drift
+        self.steady += seconds
+
+    def both(self):
+        return WallClock(lambda: self.wall, lambda: self.steady)
+
+
+@pytest.mark.parametrize("jump", [A_YEAR, -A_YEAR, 3600.0, -5.0])
+def test_a_clock_that_is_set_is_noticed_once_however_much_time_has_passed(jump):
+    clocks = Clocks()
+    clock = clocks.both()
+    clocks.pass_by(A_DAY)
+    assert clock.set_by() == 0
+    clocks.pass_by(10.0, drift=jump)
+    assert clock.set_by() == pytest.approx(jump)
+    clocks.pass_by(10.0)
+    assert clock.set_by() == 0
+
+
+def test_small_corrections_are_no_news_until_they_have_become_large():
+    clocks = Clocks()
+    clock = clocks.both()
+    noticed = []
+    for _ in range(30):
+        clocks.pass_by(1.0, drift=0.1)
+        noticed.append(clock.set_by())
+    assert sum(noticed) == pytest.approx(2.0, abs=1.1)
+    assert noticed.count(0) >= 28
+
+
+def test_the_clock_of_this_machine_goes_as_it_should():
+    clock = WallClock()
+    time.sleep(0.01)
+    assert clock.set_by() == 0
+
+
+@pytest.fixture
+def book(tmp_path):
+    book = JobBook(tmp_path / "jobs")
+    yield book
+    book.close()
+
+
+@pytest.mark.parametrize("jump", [A_YEAR, -A_YEAR])
+def test_times_of_jobs_go_with_the_clock(book, jump):
+    now = time.time()
+    book.begin()
+    drafts = [
+        Draft("m", "normal", {}, "in.json", "application/json", deadline, INPUT)
+        for deadline in (now + 3600, None, None)
+    ]
+    waits, done, forever = book.accept(drafts)
+    book.finish(Outcome(done, "complete", now, now, INPUT, 0.1))
+    before = {job.id: job for job in book.get([waits, done, forever])}
+    book.move_times(jump)
+    book.commit()
+    after = {job.id: job for job in book.get([waits, done, forever])}
+    assert after[waits].deadline_at == pytest.approx(before[waits].deadline_at + jump)
+    assert after[done].finished_at == pytest.approx(before[done].finished_at + jump)
+    assert after[forever].deadline_at is None
+    assert after[waits].finished_at is None
+
+
+def test_after_the_clock_was_put_forward_nothing_is_overdue_or_too_old(book, monkeypatch):
+    now = time.time()
+    book.begin()
+    drafts = [
+        Draft("m", "normal", {}, "in.json", "application/json", now + 3600, INPUT) for _ in range(2)
+    ]
+    waits, done = book.accept(drafts)
+    book.finish(Outcome(done, "complete", now, now, INPUT, 0.1))
+    monkeypatch.setattr(time, "time", lambda: now + A_YEAR)
+    book.move_times(A_YEAR)
+    assert book.overdue(()) == []
+    assert book.tidy(7 * A_DAY, 1000, 1 << 30) == 0
+    assert {job.id for job in book.get([waits, done])} == {waits, done}
+    book.commit()
