@@ -25,6 +25,7 @@ from sired.workers.messages import DeviceGrant, LoadModel, ModelReady
 from sired.workers.process import WorkerProcess, start_worker
 from sired.workers.zygote import Zygote
 
+LONGEST_SECONDS = 3600.0
 _SPEC = ModelSpec(name="check", path=".", runtime="python", model_class="sired.workers.check:Check")
 _QUESTION = b"[1]"
 # As long as a zygote may take to import everything.
@@ -63,7 +64,9 @@ async def _timed(step: str, work: Awaitable[None]) -> Check:
 
 async def _worker(services: Services, allowed: float) -> None:
     log = services.paths.logs / "check.log"
-    await asyncio.to_thread(try_worker, services.zygote, log, allowed)
+    # The system counts no further than some centuries, and nobody waits for hours.
+    longest = min(allowed, LONGEST_SECONDS)
+    await asyncio.to_thread(try_worker, services.zygote, log, longest)
 
 
 def try_worker(zygote: Zygote, log: Path, allowed: float) -> None:

@@ -32,7 +32,7 @@ class Health(Message, frozen=True, tag="health"):
 
     deep: bool = False
     model: str | None = None
-    timeout: float | None = None
+    timeout: Seconds | None = None
 
 
 class Register(Message, frozen=True, tag="register"):
@@ -192,7 +192,7 @@ class History(Message, frozen=True, tag="history"):
     A step is a minute or several. ``name`` is one model's, which may be removed by now.
     """
 
-    seconds: float
+    seconds: Seconds
     name: str | None = None
     points: int = 300
 

@@ -115,7 +115,7 @@ class _Driver:
     NVMLError = NVMLError
 
     def __getattr__(self, name):
-        with open(os.environ["FAKE_GPUS"]) as file:
+        with open(os.environ["CUDA_FAKE_GPUS"]) as file:
             gpus = [FakeGpu(**said) for said in json.load(file)]
         return getattr(FakeNvml(gpus), name)
 
@@ -152,7 +152,7 @@ class Gpus:
 def gpus(house, tmp_path, monkeypatch):
     (tmp_path / "pynvml.py").write_text(DRIVER)
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(__file__).parents[2]}")
-    monkeypatch.setenv("FAKE_GPUS", str(tmp_path / "gpus.json"))
+    monkeypatch.setenv("CUDA_FAKE_GPUS", str(tmp_path / "gpus.json"))
     return Gpus(tmp_path / "gpus.json")
 
 

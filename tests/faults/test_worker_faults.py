@@ -133,12 +133,17 @@ def loads(house):
     return house.paths.daemon_log.read_text().count("loading m on")
 
 
+def _setting(home, key):
+    found = {one["key"]: one["value"] for one in home.json("config")["settings"]}
+    return found[key]
+
+
 @pytest.fixture
 def patient(shared):
     """The shared daemon, which leaves failing models alone for half a second and longer."""
     shared.configure('[daemon]\nretry_after = "500ms"\nretry_most = "2s"\n')
     os.kill(shared.pid(), signal.SIGHUP)
-    until(lambda: shared.json("config")["settings"][5]["value"] == "500ms")
+    until(lambda: _setting(shared, "daemon.retry_after") == "500ms")
     yield shared
     shared.register()
 
