@@ -1,5 +1,6 @@
 """The devices models can be placed on: what the probes find, as the settings cut it up."""
 
+import contextlib
 import time
 from collections.abc import Sequence
 
@@ -82,9 +83,13 @@ class Inventory:
         return {device.name: free[device.hardware] or 0 for device in self.devices}
 
     def main_memory_free(self) -> int | None:
-        """Bytes of main memory that are free, whether models run on the CPU or not."""
-        reading = self._probe_of["cpu"].read(self._cpu) if self._cpu else None
-        return reading.free_bytes if reading else None
+        """Bytes of main memory that are free, whether models run on the CPU or not.
+
+        None where nobody can tell at the moment, as without a descriptor to look with.
+        """
+        with contextlib.suppress(OSError):
+            return self._probe_of["cpu"].free(self._cpu) if self._cpu else None
+        return None
 
     def used_by(self, name: str, pid: int) -> int:
         """Bytes of a GPU that its driver says a process holds; 0 where it does not say."""
