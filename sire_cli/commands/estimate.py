@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from sire_cli.arguments import DeviceName
+from sire_cli.arguments import DeviceName, ModelArguments, ModelClass, parse_arguments
 from sire_cli.link import connect
 from sire_cli.output import AsJson, print_json, print_table
 from sired.client.declare import describe_model
@@ -22,23 +22,26 @@ def estimate(
     runtime: Annotated[
         str, typer.Option("--runtime", help="What loads them; auto tells from the file.")
     ] = "auto",
+    model_class: ModelClass = None,
+    arg: ModelArguments = [],  # noqa: B006 (read only)
     device: DeviceName = "auto",
     json: AsJson = False,
 ) -> None:
     """Tell what models would need on each device, and whether they fit, before registering them.
 
     What earlier loads of the same content were measured to need is known; of others the headers are
-    read, and nothing in the files is run. They fit now, after eviction of idle models or of others
-    when they have had their turn, not now while others hold the memory, or never.
+    read, and nothing in the files is run. A class that is named is asked besides: its own estimate,
+    or what a PyTorch module's weights will take. They fit now, after eviction of idle models or of
+    others when they have had their turn, not now while others hold the memory, or never.
     """
+    args = parse_arguments(arg)
     with connect() as connection:
-        reports = [
-            connection.expect(
-                EstimateReport,
-                Estimate(model=describe_model("estimate", path, runtime, device=device)),
+        reports = []
+        for path in paths:
+            model = describe_model(
+                "estimate", path, runtime, model_class=model_class, args=args, device=device
             )
-            for path in paths
-        ]
+            reports.append(connection.expect(EstimateReport, Estimate(model=model)))
     if json:
         print_json(reports)
     else:

@@ -1,12 +1,11 @@
 """``sire register``."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import msgspec
 import typer
 
-from sire_cli.arguments import DeviceName, PriorityName
+from sire_cli.arguments import DeviceName, ModelArguments, ModelClass, PriorityName, parse_arguments
 from sire_cli.link import expect
 from sire_cli.output import AsJson, format_tensors, print_json, say
 from sired.client.declare import describe_model
@@ -30,16 +29,8 @@ def register(
     runtime: Annotated[
         str, typer.Option("--runtime", help="What loads it; auto tells from the file.")
     ] = "auto",
-    model_class: Annotated[
-        str | None,
-        typer.Option("--class", metavar="CLASS", help="Its class: module:Class or file.py:Class."),
-    ] = None,
-    arg: Annotated[
-        list[str],
-        typer.Option(
-            "--arg", metavar="K=V", help="An argument of its class or runtime; repeatable."
-        ),
-    ] = [],  # noqa: B006 (read only)
+    model_class: ModelClass = None,
+    arg: ModelArguments = [],  # noqa: B006 (read only)
     cmd: Annotated[
         str | None,
         typer.Option(
@@ -158,7 +149,7 @@ def register(
         path,
         runtime,
         model_class=model_class,
-        args=_arguments(arg) | _given(cmd=cmd, health=health),
+        args=parse_arguments(arg) | _given(cmd=cmd, health=health),
         device=device,
         max_memory=max_memory,
         keep_alive=keep_alive,
@@ -216,20 +207,6 @@ def _inferred(info: ModelInfo) -> list[str]:
         f"Registered {model.name}: {kind}{weights}; a load will reserve {reserved}.",
         f"It goes to {device}{by}; {inputs}.",
     ]
-
-
-def _arguments(given: list[str]) -> dict[str, Any]:
-    """``k=v`` pairs; a value is JSON where it reads as such, else text."""
-    arguments = {}
-    for pair in given:
-        key, equals, value = pair.partition("=")
-        if not equals or not key.isidentifier():
-            raise InvalidModel(f"{pair!r} is no argument.", hint="Write it like --arg layers=4")
-        try:
-            arguments[key] = msgspec.json.decode(value)
-        except msgspec.DecodeError:
-            arguments[key] = value
-    return arguments
 
 
 def _given(**options: str | None) -> dict[str, str]:

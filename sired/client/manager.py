@@ -184,17 +184,27 @@ class ModelManager(JobCalls, PoolCalls, ManyCalls):
             return connection.expect(ModelInfo, request, payload)
 
     def estimate(
-        self, model_path: str | Path, runtime: str = "auto", *, device: str = "auto"
+        self,
+        model_path: str | Path,
+        runtime: str = "auto",
+        *,
+        model_class: str | None = None,
+        device: str = "auto",
+        **args: Any,
     ) -> EstimateReport:
         """Tell what a model would need on each device before it is registered.
 
-        Only headers are read: neither a class nor trust is needed.
+        Headers are read, and nothing in the files is run: neither a class nor trust is needed. A
+        class that is named (``module:Class`` or ``file.py:Class``, made with ``args``) is asked
+        besides: its own estimate, or what a PyTorch module's weights will take.
 
         Raises:
             ModelNotFound: there is no such file.
             InvalidModel: it is no model that is known.
         """
-        spec = describe_model("estimate", model_path, runtime, device=device)
+        spec = describe_model(
+            "estimate", model_path, runtime, model_class=model_class, args=args, device=device
+        )
         with self._connection() as connection:
             return connection.expect(EstimateReport, Estimate(model=spec))
 

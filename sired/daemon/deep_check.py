@@ -7,13 +7,13 @@
 """
 
 import asyncio
-import select
 import time
 from collections.abc import Awaitable
 from pathlib import Path
 
+from sired.daemon.errand import errand, expect
 from sired.daemon.services import Services
-from sired.errors import DeadlineExceeded, LoadFailed, SireError, WorkerCrashed
+from sired.errors import DeadlineExceeded, SireError
 from sired.protocol.content import JSON
 from sired.protocol.replies import Check
 from sired.protocol.requests import Health
@@ -22,7 +22,6 @@ from sired.scheduler.instructions import Fulfil
 from sired.server.front import Client
 from sired.spec import ModelSpec
 from sired.workers.messages import DeviceGrant, LoadModel, ModelReady
-from sired.workers.process import WorkerProcess, start_worker
 from sired.workers.zygote import Zygote
 
 LONGEST_SECONDS = 3600.0
@@ -77,33 +76,11 @@ def try_worker(zygote: Zygote, log: Path, allowed: float) -> None:
         WorkerCrashed: it ended, or does not answer.
     """
     job = LoadModel(_SPEC, DeviceGrant("cpu", "cpu"))
-    try:
-        worker = start_worker(zygote, job, log)
-    except OSError as problem:
-        raise LoadFailed(f"no process could be started: {problem.strerror}.") from None
-    try:
-        until = time.monotonic() + allowed
-        _expect(worker, ModelReady, until)
+    until = time.monotonic() + allowed
+    with errand(zygote, job, log) as worker:
+        expect(worker, ModelReady, until)
         worker.channel.try_send(RunModel(1, JSON, (), JSON), [_QUESTION])
-        _expect(worker, RunResult, until)
-    finally:
-        worker.kill()
-        select.select([worker.pidfd], [], [])
-        worker.close()
-
-
-def _expect(worker: WorkerProcess, kind: type, until: float) -> None:
-    poller = select.poll()
-    poller.register(worker.channel.fileno(), select.POLLIN)
-    while poller.poll(max(0.0, until - time.monotonic()) * 1000):
-        try:
-            received = worker.channel.try_receive()
-        except EOFError:
-            break
-        if received is not None and isinstance(received[0], kind):
-            return
-    said = " ".join(worker.last_lines(3))
-    raise WorkerCrashed(f"a fresh worker does not answer. {said}", hint="See: sire daemon logs")
+        expect(worker, RunResult, until)
 
 
 async def _model(services: Services, client: Client, model: str) -> None:

@@ -88,6 +88,21 @@ class InferenceRuntime(ABC):
     def get_memory_footprint(self, model: Any) -> int:
         """Bytes of device memory that the model's weights and buffers take."""
 
+    def estimate(self, model_path: str, **kwargs: Any) -> int | None:  # noqa: ARG002
+        """Bytes that the model's weights will take, told without loading them.
+
+        Args:
+            model_path: as for ``load``.
+            **kwargs: as for ``load``.
+
+        Returns:
+            None where the sizes in its files tell it as well.
+
+        Raises:
+            Exception: it cannot be told; loading will tell why.
+        """
+        return None
+
     def reads_by_itself(self, model_path: str, **kwargs: Any) -> bool:  # noqa: ARG002
         """Whether a load with these arguments reads its files fast, and tells ``progress``.
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from sired.errors import InvalidModel
 from sired.runtimes.arguments import Arguments, parameters_of
-from sired.runtimes.base import InferenceRuntime
+from sired.runtimes.base import ABOUT_FILES, InferenceRuntime
 from sired.runtimes.classes import construct, find_class, import_module
 from sired.spec import Signature, parse_tensor
 
@@ -36,6 +36,8 @@ class PythonRuntime(InferenceRuntime):
     - ``inputs`` and ``outputs``: what it takes and gives, like ``["float32[-1,4]"]``; inputs are
       held against it before ``predict`` sees them.
     - ``stream(data)``: like ``predict``, but yields the answer in parts as they are made.
+    - ``estimate(path)``: the bytes of device memory that ``load`` will take, told without loading;
+      otherwise its file's size is the guess, until it was loaded once.
     - ``warmup()``: called once after loading.
     - ``sleep()`` and ``wake()``: bring the weights from the device to main memory, and back.
     """
@@ -47,18 +49,18 @@ class PythonRuntime(InferenceRuntime):
 
         ``load`` gets the path, and by name ``device`` if it takes that.
         """
-        given = dict(kwargs)
-        device = given.pop("device", "cpu")
-        size = given.pop("weight_bytes", 0) or Path(model_path).stat().st_size
-        name, python_path = given.pop("model_class", None), given.pop("python_path", ())
-        for told in ("format", "trusted"):
-            given.pop(told, None)
-        kind = _class_in(model_path) if name is None else find_class(name, python_path)
-        _require_methods(kind)
-        model = construct(kind, given)
+        size = kwargs.get("weight_bytes") or Path(model_path).stat().st_size
+        model = _make(model_path, kwargs)
         takes_device = "device" in inspect.signature(model.load).parameters
-        model.load(model_path, **({"device": device} if takes_device else {}))
+        model.load(model_path, **({"device": kwargs.get("device", "cpu")} if takes_device else {}))
         return Loaded(model, parameters_of(model.predict).arrange, size, _signature(model))
+
+    def estimate(self, model_path: str, **kwargs: Any) -> int | None:
+        """What the class says, if it says anything."""
+        model = _make(model_path, kwargs)
+        if not callable(estimate := getattr(model, "estimate", None)):
+            return None
+        return int(estimate(model_path))
 
     def predict(self, model: Loaded, data: Any) -> Any:
         """Call the class' ``predict``; see ``InferenceRuntime.predict``.
@@ -102,6 +104,14 @@ class PythonRuntime(InferenceRuntime):
         """Have the class take it again; what main memory it keeps is not known."""
         model.model.wake()
         return 0
+
+
+def _make(path: str, given: Mapping[str, Any]) -> Any:
+    """An object of the user's class, made with the model's own arguments."""
+    name, python_path = given.get("model_class"), given.get("python_path", ())
+    kind = _class_in(path) if name is None else find_class(name, python_path)
+    _require_methods(kind)
+    return construct(kind, {key: given[key] for key in given if key not in ABOUT_FILES})
 
 
 def _class_in(path: str) -> type:

@@ -12,8 +12,17 @@ from sired.transport.channel import Channel
 from sired.transport.wakefulness import Wakefulness
 from sired.workers.confinement import Confinement, bound_memory
 from sired.workers.control_groups import join
+from sired.workers.estimating import estimate
 from sired.workers.gpu_memory import measured_context
-from sired.workers.messages import DeviceGrant, LoadModel, ModelReady, StandBy, ToWorker
+from sired.workers.messages import (
+    DeviceGrant,
+    Estimated,
+    EstimateModel,
+    LoadModel,
+    ModelReady,
+    StandBy,
+    ToWorker,
+)
 from sired.workers.model import ServedModel, error_message
 from sired.workers.service import SHORT_WAIT_SECONDS, Service
 from sired.workers.surroundings import (
@@ -42,6 +51,9 @@ def main(line: socket.socket, log_path: str, confinement: Confinement) -> None:
         if isinstance(job, StandBy):
             context = _stand_by(job.device)
             job, _ = channel.receive()
+        if isinstance(job, EstimateModel):
+            channel.send(Estimated(estimate(job.spec)))
+            leave()
         assert isinstance(job, LoadModel)
         if job.log:
             print_to(job.log)

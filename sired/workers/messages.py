@@ -51,6 +51,12 @@ class LoadModel(msgspec.Struct, frozen=True, tag=True):
     group: str = ""
 
 
+class EstimateModel(msgspec.Struct, frozen=True, tag=True):
+    """First message to a worker that is to load nothing: what would it take? Answer: Estimated."""
+
+    spec: ModelSpec
+
+
 class RunBatch(msgspec.Struct, frozen=True, tag=True):
     """Several requests to run together where they fit; each is answered by itself.
 
@@ -65,6 +71,12 @@ class StopStream(msgspec.Struct, frozen=True, tag=True):
     """Nobody wants the rest of this request's answer, which is made in parts."""
 
     request: int
+
+
+class Estimated(msgspec.Struct, frozen=True, tag=True):
+    """Bytes that a model's weights would take; None where its files tell it better."""
+
+    weight_bytes: int | None
 
 
 class LoadProgress(msgspec.Struct, frozen=True, tag=True):
@@ -166,6 +178,7 @@ ChangeTier = Sleep | Wake | FreeDram
 ToWorker = (
     StandBy
     | LoadModel
+    | EstimateModel
     | RunModel
     | RunBatch
     | StopStream
@@ -175,7 +188,8 @@ ToWorker = (
     | Ping
 )
 FromWorker = (
-    LoadProgress
+    Estimated
+    | LoadProgress
     | ModelReady
     | Slept
     | Woke

@@ -32,6 +32,7 @@ from sired.transport.channel import Channel
 from sired.workers.batch import Batches, Outcome
 from sired.workers.files import content_digest, files_to_read, model_files
 from sired.workers.gpu_memory import GpuMeter, Share
+from sired.workers.load_arguments import load_arguments
 from sired.workers.memory import CpuMeter
 from sired.workers.messages import (
     ChangeTier,
@@ -111,7 +112,7 @@ class ServedModel:
             self._runtime.keeping = Keeping(Path(job.cache), content_digest(files))
         before_leaving(self._runtime.unload)
         own = _meter(job.device, self._runtime, context)
-        self._model = self._load(_arguments(job), files)
+        self._model = self._load(load_arguments(job.spec, job.device.kind), files)
         self.decode_seconds = 0.0
         self.reported = self._runtime.signature(self._model)
         self._signature = job.spec.signature.completed_by(self.reported)
@@ -312,19 +313,6 @@ def _meter(device: DeviceGrant, runtime: InferenceRuntime, context: int) -> CpuM
     if device.kind != "cuda":
         return CpuMeter()
     return GpuMeter(Share(device.uuid, Path(device.load_lock), held=context), runtime)
-
-
-def _arguments(job: LoadModel) -> dict[str, Any]:
-    spec: ModelSpec = job.spec
-    given = {
-        "device": "cuda:0" if job.device.kind == "cuda" else "cpu",
-        "format": spec.format,
-        "model_class": spec.model_class,
-        "python_path": spec.python_path,
-        "trusted": spec.trusted,
-        "weight_bytes": spec.weight_bytes,
-    }
-    return {**spec.args, **given}
 
 
 def _file_payload(path: Path) -> Payload:

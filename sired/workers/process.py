@@ -11,9 +11,12 @@ import msgspec
 
 from sired.transport.channel import Channel
 from sired.workers import log_files
-from sired.workers.messages import FromWorker, LoadModel, StandBy
+from sired.workers.messages import EstimateModel, FromWorker, LoadModel, StandBy
 from sired.workers.offspring import spare, spare_no_longer
 from sired.workers.zygote import Zygote
+
+# What a worker is told first.
+First = LoadModel | StandBy | EstimateModel
 
 # The zygote tells how a process ended; it needs a moment after the end.
 _TELLING_SECONDS = 1.0
@@ -98,7 +101,7 @@ class WorkerProcess:
             self._process.close()
 
 
-def start_worker(zygote: Zygote, first: LoadModel | StandBy, log: Path) -> WorkerProcess:
+def start_worker(zygote: Zygote, first: First, log: Path) -> WorkerProcess:
     """Fork a worker and tell it what to be. Blocks while the zygote is still importing.
 
     Raises:
@@ -114,7 +117,7 @@ def start_worker(zygote: Zygote, first: LoadModel | StandBy, log: Path) -> Worke
     return worker
 
 
-def _say(channel: Channel[FromWorker], message: LoadModel | StandBy) -> None:
+def _say(channel: Channel[FromWorker], message: First) -> None:
     # A process that died this early is noticed through its pidfd.
     with contextlib.suppress(OSError):
         channel.send(message)

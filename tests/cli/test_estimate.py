@@ -18,6 +18,22 @@ def weights(tmp_path):
     return _weights
 
 
+OWN = """
+class Lookup:
+    def __init__(self, mebibytes=0):
+        self.mebibytes = mebibytes
+
+    def load(self, path):
+        raise RuntimeError("nobody asked for that")
+
+    def predict(self, data):
+        return data
+
+    def estimate(self, path):
+        return self.mebibytes << 20
+"""
+
+
 def limit(home, size):
     home.configure(f'[devices.cpu]\nkind = "cpu"\nmemory = "{size}"\n')
 
@@ -72,3 +88,34 @@ def test_of_what_only_its_runtime_knows_the_size_counts(home, tmp_path):
     (tmp_path / "weights.gguf").write_bytes(b"GGUF" + bytes(10 * MIB - 4))
     (report,) = home.json("estimate", tmp_path, "--runtime", "command")
     assert report["weight_bytes"] == 10 * MIB
+
+
+def test_a_checkpoint_is_told_from_what_else_was_saved_with_it_by_its_class(home, zoo, tmp_path):
+    state = {name: torch.zeros(MIB) for name in ("exp_avg", "exp_avg_sq")}
+    torch.save({"model": {"weight": torch.zeros(MIB)}, "optimizer": state}, tmp_path / "last.pt")
+    (whole,) = home.json("estimate", tmp_path / "last.pt")
+    assert whole["weight_bytes"] >= 12 * MIB
+    named = "--class", f"{zoo / 'classes.py'}:Scale", "--arg", f"width={MIB}"
+    (by_class,) = home.json("estimate", tmp_path / "last.pt", *named)
+    assert by_class["weight_bytes"] == 4 * MIB
+    (half,) = home.json("estimate", tmp_path / "last.pt", *named, "--arg", "dtype=fp16")
+    assert half["weight_bytes"] == 2 * MIB
+
+
+def test_a_class_of_ones_own_is_asked_before_anything_is_loaded(home, tmp_path, new_name):
+    (tmp_path / "lookup.py").write_text(OWN)
+    (tmp_path / "table.bin").write_bytes(b"1")
+    named = "--class", f"{tmp_path / 'lookup.py'}:Lookup", "--arg", "mebibytes=100"
+    (report,) = home.json("estimate", tmp_path / "table.bin", "--runtime", "python", *named)
+    assert report["weight_bytes"] == 100 * MIB
+    info = home.json("register", new_name, tmp_path / "table.bin", "--runtime", "python", *named)
+    assert info["footprint_source"] == "estimated"
+    assert info["footprint_bytes"] == 100 * MIB * 1.3 + 32 * MIB
+
+
+@pytest.mark.parametrize("ends", ["raise SystemExit(3)", "import os; os._exit(3)", "return 'much'"])
+def test_where_a_class_cannot_tell_its_file_does(home, tmp_path, ends):
+    told = OWN.replace("return self.mebibytes << 20", ends)
+    (tmp_path / "lookup.py").write_text(told)
+    (report,) = home.json("estimate", tmp_path / "lookup.py")
+    assert report["weight_bytes"] == len(told)

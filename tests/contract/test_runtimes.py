@@ -50,6 +50,14 @@ def test_its_footprint_is_at_least_its_weights(runtime_case, runtime, model_file
     assert runtime.get_memory_footprint(model) >= runtime_case.weight_bytes
 
 
+def test_what_it_estimates_if_anything_is_what_its_weights_take(
+    runtime_case, runtime, model_file, load_options
+):
+    told = runtime.estimate(str(model_file), **load_options)
+    if told is not None:
+        assert told == runtime.get_memory_footprint(runtime.load(str(model_file), **load_options))
+
+
 def test_its_signature_is_what_the_file_says(runtime_case, runtime, model_file, load_options):
     signature = runtime.signature(runtime.load(str(model_file), **load_options))
     if runtime_case.describes_itself:

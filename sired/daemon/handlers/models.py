@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from sired.daemon import views
+from sired.daemon.estimating import with_estimate
 from sired.daemon.introducing import as_known, introduce
 from sired.daemon.registering import complete, inspect
 from sired.daemon.services import Services
@@ -38,6 +39,7 @@ class ModelHandlers:
         services = self._services
         services.check_device(request.model.device)
         spec = await asyncio.to_thread(complete, request, payload, services.paths)
+        spec = await with_estimate(services, spec)
         services.registry.add(spec, replace=request.replace)
         services.conductor.instances.signatures.pop(spec.name, None)
         introduce(services, spec)
@@ -48,9 +50,9 @@ class ModelHandlers:
     ) -> None:
         services = self._services
         services.check_device(request.model.device)
-        # Only headers are read, so that trust is none of its concern.
+        # Nothing in its files is run, so that trust is none of its concern.
         asked = msgspec.structs.replace(request.model, trusted=True)
-        spec = await asyncio.to_thread(inspect, asked)
+        spec = await with_estimate(services, await asyncio.to_thread(inspect, asked))
         services.conductor.sample()
         model = as_known(services, spec)
         services.front.reply(client, views.estimate(services, spec, model, client.request_id))

@@ -46,10 +46,30 @@ class PyTorchRuntime(InferenceRuntime):
         Nothing is unpickled beyond tensors and plain containers, and no program is loaded, unless
         ``trusted``.
         """
+        kind, job = self._job(model_path, kwargs)
+        if self.keeping is not None and "compile" in job.arguments:
+            keep_compiled(self.keeping.directory / _COMPILED)
+        model = _LOADERS[kind](job)
+        torch.backends.cudnn.benchmark = model.options.cudnn_benchmark
+        return model
+
+    def estimate(self, model_path: str, **kwargs: Any) -> int | None:
+        """What the class makes on the device "meta", where tensors have no memory.
+
+        A file that ``torch.save`` wrote may hold more than the weights, an optimizer's state for
+        instance, and its size tells nothing then.
+        """
+        kind, job = self._job(model_path, kwargs)
+        if kind != "state_dict" or job.model_class is None:
+            return None
+        return weights.bytes_of_class(job)
+
+    def _job(self, model_path: str, kwargs: Mapping[str, Any]) -> tuple[str, Job]:
+        """The kind of file, and what to make of it."""
         given = dict(kwargs)
         given.pop("weight_bytes", None)  # what is in memory then is counted
         kind = given.pop("format", "") or "state_dict"
-        job = Job(
+        return kind, Job(
             path=model_path,
             device=torch.device(given.pop("device", "cpu")),
             model_class=given.pop("model_class", None),
@@ -59,11 +79,6 @@ class PyTorchRuntime(InferenceRuntime):
             declared=self.declared,
             progress=self.progress,
         )
-        if self.keeping is not None and "compile" in given:
-            keep_compiled(self.keeping.directory / _COMPILED)
-        model = _LOADERS[kind](job)
-        torch.backends.cudnn.benchmark = model.options.cudnn_benchmark
-        return model
 
     def reads_by_itself(self, model_path: str, **kwargs: Any) -> bool:
         """It does so where it streams weights to a GPU."""

@@ -94,7 +94,30 @@ def _weights_in(content: Any, path: str) -> dict[str, torch.Tensor]:
     return content
 
 
+def bytes_of_class(job: Job) -> int:
+    """Bytes of the weights that an object of the job's class will have; none is made.
+
+    Raises:
+        InvalidModel: the class is missing, or no module's.
+        Exception: it cannot be made without numbers.
+    """
+    with torch.device("meta"):
+        module, options = _construct(job)
+    if options.precision is not None:
+        module = module.to(options.precision)
+    # Tied parameters are given once here.
+    return sum(tensor.nbytes for tensor in {*module.parameters(), *module.buffers()})
+
+
 def _with_class(job: Job, weights: dict[str, torch.Tensor]) -> Loaded:
+    with _NoInitialisation():
+        module, options = _construct(job)
+    _fill(module, weights, job.path)
+    return _whole(module, job.device, options)
+
+
+def _construct(job: Job) -> tuple[torch.nn.Module, TorchOptions]:
+    """An object of the job's class, and the options that are not the class's own arguments."""
     if job.model_class is None:
         raise InvalidModel(
             f"{job.path} holds weights only; the class they belong to is missing.",
@@ -102,12 +125,10 @@ def _with_class(job: Job, weights: dict[str, torch.Tensor]) -> Loaded:
         )
     kind = find_class(job.model_class, job.python_path)
     options, arguments = split_arguments(job.arguments, kind)
-    with _NoInitialisation():
-        module = construct(kind, arguments)
+    module = construct(kind, arguments)
     if not isinstance(module, torch.nn.Module):
         raise InvalidModel(f"{kind.__name__} is no torch.nn.Module.")
-    _fill(module, weights, job.path)
-    return _whole(module, job.device, options)
+    return module, options
 
 
 class _NoInitialisation(TorchFunctionMode):
