@@ -5,11 +5,13 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PEER := .venv-peer
 PEER_INSTALLED := $(PEER)/.installed
+LLAMA := .venv-llama
+LLAMA_INSTALLED := $(LLAMA)/.installed
 # Of fuzzing.
 SECONDS := 600
 
 .DEFAULT_GOAL := help
-.PHONY: help venv peer demo lint test bench fuzz soak gpu docs clean
+.PHONY: help venv peer llama demo lint test bench fuzz soak gpu docs clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -17,6 +19,8 @@ help: ## Show this list
 venv: $(INSTALLED) ## Make .venv with sire and the tested version of everything it needs
 
 peer: $(PEER_INSTALLED) ## Make .venv-peer with the server that bench compares sire with
+
+llama: $(LLAMA_INSTALLED) ## Build .venv-llama with llama.cpp's server, which some tests are for (minutes)
 
 demo: $(INSTALLED) ## Train two small models and serve them with a daemon of their own
 	$(BIN)/python examples/digits/train.py .demo
@@ -48,7 +52,7 @@ docs: $(INSTALLED) ## Write the manual pages anew
 	$(BIN)/python -m man
 
 clean: ## Remove everything made here, .venv included
-	rm -rf $(VENV) $(PEER) .demo .fuzz build dist *.egg-info benchmarks/results
+	rm -rf $(VENV) $(PEER) $(LLAMA) .demo .fuzz build dist *.egg-info benchmarks/results
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -71,4 +75,12 @@ $(PEER_INSTALLED): $(INSTALLED) benchmarks/peers/constraints.txt
 	$(PEER)/bin/python -m pip install --quiet --constraint benchmarks/peers/constraints.txt mosec
 	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
 	  > $$($(PEER)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/torch.pth
+	@touch $@
+
+# It is compiled: that takes a C++ compiler and some minutes. Its pictures and tools are left out.
+$(LLAMA_INSTALLED): tests/llama/constraints.txt
+	$(PYTHON) -m venv $(LLAMA)
+	CMAKE_ARGS="-DLLAVA_BUILD=OFF -DLLAMA_BUILD_TOOLS=OFF -DLLAMA_BUILD_EXAMPLES=OFF" \
+	  $(LLAMA)/bin/python -m pip install --quiet --constraint tests/llama/constraints.txt \
+	  'llama-cpp-python[server]' gguf
 	@touch $@
