@@ -273,7 +273,7 @@ def _check_argument(value: Any, depth: int) -> None:
     """Every message and every file can hold it: not too deep, and no number too large."""
     if depth == 0:
         raise InvalidModel(f"An argument is nested deeper than {DEEPEST_ARGUMENT} levels.")
-    if isinstance(value, int) and not -LARGEST_BYTES <= value <= LARGEST_BYTES:
+    if isinstance(value, int) and not -LARGEST_BYTES - 1 <= value <= LARGEST_BYTES:
         raise InvalidModel(f"An argument is {shown(value)}: whole numbers have 64 bits.")
     if isinstance(value, dict):
         value = [*value, *value.values()]

@@ -3,7 +3,7 @@
 import stat
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from sired.errors import InvalidModel, ModelExists, ModelNotFound, SireError
@@ -49,6 +49,7 @@ def registry(tmp_path):
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(specs)
+@example(ModelSpec(name="m", path="/m", args={"lowest": -(2**63), "highest": 2**63 - 1}))
 def test_whatever_is_registered_is_read_back_the_same(tmp_path, spec):
     Registry(tmp_path).add(spec, replace=True)
     again = Registry(tmp_path)
