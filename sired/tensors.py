@@ -26,6 +26,8 @@ DTYPES: dict[str, np.dtype[Any]] = {
         *("float16", "float32", "float64", "complex64", "complex128"),
     )
 }
+# To make up a dtype's name anew takes longer than all else about a small array.
+_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 # What a signature calls a model's strings.
 TEXT_DTYPES = frozenset({"object", "str", "string"})
 _ARRAY, _TUPLE = 1, 2
@@ -135,15 +137,15 @@ def _tensors(packed: Sequence[tuple[TensorSpec, Buffer]]) -> Payload:
 
 
 def _pack(array: "np.ndarray[Any, Any]", name: str, where: str) -> tuple[TensorSpec, Buffer]:
-    dtype = DTYPES.get(array.dtype.name)
-    if dtype is None:
+    dtype_name = _NAMES.get(array.dtype) or array.dtype.name
+    if (dtype := DTYPES.get(dtype_name)) is None:
         raise InvalidInput(
             f"{where} is an array of {array.dtype}, which cannot be sent.",
             hint="Send arrays of numbers, booleans or strings.",
         )
     plain = np.asarray(array, dtype, order="C")
     frame: Buffer = plain.reshape(-1).view(np.uint8).data if plain.size else b""
-    return TensorSpec(name, dtype.name, plain.shape), frame
+    return TensorSpec(name, dtype_name, plain.shape), frame
 
 
 def _arrays(

@@ -75,12 +75,19 @@ def _fit(value: Any, spec: TensorSpec) -> Any:
         array = _as_numbers(value, spec)
     if array.ndim == len(spec.shape) - 1 and spec.shape[0] in {-1, 1}:
         array = array[np.newaxis]
-    axes_fit = array.ndim == len(spec.shape) and all(
-        wanted in {-1, given} for wanted, given in zip(spec.shape, array.shape, strict=True)
-    )
-    if not axes_fit:
+    if not _axes_fit(array.shape, spec.shape):
         raise _unfit(array, spec)
     return array if spec.dtype in TEXT_DTYPES else _cast(array, spec)
+
+
+def _axes_fit(given: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    if len(given) != len(wanted):
+        return False
+    return all(map(_axis_fits, given, wanted))
+
+
+def _axis_fits(given: int, wanted: int) -> bool:
+    return wanted in (-1, given)
 
 
 def _as_text(value: Any, spec: TensorSpec) -> Array:

@@ -2,6 +2,7 @@
 
 import importlib
 import math
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -85,6 +86,7 @@ def encode(value: Any, accept: str) -> Payload:
     return answer
 
 
+@cache
 def _module(name: str) -> ModuleType:
     return importlib.import_module(f"sired.codecs.{name}")
 

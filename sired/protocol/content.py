@@ -7,7 +7,8 @@ leaves point at the arrays in the frames that follow.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 from sired.spec import TensorSpec
 
@@ -74,8 +75,7 @@ def sniff(head: bytes) -> str | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class Payload:
+class Payload(msgspec.Struct, frozen=True):
     """Data on its way: frames of bytes and what they are.
 
     ``tensors`` describes the frames of TENSORS, and of TREE after its first frame.
@@ -93,4 +93,7 @@ class Payload:
 
 def size_of(frames: Iterable[Buffer]) -> int:
     """Bytes in all of these frames together."""
-    return sum(memoryview(frame).nbytes for frame in frames)
+    total = 0
+    for frame in frames:  # a generator takes longer than one or two frames do
+        total += memoryview(frame).nbytes
+    return total

@@ -12,6 +12,7 @@ import os
 import socket
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import accumulate
 from typing import Any, Generic, TypeVar
 
@@ -34,7 +35,7 @@ _MOST_INLINE_FRAMES = 256
 # Bytes of the body and of its header, number of frames, and what the packet's descriptor is.
 _PREFIX = struct.Struct("<QQIB")
 _NONE, _BODY, _PASSED = range(3)
-_LENGTH = struct.Struct("<Q")
+_LENGTH_SIZE = 8
 # A cache line: more than any dtype asks for.
 _ALIGNMENT = 64
 _DESCRIPTOR = array.array("i").itemsize
@@ -169,15 +170,26 @@ class Channel(Generic[Incoming]):
         flags |= _NO_SIGNAL
         header = self._encoder.encode(message)
         lengths = [memoryview(frame).nbytes for frame in frames]
-        head = struct.pack(f"<{len(lengths)}Q", *lengths) + header
+        head = _lengths(len(lengths)).pack(*lengths) + header
         size = len(head) + sum(lengths)
         if size <= INLINE_LIMIT and len(frames) <= _MOST_INLINE_FRAMES:
             prefix = _PREFIX.pack(size, len(header), len(frames), _NONE)
-            self._line.sendmsg([prefix, head, *frames], (), flags)
-            return
+            self._line.sendmsg([prefix + head, *frames], (), flags)
+        else:
+            self._send_large(head, len(header), frames, lengths, flags)
+
+    def _send_large(
+        self,
+        head: bytes,
+        header_size: int,
+        frames: Sequence[Buffer],
+        lengths: Sequence[int],
+        flags: int,
+    ) -> None:
+        """Send a body in memory that is passed along."""
         *offsets, size = _offsets(len(head), lengths, _ALIGNMENT)
         parts = [(0, head), *zip(offsets, frames, strict=True)]
-        prefix = _PREFIX.pack(size, len(header), len(frames), _BODY)
+        prefix = _PREFIX.pack(size, header_size, len(frames), _BODY)
         if self._staging is not None and self._staging.suits(size):
             self._send_along([prefix], self._staging.write(parts, size), flags)
             return
@@ -233,21 +245,20 @@ class Channel(Generic[Incoming]):
 
     def _take_packet(self, flags: int) -> tuple[memoryview, int | None, bool]:
         """One packet, the descriptor that came with it, and whether something was cut off."""
+        read = self._line.recvmsg_into
         try:
-            return self._read_packet(flags)
+            size, ancillary, said, _ = read(self._buffers, _DESCRIPTOR_SPACE, flags)
         except ConnectionResetError:
             # A peer that ended with messages unread is reported once, ahead of its last words.
-            return self._read_packet(flags)
-
-    def _read_packet(self, flags: int) -> tuple[memoryview, int | None, bool]:
-        size, ancillary, said, _ = self._line.recvmsg_into(self._buffers, _DESCRIPTOR_SPACE, flags)
+            size, ancillary, said, _ = read(self._buffers, _DESCRIPTOR_SPACE, flags)
         if size == 0:
             raise EOFError
-        return self._buffer[:size], _descriptor(ancillary), bool(said & _CUT)
+        descriptor = _descriptor(ancillary) if ancillary else None
+        return self._buffer[:size], descriptor, bool(said & _CUT)
 
     def _unpack(self, packet: memoryview, descriptor: int | None) -> Message[Incoming]:
         size, header_size, count, along = _PREFIX.unpack_from(packet)
-        start = count * _LENGTH.size + header_size
+        start = count * _LENGTH_SIZE + header_size
         if not header_size or start > size:
             raise ProtocolError(f"A message of {size} bytes cannot begin with {start}.")
         if size > self._largest or header_size > _LARGEST_HEADER or count > _MOST_FRAMES:
@@ -287,16 +298,22 @@ class Channel(Generic[Incoming]):
         """The message at the head of a body, and its frames, the first one not before ``start``."""
         if len(body) != size:
             raise ProtocolError(f"{len(body)} bytes came where {size} were announced.")
-        lengths = struct.unpack_from(f"<{count}Q", body)
+        lengths = _lengths(count).unpack_from(body)
         *offsets, end = _offsets(start, lengths, alignment)
         if end != size:
             raise ProtocolError(f"Frames up to byte {end} were announced in {size} bytes.")
         try:
-            message = self._decoder.decode(body[count * _LENGTH.size : start])
+            message = self._decoder.decode(body[count * _LENGTH_SIZE : start])
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as problem:
             raise ProtocolError(f"What came is no message: {said(problem)}.") from None
         parts = zip(offsets, lengths, strict=True)
         return message, [body[offset : offset + length] for offset, length in parts]
+
+
+@lru_cache(maxsize=16)
+def _lengths(count: int) -> struct.Struct:
+    """The lengths of so many frames: a message has one or two most of the time."""
+    return struct.Struct(f"<{count}Q")
 
 
 def _offsets(start: int, lengths: Sequence[int], alignment: int) -> list[int]:

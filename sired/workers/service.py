@@ -228,13 +228,15 @@ class Service:
     def _serve(self, work: Work) -> None:
         """Answer clients that asked themselves, and count it for the daemon."""
         assert self._tally is not None
-        self._tally.begin([client.number for client in work.clients])
-        left = len(work.turns)
+        tally, left = self._tally, len(work.turns)
+        tally.begin([client.number for client in work.clients])
         for place, (message, frames) in self._replies(work):
             left -= 1
-            self._count(self._tally, work.turns[place], message, size_of(frames))
-            if not left:  # who has the last answer finds nobody at work any more
-                self._tally.end(time.monotonic(), self._model.peak())
+            self._count(tally, work.turns[place], message, size_of(frames))
+            if left:
+                tally.tell()
+            else:  # who has the last answer finds nobody at work any more
+                tally.end(time.monotonic(), message.peak_memory_bytes or self._model.peak())
             self._reply(work.clients[place], message, frames)
 
     def _replies(self, work: Work) -> Iterable[tuple[int, Reply]]:

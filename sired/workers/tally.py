@@ -57,7 +57,10 @@ class Tally:
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
         self._memory = mmap.mmap(descriptor, _SIZE)
-        self._counts = Counts(*_HEAD.unpack_from(self._memory))
+        # What this side has written; the daemon's reads.
+        self._rounds = self._answered = self._peak = self._taken = self._given = 0
+        self._running = 0
+        self._seconds = self._last_used = 0.0
 
     @classmethod
     def create(cls) -> Self:
@@ -76,31 +79,40 @@ class Tally:
         running = connections[:_MOST_RUNNING]
         for place, number in enumerate(running):
             _NUMBER.pack_into(self._memory, _RUNNING_AT + place * _NUMBER.size, number)
-        rounds = self._counts.rounds + 1
-        self._write(self._counts._replace(rounds=rounds, running=len(running)))
+        self._rounds += 1
+        self._running = len(running)
+        self.tell()
 
     def answer(self, latency: float, seconds: float, taken: int = 0, given: int = 0) -> None:
-        """One request is about to be answered: who has the answer finds it counted."""
-        counts = self._counts
-        place = _LATENCIES_AT + counts.answered % LATENCIES_KEPT * _LATENCY.size
+        """One request is about to be answered; ``tell`` or ``end`` has the daemon see it."""
+        place = _LATENCIES_AT + self._answered % LATENCIES_KEPT * _LATENCY.size
         _LATENCY.pack_into(self._memory, place, latency)
-        self._write(
-            counts._replace(
-                answered=counts.answered + 1,
-                seconds=counts.seconds + seconds,
-                taken=counts.taken + taken,
-                given=counts.given + given,
-            )
-        )
+        self._answered += 1
+        self._seconds += seconds
+        self._taken += taken
+        self._given += given
 
     def end(self, now: float, peak: int) -> None:
         """The round is over."""
-        counts = self._counts
-        self._write(counts._replace(rounds=counts.rounds + 1, last_used=now, peak=peak, running=0))
+        self._rounds += 1
+        self._running = 0
+        self._last_used, self._peak = now, peak
+        self.tell()
 
-    def _write(self, counts: Counts) -> None:
-        self._counts = counts
-        _HEAD.pack_into(self._memory, 0, *counts)
+    def tell(self) -> None:
+        """Have the daemon see what was counted."""
+        _HEAD.pack_into(
+            self._memory,
+            0,
+            self._rounds,
+            self._answered,
+            self._seconds,
+            self._last_used,
+            self._peak,
+            self._running,
+            self._taken,
+            self._given,
+        )
 
     # The daemon
 
