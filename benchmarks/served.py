@@ -64,6 +64,7 @@ def _register(workload: Workload, weights: Path, device: str) -> None:
         model_class=f"{models.__file__}:{workload.class_name}",
         device=device,
         batch_size=workload.batch,
+        concurrency=workload.concurrency,
         signature=Signature(inputs=(TensorSpec("", "float32", (-1, *workload.shape[1:])),)),
     )
     with Connection(autostart=False) as connection:

@@ -32,6 +32,7 @@ class Workload:
 
     Attributes:
         batch: how many requests may run together at most.
+        concurrency: how many sire's worker works on at the same time, in threads.
         batches: the same, where it is worth measuring: a big input gains nothing by it.
     """
 
@@ -42,6 +43,7 @@ class Workload:
     goals: Goals
     batch: int = 1
     batches: int = 1
+    concurrency: int = 2
 
     @property
     def data(self) -> bytes:
@@ -56,7 +58,7 @@ class Workload:
 
     def batched(self) -> Self:
         """The same under another name, with requests that run together."""
-        return replace(self, model=f"{self.model}-batched", batch=self.batches)
+        return replace(self, model=f"{self.model}-batched", batch=self.batches, concurrency=1)
 
 
 @cache

@@ -111,7 +111,7 @@ def register(
             "--concurrency",
             metavar="N",
             min=1,
-            help="Requests that a program or server works on at the same time.",
+            help="Requests that one process works on at the same time, in threads.",
         ),
     ] = 1,
     warmup: Annotated[

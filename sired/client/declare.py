@@ -72,7 +72,7 @@ def describe_model(
         instances: how many processes hold it: a number, ``1..4``, or "auto".
         batch_size: rows of requests that run together in one pass at most; 1 for none together.
         batch_delay: how long a request waits for others to run with, such as ``5ms``, or seconds.
-        concurrency: requests that a program or server works on at the same time.
+        concurrency: requests that one process works on at the same time, in threads.
         warmup: an input file to predict once after loading.
         trust: allow loading to run code from the file.
         cache: answer an input it had before from memory.

@@ -131,7 +131,7 @@ class ModelManager(JobCalls, PoolCalls, ManyCalls):
                 the queue wants and free memory has room for.
             batch_size: rows of requests that run together in one pass at most.
             batch_delay: how long a request waits for others to run with, such as ``5ms``.
-            concurrency: requests that a program or an Ollama server works on at the same time.
+            concurrency: requests that one process works on at the same time, in threads.
             warmup: an input file to predict once after loading.
             trust: loading it may run code from the file.
             cache: answer an input it had before, byte for byte, from memory.

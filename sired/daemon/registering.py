@@ -200,7 +200,7 @@ def _check_fits(given: ModelSpec, found: ModelFormat) -> None:
 
 def _check_batches(spec: ModelSpec) -> None:
     """What is to run together: a model has to take any number of rows to share a pass."""
-    if spec.concurrency > 1 and spec.runtime in _OF_FILES:
+    if spec.concurrency > 1 and spec.runtime == "huggingface":
         raise InvalidModel(
             f"{spec.name} cannot work on {spec.concurrency} requests at the same time: "
             f"{spec.runtime} takes one.",

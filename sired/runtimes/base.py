@@ -47,6 +47,8 @@ class InferenceRuntime(ABC):
     name: ClassVar[str]
     # Whether ``predict`` and ``forward`` may be called from several threads at once.
     concurrent: ClassVar[bool] = False
+    # Whether another process computes, so that threads have nothing to do but to wait for it.
+    elsewhere: ClassVar[bool] = False
     progress: Progress = Progress()
     declared: Signature = Signature()
     keeping: Keeping | None = None
@@ -131,6 +133,12 @@ class InferenceRuntime(ABC):
         That is for models that only compute. What a user's own code does else, nobody knows.
         """
         return False
+
+    def share_cores(self, among: int) -> None:  # noqa: B027 (those without threads have nothing to do)
+        """Let what this thread computes from now on take one of so many parts of the cores.
+
+        Called, by the thread that is to compute, only where several may at the same time.
+        """
 
     def precision_bytes(self, model: Any) -> int:  # noqa: ARG002
         """Bytes of the numbers the model computes in: its answers are as exact as these at most."""

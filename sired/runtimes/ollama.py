@@ -41,6 +41,7 @@ class OllamaRuntime(InferenceRuntime):
 
     name: ClassVar[str] = "ollama"
     concurrent: ClassVar[bool] = True
+    elsewhere: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._living: Living | None = None

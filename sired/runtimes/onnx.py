@@ -33,6 +33,7 @@ class OnnxRuntime(InferenceRuntime):
     """Runs ONNX files, on a GPU through CUDA and on the CPU otherwise."""
 
     name: ClassVar[str] = "onnx"
+    concurrent: ClassVar[bool] = True
 
     def load(self, model_path: str, **kwargs: Any) -> Loaded:
         """Open a session; see ``InferenceRuntime.load``. The arguments are ``OnnxOptions``.

@@ -43,6 +43,7 @@ class PythonRuntime(InferenceRuntime):
     """
 
     name: ClassVar[str] = "python"
+    concurrent: ClassVar[bool] = True
 
     def load(self, model_path: str, **kwargs: Any) -> Loaded:
         """Make an object of the class and have it load; see ``InferenceRuntime.load``.

@@ -2,7 +2,7 @@
 
 1. A model's only instance may be talked to directly while nothing has to be decided about it:
    nobody waits in the model's queue or for a lease of it, no load waits for memory of its device,
-   it is neither leased, draining nor ended after each use, and answers one request at a time.
+   it is neither leased, draining nor ended after each use.
 2. As soon as one of these is no longer so, its connections are closed. What has reached the worker
    by then is answered; everything after it comes here, and is queued by the rules.
 3. What such clients do is told in samples: before anything is decided that depends on it, and a
@@ -86,7 +86,6 @@ class Direct:
             and not state.draining
             and instance.lease is None
             and model.max_instances == 1
-            and model.concurrency == 1
             and not model.queue
             and not model.leases
             and self._state.models.get(model.name) is model

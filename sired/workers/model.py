@@ -89,6 +89,7 @@ class ServedModel:
         reported: what its runtime says of its inputs and outputs.
         batch_size: how many requests run together at most.
         concurrency: how many threads may have it answer at the same time.
+        elsewhere: whether it is computed in another process, so that threads only wait for it.
         memory_bytes: what the process holds on its device after loading.
         batch_delay: seconds a request may wait for others to run with.
         decode_seconds: what decoding takes lately.
@@ -106,6 +107,7 @@ class ServedModel:
         if job.spec.concurrency > 1 and not self._runtime.concurrent:
             raise InvalidModel(f"The runtime {job.spec.runtime} answers one request at a time.")
         self.concurrency = job.spec.concurrency
+        self.elsewhere = self._runtime.elsewhere
         self._runtime.declared = job.spec.signature
         files = model_files(job.spec)
         if job.cache:
@@ -164,6 +166,11 @@ class ServedModel:
             return error_message(problem, None, LoadFailed, self._spec.name)
         log.info("%s: %s", self._spec.name, done)
         return done
+
+    def share_cores(self, among: int) -> None:
+        """Compute in this thread with one of so many parts of the cores from now on."""
+        if self.concurrency > 1:
+            self._runtime.share_cores(among)
 
     def peak(self) -> int:
         """The most bytes the process has held on its device so far."""

@@ -1,20 +1,19 @@
 """Whom a worker listens to: the daemon, and clients with a direct connection, in turns."""
 
+import logging
 import select
-import socket
 import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import NoReturn
 
 import msgspec
 
 from sired.errors import SireError
 from sired.protocol.content import Buffer, size_of
-from sired.protocol.framing import LARGEST_HEADER
 from sired.protocol.runs import RunModel, RunResult, WorkerError
 from sired.transport.channel import Channel
 from sired.transport.wakefulness import Wakefulness
@@ -32,35 +31,24 @@ from sired.workers.messages import (
     Wake,
 )
 from sired.workers.model import Reply, ServedModel, Turn
+from sired.workers.surroundings import leave
 from sired.workers.tally import Tally
+from sired.workers.work import Direct, Work
+
+log = logging.getLogger("sired.worker")
 
 # A client's turn-around between an answer and its next request, and as much again.
 SHORT_WAIT_SECONDS = 1e-3
 # Decoding that takes less is done sooner than handed to another thread.
 WORTH_A_THREAD_SECONDS = 1e-3
+# While a model takes less nobody else listens.
+WORTH_LISTENING_SECONDS = 300e-6
+# After so long without a request of the daemon's, none is expected at any moment.
+RECENT_SECONDS = 1.0
+# How much one measurement counts against all earlier ones.
+_NEWS = 0.2
 # Seconds; nobody has waited longer.
 LONGEST_LATENCY = 1e6
-
-
-class Direct:
-    """A client that asks this worker itself."""
-
-    def __init__(self, take: TakeConnection, descriptor: int) -> None:
-        self.number = take.connection
-        self.channel: Channel[RunModel] = Channel(
-            socket.socket(fileno=descriptor),
-            RunModel,
-            steady=True,
-            largest=take.largest_bytes + LARGEST_HEADER,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """Requests to run together, and the clients they are from; without, they are the daemon's."""
-
-    turns: Sequence[Turn]
-    clients: Sequence[Direct] = ()
 
 
 class Service:
@@ -69,7 +57,10 @@ class Service:
     As long as there is only the daemon, its channel is waited for. Then all of them are watched,
     and each is served one request a round: nobody waits for more than one of every other.
 
-    A model that takes several requests at the same time is asked by as many threads.
+    A model that takes several requests at the same time is asked by as many threads. One of them
+    listens; once it has something to do the next one listens, unless it is done as soon as that.
+    The frameworks let go of Python's lock while they compute, each thread on its part of the cores:
+    that is more answers a second than one after the other on all cores, and each takes longer.
 
     Where decoding takes long, what is next is decoded by a thread while the model runs.
     """
@@ -86,10 +77,17 @@ class Service:
         self._poll = select.epoll()
         self._poll.register(channel.fileno(), select.EPOLLIN)
         self._wakefulness = Wakefulness(SHORT_WAIT_SECONDS)
-        self._sending = threading.Lock()
-        self._threads: ThreadPoolExecutor | None = None
-        if model.concurrency > 1:  # then nobody connects directly
-            self._threads = ThreadPoolExecutor(model.concurrency, thread_name_prefix="answer")
+        # Threads beside the main one. Where they do nothing but wait, there is one more to listen:
+        # to who wants no more of an answer, for instance.
+        self._others = 0 if model.concurrency == 1 else model.concurrency - 1 + model.elsewhere
+        self._calls: SimpleQueue[None] = SimpleQueue()
+        self._called = self._at_work = 0
+        # What a work takes lately that has all cores.
+        self._seconds = 0.0
+        self._daemon_asked = 0.0
+        self._listening = threading.RLock()
+        # Held for what several threads count, and for what they say to the daemon.
+        self._counting, self._sending = threading.Condition(), threading.Lock()
 
     def run(self) -> NoReturn:
         """Answer until the daemon closes its line.
@@ -97,25 +95,83 @@ class Service:
         Raises:
             EOFError: it has.
         """
+        for number in range(self._others):
+            name = f"answer-{number}"
+            threading.Thread(target=self._answer_beside, name=name, daemon=True).start()
         while True:
-            while not self._at_hand:
-                self._listen()
-            if self._model.decode_seconds > WORTH_A_THREAD_SECONDS:
-                self._decode_ahead()
-            if self._at_hand:
-                self._do(self._at_hand.popleft())
+            self._take_turn(main=True)
+
+    def _answer_beside(self) -> NoReturn:
+        """The same in another thread, while there is enough for several to do."""
+        try:
+            while True:
+                self._calls.get()
+                while self._enough_for_several():
+                    self._take_turn()
+                with self._counting:
+                    self._called -= 1
+        except (EOFError, ConnectionError):  # the daemon is gone
+            leave()
+        except BaseException:
+            log.exception("a thread failed; what it was at cannot be answered")
+        leave(1)
+
+    def _take_turn(self, *, main: bool = False) -> None:
+        """Do what is at hand, or else listen until something is, and do that."""
+        if (work := self._next()) is None:
+            with self._listening:
+                while (work := self._next()) is None:
+                    self._listen()
+        if not self._enough_for_several():
+            self._do(work, 1 if main else self._model.concurrency)
+            return
+        if main:
+            self._call_others()
+        self._do(work, self._model.concurrency)
+
+    def _enough_for_several(self) -> bool:
+        """Whether another thread is to listen while one is at work.
+
+        To wake one, and to take turns with it for Python's lock, takes as long as a small model;
+        and a single client asks for nothing before it has its answer. Only the main thread ever has
+        all cores: where several have had them, each with threads of its own, OpenMP lets those fall
+        asleep at once.
+        """
+        if not self._others or self._model.elsewhere:
+            return bool(self._others)
+        recently = time.monotonic() - self._daemon_asked < RECENT_SECONDS
+        return (len(self._direct) > 1 or recently) and self._seconds > WORTH_LISTENING_SECONDS
+
+    def _call_others(self) -> None:
+        with self._counting:
+            missing, self._called = self._others - self._called, self._others
+        for _ in range(missing):
+            self._calls.put(None)
+
+    def _next(self) -> Work | None:
+        """What is to be done next; None if nothing is, or as many are at work as may be."""
+        slow_to_decode = self._model.decode_seconds > WORTH_A_THREAD_SECONDS
+        if self._at_hand and slow_to_decode and self._model.concurrency == 1:
+            self._decode_ahead()
+        with self._counting:
+            if not self._at_hand or self._at_work == self._model.concurrency:
+                return None
+            self._at_work += 1
+            return self._at_hand.popleft()
 
     # What is to be done
 
     def _listen(self) -> None:
         """Wait for somebody to say something."""
-        if self._direct:
+        if self._direct or self._at_work:
             self._hear_from(self._wait())
         else:
             self._hear(*self._channel.receive())
 
     def _wait(self) -> list[int]:
-        events = self._wakefulness.watch(lambda: self._poll.poll(0)) or self._poll.poll()
+        # While others are at work they need what staying awake would take: Python's lock.
+        events = None if self._at_work else self._wakefulness.watch(lambda: self._poll.poll(0))
+        events = events or self._poll.poll()
         self._wakefulness.end()
         return [descriptor for descriptor, _ in events]
 
@@ -147,15 +203,21 @@ class Service:
         """Take a message of the daemon."""
         match message:
             case RunModel():
-                self._take_on(Turn(message, frames))
+                self._daemon_asked = time.monotonic()
+                if message.stream:
+                    self._streams.add(message.request)
+                self._at_hand.append(Work((Turn(message, frames),)))
             case StopStream():
                 self._streams.discard(message.request)
             case RunBatch():
+                self._daemon_asked = time.monotonic()
                 self._at_hand.append(Work(_turns(message, frames)))
             case Sleep() | Wake() | FreeDram():
                 if isinstance(message, Sleep):
                     self._dismiss()
-                self._channel.send(self._model.change_tier(message))
+                said = self._model.change_tier(message)
+                with self._sending:
+                    self._channel.send(said)
             case Ping():
                 with self._sending:
                     self._channel.send(Pong())
@@ -163,15 +225,6 @@ class Service:
                 self._tally = Tally(self._channel.take_descriptor())
             case TakeConnection():
                 self._take(Direct(message, self._channel.take_descriptor()))
-
-    def _take_on(self, turn: Turn) -> None:
-        """Have a request of the daemon answered, by a thread or in its turn."""
-        if turn.run.stream:
-            self._streams.add(turn.run.request)
-        if self._threads is not None:
-            self._threads.submit(self._answer, turn)
-        else:
-            self._at_hand.append(Work((turn,)))
 
     def _decode_ahead(self) -> None:
         """Have what comes after the next decoded while that is done."""
@@ -185,7 +238,20 @@ class Service:
 
     # Doing it
 
-    def _do(self, work: Work) -> None:
+    def _do(self, work: Work, among: int) -> None:
+        """Do it, on one of so many parts of the cores."""
+        self._model.share_cores(among)
+        began = time.perf_counter()
+        try:
+            self._answer(work)
+        finally:
+            seconds = (time.perf_counter() - began) / among
+            with self._counting:
+                self._seconds += _NEWS * (seconds - self._seconds)
+                self._at_work -= 1
+                self._counting.notify_all()
+
+    def _answer(self, work: Work) -> None:
         if work.clients:
             self._serve(work)
         elif work.turns[0].run.stream:
@@ -193,13 +259,6 @@ class Service:
         else:
             for place, reply in self._replies(work):
                 self._tell(work.turns[place].run, reply)
-
-    def _answer(self, turn: Turn) -> None:
-        """Answer the daemon from a thread."""
-        if turn.run.stream:
-            self._stream(turn)
-            return
-        self._tell(turn.run, self._model.answer(turn))
 
     def _tell(self, run: RunModel, reply: Reply) -> None:
         """Tell the daemon an answer, or that it cannot be told."""
@@ -220,23 +279,30 @@ class Service:
 
     def _goes_on(self, request: int) -> bool:
         """Whether the rest of an answer in parts is wanted."""
-        if self._threads is None:  # nobody listens meanwhile
-            while message := self._channel.try_receive():
-                self._hear(*message)
+        if self._listening.acquire(blocking=False):  # nobody else listens meanwhile
+            try:
+                while message := self._channel.try_receive():
+                    self._hear(*message)
+            finally:
+                self._listening.release()
         return request in self._streams
 
     def _serve(self, work: Work) -> None:
         """Answer clients that asked themselves, and count it for the daemon."""
         assert self._tally is not None
         tally, left = self._tally, len(work.turns)
-        tally.begin([client.number for client in work.clients])
+        running = [client.number for client in work.clients]
+        with self._counting:
+            tally.begin(running)
         for place, (message, frames) in self._replies(work):
             left -= 1
-            self._count(tally, work.turns[place], message, size_of(frames))
-            if left:
-                tally.tell()
-            else:  # who has the last answer finds nobody at work any more
-                tally.end(time.monotonic(), message.peak_memory_bytes or self._model.peak())
+            with self._counting:
+                self._count(tally, work.turns[place], message, size_of(frames))
+                if left:
+                    tally.tell()
+                else:  # who has the last answer finds nobody at work for him any more
+                    peak = message.peak_memory_bytes or self._model.peak()
+                    tally.end(running, time.monotonic(), peak)
             self._reply(work.clients[place], message, frames)
 
     def _replies(self, work: Work) -> Iterable[tuple[int, Reply]]:
@@ -252,7 +318,8 @@ class Service:
             tally.answer(_latency(turn, seconds), seconds, turn.size, given)
         elif not message.out_of_memory:  # of that the daemon will hear: it is asked again
             tally.answer(_latency(turn, 0.0), 0.0, turn.size)
-            self._channel.send(DirectFailed(message.code, message.message))
+            with self._sending:
+                self._channel.send(DirectFailed(message.code, message.message))
 
     def _reply(
         self, direct: Direct, message: RunResult | WorkerError, frames: tuple[Buffer, ...]
@@ -282,7 +349,9 @@ class Service:
         """Have every client ask the daemon, which decides when the model is to be woken."""
         for direct in list(self._direct.values()):
             self._drop(direct)
-        self._at_hand = deque(work for work in self._at_hand if not work.clients)
+        with self._counting:
+            self._at_hand = deque(work for work in self._at_hand if not work.clients)
+            self._counting.wait_for(lambda: not self._at_work)
 
     def _receive(self, direct: Direct) -> Turn | None:
         try:

@@ -11,6 +11,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
+from typing import NoReturn
 
 from sired.workers.confinement import Confinement, confine
 from sired.workers.log_files import forgiving
@@ -69,7 +70,7 @@ def before_leaving(do: Callable[[], None]) -> None:
     _before_leaving.append(do)
 
 
-def leave(code: int = 0) -> None:
+def leave(code: int = 0) -> NoReturn:
     """End the process, whatever threads the model left running in it; whoever is first does it."""
     _leaving.acquire()
     for do in _before_leaving:

@@ -59,7 +59,7 @@ class Tally:
         self._memory = mmap.mmap(descriptor, _SIZE)
         # What this side has written; the daemon's reads.
         self._rounds = self._answered = self._peak = self._taken = self._given = 0
-        self._running = 0
+        self._running: list[int] = []
         self._seconds = self._last_used = 0.0
 
     @classmethod
@@ -76,12 +76,9 @@ class Tally:
 
     def begin(self, connections: Sequence[int]) -> None:
         """Work for these connections begins."""
-        running = connections[:_MOST_RUNNING]
-        for place, number in enumerate(running):
-            _NUMBER.pack_into(self._memory, _RUNNING_AT + place * _NUMBER.size, number)
-        self._rounds += 1
-        self._running = len(running)
-        self.tell()
+        self._rounds += 2 if self._running else 1
+        self._running += connections
+        self._tell_running()
 
     def answer(self, latency: float, seconds: float, taken: int = 0, given: int = 0) -> None:
         """One request is about to be answered; ``tell`` or ``end`` has the daemon see it."""
@@ -92,11 +89,17 @@ class Tally:
         self._taken += taken
         self._given += given
 
-    def end(self, now: float, peak: int) -> None:
-        """The round is over."""
-        self._rounds += 1
-        self._running = 0
+    def end(self, connections: Sequence[int], now: float, peak: int) -> None:
+        """Work for these connections is done."""
+        for number in connections:
+            self._running.remove(number)
+        self._rounds += 2 if self._running else 1
         self._last_used, self._peak = now, peak
+        self._tell_running()
+
+    def _tell_running(self) -> None:
+        for place, number in enumerate(self._running[:_MOST_RUNNING]):
+            _NUMBER.pack_into(self._memory, _RUNNING_AT + place * _NUMBER.size, number)
         self.tell()
 
     def tell(self) -> None:
@@ -109,7 +112,7 @@ class Tally:
             self._seconds,
             self._last_used,
             self._peak,
-            self._running,
+            min(len(self._running), _MOST_RUNNING),
             self._taken,
             self._given,
         )

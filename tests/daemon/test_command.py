@@ -163,20 +163,6 @@ def test_a_crash_among_several_fails_those_and_no_others(home, serve):
         assert fourth.result(30)["waited"] == pytest.approx(0.01)
 
 
-def test_files_are_worked_on_one_by_one(home, zoo):
-    said = home.sire(
-        "register",
-        "m",
-        zoo / "x2.safetensors",
-        "--class",
-        f"{zoo / 'classes.py'}:Scale",
-        "--concurrency",
-        "2",
-        code=9,
-    )
-    assert b"at the same time" in said.stderr
-
-
 @pytest.mark.own_daemon
 def test_stopping_the_daemon_ends_it_in_order(home, serve, tmp_path):
     words = tmp_path / "words"

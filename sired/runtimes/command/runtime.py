@@ -28,6 +28,7 @@ class CommandRuntime(InferenceRuntime):
 
     name: ClassVar[str] = "command"
     concurrent: ClassVar[bool] = True
+    elsewhere: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._process: Process | None = None

@@ -1,5 +1,6 @@
 """The runtime: which loader reads which kind of file, and one prediction."""
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -35,10 +36,12 @@ class PyTorchRuntime(InferenceRuntime):
     """Runs every kind of file that PyTorch writes."""
 
     name: ClassVar[str] = "pytorch"
+    concurrent: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._parked: dict[int, Parked] = {}
         self._copies: Copies | None = None
+        self._cores = len(os.sched_getaffinity(0))
 
     def load(self, model_path: str, **kwargs: Any) -> Loaded:
         """Load a model; see ``InferenceRuntime.load``.
@@ -128,6 +131,11 @@ class PyTorchRuntime(InferenceRuntime):
     def takes_zeros(self, model: Loaded) -> bool:
         """Whether it may be tried: exported graphs may, and what is to be compiled has to be."""
         return model.options.compile or bool(model.signature.inputs)
+
+    def share_cores(self, among: int) -> None:
+        """PyTorch counts the threads it may use for each thread that calls it."""
+        if torch.get_num_threads() != (threads := max(1, self._cores // among)):
+            torch.set_num_threads(threads)
 
     def precision_bytes(self, model: Loaded) -> int:
         """Of the dtype that its weights have in common; if they have none, the most."""

@@ -45,8 +45,8 @@ def test_waits_are_shorter_for_it(driver):
     assert d.brain.expected_wait(d.brain.models["m"]) == 2.0
 
 
-def test_nobody_talks_to_it_directly(driver):
+def test_clients_talk_to_it_directly_while_nobody_waits_for_it(driver):
     d, _ = ready(driver)
-    assert d.brain.direct.instance("m") is None
-    d, _ = ready(driver, concurrency=1)
     assert d.brain.direct.instance("m") is not None
+    asked(d, 9)
+    assert d.brain.direct.instance("m") is None

@@ -19,6 +19,7 @@ class Waiting:
 
     batch_size = 1
     concurrency = 1
+    elsewhere = False
     batch_delay = 0.0
 
     def __init__(self, decode_seconds: float, last: int) -> None:
@@ -26,6 +27,9 @@ class Waiting:
         self.together = []
         self._last = last
         self._decoded = {number: threading.Event() for number in range(last + 1)}
+
+    def share_cores(self, among):
+        pass
 
     def decode(self, turn):
         self._decoded[turn.run.request].set()
