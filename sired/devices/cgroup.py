@@ -21,6 +21,10 @@ _V1 = (
 )
 
 
+# What version 1 says where there is none, less what it may be rounded down by.
+_NO_LIMIT = 1 << 62
+
+
 def limited_groups(membership: Path, root: Path) -> list[Group]:
     """Every group with a memory limit that this process is in, its parents included.
 
@@ -55,6 +59,8 @@ def _upwards(mount: Path, path: str, files: tuple[str, str, tuple[str, str]]) ->
             return
         try:
             limit = int((directory / limit_file).read_text("utf-8"))
+            if limit >= _NO_LIMIT:
+                continue
             used = int((directory / use_file).read_text("utf-8"))
             cache = _cache(directory / "memory.stat", cache_keys)
         except (OSError, ValueError):  # no such group here, or its limit is "max"
