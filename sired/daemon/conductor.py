@@ -6,25 +6,22 @@ import logging
 from collections import Counter, deque
 from collections.abc import Callable
 from functools import partial
-from itertools import chain
 
-from sired.daemon import batches
 from sired.daemon.answers import Answering, asked_by_daemon
 from sired.daemon.crew import Crew
 from sired.daemon.direct import DirectLines
 from sired.daemon.hearing import Hearing
 from sired.daemon.instances import Instances, grant
-from sired.daemon.result_cache import Answer, Question, ResultCache
+from sired.daemon.predictions import Predictions
 from sired.daemon.stats import Statistics
 from sired.daemon.usher import Usher
 from sired.daemon.waiting import Waiting, Wish
 from sired.devices.inventory import Inventory
 from sired.errors import Cancelled, DaemonUnavailable, SireError
 from sired.paths import Paths
-from sired.protocol.content import Buffer, size_of
-from sired.protocol.replies import Part, Prediction
+from sired.protocol.content import Buffer
 from sired.protocol.requests import Acquire, Predict, Shrink
-from sired.protocol.runs import RunModel, RunPart, RunResult
+from sired.protocol.runs import RunPart, RunResult
 from sired.scheduler import events, instructions
 from sired.scheduler.brain import Brain
 from sired.scheduler.events import Event
@@ -36,9 +33,7 @@ from sired.units import FOREVER
 from sired.workers.messages import (
     FreeDram,
     FromWorker,
-    RunBatch,
     Sleep,
-    StopStream,
     Wake,
 )
 from sired.workers.zygote import Zygote
@@ -62,10 +57,9 @@ class Conductor:
 
     Attributes:
         instances: the processes, and what is known of them.
-        results: the answers kept for models that are cached.
+        predictions: those that have no answer yet.
         direct: the clients that talk to workers themselves, and
         usher: leads them there.
-        begun: called with who asked for a prediction when a worker begins to work on it.
     """
 
     def __init__(
@@ -86,19 +80,17 @@ class Conductor:
         self.instances = Instances(
             self.crew, inventory, registry, footprints, self.statistics, paths
         )
-        self.results = ResultCache()
+        self.predictions = Predictions(
+            loop, brain, front, self.crew, self.instances, self.statistics
+        )
         self.direct = DirectLines(loop, self.statistics, self.crew.pass_on)
         self.usher = Usher(loop, brain, self.instances, self.direct, self.feed)
-        self.begun: Callable[[Client], None] = lambda _: None
         self._loop = loop
         self._hearing = Hearing(brain, self.instances)
         self._front = front
         self._inventory = inventory
-        self._waiting: dict[int, Waiting] = {}
         self._wishes: dict[int, Wish] = {}
         self._tickets: dict[Client, int] = {}
-        # Answers that are being made in parts, and by which instance.
-        self._streams: dict[int, int] = {}
         self._next_ticket = 1
         self._events: deque[Event] = deque()
         self._handling = False
@@ -106,7 +98,7 @@ class Conductor:
         self._sample = events.MemorySampled({})
         self._timer: asyncio.TimerHandle | None = None
         self._carry_out: dict[type, Callable[..., None]] = {
-            instructions.Dispatch: self._dispatch,
+            instructions.Dispatch: self.predictions.dispatch,
             instructions.Fail: self._fail,
             instructions.StartWorker: self._start,
             instructions.StopWorker: lambda do: self.crew.stop(do.instance, kill=do.kill),
@@ -128,16 +120,15 @@ class Conductor:
         self, client: Client, request: Predict, payload: tuple[Buffer, ...], timeout: float
     ) -> None:
         """Have a prediction made; its answer goes to the client when it is there."""
-        # Who has leased an instance wants that one to work, and parts are not kept.
-        alone = request.lease or request.stream
-        question = None if alone else self.results.question(request, payload)
-        if question is not None and self._answered_before(client, question):
+        question, answered = self.predictions.from_memory(client, request, payload)
+        if answered:
             return
         now = self._loop.time()
         ticket = self._ticket(client)
-        self._waiting[ticket] = Waiting(client, request, payload, now, question)
+        waiting = Waiting(client, request, payload, now, question)
+        self.predictions.waiting[ticket] = waiting
         deadline = now + timeout
-        batch_key, rows = self._fit(request)
+        batch_key, rows = self.predictions.fit(request)
         self.feed(
             events.RequestArrived(
                 ticket,
@@ -172,30 +163,6 @@ class Conductor:
         ticket = self._ticket(client)
         self._wishes[ticket] = Wish(client, request.name or "", fulfilled)
         self.feed(events.ShrinkWanted(ticket, request.name, request.keep))
-
-    def _fit(self, request: Predict) -> tuple[str | None, int]:
-        """What the brain is told of which requests may run together."""
-        model = self.brain.models.get(request.model)
-        if model is None or model.batch_size == 1 or request.stream:
-            return None, 1
-        return batches.fit(request, self.instances.signature_of(request.model))
-
-    def _answered_before(self, client: Client, question: Question) -> bool:
-        """Answer from the cache, which wants no worker and no place in a queue, if it can."""
-        counters = self.statistics.of(question.shelf.model)
-        answer = self.results.find(question)
-        if answer is None:
-            counters.cache_misses += 1
-            return False
-        counters.cache_hits += 1
-        reply = Prediction(
-            id=client.request_id,
-            content_type=answer.content_type,
-            tensors=answer.tensors,
-            cached=True,
-        )
-        self._front.reply(client, reply, answer.frames)
-        return True
 
     def load(
         self,
@@ -263,7 +230,7 @@ class Conductor:
     def unanswered(self) -> int:
         """Predictions and wishes that wait for their answer."""
         self.usher.catch_up()
-        return len(self._waiting) + len(self._wishes) + self.direct.busy
+        return len(self.predictions.waiting) + len(self._wishes) + self.direct.busy
 
     def memory_by_model(self) -> dict[str, int]:
         """Bytes that the instances of each loaded model are charged on their devices."""
@@ -301,7 +268,7 @@ class Conductor:
         """End every worker, whatever it is doing, and tell those who waited for an answer."""
         self._ending = True
         self.crew.standby.close()
-        for ticket in [*self._waiting, *self._wishes]:
+        for ticket in [*self.predictions.waiting, *self._wishes]:
             error = DaemonUnavailable("The daemon was stopped before this was done.")
             self._fail(instructions.Fail(ticket, error))
         for instance in self.brain.fleet.instances:
@@ -335,67 +302,21 @@ class Conductor:
 
     def _heard(self, instance: int, message: FromWorker, payload: tuple[Buffer, ...]) -> None:
         if isinstance(message, RunPart):
-            self._pass_on(message, payload)
+            self.predictions.pass_on(message, payload)
             return
         if isinstance(message, RunResult):
-            self._answered(instance, message, payload)
+            client, finished = self.predictions.answered(instance, message, payload)
+            if client is not None:
+                self._tickets.pop(client, None)
+            self.feed(finished)
         elif (event := self._hearing.event(instance, message)) is not None:
             self.feed(event)
-        self._begin_next(instance)
-
-    def _begin_next(self, instance: int) -> None:
-        """Tell whose request a worker is at; those behind it are only at hand."""
-        worker = self.brain.fleet.instances.get(instance)
-        for request in worker.running if worker is not None else ():
-            waiting = self._waiting.get(request.id)
-            if waiting is not None:
-                self.begun(waiting.client)
-
-    def _pass_on(self, part: RunPart, payload: tuple[Buffer, ...]) -> None:
-        """Give a client a part of its answer; nobody hears of those of who has gone."""
-        if (waiting := self._waiting.get(part.request)) is not None:
-            reply = Part(
-                id=waiting.client.request_id, content_type=part.content_type, tensors=part.tensors
-            )
-            self._front.reply(waiting.client, reply, payload)
-
-    def _answered(self, instance: int, result: RunResult, payload: tuple[Buffer, ...]) -> None:
-        waiting = self._waiting.pop(result.request, None)
-        self._streams.pop(result.request, None)
-        if waiting is not None:  # else it was cancelled or came too late
-            self._tickets.pop(waiting.client, None)
-            now = self._loop.time()
-            latency = now - waiting.arrived
-            wait = max(0.0, latency - result.compute_seconds)
-            reply = Prediction(
-                id=waiting.client.request_id,
-                content_type=result.content_type,
-                tensors=result.tensors,
-                compute_seconds=result.compute_seconds,
-                queue_seconds=wait,
-            )
-            self._front.reply(waiting.client, reply, payload)
-            counters = self.statistics.of(waiting.predict.model)
-            device = self.brain.fleet.instances[instance].device
-            counters.answered(latency, result.compute_seconds, wait, device, now)
-            counters.bytes_in += size_of(waiting.payload)
-            counters.bytes_out += size_of(payload)
-            if waiting.question is not None:
-                answer = Answer(result.content_type, result.tensors, payload)
-                self.results.keep(waiting.question, answer)
-        self.feed(
-            events.RequestFinished(
-                instance,
-                result.request,
-                result.peak_memory_bytes,
-                seconds=result.compute_seconds,
-            )
-        )
+        self.predictions.begin_next(instance)
 
     def _worker_gone(self, instance: int, error: SireError) -> None:
         known = self.brain.fleet.instances[instance]
         expected = known.state_name == "stopping" or self._ending
-        self._streams = {run: at for run, at in self._streams.items() if at != instance}
+        self.predictions.worker_gone(instance)
         worked_directly = self.direct.gone(instance, error, expected=expected)
         self.instances.gone(instance, known.device, error, expected=expected)
         self.feed(events.WorkerGone(instance, error, worked_directly))
@@ -406,31 +327,8 @@ class Conductor:
         if not self._ending:  # the brain sees a pool shrink, and wants it filled again
             self.instances.start(do)
 
-    def _dispatch(self, do: instructions.Dispatch) -> None:
-        runs = tuple(map(self._run, do.requests))
-        for run in runs:
-            if run.stream:
-                self._streams[run.request] = do.instance
-        payloads = [self._waiting[request].payload for request in do.requests]
-        model = self.brain.fleet.instances[do.instance].model.name
-        self.statistics.of(model).batches[len(runs)] += 1
-        if len(runs) == 1:
-            self.crew.send(do.instance, runs[0], payloads[0])
-        else:
-            together = RunBatch(runs, tuple(map(len, payloads)))
-            self.crew.send(do.instance, together, tuple(chain.from_iterable(payloads)))
-        self._begin_next(do.instance)
-
-    def _run(self, request: int) -> RunModel:
-        predict = self._waiting[request].predict
-        return RunModel(
-            request, predict.content_type, predict.tensors, predict.accept, stream=predict.stream
-        )
-
     def _fail(self, do: instructions.Fail) -> None:
-        if (instance := self._streams.pop(do.request, None)) is not None:
-            self.crew.send(instance, StopStream(do.request), ())
-        waiting: Waiting | Wish | None = self._waiting.pop(do.request, None)
+        waiting: Waiting | Wish | None = self.predictions.forget(do.request)
         waiting = waiting or self._wishes.pop(do.request, None)
         if waiting is None:  # the daemon is ending, and has told them
             return

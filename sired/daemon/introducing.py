@@ -8,7 +8,7 @@ from sired.spec import ModelSpec, instance_bounds, keep_alive_seconds
 
 def introduce(services: Services, spec: ModelSpec) -> None:
     """Make a registered model known to the brain."""
-    services.conductor.results.follow(spec)
+    services.conductor.predictions.results.follow(spec)
     services.conductor.feed(events.ModelAdded(as_known(services, spec)))
 
 

@@ -9,50 +9,27 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 
 from sired.config import Loaded, load_settings, waiting_for_start
-from sired.daemon import views
 from sired.daemon.activation import check_nobody_listens, passed_socket
-from sired.daemon.answers import Answers
+from sired.daemon.assembly import assemble, rules_from
 from sired.daemon.attention import attentive_loop
-from sired.daemon.conductor import Conductor
 from sired.daemon.crew import OUTSIDE_GRACE_SECONDS
 from sired.daemon.descriptors import allow_many, few_left
-from sired.daemon.door import Door
-from sired.daemon.exporter import Exporter
 from sired.daemon.handlers import Handlers
-from sired.daemon.handlers.predictions import DirectAccess
-from sired.daemon.historian import Historian
 from sired.daemon.introducing import introduce
-from sired.daemon.jobs import Jobs
 from sired.daemon.lock import hold_lock, holds
 from sired.daemon.logs import ERROR_PRIORITY, prioritised, read_by_journal, start_logging
 from sired.daemon.notify import Notifier
-from sired.daemon.services import Services
-from sired.daemon.strategies import find_policy, find_router, find_strategy
-from sired.daemon.warm_start import WarmStart
-from sired.devices.base import Device
-from sired.devices.cpu import CpuProbe
-from sired.devices.inventory import Inventory
-from sired.devices.nvml import NvmlProbe, make_unified_memory
+from sired.daemon.strategies import find_router, find_strategy
+from sired.devices.nvml import make_unified_memory
 from sired.errors import DaemonUnavailable, InvalidConfiguration, SireError
 from sired.paths import Paths, find_paths, free_place, private_directory
 from sired.scheduler import events
-from sired.scheduler.brain import Brain
-from sired.scheduler.ledger import Account
-from sired.scheduler.rules import Rules
-from sired.server.front import Front
 from sired.store import atomic, model_cache
-from sired.store.footprints import Footprints
-from sired.store.loaded import LoadedModels
-from sired.store.registry import Registry
-from sired.workers.confinement import Confinement
-from sired.workers.control_groups import ControlGroups, own_group
 from sired.workers.environment import keep_allowed
 from sired.workers.offspring import adopt_orphans
-from sired.workers.zygote import Zygote
 
 log = logging.getLogger(__name__)
 
@@ -157,33 +134,6 @@ async def _live(
     await daemon.close()
 
 
-def rules_from(settings: Loaded) -> Rules:
-    """The brain's rules as the settings say them.
-
-    Raises:
-        InvalidConfiguration: there is no eviction policy of the name given.
-    """
-    given = settings.settings
-    return Rules(
-        queue_per_model=given.queue.per_model,
-        queue_total=given.queue.total,
-        ageing=given.queue.ageing,
-        patience=given.queue.patience,
-        turn_requests=given.queue.turn_requests,
-        load_timeout=given.daemon.load_timeout,
-        hung_after=given.daemon.hung_after,
-        retry_after=given.daemon.retry_after,
-        retry_most=given.daemon.retry_most,
-        max_models=given.limits.max_models,
-        most_instances=given.placement.most_instances,
-        shrink_after=given.placement.shrink_after,
-        file_factor=given.memory.file_factor,
-        overhead={"cpu": given.memory.cpu_process, "cuda": given.memory.cuda_context},
-        eviction=find_policy(given.placement.eviction),
-        default_keep_alive=given.defaults.keep_alive,
-    )
-
-
 class Daemon:
     """The parts of the daemon, put together."""
 
@@ -204,81 +154,13 @@ class Daemon:
         self._stop = asyncio.Event()
         self._crowded = False
         self._manager = manager
-        self._registry = Registry(paths.models)
-        self._registry.load()
-        gpus = NvmlProbe(visible=os.environ.get("CUDA_VISIBLE_DEVICES"))
-        self._inventory = Inventory([gpus, CpuProbe()], settings.settings)
-        footprints = Footprints(paths.footprints)
-        workers = settings.settings.workers
-        self._zygote = Zygote(
-            {spec.runtime for spec in self._registry.models.values()},
-            Confinement(workers.limits, workers.no_new_privileges),
-        )
-        largest = settings.settings.daemon.max_message_bytes
-        self._front = Front(paths.checked_socket(), largest, listening)
-        brain = Brain(
-            [_account(device) for device in self._inventory.devices],
-            find_strategy(settings.settings.placement.strategy),
-            rules_from(settings),
-            find_router(settings.settings.placement.routing),
-            settings.settings.tiers.dram,
-        )
-        answers = Answers(self._front)
-        self._conductor = Conductor(
-            loop,
-            brain,
-            answers,
-            self._inventory,
-            self._registry,
-            footprints,
-            self._zygote,
-            paths,
-        )
-        if workers.limits and workers.control_groups:
-            parent = own_group(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))
-            self._conductor.instances.groups = ControlGroups(parent)
-        self._jobs = Jobs(
-            loop,
-            paths.jobs,
-            self._front,
-            self._conductor,
-            self._registry,
-            settings.settings.jobs,
-        )
-        answers.jobs = self._jobs.feed
-        self._conductor.begun = self._jobs.feed.begun
-        self._warm_start = WarmStart(
-            self._conductor, self._registry, LoadedModels(paths.loaded), settings.settings.daemon
-        )
-        self._historian = Historian(
-            loop,
-            paths.history,
-            self._conductor.statistics,
-            self._conductor.memory_by_model,
-            settings.settings.history,
-        )
-        self._services = Services(
-            paths,
-            settings,
-            self._front,
-            self._conductor,
-            self._registry,
-            self._inventory,
-            footprints,
-            self._jobs,
-            self._warm_start,
-            self._historian,
-            self._zygote,
-        )
-        self._services.apply_limits()
-        access = DirectAccess(self._services)
-        self._exporter = Exporter(
-            loop,
-            partial(views.metrics, self._services),
-            settings.settings.metrics,
-            self._services.complaints.append,
-        )
-        self._door = Door(loop, paths.direct_socket, access.lead, access.terms)
+        parts = assemble(paths, settings, loop, listening)
+        self._services = parts.services
+        self._exporter, self._door = parts.exporter, parts.door
+        self._front, self._jobs = self._services.front, self._services.jobs
+        self._conductor = self._services.conductor
+        self._inventory, self._zygote = self._services.inventory, self._services.zygote
+        self._warm_start, self._historian = self._services.warm_start, self._services.historian
 
     def open(self, *, parent: int | None) -> None:
         """Take up the registered models and the socket; the zygote warms up behind.
@@ -286,11 +168,11 @@ class Daemon:
         Args:
             parent: pid of the process to outlive by a second at most; None for none.
         """
-        for spec in self._registry.models.values():
+        for spec in self._services.registry.models.values():
             introduce(self._services, spec)
-        damaged = {Path(file).stem for file in self._registry.damaged}
-        model_cache.sweep(self._paths.caches, {*self._registry.models, *damaged})
-        for name, why in self._registry.damaged.items():
+        damaged = {Path(file).stem for file in self._services.registry.damaged}
+        model_cache.sweep(self._paths.caches, {*self._services.registry.models, *damaged})
+        for name, why in self._services.registry.damaged.items():
             log.error("the registry file %s is damaged and passed over: %s", name, why)
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stop.set)
@@ -406,9 +288,3 @@ class Daemon:
         deadline = self._loop.time() + seconds
         while not done() and self._loop.time() < deadline:  # noqa: ASYNC110 (many things end it)
             await asyncio.sleep(0.01)
-
-
-def _account(device: Device) -> Account:
-    return Account(
-        device.name, device.hardware.kind, device.capacity_bytes, bounded_by=device.bounded_by
-    )

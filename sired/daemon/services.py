@@ -78,7 +78,7 @@ class Services:
 
     def apply_limits(self) -> None:
         """Have the conductor go by the settings in force."""
-        self.conductor.results.resize(self.settings.cache.memory)
+        self.conductor.predictions.results.resize(self.settings.cache.memory)
         self.conductor.instances.largest_decoded = self.settings.daemon.max_decoded_bytes
 
     def timeout(self, given: float | None) -> float:

@@ -82,7 +82,7 @@ class InstanceHandlers:
     def _reload(self, client: Client, request: requests.Reload, _: tuple[Buffer, ...]) -> None:
         services = self._services
         services.refuse_when_draining()
-        services.conductor.results.follow(services.registry.get(request.name))
+        services.conductor.predictions.results.follow(services.registry.get(request.name))
 
         def unloaded(_: Fulfil) -> None:
             self._start_loading(client, request.name, None, request.timeout)

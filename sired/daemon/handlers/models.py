@@ -62,7 +62,7 @@ class ModelHandlers:
         services.registry.remove(request.name)
         services.jobs.model_removed(request.name)
         services.conductor.instances.signatures.pop(request.name, None)
-        services.conductor.results.drop(request.name)
+        services.conductor.predictions.results.drop(request.name)
         loop = asyncio.get_running_loop()
         loop.run_in_executor(None, forget, services.paths.caches, request.name)
         if request.name in services.conductor.brain.models:

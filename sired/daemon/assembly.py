@@ -1,0 +1,143 @@
+"""The daemon's parts, made and put together."""
+
+import asyncio
+import os
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from sired.config import Loaded
+from sired.daemon import views
+from sired.daemon.answers import Answers
+from sired.daemon.conductor import Conductor
+from sired.daemon.door import Door
+from sired.daemon.exporter import Exporter
+from sired.daemon.handlers.predictions import DirectAccess
+from sired.daemon.historian import Historian
+from sired.daemon.jobs import Jobs
+from sired.daemon.services import Services
+from sired.daemon.strategies import find_policy, find_router, find_strategy
+from sired.daemon.warm_start import WarmStart
+from sired.devices.base import Device
+from sired.devices.cpu import CpuProbe
+from sired.devices.inventory import Inventory
+from sired.devices.nvml import NvmlProbe
+from sired.paths import Paths
+from sired.scheduler.brain import Brain
+from sired.scheduler.ledger import Account
+from sired.scheduler.rules import Rules
+from sired.server.front import Front
+from sired.store.footprints import Footprints
+from sired.store.loaded import LoadedModels
+from sired.store.registry import Registry
+from sired.workers.confinement import Confinement
+from sired.workers.control_groups import ControlGroups, own_group
+from sired.workers.zygote import Zygote
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What requests need, and the two doors beside the front socket."""
+
+    services: Services
+    exporter: Exporter
+    door: Door
+
+
+def assemble(
+    paths: Paths, loaded: Loaded, loop: asyncio.AbstractEventLoop, listening: int | None
+) -> Parts:
+    """Make every part; nothing is open or started yet.
+
+    Raises:
+        SireError: a setting names nothing there is, or a file cannot be used.
+    """
+    settings = loaded.settings
+    registry = Registry(paths.models)
+    registry.load()
+    gpus = NvmlProbe(visible=os.environ.get("CUDA_VISIBLE_DEVICES"))
+    inventory = Inventory([gpus, CpuProbe()], settings)
+    footprints = Footprints(paths.footprints)
+    zygote = Zygote(
+        {spec.runtime for spec in registry.models.values()},
+        Confinement(settings.workers.limits, settings.workers.no_new_privileges),
+    )
+    front = Front(paths.checked_socket(), settings.daemon.max_message_bytes, listening)
+    answers = Answers(front)
+    conductor = Conductor(
+        loop, _brain(loaded, inventory), answers, inventory, registry, footprints, zygote, paths
+    )
+    if settings.workers.limits and settings.workers.control_groups:
+        parent = own_group(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))
+        conductor.instances.groups = ControlGroups(parent)
+    jobs = Jobs(loop, paths.jobs, front, conductor, registry, settings.jobs)
+    answers.jobs = jobs.feed
+    conductor.predictions.begun = jobs.feed.begun
+    services = Services(
+        paths,
+        loaded,
+        front,
+        conductor,
+        registry,
+        inventory,
+        footprints,
+        jobs,
+        WarmStart(conductor, registry, LoadedModels(paths.loaded), settings.daemon),
+        Historian(
+            loop, paths.history, conductor.statistics, conductor.memory_by_model, settings.history
+        ),
+        zygote,
+    )
+    services.apply_limits()
+    access = DirectAccess(services)
+    return Parts(
+        services,
+        Exporter(
+            loop, partial(views.metrics, services), settings.metrics, services.complaints.append
+        ),
+        Door(loop, paths.direct_socket, access.lead, access.terms),
+    )
+
+
+def _brain(loaded: Loaded, inventory: Inventory) -> Brain:
+    settings = loaded.settings
+    return Brain(
+        [_account(device) for device in inventory.devices],
+        find_strategy(settings.placement.strategy),
+        rules_from(loaded),
+        find_router(settings.placement.routing),
+        settings.tiers.dram,
+    )
+
+
+def rules_from(settings: Loaded) -> Rules:
+    """The brain's rules as the settings say them.
+
+    Raises:
+        InvalidConfiguration: there is no eviction policy of the name given.
+    """
+    given = settings.settings
+    return Rules(
+        queue_per_model=given.queue.per_model,
+        queue_total=given.queue.total,
+        ageing=given.queue.ageing,
+        patience=given.queue.patience,
+        turn_requests=given.queue.turn_requests,
+        load_timeout=given.daemon.load_timeout,
+        hung_after=given.daemon.hung_after,
+        retry_after=given.daemon.retry_after,
+        retry_most=given.daemon.retry_most,
+        max_models=given.limits.max_models,
+        most_instances=given.placement.most_instances,
+        shrink_after=given.placement.shrink_after,
+        file_factor=given.memory.file_factor,
+        overhead={"cpu": given.memory.cpu_process, "cuda": given.memory.cuda_context},
+        eviction=find_policy(given.placement.eviction),
+        default_keep_alive=given.defaults.keep_alive,
+    )
+
+
+def _account(device: Device) -> Account:
+    return Account(
+        device.name, device.hardware.kind, device.capacity_bytes, bounded_by=device.bounded_by
+    )
