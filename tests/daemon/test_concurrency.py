@@ -5,6 +5,7 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -12,6 +13,7 @@ from safetensors.torch import save_file
 from sired import ModelManager
 from sired.protocol.content import JSON
 from sired.protocol.requests import Predict
+from tests.contract.tiny_graphs import write_network
 
 MEETING = """
 import threading
@@ -95,3 +97,15 @@ def test_huggingface_models_answer_one_at_a_time(home, tmp_path):
     save_file({"w": torch.ones(1)}, tmp_path / "model.safetensors")
     said = home.sire("register", "m", tmp_path, "--concurrency", "2", code=9)
     assert b"at the same time" in said.stderr
+
+
+def test_a_graph_computed_in_several_threads_answers_each_its_own(home, tmp_path, new_name):
+    write_network(tmp_path / "network.onnx")
+    home.register(new_name, tmp_path / "network.onnx", "--concurrency", "3")
+    random = np.random.default_rng(0)
+    inputs = [random.standard_normal((1, 64, 12, 12), np.float32) for _ in range(40)]
+    with ModelManager(home=home.path) as manager:
+        alone = [manager.predict(new_name, data) for data in inputs]
+        together = [manager.submit_async(new_name, data) for data in inputs]
+        for expected, answer in zip(alone, together, strict=True):
+            assert np.allclose(answer.result(60), expected, atol=1e-5)

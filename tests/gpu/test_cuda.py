@@ -8,6 +8,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from sired import ModelManager
+
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.own_daemon,
@@ -46,6 +48,15 @@ def test_inputs_that_were_sent_ahead_are_answered_as_others_are(home, tmp_path):
     sent = [runtime.prepare(model, data) for data in inputs]
     for data, ahead in zip(inputs, sent, strict=True):
         assert np.array_equal(runtime.predict(model, ahead), runtime.predict(model, data))
+
+
+def test_requests_computed_together_are_answered_as_alone(home, register):
+    register("m", 2, "Scale", "--device", "cuda:0", "--concurrency", "3")
+    with ModelManager(home=home.path) as manager:
+        rows = [np.random.rand(512, 4).astype(np.float32) for _ in range(64)]
+        answers = [manager.submit_async("m", data) for data in rows]
+        for data, answer in zip(rows, answers, strict=True):
+            assert np.array_equal(answer.result(60), 2 * data)
 
 
 def test_models_that_do_not_fit_together_take_turns_on_a_gpu(home, tmp_path):
