@@ -83,8 +83,10 @@ def end_with(pid: int) -> None:
 
     def watch() -> None:
         select.select([descriptor], [], [])
-        how = os.waitid(os.P_PIDFD, descriptor, os.WEXITED | os.WNOWAIT)
-        said = "nobody could tell how" if how is None else _in_words(how)
+        said = "nobody could tell how"
+        with contextlib.suppress(ChildProcessError):  # another thread was told first
+            if how := os.waitid(os.P_PIDFD, descriptor, os.WEXITED | os.WNOWAIT):
+                said = _in_words(how)
         log.error("the program has ended: %s", said)
         leave(1)
 
