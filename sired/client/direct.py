@@ -9,7 +9,7 @@ import msgspec
 
 from sired.errors import DeadlineExceeded, SireError, error_from
 from sired.paths import Paths
-from sired.protocol.content import Buffer
+from sired.protocol.content import Buffer, size_of
 from sired.protocol.direct import FromDaemonOrWorker, OpenDirect, Opened
 from sired.protocol.replies import Prediction
 from sired.protocol.requests import PROTOCOL_VERSION, Predict
@@ -55,8 +55,7 @@ class DirectConnection:
 
     def takes(self, payload: Sequence[Buffer]) -> bool:
         """Whether a request of this size is allowed; the daemon says so in better words."""
-        size = sum(memoryview(frame).nbytes for frame in payload)
-        return size <= self._terms.largest_bytes
+        return size_of(payload) <= self._terms.largest_bytes
 
     def ask(
         self, request: Predict, payload: Sequence[Buffer]

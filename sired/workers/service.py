@@ -87,7 +87,8 @@ class Service:
         self._daemon_asked = 0.0
         self._listening = threading.RLock()
         # Held for what several threads count, and for what they say to the daemon.
-        self._counting, self._sending = threading.Condition(), threading.Lock()
+        self._counting, self._sending = threading.Lock(), threading.Lock()
+        self._rest = threading.Condition(self._counting)
 
     def run(self) -> NoReturn:
         """Answer until the daemon closes its line.
@@ -150,8 +151,10 @@ class Service:
 
     def _next(self) -> Work | None:
         """What is to be done next; None if nothing is, or as many are at work as may be."""
+        if not self._at_hand:
+            return None
         slow_to_decode = self._model.decode_seconds > WORTH_A_THREAD_SECONDS
-        if self._at_hand and slow_to_decode and self._model.concurrency == 1:
+        if slow_to_decode and self._model.concurrency == 1:
             self._decode_ahead()
         with self._counting:
             if not self._at_hand or self._at_work == self._model.concurrency:
@@ -178,16 +181,23 @@ class Service:
     def _hear_from(self, ready: Sequence[int]) -> None:
         """Take a message of each of these, and of others that may run with them."""
         asking = self._take_from(ready)
+        if asking and self._model.batch_delay:
+            self._wait_for_others(asking)
+        size = self._model.batch_size
+        for first in range(0, len(asking), size):
+            together = asking[first : first + size]
+            turns, clients = [turn for _, turn in together], [client for client, _ in together]
+            self._at_hand.append(Work(turns, clients))
+
+    def _wait_for_others(self, asking: list[tuple[Direct, Turn]]) -> None:
+        """Add what others ask, until they fill a batch or these have waited long enough."""
         until = time.monotonic() + self._model.batch_delay
-        while 0 < len(asking) < min(self._model.batch_size, len(self._direct)):
+        while len(asking) < min(self._model.batch_size, len(self._direct)):
             left = until - time.monotonic()
             # Of an epoll object itself one cannot wait for less than a millisecond.
             if left <= 0 or not select.select([self._poll.fileno()], [], [], left)[0]:
-                break
+                return
             asking += self._take_from([descriptor for descriptor, _ in self._poll.poll(0)])
-        for first in range(0, len(asking), self._model.batch_size):
-            clients, turns = zip(*asking[first : first + self._model.batch_size], strict=True)
-            self._at_hand.append(Work(turns, clients))
 
     def _take_from(self, ready: Sequence[int]) -> list[tuple[Direct, Turn]]:
         """Hear the daemon if it is among these; returns what the others ask."""
@@ -249,7 +259,8 @@ class Service:
             with self._counting:
                 self._seconds += _NEWS * (seconds - self._seconds)
                 self._at_work -= 1
-                self._counting.notify_all()
+                if not self._at_work:
+                    self._rest.notify_all()
 
     def _answer(self, work: Work) -> None:
         if work.clients:
@@ -351,7 +362,7 @@ class Service:
             self._drop(direct)
         with self._counting:
             self._at_hand = deque(work for work in self._at_hand if not work.clients)
-            self._counting.wait_for(lambda: not self._at_work)
+            self._rest.wait_for(lambda: not self._at_work)
 
     def _receive(self, direct: Direct) -> Turn | None:
         try:
