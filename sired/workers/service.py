@@ -10,13 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import NoReturn
 
-import msgspec
-
 from sired.errors import SireError
 from sired.protocol.content import Buffer, size_of
 from sired.protocol.runs import RunModel, RunResult, WorkerError
 from sired.transport.channel import Channel
 from sired.transport.wakefulness import Wakefulness
+from sired.workers.clients import Clients, Direct
 from sired.workers.messages import (
     DirectFailed,
     FreeDram,
@@ -33,7 +32,7 @@ from sired.workers.messages import (
 from sired.workers.model import Reply, ServedModel, Turn
 from sired.workers.surroundings import leave
 from sired.workers.tally import Tally
-from sired.workers.work import Direct, Work
+from sired.workers.work import Work, of_clients, of_daemon
 
 log = logging.getLogger("sired.worker")
 
@@ -70,12 +69,12 @@ class Service:
         self._model = model
         self._at_hand: deque[Work] = deque()
         self._ahead: ThreadPoolExecutor | None = None
-        self._direct: dict[int, Direct] = {}
         # Answers wanted in parts, until they are done or nobody wants the rest.
         self._streams: set[int] = set()
         self._tally: Tally | None = None
         self._poll = select.epoll()
         self._poll.register(channel.fileno(), select.EPOLLIN)
+        self._clients = Clients(self._poll)
         self._wakefulness = Wakefulness(SHORT_WAIT_SECONDS)
         # Threads beside the main one. Where they do nothing but wait, there is one more to listen:
         # to who wants no more of an answer, for instance.
@@ -141,7 +140,7 @@ class Service:
         if not self._others or self._model.elsewhere:
             return bool(self._others)
         recently = time.monotonic() - self._daemon_asked < RECENT_SECONDS
-        return (len(self._direct) > 1 or recently) and self._seconds > WORTH_LISTENING_SECONDS
+        return (len(self._clients) > 1 or recently) and self._seconds > WORTH_LISTENING_SECONDS
 
     def _call_others(self) -> None:
         with self._counting:
@@ -166,7 +165,7 @@ class Service:
 
     def _listen(self) -> None:
         """Wait for somebody to say something."""
-        if self._direct or self._at_work:
+        if self._clients or self._at_work:
             self._hear_from(self._wait())
         else:
             self._hear(*self._channel.receive())
@@ -183,16 +182,12 @@ class Service:
         asking = self._take_from(ready)
         if asking and self._model.batch_delay:
             self._wait_for_others(asking)
-        size = self._model.batch_size
-        for first in range(0, len(asking), size):
-            together = asking[first : first + size]
-            turns, clients = [turn for _, turn in together], [client for client, _ in together]
-            self._at_hand.append(Work(turns, clients))
+        self._at_hand.extend(of_clients(asking, self._model.batch_size))
 
     def _wait_for_others(self, asking: list[tuple[Direct, Turn]]) -> None:
         """Add what others ask, until they fill a batch or these have waited long enough."""
         until = time.monotonic() + self._model.batch_delay
-        while len(asking) < min(self._model.batch_size, len(self._direct)):
+        while len(asking) < min(self._model.batch_size, len(self._clients)):
             left = until - time.monotonic()
             # Of an epoll object itself one cannot wait for less than a millisecond.
             if left <= 0 or not select.select([self._poll.fileno()], [], [], left)[0]:
@@ -203,11 +198,7 @@ class Service:
         """Hear the daemon if it is among these; returns what the others ask."""
         if self._channel.fileno() in ready and (message := self._channel.try_receive()):
             self._hear(*message)
-        return [
-            (direct, turn)
-            for descriptor in ready
-            if (direct := self._direct.get(descriptor)) and (turn := self._receive(direct))
-        ]
+        return self._clients.asking(ready)
 
     def _hear(self, message: ToWorker, frames: tuple[Buffer, ...]) -> None:
         """Take a message of the daemon."""
@@ -221,7 +212,7 @@ class Service:
                 self._streams.discard(message.request)
             case RunBatch():
                 self._daemon_asked = time.monotonic()
-                self._at_hand.append(Work(_turns(message, frames)))
+                self._at_hand.append(of_daemon(message, frames))
             case Sleep() | Wake() | FreeDram():
                 if isinstance(message, Sleep):
                     self._dismiss()
@@ -234,7 +225,7 @@ class Service:
             case TakeTally():
                 self._tally = Tally(self._channel.take_descriptor())
             case TakeConnection():
-                self._take(Direct(message, self._channel.take_descriptor()))
+                self._clients.take(Direct(message, self._channel.take_descriptor()))
 
     def _decode_ahead(self) -> None:
         """Have what comes after the next decoded while that is done."""
@@ -314,7 +305,7 @@ class Service:
                 else:  # who has the last answer finds nobody at work for him any more
                     peak = message.peak_memory_bytes or self._model.peak()
                     tally.end(running, time.monotonic(), peak)
-            self._reply(work.clients[place], message, frames)
+            self._clients.reply(work.clients[place], message, frames)
 
     def _replies(self, work: Work) -> Iterable[tuple[int, Reply]]:
         if len(work.turns) == 1:
@@ -332,60 +323,15 @@ class Service:
             with self._sending:
                 self._channel.send(DirectFailed(message.code, message.message))
 
-    def _reply(
-        self, direct: Direct, message: RunResult | WorkerError, frames: tuple[Buffer, ...]
-    ) -> None:
-        if isinstance(message, RunResult) and direct.channel.held():
-            message = msgspec.structs.replace(message, input_held=True)
-        try:
-            sent = direct.channel.try_send(message, frames)
-        except (OSError, SireError):
-            sent = False
-        if not sent:  # it reads no answers: whatever it is, it is no client of ours
-            self._drop(direct)
-
-    # Direct connections
-
-    def _take(self, direct: Direct) -> None:
-        self._direct[direct.channel.fileno()] = direct
-        self._poll.register(direct.channel.fileno(), select.EPOLLIN)
-
-    def _drop(self, direct: Direct) -> None:
-        descriptor = direct.channel.fileno()
-        if self._direct.pop(descriptor, None) is not None:
-            self._poll.unregister(descriptor)
-            direct.channel.hang_up()
-
     def _dismiss(self) -> None:
         """Have every client ask the daemon, which decides when the model is to be woken."""
-        for direct in list(self._direct.values()):
-            self._drop(direct)
+        self._clients.drop_all()
         with self._counting:
             self._at_hand = deque(work for work in self._at_hand if not work.clients)
             self._rest.wait_for(lambda: not self._at_work)
-
-    def _receive(self, direct: Direct) -> Turn | None:
-        try:
-            received = direct.channel.try_receive()
-        except (EOFError, OSError, SireError):  # it left, or talks nonsense
-            self._drop(direct)
-            return None
-        if received is None:
-            return None
-        run, frames = received
-        return Turn(run, frames, size=size_of(frames))
 
 
 def _latency(turn: Turn, least: float) -> float:
     """Seconds since the client sent a request, as far as what it says can be true."""
     seconds = time.monotonic() - turn.run.sent
     return seconds if least <= seconds < LONGEST_LATENCY else least
-
-
-def _turns(batch: RunBatch, frames: tuple[Buffer, ...]) -> list[Turn]:
-    """The requests of a batch, each with its own frames."""
-    turns, rest = [], frames
-    for run, count in zip(batch.runs, batch.frames, strict=True):
-        turns.append(Turn(run, rest[:count]))
-        rest = rest[count:]
-    return turns

@@ -1,28 +1,13 @@
 """What a worker has to do, and for whom."""
 
-import socket
 from collections.abc import Sequence
 
 import msgspec
 
-from sired.protocol.framing import LARGEST_HEADER
-from sired.protocol.runs import RunModel
-from sired.transport.channel import Channel
-from sired.workers.messages import TakeConnection
+from sired.protocol.content import Buffer
+from sired.workers.clients import Direct
+from sired.workers.messages import RunBatch
 from sired.workers.model import Turn
-
-
-class Direct:
-    """A client that asks this worker itself."""
-
-    def __init__(self, take: TakeConnection, descriptor: int) -> None:
-        self.number = take.connection
-        self.channel: Channel[RunModel] = Channel(
-            socket.socket(fileno=descriptor),
-            RunModel,
-            steady=True,
-            largest=take.largest_bytes + LARGEST_HEADER,
-        )
 
 
 class Work(msgspec.Struct, frozen=True):
@@ -30,3 +15,18 @@ class Work(msgspec.Struct, frozen=True):
 
     turns: Sequence[Turn]
     clients: Sequence[Direct] = ()
+
+
+def of_clients(asking: Sequence[tuple[Direct, Turn]], size: int) -> list[Work]:
+    """What these clients ask, so many requests together."""
+    together = [asking[first : first + size] for first in range(0, len(asking), size)]
+    return [Work([turn for _, turn in some], [client for client, _ in some]) for some in together]
+
+
+def of_daemon(batch: RunBatch, frames: tuple[Buffer, ...]) -> Work:
+    """The requests of a batch, each with its own frames."""
+    turns, rest = [], frames
+    for run, count in zip(batch.runs, batch.frames, strict=True):
+        turns.append(Turn(run, rest[:count]))
+        rest = rest[count:]
+    return Work(turns)

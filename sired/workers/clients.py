@@ -1,0 +1,91 @@
+"""The clients that ask a worker themselves: taking them, hearing and answering them, letting go."""
+
+import select
+import socket
+from collections.abc import Sequence
+
+import msgspec
+
+from sired.errors import SireError
+from sired.protocol.content import Buffer, size_of
+from sired.protocol.framing import LARGEST_HEADER
+from sired.protocol.runs import RunModel, RunResult, WorkerError
+from sired.transport.channel import Channel
+from sired.workers.messages import TakeConnection
+from sired.workers.model import Turn
+
+
+class Direct:
+    """A client that asks this worker itself."""
+
+    def __init__(self, take: TakeConnection, descriptor: int) -> None:
+        self.number = take.connection
+        self.channel: Channel[RunModel] = Channel(
+            socket.socket(fileno=descriptor),
+            RunModel,
+            steady=True,
+            largest=take.largest_bytes + LARGEST_HEADER,
+        )
+
+
+class Clients:
+    """All of them, by their descriptors.
+
+    Args:
+        poll: watches their connections, and whatever else is to be watched.
+    """
+
+    def __init__(self, poll: select.epoll) -> None:
+        self._poll = poll
+        self._connected: dict[int, Direct] = {}
+
+    def __len__(self) -> int:
+        return len(self._connected)
+
+    def take(self, direct: Direct) -> None:
+        """Listen to one more."""
+        self._connected[direct.channel.fileno()] = direct
+        self._poll.register(direct.channel.fileno(), select.EPOLLIN)
+
+    def drop_all(self) -> None:
+        """Have every client ask the daemon."""
+        for direct in list(self._connected.values()):
+            self._drop(direct)
+
+    def _drop(self, direct: Direct) -> None:
+        descriptor = direct.channel.fileno()
+        if self._connected.pop(descriptor, None) is not None:
+            self._poll.unregister(descriptor)
+            direct.channel.hang_up()
+
+    def asking(self, ready: Sequence[int]) -> list[tuple[Direct, Turn]]:
+        """What those ask that are among these descriptors."""
+        return [
+            (direct, turn)
+            for descriptor in ready
+            if (direct := self._connected.get(descriptor)) and (turn := self._receive(direct))
+        ]
+
+    def _receive(self, direct: Direct) -> Turn | None:
+        try:
+            received = direct.channel.try_receive()
+        except (EOFError, OSError, SireError):  # it left, or talks nonsense
+            self._drop(direct)
+            return None
+        if received is None:
+            return None
+        run, frames = received
+        return Turn(run, frames, size=size_of(frames))
+
+    def reply(
+        self, direct: Direct, message: RunResult | WorkerError, frames: tuple[Buffer, ...]
+    ) -> None:
+        """Answer one of them."""
+        if isinstance(message, RunResult) and direct.channel.held():
+            message = msgspec.structs.replace(message, input_held=True)
+        try:
+            sent = direct.channel.try_send(message, frames)
+        except (OSError, SireError):
+            sent = False
+        if not sent:  # it reads no answers: whatever it is, it is no client of ours
+            self._drop(direct)
