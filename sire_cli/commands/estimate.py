@@ -6,7 +6,7 @@ import typer
 
 from sire_cli.arguments import DeviceName, ModelArguments, ModelClass, parse_arguments
 from sire_cli.link import connect
-from sire_cli.output import AsJson, print_json, print_table
+from sire_cli.output import AsJson, print_json, print_table, say
 from sired.client.declare import describe_model
 from sired.protocol.replies import DeviceFit, EstimateReport
 from sired.protocol.requests import Estimate
@@ -42,6 +42,9 @@ def estimate(
                 "estimate", path, runtime, model_class=model_class, args=args, device=device
             )
             reports.append(connection.expect(EstimateReport, Estimate(model=model)))
+    for report in reports:
+        if report.problem:
+            say(f"The size of {report.path} counts, for its code cannot be asked. {report.problem}")
     if json:
         print_json(reports)
     else:

@@ -25,12 +25,18 @@ _MAY_HOLD_MORE = "state_dict"
 log = logging.getLogger(__name__)
 
 
-async def with_estimate(services: Services, spec: ModelSpec) -> ModelSpec:
-    """The model with what its code says of its size, where that may tell more than its files."""
+async def with_estimate(services: Services, spec: ModelSpec) -> tuple[ModelSpec, str]:
+    """The model with what its code says of its size, where that may tell more than its files.
+
+    Returns:
+        The model, and why its code could not be asked; "" if it could, or need not.
+    """
     if spec.max_memory is not None or not _may_tell_more(spec):
-        return spec
-    told = await asyncio.to_thread(_ask, services.zygote, spec, services.paths.standby_log)
-    return spec if told is None else msgspec.structs.replace(spec, weight_bytes=told)
+        return spec, ""
+    said = await asyncio.to_thread(_ask, services.zygote, spec, services.paths.standby_log)
+    if said.weight_bytes is not None:
+        spec = msgspec.structs.replace(spec, weight_bytes=said.weight_bytes)
+    return spec, said.problem
 
 
 def _may_tell_more(spec: ModelSpec) -> bool:
@@ -39,12 +45,11 @@ def _may_tell_more(spec: ModelSpec) -> bool:
     return spec.runtime not in _TOLD_BY_FILES
 
 
-def _ask(zygote: Zygote, spec: ModelSpec, printed: Path) -> int | None:
-    """Have a fresh worker estimate; None if it cannot. Blocks."""
+def _ask(zygote: Zygote, spec: ModelSpec, printed: Path) -> Estimated:
+    """Have a fresh worker estimate. Blocks."""
     try:
         with errand(zygote, EstimateModel(spec), printed) as worker:
-            said = expect(worker, Estimated, time.monotonic() + PATIENCE_SECONDS)
-            return said.weight_bytes
+            return expect(worker, Estimated, time.monotonic() + PATIENCE_SECONDS)
     except SireError as problem:
         log.warning("it could not be estimated: %s", problem, extra=of_worker(spec.name))
-        return None
+        return Estimated(None, problem.message)

@@ -110,13 +110,17 @@ class DeviceFit(msgspec.Struct, frozen=True):
 
 
 class EstimateReport(Message, frozen=True, tag="estimate"):
-    """What a model would need, on each device that it may go to."""
+    """What a model would need, on each device that it may go to.
+
+    ``problem`` says why its own code could not be asked: its files' size was taken then.
+    """
 
     path: str
     runtime: str
     format: str
     weight_bytes: int
     devices: tuple[DeviceFit, ...]
+    problem: str = ""
 
 
 class ModelList(Message, frozen=True, tag="models"):

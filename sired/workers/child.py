@@ -16,7 +16,6 @@ from sired.workers.estimating import estimate
 from sired.workers.gpu_memory import measured_context
 from sired.workers.messages import (
     DeviceGrant,
-    Estimated,
     EstimateModel,
     LoadModel,
     ModelReady,
@@ -52,7 +51,7 @@ def main(line: socket.socket, log_path: str, confinement: Confinement) -> None:
             context = _stand_by(job.device)
             job, _ = channel.receive()
         if isinstance(job, EstimateModel):
-            channel.send(Estimated(estimate(job.spec)))
+            channel.send(estimate(job.spec))
             leave()
         assert isinstance(job, LoadModel)
         if job.log:

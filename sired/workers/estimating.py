@@ -2,21 +2,22 @@
 
 import logging
 
+from sired.errors import SireError
 from sired.runtimes.discovery import find_runtime
 from sired.spec import ModelSpec
 from sired.workers.load_arguments import load_arguments
+from sired.workers.messages import Estimated
 
 log = logging.getLogger("sired.worker")
 
 
-def estimate(spec: ModelSpec) -> int | None:
-    """Bytes of a model's weights once it is loaded; None where its files tell it better.
-
-    A runtime or class that cannot tell will say why when it is to load: here it goes to the log.
-    """
+def estimate(spec: ModelSpec) -> Estimated:
+    """What a model's own code says its weights take once it is loaded, or why it does not."""
     try:
         told = find_runtime(spec.runtime).estimate(spec.path, **load_arguments(spec, "cpu"))
+    except SireError as problem:
+        return Estimated(None, problem.message)
     except BaseException as problem:
-        log.warning("%s cannot be estimated: %s: %s", spec.name, type(problem).__name__, problem)
-        return None
-    return told if told and told > 0 else None
+        log.warning("%s cannot be estimated", spec.name, exc_info=problem)
+        return Estimated(None, f"{type(problem).__name__}: {problem}")
+    return Estimated(told if told and told > 0 else None)

@@ -74,9 +74,13 @@ class StopStream(msgspec.Struct, frozen=True, tag=True):
 
 
 class Estimated(msgspec.Struct, frozen=True, tag=True):
-    """Bytes that a model's weights would take; None where its files tell it better."""
+    """Bytes that a model's weights would take; None where its files tell it better.
+
+    ``problem`` says why its code could not be asked.
+    """
 
     weight_bytes: int | None
+    problem: str = ""
 
 
 class LoadProgress(msgspec.Struct, frozen=True, tag=True):

@@ -119,3 +119,10 @@ def test_where_a_class_cannot_tell_its_file_does(home, tmp_path, ends):
     (tmp_path / "lookup.py").write_text(told)
     (report,) = home.json("estimate", tmp_path / "lookup.py")
     assert report["weight_bytes"] == len(told)
+    assert report["problem"]
+
+
+def test_why_a_class_cannot_be_asked_is_said(home, tmp_path):
+    (tmp_path / "lookup.py").write_text(OWN)
+    told = home.sire("estimate", tmp_path / "lookup.py", "--class", f"{tmp_path / 'lookup.py'}:No")
+    assert b"There is no class 'No'" in told.stderr

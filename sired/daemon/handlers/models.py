@@ -39,7 +39,7 @@ class ModelHandlers:
         services = self._services
         services.check_device(request.model.device)
         spec = await asyncio.to_thread(complete, request, payload, services.paths)
-        spec = await with_estimate(services, spec)
+        spec, _ = await with_estimate(services, spec)  # why it cannot be asked, a load will tell
         services.registry.add(spec, replace=request.replace)
         services.conductor.instances.signatures.pop(spec.name, None)
         introduce(services, spec)
@@ -52,10 +52,11 @@ class ModelHandlers:
         services.check_device(request.model.device)
         # Nothing in its files is run, so that trust is none of its concern.
         asked = msgspec.structs.replace(request.model, trusted=True)
-        spec = await with_estimate(services, await asyncio.to_thread(inspect, asked))
+        spec, problem = await with_estimate(services, await asyncio.to_thread(inspect, asked))
         services.conductor.sample()
         model = as_known(services, spec)
-        services.front.reply(client, views.estimate(services, spec, model, client.request_id))
+        report = views.estimate(services, spec, model, client.request_id)
+        services.front.reply(client, msgspec.structs.replace(report, problem=problem))
 
     def _remove(self, client: Client, request: requests.Remove, _: tuple[Buffer, ...]) -> None:
         services = self._services
