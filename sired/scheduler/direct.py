@@ -47,6 +47,9 @@ class Direct:
             self._state.alarm.by(self._fleet.hung_at(instance))
         elif not event.abandoned:
             instance.abandoned_since = None
+        # Its end may be told after its answers, which were seen while it was still at work.
+        if isinstance(instance.state, Ready):
+            instance.state.last_used = max(instance.state.last_used, event.last_used)
         if event.served:
             self._served(instance, event, now)
         if was_busy or event.served:
@@ -61,8 +64,6 @@ class Direct:
         model.service_seconds = estimate.average(
             model.service_seconds, event.seconds / event.served
         )
-        if isinstance(instance.state, Ready):
-            instance.state.last_used = max(instance.state.last_used, event.last_used)
         self._fleet.note_peak(instance, event.peak, now)
 
     def close(self) -> None:

@@ -180,3 +180,11 @@ def test_requests_that_come_to_the_brain_are_served_beside_it(one):
     used(one, busy=True)
     number, said = one.request("a")
     assert said == [Dispatch(1, (number,))]
+
+
+def test_the_end_of_work_is_the_last_use_although_its_answers_were_told_before(one):
+    one.wait(1.0)
+    used(one, busy=True)
+    one.wait(1.0)
+    used(one, served=0)
+    assert one.brain.fleet.instances[1].state.last_used == one.now
