@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from ..home import Home
-from .cycles import cycle, slope
+from .cycles import cycle, growth
 from .soak import Soak, prepare
 
 CYCLES, EVERY = 1000, 50
@@ -20,13 +20,13 @@ def main() -> int:
     home = Home()
     try:
         prepare(home, home.path)
-        growth = _cycles(home, given.cycles)
+        grown = _cycles(home, given.cycles)
         soak = Soak(home, given.seed, kill_workers=2.0, kill_daemon=45.0)
         tally = soak.run(3600 * given.hours, print)
         print(tally)
     finally:
         home.close()
-    return int(not tally.flawless or growth > 2 << 20)
+    return int(not tally.flawless or grown > 2 << 20)
 
 
 def _cycles(home: Home, count: int) -> float:
@@ -39,9 +39,9 @@ def _cycles(home: Home, count: int) -> float:
             found.append(held)
             print(f"{EVERY * len(found)} cycles: {held}", flush=True)
     # What is kept of the latest thousand answers is kept from then on.
-    growth = 1000 * slope([held.memory for held in found[len(found) // 4 :]], EVERY)
-    print(f"{growth / 1024:.0f} KiB more for every thousand cycles")
-    return growth
+    grown = 1000 * growth([held.memory for held in found[len(found) // 4 :]], EVERY)
+    print(f"{grown / 1024:.0f} KiB more for every thousand cycles")
+    return grown
 
 
 if __name__ == "__main__":

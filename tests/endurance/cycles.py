@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -55,9 +56,10 @@ def cycle(connection: Connection, pid: int, model: str, count: int, every: int) 
             yield look(pid)
 
 
-def slope(values: list[int], every: int) -> float:
-    """By how much values grow per cycle, by least squares."""
-    places = [every * number for number in range(len(values))]
-    middle, mean = sum(places) / len(places), sum(values) / len(values)
-    rise = sum((x - middle) * (y - mean) for x, y in zip(places, values, strict=True))
-    return rise / sum((x - middle) ** 2 for x in places)
+def growth(values: list[int], every: int) -> float:
+    """By how much values grow per cycle, the largest step left out.
+
+    One step is no growth: the zygote takes one when it brings its memory into huge pages.
+    """
+    steps = sorted(later - value for value, later in pairwise(values))
+    return sum(steps[:-1]) / (every * len(steps[:-1]))

@@ -5,7 +5,7 @@ import random
 import psutil
 import pytest
 
-from .cycles import cycle, slope
+from .cycles import cycle, growth
 from .soak import Soak, prepare
 
 CYCLES, EVERY = 120, 10
@@ -30,9 +30,9 @@ def test_loads_and_unloads_leave_nothing_behind(home, register, show):
     with home.connect() as connection:
         found = list(cycle(connection, home.pid(), "m", CYCLES, EVERY))
     settled = found[CYCLES // EVERY // 4 :]
-    growth = 1000 * slope([held.memory for held in settled], EVERY)
-    show(f"{growth / MIB:.2f} MiB more for every thousand loads and unloads; {settled[-1]}")
-    assert growth < 2 * MIB
+    grown = 1000 * growth([held.memory for held in settled], EVERY)
+    show(f"{grown / MIB:.2f} MiB more for every thousand loads and unloads; {settled[-1]}")
+    assert grown < 2 * MIB
     first, last = settled[0], settled[-1]
     assert last.descriptors == first.descriptors
     assert last.threads == first.threads
