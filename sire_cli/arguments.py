@@ -63,6 +63,6 @@ def parse_arguments(given: list[str]) -> dict[str, Any]:
             raise InvalidModel(f"{pair!r} is no argument.", hint="Write it like --arg layers=4")
         try:
             arguments[key] = msgspec.json.decode(value)
-        except msgspec.DecodeError:
+        except ValueError:
             arguments[key] = value
     return arguments

@@ -38,5 +38,5 @@ def read_line(text: bytes) -> LogLine | None:
     """A line of the file; None if it is none."""
     try:
         return msgspec.json.decode(text, type=LogLine)
-    except msgspec.DecodeError:
+    except ValueError:
         return None

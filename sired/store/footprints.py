@@ -26,7 +26,7 @@ class Footprints:
             self._bytes = msgspec.json.decode(path.read_bytes(), type=dict[str, int])
         except FileNotFoundError:
             pass
-        except (OSError, msgspec.DecodeError):
+        except (OSError, ValueError):
             # What was learned can be learned again; the damaged file is kept to be looked at.
             with contextlib.suppress(OSError):
                 path.replace(path.with_suffix(".damaged"))

@@ -33,7 +33,7 @@ class LoadedModels:
             return msgspec.json.decode(self._path.read_bytes(), type=list[Remembered])
         except FileNotFoundError:
             return []
-        except (OSError, msgspec.DecodeError) as problem:
+        except (OSError, ValueError) as problem:
             log.warning("cannot read %s: %s", self._path, problem)
             return []
 

@@ -148,7 +148,7 @@ class Ollama:
         try:
             if answer.good:
                 return msgspec.json.decode(answer.body, type=_Models).models or []
-        except msgspec.DecodeError:
+        except ValueError:
             pass
         raise LoadFailed(
             f"What answers at {self.url}{path} is no Ollama: {answer.status}, {answer.words()}"

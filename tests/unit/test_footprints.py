@@ -53,7 +53,9 @@ def test_the_oldest_are_forgotten_when_there_are_too_many(path):
     assert footprints.get(ModelSpec("m", "/a", fingerprint="1"), "cpu") == 1
 
 
-@pytest.mark.parametrize("damage", [b"{", b"\xff", b'{"f onnx cpu": "much"}', b"[]"])
+@pytest.mark.parametrize(
+    "damage", [b"{", b"\xff", b'{"\xff": 1}', b'{"f onnx cpu": "much"}', b"[]"]
+)
 def test_a_damaged_file_is_put_aside_and_learning_goes_on(path, damage):
     path.write_bytes(damage)
     footprints = Footprints(path)
