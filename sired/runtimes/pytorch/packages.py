@@ -20,6 +20,8 @@ _CHECK = "AOTI_RUNTIME_CHECK_INPUTS"
 _UNFIT = ("input_handles[", "expected inputs vector size")
 _TOO_FEW = "too small"
 _DEVICE = "AOTI_DEVICE_KEY"
+# Then comes the number of the process that unpacked it.
+_PREFIX = "sire-package-"
 _unpacked: list[str] = []
 
 
@@ -104,8 +106,9 @@ def _unpacked_apart() -> Iterator[str]:
 
     PyTorch deletes it when the package goes, which in a process that just ends never comes.
     """
+    sweep(Path(tempfile.gettempdir()))
     before = os.environ.get("TMPDIR")
-    directory = tempfile.mkdtemp(prefix="sire-package-")
+    directory = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-")
     _unpacked.append(directory)
     os.environ["TMPDIR"] = directory
     try:
@@ -114,6 +117,14 @@ def _unpacked_apart() -> Iterator[str]:
         del os.environ["TMPDIR"]
         if before is not None:
             os.environ["TMPDIR"] = before
+
+
+def sweep(directory: Path) -> None:
+    """Delete what processes have left there that were killed."""
+    for left in directory.glob(f"{_PREFIX}*"):
+        pid = left.name.removeprefix(_PREFIX).partition("-")[0]
+        if pid.isdecimal() and not Path("/proc", pid).exists():
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def clean_up() -> None:
