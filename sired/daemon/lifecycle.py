@@ -204,9 +204,13 @@ class Daemon:
             self._zygote.warm()
         except OSError as problem:
             log.error("the zygote did not start: %s", problem)  # noqa: TRY400
-        self._services.warm = True
         with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-            self._loop.call_soon_threadsafe(self._conductor.crew.standby.fill)
+            self._loop.call_soon_threadsafe(self._warm)
+
+    def _warm(self) -> None:
+        self._services.warm = True
+        for do in (self._conductor.crew.standby.fill, *self._services.when_warm):
+            do()
 
     def _watch(self, parent: int | None) -> None:
         """Once a second: how full devices are, and whether there is still someone to serve."""

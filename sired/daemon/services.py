@@ -1,6 +1,7 @@
 """The daemon's parts, as those need them who answer requests."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sired.config import Loaded
@@ -27,7 +28,8 @@ class Services:
     Attributes:
         loaded: the settings in force, each with where it came from.
         draining: whether the daemon is told to stop, and takes no more work.
-        warm: whether the zygote is ready.
+        warm: whether the zygote is ready, and
+        when_warm: what is called each time it has become so.
         complaints: problems of parts that nobody else asks for theirs.
         started: when the daemon was, by the clock that never goes back.
     """
@@ -45,6 +47,7 @@ class Services:
     zygote: Zygote
     draining: bool = False
     warm: bool = False
+    when_warm: list[Callable[[], None]] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
 

@@ -94,6 +94,7 @@ class Brain:
             events.DirectUsed: self.direct.used,
             events.ModelAdded: self._model_added,
             events.ModelPinned: self._model_pinned,
+            events.ModelEstimated: self._model_estimated,
             events.ModelRemoved: self._model_removed,
             events.LoadProgressed: self._wishes.progressed,
             events.WorkerReady: self._wishes.loaded,
@@ -184,6 +185,9 @@ class Brain:
         self.models[event.model].pinned = event.pinned
         # When it goes for want of use is another moment now, and others may have its memory.
         self._watch.woken(now)
+
+    def _model_estimated(self, event: events.ModelEstimated, _: float) -> None:
+        self.models[event.model].weights = event.weights
 
     def _model_removed(self, event: events.ModelRemoved, now: float) -> None:
         model = self.models.pop(event.model)

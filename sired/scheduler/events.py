@@ -21,6 +21,13 @@ class ModelPinned(msgspec.Struct, frozen=True):
     pinned: bool
 
 
+class ModelEstimated(msgspec.Struct, frozen=True):
+    """What a model's own code says that its weights take; bytes."""
+
+    model: str
+    weights: int
+
+
 class ModelRemoved(msgspec.Struct, frozen=True):
     """A model is registered no longer."""
 
@@ -236,6 +243,7 @@ class Woken(msgspec.Struct, frozen=True):
 Event = (
     ModelAdded
     | ModelPinned
+    | ModelEstimated
     | ModelRemoved
     | RequestArrived
     | RequestCancelled

@@ -4,6 +4,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from tests.home import wait_until
+
 MIB = 1 << 20
 
 
@@ -32,6 +34,11 @@ class Lookup:
     def estimate(self, path):
         return self.mebibytes << 20
 """
+
+
+def footprint(home, name):
+    info = home.json("show", name)
+    return info["footprint_source"], info["footprint_bytes"]
 
 
 def limit(home, size):
@@ -108,9 +115,19 @@ def test_a_class_of_ones_own_is_asked_before_anything_is_loaded(home, tmp_path, 
     named = "--class", f"{tmp_path / 'lookup.py'}:Lookup", "--arg", "mebibytes=100"
     (report,) = home.json("estimate", tmp_path / "table.bin", "--runtime", "python", *named)
     assert report["weight_bytes"] == 100 * MIB
-    info = home.json("register", new_name, tmp_path / "table.bin", "--runtime", "python", *named)
-    assert info["footprint_source"] == "estimated"
-    assert info["footprint_bytes"] == 100 * MIB * 1.3 + 32 * MIB
+    home.register(new_name, tmp_path / "table.bin", "--runtime", "python", *named)
+    wait_until(lambda: footprint(home, new_name) == ("estimated", 100 * MIB * 1.3 + 32 * MIB))
+
+
+@pytest.mark.own_daemon
+def test_who_registers_before_there_are_workers_does_not_wait_for_one(home, tmp_path):
+    (tmp_path / "lookup.py").write_text(OWN.replace("mebibytes=0", "mebibytes=100"))
+    home.register("m", tmp_path / "lookup.py")
+    home.sire("pin", "m")
+    wait_until(lambda: footprint(home, "m") == ("estimated", 100 * MIB * 1.3 + 32 * MIB))
+    assert home.json("show", "m")["model"]["pinned"]
+    home.sire("daemon", "restart")
+    assert footprint(home, "m") == ("estimated", 100 * MIB * 1.3 + 32 * MIB)
 
 
 @pytest.mark.parametrize("ends", ["raise SystemExit(3)", "import os; os._exit(3)", "return 'much'"])

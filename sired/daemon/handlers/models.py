@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from sired.daemon import views
-from sired.daemon.estimating import with_estimate
+from sired.daemon.estimating import Estimates
 from sired.daemon.introducing import as_known, introduce
 from sired.daemon.registering import complete, inspect
 from sired.daemon.services import Services
@@ -22,6 +22,7 @@ class ModelHandlers:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._estimates = Estimates(services)
         self.by_kind: dict[type[Any], Any] = {
             requests.Remove: self._remove,
             requests.Pin: self._pin,
@@ -39,7 +40,7 @@ class ModelHandlers:
         services = self._services
         services.check_device(request.model.device)
         spec = await asyncio.to_thread(complete, request, payload, services.paths)
-        spec, _ = await with_estimate(services, spec)  # why it cannot be asked, a load will tell
+        spec = await self._estimates.soon(spec)
         services.registry.add(spec, replace=request.replace)
         services.conductor.instances.signatures.pop(spec.name, None)
         introduce(services, spec)
@@ -52,7 +53,7 @@ class ModelHandlers:
         services.check_device(request.model.device)
         # Nothing in its files is run, so that trust is none of its concern.
         asked = msgspec.structs.replace(request.model, trusted=True)
-        spec, problem = await with_estimate(services, await asyncio.to_thread(inspect, asked))
+        spec, problem = await self._estimates.now(await asyncio.to_thread(inspect, asked))
         services.conductor.sample()
         model = as_known(services, spec)
         report = views.estimate(services, spec, model, client.request_id)

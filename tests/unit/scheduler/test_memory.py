@@ -372,3 +372,12 @@ def test_what_is_believed_of_a_model_never_overdraws_a_device(driver):
     model.learned["cpu"] = 70
     d.ready(2, memory=20)
     assert d.brain.fleet.ledger.accounts["cpu"].charged <= 100
+
+
+def test_what_a_models_own_code_says_is_reserved_from_then_on(driver):
+    d = driver()
+    d.add("a", 10)
+    d.tell(events.ModelEstimated("a", 70))
+    _, said = d.request("a")
+    (start,) = of_kind(StartWorker, said)
+    assert start.memory == 70
