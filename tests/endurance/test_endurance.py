@@ -9,7 +9,7 @@ from .cycles import cycle, growth
 from .soak import Soak, prepare
 
 CYCLES, EVERY = 120, 10
-SOAK_SECONDS = 40
+SOAK_SECONDS = 20
 MIB = 1024**2
 
 
