@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from sired.errors import SireError
+from sired.scheduler import lifetimes
 from sired.scheduler.alarm import Alarm
 from sired.scheduler.events import WorkerReady
 from sired.scheduler.instance import (
@@ -31,10 +32,6 @@ from sired.units import FOREVER
 
 # After running out of memory a model is believed to need this much more than it was granted.
 OUT_OF_MEMORY_FACTOR = 1.5
-
-
-# A model that is to be unloaded after use is kept this long for its first one.
-UNUSED_SECONDS = 60.0
 
 
 class Fleet:
@@ -106,43 +103,21 @@ class Fleet:
         model = instance.model
         if not instance.idle or not isinstance(instance.state, Ready):
             return FOREVER
-        keep = FOREVER if model.pinned else self._keep_alive(instance)
+        keep = lifetimes.kept_for(instance, self._rules)
         if sum(other.accepting for other in self.of(model)) > model.min_instances:
             keep = min(keep, self._rules.shrink_after)
         return instance.state.last_used + keep
 
     def hung_at(self, instance: Instance) -> float:
         """When an instance is killed that changes its tier, or works for nobody, for so long."""
-        if isinstance(instance.state, Loading):
-            alive_at = instance.state.alive_at or instance.state.since
-            return alive_at + self._rules.load_timeout
-        if isinstance(instance.state, FallingAsleep | Waking):
-            return instance.state.since + self._rules.load_timeout
-        abandoned = instance.abandoned_since
-        forsaken = FOREVER if abandoned is None else abandoned + self._rules.hung_after
-        running = instance.running
-        if not running or not all(request.answered for request in running):
-            return forsaken
-        overdue = max(request.deadline for request in running) + self._rules.hung_after
-        return min(forsaken, overdue)
+        return lifetimes.hung_at(instance, self._rules)
 
     def keep_alive(self, model: Model) -> float:
         """How long an instance of a model may idle: as the model says, else the rules."""
-        default = self._rules.default_keep_alive
-        return default if model.keep_alive is None else model.keep_alive
+        return lifetimes.keep_alive(model, self._rules)
 
     def _watch(self, instance: Instance) -> None:
         self._alarm.by(self.hung_at(instance))
-
-    def _keep_alive(self, instance: Instance) -> float:
-        keep = self._said_keep_alive(instance)
-        # Unloaded after use is not unloaded before it: somebody loaded it by hand.
-        return keep if keep or instance.served else UNUSED_SECONDS
-
-    def _said_keep_alive(self, instance: Instance) -> float:
-        """What the last request said, else as ever."""
-        said = instance.keep_alive
-        return self.keep_alive(instance.model) if said is None else said
 
     def most_instances(self, model: Model) -> int:
         """How many instances of a model there may be."""
@@ -354,7 +329,7 @@ class Fleet:
     def _may_doze(self, instance: Instance) -> bool:
         """Whether one that idled too long sleeps instead of ending."""
         surplus = sum(i.accepting for i in self.of(instance.model)) > instance.model.min_instances
-        kept = self._said_keep_alive(instance) > 0
+        kept = lifetimes.said_keep_alive(instance, self._rules) > 0
         return kept and not surplus and self.tiers.has_room(instance)
 
     def stop(self, instance: Instance, now: float, *, kill: bool = False) -> None:
