@@ -30,9 +30,10 @@ def estimate(
     """Tell what models would need on each device, and whether they fit, before registering them.
 
     What earlier loads of the same content were measured to need is known; of others the headers are
-    read, and nothing in the files is run. A class that is named is asked besides: its own estimate,
-    or what a PyTorch module's weights will take. They fit now, after eviction of idle models or of
-    others when they have had their turn, not now while others hold the memory, or never.
+    read, and nothing in the files is run. Code of your own, a .py file or a class that is named, is
+    asked besides: its own estimate, or what a PyTorch module's weights will take. They fit now,
+    after eviction of idle models or of others when they have had their turn, not now while others
+    hold the memory, or never.
     """
     args = parse_arguments(arg)
     with connect() as connection:

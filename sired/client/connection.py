@@ -14,7 +14,7 @@ from sired.client.link import BACKLOG, Answer, Link, connect
 from sired.client.routes import Routes
 from sired.errors import DaemonUnavailable, DeadlineExceeded, ProtocolError
 from sired.paths import Paths, find_paths
-from sired.protocol.content import Buffer
+from sired.protocol.content import Buffer, size_of
 from sired.protocol.framing import LARGEST_HEADER, raise_failure, too_large
 from sired.protocol.replies import ConfigReport, Failure, Part, Reply
 from sired.protocol.requests import Predict, Request, ShowConfig, WhyEnded
@@ -181,7 +181,7 @@ class Connection:
 
     def _check_size(self, payload: Sequence[Buffer]) -> None:
         """Say so if what made the daemon hang up is that it takes nothing so large."""
-        size = sum(memoryview(frame).nbytes for frame in payload)
+        size = size_of(payload)
         if size > LARGEST_HEADER and daemon_runs(self._paths):
             report = self.expect(ConfigReport, ShowConfig(), timeout=_LIMIT_SECONDS)
             if size > (largest := largest_message(report)):

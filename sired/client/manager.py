@@ -194,9 +194,10 @@ class ModelManager(JobCalls, PoolCalls, ManyCalls):
     ) -> EstimateReport:
         """Tell what a model would need on each device before it is registered.
 
-        Headers are read, and nothing in the files is run: neither a class nor trust is needed. A
-        class that is named (``module:Class`` or ``file.py:Class``, made with ``args``) is asked
-        besides: its own estimate, or what a PyTorch module's weights will take.
+        Headers are read, and nothing in the files is run: neither a class nor trust is needed. Code
+        of your own, a ``.py`` file or a class that is named (``module:Class`` or ``file.py:Class``,
+        made with ``args``), is asked besides: its own estimate, or what a PyTorch module's weights
+        will take.
 
         Raises:
             ModelNotFound: there is no such file.

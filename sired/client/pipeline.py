@@ -24,7 +24,7 @@ from sired.client.connection import Connection, largest_message
 from sired.client.link import Answer, Link
 from sired.client.pace import Pace
 from sired.errors import DeadlineExceeded, QueueFull, SireError, error_from
-from sired.protocol.content import Buffer
+from sired.protocol.content import Buffer, size_of
 from sired.protocol.framing import too_large
 from sired.protocol.replies import ConfigReport, Failure
 from sired.protocol.requests import Cancel, Predict, ShowConfig
@@ -57,7 +57,7 @@ class Question:
     @property
     def size(self) -> int:
         """Bytes in all frames."""
-        return sum(memoryview(frame).nbytes for frame in self.frames)
+        return size_of(self.frames)
 
 
 @dataclass(slots=True)
@@ -222,7 +222,7 @@ class Pipeline:
         if (one := self._under_way.get(number)) is None:
             return  # it was withdrawn
         if not isinstance(reply, Failure):
-            self._settle(number, (reply, frames), sum(frame.nbytes for frame in frames))
+            self._settle(number, (reply, frames), size_of(frames))
             self._pace.answered()
             return
         error = error_from(reply.code, reply.message, reply.hint, reply.details)

@@ -81,9 +81,7 @@ def _fit(value: Any, spec: TensorSpec) -> Any:
 
 
 def _axes_fit(given: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
-    if len(given) != len(wanted):
-        return False
-    return all(map(_axis_fits, given, wanted))
+    return len(given) == len(wanted) and all(map(_axis_fits, given, wanted))
 
 
 def _axis_fits(given: int, wanted: int) -> bool:

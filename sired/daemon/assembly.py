@@ -88,6 +88,7 @@ def assemble(
         ),
         zygote,
     )
+    services.when_warm.append(conductor.crew.standby.fill)
     services.apply_limits()
     access = DirectAccess(services)
     return Parts(

@@ -209,7 +209,7 @@ class Daemon:
 
     def _warm(self) -> None:
         self._services.warm = True
-        for do in (self._conductor.crew.standby.fill, *self._services.when_warm):
+        for do in self._services.when_warm:
             do()
 
     def _watch(self, parent: int | None) -> None:

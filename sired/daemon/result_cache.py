@@ -9,14 +9,13 @@ BLAKE2b takes about 1 GB/s, in the event loop: 0.5 µs for a small question, 0.6
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import NamedTuple
 
 import msgspec
 
-from sired.protocol.content import Buffer
+from sired.protocol.content import Buffer, size_of
 from sired.protocol.requests import Predict
 from sired.spec import ModelSpec, TensorSpec
 
@@ -52,7 +51,7 @@ class Answer(NamedTuple):
     @property
     def size(self) -> int:
         """Bytes it is counted as."""
-        return _BOOKKEEPING + _size(self.frames)
+        return _BOOKKEEPING + size_of(self.frames)
 
 
 class ResultCache:
@@ -91,7 +90,7 @@ class ResultCache:
     def question(self, predict: Predict, payload: tuple[Buffer, ...]) -> Question | None:
         """What the answer to this is to be found by; None where none is kept."""
         shelf = self._shelves.get(predict.model)
-        if shelf is None or not self._limit or _size(payload) > LARGEST_QUESTION:
+        if shelf is None or not self._limit or size_of(payload) > LARGEST_QUESTION:
             return None
         # The frames' sizes are part of it: where one ends and the next begins makes a difference.
         sizes = [memoryview(frame).nbytes for frame in payload]
@@ -137,7 +136,3 @@ class ResultCache:
         question.shelf.digests.discard(question.digest)
         question.shelf.held -= answer.size
         self.held -= answer.size
-
-
-def _size(frames: Iterable[Buffer]) -> int:
-    return sum(memoryview(frame).nbytes for frame in frames)

@@ -52,7 +52,8 @@ class Estimate(Message, frozen=True, tag="estimate"):
     """Ask what a model would need, registered or not; reply: EstimateReport.
 
     ``model`` is filled in as for Register, but needs neither a class nor trust: headers are read,
-    and nothing in its files is run. A class that is named is asked what it will take.
+    and nothing in its files is run. Code of the user's own, a .py file or a class that is named,
+    is asked what it will take.
     """
 
     model: ModelSpec

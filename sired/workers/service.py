@@ -122,12 +122,10 @@ class Service:
             with self._listening:
                 while (work := self._next()) is None:
                     self._listen()
-        if not self._enough_for_several():
-            self._do(work, 1 if main else self._model.concurrency)
-            return
-        if main:
+        several = self._enough_for_several()
+        if main and several:
             self._call_others()
-        self._do(work, self._model.concurrency)
+        self._do(work, 1 if main and not several else self._model.concurrency)
 
     def _enough_for_several(self) -> bool:
         """Whether another thread is to listen while one is at work.

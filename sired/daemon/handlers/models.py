@@ -56,8 +56,8 @@ class ModelHandlers:
         spec, problem = await self._estimates.now(await asyncio.to_thread(inspect, asked))
         services.conductor.sample()
         model = as_known(services, spec)
-        report = views.estimate(services, spec, model, client.request_id)
-        services.front.reply(client, msgspec.structs.replace(report, problem=problem))
+        report = views.estimate(services, spec, model, problem, client.request_id)
+        services.front.reply(client, report)
 
     def _remove(self, client: Client, request: requests.Remove, _: tuple[Buffer, ...]) -> None:
         services = self._services

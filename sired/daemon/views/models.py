@@ -65,9 +65,9 @@ def _positive(seconds: float) -> float | None:
 
 
 def estimate(
-    services: Services, spec: ModelSpec, model: Model, message_id: str | int
+    services: Services, spec: ModelSpec, model: Model, problem: str, message_id: str | int
 ) -> EstimateReport:
-    """How a model, registered or not, would fare on each device."""
+    """How a model, registered or not, would fare on each device; ``problem`` as in the report."""
     brain = services.conductor.brain
     return EstimateReport(
         id=message_id,
@@ -76,6 +76,7 @@ def estimate(
         format=spec.format,
         weight_bytes=spec.weight_bytes,
         devices=tuple(map(partial(_fit, services), brain.outlook(model, time.monotonic()))),
+        problem=problem,
     )
 
 

@@ -3,6 +3,7 @@
 import pickle
 import re
 import zipfile
+from itertools import chain
 from typing import Any
 
 import torch
@@ -105,8 +106,8 @@ def bytes_of_class(job: Job) -> int:
         module, options = _construct(job)
     if options.precision is not None:
         module = module.to(options.precision)
-    # Tied parameters are given once here.
-    return sum(tensor.nbytes for tensor in {*module.parameters(), *module.buffers()})
+    # Tied ones are given once here. On this device their storages cannot be told apart.
+    return sum(tensor.nbytes for tensor in chain(module.parameters(), module.buffers()))
 
 
 def _with_class(job: Job, weights: dict[str, torch.Tensor]) -> Loaded:
