@@ -15,12 +15,12 @@ import psutil
 from benchmarks.report import Figure
 from benchmarks.timing import in_turns, median, timed
 from benchmarks.workloads import Workload
+from sire.errors import DaemonUnavailable
+from sire.paths import find_paths
+from sire.protocol.replies import HealthReport, InstanceList
+from sire.protocol.requests import Health, Ps, Shutdown
 from sired.client.autostart import daemon_runs, start_daemon
 from sired.client.connection import Connection
-from sired.errors import DaemonUnavailable
-from sired.paths import find_paths
-from sired.protocol.replies import HealthReport, InstanceList
-from sired.protocol.requests import Health, Ps, Shutdown
 
 STARTS = 5
 COMMANDS = 15

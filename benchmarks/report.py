@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from sired.units import format_bytes
+from sire.units import format_bytes
 
 # Seconds below which hundredths of a millisecond matter.
 _SHORT = 0.01

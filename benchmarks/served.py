@@ -9,9 +9,9 @@ from safetensors.torch import save_file
 
 from benchmarks import models
 from benchmarks.workloads import Workload
+from sire.protocol.requests import Register
+from sire.spec import ModelSpec, Signature, TensorSpec
 from sired.client.connection import Connection
-from sired.protocol.requests import Register
-from sired.spec import ModelSpec, Signature, TensorSpec
 
 
 @dataclass(frozen=True, slots=True)

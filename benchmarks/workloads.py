@@ -7,9 +7,9 @@ from functools import cache
 from random import Random
 from typing import Self
 
-from sired.protocol.content import TENSORS
-from sired.protocol.requests import Predict
-from sired.spec import TensorSpec
+from sire.protocol.content import TENSORS
+from sire.protocol.requests import Predict
+from sire.spec import TensorSpec
 
 
 @dataclass(frozen=True, slots=True)

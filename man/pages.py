@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-import sired
+import sire
 
 TEMPLATES = Path(__file__).parent
 _PLACEHOLDER = re.compile(r"^@([A-Z]+)@\n", re.MULTILINE)
@@ -24,4 +24,4 @@ def _title(page: str) -> str:
     """No date: the same program makes the same page whenever it is made."""
     name, section = page.rsplit(".", 1)
     manuals = {"1": "User Commands", "5": "File Formats", "8": "System Administration"}[section]
-    return f'.TH {name.upper()} {section} "" "sire {sired.__version__}" "{manuals}"\n'
+    return f'.TH {name.upper()} {section} "" "sire {sire.__version__}" "{manuals}"\n'

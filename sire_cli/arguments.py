@@ -5,8 +5,8 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from sire.errors import InvalidModel
 from sire_cli.completion import complete_device, complete_job, complete_model, complete_priority
-from sired.errors import InvalidModel
 
 ModelName = Annotated[
     str, typer.Argument(metavar="NAME", help="A registered model.", autocompletion=complete_model)

@@ -1,8 +1,8 @@
 """Names for the shell to complete; silent whenever the daemon does not answer at once."""
 
-from sired.errors import SireError
-from sired.protocol.replies import DeviceList, JobList, ModelList
-from sired.protocol.requests import Devices, ListJobs, ListModels
+from sire.errors import SireError
+from sire.protocol.replies import DeviceList, JobList, ModelList
+from sire.protocol.requests import Devices, ListJobs, ListModels
 
 # Out of 200 ms between the key and the list: the rest is Python's start.
 _PATIENCE_SECONDS = 0.1

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sired.units import parse_duration
+from sire.units import parse_duration
 
 Timeout = Annotated[
     str | None,

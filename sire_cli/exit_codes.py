@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from sired.errors import (
+from sire.errors import (
     DaemonUnavailable,
     DeadlineExceeded,
     DeviceNotFound,
@@ -20,7 +20,7 @@ from sired.errors import (
     WorkerCrashed,
     error_from,
 )
-from sired.protocol.replies import JobEnd
+from sire.protocol.replies import JobEnd
 
 DONE = 0
 UNEXPECTED = 1

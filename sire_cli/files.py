@@ -8,11 +8,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from sire.errors import InvalidConfiguration, InvalidInput
+from sire.nearest import meant
+from sire.paths import meant_file
+from sire.protocol.content import BY_NAME, BY_SUFFIX, JSON, SUFFIXES, TEXT, sniff
 from sire_cli.exit_codes import FileMissing
-from sired.errors import InvalidConfiguration, InvalidInput
-from sired.nearest import meant
-from sired.paths import meant_file
-from sired.protocol.content import BY_NAME, BY_SUFFIX, JSON, SUFFIXES, TEXT, sniff
 
 STDIN = "-"
 # What answers can be written as, by short name.

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from sire.units import format_duration
 from sired.client.load_driver import Progress
-from sired.units import format_duration
 
 _WIDTH = 24
 _ERASE = "\r\x1b[K"

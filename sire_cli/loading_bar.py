@@ -6,10 +6,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from sire.errors import SireError
+from sire.protocol.replies import InstanceInfo, ModelInfo
+from sire.protocol.requests import Show
 from sired.client.connection import Connection
-from sired.errors import SireError
-from sired.protocol.replies import InstanceInfo, ModelInfo
-from sired.protocol.requests import Show
 
 _LOOK_SECONDS = 0.1
 

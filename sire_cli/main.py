@@ -9,9 +9,9 @@ from typing import Annotated, NoReturn
 import typer
 from typer.exceptions import TyperException
 
+from sire.errors import SireError
 from sire_cli.command import Command, Group
 from sire_cli.exit_codes import INTERRUPTED, UNEXPECTED, exit_code
-from sired.errors import SireError
 
 # In the order of the help. A verb lives in the module of its name, as a function or as a group.
 VERBS = (
@@ -113,7 +113,7 @@ def _app(verbs: tuple[str, ...]) -> typer.Typer:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from sired import __version__  # noqa: PLC0415
+        from sire import __version__  # noqa: PLC0415
 
         typer.echo(f"sire {__version__}")
         raise typer.Exit

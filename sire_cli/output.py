@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from sired.protocol.requests import Message
-from sired.spec import TensorSpec
+from sire.protocol.requests import Message
+from sire.spec import TensorSpec
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print plain JSON: bytes and seconds.")]
 

@@ -12,15 +12,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from sire.errors import InvalidConfiguration
+from sire.paths import find_paths, private_directory
+from sire.protocol.replies import ConfigReport, Setting
+from sire.protocol.requests import ShowConfig
 from sire_cli.files import replace_file
 from sire_cli.output import say
 from sired.client.autostart import daemon_runs
 from sired.client.connection import Connection
 from sired.config import HOLD_FROM_START, Source, load_settings
-from sired.errors import InvalidConfiguration
-from sired.paths import find_paths, private_directory
-from sired.protocol.replies import ConfigReport, Setting
-from sired.protocol.requests import ShowConfig
 
 _EDITORS = ("sensible-editor", "nano", "vi")
 # Reading a file takes a daemon milliseconds; longer than a busy one would need.

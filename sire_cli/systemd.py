@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sired.errors import SireError
+from sire.errors import SireError
 
 SERVICE = "sired.service"
 SOCKET = "sired.socket"

@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the daemon in the foreground until it is told to stop; returns the exit code."""
     given = parser().parse_args(arguments)
     if given.version:
-        from sired import __version__  # noqa: PLC0415
+        from sire import __version__  # noqa: PLC0415
 
         sys.stdout.write(f"sired {__version__}\n")
         return 0

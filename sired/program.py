@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from sired.errors import InvalidModel
+from sire.errors import InvalidModel
 
 _PLACEHOLDER = re.compile(r"\{(path|port|device|gpu)\}")
 

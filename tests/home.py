@@ -16,8 +16,8 @@ import pytest
 from sire_cli import main
 from sired.client.autostart import daemon_runs, start_daemon
 from sired.client.connection import Connection
-from sired.paths import find_paths
-from sired.protocol.requests import CancelJobs, Health, ListModels, Ps, Remove, RemoveJobs
+from sire.paths import find_paths
+from sire.protocol.requests import CancelJobs, Health, ListModels, Ps, Remove, RemoveJobs
 
 
 def wait_until(condition, seconds=30.0):

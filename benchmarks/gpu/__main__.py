@@ -18,7 +18,7 @@ from benchmarks.gpu.loads import loads, switches
 from benchmarks.gpu.small import small
 from benchmarks.processes import private_daemon, wait_until_warm
 from benchmarks.report import Figure, hardware, save, summary, table
-from sired.units import format_bytes, parse_bytes
+from sire.units import format_bytes, parse_bytes
 
 # What `sire` says with the same number: there is no such device.
 NO_DEVICE = 3

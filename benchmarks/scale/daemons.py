@@ -15,9 +15,9 @@ from benchmarks.report import Figure
 from benchmarks.scale.homes import SLEEPER, Home, home_of
 from benchmarks.timing import in_turns, median, timed
 from benchmarks.workloads import SMALL
-from sired.protocol.framing import encode
-from sired.protocol.replies import HealthReport
-from sired.protocol.requests import Health, Predict
+from sire.protocol.framing import encode
+from sire.protocol.replies import HealthReport
+from sire.protocol.requests import Health, Predict
 
 FEW, MANY, WAITING = 10, 10_000, 1_000
 # What many models may cost beyond what few do.

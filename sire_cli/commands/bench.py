@@ -6,6 +6,9 @@ from typing import Annotated
 
 import typer
 
+from sire.errors import InvalidConfiguration, error_from
+from sire.protocol.content import JSON
+from sire.units import parse_duration
 from sire_cli.arguments import AnswerType, InputType, ModelNames
 from sire_cli.commands.bench_words import print_report, say_errors
 from sire_cli.durations import Timeout, seconds
@@ -17,9 +20,6 @@ from sire_cli.output import AsJson, print_json
 from sired.client.load import put_load
 from sired.client.load_plan import LoadInput, LoadPlan
 from sired.client.load_report import LoadReport
-from sired.errors import InvalidConfiguration, error_from
-from sired.protocol.content import JSON
-from sired.units import parse_duration
 
 _CLIENTS = 8
 _SECONDS = 10.0

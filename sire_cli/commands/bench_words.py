@@ -2,10 +2,10 @@
 
 import sys
 
+from sire.units import format_duration
 from sire_cli.output import print_pairs, print_table, say
 from sired.client.load_plan import LoadPlan
 from sired.client.load_report import Figures, LoadReport
-from sired.units import format_duration
 
 _COLUMNS = (
     "MODEL",

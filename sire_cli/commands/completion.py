@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sired.errors import InvalidConfiguration
+from sire.errors import InvalidConfiguration
 
 _SCRIPTS = {"bash": "sire.bash", "zsh": "_sire", "fish": "sire.fish"}
 # Beside the commands where sire is installed; in a checkout, where they are kept.

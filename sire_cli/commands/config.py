@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from sire.errors import InvalidConfiguration
+from sire.paths import find_paths
 from sire_cli.command import Command, Group
 from sire_cli.completion import complete_setting
 from sire_cli.output import AsJson, print_json, print_table, say
@@ -19,8 +21,6 @@ from sire_cli.settings import (
 )
 from sired.config import Source, kind_of
 from sired.config.editing import set_value
-from sired.errors import InvalidConfiguration
-from sired.paths import find_paths
 
 config = typer.Typer(cls=Group, invoke_without_command=True)
 

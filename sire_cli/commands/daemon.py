@@ -8,16 +8,16 @@ import time
 
 import typer
 
+from sire.errors import DaemonUnavailable, DeadlineExceeded
+from sire.paths import Paths, find_paths
+from sire.protocol.replies import Done, HealthReport
+from sire.protocol.requests import Health, Shutdown
 from sire_cli.command import Group
 from sire_cli.commands.health import health
 from sire_cli.commands.logs import Follow, Lines, Since, show_daemon_log
 from sire_cli.output import AsJson, say
 from sired.client.autostart import daemon_runs, ensure_daemon
 from sired.client.connection import Connection
-from sired.errors import DaemonUnavailable, DeadlineExceeded
-from sired.paths import Paths, find_paths
-from sired.protocol.replies import Done, HealthReport
-from sired.protocol.requests import Health, Shutdown
 
 daemon = typer.Typer(cls=Group, help="Start, stop and look after the daemon.")
 

@@ -1,10 +1,10 @@
 """``sire devices``."""
 
+from sire.protocol.replies import DeviceInfo, DeviceList
+from sire.protocol.requests import Devices
+from sire.units import format_bytes
 from sire_cli.link import expect
 from sire_cli.output import AsJson, print_json, print_table, say
-from sired.protocol.replies import DeviceInfo, DeviceList
-from sired.protocol.requests import Devices
-from sired.units import format_bytes
 
 _COLUMNS = (
     "DEVICE",

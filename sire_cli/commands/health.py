@@ -4,12 +4,12 @@ from typing import Annotated
 
 import typer
 
+from sire.protocol.replies import HealthReport
+from sire.protocol.requests import Health
+from sire.units import format_bytes, format_duration
 from sire_cli.completion import complete_model
 from sire_cli.link import expect
 from sire_cli.output import AsJson, print_json, print_pairs, say
-from sired.protocol.replies import HealthReport
-from sired.protocol.requests import Health
-from sired.units import format_bytes, format_duration
 
 
 def health(

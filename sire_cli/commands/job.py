@@ -6,6 +6,21 @@ from typing import Annotated, get_args
 
 import typer
 
+from sire.errors import InvalidConfiguration, InvalidInput
+from sire.nearest import meant
+from sire.protocol.content import BY_NAME, BY_SUFFIX
+from sire.protocol.replies import JobEnd, JobList, JobReport
+from sire.protocol.replies import JobIds as Ids
+from sire.protocol.requests import (
+    CancelJobs,
+    JobResult,
+    ListJobs,
+    RemoveJobs,
+    ShowJob,
+    UnfinishedJobs,
+)
+from sire.spec import Job, JobState
+from sire.units import parse_duration
 from sire_cli.arguments import JobId, JobIds
 from sire_cli.command import Command, Group
 from sire_cli.commands.job_words import COLUMNS, describe, row
@@ -17,21 +32,6 @@ from sire_cli.link import connect, expect
 from sire_cli.output import AsJson, print_json, print_pairs, print_table, say
 from sire_cli.progress import progress
 from sired.client.jobs import wait_for_jobs
-from sired.errors import InvalidConfiguration, InvalidInput
-from sired.nearest import meant
-from sired.protocol.content import BY_NAME, BY_SUFFIX
-from sired.protocol.replies import JobEnd, JobList, JobReport
-from sired.protocol.replies import JobIds as Ids
-from sired.protocol.requests import (
-    CancelJobs,
-    JobResult,
-    ListJobs,
-    RemoveJobs,
-    ShowJob,
-    UnfinishedJobs,
-)
-from sired.spec import Job, JobState
-from sired.units import parse_duration
 
 job = typer.Typer(cls=Group, help="Look after submitted jobs.")
 

@@ -2,9 +2,9 @@
 
 import time
 
-from sired.protocol.replies import JobReport
-from sired.spec import Job
-from sired.units import format_bytes, format_duration
+from sire.protocol.replies import JobReport
+from sire.spec import Job
+from sire.units import format_bytes, format_duration
 
 COLUMNS = ("ID", "MODEL", "STATE", "PRIORITY", "AGE>", "WAITED>", "RAN>", "INPUT")
 

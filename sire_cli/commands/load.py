@@ -1,13 +1,13 @@
 """``sire load``."""
 
+from sire.protocol.replies import InstanceInfo
+from sire.protocol.requests import Load
+from sire.units import format_bytes, format_duration
 from sire_cli.arguments import DeviceName, ModelName
 from sire_cli.durations import Timeout, seconds
 from sire_cli.link import expect
 from sire_cli.loading_bar import loading_bar
 from sire_cli.output import AsJson, print_json, say
-from sired.protocol.replies import InstanceInfo
-from sired.protocol.requests import Load
-from sired.units import format_bytes, format_duration
 
 
 def load(

@@ -8,14 +8,14 @@ from typing import Annotated
 
 import typer
 
+from sire.errors import InvalidConfiguration
+from sire.paths import find_paths
+from sire.protocol.log_lines import LogLine, read_line
+from sire.spec import check_name
+from sire.units import parse_duration
 from sire_cli.completion import complete_model
 from sire_cli.output import AsJson, print_json, say
 from sire_cli.tail import kept_lines, new_lines
-from sired.errors import InvalidConfiguration
-from sired.paths import find_paths
-from sired.protocol.log_lines import LogLine, read_line
-from sired.spec import check_name
-from sired.units import parse_duration
 
 Show = Callable[[bytes], None]
 
@@ -88,9 +88,9 @@ def _show_model_log(
         )
     path = find_paths().model_log(name)
     if not path.exists() and not follow:
+        from sire.protocol.replies import ModelInfo  # noqa: PLC0415
+        from sire.protocol.requests import Show  # noqa: PLC0415
         from sire_cli.link import expect  # noqa: PLC0415
-        from sired.protocol.replies import ModelInfo  # noqa: PLC0415
-        from sired.protocol.requests import Show  # noqa: PLC0415
 
         expect(ModelInfo, Show(name=name))  # says when there is no such model
         say(f"{name} has not been loaded yet.")

@@ -1,10 +1,10 @@
 """``sire ls``."""
 
+from sire.protocol.replies import ModelInfo, ModelList
+from sire.protocol.requests import ListModels
+from sire.units import format_bytes
 from sire_cli.link import expect
 from sire_cli.output import AsJson, print_json, print_table, say
-from sired.protocol.replies import ModelInfo, ModelList
-from sired.protocol.requests import ListModels
-from sired.units import format_bytes
 
 _COLUMNS = ("NAME", "RUNTIME", "FORMAT", "STATE", "DEVICE", "WEIGHTS>", "FOOTPRINT>", "PATH")
 

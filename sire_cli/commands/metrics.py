@@ -2,10 +2,10 @@
 
 import sys
 
+from sire.protocol.replies import MetricsReport
+from sire.protocol.requests import Metrics
 from sire_cli.link import expect
 from sire_cli.output import AsJson, print_json
-from sired.protocol.replies import MetricsReport
-from sired.protocol.requests import Metrics
 
 
 def metrics(json: AsJson = False) -> None:
@@ -17,6 +17,6 @@ def metrics(json: AsJson = False) -> None:
     if json:
         print_json(report)
         return
-    from sired.metrics import exposition  # noqa: PLC0415 (it takes a while to import)
+    from sire.metrics import exposition  # noqa: PLC0415 (it takes a while to import)
 
     sys.stdout.buffer.write(exposition(report))

@@ -1,10 +1,10 @@
 """``sire pin``."""
 
+from sire.protocol.replies import ModelInfo
+from sire.protocol.requests import Pin
 from sire_cli.arguments import ModelName
 from sire_cli.link import expect
 from sire_cli.output import AsJson, print_json, say
-from sired.protocol.replies import ModelInfo
-from sired.protocol.requests import Pin
 
 
 def pin(name: ModelName, json: AsJson = False) -> None:

@@ -7,6 +7,10 @@ from typing import Annotated
 import msgspec
 import typer
 
+from sire.errors import SireError
+from sire.protocol.content import TEXT
+from sire.protocol.requests import Predict
+from sire.spec import check_priority
 from sire_cli.arguments import AnswerType, InputType, ModelName, PriorityName
 from sire_cli.durations import Timeout, seconds
 from sire_cli.files import (
@@ -23,10 +27,6 @@ from sire_cli.link import connect
 from sire_cli.progress import progress
 from sired.client.connection import Connection
 from sired.client.declare import parse_keep_alive
-from sired.errors import SireError
-from sired.protocol.content import TEXT
-from sired.protocol.requests import Predict
-from sired.spec import check_priority
 
 Answers = Generator[bytes, None, None]
 

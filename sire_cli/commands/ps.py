@@ -1,10 +1,10 @@
 """``sire ps``."""
 
+from sire.protocol.replies import InstanceInfo, InstanceList
+from sire.protocol.requests import Ps
+from sire.units import format_bytes, format_duration
 from sire_cli.link import expect
 from sire_cli.output import AsJson, print_json, print_table, say
-from sired.protocol.replies import InstanceInfo, InstanceList
-from sired.protocol.requests import Ps
-from sired.units import format_bytes, format_duration
 
 _COLUMNS = (
     "MODEL",

@@ -5,16 +5,16 @@ from typing import Annotated
 
 import typer
 
+from sire.errors import InvalidConfiguration, InvalidModel
+from sire.protocol.replies import ModelInfo
+from sire.protocol.requests import Register
+from sire.spec import ModelSpec
+from sire.units import format_bytes
 from sire_cli.arguments import DeviceName, ModelArguments, ModelClass, PriorityName, parse_arguments
 from sire_cli.link import expect
 from sire_cli.output import AsJson, format_tensors, print_json, say
 from sired.client.declare import describe_model
 from sired.client.model_yaml import read_model_file
-from sired.errors import InvalidConfiguration, InvalidModel
-from sired.protocol.replies import ModelInfo
-from sired.protocol.requests import Register
-from sired.spec import ModelSpec
-from sired.units import format_bytes
 
 _BESIDE_FILE = ("name", "file", "trust", "replace", "json")
 

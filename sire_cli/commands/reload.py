@@ -1,13 +1,13 @@
 """``sire reload``."""
 
+from sire.protocol.replies import InstanceInfo
+from sire.protocol.requests import Reload
 from sire_cli.arguments import ModelName
 from sire_cli.commands.load import tell
 from sire_cli.durations import Timeout, seconds
 from sire_cli.link import expect
 from sire_cli.loading_bar import loading_bar
 from sire_cli.output import AsJson
-from sired.protocol.replies import InstanceInfo
-from sired.protocol.requests import Reload
 
 
 def reload(name: ModelName, timeout: Timeout = None, json: AsJson = False) -> None:

@@ -4,10 +4,10 @@ from typing import Annotated
 
 import typer
 
+from sire.protocol.requests import Remove
 from sire_cli.completion import complete_model
 from sire_cli.link import connect
 from sire_cli.output import say
-from sired.protocol.requests import Remove
 
 
 def rm(

@@ -2,13 +2,13 @@
 
 import time
 
+from sire.protocol.replies import ModelInfo
+from sire.protocol.requests import Show
+from sire.spec import KeepAlive, ModelSpec
+from sire.units import format_bytes, format_duration
 from sire_cli.arguments import ModelName
 from sire_cli.link import expect
 from sire_cli.output import AsJson, format_tensors, print_json, print_pairs
-from sired.protocol.replies import ModelInfo
-from sired.protocol.requests import Show
-from sired.spec import KeepAlive, ModelSpec
-from sired.units import format_bytes, format_duration
 
 
 def show(name: ModelName, json: AsJson = False) -> None:

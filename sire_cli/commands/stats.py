@@ -9,15 +9,15 @@ from typing import Annotated
 
 import typer
 
+from sire.errors import InvalidConfiguration
+from sire.protocol.replies import HistoryReport, StatsReport
+from sire.protocol.requests import History, Stats
+from sire.units import parse_duration
 from sire_cli.completion import complete_model
 from sire_cli.counted import past, tables
 from sire_cli.link import connect
 from sire_cli.output import AsJson, print_json
 from sired.client.connection import Connection
-from sired.errors import InvalidConfiguration
-from sired.protocol.replies import HistoryReport, StatsReport
-from sired.protocol.requests import History, Stats
-from sired.units import parse_duration
 
 _WATCH_SECONDS = 2.0
 # What a drawing shows where nobody says since when.

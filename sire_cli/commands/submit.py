@@ -8,6 +8,11 @@ from typing import Annotated
 import msgspec
 import typer
 
+from sire.errors import InvalidConfiguration, InvalidInput
+from sire.protocol.content import JSON
+from sire.protocol.replies import Submitted
+from sire.protocol.requests import JobInput, Submit
+from sire.spec import check_priority
 from sire_cli.arguments import AnswerType, InputType, ModelName, PriorityName
 from sire_cli.durations import Timeout, seconds
 from sire_cli.exit_codes import FileMissing
@@ -16,11 +21,6 @@ from sire_cli.link import connect
 from sire_cli.output import AsJson, print_json
 from sire_cli.progress import progress
 from sired.client.connection import Connection
-from sired.errors import InvalidConfiguration, InvalidInput
-from sired.protocol.content import JSON
-from sired.protocol.replies import Submitted
-from sired.protocol.requests import JobInput, Submit
-from sired.spec import check_priority
 
 # What travels, and is made durable, together.
 _INPUTS_AT_ONCE = 200

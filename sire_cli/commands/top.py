@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
+from sire.errors import InvalidConfiguration
+from sire.protocol.replies import TopReport
+from sire.protocol.requests import Top
+from sire.units import parse_duration
 from sire_cli.link import connect, expect
 from sire_cli.output import AsJson, print_json
-from sired.errors import InvalidConfiguration
-from sired.protocol.replies import TopReport
-from sired.protocol.requests import Top
-from sired.units import parse_duration
 
 _SHORTEST_SECONDS = 0.1
 # Where there is no terminal, every column that matters is to fit.
@@ -74,7 +74,7 @@ def _print_frame(report: TopReport) -> None:
 def _watch(report: TopReport, pause: float) -> None:
     from rich.console import Console  # noqa: PLC0415
 
+    from sire.paths import find_paths  # noqa: PLC0415
     from sire_cli.top.screen import show  # noqa: PLC0415
-    from sired.paths import find_paths  # noqa: PLC0415
 
     show(Console(), find_paths(), report, pause)

@@ -1,10 +1,10 @@
 """``sire unload``."""
 
+from sire.protocol.replies import Unloaded
+from sire.protocol.requests import Unload
 from sire_cli.arguments import ModelName
 from sire_cli.link import expect
 from sire_cli.output import AsJson, print_json, say
-from sired.protocol.replies import Unloaded
-from sired.protocol.requests import Unload
 
 
 def unload(name: ModelName, json: AsJson = False) -> None:

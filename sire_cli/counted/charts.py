@@ -9,10 +9,10 @@ from typing import Any
 
 import plotext
 
+from sire.protocol.counts import ModelHistory
+from sire.protocol.replies import HistoryReport
+from sire.units import format_bytes
 from sire_cli.counted.past import sums
-from sired.protocol.counts import ModelHistory
-from sired.protocol.replies import HistoryReport
-from sired.units import format_bytes
 
 # Where lines have no colours, letters tell them apart.
 _LETTERS = "abcdef"

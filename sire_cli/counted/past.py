@@ -3,11 +3,11 @@
 import time
 from collections.abc import Iterable
 
+from sire.protocol.counts import ModelHistory
+from sire.protocol.replies import HistoryReport
+from sire.units import format_bytes, format_duration
 from sire_cli.counted.tables import time_of
 from sire_cli.output import print_table, say
-from sired.protocol.counts import ModelHistory
-from sired.protocol.replies import HistoryReport
-from sired.units import format_bytes, format_duration
 
 _FIGURES = (
     "ANSWERS>",

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
+from sire.protocol.counts import ModelStats
+from sire.protocol.replies import StatsReport
+from sire.units import format_bytes, format_duration
 from sire_cli.output import print_pairs, print_table, say
-from sired.protocol.counts import ModelStats
-from sired.protocol.replies import StatsReport
-from sired.units import format_bytes, format_duration
 
 # The last ones are those that a narrow terminal has no room for.
 _COLUMNS = (

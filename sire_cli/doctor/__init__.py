@@ -1,10 +1,10 @@
 """What ``sire doctor`` looks at: one small function for each thing, in the order of the list."""
 
+from sire.paths import Paths, find_paths
 from sire_cli.doctor.finding import Finding
 from sire_cli.doctor.here import disk, open_files, private_directories, shared_memory, socket_path
 from sire_cli.doctor.packages import Versions, cuda_versions, onnxruntime_twice, versions
 from sire_cli.doctor.running import daemon, driver, driver_version, lingering, settings
-from sired.paths import Paths, find_paths
 
 __all__ = ["Finding", "examine"]
 

@@ -5,10 +5,10 @@ import resource
 import shutil
 from pathlib import Path
 
+from sire.errors import DaemonUnavailable
+from sire.paths import Paths, check_owner
+from sire.units import format_bytes
 from sire_cli.doctor.finding import Finding
-from sired.errors import DaemonUnavailable
-from sired.paths import Paths, check_owner
-from sired.units import format_bytes
 
 _SHARED = Path("/dev/shm")  # noqa: S108
 _LEAST_DISK = 1 << 30

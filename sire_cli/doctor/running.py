@@ -6,16 +6,16 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import sired
+import sire
+from sire.errors import InvalidConfiguration, SireError
+from sire.paths import Paths
+from sire.protocol.replies import HealthReport
+from sire.protocol.requests import Health
 from sire_cli.doctor.finding import Finding
 from sire_cli.settings import check_settings
 from sire_cli.systemd import units
 from sired.client.autostart import daemon_runs
 from sired.client.connection import Connection
-from sired.errors import InvalidConfiguration, SireError
-from sired.paths import Paths
-from sired.protocol.replies import HealthReport
-from sired.protocol.requests import Health
 
 _ANSWER_SECONDS = 3.0
 
@@ -92,8 +92,8 @@ def daemon(paths: Paths) -> Finding:
         return Finding(
             name, "problem", error.message.rstrip("."), error.hint or "sire daemon restart"
         )
-    if report.version != sired.__version__:
-        said = f"it is version {report.version}, this command {sired.__version__}"
+    if report.version != sire.__version__:
+        said = f"it is version {report.version}, this command {sire.__version__}"
         return Finding(name, "warning", said, "sire daemon restart")
     if report.problems:
         return Finding(name, "warning", "; ".join(report.problems), "See: sire health")

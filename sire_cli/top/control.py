@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from sire.protocol.replies import TopReport
 from sire_cli.top.models import Row, rows_of
-from sired.protocol.replies import TopReport
 
 HELP = (
     ("↑ ↓, k j", "select a model"),

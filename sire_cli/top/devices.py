@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
+from sire.protocol.replies import DeviceInfo, InstanceInfo
 from sire_cli.top.colours import colours_of
 from sire_cli.top.figures import NOTHING, measured, size
 from sire_cli.top.table import Column, Drawn, lay_out
-from sired.protocol.replies import DeviceInfo, InstanceInfo
 
 USED, FOREIGN, FREE = "━", "╍", "─"
 

@@ -2,7 +2,7 @@
 
 from rich.text import Text
 
-from sired.units import format_bytes
+from sire.units import format_bytes
 
 NOTHING = Text("-", "dim")
 _SECONDS_A_DAY = 86400

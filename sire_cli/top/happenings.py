@@ -5,10 +5,10 @@ from collections.abc import Iterable, Sequence
 
 from rich.text import Text
 
+from sire.protocol.counts import ModelEvent
+from sire.protocol.replies import JobProgress
 from sire_cli.top.figures import clock
 from sire_cli.top.table import Column, lay_out
-from sired.protocol.counts import ModelEvent
-from sired.protocol.replies import JobProgress
 
 _JOBS = (
     Column("JOB", right=False),

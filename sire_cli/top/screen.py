@@ -11,13 +11,13 @@ from typing import NoReturn
 from rich.console import Console
 from rich.live import Live
 
+from sire.paths import Paths
+from sire.protocol.replies import TopReport
 from sire_cli.top.control import Control
 from sire_cli.top.hands import Hands
 from sire_cli.top.keyboard import Keyboard
 from sire_cli.top.poller import Poller
 from sire_cli.top.view import frame
-from sired.paths import Paths
-from sired.protocol.replies import TopReport
 
 
 def show(console: Console, paths: Paths, first: TopReport, interval: float) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 from rich.text import Text
 
-from sired.protocol.counts import ModelEvent
-from sired.protocol.replies import TopReport
+from sire.protocol.counts import ModelEvent
+from sire.protocol.replies import TopReport
 
 MINUTES = 3
 _SECONDS = 60.0 * MINUTES

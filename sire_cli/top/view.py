@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
+from sire.protocol.replies import HealthReport, TopReport
+from sire.units import format_bytes
 from sire_cli.top.control import HELP, Control
 from sire_cli.top.devices import device_lines
 from sire_cli.top.figures import clock
 from sire_cli.top.happenings import event_lines, job_lines
 from sire_cli.top.models import model_lines
 from sire_cli.top.trail import MINUTES, Trail, sparkline
-from sired.protocol.replies import HealthReport, TopReport
-from sired.units import format_bytes
 
 _STATUS_STYLES = {"ok": "green"}
 # A screen so low is for devices and models alone.

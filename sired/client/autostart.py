@@ -9,8 +9,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from sired.errors import DaemonUnavailable
-from sired.paths import Paths, check_owner, find_paths, private_directory
+from sire.errors import DaemonUnavailable
+from sire.paths import Paths, check_owner, find_paths, private_directory
 
 # Longer than any start should take, so that only a daemon that hangs runs into it.
 START_TIMEOUT_SECONDS = 20.0

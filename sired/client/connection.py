@@ -8,17 +8,17 @@ from typing import Self, TypeVar
 
 import msgspec
 
+from sire.errors import DaemonUnavailable, DeadlineExceeded, ProtocolError
+from sire.paths import Paths, find_paths
+from sire.protocol.content import Buffer, size_of
+from sire.protocol.framing import LARGEST_HEADER, raise_failure, too_large
+from sire.protocol.replies import ConfigReport, Failure, Part, Reply
+from sire.protocol.requests import Predict, Request, ShowConfig, WhyEnded
+from sire.units import parse_bytes
 from sired.client.autostart import daemon_runs, ensure_daemon
 from sired.client.direct import Ended
 from sired.client.link import BACKLOG, Answer, Link, connect
 from sired.client.routes import Routes
-from sired.errors import DaemonUnavailable, DeadlineExceeded, ProtocolError
-from sired.paths import Paths, find_paths
-from sired.protocol.content import Buffer, size_of
-from sired.protocol.framing import LARGEST_HEADER, raise_failure, too_large
-from sired.protocol.replies import ConfigReport, Failure, Part, Reply
-from sired.protocol.requests import Predict, Request, ShowConfig, WhyEnded
-from sired.units import parse_bytes
 
 _Kind = TypeVar("_Kind")
 # For the daemon to tell its limit.

@@ -8,9 +8,8 @@ from typing import Any
 
 import msgspec
 
-from sired.client.hub import find_model, is_hub_name
-from sired.errors import InvalidModel
-from sired.spec import (
+from sire.errors import InvalidModel
+from sire.spec import (
     ImageOptions,
     KeepAlive,
     ModelSpec,
@@ -21,7 +20,8 @@ from sired.spec import (
     instance_bounds,
     parse_tensor,
 )
-from sired.units import FOREVER, parse_bytes, parse_duration
+from sire.units import FOREVER, parse_bytes, parse_duration
+from sired.client.hub import find_model, is_hub_name
 
 
 def describe_model(

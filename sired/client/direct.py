@@ -7,15 +7,15 @@ from collections.abc import Sequence
 
 import msgspec
 
-from sired.errors import DeadlineExceeded, SireError, error_from
-from sired.paths import Paths
-from sired.protocol.content import Buffer, size_of
-from sired.protocol.direct import FromDaemonOrWorker, OpenDirect, Opened
-from sired.protocol.replies import Prediction
-from sired.protocol.requests import PROTOCOL_VERSION, Predict
-from sired.protocol.runs import RunModel, RunResult, WorkerError
-from sired.transport.channel import Channel
-from sired.transport.staging import Staging
+from sire.errors import DeadlineExceeded, SireError, error_from
+from sire.paths import Paths
+from sire.protocol.content import Buffer, size_of
+from sire.protocol.direct import FromDaemonOrWorker, OpenDirect, Opened
+from sire.protocol.replies import Prediction
+from sire.protocol.requests import PROTOCOL_VERSION, Predict
+from sire.protocol.runs import RunModel, RunResult, WorkerError
+from sire.transport.channel import Channel
+from sire.transport.staging import Staging
 
 # The daemon answers at once, or it is not well and must not hold up the request.
 _OPENING_SECONDS = 1.0

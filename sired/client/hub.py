@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from sired.errors import InvalidModel, LoadFailed, ModelNotFound
+from sire.errors import InvalidModel, LoadFailed, ModelNotFound
 
 _NAME = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
 _TRUE = {"1", "ON", "YES", "TRUE"}

@@ -3,8 +3,8 @@
 from collections import deque
 from collections.abc import Iterator
 
+from sire.errors import SireError
 from sired.client.pipeline import LOOK_SECONDS, Outcome, Pipeline, Question
-from sired.errors import SireError
 
 
 def outcomes_in_order(

@@ -9,13 +9,13 @@ from typing import Any
 
 import zmq
 
+from sire.errors import DaemonUnavailable, DeadlineExceeded
+from sire.paths import Paths
+from sire.protocol.content import Buffer
+from sire.protocol.framing import decode_reply, encode
+from sire.protocol.replies import Reply
+from sire.protocol.requests import Cancel, Request
 from sired.client.autostart import START_TIMEOUT_SECONDS, daemon_runs
-from sired.errors import DaemonUnavailable, DeadlineExceeded
-from sired.paths import Paths
-from sired.protocol.content import Buffer
-from sired.protocol.framing import decode_reply, encode
-from sired.protocol.replies import Reply
-from sired.protocol.requests import Cancel, Request
 
 Answer = tuple[Reply, list[memoryview]]
 

@@ -7,10 +7,10 @@ returns when it has what it asked for. It never sees a failure, which ends it.
 from collections.abc import Callable, Generator
 from typing import TypeVar
 
+from sire.errors import ProtocolError
+from sire.protocol.replies import JobEnds, Prediction, Reply, Submitted
+from sire.protocol.requests import JobInput, JobResult, Predict, Request, Submit, WaitJobs
 from sired.client.load_plan import LoadInput, LoadPlan
-from sired.errors import ProtocolError
-from sired.protocol.replies import JobEnds, Prediction, Reply, Submitted
-from sired.protocol.requests import JobInput, JobResult, Predict, Request, Submit, WaitJobs
 
 _Kind = TypeVar("_Kind")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Protocol
 
-from sired.protocol.content import JSON
+from sire.protocol.content import JSON
 
 
 @dataclass(frozen=True, slots=True)

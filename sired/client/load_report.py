@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from sired.protocol.counts import ModelStats
+from sire.protocol.counts import ModelStats
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,16 +9,9 @@ from typing import Any, Self
 
 import msgspec
 
-from sired.client.classes import ClassReference, refer_to
-from sired.client.connection import Connection
-from sired.client.declare import describe_model
-from sired.client.job_calls import JobCalls, answer_from
-from sired.client.many_calls import ManyCalls, background, prediction, question
-from sired.client.pool_calls import PoolCalls, patience
-from sired.client.private_daemon import PrivateDaemon
-from sired.errors import DaemonUnavailable
-from sired.paths import find_paths
-from sired.protocol.replies import (
+from sire.errors import DaemonUnavailable
+from sire.paths import find_paths
+from sire.protocol.replies import (
     EstimateReport,
     InstanceInfo,
     ModelInfo,
@@ -26,7 +19,7 @@ from sired.protocol.replies import (
     StatsReport,
     Unloaded,
 )
-from sired.protocol.requests import (
+from sire.protocol.requests import (
     Estimate,
     ListModels,
     Load,
@@ -37,7 +30,14 @@ from sired.protocol.requests import (
     Stats,
     Unload,
 )
-from sired.spec import Priority, Signature, TensorSpec
+from sire.spec import Priority, Signature, TensorSpec
+from sired.client.classes import ClassReference, refer_to
+from sired.client.connection import Connection
+from sired.client.declare import describe_model
+from sired.client.job_calls import JobCalls, answer_from
+from sired.client.many_calls import ManyCalls, background, prediction, question
+from sired.client.pool_calls import PoolCalls, patience
+from sired.client.private_daemon import PrivateDaemon
 
 
 class ModelManager(JobCalls, PoolCalls, ManyCalls):

@@ -5,11 +5,11 @@ import inspect
 from pathlib import Path
 from typing import Any
 
+from sire.errors import InvalidConfiguration, InvalidModel, SireError
+from sire.nearest import nearest
+from sire.spec import ModelSpec
+from sire.yaml_text import read_yaml
 from sired.client.declare import describe_model
-from sired.errors import InvalidConfiguration, InvalidModel, SireError
-from sired.nearest import nearest
-from sired.spec import ModelSpec
-from sired.yaml_text import read_yaml
 
 _ALSO = {
     "model_id": "name",

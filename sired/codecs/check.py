@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
+from sire.errors import InvalidInput
+from sire.spec import Signature, TensorSpec
+from sire.tensors import TEXT_DTYPES, as_array, dtype_for, holds_text
 from sired.codecs.numbers import narrow
-from sired.errors import InvalidInput
-from sired.spec import Signature, TensorSpec
-from sired.tensors import TEXT_DTYPES, as_array, dtype_for, holds_text
 
 Array = np.ndarray[Any, Any]
 _KINDS: dict[type, str] = {

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from sire.errors import InvalidInput
+from sire.protocol.content import CSV, Payload
+from sire.spec import ImageOptions, Signature
+from sire.tensors import DTYPES, as_array, holds_text
 from sired.codecs.floats import shortest
 from sired.codecs.numbers import narrow
 from sired.codecs.sizes import count
-from sired.errors import InvalidInput
-from sired.protocol.content import CSV, Payload
-from sired.spec import ImageOptions, Signature
-from sired.tensors import DTYPES, as_array, holds_text
 
 _AXES = 2
 # Bytes that Python needs for a short text and what points to it.

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from sire.errors import InvalidInput, said
+from sire.protocol.content import PNG, Payload
+from sire.spec import ImageOptions, Signature, TensorSpec
+from sire.tensors import TEXT_DTYPES, dtype_for
 from sired.codecs.check import describe
-from sired.errors import InvalidInput, said
-from sired.protocol.content import PNG, Payload
-from sired.spec import ImageOptions, Signature, TensorSpec
-from sired.tensors import TEXT_DTYPES, dtype_for
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _FREE = -1

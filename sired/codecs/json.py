@@ -8,13 +8,13 @@ import msgspec
 import numpy as np
 import orjson
 
+from sire.errors import InvalidInput
+from sire.protocol.content import JSON, Buffer, Payload
+from sire.spec import ImageOptions, Signature
+from sire.tensors import as_array
 from sired.codecs.floats import shortest
 from sired.codecs.numbers import to_arrays
 from sired.codecs.sizes import count
-from sired.errors import InvalidInput
-from sired.protocol.content import JSON, Buffer, Payload
-from sired.spec import ImageOptions, Signature
-from sired.tensors import as_array
 
 _WHERE = re.compile(r" \(byte (\d+)\)")
 # Bytes that Python needs for an empty list or dict, and for a number and what points to it.

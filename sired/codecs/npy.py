@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy_format
 
-from sired.errors import InvalidInput, said, shown
-from sired.protocol.content import NPY, NPZ, Buffer, Payload
-from sired.spec import ImageOptions, Signature
-from sired.tensors import as_array, holds_text, view
+from sire.errors import InvalidInput, said, shown
+from sire.protocol.content import NPY, NPZ, Buffer, Payload
+from sire.spec import ImageOptions, Signature
+from sire.tensors import as_array, holds_text, view
 
 _LONGEST_HEADER = 64 * 1024
 # Kinds of dtype: booleans, integers, floats, complex numbers, strings.

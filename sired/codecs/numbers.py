@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from sired.errors import InvalidInput
-from sired.spec import Signature
-from sired.tensors import DEEPEST
+from sire.errors import InvalidInput
+from sire.spec import Signature
+from sire.tensors import DEEPEST
 
 Array = np.ndarray[Any, Any]
 _WHOLE = (str, bytes, type(None), np.ndarray, np.generic)

@@ -6,12 +6,12 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
+from sire.errors import InvalidInput
+from sire.protocol import content
+from sire.protocol.content import Payload, sniff
+from sire.spec import ImageOptions, Signature
 from sired.codecs.check import check
 from sired.codecs.sizes import LARGEST_DECODED, check_decoded
-from sired.errors import InvalidInput
-from sired.protocol import content
-from sired.protocol.content import Payload, sniff
-from sired.spec import ImageOptions, Signature
 
 _DECODERS = {
     content.JSON: "json",

@@ -6,10 +6,10 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError, deserialize
 
-from sired.errors import InvalidInput
-from sired.protocol.content import SAFETENSORS, Payload
-from sired.spec import ImageOptions, Signature
-from sired.tensors import DTYPES, as_array, view
+from sire.errors import InvalidInput
+from sire.protocol.content import SAFETENSORS, Payload
+from sire.spec import ImageOptions, Signature
+from sire.tensors import DTYPES, as_array, view
 
 _BFLOAT16 = "BF16"
 _DTYPES = {

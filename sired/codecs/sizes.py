@@ -1,8 +1,8 @@
 """How much memory an input takes once it is decoded, told before it is."""
 
-from sired.errors import InvalidInput
-from sired.protocol.content import Payload
-from sired.units import format_bytes
+from sire.errors import InvalidInput
+from sire.protocol.content import Payload
+from sire.units import format_bytes
 
 # What an input may take, where the settings do not say.
 LARGEST_DECODED = 4 << 30

@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from sire.protocol.content import TREE, Payload
+from sire.spec import ImageOptions, Signature
+from sire.tensors import pack, unpack
 from sired.codecs.numbers import to_arrays
-from sired.protocol.content import TREE, Payload
-from sired.spec import ImageOptions, Signature
-from sired.tensors import pack, unpack
 
 
 def decode(payload: Payload, signature: Signature, image: ImageOptions) -> Any:  # noqa: ARG001

@@ -2,11 +2,11 @@
 
 from typing import Any
 
+from sire.errors import InvalidInput
+from sire.protocol.content import TEXT, Payload
+from sire.spec import ImageOptions, Signature
+from sire.tensors import as_array, holds_text
 from sired.codecs.floats import shortest
-from sired.errors import InvalidInput
-from sired.protocol.content import TEXT, Payload
-from sired.spec import ImageOptions, Signature
-from sired.tensors import as_array, holds_text
 
 
 def decode(payload: Payload, signature: Signature, image: ImageOptions) -> str:  # noqa: ARG001

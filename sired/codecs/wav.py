@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from sired.errors import InvalidInput
-from sired.protocol.content import Payload
-from sired.spec import ImageOptions, Signature
+from sire.errors import InvalidInput
+from sire.protocol.content import Payload
+from sire.spec import ImageOptions, Signature
 
 _THREE_BYTES, _FOUR_BYTES = 3, 4
 # What a program writes as the length when it writes to a pipe and does not know it yet.

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sire.errors import InvalidConfiguration, said
 from sired.config.yaml_file import read_server_file
-from sired.errors import InvalidConfiguration, said
 
 _VARIABLE = re.compile("SIRE_(?P<section>[A-Z]+)_(?P<key>[A-Z0-9_]+)")
 

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 from msgspec.structs import FieldInfo, fields
 
+from sire.errors import InvalidConfiguration
+from sire.nearest import nearest
 from sired.config.layers import Given, Layer, from_environment, from_file, from_flags
 from sired.config.settings import DeviceSettings, Settings
 from sired.config.values import Kind
-from sired.errors import InvalidConfiguration
-from sired.nearest import nearest
 
 _SECTIONS: dict[str, type[msgspec.Struct]] = {
     field.name: field.type for field in fields(Settings) if field.name != "devices"

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sired.errors import InvalidConfiguration, shown
-from sired.nearest import nearest
-from sired.units import LARGEST_BYTES, exact_bytes, exact_duration, parse_bytes, parse_duration
+from sire.errors import InvalidConfiguration, shown
+from sire.nearest import nearest
+from sire.units import LARGEST_BYTES, exact_bytes, exact_duration, parse_bytes, parse_duration
 
 _TRUE = {"true", "yes", "on", "1"}
 _MOST_DIGITS = 100

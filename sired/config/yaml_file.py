@@ -7,8 +7,8 @@ setting that is silently ignored is one that somebody relies on.
 from pathlib import Path
 from typing import Any
 
-from sired.errors import InvalidConfiguration
-from sired.yaml_text import read_yaml
+from sire.errors import InvalidConfiguration
+from sire.yaml_text import read_yaml
 
 _SHORT = {
     "max_models": ("limits", "max_models"),

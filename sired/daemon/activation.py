@@ -13,7 +13,7 @@ import socket
 from collections.abc import MutableMapping
 from pathlib import Path
 
-from sired.errors import DaemonUnavailable, InvalidConfiguration
+from sire.errors import DaemonUnavailable, InvalidConfiguration
 
 # Where they begin, says sd_listen_fds(3).
 FIRST_DESCRIPTOR = 3

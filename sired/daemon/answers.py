@@ -2,9 +2,9 @@
 
 from typing import Protocol
 
-from sired.errors import SireError
-from sired.protocol.content import Buffer
-from sired.protocol.requests import Message
+from sire.errors import SireError
+from sire.protocol.content import Buffer
+from sire.protocol.requests import Message
 from sired.server.front import Client, Front
 
 # A client has a connection; a job has none, and its id is that of its request.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from sire.paths import Paths
 from sired.config import Loaded
 from sired.daemon import views
 from sired.daemon.answers import Answers
@@ -22,7 +23,6 @@ from sired.devices.base import Device
 from sired.devices.cpu import CpuProbe
 from sired.devices.inventory import Inventory
 from sired.devices.nvml import NvmlProbe
-from sired.paths import Paths
 from sired.scheduler.brain import Brain
 from sired.scheduler.ledger import Account
 from sired.scheduler.rules import Rules

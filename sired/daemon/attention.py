@@ -4,7 +4,7 @@ import asyncio
 import selectors
 from functools import partial
 
-from sired.transport.wakefulness import Wakefulness
+from sire.transport.busy_polling import Wakefulness
 
 # To fall asleep and be woken takes as long as all that the daemon does for a request. A client
 # asks again, and a small model answers, well within this.

@@ -1,7 +1,7 @@
 """Which requests of a model may run together, as far as it can be told without decoding them."""
 
-from sired.protocol.requests import Predict
-from sired.spec import Signature
+from sire.protocol.requests import Predict
+from sire.spec import Signature
 
 
 def fit(request: Predict, signature: Signature) -> tuple[str | None, int]:

@@ -7,6 +7,13 @@ from collections import Counter, deque
 from collections.abc import Callable
 from functools import partial
 
+from sire.errors import Cancelled, DaemonUnavailable, SireError
+from sire.paths import Paths
+from sire.protocol.content import Buffer
+from sire.protocol.requests import Acquire, Predict, Shrink
+from sire.protocol.runs import RunPart, RunResult
+from sire.spec import keep_alive_seconds
+from sire.units import FOREVER
 from sired.daemon.answers import Answering, asked_by_daemon
 from sired.daemon.crew import Crew
 from sired.daemon.direct import DirectLines
@@ -17,19 +24,12 @@ from sired.daemon.stats import Statistics
 from sired.daemon.usher import Usher
 from sired.daemon.waiting import Waiting, Wish
 from sired.devices.inventory import Inventory
-from sired.errors import Cancelled, DaemonUnavailable, SireError
-from sired.paths import Paths
-from sired.protocol.content import Buffer
-from sired.protocol.requests import Acquire, Predict, Shrink
-from sired.protocol.runs import RunPart, RunResult
 from sired.scheduler import events, instructions
 from sired.scheduler.brain import Brain
 from sired.scheduler.events import Event
 from sired.server.front import Client
-from sired.spec import keep_alive_seconds
 from sired.store.footprints import Footprints
 from sired.store.registry import Registry
-from sired.units import FOREVER
 from sired.workers.messages import (
     FreeDram,
     FromWorker,

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from sire.errors import LoadFailed, SireError, WorkerCrashed
+from sire.protocol.content import Buffer
+from sire.protocol.runs import RunModel, WorkerError
 from sired.daemon.logs import of_worker
 from sired.daemon.standby import Standby
-from sired.errors import LoadFailed, SireError, WorkerCrashed
-from sired.protocol.content import Buffer
-from sired.protocol.runs import RunModel, WorkerError
 from sired.workers.log_files import trim_all
 from sired.workers.messages import (
     ChangeTier,

@@ -11,16 +11,16 @@ import time
 from collections.abc import Awaitable
 from pathlib import Path
 
+from sire.errors import DeadlineExceeded, SireError
+from sire.protocol.content import JSON
+from sire.protocol.replies import Check
+from sire.protocol.requests import Health
+from sire.protocol.runs import RunModel, RunResult
+from sire.spec import ModelSpec
 from sired.daemon.errand import errand, expect
 from sired.daemon.services import Services
-from sired.errors import DeadlineExceeded, SireError
-from sired.protocol.content import JSON
-from sired.protocol.replies import Check
-from sired.protocol.requests import Health
-from sired.protocol.runs import RunModel, RunResult
 from sired.scheduler.instructions import Fulfil
 from sired.server.front import Client
-from sired.spec import ModelSpec
 from sired.workers.messages import DeviceGrant, LoadModel, ModelReady
 from sired.workers.zygote import Zygote
 

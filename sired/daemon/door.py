@@ -9,10 +9,10 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
-from sired.errors import SireError
-from sired.protocol.direct import NotNow, OpenDirect, Opened
-from sired.protocol.requests import PROTOCOL_VERSION
-from sired.transport.channel import INLINE_LIMIT, Channel
+from sire.errors import SireError
+from sire.protocol.direct import NotNow, OpenDirect, Opened
+from sire.protocol.requests import PROTOCOL_VERSION
+from sire.transport.channel import INLINE_LIMIT, Channel
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from sired.errors import LoadFailed, WorkerCrashed
+from sire.errors import LoadFailed, WorkerCrashed
 from sired.workers.messages import EstimateModel, LoadModel
 from sired.workers.process import WorkerProcess, start_worker
 from sired.workers.zygote import Zygote

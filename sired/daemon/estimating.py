@@ -7,12 +7,12 @@ from pathlib import Path
 
 import msgspec
 
+from sire.errors import SireError
+from sire.spec import ModelSpec
 from sired.daemon.errand import errand, expect
 from sired.daemon.logs import of_worker
 from sired.daemon.services import Services
-from sired.errors import SireError
 from sired.scheduler import events
-from sired.spec import ModelSpec
 from sired.workers.messages import Estimated, EstimateModel
 from sired.workers.zygote import Zygote
 

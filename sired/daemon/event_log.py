@@ -4,7 +4,7 @@ import time
 from collections import deque
 from itertools import takewhile
 
-from sired.protocol.counts import ModelEvent
+from sire.protocol.counts import ModelEvent
 
 EVENTS_KEPT = 256
 

@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from sire.protocol.replies import MetricsReport
 from sired.config.settings import MetricsSettings
-from sired.protocol.replies import MetricsReport
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class Exporter:
             self._server.server_close()
 
     def _open(self) -> None:
-        from sired.metrics import serve  # noqa: PLC0415 (nobody else in the daemon needs it)
+        from sire.metrics import serve  # noqa: PLC0415 (nobody else in the daemon needs it)
 
         where = f"{self._settings.host}:{self._settings.port}"
         try:

@@ -1,8 +1,8 @@
 """What workers say, as events for the brain."""
 
+from sire.errors import SireError, error_from
+from sire.protocol.runs import RunPart, RunResult, WorkerError
 from sired.daemon.instances import Instances
-from sired.errors import SireError, error_from
-from sired.protocol.runs import RunPart, RunResult, WorkerError
 from sired.scheduler import events
 from sired.scheduler.brain import Brain
 from sired.scheduler.events import Event

@@ -6,6 +6,10 @@ on a device, and what happens to it is counted and kept.
 
 import logging
 
+from sire.errors import SireError
+from sire.paths import Paths
+from sire.spec import ModelSpec, Signature
+from sire.units import format_bytes, format_duration
 from sired.config.settings import DaemonSettings
 from sired.daemon.crew import Crew
 from sired.daemon.event_log import EventLog
@@ -13,13 +17,9 @@ from sired.daemon.logs import DECIDED, of_worker
 from sired.daemon.stats import Statistics
 from sired.devices.base import Device
 from sired.devices.inventory import Inventory
-from sired.errors import SireError
-from sired.paths import Paths
 from sired.scheduler.instructions import Evicted, Learn, StartWorker
-from sired.spec import ModelSpec, Signature
 from sired.store.footprints import Footprints
 from sired.store.registry import Registry
-from sired.units import format_bytes, format_duration
 from sired.workers.control_groups import ControlGroups
 from sired.workers.messages import (
     DeviceGrant,

@@ -1,9 +1,9 @@
 """Makes registered models known to the brain, with what was learned of their needs."""
 
+from sire.spec import ModelSpec, instance_bounds, keep_alive_seconds
 from sired.daemon.services import Services
 from sired.scheduler import events
 from sired.scheduler.model import Model
-from sired.spec import ModelSpec, instance_bounds, keep_alive_seconds
 
 
 def introduce(services: Services, spec: ModelSpec) -> None:

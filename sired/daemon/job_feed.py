@@ -18,10 +18,7 @@ from functools import partial
 
 import msgspec
 
-from sired.config.settings import JobSettings
-from sired.daemon.answers import asked_by_job
-from sired.daemon.conductor import Conductor
-from sired.errors import (
+from sire.errors import (
     Cancelled,
     DaemonUnavailable,
     DeadlineExceeded,
@@ -30,15 +27,18 @@ from sired.errors import (
     QueueFull,
     SireError,
 )
-from sired.protocol.content import Buffer
-from sired.protocol.replies import JobEnd, JobProgress, Prediction
-from sired.protocol.requests import Message, Predict
+from sire.protocol.content import Buffer
+from sire.protocol.replies import JobEnd, JobProgress, Prediction
+from sire.protocol.requests import Message, Predict
+from sire.spec import Job, JobError, JobState
+from sire.units import FOREVER
+from sired.config.settings import JobSettings
+from sired.daemon.answers import asked_by_job
+from sired.daemon.conductor import Conductor
 from sired.server.front import Client
-from sired.spec import Job, JobError, JobState
 from sired.store.jobs.desk import JobDesk
 from sired.store.jobs.records import Lane, Outcome, Taken, lost, reason_of, too_late
 from sired.store.jobs.spool import Data
-from sired.units import FOREVER
 
 log = logging.getLogger(__name__)
 

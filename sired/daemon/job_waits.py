@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
-from sired.protocol.replies import JobEnd
+from sire.protocol.replies import JobEnd
 
 # After the first job that ends, others are waited for so long: one reply tells of many.
 GATHER_SECONDS = 0.1

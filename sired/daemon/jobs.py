@@ -7,13 +7,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import Any
 
-from sired.config.settings import JobSettings
-from sired.daemon.answers import Answering
-from sired.daemon.conductor import Conductor
-from sired.daemon.job_feed import JobFeed, model_gone
-from sired.daemon.job_waits import Waits
-from sired.daemon.wall_clock import WallClock
-from sired.errors import (
+from sire.errors import (
     Cancelled,
     DaemonUnavailable,
     DeadlineExceeded,
@@ -22,9 +16,9 @@ from sired.errors import (
     SireError,
     error_from,
 )
-from sired.protocol import requests
-from sired.protocol.content import Buffer
-from sired.protocol.replies import (
+from sire.protocol import requests
+from sire.protocol.content import Buffer
+from sire.protocol.replies import (
     JobEnd,
     JobEnds,
     JobIds,
@@ -33,8 +27,14 @@ from sired.protocol.replies import (
     Prediction,
     Submitted,
 )
+from sire.spec import Job, Priority
+from sired.config.settings import JobSettings
+from sired.daemon.answers import Answering
+from sired.daemon.conductor import Conductor
+from sired.daemon.job_feed import JobFeed, model_gone
+from sired.daemon.job_waits import Waits
+from sired.daemon.wall_clock import WallClock
 from sired.server.front import Client
-from sired.spec import Job, Priority
 from sired.store.jobs.book import JobBook
 from sired.store.jobs.desk import JobDesk
 from sired.store.jobs.records import Draft, Lane

@@ -11,6 +11,8 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from sire.errors import DaemonUnavailable, InvalidConfiguration, SireError
+from sire.paths import Paths, find_paths, free_place, private_directory
 from sired.config import Loaded, load_settings, waiting_for_start
 from sired.daemon.activation import check_nobody_listens, passed_socket
 from sired.daemon.assembly import assemble, rules_from
@@ -24,8 +26,6 @@ from sired.daemon.logs import ERROR_PRIORITY, prioritised, read_by_journal, star
 from sired.daemon.notify import Notifier
 from sired.daemon.strategies import find_router, find_strategy
 from sired.devices.nvml import make_unified_memory
-from sired.errors import DaemonUnavailable, InvalidConfiguration, SireError
-from sired.paths import Paths, find_paths, free_place, private_directory
 from sired.scheduler import events
 from sired.store import atomic, model_cache
 from sired.workers.environment import keep_allowed

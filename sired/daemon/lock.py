@@ -5,7 +5,7 @@ import os
 import time
 from pathlib import Path
 
-from sired.errors import DaemonUnavailable
+from sire.errors import DaemonUnavailable
 
 # A client that looks whether a daemon runs holds the lock for an instant.
 PATIENCE_SECONDS = 0.5

@@ -19,8 +19,8 @@ from typing import Any
 
 import msgspec
 
-from sired.paths import Paths
-from sired.protocol.log_lines import SCHEDULER, LogLine
+from sire.paths import Paths
+from sire.protocol.log_lines import SCHEDULER, LogLine
 
 LARGEST_BYTES = 10 * 1024 * 1024
 KEPT = 3

@@ -4,6 +4,10 @@ import asyncio
 from collections.abc import Callable
 from itertools import chain
 
+from sire.protocol.content import Buffer, size_of
+from sire.protocol.replies import Part, Prediction
+from sire.protocol.requests import Predict
+from sire.protocol.runs import RunModel, RunPart, RunResult
 from sired.daemon import batches
 from sired.daemon.answers import Answering
 from sired.daemon.crew import Crew
@@ -11,10 +15,6 @@ from sired.daemon.instances import Instances
 from sired.daemon.result_cache import Answer, Question, ResultCache
 from sired.daemon.stats import Statistics
 from sired.daemon.waiting import Waiting
-from sired.protocol.content import Buffer, size_of
-from sired.protocol.replies import Part, Prediction
-from sired.protocol.requests import Predict
-from sired.protocol.runs import RunModel, RunPart, RunResult
 from sired.scheduler.brain import Brain
 from sired.scheduler.events import RequestFinished
 from sired.scheduler.instructions import Dispatch

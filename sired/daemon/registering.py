@@ -8,20 +8,20 @@ from pathlib import Path
 
 import msgspec
 
-from sired.errors import InvalidModel, ModelNotFound, SireError, UntrustedModel, shown
-from sired.nearest import nearest
-from sired.paths import Paths, meant_file, private_directory
+from sire.errors import InvalidModel, ModelNotFound, SireError, UntrustedModel, shown
+from sire.nearest import nearest
+from sire.paths import Paths, meant_file, private_directory
+from sire.protocol.content import Buffer
+from sire.protocol.requests import Register
+from sire.spec import ModelSpec, check_name, check_values
+from sired.http.ollama import Ollama, read_options
 from sired.program import read_program
-from sired.protocol.content import Buffer
-from sired.protocol.requests import Register
 from sired.runtimes.onnx_options import read_onnx_options
-from sired.spec import ModelSpec, check_name, check_values
 from sired.store.atomic import write_atomically
 from sired.store.fingerprint import fingerprint
 from sired.store.formats import ModelFormat, recognise
 from sired.store.huggingface import directory_fingerprint, loaded_bytes
 from sired.store.safetensors_file import bytes_in, read_tensors
-from sired.transport.ollama import Ollama, read_options
 
 PICKLED = "pickle:"
 # The runtimes whose models are files that have to be there, and

@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from sired.protocol.content import Buffer, size_of
-from sired.protocol.requests import Predict
-from sired.spec import ModelSpec, TensorSpec
+from sire.protocol.content import Buffer, size_of
+from sire.protocol.requests import Predict
+from sire.spec import ModelSpec, TensorSpec
 
 # A question larger than this is not looked up: others would wait for its digest.
 LARGEST_QUESTION = 16 * 1024**2

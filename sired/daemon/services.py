@@ -4,6 +4,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from sire.errors import DaemonUnavailable, DeviceNotFound, shown
+from sire.nearest import meant
+from sire.paths import Paths
+from sire.spec import LONGEST_NAME
 from sired.config import Loaded
 from sired.config.settings import Settings
 from sired.daemon.conductor import Conductor
@@ -11,11 +15,7 @@ from sired.daemon.historian import Historian
 from sired.daemon.jobs import Jobs
 from sired.daemon.warm_start import WarmStart
 from sired.devices.inventory import Inventory
-from sired.errors import DaemonUnavailable, DeviceNotFound, shown
-from sired.nearest import meant
-from sired.paths import Paths
 from sired.server.front import Front
-from sired.spec import LONGEST_NAME
 from sired.store.footprints import Footprints
 from sired.store.registry import Registry
 from sired.workers.zygote import Zygote

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import TypeVar
 
-from sired.errors import InvalidConfiguration
-from sired.nearest import meant
+from sire.errors import InvalidConfiguration
+from sire.nearest import meant
 from sired.scheduler import eviction, placement, routing
 
 Found = TypeVar("Found")

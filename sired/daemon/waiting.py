@@ -5,10 +5,10 @@ from typing import Any
 
 import msgspec
 
+from sire.errors import SireError
+from sire.protocol.content import Buffer
+from sire.protocol.requests import Predict
 from sired.daemon.result_cache import Question
-from sired.errors import SireError
-from sired.protocol.content import Buffer
-from sired.protocol.requests import Predict
 from sired.server.front import Client
 
 

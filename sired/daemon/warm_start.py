@@ -16,10 +16,10 @@ import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+from sire.errors import Cancelled, SireError
 from sired.config.settings import DaemonSettings
 from sired.daemon.answers import asked_by_daemon
 from sired.daemon.conductor import Conductor
-from sired.errors import Cancelled, SireError
 from sired.scheduler.instance import FallingAsleep, Loading, Ready, Stopping, Waking
 from sired.scheduler.instructions import Fulfil
 from sired.store.loaded import LoadedModels, Remembered

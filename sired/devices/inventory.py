@@ -4,9 +4,9 @@ import contextlib
 import time
 from collections.abc import Sequence
 
+from sire.units import format_bytes
 from sired.config import DeviceSettings, Settings
 from sired.devices.base import Device, Hardware, Probe, Reading
-from sired.units import format_bytes
 
 # A driver that is busy may not answer once.
 SILENCE_SECONDS = 1.5

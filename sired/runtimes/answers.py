@@ -8,10 +8,10 @@ import msgspec
 import numpy as np
 import orjson
 
-from sired.errors import InferenceError, InvalidInput, QueueFull, SireError
-from sired.protocol.content import JSON, TEXT, Payload
+from sire.errors import InferenceError, InvalidInput, QueueFull, SireError
+from sire.protocol.content import JSON, TEXT, Payload
+from sired.http.client import Answer
 from sired.runtimes.base import is_out_of_memory
-from sired.transport.web import Answer
 
 _TOO_MANY = 429
 _NO_SUCH_PATH = {404, 405}

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sired.errors import InvalidInput
+from sire.errors import InvalidInput
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 

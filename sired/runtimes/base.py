@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from sired.protocol.content import Payload
+from sire.protocol.content import Payload
+from sire.spec import Signature
 from sired.runtimes.reading import Progress
-from sired.spec import Signature
 
 # What ``load`` is told beside the model's own arguments.
 ABOUT_FILES = frozenset(

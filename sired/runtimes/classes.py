@@ -11,7 +11,7 @@ from typing import Any
 
 import cloudpickle
 
-from sired.errors import InvalidModel, LoadFailed, SireError
+from sire.errors import InvalidModel, LoadFailed, SireError
 
 PICKLED = "pickle:"
 

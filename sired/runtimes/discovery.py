@@ -3,7 +3,7 @@
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
-from sired.errors import InvalidModel, LoadFailed
+from sire.errors import InvalidModel, LoadFailed
 from sired.runtimes.base import InferenceRuntime
 
 GROUP = "sired.runtimes"

@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 import numpy as np
 import onnxruntime
 
-from sired.errors import InvalidInput, InvalidModel
+from sire.errors import InvalidInput, InvalidModel
+from sire.spec import Signature, TensorSpec
 from sired.runtimes import onnx_sessions
 from sired.runtimes.base import InferenceRuntime, is_out_of_memory
 from sired.runtimes.onnx_options import read_onnx_options
-from sired.spec import Signature, TensorSpec
 
 _DTYPES = {"float": "float32", "double": "float64"}
 # What numpy has not, and ONNX Runtime gives out to nobody who asks in Python.

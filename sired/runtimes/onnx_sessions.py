@@ -9,7 +9,7 @@ from typing import Any
 
 import onnxruntime
 
-from sired.errors import InvalidModel, LoadFailed
+from sire.errors import InvalidModel, LoadFailed
 from sired.runtimes.base import Keeping, is_out_of_memory
 from sired.runtimes.onnx_graphs import GRAPH, WEIGHTS, KeptGraph
 from sired.runtimes.onnx_options import OnnxOptions

@@ -5,8 +5,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from sired.errors import InvalidModel
-from sired.nearest import meant
+from sire.errors import InvalidModel
+from sire.nearest import meant
 
 Record = TypeVar("Record", bound=msgspec.Struct)
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
 
-from sired.errors import InvalidModel
+from sire.errors import InvalidModel
+from sire.spec import Signature, parse_tensor
 from sired.runtimes.arguments import Arguments, parameters_of
 from sired.runtimes.base import ABOUT_FILES, InferenceRuntime
 from sired.runtimes.classes import construct, find_class, import_module
-from sired.spec import Signature, parse_tensor
 
 _OWN_CODE = ".py"
 

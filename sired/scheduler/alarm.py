@@ -1,6 +1,6 @@
 """The one time the brain keeps in mind: when it has to be woken at the latest."""
 
-from sired.units import FOREVER
+from sire.units import FOREVER
 
 
 class Alarm:

@@ -10,11 +10,11 @@
    So is a batch run again that was too much for the memory.
 """
 
+from sire.units import FOREVER
 from sired.scheduler.alarm import Alarm
 from sired.scheduler.line import Line
 from sired.scheduler.model import Model
 from sired.scheduler.request import Request
-from sired.units import FOREVER
 
 
 class Batcher:

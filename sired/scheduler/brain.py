@@ -13,7 +13,7 @@ waiting loads can start.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sired.errors import Cancelled, WorkerCrashed
+from sire.errors import Cancelled, WorkerCrashed
 from sired.scheduler import estimate, events
 from sired.scheduler.alarm import Alarm
 from sired.scheduler.direct import Direct

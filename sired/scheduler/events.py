@@ -4,7 +4,7 @@ from collections.abc import Hashable
 
 import msgspec
 
-from sired.errors import SireError
+from sire.errors import SireError
 from sired.scheduler.model import Model
 
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from sired.errors import SireError
+from sire.errors import SireError
+from sire.units import FOREVER
 from sired.scheduler import lifetimes
 from sired.scheduler.alarm import Alarm
 from sired.scheduler.events import WorkerReady
@@ -28,7 +29,6 @@ from sired.scheduler.placement import Strategy
 from sired.scheduler.routing import Choice, Router
 from sired.scheduler.rules import Rules
 from sired.scheduler.tiers import Tiers
-from sired.units import FOREVER
 
 # After running out of memory a model is believed to need this much more than it was granted.
 OUT_OF_MEMORY_FACTOR = 1.5

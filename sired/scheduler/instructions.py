@@ -2,7 +2,7 @@
 
 import msgspec
 
-from sired.errors import SireError
+from sire.errors import SireError
 from sired.scheduler.model import Model
 
 

@@ -10,7 +10,7 @@
    told, and requests under the lease fail with the reason until it is given back.
 """
 
-from sired.errors import Cancelled, SireError
+from sire.errors import Cancelled, SireError
 from sired.scheduler import events
 from sired.scheduler.instance import Instance, Ready
 from sired.scheduler.instructions import Fail, LeaseGranted, LeaseLost

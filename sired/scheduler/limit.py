@@ -12,7 +12,7 @@ A model with an instance that is pinned, leased or loading stays.
 
 from collections.abc import Mapping
 
-from sired.errors import InsufficientMemory
+from sire.errors import InsufficientMemory
 from sired.scheduler.instance import Asleep, Instance, Ready, last_used
 from sired.scheduler.loads import MakeRoom, Placer
 from sired.scheduler.model import Model

@@ -29,7 +29,8 @@ already, so models that compete take turns, and turns in proportion to their wei
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from sired.errors import DeviceNotFound, InsufficientMemory
+from sire.errors import DeviceNotFound, InsufficientMemory
+from sire.units import format_bytes
 from sired.scheduler.eviction import Candidate, choose_victims
 from sired.scheduler.instance import Asleep, Instance, Ready, Turn, last_used
 from sired.scheduler.ledger import Account, Ledger
@@ -37,7 +38,6 @@ from sired.scheduler.pending import PendingLoad
 from sired.scheduler.placement import Place, Strategy
 from sired.scheduler.rules import Rules
 from sired.scheduler.tiers import Tiers
-from sired.units import format_bytes
 
 KINDS_BEST_FIRST = ("cuda", "cpu")
 

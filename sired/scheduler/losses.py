@@ -7,7 +7,7 @@
 3. Nothing is placed there until the driver answers again.
 """
 
-from sired.errors import DeviceNotFound
+from sire.errors import DeviceNotFound
 from sired.scheduler.fleet import Fleet
 from sired.scheduler.instance import Instance, Stopping
 from sired.scheduler.instructions import LoadAgain

@@ -6,12 +6,12 @@
 3. The wish is answered when each of them sleeps or is gone; with an error if none sleeps.
 """
 
-from sired.errors import Cancelled, InsufficientMemory, InvalidInput, SireError
+from sire.errors import Cancelled, InsufficientMemory, InvalidInput, SireError
+from sire.units import format_bytes
 from sired.scheduler import events
 from sired.scheduler.instance import Asleep, Instance, Loading, Ready, Waking
 from sired.scheduler.instructions import Fail, Fulfil
 from sired.scheduler.state import State
-from sired.units import format_bytes
 
 
 class Naps:

@@ -3,14 +3,14 @@
 import heapq
 from collections.abc import Iterable
 
-from sired.errors import SireError
+from sire.errors import SireError
+from sire.units import FOREVER
 from sired.scheduler.instructions import Fail, Instruction
 from sired.scheduler.lease import Lease
 from sired.scheduler.line import Line
 from sired.scheduler.model import Model
 from sired.scheduler.request import Request
 from sired.scheduler.rules import Rules
-from sired.units import FOREVER
 
 
 class Queues:

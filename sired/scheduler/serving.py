@@ -1,6 +1,6 @@
 """Requests on their way through an instance: handing them out, taking answers, trying again."""
 
-from sired.errors import Cancelled, SireError
+from sire.errors import Cancelled, SireError
 from sired.scheduler import estimate, events
 from sired.scheduler.batching import Batcher, split
 from sired.scheduler.instance import Instance, Ready

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sired.errors import ModelNotFound
+from sire.errors import ModelNotFound
 from sired.scheduler.alarm import Alarm
 from sired.scheduler.fleet import Fleet
 from sired.scheduler.instructions import Fail, Instruction

@@ -11,9 +11,9 @@
 from copy import copy
 from dataclasses import dataclass
 
-from sired.errors import InsufficientMemory, SireError
+from sire.errors import InsufficientMemory, SireError
+from sire.units import format_duration
 from sired.scheduler.rules import Rules
-from sired.units import format_duration
 
 # Ends that are taken for chance.
 CHANCE = 2

@@ -1,6 +1,6 @@
 """What is due because time has passed: deadlines, processes that hang, models nobody uses."""
 
-from sired.errors import DeadlineExceeded
+from sire.errors import DeadlineExceeded
 from sired.scheduler import words
 from sired.scheduler.instance import Instance, Loading
 from sired.scheduler.serving import Serving

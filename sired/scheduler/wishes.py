@@ -1,6 +1,6 @@
 """Loading and unloading by hand, and what becomes of a load."""
 
-from sired.errors import Cancelled, SireError
+from sire.errors import Cancelled, SireError
 from sired.scheduler import events
 from sired.scheduler.instance import Asleep, Instance, Loading, Ready, Waking, last_used
 from sired.scheduler.instructions import Fail, Fulfil

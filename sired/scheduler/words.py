@@ -1,12 +1,12 @@
 """The errors the brain answers with when something took too long or too much, in words."""
 
-from sired.errors import DeadlineExceeded, InsufficientMemory, LoadFailed, QueueFull, SireError
+from sire.errors import DeadlineExceeded, InsufficientMemory, LoadFailed, QueueFull, SireError
+from sire.units import format_bytes, format_duration
 from sired.scheduler.fleet import Fleet
 from sired.scheduler.instance import Instance, Loading, Ready
 from sired.scheduler.model import Model
 from sired.scheduler.request import Request
 from sired.scheduler.rules import Rules
-from sired.units import format_bytes, format_duration
 
 
 def not_loaded_in_time(model: Model, fleet: Fleet) -> DeadlineExceeded:

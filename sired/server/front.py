@@ -15,9 +15,9 @@ from pathlib import Path
 import msgspec
 import zmq
 
-from sired.errors import DaemonUnavailable, InvalidInput, ProtocolError, SireError
-from sired.protocol.content import Buffer
-from sired.protocol.framing import (
+from sire.errors import DaemonUnavailable, InvalidInput, ProtocolError, SireError
+from sire.protocol.content import Buffer
+from sire.protocol.framing import (
     LARGEST_HEADER,
     decode_request,
     encode,
@@ -25,8 +25,8 @@ from sired.protocol.framing import (
     preamble,
     too_large,
 )
-from sired.protocol.replies import Done
-from sired.protocol.requests import Message, Request
+from sire.protocol.replies import Done
+from sire.protocol.requests import Message, Request
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from sired.spec import ModelSpec
+from sire.spec import ModelSpec
 from sired.store.atomic import write_atomically
 
 MOST_ENTRIES = 10_000

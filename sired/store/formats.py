@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from sired.errors import InvalidModel, ModelNotFound
+from sire.errors import InvalidModel, ModelNotFound
 from sired.store.huggingface import is_huggingface, read_weights
 from sired.store.onnx_file import onnx_weight_bytes
 from sired.store.safetensors_file import read_tensors

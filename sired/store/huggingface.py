@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from sired.errors import InvalidModel, said, shown
+from sire.errors import InvalidModel, said, shown
 from sired.store.fingerprint import fingerprint, is_file
 from sired.store.safetensors_file import Tensor, bytes_in, read_tensors
 

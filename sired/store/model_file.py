@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import tomli_w
 
-from sired.errors import InvalidConfiguration, InvalidModel, said, shown
-from sired.spec import (
+from sire.errors import InvalidConfiguration, InvalidModel, said, shown
+from sire.spec import (
     ImageOptions,
     ModelSpec,
     Signature,
@@ -17,7 +17,7 @@ from sired.spec import (
     check_values,
     instance_bounds,
 )
-from sired.units import FOREVER, exact_bytes, exact_duration, parse_bytes, parse_duration
+from sire.units import FOREVER, exact_bytes, exact_duration, parse_bytes, parse_duration
 
 
 def to_toml(spec: ModelSpec) -> bytes:

@@ -4,9 +4,9 @@ import os
 from operator import attrgetter
 from pathlib import Path
 
-from sired.errors import InvalidModel, ModelExists, ModelNotFound, SireError, shown
-from sired.nearest import nearest
-from sired.spec import LONGEST_NAME, ModelSpec, check_name
+from sire.errors import InvalidModel, ModelExists, ModelNotFound, SireError, shown
+from sire.nearest import nearest
+from sire.spec import LONGEST_NAME, ModelSpec, check_name
 from sired.store.atomic import write_atomically
 from sired.store.model_file import from_toml, to_toml
 

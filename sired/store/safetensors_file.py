@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from sired.errors import InvalidModel, said, shown
+from sire.errors import InvalidModel, said, shown
 
 _LONGEST_HEADER = 100 << 20
 _LENGTH = struct.Struct("<Q")

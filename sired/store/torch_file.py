@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 from typing import IO
 
-from sired.errors import InvalidModel, said
+from sire.errors import InvalidModel, said
 
 # torch.save's format before zip files opens with this number, pickled.
 LEGACY_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."

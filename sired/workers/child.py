@@ -7,9 +7,9 @@ import socket
 import time
 from pathlib import Path
 
-from sired.errors import LoadFailed
-from sired.transport.channel import Channel
-from sired.transport.wakefulness import Wakefulness
+from sire.errors import LoadFailed
+from sire.transport.busy_polling import Wakefulness
+from sire.transport.channel import Channel
 from sired.workers.confinement import Confinement, bound_memory
 from sired.workers.control_groups import join
 from sired.workers.estimating import estimate

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import msgspec
 
-from sired.errors import SireError
-from sired.protocol.content import Buffer, size_of
-from sired.protocol.framing import LARGEST_HEADER
-from sired.protocol.runs import RunModel, RunResult, WorkerError
-from sired.transport.channel import Channel
+from sire.errors import SireError
+from sire.protocol.content import Buffer, size_of
+from sire.protocol.framing import LARGEST_HEADER
+from sire.protocol.runs import RunModel, RunResult, WorkerError
+from sire.transport.channel import Channel
 from sired.workers.messages import TakeConnection
 from sired.workers.model import Turn
 

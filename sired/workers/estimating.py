@@ -2,9 +2,9 @@
 
 import logging
 
-from sired.errors import SireError
+from sire.errors import SireError
+from sire.spec import ModelSpec
 from sired.runtimes.discovery import find_runtime
-from sired.spec import ModelSpec
 from sired.workers.load_arguments import load_arguments
 from sired.workers.messages import Estimated
 

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from sire.errors import InvalidModel
+from sire.spec import ModelSpec
 from sired.devices.cpu import CpuProbe
-from sired.errors import InvalidModel
 from sired.runtimes.reading import WORTH_A_THREAD
-from sired.spec import ModelSpec
 from sired.store.huggingface import weight_files
 from sired.store.onnx_file import onnx_files
 

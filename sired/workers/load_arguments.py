@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sired.spec import ModelSpec
+from sire.spec import ModelSpec
 
 
 def load_arguments(spec: ModelSpec, kind: str) -> dict[str, Any]:

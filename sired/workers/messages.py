@@ -2,8 +2,8 @@
 
 import msgspec
 
-from sired.protocol.runs import RunModel, RunPart, RunResult, WorkerError
-from sired.spec import ModelSpec, Signature
+from sire.protocol.runs import RunModel, RunPart, RunResult, WorkerError
+from sire.spec import ModelSpec, Signature
 
 
 class DeviceGrant(msgspec.Struct, frozen=True):

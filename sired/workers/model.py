@@ -12,8 +12,7 @@ from typing import Any
 
 import msgspec
 
-from sired import codecs
-from sired.errors import (
+from sire.errors import (
     InferenceError,
     InsufficientMemory,
     InvalidInput,
@@ -22,13 +21,14 @@ from sired.errors import (
     SireError,
     WorkerCrashed,
 )
-from sired.protocol.content import BY_SUFFIX, TEXT, Buffer, Payload, sniff
-from sired.protocol.runs import RunModel, RunPart, RunResult, WorkerError
+from sire.protocol.content import BY_SUFFIX, TEXT, Buffer, Payload, sniff
+from sire.protocol.runs import RunModel, RunPart, RunResult, WorkerError
+from sire.spec import ImageOptions, ModelSpec, Signature
+from sire.transport.channel import Channel
+from sired import codecs
 from sired.runtimes.base import InferenceRuntime, Keeping, is_out_of_memory
 from sired.runtimes.discovery import find_runtime
 from sired.runtimes.reading import Progress, read_ahead
-from sired.spec import ImageOptions, ModelSpec, Signature
-from sired.transport.channel import Channel
 from sired.workers.batch import Batches, Outcome
 from sired.workers.files import content_digest, files_to_read, model_files
 from sired.workers.gpu_memory import GpuMeter, Share

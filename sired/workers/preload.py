@@ -9,8 +9,8 @@ import sys
 
 import msgspec
 
+from sire.protocol.runs import RunModel
 from sired.codecs import registry
-from sired.protocol.runs import RunModel
 from sired.runtimes.discovery import installed
 from sired.workers import (
     child,  # noqa: F401 (workers find it imported)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from sired.transport.channel import Channel
+from sire.transport.channel import Channel
 from sired.workers import log_files
 from sired.workers.messages import EstimateModel, FromWorker, LoadModel, StandBy
 from sired.workers.offspring import spare, spare_no_longer

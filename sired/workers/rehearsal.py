@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from sired.errors import LoadFailed
-from sired.spec import Signature, TensorSpec
-from sired.tensors import TEXT_DTYPES, dtype_for
+from sire.errors import LoadFailed
+from sire.spec import Signature, TensorSpec
+from sire.tensors import TEXT_DTYPES, dtype_for
 
 # Lengths of the first axis where it is free, and of all others that are. A single row comes last:
 # the first two are compared.

@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import NoReturn
 
-from sired.errors import SireError
-from sired.protocol.content import Buffer, size_of
-from sired.protocol.runs import RunModel, RunResult, WorkerError
-from sired.transport.channel import Channel
-from sired.transport.wakefulness import Wakefulness
+from sire.errors import SireError
+from sire.protocol.content import Buffer, size_of
+from sire.protocol.runs import RunModel, RunResult, WorkerError
+from sire.transport.busy_polling import Wakefulness
+from sire.transport.channel import Channel
 from sired.workers.clients import Clients, Direct
 from sired.workers.messages import (
     DirectFailed,

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Sequence
 from typing import NamedTuple, Self
 
-from sired.transport import sealed
+from sire.transport import sealed
 
 # Latencies are kept for so many requests; the daemon reads them more often than that.
 LATENCIES_KEPT = 512

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from sired.protocol.content import Buffer
+from sire.protocol.content import Buffer
 from sired.workers.clients import Direct
 from sired.workers.messages import RunBatch
 from sired.workers.model import Turn

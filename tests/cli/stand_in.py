@@ -7,8 +7,8 @@ import threading
 import msgspec
 import zmq
 
-from sired.paths import private_directory
-from sired.protocol.framing import decode_request, encode
+from sire.paths import private_directory
+from sire.protocol.framing import decode_request, encode
 
 
 class StandIn(threading.Thread):

@@ -11,8 +11,8 @@ import time
 
 import pytest
 
-from sired.protocol.replies import InstanceList, JobList, StatsReport
-from sired.protocol.requests import ListJobs, Ps, Stats
+from sire.protocol.replies import InstanceList, JobList, StatsReport
+from sire.protocol.requests import ListJobs, Ps, Stats
 
 FINE, RAISES, SLOW = "[7, 1, 1, 1]", "[1, 0, 0, 0]", "[5, 0, 0, 0]"
 

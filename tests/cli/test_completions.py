@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from tests.cli.stand_in import StandIn
 
-from sired.paths import find_paths
-from sired.protocol.replies import DeviceInfo, DeviceList, JobList, ModelInfo, ModelList
-from sired.protocol.requests import Devices, ListJobs, ListModels
-from sired.spec import Job, ModelSpec, Signature
+from sire.paths import find_paths
+from sire.protocol.replies import DeviceInfo, DeviceList, JobList, ModelInfo, ModelList
+from sire.protocol.requests import Devices, ListJobs, ListModels
+from sire.spec import Job, ModelSpec, Signature
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "completions"

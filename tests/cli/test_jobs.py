@@ -146,7 +146,7 @@ def test_a_mistyped_id_brings_the_one_that_was_meant(moody):
 
 
 def test_an_answer_for_python_is_read_there(moody):
-    from sired import ModelManager
+    from sire import ModelManager
 
     with ModelManager(home=moody.path) as manager:
         job = manager.submit("m", [7.0, 0.0, 0.0, 0.0])

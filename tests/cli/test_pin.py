@@ -1,7 +1,7 @@
 """Pinning by hand, and what the live view is told of what happens."""
 
-from sired.protocol.replies import TopReport
-from sired.protocol.requests import Top
+from sire.protocol.replies import TopReport
+from sire.protocol.requests import Top
 import pytest
 
 pytestmark = pytest.mark.own_daemon

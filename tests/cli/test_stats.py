@@ -10,8 +10,8 @@ from sire_cli.counted.charts import draw
 from sire_cli.counted.past import sums
 from sire_cli.counted.tables import print_all, print_one
 from sired.client.autostart import daemon_runs
-from sired.protocol.counts import ModelHistory, StatsTotals
-from sired.protocol.replies import HistoryReport, StatsReport
+from sire.protocol.counts import ModelHistory, StatsTotals
+from sire.protocol.replies import HistoryReport, StatsReport
 from tests.cli.test_top import stats_of
 
 pytestmark = pytest.mark.own_daemon

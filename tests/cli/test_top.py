@@ -10,8 +10,8 @@ from sire_cli.top.devices import FOREIGN, FREE, USED
 from sire_cli.top.figures import clock, latency, rate
 from sire_cli.top.models import rows_of
 from sire_cli.top.view import frame
-from sired.protocol.counts import ModelStats, StatsTotals
-from sired.protocol.replies import (
+from sire.protocol.counts import ModelStats, StatsTotals
+from sire.protocol.replies import (
     DeviceInfo,
     GpuReadings,
     HealthReport,

@@ -6,8 +6,8 @@ import pytest
 from sire_cli.top.control import GONE, SORTS, Control, Wish
 from sire_cli.top.happenings import telling
 from sire_cli.top.trail import Trail, sparkline
-from sired.protocol.counts import ModelEvent
-from sired.protocol.replies import JobProgress
+from sire.protocol.counts import ModelEvent
+from sire.protocol.replies import JobProgress
 from tests.cli.test_top import (
     a_full_report,
     a_report,

@@ -18,9 +18,9 @@ from pathlib import Path
 import pytest
 from tests.cli.stand_in import StandIn
 
-from sired.paths import find_paths
-from sired.protocol.counts import ModelStats, StatsTotals
-from sired.protocol.replies import (
+from sire.paths import find_paths
+from sire.protocol.counts import ModelStats, StatsTotals
+from sire.protocol.replies import (
     DeviceInfo,
     HealthReport,
     InstanceInfo,

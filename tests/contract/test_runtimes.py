@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from sired.errors import InvalidModel, SireError
+from sire.errors import InvalidModel, SireError
 from sired.runtimes.base import is_out_of_memory
 from sired.store.formats import recognise
 from sired.workers.batch import alike

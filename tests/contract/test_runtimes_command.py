@@ -9,11 +9,11 @@ import numpy as np
 import psutil
 import pytest
 
-from sired.errors import InferenceError, InvalidInput, InvalidModel, LoadFailed, QueueFull
-from sired.errors import WorkerCrashed
-from sired.protocol.content import JSON, PNG, TEXT, TREE, Payload
+from sire.errors import InferenceError, InvalidInput, InvalidModel, LoadFailed, QueueFull
+from sire.errors import WorkerCrashed
+from sire.protocol.content import JSON, PNG, TEXT, TREE, Payload
 from sired.runtimes.discovery import find_runtime
-from sired.tensors import pack, unpack
+from sire.tensors import pack, unpack
 from tests.contract.runtime_cases import PROGRAM
 
 

@@ -10,7 +10,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from sired.errors import InvalidInput, InvalidModel, LoadFailed, UntrustedModel
+from sire.errors import InvalidInput, InvalidModel, LoadFailed, UntrustedModel
 from sired.runtimes.discovery import find_runtime
 from sired.store.formats import recognise
 from sired.store.huggingface import directory_fingerprint, loaded_bytes
@@ -344,7 +344,7 @@ def test_without_its_packages_the_extra_is_named():
     code = """
 import sys
 sys.modules["transformers"] = None  # as if it were not installed
-from sired.errors import LoadFailed
+from sire.errors import LoadFailed
 from sired.runtimes.discovery import find_runtime
 try:
     find_runtime("huggingface")

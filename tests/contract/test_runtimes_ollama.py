@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from sired.errors import InferenceError, InvalidInput, InvalidModel, LoadFailed, ModelNotFound
-from sired.protocol.content import JSON, PNG, TEXT, Payload
+from sire.errors import InferenceError, InvalidInput, InvalidModel, LoadFailed, ModelNotFound
+from sire.protocol.content import JSON, PNG, TEXT, Payload
 from sired.runtimes.discovery import find_runtime
 from tests.contract.ollama_stand_in import GIB, StandIn
 

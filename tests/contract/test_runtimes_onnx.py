@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from sired.codecs.check import check
-from sired.errors import InvalidInput, InvalidModel, LoadFailed
+from sire.errors import InvalidInput, InvalidModel, LoadFailed
 from sired.runtimes.base import Keeping
 from sired.runtimes.discovery import find_runtime
 from sired.store.formats import recognise

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from sired.errors import InvalidInput, InvalidModel
+from sire.errors import InvalidInput, InvalidModel
 from sired.runtimes.discovery import find_runtime
-from sired.spec import TensorSpec
+from sire.spec import TensorSpec
 
 CODE = """
 class Greeter:

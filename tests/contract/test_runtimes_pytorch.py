@@ -15,13 +15,13 @@ import pytest
 import torch
 from safetensors.torch import save_file, save_model
 
-from sired.errors import InvalidInput, InvalidModel, LoadFailed, UntrustedModel
+from sire.errors import InvalidInput, InvalidModel, LoadFailed, UntrustedModel
 from sired.runtimes.base import Keeping
 from sired.runtimes.discovery import find_runtime
 from sired.runtimes.pytorch.compiling import compiled
 from sired.runtimes.pytorch.data import to_arrays
 from sired.runtimes.pytorch.parking import park, unpark
-from sired.spec import Signature, TensorSpec
+from sire.spec import Signature, TensorSpec
 from sired.store.formats import recognise
 from sired.workers.rehearsal import rehearse
 from tests.contract.runtime_cases import Twice, write_aoti, write_exported, write_safetensors

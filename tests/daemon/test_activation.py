@@ -10,9 +10,9 @@ import pytest
 import zmq
 
 from sired.client.autostart import daemon_runs, ensure_daemon
-from sired.paths import private_directory
-from sired.protocol.framing import encode
-from sired.protocol.requests import Health
+from sire.paths import private_directory
+from sire.protocol.framing import encode
+from sire.protocol.requests import Health
 
 from .test_workers import until
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from sired.errors import InferenceError, InvalidInput, InvalidModel, SireError, WorkerCrashed
-from sired.protocol.content import JSON
-from sired.protocol.framing import raise_failure
-from sired.protocol.replies import Failure
-from sired.protocol.requests import Load, Predict, Register
-from sired.spec import ModelSpec, Signature, TensorSpec
-from sired.tensors import pack
+from sire.errors import InferenceError, InvalidInput, InvalidModel, SireError, WorkerCrashed
+from sire.protocol.content import JSON
+from sire.protocol.framing import raise_failure
+from sire.protocol.replies import Failure
+from sire.protocol.requests import Load, Predict, Register
+from sire.spec import ModelSpec, Signature, TensorSpec
+from sire.tensors import pack
 from safetensors.torch import save_file
 
 MODEL = """

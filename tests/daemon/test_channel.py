@@ -11,9 +11,9 @@ import threading
 import numpy as np
 import pytest
 
-from sired.errors import ProtocolError
-from sired.spec import Signature
-from sired.transport.channel import Channel
+from sire.errors import ProtocolError
+from sire.spec import Signature
+from sire.transport.channel import Channel
 from sired.workers.messages import (
     FromWorker,
     ModelReady,

@@ -13,11 +13,11 @@ import zmq
 
 from sired.client.autostart import daemon_runs
 from sired.client.connection import Connection
-from sired.errors import DaemonUnavailable, DeadlineExceeded, ModelNotFound
-from sired.paths import find_paths, private_directory
-from sired.protocol.framing import decode_request, encode, failure
-from sired.protocol.replies import Done, Prediction
-from sired.protocol.requests import Cancel, Health, Predict, Show
+from sire.errors import DaemonUnavailable, DeadlineExceeded, ModelNotFound
+from sire.paths import find_paths, private_directory
+from sire.protocol.framing import decode_request, encode, failure
+from sire.protocol.replies import Done, Prediction
+from sire.protocol.requests import Cancel, Health, Predict, Show
 
 
 class StandIn(threading.Thread):

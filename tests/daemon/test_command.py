@@ -9,8 +9,8 @@ import numpy as np
 import psutil
 import pytest
 
-from sired import ModelManager
-from sired.errors import InvalidInput, WorkerCrashed
+from sire import ModelManager
+from sire.errors import InvalidInput, WorkerCrashed
 from tests.contract.runtime_cases import PROGRAM
 
 MIB = 1 << 20

@@ -10,9 +10,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from sired import ModelManager
-from sired.protocol.content import JSON
-from sired.protocol.requests import Predict
+from sire import ModelManager
+from sire.protocol.content import JSON
+from sire.protocol.requests import Predict
 from tests.contract.tiny_graphs import write_network
 
 MEETING = """

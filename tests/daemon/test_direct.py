@@ -13,19 +13,19 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from sired import ModelManager
+from sire import ModelManager
 from sired.client.direct import open_direct
-from sired.errors import (
+from sire.errors import (
     DeadlineExceeded,
     InferenceError,
     InsufficientMemory,
     InvalidInput,
     WorkerCrashed,
 )
-from sired.protocol.content import JSON, TENSORS
-from sired.protocol.requests import Predict, Register, Stats, Unload
-from sired.spec import TensorSpec
-from sired.tensors import pack, unpack
+from sire.protocol.content import JSON, TENSORS
+from sire.protocol.requests import Predict, Register, Stats, Unload
+from sire.spec import TensorSpec
+from sire.tensors import pack, unpack
 
 from .test_workers import instances, until
 
@@ -373,7 +373,7 @@ def test_nonsense_told_to_a_worker_ends_that_connection_and_no_other(moody, home
 def test_a_client_that_reads_no_answers_holds_up_nobody(moody, home):
     direct = open_direct(home.paths, "moody")
     request = pack(np.zeros((1, 4), np.float32))
-    from sired.protocol.runs import RunModel
+    from sire.protocol.runs import RunModel
 
     run = RunModel(0, request.content_type, request.tensors, TENSORS)
     with pytest.raises(OSError):
@@ -386,7 +386,7 @@ def test_a_client_that_reads_no_answers_holds_up_nobody(moody, home):
 def test_a_wrong_time_of_sending_harms_no_statistics(home, register, new_name):
     register(new_name, 2)
     request = pack(np.zeros((1, 4), np.float32))
-    from sired.protocol.runs import RunModel
+    from sire.protocol.runs import RunModel
 
     with home.connect() as connection:
         predict(connection, new_name, 0)

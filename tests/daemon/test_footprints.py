@@ -5,8 +5,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from sired.protocol.replies import InstanceInfo
-from sired.protocol.requests import Load, Predict
+from sire.protocol.replies import InstanceInfo
+from sire.protocol.requests import Load, Predict
 
 CLASSES = """
 import torch

@@ -10,10 +10,10 @@ import threading
 import numpy as np
 import pytest
 
-from sired import ModelManager
+from sire import ModelManager
 from sired.client.autostart import daemon_runs
 from sired.client.jobs import wait_for_jobs
-from sired.errors import (
+from sire.errors import (
     Cancelled,
     DeadlineExceeded,
     InferenceError,
@@ -23,7 +23,7 @@ from sired.errors import (
     ModelNotFound,
     WorkerCrashed,
 )
-from sired.protocol.requests import (
+from sire.protocol.requests import (
     CancelJobs,
     Health,
     JobInput,

@@ -10,8 +10,8 @@ import threading
 import numpy as np
 import pytest
 
-from sired import ModelManager
-from sired.errors import DeadlineExceeded, WorkerCrashed
+from sire import ModelManager
+from sire.errors import DeadlineExceeded, WorkerCrashed
 
 from .test_workers import until
 
@@ -64,7 +64,7 @@ def test_a_holder_that_dies_gives_its_instance_back(home, manager, register):
     script = textwrap.dedent(
         """
         import sys, time
-        from sired import ModelManager
+        from sire import ModelManager
 
         with ModelManager(home=sys.argv[1]) as manager, manager.acquire("m"):
             print("held", flush=True)

@@ -12,8 +12,8 @@ import threading
 import pytest
 
 from sired.client.autostart import daemon_runs
-from sired.errors import DaemonUnavailable
-from sired.protocol.requests import Load, Predict, Ps
+from sire.errors import DaemonUnavailable
+from sire.protocol.requests import Load, Predict, Ps
 
 from .test_workers import ask, instances, until
 

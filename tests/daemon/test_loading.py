@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from sired.protocol.replies import InstanceList
-from sired.protocol.requests import Ps
+from sire.protocol.replies import InstanceList
+from sire.protocol.requests import Ps
 
 pytestmark = pytest.mark.own_daemon
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from sired import ModelManager
-from sired.errors import InvalidInput, ModelNotFound
+from sire import ModelManager
+from sire.errors import InvalidInput, ModelNotFound
 
 
 @pytest.fixture(params=["daemon", "embedded"])
@@ -57,7 +57,7 @@ def test_a_class_defined_in_the_calling_script_travels_with_it(tmp_path):
             """
             import sys
             import torch
-            from sired import ModelManager
+            from sire import ModelManager
 
             FACTOR = 10
 

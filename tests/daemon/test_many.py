@@ -12,8 +12,8 @@ import time
 import numpy as np
 import pytest
 
-from sired import ModelManager
-from sired.errors import (
+from sire import ModelManager
+from sire.errors import (
     DaemonUnavailable,
     DeadlineExceeded,
     InferenceError,
@@ -252,7 +252,7 @@ def test_a_callback_may_submit_more_and_close_the_manager(manager):
 def test_a_script_that_closes_nothing_ends(home, manager):
     manager.load_model("m")
     script = (
-        "import sys, numpy as np; from sired import ModelManager\n"
+        "import sys, numpy as np; from sire import ModelManager\n"
         "m = ModelManager(home=sys.argv[1]); x = np.full((1, 4), 10, np.float32)\n"
         "print(m.submit_async('m', x).result()[0, 0], next(m.predict_many('m', [x, x]))[0, 0])\n"
         "m.submit_async('m', x * 0.3)\n"

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from sired import ModelManager
+from sire import ModelManager
 from tests.contract.ollama_stand_in import GIB, StandIn
 
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from sired.protocol.requests import Ps, Stats
+from sire.protocol.requests import Ps, Stats
 
 from .test_workers import until
 

@@ -4,7 +4,7 @@ import pytest
 
 import threading
 
-from sired.protocol.requests import Load
+from sire.protocol.requests import Load
 
 from .test_workers import ask, instances, until
 

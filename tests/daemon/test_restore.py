@@ -10,8 +10,8 @@ import pytest
 
 from sired.client.autostart import daemon_runs
 from sired.daemon.registering import complete
-from sired.protocol.requests import Health, Load, Predict, Register, Unload
-from sired.spec import ModelSpec
+from sire.protocol.requests import Health, Load, Predict, Register, Unload
+from sire.spec import ModelSpec
 from sired.store.registry import Registry
 
 from .test_workers import instances, until

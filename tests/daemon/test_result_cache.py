@@ -7,8 +7,8 @@ import threading
 import pytest
 from safetensors.torch import load_file, save_file
 
-from sired.errors import InferenceError
-from sired.protocol.requests import Predict, Stats, Unload
+from sire.errors import InferenceError
+from sire.protocol.requests import Predict, Stats, Unload
 
 from .test_workers import instances, until
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sired import ModelManager
+from sire import ModelManager
 from tests.home import Home
 
 pytestmark = pytest.mark.xdist_group("transformers")

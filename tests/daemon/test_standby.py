@@ -7,8 +7,8 @@ import time
 import psutil
 import pytest
 
-from sired.protocol.replies import DeviceList, InstanceInfo
-from sired.protocol.requests import Devices, Load, Predict, Unload
+from sire.protocol.replies import DeviceList, InstanceInfo
+from sire.protocol.requests import Devices, Load, Predict, Unload
 
 pytestmark = [
     pytest.mark.settings("[devices.cpu]\nstandby = 1\n"),

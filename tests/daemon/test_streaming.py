@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sired import ModelManager
-from sired.errors import InferenceError, WorkerCrashed
+from sire import ModelManager
+from sire.errors import InferenceError, WorkerCrashed
 from tests.contract.ollama_stand_in import StandIn
 from tests.contract.runtime_cases import PROGRAM
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from sired.errors import InsufficientMemory, InvalidInput
-from sired.protocol.requests import Load, Move, Predict, Ps, Register, Stats
-from sired.spec import ModelSpec
+from sire.errors import InsufficientMemory, InvalidInput
+from sire.protocol.requests import Load, Move, Predict, Ps, Register, Stats
+from sire.spec import ModelSpec
 
 
 pytestmark = pytest.mark.xdist_group("tiers")

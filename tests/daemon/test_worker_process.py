@@ -14,8 +14,8 @@ import numpy as np
 import psutil
 import pytest
 
-from sired.protocol.content import JSON, TENSORS
-from sired.spec import ModelSpec, TensorSpec
+from sire.protocol.content import JSON, TENSORS
+from sire.spec import ModelSpec, TensorSpec
 from sired.workers.messages import DeviceGrant, LoadModel, ModelReady, RunModel, WorkerError
 from sired.workers.process import start_worker
 from sired.workers.zygote import Zygote
@@ -316,7 +316,7 @@ def test_workers_outlive_the_zygote_and_the_next_start_brings_another(start):
 DAEMON = """
 import sys
 from pathlib import Path
-from sired.spec import ModelSpec
+from sire.spec import ModelSpec
 from sired.workers.messages import DeviceGrant, LoadModel
 from sired.workers.process import start_worker
 from sired.workers.zygote import Zygote

@@ -9,17 +9,17 @@ import time
 import numpy as np
 import pytest
 
-from sired.errors import (
+from sire.errors import (
     DeadlineExceeded,
     InferenceError,
     InsufficientMemory,
     InvalidModel,
     WorkerCrashed,
 )
-from sired.protocol.content import Payload
-from sired.protocol.requests import Load, Predict, Ps, Register, Stats, Unload
-from sired.spec import ModelSpec
-from sired.tensors import pack, unpack
+from sire.protocol.content import Payload
+from sire.protocol.requests import Load, Predict, Ps, Register, Stats, Unload
+from sire.spec import ModelSpec
+from sire.tensors import pack, unpack
 
 
 def ask(connection, model, first, timeout=30.0):

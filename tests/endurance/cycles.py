@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 
 from sired.client.connection import Connection
-from sired.protocol.requests import Load, Predict, Unload
+from sire.protocol.requests import Load, Predict, Unload
 
 # Above this a payload travels in shared memory.
 SMALL_INPUT = b"[[1.0, 1.0, 1.0, 1.0]]"

@@ -22,10 +22,10 @@ import psutil
 import torch
 from safetensors.torch import save_file
 
-from sired import ModelManager
-from sired.errors import DaemonUnavailable, DeadlineExceeded, SireError, WorkerCrashed
-from sired.protocol.replies import InstanceList
-from sired.protocol.requests import Health, Predict, Ps, Stats
+from sire import ModelManager
+from sire.errors import DaemonUnavailable, DeadlineExceeded, SireError, WorkerCrashed
+from sire.protocol.replies import InstanceList
+from sire.protocol.requests import Health, Predict, Ps, Stats
 
 from ..home import Home
 from .tally import Tally

@@ -9,8 +9,8 @@ import psutil
 import pytest
 
 from sired.client.autostart import daemon_runs
-from sired.protocol.requests import Load, Predict, Ps, Register
-from sired.spec import ModelSpec
+from sire.protocol.requests import Load, Predict, Ps, Register
+from sire.spec import ModelSpec
 from tests.conftest import Home
 from tests.daemon.test_workers import until
 

@@ -11,16 +11,16 @@ import time
 import pytest
 import zmq
 
-from sired.protocol.framing import encode
-from sired.protocol.requests import Predict
+from sire.protocol.framing import encode
+from sire.protocol.requests import Predict
 from tests.daemon.test_workers import until
 
 from .conftest import new_house, predict
 
 FLOOD = """
 import sys, zmq
-from sired.protocol.framing import encode
-from sired.protocol.requests import Health, Predict
+from sire.protocol.framing import encode
+from sire.protocol.requests import Health, Predict
 
 place, kind, reads = sys.argv[1:]
 socket = zmq.Context().socket(zmq.DEALER)
@@ -45,8 +45,8 @@ while True:
 
 SAY = """
 import zmq
-from sired.protocol.framing import encode
-from sired.protocol.requests import Predict
+from sire.protocol.framing import encode
+from sire.protocol.requests import Predict
 
 context, answered = zmq.Context(), 0
 for number in range(1000):

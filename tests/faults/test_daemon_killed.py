@@ -16,8 +16,8 @@ import pytest
 
 from sired.client.autostart import daemon_runs
 from sired.client.jobs import wait_for_jobs
-from sired.errors import DaemonUnavailable, SireError
-from sired.protocol.requests import Health, ListModels, Load, Submit, Unload
+from sire.errors import DaemonUnavailable, SireError
+from sire.protocol.requests import Health, ListModels, Load, Submit, Unload
 from tests.daemon.test_workers import until
 
 from .conftest import predict

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sired.errors import DeadlineExceeded, SireError, WorkerCrashed
-from sired.protocol.requests import Health
+from sire.errors import DeadlineExceeded, SireError, WorkerCrashed
+from sire.protocol.requests import Health
 
 from .test_zygote import zygote
 

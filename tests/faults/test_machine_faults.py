@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from sired.errors import DeviceNotFound, JobsUnavailable, SireError
-from sired.protocol.requests import Health, Submit
+from sire.errors import DeviceNotFound, JobsUnavailable, SireError
+from sire.protocol.requests import Health, Submit
 from tests.daemon.test_workers import until
 
 from .conftest import new_house, predict

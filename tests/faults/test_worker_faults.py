@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 
-from sired.errors import DeadlineExceeded, InsufficientMemory, LoadFailed, WorkerCrashed
+from sire.errors import DeadlineExceeded, InsufficientMemory, LoadFailed, WorkerCrashed
 from tests.daemon.test_workers import until
 
 from .conftest import predict

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sired.errors import WorkerCrashed
+from sire.errors import WorkerCrashed
 from sired.workers.zygote import Zygote
 from tests.daemon.test_workers import until
 

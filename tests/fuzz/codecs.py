@@ -16,11 +16,11 @@ import safetensors.numpy
 from PIL import Image
 
 from sired.codecs import decode, encode
-from sired.errors import InvalidInput
-from sired.protocol import content
-from sired.protocol.content import Payload
-from sired.spec import ImageOptions, Signature, TensorSpec
-from sired.tensors import pack
+from sire.errors import InvalidInput
+from sire.protocol import content
+from sire.protocol.content import Payload
+from sire.spec import ImageOptions, Signature, TensorSpec
+from sire.tensors import pack
 from tests.fuzz.draw import NUMBERS, Draw
 
 KINDS = (*content.BY_NAME.values(), content.TREE, content.TENSORS, "application/octet-stream")

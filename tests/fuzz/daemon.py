@@ -19,15 +19,15 @@ import zmq
 
 from sired.client.autostart import start_daemon
 from sired.client.connection import Connection
-from sired.errors import ProtocolError
-from sired.paths import Paths, find_paths
-from sired.protocol import requests
-from sired.protocol.content import JSON
-from sired.protocol.direct import FromDaemonOrWorker, OpenDirect, Opened
-from sired.protocol.framing import decode_reply, decode_request, encode
-from sired.protocol.replies import Failure
-from sired.spec import ModelSpec, TensorSpec
-from sired.transport.channel import Channel
+from sire.errors import ProtocolError
+from sire.paths import Paths, find_paths
+from sire.protocol import requests
+from sire.protocol.content import JSON
+from sire.protocol.direct import FromDaemonOrWorker, OpenDirect, Opened
+from sire.protocol.framing import decode_reply, decode_request, encode
+from sire.protocol.replies import Failure
+from sire.spec import ModelSpec, TensorSpec
+from sire.transport.channel import Channel
 from tests.fuzz import frames
 from tests.fuzz.draw import Draw, mutated
 

@@ -12,11 +12,14 @@ import struct
 
 import msgspec
 
-from sired.errors import ProtocolError, SireError
-from sired.protocol import direct, replies, requests, runs
-from sired.protocol.framing import decode_reply, decode_request, encode, failure, preamble
-from sired.spec import ModelSpec, TensorSpec
-from sired.transport.channel import Channel
+from sire.errors import ProtocolError, SireError
+from sire.protocol import direct
+from sire.protocol import replies
+from sire.protocol import requests
+from sire.protocol import runs
+from sire.protocol.framing import decode_reply, decode_request, encode, failure, preamble
+from sire.spec import ModelSpec, TensorSpec
+from sire.transport.channel import Channel
 from sired.workers import messages
 from tests.fuzz.draw import Draw
 

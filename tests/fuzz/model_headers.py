@@ -13,7 +13,7 @@ import safetensors.numpy
 import torch
 from onnx import TensorProto, helper
 
-from sired.errors import SireError
+from sire.errors import SireError
 from sired.store.fingerprint import fingerprint
 from sired.store.formats import recognise
 from sired.store.huggingface import directory_fingerprint, loaded_bytes

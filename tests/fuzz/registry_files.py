@@ -10,10 +10,10 @@ from pathlib import Path
 import msgspec
 import tomli_w
 
-from sired.errors import InvalidConfiguration, InvalidModel
-from sired.protocol.framing import encode
-from sired.protocol.requests import Register
-from sired.spec import (
+from sire.errors import InvalidConfiguration, InvalidModel
+from sire.protocol.framing import encode
+from sire.protocol.requests import Register
+from sire.spec import (
     ImageOptions,
     ModelSpec,
     Signature,

@@ -6,12 +6,12 @@ import pytest
 import zmq
 
 from sired.client.pipeline import Question, open_pipeline
-from sired.errors import InvalidInput, InvalidModel, ModelNotFound
-from sired.protocol.content import JSON, TENSORS
-from sired.protocol.framing import decode_reply, encode
-from sired.protocol.requests import Health, Predict, Ps, Register, Show
+from sire.errors import InvalidInput, InvalidModel, ModelNotFound
+from sire.protocol.content import JSON, TENSORS
+from sire.protocol.framing import decode_reply, encode
+from sire.protocol.requests import Health, Predict, Ps, Register, Show
 from sired.server.front import MOST_FRAMES
-from sired.spec import ModelSpec
+from sire.spec import ModelSpec
 from tests.fuzz.daemon import KEPT, flood_door, flood_front, flood_worker
 
 MIB = 1 << 20

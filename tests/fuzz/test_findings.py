@@ -18,17 +18,17 @@ from PIL import Image
 
 from sired.codecs import decode, encode
 from sired.config import load_settings
-from sired.errors import InvalidConfiguration, InvalidInput, InvalidModel, ProtocolError
-from sired.protocol import content
-from sired.protocol.content import Payload
-from sired.protocol.direct import OpenDirect
-from sired.protocol.framing import decode_request, encode as write, failure, preamble
-from sired.protocol.requests import Predict, Register
-from sired.spec import ImageOptions, ModelSpec, Signature, check_values
+from sire.errors import InvalidConfiguration, InvalidInput, InvalidModel, ProtocolError
+from sire.protocol import content
+from sire.protocol.content import Payload
+from sire.protocol.direct import OpenDirect
+from sire.protocol.framing import decode_request, encode as write, failure, preamble
+from sire.protocol.requests import Predict, Register
+from sire.spec import ImageOptions, ModelSpec, Signature, check_values
 from sired.store.model_file import from_toml
 from sired.store.registry import Registry
-from sired.tensors import pack
-from sired.transport.channel import Channel
+from sire.tensors import pack
+from sire.transport.channel import Channel
 from sired.workers.messages import ToWorker
 
 

@@ -14,12 +14,12 @@ import pytest
 import torch
 
 from sired.codecs import decode
-from sired.errors import InvalidInput, InvalidModel, SireError, UntrustedModel
-from sired.protocol import content
-from sired.protocol.content import Payload
-from sired.protocol.requests import Health, Load, Predict, Register
+from sire.errors import InvalidInput, InvalidModel, SireError, UntrustedModel
+from sire.protocol import content
+from sire.protocol.content import Payload
+from sire.protocol.requests import Health, Load, Predict, Register
 from sired.runtimes.discovery import find_runtime
-from sired.spec import ImageOptions, ModelSpec, Signature
+from sire.spec import ImageOptions, ModelSpec, Signature
 from sired.store.formats import recognise
 from tests.fuzz.daemon import KEPT
 from tests.fuzz.model_headers import onnx_with_weights_in

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from sired import ModelManager
+from sire import ModelManager
 
 pytestmark = [
     pytest.mark.gpu,

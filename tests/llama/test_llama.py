@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sired import ModelManager
+from sire import ModelManager
 
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".venv-llama/bin/python"

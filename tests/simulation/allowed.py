@@ -3,7 +3,7 @@
 The world's own record decides, not what the brain believes.
 """
 
-from sired.errors import DeadlineExceeded
+from sire.errors import DeadlineExceeded
 from sired.scheduler import events
 from sired.scheduler.instructions import (
     Dispatch,

@@ -4,7 +4,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from sired.scheduler.line import due
-from sired.units import FOREVER
+from sire.units import FOREVER
 
 
 class Broken(AssertionError):

@@ -3,7 +3,7 @@
 from sired.scheduler import events
 from sired.scheduler.instance import Asleep, FallingAsleep, Loading, Ready, Waking
 from sired.scheduler.instructions import StartWorker, WakeWorker
-from sired.units import FOREVER
+from sire.units import FOREVER
 from tests.simulation.book import must
 from tests.simulation.people import LONGEST_STANDSTILL
 

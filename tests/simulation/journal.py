@@ -2,7 +2,7 @@
 
 from collections import deque
 
-from sired.errors import SireError
+from sire.errors import SireError
 from sired.scheduler.model import Model
 
 SHOWN = 15

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from sired.errors import SireError
+from sire.errors import SireError
 from sired.scheduler.instance import Instance
 from sired.scheduler.lease import Lease
 from sired.scheduler.model import Model

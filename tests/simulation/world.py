@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from random import Random
 
-from sired.errors import InferenceError, InsufficientMemory, LoadFailed, WorkerCrashed
+from sire.errors import InferenceError, InsufficientMemory, LoadFailed, WorkerCrashed
 from sired.scheduler import events
 from sired.scheduler.model import Model
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sired.protocol.requests import Predict
+from sire.protocol.requests import Predict
 
 from ..home import Home
 

@@ -4,7 +4,7 @@ import json
 import os
 import stat
 
-from sired import ModelManager
+from sire import ModelManager
 
 from .conftest import ask
 

@@ -4,8 +4,8 @@ import msgspec
 import pytest
 import zmq
 
-from sired.errors import InferenceError, InvalidInput, SireError, WorkerCrashed
-from sired.protocol.requests import Predict
+from sire.errors import InferenceError, InvalidInput, SireError, WorkerCrashed
+from sire.protocol.requests import Predict
 
 from .conftest import ask
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sired.errors import InvalidModel, ModelNotFound, SireError
-from sired.paths import find_paths
-from sired.protocol.requests import (
+from sire.errors import InvalidModel, ModelNotFound, SireError
+from sire.paths import find_paths
+from sire.protocol.requests import (
     JobResult,
     Load,
     Predict,
@@ -20,7 +20,7 @@ from sired.protocol.requests import (
     ShowJob,
     Unload,
 )
-from sired.spec import ModelSpec, check_name
+from sire.spec import ModelSpec, check_name
 from sired.store.registry import Registry
 
 from .conftest import register_prying

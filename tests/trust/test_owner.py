@@ -9,8 +9,8 @@ import msgspec
 import pytest
 import zmq
 
-from sired.errors import DaemonUnavailable
-from sired.paths import private_directory
+from sire.errors import DaemonUnavailable
+from sire.paths import private_directory
 from sired.server.front import Front
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")

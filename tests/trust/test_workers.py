@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sired.errors import InsufficientMemory
+from sire.errors import InsufficientMemory
 
 from .conftest import PRYING, SECRETS, WANTED, ask, register_prying
 

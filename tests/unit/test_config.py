@@ -3,8 +3,8 @@ import math
 import pytest
 
 from sired.config import DeviceSettings, Settings, load_settings
-from sired.errors import InvalidConfiguration
-from sired.units import parse_bytes, parse_duration
+from sire.errors import InvalidConfiguration
+from sire.units import parse_bytes, parse_duration
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ import tomllib
 import pytest
 
 from sired.config.editing import set_value
-from sired.errors import InvalidConfiguration
+from sire.errors import InvalidConfiguration
 
 
 def test_a_value_changes_and_every_comment_stays():

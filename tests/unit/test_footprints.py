@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from sired.spec import ModelSpec
+from sire.spec import ModelSpec
 from sired.store.footprints import MOST_ENTRIES, Footprints
 
 ONE = ModelSpec("one", "/a", runtime="onnx", fingerprint="f")

@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from sired.errors import InvalidModel, ModelNotFound
+from sire.errors import InvalidModel, ModelNotFound
 from sired.store.fingerprint import fingerprint
 from sired.store.formats import recognise
 

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from sired.client.hub import find_model, is_hub_name
-from sired.errors import InvalidModel, LoadFailed, ModelNotFound
+from sire.errors import InvalidModel, LoadFailed, ModelNotFound
 from tests.unit.hub_stand_in import hub
 
 COMMIT = "c5f93f70e82"

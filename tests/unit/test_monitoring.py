@@ -10,9 +10,9 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from sired.metrics import exposition
+from sire.metrics import exposition
 
-from sired.protocol.replies import HealthReport, MetricsReport
+from sire.protocol.replies import HealthReport, MetricsReport
 
 MONITORING = Path(__file__).parents[2] / "examples" / "monitoring"
 

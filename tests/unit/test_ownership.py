@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from sired.errors import DaemonUnavailable
-from sired.paths import find_paths, private_directory
+from sire.errors import DaemonUnavailable
+from sire.paths import find_paths, private_directory
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can give a directory away")
 

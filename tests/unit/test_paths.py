@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from sired.errors import DaemonUnavailable
-from sired.paths import find_paths, private_directory
+from sire.errors import DaemonUnavailable
+from sire.paths import find_paths, private_directory
 
 XDG = {
     "XDG_RUNTIME_DIR": "/run/user/7",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sired.runtimes.reading import PIECE_BYTES, Progress, read_ahead
-from sired.spec import ModelSpec
+from sire.spec import ModelSpec
 from sired.workers.files import files_to_read, model_files
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from sired.errors import InvalidModel, ModelExists, ModelNotFound, SireError
-from sired.spec import ImageOptions, ModelSpec, Signature, TensorSpec
+from sire.errors import InvalidModel, ModelExists, ModelNotFound, SireError
+from sire.spec import ImageOptions, ModelSpec, Signature, TensorSpec
 from sired.store.registry import Registry
 
 plain = st.recursive(

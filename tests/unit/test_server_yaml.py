@@ -1,7 +1,7 @@
 import pytest
 
 from sired.config import load_settings
-from sired.errors import InvalidConfiguration
+from sire.errors import InvalidConfiguration
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from sired.errors import InvalidModel
+from sire.errors import InvalidModel
 from sired.runtimes.pytorch.streaming import is_streamed, stream_safetensors
 from sired.runtimes.reading import PIECE_BYTES, WORTH_A_THREAD, Progress
 

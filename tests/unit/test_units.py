@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sired.errors import InvalidConfiguration
-from sired.units import (
+from sire.errors import InvalidConfiguration
+from sire.units import (
     exact_bytes,
     exact_duration,
     format_bytes,

@@ -5,6 +5,10 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from sire.errors import SireError
+from sire.protocol import requests
+from sire.protocol.content import Buffer
+from sire.protocol.requests import Request
 from sired.daemon.handlers.instances import InstanceHandlers
 from sired.daemon.handlers.models import ModelHandlers
 from sired.daemon.handlers.pools import PoolHandlers
@@ -12,10 +16,6 @@ from sired.daemon.handlers.predictions import PredictionHandlers
 from sired.daemon.handlers.server import ServerHandlers
 from sired.daemon.peers import Peers
 from sired.daemon.services import Services
-from sired.errors import SireError
-from sired.protocol import requests
-from sired.protocol.content import Buffer
-from sired.protocol.requests import Request
 from sired.server.front import Client
 
 log = logging.getLogger(__name__)

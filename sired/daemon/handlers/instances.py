@@ -2,12 +2,12 @@
 
 from typing import Any
 
+from sire.errors import Cancelled
+from sire.protocol import requests
+from sire.protocol.content import Buffer
+from sire.protocol.replies import Unloaded
 from sired.daemon import views
 from sired.daemon.services import Services
-from sired.errors import Cancelled
-from sired.protocol import requests
-from sired.protocol.content import Buffer
-from sired.protocol.replies import Unloaded
 from sired.scheduler.instructions import Fulfil
 from sired.server.front import Client
 

@@ -5,13 +5,13 @@ from typing import Any
 
 import msgspec
 
+from sire.protocol import requests
+from sire.protocol.content import Buffer
 from sired.daemon import views
 from sired.daemon.estimating import Estimates
 from sired.daemon.introducing import as_known, introduce
 from sired.daemon.registering import complete, inspect
 from sired.daemon.services import Services
-from sired.protocol import requests
-from sired.protocol.content import Buffer
 from sired.scheduler import events
 from sired.server.front import Client
 from sired.store.model_cache import forget

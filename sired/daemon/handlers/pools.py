@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
+from sire.protocol import requests
+from sire.protocol.content import Buffer
+from sire.protocol.replies import Leased, PoolReport, Unloaded
 from sired.daemon.services import Services
-from sired.protocol import requests
-from sired.protocol.content import Buffer
-from sired.protocol.replies import Leased, PoolReport, Unloaded
 from sired.scheduler import events
 from sired.scheduler.instructions import Fulfil, LeaseGranted
 from sired.server.front import Client

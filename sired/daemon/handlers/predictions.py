@@ -3,9 +3,9 @@
 import socket
 from typing import Any
 
+from sire.protocol import requests
+from sire.protocol.content import Buffer
 from sired.daemon.services import Services
-from sired.protocol import requests
-from sired.protocol.content import Buffer
 from sired.server.front import Client
 
 

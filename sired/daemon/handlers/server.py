@@ -4,15 +4,15 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any
 
+from sire.errors import SireError
+from sire.protocol import requests
+from sire.protocol.content import Buffer
+from sire.protocol.counts import ModelHistory
+from sire.protocol.replies import ConfigReport, HistoryReport, Setting
+from sire.protocol.requests import Message
 from sired.daemon import views
 from sired.daemon.deep_check import deep_checks
 from sired.daemon.services import Services
-from sired.errors import SireError
-from sired.protocol import requests
-from sired.protocol.content import Buffer
-from sired.protocol.counts import ModelHistory
-from sired.protocol.replies import ConfigReport, HistoryReport, Setting
-from sired.protocol.requests import Message
 from sired.server.front import Client
 
 

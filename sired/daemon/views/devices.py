@@ -1,8 +1,8 @@
 """Devices as clients see them."""
 
+from sire.protocol.replies import DeviceInfo, DeviceList, GpuReadings
 from sired.daemon.services import Services
 from sired.devices.base import Device, Reading
-from sired.protocol.replies import DeviceInfo, DeviceList, GpuReadings
 
 
 def devices(services: Services, message_id: str | int = "") -> DeviceList:

@@ -2,11 +2,11 @@
 
 import time
 
+from sire.protocol.replies import InstanceInfo, InstanceList
+from sire.units import FOREVER
 from sired.daemon.services import Services
-from sired.protocol.replies import InstanceInfo, InstanceList
 from sired.scheduler.instance import Instance, Loading, Ready, Waking, last_used
 from sired.scheduler.pending import PendingLoad
-from sired.units import FOREVER
 
 
 def instances(services: Services, message_id: str | int = "") -> InstanceList:

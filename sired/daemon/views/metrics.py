@@ -1,12 +1,12 @@
 """What is exported to Prometheus."""
 
+from sire.protocol.counts import HistogramCounts, ModelMetrics
+from sire.protocol.replies import MetricsReport
 from sired.daemon.histogram import Histogram
 from sired.daemon.services import Services
 from sired.daemon.views.devices import devices
 from sired.daemon.views.instances import instances
 from sired.daemon.views.server import health
-from sired.protocol.counts import HistogramCounts, ModelMetrics
-from sired.protocol.replies import MetricsReport
 
 # Powers of two: the bounds of durations, from 61 microseconds to 256 seconds.
 _FIRST, _LAST = -14, 8

@@ -4,13 +4,13 @@ import time
 from collections.abc import Iterable
 from functools import partial
 
+from sire.protocol.replies import DeviceFit, EstimateReport, ModelInfo, ModelList
+from sire.spec import ModelSpec
 from sired.daemon.services import Services
 from sired.daemon.views.instances import instance, tier
-from sired.protocol.replies import DeviceFit, EstimateReport, ModelInfo, ModelList
 from sired.scheduler.instance import Instance
 from sired.scheduler.model import Model
 from sired.scheduler.outlook import Outlook
-from sired.spec import ModelSpec
 
 # The most telling state of a model with several instances comes first.
 STATES = (

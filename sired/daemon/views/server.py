@@ -6,12 +6,12 @@ import time
 
 import psutil
 
-import sired
+import sire
+from sire.protocol.replies import Check, HealthReport, TopReport
 from sired.daemon.services import Services
 from sired.daemon.views.devices import devices
 from sired.daemon.views.instances import instances
 from sired.daemon.views.statistics import stats
-from sired.protocol.replies import Check, HealthReport, TopReport
 
 # Of jobs in progress, which may be many, the live view has room for a few.
 JOBS_SHOWN = 20
@@ -29,7 +29,7 @@ def health(
     return HealthReport(
         id=message_id,
         status=status,
-        version=sired.__version__,
+        version=sire.__version__,
         pid=os.getpid(),
         uptime_seconds=time.monotonic() - services.started,
         memory_bytes=_PROCESS.memory_info().rss,

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import psutil
 
-from sired.errors import InvalidModel, LoadFailed
+from sire.errors import InvalidModel, LoadFailed
+from sired.http.client import Server
 from sired.program import Program, fill, split
 from sired.runtimes.base import is_out_of_memory
-from sired.transport.web import Server
 
 HOST = "127.0.0.1"
 # How long it may take to end by itself before it is killed.

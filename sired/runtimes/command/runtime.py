@@ -8,14 +8,14 @@ from typing import Any, ClassVar
 import msgspec
 import psutil
 
-from sired.errors import InferenceError, LoadFailed, WorkerCrashed
+from sire.errors import InferenceError, LoadFailed, WorkerCrashed
+from sire.protocol.content import JSON, OF_ARRAYS, Buffer, Payload
+from sire.tensors import pack, unpack
+from sired.http.client import Answer
 from sired.program import Program, read_program
-from sired.protocol.content import JSON, OF_ARRAYS, Buffer, Payload
 from sired.runtimes.answers import data_of, error_of, in_parts, to_json
 from sired.runtimes.base import ABOUT_FILES, InferenceRuntime
 from sired.runtimes.command.process import Process
-from sired.tensors import pack, unpack
-from sired.transport.web import Answer
 
 _PORTS_TO_TRY = 3
 # A program that broke a connection is given this long to turn out to have ended.

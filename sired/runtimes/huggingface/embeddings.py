@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from sire.spec import Signature, TensorSpec
 from sired.runtimes.huggingface.options import Options
 from sired.runtimes.huggingface.pooling import pool
 from sired.runtimes.huggingface.sentence import Recipe, check_poolings, read_recipe
 from sired.runtimes.huggingface.task import TEXTS, Made, Task, texts_in
 from sired.runtimes.huggingface.text import Tokens, find_tokenizer
-from sired.spec import Signature, TensorSpec
 
 
 class Embeddings(Task):

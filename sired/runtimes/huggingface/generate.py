@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-from sired.errors import InvalidInput, InvalidModel
+from sire.errors import InvalidInput, InvalidModel
+from sire.spec import Signature, TensorSpec
 from sired.runtimes.huggingface.stream import can_stream, written
 from sired.runtimes.huggingface.task import TEXTS, Made, Task, objects, texts_in
 from sired.runtimes.huggingface.text import Tokens, find_tokenizer
-from sired.spec import Signature, TensorSpec
 
 TEXT_OUT = TensorSpec("", "string", (-1,))
 # Where neither the model nor its user says how much to write.

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from sire.spec import Signature, TensorSpec
 from sired.runtimes.huggingface.task import TEXTS, Made, Task, objects, texts_in
 from sired.runtimes.huggingface.text import Tokens, find_tokenizer
-from sired.spec import Signature, TensorSpec
 
 
 class Labels:

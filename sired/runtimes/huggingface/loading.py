@@ -9,7 +9,7 @@ import torch
 import transformers
 from safetensors import SafetensorError
 
-from sired.errors import InvalidModel, UntrustedModel
+from sire.errors import InvalidModel, UntrustedModel
 from sired.runtimes.base import is_out_of_memory
 from sired.runtimes.huggingface.options import DTYPES, Options
 from sired.runtimes.huggingface.task import Made

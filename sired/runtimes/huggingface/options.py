@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from sired.errors import InvalidModel
+from sire.errors import InvalidModel
 
 DTYPES: dict[str, "torch.dtype | str"] = {
     "auto": "auto",

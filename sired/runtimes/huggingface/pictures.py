@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from transformers import AutoImageProcessor
 
-from sired.errors import InvalidInput
+from sire.errors import InvalidInput
+from sire.spec import Signature, TensorSpec
 from sired.runtimes.huggingface.labels import Labels
 from sired.runtimes.huggingface.loading import load_beside
 from sired.runtimes.huggingface.task import Made, Task, only
-from sired.spec import Signature, TensorSpec
 
 # As the picture is: the model's own processor resizes and normalises it.
 _PICTURES = TensorSpec("picture", "uint8", (-1, -1, -1, 3))

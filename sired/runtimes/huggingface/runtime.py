@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from sired.errors import LoadFailed
+from sire.errors import LoadFailed
 from sired.runtimes.huggingface import loading, tasks
 from sired.runtimes.huggingface.options import Options, read_options
 from sired.runtimes.huggingface.sentence import transformer_directory

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from sired.errors import InvalidModel
+from sire.errors import InvalidModel
 from sired.runtimes.huggingface.pooling import POOLINGS
 
 # modules.json names them by their place in the package, which has changed over the years.

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from transformers import AutoProcessor
 
-from sired.errors import InvalidInput
+from sire.errors import InvalidInput
+from sire.spec import Signature, TensorSpec
 from sired.runtimes.huggingface.generate import generation_config
 from sired.runtimes.huggingface.loading import load_beside
 from sired.runtimes.huggingface.task import Made, Task
-from sired.spec import Signature, TensorSpec
 
 _SAMPLES = TensorSpec("samples", "float32", (-1,))
 _RATE = TensorSpec("sampling_rate", "int64", ())

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from sired.errors import InvalidInput
+from sire.errors import InvalidInput
+from sire.spec import Signature, TensorSpec
 from sired.runtimes.huggingface.options import Options
-from sired.spec import Signature, TensorSpec
 
 Array = np.ndarray[Any, Any]
 TEXTS = TensorSpec("text", "string", (-1,))

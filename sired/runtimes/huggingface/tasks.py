@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import transformers
 
-from sired.errors import InvalidModel
+from sire.errors import InvalidModel
 from sired.runtimes.huggingface.embeddings import Embeddings
 from sired.runtimes.huggingface.generate import Continuation, Rewriting, Summary
 from sired.runtimes.huggingface.labels import TextClassification, TokenClassification

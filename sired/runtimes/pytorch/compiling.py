@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from sired.errors import LoadFailed
+from sire.errors import LoadFailed
 from sired.runtimes.base import is_out_of_memory
 
 _CACHE = "TORCHINDUCTOR_CACHE_DIR"

@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
+from sire.spec import Signature
 from sired.runtimes.arguments import Arguments
 from sired.runtimes.pytorch.options import TorchOptions
 from sired.runtimes.reading import Progress
-from sired.spec import Signature
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from sired.errors import InvalidInput, InvalidModel
+from sire.errors import InvalidInput, InvalidModel
 from sired.runtimes.arguments import Arguments
 from sired.runtimes.base import is_out_of_memory
 

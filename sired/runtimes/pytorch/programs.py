@@ -8,14 +8,14 @@ from pathlib import Path
 import torch
 from torch.utils._pytree import tree_unflatten
 
-from sired.errors import InvalidModel, LoadFailed, UntrustedModel
+from sire.errors import InvalidModel, LoadFailed, UntrustedModel
+from sire.spec import Signature, TensorSpec
 from sired.runtimes.arguments import FlatInputs, parameters_of_script
 from sired.runtimes.base import is_out_of_memory
 from sired.runtimes.pytorch.compiling import compiled
 from sired.runtimes.pytorch.model import Job, Loaded, common_precision, storage_bytes
 from sired.runtimes.pytorch.options import only_options
 from sired.runtimes.pytorch.packages import Package
-from sired.spec import Signature, TensorSpec
 
 # What of the options a program leaves open: all else was settled when it was made.
 _EXPORTED = ("compile", "cudnn_benchmark")

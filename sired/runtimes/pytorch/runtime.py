@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from sire.spec import Signature
 from sired.runtimes.base import InferenceRuntime
 from sired.runtimes.pytorch import programs, weights
 from sired.runtimes.pytorch.compiling import keep_compiled
@@ -16,7 +17,6 @@ from sired.runtimes.pytorch.model import Job, Loaded
 from sired.runtimes.pytorch.packages import clean_up
 from sired.runtimes.pytorch.parking import Parked, can_park, park, unpark
 from sired.runtimes.pytorch.streaming import is_streamed
-from sired.spec import Signature
 
 _LOADERS: Mapping[str, Callable[[Job], Loaded]] = {
     "safetensors": weights.load_safetensors,

@@ -22,7 +22,7 @@ from safetensors import safe_open
 # Which of its names is which of PyTorch's; it has no public name for that.
 from safetensors.torch import _TYPES as _DTYPES
 
-from sired.errors import InvalidModel
+from sire.errors import InvalidModel
 from sired.runtimes.reading import PIECE_BYTES, WORTH_A_THREAD, Progress
 
 _LENGTH_BYTES = 8

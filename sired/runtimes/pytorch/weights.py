@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch.overrides import TorchFunctionMode
 
-from sired.errors import InvalidModel, UntrustedModel
+from sire.errors import InvalidModel, UntrustedModel
 from sired.runtimes.arguments import parameters_of
 from sired.runtimes.base import is_out_of_memory
 from sired.runtimes.classes import construct, find_class

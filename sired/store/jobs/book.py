@@ -8,8 +8,8 @@ from pathlib import Path
 
 import msgspec
 
-from sired.errors import JobNotFound, ModelNotFound, shown
-from sired.spec import Job, JobError, JobState
+from sire.errors import JobNotFound, ModelNotFound, shown
+from sire.spec import Job, JobError, JobState
 from sired.store.jobs.records import (
     COLUMNS,
     Draft,

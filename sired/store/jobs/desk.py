@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from sired.errors import JobsUnavailable, SireError
+from sire.errors import JobsUnavailable, SireError
 from sired.store.jobs.book import JobBook
 from sired.store.jobs.schema import unavailable
 

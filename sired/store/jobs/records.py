@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from sired.errors import DeadlineExceeded, JobsUnavailable, SireError
-from sired.spec import Job, JobError, JobState, Priority
+from sire.errors import DeadlineExceeded, JobsUnavailable, SireError
+from sire.spec import Job, JobError, JobState, Priority
+from sire.units import format_duration
 from sired.store.jobs.spool import Data
-from sired.units import format_duration
 
 # The columns of a row that ``job_of`` takes.
 COLUMNS = ", ".join(Job.__struct_fields__)

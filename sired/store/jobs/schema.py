@@ -5,7 +5,7 @@ import os
 import sqlite3
 from pathlib import Path
 
-from sired.errors import JobsUnavailable
+from sire.errors import JobsUnavailable
 
 VERSION = 1
 

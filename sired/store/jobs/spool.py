@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from sired.spec import TensorSpec
+from sire.spec import TensorSpec
 
 Kind = Literal["input", "result"]
 

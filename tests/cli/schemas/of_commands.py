@@ -8,9 +8,9 @@ import msgspec
 
 from sire_cli.doctor import Finding
 from sired.client.load_report import LoadReport
-from sired.protocol.counts import ModelStats
-from sired.protocol.log_lines import LogLine
-from sired.protocol.replies import (
+from sire.protocol.counts import ModelStats
+from sire.protocol.log_lines import LogLine
+from sire.protocol.replies import (
     ConfigReport,
     DeviceList,
     EstimateReport,
@@ -25,7 +25,7 @@ from sired.protocol.replies import (
     TopReport,
     Unloaded,
 )
-from sired.spec import Job
+from sire.spec import Job
 
 HERE = Path(__file__).parent
 DRAFT = "https://json-schema.org/draft/2020-12/schema"

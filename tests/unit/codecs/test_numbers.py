@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 
 from sired.codecs import decode, encode
-from sired.errors import InvalidInput
-from sired.protocol import content
-from sired.protocol.content import Payload
-from sired.spec import ImageOptions, Signature, TensorSpec
+from sire.errors import InvalidInput
+from sire.protocol import content
+from sire.protocol.content import Payload
+from sire.spec import ImageOptions, Signature, TensorSpec
 
 ANYTHING = Signature()
 

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from sired.errors import InvalidInput
-from sired.protocol.content import TENSORS, TREE, Payload
-from sired.spec import TensorSpec
-from sired.tensors import pack, unpack
+from sire.errors import InvalidInput
+from sire.protocol.content import TENSORS, TREE, Payload
+from sire.spec import TensorSpec
+from sire.tensors import pack, unpack
 
 numbers = arrays.arrays(
     dtype=st.sampled_from([np.dtype(name) for name in ("f4", "f8", "i8", "u1", "?", ">i2", "c8")]),

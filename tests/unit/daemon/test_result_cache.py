@@ -3,8 +3,8 @@
 import pytest
 
 from sired.daemon.result_cache import LARGEST_QUESTION, Answer, ResultCache
-from sired.protocol.requests import Predict
-from sired.spec import ModelSpec, TensorSpec
+from sire.protocol.requests import Predict
+from sire.spec import ModelSpec, TensorSpec
 
 KIB = 1024
 A = Predict(model="a")

@@ -97,7 +97,7 @@ class Driver:
         return self.tell(events.RequestFinished(instance.id, request, **how))
 
     def gone(self, instance, error=None):
-        from sired.errors import WorkerCrashed
+        from sire.errors import WorkerCrashed
 
         return self.tell(events.WorkerGone(instance, error or WorkerCrashed("it died")))
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sired.errors import InferenceError, InsufficientMemory, WorkerCrashed
+from sire.errors import InferenceError, InsufficientMemory, WorkerCrashed
 from sired.scheduler import events
 from sired.scheduler.instructions import Dispatch, StartWorker, StopWorker
 

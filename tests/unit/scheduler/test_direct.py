@@ -2,7 +2,7 @@
 
 import pytest
 
-from sired.errors import WorkerCrashed
+from sire.errors import WorkerCrashed
 from sired.scheduler import events
 from sired.scheduler.instructions import (
     CloseDirect,

@@ -1,6 +1,6 @@
 """Whoever leaves, leaves room: those who waited behind are served, and nothing is left over."""
 
-from sired.errors import Cancelled, InsufficientMemory
+from sire.errors import Cancelled, InsufficientMemory
 from sired.scheduler import events
 from sired.scheduler.eviction import BUILT_IN as POLICIES
 from sired.scheduler.instructions import Evicted, Fulfil, StartWorker, StopWorker

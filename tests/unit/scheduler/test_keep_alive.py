@@ -2,7 +2,7 @@
 
 import math
 
-from sired.errors import InsufficientMemory
+from sire.errors import InsufficientMemory
 from sired.scheduler.events import ModelPinned
 from sired.scheduler.instructions import Evicted, Fulfil, StartWorker, StopWorker
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sired.errors import Cancelled, DeadlineExceeded, InferenceError, ModelNotFound, WorkerCrashed
+from sire.errors import Cancelled, DeadlineExceeded, InferenceError, ModelNotFound, WorkerCrashed
 from sired.scheduler import events
 from sired.scheduler.instructions import (
     Dispatch,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sired.errors import DeadlineExceeded, DeviceNotFound, InsufficientMemory, LoadFailed
+from sire.errors import DeadlineExceeded, DeviceNotFound, InsufficientMemory, LoadFailed
 from sired.scheduler import events
 from sired.scheduler.instructions import (
     Evicted,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sired.errors import InsufficientMemory, LoadFailed, WorkerCrashed
+from sire.errors import InsufficientMemory, LoadFailed, WorkerCrashed
 from sired.scheduler import events
 from sired.scheduler.instructions import Dispatch, StartWorker, StopWorker
 from sired.scheduler.routing import BUILT_IN

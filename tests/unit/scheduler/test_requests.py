@@ -2,7 +2,7 @@
 
 import math
 
-from sired.errors import (
+from sire.errors import (
     Cancelled,
     DeadlineExceeded,
     InferenceError,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sired.errors import Cancelled, InsufficientMemory, InvalidInput, LoadFailed
+from sire.errors import Cancelled, InsufficientMemory, InvalidInput, LoadFailed
 from sired.scheduler import events
 from sired.scheduler.instructions import (
     Dispatch,

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from sired.errors import JobNotFound, JobsUnavailable, ModelNotFound
-from sired.spec import TensorSpec
+from sire.errors import JobNotFound, JobsUnavailable, ModelNotFound
+from sire.spec import TensorSpec
 from sired.store.jobs.book import JobBook
 from sired.store.jobs.records import Draft, Lane, Outcome
 from sired.store.jobs.spool import INLINE_LIMIT, Data

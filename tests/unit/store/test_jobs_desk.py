@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from sired.errors import JobNotFound, JobsUnavailable
+from sire.errors import JobNotFound, JobsUnavailable
 from sired.store.jobs.desk import JobDesk
 from sired.store.jobs.records import Draft
 from sired.store.jobs.spool import Data

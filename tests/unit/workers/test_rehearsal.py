@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from sired.errors import LoadFailed
-from sired.spec import Signature, TensorSpec
+from sire.errors import LoadFailed
+from sire.spec import Signature, TensorSpec
 from sired.workers.rehearsal import rehearse
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from sired.protocol.runs import RunModel, RunResult
-from sired.transport.channel import Channel
+from sire.protocol.runs import RunModel, RunResult
+from sire.transport.channel import Channel
 from sired.workers.messages import FromWorker, ToWorker
 from sired.workers.service import Service
 

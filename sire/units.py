@@ -3,7 +3,7 @@
 import math
 import re
 
-from sired.errors import InvalidConfiguration, shown
+from sire.errors import InvalidConfiguration, shown
 
 _BYTES: dict[str, int] = {
     "": 1,

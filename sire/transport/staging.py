@@ -10,8 +10,8 @@ import sys
 import weakref
 from collections.abc import Iterable
 
-from sired.protocol.content import Buffer
-from sired.transport import sealed
+from sire.protocol.content import Buffer
+from sire.transport import sealed
 
 # Larger messages take long whatever is done; the memory is not worth keeping.
 LARGEST = 64 * 1024 * 1024

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from sired.protocol.content import JSON, TEXT, Buffer, Payload
+from sire.protocol.content import JSON, TEXT, Buffer, Payload
 
 _LONGEST_WORDS = 500
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import msgspec
 
-from sired.spec import JobState, KeepAlive, ModelSpec, Priority, Seconds, TensorSpec
+from sire.spec import JobState, KeepAlive, ModelSpec, Priority, Seconds, TensorSpec
 
 PROTOCOL_VERSION = 1
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from sired.spec import TensorSpec
+from sire.spec import TensorSpec
 
 # Anything with the buffer protocol; typing names it from Python 3.12 on.
 Buffer = bytes | bytearray | memoryview

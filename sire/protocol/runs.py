@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from sired.spec import TensorSpec
+from sire.spec import TensorSpec
 
 
 class RunModel(msgspec.Struct, frozen=True, tag=True):

@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from sired.errors import InvalidInput, said, shown
-from sired.protocol.content import TENSORS, TREE, Buffer, Payload
-from sired.spec import TensorSpec
+from sire.errors import InvalidInput, said, shown
+from sire.protocol.content import TENSORS, TREE, Buffer, Payload
+from sire.spec import TensorSpec
 
 _LONGEST_EMPTY = 1 << 20
 # More levels of nesting than any data has; following them to the end could exhaust the stack.

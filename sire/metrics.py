@@ -15,8 +15,8 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from sired.protocol.counts import HistogramCounts, ModelMetrics
-from sired.protocol.replies import DeviceInfo, MetricsReport
+from sire.protocol.counts import HistogramCounts, ModelMetrics
+from sire.protocol.replies import DeviceInfo, MetricsReport
 
 _BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 

@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from sired.errors import InvalidModel, LoadFailed, ModelNotFound
-from sired.protocol.content import JSON
-from sired.transport.web import Answer, Server
+from sire.errors import InvalidModel, LoadFailed, ModelNotFound
+from sire.protocol.content import JSON
+from sired.http.client import Answer, Server
 
 DEFAULT_HOST = "http://127.0.0.1:11434"
 _LOOK_SECONDS = 10.0

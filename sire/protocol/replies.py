@@ -4,9 +4,9 @@ from typing import Any
 
 import msgspec
 
-from sired.protocol.counts import ModelEvent, ModelHistory, ModelMetrics, ModelStats, StatsTotals
-from sired.protocol.requests import Message
-from sired.spec import Job, JobState, ModelSpec, Signature, TensorSpec
+from sire.protocol.counts import ModelEvent, ModelHistory, ModelMetrics, ModelStats, StatsTotals
+from sire.protocol.requests import Message
+from sire.spec import Job, JobState, ModelSpec, Signature, TensorSpec
 
 
 class Failure(Message, frozen=True, tag="error"):

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sired.errors import DaemonUnavailable
+from sire.errors import DaemonUnavailable
 
 # sun_path holds 108 bytes, the last of which is the terminating NUL (unix(7)).
 LONGEST_SOCKET_PATH = 107
@@ -217,7 +217,7 @@ def check_owner(path: Path) -> None:
 
 def meant_file(path: Path) -> str:
     """A hint that names the file nearest to one that is not there; "" where none is near."""
-    from sired.nearest import nearest  # noqa: PLC0415 (few need it, and all would wait for it)
+    from sire.nearest import nearest  # noqa: PLC0415 (few need it, and all would wait for it)
 
     try:
         near = nearest(path.name, [other.name for other in path.parent.iterdir()])

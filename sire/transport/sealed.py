@@ -8,8 +8,8 @@ import mmap
 import os
 from collections.abc import Iterable
 
-from sired.errors import ProtocolError
-from sired.protocol.content import Buffer
+from sire.errors import ProtocolError
+from sire.protocol.content import Buffer
 
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 

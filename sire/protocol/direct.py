@@ -8,7 +8,7 @@ answer then asks the daemon why (``requests.WhyEnded``).
 
 import msgspec
 
-from sired.protocol.runs import RunResult, WorkerError
+from sire.protocol.runs import RunResult, WorkerError
 
 
 class OpenDirect(msgspec.Struct, frozen=True, tag=True):

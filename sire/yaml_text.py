@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from sired.errors import InvalidConfiguration
+from sire.errors import InvalidConfiguration
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -4,9 +4,9 @@ from typing import Any
 
 import msgspec
 
-from sired.errors import InvalidInput, ProtocolError, SireError, error_from, said, shown
-from sired.protocol.replies import Failure, Reply
-from sired.protocol.requests import PROTOCOL_VERSION, Message, Request
+from sire.errors import InvalidInput, ProtocolError, SireError, error_from, said, shown
+from sire.protocol.replies import Failure, Reply
+from sire.protocol.requests import PROTOCOL_VERSION, Message, Request
 
 # Headers are small: anything longer is a mistake or an attack, and is not parsed.
 LARGEST_HEADER = 1 << 20

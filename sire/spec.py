@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal, cast
 
 import msgspec
 
-from sired.errors import InvalidConfiguration, InvalidModel, shown
-from sired.nearest import meant
-from sired.units import LARGEST_BYTES
+from sire.errors import InvalidConfiguration, InvalidModel, shown
+from sire.nearest import meant
+from sire.units import LARGEST_BYTES
 
 # A duration that a message tells: not less than nothing, and a number.
 Seconds = Annotated[float, msgspec.Meta(ge=0)]

@@ -18,12 +18,12 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from sired.errors import ProtocolError, SireError, said
-from sired.protocol.content import Buffer
-from sired.transport import sealed
-from sired.transport.staging import Mapped, Staging
-from sired.transport.wakefulness import Wakefulness
-from sired.units import LARGEST_BYTES
+from sire.errors import ProtocolError, SireError, said
+from sire.protocol.content import Buffer
+from sire.transport import sealed
+from sire.transport.busy_polling import Wakefulness
+from sire.transport.staging import Mapped, Staging
+from sire.units import LARGEST_BYTES
 
 # Up to here, copying through the socket is quicker than setting up shared memory.
 INLINE_LIMIT = 64 * 1024
