@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from benchmarks.workloads import Workload
+from sire.client.connection import Connection
 from sire.protocol.content import Buffer
-from sired.client.connection import Connection
 
 
 class Client(Protocol):

@@ -14,10 +14,10 @@ from safetensors.torch import save_file
 from benchmarks import models
 from benchmarks.report import Figure
 from benchmarks.timing import median, timed
+from sire.client.connection import Connection
 from sire.protocol.replies import InstanceInfo
 from sire.protocol.requests import Load, Register, Unload
 from sire.spec import ModelSpec
-from sired.client.connection import Connection
 
 GIB = 1024**3
 TURNS = 5

@@ -15,12 +15,12 @@ import psutil
 from benchmarks.report import Figure
 from benchmarks.timing import in_turns, median, timed
 from benchmarks.workloads import Workload
+from sire.client.autostart import daemon_runs, start_daemon
+from sire.client.connection import Connection
 from sire.errors import DaemonUnavailable
 from sire.paths import find_paths
 from sire.protocol.replies import HealthReport, InstanceList
 from sire.protocol.requests import Health, Ps, Shutdown
-from sired.client.autostart import daemon_runs, start_daemon
-from sired.client.connection import Connection
 
 STARTS = 5
 COMMANDS = 15

@@ -9,9 +9,9 @@ from safetensors.torch import save_file
 
 from benchmarks import models
 from benchmarks.workloads import Workload
+from sire.client.connection import Connection
 from sire.protocol.requests import Register
 from sire.spec import ModelSpec, Signature, TensorSpec
-from sired.client.connection import Connection
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,9 +21,9 @@ from benchmarks.report import Figure
 from benchmarks.served import Served
 from benchmarks.timing import in_turns, median, percentile, timed
 from benchmarks.workloads import Workload
+from sire.client.connection import Connection
 from sire.protocol.content import Buffer
 from sire.protocol.requests import Load, Unload
-from sired.client.connection import Connection
 
 STARTS = 4
 TURNS, CALLS = 12, 50

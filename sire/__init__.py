@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from sire import errors
 
 if TYPE_CHECKING:
-    from sired.client.manager import ModelManager
+    from sire.client.manager import ModelManager
 
 __version__ = "0.1.0"
 __all__ = ["ModelManager", "__version__", "errors"]
@@ -14,7 +14,7 @@ __all__ = ["ModelManager", "__version__", "errors"]
 def __getattr__(name: str) -> Any:
     # Imported on first use: the daemon and the command line never need numpy.
     if name == "ModelManager":
-        from sired.client.manager import ModelManager  # noqa: PLC0415
+        from sire.client.manager import ModelManager  # noqa: PLC0415
 
         return ModelManager
     raise AttributeError(f"module 'sire' has no attribute {name!r}")

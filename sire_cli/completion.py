@@ -12,7 +12,7 @@ _LATEST_JOBS = 50
 
 def complete_model(incomplete: str) -> list[str]:
     """Registered models whose names begin so."""
-    from sired.client.connection import Connection  # noqa: PLC0415
+    from sire.client.connection import Connection  # noqa: PLC0415
 
     try:
         with Connection(autostart=False) as connection:
@@ -25,7 +25,7 @@ def complete_model(incomplete: str) -> list[str]:
 
 def complete_device(incomplete: str) -> list[str]:
     """Devices whose names begin so, and "auto"."""
-    from sired.client.connection import Connection  # noqa: PLC0415
+    from sire.client.connection import Connection  # noqa: PLC0415
 
     try:
         with Connection(autostart=False) as connection:
@@ -49,7 +49,7 @@ def complete_priority(incomplete: str) -> list[str]:
 
 def complete_job(incomplete: str) -> list[str]:
     """The latest jobs whose ids begin so."""
-    from sired.client.connection import Connection  # noqa: PLC0415
+    from sire.client.connection import Connection  # noqa: PLC0415
 
     request = ListJobs(limit=_LATEST_JOBS)
     try:

@@ -3,8 +3,8 @@
 from contextlib import AbstractContextManager
 from typing import TypeVar
 
+from sire.client.connection import Connection
 from sire.protocol.requests import Request
-from sired.client.connection import Connection
 
 _Kind = TypeVar("_Kind")
 

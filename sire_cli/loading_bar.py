@@ -6,10 +6,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from sire.client.connection import Connection
 from sire.errors import SireError
 from sire.protocol.replies import InstanceInfo, ModelInfo
 from sire.protocol.requests import Show
-from sired.client.connection import Connection
 
 _LOOK_SECONDS = 0.1
 

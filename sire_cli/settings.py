@@ -12,14 +12,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from sire.client.autostart import daemon_runs
+from sire.client.connection import Connection
 from sire.errors import InvalidConfiguration
 from sire.paths import find_paths, private_directory
 from sire.protocol.replies import ConfigReport, Setting
 from sire.protocol.requests import ShowConfig
 from sire_cli.files import replace_file
 from sire_cli.output import say
-from sired.client.autostart import daemon_runs
-from sired.client.connection import Connection
 from sired.config import HOLD_FROM_START, Source, load_settings
 
 _EDITORS = ("sensible-editor", "nano", "vi")

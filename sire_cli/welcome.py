@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
+from sire.client.autostart import daemon_runs
 from sire.paths import Paths, find_paths
-from sired.client.autostart import daemon_runs
 
 _NAMED = 5
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from sire_cli import main
-from sired.client.autostart import daemon_runs, start_daemon
-from sired.client.connection import Connection
+from sire.client.autostart import daemon_runs, start_daemon
+from sire.client.connection import Connection
 from sire.paths import find_paths
 from sire.protocol.requests import CancelJobs, Health, ListModels, Ps, Remove, RemoveJobs
 

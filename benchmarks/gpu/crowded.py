@@ -13,12 +13,12 @@ from benchmarks.clients import SireClient
 from benchmarks.gpu import files
 from benchmarks.report import Figure
 from benchmarks.timing import median
+from sire.client.connection import Connection
 from sire.errors import SireError
 from sire.protocol.counts import StatsTotals
 from sire.protocol.replies import StatsReport
 from sire.protocol.requests import Stats
 from sire.units import exact_bytes
-from sired.client.connection import Connection
 
 
 def crowded(count: int, size: int, device: str, directory: Path, asked: int) -> Iterator[Figure]:

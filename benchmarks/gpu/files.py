@@ -9,10 +9,10 @@ from pathlib import Path
 from benchmarks import models
 from benchmarks.clients import SireClient
 from benchmarks.workloads import Goals, Workload
+from sire.client.connection import Connection
 from sire.protocol.requests import Register
 from sire.spec import ModelSpec, Signature, TensorSpec
 from sire.units import exact_bytes
-from sired.client.connection import Connection
 
 # As large as the weights of one layer of a model of some billions.
 _BLOCK_BYTES = 64 * 1000**2

@@ -10,10 +10,10 @@ from benchmarks.gpu import files
 from benchmarks.processes import private_daemon, wait_until_warm
 from benchmarks.report import Figure
 from benchmarks.timing import median, timed
+from sire.client.connection import Connection
 from sire.protocol.replies import StatsReport
 from sire.protocol.requests import Load, Move, Stats, Unload
 from sire.units import exact_bytes
-from sired.client.connection import Connection
 
 # Beside the weights: a process on a GPU, with its context; one on a CPU.
 _PROCESS_BYTES = {"cuda": 10**9, "cpu": 32 * 10**6}

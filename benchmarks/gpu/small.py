@@ -11,9 +11,9 @@ from benchmarks.report import Figure
 from benchmarks.served import serve
 from benchmarks.timing import in_turns, median, percentile
 from benchmarks.workloads import SMALL
+from sire.client.connection import Connection
 from sire.protocol.replies import InstanceInfo
 from sire.protocol.requests import Load, Unload
-from sired.client.connection import Connection
 
 
 def small(device: str, home: Path) -> Iterator[Figure]:

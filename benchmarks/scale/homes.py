@@ -12,13 +12,13 @@ from safetensors.torch import save_file
 
 from benchmarks import models
 from benchmarks.workloads import SMALL
+from sire.client.autostart import daemon_runs, start_daemon
+from sire.client.connection import Connection
 from sire.errors import DaemonUnavailable
 from sire.paths import Paths, find_paths
 from sire.protocol.replies import HealthReport
 from sire.protocol.requests import Health, Load, Shutdown
 from sire.spec import ModelSpec
-from sired.client.autostart import daemon_runs, start_daemon
-from sired.client.connection import Connection
 from sired.store.model_file import to_toml
 
 # A model that keeps its worker for a while without computing anything.

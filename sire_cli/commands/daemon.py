@@ -8,6 +8,8 @@ import time
 
 import typer
 
+from sire.client.autostart import daemon_runs, ensure_daemon
+from sire.client.connection import Connection
 from sire.errors import DaemonUnavailable, DeadlineExceeded
 from sire.paths import Paths, find_paths
 from sire.protocol.replies import Done, HealthReport
@@ -16,8 +18,6 @@ from sire_cli.command import Group
 from sire_cli.commands.health import health
 from sire_cli.commands.logs import Follow, Lines, Since, show_daemon_log
 from sire_cli.output import AsJson, say
-from sired.client.autostart import daemon_runs, ensure_daemon
-from sired.client.connection import Connection
 
 daemon = typer.Typer(cls=Group, help="Start, stop and look after the daemon.")
 

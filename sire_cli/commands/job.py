@@ -6,6 +6,7 @@ from typing import Annotated, get_args
 
 import typer
 
+from sire.client.calls.job_wait import wait_for_jobs
 from sire.errors import InvalidConfiguration, InvalidInput
 from sire.nearest import meant
 from sire.protocol.content import BY_NAME, BY_SUFFIX
@@ -31,7 +32,6 @@ from sire_cli.files import WRITABLE, Output
 from sire_cli.link import connect, expect
 from sire_cli.output import AsJson, print_json, print_pairs, print_table, say
 from sire_cli.progress import progress
-from sired.client.jobs import wait_for_jobs
 
 job = typer.Typer(cls=Group, help="Look after submitted jobs.")
 

@@ -7,6 +7,8 @@ from typing import Annotated
 import msgspec
 import typer
 
+from sire.client.connection import Connection
+from sire.client.models.definition import parse_keep_alive
 from sire.errors import SireError
 from sire.protocol.content import TEXT
 from sire.protocol.requests import Predict
@@ -25,8 +27,6 @@ from sire_cli.files import (
 )
 from sire_cli.link import connect
 from sire_cli.progress import progress
-from sired.client.connection import Connection
-from sired.client.declare import parse_keep_alive
 
 Answers = Generator[bytes, None, None]
 
@@ -115,8 +115,8 @@ def _one(connection: Connection, wanted: Predict, inputs: Iterator[Input]) -> An
 
 def _many(connection: Connection, wanted: Predict, inputs: Iterator[Input]) -> Answers:
     # Here, because whoever has one input has no use for them.
-    from sired.client.in_order import outcomes_in_order  # noqa: PLC0415
-    from sired.client.pipeline import Question, open_pipeline  # noqa: PLC0415
+    from sire.client.pipeline.in_order import outcomes_in_order  # noqa: PLC0415
+    from sire.client.pipeline.pipeline import Question, open_pipeline  # noqa: PLC0415
 
     questions = (Question(_request(wanted, one), [one.content]) for one in inputs)
     with closing(open_pipeline(connection)) as pipeline:

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from sire.client.models.definition import describe_model
+from sire.client.models.yaml_definition import read_model_file
 from sire.errors import InvalidConfiguration, InvalidModel
 from sire.protocol.replies import ModelInfo
 from sire.protocol.requests import Register
@@ -13,8 +15,6 @@ from sire.units import format_bytes
 from sire_cli.arguments import DeviceName, ModelArguments, ModelClass, PriorityName, parse_arguments
 from sire_cli.link import expect
 from sire_cli.output import AsJson, format_tensors, print_json, say
-from sired.client.declare import describe_model
-from sired.client.model_yaml import read_model_file
 
 _BESIDE_FILE = ("name", "file", "trust", "replace", "json")
 

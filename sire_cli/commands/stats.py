@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from sire.client.connection import Connection
 from sire.errors import InvalidConfiguration
 from sire.protocol.replies import HistoryReport, StatsReport
 from sire.protocol.requests import History, Stats
@@ -17,7 +18,6 @@ from sire_cli.completion import complete_model
 from sire_cli.counted import past, tables
 from sire_cli.link import connect
 from sire_cli.output import AsJson, print_json
-from sired.client.connection import Connection
 
 _WATCH_SECONDS = 2.0
 # What a drawing shows where nobody says since when.

@@ -8,6 +8,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from sire.client.connection import Connection
 from sire.errors import InvalidConfiguration, InvalidInput
 from sire.protocol.content import JSON
 from sire.protocol.replies import Submitted
@@ -20,7 +21,6 @@ from sire_cli.files import WRITABLE, Input, read_input, read_stdin_once, type_of
 from sire_cli.link import connect
 from sire_cli.output import AsJson, print_json
 from sire_cli.progress import progress
-from sired.client.connection import Connection
 
 # What travels, and is made durable, together.
 _INPUTS_AT_ONCE = 200

@@ -7,6 +7,8 @@ import subprocess
 from pathlib import Path
 
 import sire
+from sire.client.autostart import daemon_runs
+from sire.client.connection import Connection
 from sire.errors import InvalidConfiguration, SireError
 from sire.paths import Paths
 from sire.protocol.replies import HealthReport
@@ -14,8 +16,6 @@ from sire.protocol.requests import Health
 from sire_cli.doctor.finding import Finding
 from sire_cli.settings import check_settings
 from sire_cli.systemd import units
-from sired.client.autostart import daemon_runs
-from sired.client.connection import Connection
 
 _ANSWER_SECONDS = 3.0
 

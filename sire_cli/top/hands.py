@@ -5,12 +5,12 @@ import threading
 import time
 from collections.abc import Callable
 
+from sire.client.connection import Connection
 from sire.errors import SireError
 from sire.paths import Paths
 from sire.protocol.replies import TopReport
 from sire.protocol.requests import Load, Pin, Request, Unload
 from sire_cli.top.control import Wish
-from sired.client.connection import Connection
 
 SHOWN_SECONDS = 8.0
 

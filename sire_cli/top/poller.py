@@ -4,12 +4,12 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from sire.client.connection import Connection
 from sire.errors import DaemonUnavailable, SireError
 from sire.paths import Paths
 from sire.protocol.replies import TopReport
 from sire.protocol.requests import Top
 from sire_cli.top.trail import Trail
-from sired.client.connection import Connection
 
 # A daemon that is this late is as good as gone; what it says later is not waited for.
 ANSWER_TIMEOUT_SECONDS = 5.0

@@ -5,7 +5,7 @@
    systemd starts beside another daemon exits.
 3. A daemon that was not given a socket takes no path that somebody listens at: it would leave
    systemd with a socket that nobody can find. Clients do not start one there either
-   (``client/autostart.py``): to connect is enough.
+   (``sire/client/autostart.py``): to connect is enough.
 """
 
 import os

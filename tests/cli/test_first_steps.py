@@ -1,6 +1,6 @@
 """What somebody sees who types sire for the first time, and what a slip of the pen says."""
 
-from sired.client.autostart import daemon_runs
+from sire.client.autostart import daemon_runs
 import pytest
 
 pytestmark = pytest.mark.own_daemon

@@ -138,5 +138,5 @@ def test_one_input_pays_for_no_pipeline(home, register, files):
         capture_output=True,
         check=True,
     )
-    assert b"sired.client.connection" in done.stderr
-    assert b"sired.client.pipeline" not in done.stderr
+    assert b"sire.client.connection" in done.stderr
+    assert b"sire.client.pipeline.pipeline" not in done.stderr

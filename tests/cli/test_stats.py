@@ -9,7 +9,7 @@ import pytest
 from sire_cli.counted.charts import draw
 from sire_cli.counted.past import sums
 from sire_cli.counted.tables import print_all, print_one
-from sired.client.autostart import daemon_runs
+from sire.client.autostart import daemon_runs
 from sire.protocol.counts import ModelHistory, StatsTotals
 from sire.protocol.replies import HistoryReport, StatsReport
 from tests.cli.test_top import stats_of

@@ -9,7 +9,7 @@ import threading
 import pytest
 import zmq
 
-from sired.client.autostart import daemon_runs, ensure_daemon
+from sire.client.autostart import daemon_runs, ensure_daemon
 from sire.paths import private_directory
 from sire.protocol.framing import encode
 from sire.protocol.requests import Health

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import zmq
 
-from sired.client.autostart import daemon_runs
-from sired.client.connection import Connection
+from sire.client.autostart import daemon_runs
+from sire.client.connection import Connection
 from sire.errors import DaemonUnavailable, DeadlineExceeded, ModelNotFound
 from sire.paths import find_paths, private_directory
 from sire.protocol.framing import decode_request, encode, failure

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from sire import ModelManager
-from sired.client.direct import open_direct
+from sire.client.direct.connection import open_direct
 from sire.errors import (
     DeadlineExceeded,
     InferenceError,

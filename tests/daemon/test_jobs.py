@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from sire import ModelManager
-from sired.client.autostart import daemon_runs
-from sired.client.jobs import wait_for_jobs
+from sire.client.autostart import daemon_runs
+from sire.client.calls.job_wait import wait_for_jobs
 from sire.errors import (
     Cancelled,
     DeadlineExceeded,

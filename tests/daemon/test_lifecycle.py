@@ -11,7 +11,7 @@ import threading
 
 import pytest
 
-from sired.client.autostart import daemon_runs
+from sire.client.autostart import daemon_runs
 from sire.errors import DaemonUnavailable
 from sire.protocol.requests import Load, Predict, Ps
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from sired.client.autostart import daemon_runs
+from sire.client.autostart import daemon_runs
 from sired.daemon.registering import complete
 from sire.protocol.requests import Health, Load, Predict, Register, Unload
 from sire.spec import ModelSpec

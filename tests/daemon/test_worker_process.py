@@ -53,7 +53,7 @@ class Curious(Scale):
     """Which of these are imported: torch, zmq, the daemon, the client."""
 
     def forward(self, x):
-        names = ("torch", "zmq", "sired.daemon.lifecycle", "sired.client.connection")
+        names = ("torch", "zmq", "sired.daemon.lifecycle", "sire.client.connection")
         return torch.tensor([float(name in sys.modules) for name in names])
 
 
@@ -250,7 +250,7 @@ def test_what_a_model_started_ends_with_its_worker(start):
 
 
 def test_workers_do_not_import_what_the_daemon_is_made_of(start):
-    import sired.client.connection  # noqa: F401
+    import sire.client.connection  # noqa: F401
     import zmq  # noqa: F401
 
     worker = start("Curious")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-from sired.client.connection import Connection
+from sire.client.connection import Connection
 from sire.protocol.requests import Load, Predict, Unload
 
 # Above this a payload travels in shared memory.

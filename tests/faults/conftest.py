@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sired.client.autostart import daemon_runs
+from sire.client.autostart import daemon_runs
 from sire.protocol.requests import Load, Predict, Ps, Register
 from sire.spec import ModelSpec
 from tests.conftest import Home

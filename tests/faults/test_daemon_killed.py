@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sired.client.autostart import daemon_runs
-from sired.client.jobs import wait_for_jobs
+from sire.client.autostart import daemon_runs
+from sire.client.calls.job_wait import wait_for_jobs
 from sire.errors import DaemonUnavailable, SireError
 from sire.protocol.requests import Health, ListModels, Load, Submit, Unload
 from tests.daemon.test_workers import until

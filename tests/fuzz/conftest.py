@@ -5,8 +5,8 @@ import shutil
 import psutil
 import pytest
 
-from sired.client.autostart import daemon_runs
-from sired.client.connection import Connection
+from sire.client.autostart import daemon_runs
+from sire.client.connection import Connection
 from tests.home import Home
 from tests.fuzz.daemon import register_kept
 

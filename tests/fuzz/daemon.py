@@ -17,8 +17,8 @@ import msgspec
 import psutil
 import zmq
 
-from sired.client.autostart import start_daemon
-from sired.client.connection import Connection
+from sire.client.autostart import start_daemon
+from sire.client.connection import Connection
 from sire.errors import ProtocolError
 from sire.paths import Paths, find_paths
 from sire.protocol import requests

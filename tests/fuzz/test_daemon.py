@@ -5,7 +5,7 @@ import json
 import pytest
 import zmq
 
-from sired.client.pipeline import Question, open_pipeline
+from sire.client.pipeline.pipeline import Question, open_pipeline
 from sire.errors import InvalidInput, InvalidModel, ModelNotFound
 from sire.protocol.content import JSON, TENSORS
 from sire.protocol.framing import decode_reply, encode

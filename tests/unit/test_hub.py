@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from sired.client.hub import find_model, is_hub_name
+from sire.client.models.hub import find_model, is_hub_name
 from sire.errors import InvalidModel, LoadFailed, ModelNotFound
 from tests.unit.hub_stand_in import hub
 

@@ -6,8 +6,8 @@ from itertools import islice
 
 import pytest
 
-from sired.client.load_plan import LoadInput, LoadPlan, choices, timetable
-from sired.client.load_report import Tally, percentile
+from sire_cli.loadtest.plan import LoadInput, LoadPlan, choices, timetable
+from sire_cli.loadtest.report import Tally, percentile
 
 A, B = LoadInput(b"1", "application/json", "a"), LoadInput(b"2", "application/json", "b")
 

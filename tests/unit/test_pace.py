@@ -1,6 +1,6 @@
 """How many requests may be under way when a queue refuses some."""
 
-from sired.client.pace import Pace
+from sire.client.pipeline.congestion import Pace
 
 
 def test_as_many_are_under_way_as_were_not_refused():

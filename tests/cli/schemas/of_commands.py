@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from sire_cli.doctor import Finding
-from sired.client.load_report import LoadReport
+from sire_cli.loadtest.report import LoadReport
 from sire.protocol.counts import ModelStats
 from sire.protocol.log_lines import LogLine
 from sire.protocol.replies import (

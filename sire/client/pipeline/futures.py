@@ -9,9 +9,9 @@ from concurrent.futures import Future
 from contextlib import closing, suppress
 from typing import Any
 
+from sire.client.pipeline.pipeline import LOOK_SECONDS, Outcome, Pipeline, Question
 from sire.errors import DaemonUnavailable, SireError
 from sire.protocol.replies import Reply
-from sired.client.pipeline import LOOK_SECONDS, Outcome, Pipeline, Question
 
 # The thread ends when there was nothing to do for so long; the next question starts another.
 _IDLE_SECONDS = 5.0

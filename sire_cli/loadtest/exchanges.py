@@ -10,7 +10,7 @@ from typing import TypeVar
 from sire.errors import ProtocolError
 from sire.protocol.replies import JobEnds, Prediction, Reply, Submitted
 from sire.protocol.requests import JobInput, JobResult, Predict, Request, Submit, WaitJobs
-from sired.client.load_plan import LoadInput, LoadPlan
+from sire_cli.loadtest.plan import LoadInput, LoadPlan
 
 _Kind = TypeVar("_Kind")
 

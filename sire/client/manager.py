@@ -9,6 +9,13 @@ from typing import Any, Self
 
 import msgspec
 
+from sire.client.calls.jobs import JobCalls, answer_from
+from sire.client.calls.many import ManyCalls, background, prediction, question
+from sire.client.calls.pools import PoolCalls, patience
+from sire.client.connection import Connection
+from sire.client.models.classes import ClassReference, refer_to
+from sire.client.models.definition import describe_model
+from sire.client.private_daemon import PrivateDaemon
 from sire.errors import DaemonUnavailable
 from sire.paths import find_paths
 from sire.protocol.replies import (
@@ -31,13 +38,6 @@ from sire.protocol.requests import (
     Unload,
 )
 from sire.spec import Priority, Signature, TensorSpec
-from sired.client.classes import ClassReference, refer_to
-from sired.client.connection import Connection
-from sired.client.declare import describe_model
-from sired.client.job_calls import JobCalls, answer_from
-from sired.client.many_calls import ManyCalls, background, prediction, question
-from sired.client.pool_calls import PoolCalls, patience
-from sired.client.private_daemon import PrivateDaemon
 
 
 class ModelManager(JobCalls, PoolCalls, ManyCalls):

@@ -3,8 +3,8 @@
 from collections import deque
 from collections.abc import Iterator
 
+from sire.client.pipeline.pipeline import LOOK_SECONDS, Outcome, Pipeline, Question
 from sire.errors import SireError
-from sired.client.pipeline import LOOK_SECONDS, Outcome, Pipeline, Question
 
 
 def outcomes_in_order(

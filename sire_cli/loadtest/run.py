@@ -3,13 +3,13 @@
 import time
 from collections.abc import Mapping
 
+from sire.client.connection import Connection
 from sire.protocol.counts import ModelStats
 from sire.protocol.replies import JobIds, ModelInfo, StatsReport
 from sire.protocol.requests import RemoveJobs, Show, Stats
-from sired.client.connection import Connection
-from sired.client.load_driver import Driver, Watch
-from sired.client.load_plan import LoadPlan
-from sired.client.load_report import LoadReport, ModelFigures, Tally, caused, percentile
+from sire_cli.loadtest.driver import Driver, Watch
+from sire_cli.loadtest.plan import LoadPlan
+from sire_cli.loadtest.report import LoadReport, ModelFigures, Tally, caused, percentile
 
 # Who does not read answers holds few of them, and does not count much that has not left.
 _UNREAD = 16

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 
 import msgspec
 
+from sire.client.direct.connection import DirectConnection, open_direct
 from sire.errors import DeadlineExceeded, SireError
 from sire.paths import Paths
 from sire.protocol.content import Buffer
 from sire.protocol.replies import Prediction
 from sire.protocol.requests import Predict
-from sired.client.direct import DirectConnection, open_direct
 
 # Requests further apart than this gain nothing.
 SOON_SECONDS = 1.0

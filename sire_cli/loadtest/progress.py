@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from sire.units import format_duration
-from sired.client.load_driver import Progress
+from sire_cli.loadtest.driver import Progress
 
 _WIDTH = 24
 _ERASE = "\r\x1b[K"

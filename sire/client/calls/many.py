@@ -8,18 +8,18 @@ from typing import Any, Literal
 
 import msgspec
 
+from sire.client.calls.jobs import answer_from
+from sire.client.connection import Connection
+from sire.client.models.definition import parse_keep_alive
+from sire.client.pipeline.futures import Background
+from sire.client.pipeline.in_order import outcomes_in_order
+from sire.client.pipeline.pipeline import Outcome, Pipeline, Question, open_pipeline
 from sire.errors import DaemonUnavailable, InvalidConfiguration, SireError
 from sire.paths import Paths
 from sire.protocol.content import TREE
 from sire.protocol.requests import Predict
 from sire.spec import Priority
 from sire.tensors import pack
-from sired.client.background import Background
-from sired.client.connection import Connection
-from sired.client.declare import parse_keep_alive
-from sired.client.in_order import outcomes_in_order
-from sired.client.job_calls import answer_from
-from sired.client.pipeline import Outcome, Pipeline, Question, open_pipeline
 
 
 class ManyCalls(ABC):

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 import msgspec
 
+from sire.client.link import Link
 from sire.errors import DaemonUnavailable
 from sire.protocol.replies import Failure
 from sire.protocol.requests import Cancel, Request
-from sired.client.link import Link
-from sired.client.load_exchanges import Exchange, job, prediction
-from sired.client.load_plan import LoadInput, LoadPlan, choices, timetable
-from sired.client.load_report import Tally
+from sire_cli.loadtest.exchanges import Exchange, job, prediction
+from sire_cli.loadtest.plan import LoadInput, LoadPlan, choices, timetable
+from sire_cli.loadtest.report import Tally
 
 # Between two looks at whether it is to end, the daemon is still there, and people are to be told.
 _LOOK_SECONDS = 0.1

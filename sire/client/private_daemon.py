@@ -9,8 +9,8 @@ import weakref
 from contextlib import suppress
 from pathlib import Path
 
+from sire.client.autostart import start_daemon
 from sire.paths import Paths, find_paths
-from sired.client.autostart import start_daemon
 
 _EXIT_SECONDS = 15.0
 

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
+from sire.client.calls.leased_instance import LeasedInstance
+from sire.client.connection import Connection
 from sire.errors import DaemonUnavailable
 from sire.protocol.replies import Leased, PoolReport, Unloaded
 from sire.protocol.requests import Acquire, PoolStats, Predict, Release, Shrink
-from sired.client.connection import Connection
-from sired.client.lease import LeasedInstance
 
 # The daemon watches deadlines itself; the client only guards against one that hangs.
 _GRACE_SECONDS = 5.0

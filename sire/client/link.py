@@ -9,13 +9,13 @@ from typing import Any
 
 import zmq
 
+from sire.client.autostart import START_TIMEOUT_SECONDS, daemon_runs
 from sire.errors import DaemonUnavailable, DeadlineExceeded
 from sire.paths import Paths
 from sire.protocol.content import Buffer
 from sire.protocol.framing import decode_reply, encode
 from sire.protocol.replies import Reply
 from sire.protocol.requests import Cancel, Request
-from sired.client.autostart import START_TIMEOUT_SECONDS, daemon_runs
 
 Answer = tuple[Reply, list[memoryview]]
 

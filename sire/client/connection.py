@@ -8,6 +8,10 @@ from typing import Self, TypeVar
 
 import msgspec
 
+from sire.client.autostart import daemon_runs, ensure_daemon
+from sire.client.direct.connection import Ended
+from sire.client.direct.router import Routes
+from sire.client.link import BACKLOG, Answer, Link, connect
 from sire.errors import DaemonUnavailable, DeadlineExceeded, ProtocolError
 from sire.paths import Paths, find_paths
 from sire.protocol.content import Buffer, size_of
@@ -15,10 +19,6 @@ from sire.protocol.framing import LARGEST_HEADER, raise_failure, too_large
 from sire.protocol.replies import ConfigReport, Failure, Part, Reply
 from sire.protocol.requests import Predict, Request, ShowConfig, WhyEnded
 from sire.units import parse_bytes
-from sired.client.autostart import daemon_runs, ensure_daemon
-from sired.client.direct import Ended
-from sired.client.link import BACKLOG, Answer, Link, connect
-from sired.client.routes import Routes
 
 _Kind = TypeVar("_Kind")
 # For the daemon to tell its limit.

@@ -5,11 +5,11 @@ import inspect
 from pathlib import Path
 from typing import Any
 
+from sire.client.models.definition import describe_model
 from sire.errors import InvalidConfiguration, InvalidModel, SireError
 from sire.nearest import nearest
 from sire.spec import ModelSpec
 from sire.yaml_text import read_yaml
-from sired.client.declare import describe_model
 
 _ALSO = {
     "model_id": "name",

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from sire.client.models.hub import find_model, is_hub_name
 from sire.errors import InvalidModel
 from sire.spec import (
     ImageOptions,
@@ -21,7 +22,6 @@ from sire.spec import (
     parse_tensor,
 )
 from sire.units import FOREVER, parse_bytes, parse_duration
-from sired.client.hub import find_model, is_hub_name
 
 
 def describe_model(

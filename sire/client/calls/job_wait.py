@@ -3,11 +3,11 @@
 import time
 from collections.abc import Iterable, Iterator
 
+from sire.client.connection import Connection
 from sire.errors import DeadlineExceeded
 from sire.protocol.replies import JobEnd, JobEnds
 from sire.protocol.requests import WaitJobs
 from sire.units import FOREVER, format_duration
-from sired.client.connection import Connection
 
 # As many as one request names; a daemon that has nothing to tell answers this often anyway.
 _JOBS_AT_ONCE = 500

@@ -20,15 +20,15 @@ from dataclasses import dataclass
 
 import msgspec
 
+from sire.client.connection import Connection, largest_message
+from sire.client.link import Answer, Link
+from sire.client.pipeline.congestion import Pace
 from sire.errors import DeadlineExceeded, QueueFull, SireError, error_from
 from sire.protocol.content import Buffer, size_of
 from sire.protocol.framing import too_large
 from sire.protocol.replies import ConfigReport, Failure
 from sire.protocol.requests import Cancel, Predict, ShowConfig
 from sire.units import format_duration, parse_duration
-from sired.client.connection import Connection, largest_message
-from sired.client.link import Answer, Link
-from sired.client.pace import Pace
 
 MOST = 32
 MOST_BYTES = 64 * 1024**2

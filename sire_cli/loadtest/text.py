@@ -3,9 +3,9 @@
 import sys
 
 from sire.units import format_duration
+from sire_cli.loadtest.plan import LoadPlan
+from sire_cli.loadtest.report import Figures, LoadReport
 from sire_cli.output import print_pairs, print_table, say
-from sired.client.load_plan import LoadPlan
-from sired.client.load_report import Figures, LoadReport
 
 _COLUMNS = (
     "MODEL",

@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
+from sire.client.calls.job_wait import wait_for_jobs
+from sire.client.connection import Connection
 from sire.errors import ProtocolError
 from sire.protocol.content import TENSORS, TREE, Payload
 from sire.protocol.replies import JobReport, Part, Prediction, Reply, Submitted
 from sire.protocol.requests import JobInput, JobResult, ShowJob, Submit
 from sire.spec import Job, Priority
 from sire.tensors import pack, unpack
-from sired.client.connection import Connection
-from sired.client.jobs import wait_for_jobs
 
 
 class JobCalls(ABC):

@@ -1,0 +1,1 @@
+"""Connections from a client to the workers themselves."""

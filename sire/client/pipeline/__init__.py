@@ -1,0 +1,1 @@
+"""Several requests under way on one connection."""

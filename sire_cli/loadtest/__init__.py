@@ -1,0 +1,1 @@
+"""The load test behind `sire bench`: its plan, its clients and its report."""
