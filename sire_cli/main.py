@@ -10,8 +10,8 @@ import typer
 from typer.exceptions import TyperException
 
 from sire.errors import SireError
-from sire_cli.command import Command, Group
 from sire_cli.exit_codes import INTERRUPTED, UNEXPECTED, exit_code
+from sire_cli.options.typer_command import Command, Group
 
 # In the order of the help. A verb lives in the module of its name, as a function or as a group.
 VERBS = (
@@ -57,7 +57,7 @@ def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code; errors are said on stderr."""
     try:
         if not arguments and "_SIRE_COMPLETE" not in os.environ:
-            from sire_cli.welcome import welcome  # noqa: PLC0415
+            from sire_cli.terminal.welcome import welcome  # noqa: PLC0415
 
             return welcome()
         code = _app_for(arguments)(arguments, prog_name="sire", standalone_mode=False)

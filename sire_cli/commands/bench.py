@@ -9,8 +9,6 @@ import typer
 from sire.errors import InvalidConfiguration, error_from
 from sire.protocol.content import JSON
 from sire.units import parse_duration
-from sire_cli.arguments import AnswerType, InputType, ModelNames
-from sire_cli.durations import Timeout, seconds
 from sire_cli.exit_codes import DONE, INTERRUPTED, NO_DAEMON, exit_code
 from sire_cli.files import WRITABLE, read_input, read_stdin_once, type_of
 from sire_cli.link import connect
@@ -19,7 +17,9 @@ from sire_cli.loadtest.progress import gauge
 from sire_cli.loadtest.report import LoadReport
 from sire_cli.loadtest.run import put_load
 from sire_cli.loadtest.text import print_report, say_errors
-from sire_cli.output import AsJson, print_json
+from sire_cli.options.arguments import AnswerType, InputType, ModelNames
+from sire_cli.options.durations import Timeout, seconds
+from sire_cli.terminal.output import AsJson, print_json
 
 _CLIENTS = 8
 _SECONDS = 10.0

@@ -7,10 +7,7 @@ import typer
 
 from sire.errors import InvalidConfiguration
 from sire.paths import find_paths
-from sire_cli.command import Command, Group
-from sire_cli.completion import complete_setting
-from sire_cli.output import AsJson, print_json, print_table, say
-from sire_cli.settings import (
+from sire_cli.host.config_file import (
     adopt,
     check_settings,
     edit_copy,
@@ -19,6 +16,9 @@ from sire_cli.settings import (
     one_at_a_time,
     read_text,
 )
+from sire_cli.options.completion import complete_setting
+from sire_cli.options.typer_command import Command, Group
+from sire_cli.terminal.output import AsJson, print_json, print_table, say
 from sired.config import Source, kind_of
 from sired.config.editing import set_value
 

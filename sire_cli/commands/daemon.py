@@ -14,10 +14,10 @@ from sire.errors import DaemonUnavailable, DeadlineExceeded
 from sire.paths import Paths, find_paths
 from sire.protocol.replies import Done, HealthReport
 from sire.protocol.requests import Health, Shutdown
-from sire_cli.command import Group
 from sire_cli.commands.health import health
 from sire_cli.commands.logs import Follow, Lines, Since, show_daemon_log
-from sire_cli.output import AsJson, say
+from sire_cli.options.typer_command import Group
+from sire_cli.terminal.output import AsJson, say
 
 daemon = typer.Typer(cls=Group, help="Start, stop and look after the daemon.")
 
@@ -81,7 +81,7 @@ def run() -> None:
 @daemon.command()
 def install() -> None:
     """Have systemd run the daemon for you, from login on and whenever it is asked for."""
-    from sire_cli.systemd import install_units, systemd_runs  # noqa: PLC0415
+    from sire_cli.host.systemd import install_units, systemd_runs  # noqa: PLC0415
 
     if systemd_runs() and _stop():
         say("The daemon that was running has stopped, for systemd to start its own.")
@@ -92,7 +92,7 @@ def install() -> None:
 @daemon.command()
 def uninstall() -> None:
     """Undo install."""
-    from sire_cli.systemd import uninstall_units  # noqa: PLC0415
+    from sire_cli.host.systemd import uninstall_units  # noqa: PLC0415
 
     for line in uninstall_units():
         say(line)

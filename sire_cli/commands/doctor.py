@@ -4,7 +4,7 @@ import sys
 
 from sire_cli.doctor import examine
 from sire_cli.exit_codes import DONE, UNEXPECTED
-from sire_cli.output import AsJson, print_json
+from sire_cli.terminal.output import AsJson, print_json
 
 
 def doctor(json: AsJson = False) -> int:

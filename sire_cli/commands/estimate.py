@@ -8,9 +8,9 @@ from sire.client.models.definition import describe_model
 from sire.protocol.replies import DeviceFit, EstimateReport
 from sire.protocol.requests import Estimate
 from sire.units import format_bytes
-from sire_cli.arguments import DeviceName, ModelArguments, ModelClass, parse_arguments
 from sire_cli.link import connect
-from sire_cli.output import AsJson, print_json, print_table, say
+from sire_cli.options.arguments import DeviceName, ModelArguments, ModelClass, parse_arguments
+from sire_cli.terminal.output import AsJson, print_json, print_table, say
 
 _COLUMNS = ("PATH", "FORMAT", "WEIGHTS>", "DEVICE", "NEEDS>", "SOURCE", "FREE>", "FITS")
 

@@ -7,9 +7,9 @@ import typer
 from sire.protocol.replies import HealthReport
 from sire.protocol.requests import Health
 from sire.units import format_bytes, format_duration
-from sire_cli.completion import complete_model
 from sire_cli.link import expect
-from sire_cli.output import AsJson, print_json, print_pairs, say
+from sire_cli.options.completion import complete_model
+from sire_cli.terminal.output import AsJson, print_json, print_pairs, say
 
 
 def health(

@@ -22,16 +22,16 @@ from sire.protocol.requests import (
 )
 from sire.spec import Job, JobState
 from sire.units import parse_duration
-from sire_cli.arguments import JobId, JobIds
-from sire_cli.command import Command, Group
-from sire_cli.commands.job_words import COLUMNS, describe, row
-from sire_cli.completion import complete_model
-from sire_cli.durations import Timeout, seconds
+from sire_cli.commands.job_text import COLUMNS, describe, row
 from sire_cli.exit_codes import worst_exit_code
 from sire_cli.files import WRITABLE, Output
 from sire_cli.link import connect, expect
-from sire_cli.output import AsJson, print_json, print_pairs, print_table, say
-from sire_cli.progress import progress
+from sire_cli.options.arguments import JobId, JobIds
+from sire_cli.options.completion import complete_model
+from sire_cli.options.durations import Timeout, seconds
+from sire_cli.options.typer_command import Command, Group
+from sire_cli.terminal.output import AsJson, print_json, print_pairs, print_table, say
+from sire_cli.terminal.progress import progress
 
 job = typer.Typer(cls=Group, help="Look after submitted jobs.")
 

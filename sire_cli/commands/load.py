@@ -3,11 +3,11 @@
 from sire.protocol.replies import InstanceInfo
 from sire.protocol.requests import Load
 from sire.units import format_bytes, format_duration
-from sire_cli.arguments import DeviceName, ModelName
-from sire_cli.durations import Timeout, seconds
 from sire_cli.link import expect
-from sire_cli.loading_bar import loading_bar
-from sire_cli.output import AsJson, print_json, say
+from sire_cli.options.arguments import DeviceName, ModelName
+from sire_cli.options.durations import Timeout, seconds
+from sire_cli.terminal.loading_bar import loading_bar
+from sire_cli.terminal.output import AsJson, print_json, say
 
 
 def load(

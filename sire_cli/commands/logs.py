@@ -13,9 +13,9 @@ from sire.paths import find_paths
 from sire.protocol.log_lines import LogLine, read_line
 from sire.spec import check_name
 from sire.units import parse_duration
-from sire_cli.completion import complete_model
-from sire_cli.output import AsJson, print_json, say
-from sire_cli.tail import kept_lines, new_lines
+from sire_cli.options.completion import complete_model
+from sire_cli.terminal.output import AsJson, print_json, say
+from sire_cli.terminal.tail import kept_lines, new_lines
 
 Show = Callable[[bytes], None]
 

@@ -5,7 +5,7 @@ import sys
 from sire.protocol.replies import MetricsReport
 from sire.protocol.requests import Metrics
 from sire_cli.link import expect
-from sire_cli.output import AsJson, print_json
+from sire_cli.terminal.output import AsJson, print_json
 
 
 def metrics(json: AsJson = False) -> None:

@@ -7,12 +7,12 @@ import typer
 from sire.protocol.replies import InstanceInfo, Unloaded
 from sire.protocol.requests import Move
 from sire.units import format_bytes
-from sire_cli.arguments import ModelName
 from sire_cli.commands.load import tell as tell_loaded
-from sire_cli.completion import complete_tier
-from sire_cli.durations import Timeout, seconds
 from sire_cli.link import expect
-from sire_cli.output import AsJson, print_json, say
+from sire_cli.options.arguments import ModelName
+from sire_cli.options.completion import complete_tier
+from sire_cli.options.durations import Timeout, seconds
+from sire_cli.terminal.output import AsJson, print_json, say
 
 Tier = Annotated[
     str,

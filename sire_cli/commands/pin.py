@@ -2,9 +2,9 @@
 
 from sire.protocol.replies import ModelInfo
 from sire.protocol.requests import Pin
-from sire_cli.arguments import ModelName
 from sire_cli.link import expect
-from sire_cli.output import AsJson, print_json, say
+from sire_cli.options.arguments import ModelName
+from sire_cli.terminal.output import AsJson, print_json, say
 
 
 def pin(name: ModelName, json: AsJson = False) -> None:

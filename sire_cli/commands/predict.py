@@ -13,8 +13,6 @@ from sire.errors import SireError
 from sire.protocol.content import TEXT
 from sire.protocol.requests import Predict
 from sire.spec import check_priority
-from sire_cli.arguments import AnswerType, InputType, ModelName, PriorityName
-from sire_cli.durations import Timeout, seconds
 from sire_cli.files import (
     WRITABLE,
     Input,
@@ -26,7 +24,9 @@ from sire_cli.files import (
     write_part,
 )
 from sire_cli.link import connect
-from sire_cli.progress import progress
+from sire_cli.options.arguments import AnswerType, InputType, ModelName, PriorityName
+from sire_cli.options.durations import Timeout, seconds
+from sire_cli.terminal.progress import progress
 
 Answers = Generator[bytes, None, None]
 

@@ -4,7 +4,7 @@ from sire.protocol.replies import InstanceInfo, InstanceList
 from sire.protocol.requests import Ps
 from sire.units import format_bytes, format_duration
 from sire_cli.link import expect
-from sire_cli.output import AsJson, print_json, print_table, say
+from sire_cli.terminal.output import AsJson, print_json, print_table, say
 
 _COLUMNS = (
     "MODEL",

@@ -12,9 +12,15 @@ from sire.protocol.replies import ModelInfo
 from sire.protocol.requests import Register
 from sire.spec import ModelSpec
 from sire.units import format_bytes
-from sire_cli.arguments import DeviceName, ModelArguments, ModelClass, PriorityName, parse_arguments
 from sire_cli.link import expect
-from sire_cli.output import AsJson, format_tensors, print_json, say
+from sire_cli.options.arguments import (
+    DeviceName,
+    ModelArguments,
+    ModelClass,
+    PriorityName,
+    parse_arguments,
+)
+from sire_cli.terminal.output import AsJson, format_tensors, print_json, say
 
 _BESIDE_FILE = ("name", "file", "trust", "replace", "json")
 

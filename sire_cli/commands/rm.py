@@ -5,9 +5,9 @@ from typing import Annotated
 import typer
 
 from sire.protocol.requests import Remove
-from sire_cli.completion import complete_model
 from sire_cli.link import connect
-from sire_cli.output import say
+from sire_cli.options.completion import complete_model
+from sire_cli.terminal.output import say
 
 
 def rm(

@@ -6,9 +6,9 @@ from sire.protocol.replies import ModelInfo
 from sire.protocol.requests import Show
 from sire.spec import KeepAlive, ModelSpec
 from sire.units import format_bytes, format_duration
-from sire_cli.arguments import ModelName
 from sire_cli.link import expect
-from sire_cli.output import AsJson, format_tensors, print_json, print_pairs
+from sire_cli.options.arguments import ModelName
+from sire_cli.terminal.output import AsJson, format_tensors, print_json, print_pairs
 
 
 def show(name: ModelName, json: AsJson = False) -> None:

@@ -14,10 +14,10 @@ from sire.errors import InvalidConfiguration
 from sire.protocol.replies import HistoryReport, StatsReport
 from sire.protocol.requests import History, Stats
 from sire.units import parse_duration
-from sire_cli.completion import complete_model
-from sire_cli.counted import past, tables
 from sire_cli.link import connect
-from sire_cli.output import AsJson, print_json
+from sire_cli.options.completion import complete_model
+from sire_cli.stats import history, tables
+from sire_cli.terminal.output import AsJson, print_json
 
 _WATCH_SECONDS = 2.0
 # What a drawing shows where nobody says since when.
@@ -91,14 +91,14 @@ def _show(
         return
     columns, lines = shutil.get_terminal_size()
     points = columns if plot else _ROWS if name and not json else _POINTS
-    history = daemon.expect(HistoryReport, History(seconds=seconds, name=name, points=points))
+    report = daemon.expect(HistoryReport, History(seconds=seconds, name=name, points=points))
     _clear(clear)
     if json:
-        print_json(history)
+        print_json(report)
     elif plot:
-        _plot(history, seconds, columns, lines - 2)
+        _plot(report, seconds, columns, lines - 2)
     else:
-        (past.print_steps if name else past.print_sums)(history)
+        (history.print_steps if name else history.print_sums)(report)
 
 
 def _show_counts(counted: StatsReport, name: str | None, *, json: bool) -> None:
@@ -115,14 +115,14 @@ def _clear(clear: bool) -> None:
         sys.stdout.write(_CLEAR)
 
 
-def _plot(history: HistoryReport, seconds: float, columns: int, lines: int) -> None:
-    if not history.steps:
-        past.nothing_happened()
+def _plot(report: HistoryReport, seconds: float, columns: int, lines: int) -> None:
+    if not report.steps:
+        history.nothing_happened()
         return
-    from sire_cli.counted.charts import draw  # noqa: PLC0415 (it takes long to import)
+    from sire_cli.stats.charts import draw  # noqa: PLC0415 (it takes long to import)
 
     now = time.time()
-    since = max(now - seconds, history.steps[0].at)
+    since = max(now - seconds, report.steps[0].at)
     colours = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    drawn = draw(history, since, now, columns, lines, colours=colours)
+    drawn = draw(report, since, now, columns, lines, colours=colours)
     sys.stdout.write(f"{drawn}\n")

@@ -14,13 +14,13 @@ from sire.protocol.content import JSON
 from sire.protocol.replies import Submitted
 from sire.protocol.requests import JobInput, Submit
 from sire.spec import check_priority
-from sire_cli.arguments import AnswerType, InputType, ModelName, PriorityName
-from sire_cli.durations import Timeout, seconds
 from sire_cli.exit_codes import FileMissing
 from sire_cli.files import WRITABLE, Input, read_input, read_stdin_once, type_of
 from sire_cli.link import connect
-from sire_cli.output import AsJson, print_json
-from sire_cli.progress import progress
+from sire_cli.options.arguments import AnswerType, InputType, ModelName, PriorityName
+from sire_cli.options.durations import Timeout, seconds
+from sire_cli.terminal.output import AsJson, print_json
+from sire_cli.terminal.progress import progress
 
 # What travels, and is made durable, together.
 _INPUTS_AT_ONCE = 200

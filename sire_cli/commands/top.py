@@ -12,7 +12,7 @@ from sire.protocol.replies import TopReport
 from sire.protocol.requests import Top
 from sire.units import parse_duration
 from sire_cli.link import connect, expect
-from sire_cli.output import AsJson, print_json
+from sire_cli.terminal.output import AsJson, print_json
 
 _SHORTEST_SECONDS = 0.1
 # Where there is no terminal, every column that matters is to fit.

@@ -2,9 +2,9 @@
 
 from sire.protocol.replies import Unloaded
 from sire.protocol.requests import Unload
-from sire_cli.arguments import ModelName
 from sire_cli.link import expect
-from sire_cli.output import AsJson, print_json, say
+from sire_cli.options.arguments import ModelName
+from sire_cli.terminal.output import AsJson, print_json, say
 
 
 def unload(name: ModelName, json: AsJson = False) -> None:

@@ -1,8 +1,8 @@
 """``sire unpin``."""
 
-from sire_cli.arguments import ModelName
 from sire_cli.commands.pin import set_pinned
-from sire_cli.output import AsJson
+from sire_cli.options.arguments import ModelName
+from sire_cli.terminal.output import AsJson
 
 
 def unpin(name: ModelName, json: AsJson = False) -> None:

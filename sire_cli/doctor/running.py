@@ -14,8 +14,8 @@ from sire.paths import Paths
 from sire.protocol.replies import HealthReport
 from sire.protocol.requests import Health
 from sire_cli.doctor.finding import Finding
-from sire_cli.settings import check_settings
-from sire_cli.systemd import units
+from sire_cli.host.config_file import check_settings
+from sire_cli.host.systemd import units
 
 _ANSWER_SECONDS = 3.0
 

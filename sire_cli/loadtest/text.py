@@ -5,7 +5,7 @@ import sys
 from sire.units import format_duration
 from sire_cli.loadtest.plan import LoadPlan
 from sire_cli.loadtest.report import Figures, LoadReport
-from sire_cli.output import print_pairs, print_table, say
+from sire_cli.terminal.output import print_pairs, print_table, say
 
 _COLUMNS = (
     "MODEL",

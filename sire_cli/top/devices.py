@@ -6,7 +6,7 @@ from rich.text import Text
 
 from sire.protocol.replies import DeviceInfo, InstanceInfo
 from sire_cli.top.colours import colours_of
-from sire_cli.top.figures import NOTHING, measured, size
+from sire_cli.top.format import NOTHING, measured, size
 from sire_cli.top.table import Column, Drawn, lay_out
 
 USED, FOREIGN, FREE = "━", "╍", "─"

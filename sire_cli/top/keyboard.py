@@ -7,7 +7,7 @@ import tty
 from types import TracebackType
 from typing import Self
 
-from sire_cli.top.control import GONE
+from sire_cli.top.keys import GONE
 
 
 class Keyboard:

@@ -9,9 +9,9 @@ from rich.text import Text
 from sire.protocol.counts import ModelStats
 from sire.protocol.replies import InstanceInfo, TopReport
 from sire_cli.top.colours import colours_of
-from sire_cli.top.figures import NOTHING, clock, count, latency, rate, size
+from sire_cli.top.format import NOTHING, clock, count, latency, rate, size
+from sire_cli.top.rate_history import MINUTES, Trail, sparkline
 from sire_cli.top.table import Column, Drawn, lay_out
-from sire_cli.top.trail import MINUTES, Trail, sparkline
 
 _COLUMNS = (
     Column("MODEL", right=False, width=16, flexible=True),

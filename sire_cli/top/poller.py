@@ -9,7 +9,7 @@ from sire.errors import DaemonUnavailable, SireError
 from sire.paths import Paths
 from sire.protocol.replies import TopReport
 from sire.protocol.requests import Top
-from sire_cli.top.trail import Trail
+from sire_cli.top.rate_history import Trail
 
 # A daemon that is this late is as good as gone; what it says later is not waited for.
 ANSWER_TIMEOUT_SECONDS = 5.0

@@ -13,9 +13,9 @@ from rich.live import Live
 
 from sire.paths import Paths
 from sire.protocol.replies import TopReport
-from sire_cli.top.control import Control
-from sire_cli.top.hands import Hands
+from sire_cli.top.actions import Hands
 from sire_cli.top.keyboard import Keyboard
+from sire_cli.top.keys import Control
 from sire_cli.top.poller import Poller
 from sire_cli.top.view import frame
 

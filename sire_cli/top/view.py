@@ -6,12 +6,12 @@ from rich.text import Text
 
 from sire.protocol.replies import HealthReport, TopReport
 from sire.units import format_bytes
-from sire_cli.top.control import HELP, Control
+from sire_cli.top.activity import event_lines, job_lines
 from sire_cli.top.devices import device_lines
-from sire_cli.top.figures import clock
-from sire_cli.top.happenings import event_lines, job_lines
+from sire_cli.top.format import clock
+from sire_cli.top.keys import HELP, Control
 from sire_cli.top.models import model_lines
-from sire_cli.top.trail import MINUTES, Trail, sparkline
+from sire_cli.top.rate_history import MINUTES, Trail, sparkline
 
 _STATUS_STYLES = {"ok": "green"}
 # A screen so low is for devices and models alone.

@@ -6,9 +6,9 @@ import signal
 
 import pytest
 
-from sire_cli.counted.charts import draw
-from sire_cli.counted.past import sums
-from sire_cli.counted.tables import print_all, print_one
+from sire_cli.stats.charts import draw
+from sire_cli.stats.history import sums
+from sire_cli.stats.tables import print_all, print_one
 from sire.client.autostart import daemon_runs
 from sire.protocol.counts import ModelHistory, StatsTotals
 from sire.protocol.replies import HistoryReport, StatsReport

@@ -1,6 +1,6 @@
 """Following a file that is written to, emptied, and put aside for another."""
 
-from sire_cli.tail import kept_lines, new_lines
+from sire_cli.terminal.tail import kept_lines, new_lines
 
 
 def test_following_goes_on_in_the_next_file_and_misses_no_line(tmp_path):

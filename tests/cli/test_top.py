@@ -7,7 +7,7 @@ from rich.console import Console
 
 from sire_cli.top.colours import PALETTE, colours_of
 from sire_cli.top.devices import FOREIGN, FREE, USED
-from sire_cli.top.figures import clock, latency, rate
+from sire_cli.top.format import clock, latency, rate
 from sire_cli.top.models import rows_of
 from sire_cli.top.view import frame
 from sire.protocol.counts import ModelStats, StatsTotals

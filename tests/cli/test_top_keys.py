@@ -3,9 +3,9 @@
 import msgspec
 import pytest
 
-from sire_cli.top.control import GONE, SORTS, Control, Wish
-from sire_cli.top.happenings import telling
-from sire_cli.top.trail import Trail, sparkline
+from sire_cli.top.keys import GONE, SORTS, Control, Wish
+from sire_cli.top.activity import telling
+from sire_cli.top.rate_history import Trail, sparkline
 from sire.protocol.counts import ModelEvent
 from sire.protocol.replies import JobProgress
 from tests.cli.test_top import (

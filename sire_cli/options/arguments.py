@@ -6,7 +6,12 @@ import msgspec
 import typer
 
 from sire.errors import InvalidModel
-from sire_cli.completion import complete_device, complete_job, complete_model, complete_priority
+from sire_cli.options.completion import (
+    complete_device,
+    complete_job,
+    complete_model,
+    complete_priority,
+)
 
 ModelName = Annotated[
     str, typer.Argument(metavar="NAME", help="A registered model.", autocompletion=complete_model)

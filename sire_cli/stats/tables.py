@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from sire.protocol.counts import ModelStats
 from sire.protocol.replies import StatsReport
 from sire.units import format_bytes, format_duration
-from sire_cli.output import print_pairs, print_table, say
+from sire_cli.terminal.output import print_pairs, print_table, say
 
 # The last ones are those that a narrow terminal has no room for.
 _COLUMNS = (

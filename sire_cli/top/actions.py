@@ -10,7 +10,7 @@ from sire.errors import SireError
 from sire.paths import Paths
 from sire.protocol.replies import TopReport
 from sire.protocol.requests import Load, Pin, Request, Unload
-from sire_cli.top.control import Wish
+from sire_cli.top.keys import Wish
 
 SHOWN_SECONDS = 8.0
 

@@ -19,7 +19,7 @@ from sire.paths import find_paths, private_directory
 from sire.protocol.replies import ConfigReport, Setting
 from sire.protocol.requests import ShowConfig
 from sire_cli.files import replace_file
-from sire_cli.output import say
+from sire_cli.terminal.output import say
 from sired.config import HOLD_FROM_START, Source, load_settings
 
 _EDITORS = ("sensible-editor", "nano", "vi")

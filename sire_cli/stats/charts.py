@@ -12,7 +12,7 @@ import plotext
 from sire.protocol.counts import ModelHistory
 from sire.protocol.replies import HistoryReport
 from sire.units import format_bytes
-from sire_cli.counted.past import sums
+from sire_cli.stats.history import sums
 
 # Where lines have no colours, letters tell them apart.
 _LETTERS = "abcdef"

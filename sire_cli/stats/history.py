@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from sire.protocol.counts import ModelHistory
 from sire.protocol.replies import HistoryReport
 from sire.units import format_bytes, format_duration
-from sire_cli.counted.tables import time_of
-from sire_cli.output import print_table, say
+from sire_cli.stats.tables import time_of
+from sire_cli.terminal.output import print_table, say
 
 _FIGURES = (
     "ANSWERS>",

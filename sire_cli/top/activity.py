@@ -7,7 +7,7 @@ from rich.text import Text
 
 from sire.protocol.counts import ModelEvent
 from sire.protocol.replies import JobProgress
-from sire_cli.top.figures import clock
+from sire_cli.top.format import clock
 from sire_cli.top.table import Column, lay_out
 
 _JOBS = (

@@ -62,7 +62,7 @@ def complete_job(incomplete: str) -> list[str]:
 
 def complete_setting(incomplete: str) -> list[str]:
     """The settings that begin so."""
-    from sire_cli.settings import in_force  # noqa: PLC0415
+    from sire_cli.host.config_file import in_force  # noqa: PLC0415
 
     try:
         report = in_force()

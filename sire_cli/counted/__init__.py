@@ -1,1 +1,0 @@
-"""What was counted, for people: tables, what happened minute by minute, and drawings of it."""

@@ -1,0 +1,1 @@
+"""What commands take: arguments, durations, completion, and how help shows them."""

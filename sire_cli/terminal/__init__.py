@@ -1,0 +1,1 @@
+"""Writing for people and for pipes: tables, JSON, progress, followed files."""
