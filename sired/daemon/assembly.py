@@ -9,16 +9,16 @@ from pathlib import Path
 from sire.paths import Paths
 from sired.config import Loaded
 from sired.daemon import views
-from sired.daemon.answers import Answers
-from sired.daemon.conductor import Conductor
-from sired.daemon.door import Door
-from sired.daemon.exporter import Exporter
+from sired.daemon.direct.listener import Door
+from sired.daemon.engine.conductor import Conductor
+from sired.daemon.engine.replies import Answers
+from sired.daemon.engine.warm_start import WarmStart
 from sired.daemon.handlers.predictions import DirectAccess
-from sired.daemon.historian import Historian
-from sired.daemon.jobs import Jobs
+from sired.daemon.jobs.service import Jobs
+from sired.daemon.plugins import find_policy, find_router, find_strategy
 from sired.daemon.services import Services
-from sired.daemon.strategies import find_policy, find_router, find_strategy
-from sired.daemon.warm_start import WarmStart
+from sired.daemon.telemetry.history_recorder import Historian
+from sired.daemon.telemetry.prometheus_server import Exporter
 from sired.devices.base import Device
 from sired.devices.cpu import CpuProbe
 from sired.devices.inventory import Inventory

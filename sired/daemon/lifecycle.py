@@ -14,17 +14,17 @@ from pathlib import Path
 from sire.errors import DaemonUnavailable, InvalidConfiguration, SireError
 from sire.paths import Paths, find_paths, free_place, private_directory
 from sired.config import Loaded, load_settings, waiting_for_start
-from sired.daemon.activation import check_nobody_listens, passed_socket
 from sired.daemon.assembly import assemble, rules_from
-from sired.daemon.attention import attentive_loop
-from sired.daemon.crew import OUTSIDE_GRACE_SECONDS
-from sired.daemon.descriptors import allow_many, few_left
 from sired.daemon.handlers import Handlers
-from sired.daemon.introducing import introduce
-from sired.daemon.lock import hold_lock, holds
-from sired.daemon.logs import ERROR_PRIORITY, prioritised, read_by_journal, start_logging
-from sired.daemon.notify import Notifier
-from sired.daemon.strategies import find_router, find_strategy
+from sired.daemon.host.event_loop import attentive_loop
+from sired.daemon.host.fd_limits import allow_many, few_left
+from sired.daemon.host.lock import hold_lock, holds
+from sired.daemon.host.log_setup import ERROR_PRIORITY, prioritised, read_by_journal, start_logging
+from sired.daemon.host.sd_notify import Notifier
+from sired.daemon.host.socket_activation import check_nobody_listens, passed_socket
+from sired.daemon.models.scheduler_entry import introduce
+from sired.daemon.plugins import find_router, find_strategy
+from sired.daemon.supervisor.supervisor import OUTSIDE_GRACE_SECONDS
 from sired.devices.nvml import make_unified_memory
 from sired.scheduler import events
 from sired.store import atomic, model_cache

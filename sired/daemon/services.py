@@ -10,10 +10,10 @@ from sire.paths import Paths
 from sire.spec import LONGEST_NAME
 from sired.config import Loaded
 from sired.config.settings import Settings
-from sired.daemon.conductor import Conductor
-from sired.daemon.historian import Historian
-from sired.daemon.jobs import Jobs
-from sired.daemon.warm_start import WarmStart
+from sired.daemon.engine.conductor import Conductor
+from sired.daemon.engine.warm_start import WarmStart
+from sired.daemon.jobs.service import Jobs
+from sired.daemon.telemetry.history_recorder import Historian
 from sired.devices.inventory import Inventory
 from sired.server.front import Front
 from sired.store.footprints import Footprints

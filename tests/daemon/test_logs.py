@@ -49,7 +49,7 @@ def test_a_full_log_is_put_aside_and_the_oldest_is_forgotten(home):
     home.paths.logs.mkdir(parents=True)
     code = (
         "import logging\n"
-        "from sired.daemon.logs import start_logging\n"
+        "from sired.daemon.host.log_setup import start_logging\n"
         "from sire.paths import find_paths\n"
         "start_logging(find_paths(), 'info', journal=False)\n"
         "for number in range(45):\n"

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from sire.client.autostart import daemon_runs
-from sired.daemon.registering import complete
+from sired.daemon.models.registration import complete
 from sire.protocol.requests import Health, Load, Predict, Register, Unload
 from sire.spec import ModelSpec
 from sired.store.registry import Registry

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from sired.daemon.wall_clock import WallClock
+from sired.daemon.jobs.wall_clock import WallClock
 from sired.store.jobs.book import JobBook
 from sired.store.jobs.records import Draft, Outcome
 from sired.store.jobs.spool import Data

@@ -14,7 +14,7 @@ from sired.daemon.handlers.models import ModelHandlers
 from sired.daemon.handlers.pools import PoolHandlers
 from sired.daemon.handlers.predictions import PredictionHandlers
 from sired.daemon.handlers.server import ServerHandlers
-from sired.daemon.peers import Peers
+from sired.daemon.host.peers import Peers
 from sired.daemon.services import Services
 from sired.server.front import Client
 

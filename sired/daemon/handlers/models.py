@@ -8,9 +8,9 @@ import msgspec
 from sire.protocol import requests
 from sire.protocol.content import Buffer
 from sired.daemon import views
-from sired.daemon.estimating import Estimates
-from sired.daemon.introducing import as_known, introduce
-from sired.daemon.registering import complete, inspect
+from sired.daemon.models.estimates import Estimates
+from sired.daemon.models.registration import complete, inspect
+from sired.daemon.models.scheduler_entry import as_known, introduce
 from sired.daemon.services import Services
 from sired.scheduler import events
 from sired.server.front import Client

@@ -11,7 +11,7 @@ from sire.protocol.counts import ModelHistory
 from sire.protocol.replies import ConfigReport, HistoryReport, Setting
 from sire.protocol.requests import Message
 from sired.daemon import views
-from sired.daemon.deep_check import deep_checks
+from sired.daemon.models.deep_check import deep_checks
 from sired.daemon.services import Services
 from sired.server.front import Client
 

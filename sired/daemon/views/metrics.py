@@ -2,8 +2,8 @@
 
 from sire.protocol.counts import HistogramCounts, ModelMetrics
 from sire.protocol.replies import MetricsReport
-from sired.daemon.histogram import Histogram
 from sired.daemon.services import Services
+from sired.daemon.telemetry.histogram import Histogram
 from sired.daemon.views.devices import devices
 from sired.daemon.views.instances import instances
 from sired.daemon.views.server import health

@@ -4,9 +4,9 @@ import time
 
 from sire.protocol.counts import ModelStats, StatsTotals
 from sire.protocol.replies import StatsReport
-from sired.daemon.histogram import Histogram
 from sired.daemon.services import Services
-from sired.daemon.stats import Counters
+from sired.daemon.telemetry.counters import Counters
+from sired.daemon.telemetry.histogram import Histogram
 from sired.daemon.views.models import state_of, tier_of
 
 _PERCENTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999, "max": 1.0}

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from sired.daemon.attention import attentive_loop
+from sired.daemon.host.event_loop import attentive_loop
 
 
 @pytest.fixture

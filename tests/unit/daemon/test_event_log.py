@@ -1,6 +1,6 @@
 """What happened lately: told once to whoever looks again."""
 
-from sired.daemon.event_log import EVENTS_KEPT, EventLog
+from sired.daemon.telemetry.event_log import EVENTS_KEPT, EventLog
 
 
 def numbers(log, after):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sired.daemon.histogram import Histogram
+from sired.daemon.telemetry.histogram import Histogram
 
 SECONDS = st.floats(1e-7, 1e5)
 

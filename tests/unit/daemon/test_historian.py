@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from sired.config.settings import HistorySettings
-from sired.daemon.historian import Historian
-from sired.daemon.stats import Statistics
+from sired.daemon.telemetry.history_recorder import Historian
+from sired.daemon.telemetry.counters import Statistics
 
 
 class Kept:

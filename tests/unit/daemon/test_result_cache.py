@@ -2,7 +2,7 @@
 
 import pytest
 
-from sired.daemon.result_cache import LARGEST_QUESTION, Answer, ResultCache
+from sired.daemon.engine.result_cache import LARGEST_QUESTION, Answer, ResultCache
 from sire.protocol.requests import Predict
 from sire.spec import ModelSpec, TensorSpec
 

@@ -4,8 +4,8 @@ import asyncio
 import socket
 from collections.abc import Callable
 
-from sired.daemon.direct import DirectLines
-from sired.daemon.instances import Instances
+from sired.daemon.direct.connections import DirectLines
+from sired.daemon.engine.instances import Instances
 from sired.scheduler import events
 from sired.scheduler.brain import Brain
 from sired.scheduler.events import Event

@@ -29,11 +29,11 @@ from sire.protocol.replies import (
 )
 from sire.spec import Job, Priority
 from sired.config.settings import JobSettings
-from sired.daemon.answers import Answering
-from sired.daemon.conductor import Conductor
-from sired.daemon.job_feed import JobFeed, model_gone
-from sired.daemon.job_waits import Waits
-from sired.daemon.wall_clock import WallClock
+from sired.daemon.engine.conductor import Conductor
+from sired.daemon.engine.replies import Answering
+from sired.daemon.jobs.runner import JobFeed, model_gone
+from sired.daemon.jobs.waiters import Waits
+from sired.daemon.jobs.wall_clock import WallClock
 from sired.server.front import Client
 from sired.store.jobs.book import JobBook
 from sired.store.jobs.desk import JobDesk

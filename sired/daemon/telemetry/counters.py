@@ -5,7 +5,7 @@ import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
 
-from sired.daemon.histogram import Histogram
+from sired.daemon.telemetry.histogram import Histogram
 
 LATENCIES_KEPT = 1024
 RATE_WINDOW_SECONDS = 10

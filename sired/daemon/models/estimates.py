@@ -9,9 +9,9 @@ import msgspec
 
 from sire.errors import SireError
 from sire.spec import ModelSpec
-from sired.daemon.errand import errand, expect
-from sired.daemon.logs import of_worker
+from sired.daemon.host.log_setup import of_worker
 from sired.daemon.services import Services
+from sired.daemon.supervisor.one_shot import errand, expect
 from sired.scheduler import events
 from sired.workers.messages import Estimated, EstimateModel
 from sired.workers.zygote import Zygote

@@ -11,10 +11,10 @@ from sire.paths import Paths
 from sire.spec import ModelSpec, Signature
 from sire.units import format_bytes, format_duration
 from sired.config.settings import DaemonSettings
-from sired.daemon.crew import Crew
-from sired.daemon.event_log import EventLog
-from sired.daemon.logs import DECIDED, of_worker
-from sired.daemon.stats import Statistics
+from sired.daemon.host.log_setup import DECIDED, of_worker
+from sired.daemon.supervisor.supervisor import Crew
+from sired.daemon.telemetry.counters import Statistics
+from sired.daemon.telemetry.event_log import EventLog
 from sired.devices.base import Device
 from sired.devices.inventory import Inventory
 from sired.scheduler.instructions import Evicted, Learn, StartWorker

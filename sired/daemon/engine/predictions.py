@@ -8,13 +8,13 @@ from sire.protocol.content import Buffer, size_of
 from sire.protocol.replies import Part, Prediction
 from sire.protocol.requests import Predict
 from sire.protocol.runs import RunModel, RunPart, RunResult
-from sired.daemon import batches
-from sired.daemon.answers import Answering
-from sired.daemon.crew import Crew
-from sired.daemon.instances import Instances
-from sired.daemon.result_cache import Answer, Question, ResultCache
-from sired.daemon.stats import Statistics
-from sired.daemon.waiting import Waiting
+from sired.daemon.engine import batch_keys
+from sired.daemon.engine.instances import Instances
+from sired.daemon.engine.pending import Waiting
+from sired.daemon.engine.replies import Answering
+from sired.daemon.engine.result_cache import Answer, Question, ResultCache
+from sired.daemon.supervisor.supervisor import Crew
+from sired.daemon.telemetry.counters import Statistics
 from sired.scheduler.brain import Brain
 from sired.scheduler.events import RequestFinished
 from sired.scheduler.instructions import Dispatch
@@ -91,7 +91,7 @@ class Predictions:
         model = self._brain.models.get(request.model)
         if model is None or model.batch_size == 1 or request.stream:
             return None, 1
-        return batches.fit(request, self._instances.signature_of(request.model))
+        return batch_keys.fit(request, self._instances.signature_of(request.model))
 
     # To the worker
 

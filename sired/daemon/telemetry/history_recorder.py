@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from sired.config.settings import HistorySettings
-from sired.daemon.histogram import Histogram
-from sired.daemon.stats import Counters, Statistics
+from sired.daemon.telemetry.counters import Counters, Statistics
+from sired.daemon.telemetry.histogram import Histogram
 from sired.store.history import MINUTE, History, Minute, is_damage, set_aside
 
 log = logging.getLogger(__name__)

@@ -18,8 +18,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from sire.errors import Cancelled, SireError
 from sired.config.settings import DaemonSettings
-from sired.daemon.answers import asked_by_daemon
-from sired.daemon.conductor import Conductor
+from sired.daemon.engine.conductor import Conductor
+from sired.daemon.engine.replies import asked_by_daemon
 from sired.scheduler.instance import FallingAsleep, Loading, Ready, Stopping, Waking
 from sired.scheduler.instructions import Fulfil
 from sired.store.loaded import LoadedModels, Remembered

@@ -17,8 +17,8 @@ from sire.protocol.replies import Check
 from sire.protocol.requests import Health
 from sire.protocol.runs import RunModel, RunResult
 from sire.spec import ModelSpec
-from sired.daemon.errand import errand, expect
 from sired.daemon.services import Services
+from sired.daemon.supervisor.one_shot import errand, expect
 from sired.scheduler.instructions import Fulfil
 from sired.server.front import Client
 from sired.workers.messages import DeviceGrant, LoadModel, ModelReady

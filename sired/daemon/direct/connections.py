@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from sire.errors import SireError
-from sired.daemon.stats import Statistics
+from sired.daemon.telemetry.counters import Statistics
 from sired.scheduler.events import DirectUsed
 from sired.workers.messages import TakeConnection, TakeTally
 from sired.workers.tally import Tally

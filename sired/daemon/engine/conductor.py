@@ -14,15 +14,15 @@ from sire.protocol.requests import Acquire, Predict, Shrink
 from sire.protocol.runs import RunPart, RunResult
 from sire.spec import keep_alive_seconds
 from sire.units import FOREVER
-from sired.daemon.answers import Answering, asked_by_daemon
-from sired.daemon.crew import Crew
-from sired.daemon.direct import DirectLines
-from sired.daemon.hearing import Hearing
-from sired.daemon.instances import Instances, grant
-from sired.daemon.predictions import Predictions
-from sired.daemon.stats import Statistics
-from sired.daemon.usher import Usher
-from sired.daemon.waiting import Waiting, Wish
+from sired.daemon.direct.connections import DirectLines
+from sired.daemon.engine.direct_broker import Usher
+from sired.daemon.engine.instances import Instances, grant
+from sired.daemon.engine.pending import Waiting, Wish
+from sired.daemon.engine.predictions import Predictions
+from sired.daemon.engine.replies import Answering, asked_by_daemon
+from sired.daemon.engine.worker_events import Hearing
+from sired.daemon.supervisor.supervisor import Crew
+from sired.daemon.telemetry.counters import Statistics
 from sired.devices.inventory import Inventory
 from sired.scheduler import events, instructions
 from sired.scheduler.brain import Brain

@@ -16,8 +16,8 @@ from pathlib import Path
 from sire.errors import LoadFailed, SireError, WorkerCrashed
 from sire.protocol.content import Buffer
 from sire.protocol.runs import RunModel, WorkerError
-from sired.daemon.logs import of_worker
-from sired.daemon.standby import Standby
+from sired.daemon.host.log_setup import of_worker
+from sired.daemon.supervisor.standby import Standby
 from sired.workers.log_files import trim_all
 from sired.workers.messages import (
     ChangeTier,

@@ -2,7 +2,7 @@
 
 from sire.errors import SireError, error_from
 from sire.protocol.runs import RunPart, RunResult, WorkerError
-from sired.daemon.instances import Instances
+from sired.daemon.engine.instances import Instances
 from sired.scheduler import events
 from sired.scheduler.brain import Brain
 from sired.scheduler.events import Event

@@ -8,7 +8,7 @@ import msgspec
 from sire.errors import SireError
 from sire.protocol.content import Buffer
 from sire.protocol.requests import Predict
-from sired.daemon.result_cache import Question
+from sired.daemon.engine.result_cache import Question
 from sired.server.front import Client
 
 

@@ -33,8 +33,8 @@ from sire.protocol.requests import Message, Predict
 from sire.spec import Job, JobError, JobState
 from sire.units import FOREVER
 from sired.config.settings import JobSettings
-from sired.daemon.answers import asked_by_job
-from sired.daemon.conductor import Conductor
+from sired.daemon.engine.conductor import Conductor
+from sired.daemon.engine.replies import asked_by_job
 from sired.server.front import Client
 from sired.store.jobs.desk import JobDesk
 from sired.store.jobs.records import Lane, Outcome, Taken, lost, reason_of, too_late

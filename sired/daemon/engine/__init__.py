@@ -1,0 +1,1 @@
+"""Between the brain and the world: operations, instructions carried out, events."""

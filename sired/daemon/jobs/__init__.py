@@ -1,0 +1,1 @@
+"""Durable predictions: submitted, run when their turn comes, waited for."""

@@ -1,0 +1,1 @@
+"""Registering models: what is checked, estimated and told to the scheduler."""

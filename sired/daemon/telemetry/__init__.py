@@ -1,0 +1,1 @@
+"""What is counted, kept as history and exported."""
