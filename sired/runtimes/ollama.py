@@ -14,8 +14,8 @@ from sire.protocol.content import JSON, OF_ARRAYS, TEXT, Payload
 from sire.tensors import pack, unpack
 from sired.http.client import Answer
 from sired.http.ollama import Ollama, Options, read_options
-from sired.runtimes.answers import data_of, error_of, in_parts, to_json
 from sired.runtimes.base import ABOUT_FILES, InferenceRuntime
+from sired.runtimes.support.http_answers import data_of, error_of, in_parts, to_json
 
 # The server unloads by itself what nobody has asked for longer: should this process be killed, it
 # is not for ever that the model stays there.

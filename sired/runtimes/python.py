@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 
 from sire.errors import InvalidModel
 from sire.spec import Signature, parse_tensor
-from sired.runtimes.arguments import Arguments, parameters_of
 from sired.runtimes.base import ABOUT_FILES, InferenceRuntime
-from sired.runtimes.classes import construct, find_class, import_module
+from sired.runtimes.support.arguments import Arguments, parameters_of
+from sired.runtimes.support.classes import construct, find_class, import_module
 
 _OWN_CODE = ".py"
 

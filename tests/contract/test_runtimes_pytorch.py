@@ -295,7 +295,7 @@ class Scripted(torch.nn.Module):
     def forward(self, x):
         return x
 """)
-    from sired.runtimes.classes import find_class
+    from sired.runtimes.support.classes import find_class
 
     torch.jit.script(find_class(f"{script}:Scripted")()).save(tmp_path / "m")
     return "torchscript"

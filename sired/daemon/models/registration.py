@@ -16,7 +16,7 @@ from sire.protocol.requests import Register
 from sire.spec import ModelSpec, check_name, check_values
 from sired.http.ollama import Ollama, read_options
 from sired.program import read_program
-from sired.runtimes.onnx_options import read_onnx_options
+from sired.runtimes.onnx.options import read_onnx_options
 from sired.store.atomic import write_atomically
 from sired.store.fingerprint import fingerprint
 from sired.store.formats import ModelFormat, recognise

@@ -13,9 +13,9 @@ from sire.protocol.content import JSON, OF_ARRAYS, Buffer, Payload
 from sire.tensors import pack, unpack
 from sired.http.client import Answer
 from sired.program import Program, read_program
-from sired.runtimes.answers import data_of, error_of, in_parts, to_json
 from sired.runtimes.base import ABOUT_FILES, InferenceRuntime
 from sired.runtimes.command.process import Process
+from sired.runtimes.support.http_answers import data_of, error_of, in_parts, to_json
 
 _PORTS_TO_TRY = 3
 # A program that broke a connection is given this long to turn out to have ended.

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from sire.spec import Signature
-from sired.runtimes.arguments import Arguments
 from sired.runtimes.pytorch.options import TorchOptions
 from sired.runtimes.reading import Progress
+from sired.runtimes.support.arguments import Arguments
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import msgspec
 import torch
 
-from sired.runtimes.options import read_record, refuse_unknown
+from sired.runtimes.support.options import read_record, refuse_unknown
 
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 

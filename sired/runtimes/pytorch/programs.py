@@ -10,12 +10,12 @@ from torch.utils._pytree import tree_unflatten
 
 from sire.errors import InvalidModel, LoadFailed, UntrustedModel
 from sire.spec import Signature, TensorSpec
-from sired.runtimes.arguments import FlatInputs, parameters_of_script
 from sired.runtimes.base import is_out_of_memory
 from sired.runtimes.pytorch.compiling import compiled
 from sired.runtimes.pytorch.model import Job, Loaded, common_precision, storage_bytes
 from sired.runtimes.pytorch.options import only_options
 from sired.runtimes.pytorch.packages import Package
+from sired.runtimes.support.arguments import FlatInputs, parameters_of_script
 
 # What of the options a program leaves open: all else was settled when it was made.
 _EXPORTED = ("compile", "cudnn_benchmark")

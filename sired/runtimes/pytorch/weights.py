@@ -12,13 +12,13 @@ from safetensors.torch import load_file
 from torch.overrides import TorchFunctionMode
 
 from sire.errors import InvalidModel, UntrustedModel
-from sired.runtimes.arguments import parameters_of
 from sired.runtimes.base import is_out_of_memory
-from sired.runtimes.classes import construct, find_class
 from sired.runtimes.pytorch.compiling import compiled
 from sired.runtimes.pytorch.model import Job, Loaded, common_precision, storage_bytes
 from sired.runtimes.pytorch.options import OPTIONS, TorchOptions, only_options, split_arguments
 from sired.runtimes.pytorch.streaming import is_streamed, stream_safetensors
+from sired.runtimes.support.arguments import parameters_of
+from sired.runtimes.support.classes import construct, find_class
 
 # Training scripts wrap the weights in one of these.
 _WRAPPERS = ("state_dict", "model_state_dict", "model")

@@ -9,9 +9,9 @@ import onnxruntime
 
 from sire.errors import InvalidInput, InvalidModel
 from sire.spec import Signature, TensorSpec
-from sired.runtimes import onnx_sessions
 from sired.runtimes.base import InferenceRuntime, is_out_of_memory
-from sired.runtimes.onnx_options import read_onnx_options
+from sired.runtimes.onnx import sessions
+from sired.runtimes.onnx.options import read_onnx_options
 
 _DTYPES = {"float": "float32", "double": "float64"}
 # What numpy has not, and ONNX Runtime gives out to nobody who asks in Python.
@@ -43,7 +43,7 @@ class OnnxRuntime(InferenceRuntime):
             LoadFailed: the model is to go to a GPU that ONNX Runtime cannot use.
         """
         wish = self._wish(model_path, kwargs)
-        session = onnx_sessions.open_session(wish, self.keeping, self.progress)
+        session = sessions.open_session(wish, self.keeping, self.progress)
         _check_dtypes(model_path, session)
         return Loaded(
             session,
@@ -54,10 +54,10 @@ class OnnxRuntime(InferenceRuntime):
 
     def reads_by_itself(self, model_path: str, **kwargs: Any) -> bool:
         """It does so where the optimised graph was kept: then the model's file is not read."""
-        return onnx_sessions.is_kept(self._wish(model_path, kwargs), self.keeping)
+        return sessions.is_kept(self._wish(model_path, kwargs), self.keeping)
 
-    def _wish(self, path: str, given: dict[str, Any]) -> onnx_sessions.Wish:
-        return onnx_sessions.Wish(
+    def _wish(self, path: str, given: dict[str, Any]) -> sessions.Wish:
+        return sessions.Wish(
             path=path,
             on_gpu=str(given.get("device", "cpu")).startswith("cuda"),
             options=read_onnx_options(given),
@@ -77,7 +77,7 @@ class OnnxRuntime(InferenceRuntime):
             answers = model.session.run(model.outputs, _feed(model, data))
         except Exception as problem:
             if type(problem).__name__ == "InvalidArgument" and not is_out_of_memory(problem):
-                said = onnx_sessions.words(problem)
+                said = sessions.words(problem)
                 raise InvalidInput(f"The model does not take this: {said}") from problem
             raise
         if len(answers) == 1:

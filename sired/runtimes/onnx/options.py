@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from sired.runtimes.base import ABOUT_FILES
-from sired.runtimes.options import read_record, refuse_unknown
+from sired.runtimes.support.options import read_record, refuse_unknown
 
 # What ONNX Runtime passes over in silence when it does not know it. Those that would be of harm
 # to others on the device, or want what sire does not do (streams, CUDA graphs), are left out.

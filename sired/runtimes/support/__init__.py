@@ -1,0 +1,1 @@
+"""What several runtimes need: classes named in a file, arguments, options, HTTP answers."""
