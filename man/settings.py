@@ -8,7 +8,7 @@ from msgspec.structs import FieldInfo, fields
 from man.roff import bold, heading, item, text
 from sired.config import DeviceSettings, Settings
 from sired.config.values import DURATION, NAMES, SIZE, SWITCH, Kind
-from sired.scheduler import eviction, placement, routing
+from sired.scheduler.policies import eviction, placement, routing
 
 SECTIONS = {
     "daemon": "The daemon itself.",

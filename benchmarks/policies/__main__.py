@@ -14,7 +14,7 @@ from rich.table import Table
 from benchmarks.policies.replay import load_time, offline_load_time
 from benchmarks.policies.traces import TRACES, models, record
 from benchmarks.report import Figure, save, table
-from sired.scheduler.eviction import cost, lru
+from sired.scheduler.policies.eviction import cost, lru
 
 GB = 10**9
 CAPACITIES = (40 * GB, 80 * GB)

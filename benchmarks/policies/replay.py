@@ -5,8 +5,8 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 from benchmarks.policies.traces import TracedModel
-from sired.scheduler.eviction import Candidate, Policy, choose_victims
-from sired.scheduler.history import History
+from sired.scheduler.policies.eviction import Candidate, Policy, choose_victims
+from sired.scheduler.policies.reuse import History
 
 Requests = Sequence[tuple[float, int]]
 # Names the models to end, of those loaded, so that so many bytes become free now.

@@ -10,10 +10,10 @@ from benchmarks.timing import in_turns, median
 from sire.errors import WorkerCrashed
 from sired.scheduler import events
 from sired.scheduler.brain import Brain
+from sired.scheduler.entities.ledger import Account
+from sired.scheduler.entities.model import Model
 from sired.scheduler.instructions import Dispatch, Instruction, StartWorker, StopWorker
-from sired.scheduler.ledger import Account
-from sired.scheduler.model import Model
-from sired.scheduler.placement import least_memory_used
+from sired.scheduler.policies.placement import least_memory_used
 from sired.scheduler.rules import Rules
 
 SIZES = (10, 100, 1_000, 10_000)

@@ -24,7 +24,7 @@ from sired.devices.cpu import CpuProbe
 from sired.devices.inventory import Inventory
 from sired.devices.nvml import NvmlProbe
 from sired.scheduler.brain import Brain
-from sired.scheduler.ledger import Account
+from sired.scheduler.entities.ledger import Account
 from sired.scheduler.rules import Rules
 from sired.server.front import Front
 from sired.store.footprints import Footprints

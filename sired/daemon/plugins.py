@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from sire.errors import InvalidConfiguration
 from sire.nearest import meant
-from sired.scheduler import eviction, placement, routing
+from sired.scheduler.policies import eviction, placement, routing
 
 Found = TypeVar("Found")
 

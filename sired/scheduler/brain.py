@@ -14,28 +14,29 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sire.errors import Cancelled, WorkerCrashed
-from sired.scheduler import estimate, events
-from sired.scheduler.alarm import Alarm
-from sired.scheduler.direct import Direct
+from sired.scheduler import events
+from sired.scheduler.entities.instance import Loading, Stopping
+from sired.scheduler.entities.ledger import Account
+from sired.scheduler.entities.model import Model
 from sired.scheduler.events import Event
-from sired.scheduler.fleet import Fleet
-from sired.scheduler.instance import Loading, Stopping
+from sired.scheduler.handling import wait_time
+from sired.scheduler.handling.admission import Queues
+from sired.scheduler.handling.deadlines import Watch
+from sired.scheduler.handling.direct import Direct
+from sired.scheduler.handling.dispatch import Serving
+from sired.scheduler.handling.leases import Leases
+from sired.scheduler.handling.lost_devices import Losses
+from sired.scheduler.handling.operations import Wishes
+from sired.scheduler.handling.sleep import Naps
+from sired.scheduler.handling.state import State
 from sired.scheduler.instructions import Instruction
-from sired.scheduler.leases import Leases
-from sired.scheduler.ledger import Account
-from sired.scheduler.losses import Losses
-from sired.scheduler.model import Model
-from sired.scheduler.naps import Naps
-from sired.scheduler.outlook import Outlook, outlook
-from sired.scheduler.placement import Strategy
-from sired.scheduler.pools import Pool, Pools, count
-from sired.scheduler.queues import Queues
-from sired.scheduler.routing import Router, least_loaded
+from sired.scheduler.memory.fit import Outlook, outlook
+from sired.scheduler.memory.fleet import Fleet
+from sired.scheduler.memory.pools import Pool, Pools, count
+from sired.scheduler.policies.placement import Strategy
+from sired.scheduler.policies.routing import Router, least_loaded
 from sired.scheduler.rules import Rules
-from sired.scheduler.serving import Serving
-from sired.scheduler.state import State
-from sired.scheduler.watch import Watch
-from sired.scheduler.wishes import Wishes
+from sired.scheduler.timer import Alarm
 
 
 class Brain:
@@ -152,7 +153,7 @@ class Brain:
             return 0, 0.0
         model = self.models[found.model]
         ahead = self.queues.line_of(found, model).ahead_of(found)
-        return ahead + 1, estimate.wait(model, ahead, self.fleet)
+        return ahead + 1, wait_time.wait(model, ahead, self.fleet)
 
     def expected_wait(self, model: Model, behind: int = 0) -> float | None:
         """Seconds until a request that came now would be begun; None while nobody can tell.
@@ -161,7 +162,7 @@ class Brain:
             model: what it is for.
             behind: how many others would come before it that are not here yet.
         """
-        return estimate.wait(model, len(model.queue) + behind, self.fleet)
+        return wait_time.wait(model, len(model.queue) + behind, self.fleet)
 
     def outlook(self, model: Model, now: float) -> list[Outlook]:
         """How a model, registered or not, would fare on each device."""

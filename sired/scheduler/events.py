@@ -5,7 +5,7 @@ from collections.abc import Hashable
 import msgspec
 
 from sire.errors import SireError
-from sired.scheduler.model import Model
+from sired.scheduler.entities.model import Model
 
 
 class ModelAdded(msgspec.Struct, frozen=True):

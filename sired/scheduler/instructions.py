@@ -3,7 +3,7 @@
 import msgspec
 
 from sire.errors import SireError
-from sired.scheduler.model import Model
+from sired.scheduler.entities.model import Model
 
 
 class StartWorker(msgspec.Struct, frozen=True):

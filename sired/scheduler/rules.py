@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from sired.scheduler.eviction import Policy, lru
+from sired.scheduler.policies.eviction import Policy, lru
 
 MIB = 1 << 20
 

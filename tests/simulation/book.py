@@ -3,7 +3,7 @@
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from sired.scheduler.line import due
+from sired.scheduler.entities.queue import due
 from sire.units import FOREVER
 
 

@@ -1,7 +1,7 @@
 """What holds after every event, whatever happened."""
 
 from sired.scheduler import events
-from sired.scheduler.instance import Asleep, FallingAsleep, Loading, Ready, Waking
+from sired.scheduler.entities.instance import Asleep, FallingAsleep, Loading, Ready, Waking
 from sired.scheduler.instructions import StartWorker, WakeWorker
 from sire.units import FOREVER
 from tests.simulation.book import must

@@ -3,7 +3,7 @@
 from collections import deque
 
 from sire.errors import SireError
-from sired.scheduler.model import Model
+from sired.scheduler.entities.model import Model
 
 SHOWN = 15
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from sired.scheduler.ledger import Account
-from sired.scheduler.model import Model
+from sired.scheduler.entities.ledger import Account
+from sired.scheduler.entities.model import Model
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping
 
 from sire.errors import SireError
-from sired.scheduler.instance import Instance
-from sired.scheduler.lease import Lease
-from sired.scheduler.model import Model
-from sired.scheduler.pending import PendingLoad
-from sired.scheduler.request import Request
+from sired.scheduler.entities.instance import Instance
+from sired.scheduler.entities.lease import Lease
+from sired.scheduler.entities.model import Model
+from sired.scheduler.entities.pending import PendingLoad
+from sired.scheduler.entities.request import Request
 
 REMEMBERED = (Instance, Lease, Model, PendingLoad, Request, SireError)
 

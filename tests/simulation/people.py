@@ -3,9 +3,9 @@
 from functools import partial
 
 from sired.scheduler import events
-from sired.scheduler.eviction import BUILT_IN as POLICIES
-from sired.scheduler.placement import BUILT_IN as STRATEGIES
-from sired.scheduler.routing import BUILT_IN as ROUTERS
+from sired.scheduler.policies.eviction import BUILT_IN as POLICIES
+from sired.scheduler.policies.placement import BUILT_IN as STRATEGIES
+from sired.scheduler.policies.routing import BUILT_IN as ROUTERS
 from sired.scheduler.rules import Rules
 
 YEAR = 365 * 86400.0

@@ -15,7 +15,7 @@ from math import ceil
 import pytest
 
 from sired.scheduler import events
-from sired.scheduler.model import Model
+from sired.scheduler.entities.model import Model
 from sired.scheduler.rules import Rules
 from tests.simulation.layouts import Layout
 from tests.simulation.people import YEAR, People

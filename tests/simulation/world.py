@@ -8,7 +8,7 @@ from random import Random
 
 from sire.errors import InferenceError, InsufficientMemory, LoadFailed, WorkerCrashed
 from sired.scheduler import events
-from sired.scheduler.model import Model
+from sired.scheduler.entities.model import Model
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from sire.errors import Cancelled, SireError
 from sired.config.settings import DaemonSettings
 from sired.daemon.engine.conductor import Conductor
 from sired.daemon.engine.replies import asked_by_daemon
-from sired.scheduler.instance import FallingAsleep, Loading, Ready, Stopping, Waking
+from sired.scheduler.entities.instance import FallingAsleep, Loading, Ready, Stopping, Waking
 from sired.scheduler.instructions import Fulfil
 from sired.store.loaded import LoadedModels, Remembered
 from sired.store.registry import Registry

@@ -3,7 +3,7 @@
 from sire.spec import ModelSpec, instance_bounds, keep_alive_seconds
 from sired.daemon.services import Services
 from sired.scheduler import events
-from sired.scheduler.model import Model
+from sired.scheduler.entities.model import Model
 
 
 def introduce(services: Services, spec: ModelSpec) -> None:

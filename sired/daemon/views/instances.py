@@ -5,8 +5,8 @@ import time
 from sire.protocol.replies import InstanceInfo, InstanceList
 from sire.units import FOREVER
 from sired.daemon.services import Services
-from sired.scheduler.instance import Instance, Loading, Ready, Waking, last_used
-from sired.scheduler.pending import PendingLoad
+from sired.scheduler.entities.instance import Instance, Loading, Ready, Waking, last_used
+from sired.scheduler.entities.pending import PendingLoad
 
 
 def instances(services: Services, message_id: str | int = "") -> InstanceList:

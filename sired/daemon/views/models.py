@@ -8,9 +8,9 @@ from sire.protocol.replies import DeviceFit, EstimateReport, ModelInfo, ModelLis
 from sire.spec import ModelSpec
 from sired.daemon.services import Services
 from sired.daemon.views.instances import instance, tier
-from sired.scheduler.instance import Instance
-from sired.scheduler.model import Model
-from sired.scheduler.outlook import Outlook
+from sired.scheduler.entities.instance import Instance
+from sired.scheduler.entities.model import Model
+from sired.scheduler.memory.fit import Outlook
 
 # The most telling state of a model with several instances comes first.
 STATES = (

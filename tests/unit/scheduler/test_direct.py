@@ -11,7 +11,7 @@ from sired.scheduler.instructions import (
     StartWorker,
     StopWorker,
 )
-from sired.scheduler.model import Model
+from sired.scheduler.entities.model import Model
 
 from .conftest import dispatched, failures, of_kind
 

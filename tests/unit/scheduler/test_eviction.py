@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from benchmarks.policies.replay import load_time
 from benchmarks.policies.traces import models, record
-from sired.scheduler.eviction import BUILT_IN, Candidate, choose_victims, cost, lru
-from sired.scheduler.history import History
+from sired.scheduler.policies.eviction import BUILT_IN, Candidate, choose_victims, cost, lru
+from sired.scheduler.policies.reuse import History
 from sired.scheduler.instructions import Evicted, StopWorker
 
 from .conftest import Driver, of_kind

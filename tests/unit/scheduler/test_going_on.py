@@ -2,9 +2,9 @@
 
 from sire.errors import Cancelled, InsufficientMemory
 from sired.scheduler import events
-from sired.scheduler.eviction import BUILT_IN as POLICIES
+from sired.scheduler.policies.eviction import BUILT_IN as POLICIES
 from sired.scheduler.instructions import Evicted, Fulfil, StartWorker, StopWorker
-from sired.scheduler.placement import BUILT_IN as STRATEGIES
+from sired.scheduler.policies.placement import BUILT_IN as STRATEGIES
 
 from .conftest import dispatched, failures, of_kind
 

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from sired.scheduler.history import DOUBT, FIRST_GAP, History
+from sired.scheduler.policies.reuse import DOUBT, FIRST_GAP, History
 
 
 def history_of(times):

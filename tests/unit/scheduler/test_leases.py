@@ -12,7 +12,7 @@ from sired.scheduler.instructions import (
     StartWorker,
     StopWorker,
 )
-from sired.scheduler.pools import Pool
+from sired.scheduler.memory.pools import Pool
 
 from .conftest import dispatched, failures, of_kind
 

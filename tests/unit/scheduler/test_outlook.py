@@ -1,7 +1,7 @@
 """How a model that nobody has registered would fare."""
 
 from sired.scheduler import events
-from sired.scheduler.model import Model
+from sired.scheduler.entities.model import Model
 
 
 def outlook(driver, weights, **attributes):

@@ -5,7 +5,7 @@ import pytest
 from sire.errors import InsufficientMemory, LoadFailed, WorkerCrashed
 from sired.scheduler import events
 from sired.scheduler.instructions import Dispatch, StartWorker, StopWorker
-from sired.scheduler.routing import BUILT_IN
+from sired.scheduler.policies.routing import BUILT_IN
 
 from .conftest import dispatched, failures, of_kind
 

@@ -4,8 +4,8 @@ import math
 import time
 
 from sired.scheduler import events
-from sired.scheduler.line import Line
-from sired.scheduler.request import Request
+from sired.scheduler.entities.queue import Line
+from sired.scheduler.entities.request import Request
 
 from .conftest import dispatched
 

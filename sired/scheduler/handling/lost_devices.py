@@ -8,11 +8,11 @@
 """
 
 from sire.errors import DeviceNotFound
-from sired.scheduler.fleet import Fleet
-from sired.scheduler.instance import Instance, Stopping
+from sired.scheduler.entities.instance import Instance, Stopping
+from sired.scheduler.handling.dispatch import Serving
+from sired.scheduler.handling.state import State
 from sired.scheduler.instructions import LoadAgain
-from sired.scheduler.serving import Serving
-from sired.scheduler.state import State
+from sired.scheduler.memory.fleet import Fleet
 
 
 class Losses:

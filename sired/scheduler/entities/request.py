@@ -3,7 +3,7 @@
 from collections.abc import Hashable
 from dataclasses import dataclass
 
-from sired.scheduler.lease import Lease
+from sired.scheduler.entities.lease import Lease
 
 
 @dataclass(slots=True, eq=False)

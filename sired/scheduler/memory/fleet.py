@@ -4,10 +4,7 @@ from collections.abc import Callable, Sequence
 
 from sire.errors import SireError
 from sire.units import FOREVER
-from sired.scheduler import lifetimes
-from sired.scheduler.alarm import Alarm
-from sired.scheduler.events import WorkerReady
-from sired.scheduler.instance import (
+from sired.scheduler.entities.instance import (
     Asleep,
     FallingAsleep,
     Instance,
@@ -17,18 +14,21 @@ from sired.scheduler.instance import (
     Waking,
     last_used,
 )
+from sired.scheduler.entities.ledger import Account, Ledger
+from sired.scheduler.entities.model import Model
+from sired.scheduler.entities.pending import Pending, PendingLoad
+from sired.scheduler.entities.queue import due
+from sired.scheduler.events import WorkerReady
 from sired.scheduler.instructions import Evicted, Instruction, StartWorker, StopWorker, WakeWorker
-from sired.scheduler.ledger import Account, Ledger
-from sired.scheduler.limit import make_place
-from sired.scheduler.line import due
-from sired.scheduler.loads import MakeRoom, Placer, Start, Wake
-from sired.scheduler.measures import Measures
-from sired.scheduler.model import Model
-from sired.scheduler.pending import Pending, PendingLoad
-from sired.scheduler.placement import Strategy
-from sired.scheduler.routing import Choice, Router
+from sired.scheduler.memory import lifetimes
+from sired.scheduler.memory.measurements import Measures
+from sired.scheduler.memory.model_limit import make_place
+from sired.scheduler.memory.placer import MakeRoom, Placer, Start, Wake
+from sired.scheduler.memory.tiers import Tiers
+from sired.scheduler.policies.placement import Strategy
+from sired.scheduler.policies.routing import Choice, Router
 from sired.scheduler.rules import Rules
-from sired.scheduler.tiers import Tiers
+from sired.scheduler.timer import Alarm
 
 # After running out of memory a model is believed to need this much more than it was granted.
 OUT_OF_MEMORY_FACTOR = 1.5

@@ -1,8 +1,8 @@
 """How long instances may idle, and how long they may give no sign of life."""
 
 from sire.units import FOREVER
-from sired.scheduler.instance import FallingAsleep, Instance, Loading, Waking
-from sired.scheduler.model import Model
+from sired.scheduler.entities.instance import FallingAsleep, Instance, Loading, Waking
+from sired.scheduler.entities.model import Model
 from sired.scheduler.rules import Rules
 
 # A model that is to be unloaded after use is kept this long for its first one.

@@ -1,8 +1,8 @@
 """How long a request will wait, from what requests and loads of its model took so far."""
 
-from sired.scheduler.fleet import Fleet
-from sired.scheduler.instance import Ready
-from sired.scheduler.model import Model
+from sired.scheduler.entities.instance import Ready
+from sired.scheduler.entities.model import Model
+from sired.scheduler.memory.fleet import Fleet
 
 # How much a new measurement counts against all earlier ones.
 NEWS = 0.2

@@ -16,9 +16,9 @@
 
 from dataclasses import dataclass
 
-from sired.scheduler.fleet import Fleet
-from sired.scheduler.instance import Instance, Loading, Ready
-from sired.scheduler.model import Model
+from sired.scheduler.entities.instance import Instance, Loading, Ready
+from sired.scheduler.entities.model import Model
+from sired.scheduler.memory.fleet import Fleet
 
 # How long nothing is tried after there was no room, and after a load failed.
 NO_ROOM_SECONDS = 1.0

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from sired.scheduler.history import History
+from sired.scheduler.policies.reuse import History
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ def cost(candidate: Candidate, now: float) -> float:
     """Seconds of loading per second and byte: load time x rate of reuse / memory.
 
     This is what GreedyDual-Size-Frequency (Cherkasova 1998) weighs, with the expected rate of
-    reuse in place of a count and an ageing offset: ``sired.scheduler.history`` tells how it is
+    reuse in place of a count and an ageing offset: ``sired.scheduler.policies.reuse`` tells how it is
     estimated. Where nothing was measured all are alike, and the least recently used goes first.
     """
     history = candidate.history

@@ -1,10 +1,10 @@
 """What is due because time has passed: deadlines, processes that hang, models nobody uses."""
 
 from sire.errors import DeadlineExceeded
-from sired.scheduler import words
-from sired.scheduler.instance import Instance, Loading
-from sired.scheduler.serving import Serving
-from sired.scheduler.state import State
+from sired.scheduler.entities.instance import Instance, Loading
+from sired.scheduler.handling import errors
+from sired.scheduler.handling.dispatch import Serving
+from sired.scheduler.handling.state import State
 
 
 class Watch:
@@ -54,7 +54,7 @@ class Watch:
 
     def _end_hung(self, instance: Instance, now: float) -> None:
         if isinstance(instance.state, Loading) and not self._state.pools.failed(instance, now):
-            error = words.load_hung(instance, now, self._state.rules)
+            error = errors.load_hung(instance, now, self._state.rules)
             instance.model.trouble.load_failed(error, now, self._state.rules)
             self._queues.fail_all(instance.model, error)
             self._fleet.forget_unwanted(instance.model, now)
@@ -63,9 +63,9 @@ class Watch:
     def _too_late(self, number: int, now: float) -> DeadlineExceeded:
         """What to say to whoever waited for this until its deadline."""
         if wished := self._queues.wishes.get(number):
-            return words.not_loaded_in_time(wished, self._fleet)
+            return errors.not_loaded_in_time(wished, self._fleet)
         if lease := self._queues.leases.get(number):
-            return words.not_leased_in_time(self._state.models[lease.model], self._fleet)
+            return errors.not_leased_in_time(self._state.models[lease.model], self._fleet)
         request = self._queues.requests[number]
         model = self._state.model_of(request)
-        return words.not_answered_in_time(request, model, self._fleet, now)
+        return errors.not_answered_in_time(request, model, self._fleet, now)

@@ -15,7 +15,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # a request may come under a lease, which has a line of requests
-    from sired.scheduler.request import Request
+    from sired.scheduler.entities.request import Request
 
 CLASSES = ("high", "normal", "low")
 # In seconds: with more, the classes are served strictly one after the other, and still in order.

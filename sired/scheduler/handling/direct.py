@@ -10,11 +10,12 @@
 4. An instance that works on what nobody waits for any more hangs, as with any other request.
 """
 
-from sired.scheduler import estimate, events
-from sired.scheduler.instance import Instance, Ready
+from sired.scheduler import events
+from sired.scheduler.entities.instance import Instance, Ready
+from sired.scheduler.handling import wait_time
+from sired.scheduler.handling.dispatch import Serving
+from sired.scheduler.handling.state import State
 from sired.scheduler.instructions import CloseDirect
-from sired.scheduler.serving import Serving
-from sired.scheduler.state import State
 
 
 class Direct:
@@ -61,7 +62,7 @@ class Direct:
         instance.keep_alive = None
         model.trouble.answered()
         model.history.arrived(now)
-        model.service_seconds = estimate.average(
+        model.service_seconds = wait_time.average(
             model.service_seconds, event.seconds / event.served
         )
         self._fleet.note_peak(instance, event.peak, now)

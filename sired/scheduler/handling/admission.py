@@ -5,11 +5,11 @@ from collections.abc import Iterable
 
 from sire.errors import SireError
 from sire.units import FOREVER
+from sired.scheduler.entities.lease import Lease
+from sired.scheduler.entities.model import Model
+from sired.scheduler.entities.queue import Line
+from sired.scheduler.entities.request import Request
 from sired.scheduler.instructions import Fail, Instruction
-from sired.scheduler.lease import Lease
-from sired.scheduler.line import Line
-from sired.scheduler.model import Model
-from sired.scheduler.request import Request
 from sired.scheduler.rules import Rules
 
 

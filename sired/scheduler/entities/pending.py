@@ -13,7 +13,7 @@ from bisect import bisect_left, insort
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sired.scheduler.model import Model
+from sired.scheduler.entities.model import Model
 
 # How many of a lane are looked at: a small model may fit where a large one before it does not.
 LOOK = 8

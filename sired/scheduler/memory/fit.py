@@ -7,12 +7,12 @@ hold the memory, or what still loads or is leased; "never" where nothing that ma
 
 from dataclasses import dataclass
 
-from sired.scheduler.eviction import choose_victims
-from sired.scheduler.fleet import Fleet
-from sired.scheduler.instance import Instance, Stopping
-from sired.scheduler.ledger import Account
-from sired.scheduler.loads import candidates_among, may_go
-from sired.scheduler.model import Model
+from sired.scheduler.entities.instance import Instance, Stopping
+from sired.scheduler.entities.ledger import Account
+from sired.scheduler.entities.model import Model
+from sired.scheduler.memory.fleet import Fleet
+from sired.scheduler.memory.placer import candidates_among, may_go
+from sired.scheduler.policies.eviction import choose_victims
 from sired.scheduler.rules import Rules
 
 

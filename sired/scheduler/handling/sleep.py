@@ -9,9 +9,9 @@
 from sire.errors import Cancelled, InsufficientMemory, InvalidInput, SireError
 from sire.units import format_bytes
 from sired.scheduler import events
-from sired.scheduler.instance import Asleep, Instance, Loading, Ready, Waking
+from sired.scheduler.entities.instance import Asleep, Instance, Loading, Ready, Waking
+from sired.scheduler.handling.state import State
 from sired.scheduler.instructions import Fail, Fulfil
-from sired.scheduler.state import State
 
 
 class Naps:

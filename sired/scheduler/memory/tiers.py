@@ -14,7 +14,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
-from sired.scheduler.instance import (
+from sired.scheduler.entities.instance import (
     Asleep,
     FallingAsleep,
     Instance,
@@ -23,8 +23,8 @@ from sired.scheduler.instance import (
     Waking,
     last_used,
 )
+from sired.scheduler.entities.ledger import Ledger
 from sired.scheduler.instructions import Evicted, FreeDram, Instruction, SleepWorker
-from sired.scheduler.ledger import Ledger
 
 
 class Tiers:

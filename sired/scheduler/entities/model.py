@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, field
 
-from sired.scheduler.history import History
-from sired.scheduler.lease import Lease
-from sired.scheduler.line import Line
+from sired.scheduler.entities.backoff import Trouble
+from sired.scheduler.entities.lease import Lease
+from sired.scheduler.entities.queue import Line
+from sired.scheduler.policies.reuse import History
 from sired.scheduler.rules import Rules
-from sired.scheduler.trouble import Trouble
 
 
 @dataclass(slots=True, eq=False)

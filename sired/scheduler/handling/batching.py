@@ -11,10 +11,10 @@
 """
 
 from sire.units import FOREVER
-from sired.scheduler.alarm import Alarm
-from sired.scheduler.line import Line
-from sired.scheduler.model import Model
-from sired.scheduler.request import Request
+from sired.scheduler.entities.model import Model
+from sired.scheduler.entities.queue import Line
+from sired.scheduler.entities.request import Request
+from sired.scheduler.timer import Alarm
 
 
 class Batcher:

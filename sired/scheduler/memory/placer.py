@@ -31,13 +31,13 @@ from dataclasses import dataclass
 
 from sire.errors import DeviceNotFound, InsufficientMemory
 from sire.units import format_bytes
-from sired.scheduler.eviction import Candidate, choose_victims
-from sired.scheduler.instance import Asleep, Instance, Ready, Turn, last_used
-from sired.scheduler.ledger import Account, Ledger
-from sired.scheduler.pending import PendingLoad
-from sired.scheduler.placement import Place, Strategy
+from sired.scheduler.entities.instance import Asleep, Instance, Ready, Turn, last_used
+from sired.scheduler.entities.ledger import Account, Ledger
+from sired.scheduler.entities.pending import PendingLoad
+from sired.scheduler.memory.tiers import Tiers
+from sired.scheduler.policies.eviction import Candidate, choose_victims
+from sired.scheduler.policies.placement import Place, Strategy
 from sired.scheduler.rules import Rules
-from sired.scheduler.tiers import Tiers
 
 KINDS_BEST_FIRST = ("cuda", "cpu")
 

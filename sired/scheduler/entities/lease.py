@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from sired.scheduler.line import Line
+from sired.scheduler.entities.queue import Line
 
 
 @dataclass(slots=True, eq=False)

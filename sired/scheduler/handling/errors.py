@@ -2,10 +2,10 @@
 
 from sire.errors import DeadlineExceeded, InsufficientMemory, LoadFailed, QueueFull, SireError
 from sire.units import format_bytes, format_duration
-from sired.scheduler.fleet import Fleet
-from sired.scheduler.instance import Instance, Loading, Ready
-from sired.scheduler.model import Model
-from sired.scheduler.request import Request
+from sired.scheduler.entities.instance import Instance, Loading, Ready
+from sired.scheduler.entities.model import Model
+from sired.scheduler.entities.request import Request
+from sired.scheduler.memory.fleet import Fleet
 from sired.scheduler.rules import Rules
 
 

@@ -9,10 +9,10 @@ ARCHITECTURE.md draws this.
 from dataclasses import dataclass, field
 from itertools import islice
 
-from sired.scheduler.lease import Lease
-from sired.scheduler.model import Model
-from sired.scheduler.pending import PendingLoad
-from sired.scheduler.request import Request
+from sired.scheduler.entities.lease import Lease
+from sired.scheduler.entities.model import Model
+from sired.scheduler.entities.pending import PendingLoad
+from sired.scheduler.entities.request import Request
 
 
 @dataclass(slots=True)

@@ -12,12 +12,12 @@
 
 from sire.errors import Cancelled, SireError
 from sired.scheduler import events
-from sired.scheduler.instance import Instance, Ready
+from sired.scheduler.entities.instance import Instance, Ready
+from sired.scheduler.entities.lease import Lease
+from sired.scheduler.entities.model import Model
+from sired.scheduler.entities.queue import due
+from sired.scheduler.handling.state import State
 from sired.scheduler.instructions import Fail, LeaseGranted, LeaseLost
-from sired.scheduler.lease import Lease
-from sired.scheduler.line import due
-from sired.scheduler.model import Model
-from sired.scheduler.state import State
 
 
 class Leases:

@@ -13,10 +13,10 @@ A model with an instance that is pinned, leased or loading stays.
 from collections.abc import Mapping
 
 from sire.errors import InsufficientMemory
-from sired.scheduler.instance import Asleep, Instance, Ready, last_used
-from sired.scheduler.loads import MakeRoom, Placer
-from sired.scheduler.model import Model
-from sired.scheduler.pending import PendingLoad
+from sired.scheduler.entities.instance import Asleep, Instance, Ready, last_used
+from sired.scheduler.entities.model import Model
+from sired.scheduler.entities.pending import PendingLoad
+from sired.scheduler.memory.placer import MakeRoom, Placer
 
 Loaded = Mapping[Model, list[Instance]]
 

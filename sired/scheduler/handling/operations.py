@@ -2,13 +2,13 @@
 
 from sire.errors import Cancelled, SireError
 from sired.scheduler import events
-from sired.scheduler.instance import Asleep, Instance, Loading, Ready, Waking, last_used
+from sired.scheduler.entities.instance import Asleep, Instance, Loading, Ready, Waking, last_used
+from sired.scheduler.entities.model import Model
+from sired.scheduler.handling.dispatch import ATTEMPTS, Serving
+from sired.scheduler.handling.errors import beyond_declared, exceeds, ran_out
+from sired.scheduler.handling.sleep import Naps
+from sired.scheduler.handling.state import State
 from sired.scheduler.instructions import Fail, Fulfil
-from sired.scheduler.model import Model
-from sired.scheduler.naps import Naps
-from sired.scheduler.serving import ATTEMPTS, Serving
-from sired.scheduler.state import State
-from sired.scheduler.words import beyond_declared, exceeds, ran_out
 
 
 class Wishes:

@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 
 from sire.errors import ModelNotFound
-from sired.scheduler.alarm import Alarm
-from sired.scheduler.fleet import Fleet
+from sired.scheduler.entities.model import Model
+from sired.scheduler.entities.request import Request
+from sired.scheduler.handling.admission import Queues
 from sired.scheduler.instructions import Fail, Instruction
-from sired.scheduler.model import Model
-from sired.scheduler.pools import Pools
-from sired.scheduler.queues import Queues
-from sired.scheduler.request import Request
+from sired.scheduler.memory.fleet import Fleet
+from sired.scheduler.memory.pools import Pools
 from sired.scheduler.rules import Rules
+from sired.scheduler.timer import Alarm
 
 
 @dataclass(slots=True)

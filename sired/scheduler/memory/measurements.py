@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
-from sired.scheduler.eviction import choose_victims
-from sired.scheduler.instance import Asleep, Instance
+from sired.scheduler.entities.instance import Asleep, Instance
+from sired.scheduler.entities.ledger import Ledger
+from sired.scheduler.entities.model import Model
 from sired.scheduler.instructions import Instruction, Learn
-from sired.scheduler.ledger import Ledger
-from sired.scheduler.loads import candidates_among
-from sired.scheduler.model import Model
+from sired.scheduler.memory.placer import candidates_among
+from sired.scheduler.policies.eviction import choose_victims
 from sired.scheduler.rules import Rules
 
 

@@ -1,16 +1,17 @@
 """Requests on their way through an instance: handing them out, taking answers, trying again."""
 
 from sire.errors import Cancelled, SireError
-from sired.scheduler import estimate, events
-from sired.scheduler.batching import Batcher, split
-from sired.scheduler.instance import Instance, Ready
+from sired.scheduler import events
+from sired.scheduler.entities.instance import Instance, Ready
+from sired.scheduler.entities.model import Model
+from sired.scheduler.entities.queue import Line, due
+from sired.scheduler.entities.request import Request
+from sired.scheduler.handling import wait_time
+from sired.scheduler.handling.batching import Batcher, split
+from sired.scheduler.handling.errors import queue_full
+from sired.scheduler.handling.leases import Leases
+from sired.scheduler.handling.state import State
 from sired.scheduler.instructions import Dispatch, Fail
-from sired.scheduler.leases import Leases
-from sired.scheduler.line import Line, due
-from sired.scheduler.model import Model
-from sired.scheduler.request import Request
-from sired.scheduler.state import State
-from sired.scheduler.words import queue_full
 
 # A load or an inference that ran out of memory is tried once more.
 ATTEMPTS = 2
@@ -65,7 +66,7 @@ class Serving:
     def _refuse(self, request: int, model: Model, setting: str) -> None:
         """A queue is full, its own or all together."""
         depth = len(model.queue) if setting == "per_model" else self._queues.waiting
-        wait = estimate.wait(model, len(model.queue), self._fleet)
+        wait = wait_time.wait(model, len(model.queue), self._fleet)
         self._state.out.append(Fail(request, queue_full(model, setting, depth, wait)))
 
     def pump(self, model: Model, now: float) -> None:
@@ -121,7 +122,7 @@ class Serving:
         instance.keep_alive = request.keep_alive
         if event.seconds is not None:
             model = instance.model
-            model.service_seconds = estimate.average(model.service_seconds, event.seconds)
+            model.service_seconds = wait_time.average(model.service_seconds, event.seconds)
         if isinstance(instance.state, Ready):
             instance.state.last_used = now
         instance.model.trouble.answered()

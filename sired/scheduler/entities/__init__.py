@@ -1,0 +1,1 @@
+"""What the brain knows of: models, instances, requests, leases, queues, accounts."""

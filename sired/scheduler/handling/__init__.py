@@ -1,0 +1,1 @@
+"""What becomes of each event: requests, loads, leases, deadlines, lost devices."""

@@ -1,0 +1,1 @@
+"""Which models hold memory, and how room is made: the fleet, loads, tiers, pools."""
