@@ -32,7 +32,7 @@ from sired.store.loaded import LoadedModels
 from sired.store.registry import Registry
 from sired.workers.confinement import Confinement
 from sired.workers.control_groups import ControlGroups, own_group
-from sired.workers.zygote import Zygote
+from sired.workers.zygote.zygote import Zygote
 
 
 @dataclass(frozen=True, slots=True)

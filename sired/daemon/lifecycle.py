@@ -28,8 +28,8 @@ from sired.daemon.supervisor.supervisor import OUTSIDE_GRACE_SECONDS
 from sired.devices.nvml import make_unified_memory
 from sired.scheduler import events
 from sired.store import atomic, model_cache
+from sired.workers.descendants import adopt_orphans
 from sired.workers.environment import keep_allowed
-from sired.workers.offspring import adopt_orphans
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from sired.devices.inventory import Inventory
 from sired.server.front import Front
 from sired.store.footprints import Footprints
 from sired.store.registry import Registry
-from sired.workers.zygote import Zygote
+from sired.workers.zygote.zygote import Zygote
 
 
 @dataclass(slots=True)

@@ -11,9 +11,9 @@ import msgspec
 
 from sire.transport.channel import Channel
 from sired.workers import log_files
+from sired.workers.descendants import spare, spare_no_longer
 from sired.workers.messages import EstimateModel, FromWorker, LoadModel, StandBy
-from sired.workers.offspring import spare, spare_no_longer
-from sired.workers.zygote import Zygote
+from sired.workers.zygote.zygote import Zygote
 
 # What a worker is told first.
 First = LoadModel | StandBy | EstimateModel

@@ -10,7 +10,7 @@ import torch
 from sire.errors import InvalidModel, SireError
 from sired.runtimes.base import is_out_of_memory
 from sired.store.formats import recognise
-from sired.workers.batch import alike
+from sired.workers.child.batching import alike
 
 
 def test_its_files_are_recognised_by_their_content(runtime_case, model_file):

@@ -23,7 +23,7 @@ from sired.runtimes.pytorch.data import to_arrays
 from sired.runtimes.pytorch.parking import park, unpark
 from sire.spec import Signature, TensorSpec
 from sired.store.formats import recognise
-from sired.workers.rehearsal import rehearse
+from sired.workers.child.warmup import rehearse
 from tests.contract.runtime_cases import Twice, write_aoti, write_exported, write_safetensors
 
 DATA = np.arange(8, dtype=np.float32).reshape(2, 4)

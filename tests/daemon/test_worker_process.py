@@ -18,7 +18,7 @@ from sire.protocol.content import JSON, TENSORS
 from sire.spec import ModelSpec, TensorSpec
 from sired.workers.messages import DeviceGrant, LoadModel, ModelReady, RunModel, WorkerError
 from sired.workers.process import start_worker
-from sired.workers.zygote import Zygote
+from sired.workers.zygote.zygote import Zygote
 
 pytestmark = pytest.mark.xdist_group("zygote")
 
@@ -319,7 +319,7 @@ from pathlib import Path
 from sire.spec import ModelSpec
 from sired.workers.messages import DeviceGrant, LoadModel
 from sired.workers.process import start_worker
-from sired.workers.zygote import Zygote
+from sired.workers.zygote.zygote import Zygote
 
 zygote = Zygote()
 zygote.warm()

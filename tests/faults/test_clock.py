@@ -5,9 +5,9 @@ import time
 import pytest
 
 from sired.daemon.jobs.wall_clock import WallClock
-from sired.store.jobs.book import JobBook
+from sired.store.jobs.repository import JobBook
 from sired.store.jobs.records import Draft, Outcome
-from sired.store.jobs.spool import Data
+from sired.store.jobs.payloads import Data
 
 A_DAY, A_YEAR = 86_400.0, 365 * 86_400.0
 INPUT = Data("application/json", (), (b"[1]",))

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from sire.errors import WorkerCrashed
-from sired.workers.zygote import Zygote
+from sired.workers.zygote.zygote import Zygote
 from tests.daemon.test_workers import until
 
 from .conftest import new_house

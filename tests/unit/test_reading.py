@@ -9,7 +9,7 @@ import pytest
 
 from sired.runtimes.reading import PIECE_BYTES, Progress, read_ahead
 from sire.spec import ModelSpec
-from sired.workers.files import files_to_read, model_files
+from sired.workers.child.model_files import files_to_read, model_files
 
 
 @pytest.fixture

@@ -9,13 +9,13 @@ import pytest
 
 from sired.devices.fake import FakeGpu, FakeNvml
 from sired.runtimes.base import InferenceRuntime
-from sired.workers.gpu_memory import GpuMeter, Share, measured_context
+from sired.workers.child.gpu_memory import GpuMeter, Share, measured_context
 
 MIB = 1 << 20
 
 PROLOGUE = """
 import mmap, os, sys, tempfile
-from sired.workers.memory import CpuMeter
+from sired.workers.child.cpu_memory import CpuMeter
 MIB = 1 << 20
 
 def filled(mebibytes):

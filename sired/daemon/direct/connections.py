@@ -4,7 +4,7 @@ The daemon takes the connection (``door.py``), asks the brain whom it may lead t
 that worker. It keeps a descriptor of the worker's end: to learn when the client has left, to close
 it when the brain says so, and so that the client reads the connection's end only after the daemon
 knows why. What goes over it is counted by the worker in memory that the daemon reads
-(``workers/tally.py``).
+(``workers/shared_counters.py``).
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from sire.errors import SireError
 from sired.daemon.telemetry.counters import Statistics
 from sired.scheduler.events import DirectUsed
 from sired.workers.messages import TakeConnection, TakeTally
-from sired.workers.tally import Tally
+from sired.workers.shared_counters import Tally
 
 # Connections in use this long ago are looked at often.
 LIVELY_SECONDS = 1.0

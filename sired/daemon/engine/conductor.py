@@ -36,7 +36,7 @@ from sired.workers.messages import (
     Sleep,
     Wake,
 )
-from sired.workers.zygote import Zygote
+from sired.workers.zygote.zygote import Zygote
 
 log = logging.getLogger(__name__)
 

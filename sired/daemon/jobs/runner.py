@@ -36,9 +36,9 @@ from sired.config.settings import JobSettings
 from sired.daemon.engine.conductor import Conductor
 from sired.daemon.engine.replies import asked_by_job
 from sired.server.front import Client
-from sired.store.jobs.desk import JobDesk
+from sired.store.jobs.database_thread import JobDesk
+from sired.store.jobs.payloads import Data
 from sired.store.jobs.records import Lane, Outcome, Taken, lost, reason_of, too_late
-from sired.store.jobs.spool import Data
 
 log = logging.getLogger(__name__)
 

@@ -35,10 +35,10 @@ from sired.daemon.jobs.runner import JobFeed, model_gone
 from sired.daemon.jobs.waiters import Waits
 from sired.daemon.jobs.wall_clock import WallClock
 from sired.server.front import Client
-from sired.store.jobs.book import JobBook
-from sired.store.jobs.desk import JobDesk
+from sired.store.jobs.database_thread import JobDesk
+from sired.store.jobs.payloads import Data
 from sired.store.jobs.records import Draft, Lane
-from sired.store.jobs.spool import Data
+from sired.store.jobs.repository import JobBook
 from sired.store.registry import Registry
 
 log = logging.getLogger(__name__)

@@ -22,10 +22,12 @@ from sired.daemon.supervisor.one_shot import errand, expect
 from sired.scheduler.instructions import Fulfil
 from sired.server.front import Client
 from sired.workers.messages import DeviceGrant, LoadModel, ModelReady
-from sired.workers.zygote import Zygote
+from sired.workers.zygote.zygote import Zygote
 
 LONGEST_SECONDS = 3600.0
-_SPEC = ModelSpec(name="check", path=".", runtime="python", model_class="sired.workers.check:Check")
+_SPEC = ModelSpec(
+    name="check", path=".", runtime="python", model_class="sired.workers.child.check:Check"
+)
 _QUESTION = b"[1]"
 # As long as a zygote may take to import everything.
 PATIENCE_SECONDS = 120.0

@@ -14,7 +14,7 @@ from sired.daemon.services import Services
 from sired.daemon.supervisor.one_shot import errand, expect
 from sired.scheduler import events
 from sired.workers.messages import Estimated, EstimateModel
-from sired.workers.zygote import Zygote
+from sired.workers.zygote.zygote import Zygote
 
 # Whoever imports for longer is not waited for: the guess from the files is used.
 PATIENCE_SECONDS = 10.0

@@ -10,7 +10,7 @@ from typing import TypeVar
 from sire.errors import LoadFailed, WorkerCrashed
 from sired.workers.messages import EstimateModel, LoadModel
 from sired.workers.process import WorkerProcess, start_worker
-from sired.workers.zygote import Zygote
+from sired.workers.zygote.zygote import Zygote
 
 Said = TypeVar("Said")
 

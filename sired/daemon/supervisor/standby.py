@@ -20,7 +20,7 @@ from pathlib import Path
 
 from sired.workers.messages import DeviceGrant, StandBy
 from sired.workers.process import WorkerProcess, start_worker
-from sired.workers.zygote import Zygote
+from sired.workers.zygote.zygote import Zygote
 
 log = logging.getLogger(__name__)
 

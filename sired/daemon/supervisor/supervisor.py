@@ -18,6 +18,7 @@ from sire.protocol.content import Buffer
 from sire.protocol.runs import RunModel, WorkerError
 from sired.daemon.host.log_setup import of_worker
 from sired.daemon.supervisor.standby import Standby
+from sired.workers.descendants import end_orphans
 from sired.workers.log_files import trim_all
 from sired.workers.messages import (
     ChangeTier,
@@ -32,9 +33,8 @@ from sired.workers.messages import (
     TakeConnection,
     TakeTally,
 )
-from sired.workers.offspring import end_orphans
 from sired.workers.process import WorkerProcess, start_worker
-from sired.workers.zygote import Zygote
+from sired.workers.zygote.zygote import Zygote
 
 log = logging.getLogger(__name__)
 

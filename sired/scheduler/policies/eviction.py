@@ -38,8 +38,8 @@ def cost(candidate: Candidate, now: float) -> float:
     """Seconds of loading per second and byte: load time x rate of reuse / memory.
 
     This is what GreedyDual-Size-Frequency (Cherkasova 1998) weighs, with the expected rate of
-    reuse in place of a count and an ageing offset: ``sired.scheduler.policies.reuse`` tells how it is
-    estimated. Where nothing was measured all are alike, and the least recently used goes first.
+    reuse (estimated in ``sired.scheduler.policies.reuse``) in place of a count and an ageing
+    offset. Where nothing was measured all are alike, and the least recently used goes first.
     """
     history = candidate.history
     rate = history.reuse_rate(max(0.0, now - candidate.last_used))

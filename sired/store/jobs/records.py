@@ -8,7 +8,7 @@ import msgspec
 from sire.errors import DeadlineExceeded, JobsUnavailable, SireError
 from sire.spec import Job, JobError, JobState, Priority
 from sire.units import format_duration
-from sired.store.jobs.spool import Data
+from sired.store.jobs.payloads import Data
 
 # The columns of a row that ``job_of`` takes.
 COLUMNS = ", ".join(Job.__struct_fields__)

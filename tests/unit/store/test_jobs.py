@@ -8,9 +8,9 @@ import pytest
 
 from sire.errors import JobNotFound, JobsUnavailable, ModelNotFound
 from sire.spec import TensorSpec
-from sired.store.jobs.book import JobBook
+from sired.store.jobs.repository import JobBook
 from sired.store.jobs.records import Draft, Lane, Outcome
-from sired.store.jobs.spool import INLINE_LIMIT, Data
+from sired.store.jobs.payloads import INLINE_LIMIT, Data
 
 SMALL = Data("application/json", (), (b"[1, 2]",))
 BIG = Data("text/plain", (), (b"x" * INLINE_LIMIT, b"y"))

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from sire.errors import JobNotFound, JobsUnavailable
-from sired.store.jobs.desk import JobDesk
+from sired.store.jobs.database_thread import JobDesk
 from sired.store.jobs.records import Draft
-from sired.store.jobs.spool import Data
+from sired.store.jobs.payloads import Data
 
 
 def draft(size=10):

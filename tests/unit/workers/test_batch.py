@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sired.workers.batch import Batches, alike
+from sired.workers.child.batching import Batches, alike
 
 
 class Model:

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from sired.workers.huge_pages import HUGE, huge_places
+from sired.workers.zygote.huge_pages import HUGE, huge_places
 
 MAPS = """\
 00200000-00300000 rw-p 00000000 00:00 0                          [heap]

@@ -5,7 +5,7 @@ import pytest
 
 from sire.errors import LoadFailed
 from sire.spec import Signature, TensorSpec
-from sired.workers.rehearsal import rehearse
+from sired.workers.child.warmup import rehearse
 
 
 def taking(*specs):

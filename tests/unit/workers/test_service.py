@@ -9,7 +9,7 @@ import pytest
 from sire.protocol.runs import RunModel, RunResult
 from sire.transport.channel import Channel
 from sired.workers.messages import FromWorker, ToWorker
-from sired.workers.service import Service
+from sired.workers.child.service import Service
 
 PATIENCE_SECONDS = 20
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sired.workers.tally import Tally
+from sired.workers.shared_counters import Tally
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import msgspec
 
 from sire.protocol.content import Buffer
-from sired.workers.clients import Direct
+from sired.workers.child.clients import Direct
+from sired.workers.child.served_model import Turn
 from sired.workers.messages import RunBatch
-from sired.workers.model import Turn
 
 
 class Work(msgspec.Struct, frozen=True):

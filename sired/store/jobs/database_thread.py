@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from sire.errors import JobsUnavailable, SireError
-from sired.store.jobs.book import JobBook
+from sired.store.jobs.repository import JobBook
 from sired.store.jobs.schema import unavailable
 
 log = logging.getLogger(__name__)

@@ -10,6 +10,7 @@ import msgspec
 
 from sire.errors import JobNotFound, ModelNotFound, shown
 from sire.spec import Job, JobError, JobState
+from sired.store.jobs.payloads import Data, Spool
 from sired.store.jobs.records import (
     COLUMNS,
     Draft,
@@ -22,7 +23,6 @@ from sired.store.jobs.records import (
     too_late,
 )
 from sired.store.jobs.schema import open_database
-from sired.store.jobs.spool import Data, Spool
 
 # Neither 0, 1, l nor o: an id is read aloud and typed. 31^7 are 27 billion.
 _ALPHABET = "23456789abcdefghijkmnpqrstuvwxyz"

@@ -10,10 +10,20 @@ from pathlib import Path
 from sire.errors import LoadFailed
 from sire.transport.busy_polling import Wakefulness
 from sire.transport.channel import Channel
+from sired.workers.child.estimate import estimate
+from sired.workers.child.gpu_memory import measured_context
+from sired.workers.child.served_model import ServedModel, error_message
+from sired.workers.child.service import SHORT_WAIT_SECONDS, Service
+from sired.workers.child.setup import (
+    leave,
+    name_process,
+    open_context,
+    print_to,
+    settle_in,
+    take_device,
+)
 from sired.workers.confinement import Confinement, bound_memory
 from sired.workers.control_groups import join
-from sired.workers.estimating import estimate
-from sired.workers.gpu_memory import measured_context
 from sired.workers.messages import (
     DeviceGrant,
     EstimateModel,
@@ -21,16 +31,6 @@ from sired.workers.messages import (
     ModelReady,
     StandBy,
     ToWorker,
-)
-from sired.workers.model import ServedModel, error_message
-from sired.workers.service import SHORT_WAIT_SECONDS, Service
-from sired.workers.surroundings import (
-    leave,
-    name_process,
-    open_context,
-    print_to,
-    settle_in,
-    take_device,
 )
 
 log = logging.getLogger("sired.worker")

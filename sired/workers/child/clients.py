@@ -11,8 +11,8 @@ from sire.protocol.content import Buffer, size_of
 from sire.protocol.framing import LARGEST_HEADER
 from sire.protocol.runs import RunModel, RunResult, WorkerError
 from sire.transport.channel import Channel
+from sired.workers.child.served_model import Turn
 from sired.workers.messages import TakeConnection
-from sired.workers.model import Turn
 
 
 class Direct:

@@ -25,11 +25,11 @@ from sired.workers.confinement import Confinement
 
 # The first ends it when the daemon ends meanwhile; the last freezes what the others have imported.
 PRELOAD = (
-    "sired.workers.preload_watch",
+    "sired.workers.zygote.preload_watch",
     "numpy",
     "torch",
     "onnxruntime",
-    "sired.workers.preload",
+    "sired.workers.zygote.preload",
 )
 # What takes seconds to import, and is imported ahead only if models of these runtimes are known.
 HEAVY = {"huggingface": "sired.runtimes.huggingface.runtime"}
@@ -195,4 +195,4 @@ def run_child(line: socket.socket, log: str, confinement: Confinement) -> None:
     # A "daemon" may not start processes of its own, but models do.
     multiprocessing.current_process().daemon = False
     # By name, so that the daemon, which imports this module, does not import the frameworks.
-    importlib.import_module("sired.workers.child").main(line, log, confinement)
+    importlib.import_module("sired.workers.child.main").main(line, log, confinement)

@@ -9,9 +9,9 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from sired.workers.gpu_memory import GpuMeter
-from sired.workers.memory import CpuMeter, private_bytes
-from sired.workers.surroundings import leave
+from sired.workers.child.cpu_memory import CpuMeter, private_bytes
+from sired.workers.child.gpu_memory import GpuMeter
+from sired.workers.child.setup import leave
 
 log = logging.getLogger("sired.worker")
 

@@ -14,9 +14,9 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from sired.workers.confinement import Confinement, confine
+from sired.workers.descendants import adopt_orphans, end_offspring, forget_the_dead
 from sired.workers.log_files import forgiving
 from sired.workers.messages import DeviceGrant
-from sired.workers.offspring import adopt_orphans, end_offspring, forget_the_dead
 
 _PR_SET_NAME = 15
 _A_MINUTE = 60_000

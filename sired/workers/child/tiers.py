@@ -4,10 +4,10 @@ import time
 from typing import Any
 
 from sired.runtimes.base import InferenceRuntime
-from sired.workers.gpu_memory import GpuMeter
-from sired.workers.memory import CpuMeter
+from sired.workers.child.cpu_memory import CpuMeter
+from sired.workers.child.gpu_memory import GpuMeter
+from sired.workers.child.program import ProgramMeter
 from sired.workers.messages import ChangeTier, DramFreed, Sleep, Slept, Wake, Woke
-from sired.workers.program import ProgramMeter
 
 Meter = CpuMeter | GpuMeter | ProgramMeter
 

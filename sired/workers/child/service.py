@@ -15,7 +15,10 @@ from sire.protocol.content import Buffer, size_of
 from sire.protocol.runs import RunModel, RunResult, WorkerError
 from sire.transport.busy_polling import Wakefulness
 from sire.transport.channel import Channel
-from sired.workers.clients import Clients, Direct
+from sired.workers.child.clients import Clients, Direct
+from sired.workers.child.served_model import Reply, ServedModel, Turn
+from sired.workers.child.setup import leave
+from sired.workers.child.work import Work, of_clients, of_daemon
 from sired.workers.messages import (
     DirectFailed,
     FreeDram,
@@ -29,10 +32,7 @@ from sired.workers.messages import (
     ToWorker,
     Wake,
 )
-from sired.workers.model import Reply, ServedModel, Turn
-from sired.workers.surroundings import leave
-from sired.workers.tally import Tally
-from sired.workers.work import Work, of_clients, of_daemon
+from sired.workers.shared_counters import Tally
 
 log = logging.getLogger("sired.worker")
 

@@ -5,7 +5,7 @@ import logging
 from sire.errors import SireError
 from sire.spec import ModelSpec
 from sired.runtimes.discovery import find_runtime
-from sired.workers.load_arguments import load_arguments
+from sired.workers.child.load_arguments import load_arguments
 from sired.workers.messages import Estimated
 
 log = logging.getLogger("sired.worker")

@@ -29,11 +29,15 @@ from sired import codecs
 from sired.runtimes.base import InferenceRuntime, Keeping, is_out_of_memory
 from sired.runtimes.discovery import find_runtime
 from sired.runtimes.reading import Progress, read_ahead
-from sired.workers.batch import Batches, Outcome
-from sired.workers.files import content_digest, files_to_read, model_files
-from sired.workers.gpu_memory import GpuMeter, Share
-from sired.workers.load_arguments import load_arguments
-from sired.workers.memory import CpuMeter
+from sired.workers.child.batching import Batches, Outcome
+from sired.workers.child.cpu_memory import CpuMeter
+from sired.workers.child.gpu_memory import GpuMeter, Share
+from sired.workers.child.load_arguments import load_arguments
+from sired.workers.child.model_files import content_digest, files_to_read, model_files
+from sired.workers.child.program import ProgramMeter, end_with
+from sired.workers.child.setup import before_leaving, leave
+from sired.workers.child.tiers import Meter, change_tier
+from sired.workers.child.warmup import rehearse
 from sired.workers.messages import (
     ChangeTier,
     DeviceGrant,
@@ -44,10 +48,6 @@ from sired.workers.messages import (
     ToWorker,
     Woke,
 )
-from sired.workers.napping import Meter, change_tier
-from sired.workers.program import ProgramMeter, end_with
-from sired.workers.rehearsal import rehearse
-from sired.workers.surroundings import before_leaving, leave
 
 log = logging.getLogger("sired.worker")
 

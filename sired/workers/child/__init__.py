@@ -1,0 +1,1 @@
+"""What runs inside a worker: the model, its requests, its memory."""
