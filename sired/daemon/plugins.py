@@ -12,30 +12,30 @@ Found = TypeVar("Found")
 
 
 def find_strategy(name: str) -> placement.Strategy:
-    """The strategy of that name; others register theirs as entry points of ``sired.placement``.
+    """The strategy of that name; others register theirs as entry points of ``sire.placement``.
 
     Raises:
         InvalidConfiguration: there is none of that name, or it cannot be imported.
     """
-    return _find("placement strategy", name, placement.BUILT_IN, "sired.placement")
+    return _find("placement strategy", name, placement.BUILT_IN, "sire.placement")
 
 
 def find_policy(name: str) -> eviction.Policy:
-    """The policy of that name; others register theirs as entry points of ``sired.eviction``.
+    """The policy of that name; others register theirs as entry points of ``sire.eviction``.
 
     Raises:
         InvalidConfiguration: there is none of that name, or it cannot be imported.
     """
-    return _find("eviction policy", name, eviction.BUILT_IN, "sired.eviction")
+    return _find("eviction policy", name, eviction.BUILT_IN, "sire.eviction")
 
 
 def find_router(name: str) -> routing.Router:
-    """The routing strategy of that name; others are entry points of ``sired.routing``.
+    """The routing strategy of that name; others are entry points of ``sire.routing``.
 
     Raises:
         InvalidConfiguration: there is none of that name, or it cannot be imported.
     """
-    return _find("routing strategy", name, routing.BUILT_IN, "sired.routing")
+    return _find("routing strategy", name, routing.BUILT_IN, "sire.routing")
 
 
 def _find(what: str, name: str, built_in: Mapping[str, Found], group: str) -> Found:

@@ -6,7 +6,7 @@ from importlib.metadata import EntryPoint, entry_points
 from sire.errors import InvalidModel, LoadFailed
 from sired.runtimes.base import InferenceRuntime
 
-GROUP = "sired.runtimes"
+GROUP = "sire.runtimes"
 
 
 @cache

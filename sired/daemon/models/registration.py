@@ -124,7 +124,7 @@ def _fingerprint(spec: ModelSpec, path: Path | None) -> str:
 
 
 def _recognised(given: ModelSpec, path: Path | None) -> ModelSpec:
-    known = sorted(entry_points(group="sired.runtimes").names)
+    known = sorted(entry_points(group="sire.runtimes").names)
     if given.runtime not in {"auto", *known}:
         near = nearest(given.runtime, known)
         meant = f"Did you mean {near}? " if near else ""

@@ -2,7 +2,7 @@
 
 A policy says how dear an instance is, and ``choose_victims`` ends the cheapest that suffice; so no
 policy can end too few or too many, nor anything it was not shown. Other packages add policies by
-the entry point group ``sired.eviction``.
+the entry point group ``sire.eviction``.
 """
 
 from collections.abc import Sequence

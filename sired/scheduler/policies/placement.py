@@ -2,7 +2,7 @@
 
 A strategy orders the devices of one kind that could hold the model, best first. The brain takes
 the first where it fits as things are, else the first where ending idle models makes room.
-Other packages add strategies by the entry point group ``sired.placement``.
+Other packages add strategies by the entry point group ``sire.placement``.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """Which instance of a model gets the next request: strategies by name.
 
 A strategy chooses among the instances that can take one more. Other packages add strategies by
-the entry point group ``sired.routing``.
+the entry point group ``sire.routing``.
 """
 
 from collections.abc import Sequence

@@ -12,8 +12,13 @@ import msgspec
 from sire.protocol.runs import RunModel
 from sired.codecs import registry
 from sired.runtimes.discovery import installed
+from sired.workers.child import main  # noqa: F401 (workers find it imported)
 from sired.workers.messages import ToWorker
-from sired.workers.zygote import huge_pages, preload_watch
+from sired.workers.zygote import (
+    huge_pages,
+    preload_watch,
+    zygote,  # noqa: F401 (its function is what they run)
+)
 
 for _entry in installed().values():
     # A runtime whose framework is missing says so when a model wants it.

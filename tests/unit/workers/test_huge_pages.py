@@ -17,7 +17,7 @@ MAPS = """\
 
 FORKS = """
 import os, signal, time
-from sired.workers import huge_pages
+from sired.workers.zygote import huge_pages
 
 huge_pages.QUIET_SECONDS = 0.05
 held = bytearray(64 << 20)
