@@ -11,7 +11,7 @@ from typer.exceptions import TyperException
 
 from sire.errors import SireError
 from sire_cli.exit_codes import INTERRUPTED, UNEXPECTED, exit_code
-from sire_cli.options.typer_command import Command, Group
+from sire_cli.options.typer_command import Command, CommandGroup
 
 # In the order of the help. A verb lives in the module of its name, as a function or as a group.
 VERBS = (
@@ -95,7 +95,7 @@ def _app_for(arguments: list[str]) -> typer.Typer:
 
 def _app(verbs: tuple[str, ...]) -> typer.Typer:
     app = typer.Typer(
-        cls=Group,
+        cls=CommandGroup,
         add_completion=False,  # Typer's own scripts; ours are `sire completion`
         rich_markup_mode=None,
         pretty_exceptions_enable=False,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from benchmarks.policies.traces import TracedModel
 from sired.scheduler.policies.eviction import Candidate, Policy, choose_victims
-from sired.scheduler.policies.reuse import History
+from sired.scheduler.policies.reuse import ReuseHistory
 
 Requests = Sequence[tuple[float, int]]
 # Names the models to end, of those loaded, so that so many bytes become free now.
@@ -17,7 +17,7 @@ def load_time(
     requests: Requests, models: Sequence[TracedModel], capacity: int, policy: Policy
 ) -> float:
     """Seconds of loading under an eviction policy of sire's."""
-    histories = [History() for _ in models]
+    histories = [ReuseHistory() for _ in models]
     last_used = [0.0] * len(models)
 
     def used(model: int, now: float, load_seconds: float) -> None:

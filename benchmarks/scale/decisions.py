@@ -119,7 +119,7 @@ class _Queue:
         self._numbers = itertools.count(1)
         for number in range(requests):
             self._tell(events.ModelAdded(Model(f"m{number}", weights=1)))
-        self._tell(events.LoadWanted(0, "m0", None, LONG))
+        self._tell(events.LoadRequested(0, "m0", None, LONG))
         self._tell(events.WorkerReady(1, 1))
         self._handed: list[int] = []
         for _ in range(requests):

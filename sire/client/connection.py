@@ -9,7 +9,7 @@ from typing import Self, TypeVar
 import msgspec
 
 from sire.client.autostart import daemon_runs, ensure_daemon
-from sire.client.direct.connection import Ended
+from sire.client.direct.connection import ConnectionLost
 from sire.client.direct.router import Routes
 from sire.client.link import BACKLOG, Answer, Link, connect
 from sire.errors import DaemonUnavailable, DeadlineExceeded, ProtocolError
@@ -134,7 +134,7 @@ class Connection:
         try:
             if answer := self._routes.ask(request, payload):
                 return answer
-        except Ended as ended:
+        except ConnectionLost as ended:
             if ended.connection is not None:  # raises what the worker died of
                 self.ask(WhyEnded(connection=ended.connection), timeout=timeout)
             if request.timeout is not None:

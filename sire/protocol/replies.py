@@ -32,8 +32,8 @@ class InstanceInfo(Message, frozen=True, tag="instance"):
     """One process holding one model.
 
     Attributes:
-        state: waiting (for memory), loading, ready, leased, busy, dozing (falling asleep), asleep,
-            waking, stopping.
+        state: waiting (for memory), loading, ready, leased, busy, suspending (moving to main
+            memory), asleep, waking, stopping.
         memory_bytes: what it is charged on its device.
         expires_in_seconds: until it is unloaded for want of use; None when never.
         wait_seconds: what a request that came now would wait for the model; None when unknown.
@@ -240,7 +240,7 @@ class DeviceList(Message, frozen=True, tag="devices_report"):
     strategy: str
 
 
-class Check(msgspec.Struct, frozen=True):
+class CheckStep(msgspec.Struct, frozen=True):
     """Something that was tried and works, and how long it took."""
 
     step: str
@@ -267,7 +267,7 @@ class HealthReport(Message, frozen=True, tag="health_report"):
     socket: str
     python: str
     problems: tuple[str, ...] = ()
-    checks: tuple[Check, ...] = ()
+    checks: tuple[CheckStep, ...] = ()
     loaded: int = 0
     max_models: int = 0
 

@@ -20,7 +20,7 @@ YIELD_SECONDS = 0.5
 Found = TypeVar("Found")
 
 
-class Wakefulness:
+class BusyPolling:
     """Stays awake for a while at the beginning of a wait, if the last ones were short.
 
     Args:

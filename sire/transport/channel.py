@@ -21,7 +21,7 @@ import msgspec
 from sire.errors import ProtocolError, SireError, said
 from sire.protocol.content import Buffer
 from sire.transport import sealed
-from sire.transport.busy_polling import Wakefulness
+from sire.transport.busy_polling import BusyPolling
 from sire.transport.staging import Mapped, Staging
 from sire.units import LARGEST_BYTES
 
@@ -74,12 +74,12 @@ class Channel(Generic[Incoming]):
         *,
         staging: Staging | None = None,
         steady: bool = False,
-        wakefulness: Wakefulness | None = None,
+        wakefulness: BusyPolling | None = None,
         largest: int = LARGEST_BYTES,
     ) -> None:
         self._line = line
         self._staging = staging
-        self._wakefulness = wakefulness
+        self._busy_polling = wakefulness
         self._largest = largest
         self._mapped = Mapped() if steady else None
         self._passed: int | None = None
@@ -224,10 +224,10 @@ class Channel(Generic[Incoming]):
 
     def receive(self) -> Message[Incoming]:
         """Wait for one message; raises as ``try_receive`` does."""
-        if self._wakefulness is None:
+        if self._busy_polling is None:
             return self._receive(0)
-        message = self._wakefulness.watch(self.try_receive) or self._receive(0)
-        self._wakefulness.end()
+        message = self._busy_polling.watch(self.try_receive) or self._receive(0)
+        self._busy_polling.end()
         return message
 
     def _receive(self, flags: int) -> Message[Incoming]:

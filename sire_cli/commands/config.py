@@ -17,12 +17,12 @@ from sire_cli.host.config_file import (
     read_text,
 )
 from sire_cli.options.completion import complete_setting
-from sire_cli.options.typer_command import Command, Group
+from sire_cli.options.typer_command import Command, CommandGroup
 from sire_cli.terminal.output import AsJson, print_json, print_table, say
-from sired.config import Source, kind_of
+from sired.config import SettingSource, kind_of
 from sired.config.editing import set_value
 
-config = typer.Typer(cls=Group, invoke_without_command=True)
+config = typer.Typer(cls=CommandGroup, invoke_without_command=True)
 
 Key = Annotated[
     str,
@@ -75,7 +75,7 @@ def set_(
         edit_file(file, text)
     if not comments:
         say(f"{file} was written anew; its comments are gone.")
-    adopt([Source(key, value, "file")])
+    adopt([SettingSource(key, value, "file")])
 
 
 @config.command(cls=Command)

@@ -16,10 +16,10 @@ from sire.protocol.replies import Done, HealthReport
 from sire.protocol.requests import Health, Shutdown
 from sire_cli.commands.health import health
 from sire_cli.commands.logs import Follow, Lines, Since, show_daemon_log
-from sire_cli.options.typer_command import Group
+from sire_cli.options.typer_command import CommandGroup
 from sire_cli.terminal.output import AsJson, say
 
-daemon = typer.Typer(cls=Group, help="Start, stop and look after the daemon.")
+daemon = typer.Typer(cls=CommandGroup, help="Start, stop and look after the daemon.")
 
 # Longer than the longest grace period anybody would set.
 _STOP_SECONDS = 120.0

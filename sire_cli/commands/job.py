@@ -29,11 +29,11 @@ from sire_cli.link import connect, expect
 from sire_cli.options.arguments import JobId, JobIds
 from sire_cli.options.completion import complete_model
 from sire_cli.options.durations import Timeout, seconds
-from sire_cli.options.typer_command import Command, Group
+from sire_cli.options.typer_command import Command, CommandGroup
 from sire_cli.terminal.output import AsJson, print_json, print_pairs, print_table, say
 from sire_cli.terminal.progress import progress
 
-job = typer.Typer(cls=Group, help="Look after submitted jobs.")
+job = typer.Typer(cls=CommandGroup, help="Look after submitted jobs.")
 
 # Lines about jobs that failed; a list of more is for `sire job ls`.
 _MOST_SAID = 10

@@ -28,7 +28,7 @@ from sire_cli.options.arguments import AnswerType, InputType, ModelName, Priorit
 from sire_cli.options.durations import Timeout, seconds
 from sire_cli.terminal.progress import progress
 
-Answers = Generator[bytes, None, None]
+ReplyRouter = Generator[bytes, None, None]
 
 
 def predict(
@@ -107,18 +107,18 @@ def _stream(connection: Connection, wanted: Predict, one: Input) -> None:
         write_part(b"\n")
 
 
-def _one(connection: Connection, wanted: Predict, inputs: Iterator[Input]) -> Answers:
+def _one(connection: Connection, wanted: Predict, inputs: Iterator[Input]) -> ReplyRouter:
     for one in inputs:
         _, frames = connection.ask(_request(wanted, one), [one.content])
         yield bytes(frames[0])
 
 
-def _many(connection: Connection, wanted: Predict, inputs: Iterator[Input]) -> Answers:
+def _many(connection: Connection, wanted: Predict, inputs: Iterator[Input]) -> ReplyRouter:
     # Here, because whoever has one input has no use for them.
     from sire.client.pipeline.in_order import outcomes_in_order  # noqa: PLC0415
-    from sire.client.pipeline.pipeline import Question, open_pipeline  # noqa: PLC0415
+    from sire.client.pipeline.pipeline import PipelinedRequest, open_pipeline  # noqa: PLC0415
 
-    questions = (Question(_request(wanted, one), [one.content]) for one in inputs)
+    questions = (PipelinedRequest(_request(wanted, one), [one.content]) for one in inputs)
     with closing(open_pipeline(connection)) as pipeline:
         for outcome in outcomes_in_order(pipeline, questions):
             if isinstance(outcome, SireError):

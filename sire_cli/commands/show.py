@@ -50,7 +50,7 @@ def describe(info: ModelInfo) -> list[tuple[str, str | None]]:
         ("Outputs", format_tensors(info.signature.outputs) or None),
         ("Registered", registered),
         ("Last error", info.last_error),
-        ("Trouble", _trouble(info)),
+        ("Backoff", _trouble(info)),
         *[
             ("Instance", f"{i.device}, {i.state}, {format_bytes(i.memory_bytes)}, pid {i.pid}")
             for i in info.instances

@@ -20,7 +20,7 @@ from sire.protocol.replies import ConfigReport, Setting
 from sire.protocol.requests import ShowConfig
 from sire_cli.files import replace_file
 from sire_cli.terminal.output import say
-from sired.config import HOLD_FROM_START, Source, load_settings
+from sired.config import HOLD_FROM_START, SettingSource, load_settings
 
 _EDITORS = ("sensible-editor", "nano", "vi")
 # Reading a file takes a daemon milliseconds; longer than a busy one would need.
@@ -74,7 +74,7 @@ def edit_file(file: Path, text: str) -> None:
     replace_file(file.resolve(), text.encode())
 
 
-def edit_copy(file: Path, environment: Mapping[str, str]) -> list[Source]:
+def edit_copy(file: Path, environment: Mapping[str, str]) -> list[SettingSource]:
     """Let somebody edit a copy, and have it take the file's place once it is right.
 
     Returns:
@@ -99,7 +99,7 @@ def edit_copy(file: Path, environment: Mapping[str, str]) -> list[Source]:
     return sorted(new - old)
 
 
-def _old_sources(file: Path) -> list[Source]:
+def _old_sources(file: Path) -> list[SettingSource]:
     try:
         return load_settings(file, {}, {}).sources
     except InvalidConfiguration:  # the very reason to edit it
@@ -115,7 +115,7 @@ def _editor(environment: Mapping[str, str]) -> list[str]:
     return shlex.split(found)
 
 
-def adopt(changed: Sequence[Source]) -> None:
+def adopt(changed: Sequence[SettingSource]) -> None:
     """Have the running daemon read the file again, and say what it could not take up."""
     paths = find_paths()
     if not daemon_runs(paths):
@@ -135,7 +135,7 @@ def adopt(changed: Sequence[Source]) -> None:
             say(f"{setting.key} stays {setting.value}: {over} stands over the file.")
 
 
-def _await(changed: Sequence[Source]) -> ConfigReport:
+def _await(changed: Sequence[SettingSource]) -> ConfigReport:
     """What the daemon goes by once it has read the file again."""
     wanted = {
         setting.key: setting.value

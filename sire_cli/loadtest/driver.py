@@ -16,7 +16,7 @@ from sire.protocol.replies import Failure
 from sire.protocol.requests import Cancel, Request
 from sire_cli.loadtest.exchanges import Exchange, job, prediction
 from sire_cli.loadtest.plan import LoadInput, LoadPlan, choices, timetable
-from sire_cli.loadtest.report import Tally
+from sire_cli.loadtest.report import LoadCounts
 
 # Between two looks at whether it is to end, the daemon is still there, and people are to be told.
 _LOOK_SECONDS = 0.1
@@ -27,7 +27,7 @@ _now = time.perf_counter
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class LoadTestProgress:
     """How far a load has come.
 
     Attributes:
@@ -44,12 +44,12 @@ class Progress:
 
 
 # Told ten times a second how far it is; returns whether to go on.
-Watch = Callable[[Progress], bool]
+OnProgress = Callable[[LoadTestProgress], bool]
 
 
 @dataclass(frozen=True, slots=True)
-class _UnderWay:
-    tally: Tally
+class _OpenExchange:
+    counts: LoadCounts
     due: float
     exchange: Exchange
 
@@ -69,8 +69,8 @@ class Driver:
             ``withdrawn`` how many requests had no answer then.
     """
 
-    def __init__(self, link: Link, plan: LoadPlan, watch: Watch) -> None:
-        self.tallies = {model: Tally() for model in plan.models}
+    def __init__(self, link: Link, plan: LoadPlan, watch: OnProgress) -> None:
+        self.counts_by_model = {model: LoadCounts() for model in plan.models}
         self.messages: dict[str, str] = {}
         self.late = array("d")
         self.jobs: list[str] = []
@@ -82,7 +82,7 @@ class Driver:
         self._choices = choices(plan)
         self._numbers = itertools.count(1)
         self._sent = 0
-        self._under_way: dict[str | int, _UnderWay] = {}
+        self._under_way: dict[str | int, _OpenExchange] = {}
 
     def drive(self) -> float:
         """Carry it out; returns how many seconds that took."""
@@ -135,13 +135,13 @@ class Driver:
 
     def _begin(self, due: float) -> None:
         model, given = next(self._choices)
-        one = _UnderWay(self.tallies[model], due, self._exchange(model, given))
+        one = _OpenExchange(self.counts_by_model[model], due, self._exchange(model, given))
         number = next(self._numbers)
         self._say(number, *next(one.exchange))
         now = _now()
         self.late.append(now - due)
         self._sent += 1
-        one.tally.requests += 1
+        one.counts.requests += 1
         self._timetable.sent()
         if self._plan.jobs or self._plan.results:
             self._under_way[number] = one
@@ -163,13 +163,13 @@ class Driver:
         if one is None:
             return
         if isinstance(reply, Failure):
-            one.tally.errors[reply.code] += 1
+            one.counts.errors[reply.code] += 1
             self.messages.setdefault(reply.code, reply.message)
         else:
             try:
                 more = one.exchange.send(reply)
             except StopIteration:
-                one.tally.latencies.append(now - one.due)
+                one.counts.latencies.append(now - one.due)
             else:
                 self._say(reply.id, *more)
                 return
@@ -182,14 +182,14 @@ class Driver:
             self.gone = True
             self.messages.setdefault(DaemonUnavailable.code, "The daemon went away.")
             for one in self._under_way.values():
-                one.tally.errors[DaemonUnavailable.code] += 1
+                one.counts.errors[DaemonUnavailable.code] += 1
             self._under_way.clear()
         self.interrupted = not self._watch(self._progress(now))
 
-    def _progress(self, now: float) -> Progress:
+    def _progress(self, now: float) -> LoadTestProgress:
         seconds = now - self._start
         of_time = seconds / self._plan.seconds if self._plan.seconds else 0.0
         of_requests = self._sent / self._plan.requests if self._plan.requests else 0.0
-        errors = sum(tally.errors.total() for tally in self.tallies.values())
+        errors = sum(counts.errors.total() for counts in self.counts_by_model.values())
         fraction = min(1.0, max(of_time, of_requests))
-        return Progress(fraction, seconds, self._sent, len(self._under_way), errors)
+        return LoadTestProgress(fraction, seconds, self._sent, len(self._under_way), errors)

@@ -67,7 +67,7 @@ def choices(plan: LoadPlan) -> Iterator[tuple[str, LoadInput]]:
         number += 1
 
 
-class Timetable(Protocol):
+class ArrivalSchedule(Protocol):
     """When requests are due."""
 
     due: float
@@ -79,7 +79,7 @@ class Timetable(Protocol):
         """A request that was sent has been answered, with whatever."""
 
 
-def timetable(plan: LoadPlan, start: float) -> Timetable:
+def timetable(plan: LoadPlan, start: float) -> ArrivalSchedule:
     """The timetable a plan asks for; its moments are on the clock of ``start``."""
     return ClosedLoop(plan, start) if plan.rate is None else OpenLoop(plan, plan.rate, start)
 

@@ -10,14 +10,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from sire.units import format_duration
-from sire_cli.loadtest.driver import Progress
+from sire_cli.loadtest.driver import LoadTestProgress
 
 _WIDTH = 24
 _ERASE = "\r\x1b[K"
 
 
 @contextmanager
-def gauge(requests: int | None, seconds: float | None) -> Iterator[Callable[[Progress], bool]]:
+def gauge(
+    requests: int | None, seconds: float | None
+) -> Iterator[Callable[[LoadTestProgress], bool]]:
     """Show how far a load is; what is yielded takes that, and says whether ^C was not pressed.
 
     The second ^C interrupts as usual.
@@ -29,7 +31,7 @@ def gauge(requests: int | None, seconds: float | None) -> Iterator[Callable[[Pro
         pressed = True
         signal.signal(signal.SIGINT, before)
 
-    def show(progress: Progress) -> bool:
+    def show(progress: LoadTestProgress) -> bool:
         if drawn:
             sys.stderr.write(_ERASE + _line(progress, requests, seconds)[: _columns() - 1])
             sys.stderr.flush()
@@ -46,7 +48,7 @@ def gauge(requests: int | None, seconds: float | None) -> Iterator[Callable[[Pro
             sys.stderr.flush()
 
 
-def _line(progress: Progress, requests: int | None, seconds: float | None) -> str:
+def _line(progress: LoadTestProgress, requests: int | None, seconds: float | None) -> str:
     bar = ("#" * round(progress.fraction * _WIDTH)).ljust(_WIDTH, ".")
     of_time = f" of {format_duration(seconds)}" if seconds else ""
     of_requests = f" of {requests}" if requests else ""

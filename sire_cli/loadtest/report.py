@@ -11,7 +11,7 @@ import msgspec
 from sire.protocol.counts import ModelStats
 
 
-class Figures(msgspec.Struct, frozen=True, kw_only=True):
+class LoadFigures(msgspec.Struct, frozen=True, kw_only=True):
     """What was measured; times are seconds and rates per second.
 
     Attributes:
@@ -40,13 +40,13 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     crashes: int | None
 
 
-class ModelFigures(Figures, frozen=True, kw_only=True):
+class ModelLoadFigures(LoadFigures, frozen=True, kw_only=True):
     """What was measured of one model."""
 
     model: str
 
 
-class LoadReport(Figures, frozen=True, kw_only=True):
+class LoadReport(LoadFigures, frozen=True, kw_only=True):
     """What was measured of all models together, of each, and of the measuring itself.
 
     Attributes:
@@ -68,11 +68,11 @@ class LoadReport(Figures, frozen=True, kw_only=True):
     seed: int
     p99_late_seconds: float | None
     own_cpu_seconds: float
-    models: tuple[ModelFigures, ...]
+    models: tuple[ModelLoadFigures, ...]
     messages: dict[str, str]
 
 
-class Tally:
+class LoadCounts:
     """Counts what becomes of requests."""
 
     def __init__(self) -> None:
@@ -80,15 +80,15 @@ class Tally:
         self.latencies = array("d")
         self.errors: Counter[str] = Counter()
 
-    def __add__(self, other: "Tally") -> "Tally":
-        both = Tally()
+    def __add__(self, other: "LoadCounts") -> "LoadCounts":
+        both = LoadCounts()
         both.requests = self.requests + other.requests
         both.latencies = self.latencies + other.latencies
         both.errors = self.errors + other.errors
         return both
 
     def figures(self, seconds: float) -> dict[str, Any]:
-        """What was counted in so many seconds: the fields of ``Figures`` but for the daemon's."""
+        """The fields of ``LoadFigures`` except the daemon's, for a run of ``seconds``."""
         ordered = sorted(self.latencies)
         return {
             "requests": self.requests,
@@ -120,7 +120,7 @@ def percentile(ordered: Sequence[float], fraction: float) -> float | None:
 def caused(
     before: Mapping[str, ModelStats], after: Mapping[str, ModelStats] | None, models: Iterable[str]
 ) -> dict[str, Any]:
-    """What the daemon counted in between, of these models: the other fields of ``Figures``."""
+    """What the daemon counted in between, of these models: the other fields of ``LoadFigures``."""
     names = ("loads", "evictions", "crashes")
     if after is None:
         return dict.fromkeys(names)

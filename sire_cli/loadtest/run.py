@@ -7,9 +7,9 @@ from sire.client.connection import Connection
 from sire.protocol.counts import ModelStats
 from sire.protocol.replies import JobIds, ModelInfo, StatsReport
 from sire.protocol.requests import RemoveJobs, Show, Stats
-from sire_cli.loadtest.driver import Driver, Watch
+from sire_cli.loadtest.driver import Driver, OnProgress
 from sire_cli.loadtest.plan import LoadPlan
-from sire_cli.loadtest.report import LoadReport, ModelFigures, Tally, caused, percentile
+from sire_cli.loadtest.report import LoadCounts, LoadReport, ModelLoadFigures, caused, percentile
 
 # Who does not read answers holds few of them, and does not count much that has not left.
 _UNREAD = 16
@@ -19,7 +19,9 @@ _JOBS_AT_ONCE = 500
 _Counted = Mapping[str, ModelStats]
 
 
-def put_load(connection: Connection, plan: LoadPlan, watch: Watch = lambda _: True) -> LoadReport:
+def put_load(
+    connection: Connection, plan: LoadPlan, watch: OnProgress = lambda _: True
+) -> LoadReport:
     """Put the load that a plan describes on the daemon, and wait until it is over.
 
     Jobs whose results were read are removed afterwards.
@@ -75,10 +77,10 @@ def _report(
     before: _Counted,
     after: _Counted | None,
 ) -> LoadReport:
-    everything = sum(driver.tallies.values(), Tally()).figures(seconds)
+    everything = sum(driver.counts_by_model.values(), LoadCounts()).figures(seconds)
     models = tuple(
-        ModelFigures(**tally.figures(seconds), **caused(before, after, [model]), model=model)
-        for model, tally in driver.tallies.items()
+        ModelLoadFigures(**counts.figures(seconds), **caused(before, after, [model]), model=model)
+        for model, counts in driver.counts_by_model.items()
     )
     return LoadReport(
         **everything,

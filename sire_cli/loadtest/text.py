@@ -4,7 +4,7 @@ import sys
 
 from sire.units import format_duration
 from sire_cli.loadtest.plan import LoadPlan
-from sire_cli.loadtest.report import Figures, LoadReport
+from sire_cli.loadtest.report import LoadFigures, LoadReport
 from sire_cli.terminal.output import print_pairs, print_table, say
 
 _COLUMNS = (
@@ -80,7 +80,7 @@ def _own_cost(report: LoadReport) -> str:
     return f"{cpu}; 99% were sent within {late} of being due" if late else cpu
 
 
-def _row(one: Figures) -> tuple[str, ...]:
+def _row(one: LoadFigures) -> tuple[str, ...]:
     return (
         str(one.answers),
         str(sum(one.errors.values())),

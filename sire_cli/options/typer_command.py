@@ -19,7 +19,7 @@ class Command(typer.core.TyperCommand):
         return super().parse_args(ctx, args)
 
 
-class Group(typer.core.TyperGroup):
+class CommandGroup(typer.core.TyperGroup):
     """A command of commands; its own options are taken as they are given."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -24,7 +24,7 @@ _SECONDS_A_DAY = 86_400
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class Series:
     """A line of a chart: values by the moments they are of; where one is missing it breaks."""
 
     name: str
@@ -36,7 +36,7 @@ class Chart:
     """Lines with one ruler; a logarithmic one, where values differ by orders of magnitude."""
 
     title: str
-    lines: list[Line]
+    lines: list[Series]
     write: Callable[[float], str]
     logarithmic: bool = False
 
@@ -81,9 +81,9 @@ def _of_one(steps: Sequence[ModelHistory]) -> list[Chart]:
     memory = {step.at: float(step.memory_bytes) for step in steps}
     answers = {step.at: float(step.inference_count) for step in steps}
     return [
-        Chart("latency", [Line("p50", p50), Line("p99", p99)], _latency, logarithmic=True),
-        Chart("memory", [Line(steps[0].model, memory)], format_bytes),
-        Chart("answers", [Line(steps[0].model, answers)], "{:,.0f}".format),
+        Chart("latency", [Series("p50", p50), Series("p99", p99)], _latency, logarithmic=True),
+        Chart("memory", [Series(steps[0].model, memory)], format_bytes),
+        Chart("answers", [Series(steps[0].model, answers)], "{:,.0f}".format),
     ]
 
 
@@ -99,8 +99,8 @@ def _of_many(steps: Sequence[ModelHistory]) -> list[Chart]:
             if step.p99_latency_seconds is not None:
                 latency[step.model][step.at] = step.p99_latency_seconds
     return [
-        Chart("p99", [Line(name, latency[name]) for name in names], _latency, logarithmic=True),
-        Chart("memory", [Line(name, memory[name]) for name in names], format_bytes),
+        Chart("p99", [Series(name, latency[name]) for name in names], _latency, logarithmic=True),
+        Chart("memory", [Series(name, memory[name]) for name in names], format_bytes),
     ]
 
 
@@ -128,7 +128,7 @@ def _drawn(
     return f"{_legend(chart, colours=colours)}\n{drawn}"
 
 
-def _signal(figure: Any, chart: Chart, line: Line, step: float, marker: Any) -> Any:
+def _signal(figure: Any, chart: Chart, line: Series, step: float, marker: Any) -> Any:
     moments = sorted(line.values)
     heights = [chart.place(line.values[at]) for at in moments]
     signal = figure.signal(moments, heights, marker=marker).lines()

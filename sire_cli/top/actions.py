@@ -10,12 +10,12 @@ from sire.errors import SireError
 from sire.paths import Paths
 from sire.protocol.replies import TopReport
 from sire.protocol.requests import Load, Pin, Request, Unload
-from sire_cli.top.keys import Wish
+from sire_cli.top.keys import ModelAction
 
 SHOWN_SECONDS = 8.0
 
 
-class Hands:
+class ModelActions:
     """Carries out wishes in threads of their own, and says what came of the last.
 
     Args:
@@ -39,9 +39,9 @@ class Hands:
         if self._until < math.inf:
             self._until = 0.0
 
-    def do(self, wish: Wish, model: str, report: TopReport) -> None:
+    def do(self, action: ModelAction, model: str, report: TopReport) -> None:
         """Begin to do something with a model."""
-        request, doing, done = _plan(wish, model, report)
+        request, doing, done = _plan(action, model, report)
         self._say(f"{doing} {model}…", until=math.inf)
         # A daemon thread: who quits meanwhile has said what they want, and does not wait.
         threading.Thread(
@@ -61,11 +61,11 @@ class Hands:
         self._changed()
 
 
-def _plan(wish: Wish, model: str, report: TopReport) -> tuple[Request, str, str]:
+def _plan(action: ModelAction, model: str, report: TopReport) -> tuple[Request, str, str]:
     """What to ask for, and how to say that it is under way, and done."""
-    if wish is Wish.LOAD:
+    if action is ModelAction.LOAD:
         return Load(name=model), "Loading", "Loaded"
-    if wish is Wish.UNLOAD:
+    if action is ModelAction.UNLOAD:
         return Unload(name=model), "Unloading", "Unloaded"
     if any(one.pinned for one in report.stats.models if one.model == model):
         return Pin(name=model, pinned=False), "Unpinning", "Unpinned"

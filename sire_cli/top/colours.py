@@ -15,6 +15,6 @@ def colours_of(models: Iterable[str]) -> dict[str, str]:
     chosen: dict[str, str] = {}
     for model in sorted(set(models)):
         first = zlib.crc32(model.encode()) % len(PALETTE)
-        wishes = PALETTE[first:] + PALETTE[:first]
-        chosen[model] = next((one for one in wishes if one not in chosen.values()), wishes[0])
+        actions = PALETTE[first:] + PALETTE[:first]
+        chosen[model] = next((one for one in actions if one not in chosen.values()), actions[0])
     return chosen

@@ -43,7 +43,7 @@ _NAMES = {
 GONE = "\x04"
 
 
-class Wish(Enum):
+class ModelAction(Enum):
     """What is to be done with the selected model."""
 
     LOAD = "l"
@@ -79,12 +79,12 @@ class Control:
             return rows
         return sorted(rows, key=lambda row: (SORTS[self.sort](row), row.stats.model))
 
-    def press(self, keys: str, report: TopReport) -> list[Wish]:
+    def press(self, keys: str, report: TopReport) -> list[ModelAction]:
         """Do what these keys say; what it is not for this to do is returned."""
-        wishes = [self._key(key, report) for key in _SEQUENCE.findall(keys)]
-        return [wish for wish in wishes if wish is not None]
+        actions = [self._key(key, report) for key in _SEQUENCE.findall(keys)]
+        return [action for action in actions if action is not None]
 
-    def _key(self, key: str, report: TopReport) -> Wish | None:
+    def _key(self, key: str, report: TopReport) -> ModelAction | None:
         if key == GONE:
             self.quit = True
         elif self.helping:
@@ -105,7 +105,7 @@ class Control:
         elif key.isprintable():
             self.filter += key
 
-    def _command(self, key: str, models: Sequence[str]) -> Wish | None:
+    def _command(self, key: str, models: Sequence[str]) -> ModelAction | None:
         match key:
             case "q" | "Q":
                 self.quit = True
@@ -121,7 +121,7 @@ class Control:
             case "up" | "down" | "first" | "last":
                 self._move(key, models)
             case "l" | "u" | "p" if self.selected in models:
-                return Wish(key)
+                return ModelAction(key)
         return None
 
     def _move(self, key: str, models: Sequence[str]) -> None:
@@ -141,5 +141,5 @@ class Control:
         if self.typing:
             return f"filter: {self.filter}▏  Enter keeps it · Esc shows all"
         shown = f"/ {self.filter}" if self.filter else "/ filter"
-        hands = "l load · u unload · p pin" if self.selected else "↑↓ select"
-        return f"{hands} · s by {self.sort} · {shown} · ? help · q quits"
+        actions = "l load · u unload · p pin" if self.selected else "↑↓ select"
+        return f"{actions} · s by {self.sort} · {shown} · ? help · q quits"

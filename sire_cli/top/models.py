@@ -10,7 +10,7 @@ from sire.protocol.counts import ModelStats
 from sire.protocol.replies import InstanceInfo, TopReport
 from sire_cli.top.colours import colours_of
 from sire_cli.top.format import NOTHING, clock, count, latency, rate, size
-from sire_cli.top.rate_history import MINUTES, Trail, sparkline
+from sire_cli.top.rate_history import MINUTES, RateHistory, sparkline
 from sire_cli.top.table import Column, Drawn, lay_out
 
 _COLUMNS = (
@@ -41,7 +41,7 @@ _STATE_STYLES = {
     "loading": "yellow",
     "waiting": "yellow",
     "stopping": "yellow",
-    "dozing": "yellow",
+    "suspending": "yellow",
     "waking": "yellow",
     "asleep": "cyan",
     "unloaded": "dim",
@@ -83,20 +83,20 @@ def rows_of(report: TopReport) -> list[Row]:
 
 
 def model_lines(
-    report: TopReport, rows: Sequence[Row], width: int, trail: Trail | None = None
+    report: TopReport, rows: Sequence[Row], width: int, history: RateHistory | None = None
 ) -> list[Text]:
     """A heading and one line a model."""
     colours = colours_of(instance.model for instance in report.instances)
-    columns = _COLUMNS if trail else _COLUMNS[:-1]
-    cells = [_cells(row, colours.get(row.stats.model), trail) for row in rows]
+    columns = _COLUMNS if history else _COLUMNS[:-1]
+    cells = [_cells(row, colours.get(row.stats.model), history) for row in rows]
     return lay_out(columns, [row[: len(columns)] for row in cells], width)
 
 
-def _cells(row: Row, colour: str | None, trail: Trail | None) -> list[Text | Drawn]:
+def _cells(row: Row, colour: str | None, history: RateHistory | None) -> list[Text | Drawn]:
     stats = row.stats
 
     def lately(width: int) -> Text:
-        rates = trail.rates(stats.model, width) if trail else []
+        rates = history.rates(stats.model, width) if history else []
         return sparkline(rates, colour or "")
 
     return [

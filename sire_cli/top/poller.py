@@ -9,14 +9,14 @@ from sire.errors import DaemonUnavailable, SireError
 from sire.paths import Paths
 from sire.protocol.replies import TopReport
 from sire.protocol.requests import Top
-from sire_cli.top.rate_history import Trail
+from sire_cli.top.rate_history import RateHistory
 
 # A daemon that is this late is as good as gone; what it says later is not waited for.
 ANSWER_TIMEOUT_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class LatestReport:
     """The last report, and why there is no newer one; "" while there is."""
 
     report: TopReport
@@ -42,9 +42,9 @@ class Poller(threading.Thread):
     ) -> None:
         # Nothing is lost when it dies in the middle of a question, so nobody waits for it.
         super().__init__(name="poller", daemon=True)
-        self.seen = Seen(first)
-        self.trail = Trail()
-        self.trail.follow(first)
+        self.seen = LatestReport(first)
+        self.history = RateHistory()
+        self.history.follow(first)
         self._paths = paths
         self._interval = interval
         self._changed = changed
@@ -61,13 +61,13 @@ class Poller(threading.Thread):
                 self.seen = self._look(connection)
                 self._changed()
 
-    def _look(self, connection: Connection) -> Seen:
+    def _look(self, connection: Connection) -> LatestReport:
         try:
-            question = Top(after=self.trail.last)
+            question = Top(after=self.history.last)
             report = connection.expect(TopReport, question, timeout=ANSWER_TIMEOUT_SECONDS)
         except DaemonUnavailable:
             return replace(self.seen, lost="no daemon, retrying…")
         except SireError as problem:
             return replace(self.seen, lost=f"{problem.message} Retrying…")
-        self.trail.follow(report)
-        return Seen(report)
+        self.history.follow(report)
+        return LatestReport(report)

@@ -16,7 +16,7 @@ _EVENTS_KEPT = 200
 _BARS = "▁▂▃▄▅▆▇█"
 
 
-class Trail:
+class RateHistory:
     """Gathers from report to report what one alone does not tell.
 
     Attributes:

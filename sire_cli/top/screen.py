@@ -13,7 +13,7 @@ from rich.live import Live
 
 from sire.paths import Paths
 from sire.protocol.replies import TopReport
-from sire_cli.top.actions import Hands
+from sire_cli.top.actions import ModelActions
 from sire_cli.top.keyboard import Keyboard
 from sire_cli.top.keys import Control
 from sire_cli.top.poller import Poller
@@ -31,7 +31,7 @@ def show(console: Console, paths: Paths, first: TopReport, interval: float) -> N
     """
     with _doorbell() as (bell, ring), Keyboard() as keyboard:
         poller = Poller(paths, first, interval, ring)
-        hands, control = Hands(paths, ring), Control()
+        actions, control = ModelActions(paths, ring), Control()
         with (
             contextlib.suppress(KeyboardInterrupt),
             Live(console=console, screen=True, auto_refresh=False) as live,
@@ -43,9 +43,9 @@ def show(console: Console, paths: Paths, first: TopReport, interval: float) -> N
                     seen.report,
                     *console.size,
                     lost=seen.lost,
-                    footer=control.footer if control.typing else hands.words or control.footer,
+                    footer=control.footer if control.typing else actions.words or control.footer,
                     control=control,
-                    trail=poller.trail,
+                    history=poller.history,
                 )
                 live.update(drawn, refresh=True)
                 ready, _, _ = select.select([bell, *keyboard.descriptors], [], [])
@@ -53,9 +53,9 @@ def show(console: Console, paths: Paths, first: TopReport, interval: float) -> N
                     bell.recv(4096)
                 pressed = keyboard.read() if {*ready} - {bell} else ""
                 if pressed:
-                    hands.forget()
-                for wish in control.press(pressed, seen.report):
-                    hands.do(wish, control.selected or "", seen.report)
+                    actions.forget()
+                for action in control.press(pressed, seen.report):
+                    actions.do(action, control.selected or "", seen.report)
         poller.stop()
 
 

@@ -11,7 +11,7 @@ from sire_cli.top.devices import device_lines
 from sire_cli.top.format import clock
 from sire_cli.top.keys import HELP, Control
 from sire_cli.top.models import model_lines
-from sire_cli.top.rate_history import MINUTES, Trail, sparkline
+from sire_cli.top.rate_history import MINUTES, RateHistory, sparkline
 
 _STATUS_STYLES = {"ok": "green"}
 # A screen so low is for devices and models alone.
@@ -32,7 +32,7 @@ def frame(
     lost: str = "",
     footer: str = "",
     control: Control | None = None,
-    trail: Trail | None = None,
+    history: RateHistory | None = None,
 ) -> Text:
     """Draw one frame.
 
@@ -43,14 +43,14 @@ def frame(
         lost: why the figures are old; "" while they are not.
         footer: what the last line says.
         control: what the user has chosen.
-        trail: what was seen before this report; None for a single look.
+        history: what was seen before this report; None for a single look.
     """
     control = control or Control()
     header = _header(report, width, lost)
-    if trail is not None and (height is None or height >= _LOW):
-        header.append(_lately(trail, width))
+    if history is not None and (height is None or height >= _LOW):
+        header.append(_lately(history, width))
     room = None if height is None else height - len(header) - 1 - 2 * bool(footer)
-    body = _help() if control.helping else _body(report, width, room, control, trail)
+    body = _help() if control.helping else _body(report, width, room, control, history)
     if lost:
         for line in body:
             line.stylize("dim")
@@ -67,28 +67,28 @@ def _help() -> list[Text]:
     return [Text.assemble((f"  {keys:<12}", "bold"), words) for keys, words in HELP]
 
 
-def _lately(trail: Trail, width: int) -> Text:
+def _lately(history: RateHistory, width: int) -> Text:
     """All requests of the last minutes in one line."""
     title = f"last {MINUTES} minutes "
-    rates = trail.rates(None, max(1, width - len(title) - _PEAK_WIDTH))
+    rates = history.rates(None, max(1, width - len(title) - _PEAK_WIDTH))
     peak = max((one for one in rates if one is not None), default=0.0)
     line = Text.assemble((title, "dim"), sparkline(rates, "green"))
     return line.append(f" peak {peak:,.1f} req/s" if peak else " nothing asked", "dim")
 
 
 def _body(
-    report: TopReport, width: int, room: int | None, control: Control, trail: Trail | None
+    report: TopReport, width: int, room: int | None, control: Control, history: RateHistory | None
 ) -> list[Text]:
     """Devices, models, jobs and events, as far as each has room."""
     devices = device_lines(report.devices, report.instances, width)
     rows = control.rows(report)
-    models = model_lines(report, rows, width, trail) if rows else [_no_models(control)]
+    models = model_lines(report, rows, width, history) if rows else [_no_models(control)]
     names = [row.stats.model for row in rows]
     place = names.index(control.selected) + 1 if control.selected in names else 0
     if place:
         models[place] = _selected(models[place], width)
     jobs = job_lines(report.jobs, width)
-    events = event_lines(trail.events if trail else report.events[: -_FEW - 1 : -1], width)
+    events = event_lines(history.events if history else report.events[: -_FEW - 1 : -1], width)
     if room is not None:
         # Devices keep up to half the screen, models two thirds of what is left of it; jobs and
         # events share what those leave, an empty line above each.

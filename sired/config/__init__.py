@@ -1,15 +1,15 @@
 """Settings: the file, over it the environment (``SIRE_…``), over that the flags."""
 
-from sired.config.loading import Loaded, Source, kind_of, load_settings
+from sired.config.loading import LoadedSettings, SettingSource, kind_of, load_settings
 from sired.config.settings import DeviceSettings, Settings, TierSettings
 from sired.config.timing import HOLD_FROM_START, waiting_for_start
 
 __all__ = [
     "HOLD_FROM_START",
     "DeviceSettings",
-    "Loaded",
+    "LoadedSettings",
+    "SettingSource",
     "Settings",
-    "Source",
     "TierSettings",
     "kind_of",
     "load_settings",

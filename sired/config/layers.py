@@ -12,7 +12,7 @@ from sired.config.yaml_file import read_server_file
 _VARIABLE = re.compile("SIRE_(?P<section>[A-Z]+)_(?P<key>[A-Z0-9_]+)")
 
 
-class Given(NamedTuple):
+class GivenValue(NamedTuple):
     """A value as given; ``source`` is what a listing shows, ``place`` what an error names."""
 
     value: Any
@@ -20,7 +20,7 @@ class Given(NamedTuple):
     place: str
 
 
-Layer = dict[str, Given]
+Layer = dict[str, GivenValue]
 
 
 def from_file(path: Path) -> Layer:
@@ -31,7 +31,7 @@ def from_file(path: Path) -> Layer:
     """
     if path.suffix in {".yaml", ".yml"}:
         tables = read_server_file(path)
-        return {key: Given(value, "file", str(path)) for key, value in _flatten(tables)}
+        return {key: GivenValue(value, "file", str(path)) for key, value in _flatten(tables)}
     try:
         text = path.read_text("utf-8")
         tables = tomllib.loads(text)
@@ -47,7 +47,7 @@ def from_file(path: Path) -> Layer:
         raise InvalidConfiguration(f"{path} is not valid TOML: {where}.") from None
     except (ValueError, RecursionError) as problem:  # thousands of digits, or of brackets
         raise InvalidConfiguration(f"{path} cannot be read: {said(problem)}.") from None
-    return {key: Given(value, "file", str(path)) for key, value in _flatten(tables)}
+    return {key: GivenValue(value, "file", str(path)) for key, value in _flatten(tables)}
 
 
 def _flatten(tables: dict[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -85,7 +85,7 @@ def from_environment(
         if section == "devices":
             device, _, key = match["key"].rpartition("_")
             section = f"devices.{names.get(device) or _device_name(device)}"
-        layer[f"{section}.{key.lower()}"] = Given(value, variable, variable)
+        layer[f"{section}.{key.lower()}"] = GivenValue(value, variable, variable)
     return layer
 
 
@@ -95,4 +95,4 @@ def _device_name(variable: str) -> str:
 
 def from_flags(flags: Mapping[str, str]) -> Layer:
     """Read flags, which come as dotted keys already."""
-    return {key: Given(value, "flag", "command line") for key, value in flags.items()}
+    return {key: GivenValue(value, "flag", "command line") for key, value in flags.items()}

@@ -10,7 +10,7 @@ from msgspec.structs import FieldInfo, fields
 
 from sire.errors import InvalidConfiguration
 from sire.nearest import nearest
-from sired.config.layers import Given, Layer, from_environment, from_file, from_flags
+from sired.config.layers import GivenValue, Layer, from_environment, from_file, from_flags
 from sired.config.settings import DeviceSettings, Settings
 from sired.config.values import Kind
 
@@ -25,7 +25,7 @@ _PHYSICAL = re.compile(r"(cpu)|(cuda):(\d+)")
 Section = TypeVar("Section", bound=msgspec.Struct)
 
 
-class Source(NamedTuple):
+class SettingSource(NamedTuple):
     """One setting: its value as text, and where it came from (default, file, SIRE_…, flag)."""
 
     key: str
@@ -33,15 +33,17 @@ class Source(NamedTuple):
     source: str
 
 
-class Loaded(NamedTuple):
+class LoadedSettings(NamedTuple):
     """The settings in force, the source of each, and the file that was read."""
 
     settings: Settings
-    sources: list[Source]
+    sources: list[SettingSource]
     path: Path
 
 
-def load_settings(path: Path, environment: Mapping[str, str], flags: Mapping[str, str]) -> Loaded:
+def load_settings(
+    path: Path, environment: Mapping[str, str], flags: Mapping[str, str]
+) -> LoadedSettings:
     """Read every setting: defaults, over them the file, the environment, the flags.
 
     Args:
@@ -62,14 +64,14 @@ def load_settings(path: Path, environment: Mapping[str, str], flags: Mapping[str
     sections = {name: _build(kind, values, name) for name, kind in _SECTIONS.items()}
     devices = {name: _device(name, values, given) for name in _device_names(values)}
     settings = _settings(sections, devices)
-    return Loaded(settings, list(_sources(settings, given)), path)
+    return LoadedSettings(settings, list(_sources(settings, given)), path)
 
 
 def _settings(sections: Mapping[str, Any], devices: dict[str, DeviceSettings]) -> Settings:
     return Settings(**sections, devices=devices)
 
 
-def _read(key: str, item: Given) -> Any:
+def _read(key: str, item: GivenValue) -> Any:
     kind = _kinds(key).get(key)
     if kind is None:
         raise _unknown(key, item.place)
@@ -152,7 +154,7 @@ def _device(name: str, values: dict[str, Any], given: Layer) -> DeviceSettings:
         )
     deduced = {f"{prefix}.kind": named[1]} if named else {}
     if named and named[2] and values.get(f"{prefix}.kind", named[1]) == "cuda":
-        deduced[f"{prefix}.index"] = _read(f"{prefix}.index", Given(named[2], name, place))
+        deduced[f"{prefix}.index"] = _read(f"{prefix}.index", GivenValue(named[2], name, place))
     device = _build(DeviceSettings, deduced | values, prefix)
     _check_name(name, device, place)
     return device
@@ -173,7 +175,7 @@ def _check_name(name: str, device: DeviceSettings, place: str) -> None:
         )
 
 
-def _sources(settings: Settings, given: Layer) -> Iterator[Source]:
+def _sources(settings: Settings, given: Layer) -> Iterator[SettingSource]:
     """Every setting as text, sections first, then what there is to say of each device."""
     parts = [(section, getattr(settings, section)) for section in _SECTIONS]
     parts += [(f"devices.{name}", device) for name, device in settings.devices.items()]
@@ -183,4 +185,4 @@ def _sources(settings: Settings, given: Layer) -> Iterator[Source]:
             if value is None or value == ():
                 continue
             source = given[key].source if key in given else "default"
-            yield Source(key, _kind(field).write(value), source)
+            yield SettingSource(key, _kind(field).write(value), source)

@@ -7,18 +7,18 @@ from functools import partial
 from pathlib import Path
 
 from sire.paths import Paths
-from sired.config import Loaded
+from sired.config import LoadedSettings
 from sired.daemon import views
-from sired.daemon.direct.listener import Door
+from sired.daemon.direct.listener import DirectListener
 from sired.daemon.engine.conductor import Conductor
-from sired.daemon.engine.replies import Answers
+from sired.daemon.engine.replies import ReplyRouter
 from sired.daemon.engine.warm_start import WarmStart
 from sired.daemon.handlers.predictions import DirectAccess
-from sired.daemon.jobs.service import Jobs
+from sired.daemon.jobs.service import JobService
 from sired.daemon.plugins import find_policy, find_router, find_strategy
 from sired.daemon.services import Services
-from sired.daemon.telemetry.history_recorder import Historian
-from sired.daemon.telemetry.prometheus_server import Exporter
+from sired.daemon.telemetry.history_recorder import HistoryRecorder
+from sired.daemon.telemetry.prometheus_server import PrometheusServer
 from sired.devices.base import Device
 from sired.devices.cpu import CpuProbe
 from sired.devices.inventory import Inventory
@@ -40,12 +40,12 @@ class Parts:
     """What requests need, and the two doors beside the front socket."""
 
     services: Services
-    exporter: Exporter
-    door: Door
+    exporter: PrometheusServer
+    door: DirectListener
 
 
 def assemble(
-    paths: Paths, loaded: Loaded, loop: asyncio.AbstractEventLoop, listening: int | None
+    paths: Paths, loaded: LoadedSettings, loop: asyncio.AbstractEventLoop, listening: int | None
 ) -> Parts:
     """Make every part; nothing is open or started yet.
 
@@ -63,14 +63,14 @@ def assemble(
         Confinement(settings.workers.limits, settings.workers.no_new_privileges),
     )
     front = Front(paths.checked_socket(), settings.daemon.max_message_bytes, listening)
-    answers = Answers(front)
+    answers = ReplyRouter(front)
     conductor = Conductor(
         loop, _brain(loaded, inventory), answers, inventory, registry, footprints, zygote, paths
     )
     if settings.workers.limits and settings.workers.control_groups:
         parent = own_group(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))
         conductor.instances.groups = ControlGroups(parent)
-    jobs = Jobs(loop, paths.jobs, front, conductor, registry, settings.jobs)
+    jobs = JobService(loop, paths.jobs, front, conductor, registry, settings.jobs)
     answers.jobs = jobs.feed
     conductor.predictions.begun = jobs.feed.begun
     services = Services(
@@ -83,24 +83,24 @@ def assemble(
         footprints,
         jobs,
         WarmStart(conductor, registry, LoadedModels(paths.loaded), settings.daemon),
-        Historian(
+        HistoryRecorder(
             loop, paths.history, conductor.statistics, conductor.memory_by_model, settings.history
         ),
         zygote,
     )
-    services.when_warm.append(conductor.crew.standby.fill)
+    services.when_warm.append(conductor.supervisor.standby.fill)
     services.apply_limits()
     access = DirectAccess(services)
     return Parts(
         services,
-        Exporter(
+        PrometheusServer(
             loop, partial(views.metrics, services), settings.metrics, services.complaints.append
         ),
-        Door(loop, paths.direct_socket, access.lead, access.terms),
+        DirectListener(loop, paths.direct_socket, access.lead, access.terms),
     )
 
 
-def _brain(loaded: Loaded, inventory: Inventory) -> Brain:
+def _brain(loaded: LoadedSettings, inventory: Inventory) -> Brain:
     settings = loaded.settings
     return Brain(
         [_account(device) for device in inventory.devices],
@@ -111,7 +111,7 @@ def _brain(loaded: Loaded, inventory: Inventory) -> Brain:
     )
 
 
-def rules_from(settings: Loaded) -> Rules:
+def rules_from(settings: LoadedSettings) -> Rules:
     """The brain's rules as the settings say them.
 
     Raises:

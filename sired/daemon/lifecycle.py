@@ -13,9 +13,9 @@ from pathlib import Path
 
 from sire.errors import DaemonUnavailable, InvalidConfiguration, SireError
 from sire.paths import Paths, find_paths, free_place, private_directory
-from sired.config import Loaded, load_settings, waiting_for_start
+from sired.config import LoadedSettings, load_settings, waiting_for_start
 from sired.daemon.assembly import assemble, rules_from
-from sired.daemon.handlers import Handlers
+from sired.daemon.handlers import RequestHandlers
 from sired.daemon.host.event_loop import attentive_loop
 from sired.daemon.host.fd_limits import allow_many, few_left
 from sired.daemon.host.lock import hold_lock, holds
@@ -120,7 +120,7 @@ def _give_up(error: SireError, *, journal: bool) -> int:
 
 async def _live(
     paths: Paths,
-    settings: Loaded,
+    settings: LoadedSettings,
     flags: Mapping[str, str],
     lock: int,
     listening: int | None,
@@ -140,7 +140,7 @@ class Daemon:
     def __init__(
         self,
         paths: Paths,
-        settings: Loaded,
+        settings: LoadedSettings,
         flags: Mapping[str, str],
         loop: asyncio.AbstractEventLoop,
         lock: int,
@@ -177,14 +177,14 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stop.set)
         self._loop.add_signal_handler(signal.SIGHUP, self._reload)
-        self._front.open(self._loop, Handlers(self._services, self._stop.set))
+        self._front.open(self._loop, RequestHandlers(self._services, self._stop.set))
         self._door.open()
         self._exporter.open()
         self._jobs.start()
         self._warm_start.start()
         self._historian.start()
         self._begin_warm_up()
-        self._watch(parent)
+        self._deadlines(parent)
         # What is here by now stays: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
@@ -212,10 +212,10 @@ class Daemon:
         for do in self._services.when_warm:
             do()
 
-    def _watch(self, parent: int | None) -> None:
+    def _deadlines(self, parent: int | None) -> None:
         """Once a second: how full devices are, and whether there is still someone to serve."""
         # First of all, so that no trouble with any of it ends the rest for good.
-        self._loop.call_later(SAMPLE_SECONDS, self._watch, parent)
+        self._loop.call_later(SAMPLE_SECONDS, self._deadlines, parent)
         if parent is not None and os.getppid() != parent:
             self._stop.set()
         if not holds(self._lock, self._paths.lock):
@@ -230,7 +230,7 @@ class Daemon:
             log.error("the zygote has ended; another one is started")
             self._begin_warm_up()
         self._warm_start.note()
-        self._conductor.crew.trim_logs(self._paths.daemon_output)
+        self._conductor.supervisor.trim_logs(self._paths.daemon_output)
 
     def _mind_descriptors(self) -> None:
         """Let nobody in for whom there is no room."""
@@ -260,7 +260,7 @@ class Daemon:
             log.warning("%s: changes hold from the next start: sire daemon restart", said)
         self._conductor.brain.adopt(rules, strategy, router)
         # What is due sooner by the new rules is looked at now.
-        self._conductor.feed(events.Woken())
+        self._conductor.feed(events.TimerFired())
         self._services.adopt(settings)
         logging.getLogger().setLevel(settings.settings.daemon.log_level.upper())
         log.info("the configuration was read again")
@@ -281,8 +281,8 @@ class Daemon:
         """End the workers, then the socket: nothing of us is left when we exit."""
         self._historian.close()
         self._conductor.end_workers()
-        await self._until(lambda: not self._conductor.crew, END_SECONDS)
-        self._conductor.crew.close()
+        await self._until(lambda: not self._conductor.supervisor, END_SECONDS)
+        self._conductor.supervisor.close()
         self._jobs.close()
         self._door.close()
         self._exporter.close()

@@ -8,12 +8,12 @@ from sire.errors import DaemonUnavailable, DeviceNotFound, shown
 from sire.nearest import meant
 from sire.paths import Paths
 from sire.spec import LONGEST_NAME
-from sired.config import Loaded
+from sired.config import LoadedSettings
 from sired.config.settings import Settings
 from sired.daemon.engine.conductor import Conductor
 from sired.daemon.engine.warm_start import WarmStart
-from sired.daemon.jobs.service import Jobs
-from sired.daemon.telemetry.history_recorder import Historian
+from sired.daemon.jobs.service import JobService
+from sired.daemon.telemetry.history_recorder import HistoryRecorder
 from sired.devices.inventory import Inventory
 from sired.server.front import Front
 from sired.store.footprints import Footprints
@@ -35,15 +35,15 @@ class Services:
     """
 
     paths: Paths
-    loaded: Loaded
+    loaded: LoadedSettings
     front: Front
     conductor: Conductor
     registry: Registry
     inventory: Inventory
     footprints: Footprints
-    jobs: Jobs
+    jobs: JobService
     warm_start: WarmStart
-    historian: Historian
+    historian: HistoryRecorder
     zygote: Zygote
     draining: bool = False
     warm: bool = False
@@ -71,7 +71,7 @@ class Services:
             *filter(None, [self.zygote.problem]),
         )
 
-    def adopt(self, loaded: Loaded) -> None:
+    def adopt(self, loaded: LoadedSettings) -> None:
         """Go by these settings from now on."""
         self.loaded = loaded
         self.jobs.adopt(loaded.settings.jobs)

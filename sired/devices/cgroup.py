@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 
-class Group(NamedTuple):
+class ControlGroup(NamedTuple):
     """One control group: its limit, and what it uses that the kernel could not take back; bytes."""
 
     limit: int
@@ -25,7 +25,7 @@ _V1 = (
 _NO_LIMIT = 1 << 62
 
 
-def limited_groups(membership: Path, root: Path) -> list[Group]:
+def limited_groups(membership: Path, root: Path) -> list[ControlGroup]:
     """Every group with a memory limit that this process is in, its parents included.
 
     Args:
@@ -36,7 +36,7 @@ def limited_groups(membership: Path, root: Path) -> list[Group]:
         lines = membership.read_text("utf-8").splitlines()
     except OSError:
         return []
-    groups: list[Group] = []
+    groups: list[ControlGroup] = []
     for line in lines:
         _, controllers, path = line.split(":", 2)
         if not controllers:
@@ -46,7 +46,9 @@ def limited_groups(membership: Path, root: Path) -> list[Group]:
     return groups
 
 
-def _upwards(mount: Path, path: str, files: tuple[str, str, tuple[str, str]]) -> Iterator[Group]:
+def _upwards(
+    mount: Path, path: str, files: tuple[str, str, tuple[str, str]]
+) -> Iterator[ControlGroup]:
     """The limited groups from this one up to where the hierarchy is mounted.
 
     In a container the path may be the host's, which is not to be seen: the mount itself then is
@@ -65,7 +67,7 @@ def _upwards(mount: Path, path: str, files: tuple[str, str, tuple[str, str]]) ->
             cache = _cache(directory / "memory.stat", cache_keys)
         except (OSError, ValueError):  # no such group here, or its limit is "max"
             continue
-        yield Group(limit, max(0, used - cache))
+        yield ControlGroup(limit, max(0, used - cache))
 
 
 def _cache(file: Path, keys: tuple[str, str]) -> int:

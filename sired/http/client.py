@@ -17,7 +17,7 @@ _LONGEST_WORDS = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpResponse:
     """What a server answered."""
 
     status: int
@@ -55,7 +55,7 @@ class Server:
         body: Buffer | None = None,
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
-    ) -> Answer:
+    ) -> HttpResponse:
         """Ask once.
 
         Raises:
@@ -64,11 +64,11 @@ class Server:
         """
         with self._opened(method, path, body, headers, timeout) as response:
             content_type = response.getheader("Content-Type") or ""
-            return Answer(response.status, content_type, response.read())
+            return HttpResponse(response.status, content_type, response.read())
 
     def stream(
         self, method: str, path: str, body: Buffer, headers: Mapping[str, str]
-    ) -> Generator[Answer, None, None]:
+    ) -> Generator[HttpResponse, None, None]:
         """Ask once, and yield the answer in the parts in which the server sends it.
 
         A part is the data of an event, a line of JSON, or all of it where the server sends neither
@@ -81,10 +81,10 @@ class Server:
             content_type = response.getheader("Content-Type") or ""
             kind = content_type.partition(";")[0].strip().lower()
             if not 200 <= response.status < 300 or kind not in _IN_PARTS:
-                yield Answer(response.status, content_type, response.read())
+                yield HttpResponse(response.status, content_type, response.read())
                 return
             for part in _IN_PARTS[kind](response):
-                yield Answer(500 if _tells_error(part) else response.status, JSON, part)
+                yield HttpResponse(500 if _tells_error(part) else response.status, JSON, part)
             response.read()  # having read every line it does not know yet that it is at its end
 
     @contextlib.contextmanager

@@ -11,7 +11,7 @@ import msgspec
 
 from sire.errors import InvalidModel, LoadFailed, ModelNotFound
 from sire.protocol.content import JSON
-from sired.http.client import Answer, Server
+from sired.http.client import HttpResponse, Server
 
 DEFAULT_HOST = "http://127.0.0.1:11434"
 _LOOK_SECONDS = 10.0
@@ -37,7 +37,7 @@ class _Models(msgspec.Struct, frozen=True):
     models: list[OllamaModel] | None = None
 
 
-class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class OllamaOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The arguments of a model that lives in an Ollama server.
 
     Attributes:
@@ -51,14 +51,14 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     options: dict[str, Any] = {}
 
 
-def read_options(args: dict[str, Any]) -> Options:
+def read_options(args: dict[str, Any]) -> OllamaOptions:
     """Read a model's arguments.
 
     Raises:
         InvalidModel: one is missing, unknown or of the wrong type.
     """
     try:
-        return msgspec.convert(args, Options)
+        return msgspec.convert(args, OllamaOptions)
     except msgspec.ValidationError as problem:
         hint = "Write it like --runtime ollama --arg model=llama3.2"
         raise InvalidModel(f"The arguments of a model in Ollama: {problem}.", hint=hint) from None
@@ -68,7 +68,7 @@ class Ollama:
     """A server.
 
     Args:
-        host: as in ``Options``: a URL, or a host and a port.
+        host: as in ``OllamaOptions``: a URL, or a host and a port.
 
     Raises:
         InvalidModel: it is no address.
@@ -89,7 +89,9 @@ class Ollama:
         listens = {"0.0.0.0": "127.0.0.1"}  # noqa: S104
         self._server = Server(listens.get(parts.hostname, parts.hostname), port)
 
-    def ask(self, path: str, body: dict[str, Any] | None, timeout: float | None = None) -> Answer:
+    def ask(
+        self, path: str, body: dict[str, Any] | None, timeout: float | None = None
+    ) -> HttpResponse:
         """Ask once: POST with a body, else GET.
 
         Raises:
@@ -101,7 +103,7 @@ class Ollama:
         with self._errors_told():
             return self._server.ask(method, path, content, headers, timeout)
 
-    def stream(self, path: str, body: dict[str, Any]) -> Generator[Answer, None, None]:
+    def stream(self, path: str, body: dict[str, Any]) -> Generator[HttpResponse, None, None]:
         """Ask once, for an answer in parts; raises as ``ask``."""
         with self._errors_told():
             yield from self._server.stream("POST", path, msgspec.json.encode(body), _HEADERS)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from sire.protocol.content import Payload
 from sire.spec import Signature
-from sired.runtimes.reading import Progress
+from sired.runtimes.reading import ReadProgress
 
 # What ``load`` is told beside the model's own arguments.
 ABOUT_FILES = frozenset(
@@ -17,7 +17,7 @@ ABOUT_FILES = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Keeping:
+class ModelCacheDirectory:
     """Where a runtime may keep what takes long to make of a model, from one load to the next.
 
     Attributes:
@@ -37,7 +37,7 @@ class InferenceRuntime(ABC):
     answers that are true of every runtime, and may be overridden by better ones.
 
     Attributes:
-        progress: of the load; a runtime that ``reads_by_itself`` tells it what it has read. A load
+        progress: of the load; a runtime that ``streams_files`` tells it what it has read. A load
             that tells nothing for ``daemon.load_timeout`` is taken to hang.
         declared: what the user said that the model takes; data is held against it before it comes
             to ``predict``.
@@ -48,10 +48,10 @@ class InferenceRuntime(ABC):
     # Whether ``predict`` and ``forward`` may be called from several threads at once.
     concurrent: ClassVar[bool] = False
     # Whether another process computes, so that threads have nothing to do but to wait for it.
-    elsewhere: ClassVar[bool] = False
-    progress: Progress = Progress()
+    out_of_process: ClassVar[bool] = False
+    progress: ReadProgress = ReadProgress()
     declared: Signature = Signature()
-    keeping: Keeping | None = None
+    cache_directory: ModelCacheDirectory | None = None
 
     @abstractmethod
     def load(self, model_path: str, **kwargs: Any) -> Any:
@@ -105,7 +105,7 @@ class InferenceRuntime(ABC):
         """
         return None
 
-    def reads_by_itself(self, model_path: str, **kwargs: Any) -> bool:  # noqa: ARG002
+    def streams_files(self, model_path: str, **kwargs: Any) -> bool:  # noqa: ARG002
         """Whether a load with these arguments reads its files fast, and tells ``progress``.
 
         Otherwise the file is read ahead while it loads.
@@ -127,7 +127,7 @@ class InferenceRuntime(ABC):
         """What the model takes and gives, as far as the file says."""
         return Signature()
 
-    def takes_zeros(self, model: Any) -> bool:  # noqa: ARG002
+    def accepts_dummy_input(self, model: Any) -> bool:  # noqa: ARG002
         """Whether it may be tried on zeros, of the shapes it takes, once it is loaded.
 
         That is for models that only compute. What a user's own code does else, nobody knows.

@@ -12,8 +12,8 @@ import msgspec
 from sire.errors import InferenceError, InvalidInput, LoadFailed, SireError
 from sire.protocol.content import JSON, OF_ARRAYS, TEXT, Payload
 from sire.tensors import pack, unpack
-from sired.http.client import Answer
-from sired.http.ollama import Ollama, Options, read_options
+from sired.http.client import HttpResponse
+from sired.http.ollama import Ollama, OllamaOptions, read_options
 from sired.runtimes.base import ABOUT_FILES, InferenceRuntime
 from sired.runtimes.support.http_answers import data_of, error_of, in_parts, to_json
 
@@ -27,7 +27,7 @@ _TOO_LITTLE_MEMORY = "more system memory"
 
 
 @dataclass(frozen=True, slots=True)
-class Living:
+class ServedOllamaModel:
     """A model that the server has loaded; ``options`` are those of requests without any."""
 
     server: Ollama
@@ -37,17 +37,17 @@ class Living:
 
 
 class OllamaRuntime(InferenceRuntime):
-    """Has a model loaded by an Ollama server; its arguments are those of ``Options``."""
+    """Has a model loaded by an Ollama server; its arguments are those of ``OllamaOptions``."""
 
     name: ClassVar[str] = "ollama"
     concurrent: ClassVar[bool] = True
-    elsewhere: ClassVar[bool] = True
+    out_of_process: ClassVar[bool] = True
 
     def __init__(self) -> None:
-        self._living: Living | None = None
+        self._living: ServedOllamaModel | None = None
         self._ending = threading.Event()
 
-    def load(self, model_path: str, **kwargs: Any) -> Living:  # noqa: ARG002 (it has none)
+    def load(self, model_path: str, **kwargs: Any) -> ServedOllamaModel:  # noqa: ARG002 (it has none)
         """Have the server load the model; see ``InferenceRuntime.load``.
 
         Raises:
@@ -63,15 +63,15 @@ class OllamaRuntime(InferenceRuntime):
             raise LoadFailed(problem.message, hint=problem.hint) from None
 
     def _load(
-        self, server: Ollama, given: Options, options: dict[str, Any], *, on_gpu: bool
-    ) -> Living:
+        self, server: Ollama, given: OllamaOptions, options: dict[str, Any], *, on_gpu: bool
+    ) -> ServedOllamaModel:
         server.find(given.model)
-        self._living = Living(server, given.model, options, 0)
+        self._living = ServedOllamaModel(server, given.model, options, 0)
         _keep(self._living)
         there = server.loaded(given.model)
         if there is None:
             raise LoadFailed(f"Ollama said that it loaded {given.model}, and has not.")
-        self._living = Living(
+        self._living = ServedOllamaModel(
             server, given.model, options, there.size_vram if on_gpu else there.size
         )
         threading.Thread(target=self._refresh, name="keep-loaded", daemon=True).start()
@@ -83,47 +83,47 @@ class OllamaRuntime(InferenceRuntime):
                 assert self._living is not None
                 _keep(self._living)
 
-    def predict(self, model: Living, data: Any) -> Any:
+    def predict(self, model: ServedOllamaModel, data: Any) -> Any:
         """Ask the model; a string is a prompt, a dict what the API takes.
 
         Returns:
             What the server answered.
         """
-        wish = {"prompt": data} if isinstance(data, str) else data
-        return data_of(_ask(model, msgspec.json.decode(to_json(wish))))
+        fields = {"prompt": data} if isinstance(data, str) else data
+        return data_of(_ask(model, msgspec.json.decode(to_json(fields))))
 
-    def stream(self, model: Living, data: Any) -> Generator[Any, None, None]:
+    def stream(self, model: ServedOllamaModel, data: Any) -> Generator[Any, None, None]:
         """Ask the model; for a prompt the words it says, for a dict each thing the API says."""
-        wish = {"prompt": data} if isinstance(data, str) else data
-        answers = _stream(model, msgspec.json.decode(to_json(wish)))
+        fields = {"prompt": data} if isinstance(data, str) else data
+        answers = _stream(model, msgspec.json.decode(to_json(fields)))
         if isinstance(data, str):
             for part in in_parts(answers, TEXT):
                 yield bytes(part.frames[0]).decode()
         else:
             yield from map(data_of, answers)
 
-    def forward(self, model: Living, payload: Payload, accept: str) -> Payload | None:
+    def forward(self, model: ServedOllamaModel, payload: Payload, accept: str) -> Payload | None:
         """Ask with JSON or text as it came; where text is wanted, only what the model says."""
         if payload.content_type in OF_ARRAYS:
             return pack(self.predict(model, unpack(payload)))
-        wish = _wish(payload)
-        if wish is None:
+        fields = _wish(payload)
+        if fields is None:
             return None
-        answer = _ask(model, wish)
+        answer = _ask(model, fields)
         return _text(answer) if accept == TEXT else answer.payload()
 
     def forward_stream(
-        self, model: Living, payload: Payload, accept: str
+        self, model: ServedOllamaModel, payload: Payload, accept: str
     ) -> Generator[Payload, None, None] | None:
         """Ask with JSON or text as it came, for what the model says as it says it."""
-        wish = _wish(payload)
-        return None if wish is None else in_parts(_stream(model, wish), accept)
+        fields = _wish(payload)
+        return None if fields is None else in_parts(_stream(model, fields), accept)
 
-    def get_memory_footprint(self, model: Living) -> int:
+    def get_memory_footprint(self, model: ServedOllamaModel) -> int:
         """What the server says the model takes: of GPUs where it was placed on one, else in all."""
         return model.memory
 
-    def held_elsewhere(self, model: Living) -> int:
+    def held_elsewhere(self, model: ServedOllamaModel) -> int:
         """The same: none of it is this process's."""
         return model.memory
 
@@ -151,7 +151,7 @@ def _wish(payload: Payload) -> Any:
         raise InvalidInput(f"The input is not valid {kind}: {problem}.") from None
 
 
-def _keep(model: Living, seconds: int = _KEEP_ALIVE_SECONDS) -> None:
+def _keep(model: ServedOllamaModel, seconds: int = _KEEP_ALIVE_SECONDS) -> None:
     """Have a model loaded, and kept for so long; an empty prompt does that."""
     body = {"model": model.name, "keep_alive": seconds, "stream": False}
     if seconds:
@@ -162,16 +162,16 @@ def _keep(model: Living, seconds: int = _KEEP_ALIVE_SECONDS) -> None:
     _check(answer, model)
 
 
-def _ask(model: Living, wish: Any) -> Answer:
-    path, body = _body(model, wish, stream=False)
+def _ask(model: ServedOllamaModel, fields: Any) -> HttpResponse:
+    path, body = _body(model, fields, stream=False)
     with _errors_told():
         answer = model.server.ask(path, body)
     _check(answer, model)
     return answer
 
 
-def _stream(model: Living, wish: Any) -> Generator[Answer, None, None]:
-    path, body = _body(model, wish, stream=True)
+def _stream(model: ServedOllamaModel, fields: Any) -> Generator[HttpResponse, None, None]:
+    path, body = _body(model, fields, stream=True)
     with _errors_told():
         for answer in model.server.stream(path, body):
             _check(answer, model)
@@ -186,25 +186,25 @@ def _errors_told() -> Iterator[None]:
         raise InferenceError(problem.message, hint=problem.hint) from None
 
 
-def _body(model: Living, wish: Any, *, stream: bool) -> tuple[str, dict[str, Any]]:
+def _body(model: ServedOllamaModel, fields: Any, *, stream: bool) -> tuple[str, dict[str, Any]]:
     """Where to ask for something, and with which words."""
-    if not isinstance(wish, dict):
+    if not isinstance(fields, dict):
         raise InvalidInput(
             "The input is neither text nor an object.",
             hint='Send a text as the prompt, or JSON like {"prompt": "Why?", "options": {}}',
         )
     path = "/api/generate"
-    if "messages" in wish:
+    if "messages" in fields:
         path = "/api/chat"
-    elif "input" in wish:
+    elif "input" in fields:
         path = "/api/embed"
-    elif "prompt" not in wish:
+    elif "prompt" not in fields:
         raise InvalidInput("The input has none of the keys prompt, messages and input.")
-    options = wish.get("options") or {}
+    options = fields.get("options") or {}
     if not isinstance(options, dict):
         raise InvalidInput("The options are no object.")
     return path, {
-        **wish,
+        **fields,
         "model": model.name,
         "stream": stream,
         "keep_alive": _KEEP_ALIVE_SECONDS,
@@ -212,7 +212,7 @@ def _body(model: Living, wish: Any, *, stream: bool) -> tuple[str, dict[str, Any
     }
 
 
-def _check(answer: Answer, model: Living) -> None:
+def _check(answer: HttpResponse, model: ServedOllamaModel) -> None:
     if answer.good:
         return
     if _TOO_LITTLE_MEMORY in answer.words():
@@ -220,7 +220,7 @@ def _check(answer: Answer, model: Living) -> None:
     raise error_of(answer, f"Fetch it: ollama pull {model.name}")
 
 
-def _text(answer: Answer) -> Payload:
+def _text(answer: HttpResponse) -> Payload:
     """What the model says, of an answer to a prompt or to messages; others stay as they are."""
     found = data_of(answer)
     said = found.get("response") if isinstance(found, dict) else None

@@ -17,7 +17,7 @@ _OWN_CODE = ".py"
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class PythonModel:
     """An object of the user's class that has loaded its model, and what is known of it."""
 
     model: Any
@@ -45,7 +45,7 @@ class PythonRuntime(InferenceRuntime):
     name: ClassVar[str] = "python"
     concurrent: ClassVar[bool] = True
 
-    def load(self, model_path: str, **kwargs: Any) -> Loaded:
+    def load(self, model_path: str, **kwargs: Any) -> PythonModel:
         """Make an object of the class and have it load; see ``InferenceRuntime.load``.
 
         ``load`` gets the path, and by name ``device`` if it takes that.
@@ -54,7 +54,7 @@ class PythonRuntime(InferenceRuntime):
         model = _make(model_path, kwargs)
         takes_device = "device" in inspect.signature(model.load).parameters
         model.load(model_path, **({"device": kwargs.get("device", "cpu")} if takes_device else {}))
-        return Loaded(model, parameters_of(model.predict).arrange, size, _signature(model))
+        return PythonModel(model, parameters_of(model.predict).arrange, size, _signature(model))
 
     def estimate(self, model_path: str, **kwargs: Any) -> int | None:
         """What the class says, if it says anything."""
@@ -63,7 +63,7 @@ class PythonRuntime(InferenceRuntime):
             return None
         return int(estimate(model_path))
 
-    def predict(self, model: Loaded, data: Any) -> Any:
+    def predict(self, model: PythonModel, data: Any) -> Any:
         """Call the class' ``predict``; see ``InferenceRuntime.predict``.
 
         A dict is passed by keyword where ``predict`` has parameters of these names, a tuple in
@@ -72,7 +72,7 @@ class PythonRuntime(InferenceRuntime):
         args, kwargs = model.arrange(data)
         return model.model.predict(*args, **kwargs)
 
-    def stream(self, model: Loaded, data: Any) -> Generator[Any, None, None]:
+    def stream(self, model: PythonModel, data: Any) -> Generator[Any, None, None]:
         """Call the class' ``stream``, or else ``predict``; see ``InferenceRuntime.stream``."""
         if not callable(stream := getattr(model.model, "stream", None)):
             yield self.predict(model, data)
@@ -80,28 +80,28 @@ class PythonRuntime(InferenceRuntime):
         args, kwargs = parameters_of(stream).arrange(data)
         yield from stream(*args, **kwargs)
 
-    def get_memory_footprint(self, model: Loaded) -> int:
+    def get_memory_footprint(self, model: PythonModel) -> int:
         """The size of its file: the class alone knows what it made of it."""
         return model.weight_bytes
 
-    def signature(self, model: Loaded) -> Signature:
+    def signature(self, model: PythonModel) -> Signature:
         """What the class says of its inputs and outputs."""
         return model.signature
 
-    def warmup(self, model: Loaded) -> None:
+    def warmup(self, model: PythonModel) -> None:
         """Have the class warm up, if it wants to."""
         if callable(warmup := getattr(model.model, "warmup", None)):
             warmup()
 
-    def can_sleep(self, model: Loaded) -> bool:
+    def can_sleep(self, model: PythonModel) -> bool:
         """Whether the class can sleep and wake."""
         return all(callable(getattr(model.model, name, None)) for name in ("sleep", "wake"))
 
-    def sleep(self, model: Loaded) -> None:
+    def sleep(self, model: PythonModel) -> None:
         """Have the class give the device's memory back."""
         model.model.sleep()
 
-    def wake(self, model: Loaded) -> int:
+    def wake(self, model: PythonModel) -> int:
         """Have the class take it again; what main memory it keeps is not known."""
         model.model.wake()
         return 0

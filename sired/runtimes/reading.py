@@ -48,7 +48,7 @@ class _Piece(NamedTuple):
     length: int
 
 
-class Progress:
+class ReadProgress:
     """How many bytes of a model have been read, of how many; for any number of threads.
 
     Args:
@@ -77,7 +77,7 @@ class Progress:
 
 
 @contextmanager
-def read_ahead(files: Sequence[Path], progress: Progress) -> Iterator[None]:
+def read_ahead(files: Sequence[Path], progress: ReadProgress) -> Iterator[None]:
     """Bring whole files into the page cache while something else is done; wait for it at the end.
 
     What fails is passed over: whoever reads the file next meets the same error and can tell of it.
@@ -101,7 +101,7 @@ def read_ahead(files: Sequence[Path], progress: Progress) -> Iterator[None]:
 
 
 @contextmanager
-def _reader(pieces: Iterator[_Piece], progress: Progress) -> Iterator[None]:
+def _reader(pieces: Iterator[_Piece], progress: ReadProgress) -> Iterator[None]:
     given_up = threading.Event()
 
     def read() -> None:

@@ -5,7 +5,7 @@ flight at an instance; a load waits in ``fleet.pending`` or has an instance. Aft
 same two questions are asked again: which waiting requests can be handed to a worker, and which
 waiting loads can start.
 
-``serving`` tells what becomes of requests, ``wishes`` of loading and unloading, ``tiers`` and
+``serving`` tells what becomes of requests, ``operations`` of loading and unloading, ``tiers`` and
 ``naps`` of sleeping, ``leases`` of instances that somebody holds, ``pools`` how many there are,
 ``watch`` what is due when time has passed, ``losses`` of devices that are gone.
 """
@@ -21,22 +21,22 @@ from sired.scheduler.entities.model import Model
 from sired.scheduler.events import Event
 from sired.scheduler.handling import wait_time
 from sired.scheduler.handling.admission import Queues
-from sired.scheduler.handling.deadlines import Watch
-from sired.scheduler.handling.direct import Direct
-from sired.scheduler.handling.dispatch import Serving
-from sired.scheduler.handling.leases import Leases
-from sired.scheduler.handling.lost_devices import Losses
-from sired.scheduler.handling.operations import Wishes
-from sired.scheduler.handling.sleep import Naps
+from sired.scheduler.handling.deadlines import DeadlineHandler
+from sired.scheduler.handling.direct import DirectHandler
+from sired.scheduler.handling.dispatch import RequestHandler
+from sired.scheduler.handling.leases import LeaseHandler
+from sired.scheduler.handling.lost_devices import LostDeviceHandler
+from sired.scheduler.handling.operations import OperationHandler
+from sired.scheduler.handling.sleep import SleepHandler
 from sired.scheduler.handling.state import State
 from sired.scheduler.instructions import Instruction
-from sired.scheduler.memory.fit import Outlook, outlook
+from sired.scheduler.memory.fit import Fit, fit_by_device
 from sired.scheduler.memory.fleet import Fleet
 from sired.scheduler.memory.pools import Pool, Pools, count
 from sired.scheduler.policies.placement import Strategy
 from sired.scheduler.policies.routing import Router, least_loaded
 from sired.scheduler.rules import Rules
-from sired.scheduler.timer import Alarm
+from sired.scheduler.timer import Timer
 
 
 class Brain:
@@ -65,48 +65,48 @@ class Brain:
         dram: int = 0,
     ) -> None:
         self._out: list[Instruction] = []
-        self._alarm = Alarm()
+        self._timer = Timer()
         self.models: dict[str, Model] = {}
         self.queues = Queues(rules, self._out)
         self.fleet = Fleet(
-            devices, strategy, rules, router, self._out, self._alarm, self.queues.fail_all, dram
+            devices, strategy, rules, router, self._out, self._timer, self.queues.fail_all, dram
         )
         pools = Pools(self.fleet)
         self._state = State(
-            self.models, self.queues, self.fleet, pools, self._alarm, rules, self._out
+            self.models, self.queues, self.fleet, pools, self._timer, rules, self._out
         )
-        self._leases = Leases(self._state)
-        self._serving = Serving(self._state, self._leases)
-        self._naps = Naps(self._state)
-        self._wishes = Wishes(self._state, self._serving, self._naps)
-        self._watch = Watch(self._state, self._serving)
-        self._losses = Losses(self._state, self._serving)
-        self.direct = Direct(self._state, self._serving)
+        self._leases = LeaseHandler(self._state)
+        self._requests = RequestHandler(self._state, self._leases)
+        self._sleep = SleepHandler(self._state)
+        self._operations = OperationHandler(self._state, self._requests, self._sleep)
+        self._deadlines = DeadlineHandler(self._state, self._requests)
+        self._lost_devices = LostDeviceHandler(self._state, self._requests)
+        self.direct = DirectHandler(self._state, self._requests)
         self._handlers: dict[type[Any], Callable[[Any, float], None]] = {
-            events.RequestArrived: self._serving.arrived,
-            events.RequestFinished: self._serving.finished,
-            events.RequestCancelled: self._serving.cancelled,
-            events.LoadWanted: self._wishes.load,
-            events.UnloadWanted: self._wishes.unload,
-            events.LeaseWanted: self._serving.lease_wanted,
-            events.LeaseReturned: self._serving.lease_returned,
-            events.ShrinkWanted: self._wishes.shrink,
+            events.RequestArrived: self._requests.arrived,
+            events.RequestFinished: self._requests.finished,
+            events.RequestCancelled: self._requests.cancelled,
+            events.LoadRequested: self._operations.load,
+            events.UnloadRequested: self._operations.unload,
+            events.LeaseRequested: self._requests.lease_wanted,
+            events.LeaseReturned: self._requests.lease_returned,
+            events.ShrinkRequested: self._operations.shrink,
             events.DirectOpened: self.direct.opened,
             events.DirectUsed: self.direct.used,
             events.ModelAdded: self._model_added,
             events.ModelPinned: self._model_pinned,
             events.ModelEstimated: self._model_estimated,
             events.ModelRemoved: self._model_removed,
-            events.LoadProgressed: self._wishes.progressed,
-            events.WorkerReady: self._wishes.loaded,
-            events.SleepWanted: self._naps.wanted,
+            events.LoadProgressed: self._operations.progressed,
+            events.WorkerReady: self._operations.loaded,
+            events.SleepRequested: self._sleep.wanted,
             events.WorkerSlept: self._worker_slept,
-            events.DramFreed: self._naps.freed,
-            events.SleepFailed: self._naps.failed,
-            events.LoadFailed: self._wishes.load_failed,
+            events.WorkerDramFreed: self._sleep.freed,
+            events.SleepFailed: self._sleep.failed,
+            events.WorkerLoadFailed: self._operations.load_failed,
             events.WorkerGone: self._worker_gone,
             events.MemorySampled: self._memory_sampled,
-            events.Woken: lambda _, now: self._watch.woken(now),
+            events.TimerFired: lambda _, now: self._deadlines.woken(now),
         }
 
     @property
@@ -117,7 +117,7 @@ class Brain:
     @property
     def wakeup(self) -> float:
         """When ``Woken`` has to come at the latest; ``FOREVER`` when nothing waits for time."""
-        return self._alarm.at
+        return self._timer.at
 
     def adopt(self, rules: Rules, strategy: Strategy, router: Router = least_loaded) -> None:
         """Decide by these rules and strategies from now on."""
@@ -152,7 +152,7 @@ class Brain:
         if found.instance is not None:
             return 0, 0.0
         model = self.models[found.model]
-        ahead = self.queues.line_of(found, model).ahead_of(found)
+        ahead = self.queues.queue_of(found, model).ahead_of(found)
         return ahead + 1, wait_time.wait(model, ahead, self.fleet)
 
     def expected_wait(self, model: Model, behind: int = 0) -> float | None:
@@ -164,9 +164,9 @@ class Brain:
         """
         return wait_time.wait(model, len(model.queue) + behind, self.fleet)
 
-    def outlook(self, model: Model, now: float) -> list[Outlook]:
+    def fit_by_device(self, model: Model, now: float) -> list[Fit]:
         """How a model, registered or not, would fare on each device."""
-        return outlook(model, self.fleet, self.rules, now)
+        return fit_by_device(model, self.fleet, self.rules, now)
 
     def pool(self, model: Model) -> Pool:
         """How many instances a model has, and what they do."""
@@ -180,12 +180,12 @@ class Brain:
             self.queues.move(old, model)
             model.history = old.history
             self._retire(old, now)
-            self._serving.pump(model, now)
+            self._requests.pump(model, now)
 
     def _model_pinned(self, event: events.ModelPinned, now: float) -> None:
         self.models[event.model].pinned = event.pinned
         # When it goes for want of use is another moment now, and others may have its memory.
-        self._watch.woken(now)
+        self._deadlines.woken(now)
 
     def _model_estimated(self, event: events.ModelEstimated, _: float) -> None:
         self.models[event.model].weights = event.weights
@@ -205,33 +205,33 @@ class Brain:
         self.fleet.place(now)
 
     def _worker_gone(self, event: events.WorkerGone, now: float) -> None:
-        instance = self._serving.worker_gone(event)
+        instance = self._requests.worker_gone(event)
         model = instance.model
         if isinstance(instance.state, Loading):
             if not self._state.pools.failed(instance, now):
                 if isinstance(event.error, WorkerCrashed):  # else there was no process to be had
-                    model.trouble.load_failed(event.error, now, self.rules)
+                    model.backoff.load_failed(event.error, now, self.rules)
                 self.queues.fail_all(model, event.error)
         elif not isinstance(instance.state, Stopping):
-            model.trouble.crashed(now, self.rules)
-        self._wishes.settle()
-        self._naps.gone(instance, event.error)
+            model.backoff.crashed(now, self.rules)
+        self._operations.settle()
+        self._sleep.gone(instance, event.error)
         if current := self.models.get(model.name):
-            self._serving.pump(current, now)
+            self._requests.pump(current, now)
         else:
             self.queues.fail_all(model, event.error)
         self.fleet.place(now)
 
     def _worker_slept(self, event: events.WorkerSlept, now: float) -> None:
-        model = self._naps.slept(event, now).model
+        model = self._sleep.slept(event, now).model
         if self.models.get(model.name) is model:  # whoever waits for it already has it woken
-            self._serving.pump(model, now)
+            self._requests.pump(model, now)
         self.fleet.place(now)
 
     def _memory_sampled(self, event: events.MemorySampled, now: float) -> None:
         for device, free in event.free.items():
             self.fleet.ledger.accounts[device].reported_free = free
         self.fleet.ledger.dram.reported_free = event.dram
-        self._losses.note(event.lost, now)
+        self._lost_devices.note(event.lost, now)
         if self.fleet.pending:
             self.fleet.place(now)

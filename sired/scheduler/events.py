@@ -62,27 +62,27 @@ class RequestCancelled(msgspec.Struct, frozen=True):
     request: int
 
 
-class LoadWanted(msgspec.Struct, frozen=True):
-    """Somebody wants a model loaded, on ``device`` if one is named; ``wish`` names the asking.
+class LoadRequested(msgspec.Struct, frozen=True):
+    """Somebody wants a model loaded, on ``device`` if one is named; ``operation`` names the asking.
 
     With ``patient`` they wait beyond the deadline for a load that goes on.
     """
 
-    wish: int
+    operation: int
     model: str
     device: str | None
     deadline: float
     patient: bool = False
 
 
-class UnloadWanted(msgspec.Struct, frozen=True):
+class UnloadRequested(msgspec.Struct, frozen=True):
     """Somebody wants a model out of memory."""
 
-    wish: int
+    operation: int
     model: str
 
 
-class LeaseWanted(msgspec.Struct, frozen=True):
+class LeaseRequested(msgspec.Struct, frozen=True):
     """Somebody wants an instance of a model for themselves; ``lease`` names the asking.
 
     With ``destroy_after_use`` the instance ends when it is given back.
@@ -100,13 +100,13 @@ class LeaseReturned(msgspec.Struct, frozen=True):
     lease: int
 
 
-class ShrinkWanted(msgspec.Struct, frozen=True):
+class ShrinkRequested(msgspec.Struct, frozen=True):
     """Somebody wants idle instances of a model, or of all if none is named, to end.
 
     ``keep`` tells how many of each model are to stay; None for the least number of each.
     """
 
-    wish: int
+    operation: int
     model: str | None
     keep: int | None
 
@@ -146,10 +146,10 @@ class DirectUsed(msgspec.Struct, frozen=True):
     peak: int = 0
 
 
-class SleepWanted(msgspec.Struct, frozen=True):
+class SleepRequested(msgspec.Struct, frozen=True):
     """Somebody wants a model asleep in main memory; one on disk is loaded for it first."""
 
-    wish: int
+    operation: int
     model: str
     deadline: float
 
@@ -175,7 +175,7 @@ class WorkerSlept(msgspec.Struct, frozen=True):
     dram_memory: int
 
 
-class DramFreed(msgspec.Struct, frozen=True):
+class WorkerDramFreed(msgspec.Struct, frozen=True):
     """A worker that is awake has given back what it kept of main memory."""
 
     instance: int
@@ -188,7 +188,7 @@ class SleepFailed(msgspec.Struct, frozen=True):
     error: SireError
 
 
-class LoadFailed(msgspec.Struct, frozen=True):
+class WorkerLoadFailed(msgspec.Struct, frozen=True):
     """A worker could not load its model, or not wake, and is about to exit."""
 
     instance: int
@@ -236,7 +236,7 @@ class MemorySampled(msgspec.Struct, frozen=True):
     lost: frozenset[str] = frozenset()
 
 
-class Woken(msgspec.Struct, frozen=True):
+class TimerFired(msgspec.Struct, frozen=True):
     """The time ``Brain.wakeup`` named has come."""
 
 
@@ -247,22 +247,22 @@ Event = (
     | ModelRemoved
     | RequestArrived
     | RequestCancelled
-    | LoadWanted
-    | UnloadWanted
-    | LeaseWanted
+    | LoadRequested
+    | UnloadRequested
+    | LeaseRequested
     | LeaseReturned
-    | ShrinkWanted
+    | ShrinkRequested
     | LoadProgressed
     | DirectOpened
     | DirectUsed
-    | SleepWanted
+    | SleepRequested
     | WorkerReady
     | WorkerSlept
-    | DramFreed
+    | WorkerDramFreed
     | SleepFailed
-    | LoadFailed
+    | WorkerLoadFailed
     | RequestFinished
     | WorkerGone
     | MemorySampled
-    | Woken
+    | TimerFired
 )

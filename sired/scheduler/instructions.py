@@ -34,7 +34,7 @@ class WakeWorker(msgspec.Struct, frozen=True):
     instance: int
 
 
-class FreeDram(msgspec.Struct, frozen=True):
+class FreeWorkerDram(msgspec.Struct, frozen=True):
     """Have a worker that is awake give back what it kept of main memory."""
 
     instance: int
@@ -54,10 +54,10 @@ class Fail(msgspec.Struct, frozen=True):
     error: SireError
 
 
-class Fulfil(msgspec.Struct, frozen=True):
+class Complete(msgspec.Struct, frozen=True):
     """Answer a wish: to unload, with how many ended; else with who is ready, or asleep."""
 
-    wish: int
+    operation: int
     instance: int | None = None
     ended: int = 0
 
@@ -82,7 +82,7 @@ class CloseDirect(msgspec.Struct, frozen=True):
     instance: int
 
 
-class LoadAgain(msgspec.Struct, frozen=True):
+class ReloadModel(msgspec.Struct, frozen=True):
     """Wish for this model, of which an instance was lost with its device."""
 
     model: str
@@ -109,14 +109,14 @@ Instruction = (
     | StopWorker
     | SleepWorker
     | WakeWorker
-    | FreeDram
+    | FreeWorkerDram
     | Dispatch
     | Fail
-    | Fulfil
+    | Complete
     | LeaseGranted
     | LeaseLost
     | CloseDirect
-    | LoadAgain
+    | ReloadModel
     | Learn
     | Evicted
 )

@@ -22,7 +22,7 @@ class Rules:
         shrink_after: how long an instance beyond a model's least number may idle.
         load_timeout: how long a load may make no progress before its worker is killed.
         hung_after: how long past its deadline, or its cancelling, a request may hold its worker.
-        retry_after: how long a model that fails is left alone, the first time (see ``trouble``).
+        retry_after: how long a model that fails is left alone, the first time (see ``backoff``).
         retry_most: the same, after many times.
         file_factor: a never-measured model needs this times its weights, plus ``overhead``
             by device kind (a process, a CUDA context).

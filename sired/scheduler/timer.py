@@ -3,7 +3,7 @@
 from sire.units import FOREVER
 
 
-class Alarm:
+class Timer:
     """Rings at the earliest of the times it was given.
 
     Attributes:

@@ -77,7 +77,7 @@ class Minute(NamedTuple):
     crashes: int
 
 
-class History:
+class HistoryStore:
     """The file; to be used by one thread.
 
     Args:

@@ -67,7 +67,7 @@ def onnx_files(path: Path) -> list[Path]:
     """
     size = path.stat().st_size
     with path.open("rb") as file:
-        outline = _Outline(file)
+        outline = _FieldReader(file)
         if not _is_model(outline, size, path):
             return []
         try:
@@ -80,7 +80,7 @@ def onnx_files(path: Path) -> list[Path]:
     return [path, *(_beside(path, location) for location in locations)]
 
 
-def _is_model(outline: "_Outline", size: int, path: Path) -> bool:
+def _is_model(outline: "_FieldReader", size: int, path: Path) -> bool:
     """Whether the whole file is made of the fields a model has, a graph among them."""
     found = set()
     try:
@@ -95,7 +95,7 @@ def _is_model(outline: "_Outline", size: int, path: Path) -> bool:
     return _GRAPH in found
 
 
-def _locations(outline: "_Outline", message: _Field, kind: str, deepest: int) -> Iterator[str]:
+def _locations(outline: "_FieldReader", message: _Field, kind: str, deepest: int) -> Iterator[str]:
     """The files that weights are in, wherever in a message, once for each weight."""
     if not deepest:
         raise _Damaged(", nested too deeply")
@@ -110,7 +110,7 @@ def _locations(outline: "_Outline", message: _Field, kind: str, deepest: int) ->
             yield from _locations(outline, field, inner, deepest - 1)
 
 
-def _tensor_locations(outline: "_Outline", tensor: _Field) -> Iterator[str]:
+def _tensor_locations(outline: "_FieldReader", tensor: _Field) -> Iterator[str]:
     for entry in outline.fields(tensor.start, tensor.end):
         if entry.number == _EXTERNAL_DATA and entry.wire == _LENGTH:
             parts = outline.fields(entry.start, entry.end)
@@ -139,7 +139,7 @@ def _outside(path: Path, location: str) -> InvalidModel:
     return InvalidModel(f"{path} keeps weights in {shown(location)}, outside of its directory.")
 
 
-class _Outline:
+class _FieldReader:
     """The fields of a file, read one after another and up to a number."""
 
     def __init__(self, file: BinaryIO) -> None:

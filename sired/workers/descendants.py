@@ -46,7 +46,7 @@ def end_orphans() -> None:
     _end(lambda pid: pid not in _workers and _session(pid) not in (session, None))
 
 
-def end_offspring() -> None:
+def end_descendants() -> None:
     """In a worker: end every descendant, and theirs."""
     _end(lambda _: True)
 

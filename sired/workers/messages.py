@@ -157,7 +157,7 @@ class Pong(msgspec.Struct, frozen=True, tag=True):
     """I am."""
 
 
-class TakeTally(msgspec.Struct, frozen=True, tag=True):
+class TakeCounters(msgspec.Struct, frozen=True, tag=True):
     """The memory in which to count what is done for direct connections; its descriptor follows."""
 
 
@@ -187,7 +187,7 @@ ToWorker = (
     | RunBatch
     | StopStream
     | ChangeTier
-    | TakeTally
+    | TakeCounters
     | TakeConnection
     | Ping
 )

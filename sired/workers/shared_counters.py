@@ -51,7 +51,7 @@ class Counts(NamedTuple):
         return self.rounds % 2 == 1
 
 
-class Tally:
+class SharedCounters:
     """The counts, in shared memory: one process writes, another reads."""
 
     def __init__(self, descriptor: int) -> None:

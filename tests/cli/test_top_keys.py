@@ -3,9 +3,9 @@
 import msgspec
 import pytest
 
-from sire_cli.top.keys import GONE, SORTS, Control, Wish
+from sire_cli.top.keys import GONE, SORTS, Control, ModelAction
 from sire_cli.top.activity import telling
-from sire_cli.top.rate_history import Trail, sparkline
+from sire_cli.top.rate_history import RateHistory, sparkline
 from sire.protocol.counts import ModelEvent
 from sire.protocol.replies import JobProgress
 from tests.cli.test_top import (
@@ -54,12 +54,18 @@ def test_arrows_and_letters_move_the_selection_and_stop_at_the_ends():
 
 
 @pytest.mark.parametrize(
-    ("key", "wish"), [("l", Wish.LOAD), ("\r", Wish.LOAD), ("u", Wish.UNLOAD), ("p", Wish.PIN)]
+    ("key", "wish"),
+    [
+        ("l", ModelAction.LOAD),
+        ("\r", ModelAction.LOAD),
+        ("u", ModelAction.UNLOAD),
+        ("p", ModelAction.PIN),
+    ],
 )
-def test_wishes_are_for_the_selected_model_and_without_one_there_are_none(key, wish):
+def test_wishes_are_for_the_selected_model_and_without_one_there_are_none(key, action):
     report, control = a_full_report(), Control()
     assert control.press(key, report) == []
-    assert control.press(DOWN + key, report) == [wish]
+    assert control.press(DOWN + key, report) == [action]
 
 
 def test_a_filter_is_typed_kept_and_taken_back():
@@ -107,38 +113,38 @@ def test_the_help_tells_the_keys():
 
 
 def test_events_are_told_once_each_the_latest_first():
-    trail = Trail(Clock())
-    trail.follow(at_rate(0, an_event(1), an_event(2)))
-    assert trail.last == 2
-    trail.follow(at_rate(0, an_event(3)))
-    assert [event.number for event in trail.events] == [3, 2, 1]
+    history = RateHistory(Clock())
+    history.follow(at_rate(0, an_event(1), an_event(2)))
+    assert history.last == 2
+    history.follow(at_rate(0, an_event(3)))
+    assert [event.number for event in history.events] == [3, 2, 1]
 
 
 def test_a_new_daemon_is_asked_for_all_of_its_events():
-    trail = Trail(Clock())
-    trail.follow(at_rate(0, an_event(7)))
-    trail.follow(at_rate(0, an_event(9, "crashed"), pid=2))
-    assert trail.last == 0
-    trail.follow(at_rate(0, an_event(1, "loading"), an_event(9, "crashed"), pid=2))
-    assert [event.number for event in trail.events] == [9, 1, 7]
+    history = RateHistory(Clock())
+    history.follow(at_rate(0, an_event(7)))
+    history.follow(at_rate(0, an_event(9, "crashed"), pid=2))
+    assert history.last == 0
+    history.follow(at_rate(0, an_event(1, "loading"), an_event(9, "crashed"), pid=2))
+    assert [event.number for event in history.events] == [9, 1, 7]
 
 
 def test_rates_of_the_last_minutes_are_drawn_as_bars():
     clock = Clock()
-    trail = Trail(clock)
+    history = RateHistory(clock)
     for clock.now in range(0, 180):
-        trail.follow(at_rate(100.0 if clock.now >= 90 else 0.0))
-    assert sparkline(trail.rates("a", 4)).plain == "▁▁██"
-    assert sparkline(trail.rates("b", 4)).plain == "▁▁▁▁"
-    assert sparkline(trail.rates(None, 2)).plain == "▁█"
+        history.follow(at_rate(100.0 if clock.now >= 90 else 0.0))
+    assert sparkline(history.rates("a", 4)).plain == "▁▁██"
+    assert sparkline(history.rates("b", 4)).plain == "▁▁▁▁"
+    assert sparkline(history.rates(None, 2)).plain == "▁█"
     clock.now += 1000
-    trail.follow(at_rate(1.0))
-    assert trail.rates("a", 3) == [None, None, 1.0]
+    history.follow(at_rate(1.0))
+    assert history.rates("a", 3) == [None, None, 1.0]
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (200, 60), (60, 12)])
 def test_jobs_and_events_share_what_room_there_is(width, height):
-    trail = Trail(Clock())
+    history = RateHistory(Clock())
     words = "for somebody who needs the room\nvery much"
     events = [an_event(n, "evicted", "resnet50", words) for n in range(1, 50)]
     report = msgspec.structs.replace(
@@ -146,8 +152,8 @@ def test_jobs_and_events_share_what_room_there_is(width, height):
         events=tuple(events),
         jobs=tuple(JobProgress(f"job{n}", "mnist", "running", 3.0, "in.png") for n in range(9)),
     )
-    trail.follow(report)
-    lines = lines_of(report, width, height, footer="q", trail=trail)
+    history.follow(report)
+    lines = lines_of(report, width, height, footer="q", history=history)
     assert len(lines) <= height
     assert max(map(len, lines)) <= width
     if height >= 24:

@@ -6,7 +6,7 @@ import torch
 
 from sired.codecs.check import check
 from sire.errors import InvalidInput, InvalidModel, LoadFailed
-from sired.runtimes.base import Keeping
+from sired.runtimes.base import ModelCacheDirectory
 from sired.runtimes.discovery import find_runtime
 from sired.store.formats import recognise
 from tests.contract.runtime_cases import write_onnx, write_onnx_with_weights_beside
@@ -248,10 +248,10 @@ def test_weights_of_a_branch_and_of_a_constant_count_as_others_do(tmp_path):
 
 
 @pytest.fixture
-def keeping(onnx, tmp_path):
+def cache_directory(onnx, tmp_path):
     """Where the runtime keeps graphs, and what it loads from there."""
-    onnx.keeping = Keeping(tmp_path / "cache" / "m", "one content")
-    return onnx.keeping.directory
+    onnx.cache_directory = ModelCacheDirectory(tmp_path / "cache" / "m", "one content")
+    return onnx.cache_directory.directory
 
 
 def kept_files(directory):
@@ -268,60 +268,62 @@ def network(tmp_path):
 PICTURE = np.random.default_rng(0).random((2, 64, 12, 12), np.float32)
 
 
-def test_an_optimised_graph_is_kept_and_loaded_and_answers_the_same(onnx, keeping, network):
+def test_an_optimised_graph_is_kept_and_loaded_and_answers_the_same(onnx, cache_directory, network):
     fresh = onnx.predict(onnx.load(network), PICTURE)
-    files = kept_files(keeping)
+    files = kept_files(cache_directory)
     assert sorted(files) == ["contents.json", "graph.onnx", "weights.bin"]
     assert files["weights.bin"].stat().st_size > 1 << 20
-    assert onnx.reads_by_itself(network)
+    assert onnx.streams_files(network)
     written = files["graph.onnx"].stat().st_ino
     kept = onnx.load(network)
     assert onnx.signature(kept) == onnx.signature(onnx.load(network, graph_cache=False))
     assert np.array_equal(onnx.predict(kept, PICTURE), fresh)
-    assert kept_files(keeping)["graph.onnx"].stat().st_ino == written
-    assert [file.name for file in keeping.parent.parent.iterdir() if file.name != "cache"] == ["m"]
+    assert kept_files(cache_directory)["graph.onnx"].stat().st_ino == written
+    assert [
+        file.name for file in cache_directory.parent.parent.iterdir() if file.name != "cache"
+    ] == ["m"]
 
 
 @pytest.mark.parametrize("name", ["graph.onnx", "weights.bin", "contents.json"])
 @pytest.mark.parametrize("how", ["cut", "changed", "gone"])
-def test_a_damaged_graph_is_passed_over_and_written_anew(onnx, keeping, network, name, how):
+def test_a_damaged_graph_is_passed_over_and_written_anew(onnx, cache_directory, network, name, how):
     fresh = onnx.predict(onnx.load(network), PICTURE)
-    file = kept_files(keeping)[name]
+    file = kept_files(cache_directory)[name]
     whole = file.read_bytes()
     half = len(whole) // 2
     changed = whole[:half] + bytes([whole[half] ^ 0xFF]) + whole[half + 1 :]
     file.unlink() if how == "gone" else file.write_bytes(whole[:half] if how == "cut" else changed)
     assert np.array_equal(onnx.predict(onnx.load(network), PICTURE), fresh)
-    again = kept_files(keeping)
+    again = kept_files(cache_directory)
     assert sorted(again) == ["contents.json", "graph.onnx", "weights.bin"]
     assert len(again[name].read_bytes()) == len(whole)
-    assert onnx.reads_by_itself(network)
+    assert onnx.streams_files(network)
 
 
-def test_other_options_or_another_content_have_a_graph_of_their_own(onnx, keeping, network):
+def test_other_options_or_another_content_have_a_graph_of_their_own(onnx, cache_directory, network):
     onnx.load(network)
-    (first,) = keeping.iterdir()
+    (first,) = cache_directory.iterdir()
     onnx.load(network, graph_optimization_level="basic")
-    (second,) = keeping.iterdir()
-    onnx.keeping = Keeping(keeping, "another content")
+    (second,) = cache_directory.iterdir()
+    onnx.cache_directory = ModelCacheDirectory(cache_directory, "another content")
     onnx.load(network, graph_optimization_level="basic")
-    (third,) = keeping.iterdir()
+    (third,) = cache_directory.iterdir()
     assert len({first, second, third}) == 3
 
 
-def test_graphs_are_kept_where_it_pays_or_is_wanted(onnx, keeping, network, tmp_path):
+def test_graphs_are_kept_where_it_pays_or_is_wanted(onnx, cache_directory, network, tmp_path):
     write_onnx(tmp_path / "small")
     onnx.load(str(tmp_path / "small"))
     onnx.load(network, graph_cache=False)
     onnx.load(network, graph_optimization_level="disable", graph_cache=True)
-    assert not keeping.exists()
+    assert not cache_directory.exists()
     small = onnx.load(str(tmp_path / "small"), graph_cache=True)
     again = onnx.load(str(tmp_path / "small"), graph_cache=True)
     for model in (small, again):
         assert np.array_equal(onnx.predict(model, DATA), 2 * DATA)
-    assert len(kept_files(keeping)) == 3
+    assert len(kept_files(cache_directory)) == 3
 
 
-def test_a_place_that_takes_no_graph_keeps_no_model_from_loading(onnx, keeping, network):
-    keeping.parent.write_text("a file where the directory should be")
+def test_a_place_that_takes_no_graph_keeps_no_model_from_loading(onnx, cache_directory, network):
+    cache_directory.parent.write_text("a file where the directory should be")
     assert onnx.predict(onnx.load(network), PICTURE).shape == (2, 64, 10, 10)

@@ -16,14 +16,14 @@ import torch
 from safetensors.torch import save_file, save_model
 
 from sire.errors import InvalidInput, InvalidModel, LoadFailed, UntrustedModel
-from sired.runtimes.base import Keeping
+from sired.runtimes.base import ModelCacheDirectory
 from sired.runtimes.discovery import find_runtime
 from sired.runtimes.pytorch.compiling import compiled
 from sired.runtimes.pytorch.data import to_arrays
-from sired.runtimes.pytorch.parking import park, unpark
+from sired.runtimes.pytorch.offload import offload, restore
 from sire.spec import Signature, TensorSpec
 from sired.store.formats import recognise
-from sired.workers.child.warmup import rehearse
+from sired.workers.child.warmup import warm_up
 from tests.contract.runtime_cases import Twice, write_aoti, write_exported, write_safetensors
 
 DATA = np.arange(8, dtype=np.float32).reshape(2, 4)
@@ -490,7 +490,7 @@ def test_an_exported_program_tells_its_outputs_as_well(pytorch, models, tmp_path
     model = pytorch.load(str(tmp_path / "m.pt2"), format="exported", trusted=True)
     (told,) = pytorch.signature(model).outputs
     assert (told.name, told.dtype, told.shape) == ("sum", "float32", (-1, 4))
-    assert pytorch.takes_zeros(model)
+    assert pytorch.accepts_dummy_input(model)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="cuDNN is on GPUs")
@@ -524,11 +524,11 @@ def test_a_compiled_model_keeps_its_code_and_answers_any_length_once_it_was_trie
     pytorch, tmp_path, class_file
 ):
     write_safetensors(tmp_path / "m")
-    pytorch.keeping = Keeping(tmp_path / "cache" / "m", "")
+    pytorch.cache_directory = ModelCacheDirectory(tmp_path / "cache" / "m", "")
     kind = {"format": "safetensors", "model_class": f"{class_file}:Twice"}
     model = pytorch.load(str(tmp_path / "m"), **kind, compile=True)
     taken = Signature((TensorSpec("", "float32", (-1, 4)),))
-    outputs = rehearse(lambda data: pytorch.predict(model, data), taken)
+    outputs = warm_up(lambda data: pytorch.predict(model, data), taken)
     assert outputs == (TensorSpec("", "float32", (-1, 4)),)
     assert list((tmp_path / "cache" / "m" / "inductor").iterdir())
     with torch._dynamo.config.patch(error_on_recompile=True):
@@ -545,7 +545,7 @@ def test_compiled_code_finds_weights_where_they_come_back_to():
         module(given)
         for _ in range(2):
             kept = torch.zeros(1 << 16)  # what is freed is not given out again at once
-            unpark(park(module, pinned=False))
+            restore(offload(module, pinned=False))
             assert torch.equal(module(given), 2 * given)
             del kept
 

@@ -124,16 +124,16 @@ def test_the_lock_decides_also_under_systemd(home):
 
 
 def test_a_socket_that_is_not_the_daemons_is_refused(home):
-    elsewhere = Systemd(home)
-    elsewhere.listening.close()
+    out_of_process = Systemd(home)
+    out_of_process.listening.close()
     home.paths.socket.unlink()
-    elsewhere.listening = socket.create_server(("127.0.0.1", 0))
-    daemon = elsewhere.start()
+    out_of_process.listening = socket.create_server(("127.0.0.1", 0))
+    daemon = out_of_process.start()
     assert daemon.wait(20) == 1
-    said = elsewhere.said.read_text()
+    said = out_of_process.said.read_text()
     assert "sired.socket" in said
     assert f"ListenStream={home.paths.socket}" in said
-    elsewhere.end()
+    out_of_process.end()
 
 
 def test_a_client_starts_a_daemon_itself_where_systemd_gave_up(home, systemd):

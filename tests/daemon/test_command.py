@@ -27,8 +27,8 @@ def serve(home):
     return _serve
 
 
-def ask(home, name="m", code=0, **wish):
-    done = home.sire("predict", name, "-i", "-", stdin=json.dumps(wish).encode(), code=code)
+def ask(home, name="m", code=0, **operation):
+    done = home.sire("predict", name, "-i", "-", stdin=json.dumps(operation).encode(), code=code)
     return json.loads(done.stdout) if code == 0 else done.stderr.decode()
 
 
@@ -155,8 +155,8 @@ def test_a_crash_is_told_to_python_callers_with_what_was_printed(home, serve):
 def test_a_crash_among_several_fails_those_and_no_others(home, serve):
     serve("m", "--arg", "endpoint=/do", "--concurrency", "3")
     with ModelManager(home=home.path) as manager:
-        wishes = [{"do": "wait", "seconds": 30}, {"do": "wait", "seconds": 30}, {"do": "die"}]
-        first, second, third = [manager.submit_async("m", wish) for wish in wishes]
+        operations = [{"do": "wait", "seconds": 30}, {"do": "wait", "seconds": 30}, {"do": "die"}]
+        first, second, third = [manager.submit_async("m", operation) for operation in operations]
         fourth = manager.submit_async("m", {"do": "wait", "seconds": 0.01})
         for future in (first, second, third):
             assert isinstance(future.exception(30), WorkerCrashed)

@@ -78,8 +78,8 @@ def test_clients_with_connections_of_their_own_are_served_together(home, meeting
             for _ in range(3):  # the first goes to the daemon, those that follow soon do not
                 connection.predict(request, [json.dumps([[1, 0.01]]).encode()])
             meet.wait()
-            wish = json.dumps([[2, PATIENCE_SECONDS]]).encode()
-            _, frames = connection.predict(request, [wish])
+            operation = json.dumps([[2, PATIENCE_SECONDS]]).encode()
+            _, frames = connection.predict(request, [operation])
             return json.loads(bytes(frames[0]))[0][0]
 
     with ThreadPoolExecutor(2) as clients:

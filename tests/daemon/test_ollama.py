@@ -34,8 +34,8 @@ def test_text_goes_in_and_comes_out(home, server):
     add(home, server)
     done = home.sire("predict", "llama", "-i", "-", "--from", "text", "--to", "text", stdin=b"hi")
     assert done.stdout == b"you said: hi"
-    wish = json.dumps({"prompt": "hi", "options": {"seed": 1}}).encode()
-    done = home.sire("predict", "llama", "-i", "-", stdin=wish)
+    operation = json.dumps({"prompt": "hi", "options": {"seed": 1}}).encode()
+    done = home.sire("predict", "llama", "-i", "-", stdin=operation)
     assert json.loads(done.stdout)["response"] == "you said: hi"
     (instance,) = home.json("ps")
     assert instance["memory_bytes"] >= 3 << 19

@@ -22,11 +22,11 @@ def main() -> int:
         prepare(home, home.path)
         grown = _cycles(home, given.cycles)
         soak = Soak(home, given.seed, kill_workers=2.0, kill_daemon=45.0)
-        tally = soak.run(3600 * given.hours, print)
-        print(tally)
+        counters = soak.run(3600 * given.hours, print)
+        print(counters)
     finally:
         home.close()
-    return int(not tally.flawless or grown > 2 << 20)
+    return int(not counters.flawless or grown > 2 << 20)
 
 
 def _cycles(home: Home, count: int) -> float:

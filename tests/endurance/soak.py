@@ -28,7 +28,7 @@ from sire.protocol.replies import InstanceList
 from sire.protocol.requests import Health, Predict, Ps, Stats
 
 from ..home import Home
-from .tally import Tally
+from .counters import Tally
 
 MODELS, FIT, CLIENTS = 30, 5, 8
 DEADLINE_SECONDS = 30.0
@@ -80,7 +80,7 @@ class Soak:
     def __init__(
         self, home: Home, seed: int, *, kill_workers: float, kill_daemon: float | None = None
     ) -> None:
-        self.tally = Tally()
+        self.counters = Tally()
         self._home = home
         self._seed = seed
         self._kill_workers = kill_workers
@@ -113,8 +113,8 @@ class Soak:
                 self._count(unexpected={f"{thread.name} never came back": 1})
         self._count(jobs_lost=sum(not self._read(*job) for job in self._late_jobs))
         with self._manager as manager:
-            self.tally.evictions += sum(self._statistics(manager))
-        return self.tally
+            self.counters.evictions += sum(self._statistics(manager))
+        return self.counters
 
     def _go_on(self, do: Callable[[random.Random], None], chance: random.Random) -> None:
         while not self._over.is_set():
@@ -127,9 +127,9 @@ class Soak:
         with self._counting:
             for name, value in more.items():
                 if isinstance(value, dict):
-                    self.tally.unexpected.update(value)
+                    self.counters.unexpected.update(value)
                 else:
-                    setattr(self.tally, name, getattr(self.tally, name) + value)
+                    setattr(self.counters, name, getattr(self.counters, name) + value)
 
     # Clients
 
@@ -153,11 +153,11 @@ class Soak:
         self._ask(ask, [value * (number + 1) for value in numbers])
 
     def _ask(self, ask: Callable[[], list[float]], expected: list[float]) -> None:
-        began, daemons = time.monotonic(), self.tally.daemons_killed
+        began, daemons = time.monotonic(), self.counters.daemons_killed
         try:
             right = ask() == expected
         except WorkerCrashed:
-            self._count(excused=1)
+            self._count(reset=1)
         except DaemonUnavailable as problem:
             self._lost_daemon(problem, daemons)
         except DeadlineExceeded:
@@ -165,16 +165,16 @@ class Soak:
         else:
             self._count(answered=1, wrong=int(not right))
         took = time.monotonic() - began
-        self.tally.slowest_seconds = max(self.tally.slowest_seconds, took)
+        self.counters.slowest_seconds = max(self.counters.slowest_seconds, took)
         if took > DEADLINE_SECONDS + SLACK_SECONDS:
             self._count(late=1)
 
     def _lost_daemon(self, problem: DaemonUnavailable, before: int) -> None:
         """A daemon that we killed may lose what it was asked."""
         with self._killing_daemon:
-            killed = self.tally.daemons_killed > before
+            killed = self.counters.daemons_killed > before
         if killed:
-            self._count(excused=1)
+            self._count(reset=1)
         else:
             self._count(unexpected={f"DaemonUnavailable: {problem}"[:200]: 1})
 
@@ -185,7 +185,7 @@ class Soak:
         expected: dict[str, list[float]] = {}
         for _ in range(chance.randint(1, JOBS_UNDER_WAY)):
             number, numbers = _draw(chance)
-            daemons = self.tally.daemons_killed
+            daemons = self.counters.daemons_killed
             try:
                 data = np.array(numbers, dtype=np.float32)
                 job = self._manager.submit(f"m{number}", data)
@@ -236,7 +236,7 @@ class Soak:
         with suppress(DaemonUnavailable), self._killing_daemon:
             with self._manager._connection() as connection:
                 connection.ask(Health())
-            self.tally.evictions += sum(self._statistics(self._manager))
+            self.counters.evictions += sum(self._statistics(self._manager))
             daemon = psutil.Process(self._home.pid())
             daemon.kill()
             # Counted once it is gone: until then it may fail those who come.

@@ -46,13 +46,13 @@ def test_everybody_is_answered_while_models_make_room_for_each_other_and_workers
 ):
     prepare(home, tmp_path)
     seed = random.randrange(1_000_000)
-    tally = Soak(home, seed, kill_workers=1.0).run(SOAK_SECONDS)
+    counters = Soak(home, seed, kill_workers=1.0).run(SOAK_SECONDS)
     show(f"seed {seed}\n{tally}")
-    assert tally.flawless
-    assert tally.answered > 100
-    assert tally.jobs_answered > 10
-    assert tally.evictions > 10
-    assert tally.workers_killed > 5
+    assert counters.flawless
+    assert counters.answered > 100
+    assert counters.jobs_answered > 10
+    assert counters.evictions > 10
+    assert counters.workers_killed > 5
     home.sire("daemon", "stop")
     left = [process for process in psutil.process_iter() if _of(home, process)]
     assert psutil.wait_procs(left, 10)[1] == []

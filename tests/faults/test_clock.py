@@ -5,12 +5,12 @@ import time
 import pytest
 
 from sired.daemon.jobs.wall_clock import WallClock
-from sired.store.jobs.repository import JobBook
-from sired.store.jobs.records import Draft, Outcome
-from sired.store.jobs.payloads import Data
+from sired.store.jobs.repository import JobRepository
+from sired.store.jobs.records import Draft, JobOutcome
+from sired.store.jobs.payloads import JobPayload
 
 A_DAY, A_YEAR = 86_400.0, 365 * 86_400.0
-INPUT = Data("application/json", (), (b"[1]",))
+INPUT = JobPayload("application/json", (), (b"[1]",))
 
 
 class Clocks:
@@ -57,43 +57,43 @@ def test_the_clock_of_this_machine_goes_as_it_should():
 
 
 @pytest.fixture
-def book(tmp_path):
-    book = JobBook(tmp_path / "jobs")
-    yield book
-    book.close()
+def repository(tmp_path):
+    repository = JobRepository(tmp_path / "jobs")
+    yield repository
+    repository.close()
 
 
 @pytest.mark.parametrize("jump", [A_YEAR, -A_YEAR])
-def test_times_of_jobs_go_with_the_clock(book, jump):
+def test_times_of_jobs_go_with_the_clock(repository, jump):
     now = time.time()
-    book.begin()
+    repository.begin()
     drafts = [
         Draft("m", "normal", {}, "in.json", "application/json", deadline, INPUT)
         for deadline in (now + 3600, None, None)
     ]
-    waits, done, forever = book.accept(drafts)
-    book.finish(Outcome(done, "complete", now, now, INPUT, 0.1))
-    before = {job.id: job for job in book.get([waits, done, forever])}
-    book.move_times(jump)
-    book.commit()
-    after = {job.id: job for job in book.get([waits, done, forever])}
+    waits, done, forever = repository.accept(drafts)
+    repository.finish(JobOutcome(done, "complete", now, now, INPUT, 0.1))
+    before = {job.id: job for job in repository.get([waits, done, forever])}
+    repository.move_times(jump)
+    repository.commit()
+    after = {job.id: job for job in repository.get([waits, done, forever])}
     assert after[waits].deadline_at == pytest.approx(before[waits].deadline_at + jump)
     assert after[done].finished_at == pytest.approx(before[done].finished_at + jump)
     assert after[forever].deadline_at is None
     assert after[waits].finished_at is None
 
 
-def test_after_the_clock_was_put_forward_nothing_is_overdue_or_too_old(book, monkeypatch):
+def test_after_the_clock_was_put_forward_nothing_is_overdue_or_too_old(repository, monkeypatch):
     now = time.time()
-    book.begin()
+    repository.begin()
     drafts = [
         Draft("m", "normal", {}, "in.json", "application/json", now + 3600, INPUT) for _ in range(2)
     ]
-    waits, done = book.accept(drafts)
-    book.finish(Outcome(done, "complete", now, now, INPUT, 0.1))
+    waits, done = repository.accept(drafts)
+    repository.finish(JobOutcome(done, "complete", now, now, INPUT, 0.1))
     monkeypatch.setattr(time, "time", lambda: now + A_YEAR)
-    book.move_times(A_YEAR)
-    assert book.overdue(()) == []
-    assert book.tidy(7 * A_DAY, 1000, 1 << 30) == 0
-    assert {job.id for job in book.get([waits, done])} == {waits, done}
-    book.commit()
+    repository.move_times(A_YEAR)
+    assert repository.overdue(()) == []
+    assert repository.tidy(7 * A_DAY, 1000, 1 << 30) == 0
+    assert {job.id for job in repository.get([waits, done])} == {waits, done}
+    repository.commit()

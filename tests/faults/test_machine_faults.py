@@ -79,13 +79,13 @@ class Disk:
 
 
 @pytest.mark.parametrize("trouble", ["full", "read-only"])
-def test_a_disk_that_takes_nothing_stops_no_model_and_everything_else_says_so(small_disk, trouble):
+def test_a_disk_that_takes_nothing_stops_no_model_and_everything_else_says_so(small_disk, backoff):
     house, disk = small_disk, small_disk.disk
     house.register()
     house.register("idle")
     worker = house.predict(do="pid")
-    disk.fill() if trouble == "full" else disk.protect()
-    why = "No space left|full" if trouble == "full" else "[Rr]ead-only|readonly"
+    disk.fill() if backoff == "full" else disk.protect()
+    why = "No space left|full" if backoff == "full" else "[Rr]ead-only|readonly"
     assert house.predict(do="pid") == worker
     assert house.predict(do="shout", bytes=1_000_000) in (1_000_000, 983_040)
     with house.connect() as connection:
@@ -97,7 +97,7 @@ def test_a_disk_that_takes_nothing_stops_no_model_and_everything_else_says_so(sm
     assert house.predict("idle", x=1) == {"x": 1}  # it is loaded, with nowhere to print to
     house.sire("unload", "m")
     assert house.predict(x=2) == {"x": 2}
-    disk.empty() if trouble == "full" else disk.unprotect()
+    disk.empty() if backoff == "full" else disk.unprotect()
     with house.connect() as connection:
         (job,) = connection.ask(Submit(model="m"), [b'{"number": 1}'])[0].jobs
     house.register("another")

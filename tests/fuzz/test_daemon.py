@@ -5,7 +5,7 @@ import json
 import pytest
 import zmq
 
-from sire.client.pipeline.pipeline import Question, open_pipeline
+from sire.client.pipeline.pipeline import PipelinedRequest, open_pipeline
 from sire.errors import InvalidInput, InvalidModel, ModelNotFound
 from sire.protocol.content import JSON, TENSORS
 from sire.protocol.framing import decode_reply, encode
@@ -83,7 +83,7 @@ def test_frames_too_large_together_are_refused(connection):
 def test_one_input_too_large_does_not_fail_those_beside_it(connection):
     pipeline = open_pipeline(connection)
     small, large = (
-        pipeline.send(Question(Predict(model=KEPT, content_type=JSON), [data]))
+        pipeline.send(PipelinedRequest(Predict(model=KEPT, content_type=JSON), [data]))
         for data in (b"[1, 1, 1, 1]", b" " * (3 * MIB))
     )
     while len(pipeline.answered()) < 2:

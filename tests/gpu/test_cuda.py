@@ -87,11 +87,11 @@ def test_weights_streamed_to_a_gpu_are_what_the_file_holds(tmp_path):
     from safetensors.torch import load_file
 
     from sired.runtimes.pytorch.streaming import stream_safetensors
-    from sired.runtimes.reading import Progress
+    from sired.runtimes.reading import ReadProgress
 
     weights = {f"w{n}": torch.randn(3_000_000 + n) for n in range(12)}
     save_file(weights, tmp_path / "w.safetensors")
-    progress = Progress()
+    progress = ReadProgress()
     path, gpu = str(tmp_path / "w.safetensors"), torch.device("cuda:0")
     streamed = stream_safetensors(path, gpu, progress)
     assert progress.done == progress.total == sum(w.nbytes for w in weights.values())

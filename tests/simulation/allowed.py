@@ -9,8 +9,8 @@ from sired.scheduler.instructions import (
     Dispatch,
     Evicted,
     Fail,
-    FreeDram,
-    Fulfil,
+    FreeWorkerDram,
+    Complete,
     LeaseGranted,
     LeaseLost,
     SleepWorker,
@@ -18,14 +18,14 @@ from sired.scheduler.instructions import (
     StopWorker,
     WakeWorker,
 )
-from tests.simulation.book import must
+from tests.simulation.record import must
 
 
 class Allowed:
     """Looks at each instruction just before it is carried out."""
 
-    def __init__(self, brain, world, book):
-        self.brain, self.world, self.book = brain, world, book
+    def __init__(self, brain, world, record):
+        self.brain, self.world, self.record = brain, world, record
         self._event = None
         self._kept: set[int] = set()
         self._evicted: set[int] = set()
@@ -35,11 +35,11 @@ class Allowed:
             StopWorker: self._stop,
             SleepWorker: self._sleep,
             WakeWorker: self._wake,
-            FreeDram: self._free_dram,
+            FreeWorkerDram: self._free_dram,
             Dispatch: self._dispatch,
             Evicted: self._evict,
             Fail: self._fail,
-            Fulfil: self._fulfil,
+            Complete: self._complete,
             LeaseGranted: self._granted,
             LeaseLost: self._lost,
         }
@@ -52,8 +52,8 @@ class Allowed:
         self._kept = {instance.id for instance in instances if instance.lease}
         for worker in self._asked_to_end(event):
             worker.asked_to_end = True
-        if isinstance(event, events.UnloadWanted):
-            self._ending[event.wish] = {worker.instance for worker in self._of(event.model)}
+        if isinstance(event, events.UnloadRequested):
+            self._ending[event.operation] = {worker.instance for worker in self._of(event.model)}
 
     def look(self, do):
         """Raise Broken unless this may be done now."""
@@ -68,11 +68,11 @@ class Allowed:
         match event:
             case events.ModelAdded():
                 return self._of(event.model.name)
-            case events.ModelRemoved() | events.UnloadWanted() | events.SleepWanted():
+            case events.ModelRemoved() | events.UnloadRequested() | events.SleepRequested():
                 return self._of(event.model)
-            case events.LoadWanted() if event.device not in (None, "auto"):
+            case events.LoadRequested() if event.device not in (None, "auto"):
                 return [w for w in self._of(event.model) if w.device != event.device]
-            case events.ShrinkWanted():
+            case events.ShrinkRequested():
                 return [w for w in self._of(event.model) if w.instance not in self._kept]
             case events.LeaseReturned():
                 used = self.brain._leases._held.get(event.lease)
@@ -99,7 +99,7 @@ class Allowed:
         if not worker.loaded:
             self._stop_loading(do, worker)
         elif self._ran_out(worker):
-            self.book.put_back(worker.instance)
+            self.record.put_back(worker.instance)
         elif worker.unanswered or worker.direct_busy:
             must(do.kill and self._hangs(worker), "ended at work", do, worker)
         else:
@@ -107,7 +107,7 @@ class Allowed:
 
     def _failed(self, do, worker):
         """Whether it could not load, fall asleep or wake, or has been at it for too long."""
-        failures = (events.LoadFailed, events.SleepFailed)
+        failures = (events.WorkerLoadFailed, events.SleepFailed)
         failed = isinstance(self._event, failures) and self._event.instance == do.instance
         return failed or self.world.now - worker.alive_at >= self.brain.rules.load_timeout
 
@@ -117,7 +117,7 @@ class Allowed:
         must(reason, "ended a load that somebody waits for", do, worker)
 
     def _stop_idle(self, do, worker):
-        leased = any(lease.worker == do.instance for lease in self.book.held.values())
+        leased = any(lease.worker == do.instance for lease in self.record.held.values())
         must(worker.asked_to_end or not leased, "ended a leased one", do, worker)
         # Of a pool that is pinned those beyond its least number may end, for want of use.
         others = any(i.accepting for i in self.brain.fleet.of(worker.model))
@@ -141,8 +141,8 @@ class Allowed:
         must(not worker.unanswered, "puts to sleep at work", worker)
         must(not worker.direct_busy, "puts to sleep at work", worker)
         must(worker.sleep_memory and not worker.freeing, "puts to sleep what cannot", worker)
-        leased = any(lease.worker == do.instance for lease in self.book.held.values())
-        names = {self.book.open[number].model for number in self.book.numbers("sleep")}
+        leased = any(lease.worker == do.instance for lease in self.record.held.values())
+        names = {self.record.open[number].model for number in self.record.numbers("sleep")}
         asked = worker.asked_to_end or worker.model.name in names
         must(asked or not (leased or worker.model.pinned), "puts to sleep", worker)
         dram = self.brain.fleet.ledger.dram
@@ -166,7 +166,12 @@ class Allowed:
         worker = self._known(do)
         self._evicted.add(do.instance)
         must(not worker.model.pinned, "evicts a pinned one", do, worker)
-        frees = (events.LeaseReturned, events.RequestCancelled, events.Woken, events.ModelRemoved)
+        frees = (
+            events.LeaseReturned,
+            events.RequestCancelled,
+            events.TimerFired,
+            events.ModelRemoved,
+        )
         kept = do.instance in self._kept and not isinstance(self._event, frees)
         must(not kept, "evicts a leased one", do, worker)
         loading = not worker.loaded and self.wanted(worker.model.name)
@@ -182,12 +187,12 @@ class Allowed:
         if worker.abandoned_at + self.brain.rules.hung_after <= self.world.now:
             return True
         at_work = worker.line[0] if worker.line else ()
-        return bool(at_work) and not any(number in self.book.open for number in at_work)
+        return bool(at_work) and not any(number in self.record.open for number in at_work)
 
     # Requests
 
     def _dispatch(self, do):
-        worker, asked = self._known(do), [self.book.open.get(n) for n in do.requests]
+        worker, asked = self._known(do), [self.record.open.get(n) for n in do.requests]
         must(all(asked), "hands out what was answered", do)
         must(not any(a.worker for a in asked), "hands out twice", do)
         must(worker.state in ("ready", "dead") and worker.loaded, "hands to", worker, do)
@@ -195,11 +200,11 @@ class Allowed:
         must(len(worker.line) < self.brain.rules.pipeline, "hands out too much", do)
         self._look_at_lease(do, asked)
         self._look_at_batch(do, worker.model, asked)
-        first = self.book.waiting(asked[0].model, asked[0].lease)[0]
+        first = self.record.waiting(asked[0].model, asked[0].lease)[0]
         must(asked[0] is first, "hands out of turn", do, first)
 
     def _look_at_lease(self, do, asked):
-        held = [n for n, lease in self.book.held.items() if lease.worker == do.instance]
+        held = [n for n, lease in self.record.held.items() if lease.worker == do.instance]
         theirs = held[0] if held else None
         must(all(a.lease == theirs for a in asked), "hands to one that is leased", do, theirs)
 
@@ -214,21 +219,21 @@ class Allowed:
     # Answers
 
     def _fail(self, do):
-        asked = self.book.open.get(do.request)
+        asked = self.record.open.get(do.request)
         early = isinstance(do.error, DeadlineExceeded) and asked and asked.deadline > self.world.now
         must(not early, "too late before its time", do, asked)
         if "may be in memory at once" in do.error.message:
             pinned = {worker.model for worker in self.world.workers.values() if worker.model.pinned}
             must(len(pinned) >= self.brain.rules.max_models, "there is a place left", do)
 
-    def _fulfil(self, do):
-        asked = self.book.open.get(do.wish)
+    def _complete(self, do):
+        asked = self.record.open.get(do.operation)
         must(
             asked is None or asked.kind in ("load", "unload", "shrink", "sleep"),
             "fulfils no wish",
             do,
         )
-        left = self._ending.pop(do.wish, set()) & self.world.workers.keys()
+        left = self._ending.pop(do.operation, set()) & self.world.workers.keys()
         must(not left, "unloaded before its memory is free", do, left)
         if asked and asked.kind == "load":
             worker = self.world.workers.get(do.instance)
@@ -242,11 +247,11 @@ class Allowed:
         must(worker is not None and worker.state in ("ready", "dead"), "leases what is not", do)
         must(not worker.unanswered, "leases one at work", do, worker)
         must(not worker.direct_busy, "leases one at work", do, worker)
-        taken = any(lease.worker == do.instance for lease in self.book.held.values())
+        taken = any(lease.worker == do.instance for lease in self.record.held.values())
         must(not taken, "leases what is leased", do)
 
     def _lost(self, do):
-        lease = self.book.held.get(do.lease)
+        lease = self.record.held.get(do.lease)
         must(lease is not None and lease.worker is not None, "loses what nobody holds", do)
 
     # The record
@@ -267,8 +272,8 @@ class Allowed:
             and (
                 (asked.kind == "request" and asked.lease is None)
                 or asked.kind == "load"
-                or (asked.kind == "sleep" and asked.number in self.brain.queues.wishes)
+                or (asked.kind == "sleep" and asked.number in self.brain.queues.operations)
                 or (asked.kind == "lease" and asked.number in unserved)
             )
-            for asked in self.book.open.values()
+            for asked in self.record.open.values()
         )

@@ -1,10 +1,10 @@
 """What holds after every event, whatever happened."""
 
 from sired.scheduler import events
-from sired.scheduler.entities.instance import Asleep, FallingAsleep, Loading, Ready, Waking
+from sired.scheduler.entities.instance import Asleep, Suspending, Loading, Ready, Waking
 from sired.scheduler.instructions import StartWorker, WakeWorker
 from sire.units import FOREVER
-from tests.simulation.book import must
+from tests.simulation.record import must
 from tests.simulation.people import LONGEST_STANDSTILL
 
 # Times are sums and differences of times.
@@ -14,8 +14,8 @@ ROUNDING = 1e-6
 class Invariants:
     """Compares what the brain believes with the world's own record."""
 
-    def __init__(self, brain, world, book):
-        self.brain, self.world, self.book = brain, world, book
+    def __init__(self, brain, world, record):
+        self.brain, self.world, self.record = brain, world, record
         self._charges: dict[str, dict[int, int]] = {}
         self._reported: dict[str, int] = {}
 
@@ -117,16 +117,16 @@ class Invariants:
 
     def _whoever_asked_is_remembered_and_nobody_else(self):
         queues, brain = self.brain.queues, self.brain
-        asked = self.book.by_kind()
+        asked = self.record.by_kind()
         must(queues.requests.keys() == asked["request"], "lost or kept a request")
-        to_load = queues.wishes.keys() - asked["sleep"]
+        to_load = queues.operations.keys() - asked["sleep"]
         must(to_load == asked["load"], "lost or kept a wish")
-        to_sleep = (queues.wishes.keys() & asked["sleep"]) | brain._naps.wishes
+        to_sleep = (queues.operations.keys() & asked["sleep"]) | brain._sleep.operations
         must(to_sleep == asked["sleep"], "lost or kept a wish to sleep")
         must(queues.leases.keys() == asked["lease"], "lost or kept an asking for a lease")
-        unloads = brain._wishes._unloads.keys()
+        unloads = brain._operations._unloads.keys()
         must(unloads == asked["unload"] | asked["shrink"], "lost or kept a wish to unload")
-        open_, requests = self.book.open, queues.requests
+        open_, requests = self.record.open, queues.requests
         astray = [r for n, r in requests.items() if r.instance != open_[n].worker]
         must(not astray, "does not know who has it", *astray)
         waiting = sum(request.instance is None for request in requests.values())
@@ -137,10 +137,10 @@ class Invariants:
     def _whatever_waits_has_a_deadline(self):
         """The brain wants to be woken before anything that waits is due."""
         wakeup, fleet = self.brain.wakeup - ROUNDING, self.brain.fleet
-        late = [asked for asked in self.book.open.values() if wakeup > self._latest(asked)]
+        late = [asked for asked in self.record.open.values() if wakeup > self._latest(asked)]
         must(not late, "sleeps beyond a deadline", wakeup, *late)
         for instance in fleet.instances.values():
-            if isinstance(instance.state, (Loading, FallingAsleep, Waking)):
+            if isinstance(instance.state, (Loading, Suspending, Waking)):
                 since = instance.state.since
                 if isinstance(instance.state, Loading):
                     since = self.world.workers[instance.id].alive_at
@@ -157,7 +157,7 @@ class Invariants:
                 model, instance = worker.model, self.brain.fleet.instances[worker.instance]
                 must(self.brain.models.get(model.name) is model, "talks to a former model", worker)
                 must(instance.accepting and not instance.lease, "talks to one that is kept", worker)
-                waiting = self.book.waiting(model.name, None)
+                waiting = self.record.waiting(model.name, None)
                 must(not waiting and not model.leases, "talks before others", worker, waiting)
                 lanes = {device for load in self.brain.fleet.pending for device in load.lane}
                 must(worker.device not in lanes, "talks where memory is awaited", worker)
@@ -173,15 +173,15 @@ class Invariants:
             return FOREVER
         running = instance.running
         abandoned_at = self.world.workers[instance.id].abandoned_at
-        if not running or any(request.id in self.book.open for request in running):
+        if not running or any(request.id in self.record.open for request in running):
             return abandoned_at + self.brain.rules.hung_after
         overdue = max(request.deadline for request in running)
         return min(overdue, abandoned_at) + self.brain.rules.hung_after
 
     def _nothing_that_is_over_waits(self, event):
-        if isinstance(event, events.Woken):
+        if isinstance(event, events.TimerFired):
             now = self.world.now
-            late = [asked for asked in self.book.open.values() if self._latest(asked) <= now]
+            late = [asked for asked in self.record.open.values() if self._latest(asked) <= now]
             must(not late, "waits after its deadline", *late)
             must(self.brain.wakeup > now, "wants to be woken over and over", self.brain.wakeup)
 
@@ -213,8 +213,8 @@ class Invariants:
 
     def _rests(self, model):
         """Whether it is left alone for failing, and somebody will look when that is over."""
-        until, trouble = model.trouble.until, model.trouble.crashes or model.trouble.loads
-        return trouble and not model.wishes and self.brain.wakeup <= until + ROUNDING
+        until, backoff = model.backoff.until, model.backoff.crashes or model.backoff.loads
+        return backoff and not model.operations and self.brain.wakeup <= until + ROUNDING
 
     def _a_load_starts_as_soon_as_it_fits(self):
         """The first in line waits for nothing that is there already."""

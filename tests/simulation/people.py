@@ -43,9 +43,9 @@ def some_strategies(random):
 class People:
     """Does one thing after the other, each as likely as its number says."""
 
-    def __init__(self, random, layout, brain, world, book, tell):
+    def __init__(self, random, layout, brain, world, record, tell):
         self.random, self.layout = random, layout
-        self.brain, self.world, self.book, self.tell = brain, world, book, tell
+        self.brain, self.world, self.record, self.tell = brain, world, record, tell
         self.names = [f"m{number}" for number in range(layout.models)]
         self._habits = {
             self.ask: 60,
@@ -85,7 +85,7 @@ class People:
         model = model or self._name()
         priority = random.choice((None, None, "high", "normal", "low"))
         known = self.brain.models.get(model)
-        asked = self.book.ask(
+        asked = self.record.ask(
             "request",
             model,
             now,
@@ -111,8 +111,8 @@ class People:
         )
 
     def ask_as_holder(self):
-        if self.book.held:
-            lease = self.random.choice(list(self.book.held.values()))
+        if self.record.held:
+            lease = self.random.choice(list(self.record.held.values()))
             self.ask(lease.number, lease.model)
 
     def ask_directly(self):
@@ -127,7 +127,7 @@ class People:
         self.world.work_directly(worker)
 
     def give_up(self):
-        waiting = self.book.numbers("request", "load", "lease")
+        waiting = self.record.numbers("request", "load", "lease")
         if waiting:
             number = self.random.choice(sorted(waiting))
             self.tell(events.RequestCancelled(number))
@@ -140,44 +140,44 @@ class People:
         device = self.random.choice((None, "auto", *self.world.devices, "tpu"))
         patient = self.random.random() < 0.5
         deadline = now + self.random.choice(PATIENCE)
-        asked = self.book.ask("load", self._name(), now, deadline, patient=patient)
-        self.tell(events.LoadWanted(asked.number, asked.model, device, asked.deadline, patient))
+        asked = self.record.ask("load", self._name(), now, deadline, patient=patient)
+        self.tell(events.LoadRequested(asked.number, asked.model, device, asked.deadline, patient))
 
     def unload(self):
-        asked = self.book.ask("unload", self._name(), self.world.now)
-        self.tell(events.UnloadWanted(asked.number, asked.model))
+        asked = self.record.ask("unload", self._name(), self.world.now)
+        self.tell(events.UnloadRequested(asked.number, asked.model))
 
     def put_to_sleep(self):
         """By hand; they wait as long as it takes."""
-        asked = self.book.ask("sleep", self._name(), self.world.now)
-        self.tell(events.SleepWanted(asked.number, asked.model, self.world.now + 100 * YEAR))
+        asked = self.record.ask("sleep", self._name(), self.world.now)
+        self.tell(events.SleepRequested(asked.number, asked.model, self.world.now + 100 * YEAR))
 
     def shrink(self):
         model = self.random.choice((None, self._name()))
-        asked = self.book.ask("shrink", model, self.world.now)
+        asked = self.record.ask("shrink", model, self.world.now)
         keep = self.random.choice((None, 0, 1, 2))
-        self.tell(events.ShrinkWanted(asked.number, model, keep))
+        self.tell(events.ShrinkRequested(asked.number, model, keep))
 
     def acquire(self):
         now, destroy = self.world.now, self.random.random() < 0.3
         deadline = now + self.random.choice(PATIENCE)
-        asked = self.book.ask("lease", self._name(), now, deadline, destroy=destroy)
-        self.tell(events.LeaseWanted(asked.number, asked.model, deadline, destroy))
+        asked = self.record.ask("lease", self._name(), now, deadline, destroy=destroy)
+        self.tell(events.LeaseRequested(asked.number, asked.model, deadline, destroy))
 
     def granted(self, lease):
         """Whoever was given a lease gives it back some time."""
-        self.book.held[lease.number] = lease
+        self.record.held[lease.number] = lease
         seconds = self.random.choice((0.0, 0.1, 1.0, 5.0))
         self.world.later(seconds, partial(self._give_back, lease))
 
     def give_back_early(self):
         """A holder that is gone may give back what it was never granted."""
-        waiting = self.book.numbers("lease")
+        waiting = self.record.numbers("lease")
         if waiting:
             self.tell(events.LeaseReturned(self.random.choice(sorted(waiting))))
 
     def _give_back(self, lease):
-        self.book.held.pop(lease.number, None)
+        self.record.held.pop(lease.number, None)
         self.tell(events.LeaseReturned(lease.number))
 
     # The machine and its owner
@@ -203,7 +203,7 @@ class People:
 
     def reconfigure(self):
         self.brain.adopt(some_rules(self.random), *some_strategies(self.random))
-        self.tell(events.Woken())
+        self.tell(events.TimerFired())
 
     def _name(self):
         return self.random.choice(self.names)

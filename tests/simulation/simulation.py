@@ -8,8 +8,8 @@ from sired.scheduler.instructions import (
     CloseDirect,
     Dispatch,
     Fail,
-    FreeDram,
-    Fulfil,
+    FreeWorkerDram,
+    Complete,
     LeaseGranted,
     LeaseLost,
     SleepWorker,
@@ -18,7 +18,7 @@ from sired.scheduler.instructions import (
     WakeWorker,
 )
 from tests.simulation.allowed import Allowed
-from tests.simulation.book import Book, Broken, must
+from tests.simulation.record import Broken, Record, must
 from tests.simulation.invariants import Invariants
 from tests.simulation.journal import Journal
 from tests.simulation.leftovers import leftovers
@@ -37,23 +37,23 @@ class Simulation:
         strategy, router = some_strategies(random)
         rules = rules or some_rules(random)
         self.brain = Brain(layout.accounts(), strategy, rules, router, layout.dram)
-        self.book = Book()
-        self.world = World(random, fate, self.book, dict(layout.devices), layout.dram)
+        self.record = Record()
+        self.world = World(random, fate, self.record, dict(layout.devices), layout.dram)
         self.world.tell = self.tell
-        self.people = people(random, layout, self.brain, self.world, self.book, self.tell)
-        self.allowed = Allowed(self.brain, self.world, self.book)
-        self.invariants = Invariants(self.brain, self.world, self.book)
+        self.people = people(random, layout, self.brain, self.world, self.record, self.tell)
+        self.allowed = Allowed(self.brain, self.world, self.record)
+        self.invariants = Invariants(self.brain, self.world, self.record)
         self.journal = Journal()
         self._carry_out = {
             StartWorker: self.world.start,
             StopWorker: self.world.stop,
             SleepWorker: self.world.sleep,
             WakeWorker: self.world.wake,
-            FreeDram: self.world.free_dram,
+            FreeWorkerDram: self.world.free_dram,
             CloseDirect: self.world.close_direct,
             Dispatch: self.world.dispatch,
-            Fail: lambda do: self.book.answer(do.request, do.error.code),
-            Fulfil: lambda do: self.book.answer(do.wish, "fulfilled"),
+            Fail: lambda do: self.record.answer(do.request, do.error.code),
+            Complete: lambda do: self.record.answer(do.operation, "fulfilled"),
             LeaseGranted: self._granted,
             LeaseLost: self._lost,
         }
@@ -90,12 +90,12 @@ class Simulation:
         self.invariants.check(event, said)
 
     def _granted(self, do):
-        lease = self.book.answer(do.lease, "granted")
+        lease = self.record.answer(do.lease, "granted")
         lease.worker = do.instance
         self.people.granted(lease)
 
     def _lost(self, do):
-        self.book.held[do.lease].worker = None
+        self.record.held[do.lease].worker = None
 
     # Time
 
@@ -107,13 +107,13 @@ class Simulation:
         if world.chance(world.fate.sleeps):  # the whole machine did
             world.now += self.random.choice((1.0, 60.0, 1e6))
         if self.brain.wakeup <= world.now and self.random.random() < 0.9:
-            self.tell(events.Woken())
+            self.tell(events.TimerFired())
         elif world.next_at <= world.now:
             world.happen()
         elif people_at <= world.now:
             self.people.act()
         elif self.random.random() < 0.1:  # waking too early does no harm
-            self.tell(events.Woken())
+            self.tell(events.TimerFired())
 
     def _pause(self):
         return self.random.expovariate(self.layout.arrivals)
@@ -131,13 +131,13 @@ class Simulation:
         self.world.foreign = dict.fromkeys(self.world.foreign, 0)
         self.world.foreign_dram = 0
         self._let_pass(1000.0)
-        waiting = [asked for asked in self.book.open.values() if asked.deadline < self.world.now]
+        waiting = [asked for asked in self.record.open.values() if asked.deadline < self.world.now]
         must(not waiting, "waits for ever", *waiting)
-        for number in sorted(self.book.open):
+        for number in sorted(self.record.open):
             self.tell(events.RequestCancelled(number))
         self.people.remove_all()
         self._let_pass(1000.0)
-        must(not self.book.open, "waits for ever", *self.book.open.values())
+        must(not self.record.open, "waits for ever", *self.record.open.values())
         must(not leftovers(self.brain), "remembers", *leftovers(self.brain)[:5])
 
     def _let_pass(self, seconds):
@@ -145,6 +145,6 @@ class Simulation:
         while min(self.world.next_at, self.brain.wakeup) < end:
             self.world.now = max(self.world.now, min(self.world.next_at, self.brain.wakeup))
             if self.brain.wakeup <= self.world.now:
-                self.tell(events.Woken())
+                self.tell(events.TimerFired())
             else:
                 self.world.happen()

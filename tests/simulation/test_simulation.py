@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from tests.simulation.book import Broken
+from tests.simulation.record import Broken
 from tests.simulation.layouts import LAYOUTS
 from tests.simulation.simulation import Simulation
 
@@ -35,5 +35,5 @@ def test_a_seed_is_the_same_run_every_time():
     for _ in range(2):
         simulation = Simulation(LAYOUTS["gpus"], 5)
         simulation.run(1000)
-        runs.append((str(simulation.journal), simulation.book.answers, simulation.world.now))
+        runs.append((str(simulation.journal), simulation.record.answers, simulation.world.now))
     assert runs[0] == runs[1]

@@ -50,7 +50,7 @@ class Impatient(People):
         now, random = self.world.now, self.random
         model = random.choice((self.names[0], self._name()))
         priority = random.choices(("high", "low"), (9, 1))[0]
-        asked = self.book.ask("request", model, now, now + YEAR, priority, RULES.ageing)
+        asked = self.record.ask("request", model, now, now + YEAR, priority, RULES.ageing)
         self.tell(events.RequestArrived(asked.number, model, asked.deadline, priority))
 
 

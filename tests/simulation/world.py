@@ -84,9 +84,9 @@ class World:
     ``slowest`` tells how long an answer took at most, in seconds by model and priority.
     """
 
-    def __init__(self, random: Random, fate: Fate, book, devices, dram=0):
+    def __init__(self, random: Random, fate: Fate, record, devices, dram=0):
         self.now = 0.0
-        self.random, self.fate, self.book = random, fate, book
+        self.random, self.fate, self.record = random, fate, record
         self.devices, self.dram = devices, dram
         self.workers: dict[int, Worker] = {}
         self.foreign = dict.fromkeys(devices, 0)
@@ -146,7 +146,7 @@ class World:
     def _freed_dram(self, worker):
         if worker.state == "ready":
             worker.dram, worker.in_dram, worker.freeing = 0, False, False
-            self.tell(events.DramFreed(worker.instance))
+            self.tell(events.WorkerDramFreed(worker.instance))
 
     def _change_tier(self, worker, state, done):
         worker.in_dram, worker.alive_at = True, self.now
@@ -162,7 +162,7 @@ class World:
         worker = self.workers[do.instance]
         worker.line.append(list(do.requests))
         for number in do.requests:
-            self.book.open[number].worker = do.instance
+            self.record.open[number].worker = do.instance
         if len(worker.line) == 1:
             self._work_later(worker)
 
@@ -288,7 +288,7 @@ class World:
     def _load_failed(self, worker, out_of_memory, state="loading"):
         self.sample()
         if worker.state == state:
-            self.tell(events.LoadFailed(worker.instance, LoadFailed("no"), out_of_memory))
+            self.tell(events.WorkerLoadFailed(worker.instance, LoadFailed("no"), out_of_memory))
 
     def _true_size(self, worker):
         """Mostly no more than was reserved, and sometimes a good deal more."""
@@ -323,10 +323,10 @@ class World:
             error = InsufficientMemory("out of memory")
         elif self.chance(self.fate.fails):
             error = InferenceError("no")
-        if number in self.book.open:
-            self.book.open[number].worker = None
+        if number in self.record.open:
+            self.record.open[number].worker = None
             if error is None:
-                asked = self.book.answer(number, "answered")
+                asked = self.record.answer(number, "answered")
                 kind = asked.model, asked.priority
                 self.slowest[kind] = max(self.slowest.get(kind, 0.0), self.now - asked.at)
         self.tell(
@@ -338,6 +338,6 @@ class World:
             worker.state, worker.freed = "dead", True
             self.sample()
             del self.workers[worker.instance]
-            self.book.put_back(worker.instance)
+            self.record.put_back(worker.instance)
             died = WorkerCrashed("it died")
             self.tell(events.WorkerGone(worker.instance, died, worker.direct_busy))

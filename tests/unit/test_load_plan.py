@@ -7,7 +7,7 @@ from itertools import islice
 import pytest
 
 from sire_cli.loadtest.plan import LoadInput, LoadPlan, choices, timetable
-from sire_cli.loadtest.report import Tally, percentile
+from sire_cli.loadtest.report import LoadCounts, percentile
 
 A, B = LoadInput(b"1", "application/json", "a"), LoadInput(b"2", "application/json", "b")
 
@@ -84,7 +84,7 @@ def test_a_percentile_is_the_value_of_the_nearest_rank(values, fraction, expecte
 
 
 def test_figures_of_nothing_are_none_and_the_most_frequent_error_comes_first():
-    tally = Tally()
+    tally = LoadCounts()
     tally.errors.update(["Cancelled", "QueueFull", "QueueFull"])
     figures = tally.figures(2.0)
     assert figures["p50_latency_seconds"] is None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sired.runtimes.reading import PIECE_BYTES, Progress, read_ahead
+from sired.runtimes.reading import PIECE_BYTES, ReadProgress, read_ahead
 from sire.spec import ModelSpec
 from sired.workers.child.model_files import files_to_read, model_files
 
@@ -43,7 +43,7 @@ def in_memory(path):
 @pytest.mark.parametrize("size", [100_000, 5 * PIECE_BYTES + 12_345])
 def test_a_file_is_in_memory_when_what_was_done_meanwhile_is_done(cold, size):
     file = cold(size)
-    with read_ahead([file], Progress()):
+    with read_ahead([file], ReadProgress()):
         pass
     assert in_memory(file) >= size
 
@@ -51,7 +51,7 @@ def test_a_file_is_in_memory_when_what_was_done_meanwhile_is_done(cold, size):
 def test_several_files_are_one_progress_that_only_rises_and_ends_at_the_whole(cold):
     told = []
     files = [cold(3 * PIECE_BYTES, "a"), cold(2 * PIECE_BYTES + 1, "b")]
-    with read_ahead(files, Progress(lambda *report: told.append(report))):
+    with read_ahead(files, ReadProgress(lambda *report: told.append(report))):
         pass
     total = 5 * PIECE_BYTES + 1
     assert told[-1] == (total, total)
@@ -60,7 +60,7 @@ def test_several_files_are_one_progress_that_only_rises_and_ends_at_the_whole(co
 
 def test_nothing_of_a_file_stays_with_the_process_that_read_it_ahead(cold):
     file = cold(4 * PIECE_BYTES)
-    with read_ahead([file], Progress()):
+    with read_ahead([file], ReadProgress()):
         pass
     assert str(file) not in Path("/proc/self/maps").read_text()
 
@@ -69,14 +69,14 @@ def test_when_the_load_fails_the_rest_of_a_file_is_left(tmp_path):
     file = tmp_path / "large"
     with file.open("wb") as empty:
         empty.truncate(128 * PIECE_BYTES)
-    progress = Progress()
+    progress = ReadProgress()
     with pytest.raises(ValueError, match="no model"), read_ahead([file], progress):
         raise ValueError("no model")
     assert progress.done < progress.total
 
 
 def test_a_file_that_is_not_there_is_left_to_the_runtime_to_tell(tmp_path):
-    with read_ahead([tmp_path / "missing", tmp_path], Progress()):
+    with read_ahead([tmp_path / "missing", tmp_path], ReadProgress()):
         pass
 
 

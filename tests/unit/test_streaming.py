@@ -7,7 +7,7 @@ from safetensors.torch import load_file, save_file
 
 from sire.errors import InvalidModel
 from sired.runtimes.pytorch.streaming import is_streamed, stream_safetensors
-from sired.runtimes.reading import PIECE_BYTES, WORTH_A_THREAD, Progress
+from sired.runtimes.reading import PIECE_BYTES, WORTH_A_THREAD, ReadProgress
 
 CPU = torch.device("cpu")
 
@@ -34,7 +34,7 @@ def test_what_is_streamed_is_what_the_file_holds(weights, tmp_path):
     path = tmp_path / "w.safetensors"
     save_file(weights, path, {"format": "pt"})
     told = []
-    streamed = stream_safetensors(str(path), CPU, Progress(lambda *report: told.append(report)))
+    streamed = stream_safetensors(str(path), CPU, ReadProgress(lambda *report: told.append(report)))
     expected = load_file(path)
     assert streamed.keys() == expected.keys()
     for name, tensor in expected.items():
@@ -48,7 +48,7 @@ def test_what_is_streamed_is_what_the_file_holds(weights, tmp_path):
 def test_a_file_of_nothing_but_empty_tensors_is_streamed_too(tmp_path):
     path = tmp_path / "w.safetensors"
     save_file({"empty": torch.empty(0, 3)}, path)
-    assert stream_safetensors(str(path), CPU, Progress())["empty"].shape == (0, 3)
+    assert stream_safetensors(str(path), CPU, ReadProgress())["empty"].shape == (0, 3)
 
 
 def test_a_file_cut_short_is_an_error(weights, tmp_path):
@@ -56,7 +56,7 @@ def test_a_file_cut_short_is_an_error(weights, tmp_path):
     save_file(weights, path)
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises((SafetensorError, InvalidModel)):
-        stream_safetensors(str(path), CPU, Progress())
+        stream_safetensors(str(path), CPU, ReadProgress())
 
 
 def test_large_files_are_streamed_and_to_gpus_only(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 
 from sired.devices.fake import FakeGpu, FakeNvml
 from sired.runtimes.base import InferenceRuntime
-from sired.workers.child.gpu_memory import GpuMeter, Share, measured_context
+from sired.workers.child.gpu_memory import GpuMeter, GpuLoadMeter, measured_context
 
 MIB = 1 << 20
 
@@ -168,7 +168,7 @@ class Gpu:
         self._nvml = FakeNvml([self.there])
 
     def meter(self, runtime=None, held=0):
-        share = Share(self.there.uuid, self._lock, self._nvml, held)
+        share = GpuLoadMeter(self.there.uuid, self._lock, self._nvml, held)
         return GpuMeter(share, runtime or Reserving())
 
     def context(self, size):
@@ -219,7 +219,7 @@ def test_what_a_program_and_its_children_hold_of_a_gpu_counts_together(gpu):
 
 def test_without_a_driver_to_ask_the_runtime_is_believed(tmp_path):
     runtime = Reserving()
-    share = Share("GPU-0", tmp_path / "lock", FakeNvml([], driver=False))
+    share = GpuLoadMeter("GPU-0", tmp_path / "lock", FakeNvml([], driver=False))
     meter = GpuMeter(share, runtime)
     runtime.reserved = 100
     assert meter.settle(80) == 100
@@ -229,8 +229,8 @@ def test_without_a_driver_to_ask_the_runtime_is_believed(tmp_path):
 def test_loads_that_the_driver_cannot_tell_apart_wait_for_each_other(gpu, processes):
     gpu = gpu(processes=processes)
     first = gpu.meter()
-    with ThreadPoolExecutor() as elsewhere:
-        waiting = elsewhere.submit(gpu.meter)
+    with ThreadPoolExecutor() as out_of_process:
+        waiting = out_of_process.submit(gpu.meter)
         with pytest.raises(TimeoutError):
             waiting.result(0.1)
         gpu.there.free -= 400

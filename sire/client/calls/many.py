@@ -11,9 +11,9 @@ import msgspec
 from sire.client.calls.jobs import answer_from
 from sire.client.connection import Connection
 from sire.client.models.definition import parse_keep_alive
-from sire.client.pipeline.futures import Background
+from sire.client.pipeline.futures import FuturesPipeline
 from sire.client.pipeline.in_order import outcomes_in_order
-from sire.client.pipeline.pipeline import Outcome, Pipeline, Question, open_pipeline
+from sire.client.pipeline.pipeline import Outcome, Pipeline, PipelinedRequest, open_pipeline
 from sire.errors import DaemonUnavailable, InvalidConfiguration, SireError
 from sire.paths import Paths
 from sire.protocol.content import TREE
@@ -25,7 +25,7 @@ from sire.tensors import pack
 class ManyCalls(ABC):
     """Predictions of which several are under way at once."""
 
-    _background: Background
+    _background: FuturesPipeline
 
     @abstractmethod
     def _connection(self) -> AbstractContextManager[Connection]:
@@ -121,13 +121,13 @@ class ManyCalls(ABC):
                 yield answer
 
 
-def background(paths: Paths, *, autostart: bool) -> Background:
+def background(paths: Paths, *, autostart: bool) -> FuturesPipeline:
     """What ``submit_async`` submits to."""
 
     def connect(waker: int) -> Pipeline:
         return open_pipeline(Connection(paths, autostart=autostart), waker)
 
-    return Background(connect, answer_from)
+    return FuturesPipeline(connect, answer_from)
 
 
 def prediction(
@@ -138,7 +138,7 @@ def prediction(
     return Predict(model=model, timeout=timeout, priority=priority, keep_alive=keep)
 
 
-def _questions(request: Predict, inputs: Iterable[Any]) -> Iterator[Question | SireError]:
+def _questions(request: Predict, inputs: Iterable[Any]) -> Iterator[PipelinedRequest | SireError]:
     for data in inputs:
         try:
             asked = question(request, data)
@@ -148,7 +148,7 @@ def _questions(request: Predict, inputs: Iterable[Any]) -> Iterator[Question | S
             yield asked
 
 
-def question(request: Predict, data: Any) -> Question:
+def question(request: Predict, data: Any) -> PipelinedRequest:
     """A request with this data, to be answered with the like.
 
     Raises:
@@ -158,7 +158,7 @@ def question(request: Predict, data: Any) -> Question:
     request = msgspec.structs.replace(
         request, content_type=payload.content_type, tensors=payload.tensors, accept=TREE
     )
-    return Question(request, payload.frames)
+    return PipelinedRequest(request, payload.frames)
 
 
 def _answer(outcome: Outcome) -> Any:

@@ -21,7 +21,7 @@ from sire.transport.staging import Staging
 _OPENING_SECONDS = 1.0
 
 
-class Ended(Exception):
+class ConnectionLost(Exception):
     """The request has no answer, and the connection is of no use any more.
 
     Attributes:
@@ -91,7 +91,7 @@ class DirectConnection:
         try:
             self._channel.send(run, payload)
         except OSError:
-            raise Ended from None
+            raise ConnectionLost from None
 
     def _receive(
         self, model: str, timeout: float
@@ -105,15 +105,15 @@ class DirectConnection:
                 model=model,
             ) from None
         except (EOFError, OSError, SireError):
-            raise Ended(self.number) from None
+            raise ConnectionLost(self.number) from None
         if not isinstance(answer, RunResult | WorkerError):
-            raise Ended(self.number)
+            raise ConnectionLost(self.number)
         return answer, [memoryview(frame) for frame in frames]
 
     def _failed(self, answer: WorkerError) -> Exception:
         # Room is made by the daemon, and the request tried again.
         if answer.out_of_memory:
-            return Ended()
+            return ConnectionLost()
         return error_from(answer.code, answer.message, answer.hint, answer.details)
 
     def _wait_at_most(self, seconds: float) -> None:

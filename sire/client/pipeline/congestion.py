@@ -4,7 +4,7 @@ _FIRST_PAUSE_SECONDS = 0.01
 _LONGEST_PAUSE_SECONDS = 1.0
 
 
-class Pace:
+class CongestionWindow:
     """Fewer requests when some are refused, slowly more again as they are answered.
 
     As TCP does it with a network of which nobody says how much it takes.

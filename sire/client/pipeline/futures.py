@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from contextlib import closing, suppress
 from typing import Any
 
-from sire.client.pipeline.pipeline import LOOK_SECONDS, Outcome, Pipeline, Question
+from sire.client.pipeline.pipeline import LOOK_SECONDS, Outcome, Pipeline, PipelinedRequest
 from sire.errors import DaemonUnavailable, SireError
 from sire.protocol.replies import Reply
 
@@ -17,7 +17,7 @@ from sire.protocol.replies import Reply
 _IDLE_SECONDS = 5.0
 
 
-class Background:
+class FuturesPipeline:
     """Asks questions as there is room for them, and fulfils their futures.
 
     A future is pending until its answer is there, so that it can be cancelled all the while.
@@ -37,7 +37,7 @@ class Background:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._waker = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._waiting: OrderedDict[Future[Any], Question] = OrderedDict()
+        self._waiting: OrderedDict[Future[Any], PipelinedRequest] = OrderedDict()
         self._under_way: dict[int, Future[Any]] = {}
         self._cancelled: deque[Future[Any]] = deque()
         self._closed = False
@@ -46,7 +46,7 @@ class Background:
         # The thread holds a reference as long as it lives: nobody reads any more.
         os.close(self._waker)
 
-    def submit(self, question: Question) -> "Future[Any]":
+    def submit(self, question: PipelinedRequest) -> "Future[Any]":
         """Ask as soon as there is room.
 
         Raises:

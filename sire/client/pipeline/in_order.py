@@ -3,12 +3,12 @@
 from collections import deque
 from collections.abc import Iterator
 
-from sire.client.pipeline.pipeline import LOOK_SECONDS, Outcome, Pipeline, Question
+from sire.client.pipeline.pipeline import LOOK_SECONDS, Outcome, Pipeline, PipelinedRequest
 from sire.errors import SireError
 
 
 def outcomes_in_order(
-    pipeline: Pipeline, questions: Iterator[Question | SireError]
+    pipeline: Pipeline, questions: Iterator[PipelinedRequest | SireError]
 ) -> Iterator[Outcome]:
     """Ask while there is room, and give each outcome as soon as those before it were given.
 
@@ -40,5 +40,5 @@ def outcomes_in_order(
             return
 
 
-def _ask(pipeline: Pipeline, question: Question | SireError) -> int:
+def _ask(pipeline: Pipeline, question: PipelinedRequest | SireError) -> int:
     return pipeline.fail(question) if isinstance(question, SireError) else pipeline.send(question)

@@ -22,7 +22,7 @@ import msgspec
 
 from sire.client.connection import Connection, largest_message
 from sire.client.link import Answer, Link
-from sire.client.pipeline.congestion import Pace
+from sire.client.pipeline.congestion import CongestionWindow
 from sire.errors import DeadlineExceeded, QueueFull, SireError, error_from
 from sire.protocol.content import Buffer, size_of
 from sire.protocol.framing import too_large
@@ -48,7 +48,7 @@ Outcome = Answer | SireError
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class PipelinedRequest:
     """A prediction to ask for; its frames must not change until it is answered."""
 
     request: Predict
@@ -61,7 +61,7 @@ class Question:
 
 
 @dataclass(slots=True)
-class _UnderWay:
+class _InFlight:
     request: Predict
     frames: Sequence[Buffer]
     size: int
@@ -112,8 +112,8 @@ class Pipeline:
         self._link = link
         self._timeout = timeout
         self._numbers = itertools.count(_ASIDE + 1)
-        self._pace = Pace(MOST)
-        self._under_way: dict[int, _UnderWay] = {}
+        self._pace = CongestionWindow(MOST)
+        self._under_way: dict[int, _InFlight] = {}
         self._refused: deque[int] = deque()
         self._outcomes: dict[int, tuple[Outcome, int]] = {}
         self._bytes = 0
@@ -144,7 +144,7 @@ class Pipeline:
             and not self._refused
         )
 
-    def send(self, question: Question) -> int:
+    def send(self, question: PipelinedRequest) -> int:
         """Send a request; returns its number, by which ``pop`` gives its outcome."""
         if self.gone:
             return self.fail(self._link.went_away())
@@ -155,7 +155,7 @@ class Pipeline:
         before = sum(one.request.model == asked.model for one in self._under_way.values())
         told = None if math.isinf(timeout) else timeout * (1 + before)
         request = msgspec.structs.replace(asked, id=number, timeout=told)
-        one = _UnderWay(request, question.frames, question.size, timeout, time.monotonic())
+        one = _InFlight(request, question.frames, question.size, timeout, time.monotonic())
         self._link.send(request, question.frames)
         self._under_way[number] = one
         self._bytes += one.size

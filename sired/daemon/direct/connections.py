@@ -16,20 +16,20 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from sire.errors import SireError
-from sired.daemon.telemetry.counters import Statistics
+from sired.daemon.telemetry.counters import AllCounters
 from sired.scheduler.events import DirectUsed
-from sired.workers.messages import TakeConnection, TakeTally
-from sired.workers.shared_counters import Tally
+from sired.workers.messages import TakeConnection, TakeCounters
+from sired.workers.shared_counters import SharedCounters
 
 # Connections in use this long ago are looked at often.
 LIVELY_SECONDS = 1.0
 # How many ends are remembered for clients that come and ask.
 ENDS_REMEMBERED = 1024
 
-PassOn = Callable[[int, TakeTally | TakeConnection, int], bool]
+PassOn = Callable[[int, TakeCounters | TakeConnection, int], bool]
 
 
-class Line(msgspec.Struct, eq=False):
+class DirectConnectionState(msgspec.Struct, eq=False):
     """A client's connection to a worker."""
 
     number: int
@@ -37,7 +37,7 @@ class Line(msgspec.Struct, eq=False):
     socket: socket.socket
 
 
-class Served(msgspec.Struct, eq=False):
+class DirectInstance(msgspec.Struct, eq=False):
     """An instance that clients talk to, and what of its counts is known already.
 
     ``left`` says that a connection has ended since.
@@ -45,8 +45,8 @@ class Served(msgspec.Struct, eq=False):
 
     model: str
     device: str
-    tally: Tally
-    lines: dict[int, Line] = {}
+    shared: SharedCounters
+    connections: dict[int, DirectConnectionState] = {}
     left: bool = False
     answered: int = 0
     seconds: float = 0.0
@@ -58,10 +58,10 @@ class Served(msgspec.Struct, eq=False):
     @property
     def active(self) -> bool:
         """Whether there may be something new."""
-        return bool(self.lines) or self.busy or self.left
+        return bool(self.connections) or self.busy or self.left
 
 
-class DirectLines:
+class DirectConnections:
     """Every direct connection.
 
     Args:
@@ -71,14 +71,14 @@ class DirectLines:
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, statistics: Statistics, pass_on: PassOn
+        self, loop: asyncio.AbstractEventLoop, statistics: AllCounters, pass_on: PassOn
     ) -> None:
         self._loop = loop
         self._statistics = statistics
         self._pass_on = pass_on
-        self._served: dict[int, Served] = {}
+        self._served: dict[int, DirectInstance] = {}
         self._ended: dict[int, SireError] = {}
-        self._by_descriptor: dict[int, Line] = {}
+        self._by_descriptor: dict[int, DirectConnectionState] = {}
         # The loop would be told of every request; this one tells only of clients that leave.
         self._hangups = select.epoll()
         self._next = 1
@@ -103,39 +103,39 @@ class DirectLines:
         except OSError:
             return None
         self._next += 1
-        line = Line(number, instance, connection)
-        served.lines[number] = line
-        self._by_descriptor[connection.fileno()] = line
+        opened = DirectConnectionState(number, instance, connection)
+        served.connections[number] = opened
+        self._by_descriptor[connection.fileno()] = opened
         self._hangups.register(connection.fileno(), select.EPOLLRDHUP | select.EPOLLHUP)
         return number
 
-    def _count_for(self, instance: int, model: str, device: str) -> Served | None:
+    def _count_for(self, instance: int, model: str, device: str) -> DirectInstance | None:
         """What is counted of an instance; None if its worker takes nothing now.
 
         Raises:
             OSError: it is gone.
         """
         if instance not in self._served:
-            tally = Tally.create()
-            if not self._pass_on(instance, TakeTally(), tally.descriptor):
-                tally.close()
+            shared = SharedCounters.create()
+            if not self._pass_on(instance, TakeCounters(), shared.descriptor):
+                shared.close()
                 return None
-            self._served[instance] = Served(model, device, tally)
+            self._served[instance] = DirectInstance(model, device, shared)
         return self._served[instance]
 
     def _left(self) -> None:
         for descriptor, _ in self._hangups.poll(0):
-            if line := self._by_descriptor.get(descriptor):
-                self._forget(line)
+            if connection := self._by_descriptor.get(descriptor):
+                self._forget(connection)
 
-    def _forget(self, line: Line) -> None:
-        descriptor = line.socket.fileno()
+    def _forget(self, connection: DirectConnectionState) -> None:
+        descriptor = connection.socket.fileno()
         del self._by_descriptor[descriptor]
         self._hangups.unregister(descriptor)
-        if served := self._served.get(line.instance):
-            served.lines.pop(line.number, None)
+        if served := self._served.get(connection.instance):
+            served.connections.pop(connection.number, None)
             served.left = True
-        line.socket.close()
+        connection.socket.close()
 
     def close(self, instance: int) -> None:
         """End an instance's connections; what has come over them by now is answered.
@@ -143,11 +143,11 @@ class DirectLines:
         The worker hangs up once it has done so, and only then are they forgotten.
         """
         served = self._served.get(instance)
-        for line in served.lines.values() if served is not None else ():
+        for connection in served.connections.values() if served is not None else ():
             # What we do ourselves now would be taken for a client that leaves.
-            self._hangups.modify(line.socket.fileno(), select.EPOLLHUP)
+            self._hangups.modify(connection.socket.fileno(), select.EPOLLHUP)
             with contextlib.suppress(OSError):  # it has ended by itself
-                line.socket.shutdown(socket.SHUT_RD)
+                connection.socket.shutdown(socket.SHUT_RD)
 
     def close_all(self) -> None:
         """End every connection."""
@@ -163,15 +163,15 @@ class DirectLines:
         served = self._served.pop(instance, None)
         if served is None:
             return False
-        counts = served.tally.read()
-        running = served.tally.running(counts.running) if not expected else ()
+        counts = served.shared.read()
+        running = served.shared.running(counts.running) if not expected else ()
         # Of several that ran together one is to blame: the brain finds out which.
         if len(running) == 1:
             self._remember(running[0], error)
             self._statistics.of(served.model).failed(error.code, str(error))
-        for line in served.lines.values():
-            self._forget(line)
-        served.tally.close()
+        for connection in served.connections.values():
+            self._forget(connection)
+        served.shared.close()
         return counts.busy
 
     def _remember(self, connection: int, error: SireError) -> None:
@@ -200,24 +200,24 @@ class DirectLines:
             if served.active and (used := self._look(instance, served)):
                 yield used
 
-    def _look(self, instance: int, served: Served) -> DirectUsed | None:
-        counts = served.tally.read()
+    def _look(self, instance: int, served: DirectInstance) -> DirectUsed | None:
+        counts = served.shared.read()
         was_busy, served.busy, served.left = served.busy, counts.busy, False
         answered = counts.answered - served.answered
         if not answered and not counts.busy and not was_busy:
             return None
-        running = served.tally.running(counts.running)
+        running = served.shared.running(counts.running)
         used = DirectUsed(
             instance=instance,
             served=answered,
             seconds=counts.seconds - served.seconds,
             last_used=counts.last_used,
             busy=counts.busy,
-            abandoned=counts.busy and not any(number in served.lines for number in running),
+            abandoned=counts.busy and not any(number in served.connections for number in running),
             peak=counts.peak,
         )
         if answered:
-            latencies = served.tally.latencies(served.answered, counts.answered)
+            latencies = served.shared.latencies(served.answered, counts.answered)
             counters = self._statistics.of(served.model)
             counters.answered_directly(
                 answered, latencies, used.seconds, served.device, self._loop.time()

@@ -24,7 +24,7 @@ PAUSE_SECONDS = 1.0
 _CREDENTIALS = struct.Struct("3i")
 
 
-class Door:
+class DirectListener:
     """Takes connections, hears whom they are for, and leads them there.
 
     Args:

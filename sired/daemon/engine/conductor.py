@@ -14,15 +14,15 @@ from sire.protocol.requests import Acquire, Predict, Shrink
 from sire.protocol.runs import RunPart, RunResult
 from sire.spec import keep_alive_seconds
 from sire.units import FOREVER
-from sired.daemon.direct.connections import DirectLines
-from sired.daemon.engine.direct_broker import Usher
+from sired.daemon.direct.connections import DirectConnections
+from sired.daemon.engine.direct_broker import DirectBroker
 from sired.daemon.engine.instances import Instances, grant
-from sired.daemon.engine.pending import Waiting, Wish
+from sired.daemon.engine.pending import PendingOperation, PendingPrediction
 from sired.daemon.engine.predictions import Predictions
-from sired.daemon.engine.replies import Answering, asked_by_daemon
-from sired.daemon.engine.worker_events import Hearing
-from sired.daemon.supervisor.supervisor import Crew
-from sired.daemon.telemetry.counters import Statistics
+from sired.daemon.engine.replies import ReplySink, asked_by_daemon
+from sired.daemon.engine.worker_events import WorkerEvents
+from sired.daemon.supervisor.supervisor import WorkerSupervisor
+from sired.daemon.telemetry.counters import AllCounters
 from sired.devices.inventory import Inventory
 from sired.scheduler import events, instructions
 from sired.scheduler.brain import Brain
@@ -46,9 +46,9 @@ MEMORY_CHANGES = (
     events.WorkerReady,
     events.WorkerSlept,
     events.SleepFailed,
-    events.LoadFailed,
-    events.LoadWanted,
-    events.SleepWanted,
+    events.WorkerLoadFailed,
+    events.LoadRequested,
+    events.SleepRequested,
 )
 
 
@@ -66,7 +66,7 @@ class Conductor:
         self,
         loop: asyncio.AbstractEventLoop,
         brain: Brain,
-        front: Answering,
+        front: ReplySink,
         inventory: Inventory,
         registry: Registry,
         footprints: Footprints,
@@ -75,22 +75,24 @@ class Conductor:
     ) -> None:
         self.brain = brain
         stand_by = {grant(device, paths): device.standby for device in inventory.devices}
-        self.crew = Crew(loop, zygote, self._heard, self._worker_gone, stand_by, paths.standby_log)
-        self.statistics = Statistics()
+        self.supervisor = WorkerSupervisor(
+            loop, zygote, self._heard, self._worker_gone, stand_by, paths.standby_log
+        )
+        self.statistics = AllCounters()
         self.instances = Instances(
-            self.crew, inventory, registry, footprints, self.statistics, paths
+            self.supervisor, inventory, registry, footprints, self.statistics, paths
         )
         self.predictions = Predictions(
-            loop, brain, front, self.crew, self.instances, self.statistics
+            loop, brain, front, self.supervisor, self.instances, self.statistics
         )
-        self.direct = DirectLines(loop, self.statistics, self.crew.pass_on)
-        self.usher = Usher(loop, brain, self.instances, self.direct, self.feed)
+        self.direct = DirectConnections(loop, self.statistics, self.supervisor.pass_on)
+        self.direct_broker = DirectBroker(loop, brain, self.instances, self.direct, self.feed)
         self._loop = loop
-        self._hearing = Hearing(brain, self.instances)
+        self._worker_events = WorkerEvents(brain, self.instances)
         self._front = front
         self._inventory = inventory
-        self._wishes: dict[int, Wish] = {}
-        self._tickets: dict[Client, int] = {}
+        self._operations: dict[int, PendingOperation] = {}
+        self._operations_by_client: dict[Client, int] = {}
         self._next_ticket = 1
         self._events: deque[Event] = deque()
         self._handling = False
@@ -101,15 +103,17 @@ class Conductor:
             instructions.Dispatch: self.predictions.dispatch,
             instructions.Fail: self._fail,
             instructions.StartWorker: self._start,
-            instructions.StopWorker: lambda do: self.crew.stop(do.instance, kill=do.kill),
-            instructions.SleepWorker: lambda do: self.crew.send(do.instance, Sleep(), ()),
-            instructions.WakeWorker: lambda do: self.crew.send(do.instance, Wake(), ()),
-            instructions.FreeDram: lambda do: self.crew.send(do.instance, FreeDram(), ()),
-            instructions.Fulfil: lambda do: self._fulfil(do.wish, do),
-            instructions.LeaseGranted: lambda do: self._fulfil(do.lease, do),
+            instructions.StopWorker: lambda do: self.supervisor.stop(do.instance, kill=do.kill),
+            instructions.SleepWorker: lambda do: self.supervisor.send(do.instance, Sleep(), ()),
+            instructions.WakeWorker: lambda do: self.supervisor.send(do.instance, Wake(), ()),
+            instructions.FreeWorkerDram: lambda do: self.supervisor.send(
+                do.instance, FreeDram(), ()
+            ),
+            instructions.Complete: lambda do: self._complete(do.operation, do),
+            instructions.LeaseGranted: lambda do: self._complete(do.lease, do),
             instructions.LeaseLost: self._lease_lost,
-            instructions.CloseDirect: self.usher.close,
-            instructions.LoadAgain: self._load_again,
+            instructions.CloseDirect: self.direct_broker.close,
+            instructions.ReloadModel: self._load_again,
             instructions.Learn: self.instances.learn,
             instructions.Evicted: self.instances.evicted,
         }
@@ -124,14 +128,14 @@ class Conductor:
         if answered:
             return
         now = self._loop.time()
-        ticket = self._ticket(client)
-        waiting = Waiting(client, request, payload, now, question)
-        self.predictions.waiting[ticket] = waiting
+        operation = self._new_operation(client)
+        waiting = PendingPrediction(client, request, payload, now, question)
+        self.predictions.waiting[operation] = waiting
         deadline = now + timeout
         batch_key, rows = self.predictions.fit(request)
         self.feed(
             events.RequestArrived(
-                ticket,
+                operation,
                 request.model,
                 deadline,
                 request.priority,
@@ -150,19 +154,19 @@ class Conductor:
         granted: Callable[[instructions.LeaseGranted], None],
     ) -> None:
         """Have an instance leased; ``granted`` is called once it is."""
-        ticket = self._ticket(client)
-        self._wishes[ticket] = Wish(client, request.name, granted)
+        operation = self._new_operation(client)
+        self._operations[operation] = PendingOperation(client, request.name, granted)
         deadline = self._loop.time() + timeout
         destroy = request.destroy_after_use
-        self.feed(events.LeaseWanted(ticket, request.name, deadline, destroy))
+        self.feed(events.LeaseRequested(operation, request.name, deadline, destroy))
 
     def shrink(
-        self, client: Client, request: Shrink, fulfilled: Callable[[instructions.Fulfil], None]
+        self, client: Client, request: Shrink, completed: Callable[[instructions.Complete], None]
     ) -> None:
-        """Have idle instances ended; ``fulfilled`` is called once their memory is free."""
-        ticket = self._ticket(client)
-        self._wishes[ticket] = Wish(client, request.name or "", fulfilled)
-        self.feed(events.ShrinkWanted(ticket, request.name, request.keep))
+        """Have idle instances ended; ``completed`` is called once their memory is free."""
+        operation = self._new_operation(client)
+        self._operations[operation] = PendingOperation(client, request.name or "", completed)
+        self.feed(events.ShrinkRequested(operation, request.name, request.keep))
 
     def load(
         self,
@@ -170,67 +174,69 @@ class Conductor:
         model: str,
         device: str | None,
         timeout: float,
-        fulfilled: Callable[[instructions.Fulfil], None],
+        completed: Callable[[instructions.Complete], None],
         failed: Callable[[SireError], None] | None = None,
         *,
         patient: bool = False,
     ) -> None:
-        """Have a model loaded; ``fulfilled`` is called once it is, or ``failed``.
+        """Have a model loaded; ``completed`` is called once it is, or ``failed``.
 
         With ``patient`` a load that goes on is waited for beyond the timeout.
         """
-        ticket = self._ticket(client)
-        self._wishes[ticket] = Wish(client, model, fulfilled, failed)
+        operation = self._new_operation(client)
+        self._operations[operation] = PendingOperation(client, model, completed, failed)
         deadline = self._loop.time() + timeout
-        self.feed(events.LoadWanted(ticket, model, device, deadline, patient))
+        self.feed(events.LoadRequested(operation, model, device, deadline, patient))
 
     def sleep(
         self,
         client: Client,
         model: str,
         timeout: float,
-        fulfilled: Callable[[instructions.Fulfil], None],
+        completed: Callable[[instructions.Complete], None],
     ) -> None:
-        """Have a model sleep in main memory; ``fulfilled`` is called once it does."""
-        ticket = self._ticket(client)
-        self._wishes[ticket] = Wish(client, model, fulfilled)
-        self.feed(events.SleepWanted(ticket, model, self._loop.time() + timeout))
+        """Have a model sleep in main memory; ``completed`` is called once it does."""
+        operation = self._new_operation(client)
+        self._operations[operation] = PendingOperation(client, model, completed)
+        self.feed(events.SleepRequested(operation, model, self._loop.time() + timeout))
 
     def unload(
-        self, client: Client, model: str, fulfilled: Callable[[instructions.Fulfil], None]
+        self, client: Client, model: str, completed: Callable[[instructions.Complete], None]
     ) -> None:
-        """Have a model unloaded; ``fulfilled`` is called once its memory is free."""
-        ticket = self._ticket(client)
-        self._wishes[ticket] = Wish(client, model, fulfilled)
-        self.feed(events.UnloadWanted(ticket, model))
+        """Have a model unloaded; ``completed`` is called once its memory is free."""
+        operation = self._new_operation(client)
+        self._operations[operation] = PendingOperation(client, model, completed)
+        self.feed(events.UnloadRequested(operation, model))
 
     def cancel(self, client: Client) -> None:
         """Withdraw a request; nothing happens when it was answered already."""
-        if (ticket := self._tickets.get(client)) is not None:
-            self.feed(events.RequestCancelled(ticket))
+        if (operation := self._operations_by_client.get(client)) is not None:
+            self.feed(events.RequestCancelled(operation))
 
-    def forsake(self, connections: frozenset[bytes]) -> None:
+    def cancel_all_from(self, connections: frozenset[bytes]) -> None:
         """Withdraw whatever was asked for over these connections."""
-        for client in [client for client in self._tickets if client.connection in connections]:
+        for client in [
+            client for client in self._operations_by_client if client.connection in connections
+        ]:
             self.cancel(client)
 
     def expected_wait(self, client: Client) -> float | None:
         """Seconds until this prediction is begun; None where nobody can tell, or it has ended."""
-        ticket = self._tickets.get(client)
-        place = None if ticket is None else self.brain.position(ticket)
+        operation = self._operations_by_client.get(client)
+        place = None if operation is None else self.brain.position(operation)
         return None if place is None else place[1]
 
-    def _ticket(self, client: Client) -> int:
-        ticket = self._next_ticket
+    def _new_operation(self, client: Client) -> int:
+        operation = self._next_ticket
         self._next_ticket += 1
-        self._tickets[client] = ticket
-        return ticket
+        self._operations_by_client[client] = operation
+        return operation
 
     @property
     def unanswered(self) -> int:
         """Predictions and wishes that wait for their answer."""
-        self.usher.catch_up()
-        return len(self.predictions.waiting) + len(self._wishes) + self.direct.busy
+        self.direct_broker.catch_up()
+        return len(self.predictions.waiting) + len(self._operations) + self.direct.busy
 
     def memory_by_model(self) -> dict[str, int]:
         """Bytes that the instances of each loaded model are charged on their devices."""
@@ -267,12 +273,12 @@ class Conductor:
     def end_workers(self) -> None:
         """End every worker, whatever it is doing, and tell those who waited for an answer."""
         self._ending = True
-        self.crew.standby.close()
-        for ticket in [*self.predictions.waiting, *self._wishes]:
+        self.supervisor.standby.close()
+        for operation in [*self.predictions.waiting, *self._operations]:
             error = DaemonUnavailable("The daemon was stopped before this was done.")
-            self._fail(instructions.Fail(ticket, error))
+            self._fail(instructions.Fail(operation, error))
         for instance in self.brain.fleet.instances:
-            self.crew.stop(instance, kill=True)
+            self.supervisor.stop(instance, kill=True)
 
     def sample(self) -> None:
         """Tell the brain how full the devices are."""
@@ -296,7 +302,7 @@ class Conductor:
 
     def _wake(self) -> None:
         self._timer = None
-        self.feed(events.Woken())
+        self.feed(events.TimerFired())
 
     # What workers say
 
@@ -307,9 +313,9 @@ class Conductor:
         if isinstance(message, RunResult):
             client, finished = self.predictions.answered(instance, message, payload)
             if client is not None:
-                self._tickets.pop(client, None)
+                self._operations_by_client.pop(client, None)
             self.feed(finished)
-        elif (event := self._hearing.event(instance, message)) is not None:
+        elif (event := self._worker_events.event(instance, message)) is not None:
             self.feed(event)
         self.predictions.begin_next(instance)
 
@@ -327,29 +333,32 @@ class Conductor:
         if not self._ending:  # the brain sees a pool shrink, and wants it filled again
             self.instances.start(do)
 
+    def _free_dram(self, do: instructions.FreeWorkerDram) -> None:
+        self.supervisor.send(do.instance, FreeDram(), ())
+
     def _fail(self, do: instructions.Fail) -> None:
-        waiting: Waiting | Wish | None = self.predictions.forget(do.request)
-        waiting = waiting or self._wishes.pop(do.request, None)
+        waiting: PendingPrediction | PendingOperation | None = self.predictions.forget(do.request)
+        waiting = waiting or self._operations.pop(do.request, None)
         if waiting is None:  # the daemon is ending, and has told them
             return
-        model = waiting.predict.model if isinstance(waiting, Waiting) else waiting.model
-        self._tickets.pop(waiting.client, None)
+        model = waiting.predict.model if isinstance(waiting, PendingPrediction) else waiting.model
+        self._operations_by_client.pop(waiting.client, None)
         if not isinstance(do.error, Cancelled) and model in self.brain.models:
             self.statistics.of(model).failed(do.error.code, str(do.error))
-        if isinstance(waiting, Wish) and waiting.failed is not None:
+        if isinstance(waiting, PendingOperation) and waiting.failed is not None:
             waiting.failed(do.error)
         else:
             self._front.fail(waiting.client, do.error)
 
-    def _fulfil(self, number: int, do: instructions.Fulfil | instructions.LeaseGranted) -> None:
-        wish = self._wishes.pop(number, None)
-        if wish is None:
+    def _complete(self, number: int, do: instructions.Complete | instructions.LeaseGranted) -> None:
+        operation = self._operations.pop(number, None)
+        if operation is None:
             return
-        self._tickets.pop(wish.client, None)
+        self._operations_by_client.pop(operation.client, None)
         # The brain's state is whole only after all its instructions: answer then.
-        self._loop.call_soon(partial(wish.fulfilled, do))
+        self._loop.call_soon(partial(operation.completed, do))
 
-    def _load_again(self, do: instructions.LoadAgain) -> None:
+    def _load_again(self, do: instructions.ReloadModel) -> None:
         log.warning("%s was lost with its device and is loaded elsewhere", do.model)
         client, seconds = asked_by_daemon(do.model), self.brain.rules.load_timeout
         self.load(client, do.model, None, seconds, lambda _: None, lambda _: None, patient=True)

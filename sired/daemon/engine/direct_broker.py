@@ -4,7 +4,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 
-from sired.daemon.direct.connections import DirectLines
+from sired.daemon.direct.connections import DirectConnections
 from sired.daemon.engine.instances import Instances
 from sired.scheduler import events
 from sired.scheduler.brain import Brain
@@ -16,7 +16,7 @@ from sired.scheduler.instructions import CloseDirect
 AWAITED_SECONDS, LIVELY_SECONDS, QUIET_SECONDS = 0.005, 0.1, 1.0
 
 
-class Usher:
+class DirectBroker:
     """Opens and closes direct connections as the brain says.
 
     Args:
@@ -28,13 +28,13 @@ class Usher:
         loop: asyncio.AbstractEventLoop,
         brain: Brain,
         instances: Instances,
-        lines: DirectLines,
+        connections: DirectConnections,
         feed: Callable[[Event], None],
     ) -> None:
         self._loop = loop
         self._brain = brain
         self._instances = instances
-        self._lines = lines
+        self._connections = connections
         self._feed = feed
         self._timer: asyncio.TimerHandle | None = None
 
@@ -47,7 +47,7 @@ class Usher:
         instance = self._brain.direct.instance(model)
         if spec is None or spec.cached or instance is None:
             return None
-        number = self._lines.add(instance.id, model, instance.device, connection, largest)
+        number = self._connections.add(instance.id, model, instance.device, connection, largest)
         if number is not None:
             self._feed(events.DirectOpened(instance.id))
             self._look_again()
@@ -55,13 +55,13 @@ class Usher:
 
     def close(self, do: CloseDirect) -> None:
         """Close the connections to an instance."""
-        self._lines.close(do.instance)
+        self._connections.close(do.instance)
         self._look_again()
 
     def catch_up(self) -> None:
         """Have the brain hear what was done until now."""
-        if self._lines:
-            self._feed(events.Woken())
+        if self._connections:
+            self._feed(events.TimerFired())
 
     def _look(self) -> None:
         self._timer = None
@@ -73,8 +73,8 @@ class Usher:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if not self._lines:
+        if not self._connections:
             return
-        pause = LIVELY_SECONDS if self._lines.lively else QUIET_SECONDS
+        pause = LIVELY_SECONDS if self._connections.lively else QUIET_SECONDS
         pause = AWAITED_SECONDS if self._brain.direct.awaited else pause
         self._timer = self._loop.call_later(pause, self._look)

@@ -12,8 +12,8 @@ from sire.spec import ModelSpec, Signature
 from sire.units import format_bytes, format_duration
 from sired.config.settings import DaemonSettings
 from sired.daemon.host.log_setup import DECIDED, of_worker
-from sired.daemon.supervisor.supervisor import Crew
-from sired.daemon.telemetry.counters import Statistics
+from sired.daemon.supervisor.supervisor import WorkerSupervisor
+from sired.daemon.telemetry.counters import AllCounters
 from sired.daemon.telemetry.event_log import EventLog
 from sired.devices.base import Device
 from sired.devices.inventory import Inventory
@@ -57,18 +57,18 @@ class Instances:
 
     def __init__(
         self,
-        crew: Crew,
+        supervisor: WorkerSupervisor,
         inventory: Inventory,
         registry: Registry,
         footprints: Footprints,
-        statistics: Statistics,
+        statistics: AllCounters,
         paths: Paths,
     ) -> None:
         self.signatures: dict[str, Signature] = {}
         self.largest_decoded = DaemonSettings().max_decoded_bytes
         self.groups = ControlGroups()
         self.events = EventLog()
-        self._crew = crew
+        self._crew = supervisor
         self._inventory = inventory
         self._registry = registry
         self._footprints = footprints

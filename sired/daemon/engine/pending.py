@@ -8,21 +8,21 @@ import msgspec
 from sire.errors import SireError
 from sire.protocol.content import Buffer
 from sire.protocol.requests import Predict
-from sired.daemon.engine.result_cache import Question
+from sired.daemon.engine.result_cache import CacheKey
 from sired.server.front import Client
 
 
-class Waiting(msgspec.Struct, frozen=True):
+class PendingPrediction(msgspec.Struct, frozen=True):
     """A prediction that has no answer yet; ``question`` where its answer is to be kept."""
 
     client: Client
     predict: Predict
     payload: tuple[Buffer, ...]
     arrived: float
-    question: Question | None = None
+    question: CacheKey | None = None
 
 
-class Wish(msgspec.Struct, frozen=True):
+class PendingOperation(msgspec.Struct, frozen=True):
     """A load, unload or lease that somebody waits for, and how to tell what became of it.
 
     Without ``failed`` the client is told.
@@ -30,5 +30,5 @@ class Wish(msgspec.Struct, frozen=True):
 
     client: Client
     model: str
-    fulfilled: Callable[[Any], None]
+    completed: Callable[[Any], None]
     failed: Callable[[SireError], None] | None = None

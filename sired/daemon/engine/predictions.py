@@ -10,11 +10,11 @@ from sire.protocol.requests import Predict
 from sire.protocol.runs import RunModel, RunPart, RunResult
 from sired.daemon.engine import batch_keys
 from sired.daemon.engine.instances import Instances
-from sired.daemon.engine.pending import Waiting
-from sired.daemon.engine.replies import Answering
-from sired.daemon.engine.result_cache import Answer, Question, ResultCache
-from sired.daemon.supervisor.supervisor import Crew
-from sired.daemon.telemetry.counters import Statistics
+from sired.daemon.engine.pending import PendingPrediction
+from sired.daemon.engine.replies import ReplySink
+from sired.daemon.engine.result_cache import CachedAnswer, CacheKey, ResultCache
+from sired.daemon.supervisor.supervisor import WorkerSupervisor
+from sired.daemon.telemetry.counters import AllCounters
 from sired.scheduler.brain import Brain
 from sired.scheduler.events import RequestFinished
 from sired.scheduler.instructions import Dispatch
@@ -35,18 +35,18 @@ class Predictions:
         self,
         loop: asyncio.AbstractEventLoop,
         brain: Brain,
-        front: Answering,
-        crew: Crew,
+        front: ReplySink,
+        supervisor: WorkerSupervisor,
         instances: Instances,
-        statistics: Statistics,
+        statistics: AllCounters,
     ) -> None:
         self.results = ResultCache()
         self.begun: Callable[[Client], None] = lambda _: None
-        self.waiting: dict[int, Waiting] = {}
+        self.waiting: dict[int, PendingPrediction] = {}
         self._loop = loop
         self._brain = brain
         self._front = front
-        self._crew = crew
+        self._crew = supervisor
         self._instances = instances
         self._statistics = statistics
         # Answers that are being made in parts, and by which instance.
@@ -56,7 +56,7 @@ class Predictions:
 
     def from_memory(
         self, client: Client, request: Predict, payload: tuple[Buffer, ...]
-    ) -> tuple[Question | None, bool]:
+    ) -> tuple[CacheKey | None, bool]:
         """Answer from memory if that is allowed and possible.
 
         Returns:
@@ -69,9 +69,9 @@ class Predictions:
             return None, False
         return question, self._answered_before(client, question)
 
-    def _answered_before(self, client: Client, question: Question) -> bool:
+    def _answered_before(self, client: Client, question: CacheKey) -> bool:
         """Answer from the cache, which wants no worker and no place in a queue, if it can."""
-        counters = self._statistics.of(question.shelf.model)
+        counters = self._statistics.of(question.generation.model)
         answer = self.results.find(question)
         if answer is None:
             counters.cache_misses += 1
@@ -149,7 +149,11 @@ class Predictions:
         return waiting.client if waiting is not None else None, finished
 
     def _give(
-        self, waiting: Waiting, instance: int, result: RunResult, payload: tuple[Buffer, ...]
+        self,
+        waiting: PendingPrediction,
+        instance: int,
+        result: RunResult,
+        payload: tuple[Buffer, ...],
     ) -> None:
         now = self._loop.time()
         latency = now - waiting.arrived
@@ -168,10 +172,10 @@ class Predictions:
         counters.bytes_in += size_of(waiting.payload)
         counters.bytes_out += size_of(payload)
         if waiting.question is not None:
-            answer = Answer(result.content_type, result.tensors, payload)
+            answer = CachedAnswer(result.content_type, result.tensors, payload)
             self.results.keep(waiting.question, answer)
 
-    def forget(self, request: int) -> Waiting | None:
+    def forget(self, request: int) -> PendingPrediction | None:
         """Nobody waits any more: have its worker stop if it answers in parts."""
         if (instance := self._streams.pop(request, None)) is not None:
             self._crew.send(instance, StopStream(request), ())

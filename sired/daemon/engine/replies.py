@@ -11,7 +11,7 @@ from sired.server.front import Client, Front
 NO_CONNECTION = b""
 
 
-class Answering(Protocol):
+class ReplySink(Protocol):
     """Takes the answers to what was asked."""
 
     def reply(self, client: Client, message: Message, payload: tuple[Buffer, ...] = ()) -> None:
@@ -21,7 +21,7 @@ class Answering(Protocol):
         """Take an error."""
 
 
-class Answers:
+class ReplyRouter:
     """Tells clients and jobs apart.
 
     Attributes:
@@ -29,7 +29,7 @@ class Answers:
     """
 
     def __init__(self, front: Front) -> None:
-        self.jobs: Answering = front
+        self.jobs: ReplySink = front
         self._front = front
 
     def reply(self, client: Client, message: Message, payload: tuple[Buffer, ...] = ()) -> None:
@@ -40,7 +40,7 @@ class Answers:
         """Send an error."""
         self._for(client).fail(client, error)
 
-    def _for(self, client: Client) -> Answering:
+    def _for(self, client: Client) -> ReplySink:
         return self._front if client.connection else self.jobs
 
 

@@ -26,7 +26,7 @@ _BOOKKEEPING = 1024
 
 
 @dataclass(slots=True, eq=False)
-class Shelf:
+class CacheGeneration:
     """The answers of one registration of a model; ``held`` bytes together."""
 
     model: str
@@ -34,14 +34,14 @@ class Shelf:
     held: int = 0
 
 
-class Question(NamedTuple):
+class CacheKey(NamedTuple):
     """What an answer is found by."""
 
-    shelf: Shelf
+    generation: CacheGeneration
     digest: bytes
 
 
-class Answer(NamedTuple):
+class CachedAnswer(NamedTuple):
     """What a worker answered."""
 
     content_type: str
@@ -67,8 +67,8 @@ class ResultCache:
     def __init__(self, limit: int = 0) -> None:
         self.held = 0
         self._limit = limit
-        self._shelves: dict[str, Shelf] = {}
-        self._answers: OrderedDict[Question, Answer] = OrderedDict()
+        self._shelves: dict[str, CacheGeneration] = {}
+        self._answers: OrderedDict[CacheKey, CachedAnswer] = OrderedDict()
 
     def resize(self, limit: int) -> None:
         """Take at most so many bytes from now on."""
@@ -79,18 +79,18 @@ class ResultCache:
         """Begin anew with a model: its answers are dropped, and new ones kept if it says so."""
         self.drop(spec.name)
         if spec.cached:
-            self._shelves[spec.name] = Shelf(spec.name)
+            self._shelves[spec.name] = CacheGeneration(spec.name)
 
     def drop(self, model: str) -> None:
         """Forget a model and its answers."""
-        if shelf := self._shelves.pop(model, None):
-            for digest in tuple(shelf.digests):
-                self._remove(Question(shelf, digest))
+        if generation := self._shelves.pop(model, None):
+            for digest in tuple(generation.digests):
+                self._remove(CacheKey(generation, digest))
 
-    def question(self, predict: Predict, payload: tuple[Buffer, ...]) -> Question | None:
+    def question(self, predict: Predict, payload: tuple[Buffer, ...]) -> CacheKey | None:
         """What the answer to this is to be found by; None where none is kept."""
-        shelf = self._shelves.get(predict.model)
-        if shelf is None or not self._limit or size_of(payload) > LARGEST_QUESTION:
+        generation = self._shelves.get(predict.model)
+        if generation is None or not self._limit or size_of(payload) > LARGEST_QUESTION:
             return None
         # The frames' sizes are part of it: where one ends and the next begins makes a difference.
         sizes = [memoryview(frame).nbytes for frame in payload]
@@ -98,18 +98,18 @@ class ResultCache:
         digest = blake2b(msgspec.msgpack.encode(about), digest_size=32)
         for frame in payload:
             digest.update(frame)
-        return Question(shelf, digest.digest())
+        return CacheKey(generation, digest.digest())
 
-    def find(self, question: Question) -> Answer | None:
+    def find(self, question: CacheKey) -> CachedAnswer | None:
         """The answer kept for a question."""
         answer = self._answers.get(question)
         if answer is not None:
             self._answers.move_to_end(question)
         return answer
 
-    def keep(self, question: Question, answer: Answer) -> None:
+    def keep(self, question: CacheKey, answer: CachedAnswer) -> None:
         """Keep an answer, unless its model has changed meanwhile or it is larger than may be."""
-        current = self._shelves.get(question.shelf.model) is question.shelf
+        current = self._shelves.get(question.generation.model) is question.generation
         if not current or answer.size > self._limit:
             return
         if question in self._answers:
@@ -117,22 +117,22 @@ class ResultCache:
         # What a worker wrote to shared memory is copied: a mapping holds a descriptor.
         answer = answer._replace(frames=tuple(map(bytes, answer.frames)))
         self._answers[question] = answer
-        question.shelf.digests.add(question.digest)
-        question.shelf.held += answer.size
+        question.generation.digests.add(question.digest)
+        question.generation.held += answer.size
         self.held += answer.size
         self._shrink()
 
     def held_by(self, model: str) -> int:
         """Bytes that a model's answers take."""
-        shelf = self._shelves.get(model)
-        return shelf.held if shelf else 0
+        generation = self._shelves.get(model)
+        return generation.held if generation else 0
 
     def _shrink(self) -> None:
         while self.held > self._limit:
             self._remove(next(iter(self._answers)))
 
-    def _remove(self, question: Question) -> None:
+    def _remove(self, question: CacheKey) -> None:
         answer = self._answers.pop(question)
-        question.shelf.digests.discard(question.digest)
-        question.shelf.held -= answer.size
+        question.generation.digests.discard(question.digest)
+        question.generation.held -= answer.size
         self.held -= answer.size

@@ -20,8 +20,8 @@ from sire.errors import Cancelled, SireError
 from sired.config.settings import DaemonSettings
 from sired.daemon.engine.conductor import Conductor
 from sired.daemon.engine.replies import asked_by_daemon
-from sired.scheduler.entities.instance import FallingAsleep, Loading, Ready, Stopping, Waking
-from sired.scheduler.instructions import Fulfil
+from sired.scheduler.entities.instance import Loading, Ready, Stopping, Suspending, Waking
+from sired.scheduler.instructions import Complete
 from sired.store.loaded import LoadedModels, Remembered
 from sired.store.registry import Registry
 
@@ -107,7 +107,7 @@ class WarmStart:
         if self._left:  # the first of them may be loading, and has not ended the daemon
             self._conductor.cancel(asked_by_daemon(self._left[0]))
             self._attempts.pop(self._left[0], None)
-        self._forgive()
+        self._clear_attempts()
         if (now := self._as_it_is()) or self._written:
             self._writer.submit(self._file.write, now)
         self._writer.shutdown()
@@ -116,12 +116,12 @@ class WarmStart:
         """Write down what is loaded if that has changed; to be called about once a second."""
         if self._task is None:
             return
-        self._forgive()
+        self._clear_attempts()
         if self._written != set(now := self._as_it_is()):
             self._written = set(now)
             self._writer.submit(self._file.write, now)
 
-    def _forgive(self) -> None:
+    def _clear_attempts(self) -> None:
         """Hold nothing against what is loaded by now."""
         for name in self._loaded():
             self._why_not.pop(name, None)
@@ -164,7 +164,7 @@ class WarmStart:
         """Whether a load is going on, or waits for memory, or memory is being freed for one."""
         fleet = self._conductor.brain.fleet
         states = (instance.state for instance in fleet.instances.values())
-        changing = Loading | FallingAsleep | Waking | Stopping
+        changing = Loading | Suspending | Waking | Stopping
         return bool(fleet.pending) or any(isinstance(state, changing) for state in states)
 
     async def _count_attempt(self, name: str) -> None:
@@ -190,7 +190,7 @@ class WarmStart:
             return
         loaded: asyncio.Future[None] = loop.create_future()
 
-        def fulfilled(_: Fulfil) -> None:
+        def completed(_: Complete) -> None:
             if not loaded.done():
                 loaded.set_result(None)
 
@@ -199,7 +199,7 @@ class WarmStart:
                 loaded.set_exception(error)
 
         client, allowed = asked_by_daemon(name), self._settings.load_timeout
-        self._conductor.load(client, name, None, allowed, fulfilled, failed, patient=True)
+        self._conductor.load(client, name, None, allowed, completed, failed, patient=True)
         await loaded
 
     def _leave_out(self, name: str, why: str) -> None:

@@ -17,7 +17,7 @@ from sired.workers.messages import (
 )
 
 
-class Hearing:
+class WorkerEvents:
     """Understands everything but answers, and has what is to be kept of it noted."""
 
     def __init__(self, brain: Brain, instances: Instances) -> None:
@@ -46,7 +46,7 @@ class Hearing:
                 sleep_memory = self._brain.fleet.instances[number].sleep_memory
                 return events.WorkerReady(number, held, sleep_memory, message.kept_bytes)
             case DramFreed():
-                return events.DramFreed(number)
+                return events.WorkerDramFreed(number)
             case DirectFailed():
                 self._instances.failed_directly(number, message)
             case RunResult() | RunPart():
@@ -58,7 +58,7 @@ class Hearing:
         self._instances.load_failed(number, self._device(number), error)
         if self._brain.fleet.instances[number].asleep:
             return events.SleepFailed(number, error)
-        return events.LoadFailed(number, error, message.out_of_memory)
+        return events.WorkerLoadFailed(number, error, message.out_of_memory)
 
     def _device(self, number: int) -> str:
         return self._brain.fleet.instances[number].device

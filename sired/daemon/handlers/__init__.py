@@ -24,7 +24,7 @@ Handler = Callable[[Client, Any, tuple[Buffer, ...]], None]
 SlowHandler = Callable[[Client, Any, tuple[Buffer, ...]], Coroutine[Any, Any, None]]
 
 
-class Handlers:
+class RequestHandlers:
     """Takes every request; each is answered through the front, now or later.
 
     Args:
@@ -61,7 +61,7 @@ class Handlers:
         """
         self._peers.see(client.connection, self._services.front.peer_pid)
         if not isinstance(request, requests.Predict):  # it is about to be looked at
-            self._services.conductor.usher.catch_up()
+            self._services.conductor.direct_broker.catch_up()
         self._by_kind[type(request)](client, request, payload)
 
     def _cancel(self, client: Client, request: requests.Cancel, _: tuple[Buffer, ...]) -> None:
@@ -72,7 +72,7 @@ class Handlers:
 
     def _peers_gone(self, connections: frozenset[bytes]) -> None:
         """Do no more for who has ended: nobody will read the answers."""
-        self._services.conductor.forsake(connections)
+        self._services.conductor.cancel_all_from(connections)
         self._pools.peers_gone(connections)
 
     def _by_task(self, handler: SlowHandler) -> Handler:

@@ -8,7 +8,7 @@ from sire.protocol.content import Buffer
 from sire.protocol.replies import Unloaded
 from sired.daemon import views
 from sired.daemon.services import Services
-from sired.scheduler.instructions import Fulfil
+from sired.scheduler.instructions import Complete
 from sired.server.front import Client
 
 
@@ -46,7 +46,7 @@ class InstanceHandlers:
     def _load_timeout(self, given: float | None) -> float:
         return self._services.settings.daemon.load_timeout if given is None else given
 
-    def _loaded(self, client: Client, do: Fulfil) -> None:
+    def _loaded(self, client: Client, do: Complete) -> None:
         services = self._services
         instance = services.conductor.brain.fleet.instances.get(do.instance or 0)
         if instance is None:
@@ -73,7 +73,7 @@ class InstanceHandlers:
     ) -> None:
         self._services.registry.get(request.name)
 
-        def done(do: Fulfil) -> None:
+        def done(do: Complete) -> None:
             reply = Unloaded(id=client.request_id, instances=do.ended)
             self._services.front.reply(client, reply)
 
@@ -84,7 +84,7 @@ class InstanceHandlers:
         services.refuse_when_draining()
         services.conductor.predictions.results.follow(services.registry.get(request.name))
 
-        def unloaded(_: Fulfil) -> None:
+        def unloaded(_: Complete) -> None:
             self._start_loading(client, request.name, None, request.timeout)
 
         services.conductor.unload(client, request.name, unloaded)

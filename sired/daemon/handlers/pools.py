@@ -8,7 +8,7 @@ from sire.protocol.content import Buffer
 from sire.protocol.replies import Leased, PoolReport, Unloaded
 from sired.daemon.services import Services
 from sired.scheduler import events
-from sired.scheduler.instructions import Fulfil, LeaseGranted
+from sired.scheduler.instructions import Complete, LeaseGranted
 from sired.server.front import Client
 
 
@@ -81,7 +81,7 @@ class PoolHandlers:
         if request.name is not None:
             self._services.registry.get(request.name)
 
-        def done(do: Fulfil) -> None:
+        def done(do: Complete) -> None:
             self._services.front.reply(client, Unloaded(id=client.request_id, instances=do.ended))
 
         self._services.conductor.shrink(client, request, done)

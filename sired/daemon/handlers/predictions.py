@@ -51,4 +51,4 @@ class DirectAccess:
         if self._services.draining:
             return None
         largest = self._services.settings.daemon.max_message_bytes
-        return self._services.conductor.usher.lead(model, connection, largest)
+        return self._services.conductor.direct_broker.lead(model, connection, largest)

@@ -4,7 +4,7 @@ import asyncio
 import selectors
 from functools import partial
 
-from sire.transport.busy_polling import Wakefulness
+from sire.transport.busy_polling import BusyPolling
 
 # To fall asleep and be woken takes as long as all that the daemon does for a request. A client
 # asks again, and a small model answers, well within this.
@@ -14,7 +14,7 @@ SHORT_SECONDS = 300e-6
 IN_A_ROW = 2
 
 
-class AttentiveSelector(selectors.EpollSelector):
+class BusyPollingSelector(selectors.EpollSelector):
     """A selector that begins a wait awake when the last ones were short.
 
     An idle daemon sleeps; so does one whose requests come a millisecond apart.
@@ -22,16 +22,16 @@ class AttentiveSelector(selectors.EpollSelector):
 
     def __init__(self) -> None:
         super().__init__()
-        self._wakefulness = Wakefulness(SHORT_SECONDS, IN_A_ROW)
+        self._busy_polling = BusyPolling(SHORT_SECONDS, IN_A_ROW)
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Wait for events as any selector does."""
-        ready = self._wakefulness.watch(partial(super().select, 0), timeout)
+        ready = self._busy_polling.watch(partial(super().select, 0), timeout)
         ready = ready or super().select(timeout)
-        self._wakefulness.end()
+        self._busy_polling.end()
         return ready
 
 
 def attentive_loop() -> asyncio.AbstractEventLoop:
     """An event loop with such a selector."""
-    return asyncio.SelectorEventLoop(AttentiveSelector())
+    return asyncio.SelectorEventLoop(BusyPollingSelector())

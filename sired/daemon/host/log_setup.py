@@ -61,7 +61,7 @@ def start_logging(paths: Paths, level: str, *, journal: bool) -> None:
     handlers: list[logging.Handler] = [file]
     if journal or not _own_output(paths):
         shown = logging.StreamHandler()
-        shown.setFormatter(_ForJournal() if journal else _Words())
+        shown.setFormatter(_ForJournal() if journal else _TextFormatter())
         handlers.append(shown)
     # What a log that cannot be written would print of itself is of no use to anybody.
     logging.raiseExceptions = False
@@ -81,7 +81,7 @@ def _own_output(paths: Paths) -> bool:
         return False
 
 
-class _Words(logging.Formatter):
+class _TextFormatter(logging.Formatter):
     """Lines for people."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -99,14 +99,14 @@ class _Words(logging.Formatter):
         )
 
 
-class _JsonLines(_Words):
+class _JsonLines(_TextFormatter):
     """Lines for programs."""
 
     def format(self, record: logging.LogRecord) -> str:
         return msgspec.json.encode(self.line(record)).decode()
 
 
-class _ForJournal(_Words):
+class _ForJournal(_TextFormatter):
     """Lines for the journal, which knows the time by itself."""
 
     def format(self, record: logging.LogRecord) -> str:

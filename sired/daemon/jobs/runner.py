@@ -36,9 +36,9 @@ from sired.config.settings import JobSettings
 from sired.daemon.engine.conductor import Conductor
 from sired.daemon.engine.replies import asked_by_job
 from sired.server.front import Client
-from sired.store.jobs.database_thread import JobDesk
-from sired.store.jobs.payloads import Data
-from sired.store.jobs.records import Lane, Outcome, Taken, lost, reason_of, too_late
+from sired.store.jobs.database_thread import JobDatabase
+from sired.store.jobs.payloads import JobPayload
+from sired.store.jobs.records import JobOutcome, Lane, QueuedJob, lost, reason_of, too_late
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class _Lane:
 class _Live:
     """A job that has been taken from the disk and has no outcome there yet."""
 
-    taken: Taken
+    taken: QueuedJob
     lane: _Lane
     queued_at: float | None = None
     started_at: float | None = None
@@ -89,7 +89,7 @@ class _Live:
         return JobProgress(job.id, job.model, self.state, seconds, job.source)
 
 
-class JobFeed:
+class JobRunner:
     """Runs the jobs.
 
     Args:
@@ -103,14 +103,14 @@ class JobFeed:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        desk: JobDesk,
+        database: JobDatabase,
         conductor: Conductor,
         settings: JobSettings,
         ended: Callable[[JobEnd], None],
     ) -> None:
         self.settings = settings
         self._loop = loop
-        self._desk = desk
+        self._database = database
         self._conductor = conductor
         self._ended = ended
         self._lanes: dict[Lane, _Lane] = {}
@@ -124,7 +124,9 @@ class JobFeed:
     def start(self) -> None:
         """Take up what waits on disk."""
         if not self._stopping:
-            self._desk.call(lambda book: book.lanes()).add_done_callback(self._started)
+            self._database.call(lambda repository: repository.lanes()).add_done_callback(
+                self._started
+            )
 
     def _started(self, answer: "asyncio.Future[list[Lane]]") -> None:
         if answer.exception() is not None:
@@ -158,10 +160,10 @@ class JobFeed:
         lane.reading = True
         self._asked_for += count
         key, live = lane.key, tuple(lane.live)
-        answer = self._desk.call(lambda book: book.take(key, live, count))
+        answer = self._database.call(lambda repository: repository.take(key, live, count))
         answer.add_done_callback(partial(self._was_read, lane, count))
 
-    def _was_read(self, lane: _Lane, count: int, answer: "asyncio.Future[list[Taken]]") -> None:
+    def _was_read(self, lane: _Lane, count: int, answer: "asyncio.Future[list[QueuedJob]]") -> None:
         lane.reading = False
         self._asked_for -= count
         if answer.exception() is not None:
@@ -212,7 +214,7 @@ class JobFeed:
         """Take a job's answer."""
         live = self._live.get(str(client.request_id))
         if live is not None and isinstance(message, Prediction):
-            result = Data(message.content_type, message.tensors, payload)
+            result = JobPayload(message.content_type, message.tensors, payload)
             self._end(live, "complete", result=result, compute_seconds=message.compute_seconds)
 
     def fail(self, client: Client, error: SireError) -> None:
@@ -241,11 +243,11 @@ class JobFeed:
         live: _Live,
         state: JobState,
         *,
-        result: Data | None = None,
+        result: JobPayload | None = None,
         compute_seconds: float | None = None,
         error: JobError | None = None,
     ) -> None:
-        outcome = Outcome(
+        outcome = JobOutcome(
             live.taken.job.id,
             state,
             live.queued_at,
@@ -256,11 +258,11 @@ class JobFeed:
         )
         self._store(live, outcome)
 
-    def _store(self, live: _Live, outcome: Outcome) -> None:
-        answer = self._desk.call(lambda book: book.finish(outcome))
+    def _store(self, live: _Live, outcome: JobOutcome) -> None:
+        answer = self._database.call(lambda repository: repository.finish(outcome))
         answer.add_done_callback(partial(self._stored, live, outcome))
 
-    def _stored(self, live: _Live, outcome: Outcome, answer: "asyncio.Future[bool]") -> None:
+    def _stored(self, live: _Live, outcome: JobOutcome, answer: "asyncio.Future[bool]") -> None:
         if isinstance(answer.exception(), JobsUnavailable):
             # The disk is full, or gone. The answer is kept here until it can be kept there.
             self._loop.call_later(DISK_SECONDS, self._store, live, outcome)
@@ -295,7 +297,7 @@ class JobFeed:
                 created_at=job.created_at + seconds,
                 deadline_at=None if job.deadline_at is None else job.deadline_at + seconds,
             )
-            live.taken = Taken(moved, data)
+            live.taken = QueuedJob(moved, data)
             live.queued_at = None if live.queued_at is None else live.queued_at + seconds
             live.started_at = None if live.started_at is None else live.started_at + seconds
 

@@ -30,15 +30,15 @@ from sire.protocol.replies import (
 from sire.spec import Job, Priority
 from sired.config.settings import JobSettings
 from sired.daemon.engine.conductor import Conductor
-from sired.daemon.engine.replies import Answering
-from sired.daemon.jobs.runner import JobFeed, model_gone
-from sired.daemon.jobs.waiters import Waits
+from sired.daemon.engine.replies import ReplySink
+from sired.daemon.jobs.runner import JobRunner, model_gone
+from sired.daemon.jobs.waiters import JobWaiters
 from sired.daemon.jobs.wall_clock import WallClock
 from sired.server.front import Client
-from sired.store.jobs.database_thread import JobDesk
-from sired.store.jobs.payloads import Data
+from sired.store.jobs.database_thread import JobDatabase
+from sired.store.jobs.payloads import JobPayload
 from sired.store.jobs.records import Draft, Lane
-from sired.store.jobs.repository import JobBook
+from sired.store.jobs.repository import JobRepository
 from sired.store.registry import Registry
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ LONGEST_WAIT_SECONDS = 60.0
 Answer = Callable[[Client, Any, tuple[Buffer, ...]], Coroutine[Any, Any, None]]
 
 
-class Jobs:
+class JobService:
     """Every request about jobs, and their keeping.
 
     Attributes:
@@ -63,16 +63,16 @@ class Jobs:
         self,
         loop: asyncio.AbstractEventLoop,
         directory: Path,
-        front: Answering,
+        front: ReplySink,
         conductor: Conductor,
         registry: Registry,
         settings: JobSettings,
     ) -> None:
         self._clock = WallClock()
         self._loop = loop
-        self._desk = JobDesk(loop, directory)
-        self._waits = Waits()
-        self.feed = JobFeed(loop, self._desk, conductor, settings, self._ended)
+        self._database = JobDatabase(loop, directory)
+        self._waits = JobWaiters()
+        self.feed = JobRunner(loop, self._database, conductor, settings, self._ended)
         self._front = front
         self._registry = registry
         self._stopping = False
@@ -91,7 +91,7 @@ class Jobs:
     @property
     def problems(self) -> tuple[str, ...]:
         """Why jobs cannot be kept at the moment, if so."""
-        return (self._desk.problem,) if self._desk.problem else ()
+        return (self._database.problem,) if self._database.problem else ()
 
     def start(self) -> None:
         """Take up the jobs that wait on disk."""
@@ -110,7 +110,7 @@ class Jobs:
 
     def close(self) -> None:
         """Put on disk what is on its way there, and close the database."""
-        self._desk.close()
+        self._database.close()
 
     # Coming
 
@@ -122,7 +122,7 @@ class Jobs:
         self._registry.get(request.model)
         priority = request.priority or "normal"
         drafts = _drafts(request, priority, payload)
-        ids = await self._desk.call(lambda book: book.accept(drafts))
+        ids = await self._database.call(lambda repository: repository.accept(drafts))
         self._front.reply(client, Submitted(id=client.request_id, jobs=tuple(ids)))
         self.feed.accepted(Lane(request.model, priority))
         if request.timeout is not None:
@@ -132,27 +132,27 @@ class Jobs:
 
     async def _list(self, client: Client, request: requests.ListJobs, _: object) -> None:
         find = self._finder(request)
-        jobs = await self._desk.call(find)
+        jobs = await self._database.call(find)
         self._front.reply(client, JobList(id=client.request_id, jobs=self._as_seen(jobs)))
 
-    def _finder(self, request: requests.ListJobs) -> Callable[[JobBook], list[Job]]:
+    def _finder(self, request: requests.ListJobs) -> Callable[[JobRepository], list[Job]]:
         state, model = request.state, request.model
         limit = -1 if request.limit is None else request.limit
         if state in {"queued", "running"}:
             only = self.feed.in_state(state)
-            return lambda book: book.find(model=model, only=only, limit=limit)
+            return lambda repository: repository.find(model=model, only=only, limit=limit)
         but = [*self.feed.in_state("queued"), *self.feed.running()] if state == "pending" else ()
-        return lambda book: book.find(state=state, model=model, but=but, limit=limit)
+        return lambda repository: repository.find(state=state, model=model, but=but, limit=limit)
 
     def _as_seen(self, jobs: Iterable[Job]) -> tuple[Job, ...]:
         return tuple(map(self.feed.as_seen, jobs))
 
     async def _show(self, client: Client, request: requests.ShowJob, _: object) -> None:
-        def look(book: JobBook) -> tuple[Job, int]:
-            (job,) = book.get([request.job])
-            return job, book.ahead(request.job) if job.state == "pending" else 0
+        def look(repository: JobRepository) -> tuple[Job, int]:
+            (job,) = repository.get([request.job])
+            return job, repository.ahead(request.job) if job.state == "pending" else 0
 
-        job, ahead = await self._desk.call(look)
+        job, ahead = await self._database.call(look)
         job = self.feed.as_seen(job)
         waits = job.state in {"pending", "queued"}
         report = JobReport(
@@ -164,19 +164,19 @@ class Jobs:
         self._front.reply(client, report)
 
     async def _unfinished(self, client: Client, _: requests.UnfinishedJobs, __: object) -> None:
-        ids = await self._desk.call(lambda book: book.unfinished())
+        ids = await self._database.call(lambda repository: repository.unfinished())
         self._front.reply(client, JobIds(id=client.request_id, jobs=tuple(ids)))
 
     async def _wait(self, client: Client, request: requests.WaitJobs, _: object) -> None:
         with self._waits.waiter(request.jobs) as waiter:
-            for job in await self._desk.call(lambda book: book.get(request.jobs)):
+            for job in await self._database.call(lambda repository: repository.get(request.jobs)):
                 if job.state != "pending":
                     waiter.note(_end(job))
             ended = await waiter.some(min(request.patience, LONGEST_WAIT_SECONDS))
         self._front.reply(client, JobEnds(id=client.request_id, ended=ended))
 
     async def _result(self, client: Client, request: requests.JobResult, _: object) -> None:
-        job, data = await self._desk.call(lambda book: book.result(request.job))
+        job, data = await self._database.call(lambda repository: repository.result(request.job))
         if data is None:
             raise _why_not(self.feed.as_seen(job))
         reply = Prediction(
@@ -191,21 +191,23 @@ class Jobs:
     # Going
 
     async def _cancel(self, client: Client, request: requests.CancelJobs, _: object) -> None:
-        def cancel(book: JobBook) -> list[str]:
-            return book.cancel_all() if request.all else book.cancel(request.jobs)
+        def cancel(repository: JobRepository) -> list[str]:
+            return repository.cancel_all() if request.all else repository.cancel(request.jobs)
 
-        cancelled = await self._desk.call(cancel)
+        cancelled = await self._database.call(cancel)
         self._were_cancelled(cancelled)
         self._front.reply(client, JobIds(id=client.request_id, jobs=tuple(cancelled)))
 
     async def _remove(self, client: Client, request: requests.RemoveJobs, _: object) -> None:
-        def remove(book: JobBook) -> tuple[list[str], list[str]]:
-            cancelled = book.cancel(request.jobs)
-            book.remove(request.jobs)
-            old = [] if request.older_than is None else book.remove_finished(request.older_than)
+        def remove(repository: JobRepository) -> tuple[list[str], list[str]]:
+            cancelled = repository.cancel(request.jobs)
+            repository.remove(request.jobs)
+            old = (
+                [] if request.older_than is None else repository.remove_finished(request.older_than)
+            )
             return cancelled, [*request.jobs, *old]
 
-        cancelled, removed = await self._desk.call(remove)
+        cancelled, removed = await self._database.call(remove)
         self._were_cancelled(cancelled)
         self._front.reply(client, JobIds(id=client.request_id, jobs=tuple(removed)))
 
@@ -218,7 +220,9 @@ class Jobs:
     def model_removed(self, model: str) -> None:
         """Fail the jobs that wait for a model; to be called before the brain forgets it."""
         error, running = model_gone(model), self.feed.running()
-        answer = self._desk.call(lambda book: book.model_gone(model, error, running))
+        answer = self._database.call(
+            lambda repository: repository.model_gone(model, error, running)
+        )
         answer.add_done_callback(self._lost_their_model)
 
     def _lost_their_model(self, answer: "asyncio.Future[list[str]]") -> None:
@@ -244,7 +248,7 @@ class Jobs:
         if seconds := self._clock.set_by():
             log.warning("the clock was set by %+.1f s; the times of jobs go with it", seconds)
             self.feed.move_times(seconds)
-            moved = self._desk.call(lambda book: book.move_times(seconds))
+            moved = self._database.call(lambda repository: repository.move_times(seconds))
             moved.add_done_callback(lambda done: done.exception())  # the desk has told of it
 
     def _tidy(self) -> None:
@@ -252,13 +256,13 @@ class Jobs:
         self.look_at_clock()
         keep, live = self.feed.settings, self.feed.live()
 
-        def tidy(book: JobBook) -> list[str]:
-            forgotten = book.tidy(keep.keep_for, keep.keep_count, keep.keep_bytes)
+        def tidy(repository: JobRepository) -> list[str]:
+            forgotten = repository.tidy(keep.keep_for, keep.keep_count, keep.keep_bytes)
             if forgotten:
                 log.info("%d old jobs were forgotten", forgotten)
-            return book.overdue(live)
+            return repository.overdue(live)
 
-        self._desk.call(tidy).add_done_callback(self._were_overdue)
+        self._database.call(tidy).add_done_callback(self._were_overdue)
         self._tidying = None
         self._tidy_within(TIDY_SECONDS)
 
@@ -287,7 +291,7 @@ def _drafts(
             source=one.source,
             accept=request.accept,
             deadline_at=deadline,
-            data=Data(
+            data=JobPayload(
                 one.content_type, one.tensors, tuple(next(frames) for _ in range(one.frames))
             ),
         )

@@ -10,7 +10,7 @@ from sire.protocol.replies import JobEnd
 GATHER_SECONDS = 0.1
 
 
-class Waiter:
+class JobWaiter:
     """Somebody who waits for some jobs."""
 
     def __init__(self, jobs: Iterable[str]) -> None:
@@ -37,16 +37,16 @@ class Waiter:
         return tuple(self.ended.values())
 
 
-class Waits:
+class JobWaiters:
     """Every waiter, by the jobs waited for."""
 
     def __init__(self) -> None:
-        self._by_job: dict[str, set[Waiter]] = {}
+        self._by_job: dict[str, set[JobWaiter]] = {}
 
     @contextmanager
-    def waiter(self, jobs: Iterable[str]) -> Iterator[Waiter]:
+    def waiter(self, jobs: Iterable[str]) -> Iterator[JobWaiter]:
         """Somebody who waits for these jobs, for as long as the context lasts."""
-        waiter = Waiter(jobs)
+        waiter = JobWaiter(jobs)
         wanted = frozenset(waiter.left)
         for job in wanted:
             self._by_job.setdefault(job, set()).add(waiter)

@@ -13,13 +13,13 @@ from pathlib import Path
 
 from sire.errors import DeadlineExceeded, SireError
 from sire.protocol.content import JSON
-from sire.protocol.replies import Check
+from sire.protocol.replies import CheckStep
 from sire.protocol.requests import Health
 from sire.protocol.runs import RunModel, RunResult
 from sire.spec import ModelSpec
 from sired.daemon.services import Services
-from sired.daemon.supervisor.one_shot import errand, expect
-from sired.scheduler.instructions import Fulfil
+from sired.daemon.supervisor.one_shot import expect, one_shot
+from sired.scheduler.instructions import Complete
 from sired.server.front import Client
 from sired.workers.messages import DeviceGrant, LoadModel, ModelReady
 from sired.workers.zygote.zygote import Zygote
@@ -33,7 +33,7 @@ _QUESTION = b"[1]"
 PATIENCE_SECONDS = 120.0
 
 
-async def deep_checks(services: Services, client: Client, request: Health) -> tuple[Check, ...]:
+async def deep_checks(services: Services, client: Client, request: Health) -> tuple[CheckStep, ...]:
     """Do it all; returns the steps in order.
 
     Raises:
@@ -53,14 +53,14 @@ async def deep_checks(services: Services, client: Client, request: Health) -> tu
     return tuple(steps)
 
 
-async def _timed(step: str, work: Awaitable[None]) -> Check:
+async def _timed(step: str, work: Awaitable[None]) -> CheckStep:
     began = time.perf_counter()
     try:
         await work
     except SireError as error:
         error.message = f"The check of {step} failed: {error.message}"
         raise
-    return Check(step, time.perf_counter() - began)
+    return CheckStep(step, time.perf_counter() - began)
 
 
 async def _worker(services: Services, allowed: float) -> None:
@@ -79,7 +79,7 @@ def try_worker(zygote: Zygote, log: Path, allowed: float) -> None:
     """
     job = LoadModel(_SPEC, DeviceGrant("cpu", "cpu"))
     until = time.monotonic() + allowed
-    with errand(zygote, job, log) as worker:
+    with one_shot(zygote, job, log) as worker:
         expect(worker, ModelReady, until)
         worker.channel.try_send(RunModel(1, JSON, (), JSON), [_QUESTION])
         expect(worker, RunResult, until)
@@ -90,7 +90,7 @@ async def _model(services: Services, client: Client, model: str) -> None:
     conductor, loop = services.conductor, asyncio.get_running_loop()
     loaded: asyncio.Future[int] = loop.create_future()
 
-    def fulfilled(done: Fulfil) -> None:
+    def completed(done: Complete) -> None:
         if not loaded.done():
             loaded.set_result(done.instance or 0)
 
@@ -98,8 +98,8 @@ async def _model(services: Services, client: Client, model: str) -> None:
         if not loaded.done():
             loaded.set_exception(error)
 
-    conductor.load(client, model, None, services.timeout(None), fulfilled, failed)
+    conductor.load(client, model, None, services.timeout(None), completed, failed)
     try:
-        await conductor.crew.ping(await loaded)
+        await conductor.supervisor.ping(await loaded)
     finally:
         conductor.cancel(client)

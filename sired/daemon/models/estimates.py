@@ -11,7 +11,7 @@ from sire.errors import SireError
 from sire.spec import ModelSpec
 from sired.daemon.host.log_setup import of_worker
 from sired.daemon.services import Services
-from sired.daemon.supervisor.one_shot import errand, expect
+from sired.daemon.supervisor.one_shot import expect, one_shot
 from sired.scheduler import events
 from sired.workers.messages import Estimated, EstimateModel
 from sired.workers.zygote.zygote import Zygote
@@ -92,7 +92,7 @@ def _may_tell_more(spec: ModelSpec) -> bool:
 def _ask(zygote: Zygote, spec: ModelSpec, printed: Path) -> Estimated:
     """Have a fresh worker estimate. Blocks."""
     try:
-        with errand(zygote, EstimateModel(spec), printed) as worker:
+        with one_shot(zygote, EstimateModel(spec), printed) as worker:
             return expect(worker, Estimated, time.monotonic() + PATIENCE_SECONDS)
     except SireError as problem:
         log.warning("it could not be estimated: %s", problem, extra=of_worker(spec.name))

@@ -16,7 +16,9 @@ Said = TypeVar("Said")
 
 
 @contextmanager
-def errand(zygote: Zygote, first: LoadModel | EstimateModel, log: Path) -> Iterator[WorkerProcess]:
+def one_shot(
+    zygote: Zygote, first: LoadModel | EstimateModel, log: Path
+) -> Iterator[WorkerProcess]:
     """A fresh worker, which is gone when the block ends. Blocks: call it in a thread.
 
     Raises:

@@ -31,7 +31,7 @@ from sired.workers.messages import (
     RunBatch,
     StopStream,
     TakeConnection,
-    TakeTally,
+    TakeCounters,
 )
 from sired.workers.process import WorkerProcess, start_worker
 from sired.workers.zygote.zygote import Zygote
@@ -54,7 +54,7 @@ Gone = Callable[[int, SireError], None]
 
 
 @dataclass(slots=True)
-class Member:
+class Worker:
     """One worker; ``process`` is None until it has been started."""
 
     model: str
@@ -67,7 +67,7 @@ class Member:
     pinged: "list[asyncio.Future[None]]" = field(default_factory=list)
 
 
-class Crew:
+class WorkerSupervisor:
     """All workers.
 
     Args:
@@ -95,27 +95,27 @@ class Crew:
         self._zygote = zygote
         self._heard = heard
         self._gone = gone
-        self._members: dict[int, Member] = {}
+        self._workers: dict[int, Worker] = {}
         self._starters = ThreadPoolExecutor(STARTING_AT_ONCE, thread_name_prefix="start-worker")
         self._cleaner = ThreadPoolExecutor(1, thread_name_prefix="clean-up")
         self._trimming = False
         self.standby = Standby(loop, zygote, self._starters, stand_by, stand_by_log)
 
     def __len__(self) -> int:
-        return len(self._members)
+        return len(self._workers)
 
     def pid(self, instance: int) -> int | None:
         """The process id of a worker, once it has one."""
-        member = self._members.get(instance)
-        return member.process.pid if member and member.process else None
+        worker = self._workers.get(instance)
+        return worker.process.pid if worker and worker.process else None
 
     def start(self, instance: int, job: LoadModel, log_path: Path) -> None:
         """Have a worker load a model for an instance: one that stands by, or else a new one."""
         outside = job.spec.runtime in OUTSIDE
-        member = self._members[instance] = Member(job.spec.name, outside)
-        if worker := self.standby.take(job.device.name):
-            worker.take_over(job, log_path)
-            self._begin(instance, member, worker)
+        worker = self._workers[instance] = Worker(job.spec.name, outside)
+        if process := self.standby.take(job.device.name):
+            process.take_over(job, log_path)
+            self._begin(instance, worker, process)
             return
         starting = self._loop.run_in_executor(
             self._starters, start_worker, self._zygote, job, log_path
@@ -123,34 +123,34 @@ class Crew:
         starting.add_done_callback(lambda done: self._started(instance, done))
 
     def _started(self, instance: int, done: "asyncio.Future[WorkerProcess]") -> None:
-        member = self._members[instance]
+        worker = self._workers[instance]
         if problem := done.exception():
-            del self._members[instance]
-            log.error("it could not be started: %s", problem, extra=of_worker(member.model))
+            del self._workers[instance]
+            log.error("it could not be started: %s", problem, extra=of_worker(worker.model))
             hint = "See: sire daemon logs"
             error = LoadFailed(
-                f"No process could be started for {member.model}: {problem}", hint=hint
+                f"No process could be started for {worker.model}: {problem}", hint=hint
             )
             self._gone(instance, error)
             return
-        self._begin(instance, member, done.result())
+        self._begin(instance, worker, done.result())
 
-    def _begin(self, instance: int, member: Member, process: WorkerProcess) -> None:
+    def _begin(self, instance: int, worker: Worker, process: WorkerProcess) -> None:
         """Watch and hear a process from now on."""
-        member.process = process
-        self._loop.add_reader(member.process.pidfd, self._ended, instance)
-        if member.ending:
-            self.stop(instance, kill=member.kill)
+        worker.process = process
+        self._loop.add_reader(worker.process.pidfd, self._ended, instance)
+        if worker.ending:
+            self.stop(instance, kill=worker.kill)
         else:
-            self._loop.add_reader(member.process.channel.fileno(), self._listen, instance)
+            self._loop.add_reader(worker.process.channel.fileno(), self._listen, instance)
 
     def send(self, instance: int, message: Order, payload: tuple[Buffer, ...]) -> None:
         """Tell a worker what to do; a worker that has died says so through ``gone``."""
-        member = self._members[instance]
-        if member.unsent or not self._try_send(instance, member, message, payload):
-            member.unsent.append((message, payload))
-            assert member.process is not None
-            self._loop.add_writer(member.process.channel.fileno(), self._send_rest, instance)
+        worker = self._workers[instance]
+        if worker.unsent or not self._try_send(instance, worker, message, payload):
+            worker.unsent.append((message, payload))
+            assert worker.process is not None
+            self._loop.add_writer(worker.process.channel.fileno(), self._send_rest, instance)
 
     async def ping(self, instance: int) -> None:
         """Wait until a worker has done what it was told before, and says so.
@@ -158,31 +158,33 @@ class Crew:
         Raises:
             WorkerCrashed: it ends first, or has ended.
         """
-        member = self._members.get(instance)
-        if member is None or member.process is None or member.ending:
+        worker = self._workers.get(instance)
+        if worker is None or worker.process is None or worker.ending:
             raise WorkerCrashed("its process has just ended.")
         pong: asyncio.Future[None] = self._loop.create_future()
-        member.pinged.append(pong)
+        worker.pinged.append(pong)
         self.send(instance, Ping(), ())
         await pong
 
-    def pass_on(self, instance: int, message: TakeTally | TakeConnection, descriptor: int) -> bool:
+    def pass_on(
+        self, instance: int, message: TakeCounters | TakeConnection, descriptor: int
+    ) -> bool:
         """Pass a descriptor to a worker; False if it takes nothing now.
 
         Raises:
             OSError: it is gone.
         """
-        member = self._members[instance]
-        if member.process is None or member.ending or member.unsent:
+        worker = self._workers[instance]
+        if worker.process is None or worker.ending or worker.unsent:
             return False
-        return member.process.channel.try_pass(message, descriptor)
+        return worker.process.channel.try_pass(message, descriptor)
 
     def _try_send(
-        self, instance: int, member: Member, message: Order, payload: tuple[Buffer, ...]
+        self, instance: int, worker: Worker, message: Order, payload: tuple[Buffer, ...]
     ) -> bool:
-        assert member.process is not None
+        assert worker.process is not None
         try:
-            return member.process.channel.try_send(message, payload)
+            return worker.process.channel.try_send(message, payload)
         except OSError:
             return True  # its end is noticed through its pidfd
         except SireError as error:
@@ -193,43 +195,43 @@ class Crew:
         """Answer in the worker's stead what could not be brought to it."""
         runs = message.runs if isinstance(message, RunBatch) else (message,)
         for run in runs:
-            if instance in self._members and isinstance(run, RunModel):
+            if instance in self._workers and isinstance(run, RunModel):
                 said = WorkerError(run.request, error.code, error.message, error.hint)
                 self._heard(instance, said, ())
 
     def _send_rest(self, instance: int) -> None:
-        member = self._members[instance]
-        while member.unsent and self._try_send(instance, member, *member.unsent[0]):
-            member.unsent.popleft()
-        if not member.unsent and member.process is not None:
-            self._loop.remove_writer(member.process.channel.fileno())
+        worker = self._workers[instance]
+        while worker.unsent and self._try_send(instance, worker, *worker.unsent[0]):
+            worker.unsent.popleft()
+        if not worker.unsent and worker.process is not None:
+            self._loop.remove_writer(worker.process.channel.fileno())
 
     def _listen(self, instance: int) -> None:
         """Take one message of a worker; the loop calls again while there are more."""
-        member = self._members.get(instance)
-        if member is None or member.process is None or member.ending:
+        worker = self._workers.get(instance)
+        if worker is None or worker.process is None or worker.ending:
             return
         try:
-            received = member.process.channel.try_receive()
+            received = worker.process.channel.try_receive()
         except EOFError:
-            self._loop.remove_reader(member.process.channel.fileno())
+            self._loop.remove_reader(worker.process.channel.fileno())
         except SireError as error:
-            log.error("it cannot be heard: %s", error, extra=of_worker(member.model))  # noqa: TRY400
-            member.broken = error
+            log.error("it cannot be heard: %s", error, extra=of_worker(worker.model))  # noqa: TRY400
+            worker.broken = error
             self.stop(instance, kill=True)
         else:
             if received is not None and isinstance(received[0], Pong):
-                _settle(member.pinged, None)
+                _settle(worker.pinged, None)
             elif received is not None:
                 self._heard(instance, *received)
                 if isinstance(received[0], ModelReady):
                     self.standby.fill()
 
-    def _hear_the_rest(self, member: Member, instance: int) -> None:
+    def _hear_the_rest(self, worker: Worker, instance: int) -> None:
         """Take what a worker said before it ended."""
-        while member.process is not None and not member.ending:
+        while worker.process is not None and not worker.ending:
             try:
-                received = member.process.channel.try_receive()
+                received = worker.process.channel.try_receive()
             except (EOFError, SireError):
                 return
             if received is None:
@@ -239,25 +241,25 @@ class Crew:
 
     def stop(self, instance: int, *, kill: bool) -> None:
         """End a worker: its line is closed, which it takes as its end, or it is killed at once."""
-        member = self._members.get(instance)
-        if member is None:
+        worker = self._workers.get(instance)
+        if worker is None:
             return
-        member.ending, member.kill = True, member.kill or kill
-        if member.process is None:
+        worker.ending, worker.kill = True, worker.kill or kill
+        if worker.process is None:
             return
-        self._forget_channel(member.process)
-        if kill and not member.outside:
-            member.process.kill()
+        self._forget_channel(worker.process)
+        if kill and not worker.outside:
+            worker.process.kill()
         else:
-            member.process.terminate()
-            grace = OUTSIDE_GRACE_SECONDS if member.outside else EXIT_GRACE_SECONDS
+            worker.process.terminate()
+            grace = OUTSIDE_GRACE_SECONDS if worker.outside else EXIT_GRACE_SECONDS
             self._loop.call_later(grace, self._kill_if_there, instance)
 
     def _kill_if_there(self, instance: int) -> None:
-        member = self._members.get(instance)
-        if member is not None and member.process is not None:
-            log.warning("it does not exit and is killed", extra=of_worker(member.model))
-            member.process.kill()
+        worker = self._workers.get(instance)
+        if worker is not None and worker.process is not None:
+            log.warning("it does not exit and is killed", extra=of_worker(worker.model))
+            worker.process.kill()
 
     def _forget_channel(self, process: WorkerProcess) -> None:
         descriptor = process.channel.fileno()
@@ -267,14 +269,14 @@ class Crew:
 
     def _ended(self, instance: int) -> None:
         """A worker's process is gone: hear its last words, tell how it ended."""
-        self._hear_the_rest(self._members[instance], instance)
-        member = self._members.pop(instance)
-        process = member.process
+        self._hear_the_rest(self._workers[instance], instance)
+        worker = self._workers.pop(instance)
+        process = worker.process
         assert process is not None
         self._loop.remove_reader(process.pidfd)
         self._forget_channel(process)
-        error = _how_it_ended(member, process)
-        _settle(member.pinged, error)
+        error = _how_it_ended(worker, process)
+        _settle(worker.pinged, error)
         process.close()
         self._loop.run_in_executor(self._cleaner, end_orphans)
         self._gone(instance, error)
@@ -285,9 +287,9 @@ class Crew:
         if self._trimming:
             return
         self._trimming = True
-        members = (member.process for member in self._members.values())
-        workers = [worker for worker in (*members, *self.standby.workers) if worker]
-        logs = {*others, *(worker.log for worker in workers)}
+        started = (worker.process for worker in self._workers.values())
+        processes = [process for process in (*started, *self.standby.workers) if process]
+        logs = {*others, *(process.log for process in processes)}
         trimming = self._loop.run_in_executor(self._cleaner, trim_all, logs)
         trimming.add_done_callback(partial(self._trimmed, others))
 
@@ -299,9 +301,9 @@ class Crew:
     def close(self) -> None:
         """Kill what is left."""
         self.standby.close()
-        for member in self._members.values():
-            if member.process is not None:
-                member.process.kill()
+        for worker in self._workers.values():
+            if worker.process is not None:
+                worker.process.kill()
         self._starters.shutdown(wait=False, cancel_futures=True)
         self._cleaner.shutdown()
 
@@ -318,9 +320,9 @@ def _settle(pinged: "list[asyncio.Future[None]]", error: SireError | None) -> No
             waiting.set_exception(error)
 
 
-def _how_it_ended(member: Member, process: WorkerProcess) -> WorkerCrashed:
-    model = member.model
-    if (broken := member.broken) is not None:
+def _how_it_ended(worker: Worker, process: WorkerProcess) -> WorkerCrashed:
+    model = worker.model
+    if (broken := worker.broken) is not None:
         said = f"What {model} answered could not be read, so its process was ended: "
         return WorkerCrashed(said + broken.message, hint=broken.hint, model=model, pid=process.pid)
     lines = process.last_lines()

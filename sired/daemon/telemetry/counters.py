@@ -12,7 +12,7 @@ RATE_WINDOW_SECONDS = 10
 
 
 @dataclass(slots=True)
-class Counters:
+class ModelCounters:
     """One model's counts; latencies in seconds, memory in bytes.
 
     Attributes:
@@ -109,15 +109,15 @@ class Counters:
         return ordered[max(0, math.ceil(fraction * len(ordered)) - 1)]
 
 
-class Statistics:
+class AllCounters:
     """The counters of all models, removed ones included."""
 
     def __init__(self) -> None:
-        self.by_model: dict[str, Counters] = {}
+        self.by_model: dict[str, ModelCounters] = {}
 
-    def of(self, model: str) -> Counters:
+    def of(self, model: str) -> ModelCounters:
         """The counters of one model."""
         counters = self.by_model.get(model)
         if counters is None:
-            counters = self.by_model[model] = Counters()
+            counters = self.by_model[model] = ModelCounters()
         return counters

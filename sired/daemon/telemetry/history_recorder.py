@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from sired.config.settings import HistorySettings
-from sired.daemon.telemetry.counters import Counters, Statistics
+from sired.daemon.telemetry.counters import AllCounters, ModelCounters
 from sired.daemon.telemetry.histogram import Histogram
-from sired.store.history import MINUTE, History, Minute, is_damage, set_aside
+from sired.store.history import MINUTE, HistoryStore, Minute, is_damage, set_aside
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ _Result = TypeVar("_Result")
 
 
 @dataclass(slots=True)
-class _Told:
+class _Recorded:
     """What of a model's counts has been written down."""
 
     errors: int = 0
@@ -36,7 +36,7 @@ class _Told:
     latency: Histogram = field(default_factory=Histogram)
 
 
-class Historian:
+class HistoryRecorder:
     """Keeps the history.
 
     Args:
@@ -51,7 +51,7 @@ class Historian:
         self,
         loop: asyncio.AbstractEventLoop,
         path: Path,
-        statistics: Statistics,
+        statistics: AllCounters,
         memory: Callable[[], dict[str, int]],
         settings: HistorySettings,
     ) -> None:
@@ -60,11 +60,11 @@ class Historian:
         self._statistics = statistics
         self._memory = memory
         self._settings = settings
-        self._told: dict[str, _Told] = {}
+        self._told: dict[str, _Recorded] = {}
         self._began = time.time()
         self._timer: asyncio.TimerHandle | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="history")
-        self._file: History | None = None
+        self._file: HistoryStore | None = None
         self._damage = self._trouble = ""
 
     @property
@@ -105,9 +105,9 @@ class Historian:
         if self._settings.keep_for and minutes:
             self._thread.submit(self._try, lambda file: file.add(minutes, keep_from=keep_from))
 
-    def _news(self, at: int, name: str, counters: Counters, memory: int) -> Iterator[Minute]:
+    def _news(self, at: int, name: str, counters: ModelCounters, memory: int) -> Iterator[Minute]:
         """What one model did; nothing if it was neither used nor loaded."""
-        told = self._told.get(name) or self._told.setdefault(name, _Told())
+        told = self._told.get(name) or self._told.setdefault(name, _Recorded())
         loads, errors = counters.loads.total(), counters.errors.total()
         answers = counters.latency.count - told.latency.count
         minute = Minute(
@@ -155,18 +155,18 @@ class Historian:
 
     # In the thread
 
-    def _try(self, do: Callable[[History], None]) -> None:
+    def _try(self, do: Callable[[HistoryStore], None]) -> None:
         try:
             self._with_file(do)
         except (sqlite3.Error, OSError) as problem:
-            trouble = f"The history in {self._path} is not kept: {problem}."
-            if trouble != self._trouble:
-                log.error("%s", trouble)  # noqa: TRY400
-            self._trouble = trouble
+            backoff = f"The history in {self._path} is not kept: {problem}."
+            if backoff != self._trouble:
+                log.error("%s", backoff)  # noqa: TRY400
+            self._trouble = backoff
         else:
             self._trouble = ""
 
-    def _with_file(self, do: Callable[[History], _Result]) -> _Result:
+    def _with_file(self, do: Callable[[HistoryStore], _Result]) -> _Result:
         """Do something with the file; one that is damaged is set aside, and a new one begun."""
         try:
             return do(self._opened())
@@ -179,9 +179,9 @@ class Historian:
             log.error("%s", self._damage)  # noqa: TRY400
         return do(self._opened())
 
-    def _opened(self) -> History:
+    def _opened(self) -> HistoryStore:
         if self._file is None:
-            self._file = History(self._path)
+            self._file = HistoryStore(self._path)
         return self._file
 
     def _close(self) -> None:

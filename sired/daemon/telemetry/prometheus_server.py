@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 _PATIENCE_SECONDS = 5.0
 
 
-class Exporter:
+class PrometheusServer:
     """Serves metrics from threads of its own; the daemon's loop is asked for each report.
 
     Args:

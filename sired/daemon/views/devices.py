@@ -39,6 +39,6 @@ def _device(services: Services, device: Device, reading: Reading | None) -> Devi
         cores=device.cores,
         utilization_percent=reading.utilization_percent if reading else None,
         gpu=gpu,
-        standby=services.conductor.crew.standby.count(device.name),
+        standby=services.conductor.supervisor.standby.count(device.name),
         bounded_by=device.bounded_by,
     )

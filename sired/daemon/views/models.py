@@ -10,7 +10,7 @@ from sired.daemon.services import Services
 from sired.daemon.views.instances import instance, tier
 from sired.scheduler.entities.instance import Instance
 from sired.scheduler.entities.model import Model
-from sired.scheduler.memory.fit import Outlook
+from sired.scheduler.memory.fit import Fit
 
 # The most telling state of a model with several instances comes first.
 STATES = (
@@ -21,7 +21,7 @@ STATES = (
     "loading",
     "waiting",
     "asleep",
-    "dozing",
+    "suspending",
     "stopping",
 )
 TIERS = ("device", "dram", "disk")
@@ -54,9 +54,9 @@ def model(services: Services, name: str, message_id: str | int = "") -> ModelInf
         signature=services.conductor.instances.signature_of(name),
         last_error=services.conductor.statistics.of(name).last_error,
         tier=tier_of(fleet.of(model)),
-        failed_loads=model.trouble.loads,
-        crashes=model.trouble.crashes,
-        retry_seconds=_positive(model.trouble.until - time.monotonic()),
+        failed_loads=model.backoff.loads,
+        crashes=model.backoff.crashes,
+        retry_seconds=_positive(model.backoff.until - time.monotonic()),
     )
 
 
@@ -75,21 +75,21 @@ def estimate(
         runtime=spec.runtime,
         format=spec.format,
         weight_bytes=spec.weight_bytes,
-        devices=tuple(map(partial(_fit, services), brain.outlook(model, time.monotonic()))),
+        devices=tuple(map(partial(_fit, services), brain.fit_by_device(model, time.monotonic()))),
         problem=problem,
     )
 
 
-def _fit(services: Services, outlook: Outlook) -> DeviceFit:
-    account = services.conductor.brain.fleet.ledger.accounts[outlook.device]
+def _fit(services: Services, fit_by_device: Fit) -> DeviceFit:
+    account = services.conductor.brain.fleet.ledger.accounts[fit_by_device.device]
     return DeviceFit(
-        device=outlook.device,
-        need_bytes=outlook.need,
-        source=outlook.source,
-        fits=outlook.fits,
+        device=fit_by_device.device,
+        need_bytes=fit_by_device.need,
+        source=fit_by_device.source,
+        fits=fit_by_device.fits,
         capacity_bytes=account.capacity,
         free_bytes=max(0, account.usable()),
-        evicts=outlook.evicts,
+        evicts=fit_by_device.evicts,
     )
 
 

@@ -7,7 +7,7 @@ import time
 import psutil
 
 import sire
-from sire.protocol.replies import Check, HealthReport, TopReport
+from sire.protocol.replies import CheckStep, HealthReport, TopReport
 from sired.daemon.services import Services
 from sired.daemon.views.devices import devices
 from sired.daemon.views.instances import instances
@@ -20,7 +20,7 @@ _PROCESS = psutil.Process()
 
 
 def health(
-    services: Services, message_id: str | int = "", checks: tuple[Check, ...] = ()
+    services: Services, message_id: str | int = "", checks: tuple[CheckStep, ...] = ()
 ) -> HealthReport:
     """How the daemon is."""
     brain = services.conductor.brain

@@ -5,7 +5,7 @@ import time
 from sire.protocol.counts import ModelStats, StatsTotals
 from sire.protocol.replies import StatsReport
 from sired.daemon.services import Services
-from sired.daemon.telemetry.counters import Counters
+from sired.daemon.telemetry.counters import ModelCounters
 from sired.daemon.telemetry.histogram import Histogram
 from sired.daemon.views.models import state_of, tier_of
 
@@ -87,5 +87,5 @@ def _percentiles(latency: Histogram) -> dict[str, float]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _mean(total: float, counters: Counters) -> float | None:
+def _mean(total: float, counters: ModelCounters) -> float | None:
     return total / counters.inference_count if counters.inference_count else None

@@ -11,7 +11,7 @@ import psutil
 from sire.errors import InferenceError, LoadFailed, WorkerCrashed
 from sire.protocol.content import JSON, OF_ARRAYS, Buffer, Payload
 from sire.tensors import pack, unpack
-from sired.http.client import Answer
+from sired.http.client import HttpResponse
 from sired.program import Program, read_program
 from sired.runtimes.base import ABOUT_FILES, InferenceRuntime
 from sired.runtimes.command.process import Process
@@ -28,22 +28,22 @@ class CommandRuntime(InferenceRuntime):
 
     name: ClassVar[str] = "command"
     concurrent: ClassVar[bool] = True
-    elsewhere: ClassVar[bool] = True
+    out_of_process: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._process: Process | None = None
 
-    def load(self, model_path: str, **kwargs: Any) -> "Serving":
+    def load(self, model_path: str, **kwargs: Any) -> "RunningProgram":
         """Start the program and wait until it is healthy; see ``InferenceRuntime.load``."""
         args = {name: value for name, value in kwargs.items() if name not in ABOUT_FILES}
         program = read_program(args, model_path)
         for _ in range(_PORTS_TO_TRY):
             process = self._process = Process(program, model_path, kwargs.get("device", "cpu"))
             if process.wait_until_healthy():
-                return Serving(program, process)
+                return RunningProgram(program, process)
         raise LoadFailed("Each port that was found for the program was taken before it took it.")
 
-    def predict(self, model: "Serving", data: Any) -> Any:
+    def predict(self, model: "RunningProgram", data: Any) -> Any:
         """Post the data as JSON; see ``InferenceRuntime.predict``.
 
         Returns:
@@ -51,7 +51,7 @@ class CommandRuntime(InferenceRuntime):
         """
         return data_of(model.post(to_json(data), {"Content-Type": JSON, "Accept": JSON}))
 
-    def forward(self, model: "Serving", payload: Payload, accept: str) -> Payload | None:
+    def forward(self, model: "RunningProgram", payload: Payload, accept: str) -> Payload | None:
         """Post an input that came as bytes of a content type as it came, any other as JSON."""
         if payload.content_type in OF_ARRAYS:
             return pack(self.predict(model, unpack(payload)))
@@ -61,13 +61,13 @@ class CommandRuntime(InferenceRuntime):
         headers = {"Content-Type": payload.content_type, "Accept": wanted}
         return model.post(payload.frames[0], headers).payload()
 
-    def stream(self, model: "Serving", data: Any) -> Generator[Any, None, None]:
+    def stream(self, model: "RunningProgram", data: Any) -> Generator[Any, None, None]:
         """Post the data as JSON, and give what each event of the answer says."""
         headers = {"Content-Type": JSON, "Accept": _EVENTS}
         yield from map(data_of, model.stream(_streaming(to_json(data)), headers))
 
     def forward_stream(
-        self, model: "Serving", payload: Payload, accept: str
+        self, model: "RunningProgram", payload: Payload, accept: str
     ) -> Generator[Payload, None, None] | None:
         """Post an input as it came, with ``"stream": true`` where it is an object of JSON.
 
@@ -81,7 +81,7 @@ class CommandRuntime(InferenceRuntime):
         headers = {"Content-Type": payload.content_type, "Accept": _EVENTS}
         return in_parts(model.stream(body, headers), accept)
 
-    def get_memory_footprint(self, model: "Serving") -> int:
+    def get_memory_footprint(self, model: "RunningProgram") -> int:
         """Bytes of memory that only the program and what it started have."""
         total = 0
         for pid in model.process.pids:
@@ -89,7 +89,7 @@ class CommandRuntime(InferenceRuntime):
                 total += psutil.Process(pid).memory_full_info().uss
         return total
 
-    def processes(self, model: "Serving") -> Sequence[int]:
+    def processes(self, model: "RunningProgram") -> Sequence[int]:
         """The program, and what it has started."""
         return model.process.pids
 
@@ -99,14 +99,14 @@ class CommandRuntime(InferenceRuntime):
             self._process.end()
 
 
-class Serving:
+class RunningProgram:
     """A program that is healthy."""
 
     def __init__(self, program: Program, process: Process) -> None:
         self.process = process
         self._endpoint = program.endpoint
 
-    def post(self, body: Any, headers: Mapping[str, str]) -> Answer:
+    def post(self, body: Any, headers: Mapping[str, str]) -> HttpResponse:
         """Have an input answered.
 
         Raises:
@@ -116,7 +116,7 @@ class Serving:
         with self._errors_told():
             return self._good(self.process.server.ask("POST", self._endpoint, body, headers))
 
-    def stream(self, body: Any, headers: Mapping[str, str]) -> Generator[Answer, None, None]:
+    def stream(self, body: Any, headers: Mapping[str, str]) -> Generator[HttpResponse, None, None]:
         """Have an input answered in parts; raises as ``post``."""
         with self._errors_told():
             for part in self.process.server.stream("POST", self._endpoint, body, headers):
@@ -132,7 +132,7 @@ class Serving:
             said = f"{type(problem).__name__}: {problem}"
             raise InferenceError(f"The program did not answer: {said}") from problem
 
-    def _good(self, answer: Answer) -> Answer:
+    def _good(self, answer: HttpResponse) -> HttpResponse:
         if not answer.good:
             hint = (
                 f"Inputs are posted to {self._endpoint}; register it with --arg endpoint=/another"
@@ -144,7 +144,7 @@ class Serving:
 def _streaming(body: Buffer) -> Buffer:
     """A body that asks for a stream, as the servers want it that can."""
     try:
-        wish = msgspec.json.decode(body)
+        fields = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return body  # the server says what it thinks of it
-    return msgspec.json.encode({"stream": True} | wish) if isinstance(wish, dict) else body
+    return msgspec.json.encode({"stream": True} | fields) if isinstance(fields, dict) else body

@@ -8,17 +8,17 @@ import numpy as np
 import torch
 
 from sire.spec import Signature, TensorSpec
-from sired.runtimes.huggingface.options import Options
+from sired.runtimes.huggingface.options import TransformersOptions
 from sired.runtimes.huggingface.pooling import pool
 from sired.runtimes.huggingface.sentence import Recipe, check_poolings, read_recipe
-from sired.runtimes.huggingface.task import TEXTS, Made, Task, texts_in
+from sired.runtimes.huggingface.task import TEXTS, Task, TransformersModel, texts_in
 from sired.runtimes.huggingface.text import Tokens, find_tokenizer
 
 
 class Embeddings(Task):
     """One vector per text: the model's last states, pooled as sentence-transformers' files say."""
 
-    def __init__(self, made: Made) -> None:
+    def __init__(self, made: TransformersModel) -> None:
         self._recipe = _changed(read_recipe(Path(made.root)), made.options)
         self._model = made.model
         self._tokens = Tokens(made, find_tokenizer(made), self._recipe.longest)
@@ -50,7 +50,7 @@ class Embeddings(Task):
         return list(vectors.float().cpu().numpy())
 
 
-def _changed(recipe: Recipe, options: Options) -> Recipe:
+def _changed(recipe: Recipe, options: TransformersOptions) -> Recipe:
     """The recipe with what was said of it when the model was registered."""
     if options.pooling is not None:
         check_poolings((options.pooling,))

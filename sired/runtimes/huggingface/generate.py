@@ -9,7 +9,7 @@ import torch
 from sire.errors import InvalidInput, InvalidModel
 from sire.spec import Signature, TensorSpec
 from sired.runtimes.huggingface.stream import can_stream, written
-from sired.runtimes.huggingface.task import TEXTS, Made, Task, objects, texts_in
+from sired.runtimes.huggingface.task import TEXTS, Task, TransformersModel, objects, texts_in
 from sired.runtimes.huggingface.text import Tokens, find_tokenizer
 
 TEXT_OUT = TensorSpec("", "string", (-1,))
@@ -17,7 +17,7 @@ TEXT_OUT = TensorSpec("", "string", (-1,))
 _NEW_TOKENS = 256
 
 
-def generation_config(made: Made, defaults: dict[str, Any]) -> Any:
+def generation_config(made: TransformersModel, defaults: dict[str, Any]) -> Any:
     """How text is generated: by the model's own config, then what was said of it.
 
     Raises:
@@ -44,7 +44,7 @@ class Continuation(Task):
 
     signature = Signature((TEXTS,), (TEXT_OUT,))
 
-    def __init__(self, made: Made) -> None:
+    def __init__(self, made: TransformersModel) -> None:
         self._model = made.model
         # What is filled up stands before the prompt: the model goes on from its end.
         self._tokenizer = find_tokenizer(made, padding_side="left")
@@ -116,7 +116,7 @@ class Rewriting(Task):
 
     signature = Signature((TEXTS,), (TEXT_OUT,))
 
-    def __init__(self, made: Made, task: str = "") -> None:
+    def __init__(self, made: TransformersModel, task: str = "") -> None:
         said = (getattr(made.config, "task_specific_params", None) or {}).get(task) or {}
         self._prefix = str(said.get("prefix") or "")
         self._model = made.model
@@ -155,7 +155,7 @@ def _inputs(tokens: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 class Summary(Rewriting):
     """A shorter text."""
 
-    def __init__(self, made: Made) -> None:
+    def __init__(self, made: TransformersModel) -> None:
         super().__init__(made, "summarization")
 
 

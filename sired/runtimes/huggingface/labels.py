@@ -6,14 +6,14 @@ import numpy as np
 import torch
 
 from sire.spec import Signature, TensorSpec
-from sired.runtimes.huggingface.task import TEXTS, Made, Task, objects, texts_in
+from sired.runtimes.huggingface.task import TEXTS, Task, TransformersModel, objects, texts_in
 from sired.runtimes.huggingface.text import Tokens, find_tokenizer
 
 
 class Labels:
     """The likeliest labels of each row, and how likely they are."""
 
-    def __init__(self, made: Made) -> None:
+    def __init__(self, made: TransformersModel) -> None:
         config = made.config
         self._names = [str(config.id2label[number]) for number in range(config.num_labels)]
         self._most = min(made.options.top_k, len(self._names))
@@ -52,7 +52,7 @@ class Labels:
 class TextClassification(Task):
     """What kind of text it is."""
 
-    def __init__(self, made: Made) -> None:
+    def __init__(self, made: TransformersModel) -> None:
         self._model = made.model
         tokenizer = find_tokenizer(made)
         self._tokens = Tokens(made, tokenizer)
@@ -77,7 +77,7 @@ class TextClassification(Task):
 class TokenClassification(Task):
     """The names in a text, or whatever else its tokens are."""
 
-    def __init__(self, made: Made) -> None:
+    def __init__(self, made: TransformersModel) -> None:
         self._model = made.model
         self._names = made.config.id2label
         self._tokens = Tokens(made, find_tokenizer(made))

@@ -11,8 +11,8 @@ from safetensors import SafetensorError
 
 from sire.errors import InvalidModel, UntrustedModel
 from sired.runtimes.base import is_out_of_memory
-from sired.runtimes.huggingface.options import DTYPES, Options
-from sired.runtimes.huggingface.task import Made
+from sired.runtimes.huggingface.options import DTYPES, TransformersOptions
+from sired.runtimes.huggingface.task import TransformersModel
 from sired.runtimes.pytorch.model import storage_bytes
 
 _NAMED = 3
@@ -36,7 +36,7 @@ def read_config(directory: str, *, trusted: bool) -> Any:
 
 
 def load_weights(
-    kind: Any, directory: str, config: Any, options: Options, *, trusted: bool
+    kind: Any, directory: str, config: Any, options: TransformersOptions, *, trusted: bool
 ) -> torch.nn.Module:
     """The model with its weights, in main memory.
 
@@ -74,7 +74,7 @@ def load_weights(
     return model.eval()  # type: ignore[no-any-return]
 
 
-def load_beside(kind: Any, made: Made, **kwargs: Any) -> Any:
+def load_beside(kind: Any, made: TransformersModel, **kwargs: Any) -> Any:
     """The tokenizer or processor that lies beside a model.
 
     Args:

@@ -18,7 +18,7 @@ DTYPES: dict[str, "torch.dtype | str"] = {
 
 
 @dataclass(frozen=True)
-class Options:
+class TransformersOptions:
     """How a model is to be loaded and run; every one of them can be left out.
 
     Attributes:
@@ -54,7 +54,7 @@ class Options:
         return self.dtype == "int8"
 
 
-def read_options(given: dict[str, Any], generation: Collection[str]) -> Options:
+def read_options(given: dict[str, Any], generation: Collection[str]) -> TransformersOptions:
     """Read a model's arguments.
 
     Args:
@@ -64,7 +64,7 @@ def read_options(given: dict[str, Any], generation: Collection[str]) -> Options:
     Raises:
         InvalidModel: one is not known, or has a value that it cannot have.
     """
-    kinds = {one.name: one for one in fields(Options) if one.name != "generation"}
+    kinds = {one.name: one for one in fields(TransformersOptions) if one.name != "generation"}
     own = {name: value for name, value in given.items() if name in kinds}
     rest = {name: value for name, value in given.items() if name not in kinds}
     if unknown := sorted(rest.keys() - set(generation)):
@@ -73,12 +73,12 @@ def read_options(given: dict[str, Any], generation: Collection[str]) -> Options:
             hint=f"It takes {', '.join(kinds)}, and for text that is generated the fields of "
             "GenerationConfig, such as max_new_tokens.",
         )
-    options = Options(**own, generation=rest)
+    options = TransformersOptions(**own, generation=rest)
     _check(options)
     return options
 
 
-def _check(options: Options) -> None:
+def _check(options: TransformersOptions) -> None:
     _among("dtype", options.dtype, DTYPES)
     for name in ("rows", "max_input_tokens", "top_k"):
         value = getattr(options, name)

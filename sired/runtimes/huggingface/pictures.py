@@ -10,7 +10,7 @@ from sire.errors import InvalidInput
 from sire.spec import Signature, TensorSpec
 from sired.runtimes.huggingface.labels import Labels
 from sired.runtimes.huggingface.loading import load_beside
-from sired.runtimes.huggingface.task import Made, Task, only
+from sired.runtimes.huggingface.task import Task, TransformersModel, only
 
 # As the picture is: the model's own processor resizes and normalises it.
 _PICTURES = TensorSpec("picture", "uint8", (-1, -1, -1, 3))
@@ -20,7 +20,7 @@ _SIDE = 32
 class ImageClassification(Task):
     """The likeliest labels of a picture."""
 
-    def __init__(self, made: Made) -> None:
+    def __init__(self, made: TransformersModel) -> None:
         self._model, self._device = made.model, made.device
         self._rows = made.options.rows
         self._dtype = next(made.model.parameters()).dtype

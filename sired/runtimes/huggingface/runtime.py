@@ -9,17 +9,17 @@ import torch
 
 from sire.errors import LoadFailed
 from sired.runtimes.huggingface import loading, tasks
-from sired.runtimes.huggingface.options import Options, read_options
+from sired.runtimes.huggingface.options import TransformersOptions, read_options
 from sired.runtimes.huggingface.sentence import transformer_directory
-from sired.runtimes.huggingface.task import Made, Task
+from sired.runtimes.huggingface.task import Task, TransformersModel
 from sired.runtimes.pytorch import PyTorchRuntime
-from sired.runtimes.pytorch.model import Loaded, common_precision
+from sired.runtimes.pytorch.model import TorchModel, common_precision
 
 _TOLD = ("format", "model_class", "python_path", "weight_bytes")
 
 
 @dataclass(frozen=True, slots=True)
-class Served(Loaded):
+class TaskModel(TorchModel):
     """A module, and the task it is run for."""
 
     task: Task | None = None
@@ -30,7 +30,7 @@ class HuggingFaceRuntime(PyTorchRuntime):
 
     name: ClassVar[str] = "huggingface"
 
-    def load(self, model_path: str, **kwargs: Any) -> Served:
+    def load(self, model_path: str, **kwargs: Any) -> TaskModel:
         """Load a model; see ``InferenceRuntime.load``.
 
         Nothing is fetched from anywhere. Code that came with a model runs only if ``trusted``.
@@ -48,11 +48,11 @@ class HuggingFaceRuntime(PyTorchRuntime):
         if options.quantized:
             module = loading.quantize(module, device)
         module = module.to(device)
-        made = Made(module, config, directory, model_path, device, options, trusted)
+        made = TransformersModel(module, config, directory, model_path, device, options, trusted)
         with torch.inference_mode():
             running = kind.runs(made)
         whole = torch.nn.ModuleList([module, *running.layers])
-        return Served(
+        return TaskModel(
             call=whole,
             device=device,
             arrange=lambda data: ((data,), {}),
@@ -62,31 +62,31 @@ class HuggingFaceRuntime(PyTorchRuntime):
             task=running,
         )
 
-    def predict(self, model: Loaded, data: Any) -> Any:
+    def predict(self, model: TorchModel, data: Any) -> Any:
         """Run the model's task once; see ``InferenceRuntime.predict``."""
-        assert isinstance(model, Served)
+        assert isinstance(model, TaskModel)
         assert model.task is not None
         with torch.inference_mode():
             return model.task.run(data)
 
-    def stream(self, model: Loaded, data: Any) -> Generator[Any, None, None]:
+    def stream(self, model: TorchModel, data: Any) -> Generator[Any, None, None]:
         """Run the model's task once, and give its answer as it is written."""
-        assert isinstance(model, Served)
+        assert isinstance(model, TaskModel)
         assert model.task is not None
         yield from model.task.stream(data)
 
-    def takes_zeros(self, model: Loaded) -> bool:  # noqa: ARG002
+    def accepts_dummy_input(self, model: TorchModel) -> bool:  # noqa: ARG002
         """Not this one: its warm-up knows of better inputs."""
         return False
 
-    def warmup(self, model: Loaded) -> None:
+    def warmup(self, model: TorchModel) -> None:
         """Answer the smallest input there is: kernels are chosen and buffers made by the first."""
-        assert isinstance(model, Served)
+        assert isinstance(model, TaskModel)
         assert model.task is not None
         self.predict(model, model.task.sample())
 
 
-def _device(wanted: str, options: Options) -> torch.device:
+def _device(wanted: str, options: TransformersOptions) -> torch.device:
     if options.force_gpu and not wanted.startswith("cuda"):
         raise LoadFailed(
             "It was registered with force_gpu and was to be loaded on the CPU.",

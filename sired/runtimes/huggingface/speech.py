@@ -10,7 +10,7 @@ from sire.errors import InvalidInput
 from sire.spec import Signature, TensorSpec
 from sired.runtimes.huggingface.generate import generation_config
 from sired.runtimes.huggingface.loading import load_beside
-from sired.runtimes.huggingface.task import Made, Task
+from sired.runtimes.huggingface.task import Task, TransformersModel
 
 _SAMPLES = TensorSpec("samples", "float32", (-1,))
 _RATE = TensorSpec("sampling_rate", "int64", ())
@@ -21,7 +21,7 @@ class _Speech(Task):
 
     signature = Signature((_SAMPLES, _RATE), (TensorSpec("", "string", ()),))
 
-    def __init__(self, made: Made) -> None:
+    def __init__(self, made: TransformersModel) -> None:
         self._model, self._device = made.model, made.device
         self._dtype = next(made.model.parameters()).dtype
         self._processor = load_beside(AutoProcessor, made)
@@ -49,7 +49,7 @@ class _Speech(Task):
 class Dictation(_Speech):
     """Models like Whisper, which write what they hear token by token."""
 
-    def __init__(self, made: Made) -> None:
+    def __init__(self, made: TransformersModel) -> None:
         super().__init__(made)
         self._config = generation_config(made, {})
 

@@ -10,14 +10,14 @@ import torch
 
 from sire.errors import InvalidInput
 from sire.spec import Signature, TensorSpec
-from sired.runtimes.huggingface.options import Options
+from sired.runtimes.huggingface.options import TransformersOptions
 
 Array = np.ndarray[Any, Any]
 TEXTS = TensorSpec("text", "string", (-1,))
 
 
 @dataclass(frozen=True)
-class Made:
+class TransformersModel:
     """A model that was loaded, and what it came with.
 
     Attributes:
@@ -31,7 +31,7 @@ class Made:
     directory: str
     root: str
     device: torch.device
-    options: Options
+    options: TransformersOptions
     trusted: bool
 
 

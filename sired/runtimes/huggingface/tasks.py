@@ -12,14 +12,14 @@ from sired.runtimes.huggingface.generate import Continuation, Rewriting, Summary
 from sired.runtimes.huggingface.labels import TextClassification, TokenClassification
 from sired.runtimes.huggingface.pictures import ImageClassification
 from sired.runtimes.huggingface.speech import Dictation, Transcription
-from sired.runtimes.huggingface.task import Made, Task
+from sired.runtimes.huggingface.task import Task, TransformersModel
 
 
 class _Kind(NamedTuple):
     """The transformers class that loads a task's models, and what runs them."""
 
     loads: Any
-    runs: Callable[[Made], Task]
+    runs: Callable[[TransformersModel], Task]
 
 
 TASKS = {

@@ -9,7 +9,7 @@ import torch
 from transformers import AutoTokenizer
 
 from sired.runtimes.huggingface.loading import load_beside
-from sired.runtimes.huggingface.task import Made
+from sired.runtimes.huggingface.task import TransformersModel
 
 # What a tokenizer says that models run on; not every model takes all of it.
 _INPUTS = {"input_ids", "attention_mask", "token_type_ids"}
@@ -17,13 +17,13 @@ _INPUTS = {"input_ids", "attention_mask", "token_type_ids"}
 _NO_LIMIT = 1_000_000
 
 
-def find_tokenizer(made: Made, **kwargs: Any) -> Any:
+def find_tokenizer(made: TransformersModel, **kwargs: Any) -> Any:
     """The tokenizer that lies beside the model; raises as ``load_beside``."""
     return load_beside(AutoTokenizer, made, **kwargs)
 
 
 @dataclass(frozen=True)
-class Pass:
+class TokenBatch:
     """What runs together.
 
     Attributes:
@@ -48,7 +48,12 @@ class Tokens:
     """
 
     def __init__(
-        self, made: Made, tokenizer: Any, longest: int | None = None, *, cut: bool = True
+        self,
+        made: TransformersModel,
+        tokenizer: Any,
+        longest: int | None = None,
+        *,
+        cut: bool = True,
     ) -> None:
         self._tokenizer = tokenizer
         self._device = made.device
@@ -61,7 +66,7 @@ class Tokens:
         if tokenizer.pad_token is None:
             self._rows = 1  # nothing to fill rows up with
 
-    def passes(self, texts: list[str], **kwargs: Any) -> Iterator["Pass"]:
+    def passes(self, texts: list[str], **kwargs: Any) -> Iterator["TokenBatch"]:
         """The passes that all of the texts take.
 
         Texts of similar length go together, so that little is filled up.
@@ -73,7 +78,7 @@ class Tokens:
         for first in range(0, len(order), self._rows):
             places = order[first : first + self._rows]
             part = {name: [column[place] for place in places] for name, column in encoded.items()}
-            yield Pass(places, self._tensors(part), part)
+            yield TokenBatch(places, self._tensors(part), part)
 
     def _tensors(self, part: dict[str, Any]) -> Any:
         if len(part["input_ids"]) > 1:
@@ -101,7 +106,7 @@ class Tokens:
         return found
 
 
-def _limit(made: Made, tokenizer: Any) -> int | None:
+def _limit(made: TransformersModel, tokenizer: Any) -> int | None:
     """The tokens a model can take, by its tokenizer or else its positions."""
     if tokenizer.model_max_length < _NO_LIMIT:
         return int(tokenizer.model_max_length)

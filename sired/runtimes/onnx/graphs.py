@@ -15,8 +15,8 @@ from pathlib import Path
 
 import msgspec
 
-from sired.runtimes.base import Keeping
-from sired.runtimes.reading import PIECE_BYTES, Progress
+from sired.runtimes.base import ModelCacheDirectory
+from sired.runtimes.reading import PIECE_BYTES, ReadProgress
 
 GRAPH, WEIGHTS, _CONTENTS = "graph.onnx", "weights.bin", "contents.json"
 _PREFIX = "onnx-"
@@ -30,10 +30,10 @@ class KeptGraph:
         made_by: all that it depends on beside the model's files and this machine.
     """
 
-    def __init__(self, keeping: Keeping, made_by: object) -> None:
-        said = repr((keeping.content, made_by, _processor()))
+    def __init__(self, cache_directory: ModelCacheDirectory, made_by: object) -> None:
+        said = repr((cache_directory.content, made_by, _processor()))
         digest = hashlib.sha256(said.encode(errors="replace")).hexdigest()[:32]
-        self.directory = keeping.directory / f"{_PREFIX}{digest}"
+        self.directory = cache_directory.directory / f"{_PREFIX}{digest}"
 
     @property
     def exists(self) -> bool:
@@ -45,7 +45,7 @@ class KeptGraph:
         """The file to load."""
         return self.directory / GRAPH
 
-    def is_whole(self, name: str, progress: Progress | None = None) -> bool:
+    def is_whole(self, name: str, progress: ReadProgress | None = None) -> bool:
         """Whether a file is what was written; reads all of it.
 
         Args:
@@ -99,7 +99,7 @@ class KeptGraph:
         return shutil.disk_usage(place).free > 2 * size
 
 
-def _checksum(file: Path, progress: Progress | None = None) -> tuple[int, int]:
+def _checksum(file: Path, progress: ReadProgress | None = None) -> tuple[int, int]:
     """Size and CRC-32: they tell damage, of which nobody is suspected."""
     size, found = file.stat().st_size, 0
     if progress is not None:

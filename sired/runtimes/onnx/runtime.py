@@ -20,7 +20,7 @@ _TENSOR = "tensor("
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class OnnxModel:
     """A session, the names it goes by, and the bytes of its weights."""
 
     session: onnxruntime.InferenceSession
@@ -35,36 +35,36 @@ class OnnxRuntime(InferenceRuntime):
     name: ClassVar[str] = "onnx"
     concurrent: ClassVar[bool] = True
 
-    def load(self, model_path: str, **kwargs: Any) -> Loaded:
+    def load(self, model_path: str, **kwargs: Any) -> OnnxModel:
         """Open a session; see ``InferenceRuntime.load``. The arguments are ``OnnxOptions``.
 
         Raises:
             InvalidModel: the file is no ONNX model, or takes numbers that numpy has not.
             LoadFailed: the model is to go to a GPU that ONNX Runtime cannot use.
         """
-        wish = self._wish(model_path, kwargs)
-        session = sessions.open_session(wish, self.keeping, self.progress)
+        request = self._session_request(model_path, kwargs)
+        session = sessions.open_session(request, self.cache_directory, self.progress)
         _check_dtypes(model_path, session)
-        return Loaded(
+        return OnnxModel(
             session,
             tuple(value.name for value in session.get_inputs()),
             tuple(value.name for value in session.get_outputs()),
-            wish.weight_bytes,
+            request.weight_bytes,
         )
 
-    def reads_by_itself(self, model_path: str, **kwargs: Any) -> bool:
+    def streams_files(self, model_path: str, **kwargs: Any) -> bool:
         """It does so where the optimised graph was kept: then the model's file is not read."""
-        return sessions.is_kept(self._wish(model_path, kwargs), self.keeping)
+        return sessions.is_kept(self._session_request(model_path, kwargs), self.cache_directory)
 
-    def _wish(self, path: str, given: dict[str, Any]) -> sessions.Wish:
-        return sessions.Wish(
+    def _session_request(self, path: str, given: dict[str, Any]) -> sessions.SessionRequest:
+        return sessions.SessionRequest(
             path=path,
             on_gpu=str(given.get("device", "cpu")).startswith("cuda"),
             options=read_onnx_options(given),
             weight_bytes=given.get("weight_bytes") or _size(path),
         )
 
-    def predict(self, model: Loaded, data: Any) -> Any:
+    def predict(self, model: OnnxModel, data: Any) -> Any:
         """Run the graph; see ``InferenceRuntime.predict``.
 
         Returns:
@@ -84,15 +84,15 @@ class OnnxRuntime(InferenceRuntime):
             return answers[0]
         return dict(zip(model.outputs, answers, strict=True))
 
-    def get_memory_footprint(self, model: Loaded) -> int:
+    def get_memory_footprint(self, model: OnnxModel) -> int:
         """Bytes of the file, and of the weights beside it: the graph itself is small."""
         return model.weight_bytes
 
-    def takes_zeros(self, model: Loaded) -> bool:  # noqa: ARG002
+    def accepts_dummy_input(self, model: OnnxModel) -> bool:  # noqa: ARG002
         """Whether it may be tried: graphs do nothing but compute."""
         return True
 
-    def signature(self, model: Loaded) -> Signature:
+    def signature(self, model: OnnxModel) -> Signature:
         """The graph's inputs and outputs; named and unknown axes are -1.
 
         Nothing is said of a side on which not all are tensors: there are lists and maps as well.
@@ -119,7 +119,7 @@ def _check_dtypes(path: str, session: onnxruntime.InferenceSession) -> None:
             )
 
 
-def _feed(model: Loaded, data: Any) -> dict[str, Any]:
+def _feed(model: OnnxModel, data: Any) -> dict[str, Any]:
     names = model.inputs
     if isinstance(data, dict):
         feed = data

@@ -10,10 +10,10 @@ from typing import Any
 import onnxruntime
 
 from sire.errors import InvalidModel, LoadFailed
-from sired.runtimes.base import Keeping, is_out_of_memory
+from sired.runtimes.base import ModelCacheDirectory, is_out_of_memory
 from sired.runtimes.onnx.graphs import GRAPH, WEIGHTS, KeptGraph
 from sired.runtimes.onnx.options import OnnxOptions
-from sired.runtimes.reading import Progress
+from sired.runtimes.reading import ReadProgress
 
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 _UNREADABLE = {"Fail", "InvalidProtobuf", "InvalidGraph", "NoSuchFile", "InvalidArgument"}
@@ -39,7 +39,7 @@ log = logging.getLogger("sired.worker")
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class SessionRequest:
     """A model that a session is to be opened for."""
 
     path: str
@@ -57,13 +57,13 @@ class Wish:
         return self.options.graph_cache
 
 
-def is_kept(wish: Wish, keeping: Keeping | None) -> bool:
+def is_kept(request: SessionRequest, cache_directory: ModelCacheDirectory | None) -> bool:
     """Whether an optimised graph of the model is there."""
-    return wish.keeps and keeping is not None and _kept(wish, keeping).exists
+    return request.keeps and cache_directory is not None and _kept(request, cache_directory).exists
 
 
 def open_session(
-    wish: Wish, keeping: Keeping | None, progress: Progress
+    request: SessionRequest, cache_directory: ModelCacheDirectory | None, progress: ReadProgress
 ) -> onnxruntime.InferenceSession:
     """Open a session, from the graph that was kept or from the model's file.
 
@@ -71,16 +71,16 @@ def open_session(
         InvalidModel: the file cannot be read as ONNX.
         LoadFailed: it is to go to a GPU that ONNX Runtime cannot use.
     """
-    if keeping is None or not wish.keeps:
-        return _open(wish, wish.path, _options(wish))
-    kept = _kept(wish, keeping)
+    if cache_directory is None or not request.keeps:
+        return _open(request, request.path, _options(request))
+    kept = _kept(request, cache_directory)
     if kept.exists:
-        session = _open_kept(wish, kept, progress)
+        session = _open_kept(request, kept, progress)
         if session is not None:
             return session
         log.warning("the optimised graph that was kept is damaged: it is made anew")
         kept.discard()
-    return _open_and_keep(wish, kept)
+    return _open_and_keep(request, kept)
 
 
 def words(problem: Exception) -> str:
@@ -88,66 +88,70 @@ def words(problem: Exception) -> str:
     return str(problem).split(" : ", 3)[-1]
 
 
-def _kept(wish: Wish, keeping: Keeping) -> KeptGraph:
-    return KeptGraph(keeping, (onnxruntime.__version__, wish.on_gpu, repr(wish.options)))
+def _kept(request: SessionRequest, cache_directory: ModelCacheDirectory) -> KeptGraph:
+    return KeptGraph(
+        cache_directory, (onnxruntime.__version__, request.on_gpu, repr(request.options))
+    )
 
 
 def _open_kept(
-    wish: Wish, kept: KeptGraph, progress: Progress
+    request: SessionRequest, kept: KeptGraph, progress: ReadProgress
 ) -> onnxruntime.InferenceSession | None:
     """Open what was kept; None if it is damaged."""
     if not kept.is_whole(GRAPH):
         return None
     with ThreadPoolExecutor(1) as pool:  # the weights are looked through meanwhile
         whole = pool.submit(kept.is_whole, WEIGHTS, progress)
-        options = _options(wish)
+        options = _options(request)
         options.graph_optimization_level = _LEVELS["disable"]
         try:
-            session = _open(wish, str(kept.graph), options)
+            session = _open(request, str(kept.graph), options)
         except InvalidModel:
             return None
         return session if whole.result() else None
 
 
-def _open_and_keep(wish: Wish, kept: KeptGraph) -> onnxruntime.InferenceSession:
-    if not kept.has_room(wish.weight_bytes):
+def _open_and_keep(request: SessionRequest, kept: KeptGraph) -> onnxruntime.InferenceSession:
+    if not kept.has_room(request.weight_bytes):
         log.warning("the disk is too full to keep the optimised graph")
-        return _open(wish, wish.path, _options(wish))
+        return _open(request, request.path, _options(request))
     opened = []
 
     def write(directory: Path) -> None:
-        options = _options(wish)
+        options = _options(request)
         options.optimized_model_filepath = str(directory / GRAPH)
         options.add_session_config_entry(_WEIGHTS_FILE, WEIGHTS)
         options.add_session_config_entry(_WEIGHTS_FROM, "1024")
-        opened.append(_open(wish, wish.path, options))
+        opened.append(_open(request, request.path, options))
 
     try:
         kept.keep(write)
     except (OSError, InvalidModel) as problem:
         log.warning("the optimised graph cannot be kept: %s", problem)
     # What cannot be opened so is opened as it is, or says what is wrong with it.
-    return opened[0] if opened else _open(wish, wish.path, _options(wish))
+    return opened[0] if opened else _open(request, request.path, _options(request))
 
 
 def _open(
-    wish: Wish, path: str, options: onnxruntime.SessionOptions
+    request: SessionRequest, path: str, options: onnxruntime.SessionOptions
 ) -> onnxruntime.InferenceSession:
     try:
-        session = onnxruntime.InferenceSession(path, options, _providers(wish))
+        session = onnxruntime.InferenceSession(path, options, _providers(request))
     except Exception as problem:
         # Their exception types cannot be imported by a stable name.
         if type(problem).__name__ in _UNREADABLE and not is_out_of_memory(problem):
-            raise InvalidModel(f"{wish.path} cannot be read as ONNX: {words(problem)}") from problem
+            raise InvalidModel(
+                f"{request.path} cannot be read as ONNX: {words(problem)}"
+            ) from problem
         raise
     # Without its libraries or its GPU it goes to the CPU and says so in a log.
-    if wish.on_gpu and session.get_providers()[0] != _CUDA:
+    if request.on_gpu and session.get_providers()[0] != _CUDA:
         raise _no_gpu("ONNX Runtime cannot use the GPU: a library of CUDA or cuDNN is missing.")
     return session
 
 
-def _providers(wish: Wish) -> list[Any]:
-    if not wish.on_gpu:
+def _providers(request: SessionRequest) -> list[Any]:
+    if not request.on_gpu:
         return [_CPU]
     if _CUDA not in onnxruntime.get_available_providers():
         raise _no_gpu("This ONNX Runtime was built without CUDA.")
@@ -156,7 +160,7 @@ def _providers(wish: Wish) -> list[Any]:
     # The arena grows by what is asked for, not by powers of two: memory is shared here.
     own = {"device_id": 0, "arena_extend_strategy": "kSameAsRequested"}
     return [
-        (_CUDA, own | {name: _text(v) for name, v in wish.options.provider_options.items()}),
+        (_CUDA, own | {name: _text(v) for name, v in request.options.provider_options.items()}),
         _CPU,
     ]
 
@@ -171,8 +175,8 @@ def _no_gpu(said: str) -> LoadFailed:
     )
 
 
-def _options(wish: Wish) -> onnxruntime.SessionOptions:
-    given, options = wish.options, onnxruntime.SessionOptions()
+def _options(request: SessionRequest) -> onnxruntime.SessionOptions:
+    given, options = request.options, onnxruntime.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
     options.intra_op_num_threads = given.intra_op_num_threads or len(os.sched_getaffinity(0))
     options.inter_op_num_threads = given.inter_op_num_threads or 0

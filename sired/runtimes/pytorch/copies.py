@@ -9,7 +9,7 @@ from sired.runtimes.pytorch.data import tensors_in, to_tensors
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class PendingCopy:
     """Inputs as tensors on the GPU, of use once ``arrived`` has happened."""
 
     value: Any
@@ -26,13 +26,13 @@ class Copies:
         self._device = device
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
-    def send(self, data: Any, precision: torch.dtype | None) -> Sent:
+    def send(self, data: Any, precision: torch.dtype | None) -> PendingCopy:
         """Begin to copy every array in the data; see ``to_tensors``."""
         with torch.cuda.stream(self._stream):
             value = to_tensors(data, self._device, precision, pinned=True)
-            return Sent(value, self._stream.record_event())
+            return PendingCopy(value, self._stream.record_event())
 
-    def receive(self, sent: Sent) -> Any:
+    def receive(self, sent: PendingCopy) -> Any:
         """The tensors, for use on the current stream: what is computed there waits for them."""
         stream = torch.cuda.current_stream(self._device)
         stream.wait_event(sent.arrived)

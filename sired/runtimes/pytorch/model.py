@@ -8,12 +8,12 @@ import torch
 
 from sire.spec import Signature
 from sired.runtimes.pytorch.options import TorchOptions
-from sired.runtimes.reading import Progress
+from sired.runtimes.reading import ReadProgress
 from sired.runtimes.support.arguments import Arguments
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class TorchLoad:
     """A model to load; the fields are those of ``InferenceRuntime`` and of its ``load``."""
 
     path: str
@@ -23,11 +23,11 @@ class Job:
     trusted: bool
     arguments: dict[str, Any]
     declared: Signature
-    progress: Progress
+    progress: ReadProgress
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class TorchModel:
     """A model in memory: what to call, and what is known of it.
 
     Attributes:

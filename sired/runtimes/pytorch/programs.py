@@ -12,7 +12,7 @@ from sire.errors import InvalidModel, LoadFailed, UntrustedModel
 from sire.spec import Signature, TensorSpec
 from sired.runtimes.base import is_out_of_memory
 from sired.runtimes.pytorch.compiling import compiled
-from sired.runtimes.pytorch.model import Job, Loaded, common_precision, storage_bytes
+from sired.runtimes.pytorch.model import TorchLoad, TorchModel, common_precision, storage_bytes
 from sired.runtimes.pytorch.options import only_options
 from sired.runtimes.pytorch.packages import Package
 from sired.runtimes.support.arguments import FlatInputs, parameters_of_script
@@ -23,7 +23,7 @@ _SCRIPT = ("dtype", "channels_last", "cudnn_benchmark")
 _AOTI = ("cudnn_benchmark",)
 
 
-def load_exported(job: Job) -> Loaded:
+def load_exported(job: TorchLoad) -> TorchModel:
     """Load what ``torch.export.save`` wrote.
 
     Raises:
@@ -43,7 +43,7 @@ def load_exported(job: Job) -> Loaded:
         lambda flat: tree_unflatten(flat, structure),
     )
     module = program.module().to(job.device)
-    return Loaded(
+    return TorchModel(
         compiled(module) if options.compile else module,
         job.device,
         inputs.arrange,
@@ -79,7 +79,7 @@ def _describe(name: str, value: torch.Tensor) -> TensorSpec:
     return TensorSpec(name, str(value.dtype).removeprefix("torch."), shape)
 
 
-def load_aoti(job: Job) -> Loaded:
+def load_aoti(job: TorchLoad) -> TorchModel:
     """Load an AOTInductor package; raises as ``load_exported`` does.
 
     Raises:
@@ -96,10 +96,10 @@ def load_aoti(job: Job) -> Loaded:
         )
     with zipfile.ZipFile(job.path) as archive:
         size = sum(entry.file_size for entry in archive.infolist())
-    return Loaded(package, job.device, package.arrange, size, options=options)
+    return TorchModel(package, job.device, package.arrange, size, options=options)
 
 
-def load_torchscript(job: Job) -> Loaded:
+def load_torchscript(job: TorchLoad) -> TorchModel:
     """Load a TorchScript archive; raises as ``load_exported`` does."""
     _require_trust(job, "is a TorchScript archive: it carries code")
     options = only_options(job.arguments, f"{job.path}, a TorchScript archive,", _SCRIPT)
@@ -117,7 +117,7 @@ def load_torchscript(job: Job) -> Loaded:
     if options.channels_last:
         module = module.to(memory_format=torch.channels_last)
     tensors = [*module.parameters(), *module.buffers()]
-    return Loaded(
+    return TorchModel(
         module,
         job.device,
         parameters_of_script(module).arrange,
@@ -127,7 +127,7 @@ def load_torchscript(job: Job) -> Loaded:
     )
 
 
-def _require_trust(job: Job, what: str) -> None:
+def _require_trust(job: TorchLoad, what: str) -> None:
     if not job.trusted:
         raise UntrustedModel(
             f"{job.path} {what} that loading runs; nothing of it has run.",

@@ -11,14 +11,14 @@ from sire.spec import Signature
 from sired.runtimes.base import InferenceRuntime
 from sired.runtimes.pytorch import programs, weights
 from sired.runtimes.pytorch.compiling import keep_compiled
-from sired.runtimes.pytorch.copies import Copies, Sent
+from sired.runtimes.pytorch.copies import Copies, PendingCopy
 from sired.runtimes.pytorch.data import channels_last, replace_all, to_arrays, to_tensors, widened
-from sired.runtimes.pytorch.model import Job, Loaded
+from sired.runtimes.pytorch.model import TorchLoad, TorchModel
+from sired.runtimes.pytorch.offload import OffloadedWeights, can_offload, offload, restore
 from sired.runtimes.pytorch.packages import clean_up
-from sired.runtimes.pytorch.parking import Parked, can_park, park, unpark
 from sired.runtimes.pytorch.streaming import is_streamed
 
-_LOADERS: Mapping[str, Callable[[Job], Loaded]] = {
+_LOADERS: Mapping[str, Callable[[TorchLoad], TorchModel]] = {
     "safetensors": weights.load_safetensors,
     "state_dict": weights.load_pickled,
     "pickle": weights.load_pickled,
@@ -39,19 +39,19 @@ class PyTorchRuntime(InferenceRuntime):
     concurrent: ClassVar[bool] = True
 
     def __init__(self) -> None:
-        self._parked: dict[int, Parked] = {}
+        self._offloaded: dict[int, OffloadedWeights] = {}
         self._copies: Copies | None = None
         self._cores = len(os.sched_getaffinity(0))
 
-    def load(self, model_path: str, **kwargs: Any) -> Loaded:
+    def load(self, model_path: str, **kwargs: Any) -> TorchModel:
         """Load a model; see ``InferenceRuntime.load``.
 
         Nothing is unpickled beyond tensors and plain containers, and no program is loaded, unless
         ``trusted``.
         """
         kind, job = self._job(model_path, kwargs)
-        if self.keeping is not None and "compile" in job.arguments:
-            keep_compiled(self.keeping.directory / _COMPILED)
+        if self.cache_directory is not None and "compile" in job.arguments:
+            keep_compiled(self.cache_directory.directory / _COMPILED)
         model = _LOADERS[kind](job)
         torch.backends.cudnn.benchmark = model.options.cudnn_benchmark
         return model
@@ -67,12 +67,12 @@ class PyTorchRuntime(InferenceRuntime):
             return None
         return weights.bytes_of_class(job)
 
-    def _job(self, model_path: str, kwargs: Mapping[str, Any]) -> tuple[str, Job]:
+    def _job(self, model_path: str, kwargs: Mapping[str, Any]) -> tuple[str, TorchLoad]:
         """The kind of file, and what to make of it."""
         given = dict(kwargs)
         given.pop("weight_bytes", None)  # what is in memory then is counted
         kind = given.pop("format", "") or "state_dict"
-        return kind, Job(
+        return kind, TorchLoad(
             path=model_path,
             device=torch.device(given.pop("device", "cpu")),
             model_class=given.pop("model_class", None),
@@ -83,13 +83,13 @@ class PyTorchRuntime(InferenceRuntime):
             progress=self.progress,
         )
 
-    def reads_by_itself(self, model_path: str, **kwargs: Any) -> bool:
+    def streams_files(self, model_path: str, **kwargs: Any) -> bool:
         """It does so where it streams weights to a GPU."""
         if kwargs.get("format") != "safetensors":
             return False
         return is_streamed(model_path, torch.device(kwargs.get("device", "cpu")))
 
-    def predict(self, model: Loaded, data: Any) -> Any:
+    def predict(self, model: TorchModel, data: Any) -> Any:
         """Run the model once; see ``InferenceRuntime.predict``.
 
         A dict is passed by keyword where the model has parameters of these names; a tuple in
@@ -102,7 +102,7 @@ class PyTorchRuntime(InferenceRuntime):
             answer = to_arrays(model.call(*args, **kwargs))
         return replace_all(answer, np.ndarray, widened) if model.options.dtype else answer
 
-    def prepare(self, model: Loaded, data: Any) -> Any:
+    def prepare(self, model: TorchModel, data: Any) -> Any:
         """Begin to copy inputs to the GPU; a CPU has them already."""
         if model.device.type != "cuda":
             return data
@@ -110,8 +110,8 @@ class PyTorchRuntime(InferenceRuntime):
             self._copies = Copies(model.device)
         return self._copies.send(data, model.precision)
 
-    def _inputs(self, model: Loaded, data: Any) -> Any:
-        if isinstance(data, Sent):
+    def _inputs(self, model: TorchModel, data: Any) -> Any:
+        if isinstance(data, PendingCopy):
             assert self._copies is not None
             tensors = self._copies.receive(data)
         else:
@@ -120,15 +120,15 @@ class PyTorchRuntime(InferenceRuntime):
             return replace_all(tensors, torch.Tensor, channels_last)
         return tensors
 
-    def get_memory_footprint(self, model: Loaded) -> int:
+    def get_memory_footprint(self, model: TorchModel) -> int:
         """Bytes of all parameters and buffers."""
         return model.weight_bytes
 
-    def signature(self, model: Loaded) -> Signature:
+    def signature(self, model: TorchModel) -> Signature:
         """What an exported program says of its inputs; of others nothing is known."""
         return model.signature
 
-    def takes_zeros(self, model: Loaded) -> bool:
+    def accepts_dummy_input(self, model: TorchModel) -> bool:
         """Whether it may be tried: exported graphs may, and what is to be compiled has to be."""
         return model.options.compile or bool(model.signature.inputs)
 
@@ -137,33 +137,33 @@ class PyTorchRuntime(InferenceRuntime):
         if torch.get_num_threads() != (threads := max(1, self._cores // among)):
             torch.set_num_threads(threads)
 
-    def precision_bytes(self, model: Loaded) -> int:
+    def precision_bytes(self, model: TorchModel) -> int:
         """Of the dtype that its weights have in common; if they have none, the most."""
         return model.precision.itemsize if model.precision else super().precision_bytes(model)
 
-    def can_sleep(self, model: Loaded) -> bool:
+    def can_sleep(self, model: TorchModel) -> bool:
         """Whether the weights are a module's: an AOTInductor package keeps its own."""
-        return can_park(model.call)
+        return can_offload(model.call)
 
-    def sleep(self, model: Loaded) -> None:
+    def sleep(self, model: TorchModel) -> None:
         """Copy the weights to pinned memory and free the GPU; a CPU's stay where they are."""
         if model.device.type == "cuda":
             assert isinstance(model.call, torch.nn.Module)
-            kept = self._parked.get(id(model))
-            self._parked[id(model)] = park(model.call, kept)
+            kept = self._offloaded.get(id(model))
+            self._offloaded[id(model)] = offload(model.call, kept)
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
 
-    def wake(self, model: Loaded) -> int:
+    def wake(self, model: TorchModel) -> int:
         """Copy them back; the pinned memory is kept: to pin it takes longer than to copy."""
-        if (parked := self._parked.get(id(model))) is None:
+        if (parked := self._offloaded.get(id(model))) is None:
             return 0
-        unpark(parked)
+        restore(parked)
         return parked.memory.nbytes
 
-    def free_main_memory(self, model: Loaded) -> None:
+    def free_main_memory(self, model: TorchModel) -> None:
         """Free the pinned memory."""
-        if (parked := self._parked.pop(id(model), None)) is not None:
+        if (parked := self._offloaded.pop(id(model), None)) is not None:
             parked.free()
 
     def unload(self) -> None:

@@ -23,7 +23,7 @@ from safetensors import safe_open
 from safetensors.torch import _TYPES as _DTYPES
 
 from sire.errors import InvalidModel
-from sired.runtimes.reading import PIECE_BYTES, WORTH_A_THREAD, Progress
+from sired.runtimes.reading import PIECE_BYTES, WORTH_A_THREAD, ReadProgress
 
 _LENGTH_BYTES = 8
 # One reads while the other hands over what it has read.
@@ -74,7 +74,7 @@ def is_streamed(path: str, device: torch.device) -> bool:
 
 
 def stream_safetensors(
-    path: str, device: torch.device, progress: Progress
+    path: str, device: torch.device, progress: ReadProgress
 ) -> dict[str, torch.Tensor]:
     """Read weights onto a device.
 
@@ -109,7 +109,9 @@ def _lay_out(path: Path, device: torch.device) -> tuple[dict[str, torch.Tensor],
     return weights, sorted(targets, key=lambda target: target.start)
 
 
-def _fill(path: str, device: torch.device, targets: Sequence[_Target], progress: Progress) -> None:
+def _fill(
+    path: str, device: torch.device, targets: Sequence[_Target], progress: ReadProgress
+) -> None:
     first, last = targets[0].start, targets[-1].end
     progress.expect(last - first)
     pieces = iter(range(first, last, PIECE_BYTES))

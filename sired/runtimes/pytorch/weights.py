@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 from sire.errors import InvalidModel, UntrustedModel
 from sired.runtimes.base import is_out_of_memory
 from sired.runtimes.pytorch.compiling import compiled
-from sired.runtimes.pytorch.model import Job, Loaded, common_precision, storage_bytes
+from sired.runtimes.pytorch.model import TorchLoad, TorchModel, common_precision, storage_bytes
 from sired.runtimes.pytorch.options import OPTIONS, TorchOptions, only_options, split_arguments
 from sired.runtimes.pytorch.streaming import is_streamed, stream_safetensors
 from sired.runtimes.support.arguments import parameters_of
@@ -25,7 +25,7 @@ _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _NAMED = 3
 
 
-def load_safetensors(job: Job) -> Loaded:
+def load_safetensors(job: TorchLoad) -> TorchModel:
     """Load weights into the job's class.
 
     Raises:
@@ -41,7 +41,7 @@ def load_safetensors(job: Job) -> Loaded:
     return _with_class(job, weights)
 
 
-def load_pickled(job: Job) -> Loaded:
+def load_pickled(job: TorchLoad) -> TorchModel:
     """Load what ``torch.save`` wrote: weights, or a whole module if it is trusted.
 
     Raises:
@@ -55,7 +55,7 @@ def load_pickled(job: Job) -> Loaded:
     return _with_class(job, _weights_in(content, job.path))
 
 
-def _unpickled(job: Job) -> Any:
+def _unpickled(job: TorchLoad) -> Any:
     """What torch.save wrote; without trust only tensors and plain containers are built."""
     # A file in the old format cannot be mapped.
     mapped = zipfile.is_zipfile(job.path)
@@ -71,7 +71,7 @@ def _unpickled(job: Job) -> Any:
         raise InvalidModel(f"{job.path} cannot be read: {_first_line(problem)}") from None
 
 
-def _untrusted(job: Job, said: str) -> UntrustedModel:
+def _untrusted(job: TorchLoad, said: str) -> UntrustedModel:
     wanted = re.search(r"GLOBAL (\S+)", said)
     what = f"wants to run {wanted[1]}" if wanted else "holds more than weights"
     return UntrustedModel(
@@ -95,7 +95,7 @@ def _weights_in(content: Any, path: str) -> dict[str, torch.Tensor]:
     return content
 
 
-def bytes_of_class(job: Job) -> int:
+def bytes_of_class(job: TorchLoad) -> int:
     """Bytes of the weights that an object of the job's class will have; none is made.
 
     Raises:
@@ -110,14 +110,14 @@ def bytes_of_class(job: Job) -> int:
     return sum(tensor.nbytes for tensor in chain(module.parameters(), module.buffers()))
 
 
-def _with_class(job: Job, weights: dict[str, torch.Tensor]) -> Loaded:
+def _with_class(job: TorchLoad, weights: dict[str, torch.Tensor]) -> TorchModel:
     with _NoInitialisation():
         module, options = _construct(job)
     _fill(module, weights, job.path)
     return _whole(module, job.device, options)
 
 
-def _construct(job: Job) -> tuple[torch.nn.Module, TorchOptions]:
+def _construct(job: TorchLoad) -> tuple[torch.nn.Module, TorchOptions]:
     """An object of the job's class, and the options that are not the class's own arguments."""
     if job.model_class is None:
         raise InvalidModel(
@@ -199,7 +199,7 @@ def _tie(
     return True
 
 
-def _whole(module: torch.nn.Module, device: torch.device, options: TorchOptions) -> Loaded:
+def _whole(module: torch.nn.Module, device: torch.device, options: TorchOptions) -> TorchModel:
     precision = options.precision or common_precision(module.parameters())
     # What was made in single precision and is in no file has to go with the weights.
     if options.precision is not None or precision in {torch.float16, torch.bfloat16}:
@@ -210,7 +210,7 @@ def _whole(module: torch.nn.Module, device: torch.device, options: TorchOptions)
     size = storage_bytes([*module.parameters(), *module.buffers()])
     arrange = parameters_of(module.forward).arrange
     call = compiled(module) if options.compile else module
-    return Loaded(call, device, arrange, size, precision, options=options)
+    return TorchModel(call, device, arrange, size, precision, options=options)
 
 
 def _first_line(problem: BaseException) -> str:

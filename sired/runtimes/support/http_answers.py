@@ -10,14 +10,14 @@ import orjson
 
 from sire.errors import InferenceError, InvalidInput, QueueFull, SireError
 from sire.protocol.content import JSON, TEXT, Payload
-from sired.http.client import Answer
+from sired.http.client import HttpResponse
 from sired.runtimes.base import is_out_of_memory
 
 _TOO_MANY = 429
 _NO_SUCH_PATH = {404, 405}
 
 
-def error_of(answer: Answer, not_there: str) -> Exception:
+def error_of(answer: HttpResponse, not_there: str) -> Exception:
     """The error that an answer which is no success stands for.
 
     Args:
@@ -47,7 +47,7 @@ def to_json(data: Any) -> bytes:
         raise InvalidInput(f"The input cannot be sent as JSON: {problem}.") from None
 
 
-def data_of(answer: Answer) -> Any:
+def data_of(answer: HttpResponse) -> Any:
     """What the JSON of an answer says, lists of numbers as arrays; the text of any other."""
     try:
         return _arrays(msgspec.json.decode(answer.body))
@@ -55,7 +55,7 @@ def data_of(answer: Answer) -> Any:
         return answer.body.decode(errors="replace")
 
 
-def in_parts(answers: Iterable[Answer], accept: str) -> Generator[Payload, None, None]:
+def in_parts(answers: Iterable[HttpResponse], accept: str) -> Generator[Payload, None, None]:
     """What a server streams, part by part; where text is wanted only what it says."""
     for answer in answers:
         if accept != TEXT or answer.content_type != JSON:
@@ -64,7 +64,7 @@ def in_parts(answers: Iterable[Answer], accept: str) -> Generator[Payload, None,
             yield Payload(TEXT, (said.encode(errors="replace"),))
 
 
-def _said(answer: Answer) -> str:
+def _said(answer: HttpResponse) -> str:
     """The text in one event of a stream, where those servers put it that are used most."""
     event = msgspec.json.decode(answer.body)
     if not isinstance(event, dict):

@@ -20,7 +20,7 @@ CHANCE = 2
 
 
 @dataclass(slots=True)
-class Trouble:
+class Backoff:
     """What a model has been failing with lately.
 
     Attributes:
@@ -55,7 +55,7 @@ class Trouble:
         """It has given an answer, or an error of its own."""
         self.crashes = 0
 
-    def excused(self) -> None:
+    def reset(self) -> None:
         """Somebody wants it tried at once."""
         self.until = 0.0
 

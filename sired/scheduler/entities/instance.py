@@ -43,7 +43,7 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
-class FallingAsleep:
+class Suspending:
     """Its weights are being brought to main memory; it is charged for them here and there."""
 
     since: float
@@ -74,7 +74,7 @@ class Stopping:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class Placement:
     """How long an instance keeps its place although another model waits for it.
 
     ``ends`` is a time; ``last_request`` a count of requests served, whichever comes first.
@@ -105,11 +105,11 @@ class Instance:
     id: int
     model: Model
     device: str
-    state: Loading | Ready | FallingAsleep | Asleep | Waking | Stopping
+    state: Loading | Ready | Suspending | Asleep | Waking | Stopping
     in_flight: list[Request] = field(default_factory=list)
     served: int = 0
     peak: int = 0
-    turn: Turn | None = None
+    turn: Placement | None = None
     last_handed: int = 0
     lease: Lease | None = None
     keep_alive: float | None = None
@@ -154,7 +154,7 @@ class Instance:
                 return True
             case Ready(draining=draining):
                 return not draining
-            case FallingAsleep() | Asleep() | Stopping():
+            case Suspending() | Asleep() | Stopping():
                 return False
 
     @property
@@ -170,7 +170,7 @@ class Instance:
     @property
     def asleep(self) -> bool:
         """Whether it sleeps, or is about to."""
-        return isinstance(self.state, Asleep | FallingAsleep)
+        return isinstance(self.state, Asleep | Suspending)
 
     @property
     def waits_to_sleep(self) -> bool:
@@ -199,8 +199,8 @@ class Instance:
                 return "busy"
             case Ready():
                 return "leased" if self.lease else "ready"
-            case FallingAsleep():
-                return "dozing"
+            case Suspending():
+                return "suspending"
             case Asleep():
                 return "asleep"
             case Waking():

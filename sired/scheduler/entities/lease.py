@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from sired.scheduler.entities.queue import Line
+from sired.scheduler.entities.queue import RequestQueue
 
 
 @dataclass(slots=True, eq=False)
@@ -23,4 +23,4 @@ class Lease:
     destroy: bool = False
     instance: int | None = None
     granted: bool = False
-    queue: Line = field(default_factory=Line)
+    queue: RequestQueue = field(default_factory=RequestQueue)

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, field
 
-from sired.scheduler.entities.backoff import Trouble
+from sired.scheduler.entities.backoff import Backoff
 from sired.scheduler.entities.lease import Lease
-from sired.scheduler.entities.queue import Line
-from sired.scheduler.policies.reuse import History
+from sired.scheduler.entities.queue import RequestQueue
+from sired.scheduler.policies.reuse import ReuseHistory
 from sired.scheduler.rules import Rules
 
 
@@ -47,16 +47,16 @@ class Model:
     batch_delay: float = 0.0
     concurrency: int = 1
     service_seconds: float | None = None
-    history: History = field(default_factory=History)
-    trouble: Trouble = field(default_factory=Trouble)
-    queue: Line = field(default_factory=Line)
-    wishes: set[int] = field(default_factory=set)
+    history: ReuseHistory = field(default_factory=ReuseHistory)
+    backoff: Backoff = field(default_factory=Backoff)
+    queue: RequestQueue = field(default_factory=RequestQueue)
+    operations: set[int] = field(default_factory=set)
     leases: list[Lease] = field(default_factory=list)
 
     @property
     def wanted(self) -> bool:
         """Whether anybody waits for it."""
-        return bool(self.queue or self.wishes or self.leases)
+        return bool(self.queue or self.operations or self.leases)
 
     def footprint(self, kind: str, rules: Rules) -> tuple[int, str]:
         """Bytes to reserve for a load on a device of this kind, and by what right.

@@ -27,7 +27,7 @@ def due(arrived: float, priority: str, ageing: float) -> float:
     return arrived + CLASSES.index(priority) * min(ageing, LONGEST_AGEING)
 
 
-class Line:
+class RequestQueue:
     """Requests by when they are due.
 
     Sorted lists, one of all and one for each batch key: a place in one is found by O(log n)

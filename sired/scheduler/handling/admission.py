@@ -7,7 +7,7 @@ from sire.errors import SireError
 from sire.units import FOREVER
 from sired.scheduler.entities.lease import Lease
 from sired.scheduler.entities.model import Model
-from sired.scheduler.entities.queue import Line
+from sired.scheduler.entities.queue import RequestQueue
 from sired.scheduler.entities.request import Request
 from sired.scheduler.instructions import Fail, Instruction
 from sired.scheduler.rules import Rules
@@ -25,7 +25,7 @@ class Queues:
 
     def __init__(self, rules: Rules, out: list[Instruction]) -> None:
         self.requests: dict[int, Request] = {}
-        self.wishes: dict[int, Model] = {}
+        self.operations: dict[int, Model] = {}
         self.patient: set[int] = set()
         self.leases: dict[int, Lease] = {}
         self._rules = rules
@@ -43,7 +43,7 @@ class Queues:
         """Requests in queues, of all models together."""
         return self._waiting
 
-    def admit(self, request: Request, line: Line) -> None:
+    def admit(self, request: Request, line: RequestQueue) -> None:
         """Queue a request: in its model's line, or in that of its lease."""
         self.requests[request.id] = request
         self.watch(request.deadline, request.id)
@@ -56,13 +56,15 @@ class Queues:
             return "per_model"
         return "total" if self._waiting >= self._rules.queue_total else None
 
-    def wish(self, wish: int, model: Model, deadline: float, *, patient: bool = False) -> None:
+    def add_operation(
+        self, operation: int, model: Model, deadline: float, *, patient: bool = False
+    ) -> None:
         """Note that somebody wants a model loaded."""
-        self.wishes[wish] = model
+        self.operations[operation] = model
         if patient:
-            self.patient.add(wish)
-        model.wishes.add(wish)
-        self.watch(deadline, wish)
+            self.patient.add(operation)
+        model.operations.add(operation)
+        self.watch(deadline, operation)
 
     def await_lease(self, lease: Lease, model: Model, deadline: float) -> None:
         """Note that somebody wants an instance of a model for themselves."""
@@ -74,14 +76,14 @@ class Queues:
         """Have ``overdue`` name this request, wish or lease once its deadline has come."""
         heapq.heappush(self._deadlines, (deadline, number))
         # The answered leave their entries behind: sweep before they outnumber the others.
-        unanswered = len(self.requests) + len(self.wishes) + len(self.leases)
+        unanswered = len(self.requests) + len(self.operations) + len(self.leases)
         if len(self._deadlines) > 64 + 2 * unanswered:
             self._deadlines = [entry for entry in self._deadlines if self.waits(entry[1])]
             heapq.heapify(self._deadlines)
 
     def waits(self, number: int) -> bool:
         """Whether a request, wish or asking for a lease has no answer yet."""
-        return number in self.requests or number in self.wishes or number in self.leases
+        return number in self.requests or number in self.operations or number in self.leases
 
     def overdue(self, now: float) -> Iterable[int]:
         """The requests, wishes and leases whose deadline has come, each once."""
@@ -94,7 +96,7 @@ class Queues:
         """The earliest deadline, possibly of something answered by now."""
         return self._deadlines[0][0] if self._deadlines else FOREVER
 
-    def take(self, line: Line, batch: list[Request], instance: int) -> None:
+    def take(self, line: RequestQueue, batch: list[Request], instance: int) -> None:
         """Take requests out of their line, for an instance to run together."""
         self._batches += 1
         for request in batch:
@@ -105,21 +107,21 @@ class Queues:
             request.together = len(batch) > 1
             request.attempts += 1
 
-    def put_back(self, request: Request, line: Line) -> None:
+    def put_back(self, request: Request, line: RequestQueue) -> None:
         """Put a request back where it stood in its line."""
         if not request.answered:
             request.instance = None
             self._waiting += 1
             line.add(request)
 
-    def line_of(self, request: Request, model: Model) -> Line:
+    def queue_of(self, request: Request, model: Model) -> RequestQueue:
         """The line in which a request waits."""
         return request.lease.queue if request.lease else model.queue
 
     def withdraw(self, request: Request, model: Model) -> None:
         """Take a request out of its line, if it still waits there."""
         if request.instance is None:
-            self.line_of(request, model).remove(request)
+            self.queue_of(request, model).remove(request)
             self._waiting -= 1
 
     def answered(self, request: Request) -> None:
@@ -133,31 +135,31 @@ class Queues:
             self.answered(request)
             self._out.append(Fail(request.id, error))
 
-    def fail_wish(self, wish: int, error: SireError) -> None:
+    def fail_operation(self, operation: int, error: SireError) -> None:
         """Answer a wish to load with an error."""
-        self.drop_wish(wish)
-        self._out.append(Fail(wish, error))
+        self.drop_operation(operation)
+        self._out.append(Fail(operation, error))
 
-    def drop_wish(self, wish: int) -> None:
+    def drop_operation(self, operation: int) -> None:
         """Forget a wish to load: its answer is on its way."""
-        self.wishes.pop(wish).wishes.discard(wish)
-        self.patient.discard(wish)
+        self.operations.pop(operation).operations.discard(operation)
+        self.patient.discard(operation)
 
-    def fail_wishes(self, model: Model, error: SireError) -> None:
+    def fail_operations(self, model: Model, error: SireError) -> None:
         """Answer everybody who wants this model loaded with an error."""
-        for wish in sorted(model.wishes):
-            self.fail_wish(wish, error)
+        for operation in sorted(model.operations):
+            self.fail_operation(operation, error)
 
     def fail_all(self, model: Model, error: SireError) -> None:
         """Answer everybody who waits for this model with an error."""
         self.fail_line(model.queue, error)
-        self.fail_wishes(model, error)
+        self.fail_operations(model, error)
         while model.leases:
             lease = model.leases.pop(0)
             del self.leases[lease.id]
             self._out.append(Fail(lease.id, error))
 
-    def fail_line(self, line: Line, error: SireError) -> None:
+    def fail_line(self, line: RequestQueue, error: SireError) -> None:
         """Answer every request in a line with an error."""
         while line:
             self._waiting -= 1
@@ -166,7 +168,7 @@ class Queues:
     def move(self, old: Model, new: Model) -> None:
         """Let everything that waits for the old model wait for the new one of that name."""
         new.queue, old.queue = old.queue, new.queue
-        new.wishes, old.wishes = old.wishes, new.wishes
+        new.operations, old.operations = old.operations, new.operations
         new.leases, old.leases = old.leases, new.leases
-        for wish in new.wishes:
-            self.wishes[wish] = new
+        for operation in new.operations:
+            self.operations[operation] = new

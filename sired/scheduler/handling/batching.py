@@ -12,19 +12,19 @@
 
 from sire.units import FOREVER
 from sired.scheduler.entities.model import Model
-from sired.scheduler.entities.queue import Line
+from sired.scheduler.entities.queue import RequestQueue
 from sired.scheduler.entities.request import Request
-from sired.scheduler.timer import Alarm
+from sired.scheduler.timer import Timer
 
 
 class Batcher:
     """Puts batches together, and remembers whose first request waits for others."""
 
-    def __init__(self, alarm: Alarm) -> None:
-        self._alarm = alarm
+    def __init__(self, timer: Timer) -> None:
+        self._timer = timer
         self._waiting: dict[Model, float] = {}
 
-    def next(self, line: Line, model: Model, now: float) -> list[Request]:
+    def next(self, line: RequestQueue, model: Model, now: float) -> list[Request]:
         """What of a line is to go now, in one batch; nothing while it waits for more."""
         if not line:
             return []
@@ -35,7 +35,7 @@ class Batcher:
         if ready_at <= now or sum(request.rows for request in batch) >= model.batch_size:
             return batch
         self._waiting[model] = min(ready_at, self._waiting.get(model, FOREVER))
-        self._alarm.by(ready_at)
+        self._timer.by(ready_at)
         return []
 
     def due(self, now: float) -> list[Model]:
@@ -44,7 +44,7 @@ class Batcher:
         for model in over:
             del self._waiting[model]
         for when in self._waiting.values():
-            self._alarm.by(when)
+            self._timer.by(when)
         return over
 
 

@@ -3,16 +3,16 @@
 from sire.errors import DeadlineExceeded
 from sired.scheduler.entities.instance import Instance, Loading
 from sired.scheduler.handling import errors
-from sired.scheduler.handling.dispatch import Serving
+from sired.scheduler.handling.dispatch import RequestHandler
 from sired.scheduler.handling.state import State
 
 
-class Watch:
+class DeadlineHandler:
     """Looks at everything that waits for time, and sets the alarm for what is next."""
 
-    def __init__(self, state: State, serving: Serving) -> None:
+    def __init__(self, state: State, serving: RequestHandler) -> None:
         self._state = state
-        self._serving = serving
+        self._requests = serving
         self._queues = state.queues
         self._fleet = state.fleet
 
@@ -20,16 +20,16 @@ class Watch:
         """Do what is due, and nothing that is not: waking too early does no harm."""
         # All of them are told before anything is done for others: nobody is served who is too late.
         gave_up = [
-            self._serving.give_up(number, self._too_late(number, now), now)
+            self._requests.give_up(number, self._too_late(number, now), now)
             for number in self._queues.overdue(now)
             if not self._waits_on(number, now)
         ]
         for model, instance in dict.fromkeys(gave_up):
-            self._serving.go_on(model, instance, now)
-        alarm = self._state.alarm
-        alarm.silence()
-        alarm.by(self._queues.next_deadline())
-        self._serving.batches_due(now)
+            self._requests.go_on(model, instance, now)
+        timer = self._state.timer
+        timer.silence()
+        timer.by(self._queues.next_deadline())
+        self._requests.batches_due(now)
         for instance in list(self._fleet.instances.values()):
             hung_at, expiry = self._fleet.hung_at(instance), self._fleet.expiry(instance)
             if hung_at <= now:
@@ -37,16 +37,16 @@ class Watch:
             elif expiry <= now:
                 self._fleet.retire(instance, now)
             else:
-                alarm.by(min(hung_at, expiry))
+                timer.by(min(hung_at, expiry))
         for model in self._fleet.rested(now):
-            self._serving.pump(model, now)
+            self._requests.pump(model, now)
         self._fleet.place(now)
 
     def _waits_on(self, number: int, now: float) -> bool:
         """Let a patient wish wait for a load that goes on; one that hangs is ended, and it told."""
         if number not in self._queues.patient:
             return False
-        instances = self._fleet.of(self._queues.wishes[number])
+        instances = self._fleet.of(self._queues.operations[number])
         loading = [instance for instance in instances if isinstance(instance.state, Loading)]
         if (until := max(map(self._fleet.hung_at, loading), default=now)) > now:
             self._queues.watch(until, number)
@@ -55,14 +55,14 @@ class Watch:
     def _end_hung(self, instance: Instance, now: float) -> None:
         if isinstance(instance.state, Loading) and not self._state.pools.failed(instance, now):
             error = errors.load_hung(instance, now, self._state.rules)
-            instance.model.trouble.load_failed(error, now, self._state.rules)
+            instance.model.backoff.load_failed(error, now, self._state.rules)
             self._queues.fail_all(instance.model, error)
             self._fleet.forget_unwanted(instance.model, now)
         self._fleet.stop(instance, now, kill=True)
 
     def _too_late(self, number: int, now: float) -> DeadlineExceeded:
         """What to say to whoever waited for this until its deadline."""
-        if wished := self._queues.wishes.get(number):
+        if wished := self._queues.operations.get(number):
             return errors.not_loaded_in_time(wished, self._fleet)
         if lease := self._queues.leases.get(number):
             return errors.not_leased_in_time(self._state.models[lease.model], self._fleet)

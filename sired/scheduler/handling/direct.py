@@ -13,17 +13,17 @@
 from sired.scheduler import events
 from sired.scheduler.entities.instance import Instance, Ready
 from sired.scheduler.handling import wait_time
-from sired.scheduler.handling.dispatch import Serving
+from sired.scheduler.handling.dispatch import RequestHandler
 from sired.scheduler.handling.state import State
 from sired.scheduler.instructions import CloseDirect
 
 
-class Direct:
+class DirectHandler:
     """Which instances are talked to directly."""
 
-    def __init__(self, state: State, serving: Serving) -> None:
+    def __init__(self, state: State, serving: RequestHandler) -> None:
         self._state = state
-        self._serving = serving
+        self._requests = serving
         self._fleet = state.fleet
         self._instances: set[Instance] = set()
 
@@ -45,7 +45,7 @@ class Direct:
         was_busy, instance.direct_busy = instance.direct_busy, event.busy
         if event.abandoned and instance.abandoned_since is None:
             instance.abandoned_since = now
-            self._state.alarm.by(self._fleet.hung_at(instance))
+            self._state.timer.by(self._fleet.hung_at(instance))
         elif not event.abandoned:
             instance.abandoned_since = None
         # Its end may be told after its answers, which were seen while it was still at work.
@@ -54,13 +54,13 @@ class Direct:
         if event.served:
             self._served(instance, event, now)
         if was_busy or event.served:
-            self._serving.after_work(instance, now)
+            self._requests.after_work(instance, now)
 
     def _served(self, instance: Instance, event: events.DirectUsed, now: float) -> None:
         model = instance.model
         instance.served += event.served
         instance.keep_alive = None
-        model.trouble.answered()
+        model.backoff.answered()
         model.history.arrived(now)
         model.service_seconds = wait_time.average(
             model.service_seconds, event.seconds / event.served

@@ -4,12 +4,12 @@ from sire.errors import Cancelled, SireError
 from sired.scheduler import events
 from sired.scheduler.entities.instance import Instance, Ready
 from sired.scheduler.entities.model import Model
-from sired.scheduler.entities.queue import Line, due
+from sired.scheduler.entities.queue import RequestQueue, due
 from sired.scheduler.entities.request import Request
 from sired.scheduler.handling import wait_time
 from sired.scheduler.handling.batching import Batcher, split
 from sired.scheduler.handling.errors import queue_full
-from sired.scheduler.handling.leases import Leases
+from sired.scheduler.handling.leases import LeaseHandler
 from sired.scheduler.handling.state import State
 from sired.scheduler.instructions import Dispatch, Fail
 
@@ -17,15 +17,15 @@ from sired.scheduler.instructions import Dispatch, Fail
 ATTEMPTS = 2
 
 
-class Serving:
+class RequestHandler:
     """What is done about requests."""
 
-    def __init__(self, state: State, leases: Leases) -> None:
+    def __init__(self, state: State, leases: LeaseHandler) -> None:
         self._state = state
         self._leases = leases
         self._queues = state.queues
         self._fleet = state.fleet
-        self._batcher = Batcher(state.alarm)
+        self._batcher = Batcher(state.timer)
 
     def arrived(self, event: events.RequestArrived, now: float) -> None:
         """Queue a request and hand it out if somebody is free."""
@@ -56,8 +56,8 @@ class Serving:
             event.rows,
             event.keep_alive,
         )
-        self._queues.admit(request, self._queues.line_of(request, model))
-        self._state.alarm.by(request.deadline)
+        self._queues.admit(request, self._queues.queue_of(request, model))
+        self._state.timer.by(request.deadline)
         if lease is not None and lease.instance is not None:
             self._serve_holder(self._fleet.instances[lease.instance], now)
         else:
@@ -98,7 +98,7 @@ class Serving:
                 break
             self._hand_out(lease.queue, batch, instance)
 
-    def _hand_out(self, line: Line, batch: list[Request], instance: Instance) -> None:
+    def _hand_out(self, line: RequestQueue, batch: list[Request], instance: Instance) -> None:
         self._queues.take(line, batch, instance.id)
         instance.in_flight += batch
         instance.last_handed = batch[0].batch
@@ -125,7 +125,7 @@ class Serving:
             model.service_seconds = wait_time.average(model.service_seconds, event.seconds)
         if isinstance(instance.state, Ready):
             instance.state.last_used = now
-        instance.model.trouble.answered()
+        instance.model.backoff.answered()
         self._fleet.note_peak(instance, event.peak, now)
         if event.error is None:
             self._queues.answered(request)
@@ -144,7 +144,7 @@ class Serving:
         for request in requests:
             model = self._state.models.get(request.model, instance.model)
             request.attempts -= 1
-            self._queues.put_back(request, self._queues.line_of(request, model))
+            self._queues.put_back(request, self._queues.queue_of(request, model))
 
     def _may_run_alone(self, request: Request, instance: Instance) -> bool:
         registered = request.model in self._state.models
@@ -188,12 +188,12 @@ class Serving:
             self._leases.grant(instance)
             self._serve_holder(instance, now)
             self.pump(instance.model, now)
-        self._state.alarm.by(self._fleet.hung_at(instance))
+        self._state.timer.by(self._fleet.hung_at(instance))
         if not instance.at_work:
             expiry = self._fleet.expiry(instance)
             if instance.state.draining or expiry <= now:
                 self._fleet.retire(instance, now)
-            self._state.alarm.by(expiry)
+            self._state.timer.by(expiry)
             self._fleet.place(now)
 
     def cancelled(self, event: events.RequestCancelled, now: float) -> None:
@@ -208,8 +208,8 @@ class Serving:
         Returns:
             Whom to go on with: its model, and the instance that was to serve it.
         """
-        if model := self._queues.wishes.get(number):
-            self._queues.fail_wish(number, error)
+        if model := self._queues.operations.get(number):
+            self._queues.fail_operation(number, error)
             return model, None
         if lease := self._queues.leases.get(number):
             self._state.out.append(Fail(number, error))
@@ -233,7 +233,7 @@ class Serving:
         self._fleet.forget_unwanted(model, now)
         self._fleet.place(now)
 
-    def lease_wanted(self, event: events.LeaseWanted, now: float) -> None:
+    def lease_wanted(self, event: events.LeaseRequested, now: float) -> None:
         """Let somebody wait for an instance of their own."""
         if model := self._state.able_model(event.model, event.lease, now):
             self._leases.wanted(event, model, now)

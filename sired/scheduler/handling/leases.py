@@ -20,7 +20,7 @@ from sired.scheduler.handling.state import State
 from sired.scheduler.instructions import Fail, LeaseGranted, LeaseLost
 
 
-class Leases:
+class LeaseHandler:
     """Every lease that is held, or was lost and not given back yet."""
 
     def __init__(self, state: State) -> None:
@@ -30,12 +30,12 @@ class Leases:
         self._held: dict[int, Lease] = {}
         self._lost: dict[int, SireError] = {}
 
-    def wanted(self, event: events.LeaseWanted, model: Model, now: float) -> None:
+    def wanted(self, event: events.LeaseRequested, model: Model, now: float) -> None:
         """Let somebody wait for a lease."""
         when = due(now, "normal", self._state.rules.ageing)
         lease = Lease(event.lease, model.name, when, event.destroy_after_use)
         self._queues.await_lease(lease, model, event.deadline)
-        self._state.alarm.by(event.deadline)
+        self._state.timer.by(event.deadline)
 
     def find(self, number: int, model: str) -> Lease | SireError:
         """The lease of that number, or why requests for the model cannot run under it."""

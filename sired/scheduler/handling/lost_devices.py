@@ -9,18 +9,18 @@
 
 from sire.errors import DeviceNotFound
 from sired.scheduler.entities.instance import Instance, Stopping
-from sired.scheduler.handling.dispatch import Serving
+from sired.scheduler.handling.dispatch import RequestHandler
 from sired.scheduler.handling.state import State
-from sired.scheduler.instructions import LoadAgain
+from sired.scheduler.instructions import ReloadModel
 from sired.scheduler.memory.fleet import Fleet
 
 
-class Losses:
+class LostDeviceHandler:
     """Takes devices away and gives them back."""
 
-    def __init__(self, state: State, serving: Serving) -> None:
+    def __init__(self, state: State, serving: RequestHandler) -> None:
         self._state = state
-        self._serving = serving
+        self._requests = serving
         self._fleet: Fleet = state.fleet
 
     def note(self, lost: frozenset[str], now: float) -> None:
@@ -37,7 +37,7 @@ class Losses:
                 self._end(instance, now)
         for model in dict.fromkeys(instance.model for instance in there):
             if self._state.models.get(model.name) is model:
-                self._serving.pump(model, now)
+                self._requests.pump(model, now)
 
     def _end(self, instance: Instance, now: float) -> None:
         error = DeviceNotFound(
@@ -47,7 +47,7 @@ class Losses:
         )
         served = instance.accepting
         model = self._state.models.get(instance.model.name, instance.model)
-        self._serving.serve_elsewhere(instance, model, error)
+        self._requests.serve_elsewhere(instance, model, error)
         self._fleet.stop(instance, now, kill=True)
         if served and not model.wanted and model.device == "auto":
-            self._state.out.append(LoadAgain(model.name))
+            self._state.out.append(ReloadModel(model.name))

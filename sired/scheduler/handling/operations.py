@@ -4,27 +4,27 @@ from sire.errors import Cancelled, SireError
 from sired.scheduler import events
 from sired.scheduler.entities.instance import Asleep, Instance, Loading, Ready, Waking, last_used
 from sired.scheduler.entities.model import Model
-from sired.scheduler.handling.dispatch import ATTEMPTS, Serving
+from sired.scheduler.handling.dispatch import ATTEMPTS, RequestHandler
 from sired.scheduler.handling.errors import beyond_declared, exceeds, ran_out
-from sired.scheduler.handling.sleep import Naps
+from sired.scheduler.handling.sleep import SleepHandler
 from sired.scheduler.handling.state import State
-from sired.scheduler.instructions import Fail, Fulfil
+from sired.scheduler.instructions import Complete, Fail
 
 
-class Wishes:
+class OperationHandler:
     """What is done about models that somebody wants loaded or unloaded."""
 
-    def __init__(self, state: State, serving: Serving, naps: Naps) -> None:
+    def __init__(self, state: State, serving: RequestHandler, naps: SleepHandler) -> None:
         self._state = state
-        self._naps = naps
+        self._sleep = naps
         self._queues = state.queues
         self._fleet = state.fleet
-        self._serving = serving
+        self._requests = serving
         self._unloads: dict[int, tuple[set[int], int]] = {}
 
-    def load(self, event: events.LoadWanted, now: float) -> None:
+    def load(self, event: events.LoadRequested, now: float) -> None:
         """See to it that a model is loaded, on the device that was named if one was."""
-        model = self._state.model(event.model, event.wish)
+        model = self._state.model(event.model, event.operation)
         if model is None:
             return
         device = None if event.device == "auto" else event.device
@@ -32,14 +32,14 @@ class Wishes:
             fits = device in {None, instance.device}
             if fits and isinstance(instance.state, Ready) and instance.accepting:
                 instance.state.last_used = now
-                self._state.out.append(Fulfil(event.wish, instance.id))
+                self._state.out.append(Complete(event.operation, instance.id))
                 return
         if device is not None and (error := self._cannot_go(model, device)):
-            self._state.out.append(Fail(event.wish, error))
+            self._state.out.append(Fail(event.operation, error))
             return
-        model.trouble.excused()
-        self._queues.wish(event.wish, model, event.deadline, patient=event.patient)
-        self._state.alarm.by(event.deadline)
+        model.backoff.reset()
+        self._queues.add_operation(event.operation, model, event.deadline, patient=event.patient)
+        self._state.timer.by(event.deadline)
         if device is None:
             self._fleet.want(model, None, now)
         else:
@@ -69,19 +69,19 @@ class Wishes:
             # It holds what it holds until its process is gone.
             self._fleet.note_peak(instance, event.memory, now)
             error = beyond_declared(instance, event.memory)
-            self.load_failed(events.LoadFailed(instance.id, error), now)
+            self.load_failed(events.WorkerLoadFailed(instance.id, error), now)
             return
         self._fleet.loaded(instance, event, now)
-        instance.model.trouble.loaded()
-        self._naps.loaded(instance)
-        for wish in sorted(instance.model.wishes):
-            self._queues.drop_wish(wish)
-            self._state.out.append(Fulfil(wish, instance.id))
-        self._serving.after_work(instance, now)
-        self._naps.begin(instance, now)
+        instance.model.backoff.loaded()
+        self._sleep.loaded(instance)
+        for operation in sorted(instance.model.operations):
+            self._queues.drop_operation(operation)
+            self._state.out.append(Complete(operation, instance.id))
+        self._requests.after_work(instance, now)
+        self._sleep.begin(instance, now)
         self._fleet.place(now)  # its turn begins, if another model waits for its place
 
-    def load_failed(self, event: events.LoadFailed, now: float) -> None:
+    def load_failed(self, event: events.WorkerLoadFailed, now: float) -> None:
         """A load did not work: once more if it wanted memory, else all who wait are told.
 
         Who waits for one that could not wake has it loaded anew.
@@ -104,38 +104,38 @@ class Wishes:
         else:
             out = event.out_of_memory
             error = ran_out(instance, self._fleet, event.error) if out else event.error
-            instance.model.trouble.load_failed(error, now, self._state.rules)
+            instance.model.backoff.load_failed(error, now, self._state.rules)
             self._queues.fail_all(instance.model, error)
             self._fleet.forget_unwanted(instance.model, now)
 
-    def unload(self, event: events.UnloadWanted, now: float) -> None:
+    def unload(self, event: events.UnloadRequested, now: float) -> None:
         """End every instance of a model; the wish is answered when their processes are gone."""
-        model = self._state.model(event.model, event.wish)
+        model = self._state.model(event.model, event.operation)
         if model is None:
             return
         error = Cancelled(f"{model.name} was unloaded before it was loaded.")
-        self._queues.fail_wishes(model, error)
+        self._queues.fail_operations(model, error)
         self._fleet.forget_unwanted(model, now)
         # Those of an earlier registration may still be ending.
         instances = self._fleet.instances.values()
         ending = {instance.id for instance in instances if instance.model.name == model.name}
-        self._unloads[event.wish] = (ending, len(ending))
+        self._unloads[event.operation] = (ending, len(ending))
         for instance in self._fleet.of(model):
-            self._naps.unloaded(instance)
+            self._sleep.unloaded(instance)
             self._fleet.drain(instance, now)
         self.settle()
         self._fleet.place(now)
 
-    def shrink(self, event: events.ShrinkWanted, now: float) -> None:
+    def shrink(self, event: events.ShrinkRequested, now: float) -> None:
         """End idle instances beyond those to keep, the least recently used first."""
         models = list(dict.fromkeys(i.model for i in self._fleet.instances.values()))
         if event.model is not None:
-            model = self._state.model(event.model, event.wish)
+            model = self._state.model(event.model, event.operation)
             if model is None:
                 return
             models = [model]
         ending = [instance for model in models for instance in self._surplus(model, event.keep)]
-        self._unloads[event.wish] = ({instance.id for instance in ending}, len(ending))
+        self._unloads[event.operation] = ({instance.id for instance in ending}, len(ending))
         for instance in ending:
             self._state.pools.shrunk(instance.model)
             self._fleet.stop(instance, now)
@@ -153,7 +153,7 @@ class Wishes:
 
     def settle(self) -> None:
         """Answer the wishes to unload whose instances have all ended."""
-        for wish, (left, ended) in list(self._unloads.items()):
+        for operation, (left, ended) in list(self._unloads.items()):
             if left.isdisjoint(self._fleet.instances):
-                del self._unloads[wish]
-                self._state.out.append(Fulfil(wish, ended=ended))
+                del self._unloads[operation]
+                self._state.out.append(Complete(operation, ended=ended))

@@ -11,10 +11,10 @@ from sire.units import format_bytes
 from sired.scheduler import events
 from sired.scheduler.entities.instance import Asleep, Instance, Loading, Ready, Waking
 from sired.scheduler.handling.state import State
-from sired.scheduler.instructions import Fail, Fulfil
+from sired.scheduler.instructions import Complete, Fail
 
 
-class Naps:
+class SleepHandler:
     """What is done about models that somebody wants asleep."""
 
     def __init__(self, state: State) -> None:
@@ -24,45 +24,45 @@ class Naps:
         self._unslept: dict[int, set[int]] = {}
 
     @property
-    def wishes(self) -> set[int]:
+    def operations(self) -> set[int]:
         """The wishes whose model is loaded, and not asleep yet."""
         return set(self._unslept)
 
-    def wanted(self, event: events.SleepWanted, now: float) -> None:
+    def wanted(self, event: events.SleepRequested, now: float) -> None:
         """See to it that a model sleeps."""
-        model = self._state.model(event.model, event.wish)
+        model = self._state.model(event.model, event.operation)
         if model is None:
             return
         there = [instance for instance in self._fleet.of(model) if not instance.ending]
         error = next(filter(None, map(self._why_not, there)), None)
         if error := error or self._none_sleeps():
-            self._state.out.append(Fail(event.wish, error))
+            self._state.out.append(Fail(event.operation, error))
         elif there:
-            self._unslept[event.wish] = {instance.id for instance in there}
+            self._unslept[event.operation] = {instance.id for instance in there}
             for instance in there:
                 self.begin(instance, now)
             self._settle(_unloaded(instance))
         else:
-            self._to_load = {event.wish, *self._to_load & self._state.queues.wishes.keys()}
-            self._state.queues.wish(event.wish, model, event.deadline)
-            self._state.alarm.by(event.deadline)
+            self._to_load = {event.operation, *self._to_load & self._state.queues.operations.keys()}
+            self._state.queues.add_operation(event.operation, model, event.deadline)
+            self._state.timer.by(event.deadline)
             self._fleet.want(model, None, now)
 
     def loaded(self, instance: Instance) -> None:
         """A model was loaded: who wants it asleep no longer waits for its load."""
-        for wish in self._to_load & instance.model.wishes:
-            self._to_load.discard(wish)
-            self._state.queues.wishes.pop(wish).wishes.discard(wish)
-            self._unslept[wish] = {instance.id}
+        for operation in self._to_load & instance.model.operations:
+            self._to_load.discard(operation)
+            self._state.queues.operations.pop(operation).operations.discard(operation)
+            self._unslept[operation] = {instance.id}
 
     def begin(self, instance: Instance, now: float) -> None:
         """Send an instance to sleep if somebody wants that, and it is ready."""
-        wishes = [wish for wish, left in self._unslept.items() if instance.id in left]
-        if not wishes or not isinstance(instance.state, Ready) or instance.ending:
+        operations = [operation for operation, left in self._unslept.items() if instance.id in left]
+        if not operations or not isinstance(instance.state, Ready) or instance.ending:
             return
         instance.state.last_used = now  # by somebody's hand: all that sleep were used before it
         if error := self._why_not(instance) or self._why_not_now(instance):
-            self._fail(wishes, error)
+            self._fail(operations, error)
         else:
             self._fleet.tiers.send_to_sleep(instance, now)
 
@@ -73,7 +73,7 @@ class Naps:
         self._settle(_unloaded(instance))
         return instance
 
-    def freed(self, event: events.DramFreed, now: float) -> None:
+    def freed(self, event: events.WorkerDramFreed, now: float) -> None:
         """There is more main memory for others."""
         self._fleet.tiers.freed(self._fleet.instances[event.instance])
         self._fleet.place(now)
@@ -94,26 +94,26 @@ class Naps:
     def _settle(self, error: SireError) -> None:
         """Answer the wishes of which no instance is left that is to sleep."""
         instances = self._fleet.instances
-        for wish, left in list(self._unslept.items()):
+        for operation, left in list(self._unslept.items()):
             there = [instances[number] for number in left if number in instances]
             asleep = [i.id for i in there if isinstance(i.state, Asleep)]
             if any(not i.ending and not isinstance(i.state, Asleep) for i in there):
                 continue
             if asleep:
-                del self._unslept[wish]
-                self._state.out.append(Fulfil(wish, instance=min(asleep)))
+                del self._unslept[operation]
+                self._state.out.append(Complete(operation, instance=min(asleep)))
             else:
-                self._fail([wish], error)
+                self._fail([operation], error)
 
-    def _fail(self, wishes: list[int], error: SireError) -> None:
-        for wish in wishes:
-            del self._unslept[wish]
-            self._state.out.append(Fail(wish, error))
+    def _fail(self, operations: list[int], error: SireError) -> None:
+        for operation in operations:
+            del self._unslept[operation]
+            self._state.out.append(Fail(operation, error))
 
     def unloaded(self, instance: Instance) -> None:
         """Somebody wants a model unloaded: nobody has it asleep any more."""
-        wishes = [wish for wish, left in self._unslept.items() if instance.id in left]
-        self._fail(wishes, _unloaded(instance))
+        operations = [operation for operation, left in self._unslept.items() if instance.id in left]
+        self._fail(operations, _unloaded(instance))
 
     # Why not
 

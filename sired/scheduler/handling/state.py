@@ -10,7 +10,7 @@ from sired.scheduler.instructions import Fail, Instruction
 from sired.scheduler.memory.fleet import Fleet
 from sired.scheduler.memory.pools import Pools
 from sired.scheduler.rules import Rules
-from sired.scheduler.timer import Alarm
+from sired.scheduler.timer import Timer
 
 
 @dataclass(slots=True)
@@ -29,7 +29,7 @@ class State:
     queues: Queues
     fleet: Fleet
     pools: Pools
-    alarm: Alarm
+    timer: Timer
     rules: Rules
     out: list[Instruction]
 
@@ -46,7 +46,7 @@ class State:
         model = self.model(name, asked_by)
         if model is None or any(instance.accepting for instance in self.fleet.of(model)):
             return model
-        if error := model.trouble.remembered(name, now):
+        if error := model.backoff.remembered(name, now):
             self.out.append(Fail(asked_by, error))
             return None
         return model

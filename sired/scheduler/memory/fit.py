@@ -17,7 +17,7 @@ from sired.scheduler.rules import Rules
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class Fit:
     """One model on one device; sizes in bytes.
 
     Attributes:
@@ -33,7 +33,7 @@ class Outlook:
     evicts: tuple[str, ...] = ()
 
 
-def outlook(model: Model, fleet: Fleet, rules: Rules, now: float) -> list[Outlook]:
+def fit_by_device(model: Model, fleet: Fleet, rules: Rules, now: float) -> list[Fit]:
     """How a model would fare on each device that it may go to; changes nothing."""
     accounts = fleet.ledger.accounts.values()
     return [
@@ -43,7 +43,7 @@ def outlook(model: Model, fleet: Fleet, rules: Rules, now: float) -> list[Outloo
     ]
 
 
-def _on(account: Account, model: Model, fleet: Fleet, rules: Rules, now: float) -> Outlook:
+def _on(account: Account, model: Model, fleet: Fleet, rules: Rules, now: float) -> Fit:
     need, source = model.footprint(account.kind, rules)
 
     def charge(one: Instance) -> int:
@@ -52,17 +52,17 @@ def _on(account: Account, model: Model, fleet: Fleet, rules: Rules, now: float) 
     there = [one for one in fleet.instances.values() if one.device == account.name]
     pinned = sum(charge(one) for one in there if one.model.pinned)
     if need > account.capacity - pinned:
-        return Outlook(account.name, need, source, "never")
+        return Fit(account.name, need, source, "never")
     ending = sum(charge(one) for one in there if isinstance(one.state, Stopping))
     missing = need - account.usable(freed=ending)
     if missing <= 0:
-        return Outlook(account.name, need, source, "now")
+        return Fit(account.name, need, source, "now")
     for goes in (_idle, _in_turn):
         going = candidates_among([one for one in there if goes(one)], charge)
         if victims := choose_victims(going, missing, rules.eviction, now):
             names = dict.fromkeys(fleet.instances[victim].model.name for victim in victims)
-            return Outlook(account.name, need, source, "after-eviction", tuple(names))
-    return Outlook(account.name, need, source, "not-now")
+            return Fit(account.name, need, source, "after-eviction", tuple(names))
+    return Fit(account.name, need, source, "not-now")
 
 
 def _idle(instance: Instance) -> bool:

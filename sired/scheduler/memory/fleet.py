@@ -6,11 +6,11 @@ from sire.errors import SireError
 from sire.units import FOREVER
 from sired.scheduler.entities.instance import (
     Asleep,
-    FallingAsleep,
     Instance,
     Loading,
     Ready,
     Stopping,
+    Suspending,
     Waking,
     last_used,
 )
@@ -21,14 +21,14 @@ from sired.scheduler.entities.queue import due
 from sired.scheduler.events import WorkerReady
 from sired.scheduler.instructions import Evicted, Instruction, StartWorker, StopWorker, WakeWorker
 from sired.scheduler.memory import lifetimes
-from sired.scheduler.memory.measurements import Measures
+from sired.scheduler.memory.measurements import Measurements
 from sired.scheduler.memory.model_limit import make_place
-from sired.scheduler.memory.placer import MakeRoom, Placer, Start, Wake
+from sired.scheduler.memory.placer import MakeRoom, Placer, Start, WakeInstance
 from sired.scheduler.memory.tiers import Tiers
 from sired.scheduler.policies.placement import Strategy
 from sired.scheduler.policies.routing import Choice, Router
 from sired.scheduler.rules import Rules
-from sired.scheduler.timer import Alarm
+from sired.scheduler.timer import Timer
 
 # After running out of memory a model is believed to need this much more than it was granted.
 OUT_OF_MEMORY_FACTOR = 1.5
@@ -50,15 +50,15 @@ class Fleet:
         rules: Rules,
         router: Router,
         out: list[Instruction],
-        alarm: Alarm,
+        timer: Timer,
         hopeless: Callable[[Model, SireError], None],
         dram: int = 0,
     ) -> None:
         self.ledger = Ledger(list(devices), dram)
         self.instances: dict[int, Instance] = {}
         self.pending = Pending()
-        self.tiers = Tiers(self.ledger, self.instances, out, self.stop, self._watch)
-        self._measures = Measures(
+        self.tiers = Tiers(self.ledger, self.instances, out, self.stop, self._deadlines)
+        self._measurements = Measurements(
             self.ledger, self.instances, rules, out, self._evict, self.tiers.on_their_way
         )
         self._of_model: dict[Model, list[Instance]] = {}
@@ -66,7 +66,7 @@ class Fleet:
         self._rules = rules
         self._router = router
         self._out = out
-        self._alarm = alarm
+        self._timer = timer
         self._hopeless = hopeless
         self._next_instance = 1
         self._sleeper_ended = False
@@ -77,7 +77,7 @@ class Fleet:
         self._rules = rules
         self._router = router
         self._placer = Placer(self.ledger, self.tiers, strategy, rules)
-        self._measures.adopt(rules)
+        self._measurements.adopt(rules)
 
     def of(self, model: Model) -> list[Instance]:
         """The instances of one model, oldest first."""
@@ -116,8 +116,8 @@ class Fleet:
         """How long an instance of a model may idle: as the model says, else the rules."""
         return lifetimes.keep_alive(model, self._rules)
 
-    def _watch(self, instance: Instance) -> None:
-        self._alarm.by(self.hung_at(instance))
+    def _deadlines(self, instance: Instance) -> None:
+        self._timer.by(self.hung_at(instance))
 
     def most_instances(self, model: Model) -> int:
         """How many instances of a model there may be."""
@@ -152,9 +152,9 @@ class Fleet:
         """See to it that an instance is there or on its way; one load is shared by all."""
         if any(instance.accepting for instance in self.of(model)):
             return
-        if model.trouble.until > now and not model.wishes:
+        if model.backoff.until > now and not model.operations:
             self._resting.add(model)
-            self._alarm.by(model.trouble.until)
+            self._timer.by(model.backoff.until)
             return
         due = max(now, self._due(model, now))
         if load := self.pending.get(model):
@@ -165,19 +165,19 @@ class Fleet:
 
     def rested(self, now: float) -> list[Model]:
         """Models that had been left alone for failing, and may be loaded again."""
-        rested = [model for model in self._resting if model.trouble.until <= now]
+        rested = [model for model in self._resting if model.backoff.until <= now]
         self._resting.difference_update(rested)
         for model in self._resting:
-            self._alarm.by(model.trouble.until)
+            self._timer.by(model.backoff.until)
         return rested
 
     def _due(self, model: Model, now: float) -> float:
         """When the most urgent of those who wait for a model is due; a wish is as a request."""
-        wish = due(now, "normal", self._rules.ageing)
-        dues = [wish] if model.wishes else []
+        operation = due(now, "normal", self._rules.ageing)
+        dues = [operation] if model.operations else []
         dues += [model.queue.first.due] if model.queue else []
         dues += [lease.due for lease in model.leases[:1]]
-        return min(dues, default=wish)
+        return min(dues, default=operation)
 
     def _let_wait(self, load: PendingLoad) -> bool:
         """Put a load into its lane; False, and everybody told, if it can never fit."""
@@ -248,7 +248,7 @@ class Fleet:
 
     def _decide(
         self, load: PendingLoad, claims: dict[str, int], places: int, now: float
-    ) -> Start | Wake | MakeRoom:
+    ) -> Start | WakeInstance | MakeRoom:
         """Where a load goes, or what it waits for; ``places`` are claimed by those before it."""
         most = self._rules.max_models
         missing = len(self._of_model) + places + 1 - most
@@ -256,15 +256,15 @@ class Fleet:
             return make_place(load, self._of_model, missing, most, self._placer, now)
         return self._placer.decide(load, self.instances.values(), claims, now)
 
-    def _begin(self, load: PendingLoad, decision: Start | Wake, now: float) -> None:
+    def _begin(self, load: PendingLoad, decision: Start | WakeInstance, now: float) -> None:
         self.pending.remove(load.model)
-        self._alarm.by(now + self._rules.load_timeout)
-        if isinstance(decision, Wake):
+        self._timer.by(now + self._rules.load_timeout)
+        if isinstance(decision, WakeInstance):
             self._wake(self.instances[decision.instance], decision.memory, now)
         else:
             self._start(load, decision, now)
         for other in self.of(load.model):  # one of them may be one too many now
-            self._alarm.by(self.expiry(other))
+            self._timer.by(self.expiry(other))
 
     def _wake(self, instance: Instance, memory: int, now: float) -> None:
         instance.state = Waking(now, last_used(instance))
@@ -296,7 +296,7 @@ class Fleet:
         for victim in room.sleep:
             self._send_to_sleep(self.instances[victim], load.model, now)
         if room.retry_at is not None:
-            self._alarm.by(room.retry_at)
+            self._timer.by(room.retry_at)
 
     def _evict(self, instance: Instance, wanted_by: Model, now: float) -> None:
         if instance.accepting or isinstance(instance.state, Asleep):
@@ -311,7 +311,7 @@ class Fleet:
     def drain(self, instance: Instance, now: float) -> None:
         """Hand an instance nothing new and end it as soon as it is idle."""
         match instance.state:
-            case Loading() | FallingAsleep() | Waking():
+            case Loading() | Suspending() | Waking():
                 self.stop(instance, now, kill=True)
             case Ready() if instance.at_work:
                 instance.state.draining, instance.state.to_sleep = True, False
@@ -321,12 +321,12 @@ class Fleet:
     def retire(self, instance: Instance, now: float) -> None:
         """An idle instance was drained, or has gone unused for too long: it ends, or sleeps."""
         assert isinstance(instance.state, Ready)
-        if instance.state.to_sleep or (not instance.state.draining and self._may_doze(instance)):
+        if instance.state.to_sleep or (not instance.state.draining and self._may_suspend(instance)):
             self.tiers.send_to_sleep(instance, now)
         else:
             self.stop(instance, now)
 
-    def _may_doze(self, instance: Instance) -> bool:
+    def _may_suspend(self, instance: Instance) -> bool:
         """Whether one that idled too long sleeps instead of ending."""
         surplus = sum(i.accepting for i in self.of(instance.model)) > instance.model.min_instances
         kept = lifetimes.said_keep_alive(instance, self._rules) > 0
@@ -339,7 +339,7 @@ class Fleet:
         self._sleeper_ended |= instance.asleep
         instance.state = Stopping(now)
         if instance.served:
-            self._measures.learn(instance, instance.peak)
+            self._measurements.learn(instance, instance.peak)
         self._out.append(StopWorker(instance.id, kill))
 
     def gone(self, instance_id: int) -> Instance:
@@ -363,18 +363,18 @@ class Fleet:
             self.ledger.woke(instance.id, event.dram_memory)
         instance.state = Ready(now, now, load_seconds=seconds)
         instance.sleep_memory = event.sleep_memory
-        self._measures.note(instance, event.memory, now)
+        self._measurements.note(instance, event.memory, now)
 
     def slept(self, instance: Instance, device_memory: int, dram_memory: int, now: float) -> None:
         """An instance has fallen asleep and was measured."""
-        if isinstance(instance.state, FallingAsleep):
+        if isinstance(instance.state, Suspending):
             self.tiers.slept(instance, device_memory, dram_memory, now)
-            self._measures.relieve(instance, now)
+            self._measurements.relieve(instance, now)
 
     def note_peak(self, instance: Instance, peak: int, now: float) -> None:
         """An instance has reported the most memory it ever held."""
         if peak > instance.peak:
-            self._measures.note(instance, peak, now)
+            self._measurements.note(instance, peak, now)
             if instance.model.pinned:  # others may fit here no more, and elsewhere or nowhere now
                 self.place(now)
 

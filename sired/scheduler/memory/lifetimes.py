@@ -1,7 +1,7 @@
 """How long instances may idle, and how long they may give no sign of life."""
 
 from sire.units import FOREVER
-from sired.scheduler.entities.instance import FallingAsleep, Instance, Loading, Waking
+from sired.scheduler.entities.instance import Instance, Loading, Suspending, Waking
 from sired.scheduler.entities.model import Model
 from sired.scheduler.rules import Rules
 
@@ -34,7 +34,7 @@ def hung_at(instance: Instance, rules: Rules) -> float:
     if isinstance(instance.state, Loading):
         alive_at = instance.state.alive_at or instance.state.since
         return alive_at + rules.load_timeout
-    if isinstance(instance.state, FallingAsleep | Waking):
+    if isinstance(instance.state, Suspending | Waking):
         return instance.state.since + rules.load_timeout
     abandoned = instance.abandoned_since
     forsaken = FOREVER if abandoned is None else abandoned + rules.hung_after

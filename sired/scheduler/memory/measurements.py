@@ -11,7 +11,7 @@ from sired.scheduler.policies.eviction import choose_victims
 from sired.scheduler.rules import Rules
 
 
-class Measures:
+class Measurements:
     """Takes in what workers report of their memory.
 
     Args:

@@ -31,7 +31,7 @@ from dataclasses import dataclass
 
 from sire.errors import DeviceNotFound, InsufficientMemory
 from sire.units import format_bytes
-from sired.scheduler.entities.instance import Asleep, Instance, Ready, Turn, last_used
+from sired.scheduler.entities.instance import Asleep, Instance, Placement, Ready, last_used
 from sired.scheduler.entities.ledger import Account, Ledger
 from sired.scheduler.entities.pending import PendingLoad
 from sired.scheduler.memory.tiers import Tiers
@@ -51,7 +51,7 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
-class Wake:
+class WakeInstance:
     """It sleeps and fits: wake this instance, with so much memory in all."""
 
     instance: int
@@ -131,7 +131,7 @@ class Placer:
         instances: Iterable[Instance],
         claims: dict[str, int],
         now: float,
-    ) -> Start | Wake | MakeRoom:
+    ) -> Start | WakeInstance | MakeRoom:
         """Where this load goes, or what it waits for.
 
         Raises:
@@ -140,7 +140,7 @@ class Placer:
         """
         residents = self._residents(instances)
         waking = self._wake(load, residents, claims, now)
-        if isinstance(waking, Wake) or (waking and waking.harm <= 1):
+        if isinstance(waking, WakeInstance) or (waking and waking.harm <= 1):
             return waking
         order = self._order(load, residents, claims)
         for account in order:
@@ -159,7 +159,7 @@ class Placer:
         residents: dict[str, list[Instance]],
         claims: dict[str, int],
         now: float,
-    ) -> Wake | MakeRoom | None:
+    ) -> WakeInstance | MakeRoom | None:
         """Wake an instance of the model, or what that waits for; None if none sleeps."""
         sleeper = self.sleeper(load, residents)
         if sleeper is None:
@@ -171,7 +171,7 @@ class Placer:
             return MakeRoom(account.name, memory - charge, harm=0)
         there = self._ledger.there_already(sleeper.id)
         if memory - charge + claims.get(account.name, 0) <= account.usable(taken=there):
-            return Wake(sleeper.id, memory)
+            return WakeInstance(sleeper.id, memory)
         others = [other for other in residents[account.name] if other is not sleeper]
         return self._make_room(load, account, memory - charge, others, claims, now, there)
 
@@ -336,7 +336,7 @@ class Placer:
         if turn is None or turn.wanted_by.over:
             weight = resident.model.weight
             since = max(load.since, resident.state.since)
-            turn = resident.turn = Turn(
+            turn = resident.turn = Placement(
                 wanted_by=load,
                 ends=since + max(self._rules.patience, resident.state.load_seconds) * weight,
                 last_request=resident.served + max(1, round(self._rules.turn_requests * weight)),

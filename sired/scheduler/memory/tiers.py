@@ -16,15 +16,15 @@ from collections.abc import Callable, Iterable, Mapping
 
 from sired.scheduler.entities.instance import (
     Asleep,
-    FallingAsleep,
     Instance,
     Ready,
     Stopping,
+    Suspending,
     Waking,
     last_used,
 )
 from sired.scheduler.entities.ledger import Ledger
-from sired.scheduler.instructions import Evicted, FreeDram, Instruction, SleepWorker
+from sired.scheduler.instructions import Evicted, FreeWorkerDram, Instruction, SleepWorker
 
 
 class Tiers:
@@ -50,7 +50,7 @@ class Tiers:
         self._instances = instances
         self._out = out
         self._stop = stop
-        self._watch = watch
+        self._deadlines = watch
         self._waiting: set[int] = set()
 
     def able(self, instance: Instance) -> bool:
@@ -143,7 +143,7 @@ class Tiers:
         for instance in instances:
             if isinstance(instance.state, Stopping):
                 freed += self._ledger.charge(instance.id)
-            elif isinstance(instance.state, FallingAsleep) or instance.waits_to_sleep:
+            elif isinstance(instance.state, Suspending) or instance.waits_to_sleep:
                 freed += self.freed_by_sleep(instance)
         return freed
 
@@ -191,7 +191,7 @@ class Tiers:
     def _take_from(self, sleeper: Instance, instance: Instance, now: float) -> None:
         if isinstance(sleeper.state, Ready):
             sleeper.freeing = True
-            self._out.append(FreeDram(sleeper.id))
+            self._out.append(FreeWorkerDram(sleeper.id))
         elif isinstance(sleeper.state, Asleep):  # else it ends when it lies
             self._out.append(Evicted(sleeper.id, sleeper.model.name, instance.model.name))
             self._stop(sleeper, now)
@@ -203,9 +203,9 @@ class Tiers:
 
     def _fall_asleep(self, instance: Instance, now: float) -> None:
         self._waiting.discard(instance.id)
-        instance.state = FallingAsleep(now, last_used(instance))
+        instance.state = Suspending(now, last_used(instance))
         self._ledger.fall_asleep(instance.id, instance.sleep_memory)
-        self._watch(instance)
+        self._deadlines(instance)
         self._out.append(SleepWorker(instance.id))
 
     def slept(self, instance: Instance, device_memory: int, dram_memory: int, now: float) -> None:

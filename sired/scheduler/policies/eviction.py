@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from sired.scheduler.policies.reuse import History
+from sired.scheduler.policies.reuse import ReuseHistory
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Candidate:
     instance: int
     memory: int
     last_used: float
-    history: History = field(default_factory=History)
+    history: ReuseHistory = field(default_factory=ReuseHistory)
 
 
 class Policy(Protocol):

@@ -35,7 +35,7 @@ BOUNDS = tuple(4.0**power for power in range(1, 10))
 
 
 @dataclass(slots=True, eq=False)
-class History:
+class ReuseHistory:
     """What is remembered of a model's requests and loads.
 
     Attributes:

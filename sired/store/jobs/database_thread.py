@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from sire.errors import JobsUnavailable, SireError
-from sired.store.jobs.repository import JobBook
+from sired.store.jobs.repository import JobRepository
 from sired.store.jobs.schema import unavailable
 
 log = logging.getLogger(__name__)
@@ -21,12 +21,12 @@ _Result = TypeVar("_Result")
 TOGETHER = 256
 
 
-class _Errand(NamedTuple):
-    do: Callable[[JobBook], Any]
+class _OneShot(NamedTuple):
+    do: Callable[[JobRepository], Any]
     answer: "asyncio.Future[Any]"
 
 
-class JobDesk:
+class JobDatabase:
     """Takes errands to the jobs on disk and answers with futures of the event loop.
 
     Args:
@@ -41,18 +41,18 @@ class JobDesk:
         self.problem = ""
         self._loop = loop
         self._directory = directory
-        self._book: JobBook | None = None
-        self._errands: queue.SimpleQueue[_Errand | None] = queue.SimpleQueue()
+        self._repository: JobRepository | None = None
+        self._errands: queue.SimpleQueue[_OneShot | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="jobs", daemon=True)
         self._thread.start()
 
-    def call(self, do: Callable[[JobBook], _Result]) -> "asyncio.Future[_Result]":
+    def call(self, do: Callable[[JobRepository], _Result]) -> "asyncio.Future[_Result]":
         """Have something done to the jobs; when the future has its result, it is on disk.
 
         The future raises JobsUnavailable when it could not be done; nothing has changed then.
         """
         answer: asyncio.Future[_Result] = self._loop.create_future()
-        self._errands.put(_Errand(do, answer))
+        self._errands.put(_OneShot(do, answer))
         return answer
 
     def close(self) -> None:
@@ -65,10 +65,10 @@ class JobDesk:
             outcomes = self._together(group) or [self._alone(errand) for errand in group]
             answers = [errand.answer for errand in group]
             self._loop.call_soon_threadsafe(_deliver, list(zip(answers, outcomes, strict=True)))
-        if self._book is not None:
-            self._book.close()
+        if self._repository is not None:
+            self._repository.close()
 
-    def _next(self) -> list[_Errand] | None:
+    def _next(self) -> list[_OneShot] | None:
         """What waits, in order, once there is something; None at the end."""
         first = self._errands.get()
         if first is None:
@@ -82,7 +82,7 @@ class JobDesk:
             group.append(errand)
         return group
 
-    def _together(self, group: list[_Errand]) -> list[Any] | None:
+    def _together(self, group: list[_OneShot]) -> list[Any] | None:
         """Do everything in one transaction; None when something is in the way."""
         try:
             return self._transact(group)
@@ -90,7 +90,7 @@ class JobDesk:
             self._undo()
             return None
 
-    def _alone(self, errand: _Errand) -> Any:
+    def _alone(self, errand: _OneShot) -> Any:
         """Do one errand by itself, so that only those fail that must."""
         try:
             (outcome,) = self._transact([errand])
@@ -109,27 +109,27 @@ class JobDesk:
             return SireError(f"Unexpected {type(problem).__name__}: {problem}")
         return outcome
 
-    def _transact(self, group: list[_Errand]) -> list[Any]:
-        if self._book is None:
-            self._book = JobBook(self._directory)
-        self._book.begin()
-        outcomes = [_outcome(errand, self._book) for errand in group]
-        self._book.commit()
+    def _transact(self, group: list[_OneShot]) -> list[Any]:
+        if self._repository is None:
+            self._repository = JobRepository(self._directory)
+        self._repository.begin()
+        outcomes = [_outcome(errand, self._repository) for errand in group]
+        self._repository.commit()
         self.problem = ""
         return outcomes
 
     def _undo(self) -> None:
-        if self._book is not None:
+        if self._repository is not None:
             try:
-                self._book.roll_back()
+                self._repository.roll_back()
             except sqlite3.Error:
                 self._give_up()
 
     def _give_up(self) -> None:
         """Close a database that fails; the next errand opens it anew, mended or replaced."""
-        if self._book is not None:
-            self._book.close()
-            self._book = None
+        if self._repository is not None:
+            self._repository.close()
+            self._repository = None
 
     def _note(self, error: SireError) -> None:
         if self.problem != str(error):
@@ -137,9 +137,9 @@ class JobDesk:
         self.problem = str(error)
 
 
-def _outcome(errand: _Errand, book: JobBook) -> Any:
+def _outcome(errand: _OneShot, repository: JobRepository) -> Any:
     try:
-        return errand.do(book)
+        return errand.do(repository)
     except SireError as error:
         return error
 

@@ -24,7 +24,7 @@ _tensors: msgspec.json.Decoder[tuple[TensorSpec, ...]] = msgspec.json.Decoder(
 )
 
 
-class Data(NamedTuple):
+class JobPayload(NamedTuple):
     """A payload: its content type, the arrays in it if it says so, and its frames."""
 
     content_type: str
@@ -37,7 +37,7 @@ class Data(NamedTuple):
         return sum(memoryview(frame).nbytes for frame in self.frames)
 
 
-class Spool:
+class PayloadStore:
     """Payloads of jobs. Its files follow the database's transactions.
 
     Args:
@@ -49,7 +49,7 @@ class Spool:
         self._written: list[str] = []
         self._doomed: list[str] = []
 
-    def put(self, db: sqlite3.Connection, job: int, kind: Kind, data: Data) -> None:
+    def put(self, db: sqlite3.Connection, job: int, kind: Kind, data: JobPayload) -> None:
         """Keep a payload.
 
         Raises:
@@ -69,7 +69,7 @@ class Spool:
             ),
         )
 
-    def get(self, db: sqlite3.Connection, job: int, kind: Kind) -> Data | None:
+    def get(self, db: sqlite3.Connection, job: int, kind: Kind) -> JobPayload | None:
         """A payload that was kept; big ones are mapped, not read.
 
         Raises:
@@ -86,7 +86,7 @@ class Spool:
         whole = memoryview(content if file is None else self._map(file))
         ends = accumulate(msgspec.json.decode(lengths), initial=0)
         frames = tuple(whole[start:end] for start, end in pairwise(ends))
-        return Data(content_type, _tensors.decode(tensors), frames)
+        return JobPayload(content_type, _tensors.decode(tensors), frames)
 
     def drop(self, db: sqlite3.Connection, jobs: Collection[int], kind: Kind | None = None) -> None:
         """Forget payloads of these jobs, of one kind or of both."""
@@ -127,7 +127,7 @@ class Spool:
                 (self._directory / name).unlink()
         self._written, self._doomed = [], []
 
-    def _write(self, data: Data) -> str:
+    def _write(self, data: JobPayload) -> str:
         name = secrets.token_hex(8)
         self._written.append(name)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC

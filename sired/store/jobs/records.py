@@ -8,7 +8,7 @@ import msgspec
 from sire.errors import DeadlineExceeded, JobsUnavailable, SireError
 from sire.spec import Job, JobError, JobState, Priority
 from sire.units import format_duration
-from sired.store.jobs.payloads import Data
+from sired.store.jobs.payloads import JobPayload
 
 # The columns of a row that ``job_of`` takes.
 COLUMNS = ", ".join(Job.__struct_fields__)
@@ -23,7 +23,7 @@ class Draft(NamedTuple):
     source: str
     accept: str
     deadline_at: float | None
-    data: Data
+    data: JobPayload
 
 
 class Lane(NamedTuple):
@@ -33,21 +33,21 @@ class Lane(NamedTuple):
     priority: Priority
 
 
-class Taken(NamedTuple):
+class QueuedJob(NamedTuple):
     """A job that is about to run, and its input; None where somebody removed its file."""
 
     job: Job
-    data: Data | None
+    data: JobPayload | None
 
 
-class Outcome(NamedTuple):
+class JobOutcome(NamedTuple):
     """How a job ended."""
 
     job: str
     state: JobState
     queued_at: float | None = None
     started_at: float | None = None
-    result: Data | None = None
+    result: JobPayload | None = None
     compute_seconds: float | None = None
     error: JobError | None = None
 

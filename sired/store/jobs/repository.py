@@ -10,13 +10,13 @@ import msgspec
 
 from sire.errors import JobNotFound, ModelNotFound, shown
 from sire.spec import Job, JobError, JobState
-from sired.store.jobs.payloads import Data, Spool
+from sired.store.jobs.payloads import JobPayload, PayloadStore
 from sired.store.jobs.records import (
     COLUMNS,
     Draft,
+    JobOutcome,
     Lane,
-    Outcome,
-    Taken,
+    QueuedJob,
     job_of,
     lost,
     reason_of,
@@ -33,7 +33,7 @@ _LOOK_NEAR = 10_000
 _LONGEST_ID = 100
 
 
-class JobBook:
+class JobRepository:
     """The jobs on disk; for one thread.
 
     A method that raises a ``SireError`` has changed nothing; after any other error the
@@ -53,7 +53,7 @@ class JobBook:
         for folder in (directory, spool):
             folder.mkdir(mode=0o700, exist_ok=True)
         self.db = open_database(directory / "jobs.sqlite3")
-        self.spool = Spool(spool)
+        self.spool = PayloadStore(spool)
         try:
             self.spool.sweep(self.db)
         except BaseException:
@@ -119,7 +119,7 @@ class JobBook:
         rows = self.db.execute("SELECT DISTINCT model, priority FROM jobs WHERE state = 'pending'")
         return [Lane(*row) for row in rows]
 
-    def take(self, lane: Lane, but: Sequence[str], limit: int) -> list[Taken]:
+    def take(self, lane: Lane, but: Sequence[str], limit: int) -> list[QueuedJob]:
         """The next jobs of a lane but for some; they stay pending on disk."""
         rows = self.db.execute(
             f"SELECT seq, {COLUMNS} FROM jobs"  # noqa: S608  # names and marks of our own
@@ -127,15 +127,15 @@ class JobBook:
             " ORDER BY seq LIMIT ?",
             (*lane, *but, limit),
         ).fetchall()
-        return [Taken(job_of(row), self._input(seq)) for seq, *row in rows]
+        return [QueuedJob(job_of(row), self._input(seq)) for seq, *row in rows]
 
-    def _input(self, seq: int) -> Data | None:
+    def _input(self, seq: int) -> JobPayload | None:
         try:
             return self.spool.get(self.db, seq, "input")
         except FileNotFoundError:
             return None
 
-    def finish(self, outcome: Outcome) -> bool:
+    def finish(self, outcome: JobOutcome) -> bool:
         """Record how a job ended; False when it had ended already, or is gone."""
         row = self.db.execute(
             "UPDATE jobs SET state = ?, queued_at = ?, started_at = ?, finished_at = ?,"
@@ -168,7 +168,7 @@ class JobBook:
         rows = self.db.execute(query, (time.time(),))
         late = [job for row in rows.fetchall() if (job := job_of(row)).id not in but]
         for job in late:
-            self.finish(Outcome(job.id, "failed", error=reason_of(too_late(job))))
+            self.finish(JobOutcome(job.id, "failed", error=reason_of(too_late(job))))
         return [job.id for job in late]
 
     def model_gone(self, model: str, error: ModelNotFound, spare: Sequence[str]) -> list[str]:
@@ -256,7 +256,7 @@ class JobBook:
         ).fetchone()
         return int(count)
 
-    def result(self, job: str) -> tuple[Job, Data | None]:
+    def result(self, job: str) -> tuple[Job, JobPayload | None]:
         """A job, and its answer if it has one.
 
         Raises:
@@ -278,7 +278,7 @@ class JobBook:
             JobNotFound: there is no such job.
         """
         waiting = [job.id for job in self.get(ids) if job.state == "pending"]
-        return [job for job in waiting if self.finish(Outcome(job, "cancelled"))]
+        return [job for job in waiting if self.finish(JobOutcome(job, "cancelled"))]
 
     def cancel_all(self) -> list[str]:
         """Cancel every job that has not ended; returns which."""

@@ -29,7 +29,7 @@ Predict = Callable[[Any], Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class BatchResult:
     """What became of one input: an answer or an error, and the seconds its pass took."""
 
     answer: Any
@@ -52,7 +52,7 @@ class Batches:
         self._size = size
         self._tried = False
 
-    def run(self, inputs: Sequence[Any]) -> Iterator[tuple[int, Outcome]]:
+    def run(self, inputs: Sequence[Any]) -> Iterator[tuple[int, BatchResult]]:
         """Answer every input; yields its place among them and its outcome as they come."""
         for places in self._parts(inputs):
             outcomes = self._run_part([inputs[place] for place in places])
@@ -73,7 +73,7 @@ class Batches:
             filling[kind] = part, filled + rows
         return parts
 
-    def _run_part(self, inputs: list[Any]) -> list[Outcome]:
+    def _run_part(self, inputs: list[Any]) -> list[BatchResult]:
         if len(inputs) == 1:
             return [self._alone(inputs[0])]
         together = self._together(inputs)
@@ -84,7 +84,7 @@ class Batches:
             self._judge(alone, together)
         return alone
 
-    def _judge(self, alone: list[Outcome], together: list[Outcome] | None) -> None:
+    def _judge(self, alone: list[BatchResult], together: list[BatchResult] | None) -> None:
         """Nothing is wrong with these inputs: does the model answer them in a batch as well?"""
         self._tried = together is not None and all(
             alike(one.answer, other.answer, self._precision)
@@ -94,15 +94,15 @@ class Batches:
             log.warning("it does not answer in a batch what it answers alone: no more batches")
             self._size = 1
 
-    def _alone(self, data: Any) -> Outcome:
+    def _alone(self, data: Any) -> BatchResult:
         began = time.perf_counter()
         try:
             answer, error = self._predict(data), None
         except BaseException as problem:
             answer, error = None, problem
-        return Outcome(answer, error, time.perf_counter() - began)
+        return BatchResult(answer, error, time.perf_counter() - began)
 
-    def _together(self, inputs: list[Any]) -> list[Outcome] | None:
+    def _together(self, inputs: list[Any]) -> list[BatchResult] | None:
         """All of them in one pass; None when that did not work out."""
         counts = [_rows(data) for data in inputs]
         began = time.perf_counter()
@@ -112,7 +112,7 @@ class Batches:
             log.warning("a batch of %d failed and each runs alone: %s", len(inputs), problem)
             return None
         seconds = time.perf_counter() - began
-        return [Outcome(answer, None, seconds) for answer in answers]
+        return [BatchResult(answer, None, seconds) for answer in answers]
 
 
 def _kind(data: Any) -> Any:

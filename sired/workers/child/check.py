@@ -3,7 +3,7 @@
 from typing import Any
 
 
-class Check:
+class EchoModel:
     """Answers what it is asked."""
 
     def load(self, path: str) -> None:

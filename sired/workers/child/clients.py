@@ -11,11 +11,11 @@ from sire.protocol.content import Buffer, size_of
 from sire.protocol.framing import LARGEST_HEADER
 from sire.protocol.runs import RunModel, RunResult, WorkerError
 from sire.transport.channel import Channel
-from sired.workers.child.served_model import Turn
+from sired.workers.child.served_model import WorkerRequest
 from sired.workers.messages import TakeConnection
 
 
-class Direct:
+class DirectClient:
     """A client that asks this worker itself."""
 
     def __init__(self, take: TakeConnection, descriptor: int) -> None:
@@ -37,12 +37,12 @@ class Clients:
 
     def __init__(self, poll: select.epoll) -> None:
         self._poll = poll
-        self._connected: dict[int, Direct] = {}
+        self._connected: dict[int, DirectClient] = {}
 
     def __len__(self) -> int:
         return len(self._connected)
 
-    def take(self, direct: Direct) -> None:
+    def take(self, direct: DirectClient) -> None:
         """Listen to one more."""
         self._connected[direct.channel.fileno()] = direct
         self._poll.register(direct.channel.fileno(), select.EPOLLIN)
@@ -52,13 +52,13 @@ class Clients:
         for direct in list(self._connected.values()):
             self._drop(direct)
 
-    def _drop(self, direct: Direct) -> None:
+    def _drop(self, direct: DirectClient) -> None:
         descriptor = direct.channel.fileno()
         if self._connected.pop(descriptor, None) is not None:
             self._poll.unregister(descriptor)
             direct.channel.hang_up()
 
-    def asking(self, ready: Sequence[int]) -> list[tuple[Direct, Turn]]:
+    def asking(self, ready: Sequence[int]) -> list[tuple[DirectClient, WorkerRequest]]:
         """What those ask that are among these descriptors."""
         return [
             (direct, turn)
@@ -66,7 +66,7 @@ class Clients:
             if (direct := self._connected.get(descriptor)) and (turn := self._receive(direct))
         ]
 
-    def _receive(self, direct: Direct) -> Turn | None:
+    def _receive(self, direct: DirectClient) -> WorkerRequest | None:
         try:
             received = direct.channel.try_receive()
         except (EOFError, OSError, SireError):  # it left, or talks nonsense
@@ -75,10 +75,10 @@ class Clients:
         if received is None:
             return None
         run, frames = received
-        return Turn(run, frames, size=size_of(frames))
+        return WorkerRequest(run, frames, size=size_of(frames))
 
     def reply(
-        self, direct: Direct, message: RunResult | WorkerError, frames: tuple[Buffer, ...]
+        self, direct: DirectClient, message: RunResult | WorkerError, frames: tuple[Buffer, ...]
     ) -> None:
         """Answer one of them."""
         if isinstance(message, RunResult) and direct.channel.held():

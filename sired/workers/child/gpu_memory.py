@@ -14,7 +14,7 @@ from sired.runtimes.base import InferenceRuntime
 _TELLS = b"by process"
 
 
-class Share:
+class GpuLoadMeter:
     """What this process comes to hold of a GPU between construction and ``settle``.
 
     Where the driver does not tell what each process holds, which is so in many containers, the
@@ -80,7 +80,7 @@ def measured_context(
     uuid: str, lock: Path, open_context: Callable[[], None], nvml: Any = pynvml
 ) -> int:
     """Open a CUDA context; returns the bytes it takes, 0 where there is no driver to ask."""
-    share = Share(uuid, lock, nvml)
+    share = GpuLoadMeter(uuid, lock, nvml)
     open_context()
     return share.settle()
 
@@ -97,7 +97,7 @@ class GpuMeter:
         runtime: the one that loads the model.
     """
 
-    def __init__(self, share: Share, runtime: InferenceRuntime) -> None:
+    def __init__(self, share: GpuLoadMeter, runtime: InferenceRuntime) -> None:
         self._share = share
         self._runtime = runtime
         self._held = self._outside = 0

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from sire.errors import LoadFailed
-from sire.transport.busy_polling import Wakefulness
+from sire.transport.busy_polling import BusyPolling
 from sire.transport.channel import Channel
 from sired.workers.child.estimate import estimate
 from sired.workers.child.gpu_memory import measured_context
@@ -41,7 +41,7 @@ def main(line: socket.socket, log_path: str, confinement: Confinement) -> None:
     settle_in(line, log_path, confinement)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     channel: Channel[ToWorker] = Channel(
-        line, ToWorker, wakefulness=Wakefulness(SHORT_WAIT_SECONDS)
+        line, ToWorker, wakefulness=BusyPolling(SHORT_WAIT_SECONDS)
     )
     # Anything else that goes wrong here is told in the log, and by the exit code.
     with contextlib.suppress(EOFError, ConnectionError):

@@ -29,7 +29,10 @@ class ProgramMeter:
     """
 
     def __init__(
-        self, own: CpuMeter | GpuMeter, processes: Callable[[], Sequence[int]], elsewhere: int = 0
+        self,
+        own: CpuMeter | GpuMeter,
+        processes: Callable[[], Sequence[int]],
+        elsewhere: int = 0,
     ) -> None:
         self._own = own
         self._processes = processes

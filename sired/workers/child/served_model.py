@@ -26,18 +26,18 @@ from sire.protocol.runs import RunModel, RunPart, RunResult, WorkerError
 from sire.spec import ImageOptions, ModelSpec, Signature
 from sire.transport.channel import Channel
 from sired import codecs
-from sired.runtimes.base import InferenceRuntime, Keeping, is_out_of_memory
+from sired.runtimes.base import InferenceRuntime, ModelCacheDirectory, is_out_of_memory
 from sired.runtimes.discovery import find_runtime
-from sired.runtimes.reading import Progress, read_ahead
-from sired.workers.child.batching import Batches, Outcome
+from sired.runtimes.reading import ReadProgress, read_ahead
+from sired.workers.child.batching import Batches, BatchResult
 from sired.workers.child.cpu_memory import CpuMeter
-from sired.workers.child.gpu_memory import GpuMeter, Share
+from sired.workers.child.gpu_memory import GpuLoadMeter, GpuMeter
 from sired.workers.child.load_arguments import load_arguments
 from sired.workers.child.model_files import content_digest, files_to_read, model_files
 from sired.workers.child.program import ProgramMeter, end_with
 from sired.workers.child.setup import before_leaving, leave
 from sired.workers.child.tiers import Meter, change_tier
-from sired.workers.child.warmup import rehearse
+from sired.workers.child.warmup import warm_up
 from sired.workers.messages import (
     ChangeTier,
     DeviceGrant,
@@ -59,7 +59,7 @@ StreamedReply = tuple[RunPart | RunResult | WorkerError, tuple[Buffer, ...]]
 
 
 @dataclass(slots=True)
-class Turn:
+class WorkerRequest:
     """A request that is to be answered, and its frames until they are taken.
 
     ``decoded`` is there where that is done ahead; ``size`` is how many bytes came from a client
@@ -89,7 +89,7 @@ class ServedModel:
         reported: what its runtime says of its inputs and outputs.
         batch_size: how many requests run together at most.
         concurrency: how many threads may have it answer at the same time.
-        elsewhere: whether it is computed in another process, so that threads only wait for it.
+        out_of_process: whether it is computed in another process, so that threads only wait for it.
         memory_bytes: what the process holds on its device after loading.
         batch_delay: seconds a request may wait for others to run with.
         decode_seconds: what decoding takes lately.
@@ -107,11 +107,13 @@ class ServedModel:
         if job.spec.concurrency > 1 and not self._runtime.concurrent:
             raise InvalidModel(f"The runtime {job.spec.runtime} answers one request at a time.")
         self.concurrency = job.spec.concurrency
-        self.elsewhere = self._runtime.elsewhere
+        self.out_of_process = self._runtime.out_of_process
         self._runtime.declared = job.spec.signature
         files = model_files(job.spec)
         if job.cache:
-            self._runtime.keeping = Keeping(Path(job.cache), content_digest(files))
+            self._runtime.cache_directory = ModelCacheDirectory(
+                Path(job.cache), content_digest(files)
+            )
         before_leaving(self._runtime.unload)
         own = _meter(job.device, self._runtime, context)
         self._model = self._load(load_arguments(job.spec, job.device.kind), files)
@@ -139,8 +141,8 @@ class ServedModel:
 
     def _load(self, arguments: dict[str, Any], files: Sequence[Path]) -> Any:
         """Have the runtime load the model, and its files read meanwhile."""
-        self._runtime.progress = progress = Progress(self._tell_progress)
-        by_itself = self._runtime.reads_by_itself(self._spec.path, **arguments)
+        self._runtime.progress = progress = ReadProgress(self._tell_progress)
+        by_itself = self._runtime.streams_files(self._spec.path, **arguments)
         with read_ahead([] if by_itself else files_to_read(files), progress):
             return self._runtime.load(self._spec.path, **arguments)
 
@@ -149,8 +151,8 @@ class ServedModel:
         self._runtime.warmup(self._model)
         if spec.warmup:
             self._run(_file_payload(Path(spec.warmup)), "application/json")
-        elif self._signature.inputs and self._runtime.takes_zeros(self._model):
-            outputs = rehearse(self._predict, self._signature)
+        elif self._signature.inputs and self._runtime.accepts_dummy_input(self._model):
+            outputs = warm_up(self._predict, self._signature)
             self.reported = self.reported.completed_by(Signature((), outputs))
 
     def _tell_progress(self, done: int, total: int) -> None:
@@ -176,7 +178,7 @@ class ServedModel:
         """The most bytes the process has held on its device so far."""
         return self._meter.peak()
 
-    def answer(self, turn: Turn) -> Reply:
+    def answer(self, turn: WorkerRequest) -> Reply:
         """Run the model once."""
         started = time.perf_counter()
         try:
@@ -185,12 +187,12 @@ class ServedModel:
             return self._failure(turn.run, problem)
         return self._result(turn.run, answer, time.perf_counter() - started)
 
-    def _answer(self, turn: Turn) -> Payload:
+    def _answer(self, turn: WorkerRequest) -> Payload:
         if self._forwards:
             return self._run(turn.payload(), turn.run.accept)
         return codecs.encode(self._predict(self._input(turn)), turn.run.accept)
 
-    def stream(self, turn: Turn, wanted: Callable[[], bool]) -> Iterator[StreamedReply]:
+    def stream(self, turn: WorkerRequest, wanted: Callable[[], bool]) -> Iterator[StreamedReply]:
         """Run the model once; yields its answer's parts as they are made, and then its end.
 
         Args:
@@ -214,7 +216,7 @@ class ServedModel:
             end = Payload(turn.run.accept, ())
             yield self._result(turn.run, end, time.perf_counter() - started)
 
-    def _parts(self, turn: Turn) -> Generator[Payload, None, None]:
+    def _parts(self, turn: WorkerRequest) -> Generator[Payload, None, None]:
         payload, accept = turn.payload(), turn.run.accept
         if self._forwards:
             if self._signature.inputs:  # only to be held against it
@@ -227,7 +229,7 @@ class ServedModel:
             for part in made:
                 yield _part(part, accept)
 
-    def answer_together(self, turns: Sequence[Turn]) -> Iterator[tuple[int, Reply]]:
+    def answer_together(self, turns: Sequence[WorkerRequest]) -> Iterator[tuple[int, Reply]]:
         """Run several requests, in one pass where they fit; yields places and replies."""
         inputs, places = [], []
         for place, turn in enumerate(turns):
@@ -240,7 +242,7 @@ class ServedModel:
             place = places[number]
             yield place, self._reply(turns[place].run, outcome)
 
-    def _reply(self, run: RunModel, outcome: Outcome) -> Reply:
+    def _reply(self, run: RunModel, outcome: BatchResult) -> Reply:
         if outcome.error is not None:
             return self._failure(run, outcome.error)
         try:
@@ -249,7 +251,7 @@ class ServedModel:
             return self._failure(run, problem)
         return self._result(run, answer, outcome.seconds)
 
-    def decode(self, turn: Turn) -> Any:
+    def decode(self, turn: WorkerRequest) -> Any:
         """What a request carries, as its model takes it; in another thread, if need be.
 
         Raises:
@@ -263,7 +265,7 @@ class ServedModel:
         self.decode_seconds += _NEWS * (seconds - self.decode_seconds)
         return data
 
-    def _input(self, turn: Turn) -> Any:
+    def _input(self, turn: WorkerRequest) -> Any:
         ahead, turn.decoded = turn.decoded, None
         return self.decode(turn) if ahead is None else ahead.result()
 
@@ -319,7 +321,7 @@ def _as(accept: str, answer: Payload) -> Payload:
 def _meter(device: DeviceGrant, runtime: InferenceRuntime, context: int) -> CpuMeter | GpuMeter:
     if device.kind != "cuda":
         return CpuMeter()
-    return GpuMeter(Share(device.uuid, Path(device.load_lock), held=context), runtime)
+    return GpuMeter(GpuLoadMeter(device.uuid, Path(device.load_lock), held=context), runtime)
 
 
 def _file_payload(path: Path) -> Payload:

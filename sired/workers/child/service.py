@@ -13,12 +13,12 @@ from typing import NoReturn
 from sire.errors import SireError
 from sire.protocol.content import Buffer, size_of
 from sire.protocol.runs import RunModel, RunResult, WorkerError
-from sire.transport.busy_polling import Wakefulness
+from sire.transport.busy_polling import BusyPolling
 from sire.transport.channel import Channel
-from sired.workers.child.clients import Clients, Direct
-from sired.workers.child.served_model import Reply, ServedModel, Turn
+from sired.workers.child.clients import Clients, DirectClient
+from sired.workers.child.served_model import Reply, ServedModel, WorkerRequest
 from sired.workers.child.setup import leave
-from sired.workers.child.work import Work, of_clients, of_daemon
+from sired.workers.child.work import RequestGroup, of_clients, of_daemon
 from sired.workers.messages import (
     DirectFailed,
     FreeDram,
@@ -28,11 +28,11 @@ from sired.workers.messages import (
     Sleep,
     StopStream,
     TakeConnection,
-    TakeTally,
+    TakeCounters,
     ToWorker,
     Wake,
 )
-from sired.workers.shared_counters import Tally
+from sired.workers.shared_counters import SharedCounters
 
 log = logging.getLogger("sired.worker")
 
@@ -67,18 +67,18 @@ class Service:
     def __init__(self, channel: Channel[ToWorker], model: ServedModel) -> None:
         self._channel = channel
         self._model = model
-        self._at_hand: deque[Work] = deque()
+        self._at_hand: deque[RequestGroup] = deque()
         self._ahead: ThreadPoolExecutor | None = None
         # Answers wanted in parts, until they are done or nobody wants the rest.
         self._streams: set[int] = set()
-        self._tally: Tally | None = None
+        self._shared_counters: SharedCounters | None = None
         self._poll = select.epoll()
         self._poll.register(channel.fileno(), select.EPOLLIN)
         self._clients = Clients(self._poll)
-        self._wakefulness = Wakefulness(SHORT_WAIT_SECONDS)
+        self._busy_polling = BusyPolling(SHORT_WAIT_SECONDS)
         # Threads beside the main one. Where they do nothing but wait, there is one more to listen:
         # to who wants no more of an answer, for instance.
-        self._others = 0 if model.concurrency == 1 else model.concurrency - 1 + model.elsewhere
+        self._others = 0 if model.concurrency == 1 else model.concurrency - 1 + model.out_of_process
         self._calls: SimpleQueue[None] = SimpleQueue()
         self._called = self._at_work = 0
         # What a work takes lately that has all cores.
@@ -135,7 +135,7 @@ class Service:
         all cores: where several have had them, each with threads of its own, OpenMP lets those fall
         asleep at once.
         """
-        if not self._others or self._model.elsewhere:
+        if not self._others or self._model.out_of_process:
             return bool(self._others)
         recently = time.monotonic() - self._daemon_asked < RECENT_SECONDS
         return (len(self._clients) > 1 or recently) and self._seconds > WORTH_LISTENING_SECONDS
@@ -146,7 +146,7 @@ class Service:
         for _ in range(missing):
             self._calls.put(None)
 
-    def _next(self) -> Work | None:
+    def _next(self) -> RequestGroup | None:
         """What is to be done next; None if nothing is, or as many are at work as may be."""
         if not self._at_hand:
             return None
@@ -170,9 +170,9 @@ class Service:
 
     def _wait(self) -> list[int]:
         # While others are at work they need what staying awake would take: Python's lock.
-        events = None if self._at_work else self._wakefulness.watch(lambda: self._poll.poll(0))
+        events = None if self._at_work else self._busy_polling.watch(lambda: self._poll.poll(0))
         events = events or self._poll.poll()
-        self._wakefulness.end()
+        self._busy_polling.end()
         return [descriptor for descriptor, _ in events]
 
     def _hear_from(self, ready: Sequence[int]) -> None:
@@ -182,7 +182,7 @@ class Service:
             self._wait_for_others(asking)
         self._at_hand.extend(of_clients(asking, self._model.batch_size))
 
-    def _wait_for_others(self, asking: list[tuple[Direct, Turn]]) -> None:
+    def _wait_for_others(self, asking: list[tuple[DirectClient, WorkerRequest]]) -> None:
         """Add what others ask, until they fill a batch or these have waited long enough."""
         until = time.monotonic() + self._model.batch_delay
         while len(asking) < min(self._model.batch_size, len(self._clients)):
@@ -192,7 +192,7 @@ class Service:
                 return
             asking += self._take_from([descriptor for descriptor, _ in self._poll.poll(0)])
 
-    def _take_from(self, ready: Sequence[int]) -> list[tuple[Direct, Turn]]:
+    def _take_from(self, ready: Sequence[int]) -> list[tuple[DirectClient, WorkerRequest]]:
         """Hear the daemon if it is among these; returns what the others ask."""
         if self._channel.fileno() in ready and (message := self._channel.try_receive()):
             self._hear(*message)
@@ -205,7 +205,7 @@ class Service:
                 self._daemon_asked = time.monotonic()
                 if message.stream:
                     self._streams.add(message.request)
-                self._at_hand.append(Work((Turn(message, frames),)))
+                self._at_hand.append(RequestGroup((WorkerRequest(message, frames),)))
             case StopStream():
                 self._streams.discard(message.request)
             case RunBatch():
@@ -220,10 +220,10 @@ class Service:
             case Ping():
                 with self._sending:
                     self._channel.send(Pong())
-            case TakeTally():
-                self._tally = Tally(self._channel.take_descriptor())
+            case TakeCounters():
+                self._shared_counters = SharedCounters(self._channel.take_descriptor())
             case TakeConnection():
-                self._clients.take(Direct(message, self._channel.take_descriptor()))
+                self._clients.take(DirectClient(message, self._channel.take_descriptor()))
 
     def _decode_ahead(self) -> None:
         """Have what comes after the next decoded while that is done."""
@@ -237,7 +237,7 @@ class Service:
 
     # Doing it
 
-    def _do(self, work: Work, among: int) -> None:
+    def _do(self, work: RequestGroup, among: int) -> None:
         """Do it, on one of so many parts of the cores."""
         self._model.share_cores(among)
         began = time.perf_counter()
@@ -251,7 +251,7 @@ class Service:
                 if not self._at_work:
                     self._rest.notify_all()
 
-    def _answer(self, work: Work) -> None:
+    def _answer(self, work: RequestGroup) -> None:
         if work.clients:
             self._serve(work)
         elif work.turns[0].run.stream:
@@ -269,7 +269,7 @@ class Service:
                 said = WorkerError(run.request, error.code, error.message, error.hint)
                 self._channel.send(said)
 
-    def _stream(self, turn: Turn) -> None:
+    def _stream(self, turn: WorkerRequest) -> None:
         """Answer the daemon in parts."""
         request = turn.run.request
         for message, frames in self._model.stream(turn, lambda: self._goes_on(request)):
@@ -287,37 +287,41 @@ class Service:
                 self._listening.release()
         return request in self._streams
 
-    def _serve(self, work: Work) -> None:
+    def _serve(self, work: RequestGroup) -> None:
         """Answer clients that asked themselves, and count it for the daemon."""
-        assert self._tally is not None
-        tally, left = self._tally, len(work.turns)
+        assert self._shared_counters is not None
+        counters, left = self._shared_counters, len(work.turns)
         running = [client.number for client in work.clients]
         with self._counting:
-            tally.begin(running)
+            counters.begin(running)
         for place, (message, frames) in self._replies(work):
             left -= 1
             with self._counting:
-                self._count(tally, work.turns[place], message, size_of(frames))
+                self._count(counters, work.turns[place], message, size_of(frames))
                 if left:
-                    tally.tell()
+                    counters.tell()
                 else:  # who has the last answer finds nobody at work for him any more
                     peak = message.peak_memory_bytes or self._model.peak()
-                    tally.end(running, time.monotonic(), peak)
+                    counters.end(running, time.monotonic(), peak)
             self._clients.reply(work.clients[place], message, frames)
 
-    def _replies(self, work: Work) -> Iterable[tuple[int, Reply]]:
+    def _replies(self, work: RequestGroup) -> Iterable[tuple[int, Reply]]:
         if len(work.turns) == 1:
             return ((0, self._model.answer(work.turns[0])),)
         return self._model.answer_together(work.turns)
 
     def _count(
-        self, tally: Tally, turn: Turn, message: RunResult | WorkerError, given: int
+        self,
+        counters: SharedCounters,
+        turn: WorkerRequest,
+        message: RunResult | WorkerError,
+        given: int,
     ) -> None:
         if isinstance(message, RunResult):
             seconds = message.compute_seconds
-            tally.answer(_latency(turn, seconds), seconds, turn.size, given)
+            counters.answer(_latency(turn, seconds), seconds, turn.size, given)
         elif not message.out_of_memory:  # of that the daemon will hear: it is asked again
-            tally.answer(_latency(turn, 0.0), 0.0, turn.size)
+            counters.answer(_latency(turn, 0.0), 0.0, turn.size)
             with self._sending:
                 self._channel.send(DirectFailed(message.code, message.message))
 
@@ -329,7 +333,7 @@ class Service:
             self._rest.wait_for(lambda: not self._at_work)
 
 
-def _latency(turn: Turn, least: float) -> float:
+def _latency(turn: WorkerRequest, least: float) -> float:
     """Seconds since the client sent a request, as far as what it says can be true."""
     seconds = time.monotonic() - turn.run.sent
     return seconds if least <= seconds < LONGEST_LATENCY else least

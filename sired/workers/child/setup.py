@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from sired.workers.confinement import Confinement, confine
-from sired.workers.descendants import adopt_orphans, end_offspring, forget_the_dead
+from sired.workers.descendants import adopt_orphans, end_descendants, forget_the_dead
 from sired.workers.log_files import forgiving
 from sired.workers.messages import DeviceGrant
 
@@ -76,7 +76,7 @@ def leave(code: int = 0) -> NoReturn:
     for do in _before_leaving:
         with contextlib.suppress(BaseException):
             do()
-    end_offspring()
+    end_descendants()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):  # closed by the model, or the disk is full
             stream.flush()

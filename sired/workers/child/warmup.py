@@ -25,7 +25,7 @@ _MOST_NUMBERS = 1 << 24
 log = logging.getLogger("sired.worker")
 
 
-def rehearse(predict: Callable[[Any], Any], signature: Signature) -> tuple[TensorSpec, ...]:
+def warm_up(predict: Callable[[Any], Any], signature: Signature) -> tuple[TensorSpec, ...]:
     """Run a model on zeros of every kind of shape that it takes.
 
     What it cannot answer is passed over: not every model takes zeros.

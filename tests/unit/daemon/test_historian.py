@@ -5,16 +5,16 @@ import asyncio
 import pytest
 
 from sired.config.settings import HistorySettings
-from sired.daemon.telemetry.history_recorder import Historian
-from sired.daemon.telemetry.counters import Statistics
+from sired.daemon.telemetry.history_recorder import HistoryRecorder
+from sired.daemon.telemetry.counters import AllCounters
 
 
 class Kept:
     """A historian, and what it is told."""
 
     def __init__(self, loop, path, **settings):
-        self.statistics, self.memory = Statistics(), {}
-        self.historian = Historian(
+        self.statistics, self.memory = AllCounters(), {}
+        self.historian = HistoryRecorder(
             loop, path, self.statistics, lambda: self.memory, HistorySettings(**settings)
         )
 

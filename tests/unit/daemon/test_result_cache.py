@@ -2,7 +2,7 @@
 
 import pytest
 
-from sired.daemon.engine.result_cache import LARGEST_QUESTION, Answer, ResultCache
+from sired.daemon.engine.result_cache import LARGEST_QUESTION, CachedAnswer, ResultCache
 from sire.protocol.requests import Predict
 from sire.spec import ModelSpec, TensorSpec
 
@@ -15,7 +15,7 @@ def spec(name="a", *, cached=True):
 
 
 def answer(text=b"1"):
-    return Answer("application/json", (), (text,))
+    return CachedAnswer("application/json", (), (text,))
 
 
 @pytest.fixture

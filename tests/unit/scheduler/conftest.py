@@ -32,7 +32,7 @@ class Driver:
         self.strategy = BUILT_IN[strategy]
         self.brain = Brain(accounts, self.strategy, self.rules(**rules), ROUTERS[router], dram)
         self.now = 0.0
-        self._tickets = itertools.count(1)
+        self._operations_by_client = itertools.count(1)
 
     @staticmethod
     def rules(**given):
@@ -48,16 +48,16 @@ class Driver:
 
     def request(self, model, timeout=60.0, **how):
         """Send a request; returns its number and what the brain said."""
-        number = next(self._tickets)
+        number = next(self._operations_by_client)
         return number, self.tell(events.RequestArrived(number, model, self.now + timeout, **how))
 
-    def wish(self, model, device=None, timeout=60.0):
-        number = next(self._tickets)
-        return number, self.tell(events.LoadWanted(number, model, device, self.now + timeout))
+    def operation(self, model, device=None, timeout=60.0):
+        number = next(self._operations_by_client)
+        return number, self.tell(events.LoadRequested(number, model, device, self.now + timeout))
 
     def to_dram(self, model, timeout=60.0):
-        number = next(self._tickets)
-        return number, self.tell(events.SleepWanted(number, model, self.now + timeout))
+        number = next(self._operations_by_client)
+        return number, self.tell(events.SleepRequested(number, model, self.now + timeout))
 
     def slept(self, instance, device=None, dram=None):
         """An instance sleeps; unless told otherwise with all but a tenth of it in main memory."""
@@ -67,19 +67,19 @@ class Driver:
         return self.tell(events.WorkerSlept(instance, device, dram))
 
     def unload(self, model):
-        number = next(self._tickets)
-        return number, self.tell(events.UnloadWanted(number, model))
+        number = next(self._operations_by_client)
+        return number, self.tell(events.UnloadRequested(number, model))
 
     def acquire(self, model, timeout=60.0, **how):
-        number = next(self._tickets)
-        return number, self.tell(events.LeaseWanted(number, model, self.now + timeout, **how))
+        number = next(self._operations_by_client)
+        return number, self.tell(events.LeaseRequested(number, model, self.now + timeout, **how))
 
     def give_back(self, lease):
         return self.tell(events.LeaseReturned(lease))
 
     def shrink(self, model, keep=None):
-        number = next(self._tickets)
-        return number, self.tell(events.ShrinkWanted(number, model, keep))
+        number = next(self._operations_by_client)
+        return number, self.tell(events.ShrinkRequested(number, model, keep))
 
     def ready(self, instance, memory=None, sleep_memory=None):
         """An instance has loaded or woken; nine tenths of it can sleep where anything may."""
@@ -103,11 +103,11 @@ class Driver:
 
     def wait(self, seconds):
         self.now += seconds
-        return self.tell(events.Woken())
+        return self.tell(events.TimerFired())
 
     def load(self, name):
         """Bring a model to ready, the short way; returns its instance's number."""
-        _, said = self.wish(name)
+        _, said = self.operation(name)
         (start,) = [do for do in said if isinstance(do, StartWorker)]
         self.ready(start.instance)
         return start.instance
@@ -148,7 +148,7 @@ class Machine:
                 break
             self.d.now = max(self.d.now, when)
             if wakeup <= when:
-                self._do(self.d.tell(events.Woken()))
+                self._do(self.d.tell(events.TimerFired()))
             else:
                 self._do(heapq.heappop(self._agenda)[2]())
         if until < math.inf:

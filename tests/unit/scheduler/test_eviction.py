@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from benchmarks.policies.replay import load_time
 from benchmarks.policies.traces import models, record
 from sired.scheduler.policies.eviction import BUILT_IN, Candidate, choose_victims, cost, lru
-from sired.scheduler.policies.reuse import History
+from sired.scheduler.policies.reuse import ReuseHistory
 from sired.scheduler.instructions import Evicted, StopWorker
 
 from .conftest import Driver, of_kind
@@ -17,7 +17,7 @@ from .conftest import Driver, of_kind
 
 def history(load_seconds, gap=60.0, requests=10):
     """One of a model that is asked for every ``gap`` seconds, up to the time 0."""
-    found = History()
+    found = ReuseHistory()
     found.loaded(load_seconds)
     for number in reversed(range(requests)):
         found.arrived(-number * gap)
@@ -72,7 +72,7 @@ def test_a_brain_told_to_weigh_costs_keeps_what_takes_long_to_load(driver):
         for model in ("slow", "fast", "third"):
             d.add(model, 40)
         for model, seconds in (("slow", 30), ("fast", 1)):
-            _, said = d.wish(model)
+            _, said = d.operation(model)
             d.now += seconds
             d.ready(said[0].instance)
         d.now += 5
@@ -85,12 +85,12 @@ def test_measuring_too_much_ends_by_the_policy_and_no_more_than_needed(driver):
     d = driver(eviction=cost)
     for name in ("small", "large", "grows"):
         d.add(name, 30)
-    _, small = d.wish("small")
+    _, small = d.operation("small")
     d.now += 10
     d.ready(small[0].instance)
     large = d.load("large")
     d.now += 1
-    _, said = d.wish("grows")
+    _, said = d.operation("grows")
     said = d.ready(said[0].instance, memory=65)
     assert of_kind(StopWorker, said) == [StopWorker(large)]
 
@@ -100,7 +100,7 @@ def test_measuring_too_much_ends_by_the_policy_and_no_more_than_needed(driver):
 
 @st.composite
 def histories(draw):
-    found = History()
+    found = ReuseHistory()
     now = -draw(st.floats(0, 1e6))
     for gap in draw(st.lists(st.floats(0, 1e5), max_size=8)):
         found.arrived(now)
@@ -142,7 +142,7 @@ def test_a_rate_is_a_finite_number_above_zero(found, idle):
 
 
 def test_requests_that_come_as_one_make_no_rate_infinite():
-    history = History()
+    history = ReuseHistory()
     for now in (0.0, 1e-206, 2e-206):
         history.arrived(now)
     assert 0 < history.reuse_rate(0.0) < float("inf")
@@ -163,7 +163,7 @@ def test_nothing_pinned_busy_or_loading_is_ended_for_another(policy, residents, 
         if memory > 100 - d.brain.fleet.ledger.accounts["cpu"].charged:
             continue
         d.add(f"m{number}", memory, pinned=pinned)
-        _, said = d.wish(f"m{number}")
+        _, said = d.operation(f"m{number}")
         instance = said[0].instance
         if doing != "loading":
             d.ready(instance)

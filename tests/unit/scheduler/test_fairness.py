@@ -4,7 +4,7 @@ import time
 from collections import Counter
 
 from sired.scheduler import events
-from sired.scheduler.instructions import Evicted, Fulfil, StartWorker, StopWorker
+from sired.scheduler.instructions import Evicted, Complete, StartWorker, StopWorker
 
 from .conftest import dispatched, of_kind
 
@@ -173,7 +173,7 @@ def test_nothing_is_loaded_for_nobody(driver):
     d.tell(events.RequestCancelled(gone))
     d.request("other", timeout=0.5)
     d.wait(0.5)
-    d.wish("other", timeout=0.2)
+    d.operation("other", timeout=0.2)
     d.wait(0.2)
     assert len(d.brain.fleet.pending) == 0
     said = d.finish(running)
@@ -239,7 +239,7 @@ def test_wishes_wait_in_turn_with_requests(driver):
     d.add("wished", 80)
     busy = d.load("busy")
     running, _ = d.request("busy")
-    wish, _ = d.wish("wished")
+    operation, _ = d.operation("wished")
     d.finish(running)
     (start,) = of_kind(StartWorker, d.gone(busy))
-    assert Fulfil(wish, start.instance) in d.ready(start.instance)
+    assert Complete(operation, start.instance) in d.ready(start.instance)

@@ -3,7 +3,7 @@
 from sire.errors import Cancelled, InsufficientMemory
 from sired.scheduler import events
 from sired.scheduler.policies.eviction import BUILT_IN as POLICIES
-from sired.scheduler.instructions import Evicted, Fulfil, StartWorker, StopWorker
+from sired.scheduler.instructions import Evicted, Complete, StartWorker, StopWorker
 from sired.scheduler.policies.placement import BUILT_IN as STRATEGIES
 
 from .conftest import dispatched, failures, of_kind
@@ -66,8 +66,8 @@ def test_a_wish_for_a_device_that_is_too_small_fails_alone(driver):
     d.add("a", 90)
     d.load("a")
     request, _ = d.request("a")
-    wish, said = d.wish("a", "cuda:1")
-    assert isinstance(failures(said).pop(wish), InsufficientMemory)
+    operation, said = d.operation("a", "cuda:1")
+    assert isinstance(failures(said).pop(operation), InsufficientMemory)
     assert not of_kind(StopWorker, said)
     assert d.loaded() == ["a"]
     assert request in d.brain.queues.requests
@@ -78,16 +78,16 @@ def test_an_unload_while_an_earlier_registration_is_still_ending_waits_for_its_m
     d.add("a", 30)
     old = d.load("a")
     d.add("a", 40)
-    wish, said = d.unload("a")
-    assert of_kind(Fulfil, said) == []
-    assert of_kind(Fulfil, d.gone(old)) == [Fulfil(wish, ended=1)]
+    operation, said = d.unload("a")
+    assert of_kind(Complete, said) == []
+    assert of_kind(Complete, d.gone(old)) == [Complete(operation, ended=1)]
 
 
 def test_an_unload_takes_back_the_load_that_waits(driver):
     d = driver()
     d.add("a", 30)
     d.tell(events.MemorySampled({"cpu": 0}))
-    d.wish("a")
+    d.operation("a")
     d.unload("a")
     assert not d.brain.fleet.pending
 
@@ -231,7 +231,7 @@ def test_a_failed_load_takes_back_another_of_the_model_that_waits(driver):
     error = InsufficientMemory("out of memory")
     d.finish(request, error=error, out_of_memory=True)
     assert len(d.brain.fleet.pending) == 1  # a load with more room
-    said = d.tell(events.LoadFailed(second, error))
+    said = d.tell(events.WorkerLoadFailed(second, error))
     assert list(failures(said)) == [request]
     assert not d.brain.fleet.pending
 

@@ -4,11 +4,11 @@ import random
 
 import pytest
 
-from sired.scheduler.policies.reuse import DOUBT, FIRST_GAP, History
+from sired.scheduler.policies.reuse import DOUBT, FIRST_GAP, ReuseHistory
 
 
 def history_of(times):
-    history = History()
+    history = ReuseHistory()
     for time in times:
         history.arrived(time)
     return history
@@ -33,7 +33,7 @@ def test_requests_by_the_clock_are_half_a_period_away():
 def test_requests_at_random_are_a_mean_gap_away():
     draw = random.Random(3)
     now, rates = 0.0, []
-    history = History()
+    history = ReuseHistory()
     for _ in range(3000):
         now += draw.expovariate(1 / 600)
         history.arrived(now)
@@ -73,7 +73,7 @@ def test_requests_of_the_same_instant_are_one_use():
 
 
 def test_the_last_load_counts_half():
-    history = History()
+    history = ReuseHistory()
     for seconds in (8, 4, 2):
         history.loaded(seconds)
     assert history.load_seconds == 4

@@ -4,7 +4,7 @@ import math
 
 from sire.errors import InsufficientMemory
 from sired.scheduler.events import ModelPinned
-from sired.scheduler.instructions import Evicted, Fulfil, StartWorker, StopWorker
+from sired.scheduler.instructions import Evicted, Complete, StartWorker, StopWorker
 
 from .conftest import dispatched, failures, of_kind
 
@@ -22,8 +22,8 @@ def test_keep_alive_0_unloads_a_model_as_soon_as_nothing_waits_for_it(driver):
 def test_a_model_loaded_by_hand_is_there_for_its_first_request_even_with_keep_alive_0(driver):
     d = driver()
     d.add("a", 30, keep_alive=0.0)
-    wish, _ = d.wish("a")
-    assert of_kind(Fulfil, d.ready(1)) == [Fulfil(wish, 1)]
+    operation, _ = d.operation("a")
+    assert of_kind(Complete, d.ready(1)) == [Complete(operation, 1)]
     request, said = d.request("a")
     assert dispatched(said) == [request]
     assert d.finish(request) == [StopWorker(1)]

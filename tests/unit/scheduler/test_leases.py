@@ -6,7 +6,7 @@ from sire.errors import Cancelled, DeadlineExceeded, InferenceError, ModelNotFou
 from sired.scheduler import events
 from sired.scheduler.instructions import (
     Dispatch,
-    Fulfil,
+    Complete,
     LeaseGranted,
     LeaseLost,
     StartWorker,
@@ -128,10 +128,10 @@ def test_a_crash_takes_the_lease_with_it_and_says_so(one):
 
 def test_a_lease_lost_by_an_unload_is_told_at_once(one):
     lease, _ = one.acquire("a")
-    wish, said = one.unload("a")
+    operation, said = one.unload("a")
     (lost,) = of_kind(LeaseLost, said)
     assert (lost.lease, type(lost.error)) == (lease, Cancelled)
-    assert Fulfil(wish, ended=1) in one.gone(1)
+    assert Complete(operation, ended=1) in one.gone(1)
 
 
 def test_a_leased_instance_is_neither_evicted_nor_ended_for_want_of_use(driver):
@@ -188,10 +188,10 @@ def test_shrinking_ends_idle_instances_down_to_what_is_to_be_kept(driver):
     d.ready(2)
     d.ready(3)
     d.acquire("a")
-    wish, said = d.shrink("a", keep=1)
+    operation, said = d.shrink("a", keep=1)
     assert said == [StopWorker(2), StopWorker(3)]
     d.gone(2)
-    assert Fulfil(wish, ended=2) in d.gone(3)
+    assert Complete(operation, ended=2) in d.gone(3)
     assert d.brain.pool(model) == Pool(0, 1, 1, 3)
 
 
@@ -208,10 +208,10 @@ def test_cleaning_up_ends_whatever_is_idle_but_the_pinned(driver):
 
 
 def test_nothing_to_shrink_is_answered_at_once_and_an_unknown_model_is_an_error(one):
-    wish, said = one.shrink("a")
-    assert said == [Fulfil(wish, ended=0)]
-    wish, said = one.shrink("nobody")
-    assert isinstance(failures(said)[wish], ModelNotFound)
+    operation, said = one.shrink("a")
+    assert said == [Complete(operation, ended=0)]
+    operation, said = one.shrink("nobody")
+    assert isinstance(failures(said)[operation], ModelNotFound)
 
 
 def test_what_a_holder_did_not_wait_for_is_cancelled_when_it_gives_back(one):

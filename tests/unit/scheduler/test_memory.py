@@ -6,7 +6,7 @@ from sire.errors import DeadlineExceeded, DeviceNotFound, InsufficientMemory, Lo
 from sired.scheduler import events
 from sired.scheduler.instructions import (
     Evicted,
-    Fulfil,
+    Complete,
     Learn,
     StartWorker,
     StopWorker,
@@ -104,7 +104,7 @@ def test_two_models_that_exclude_each_other_both_get_their_turns(driver):
             elif instance.in_flight:
                 answered[instance.model.name] += 1
                 d.finish(instance.in_flight[0].id)
-        d.tell(events.Woken())
+        d.tell(events.TimerFired())
     assert answered == {"a": 40, "b": 40}
 
 
@@ -187,7 +187,7 @@ def test_running_out_of_memory_in_a_load_is_tried_once_more_with_more_room(drive
     d.add("a", 40)
     idle = d.load("idle")
     request, _ = d.request("a")
-    oom = events.LoadFailed(2, InsufficientMemory("no"), out_of_memory=True)
+    oom = events.WorkerLoadFailed(2, InsufficientMemory("no"), out_of_memory=True)
     said = d.tell(oom)
     assert failures(said) == {}
     assert StopWorker(idle) in said or StopWorker(idle) in d.gone(2)
@@ -195,7 +195,7 @@ def test_running_out_of_memory_in_a_load_is_tried_once_more_with_more_room(drive
         d.gone(2)
     (start,) = of_kind(StartWorker, d.gone(idle))
     assert start.memory == 60
-    said = d.tell(events.LoadFailed(3, InsufficientMemory("no"), out_of_memory=True))
+    said = d.tell(events.WorkerLoadFailed(3, InsufficientMemory("no"), out_of_memory=True))
     assert isinstance(failures(said)[request], InsufficientMemory)
 
 
@@ -215,10 +215,10 @@ def test_running_out_of_memory_in_an_inference_runs_the_request_once_more(driver
 def test_a_failed_load_tells_everybody_who_waits(driver):
     d = driver()
     d.add("a", 40)
-    wish, _ = d.wish("a")
+    operation, _ = d.operation("a")
     request, _ = d.request("a")
-    said = d.tell(events.LoadFailed(1, LoadFailed("no such class")))
-    assert set(failures(said)) == {wish, request}
+    said = d.tell(events.WorkerLoadFailed(1, LoadFailed("no such class")))
+    assert set(failures(said)) == {operation, request}
 
 
 def test_an_idle_model_is_unloaded_after_its_keep_alive(driver):
@@ -233,9 +233,9 @@ def test_an_unload_is_answered_when_the_memory_is_free(driver):
     d = driver()
     d.add("a", 40)
     instance = d.load("a")
-    wish, said = d.unload("a")
+    operation, said = d.unload("a")
     assert said == [StopWorker(instance)]
-    assert Fulfil(wish, ended=1) in d.gone(instance)
+    assert Complete(operation, ended=1) in d.gone(instance)
 
 
 def test_an_unload_lets_the_running_request_finish(driver):
@@ -258,8 +258,8 @@ def test_a_model_goes_to_the_device_it_names(driver):
 def test_a_device_that_there_is_not_is_an_error(driver):
     d = driver()
     d.add("a", 40)
-    wish, said = d.wish("a", device="cuda:7")
-    assert isinstance(failures(said)[wish], DeviceNotFound)
+    operation, said = d.operation("a", device="cuda:7")
+    assert isinstance(failures(said)[operation], DeviceNotFound)
 
 
 def test_gpus_come_before_cpus_and_cpus_before_failing(driver):
@@ -273,12 +273,12 @@ def test_gpus_come_before_cpus_and_cpus_before_failing(driver):
 def test_a_wish_for_another_device_moves_the_model(driver):
     d = driver(devices=(("cpu0", "cpu", 100), ("cpu1", "cpu", 100)))
     d.add("a", 40)
-    _, said = d.wish("a", device="cpu0")
+    _, said = d.operation("a", device="cpu0")
     d.ready(1)
-    wish, said = d.wish("a", device="cpu1")
+    operation, said = d.operation("a", device="cpu1")
     assert StopWorker(1) in said
     assert of_kind(StartWorker, said)[0].device == "cpu1"
-    assert Fulfil(wish, 2) in d.ready(2)
+    assert Complete(operation, 2) in d.ready(2)
 
 
 @pytest.mark.parametrize(
@@ -344,15 +344,15 @@ def test_a_load_is_ended_only_once_it_stands_still(driver):
 def test_who_is_patient_waits_for_a_load_as_long_as_it_goes_on(driver):
     d = driver(load_timeout=10.0)
     d.add("a", 40)
-    wish, hasty = 71, 72
-    d.tell(events.LoadWanted(wish, "a", None, d.now + 10, patient=True))
-    d.tell(events.LoadWanted(hasty, "a", None, d.now + 10))
+    operation, hasty = 71, 72
+    d.tell(events.LoadRequested(operation, "a", None, d.now + 10, patient=True))
+    d.tell(events.LoadRequested(hasty, "a", None, d.now + 10))
     d.now += 6
     d.tell(events.LoadProgressed(1, 50, 100))
     assert failures(d.wait(4)).keys() == {hasty}
     assert d.brain.wakeup == 16
     said = d.wait(6)
-    assert isinstance(failures(said)[wish], LoadFailed)
+    assert isinstance(failures(said)[operation], LoadFailed)
 
 
 def test_who_is_patient_does_not_wait_for_memory_for_ever(driver):
@@ -361,7 +361,7 @@ def test_who_is_patient_does_not_wait_for_memory_for_ever(driver):
     d.add("b", 60)
     d.acquire("a")
     d.ready(1)
-    d.tell(events.LoadWanted(71, "b", None, d.now + 10, patient=True))
+    d.tell(events.LoadRequested(71, "b", None, d.now + 10, patient=True))
     assert isinstance(failures(d.wait(10))[71], DeadlineExceeded)
 
 

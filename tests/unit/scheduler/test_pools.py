@@ -14,7 +14,7 @@ def serving(driver, weights=20, seconds=1.0, load=2.0, **attributes):
     """A loaded model that was measured: so many seconds a request, so many a load."""
     d = driver(pipeline=1, **attributes.pop("rules", {}))
     d.add("a", weights, **attributes)
-    d.wish("a")
+    d.operation("a")
     d.now += load
     d.ready(1)
     for _ in range(30):
@@ -106,8 +106,8 @@ def test_what_is_beyond_the_least_number_goes_when_it_is_idle(driver):
 
 def test_a_further_instance_that_cannot_load_fails_no_request(driver):
     for how in (
-        lambda d: d.tell(events.LoadFailed(2, LoadFailed("no"))),
-        lambda d: d.tell(events.LoadFailed(2, InsufficientMemory("no"), out_of_memory=True)),
+        lambda d: d.tell(events.WorkerLoadFailed(2, LoadFailed("no"))),
+        lambda d: d.tell(events.WorkerLoadFailed(2, InsufficientMemory("no"), out_of_memory=True)),
         lambda d: d.gone(2, WorkerCrashed("no")),
         lambda d: d.wait(600.0),
     ):

@@ -4,7 +4,7 @@ import math
 import time
 
 from sired.scheduler import events
-from sired.scheduler.entities.queue import Line
+from sired.scheduler.entities.queue import RequestQueue
 from sired.scheduler.entities.request import Request
 
 from .conftest import dispatched
@@ -110,7 +110,7 @@ def test_a_cancelled_request_is_gone_from_its_line(driver):
 
 
 def test_ten_thousand_in_line_cost_microseconds_each():
-    line = Line()
+    line = RequestQueue()
     requests = [Request(n, "a", n, math.inf, float(n * 7919 % 10_007)) for n in range(10_000)]
     started = time.perf_counter()
     for request in requests:

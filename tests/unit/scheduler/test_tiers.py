@@ -7,8 +7,8 @@ from sired.scheduler import events
 from sired.scheduler.instructions import (
     Dispatch,
     Evicted,
-    FreeDram,
-    Fulfil,
+    FreeWorkerDram,
+    Complete,
     SleepWorker,
     StartWorker,
     StopWorker,
@@ -36,7 +36,7 @@ def take_turns(d, *names):
     """Load or wake models one after the other, each in place of the one before."""
     for name in names:
         d.now += 1
-        said = d.wish(name)[1]
+        said = d.operation(name)[1]
         for _ in range(9):
             for do in said:
                 match do:
@@ -96,9 +96,9 @@ def test_what_cannot_sleep_or_does_not_fit_is_ended(driver):
         d = driver(dram=dram)
         d.add("a", 90)
         d.add("b", 90)
-        _, said = d.wish("a")
+        _, said = d.operation("a")
         d.ready(said[0].instance, 90, sleep_memory)
-        _, said = d.wish("b")
+        _, said = d.operation("b")
         assert of_kind(StopWorker, said) and not of_kind(SleepWorker, said)
 
 
@@ -107,7 +107,7 @@ def test_who_would_leave_too_much_behind_is_ended(driver):
     d.add("a", 90)
     d.add("b", 95)
     d.load("a")
-    _, said = d.wish("b")
+    _, said = d.operation("b")
     assert of_kind(StopWorker, said) and not of_kind(SleepWorker, said)
 
 
@@ -120,7 +120,7 @@ def test_pinned_models_neither_sleep_nor_leave_main_memory_for_others(driver):
     d.to_dram("a")
     d.slept(a)
     d.now += 1
-    _, said = d.wish("c")
+    _, said = d.operation("c")
     assert of_kind(SleepWorker, said) == [SleepWorker(b)]
     d.slept(b)
     assert d.brain.fleet.ledger.dram_charge(a) == 36
@@ -151,7 +151,7 @@ def test_whoever_waits_for_one_that_cannot_wake_has_it_loaded_anew(d):
     d.slept(a)
     number, said = d.request("a")
     assert of_kind(WakeWorker, said)
-    said = d.tell(events.LoadFailed(a, LoadFailed("no")))
+    said = d.tell(events.WorkerLoadFailed(a, LoadFailed("no")))
     assert of_kind(StopWorker, said) and not failures(said)
     (start,) = of_kind(StartWorker, d.gone(a))
     assert dispatched(d.ready(start.instance)) == [number]
@@ -162,7 +162,7 @@ def test_running_out_of_memory_while_waking_raises_the_need_as_it_does_while_loa
     d.to_dram("a")
     d.slept(a)
     d.request("a")
-    d.tell(events.LoadFailed(a, LoadFailed("no"), out_of_memory=True))
+    d.tell(events.WorkerLoadFailed(a, LoadFailed("no"), out_of_memory=True))
     (start,) = of_kind(StartWorker, d.gone(a))
     assert start.memory == 120
 
@@ -180,7 +180,7 @@ def test_a_sleeper_whose_device_pinned_models_fill_is_loaded_on_another(driver):
     d = driver(devices=(("cuda:0", "cuda", 100), ("cuda:1", "cuda", 100)), dram=200)
     d.add("a", 80)
     d.add("p", 80, device="cuda:0", pinned=True)
-    d.wish("a", "cuda:0")
+    d.operation("a", "cuda:0")
     d.ready(1)
     d.to_dram("a")
     d.slept(1)
@@ -195,18 +195,18 @@ def test_a_sleeper_whose_device_pinned_models_fill_is_loaded_on_another(driver):
 
 def test_a_wish_to_sleep_is_answered_when_it_sleeps(d):
     a = d.load("a")
-    wish, said = d.to_dram("a")
+    operation, said = d.to_dram("a")
     assert said == [SleepWorker(a)]
-    assert Fulfil(wish, instance=a) in d.slept(a)
+    assert Complete(operation, instance=a) in d.slept(a)
     again, said = d.to_dram("a")
-    assert said == [Fulfil(again, instance=a)]
+    assert said == [Complete(again, instance=a)]
 
 
 def test_a_model_on_disk_is_loaded_before_it_sleeps(d):
-    wish, said = d.to_dram("a")
+    operation, said = d.to_dram("a")
     (start,) = of_kind(StartWorker, said)
     assert of_kind(SleepWorker, d.ready(start.instance)) == [SleepWorker(start.instance)]
-    assert Fulfil(wish, instance=start.instance) in d.slept(start.instance)
+    assert Complete(operation, instance=start.instance) in d.slept(start.instance)
 
 
 def test_a_busy_model_sleeps_once_it_has_answered(d):
@@ -220,24 +220,24 @@ def test_why_a_model_cannot_sleep_is_said_with_the_figures(driver):
     d = driver(dram=50)
     d.add("a", 60)
     d.load("a")
-    wish, said = d.to_dram("a")
-    error = failures(said)[wish]
+    operation, said = d.to_dram("a")
+    error = failures(said)[operation]
     assert isinstance(error, InsufficientMemory)
     assert (error.details["need_bytes"], error.details["capacity_bytes"]) == (54, 50)
     d.unload("a")
     d.gone(1)
-    _, said = d.wish("a")
+    _, said = d.operation("a")
     d.ready(said[0].instance, 60, sleep_memory=0)
-    wish, said = d.to_dram("a")
-    assert isinstance(failures(said)[wish], InvalidInput)
+    operation, said = d.to_dram("a")
+    assert isinstance(failures(said)[operation], InvalidInput)
     assert d.loaded() == ["a"]
 
 
 def test_a_leased_model_stays_awake_for_its_holder(d):
     d.load("a")
     d.acquire("a")
-    wish, said = d.to_dram("a")
-    assert isinstance(failures(said)[wish], Cancelled)
+    operation, said = d.to_dram("a")
+    assert isinstance(failures(said)[operation], Cancelled)
     assert not of_kind(SleepWorker, said)
 
 
@@ -247,7 +247,7 @@ def test_who_unloads_a_model_that_falls_asleep_is_told_and_so_is_who_wanted_it_a
     unload, said = d.unload("a")
     assert isinstance(failures(said)[asleep], Cancelled)
     assert of_kind(StopWorker, said) == [StopWorker(a, kill=True)]
-    assert Fulfil(unload, ended=1) in d.gone(a)
+    assert Complete(unload, ended=1) in d.gone(a)
 
 
 # Main memory kept for the next time
@@ -267,7 +267,7 @@ def test_one_that_kept_its_main_memory_needs_no_more_to_sleep_again(driver):
     a = d.load("a")
     d.to_dram("a")
     d.slept(a)
-    d.wish("a")
+    d.operation("a")
     kept(d, a)
     assert of_kind(SleepWorker, d.to_dram("a")[1]) == [SleepWorker(a)]
 
@@ -282,13 +282,13 @@ def test_what_one_that_is_awake_kept_is_freed_before_any_sleeper_goes_to_disk(dr
         d.now += 1
         d.to_dram(name)
         d.slept(instance)
-    d.wish("a")
+    d.operation("a")
     kept(d, a)
     d.now += 1
-    wish, said = d.to_dram("c")
-    assert said == [FreeDram(a)]
-    said = d.tell(events.DramFreed(a))
+    operation, said = d.to_dram("c")
+    assert said == [FreeWorkerDram(a)]
+    said = d.tell(events.WorkerDramFreed(a))
     assert said == [SleepWorker(c)]
     assert charges(d, a) == (90, 0)
-    assert Fulfil(wish, instance=c) in d.slept(c)
+    assert Complete(operation, instance=c) in d.slept(c)
     assert d.instances[b].state_name == "asleep"

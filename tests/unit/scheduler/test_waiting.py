@@ -11,7 +11,7 @@ def measured(driver, seconds=0.5, **rules):
     """A loaded model that was measured to take so long a request, and took 2 s to load."""
     d = driver(pipeline=1, **rules)
     d.add("a", 30)
-    _, said = d.wish("a")
+    _, said = d.operation("a")
     d.now = 2.0
     d.ready(1)
     for _ in range(50):

@@ -5,7 +5,7 @@ import sqlite3
 import pytest
 
 from sired.store import history
-from sired.store.history import History, Minute, is_damage, set_aside
+from sired.store.history import HistoryStore, Minute, is_damage, set_aside
 
 NOON = 1_700_000_040 // 3600 * 3600
 
@@ -22,7 +22,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def file(path):
-    opened = History(path)
+    opened = HistoryStore(path)
     yield opened
     opened.close()
 
@@ -72,21 +72,21 @@ def test_only_its_owner_may_read_it(file, path):
 
 @pytest.mark.parametrize("at", [0, 4096], ids=["header", "page"])
 def test_a_damaged_file_is_known_as_such_and_can_be_set_aside(path, at):
-    History(path).close()
+    HistoryStore(path).close()
     content = bytearray(path.read_bytes())
     content[at : at + 64] = b"\xff" * 64
     path.write_bytes(content)
     with pytest.raises(sqlite3.Error) as caught:
-        History(path)
+        HistoryStore(path)
     assert is_damage(caught.value)
     aside = set_aside(path)
     assert aside.read_bytes() == content
-    History(path).close()
+    HistoryStore(path).close()
 
 
 def test_a_file_of_a_newer_sire_is_left_alone(file, path):
     with sqlite3.connect(path) as db:
         db.execute(f"PRAGMA user_version = {history.VERSION + 1}")
     with pytest.raises(sqlite3.NotSupportedError) as caught:
-        History(path)
+        HistoryStore(path)
     assert not is_damage(caught.value)

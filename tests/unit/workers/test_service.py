@@ -19,7 +19,7 @@ class Waiting:
 
     batch_size = 1
     concurrency = 1
-    elsewhere = False
+    out_of_process = False
     batch_delay = 0.0
 
     def __init__(self, decode_seconds: float, last: int) -> None:

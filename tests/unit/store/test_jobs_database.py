@@ -5,13 +5,13 @@ import asyncio
 import pytest
 
 from sire.errors import JobNotFound, JobsUnavailable
-from sired.store.jobs.database_thread import JobDesk
+from sired.store.jobs.database_thread import JobDatabase
 from sired.store.jobs.records import Draft
-from sired.store.jobs.payloads import Data
+from sired.store.jobs.payloads import JobPayload
 
 
 def draft(size=10):
-    data = Data("text/plain", (), (bytes(size),))
+    data = JobPayload("text/plain", (), (bytes(size),))
     return Draft("m", "normal", {}, "", "text/plain", None, data)
 
 
@@ -21,11 +21,11 @@ def with_desk(tmp_path):
 
     def run(use):
         async def live():
-            desk = JobDesk(asyncio.get_running_loop(), tmp_path / "jobs")
+            database = JobDatabase(asyncio.get_running_loop(), tmp_path / "jobs")
             try:
-                return await use(desk)
+                return await use(database)
             finally:
-                desk.close()
+                database.close()
 
         return asyncio.run(live())
 
@@ -33,38 +33,40 @@ def with_desk(tmp_path):
 
 
 def test_errands_are_done_in_order_and_what_was_answered_is_there_after_a_close(with_desk):
-    async def use(desk):
-        answers = [desk.call(lambda book: book.accept([draft()])) for _ in range(300)]
-        found = desk.call(lambda book: book.unfinished())
+    async def use(database):
+        answers = [
+            database.call(lambda repository: repository.accept([draft()])) for _ in range(300)
+        ]
+        found = database.call(lambda repository: repository.unfinished())
         return [job for ids in await asyncio.gather(*answers) for job in ids], await found
 
     accepted, found = with_desk(use)
     assert accepted == found
 
-    async def again(desk):
-        return await desk.call(lambda book: book.unfinished())
+    async def again(database):
+        return await database.call(lambda repository: repository.unfinished())
 
     assert with_desk(again) == accepted
 
 
 def test_what_is_asked_for_before_a_close_is_still_done(with_desk):
-    async def use(desk):
-        desk.call(lambda book: book.accept([draft()]))
+    async def use(database):
+        database.call(lambda repository: repository.accept([draft()]))
 
     with_desk(use)
 
-    async def again(desk):
-        return await desk.call(lambda book: book.unfinished())
+    async def again(database):
+        return await database.call(lambda repository: repository.unfinished())
 
     assert len(with_desk(again)) == 1
 
 
 def test_an_unknown_job_fails_its_own_errand(with_desk):
-    async def use(desk):
+    async def use(database):
         calls = (
-            desk.call(lambda book: book.accept([draft()])),
-            desk.call(lambda book: book.get(["nobody"])),
-            desk.call(lambda book: book.accept([draft()])),
+            database.call(lambda repository: repository.accept([draft()])),
+            database.call(lambda repository: repository.get(["nobody"])),
+            database.call(lambda repository: repository.accept([draft()])),
         )
         return await asyncio.gather(*calls, return_exceptions=True)
 
@@ -74,15 +76,18 @@ def test_an_unknown_job_fails_its_own_errand(with_desk):
 
 
 def test_a_disk_that_fills_up_fails_what_does_not_fit_and_nothing_else(with_desk):
-    async def use(desk):
-        def nearly_full(book):
-            (pages,) = book.db.execute("PRAGMA page_count").fetchone()
-            book.db.execute(f"PRAGMA max_page_count = {pages + 4}")
+    async def use(database):
+        def nearly_full(repository):
+            (pages,) = repository.db.execute("PRAGMA page_count").fetchone()
+            repository.db.execute(f"PRAGMA max_page_count = {pages + 4}")
 
-        await desk.call(nearly_full)
-        calls = [desk.call(lambda book, n=n: book.accept([draft(n)])) for n in (10, 60_000, 10)]
+        await database.call(nearly_full)
+        calls = [
+            database.call(lambda repository, n=n: repository.accept([draft(n)]))
+            for n in (10, 60_000, 10)
+        ]
         answers = await asyncio.gather(*calls, return_exceptions=True)
-        return answers, await desk.call(lambda book: book.unfinished())
+        return answers, await database.call(lambda repository: repository.unfinished())
 
     (first, error, last), kept = with_desk(use)
     assert isinstance(error, JobsUnavailable)
@@ -95,14 +100,14 @@ def test_a_damaged_database_is_said_so_until_it_is_moved_away(with_desk, tmp_pat
     directory.mkdir()
     (directory / "jobs.sqlite3").write_bytes(b"no database" * 1000)
 
-    async def use(desk):
+    async def use(database):
         with pytest.raises(JobsUnavailable, match="damaged") as caught:
-            await desk.call(lambda book: book.unfinished())
-        assert desk.problem == str(caught.value)
+            await database.call(lambda repository: repository.unfinished())
+        assert database.problem == str(caught.value)
         assert "mv" in caught.value.hint
         directory.rename(tmp_path / "jobs.damaged")
-        ids = await desk.call(lambda book: book.accept([draft()]))
-        assert desk.problem == ""
+        ids = await database.call(lambda repository: repository.accept([draft()]))
+        assert database.problem == ""
         return ids
 
     assert len(with_desk(use)) == 1
@@ -111,8 +116,8 @@ def test_a_damaged_database_is_said_so_until_it_is_moved_away(with_desk, tmp_pat
 def test_a_place_that_cannot_be_written_to_is_said_so(with_desk, tmp_path):
     (tmp_path / "jobs" / "jobs.sqlite3").mkdir(parents=True)
 
-    async def use(desk):
+    async def use(database):
         with pytest.raises(JobsUnavailable, match="cannot be used: Is a directory"):
-            await desk.call(lambda book: book.unfinished())
+            await database.call(lambda repository: repository.unfinished())
 
     with_desk(use)

@@ -45,7 +45,7 @@ class Asked:
 
 
 @dataclass(slots=True, eq=False)
-class Book:
+class Record:
     """Everything that is asked and not answered, and the leases that are held.
 
     ``answers`` counts them by kind and outcome, to see what a run was about.

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sired.runtimes.pytorch.parking import can_park, park, unpark
+from sired.runtimes.pytorch.offload import can_offload, offload, restore
 
 
 class Tied(torch.nn.Module):
@@ -32,14 +32,14 @@ def test_a_module_that_was_parked_computes_what_it_did(module):
     before = module(x)
     parked = None
     for _ in range(2):
-        parked = park(module, parked, pinned=False)
-        unpark(parked)
+        parked = offload(module, parked, pinned=False)
+        restore(parked)
         assert torch.equal(module(x), before)
     assert module.head.weight is module.embed.weight
 
 
 def test_while_it_is_parked_its_device_has_nothing_of_it_and_tied_weights_are_moved_once(module):
-    parked = park(module, pinned=False)
+    parked = offload(module, pinned=False)
     tensors = [*module.parameters(), *module.buffers()]
     assert {tensor.untyped_storage().nbytes() for tensor in tensors} == {0}
     sizes = sorted(part.nbytes for part in parked.parts)
@@ -48,25 +48,25 @@ def test_while_it_is_parked_its_device_has_nothing_of_it_and_tied_weights_are_mo
 
 
 def test_the_memory_it_was_parked_in_is_used_again_for_what_it_holds_then(module):
-    parked = park(module, pinned=False)
-    unpark(parked)
+    parked = offload(module, pinned=False)
+    restore(parked)
     module.offset.add_(1)
     before, memory = module(torch.arange(50)), parked.memory.data_ptr()
-    again = park(module, parked, pinned=False)
+    again = offload(module, parked, pinned=False)
     assert again.memory.data_ptr() == memory
-    unpark(again)
+    restore(again)
     assert torch.equal(module(torch.arange(50)), before)
 
 
 def test_weights_that_were_replaced_are_parked_elsewhere(module):
-    parked = park(module, pinned=False)
-    unpark(parked)
+    parked = offload(module, pinned=False)
+    restore(parked)
     module.low = torch.nn.Parameter(torch.randn(9))
-    again = park(module, parked, pinned=False)
+    again = offload(module, parked, pinned=False)
     assert sorted(part.nbytes for part in again.parts)[0] == 9 * 4
-    unpark(again)
+    restore(again)
 
 
 def test_what_is_no_module_cannot_be_parked(module):
-    assert can_park(module)
-    assert not can_park(module.forward)
+    assert can_offload(module)
+    assert not can_offload(module.forward)

@@ -1,10 +1,10 @@
 """How many requests may be under way when a queue refuses some."""
 
-from sire.client.pipeline.congestion import Pace
+from sire.client.pipeline.congestion import CongestionWindow
 
 
 def test_as_many_are_under_way_as_were_not_refused():
-    pace = Pace(32)
+    pace = CongestionWindow(32)
     assert pace.limit == 32
     for accepted in range(31, 3, -1):  # 32 were sent at once, and 4 had a place
         pace.refused(accepted, now=1.0)
@@ -12,7 +12,7 @@ def test_as_many_are_under_way_as_were_not_refused():
 
 
 def test_answers_let_it_grow_by_one_a_round_up_to_the_most():
-    pace = Pace(6)
+    pace = CongestionWindow(6)
     pace.refused(4, now=1.0)
     for _ in range(4):
         pace.answered()
@@ -23,7 +23,7 @@ def test_answers_let_it_grow_by_one_a_round_up_to_the_most():
 
 
 def test_one_is_always_tried_after_a_pause_that_grows_up_to_a_second():
-    pace = Pace(32)
+    pace = CongestionWindow(32)
     now, pauses = 1.0, []
     for _ in range(12):
         pace.refused(0, now)
@@ -35,7 +35,7 @@ def test_one_is_always_tried_after_a_pause_that_grows_up_to_a_second():
 
 
 def test_those_refused_together_pause_once_and_an_answer_ends_the_pause():
-    pace = Pace(32)
+    pace = CongestionWindow(32)
     pace.refused(5, now=1.0)
     resume = pace.resume
     pace.refused(4, now=1.001)

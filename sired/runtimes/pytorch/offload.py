@@ -16,7 +16,7 @@ _ALIGNMENT = 512
 
 
 @dataclass(frozen=True, slots=True)
-class Parked:
+class OffloadedWeights:
     """Weights in main memory: the storages they belong to, their sizes, and their bytes."""
 
     storages: list[torch.UntypedStorage]
@@ -34,7 +34,7 @@ class Parked:
         _unpin(self.memory)
 
 
-def can_park(model: Any) -> bool:
+def can_offload(model: Any) -> bool:
     """Whether a model's weights can be moved: those of a module, in memory that PyTorch manages."""
     if not isinstance(model, torch.nn.Module):
         return False
@@ -47,13 +47,15 @@ def _storages(module: torch.nn.Module) -> list[torch.UntypedStorage]:
     return [storage for storage in found.values() if storage.nbytes()]
 
 
-def park(module: torch.nn.Module, kept: Parked | None = None, *, pinned: bool = True) -> Parked:
+def offload(
+    module: torch.nn.Module, kept: OffloadedWeights | None = None, *, pinned: bool = True
+) -> OffloadedWeights:
     """Copy a module's weights to main memory, and free the memory they had on their device.
 
     They are copied each time: buffers may have changed since the last time.
 
     Args:
-        module: it cannot be called until ``unpark``.
+        module: it cannot be called until ``restore``.
         kept: where it was parked before; that memory is used again if the weights are the same.
         pinned: lock the pages, so that the device copies them by itself; needs CUDA.
     """
@@ -67,7 +69,9 @@ def park(module: torch.nn.Module, kept: Parked | None = None, *, pinned: bool = 
     return parked
 
 
-def _room_for(storages: list[torch.UntypedStorage], kept: Parked | None, *, pinned: bool) -> Parked:
+def _room_for(
+    storages: list[torch.UntypedStorage], kept: OffloadedWeights | None, *, pinned: bool
+) -> OffloadedWeights:
     """New main memory for storages, in place of what was kept."""
     if kept is not None:
         kept.free()
@@ -78,10 +82,10 @@ def _room_for(storages: list[torch.UntypedStorage], kept: Parked | None, *, pinn
         _pin(memory)
     places = zip(offsets, storages, strict=True)
     parts = [memory[offset : offset + storage.nbytes()] for offset, storage in places]
-    return Parked(storages, parts, memory)
+    return OffloadedWeights(storages, parts, memory)
 
 
-def unpark(parked: Parked) -> None:
+def restore(parked: OffloadedWeights) -> None:
     """Copy the weights back to their device.
 
     Raises:

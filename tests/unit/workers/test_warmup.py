@@ -5,7 +5,7 @@ import pytest
 
 from sire.errors import LoadFailed
 from sire.spec import Signature, TensorSpec
-from sired.workers.child.warmup import rehearse
+from sired.workers.child.warmup import warm_up
 
 
 def taking(*specs):
@@ -19,7 +19,7 @@ def test_free_axes_are_tried_at_several_lengths_one_row_included():
         seen.append((data.shape, data.dtype, data.any()))
         return data.sum(axis=2)
 
-    (output,) = rehearse(predict, taking(("x", "float32", (-1, 3, -1))))
+    (output,) = warm_up(predict, taking(("x", "float32", (-1, 3, -1))))
     assert sorted(shape[0] for shape, _, _ in seen) == [1, 2, 3]
     assert len({shape[2] for shape, _, _ in seen}) > 1
     assert {(shape[1], dtype.name, any_) for shape, dtype, any_ in seen} == {(3, "float32", False)}
@@ -28,7 +28,7 @@ def test_free_axes_are_tried_at_several_lengths_one_row_included():
 
 def test_without_free_axes_it_is_tried_once():
     seen = []
-    outputs = rehearse(lambda data: (seen.append(1), data)[1], taking(("", "int64", (2, 2))))
+    outputs = warm_up(lambda data: (seen.append(1), data)[1], taking(("", "int64", (2, 2))))
     assert len(seen) == 1
     assert outputs == (TensorSpec("", "int64", (2, 2)),)
 
@@ -38,7 +38,7 @@ def test_several_inputs_and_outputs_go_by_name():
         return {"sum": data["a"] + 1, "length": np.float32(len(data["text"])).reshape(1)}
 
     specs = (("a", "float16", (-1, 2)), ("text", "string", (-1,)))
-    outputs = rehearse(predict, taking(*specs))
+    outputs = warm_up(predict, taking(*specs))
     assert outputs == (TensorSpec("sum", "float16", (-1, 2)), TensorSpec("length", "float32", (1,)))
 
 
@@ -55,16 +55,16 @@ def fails(error):
     ids=["error", "text", "list"],
 )
 def test_a_model_that_takes_no_zeros_or_gives_no_arrays_is_loaded_all_the_same(predict):
-    assert rehearse(predict, taking(("", "float32", (-1,)))) == ()
+    assert warm_up(predict, taking(("", "float32", (-1,)))) == ()
 
 
 def test_one_that_will_never_answer_is_not():
     with pytest.raises(LoadFailed):
-        rehearse(fails(LoadFailed("no compiler")), taking(("", "float32", (-1,))))
+        warm_up(fails(LoadFailed("no compiler")), taking(("", "float32", (-1,))))
 
 
 def test_what_would_take_too_much_memory_is_not_tried():
     def predict(data):
         raise AssertionError("tried")
 
-    assert rehearse(predict, taking(("", "float32", (-1, 1 << 30)))) == ()
+    assert warm_up(predict, taking(("", "float32", (-1, 1 << 30)))) == ()

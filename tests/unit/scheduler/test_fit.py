@@ -4,8 +4,8 @@ from sired.scheduler import events
 from sired.scheduler.entities.model import Model
 
 
-def outlook(driver, weights, **attributes):
-    (found,) = driver.brain.outlook(Model("new", weights=weights, **attributes), driver.now)
+def fit_by_device(driver, weights, **attributes):
+    (found,) = driver.brain.fit_by_device(Model("new", weights=weights, **attributes), driver.now)
     return found
 
 
@@ -13,16 +13,19 @@ def test_it_fits_now_after_eviction_or_never(driver):
     driver = driver()
     driver.add("old", 60)
     driver.load("old")
-    assert outlook(driver, 40).fits == "now"
-    assert (outlook(driver, 41).fits, outlook(driver, 41).evicts) == ("after-eviction", ("old",))
-    assert outlook(driver, 101).fits == "never"
+    assert fit_by_device(driver, 40).fits == "now"
+    assert (fit_by_device(driver, 41).fits, fit_by_device(driver, 41).evicts) == (
+        "after-eviction",
+        ("old",),
+    )
+    assert fit_by_device(driver, 101).fits == "never"
 
 
 def test_what_is_pinned_is_not_evicted(driver):
     driver = driver()
     driver.add("old", 60, pinned=True)
     driver.load("old")
-    assert outlook(driver, 41).fits == "never"
+    assert fit_by_device(driver, 41).fits == "never"
 
 
 def test_who_is_busy_goes_when_it_has_had_its_turn_and_is_not_disturbed_by_the_question(driver):
@@ -31,27 +34,27 @@ def test_who_is_busy_goes_when_it_has_had_its_turn_and_is_not_disturbed_by_the_q
     instance = driver.load("old")
     driver.request("old")
     before = driver.brain.fleet.instances[instance].turn
-    assert outlook(driver, 41).evicts == ("old",)
+    assert fit_by_device(driver, 41).evicts == ("old",)
     assert driver.brain.fleet.instances[instance].turn is before
 
 
 def test_what_others_hold_is_not_to_be_had_now(driver):
     driver = driver()
     driver.tell(events.MemorySampled({"cpu": 10}))
-    found = outlook(driver, 50)
+    found = fit_by_device(driver, 50)
     assert (found.fits, found.evicts) == ("not-now", ())
 
 
 def test_it_says_by_what_right_it_believes_the_need(driver):
     driver = driver()
-    assert (outlook(driver, 30).need, outlook(driver, 30).source) == (30, "estimated")
-    assert outlook(driver, 30, learned={"cpu": 50}).source == "learned"
-    assert outlook(driver, 30, declared=20).source == "declared"
+    assert (fit_by_device(driver, 30).need, fit_by_device(driver, 30).source) == (30, "estimated")
+    assert fit_by_device(driver, 30, learned={"cpu": 50}).source == "learned"
+    assert fit_by_device(driver, 30, declared=20).source == "declared"
 
 
 def test_each_device_is_judged_by_itself(driver):
     driver = driver(devices=(("cuda:0", "cuda", 50), ("cpu", "cpu", 100)))
-    both = driver.brain.outlook(Model("new", weights=60), 0.0)
+    both = driver.brain.fit_by_device(Model("new", weights=60), 0.0)
     assert [(one.device, one.fits) for one in both] == [("cuda:0", "never"), ("cpu", "now")]
-    one = outlook(driver, 60, device="cpu")
+    one = fit_by_device(driver, 60, device="cpu")
     assert (one.device, one.fits) == ("cpu", "now")

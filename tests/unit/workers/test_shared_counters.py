@@ -1,0 +1,41 @@
+"""What a worker counts for direct connections, and the daemon reads."""
+
+import pytest
+
+from sired.workers.shared_counters import SharedCounters
+
+
+@pytest.fixture
+def counters():
+    counters = SharedCounters.create()
+    yield counters
+    counters.close()
+
+
+def test_it_is_busy_from_the_first_that_begins_to_the_last_that_ends(counters):
+    assert not counters.read().busy
+    counters.begin([7])
+    counters.begin([8, 9])
+    counts = counters.read()
+    assert counts.busy
+    assert counters.running(counts.running) == (7, 8, 9)
+    counters.end([8, 9], now=1.0, peak=10)
+    counts = counters.read()
+    assert counts.busy
+    assert counters.running(counts.running) == (7,)
+    counters.end([7], now=2.0, peak=12)
+    counts = counters.read()
+    assert not counts.busy
+    assert (counts.running, counts.last_used, counts.peak) == (0, 2.0, 12)
+
+
+def test_what_is_answered_is_seen_once_it_is_told(counters):
+    counters.begin([1, 2])
+    counters.answer(0.5, 0.25, taken=3, given=4)
+    counters.tell()
+    counters.answer(1.5, 0.25)
+    assert counters.read().answered == 1
+    counters.end([1, 2], now=1.0, peak=0)
+    counts = counters.read()
+    assert (counts.answered, counts.seconds, counts.taken, counts.given) == (2, 0.5, 3, 4)
+    assert counters.latencies(0, 2) == [0.5, 1.5]
