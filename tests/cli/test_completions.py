@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.cli.stand_in import StandIn
+from tests.stand_ins.daemon import StandIn
 
 from sire.paths import find_paths
 from sire.protocol.replies import DeviceInfo, DeviceList, JobList, ModelInfo, ModelList

@@ -54,7 +54,7 @@ def test_arrows_and_letters_move_the_selection_and_stop_at_the_ends():
 
 
 @pytest.mark.parametrize(
-    ("key", "wish"),
+    ("key", "action"),
     [
         ("l", ModelAction.LOAD),
         ("\r", ModelAction.LOAD),
@@ -62,7 +62,7 @@ def test_arrows_and_letters_move_the_selection_and_stop_at_the_ends():
         ("p", ModelAction.PIN),
     ],
 )
-def test_wishes_are_for_the_selected_model_and_without_one_there_are_none(key, action):
+def test_an_action_key_applies_to_the_selected_model_and_does_nothing_without_one(key, action):
     report, control = a_full_report(), Control()
     assert control.press(key, report) == []
     assert control.press(DOWN + key, report) == [action]

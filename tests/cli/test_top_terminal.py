@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.cli.stand_in import StandIn
+from tests.stand_ins.daemon import StandIn
 
 from sire.paths import find_paths
 from sire.protocol.counts import ModelStats, StatsTotals

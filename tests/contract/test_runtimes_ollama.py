@@ -7,7 +7,7 @@ import pytest
 from sire.errors import InferenceError, InvalidInput, InvalidModel, LoadFailed, ModelNotFound
 from sire.protocol.content import JSON, PNG, TEXT, Payload
 from sired.runtimes.discovery import find_runtime
-from tests.contract.ollama_stand_in import GIB, StandIn
+from tests.stand_ins.ollama import GIB, StandIn
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from sire.protocol.requests import Predict, Register, Stats, Unload
 from sire.spec import TensorSpec
 from sire.tensors import pack, unpack
 
-from .test_workers import instances, until
+from tests.daemon.test_workers import instances, until
 
 CLASSES = """
 import os, signal

@@ -38,7 +38,7 @@ from sire.protocol.requests import (
     UnfinishedJobs,
 )
 
-from .test_workers import until
+from tests.daemon.test_workers import until
 
 PATIENCE = 60.0
 

@@ -13,7 +13,7 @@ import pytest
 from sire import ModelManager
 from sire.errors import DeadlineExceeded, WorkerCrashed
 
-from .test_workers import until
+from tests.daemon.test_workers import until
 
 
 @pytest.fixture

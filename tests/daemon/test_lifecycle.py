@@ -15,7 +15,7 @@ from sire.client.autostart import daemon_runs
 from sire.errors import DaemonUnavailable
 from sire.protocol.requests import Load, Predict, Ps
 
-from .test_workers import ask, instances, until
+from tests.daemon.test_workers import ask, instances, until
 
 
 @pytest.mark.own_daemon

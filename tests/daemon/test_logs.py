@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 
-from .test_workers import ask, until
+from tests.daemon.test_workers import ask, until
 import pytest
 
 pytestmark = pytest.mark.own_daemon

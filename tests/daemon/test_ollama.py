@@ -8,7 +8,7 @@ import time
 import pytest
 
 from sire import ModelManager
-from tests.contract.ollama_stand_in import GIB, StandIn
+from tests.stand_ins.ollama import GIB, StandIn
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 
 from sire.protocol.requests import Ps, Stats
 
-from .test_workers import until
+from tests.daemon.test_workers import until
 
 
 @pytest.fixture

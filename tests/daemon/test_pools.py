@@ -6,7 +6,7 @@ import threading
 
 from sire.protocol.requests import Load
 
-from .test_workers import ask, instances, until
+from tests.daemon.test_workers import ask, instances, until
 
 
 def test_a_model_has_as_many_processes_as_it_was_registered_with(home, register):

@@ -14,7 +14,7 @@ from sire.protocol.requests import Health, Load, Predict, Register, Unload
 from sire.spec import ModelSpec
 from sired.store.registry import Registry
 
-from .test_workers import instances, until
+from tests.daemon.test_workers import instances, until
 
 pytestmark = pytest.mark.own_daemon
 

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from sire.errors import InferenceError
 from sire.protocol.requests import Predict, Stats, Unload
 
-from .test_workers import instances, until
+from tests.daemon.test_workers import instances, until
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 
 from sire import ModelManager
 from sire.errors import InferenceError, WorkerCrashed
-from tests.contract.ollama_stand_in import StandIn
+from tests.stand_ins.ollama import StandIn
 from tests.contract.runtime_cases import PROGRAM
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from .conftest import ROOT
-from .pages import alike, blocks, commands, play, section
+from tests.docs.conftest import ROOT
+from tests.docs.pages import alike, blocks, commands, play, section
 
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 

@@ -27,8 +27,8 @@ from sire.errors import DaemonUnavailable, DeadlineExceeded, SireError, WorkerCr
 from sire.protocol.replies import InstanceList
 from sire.protocol.requests import Health, Predict, Ps, Stats
 
-from ..home import Home
-from .counters import Tally
+from tests.home import Home
+from tests.endurance.counters import Tally
 
 MODELS, FIT, CLIENTS = 30, 5, 8
 DEADLINE_SECONDS = 30.0

@@ -5,8 +5,8 @@ import random
 import psutil
 import pytest
 
-from .cycles import cycle, growth
-from .soak import Soak, prepare
+from tests.endurance.cycles import cycle, growth
+from tests.endurance.soak import Soak, prepare
 
 CYCLES, EVERY = 120, 10
 SOAK_SECONDS = 20

@@ -15,7 +15,7 @@ from sire.protocol.framing import encode
 from sire.protocol.requests import Predict
 from tests.daemon.test_workers import until
 
-from .conftest import new_house, predict
+from tests.faults.conftest import new_house, predict
 
 FLOOD = """
 import sys, zmq

@@ -20,7 +20,7 @@ from sire.errors import DaemonUnavailable, SireError
 from sire.protocol.requests import Health, ListModels, Load, Submit, Unload
 from tests.daemon.test_workers import until
 
-from .conftest import predict
+from tests.faults.conftest import predict
 
 KILLS = int(os.environ.get("SIRE_KILLS", "20"))
 SEED = int(os.environ.get("SIRE_SEED", "0")) or random.randrange(1 << 32)

@@ -13,7 +13,7 @@ import pytest
 from sire.errors import DeadlineExceeded, SireError, WorkerCrashed
 from sire.protocol.requests import Health
 
-from .test_zygote import zygote
+from tests.faults.test_zygote import zygote
 
 
 def check(house, **request):

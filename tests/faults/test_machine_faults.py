@@ -15,7 +15,7 @@ from sire.errors import DeviceNotFound, JobsUnavailable, SireError
 from sire.protocol.requests import Health, Submit
 from tests.daemon.test_workers import until
 
-from .conftest import new_house, predict
+from tests.faults.conftest import new_house, predict
 
 MOUNTABLE = not subprocess.run(
     ["unshare", "-rm", "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True, check=False
@@ -78,14 +78,14 @@ class Disk:
         subprocess.run([*enter, "sh", "-c", script], check=True)
 
 
-@pytest.mark.parametrize("trouble", ["full", "read-only"])
-def test_a_disk_that_takes_nothing_stops_no_model_and_everything_else_says_so(small_disk, backoff):
+@pytest.mark.parametrize("fault", ["full", "read-only"])
+def test_a_disk_that_takes_nothing_stops_no_model_and_everything_else_says_so(small_disk, fault):
     house, disk = small_disk, small_disk.disk
     house.register()
     house.register("idle")
     worker = house.predict(do="pid")
-    disk.fill() if backoff == "full" else disk.protect()
-    why = "No space left|full" if backoff == "full" else "[Rr]ead-only|readonly"
+    disk.fill() if fault == "full" else disk.protect()
+    why = "No space left|full" if fault == "full" else "[Rr]ead-only|readonly"
     assert house.predict(do="pid") == worker
     assert house.predict(do="shout", bytes=1_000_000) in (1_000_000, 983_040)
     with house.connect() as connection:
@@ -97,7 +97,7 @@ def test_a_disk_that_takes_nothing_stops_no_model_and_everything_else_says_so(sm
     assert house.predict("idle", x=1) == {"x": 1}  # it is loaded, with nowhere to print to
     house.sire("unload", "m")
     assert house.predict(x=2) == {"x": 2}
-    disk.empty() if backoff == "full" else disk.unprotect()
+    disk.empty() if fault == "full" else disk.unprotect()
     with house.connect() as connection:
         (job,) = connection.ask(Submit(model="m"), [b'{"number": 1}'])[0].jobs
     house.register("another")

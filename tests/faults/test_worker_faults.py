@@ -12,7 +12,7 @@ import pytest
 from sire.errors import DeadlineExceeded, InsufficientMemory, LoadFailed, WorkerCrashed
 from tests.daemon.test_workers import until
 
-from .conftest import predict
+from tests.faults.conftest import predict
 
 
 def gone(pid):

@@ -12,7 +12,7 @@ from sire.errors import WorkerCrashed
 from sired.workers.zygote.zygote import Zygote
 from tests.daemon.test_workers import until
 
-from .conftest import new_house
+from tests.faults.conftest import new_house
 
 
 def zygote(house):

@@ -10,7 +10,7 @@ import pytest
 
 from sire.protocol.requests import Predict
 
-from ..home import Home
+from tests.home import Home
 
 PRYING = '''
 import os, resource, signal

@@ -6,7 +6,7 @@ import stat
 
 from sire import ModelManager
 
-from .conftest import ask
+from tests.trust.conftest import ask
 
 
 def test_everything_it_writes_is_its_owners_alone(careless, tmp_path):

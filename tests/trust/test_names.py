@@ -23,7 +23,7 @@ from sire.protocol.requests import (
 from sire.spec import ModelSpec, check_name
 from sired.store.registry import Registry
 
-from .conftest import register_prying
+from tests.trust.conftest import register_prying
 
 NASTY = [
     "",

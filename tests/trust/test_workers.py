@@ -10,7 +10,7 @@ import pytest
 
 from sire.errors import InsufficientMemory
 
-from .conftest import PRYING, SECRETS, WANTED, ask, register_prying
+from tests.trust.conftest import PRYING, SECRETS, WANTED, ask, register_prying
 
 
 def test_it_sees_what_libraries_are_told_by_and_what_the_settings_name(careless):

@@ -1,0 +1,68 @@
+"""Names of the hub, found in a cache laid out as the hub's own tools do."""
+
+import os
+
+import pytest
+
+from sire.client.models.hub import find_model, is_hub_name
+from sire.errors import InvalidModel, LoadFailed, ModelNotFound
+from tests.stand_ins.hub import hub
+
+COMMIT = "c5f93f70e82"
+
+
+@pytest.fixture
+def cache(tmp_path):
+    repository = tmp_path / "hub" / "models--some--model"
+    snapshot = repository / "snapshots" / COMMIT
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").write_text("{}")
+    (repository / "refs").mkdir()
+    (repository / "refs/main").write_text(COMMIT)
+    return snapshot
+
+
+def offline(tmp_path):
+    return {"HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+
+
+@pytest.mark.parametrize("name", ["some/model", "some/model@main", f"some/model@{COMMIT}"])
+def test_a_model_in_the_cache_is_found_by_its_name(tmp_path, cache, name):
+    assert find_model(name, offline(tmp_path)) == cache
+    assert find_model(name, {"HF_HUB_CACHE": str(tmp_path / "hub")}) == cache
+
+
+@pytest.mark.parametrize("name", ["other/model", "some/model@v2"])
+def test_offline_what_is_not_in_the_cache_is_not_found(tmp_path, cache, name):
+    with pytest.raises(ModelNotFound, match="HF_HUB_OFFLINE"):
+        find_model(name, offline(tmp_path))
+
+
+def test_what_cannot_be_downloaded_is_said(tmp_path):
+    pytest.importorskip("huggingface_hub", reason="sire[hf] is not installed")
+    nobody = {"HF_HOME": str(tmp_path), "HF_ENDPOINT": "http://127.0.0.1:9"}
+    with pytest.raises(LoadFailed, match="other/model cannot be downloaded"):
+        find_model("other/model", nobody)
+
+
+@pytest.mark.parametrize("text", ["/a/path", "a/b/c", "file.onnx", "a b/c", ""])
+def test_what_is_no_name_of_the_hub_is_told_apart(text):
+    assert not is_hub_name(text)
+    with pytest.raises(InvalidModel):
+        find_model(text)
+
+
+def test_what_is_not_in_the_cache_is_downloaded_into_it_once(tmp_path):
+    pytest.importorskip("huggingface_hub", reason="sire[hf] is not installed")
+    files = {
+        "config.json": b'{"model_type": "bert"}',
+        "model.safetensors": b"1",
+        "tf_model.h5": b"2",
+    }
+    with hub(files) as address:
+        found = find_model(
+            "some/model", {**os.environ, "HF_HOME": str(tmp_path), "HF_ENDPOINT": address}
+        )
+    assert sorted(file.name for file in found.iterdir()) == ["config.json", "model.safetensors"]
+    assert (found / "config.json").read_bytes() == files["config.json"]
+    assert find_model("some/model", offline(tmp_path)) == found

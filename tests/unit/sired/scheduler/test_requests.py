@@ -1,0 +1,180 @@
+"""A request from its arrival to its answer."""
+
+import math
+
+from sire.errors import (
+    Cancelled,
+    DeadlineExceeded,
+    InferenceError,
+    ModelNotFound,
+    QueueFull,
+    WorkerCrashed,
+)
+from sired.scheduler import events
+from sired.scheduler.instructions import Dispatch, StartWorker, StopWorker
+
+from tests.unit.sired.scheduler.conftest import dispatched, failures, of_kind
+
+
+def test_the_first_request_starts_a_worker_and_is_dispatched_once_it_is_ready(driver):
+    d = driver()
+    model = d.add("a", 30)
+    request, said = d.request("a")
+    assert said == [StartWorker(1, model, "cpu", 30)]
+    said = d.ready(1)
+    assert Dispatch(1, (request,)) in said
+
+
+def test_requests_for_an_absent_model_share_one_load(driver):
+    d = driver()
+    d.add("a", 30)
+    first, _ = d.request("a")
+    second, said = d.request("a")
+    assert said == []
+    assert dispatched(d.ready(1)) == [first, second]
+
+
+def test_a_worker_is_handed_as_many_requests_as_the_pipeline_is_deep(driver):
+    d = driver(pipeline=2)
+    d.add("a", 30)
+    d.load("a")
+    numbers = [d.request("a") for _ in range(3)]
+    assert [dispatched(said) for _, said in numbers] == [[1 + 1], [3], []]
+    assert dispatched(d.finish(2)) == [4]
+
+
+def test_a_request_for_an_unknown_model_fails_at_once(driver):
+    request, said = driver().request("nobody")
+    assert isinstance(failures(said)[request], ModelNotFound)
+
+
+def test_a_full_queue_says_how_full_it_is(driver):
+    d = driver(queue_per_model=2)
+    d.add("a", 30)
+    d.request("a")
+    d.request("a")
+    request, said = d.request("a")
+    error = failures(said)[request]
+    assert isinstance(error, QueueFull)
+    assert error.details["depth"] == 2
+
+
+def test_all_queues_together_have_a_limit(driver):
+    d = driver(queue_total=2)
+    d.add("a", 30)
+    d.add("b", 30)
+    d.request("a")
+    d.request("b")
+    request, said = d.request("b")
+    assert "all models together" in failures(said)[request].message
+
+
+def test_a_request_that_waited_too_long_is_told_why(driver):
+    d = driver()
+    d.add("a", 30)
+    request, _ = d.request("a", timeout=5)
+    assert d.brain.wakeup == 5
+    error = failures(d.wait(5))[request]
+    assert isinstance(error, DeadlineExceeded)
+    assert "still loading" in error.message
+    assert dispatched(d.ready(1)) == []
+
+
+def test_a_result_that_comes_too_late_is_nobodys(driver):
+    d = driver()
+    d.add("a", 30)
+    d.load("a")
+    request, _ = d.request("a", timeout=5)
+    assert "still computing" in failures(d.wait(5))[request].message
+    assert d.finish(request) == []
+
+
+def test_a_worker_that_hangs_long_past_the_deadline_is_killed(driver):
+    d = driver(hung_after=10)
+    d.add("a", 30)
+    instance = d.load("a")
+    d.request("a", timeout=5)
+    waiting, _ = d.request("a", timeout=100)
+    d.wait(5)
+    assert d.brain.wakeup == 15
+    assert d.wait(10) == [StopWorker(instance, kill=True)]
+    d.gone(instance)
+    assert dispatched(d.ready(2)) == [waiting]
+
+
+def test_a_cancelled_request_leaves_the_queue_and_its_load_does_not_start(driver):
+    d = driver()
+    d.add("big", 100)
+    d.add("other", 100)
+    d.load("big")
+    d.request("big")  # busy, so that the other has to wait
+    request, _ = d.request("other")
+    said = d.tell(events.RequestCancelled(request))
+    assert isinstance(failures(said)[request], Cancelled)
+    assert len(d.brain.fleet.pending) == 0
+
+
+def test_a_crash_fails_the_running_request_only_and_the_others_run_in_a_fresh_worker(driver):
+    d = driver(pipeline=3)
+    d.add("a", 30)
+    instance = d.load("a")
+    running, _ = d.request("a")
+    second, _ = d.request("a")
+    third, _ = d.request("a")
+    said = d.gone(instance, WorkerCrashed("killed by SIGKILL"))
+    assert list(failures(said)) == [running]
+    (start,) = of_kind(StartWorker, said)
+    assert dispatched(d.ready(start.instance)) == [second, third]
+
+
+def test_a_request_that_crashes_its_worker_is_not_tried_again(driver):
+    d = driver()
+    d.add("a", 30)
+    instance = d.load("a")
+    request, _ = d.request("a")
+    assert isinstance(failures(d.gone(instance))[request], WorkerCrashed)
+    assert d.instances == {}
+
+
+def test_an_error_of_the_model_fails_its_request_and_nothing_else(driver):
+    d = driver()
+    d.add("a", 30)
+    instance = d.load("a")
+    request, _ = d.request("a")
+    other, _ = d.request("a")
+    said = d.finish(request, error=InferenceError("ValueError: no"))
+    assert list(failures(said)) == [request]
+    assert [r.id for r in d.instances[instance].in_flight] == [other]
+
+
+def test_nothing_waits_for_time_when_nothing_waits(driver):
+    d = driver()
+    d.add("a", 30, pinned=True)
+    d.load("a")
+    d.wait(1000)
+    assert d.brain.wakeup == math.inf
+
+
+def test_answered_requests_leave_no_trace(driver):
+    d = driver()
+    d.add("a", 30)
+    d.load("a")
+    for _ in range(1000):
+        request, _ = d.request("a")
+        d.finish(request)
+    assert d.brain.queues.requests == {}
+    assert len(d.brain.queues._deadlines) < 100
+    assert d.brain.queues.waiting == 0
+
+
+def test_a_deadline_or_a_cancel_of_a_running_request_whose_model_was_removed_is_answered(driver):
+    for how in (
+        lambda d, request: d.wait(5),
+        lambda d, request: d.tell(events.RequestCancelled(request)),
+    ):
+        d = driver()
+        d.add("a", 30)
+        d.load("a")
+        request, _ = d.request("a", timeout=5)
+        d.tell(events.ModelRemoved("a"))
+        assert list(failures(how(d, request))) == [request]
