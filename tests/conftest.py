@@ -4,6 +4,7 @@ import uuid
 
 import pytest
 from safetensors.torch import save_file
+
 from tests.home import Home, SharedHome
 
 CLASSES = '''

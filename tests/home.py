@@ -8,24 +8,16 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
 
-from sire_cli import main
 from sire.client.autostart import daemon_runs, start_daemon
 from sire.client.connection import Connection
 from sire.paths import find_paths
 from sire.protocol.requests import CancelJobs, Health, ListModels, Ps, Remove, RemoveJobs
-
-
-def wait_until(condition, seconds=30.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError("it did not happen in time")
-        time.sleep(0.005)
+from sire_cli import main
+from tests.waiting import wait_until
 
 
 class Home:

@@ -7,12 +7,12 @@ import re
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
 from sire.protocol.replies import InstanceList, JobList, StatsReport
 from sire.protocol.requests import ListJobs, Ps, Stats
+from tests.waiting import wait_until
 
 FINE, RAISES, SLOW = "[7, 1, 1, 1]", "[1, 0, 0, 0]", "[5, 0, 0, 0]"
 
@@ -160,13 +160,6 @@ def started(home, *arguments, **streams):
     )
 
 
-def until(condition):
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 @pytest.mark.parametrize("options", [(), ("--jobs",)])
 def test_ctrl_c_ends_it_and_what_was_measured_is_printed(moody, file, options):
     with moody.connect() as connection:
@@ -176,7 +169,7 @@ def test_ctrl_c_ends_it_and_what_was_measured_is_printed(moody, file, options):
 
         before = total()
         process = started(moody, "m", "-i", file(SLOW), "-s", 60, "-c", 3, "--json", *options)
-        until(lambda: total() == before + 1)
+        wait_until(lambda: total() == before + 1)
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=20)
         assert process.returncode == 130
@@ -185,7 +178,7 @@ def test_ctrl_c_ends_it_and_what_was_measured_is_printed(moody, file, options):
         # The outcome of a job is there a moment before its client has heard of it.
         assert report["answers"] == 1 or (options and report["answers"] == 0)
         assert (report["withdrawn"], report["requests"]) == (3, 3 + report["answers"])
-        until(
+        wait_until(
             lambda: not any(one.queued for one in connection.expect(InstanceList, Ps()).instances)
         )
         assert connection.expect(JobList, ListJobs()).jobs == ()
@@ -195,7 +188,7 @@ def test_ctrl_c_ends_it_and_what_was_measured_is_printed(moody, file, options):
 def test_a_daemon_that_goes_away_ends_it(moody, file):
     process = started(moody, "m", "-i", file(SLOW), "-s", 60, "--json")
     with moody.connect() as connection:
-        until(lambda: connection.expect(StatsReport, Stats()).totals.inference_count == 1)
+        wait_until(lambda: connection.expect(StatsReport, Stats()).totals.inference_count == 1)
     os.kill(moody.pid(), signal.SIGKILL)
     output, _ = process.communicate(timeout=20)
     report = json.loads(output)
@@ -208,7 +201,7 @@ def test_a_daemon_that_goes_away_ends_it(moody, file):
 def test_who_reads_no_answers_learns_that_the_daemon_went_away(moody, file):
     process = started(moody, "m", "-i", file(), "--no-results", "--delay", "10ms", "-s", 60)
     with moody.connect() as connection:
-        until(lambda: connection.expect(StatsReport, Stats()).totals.inference_count > 1)
+        wait_until(lambda: connection.expect(StatsReport, Stats()).totals.inference_count > 1)
     os.kill(moody.pid(), signal.SIGKILL)
     output, _ = process.communicate(timeout=20)
     assert process.returncode == 6

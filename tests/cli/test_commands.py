@@ -5,8 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-import zipfile
 import time
+import zipfile
 
 import numpy as np
 import pytest

@@ -12,12 +12,12 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.stand_ins.daemon import StandIn
 
 from sire.paths import find_paths
 from sire.protocol.replies import DeviceInfo, DeviceList, JobList, ModelInfo, ModelList
 from sire.protocol.requests import Devices, ListJobs, ListModels
 from sire.spec import Job, ModelSpec, Signature
+from tests.stand_ins.daemon import StandIn
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "completions"

@@ -1,6 +1,7 @@
 """The settings by hand: one file, which others may be editing, and a daemon that goes by it."""
 
 from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 pytestmark = pytest.mark.own_daemon

@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.home import wait_until
+from tests.waiting import wait_until
 
 MIB = 1 << 20
 

@@ -1,7 +1,8 @@
 """What somebody sees who types sire for the first time, and what a slip of the pen says."""
 
-from sire.client.autostart import daemon_runs
 import pytest
+
+from sire.client.autostart import daemon_runs
 
 pytestmark = pytest.mark.own_daemon
 

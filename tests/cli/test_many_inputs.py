@@ -5,9 +5,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
+
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -33,13 +34,6 @@ def firsts(output):
     return [json.loads(line)[0][0] for line in output.splitlines()]
 
 
-def until(condition):
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def test_many_answers_come_in_the_order_of_their_inputs(home, register, files, tmp_path):
     register("m", 2, "Scale", "--input", "float32[-1,4]", "--batch-size", "8")
     words = files(map(row, range(150)))
@@ -62,7 +56,7 @@ def test_the_first_bad_input_ends_the_command_after_the_answers_before_it(
     done = home.sire("predict", "m", *words, code=code)
     assert firsts(done.stdout) == [2 * number for number in range(10, 50)]
     assert done.stderr.count(b"sire: error:") == 1
-    until(lambda: home.json("ps") == [] or home.json("ps")[0]["queued"] == 0)
+    wait_until(lambda: home.json("ps") == [] or home.json("ps")[0]["queued"] == 0)
 
 
 def test_a_missing_file_is_told_after_the_answers_before_it(home, register, files):
@@ -107,11 +101,11 @@ def test_an_interrupt_withdraws_whatever_is_under_way(home, register, files):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )
-    until(lambda: home.json("ps")[0]["queued"] > 10)
+    wait_until(lambda: home.json("ps")[0]["queued"] > 10)
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 130
     assert b"Traceback" not in process.stderr.read()
-    until(lambda: home.json("ps")[0]["queued"] == 0)
+    wait_until(lambda: home.json("ps")[0]["queued"] == 0)
 
 
 @pytest.mark.own_daemon
@@ -124,7 +118,7 @@ def test_a_daemon_that_is_killed_ends_the_command_at_once(home, register, files)
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )
-    until(lambda: home.json("ps")[0]["queued"] > 10)
+    wait_until(lambda: home.json("ps")[0]["queued"] > 10)
     os.kill(home.pid(), signal.SIGKILL)
     assert process.wait(10) == 6
     assert b"went away" in process.stderr.read()

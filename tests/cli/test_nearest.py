@@ -31,8 +31,9 @@ def mistyping(tmp_path_factory):
     import tempfile
     from pathlib import Path
 
-    from safetensors.torch import save_file
     import torch
+    from safetensors.torch import save_file
+
     from tests.conftest import Home
 
     home = Home(Path(tempfile.mkdtemp(prefix="sire-", dir="/tmp")))

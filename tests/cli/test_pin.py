@@ -1,8 +1,9 @@
 """Pinning by hand, and what the live view is told of what happens."""
 
+import pytest
+
 from sire.protocol.replies import TopReport
 from sire.protocol.requests import Top
-import pytest
 
 pytestmark = pytest.mark.own_daemon
 

@@ -6,11 +6,11 @@ import re
 import jsonschema
 import pytest
 import typer.main
-from man.commands import _walk
-from tests.cli.schemas.of_commands import HERE, PRINTED, file_of, text_of
 
+from man.commands import _walk
 from sire_cli import exit_codes
 from sire_cli.main import full_app
+from tests.cli.schemas.of_commands import HERE, PRINTED, file_of, text_of
 
 pytestmark = pytest.mark.own_daemon
 

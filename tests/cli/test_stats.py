@@ -6,12 +6,12 @@ import signal
 
 import pytest
 
-from sire_cli.stats.charts import draw
-from sire_cli.stats.history import sums
-from sire_cli.stats.tables import print_all, print_one
 from sire.client.autostart import daemon_runs
 from sire.protocol.counts import ModelHistory, StatsTotals
 from sire.protocol.replies import HistoryReport, StatsReport
+from sire_cli.stats.charts import draw
+from sire_cli.stats.history import sums
+from sire_cli.stats.tables import print_all, print_one
 from tests.cli.test_top import stats_of
 
 pytestmark = pytest.mark.own_daemon

@@ -5,11 +5,6 @@ import re
 import pytest
 from rich.console import Console
 
-from sire_cli.top.colours import PALETTE, colours_of
-from sire_cli.top.devices import FOREIGN, FREE, USED
-from sire_cli.top.format import clock, latency, rate
-from sire_cli.top.models import rows_of
-from sire_cli.top.view import frame
 from sire.protocol.counts import ModelStats, StatsTotals
 from sire.protocol.replies import (
     DeviceInfo,
@@ -19,6 +14,11 @@ from sire.protocol.replies import (
     StatsReport,
     TopReport,
 )
+from sire_cli.top.colours import PALETTE, colours_of
+from sire_cli.top.devices import FOREIGN, FREE, USED
+from sire_cli.top.format import clock, latency, rate
+from sire_cli.top.models import rows_of
+from sire_cli.top.view import frame
 
 GIB = 1 << 30
 

@@ -3,11 +3,11 @@
 import msgspec
 import pytest
 
-from sire_cli.top.keys import GONE, SORTS, Control, ModelAction
-from sire_cli.top.activity import telling
-from sire_cli.top.rate_history import RateHistory, sparkline
 from sire.protocol.counts import ModelEvent
 from sire.protocol.replies import JobProgress
+from sire_cli.top.activity import telling
+from sire_cli.top.keys import GONE, SORTS, Control, ModelAction
+from sire_cli.top.rate_history import RateHistory, sparkline
 from tests.cli.test_top import (
     a_full_report,
     a_report,

@@ -16,7 +16,6 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.stand_ins.daemon import StandIn
 
 from sire.paths import find_paths
 from sire.protocol.counts import ModelStats, StatsTotals
@@ -27,6 +26,7 @@ from sire.protocol.replies import (
     StatsReport,
     TopReport,
 )
+from tests.stand_ins.daemon import StandIn
 
 SIRE_TOP = [sys.executable, "-m", "sire_cli", "top"]
 ROOT = Path(__file__).parents[2]

@@ -9,12 +9,19 @@ import numpy as np
 import psutil
 import pytest
 
-from sire.errors import InferenceError, InvalidInput, InvalidModel, LoadFailed, QueueFull
-from sire.errors import WorkerCrashed
+from sire.errors import (
+    InferenceError,
+    InvalidInput,
+    InvalidModel,
+    LoadFailed,
+    QueueFull,
+    WorkerCrashed,
+)
 from sire.protocol.content import JSON, PNG, TEXT, TREE, Payload
-from sired.runtimes.discovery import find_runtime
 from sire.tensors import pack, unpack
+from sired.runtimes.discovery import find_runtime
 from tests.contract.runtime_cases import PROGRAM
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -39,13 +46,6 @@ def told(answer):
 def ask(loaded, **wish):
     runtime, model = loaded
     return told(runtime.forward(model, Payload(JSON, (json.dumps(wish).encode(),)), JSON))
-
-
-def wait_for(condition):
-    until = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.01)
 
 
 def test_json_and_pictures_go_through_byte_for_byte(load):
@@ -185,7 +185,7 @@ def test_unloading_ends_it_in_order_with_all_it_started(load, tmp_path):
     runtime.unload()
     assert (tmp_path / "words").read_text() == "ended in order"
     assert not program.is_running()
-    wait_for(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+    wait_until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
 
 
 def test_one_that_was_stopped_is_killed(load, monkeypatch):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from sired.codecs.check import check
 from sire.errors import InvalidInput, InvalidModel, LoadFailed
+from sired.codecs.check import check
 from sired.runtimes.base import ModelCacheDirectory
 from sired.runtimes.discovery import find_runtime
 from sired.store.formats import recognise

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from sire.errors import InvalidInput, InvalidModel
-from sired.runtimes.discovery import find_runtime
 from sire.spec import TensorSpec
+from sired.runtimes.discovery import find_runtime
 
 CODE = """
 class Greeter:

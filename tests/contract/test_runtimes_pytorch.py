@@ -8,7 +8,6 @@ import sys
 import tempfile
 import zipfile
 from collections import namedtuple
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,12 +15,12 @@ import torch
 from safetensors.torch import save_file, save_model
 
 from sire.errors import InvalidInput, InvalidModel, LoadFailed, UntrustedModel
+from sire.spec import Signature, TensorSpec
 from sired.runtimes.base import ModelCacheDirectory
 from sired.runtimes.discovery import find_runtime
 from sired.runtimes.pytorch.compiling import compiled
 from sired.runtimes.pytorch.data import to_arrays
 from sired.runtimes.pytorch.offload import offload, restore
-from sire.spec import Signature, TensorSpec
 from sired.store.formats import recognise
 from sired.workers.child.warmup import warm_up
 from tests.contract.runtime_cases import Twice, write_aoti, write_exported, write_safetensors

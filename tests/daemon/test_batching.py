@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from sire.errors import InferenceError, InvalidInput, InvalidModel, SireError, WorkerCrashed
 from sire.protocol.content import JSON
@@ -13,7 +14,6 @@ from sire.protocol.replies import Failure
 from sire.protocol.requests import Load, Predict, Register
 from sire.spec import ModelSpec, Signature, TensorSpec
 from sire.tensors import pack
-from safetensors.torch import save_file
 
 MODEL = """
 import os, signal, time

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import time
 
 import numpy as np
 import psutil
@@ -12,6 +11,7 @@ import pytest
 from sire import ModelManager
 from sire.errors import InvalidInput, WorkerCrashed
 from tests.contract.runtime_cases import PROGRAM
+from tests.waiting import wait_until
 
 MIB = 1 << 20
 
@@ -30,13 +30,6 @@ def serve(home):
 def ask(home, name="m", code=0, **operation):
     done = home.sire("predict", name, "-i", "-", stdin=json.dumps(operation).encode(), code=code)
     return json.loads(done.stdout) if code == 0 else done.stderr.decode()
-
-
-def wait_for(condition):
-    until = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.02)
 
 
 def test_a_program_is_registered_loaded_asked_and_unloaded(home, serve):
@@ -87,7 +80,7 @@ def test_its_memory_is_the_process_trees_and_follows_it(home, serve):
         (now,) = home.json("ps")
         return now["memory_bytes"] - before["memory_bytes"] > 49 * MIB
 
-    wait_for(grown)
+    wait_until(grown)
 
 
 def test_a_program_that_dies_over_a_request_fails_it_and_the_next_finds_a_fresh_one(home, serve):
@@ -103,7 +96,7 @@ def test_a_program_that_dies_idle_is_started_again_when_it_is_wanted(home, serve
     serve("m", "--arg", "endpoint=/do")
     first = ask(home)["pid"]
     os.kill(first, signal.SIGKILL)
-    wait_for(lambda: not home.json("ps"))
+    wait_until(lambda: not home.json("ps"))
     assert ask(home)["pid"] != first
 
 
@@ -132,7 +125,7 @@ def test_nothing_of_it_outlives_a_killed_daemon(home, serve):
     serve("m", "--arg", "endpoint=/do")
     program, child = ask(home)["pid"], ask(home, do="start")["pid"]
     os.kill(home.pid(), signal.SIGKILL)
-    wait_for(lambda: not psutil.pid_exists(program) and not psutil.pid_exists(child))
+    wait_until(lambda: not psutil.pid_exists(program) and not psutil.pid_exists(child))
 
 
 @pytest.mark.own_daemon
@@ -180,7 +173,7 @@ def test_it_ends_although_its_worker_was_killed_and_nobody_looks_after_it(home, 
     os.kill(home.pid(), signal.SIGSTOP)
     try:
         os.kill(instance["pid"], signal.SIGKILL)
-        wait_for(lambda: not program.is_running() or program.status() == psutil.STATUS_ZOMBIE)
+        wait_until(lambda: not program.is_running() or program.status() == psutil.STATUS_ZOMBIE)
     finally:
         os.kill(home.pid(), signal.SIGCONT)
 

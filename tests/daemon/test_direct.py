@@ -23,11 +23,10 @@ from sire.errors import (
     WorkerCrashed,
 )
 from sire.protocol.content import JSON, TENSORS
-from sire.protocol.requests import Predict, Register, Stats, Unload
-from sire.spec import TensorSpec
-from sire.tensors import pack, unpack
-
-from tests.daemon.test_workers import instances, until
+from sire.protocol.requests import Predict, Stats, Unload
+from sire.tensors import pack
+from tests.daemon.asking import instances
+from tests.waiting import wait_until
 
 CLASSES = """
 import os, signal
@@ -134,7 +133,7 @@ def test_a_request_that_kills_its_worker_fails_with_its_last_words_and_the_next_
 def test_a_worker_killed_between_two_requests_is_replaced_unnoticed(moody):
     (before,) = instances(moody)
     os.kill(before.pid, signal.SIGKILL)
-    until(lambda: _is_dead(before.pid))
+    wait_until(lambda: _is_dead(before.pid))
     assert predict(moody, "moody", 0) == [[0, 2, 2, 2]]
 
 
@@ -150,7 +149,7 @@ def test_running_out_of_memory_is_left_to_the_daemon_which_tries_again_with_more
     with pytest.raises(InsufficientMemory):
         predict(moody, "moody", 4)
     assert predict(moody, "moody", 0) == [[0, 2, 2, 2]]
-    until(lambda: [one for one in instances(moody) if one.pid != before.pid])
+    wait_until(lambda: [one for one in instances(moody) if one.pid != before.pid])
 
 
 @pytest.mark.own_daemon
@@ -163,7 +162,7 @@ def test_a_worker_that_hangs_is_killed_once_nobody_waits_for_it_any_more(home, r
         (before,) = instances(connection)
         with pytest.raises(DeadlineExceeded):
             predict(connection, "moody", 3, timeout=0.3)
-        until(lambda: all(one.pid != before.pid for one in instances(connection)))
+        wait_until(lambda: all(one.pid != before.pid for one in instances(connection)))
         assert predict(connection, "moody", 0) == [[0, 2, 2, 2]]
 
 
@@ -172,7 +171,7 @@ def test_unloading_waits_for_what_a_worker_is_at(moody, home):
     asking = threading.Thread(target=lambda: answers.append(predict(moody, "moody", 5)))
     asking.start()
     with home.connect() as other:
-        until(lambda: instances(other)[0].state == "busy")
+        wait_until(lambda: instances(other)[0].state == "busy")
         other.ask(Unload(name="moody"))
         asking.join()
         assert answers == [[[10, 2, 2, 2]]]
@@ -185,7 +184,7 @@ def test_a_client_that_leaves_in_the_middle_does_not_keep_its_worker_busy(moody,
     with pytest.raises(DeadlineExceeded):
         direct.ask(request, [b"[[5, 1, 1, 1]]"])
     direct.close()
-    until(lambda: instances(moody)[0].state == "ready")
+    wait_until(lambda: instances(moody)[0].state == "ready")
     assert predict(moody, "moody", 0) == [[0, 2, 2, 2]]
 
 
@@ -213,7 +212,9 @@ def test_models_that_do_not_fit_together_take_turns_under_clients_that_ask_direc
             return [stats_of(connection, model) for model in ("x2", "x3")]
 
         try:
-            until(lambda: all(one.inference_count >= 3 and one.evictions > 1 for one in counted()))
+            wait_until(
+                lambda: all(one.inference_count >= 3 and one.evictions > 1 for one in counted())
+            )
         finally:
             enough.set()
             for client in clients:
@@ -243,7 +244,7 @@ def test_a_lease_is_granted_once_those_who_ask_directly_have_been_answered(moody
         )
     )
     asking.start()
-    until(lambda: instances(moody)[0].state == "busy")
+    wait_until(lambda: instances(moody)[0].state == "busy")
     with ModelManager(home=home.path) as manager, manager.acquire("moody") as leased:
         asking.join(0.5)
         assert not asking.is_alive()

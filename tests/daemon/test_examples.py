@@ -161,7 +161,7 @@ def test_the_onnx_example_answers_by_name_and_what_is_kept_of_it_goes_with_it(ho
 def test_the_pytorch_example_takes_inputs_by_name_in_the_dtype_it_is_told(home, tmp_path):
     file, kind = tmp_path / "taste.safetensors", f"{EXAMPLES}/pytorch/model.py:Taste"
     subprocess.run([sys.executable, EXAMPLES / "pytorch/model.py", file], check=True)
-    inputs = ["--input", "reader:int64[-1]", "--input", "repository:int64[-1]"]
+    inputs = ["--input", "reader:int64[-1]", "--input", "book:int64[-1]"]
     refused = home.sire("register", "taste", file, "--class", kind, "--arg", "compile=true", code=9)
     assert b"--input" in refused.stderr
     home.sire("register", "taste", file, "--class", kind, *inputs, "--arg", "dtype=fp16")

@@ -30,15 +30,13 @@ from sire.protocol.requests import (
     JobResult,
     ListJobs,
     Predict,
-    Ps,
     Remove,
     RemoveJobs,
     ShowJob,
     Submit,
     UnfinishedJobs,
 )
-
-from tests.daemon.test_workers import until
+from tests.waiting import wait_until
 
 PATIENCE = 60.0
 
@@ -70,7 +68,7 @@ def unfinished(connection):
 def kill_daemon(home):
     """End the daemon and its workers as a power cut would."""
     os.kill(home.pid(), signal.SIGKILL)
-    until(lambda: not daemon_runs(home.paths))
+    wait_until(lambda: not daemon_runs(home.paths))
 
 
 @pytest.fixture
@@ -95,7 +93,7 @@ def test_jobs_accepted_running_and_done_survive_a_killed_daemon(home, moody):
     done, *_ = submit(moody, 7)
     wait(moody, [done])
     runs, *waiting = submit(moody, 5, 8, 9)
-    until(lambda: state(moody, runs) == "running")
+    wait_until(lambda: state(moody, runs) == "running")
     kill_daemon(home)
     with home.connect() as connection:
         assert result(connection, done) == [14, 2, 2, 2]
@@ -119,7 +117,7 @@ def test_jobs_accepted_while_the_daemon_is_killed_again_and_again_are_all_run(ho
     submitting = threading.Thread(target=keep_submitting)
     submitting.start()
     for round_ in range(1, 4):
-        until(lambda: len(accepted) >= 100 * round_)
+        wait_until(lambda: len(accepted) >= 100 * round_)
         kill_daemon(home)
     stop.set()
     submitting.join(PATIENCE)
@@ -136,7 +134,7 @@ def test_a_stop_puts_back_what_runs_and_the_next_daemon_runs_it(home, register):
     register("m", 2, "Moody")
     with home.connect() as connection:
         runs, waits = submit(connection, 5, 8)
-        until(lambda: state(connection, runs) == "running")
+        wait_until(lambda: state(connection, runs) == "running")
     home.sire("daemon", "stop")
     with home.connect() as connection:
         wait(connection, [runs, waits])
@@ -146,7 +144,7 @@ def test_a_stop_puts_back_what_runs_and_the_next_daemon_runs_it(home, register):
 @pytest.mark.own_daemon
 def test_a_stop_lets_the_running_job_finish_within_the_grace_period(home, moody):
     (job,) = submit(moody, 5)
-    until(lambda: state(moody, job) == "running")
+    wait_until(lambda: state(moody, job) == "running")
     started = moody.ask(ShowJob(job=job))[0].job.started_at
     home.sire("daemon", "stop")
     with home.connect() as connection:
@@ -184,7 +182,7 @@ def test_two_who_submit_at_once_get_their_own_jobs(home, moody):
 
 def test_a_pending_and_a_running_job_are_cancelled(moody):
     runs, *waiting = submit(moody, 5, *range(10, 60))
-    until(lambda: state(moody, runs) == "running")
+    wait_until(lambda: state(moody, runs) == "running")
     last = waiting[-1]
     assert state(moody, last) == "pending"
     assert moody.ask(CancelJobs(jobs=(runs, last)))[0].jobs == (runs, last)
@@ -205,7 +203,7 @@ def test_all_are_cancelled_and_who_waits_for_them_is_told(home, moody):
 
     watching = threading.Thread(target=watch)
     watching.start()
-    until(lambda: state(moody, jobs[0]) == "running")
+    wait_until(lambda: state(moody, jobs[0]) == "running")
     assert set(moody.ask(CancelJobs(all=True))[0].jobs) == set(jobs)
     watching.join(PATIENCE)
     assert {end.state for end in ends.values()} == {"cancelled"}
@@ -235,7 +233,7 @@ def test_jobs_that_find_the_queue_full_wait(home, register):
 
 def test_a_removed_model_fails_its_pending_jobs(moody):
     runs, *waiting = submit(moody, 5, *range(10, 60))
-    until(lambda: state(moody, runs) == "running")
+    wait_until(lambda: state(moody, runs) == "running")
     moody.ask(Remove(name="m"))
     ends = wait(moody, waiting[5:])
     assert {end.error for end in ends.values()} == {"ModelNotFound"}
@@ -268,7 +266,7 @@ def test_finished_jobs_are_forgotten_when_they_become_too_many(home, register):
     register("m", 2)
     with home.connect() as connection:
         jobs = submit(connection, *range(10))
-        until(lambda: len(connection.ask(ListJobs())[0].jobs) == 3)
+        wait_until(lambda: len(connection.ask(ListJobs())[0].jobs) == 3)
         with pytest.raises(JobNotFound):
             result(connection, jobs[0])
         assert result(connection, jobs[-1]) == [18, 2, 2, 2]
@@ -278,7 +276,7 @@ def test_finished_jobs_are_forgotten_when_they_become_too_many(home, register):
 
 def test_lists_tell_what_is_pending_queued_and_running(moody):
     jobs = submit(moody, 5, *range(10, 100))
-    until(lambda: state(moody, jobs[0]) == "running")
+    wait_until(lambda: state(moody, jobs[0]) == "running")
 
     def listed(state):
         return {job.id for job in moody.ask(ListJobs(state=state))[0].jobs}
@@ -296,9 +294,9 @@ def test_lists_tell_what_is_pending_queued_and_running(moody):
 
 def test_a_job_tells_how_long_it_will_wait_by_what_others_took(moody):
     (first,) = submit(moody, 0)
-    until(lambda: state(moody, first) == "complete")
+    wait_until(lambda: state(moody, first) == "complete")
     jobs = submit(moody, 5, *range(10, 100))
-    until(lambda: state(moody, jobs[0]) == "running")
+    wait_until(lambda: state(moody, jobs[0]) == "running")
     queued, pending = (moody.ask(ShowJob(job=job))[0] for job in (jobs[5], jobs[-1]))
     assert (queued.job.state, pending.job.state) == ("queued", "pending")
     assert 0 < queued.wait_seconds < pending.wait_seconds

@@ -12,8 +12,7 @@ import pytest
 
 from sire import ModelManager
 from sire.errors import DeadlineExceeded, WorkerCrashed
-
-from tests.daemon.test_workers import until
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -44,7 +43,7 @@ def test_an_instance_can_be_destroyed_after_use(manager, register):
     register("m", 2)
     with manager.acquire("m", destroy_after_use=True) as instance:
         first = instance.instance
-    until(lambda: manager.pool_stats("m")["total"] == 0)
+    wait_until(lambda: manager.pool_stats("m")["total"] == 0)
     with manager.acquire("m") as instance:
         assert instance.instance != first
 

@@ -14,8 +14,8 @@ import pytest
 from sire.client.autostart import daemon_runs
 from sire.errors import DaemonUnavailable
 from sire.protocol.requests import Load, Predict, Ps
-
-from tests.daemon.test_workers import ask, instances, until
+from tests.daemon.asking import ask, instances
+from tests.waiting import wait_until
 
 
 @pytest.mark.own_daemon
@@ -31,13 +31,13 @@ def test_a_stop_lets_the_running_request_finish_and_refuses_new_ones(home, regis
 
         waiting = threading.Thread(target=run)
         waiting.start()
-        until(lambda: instances(connection)[0].state == "busy")
+        wait_until(lambda: instances(connection)[0].state == "busy")
         (instance,) = instances(connection)
         os.kill(home.pid(), signal.SIGTERM)
-        until(lambda: _refused(connection))
+        wait_until(lambda: _refused(connection))
         waiting.join(20)
     assert answers == [[[10, 2, 2, 2]]]
-    until(lambda: not daemon_runs(home.paths))
+    wait_until(lambda: not daemon_runs(home.paths))
     assert not os.path.exists(f"/proc/{instance.pid}")
     assert not home.paths.socket.exists()
 
@@ -64,7 +64,7 @@ def test_a_stop_does_not_wait_longer_than_the_grace_period(home, register):
     waiting = threading.Thread(target=run)
     waiting.start()
     with home.connect() as connection:
-        until(lambda: instances(connection)[0].state == "busy")
+        wait_until(lambda: instances(connection)[0].state == "busy")
     home.sire("daemon", "stop")
     waiting.join(20)
     assert not waiting.is_alive()
@@ -80,7 +80,7 @@ def test_a_daemon_that_does_not_answer_is_stopped_by_a_signal(home):
         env=home.environment,
         stderr=subprocess.DEVNULL,
     )
-    until(lambda: _pending(pid, signal.SIGTERM))
+    wait_until(lambda: _pending(pid, signal.SIGTERM))
     os.kill(pid, signal.SIGCONT)
     assert stopping.wait(30) == 0
     assert not daemon_runs(home.paths)
@@ -128,7 +128,7 @@ def test_a_daemon_that_lost_the_race_does_not_wait_for_the_winners_end(home):
     ]
     home.sire("daemon", "stop")
     # Whoever came too late for the first one may be the next; nobody else is left.
-    until(lambda: sum(loser.poll() is None for loser in losers) <= 1)
+    wait_until(lambda: sum(loser.poll() is None for loser in losers) <= 1)
     for loser in losers:
         loser.terminate()
     assert all(loser.wait(20) in {0, 1, -signal.SIGTERM} for loser in losers)
@@ -144,19 +144,19 @@ def test_a_daemon_that_is_to_die_with_its_parent_does(home):
     parent = subprocess.Popen(
         [sys.executable, "-c", script], env=home.environment, stderr=subprocess.DEVNULL
     )
-    until(lambda: daemon_runs(home.paths))
+    wait_until(lambda: daemon_runs(home.paths))
     with home.connect(autostart=False) as connection:
         connection.ask(Ps())
     parent.kill()
     parent.wait()
-    until(lambda: not daemon_runs(home.paths))
+    wait_until(lambda: not daemon_runs(home.paths))
 
 
 def test_a_model_is_unloaded_after_its_keep_alive(home, register):
     register("m", 2, "Scale", "--keep-alive", "200ms")
     with home.connect() as connection:
         assert ask(connection, "m", 1) == [[2, 2, 2, 2]]
-        until(lambda: not instances(connection))
+        wait_until(lambda: not instances(connection))
 
 
 def test_a_warm_up_runs_before_the_model_is_ready(home, register, tmp_path):
@@ -209,10 +209,10 @@ def package(home, tmp_path, monkeypatch):
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: others\nVersion: 1\n")
     (metadata / "entry_points.txt").write_text(
-        "[sired.runtimes]\nshout = others:Shout\n"
-        "[sired.placement]\nlast = others:by_name\n"
-        "[sired.routing]\nnewest = others:newest_instance\n"
-        "[sired.eviction]\nnewest = others:newest\n"
+        "[sire.runtimes]\nshout = others:Shout\n"
+        "[sire.placement]\nlast = others:by_name\n"
+        "[sire.routing]\nnewest = others:newest_instance\n"
+        "[sire.eviction]\nnewest = others:newest\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     (tmp_path / "model.txt").write_text("!")

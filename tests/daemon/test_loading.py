@@ -13,6 +13,7 @@ import pytest
 
 from sire.protocol.replies import InstanceList
 from sire.protocol.requests import Ps
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.own_daemon
 
@@ -26,7 +27,7 @@ RUNTIME = f"""
     class Stepwise(InferenceRuntime):
         name = "stepwise"
 
-        def reads_by_itself(self, model_path, **kwargs):
+        def streams_files(self, model_path, **kwargs):
             return True
 
         def load(self, model_path, **kwargs):
@@ -65,7 +66,7 @@ def gate(tmp_path, monkeypatch):
     metadata = tmp_path / "stepwise-1.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: stepwise\nVersion: 1\n")
-    (metadata / "entry_points.txt").write_text("[sired.runtimes]\nstepwise = stepwise:Stepwise\n")
+    (metadata / "entry_points.txt").write_text("[sire.runtimes]\nstepwise = stepwise:Stepwise\n")
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(__file__).parents[2]}")
     (tmp_path / "model.txt").write_text("!")
     return Gate(tmp_path)
@@ -78,7 +79,7 @@ def load(home, gate):
 
     def _load(*options, **how):
         home.register("m", gate.path / "model.txt", "--runtime", "stepwise")
-        until(lambda: home.json("health")["status"] == "ok")
+        wait_until(lambda: home.json("health")["status"] == "ok")
         command = [sys.executable, "-m", "sire_cli", "load", "m", *options]
         begun.append(subprocess.Popen(command, env=home.environment, **how))
         return begun[-1]
@@ -89,15 +90,6 @@ def load(home, gate):
         process.communicate()
 
 
-def until(condition, seconds=30):
-    """Whatever true the condition comes to say."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    return found
-
-
 def loading(home, steps):
     """The instance, once it says that it has read so many steps."""
     with home.connect() as connection:
@@ -106,7 +98,7 @@ def loading(home, steps):
             instances = connection.expect(InstanceList, Ps()).instances
             return [one for one in instances if one.loading_bytes == steps * STEP_BYTES]
 
-        (instance,) = until(look)
+        (instance,) = wait_until(look)
         return instance
 
 
@@ -134,7 +126,7 @@ def test_a_slow_load_goes_on_for_as_long_as_it_makes_progress(home, gate, load):
         gate.let_on()
         loading(home, step + 1)
         # Less than it may stand still, and in all more than that.
-        until(lambda step=step: time.monotonic() > began + 0.6 * (step + 1))
+        wait_until(lambda step=step: time.monotonic() > began + 0.6 * (step + 1))
     gate.let_on()
     assert command.wait(30) == 0
     assert time.monotonic() > began + 1
@@ -147,7 +139,7 @@ def test_a_load_that_makes_no_more_progress_is_ended(home, gate, load):
     _, said = command.communicate(timeout=30)
     assert command.returncode == 9
     assert b"nothing came of it for 1 s after 1 MiB of 4 MiB" in said
-    until(lambda: home.json("ps") == [])
+    wait_until(lambda: home.json("ps") == [])
 
 
 def test_whoever_watches_a_load_sees_a_bar_with_bytes_and_a_rate(home, gate, load):

@@ -4,8 +4,10 @@ import json
 import subprocess
 import sys
 
-from tests.daemon.test_workers import ask, until
 import pytest
+
+from tests.daemon.asking import ask
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.own_daemon
 
@@ -21,7 +23,7 @@ def test_the_log_names_components_and_models_and_the_journal_gets_priorities(hom
     )
     with said.open("wb") as stderr:
         daemon = subprocess.Popen([sys.executable, "-c", code], env=home.environment, stderr=stderr)
-    until(lambda: b"is ready" in said.read_bytes())
+    wait_until(lambda: b"is ready" in said.read_bytes())
     register("m", 2)
     with home.connect() as connection:
         assert ask(connection, "m", 7654321) == [[15308642, 2, 2, 2]]

@@ -1,12 +1,13 @@
 """Metrics: what Prometheus reads, from the command and over HTTP."""
 
 import socket
-import time
 import urllib.error
 import urllib.request
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+
+from tests.waiting import wait_until
 
 LABELS = ("model", "device", "outcome", "le")
 
@@ -39,14 +40,6 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
-
-
-def until(condition):
-    end = time.monotonic() + 20
-    while not (found := condition()):
-        assert time.monotonic() < end
-        time.sleep(0.02)
-    return found
 
 
 @pytest.mark.own_daemon
@@ -100,7 +93,7 @@ def test_the_same_can_be_fetched_over_http_where_a_port_is_configured(home, regi
     home.configure(f"[metrics]\nport = {port}\n")
     register("m")
     home.sire("predict", "m", "-i", "-", stdin=b"[[1, 2, 3, 4]]")
-    text = until(lambda: _answer(port))
+    text = wait_until(lambda: _answer(port))
     name = "sire_inference_requests_total"
     assert values(text, name) == values(metrics(), name) == {("m", "cpu", "ok"): 1}
 
@@ -121,7 +114,7 @@ def test_a_port_that_is_taken_is_a_problem_and_nothing_else(home, register):
         port = taken.getsockname()[1]
         home.configure(f"[metrics]\nport = {port}\n")
         register("m")
-        (said,) = until(lambda: home.json("health")["problems"])
+        (said,) = wait_until(lambda: home.json("health")["problems"])
         assert str(port) in said
         assert "in use" in said
         home.sire("predict", "m", "-i", "-", stdin=b"[[1, 2, 3, 4]]")

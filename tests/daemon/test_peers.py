@@ -6,8 +6,7 @@ import sys
 import pytest
 
 from sire.protocol.requests import Ps, Stats
-
-from tests.daemon.test_workers import until
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -46,12 +45,12 @@ def test_requests_of_a_killed_command_leave_the_queue(home, register, asking):
     with home.connect() as connection:
         before = stats(connection).inference_count
         first = asking(5)
-        until(lambda: [i.state for i in connection.ask(Ps())[0].instances] == ["busy"])
+        wait_until(lambda: [i.state for i in connection.ask(Ps())[0].instances] == ["busy"])
         others = [asking(5) for _ in range(4)]
-        until(lambda: stats(connection).queued == 5)
+        wait_until(lambda: stats(connection).queued == 5)
         for other in others:
             other.kill()
         # What a worker has at hand already is all that is left beside what it is at.
-        until(lambda: stats(connection).queued <= 2)
+        wait_until(lambda: stats(connection).queued <= 2)
         assert first.wait(30) == 0
         assert stats(connection).inference_count <= before + 2

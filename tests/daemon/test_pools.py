@@ -1,19 +1,19 @@
 """Several processes of one model."""
 
-import pytest
-
 import threading
 
-from sire.protocol.requests import Load
+import pytest
 
-from tests.daemon.test_workers import ask, instances, until
+from sire.protocol.requests import Load
+from tests.daemon.asking import ask, instances
+from tests.waiting import wait_until
 
 
 def test_a_model_has_as_many_processes_as_it_was_registered_with(home, register):
     register("m", 2, "Scale", "--instances", "2")
     with home.connect() as connection:
         connection.ask(Load(name="m"))
-        until(lambda: [i.state for i in instances(connection)] == ["ready", "ready"])
+        wait_until(lambda: [i.state for i in instances(connection)] == ["ready", "ready"])
         first, second = instances(connection)
         assert first.pid != second.pid
         assert ask(connection, "m", 1) == [[2, 2, 2, 2]]
@@ -34,10 +34,10 @@ def test_a_queue_longer_than_a_load_makes_a_pool_grow_and_rest_makes_it_shrink(h
         threads = [threading.Thread(target=run) for _ in range(4)]
         for thread in threads:
             thread.start()
-        until(lambda: len(instances(connection)) == 2)
+        wait_until(lambda: len(instances(connection)) == 2)
         for thread in threads:
             thread.join(30)
-        until(lambda: len(instances(connection)) == 1)
+        wait_until(lambda: len(instances(connection)) == 1)
 
 
 @pytest.mark.own_daemon
@@ -45,7 +45,7 @@ def test_a_daemon_that_stops_fills_no_pool_again(home, register):
     register("m", 2, "Scale", "--instances", "2")
     with home.connect() as connection:
         connection.ask(Load(name="m"))
-        until(lambda: [i.state for i in instances(connection)] == ["ready", "ready"])
+        wait_until(lambda: [i.state for i in instances(connection)] == ["ready", "ready"])
     home.sire("daemon", "stop")
     _, _, end = home.paths.daemon_log.read_text().partition("shutting down")
     assert end

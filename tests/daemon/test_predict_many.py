@@ -22,6 +22,7 @@ from sire.errors import (
     ModelNotFound,
     WorkerCrashed,
 )
+from tests.waiting import wait_until
 
 RAISES, DIES, HANGS, SLEEPS = 1.0, 2.0, 3.0, 5.0
 
@@ -42,13 +43,6 @@ def manager(home, zoo):
 
 def first(answers):
     return [float(answer[0, 0]) for answer in answers]
-
-
-def until(condition, seconds=20):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def answered(manager):
@@ -186,7 +180,7 @@ def test_a_daemon_that_is_killed_fails_everything_under_way_at_once(manager, hom
     answers = manager.predict_many("m", inputs, on_error="return")
     assert first(itertools.islice(answers, 5)) == [20.0] * 5
     future = manager.submit_async("m", row(10))
-    until(lambda: home.json("ps")[0]["queued"] > 0)
+    wait_until(lambda: home.json("ps")[0]["queued"] > 0)
     os.kill(home.pid(), signal.SIGKILL)
     began = time.monotonic()
     with pytest.raises(DaemonUnavailable, match="went away"):
@@ -213,11 +207,11 @@ def test_a_future_that_is_cancelled_is_withdrawn_from_the_daemon(manager, home):
     before = answered(manager)
     blocking = manager.submit_async("m", row(SLEEPS))
     futures = [manager.submit_async("m", row(11)) for _ in range(100)]
-    until(lambda: home.json("ps")[0]["queued"] > 0)
+    wait_until(lambda: home.json("ps")[0]["queued"] > 0)
     assert all(future.cancel() for future in futures)
     done, _ = concurrent.futures.wait(futures, timeout=10)
     assert len(done) == 100
-    until(lambda: home.json("ps")[0]["queued"] == 0)
+    wait_until(lambda: home.json("ps")[0]["queued"] == 0)
     assert blocking.result(timeout=10)[0, 0] == 10
     assert answered(manager) == before + 1
 

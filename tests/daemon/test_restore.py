@@ -9,12 +9,12 @@ import sys
 import pytest
 
 from sire.client.autostart import daemon_runs
-from sired.daemon.models.registration import complete
 from sire.protocol.requests import Health, Load, Predict, Register, Unload
 from sire.spec import ModelSpec
+from sired.daemon.models.registration import complete
 from sired.store.registry import Registry
-
-from tests.daemon.test_workers import instances, until
+from tests.daemon.asking import instances
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.own_daemon
 
@@ -55,7 +55,7 @@ def load(home, *names):
 
 def kill(home):
     os.kill(home.pid(), signal.SIGKILL)
-    until(lambda: not daemon_runs(home.paths))
+    wait_until(lambda: not daemon_runs(home.paths))
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_models_to_preload_are_loaded_in_their_order(home, models):
     models("a", "b", "c")
     home.configure('[daemon]\npreload = ["c", "a"]\n')
     with home.connect() as connection:
-        until(lambda: loaded(connection) == ["c", "a"])
+        wait_until(lambda: loaded(connection) == ["c", "a"])
         assert problems(connection) == ()
 
 
@@ -95,11 +95,11 @@ def test_what_does_not_fit_beside_the_others_is_left_out(home, models):
     models("a", "b", "c", max_memory=250_000_000)
     home.configure(f'{SMALL_CPU}[daemon]\npreload = ["a", "b", "c"]\n')
     with home.connect() as connection:
-        (problem,) = until(lambda: problems(connection))
+        (problem,) = wait_until(lambda: problems(connection))
         assert problem.startswith("c was not loaded at the start: it did not fit")
         assert loaded(connection) == ["a", "b"]
         connection.ask(Load(name="c"))
-        until(lambda: problems(connection) == ())
+        wait_until(lambda: problems(connection) == ())
 
 
 def test_what_was_loaded_is_loaded_after_a_restart(home, models):
@@ -110,7 +110,7 @@ def test_what_was_loaded_is_loaded_after_a_restart(home, models):
         connection.ask(Unload(name="b"))
     home.stop()
     with home.connect() as connection:
-        until(lambda: loaded(connection) == ["c", "a"])
+        wait_until(lambda: loaded(connection) == ["c", "a"])
 
 
 def test_the_pinned_come_first_then_what_was_used_last(home, models):
@@ -122,17 +122,17 @@ def test_the_pinned_come_first_then_what_was_used_last(home, models):
         connection.ask(Predict(model="b"), [b"[[1, 1, 1, 1]]"])
     home.stop()
     with home.connect() as connection:
-        until(lambda: loaded(connection) == ["pinned", "b", "a"])
+        wait_until(lambda: loaded(connection) == ["pinned", "b", "a"])
 
 
 def test_what_was_loaded_is_loaded_after_a_kill(home, models):
     models("a", "b")
     home.configure(RESTORE)
     load(home, "a", "b")
-    until(lambda: remembered(home) and sorted(remembered(home)) == ["a", "b"])
+    wait_until(lambda: remembered(home) and sorted(remembered(home)) == ["a", "b"])
     kill(home)
     with home.connect() as connection:
-        until(lambda: sorted(loaded(connection)) == ["a", "b"])
+        wait_until(lambda: sorted(loaded(connection)) == ["a", "b"])
 
 
 def test_nothing_is_restored_and_nothing_written_unless_it_is_wanted(home, models):
@@ -154,13 +154,13 @@ def test_a_model_that_fails_is_left_out_and_not_tried_by_the_next_daemon(home, z
     home.stop()
     broken.unlink()
     with home.connect() as connection:
-        until(lambda: loaded(connection) == ["a"])
+        wait_until(lambda: loaded(connection) == ["a"])
         (problem,) = problems(connection)
         assert problem.startswith("broken was not loaded at the start: ")
-        until(lambda: remembered(home) == ["a"])
+        wait_until(lambda: remembered(home) == ["a"])
     home.stop()
     with home.connect() as connection:
-        until(lambda: loaded(connection) == ["a"])
+        wait_until(lambda: loaded(connection) == ["a"])
         assert problems(connection) == ()
 
 
@@ -181,14 +181,14 @@ def test_a_model_whose_load_kills_the_daemon_is_tried_twice_and_no_more(
         )
         assert daemon.returncode == -signal.SIGKILL
     with home.connect() as connection:
-        until(lambda: loaded(connection) == ["a"])
+        wait_until(lambda: loaded(connection) == ["a"])
         (problem,) = problems(connection)
         assert problem.startswith("deadly was not loaded at the start: the daemon ended 2 times")
     (home.path / "deadly").unlink()
     load(home, "deadly")  # by hand it works by now, and that counts
     home.stop()
     with home.connect() as connection:
-        until(lambda: sorted(loaded(connection)) == ["a", "deadly"])
+        wait_until(lambda: sorted(loaded(connection)) == ["a", "deadly"])
         assert problems(connection) == ()
 
 
@@ -208,12 +208,12 @@ def test_a_daemon_that_is_stopped_while_it_restores_waits_for_nothing_and_forget
     (home.path / "slow").touch()
     for _ in range(2):
         with home.connect() as connection:
-            until(lambda: [i.state for i in instances(connection)] == ["loading"])
+            wait_until(lambda: [i.state for i in instances(connection)] == ["loading"])
         home.stop()
         assert remembered(home) == ["slow", "a"]
     (home.path / "slow").unlink()
     with home.connect() as connection:
-        until(lambda: loaded(connection) == ["slow", "a"])
+        wait_until(lambda: loaded(connection) == ["slow", "a"])
 
 
 def test_a_damaged_memory_of_what_was_loaded_stops_nothing(home, models):
@@ -222,4 +222,4 @@ def test_a_damaged_memory_of_what_was_loaded_stops_nothing(home, models):
     home.paths.loaded.parent.mkdir()
     home.paths.loaded.write_text("[{")
     load(home, "a")
-    until(lambda: remembered(home) == ["a"])
+    wait_until(lambda: remembered(home) == ["a"])

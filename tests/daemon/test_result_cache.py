@@ -9,8 +9,8 @@ from safetensors.torch import load_file, save_file
 
 from sire.errors import InferenceError
 from sire.protocol.requests import Predict, Stats, Unload
-
-from tests.daemon.test_workers import instances, until
+from tests.daemon.asking import instances
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_what_was_computed_during_a_reload_is_not_kept(model, home):
     predict(model, 0)
     slow = threading.Thread(target=lambda: _ask_alone(home, 5))
     slow.start()
-    until(lambda: instances(model)[0].state == "busy")
+    wait_until(lambda: instances(model)[0].state == "busy")
     home.sire("reload", "m")
     slow.join(20)
     assert predict(model, 5)[1] is False

@@ -14,8 +14,6 @@ from sire.paths import private_directory
 from sire.protocol.framing import encode
 from sire.protocol.requests import Health
 
-from tests.daemon.test_workers import until
-
 pytestmark = pytest.mark.own_daemon
 
 
@@ -124,16 +122,16 @@ def test_the_lock_decides_also_under_systemd(home):
 
 
 def test_a_socket_that_is_not_the_daemons_is_refused(home):
-    out_of_process = Systemd(home)
-    out_of_process.listening.close()
+    systemd = Systemd(home)
+    systemd.listening.close()
     home.paths.socket.unlink()
-    out_of_process.listening = socket.create_server(("127.0.0.1", 0))
-    daemon = out_of_process.start()
+    systemd.listening = socket.create_server(("127.0.0.1", 0))
+    daemon = systemd.start()
     assert daemon.wait(20) == 1
-    said = out_of_process.said.read_text()
+    said = systemd.said.read_text()
     assert "sired.socket" in said
     assert f"ListenStream={home.paths.socket}" in said
-    out_of_process.end()
+    systemd.end()
 
 
 def test_a_client_starts_a_daemon_itself_where_systemd_gave_up(home, systemd):

@@ -2,13 +2,13 @@
 
 import os
 import signal
-import time
 
 import psutil
 import pytest
 
 from sire.protocol.replies import DeviceList, InstanceInfo
 from sire.protocol.requests import Devices, Load, Predict, Unload
+from tests.waiting import wait_until
 
 pytestmark = [
     pytest.mark.settings("[devices.cpu]\nstandby = 1\n"),
@@ -16,20 +16,12 @@ pytestmark = [
 ]
 
 
-def until(condition, seconds=30):
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    return found
-
-
 @pytest.fixture
 def prepared(home, register):
     """A daemon with one worker standing by on its CPU, and two models."""
     register("m", 2)
     register("other", 3)
-    until(lambda: standing_by(home))
+    wait_until(lambda: standing_by(home))
     return home
 
 
@@ -51,7 +43,7 @@ def test_a_load_takes_over_the_worker_that_stands_by_and_another_takes_its_place
         assert connection.expect(InstanceInfo, Load(name="m")).pid == ready
         _, (answer,) = connection.ask(Predict(model="m"), [b"[1, 1, 1, 1]"])
         assert bytes(answer) == b"[2.0,2.0,2.0,2.0]"
-    (next_one,) = until(lambda: standing_by(prepared))
+    (next_one,) = wait_until(lambda: standing_by(prepared))
     assert next_one != ready
     assert [device.standby for device in devices(prepared)] == [1]
 
@@ -60,7 +52,7 @@ def test_loads_that_find_nobody_standing_by_start_a_worker_of_their_own(prepared
     (ready,) = standing_by(prepared)
     with prepared.connect() as one:
         os.kill(ready, signal.SIGKILL)
-        until(lambda: devices(prepared)[0].standby == 0)
+        wait_until(lambda: devices(prepared)[0].standby == 0)
         assert one.expect(InstanceInfo, Load(name="m")).pid != ready
         assert one.expect(InstanceInfo, Load(name="other")).state == "ready"
 
@@ -69,7 +61,7 @@ def test_what_a_model_prints_goes_to_its_own_log(home, zoo, tmp_path):
     source = (zoo / "classes.py").read_text()
     (tmp_path / "loud.py").write_text(source + '\nprint("imported")\n')
     home.register("m", zoo / "x2.safetensors", "--class", f"{tmp_path}/loud.py:Scale")
-    until(lambda: standing_by(home))
+    wait_until(lambda: standing_by(home))
     home.sire("load", "m")
     assert "imported" in home.sire("logs", "m").stdout.decode()
     assert "imported" not in home.paths.standby_log.read_text()
@@ -82,7 +74,7 @@ def test_its_memory_is_kept_for_it_and_a_model_is_charged_as_ever(home, register
     register("m", 2)
     (device,) = devices(home)
     assert device.capacity_bytes == (1024 - 200) << 20
-    until(lambda: len(standing_by(home)) == 2)
+    wait_until(lambda: len(standing_by(home)) == 2)
     with home.connect() as connection:
         charged = connection.expect(InstanceInfo, Load(name="m")).memory_bytes
     assert devices(home)[0].used_bytes == charged
@@ -99,4 +91,4 @@ def test_nobody_stays_behind_when_the_daemon_stops(prepared):
         connection.ask(Load(name="m"))
         connection.ask(Unload(name="m"))
     prepared.sire("daemon", "stop")
-    until(lambda: not psutil.pid_exists(ready))
+    wait_until(lambda: not psutil.pid_exists(ready))

@@ -4,15 +4,15 @@ import contextlib
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from sire import ModelManager
 from sire.errors import InferenceError, WorkerCrashed
-from tests.stand_ins.ollama import StandIn
 from tests.contract.runtime_cases import PROGRAM
+from tests.stand_ins.ollama import StandIn
+from tests.waiting import wait_until
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 # Goes on to say the next word once there is a file of its number.
@@ -52,13 +52,6 @@ def speaker(home, tmp_path):
 def manager(home):
     with ModelManager(home=home.path) as manager:
         yield manager
-
-
-def until(condition):
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def words(*said):
@@ -122,7 +115,7 @@ def test_a_model_stops_when_nobody_wants_the_rest(home, manager, speaker):
     assert next(parts) == "one "
     parts.close()
     (speaker / "go1").touch()
-    until(lambda: home.json("ps")[0]["state"] == "ready")
+    wait_until(lambda: home.json("ps")[0]["state"] == "ready")
     assert (speaker / "said").read_text().count("more") < 100_000
     assert list(manager.stream("m", {"words": ["again"]})) == ["again "]
 

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import time
 
 import pytest
 import torch
@@ -12,7 +11,7 @@ from safetensors.torch import save_file
 from sire.errors import InsufficientMemory, InvalidInput
 from sire.protocol.requests import Load, Move, Predict, Ps, Register, Stats
 from sire.spec import ModelSpec
-
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.xdist_group("tiers")
 
@@ -72,14 +71,6 @@ def counts(connection, model):
     return connection.ask(Stats(name=model))[0].models[0]
 
 
-def until(condition, seconds=20.0):
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
-    return found
-
-
 @pytest.mark.settings(SMALL)
 def test_models_that_take_turns_wake_instead_of_loading(two):
     before = {name: counts(two, name) for name in ("m0", "m1")}
@@ -105,7 +96,7 @@ def test_a_sleeper_that_is_killed_frees_both_its_memories_and_is_loaded_anew(two
     ask(two, "m0")
     asleep = two.ask(Move(name="m0", to="dram"))[0]
     os.kill(asleep.pid, signal.SIGKILL)
-    until(lambda: not instances(two))
+    wait_until(lambda: not instances(two))
     assert ask(two, "m0") == [1.0]
     assert instances(two)["m0"].dram_bytes == 0
     assert counts(two, "m0").crashes == crashes + 1
@@ -163,6 +154,6 @@ def test_a_model_too_large_for_main_memory_is_told_the_figures(two):
 @pytest.mark.settings(SMALL)
 def test_a_model_that_idled_for_its_keep_alive_sleeps(two, home):
     two.ask(Predict(model="m0", keep_alive=0.05), [b"[1.0]"])
-    until(lambda: instances(two)["m0"].state == "asleep")
+    wait_until(lambda: instances(two)["m0"].state == "asleep")
     two.ask(Predict(model="m0", keep_alive=0.0), [b"[1.0]"])
-    until(lambda: not instances(two))
+    wait_until(lambda: not instances(two))

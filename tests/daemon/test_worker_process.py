@@ -250,8 +250,9 @@ def test_what_a_model_started_ends_with_its_worker(start):
 
 
 def test_workers_do_not_import_what_the_daemon_is_made_of(start):
-    import sire.client.connection  # noqa: F401
     import zmq  # noqa: F401
+
+    import sire.client.connection  # noqa: F401
 
     worker = start("Curious")
     ready(worker)

@@ -1,10 +1,8 @@
 """What happens to a model's process happens to it alone."""
 
-import json
 import os
 import signal
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -17,31 +15,11 @@ from sire.errors import (
     WorkerCrashed,
 )
 from sire.protocol.content import Payload
-from sire.protocol.requests import Load, Predict, Ps, Register, Stats, Unload
+from sire.protocol.requests import Load, Predict, Register, Unload
 from sire.spec import ModelSpec
 from sire.tensors import pack, unpack
-
-
-def ask(connection, model, first, timeout=30.0):
-    body = json.dumps([[first, 1, 1, 1]]).encode()
-    _, frames = connection.ask(Predict(model=model, timeout=timeout), [body])
-    return json.loads(bytes(frames[0]))
-
-
-def until(condition, seconds=20.0):
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
-    return found
-
-
-def counted(connection, model):
-    return connection.ask(Stats(name=model))[0].models[0]
-
-
-def instances(connection):
-    return connection.ask(Ps())[0].instances
+from tests.daemon.asking import ask, counted, instances
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -71,7 +49,7 @@ def test_a_worker_killed_from_outside_is_replaced(moody):
     ask(moody, "moody", 0)
     (instance,) = instances(moody)
     os.kill(instance.pid, signal.SIGKILL)
-    until(lambda: not instances(moody))
+    wait_until(lambda: not instances(moody))
     assert ask(moody, "moody", 0) == [[0, 2, 2, 2]]
 
 
@@ -117,7 +95,7 @@ def test_a_worker_that_hangs_is_killed_and_others_do_not_notice(home, register):
         with pytest.raises(DeadlineExceeded):
             ask(connection, "hangs", 3, timeout=0.2)
         assert ask(connection, "other", 1) == [[3, 3, 3, 3]]
-        until(lambda: "hangs" not in {i.model for i in instances(connection)})
+        wait_until(lambda: "hangs" not in {i.model for i in instances(connection)})
         assert ask(connection, "hangs", 0) == [[0, 2, 2, 2]]
 
 
@@ -132,10 +110,10 @@ def test_a_daemon_that_is_killed_leaves_no_worker_behind_not_even_a_busy_one(moo
 
     spinning = threading.Thread(target=spin)
     spinning.start()
-    until(lambda: instances(moody)[0].state == "busy")
+    wait_until(lambda: instances(moody)[0].state == "busy")
     os.kill(home.pid(), signal.SIGKILL)
     spinning.join(20)
-    until(lambda: not os.path.exists(f"/proc/{instance.pid}"))
+    wait_until(lambda: not os.path.exists(f"/proc/{instance.pid}"))
     with home.connect() as connection:
         assert ask(connection, "moody", 0) == [[0, 2, 2, 2]]
 
@@ -145,7 +123,7 @@ def test_a_load_that_fails_tells_why_and_takes_nothing(home, zoo, register):
     with home.connect() as connection:
         with pytest.raises(InvalidModel, match="weight"):
             connection.ask(Load(name="m"))
-        until(lambda: not instances(connection))
+        wait_until(lambda: not instances(connection))
 
 
 @pytest.mark.parametrize("kind", ["Scale", "InPlace"])
@@ -190,8 +168,8 @@ def test_a_daemon_whose_directory_was_removed_ends_and_takes_its_workers_along(m
     (instance,) = instances(moody)
     pid = home.pid()
     home.paths.lock.unlink()
-    until(lambda: not os.path.exists(f"/proc/{pid}") or zombie(pid))
-    until(lambda: not os.path.exists(f"/proc/{instance.pid}"))
+    wait_until(lambda: not os.path.exists(f"/proc/{pid}") or zombie(pid))
+    wait_until(lambda: not os.path.exists(f"/proc/{instance.pid}"))
 
 
 def zombie(pid):

@@ -3,9 +3,9 @@
 import argparse
 import sys
 
-from tests.home import Home
 from tests.endurance.cycles import cycle, growth
 from tests.endurance.soak import Soak, prepare
+from tests.home import Home
 
 CYCLES, EVERY = 1000, 50
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 
 
 @dataclass
-class Tally:
-    """What was asked and what came of it; ``reset`` failed because we killed what was at it."""
+class SoakCounters:
+    """What was asked and what came of it; ``excused`` failed because we killed what was at it."""
 
     answered: int = 0
     wrong: int = 0
     late: int = 0
-    reset: int = 0
+    excused: int = 0
     unexpected: Counter[str] = field(default_factory=Counter)
     jobs_submitted: int = 0
     jobs_answered: int = 0

@@ -26,9 +26,8 @@ from sire import ModelManager
 from sire.errors import DaemonUnavailable, DeadlineExceeded, SireError, WorkerCrashed
 from sire.protocol.replies import InstanceList
 from sire.protocol.requests import Health, Predict, Ps, Stats
-
+from tests.endurance.counters import SoakCounters
 from tests.home import Home
-from tests.endurance.counters import Tally
 
 MODELS, FIT, CLIENTS = 30, 5, 8
 DEADLINE_SECONDS = 30.0
@@ -80,7 +79,7 @@ class Soak:
     def __init__(
         self, home: Home, seed: int, *, kill_workers: float, kill_daemon: float | None = None
     ) -> None:
-        self.counters = Tally()
+        self.counters = SoakCounters()
         self._home = home
         self._seed = seed
         self._kill_workers = kill_workers
@@ -91,7 +90,7 @@ class Soak:
         self._late_jobs: list[tuple[str, list[float]]] = []
         self._manager = ModelManager(home=home.path)
 
-    def run(self, seconds: float, say: Callable[[str], None] = lambda _: None) -> Tally:
+    def run(self, seconds: float, say: Callable[[str], None] = lambda _: None) -> SoakCounters:
         """Let it run, and return what came of it; ``say`` is told every ten seconds."""
         doing = [self._ask_in_json if n % 2 else self._ask_with_arrays for n in range(CLIENTS)]
         doing += [self._submit, self._kill_a_worker]
@@ -105,7 +104,7 @@ class Soak:
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             self._over.wait(min(10.0, left))
-            say(f"{self.tally}\n")
+            say(f"{self.counters}\n")
         self._over.set()
         for thread in threads:
             thread.join(3 * DEADLINE_SECONDS)
@@ -157,7 +156,7 @@ class Soak:
         try:
             right = ask() == expected
         except WorkerCrashed:
-            self._count(reset=1)
+            self._count(excused=1)
         except DaemonUnavailable as problem:
             self._lost_daemon(problem, daemons)
         except DeadlineExceeded:
@@ -174,7 +173,7 @@ class Soak:
         with self._killing_daemon:
             killed = self.counters.daemons_killed > before
         if killed:
-            self._count(reset=1)
+            self._count(excused=1)
         else:
             self._count(unexpected={f"DaemonUnavailable: {problem}"[:200]: 1})
 

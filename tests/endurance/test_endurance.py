@@ -47,7 +47,7 @@ def test_everybody_is_answered_while_models_make_room_for_each_other_and_workers
     prepare(home, tmp_path)
     seed = random.randrange(1_000_000)
     counters = Soak(home, seed, kill_workers=1.0).run(SOAK_SECONDS)
-    show(f"seed {seed}\n{tally}")
+    show(f"seed {seed}\n{counters}")
     assert counters.flawless
     assert counters.answered > 100
     assert counters.jobs_answered > 10

@@ -12,7 +12,7 @@ from sire.client.autostart import daemon_runs
 from sire.protocol.requests import Load, Predict, Ps, Register
 from sire.spec import ModelSpec
 from tests.conftest import Home
-from tests.daemon.test_workers import until
+from tests.waiting import wait_until
 
 MODELS = Path(__file__).with_name("models.py")
 
@@ -73,7 +73,7 @@ def shared():
     """A daemon that the tests of a file share, with little patience."""
     house = new_house('[daemon]\nhung_after = "300ms"\nload_timeout = "2s"\n')
     house.sire("daemon", "start")
-    until(lambda: house.json("health")["status"] == "ok")
+    wait_until(lambda: house.json("health")["status"] == "ok")
     yield house
     house.end()
 

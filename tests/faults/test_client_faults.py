@@ -13,9 +13,8 @@ import zmq
 
 from sire.protocol.framing import encode
 from sire.protocol.requests import Predict
-from tests.daemon.test_workers import until
-
 from tests.faults.conftest import new_house, predict
+from tests.waiting import wait_until
 
 FLOOD = """
 import sys, zmq
@@ -65,7 +64,7 @@ def busy():
     for name in ("m", "other"):
         house.register(name)
         house.predict(name)
-    until(lambda: house.json("health")["status"] == "ok", 60)
+    wait_until(lambda: house.json("health")["status"] == "ok")
     yield house
     house.end()
 
@@ -124,10 +123,10 @@ def test_thousands_of_connections_that_say_nothing_are_no_burden(busy):
         for _ in range(2000):
             line = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
             line.connect(str(busy.paths.socket))
-        until(lambda: descriptors(busy) > 2000)
+        wait_until(lambda: descriptors(busy) > 2000)
         assert statistics.median(seconds(connection, "other", 30)) < max(10 * alone, 0.1)
         assert busy.predict("other", x=1) == {"x": 1}  # and there is room for one more
-    until(lambda: descriptors(busy) < 200)
+    wait_until(lambda: descriptors(busy) < 200)
 
 
 def test_a_thousand_clients_that_come_and_go_are_all_answered_and_forgotten(busy):
@@ -136,7 +135,7 @@ def test_a_thousand_clients_that_come_and_go_are_all_answered_and_forgotten(busy
         [sys.executable, "-c", asking], env=busy.environment, capture_output=True, timeout=90
     )
     assert said.stdout == b"1000 answered\n", said.stderr
-    until(lambda: descriptors(busy) < 200)
+    wait_until(lambda: descriptors(busy) < 200)
 
 
 def test_clients_that_leave_in_the_middle_of_a_request_leave_nothing_behind(busy):
@@ -151,8 +150,8 @@ def test_clients_that_leave_in_the_middle_of_a_request_leave_nothing_behind(busy
     context.term()
     assert busy.predict("other", x=1) == {"x": 1}
     assert busy.predict("m", x=1) == {"x": 1}
-    until(lambda: busy.json("health")["queued"] == 0)
-    until(lambda: descriptors(busy) < 200)
+    wait_until(lambda: busy.json("health")["queued"] == 0)
+    wait_until(lambda: descriptors(busy) < 200)
 
 
 def descriptors(house):

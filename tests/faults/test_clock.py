@@ -5,9 +5,9 @@ import time
 import pytest
 
 from sired.daemon.jobs.wall_clock import WallClock
-from sired.store.jobs.repository import JobRepository
-from sired.store.jobs.records import Draft, JobOutcome
 from sired.store.jobs.payloads import JobPayload
+from sired.store.jobs.records import Draft, JobOutcome
+from sired.store.jobs.repository import JobRepository
 
 A_DAY, A_YEAR = 86_400.0, 365 * 86_400.0
 INPUT = JobPayload("application/json", (), (b"[1]",))

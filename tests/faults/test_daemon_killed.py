@@ -18,9 +18,8 @@ from sire.client.autostart import daemon_runs
 from sire.client.calls.job_wait import wait_for_jobs
 from sire.errors import DaemonUnavailable, SireError
 from sire.protocol.requests import Health, ListModels, Load, Submit, Unload
-from tests.daemon.test_workers import until
-
 from tests.faults.conftest import predict
+from tests.waiting import wait_until
 
 KILLS = int(os.environ.get("SIRE_KILLS", "20"))
 SEED = int(os.environ.get("SIRE_SEED", "0")) or random.randrange(1 << 32)
@@ -42,7 +41,7 @@ def processes_of(house):
 
 def kill(house):
     """End the daemon at once; returns its family. Another one may follow before we know it."""
-    daemon = until(lambda: running(house))
+    daemon = wait_until(lambda: running(house))
     family = [daemon, *processes_of(house)]
     pidfd = os.pidfd_open(daemon.pid)
     daemon.kill()
@@ -140,7 +139,7 @@ def test_whenever_a_daemon_is_killed_the_next_one_keeps_its_promises(light):
         for _ in range(KILLS):
             with light.connect() as connection:
                 promises.check(connection)
-            until(lambda: not any(map(alive, family)))
+            wait_until(lambda: not any(map(alive, family)))
             time.sleep(moments.uniform(0, 0.2))
             family = kill(light)
     finally:
@@ -152,7 +151,7 @@ def test_whenever_a_daemon_is_killed_the_next_one_keeps_its_promises(light):
         ends = {end.job: end for end in wait_for_jobs(connection, list(promises.jobs), 60)}
         assert {end.state for end in ends.values()} == {"complete"}
         assert ends.keys() == promises.jobs.keys()
-    until(lambda: not any(map(alive, family)))
+    wait_until(lambda: not any(map(alive, family)))
     assert promises.jobs and promises.versions
     assert {file.suffix for file in light.paths.models.iterdir()} == {".toml"}
     assert not [file for file in light.paths.state.iterdir() if file.name.startswith(".")]
@@ -163,9 +162,11 @@ def test_a_zygote_that_still_imports_ends_with_its_daemon(house, tmp_path, monke
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(__file__).parents[2]}")
     with house.connect() as connection:
         assert connection.ask(Health())[0].status == "starting"
-    until(lambda: len(processes_of(house)) == 2)  # the other one keeps account of what is shared
+    wait_until(
+        lambda: len(processes_of(house)) == 2
+    )  # the other one keeps account of what is shared
     family = kill(house)
-    until(lambda: not any(map(alive, family)))
+    wait_until(lambda: not any(map(alive, family)))
 
 
 @pytest.mark.parametrize("what", ["a socket", "a file", "a directory", "a link to nowhere"])

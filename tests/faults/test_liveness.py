@@ -12,7 +12,6 @@ import pytest
 
 from sire.errors import DeadlineExceeded, SireError, WorkerCrashed
 from sire.protocol.requests import Health
-
 from tests.faults.test_zygote import zygote
 
 

@@ -13,9 +13,8 @@ import pytest
 
 from sire.errors import DeviceNotFound, JobsUnavailable, SireError
 from sire.protocol.requests import Health, Submit
-from tests.daemon.test_workers import until
-
 from tests.faults.conftest import new_house, predict
+from tests.waiting import wait_until
 
 MOUNTABLE = not subprocess.run(
     ["unshare", "-rm", "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True, check=False
@@ -38,7 +37,7 @@ def small_disk(house):
         env=house.environment,
         stderr=subprocess.PIPE,
     )
-    until(lambda: house.paths.socket.exists())
+    wait_until(lambda: house.paths.socket.exists())
     house.disk = Disk(house, daemon)
     yield house
     daemon.terminate()
@@ -176,20 +175,20 @@ def test_models_of_a_gpu_that_is_lost_run_elsewhere_and_it_is_used_again_when_it
         target=lambda: answers.append(house.predict(on_first[0], do="sleep", seconds=4))
     )
     slow.start()
-    until(lambda: "busy" in [i.state for i in house.instances(on_first[0])])
+    wait_until(lambda: "busy" in [i.state for i in house.instances(on_first[0])])
     gpus.say(0, lost=True)
-    until(lambda: not device(house, "cuda:0")["available"])
-    until(lambda: {i.device for i in house.instances(on_first[0])} == {"cuda:1"})
+    wait_until(lambda: not device(house, "cuda:0")["available"])
+    wait_until(lambda: {i.device for i in house.instances(on_first[0])} == {"cuda:1"})
     assert any("cuda:0" in problem for problem in house.json("health")["problems"])
     assert b"unavailable" in house.sire("devices").stdout
     for name in on_first:
-        until(lambda name=name: [i.device for i in house.instances(name)] == ["cuda:1"])
+        wait_until(lambda name=name: [i.device for i in house.instances(name)] == ["cuda:1"])
     with pytest.raises(DeviceNotFound, match="cuda:0"):
         house.predict("bound")
     slow.join(30)
     assert answers == [None]  # it ran again, from its beginning
     gpus.say(0, lost=False)
-    until(lambda: device(house, "cuda:0")["available"])
+    wait_until(lambda: device(house, "cuda:0")["available"])
     assert house.predict("bound", x=1) == {"x": 1}
     assert house.json("health")["problems"] == []
 
@@ -205,7 +204,7 @@ def test_memory_that_others_take_is_seen_at_once_and_waited_for(house, gpus):
     answers = []
     waiting = threading.Thread(target=lambda: answers.append(house.predict(x=1)))
     waiting.start()
-    until(lambda: house.json("health")["queued"] == 1)
+    wait_until(lambda: house.json("health")["queued"] == 1)
     assert not house.instances() or house.instances()[0].state == "waiting"
     gpus.say(0, free=7 * GIB)
     waiting.join(30)
@@ -250,7 +249,7 @@ def test_a_daemon_short_of_descriptors_lets_nobody_new_in_until_it_has_some(crow
     with crowded.connect() as inside, crowded.connect(autostart=False) as outside:
         worker = predict(inside, do="pid")
         with at_most(crowded, left(crowded, 4)):
-            until(lambda: not crowded.paths.socket.exists())
+            wait_until(lambda: not crowded.paths.socket.exists())
             for number in range(20):
                 assert predict(inside, x=number) == {"x": number}
             assert predict(inside, **big) == big

@@ -10,9 +10,8 @@ import psutil
 import pytest
 
 from sire.errors import DeadlineExceeded, InsufficientMemory, LoadFailed, WorkerCrashed
-from tests.daemon.test_workers import until
-
 from tests.faults.conftest import predict
+from tests.waiting import wait_until
 
 
 def gone(pid):
@@ -35,7 +34,7 @@ def test_a_worker_that_stops_itself_is_killed_once_its_time_is_over(faulty):
     stopped = faulty.predict(do="pid")
     with pytest.raises(DeadlineExceeded):
         faulty.predict(do="stop", timeout=0.2)
-    until(lambda: gone(stopped))
+    wait_until(lambda: gone(stopped))
     assert faulty.predict(do="pid") != stopped
 
 
@@ -44,7 +43,7 @@ def test_an_idle_worker_that_was_stopped_is_killed_when_a_request_waits_too_long
     os.kill(stopped, signal.SIGSTOP)
     with pytest.raises(DeadlineExceeded):
         faulty.predict(timeout=0.2)
-    until(lambda: gone(stopped))
+    wait_until(lambda: gone(stopped))
     assert faulty.predict(do="pid") != stopped
 
 
@@ -59,7 +58,7 @@ def test_running_out_of_memory_while_loading_is_tried_twice_and_told_with_the_fi
     faulty.register(args={"at_load": "no_memory"})
     with pytest.raises(InsufficientMemory, match="MemoryError"):
         faulty.predict()
-    until(lambda: not faulty.instances())
+    wait_until(lambda: not faulty.instances())
 
 
 def test_running_out_of_memory_over_a_request_is_told_and_ends_nothing_for_good(faulty):
@@ -72,7 +71,7 @@ def test_a_load_that_stands_still_is_ended(faulty):
     faulty.register(args={"at_load": "stop"})
     with pytest.raises(LoadFailed, match="nothing came of it for 2 s"):
         faulty.predict()
-    until(lambda: not faulty.instances())
+    wait_until(lambda: not faulty.instances())
 
 
 def test_a_process_that_ends_in_the_middle_of_its_answer_leaves_a_whole_one_or_none(faulty):
@@ -101,7 +100,7 @@ def test_what_a_model_started_ends_with_its_worker_wherever_it_hid(faulty, child
         faulty.sire("unload", "m")
     else:
         os.kill(worker, signal.SIGKILL)
-    until(lambda: gone(worker) and gone(hidden))
+    wait_until(lambda: gone(worker) and gone(hidden))
     faulty.register()
 
 
@@ -123,7 +122,7 @@ def test_a_model_that_prints_without_end_fills_no_disk_and_holds_up_nobody(fault
             assert faulty.predict("other", x=1) == {"x": 1}
         printing.join()
     assert answer == [printed]
-    until(lambda: log.stat().st_size < 20 << 20)
+    wait_until(lambda: log.stat().st_size < 20 << 20)
     assert sum(file.stat().st_size for file in log.parent.iterdir()) < 60 << 20
     assert faulty.daemon().memory_info().rss - before < 50 << 20
 
@@ -143,7 +142,7 @@ def patient(shared):
     """The shared daemon, which leaves failing models alone for half a second and longer."""
     shared.configure('[daemon]\nretry_after = "500ms"\nretry_most = "2s"\n')
     os.kill(shared.pid(), signal.SIGHUP)
-    until(lambda: _setting(shared, "daemon.retry_after") == "500ms")
+    wait_until(lambda: _setting(shared, "daemon.retry_after") == "500ms")
     yield shared
     shared.register()
 
@@ -159,7 +158,7 @@ def test_why_a_load_failed_is_remembered_for_a_while_that_doubles(patient):
             with pytest.raises(LoadFailed, match="cannot be loaded.*sire load m"):
                 patient.predict()
         assert loads(patient) == before + 1
-        until(lambda: patient.json("show", "m")["retry_seconds"] is None)
+        wait_until(lambda: patient.json("show", "m")["retry_seconds"] is None)
         assert time.monotonic() > failed + 0.8 * left_alone
     shown = patient.sire("show", "m").stdout.decode()
     assert "failed to load 2 times" in shown

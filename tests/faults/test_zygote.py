@@ -10,14 +10,13 @@ import pytest
 
 from sire.errors import WorkerCrashed
 from sired.workers.zygote.zygote import Zygote
-from tests.daemon.test_workers import until
-
 from tests.faults.conftest import new_house
+from tests.waiting import wait_until
 
 
 def zygote(house):
     """The daemon's one child that is no worker and keeps no account of what is shared."""
-    (found,) = until(lambda: [c for c in house.daemon().children() if is_zygote(c)], 30)
+    (found,) = wait_until(lambda: [c for c in house.daemon().children() if is_zygote(c)])
     return found
 
 
@@ -45,7 +44,7 @@ def one_house():
 def served(one_house):
     one_house.register()
     one_house.predict()
-    until(lambda: warm(one_house), 60)
+    wait_until(lambda: warm(one_house))
     return one_house
 
 
@@ -53,7 +52,7 @@ def test_a_zygote_that_is_killed_is_replaced_and_nobody_waits_for_it_to_be_misse
     worker, old = served.predict(do="pid"), zygote(served)
     old.kill()
     assert served.predict(do="pid") == worker  # a worker does not need it
-    until(lambda: zygote(served).pid != old.pid and warm(served), 30)
+    wait_until(lambda: zygote(served).pid != old.pid and warm(served))
     served.sire("unload", "m")
     assert psutil.Process(served.predict(do="pid")).ppid() == zygote(served).pid
 
@@ -61,10 +60,10 @@ def test_a_zygote_that_is_killed_is_replaced_and_nobody_waits_for_it_to_be_misse
 def test_how_a_worker_ended_is_known_although_its_zygote_went_before(served):
     worker = served.predict(do="pid")
     zygote(served).kill()
-    until(lambda: psutil.Process(worker).ppid() == served.pid())
+    wait_until(lambda: psutil.Process(worker).ppid() == served.pid())
     with pytest.raises(WorkerCrashed, match="SIGSEGV"):
         served.predict(do="segfault")
-    until(lambda: not psutil.pid_exists(worker))
+    wait_until(lambda: not psutil.pid_exists(worker))
 
 
 def test_a_load_that_finds_the_zygote_dying_gets_another(served):
@@ -91,10 +90,10 @@ def test_where_no_zygote_starts_workers_are_spawned_and_it_is_said(house, tmp_pa
     house.register()
     worker = house.predict(do="pid")
     assert psutil.Process(worker).ppid() == house.pid()
-    until(lambda: warm(house))
+    wait_until(lambda: warm(house))
     assert any("zygote" in problem for problem in house.json("health")["problems"])
     with pytest.raises(WorkerCrashed, match="exit code 5"):
         house.predict(do="exit", code=5)
     other = house.predict(do="pid")
     os.kill(house.pid(), signal.SIGKILL)
-    until(lambda: not psutil.pid_exists(other))
+    wait_until(lambda: not psutil.pid_exists(other))

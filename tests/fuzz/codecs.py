@@ -5,23 +5,21 @@ that keeps everything, it is read as the same.
 """
 
 import io
-import json
 import struct
 import wave
-import zipfile
 
 import msgspec
 import numpy as np
 import safetensors.numpy
 from PIL import Image
 
-from sired.codecs import decode, encode
 from sire.errors import InvalidInput
 from sire.protocol import content
 from sire.protocol.content import Payload
 from sire.spec import ImageOptions, Signature, TensorSpec
 from sire.tensors import pack
-from tests.fuzz.draw import NUMBERS, Draw
+from sired.codecs import decode, encode
+from tests.fuzz.draw import Draw
 
 KINDS = (*content.BY_NAME.values(), content.TREE, content.TENSORS, "application/octet-stream")
 SHAPES = ((), (-1,), (-1, 4), (1, 3, -1, -1), (-1, 8, 8, 3), (2, 64), (0,), (-1, 1, 2, 2))

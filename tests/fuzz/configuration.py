@@ -5,9 +5,9 @@ Every setting as it is listed can be given back as a flag and means the same.
 
 from pathlib import Path
 
-from sired.config import load_settings
 from sire.errors import InvalidConfiguration
 from sire.units import parse_bytes, parse_duration
+from sired.config import load_settings
 from tests.fuzz.draw import TEXTS, Draw, scratch
 
 _KEYS = [source.key for source in load_settings(Path("/nowhere/config.toml"), {}, {}).sources] + [

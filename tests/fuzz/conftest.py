@@ -7,8 +7,8 @@ import pytest
 
 from sire.client.autostart import daemon_runs
 from sire.client.connection import Connection
-from tests.home import Home
 from tests.fuzz.daemon import register_kept
+from tests.home import Home
 
 
 @pytest.fixture(scope="session")

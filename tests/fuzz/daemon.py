@@ -13,11 +13,9 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import msgspec
 import psutil
 import zmq
 
-from sire.client.autostart import start_daemon
 from sire.client.connection import Connection
 from sire.errors import ProtocolError
 from sire.paths import Paths, find_paths

@@ -13,10 +13,7 @@ import struct
 import msgspec
 
 from sire.errors import ProtocolError, SireError
-from sire.protocol import direct
-from sire.protocol import replies
-from sire.protocol import requests
-from sire.protocol import runs
+from sire.protocol import direct, replies, requests, runs
 from sire.protocol.framing import decode_reply, decode_request, encode, failure, preamble
 from sire.spec import ModelSpec, TensorSpec
 from sire.transport.channel import Channel

@@ -10,8 +10,8 @@ from sire.errors import InvalidInput, InvalidModel, ModelNotFound
 from sire.protocol.content import JSON, TENSORS
 from sire.protocol.framing import decode_reply, encode
 from sire.protocol.requests import Health, Predict, Ps, Register, Show
-from sired.server.front import MOST_FRAMES
 from sire.spec import ModelSpec
+from sired.server.front import MOST_FRAMES
 from tests.fuzz.daemon import KEPT, flood_door, flood_front, flood_worker
 
 MIB = 1 << 20

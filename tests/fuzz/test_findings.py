@@ -16,19 +16,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sired.codecs import decode, encode
-from sired.config import load_settings
 from sire.errors import InvalidConfiguration, InvalidInput, InvalidModel, ProtocolError
 from sire.protocol import content
 from sire.protocol.content import Payload
 from sire.protocol.direct import OpenDirect
-from sire.protocol.framing import decode_request, encode as write, failure, preamble
+from sire.protocol.framing import decode_request, failure, preamble
+from sire.protocol.framing import encode as write
 from sire.protocol.requests import Predict, Register
 from sire.spec import ImageOptions, ModelSpec, Signature, check_values
-from sired.store.model_file import from_toml
-from sired.store.registry import Registry
 from sire.tensors import pack
 from sire.transport.channel import Channel
+from sired.codecs import decode, encode
+from sired.config import load_settings
+from sired.store.model_file import from_toml
+from sired.store.registry import Registry
 from sired.workers.messages import ToWorker
 
 

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import torch
 
-from sired.codecs import decode
 from sire.errors import InvalidInput, InvalidModel, SireError, UntrustedModel
 from sire.protocol import content
 from sire.protocol.content import Payload
 from sire.protocol.requests import Health, Load, Predict, Register
-from sired.runtimes.discovery import find_runtime
 from sire.spec import ImageOptions, ModelSpec, Signature
+from sired.codecs import decode
+from sired.runtimes.discovery import find_runtime
 from sired.store.formats import recognise
 from tests.fuzz.daemon import KEPT
 from tests.fuzz.model_headers import onnx_with_weights_in

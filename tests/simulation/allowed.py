@@ -6,11 +6,11 @@ The world's own record decides, not what the brain believes.
 from sire.errors import DeadlineExceeded
 from sired.scheduler import events
 from sired.scheduler.instructions import (
+    Complete,
     Dispatch,
     Evicted,
     Fail,
     FreeWorkerDram,
-    Complete,
     LeaseGranted,
     LeaseLost,
     SleepWorker,

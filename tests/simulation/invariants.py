@@ -1,11 +1,11 @@
 """What holds after every event, whatever happened."""
 
-from sired.scheduler import events
-from sired.scheduler.entities.instance import Asleep, Suspending, Loading, Ready, Waking
-from sired.scheduler.instructions import StartWorker, WakeWorker
 from sire.units import FOREVER
-from tests.simulation.record import must
+from sired.scheduler import events
+from sired.scheduler.entities.instance import Asleep, Loading, Ready, Suspending, Waking
+from sired.scheduler.instructions import StartWorker, WakeWorker
 from tests.simulation.people import LONGEST_STANDSTILL
+from tests.simulation.record import must
 
 # Times are sums and differences of times.
 ROUNDING = 1e-6

@@ -3,8 +3,8 @@
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from sired.scheduler.entities.queue import due
 from sire.units import FOREVER
+from sired.scheduler.entities.queue import due
 
 
 class Broken(AssertionError):

@@ -6,10 +6,10 @@ from sired.scheduler import events
 from sired.scheduler.brain import Brain
 from sired.scheduler.instructions import (
     CloseDirect,
+    Complete,
     Dispatch,
     Fail,
     FreeWorkerDram,
-    Complete,
     LeaseGranted,
     LeaseLost,
     SleepWorker,
@@ -18,11 +18,11 @@ from sired.scheduler.instructions import (
     WakeWorker,
 )
 from tests.simulation.allowed import Allowed
-from tests.simulation.record import Broken, Record, must
 from tests.simulation.invariants import Invariants
 from tests.simulation.journal import Journal
 from tests.simulation.leftovers import leftovers
 from tests.simulation.people import People, some_rules, some_strategies
+from tests.simulation.record import Broken, Record, must
 from tests.simulation.world import Fate, World
 
 SAMPLE_SECONDS = 1.0

@@ -7,8 +7,8 @@ import os
 
 import pytest
 
-from tests.simulation.record import Broken
 from tests.simulation.layouts import LAYOUTS
+from tests.simulation.record import Broken
 from tests.simulation.simulation import Simulation
 
 EVENTS = int(os.environ.get("SIRE_EVENTS", "6000"))

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from sire.protocol.requests import Predict
-
 from tests.home import Home
 
 PRYING = '''

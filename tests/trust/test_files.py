@@ -5,7 +5,6 @@ import os
 import stat
 
 from sire import ModelManager
-
 from tests.trust.conftest import ask
 
 

@@ -6,7 +6,6 @@ import zmq
 
 from sire.errors import InferenceError, InvalidInput, SireError, WorkerCrashed
 from sire.protocol.requests import Predict
-
 from tests.trust.conftest import ask
 
 SECRET = "4929-recognisable-8421"

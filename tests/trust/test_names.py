@@ -1,6 +1,5 @@
 """Names come from clients and from files: none leads out of the directory it belongs in."""
 
-import json
 import string
 
 import msgspec
@@ -22,7 +21,6 @@ from sire.protocol.requests import (
 )
 from sire.spec import ModelSpec, check_name
 from sired.store.registry import Registry
-
 from tests.trust.conftest import register_prying
 
 NASTY = [

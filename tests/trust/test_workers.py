@@ -9,7 +9,6 @@ import psutil
 import pytest
 
 from sire.errors import InsufficientMemory
-
 from tests.trust.conftest import PRYING, SECRETS, WANTED, ask, register_prying
 
 

@@ -6,8 +6,6 @@ from typing import Any
 
 import msgspec
 
-from sire_cli.doctor import Finding
-from sire_cli.loadtest.report import LoadReport
 from sire.protocol.counts import ModelStats
 from sire.protocol.log_lines import LogLine
 from sire.protocol.replies import (
@@ -26,6 +24,8 @@ from sire.protocol.replies import (
     Unloaded,
 )
 from sire.spec import Job
+from sire_cli.doctor import Finding
+from sire_cli.loadtest.report import LoadReport
 
 HERE = Path(__file__).parent
 DRAFT = "https://json-schema.org/draft/2020-12/schema"

@@ -11,7 +11,6 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from sire.metrics import exposition
-
 from sire.protocol.replies import HealthReport, MetricsReport
 
 MONITORING = Path(__file__).parents[3] / "examples" / "monitoring"

@@ -9,11 +9,11 @@ import safetensors.torch
 import torch
 from PIL import Image
 
-from sired.codecs import decode, encode
 from sire.errors import InvalidInput
 from sire.protocol import content
 from sire.protocol.content import Payload
 from sire.spec import ImageOptions, Signature, TensorSpec
+from sired.codecs import decode, encode
 
 ANYTHING = Signature()
 

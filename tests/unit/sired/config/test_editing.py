@@ -2,8 +2,8 @@ import tomllib
 
 import pytest
 
-from sired.config.editing import set_value
 from sire.errors import InvalidConfiguration
+from sired.config.editing import set_value
 
 
 def test_a_value_changes_and_every_comment_stays():

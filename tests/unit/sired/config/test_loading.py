@@ -2,9 +2,9 @@ import math
 
 import pytest
 
-from sired.config import DeviceSettings, Settings, load_settings
 from sire.errors import InvalidConfiguration
 from sire.units import parse_bytes, parse_duration
+from sired.config import DeviceSettings, Settings, load_settings
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 import pytest
 
-from sired.config import load_settings
 from sire.errors import InvalidConfiguration
+from sired.config import load_settings
 
 
 @pytest.fixture

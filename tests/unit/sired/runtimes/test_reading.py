@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sired.runtimes.reading import PIECE_BYTES, ReadProgress, read_ahead
 from sire.spec import ModelSpec
+from sired.runtimes.reading import PIECE_BYTES, ReadProgress, read_ahead
 from sired.workers.child.model_files import files_to_read, model_files
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from sired.scheduler import events
 from sired.scheduler.brain import Brain
-from sired.scheduler.instructions import Dispatch, Fail, StartWorker, StopWorker
 from sired.scheduler.entities.ledger import Account
 from sired.scheduler.entities.model import Model
+from sired.scheduler.instructions import Dispatch, Fail, StartWorker, StopWorker
 from sired.scheduler.policies.placement import BUILT_IN
 from sired.scheduler.policies.routing import BUILT_IN as ROUTERS
 from sired.scheduler.rules import Rules

@@ -4,8 +4,7 @@ import time
 from collections import Counter
 
 from sired.scheduler import events
-from sired.scheduler.instructions import Evicted, Complete, StartWorker, StopWorker
-
+from sired.scheduler.instructions import Complete, Evicted, StartWorker, StopWorker
 from tests.unit.sired.scheduler.conftest import dispatched, of_kind
 
 
@@ -167,7 +166,7 @@ def test_nothing_is_loaded_for_nobody(driver):
     d = driver()
     d.add("busy", 80)
     d.add("other", 80)
-    busy = d.load("busy")
+    d.load("busy")
     running, _ = d.request("busy", timeout=100)
     gone, _ = d.request("other", timeout=100)
     d.tell(events.RequestCancelled(gone))

@@ -2,10 +2,9 @@
 
 from sire.errors import Cancelled, InsufficientMemory
 from sired.scheduler import events
+from sired.scheduler.instructions import Complete, Evicted, StartWorker, StopWorker
 from sired.scheduler.policies.eviction import BUILT_IN as POLICIES
-from sired.scheduler.instructions import Evicted, Complete, StartWorker, StopWorker
 from sired.scheduler.policies.placement import BUILT_IN as STRATEGIES
-
 from tests.unit.sired.scheduler.conftest import dispatched, failures, of_kind
 
 GPUS = (("cuda:0", "cuda", 100), ("cuda:1", "cuda", 60))

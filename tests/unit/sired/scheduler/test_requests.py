@@ -12,7 +12,6 @@ from sire.errors import (
 )
 from sired.scheduler import events
 from sired.scheduler.instructions import Dispatch, StartWorker, StopWorker
-
 from tests.unit.sired.scheduler.conftest import dispatched, failures, of_kind
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from sired.daemon.engine.result_cache import LARGEST_QUESTION, CachedAnswer, ResultCache
 from sire.protocol.requests import Predict
 from sire.spec import ModelSpec, TensorSpec
+from sired.daemon.engine.result_cache import LARGEST_QUESTION, CachedAnswer, ResultCache
 
 KIB = 1024
 A = Predict(model="a")

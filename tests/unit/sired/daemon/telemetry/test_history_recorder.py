@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from sired.config.settings import HistorySettings
-from sired.daemon.telemetry.history_recorder import HistoryRecorder
 from sired.daemon.telemetry.counters import AllCounters
+from sired.daemon.telemetry.history_recorder import HistoryRecorder
 
 
 class Kept:

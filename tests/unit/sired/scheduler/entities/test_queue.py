@@ -6,7 +6,6 @@ import time
 from sired.scheduler import events
 from sired.scheduler.entities.queue import RequestQueue
 from sired.scheduler.entities.request import Request
-
 from tests.unit.sired.scheduler.conftest import dispatched
 
 

@@ -5,7 +5,6 @@ import pytest
 from sire.errors import InferenceError, InsufficientMemory, WorkerCrashed
 from sired.scheduler import events
 from sired.scheduler.instructions import Dispatch, StartWorker, StopWorker
-
 from tests.unit.sired.scheduler.conftest import dispatched, failures, of_kind
 
 

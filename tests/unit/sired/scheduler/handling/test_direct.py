@@ -4,6 +4,7 @@ import pytest
 
 from sire.errors import WorkerCrashed
 from sired.scheduler import events
+from sired.scheduler.entities.model import Model
 from sired.scheduler.instructions import (
     CloseDirect,
     Dispatch,
@@ -11,8 +12,6 @@ from sired.scheduler.instructions import (
     StartWorker,
     StopWorker,
 )
-from sired.scheduler.entities.model import Model
-
 from tests.unit.sired.scheduler.conftest import dispatched, failures, of_kind
 
 

@@ -5,15 +5,14 @@ import pytest
 from sire.errors import Cancelled, DeadlineExceeded, InferenceError, ModelNotFound, WorkerCrashed
 from sired.scheduler import events
 from sired.scheduler.instructions import (
-    Dispatch,
     Complete,
+    Dispatch,
     LeaseGranted,
     LeaseLost,
     StartWorker,
     StopWorker,
 )
 from sired.scheduler.memory.pools import Pool
-
 from tests.unit.sired.scheduler.conftest import dispatched, failures, of_kind
 
 

@@ -3,7 +3,6 @@
 import pytest
 
 from sired.scheduler import events
-
 from tests.unit.sired.scheduler.conftest import failures
 
 

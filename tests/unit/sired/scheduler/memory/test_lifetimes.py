@@ -4,8 +4,7 @@ import math
 
 from sire.errors import InsufficientMemory
 from sired.scheduler.events import ModelPinned
-from sired.scheduler.instructions import Evicted, Complete, StartWorker, StopWorker
-
+from sired.scheduler.instructions import Complete, Evicted, StartWorker, StopWorker
 from tests.unit.sired.scheduler.conftest import dispatched, failures, of_kind
 
 

@@ -5,13 +5,12 @@ import pytest
 from sire.errors import DeadlineExceeded, DeviceNotFound, InsufficientMemory, LoadFailed
 from sired.scheduler import events
 from sired.scheduler.instructions import (
-    Evicted,
     Complete,
+    Evicted,
     Learn,
     StartWorker,
     StopWorker,
 )
-
 from tests.unit.sired.scheduler.conftest import dispatched, failures, of_kind
 
 

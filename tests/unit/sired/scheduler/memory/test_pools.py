@@ -6,7 +6,6 @@ from sire.errors import InsufficientMemory, LoadFailed, WorkerCrashed
 from sired.scheduler import events
 from sired.scheduler.instructions import Dispatch, StartWorker, StopWorker
 from sired.scheduler.policies.routing import BUILT_IN
-
 from tests.unit.sired.scheduler.conftest import dispatched, failures, of_kind
 
 
@@ -95,7 +94,7 @@ def test_instances_of_one_model_sit_on_different_devices(driver):
 def test_what_is_beyond_the_least_number_goes_when_it_is_idle(driver):
     d = serving(driver, max_instances=2, rules={"shrink_after": 30.0})
     numbers = [d.request("a")[0] for _ in range(5)]
-    said = d.ready(2)
+    d.ready(2)
     numbers = [r.id for i in d.instances.values() for r in i.in_flight]
     while numbers:
         numbers += dispatched(d.finish(numbers.pop(0)))

@@ -5,16 +5,15 @@ import pytest
 from sire.errors import Cancelled, InsufficientMemory, InvalidInput, LoadFailed
 from sired.scheduler import events
 from sired.scheduler.instructions import (
+    Complete,
     Dispatch,
     Evicted,
     FreeWorkerDram,
-    Complete,
     SleepWorker,
     StartWorker,
     StopWorker,
     WakeWorker,
 )
-
 from tests.unit.sired.scheduler.conftest import dispatched, failures, of_kind
 
 

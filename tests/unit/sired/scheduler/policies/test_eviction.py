@@ -8,10 +8,9 @@ from hypothesis import strategies as st
 
 from benchmarks.policies.replay import load_time
 from benchmarks.policies.traces import models, record
+from sired.scheduler.instructions import Evicted, StopWorker
 from sired.scheduler.policies.eviction import BUILT_IN, Candidate, choose_victims, cost, lru
 from sired.scheduler.policies.reuse import ReuseHistory
-from sired.scheduler.instructions import Evicted, StopWorker
-
 from tests.unit.sired.scheduler.conftest import Driver, of_kind
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from sire.errors import JobNotFound, JobsUnavailable
 from sired.store.jobs.database_thread import JobDatabase
-from sired.store.jobs.records import Draft
 from sired.store.jobs.payloads import JobPayload
+from sired.store.jobs.records import Draft
 
 
 def draft(size=10):

@@ -8,9 +8,9 @@ import pytest
 
 from sire.errors import JobNotFound, JobsUnavailable, ModelNotFound
 from sire.spec import TensorSpec
-from sired.store.jobs.repository import JobRepository
-from sired.store.jobs.records import Draft, Lane, JobOutcome
 from sired.store.jobs.payloads import INLINE_LIMIT, JobPayload
+from sired.store.jobs.records import Draft, JobOutcome, Lane
+from sired.store.jobs.repository import JobRepository
 
 SMALL = JobPayload("application/json", (), (b"[1, 2]",))
 BIG = JobPayload("text/plain", (), (b"x" * INLINE_LIMIT, b"y"))

@@ -9,7 +9,7 @@ import pytest
 
 from sired.devices.fake import FakeGpu, FakeNvml
 from sired.runtimes.base import InferenceRuntime
-from sired.workers.child.gpu_memory import GpuMeter, GpuLoadMeter, measured_context
+from sired.workers.child.gpu_memory import GpuLoadMeter, GpuMeter, measured_context
 
 MIB = 1 << 20
 
@@ -229,8 +229,8 @@ def test_without_a_driver_to_ask_the_runtime_is_believed(tmp_path):
 def test_loads_that_the_driver_cannot_tell_apart_wait_for_each_other(gpu, processes):
     gpu = gpu(processes=processes)
     first = gpu.meter()
-    with ThreadPoolExecutor() as out_of_process:
-        waiting = out_of_process.submit(gpu.meter)
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(gpu.meter)
         with pytest.raises(TimeoutError):
             waiting.result(0.1)
         gpu.there.free -= 400

@@ -8,8 +8,8 @@ import pytest
 
 from sire.protocol.runs import RunModel, RunResult
 from sire.transport.channel import Channel
-from sired.workers.messages import FromWorker, ToWorker
 from sired.workers.child.service import Service
+from sired.workers.messages import FromWorker, ToWorker
 
 PATIENCE_SECONDS = 20
 
