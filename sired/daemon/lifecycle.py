@@ -224,7 +224,7 @@ class Daemon:
             self._stop.set()
         self._mind_descriptors()
         self._jobs.look_at_clock()
-        if self._conductor.brain.fleet.pending or self._inventory.can_lose:
+        if self._conductor.brain.loader.pending or self._inventory.can_lose:
             self._conductor.sample()
         if self._services.warm and self._zygote.ended and not self._zygote.problem:
             log.error("the zygote has ended; another one is started")

@@ -1,7 +1,7 @@
 """The state machine: ``handle(event, now)`` says what to do about an event.
 
 Everything that waits has a deadline and one owner: a request waits in its model's queue or is in
-flight at an instance; a load waits in ``fleet.pending`` or has an instance. After every event the
+flight at an instance; a load waits in ``loader.pending`` or has an instance. After every event the
 same two questions are asked again: which waiting requests can be handed to a worker, and which
 waiting loads can start.
 
@@ -32,6 +32,7 @@ from sired.scheduler.handling.state import State
 from sired.scheduler.instructions import Instruction
 from sired.scheduler.memory.fit import Fit, fit_by_device
 from sired.scheduler.memory.fleet import Fleet
+from sired.scheduler.memory.loading import Loader
 from sired.scheduler.memory.pools import Pool, Pools, count
 from sired.scheduler.policies.placement import Strategy
 from sired.scheduler.policies.routing import Router, least_loaded
@@ -52,6 +53,7 @@ class Brain:
     Attributes:
         models: every registered model, by name.
         fleet: the instances and the ledger.
+        loader: the loads that wait for memory.
         queues: what has no answer yet.
         direct: whom clients may talk to without asking here.
     """
@@ -68,12 +70,17 @@ class Brain:
         self._timer = Timer()
         self.models: dict[str, Model] = {}
         self.queues = Queues(rules, self._out)
-        self.fleet = Fleet(
-            devices, strategy, rules, router, self._out, self._timer, self.queues.fail_all, dram
-        )
-        pools = Pools(self.fleet)
+        self.fleet = Fleet(devices, rules, router, self._out, self._timer, dram)
+        self.loader = Loader(self.fleet, strategy, rules, self._timer, self.queues.fail_all)
         self._state = State(
-            self.models, self.queues, self.fleet, pools, self._timer, rules, self._out
+            self.models,
+            self.queues,
+            self.fleet,
+            self.loader,
+            Pools(self.fleet, self.loader),
+            self._timer,
+            rules,
+            self._out,
         )
         self._leases = LeaseHandler(self._state)
         self._requests = RequestHandler(self._state, self._leases)
@@ -88,7 +95,7 @@ class Brain:
             events.RequestCancelled: self._requests.cancelled,
             events.LoadRequested: self._operations.load,
             events.UnloadRequested: self._operations.unload,
-            events.LeaseRequested: self._requests.lease_wanted,
+            events.LeaseRequested: self._requests.lease_requested,
             events.LeaseReturned: self._requests.lease_returned,
             events.ShrinkRequested: self._operations.shrink,
             events.DirectOpened: self.direct.opened,
@@ -99,14 +106,14 @@ class Brain:
             events.ModelRemoved: self._model_removed,
             events.LoadProgressed: self._operations.progressed,
             events.WorkerReady: self._operations.loaded,
-            events.SleepRequested: self._sleep.wanted,
+            events.SleepRequested: self._sleep.requested,
             events.WorkerSlept: self._worker_slept,
             events.WorkerDramFreed: self._sleep.freed,
             events.SleepFailed: self._sleep.failed,
             events.WorkerLoadFailed: self._operations.load_failed,
             events.WorkerGone: self._worker_gone,
             events.MemorySampled: self._memory_sampled,
-            events.TimerFired: lambda _, now: self._deadlines.woken(now),
+            events.TimerFired: lambda _, now: self._deadlines.timer_fired(now),
         }
 
     @property
@@ -123,7 +130,8 @@ class Brain:
         """Decide by these rules and strategies from now on."""
         self._state.rules = rules
         self.queues.adopt(rules)
-        self.fleet.adopt(rules, strategy, router)
+        self.fleet.adopt(rules, router)
+        self.loader.adopt(rules, strategy)
 
     def handle(self, event: Event, now: float) -> list[Instruction]:
         """Take in what happened and return what to do, in order.
@@ -133,7 +141,7 @@ class Brain:
             now: seconds of a clock that never goes back.
         """
         self._handlers[type(event)](event, now)
-        self._leases.lose_ending()
+        self._leases.revoke_ending()
         self.direct.close()
         instructions = self._out.copy()
         self._out.clear()
@@ -177,15 +185,15 @@ class Brain:
         old = self.models.get(model.name)
         self.models[model.name] = model
         if old is not None:
-            self.queues.move(old, model)
+            self.queues.transfer(old, model)
             model.history = old.history
             self._retire(old, now)
-            self._requests.pump(model, now)
+            self._requests.dispatch(model, now)
 
     def _model_pinned(self, event: events.ModelPinned, now: float) -> None:
         self.models[event.model].pinned = event.pinned
         # When it goes for want of use is another moment now, and others may have its memory.
-        self._deadlines.woken(now)
+        self._deadlines.timer_fired(now)
 
     def _model_estimated(self, event: events.ModelEstimated, _: float) -> None:
         self.models[event.model].weights = event.weights
@@ -199,10 +207,10 @@ class Brain:
     def _retire(self, model: Model, now: float) -> None:
         """End what runs of a model that nobody can ask for any more."""
         self._state.pools.forget(model)
-        self.fleet.forget_unwanted(model, now)
+        self.loader.cancel_unneeded(model, now)
         for instance in self.fleet.of(model):
             self.fleet.drain(instance, now)
-        self.fleet.place(now)
+        self.loader.place(now)
 
     def _worker_gone(self, event: events.WorkerGone, now: float) -> None:
         instance = self._requests.worker_gone(event)
@@ -214,24 +222,24 @@ class Brain:
                 self.queues.fail_all(model, event.error)
         elif not isinstance(instance.state, Stopping):
             model.backoff.crashed(now, self.rules)
-        self._operations.settle()
+        self._operations.complete_unloads()
         self._sleep.gone(instance, event.error)
         if current := self.models.get(model.name):
-            self._requests.pump(current, now)
+            self._requests.dispatch(current, now)
         else:
             self.queues.fail_all(model, event.error)
-        self.fleet.place(now)
+        self.loader.place(now)
 
     def _worker_slept(self, event: events.WorkerSlept, now: float) -> None:
         model = self._sleep.slept(event, now).model
         if self.models.get(model.name) is model:  # whoever waits for it already has it woken
-            self._requests.pump(model, now)
-        self.fleet.place(now)
+            self._requests.dispatch(model, now)
+        self.loader.place(now)
 
     def _memory_sampled(self, event: events.MemorySampled, now: float) -> None:
         for device, free in event.free.items():
             self.fleet.ledger.accounts[device].reported_free = free
         self.fleet.ledger.dram.reported_free = event.dram
-        self._lost_devices.note(event.lost, now)
-        if self.fleet.pending:
-            self.fleet.place(now)
+        self._lost_devices.update(event.lost, now)
+        if self.loader.pending:
+            self.loader.place(now)

@@ -13,10 +13,10 @@ class Timer:
     def __init__(self) -> None:
         self.at = FOREVER
 
-    def by(self, when: float) -> None:
+    def schedule(self, when: float) -> None:
         """Ring at this time or before."""
         self.at = min(self.at, when)
 
-    def silence(self) -> None:
+    def clear(self) -> None:
         """Forget every time; whoever waits for one gives it anew."""
         self.at = FOREVER

@@ -92,7 +92,7 @@ class Allowed:
         most = rules.max_models
         must(not most or do.model in loaded or len(loaded) < most, "too many models", do)
         accepting = sum(i.accepting for i in self.brain.fleet.of(do.model))
-        must(accepting <= self.brain.fleet.most_instances(do.model), "too many instances", do)
+        must(accepting <= self.brain.fleet.max_instances(do.model), "too many instances", do)
 
     def _stop(self, do):
         worker = self._known(do)
@@ -160,7 +160,7 @@ class Allowed:
         pool = any(w.state in ("ready", "dead") and w is not worker for w in there)
         must(pool or self.wanted(worker.model.name), "wakes for nobody", worker)
         accepting = sum(i.accepting for i in self.brain.fleet.of(worker.model))
-        must(accepting <= self.brain.fleet.most_instances(worker.model), "too many awake", do)
+        must(accepting <= self.brain.fleet.max_instances(worker.model), "too many awake", do)
 
     def _evict(self, do):
         worker = self._known(do)

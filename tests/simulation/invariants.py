@@ -159,7 +159,7 @@ class Invariants:
                 must(instance.accepting and not instance.lease, "talks to one that is kept", worker)
                 waiting = self.record.waiting(model.name, None)
                 must(not waiting and not model.leases, "talks before others", worker, waiting)
-                lanes = {device for load in self.brain.fleet.pending for device in load.lane}
+                lanes = {device for load in self.brain.loader.pending for device in load.lane}
                 must(worker.device not in lanes, "talks where memory is awaited", worker)
 
     def _latest(self, asked):
@@ -202,13 +202,13 @@ class Invariants:
 
         The instance may be ending: when it is gone, the model is wanted anew.
         """
-        fleet = self.brain.fleet
+        fleet, pending = self.brain.fleet, self.brain.loader.pending
         there = {i.model.name for i in fleet.instances.values() if not isinstance(i.state, Asleep)}
         for model in self.brain.models.values():
-            cared_for = model.name in there or fleet.pending.get(model) or self._rests(model)
-            must(cared_for or not model.wanted, "nobody cares", model.name)
-        for load in fleet.pending:
-            must(load.model.wanted, "a load waits for nobody", load.model.name)
+            cared_for = model.name in there or pending.get(model) or self._rests(model)
+            must(cared_for or not model.needed, "nobody cares", model.name)
+        for load in pending:
+            must(load.model.needed, "a load waits for nobody", load.model.name)
             must(self.brain.models.get(load.model.name) is load.model, "for a removed model")
 
     def _rests(self, model):
@@ -219,14 +219,14 @@ class Invariants:
     def _a_load_starts_as_soon_as_it_fits(self):
         """The first in line waits for nothing that is there already."""
         brain, accounts = self.brain, self.brain.fleet.ledger.accounts
-        first = next(iter(brain.fleet.pending.first()), None)
+        first = next(iter(brain.loader.pending.first()), None)
         if first is None:
             return
         loaded = {instance.model for instance in brain.fleet.instances.values()}
         most = brain.rules.max_models
         if most and first.model not in loaded and len(loaded) >= most:
             return
-        placer, there = brain.fleet._placer, brain.fleet.instances.values()
+        placer, there = brain.loader._placer, brain.fleet.instances.values()
         sleeper = placer.sleeper(first, placer._residents(there))
         if sleeper is not None:  # it wakes where it lies, even if it could be loaded elsewhere now
             account = accounts[sleeper.device]
@@ -237,5 +237,5 @@ class Invariants:
             return
         for name in placer.lane(first, there):
             account = accounts[name]
-            need = max(first.at_least, first.model.footprint(account.kind, brain.rules)[0])
+            need = max(first.min_memory, first.model.footprint(account.kind, brain.rules)[0])
             must(need > account.usable(), "waits beside free memory", first.model.name, name)

@@ -120,7 +120,7 @@ class Simulation:
 
     def _sample(self):
         """Look how full the devices are once a second, as the daemon does."""
-        if self.brain.fleet.pending:
+        if self.brain.loader.pending:
             self.world.sample()
         self.world.later(SAMPLE_SECONDS, self._sample)
 

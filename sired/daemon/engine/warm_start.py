@@ -162,10 +162,10 @@ class WarmStart:
 
     def _others_load(self) -> bool:
         """Whether a load is going on, or waits for memory, or memory is being freed for one."""
-        fleet = self._conductor.brain.fleet
-        states = (instance.state for instance in fleet.instances.values())
+        brain = self._conductor.brain
+        states = (instance.state for instance in brain.fleet.instances.values())
         changing = Loading | Suspending | Waking | Stopping
-        return bool(fleet.pending) or any(isinstance(state, changing) for state in states)
+        return bool(brain.loader.pending) or any(isinstance(state, changing) for state in states)
 
     async def _count_attempt(self, name: str) -> None:
         self._attempts[name] = self._attempts.get(name, 0) + 1
@@ -185,7 +185,7 @@ class WarmStart:
         if model is None or brain.fleet.of(model):
             return
         self._conductor.sample()
-        if not brain.fleet.fits(model, loop.time()):
+        if not brain.loader.fits(model, loop.time()):
             self._leave_out(name, "it did not fit beside the models that were there.")
             return
         loaded: asyncio.Future[None] = loop.create_future()

@@ -11,9 +11,9 @@ from sired.scheduler.entities.pending import PendingLoad
 
 def instances(services: Services, message_id: str | int = "") -> InstanceList:
     """Every instance and every load that waits for memory."""
-    fleet = services.conductor.brain.fleet
-    shown = [instance(services, each) for each in fleet.instances.values()]
-    shown += [_pending(services, load) for load in fleet.pending]
+    brain = services.conductor.brain
+    shown = [instance(services, each) for each in brain.fleet.instances.values()]
+    shown += [_pending(services, load) for load in brain.loader.pending]
     return InstanceList(id=message_id, instances=tuple(shown))
 
 

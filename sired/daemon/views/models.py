@@ -110,6 +110,6 @@ def state_of(services: Services, model: Model) -> str:
     """The most telling state of a model's instances."""
     fleet = services.conductor.brain.fleet
     states = {instance.state_name for instance in fleet.of(model)}
-    if fleet.pending.get(model):
+    if services.conductor.brain.loader.pending.get(model):
         states.add("waiting")
     return next((state for state in STATES if state in states), "unloaded")

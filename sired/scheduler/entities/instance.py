@@ -74,13 +74,13 @@ class Stopping:
 
 
 @dataclass(frozen=True, slots=True)
-class Placement:
+class Turn:
     """How long an instance keeps its place although another model waits for it.
 
     ``ends`` is a time; ``last_request`` a count of requests served, whichever comes first.
     """
 
-    wanted_by: PendingLoad
+    awaited_by: PendingLoad
     ends: float
     last_request: int
 
@@ -109,7 +109,7 @@ class Instance:
     in_flight: list[Request] = field(default_factory=list)
     served: int = 0
     peak: int = 0
-    turn: Placement | None = None
+    turn: Turn | None = None
     last_handed: int = 0
     lease: Lease | None = None
     keep_alive: float | None = None
@@ -143,8 +143,9 @@ class Instance:
     @property
     def turn_served(self) -> bool:
         """Whether it has served as many requests as it may while another model waits."""
-        turn = self.turn
-        return turn is not None and not turn.wanted_by.over and self.served >= turn.last_request
+        if (turn := self.turn) is None or turn.awaited_by.resolved:
+            return False
+        return self.served >= turn.last_request
 
     @property
     def accepting(self) -> bool:
@@ -185,9 +186,9 @@ class Instance:
         return isinstance(self.state, Ready) and free and not self.state.draining
 
     @property
-    def unwanted(self) -> bool:
+    def unneeded(self) -> bool:
         """Whether it still loads, and nobody waits for it any more."""
-        return isinstance(self.state, Loading) and not self.model.wanted
+        return isinstance(self.state, Loading) and not self.model.needed
 
     @property
     def state_name(self) -> str:

@@ -14,7 +14,7 @@ class Charge:
     """What one instance is charged, and how much of it its process has really taken."""
 
     memory: int
-    taken: int = 0
+    allocated: int = 0
 
 
 @dataclass(slots=True)
@@ -39,11 +39,11 @@ class Account:
         return sum(charge.memory for charge in self.charges.values())
 
     @property
-    def unsettled(self) -> int:
+    def unallocated(self) -> int:
         """Bytes reserved but not taken yet: the driver still calls them free."""
-        return sum(max(0, charge.memory - charge.taken) for charge in self.charges.values())
+        return sum(max(0, charge.memory - charge.allocated) for charge in self.charges.values())
 
-    def usable(self, freed: int = 0, taken: int = 0) -> int:
+    def usable(self, freed: int = 0, resident: int = 0) -> int:
         """Bytes a new load could have, once ``freed`` bytes of instances are given back.
 
         The ledger is not the only one to take memory: the driver's word bounds it. ``taken`` are
@@ -52,7 +52,7 @@ class Account:
         by_ledger = self.capacity - self.charged + freed
         if self.reported_free is None:
             return by_ledger
-        return min(by_ledger, self.reported_free - self.unsettled + freed + taken)
+        return min(by_ledger, self.reported_free - self.unallocated + freed + resident)
 
     @property
     def foreign(self) -> int:
@@ -80,9 +80,9 @@ class Ledger:
         account.charges[instance] = Charge(memory)
         self._device_of[instance] = account
 
-    def settle(self, instance: int, memory: int) -> None:
+    def set_charge(self, instance: int, memory: int) -> None:
         """Correct a charge to what the process was measured to hold."""
-        self._device_of[instance].charges[instance] = Charge(memory, taken=memory)
+        self._device_of[instance].charges[instance] = Charge(memory, allocated=memory)
 
     def release(self, instance: int) -> None:
         """Give back every charge of an instance: the process is gone."""
@@ -90,32 +90,32 @@ class Ledger:
         del account.charges[instance]
         self.dram.charges.pop(instance, None)
 
-    def fall_asleep(self, instance: int, memory: int) -> None:
+    def begin_sleep(self, instance: int, memory: int) -> None:
         """Charge main memory before the weights go there; the device stays charged meanwhile."""
         taken = memory if self._in_dram(instance) else self.dram_charge(instance)
         self.dram.charges[instance] = Charge(memory, taken)
 
-    def slept(self, instance: int, device_memory: int, dram_memory: int) -> None:
+    def finish_sleep(self, instance: int, device_memory: int, dram_memory: int) -> None:
         """Correct both charges to what was measured: the weights are where they are to be."""
-        self.settle(instance, device_memory)
-        self.dram.charges[instance] = Charge(dram_memory, taken=dram_memory)
+        self.set_charge(instance, device_memory)
+        self.dram.charges[instance] = Charge(dram_memory, allocated=dram_memory)
 
-    def wake(self, instance: int, memory: int) -> None:
+    def begin_wake(self, instance: int, memory: int) -> None:
         """Charge the device before the weights go back there."""
         charge = self._device_of[instance].charges[instance]
-        charge.memory, charge.taken = memory, charge.memory + self.there_already(instance)
+        charge.memory, charge.allocated = memory, charge.memory + self.already_resident(instance)
 
-    def woke(self, instance: int, kept: int) -> None:
+    def finish_wake(self, instance: int, kept: int) -> None:
         """Give back what the weights took in main memory, but for what the process ``kept``."""
-        self.dram.charges[instance] = Charge(kept, taken=kept)
+        self.dram.charges[instance] = Charge(kept, allocated=kept)
         if not kept:
-            self.dram_freed(instance)
+            self.release_dram(instance)
 
-    def dram_freed(self, instance: int) -> None:
+    def release_dram(self, instance: int) -> None:
         """Give back what a process kept of main memory."""
         self.dram.charges.pop(instance, None)
 
-    def there_already(self, instance: int) -> int:
+    def already_resident(self, instance: int) -> int:
         """Bytes of a sleeper that need not come to its device: a CPU's are in its memory."""
         return self.dram_charge(instance) if self._in_dram(instance) else 0
 
@@ -131,7 +131,7 @@ class Ledger:
         """Bytes an instance is charged."""
         return self._device_of[instance].charges[instance].memory
 
-    def overdrawn(self, device: str) -> int:
+    def excess(self, device: str) -> int:
         """Bytes charged beyond the capacity: measuring found more than was reserved."""
         account = self.accounts[device]
         return max(0, account.charged - account.capacity)

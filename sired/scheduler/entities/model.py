@@ -54,7 +54,7 @@ class Model:
     leases: list[Lease] = field(default_factory=list)
 
     @property
-    def wanted(self) -> bool:
+    def needed(self) -> bool:
         """Whether anybody waits for it."""
         return bool(self.queue or self.operations or self.leases)
 

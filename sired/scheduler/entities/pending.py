@@ -28,9 +28,9 @@ class PendingLoad:
         since: when it began to wait.
         due: when it should have its memory; orders those that wait.
         attempt: 1 after it once ran out of memory.
-        at_least: bytes it is known to need by then.
+        min_memory: bytes it is known to need by then.
         lane: the devices on which it can fit.
-        over: it waits no longer: it was started, or nobody wants it.
+        resolved: it waits no longer: it was started, or nobody wants it.
         number: counts the loads, to tell those apart that are due together.
     """
 
@@ -39,13 +39,13 @@ class PendingLoad:
     since: float
     due: float
     attempt: int = 0
-    at_least: int = 0
+    min_memory: int = 0
     lane: tuple[str, ...] = ()
-    over: bool = False
+    resolved: bool = False
     number: int = 0
 
 
-class Pending:
+class PendingLoads:
     """Every load that waits for memory, one a model."""
 
     def __init__(self) -> None:
@@ -75,10 +75,10 @@ class Pending:
         """Let a model's load wait no longer."""
         load = self._of.pop(model, None)
         if load is not None:
-            load.over = True
+            load.resolved = True
             self._leave_lane(load)
 
-    def hasten(self, load: PendingLoad, due: float) -> bool:
+    def expedite(self, load: PendingLoad, due: float) -> bool:
         """Somebody may be more urgent who waits for it now; whether it moved up for them."""
         if due >= load.due:
             return False

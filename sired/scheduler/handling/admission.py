@@ -43,12 +43,12 @@ class Queues:
         """Requests in queues, of all models together."""
         return self._waiting
 
-    def admit(self, request: Request, line: RequestQueue) -> None:
-        """Queue a request: in its model's line, or in that of its lease."""
+    def admit(self, request: Request, queue: RequestQueue) -> None:
+        """Queue a request: in its model's queue, or in that of its lease."""
         self.requests[request.id] = request
-        self.watch(request.deadline, request.id)
+        self.add_deadline(request.deadline, request.id)
         self._waiting += 1
-        line.add(request)
+        queue.add(request)
 
     def full(self, model: Model) -> str | None:
         """The setting that allows no further request, "per_model" or "total"; None for neither."""
@@ -64,24 +64,24 @@ class Queues:
         if patient:
             self.patient.add(operation)
         model.operations.add(operation)
-        self.watch(deadline, operation)
+        self.add_deadline(deadline, operation)
 
-    def await_lease(self, lease: Lease, model: Model, deadline: float) -> None:
+    def add_lease(self, lease: Lease, model: Model, deadline: float) -> None:
         """Note that somebody wants an instance of a model for themselves."""
         self.leases[lease.id] = lease
         model.leases.append(lease)
-        self.watch(deadline, lease.id)
+        self.add_deadline(deadline, lease.id)
 
-    def watch(self, deadline: float, number: int) -> None:
+    def add_deadline(self, deadline: float, number: int) -> None:
         """Have ``overdue`` name this request, wish or lease once its deadline has come."""
         heapq.heappush(self._deadlines, (deadline, number))
         # The answered leave their entries behind: sweep before they outnumber the others.
         unanswered = len(self.requests) + len(self.operations) + len(self.leases)
         if len(self._deadlines) > 64 + 2 * unanswered:
-            self._deadlines = [entry for entry in self._deadlines if self.waits(entry[1])]
+            self._deadlines = [entry for entry in self._deadlines if self.is_open(entry[1])]
             heapq.heapify(self._deadlines)
 
-    def waits(self, number: int) -> bool:
+    def is_open(self, number: int) -> bool:
         """Whether a request, wish or asking for a lease has no answer yet."""
         return number in self.requests or number in self.operations or number in self.leases
 
@@ -89,37 +89,37 @@ class Queues:
         """The requests, wishes and leases whose deadline has come, each once."""
         while self._deadlines and self._deadlines[0][0] <= now:
             _, number = heapq.heappop(self._deadlines)
-            if self.waits(number):
+            if self.is_open(number):
                 yield number
 
     def next_deadline(self) -> float:
         """The earliest deadline, possibly of something answered by now."""
         return self._deadlines[0][0] if self._deadlines else FOREVER
 
-    def take(self, line: RequestQueue, batch: list[Request], instance: int) -> None:
-        """Take requests out of their line, for an instance to run together."""
+    def assign(self, queue: RequestQueue, batch: list[Request], instance: int) -> None:
+        """Take requests out of their queue, for an instance to run together."""
         self._batches += 1
         for request in batch:
-            line.remove(request)
+            queue.remove(request)
             self._waiting -= 1
             request.instance = instance
             request.batch = self._batches
             request.together = len(batch) > 1
             request.attempts += 1
 
-    def put_back(self, request: Request, line: RequestQueue) -> None:
-        """Put a request back where it stood in its line."""
+    def requeue(self, request: Request, queue: RequestQueue) -> None:
+        """Put a request back where it stood in its queue."""
         if not request.answered:
             request.instance = None
             self._waiting += 1
-            line.add(request)
+            queue.add(request)
 
     def queue_of(self, request: Request, model: Model) -> RequestQueue:
         """The line in which a request waits."""
         return request.lease.queue if request.lease else model.queue
 
     def withdraw(self, request: Request, model: Model) -> None:
-        """Take a request out of its line, if it still waits there."""
+        """Take a request out of its queue, if it still waits there."""
         if request.instance is None:
             self.queue_of(request, model).remove(request)
             self._waiting -= 1
@@ -152,20 +152,20 @@ class Queues:
 
     def fail_all(self, model: Model, error: SireError) -> None:
         """Answer everybody who waits for this model with an error."""
-        self.fail_line(model.queue, error)
+        self.fail_queue(model.queue, error)
         self.fail_operations(model, error)
         while model.leases:
             lease = model.leases.pop(0)
             del self.leases[lease.id]
             self._out.append(Fail(lease.id, error))
 
-    def fail_line(self, line: RequestQueue, error: SireError) -> None:
+    def fail_queue(self, queue: RequestQueue, error: SireError) -> None:
         """Answer every request in a line with an error."""
-        while line:
+        while queue:
             self._waiting -= 1
-            self.fail(line.pop(), error)
+            self.fail(queue.pop(), error)
 
-    def move(self, old: Model, new: Model) -> None:
+    def transfer(self, old: Model, new: Model) -> None:
         """Let everything that waits for the old model wait for the new one of that name."""
         new.queue, old.queue = old.queue, new.queue
         new.operations, old.operations = old.operations, new.operations

@@ -35,7 +35,7 @@ class Batcher:
         if ready_at <= now or sum(request.rows for request in batch) >= model.batch_size:
             return batch
         self._waiting[model] = min(ready_at, self._waiting.get(model, FOREVER))
-        self._timer.by(ready_at)
+        self._timer.schedule(ready_at)
         return []
 
     def due(self, now: float) -> list[Model]:
@@ -44,7 +44,7 @@ class Batcher:
         for model in over:
             del self._waiting[model]
         for when in self._waiting.values():
-            self._timer.by(when)
+            self._timer.schedule(when)
         return over
 
 

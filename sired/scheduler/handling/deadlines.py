@@ -10,25 +10,26 @@ from sired.scheduler.handling.state import State
 class DeadlineHandler:
     """Looks at everything that waits for time, and sets the alarm for what is next."""
 
-    def __init__(self, state: State, serving: RequestHandler) -> None:
+    def __init__(self, state: State, requests: RequestHandler) -> None:
         self._state = state
-        self._requests = serving
+        self._requests = requests
         self._queues = state.queues
         self._fleet = state.fleet
+        self._loader = state.loader
 
-    def woken(self, now: float) -> None:
+    def timer_fired(self, now: float) -> None:
         """Do what is due, and nothing that is not: waking too early does no harm."""
         # All of them are told before anything is done for others: nobody is served who is too late.
         gave_up = [
-            self._requests.give_up(number, self._too_late(number, now), now)
+            self._requests.fail_waiting(number, self._deadline_error(number, now), now)
             for number in self._queues.overdue(now)
-            if not self._waits_on(number, now)
+            if not self._keeps_waiting(number, now)
         ]
         for model, instance in dict.fromkeys(gave_up):
-            self._requests.go_on(model, instance, now)
+            self._requests.resume(model, instance, now)
         timer = self._state.timer
-        timer.silence()
-        timer.by(self._queues.next_deadline())
+        timer.clear()
+        timer.schedule(self._queues.next_deadline())
         self._requests.batches_due(now)
         for instance in list(self._fleet.instances.values()):
             hung_at, expiry = self._fleet.hung_at(instance), self._fleet.expiry(instance)
@@ -37,19 +38,19 @@ class DeadlineHandler:
             elif expiry <= now:
                 self._fleet.retire(instance, now)
             else:
-                timer.by(min(hung_at, expiry))
-        for model in self._fleet.rested(now):
-            self._requests.pump(model, now)
-        self._fleet.place(now)
+                timer.schedule(min(hung_at, expiry))
+        for model in self._loader.backoff_ended(now):
+            self._requests.dispatch(model, now)
+        self._loader.place(now)
 
-    def _waits_on(self, number: int, now: float) -> bool:
+    def _keeps_waiting(self, number: int, now: float) -> bool:
         """Let a patient wish wait for a load that goes on; one that hangs is ended, and it told."""
         if number not in self._queues.patient:
             return False
         instances = self._fleet.of(self._queues.operations[number])
         loading = [instance for instance in instances if isinstance(instance.state, Loading)]
         if (until := max(map(self._fleet.hung_at, loading), default=now)) > now:
-            self._queues.watch(until, number)
+            self._queues.add_deadline(until, number)
         return bool(loading)
 
     def _end_hung(self, instance: Instance, now: float) -> None:
@@ -57,15 +58,15 @@ class DeadlineHandler:
             error = errors.load_hung(instance, now, self._state.rules)
             instance.model.backoff.load_failed(error, now, self._state.rules)
             self._queues.fail_all(instance.model, error)
-            self._fleet.forget_unwanted(instance.model, now)
+            self._loader.cancel_unneeded(instance.model, now)
         self._fleet.stop(instance, now, kill=True)
 
-    def _too_late(self, number: int, now: float) -> DeadlineExceeded:
+    def _deadline_error(self, number: int, now: float) -> DeadlineExceeded:
         """What to say to whoever waited for this until its deadline."""
         if wished := self._queues.operations.get(number):
-            return errors.not_loaded_in_time(wished, self._fleet)
+            return errors.not_loaded_in_time(wished, self._state)
         if lease := self._queues.leases.get(number):
-            return errors.not_leased_in_time(self._state.models[lease.model], self._fleet)
+            return errors.not_leased_in_time(self._state.models[lease.model], self._state)
         request = self._queues.requests[number]
         model = self._state.model_of(request)
-        return errors.not_answered_in_time(request, model, self._fleet, now)
+        return errors.not_answered_in_time(request, model, self._state, now)

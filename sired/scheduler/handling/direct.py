@@ -21,10 +21,11 @@ from sired.scheduler.instructions import CloseDirect
 class DirectHandler:
     """Which instances are talked to directly."""
 
-    def __init__(self, state: State, serving: RequestHandler) -> None:
+    def __init__(self, state: State, requests: RequestHandler) -> None:
         self._state = state
-        self._requests = serving
+        self._requests = requests
         self._fleet = state.fleet
+        self._loader = state.loader
         self._instances: set[Instance] = set()
 
     def instance(self, name: str) -> Instance | None:
@@ -45,7 +46,7 @@ class DirectHandler:
         was_busy, instance.direct_busy = instance.direct_busy, event.busy
         if event.abandoned and instance.abandoned_since is None:
             instance.abandoned_since = now
-            self._state.timer.by(self._fleet.hung_at(instance))
+            self._state.timer.schedule(self._fleet.hung_at(instance))
         elif not event.abandoned:
             instance.abandoned_since = None
         # Its end may be told after its answers, which were seen while it was still at work.
@@ -65,7 +66,7 @@ class DirectHandler:
         model.service_seconds = wait_time.average(
             model.service_seconds, event.seconds / event.served
         )
-        self._fleet.note_peak(instance, event.peak, now)
+        self._loader.record_peak(instance, event.peak, now)
 
     def close(self) -> None:
         """Have connections closed where there may be none any more."""
@@ -92,5 +93,5 @@ class DirectHandler:
             and not model.leases
             and self._state.models.get(model.name) is model
             and self._fleet.keep_alive(model) > 0
-            and not any(instance.device in load.lane for load in self._fleet.pending)
+            and not any(instance.device in load.lane for load in self._loader.pending)
         )

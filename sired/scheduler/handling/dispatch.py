@@ -25,11 +25,12 @@ class RequestHandler:
         self._leases = leases
         self._queues = state.queues
         self._fleet = state.fleet
+        self._loader = state.loader
         self._batcher = Batcher(state.timer)
 
     def arrived(self, event: events.RequestArrived, now: float) -> None:
         """Queue a request and hand it out if somebody is free."""
-        model = self._state.able_model(event.model, event.request, now)
+        model = self._state.loadable_model(event.model, event.request, now)
         if model is None:
             return
         model.history.arrived(now)
@@ -41,7 +42,7 @@ class RequestHandler:
                 return
             lease = found
         if setting := self._queues.full(model):
-            self._refuse(event.request, model, setting)
+            self._reject(event.request, model, setting)
             return
         priority = event.priority or model.priority
         when_due = due(now, priority, self._state.rules.ageing)
@@ -57,19 +58,19 @@ class RequestHandler:
             event.keep_alive,
         )
         self._queues.admit(request, self._queues.queue_of(request, model))
-        self._state.timer.by(request.deadline)
+        self._state.timer.schedule(request.deadline)
         if lease is not None and lease.instance is not None:
-            self._serve_holder(self._fleet.instances[lease.instance], now)
+            self._dispatch_leased(self._fleet.instances[lease.instance], now)
         else:
-            self.pump(model, now)
+            self.dispatch(model, now)
 
-    def _refuse(self, request: int, model: Model, setting: str) -> None:
+    def _reject(self, request: int, model: Model, setting: str) -> None:
         """A queue is full, its own or all together."""
         depth = len(model.queue) if setting == "per_model" else self._queues.waiting
         wait = wait_time.wait(model, len(model.queue), self._fleet)
         self._state.out.append(Fail(request, queue_full(model, setting, depth, wait)))
 
-    def pump(self, model: Model, now: float) -> None:
+    def dispatch(self, model: Model, now: float) -> None:
         """Hand waiting requests to workers that can take them; want one if there is none.
 
         Who waits for a lease has an instance kept when it is their turn.
@@ -82,24 +83,24 @@ class RequestHandler:
             batch = self._batcher.next(model.queue, model, now) if instance else []
             if instance is None or not batch:
                 break
-            self._hand_out(model.queue, batch, instance)
-        if model.wanted:
-            self._fleet.want(model, None, now)
+            self._dispatch_batch(model.queue, batch, instance)
+        if model.needed:
+            self._loader.request(model, None, now)
         else:
-            self._fleet.forget_unwanted(model, now)
+            self._loader.cancel_unneeded(model, now)
         self._state.pools.grow(model, now)
 
-    def _serve_holder(self, instance: Instance, now: float) -> None:
+    def _dispatch_leased(self, instance: Instance, now: float) -> None:
         """Hand the holder of a leased instance's requests to it."""
         lease = instance.lease
         while lease and instance.takes_more(self._state.rules.pipeline):
             batch = self._batcher.next(lease.queue, instance.model, now)
             if not batch:
                 break
-            self._hand_out(lease.queue, batch, instance)
+            self._dispatch_batch(lease.queue, batch, instance)
 
-    def _hand_out(self, line: RequestQueue, batch: list[Request], instance: Instance) -> None:
-        self._queues.take(line, batch, instance.id)
+    def _dispatch_batch(self, line: RequestQueue, batch: list[Request], instance: Instance) -> None:
+        self._queues.assign(line, batch, instance.id)
         instance.in_flight += batch
         instance.last_handed = batch[0].batch
         numbers = tuple(request.id for request in batch)
@@ -110,8 +111,8 @@ class RequestHandler:
         for model in self._batcher.due(now):
             for instance in self._fleet.of(model):
                 if isinstance(instance.state, Ready) and not instance.state.draining:
-                    self._serve_holder(instance, now)
-            self.pump(model, now)
+                    self._dispatch_leased(instance, now)
+            self.dispatch(model, now)
 
     def finished(self, event: events.RequestFinished, now: float) -> None:
         """Take a worker's answer to a request."""
@@ -126,12 +127,13 @@ class RequestHandler:
         if isinstance(instance.state, Ready):
             instance.state.last_used = now
         instance.model.backoff.answered()
-        self._fleet.note_peak(instance, event.peak, now)
+        self._loader.record_peak(instance, event.peak, now)
         if event.error is None:
             self._queues.answered(request)
         elif event.out_of_memory and self._may_run_alone(request, instance):
             self._run_alone([request], instance)
-            self.pump(self._state.models[request.model], now)  # on another one, if this one drains
+            # If this instance drains, another one runs the request.
+            self.dispatch(self._state.models[request.model], now)
         elif event.out_of_memory and self._may_retry(request, instance):
             self._run_again(instance, request, now)
         else:
@@ -144,7 +146,7 @@ class RequestHandler:
         for request in requests:
             model = self._state.models.get(request.model, instance.model)
             request.attempts -= 1
-            self._queues.put_back(request, self._queues.queue_of(request, model))
+            self._queues.requeue(request, self._queues.queue_of(request, model))
 
     def _may_run_alone(self, request: Request, instance: Instance) -> bool:
         registered = request.model in self._state.models
@@ -158,51 +160,53 @@ class RequestHandler:
 
     def _run_again(self, instance: Instance, request: Request, now: float) -> None:
         """An inference ran out of memory: once more, in a fresh process with more room."""
-        self._put_back_unbegun(instance.in_flight, instance.model, _gave_way(request))
-        self._queues.put_back(request, instance.model.queue)
+        self._requeue(instance.in_flight, instance.model, _ended_for_memory(request))
+        self._queues.requeue(request, instance.model.queue)
         instance.in_flight.clear()
         self._fleet.stop(instance, now, kill=True)
-        self._fleet.load_again(instance, now)
-        self.pump(instance.model, now)
+        self._loader.retry(instance, now)
+        self.dispatch(instance.model, now)
 
-    def serve_elsewhere(self, instance: Instance, model: Model, error: SireError) -> None:
+    def requeue_all(self, instance: Instance, model: Model, error: SireError) -> None:
         """What an instance works on is to be done by another one."""
-        self._put_back_unbegun(instance.in_flight, model, error)
+        self._requeue(instance.in_flight, model, error)
         instance.in_flight.clear()
 
-    def _put_back_unbegun(self, requests: list[Request], model: Model, error: SireError) -> None:
+    def _requeue(self, requests: list[Request], model: Model, error: SireError) -> None:
         for request in requests:
             if request.lease is None:
                 request.attempts -= 1
-                self._queues.put_back(request, model.queue)
+                self._queues.requeue(request, model.queue)
             else:  # the only instance that was to answer it is gone
                 self._queues.fail(request, error)
 
     def after_work(self, instance: Instance, now: float) -> None:
         """An instance has nothing to do, or less: give it more, or see who wants its place."""
         if instance.turn_served:
-            self._fleet.place(now)
+            self._loader.place(now)
         if not isinstance(instance.state, Ready):
             return
         if not instance.state.draining:
             self._leases.grant(instance)
-            self._serve_holder(instance, now)
-            self.pump(instance.model, now)
-        self._state.timer.by(self._fleet.hung_at(instance))
+            self._dispatch_leased(instance, now)
+            self.dispatch(instance.model, now)
+        self._state.timer.schedule(self._fleet.hung_at(instance))
         if not instance.at_work:
             expiry = self._fleet.expiry(instance)
             if instance.state.draining or expiry <= now:
                 self._fleet.retire(instance, now)
-            self._state.timer.by(expiry)
-            self._fleet.place(now)
+            self._state.timer.schedule(expiry)
+            self._loader.place(now)
 
     def cancelled(self, event: events.RequestCancelled, now: float) -> None:
         """Forget what nobody wants answered any more: a request, a wish, an asking for a lease."""
-        if self._queues.waits(event.request):
+        if self._queues.is_open(event.request):
             error = Cancelled("The request was cancelled.")
-            self.go_on(*self.give_up(event.request, error, now), now)
+            self.resume(*self.fail_waiting(event.request, error, now), now)
 
-    def give_up(self, number: int, error: SireError, now: float) -> tuple[Model, Instance | None]:
+    def fail_waiting(
+        self, number: int, error: SireError, now: float
+    ) -> tuple[Model, Instance | None]:
         """Answer a request, a wish or an asking for a lease that waits, and wait no longer.
 
         Returns:
@@ -213,7 +217,7 @@ class RequestHandler:
             return model, None
         if lease := self._queues.leases.get(number):
             self._state.out.append(Fail(number, error))
-            instance = self._leases.returned(number, now)
+            instance = self._leases.release(number, now)
             return self._state.models[lease.model], instance
         request = self._queues.requests[number]
         model = self._state.model_of(request)
@@ -224,46 +228,46 @@ class RequestHandler:
         holder = request.instance or (request.lease.instance if request.lease else None)
         return model, self._fleet.instances.get(holder or 0)
 
-    def go_on(self, model: Model, instance: Instance | None, now: float) -> None:
+    def resume(self, model: Model, instance: Instance | None, now: float) -> None:
         """Somebody waits no longer: let others have what they waited for."""
         if instance is not None:
             self.after_work(instance, now)
         elif self._state.models.get(model.name) is model:
-            self.pump(model, now)
-        self._fleet.forget_unwanted(model, now)
-        self._fleet.place(now)
+            self.dispatch(model, now)
+        self._loader.cancel_unneeded(model, now)
+        self._loader.place(now)
 
-    def lease_wanted(self, event: events.LeaseRequested, now: float) -> None:
+    def lease_requested(self, event: events.LeaseRequested, now: float) -> None:
         """Let somebody wait for an instance of their own."""
-        if model := self._state.able_model(event.model, event.lease, now):
-            self._leases.wanted(event, model, now)
-            self.pump(model, now)
+        if model := self._state.loadable_model(event.model, event.lease, now):
+            self._leases.request(event, model, now)
+            self.dispatch(model, now)
 
     def lease_returned(self, event: events.LeaseReturned, now: float) -> None:
         """An instance serves everybody again; an asking that was not granted yet is cancelled."""
         if event.lease in self._queues.leases:
             self.cancelled(events.RequestCancelled(event.lease), now)
-        elif instance := self._leases.returned(event.lease, now):
+        elif instance := self._leases.release(event.lease, now):
             self.after_work(instance, now)
 
     def worker_gone(self, event: events.WorkerGone) -> Instance:
         """Release an instance whose process has ended; what it had not begun waits again."""
-        instance = self._fleet.gone(event.instance)
+        instance = self._fleet.remove(event.instance)
         if instance.in_flight:
             # They are worked on in order: the first were running, the others never began.
             running = [] if event.worked_directly else instance.running
             model = self._state.models.get(instance.model.name, instance.model)
-            self._put_back_unbegun(instance.in_flight[len(running) :], model, event.error)
+            self._requeue(instance.in_flight[len(running) :], model, event.error)
             if running and running[0].together and running[0].lease is None:
                 self._run_alone(running, instance)
             else:
                 for request in running:
                     self._queues.fail(request, event.error)
-        self._leases.lose(instance, event.error)
+        self._leases.revoke(instance, event.error)
         return instance
 
 
-def _gave_way(request: Request) -> Cancelled:
+def _ended_for_memory(request: Request) -> Cancelled:
     return Cancelled(
         f"The process of {request.model} was ended to make room for a request that needs more.",
         hint="Try again.",

@@ -5,24 +5,25 @@ from sire.units import format_bytes, format_duration
 from sired.scheduler.entities.instance import Instance, Loading, Ready
 from sired.scheduler.entities.model import Model
 from sired.scheduler.entities.request import Request
+from sired.scheduler.handling.state import State
 from sired.scheduler.memory.fleet import Fleet
 from sired.scheduler.rules import Rules
 
 
-def not_loaded_in_time(model: Model, fleet: Fleet) -> DeadlineExceeded:
+def not_loaded_in_time(model: Model, state: State) -> DeadlineExceeded:
     """A wish to load whose deadline has come."""
     return DeadlineExceeded(
-        f"{model.name} was not loaded in the time allowed: {_waits_for(model, fleet)}.",
+        f"{model.name} was not loaded in the time allowed: {_waits_for(model, state)}.",
         hint="Allow more with --timeout, or look at: sire ps",
         model=model.name,
     )
 
 
-def not_leased_in_time(model: Model, fleet: Fleet) -> DeadlineExceeded:
+def not_leased_in_time(model: Model, state: State) -> DeadlineExceeded:
     """An asking for a lease whose deadline has come."""
-    there = [instance for instance in fleet.of(model) if isinstance(instance.state, Ready)]
+    there = [instance for instance in state.fleet.of(model) if isinstance(instance.state, Ready)]
     leased = sum(instance.lease is not None for instance in there)
-    doing = f"{leased} of {len(there)} are leased" if there else _waits_for(model, fleet)
+    doing = f"{leased} of {len(there)} are leased" if there else _waits_for(model, state)
     return DeadlineExceeded(
         f"No instance of {model.name} was free in the time allowed: {doing}.",
         hint="Allow more with timeout, or more instances: sire register --replace --instances",
@@ -31,11 +32,11 @@ def not_leased_in_time(model: Model, fleet: Fleet) -> DeadlineExceeded:
 
 
 def not_answered_in_time(
-    request: Request, model: Model, fleet: Fleet, now: float
+    request: Request, model: Model, state: State, now: float
 ) -> DeadlineExceeded:
     """A request whose deadline has come."""
     running = request.instance is not None
-    doing = "it was still computing" if running else _waits_for(model, fleet)
+    doing = "it was still computing" if running else _waits_for(model, state)
     waited = now - request.arrived
     return DeadlineExceeded(
         f"{model.name} gave no answer within {format_duration(waited)}: {doing}.",
@@ -45,11 +46,11 @@ def not_answered_in_time(
     )
 
 
-def _waits_for(model: Model, fleet: Fleet) -> str:
+def _waits_for(model: Model, state: State) -> str:
     """What those who wait for a model are waiting for."""
-    if any(isinstance(instance.state, Loading) for instance in fleet.of(model)):
+    if any(isinstance(instance.state, Loading) for instance in state.fleet.of(model)):
         return "the model was still loading"
-    if fleet.pending.get(model):
+    if state.loader.pending.get(model):
         return "it waited for memory that busy models or other programs hold"
     return f"{len(model.queue)} requests for it were waiting"
 

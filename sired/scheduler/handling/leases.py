@@ -30,12 +30,12 @@ class LeaseHandler:
         self._held: dict[int, Lease] = {}
         self._lost: dict[int, SireError] = {}
 
-    def wanted(self, event: events.LeaseRequested, model: Model, now: float) -> None:
+    def request(self, event: events.LeaseRequested, model: Model, now: float) -> None:
         """Let somebody wait for a lease."""
         when = due(now, "normal", self._state.rules.ageing)
         lease = Lease(event.lease, model.name, when, event.destroy_after_use)
-        self._queues.await_lease(lease, model, event.deadline)
-        self._state.timer.by(event.deadline)
+        self._queues.add_lease(lease, model, event.deadline)
+        self._state.timer.schedule(event.deadline)
 
     def find(self, number: int, model: str) -> Lease | SireError:
         """The lease of that number, or why requests for the model cannot run under it."""
@@ -74,7 +74,7 @@ class LeaseHandler:
             del self._queues.leases[lease.id]
             self._state.out.append(LeaseGranted(lease.id, instance.id))
 
-    def returned(self, number: int, now: float) -> Instance | None:
+    def release(self, number: int, now: float) -> Instance | None:
         """Take a lease back, granted or not; returns the instance if others may use it now."""
         self._lost.pop(number, None)
         if waiting := self._queues.leases.pop(number, None):
@@ -84,7 +84,7 @@ class LeaseHandler:
         if lease is None or lease.instance is None:
             return None
         error = Cancelled("The lease was given back before this was done.")
-        self._queues.fail_line(lease.queue, error)
+        self._queues.fail_queue(lease.queue, error)
         instance = self._fleet.instances[lease.instance]
         instance.lease = None
         if lease.granted and isinstance(instance.state, Ready):
@@ -93,14 +93,14 @@ class LeaseHandler:
             self._fleet.drain(instance, now)
         return instance
 
-    def lose(self, instance: Instance, error: SireError) -> None:
+    def revoke(self, instance: Instance, error: SireError) -> None:
         """An instance is gone, or about to be: so is its lease."""
         lease, instance.lease = instance.lease, None
         if lease is None:
             return
         del self._held[lease.id]
         lease.instance = None
-        self._queues.fail_line(lease.queue, error)
+        self._queues.fail_queue(lease.queue, error)
         if lease.granted:
             self._lost[lease.id] = error
             self._state.out.append(LeaseLost(lease.id, error))
@@ -111,10 +111,10 @@ class LeaseHandler:
             del self._queues.leases[lease.id]
             self._state.out.append(Fail(lease.id, error))
 
-    def lose_ending(self) -> None:
+    def revoke_ending(self) -> None:
         """Tell the holders of instances that are being ended; who has none yet waits again."""
         for lease in list(self._held.values()):
             instance = self._fleet.instances[lease.instance or 0]
             if not instance.accepting:
                 error = Cancelled(f"{lease.model} was unloaded; the lease of its instance is lost.")
-                self.lose(instance, error)
+                self.revoke(instance, error)

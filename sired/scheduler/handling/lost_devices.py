@@ -18,12 +18,12 @@ from sired.scheduler.memory.fleet import Fleet
 class LostDeviceHandler:
     """Takes devices away and gives them back."""
 
-    def __init__(self, state: State, serving: RequestHandler) -> None:
+    def __init__(self, state: State, requests: RequestHandler) -> None:
         self._state = state
-        self._requests = serving
+        self._requests = requests
         self._fleet: Fleet = state.fleet
 
-    def note(self, lost: frozenset[str], now: float) -> None:
+    def update(self, lost: frozenset[str], now: float) -> None:
         """These devices, and no others, do not answer."""
         for account in self._fleet.ledger.accounts.values():
             was, account.lost = account.lost, account.name in lost
@@ -37,7 +37,7 @@ class LostDeviceHandler:
                 self._end(instance, now)
         for model in dict.fromkeys(instance.model for instance in there):
             if self._state.models.get(model.name) is model:
-                self._requests.pump(model, now)
+                self._requests.dispatch(model, now)
 
     def _end(self, instance: Instance, now: float) -> None:
         error = DeviceNotFound(
@@ -47,7 +47,7 @@ class LostDeviceHandler:
         )
         served = instance.accepting
         model = self._state.models.get(instance.model.name, instance.model)
-        self._requests.serve_elsewhere(instance, model, error)
+        self._requests.requeue_all(instance, model, error)
         self._fleet.stop(instance, now, kill=True)
-        if served and not model.wanted and model.device == "auto":
+        if served and not model.needed and model.device == "auto":
             self._state.out.append(ReloadModel(model.name))

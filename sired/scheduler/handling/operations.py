@@ -14,12 +14,13 @@ from sired.scheduler.instructions import Complete, Fail
 class OperationHandler:
     """What is done about models that somebody wants loaded or unloaded."""
 
-    def __init__(self, state: State, serving: RequestHandler, naps: SleepHandler) -> None:
+    def __init__(self, state: State, requests: RequestHandler, sleep: SleepHandler) -> None:
         self._state = state
-        self._sleep = naps
+        self._sleep = sleep
         self._queues = state.queues
         self._fleet = state.fleet
-        self._requests = serving
+        self._loader = state.loader
+        self._requests = requests
         self._unloads: dict[int, tuple[set[int], int]] = {}
 
     def load(self, event: events.LoadRequested, now: float) -> None:
@@ -39,16 +40,16 @@ class OperationHandler:
             return
         model.backoff.reset()
         self._queues.add_operation(event.operation, model, event.deadline, patient=event.patient)
-        self._state.timer.by(event.deadline)
+        self._state.timer.schedule(event.deadline)
         if device is None:
-            self._fleet.want(model, None, now)
+            self._loader.request(model, None, now)
         else:
-            self._fleet.want_elsewhere(model, device, now)
+            self._loader.move(model, device, now)
 
     def _cannot_go(self, model: Model, device: str) -> SireError | None:
         """Why a model can never be loaded there; only who named the device has to hear it."""
         try:
-            self._fleet.check_device(model, device)
+            self._loader.check_device(model, device)
         except SireError as error:
             return error
         return None
@@ -67,7 +68,7 @@ class OperationHandler:
             return
         if exceeds(instance, event.memory):
             # It holds what it holds until its process is gone.
-            self._fleet.note_peak(instance, event.memory, now)
+            self._loader.record_peak(instance, event.memory, now)
             error = beyond_declared(instance, event.memory)
             self.load_failed(events.WorkerLoadFailed(instance.id, error), now)
             return
@@ -79,7 +80,7 @@ class OperationHandler:
             self._state.out.append(Complete(operation, instance.id))
         self._requests.after_work(instance, now)
         self._sleep.begin(instance, now)
-        self._fleet.place(now)  # its turn begins, if another model waits for its place
+        self._loader.place(now)  # its turn begins, if another model waits for its place
 
     def load_failed(self, event: events.WorkerLoadFailed, now: float) -> None:
         """A load did not work: once more if it wanted memory, else all who wait are told.
@@ -89,9 +90,9 @@ class OperationHandler:
         instance = self._fleet.instances[event.instance]
         if isinstance(instance.state, Waking):
             self._fleet.stop(instance, now)
-            if event.out_of_memory and instance.model.wanted:
-                self._fleet.load_again(instance, now)
-            self._fleet.place(now)
+            if event.out_of_memory and instance.model.needed:
+                self._loader.retry(instance, now)
+            self._loader.place(now)
             return
         if not isinstance(instance.state, Loading):
             return
@@ -99,14 +100,14 @@ class OperationHandler:
         self._fleet.stop(instance, now)
         if self._state.pools.failed(instance, now):
             return
-        if event.out_of_memory and attempt + 1 < ATTEMPTS and instance.model.wanted:
-            self._fleet.load_again(instance, now)
+        if event.out_of_memory and attempt + 1 < ATTEMPTS and instance.model.needed:
+            self._loader.retry(instance, now)
         else:
             out = event.out_of_memory
             error = ran_out(instance, self._fleet, event.error) if out else event.error
             instance.model.backoff.load_failed(error, now, self._state.rules)
             self._queues.fail_all(instance.model, error)
-            self._fleet.forget_unwanted(instance.model, now)
+            self._loader.cancel_unneeded(instance.model, now)
 
     def unload(self, event: events.UnloadRequested, now: float) -> None:
         """End every instance of a model; the wish is answered when their processes are gone."""
@@ -115,7 +116,7 @@ class OperationHandler:
             return
         error = Cancelled(f"{model.name} was unloaded before it was loaded.")
         self._queues.fail_operations(model, error)
-        self._fleet.forget_unwanted(model, now)
+        self._loader.cancel_unneeded(model, now)
         # Those of an earlier registration may still be ending.
         instances = self._fleet.instances.values()
         ending = {instance.id for instance in instances if instance.model.name == model.name}
@@ -123,8 +124,8 @@ class OperationHandler:
         for instance in self._fleet.of(model):
             self._sleep.unloaded(instance)
             self._fleet.drain(instance, now)
-        self.settle()
-        self._fleet.place(now)
+        self.complete_unloads()
+        self._loader.place(now)
 
     def shrink(self, event: events.ShrinkRequested, now: float) -> None:
         """End idle instances beyond those to keep, the least recently used first."""
@@ -139,8 +140,8 @@ class OperationHandler:
         for instance in ending:
             self._state.pools.shrunk(instance.model)
             self._fleet.stop(instance, now)
-        self.settle()
-        self._fleet.place(now)
+        self.complete_unloads()
+        self._loader.place(now)
 
     def _surplus(self, model: Model, keep: int | None) -> list[Instance]:
         if model.pinned:
@@ -151,7 +152,7 @@ class OperationHandler:
         idle.sort(key=lambda instance: (not instance.asleep, last_used(instance)))
         return idle[: max(0, surplus)]
 
-    def settle(self) -> None:
+    def complete_unloads(self) -> None:
         """Answer the wishes to unload whose instances have all ended."""
         for operation, (left, ended) in list(self._unloads.items()):
             if left.isdisjoint(self._fleet.instances):

@@ -20,6 +20,7 @@ class SleepHandler:
     def __init__(self, state: State) -> None:
         self._state = state
         self._fleet = state.fleet
+        self._loader = state.loader
         self._to_load: set[int] = set()
         self._unslept: dict[int, set[int]] = {}
 
@@ -28,7 +29,7 @@ class SleepHandler:
         """The wishes whose model is loaded, and not asleep yet."""
         return set(self._unslept)
 
-    def wanted(self, event: events.SleepRequested, now: float) -> None:
+    def requested(self, event: events.SleepRequested, now: float) -> None:
         """See to it that a model sleeps."""
         model = self._state.model(event.model, event.operation)
         if model is None:
@@ -41,12 +42,12 @@ class SleepHandler:
             self._unslept[event.operation] = {instance.id for instance in there}
             for instance in there:
                 self.begin(instance, now)
-            self._settle(_unloaded(instance))
+            self._complete(_unloaded(instance))
         else:
             self._to_load = {event.operation, *self._to_load & self._state.queues.operations.keys()}
             self._state.queues.add_operation(event.operation, model, event.deadline)
-            self._state.timer.by(event.deadline)
-            self._fleet.want(model, None, now)
+            self._state.timer.schedule(event.deadline)
+            self._loader.request(model, None, now)
 
     def loaded(self, instance: Instance) -> None:
         """A model was loaded: who wants it asleep no longer waits for its load."""
@@ -64,19 +65,19 @@ class SleepHandler:
         if error := self._why_not(instance) or self._why_not_now(instance):
             self._fail(operations, error)
         else:
-            self._fleet.tiers.send_to_sleep(instance, now)
+            self._fleet.tiers.suspend(instance, now)
 
     def slept(self, event: events.WorkerSlept, now: float) -> Instance:
         """An instance sleeps: tell who wanted that."""
         instance = self._fleet.instances[event.instance]
         self._fleet.slept(instance, event.device_memory, event.dram_memory, now)
-        self._settle(_unloaded(instance))
+        self._complete(_unloaded(instance))
         return instance
 
     def freed(self, event: events.WorkerDramFreed, now: float) -> None:
         """There is more main memory for others."""
-        self._fleet.tiers.freed(self._fleet.instances[event.instance])
-        self._fleet.place(now)
+        self._fleet.tiers.dram_freed(self._fleet.instances[event.instance])
+        self._loader.place(now)
 
     def failed(self, event: events.SleepFailed, now: float) -> None:
         """An instance could not go to sleep: it ends."""
@@ -84,14 +85,14 @@ class SleepHandler:
         if not instance.ending:
             self._fail([w for w, left in self._unslept.items() if instance.id in left], event.error)
             self._fleet.stop(instance, now)
-            self._fleet.place(now)
+            self._loader.place(now)
 
     def gone(self, instance: Instance, error: SireError) -> None:
         """An instance has ended; whoever wants it asleep waits for the others."""
         if any(instance.id in left for left in self._unslept.values()):
-            self._settle(_unloaded(instance) if instance.ending else error)
+            self._complete(_unloaded(instance) if instance.ending else error)
 
-    def _settle(self, error: SireError) -> None:
+    def _complete(self, error: SireError) -> None:
         """Answer the wishes of which no instance is left that is to sleep."""
         instances = self._fleet.instances
         for operation, left in list(self._unslept.items()):
@@ -162,7 +163,7 @@ class SleepHandler:
 
     def _why_not_now(self, instance: Instance) -> SireError | None:
         """Why there is no room for an instance as things are; None where there is, or will be."""
-        if self._fleet.tiers.sleepable([instance]):
+        if self._fleet.tiers.select_sleepers([instance]):
             return None
         dram = self._fleet.ledger.dram
         return InsufficientMemory(

@@ -8,6 +8,7 @@ from sired.scheduler.entities.request import Request
 from sired.scheduler.handling.admission import Queues
 from sired.scheduler.instructions import Fail, Instruction
 from sired.scheduler.memory.fleet import Fleet
+from sired.scheduler.memory.loading import Loader
 from sired.scheduler.memory.pools import Pools
 from sired.scheduler.rules import Rules
 from sired.scheduler.timer import Timer
@@ -21,6 +22,7 @@ class State:
         models: every registered model, by name.
         queues: what has no answer yet.
         fleet: the instances and the ledger.
+        loader: the loads that wait for memory.
         pools: how many instances models have.
         out: the instructions of this event so far.
     """
@@ -28,6 +30,7 @@ class State:
     models: dict[str, Model]
     queues: Queues
     fleet: Fleet
+    loader: Loader
     pools: Pools
     timer: Timer
     rules: Rules
@@ -41,7 +44,7 @@ class State:
             model = self.fleet.instances[by or request.instance or 0].model
         return model
 
-    def able_model(self, name: str, asked_by: int, now: float) -> Model | None:
+    def loadable_model(self, name: str, asked_by: int, now: float) -> Model | None:
         """The same, unless it could not be loaded a moment ago; who asked is told why."""
         model = self.model(name, asked_by)
         if model is None or any(instance.accepting for instance in self.fleet.of(model)):

@@ -11,7 +11,7 @@ from sired.scheduler.entities.instance import Instance, Stopping
 from sired.scheduler.entities.ledger import Account
 from sired.scheduler.entities.model import Model
 from sired.scheduler.memory.fleet import Fleet
-from sired.scheduler.memory.placer import candidates_among, may_go
+from sired.scheduler.memory.room import candidates_among, evictable
 from sired.scheduler.policies.eviction import choose_victims
 from sired.scheduler.rules import Rules
 
@@ -66,8 +66,8 @@ def _on(account: Account, model: Model, fleet: Fleet, rules: Rules, now: float) 
 
 
 def _idle(instance: Instance) -> bool:
-    return may_go(instance) and (instance.idle or instance.unwanted or instance.asleep)
+    return evictable(instance) and (instance.idle or instance.unneeded or instance.asleep)
 
 
 def _in_turn(instance: Instance) -> bool:
-    return may_go(instance) and instance.lease is None
+    return evictable(instance) and instance.lease is None

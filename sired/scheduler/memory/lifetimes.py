@@ -14,7 +14,7 @@ def keep_alive(model: Model, rules: Rules) -> float:
     return rules.default_keep_alive if model.keep_alive is None else model.keep_alive
 
 
-def said_keep_alive(instance: Instance, rules: Rules) -> float:
+def requested_keep_alive(instance: Instance, rules: Rules) -> float:
     """How long an instance is to be kept: as its last request said, else as ever."""
     said = instance.keep_alive
     return keep_alive(instance.model, rules) if said is None else said
@@ -24,7 +24,7 @@ def kept_for(instance: Instance, rules: Rules) -> float:
     """How long an instance may idle."""
     if instance.model.pinned:
         return FOREVER
-    keep = said_keep_alive(instance, rules)
+    keep = requested_keep_alive(instance, rules)
     # Unloaded after use is not unloaded before it: somebody loaded it by hand.
     return keep if keep or instance.served else UNUSED_SECONDS
 

@@ -6,7 +6,7 @@ from sired.scheduler.entities.instance import Asleep, Instance
 from sired.scheduler.entities.ledger import Ledger
 from sired.scheduler.entities.model import Model
 from sired.scheduler.instructions import Instruction, Learn
-from sired.scheduler.memory.placer import candidates_among
+from sired.scheduler.memory.room import candidates_among
 from sired.scheduler.policies.eviction import choose_victims
 from sired.scheduler.rules import Rules
 
@@ -20,7 +20,7 @@ class Measurements:
         rules: which policy says what has to go first.
         out: the instructions of the event at hand.
         evict: ends an instance for the sake of a model.
-        on_their_way: bytes that some instances are giving back already.
+        being_freed: bytes that some instances are giving back already.
     """
 
     def __init__(
@@ -30,30 +30,30 @@ class Measurements:
         rules: Rules,
         out: list[Instruction],
         evict: Callable[[Instance, Model, float], None],
-        on_their_way: Callable[[Iterable[Instance]], int],
+        being_freed: Callable[[Iterable[Instance]], int],
     ) -> None:
         self._ledger = ledger
         self._instances = instances
         self._rules = rules
         self._out = out
         self._evict = evict
-        self._on_their_way = on_their_way
+        self._being_freed = being_freed
 
     def adopt(self, rules: Rules) -> None:
         """Go by these rules from now on."""
         self._rules = rules
 
-    def note(self, instance: Instance, memory: int, now: float) -> None:
+    def record(self, instance: Instance, memory: int, now: float) -> None:
         """Charge an instance what it was measured to hold at most."""
         instance.peak = memory
         account = self._ledger.accounts[instance.device]
         # What the user declared, or earlier inferences took, stays reserved: it will be needed.
         known = instance.model.declared or instance.model.learned.get(account.kind, 0)
         room = account.capacity - account.charged + self._ledger.charge(instance.id)
-        self._ledger.settle(instance.id, max(memory, min(known, room)))
+        self._ledger.set_charge(instance.id, max(memory, min(known, room)))
         if memory > instance.model.learned.get(account.kind, 0):
             self.learn(instance, memory)
-        self.relieve(instance, now)
+        self.evict_excess(instance, now)
 
     def learn(self, instance: Instance, memory: int) -> None:
         """Remember what a model needs on devices of that kind."""
@@ -62,14 +62,14 @@ class Measurements:
             instance.model.learned[kind] = memory
             self._out.append(Learn(instance.model, kind, memory))
 
-    def relieve(self, cause: Instance, now: float) -> None:
+    def evict_excess(self, cause: Instance, now: float) -> None:
         """End idle models until what was measured fits the device again, as far as that goes."""
-        if (excess := self._ledger.overdrawn(cause.device)) <= 0:
+        if (excess := self._ledger.excess(cause.device)) <= 0:
             return
         others = [
             i for i in self._instances.values() if i.device == cause.device and i is not cause
         ]
-        excess -= self._on_their_way(others)
+        excess -= self._being_freed(others)
         idle = [o for o in others if o.idle or isinstance(o.state, Asleep)]
         idle = [other for other in idle if not other.model.pinned]
         candidates = candidates_among(idle, lambda other: self._ledger.charge(other.id))

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from sired.scheduler.entities.instance import Instance, Loading, Ready
 from sired.scheduler.entities.model import Model
 from sired.scheduler.memory.fleet import Fleet
+from sired.scheduler.memory.loading import Loader
 
 # How long nothing is tried after there was no room, and after a load failed.
 NO_ROOM_SECONDS = 1.0
@@ -47,14 +48,15 @@ def count(model: Model, fleet: Fleet) -> Pool:
     there = [instance for instance in fleet.of(model) if instance.accepting]
     loading = sum(isinstance(instance.state, Loading) for instance in there)
     idle = sum(instance.idle for instance in there)
-    return Pool(idle, len(there) - loading - idle, len(there), fleet.most_instances(model))
+    return Pool(idle, len(there) - loading - idle, len(there), fleet.max_instances(model))
 
 
 class Pools:
     """Grows the pools of models."""
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: Fleet, loader: Loader) -> None:
         self._fleet = fleet
+        self._loader = loader
         self._not_before: dict[Model, float] = {}
         self._shrunk: set[Model] = set()
 
@@ -62,7 +64,7 @@ class Pools:
         """Start further instances, if they are wanted and there is room."""
         while self._wants_more(model) and self._not_before.get(model, now) <= now:
             self._not_before.pop(model, None)
-            if self._fleet.add_to_pool(model, now):
+            if self._loader.add_to_pool(model, now):
                 self._shrunk.discard(model)
             else:
                 self._not_before[model] = now + NO_ROOM_SECONDS
@@ -92,7 +94,7 @@ class Pools:
         ready = [instance for instance in there if isinstance(instance.state, Ready)]
         if not ready:
             self._shrunk.discard(model)
-        if not ready or len(there) >= self._fleet.most_instances(model):
+        if not ready or len(there) >= self._fleet.max_instances(model):
             return False
         if len(there) < model.min_instances and model not in self._shrunk:
             return True
@@ -100,7 +102,7 @@ class Pools:
             return False
         for_all = sum(instance.lease is None for instance in ready)
         if not for_all:
-            return model.wanted
+            return model.needed
         if any(instance.idle for instance in ready):  # requests wait for others to run with
             return False
         return _takes_longer_than_a_load(model, for_all)

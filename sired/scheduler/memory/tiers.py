@@ -50,31 +50,31 @@ class Tiers:
         self._instances = instances
         self._out = out
         self._stop = stop
-        self._deadlines = watch
+        self._watch = watch
         self._waiting: set[int] = set()
 
-    def able(self, instance: Instance) -> bool:
+    def can_sleep(self, instance: Instance) -> bool:
         """Whether an instance can ever sleep here."""
         return 0 < instance.sleep_memory <= self._ledger.dram.capacity
 
     def has_room(self, instance: Instance) -> bool:
         """Whether an instance can go to sleep with nothing ending for it."""
-        able = self.able(instance) and not instance.freeing
+        able = self.can_sleep(instance) and not instance.freeing
         return able and self._need(instance) <= self._room(instance)
 
-    def sleepable(self, victims: Iterable[Instance]) -> list[Instance]:
+    def select_sleepers(self, victims: Iterable[Instance]) -> list[Instance]:
         """Those of some victims that can sleep, all together; the last used have precedence."""
         chosen, claimed = [], 0
         for victim in sorted(victims, key=last_used, reverse=True):
             need = claimed + self._need(victim)
-            if self.able(victim) and need <= self._obtainable(victim):
+            if self.can_sleep(victim) and need <= self._obtainable(victim):
                 chosen.append(victim)
                 claimed = need
         return chosen
 
     def _obtainable(self, instance: Instance) -> int:
         """Bytes of main memory it could have, once those that end and older sleepers are gone."""
-        others = [*self._spare(instance), *self._older(instance)]
+        others = [*self._reclaimable(instance), *self._older_sleepers(instance)]
         spare = sum(self._ledger.dram_charge(other.id) for other in others)
         return self._room(instance) + self._freed() - self._claimed() + spare
 
@@ -86,7 +86,7 @@ class Tiers:
     def _room(self, instance: Instance) -> int:
         # What sleeps where it was loaded, in main memory, takes none that is free.
         there = self._ledger.accounts[instance.device].kind == "cpu"
-        return self._ledger.dram.usable(taken=instance.sleep_memory if there else 0)
+        return self._ledger.dram.usable(resident=instance.sleep_memory if there else 0)
 
     def _freed(self) -> int:
         """Bytes of main memory that will be free once those that end are gone, or awake."""
@@ -103,7 +103,7 @@ class Tiers:
         self._waiting = {n for n in self._waiting if n in there and there[n].waits_to_sleep}
         return sorted(self._waiting, key=lambda number: (-last_used(there[number]), number))
 
-    def _spare(self, instance: Instance) -> list[Instance]:
+    def _reclaimable(self, instance: Instance) -> list[Instance]:
         """Those awake that kept main memory which another may have; the idle ones first."""
         there = (self._instances[number] for number in self._ledger.dram.charges)
         spare = [
@@ -115,7 +115,7 @@ class Tiers:
         ]
         return sorted(spare, key=lambda other: (bool(other.in_flight), last_used(other)))
 
-    def _older(self, instance: Instance) -> list[Instance]:
+    def _older_sleepers(self, instance: Instance) -> list[Instance]:
         """Sleepers that may go to disk for an instance, the one used longest ago first.
 
         Some of them may be falling asleep still. One that is about to be woken stays.
@@ -125,7 +125,7 @@ class Tiers:
             other
             for other in there
             if other.asleep
-            and not (other.model.pinned or other.model.wanted)
+            and not (other.model.pinned or other.model.needed)
             and last_used(other) < last_used(instance)
         ]
         return sorted(older, key=last_used)
@@ -137,7 +137,7 @@ class Tiers:
             return max(0, charge - instance.asleep_memory)
         return min(charge, instance.sleep_memory)
 
-    def on_their_way(self, instances: Iterable[Instance]) -> int:
+    def being_freed(self, instances: Iterable[Instance]) -> int:
         """Bytes of a device that instances are giving back, as far as is known."""
         freed = 0
         for instance in instances:
@@ -149,15 +149,15 @@ class Tiers:
 
     # Falling asleep
 
-    def send_to_sleep(self, instance: Instance, now: float) -> None:
+    def suspend(self, instance: Instance, now: float) -> None:
         """Hand a ready instance nothing new; it sleeps once it is idle and there is room."""
         assert isinstance(instance.state, Ready)
         instance.state.draining = instance.state.to_sleep = True
         if instance.waits_to_sleep:
             self._waiting.add(instance.id)
-            self.settle(now)
+            self.suspend_waiting(now)
 
-    def settle(self, now: float) -> None:
+    def suspend_waiting(self, now: float) -> None:
         """Put to sleep what waits for it; make room where there is none, or end it."""
         if not self._waiting:
             return
@@ -177,7 +177,7 @@ class Tiers:
         Nothing happens, and it returns False, if that is never enough.
         """
         chosen = []
-        for other in [*self._spare(instance), *self._older(instance)]:
+        for other in [*self._reclaimable(instance), *self._older_sleepers(instance)]:
             if missing <= 0:
                 break
             chosen.append(other)
@@ -196,23 +196,23 @@ class Tiers:
             self._out.append(Evicted(sleeper.id, sleeper.model.name, instance.model.name))
             self._stop(sleeper, now)
 
-    def freed(self, instance: Instance) -> None:
+    def dram_freed(self, instance: Instance) -> None:
         """An instance that is awake has given back what it kept of main memory."""
         instance.freeing = False
-        self._ledger.dram_freed(instance.id)
+        self._ledger.release_dram(instance.id)
 
     def _fall_asleep(self, instance: Instance, now: float) -> None:
         self._waiting.discard(instance.id)
         instance.state = Suspending(now, last_used(instance))
-        self._ledger.fall_asleep(instance.id, instance.sleep_memory)
-        self._deadlines(instance)
+        self._ledger.begin_sleep(instance.id, instance.sleep_memory)
+        self._watch(instance)
         self._out.append(SleepWorker(instance.id))
 
     def slept(self, instance: Instance, device_memory: int, dram_memory: int, now: float) -> None:
         """An instance sleeps and was measured; if it took more than there is, others go to disk."""
         instance.state = Asleep(now, last_used(instance))
         instance.asleep_memory, instance.sleep_memory = device_memory, dram_memory
-        self._ledger.slept(instance.id, device_memory, dram_memory)
+        self._ledger.finish_sleep(instance.id, device_memory, dram_memory)
         dram = self._ledger.dram
         missing = dram.charged - dram.capacity - self._freed()
         if missing > 0 and not self._make_room(instance, missing, now):

@@ -174,7 +174,7 @@ def test_nothing_is_loaded_for_nobody(driver):
     d.wait(0.5)
     d.operation("other", timeout=0.2)
     d.wait(0.2)
-    assert len(d.brain.fleet.pending) == 0
+    assert len(d.brain.loader.pending) == 0
     said = d.finish(running)
     assert of_kind(StopWorker, said) == []
     assert d.loaded() == ["busy"]

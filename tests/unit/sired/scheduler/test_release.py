@@ -88,7 +88,7 @@ def test_an_unload_takes_back_the_load_that_waits(driver):
     d.tell(events.MemorySampled({"cpu": 0}))
     d.operation("a")
     d.unload("a")
-    assert not d.brain.fleet.pending
+    assert not d.brain.loader.pending
 
 
 def test_a_removed_model_takes_its_waiting_load_along(driver):
@@ -98,7 +98,7 @@ def test_a_removed_model_takes_its_waiting_load_along(driver):
         d.add(f"m{number}", 30)
         d.request(f"m{number}")
     d.tell(events.ModelRemoved("m11"))
-    assert len(d.brain.fleet.pending) == 11
+    assert len(d.brain.loader.pending) == 11
 
 
 def test_what_nobody_waits_for_when_it_is_begun_may_hang_for_so_long_only(driver):
@@ -229,10 +229,10 @@ def test_a_failed_load_takes_back_another_of_the_model_that_waits(driver):
     d.tell(events.MemorySampled({"cpu": 0}))
     error = InsufficientMemory("out of memory")
     d.finish(request, error=error, out_of_memory=True)
-    assert len(d.brain.fleet.pending) == 1  # a load with more room
+    assert len(d.brain.loader.pending) == 1  # a load with more room
     said = d.tell(events.WorkerLoadFailed(second, error))
     assert list(failures(said)) == [request]
-    assert not d.brain.fleet.pending
+    assert not d.brain.loader.pending
 
 
 def test_a_pool_does_not_grow_while_an_instance_waits_for_a_batch(driver):

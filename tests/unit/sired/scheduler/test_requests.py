@@ -110,7 +110,7 @@ def test_a_cancelled_request_leaves_the_queue_and_its_load_does_not_start(driver
     request, _ = d.request("other")
     said = d.tell(events.RequestCancelled(request))
     assert isinstance(failures(said)[request], Cancelled)
-    assert len(d.brain.fleet.pending) == 0
+    assert len(d.brain.loader.pending) == 0
 
 
 def test_a_crash_fails_the_running_request_only_and_the_others_run_in_a_fresh_worker(driver):
