@@ -6,6 +6,7 @@ from pathlib import Path
 
 from man.commands import commands_section, global_options
 from man.daemon import daemon_options
+from man.model_options import model_options
 from man.pages import fill
 from man.settings import settings_sections
 
@@ -15,7 +16,11 @@ ROOT = Path(__file__).parents[1]
 def build() -> dict[str, str]:
     """Every generated file: its path below the project's root, and what is to be in it."""
     pages = {
-        "sire.1": {"OPTIONS": global_options(), "COMMANDS": commands_section()},
+        "sire.1": {
+            "OPTIONS": global_options(),
+            "COMMANDS": commands_section(),
+            "MODELOPTIONS": model_options(),
+        },
         "sired.8": {"OPTIONS": daemon_options()},
         "sire.toml.5": {"SETTINGS": settings_sections()},
     }

@@ -6,8 +6,8 @@ import msgspec
 from msgspec.structs import FieldInfo, fields
 
 from man.roff import bold, heading, item, text
+from sire.values import Kind
 from sired.config import DeviceSettings, Settings
-from sired.config.values import DURATION, NAMES, SIZE, SWITCH, Kind
 from sired.scheduler.policies import eviction, placement, routing
 
 SECTIONS = {
@@ -119,12 +119,6 @@ KEYS = {
     "(`memory.cuda_context`, on a CPU `memory.cpu_process`) is kept for it and no part of the "
     "capacity.",
 }
-_KINDS = {
-    id(SIZE): "size",
-    id(DURATION): "duration",
-    id(SWITCH): "true or false",
-    id(NAMES): "names",
-}
 
 
 def settings_sections() -> str:
@@ -158,7 +152,7 @@ def _section(key: str) -> str:
 
 def _key(key: str, field: FieldInfo) -> str:
     kind: Kind = field.type.__metadata__[0]
-    facts = [_KINDS.get(id(kind), "")]
+    facts = [kind.name]
     if field.default not in (msgspec.NODEFAULT, None, ()):
         facts.append(f"default {kind.write(field.default)}")
     noted = ", ".join(filter(None, facts))

@@ -2,13 +2,13 @@
 
 import math
 import re
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, cast
 
 import msgspec
 
 from sire.errors import InvalidConfiguration, InvalidModel, shown
 from sire.nearest import meant
-from sire.units import LARGEST_BYTES
 
 # A duration that a message tells: not less than nothing, and a number.
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
@@ -28,9 +28,6 @@ _TENSOR = re.compile(r"(?:(?P<name>[^\s:]+):)?(?P<dtype>\w+)\[(?P<shape>[-\d,\s]
 # The axes of an array have 63 bits.
 _AXIS = re.compile(r"-1|\d{1,18}")
 _COUNT = re.compile(r"\d{1,4}")
-# Rows of a batch, and requests at a time: as many as anybody could mean.
-_LARGEST = 1 << 31
-DEEPEST_ARGUMENT = 32
 
 
 class TensorSpec(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -206,6 +203,14 @@ def parse_tensor(text: str) -> TensorSpec:
     return TensorSpec(match["name"] or "", match["dtype"], tuple(int(a) for a in axes if a))
 
 
+def format_tensors(tensors: Iterable[TensorSpec]) -> str:
+    """Write inputs or outputs the way ``parse_tensor`` reads them, separated by ", "."""
+    return ", ".join(
+        f"{one.name}{':' if one.name else ''}{one.dtype}[{','.join(map(str, one.shape))}]"
+        for one in tensors
+    )
+
+
 def check_priority(text: str) -> Priority:
     """Return the text if it is a priority.
 
@@ -244,38 +249,3 @@ def instance_bounds(text: str) -> tuple[int, int | None]:
             hint="Write it like 2, 1..4 or auto; 9999 is the most.",
         )
     return int(bounds[0]), int(bounds[1])
-
-
-def check_values(spec: ModelSpec) -> None:
-    """Make sure that everything a model says of itself can be: numbers, and its arguments.
-
-    Raises:
-        InvalidModel: something cannot; the message names it.
-        InvalidConfiguration: its number of instances is none.
-    """
-    instance_bounds(spec.instances)
-    if not 0 < spec.weight < math.inf:
-        raise InvalidModel(f"The weight {spec.weight} is not a number above zero.")
-    if not 0 < spec.batch_size <= _LARGEST or not 0 <= spec.batch_delay < math.inf:
-        raise InvalidModel(
-            f"Batches of {spec.batch_size} after {spec.batch_delay:g} s are none.",
-            hint="Write it like --batch-size 8 --batch-delay 5ms",
-        )
-    if not 0 < spec.concurrency <= _LARGEST:
-        raise InvalidModel(f"{spec.concurrency} requests at the same time are none.")
-    for name in ("max_memory", "weight_bytes"):
-        if not 0 <= (getattr(spec, name) or 0) <= LARGEST_BYTES:
-            raise InvalidModel(f"{name}: {getattr(spec, name)} is no number of bytes.")
-    _check_argument(spec.args, DEEPEST_ARGUMENT)
-
-
-def _check_argument(value: Any, depth: int) -> None:
-    """Every message and every file can hold it: not too deep, and no number too large."""
-    if depth == 0:
-        raise InvalidModel(f"An argument is nested deeper than {DEEPEST_ARGUMENT} levels.")
-    if isinstance(value, int) and not -LARGEST_BYTES - 1 <= value <= LARGEST_BYTES:
-        raise InvalidModel(f"An argument is {shown(value)}: whole numbers have 64 bits.")
-    if isinstance(value, dict):
-        value = [*value, *value.values()]
-    for item in value if isinstance(value, list | tuple) else ():
-        _check_argument(item, depth - 1)

@@ -14,9 +14,10 @@ from sire.client.calls.many import ManyCalls, background, prediction, question
 from sire.client.calls.pools import PoolCalls, patience
 from sire.client.connection import Connection
 from sire.client.models.classes import ClassReference, refer_to
-from sire.client.models.definition import describe_model
+from sire.client.models.definition import define_model
 from sire.client.private_daemon import PrivateDaemon
 from sire.errors import DaemonUnavailable
+from sire.options.derived import documents_options, options_among
 from sire.paths import find_paths
 from sire.protocol.replies import (
     EstimateReport,
@@ -87,96 +88,66 @@ class ModelManager(JobCalls, PoolCalls, ManyCalls):
         if self._private is not None:
             self._private.end()
 
-    def register_model(
+    @documents_options
+    def register_model(  # noqa: D417 (the decorator describes the options)
         self,
         name: str,
         model_path: str | Path | None,
         runtime: str = "auto",
         *,
         model_class: type | str | None = None,
-        device: str = "auto",
+        trust: bool | None = None,
+        inputs: Sequence[str | TensorSpec] | None = None,
+        signature: Signature | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        warmup: str | Path | None = None,
+        device: str | None = None,
         max_memory: str | int | None = None,
         keep_alive: str | float | None = None,
-        pin: bool = False,
-        priority: Priority = "normal",
-        weight: float = 1.0,
-        instances: str | int = 1,
-        batch_size: int = 1,
-        batch_delay: str | float = 0,
-        concurrency: int = 1,
-        warmup: str | Path | None = None,
-        trust: bool = False,
-        cache: bool = False,
+        pin: bool | None = None,
+        priority: Priority | None = None,
+        weight: float | None = None,
+        instances: str | int | None = None,
+        batch_size: int | None = None,
+        batch_delay: str | float | None = None,
+        concurrency: int | None = None,
+        cache: bool | None = None,
         replace: bool = False,
-        inputs: Sequence[str | TensorSpec] = (),
-        signature: Signature | None = None,
-        mean: Sequence[float] = (),
-        std: Sequence[float] = (),
         **args: Any,
     ) -> ModelInfo:
-        """Make a model known under a name.
+        """Register a model under a name.
+
+        An option that is None has the value of ``[defaults]`` in the daemon's settings, or else its
+        built-in default. Sizes are bytes or text like ``2GiB``, durations seconds or text like
+        ``5m``.
 
         Args:
             name: letters, digits, ``.``, ``_`` and ``-``.
-            model_path: its file or directory; None for a program that needs none.
-            runtime: ``pytorch``, ``onnx``, ``command``, …, or "auto" to tell from the file.
-            model_class: for a state_dict: the class, or ``module:Class`` or ``file.py:Class``.
-            device: a device name as ``sire devices`` lists them, or "auto".
-            max_memory: what it needs at most: bytes, or text like ``2GiB``.
-            keep_alive: how long it stays loaded unused: seconds, ``5m`` or "forever".
-            pin: never unload it to make room for others.
-            priority: the class of requests that ask for none: high, normal or low.
-            weight: its share, against other models' weights, of a device they compete for.
-            instances: how many processes hold it: a number, ``1..4``, or "auto" for as many as
-                the queue wants and free memory has room for.
-            batch_size: rows of requests that run together in one pass at most.
-            batch_delay: how long a request waits for others to run with, such as ``5ms``.
-            concurrency: requests that one process works on at the same time, in threads.
-            warmup: an input file to predict once after loading.
-            trust: loading it may run code from the file.
-            cache: answer an input it had before, byte for byte, from memory.
-            replace: take the place of a model of this name.
-            inputs: what it takes, like ``"float32[-1,1,8,8]"``.
-            signature: inputs and outputs; goes before ``inputs``.
-            mean: per channel, subtracted from image pixels scaled to 0..1.
-            std: per channel, what they are divided by then.
+            model_path: the model's file or directory; None for a program that needs none.
+            {options}
+            replace: replace a model of the same name.
             **args: arguments of the model's class or of the runtime. A program that serves the
                 model over HTTP is given by ``cmd``, ``health`` and ``endpoint``.
 
         Returns:
-            The model as the daemon recognised it.
+            The model as the daemon recognized it.
 
         Raises:
             ModelExists: the name is taken, and ``replace`` is false.
-            ModelNotFound: there is no such file.
-            InvalidModel: the file, the class or an option cannot be what it is said to be.
+            ModelNotFound: the file does not exist.
+            InvalidModel: the file, the class or an option is not valid.
+            InvalidConfiguration: a size, duration, priority or number cannot be read.
+            UntrustedModel: the file would run code, and ``trust`` is not set.
         """
+        options = options_among(locals())
         reference = _refer(model_class)
-        spec = describe_model(
+        spec = define_model(
             name,
             model_path,
-            runtime,
-            model_class=reference.name or None,
+            {**options, "model_class": reference.name or None},
             python_path=reference.python_path,
-            args=args,
-            device=device,
-            max_memory=max_memory,
-            keep_alive=keep_alive,
-            pin=pin,
-            priority=priority,
-            weight=weight,
-            instances=instances,
-            batch_size=batch_size,
-            batch_delay=batch_delay,
-            concurrency=concurrency,
-            warmup=warmup,
-            trust=trust,
-            cache=cache,
-            inputs=inputs,
-            signature=signature,
-            mean=mean,
-            std=std,
-        )
+        ).spec
         version = f"{sys.version_info.major}.{sys.version_info.minor}" if reference.pickle else ""
         payload = [reference.pickle] if reference.pickle else []
         request = Register(model=spec, replace=replace, python_version=version)
@@ -189,23 +160,21 @@ class ModelManager(JobCalls, PoolCalls, ManyCalls):
         runtime: str = "auto",
         *,
         model_class: str | None = None,
-        device: str = "auto",
+        device: str | None = None,
         **args: Any,
     ) -> EstimateReport:
-        """Tell what a model would need on each device before it is registered.
+        """Estimate the memory a model needs on each device; it need not be registered.
 
-        Headers are read, and nothing in the files is run: neither a class nor trust is needed. Code
-        of your own, a ``.py`` file or a class that is named (``module:Class`` or ``file.py:Class``,
-        made with ``args``), is asked besides: its own estimate, or what a PyTorch module's weights
-        will take.
+        Headers are read, and no code in the files is run, so that neither a class nor trust is
+        needed. Code of your own, a ``.py`` file or a class that is named (``module:Class`` or
+        ``file.py:Class``, constructed with ``args``), is asked as well: for its own estimate, or
+        for the size of a PyTorch module's weights.
 
         Raises:
-            ModelNotFound: there is no such file.
-            InvalidModel: it is no model that is known.
+            ModelNotFound: the file does not exist.
+            InvalidModel: the file is not of a known format.
         """
-        spec = describe_model(
-            "estimate", model_path, runtime, model_class=model_class, args=args, device=device
-        )
+        spec = define_model("estimate", model_path, options_among(locals())).spec
         with self._connection() as connection:
             return connection.expect(EstimateReport, Estimate(model=spec))
 

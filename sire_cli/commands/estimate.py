@@ -1,51 +1,45 @@
 """``sire estimate``."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from sire.client.models.definition import describe_model
+from sire.client.models.definition import define_model
 from sire.protocol.replies import DeviceFit, EstimateReport
 from sire.protocol.requests import Estimate
 from sire.units import format_bytes
 from sire_cli.link import connect
-from sire_cli.options.arguments import DeviceName, ModelArguments, ModelClass, parse_arguments
+from sire_cli.options.model_options import takes_model_options
 from sire_cli.terminal.output import AsJson, print_json, print_table, say
 
 _COLUMNS = ("PATH", "FORMAT", "WEIGHTS>", "DEVICE", "NEEDS>", "SOURCE", "FREE>", "FITS")
 
 
+@takes_model_options("runtime", "model_class", "args", "device")
 def estimate(
     paths: Annotated[
         list[str], typer.Argument(metavar="PATH...", help="Model files or directories.")
     ],
-    runtime: Annotated[
-        str, typer.Option("--runtime", help="What loads them; auto tells from the file.")
-    ] = "auto",
-    model_class: ModelClass = None,
-    arg: ModelArguments = [],  # noqa: B006 (read only)
-    device: DeviceName = "auto",
+    options: dict[str, Any],
     json: AsJson = False,
 ) -> None:
-    """Tell what models would need on each device, and whether they fit, before registering them.
+    """Estimate the memory models need on each device. They need not be registered.
 
-    What earlier loads of the same content were measured to need is known; of others the headers are
-    read, and nothing in the files is run. Code of your own, a .py file or a class that is named, is
-    asked besides: its own estimate, or what a PyTorch module's weights will take. They fit now,
-    after eviction of idle models or of others when they have had their turn, not now while others
-    hold the memory, or never.
+    A model whose content was loaded before has a measured size. For others the headers are read,
+    and no code in the files is run. A .py file or a class of your own is asked as well: for its own
+    estimate, or for the size of a PyTorch module's weights. Each model fits now, after idle models
+    are evicted, after busy ones have had their turn, not while others hold the memory, or never.
     """
-    args = parse_arguments(arg)
     with connect() as connection:
         reports = []
         for path in paths:
-            model = describe_model(
-                "estimate", path, runtime, model_class=model_class, args=args, device=device
-            )
+            model = define_model("estimate", path, options, place=lambda option: option.flag).spec
             reports.append(connection.expect(EstimateReport, Estimate(model=model)))
     for report in reports:
         if report.problem:
-            say(f"The size of {report.path} counts, for its code cannot be asked. {report.problem}")
+            say(
+                f"{report.path}: estimated from its size; its code gave no answer. {report.problem}"
+            )
     if json:
         print_json(reports)
     else:

@@ -8,8 +8,8 @@ import msgspec
 import typer
 
 from sire.client.connection import Connection
-from sire.client.models.definition import parse_keep_alive
 from sire.errors import SireError
+from sire.options.kinds import parse_keep_alive
 from sire.protocol.content import TEXT
 from sire.protocol.requests import Predict
 from sire.spec import check_priority

@@ -2,13 +2,16 @@
 
 import time
 
+import msgspec
+
+from sire.options.derived import options_shown
 from sire.protocol.replies import ModelInfo
 from sire.protocol.requests import Show
-from sire.spec import KeepAlive, ModelSpec
+from sire.spec import format_tensors
 from sire.units import format_bytes, format_duration
 from sire_cli.link import expect
 from sire_cli.options.arguments import ModelName
-from sire_cli.terminal.output import AsJson, format_tensors, print_json, print_pairs
+from sire_cli.terminal.output import AsJson, print_json, print_pairs
 
 
 def show(name: ModelName, json: AsJson = False) -> None:
@@ -22,32 +25,18 @@ def show(name: ModelName, json: AsJson = False) -> None:
 
 def describe(info: ModelInfo) -> list[tuple[str, str | None]]:
     """The model as pairs of words for people."""
-    model = info.model
+    model = msgspec.structs.replace(info.model, signature=info.signature)
     registered = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(model.registered_at))
     return [
         ("Name", model.name),
         ("State", info.state),
         ("Tier", info.tier),
         ("Path", model.path or None),
-        ("Runtime", model.runtime),
         ("Format", model.format or None),
-        ("Class", model.model_class),
-        ("Arguments", ", ".join(f"{key}={value}" for key, value in model.args.items()) or None),
-        ("Device", model.device),
         ("Weights", format_bytes(model.weight_bytes)),
         ("Footprint", f"{format_bytes(info.footprint_bytes)} ({info.footprint_source})"),
-        ("Keep alive", _keep_alive(model.keep_alive)),
-        ("Priority", model.priority),
-        ("Weight", f"{model.weight:g}" if model.weight != 1 else None),
-        ("Instances", model.instances if model.instances != "1" else None),
-        ("Batches", _batches(model)),
-        ("Concurrency", f"{model.concurrency} requests" if model.concurrency > 1 else None),
-        ("Pinned", "yes" if model.pinned else None),
-        ("Trusted", "yes" if model.trusted else None),
-        ("Cached", "yes" if model.cached else None),
-        ("Warm-up", model.warmup),
-        ("Inputs", format_tensors(info.signature.inputs) or None),
-        ("Outputs", format_tensors(info.signature.outputs) or None),
+        *options_shown(model),
+        ("Outputs", format_tensors(model.signature.outputs) or None),
         ("Registered", registered),
         ("Last error", info.last_error),
         ("Backoff", _trouble(info)),
@@ -56,13 +45,6 @@ def describe(info: ModelInfo) -> list[tuple[str, str | None]]:
             for i in info.instances
         ],
     ]
-
-
-def _batches(model: ModelSpec) -> str | None:
-    if model.batch_size == 1:
-        return None
-    wait = f", waiting {format_duration(model.batch_delay)}" if model.batch_delay else ""
-    return f"up to {model.batch_size} rows{wait}"
 
 
 def _trouble(info: ModelInfo) -> str | None:
@@ -74,7 +56,3 @@ def _trouble(info: ModelInfo) -> str | None:
     if info.retry_seconds is None:
         return said
     return f"{said}; tried again in {format_duration(info.retry_seconds)} (at once: sire load)"
-
-
-def _keep_alive(given: KeepAlive) -> str | None:
-    return format_duration(given) if isinstance(given, int | float) else given

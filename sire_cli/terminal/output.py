@@ -8,7 +8,6 @@ import msgspec
 import typer
 
 from sire.protocol.requests import Message
-from sire.spec import TensorSpec
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print plain JSON: bytes and seconds.")]
 
@@ -41,14 +40,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     return value
-
-
-def format_tensors(tensors: Iterable[TensorSpec]) -> str:
-    """Inputs or outputs, in the notation that ``sire register --input`` reads."""
-    return ", ".join(
-        f"{one.name}{':' if one.name else ''}{one.dtype}[{','.join(map(str, one.shape))}]"
-        for one in tensors
-    )
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | None]]) -> None:

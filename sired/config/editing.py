@@ -11,8 +11,8 @@ from typing import Any
 
 import tomli_w
 
+from sire.values import DURATION, SIZE
 from sired.config.loading import kind_of
-from sired.config.values import DURATION, SIZE
 
 
 def set_value(text: str, key: str, given: str) -> tuple[str, bool]:

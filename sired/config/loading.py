@@ -10,9 +10,9 @@ from msgspec.structs import FieldInfo, fields
 
 from sire.errors import InvalidConfiguration
 from sire.nearest import nearest
+from sire.values import Kind
 from sired.config.layers import GivenValue, Layer, from_environment, from_file, from_flags
 from sired.config.settings import DeviceSettings, Settings
-from sired.config.values import Kind
 
 _SECTIONS: dict[str, type[msgspec.Struct]] = {
     field.name: field.type for field in fields(Settings) if field.name != "devices"

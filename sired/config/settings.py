@@ -4,7 +4,7 @@ from typing import Annotated
 
 import msgspec
 
-from sired.config.values import CORES, DURATION, FACTOR, NAMES, SIZE, SWITCH, WORD, one_of, whole
+from sire.values import CORES, DURATION, FACTOR, NAMES, SIZE, SWITCH, WORD, one_of, whole
 
 _MIB = 1024**2
 

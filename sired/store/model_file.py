@@ -9,15 +9,13 @@ import msgspec
 import tomli_w
 
 from sire.errors import InvalidConfiguration, InvalidModel, said, shown
-from sire.spec import (
-    ImageOptions,
-    ModelSpec,
-    Signature,
-    TensorSpec,
-    check_values,
-    instance_bounds,
-)
-from sire.units import FOREVER, exact_bytes, exact_duration, parse_bytes, parse_duration
+from sire.options.derived import check_values
+from sire.options.table import WITH_DEFAULTS
+from sire.spec import ImageOptions, ModelSpec, Signature, TensorSpec
+from sire.values import SWITCH
+
+# The options that a file states with units, as people write them.
+_WITH_UNITS = [one for one in WITH_DEFAULTS if one.kind.name in {"size", "duration"}]
 
 
 def to_toml(spec: ModelSpec) -> bytes:
@@ -30,12 +28,9 @@ def to_toml(spec: ModelSpec) -> bytes:
     builtins = msgspec.to_builtins(spec, builtin_types=(bytes,))
     content = {key: value for key, value in builtins.items() if value is not None}
     del content["name"]
-    if spec.max_memory is not None:
-        content["max_memory"] = exact_bytes(spec.max_memory)
-    if isinstance(spec.keep_alive, float | int):
-        content["keep_alive"] = exact_duration(spec.keep_alive)
-    if spec.batch_delay:
-        content["batch_delay"] = exact_duration(spec.batch_delay)
+    for option in _WITH_UNITS:
+        if option.field in content:
+            content[option.field] = option.kind.write(content[option.field])
     try:
         if _has_null(spec.args):
             content["args"] = json.dumps(spec.args)
@@ -69,24 +64,15 @@ def from_toml(name: str, text: str) -> ModelSpec:
 
 
 def _read_values(content: dict[str, Any]) -> None:
-    """People write sizes and durations with their units; arguments with nulls are JSON."""
-    for key, read in (
-        ("max_memory", parse_bytes),
-        ("keep_alive", _read_keep_alive),
-        ("batch_delay", parse_duration),
-        ("args", _read_args),
-        ("instances", _read_instances),
-    ):
+    """Read sizes and durations with their units, and arguments that are JSON because of nulls."""
+    for option in WITH_DEFAULTS:
         try:
-            if key in content:
-                content[key] = read(content[key])
+            if option.field in content and option.kind is not SWITCH:
+                content[option.field] = option.read(content[option.field], option.field)
         except InvalidConfiguration as problem:
-            raise InvalidModel(f"{key}: {problem.message}", hint=problem.hint) from None
-
-
-def _read_keep_alive(value: Any) -> float | str:
-    seconds = parse_duration(value)
-    return "forever" if seconds == FOREVER else seconds
+            raise InvalidModel(problem.message, hint=problem.hint) from None
+    if "args" in content:
+        content["args"] = _read_args(content["args"])
 
 
 def _read_args(value: Any) -> Any:
@@ -94,11 +80,6 @@ def _read_args(value: Any) -> Any:
         return json.loads(value) if isinstance(value, str) else value
     except (ValueError, RecursionError) as problem:
         raise InvalidModel(f"args: it is not valid JSON: {problem}.") from None
-
-
-def _read_instances(value: Any) -> str:
-    instance_bounds(str(value))
-    return str(value)
 
 
 def _has_null(value: Any) -> bool:

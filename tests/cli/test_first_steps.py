@@ -23,7 +23,7 @@ def test_register_says_what_it_found_out(home, zoo):
     weights, kind = zoo / "x2.safetensors", f"{zoo / 'classes.py'}:Scale"
     said = home.sire("register", "m", weights, "--class", kind).stderr.decode().splitlines()
     assert said[0].startswith("Registered m: pytorch (safetensors), 16 B of weights; a load will")
-    assert said[1] == f"It goes to any device, by {kind}; what it takes is known once it is loaded."
+    assert said[1] == f"It goes to any device, by {kind}; its inputs are known once it is loaded."
     more = ("--input", "float32[-1,4]", "--device", "cpu", "--replace")
     said = home.sire("register", "m", weights, "--class", kind, *more).stderr.decode()
     assert f"It goes to cpu, by {kind}; takes float32[-1,4]." in said

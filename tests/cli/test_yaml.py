@@ -36,17 +36,17 @@ def test_a_model_is_registered_from_a_file_and_its_paths_start_there(home, zoo, 
         ("model_id: m\ntrust: true", "--trust"),
         ("model_path: x", "no name"),
         ("model_id: m\nwarmup: true", "input.json"),
-        ("model_id: m\nmax_memory_mb: much", "not a number"),
+        ("model_id: m\nmax_memory_mb: much", "not a number of megabytes"),
         ("model_id: m\nmax_memory_mb: 1\nmax_memory: 2", "twice"),
-        ("model_id: m\nbatch_size: 0", "at least 1"),
-        ("model_id: m\nconfig: 3", "table"),
-        ("model_id: m\ninputs: 3", "wrong type"),
+        ("model_id: m\nbatch_size: 0", "whole number from 1"),
+        ("model_id: m\nconfig: 3", "is not a table"),
+        ("model_id: m\ninputs: 3", "not a list of inputs"),
     ):
         refused = _refused(home, write(text))
         assert said in refused
         assert "Traceback" not in refused
     beside = home.sire("register", "--file", file, "--device", "cpu", code=2).stderr
-    assert b"--device cannot stand beside --file" in beside
+    assert b"--device cannot be combined with --file" in beside
 
 
 def _refused(home, file):

@@ -13,11 +13,11 @@ import tomli_w
 from sire.errors import InvalidConfiguration, InvalidModel
 from sire.protocol.framing import encode
 from sire.protocol.requests import Register
+from sire.options.derived import check_values
 from sire.spec import (
     ImageOptions,
     ModelSpec,
     Signature,
-    check_values,
     instance_bounds,
     parse_tensor,
 )

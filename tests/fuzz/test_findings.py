@@ -23,7 +23,10 @@ from sire.protocol.direct import OpenDirect
 from sire.protocol.framing import decode_request, failure, preamble
 from sire.protocol.framing import encode as write
 from sire.protocol.requests import Predict, Register
-from sire.spec import ImageOptions, ModelSpec, Signature, check_values
+from sire.options.derived import check_values
+from sire.spec import ImageOptions, ModelSpec, Signature
+from sired.store.model_file import from_toml
+from sired.store.registry import Registry
 from sire.tensors import pack
 from sire.transport.channel import Channel
 from sired.codecs import decode, encode
@@ -291,5 +294,5 @@ def test_an_array_without_numbers_was_written_as_billions_of_empty_lists():
 def test_a_model_of_a_client_with_a_number_too_large_is_refused():
     spec = ModelSpec("m", "/m", max_memory=2**64 - 1)
     assert decode_request(write(Register(model=spec))).model == spec
-    with pytest.raises(InvalidModel, match="no number of bytes"):
+    with pytest.raises(InvalidModel, match="is not a size"):
         check_values(spec)

@@ -10,11 +10,11 @@ import msgspec
 
 from sire.client.calls.jobs import answer_from
 from sire.client.connection import Connection
-from sire.client.models.definition import parse_keep_alive
 from sire.client.pipeline.futures import FuturesPipeline
 from sire.client.pipeline.in_order import outcomes_in_order
 from sire.client.pipeline.pipeline import Outcome, Pipeline, PipelinedRequest, open_pipeline
 from sire.errors import DaemonUnavailable, InvalidConfiguration, SireError
+from sire.options.kinds import parse_keep_alive
 from sire.paths import Paths
 from sire.protocol.content import TREE
 from sire.protocol.requests import Predict

@@ -1,88 +1,77 @@
-"""A model said in a YAML file, by the names other servers use or by those of `describe_model`."""
+"""A model defined in a YAML file, by the names of its options or by those other servers use."""
 
 import contextlib
-import inspect
 from pathlib import Path
 from typing import Any
 
-from sire.client.models.definition import describe_model
-from sire.errors import InvalidConfiguration, InvalidModel, SireError
+from sire.client.models.definition import Definition, define_model
+from sire.errors import InvalidModel, SireError
 from sire.nearest import nearest
-from sire.spec import ModelSpec
+from sire.options.table import settable_in
+from sire.values import TEXT, Kind
 from sire.yaml_text import read_yaml
 
-_ALSO = {
-    "model_id": "name",
-    "model_path": "path",
-    "model_type": "runtime",
-    "max_memory_mb": "max_memory",
-    "config": "args",
+_OPTIONS = settable_in("yaml")
+# Every field, with the option or parameter it sets and, where that differs, its kind of value.
+_FIELDS: dict[str, tuple[str, Kind]] = {
+    "model_id": ("name", TEXT),
+    "name": ("name", TEXT),
+    "model_path": ("path", TEXT),
+    "path": ("path", TEXT),
+    **{also: (option.name, kind) for option in _OPTIONS for also, kind in option.also},
+    **{option.name: (option.name, option.kind) for option in _OPTIONS},
 }
-# Only who registers a model can say this, not who wrote a file about it.
-_NOT_HERE = {"trust": "Say --trust beside --file.", "python_path": "Say where with model_class."}
-_KNOWN = [name for name in inspect.signature(describe_model).parameters if name not in _NOT_HERE]
+_ELSEWHERE = {
+    "trust": "Specify --trust beside --file.",
+    "python_path": "Specify the file in model_class.",
+    "signature": "Specify inputs.",
+}
 
 
-def read_model_file(path: Path, *, name: str | None = None, trust: bool = False) -> ModelSpec:
+def read_model_file(path: Path, *, name: str | None = None, trust: bool = False) -> Definition:
     """Read the definition of a model.
 
     Args:
         path: the YAML file; relative paths in it start in its directory.
-        name: what to call the model; None for what the file calls it.
-        trust: allow loading to run code from the model's file.
+        name: the model's name; None for the one in the file.
+        trust: allow the model's file to run code when it is loaded.
 
     Raises:
-        InvalidModel: a field is missing, unknown or cannot be what was given.
-        InvalidConfiguration: it is no YAML, or has a size or duration that cannot be read.
+        InvalidModel: a field is missing, unknown, or has an invalid value.
+        InvalidConfiguration: the file is not YAML, or a size or duration in it is not valid.
     """
-    given = _fields(read_yaml(path), path)
-    given["name"] = name or given.get("name")
-    if given["name"] is None:
-        raise InvalidModel(f"{path}: the model has no name.", hint="Write model_id into it.")
+    content = read_yaml(path)
     try:
         with contextlib.chdir(path.parent):
-            return describe_model(**{"path": None, **given, "trust": trust})
+            values = _values(content)
+            model = name or values.pop("name", None)
+            if model is None:
+                raise InvalidModel("the model has no name.", hint="Add the field model_id.")
+            values.pop("name", None)
+            return define_model(model, values.pop("path", None), {**values, "trust": trust})
     except SireError as problem:
         raise type(problem)(f"{path}: {problem.message}", hint=problem.hint) from None
-    except (TypeError, ValueError, AttributeError) as problem:
-        raise InvalidModel(f"{path}: a field has a value of the wrong type: {problem}.") from None
 
 
-def _fields(content: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The file's fields by the names of ``describe_model``; those without a value are left out."""
-    fields: dict[str, Any] = {}
+def _values(content: dict[str, Any]) -> dict[str, Any]:
+    """The file's fields by the names of the options they set, without those that are null."""
+    values: dict[str, Any] = {}
     for key, value in content.items():
-        name = _ALSO.get(key, key)
-        if name not in _KNOWN:
-            near = nearest(key, [*_ALSO, *_KNOWN])
-            meant = f"Did you mean {near}?" if near else f"There are: {', '.join(_ALSO)}, …"
-            raise InvalidModel(
-                f"{path}: a model has no field {key}.", hint=_NOT_HERE.get(key, meant)
-            )
-        if name in fields:
-            raise InvalidModel(f"{path}: {key} is given twice, under two names.")
-        if value is not None:
-            fields[name] = _value(key, value)
-    return fields
+        if key not in _FIELDS:
+            raise _unknown(key)
+        name, kind = _FIELDS[key]
+        if name in values:
+            raise InvalidModel(f"{key} is given twice, under two names.")
+        if value is None:
+            continue
+        try:
+            values[name] = kind.read(value)
+        except SireError as problem:
+            raise type(problem)(f"{key}: {problem.message}", hint=problem.hint) from None
+    return values
 
 
-def _value(key: str, value: Any) -> Any:
-    if key == "max_memory_mb":
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise InvalidConfiguration(f"max_memory_mb: {value!r} is not a number.")
-        return int(value * 1_000_000)
-    if key == "warmup" and isinstance(value, bool):
-        if value:
-            raise InvalidModel(
-                "warmup is an input to run once after loading, not a switch.",
-                hint="Name a file: warmup: input.json. Graphs and programs are tried on zeros "
-                "by themselves; leave it out for them.",
-            )
-        return None
-    if key in {"config", "args"} and not isinstance(value, dict):
-        raise InvalidModel(f"{key} is a table of names and values, not {value!r}.")
-    if key in {"name", "model_id", "runtime", "model_type", "device", "model_path", "path"}:
-        return str(value)
-    if key in {"batch_size", "concurrency"} and (type(value) is not int or value < 1):
-        raise InvalidModel(f"{key}: {value!r} is not a whole number of at least 1.")
-    return value
+def _unknown(key: str) -> InvalidModel:
+    near = nearest(str(key), _FIELDS)
+    hint = f"Did you mean {near}?" if near else f"Fields are: {', '.join(_FIELDS)}."
+    return InvalidModel(f"a model has no field {key}.", hint=_ELSEWHERE.get(key, hint))

@@ -10,10 +10,11 @@ import msgspec
 
 from sire.errors import InvalidModel, ModelNotFound, SireError, UntrustedModel, shown
 from sire.nearest import nearest
+from sire.options.derived import check_values
 from sire.paths import Paths, meant_file, private_directory
 from sire.protocol.content import Buffer
 from sire.protocol.requests import Register
-from sire.spec import ModelSpec, check_name, check_values
+from sire.spec import ModelSpec, check_name
 from sired.http.ollama import Ollama, read_options
 from sired.program import read_program
 from sired.runtimes.onnx.options import read_onnx_options

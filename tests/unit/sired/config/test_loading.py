@@ -164,7 +164,7 @@ def test_a_section_given_as_a_value_is_said_so(load, text):
         ('[daemon]\ngrace = "soon"', "daemon.grace: 'soon' is not a duration"),
         ("[daemon]\ngrace = -1", "daemon.grace: .* is not a duration"),
         ("[daemon]\ngrace = [1]", "daemon.grace: .* is not a duration"),
-        ('[daemon]\nlog_level = "loud"', "daemon.log_level: 'loud' is none of debug, info"),
+        ('[daemon]\nlog_level = "loud"', "daemon.log_level: 'loud' is not one of debug, info"),
         ("[memory]\nreserve_cpu = true", "memory.reserve_cpu: .* is not a size"),
         ("[memory]\nfile_factor = 0", "memory.file_factor: 0 is not a number above zero"),
         ("[queue]\ntotal = 0", "queue.total: 0 is not a whole number of at least 1"),
