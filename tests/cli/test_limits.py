@@ -20,7 +20,7 @@ def test_models_may_take_so_much_of_a_device_and_are_told_which_setting_says_so(
 def test_a_model_that_takes_more_than_it_may_is_ended_and_told(home, register):
     register("m", 2, "Scale", "--max-memory", "1MiB")
     refused = home.sire("load", "m", code=4).stderr.decode()
-    assert "more than the 1 MiB of its max_memory" in refused
+    assert "more than its max_memory of 1 MiB" in refused
     assert "--max-memory SIZE" in refused
     assert home.json("ls")[0]["state"] in {"unloaded", "stopping"}
 

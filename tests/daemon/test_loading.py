@@ -138,7 +138,7 @@ def test_a_load_that_makes_no_more_progress_is_ended(home, gate, load):
     gate.let_on()
     _, said = command.communicate(timeout=30)
     assert command.returncode == 9
-    assert b"nothing came of it for 1 s after 1 MiB of 4 MiB" in said
+    assert b"no progress for 1 s after 1 MiB of 4 MiB" in said
     wait_until(lambda: home.json("ps") == [])
 
 

@@ -69,7 +69,7 @@ def test_running_out_of_memory_over_a_request_is_told_and_ends_nothing_for_good(
 
 def test_a_load_that_stands_still_is_ended(faulty):
     faulty.register(args={"at_load": "stop"})
-    with pytest.raises(LoadFailed, match="nothing came of it for 2 s"):
+    with pytest.raises(LoadFailed, match="no progress for 2 s"):
         faulty.predict()
     wait_until(lambda: not faulty.instances())
 

@@ -222,7 +222,7 @@ class Allowed:
         asked = self.record.open.get(do.request)
         early = isinstance(do.error, DeadlineExceeded) and asked and asked.deadline > self.world.now
         must(not early, "too late before its time", do, asked)
-        if "may be in memory at once" in do.error.message:
+        if "models in memory at once" in do.error.message:
             pinned = {worker.model for worker in self.world.workers.values() if worker.model.pinned}
             must(len(pinned) >= self.brain.rules.max_models, "there is a place left", do)
 

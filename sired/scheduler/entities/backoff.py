@@ -65,7 +65,7 @@ class Backoff:
             return None
         told = copy(self.error)
         left = format_duration(self.until - now)
-        told.hint = f"It is tried again in {left}, or now: sire load {model}"
+        told.hint = f"The next attempt is allowed in {left}. To try now: sire load {model}"
         return told
 
 

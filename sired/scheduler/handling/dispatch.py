@@ -269,6 +269,6 @@ class RequestHandler:
 
 def _ended_for_memory(request: Request) -> Cancelled:
     return Cancelled(
-        f"The process of {request.model} was ended to make room for a request that needs more.",
+        f"The process of {request.model} was restarted because another request needs more memory.",
         hint="Try again.",
     )

@@ -1,4 +1,4 @@
-"""The errors the brain answers with when something took too long or too much, in words."""
+"""The errors that report exceeded deadlines, full queues and failed loads."""
 
 from sire.errors import DeadlineExceeded, InsufficientMemory, LoadFailed, QueueFull, SireError
 from sire.units import format_bytes, format_duration
@@ -11,22 +11,22 @@ from sired.scheduler.rules import Rules
 
 
 def not_loaded_in_time(model: Model, state: State) -> DeadlineExceeded:
-    """A wish to load whose deadline has come."""
+    """The deadline of an operation that loads a model has passed."""
     return DeadlineExceeded(
-        f"{model.name} was not loaded in the time allowed: {_waits_for(model, state)}.",
-        hint="Allow more with --timeout, or look at: sire ps",
+        f"{model.name} was not loaded before the deadline: {_awaited(model, state)}.",
+        hint="Allow more time with --timeout, or check: sire ps",
         model=model.name,
     )
 
 
 def not_leased_in_time(model: Model, state: State) -> DeadlineExceeded:
-    """An asking for a lease whose deadline has come."""
+    """The deadline of a lease request has passed."""
     there = [instance for instance in state.fleet.of(model) if isinstance(instance.state, Ready)]
     leased = sum(instance.lease is not None for instance in there)
-    doing = f"{leased} of {len(there)} are leased" if there else _waits_for(model, state)
+    reason = f"{leased} of {len(there)} are leased" if there else _awaited(model, state)
     return DeadlineExceeded(
-        f"No instance of {model.name} was free in the time allowed: {doing}.",
-        hint="Allow more with timeout, or more instances: sire register --replace --instances",
+        f"No instance of {model.name} was free before the deadline: {reason}.",
+        hint="Increase the timeout, or allow more instances: sire register --replace --instances",
         model=model.name,
     )
 
@@ -34,33 +34,41 @@ def not_leased_in_time(model: Model, state: State) -> DeadlineExceeded:
 def not_answered_in_time(
     request: Request, model: Model, state: State, now: float
 ) -> DeadlineExceeded:
-    """A request whose deadline has come."""
+    """The deadline of a prediction request has passed."""
     running = request.instance is not None
-    doing = "it was still computing" if running else _waits_for(model, state)
+    reason = "the request was still computing" if running else _awaited(model, state)
     waited = now - request.arrived
     return DeadlineExceeded(
-        f"{model.name} gave no answer within {format_duration(waited)}: {doing}.",
-        hint="Allow more with --timeout, or look at: sire ps",
+        f"{model.name} did not answer within {format_duration(waited)}: {reason}.",
+        hint="Allow more time with --timeout, or check: sire ps",
         model=model.name,
         waited_seconds=waited,
     )
 
 
-def _waits_for(model: Model, state: State) -> str:
-    """What those who wait for a model are waiting for."""
+def _awaited(model: Model, state: State) -> str:
+    """What the requests, operations and leases that wait for a model are waiting for."""
     if any(isinstance(instance.state, Loading) for instance in state.fleet.of(model)):
         return "the model was still loading"
     if state.loader.pending.get(model):
-        return "it waited for memory that busy models or other programs hold"
-    return f"{len(model.queue)} requests for it were waiting"
+        return "its load was waiting for memory that busy models or other programs hold"
+    waiting = len(model.queue)
+    return f"its queue held {waiting} request{'' if waiting == 1 else 's'}"
 
 
 def queue_full(model: Model, setting: str, depth: int, wait: float | None) -> QueueFull:
-    """A request too many, by the setting that says so; ``wait`` is what it would have waited."""
-    whose = f"for {model.name}" if setting == "per_model" else "for all models together"
-    long = "" if wait is None else f"; another would wait about {format_duration(wait)}"
+    """A queue is full.
+
+    Args:
+        model: the model that the rejected request is for.
+        setting: the limit that was reached, ``per_model`` or ``total``.
+        depth: number of requests that wait in the queue, or in all queues together.
+        wait: seconds that one more request would wait; None if unknown.
+    """
+    whose = f"of {model.name}" if setting == "per_model" else "of all models together"
+    long = "" if wait is None else f"; another request would wait about {format_duration(wait)}"
     return QueueFull(
-        f"{depth} requests {whose} are waiting already, as many as may{long}.",
+        f"The queue {whose} is full: {depth} requests are waiting, the maximum{long}.",
         hint=f"Try again later, or raise the setting queue.{setting}.",
         model=model.name,
         depth=depth,
@@ -69,33 +77,33 @@ def queue_full(model: Model, setting: str, depth: int, wait: float | None) -> Qu
 
 
 def load_hung(instance: Instance, now: float, rules: Rules) -> LoadFailed:
-    """A load that was ended because it did not go on."""
+    """A load was stopped because it made no progress for ``load_timeout`` seconds."""
     name, state = instance.model.name, instance.state
     read = ""
     if isinstance(state, Loading) and state.total_bytes:
-        of = format_bytes(state.total_bytes)
-        read = f" after {format_bytes(state.read_bytes)} of {of}"
+        total = format_bytes(state.total_bytes)
+        read = f" after {format_bytes(state.read_bytes)} of {total}"
     return LoadFailed(
-        f"{name} had not loaded after {format_duration(now - state.since)}: nothing came of it "
-        f"for {format_duration(rules.load_timeout)}{read}; its process was ended.",
-        hint=f"Allow more with the setting daemon.load_timeout, or look at: sire logs {name}",
+        f"{name} had not loaded after {format_duration(now - state.since)}: no progress for "
+        f"{format_duration(rules.load_timeout)}{read}. Its process was killed.",
+        hint=f"Raise the setting daemon.load_timeout, or check: sire logs {name}",
         model=name,
     )
 
 
-def exceeds(instance: Instance, memory: int) -> bool:
-    """Whether a load took more than was declared for its model (``max_memory``)."""
+def exceeds_declared(instance: Instance, memory: int) -> bool:
+    """Whether a load took more than the memory declared for its model (``max_memory``)."""
     declared = instance.model.declared
     return isinstance(instance.state, Loading) and declared is not None and memory > declared
 
 
 def beyond_declared(instance: Instance, memory: int) -> InsufficientMemory:
-    """A load that was ended because it took more than its model may."""
+    """A load was stopped because it took more than the memory declared for its model."""
     name, declared = instance.model.name, instance.model.declared or 0
     return InsufficientMemory(
-        f"{name} took {format_bytes(memory)} on {instance.device}, more than the "
-        f"{format_bytes(declared)} of its max_memory; it was ended.",
-        hint="Allow more: sire register --replace --max-memory SIZE",
+        f"{name} uses {format_bytes(memory)} on {instance.device}, more than its max_memory of "
+        f"{format_bytes(declared)}. Its process was ended.",
+        hint="Raise the limit: sire register --replace --max-memory SIZE",
         model=name,
         device=instance.device,
         need_bytes=memory,
@@ -104,14 +112,14 @@ def beyond_declared(instance: Instance, memory: int) -> InsufficientMemory:
 
 
 def ran_out(instance: Instance, fleet: Fleet, error: SireError) -> InsufficientMemory:
-    """A load that failed for want of memory although it was granted enough."""
+    """A load ran out of memory within what was reserved for it."""
     account = fleet.ledger.accounts[instance.device]
     granted = fleet.ledger.charge(instance.id)
     return InsufficientMemory(
-        f"{instance.model.name} ran out of memory on {instance.device} with "
-        f"{format_bytes(granted)} granted of {format_bytes(account.capacity)}: "
+        f"{instance.model.name} ran out of memory on {instance.device}, where "
+        f"{format_bytes(granted)} of {format_bytes(account.capacity)} were reserved for it: "
         f"{error.message}",
-        hint="Close other programs that use the device, or put the model on another one.",
+        hint="Close other programs that use the device, or load the model on another device.",
         model=instance.model.name,
         device=instance.device,
         granted_bytes=granted,

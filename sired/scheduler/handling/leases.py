@@ -43,7 +43,7 @@ class LeaseHandler:
         if lease is not None and lease.granted and lease.model == model:
             return lease
         return self._lost.get(number) or Cancelled(
-            f"No lease {number} of {model} is held.", hint="Acquire an instance again."
+            f"Lease {number} of {model} is not held.", hint="Acquire a new lease."
         )
 
     def reserve(self, model: Model) -> Instance | None:
@@ -83,7 +83,7 @@ class LeaseHandler:
         lease = self._held.pop(number, None)
         if lease is None or lease.instance is None:
             return None
-        error = Cancelled("The lease was given back before this was done.")
+        error = Cancelled("The lease was released before this request was processed.")
         self._queues.fail_queue(lease.queue, error)
         instance = self._fleet.instances[lease.instance]
         instance.lease = None
@@ -116,5 +116,8 @@ class LeaseHandler:
         for lease in list(self._held.values()):
             instance = self._fleet.instances[lease.instance or 0]
             if not instance.accepting:
-                error = Cancelled(f"{lease.model} was unloaded; the lease of its instance is lost.")
+                error = Cancelled(
+                    f"{lease.model} was unloaded; the lease of its instance has ended.",
+                    hint="Acquire a new lease.",
+                )
                 self.revoke(instance, error)

@@ -41,8 +41,8 @@ class LostDeviceHandler:
 
     def _end(self, instance: Instance, now: float) -> None:
         error = DeviceNotFound(
-            f"{instance.device} does not answer its driver any more.",
-            hint="See: sire devices",
+            f"{instance.device} no longer responds to its driver.",
+            hint="Check it with: sire devices",
             device=instance.device,
         )
         served = instance.accepting

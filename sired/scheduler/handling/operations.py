@@ -5,7 +5,7 @@ from sired.scheduler import events
 from sired.scheduler.entities.instance import Asleep, Instance, Loading, Ready, Waking, last_used
 from sired.scheduler.entities.model import Model
 from sired.scheduler.handling.dispatch import ATTEMPTS, RequestHandler
-from sired.scheduler.handling.errors import beyond_declared, exceeds, ran_out
+from sired.scheduler.handling.errors import beyond_declared, exceeds_declared, ran_out
 from sired.scheduler.handling.sleep import SleepHandler
 from sired.scheduler.handling.state import State
 from sired.scheduler.instructions import Complete, Fail
@@ -66,7 +66,7 @@ class OperationHandler:
         instance = self._fleet.instances[event.instance]
         if not isinstance(instance.state, Loading | Waking):
             return
-        if exceeds(instance, event.memory):
+        if exceeds_declared(instance, event.memory):
             # It holds what it holds until its process is gone.
             self._loader.record_peak(instance, event.memory, now)
             error = beyond_declared(instance, event.memory)
@@ -114,7 +114,7 @@ class OperationHandler:
         model = self._state.model(event.model, event.operation)
         if model is None:
             return
-        error = Cancelled(f"{model.name} was unloaded before it was loaded.")
+        error = Cancelled(f"{model.name} was unloaded before its load finished.")
         self._queues.fail_operations(model, error)
         self._loader.cancel_unneeded(model, now)
         # Those of an earlier registration may still be ending.

@@ -122,8 +122,8 @@ class SleepHandler:
         if self._fleet.ledger.dram.capacity:
             return None
         return InsufficientMemory(
-            "No main memory is set aside for models that sleep: tiers.dram is 0.",
-            hint='Set some aside in config.toml: [tiers] dram = "32GiB"; then: sire daemon restart',
+            "No main memory is reserved for sleeping models: tiers.dram is 0.",
+            hint='Reserve some in config.toml: [tiers] dram = "32GiB"; then: sire daemon restart',
             need_bytes=None,
             capacity_bytes=0,
         )
@@ -137,13 +137,13 @@ class SleepHandler:
             return error
         if instance.lease is not None:
             return Cancelled(
-                f"{model.name} is leased, and awake for its holder.",
-                hint=f"Try again once it is given back, or end it: sire unload {model.name}",
+                f"{model.name} is leased and must stay awake.",
+                hint=f"Try again once the lease is released, or end it: sire unload {model.name}",
             )
         if not instance.sleep_memory:
             return InvalidInput(
                 f"{model.name} cannot sleep: its runtime cannot move a loaded model.",
-                hint=f"Free its memory altogether: sire move {model.name} disk",
+                hint=f"Free all of its memory instead: sire move {model.name} disk",
             )
         pinned = sum(
             self._fleet.ledger.dram_charge(other.id)
@@ -154,8 +154,8 @@ class SleepHandler:
             return None
         held = f", {format_bytes(pinned)} of it pinned" if pinned else ""
         return InsufficientMemory(
-            f"{model.name} needs {format_bytes(instance.sleep_memory)} of main memory to sleep; "
-            f"{format_bytes(dram.capacity)} are set aside{held}.",
+            f"{model.name} needs {format_bytes(instance.sleep_memory)} of main memory to sleep, "
+            f"but only {format_bytes(dram.capacity)} are reserved{held}.",
             hint="Raise the setting tiers.dram, then: sire daemon restart",
             need_bytes=instance.sleep_memory,
             capacity_bytes=dram.capacity,
@@ -168,9 +168,9 @@ class SleepHandler:
         dram = self._fleet.ledger.dram
         return InsufficientMemory(
             f"{instance.model.name} needs {format_bytes(instance.sleep_memory)} of main memory to "
-            f"sleep; of {format_bytes(dram.capacity)} set aside, {format_bytes(dram.charged)} are "
-            f"taken by models and {format_bytes(dram.foreign)} by other programs.",
-            hint="Try again later, or look at: sire ps",
+            f"sleep. Of {format_bytes(dram.capacity)} reserved, models use "
+            f"{format_bytes(dram.charged)} and other programs {format_bytes(dram.foreign)}.",
+            hint="Try again later, or check: sire ps",
             need_bytes=instance.sleep_memory,
             capacity_bytes=dram.capacity,
         )
@@ -178,6 +178,6 @@ class SleepHandler:
 
 def _unloaded(instance: Instance) -> Cancelled:
     return Cancelled(
-        f"{instance.model.name} was unloaded before it slept.",
-        hint="Try again, or look at: sire ps",
+        f"{instance.model.name} was unloaded before it fell asleep.",
+        hint="Try again, or check: sire ps",
     )

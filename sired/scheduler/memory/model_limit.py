@@ -45,8 +45,8 @@ def free_slots(
     """
     if sum(model.pinned for model in by_model) >= limit:
         raise InsufficientMemory(
-            f"{load.model.name} cannot be loaded: {limit} models may be in memory at once, "
-            "and as many are pinned.",
+            f"{load.model.name} cannot be loaded: the maximum of {limit} models in memory at once "
+            "is reached, and all of them are pinned.",
             hint="Unpin a model, or raise the setting limits.max_models.",
             model=load.model.name,
         )
