@@ -1,1 +1,1 @@
-"""The brain: events in, instructions out. Pure: no I/O, no clock, no threads."""
+"""The scheduler: events in, instructions out. Pure: no I/O, no clock, no threads."""

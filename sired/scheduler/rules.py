@@ -1,4 +1,4 @@
-"""The figures and the policy the brain decides by."""
+"""The limits, delays and policy that the scheduler applies."""
 
 from dataclasses import dataclass, field
 
@@ -9,25 +9,27 @@ MIB = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Bounds and delays; sizes in bytes, times in seconds.
+    """Limits and delays; sizes in bytes, times in seconds.
 
     Attributes:
-        pipeline: requests handed to one worker at once: one runs (or as many as its model
-            takes at the same time), the others are at hand.
-        ageing: seconds in which a waiting request climbs one class: low, normal, high.
-        patience: how long a busy model keeps its place while another waits for its memory.
-        turn_requests: how many requests it serves meanwhile at most.
-        max_models: how many models are loaded at once at most; 0 for as many as fit.
-        most_instances: how many instances a model has at most that does not say itself.
-        shrink_after: how long an instance beyond a model's least number may idle.
+        queue_per_model: maximum number of requests in the queue of one model.
+        queue_total: maximum number of requests in all queues together.
+        pipeline: number of requests dispatched to one worker at once: one runs (or as many as the
+            model's concurrency), the others are ready to follow.
+        ageing: seconds in which a waiting request rises by one class: low, normal, high.
+        patience: how long a busy model keeps its memory while another model waits for it.
+        turn_requests: maximum number of requests that it serves meanwhile.
+        max_models: maximum number of models in memory; 0 for as many as fit.
+        most_instances: maximum number of instances of a model that does not set its own.
+        shrink_after: how long an instance beyond a model's minimum may idle.
         load_timeout: how long a load may make no progress before its worker is killed.
-        hung_after: how long past its deadline, or its cancelling, a request may hold its worker.
-        retry_after: how long a model that fails is left alone, the first time (see ``backoff``).
-        retry_most: the same, after many times.
-        file_factor: a never-measured model needs this times its weights, plus ``overhead``
-            by device kind (a process, a CUDA context).
-        eviction: what has to go first when memory is short.
-        default_keep_alive: how long a model may idle where it does not say itself.
+        hung_after: how long a request may occupy its worker after its deadline or cancellation.
+        retry_after: how long a model that failed once is not loaded again (see ``backoff``).
+        retry_most: the upper limit of that delay, which doubles with each failure.
+        file_factor: a model that was never measured needs this many times its weights, plus the
+            ``overhead`` of the kind of device (a process, a CUDA context).
+        eviction: the policy that decides what is evicted first when memory is short.
+        default_keep_alive: how long a model that does not set its own keep-alive may idle.
     """
 
     queue_per_model: int = 1000

@@ -1,22 +1,22 @@
-"""The one time the brain keeps in mind: when it has to be woken at the latest."""
+"""The earliest time at which the scheduler has to be called again."""
 
 from sire.units import FOREVER
 
 
 class Timer:
-    """Rings at the earliest of the times it was given.
+    """Keeps the earliest of the times that were scheduled.
 
     Attributes:
-        at: when ``Woken`` has to come at the latest; ``FOREVER`` when nothing waits for time.
+        at: when ``TimerFired`` is due; ``FOREVER`` when nothing waits for a time.
     """
 
     def __init__(self) -> None:
         self.at = FOREVER
 
     def schedule(self, when: float) -> None:
-        """Ring at this time or before."""
+        """Fire at this time or earlier."""
         self.at = min(self.at, when)
 
     def clear(self) -> None:
-        """Forget every time; whoever waits for one gives it anew."""
+        """Discard every scheduled time; what still waits for one schedules it anew."""
         self.at = FOREVER

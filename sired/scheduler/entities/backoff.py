@@ -1,11 +1,13 @@
-"""Models that fail again and again, and how long they are left alone for it.
+"""Backoff: how long a model that fails repeatedly is not loaded again.
 
-1. Why a load failed is remembered for ``retry_after``, and twice as long each time it fails again,
-   up to ``retry_most``. Whoever asks meanwhile is told at once, and nothing is loaded.
-2. A model whose process ended by itself is loaded again at once, twice; then after ``retry_after``,
-   and after twice as long each time, as long as it has answered nothing in between. Who waits for
-   it goes on waiting: another's input may have been the cause.
-3. To load it by hand is to try at once. A want of memory is no fault of the model's.
+1. The error of a failed load is kept for ``retry_after`` seconds, and for twice as long after each
+   further failure, up to ``retry_most``. Requests that arrive meanwhile fail with it at once, and
+   nothing is loaded.
+2. A model whose process exited unexpectedly is loaded again at once, twice; then after
+   ``retry_after`` seconds, and after twice as long each time, as long as it answers nothing in
+   between. Requests that wait for it go on waiting: the input of another request may have been the
+   cause.
+3. An explicit load is tried at once. A lack of memory does not count as a failure of the model.
 """
 
 from copy import copy
@@ -15,19 +17,19 @@ from sire.errors import InsufficientMemory, SireError
 from sire.units import format_duration
 from sired.scheduler.rules import Rules
 
-# Ends that are taken for chance.
-CHANCE = 2
+# Number of crashes after which the model is loaded again at once.
+IMMEDIATE_RETRIES = 2
 
 
 @dataclass(slots=True)
 class Backoff:
-    """What a model has been failing with lately.
+    """The recent failures of a model.
 
     Attributes:
-        loads: how often in a row it could not be loaded.
-        crashes: how often its process ended by itself since it last answered.
-        until: when it is loaded again, unless by hand.
-        error: why it could not be loaded; None if it could.
+        loads: number of consecutive loads that failed.
+        crashes: number of unexpected exits of its process since it last answered.
+        until: when it may be loaded again without an explicit request.
+        error: why the last load failed; None if it did not.
     """
 
     loads: int = 0
@@ -36,39 +38,39 @@ class Backoff:
     error: SireError | None = None
 
     def load_failed(self, error: SireError, now: float, rules: Rules) -> None:
-        """It could not be loaded."""
+        """Record a failed load."""
         if not isinstance(error, InsufficientMemory):
             self.loads += 1
             self.until, self.error = now + _pause(self.loads, rules), error
 
     def crashed(self, now: float, rules: Rules) -> None:
-        """Its process ended by itself."""
+        """Record that its process exited unexpectedly."""
         self.crashes += 1
-        if self.crashes > CHANCE:
-            self.until = now + _pause(self.crashes - CHANCE, rules)
+        if self.crashes > IMMEDIATE_RETRIES:
+            self.until = now + _pause(self.crashes - IMMEDIATE_RETRIES, rules)
 
     def loaded(self) -> None:
-        """It could be loaded."""
+        """Record a successful load."""
         self.loads, self.until, self.error = 0, 0.0, None
 
     def answered(self) -> None:
-        """It has given an answer, or an error of its own."""
+        """Record that it answered, with a result or an error of its own."""
         self.crashes = 0
 
     def reset(self) -> None:
-        """Somebody wants it tried at once."""
+        """Allow a load at once."""
         self.until = 0.0
 
-    def remembered(self, model: str, now: float) -> SireError | None:
-        """What to tell who asks for it now; None if it is to be tried."""
+    def error_now(self, model: str, now: float) -> SireError | None:
+        """The error that a request for it fails with now; None if a load may be tried."""
         if self.error is None or now >= self.until:
             return None
-        told = copy(self.error)
+        error = copy(self.error)
         left = format_duration(self.until - now)
-        told.hint = f"The next attempt is allowed in {left}. To try now: sire load {model}"
-        return told
+        error.hint = f"The next attempt is allowed in {left}. To try now: sire load {model}"
+        return error
 
 
 def _pause(times: int, rules: Rules) -> float:
-    # No float holds 2 to the power of a month of failures.
+    # A float cannot hold 2 to the power of the failures of a month.
     return float(min(rules.retry_after * 2 ** min(times - 1, 32), rules.retry_most))

@@ -1,9 +1,9 @@
-"""One process holding one model, as the brain sees it.
+"""An instance: one process that holds one model.
 
-Loading (its memory is reserved) → Ready (it is measured) → Stopping → gone (its memory is
-released). A Ready one that is draining takes nothing new, and stops or goes to sleep as soon as it
-is idle: FallingAsleep → Asleep → Waking → Ready again. Its process can die in any state.
-ARCHITECTURE.md draws this.
+Loading (its memory is reserved) → Ready (its memory is measured) → Stopping → removed (its memory
+is released). A Ready instance that is draining takes no new requests, and stops or falls asleep as
+soon as it is idle: Suspending → Asleep → Waking → Ready. Its process can exit in any state.
+ARCHITECTURE.md has a diagram.
 """
 
 from dataclasses import dataclass, field
@@ -17,11 +17,13 @@ from sired.scheduler.entities.request import Request
 
 @dataclass(slots=True)
 class Loading:
-    """Its process starts or reads the model.
+    """Its process is starting or reading the model.
 
     Attributes:
-        alive_at: when it last showed that it goes on; None before it did.
-        read_bytes: what it has read of its ``total_bytes``; both are 0 until it says.
+        since: when the load started.
+        attempt: 0, or 1 for the retry after the model ran out of memory.
+        alive_at: when it last made progress; None before it did.
+        read_bytes: bytes read so far of ``total_bytes``; both are 0 before the first report.
     """
 
     since: float
@@ -33,7 +35,15 @@ class Loading:
 
 @dataclass(slots=True)
 class Ready:
-    """It takes requests, unless it is ``draining``: to end then, or ``to_sleep``."""
+    """It takes requests.
+
+    Attributes:
+        since: when it had loaded or woken.
+        last_used: when it last answered a request, or was last requested by hand.
+        load_seconds: how long its load or wake-up took.
+        draining: it takes no new requests, and ends as soon as it is idle.
+        to_sleep: it is draining, and falls asleep instead of ending.
+    """
 
     since: float
     last_used: float
@@ -44,7 +54,7 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Suspending:
-    """Its weights are being brought to main memory; it is charged for them here and there."""
+    """Its weights are being moved to main memory; both accounts are charged for them."""
 
     since: float
     last_used: float
@@ -52,7 +62,7 @@ class Suspending:
 
 @dataclass(frozen=True, slots=True)
 class Asleep:
-    """Its process stays, its weights lie in main memory, its device has the rest only."""
+    """Its process is alive and its weights are in main memory; the device holds the rest."""
 
     since: float
     last_used: float
@@ -60,7 +70,7 @@ class Asleep:
 
 @dataclass(frozen=True, slots=True)
 class Waking:
-    """Its weights are being brought back to its device; it is charged for them here and there."""
+    """Its weights are being moved back to its device; both accounts are charged for them."""
 
     since: float
     last_used: float
@@ -68,16 +78,21 @@ class Waking:
 
 @dataclass(frozen=True, slots=True)
 class Stopping:
-    """Its process has been told to end; its memory is not free yet."""
+    """Its process was asked to exit; its memory is not free yet."""
 
     since: float
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """How long an instance keeps its place although another model waits for it.
+    """How long a busy instance keeps its memory although a load waits for it.
 
-    ``ends`` is a time; ``last_request`` a count of requests served, whichever comes first.
+    The turn is over at ``ends`` or when ``last_request`` is reached, whichever comes first.
+
+    Attributes:
+        awaited_by: the load that waits.
+        ends: a time.
+        last_request: a value of ``Instance.served``.
     """
 
     awaited_by: PendingLoad
@@ -87,19 +102,22 @@ class Turn:
 
 @dataclass(slots=True, eq=False)
 class Instance:
-    """An instance, what it is doing, and the requests it has been handed, oldest first.
+    """An instance and the requests dispatched to it.
 
     Attributes:
-        peak: the most memory it was ever measured to hold, in bytes.
-        lease: whom it is kept for; None when it serves everybody.
-        keep_alive: how long it may idle by the last request that it answered; None for as long as
-            its model says.
-        last_handed: tells in what order the instances of a model were handed requests.
-        direct_busy: it works for a client that talks to it directly.
-        abandoned_since: since when it works on what no such client waits for any more.
-        sleep_memory: bytes that go to main memory when it sleeps; 0 for one that cannot.
-        freeing: it was told to give back the main memory that it kept when it woke.
+        in_flight: the requests dispatched to it and not answered yet, oldest first.
+        served: number of requests that it has answered.
+        peak: the most memory that it was measured to hold, in bytes.
+        turn: its current turn, while a load waits for its memory.
+        last_dispatched: the number of the last batch dispatched to it; 0 before the first.
+        lease: the lease that reserves it; None when it serves all requests.
+        keep_alive: seconds that it may idle according to the last request that it answered; None
+            for the model's setting.
+        sleep_memory: bytes that move to main memory when it sleeps; 0 if it cannot sleep.
         asleep_memory: bytes that stayed on its device when it last slept; None before.
+        freeing: it was asked to release the main memory that it kept when it woke.
+        direct_busy: it is serving a client over a direct connection.
+        abandoned_since: since when it has been serving such clients of which none waits any more.
     """
 
     id: int
@@ -110,7 +128,7 @@ class Instance:
     served: int = 0
     peak: int = 0
     turn: Turn | None = None
-    last_handed: int = 0
+    last_dispatched: int = 0
     lease: Lease | None = None
     keep_alive: float | None = None
     sleep_memory: int = 0
@@ -121,35 +139,35 @@ class Instance:
 
     @property
     def at_work(self) -> bool:
-        """Whether it has been handed requests that it has not answered, by whomever."""
+        """Whether it has unanswered requests, dispatched or over a direct connection."""
         return bool(self.in_flight) or self.direct_busy
 
     @property
     def batches(self) -> int:
-        """How many batches it has been handed that are not wholly answered."""
+        """Number of batches dispatched to it that are not completely answered."""
         return len({request.batch for request in self.in_flight})
 
     def takes_more(self, pipeline: int) -> bool:
-        """Whether it can be handed one more batch: ``pipeline`` less one beside those running."""
+        """Whether it can take one more batch: ``pipeline`` - 1 beside those that run."""
         return self.batches < pipeline - 1 + self.model.concurrency
 
     @property
     def running(self) -> list[Request]:
-        """The batches it works on: it takes them in the order they came."""
+        """The requests of the batches that it works on: workers take batches in order."""
         batches = dict.fromkeys(request.batch for request in self.in_flight)
         running = set(islice(batches, self.model.concurrency))
         return [request for request in self.in_flight if request.batch in running]
 
     @property
     def turn_served(self) -> bool:
-        """Whether it has served as many requests as it may while another model waits."""
+        """Whether it has served the requests of its turn, and another model still waits."""
         if (turn := self.turn) is None or turn.awaited_by.resolved:
             return False
         return self.served >= turn.last_request
 
     @property
     def accepting(self) -> bool:
-        """Whether it is, or will be, of use to new requests."""
+        """Whether it takes new requests, now or once it is loaded or awake."""
         match self.state:
             case Loading() | Waking():
                 return True
@@ -160,7 +178,7 @@ class Instance:
 
     @property
     def ending(self) -> bool:
-        """Whether its process ends, now or as soon as it is idle."""
+        """Whether its process ends now, or as soon as it is idle."""
         match self.state:
             case Stopping():
                 return True
@@ -170,29 +188,29 @@ class Instance:
 
     @property
     def asleep(self) -> bool:
-        """Whether it sleeps, or is about to."""
+        """Whether it sleeps or is falling asleep."""
         return isinstance(self.state, Asleep | Suspending)
 
     @property
     def waits_to_sleep(self) -> bool:
-        """Whether all it waits for is room in main memory."""
+        """Whether it waits only for room in main memory."""
         state = self.state
         return isinstance(state, Ready) and state.to_sleep and not self.at_work
 
     @property
     def idle(self) -> bool:
-        """Whether it is loaded, does nothing, and is kept for nobody."""
+        """Whether it is loaded, has no work, and is not leased."""
         free = not self.at_work and self.lease is None
         return isinstance(self.state, Ready) and free and not self.state.draining
 
     @property
     def unneeded(self) -> bool:
-        """Whether it still loads, and nobody waits for it any more."""
+        """Whether it still loads although nothing waits for its model any more."""
         return isinstance(self.state, Loading) and not self.model.needed
 
     @property
     def state_name(self) -> str:
-        """The state in the word users read."""
+        """The state as shown to users."""
         match self.state:
             case Loading():
                 return "loading"
@@ -211,6 +229,6 @@ class Instance:
 
 
 def last_used(instance: Instance) -> float:
-    """When an instance was last used; 0 for one that never was ready, or ends."""
+    """When an instance was last used; 0 while it loads or ends."""
     state = instance.state
     return 0.0 if isinstance(state, Loading | Stopping) else state.last_used

@@ -1,9 +1,9 @@
-"""Who holds how much memory of which device.
+"""How much memory of each device the instances hold.
 
-A charge is reserved before a process starts, corrected to what it measures, and released only
-when the process is gone: bytes being freed are not free yet. An instance that sleeps is charged
-twice: on its device for what stays there, on the account of ``dram`` for its weights; while it
-falls asleep or wakes, for all of it on both.
+A charge is reserved before a process starts, corrected to the measured memory, and released only
+when the process has exited: bytes that are being freed are not free yet. A sleeping instance has
+two charges: one on its device for what stays there, and one on the ``dram`` account for its
+weights. While it falls asleep or wakes, both accounts are charged in full.
 """
 
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Charge:
-    """What one instance is charged, and how much of it its process has really taken."""
+    """Bytes that one instance is charged, and how many of them its process has allocated."""
 
     memory: int
     allocated: int = 0
@@ -19,10 +19,14 @@ class Charge:
 
 @dataclass(slots=True)
 class Account:
-    """One device's side of the ledger.
+    """The account of one device; sizes in bytes.
 
-    ``reported_free`` is what the driver last said; None until it said anything. ``lost`` while it
-    says nothing any more. ``bounded_by`` is the setting that makes the capacity what it is.
+    Attributes:
+        capacity: memory that instances may use.
+        reported_free: the free memory that the driver last reported; None before the first report.
+        lost: the driver no longer responds.
+        charges: what each instance is charged, by its id.
+        bounded_by: the setting that limits the capacity; empty if none does.
     """
 
     name: str
@@ -35,19 +39,23 @@ class Account:
 
     @property
     def charged(self) -> int:
-        """Bytes reserved or held, together."""
+        """The sum of all charges, in bytes."""
         return sum(charge.memory for charge in self.charges.values())
 
     @property
     def unallocated(self) -> int:
-        """Bytes reserved but not taken yet: the driver still calls them free."""
+        """Bytes reserved but not allocated yet: the driver still reports them as free."""
         return sum(max(0, charge.memory - charge.allocated) for charge in self.charges.values())
 
     def usable(self, freed: int = 0, resident: int = 0) -> int:
-        """Bytes a new load could have, once ``freed`` bytes of instances are given back.
+        """Bytes that a new load could have.
 
-        The ledger is not the only one to take memory: the driver's word bounds it. ``taken`` are
-        bytes of the load that are there already, charged to another account.
+        Other programs use memory, too, so the driver's report limits the result.
+
+        Args:
+            freed: bytes that instances will have given back by then.
+            resident: bytes of the load that are in this memory already, charged to another
+                account.
         """
         by_ledger = self.capacity - self.charged + freed
         if self.reported_free is None:
@@ -56,17 +64,17 @@ class Account:
 
     @property
     def foreign(self) -> int:
-        """Bytes of the capacity that others' processes keep from us."""
+        """Bytes of the capacity that other programs occupy."""
         return max(0, self.capacity - self.charged - self.usable())
 
 
 class Ledger:
-    """The accounts of all devices, and that of the main memory in which models sleep.
+    """The accounts of all devices, and of the main memory in which models sleep.
 
     Attributes:
-        accounts: by device name.
-        dram: what instances that sleep, fall asleep or wake are charged besides, and what those
-            that are awake keep there.
+        accounts: the accounts of the devices, by name.
+        dram: the account of main memory. It is charged for instances that sleep, fall asleep or
+            wake, and for what instances that are awake keep there.
     """
 
     def __init__(self, accounts: list[Account], dram: int = 0) -> None:
@@ -81,57 +89,57 @@ class Ledger:
         self._device_of[instance] = account
 
     def set_charge(self, instance: int, memory: int) -> None:
-        """Correct a charge to what the process was measured to hold."""
+        """Correct a charge to the bytes that the process was measured to hold."""
         self._device_of[instance].charges[instance] = Charge(memory, allocated=memory)
 
     def release(self, instance: int) -> None:
-        """Give back every charge of an instance: the process is gone."""
+        """Release every charge of an instance: its process has exited."""
         account = self._device_of.pop(instance)
         del account.charges[instance]
         self.dram.charges.pop(instance, None)
 
     def begin_sleep(self, instance: int, memory: int) -> None:
-        """Charge main memory before the weights go there; the device stays charged meanwhile."""
-        taken = memory if self._in_dram(instance) else self.dram_charge(instance)
-        self.dram.charges[instance] = Charge(memory, taken)
+        """Charge main memory before the weights move there; the device stays charged meanwhile."""
+        allocated = memory if self._in_dram(instance) else self.dram_charge(instance)
+        self.dram.charges[instance] = Charge(memory, allocated)
 
     def finish_sleep(self, instance: int, device_memory: int, dram_memory: int) -> None:
-        """Correct both charges to what was measured: the weights are where they are to be."""
+        """Correct both charges to the measured bytes: the weights are in main memory now."""
         self.set_charge(instance, device_memory)
         self.dram.charges[instance] = Charge(dram_memory, allocated=dram_memory)
 
     def begin_wake(self, instance: int, memory: int) -> None:
-        """Charge the device before the weights go back there."""
+        """Charge the device before the weights are moved back to it."""
         charge = self._device_of[instance].charges[instance]
         charge.memory, charge.allocated = memory, charge.memory + self.already_resident(instance)
 
     def finish_wake(self, instance: int, kept: int) -> None:
-        """Give back what the weights took in main memory, but for what the process ``kept``."""
+        """Release main memory, except for the bytes that the process ``kept``."""
         self.dram.charges[instance] = Charge(kept, allocated=kept)
         if not kept:
             self.release_dram(instance)
 
     def release_dram(self, instance: int) -> None:
-        """Give back what a process kept of main memory."""
+        """Release the main memory that a process kept."""
         self.dram.charges.pop(instance, None)
 
     def already_resident(self, instance: int) -> int:
-        """Bytes of a sleeper that need not come to its device: a CPU's are in its memory."""
+        """Bytes of a sleeper that its device's memory holds already, as on a CPU; else 0."""
         return self.dram_charge(instance) if self._in_dram(instance) else 0
 
     def _in_dram(self, instance: int) -> bool:
         return self._device_of[instance].kind == "cpu"
 
     def dram_charge(self, instance: int) -> int:
-        """Bytes of main memory an instance is charged for its sleep."""
+        """Bytes of main memory that an instance is charged."""
         charge = self.dram.charges.get(instance)
         return charge.memory if charge else 0
 
     def charge(self, instance: int) -> int:
-        """Bytes an instance is charged."""
+        """Bytes of its device that an instance is charged."""
         return self._device_of[instance].charges[instance].memory
 
     def excess(self, device: str) -> int:
-        """Bytes charged beyond the capacity: measuring found more than was reserved."""
+        """Bytes charged beyond the capacity, as when an instance is measured to hold more."""
         account = self.accounts[device]
         return max(0, account.charged - account.capacity)

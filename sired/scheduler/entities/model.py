@@ -1,4 +1,4 @@
-"""What the brain knows of a model."""
+"""A registered model as the scheduler sees it."""
 
 from dataclasses import dataclass, field
 
@@ -11,25 +11,28 @@ from sired.scheduler.rules import Rules
 
 @dataclass(slots=True, eq=False)
 class Model:
-    """A registered model, the requests that wait for it, and what it is known to need.
+    """A registered model, the requests that wait for it, and the memory that it needs.
 
     Attributes:
-        declared: bytes the user says it needs at most, if they said so.
-        learned: bytes measured on devices of a kind.
-        weights: bytes of the weights as the file states them.
-        priority: the class of requests that ask for none: high, normal or low.
-        weight: its share, against other models' weights, of a device they compete for.
-        keep_alive: seconds it may idle; None for the rule's default.
-        min_instances: how many there are at least, while it is loaded and memory is free.
-        max_instances: how many there are at most; None for as many as the rules allow.
-        batch_size: rows of requests that run together at most.
-        batch_delay: seconds a request waits for others to run with, while there are fewer rows.
-        concurrency: batches that an instance works on at the same time.
-        service_seconds: what a request keeps a worker busy, on average; None until measured.
-        history: when it was asked for and how long it took to load.
-        trouble: what it has been failing with.
-        wishes: ids of the askings to load it that are not fulfilled yet.
-        leases: those for which no instance is kept yet, in the order they came.
+        device: the device that it must be loaded on, or "auto".
+        declared: maximum memory stated by the user, in bytes; None if not stated.
+        weights: size of the weights according to the file, in bytes.
+        learned: memory measured so far, in bytes by kind of device.
+        keep_alive: seconds that it may idle; None for the default of the rules.
+        pinned: it is not evicted and does not expire.
+        priority: the class of requests that state none: high, normal or low.
+        weight: its share, relative to other models' weights, of a device they compete for.
+        min_instances: minimum number of instances while it is loaded and memory is free.
+        max_instances: maximum number of instances; None for the limit of the rules.
+        batch_size: maximum number of rows in one batch.
+        batch_delay: seconds that a request waits for others to fill its batch.
+        concurrency: number of batches that an instance works on at the same time.
+        service_seconds: average time that a request occupies a worker; None until measured.
+        history: when it was requested and how long it took to load.
+        backoff: its recent failures.
+        queue: the requests that wait for it.
+        operations: ids of the pending operations that load it.
+        leases: the leases for which no instance is reserved yet, in the order of their arrival.
     """
 
     name: str
@@ -55,14 +58,14 @@ class Model:
 
     @property
     def needed(self) -> bool:
-        """Whether anybody waits for it."""
+        """Whether requests, operations or leases wait for it."""
         return bool(self.queue or self.operations or self.leases)
 
     def footprint(self, kind: str, rules: Rules) -> tuple[int, str]:
-        """Bytes to reserve for a load on a device of this kind, and by what right.
+        """Bytes to reserve for a load on a device of this kind, and where that figure comes from.
 
-        The best knowledge wins: what the user declared, what an earlier load was measured to
-        need, what the file's size suggests.
+        The best source wins: "declared" by the user, "learned" by measuring an earlier load, or
+        "estimated" from the size of the file.
         """
         if self.declared is not None:
             return self.declared, "declared"

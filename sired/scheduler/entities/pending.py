@@ -1,11 +1,11 @@
-"""Loads that wait for memory, in the order they are to have it.
+"""Loads that wait for memory, in the order in which they get it.
 
-1. A load is due when the most urgent of those who wait for the model is due (``line`` tells when
-   that is), but not before the model began to wait for memory: what its queue had to wait while
-   it was loaded does not count again.
-2. Loads that may go to the same devices stand in one lane, by when they are due. Only the first
-   few of each lane are looked at, so that a thousand models that wait cost no more than ten; and
-   a lane for one device never holds up a lane for another.
+1. A load is due when the most urgent item that waits for the model is due (see ``queue``), but not
+   before the model began to wait for memory: time that its queue spent waiting while the model was
+   loaded does not count again.
+2. Loads that may go to the same devices share a lane, ordered by due time. Only the first few of
+   each lane are considered, so a thousand waiting models cost no more than ten; and a lane for one
+   device never blocks a lane for another.
 """
 
 import heapq
@@ -15,23 +15,23 @@ from dataclasses import dataclass
 
 from sired.scheduler.entities.model import Model
 
-# How many of a lane are looked at: a small model may fit where a large one before it does not.
-LOOK = 8
+# Number of loads considered per lane: a small model may fit where a large one before it does not.
+LOOKAHEAD = 8
 
 
 @dataclass(slots=True, eq=False)
 class PendingLoad:
-    """A model that is to be loaded and has no memory reserved yet.
+    """A load for which no memory has been reserved yet.
 
     Attributes:
-        device: where it has to go; None to choose.
+        device: the device that it must go to; None to choose one.
         since: when it began to wait.
-        due: when it should have its memory; orders those that wait.
-        attempt: 1 after it once ran out of memory.
-        min_memory: bytes it is known to need by then.
+        due: when it should get its memory; orders the loads that wait.
+        attempt: 0, or 1 for the retry after the model ran out of memory.
+        min_memory: bytes that a retry needs at least.
         lane: the devices on which it can fit.
-        resolved: it waits no longer: it was started, or nobody wants it.
-        number: counts the loads, to tell those apart that are due together.
+        resolved: it no longer waits: it was started or cancelled.
+        number: a sequence number, the tie-breaker between loads that are due together.
     """
 
     model: Model
@@ -46,7 +46,7 @@ class PendingLoad:
 
 
 class PendingLoads:
-    """Every load that waits for memory, one a model."""
+    """Every load that waits for memory, at most one per model."""
 
     def __init__(self) -> None:
         self._of: dict[Model, PendingLoad] = {}
@@ -60,11 +60,11 @@ class PendingLoads:
         return iter(self._of.values())
 
     def get(self, model: Model) -> PendingLoad | None:
-        """The load of this model, if it waits."""
+        """The pending load of this model; None if it has none."""
         return self._of.get(model)
 
     def add(self, load: PendingLoad) -> None:
-        """Let a load wait, instead of another of its model if there is one."""
+        """Add a load; it replaces a pending load of the same model."""
         self.remove(load.model)
         self._of[load.model] = load
         self._added += 1
@@ -72,14 +72,14 @@ class PendingLoads:
         self._enter_lane(load)
 
     def remove(self, model: Model) -> None:
-        """Let a model's load wait no longer."""
+        """Remove the pending load of a model, if it has one."""
         load = self._of.pop(model, None)
         if load is not None:
             load.resolved = True
             self._leave_lane(load)
 
     def expedite(self, load: PendingLoad, due: float) -> bool:
-        """Somebody may be more urgent who waits for it now; whether it moved up for them."""
+        """Move a load up if it is due earlier now; return whether it moved."""
         if due >= load.due:
             return False
         self._leave_lane(load)
@@ -88,8 +88,8 @@ class PendingLoads:
         return True
 
     def first(self) -> list[PendingLoad]:
-        """The first few of each lane, all together by when they are due."""
-        heads = (lane[:LOOK] for lane in self._lanes.values())
+        """The first few loads of every lane, merged in the order of their due times."""
+        heads = (lane[:LOOKAHEAD] for lane in self._lanes.values())
         return [load for _, _, load in heapq.merge(*heads)]
 
     def _enter_lane(self, load: PendingLoad) -> None:

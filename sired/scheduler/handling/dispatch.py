@@ -102,7 +102,7 @@ class RequestHandler:
     def _dispatch_batch(self, line: RequestQueue, batch: list[Request], instance: Instance) -> None:
         self._queues.assign(line, batch, instance.id)
         instance.in_flight += batch
-        instance.last_handed = batch[0].batch
+        instance.last_dispatched = batch[0].batch
         numbers = tuple(request.id for request in batch)
         self._state.out.append(Dispatch(instance.id, numbers))
 

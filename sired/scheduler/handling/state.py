@@ -49,7 +49,7 @@ class State:
         model = self.model(name, asked_by)
         if model is None or any(instance.accepting for instance in self.fleet.of(model)):
             return model
-        if error := model.backoff.remembered(name, now):
+        if error := model.backoff.error_now(name, now):
             self.out.append(Fail(asked_by, error))
             return None
         return model

@@ -1,1 +1,1 @@
-"""Which models hold memory, and how room is made: the fleet, loads, tiers, pools."""
+"""Which models hold memory, and how room is made: the fleet, loads, tiers and pools."""

@@ -82,7 +82,7 @@ class Fleet:
         ]
         if len(able) < 2:
             return able[0] if able else None
-        choices = [Choice(i.id, i.device, len(i.in_flight), i.last_handed) for i in able]
+        choices = [Choice(i.id, i.device, len(i.in_flight), i.last_dispatched) for i in able]
         return self.instances[self._router(choices).instance]
 
     def expiry(self, instance: Instance) -> float:

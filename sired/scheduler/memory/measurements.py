@@ -1,4 +1,4 @@
-"""What instances are measured to hold: charged, learned, and made room for."""
+"""Applies what workers measure: charges it, learns it, and makes room for it."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -12,15 +12,15 @@ from sired.scheduler.rules import Rules
 
 
 class Measurements:
-    """Takes in what workers report of their memory.
+    """Applies the memory that workers report.
 
     Args:
         ledger: where instances are charged.
         instances: every instance, by id.
-        rules: which policy says what has to go first.
-        out: the instructions of the event at hand.
-        evict: ends an instance for the sake of a model.
-        being_freed: bytes that some instances are giving back already.
+        rules: the eviction policy.
+        out: the instructions of the current event.
+        evict: ends an instance to free memory for a model.
+        being_freed: the bytes that instances are giving back already.
     """
 
     def __init__(
@@ -40,14 +40,14 @@ class Measurements:
         self._being_freed = being_freed
 
     def adopt(self, rules: Rules) -> None:
-        """Go by these rules from now on."""
+        """Use these rules from now on."""
         self._rules = rules
 
     def record(self, instance: Instance, memory: int, now: float) -> None:
-        """Charge an instance what it was measured to hold at most."""
+        """Charge an instance the most memory that it was measured to hold, in bytes."""
         instance.peak = memory
         account = self._ledger.accounts[instance.device]
-        # What the user declared, or earlier inferences took, stays reserved: it will be needed.
+        # What the user declared, or earlier inferences used, stays reserved: it will be needed.
         known = instance.model.declared or instance.model.learned.get(account.kind, 0)
         room = account.capacity - account.charged + self._ledger.charge(instance.id)
         self._ledger.set_charge(instance.id, max(memory, min(known, room)))
@@ -56,14 +56,14 @@ class Measurements:
         self.evict_excess(instance, now)
 
     def learn(self, instance: Instance, memory: int) -> None:
-        """Remember what a model needs on devices of that kind."""
+        """Remember the bytes that a model needs on devices of that kind."""
         kind = self._ledger.accounts[instance.device].kind
         if instance.model.learned.get(kind) != memory:
             instance.model.learned[kind] = memory
             self._out.append(Learn(instance.model, kind, memory))
 
     def evict_excess(self, cause: Instance, now: float) -> None:
-        """End idle models until what was measured fits the device again, as far as that goes."""
+        """Evict idle models until the charges fit the device again, as far as possible."""
         if (excess := self._ledger.excess(cause.device)) <= 0:
             return
         others = [

@@ -1,17 +1,17 @@
-"""Several instances of one model: when another is started.
+"""Pools: when further instances of one model are started.
 
-1. The first instance of a model is loaded like any other load, and may evict.
-2. Further ones only take memory that is free and that no load waits for; they evict nobody.
-3. As long as the model is loaded and there are fewer than its least number, one more is started.
-4. Up to its greatest number one more is started when those that wait in its queue would keep the
-   present instances busy for longer than a load takes, or when all instances are leased. One
-   loads at a time.
-5. Beyond the least number, an instance ends once it was idle for ``shrink_after`` (see
+1. The first instance of a model is loaded like any other model, and may evict.
+2. Further instances only use free memory for which no load waits; they evict nothing.
+3. While the model is loaded and has fewer instances than its minimum, one more is started.
+4. Up to the maximum, one more is started when the requests in the model's queue would occupy the
+   present instances for longer than a load takes, or when all instances are leased. Only one
+   instance loads at a time.
+5. Beyond the minimum, an instance ends once it has been idle for ``shrink_after`` seconds (see
    ``Fleet.expiry``).
-6. Who shrinks a pool by hand ends what is idle even below the least number, which holds again
-   when the queue wants more.
-7. A further instance that cannot be loaded fails no request: those there are go on, and it is
-   tried again later.
+6. Shrinking a pool explicitly ends idle instances even below the minimum, which applies again once
+   the queue requires more.
+7. A further instance that cannot be loaded fails no request: the present instances go on, and the
+   load is retried later.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from sired.scheduler.entities.model import Model
 from sired.scheduler.memory.fleet import Fleet
 from sired.scheduler.memory.loading import Loader
 
-# How long nothing is tried after there was no room, and after a load failed.
+# Seconds without a further attempt after there was no room, and after a load failed.
 NO_ROOM_SECONDS = 1.0
 FAILED_SECONDS = 60.0
 
@@ -31,10 +31,10 @@ class Pool:
     """The instances of one model.
 
     Attributes:
-        available: loaded, and free for anybody.
-        in_use: leased, or at work.
-        total: loaded or loading.
-        max_instances: how many there may be.
+        available: number of instances that are loaded and free.
+        in_use: number of instances that are leased or busy.
+        total: number of instances that are loaded or loading.
+        max_instances: the maximum number of instances.
     """
 
     available: int
@@ -44,7 +44,7 @@ class Pool:
 
 
 def count(model: Model, fleet: Fleet) -> Pool:
-    """Count a model's instances, but for those that are ending."""
+    """Count a model's instances, except those that are ending."""
     there = [instance for instance in fleet.of(model) if instance.accepting]
     loading = sum(isinstance(instance.state, Loading) for instance in there)
     idle = sum(instance.idle for instance in there)
@@ -52,7 +52,7 @@ def count(model: Model, fleet: Fleet) -> Pool:
 
 
 class Pools:
-    """Grows the pools of models."""
+    """Starts further instances of models."""
 
     def __init__(self, fleet: Fleet, loader: Loader) -> None:
         self._fleet = fleet
@@ -61,8 +61,8 @@ class Pools:
         self._shrunk: set[Model] = set()
 
     def grow(self, model: Model, now: float) -> None:
-        """Start further instances, if they are wanted and there is room."""
-        while self._wants_more(model) and self._not_before.get(model, now) <= now:
+        """Start further instances if they are required and there is room."""
+        while self._needs_more(model) and self._not_before.get(model, now) <= now:
             self._not_before.pop(model, None)
             if self._loader.add_to_pool(model, now):
                 self._shrunk.discard(model)
@@ -70,11 +70,11 @@ class Pools:
                 self._not_before[model] = now + NO_ROOM_SECONDS
 
     def shrunk(self, model: Model) -> None:
-        """Somebody wanted fewer than its least number: so it stays until its queue wants more."""
+        """Suspend the minimum of a model that was shrunk, until its queue requires more."""
         self._shrunk.add(model)
 
     def failed(self, instance: Instance, now: float) -> bool:
-        """Whether a load that failed was one of several instances; others go on serving then."""
+        """Handle a failed load; return whether other instances of its model go on serving."""
         model = instance.model
         others = [other for other in self._fleet.of(model) if other is not instance]
         if not any(isinstance(other.state, Ready) and other.accepting for other in others):
@@ -83,11 +83,11 @@ class Pools:
         return True
 
     def forget(self, model: Model) -> None:
-        """A model is registered no longer."""
+        """Forget a model: it is no longer registered."""
         self._not_before.pop(model, None)
         self._shrunk.discard(model)
 
-    def _wants_more(self, model: Model) -> bool:
+    def _needs_more(self, model: Model) -> bool:
         if model.max_instances == 1:
             return False
         there = [instance for instance in self._fleet.of(model) if instance.accepting]
@@ -100,12 +100,12 @@ class Pools:
             return True
         if any(isinstance(instance.state, Loading) for instance in there):
             return False
-        for_all = sum(instance.lease is None for instance in ready)
-        if not for_all:
+        unleased = sum(instance.lease is None for instance in ready)
+        if not unleased:
             return model.needed
-        if any(instance.idle for instance in ready):  # requests wait for others to run with
+        if any(instance.idle for instance in ready):  # requests wait for their batch to fill
             return False
-        return _takes_longer_than_a_load(model, for_all)
+        return _takes_longer_than_a_load(model, unleased)
 
 
 def _takes_longer_than_a_load(model: Model, ready: int) -> bool:

@@ -1,1 +1,1 @@
-"""Pure functions that choose: what to evict, where to place, which instance to ask."""
+"""Pure functions that choose what to evict, where to place a model, and which instance to use."""

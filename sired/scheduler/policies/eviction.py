@@ -1,8 +1,8 @@
-"""Which instances to end so that another fits: policies by name.
+"""Eviction policies, by name: which instances to end so that another one fits.
 
-A policy says how dear an instance is, and ``choose_victims`` ends the cheapest that suffice; so no
-policy can end too few or too many, nor anything it was not shown. Other packages add policies by
-the entry point group ``sire.eviction``.
+A policy states the cost of ending an instance, and ``choose_victims`` selects the cheapest
+instances that suffice. A policy therefore cannot end too few instances, too many, or any that it
+was not offered. Other packages add policies through the entry point group ``sire.eviction``.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,14 @@ from sired.scheduler.policies.reuse import ReuseHistory
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An instance that may be ended: its memory in bytes, its last use, its model's history."""
+    """An instance that may be ended.
+
+    Attributes:
+        instance: its id.
+        memory: bytes that ending it frees.
+        last_used: when it was last used, in seconds of the scheduler's clock.
+        history: when its model was requested and how long it takes to load.
+    """
 
     instance: int
     memory: int
@@ -23,23 +30,24 @@ class Candidate:
 
 
 class Policy(Protocol):
-    """Says what is lost, per byte freed, by ending an instance: the least goes first."""
+    """Returns the cost, per byte freed, of ending an instance; the cheapest is ended first."""
 
     def __call__(self, candidate: Candidate, now: float) -> float:
-        """Return any number; only their order matters."""
+        """Return any number; only the order of the numbers matters."""
 
 
 def lru(candidate: Candidate, now: float) -> float:  # noqa: ARG001
-    """The least recently used goes first."""
+    """End the least recently used instance first."""
     return candidate.last_used
 
 
 def cost(candidate: Candidate, now: float) -> float:
-    """Seconds of loading per second and byte: load time x rate of reuse / memory.
+    """Expected load time to spend per second and byte: load time x reuse rate / memory.
 
-    This is what GreedyDual-Size-Frequency (Cherkasova 1998) weighs, with the expected rate of
-    reuse (estimated in ``sired.scheduler.policies.reuse``) in place of a count and an ageing
-    offset. Where nothing was measured all are alike, and the least recently used goes first.
+    This is the measure of GreedyDual-Size-Frequency (Cherkasova 1998), with the expected reuse
+    rate (estimated in ``sired.scheduler.policies.reuse``) in place of a count and an ageing
+    offset. Where nothing has been measured all costs are equal, and the least recently used
+    instance is ended first.
     """
     history = candidate.history
     rate = history.reuse_rate(max(0.0, now - candidate.last_used))
@@ -52,15 +60,15 @@ BUILT_IN: dict[str, Policy] = {"lru": lru, "cost": cost}
 def choose_victims(
     candidates: Sequence[Candidate], need: int, policy: Policy, now: float
 ) -> tuple[int, ...] | None:
-    """The cheapest instances that together free ``need`` bytes.
+    """Select the cheapest instances that together free ``need`` bytes.
 
-    They are taken one by one, the cheapest per byte first. (The set of the least total cost, which
-    would be a knapsack problem, does worse in the long run: it ends many where one larger and
-    scarcely dearer one would have left room for the next load, too.)
+    They are selected one by one, the cheapest per byte first. (The set with the lowest total cost,
+    a knapsack problem, does worse in the long run: it ends many instances where a larger one of
+    hardly higher cost would have left room for the next load, too.)
 
     Returns:
-        Their ids, cheapest first; none too many: each one is needed for the sum.
-        None when all of them together do not suffice.
+        The ids of a minimal set, cheapest first: without any of them the rest do not suffice.
+        None when all candidates together do not suffice.
     """
     by_cost = sorted(candidates, key=lambda c: (policy(c, now), c.last_used, c.instance))
     chosen: list[Candidate] = []
@@ -72,7 +80,7 @@ def choose_victims(
         freed += candidate.memory
     if freed < need:
         return None
-    # A large one chosen last may have made smaller ones unnecessary: spare the dearest first.
+    # A large one chosen last may make smaller ones unnecessary: drop the most expensive first.
     for candidate in reversed(chosen):
         if freed - candidate.memory >= need:
             chosen.remove(candidate)

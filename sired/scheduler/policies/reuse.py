@@ -1,34 +1,35 @@
-"""When a model was asked for so far, and how soon it is likely to be asked for again.
+"""The history of a model's requests, and an estimate of how soon the next one will arrive.
 
-A scheduler that ends a model pays its load time again when the next request comes, so the sooner
-that is, the dearer the model. Known of each model are the gaps between its requests, summed up in
-a dozen numbers: an arrival costs the same however many went before.
+A scheduler that ends a model pays the load time again when the next request arrives: the sooner
+that is, the higher the cost of ending it. The gaps between the requests for each model are
+summarised in a dozen numbers, so an arrival costs the same however many came before.
 
 Two views of the same gaps give two rates, and the higher one counts:
 
-*The long run.* Who looks at a random moment waits E[gap²] / 2 E[gap] for the next request
-(renewal theory's mean residual life): the mean gap if requests come at random, half of it if they
-come like clockwork, and about half the pause if they come in bursts, however many each has. The
-longer a model idles beyond that, the less it is believed: what has been idle for ``a`` is not
-expected before ``a / DOUBT``. (Hyperbolic caching, Blankstein et al. 2017, divides by age alike.)
+*The long run.* From a random moment, the expected time to the next request is
+E[gap²] / 2 E[gap] (the mean residual life of renewal theory): the mean gap for random arrivals,
+half the mean gap for regular arrivals, and about half the pause for bursts, however many requests
+each burst has. The longer a model idles beyond that, the less the estimate is trusted: a model
+that has been idle for ``a`` seconds is not expected before ``a / DOUBT`` seconds. (Hyperbolic
+caching, Blankstein et al. 2017, divides by age in the same way.)
 
 *The moment.* In the middle of a session the next request is seconds away, whatever the long run
-says. Of all times one could keep the model from now on, the best one yields the most requests per
-second kept, as the gaps longer than the present idle time foretell: the Gittins index, which
-LHD (Beckmann et al. 2018) uses as hit density. A best of many is too high by chance, so it counts
-only as far as it exceeds the long run by more than chance does.
+suggests. Of all durations for which the model could be kept from now on, the best one yields the
+most requests per second kept, as predicted by the gaps longer than the present idle time: the
+Gittins index, which LHD (Beckmann et al. 2018) uses as hit density. The maximum of many noisy
+estimates is biased upwards, so it counts only as far as it exceeds the long run by more than that.
 """
 
 from bisect import bisect
 from dataclasses import dataclass, field
 
-# How much the newest gap weighs against all earlier ones; the first few weigh alike.
+# The weight of the newest gap against all earlier ones; the first few gaps have equal weights.
 WEIGHT = 0.05
-# A random arrival is three mean gaps late once in twenty times: only what is rarer tells anything.
+# One random arrival in twenty is three mean gaps late: only rarer delays are significant.
 DOUBT = 3.0
-# After its first request a model is expected back in this many seconds.
+# Seconds until the second request for a model is expected.
 FIRST_GAP = 300.0
-# Seconds; what is less than a clock can tell apart.
+# Seconds; below what a clock can resolve.
 SHORTEST_GAP = 1e-6
 # Gaps are sorted by their order of magnitude, in seconds: below 4, 16, ..., 4^9 (three days).
 BOUNDS = tuple(4.0**power for power in range(1, 10))
@@ -36,11 +37,12 @@ BOUNDS = tuple(4.0**power for power in range(1, 10))
 
 @dataclass(slots=True, eq=False)
 class ReuseHistory:
-    """What is remembered of a model's requests and loads.
+    """A summary of a model's requests and loads.
 
     Attributes:
-        load_seconds: how long its last loads took, the last one counting half; 0 before the first.
-        wake_seconds: how long it last took to wake; 0 before.
+        load_seconds: an average of its load times, in which the last one counts half; 0 before the
+            first load.
+        wake_seconds: how long its last wake-up took; 0 before the first.
     """
 
     load_seconds: float = 0.0
@@ -52,9 +54,9 @@ class ReuseHistory:
     _by_length: list[float] = field(default_factory=lambda: [0.0] * len(BOUNDS))
 
     def arrived(self, now: float) -> None:
-        """Note a request."""
+        """Record a request."""
         last, self._last = self._last, now
-        # Requests of the same instant are one use.
+        # Requests of the same instant count as one use.
         if last is None or now <= last:
             return
         gap = now - last
@@ -66,24 +68,24 @@ class ReuseHistory:
         self._by_length[min(bisect(BOUNDS, gap), len(BOUNDS) - 1)] += 1
 
     def loaded(self, seconds: float) -> None:
-        """Note how long a load took."""
+        """Record how long a load took."""
         known = self.load_seconds
         self.load_seconds = (known + seconds) / 2 if known else seconds
 
     def reuse_rate(self, idle: float) -> float:
-        """Requests per second to expect of a model that has been idle for so many seconds."""
+        """Requests per second to expect for a model that has been idle for ``idle`` seconds."""
         residual = self._gap_squared / (2 * self._gap) if self._gaps else FIRST_GAP
         long_run = 1 / max(residual, idle / DOUBT, SHORTEST_GAP)
         return max(long_run, self._at_the_moment(idle) / DOUBT)
 
     def _at_the_moment(self, idle: float) -> float:
-        """The most requests per second that keeping it for some time from now on may yield."""
+        """The most requests per second that keeping the model for some time from now may yield."""
         first = bisect(BOUNDS, idle)
         if first == len(BOUNDS):
             return 0.0
         begin = BOUNDS[first - 1] if first else 0.0
         counts = self._by_length[first:]
-        # Gaps are taken to lie evenly between two bounds: some of these are shorter than idle.
+        # Gaps are assumed to be uniform between two bounds: some of these are shorter than idle.
         counts[0] *= (BOUNDS[first] - idle) / (BOUNDS[first] - begin)
         left = sum(counts)
         hits = kept = best = 0.0
