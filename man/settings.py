@@ -6,6 +6,7 @@ import msgspec
 from msgspec.structs import FieldInfo, fields
 
 from man.roff import bold, heading, item, text
+from sire.options.table import WITH_DEFAULTS
 from sire.values import Kind
 from sired.config import DeviceSettings, Settings
 from sired.scheduler.policies import eviction, placement, routing
@@ -17,7 +18,9 @@ SECTIONS = {
     "limits": "What all models together may take; `sire devices` says what bounds a device.",
     "memory": "What is kept free, and what is charged to a model that has never been measured.",
     "tiers": "Where models are kept that give way to others.",
-    "defaults": "What holds where a model or a request says nothing.",
+    "defaults": "Values of options that a model, or a request, does not specify. Except for "
+    "`keep_alive` and `timeout`, a change takes effect from the daemon's next start. A batch size "
+    "or concurrency applies to the models that accept one.",
     "queue": "How many requests may wait, and in what order they are served.",
     "cache": "Answers kept in memory for models that were registered with `--cache`; those unused "
     "for longest go first.",
@@ -31,6 +34,7 @@ SECTIONS = {
     "longer offered.",
 }
 KEYS = {
+    **{f"defaults.{option.name}": option.help for option in WITH_DEFAULTS},
     "daemon.grace": "How long a daemon that is told to stop waits for running requests.",
     "daemon.log_level": "One of debug, info, warning and error.",
     "daemon.max_message": "The largest request that is taken.",

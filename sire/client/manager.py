@@ -142,15 +142,20 @@ class ModelManager(JobCalls, PoolCalls, ManyCalls):
         """
         options = options_among(locals())
         reference = _refer(model_class)
-        spec = define_model(
+        defined = define_model(
             name,
             model_path,
             {**options, "model_class": reference.name or None},
             python_path=reference.python_path,
-        ).spec
+        )
         version = f"{sys.version_info.major}.{sys.version_info.minor}" if reference.pickle else ""
         payload = [reference.pickle] if reference.pickle else []
-        request = Register(model=spec, replace=replace, python_version=version)
+        request = Register(
+            model=defined.spec,
+            replace=replace,
+            python_version=version,
+            explicit=defined.explicit,
+        )
         with self._connection() as connection:
             return connection.expect(ModelInfo, request, payload)
 
@@ -174,9 +179,10 @@ class ModelManager(JobCalls, PoolCalls, ManyCalls):
             ModelNotFound: the file does not exist.
             InvalidModel: the file is not of a known format.
         """
-        spec = define_model("estimate", model_path, options_among(locals())).spec
+        defined = define_model("estimate", model_path, options_among(locals()))
+        request = Estimate(model=defined.spec, explicit=defined.explicit)
         with self._connection() as connection:
-            return connection.expect(EstimateReport, Estimate(model=spec))
+            return connection.expect(EstimateReport, request)
 
     def load_model(self, name: str, device: str = "auto") -> InstanceInfo:
         """Load a model now, on one device or on the one that suits best.

@@ -40,12 +40,14 @@ class Register(Message, frozen=True, tag="register"):
 
     ``model.runtime``, ``format``, ``fingerprint`` and the like are worked out by the daemon.
     When ``model.model_class`` is "pickle:", the one payload frame is a cloudpickle of the class
-    made by Python ``python_version``.
+    made by Python ``python_version``. ``explicit`` names options given with their built-in default,
+    which ``[defaults]`` does not replace.
     """
 
     model: ModelSpec
     replace: bool = False
     python_version: str = ""
+    explicit: tuple[str, ...] = ()
 
 
 class Estimate(Message, frozen=True, tag="estimate"):
@@ -57,6 +59,7 @@ class Estimate(Message, frozen=True, tag="estimate"):
     """
 
     model: ModelSpec
+    explicit: tuple[str, ...] = ()
 
 
 class Remove(Message, frozen=True, tag="remove"):

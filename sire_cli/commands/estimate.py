@@ -33,8 +33,9 @@ def estimate(
     with connect() as connection:
         reports = []
         for path in paths:
-            model = define_model("estimate", path, options, place=lambda option: option.flag).spec
-            reports.append(connection.expect(EstimateReport, Estimate(model=model)))
+            defined = define_model("estimate", path, options, place=lambda option: option.flag)
+            request = Estimate(model=defined.spec, explicit=defined.explicit)
+            reports.append(connection.expect(EstimateReport, request))
     for report in reports:
         if report.problem:
             say(

@@ -75,7 +75,7 @@ def _flag(option: ModelOption) -> str:
 
 
 def _register(definition: Definition, replace: bool, json: bool) -> None:
-    request = Register(model=definition.spec, replace=replace)
+    request = Register(model=definition.spec, replace=replace, explicit=definition.explicit)
     info = expect(ModelInfo, request)
     if json:
         print_json(info)

@@ -1,9 +1,10 @@
 """Every setting there is, with its kind and its default. A key is the field's encoded name."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
+from sire.options.table import WITH_DEFAULTS
 from sire.values import CORES, DURATION, FACTOR, NAMES, SIZE, SWITCH, WORD, one_of, whole
 
 _MIB = 1024**2
@@ -96,8 +97,22 @@ class TierSettings(msgspec.Struct, frozen=True):
     dram: Size = 0
 
 
-class DefaultSettings(msgspec.Struct, frozen=True):
-    """What holds where a model or a request says nothing; seconds, ``math.inf`` for forever."""
+_ModelDefaults: Any = msgspec.defstruct(
+    "_ModelDefaults",
+    [(one.name, Annotated[Any, one.kind], one.default) for one in WITH_DEFAULTS],
+    frozen=True,
+)
+
+
+class DefaultSettings(_ModelDefaults, frozen=True):  # type: ignore[call-arg,misc]
+    """Values of options that a model, or a request, does not specify.
+
+    Besides those below there is one attribute for each of ``sire.options.table.WITH_DEFAULTS``.
+
+    Attributes:
+        keep_alive: seconds that a model stays loaded after its last use; ``math.inf`` for ever.
+        timeout: seconds that a request may take; ``math.inf`` for no limit.
+    """
 
     keep_alive: Duration = 300.0
     timeout: Duration = 120.0

@@ -1,12 +1,13 @@
-"""Which settings a running daemon takes up when it reads them again, and which it cannot."""
+"""Which settings a running daemon adopts when it reads them again, and which it cannot."""
 
 from typing import Any
 
 import msgspec
 
+from sire.options.table import WITH_DEFAULTS
 from sired.config.settings import Settings
 
-# What stands here is built once: devices, sockets, and the accounts of memory.
+# Devices, sockets, memory accounts and models are built once, when the daemon starts.
 HOLD_FROM_START = (
     "devices",
     "tiers",
@@ -15,11 +16,12 @@ HOLD_FROM_START = (
     "memory.reserve_gpu",
     "daemon.max_message",
     "metrics",
+    *(f"defaults.{one.name}" for one in WITH_DEFAULTS if one.name != "keep_alive"),
 )
 
 
 def waiting_for_start(old: Settings, new: Settings) -> list[str]:
-    """Which settings or sections differ that hold from a daemon's start only."""
+    """The settings or sections that differ and take effect only when a daemon starts."""
     before, after = msgspec.to_builtins(old), msgspec.to_builtins(new)
     return [name for name in HOLD_FROM_START if _at(before, name) != _at(after, name)]
 

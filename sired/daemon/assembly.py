@@ -15,6 +15,7 @@ from sired.daemon.engine.replies import ReplyRouter
 from sired.daemon.engine.warm_start import WarmStart
 from sired.daemon.handlers.predictions import DirectAccess
 from sired.daemon.jobs.service import JobService
+from sired.daemon.models.defaults import OptionDefaults
 from sired.daemon.plugins import find_policy, find_router, find_strategy
 from sired.daemon.services import Services
 from sired.daemon.telemetry.history_recorder import HistoryRecorder
@@ -53,7 +54,7 @@ def assemble(
         SireError: a setting names nothing there is, or a file cannot be used.
     """
     settings = loaded.settings
-    registry = Registry(paths.models)
+    registry = Registry(paths.models, OptionDefaults(settings.defaults).fill)
     registry.load()
     gpus = NvmlProbe(visible=os.environ.get("CUDA_VISIBLE_DEVICES"))
     inventory = Inventory([gpus, CpuProbe()], settings)

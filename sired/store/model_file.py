@@ -2,15 +2,15 @@
 
 import json
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import msgspec
 import tomli_w
 
 from sire.errors import InvalidConfiguration, InvalidModel, said, shown
-from sire.options.derived import check_values
-from sire.options.table import WITH_DEFAULTS
+from sire.options.derived import check_values, explicit_defaults
+from sire.options.table import OPTIONS, WITH_DEFAULTS
 from sire.spec import ImageOptions, ModelSpec, Signature, TensorSpec
 from sire.values import SWITCH
 
@@ -18,8 +18,12 @@ from sire.values import SWITCH
 _WITH_UNITS = [one for one in WITH_DEFAULTS if one.kind.name in {"size", "duration"}]
 
 
-def to_toml(spec: ModelSpec) -> bytes:
-    """Write a model; its name is the file's and stands not in it.
+def to_toml(spec: ModelSpec, explicit: Collection[str] = ()) -> bytes:
+    """Write a model; its name is that of the file and is not in it.
+
+    Args:
+        spec: the model.
+        explicit: options to write although they have their built-in default.
 
     Raises:
         InvalidModel: it has text or an argument that no TOML file can hold.
@@ -28,6 +32,9 @@ def to_toml(spec: ModelSpec) -> bytes:
     builtins = msgspec.to_builtins(spec, builtin_types=(bytes,))
     content = {key: value for key, value in builtins.items() if value is not None}
     del content["name"]
+    for option in WITH_DEFAULTS:
+        if option.name in explicit:
+            content.setdefault(option.field, option.value_in(spec))
     for option in _WITH_UNITS:
         if option.field in content:
             content[option.field] = option.kind.write(content[option.field])
@@ -41,8 +48,11 @@ def to_toml(spec: ModelSpec) -> bytes:
         raise InvalidModel(f"{shown(problem.object)} is no valid text.") from None
 
 
-def from_toml(name: str, text: str) -> ModelSpec:
+def from_toml(name: str, text: str) -> tuple[ModelSpec, tuple[str, ...]]:
     """Read a model.
+
+    Returns:
+        The model, and the options that the file states with their built-in default.
 
     Raises:
         InvalidModel: it is no TOML, or a key or value in it is none that a model has.
@@ -60,7 +70,8 @@ def from_toml(name: str, text: str) -> ModelSpec:
     check_values(spec)
     if spec.path and not spec.path.startswith("/"):
         raise InvalidModel(f"its path {shown(spec.path)} is not absolute.")
-    return spec
+    stated = {option.name: option.value_in(spec) for option in OPTIONS if option.field in content}
+    return spec, explicit_defaults(stated)
 
 
 def _read_values(content: dict[str, Any]) -> None:

@@ -1,28 +1,42 @@
 """The registered models: one TOML file each, which people may edit."""
 
 import os
+from collections.abc import Callable, Collection
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from sire.errors import InvalidModel, ModelExists, ModelNotFound, SireError, shown
 from sire.nearest import nearest
+from sire.options.table import WITH_DEFAULTS
 from sire.spec import LONGEST_NAME, ModelSpec, check_name
 from sired.store.atomic import write_atomically
 from sired.store.model_file import from_toml, to_toml
 
 _DIRECTORY_MODE = 0o700
 
+Fill = Callable[[ModelSpec, Collection[str]], ModelSpec]
+
 
 class Registry:
-    """The models by name, in memory as on disk.
+    """The models by name.
+
+    Args:
+        directory: where their files are.
+        fill: completes a model with defaults for the options that it was registered without, but
+            for those named.
 
     Attributes:
-        models: every model whose file can be read.
-        damaged: why the others cannot, by file name.
+        models: every model whose file can be read, completed.
+        damaged: the errors of the others, by file name.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, fill: Fill = lambda spec, _: spec) -> None:
         self._directory = directory
+        self._registered: dict[str, tuple[ModelSpec, Collection[str]]] = {}
+        self.fill = fill
         self.models: dict[str, ModelSpec] = {}
         self.damaged: dict[str, str] = {}
 
@@ -30,14 +44,15 @@ class Registry:
         """Read every file; a damaged one is noted and stops nothing."""
         self._directory.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
         self.models.clear()
+        self._registered.clear()
         self.damaged.clear()
         for file in sorted(self._directory.glob("*.toml"), key=attrgetter("name")):
             try:
-                spec = _read(file)
+                spec, explicit = _read(file)
             except SireError as problem:
                 self.damaged[file.name] = str(problem)
             else:
-                self.models[spec.name] = spec
+                self._hold(spec, explicit)
 
     def get(self, name: str) -> ModelSpec:
         """The model of that name.
@@ -56,8 +71,13 @@ class Registry:
             f"No model {shown(name)} is registered.", hint=hint, model=name[:LONGEST_NAME]
         )
 
-    def add(self, spec: ModelSpec, *, replace: bool) -> None:
-        """Keep a model, on disk first.
+    def add(self, spec: ModelSpec, explicit: Collection[str] = (), *, replace: bool) -> ModelSpec:
+        """Keep a model, on disk first; returns it completed.
+
+        Args:
+            spec: the model as registered.
+            explicit: options registered with their built-in default, which has to stay.
+            replace: whether it replaces a model of the same name.
 
         Raises:
             ModelExists: one of that name is there, and ``replace`` is false.
@@ -72,11 +92,29 @@ class Registry:
                 model=spec.name,
             )
         try:
-            write_atomically(file, to_toml(spec))
+            write_atomically(file, to_toml(spec, explicit))
         except OSError as problem:
             raise SireError(f"Cannot write {file}: {os.strerror(problem.errno or 0)}.") from None
-        self.models[spec.name] = spec
         self.damaged.pop(file.name, None)
+        return self._hold(spec, explicit)
+
+    def update(self, name: str, **values: Any) -> ModelSpec:
+        """Change fields of a model as registered; returns it completed.
+
+        Raises:
+            ModelNotFound: no model has this name.
+            SireError: the file cannot be written.
+        """
+        self.get(name)
+        spec, explicit = self._registered[name]
+        changed = {option.name for option in WITH_DEFAULTS if option.field in values}
+        spec = msgspec.structs.replace(spec, **values)
+        return self.add(spec, {*explicit, *changed}, replace=True)
+
+    def _hold(self, spec: ModelSpec, explicit: Collection[str]) -> ModelSpec:
+        self._registered[spec.name] = spec, explicit
+        self.models[spec.name] = self.fill(spec, explicit)
+        return self.models[spec.name]
 
     def remove(self, name: str) -> None:
         """Forget a model, a damaged one too.
@@ -93,13 +131,14 @@ class Registry:
         except OSError as problem:
             raise SireError(f"Cannot remove {file}: {problem.strerror}.") from None
         self.models.pop(name, None)
+        self._registered.pop(name, None)
         self.damaged.pop(file.name, None)
 
     def _file(self, name: str) -> Path:
         return self._directory / f"{check_name(name)}.toml"
 
 
-def _read(file: Path) -> ModelSpec:
+def _read(file: Path) -> tuple[ModelSpec, Collection[str]]:
     try:
         return from_toml(check_name(file.stem), file.read_text("utf-8"))
     except UnicodeDecodeError:

@@ -38,10 +38,11 @@ class ModelHandlers:
         self, client: Client, request: requests.Register, payload: tuple[Buffer, ...]
     ) -> None:
         services = self._services
-        services.check_device(request.model.device)
+        filled = services.registry.fill(request.model, request.explicit)
+        services.check_device(filled.device)
         spec = await asyncio.to_thread(complete, request, payload, services.paths)
         spec = await self._estimates.soon(spec)
-        services.registry.add(spec, replace=request.replace)
+        spec = services.registry.add(spec, request.explicit, replace=request.replace)
         services.conductor.instances.signatures.pop(spec.name, None)
         introduce(services, spec)
         services.front.reply(client, views.model(services, spec.name, client.request_id))
@@ -50,13 +51,14 @@ class ModelHandlers:
         self, client: Client, request: requests.Estimate, _: tuple[Buffer, ...]
     ) -> None:
         services = self._services
-        services.check_device(request.model.device)
-        # Nothing in its files is run, so that trust is none of its concern.
-        asked = msgspec.structs.replace(request.model, trusted=True)
+        model = services.registry.fill(request.model, request.explicit)
+        services.check_device(model.device)
+        # No code in its files is run, so that trust does not matter.
+        asked = msgspec.structs.replace(model, trusted=True)
         spec, problem = await self._estimates.now(await asyncio.to_thread(inspect, asked))
         services.conductor.sample()
-        model = as_known(services, spec)
-        report = views.estimate(services, spec, model, problem, client.request_id)
+        entry = as_known(services, spec)
+        report = views.estimate(services, spec, entry, problem, client.request_id)
         services.front.reply(client, report)
 
     def _remove(self, client: Client, request: requests.Remove, _: tuple[Buffer, ...]) -> None:
@@ -75,8 +77,7 @@ class ModelHandlers:
         services = self._services
         spec = services.registry.get(request.name)
         if spec.pinned != request.pinned:
-            spec = msgspec.structs.replace(spec, pinned=request.pinned)
-            services.registry.add(spec, replace=True)
+            spec = services.registry.update(spec.name, pinned=request.pinned)
             services.conductor.feed(events.ModelPinned(spec.name, spec.pinned))
             kind = "pinned" if spec.pinned else "unpinned"
             services.conductor.instances.events.note(kind, spec.name)

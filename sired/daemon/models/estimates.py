@@ -75,8 +75,7 @@ class Estimates:
                 continue
             conductor.feed(events.ModelEstimated(spec.name, known.weight_bytes))
             try:
-                spec = msgspec.structs.replace(spec, weight_bytes=known.weight_bytes)
-                registry.add(spec, replace=True)
+                registry.update(spec.name, weight_bytes=known.weight_bytes)
             except SireError as problem:
                 log.warning("its estimate is not kept: %s", problem, extra=of_worker(spec.name))
 

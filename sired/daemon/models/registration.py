@@ -50,7 +50,7 @@ def complete(request: Register, payload: tuple[Buffer, ...], paths: Paths) -> Mo
         read_program(spec.args, spec.path)
     if spec.runtime == "onnx":
         read_onnx_options(spec.args)
-    _check_batches(spec)
+    check_batches(spec)
     _check_compiled(spec)
     return msgspec.structs.replace(
         spec,
@@ -199,8 +199,12 @@ def _check_fits(given: ModelSpec, found: ModelFormat) -> None:
         )
 
 
-def _check_batches(spec: ModelSpec) -> None:
-    """What is to run together: a model has to take any number of rows to share a pass."""
+def check_batches(spec: ModelSpec) -> None:
+    """Check that a model can run the batches, and the requests at the same time, that it is to.
+
+    Raises:
+        InvalidModel: its runtime cannot, or its inputs are not known to take any number of rows.
+    """
     if spec.concurrency > 1 and spec.runtime == "huggingface":
         raise InvalidModel(
             f"{spec.name} cannot work on {spec.concurrency} requests at the same time: "

@@ -16,6 +16,7 @@ from sire.options.derived import check_values, options_shown
 from sire.options.table import BY_NAME, OPTIONS, settable_in
 from sire.spec import ModelSpec, Signature, TensorSpec
 from sire_cli.main import full_app
+from sired.config.settings import DefaultSettings
 from sired.store.model_file import from_toml, to_toml
 
 # For each option a value as the command line, Python and YAML take it, and as a model has it.
@@ -120,7 +121,22 @@ def test_each_option_is_shown_with_its_value(option):
 @every_option
 def test_each_option_is_kept_by_the_registry(option):
     spec = msgspec.structs.replace(defined(option), path="/m")
-    assert from_toml("m", to_toml(spec).decode()) == spec
+    assert from_toml("m", to_toml(spec).decode()) == (spec, ())
+
+
+def test_an_option_given_with_its_default_is_kept_apart_from_one_not_given():
+    options = {"batch_size": 1, "pin": False, "weight": 2, "keep_alive": None}
+    definition = define_model("m", "/m", options)
+    assert definition.explicit == ("pin", "batch_size")
+    text = to_toml(*definition).decode()
+    assert text == 'path = "/m"\nweight = 2.0\npinned = false\nbatch_size = 1\n'
+    assert from_toml("m", text) == definition
+
+
+@every_option
+def test_each_option_that_settings_may_give_is_one_of_the_defaults(option):
+    keys = {field.name for field in msgspec.structs.fields(DefaultSettings)}
+    assert (option.name in keys) == ("defaults" in option.settable)
 
 
 @pytest.mark.parametrize(
