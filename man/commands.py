@@ -7,6 +7,7 @@ import typer.main
 
 from man.roff import bold, heading, italic, item, paragraphs, text
 from sire_cli.main import full_app
+from sire_cli.options.typer_command import placeholder
 
 
 def global_options() -> str:
@@ -25,7 +26,8 @@ def _sire() -> Any:
 
 def _walk(path: str, group: Any) -> Iterator[tuple[str, Any]]:
     """Each command below a group with its full name; most groups do nothing by themselves."""
-    for name, command in group.commands.items():
+    for name in group.list_commands(None):
+        command = group.commands[name]
         if getattr(command, "commands", None):
             if command.invoke_without_command:
                 yield f"{path} {name}", command
@@ -37,7 +39,7 @@ def _walk(path: str, group: Any) -> Iterator[tuple[str, Any]]:
 def _command(path: str, command: Any) -> str:
     arguments = [one for one in command.params if one.param_type_name == "argument"]
     called = [bold(path), *map(_bracketed, _options(command)), *map(_argument, arguments)]
-    explained = [item(italic(_placeholder(one)), one.help) for one in arguments if one.help]
+    explained = [item(italic(placeholder(one)), one.help) for one in arguments if one.help]
     return "".join(
         [
             heading(path.removeprefix("sire ")),
@@ -57,7 +59,7 @@ def _options(command: Any) -> list[Any]:
 
 def _option(option: Any) -> str:
     names = [*sorted(option.opts, key=len), *option.secondary_opts]
-    value = "" if option.is_flag else f" {italic(_placeholder(option))}"
+    value = "" if option.is_flag else f" {italic(placeholder(option))}"
     words = option.help or ""
     if option.default and option.default is not True and not callable(option.default):
         words += f" Default: {option.default}."
@@ -65,18 +67,13 @@ def _option(option: Any) -> str:
 
 
 def _bracketed(option: Any) -> str:
-    value = "" if option.is_flag else f" {italic(_placeholder(option))}"
+    value = "" if option.is_flag else f" {italic(placeholder(option))}"
     name = bold(max(option.opts, key=len))
     more = text("...") if option.multiple else ""
     return f"{name}{value}{more}" if option.required else f"[{name}{value}]{more}"
 
 
 def _argument(argument: Any) -> str:
-    name = italic(_placeholder(argument))
+    name = italic(placeholder(argument))
     more = text(" ...") if argument.nargs != 1 else ""
     return f"{name}{more}" if argument.required else f"[{name}{more}]"
-
-
-def _placeholder(parameter: Any) -> str:
-    """What stands for the value."""
-    return str(parameter.metavar or parameter.name.upper().replace("_", "-")).strip("[].")

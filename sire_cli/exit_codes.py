@@ -1,4 +1,4 @@
-"""What the exit code says to a script; sire(1) documents the same table."""
+"""Exit codes; sire(1) documents the same table."""
 
 from collections.abc import Iterable
 
@@ -60,14 +60,14 @@ _BY_ERROR: dict[type[SireError], int] = {
 
 
 def exit_code(error: SireError) -> int:
-    """The exit code for an error; whatever has none of its own is 1."""
+    """The exit code of an error; 1 for a type without its own code."""
     return _BY_ERROR.get(type(error), UNEXPECTED)
 
 
 def worst_exit_code(ends: Iterable[JobEnd]) -> int:
-    """The exit code for the ends of several jobs; those that failed alike have one of their own."""
-    not_complete = [end for end in ends if end.state != "complete"]
-    failed = {exit_code(error_from(end.error, "", "", {})) for end in not_complete if end.error}
+    """The exit code for several jobs: that of their failures, or 5 if these differ."""
+    incomplete = [end for end in ends if end.state != "complete"]
+    failed = {exit_code(error_from(end.error, "", "", {})) for end in incomplete if end.error}
     if len(failed) > 1:
         return INFERENCE_FAILED
-    return failed.pop() if failed else UNEXPECTED if not_complete else DONE
+    return failed.pop() if failed else UNEXPECTED if incomplete else DONE

@@ -1,4 +1,4 @@
-"""Input files and where answers go."""
+"""Input files, and the destinations of answers."""
 
 import os
 import sys
@@ -15,7 +15,7 @@ from sire.protocol.content import BY_NAME, BY_SUFFIX, JSON, SUFFIXES, TEXT, snif
 from sire_cli.exit_codes import FileMissing
 
 STDIN = "-"
-# What answers can be written as, by short name.
+# Types in which answers can be written, by short name.
 WRITABLE = ("json", "npy", "npz", "csv", "text", "safetensors")
 _TEXTUAL = (JSON, TEXT, BY_NAME["csv"])
 _HEAD = 16
@@ -23,7 +23,7 @@ _HEAD = 16
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """One input: its name as given, its bytes, and what they are."""
+    """One input: its name as given, its bytes and its content type."""
 
     name: str
     content: bytes
@@ -31,24 +31,24 @@ class Input:
 
 
 def read_stdin_once(names: list[str]) -> None:
-    """Refuse to read stdin for more than one input.
+    """Reject a list of inputs that contains stdin more than once.
 
     Raises:
-        InvalidConfiguration: it stands among the inputs more than once.
+        InvalidConfiguration: "-" occurs more than once.
     """
-    if names.count(STDIN) > 1:
-        raise InvalidConfiguration("stdin can be read only once.", hint="Give -i - once.")
+    if (count := names.count(STDIN)) > 1:
+        raise InvalidConfiguration(f"-i - must be given at most once (got {count} times).")
 
 
 def read_input(name: str, declared: str | None) -> Input:
     """Read a file, or stdin for "-".
 
-    Its type is the declared one, else what the ending says, else what the bytes say; plain text
-    where nothing does.
+    Its content type is the declared one, else that of the file name's suffix, else detected from
+    the first bytes, else plain text.
 
     Raises:
-        FileMissing: there is no such file.
-        InvalidInput: it is a directory, empty, or cannot be read.
+        FileMissing: the file does not exist.
+        InvalidInput: the file is a directory, is empty, or cannot be read.
     """
     content = sys.stdin.buffer.read() if name == STDIN else _read(Path(name))
     if not content:
@@ -61,92 +61,98 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise FileMissing(f"There is no file {path}.", hint=meant_file(path)) from None
+        raise FileMissing(f"File {path} does not exist.", hint=meant_file(path)) from None
     except IsADirectoryError:
-        raise InvalidInput(f"{path} is a directory.", hint=f"Name files: {path}/*") from None
+        raise InvalidInput(f"{path} is a directory.", hint=f"Specify files: {path}/*") from None
     except OSError as problem:
-        raise InvalidInput(f"{path} cannot be read: {problem.strerror}.") from None
+        raise InvalidInput(f"Cannot read {path}: {problem.strerror}.") from None
 
 
-def type_of(name: str | None, option: str, among: Collection[str] = BY_NAME) -> str | None:
-    """The content type a short name stands for.
+def type_of(name: str | None, option: str, accepted: Collection[str] = BY_NAME) -> str | None:
+    """The content type for a short name; None for None.
 
     Raises:
-        InvalidConfiguration: it stands for none of those that the option takes.
+        InvalidConfiguration: the option does not accept this name.
     """
     if name is None:
         return None
-    if name not in among:
+    if name not in accepted:
         raise InvalidConfiguration(
-            f"{option} cannot be {name!r}.",
-            hint=f"{meant(name, among)}It can be: {', '.join(among)}.",
+            f"{name!r} is not a valid type for {option}.",
+            hint=f"{meant(name, accepted)}Valid types: {', '.join(accepted)}.",
         )
     return BY_NAME[name]
 
 
 def check_stream(content_type: str | None, target: str | None, sources: Sequence[str]) -> None:
-    """See that an answer can be printed as it is made.
+    """Check that an answer can be streamed to stdout.
 
     Raises:
-        InvalidConfiguration: it goes to a file, is one of several, or is of bytes.
+        InvalidConfiguration: the answer goes to a file, there are several inputs, or the type is
+            binary.
     """
     if target not in {None, STDIN} or len(sources) > 1:
         raise InvalidConfiguration(
-            "--stream prints the answer to one input.", hint="Leave out -o, and give one -i."
+            "--stream requires exactly one input and no output file.",
+            hint="Specify one -i and omit -o.",
         )
     if content_type not in {None, TEXT, JSON}:
-        raise InvalidConfiguration("--stream prints text.", hint="It can be: --to text, json.")
+        raise InvalidConfiguration(
+            "--stream supports only text and json.", hint="Specify --to text or --to json."
+        )
 
 
 def write_part(part: bytes) -> None:
-    """Print a part of an answer at once."""
+    """Write a part of an answer to stdout and flush it."""
     sys.stdout.buffer.write(part)
     sys.stdout.buffer.flush()
 
 
 class Output:
-    """Where answers go: stdout, one file, or a directory with one file per input.
+    """The destination of answers: stdout, one file, or a directory with one file per input.
 
     Args:
         target: a file, a directory, or "-" or None for stdout.
-        wanted: the content type; by default what the file's ending says, else JSON.
+        requested: the content type; by default that of the file's suffix, else JSON.
         sources: the names of the inputs.
 
     Raises:
-        InvalidConfiguration: the answers could not be told apart, or read, where they are to go.
+        InvalidConfiguration: several answers would go to the same file, or binary data to a
+            terminal.
     """
 
-    def __init__(self, target: str | None, wanted: str | None, sources: Sequence[str]) -> None:
+    def __init__(self, target: str | None, requested: str | None, sources: Sequence[str]) -> None:
         path = None if target in {None, STDIN} else Path(str(target))
         into_directory = path is not None and (path.is_dir() or str(target).endswith("/"))
         self._directory = path if into_directory else None
         self._file = None if into_directory else path
         self._answers: list[bytes] = []
-        self.content_type = wanted or (self._file and _type_by_ending(self._file)) or JSON
+        self.content_type = requested or (self._file and _type_by_ending(self._file)) or JSON
         self._check(sources)
 
     def _check(self, sources: Sequence[str]) -> None:
         if self._directory is not None:
             _make_directory(self._directory)
             stems = Counter(map(_stem, sources))
-            if twice := next((stem for stem, count in stems.items() if count > 1), None):
+            if repeated := next((stem for stem, count in stems.items() if count > 1), None):
                 raise InvalidConfiguration(
-                    f"Several answers would be written to {self._file_for(twice)}.",
-                    hint="Give inputs different names, or a directory each.",
+                    f"Several answers would be written to {self._file_for(repeated)}.",
+                    hint="Input files need different names, or separate output directories.",
                 )
         elif self.content_type not in _TEXTUAL:
             if len(sources) > 1:
                 raise InvalidConfiguration(
-                    "Several binary answers do not fit in one file.",
-                    hint="Name a directory: -o DIR/",
+                    "Several binary answers cannot be written to one file.",
+                    hint="Specify a directory: -o DIR/",
                 )
             if self._file is None and sys.stdout.isatty():
                 raise InvalidConfiguration(
-                    "That would write binary data to the terminal.", hint="Name a file: -o FILE"
+                    "Binary answers cannot be written to a terminal.",
+                    hint="Specify a file: -o FILE",
                 )
 
     def write(self, source: str, answer: bytes) -> None:
-        """Take one answer; what goes into one file is written at the end, as a whole."""
+        """Write one answer; answers for a single file are collected until ``finish``."""
         if self.content_type == JSON:
             answer += b"\n"
         if self._directory is not None:
@@ -158,7 +164,7 @@ class Output:
             sys.stdout.buffer.flush()
 
     def finish(self) -> None:
-        """Every answer is there."""
+        """Write the collected answers."""
         if self._file is not None:
             replace_file(self._file, b"".join(self._answers))
 
@@ -176,8 +182,8 @@ def _type_by_ending(path: Path) -> str | None:
     writable = [BY_NAME[name] for name in WRITABLE]
     if content_type is not None and content_type not in writable:
         raise InvalidConfiguration(
-            f"No answer can be written as {content_type}.",
-            hint=f"Say what {path} is to hold with --to: {', '.join(WRITABLE)}.",
+            f"Answers cannot be written as {content_type}.",
+            hint=f"Specify the type of {path} with --to: {', '.join(WRITABLE)}.",
         )
     return content_type
 
@@ -186,18 +192,18 @@ def _make_directory(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
-        raise InvalidInput(f"{path} cannot be made: {problem.strerror}.") from None
+        raise InvalidInput(f"Cannot create directory {path}: {problem.strerror}.") from None
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Write a file so that nobody sees half of it.
+    """Write a file atomically.
 
     Raises:
-        InvalidInput: it cannot be written; what was there is there still.
+        InvalidInput: the file cannot be written; its previous content is unchanged.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        if path.exists() and not path.is_file():  # a pipe or a device is written to as it is
+        if path.exists() and not path.is_file():  # pipes and devices cannot be replaced
             path.write_bytes(content)
             return
         temporary.write_bytes(content)
@@ -207,4 +213,4 @@ def replace_file(path: Path, content: bytes) -> None:
     except OSError as problem:
         with suppress(OSError):
             temporary.unlink()
-        raise InvalidInput(f"{path} cannot be written: {problem.strerror}.") from None
+        raise InvalidInput(f"Cannot write {path}: {problem.strerror}.") from None

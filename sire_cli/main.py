@@ -1,4 +1,4 @@
-"""The entry point: finds the verb, runs it, and turns what goes wrong into words and a code."""
+"""The entry point: runs a command; an error becomes a message on stderr and an exit code."""
 
 import os
 import signal
@@ -13,77 +13,74 @@ from sire.errors import SireError
 from sire_cli.exit_codes import INTERRUPTED, UNEXPECTED, exit_code
 from sire_cli.options.typer_command import Command, CommandGroup
 
-# In the order of the help. A verb lives in the module of its name, as a function or as a group.
-VERBS = (
-    "register",
-    "estimate",
-    "ls",
-    "show",
-    "rm",
-    "load",
-    "unload",
-    "pin",
-    "unpin",
-    "move",
-    "reload",
-    "predict",
-    "submit",
-    "job",
-    "bench",
-    "ps",
-    "stats",
-    "metrics",
-    "top",
-    "devices",
-    "health",
-    "doctor",
-    "config",
-    "logs",
-    "daemon",
-    "completion",
-)
+# The commands by the panel of the help that lists them, in that order. Each is a function or a
+# group of the same name in the module of the same name.
+_PANELS = {
+    "Models": (
+        "register",
+        "estimate",
+        "ls",
+        "show",
+        "rm",
+        "load",
+        "unload",
+        "pin",
+        "unpin",
+        "move",
+        "reload",
+    ),
+    "Requests": ("predict", "bench"),
+    "Jobs": ("submit", "job"),
+    "Observe": ("ps", "top", "stats", "metrics", "devices", "health", "logs"),
+    "Daemon": ("daemon", "config", "doctor"),
+    "Shell": ("completion",),
+}
+VERBS = tuple(verb for verbs in _PANELS.values() for verb in verbs)
 _GROUPS = ("config", "daemon", "job")
-_ANYWHERE = ("--debug", "--no-autostart")
+_GLOBAL_OPTIONS = ("--debug", "--no-autostart")
 
 
 def main() -> NoReturn:
     """Run ``sire`` with the arguments of this process, and exit."""
-    # As other filters do: end quietly when nobody reads on (`sire ls | head`).
+    # As other filters do: exit silently when the reader closes the pipe (`sire ls | head`).
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     sys.exit(run(_global_options_first(sys.argv[1:])))
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command line and return its exit code; errors are said on stderr."""
+    """Run one command line and return its exit code; errors are printed on stderr."""
     try:
         if not arguments and "_SIRE_COMPLETE" not in os.environ:
-            from sire_cli.terminal.welcome import welcome  # noqa: PLC0415
+            from sire_cli.terminal.overview import print_overview  # noqa: PLC0415
 
-            return welcome()
+            return print_overview()
         code = _app_for(arguments)(arguments, prog_name="sire", standalone_mode=False)
     except TyperException as problem:
         context = getattr(problem, "ctx", None)
         path = context.command_path if context else "sire"
-        _say_error(problem.format_message(), f"Try: {path} --help")
+        _print_error(problem.format_message(), f"Try: {path} --help")
         return getattr(problem, "exit_code", UNEXPECTED)
     except SireError as error:
-        _say_error(error.message, error.hint)
+        _print_error(error.message, error.hint)
         return exit_code(error)
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as problem:
-        _say_error(f"Unexpected {type(problem).__name__}: {problem}", "See where: sire --debug …")
+        _print_error(
+            f"Unexpected {type(problem).__name__}: {problem}",
+            "For a traceback, run: sire --debug …",
+        )
         return UNEXPECTED
     return code if isinstance(code, int) else 0
 
 
 def full_app() -> typer.Typer:
-    """The command with all of its verbs, for help, completion and the manual page."""
+    """``sire`` with all commands, for help, completion and the manual page."""
     return _app(VERBS)
 
 
 def _app_for(arguments: list[str]) -> typer.Typer:
-    """The command with the one verb that is called: importing the others takes time."""
+    """``sire`` with only the command that is called, because importing the others takes time."""
     verb = next((word for word in arguments if not word.startswith("-")), None)
     if "_SIRE_COMPLETE" in os.environ:
         from typer._completion_classes import completion_init  # noqa: PLC0415
@@ -95,7 +92,7 @@ def _app_for(arguments: list[str]) -> typer.Typer:
 
 def _app(verbs: tuple[str, ...]) -> typer.Typer:
     app = typer.Typer(
-        cls=CommandGroup,
+        cls=_SireGroup,
         add_completion=False,  # Typer's own scripts; ours are `sire completion`
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
@@ -104,15 +101,22 @@ def _app(verbs: tuple[str, ...]) -> typer.Typer:
     app.callback()(_sire)
     for verb in verbs:
         command = getattr(import_module(f"sire_cli.commands.{verb}"), verb)
+        panel = next(panel for panel, members in _PANELS.items() if verb in members)
         if verb in _GROUPS:
-            app.add_typer(command, name=verb)
+            app.add_typer(command, name=verb, rich_help_panel=panel)
         else:
-            app.command(verb, cls=Command)(command)
+            app.command(verb, cls=Command, rich_help_panel=panel)(command)
     return app
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+class _SireGroup(CommandGroup):
+    """The command ``sire`` itself."""
+
+    order = VERBS
+
+
+def _print_version(requested: bool) -> None:
+    if requested:
         from sire import __version__  # noqa: PLC0415
 
         typer.echo(f"sire {__version__}")
@@ -120,18 +124,20 @@ def _show_version(wanted: bool) -> None:
 
 
 def _sire(
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Print the traceback of an error.")
+    ] = False,
     no_autostart: Annotated[
-        bool, typer.Option("--no-autostart", help="Fail when no daemon runs; start none.")
+        bool, typer.Option("--no-autostart", help="Fail if no daemon is running.")
     ] = False,
     version: Annotated[  # noqa: ARG001
         bool,
         typer.Option(
-            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
         ),
     ] = False,
 ) -> None:
-    """Run models on this machine's devices; one daemon shares them out among all who ask."""
+    """Run models on this machine's devices through one shared daemon."""
     if debug:
         os.environ["SIRE_DEBUG"] = "1"
     if no_autostart:
@@ -139,13 +145,14 @@ def _sire(
 
 
 def _global_options_first(arguments: list[str]) -> list[str]:
-    """Let the options of ``sire`` itself stand behind the verb as well."""
+    """Accept the options of ``sire`` itself after the command as well."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
-    ours = [word for word in arguments[:end] if word in _ANYWHERE]
-    return ours + [word for word in arguments[:end] if word not in _ANYWHERE] + arguments[end:]
+    ours = [word for word in arguments[:end] if word in _GLOBAL_OPTIONS]
+    others = [word for word in arguments[:end] if word not in _GLOBAL_OPTIONS]
+    return ours + others + arguments[end:]
 
 
-def _say_error(message: str, hint: str) -> None:
+def _print_error(message: str, hint: str) -> None:
     if "SIRE_DEBUG" in os.environ:
         import traceback  # noqa: PLC0415
 

@@ -1,1 +1,1 @@
-"""One file per verb, each with a function of the verb's name."""
+"""One module per command, with a function or group of the same name."""

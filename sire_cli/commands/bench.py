@@ -9,14 +9,14 @@ import typer
 from sire.errors import InvalidConfiguration, error_from
 from sire.protocol.content import JSON
 from sire.units import parse_duration
+from sire_cli.daemon_connection import connect
 from sire_cli.exit_codes import DONE, INTERRUPTED, NO_DAEMON, exit_code
 from sire_cli.files import WRITABLE, read_input, read_stdin_once, type_of
-from sire_cli.link import connect
+from sire_cli.loadtest.output import print_errors, print_report
 from sire_cli.loadtest.plan import LoadInput, LoadPlan
-from sire_cli.loadtest.progress import gauge
+from sire_cli.loadtest.progress import progress_line
 from sire_cli.loadtest.report import LoadReport
-from sire_cli.loadtest.run import put_load
-from sire_cli.loadtest.text import print_report, say_errors
+from sire_cli.loadtest.run import run_load
 from sire_cli.options.arguments import AnswerType, InputType, ModelNames
 from sire_cli.options.durations import Timeout, seconds
 from sire_cli.terminal.output import AsJson, print_json
@@ -29,61 +29,115 @@ def bench(
     names: ModelNames,
     input_: Annotated[
         list[str],
-        typer.Option("--input", "-i", metavar="FILE", help="What to send; - is stdin; repeatable."),
+        typer.Option(
+            "--input",
+            "-i",
+            metavar="FILE",
+            help="Input to send, or - for stdin; repeatable.",
+            rich_help_panel="Input",
+        ),
     ],
     requests: Annotated[
-        str | None, typer.Option("--requests", "-n", metavar="N", help="Send so many.")
+        str | None,
+        typer.Option(
+            "--requests",
+            "-n",
+            metavar="N",
+            help="Number of requests to send.",
+            rich_help_panel="Load",
+        ),
     ] = None,
     duration: Annotated[
         str | None,
-        typer.Option("--seconds", "-s", metavar="S", help="Send for so long; 10 by default."),
+        typer.Option(
+            "--seconds",
+            "-s",
+            metavar="DURATION",
+            help="How long to send requests; 10s by default.",
+            rich_help_panel="Load",
+        ),
     ] = None,
     concurrency: Annotated[
         str | None,
         typer.Option(
-            "--concurrency", "-c", metavar="C", help="So many clients at once; 8 by default."
+            "--concurrency",
+            "-c",
+            metavar="N",
+            help="Number of concurrent clients; 8 by default.",
+            rich_help_panel="Load",
         ),
     ] = None,
     delay: Annotated[
         str | None,
-        typer.Option("--delay", metavar="D", help="Each client waits so long between two."),
+        typer.Option(
+            "--delay",
+            metavar="DURATION",
+            help="Pause of a client between an answer and its next request.",
+            rich_help_panel="Load",
+        ),
     ] = None,
     rate: Annotated[
         str | None,
-        typer.Option("--rate", metavar="R", help="Send so many a second, come what may."),
+        typer.Option(
+            "--rate",
+            metavar="RATE",
+            help="Requests per second, sent whether or not earlier ones are answered.",
+            rich_help_panel="Load",
+        ),
     ] = None,
     even: Annotated[
-        bool, typer.Option("--even", help="With --rate: at equal intervals, not at random ones.")
+        bool,
+        typer.Option(
+            "--even",
+            help="With --rate, send at equal intervals instead of random ones.",
+            rich_help_panel="Load",
+        ),
     ] = False,
     at_random: Annotated[
-        bool, typer.Option("--random", help="Choose models and inputs at random, not in turn.")
+        bool,
+        typer.Option(
+            "--random",
+            help="Choose models and inputs at random instead of in turn.",
+            rich_help_panel="Load",
+        ),
     ] = False,
     seed: Annotated[
         str | None,
-        typer.Option("--seed", metavar="N", help="Choose the same at random as the last time."),
+        typer.Option(
+            "--seed",
+            metavar="N",
+            help="Seed of all random choices, to repeat an earlier run.",
+            rich_help_panel="Load",
+        ),
     ] = None,
     jobs: Annotated[
-        bool, typer.Option("--jobs", help="Submit jobs and read their results.")
+        bool,
+        typer.Option("--jobs", help="Submit jobs and read their results.", rich_help_panel="Load"),
     ] = False,
     no_results: Annotated[
         bool,
-        typer.Option("--no-results", help="Read no answers; with --jobs, wait for no results."),
+        typer.Option(
+            "--no-results",
+            help="Discard answers; with --jobs, do not wait for results.",
+            rich_help_panel="Load",
+        ),
     ] = False,
     from_: InputType = None,
     to: AnswerType = None,
     timeout: Timeout = None,
     json: AsJson = False,
 ) -> int:
-    """Put a load on models and measure how they bear it.
+    """Measure throughput and latency of models under load.
 
-    By default 8 clients ask for 10 seconds, each again as soon as it has its answer: that
-    measures what can be answered. With --rate requests come however long answers take: that
-    measures what users wait. Each of several models is asked in turn about each input. Latencies
-    run from the moment a request was due. ^C ends it early, and what was measured is printed.
+    By default 8 clients send requests for 10 seconds, each as soon as its previous request is
+    answered; this measures throughput. With --rate, requests are sent at a fixed average rate
+    however long answers take; this measures the latency that users see. Several models and inputs
+    are combined in turn. Latency is measured from the time a request was due. Ctrl-C ends the run
+    early and prints the results so far.
 
-    The exit status is 0 when everything was answered, else that of the most frequent error.
+    The exit status is 0 if every request was answered, else that of the most frequent error.
     """
-    _check_together(rate, concurrency, delay, even=even)
+    _check_combination(rate, concurrency, delay, even=even)
     plan = LoadPlan(
         models=names,
         clients=_count(concurrency, "--concurrency") or _CLIENTS,
@@ -100,13 +154,13 @@ def bench(
         seed=_seed(seed),
         inputs=_inputs(input_, type_of(from_, "--from")),
     )
-    with connect() as connection, gauge(plan.requests, plan.seconds) as watch:
-        report = put_load(connection, plan, watch)
+    with connect() as connection, progress_line(plan.requests, plan.seconds) as on_progress:
+        report = run_load(connection, plan, on_progress)
     if json:
         print_json(report)
     else:
         print_report(plan, report)
-    say_errors(report)
+    print_errors(report)
     return _exit_code(report)
 
 
@@ -121,7 +175,9 @@ def _duration(text: str | None, *, unless: bool) -> float | None:
         return None if unless else _SECONDS
     duration = _time(text, "--seconds")
     if not duration:
-        raise InvalidConfiguration("--seconds cannot be 0.", hint="Write it like 10, 30s or 5m.")
+        raise InvalidConfiguration(
+            f"--seconds must be greater than 0 (got {text!r}).", hint="Example: --seconds 30s"
+        )
     return duration
 
 
@@ -129,14 +185,14 @@ def _time(text: str, option: str) -> float:
     duration = parse_duration(text)
     if math.isinf(duration):
         raise InvalidConfiguration(
-            f"{option} cannot be {text!r}.", hint="Write it like 250ms, 30s or 5m."
+            f"{option} must be finite (got {text!r}).", hint=f"Example: {option} 30s"
         )
     return duration
 
 
 def _count(text: str | None, option: str) -> int | None:
     if text is not None and (not text.isdecimal() or int(text) == 0):
-        raise InvalidConfiguration(f"{option} cannot be {text!r}.", hint="Give a number from 1 on.")
+        raise InvalidConfiguration(f"{option} must be a whole number of at least 1 (got {text!r}).")
     return None if text is None else int(text)
 
 
@@ -149,29 +205,30 @@ def _rate(text: str | None) -> float | None:
         rate = math.nan
     if not 0 < rate < math.inf:
         raise InvalidConfiguration(
-            f"--rate cannot be {text!r}.", hint="Give a number of requests per second, such as 50."
+            f"--rate must be a number of requests per second above 0 (got {text!r}).",
+            hint="Example: --rate 50",
         )
     return rate
 
 
 def _seed(text: str | None) -> int:
     if text is None:
-        return random.randrange(1 << 32)  # noqa: S311 - it guards nothing
+        return random.randrange(1 << 32)  # noqa: S311 (not used for security)
     if not text.isdecimal():
-        raise InvalidConfiguration(f"--seed cannot be {text!r}.", hint="Give a number.")
+        raise InvalidConfiguration(f"--seed must be a whole number (got {text!r}).")
     return int(text)
 
 
-def _check_together(
+def _check_combination(
     rate: str | None, concurrency: str | None, delay: str | None, *, even: bool
 ) -> None:
     if rate is not None and (concurrency is not None or delay is not None):
         raise InvalidConfiguration(
-            "With --rate no client waits for anything: --concurrency and --delay mean nothing.",
-            hint="Give --rate, or the other two.",
+            "--rate cannot be combined with --concurrency or --delay.",
+            hint="With --rate, requests do not wait for answers. Omit one or the other.",
         )
     if even and rate is None:
-        raise InvalidConfiguration("--even is about --rate, which was not given.")
+        raise InvalidConfiguration("--even requires --rate.")
 
 
 def _exit_code(report: LoadReport) -> int:

@@ -9,32 +9,40 @@ import typer
 from sire.errors import InvalidConfiguration
 
 _SCRIPTS = {"bash": "sire.bash", "zsh": "_sire", "fish": "sire.fish"}
-# Beside the commands where sire is installed; in a checkout, where they are kept.
+# Inside the package when installed; at the top of the tree in a checkout.
 _PLACES = (Path(__file__).parents[1] / "completions", Path(__file__).parents[2] / "completions")
 
 
 def complete_shell(incomplete: str) -> list[str]:
-    """The shells whose names begin so."""
+    """Supported shells whose names start with this text."""
     return [shell for shell in _SCRIPTS if shell.startswith(incomplete)]
 
 
 def completion(
     shell: Annotated[
         str,
-        typer.Argument(metavar="SHELL", help="bash, zsh or fish.", autocompletion=complete_shell),
+        typer.Argument(
+            metavar="SHELL", help="Shell: bash, zsh or fish.", autocompletion=complete_shell
+        ),
     ],
 ) -> None:
-    """Print the script by which a shell completes commands, options, models, devices and jobs.
+    """Print the completion script for a shell.
 
-    A shell reads it from a file; a new shell then knows it:
-    bash from ~/.local/share/bash-completion/completions/sire,
-    zsh from a file _sire in a directory of its $fpath,
-    fish from ~/.config/fish/completions/sire.fish.
-    For this shell alone, in bash and zsh: source <(sire completion bash)
+    It completes commands, options, models, devices and jobs. Save the script to this file, and new
+    shells load it:
+
+    bash: ~/.local/share/bash-completion/completions/sire
+
+    zsh: a file named _sire in a directory of $fpath
+
+    fish: ~/.config/fish/completions/sire.fish
+
+    For the current shell only, in bash or zsh: source <(sire completion bash)
     """
     if shell not in _SCRIPTS:
         raise InvalidConfiguration(
-            f"There is no completion for {shell!r}.", hint=f"There is: {', '.join(_SCRIPTS)}."
+            f"No completion script exists for {shell!r}.",
+            hint=f"Supported shells: {', '.join(_SCRIPTS)}.",
         )
     files = (place / _SCRIPTS[shell] for place in _PLACES)
     sys.stdout.write(next(file for file in files if file.exists()).read_text("utf-8"))

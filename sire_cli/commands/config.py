@@ -1,4 +1,4 @@
-"""``sire config``: the settings, in force and in their file."""
+"""``sire config``: the effective settings, and the file that sets them."""
 
 import os
 from typing import Annotated
@@ -8,59 +8,64 @@ import typer
 from sire.errors import InvalidConfiguration
 from sire.paths import find_paths
 from sire_cli.host.config_file import (
-    adopt,
+    apply_settings,
     check_settings,
     edit_copy,
     edit_file,
-    in_force,
-    one_at_a_time,
+    effective_settings,
+    lock_directory,
     read_text,
 )
 from sire_cli.options.completion import complete_setting
 from sire_cli.options.typer_command import Command, CommandGroup
-from sire_cli.terminal.output import AsJson, print_json, print_table, say
+from sire_cli.terminal.output import AsJson, print_json, print_message, print_table
 from sired.config import SettingSource, kind_of
-from sired.config.editing import set_value
 
 config = typer.Typer(cls=CommandGroup, invoke_without_command=True)
 
 Key = Annotated[
     str,
     typer.Argument(
-        metavar="KEY", help="A setting, like daemon.grace.", autocompletion=complete_setting
+        metavar="KEY", help="Setting, such as daemon.grace.", autocompletion=complete_setting
     ),
 ]
 
 
 @config.callback()
 def _config(context: typer.Context, json: AsJson = False) -> None:
-    """Show every setting in force and where it came from; set one, or edit the file."""
+    """Show, set and edit the settings.
+
+    Without a subcommand, print every effective setting and its source.
+    """
     if context.invoked_subcommand is not None:
         return
-    report = in_force()
+    report = effective_settings()
     if json:
         print_json(report)
         return
     rows = [(setting.key, setting.value, setting.source) for setting in report.settings]
-    print_table(("SETTING", "VALUE", "FROM"), rows)
-    say(f"The file is {report.path}")
+    print_table(("SETTING", "VALUE", "SOURCE"), rows)
+    print_message(f"Settings file: {report.path}")
 
 
 @config.command(cls=Command)
 def get(key: Key) -> None:
-    """Print the value of one setting, as it is in force."""
+    """Print the effective value of one setting."""
     kind_of(key)
-    found = [setting for setting in in_force().settings if setting.key == key]
+    found = [setting for setting in effective_settings().settings if setting.key == key]
     typer.echo(found[0].value if found else "")
 
 
 @config.command("set", cls=Command)
 def set_(
-    key: Key, value: Annotated[str, typer.Argument(metavar="VALUE", help="Like 5s or 2GiB.")]
+    key: Key,
+    value: Annotated[str, typer.Argument(metavar="VALUE", help="Value, such as 5s or 2GiB.")],
 ) -> None:
-    """Write a setting into the file; the running daemon reads it again.
+    """Set a value in the settings file and apply it.
 
-    The rest of the file stays as it is. What cannot be is refused, and nothing is written.
+    Comments and layout of the file are kept. An invalid value is rejected before anything is
+    written. A running daemon reads the file again; some settings take effect only after it is
+    restarted.
     """
     try:
         kind_of(key).read(value)
@@ -68,36 +73,42 @@ def set_(
         if key in problem.message:
             raise
         raise InvalidConfiguration(f"{key}: {problem.message}", hint=problem.hint) from None
+    from sired.config.editing import set_value  # noqa: PLC0415 (its import is slow)
+
     file = find_paths().config_file
-    with one_at_a_time(file.parent):
+    with lock_directory(file.parent):
         check_settings("--set", f"{key}={value}")
-        text, comments = set_value(read_text(file), key, value)
-        edit_file(file, text)
-    if not comments:
-        say(f"{file} was written anew; its comments are gone.")
-    adopt([SettingSource(key, value, "file")])
+        edit_file(file, set_value(read_text(file), key, value))
+    apply_settings([SettingSource(key, value, "file")])
 
 
 @config.command(cls=Command)
 def edit() -> None:
-    """Edit the file with $VISUAL or $EDITOR; it is checked before it takes the old one's place."""
+    """Edit the settings file with $VISUAL or $EDITOR.
+
+    You edit a copy. It replaces the file only if it is valid; an invalid copy is kept for the next
+    edit.
+    """
     file = find_paths().config_file
-    with one_at_a_time(file.parent):
+    with lock_directory(file.parent):
         changed = edit_copy(file, os.environ)
     if changed:
-        adopt(changed)
+        apply_settings(changed)
     else:
-        say("Nothing has changed.")
+        print_message("No setting was changed.")
 
 
 @config.command(cls=Command)
 def path() -> None:
-    """Print where the file is, or would be."""
+    """Print the path of the settings file."""
     typer.echo(find_paths().config_file)
 
 
 @config.command(cls=Command)
 def check() -> None:
-    """Read the settings as a daemon would; fail, and say where, when something is wrong."""
+    """Check the settings as the daemon would read them.
+
+    Fails and prints the place of the first error if a setting is invalid.
+    """
     check_settings()
-    say(f"{find_paths().config_file} is as it should be.")
+    print_message(f"{find_paths().config_file} is valid.")

@@ -1,4 +1,4 @@
-"""``sire daemon``: the daemon's life, by hand."""
+"""``sire daemon``: start, stop and inspect the daemon."""
 
 import contextlib
 import os
@@ -16,112 +16,115 @@ from sire.protocol.replies import Done, HealthReport
 from sire.protocol.requests import Health, Shutdown
 from sire_cli.commands.health import health
 from sire_cli.commands.logs import Follow, Lines, Since, show_daemon_log
-from sire_cli.options.typer_command import CommandGroup
-from sire_cli.terminal.output import AsJson, say
+from sire_cli.options.typer_command import Command, CommandGroup
+from sire_cli.terminal.output import AsJson, print_message
 
-daemon = typer.Typer(cls=CommandGroup, help="Start, stop and look after the daemon.")
+daemon = typer.Typer(cls=CommandGroup, help="Start, stop and manage the daemon.")
 
-# Longer than the longest grace period anybody would set.
+# Longer than any reasonable daemon.grace.
 _STOP_SECONDS = 120.0
-_LOOK_SECONDS = 0.02
-_ANSWER_SECONDS = 3.0
+_POLL_SECONDS = 0.02
+_REPLY_SECONDS = 3.0
 
 
-@daemon.command()
+@daemon.command(cls=Command)
 def start() -> None:
-    """Start the daemon in the background; nothing happens when it runs."""
+    """Start the daemon in the background if it is not running."""
     paths = find_paths()
     if daemon_runs(paths):
-        say("The daemon is running already.")
+        print_message("The daemon is already running.")
         return
     ensure_daemon(paths)
     with Connection(autostart=False) as connection:
         report = connection.expect(HealthReport, Health())
-    say(f"The daemon is running (pid {report.pid}).")
+    print_message(f"The daemon is running (pid {report.pid}).")
 
 
-@daemon.command()
+@daemon.command(cls=Command)
 def stop() -> None:
-    """Let running requests finish, then end the daemon and all models' processes."""
+    """Finish running requests, then stop the daemon and all models."""
     if _stop():
-        say("The daemon has stopped.")
+        print_message("The daemon stopped.")
     else:
-        say("No daemon is running.")
+        print_message("No daemon is running.")
 
 
-@daemon.command()
+@daemon.command(cls=Command)
 def restart() -> None:
     """Stop the daemon and start it again."""
     _stop()
     start()
 
 
-@daemon.command()
+@daemon.command(cls=Command)
 def status(json: AsJson = False) -> None:
-    """Say how the daemon is; fail when none runs."""
+    """Show the state of the daemon; fail if it is not running."""
     os.environ["SIRE_NO_AUTOSTART"] = "1"
     health(json=json)
 
 
-@daemon.command()
+@daemon.command(cls=Command)
 def logs(
     follow: Follow = False, lines: Lines = None, since: Since = None, json: AsJson = False
 ) -> None:
-    """Show what the daemon logged, like sire logs."""
+    """Show the log of the daemon, as sire logs does."""
     show_daemon_log(follow=follow, lines=lines, since=since, json=json)
 
 
-@daemon.command()
+@daemon.command(cls=Command)
 def run() -> None:
-    """Be the daemon, in the foreground, until ^C."""
-    # -P: modules that lie in the working directory are not the daemon's.
+    """Run the daemon in the foreground until Ctrl-C."""
+    # -P: the daemon must not import modules from the working directory.
     os.execv(sys.executable, [sys.executable, "-P", "-m", "sired"])  # noqa: S606
 
 
-@daemon.command()
+@daemon.command(cls=Command)
 def install() -> None:
-    """Have systemd run the daemon for you, from login on and whenever it is asked for."""
+    """Install and enable systemd user units for the daemon.
+
+    The daemon then starts at login and whenever a request arrives.
+    """
     from sire_cli.host.systemd import install_units, systemd_runs  # noqa: PLC0415
 
     if systemd_runs() and _stop():
-        say("The daemon that was running has stopped, for systemd to start its own.")
+        print_message("Stopped the running daemon; systemd starts its own.")
     for line in install_units():
-        say(line)
+        print_message(line)
 
 
-@daemon.command()
+@daemon.command(cls=Command)
 def uninstall() -> None:
-    """Undo install."""
+    """Disable and remove the systemd user units."""
     from sire_cli.host.systemd import uninstall_units  # noqa: PLC0415
 
     for line in uninstall_units():
-        say(line)
+        print_message(line)
 
 
-def _ask_to_stop(paths: Paths) -> None:
-    """Tell the daemon to stop; by a signal where it does not answer."""
+def _request_stop(paths: Paths) -> None:
+    """Request the daemon to stop; send SIGTERM if it does not reply."""
     with Connection(autostart=False) as connection, contextlib.suppress(DaemonUnavailable):
         try:
-            connection.expect(Done, Shutdown(), timeout=_ANSWER_SECONDS)
+            connection.expect(Done, Shutdown(), timeout=_REPLY_SECONDS)
         except DeadlineExceeded:
-            # Who holds the lock has written its pid there, and it holds it still.
+            # The lock file holds the pid of the daemon, which still holds the lock.
             os.kill(int(paths.lock.read_text()), signal.SIGTERM)
 
 
 def _stop() -> bool:
-    """Stop the daemon and wait until it is gone; False when none runs."""
+    """Stop the daemon and wait for its end; False if it is not running."""
     paths = find_paths()
     if not daemon_runs(paths):
         return False
     pid = paths.lock.read_text()
-    _ask_to_stop(paths)
+    _request_stop(paths)
     deadline = time.monotonic() + _STOP_SECONDS
-    # Somebody may start another one meanwhile: that one is not waited for.
+    # Another daemon may be started meanwhile; that one is not waited for.
     while daemon_runs(paths) and paths.lock.read_text() == pid:
         if time.monotonic() > deadline:
             raise DaemonUnavailable(
-                f"The daemon has not stopped within {_STOP_SECONDS:.0f} s.",
-                hint="See what it does: sire daemon logs",
+                f"The daemon did not stop within {_STOP_SECONDS:.0f} s.",
+                hint="See its log: sire logs",
             )
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_POLL_SECONDS)
     return True

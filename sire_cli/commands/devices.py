@@ -3,8 +3,8 @@
 from sire.protocol.replies import DeviceInfo, DeviceList
 from sire.protocol.requests import Devices
 from sire.units import format_bytes
-from sire_cli.link import expect
-from sire_cli.terminal.output import AsJson, print_json, print_table, say
+from sire_cli.daemon_connection import expect
+from sire_cli.terminal.output import AsJson, print_json, print_message, print_table
 
 _COLUMNS = (
     "DEVICE",
@@ -21,13 +21,13 @@ _COLUMNS = (
 
 
 def devices(json: AsJson = False) -> None:
-    """List the devices and how full they are."""
+    """List devices with their memory and utilization."""
     reply = expect(DeviceList, Devices())
     if json:
         print_json(reply)
         return
     print_table(_COLUMNS, [_row(device) for device in reply.devices])
-    say(f"Models are placed by the strategy {reply.strategy}.")
+    print_message(f"Placement strategy: {reply.strategy}")
 
 
 def _row(device: DeviceInfo) -> tuple[str, ...]:

@@ -8,10 +8,10 @@ from sire_cli.terminal.output import AsJson, print_json
 
 
 def doctor(json: AsJson = False) -> int:
-    """Look for what keeps models from running well here, and say what to do about it.
+    """Check this machine for problems and suggest remedies.
 
-    Driver, packages, directories, disk, limits, settings and the daemon: each is ok, a warning or a
-    problem. The exit status is 1 when there are problems.
+    Checks the driver, packages, directories, disk, limits, settings and the daemon; each is
+    reported as ok, warning or problem. The exit status is 1 if there are problems.
     """
     findings = examine()
     if json:

@@ -8,18 +8,16 @@ from sire.client.models.definition import define_model
 from sire.protocol.replies import DeviceFit, EstimateReport
 from sire.protocol.requests import Estimate
 from sire.units import format_bytes
-from sire_cli.link import connect
+from sire_cli.daemon_connection import connect
 from sire_cli.options.model_options import takes_model_options
-from sire_cli.terminal.output import AsJson, print_json, print_table, say
+from sire_cli.terminal.output import AsJson, print_json, print_message, print_table
 
 _COLUMNS = ("PATH", "FORMAT", "WEIGHTS>", "DEVICE", "NEEDS>", "SOURCE", "FREE>", "FITS")
 
 
 @takes_model_options("runtime", "model_class", "args", "device")
 def estimate(
-    paths: Annotated[
-        list[str], typer.Argument(metavar="PATH...", help="Model files or directories.")
-    ],
+    paths: Annotated[list[str], typer.Argument(metavar="PATH", help="Model files or directories.")],
     options: dict[str, Any],
     json: AsJson = False,
 ) -> None:
@@ -38,7 +36,7 @@ def estimate(
             reports.append(connection.expect(EstimateReport, request))
     for report in reports:
         if report.problem:
-            say(
+            print_message(
                 f"{report.path}: estimated from its size; its code gave no answer. {report.problem}"
             )
     if json:

@@ -7,9 +7,9 @@ import typer
 from sire.protocol.replies import HealthReport
 from sire.protocol.requests import Health
 from sire.units import format_bytes, format_duration
-from sire_cli.link import expect
+from sire_cli.daemon_connection import expect
 from sire_cli.options.completion import complete_model
-from sire_cli.terminal.output import AsJson, print_json, print_pairs, say
+from sire_cli.terminal.output import AsJson, print_json, print_message, print_pairs
 
 
 def health(
@@ -17,21 +17,24 @@ def health(
         str | None,
         typer.Argument(
             metavar="NAME",
-            help="A registered model to try as well; it is loaded.",
+            help="Model to load and check as well.",
             autocompletion=complete_model,
         ),
     ] = None,
     deep: Annotated[
-        bool, typer.Option("--deep", help="Try what a prediction needs, down to a worker.")
+        bool, typer.Option("--deep", help="Check every step of a prediction, down to a worker.")
     ] = False,
     json: AsJson = False,
 ) -> None:
-    """Show how the daemon is; with --deep or NAME, fail if a prediction would."""
-    tell(expect(HealthReport, Health(deep=deep, model=name)), json)
+    """Show the state of the daemon.
+
+    With --deep or NAME, fail if a prediction would fail.
+    """
+    print_health(expect(HealthReport, Health(deep=deep, model=name)), json)
 
 
-def tell(report: HealthReport, json: bool) -> None:
-    """Show a health report."""
+def print_health(report: HealthReport, json: bool) -> None:
+    """Print a health report."""
     if json:
         print_json(report)
         return
@@ -39,8 +42,8 @@ def tell(report: HealthReport, json: bool) -> None:
         [
             ("Status", report.status),
             ("Version", report.version),
-            ("Pid", str(report.pid)),
-            ("Up", format_duration(report.uptime_seconds)),
+            ("PID", str(report.pid)),
+            ("Uptime", format_duration(report.uptime_seconds)),
             ("Memory", format_bytes(report.memory_bytes)),
             ("Models", f"{report.models} registered, {_loaded(report)}"),
             ("Queued", str(report.queued)),
@@ -50,7 +53,7 @@ def tell(report: HealthReport, json: bool) -> None:
         ]
     )
     for problem in report.problems:
-        say(f"sire: warning: {problem}")
+        print_message(f"sire: warning: {problem}")
 
 
 def _loaded(report: HealthReport) -> str:

@@ -1,4 +1,4 @@
-"""``sire job``: what was submitted, by hand."""
+"""``sire job``: list, inspect, wait for, cancel and remove jobs."""
 
 import time
 from pathlib import Path
@@ -22,21 +22,21 @@ from sire.protocol.requests import (
 )
 from sire.spec import Job, JobState
 from sire.units import parse_duration
-from sire_cli.commands.job_text import COLUMNS, describe, row
+from sire_cli.daemon_connection import connect, expect
 from sire_cli.exit_codes import worst_exit_code
 from sire_cli.files import WRITABLE, Output
-from sire_cli.link import connect, expect
 from sire_cli.options.arguments import JobId, JobIds
 from sire_cli.options.completion import complete_model
 from sire_cli.options.durations import Timeout, seconds
 from sire_cli.options.typer_command import Command, CommandGroup
-from sire_cli.terminal.output import AsJson, print_json, print_pairs, print_table, say
+from sire_cli.terminal.jobs import COLUMNS, describe, row
+from sire_cli.terminal.output import AsJson, print_json, print_message, print_pairs, print_table
 from sire_cli.terminal.progress import progress
 
-job = typer.Typer(cls=CommandGroup, help="Look after submitted jobs.")
+job = typer.Typer(cls=CommandGroup, help="List, inspect, wait for, cancel and remove jobs.")
 
-# Lines about jobs that failed; a list of more is for `sire job ls`.
-_MOST_SAID = 10
+# Failures to print one by one; more are summed up.
+_MOST_FAILURES = 10
 
 
 @job.command(cls=Command)
@@ -46,7 +46,7 @@ def ls(
         typer.Option(
             "--state",
             metavar="STATE",
-            help="Only those: pending, queued, running, complete, failed or cancelled.",
+            help="List only jobs in this state, such as running or failed.",
         ),
     ] = None,
     model: Annotated[
@@ -54,16 +54,19 @@ def ls(
         typer.Option(
             "--model",
             metavar="NAME",
-            help="Only those of this model.",
+            help="List only jobs of this model.",
             autocompletion=complete_model,
         ),
     ] = None,
     limit: Annotated[
-        str, typer.Option("--limit", "-n", metavar="N", help="How many at most, or all.")
+        str, typer.Option("--limit", "-n", metavar="N", help="Number of jobs to list, or all.")
     ] = "50",
     json: AsJson = False,
 ) -> None:
-    """List jobs, the latest first."""
+    """List jobs, latest first.
+
+    States are pending, queued, running, complete, failed and cancelled.
+    """
     request = ListJobs(state=_state(state), model=model, limit=_count(limit))
     jobs = expect(JobList, request).jobs
     if json:
@@ -72,14 +75,16 @@ def ls(
         now = time.time()
         print_table(COLUMNS, [row(one, now) for one in jobs])
     else:
-        say("No such jobs." if state or model else "No jobs. Submit one: sire submit NAME -i FILE")
+        print_message(
+            "No jobs match." if state or model else "No jobs. Submit one: sire submit NAME -i FILE"
+        )
 
 
 def _count(text: str) -> int | None:
     if text == "all":
         return None
     if not text.isdecimal():
-        raise InvalidConfiguration(f"--limit cannot be {text!r}.", hint="Give a number, or all.")
+        raise InvalidConfiguration(f"--limit must be a whole number or all (got {text!r}).")
     return int(text)
 
 
@@ -87,15 +92,15 @@ def _state(text: str | None) -> JobState | None:
     states: tuple[JobState, ...] = get_args(JobState)
     if text is not None and text not in states:
         raise InvalidConfiguration(
-            f"--state cannot be {text!r}.",
-            hint=f"{meant(text, states)}It can be: {', '.join(states)}.",
+            f"{text!r} is not a valid state.",
+            hint=f"{meant(text, states)}Valid states: {', '.join(states)}.",
         )
     return next((state for state in states if state == text), None)
 
 
 @job.command(cls=Command)
 def show(job: JobId, json: AsJson = False) -> None:
-    """Show all that is known of one job."""
+    """Show everything known about a job."""
     report = expect(JobReport, ShowJob(job=job))
     if json:
         print_json(report)
@@ -106,16 +111,16 @@ def show(job: JobId, json: AsJson = False) -> None:
 @job.command(cls=Command)
 def wait(
     jobs: JobIds = None,
-    all_: Annotated[bool, typer.Option("--all", help="Every job that has not ended.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="Every unfinished job.")] = False,
     timeout: Timeout = None,
     json: AsJson = False,
 ) -> int:
-    """Wait until jobs have ended.
+    """Wait for jobs to finish.
 
-    The exit status is 0 when all of them are complete. Otherwise it is that of the failed ones,
-    or 5 when they failed for different reasons; and 1 when some were cancelled and none failed.
+    The exit status is 0 if all jobs completed. If any failed, it is that of the failed jobs, or 5
+    if they failed for different reasons. If some were cancelled and none failed, it is 1.
     """
-    _one_or_the_other(jobs, "--all", given=all_)
+    _check_selection(jobs, "--all", given=all_)
     limit = seconds(timeout)
     ends: list[JobEnd] = []
     with connect() as connection:
@@ -128,18 +133,20 @@ def wait(
         finally:
             if json:
                 print_json(ends)
-    _say_what_went_wrong([end for end in ends if end.state != "complete"])
+    _print_failures([end for end in ends if end.state != "complete"])
     return worst_exit_code(ends)
 
 
-def _say_what_went_wrong(ends: list[JobEnd]) -> None:
-    for end in ends[:_MOST_SAID]:
-        say(f"The job {end.job} {_how(end)}. See: sire job show {end.job}")
-    if len(ends) > _MOST_SAID:
-        say(f"So it was with {len(ends) - _MOST_SAID} more. See: sire job ls --state failed")
+def _print_failures(ends: list[JobEnd]) -> None:
+    for end in ends[:_MOST_FAILURES]:
+        print_message(f"Job {end.job} {_outcome(end)}. See: sire job show {end.job}")
+    if len(ends) > _MOST_FAILURES:
+        print_message(
+            f"{len(ends) - _MOST_FAILURES} more did not complete. See: sire job ls --state failed"
+        )
 
 
-def _how(end: JobEnd) -> str:
+def _outcome(end: JobEnd) -> str:
     return f"failed: {end.error}" if end.state == "failed" else f"was {end.state}"
 
 
@@ -148,76 +155,89 @@ def result(
     job: JobId,
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", metavar="FILE|DIR", help="Where it goes; - is stdout."),
+        typer.Option("--output", "-o", metavar="FILE|DIR", help="File or directory; - is stdout."),
     ] = None,
 ) -> None:
-    """Give a job's answer, as sire predict would have; or fail as it would have.
+    """Print or save the result of a job.
 
-    Its type was chosen when the job was submitted: sire submit --to npy; JSON where nothing was
-    said. It was made with the answer and is not changed any more. In a directory the answer is
-    called what the input was called.
+    Output and exit status are those that sire predict would have given. The type of the result was
+    set by sire submit --to (JSON by default) and cannot be changed. In a directory, the file is
+    named after the input.
     """
     with connect() as connection:
-        asked = connection.expect(JobReport, ShowJob(job=job)).job
-        target = Output(output, _writable(asked), [asked.source or job])
-        _check_ending(output, asked)
+        job_spec = connection.expect(JobReport, ShowJob(job=job)).job
+        target = Output(output, _writable(job_spec), [job_spec.source or job])
+        _check_ending(output, job_spec)
         _, frames = connection.ask(JobResult(job=job))
-    target.write(asked.source or job, bytes(frames[0]))
+    target.write(job_spec.source or job, bytes(frames[0]))
     target.finish()
 
 
-def _writable(asked: Job) -> str:
-    if asked.accept not in [BY_NAME[name] for name in WRITABLE]:
+def _writable(job_spec: Job) -> str:
+    if job_spec.accept not in [BY_NAME[name] for name in WRITABLE]:
         raise InvalidInput(
-            f"The answer to {asked.id} was asked for as {asked.accept}, which is no file.",
+            f"The result of job {job_spec.id} has type {job_spec.accept}, not that of a file.",
             hint="It was submitted from Python; read it there: manager.job_result(id)",
         )
-    return asked.accept
+    return job_spec.accept
 
 
-def _check_ending(output: str | None, asked: Job) -> None:
-    """An answer does not change its type by being written to a file that is called so."""
-    meant = BY_SUFFIX.get(Path(output).suffix.lower()) if output else None
-    if meant not in {None, asked.accept} and not Path(str(output)).is_dir():
-        name = next(name for name, kind in BY_NAME.items() if kind == asked.accept)
+def _check_ending(output: str | None, job_spec: Job) -> None:
+    """Reject a file whose suffix contradicts the type of the result.
+
+    Raises:
+        InvalidConfiguration: the suffix stands for another type.
+    """
+    implied = BY_SUFFIX.get(Path(output).suffix.lower()) if output else None
+    if implied not in {None, job_spec.accept} and not Path(str(output)).is_dir():
+        name = next(name for name, kind in BY_NAME.items() if kind == job_spec.accept)
         raise InvalidConfiguration(
-            f"{output} cannot hold the answer to {asked.id}, which is {name}.",
-            hint="What it is to be is said when it is submitted: sire submit --to",
+            f"{output} does not match the result of job {job_spec.id}, which has type {name}.",
+            hint="The type is set when a job is submitted: sire submit --to",
         )
 
 
 @job.command(cls=Command)
 def cancel(
     jobs: JobIds = None,
-    all_: Annotated[bool, typer.Option("--all", help="Every job that has not ended.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="Every unfinished job.")] = False,
 ) -> None:
-    """Cancel jobs; nothing happens to those that have ended."""
-    _one_or_the_other(jobs, "--all", given=all_)
+    """Cancel jobs that have not finished."""
+    _check_selection(jobs, "--all", given=all_)
     cancelled = expect(Ids, CancelJobs(jobs=tuple(jobs or ()), all=all_)).jobs
-    say(f"Cancelled {len(cancelled)} jobs.")
+    print_message(f"Cancelled {_jobs(len(cancelled))}.")
 
 
 @job.command(cls=Command)
 def rm(
     jobs: JobIds = None,
-    finished: Annotated[bool, typer.Option("--finished", help="Every job that has ended.")] = False,
+    finished: Annotated[bool, typer.Option("--finished", help="Every finished job.")] = False,
     older_than: Annotated[
         str | None,
         typer.Option(
-            "--older-than", metavar="DURATION", help="Every job that ended before, as 7d."
+            "--older-than",
+            metavar="DURATION",
+            help="Every job that finished longer ago, such as 7d.",
         ),
     ] = None,
 ) -> None:
-    """Forget jobs and their answers; named ones that have not ended are cancelled."""
-    _one_or_the_other(jobs, "--finished", given=finished or older_than is not None)
+    """Remove jobs and their results.
+
+    Jobs given by id that have not finished are cancelled first.
+    """
+    _check_selection(jobs, "--finished", given=finished or older_than is not None)
     age = parse_duration(older_than) if older_than is not None else 0.0 if finished else None
     removed = expect(Ids, RemoveJobs(jobs=tuple(jobs or ()), older_than=age)).jobs
-    say(f"Removed {len(removed)} jobs.")
+    print_message(f"Removed {_jobs(len(removed))}.")
 
 
-def _one_or_the_other(jobs: list[str] | None, option: str, *, given: bool) -> None:
+def _jobs(count: int) -> str:
+    return "1 job" if count == 1 else f"{count} jobs"
+
+
+def _check_selection(jobs: list[str] | None, option: str, *, given: bool) -> None:
     if bool(jobs) == given:
         raise InvalidConfiguration(
-            "Which jobs?" if not given else f"Jobs were named, and {option} was given.",
-            hint=f"Give ids, or {option}. See: sire job ls",
+            f"Job ids cannot be combined with {option}." if given else "No job is given.",
+            hint=f"Specify ids or {option}. List jobs: sire job ls",
         )

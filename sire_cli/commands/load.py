@@ -3,11 +3,11 @@
 from sire.protocol.replies import InstanceInfo
 from sire.protocol.requests import Load
 from sire.units import format_bytes, format_duration
-from sire_cli.link import expect
+from sire_cli.daemon_connection import expect
 from sire_cli.options.arguments import DeviceName, ModelName
 from sire_cli.options.durations import Timeout, seconds
 from sire_cli.terminal.loading_bar import loading_bar
-from sire_cli.terminal.output import AsJson, print_json, say
+from sire_cli.terminal.output import AsJson, print_json, print_message
 
 
 def load(
@@ -16,23 +16,23 @@ def load(
     timeout: Timeout = None,
     json: AsJson = False,
 ) -> None:
-    """Load a model now, so that its first answer does not wait for it.
+    """Load a model now, before a request needs it.
 
-    On a terminal a bar shows how much of a large file has been read, and how fast.
+    On a terminal, a bar shows how much of a large file has been read, and how fast.
     """
-    wanted = None if device == "auto" else device
-    request = Load(name=name, device=wanted, timeout=seconds(timeout))
+    chosen = None if device == "auto" else device
+    request = Load(name=name, device=chosen, timeout=seconds(timeout))
     with loading_bar(name):
         instance = expect(InstanceInfo, request)
-    tell(instance, json)
+    print_loaded(instance, json)
 
 
-def tell(instance: InstanceInfo, json: bool) -> None:
-    """Say where a model has been loaded."""
+def print_loaded(instance: InstanceInfo, json: bool) -> None:
+    """Print where a model was loaded, how fast, and its memory."""
     if json:
         print_json(instance)
     took = "" if instance.load_seconds is None else f" in {format_duration(instance.load_seconds)}"
-    say(
+    print_message(
         f"Loaded {instance.model} on {instance.device}{took}; "
-        f"it takes {format_bytes(instance.memory_bytes)}."
+        f"it uses {format_bytes(instance.memory_bytes)}."
     )

@@ -14,34 +14,43 @@ from sire.protocol.log_lines import LogLine, read_line
 from sire.spec import check_name
 from sire.units import parse_duration
 from sire_cli.options.completion import complete_model
-from sire_cli.terminal.output import AsJson, print_json, say
-from sire_cli.terminal.tail import kept_lines, new_lines
+from sire_cli.terminal.output import AsJson, print_json, print_message
+from sire_cli.terminal.tail import last_lines, new_lines
 
-Show = Callable[[bytes], None]
+Printer = Callable[[bytes], None]
 
 _LINES = 50
 
-Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on as it grows.")]
+Follow = Annotated[
+    bool, typer.Option("--follow", "-f", help="Print new lines as they are written.")
+]
 Lines = Annotated[
-    int | None, typer.Option("--lines", "-n", help="How many lines to begin with; else 50.")
+    int | None,
+    typer.Option("--lines", "-n", metavar="N", help="Number of latest lines; 50 by default."),
 ]
 Since = Annotated[
     str | None,
-    typer.Option("--since", metavar="DURATION", help="Begin so long ago, like 10m; the daemon's."),
+    typer.Option(
+        "--since", metavar="DURATION", help="Print lines since this long ago, such as 10m."
+    ),
 ]
 
 
 def logs(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[NAME]", help="A registered model.", autocompletion=complete_model),
+        typer.Argument(metavar="NAME", help="A registered model.", autocompletion=complete_model),
     ] = None,
     follow: Follow = False,
     lines: Lines = None,
     since: Since = None,
     json: AsJson = False,
 ) -> None:
-    """Show what the daemon logged, or with NAME what that model's processes printed."""
+    """Show the log of the daemon, or the output of a model.
+
+    With NAME, shows what the processes of that model printed; --since applies to the log of the
+    daemon only.
+    """
     if name is None:
         show_daemon_log(follow=follow, lines=lines, since=since, json=json)
     else:
@@ -49,29 +58,29 @@ def logs(
 
 
 def show_daemon_log(*, follow: bool, lines: int | None, since: str | None, json: bool) -> None:
-    """Print the daemon's log, which may be in several files by now.
+    """Print the log of the daemon, including its rotated files.
 
     Raises:
-        InvalidConfiguration: ``since`` is no duration.
+        InvalidConfiguration: ``since`` is not a valid duration.
     """
     path = find_paths().daemon_log
-    first = time.time() - parse_duration(since) if since else 0.0
+    earliest = time.time() - parse_duration(since) if since else 0.0
     if not path.exists() and not follow:
-        say(f"No daemon has logged anything yet: {path}")
+        print_message(f"The log of the daemon does not exist yet: {path}")
         return
 
-    def show(text: bytes) -> None:
+    def print_entry(text: bytes) -> None:
         line = read_line(text)
         if line is None:
             _write(text)
-        elif line.time.timestamp() >= first:
-            _show_line(line, json)
+        elif line.time.timestamp() >= earliest:
+            _print_line(line, json)
 
     most = lines if lines is not None else None if since else _LINES
-    _show(path, show, most, follow)
+    _print_file(path, print_entry, most, follow)
 
 
-def _show_line(line: LogLine, json: bool) -> None:
+def _print_line(line: LogLine, json: bool) -> None:
     if json:
         print_json(line)
     else:
@@ -83,36 +92,37 @@ def _show_model_log(
 ) -> None:
     if since:
         raise InvalidConfiguration(
-            "What a model prints does not say when it was printed.",
-            hint=f"Count lines instead: sire logs {name} -n 100",
+            "--since cannot be combined with NAME: the output of a model has no timestamps.",
+            hint=f"Specify a number of lines instead: sire logs {name} -n 100",
         )
     path = find_paths().model_log(name)
     if not path.exists() and not follow:
         from sire.protocol.replies import ModelInfo  # noqa: PLC0415
         from sire.protocol.requests import Show  # noqa: PLC0415
-        from sire_cli.link import expect  # noqa: PLC0415
+        from sire_cli.daemon_connection import expect  # noqa: PLC0415
 
-        expect(ModelInfo, Show(name=name))  # says when there is no such model
-        say(f"{name} has not been loaded yet.")
+        expect(ModelInfo, Show(name=name))  # raises ModelNotFound
+        print_message(f"{name} has not been loaded yet and has no output.")
         return
 
-    def show(text: bytes) -> None:
+    def print_as_json(text: bytes) -> None:
         message = text.decode(errors="replace").rstrip("\n")
         print_json({"component": f"worker {name}", "model": name, "message": message})
 
-    _show(path, show if json else _write, _LINES if lines is None else lines, follow)
+    most = _LINES if lines is None else lines
+    _print_file(path, print_as_json if json else _write, most, follow)
 
 
-def _show(path: Path, show: Show, most: int | None, follow: bool) -> None:
-    seen = path.stat().st_size if path.exists() else 0
-    _each(kept_lines(path, seen, most), show)
+def _print_file(path: Path, printer: Printer, most: int | None, follow: bool) -> None:
+    size = path.stat().st_size if path.exists() else 0
+    _print_lines(last_lines(path, size, most), printer)
     if follow:
-        _each(new_lines(path, seen), show)
+        _print_lines(new_lines(path, size), printer)
 
 
-def _each(lines: Iterable[bytes], show: Show) -> None:
+def _print_lines(lines: Iterable[bytes], printer: Printer) -> None:
     for line in lines:
-        show(line)
+        printer(line)
         sys.stdout.buffer.flush()
 
 

@@ -3,23 +3,23 @@
 from sire.protocol.replies import ModelInfo, ModelList
 from sire.protocol.requests import ListModels
 from sire.units import format_bytes
-from sire_cli.link import expect
-from sire_cli.terminal.output import AsJson, print_json, print_table, say
+from sire_cli.daemon_connection import expect
+from sire_cli.terminal.output import AsJson, print_json, print_message, print_table
 
 _COLUMNS = ("NAME", "RUNTIME", "FORMAT", "STATE", "DEVICE", "WEIGHTS>", "FOOTPRINT>", "PATH")
 
 
 def ls(json: AsJson = False) -> None:
-    """List the registered models."""
+    """List registered models."""
     reply = expect(ModelList, ListModels())
     for name, problem in reply.damaged.items():
-        say(f"sire: warning: The definition of {name} cannot be read: {problem}")
+        print_message(f"sire: warning: Cannot read the definition of {name}: {problem}")
     if json:
         print_json(reply.models)
     elif reply.models:
         print_table(_COLUMNS, [_row(info) for info in reply.models])
     else:
-        say("No models yet. Add one: sire register NAME PATH")
+        print_message("No model is registered. Register one: sire register NAME PATH")
 
 
 def _row(info: ModelInfo) -> tuple[str, ...]:

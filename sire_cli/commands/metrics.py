@@ -4,14 +4,14 @@ import sys
 
 from sire.protocol.replies import MetricsReport
 from sire.protocol.requests import Metrics
-from sire_cli.link import expect
+from sire_cli.daemon_connection import expect
 from sire_cli.terminal.output import AsJson, print_json
 
 
 def metrics(json: AsJson = False) -> None:
-    """Print what is counted and how things stand, as Prometheus reads it.
+    """Print all metrics in Prometheus text format.
 
-    The same can be fetched over HTTP from the port that the setting metrics.port names.
+    Prometheus can fetch the same text over HTTP if the setting metrics.port is set.
     """
     report = expect(MetricsReport, Metrics())
     if json:

@@ -13,6 +13,7 @@ from sire.options.kinds import parse_keep_alive
 from sire.protocol.content import TEXT
 from sire.protocol.requests import Predict
 from sire.spec import check_priority
+from sire_cli.daemon_connection import connect
 from sire_cli.files import (
     WRITABLE,
     Input,
@@ -23,12 +24,11 @@ from sire_cli.files import (
     type_of,
     write_part,
 )
-from sire_cli.link import connect
 from sire_cli.options.arguments import AnswerType, InputType, ModelName, PriorityName
 from sire_cli.options.durations import Timeout, seconds
 from sire_cli.terminal.progress import progress
 
-ReplyRouter = Generator[bytes, None, None]
+_Answers = Generator[bytes, None, None]
 
 
 def predict(
@@ -36,12 +36,22 @@ def predict(
     input_: Annotated[
         list[str],
         typer.Option(
-            "--input", "-i", metavar="FILE", help="What to run it on; - is stdin; repeatable."
+            "--input",
+            "-i",
+            metavar="FILE",
+            help="Input file, or - for stdin; repeatable.",
+            rich_help_panel="Input",
         ),
     ],
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", metavar="FILE|DIR", help="Where answers go; - is stdout."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE|DIR",
+            help="File or directory for the answers; stdout by default.",
+            rich_help_panel="Output",
+        ),
     ] = None,
     from_: InputType = None,
     to: AnswerType = None,
@@ -50,7 +60,9 @@ def predict(
     stream: Annotated[
         bool,
         typer.Option(
-            "--stream", help="Print the answer as the model writes it; text, or --to json."
+            "--stream",
+            help="Print the answer while it is generated, as text or with --to json.",
+            rich_help_panel="Output",
         ),
     ] = False,
     keep_alive: Annotated[
@@ -58,22 +70,23 @@ def predict(
         typer.Option(
             "--keep-alive",
             metavar="DURATION",
-            help="How long it may idle afterwards: 5m, forever, 0 to unload it at once.",
+            help="How long the model stays loaded when idle: 5m, forever or 0.",
+            rich_help_panel="Scheduling",
         ),
     ] = None,
 ) -> None:
-    """Run a model on files; it is loaded if it is not.
+    """Run a model on input files, loading it if necessary.
 
-    Every input is a request of its own; several are under way at once, and their answers come in
-    the order of the inputs. The first one that fails ends the command; --timeout is for each.
-    Types are told by the files' endings or their first bytes.
+    Each input is one request. Several requests run concurrently, and answers are written in the
+    order of the inputs. The command ends at the first request that fails. --timeout applies to each
+    request. The type of an input is detected from its file name or its first bytes.
     """
     read_stdin_once(input_)
     to_type = type_of(to, "--to", WRITABLE)
     if stream:
         check_stream(to_type, output, input_)
     target = Output(output, to_type or (TEXT if stream else None), input_)
-    wanted = Predict(
+    request = Predict(
         model=name,
         accept=target.content_type,
         timeout=seconds(timeout),
@@ -84,10 +97,10 @@ def predict(
     given = (read_input(file, declared) for file in input_)
     if stream:
         with connect() as connection:
-            _stream(connection, wanted, next(given))
+            _stream(connection, request, next(given))
         return
     with connect() as connection, progress(len(input_)) as advance:
-        answers = (_one if len(input_) == 1 else _many)(connection, wanted, given)
+        answers = (_one if len(input_) == 1 else _many)(connection, request, given)
         with closing(answers):
             for file, answer in zip(input_, answers, strict=True):
                 target.write(file, answer)
@@ -95,37 +108,37 @@ def predict(
     target.finish()
 
 
-def _stream(connection: Connection, wanted: Predict, one: Input) -> None:
-    """Print an answer part by part: a text goes on, anything else has a line for each."""
+def _stream(connection: Connection, request: Predict, one: Input) -> None:
+    """Print an answer part by part: text without separators, other types one part per line."""
     part = b""
-    with closing(connection.stream(_request(wanted, one), [one.content])) as replies:
+    with closing(connection.stream(_request(request, one), [one.content])) as replies:
         for _, frames in replies:
             if frames:
                 part = bytes(frames[0])
-                write_part(part if wanted.accept == TEXT else part + b"\n")
-    if wanted.accept == TEXT and not part.endswith(b"\n"):
+                write_part(part if request.accept == TEXT else part + b"\n")
+    if request.accept == TEXT and not part.endswith(b"\n"):
         write_part(b"\n")
 
 
-def _one(connection: Connection, wanted: Predict, inputs: Iterator[Input]) -> ReplyRouter:
+def _one(connection: Connection, request: Predict, inputs: Iterator[Input]) -> _Answers:
     for one in inputs:
-        _, frames = connection.ask(_request(wanted, one), [one.content])
+        _, frames = connection.ask(_request(request, one), [one.content])
         yield bytes(frames[0])
 
 
-def _many(connection: Connection, wanted: Predict, inputs: Iterator[Input]) -> ReplyRouter:
-    # Here, because whoever has one input has no use for them.
+def _many(connection: Connection, request: Predict, inputs: Iterator[Input]) -> _Answers:
+    # Imported here, because a single input does not need them.
     from sire.client.pipeline.in_order import outcomes_in_order  # noqa: PLC0415
     from sire.client.pipeline.pipeline import PipelinedRequest, open_pipeline  # noqa: PLC0415
 
-    questions = (PipelinedRequest(_request(wanted, one), [one.content]) for one in inputs)
+    requests = (PipelinedRequest(_request(request, one), [one.content]) for one in inputs)
     with closing(open_pipeline(connection)) as pipeline:
-        for outcome in outcomes_in_order(pipeline, questions):
+        for outcome in outcomes_in_order(pipeline, requests):
             if isinstance(outcome, SireError):
                 raise outcome
             _, frames = outcome
             yield bytes(frames[0])
 
 
-def _request(wanted: Predict, given: Input) -> Predict:
-    return msgspec.structs.replace(wanted, content_type=given.content_type)
+def _request(request: Predict, given: Input) -> Predict:
+    return msgspec.structs.replace(request, content_type=given.content_type)

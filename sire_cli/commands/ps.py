@@ -3,8 +3,8 @@
 from sire.protocol.replies import InstanceInfo, InstanceList
 from sire.protocol.requests import Ps
 from sire.units import format_bytes, format_duration
-from sire_cli.link import expect
-from sire_cli.terminal.output import AsJson, print_json, print_table, say
+from sire_cli.daemon_connection import expect
+from sire_cli.terminal.output import AsJson, print_json, print_message, print_table
 
 _COLUMNS = (
     "MODEL",
@@ -24,10 +24,10 @@ _COLUMNS = (
 
 
 def ps(json: AsJson = False) -> None:
-    """List the loaded models, and how far loads are.
+    """List loaded models and the progress of loads.
 
-    With --json a load that reads its file has loading_percent, loading_bytes and
-    loading_total_bytes; they are null otherwise.
+    With --json, loading_percent, loading_bytes and loading_total_bytes are set while a model's file
+    is read, and null otherwise.
     """
     reply = expect(InstanceList, Ps())
     if json:
@@ -35,7 +35,7 @@ def ps(json: AsJson = False) -> None:
     elif reply.instances:
         print_table(_COLUMNS, [_row(instance) for instance in reply.instances])
     else:
-        say("No model is loaded.")
+        print_message("No model is loaded.")
 
 
 def _row(instance: InstanceInfo) -> tuple[str, ...]:
@@ -58,13 +58,13 @@ def _row(instance: InstanceInfo) -> tuple[str, ...]:
 
 
 def _state(instance: InstanceInfo) -> str:
-    """Its state, and how far it is where that can be told."""
+    """The state of an instance; while its file is read, with the percentage."""
     percent = instance.loading_percent
     return instance.state if percent is None else f"{instance.state} {percent:.0f}%"
 
 
 def _wait(seconds: float | None) -> str:
-    """How long a request that came now would wait."""
+    """The expected waiting time of a new request."""
     if seconds is None:
         return ""
     return format_duration(seconds) if seconds else "none"

@@ -14,9 +14,9 @@ from sire.protocol.replies import ModelInfo
 from sire.protocol.requests import Register
 from sire.spec import format_tensors
 from sire.units import format_bytes
-from sire_cli.link import expect
+from sire_cli.daemon_connection import expect
 from sire_cli.options.model_options import takes_model_options
-from sire_cli.terminal.output import AsJson, print_json, say
+from sire_cli.terminal.output import AsJson, print_json, print_message
 
 _BESIDE_FILE = ("trust",)
 
@@ -80,7 +80,7 @@ def _register(definition: Definition, replace: bool, json: bool) -> None:
     if json:
         print_json(info)
     for line in _summary(info):
-        say(line)
+        print_message(line)
 
 
 def _summary(info: ModelInfo) -> list[str]:

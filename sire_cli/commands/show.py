@@ -9,13 +9,13 @@ from sire.protocol.replies import ModelInfo
 from sire.protocol.requests import Show
 from sire.spec import format_tensors
 from sire.units import format_bytes, format_duration
-from sire_cli.link import expect
+from sire_cli.daemon_connection import expect
 from sire_cli.options.arguments import ModelName
 from sire_cli.terminal.output import AsJson, print_json, print_pairs
 
 
 def show(name: ModelName, json: AsJson = False) -> None:
-    """Show all that is known of one model."""
+    """Show everything known about a model."""
     info = expect(ModelInfo, Show(name=name))
     if json:
         print_json(info)
@@ -24,7 +24,7 @@ def show(name: ModelName, json: AsJson = False) -> None:
 
 
 def describe(info: ModelInfo) -> list[tuple[str, str | None]]:
-    """The model as pairs of words for people."""
+    """Every field of a model as (name, value); None for a field that does not apply."""
     model = msgspec.structs.replace(info.model, signature=info.signature)
     registered = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(model.registered_at))
     return [
@@ -39,7 +39,7 @@ def describe(info: ModelInfo) -> list[tuple[str, str | None]]:
         ("Outputs", format_tensors(model.signature.outputs) or None),
         ("Registered", registered),
         ("Last error", info.last_error),
-        ("Backoff", _trouble(info)),
+        ("Backoff", _backoff(info)),
         *[
             ("Instance", f"{i.device}, {i.state}, {format_bytes(i.memory_bytes)}, pid {i.pid}")
             for i in info.instances
@@ -47,12 +47,16 @@ def describe(info: ModelInfo) -> list[tuple[str, str | None]]:
     ]
 
 
-def _trouble(info: ModelInfo) -> str | None:
+def _backoff(info: ModelInfo) -> str | None:
     if not info.failed_loads and info.retry_seconds is None:
         return None
-    failed = f"failed to load {info.failed_loads} times" if info.failed_loads else ""
-    crashed = f"crashed {info.crashes} times without an answer" if info.crashes else ""
-    said = " and ".join(filter(None, [failed, crashed]))
+    failed = f"failed to load {_times(info.failed_loads)}" if info.failed_loads else ""
+    crashed = f"crashed {_times(info.crashes)} without an answer" if info.crashes else ""
+    reason = " and ".join(filter(None, [failed, crashed]))
     if info.retry_seconds is None:
-        return said
-    return f"{said}; tried again in {format_duration(info.retry_seconds)} (at once: sire load)"
+        return reason
+    return f"{reason}; next attempt in {format_duration(info.retry_seconds)} (now: sire load)"
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"

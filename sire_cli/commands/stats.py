@@ -14,15 +14,15 @@ from sire.errors import InvalidConfiguration
 from sire.protocol.replies import HistoryReport, StatsReport
 from sire.protocol.requests import History, Stats
 from sire.units import parse_duration
-from sire_cli.link import connect
+from sire_cli.daemon_connection import connect
 from sire_cli.options.completion import complete_model
 from sire_cli.stats import history, tables
 from sire_cli.terminal.output import AsJson, print_json
 
 _WATCH_SECONDS = 2.0
-# What a drawing shows where nobody says since when.
+# The period that --plot draws without --since.
 _PLOTTED_SECONDS = 3600.0
-# Steps of a table that is to be read, and of what is only added up; a drawing has one a column.
+# Steps requested for a table of one model, and for sums or JSON; a plot has one per column.
 _ROWS, _POINTS = 24, 300
 _CLEAR = "\x1b[H\x1b[2J"
 
@@ -31,8 +31,8 @@ def stats(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="[NAME]",
-            help="One model, in full; otherwise all.",
+            metavar="NAME",
+            help="Model to show in full; all models if omitted.",
             autocompletion=complete_model,
         ),
     ] = None,
@@ -41,20 +41,21 @@ def stats(
         typer.Option(
             "--since",
             metavar="DURATION",
-            help="What was written down every minute, so long back, such as 2d.",
+            help="Show the history of this period, such as 2d.",
         ),
     ] = None,
     plot: Annotated[
-        bool, typer.Option("--plot", help="Draw latency and memory over time; 1h, or --since.")
+        bool, typer.Option("--plot", help="Plot latency and memory over time; 1h, or as --since.")
     ] = False,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Show it again every two seconds, until Ctrl-C.")
+        bool, typer.Option("--watch", help="Refresh every 2 seconds until Ctrl-C.")
     ] = False,
     json: AsJson = False,
 ) -> None:
-    """Show what was counted since the daemon started, or over time.
+    """Show request statistics, in total or over time.
 
-    The history outlives the daemon, and is kept for a week unless history.keep_for says otherwise.
+    Totals count from the start of the daemon. The history has one entry per minute, survives
+    restarts, and is kept for a week unless the setting history.keep_for says otherwise.
     """
     seconds = _seconds(since) if since else _PLOTTED_SECONDS if plot else None
     with connect() as daemon, suppress(*([KeyboardInterrupt] if watch else [])):
@@ -62,7 +63,7 @@ def stats(
             _show(daemon, name, seconds, plot=plot, json=json, clear=watch and not json)
             if not watch:
                 return
-            if not json:  # where nothing can be cleared, a line between two looks
+            if not json:  # a separator where the screen is not cleared
                 sys.stdout.write("\n")
             sys.stdout.flush()
             time.sleep(_WATCH_SECONDS)
@@ -71,7 +72,9 @@ def stats(
 def _seconds(since: str) -> float:
     seconds = parse_duration(since)
     if seconds <= 0:
-        raise InvalidConfiguration(f"Since {since} is no time.", hint="Write it like 2h or 2d.")
+        raise InvalidConfiguration(
+            f"--since must be greater than 0 (got {since!r}).", hint="Example: --since 2d"
+        )
     return seconds
 
 
@@ -85,9 +88,9 @@ def _show(
     clear: bool,
 ) -> None:
     if seconds is None:
-        counted = daemon.expect(StatsReport, Stats(name=name))
+        totals = daemon.expect(StatsReport, Stats(name=name))
         _clear(clear)
-        _show_counts(counted, name, json=json)
+        _show_totals(totals, name, json=json)
         return
     columns, lines = shutil.get_terminal_size()
     points = columns if plot else _ROWS if name and not json else _POINTS
@@ -101,13 +104,13 @@ def _show(
         (history.print_steps if name else history.print_sums)(report)
 
 
-def _show_counts(counted: StatsReport, name: str | None, *, json: bool) -> None:
+def _show_totals(report: StatsReport, name: str | None, *, json: bool) -> None:
     if json:
-        print_json(counted.models[0] if name is not None else counted)
+        print_json(report.models[0] if name is not None else report)
     elif name is not None:
-        tables.print_one(counted.models[0])
+        tables.print_one(report.models[0])
     else:
-        tables.print_all(counted)
+        tables.print_all(report)
 
 
 def _clear(clear: bool) -> None:
@@ -117,9 +120,9 @@ def _clear(clear: bool) -> None:
 
 def _plot(report: HistoryReport, seconds: float, columns: int, lines: int) -> None:
     if not report.steps:
-        history.nothing_happened()
+        history.print_empty()
         return
-    from sire_cli.stats.charts import draw  # noqa: PLC0415 (it takes long to import)
+    from sire_cli.stats.charts import draw  # noqa: PLC0415 (its import is slow)
 
     now = time.time()
     since = max(now - seconds, report.steps[0].at)

@@ -14,17 +14,17 @@ from sire.protocol.content import JSON
 from sire.protocol.replies import Submitted
 from sire.protocol.requests import JobInput, Submit
 from sire.spec import check_priority
+from sire_cli.daemon_connection import connect
 from sire_cli.exit_codes import FileMissing
 from sire_cli.files import WRITABLE, Input, read_input, read_stdin_once, type_of
-from sire_cli.link import connect
 from sire_cli.options.arguments import AnswerType, InputType, ModelName, PriorityName
 from sire_cli.options.durations import Timeout, seconds
 from sire_cli.terminal.output import AsJson, print_json
 from sire_cli.terminal.progress import progress
 
-# What travels, and is made durable, together.
-_INPUTS_AT_ONCE = 200
-_BYTES_AT_ONCE = 8 * 1024**2
+# The size of one request, whose jobs are made durable together.
+_INPUTS_PER_REQUEST = 200
+_BYTES_PER_REQUEST = 8 * 1024**2
 
 
 def submit(
@@ -32,30 +32,41 @@ def submit(
     input_: Annotated[
         list[str] | None,
         typer.Option(
-            "--input", "-i", metavar="FILE", help="What to run it on; - is stdin; repeatable."
+            "--input",
+            "-i",
+            metavar="FILE",
+            help="Input file, or - for stdin; repeatable.",
+            rich_help_panel="Input",
         ),
     ] = None,
     from_dir: Annotated[
         str | None,
-        typer.Option("--from-dir", metavar="DIR", help="Run it on every file of a directory."),
+        typer.Option(
+            "--from-dir",
+            metavar="DIR",
+            help="Directory; each file in it is an input.",
+            rich_help_panel="Input",
+        ),
     ] = None,
     priority: PriorityName = None,
     metadata: Annotated[
         list[str] | None,
-        typer.Option("--metadata", metavar="KEY=VALUE", help="A note to keep; repeatable."),
+        typer.Option(
+            "--metadata", metavar="KEY=VALUE", help="Note to store with each job; repeatable."
+        ),
     ] = None,
     from_: InputType = None,
     to: AnswerType = None,
     timeout: Timeout = None,
     json: AsJson = False,
 ) -> None:
-    """Have a model run on files, and do not wait: print one job id for each.
+    """Submit one job per input file and print the job ids.
 
-    The inputs are kept by the daemon until they have been answered, also when it is killed or
-    the machine loses power; then they run again. Ask for the answers with sire job wait and
-    sire job result. With --timeout a job fails that has not ended so long after its submission.
+    The command does not wait for results; use sire job wait and sire job result. Jobs survive a
+    crash of the daemon or the machine and then run again. With --timeout, a job fails if it has not
+    finished this long after its submission.
     """
-    wanted = Submit(
+    request = Submit(
         model=name,
         accept=type_of(to, "--to", WRITABLE) or JSON,
         priority=check_priority(priority) if priority else None,
@@ -68,7 +79,7 @@ def submit(
     try:
         with connect() as connection, progress(len(files)) as advance:
             for batch in _batches(read_input(file, declared) for file in files):
-                ids = _send(connection, wanted, batch)
+                ids = _send(connection, request, batch)
                 accepted += [
                     {"id": job, "input": one.name} for job, one in zip(ids, batch, strict=True)
                 ]
@@ -77,7 +88,7 @@ def submit(
                     sys.stdout.flush()
                 advance(len(batch))
     finally:
-        # Where one input is wrong, those before it have been accepted all the same.
+        # If an input is invalid, the jobs before it have been accepted nevertheless.
         if json:
             print_json(accepted)
 
@@ -88,7 +99,8 @@ def _files(inputs: list[str], directory: str | None) -> list[str]:
         inputs = [*inputs, *_files_in(Path(directory))]
     if not inputs:
         raise InvalidConfiguration(
-            "There is nothing to submit.", hint="Name files with -i, or a directory: --from-dir"
+            "No input is given.",
+            hint="Specify files with -i FILE, or a directory with --from-dir DIR.",
         )
     return inputs
 
@@ -97,18 +109,16 @@ def _files_in(directory: Path) -> list[str]:
     try:
         files = [path for path in directory.iterdir() if path.is_file()]
     except FileNotFoundError:
-        raise FileMissing(f"There is no directory {directory}.") from None
+        raise FileMissing(f"Directory {directory} does not exist.") from None
     except OSError as problem:
-        raise InvalidInput(f"{directory} cannot be read: {problem.strerror}.") from None
+        raise InvalidInput(f"Cannot read {directory}: {problem.strerror}.") from None
     return sorted(str(path) for path in files if not path.name.startswith("."))
 
 
 def _pairs(given: list[str]) -> dict[str, str]:
     for text in given:
         if not text.partition("=")[1]:
-            raise InvalidConfiguration(
-                f"--metadata cannot be {text!r}.", hint="Write it as KEY=VALUE."
-            )
+            raise InvalidConfiguration(f"--metadata must be in the form KEY=VALUE (got {text!r}).")
     return {key: value for key, _, value in (text.partition("=") for text in given)}
 
 
@@ -116,7 +126,9 @@ def _batches(inputs: Iterator[Input]) -> Iterator[list[Input]]:
     batch: list[Input] = []
     size = 0
     for one in inputs:
-        if batch and (len(batch) == _INPUTS_AT_ONCE or size + len(one.content) > _BYTES_AT_ONCE):
+        if batch and (
+            len(batch) == _INPUTS_PER_REQUEST or size + len(one.content) > _BYTES_PER_REQUEST
+        ):
             yield batch
             batch, size = [], 0
         batch.append(one)
@@ -125,7 +137,7 @@ def _batches(inputs: Iterator[Input]) -> Iterator[list[Input]]:
         yield batch
 
 
-def _send(connection: Connection, wanted: Submit, batch: list[Input]) -> tuple[str, ...]:
+def _send(connection: Connection, request: Submit, batch: list[Input]) -> tuple[str, ...]:
     inputs = tuple(JobInput(content_type=one.content_type, source=one.name) for one in batch)
-    request = msgspec.structs.replace(wanted, inputs=inputs)
-    return connection.expect(Submitted, request, [one.content for one in batch]).jobs
+    with_inputs = msgspec.structs.replace(request, inputs=inputs)
+    return connection.expect(Submitted, with_inputs, [one.content for one in batch]).jobs

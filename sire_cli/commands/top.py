@@ -11,27 +11,28 @@ from sire.errors import InvalidConfiguration
 from sire.protocol.replies import TopReport
 from sire.protocol.requests import Top
 from sire.units import parse_duration
-from sire_cli.link import connect, expect
+from sire_cli.daemon_connection import connect, expect
 from sire_cli.terminal.output import AsJson, print_json
 
 _SHORTEST_SECONDS = 0.1
-# Where there is no terminal, every column that matters is to fit.
+# Off a terminal, wide enough for every important column.
 _PLAIN_WIDTH = 120
 
 
 def top(
     interval: Annotated[
-        str, typer.Option("--interval", metavar="DURATION", help="Time between two looks.")
+        str,
+        typer.Option("--interval", metavar="DURATION", help="Time between updates; 1s by default."),
     ] = "1s",
-    once: Annotated[bool, typer.Option("--once", help="Print one look and exit.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Print one update and exit.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Watch devices, models, jobs and events; keys load, unload and pin models, ? tells them.
+    """Watch devices, models, jobs and events live.
 
-    Where stdout is no terminal, one look is printed. With --json, one line of JSON is printed for
-    every look.
+    Press ? for the keys that select, load, unload and pin models. If stdout is not a terminal, the
+    command prints one update and exits. With --json, it prints one line of JSON per update.
     """
-    pause = _pause(interval)
+    pause = _seconds(interval)
     if json:
         _print_reports(pause, once=once)
     elif once or not sys.stdout.isatty():
@@ -40,11 +41,12 @@ def top(
         _watch(expect(TopReport, Top()), pause)
 
 
-def _pause(interval: str) -> float:
+def _seconds(interval: str) -> float:
     seconds = parse_duration(interval)
     if not _SHORTEST_SECONDS <= seconds < math.inf:
         raise InvalidConfiguration(
-            f"The interval cannot be {interval}.", hint="Take 100ms or more, such as 500ms or 5s."
+            f"--interval must be at least 100ms and finite (got {interval!r}).",
+            hint="Example: --interval 5s",
         )
     return seconds
 
@@ -59,7 +61,7 @@ def _print_reports(pause: float, *, once: bool) -> None:
             time.sleep(pause)
 
 
-# Rich takes longer to import than most commands take in all, hence the imports below.
+# Imported in functions, because importing rich takes longer than most commands run.
 
 
 def _print_frame(report: TopReport) -> None:

@@ -2,9 +2,9 @@
 
 from sire.protocol.replies import Unloaded
 from sire.protocol.requests import Unload
-from sire_cli.link import expect
+from sire_cli.daemon_connection import expect
 from sire_cli.options.arguments import ModelName
-from sire_cli.terminal.output import AsJson, print_json, say
+from sire_cli.terminal.output import AsJson, print_json, print_message
 
 
 def unload(name: ModelName, json: AsJson = False) -> None:
@@ -12,4 +12,4 @@ def unload(name: ModelName, json: AsJson = False) -> None:
     reply = expect(Unloaded, Unload(name=name))
     if json:
         print_json(reply)
-    say(f"Unloaded {name}." if reply.instances else f"{name} was not loaded.")
+    print_message(f"Unloaded {name}." if reply.instances else f"{name} was not loaded.")

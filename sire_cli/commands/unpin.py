@@ -6,5 +6,5 @@ from sire_cli.terminal.output import AsJson
 
 
 def unpin(name: ModelName, json: AsJson = False) -> None:
-    """Let a pinned model be unloaded like any other again."""
+    """Allow a pinned model to be unloaded again."""
     set_pinned(name, json=json, pinned=False)

@@ -1,8 +1,14 @@
-"""What ``sire doctor`` looks at: one small function for each thing, in the order of the list."""
+"""The checks of ``sire doctor``: one function each, in the order of the output."""
 
 from sire.paths import Paths, find_paths
 from sire_cli.doctor.finding import Finding
-from sire_cli.doctor.here import disk, open_files, private_directories, shared_memory, socket_path
+from sire_cli.doctor.machine import (
+    disk,
+    open_files,
+    private_directories,
+    shared_memory,
+    socket_path,
+)
 from sire_cli.doctor.packages import Versions, cuda_versions, onnxruntime_twice, versions
 from sire_cli.doctor.running import daemon, driver, driver_version, lingering, settings
 
@@ -10,7 +16,7 @@ __all__ = ["Finding", "examine"]
 
 
 def examine() -> list[Finding]:
-    """Look at everything; each finding says what to do where something is to be done."""
+    """Run every check; a finding that is not ok contains advice."""
     paths: Paths = find_paths()
     found: Versions = versions()
     cuda = driver_version()

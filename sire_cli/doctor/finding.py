@@ -1,4 +1,4 @@
-"""What a check has found."""
+"""The result of a check."""
 
 from typing import Literal
 
@@ -8,13 +8,13 @@ State = Literal["ok", "warning", "problem"]
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        check: what was looked at.
-        state: ok; warning where something works worse than it could; problem where it does not.
-        found: how it is.
-        advice: what to do about it; empty where nothing is.
+        check: the name of the check.
+        state: ok; warning if something works worse than it could; problem if it does not work.
+        found: what the check found.
+        advice: what to do about it; empty if nothing needs to be done.
     """
 
     check: str

@@ -1,4 +1,4 @@
-"""Whether the frameworks that are installed fit each other and the driver."""
+"""Checks that the installed frameworks are compatible with each other and the driver."""
 
 import re
 import subprocess
@@ -9,12 +9,12 @@ from typing import NamedTuple
 from sire_cli.doctor.finding import Finding
 
 _ONNX = ("onnxruntime", "onnxruntime-gpu")
-# An import of torch from a cold disk takes a while.
+# Importing torch from a cold disk is slow.
 _TORCH_SECONDS = 60.0
 
 
 class Versions(NamedTuple):
-    """Installed versions, None where there is none; ``*_cuda`` is what one was built for."""
+    """Installed versions, None if not installed; ``*_cuda`` is the CUDA version built for."""
 
     torch: str | None
     torch_cuda: str | None
@@ -24,7 +24,7 @@ class Versions(NamedTuple):
 
 
 def versions() -> Versions:
-    """Look at the installed packages; torch itself is asked in a process of its own."""
+    """Read the installed versions; torch is imported in a separate process."""
     torch = _version("torch")
     plain, gpu = map(_version, _ONNX)
     return Versions(torch, _torch_cuda() if torch else None, plain, gpu, _onnx_cuda())
@@ -41,39 +41,39 @@ def _torch_cuda() -> str | None:
     code = "import torch; print(torch.version.cuda or '')"
     command = [sys.executable, "-P", "-c", code]
     try:
-        done = subprocess.run(
+        result = subprocess.run(
             command, capture_output=True, text=True, timeout=_TORCH_SECONDS, check=False
         )
     except subprocess.TimeoutExpired:
         return None
-    return done.stdout.strip() or None
+    return result.stdout.strip() or None
 
 
 def _onnx_cuda() -> str | None:
-    """The CUDA whose libraries ONNX Runtime's own extra asks for."""
+    """The major CUDA version in the requirements of onnxruntime-gpu."""
     try:
-        needed = metadata.requires("onnxruntime-gpu") or []
+        requirements = metadata.requires("onnxruntime-gpu") or []
     except metadata.PackageNotFoundError:
         return None
-    text = " ".join(line for line in needed if "cuda" in line and "runtime" in line)
+    text = " ".join(line for line in requirements if "cuda" in line and "runtime" in line)
     match = re.search(r"runtime(?:-cu\d+)?\s*\(?~=\s*(\d+)", text) or re.search(r"-cu(\d+)", text)
     return match[1] if match else None
 
 
 def onnxruntime_twice(found: Versions) -> Finding:
-    """Both packages write into the same directory, and the one installed last wins."""
+    """Check for both packages: they share a directory, and the one installed last wins."""
     name = "onnxruntime"
     if found.onnxruntime and found.onnxruntime_gpu:
         return Finding(
             name,
             "problem",
             f"onnxruntime {found.onnxruntime} and onnxruntime-gpu {found.onnxruntime_gpu} are both "
-            "installed, and overwrite each other",
+            "installed and overwrite each other",
             "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu",
         )
     if not (found.onnxruntime or found.onnxruntime_gpu):
         return Finding(
-            name, "problem", "none is installed: no ONNX model can run", "pip install onnxruntime"
+            name, "problem", "not installed: ONNX models cannot run", "pip install onnxruntime"
         )
     package, version = (
         ("onnxruntime-gpu", found.onnxruntime_gpu)
@@ -84,49 +84,49 @@ def onnxruntime_twice(found: Versions) -> Finding:
 
 
 def cuda_versions(found: Versions, driver: tuple[int, int] | None) -> Finding:
-    """The driver serves CUDA up to its own major version; torch and ONNX Runtime share libraries.
+    """Check that driver, torch and ONNX Runtime support the same major CUDA version.
 
     Args:
-        found: what is installed.
-        driver: the CUDA version that the driver serves; None where there is no driver.
+        found: the installed versions.
+        driver: the highest CUDA version the driver supports; None without a driver.
     """
     name = "cuda"
     if found.torch is None:
         return Finding(name, "problem", "torch is not installed", "pip install torch")
-    said = f"torch {found.torch} ({_for(found.torch_cuda)})"
+    summary = f"torch {found.torch} ({_built_for(found.torch_cuda)})"
     if found.onnxruntime_gpu:
         built_for = found.onnxruntime_cuda and f"CUDA {found.onnxruntime_cuda}"
-        said += f", onnxruntime-gpu {found.onnxruntime_gpu} ({built_for or 'CUDA unknown'})"
+        summary += f", onnxruntime-gpu {found.onnxruntime_gpu} ({built_for or 'CUDA unknown'})"
     if driver is None:
-        return Finding(name, "ok", said)
+        return Finding(name, "ok", summary)
     if found.torch_cuda is None:
         return Finding(
             name,
             "warning",
-            f"{said}: PyTorch models cannot use the GPUs",
+            f"{summary}: PyTorch models cannot use the GPUs",
             "Install torch for CUDA: https://pytorch.org/get-started/locally",
         )
     if _major(found.torch_cuda) > driver[0]:
         return Finding(
             name,
             "problem",
-            f"{said}: the driver serves CUDA {driver[0]}.{driver[1]}",
+            f"{summary}: the driver supports CUDA only up to {driver[0]}.{driver[1]}",
             f"Install a newer driver, or torch for CUDA {driver[0]}",
         )
     if found.onnxruntime_cuda and _major(found.onnxruntime_cuda) != _major(found.torch_cuda):
         return Finding(
             name,
             "warning",
-            f"{said}: they need different CUDA libraries",
-            f"Install versions of both that are for CUDA {_major(found.torch_cuda)}",
+            f"{summary}: they need different CUDA versions",
+            f"Install versions of both for CUDA {_major(found.torch_cuda)}",
         )
     if not found.onnxruntime_gpu:
         advice = "pip uninstall -y onnxruntime && pip install onnxruntime-gpu"
-        return Finding(name, "warning", f"{said}: ONNX models cannot use the GPUs", advice)
-    return Finding(name, "ok", f"{said}, driver for CUDA {driver[0]}.{driver[1]}")
+        return Finding(name, "warning", f"{summary}: ONNX models cannot use the GPUs", advice)
+    return Finding(name, "ok", f"{summary}, driver for CUDA {driver[0]}.{driver[1]}")
 
 
-def _for(cuda: str | None) -> str:
+def _built_for(cuda: str | None) -> str:
     return f"CUDA {cuda}" if cuda else "CPU only"
 
 

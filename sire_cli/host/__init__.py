@@ -1,1 +1,1 @@
-"""The user's machine beside the daemon: its settings file, its systemd units."""
+"""The settings file and the systemd units."""

@@ -1,4 +1,4 @@
-"""The settings' file, and the daemon that goes by it."""
+"""The settings file, and the daemon that reads it."""
 
 import fcntl
 import os
@@ -19,17 +19,17 @@ from sire.paths import find_paths, private_directory
 from sire.protocol.replies import ConfigReport, Setting
 from sire.protocol.requests import ShowConfig
 from sire_cli.files import replace_file
-from sire_cli.terminal.output import say
+from sire_cli.terminal.output import print_message
 from sired.config import HOLD_FROM_START, SettingSource, load_settings
 
 _EDITORS = ("sensible-editor", "nano", "vi")
-# Reading a file takes a daemon milliseconds; longer than a busy one would need.
-_ADOPT_SECONDS = 5.0
-_LOOK_SECONDS = 0.02
+# The daemon reads the file within milliseconds, a busy one within this time.
+_RELOAD_SECONDS = 5.0
+_POLL_SECONDS = 0.02
 
 
-def in_force() -> ConfigReport:
-    """The settings that the running daemon goes by, or those that it would start with."""
+def effective_settings() -> ConfigReport:
+    """The settings of the running daemon, or those it would start with."""
     paths = find_paths()
     if daemon_runs(paths):
         with Connection(paths, autostart=False) as connection:
@@ -41,10 +41,10 @@ def in_force() -> ConfigReport:
 
 
 def check_settings(*arguments: str) -> None:
-    """Have ``sired`` itself read the settings, with options of its own.
+    """Check the settings with ``sired --check`` and these further options.
 
     Raises:
-        InvalidConfiguration: it would not start with them.
+        InvalidConfiguration: the daemon would not start with these settings.
     """
     command = [sys.executable, "-P", "-m", "sired", "--check", *arguments]
     done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
@@ -54,8 +54,8 @@ def check_settings(*arguments: str) -> None:
 
 
 @contextmanager
-def one_at_a_time(directory: Path) -> Iterator[None]:
-    """Keep others from changing the settings in this directory meanwhile."""
+def lock_directory(directory: Path) -> Iterator[None]:
+    """Hold a lock that serializes changes of the settings in this directory."""
     descriptor = os.open(private_directory(directory), os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -65,23 +65,23 @@ def one_at_a_time(directory: Path) -> Iterator[None]:
 
 
 def read_text(file: Path) -> str:
-    """What is in the file; nothing where there is none."""
+    """The text of the file; empty if it does not exist."""
     return file.read_text("utf-8") if file.exists() else ""
 
 
 def edit_file(file: Path, text: str) -> None:
-    """Put a text in the place of the file, or of what it links to, as a whole."""
+    """Replace the file, or the target of a symbolic link, atomically."""
     replace_file(file.resolve(), text.encode())
 
 
 def edit_copy(file: Path, environment: Mapping[str, str]) -> list[SettingSource]:
-    """Let somebody edit a copy, and have it take the file's place once it is right.
+    """Open a copy in an editor and replace the file once the copy is valid.
 
     Returns:
         The settings of the new file that differ from those of the old one.
 
     Raises:
-        InvalidConfiguration: the text cannot be; it is kept, and the next edit goes on with it.
+        InvalidConfiguration: the copy is invalid; it is kept for the next edit.
     """
     copy = file.with_name("config.edited.toml")
     if not copy.exists():
@@ -90,7 +90,7 @@ def edit_copy(file: Path, environment: Mapping[str, str]) -> list[SettingSource]
     try:
         check_settings("--config", str(copy))
     except InvalidConfiguration as problem:
-        kept = f"{file} is as it was. To go on with your text: sire config edit"
+        kept = f"{file} is unchanged. To continue with your edits: sire config edit"
         raise InvalidConfiguration(problem.message, hint=f"{problem.hint} {kept}".strip()) from None
     new = set(load_settings(copy, {}, {}).sources)
     old = set(_old_sources(file))
@@ -102,7 +102,7 @@ def edit_copy(file: Path, environment: Mapping[str, str]) -> list[SettingSource]
 def _old_sources(file: Path) -> list[SettingSource]:
     try:
         return load_settings(file, {}, {}).sources
-    except InvalidConfiguration:  # the very reason to edit it
+    except InvalidConfiguration:  # an invalid file may be the reason for the edit
         return []
 
 
@@ -110,53 +110,53 @@ def _editor(environment: Mapping[str, str]) -> list[str]:
     given = environment.get("VISUAL") or environment.get("EDITOR")
     found = given or next(filter(shutil.which, _EDITORS), None)
     if found is None or not shutil.which(shlex.split(found)[0]):
-        said = f"There is no editor {found!r}." if found else "There is no editor."
-        raise InvalidConfiguration(said, hint="Name one: EDITOR=nano sire config edit")
+        reason = f"Editor {found!r} was not found." if found else "No editor was found."
+        raise InvalidConfiguration(reason, hint="Specify one: EDITOR=nano sire config edit")
     return shlex.split(found)
 
 
-def adopt(changed: Sequence[SettingSource]) -> None:
-    """Have the running daemon read the file again, and say what it could not take up."""
+def apply_settings(changed: Sequence[SettingSource]) -> None:
+    """Make the running daemon read the file again; print which settings need a restart."""
     paths = find_paths()
     if not daemon_runs(paths):
         return
     os.kill(int(paths.lock.read_text()), signal.SIGHUP)
-    later = sorted({name for key, *_ in changed if (name := _from_start(key))})
+    later = sorted({name for key, *_ in changed if (name := _read_at_start(key))})
     if later:
-        say(f"{', '.join(later)}: a change holds once you run: sire daemon restart")
-    report = _await(changed)
+        print_message(f"{', '.join(later)}: takes effect after: sire daemon restart")
+    report = _wait_until_applied(changed)
     if report.path != str(paths.config_file):
-        say(f"The running daemon reads another file: {report.path}")
+        print_message(f"The running daemon uses a different settings file: {report.path}")
         return
     keys = {key for key, *_ in changed}
     for setting in report.settings:
         if setting.key in keys and setting.source not in {"file", "default"}:
-            over = "an option of sired" if setting.source == "flag" else setting.source
-            say(f"{setting.key} stays {setting.value}: {over} stands over the file.")
+            source = "an option of sired" if setting.source == "flag" else setting.source
+            print_message(f"{setting.key} remains {setting.value}: {source} overrides the file.")
 
 
-def _await(changed: Sequence[SettingSource]) -> ConfigReport:
-    """What the daemon goes by once it has read the file again."""
-    wanted = {
+def _wait_until_applied(changed: Sequence[SettingSource]) -> ConfigReport:
+    """The effective settings once the daemon has read the file again."""
+    expected = {
         setting.key: setting.value
         for setting in load_settings(find_paths().config_file, {}, {}).sources
     }
-    deadline = time.monotonic() + _ADOPT_SECONDS
+    deadline = time.monotonic() + _RELOAD_SECONDS
     while True:
-        report = in_force()
-        force = {setting.key: setting for setting in report.settings}
-        late = [
+        report = effective_settings()
+        effective = {setting.key: setting for setting in report.settings}
+        pending = [
             key
             for key, *_ in changed
-            if key in force
-            and force[key].source in {"file", "default"}
-            and force[key].value != wanted.get(key)
+            if key in effective
+            and effective[key].source in {"file", "default"}
+            and effective[key].value != expected.get(key)
         ]
         same = report.path == str(find_paths().config_file)
-        if not (same and late) or time.monotonic() > deadline:
+        if not (same and pending) or time.monotonic() > deadline:
             return report
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_POLL_SECONDS)
 
 
-def _from_start(key: str) -> str | None:
+def _read_at_start(key: str) -> str | None:
     return next((name for name in HOLD_FROM_START if f"{key}.".startswith(f"{name}.")), None)

@@ -1,4 +1,4 @@
-"""The systemd user units: the daemon, and the socket that starts it."""
+"""The systemd user units of the daemon and of its socket."""
 
 import os
 import shutil
@@ -11,10 +11,10 @@ from sire.errors import SireError
 SERVICE = "sired.service"
 SOCKET = "sired.socket"
 
-# Hardening that CUDA can live with: its devices and its just-in-time compiler stay usable.
+# Hardening that keeps CUDA devices and its just-in-time compiler usable.
 _SERVICE = """\
 [Unit]
-Description=sire: owner of the GPUs and of the models loaded on them
+Description=sire model daemon
 Documentation=man:sired(8)
 Requires={socket}
 After={socket}
@@ -41,7 +41,7 @@ WantedBy=default.target
 
 _SOCKET = """\
 [Unit]
-Description=sire: where requests start the daemon
+Description=sire model daemon socket
 Documentation=man:sired(8)
 
 [Socket]
@@ -55,11 +55,11 @@ WantedBy=sockets.target
 
 
 def units() -> dict[Path, str]:
-    """The units' files and what is to stand in them, for the Python that runs this."""
+    """The unit files and their contents, for the Python that runs this command."""
     base = os.environ.get("XDG_CONFIG_HOME", "")
     config = Path(base) if base.startswith("/") else Path.home() / ".config"
     directory = config / "systemd" / "user"
-    # systemd splits at blanks and expands percent signs.
+    # systemd splits at spaces and expands percent signs.
     python = sys.executable.replace("%", "%%").replace(" ", "\\x20")
     return {
         directory / SOCKET: _SOCKET,
@@ -68,68 +68,68 @@ def units() -> dict[Path, str]:
 
 
 def install_units() -> list[str]:
-    """Write and enable the units; returns what was done, and what is left to do.
+    """Write and enable the units; returns messages about what was done and what remains to do.
 
     Raises:
-        SireError: a file cannot be written, or systemd refuses it.
+        SireError: a file cannot be written, or systemctl fails.
     """
-    said = []
+    messages = []
     for path, text in units().items():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
         except OSError as problem:
             raise SireError(f"Cannot write {path}: {problem.strerror}.") from None
-        said.append(f"Wrote {path}.")
+        messages.append(f"Wrote {path}.")
     if not systemd_runs():
         enable = f"systemctl --user enable --now {SOCKET} {SERVICE}"
-        return [*said, f"No systemd user session is running here. In one: {enable}"]
+        return [*messages, f"No systemd user session is running. Within one, run: {enable}"]
     _systemctl("daemon-reload")
     _systemctl("enable", "--now", SOCKET, SERVICE)
     return [
-        *said,
-        "Enabled and started: the daemon runs from login on, and whenever it is asked for.",
-        "It ends when you log out for the last time; a cron job then starts one of its own.",
-        "To keep it, also over a reboot: loginctl enable-linger",
+        *messages,
+        "Enabled and started: the daemon starts at login and whenever a request arrives.",
+        "It stops at your last logout; a cron job then starts a separate daemon.",
+        "To keep it running, and start it at boot: loginctl enable-linger",
     ]
 
 
 def uninstall_units() -> list[str]:
-    """Stop, disable and remove the units; returns what was done.
+    """Stop, disable and remove the units; returns messages about what was done.
 
     Raises:
-        SireError: systemd refuses, or a file cannot be removed.
+        SireError: systemctl fails, or a file cannot be removed.
     """
-    there = [path for path in units() if path.exists()]
-    if not there:
-        return [f"There is none of {', '.join(map(str, units()))}."]
+    installed = [path for path in units() if path.exists()]
+    if not installed:
+        return [f"No unit is installed: {', '.join(map(str, units()))}"]
     if systemd_runs():
-        _systemctl("disable", "--now", *(path.name for path in there))
-    for path in there:
+        _systemctl("disable", "--now", *(path.name for path in installed))
+    for path in installed:
         try:
             path.unlink()
         except OSError as problem:
             raise SireError(f"Cannot remove {path}: {problem.strerror}.") from None
     if systemd_runs():
         _systemctl("daemon-reload")
-    return [f"Removed {path}." for path in there]
+    return [f"Removed {path}." for path in installed]
 
 
 def systemd_runs() -> bool:
-    """Whether a systemd user manager can be talked to."""
+    """Whether a systemd user manager is running."""
     program = shutil.which("systemctl")
     if program is None:
         return False
-    asked = subprocess.run(
+    result = subprocess.run(
         [program, "--user", "show-environment"], capture_output=True, check=False
     )
-    return asked.returncode == 0
+    return result.returncode == 0
 
 
 def _systemctl(*arguments: str) -> None:
     program = shutil.which("systemctl") or "systemctl"
-    done = subprocess.run(
+    result = subprocess.run(
         [program, "--user", *arguments], capture_output=True, text=True, check=False
     )
-    if done.returncode:
-        raise SireError(f"systemctl --user {' '.join(arguments)} failed: {done.stderr.strip()}")
+    if result.returncode:
+        raise SireError(f"systemctl --user {' '.join(arguments)} failed: {result.stderr.strip()}")

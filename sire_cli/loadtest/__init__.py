@@ -1,1 +1,1 @@
-"""The load test behind `sire bench`: its plan, its clients and its report."""
+"""The load test behind ``sire bench``: plan, driver and report."""

@@ -1,7 +1,7 @@
-"""What is said between client and daemon for one request of a load.
+"""The messages between client and daemon for one request of a load test.
 
-An exchange is a generator: it yields a message to send, is sent the daemon's reply to it, and
-returns when it has what it asked for. It never sees a failure, which ends it.
+An exchange is a generator: it yields a message to send, receives the reply to it through ``send``,
+and returns when it is complete. A failure ends it from outside.
 """
 
 from collections.abc import Callable, Generator
@@ -16,31 +16,31 @@ _Kind = TypeVar("_Kind")
 
 Exchange = Generator[tuple[Request, tuple[bytes, ...]], Reply, None]
 
-# So that who finds jobs of a load can tell where they come from.
+# Marks the jobs of a load test for people who find them.
 _METADATA = {"submitter": "sire bench"}
 
 
-def prediction(plan: LoadPlan, model: str, given: LoadInput) -> Exchange:
-    """Ask for a prediction."""
+def prediction(plan: LoadPlan, model: str, load_input: LoadInput) -> Exchange:
+    """Request one prediction."""
     request = Predict(
-        model=model, content_type=given.content_type, accept=plan.accept, timeout=plan.timeout
+        model=model, content_type=load_input.content_type, accept=plan.accept, timeout=plan.timeout
     )
-    _checked(Prediction, (yield request, (given.content,)))
+    _checked(Prediction, (yield request, (load_input.content,)))
 
 
 def job(
-    plan: LoadPlan, model: str, given: LoadInput, accepted: Callable[[str], object]
+    plan: LoadPlan, model: str, load_input: LoadInput, on_accepted: Callable[[str], object]
 ) -> Exchange:
-    """Submit a job and, if results are wanted, wait for it and ask for its result."""
+    """Submit a job; unless results are discarded, wait for it and fetch its result."""
     request = Submit(
         model=model,
-        inputs=(JobInput(given.content_type, source=given.name),),
+        inputs=(JobInput(load_input.content_type, source=load_input.name),),
         accept=plan.accept,
         metadata=_METADATA,
         timeout=plan.timeout,
     )
-    submitted = _checked(Submitted, (yield request, (given.content,)))
-    accepted(submitted.jobs[0])
+    submitted = _checked(Submitted, (yield request, (load_input.content,)))
+    on_accepted(submitted.jobs[0])
     if not plan.results:
         return
     while not _checked(JobEnds, (yield WaitJobs(jobs=submitted.jobs), ())).ended:
@@ -51,7 +51,7 @@ def job(
 def _checked(kind: type[_Kind], reply: Reply) -> _Kind:
     if not isinstance(reply, kind):
         raise ProtocolError(
-            f"The daemon answered with {type(reply).__name__}, not with {kind.__name__}.",
-            hint="Are sire and sired of the same version? Try: sire daemon restart",
+            f"The daemon replied with {type(reply).__name__} instead of {kind.__name__}.",
+            hint="sire and sired may have different versions. Run: sire daemon restart",
         )
     return reply

@@ -1,4 +1,4 @@
-"""What a load consists of: which requests, and when each is due."""
+"""The plan of a load test: which requests to send, and when each is due."""
 
 import math
 from collections import deque
@@ -12,7 +12,7 @@ from sire.protocol.content import JSON
 
 @dataclass(frozen=True, slots=True)
 class LoadInput:
-    """What to send with a request: its bytes and what they are."""
+    """The content of a request, its content type, and the name of its file."""
 
     content: bytes
     content_type: str
@@ -24,21 +24,21 @@ class LoadPlan:
     """What to send, how often and for how long.
 
     Attributes:
-        models: whom to ask: in turn, or ``at_random``; one named twice is asked twice as often.
-        inputs: what to send each of them; at least one.
-        clients: how many requests are under way at once, each client sending its next one
-            ``delay`` seconds after it has had its answer; or
-        rate: how many a second are due, whatever becomes of those before; at random moments (a
-            Poisson process), or ``evenly``.
-        requests: how many to send; None for as many as there is time for.
-        seconds: for how long to send them; None for as long as they take. One of the two has to
-            be set; of both, that counts which is over first.
-        jobs: submit jobs instead of asking for predictions.
-        results: whether to read answers: without, predictions are sent and forgotten, and jobs
+        models: models to request, in turn or ``at_random``; one named twice gets twice the load.
+        inputs: contents to send to each model; at least one.
+        clients: number of concurrent clients, each of which sends its next request ``delay``
+            seconds after its previous answer. Ignored if ``rate`` is set.
+        rate: requests due per second, independently of answers; at random times (a Poisson
+            process), or ``evenly`` spaced.
+        requests: number of requests to send; None for no limit.
+        seconds: how long to send requests; None for no limit. At least one of the two must be set;
+            the first limit reached ends the run.
+        jobs: submit jobs instead of requesting predictions.
+        results: whether to read answers. Without, answers to predictions are discarded, and jobs
             are not waited for.
-        accept: the content type wanted for the answers.
-        timeout: seconds until the daemon gives a request up; None for its default.
-        seed: of all that is random.
+        accept: the content type requested for the answers.
+        timeout: seconds after which the daemon fails a request; None for its default.
+        seed: of all random choices.
     """
 
     models: Sequence[str]
@@ -58,9 +58,9 @@ class LoadPlan:
 
 
 def choices(plan: LoadPlan) -> Iterator[tuple[str, LoadInput]]:
-    """Whom to ask about what, one request after another; in turn, every pair has its turn."""
-    pairs = [(model, given) for given in plan.inputs for model in plan.models]
-    random = Random(plan.seed)  # noqa: S311 - a load has to be repeatable, not unpredictable
+    """Yield the model and the input of each request; in turn, every pair occurs equally often."""
+    pairs = [(model, one) for one in plan.inputs for model in plan.models]
+    random = Random(plan.seed)  # noqa: S311 (must be repeatable, not unpredictable)
     number = 0
     while True:
         yield random.choice(pairs) if plan.at_random else pairs[number % len(pairs)]
@@ -76,42 +76,42 @@ class ArrivalSchedule(Protocol):
         """The request that is due has been sent."""
 
     def answered(self, now: float) -> None:
-        """A request that was sent has been answered, with whatever."""
+        """A request has got its reply, an answer or an error."""
 
 
-def timetable(plan: LoadPlan, start: float) -> ArrivalSchedule:
-    """The timetable a plan asks for; its moments are on the clock of ``start``."""
+def arrival_schedule(plan: LoadPlan, start: float) -> ArrivalSchedule:
+    """The arrival schedule of a plan; its times are on the clock of ``start``."""
     return ClosedLoop(plan, start) if plan.rate is None else OpenLoop(plan, plan.rate, start)
 
 
 class ClosedLoop:
-    """Clients that wait for their answers before they ask again."""
+    """Clients that wait for an answer before they send their next request."""
 
     def __init__(self, plan: LoadPlan, start: float) -> None:
-        self._moments = deque([start] * plan.clients)
+        self._due_times = deque([start] * plan.clients)
         self._delay = plan.delay
         self.due = start
 
     def sent(self) -> None:
-        """One client waits from now on."""
-        self._moments.popleft()
-        self._look()
+        """One client waits for its answer."""
+        self._due_times.popleft()
+        self._update()
 
     def answered(self, now: float) -> None:
-        """One client waits no longer."""
-        self._moments.append(now + self._delay)
-        self._look()
+        """One client has its answer."""
+        self._due_times.append(now + self._delay)
+        self._update()
 
-    def _look(self) -> None:
-        self.due = self._moments[0] if self._moments else math.inf
+    def _update(self) -> None:
+        self.due = self._due_times[0] if self._due_times else math.inf
 
 
 class OpenLoop:
-    """Requests come when they come, whether or not those before have been answered."""
+    """Requests that are due at given times, whether or not earlier ones were answered."""
 
     def __init__(self, plan: LoadPlan, rate: float, start: float) -> None:
-        # Another stream than that of the choices: the same rate brings the same moments.
-        self._random = Random(f"{plan.seed} clock")  # noqa: S311 - as in choices
+        # A stream separate from that of the choices, so that a rate always gives the same times.
+        self._random = Random(f"{plan.seed} clock")  # noqa: S311 (as in choices)
         self._rate = rate
         self._evenly = plan.evenly
         self._start = start
@@ -119,7 +119,7 @@ class OpenLoop:
         self.due = start if plan.evenly else start + self._random.expovariate(rate)
 
     def sent(self) -> None:
-        """The next is due a gap after this one was due, however late it was sent."""
+        """The next request is due one interval after this one was due, however late it was sent."""
         self._count += 1
         if self._evenly:
             self.due = self._start + self._count / self._rate
@@ -127,4 +127,4 @@ class OpenLoop:
             self.due += self._random.expovariate(self._rate)
 
     def answered(self, now: float) -> None:
-        """Nothing depends on answers."""
+        """Answers do not affect the schedule."""

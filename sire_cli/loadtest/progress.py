@@ -1,6 +1,6 @@
-"""How far a load is, on stderr where a person watches; and ^C, which ends it early.
+"""A progress line on stderr if it is a terminal, and Ctrl-C, which ends a load test early.
 
-It is drawn by hand: a library that draws in a thread of its own would hold up what is measured.
+Written without a library, because one that draws in its own thread would disturb the measurement.
 """
 
 import os
@@ -17,33 +17,33 @@ _ERASE = "\r\x1b[K"
 
 
 @contextmanager
-def gauge(
+def progress_line(
     requests: int | None, seconds: float | None
 ) -> Iterator[Callable[[LoadTestProgress], bool]]:
-    """Show how far a load is; what is yielded takes that, and says whether ^C was not pressed.
+    """Show the progress of a load test; yields a function that returns False after Ctrl-C.
 
-    The second ^C interrupts as usual.
+    A second Ctrl-C interrupts as usual.
     """
-    pressed = False
+    interrupted = False
 
-    def press(*_: object) -> None:
-        nonlocal pressed
-        pressed = True
+    def interrupt(*_: object) -> None:
+        nonlocal interrupted
+        interrupted = True
         signal.signal(signal.SIGINT, before)
 
     def show(progress: LoadTestProgress) -> bool:
-        if drawn:
+        if visible:
             sys.stderr.write(_ERASE + _line(progress, requests, seconds)[: _columns() - 1])
             sys.stderr.flush()
-        return not pressed
+        return not interrupted
 
-    drawn = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-    before = signal.signal(signal.SIGINT, press)
+    visible = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    before = signal.signal(signal.SIGINT, interrupt)
     try:
         yield show
     finally:
         signal.signal(signal.SIGINT, before)
-        if drawn:
+        if visible:
             sys.stderr.write(_ERASE)
             sys.stderr.flush()
 

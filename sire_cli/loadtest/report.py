@@ -1,4 +1,4 @@
-"""What a load came to, and the statistics it takes to say so."""
+"""The results of a load test, and the statistics they are computed from."""
 
 import math
 from array import array
@@ -12,17 +12,17 @@ from sire.protocol.counts import ModelStats
 
 
 class LoadFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """What was measured; times are seconds and rates per second.
+    """Measured figures; times are in seconds and rates per second.
 
     Attributes:
-        requests: how many were sent.
-        answers: how many got what they asked for; a job that is not waited for asks to be
-            accepted, and a request whose answer is not read asks for nothing.
-        errors: how many got an error, by its code.
-        average_latency_seconds: from when requests were due until their answers were there, as
-            are the percentiles (nearest rank); None where there are no answers.
-        loads: of instances, while the load ran, as are ``evictions`` and ``crashes``; other
-            clients' are among them. None where the daemon went away.
+        requests: number of requests sent.
+        answers: number of requests answered; a job that is not waited for counts once accepted,
+            and a request whose answer is discarded does not count.
+        errors: number of errors by code.
+        average_latency_seconds: mean time from when a request was due until its answer was
+            received; the percentiles (nearest rank) are of the same times. None without answers.
+        loads: number of instances loaded during the run, including loads that other clients
+            caused; likewise ``evictions`` and ``crashes``. None if the daemon disappeared.
     """
 
     requests: int
@@ -41,24 +41,25 @@ class LoadFigures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelLoadFigures(LoadFigures, frozen=True, kw_only=True):
-    """What was measured of one model."""
+    """Measured figures of one model."""
 
     model: str
 
 
 class LoadReport(LoadFigures, frozen=True, kw_only=True):
-    """What was measured of all models together, of each, and of the measuring itself.
+    """Figures of all models together, of each model, and of the measurement itself.
 
     Attributes:
-        seconds: from the first request's being due to the end.
-        interrupted: whether it was ended early; ``withdrawn`` counts who had no answer by then.
-        jobs_left: how many jobs it submitted and did not remove.
-        seed: what repeats the choices that were made at random.
-        p99_late_seconds: all but one in a hundred requests were sent within so many seconds of
-            being due; part of every latency. None where nothing was sent.
-        own_cpu_seconds: what sending, receiving and timing took, all threads together.
-        models: each model's figures, in the order named.
-        messages: the first error of each code, in words.
+        seconds: from when the first request was due to the end of the run.
+        interrupted: whether the run was ended early.
+        withdrawn: number of requests without an answer when the run was ended.
+        jobs_left: number of jobs that were submitted and not removed.
+        seed: repeats the random choices of this run.
+        p99_late_seconds: 99 % of the requests were sent at most this long after they were due;
+            included in every latency. None if nothing was sent.
+        own_cpu_seconds: CPU time of the load test itself, all threads together.
+        models: the figures of each model, in the order given.
+        messages: the message of the first error of each code.
     """
 
     seconds: float
@@ -73,7 +74,7 @@ class LoadReport(LoadFigures, frozen=True, kw_only=True):
 
 
 class LoadCounts:
-    """Counts what becomes of requests."""
+    """Requests, latencies and errors of one model, or of several."""
 
     def __init__(self) -> None:
         self.requests = 0
@@ -88,7 +89,7 @@ class LoadCounts:
         return both
 
     def figures(self, seconds: float) -> dict[str, Any]:
-        """The fields of ``LoadFigures`` except the daemon's, for a run of ``seconds``."""
+        """The fields of ``LoadFigures`` that the client measures, for a run of ``seconds``."""
         ordered = sorted(self.latencies)
         return {
             "requests": self.requests,
@@ -105,22 +106,22 @@ class LoadCounts:
 
 
 def percentile(ordered: Sequence[float], fraction: float) -> float | None:
-    """The least value that this fraction of them does not exceed (nearest rank).
+    """The smallest value that at least this fraction of the values does not exceed (nearest rank).
 
     Args:
-        ordered: the values, the smallest first.
-        fraction: above 0, and 1 at most.
+        ordered: the values, smallest first.
+        fraction: above 0, at most 1.
     """
     if not ordered:
         return None
-    # Rounded, because 0.07 * 100 is a little more than 7 to a computer.
+    # Rounded, because 0.07 * 100 exceeds 7 in floating point.
     return ordered[max(0, math.ceil(round(fraction * len(ordered), 9)) - 1)]
 
 
-def caused(
+def daemon_figures(
     before: Mapping[str, ModelStats], after: Mapping[str, ModelStats] | None, models: Iterable[str]
 ) -> dict[str, Any]:
-    """What the daemon counted in between, of these models: the other fields of ``LoadFigures``."""
+    """The fields of ``LoadFigures`` that the daemon counted between two reports."""
     names = ("loads", "evictions", "crashes")
     if after is None:
         return dict.fromkeys(names)

@@ -1,4 +1,4 @@
-"""Putting a load on the daemon, and measuring how it bears it."""
+"""Run a load test from plan to report."""
 
 import time
 from collections.abc import Mapping
@@ -9,64 +9,67 @@ from sire.protocol.replies import JobIds, ModelInfo, StatsReport
 from sire.protocol.requests import RemoveJobs, Show, Stats
 from sire_cli.loadtest.driver import Driver, OnProgress
 from sire_cli.loadtest.plan import LoadPlan
-from sire_cli.loadtest.report import LoadCounts, LoadReport, ModelLoadFigures, caused, percentile
+from sire_cli.loadtest.report import (
+    LoadCounts,
+    LoadReport,
+    ModelLoadFigures,
+    daemon_figures,
+    percentile,
+)
 
-# Who does not read answers holds few of them, and does not count much that has not left.
-_UNREAD = 16
-_LEAVE_SECONDS = 1.0
-_JOBS_AT_ONCE = 500
+# Without results, few unread answers are buffered and few unsent requests are counted.
+_UNREAD_ANSWERS = 16
+_LINGER_SECONDS = 1.0
+_JOBS_PER_REQUEST = 500
 
-_Counted = Mapping[str, ModelStats]
+_StatsByModel = Mapping[str, ModelStats]
 
 
-def put_load(
-    connection: Connection, plan: LoadPlan, watch: OnProgress = lambda _: True
+def run_load(
+    connection: Connection, plan: LoadPlan, on_progress: OnProgress = lambda _: True
 ) -> LoadReport:
-    """Put the load that a plan describes on the daemon, and wait until it is over.
+    """Execute a plan and report its results.
 
     Jobs whose results were read are removed afterwards.
 
     Args:
         connection: to the daemon.
         plan: what to send, and when.
-        watch: told ten times a second how far it is; when it returns False, what is under way is
-            withdrawn and the load is over. The time it takes is measured with the rest.
-
-    Returns:
-        What was measured.
+        on_progress: called ten times per second; when it returns False, open requests are
+            withdrawn and the run ends. Its time is part of the measurement.
 
     Raises:
         ModelNotFound: one of the models does not exist; nothing was sent.
-        DaemonUnavailable: none runs, and none could be started.
+        DaemonUnavailable: the daemon is not running and could not be started.
     """
     for model in dict.fromkeys(plan.models):
         connection.expect(ModelInfo, Show(name=model))
-    before = _count(connection)
-    link = connection.open_link(backlog=0 if plan.results else _UNREAD)
-    driver = Driver(link, plan, watch)
+    before = _stats(connection)
+    link = connection.open_link(backlog=0 if plan.results else _UNREAD_ANSWERS)
+    driver = Driver(link, plan, on_progress)
     try:
         cpu = time.process_time()
-        seconds = driver.drive()
+        seconds = driver.run()
         cpu = time.process_time() - cpu
-        if not driver.gone:
+        if not driver.daemon_lost:
             driver.withdraw()
     finally:
-        link.close(linger=_LEAVE_SECONDS)
-    after = None if driver.gone else _count(connection)
-    if plan.results and not driver.gone:
+        link.close(linger=_LINGER_SECONDS)
+    after = None if driver.daemon_lost else _stats(connection)
+    if plan.results and not driver.daemon_lost:
         _remove_jobs(connection, driver)
     return _report(driver, plan, seconds, cpu, before, after)
 
 
-def _count(connection: Connection) -> _Counted:
+def _stats(connection: Connection) -> _StatsByModel:
     return {one.model: one for one in connection.expect(StatsReport, Stats()).models}
 
 
 def _remove_jobs(connection: Connection, driver: Driver) -> None:
     while driver.jobs:
-        some = tuple(driver.jobs[-_JOBS_AT_ONCE:])
-        connection.expect(JobIds, RemoveJobs(jobs=some))
-        del driver.jobs[-_JOBS_AT_ONCE:]
+        batch = tuple(driver.jobs[-_JOBS_PER_REQUEST:])
+        connection.expect(JobIds, RemoveJobs(jobs=batch))
+        del driver.jobs[-_JOBS_PER_REQUEST:]
 
 
 def _report(
@@ -74,17 +77,19 @@ def _report(
     plan: LoadPlan,
     seconds: float,
     cpu: float,
-    before: _Counted,
-    after: _Counted | None,
+    before: _StatsByModel,
+    after: _StatsByModel | None,
 ) -> LoadReport:
-    everything = sum(driver.counts_by_model.values(), LoadCounts()).figures(seconds)
+    totals = sum(driver.counts_by_model.values(), LoadCounts()).figures(seconds)
     models = tuple(
-        ModelLoadFigures(**counts.figures(seconds), **caused(before, after, [model]), model=model)
+        ModelLoadFigures(
+            **counts.figures(seconds), **daemon_figures(before, after, [model]), model=model
+        )
         for model, counts in driver.counts_by_model.items()
     )
     return LoadReport(
-        **everything,
-        **caused(before, after, after or ()),
+        **totals,
+        **daemon_figures(before, after, after or ()),
         seconds=seconds,
         interrupted=driver.interrupted,
         withdrawn=driver.withdrawn,

@@ -1,1 +1,1 @@
-"""What commands take: arguments, durations, completion, and how help shows them."""
+"""Arguments and options of commands, their completion, and the layout of help."""

@@ -1,4 +1,4 @@
-"""Arguments that several verbs take."""
+"""Arguments and options shared by several commands."""
 
 from typing import Annotated, Any
 
@@ -22,50 +22,61 @@ ModelNames = Annotated[
 ]
 DeviceName = Annotated[
     str,
-    typer.Option("--device", help="A device, or auto.", autocompletion=complete_device),
-]
-ModelClass = Annotated[
-    str | None,
-    typer.Option("--class", metavar="CLASS", help="Its class: module:Class or file.py:Class."),
-]
-ModelArguments = Annotated[
-    list[str],
-    typer.Option("--arg", metavar="K=V", help="An argument of its class or runtime; repeatable."),
+    typer.Option(
+        "--device",
+        metavar="DEVICE",
+        help="Device to use, or auto.",
+        autocompletion=complete_device,
+    ),
 ]
 PriorityName = Annotated[
     str | None,
     typer.Option(
         "--priority",
-        metavar="CLASS",
-        help="high, normal or low.",
+        metavar="PRIORITY",
+        help="Priority: high, normal or low.",
         autocompletion=complete_priority,
+        rich_help_panel="Scheduling",
     ),
 ]
 InputType = Annotated[
     str | None,
-    typer.Option("--from", metavar="TYPE", help="What the input is: json, npy, png, …"),
+    typer.Option(
+        "--from",
+        metavar="TYPE",
+        help="Type of the input: json, npy, png, …; detected if omitted.",
+        rich_help_panel="Input",
+    ),
 ]
 AnswerType = Annotated[
     str | None,
-    typer.Option("--to", metavar="TYPE", help="What to answer: json, npy, npz, csv, text."),
+    typer.Option(
+        "--to",
+        metavar="TYPE",
+        help="Type of the answer: json, npy, npz, csv, text or safetensors.",
+        rich_help_panel="Output",
+    ),
 ]
-JobId = Annotated[str, typer.Argument(metavar="ID", help="A job.", autocompletion=complete_job)]
+JobId = Annotated[str, typer.Argument(metavar="ID", help="A job id.", autocompletion=complete_job)]
 JobIds = Annotated[
-    list[str] | None, typer.Argument(metavar="ID...", help="Jobs.", autocompletion=complete_job)
+    list[str] | None, typer.Argument(metavar="ID", help="Job ids.", autocompletion=complete_job)
 ]
 
 
 def parse_arguments(given: list[str]) -> dict[str, Any]:
-    """Read ``k=v`` pairs; a value is JSON where it reads as such, else text.
+    """Parse ``KEY=VALUE`` pairs; a value that is valid JSON is decoded, any other is text.
 
     Raises:
-        InvalidModel: one is no pair.
+        InvalidModel: an argument is not in the form ``KEY=VALUE``, or KEY is not an identifier.
     """
     arguments = {}
     for pair in given:
         key, equals, value = pair.partition("=")
         if not equals or not key.isidentifier():
-            raise InvalidModel(f"{pair!r} is no argument.", hint="Write it like --arg layers=4")
+            raise InvalidModel(
+                f"--arg must be in the form KEY=VALUE (got {pair!r}).",
+                hint="Example: --arg layers=4",
+            )
         try:
             arguments[key] = msgspec.json.decode(value)
         except ValueError:

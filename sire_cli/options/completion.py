@@ -1,22 +1,22 @@
-"""Names for the shell to complete; silent whenever the daemon does not answer at once."""
+"""Names for shell completion; empty whenever the daemon does not reply at once."""
 
 from sire.errors import SireError
 from sire.protocol.replies import DeviceList, JobList, ModelList
 from sire.protocol.requests import Devices, ListJobs, ListModels
 
-# Out of 200 ms between the key and the list: the rest is Python's start.
-_PATIENCE_SECONDS = 0.1
-# Nobody picks from a longer list.
-_LATEST_JOBS = 50
+# Completion should take at most 200 ms, about half of which Python needs to start.
+_TIMEOUT_SECONDS = 0.1
+# A longer list is of no use to choose from.
+_MOST_JOBS = 50
 
 
 def complete_model(incomplete: str) -> list[str]:
-    """Registered models whose names begin so."""
+    """Registered models whose names start with this text."""
     from sire.client.connection import Connection  # noqa: PLC0415
 
     try:
         with Connection(autostart=False) as connection:
-            reply = connection.expect(ModelList, ListModels(), timeout=_PATIENCE_SECONDS)
+            reply = connection.expect(ModelList, ListModels(), timeout=_TIMEOUT_SECONDS)
     except (SireError, OSError):
         return []
     names = [info.model.name for info in reply.models]
@@ -24,12 +24,12 @@ def complete_model(incomplete: str) -> list[str]:
 
 
 def complete_device(incomplete: str) -> list[str]:
-    """Devices whose names begin so, and "auto"."""
+    """Devices whose names start with this text, and "auto"."""
     from sire.client.connection import Connection  # noqa: PLC0415
 
     try:
         with Connection(autostart=False) as connection:
-            reply = connection.expect(DeviceList, Devices(), timeout=_PATIENCE_SECONDS)
+            reply = connection.expect(DeviceList, Devices(), timeout=_TIMEOUT_SECONDS)
     except (SireError, OSError):
         return []
     names = ["auto", *(device.name for device in reply.devices)]
@@ -37,35 +37,35 @@ def complete_device(incomplete: str) -> list[str]:
 
 
 def complete_tier(incomplete: str) -> list[str]:
-    """Where a model can be moved to: what devices there are, and the tiers below."""
+    """Targets of ``sire move``: devices, and the tiers dram and disk."""
     tiers = [name for name in ("dram", "disk") if name.startswith(incomplete)]
     return [*complete_device(incomplete), *tiers]
 
 
 def complete_priority(incomplete: str) -> list[str]:
-    """The classes of priority that begin so."""
+    """Priorities that start with this text."""
     return [name for name in ("high", "normal", "low") if name.startswith(incomplete)]
 
 
 def complete_job(incomplete: str) -> list[str]:
-    """The latest jobs whose ids begin so."""
+    """The latest jobs whose ids start with this text."""
     from sire.client.connection import Connection  # noqa: PLC0415
 
-    request = ListJobs(limit=_LATEST_JOBS)
+    request = ListJobs(limit=_MOST_JOBS)
     try:
         with Connection(autostart=False) as connection:
-            reply = connection.expect(JobList, request, timeout=_PATIENCE_SECONDS)
+            reply = connection.expect(JobList, request, timeout=_TIMEOUT_SECONDS)
     except (SireError, OSError):
         return []
     return [job.id for job in reply.jobs if job.id.startswith(incomplete)]
 
 
 def complete_setting(incomplete: str) -> list[str]:
-    """The settings that begin so."""
-    from sire_cli.host.config_file import in_force  # noqa: PLC0415
+    """Settings whose keys start with this text."""
+    from sire_cli.host.config_file import effective_settings  # noqa: PLC0415
 
     try:
-        report = in_force()
+        report = effective_settings()
     except (SireError, OSError):
         return []
     return [setting.key for setting in report.settings if setting.key.startswith(incomplete)]

@@ -1,44 +1,143 @@
-"""How every verb becomes a Typer command, without paying for what it does not use."""
+"""Typer commands with a fast parser and plain, grouped help.
 
-from collections.abc import Iterable
-from typing import Any
+Everything that works around Typer is in this file:
+
+* Typer converts the text of options with pydantic, whose import takes as long as the rest of
+  ``sire predict``. Text that stays text, and flags, bypass it.
+* Typer shows help panels only through rich, whose import takes longer than most commands. Plain
+  help is grouped here, by the same ``rich_help_panel`` names.
+* Typer shows Python types (``NAME <str>``) and braces (``{NAME}``) for values. Here a value is
+  shown as its metavar, or as the option's name in capitals.
+* Typer lists groups after all commands. Here both are listed in the order given by ``order``.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
 
 import typer.core
 
-# Typer converts the text of an option by pydantic, whose import takes as long as everything else
-# `sire predict` does. Text that stays text and flags need no conversion.
-_AS_THEY_ARE = (str, list[str], bool)
+_TAKEN_AS_GIVEN = (str, list[str], bool)
+# A shorter list of options is easier to read in one piece.
+_FEWEST_GROUPED_OPTIONS = 8
+_DEFAULT_OPTIONS_PANEL = "Options"
+_DEFAULT_COMMANDS_PANEL = "Commands"
+# Spaces around the two columns of a list.
+_MARGIN = 4
+
+_Rows = list[tuple[str, str]]
 
 
-class Command(typer.core.TyperCommand):
-    """A command whose text parameters and flags are taken as they are given."""
+def placeholder(parameter: Any) -> str:
+    """The name that stands for a parameter's value: its metavar, or its own name in capitals."""
+    return str(parameter.metavar or parameter.name.upper().replace("_", "-"))
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the arguments of one invocation."""
+
+class _PlainHelp:
+    """Mixin: usage lines and lists of options without types, options grouped by panel."""
+
+    def parse_args(self: Any, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the arguments of one invocation."""
         _take_as_given(self.get_params(ctx))
-        return super().parse_args(ctx, args)
+        rest: list[str] = super().parse_args(ctx, args)  # type: ignore[misc]
+        return rest
+
+    def collect_usage_pieces(self: Any, ctx: Any) -> list[str]:
+        """The usage line, piece by piece: ``[OPTIONS] NAME [FILE...]``."""
+        pieces = [self.options_metavar] if self.options_metavar else []
+        arguments = _of_type(self.get_params(ctx), "argument")
+        pieces += [_usage(argument) for argument in arguments]
+        metavar = getattr(self, "subcommand_metavar", None)
+        return [*pieces, metavar] if metavar else pieces
+
+    def format_options(self: Any, ctx: Any, formatter: Any) -> None:
+        """Write arguments, then options by panel, then the commands of a group."""
+        parameters = self.get_params(ctx)
+        arguments = [
+            (_repeated(one), one.get_help_record(ctx)[1])
+            for one in _of_type(parameters, "argument")
+        ]
+        options = [one for one in _of_type(parameters, "option") if not one.hidden]
+        _write_panels(formatter, {"Arguments": arguments} | _option_panels(options, ctx))
+        if hasattr(self, "commands"):
+            self.format_commands(ctx, formatter)
 
 
-class CommandGroup(typer.core.TyperGroup):
-    """A command of commands; its own options are taken as they are given."""
+class Command(_PlainHelp, typer.core.TyperCommand):
+    """A command."""
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the arguments in front of the verb."""
-        _take_as_given(self.get_params(ctx))
-        return super().parse_args(ctx, args)
+
+class CommandGroup(_PlainHelp, typer.core.TyperGroup):
+    """A command with subcommands.
+
+    Attributes:
+        order: the subcommands as help lists them; those not named follow.
+    """
+
+    order: ClassVar[Sequence[str]] = ()
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
+        """The names of the subcommands, in the order of the help."""
+        named = [name for name in self.order if name in self.commands]
+        return [*named, *(name for name in self.commands if name not in named)]
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the first sentence of every subcommand, by panel."""
+        shown = [(name, self.commands[name]) for name in self.list_commands(ctx)]
+        widest = max(len(name) for name, _ in shown)
+        panels: dict[str, _Rows] = {}
+        for name, command in shown:
+            panel = getattr(command, "rich_help_panel", None)
+            # Typer's own placeholder for "not given" is not text.
+            title = panel if isinstance(panel, str) else _DEFAULT_COMMANDS_PANEL
+            sentence = command.get_short_help_str(formatter.width - widest - _MARGIN)
+            panels.setdefault(title, []).append((name, sentence))
+        _write_panels(formatter, panels)
+
+
+def _of_type(parameters: Iterable[Any], kind: str) -> list[Any]:
+    return [one for one in parameters if one.param_type_name == kind]
+
+
+def _repeated(argument: Any) -> str:
+    return placeholder(argument) + ("..." if argument.nargs != 1 else "")
+
+
+def _usage(argument: Any) -> str:
+    return _repeated(argument) if argument.required else f"[{_repeated(argument)}]"
+
+
+def _option_panels(options: list[Any], ctx: Any) -> dict[str, _Rows]:
+    grouped = len(options) >= _FEWEST_GROUPED_OPTIONS
+    panels: dict[str, _Rows] = {}
+    for option in options:
+        panel = getattr(option, "rich_help_panel", None) if grouped else None
+        if option.metavar is None and not option.is_flag:
+            option.metavar = placeholder(option)
+        row = option.get_help_record(ctx)
+        panels.setdefault(panel or _DEFAULT_OPTIONS_PANEL, []).append(row)
+    return panels
+
+
+def _write_panels(formatter: Any, panels: dict[str, _Rows]) -> None:
+    """Write each panel below its title, with descriptions that begin in the same column."""
+    widest = max((len(name) for rows in panels.values() for name, _ in rows), default=0)
+    for title, rows in panels.items():
+        if rows:
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(widest), text) for name, text in rows], widest)
 
 
 def _take_as_given(parameters: Iterable[Any]) -> None:
     for parameter in parameters:
         descriptor = getattr(parameter, "type_descriptor", None)
         # Other versions of Typer have no such attribute, and no pydantic either.
-        plain = descriptor and descriptor.annotation in _AS_THEY_ARE and not descriptor.choices
+        plain = descriptor and descriptor.annotation in _TAKEN_AS_GIVEN and not descriptor.choices
         if plain and hasattr(parameter, "_runtime_param"):
             parameter._runtime_param = _AsGiven()  # noqa: SLF001
 
 
 class _AsGiven:
-    """Stands where Typer would put a pydantic adapter."""
+    """Replaces the pydantic adapter of a parameter."""
 
     def coerce(self, value: str | Iterable[str] | None, param: Any, ctx: Any) -> Any:  # noqa: ARG002
         if param.multiple or param.nargs == -1:

@@ -1,1 +1,1 @@
-"""The tables and charts of `sire stats`."""
+"""The tables and charts of ``sire stats``."""

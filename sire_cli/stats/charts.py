@@ -1,4 +1,4 @@
-"""Latency, memory and use over time, drawn with characters."""
+"""Charts of latency, memory and answers over time, drawn with characters."""
 
 import math
 import time
@@ -14,10 +14,10 @@ from sire.protocol.replies import HistoryReport
 from sire.units import format_bytes
 from sire_cli.stats.history import sums
 
-# Where lines have no colours, letters tell them apart.
+# Without colours, letters distinguish the lines.
 _LETTERS = "abcdef"
 _COLOURS = (74, 173, 109, 179, 140, 168)
-_LOWEST = 8
+_LEAST_HEIGHT = 8
 _X_TICKS = 5
 _Y_TICKS = 3
 _SECONDS_A_DAY = 86_400
@@ -25,7 +25,7 @@ _SECONDS_A_DAY = 86_400
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """A line of a chart: values by the moments they are of; where one is missing it breaks."""
+    """A line of a chart: values by time; the line breaks where a step is missing."""
 
     name: str
     values: dict[float, float]
@@ -33,7 +33,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Lines with one ruler; a logarithmic one, where values differ by orders of magnitude."""
+    """Lines with a common axis, logarithmic if values differ by orders of magnitude."""
 
     title: str
     lines: list[Series]
@@ -41,11 +41,11 @@ class Chart:
     logarithmic: bool = False
 
     def place(self, value: float) -> float:
-        """Where on the ruler a value is."""
+        """The position of a value on the axis."""
         return math.log10(value) if self.logarithmic else value
 
     def ticks(self) -> list[float]:
-        """Values to write at the ruler, from its lower end to its upper."""
+        """The labelled values of the axis, lowest first."""
         values = [value for line in self.lines for value in line.values.values()]
         top = max(values, default=0) or 1.0
         if not self.logarithmic or not values:
@@ -57,25 +57,25 @@ class Chart:
 def draw(
     report: HistoryReport, since: float, until: float, width: int, height: int, *, colours: bool
 ) -> str:
-    """Charts of a history, one below the other.
+    """Draw the charts of a history, one below the other.
 
     Args:
-        report: what happened; of one model, or of several.
-        since: the moment of the left edge, in seconds since 1970, and
-        until: of the right one.
-        width: characters of a line.
-        height: lines of all together, but each chart has at least eight.
-        colours: tell lines apart by colours, else by letters.
+        report: the history of one model or several.
+        since: time of the left edge, in seconds since 1970.
+        until: time of the right edge, in seconds since 1970.
+        width: characters per line.
+        height: lines of all charts together; each chart has at least eight.
+        colours: distinguish lines by colours instead of letters.
     """
     models = {step.model for step in report.steps}
-    charts = _of_one(report.steps) if len(models) == 1 else _of_many(report.steps)
-    each = max(_LOWEST, height // len(charts))
-    span, size = (since, until), (width, each)
+    charts = _charts_of_one(report.steps) if len(models) == 1 else _charts_of_many(report.steps)
+    chart_height = max(_LEAST_HEIGHT, height // len(charts))
+    span, size = (since, until), (width, chart_height)
     step = report.step_seconds
-    return "\n".join(_drawn(chart, step, span, size, colours=colours) for chart in charts)
+    return "\n".join(_draw_chart(chart, step, span, size, colours=colours) for chart in charts)
 
 
-def _of_one(steps: Sequence[ModelHistory]) -> list[Chart]:
+def _charts_of_one(steps: Sequence[ModelHistory]) -> list[Chart]:
     p50 = {s.at: s.p50_latency_seconds for s in steps if s.p50_latency_seconds is not None}
     p99 = {s.at: s.p99_latency_seconds for s in steps if s.p99_latency_seconds is not None}
     memory = {step.at: float(step.memory_bytes) for step in steps}
@@ -87,8 +87,8 @@ def _of_one(steps: Sequence[ModelHistory]) -> list[Chart]:
     ]
 
 
-def _of_many(steps: Sequence[ModelHistory]) -> list[Chart]:
-    """The models that were used most; more lines nobody could tell apart."""
+def _charts_of_many(steps: Sequence[ModelHistory]) -> list[Chart]:
+    """Charts of the most used models; more lines would be unreadable."""
     busiest = sorted(sums(steps), key=lambda one: (-one.inference_count, one.model))
     names = [one.model for one in busiest[: len(_LETTERS)]]
     latency: dict[str, dict[float, float]] = {name: {} for name in names}
@@ -108,7 +108,7 @@ def _latency(seconds: float) -> str:
     return f"{seconds * 1000:g} ms" if seconds < 1 else f"{seconds:g} s"
 
 
-def _drawn(
+def _draw_chart(
     chart: Chart, step: float, span: tuple[float, float], size: tuple[int, int], *, colours: bool
 ) -> str:
     figure = plotext.figure
@@ -120,25 +120,25 @@ def _drawn(
             marker = plotext.marker("braille", colour) if colours else letter
             figure.draw(_signal(figure, chart, line, step, marker))
     ticks = chart.ticks()
-    _rule(figure.ruler("y"), [chart.place(value) for value in ticks], map(chart.write, ticks))
-    moments = [span[0] + (span[1] - span[0]) * n / (_X_TICKS - 1) for n in range(_X_TICKS)]
+    _set_axis(figure.ruler("y"), [chart.place(value) for value in ticks], map(chart.write, ticks))
+    times = [span[0] + (span[1] - span[0]) * n / (_X_TICKS - 1) for n in range(_X_TICKS)]
     form = "%H:%M" if span[1] - span[0] <= _SECONDS_A_DAY else "%a %H:%M"
-    _rule(figure.ruler("x"), moments, (time.strftime(form, time.localtime(at)) for at in moments))
-    drawn = figure.build().string(colorless=not colours).rstrip("\n")
-    return f"{_legend(chart, colours=colours)}\n{drawn}"
+    _set_axis(figure.ruler("x"), times, (time.strftime(form, time.localtime(at)) for at in times))
+    text = figure.build().string(colorless=not colours).rstrip("\n")
+    return f"{_legend(chart, colours=colours)}\n{text}"
 
 
 def _signal(figure: Any, chart: Chart, line: Series, step: float, marker: Any) -> Any:
-    moments = sorted(line.values)
-    heights = [chart.place(line.values[at]) for at in moments]
-    signal = figure.signal(moments, heights, marker=marker).lines()
-    for place, (before, at) in enumerate(pairwise(moments), start=1):
+    times = sorted(line.values)
+    heights = [chart.place(line.values[at]) for at in times]
+    signal = figure.signal(times, heights, marker=marker).lines()
+    for place, (before, at) in enumerate(pairwise(times), start=1):
         if at - before > step:
             signal.line(place, False)
     return signal
 
 
-def _rule(ruler: Any, places: list[float], labels: Iterable[str]) -> None:
+def _set_axis(ruler: Any, places: list[float], labels: Iterable[str]) -> None:
     ruler.lim(places[0], places[-1])
     ruler.ticks(places, list(labels))
 
@@ -147,8 +147,8 @@ def _legend(chart: Chart, *, colours: bool) -> str:
     if len(chart.lines) == 1:
         return chart.title
     pairs = zip(chart.lines, _COLOURS, _LETTERS, strict=False)
-    named = [
+    entries = [
         f"\x1b[38;5;{colour}m━ {line.name}\x1b[0m" if colours else f"{letter}={line.name}"
         for line, colour, letter in pairs
     ]
-    return f"{chart.title}:  {'  '.join(named)}"
+    return f"{chart.title}:  {'  '.join(entries)}"

@@ -1,4 +1,4 @@
-"""What models did, as the history tells it: sums of each model, or the steps of one."""
+"""The history of models: the sum of each model, or the steps of one."""
 
 import time
 from collections.abc import Iterable
@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from sire.protocol.counts import ModelHistory
 from sire.protocol.replies import HistoryReport
 from sire.units import format_bytes, format_duration
-from sire_cli.stats.tables import time_of
-from sire_cli.terminal.output import print_table, say
+from sire_cli.stats.tables import format_time
+from sire_cli.terminal.output import print_message, print_table
 
 _FIGURES = (
     "ANSWERS>",
@@ -22,31 +22,31 @@ _FIGURES = (
 
 
 def print_sums(report: HistoryReport) -> None:
-    """A row a model: what it did in all, and when it last did anything."""
-    rows = [(one.model, clock_of(one.at), *_figures(one)) for one in sums(report.steps)]
+    """Print one row per model: its sums, and when it was last active."""
+    rows = [(one.model, local_clock(one.at), *_figures(one)) for one in sums(report.steps)]
     if rows:
         print_table(("MODEL", "LAST ACTIVE", *_FIGURES), rows)
     else:
-        nothing_happened()
+        print_empty()
 
 
 def print_steps(report: HistoryReport) -> None:
-    """A row for each step in which the model did anything."""
+    """Print one row per step in which the model was active."""
     if report.steps:
-        rows = [(clock_of(one.at), *_figures(one)) for one in report.steps]
+        rows = [(local_clock(one.at), *_figures(one)) for one in report.steps]
         print_table(("FROM", *_FIGURES), rows)
-        say(f"Each row tells of {format_duration(report.step_seconds)}.")
+        print_message(f"Each row covers {format_duration(report.step_seconds)}.")
     else:
-        nothing_happened()
+        print_empty()
 
 
-def nothing_happened() -> None:
-    """Say that there is nothing to show."""
-    say("Nothing happened in that time.")
+def print_empty() -> None:
+    """Print that the history is empty."""
+    print_message("No activity in this period.")
 
 
 def sums(steps: Iterable[ModelHistory]) -> list[ModelHistory]:
-    """One step that stands for all, of each model; ``at`` is when it was last used."""
+    """Sum up the steps of each model; ``at`` becomes the time of its last activity."""
     by_model: dict[str, list[ModelHistory]] = {}
     for step in steps:
         by_model.setdefault(step.model, []).append(step)
@@ -55,14 +55,14 @@ def sums(steps: Iterable[ModelHistory]) -> list[ModelHistory]:
 
 def _sum(steps: list[ModelHistory]) -> ModelHistory:
     answers = sum(step.inference_count for step in steps)
-    of_p50 = sum((step.p50_latency_seconds or 0.0) * step.inference_count for step in steps)
+    weighted_p50 = sum((step.p50_latency_seconds or 0.0) * step.inference_count for step in steps)
     active = [step.at for step in steps if step.inference_count or step.errors or step.loads]
     return ModelHistory(
         at=max(active, default=steps[-1].at),
         model=steps[0].model,
         inference_count=answers,
         errors=sum(step.errors for step in steps),
-        p50_latency_seconds=of_p50 / answers if answers else None,
+        p50_latency_seconds=weighted_p50 / answers if answers else None,
         p99_latency_seconds=max(
             (step.p99_latency_seconds for step in steps if step.p99_latency_seconds), default=None
         ),
@@ -78,15 +78,15 @@ def _figures(step: ModelHistory) -> tuple[str, ...]:
     return (
         f"{step.inference_count:,}" if step.inference_count else "",
         f"{step.errors:,}" if step.errors else "",
-        time_of(step.p50_latency_seconds),
-        time_of(step.p99_latency_seconds),
+        format_time(step.p50_latency_seconds),
+        format_time(step.p99_latency_seconds),
         format_bytes(step.memory_bytes) if step.memory_bytes else "",
         *(f"{count:,}" if count else "" for count in counts),
     )
 
 
-def clock_of(at: float) -> str:
-    """A moment in local time, with its day if that is not today."""
+def local_clock(at: float) -> str:
+    """A time of day in local time, with the date if it is not today."""
     then, today = time.localtime(at), time.localtime()
     same_day = (then.tm_year, then.tm_yday) == (today.tm_year, today.tm_yday)
     return time.strftime("%H:%M" if same_day else "%a %d %b %H:%M", then)

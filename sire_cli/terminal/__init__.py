@@ -1,1 +1,1 @@
-"""Writing for people and for pipes: tables, JSON, progress, followed files."""
+"""Terminal output: tables, JSON, progress bars and followed log files."""

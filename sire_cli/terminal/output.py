@@ -1,4 +1,4 @@
-"""Results for programs and for people on stdout, words on stderr."""
+"""Results on stdout, as JSON or for people; messages on stderr."""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -9,28 +9,30 @@ import typer
 
 from sire.protocol.requests import Message
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print plain JSON: bytes and seconds.")]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print JSON, with sizes in bytes and times in seconds.")
+]
 
-# What only the wire needs.
+# Fields that only the protocol uses.
 _ENVELOPE = ("id", "v")
 _NOTHING = "-"
 _GAP = 2
-# A column is worth showing with so many characters of what it has.
+# Characters that a cut column must have room for; with less it is omitted.
 _NARROWEST = 8
 
 
-def say(words: str) -> None:
-    """Tell a person something; programs do not read it."""
-    sys.stderr.write(f"{words}\n")
+def print_message(text: str) -> None:
+    """Print a message for people on stderr."""
+    sys.stderr.write(f"{text}\n")
 
 
 def print_json(value: Any) -> None:
-    """Print one line of JSON with every field, whether it has its default or not."""
+    """Print a value as one line of JSON, including fields that have their defaults."""
     sys.stdout.write(msgspec.json.encode(plain(value)).decode() + "\n")
 
 
 def plain(value: Any) -> Any:
-    """Structs as dicts that always have all of their fields."""
+    """Convert structs to dicts with all of their fields."""
     if isinstance(value, msgspec.Struct):
         hidden = _ENVELOPE if isinstance(value, Message) else ()
         names = [name for name in value.__struct_fields__ if name not in hidden]
@@ -43,7 +45,7 @@ def plain(value: Any) -> Any:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | None]]) -> None:
-    """Print rows below their headings; a heading that ends in ">" is of a column of numbers."""
+    """Print a table; a column whose heading ends in ">" is aligned right."""
     cells = [[cell or _NOTHING for cell in row] for row in rows]
     if sys.stdout.isatty():
         _print_rich(columns, cells)
@@ -52,7 +54,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | None]]) ->
 
 
 def print_pairs(pairs: Iterable[tuple[str, str | None]]) -> None:
-    """Print names and values, one pair a line; what is None is left out."""
+    """Print names and values, one pair per line; pairs with the value None are omitted."""
     shown = [(name, value) for name, value in pairs if value is not None]
     width = max((len(name) for name, _ in shown), default=0)
     for name, value in shown:
@@ -71,12 +73,12 @@ def _print_plain(columns: Sequence[str], rows: list[list[str]]) -> None:
 
 
 def _print_rich(columns: Sequence[str], rows: list[list[str]]) -> None:
-    # Here, because its import takes longer than most commands.
+    # Imported here, because the import takes longer than most commands run.
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
     console = Console(markup=False, highlight=False)
-    widths = _that_fit(_widths(columns, rows), console.width)
+    widths = _fitting(_widths(columns, rows), console.width)
     table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
     for column, width in zip(columns, widths, strict=False):
         table.add_column(
@@ -96,8 +98,8 @@ def _widths(columns: Sequence[str], rows: list[list[str]]) -> list[int]:
     return [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
 
 
-def _that_fit(widths: list[int], room: int) -> list[int]:
-    """In a narrow terminal the columns on the right are cut or left out: a row stays a line."""
+def _fitting(widths: list[int], room: int) -> list[int]:
+    """Cut or drop columns on the right, so that each row stays on one line."""
     fitting: list[int] = []
     for width in widths:
         if room < min(width, _NARROWEST):

@@ -1,4 +1,4 @@
-"""A bar on stderr, where a person watches."""
+"""A progress bar on stderr, if it is a terminal."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -7,16 +7,16 @@ from contextlib import contextmanager
 
 @contextmanager
 def progress(total: int) -> Iterator[Callable[[int], None]]:
-    """Show how much of a total is done; what is yielded takes how much more is."""
+    """Show progress towards a total; yields a function to call with each increment."""
     if total == 1 or not sys.stderr.isatty():
         yield lambda _: None
         return
-    # Here, because its import takes longer than a prediction.
+    # Imported here, because the import takes longer than a prediction.
     from rich.console import Console  # noqa: PLC0415
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn  # noqa: PLC0415
 
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    # What is printed meanwhile goes above the bar, but only where a person sees both.
+    # Lines printed meanwhile go above the bar if stdout is a terminal as well.
     with Progress(
         *columns,
         console=Console(stderr=True),
@@ -24,4 +24,4 @@ def progress(total: int) -> Iterator[Callable[[int], None]]:
         redirect_stdout=sys.stdout.isatty(),
     ) as bar:
         task = bar.add_task("", total=total)
-        yield lambda more: bar.advance(task, more)
+        yield lambda increment: bar.advance(task, increment)

@@ -1,4 +1,4 @@
-"""The end of a file that somebody writes to, and what comes after it."""
+"""The last lines of a log file, and the lines that are added to it."""
 
 import os
 import time
@@ -7,53 +7,53 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-_LOOK_SECONDS = 0.2
-# More than are kept of any log.
-_ASIDE = 9
+_POLL_SECONDS = 0.2
+# More rotated files than any log keeps.
+_MOST_ROTATED = 9
 
 
-def kept_lines(path: Path, seen: int, most: int | None = None) -> list[bytes]:
-    """The last lines of a log, also of what was put aside when it was full (``.1``, ``.2``, …).
+def last_lines(path: Path, size: int, most: int | None = None) -> list[bytes]:
+    """The last lines of a log, including its rotated files (``.1``, ``.2``, …).
 
     Args:
         path: of the log.
-        seen: bytes of it to look at.
-        most: how many lines; None for all.
+        size: number of bytes to read from it.
+        most: number of lines; None for all.
     """
     lines: list[bytes] = []
     with suppress(FileNotFoundError), path.open("rb") as file:
-        lines = file.read(seen).splitlines(keepends=True)
-    aside = (path.with_name(f"{path.name}.{number}") for number in range(1, _ASIDE + 1))
-    for full in filter(Path.exists, aside):
+        lines = file.read(size).splitlines(keepends=True)
+    rotated = (path.with_name(f"{path.name}.{number}") for number in range(1, _MOST_ROTATED + 1))
+    for older in filter(Path.exists, rotated):
         if most is not None and len(lines) >= most:
             break
-        lines = full.read_bytes().splitlines(keepends=True) + lines
+        lines = older.read_bytes().splitlines(keepends=True) + lines
     return lines if most is None else lines[-most:] if most > 0 else []
 
 
-def new_lines(path: Path, seen: int) -> Iterator[bytes]:
-    """Lines as they are added, for ever; also when the file is begun anew or another one.
+def new_lines(path: Path, offset: int) -> Iterator[bytes]:
+    """Yield lines as they are appended, endlessly; follows rotation and truncation.
 
     Args:
-        path: of the file; it may not be there yet.
-        seen: bytes of it that are known.
+        path: of the file, which need not exist yet.
+        offset: number of bytes to skip.
     """
     while not path.exists():
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_POLL_SECONDS)
     file = path.open("rb")
-    file.seek(seen)
+    file.seek(offset)
     while True:
-        yield from _rest(file)
+        yield from _complete_lines(file)
         if _replaced(path, file):
-            yield from _rest(file)  # what was written before it was put aside
+            yield from _complete_lines(file)  # lines written before the rotation
             file.close()
             file = path.open("rb")
         else:
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_POLL_SECONDS)
 
 
-def _rest(file: BinaryIO) -> Iterator[bytes]:
-    """What has been added, up to the last end of a line."""
+def _complete_lines(file: BinaryIO) -> Iterator[bytes]:
+    """Appended lines up to the last line end; the position stays before an incomplete line."""
     while line := file.readline():
         if not line.endswith(b"\n"):
             file.seek(-len(line), 1)
@@ -64,10 +64,10 @@ def _rest(file: BinaryIO) -> Iterator[bytes]:
 def _replaced(path: Path, file: BinaryIO) -> bool:
     try:
         found = path.stat()
-    except FileNotFoundError:  # between its putting aside and the next line
+    except FileNotFoundError:  # between rotation and the next line
         return False
     if os.path.samestat(found, os.fstat(file.fileno())):
         if found.st_size < file.tell():
-            file.seek(0)  # it was emptied
+            file.seek(0)  # the file was truncated
         return False
     return True

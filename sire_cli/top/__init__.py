@@ -1,1 +1,1 @@
-"""The live view: a pure drawing of one report, and the loop that keeps it on the screen."""
+"""The live view: pure functions that draw one report, and the loop that updates the screen."""

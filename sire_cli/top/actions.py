@@ -1,4 +1,4 @@
-"""What is done with a model from the live view, without its keys having to wait for it."""
+"""Actions on models from the live view, executed in the background."""
 
 import math
 import threading
@@ -16,53 +16,53 @@ SHOWN_SECONDS = 8.0
 
 
 class ModelActions:
-    """Carries out wishes in threads of their own, and says what came of the last.
+    """Executes actions in background threads and keeps the message of the last one.
 
     Args:
-        paths: where the daemon is.
-        changed: called from any thread whenever there is something else to say.
+        paths: of the daemon.
+        changed: called from any thread whenever the message changes.
     """
 
     def __init__(self, paths: Paths, changed: Callable[[], object]) -> None:
         self._paths = paths
         self._changed = changed
-        self._words = ""
+        self._message = ""
         self._until = 0.0
 
     @property
-    def words(self) -> str:
-        """What is being done, or came of it a moment ago."""
-        return self._words if time.monotonic() < self._until else ""
+    def message(self) -> str:
+        """The progress or the result of the last action; "" once it has expired."""
+        return self._message if time.monotonic() < self._until else ""
 
-    def forget(self) -> None:
-        """Say no more what came of a wish; one that is under way is still told of."""
+    def dismiss(self) -> None:
+        """Clear the result of a finished action; the message of a running one remains."""
         if self._until < math.inf:
             self._until = 0.0
 
-    def do(self, action: ModelAction, model: str, report: TopReport) -> None:
-        """Begin to do something with a model."""
-        request, doing, done = _plan(action, model, report)
-        self._say(f"{doing} {model}…", until=math.inf)
-        # A daemon thread: who quits meanwhile has said what they want, and does not wait.
+    def start(self, action: ModelAction, model: str, report: TopReport) -> None:
+        """Start an action on a model."""
+        request, doing, done = _request(action, model, report)
+        self._show(f"{doing} {model}…", until=math.inf)
+        # A daemon thread: quitting the view must not wait for the action.
         threading.Thread(
-            target=self._ask, args=(request, f"{done} {model}."), name="hands", daemon=True
+            target=self._execute, args=(request, f"{done} {model}."), name="action", daemon=True
         ).start()
 
-    def _ask(self, request: Request, done: str) -> None:
+    def _execute(self, request: Request, done: str) -> None:
         try:
             with Connection(self._paths, autostart=False) as connection:
                 connection.ask(request)
         except SireError as problem:
             done = problem.message
-        self._say(done, until=time.monotonic() + SHOWN_SECONDS)
+        self._show(done, until=time.monotonic() + SHOWN_SECONDS)
 
-    def _say(self, words: str, until: float) -> None:
-        self._words, self._until = words, until
+    def _show(self, message: str, until: float) -> None:
+        self._message, self._until = message, until
         self._changed()
 
 
-def _plan(action: ModelAction, model: str, report: TopReport) -> tuple[Request, str, str]:
-    """What to ask for, and how to say that it is under way, and done."""
+def _request(action: ModelAction, model: str, report: TopReport) -> tuple[Request, str, str]:
+    """The request for an action, and the verbs for its progress and its result."""
     if action is ModelAction.LOAD:
         return Load(name=model), "Loading", "Loaded"
     if action is ModelAction.UNLOAD:

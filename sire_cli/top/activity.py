@@ -1,4 +1,4 @@
-"""Jobs in progress, and what happened to models lately."""
+"""Jobs in progress, and recent events of models."""
 
 import time
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ _JOBS = (
     Column("JOB", right=False),
     Column("MODEL", right=False, width=12),
     Column("STATE", right=False, width=7),
-    Column("FOR", width=6),
+    Column("TIME", width=6),
     Column("INPUT", right=False, width=8, flexible=True),
 )
 _EVENTS = (
@@ -36,7 +36,7 @@ _STYLES = {
 
 
 def job_lines(jobs: Sequence[JobProgress], width: int) -> list[Text]:
-    """A heading and one line a job; nothing if there is none."""
+    """A heading and one line per job; empty without jobs."""
     rows = [
         [
             Text(one.job),
@@ -51,7 +51,7 @@ def job_lines(jobs: Sequence[JobProgress], width: int) -> list[Text]:
 
 
 def event_lines(events: Iterable[ModelEvent], width: int) -> list[Text]:
-    """A heading and one line an event; nothing if there is none."""
+    """A heading and one line per event; empty without events."""
     rows = [
         [
             Text(time.strftime("%H:%M:%S", time.localtime(one.at)), "dim"),
@@ -60,24 +60,24 @@ def event_lines(events: Iterable[ModelEvent], width: int) -> list[Text]:
             Text(one.device),
             Text(" ".join(one.words.split()), "dim"),
         ]
-        for one in telling(events)
+        for one in distinct_events(events)
     ]
     return lay_out(_EVENTS, rows, width) if rows else []
 
 
-def telling(events: Iterable[ModelEvent]) -> list[ModelEvent]:
-    """The events without those that others tell, too, in their order: the latest first.
+def distinct_events(events: Iterable[ModelEvent]) -> list[ModelEvent]:
+    """Drop events that other events imply; latest first, in the given order.
 
-    That a load began shows where it ended; and what was evicted is unloaded.
+    The end of a load implies its start, and an eviction implies the following unload.
     """
-    told: list[ModelEvent] = []
-    latest: dict[str, ModelEvent] = {}
+    kept: list[ModelEvent] = []
+    following: dict[str, ModelEvent] = {}
     for event in events:
-        after = latest.get(event.model)
-        latest[event.model] = event
-        if event.kind == "loading" and after is not None:
+        next_event = following.get(event.model)
+        following[event.model] = event
+        if event.kind == "loading" and next_event is not None:
             continue
-        if event.kind == "evicted" and after in told and after.kind == "unloaded":
-            told.remove(after)
-        told.append(event)
-    return told
+        if event.kind == "evicted" and next_event in kept and next_event.kind == "unloaded":
+            kept.remove(next_event)
+        kept.append(event)
+    return kept

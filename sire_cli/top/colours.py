@@ -1,20 +1,22 @@
-"""A colour for each loaded model, the same in its row and in the bars."""
+"""A colour for each loaded model, used in its row and in the memory bars."""
 
 import zlib
 from collections.abc import Iterable
 
-# Eight-bit colours of about equal lightness, legible on dark and light; red is left to errors.
+# 8-bit colours of similar lightness, legible on dark and light; red is reserved for errors.
 PALETTE = tuple(f"color({number})" for number in (74, 179, 140, 72, 173, 168, 109, 137, 104, 65))
 
 
 def colours_of(models: Iterable[str]) -> dict[str, str]:
-    """Give each model a colour of its own, while there are enough.
+    """Assign each model its own colour, as long as there are enough.
 
-    A model's first choice follows from its name alone, so it seldom changes as others come and go.
+    The preferred colour depends only on the name, so it seldom changes as models come and go.
     """
     chosen: dict[str, str] = {}
     for model in sorted(set(models)):
         first = zlib.crc32(model.encode()) % len(PALETTE)
-        actions = PALETTE[first:] + PALETTE[:first]
-        chosen[model] = next((one for one in actions if one not in chosen.values()), actions[0])
+        candidates = PALETTE[first:] + PALETTE[:first]
+        chosen[model] = next(
+            (one for one in candidates if one not in chosen.values()), candidates[0]
+        )
     return chosen

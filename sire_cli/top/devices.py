@@ -1,4 +1,4 @@
-"""The devices: a bar of memory for each, and its figures."""
+"""Devices: a memory bar and the figures of each."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ _COLUMNS = (
     Column("USED", width=8),
     Column("OTHERS", rank=3, width=8),
     Column("FREE", width=8),
-    Column("OF", rank=1, width=8),
+    Column("TOTAL", rank=1, width=8),
     Column("UTIL", rank=1, width=4),
     Column("TEMP", rank=2, width=4),
     Column("POWER", rank=2, width=5),
@@ -28,7 +28,7 @@ _COLUMNS = (
 def device_lines(
     devices: Sequence[DeviceInfo], instances: Sequence[InstanceInfo], width: int
 ) -> list[Text]:
-    """A heading and one line a device."""
+    """A heading and one line per device."""
     colours = colours_of(instance.model for instance in instances)
     rows = [_row(device, instances, colours) for device in devices]
     has_gpu = any(device.gpu for device in devices)
@@ -53,7 +53,7 @@ def _row(
         Text(device.hardware),
         bar,
         size(device.used_bytes),
-        size(_taken_by_others(device)),
+        size(_others_bytes(device)),
         size(device.free_bytes),
         size(device.capacity_bytes),
         measured(utilization, "%"),
@@ -62,8 +62,8 @@ def _row(
     ]
 
 
-def _taken_by_others(device: DeviceInfo) -> int:
-    """What of sire's capacity others make unusable: the bar's parts add up to its whole."""
+def _others_bytes(device: DeviceInfo) -> int:
+    """Capacity that other processes make unusable; the parts of the bar add up to its whole."""
     return max(0, device.capacity_bytes - device.used_bytes - device.free_bytes)
 
 
@@ -73,29 +73,29 @@ Share = tuple[int, str, str]
 def _shares(
     device: DeviceInfo, instances: Sequence[InstanceInfo], colours: dict[str, str]
 ) -> list[Share]:
-    """The parts of a device's bar as (bytes, glyph, style), from left to right."""
-    here = [one for one in instances if one.device == device.name and one.memory_bytes]
-    here.sort(key=lambda one: (-one.memory_bytes, one.model, one.instance))
-    shares = [(one.memory_bytes, USED, colours[one.model]) for one in here]
-    unnamed = device.used_bytes - sum(one.memory_bytes for one in here)
+    """The parts of a memory bar as (bytes, glyph, style), from left to right."""
+    resident = [one for one in instances if one.device == device.name and one.memory_bytes]
+    resident.sort(key=lambda one: (-one.memory_bytes, one.model, one.instance))
+    shares = [(one.memory_bytes, USED, colours[one.model]) for one in resident]
+    unattributed = device.used_bytes - sum(one.memory_bytes for one in resident)
     return [
         *shares,
-        (max(0, unnamed), USED, ""),
-        (_taken_by_others(device), FOREIGN, "dim"),
+        (max(0, unattributed), USED, ""),
+        (_others_bytes(device), FOREIGN, "dim"),
         (device.free_bytes, FREE, "dim"),
     ]
 
 
 def draw_bar(shares: Sequence[Share], width: int) -> Text:
-    """A bar of exactly ``width`` cells; a model however small is seen if it can be."""
+    """A bar of exactly ``width`` cells; even a small model gets a cell if there is room."""
     total = sum(amount for amount, _, _ in shares)
     if not total:
         return Text(FREE * width, "dim")
-    bar, seen, end = Text(), 0, 0
+    bar, summed, end = Text(), 0, 0
     for amount, glyph, style in shares:
-        seen += amount
+        summed += amount
         least = end + 1 if amount and glyph == USED else end
-        upto = max(round(width * seen / total), min(least, width))
-        bar.append(glyph * (upto - end), style)
-        end = upto
+        stop = max(round(width * summed / total), min(least, width))
+        bar.append(glyph * (stop - end), style)
+        end = stop
     return bar

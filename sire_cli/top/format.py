@@ -1,4 +1,4 @@
-"""Numbers as the live view writes them; what is not known is a dash."""
+"""Numbers in the format of the live view; unknown values are a dash."""
 
 from rich.text import Text
 
@@ -9,36 +9,36 @@ _SECONDS_A_DAY = 86400
 
 
 def size(count: int) -> Text:
-    """Bytes; nothing at all is dimmed."""
+    """A size in bytes; zero is dimmed."""
     return Text(format_bytes(count), "" if count else "dim")
 
 
 def latency(seconds: float | None) -> Text:
-    """A short time in three digits, as ``4.21ms`` or ``1.50s``."""
+    """A short time with three digits, such as ``4.21ms`` or ``1.50s``."""
     if seconds is None:
         return NOTHING
     return Text(_digits(seconds) + "s" if seconds >= 1 else _digits(seconds * 1000) + "ms")
 
 
 def rate(per_second: float) -> Text:
-    """Events a second, to three digits."""
+    """A rate per second with three digits."""
     if per_second == 0:
         return NOTHING
     return Text(_digits(per_second))
 
 
 def count(number: int, style: str = "") -> Text:
-    """How many; zero is dimmed."""
+    """A count; zero is dimmed."""
     return Text(f"{number:,}", style if number else "dim")
 
 
 def measured(value: float | None, unit: str) -> Text:
-    """A reading of a sensor in its unit."""
+    """A sensor reading with its unit."""
     return NOTHING if value is None else Text(f"{value:.0f}{unit}")
 
 
 def clock(seconds: float | None) -> Text:
-    """A time that runs, as ``0:42``, ``4:12`` or ``2:03:11``; from two days on in days."""
+    """Elapsed time, such as ``0:42``, ``4:12`` or ``2:03:11``; in days from two days on."""
     if seconds is None:
         return NOTHING
     if seconds >= 2 * _SECONDS_A_DAY:
@@ -51,6 +51,6 @@ def clock(seconds: float | None) -> Text:
 
 
 def _digits(value: float) -> str:
-    """Three digits and no exponent; more before the point where they are needed."""
+    """A number with three digits and no exponent; more digits if the integer part needs them."""
     before_point = len(f"{value:.0f}")
     return f"{value:,.{max(0, 3 - before_point)}f}"

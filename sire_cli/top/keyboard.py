@@ -1,4 +1,4 @@
-"""Single keys from a terminal, without Enter and without echo."""
+"""Key presses from a terminal, without Enter and without echo."""
 
 import os
 import sys
@@ -7,11 +7,11 @@ import tty
 from types import TracebackType
 from typing import Self
 
-from sire_cli.top.keys import GONE
+from sire_cli.top.keys import CLOSED
 
 
 class Keyboard:
-    """While it is entered, keys come one by one; where stdin is no terminal, none come."""
+    """A context manager for unbuffered key presses; none if stdin is not a terminal."""
 
     def __init__(self) -> None:
         self.descriptors = [sys.stdin.fileno()] if sys.stdin and sys.stdin.isatty() else []
@@ -36,5 +36,5 @@ class Keyboard:
             termios.tcsetattr(fd, termios.TCSADRAIN, before)
 
     def read(self) -> str:
-        """The keys pressed since, as characters; Ctrl-D when the terminal has gone."""
-        return os.read(self.descriptors[0], 64).decode(errors="replace") or GONE
+        """The keys pressed since the last call; ``CLOSED`` if the terminal was closed."""
+        return os.read(self.descriptors[0], 64).decode(errors="replace") or CLOSED

@@ -1,4 +1,4 @@
-"""What keys do: which model is selected, how models are sorted, which are shown, what is wanted."""
+"""Key bindings: they select, sort and filter models, and start actions on them."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -10,12 +10,12 @@ from sire_cli.top.models import Row, rows_of
 
 HELP = (
     ("↑ ↓, k j", "select a model"),
-    ("l, Enter", "load it"),
-    ("u", "unload it"),
-    ("p", "pin it, so that it stays loaded; or pin it no more"),
-    ("s", "sort by something else"),
-    ("/", "show only models whose names contain something; Esc shows all"),
-    ("? h", "this help; any key goes back"),
+    ("l, Enter", "load the model"),
+    ("u", "unload the model"),
+    ("p", "pin the model, so that it stays loaded; or unpin it"),
+    ("s", "change the sort order"),
+    ("/", "show only models whose names contain a text; Esc shows all"),
+    ("? h", "show this help; any key closes it"),
     ("q", "quit"),
 )
 SORTS: dict[str, Callable[[Row], float]] = {
@@ -40,11 +40,11 @@ _NAMES = {
     "\n": "l",
     "h": "?",
 }
-GONE = "\x04"
+CLOSED = "\x04"
 
 
 class ModelAction(Enum):
-    """What is to be done with the selected model."""
+    """An action on the selected model."""
 
     LOAD = "l"
     UNLOAD = "u"
@@ -53,15 +53,15 @@ class ModelAction(Enum):
 
 @dataclass(slots=True)
 class Control:
-    """What the user has chosen.
+    """The state of the user interface.
 
     Attributes:
-        selected: the model that the next wish is for; None before one is.
-        sort: by what, of ``SORTS``.
-        filter: what names have to contain.
-        typing: whether keys go to the filter.
+        selected: the model that actions apply to; None if none is selected.
+        sort: the sort order, a key of ``SORTS``.
+        filter: text that the names of shown models contain.
+        typing: whether key presses edit the filter.
         helping: whether the help is shown.
-        quit: whether it is over.
+        quit: whether the view is to be closed.
     """
 
     selected: str | None = None
@@ -72,20 +72,20 @@ class Control:
     quit: bool = False
 
     def rows(self, report: TopReport) -> list[Row]:
-        """The models that are shown, in order."""
-        wanted = self.filter.lower()
-        rows = [row for row in rows_of(report) if wanted in row.stats.model.lower()]
+        """The models to show, in order."""
+        pattern = self.filter.lower()
+        rows = [row for row in rows_of(report) if pattern in row.stats.model.lower()]
         if self.sort == "activity":
             return rows
         return sorted(rows, key=lambda row: (SORTS[self.sort](row), row.stats.model))
 
     def press(self, keys: str, report: TopReport) -> list[ModelAction]:
-        """Do what these keys say; what it is not for this to do is returned."""
+        """Process key presses; returns the actions to start."""
         actions = [self._key(key, report) for key in _SEQUENCE.findall(keys)]
         return [action for action in actions if action is not None]
 
     def _key(self, key: str, report: TopReport) -> ModelAction | None:
-        if key == GONE:
+        if key == CLOSED:
             self.quit = True
         elif self.helping:
             self.helping = False
@@ -137,9 +137,9 @@ class Control:
 
     @property
     def footer(self) -> str:
-        """The last line: what there is to press."""
+        """The last line: the keys that apply now."""
         if self.typing:
-            return f"filter: {self.filter}▏  Enter keeps it · Esc shows all"
+            return f"filter: {self.filter}▏  Enter applies · Esc shows all"
         shown = f"/ {self.filter}" if self.filter else "/ filter"
         actions = "l load · u unload · p pin" if self.selected else "↑↓ select"
-        return f"{actions} · s by {self.sort} · {shown} · ? help · q quits"
+        return f"{actions} · s sort: {self.sort} · {shown} · ? help · q quit"

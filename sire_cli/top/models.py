@@ -1,4 +1,4 @@
-"""The models: what each is doing, sorted so that the busy ones come first."""
+"""Models: state and figures of each, busy models first."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -51,30 +51,30 @@ _SWATCH = "■ "
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One model: what was counted for it, and the processes that hold it."""
+    """One model: its statistics and its instances."""
 
     stats: ModelStats
     instances: tuple[InstanceInfo, ...]
 
     @property
     def order(self) -> tuple[int, float, float, str]:
-        """Working models first, then the loaded by last use, then the rest by name."""
+        """Sort key: active models first, then loaded ones by last use, then the rest by name."""
         stats = self.stats
-        working = stats.queued or stats.requests_per_second or stats.state not in _AT_REST
-        group = 0 if working else 2 if stats.state == "unloaded" else 1
+        active = stats.queued or stats.requests_per_second or stats.state not in _INACTIVE
+        group = 0 if active else 2 if stats.state == "unloaded" else 1
         return group, -stats.requests_per_second, self.idle or 0.0, stats.model
 
     @property
     def idle(self) -> float | None:
-        """Seconds since any instance was used."""
+        """Seconds since any instance was last used; None without instances."""
         return min((one.idle_seconds for one in self.instances), default=None)
 
 
-_AT_REST = ("ready", "asleep", "unloaded")
+_INACTIVE = ("ready", "asleep", "unloaded")
 
 
 def rows_of(report: TopReport) -> list[Row]:
-    """One row a model, in the order they are shown."""
+    """One row per model, in display order."""
     by_model: dict[str, list[InstanceInfo]] = {}
     for instance in report.instances:
         by_model.setdefault(instance.model, []).append(instance)
@@ -85,7 +85,7 @@ def rows_of(report: TopReport) -> list[Row]:
 def model_lines(
     report: TopReport, rows: Sequence[Row], width: int, history: RateHistory | None = None
 ) -> list[Text]:
-    """A heading and one line a model."""
+    """A heading and one line per model."""
     colours = colours_of(instance.model for instance in report.instances)
     columns = _COLUMNS if history else _COLUMNS[:-1]
     cells = [_cells(row, colours.get(row.stats.model), history) for row in rows]
@@ -95,12 +95,12 @@ def model_lines(
 def _cells(row: Row, colour: str | None, history: RateHistory | None) -> list[Text | Drawn]:
     stats = row.stats
 
-    def lately(width: int) -> Text:
+    def recent_rates(width: int) -> Text:
         rates = history.rates(stats.model, width) if history else []
         return sparkline(rates, colour or "")
 
     return [
-        Text.assemble((_SWATCH if colour else "  ", colour or ""), (stats.model, _weight(row))),
+        Text.assemble((_SWATCH if colour else "  ", colour or ""), (stats.model, _font(row))),
         _state(row),
         Text(stats.tier, "" if stats.tier == "device" else "dim"),
         _devices(row.instances),
@@ -120,18 +120,20 @@ def _cells(row: Row, colour: str | None, history: RateHistory | None) -> list[Te
         count(stats.crashes, "red"),
         clock(row.idle),
         _expires(row),
-        lately,
+        recent_rates,
     ]
 
 
 def _state(row: Row) -> Text:
-    """What the model does; of a load that tells, how far it is."""
+    """The state of a model; while its file is read, the percentage."""
     state, style = row.stats.state, _STATE_STYLES.get(row.stats.state, "")
-    read = [i.loading_percent for i in row.instances if i.loading_percent is not None]
-    return Text(f"load {min(read):.0f}%" if state == "loading" and read else state, style)
+    percentages = [i.loading_percent for i in row.instances if i.loading_percent is not None]
+    return Text(
+        f"load {min(percentages):.0f}%" if state == "loading" and percentages else state, style
+    )
 
 
-def _weight(row: Row) -> str:
+def _font(row: Row) -> str:
     return "bold" if row.instances else "dim"
 
 
@@ -142,7 +144,7 @@ def _devices(instances: Sequence[InstanceInfo]) -> Text:
 
 
 def _expires(row: Row) -> Text:
-    """When the last instance goes for want of use."""
+    """Time until the last idle instance is unloaded."""
     instances = row.instances
     if row.stats.pinned or any(one.pinned for one in instances):
         return Text("pinned", "dim")

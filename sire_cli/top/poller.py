@@ -1,4 +1,4 @@
-"""Asking the daemon again and again in a thread of its own, so that keys are answered at once."""
+"""Polling the daemon in a background thread, so that the view stays responsive."""
 
 import threading
 from collections.abc import Callable
@@ -11,63 +11,63 @@ from sire.protocol.replies import TopReport
 from sire.protocol.requests import Top
 from sire_cli.top.rate_history import RateHistory
 
-# A daemon that is this late is as good as gone; what it says later is not waited for.
-ANSWER_TIMEOUT_SECONDS = 5.0
+# A daemon that takes longer is reported as unresponsive.
+REPLY_TIMEOUT_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class LatestReport:
-    """The last report, and why there is no newer one; "" while there is."""
+    """The last report, and the reason why it is outdated; "" while it is current."""
 
     report: TopReport
-    lost: str = ""
+    outdated: str = ""
 
 
 class Poller(threading.Thread):
-    """Keeps ``seen`` up to date until the process ends; never starts a daemon.
+    """Keeps ``latest`` current until the process ends; never starts a daemon.
 
     Args:
-        paths: where the daemon is.
-        first: the report to begin with.
-        interval: seconds between two questions.
-        changed: called from this thread whenever ``seen`` is another.
+        paths: of the daemon.
+        first: the first report.
+        interval: seconds between requests.
+        changed: called from this thread whenever ``latest`` changes.
 
     Attributes:
-        seen: what the daemon said last.
-        trail: what it has said before.
+        latest: the latest report.
+        history: request rates and events from all reports.
     """
 
     def __init__(
         self, paths: Paths, first: TopReport, interval: float, changed: Callable[[], object]
     ) -> None:
-        # Nothing is lost when it dies in the middle of a question, so nobody waits for it.
+        # A daemon thread: it can be ended in the middle of a request.
         super().__init__(name="poller", daemon=True)
-        self.seen = LatestReport(first)
+        self.latest = LatestReport(first)
         self.history = RateHistory()
-        self.history.follow(first)
+        self.history.add(first)
         self._paths = paths
         self._interval = interval
         self._changed = changed
         self._stopped = threading.Event()
 
     def stop(self) -> None:
-        """Ask no more."""
+        """Stop polling."""
         self._stopped.set()
 
     def run(self) -> None:
-        """Ask, once every interval."""
+        """Request a report once per interval."""
         with Connection(self._paths, autostart=False) as connection:
             while not self._stopped.wait(self._interval):
-                self.seen = self._look(connection)
+                self.latest = self._poll(connection)
                 self._changed()
 
-    def _look(self, connection: Connection) -> LatestReport:
+    def _poll(self, connection: Connection) -> LatestReport:
         try:
-            question = Top(after=self.history.last)
-            report = connection.expect(TopReport, question, timeout=ANSWER_TIMEOUT_SECONDS)
+            request = Top(after=self.history.last)
+            report = connection.expect(TopReport, request, timeout=REPLY_TIMEOUT_SECONDS)
         except DaemonUnavailable:
-            return replace(self.seen, lost="no daemon, retrying…")
+            return replace(self.latest, outdated="daemon not running, retrying…")
         except SireError as problem:
-            return replace(self.seen, lost=f"{problem.message} Retrying…")
-        self.history.follow(report)
+            return replace(self.latest, outdated=f"{problem.message} Retrying…")
+        self.history.add(report)
         return LatestReport(report)

@@ -1,4 +1,4 @@
-"""What the live view has seen so far: rates of the last minutes, and what happened."""
+"""Request rates of the last minutes, and recent events, collected from successive reports."""
 
 import threading
 import time
@@ -17,29 +17,29 @@ _BARS = "▁▂▃▄▅▆▇█"
 
 
 class RateHistory:
-    """Gathers from report to report what one alone does not tell.
+    """Collects request rates and events from successive reports.
 
     Attributes:
-        last: the number of the last event that is known; what the next report is to begin after.
+        last: the number of the last known event; the next report is to start after it.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.last = 0
         self._events: deque[ModelEvent] = deque(maxlen=_EVENTS_KEPT)
-        # One thread follows, another draws.
+        # One thread adds reports, another draws.
         self._lock = threading.Lock()
         self._clock = clock
         self._daemon: int | None = None
         self._rates: deque[tuple[float, dict[str, float]]] = deque()
 
-    def follow(self, report: TopReport) -> None:
-        """Take in a report."""
+    def add(self, report: TopReport) -> None:
+        """Add a report."""
         with self._lock:
-            self._follow(report)
+            self._add(report)
 
-    def _follow(self, report: TopReport) -> None:
+    def _add(self, report: TopReport) -> None:
         if self._daemon not in (None, report.health.pid):
-            # Another daemon counts from one: have all of its events with the next report.
+            # A new daemon numbers events from one: request all of them with the next report.
             self.last = 0
         else:
             self._events.extendleft(report.events)
@@ -53,41 +53,41 @@ class RateHistory:
 
     @property
     def events(self) -> tuple[ModelEvent, ...]:
-        """What happened, the latest first."""
+        """Recent events, latest first."""
         with self._lock:
             return tuple(self._events)
 
     def rates(self, model: str | None, cells: int) -> list[float | None]:
-        """Requests a second over the last minutes, of one model or all; None where none is known.
+        """Requests per second over the last minutes; None for times without a report.
 
         Args:
-            model: whose; None for all together.
-            cells: how many figures, the latest last.
+            model: name of the model; None for the sum of all models.
+            cells: number of values to return, latest last.
         """
         now, sums, counts = self._clock(), [0.0] * cells, [0] * cells
         with self._lock:
-            seen = tuple(self._rates)
-        for at, rates in seen:
+            samples = tuple(self._rates)
+        for at, rates in samples:
             cell = cells - 1 - int((now - at) / _SECONDS * cells)
             if cell >= 0:
                 sums[cell] += sum(rates.values()) if model is None else rates.get(model, 0.0)
                 counts[cell] += 1
         means = [total / n if n else None for total, n in zip(sums, counts, strict=True)]
-        return _filled(means)
+        return _fill_gaps(means)
 
 
-def _filled(values: list[float | None]) -> list[float | None]:
-    """Where looks are further apart than cells, what was seen last holds on."""
+def _fill_gaps(values: list[float | None]) -> list[float | None]:
+    """Repeat the last value where reports are further apart than cells."""
     last = None
-    filled = []
+    result = []
     for value in values:
         last = last if value is None else value
-        filled.append(last)
-    return filled
+        result.append(last)
+    return result
 
 
 def sparkline(values: Sequence[float | None], style: str = "") -> Text:
-    """A bar a value, the highest of full height; a blank where there is none."""
+    """One bar per value, scaled to the highest; a space for None."""
     highest = max((value for value in values if value is not None), default=0.0)
     line = Text()
     for value in values:

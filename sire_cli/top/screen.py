@@ -1,4 +1,4 @@
-"""The live view on a terminal: drawn again at every report, resize and return of the daemon."""
+"""The live view on a terminal, redrawn at every report, resize and key press."""
 
 import contextlib
 import select
@@ -21,66 +21,66 @@ from sire_cli.top.view import frame
 
 
 def show(console: Console, paths: Paths, first: TopReport, interval: float) -> None:
-    """Draw on the alternate screen until ``q`` or Ctrl-C; the terminal is then as it was.
+    """Draw on the alternate screen until ``q`` or Ctrl-C, then restore the terminal.
 
     Args:
         console: writes to the terminal.
-        paths: where the daemon is.
-        first: the report to begin with.
-        interval: seconds between two reports.
+        paths: of the daemon.
+        first: the first report.
+        interval: seconds between reports.
     """
-    with _doorbell() as (bell, ring), Keyboard() as keyboard:
-        poller = Poller(paths, first, interval, ring)
-        actions, control = ModelActions(paths, ring), Control()
+    with _wakeup_socket() as (wakeup, wake), Keyboard() as keyboard:
+        poller = Poller(paths, first, interval, wake)
+        actions, control = ModelActions(paths, wake), Control()
         with (
             contextlib.suppress(KeyboardInterrupt),
             Live(console=console, screen=True, auto_refresh=False) as live,
         ):
             poller.start()
             while not control.quit:
-                seen = poller.seen
-                drawn = frame(
-                    seen.report,
+                latest = poller.latest
+                drawing = frame(
+                    latest.report,
                     *console.size,
-                    lost=seen.lost,
-                    footer=control.footer if control.typing else actions.words or control.footer,
+                    outdated=latest.outdated,
+                    footer=control.footer if control.typing else actions.message or control.footer,
                     control=control,
                     history=poller.history,
                 )
-                live.update(drawn, refresh=True)
-                ready, _, _ = select.select([bell, *keyboard.descriptors], [], [])
-                if bell in ready:
-                    bell.recv(4096)
-                pressed = keyboard.read() if {*ready} - {bell} else ""
+                live.update(drawing, refresh=True)
+                ready, _, _ = select.select([wakeup, *keyboard.descriptors], [], [])
+                if wakeup in ready:
+                    wakeup.recv(4096)
+                pressed = keyboard.read() if {*ready} - {wakeup} else ""
                 if pressed:
-                    actions.forget()
-                for action in control.press(pressed, seen.report):
-                    actions.do(action, control.selected or "", seen.report)
+                    actions.dismiss()
+                for action in control.press(pressed, latest.report):
+                    actions.start(action, control.selected or "", latest.report)
         poller.stop()
 
 
 @contextlib.contextmanager
-def _doorbell() -> Iterator[tuple[socket.socket, Callable[[], None]]]:
-    """A socket that becomes readable at a resize of the terminal, and what else rings it.
+def _wakeup_socket() -> Iterator[tuple[socket.socket, Callable[[], None]]]:
+    """A socket that becomes readable when the terminal is resized, and a function that wakes it.
 
-    SIGTERM ends the process through its context managers, so that the terminal is restored.
+    SIGTERM exits through the context managers, so that the terminal is restored.
     """
-    bell, button = socket.socketpair()
-    with bell, button:
-        button.setblocking(False)
+    wakeup, sender = socket.socketpair()
+    with wakeup, sender:
+        sender.setblocking(False)
 
-        def ring() -> None:
-            # A full buffer rings already, and a closed one has nobody to hear it.
+        def wake() -> None:
+            # If the buffer is full, the socket is readable already; a closed one is not needed.
             with contextlib.suppress(OSError):
-                button.send(b"!")
+                sender.send(b"!")
 
-        signal.set_wakeup_fd(button.fileno(), warn_on_full_buffer=False)
+        signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
         before = {
             signal.SIGWINCH: signal.signal(signal.SIGWINCH, lambda *_: None),
             signal.SIGTERM: signal.signal(signal.SIGTERM, _terminate),
         }
         try:
-            yield bell, ring
+            yield wakeup, wake
         finally:
             signal.set_wakeup_fd(-1)
             for number, handler in before.items():

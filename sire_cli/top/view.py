@@ -1,4 +1,4 @@
-"""One report drawn to the size of a screen; nothing here knows a terminal."""
+"""Draws one report to the size of a screen, without accessing a terminal."""
 
 from collections.abc import Sequence
 
@@ -14,14 +14,14 @@ from sire_cli.top.models import model_lines
 from sire_cli.top.rate_history import MINUTES, RateHistory, sparkline
 
 _STATUS_STYLES = {"ok": "green"}
-# A screen so low is for devices and models alone.
-_LOW = 16
+# A lower screen shows devices and models only.
+_LEAST_HEIGHT = 16
 _PEAK_WIDTH = len(" peak 1,234.5 req/s")
-# Events of a single look.
-_FEW = 10
+# Events shown by --once.
+_MOST_EVENTS = 10
 # A heading and two lines.
 _SHORTEST_SECTION = 3
-_NO_MODELS = "No models are registered. Add one: sire register NAME FILE"
+_NO_MODELS = "No model is registered. Register one: sire register NAME PATH"
 
 
 def frame(
@@ -29,7 +29,7 @@ def frame(
     width: int,
     height: int | None = None,
     *,
-    lost: str = "",
+    outdated: str = "",
     footer: str = "",
     control: Control | None = None,
     history: RateHistory | None = None,
@@ -37,26 +37,26 @@ def frame(
     """Draw one frame.
 
     Args:
-        report: what the daemon said last.
-        width: cells in a line.
-        height: lines there are; None for as many as it takes.
-        lost: why the figures are old; "" while they are not.
-        footer: what the last line says.
-        control: what the user has chosen.
-        history: what was seen before this report; None for a single look.
+        report: the latest report.
+        width: cells per line.
+        height: number of lines; None for no limit.
+        outdated: the reason why the report is outdated; "" while it is current.
+        footer: text of the last line.
+        control: the state of the user interface.
+        history: rates and events from earlier reports; None for a single report.
     """
     control = control or Control()
-    header = _header(report, width, lost)
-    if history is not None and (height is None or height >= _LOW):
-        header.append(_lately(history, width))
+    header = _header(report, width, outdated)
+    if history is not None and (height is None or height >= _LEAST_HEIGHT):
+        header.append(_recent_rates(history, width))
     room = None if height is None else height - len(header) - 1 - 2 * bool(footer)
     body = _help() if control.helping else _body(report, width, room, control, history)
-    if lost:
+    if outdated:
         for line in body:
             line.stylize("dim")
-    drawn = Text("\n").join(_with_footer([*header, Text(), *body], height, footer))
-    drawn.no_wrap, drawn.overflow = True, "ellipsis"
-    return drawn
+    drawing = Text("\n").join(_with_footer([*header, Text(), *body], height, footer))
+    drawing.no_wrap, drawing.overflow = True, "ellipsis"
+    return drawing
 
 
 def _bad(count: int) -> str:
@@ -67,19 +67,19 @@ def _help() -> list[Text]:
     return [Text.assemble((f"  {keys:<12}", "bold"), words) for keys, words in HELP]
 
 
-def _lately(history: RateHistory, width: int) -> Text:
-    """All requests of the last minutes in one line."""
+def _recent_rates(history: RateHistory, width: int) -> Text:
+    """Request rates of all models over the last minutes, in one line."""
     title = f"last {MINUTES} minutes "
     rates = history.rates(None, max(1, width - len(title) - _PEAK_WIDTH))
     peak = max((one for one in rates if one is not None), default=0.0)
     line = Text.assemble((title, "dim"), sparkline(rates, "green"))
-    return line.append(f" peak {peak:,.1f} req/s" if peak else " nothing asked", "dim")
+    return line.append(f" peak {peak:,.1f} req/s" if peak else " no requests", "dim")
 
 
 def _body(
     report: TopReport, width: int, room: int | None, control: Control, history: RateHistory | None
 ) -> list[Text]:
-    """Devices, models, jobs and events, as far as each has room."""
+    """Devices, models, jobs and events, each cut to its share of the height."""
     devices = device_lines(report.devices, report.instances, width)
     rows = control.rows(report)
     models = model_lines(report, rows, width, history) if rows else [_no_models(control)]
@@ -88,10 +88,12 @@ def _body(
     if place:
         models[place] = _selected(models[place], width)
     jobs = job_lines(report.jobs, width)
-    events = event_lines(history.events if history else report.events[: -_FEW - 1 : -1], width)
+    events = event_lines(
+        history.events if history else report.events[: -_MOST_EVENTS - 1 : -1], width
+    )
     if room is not None:
-        # Devices keep up to half the screen, models two thirds of what is left of it; jobs and
-        # events share what those leave, an empty line above each.
+        # Devices get up to half the screen, and models at least two thirds of the remainder; jobs
+        # and events share the rest, each below an empty line.
         devices = _cut(devices, max(2, room // 2), "devices")
         room -= len(devices) + 1
         below = sum(len(lines) + 1 for lines in (jobs, events) if lines)
@@ -117,7 +119,7 @@ def _selected(line: Text, width: int) -> Text:
 
 def _no_models(control: Control) -> Text:
     if control.filter:
-        return Text(f"No model has {control.filter!r} in its name.", "dim")
+        return Text(f"No model name contains {control.filter!r}.", "dim")
     return Text(_NO_MODELS, "dim")
 
 
@@ -128,11 +130,11 @@ def _with_footer(lines: list[Text], height: int | None, footer: str) -> list[Tex
     return [*lines[: height - 1], *blank, Text(footer, "dim")]
 
 
-def _header(report: TopReport, width: int, lost: str) -> list[Text]:
+def _header(report: TopReport, width: int, outdated: str) -> list[Text]:
     health = report.health
-    state = (lost, "bold red") if lost else _status(health)
+    state = (outdated, "bold red") if outdated else _status(health)
     left = Text.assemble(("sire", "bold"), f" {health.version}  ", ("● ", state[1]), state)
-    if not lost:
+    if not outdated:
         left.append("  up ").append_text(clock(health.uptime_seconds))
     totals = _totals(report)
     while totals and left.cell_len + 2 + Text("  ").join(totals).cell_len > width:
@@ -161,7 +163,7 @@ def _totals(report: TopReport) -> list[Text]:
 
 
 def _cut(lines: Sequence[Text], height: int, what: str, selected: int = 0) -> list[Text]:
-    """The heading and so many lines, the selected among them; the last counts the others."""
+    """Cut lines to a height, keeping heading and selection; the last line counts the rest."""
     if len(lines) <= height:
         return list(lines)
     first = max(1, selected - (height - 3)) if selected else 1

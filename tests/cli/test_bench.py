@@ -137,7 +137,7 @@ def test_failed_jobs_fail_as_predictions_do(moody, file):
 
 def test_jobs_whose_results_nobody_wants_are_left_to_run(moody, file):
     done = moody.sire("bench", "m", "-i", file(), "--jobs", "--no-results", "-n", 40)
-    assert b"40 jobs were left" in done.stderr
+    assert b"40 jobs remain" in done.stderr
     moody.sire("job", "wait", "--all")
     left = moody.json("job", "ls", "--state", "complete")
     assert len(left) == 40
@@ -205,7 +205,7 @@ def test_who_reads_no_answers_learns_that_the_daemon_went_away(moody, file):
     os.kill(moody.pid(), signal.SIGKILL)
     output, _ = process.communicate(timeout=20)
     assert process.returncode == 6
-    assert b"not read" in output
+    assert b"discarded" in output
 
 
 def test_a_person_sees_how_far_it_is_and_a_file_does_not(moody, file):

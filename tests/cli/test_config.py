@@ -15,11 +15,11 @@ def test_a_setting_is_written_into_the_file_and_taken_up_by_the_running_daemon(h
     assert home.sire("config", "get", "defaults.timeout").stdout == b"7s\n"
     assert home.paths.config_file.read_text() == '# mine\n[defaults]\ntimeout = "7s" # short\n'
     said = home.sire("config", "set", "devices.cpu.memory", "2GiB").stderr
-    assert said == b"devices: a change holds once you run: sire daemon restart\n"
+    assert said == b"devices: takes effect after: sire daemon restart\n"
     edit = {"EDITOR": "sed -i s/7s/8s/"}
     home.sire("config", "edit", env=edit)
     assert home.sire("config", "get", "defaults.timeout").stdout == b"8s\n"
-    assert b"Nothing has changed" in home.sire("config", "edit", env=edit).stderr
+    assert b"No setting was changed" in home.sire("config", "edit", env=edit).stderr
 
 
 def test_what_cannot_be_is_refused_with_the_nearest_and_nothing_is_written(home):
@@ -62,4 +62,4 @@ def test_two_who_write_at_once_both_find_theirs_in_the_file(home):
 def test_the_environment_that_stands_over_the_file_is_named(home):
     home.sire("daemon", "start", env={"SIRE_DEFAULTS_TIMEOUT": "3s"})
     said = home.sire("config", "set", "defaults.timeout", "7s").stderr
-    assert b"defaults.timeout stays 3s: SIRE_DEFAULTS_TIMEOUT" in said
+    assert b"defaults.timeout remains 3s: SIRE_DEFAULTS_TIMEOUT" in said

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from sire_cli.doctor.here import shared_memory
+from sire_cli.doctor.machine import shared_memory
 from sire_cli.doctor.packages import Versions, cuda_versions, onnxruntime_twice
 from sire_cli.doctor.running import driver
 
@@ -38,7 +38,7 @@ def test_bad_surroundings_are_problems_each_with_what_to_do(home, tmp_path):
     assert "SIRE_HOME" in findings["socket"]["advice"]
     (tmp_path / "file").touch()
     findings = found(home, code=1, env={"SIRE_HOME": str(tmp_path / "file")})
-    assert "cannot be written to" in findings["directories"]["found"]
+    assert "is not writable" in findings["directories"]["found"]
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
@@ -83,7 +83,12 @@ def test_onnxruntime_installed_twice_is_a_problem():
     [
         (Versions("2.13", None, None, "1.31", "13"), None, "ok", "CPU only"),
         (Versions("2.13", None, None, "1.31", "13"), (13, 0), "warning", "cannot use the GPUs"),
-        (Versions("2.13", "13.0", None, "1.31", "13"), (12, 4), "problem", "serves CUDA 12.4"),
+        (
+            Versions("2.13", "13.0", None, "1.31", "13"),
+            (12, 4),
+            "problem",
+            "supports CUDA only up to 12.4",
+        ),
         (Versions("2.13", "12.8", None, "1.31", "13"), (13, 0), "warning", "different CUDA"),
         (Versions("2.13", "13.0", None, "1.31", "13"), (13, 1), "ok", "driver for CUDA 13.1"),
         (Versions("2.13", "13.0", "1.31", None, None), (13, 1), "warning", "ONNX models"),

@@ -9,13 +9,13 @@ pytestmark = pytest.mark.own_daemon
 
 def test_sire_alone_says_what_comes_next_and_starts_nothing(home, register):
     first = home.sire().stdout.decode()
-    assert "No model is registered yet" in first
+    assert "No model is registered" in first
     assert "sire register digits digits.onnx" in first
     assert "sire --help" in first
     assert not daemon_runs(home.paths)
     register("m")
     then = home.sire().stdout.decode()
-    assert "1 model is registered: m. The daemon runs." in then
+    assert "1 registered model: m\nDaemon: running." in then
     assert "sire predict m -i FILE" in then
 
 

@@ -45,7 +45,7 @@ def test_stdin_is_an_input_and_the_answers_type_is_said_at_submission(moody, tmp
     moody.sire("job", "result", job, "-o", tmp_path / "out.npy")
     assert np.load(tmp_path / "out.npy").tolist() == [14, 2, 2, 2]
     refused = moody.sire("job", "result", job, "-o", tmp_path / "out.json", code=2)
-    assert b"which is npy" in refused.stderr
+    assert b"has type npy" in refused.stderr
     assert not (tmp_path / "out.json").exists()
 
 

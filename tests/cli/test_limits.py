@@ -14,7 +14,7 @@ def test_models_may_take_so_much_of_a_device_and_are_told_which_setting_says_so(
     assert b"by limits.max_memory_percent" in home.sire("load", "huge", code=4).stderr
     assert b"0 loaded of 2 at most" in home.sire("health").stdout
     later = home.sire("config", "set", "limits.max_memory_percent", "50").stderr
-    assert later == b"limits.max_memory_percent: a change holds once you run: sire daemon restart\n"
+    assert later == b"limits.max_memory_percent: takes effect after: sire daemon restart\n"
 
 
 def test_a_model_that_takes_more_than_it_may_is_ended_and_told(home, register):

@@ -250,7 +250,7 @@ def test_problems_of_the_daemon_stand_below_the_header():
 
 
 def test_when_the_daemon_is_gone_the_last_figures_stay_but_dimmed():
-    drawn = frame(a_full_report(), 80, 24, lost="no daemon, retrying…")
+    drawn = frame(a_full_report(), 80, 24, outdated="no daemon, retrying…")
     first, *rest = drawn.split("\n")
     assert "no daemon, retrying…" in first.plain
     assert any("resnet50" in line.plain for line in rest)

@@ -5,8 +5,8 @@ import pytest
 
 from sire.protocol.counts import ModelEvent
 from sire.protocol.replies import JobProgress
-from sire_cli.top.activity import telling
-from sire_cli.top.keys import GONE, SORTS, Control, ModelAction
+from sire_cli.top.activity import distinct_events
+from sire_cli.top.keys import CLOSED, SORTS, Control, ModelAction
 from sire_cli.top.rate_history import RateHistory, sparkline
 from tests.cli.test_top import (
     a_full_report,
@@ -94,7 +94,7 @@ def test_each_order_is_one_key_away_and_the_last_leads_to_the_first():
 
 def test_a_terminal_that_has_gone_ends_it_whatever_is_being_typed():
     control = Control(typing=True)
-    control.press(GONE, a_full_report())
+    control.press(CLOSED, a_full_report())
     assert control.quit
 
 
@@ -108,24 +108,24 @@ def test_the_selected_row_is_marked_and_stays_on_a_screen_that_is_too_small():
 
 def test_the_help_tells_the_keys():
     lines = lines_of(a_full_report(), control=Control(helping=True))
-    assert line_with("unload it", lines)
+    assert line_with("unload the model", lines)
     assert not [line for line in lines if "MODEL" in line]
 
 
 def test_events_are_told_once_each_the_latest_first():
     history = RateHistory(Clock())
-    history.follow(at_rate(0, an_event(1), an_event(2)))
+    history.add(at_rate(0, an_event(1), an_event(2)))
     assert history.last == 2
-    history.follow(at_rate(0, an_event(3)))
+    history.add(at_rate(0, an_event(3)))
     assert [event.number for event in history.events] == [3, 2, 1]
 
 
 def test_a_new_daemon_is_asked_for_all_of_its_events():
     history = RateHistory(Clock())
-    history.follow(at_rate(0, an_event(7)))
-    history.follow(at_rate(0, an_event(9, "crashed"), pid=2))
+    history.add(at_rate(0, an_event(7)))
+    history.add(at_rate(0, an_event(9, "crashed"), pid=2))
     assert history.last == 0
-    history.follow(at_rate(0, an_event(1, "loading"), an_event(9, "crashed"), pid=2))
+    history.add(at_rate(0, an_event(1, "loading"), an_event(9, "crashed"), pid=2))
     assert [event.number for event in history.events] == [9, 1, 7]
 
 
@@ -133,12 +133,12 @@ def test_rates_of_the_last_minutes_are_drawn_as_bars():
     clock = Clock()
     history = RateHistory(clock)
     for clock.now in range(0, 180):
-        history.follow(at_rate(100.0 if clock.now >= 90 else 0.0))
+        history.add(at_rate(100.0 if clock.now >= 90 else 0.0))
     assert sparkline(history.rates("a", 4)).plain == "▁▁██"
     assert sparkline(history.rates("b", 4)).plain == "▁▁▁▁"
     assert sparkline(history.rates(None, 2)).plain == "▁█"
     clock.now += 1000
-    history.follow(at_rate(1.0))
+    history.add(at_rate(1.0))
     assert history.rates("a", 3) == [None, None, 1.0]
 
 
@@ -152,7 +152,7 @@ def test_jobs_and_events_share_what_room_there_is(width, height):
         events=tuple(events),
         jobs=tuple(JobProgress(f"job{n}", "mnist", "running", 3.0, "in.png") for n in range(9)),
     )
-    history.follow(report)
+    history.add(report)
     lines = lines_of(report, width, height, footer="q", history=history)
     assert len(lines) <= height
     assert max(map(len, lines)) <= width
@@ -170,5 +170,5 @@ def test_a_loading_model_tells_how_far_it_is():
 def test_what_another_event_tells_as_well_is_left_out():
     kinds = ["loading", "loaded", "evicted", "unloaded", "loading", "loaded", "unloaded", "loading"]
     events = [an_event(number, kind) for number, kind in enumerate(kinds)]
-    shown = [event.kind for event in telling(reversed(events))]
+    shown = [event.kind for event in distinct_events(reversed(events))]
     assert shown == ["loading", "unloaded", "loaded", "evicted", "loaded"]

@@ -6,7 +6,7 @@ from itertools import islice
 
 import pytest
 
-from sire_cli.loadtest.plan import LoadInput, LoadPlan, choices, timetable
+from sire_cli.loadtest.plan import LoadInput, LoadPlan, choices, arrival_schedule
 from sire_cli.loadtest.report import LoadCounts, percentile
 
 A, B = LoadInput(b"1", "application/json", "a"), LoadInput(b"2", "application/json", "b")
@@ -21,7 +21,7 @@ def chosen(count, **fields):
 
 
 def moments(count, **fields):
-    table, due = timetable(plan(**fields), 100.0), []
+    table, due = arrival_schedule(plan(**fields), 100.0), []
     for _ in range(count):
         due.append(table.due)
         table.sent()
@@ -40,7 +40,7 @@ def test_at_random_all_pairs_come_about_equally_often_and_again_with_the_same_se
 
 
 def test_clients_that_wait_send_again_when_they_have_been_answered_and_waited():
-    table = timetable(plan(clients=2, delay=0.5), 100.0)
+    table = arrival_schedule(plan(clients=2, delay=0.5), 100.0)
     assert table.due == 100.0
     table.sent()
     table.sent()

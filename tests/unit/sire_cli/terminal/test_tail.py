@@ -1,6 +1,6 @@
 """Following a file that is written to, emptied, and put aside for another."""
 
-from sire_cli.terminal.tail import kept_lines, new_lines
+from sire_cli.terminal.tail import last_lines, new_lines
 
 
 def test_following_goes_on_in_the_next_file_and_misses_no_line(tmp_path):
@@ -31,7 +31,7 @@ def test_what_was_put_aside_comes_first(tmp_path):
     log = tmp_path / "m.log"
     for name, text in (("m.log.2", "1\n"), ("m.log.1", "2\n"), ("m.log", "3\n")):
         (tmp_path / name).write_text(text)
-    assert kept_lines(log, 2) == [b"1\n", b"2\n", b"3\n"]
-    assert kept_lines(log, 2, 2) == [b"2\n", b"3\n"]
-    assert kept_lines(log, 0, 1) == [b"2\n"]
-    assert kept_lines(tmp_path / "none.log", 0) == []
+    assert last_lines(log, 2) == [b"1\n", b"2\n", b"3\n"]
+    assert last_lines(log, 2, 2) == [b"2\n", b"3\n"]
+    assert last_lines(log, 0, 1) == [b"2\n"]
+    assert last_lines(tmp_path / "none.log", 0) == []

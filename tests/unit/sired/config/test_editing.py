@@ -8,9 +8,7 @@ from sired.config.editing import set_value
 
 def test_a_value_changes_and_every_comment_stays():
     text = '# mine\n[daemon]\ngrace = "5s"  # not long\n\n[queue] # of all\ntotal = 3\n'
-    edited, comments = set_value(text, "daemon.grace", "1m")
-    assert edited == text.replace("5s", "1m")
-    assert comments
+    assert set_value(text, "daemon.grace", "1m") == text.replace("5s", "1m")
 
 
 @pytest.mark.parametrize(
@@ -26,37 +24,55 @@ def test_a_value_changes_and_every_comment_stays():
     ],
 )
 def test_values_are_written_as_people_write_them(key, given, line):
-    edited, _ = set_value("", key, given)
-    assert edited.splitlines()[1] == line
+    assert set_value("", key, given).splitlines()[1] == line
 
 
-def test_a_key_that_is_new_stands_in_its_section_before_the_next():
-    edited, _ = set_value('[daemon]\ngrace = "5s"\n\n[queue]\ntotal = 3\n', "daemon.restore", "on")
+def test_a_new_key_is_added_at_the_end_of_its_section():
+    edited = set_value('[daemon]\ngrace = "5s"\n\n[queue]\ntotal = 3\n', "daemon.restore", "on")
     assert edited == '[daemon]\ngrace = "5s"\nrestore = true\n\n[queue]\ntotal = 3\n'
 
 
-def test_a_section_that_is_new_stands_at_the_end():
-    edited, _ = set_value("[queue]\ntotal = 3\n", "devices.cuda:0.memory", "2GiB")
+def test_a_new_key_does_not_separate_the_next_section_from_its_comment():
+    text = "[queue]\ntotal = 3\n\n# the daemon\n[daemon]\nrestore = true\n"
+    edited = set_value(text, "queue.per_model", "2")
+    assert edited == text.replace("total = 3\n", "total = 3\nper_model = 2\n")
+
+
+def test_a_new_section_is_added_at_the_end():
+    edited = set_value("[queue]\ntotal = 3\n", "devices.cuda:0.memory", "2GiB")
     assert edited == '[queue]\ntotal = 3\n\n[devices."cuda:0"]\nmemory = "2GiB"\n'
 
 
 def test_a_value_of_several_lines_is_replaced_with_its_last_comment_kept():
     text = '[daemon]\npreload = [\n  "a", # one\n  "b",\n] # all\ngrace = "5s"\n'
-    edited, _ = set_value(text, "daemon.preload", "c")
+    edited = set_value(text, "daemon.preload", "c")
     assert edited == '[daemon]\npreload = ["c"] # all\ngrace = "5s"\n'
 
 
 @pytest.mark.parametrize("text", ['daemon.grace = "5s" # x\n', 'daemon = {grace = "5s"} # x\n'])
-def test_where_lines_are_not_enough_the_file_is_written_anew(text):
-    edited, comments = set_value(text, "daemon.grace", "1s")
-    assert tomllib.loads(edited)["daemon"] == {"grace": "1s"}
-    assert comments == ("#" not in text)
+def test_dotted_keys_and_inline_tables_keep_their_form(text):
+    assert set_value(text, "daemon.grace", "1s") == text.replace("5s", "1s")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "devices = {cpu = {memory = 3}}\n",
+        "[devices]\ncpu = {memory = 3}\n",
+        "devices.cpu.memory = 3\n[queue]\ntotal = 3\n",
+        "[devices]\n[devices.cpu]\nmemory = 3\n\n[queue]\ntotal = 3\n",
+        '[devices.cpu]\nmemory = 3\n[queue]\ntotal = 3\n[devices."cuda:1"]\nmemory = 4 # x\n',
+    ],
+)
+def test_a_device_is_added_to_every_form_of_the_table_of_devices(text):
+    expected = tomllib.loads(text)
+    expected["devices"]["cuda:0"] = {"memory": "2GiB"}
+    assert tomllib.loads(set_value(text, "devices.cuda:0.memory", "2GiB")) == expected
 
 
 def test_a_number_sign_in_a_string_is_no_comment():
     text = '[metrics]\nhost = "a#b" # c # d\n'
-    edited, _ = set_value(text, "metrics.host", "::1")
-    assert edited == '[metrics]\nhost = "::1" # c # d\n'
+    assert set_value(text, "metrics.host", "::1") == '[metrics]\nhost = "::1" # c # d\n'
 
 
 def test_an_unknown_key_names_the_nearest():

@@ -1,4 +1,4 @@
-"""The way from a command to the daemon."""
+"""The connection of a command to the daemon."""
 
 from contextlib import AbstractContextManager
 from typing import TypeVar
@@ -10,11 +10,15 @@ _Kind = TypeVar("_Kind")
 
 
 def connect() -> AbstractContextManager[Connection]:
-    """A connection to the user's daemon, which is started when none runs."""
+    """A connection to the user's daemon; starts the daemon if it is not running."""
     return Connection()
 
 
 def expect(kind: type[_Kind], request: Request) -> _Kind:
-    """Ask the daemon one thing; an error it replies with is raised."""
+    """Send one request and return its reply, which must be of this kind.
+
+    Raises:
+        SireError: the daemon replied with an error.
+    """
     with Connection() as connection:
         return connection.expect(kind, request)

@@ -1,11 +1,11 @@
-"""What ``sire bench`` says about a load."""
+"""The output of ``sire bench`` for people."""
 
 import sys
 
 from sire.units import format_duration
 from sire_cli.loadtest.plan import LoadPlan
 from sire_cli.loadtest.report import LoadFigures, LoadReport
-from sire_cli.terminal.output import print_pairs, print_table, say
+from sire_cli.terminal.output import print_message, print_pairs, print_table
 
 _COLUMNS = (
     "MODEL",
@@ -21,10 +21,13 @@ _COLUMNS = (
 
 
 def print_report(plan: LoadPlan, report: LoadReport) -> None:
-    """Print what was measured, and each of several models on a line of a table."""
+    """Print the figures of the run and, for several models, a table with one row each."""
     print_pairs(
         [
-            ("requests", f"{report.requests} in {format_duration(report.seconds)}, {_how(plan)}"),
+            (
+                "requests",
+                f"{report.requests} in {format_duration(report.seconds)}, {_arrivals(plan)}",
+            ),
             (_answers(plan), _count(plan, report)),
             ("errors", _errors(report)),
             ("withdrawn", str(report.withdrawn) if report.withdrawn else None),
@@ -36,7 +39,7 @@ def print_report(plan: LoadPlan, report: LoadReport) -> None:
             ("loads", _number(report.loads)),
             ("evictions", _number(report.evictions)),
             ("crashes", _number(report.crashes) if report.crashes else None),
-            ("own cost", _own_cost(report)),
+            ("overhead", _overhead(report)),
             ("seed", str(report.seed) if plan.at_random else None),
         ]
     )
@@ -45,17 +48,17 @@ def print_report(plan: LoadPlan, report: LoadReport) -> None:
         print_table(_COLUMNS, [(one.model, *_row(one)) for one in report.models])
 
 
-def say_errors(report: LoadReport) -> None:
-    """Say in words what the errors were, and what is left behind."""
+def print_errors(report: LoadReport) -> None:
+    """Print the message of each kind of error, and how many jobs remain."""
     for code, message in report.messages.items():
-        say(f"{code}: {message}")
+        print_message(f"{code}: {message}")
     if report.jobs_left:
-        say(f"{report.jobs_left} jobs were left. See: sire job ls; sire job cancel --all")
+        print_message(f"{report.jobs_left} jobs remain. See: sire job ls; sire job cancel --all")
 
 
-def _how(plan: LoadPlan) -> str:
+def _arrivals(plan: LoadPlan) -> str:
     if plan.rate is not None:
-        return f"{plan.rate:g} a second due, {'evenly' if plan.evenly else 'at random'}"
+        return f"{plan.rate:g}/s due, {'evenly' if plan.evenly else 'at random'}"
     clients = "1 client" if plan.clients == 1 else f"{plan.clients} clients"
     return clients + (f" with a delay of {format_duration(plan.delay)}" if plan.delay else "")
 
@@ -66,7 +69,7 @@ def _answers(plan: LoadPlan) -> str:
 
 def _count(plan: LoadPlan, report: LoadReport) -> str:
     if not plan.results and not plan.jobs:
-        return f"not read; {report.requests_per_second:.1f}/s sent"
+        return f"discarded; {report.requests_per_second:.1f}/s sent"
     return f"{report.answers}, {report.answers_per_second:.1f}/s"
 
 
@@ -74,10 +77,10 @@ def _errors(report: LoadReport) -> str | None:
     return ", ".join(f"{code} {count}" for code, count in report.errors.items()) or None
 
 
-def _own_cost(report: LoadReport) -> str:
+def _overhead(report: LoadReport) -> str:
     cpu = f"{report.own_cpu_seconds / report.seconds:.0%} of a core"
     late = _time(report.p99_late_seconds)
-    return f"{cpu}; 99% were sent within {late} of being due" if late else cpu
+    return f"{cpu}; 99% of requests sent within {late} of being due" if late else cpu
 
 
 def _row(one: LoadFigures) -> tuple[str, ...]:
