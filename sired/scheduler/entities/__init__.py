@@ -1,1 +1,1 @@
-"""What the brain knows of: models, instances, requests, leases, queues, accounts."""
+"""The entities: models, instances, requests, leases, queues and accounts."""

@@ -1,1 +1,1 @@
-"""What becomes of each event: requests, loads, leases, deadlines, lost devices."""
+"""How each event is handled: requests, loads, leases, deadlines, lost devices."""

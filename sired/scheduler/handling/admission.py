@@ -1,4 +1,4 @@
-"""Requests and wishes from their arrival to their answer: admission, deadlines, failing."""
+"""Requests, operations and leases until they are answered: admission, deadlines, failing."""
 
 import heapq
 from collections.abc import Iterable
@@ -14,13 +14,15 @@ from sired.scheduler.rules import Rules
 
 
 class Queues:
-    """Every request that has no answer yet; each waits in its model's queue or is in flight.
+    """Everything that has no answer yet: requests, operations that load models, lease requests.
+
+    A request waits in the queue of its model or lease, or is in flight at an instance.
 
     Attributes:
-        requests: by id, as long as nobody has answered them.
-        wishes: models that somebody wants loaded, by the wish's id.
-        patient: those of the wishes that wait for a load as long as it goes on.
-        leases: those that are not granted yet, by id.
+        requests: the unanswered requests, by id.
+        operations: the models that unanswered operations load, by the id of the operation.
+        patient: ids of the operations that wait beyond their deadline for a load in progress.
+        leases: the leases that are not granted yet, by id.
     """
 
     def __init__(self, rules: Rules, out: list[Instruction]) -> None:
@@ -35,23 +37,23 @@ class Queues:
         self._batches = 0
 
     def adopt(self, rules: Rules) -> None:
-        """Go by these rules from now on."""
+        """Use these rules from now on."""
         self._rules = rules
 
     @property
     def waiting(self) -> int:
-        """Requests in queues, of all models together."""
+        """Number of requests in all queues together."""
         return self._waiting
 
     def admit(self, request: Request, queue: RequestQueue) -> None:
-        """Queue a request: in its model's queue, or in that of its lease."""
+        """Add a request to the queue of its model or lease."""
         self.requests[request.id] = request
         self.add_deadline(request.deadline, request.id)
         self._waiting += 1
         queue.add(request)
 
     def full(self, model: Model) -> str | None:
-        """The setting that allows no further request, "per_model" or "total"; None for neither."""
+        """The limit that has been reached, "per_model" or "total"; None if neither has."""
         if len(model.queue) >= self._rules.queue_per_model:
             return "per_model"
         return "total" if self._waiting >= self._rules.queue_total else None
@@ -59,7 +61,7 @@ class Queues:
     def add_operation(
         self, operation: int, model: Model, deadline: float, *, patient: bool = False
     ) -> None:
-        """Note that somebody wants a model loaded."""
+        """Add an operation that loads a model."""
         self.operations[operation] = model
         if patient:
             self.patient.add(operation)
@@ -67,37 +69,37 @@ class Queues:
         self.add_deadline(deadline, operation)
 
     def add_lease(self, lease: Lease, model: Model, deadline: float) -> None:
-        """Note that somebody wants an instance of a model for themselves."""
+        """Add a lease that waits for an instance of a model."""
         self.leases[lease.id] = lease
         model.leases.append(lease)
         self.add_deadline(deadline, lease.id)
 
     def add_deadline(self, deadline: float, number: int) -> None:
-        """Have ``overdue`` name this request, wish or lease once its deadline has come."""
+        """Have ``overdue`` return this request, operation or lease once its deadline has passed."""
         heapq.heappush(self._deadlines, (deadline, number))
-        # The answered leave their entries behind: sweep before they outnumber the others.
+        # Entries stay behind after an answer: remove them before they outnumber the others.
         unanswered = len(self.requests) + len(self.operations) + len(self.leases)
         if len(self._deadlines) > 64 + 2 * unanswered:
             self._deadlines = [entry for entry in self._deadlines if self.is_open(entry[1])]
             heapq.heapify(self._deadlines)
 
     def is_open(self, number: int) -> bool:
-        """Whether a request, wish or asking for a lease has no answer yet."""
+        """Whether a request, operation or lease request has no answer yet."""
         return number in self.requests or number in self.operations or number in self.leases
 
     def overdue(self, now: float) -> Iterable[int]:
-        """The requests, wishes and leases whose deadline has come, each once."""
+        """The requests, operations and leases whose deadline has passed, each once."""
         while self._deadlines and self._deadlines[0][0] <= now:
             _, number = heapq.heappop(self._deadlines)
             if self.is_open(number):
                 yield number
 
     def next_deadline(self) -> float:
-        """The earliest deadline, possibly of something answered by now."""
+        """The earliest deadline, possibly of something that has been answered."""
         return self._deadlines[0][0] if self._deadlines else FOREVER
 
     def assign(self, queue: RequestQueue, batch: list[Request], instance: int) -> None:
-        """Take requests out of their queue, for an instance to run together."""
+        """Move requests from their queue to an instance, which runs them as one batch."""
         self._batches += 1
         for request in batch:
             queue.remove(request)
@@ -108,50 +110,50 @@ class Queues:
             request.attempts += 1
 
     def requeue(self, request: Request, queue: RequestQueue) -> None:
-        """Put a request back where it stood in its queue."""
+        """Return a request to its previous position in its queue."""
         if not request.answered:
             request.instance = None
             self._waiting += 1
             queue.add(request)
 
     def queue_of(self, request: Request, model: Model) -> RequestQueue:
-        """The line in which a request waits."""
+        """The queue in which a request waits."""
         return request.lease.queue if request.lease else model.queue
 
     def withdraw(self, request: Request, model: Model) -> None:
-        """Take a request out of its queue, if it still waits there."""
+        """Remove a request from its queue if it still waits there."""
         if request.instance is None:
             self.queue_of(request, model).remove(request)
             self._waiting -= 1
 
     def answered(self, request: Request) -> None:
-        """Forget a request: its answer is on its way."""
+        """Remove a request that has been answered."""
         request.answered = True
         self.requests.pop(request.id, None)
 
     def fail(self, request: Request, error: SireError) -> None:
-        """Answer a request with an error, unless it was answered before."""
+        """Fail a request, unless it was answered before."""
         if not request.answered:
             self.answered(request)
             self._out.append(Fail(request.id, error))
 
     def fail_operation(self, operation: int, error: SireError) -> None:
-        """Answer a wish to load with an error."""
+        """Fail an operation that loads a model."""
         self.drop_operation(operation)
         self._out.append(Fail(operation, error))
 
     def drop_operation(self, operation: int) -> None:
-        """Forget a wish to load: its answer is on its way."""
+        """Remove an operation that has been answered."""
         self.operations.pop(operation).operations.discard(operation)
         self.patient.discard(operation)
 
     def fail_operations(self, model: Model, error: SireError) -> None:
-        """Answer everybody who wants this model loaded with an error."""
+        """Fail every operation that loads this model."""
         for operation in sorted(model.operations):
             self.fail_operation(operation, error)
 
     def fail_all(self, model: Model, error: SireError) -> None:
-        """Answer everybody who waits for this model with an error."""
+        """Fail everything that waits for this model."""
         self.fail_queue(model.queue, error)
         self.fail_operations(model, error)
         while model.leases:
@@ -160,13 +162,13 @@ class Queues:
             self._out.append(Fail(lease.id, error))
 
     def fail_queue(self, queue: RequestQueue, error: SireError) -> None:
-        """Answer every request in a line with an error."""
+        """Fail every request in a queue."""
         while queue:
             self._waiting -= 1
             self.fail(queue.pop(), error)
 
     def transfer(self, old: Model, new: Model) -> None:
-        """Let everything that waits for the old model wait for the new one of that name."""
+        """Move everything that waits for a model to the new model of the same name."""
         new.queue, old.queue = old.queue, new.queue
         new.operations, old.operations = old.operations, new.operations
         new.leases, old.leases = old.leases, new.leases

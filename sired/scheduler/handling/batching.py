@@ -1,13 +1,13 @@
-"""Requests that run together, as one forward pass.
+"""Batching: requests that run together, as one forward pass.
 
-1. Requests of one model with equal batch keys fit together. When an instance can take more, the
-   request that is due first goes, and with it those in the same line that fit, in their order, up
-   to the model's ``batch_size`` in rows.
-2. With a ``batch_delay``, a request that came less than that ago waits for others as long as there
-   are fewer rows than would fill the batch; so does who stands behind it.
-3. Every member is answered by itself. A worker that ends under a batch has each member that was
-   not answered run once more, alone: what ends the worker again fails, and has harmed nobody else.
-   So is a batch run again that was too much for the memory.
+1. Requests for one model with equal batch keys can share a batch. When an instance can take more,
+   the request that is due first is dispatched together with those in the same queue that share its
+   key, in their order, up to the model's ``batch_size`` in rows.
+2. With a ``batch_delay``, a request that arrived less than that ago waits for others while there
+   are fewer rows than would fill the batch, and so do the requests behind it.
+3. Each member is answered separately. If a worker exits while it runs a batch, each member without
+   an answer runs once more, alone: a request that ends its worker again fails, and affects no
+   other. A batch that runs out of memory is treated in the same way.
 """
 
 from sire.units import FOREVER
@@ -18,19 +18,19 @@ from sired.scheduler.timer import Timer
 
 
 class Batcher:
-    """Puts batches together, and remembers whose first request waits for others."""
+    """Composes batches, and remembers the models whose first request waits for others."""
 
     def __init__(self, timer: Timer) -> None:
         self._timer = timer
         self._waiting: dict[Model, float] = {}
 
-    def next(self, line: RequestQueue, model: Model, now: float) -> list[Request]:
-        """What of a line is to go now, in one batch; nothing while it waits for more."""
-        if not line:
+    def next(self, queue: RequestQueue, model: Model, now: float) -> list[Request]:
+        """The next batch of a queue to dispatch now; empty while it waits for more requests."""
+        if not queue:
             return []
-        if model.batch_size == 1 or line.first.batch_key is None:
-            return [line.first]
-        batch = line.batch(model.batch_size)
+        if model.batch_size == 1 or queue.first.batch_key is None:
+            return [queue.first]
+        batch = queue.batch(model.batch_size)
         ready_at = batch[0].arrived + model.batch_delay
         if ready_at <= now or sum(request.rows for request in batch) >= model.batch_size:
             return batch
@@ -39,7 +39,7 @@ class Batcher:
         return []
 
     def due(self, now: float) -> list[Model]:
-        """The models whose requests have waited long enough for others."""
+        """The models whose first request has waited long enough for others."""
         over = [model for model, when in self._waiting.items() if when <= now]
         for model in over:
             del self._waiting[model]
@@ -49,6 +49,6 @@ class Batcher:
 
 
 def split(requests: list[Request]) -> None:
-    """Have the members of a batch run alone from now on."""
+    """Have requests run alone from now on."""
     for request in requests:
         request.batch_key = None

@@ -1,4 +1,4 @@
-"""What is due because time has passed: deadlines, processes that hang, models nobody uses."""
+"""What is due because time has passed: deadlines, hung processes, unused models."""
 
 from sire.errors import DeadlineExceeded
 from sired.scheduler.entities.instance import Instance, Loading
@@ -8,7 +8,7 @@ from sired.scheduler.handling.state import State
 
 
 class DeadlineHandler:
-    """Looks at everything that waits for time, and sets the alarm for what is next."""
+    """Handles everything that is due, and schedules what is due next."""
 
     def __init__(self, state: State, requests: RequestHandler) -> None:
         self._state = state
@@ -18,14 +18,14 @@ class DeadlineHandler:
         self._loader = state.loader
 
     def timer_fired(self, now: float) -> None:
-        """Do what is due, and nothing that is not: waking too early does no harm."""
-        # All of them are told before anything is done for others: nobody is served who is too late.
-        gave_up = [
+        """Do what is due, and nothing that is not: firing too early does no harm."""
+        # All of them fail before anything else is dispatched: no overdue request is served.
+        failed = [
             self._requests.fail_waiting(number, self._deadline_error(number, now), now)
             for number in self._queues.overdue(now)
             if not self._keeps_waiting(number, now)
         ]
-        for model, instance in dict.fromkeys(gave_up):
+        for model, instance in dict.fromkeys(failed):
             self._requests.resume(model, instance, now)
         timer = self._state.timer
         timer.clear()
@@ -44,7 +44,7 @@ class DeadlineHandler:
         self._loader.place(now)
 
     def _keeps_waiting(self, number: int, now: float) -> bool:
-        """Let a patient wish wait for a load that goes on; one that hangs is ended, and it told."""
+        """Whether a patient operation goes on waiting: its model is loading and makes progress."""
         if number not in self._queues.patient:
             return False
         instances = self._fleet.of(self._queues.operations[number])
@@ -62,9 +62,9 @@ class DeadlineHandler:
         self._fleet.stop(instance, now, kill=True)
 
     def _deadline_error(self, number: int, now: float) -> DeadlineExceeded:
-        """What to say to whoever waited for this until its deadline."""
-        if wished := self._queues.operations.get(number):
-            return errors.not_loaded_in_time(wished, self._state)
+        """The error for a request, operation or lease request whose deadline has passed."""
+        if model := self._queues.operations.get(number):
+            return errors.not_loaded_in_time(model, self._state)
         if lease := self._queues.leases.get(number):
             return errors.not_leased_in_time(self._state.models[lease.model], self._state)
         request = self._queues.requests[number]

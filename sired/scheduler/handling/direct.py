@@ -1,13 +1,14 @@
-"""Clients that talk to an instance without asking the brain about every request.
+"""Direct connections: clients that send requests to an instance without the scheduler.
 
-1. A model's only instance may be talked to directly while nothing has to be decided about it:
-   nobody waits in the model's queue or for a lease of it, no load waits for memory of its device,
-   it is neither leased, draining nor ended after each use.
-2. As soon as one of these is no longer so, its connections are closed. What has reached the worker
-   by then is answered; everything after it comes here, and is queued by the rules.
-3. What such clients do is told in samples: before anything is decided that depends on it, and a
-   few times a second while there is something to tell. Who is at work for them is busy.
-4. An instance that works on what nobody waits for any more hangs, as with any other request.
+1. Clients may connect directly to the only instance of a model while nothing has to be decided
+   about it: no request or lease waits for the model, no load waits for memory of its device, and
+   the instance is neither leased, nor draining, nor ended after each use.
+2. As soon as one of these conditions fails, the connections are closed. Requests that have reached
+   the worker by then are answered; later ones come to the scheduler and are queued.
+3. The use of direct connections is reported in samples: before any decision that depends on it,
+   and a few times a second while there is something to report. An instance that serves such a
+   client is busy.
+4. An instance that works only on requests whose clients are gone hangs, as with other requests.
 """
 
 from sired.scheduler import events
@@ -19,7 +20,7 @@ from sired.scheduler.instructions import CloseDirect
 
 
 class DirectHandler:
-    """Which instances are talked to directly."""
+    """Decides which instances may have direct connections."""
 
     def __init__(self, state: State, requests: RequestHandler) -> None:
         self._state = state
@@ -29,19 +30,19 @@ class DirectHandler:
         self._instances: set[Instance] = set()
 
     def instance(self, name: str) -> Instance | None:
-        """The instance of a model that a client may talk to directly now, if there is one."""
+        """The instance of a model that clients may connect to directly now, if there is one."""
         model = self._state.models.get(name)
         found = self._fleet.of(model) if model is not None else []
         return next(filter(self._allowed, found), None)
 
     def opened(self, event: events.DirectOpened, now: float) -> None:
-        """Somebody talks to an instance directly from now on."""
+        """Record that a client has connected to an instance directly."""
         instance = self._fleet.instances[event.instance]
         instance.model.history.arrived(now)
         self._instances.add(instance)
 
     def used(self, event: events.DirectUsed, now: float) -> None:
-        """Take in what an instance did for those who talk to it directly."""
+        """Apply a report of what an instance did for direct connections."""
         instance = self._fleet.instances[event.instance]
         was_busy, instance.direct_busy = instance.direct_busy, event.busy
         if event.abandoned and instance.abandoned_since is None:
@@ -49,7 +50,7 @@ class DirectHandler:
             self._state.timer.schedule(self._fleet.hung_at(instance))
         elif not event.abandoned:
             instance.abandoned_since = None
-        # Its end may be told after its answers, which were seen while it was still at work.
+        # The end of the work may be reported after answers that were seen while it went on.
         if isinstance(instance.state, Ready):
             instance.state.last_used = max(instance.state.last_used, event.last_used)
         if event.served:
@@ -69,17 +70,17 @@ class DirectHandler:
         self._loader.record_peak(instance, event.peak, now)
 
     def close(self) -> None:
-        """Have connections closed where there may be none any more."""
-        for instance in [one for one in self._instances if not self._allowed(one)]:
+        """Close the direct connections to instances that may no longer have any."""
+        for instance in [i for i in self._instances if not self._allowed(i)]:
             self._instances.remove(instance)
             if instance.id in self._fleet.instances:
                 self._state.out.append(CloseDirect(instance.id))
 
     @property
     def awaited(self) -> bool:
-        """Whether somebody waits until an instance has answered what came to it directly."""
+        """Whether an instance is finishing direct work that something else waits for."""
         instances = self._fleet.instances.values()
-        return any(one.direct_busy and not self._allowed(one) for one in instances)
+        return any(i.direct_busy and not self._allowed(i) for i in instances)
 
     def _allowed(self, instance: Instance) -> bool:
         model, state = instance.model, instance.state

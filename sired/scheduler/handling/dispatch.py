@@ -1,4 +1,4 @@
-"""Requests on their way through an instance: handing them out, taking answers, trying again."""
+"""Requests on their way through instances: dispatching them, handling results, retrying."""
 
 from sire.errors import Cancelled, SireError
 from sired.scheduler import events
@@ -13,12 +13,12 @@ from sired.scheduler.handling.leases import LeaseHandler
 from sired.scheduler.handling.state import State
 from sired.scheduler.instructions import Dispatch, Fail
 
-# A load or an inference that ran out of memory is tried once more.
+# A load or an inference that runs out of memory is retried once.
 ATTEMPTS = 2
 
 
 class RequestHandler:
-    """What is done about requests."""
+    """Queues requests, dispatches them to instances, and handles their results."""
 
     def __init__(self, state: State, leases: LeaseHandler) -> None:
         self._state = state
@@ -29,7 +29,7 @@ class RequestHandler:
         self._batcher = Batcher(state.timer)
 
     def arrived(self, event: events.RequestArrived, now: float) -> None:
-        """Queue a request and hand it out if somebody is free."""
+        """Queue a request, and dispatch it if an instance is free."""
         model = self._state.loadable_model(event.model, event.request, now)
         if model is None:
             return
@@ -65,19 +65,19 @@ class RequestHandler:
             self.dispatch(model, now)
 
     def _reject(self, request: int, model: Model, setting: str) -> None:
-        """A queue is full, its own or all together."""
+        """Fail a request because the queue that ``setting`` limits is full."""
         depth = len(model.queue) if setting == "per_model" else self._queues.waiting
         wait = wait_time.wait(model, len(model.queue), self._fleet)
         self._state.out.append(Fail(request, queue_full(model, setting, depth, wait)))
 
     def dispatch(self, model: Model, now: float) -> None:
-        """Hand waiting requests to workers that can take them; want one if there is none.
+        """Dispatch waiting requests to instances that can take them, and request a load if needed.
 
-        Who waits for a lease has an instance kept when it is their turn.
+        A lease that waits gets an instance reserved when it is first in the queue.
         """
         while True:
-            if kept := self._leases.reserve(model):
-                self._leases.grant(kept)
+            if reserved := self._leases.reserve(model):
+                self._leases.grant(reserved)
                 continue
             instance = self._fleet.free_instance(model) if model.queue else None
             batch = self._batcher.next(model.queue, model, now) if instance else []
@@ -91,7 +91,7 @@ class RequestHandler:
         self._state.pools.grow(model, now)
 
     def _dispatch_leased(self, instance: Instance, now: float) -> None:
-        """Hand the holder of a leased instance's requests to it."""
+        """Dispatch the requests that come under the lease of an instance to it."""
         lease = instance.lease
         while lease and instance.takes_more(self._state.rules.pipeline):
             batch = self._batcher.next(lease.queue, instance.model, now)
@@ -99,15 +99,17 @@ class RequestHandler:
                 break
             self._dispatch_batch(lease.queue, batch, instance)
 
-    def _dispatch_batch(self, line: RequestQueue, batch: list[Request], instance: Instance) -> None:
-        self._queues.assign(line, batch, instance.id)
+    def _dispatch_batch(
+        self, queue: RequestQueue, batch: list[Request], instance: Instance
+    ) -> None:
+        self._queues.assign(queue, batch, instance.id)
         instance.in_flight += batch
         instance.last_dispatched = batch[0].batch
         numbers = tuple(request.id for request in batch)
         self._state.out.append(Dispatch(instance.id, numbers))
 
     def batches_due(self, now: float) -> None:
-        """Hand out what has waited long enough for others to run with."""
+        """Dispatch the requests whose batch delay has passed."""
         for model in self._batcher.due(now):
             for instance in self._fleet.of(model):
                 if isinstance(instance.state, Ready) and not instance.state.draining:
@@ -115,7 +117,7 @@ class RequestHandler:
             self.dispatch(model, now)
 
     def finished(self, event: events.RequestFinished, now: float) -> None:
-        """Take a worker's answer to a request."""
+        """Handle the result of a request; run it again if it ran out of memory."""
         instance = self._fleet.instances[event.instance]
         request = next(r for r in instance.in_flight if r.id == event.request)
         instance.in_flight.remove(request)
@@ -141,7 +143,7 @@ class RequestHandler:
         self.after_work(instance, now)
 
     def _run_alone(self, requests: list[Request], instance: Instance) -> None:
-        """What did not work together is tried once more, one by one."""
+        """Requeue the members of a failed batch to run one by one."""
         split(requests)
         for request in requests:
             model = self._state.models.get(request.model, instance.model)
@@ -159,7 +161,7 @@ class RequestHandler:
         return free and not request.answered and request.attempts < ATTEMPTS
 
     def _run_again(self, instance: Instance, request: Request, now: float) -> None:
-        """An inference ran out of memory: once more, in a fresh process with more room."""
+        """Run a request that ran out of memory again, in a fresh process with more memory."""
         self._requeue(instance.in_flight, instance.model, _ended_for_memory(request))
         self._queues.requeue(request, instance.model.queue)
         instance.in_flight.clear()
@@ -168,7 +170,7 @@ class RequestHandler:
         self.dispatch(instance.model, now)
 
     def requeue_all(self, instance: Instance, model: Model, error: SireError) -> None:
-        """What an instance works on is to be done by another one."""
+        """Requeue everything that an instance works on, for another instance."""
         self._requeue(instance.in_flight, model, error)
         instance.in_flight.clear()
 
@@ -177,11 +179,11 @@ class RequestHandler:
             if request.lease is None:
                 request.attempts -= 1
                 self._queues.requeue(request, model.queue)
-            else:  # the only instance that was to answer it is gone
+            else:  # the only instance that may answer it is gone
                 self._queues.fail(request, error)
 
     def after_work(self, instance: Instance, now: float) -> None:
-        """An instance has nothing to do, or less: give it more, or see who wants its place."""
+        """Give an instance that has finished work more, or let it make room for pending loads."""
         if instance.turn_served:
             self._loader.place(now)
         if not isinstance(instance.state, Ready):
@@ -199,7 +201,7 @@ class RequestHandler:
             self._loader.place(now)
 
     def cancelled(self, event: events.RequestCancelled, now: float) -> None:
-        """Forget what nobody wants answered any more: a request, a wish, an asking for a lease."""
+        """Cancel a request, an operation that loads a model, or a lease request."""
         if self._queues.is_open(event.request):
             error = Cancelled("The request was cancelled.")
             self.resume(*self.fail_waiting(event.request, error, now), now)
@@ -207,10 +209,10 @@ class RequestHandler:
     def fail_waiting(
         self, number: int, error: SireError, now: float
     ) -> tuple[Model, Instance | None]:
-        """Answer a request, a wish or an asking for a lease that waits, and wait no longer.
+        """Fail a request, an operation or a lease request that has no answer yet.
 
         Returns:
-            Whom to go on with: its model, and the instance that was to serve it.
+            The arguments for ``resume``: its model, and the instance that it occupied or None.
         """
         if model := self._queues.operations.get(number):
             self._queues.fail_operation(number, error)
@@ -223,13 +225,13 @@ class RequestHandler:
         model = self._state.model_of(request)
         self._queues.withdraw(request, model)
         self._queues.fail(request, error)
-        # Whoever works on it all the same hangs if it still does so some time from now.
+        # A worker that still works on it hangs if it does so for too long from now on.
         request.deadline = min(request.deadline, now)
-        holder = request.instance or (request.lease.instance if request.lease else None)
-        return model, self._fleet.instances.get(holder or 0)
+        occupied = request.instance or (request.lease.instance if request.lease else None)
+        return model, self._fleet.instances.get(occupied or 0)
 
     def resume(self, model: Model, instance: Instance | None, now: float) -> None:
-        """Somebody waits no longer: let others have what they waited for."""
+        """Go on after something stopped waiting: let others have what it waited for."""
         if instance is not None:
             self.after_work(instance, now)
         elif self._state.models.get(model.name) is model:
@@ -238,23 +240,23 @@ class RequestHandler:
         self._loader.place(now)
 
     def lease_requested(self, event: events.LeaseRequested, now: float) -> None:
-        """Let somebody wait for an instance of their own."""
+        """Queue a lease request."""
         if model := self._state.loadable_model(event.model, event.lease, now):
             self._leases.request(event, model, now)
             self.dispatch(model, now)
 
     def lease_returned(self, event: events.LeaseReturned, now: float) -> None:
-        """An instance serves everybody again; an asking that was not granted yet is cancelled."""
+        """Release a lease: its instance serves all requests. Cancel it if not granted yet."""
         if event.lease in self._queues.leases:
             self.cancelled(events.RequestCancelled(event.lease), now)
         elif instance := self._leases.release(event.lease, now):
             self.after_work(instance, now)
 
     def worker_gone(self, event: events.WorkerGone) -> Instance:
-        """Release an instance whose process has ended; what it had not begun waits again."""
+        """Remove an instance whose process has exited; requeue the requests it had not begun."""
         instance = self._fleet.remove(event.instance)
         if instance.in_flight:
-            # They are worked on in order: the first were running, the others never began.
+            # Workers take batches in order: the first ones were running, the others never began.
             running = [] if event.worked_directly else instance.running
             model = self._state.models.get(instance.model.name, instance.model)
             self._requeue(instance.in_flight[len(running) :], model, event.error)

@@ -1,13 +1,14 @@
-"""Instances that serve one holder only, for as long as the holder likes.
+"""Leases: instances that serve one client only, until the client releases them.
 
-1. Somebody who wants a lease stands in the model's queue like a request of normal priority.
-2. Whose turn it is gets the instance with the least to do of those that nobody holds. It is
-   handed nothing else from then on, and is granted as soon as it is idle. Where every instance is
-   held, the pool grows if it may; else the lease waits.
-3. A held instance is neither evicted nor ended for want of use. It serves the holder's requests.
-4. Given back it serves everybody again, or ends if it was to be destroyed after use.
-5. An instance that ends before that, for whatever reason, takes its lease with it: the holder is
-   told, and requests under the lease fail with the reason until it is given back.
+1. A lease request is queued like a request of normal priority.
+2. When it is first in the queue, the unleased instance with the fewest requests is reserved for
+   it. From then on that instance gets no other requests, and the lease is granted as soon as it is
+   idle. If all instances are leased, the pool grows if it may; otherwise the lease request waits.
+3. A leased instance is not evicted and does not expire. It serves the requests under its lease.
+4. When the lease is released, the instance serves all requests again, or ends if the lease requires
+   it.
+5. If the instance ends earlier, for whatever reason, the lease is lost: its client is notified, and
+   requests under the lease fail with that reason until the client releases it.
 """
 
 from sire.errors import Cancelled, SireError
@@ -21,7 +22,7 @@ from sired.scheduler.instructions import Fail, LeaseGranted, LeaseLost
 
 
 class LeaseHandler:
-    """Every lease that is held, or was lost and not given back yet."""
+    """Every lease that has an instance, or was lost and not released yet."""
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -31,14 +32,14 @@ class LeaseHandler:
         self._lost: dict[int, SireError] = {}
 
     def request(self, event: events.LeaseRequested, model: Model, now: float) -> None:
-        """Let somebody wait for a lease."""
+        """Queue a lease request."""
         when = due(now, "normal", self._state.rules.ageing)
         lease = Lease(event.lease, model.name, when, event.destroy_after_use)
         self._queues.add_lease(lease, model, event.deadline)
         self._state.timer.schedule(event.deadline)
 
     def find(self, number: int, model: str) -> Lease | SireError:
-        """The lease of that number, or why requests for the model cannot run under it."""
+        """The lease of that number, or the error for requests for the model under it."""
         lease = self._held.get(number)
         if lease is not None and lease.granted and lease.model == model:
             return lease
@@ -47,7 +48,7 @@ class LeaseHandler:
         )
 
     def reserve(self, model: Model) -> Instance | None:
-        """Keep an instance for the first who waits, if it is their turn and there is one."""
+        """Reserve an instance for the first lease that waits, if it is due and one can be had."""
         if not model.leases:
             return None
         lease = model.leases[0]
@@ -67,7 +68,7 @@ class LeaseHandler:
         return instance
 
     def grant(self, instance: Instance) -> None:
-        """Tell the holder that the instance is theirs, once it has nothing else to do."""
+        """Grant the lease of an instance once the instance is idle."""
         lease = instance.lease
         if lease is not None and not lease.granted and not instance.at_work:
             lease.granted = True
@@ -75,7 +76,7 @@ class LeaseHandler:
             self._state.out.append(LeaseGranted(lease.id, instance.id))
 
     def release(self, number: int, now: float) -> Instance | None:
-        """Take a lease back, granted or not; returns the instance if others may use it now."""
+        """End a lease, granted or not; return the instance that others may use now, if any."""
         self._lost.pop(number, None)
         if waiting := self._queues.leases.pop(number, None):
             model = self._state.models[waiting.model]
@@ -94,7 +95,7 @@ class LeaseHandler:
         return instance
 
     def revoke(self, instance: Instance, error: SireError) -> None:
-        """An instance is gone, or about to be: so is its lease."""
+        """End the lease of an instance that is ending or has ended."""
         lease, instance.lease = instance.lease, None
         if lease is None:
             return
@@ -112,7 +113,7 @@ class LeaseHandler:
             self._state.out.append(Fail(lease.id, error))
 
     def revoke_ending(self) -> None:
-        """Tell the holders of instances that are being ended; who has none yet waits again."""
+        """End the leases of instances that are ending; leases not granted yet wait again."""
         for lease in list(self._held.values()):
             instance = self._fleet.instances[lease.instance or 0]
             if not instance.accepting:

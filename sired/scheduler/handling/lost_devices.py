@@ -1,10 +1,9 @@
-"""Devices that are gone, and come back.
+"""Devices that stop responding to their driver, and recover.
 
-1. What runs on a device that does not answer its driver any more is ended at once: nothing there
-   can be of use to anybody.
-2. Who was being served is served again elsewhere, but for who had leased the instance; models that
-   nobody waits for are loaded elsewhere as well, if they were ready.
-3. Nothing is placed there until the driver answers again.
+1. Instances on a device that stops responding are killed at once: they cannot be of use any more.
+2. Their requests run again elsewhere, except those under a lease. Models that were ready are loaded
+   elsewhere even if nothing waits for them.
+3. Nothing is placed on the device until its driver responds again.
 """
 
 from sire.errors import DeviceNotFound
@@ -16,7 +15,7 @@ from sired.scheduler.memory.fleet import Fleet
 
 
 class LostDeviceHandler:
-    """Takes devices away and gives them back."""
+    """Ends what runs on lost devices, and excludes them from placement."""
 
     def __init__(self, state: State, requests: RequestHandler) -> None:
         self._state = state
@@ -24,7 +23,7 @@ class LostDeviceHandler:
         self._fleet: Fleet = state.fleet
 
     def update(self, lost: frozenset[str], now: float) -> None:
-        """These devices, and no others, do not answer."""
+        """Apply the set of devices that do not respond; all others do."""
         for account in self._fleet.ledger.accounts.values():
             was, account.lost = account.lost, account.name in lost
             if account.lost and not was:

@@ -1,4 +1,4 @@
-"""Loading and unloading by hand, and what becomes of a load."""
+"""Explicit loading, unloading and shrinking, and the results of loads."""
 
 from sire.errors import Cancelled, SireError
 from sired.scheduler import events
@@ -12,7 +12,7 @@ from sired.scheduler.instructions import Complete, Fail
 
 
 class OperationHandler:
-    """What is done about models that somebody wants loaded or unloaded."""
+    """Handles operations that load, unload or shrink models, and the results of loads."""
 
     def __init__(self, state: State, requests: RequestHandler, sleep: SleepHandler) -> None:
         self._state = state
@@ -24,7 +24,7 @@ class OperationHandler:
         self._unloads: dict[int, tuple[set[int], int]] = {}
 
     def load(self, event: events.LoadRequested, now: float) -> None:
-        """See to it that a model is loaded, on the device that was named if one was."""
+        """Load a model, on the given device if there is one."""
         model = self._state.model(event.model, event.operation)
         if model is None:
             return
@@ -47,7 +47,7 @@ class OperationHandler:
             self._loader.move(model, device, now)
 
     def _cannot_go(self, model: Model, device: str) -> SireError | None:
-        """Why a model can never be loaded there; only who named the device has to hear it."""
+        """Why a model can never be loaded on a device; None if it can."""
         try:
             self._loader.check_device(model, device)
         except SireError as error:
@@ -55,19 +55,19 @@ class OperationHandler:
         return None
 
     def progressed(self, event: events.LoadProgressed, now: float) -> None:
-        """A load has come further: it does not hang."""
+        """Record the progress of a load: it does not hang."""
         state = self._fleet.instances[event.instance].state
         if isinstance(state, Loading) and event.read_bytes > state.read_bytes:
             state.alive_at = now
             state.read_bytes, state.total_bytes = event.read_bytes, event.total_bytes
 
     def loaded(self, event: events.WorkerReady, now: float) -> None:
-        """A load worked, or a sleeper woke: tell who wished for it, and let it serve."""
+        """Complete the operations that load a model: it is loaded or awake, and serves now."""
         instance = self._fleet.instances[event.instance]
         if not isinstance(instance.state, Loading | Waking):
             return
         if exceeds_declared(instance, event.memory):
-            # It holds what it holds until its process is gone.
+            # The memory stays charged until the process has exited.
             self._loader.record_peak(instance, event.memory, now)
             error = beyond_declared(instance, event.memory)
             self.load_failed(events.WorkerLoadFailed(instance.id, error), now)
@@ -80,12 +80,12 @@ class OperationHandler:
             self._state.out.append(Complete(operation, instance.id))
         self._requests.after_work(instance, now)
         self._sleep.begin(instance, now)
-        self._loader.place(now)  # its turn begins, if another model waits for its place
+        self._loader.place(now)  # its turn begins if another model waits for its memory
 
     def load_failed(self, event: events.WorkerLoadFailed, now: float) -> None:
-        """A load did not work: once more if it wanted memory, else all who wait are told.
+        """Retry a load that ran out of memory; otherwise fail everything that waits for it.
 
-        Who waits for one that could not wake has it loaded anew.
+        If a sleeper could not wake, what waits for it has the model loaded anew.
         """
         instance = self._fleet.instances[event.instance]
         if isinstance(instance.state, Waking):
@@ -110,14 +110,14 @@ class OperationHandler:
             self._loader.cancel_unneeded(instance.model, now)
 
     def unload(self, event: events.UnloadRequested, now: float) -> None:
-        """End every instance of a model; the wish is answered when their processes are gone."""
+        """End every instance of a model; the operation completes once their processes exited."""
         model = self._state.model(event.model, event.operation)
         if model is None:
             return
         error = Cancelled(f"{model.name} was unloaded before its load finished.")
         self._queues.fail_operations(model, error)
         self._loader.cancel_unneeded(model, now)
-        # Those of an earlier registration may still be ending.
+        # Instances of an earlier registration may still be ending.
         instances = self._fleet.instances.values()
         ending = {instance.id for instance in instances if instance.model.name == model.name}
         self._unloads[event.operation] = (ending, len(ending))
@@ -128,7 +128,7 @@ class OperationHandler:
         self._loader.place(now)
 
     def shrink(self, event: events.ShrinkRequested, now: float) -> None:
-        """End idle instances beyond those to keep, the least recently used first."""
+        """End idle instances beyond the number to keep, the least recently used first."""
         models = list(dict.fromkeys(i.model for i in self._fleet.instances.values()))
         if event.model is not None:
             model = self._state.model(event.model, event.operation)
@@ -153,7 +153,7 @@ class OperationHandler:
         return idle[: max(0, surplus)]
 
     def complete_unloads(self) -> None:
-        """Answer the wishes to unload whose instances have all ended."""
+        """Complete the unload and shrink operations whose instances have all ended."""
         for operation, (left, ended) in list(self._unloads.items()):
             if left.isdisjoint(self._fleet.instances):
                 del self._unloads[operation]

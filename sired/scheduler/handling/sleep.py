@@ -1,9 +1,10 @@
-"""Wishes that a model sleep, and what becomes of an instance that was told to.
+"""Operations that put a model to sleep, and their results.
 
-1. Every instance of the model sleeps once it is idle and main memory has room; any sleeper that is
-   not pinned goes to disk for it: somebody wants this one now.
-2. One that still loads or wakes does so first. A model on disk is loaded first, like any other.
-3. The wish is answered when each of them sleeps or is gone; with an error if none sleeps.
+1. Every instance of the model falls asleep once it is idle and main memory has room. Any sleeper
+   that is not pinned ends to make that room, since this operation was requested explicitly.
+2. An instance that is loading or waking finishes that first. A model without instances is loaded
+   first, like any other model.
+3. The operation completes once each instance sleeps or is gone; it fails if none sleeps.
 """
 
 from sire.errors import Cancelled, InsufficientMemory, InvalidInput, SireError
@@ -15,7 +16,7 @@ from sired.scheduler.instructions import Complete, Fail
 
 
 class SleepHandler:
-    """What is done about models that somebody wants asleep."""
+    """Handles operations that put models to sleep."""
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -26,17 +27,17 @@ class SleepHandler:
 
     @property
     def operations(self) -> set[int]:
-        """The wishes whose model is loaded, and not asleep yet."""
+        """The operations whose model is loaded and not asleep yet."""
         return set(self._unslept)
 
     def requested(self, event: events.SleepRequested, now: float) -> None:
-        """See to it that a model sleeps."""
+        """Put a model to sleep; load it first if it has no instance."""
         model = self._state.model(event.model, event.operation)
         if model is None:
             return
         there = [instance for instance in self._fleet.of(model) if not instance.ending]
         error = next(filter(None, map(self._why_not, there)), None)
-        if error := error or self._none_sleeps():
+        if error := error or self._sleep_disabled():
             self._state.out.append(Fail(event.operation, error))
         elif there:
             self._unslept[event.operation] = {instance.id for instance in there}
@@ -50,50 +51,50 @@ class SleepHandler:
             self._loader.request(model, None, now)
 
     def loaded(self, instance: Instance) -> None:
-        """A model was loaded: who wants it asleep no longer waits for its load."""
+        """Move the operations that waited for this load to the instances that are to sleep."""
         for operation in self._to_load & instance.model.operations:
             self._to_load.discard(operation)
             self._state.queues.operations.pop(operation).operations.discard(operation)
             self._unslept[operation] = {instance.id}
 
     def begin(self, instance: Instance, now: float) -> None:
-        """Send an instance to sleep if somebody wants that, and it is ready."""
-        operations = [operation for operation, left in self._unslept.items() if instance.id in left]
+        """Suspend an instance if an operation requires that and the instance is ready."""
+        operations = self._operations_on(instance)
         if not operations or not isinstance(instance.state, Ready) or instance.ending:
             return
-        instance.state.last_used = now  # by somebody's hand: all that sleep were used before it
+        instance.state.last_used = now  # so that every sleeper counts as less recently used
         if error := self._why_not(instance) or self._why_not_now(instance):
             self._fail(operations, error)
         else:
             self._fleet.tiers.suspend(instance, now)
 
     def slept(self, event: events.WorkerSlept, now: float) -> Instance:
-        """An instance sleeps: tell who wanted that."""
+        """Record that an instance sleeps, and complete the operations that waited for it."""
         instance = self._fleet.instances[event.instance]
         self._fleet.slept(instance, event.device_memory, event.dram_memory, now)
         self._complete(_unloaded(instance))
         return instance
 
     def freed(self, event: events.WorkerDramFreed, now: float) -> None:
-        """There is more main memory for others."""
+        """Record that a worker has freed main memory, and let others use it."""
         self._fleet.tiers.dram_freed(self._fleet.instances[event.instance])
         self._loader.place(now)
 
     def failed(self, event: events.SleepFailed, now: float) -> None:
-        """An instance could not go to sleep: it ends."""
+        """End an instance that could not fall asleep."""
         instance = self._fleet.instances[event.instance]
         if not instance.ending:
-            self._fail([w for w, left in self._unslept.items() if instance.id in left], event.error)
+            self._fail(self._operations_on(instance), event.error)
             self._fleet.stop(instance, now)
             self._loader.place(now)
 
     def gone(self, instance: Instance, error: SireError) -> None:
-        """An instance has ended; whoever wants it asleep waits for the others."""
+        """Handle the end of an instance: operations go on waiting for the model's others."""
         if any(instance.id in left for left in self._unslept.values()):
             self._complete(_unloaded(instance) if instance.ending else error)
 
     def _complete(self, error: SireError) -> None:
-        """Answer the wishes of which no instance is left that is to sleep."""
+        """Complete or fail the operations of which every instance sleeps or ends."""
         instances = self._fleet.instances
         for operation, left in list(self._unslept.items()):
             there = [instances[number] for number in left if number in instances]
@@ -112,13 +113,15 @@ class SleepHandler:
             self._state.out.append(Fail(operation, error))
 
     def unloaded(self, instance: Instance) -> None:
-        """Somebody wants a model unloaded: nobody has it asleep any more."""
-        operations = [operation for operation, left in self._unslept.items() if instance.id in left]
-        self._fail(operations, _unloaded(instance))
+        """Fail the operations that put this instance to sleep: its model is being unloaded."""
+        self._fail(self._operations_on(instance), _unloaded(instance))
 
-    # Why not
+    def _operations_on(self, instance: Instance) -> list[int]:
+        return [number for number, left in self._unslept.items() if instance.id in left]
 
-    def _none_sleeps(self) -> InsufficientMemory | None:
+    # Reasons why an instance cannot sleep
+
+    def _sleep_disabled(self) -> InsufficientMemory | None:
         if self._fleet.ledger.dram.capacity:
             return None
         return InsufficientMemory(
@@ -129,11 +132,11 @@ class SleepHandler:
         )
 
     def _why_not(self, instance: Instance) -> SireError | None:
-        """Why an instance can never sleep here; None where it can, or nobody knows yet."""
+        """Why an instance can never sleep; None if it can, or if that is not known yet."""
         model, dram = instance.model, self._fleet.ledger.dram
         if isinstance(instance.state, Loading | Waking):
             return None
-        if (error := self._none_sleeps()) or instance.asleep:
+        if (error := self._sleep_disabled()) or instance.asleep:
             return error
         if instance.lease is not None:
             return Cancelled(
@@ -162,7 +165,7 @@ class SleepHandler:
         )
 
     def _why_not_now(self, instance: Instance) -> SireError | None:
-        """Why there is no room for an instance as things are; None where there is, or will be."""
+        """Why there is no room for an instance now; None if there is, or will be."""
         if self._fleet.tiers.select_sleepers([instance]):
             return None
         dram = self._fleet.ledger.dram

@@ -1,4 +1,4 @@
-"""What the parts of the brain share."""
+"""The state that the handlers share."""
 
 from dataclasses import dataclass
 
@@ -16,15 +16,17 @@ from sired.scheduler.timer import Timer
 
 @dataclass(slots=True)
 class State:
-    """Everything that is known, and what is to be done about the event at hand.
+    """The scheduler's state, and the instructions of the current event.
 
     Attributes:
         models: every registered model, by name.
-        queues: what has no answer yet.
+        queues: everything that has no answer yet.
         fleet: the instances and the ledger.
         loader: the loads that wait for memory.
-        pools: how many instances models have.
-        out: the instructions of this event so far.
+        pools: starts further instances of models.
+        timer: the earliest time at which something is due.
+        rules: limits and delays.
+        out: the instructions of the current event so far.
     """
 
     models: dict[str, Model]
@@ -37,29 +39,33 @@ class State:
     out: list[Instruction]
 
     def model_of(self, request: Request) -> Model:
-        """The model a request is for; it may have been removed while an instance of it runs it."""
+        """The model of a request, even if it was removed while its instance runs the request."""
         model = self.models.get(request.model)
         if model is None:
-            by = request.lease.instance if request.instance is None and request.lease else None
-            model = self.fleet.instances[by or request.instance or 0].model
+            leased = request.lease.instance if request.lease else None
+            model = self.fleet.instances[request.instance or leased or 0].model
         return model
 
-    def loadable_model(self, name: str, asked_by: int, now: float) -> Model | None:
-        """The same, unless it could not be loaded a moment ago; who asked is told why."""
-        model = self.model(name, asked_by)
+    def loadable_model(self, name: str, number: int, now: float) -> Model | None:
+        """The model of that name, if it is loaded or may be loaded now.
+
+        Otherwise fail the request or operation ``number``: the model does not exist, or it failed
+        to load and its backoff has not ended.
+        """
+        model = self.model(name, number)
         if model is None or any(instance.accepting for instance in self.fleet.of(model)):
             return model
         if error := model.backoff.error_now(name, now):
-            self.out.append(Fail(asked_by, error))
+            self.out.append(Fail(number, error))
             return None
         return model
 
-    def model(self, name: str, asked_by: int) -> Model | None:
-        """The model of that name; who asked is told if there is none."""
+    def model(self, name: str, number: int) -> Model | None:
+        """The model of that name; without one, fail the request or operation ``number``."""
         model = self.models.get(name)
         if model is None:
             error = ModelNotFound(
                 f"No model {name!r} is registered.", hint="See: sire ls", model=name
             )
-            self.out.append(Fail(asked_by, error))
+            self.out.append(Fail(number, error))
         return model

@@ -1,23 +1,24 @@
-"""How long a request will wait, from what requests and loads of its model took so far."""
+"""Estimates how long a request will wait, from how long requests and loads took so far."""
 
 from sired.scheduler.entities.instance import Ready
 from sired.scheduler.entities.model import Model
 from sired.scheduler.memory.fleet import Fleet
 
-# How much a new measurement counts against all earlier ones.
-NEWS = 0.2
+# The weight of a new measurement in the moving average.
+WEIGHT = 0.2
 
 
 def average(old: float | None, new: float) -> float:
-    """The exponential moving average of what was measured."""
-    return new if old is None else old + NEWS * (new - old)
+    """The exponential moving average after a new measurement; ``old`` is None before the first."""
+    return new if old is None else old + WEIGHT * (new - old)
 
 
 def wait(model: Model, ahead: int, fleet: Fleet) -> float | None:
-    """Seconds until a request is begun that has so many others of its model before it.
+    """Seconds until a request begins that has ``ahead`` others in front of it in the queue.
 
-    Those that workers have been handed count as well. None while nothing has been measured; what
-    a load has to wait for memory cannot be known and is left out; nor can the end of a lease.
+    Requests that were dispatched already count as well. The time that a load waits for memory
+    cannot be known and is left out. None while nothing has been measured, and while every instance
+    is leased.
     """
     ready = [i for i in fleet.of(model) if isinstance(i.state, Ready) and i.accepting]
     if ready and all(instance.lease for instance in ready):
@@ -30,7 +31,7 @@ def wait(model: Model, ahead: int, fleet: Fleet) -> float | None:
         return model.service_seconds * before / len(ready) / model.concurrency
     wakes = any(instance.asleep for instance in fleet.of(model))
     history = model.history
-    begin = (wakes and history.wake_seconds) or history.load_seconds
-    if not begin:
+    start = (wakes and history.wake_seconds) or history.load_seconds
+    if not start:
         return None
-    return begin + model.service_seconds * before
+    return start + model.service_seconds * before
