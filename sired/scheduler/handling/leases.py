@@ -5,8 +5,8 @@
    it. From then on that instance gets no other requests, and the lease is granted as soon as it is
    idle. If all instances are leased, the pool grows if it may; otherwise the lease request waits.
 3. A leased instance is not evicted and does not expire. It serves the requests under its lease.
-4. When the lease is released, the instance serves all requests again, or ends if the lease requires
-   it.
+4. When the lease is released, the instance serves all requests again, or ends if that was requested
+   with the lease.
 5. If the instance ends earlier, for whatever reason, the lease is lost: its client is notified, and
    requests under the lease fail with that reason until the client releases it.
 """

@@ -1,4 +1,4 @@
-"""A brain with devices of round numbers, driven by hand."""
+"""A scheduler with devices of round sizes, driven event by event."""
 
 import heapq
 import itertools
@@ -18,7 +18,7 @@ from sired.scheduler.rules import Rules
 
 
 class Driver:
-    """Feeds events to a brain and remembers what it said; time passes only when told to."""
+    """Feeds events to a scheduler; time passes only when a test says so."""
 
     def __init__(
         self,
@@ -40,75 +40,75 @@ class Driver:
 
     def add(self, name, weights, **attributes):
         model = Model(name, weights=weights, **attributes)
-        self.tell(events.ModelAdded(model))
+        self.handle(events.ModelAdded(model))
         return model
 
-    def tell(self, event):
+    def handle(self, event):
         return self.brain.handle(event, self.now)
 
     def request(self, model, timeout=60.0, **how):
-        """Send a request; returns its number and what the brain said."""
+        """Send a request; return its number and the instructions."""
         number = next(self._operations_by_client)
-        return number, self.tell(events.RequestArrived(number, model, self.now + timeout, **how))
+        return number, self.handle(events.RequestArrived(number, model, self.now + timeout, **how))
 
     def operation(self, model, device=None, timeout=60.0):
         number = next(self._operations_by_client)
-        return number, self.tell(events.LoadRequested(number, model, device, self.now + timeout))
+        return number, self.handle(events.LoadRequested(number, model, device, self.now + timeout))
 
     def to_dram(self, model, timeout=60.0):
         number = next(self._operations_by_client)
-        return number, self.tell(events.SleepRequested(number, model, self.now + timeout))
+        return number, self.handle(events.SleepRequested(number, model, self.now + timeout))
 
     def slept(self, instance, device=None, dram=None):
-        """An instance sleeps; unless told otherwise with all but a tenth of it in main memory."""
+        """An instance has fallen asleep; by default all of its ``sleep_memory`` is in main memory."""
         here = self.instances[instance]
         dram = here.sleep_memory if dram is None else dram
         device = self.brain.fleet.ledger.charge(instance) - dram if device is None else device
-        return self.tell(events.WorkerSlept(instance, device, dram))
+        return self.handle(events.WorkerSlept(instance, device, dram))
 
     def unload(self, model):
         number = next(self._operations_by_client)
-        return number, self.tell(events.UnloadRequested(number, model))
+        return number, self.handle(events.UnloadRequested(number, model))
 
     def acquire(self, model, timeout=60.0, **how):
         number = next(self._operations_by_client)
-        return number, self.tell(events.LeaseRequested(number, model, self.now + timeout, **how))
+        return number, self.handle(events.LeaseRequested(number, model, self.now + timeout, **how))
 
     def give_back(self, lease):
-        return self.tell(events.LeaseReturned(lease))
+        return self.handle(events.LeaseReturned(lease))
 
     def shrink(self, model, keep=None):
         number = next(self._operations_by_client)
-        return number, self.tell(events.ShrinkRequested(number, model, keep))
+        return number, self.handle(events.ShrinkRequested(number, model, keep))
 
     def ready(self, instance, memory=None, sleep_memory=None):
-        """An instance has loaded or woken; nine tenths of it can sleep where anything may."""
+        """An instance has loaded or woken; nine tenths of it can sleep if tiers are enabled."""
         ledger = self.brain.fleet.ledger
         if memory is None:
             memory = ledger.charge(instance)
         if sleep_memory is None:
             sleep_memory = memory * 9 // 10 if ledger.dram.capacity else 0
-        return self.tell(events.WorkerReady(instance, memory, sleep_memory))
+        return self.handle(events.WorkerReady(instance, memory, sleep_memory))
 
     def finish(self, request, **how):
         instance = next(
             i for i in self.instances.values() if request in [r.id for r in i.in_flight]
         )
-        return self.tell(events.RequestFinished(instance.id, request, **how))
+        return self.handle(events.RequestFinished(instance.id, request, **how))
 
     def gone(self, instance, error=None):
         from sire.errors import WorkerCrashed
 
-        return self.tell(events.WorkerGone(instance, error or WorkerCrashed("it died")))
+        return self.handle(events.WorkerGone(instance, error or WorkerCrashed("it died")))
 
     def wait(self, seconds):
         self.now += seconds
-        return self.tell(events.TimerFired())
+        return self.handle(events.TimerFired())
 
     def load(self, name):
-        """Bring a model to ready, the short way; returns its instance's number."""
-        _, said = self.operation(name)
-        (start,) = [do for do in said if isinstance(do, StartWorker)]
+        """Load a model completely; return the id of its instance."""
+        _, instructions = self.operation(name)
+        (start,) = [do for do in instructions if isinstance(do, StartWorker)]
         self.ready(start.instance)
         return start.instance
 
@@ -121,7 +121,7 @@ class Driver:
 
 
 class Machine:
-    """Carries out what a brain says: loads, serves one request after the other, ends at once.
+    """Executes instructions: loads, serves one request after the other, ends at once.
 
     ``served`` lists the models whose requests were answered, ``loads`` those that were loaded.
     """
@@ -135,12 +135,12 @@ class Machine:
         self._lines = {}
 
     def ask(self, model, timeout=1e6, **how):
-        number, said = self.d.request(model, timeout, **how)
-        self._do(said)
+        number, instructions = self.d.request(model, timeout, **how)
+        self._do(instructions)
         return number
 
     def run(self, until=math.inf, done=lambda: False):
-        """Let time pass until then, or until nothing happens any more."""
+        """Let time pass until ``until``, until ``done``, or until nothing happens any more."""
         while not done():
             wakeup = self.d.brain.wakeup
             when = min(self._agenda[0][0] if self._agenda else math.inf, wakeup)
@@ -148,7 +148,7 @@ class Machine:
                 break
             self.d.now = max(self.d.now, when)
             if wakeup <= when:
-                self._do(self.d.tell(events.TimerFired()))
+                self._do(self.d.handle(events.TimerFired()))
             else:
                 self._do(heapq.heappop(self._agenda)[2]())
         if until < math.inf:
@@ -157,8 +157,8 @@ class Machine:
     def _later(self, seconds, what):
         heapq.heappush(self._agenda, (self.d.now + seconds, next(self._order), what))
 
-    def _do(self, said):
-        for do in said:
+    def _do(self, instructions):
+        for do in instructions:
             match do:
                 case StartWorker():
                     self.loads.append(do.model.name)
@@ -186,7 +186,7 @@ class Machine:
         if line:
             self._later(self.service, partial(self._answer, instance))
         self.served.append(self.d.instances[instance].model.name)
-        return self.d.tell(events.RequestFinished(instance, request, seconds=self.service))
+        return self.d.handle(events.RequestFinished(instance, request, seconds=self.service))
 
 
 @pytest.fixture
@@ -199,13 +199,13 @@ def machine():
     return Machine
 
 
-def of_kind(kind, said):
-    return [do for do in said if isinstance(do, kind)]
+def of_kind(kind, instructions):
+    return [do for do in instructions if isinstance(do, kind)]
 
 
-def failures(said):
-    return {do.request: do.error for do in of_kind(Fail, said)}
+def failures(instructions):
+    return {do.request: do.error for do in of_kind(Fail, instructions)}
 
 
-def dispatched(said):
-    return [request for do in of_kind(Dispatch, said) for request in do.requests]
+def dispatched(instructions):
+    return [request for do in of_kind(Dispatch, instructions) for request in do.requests]

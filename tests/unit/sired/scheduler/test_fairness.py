@@ -1,4 +1,4 @@
-"""Models that compete for a device's memory: who has it, for how long, who is next."""
+"""Models that compete for memory: which one has it, for how long, and which is next."""
 
 import time
 from collections import Counter
@@ -9,14 +9,14 @@ from tests.unit.sired.scheduler.conftest import dispatched, of_kind
 
 
 def competing(driver, machine, names, load=1.0, service=0.1, rules=None, **attributes):
-    """Models of which one fits at a time."""
+    """A scheduler whose device holds one of the models at a time."""
     d = driver(**(rules or {}))
     for name in names:
         d.add(name, 80, weight=attributes.get(name, 1.0))
     return d, machine(d, load, service)
 
 
-def test_a_script_that_takes_turns_costs_a_load_per_model_not_per_request(driver, machine):
+def test_alternating_requests_cost_one_load_per_turn_not_per_request(driver, machine):
     _, m = competing(driver, machine, "ABC")
     for name in "ABCABC":
         m.ask(name)
@@ -25,7 +25,7 @@ def test_a_script_that_takes_turns_costs_a_load_per_model_not_per_request(driver
     assert m.served == ["A", "A", "B", "B", "C", "C"]
 
 
-def test_an_endless_stream_cannot_hold_another_model_out(driver, machine):
+def test_an_endless_stream_cannot_block_another_model(driver, machine):
     d, m = competing(driver, machine, "AB", rules={"patience": 5.0, "queue_per_model": 10**6})
     m.ask("A")
     m.run(until=1.0)
@@ -34,11 +34,11 @@ def test_an_endless_stream_cannot_hold_another_model_out(driver, machine):
         m.ask("A")
         m.run(until=d.now + 0.05)
     assert "B" in m.served
-    # It waited for the turn of the one before it, and for its own load.
+    # It waited for the other model's turn, and for its own load.
     assert len(m.served[: m.served.index("B")]) <= 5.0 / 0.1 + 2
 
 
-def test_a_turn_ends_after_so_many_requests_even_if_they_are_quick(driver, machine):
+def test_a_turn_ends_after_turn_requests_even_if_they_are_fast(driver, machine):
     _, m = competing(
         driver, machine, "AB", service=0.001, rules={"patience": 5.0, "turn_requests": 20}
     )
@@ -50,7 +50,7 @@ def test_a_turn_ends_after_so_many_requests_even_if_they_are_quick(driver, machi
     assert m.loads == ["A", "B", "A"]
 
 
-def test_no_more_time_goes_into_loading_than_into_serving(driver, machine):
+def test_no_more_time_is_spent_loading_than_serving(driver, machine):
     d, m = competing(driver, machine, "AB", load=8.0, rules={"patience": 1.0})
     for _ in range(400):
         m.ask("A")
@@ -59,7 +59,7 @@ def test_no_more_time_goes_into_loading_than_into_serving(driver, machine):
     assert len(m.served) * 0.1 >= 0.45 * d.now
 
 
-def test_three_models_that_exclude_each_other_have_equal_turns(driver, machine):
+def test_three_models_that_do_not_fit_together_have_equal_turns(driver, machine):
     _, m = competing(driver, machine, "ABC", rules={"queue_total": 10**6})
     for _ in range(900):
         for name in "ABC":
@@ -69,7 +69,7 @@ def test_three_models_that_exclude_each_other_have_equal_turns(driver, machine):
     assert max(shares.values()) <= 1.2 * min(shares.values())
 
 
-def test_turns_are_in_proportion_to_weight(driver, machine):
+def test_turns_are_proportional_to_weights(driver, machine):
     _, m = competing(driver, machine, "ABC", A=3.0)
     for _ in range(900):
         for name in "ABC":
@@ -80,7 +80,7 @@ def test_turns_are_in_proportion_to_weight(driver, machine):
     assert 0.8 <= shares["B"] / shares["C"] <= 1.25
 
 
-def test_two_big_models_do_not_swap_for_ever_while_a_third_waits(driver, machine):
+def test_two_large_models_do_not_alternate_forever_while_a_third_waits(driver, machine):
     d, m = competing(driver, machine, "ABC", rules={"queue_per_model": 10**6, "queue_total": 10**6})
     m.ask("A")
     m.ask("B")
@@ -105,7 +105,7 @@ def test_the_model_with_the_more_urgent_request_is_loaded_first(driver):
     assert start.model.name == "high"
 
 
-def test_an_urgent_request_hastens_the_load_its_model_waits_for(driver):
+def test_an_urgent_request_expedites_the_pending_load_of_its_model(driver):
     d = driver(ageing=10.0)
     for name in ("busy", "first", "second"):
         d.add(name, 80)
@@ -125,11 +125,11 @@ def test_requests_for_a_ready_model_do_not_wait_behind_a_load(driver):
     d.add("slow", 40)
     d.load("ready")
     d.request("slow")
-    request, said = d.request("ready")
-    assert dispatched(said) == [request]
+    request, instructions = d.request("ready")
+    assert dispatched(instructions) == [request]
 
 
-def test_loads_of_different_devices_run_side_by_side(driver):
+def test_loads_on_different_devices_run_concurrently(driver):
     d = driver(devices=(("cpu0", "cpu", 100), ("cpu1", "cpu", 100)))
     d.add("a", 80, device="cpu0")
     d.add("b", 80, device="cpu1")
@@ -137,7 +137,7 @@ def test_loads_of_different_devices_run_side_by_side(driver):
     assert [start.device for (start,) in starts] == ["cpu0", "cpu1"]
 
 
-def test_many_that_wait_for_one_device_hold_up_no_other(driver):
+def test_many_loads_that_wait_for_one_device_do_not_block_another(driver):
     d = driver(devices=(("cpu0", "cpu", 100), ("cpu1", "cpu", 100)))
     d.add("busy", 80, device="cpu0")
     d.load("busy")
@@ -150,7 +150,7 @@ def test_many_that_wait_for_one_device_hold_up_no_other(driver):
     assert start.device == "cpu1"
 
 
-def test_everything_that_fits_is_started_however_many_there_are(driver):
+def test_every_load_that_fits_is_started_however_many_there_are(driver):
     d = driver()
     d.add("busy", 100)
     busy = d.load("busy")
@@ -162,37 +162,37 @@ def test_everything_that_fits_is_started_however_many_there_are(driver):
     assert len(of_kind(StartWorker, d.gone(busy))) == 30
 
 
-def test_nothing_is_loaded_for_nobody(driver):
+def test_a_load_is_cancelled_once_no_request_needs_it(driver):
     d = driver()
     d.add("busy", 80)
     d.add("other", 80)
     d.load("busy")
     running, _ = d.request("busy", timeout=100)
     gone, _ = d.request("other", timeout=100)
-    d.tell(events.RequestCancelled(gone))
+    d.handle(events.RequestCancelled(gone))
     d.request("other", timeout=0.5)
     d.wait(0.5)
     d.operation("other", timeout=0.2)
     d.wait(0.2)
     assert len(d.brain.loader.pending) == 0
-    said = d.finish(running)
-    assert of_kind(StopWorker, said) == []
+    instructions = d.finish(running)
+    assert of_kind(StopWorker, instructions) == []
     assert d.loaded() == ["busy"]
 
 
-def test_a_load_whose_asker_has_gone_goes_on_until_another_needs_its_place(driver):
+def test_a_running_load_without_requests_continues_until_its_memory_is_needed(driver):
     d = driver()
     d.add("slow", 80)
     d.add("other", 80)
     request, _ = d.request("slow")
-    assert of_kind(StopWorker, d.tell(events.RequestCancelled(request))) == []
-    _, said = d.request("other")
-    assert said == [Evicted(1, "slow", "other"), StopWorker(1, kill=True)]
+    assert of_kind(StopWorker, d.handle(events.RequestCancelled(request))) == []
+    _, instructions = d.request("other")
+    assert instructions == [Evicted(1, "slow", "other"), StopWorker(1, kill=True)]
     (start,) = of_kind(StartWorker, d.gone(1))
     assert start.model.name == "other"
 
 
-def test_a_load_that_somebody_waits_for_is_not_broken_off(driver):
+def test_a_load_that_a_request_waits_for_is_not_interrupted(driver):
     d = driver()
     d.add("slow", 80)
     d.add("other", 80)
@@ -200,7 +200,7 @@ def test_a_load_that_somebody_waits_for_is_not_broken_off(driver):
     assert d.request("other")[1] == []
 
 
-def test_of_several_busy_models_the_one_that_has_had_its_turn_goes(driver):
+def test_of_several_busy_models_the_one_whose_turn_is_over_is_evicted(driver):
     d = driver(patience=1.0)
     for name in ("long", "short", "wants"):
         d.add(name, 50, weight=5.0 if name == "long" else 1.0)
@@ -209,11 +209,11 @@ def test_of_several_busy_models_the_one_that_has_had_its_turn_goes(driver):
     for name in ("long", "short"):
         d.request(name)
     d.request("wants")
-    said = d.wait(1.0)
-    assert [do.model for do in of_kind(Evicted, said)] == ["short"]
+    instructions = d.wait(1.0)
+    assert [do.model for do in of_kind(Evicted, instructions)] == ["short"]
 
 
-def test_a_thousand_models_that_wait_cost_a_decision_little_more_than_ten(driver):
+def test_a_decision_with_a_thousand_waiting_models_costs_little_more_than_with_ten(driver):
     def per_decision(waiting):
         d = driver(queue_total=10**6, queue_per_model=10**6)
         d.add("busy", 80)
@@ -232,7 +232,7 @@ def test_a_thousand_models_that_wait_cost_a_decision_little_more_than_ten(driver
     assert many < 3 * few + 0.05
 
 
-def test_wishes_wait_in_turn_with_requests(driver):
+def test_load_operations_are_ordered_with_requests(driver):
     d = driver()
     d.add("busy", 80)
     d.add("wished", 80)

@@ -1,4 +1,4 @@
-"""Whoever leaves, leaves room: those who waited behind are served, and nothing is left over."""
+"""What leaves makes room: what waited behind it proceeds, and no state is left over."""
 
 from sire.errors import Cancelled, InsufficientMemory
 from sired.scheduler import events
@@ -10,98 +10,98 @@ from tests.unit.sired.scheduler.conftest import dispatched, failures, of_kind
 GPUS = (("cuda:0", "cuda", 100), ("cuda:1", "cuda", 60))
 
 
-def started(said):
-    return [do.model.name for do in of_kind(StartWorker, said)]
+def started(instructions):
+    return [do.model.name for do in of_kind(StartWorker, instructions)]
 
 
-def test_who_stood_behind_one_that_waited_for_others_goes_when_that_one_leaves(driver):
+def test_a_request_behind_a_waiting_batch_is_dispatched_when_that_batch_is_cancelled(driver):
     d = driver()
     d.add("a", 30, batch_size=4, batch_delay=5.0)
     d.load("a")
     first, _ = d.request("a", batch_key="x")
-    behind, said = d.request("a")
-    assert dispatched(said) == []
-    assert dispatched(d.tell(events.RequestCancelled(first))) == [behind]
+    behind, instructions = d.request("a")
+    assert dispatched(instructions) == []
+    assert dispatched(d.handle(events.RequestCancelled(first))) == [behind]
 
 
-def test_a_load_that_stands_behind_one_that_is_given_up_starts_at_once(driver):
+def test_a_load_behind_a_cancelled_one_starts_at_once(driver):
     d = driver()
     d.add("pinned", 50, pinned=True)
     d.load("pinned")
     d.add("large", 50)
     d.add("small", 30)
-    d.tell(events.MemorySampled({"cpu": 30}))
+    d.handle(events.MemorySampled({"cpu": 30}))
     large, _ = d.request("large")
-    _, said = d.request("small")
-    assert started(said) == []
-    assert started(d.tell(events.RequestCancelled(large))) == ["small"]
+    _, instructions = d.request("small")
+    assert started(instructions) == []
+    assert started(d.handle(events.RequestCancelled(large))) == ["small"]
 
 
 def test_a_more_urgent_request_moves_a_load_up_and_starts_it(driver):
     d = driver()
     d.add("large", 90)
     d.add("small", 30)
-    d.tell(events.MemorySampled({"cpu": 30}))
+    d.handle(events.MemorySampled({"cpu": 30}))
     d.request("large", priority="low")
     d.request("small", priority="low")
-    _, said = d.request("small", priority="high")
-    assert started(said) == ["small"]
+    _, instructions = d.request("small", priority="high")
+    assert started(instructions) == ["small"]
 
 
-def test_nothing_is_started_for_who_is_too_late_as_well(driver):
+def test_nothing_is_started_for_requests_that_expire_together(driver):
     d = driver()
     d.add("large", 90)
     d.add("small", 30)
-    d.tell(events.MemorySampled({"cpu": 30}))
+    d.handle(events.MemorySampled({"cpu": 30}))
     large, _ = d.request("large", timeout=1.0)
     small, _ = d.request("small", timeout=2.0)
-    said = d.wait(3.0)
-    assert list(failures(said)) == [large, small]
-    assert started(said) == []
+    instructions = d.wait(3.0)
+    assert list(failures(instructions)) == [large, small]
+    assert started(instructions) == []
 
 
-def test_a_wish_for_a_device_that_is_too_small_fails_alone(driver):
+def test_a_load_on_a_device_that_is_too_small_fails_alone(driver):
     d = driver(GPUS)
     d.add("a", 90)
     d.load("a")
     request, _ = d.request("a")
-    operation, said = d.operation("a", "cuda:1")
-    assert isinstance(failures(said).pop(operation), InsufficientMemory)
-    assert not of_kind(StopWorker, said)
+    operation, instructions = d.operation("a", "cuda:1")
+    assert isinstance(failures(instructions).pop(operation), InsufficientMemory)
+    assert not of_kind(StopWorker, instructions)
     assert d.loaded() == ["a"]
     assert request in d.brain.queues.requests
 
 
-def test_an_unload_while_an_earlier_registration_is_still_ending_waits_for_its_memory(driver):
+def test_an_unload_waits_for_instances_of_an_earlier_registration(driver):
     d = driver()
     d.add("a", 30)
     old = d.load("a")
     d.add("a", 40)
-    operation, said = d.unload("a")
-    assert of_kind(Complete, said) == []
+    operation, instructions = d.unload("a")
+    assert of_kind(Complete, instructions) == []
     assert of_kind(Complete, d.gone(old)) == [Complete(operation, ended=1)]
 
 
-def test_an_unload_takes_back_the_load_that_waits(driver):
+def test_an_unload_cancels_the_pending_load(driver):
     d = driver()
     d.add("a", 30)
-    d.tell(events.MemorySampled({"cpu": 0}))
+    d.handle(events.MemorySampled({"cpu": 0}))
     d.operation("a")
     d.unload("a")
     assert not d.brain.loader.pending
 
 
-def test_a_removed_model_takes_its_waiting_load_along(driver):
+def test_removing_a_model_cancels_its_pending_load(driver):
     d = driver()
-    d.tell(events.MemorySampled({"cpu": 0}))
+    d.handle(events.MemorySampled({"cpu": 0}))
     for number in range(12):
         d.add(f"m{number}", 30)
         d.request(f"m{number}")
-    d.tell(events.ModelRemoved("m11"))
+    d.handle(events.ModelRemoved("m11"))
     assert len(d.brain.loader.pending) == 11
 
 
-def test_what_nobody_waits_for_when_it_is_begun_may_hang_for_so_long_only(driver):
+def test_an_expired_request_that_a_worker_begins_may_hang_for_hung_after_at_most(driver):
     d = driver(hung_after=5.0)
     d.add("a", 30)
     instance = d.load("a")
@@ -113,18 +113,18 @@ def test_what_nobody_waits_for_when_it_is_begun_may_hang_for_so_long_only(driver
     assert of_kind(StopWorker, d.wait(5.0)) == [StopWorker(instance, kill=True)]
 
 
-def test_a_cancelled_request_without_a_deadline_may_hang_for_so_long_only(driver):
+def test_a_cancelled_request_without_a_deadline_may_hang_for_hung_after_at_most(driver):
     d = driver(hung_after=5.0)
     d.add("a", 30)
     instance = d.load("a")
     job, _ = d.request("a", timeout=float("inf"))
     d.now = 100.0
-    assert isinstance(failures(d.tell(events.RequestCancelled(job)))[job], Cancelled)
+    assert isinstance(failures(d.handle(events.RequestCancelled(job)))[job], Cancelled)
     assert d.brain.wakeup <= 105.0
     assert of_kind(StopWorker, d.wait(5.0)) == [StopWorker(instance, kill=True)]
 
 
-def test_what_ran_out_of_memory_goes_to_another_free_instance_at_once(driver):
+def test_a_request_that_ran_out_of_memory_goes_to_another_free_instance_at_once(driver):
     d = driver()
     d.add("a", 20, min_instances=2, max_instances=2)
     first = d.load("a")
@@ -132,29 +132,29 @@ def test_what_ran_out_of_memory_goes_to_another_free_instance_at_once(driver):
     request, _ = d.request("a")
     d.ready(second)
     error = InsufficientMemory("out of memory")
-    said = d.finish(request, error=error, out_of_memory=True)
-    assert dispatched(said) == [request]
-    assert of_kind(StopWorker, said) == [StopWorker(first, kill=True)]
+    instructions = d.finish(request, error=error, out_of_memory=True)
+    assert dispatched(instructions) == [request]
+    assert of_kind(StopWorker, instructions) == [StopWorker(first, kill=True)]
 
 
-def test_running_out_of_memory_starts_no_more_instances_than_there_may_be(driver):
+def test_a_retry_after_running_out_of_memory_respects_the_maximum_of_instances(driver):
     d = driver(GPUS, patience=0.0)
     d.add("a", 20, device="cuda:0")
     d.add("b", 90)
     old = d.load("a")
     request, _ = d.request("a")
     d.request("b")
-    d.wait(0.1)  # it drains, to make room for b
+    d.wait(0.1)  # it drains to make room for b
     assert not d.instances[old].accepting
     d.request("a")
-    d.tell(events.RequestCancelled(request + 1))
+    d.handle(events.RequestCancelled(request + 1))
     error = InsufficientMemory("out of memory")
-    said = d.finish(request, error=error, out_of_memory=True)
+    instructions = d.finish(request, error=error, out_of_memory=True)
     accepting = [i for i in d.instances.values() if i.model.name == "a" and i.accepting]
-    assert len(accepting) <= 1, said
+    assert len(accepting) <= 1, instructions
 
 
-def test_a_policy_that_was_adopted_decides_what_measuring_too_much_ends(driver):
+def test_an_adopted_policy_decides_which_excess_is_evicted(driver):
     d = driver()
     for name, load_seconds in (("old", 100.0), ("young", 1.0)):
         model = d.add(name, 30)
@@ -165,12 +165,12 @@ def test_a_policy_that_was_adopted_decides_what_measuring_too_much_ends(driver):
     grown = d.load("grown")
     d.brain.adopt(d.rules(eviction=POLICIES["cost"]), STRATEGIES["spread"])
     request, _ = d.request("grown")
-    said = d.finish(request, peak=50)
-    assert [do.model for do in of_kind(Evicted, said)] == ["young"]
+    instructions = d.finish(request, peak=50)
+    assert [do.model for do in of_kind(Evicted, instructions)] == ["young"]
     assert d.instances[grown].accepting
 
 
-def test_a_lease_given_back_before_it_was_granted_is_cancelled(driver):
+def test_a_lease_released_before_it_was_granted_is_cancelled(driver):
     d = driver()
     d.add("a", 30)
     lease, _ = d.acquire("a")
@@ -178,41 +178,41 @@ def test_a_lease_given_back_before_it_was_granted_is_cancelled(driver):
     assert not d.brain.queues.leases
 
 
-def test_a_load_is_not_refused_because_another_waits_for_the_last_place(driver):
+def test_a_load_is_not_rejected_because_another_waits_for_the_last_slot(driver):
     d = driver(max_models=2)
     d.add("pinned", 10, pinned=True)
     d.load("pinned")
     d.add("first", 50)
     d.add("second", 50)
-    d.tell(events.MemorySampled({"cpu": 0}))
-    _, said = d.request("first")
-    assert failures(said) == {}
-    _, said = d.request("second")
-    assert failures(said) == {}
+    d.handle(events.MemorySampled({"cpu": 0}))
+    _, instructions = d.request("first")
+    assert failures(instructions) == {}
+    _, instructions = d.request("second")
+    assert failures(instructions) == {}
 
 
-def test_a_pinned_model_that_grows_sends_who_fits_beside_it_no_more_elsewhere(driver):
+def test_a_load_that_no_longer_fits_beside_a_grown_pinned_model_goes_elsewhere(driver):
     d = driver((("cuda:0", "cuda", 100), ("cpu", "cpu", 100)))
     d.add("pinned", 40, pinned=True)
     instance = d.load("pinned")
     d.add("other", 60)
-    d.tell(events.MemorySampled({"cuda:0": 10, "cpu": 100}))
+    d.handle(events.MemorySampled({"cuda:0": 10, "cpu": 100}))
     d.request("other")
     running, _ = d.request("pinned")
     d.request("pinned")
-    said = d.finish(running, peak=50)
-    assert [do.device for do in of_kind(StartWorker, said)] == ["cpu"]
+    instructions = d.finish(running, peak=50)
+    assert [do.device for do in of_kind(StartWorker, instructions)] == ["cpu"]
     assert d.instances[instance].accepting
 
 
-def test_what_did_not_work_in_a_batch_goes_to_another_instance_when_this_one_drains(driver):
+def test_a_failed_batch_member_goes_to_another_instance_if_its_own_drains(driver):
     d = driver(pipeline=1)
     d.add("a", 20, max_instances=2, batch_size=2)
     old = d.load("a")
     blocking, _ = d.request("a")
     members = [d.request("a", batch_key="x")[0] for _ in range(2)]
     d.finish(blocking)
-    d.unload("a")  # drains the one at work
+    d.unload("a")  # drains the busy instance
     other = d.load("a")
     assert not d.instances[old].accepting
     error = InsufficientMemory("out of memory")
@@ -220,25 +220,25 @@ def test_what_did_not_work_in_a_batch_goes_to_another_instance_when_this_one_dra
     assert [request.id for request in d.instances[other].in_flight] == [members[0]]
 
 
-def test_a_failed_load_takes_back_another_of_the_model_that_waits(driver):
+def test_a_failed_load_cancels_another_pending_load_of_its_model(driver):
     d = driver()
     d.add("a", 30, min_instances=2, max_instances=3)
     d.load("a")
     second = max(d.instances)
     request, _ = d.request("a")
-    d.tell(events.MemorySampled({"cpu": 0}))
+    d.handle(events.MemorySampled({"cpu": 0}))
     error = InsufficientMemory("out of memory")
     d.finish(request, error=error, out_of_memory=True)
-    assert len(d.brain.loader.pending) == 1  # a load with more room
-    said = d.tell(events.WorkerLoadFailed(second, error))
-    assert list(failures(said)) == [request]
+    assert len(d.brain.loader.pending) == 1  # a load with a larger reservation
+    instructions = d.handle(events.WorkerLoadFailed(second, error))
+    assert list(failures(instructions)) == [request]
     assert not d.brain.loader.pending
 
 
-def test_a_pool_does_not_grow_while_an_instance_waits_for_a_batch(driver):
+def test_a_pool_does_not_grow_while_a_batch_fills_for_an_idle_instance(driver):
     d = driver()
     model = d.add("a", 20, max_instances=2, batch_size=8, batch_delay=5.0)
     d.load("a")
     model.history.load_seconds, model.service_seconds = 0.1, 1.0
-    said = [do for _ in range(3) for do in d.request("a", batch_key="x")[1]]
-    assert said == []
+    instructions = [do for _ in range(3) for do in d.request("a", batch_key="x")[1]]
+    assert instructions == []

@@ -18,42 +18,42 @@ from tests.unit.sired.scheduler.conftest import dispatched, failures, of_kind
 def test_the_first_request_starts_a_worker_and_is_dispatched_once_it_is_ready(driver):
     d = driver()
     model = d.add("a", 30)
-    request, said = d.request("a")
-    assert said == [StartWorker(1, model, "cpu", 30)]
-    said = d.ready(1)
-    assert Dispatch(1, (request,)) in said
+    request, instructions = d.request("a")
+    assert instructions == [StartWorker(1, model, "cpu", 30)]
+    instructions = d.ready(1)
+    assert Dispatch(1, (request,)) in instructions
 
 
-def test_requests_for_an_absent_model_share_one_load(driver):
+def test_requests_for_an_unloaded_model_share_one_load(driver):
     d = driver()
     d.add("a", 30)
     first, _ = d.request("a")
-    second, said = d.request("a")
-    assert said == []
+    second, instructions = d.request("a")
+    assert instructions == []
     assert dispatched(d.ready(1)) == [first, second]
 
 
-def test_a_worker_is_handed_as_many_requests_as_the_pipeline_is_deep(driver):
+def test_a_worker_gets_as_many_requests_as_the_pipeline_holds(driver):
     d = driver(pipeline=2)
     d.add("a", 30)
     d.load("a")
     numbers = [d.request("a") for _ in range(3)]
-    assert [dispatched(said) for _, said in numbers] == [[1 + 1], [3], []]
+    assert [dispatched(instructions) for _, instructions in numbers] == [[1 + 1], [3], []]
     assert dispatched(d.finish(2)) == [4]
 
 
 def test_a_request_for_an_unknown_model_fails_at_once(driver):
-    request, said = driver().request("nobody")
-    assert isinstance(failures(said)[request], ModelNotFound)
+    request, instructions = driver().request("unknown")
+    assert isinstance(failures(instructions)[request], ModelNotFound)
 
 
-def test_a_full_queue_says_how_full_it_is(driver):
+def test_a_full_queue_reports_its_depth(driver):
     d = driver(queue_per_model=2)
     d.add("a", 30)
     d.request("a")
     d.request("a")
-    request, said = d.request("a")
-    error = failures(said)[request]
+    request, instructions = d.request("a")
+    error = failures(instructions)[request]
     assert isinstance(error, QueueFull)
     assert error.details["depth"] == 2
 
@@ -64,11 +64,11 @@ def test_all_queues_together_have_a_limit(driver):
     d.add("b", 30)
     d.request("a")
     d.request("b")
-    request, said = d.request("b")
-    assert "all models together" in failures(said)[request].message
+    request, instructions = d.request("b")
+    assert "all models together" in failures(instructions)[request].message
 
 
-def test_a_request_that_waited_too_long_is_told_why(driver):
+def test_a_request_that_waited_too_long_fails_with_the_reason(driver):
     d = driver()
     d.add("a", 30)
     request, _ = d.request("a", timeout=5)
@@ -79,7 +79,7 @@ def test_a_request_that_waited_too_long_is_told_why(driver):
     assert dispatched(d.ready(1)) == []
 
 
-def test_a_result_that_comes_too_late_is_nobodys(driver):
+def test_a_result_after_the_deadline_is_discarded(driver):
     d = driver()
     d.add("a", 30)
     d.load("a")
@@ -106,10 +106,10 @@ def test_a_cancelled_request_leaves_the_queue_and_its_load_does_not_start(driver
     d.add("big", 100)
     d.add("other", 100)
     d.load("big")
-    d.request("big")  # busy, so that the other has to wait
+    d.request("big")  # busy, so that the other model has to wait
     request, _ = d.request("other")
-    said = d.tell(events.RequestCancelled(request))
-    assert isinstance(failures(said)[request], Cancelled)
+    instructions = d.handle(events.RequestCancelled(request))
+    assert isinstance(failures(instructions)[request], Cancelled)
     assert len(d.brain.loader.pending) == 0
 
 
@@ -120,13 +120,13 @@ def test_a_crash_fails_the_running_request_only_and_the_others_run_in_a_fresh_wo
     running, _ = d.request("a")
     second, _ = d.request("a")
     third, _ = d.request("a")
-    said = d.gone(instance, WorkerCrashed("killed by SIGKILL"))
-    assert list(failures(said)) == [running]
-    (start,) = of_kind(StartWorker, said)
+    instructions = d.gone(instance, WorkerCrashed("killed by SIGKILL"))
+    assert list(failures(instructions)) == [running]
+    (start,) = of_kind(StartWorker, instructions)
     assert dispatched(d.ready(start.instance)) == [second, third]
 
 
-def test_a_request_that_crashes_its_worker_is_not_tried_again(driver):
+def test_a_request_that_crashes_its_worker_is_not_retried(driver):
     d = driver()
     d.add("a", 30)
     instance = d.load("a")
@@ -141,12 +141,12 @@ def test_an_error_of_the_model_fails_its_request_and_nothing_else(driver):
     instance = d.load("a")
     request, _ = d.request("a")
     other, _ = d.request("a")
-    said = d.finish(request, error=InferenceError("ValueError: no"))
-    assert list(failures(said)) == [request]
+    instructions = d.finish(request, error=InferenceError("ValueError: no"))
+    assert list(failures(instructions)) == [request]
     assert [r.id for r in d.instances[instance].in_flight] == [other]
 
 
-def test_nothing_waits_for_time_when_nothing_waits(driver):
+def test_no_wakeup_is_scheduled_when_nothing_waits(driver):
     d = driver()
     d.add("a", 30, pinned=True)
     d.load("a")
@@ -154,7 +154,7 @@ def test_nothing_waits_for_time_when_nothing_waits(driver):
     assert d.brain.wakeup == math.inf
 
 
-def test_answered_requests_leave_no_trace(driver):
+def test_answered_requests_leave_no_state(driver):
     d = driver()
     d.add("a", 30)
     d.load("a")
@@ -166,14 +166,14 @@ def test_answered_requests_leave_no_trace(driver):
     assert d.brain.queues.waiting == 0
 
 
-def test_a_deadline_or_a_cancel_of_a_running_request_whose_model_was_removed_is_answered(driver):
+def test_a_running_request_of_a_removed_model_can_expire_and_be_cancelled(driver):
     for how in (
         lambda d, request: d.wait(5),
-        lambda d, request: d.tell(events.RequestCancelled(request)),
+        lambda d, request: d.handle(events.RequestCancelled(request)),
     ):
         d = driver()
         d.add("a", 30)
         d.load("a")
         request, _ = d.request("a", timeout=5)
-        d.tell(events.ModelRemoved("a"))
+        d.handle(events.ModelRemoved("a"))
         assert list(failures(how(d, request))) == [request]

@@ -1,4 +1,4 @@
-"""Who of those that wait is served first."""
+"""The order in which waiting requests are served."""
 
 import math
 import time
@@ -10,7 +10,7 @@ from tests.unit.sired.scheduler.conftest import dispatched
 
 
 def busy(driver, **rules):
-    """A model whose one worker takes one request at a time, and has one."""
+    """A model whose only worker takes one request at a time, and is busy with one."""
     d = driver(pipeline=1, ageing=10.0, **rules)
     d.add("a", 30)
     d.load("a")
@@ -19,7 +19,7 @@ def busy(driver, **rules):
 
 
 def served(d, running):
-    """The order in which everything that waits is dispatched."""
+    """The order in which all waiting requests are dispatched."""
     order = []
     while running is not None:
         (running,) = dispatched(d.finish(running)) or (None,)
@@ -27,7 +27,7 @@ def served(d, running):
     return order
 
 
-def test_high_goes_before_normal_and_normal_before_low(driver):
+def test_high_is_served_before_normal_and_normal_before_low(driver):
     d, running = busy(driver)
     low, _ = d.request("a", priority="low")
     normal, _ = d.request("a")
@@ -35,13 +35,13 @@ def test_high_goes_before_normal_and_normal_before_low(driver):
     assert served(d, running) == [high, normal, low]
 
 
-def test_equals_are_served_in_the_order_they_came(driver):
+def test_requests_of_equal_priority_are_served_in_order_of_arrival(driver):
     d, running = busy(driver)
     numbers = [d.request("a", priority="low")[0] for _ in range(5)]
     assert served(d, running) == numbers
 
 
-def test_a_request_climbs_a_class_for_every_ageing_it_waits(driver):
+def test_a_request_rises_one_class_per_ageing_period(driver):
     d, running = busy(driver)
     low, _ = d.request("a", priority="low")
     d.now = 9.0
@@ -55,21 +55,21 @@ def test_a_request_climbs_a_class_for_every_ageing_it_waits(driver):
     assert served(d, running) == [earlier, high, low, later, normal]
 
 
-def test_an_endless_stream_of_high_ones_holds_a_low_one_up_no_longer_than_it_ages(driver):
+def test_a_stream_of_high_requests_delays_a_low_one_only_until_it_has_aged(driver):
     d, running = busy(driver)
     low, _ = d.request("a", priority="low", timeout=1000)
     while True:
         d.now += 0.5
-        for _ in range(2):  # twice as many as can be served
+        for _ in range(2):  # twice as many as the worker can serve
             d.request("a", priority="high", timeout=1000)
         (running,) = dispatched(d.finish(running))
         if running == low:
             break
-    # It waited for the 78 that came within twice its ageing, at half a second each, and no more.
+    # It waited for the 78 that arrived within twice its ageing, at half a second each.
     assert d.now == 39.5
 
 
-def test_without_ageing_classes_are_strict_and_still_in_order(driver):
+def test_without_ageing_classes_are_strict_and_each_is_in_order(driver):
     d, running = busy(driver, queue_total=100)
     d.brain.adopt(d.rules(ageing=math.inf, pipeline=1), d.strategy)
     low, _ = d.request("a", priority="low")
@@ -79,7 +79,7 @@ def test_without_ageing_classes_are_strict_and_still_in_order(driver):
     assert served(d, running) == [normal, second, low]
 
 
-def test_a_model_has_a_class_for_requests_that_ask_for_none(driver):
+def test_requests_without_a_priority_get_that_of_their_model(driver):
     d = driver(pipeline=1)
     model = d.add("a", 30, priority="low")
     d.load("a")
@@ -89,7 +89,7 @@ def test_a_model_has_a_class_for_requests_that_ask_for_none(driver):
     assert [r.id for r in model.queue] == [normal, quiet]
 
 
-def test_what_is_put_back_stands_where_it_stood(driver):
+def test_a_requeued_request_keeps_its_position(driver):
     d = driver(pipeline=2)
     d.add("a", 30)
     instance = d.load("a")
@@ -100,15 +100,15 @@ def test_what_is_put_back_stands_where_it_stood(driver):
     assert [r.id for r in d.brain.models["a"].queue] == [second, third]
 
 
-def test_a_cancelled_request_is_gone_from_its_line(driver):
+def test_a_cancelled_request_leaves_its_queue(driver):
     d, _ = busy(driver)
     numbers = [d.request("a")[0] for _ in range(3)]
-    d.tell(events.RequestCancelled(numbers[1]))
+    d.handle(events.RequestCancelled(numbers[1]))
     assert [r.id for r in d.brain.models["a"].queue] == [numbers[0], numbers[2]]
     assert d.brain.queues.waiting == 2
 
 
-def test_ten_thousand_in_line_cost_microseconds_each():
+def test_ten_thousand_queued_requests_cost_microseconds_each():
     line = RequestQueue()
     requests = [Request(n, "a", n, math.inf, float(n * 7919 % 10_007)) for n in range(10_000)]
     started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Requests that run together."""
+"""Batching of requests."""
 
 import pytest
 
@@ -9,15 +9,15 @@ from tests.unit.sired.scheduler.conftest import dispatched, failures, of_kind
 
 
 def batching(driver, size=4, delay=0.0, pipeline=1, **rules):
-    """A loaded model whose worker has one request, so that the others wait."""
+    """A loaded model that batches its requests."""
     d = driver(pipeline=pipeline, **rules)
     d.add("a", 30, batch_size=size, batch_delay=delay)
     d.load("a")
     return d
 
 
-def batches(said):
-    return [do.requests for do in of_kind(Dispatch, said)]
+def batches(instructions):
+    return [do.requests for do in of_kind(Dispatch, instructions)]
 
 
 def alike(d, count, key="k", **how):
@@ -31,29 +31,29 @@ def busy(driver):
     return d
 
 
-def test_what_is_alike_and_waits_when_an_instance_is_free_goes_together(busy):
+def test_waiting_requests_with_equal_keys_are_dispatched_as_one_batch(busy):
     numbers = alike(busy, 3)
     assert batches(busy.finish(busy.running)) == [tuple(numbers)]
 
 
-def test_a_batch_has_as_many_rows_as_the_model_takes_and_no_more(busy):
+def test_a_batch_has_at_most_batch_size_rows(busy):
     numbers = alike(busy, 6)
     assert batches(busy.finish(busy.running)) == [tuple(numbers[:4])]
 
 
-def test_rows_are_counted_not_requests(busy):
+def test_batch_size_counts_rows_not_requests(busy):
     three, another = alike(busy, 1, rows=3)[0], alike(busy, 1, rows=2)[0]
     assert batches(busy.finish(busy.running)) == [(three,)]
     assert batches(busy.finish(three)) == [(another,)]
 
 
-def test_a_request_of_more_rows_than_a_batch_goes_alone(busy):
+def test_a_request_with_more_rows_than_a_batch_runs_alone(busy):
     (large,) = alike(busy, 1, rows=100)
     alike(busy, 1)
     assert batches(busy.finish(busy.running)) == [(large,)]
 
 
-def test_only_equal_keys_go_together_and_none_is_equal_to_nothing(busy):
+def test_only_equal_keys_share_a_batch_and_none_equals_no_key(busy):
     first, other, third = alike(busy, 1), alike(busy, 1, key="other"), alike(busy, 1)
     never = [busy.request("a")[0] for _ in range(2)]
     order = batches(busy.finish(busy.running))
@@ -63,16 +63,16 @@ def test_only_equal_keys_go_together_and_none_is_equal_to_nothing(busy):
     assert order == [(first[0], third[0]), tuple(other), (never[0],), (never[1],)]
 
 
-def test_the_most_urgent_goes_first_and_takes_along_what_fits_it(busy):
+def test_the_most_urgent_request_is_dispatched_with_those_of_its_key(busy):
     normal = alike(busy, 2)
     other = alike(busy, 1, key="other")
     (high,) = alike(busy, 1, priority="high")
-    said = busy.finish(busy.running)
-    assert batches(said) == [(high, *normal)]
+    instructions = busy.finish(busy.running)
+    assert batches(instructions) == [(high, *normal)]
     assert [r.id for r in busy.brain.models["a"].queue] == other
 
 
-def test_the_pipeline_counts_batches(driver):
+def test_pipeline_counts_batches(driver):
     d = batching(driver, pipeline=2)
     first, _ = d.request("a")
     second, _ = d.request("a")
@@ -83,7 +83,7 @@ def test_the_pipeline_counts_batches(driver):
     assert batches(d.finish(second)) != []
 
 
-def test_a_batch_is_done_when_every_member_is_answered(busy):
+def test_a_batch_is_done_once_every_member_is_answered(busy):
     numbers = alike(busy, 3)
     busy.finish(busy.running)
     (waiting,) = alike(busy, 1, key="other")
@@ -92,7 +92,7 @@ def test_a_batch_is_done_when_every_member_is_answered(busy):
     assert dispatched(busy.finish(numbers[2])) == [waiting]
 
 
-def test_one_bad_input_fails_alone(busy):
+def test_one_bad_input_in_a_batch_fails_alone(busy):
     numbers = alike(busy, 3)
     busy.finish(busy.running)
     assert list(failures(busy.finish(numbers[1], error=InferenceError("no")))) == [numbers[1]]
@@ -100,57 +100,57 @@ def test_one_bad_input_fails_alone(busy):
 
 
 def crash(d):
-    """The worker ends; the next one is loaded and ready. Returns everything that was said."""
+    """Let the worker crash and the next one load; return all instructions."""
     (instance,) = d.instances
-    said = d.gone(instance, WorkerCrashed("killed"))
-    starts = of_kind(StartWorker, said)
-    return said + (d.ready(starts[0].instance) if starts else [])
+    instructions = d.gone(instance, WorkerCrashed("killed"))
+    starts = of_kind(StartWorker, instructions)
+    return instructions + (d.ready(starts[0].instance) if starts else [])
 
 
-def test_a_crash_under_a_batch_poisons_no_innocent_request(busy):
+def test_a_crash_during_a_batch_fails_only_the_request_that_repeats_it(busy):
     good, poison, fine = alike(busy, 3)
     busy.finish(busy.running)
-    said = crash(busy)
-    assert failures(said) == {}
-    assert batches(said) == [(good,)]
+    instructions = crash(busy)
+    assert failures(instructions) == {}
+    assert batches(instructions) == [(good,)]
     assert batches(busy.finish(good)) == [(poison,)]
-    said = crash(busy)
-    assert list(failures(said)) == [poison]
-    assert batches(said) == [(fine,)]
+    instructions = crash(busy)
+    assert list(failures(instructions)) == [poison]
+    assert batches(instructions) == [(fine,)]
     assert failures(busy.finish(fine)) == {}
     assert busy.brain.queues.requests == {}
 
 
-def test_members_that_were_answered_before_the_crash_are_not_run_again(busy):
+def test_members_answered_before_a_crash_do_not_run_again(busy):
     first, second = alike(busy, 2)
     busy.finish(busy.running)
     busy.finish(first)
     assert batches(crash(busy)) == [(second,)]
 
 
-def test_a_batch_at_hand_when_another_crashes_is_still_a_batch(driver):
+def test_a_batch_that_had_not_begun_before_a_crash_stays_a_batch(driver):
     d = batching(driver, pipeline=2)
     running = d.request("a")[0]
     alike(d, 1, key="x")
     numbers = alike(d, 3)
-    said = d.finish(running)
-    assert batches(said) == [tuple(numbers)]
-    said = crash(d)
-    assert batches(said)[-1] == tuple(numbers)
+    instructions = d.finish(running)
+    assert batches(instructions) == [tuple(numbers)]
+    instructions = crash(d)
+    assert batches(instructions)[-1] == tuple(numbers)
 
 
-def test_a_batch_too_large_for_the_memory_is_run_one_by_one_in_the_same_process(busy):
+def test_a_batch_that_runs_out_of_memory_runs_one_by_one_in_the_same_process(busy):
     numbers = alike(busy, 2)
     busy.finish(busy.running)
     out = {"error": InsufficientMemory("no"), "out_of_memory": True}
-    said = busy.finish(numbers[0], **out) + busy.finish(numbers[1], **out)
-    assert failures(said) == {}
-    assert of_kind(StopWorker, said) == []
-    assert batches(said) == [(numbers[0],)]
+    instructions = busy.finish(numbers[0], **out) + busy.finish(numbers[1], **out)
+    assert failures(instructions) == {}
+    assert of_kind(StopWorker, instructions) == []
+    assert batches(instructions) == [(numbers[0],)]
     assert batches(busy.finish(numbers[0])) == [(numbers[1],)]
 
 
-def test_a_delay_lets_a_request_wait_for_others_and_no_longer(driver):
+def test_a_request_waits_for_others_for_the_batch_delay_at_most(driver):
     d = batching(driver, delay=0.05)
     (first,) = alike(d, 1)
     assert d.brain.wakeup == pytest.approx(0.05)
@@ -161,13 +161,13 @@ def test_a_delay_lets_a_request_wait_for_others_and_no_longer(driver):
 
 def test_a_full_batch_does_not_wait(driver):
     d = batching(driver, size=2, delay=10.0)
-    first, said = d.request("a", batch_key="k")
-    assert batches(said) == []
-    second, said = d.request("a", batch_key="k")
-    assert batches(said) == [(first, second)]
+    first, instructions = d.request("a", batch_key="k")
+    assert batches(instructions) == []
+    second, instructions = d.request("a", batch_key="k")
+    assert batches(instructions) == [(first, second)]
 
 
-def test_a_batch_hangs_only_when_nobody_waits_for_any_of_it(driver):
+def test_a_batch_hangs_only_when_no_member_is_awaited(driver):
     d = batching(driver, hung_after=10.0)
     running, _ = d.request("a", timeout=1000)
     d.request("a", batch_key="k", timeout=5)
@@ -182,13 +182,13 @@ def test_a_batch_hangs_only_when_nobody_waits_for_any_of_it(driver):
 def test_a_cancelled_member_is_answered_once(busy):
     first, second = alike(busy, 2)
     busy.finish(busy.running)
-    busy.tell(events.RequestCancelled(first))
-    said = crash(busy)
-    assert first not in failures(said)
-    assert batches(said) == [(second,)]
+    busy.handle(events.RequestCancelled(first))
+    instructions = crash(busy)
+    assert first not in failures(instructions)
+    assert batches(instructions) == [(second,)]
 
 
-def test_a_holder_of_a_lease_has_batches_too(driver):
+def test_requests_under_a_lease_are_batched_too(driver):
     d = batching(driver)
     lease, _ = d.acquire("a")
     running, _ = d.request("a", lease=lease)

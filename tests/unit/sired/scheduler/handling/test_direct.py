@@ -1,4 +1,4 @@
-"""Clients that talk to an instance directly: when they may, and that they keep nobody waiting."""
+"""Direct connections: when they are allowed, and that they delay no queued request."""
 
 import pytest
 
@@ -17,17 +17,17 @@ from tests.unit.sired.scheduler.conftest import dispatched, failures, of_kind
 
 @pytest.fixture
 def one(driver):
-    """A loaded model that somebody talks to directly."""
+    """A loaded model with a direct connection."""
     d = driver(pipeline=1, patience=1.0, hung_after=5.0)
     d.add("a", 60)
     d.load("a")
-    d.tell(events.DirectOpened(1))
+    d.handle(events.DirectOpened(1))
     return d
 
 
 def used(d, served=1, *, busy=False, abandoned=False, peak=0):
-    """The worker has served so many requests until now, a tenth of a second each."""
-    return d.tell(
+    """Report that the worker has served ``served`` requests, a tenth of a second each."""
+    return d.handle(
         events.DirectUsed(
             instance=1,
             served=served,
@@ -40,77 +40,77 @@ def used(d, served=1, *, busy=False, abandoned=False, peak=0):
     )
 
 
-def test_a_model_that_is_not_loaded_can_be_talked_to_by_nobody(driver):
+def test_a_model_that_is_not_loaded_allows_no_direct_connection(driver):
     d = driver()
     d.add("a", 20)
     assert d.brain.direct.instance("a") is None
-    assert d.brain.direct.instance("nobody") is None
+    assert d.brain.direct.instance("unknown") is None
 
 
-def test_a_loaded_model_that_nobody_waits_for_can(one):
+def test_a_loaded_model_without_waiting_requests_allows_direct_connections(one):
     assert one.brain.direct.instance("a").id == 1
 
 
 @pytest.mark.parametrize("options", [{"max_instances": 2}, {"max_instances": None}])
-def test_of_several_instances_the_brain_chooses(driver, options):
+def test_a_model_with_several_instances_allows_no_direct_connection(driver, options):
     d = driver()
     d.add("a", 20, **options)
     d.load("a")
     assert d.brain.direct.instance("a") is None
 
 
-def test_a_model_that_is_unloaded_after_each_use_is_not_talked_to(driver):
+def test_a_model_unloaded_after_each_use_allows_no_direct_connection(driver):
     d = driver()
     d.add("a", 20, keep_alive=0.0)
     d.load("a")
     assert d.brain.direct.instance("a") is None
 
 
-def test_as_soon_as_somebody_has_to_wait_everybody_comes_to_the_brain(one):
-    running, said = one.request("a")
-    assert of_kind(CloseDirect, said) == []
-    waiting, said = one.request("a")
-    assert said == [CloseDirect(1)]
+def test_direct_connections_close_as_soon_as_a_request_has_to_wait(one):
+    running, instructions = one.request("a")
+    assert of_kind(CloseDirect, instructions) == []
+    waiting, instructions = one.request("a")
+    assert instructions == [CloseDirect(1)]
     assert one.brain.direct.instance("a") is None
     one.finish(running)
     one.finish(waiting)
     assert one.brain.direct.instance("a").id == 1
 
 
-def test_what_is_used_directly_counts_as_used(one):
+def test_direct_use_counts_as_use(one):
     one.add("b", 30)
     one.wait(10)
     one.load("b")
     one.wait(10)
     used(one)
     one.add("c", 40)
-    _, said = one.request("c")
-    assert of_kind(StopWorker, said) == [StopWorker(2, kill=False)]
+    _, instructions = one.request("c")
+    assert of_kind(StopWorker, instructions) == [StopWorker(2, kill=False)]
 
 
-def test_use_puts_off_the_end_of_keep_alive(driver):
+def test_direct_use_extends_the_keep_alive(driver):
     d = driver(default_keep_alive=10.0)
     d.add("a", 20)
     d.load("a")
-    d.tell(events.DirectOpened(1))
+    d.handle(events.DirectOpened(1))
     d.wait(9)
     used(d)
     assert d.wait(9) == []
     assert of_kind(StopWorker, d.wait(2)) == [StopWorker(1, kill=False)]
 
 
-def test_who_is_at_work_is_busy_and_keeps_its_place_for_its_turn(one):
+def test_an_instance_busy_with_direct_work_keeps_its_memory_for_its_turn(one):
     used(one, busy=True)
     assert one.instances[1].state_name == "busy"
     one.add("b", 60)
-    _, said = one.request("b")
-    assert said == [CloseDirect(1)]
+    _, instructions = one.request("b")
+    assert instructions == [CloseDirect(1)]
     assert one.brain.direct.awaited
     assert of_kind(StopWorker, one.wait(0.5)) == []
     assert of_kind(StopWorker, used(one)) == [StopWorker(1, kill=False)]
 
 
-def test_a_turn_that_is_over_ends_as_soon_as_the_worker_is_done(one):
+def test_an_instance_whose_turn_is_over_ends_once_its_direct_work_is_done(one):
     used(one, busy=True)
     one.add("b", 60)
     one.request("b")
@@ -120,68 +120,68 @@ def test_a_turn_that_is_over_ends_as_soon_as_the_worker_is_done(one):
     assert of_kind(StartWorker, one.gone(1))
 
 
-def test_an_idle_one_makes_room_at_once(one):
+def test_an_idle_instance_with_direct_connections_makes_room_at_once(one):
     one.add("b", 60)
-    _, said = one.request("b")
-    assert StopWorker(1, kill=False) in said
-    assert CloseDirect(1) in said
+    _, instructions = one.request("b")
+    assert StopWorker(1, kill=False) in instructions
+    assert CloseDirect(1) in instructions
 
 
-def test_unloading_waits_for_what_the_worker_is_at(one):
+def test_unloading_waits_for_direct_work(one):
     used(one, busy=True)
-    _, said = one.unload("a")
-    assert said == [CloseDirect(1)]
+    _, instructions = one.unload("a")
+    assert instructions == [CloseDirect(1)]
     assert of_kind(StopWorker, used(one)) == [StopWorker(1, kill=False)]
 
 
-def test_a_lease_waits_for_what_the_worker_is_at(one):
+def test_a_lease_waits_for_direct_work(one):
     used(one, busy=True)
-    lease, said = one.acquire("a")
-    assert said == [CloseDirect(1)]
+    lease, instructions = one.acquire("a")
+    assert instructions == [CloseDirect(1)]
     assert LeaseGranted(lease, 1) in used(one)
 
 
-def test_a_model_registered_anew_is_talked_to_no_longer(one):
+def test_replacing_a_model_closes_its_direct_connections(one):
     used(one, busy=True)
-    said = one.tell(events.ModelAdded(Model("a", weights=70)))
-    assert CloseDirect(1) in said
+    instructions = one.handle(events.ModelAdded(Model("a", weights=70)))
+    assert CloseDirect(1) in instructions
     assert one.brain.direct.instance("a") is None
 
 
-def test_work_that_nobody_waits_for_ends_after_a_while_with_its_worker(one):
+def test_a_worker_is_killed_for_direct_work_that_no_client_awaits(one):
     used(one, busy=True, abandoned=True)
     assert one.wait(4) == []
     assert StopWorker(1, kill=True) in one.wait(1.5)
 
 
-def test_work_that_somebody_waits_for_goes_on(one):
+def test_direct_work_that_a_client_awaits_again_goes_on(one):
     used(one, busy=True, abandoned=True)
     one.wait(4)
     used(one, busy=True)
     assert of_kind(StopWorker, one.wait(4)) == []
 
 
-def test_what_was_handed_to_a_worker_that_died_of_other_work_is_run_elsewhere(one):
+def test_a_dispatched_request_runs_elsewhere_if_direct_work_crashes_its_worker(one):
     handed, _ = one.request("a")
     used(one, busy=True)
-    said = one.tell(events.WorkerGone(1, WorkerCrashed("it died"), worked_directly=True))
-    assert failures(said) == {}
-    assert of_kind(StartWorker, said)
+    instructions = one.handle(events.WorkerGone(1, WorkerCrashed("it died"), worked_directly=True))
+    assert failures(instructions) == {}
+    assert of_kind(StartWorker, instructions)
     assert dispatched(one.ready(2)) == [handed]
 
 
-def test_the_peak_of_such_work_is_charged(one):
+def test_the_peak_memory_of_direct_work_is_charged(one):
     used(one, peak=75)
     assert one.brain.fleet.ledger.charge(1) == 75
 
 
-def test_requests_that_come_to_the_brain_are_served_beside_it(one):
+def test_queued_requests_are_served_beside_direct_work(one):
     used(one, busy=True)
-    number, said = one.request("a")
-    assert said == [Dispatch(1, (number,))]
+    number, instructions = one.request("a")
+    assert instructions == [Dispatch(1, (number,))]
 
 
-def test_the_end_of_work_is_the_last_use_although_its_answers_were_told_before(one):
+def test_the_end_of_direct_work_is_the_last_use_even_if_reported_after_its_answers(one):
     one.wait(1.0)
     used(one, busy=True)
     one.wait(1.0)

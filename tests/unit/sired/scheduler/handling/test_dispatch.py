@@ -1,4 +1,4 @@
-"""Instances that work on several requests at the same time."""
+"""Instances that run several requests at the same time."""
 
 from tests.unit.sired.scheduler.conftest import dispatched, failures
 
@@ -13,7 +13,7 @@ def asked(d, count):
     return [d.request("m")[0] for _ in range(count)]
 
 
-def test_it_is_handed_as_many_as_it_works_on_and_what_is_to_be_at_hand(driver):
+def test_an_instance_gets_as_many_requests_as_it_runs_and_the_pipeline_holds(driver):
     d, instance = ready(driver)
     asked(d, 6)
     assert len(d.instances[instance].in_flight) == 4
@@ -21,7 +21,7 @@ def test_it_is_handed_as_many_as_it_works_on_and_what_is_to_be_at_hand(driver):
     assert len(d.brain.models["m"].queue) == 2
 
 
-def test_they_are_answered_in_any_order_and_each_answer_makes_a_place(driver):
+def test_concurrent_requests_finish_in_any_order_and_each_answer_frees_a_slot(driver):
     d, _ = ready(driver, pipeline=1)
     first, second, third, fourth = asked(d, 4)
     assert dispatched(d.finish(second)) == [fourth]
@@ -29,15 +29,15 @@ def test_they_are_answered_in_any_order_and_each_answer_makes_a_place(driver):
     assert {r.id for r in d.instances[1].running} == {third, fourth}
 
 
-def test_a_crash_fails_all_it_worked_on_and_what_was_at_hand_waits_again(driver):
+def test_a_crash_fails_every_running_request_and_requeues_the_others(driver):
     d, instance = ready(driver)
     *running, at_hand = asked(d, 4)
-    said = d.gone(instance)
-    assert set(failures(said)) == set(running)
+    instructions = d.gone(instance)
+    assert set(failures(instructions)) == set(running)
     assert at_hand in d.brain.queues.requests
 
 
-def test_waits_are_shorter_for_it(driver):
+def test_concurrency_shortens_the_expected_wait(driver):
     d, _ = ready(driver, concurrency=4)
     number, _ = d.request("m")
     d.finish(number, seconds=1.0)
@@ -45,7 +45,7 @@ def test_waits_are_shorter_for_it(driver):
     assert d.brain.expected_wait(d.brain.models["m"]) == 2.0
 
 
-def test_clients_talk_to_it_directly_while_nobody_waits_for_it(driver):
+def test_a_concurrent_model_allows_direct_connections_while_no_request_waits(driver):
     d, _ = ready(driver)
     assert d.brain.direct.instance("m") is not None
     asked(d, 9)

@@ -1,4 +1,4 @@
-"""Instances that serve one holder only."""
+"""Leases: instances that serve one client only."""
 
 import pytest
 
@@ -25,43 +25,43 @@ def one(driver):
     return d
 
 
-def granted(said):
-    return [do.lease for do in of_kind(LeaseGranted, said)]
+def granted(instructions):
+    return [do.lease for do in of_kind(LeaseGranted, instructions)]
 
 
-def test_an_idle_instance_is_granted_at_once_and_serves_its_holder_only(one):
-    lease, said = one.acquire("a")
-    assert said == [LeaseGranted(lease, 1)]
-    stranger, said = one.request("a")
-    assert said == []
-    own, said = one.request("a", lease=lease)
-    assert said == [Dispatch(1, (own,))]
+def test_an_idle_instance_is_granted_at_once_and_serves_only_its_lease(one):
+    lease, instructions = one.acquire("a")
+    assert instructions == [LeaseGranted(lease, 1)]
+    stranger, instructions = one.request("a")
+    assert instructions == []
+    own, instructions = one.request("a", lease=lease)
+    assert instructions == [Dispatch(1, (own,))]
     assert dispatched(one.finish(own)) == []
     assert dispatched(one.give_back(lease)) == [stranger]
 
 
-def test_an_absent_model_is_loaded_for_who_wants_to_lease_it(driver):
+def test_a_lease_request_loads_its_model(driver):
     d = driver()
     d.add("a", 20)
-    lease, said = d.acquire("a")
-    assert len(of_kind(StartWorker, said)) == 1
+    lease, instructions = d.acquire("a")
+    assert len(of_kind(StartWorker, instructions)) == 1
     assert granted(d.ready(1)) == [lease]
 
 
-def test_a_lease_waits_for_what_is_running_and_for_what_came_before_it(one):
+def test_a_lease_waits_for_running_and_earlier_requests(one):
     running, _ = one.request("a")
     before, _ = one.request("a")
-    lease, said = one.acquire("a")
+    lease, instructions = one.acquire("a")
     after, _ = one.request("a")
-    assert said == []
+    assert instructions == []
     assert dispatched(one.finish(running)) == [before]
-    said = one.finish(before)
-    assert granted(said) == [lease]
-    assert dispatched(said) == []
+    instructions = one.finish(before)
+    assert granted(instructions) == [lease]
+    assert dispatched(instructions) == []
     assert dispatched(one.give_back(lease)) == [after]
 
 
-def test_leases_are_granted_in_the_order_they_were_asked_for(one):
+def test_leases_are_granted_in_the_order_of_their_requests(one):
     leases = [one.acquire("a")[0] for _ in range(3)]
     order = [leases[0]]
     for _ in range(2):
@@ -69,7 +69,7 @@ def test_leases_are_granted_in_the_order_they_were_asked_for(one):
     assert order == leases
 
 
-def test_requests_of_one_holder_are_served_in_order_by_the_one_instance(one):
+def test_requests_under_one_lease_are_served_in_order_by_its_instance(one):
     lease, _ = one.acquire("a")
     numbers = [one.request("a", lease=lease)[0] for _ in range(3)]
     assert dispatched(one.finish(numbers[0])) == [numbers[1]]
@@ -77,7 +77,7 @@ def test_requests_of_one_holder_are_served_in_order_by_the_one_instance(one):
     assert dispatched(one.finish(numbers[1])) == [numbers[2]]
 
 
-def test_a_lease_that_is_not_granted_in_time_is_told_what_it_waited_for(one):
+def test_a_lease_not_granted_in_time_fails_with_the_reason(one):
     one.acquire("a")
     lease, _ = one.acquire("a", timeout=5)
     assert one.brain.wakeup <= 5
@@ -86,7 +86,7 @@ def test_a_lease_that_is_not_granted_in_time_is_told_what_it_waited_for(one):
     assert "1 of 1 are leased" in error.message
 
 
-def test_a_kept_instance_serves_others_again_when_the_asker_gives_up(one):
+def test_a_reserved_instance_serves_others_again_when_its_lease_times_out(one):
     running, _ = one.request("a")
     lease, _ = one.acquire("a", timeout=5)
     waiting, _ = one.request("a")
@@ -94,46 +94,46 @@ def test_a_kept_instance_serves_others_again_when_the_asker_gives_up(one):
     assert dispatched(one.finish(running)) == [waiting]
 
 
-def test_a_cancelled_asking_is_forgotten(one):
+def test_a_cancelled_lease_request_is_never_granted(one):
     holder, _ = one.acquire("a")
     lease, _ = one.acquire("a")
-    said = one.tell(events.RequestCancelled(lease))
-    assert isinstance(failures(said)[lease], Cancelled)
+    instructions = one.handle(events.RequestCancelled(lease))
+    assert isinstance(failures(instructions)[lease], Cancelled)
     assert granted(one.give_back(holder)) == []
 
 
-def test_an_instance_can_be_destroyed_after_use(one):
+def test_an_instance_can_be_ended_on_release(one):
     lease, _ = one.acquire("a", destroy_after_use=True)
     assert one.give_back(lease) == [StopWorker(1)]
     one.gone(1)
-    _, said = one.acquire("a")
-    assert len(of_kind(StartWorker, said)) == 1
+    _, instructions = one.acquire("a")
+    assert len(of_kind(StartWorker, instructions)) == 1
 
 
-def test_a_crash_takes_the_lease_with_it_and_says_so(one):
+def test_a_crash_ends_the_lease_and_fails_its_requests(one):
     lease, _ = one.acquire("a")
     running, _ = one.request("a", lease=lease)
     waiting, _ = one.request("a", lease=lease)
     crash = WorkerCrashed("killed by SIGKILL")
-    said = one.gone(1, crash)
-    assert failures(said) == {running: crash, waiting: crash}
-    assert of_kind(LeaseLost, said) == [LeaseLost(lease, crash)]
-    late, said = one.request("a", lease=lease)
-    assert failures(said) == {late: crash}
+    instructions = one.gone(1, crash)
+    assert failures(instructions) == {running: crash, waiting: crash}
+    assert of_kind(LeaseLost, instructions) == [LeaseLost(lease, crash)]
+    late, instructions = one.request("a", lease=lease)
+    assert failures(instructions) == {late: crash}
     one.give_back(lease)
-    later, said = one.request("a", lease=lease)
-    assert isinstance(failures(said)[later], Cancelled)
+    later, instructions = one.request("a", lease=lease)
+    assert isinstance(failures(instructions)[later], Cancelled)
 
 
-def test_a_lease_lost_by_an_unload_is_told_at_once(one):
+def test_an_unload_reports_the_lost_lease_at_once(one):
     lease, _ = one.acquire("a")
-    operation, said = one.unload("a")
-    (lost,) = of_kind(LeaseLost, said)
+    operation, instructions = one.unload("a")
+    (lost,) = of_kind(LeaseLost, instructions)
     assert (lost.lease, type(lost.error)) == (lease, Cancelled)
     assert Complete(operation, ended=1) in one.gone(1)
 
 
-def test_a_leased_instance_is_neither_evicted_nor_ended_for_want_of_use(driver):
+def test_a_leased_instance_is_not_evicted_and_does_not_expire(driver):
     d = driver(default_keep_alive=10.0, patience=1.0)
     d.add("a", 80)
     d.add("b", 80)
@@ -145,29 +145,29 @@ def test_a_leased_instance_is_neither_evicted_nor_ended_for_want_of_use(driver):
     assert StopWorker(1) in d.give_back(lease)
 
 
-def test_where_all_are_leased_the_pool_grows_if_it_may(driver):
+def test_the_pool_grows_if_all_instances_are_leased_and_it_may(driver):
     d = driver()
     d.add("a", 20, max_instances=2)
     d.load("a")
     d.acquire("a")
-    lease, said = d.acquire("a")
-    assert len(of_kind(StartWorker, said)) == 1
+    lease, instructions = d.acquire("a")
+    assert len(of_kind(StartWorker, instructions)) == 1
     assert granted(d.ready(2)) == [lease]
-    _, said = d.acquire("a")
-    assert said == []
+    _, instructions = d.acquire("a")
+    assert instructions == []
 
 
-def test_requests_go_to_those_that_nobody_holds(driver):
+def test_requests_go_to_instances_that_are_not_leased(driver):
     d = driver(pipeline=1)
     d.add("a", 20, min_instances=2, max_instances=2)
     d.load("a")
     d.ready(2)
     d.acquire("a")
-    said = [d.request("a")[1] for _ in range(3)]
-    assert [do.instance for one in said for do in of_kind(Dispatch, one)] == [2]
+    instructions = [d.request("a")[1] for _ in range(3)]
+    assert [do.instance for one in instructions for do in of_kind(Dispatch, one)] == [2]
 
 
-def test_a_pool_is_counted(driver):
+def test_pool_counts_available_used_and_total_instances(driver):
     d = driver()
     model = d.add("a", 20, min_instances=3, max_instances=4)
     assert d.brain.pool(model) == Pool(0, 0, 0, 4)
@@ -180,21 +180,21 @@ def test_a_pool_is_counted(driver):
     assert d.brain.pool(model) == Pool(1, 2, 3, 4)
 
 
-def test_shrinking_ends_idle_instances_down_to_what_is_to_be_kept(driver):
+def test_shrinking_ends_idle_instances_down_to_the_number_to_keep(driver):
     d = driver()
     model = d.add("a", 20, min_instances=3, max_instances=3)
     d.load("a")
     d.ready(2)
     d.ready(3)
     d.acquire("a")
-    operation, said = d.shrink("a", keep=1)
-    assert said == [StopWorker(2), StopWorker(3)]
+    operation, instructions = d.shrink("a", keep=1)
+    assert instructions == [StopWorker(2), StopWorker(3)]
     d.gone(2)
     assert Complete(operation, ended=2) in d.gone(3)
     assert d.brain.pool(model) == Pool(0, 1, 1, 3)
 
 
-def test_cleaning_up_ends_whatever_is_idle_but_the_pinned(driver):
+def test_shrinking_all_models_ends_every_idle_instance_but_pinned_ones(driver):
     d = driver()
     d.add("a", 20)
     d.add("b", 20, pinned=True)
@@ -202,46 +202,46 @@ def test_cleaning_up_ends_whatever_is_idle_but_the_pinned(driver):
     for name in "abc":
         d.load(name)
     d.request("c")
-    _, said = d.shrink(None, keep=0)
-    assert said == [StopWorker(1)]
+    _, instructions = d.shrink(None, keep=0)
+    assert instructions == [StopWorker(1)]
 
 
-def test_nothing_to_shrink_is_answered_at_once_and_an_unknown_model_is_an_error(one):
-    operation, said = one.shrink("a")
-    assert said == [Complete(operation, ended=0)]
-    operation, said = one.shrink("nobody")
-    assert isinstance(failures(said)[operation], ModelNotFound)
+def test_shrinking_nothing_completes_at_once_and_an_unknown_model_fails(one):
+    operation, instructions = one.shrink("a")
+    assert instructions == [Complete(operation, ended=0)]
+    operation, instructions = one.shrink("unknown")
+    assert isinstance(failures(instructions)[operation], ModelNotFound)
 
 
-def test_what_a_holder_did_not_wait_for_is_cancelled_when_it_gives_back(one):
+def test_a_release_cancels_the_unanswered_requests_of_the_lease(one):
     lease, _ = one.acquire("a")
     running, _ = one.request("a", lease=lease)
     waiting, _ = one.request("a", lease=lease)
-    said = one.give_back(lease)
-    assert isinstance(failures(said)[waiting], Cancelled)
+    instructions = one.give_back(lease)
+    assert isinstance(failures(instructions)[waiting], Cancelled)
     stranger, _ = one.request("a")
     assert dispatched(one.finish(running)) == [stranger]
 
 
-def test_running_out_of_memory_under_a_lease_is_told_and_the_lease_stays(one):
+def test_running_out_of_memory_under_a_lease_fails_the_request_and_keeps_the_lease(one):
     lease, _ = one.acquire("a")
     request, _ = one.request("a", lease=lease)
-    said = one.finish(request, error=InferenceError("no memory"), out_of_memory=True)
-    assert list(failures(said)) == [request]
-    assert of_kind(StopWorker, said) == []
-    again, said = one.request("a", lease=lease)
-    assert dispatched(said) == [again]
+    instructions = one.finish(request, error=InferenceError("no memory"), out_of_memory=True)
+    assert list(failures(instructions)) == [request]
+    assert of_kind(StopWorker, instructions) == []
+    again, instructions = one.request("a", lease=lease)
+    assert dispatched(instructions) == [again]
 
 
-def test_a_removed_model_answers_who_waits_for_a_lease_of_it(one):
+def test_removing_a_model_fails_its_lease_requests(one):
     holder, _ = one.acquire("a")
     lease, _ = one.acquire("a")
-    said = one.tell(events.ModelRemoved("a"))
-    assert list(failures(said)) == [lease]
-    assert [do.lease for do in of_kind(LeaseLost, said)] == [holder]
+    instructions = one.handle(events.ModelRemoved("a"))
+    assert list(failures(instructions)) == [lease]
+    assert [do.lease for do in of_kind(LeaseLost, instructions)] == [holder]
 
 
-def test_nothing_of_a_lease_is_left_when_it_is_over(one):
+def test_a_released_lease_leaves_no_state(one):
     for _ in range(100):
         lease, _ = one.acquire("a")
         request, _ = one.request("a", lease=lease)
@@ -252,9 +252,9 @@ def test_nothing_of_a_lease_is_left_when_it_is_over(one):
     assert one.brain.queues.waiting == 0
 
 
-def test_an_asker_whose_kept_instance_crashes_waits_for_the_next(one):
+def test_a_lease_whose_reserved_instance_crashes_waits_for_another(one):
     one.request("a")
     lease, _ = one.acquire("a")
-    said = one.gone(1)
-    assert lease not in failures(said)
-    assert granted(one.ready(of_kind(StartWorker, said)[0].instance)) == [lease]
+    instructions = one.gone(1)
+    assert lease not in failures(instructions)
+    assert granted(one.ready(of_kind(StartWorker, instructions)[0].instance)) == [lease]

@@ -1,4 +1,4 @@
-"""How long requests wait, and what they are told of it."""
+"""Estimates of how long requests wait, and how they are reported."""
 
 import pytest
 
@@ -7,10 +7,10 @@ from tests.unit.sired.scheduler.conftest import failures
 
 
 def measured(driver, seconds=0.5, **rules):
-    """A loaded model that was measured to take so long a request, and took 2 s to load."""
+    """A loaded model with a measured time per request, which took 2 s to load."""
     d = driver(pipeline=1, **rules)
     d.add("a", 30)
-    _, said = d.operation("a")
+    _, instructions = d.operation("a")
     d.now = 2.0
     d.ready(1)
     for _ in range(50):
@@ -19,7 +19,7 @@ def measured(driver, seconds=0.5, **rules):
     return d
 
 
-def test_a_place_in_the_queue_comes_with_the_seconds_until_its_turn(driver):
+def test_a_queue_position_comes_with_the_expected_wait(driver):
     d = measured(driver)
     running, _ = d.request("a")
     numbers = [d.request("a")[0] for _ in range(3)]
@@ -33,7 +33,7 @@ def test_a_place_in_the_queue_comes_with_the_seconds_until_its_turn(driver):
     ]
 
 
-def test_a_request_that_is_answered_or_unknown_has_no_place(driver):
+def test_an_answered_or_unknown_request_has_no_position(driver):
     d = measured(driver)
     running, _ = d.request("a")
     d.finish(running)
@@ -41,14 +41,14 @@ def test_a_request_that_is_answered_or_unknown_has_no_place(driver):
     assert d.brain.position(10**9) is None
 
 
-def test_nobody_claims_to_know_what_was_never_measured(driver):
+def test_the_wait_is_unknown_until_something_was_measured(driver):
     d = driver()
     d.add("a", 30)
     request, _ = d.request("a")
     assert d.brain.position(request) == (1, None)
 
 
-def test_a_model_that_has_to_be_loaded_again_adds_the_time_of_its_load(driver):
+def test_a_model_that_has_to_be_loaded_adds_its_load_time(driver):
     d = measured(driver)
     d.unload("a")
     d.gone(1)
@@ -56,18 +56,18 @@ def test_a_model_that_has_to_be_loaded_again_adds_the_time_of_its_load(driver):
     assert d.brain.position(request) == (1, pytest.approx(2.0))
 
 
-def test_a_full_queue_tells_its_depth_and_the_wait(driver):
+def test_a_full_queue_reports_its_depth_and_the_expected_wait(driver):
     d = measured(driver, queue_per_model=4)
     for _ in range(5):
         d.request("a")
-    request, said = d.request("a")
-    error = failures(said)[request]
+    request, instructions = d.request("a")
+    error = failures(instructions)[request]
     assert error.details["depth"] == 4
     assert error.details["wait_seconds"] == pytest.approx(2.5)
     assert "2.5 s" in error.message
 
 
-def test_what_changes_is_learned_in_a_few_requests(driver):
+def test_a_changed_service_time_is_learned_within_a_few_requests(driver):
     d = measured(driver, seconds=0.5)
     for _ in range(20):
         request, _ = d.request("a")
@@ -77,13 +77,13 @@ def test_what_changes_is_learned_in_a_few_requests(driver):
     assert d.brain.position(request)[1] == pytest.approx(0.1, rel=0.1)
 
 
-def test_the_expired_and_the_cancelled_leave_the_queue_at_once(driver):
+def test_expired_and_cancelled_requests_leave_the_queue_at_once(driver):
     d = measured(driver)
     d.request("a", timeout=1000)
     expiring, _ = d.request("a", timeout=1)
     cancelled, _ = d.request("a", timeout=1000)
     last, _ = d.request("a", timeout=1000)
-    d.tell(events.RequestCancelled(cancelled))
+    d.handle(events.RequestCancelled(cancelled))
     d.wait(1)
     assert d.brain.position(last)[0] == 1
     assert d.brain.position(expiring) is None

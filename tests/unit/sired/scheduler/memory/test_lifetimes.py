@@ -1,4 +1,4 @@
-"""How long models stay, and how many there may be."""
+"""How long models stay in memory, and how many there may be."""
 
 import math
 
@@ -8,7 +8,7 @@ from sired.scheduler.instructions import Complete, Evicted, StartWorker, StopWor
 from tests.unit.sired.scheduler.conftest import dispatched, failures, of_kind
 
 
-def test_keep_alive_0_unloads_a_model_as_soon_as_nothing_waits_for_it(driver):
+def test_keep_alive_0_unloads_a_model_as_soon_as_no_request_waits(driver):
     d = driver(pipeline=1)
     d.add("a", 30, keep_alive=0.0)
     first, _ = d.request("a")
@@ -18,24 +18,24 @@ def test_keep_alive_0_unloads_a_model_as_soon_as_nothing_waits_for_it(driver):
     assert d.finish(second) == [StopWorker(1)]
 
 
-def test_a_model_loaded_by_hand_is_there_for_its_first_request_even_with_keep_alive_0(driver):
+def test_an_explicitly_loaded_model_with_keep_alive_0_waits_for_its_first_request(driver):
     d = driver()
     d.add("a", 30, keep_alive=0.0)
     operation, _ = d.operation("a")
     assert of_kind(Complete, d.ready(1)) == [Complete(operation, 1)]
-    request, said = d.request("a")
-    assert dispatched(said) == [request]
+    request, instructions = d.request("a")
+    assert dispatched(instructions) == [request]
     assert d.finish(request) == [StopWorker(1)]
 
 
-def test_and_does_not_stay_for_ever_if_none_comes(driver):
+def test_an_explicitly_loaded_model_with_keep_alive_0_expires_without_a_request(driver):
     d = driver()
     d.add("a", 30, keep_alive=0.0)
     d.load("a")
     assert d.wait(60.0) == [StopWorker(1)]
 
 
-def test_a_request_says_how_long_its_model_stays_and_the_last_one_counts(driver):
+def test_the_keep_alive_of_the_last_request_counts(driver):
     d = driver(default_keep_alive=300.0)
     d.add("a", 30)
     d.load("a")
@@ -49,7 +49,7 @@ def test_a_request_says_how_long_its_model_stays_and_the_last_one_counts(driver)
     assert d.finish(request) == [StopWorker(1)]
 
 
-def test_for_ever_is_until_the_memory_is_needed(driver):
+def test_a_model_kept_forever_is_still_evicted_when_memory_is_needed(driver):
     d = driver()
     d.add("a", 80, keep_alive=math.inf)
     d.add("b", 80)
@@ -58,7 +58,7 @@ def test_for_ever_is_until_the_memory_is_needed(driver):
     assert StopWorker(1) in d.request("b")[1]
 
 
-def test_a_pin_is_stronger_than_what_a_request_says(driver):
+def test_a_pin_overrides_the_keep_alive_of_a_request(driver):
     d = driver()
     d.add("a", 30, pinned=True)
     d.load("a")
@@ -67,7 +67,7 @@ def test_a_pin_is_stronger_than_what_a_request_says(driver):
 
 
 def three(driver, **rules):
-    """Room for everything, and two models loaded, of which "old" was used longest ago."""
+    """A limit of two models, both loaded; "old" is the least recently used."""
     d = driver(max_models=2, **rules)
     for name in ("old", "new", "third"):
         d.add(name, 10)
@@ -77,60 +77,60 @@ def three(driver, **rules):
     return d
 
 
-def test_no_more_models_are_loaded_than_may_be(driver):
+def test_max_models_limits_the_models_in_memory(driver):
     d = three(driver)
-    _, said = d.request("third")
-    assert said == [Evicted(1, "old", "third"), StopWorker(1)]
+    _, instructions = d.request("third")
+    assert instructions == [Evicted(1, "old", "third"), StopWorker(1)]
     (start,) = of_kind(StartWorker, d.gone(1))
     assert start.model.name == "third"
 
 
-def test_a_busy_model_keeps_its_place_for_its_turn(driver):
+def test_with_max_models_a_busy_model_keeps_its_slot_for_its_turn(driver):
     d = three(driver, patience=1.0)
     for name in ("old", "new"):
         d.request(name)
-    _, said = d.request("third")
-    assert said == []
+    _, instructions = d.request("third")
+    assert instructions == []
     assert of_kind(Evicted, d.wait(1.0)) != []
     assert len(d.loaded()) == 1
 
 
-def test_two_that_wait_get_two_places(driver):
+def test_two_waiting_loads_get_two_slots(driver):
     d = three(driver)
     d.add("fourth", 10)
     d.request("third")
-    _, said = d.request("fourth")
-    assert of_kind(StopWorker, said) == [StopWorker(2)]
+    _, instructions = d.request("fourth")
+    assert of_kind(StopWorker, instructions) == [StopWorker(2)]
     assert [s.model.name for s in of_kind(StartWorker, d.gone(2))] == ["third"]
     assert [s.model.name for s in of_kind(StartWorker, d.gone(1))] == ["fourth"]
 
 
-def test_instances_of_one_model_take_one_place(driver):
+def test_all_instances_of_a_model_occupy_one_slot(driver):
     d = driver(max_models=1)
     d.add("a", 10, min_instances=3, max_instances=3)
     d.add("b", 10)
     d.load("a")
     d.ready(2)
     d.ready(3)
-    _, said = d.request("b")
-    assert len(of_kind(StopWorker, said)) == 3
+    _, instructions = d.request("b")
+    assert len(of_kind(StopWorker, instructions)) == 3
     d.gone(1)
     d.gone(2)
     assert len(of_kind(StartWorker, d.gone(3))) == 1
 
 
-def test_places_that_pinned_models_take_are_nobody_elses(driver):
+def test_slots_of_pinned_models_are_not_available_to_others(driver):
     d = driver(max_models=1)
     d.add("pinned", 10, pinned=True)
     d.add("b", 10)
     d.load("pinned")
-    request, said = d.request("b")
-    error = failures(said)[request]
+    request, instructions = d.request("b")
+    error = failures(instructions)[request]
     assert isinstance(error, InsufficientMemory)
     assert "limits.max_models" in error.hint
 
 
-def test_models_take_turns_for_a_place(driver, machine):
+def test_models_take_turns_for_a_slot(driver, machine):
     d = driver(max_models=1, patience=1.0)
     m = machine(d)
     for name in "abc":
@@ -142,21 +142,21 @@ def test_models_take_turns_for_a_place(driver, machine):
     assert m.failed == {}
 
 
-def test_a_model_that_is_pinned_stays_and_one_that_is_unpinned_goes_when_it_is_due(driver):
+def test_a_pinned_model_stays_and_an_unpinned_one_expires(driver):
     d = driver(default_keep_alive=60.0)
     d.add("a", 30)
     d.load("a")
-    d.tell(ModelPinned("a", pinned=True))
+    d.handle(ModelPinned("a", pinned=True))
     assert d.wait(3600.0) == []
-    assert d.tell(ModelPinned("a", pinned=False)) == [StopWorker(1)]
+    assert d.handle(ModelPinned("a", pinned=False)) == [StopWorker(1)]
 
 
-def test_memory_of_a_model_that_is_unpinned_goes_to_who_waits_for_it(driver):
+def test_unpinning_a_model_lets_a_waiting_load_have_its_memory(driver):
     d = driver()
     d.add("a", 60, pinned=True)
     d.add("b", 60)
     d.load("a")
-    request, said = d.request("b")
-    assert isinstance(failures(said)[request], InsufficientMemory)
-    d.tell(ModelPinned("a", pinned=False))
+    request, instructions = d.request("b")
+    assert isinstance(failures(instructions)[request], InsufficientMemory)
+    d.handle(ModelPinned("a", pinned=False))
     assert of_kind(Evicted, d.request("b")[1]) == [Evicted(1, "a", "b")]

@@ -1,4 +1,4 @@
-"""Several instances of one model: how many, where, and which serves whom."""
+"""Several instances of one model: how many, where, and which of them serves a request."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from tests.unit.sired.scheduler.conftest import dispatched, failures, of_kind
 
 
 def serving(driver, weights=20, seconds=1.0, load=2.0, **attributes):
-    """A loaded model that was measured: so many seconds a request, so many a load."""
+    """A loaded model with measured times per request and per load."""
     d = driver(pipeline=1, **attributes.pop("rules", {}))
     d.add("a", weights, **attributes)
     d.operation("a")
@@ -22,7 +22,7 @@ def serving(driver, weights=20, seconds=1.0, load=2.0, **attributes):
     return d
 
 
-def test_the_least_number_is_started_as_soon_as_the_first_is_loaded(driver):
+def test_the_minimum_is_started_as_soon_as_the_first_instance_is_loaded(driver):
     d = driver()
     d.add("a", 20, min_instances=3, max_instances=3)
     assert len(of_kind(StartWorker, d.request("a")[1])) == 1
@@ -30,19 +30,19 @@ def test_the_least_number_is_started_as_soon_as_the_first_is_loaded(driver):
     assert of_kind(StartWorker, d.ready(2) + d.ready(3)) == []
 
 
-def test_a_queue_that_would_take_longer_than_a_load_starts_another(driver):
+def test_a_queue_that_takes_longer_than_a_load_starts_another_instance(driver):
     d = serving(driver, max_instances=3)
-    said = [d.request("a")[1] for _ in range(4)]
-    assert [len(of_kind(StartWorker, one)) for one in said] == [0, 0, 0, 1]
+    instructions = [d.request("a")[1] for _ in range(4)]
+    assert [len(of_kind(StartWorker, one)) for one in instructions] == [0, 0, 0, 1]
 
 
-def test_a_queue_that_is_done_sooner_than_a_load_starts_none(driver):
+def test_a_queue_that_is_served_sooner_than_a_load_starts_no_instance(driver):
     d = serving(driver, seconds=0.01, max_instances=3)
     for _ in range(100):
         assert of_kind(StartWorker, d.request("a")[1]) == []
 
 
-def test_one_loads_at_a_time_and_no_more_than_there_may_be(driver):
+def test_one_instance_loads_at_a_time_up_to_the_maximum(driver):
     d = serving(driver, max_instances=2)
     for _ in range(20):
         d.request("a")
@@ -53,7 +53,7 @@ def test_one_loads_at_a_time_and_no_more_than_there_may_be(driver):
     assert len(d.instances) == 2
 
 
-def test_growing_evicts_nobody(driver):
+def test_growing_a_pool_evicts_nothing(driver):
     d = serving(driver, weights=40, max_instances=None)
     d.add("idle", 40)
     d.load("idle")
@@ -62,7 +62,7 @@ def test_growing_evicts_nobody(driver):
     assert d.loaded() == ["a", "idle"]
 
 
-def test_growing_takes_nothing_that_a_load_waits_for(driver):
+def test_growing_a_pool_takes_no_memory_that_a_load_waits_for(driver):
     d = serving(driver, weights=30, max_instances=None)
     d.add("big", 80)
     for _ in range(2):
@@ -73,7 +73,7 @@ def test_growing_takes_nothing_that_a_load_waits_for(driver):
     assert len(d.instances) == 1
 
 
-def test_auto_fills_free_memory_up_to_what_the_rules_allow(driver):
+def test_an_unlimited_pool_fills_free_memory_up_to_most_instances(driver):
     d = serving(driver, weights=10, max_instances=None, rules={"most_instances": 4})
     for _ in range(100):
         d.request("a")
@@ -83,7 +83,7 @@ def test_auto_fills_free_memory_up_to_what_the_rules_allow(driver):
     assert len(d.instances) == 4
 
 
-def test_instances_of_one_model_sit_on_different_devices(driver):
+def test_instances_of_one_model_are_spread_over_devices(driver):
     d = driver(devices=(("cuda:0", "cuda", 100), ("cuda:1", "cuda", 100)))
     d.add("a", 80, min_instances=2, max_instances=2)
     d.request("a")
@@ -91,7 +91,7 @@ def test_instances_of_one_model_sit_on_different_devices(driver):
     assert {i.device for i in d.instances.values()} == {"cuda:0", "cuda:1"}
 
 
-def test_what_is_beyond_the_least_number_goes_when_it_is_idle(driver):
+def test_instances_beyond_the_minimum_end_when_idle(driver):
     d = serving(driver, max_instances=2, rules={"shrink_after": 30.0})
     numbers = [d.request("a")[0] for _ in range(5)]
     d.ready(2)
@@ -105,8 +105,10 @@ def test_what_is_beyond_the_least_number_goes_when_it_is_idle(driver):
 
 def test_a_further_instance_that_cannot_load_fails_no_request(driver):
     for how in (
-        lambda d: d.tell(events.WorkerLoadFailed(2, LoadFailed("no"))),
-        lambda d: d.tell(events.WorkerLoadFailed(2, InsufficientMemory("no"), out_of_memory=True)),
+        lambda d: d.handle(events.WorkerLoadFailed(2, LoadFailed("no"))),
+        lambda d: d.handle(
+            events.WorkerLoadFailed(2, InsufficientMemory("no"), out_of_memory=True)
+        ),
         lambda d: d.gone(2, WorkerCrashed("no")),
         lambda d: d.wait(600.0),
     ):
@@ -122,7 +124,7 @@ def test_a_further_instance_that_cannot_load_fails_no_request(driver):
         assert len(of_kind(StartWorker, d.request("a")[1])) == 1
 
 
-def test_a_crash_of_one_instance_leaves_the_others_their_work(driver):
+def test_a_crash_of_one_instance_does_not_affect_the_others(driver):
     d = driver(pipeline=1)
     d.add("a", 20, min_instances=2, max_instances=2)
     first, _ = d.request("a")
@@ -130,9 +132,9 @@ def test_a_crash_of_one_instance_leaves_the_others_their_work(driver):
     d.ready(2)
     second, _ = d.request("a")
     third, _ = d.request("a")
-    said = d.gone(1)
-    assert list(failures(said)) == [first]
-    assert len(of_kind(StartWorker, said)) == 1
+    instructions = d.gone(1)
+    assert list(failures(instructions)) == [first]
+    assert len(of_kind(StartWorker, instructions)) == 1
     assert dispatched(d.finish(second)) == [third]
 
 
@@ -141,14 +143,14 @@ def test_the_least_loaded_instance_gets_the_next_request(driver):
     d.add("a", 20, min_instances=2, max_instances=2)
     d.load("a")
     d.ready(2)
-    said = [of_kind(Dispatch, d.request("a")[1])[0].instance for _ in range(4)]
-    assert said == [1, 2, 1, 2]
+    instructions = [of_kind(Dispatch, d.request("a")[1])[0].instance for _ in range(4)]
+    assert instructions == [1, 2, 1, 2]
     d.finish(2)
     d.finish(4)
     assert of_kind(Dispatch, d.request("a")[1])[0].instance == 1
 
 
-def test_round_robin_takes_turns_whatever_the_load(driver):
+def test_round_robin_alternates_whatever_the_load(driver):
     d = driver(router="round-robin")
     d.add("a", 20, min_instances=3, max_instances=3)
     d.load("a")
@@ -156,13 +158,13 @@ def test_round_robin_takes_turns_whatever_the_load(driver):
     d.ready(3)
     chosen = []
     for _ in range(6):
-        request, said = d.request("a")
-        chosen.append(of_kind(Dispatch, said)[0].instance)
+        request, instructions = d.request("a")
+        chosen.append(of_kind(Dispatch, instructions)[0].instance)
         d.finish(request)
     assert chosen == [1, 2, 3, 1, 2, 3]
 
 
-def test_ones_own_router_is_asked_only_where_there_is_a_choice(driver):
+def test_a_custom_router_is_called_only_if_there_is_a_choice(driver):
     asked = []
 
     def last(choices):
@@ -173,15 +175,15 @@ def test_ones_own_router_is_asked_only_where_there_is_a_choice(driver):
     d.brain.adopt(d.rules(), d.strategy, last)
     d.add("a", 20, min_instances=2, max_instances=2)
     d.load("a")
-    first, said = d.request("a")
+    first, instructions = d.request("a")
     d.ready(2)
-    _, said = d.request("a")
-    assert of_kind(Dispatch, said)[0].instance == 2
+    _, instructions = d.request("a")
+    assert of_kind(Dispatch, instructions)[0].instance == 2
     assert asked == [2]
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
-def test_every_request_of_a_pool_is_served_once(driver, machine, name):
+def test_every_request_to_a_pool_is_served_once(driver, machine, name):
     d = driver(router=name)
     d.add("a", 20, min_instances=2, max_instances=4)
     m = machine(d)
@@ -198,5 +200,5 @@ def test_an_unload_ends_every_instance(driver):
     d.add("a", 20, min_instances=3, max_instances=3)
     d.load("a")
     d.ready(2)
-    _, said = d.unload("a")
-    assert len(of_kind(StopWorker, said)) == 3
+    _, instructions = d.unload("a")
+    assert len(of_kind(StopWorker, instructions)) == 3

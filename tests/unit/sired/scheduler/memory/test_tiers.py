@@ -1,4 +1,4 @@
-"""Who sleeps in main memory instead of ending, and how it wakes."""
+"""Models that sleep in main memory instead of ending, and wake again."""
 
 import pytest
 
@@ -19,7 +19,7 @@ from tests.unit.sired.scheduler.conftest import dispatched, failures, of_kind
 
 @pytest.fixture
 def d(driver):
-    """A device that holds one of the models a, b and c, and main memory for two of them."""
+    """A device that holds one of the models a, b and c; main memory holds two of them."""
     d = driver(devices=(("cuda:0", "cuda", 120),), dram=200)
     for name in "abc":
         d.add(name, 90)
@@ -32,27 +32,27 @@ def charges(d, instance):
 
 
 def take_turns(d, *names):
-    """Load or wake models one after the other, each in place of the one before."""
+    """Load or wake models one after the other; each replaces the one before."""
     for name in names:
         d.now += 1
-        said = d.operation(name)[1]
+        instructions = d.operation(name)[1]
         for _ in range(9):
-            for do in said:
+            for do in instructions:
                 match do:
                     case SleepWorker():
-                        said = d.slept(do.instance)
+                        instructions = d.slept(do.instance)
                     case StopWorker():
-                        said = d.gone(do.instance)
+                        instructions = d.gone(do.instance)
                     case StartWorker() | WakeWorker():
-                        said = d.ready(do.instance)
+                        instructions = d.ready(do.instance)
     return {i.model.name: i for i in d.instances.values()}
 
 
-def test_who_gives_way_sleeps_and_both_accounts_are_charged_until_its_device_is_free(d):
+def test_an_evicted_model_sleeps_and_both_accounts_are_charged_until_its_device_is_free(d):
     a = d.load("a")
-    _, said = d.request("b")
-    assert of_kind(SleepWorker, said) == [SleepWorker(a)]
-    assert not of_kind(StartWorker, said)
+    _, instructions = d.request("b")
+    assert of_kind(SleepWorker, instructions) == [SleepWorker(a)]
+    assert not of_kind(StartWorker, instructions)
     assert charges(d, a) == (90, 81)
     (start,) = of_kind(StartWorker, d.slept(a, device=5, dram=81))
     assert (start.model.name, charges(d, a)) == ("b", (5, 81))
@@ -61,56 +61,56 @@ def test_who_gives_way_sleeps_and_both_accounts_are_charged_until_its_device_is_
 def test_a_request_for_a_sleeper_wakes_it_and_is_dispatched_once_it_is_awake(d):
     there = take_turns(d, "a", "b")
     a, b = there["a"].id, there["b"].id
-    number, said = d.request("a")
-    assert of_kind(SleepWorker, said) == [SleepWorker(b)]
-    assert not of_kind(Dispatch, said)
-    said = d.slept(b)
-    assert of_kind(WakeWorker, said) == [WakeWorker(a)]
+    number, instructions = d.request("a")
+    assert of_kind(SleepWorker, instructions) == [SleepWorker(b)]
+    assert not of_kind(Dispatch, instructions)
+    instructions = d.slept(b)
+    assert of_kind(WakeWorker, instructions) == [WakeWorker(a)]
     assert charges(d, a) == (90, 81)
-    said = d.ready(a)
-    assert dispatched(said) == [number]
+    instructions = d.ready(a)
+    assert dispatched(instructions) == [number]
     assert charges(d, a) == (90, 0)
 
 
-def test_the_sleeper_used_longest_ago_goes_to_disk_for_one_that_was_used_since(d):
+def test_the_least_recently_used_sleeper_ends_for_a_more_recently_used_model(d):
     there = take_turns(d, "a", "b")
-    _, said = d.request("c")
-    said = d.slept(there["b"].id)
-    c = of_kind(StartWorker, said)[0].instance
+    _, instructions = d.request("c")
+    instructions = d.slept(there["b"].id)
+    c = of_kind(StartWorker, instructions)[0].instance
     d.ready(c)
     d.now += 1
     d.add("d", 90)
-    _, said = d.request("d")
+    _, instructions = d.request("d")
     assert d.instances[c].in_flight
-    said = d.tell(events.RequestFinished(c, d.instances[c].in_flight[0].id))
-    assert Evicted(there["a"].id, "a", "c") in said
-    assert of_kind(StopWorker, said) == [StopWorker(there["a"].id)]
-    assert not of_kind(SleepWorker, said)
-    said = d.gone(there["a"].id)
-    assert of_kind(SleepWorker, said) == [SleepWorker(c)]
+    instructions = d.handle(events.RequestFinished(c, d.instances[c].in_flight[0].id))
+    assert Evicted(there["a"].id, "a", "c") in instructions
+    assert of_kind(StopWorker, instructions) == [StopWorker(there["a"].id)]
+    assert not of_kind(SleepWorker, instructions)
+    instructions = d.gone(there["a"].id)
+    assert of_kind(SleepWorker, instructions) == [SleepWorker(c)]
 
 
-def test_what_cannot_sleep_or_does_not_fit_is_ended(driver):
+def test_a_model_that_cannot_sleep_or_does_not_fit_ends(driver):
     for dram, sleep_memory in ((0, 81), (80, 81), (200, 0)):
         d = driver(dram=dram)
         d.add("a", 90)
         d.add("b", 90)
-        _, said = d.operation("a")
-        d.ready(said[0].instance, 90, sleep_memory)
-        _, said = d.operation("b")
-        assert of_kind(StopWorker, said) and not of_kind(SleepWorker, said)
+        _, instructions = d.operation("a")
+        d.ready(instructions[0].instance, 90, sleep_memory)
+        _, instructions = d.operation("b")
+        assert of_kind(StopWorker, instructions) and not of_kind(SleepWorker, instructions)
 
 
-def test_who_would_leave_too_much_behind_is_ended(driver):
+def test_a_model_that_would_leave_too_much_on_its_device_ends(driver):
     d = driver(dram=200)
     d.add("a", 90)
     d.add("b", 95)
     d.load("a")
-    _, said = d.operation("b")
-    assert of_kind(StopWorker, said) and not of_kind(SleepWorker, said)
+    _, instructions = d.operation("b")
+    assert of_kind(StopWorker, instructions) and not of_kind(SleepWorker, instructions)
 
 
-def test_pinned_models_neither_sleep_nor_leave_main_memory_for_others(driver):
+def test_pinned_models_are_not_suspended_and_pinned_sleepers_do_not_end(driver):
     d = driver(dram=100)
     d.add("a", 40, pinned=True)
     d.add("b", 50)
@@ -119,54 +119,54 @@ def test_pinned_models_neither_sleep_nor_leave_main_memory_for_others(driver):
     d.to_dram("a")
     d.slept(a)
     d.now += 1
-    _, said = d.operation("c")
-    assert of_kind(SleepWorker, said) == [SleepWorker(b)]
+    _, instructions = d.operation("c")
+    assert of_kind(SleepWorker, instructions) == [SleepWorker(b)]
     d.slept(b)
     assert d.brain.fleet.ledger.dram_charge(a) == 36
 
 
-def test_one_that_idled_for_its_keep_alive_sleeps_unless_it_was_to_be_unloaded_after_use(d):
+def test_an_expired_model_sleeps_unless_its_keep_alive_is_0(d):
     a = d.load("a")
     assert of_kind(SleepWorker, d.wait(301)) == [SleepWorker(a)]
     d.slept(a)
     assert d.wait(1e6) == []
-    number, said = d.request("a", keep_alive=0.0)
-    d.ready(of_kind(WakeWorker, said)[0].instance)
+    number, instructions = d.request("a", keep_alive=0.0)
+    d.ready(of_kind(WakeWorker, instructions)[0].instance)
     assert of_kind(StopWorker, d.finish(number)) == [StopWorker(a)]
 
 
-def test_one_that_cannot_fall_asleep_is_ended_and_frees_both_accounts(d):
+def test_an_instance_that_fails_to_fall_asleep_ends_and_frees_both_accounts(d):
     a = d.load("a")
     d.request("b")
-    said = d.tell(events.SleepFailed(a, LoadFailed("no")))
-    assert of_kind(StopWorker, said) == [StopWorker(a)]
+    instructions = d.handle(events.SleepFailed(a, LoadFailed("no")))
+    assert of_kind(StopWorker, instructions) == [StopWorker(a)]
     assert of_kind(StartWorker, d.gone(a))
     assert d.brain.fleet.ledger.dram.charged == 0
 
 
-def test_whoever_waits_for_one_that_cannot_wake_has_it_loaded_anew(d):
+def test_a_model_that_fails_to_wake_is_loaded_anew_for_its_requests(d):
     a = take_turns(d, "a")["a"].id
     d.to_dram("a")
     d.slept(a)
-    number, said = d.request("a")
-    assert of_kind(WakeWorker, said)
-    said = d.tell(events.WorkerLoadFailed(a, LoadFailed("no")))
-    assert of_kind(StopWorker, said) and not failures(said)
+    number, instructions = d.request("a")
+    assert of_kind(WakeWorker, instructions)
+    instructions = d.handle(events.WorkerLoadFailed(a, LoadFailed("no")))
+    assert of_kind(StopWorker, instructions) and not failures(instructions)
     (start,) = of_kind(StartWorker, d.gone(a))
     assert dispatched(d.ready(start.instance)) == [number]
 
 
-def test_running_out_of_memory_while_waking_raises_the_need_as_it_does_while_loading(d):
+def test_running_out_of_memory_while_waking_raises_the_memory_need(d):
     a = take_turns(d, "a")["a"].id
     d.to_dram("a")
     d.slept(a)
     d.request("a")
-    d.tell(events.WorkerLoadFailed(a, LoadFailed("no"), out_of_memory=True))
+    d.handle(events.WorkerLoadFailed(a, LoadFailed("no"), out_of_memory=True))
     (start,) = of_kind(StartWorker, d.gone(a))
     assert start.memory == 120
 
 
-def test_a_sleeper_that_dies_frees_both_accounts_and_fails_nobody(d):
+def test_a_sleeper_that_crashes_frees_both_accounts_and_fails_no_request(d):
     a = take_turns(d, "a")["a"].id
     d.to_dram("a")
     d.slept(a)
@@ -175,7 +175,7 @@ def test_a_sleeper_that_dies_frees_both_accounts_and_fails_nobody(d):
     assert (ledger.accounts["cuda:0"].charged, ledger.dram.charged) == (0, 0)
 
 
-def test_a_sleeper_whose_device_pinned_models_fill_is_loaded_on_another(driver):
+def test_a_sleeper_whose_device_is_full_of_pinned_models_is_loaded_on_another(driver):
     d = driver(devices=(("cuda:0", "cuda", 100), ("cuda:1", "cuda", 100)), dram=200)
     d.add("a", 80)
     d.add("p", 80, device="cuda:0", pinned=True)
@@ -184,83 +184,83 @@ def test_a_sleeper_whose_device_pinned_models_fill_is_loaded_on_another(driver):
     d.to_dram("a")
     d.slept(1)
     d.load("p")
-    _, said = d.request("a")
-    assert [start.device for start in of_kind(StartWorker, said)] == ["cuda:1"]
-    assert of_kind(StopWorker, said) == [StopWorker(1)]
+    _, instructions = d.request("a")
+    assert [start.device for start in of_kind(StartWorker, instructions)] == ["cuda:1"]
+    assert of_kind(StopWorker, instructions) == [StopWorker(1)]
 
 
-# By hand
+# Explicit operations
 
 
-def test_a_wish_to_sleep_is_answered_when_it_sleeps(d):
+def test_a_sleep_operation_completes_once_the_model_sleeps(d):
     a = d.load("a")
-    operation, said = d.to_dram("a")
-    assert said == [SleepWorker(a)]
+    operation, instructions = d.to_dram("a")
+    assert instructions == [SleepWorker(a)]
     assert Complete(operation, instance=a) in d.slept(a)
-    again, said = d.to_dram("a")
-    assert said == [Complete(again, instance=a)]
+    again, instructions = d.to_dram("a")
+    assert instructions == [Complete(again, instance=a)]
 
 
 def test_a_model_on_disk_is_loaded_before_it_sleeps(d):
-    operation, said = d.to_dram("a")
-    (start,) = of_kind(StartWorker, said)
+    operation, instructions = d.to_dram("a")
+    (start,) = of_kind(StartWorker, instructions)
     assert of_kind(SleepWorker, d.ready(start.instance)) == [SleepWorker(start.instance)]
     assert Complete(operation, instance=start.instance) in d.slept(start.instance)
 
 
-def test_a_busy_model_sleeps_once_it_has_answered(d):
+def test_a_busy_model_falls_asleep_once_it_has_answered(d):
     a = d.load("a")
     number, _ = d.request("a")
     assert not d.to_dram("a")[1]
     assert of_kind(SleepWorker, d.finish(number)) == [SleepWorker(a)]
 
 
-def test_why_a_model_cannot_sleep_is_said_with_the_figures(driver):
+def test_the_reason_why_a_model_cannot_sleep_comes_with_figures(driver):
     d = driver(dram=50)
     d.add("a", 60)
     d.load("a")
-    operation, said = d.to_dram("a")
-    error = failures(said)[operation]
+    operation, instructions = d.to_dram("a")
+    error = failures(instructions)[operation]
     assert isinstance(error, InsufficientMemory)
     assert (error.details["need_bytes"], error.details["capacity_bytes"]) == (54, 50)
     d.unload("a")
     d.gone(1)
-    _, said = d.operation("a")
-    d.ready(said[0].instance, 60, sleep_memory=0)
-    operation, said = d.to_dram("a")
-    assert isinstance(failures(said)[operation], InvalidInput)
+    _, instructions = d.operation("a")
+    d.ready(instructions[0].instance, 60, sleep_memory=0)
+    operation, instructions = d.to_dram("a")
+    assert isinstance(failures(instructions)[operation], InvalidInput)
     assert d.loaded() == ["a"]
 
 
-def test_a_leased_model_stays_awake_for_its_holder(d):
+def test_a_leased_model_stays_awake(d):
     d.load("a")
     d.acquire("a")
-    operation, said = d.to_dram("a")
-    assert isinstance(failures(said)[operation], Cancelled)
-    assert not of_kind(SleepWorker, said)
+    operation, instructions = d.to_dram("a")
+    assert isinstance(failures(instructions)[operation], Cancelled)
+    assert not of_kind(SleepWorker, instructions)
 
 
-def test_who_unloads_a_model_that_falls_asleep_is_told_and_so_is_who_wanted_it_asleep(d):
+def test_unloading_a_model_that_falls_asleep_completes_and_fails_the_sleep_operation(d):
     a = d.load("a")
     asleep, _ = d.to_dram("a")
-    unload, said = d.unload("a")
-    assert isinstance(failures(said)[asleep], Cancelled)
-    assert of_kind(StopWorker, said) == [StopWorker(a, kill=True)]
+    unload, instructions = d.unload("a")
+    assert isinstance(failures(instructions)[asleep], Cancelled)
+    assert of_kind(StopWorker, instructions) == [StopWorker(a, kill=True)]
     assert Complete(unload, ended=1) in d.gone(a)
 
 
-# Main memory kept for the next time
+# Main memory that is kept after waking
 
 
 def kept(d, instance):
-    """Wake a sleeper that keeps the main memory it slept in."""
+    """Wake a sleeper that keeps the main memory in which it slept."""
     here = d.instances[instance]
-    said = d.tell(events.WorkerReady(instance, 90, here.sleep_memory, dram_memory=81))
+    instructions = d.handle(events.WorkerReady(instance, 90, here.sleep_memory, dram_memory=81))
     assert charges(d, instance) == (90, 81)
-    return said
+    return instructions
 
 
-def test_one_that_kept_its_main_memory_needs_no_more_to_sleep_again(driver):
+def test_an_instance_that_kept_main_memory_needs_no_more_to_sleep_again(driver):
     d = driver(dram=81)
     d.add("a", 90)
     a = d.load("a")
@@ -271,7 +271,7 @@ def test_one_that_kept_its_main_memory_needs_no_more_to_sleep_again(driver):
     assert of_kind(SleepWorker, d.to_dram("a")[1]) == [SleepWorker(a)]
 
 
-def test_what_one_that_is_awake_kept_is_freed_before_any_sleeper_goes_to_disk(driver):
+def test_main_memory_kept_by_awake_instances_is_freed_before_any_sleeper_ends(driver):
     d = driver(devices=(("cuda:0", "cuda", 200), ("cuda:1", "cuda", 100)), dram=170)
     d.add("a", 90)
     d.add("b", 90)
@@ -284,10 +284,10 @@ def test_what_one_that_is_awake_kept_is_freed_before_any_sleeper_goes_to_disk(dr
     d.operation("a")
     kept(d, a)
     d.now += 1
-    operation, said = d.to_dram("c")
-    assert said == [FreeWorkerDram(a)]
-    said = d.tell(events.WorkerDramFreed(a))
-    assert said == [SleepWorker(c)]
+    operation, instructions = d.to_dram("c")
+    assert instructions == [FreeWorkerDram(a)]
+    instructions = d.handle(events.WorkerDramFreed(a))
+    assert instructions == [SleepWorker(c)]
     assert charges(d, a) == (90, 0)
     assert Complete(operation, instance=c) in d.slept(c)
     assert d.instances[b].state_name == "asleep"

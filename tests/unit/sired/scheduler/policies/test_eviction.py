@@ -1,4 +1,4 @@
-"""Who has to go so that another fits."""
+"""Which instances are evicted so that another one fits."""
 
 from random import Random
 
@@ -15,7 +15,7 @@ from tests.unit.sired.scheduler.conftest import Driver, of_kind
 
 
 def history(load_seconds, gap=60.0, requests=10):
-    """One of a model that is asked for every ``gap`` seconds, up to the time 0."""
+    """An instance of a model that was requested every ``gap`` seconds until time 0."""
     found = ReuseHistory()
     found.loaded(load_seconds)
     for number in reversed(range(requests)):
@@ -26,61 +26,61 @@ def history(load_seconds, gap=60.0, requests=10):
 # Examples
 
 
-def test_no_one_is_evicted_for_a_sum_that_does_not_suffice():
+def test_nothing_is_evicted_if_all_candidates_do_not_suffice():
     assert choose_victims([Candidate(1, 10, 0.0), Candidate(2, 20, 1.0)], 31, lru, 2) is None
 
 
-def test_no_victim_is_chosen_that_the_others_make_unnecessary():
+def test_no_unnecessary_victim_is_chosen():
     small, large = Candidate(1, 10, 0.0), Candidate(2, 50, 1.0)
     assert choose_victims([small, large], 45, lru, 2) == (2,)
 
 
-def test_lru_ends_what_was_used_longest_ago():
+def test_lru_ends_the_least_recently_used():
     candidates = [Candidate(1, 10, 5.0), Candidate(2, 10, 3.0), Candidate(3, 10, 4.0)]
     assert choose_victims(candidates, 20, lru, 6) == (2, 3)
 
 
-def test_cost_ends_what_loads_fast_rather_than_what_was_used_longest_ago():
+def test_cost_prefers_to_end_models_that_load_fast():
     slow = Candidate(1, 10, -30.0, history(load_seconds=60))
     fast = Candidate(2, 10, 0.0, history(load_seconds=2))
     assert choose_victims([slow, fast], 10, lru, 1) == (1,)
     assert choose_victims([slow, fast], 10, cost, 1) == (2,)
 
 
-def test_cost_ends_what_frees_more_for_the_same_loading():
+def test_cost_prefers_to_end_models_that_free_more_for_the_same_load_time():
     large = Candidate(1, 100, 0.0, history(10))
     small = Candidate(2, 50, 0.0, history(10))
     assert choose_victims([large, small], 50, cost, 1) == (1,)
 
 
-def test_cost_keeps_what_is_asked_for_often_over_what_was_asked_for_last():
+def test_cost_keeps_frequently_used_models_over_recently_used_ones():
     rare = Candidate(1, 10, 0.0, history(10, gap=7200))
     popular = Candidate(2, 10, -60.0, history(10, gap=60))
     assert choose_victims([rare, popular], 10, cost, 1) == (1,)
 
 
-def test_cost_falls_back_on_the_last_use_where_nothing_was_measured():
+def test_cost_falls_back_to_last_use_if_nothing_was_measured():
     candidates = [Candidate(1, 10, 5.0), Candidate(2, 99, 3.0), Candidate(3, 10, 4.0)]
     assert choose_victims(candidates, 10, cost, 6) == (2,)
 
 
-def test_a_brain_told_to_weigh_costs_keeps_what_takes_long_to_load(driver):
+def test_the_cost_policy_keeps_models_that_load_slowly(driver):
     evicted = {}
     for name, policy in BUILT_IN.items():
         d = driver(eviction=policy)
         for model in ("slow", "fast", "third"):
             d.add(model, 40)
         for model, seconds in (("slow", 30), ("fast", 1)):
-            _, said = d.operation(model)
+            _, instructions = d.operation(model)
             d.now += seconds
-            d.ready(said[0].instance)
+            d.ready(instructions[0].instance)
         d.now += 5
-        _, said = d.request("third")
-        (evicted[name],) = [do.model for do in of_kind(Evicted, said)]
+        _, instructions = d.request("third")
+        (evicted[name],) = [do.model for do in of_kind(Evicted, instructions)]
     assert evicted == {"lru": "slow", "cost": "fast"}
 
 
-def test_measuring_too_much_ends_by_the_policy_and_no_more_than_needed(driver):
+def test_excess_memory_is_evicted_by_the_policy_and_no_more_than_needed(driver):
     d = driver(eviction=cost)
     for name in ("small", "large", "grows"):
         d.add(name, 30)
@@ -89,12 +89,12 @@ def test_measuring_too_much_ends_by_the_policy_and_no_more_than_needed(driver):
     d.ready(small[0].instance)
     large = d.load("large")
     d.now += 1
-    _, said = d.operation("grows")
-    said = d.ready(said[0].instance, memory=65)
-    assert of_kind(StopWorker, said) == [StopWorker(large)]
+    _, instructions = d.operation("grows")
+    instructions = d.ready(instructions[0].instance, memory=65)
+    assert of_kind(StopWorker, instructions) == [StopWorker(large)]
 
 
-# What holds for any policy
+# Properties of every policy
 
 
 @st.composite
@@ -124,7 +124,7 @@ def total(candidates):
 
 @pytest.mark.parametrize("policy", BUILT_IN.values(), ids=BUILT_IN)
 @given(candidates=some_candidates(), need=st.integers(1, 400))
-def test_victims_suffice_and_none_of_them_is_needless(policy, candidates, need):
+def test_victims_suffice_and_each_of_them_is_needed(policy, candidates, need):
     chosen = choose_victims(candidates, need, policy, now=1e6)
     if total(candidates) < need:
         assert chosen is None
@@ -136,11 +136,11 @@ def test_victims_suffice_and_none_of_them_is_needless(policy, candidates, need):
 
 
 @given(found=histories(), idle=st.floats(0, 1e8))
-def test_a_rate_is_a_finite_number_above_zero(found, idle):
+def test_a_reuse_rate_is_finite_and_positive(found, idle):
     assert 0 < found.reuse_rate(idle) < float("inf")
 
 
-def test_requests_that_come_as_one_make_no_rate_infinite():
+def test_simultaneous_requests_do_not_make_the_rate_infinite():
     history = ReuseHistory()
     for now in (0.0, 1e-206, 2e-206):
         history.arrived(now)
@@ -154,7 +154,7 @@ resident = st.tuples(
 
 @pytest.mark.parametrize("policy", BUILT_IN.values(), ids=BUILT_IN)
 @given(residents=st.lists(resident, min_size=1, max_size=6), need=st.integers(1, 100))
-def test_nothing_pinned_busy_or_loading_is_ended_for_another(policy, residents, need):
+def test_pinned_busy_and_loading_instances_are_not_evicted(policy, residents, need):
     d = Driver(eviction=policy, patience=1000)
     spared = set()
     for number, (memory, pinned, doing) in enumerate(residents):
@@ -162,8 +162,8 @@ def test_nothing_pinned_busy_or_loading_is_ended_for_another(policy, residents, 
         if memory > 100 - d.brain.fleet.ledger.accounts["cpu"].charged:
             continue
         d.add(f"m{number}", memory, pinned=pinned)
-        _, said = d.operation(f"m{number}")
-        instance = said[0].instance
+        _, instructions = d.operation(f"m{number}")
+        instance = instructions[0].instance
         if doing != "loading":
             d.ready(instance)
         if doing == "busy":
@@ -171,8 +171,8 @@ def test_nothing_pinned_busy_or_loading_is_ended_for_another(policy, residents, 
         if pinned or doing != "idle":
             spared.add(instance)
     d.add("new", need)
-    _, said = d.request("new", timeout=1e6)
-    assert spared.isdisjoint(do.instance for do in of_kind(StopWorker, said))
+    _, instructions = d.request("new", timeout=1e6)
+    assert spared.isdisjoint(do.instance for do in of_kind(StopWorker, instructions))
 
 
 def test_cost_causes_less_loading_than_lru():
