@@ -26,7 +26,7 @@ from sired.workers.zygote.zygote import Zygote
 
 LONGEST_SECONDS = 3600.0
 _SPEC = ModelSpec(
-    name="check", path=".", runtime="python", model_class="sired.workers.child.check:Check"
+    name="check", path=".", runtime="python", model_class="sired.workers.child.check:EchoModel"
 )
 _QUESTION = b"[1]"
 # As long as a zygote may take to import everything.
