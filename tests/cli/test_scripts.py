@@ -1,4 +1,4 @@
-"""What scripts do: the README's examples as they stand there, pipes, cron."""
+"""What scripts do: the examples of docs/how-to/scripts.md, pipes, cron."""
 
 import json
 import os
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.own_daemon
 
 ROOT = Path(__file__).parents[2]
 MARKED = re.compile(r"<!-- tested -->\n```bash\n(.*?)```", re.DOTALL)
-BLOCKS = MARKED.findall((ROOT / "README.md").read_text())
+BLOCKS = MARKED.findall((ROOT / "docs/how-to/scripts.md").read_text())
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def shell(home, register, tmp_path):
 
 
 @pytest.mark.skipif(not shutil.which("jq"), reason="there is no jq")
-def test_the_readmes_examples_run_as_they_stand(shell, tmp_path):
+def test_the_examples_of_the_page_run_as_they_stand(shell, tmp_path):
     assert len(BLOCKS) == 2
     first, second = map(shell, BLOCKS)
     assert (first.returncode, second.returncode) == (0, 0), (first.stderr, second.stderr)

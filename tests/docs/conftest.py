@@ -1,10 +1,9 @@
-"""A directory to follow the documents in: the examples, and the commands they name."""
+"""A directory to follow the pages in: the examples, and the commands that the pages name."""
 
 import os
 import shutil
 import sys
 import tempfile
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,14 +13,14 @@ from tests.conftest import Home
 
 ROOT = Path(__file__).parents[2]
 
-# What `pip install -e .` leaves behind, of a package that only has entry points.
+# What `pip install -e .` leaves behind for a package that consists of entry points.
 PIP = """
-import sys, tomllib
+import re, sys, tomllib
 from pathlib import Path
 
 project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
-info = Path(f"{project['name']}-1.dist-info")
-info.mkdir()
+info = Path(re.sub("[-_.]+", "_", project["name"]) + "-1.dist-info")
+info.mkdir(exist_ok=True)
 (info / "METADATA").write_text(f"Metadata-Version: 2.1\\nName: {project['name']}\\nVersion: 1\\n")
 lines = []
 for group, names in project["entry-points"].items():
@@ -30,9 +29,9 @@ for group, names in project["entry-points"].items():
 """
 
 
-@contextmanager
-def _somewhere():
-    """(directory, environment) of somebody who follows a document."""
+@pytest.fixture
+def place():
+    """(directory, environment) for one page: a new home, with nothing registered."""
     home = Home(Path(tempfile.mkdtemp(prefix="sire-", dir="/tmp")))
     directory, commands = home.path / "work", home.path / "bin"
     directory.mkdir()
@@ -51,17 +50,3 @@ def _somewhere():
     if daemon_runs(home.paths):
         home.sire("daemon", "stop")
     shutil.rmtree(home.path, ignore_errors=True)
-
-
-@pytest.fixture(scope="module")
-def place():
-    """One place for several pages."""
-    with _somewhere() as place:
-        yield place
-
-
-@pytest.fixture
-def new_place():
-    """Where nothing is registered yet."""
-    with _somewhere() as place:
-        yield place

@@ -1,20 +1,24 @@
-"""What stands in a document's fenced blocks, and what comes of running it.
+"""Read the fenced blocks of a Markdown page, and run them.
 
-- ``console``: commands behind ``$``, with what they print below. Figures that have a unit stand for
-  any such figure, a pid for any other, ``…`` for anything.
-- ``python`` and ``toml`` whose first line is ``# NAME`` are files of that name.
-- ``crontab``: the commands are run, not waited for until they are due.
+- ``console``: commands after ``$``, with their expected output below. A figure with a unit matches
+  any figure with a unit, a pid any pid, ``…`` any text on its line, and a line that is only ``…``
+  any number of lines.
+- ``python`` and ``toml`` whose first line is ``# NAME``: written to a file of that name.
+- ``crontab``: each command is run at once.
+- ``sh`` and ``bash``: not run. The commands and options of `sire` in them must exist.
 """
 
 import re
+import shlex
 import subprocess
 from dataclasses import dataclass
 
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _VARIES = re.compile(
-    r"\b\d+(?:\.\d+)? ?(?:ms|s|m|B|KiB|MiB|GiB|%|bytes)(?=[\s,;.)]|$)"
+    r"\b\d+(?:\.\d+)? ?(?:ms|s|m|h|d|B|KiB|MiB|GiB|%|bytes)(?=[\s,;.)]|$)"
     r"|(?<=pid )\d+|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
 )
+_OPERATORS = frozenset("();<>|&") | {"&&", "||", ">>", "<<", "2>"}
 
 
 @dataclass
@@ -24,17 +28,22 @@ class Command:
 
 
 def blocks(text):
-    """(language, content) of each block."""
+    """Return (language, content) of each fenced block."""
     return _BLOCK.findall(text)
 
 
+def is_runnable(text):
+    """Return whether a page has blocks that `play` runs."""
+    return any(language in {"console", "crontab"} for language, _ in blocks(text))
+
+
 def section(text, title):
-    """What stands below a heading, up to the next of its kind."""
+    """Return the text below a second-level heading, up to the next one."""
     return text.split(f"\n## {title}\n", 1)[1].split("\n## ", 1)[0]
 
 
 def commands(content):
-    """A console block, taken apart."""
+    """Split a console block into commands."""
     found = []
     for line in content.splitlines():
         if line.startswith("$ "):
@@ -47,21 +56,21 @@ def commands(content):
 
 
 def alike(expected, printed):
-    """Whether two outputs say the same, apart from blanks and measured figures."""
+    """Return whether two outputs agree, apart from blanks and measured figures."""
 
     def pattern(line):
+        if line == "…":
+            return r"(?:.*\n)*?"
         parts = [re.escape(part) for part in _VARIES.split(line)]
-        return r"[\d.:-]+(?: [\d:]+)? ?\w*%?".join(parts).replace("…", ".*")
+        return r"[\d.:-]+(?: [\d:]+)? ?\w*%?".join(parts).replace("…", ".*") + "\n"
 
-    want = [" ".join(line.split()) for line in expected.splitlines()]
-    have = [" ".join(line.split()) for line in printed.splitlines()]
-    return len(want) == len(have) and all(
-        re.fullmatch(pattern(one), other) for one, other in zip(want, have, strict=True)
-    )
+    want = "".join(pattern(" ".join(line.split())) for line in expected.splitlines())
+    have = "".join(" ".join(line.split()) + "\n" for line in printed.splitlines())
+    return re.fullmatch(want, have) is not None
 
 
 def run(line, directory, environment):
-    """Run a command line in a shell; what it printed, stderr and stdout as they came."""
+    """Run a command line in bash; return stdout and stderr as one text."""
     done = subprocess.run(
         ["bash", "-c", line],
         cwd=directory,
@@ -75,7 +84,7 @@ def run(line, directory, environment):
 
 
 def play(text, directory, environment):
-    """Do what a document says, block by block."""
+    """Follow a page, block by block."""
     for language, content in blocks(text):
         name = re.match(r"# ([\w/.-]+)\n", content)
         if language in {"python", "toml"} and name:
@@ -90,3 +99,34 @@ def play(text, directory, environment):
             for line in content.splitlines():
                 if line and line[0] in "0123456789*":
                     assert run(line.split(None, 5)[5], directory, environment) == "", line
+
+
+def sire_calls(text):
+    """Return the words of each call of `sire` in the shell blocks of a page, without `sire`."""
+    found = []
+    for language, content in blocks(text):
+        if language == "console":
+            lines = [command.line for command in commands(content)]
+        elif language in {"sh", "bash"}:
+            lines = content.replace("\\\n", " ").splitlines()
+        else:
+            continue
+        for line in lines:
+            found += _calls(line)
+    return found
+
+
+def _calls(line):
+    lexer = shlex.shlex(line.replace("$(", "( "), posix=True, punctuation_chars=True)
+    lexer.wordchars += "{}[]:,*$%…"
+    words = list(lexer)
+    for place, word in enumerate(words):
+        # `sire` itself, also with a path before it or behind xargs; not a word in a message.
+        if word.rpartition("/")[2] != "sire" or (place and words[place - 1] in {"mkdir", "-p"}):
+            continue
+        call = []
+        for argument in words[place + 1 :]:
+            if argument in _OPERATORS:
+                break
+            call.append(argument)
+        yield call
