@@ -14,6 +14,7 @@ from sire.nearest import meant
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
 KeepAlive = Seconds | Literal["forever"] | None
 Priority = Literal["high", "normal", "low"]
+PRIORITIES: tuple[Priority, ...] = ("high", "normal", "low")
 JobState = Literal["pending", "queued", "running", "complete", "failed", "cancelled"]
 
 LONGEST_NAME = 100
@@ -217,11 +218,11 @@ def check_priority(text: str) -> Priority:
     Raises:
         InvalidConfiguration: it is none.
     """
-    known = ("high", "normal", "low")
-    if text in known:
+    if text in PRIORITIES:
         return cast("Priority", text)
     raise InvalidConfiguration(
-        f"{shown(text)} is no priority.", hint=f"{meant(text, known)}There are: {', '.join(known)}."
+        f"{shown(text)} is not a priority.",
+        hint=f"{meant(text, PRIORITIES)}Priorities are: {', '.join(PRIORITIES)}.",
     )
 
 

@@ -7,16 +7,16 @@ import msgspec
 
 from sire.errors import InvalidConfiguration, InvalidModel, shown
 from sire.spec import (
+    PRIORITIES,
     KeepAlive,
     Signature,
     TensorSpec,
-    check_priority,
     format_tensors,
     instance_bounds,
     parse_tensor,
 )
 from sire.units import FOREVER, exact_duration, parse_duration
-from sire.values import PATH, SIZE, Kind, whole
+from sire.values import PATH, SIZE, Kind, one_of, whole
 
 # More rows in a batch, or requests at a time, than any machine can hold.
 _LARGEST_COUNT = 1 << 31
@@ -110,7 +110,7 @@ ARGUMENTS = Kind(_read_arguments, _write_arguments, "names and values")
 TENSORS = Kind(_read_tensors, format_tensors, "tensors")
 SIGNATURE = Kind(_read_signature)
 KEEP_ALIVE = Kind(parse_keep_alive, _write_keep_alive, "duration")
-PRIORITY = Kind(check_priority)
+PRIORITY = one_of(*PRIORITIES)
 INSTANCES = Kind(_read_instances)
 INPUT_FILE = Kind(_read_input_file)
 MEGABYTES = Kind(_read_megabytes)

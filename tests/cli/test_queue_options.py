@@ -17,7 +17,7 @@ def test_a_weight_is_kept_and_a_wrong_one_is_told(home, register, zoo):
     assert home.json("show", "m")["model"]["weight"] == 2.5
     weights, kind = zoo / "x2.safetensors", f"{zoo}/classes.py:Scale"
     for wrong in ("heavy", "0", "inf"):
-        told = home.sire("register", "w", weights, "--class", kind, "--weight", wrong, code=9)
+        told = home.sire("register", "w", weights, "--class", kind, "--weight", wrong, code=2)
         assert wrong.encode() in told.stderr
 
 

@@ -22,7 +22,7 @@ RUNS = {
     "frames": 30_000,
     "codecs": 10_000,
     "registry_files": 3_000,
-    "configuration": 3_000,
+    "configuration": 4_000,
     "model_headers": 2_000,
 }
 
