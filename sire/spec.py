@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -219,7 +219,7 @@ def check_priority(text: str) -> Priority:
         InvalidConfiguration: it is none.
     """
     if text in PRIORITIES:
-        return cast("Priority", text)
+        return text
     raise InvalidConfiguration(
         f"{shown(text)} is not a priority.",
         hint=f"{meant(text, PRIORITIES)}Priorities are: {', '.join(PRIORITIES)}.",

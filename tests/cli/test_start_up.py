@@ -10,7 +10,7 @@ SLOW = {"pydantic", "rich", "numpy", "torch", "asyncio", "sire_cli.top", "sired.
 
 def imported(home, *arguments, stdin=b""):
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "sire_cli", *arguments],
+        [sys.executable, "-X", "importtime", "-m", "sire_cli", *map(str, arguments)],
         input=stdin,
         capture_output=True,
         env=home.environment,
@@ -21,9 +21,10 @@ def imported(home, *arguments, stdin=b""):
 
 
 @pytest.mark.parametrize(
-    "verb", ["predict", "submit", "job", "bench", "ls", "ps", "load", "health"]
+    "verb",
+    ["predict", "submit", "job", "bench", "ls", "ps", "load", "health", "register", "estimate"],
 )
-def test_a_verb_imports_nothing_slow(home, register, verb):
+def test_a_verb_imports_nothing_slow(home, register, zoo, verb):
     register("m", 2, "Scale")
     given = ["m", "-i", "-"]
     arguments = {
@@ -32,6 +33,8 @@ def test_a_verb_imports_nothing_slow(home, register, verb):
         "job": ["ls"],
         "bench": [*given, "-n", "2"],
         "load": ["m"],
+        "register": ["other", zoo / "x2.safetensors", "--trust", "--batch-size", "1"],
+        "estimate": [zoo / "x2.safetensors"],
     }.get(verb, [])
     modules = imported(home, verb, *arguments, stdin=b"[1, 2, 3, 4]")
     assert "sire_cli.main" in modules
