@@ -1,1 +1,1 @@
-"""The manual pages, and what writes them."""
+"""The manual pages, and the program that generates them."""

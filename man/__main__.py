@@ -1,4 +1,4 @@
-"""Write the manual pages anew: ``python -m man``; check them: ``python -m man --check``."""
+"""Generate the manual pages: ``python -m man``; check them: ``python -m man --check``."""
 
 import argparse
 import sys
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def build() -> dict[str, str]:
-    """Every generated file: its path below the project's root, and what is to be in it."""
+    """Every generated file: its path below the project's root, and its content."""
     pages = {
         "sire.1": {
             "OPTIONS": global_options(),
@@ -28,9 +28,11 @@ def build() -> dict[str, str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write what is not current, or with ``--check`` only name it; returns the exit code."""
+    """Write the stale pages, or with ``--check`` only report them; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m man", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="change nothing; fail when stale")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; fail if a page is stale"
+    )
     check = parser.parse_args(arguments).check
     stale = {path: text for path, text in build().items() if _read(ROOT / path) != text}
     for path, text in stale.items():

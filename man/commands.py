@@ -1,4 +1,4 @@
-"""The commands of sire(1), as they describe themselves to ``--help``."""
+"""The commands of sire(1), from the same descriptions as ``--help``."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,12 +11,12 @@ from sire_cli.options.typer_command import placeholder
 
 
 def global_options() -> str:
-    """What stands before a command."""
+    """The options that precede a command."""
     return "".join(map(_option, _options(_sire())))
 
 
 def commands_section() -> str:
-    """Every command: how it is called, what it does, its arguments and options."""
+    """Every command with its synopsis, description, arguments and options."""
     return "".join(_command(path, command) for path, command in _walk("sire", _sire()))
 
 
@@ -25,7 +25,7 @@ def _sire() -> Any:
 
 
 def _walk(path: str, group: Any) -> Iterator[tuple[str, Any]]:
-    """Each command below a group with its full name; most groups do nothing by themselves."""
+    """Every command below a group, with its full name; groups that do nothing are skipped."""
     for name in group.list_commands(None):
         command = group.commands[name]
         if getattr(command, "commands", None):
@@ -52,7 +52,7 @@ def _command(path: str, command: Any) -> str:
 
 
 def _options(command: Any) -> list[Any]:
-    """The options to be told of; every command has --help, which is told of once."""
+    """The options to describe; --help is described once for all commands."""
     options = [one for one in command.params if one.param_type_name == "option"]
     return [one for one in options if not one.hidden and "--help" not in one.opts]
 

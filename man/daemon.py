@@ -7,7 +7,7 @@ from sired.__main__ import parser
 
 
 def daemon_options() -> str:
-    """Every option and what it does."""
+    """Every option with its description."""
     actions = parser()._actions  # noqa: SLF001  # argparse has no other way to list them
     return "".join(_option(action) for action in actions)
 

@@ -1,14 +1,11 @@
-"""Text as the man macros of troff want it; see groff_man(7)."""
+"""Text in the syntax of the man macros; see groff_man(7)."""
 
 import re
 import textwrap
 
 
 def text(words: str) -> str:
-    """Words as one input line: what troff would take for its own is escaped.
-
-    What stands in `backquotes` becomes bold.
-    """
+    """Text as one input line with troff syntax escaped; text in `backquotes` becomes bold."""
     words = " ".join(words.split()).replace("\\", "\\e").replace("-", "\\-")
     words = re.sub(r"``?(.+?)``?", r"\\fB\1\\fR", words)
     words = "".join(char if char.isascii() else f"\\[u{ord(char):04X}]" for char in words)
@@ -16,17 +13,17 @@ def text(words: str) -> str:
 
 
 def bold(words: str) -> str:
-    """A word to be typed as it is."""
+    """Literal text, which the user types as it is."""
     return f"\\fB{text(words)}\\fR"
 
 
 def italic(words: str) -> str:
-    """A word that stands for another."""
+    """A placeholder."""
     return f"\\fI{text(words)}\\fR"
 
 
 def paragraphs(words: str) -> str:
-    """Paragraphs, which blank lines separate in the source."""
+    """Paragraphs, separated by blank lines in the source."""
     parts = re.split(r"\n\s*\n", textwrap.dedent(words).strip())
     return ".PP\n".join(f"{text(part)}\n" for part in parts)
 
@@ -37,5 +34,5 @@ def heading(title: str) -> str:
 
 
 def item(term: str, words: str) -> str:
-    """A term that is marked up already, and indented below it what it means."""
+    """A tagged paragraph: a term, already in roff syntax, and its description indented below it."""
     return f".TP\n{term}\n{text(words)}\n"
