@@ -18,7 +18,7 @@ from sire_cli.loadtest.progress import progress_line
 from sire_cli.loadtest.report import LoadReport
 from sire_cli.loadtest.run import run_load
 from sire_cli.options.arguments import AnswerType, InputType, ModelNames
-from sire_cli.options.durations import Timeout, seconds
+from sire_cli.options.durations import Timeout, parse_option, seconds
 from sire_cli.terminal.output import AsJson, print_json
 
 _CLIENTS = 8
@@ -182,7 +182,7 @@ def _duration(text: str | None, *, unless: bool) -> float | None:
 
 
 def _time(text: str, option: str) -> float:
-    duration = parse_duration(text)
+    duration = parse_option(option, text, parse_duration)
     if math.isinf(duration):
         raise InvalidConfiguration(
             f"{option} must be finite (got {text!r}).", hint=f"Example: {option} 30s"

@@ -14,7 +14,7 @@ _COLUMNS = (
     "USED>",
     "OTHERS>",
     "FREE>",
-    "BUSY>",
+    "UTIL>",
     "BOUNDED BY",
     "HARDWARE",
 )
@@ -31,7 +31,7 @@ def devices(json: AsJson = False) -> None:
 
 
 def _row(device: DeviceInfo) -> tuple[str, ...]:
-    busy = device.utilization_percent
+    utilization = device.utilization_percent
     return (
         device.name,
         device.kind if device.available else f"{device.kind} (unavailable)",
@@ -40,7 +40,7 @@ def _row(device: DeviceInfo) -> tuple[str, ...]:
         format_bytes(device.used_bytes),
         format_bytes(device.foreign_bytes),
         format_bytes(device.free_bytes),
-        "" if busy is None else f"{busy:.0f} %",
+        "" if utilization is None else f"{utilization:.0f} %",
         device.bounded_by,
         device.hardware,
     )

@@ -27,7 +27,7 @@ from sire_cli.exit_codes import worst_exit_code
 from sire_cli.files import WRITABLE, Output
 from sire_cli.options.arguments import JobId, JobIds
 from sire_cli.options.completion import complete_model
-from sire_cli.options.durations import Timeout, seconds
+from sire_cli.options.durations import Timeout, parse_option, seconds
 from sire_cli.options.typer_command import Command, CommandGroup
 from sire_cli.terminal.jobs import COLUMNS, describe, row
 from sire_cli.terminal.output import AsJson, print_json, print_message, print_pairs, print_table
@@ -226,7 +226,9 @@ def rm(
     Jobs given by id that have not finished are cancelled first.
     """
     _check_selection(jobs, "--finished", given=finished or older_than is not None)
-    age = parse_duration(older_than) if older_than is not None else 0.0 if finished else None
+    age = 0.0 if finished else None
+    if older_than is not None:
+        age = parse_option("--older-than", older_than, parse_duration)
     removed = expect(Ids, RemoveJobs(jobs=tuple(jobs or ()), older_than=age)).jobs
     print_message(f"Removed {_jobs(len(removed))}.")
 

@@ -1,5 +1,6 @@
 """``sire logs``."""
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -14,6 +15,7 @@ from sire.protocol.log_lines import LogLine, read_line
 from sire.spec import check_name
 from sire.units import parse_duration
 from sire_cli.options.completion import complete_model
+from sire_cli.options.durations import parse_option
 from sire_cli.terminal.output import AsJson, print_json, print_message
 from sire_cli.terminal.tail import last_lines, new_lines
 
@@ -64,7 +66,8 @@ def show_daemon_log(*, follow: bool, lines: int | None, since: str | None, json:
         InvalidConfiguration: ``since`` is not a valid duration.
     """
     path = find_paths().daemon_log
-    earliest = time.time() - parse_duration(since) if since else 0.0
+    age = parse_option("--since", since, parse_duration) if since else math.inf
+    earliest = time.time() - age
     if not path.exists() and not follow:
         print_message(f"The log of the daemon does not exist yet: {path}")
         return

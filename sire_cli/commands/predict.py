@@ -12,7 +12,7 @@ from sire.errors import SireError
 from sire.options.kinds import parse_keep_alive
 from sire.protocol.content import TEXT
 from sire.protocol.requests import Predict
-from sire.spec import check_priority
+from sire.spec import KeepAlive, check_priority
 from sire_cli.daemon_connection import connect
 from sire_cli.files import (
     WRITABLE,
@@ -25,7 +25,7 @@ from sire_cli.files import (
     write_part,
 )
 from sire_cli.options.arguments import AnswerType, InputType, ModelName, PriorityName
-from sire_cli.options.durations import Timeout, seconds
+from sire_cli.options.durations import Timeout, parse_option, seconds
 from sire_cli.terminal.progress import progress
 
 _Answers = Generator[bytes, None, None]
@@ -91,7 +91,7 @@ def predict(
         accept=target.content_type,
         timeout=seconds(timeout),
         priority=check_priority(priority) if priority else None,
-        keep_alive=parse_keep_alive(keep_alive),
+        keep_alive=None if keep_alive is None else _keep_alive(keep_alive),
     )
     declared = type_of(from_, "--from")
     given = (read_input(file, declared) for file in input_)
@@ -106,6 +106,10 @@ def predict(
                 target.write(file, answer)
                 advance(1)
     target.finish()
+
+
+def _keep_alive(text: str) -> KeepAlive:
+    return parse_option("--keep-alive", text, parse_keep_alive)
 
 
 def _stream(connection: Connection, request: Predict, one: Input) -> None:

@@ -6,20 +6,21 @@ from sire.units import format_bytes, format_duration
 from sire_cli.daemon_connection import expect
 from sire_cli.terminal.output import AsJson, print_json, print_message, print_table
 
+# Ordered by importance: a narrow terminal omits the last columns.
 _COLUMNS = (
     "MODEL",
     "DEVICE",
     "STATE",
-    "TIER",
     "MEMORY>",
-    "DRAM>",
-    "PID>",
-    "UP>",
-    "IDLE>",
-    "UNLOADS IN>",
     "REQUESTS>",
     "QUEUED>",
     "WAIT>",
+    "IDLE>",
+    "EXPIRES>",
+    "PID>",
+    "UP>",
+    "TIER",
+    "DRAM>",
 )
 
 
@@ -44,16 +45,16 @@ def _row(instance: InstanceInfo) -> tuple[str, ...]:
         instance.model,
         instance.device,
         _state(instance),
-        instance.tier,
         format_bytes(instance.memory_bytes),
-        format_bytes(instance.dram_bytes) if instance.dram_bytes else "",
-        "" if instance.pid is None else str(instance.pid),
-        format_duration(instance.uptime_seconds),
-        format_duration(instance.idle_seconds),
-        "pinned" if instance.pinned else "never" if expires is None else format_duration(expires),
         str(instance.requests),
         str(instance.queued),
         _wait(instance.wait_seconds),
+        format_duration(instance.idle_seconds),
+        "pinned" if instance.pinned else "never" if expires is None else format_duration(expires),
+        "" if instance.pid is None else str(instance.pid),
+        format_duration(instance.uptime_seconds),
+        instance.tier,
+        format_bytes(instance.dram_bytes) if instance.dram_bytes else "",
     )
 
 

@@ -16,6 +16,7 @@ from sire.protocol.requests import History, Stats
 from sire.units import parse_duration
 from sire_cli.daemon_connection import connect
 from sire_cli.options.completion import complete_model
+from sire_cli.options.durations import parse_option
 from sire_cli.stats import history, tables
 from sire_cli.terminal.output import AsJson, print_json
 
@@ -70,7 +71,7 @@ def stats(
 
 
 def _seconds(since: str) -> float:
-    seconds = parse_duration(since)
+    seconds = parse_option("--since", since, parse_duration)
     if seconds <= 0:
         raise InvalidConfiguration(
             f"--since must be greater than 0 (got {since!r}).", hint="Example: --since 2d"

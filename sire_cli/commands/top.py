@@ -12,6 +12,7 @@ from sire.protocol.replies import TopReport
 from sire.protocol.requests import Top
 from sire.units import parse_duration
 from sire_cli.daemon_connection import connect, expect
+from sire_cli.options.durations import parse_option
 from sire_cli.terminal.output import AsJson, print_json
 
 _SHORTEST_SECONDS = 0.1
@@ -42,7 +43,7 @@ def top(
 
 
 def _seconds(interval: str) -> float:
-    seconds = parse_duration(interval)
+    seconds = parse_option("--interval", interval, parse_duration)
     if not _SHORTEST_SECONDS <= seconds < math.inf:
         raise InvalidConfiguration(
             f"--interval must be at least 100ms and finite (got {interval!r}).",

@@ -1,11 +1,15 @@
-"""The ``--timeout`` option."""
+"""The ``--timeout`` option, and durations in other options."""
 
 import math
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, TypeVar
 
 import typer
 
+from sire.errors import InvalidConfiguration
 from sire.units import parse_duration
+
+_Value = TypeVar("_Value")
 
 Timeout = Annotated[
     str | None,
@@ -24,5 +28,17 @@ def seconds(timeout: str | None) -> float | None:
     Raises:
         InvalidConfiguration: the text is not a valid duration.
     """
-    limit = math.inf if timeout is None else parse_duration(timeout)
+    limit = math.inf if timeout is None else parse_option("--timeout", timeout, parse_duration)
     return None if math.isinf(limit) else limit
+
+
+def parse_option(option: str, text: str, parse: Callable[[str], _Value]) -> _Value:
+    """Parse the value of an option.
+
+    Raises:
+        InvalidConfiguration: ``parse`` rejects the text; the message names the option.
+    """
+    try:
+        return parse(text)
+    except InvalidConfiguration as problem:
+        raise InvalidConfiguration(f"{option}: {problem.message}", hint=problem.hint) from None
