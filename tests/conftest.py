@@ -1,5 +1,7 @@
 """A daemon for every test that wants one, and small models for it."""
 
+import itertools
+import signal
 import uuid
 
 import pytest
@@ -9,7 +11,10 @@ from tests.home import Home, SharedHome
 
 CLASSES = '''
 import os, signal, time
+from pathlib import Path
 import torch
+
+GATE = Path(__file__).with_name("gate")
 
 
 class Scale(torch.nn.Module):
@@ -31,7 +36,11 @@ class InPlace(Scale):
 
 
 class Moody(Scale):
-    """Does what the first number of its input says."""
+    """Does what the first number of its input says.
+
+    1 raises, 2 kills the process, 3 computes without end, 4 is out of memory, 5 waits at the gate,
+    6 exits, -1 takes as many seconds as the second number says. Anything else is only computed.
+    """
 
     def forward(self, x):
         mood = int(x.flatten()[0])
@@ -46,12 +55,24 @@ class Moody(Scale):
         if mood == 4:
             raise MemoryError("pretend")
         if mood == 5:
-            time.sleep(1)
+            pass_gate()
         if mood == 6:
             raise SystemExit(3)
         if mood == -1:
-            time.sleep(60)
+            time.sleep(float(x.flatten()[1]))
         return x * self.weight
+
+
+def pass_gate():
+    """Return once the gate is open, or with a ticket, which lets one request through."""
+    while not (GATE / "open").exists():
+        for ticket in GATE.glob("ticket*"):
+            try:
+                ticket.unlink()
+            except FileNotFoundError:  # another process was faster
+                continue
+            return
+        time.sleep(0.002)
 '''
 
 
@@ -90,10 +111,40 @@ def zoo(tmp_path_factory):
     import torch
 
     directory = tmp_path_factory.mktemp("zoo")
+    Gate(directory / "gate").open()
     (directory / "classes.py").write_text(CLASSES)
     for factor in (1, 2, 3):
         save_file({"weight": torch.full((4,), float(factor))}, directory / f"x{factor}.safetensors")
     return directory
+
+
+class Gate:
+    """Holds the requests to ``Moody`` whose first number is 5."""
+
+    def __init__(self, path):
+        self._path = path
+        self._tickets = itertools.count()
+        path.mkdir(exist_ok=True)
+
+    def close(self):
+        for left in self._path.iterdir():
+            left.unlink()
+
+    def open(self):
+        """Let every request through from now on."""
+        (self._path / "open").touch()
+
+    def let_one_through(self):
+        (self._path / f"ticket{next(self._tickets)}").touch()
+
+
+@pytest.fixture
+def gate(zoo):
+    """The gate of ``Moody``, closed until the test opens it or ends."""
+    gate = Gate(zoo / "gate")
+    gate.close()
+    yield gate
+    gate.open()
 
 
 @pytest.fixture
@@ -105,3 +156,9 @@ def register(home, zoo):
         home.register(name, weights, "--class", f"{classes}:{kind}", *options)
 
     return _register
+
+
+def pytest_configure():
+    """Let Ctrl-C reach what tests start, also where they run in the background of a shell."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -90,14 +90,14 @@ def test_a_failed_job_fails_its_reader_as_a_prediction_would(moody):
     assert moody.json("job", "ls", "--state", "failed")[0]["error"]["code"] == "InferenceError"
 
 
-def test_the_exit_code_of_a_wait_is_that_of_the_worst(moody):
+def test_the_exit_code_of_a_wait_is_that_of_the_worst(moody, gate):
     (fine,) = submit(moody, "-i", "-", stdin=b"[7, 0, 0, 0]")
     (wrong,) = submit(moody, "-i", "-", stdin=b"[1,")
     (raises,) = submit(moody, "-i", "-", stdin=b"[1, 0, 0, 0]")
     moody.sire("job", "wait", fine)
     moody.sire("job", "wait", fine, wrong, code=10)
     moody.sire("job", "wait", fine, wrong, raises, code=5)
-    (slow,) = submit(moody, "-i", "-", stdin=b"[-1, 0, 0, 0]")
+    (slow,) = submit(moody, "-i", "-", stdin=b"[5, 0, 0, 0]")
     assert b"has not ended" in moody.sire("job", "wait", slow, "--timeout", "50ms", code=7).stderr
     assert b"no answer yet" in moody.sire("job", "result", slow, code=7).stderr
     moody.sire("job", "cancel", slow)
@@ -105,9 +105,9 @@ def test_the_exit_code_of_a_wait_is_that_of_the_worst(moody):
     assert b"cancelled" in moody.sire("job", "result", slow, code=1).stderr
 
 
-def test_jobs_are_listed_cancelled_and_removed_together(moody):
+def test_jobs_are_listed_cancelled_and_removed_together(moody, gate):
     for _ in range(3):
-        submit(moody, "-i", "-", stdin=b"[-1, 0, 0, 0]")
+        submit(moody, "-i", "-", stdin=b"[5, 0, 0, 0]")
     table = moody.sire("job", "ls").stdout.decode().splitlines()
     assert table[0].startswith("ID")
     assert len(table) == 4

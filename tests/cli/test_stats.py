@@ -13,6 +13,7 @@ from sire_cli.stats.charts import draw
 from sire_cli.stats.history import sums
 from sire_cli.stats.tables import print_all, print_one
 from tests.cli.test_top import stats_of
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.own_daemon
 
@@ -123,8 +124,7 @@ def test_what_happened_is_remembered_whatever_ends_the_daemon(home, register):
     assert sum(step["inference_count"] for step in steps) == 2
     assert sum(step["loads"] for step in steps) == 1
     os.kill(home.pid(), signal.SIGKILL)
-    while daemon_runs(home.paths):
-        pass
+    wait_until(lambda: not daemon_runs(home.paths))
     steps = home.json("stats", "--since", "1h")["steps"]
     assert sum(step["inference_count"] for step in steps) == 2
     assert home.json("stats", "m")["inference_count"] == 0

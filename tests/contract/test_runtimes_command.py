@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import statistics
 import time
 
 import numpy as np
@@ -65,10 +66,13 @@ def test_what_python_callers_send_goes_as_json_and_comes_back_as_arrays_and_plai
 
 def test_an_answer_does_not_wait_for_an_acknowledgement(load):
     loaded = load(endpoint="/do")
-    began = time.monotonic()
+    seconds = []
     for _ in range(20):
+        began = time.monotonic()
         ask(loaded)
-    assert time.monotonic() - began < 20 * 0.04
+        seconds.append(time.monotonic() - began)
+    # An acknowledgement is delayed by 40 ms; the median is not affected by other processes.
+    assert statistics.median(seconds) < 0.04
 
 
 def test_text_of_any_kind_is_plain_text(load):

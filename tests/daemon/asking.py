@@ -1,6 +1,9 @@
 """Short forms of what tests ask a daemon over a connection."""
 
 import json
+from contextlib import contextmanager
+
+import msgspec
 
 from sire.protocol.requests import Predict, Ps, Stats
 
@@ -20,3 +23,22 @@ def counted(connection, model):
 def instances(connection):
     """The instances that exist, loaded or not."""
     return connection.ask(Ps())[0].instances
+
+
+@contextmanager
+def under_way(connection, request):
+    """Send a request that takes its time, and go on once the daemon has it.
+
+    Yields:
+        A function that waits for the reply and returns it.
+    """
+    link = connection.open_link(90)
+    try:
+        link.send(msgspec.structs.replace(request, id=1))
+        # What comes over one connection is taken in order, and this is answered at once.
+        link.send(Ps(id=2))
+        reply, _ = link.take()
+        assert reply.id == 2, reply
+        yield lambda: link.take()[0]
+    finally:
+        link.close()

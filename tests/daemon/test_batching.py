@@ -14,6 +14,8 @@ from sire.protocol.replies import Failure
 from sire.protocol.requests import Load, Predict, Register
 from sire.spec import ModelSpec, Signature, TensorSpec
 from sire.tensors import pack
+from tests.daemon.asking import counted
+from tests.waiting import wait_until
 
 MODEL = """
 import os, signal, time
@@ -65,7 +67,7 @@ def gated(home, tmp_path):
             connection.ask(Load(name="m"))
             (tmp_path / "gate").unlink(missing_ok=True)
             (tmp_path / "notes").write_text("")
-            link = connection.open_link(10)
+            link = connection.open_link(90)
             for number, body in enumerate(bodies):
                 payload = pack(body) if isinstance(body, np.ndarray) else None
                 link.send(
@@ -78,6 +80,7 @@ def gated(home, tmp_path):
                     ),
                     payload.frames if payload else [body],
                 )
+            wait_until(lambda: counted(connection, "m").queued == len(bodies))
             (tmp_path / "gate").touch()
             found = {}
             while len(found) < len(bodies):

@@ -25,7 +25,7 @@ from sire.errors import (
 from sire.protocol.content import JSON, TENSORS
 from sire.protocol.requests import Predict, Stats, Unload
 from sire.tensors import pack
-from tests.daemon.asking import instances
+from tests.daemon.asking import instances, under_way
 from tests.waiting import wait_until
 
 CLASSES = """
@@ -166,24 +166,27 @@ def test_a_worker_that_hangs_is_killed_once_nobody_waits_for_it_any_more(home, r
         assert predict(connection, "moody", 0) == [[0, 2, 2, 2]]
 
 
-def test_unloading_waits_for_what_a_worker_is_at(moody, home):
+def test_unloading_waits_for_what_a_worker_is_at(moody, home, gate):
     answers = []
     asking = threading.Thread(target=lambda: answers.append(predict(moody, "moody", 5)))
     asking.start()
     with home.connect() as other:
         wait_until(lambda: instances(other)[0].state == "busy")
-        other.ask(Unload(name="moody"))
-        asking.join()
+        with under_way(other, Unload(name="moody")) as unloaded:
+            gate.open()
+            assert unloaded().instances == 1
+        asking.join(90)
         assert answers == [[[10, 2, 2, 2]]]
         assert instances(other) == ()
 
 
-def test_a_client_that_leaves_in_the_middle_does_not_keep_its_worker_busy(moody, home):
+def test_a_client_that_leaves_in_the_middle_does_not_keep_its_worker_busy(moody, home, gate):
     direct = open_direct(home.paths, "moody")
     request = Predict(model="moody", timeout=0.05, content_type=JSON, accept=JSON)
     with pytest.raises(DeadlineExceeded):
         direct.ask(request, [b"[[5, 1, 1, 1]]"])
     direct.close()
+    gate.open()
     wait_until(lambda: instances(moody)[0].state == "ready")
     assert predict(moody, "moody", 0) == [[0, 2, 2, 2]]
 
@@ -236,7 +239,7 @@ def test_what_is_used_directly_is_not_the_least_recently_used(home, zoo):
         assert {one.model for one in instances(connection)} == {"used", "new"}
 
 
-def test_a_lease_is_granted_once_those_who_ask_directly_have_been_answered(moody, home):
+def test_a_lease_is_granted_once_those_who_ask_directly_have_been_answered(moody, home, gate):
     direct = open_direct(home.paths, "moody")
     asking = threading.Thread(
         target=lambda: direct.ask(
@@ -245,11 +248,14 @@ def test_a_lease_is_granted_once_those_who_ask_directly_have_been_answered(moody
     )
     asking.start()
     wait_until(lambda: instances(moody)[0].state == "busy")
-    with ModelManager(home=home.path) as manager, manager.acquire("moody") as leased:
-        asking.join(0.5)
-        assert not asking.is_alive()
-        assert leased.predict(np.zeros((1, 4), np.float32)) is not None
-        assert open_direct(home.paths, "moody") is None
+    with ModelManager(home=home.path) as manager:
+        with pytest.raises(DeadlineExceeded), manager.acquire("moody", timeout=0.3):
+            pass
+        gate.open()
+        asking.join(90)
+        with manager.acquire("moody", timeout=90) as leased:
+            assert leased.predict(np.zeros((1, 4), np.float32)) is not None
+            assert open_direct(home.paths, "moody") is None
 
 
 def test_a_model_registered_anew_answers_at_once(moody, register):

@@ -4,7 +4,6 @@ import io
 import json
 import subprocess
 import sys
-import time
 import wave
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from PIL import Image
 
 from sire import ModelManager
 from tests.home import Home
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.xdist_group("transformers")
 
@@ -153,9 +153,7 @@ def test_the_onnx_example_answers_by_name_and_what_is_kept_of_it_goes_with_it(ho
     home.sire("reload", "prices")
     assert home.sire("predict", "prices", "-i", "-", stdin=given).stdout == answer.stdout
     home.sire("rm", "prices")
-    until = time.monotonic() + 10
-    while any(home.paths.caches.iterdir()):
-        assert time.monotonic() < until, list(home.paths.caches.iterdir())
+    wait_until(lambda: not any(home.paths.caches.iterdir()))
 
 
 def test_the_pytorch_example_takes_inputs_by_name_in_the_dtype_it_is_told(home, tmp_path):

@@ -15,6 +15,7 @@ from sire.client.autostart import daemon_runs
 from sire.client.calls.job_wait import wait_for_jobs
 from sire.errors import (
     Cancelled,
+    DaemonUnavailable,
     DeadlineExceeded,
     InferenceError,
     InvalidInput,
@@ -29,6 +30,7 @@ from sire.protocol.requests import (
     JobInput,
     JobResult,
     ListJobs,
+    Load,
     Predict,
     Remove,
     RemoveJobs,
@@ -38,7 +40,7 @@ from sire.protocol.requests import (
 )
 from tests.waiting import wait_until
 
-PATIENCE = 60.0
+PATIENCE = 90.0
 
 
 def submit(connection, *firsts, model="m", **options):
@@ -89,12 +91,13 @@ def test_a_job_is_run_and_its_answer_kept(moody):
 
 
 @pytest.mark.own_daemon
-def test_jobs_accepted_running_and_done_survive_a_killed_daemon(home, moody):
+def test_jobs_accepted_running_and_done_survive_a_killed_daemon(home, moody, gate):
     done, *_ = submit(moody, 7)
     wait(moody, [done])
     runs, *waiting = submit(moody, 5, 8, 9)
     wait_until(lambda: state(moody, runs) == "running")
     kill_daemon(home)
+    gate.open()
     with home.connect() as connection:
         assert result(connection, done) == [14, 2, 2, 2]
         ends = wait(connection, [runs, *waiting])
@@ -129,27 +132,42 @@ def test_jobs_accepted_while_the_daemon_is_killed_again_and_again_are_all_run(ho
 
 
 @pytest.mark.own_daemon
-def test_a_stop_puts_back_what_runs_and_the_next_daemon_runs_it(home, register):
+def test_a_stop_puts_back_what_runs_and_the_next_daemon_runs_it(home, register, gate):
     home.configure('[daemon]\ngrace = "100ms"\n')
     register("m", 2, "Moody")
     with home.connect() as connection:
         runs, waits = submit(connection, 5, 8)
         wait_until(lambda: state(connection, runs) == "running")
     home.sire("daemon", "stop")
+    gate.open()
     with home.connect() as connection:
         wait(connection, [runs, waits])
         assert result(connection, runs) == [10, 2, 2, 2]
 
 
 @pytest.mark.own_daemon
-def test_a_stop_lets_the_running_job_finish_within_the_grace_period(home, moody):
+def test_a_stop_lets_the_running_job_finish_within_the_grace_period(home, moody, gate):
     (job,) = submit(moody, 5)
     wait_until(lambda: state(moody, job) == "running")
     started = moody.ask(ShowJob(job=job))[0].job.started_at
-    home.sire("daemon", "stop")
+    os.kill(home.pid(), signal.SIGTERM)
+    wait_until(lambda: refuses(moody))
+    gate.open()
+    wait_until(lambda: not daemon_runs(home.paths))
     with home.connect() as connection:
         kept = connection.ask(ShowJob(job=job))[0].job
     assert (kept.state, kept.started_at) == ("complete", started)
+
+
+def refuses(connection):
+    """Whether the daemon takes no new jobs."""
+    try:
+        submit(connection, 7, model="nobody")
+    except ModelNotFound:
+        return False
+    except DaemonUnavailable:
+        return True
+    raise AssertionError("a model of that name is registered")
 
 
 def test_a_thousand_jobs_are_accepted_and_each_has_its_own_answer(home, moody):
@@ -180,12 +198,13 @@ def test_two_who_submit_at_once_get_their_own_jobs(home, moody):
         assert [result(moody, job)[0] for job in jobs] == [2 * (first + n) for n in range(50)]
 
 
-def test_a_pending_and_a_running_job_are_cancelled(moody):
+def test_a_pending_and_a_running_job_are_cancelled(moody, gate):
     runs, *waiting = submit(moody, 5, *range(10, 60))
     wait_until(lambda: state(moody, runs) == "running")
     last = waiting[-1]
     assert state(moody, last) == "pending"
     assert moody.ask(CancelJobs(jobs=(runs, last)))[0].jobs == (runs, last)
+    gate.open()
     ends = wait(moody, [runs, *waiting])
     assert {job for job, end in ends.items() if end.state == "cancelled"} == {runs, last}
     with pytest.raises(Cancelled):
@@ -193,7 +212,7 @@ def test_a_pending_and_a_running_job_are_cancelled(moody):
     assert moody.ask(CancelJobs(jobs=(runs, waiting[0])))[0].jobs == ()
 
 
-def test_all_are_cancelled_and_who_waits_for_them_is_told(home, moody):
+def test_all_are_cancelled_and_who_waits_for_them_is_told(home, moody, gate):
     jobs = submit(moody, 5, *range(10, 100))
     ends = {}
 
@@ -205,6 +224,7 @@ def test_all_are_cancelled_and_who_waits_for_them_is_told(home, moody):
     watching.start()
     wait_until(lambda: state(moody, jobs[0]) == "running")
     assert set(moody.ask(CancelJobs(all=True))[0].jobs) == set(jobs)
+    gate.open()
     watching.join(PATIENCE)
     assert {end.state for end in ends.values()} == {"cancelled"}
     assert unfinished(moody) == ()
@@ -231,10 +251,11 @@ def test_jobs_that_find_the_queue_full_wait(home, register):
     assert {end.state for end in ends.values()} == {"complete"}
 
 
-def test_a_removed_model_fails_its_pending_jobs(moody):
+def test_a_removed_model_fails_its_pending_jobs(moody, gate):
     runs, *waiting = submit(moody, 5, *range(10, 60))
     wait_until(lambda: state(moody, runs) == "running")
     moody.ask(Remove(name="m"))
+    gate.open()
     ends = wait(moody, waiting[5:])
     assert {end.error for end in ends.values()} == {"ModelNotFound"}
     with pytest.raises(ModelNotFound, match="was removed"):
@@ -244,7 +265,7 @@ def test_a_removed_model_fails_its_pending_jobs(moody):
         submit(moody, 7)
 
 
-def test_a_job_that_has_not_ended_in_its_time_fails(moody):
+def test_a_job_that_has_not_ended_in_its_time_fails(moody, gate):
     submit(moody, 5, 5)
     (late,) = submit(moody, 7, timeout=0.3)
     end = wait(moody, [late])[late]
@@ -253,10 +274,12 @@ def test_a_job_that_has_not_ended_in_its_time_fails(moody):
 
 @pytest.mark.own_daemon
 def test_a_job_whose_turn_comes_late_has_its_full_time_then(home, register):
-    home.configure('[jobs]\ntimeout = "1.5s"\n')
+    home.configure('[jobs]\ntimeout = "3.5s"\n')
     register("m", 2, "Moody")
     with home.connect() as connection:
-        jobs = submit(connection, 5, 5, 7)
+        connection.ask(Load(name="m"))
+        # A second each: together they take longer than any of them may.
+        jobs = submit(connection, -1, -1, -1, -1, 7)
         assert {end.state for end in wait(connection, jobs).values()} == {"complete"}
 
 
@@ -274,7 +297,7 @@ def test_finished_jobs_are_forgotten_when_they_become_too_many(home, register):
         assert set(gone) == set(jobs[-3:])
 
 
-def test_lists_tell_what_is_pending_queued_and_running(moody):
+def test_lists_tell_what_is_pending_queued_and_running(moody, gate):
     jobs = submit(moody, 5, *range(10, 100))
     wait_until(lambda: state(moody, jobs[0]) == "running")
 
@@ -292,7 +315,7 @@ def test_lists_tell_what_is_pending_queued_and_running(moody):
     moody.ask(CancelJobs(all=True))
 
 
-def test_a_job_tells_how_long_it_will_wait_by_what_others_took(moody):
+def test_a_job_tells_how_long_it_will_wait_by_what_others_took(moody, gate):
     (first,) = submit(moody, 0)
     wait_until(lambda: state(moody, first) == "complete")
     jobs = submit(moody, 5, *range(10, 100))
@@ -325,7 +348,7 @@ def test_frames_that_do_not_match_the_inputs_are_refused(moody):
     assert unfinished(moody) == ()
 
 
-def test_a_wait_that_is_not_fulfilled_ends_in_time(moody):
+def test_a_wait_that_is_not_fulfilled_ends_in_time(moody, gate):
     (job,) = submit(moody, 5)
     with pytest.raises(DeadlineExceeded, match="has not ended"):
         list(wait_for_jobs(moody, [job], 0.1))
@@ -361,12 +384,13 @@ def test_a_disk_that_takes_no_more_fails_the_submit_and_nothing_else(home, moody
     wait(moody, [after])
 
 
-def test_an_input_that_somebody_removed_fails_its_job(home, moody):
+def test_an_input_that_somebody_removed_fails_its_job(home, moody, gate):
     runs, *_ = submit(moody, 5, *range(10, 60))
     big, after = (moody.ask(Submit(model="m"), [b"[7, 1, 1, 1]" + b" " * n])[0].jobs[0]
                   for n in (100_000, 1))  # fmt: skip
     for file in (home.paths.jobs / "spool").iterdir():
         file.unlink()
+    gate.open()
     ends = wait(moody, [big, after])
     assert (ends[big].error, ends[after].state) == ("JobsUnavailable", "complete")
 

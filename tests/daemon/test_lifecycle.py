@@ -19,7 +19,7 @@ from tests.waiting import wait_until
 
 
 @pytest.mark.own_daemon
-def test_a_stop_lets_the_running_request_finish_and_refuses_new_ones(home, register):
+def test_a_stop_lets_the_running_request_finish_and_refuses_new_ones(home, register, gate):
     register("slow", 2, "Moody")
     with home.connect() as connection:
         ask(connection, "slow", 0)
@@ -35,7 +35,8 @@ def test_a_stop_lets_the_running_request_finish_and_refuses_new_ones(home, regis
         (instance,) = instances(connection)
         os.kill(home.pid(), signal.SIGTERM)
         wait_until(lambda: _refused(connection))
-        waiting.join(20)
+        gate.open()
+        waiting.join(90)
     assert answers == [[[10, 2, 2, 2]]]
     wait_until(lambda: not daemon_runs(home.paths))
     assert not os.path.exists(f"/proc/{instance.pid}")
@@ -66,7 +67,7 @@ def test_a_stop_does_not_wait_longer_than_the_grace_period(home, register):
     with home.connect() as connection:
         wait_until(lambda: instances(connection)[0].state == "busy")
     home.sire("daemon", "stop")
-    waiting.join(20)
+    waiting.join(90)
     assert not waiting.is_alive()
 
 

@@ -3,12 +3,12 @@
 import json
 import os
 import signal
-import time
 
 import pytest
 
 from sire import ModelManager
 from tests.stand_ins.ollama import GIB, StandIn
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -80,16 +80,13 @@ def test_a_killed_daemon_leaves_no_model_in_the_server(home, server):
     add(home, server)
     home.sire("load", "llama")
     os.kill(home.pid(), signal.SIGKILL)
-    until = time.monotonic() + 10
-    while server.loaded:
-        assert time.monotonic() < until
-        time.sleep(0.02)
+    wait_until(lambda: not server.loaded)
 
 
 @pytest.mark.parametrize("bound", [1, 3])
 def test_no_more_requests_are_under_way_than_its_concurrency(home, server, bound):
     server.library["llama3.2:latest"] = 1 << 20
-    server.slow = 0.2
+    server.meet = bound
     add(home, server, "llama", "llama3.2", "--concurrency", bound)
     with ModelManager(home=home.path) as manager:
         answers = list(manager.predict_many("llama", [f"number {n}" for n in range(7)]))

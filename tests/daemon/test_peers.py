@@ -40,7 +40,7 @@ def stats(connection):
     return stats
 
 
-def test_requests_of_a_killed_command_leave_the_queue(home, register, asking):
+def test_requests_of_a_killed_command_leave_the_queue(home, register, asking, gate):
     register("moody", 2, "Moody")
     with home.connect() as connection:
         before = stats(connection).inference_count
@@ -52,5 +52,6 @@ def test_requests_of_a_killed_command_leave_the_queue(home, register, asking):
             other.kill()
         # What a worker has at hand already is all that is left beside what it is at.
         wait_until(lambda: stats(connection).queued <= 2)
-        assert first.wait(30) == 0
+        gate.open()
+        assert first.wait(90) == 0
         assert stats(connection).inference_count <= before + 2

@@ -1,6 +1,7 @@
 """Several processes of one model."""
 
 import threading
+import time
 
 import pytest
 
@@ -22,21 +23,33 @@ def test_a_model_has_as_many_processes_as_it_was_registered_with(home, register)
 
 
 @pytest.mark.settings('[placement]\nshrink_after = "300ms"\n')
-def test_a_queue_longer_than_a_load_makes_a_pool_grow_and_rest_makes_it_shrink(home, register):
+def test_a_queue_longer_than_a_load_makes_a_pool_grow_and_rest_makes_it_shrink(
+    home, register, gate
+):
     register("slow", 2, "Moody", "--instances", "1..2")
     with home.connect() as connection:
-        ask(connection, "slow", 5)  # takes a second, and a load takes much less
+        began = time.monotonic()
+        connection.ask(Load(name="slow"))
+        load_seconds = time.monotonic() - began
 
         def run():
             with home.connect(autostart=False) as another:
                 ask(another, "slow", 5)
 
+        # The first request takes three times as long as the load did.
+        first = threading.Thread(target=run)
+        first.start()
+        wait_until(lambda: instances(connection)[0].state == "busy")
+        time.sleep(3 * load_seconds)
+        gate.let_one_through()
+        first.join(90)
         threads = [threading.Thread(target=run) for _ in range(4)]
         for thread in threads:
             thread.start()
         wait_until(lambda: len(instances(connection)) == 2)
+        gate.open()
         for thread in threads:
-            thread.join(30)
+            thread.join(90)
         wait_until(lambda: len(instances(connection)) == 1)
 
 

@@ -8,8 +8,8 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from sire.errors import InferenceError
-from sire.protocol.requests import Predict, Stats, Unload
-from tests.daemon.asking import instances
+from sire.protocol.requests import Predict, Reload, Stats, Unload
+from tests.daemon.asking import instances, under_way
 from tests.waiting import wait_until
 
 
@@ -90,13 +90,15 @@ def test_a_reload_drops_the_answers(home, zoo, tmp_path):
         assert predict(connection, 7) == (b"[[21.0,3.0,3.0,3.0]]", False)
 
 
-def test_what_was_computed_during_a_reload_is_not_kept(model, home):
+def test_what_was_computed_during_a_reload_is_not_kept(model, home, gate):
     predict(model, 0)
     slow = threading.Thread(target=lambda: _ask_alone(home, 5))
     slow.start()
     wait_until(lambda: instances(model)[0].state == "busy")
-    home.sire("reload", "m")
-    slow.join(20)
+    with under_way(model, Reload(name="m")) as reloaded:
+        gate.open()
+        assert reloaded().state == "ready"
+    slow.join(90)
     assert predict(model, 5)[1] is False
 
 

@@ -10,6 +10,7 @@ import psutil
 
 from sire.client.connection import Connection
 from sire.protocol.requests import Load, Predict, Unload
+from tests.waiting import wait_until
 
 # Above this a payload travels in shared memory.
 SMALL_INPUT = b"[[1.0, 1.0, 1.0, 1.0]]"
@@ -25,6 +26,26 @@ class Held:
     threads: int
     processes: int
     segments: int
+
+    @property
+    def counts(self) -> tuple[int, int, int, int]:
+        """All but the memory."""
+        return self.descriptors, self.threads, self.processes, self.segments
+
+
+def settled(pid: int) -> Held:
+    """What the daemon of that pid holds once two looks in a row count the same.
+
+    A thread or a descriptor that is about to come up or to go is counted by the next look.
+    """
+    looks = [look(pid)]
+
+    def same() -> bool:
+        looks.append(look(pid))
+        return looks[-1].counts == looks[-2].counts
+
+    wait_until(same)
+    return looks[-1]
 
 
 def look(pid: int) -> Held:
@@ -53,7 +74,7 @@ def cycle(connection: Connection, pid: int, model: str, count: int, every: int) 
             connection.ask(Predict(model=model), [body])
         connection.ask(Unload(name=model))
         if number % every == 0:
-            yield look(pid)
+            yield settled(pid)
 
 
 def growth(values: list[int], every: int) -> float:

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -90,8 +91,22 @@ class Soak:
         self._late_jobs: list[tuple[str, list[float]]] = []
         self._manager = ModelManager(home=home.path)
 
-    def run(self, seconds: float, say: Callable[[str], None] = lambda _: None) -> SoakCounters:
-        """Let it run, and return what came of it; ``say`` is told every ten seconds."""
+    def run(
+        self,
+        seconds: float,
+        say: Callable[[str], None] = lambda _: None,
+        enough: Callable[[SoakCounters], bool] = lambda _: False,
+    ) -> SoakCounters:
+        """Let it run for ``seconds`` or until ``enough`` has happened.
+
+        Args:
+            seconds: how long it runs at most.
+            say: is given the counters every ten seconds.
+            enough: is asked every second.
+
+        Returns:
+            What came of it.
+        """
         doing = [self._ask_in_json if n % 2 else self._ask_with_arrays for n in range(CLIENTS)]
         doing += [self._submit, self._kill_a_worker]
         doing += [self._kill_the_daemon] if self._kill_daemon else []
@@ -101,10 +116,15 @@ class Soak:
         ]
         for thread in threads:
             thread.start()
-        end = time.monotonic() + seconds
+        told = time.monotonic()
+        end = told + seconds
         while (left := end - time.monotonic()) > 0:
-            self._over.wait(min(10.0, left))
-            say(f"{self.counters}\n")
+            self._over.wait(min(1.0, left))
+            if enough(self._so_far()):
+                break
+            if time.monotonic() > told + 10:
+                told = time.monotonic()
+                say(f"{self.counters}\n")
         self._over.set()
         for thread in threads:
             thread.join(3 * DEADLINE_SECONDS)
@@ -241,6 +261,13 @@ class Soak:
             # Counted once it is gone: until then it may fail those who come.
             daemon.wait(DEADLINE_SECONDS)
             self._count(daemons_killed=1)
+
+    def _so_far(self) -> SoakCounters:
+        """The counters, with the evictions of the daemon that runs now."""
+        with suppress(DaemonUnavailable):
+            evictions = self.counters.evictions + sum(self._statistics(self._manager))
+            return replace(self.counters, evictions=evictions)
+        return self.counters
 
     def _statistics(self, manager: ModelManager) -> list[int]:
         with manager._connection() as connection:

@@ -71,7 +71,7 @@ def house():
 @pytest.fixture(scope="module")
 def shared():
     """A daemon that the tests of a file share, with little patience."""
-    house = new_house('[daemon]\nhung_after = "300ms"\nload_timeout = "2s"\n')
+    house = new_house('[daemon]\nhung_after = "300ms"\nload_timeout = "5s"\n')
     house.sire("daemon", "start")
     wait_until(lambda: house.json("health")["status"] == "ok")
     yield house

@@ -42,6 +42,11 @@ class Faulty:
         while True:
             pass
 
+    def wait(self, file, **_):
+        """Until there is that file."""
+        while not os.path.exists(file):
+            time.sleep(0.005)
+
     def sleep(self, seconds=600, **_):
         time.sleep(float(seconds))
 

@@ -13,6 +13,7 @@ import pytest
 from sire.errors import DeadlineExceeded, SireError, WorkerCrashed
 from sire.protocol.requests import Health
 from tests.faults.test_zygote import zygote
+from tests.waiting import wait_until
 
 
 def check(house, **request):
@@ -39,7 +40,12 @@ def test_a_model_whose_process_stands_still_fails_its_check(faulty):
 def test_a_model_whose_process_ends_over_the_check_is_told_how(faulty):
     worker = faulty.predict(do="pid")
     os.kill(worker, signal.SIGSTOP)
-    killer = threading.Timer(1.0, os.kill, (worker, signal.SIGKILL))
+
+    def kill_when_checked():
+        wait_until(lambda: [i.state for i in faulty.instances()] == ["busy"])
+        os.kill(worker, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_when_checked)
     killer.start()
     with pytest.raises(WorkerCrashed, match=r"check of m failed.*SIGKILL"):
         check(faulty, model="m")

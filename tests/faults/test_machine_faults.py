@@ -160,7 +160,7 @@ def device(house, name):
 
 
 def test_models_of_a_gpu_that_is_lost_run_elsewhere_and_it_is_used_again_when_it_is_back(
-    house, gpus
+    house, gpus, tmp_path
 ):
     house.register()
     house.register("idle")
@@ -172,7 +172,9 @@ def test_models_of_a_gpu_that_is_lost_run_elsewhere_and_it_is_used_again_when_it
     ]
     answers = []
     slow = threading.Thread(
-        target=lambda: answers.append(house.predict(on_first[0], do="sleep", seconds=4))
+        target=lambda: answers.append(
+            house.predict(on_first[0], do="wait", file=str(tmp_path / "go"))
+        )
     )
     slow.start()
     wait_until(lambda: "busy" in [i.state for i in house.instances(on_first[0])])
@@ -185,7 +187,8 @@ def test_models_of_a_gpu_that_is_lost_run_elsewhere_and_it_is_used_again_when_it
         wait_until(lambda name=name: [i.device for i in house.instances(name)] == ["cuda:1"])
     with pytest.raises(DeviceNotFound, match="cuda:0"):
         house.predict("bound")
-    slow.join(30)
+    (tmp_path / "go").touch()
+    slow.join(90)
     assert answers == [None]  # it ran again, from its beginning
     gpus.say(0, lost=False)
     wait_until(lambda: device(house, "cuda:0")["available"])
@@ -207,7 +210,7 @@ def test_memory_that_others_take_is_seen_at_once_and_waited_for(house, gpus):
     wait_until(lambda: house.json("health")["queued"] == 1)
     assert not house.instances() or house.instances()[0].state == "waiting"
     gpus.say(0, free=7 * GIB)
-    waiting.join(30)
+    waiting.join(90)
     assert answers == [{"x": 1}]
 
 
@@ -255,7 +258,7 @@ def test_a_daemon_short_of_descriptors_lets_nobody_new_in_until_it_has_some(crow
             assert predict(inside, **big) == big
             waiting = threading.Thread(target=lambda: answers.append(predict(outside, x=1)))
             waiting.start()
-        waiting.join(20)
+        waiting.join(90)
         assert answers == [{"x": 1}]
         assert predict(inside, do="pid") == worker
 

@@ -69,7 +69,7 @@ def test_running_out_of_memory_over_a_request_is_told_and_ends_nothing_for_good(
 
 def test_a_load_that_stands_still_is_ended(faulty):
     faulty.register(args={"at_load": "stop"})
-    with pytest.raises(LoadFailed, match="no progress for 2 s"):
+    with pytest.raises(LoadFailed, match="no progress for 5 s"):
         faulty.predict()
     wait_until(lambda: not faulty.instances())
 
@@ -139,22 +139,22 @@ def _setting(home, key):
 
 @pytest.fixture
 def patient(shared):
-    """The shared daemon, which leaves failing models alone for half a second and longer."""
-    shared.configure('[daemon]\nretry_after = "500ms"\nretry_most = "2s"\n')
+    """The shared daemon, which leaves failing models alone for a second and longer."""
+    shared.configure('[daemon]\nretry_after = "1s"\nretry_most = "2s"\n')
     os.kill(shared.pid(), signal.SIGHUP)
-    wait_until(lambda: _setting(shared, "daemon.retry_after") == "500ms")
+    wait_until(lambda: _setting(shared, "daemon.retry_after") == "1s")
     yield shared
     shared.register()
 
 
 def test_why_a_load_failed_is_remembered_for_a_while_that_doubles(patient):
     patient.register(args={"at_load": "fail"})
-    for left_alone in (0.5, 1.0):
+    for left_alone in (1.0, 2.0):
         before = loads(patient)
         with pytest.raises(LoadFailed, match="cannot be loaded"):
             patient.predict()
         failed = time.monotonic()
-        for _ in range(5):
+        for _ in range(3):
             with pytest.raises(LoadFailed, match="cannot be loaded.*sire load m"):
                 patient.predict()
         assert loads(patient) == before + 1
@@ -179,13 +179,13 @@ def test_a_load_by_hand_is_tried_at_once_and_forgets_what_failed(patient):
 
 def test_a_model_that_keeps_crashing_is_loaded_less_and_less_often(patient):
     patient.register()
-    starts = []
-    for _ in range(5):
-        starts.append(time.monotonic())
+    for crashes in range(1, 6):
         with pytest.raises(WorkerCrashed):
             patient.predict(do="exit")
-    assert starts[3] - starts[0] < 2  # two may be chance
+        left_alone = patient.json("show", "m")["retry_seconds"] is not None
+        assert left_alone == (crashes > 2)  # two may be chance
+        crashed = time.monotonic()
     assert "crashed 5 times without an answer" in patient.sire("show", "m").stdout.decode()
     assert patient.predict(x=1) == {"x": 1}  # it has waited for its turn
-    assert time.monotonic() - starts[3] > 0.4 + 0.9 + 1.8
+    assert time.monotonic() - crashed > 1.5
     assert patient.json("show", "m")["crashes"] == 0

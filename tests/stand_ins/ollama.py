@@ -3,7 +3,6 @@
 import json
 import re
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 GIB = 1 << 30
@@ -26,16 +25,17 @@ class StandIn:
         heard: every body that was posted, with its path.
         refuses: what loading answers instead, a status and an error.
         most_at_once: how many requests it was at together at most.
+        meet: it answers no prompt before it was at so many together.
     """
 
     def __init__(self):
         self.library = {"llama3.2:latest": 2 * GIB, "mistral:7b": 4 * GIB}
         self.loaded, self.heard = {}, []
         self.refuses = None
-        self.slow = 0.0
+        self.meet = 0
         self.closed = False
         self.at_once = self.most_at_once = 0
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
@@ -65,12 +65,14 @@ class StandIn:
         return {**common, "details": DETAILS, "modified_at": "2024-08-27T10:12:50.2-07:00"}
 
     def post(self, path, body):
-        with self._lock:
+        with self._changed:
             self.heard.append((path, body))
             self.at_once += 1
             self.most_at_once = max(self.most_at_once, self.at_once)
-        time.sleep(self.slow if body.get("prompt") else 0)
-        with self._lock:
+            self._changed.notify_all()
+            if body.get("prompt") and self.meet:
+                assert self._changed.wait_for(lambda: self.most_at_once >= self.meet, 90)
+                self._changed.wait(0.05)  # time for one too many to come
             self.at_once -= 1
             return self._answer(path, body)
 
