@@ -1,5 +1,5 @@
-# Completion of sire for bash 4.4 or newer. What there is to complete, sire itself knows; the
-# names of models and devices and the ids of jobs come from the daemon while one runs.
+# Completion of sire for bash 4.4 or newer. The candidates come from sire itself; names of models
+# and devices and ids of jobs come from the daemon if it is running.
 
 _sire_completion() {
     local line=${COMP_LINE:0:COMP_POINT} last word
@@ -10,9 +10,9 @@ _sire_completion() {
     mapfile -t COMPREPLY < <(
         COMP_WORDS=$line COMP_CWORD=$last _SIRE_COMPLETE=complete_bash "$1" 2>/dev/null
     )
-    # Nothing at all lets bash complete the name of a file.
+    # An empty list lets bash complete file names.
     [[ -n ${COMPREPLY[*]} ]] || COMPREPLY=()
-    # To bash cuda:0 is three words, of which it replaces the last.
+    # bash splits cuda:0 into three words and replaces only the last.
     if [[ $COMP_WORDBREAKS == *:* ]]; then
         word=${words[last]##*=}
         COMPREPLY=("${COMPREPLY[@]#"${word%"${word##*:}"}"}")

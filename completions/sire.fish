@@ -1,5 +1,5 @@
-# Completion of sire for fish. What there is to complete, sire itself knows; the names of models
-# and devices and the ids of jobs come from the daemon while one runs.
+# Completion of sire for fish. The candidates come from sire itself; names of models and devices and
+# ids of jobs come from the daemon if it is running.
 
 function __sire_complete
     set --local found (env _SIRE_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args \
@@ -7,7 +7,7 @@ function __sire_complete
         sire 2>/dev/null)
     set --local token (commandline --current-token --cut-at-cursor)
     if test -n "$found"
-        # What completes the value in --device=cu replaces the option as well.
+        # A candidate for the value in --device=cu must include the option.
         set --local option (string match --regex '^--[^=]*=' -- $token; or echo '')
         printf '%s\n' $option$found
     else

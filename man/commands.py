@@ -60,10 +60,10 @@ def _options(command: Any) -> list[Any]:
 def _option(option: Any) -> str:
     names = [*sorted(option.opts, key=len), *option.secondary_opts]
     value = "" if option.is_flag else f" {italic(placeholder(option))}"
-    words = option.help or ""
+    description = option.help or ""
     if option.default and option.default is not True and not callable(option.default):
-        words += f" Default: {option.default}."
-    return item(", ".join(map(bold, names)) + value, words)
+        description += f" Default: {option.default}."
+    return item(", ".join(map(bold, names)) + value, description)
 
 
 def _bracketed(option: Any) -> str:

@@ -15,7 +15,8 @@ def daemon_options() -> str:
 def _option(action: argparse.Action) -> str:
     takes_value = action.nargs != 0
     value = f" {italic(str(action.metavar or action.dest.upper()))}" if takes_value else ""
-    words = action.help or ""
+    description = action.help or ""
     return item(
-        ", ".join(map(bold, action.option_strings)) + value, f"{words[:1].upper()}{words[1:]}."
+        ", ".join(map(bold, action.option_strings)) + value,
+        f"{description[:1].upper()}{description[1:]}.",
     )

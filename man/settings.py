@@ -135,9 +135,9 @@ def settings_sections() -> str:
         raise KeyError(*sorted(found.keys() ^ KEYS.keys()))
     return "".join(
         heading(f"[{section}]")
-        + f"{text(words)}\n"
+        + f"{text(description)}\n"
         + "".join(_key(key, field) for key, field in found.items() if _section(key) == section)
-        for section, words in SECTIONS.items()
+        for section, description in SECTIONS.items()
     )
 
 

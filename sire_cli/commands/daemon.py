@@ -44,7 +44,7 @@ def start() -> None:
 def stop() -> None:
     """Finish running requests, then stop the daemon and all models."""
     if _stop():
-        print_message("The daemon stopped.")
+        print_message("The daemon has stopped.")
     else:
         print_message("No daemon is running.")
 

@@ -165,34 +165,34 @@ def result(
     named after the input.
     """
     with connect() as connection:
-        job_spec = connection.expect(JobReport, ShowJob(job=job)).job
-        target = Output(output, _writable(job_spec), [job_spec.source or job])
-        _check_ending(output, job_spec)
+        record = connection.expect(JobReport, ShowJob(job=job)).job
+        target = Output(output, _writable(record), [record.source or job])
+        _check_suffix(output, record)
         _, frames = connection.ask(JobResult(job=job))
-    target.write(job_spec.source or job, bytes(frames[0]))
+    target.write(record.source or job, bytes(frames[0]))
     target.finish()
 
 
-def _writable(job_spec: Job) -> str:
-    if job_spec.accept not in [BY_NAME[name] for name in WRITABLE]:
+def _writable(record: Job) -> str:
+    if record.accept not in [BY_NAME[name] for name in WRITABLE]:
         raise InvalidInput(
-            f"The result of job {job_spec.id} has type {job_spec.accept}, not that of a file.",
+            f"The result of job {record.id} has type {record.accept}, not that of a file.",
             hint="It was submitted from Python; read it there: manager.job_result(id)",
         )
-    return job_spec.accept
+    return record.accept
 
 
-def _check_ending(output: str | None, job_spec: Job) -> None:
+def _check_suffix(output: str | None, record: Job) -> None:
     """Reject a file whose suffix contradicts the type of the result.
 
     Raises:
         InvalidConfiguration: the suffix stands for another type.
     """
     implied = BY_SUFFIX.get(Path(output).suffix.lower()) if output else None
-    if implied not in {None, job_spec.accept} and not Path(str(output)).is_dir():
-        name = next(name for name, kind in BY_NAME.items() if kind == job_spec.accept)
+    if implied not in {None, record.accept} and not Path(str(output)).is_dir():
+        name = next(name for name, kind in BY_NAME.items() if kind == record.accept)
         raise InvalidConfiguration(
-            f"{output} does not match the result of job {job_spec.id}, which has type {name}.",
+            f"{output} does not match the result of job {record.id}, which has type {name}.",
             hint="The type is set when a job is submitted: sire submit --to",
         )
 

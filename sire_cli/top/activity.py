@@ -14,7 +14,7 @@ _JOBS = (
     Column("JOB", right=False),
     Column("MODEL", right=False, width=12),
     Column("STATE", right=False, width=7),
-    Column("TIME", width=6),
+    Column("ELAPSED", width=7),
     Column("INPUT", right=False, width=8, flexible=True),
 )
 _EVENTS = (
