@@ -8,12 +8,13 @@ from pathlib import Path
 
 from sire.paths import Paths
 from sired.config import LoadedSettings
+from sired.config.settings import Settings
 from sired.daemon import views
 from sired.daemon.direct.listener import DirectListener
 from sired.daemon.engine.conductor import Conductor
-from sired.daemon.engine.replies import ReplyRouter
+from sired.daemon.engine.recorder import FileRecorder
 from sired.daemon.engine.warm_start import WarmStart
-from sired.daemon.handlers.predictions import DirectAccess
+from sired.daemon.handlers.predictions import DaemonDirectAccess
 from sired.daemon.jobs.service import JobService
 from sired.daemon.models.defaults import OptionDefaults
 from sired.daemon.plugins import find_policy, find_router, find_strategy
@@ -26,6 +27,7 @@ from sired.devices.inventory import Inventory
 from sired.devices.nvml import NvmlProbe
 from sired.scheduler.brain import Brain
 from sired.scheduler.entities.ledger import Account
+from sired.scheduler.recording import Policies
 from sired.scheduler.rules import Rules
 from sired.server.front import Front
 from sired.store.footprints import Footprints
@@ -35,14 +37,17 @@ from sired.workers.confinement import Confinement
 from sired.workers.control_groups import ControlGroups, own_group
 from sired.workers.zygote.zygote import Zygote
 
+# Names the file that every event and instruction is recorded to.
+RECORD = "SIRE_RECORD"
+
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What requests need, and the two doors beside the front socket."""
+    """What requests need, and the two listeners beside the front socket."""
 
     services: Services
-    exporter: PrometheusServer
-    door: DirectListener
+    prometheus_server: PrometheusServer
+    direct_listener: DirectListener
 
 
 def assemble(
@@ -51,7 +56,7 @@ def assemble(
     """Make every part; nothing is open or started yet.
 
     Raises:
-        SireError: a setting names nothing there is, or a file cannot be used.
+        SireError: a setting names something that does not exist, or a file cannot be used.
     """
     settings = loaded.settings
     registry = Registry(paths.models, OptionDefaults(settings.defaults).fill)
@@ -64,78 +69,109 @@ def assemble(
         Confinement(settings.workers.limits, settings.workers.no_new_privileges),
     )
     front = Front(paths.checked_socket(), settings.daemon.max_message_bytes, listening)
-    answers = ReplyRouter(front)
+    brain = _brain(settings, inventory)
     conductor = Conductor(
-        loop, _brain(loaded, inventory), answers, inventory, registry, footprints, zygote, paths
-    )
-    if settings.workers.limits and settings.workers.control_groups:
-        parent = own_group(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))
-        conductor.instances.groups = ControlGroups(parent)
-    jobs = JobService(loop, paths.jobs, front, conductor, registry, settings.jobs)
-    answers.jobs = jobs.feed
-    conductor.predictions.begun = jobs.feed.begun
-    services = Services(
-        paths,
-        loaded,
+        loop,
+        brain,
         front,
-        conductor,
-        registry,
         inventory,
+        registry,
         footprints,
-        jobs,
-        WarmStart(conductor, registry, LoadedModels(paths.loaded), settings.daemon),
-        HistoryRecorder(
-            loop, paths.history, conductor.statistics, conductor.memory_by_model, settings.history
-        ),
         zygote,
+        _control_groups(settings),
+        paths,
+        settings.daemon,
+        settings.cache.memory,
+        _recorder(brain, settings),
     )
-    services.when_warm.append(conductor.supervisor.standby.fill)
-    services.apply_limits()
-    access = DirectAccess(services)
+    operations, predictions = conductor.operations, conductor.predictions
+    services = Services(
+        paths=paths,
+        loaded=loaded,
+        front=front,
+        brain=brain,
+        conductor=conductor,
+        operations=operations,
+        predictions=predictions,
+        results=conductor.results,
+        instances=conductor.instances,
+        supervisor=conductor.supervisor,
+        direct=conductor.direct,
+        direct_broker=conductor.direct_broker,
+        registry=registry,
+        inventory=inventory,
+        footprints=footprints,
+        jobs=JobService(loop, paths.jobs, brain, operations, predictions, settings.jobs),
+        warm_start=WarmStart(
+            brain, conductor, registry, LoadedModels(paths.loaded), settings.daemon
+        ),
+        counters=conductor.counters,
+        event_log=conductor.event_log,
+        history_recorder=HistoryRecorder(
+            loop, paths.history, conductor.counters, brain.memory_by_model, settings.history
+        ),
+        zygote=zygote,
+        when_warm=[conductor.supervisor.standby.fill],
+    )
     return Parts(
         services,
         PrometheusServer(
             loop, partial(views.metrics, services), settings.metrics, services.complaints.append
         ),
-        DirectListener(loop, paths.direct_socket, access.lead, access.terms),
+        DirectListener(loop, paths.direct_socket, DaemonDirectAccess(services)),
     )
 
 
-def _brain(loaded: LoadedSettings, inventory: Inventory) -> Brain:
-    settings = loaded.settings
+def _control_groups(settings: Settings) -> ControlGroups:
+    if settings.workers.limits and settings.workers.control_groups:
+        return ControlGroups(own_group(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")))
+    return ControlGroups()
+
+
+def _recorder(brain: Brain, settings: Settings) -> FileRecorder | None:
+    file = os.environ.get(RECORD)
+    return FileRecorder(Path(file), brain, policies_from(settings)) if file else None
+
+
+def policies_from(settings: Settings) -> Policies:
+    """The names of the policies in force."""
+    placement = settings.placement
+    return Policies(placement.strategy, placement.routing, placement.eviction)
+
+
+def _brain(settings: Settings, inventory: Inventory) -> Brain:
     return Brain(
         [_account(device) for device in inventory.devices],
         find_strategy(settings.placement.strategy),
-        rules_from(loaded),
+        rules_from(settings),
         find_router(settings.placement.routing),
         settings.tiers.dram,
     )
 
 
-def rules_from(settings: LoadedSettings) -> Rules:
-    """The brain's rules as the settings say them.
+def rules_from(settings: Settings) -> Rules:
+    """The brain's rules as the settings state them.
 
     Raises:
-        InvalidConfiguration: there is no eviction policy of the name given.
+        InvalidConfiguration: no eviction policy has the name given.
     """
-    given = settings.settings
     return Rules(
-        queue_per_model=given.queue.per_model,
-        queue_total=given.queue.total,
-        ageing=given.queue.ageing,
-        patience=given.queue.patience,
-        turn_requests=given.queue.turn_requests,
-        load_timeout=given.daemon.load_timeout,
-        hung_after=given.daemon.hung_after,
-        retry_after=given.daemon.retry_after,
-        retry_most=given.daemon.retry_most,
-        max_models=given.limits.max_models,
-        most_instances=given.placement.most_instances,
-        shrink_after=given.placement.shrink_after,
-        file_factor=given.memory.file_factor,
-        overhead={"cpu": given.memory.cpu_process, "cuda": given.memory.cuda_context},
-        eviction=find_policy(given.placement.eviction),
-        default_keep_alive=given.defaults.keep_alive,
+        queue_per_model=settings.queue.per_model,
+        queue_total=settings.queue.total,
+        ageing=settings.queue.ageing,
+        patience=settings.queue.patience,
+        turn_requests=settings.queue.turn_requests,
+        load_timeout=settings.daemon.load_timeout,
+        hung_after=settings.daemon.hung_after,
+        retry_after=settings.daemon.retry_after,
+        retry_most=settings.daemon.retry_most,
+        max_models=settings.limits.max_models,
+        most_instances=settings.placement.most_instances,
+        shrink_after=settings.placement.shrink_after,
+        file_factor=settings.memory.file_factor,
+        overhead={"cpu": settings.memory.cpu_process, "cuda": settings.memory.cuda_context},
+        eviction=find_policy(settings.placement.eviction),
+        default_keep_alive=settings.defaults.keep_alive,
     )
 
 

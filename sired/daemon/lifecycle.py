@@ -1,4 +1,4 @@
-"""The daemon's life: lock, start, reload, drain, end."""
+"""The daemon's life cycle: lock, start, reload, drain, stop."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ from pathlib import Path
 from sire.errors import DaemonUnavailable, InvalidConfiguration, SireError
 from sire.paths import Paths, find_paths, free_place, private_directory
 from sired.config import LoadedSettings, load_settings, waiting_for_start
-from sired.daemon.assembly import assemble, rules_from
+from sired.daemon.assembly import assemble, policies_from, rules_from
 from sired.daemon.handlers import RequestHandlers
 from sired.daemon.host.event_loop import attentive_loop
 from sired.daemon.host.fd_limits import allow_many, few_left
@@ -26,7 +26,6 @@ from sired.daemon.models.scheduler_entry import introduce
 from sired.daemon.plugins import find_router, find_strategy
 from sired.daemon.supervisor.supervisor import OUTSIDE_GRACE_SECONDS
 from sired.devices.nvml import make_unified_memory
-from sired.scheduler import events
 from sired.store import atomic, model_cache
 from sired.workers.descendants import adopt_orphans
 from sired.workers.environment import keep_allowed
@@ -34,31 +33,31 @@ from sired.workers.environment import keep_allowed
 log = logging.getLogger(__name__)
 
 SAMPLE_SECONDS = 1.0
-# After the grace period, how long workers may take to be gone: most are killed.
+# Seconds workers may take to be gone after the grace period; most are killed.
 END_SECONDS = 2.0 + OUTSIDE_GRACE_SECONDS
 
 
 def run(
     flags: Mapping[str, str], *, config: Path | None = None, die_with_parent: bool = False
 ) -> int:
-    """Be the daemon until told to stop.
+    """Run the daemon until it is told to stop.
 
     Args:
         flags: settings given on the command line, text by dotted key.
-        config: the file with the settings; None for the user's.
+        config: the settings file; None for the user's.
         die_with_parent: stop when the process that started this one is gone.
 
     Returns:
-        The exit code: 0 after a stop that was asked for, 1 when it could not start.
+        The exit code: 0 after a requested stop, 1 if the daemon could not start.
     """
     paths = find_paths()
-    os.umask(0o077)  # whatever we and our workers make is nobody else's to read
+    os.umask(0o077)  # other users must not read what we and our workers create
     allow_many()
     journal, manager = read_by_journal(os.environ), Notifier(os.environ)
     try:
         listening = passed_socket(paths.socket, os.environ)
         settings = load_settings(config or paths.config_file, os.environ, flags)
-        # Ours is what the zygote gets, and what is left out was never in a worker's memory.
+        # The fork server inherits our environment: a variable removed here never reaches a worker.
         keep_allowed(os.environ, settings.settings.workers.environment)
         for directory in (paths.runtime, paths.data, paths.models, paths.state, paths.logs):
             private_directory(directory)
@@ -99,12 +98,12 @@ def run(
 
 
 def check(flags: Mapping[str, str], config: Path | None = None) -> int:
-    """Read the settings as a daemon would, say what is wrong with them; returns the exit code."""
+    """Read the settings as a daemon would and report what is wrong; returns the exit code."""
     try:
         settings = load_settings(config or find_paths().config_file, os.environ, flags)
         find_strategy(settings.settings.placement.strategy)
         find_router(settings.settings.placement.routing)
-        rules_from(settings)
+        rules_from(settings.settings)
     except SireError as error:
         sys.stderr.write("\n".join(filter(None, (error.message, error.hint))) + "\n")
         return 1
@@ -112,9 +111,9 @@ def check(flags: Mapping[str, str], config: Path | None = None) -> int:
 
 
 def _give_up(error: SireError, *, journal: bool) -> int:
-    """Say why there is no daemon; returns the exit code."""
-    said = f"sired: error: {error.message}\n{error.hint}"
-    sys.stderr.write((prioritised(said, ERROR_PRIORITY) if journal else said) + "\n")
+    """Report why the daemon does not start; returns the exit code."""
+    report = f"sired: error: {error.message}\n{error.hint}"
+    sys.stderr.write((prioritised(report, ERROR_PRIORITY) if journal else report) + "\n")
     return 1
 
 
@@ -156,36 +155,33 @@ class Daemon:
         self._manager = manager
         parts = assemble(paths, settings, loop, listening)
         self._services = parts.services
-        self._exporter, self._door = parts.exporter, parts.door
-        self._front, self._jobs = self._services.front, self._services.jobs
-        self._conductor = self._services.conductor
-        self._inventory, self._zygote = self._services.inventory, self._services.zygote
-        self._warm_start, self._historian = self._services.warm_start, self._services.historian
+        self._prometheus_server = parts.prometheus_server
+        self._direct_listener = parts.direct_listener
 
     def open(self, *, parent: int | None) -> None:
-        """Take up the registered models and the socket; the zygote warms up behind.
+        """Add the models to the brain and open the sockets; the fork server warms up meanwhile.
 
         Args:
-            parent: pid of the process to outlive by a second at most; None for none.
+            parent: pid of the process whose end stops the daemon within a second; None for none.
         """
         for spec in self._services.registry.models.values():
             introduce(self._services, spec)
         damaged = {Path(file).stem for file in self._services.registry.damaged}
         model_cache.sweep(self._paths.caches, {*self._services.registry.models, *damaged})
         for name, why in self._services.registry.damaged.items():
-            log.error("the registry file %s is damaged and passed over: %s", name, why)
+            log.error("the registry file %s is damaged and skipped: %s", name, why)
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stop.set)
         self._loop.add_signal_handler(signal.SIGHUP, self._reload)
-        self._front.open(self._loop, RequestHandlers(self._services, self._stop.set))
-        self._door.open()
-        self._exporter.open()
-        self._jobs.start()
-        self._warm_start.start()
-        self._historian.start()
+        self._services.front.open(self._loop, RequestHandlers(self._services, self._stop.set))
+        self._direct_listener.open()
+        self._prometheus_server.open()
+        self._services.jobs.start()
+        self._services.warm_start.start()
+        self._services.history_recorder.start()
         self._begin_warm_up()
         self._deadlines(parent)
-        # What is here by now stays: the collector need not look at it again and again.
+        # What exists by now stays: the garbage collector need not scan it again.
         gc.collect()
         gc.freeze()
         self._manager.say("READY=1")
@@ -193,17 +189,17 @@ class Daemon:
         log.info("sired is ready on %s", self._paths.socket)
 
     def _begin_warm_up(self) -> None:
-        # No task of the loop: a daemon that is told to stop meanwhile does not wait for it.
+        # Not a task of the loop: a daemon that is told to stop meanwhile does not wait for it.
         self._services.warm = False
         threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
 
     def _warm_up(self) -> None:
-        if any(device.hardware.kind == "cuda" for device in self._inventory.devices):
+        if any(device.hardware.kind == "cuda" for device in self._services.inventory.devices):
             make_unified_memory()
         try:
-            self._zygote.warm()
+            self._services.zygote.warm()
         except OSError as problem:
-            log.error("the zygote did not start: %s", problem)  # noqa: TRY400
+            log.error("the fork server did not start: %s", problem)  # noqa: TRY400
         with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
             self._loop.call_soon_threadsafe(self._warm)
 
@@ -213,80 +209,83 @@ class Daemon:
             do()
 
     def _deadlines(self, parent: int | None) -> None:
-        """Once a second: how full devices are, and whether there is still someone to serve."""
-        # First of all, so that no trouble with any of it ends the rest for good.
+        """Once a second: sample memory, and check that the daemon is still needed and reachable."""
+        # Scheduled first, so that an error below does not end it for good.
         self._loop.call_later(SAMPLE_SECONDS, self._deadlines, parent)
         if parent is not None and os.getppid() != parent:
             self._stop.set()
         if not holds(self._lock, self._paths.lock):
-            # The runtime directory is gone, as it is after the last logout: nobody can find us.
+            # The runtime directory is gone, as after the user's last logout: no client can find us.
             log.error("%s was removed; shutting down", self._paths.lock)
             self._stop.set()
-        self._mind_descriptors()
-        self._jobs.look_at_clock()
-        if self._conductor.brain.loader.pending or self._inventory.can_lose:
-            self._conductor.sample()
-        if self._services.warm and self._zygote.ended and not self._zygote.problem:
-            log.error("the zygote has ended; another one is started")
+        self._check_descriptors()
+        self._services.jobs.check_clock()
+        if self._services.pending_loads or self._services.inventory.can_lose:
+            self._services.conductor.sample()
+        if (
+            self._services.warm
+            and self._services.zygote.ended
+            and not self._services.zygote.problem
+        ):
+            log.error("the fork server has ended; another one is started")
             self._begin_warm_up()
-        self._warm_start.note()
-        self._conductor.supervisor.trim_logs(self._paths.daemon_output)
+        self._services.warm_start.note()
+        self._services.supervisor.trim_logs(self._paths.daemon_output)
 
-    def _mind_descriptors(self) -> None:
-        """Let nobody in for whom there is no room."""
+    def _check_descriptors(self) -> None:
+        """Accept no new clients while descriptors are short."""
         crowded = few_left()
         if crowded != self._crowded:
-            said = "are running out; nobody new is let in" if crowded else "are enough again"
-            log.warning("descriptors %s", said)
+            state = "are running out: no new client is accepted" if crowded else "suffice again"
+            log.warning("descriptors %s", state)
         self._crowded = crowded
         try:
-            self._front.accept(not crowded)
+            self._services.front.accept(not crowded)
         except OSError as problem:  # it is tried again in a second
             log.error("the socket cannot be moved: %s", problem)  # noqa: TRY400
 
     def _reload(self) -> None:
-        """Read the configuration again; what cannot change while running is said."""
+        """Read the settings again, and log those that take effect only after a restart."""
         try:
             settings = load_settings(self._services.loaded.path, os.environ, self._flags)
             strategy = find_strategy(settings.settings.placement.strategy)
             router = find_router(settings.settings.placement.routing)
-            rules = rules_from(settings)
+            rules = rules_from(settings.settings)
         except InvalidConfiguration as error:
-            log.error("the configuration stays as it was: %s", error)  # noqa: TRY400
+            log.error("the settings stay as they were: %s", error)  # noqa: TRY400
             return
         old = self._services.settings
         if waiting := waiting_for_start(old, settings.settings):
-            said = ", ".join(waiting)
-            log.warning("%s: changes hold from the next start: sire daemon restart", said)
-        self._conductor.brain.adopt(rules, strategy, router)
-        # What is due sooner by the new rules is looked at now.
-        self._conductor.feed(events.TimerFired())
+            names_changed = ", ".join(waiting)
+            log.warning("%s: takes effect after: sire daemon restart", names_changed)
+        names = policies_from(settings.settings)
+        self._services.conductor.adopt(rules, strategy, router, names)
         self._services.adopt(settings)
         logging.getLogger().setLevel(settings.settings.daemon.log_level.upper())
-        log.info("the configuration was read again")
+        log.info("the settings were read again")
 
     async def finished(self) -> None:
-        """Wait until we are told to stop, and then until nothing is left to answer."""
+        """Wait until the daemon is told to stop, and then until everything is answered."""
         await self._stop.wait()
         self._manager.say("STOPPING=1")
         self._services.draining = True
-        self._conductor.direct.close_all()
-        self._jobs.stop()
-        self._warm_start.stop()
+        self._services.direct.close_all()
+        self._services.jobs.stop()
+        self._services.warm_start.stop()
         grace = self._services.settings.daemon.grace_seconds
-        log.info("shutting down; %d requests to finish", self._conductor.unanswered)
-        await self._until(lambda: not self._conductor.unanswered, grace)
+        log.info("shutting down; %d requests to finish", self._services.conductor.unanswered)
+        await self._until(lambda: not self._services.conductor.unanswered, grace)
 
     async def close(self) -> None:
-        """End the workers, then the socket: nothing of us is left when we exit."""
-        self._historian.close()
-        self._conductor.end_workers()
-        await self._until(lambda: not self._conductor.supervisor, END_SECONDS)
-        self._conductor.supervisor.close()
-        self._jobs.close()
-        self._door.close()
-        self._exporter.close()
-        self._front.close()
+        """End the workers, then close the sockets: nothing is left when the process exits."""
+        self._services.history_recorder.close()
+        self._services.conductor.end_workers()
+        await self._until(lambda: not self._services.supervisor, END_SECONDS)
+        self._services.conductor.close()
+        self._services.jobs.close()
+        self._direct_listener.close()
+        self._prometheus_server.close()
+        self._services.front.close()
 
     async def _until(self, done: Callable[[], bool], seconds: float) -> None:
         deadline = self._loop.time() + seconds

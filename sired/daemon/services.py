@@ -1,4 +1,4 @@
-"""The daemon's parts, as those need them who answer requests."""
+"""The daemon's parts, for those that answer requests."""
 
 import time
 from collections.abc import Callable
@@ -10,11 +10,25 @@ from sire.paths import Paths
 from sire.spec import LONGEST_NAME
 from sired.config import LoadedSettings
 from sired.config.settings import Settings
+from sired.daemon.direct.connections import DirectConnections
 from sired.daemon.engine.conductor import Conductor
+from sired.daemon.engine.direct_broker import DirectBroker
+from sired.daemon.engine.instances import Instances
+from sired.daemon.engine.operations import Operations
+from sired.daemon.engine.predictions import Predictions
+from sired.daemon.engine.result_cache import ResultCache
 from sired.daemon.engine.warm_start import WarmStart
 from sired.daemon.jobs.service import JobService
+from sired.daemon.supervisor.supervisor import WorkerSupervisor
+from sired.daemon.telemetry.counters import AllCounters
+from sired.daemon.telemetry.event_log import EventLog
 from sired.daemon.telemetry.history_recorder import HistoryRecorder
 from sired.devices.inventory import Inventory
+from sired.scheduler.brain import Brain
+from sired.scheduler.entities.ledger import Ledger
+from sired.scheduler.entities.model import Model
+from sired.scheduler.entities.pending import PendingLoads
+from sired.scheduler.memory.fleet import Fleet
 from sired.server.front import Front
 from sired.store.footprints import Footprints
 from sired.store.registry import Registry
@@ -23,27 +37,38 @@ from sired.workers.zygote.zygote import Zygote
 
 @dataclass(slots=True)
 class Services:
-    """What there is one of in a daemon.
+    """One of everything that a daemon has, side by side: no part is reached through another.
 
     Attributes:
-        loaded: the settings in force, each with where it came from.
-        draining: whether the daemon is told to stop, and takes no more work.
-        warm: whether the zygote is ready, and
-        when_warm: what is called each time it has become so.
-        complaints: problems of parts that nobody else asks for theirs.
-        started: when the daemon was, by the clock that never goes back.
+        loaded: the settings in force and where each came from.
+        models: the registered models as the brain knows them; ``fleet`` the instances and
+            ``ledger`` what they are charged. To be read only.
+        draining: the daemon was told to stop and accepts no new work.
+        warm: the fork server is ready; ``when_warm`` is called each time it becomes so.
+        complaints: problems of parts that do not keep their own.
+        started: when the daemon started, on the monotonic clock.
     """
 
     paths: Paths
     loaded: LoadedSettings
     front: Front
+    brain: Brain
     conductor: Conductor
+    operations: Operations
+    predictions: Predictions
+    results: ResultCache
+    instances: Instances
+    supervisor: WorkerSupervisor
+    direct: DirectConnections
+    direct_broker: DirectBroker
     registry: Registry
     inventory: Inventory
     footprints: Footprints
     jobs: JobService
     warm_start: WarmStart
-    historian: HistoryRecorder
+    counters: AllCounters
+    event_log: EventLog
+    history_recorder: HistoryRecorder
     zygote: Zygote
     draining: bool = False
     warm: bool = False
@@ -57,51 +82,67 @@ class Services:
         return self.loaded.settings
 
     @property
+    def models(self) -> dict[str, Model]:
+        """The registered models as the brain knows them, by name."""
+        return self.brain.models
+
+    @property
+    def fleet(self) -> Fleet:
+        """The instances."""
+        return self.brain.fleet
+
+    @property
+    def pending_loads(self) -> PendingLoads:
+        """The loads that wait for memory."""
+        return self.brain.loader.pending
+
+    @property
+    def ledger(self) -> Ledger:
+        """What instances are charged on each device."""
+        return self.brain.ledger
+
+    @property
     def problems(self) -> tuple[str, ...]:
-        """What is not as it should be, though the daemon runs."""
+        """What is wrong although the daemon runs."""
         damaged = [f"{name}: {why}" for name, why in self.registry.damaged.items()]
         return (
             *self.inventory.problems,
-            *(f"{name} does not answer its driver any more" for name in self.inventory.lost),
+            *(f"the driver of {name} no longer answers" for name in self.inventory.lost),
             *damaged,
             *self.jobs.problems,
             *self.warm_start.problems,
-            *self.historian.problems,
+            *self.history_recorder.problems,
             *self.complaints,
             *filter(None, [self.zygote.problem]),
         )
 
     def adopt(self, loaded: LoadedSettings) -> None:
-        """Go by these settings from now on."""
+        """Apply new settings."""
         self.loaded = loaded
         self.jobs.adopt(loaded.settings.jobs)
         self.warm_start.adopt(loaded.settings.daemon)
-        self.historian.adopt(loaded.settings.history)
-        self.apply_limits()
-
-    def apply_limits(self) -> None:
-        """Have the conductor go by the settings in force."""
-        self.conductor.predictions.results.resize(self.settings.cache.memory)
-        self.conductor.instances.largest_decoded = self.settings.daemon.max_decoded_bytes
+        self.history_recorder.adopt(loaded.settings.history)
+        self.results.resize(loaded.settings.cache.memory)
+        self.instances.adopt(loaded.settings.daemon)
 
     def timeout(self, given: float | None) -> float:
-        """Seconds that a request may take that names so many or none."""
+        """Seconds a request may take: as given, else as the settings say."""
         return self.settings.defaults.timeout if given is None else given
 
     def refuse_when_draining(self) -> None:
-        """Take no new work while the daemon stops.
+        """Accept no new work while the daemon stops.
 
         Raises:
-            DaemonUnavailable: it does.
+            DaemonUnavailable: the daemon is stopping.
         """
         if self.draining:
             raise DaemonUnavailable("The daemon is shutting down.", hint="Try again in a moment.")
 
     def check_device(self, name: str) -> None:
-        """See that there is such a device, or that any will do.
+        """Check that a device exists, or that any will do.
 
         Raises:
-            DeviceNotFound: there is none.
+            DeviceNotFound: it does not exist.
         """
         names = [device.name for device in self.inventory.devices]
         if name not in {"auto", *names}:

@@ -16,7 +16,7 @@ from typing import Any
 from sire.errors import Cancelled, WorkerCrashed
 from sired.scheduler import events
 from sired.scheduler.entities.instance import Loading, Stopping
-from sired.scheduler.entities.ledger import Account
+from sired.scheduler.entities.ledger import Account, Ledger
 from sired.scheduler.entities.model import Model
 from sired.scheduler.events import Event
 from sired.scheduler.handling import wait_time
@@ -122,6 +122,11 @@ class Brain:
         return self._state.rules
 
     @property
+    def ledger(self) -> Ledger:
+        """What instances are charged on each device. To be read only."""
+        return self.fleet.ledger
+
+    @property
     def wakeup(self) -> float:
         """When ``Woken`` has to come at the latest; ``FOREVER`` when nothing waits for time."""
         return self._timer.at
@@ -175,6 +180,14 @@ class Brain:
     def fit_by_device(self, model: Model, now: float) -> list[Fit]:
         """How a model, registered or not, would fare on each device."""
         return fit_by_device(model, self.fleet, self.rules, now)
+
+    def memory_by_model(self) -> dict[str, int]:
+        """Bytes charged on devices for the instances of each loaded model."""
+        charged: dict[str, int] = {}
+        for number, instance in self.fleet.instances.items():
+            name = instance.model.name
+            charged[name] = charged.get(name, 0) + self.ledger.charge(number)
+        return charged
 
     def pool(self, model: Model) -> Pool:
         """How many instances a model has, and what they do."""

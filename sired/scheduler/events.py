@@ -1,4 +1,4 @@
-"""What can happen. The daemon turns everything it sees into one of these."""
+"""What can happen. The daemon turns everything it observes into one of these events."""
 
 from collections.abc import Hashable
 
@@ -9,41 +9,42 @@ from sired.scheduler.entities.model import Model
 
 
 class ModelAdded(msgspec.Struct, frozen=True):
-    """A model was registered, or registered anew under its old name."""
+    """A model was registered, or registered again under the same name."""
 
     model: Model
 
 
 class ModelPinned(msgspec.Struct, frozen=True):
-    """A model is to stay loaded from now on, or with ``pinned`` false no more."""
+    """A model was pinned: it is not evicted and does not expire; ``pinned`` false undoes it."""
 
     model: str
     pinned: bool
 
 
 class ModelEstimated(msgspec.Struct, frozen=True):
-    """What a model's own code says that its weights take; bytes."""
+    """A model's own code reported the size of its weights, in bytes."""
 
     model: str
     weights: int
 
 
 class ModelRemoved(msgspec.Struct, frozen=True):
-    """A model is registered no longer."""
+    """A model was removed from the registry."""
 
     model: str
 
 
 class RequestArrived(msgspec.Struct, frozen=True):
-    """Somebody wants an answer from a model by ``deadline`` (in seconds of the caller's clock).
+    """A client requests a prediction by ``deadline``, in seconds of the monotonic clock.
 
     Attributes:
-        priority: high, normal or low; None for the model's.
-        lease: the lease under which it comes: the instance held by it is the one that answers.
-        batch_key: requests of a model with equal keys can run together; None for never.
+        priority: high, normal or low; None for the model's priority.
+        lease: the lease it came under, whose instance answers; None for any instance.
+        batch_key: requests of a model with equal keys can run together; None for one that runs
+            alone.
         rows: how much of the model's ``batch_size`` it takes.
-        keep_alive: seconds the instance may idle after it, 0 to end at once; None for as long as
-            the model says.
+        keep_alive: seconds the instance may idle after it, 0 to end it at once; None for the
+            model's setting.
     """
 
     request: int
@@ -57,15 +58,15 @@ class RequestArrived(msgspec.Struct, frozen=True):
 
 
 class RequestCancelled(msgspec.Struct, frozen=True):
-    """Who sent this request wants no answer any more."""
+    """A client withdrew a request, a load or a request for a lease."""
 
     request: int
 
 
 class LoadRequested(msgspec.Struct, frozen=True):
-    """Somebody wants a model loaded, on ``device`` if one is named; ``operation`` names the asking.
+    """A client requests that a model be loaded, on ``device`` if one is named.
 
-    With ``patient`` they wait beyond the deadline for a load that goes on.
+    With ``patient`` a load that makes progress is awaited beyond the deadline.
     """
 
     operation: int
@@ -76,16 +77,17 @@ class LoadRequested(msgspec.Struct, frozen=True):
 
 
 class UnloadRequested(msgspec.Struct, frozen=True):
-    """Somebody wants a model out of memory."""
+    """A client requests that a model be unloaded."""
 
     operation: int
     model: str
 
 
 class LeaseRequested(msgspec.Struct, frozen=True):
-    """Somebody wants an instance of a model for themselves; ``lease`` names the asking.
+    """A client requests an instance of a model for its exclusive use.
 
-    With ``destroy_after_use`` the instance ends when it is given back.
+    ``lease`` is both the number of the operation and that of the lease. With
+    ``destroy_after_use`` the instance ends when the lease is returned.
     """
 
     lease: int
@@ -95,15 +97,15 @@ class LeaseRequested(msgspec.Struct, frozen=True):
 
 
 class LeaseReturned(msgspec.Struct, frozen=True):
-    """A holder gives an instance back, or is gone."""
+    """A holder returned its lease, or its process has ended."""
 
     lease: int
 
 
 class ShrinkRequested(msgspec.Struct, frozen=True):
-    """Somebody wants idle instances of a model, or of all if none is named, to end.
+    """A client requests that idle instances end: those of ``model``, or of all models.
 
-    ``keep`` tells how many of each model are to stay; None for the least number of each.
+    ``keep`` is how many instances of each model stay; None for each model's minimum.
     """
 
     operation: int
@@ -112,7 +114,7 @@ class ShrinkRequested(msgspec.Struct, frozen=True):
 
 
 class LoadProgressed(msgspec.Struct, frozen=True):
-    """A worker has read more of its model: so many bytes, of so many."""
+    """A worker has read more of its model: ``read_bytes`` of ``total_bytes``."""
 
     instance: int
     read_bytes: int
@@ -120,20 +122,20 @@ class LoadProgressed(msgspec.Struct, frozen=True):
 
 
 class DirectOpened(msgspec.Struct, frozen=True):
-    """A client talks to an instance directly from now on."""
+    """A direct connection from a client to an instance was opened."""
 
     instance: int
 
 
 class DirectUsed(msgspec.Struct, frozen=True):
-    """What an instance did, since the last time, for clients that talk to it directly.
+    """What an instance did over its direct connections since the last such event.
 
     Attributes:
         served: requests it answered.
-        seconds: what it was busy with them, together.
-        last_used: when it last did something for them.
-        busy: it is at work for them.
-        abandoned: it is at work, and none of those it works for waits any more.
+        seconds: time it was busy with them, in total.
+        last_used: the time at which it last worked on one.
+        busy: it is working on one now.
+        abandoned: it is working, and every client it works for has disconnected.
         peak: the most memory it has held so far, in bytes.
     """
 
@@ -147,7 +149,7 @@ class DirectUsed(msgspec.Struct, frozen=True):
 
 
 class SleepRequested(msgspec.Struct, frozen=True):
-    """Somebody wants a model asleep in main memory; one on disk is loaded for it first."""
+    """A client requests that a model sleep in main memory; one on disk is loaded first."""
 
     operation: int
     model: str
@@ -155,10 +157,12 @@ class SleepRequested(msgspec.Struct, frozen=True):
 
 
 class WorkerReady(msgspec.Struct, frozen=True):
-    """A worker has loaded its model, or woken, and holds ``memory`` bytes.
+    """A worker has loaded its model, or has woken.
 
-    ``sleep_memory`` bytes would go to main memory if it slept; 0 for one that cannot. It has kept
-    ``dram_memory`` bytes there, ready for the next time.
+    Attributes:
+        memory: bytes it holds on its device.
+        sleep_memory: bytes that would move to main memory if it slept; 0 if it cannot sleep.
+        dram_memory: bytes of main memory it keeps for its next sleep.
     """
 
     instance: int
@@ -168,7 +172,7 @@ class WorkerReady(msgspec.Struct, frozen=True):
 
 
 class WorkerSlept(msgspec.Struct, frozen=True):
-    """A worker sleeps; what it still holds of its device, and its weights in main memory, bytes."""
+    """A worker is asleep; it holds these bytes on its device and in main memory."""
 
     instance: int
     device_memory: int
@@ -176,20 +180,20 @@ class WorkerSlept(msgspec.Struct, frozen=True):
 
 
 class WorkerDramFreed(msgspec.Struct, frozen=True):
-    """A worker that is awake has given back what it kept of main memory."""
+    """A worker that is awake has released the main memory it kept."""
 
     instance: int
 
 
 class SleepFailed(msgspec.Struct, frozen=True):
-    """A worker could not go to sleep."""
+    """A worker failed to move its weights to main memory."""
 
     instance: int
     error: SireError
 
 
 class WorkerLoadFailed(msgspec.Struct, frozen=True):
-    """A worker could not load its model, or not wake, and is about to exit."""
+    """A worker failed to load its model, or to wake, and is about to exit."""
 
     instance: int
     error: SireError
@@ -197,12 +201,12 @@ class WorkerLoadFailed(msgspec.Struct, frozen=True):
 
 
 class RequestFinished(msgspec.Struct, frozen=True):
-    """A worker has answered a request, with an error or without; of a batch, one member.
+    """A worker has answered a request, successfully or with an error; one event per batch member.
 
     Attributes:
-        peak: the most memory the worker has held so far, in bytes; 0 when it did not say.
-        seconds: what the worker was busy with it, its share where it ran with others; None when it
-            did not say.
+        peak: the most memory the worker has held so far, in bytes; 0 if not reported.
+        seconds: time the worker was busy with it, its share if it ran in a batch; None if not
+            reported.
     """
 
     instance: int
@@ -214,10 +218,10 @@ class RequestFinished(msgspec.Struct, frozen=True):
 
 
 class WorkerGone(msgspec.Struct, frozen=True):
-    """A worker's process has ended, and its memory with it; ``error`` tells how.
+    """A worker's process has ended and its memory is free; ``error`` states how it ended.
 
-    ``worked_directly`` says that it was at work for a client that talks to it directly: it had
-    begun nothing of what was handed to it.
+    ``worked_directly``: it was working for a direct connection, and so had not begun any request
+    that was dispatched to it.
     """
 
     instance: int
@@ -226,9 +230,12 @@ class WorkerGone(msgspec.Struct, frozen=True):
 
 
 class MemorySampled(msgspec.Struct, frozen=True):
-    """What the drivers report as free, in bytes by device name; ``dram`` is the main memory.
+    """What the drivers report as free, in bytes.
 
-    The drivers of those that are ``lost`` do not answer.
+    Attributes:
+        free: by device name.
+        dram: free main memory; None if unknown.
+        lost: names of devices whose driver does not answer.
     """
 
     free: dict[str, int]
@@ -237,7 +244,7 @@ class MemorySampled(msgspec.Struct, frozen=True):
 
 
 class TimerFired(msgspec.Struct, frozen=True):
-    """The time ``Brain.wakeup`` named has come."""
+    """The time that ``Brain.wakeup`` named has come."""
 
 
 Event = (

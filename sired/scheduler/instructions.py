@@ -1,4 +1,7 @@
-"""What the brain wants done. The daemon carries out each one, in order."""
+"""What the brain instructs. The daemon carries out each instruction, in order.
+
+``effects.Effects`` states what carrying out each of them means.
+"""
 
 import msgspec
 
@@ -7,7 +10,7 @@ from sired.scheduler.entities.model import Model
 
 
 class StartWorker(msgspec.Struct, frozen=True):
-    """Start a process for this model; ``memory`` bytes are reserved for it on ``device``."""
+    """Start a process for an instance of ``model``; ``memory`` bytes are charged on ``device``."""
 
     instance: int
     model: Model
@@ -16,46 +19,51 @@ class StartWorker(msgspec.Struct, frozen=True):
 
 
 class StopWorker(msgspec.Struct, frozen=True):
-    """End a worker: it is idle, or (``kill``) it does not matter what it is doing."""
+    """End a worker: it is idle, or with ``kill`` whatever it is doing."""
 
     instance: int
     kill: bool = False
 
 
 class SleepWorker(msgspec.Struct, frozen=True):
-    """Have a worker bring its weights to main memory, and give its device's memory back."""
+    """Have a worker move its weights to main memory and release its device's memory."""
 
     instance: int
 
 
 class WakeWorker(msgspec.Struct, frozen=True):
-    """Have a worker bring its weights back to its device."""
+    """Have a worker move its weights back to its device."""
 
     instance: int
 
 
 class FreeWorkerDram(msgspec.Struct, frozen=True):
-    """Have a worker that is awake give back what it kept of main memory."""
+    """Have a worker that is awake release the main memory it kept for its next sleep."""
 
     instance: int
 
 
 class Dispatch(msgspec.Struct, frozen=True):
-    """Hand requests to a worker, to be run together; most often it is one."""
+    """Send requests to a worker, to be run together; usually there is one."""
 
     instance: int
     requests: tuple[int, ...]
 
 
 class Fail(msgspec.Struct, frozen=True):
-    """Answer a request, a wish to load, or who waits for a lease, with an error."""
+    """Answer an operation (a prediction, a load, a lease, …) with an error."""
 
-    request: int
+    operation: int
     error: SireError
 
 
 class Complete(msgspec.Struct, frozen=True):
-    """Answer a wish: to unload, with how many ended; else with who is ready, or asleep."""
+    """Answer an operation other than a prediction or a lease.
+
+    Attributes:
+        instance: the instance that is ready or asleep; None for an unload or a shrink.
+        ended: how many instances an unload or a shrink ended.
+    """
 
     operation: int
     instance: int | None = None
@@ -63,33 +71,33 @@ class Complete(msgspec.Struct, frozen=True):
 
 
 class LeaseGranted(msgspec.Struct, frozen=True):
-    """Tell who waits for this lease that the instance is theirs."""
+    """Answer the operation that asked for a lease: ``instance`` is reserved for its holder."""
 
     lease: int
     instance: int
 
 
 class LeaseLost(msgspec.Struct, frozen=True):
-    """Told for the record: the instance of a lease that was granted has ended."""
+    """For the record: the instance of a granted lease has ended."""
 
     lease: int
     error: SireError
 
 
 class CloseDirect(msgspec.Struct, frozen=True):
-    """Close the direct connections to this instance, once it has answered what came over them."""
+    """Close the direct connections to an instance once it has answered what they carried."""
 
     instance: int
 
 
 class ReloadModel(msgspec.Struct, frozen=True):
-    """Wish for this model, of which an instance was lost with its device."""
+    """Load a model again: one of its instances was lost with its device."""
 
     model: str
 
 
 class Learn(msgspec.Struct, frozen=True):
-    """Remember what a model was measured to need on devices of this kind."""
+    """Remember the bytes a model was measured to need on devices of this kind."""
 
     model: Model
     kind: str
@@ -97,7 +105,7 @@ class Learn(msgspec.Struct, frozen=True):
 
 
 class Evicted(msgspec.Struct, frozen=True):
-    """Told for the record: this instance gives way to ``wanted_by``, to sleep or for good."""
+    """For the record: an instance makes room for ``wanted_by``, by ending or by going to sleep."""
 
     instance: int
     model: str

@@ -173,6 +173,9 @@ class Front:
         """Reply with an error."""
         self.reply(client, failure(error, client.request_id))
 
+    def begun(self, client: Client) -> None:
+        """A worker has begun a prediction: clients are not told."""
+
     def _look_again(self) -> None:
         # Sending may have swallowed the edge that announced a message. Once is enough: if every
         # reply had it looked for, one client's flood would keep all else from the loop.

@@ -343,7 +343,7 @@ def test_a_big_input_and_a_big_answer_go_through_the_spool(home, register, zoo):
 
 
 def test_frames_that_do_not_match_the_inputs_are_refused(moody):
-    with pytest.raises(InvalidInput, match="2 frames were announced for 2 inputs, and 1 came"):
+    with pytest.raises(InvalidInput, match="announces 2 frames for 2 inputs, but 1 arrived"):
         moody.ask(Submit(model="m", inputs=(JobInput(), JobInput())), [b"[1, 1, 1, 1]"])
     assert unfinished(moody) == ()
 

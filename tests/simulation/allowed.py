@@ -219,7 +219,7 @@ class Allowed:
     # Answers
 
     def _fail(self, do):
-        asked = self.record.open.get(do.request)
+        asked = self.record.open.get(do.operation)
         early = isinstance(do.error, DeadlineExceeded) and asked and asked.deadline > self.world.now
         must(not early, "too late before its time", do, asked)
         if "models in memory at once" in do.error.message:

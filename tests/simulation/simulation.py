@@ -52,7 +52,7 @@ class Simulation:
             FreeWorkerDram: self.world.free_dram,
             CloseDirect: self.world.close_direct,
             Dispatch: self.world.dispatch,
-            Fail: lambda do: self.record.answer(do.request, do.error.code),
+            Fail: lambda do: self.record.answer(do.operation, do.error.code),
             Complete: lambda do: self.record.answer(do.operation, "fulfilled"),
             LeaseGranted: self._granted,
             LeaseLost: self._lost,

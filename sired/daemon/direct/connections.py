@@ -1,10 +1,10 @@
-"""Direct connections: a client talks to a worker, and the daemon looks on.
+"""Direct connections: a client talks to a worker, and the daemon observes.
 
-The daemon takes the connection (``door.py``), asks the brain whom it may lead to, and hands it to
-that worker. It keeps a descriptor of the worker's end: to learn when the client has left, to close
-it when the brain says so, and so that the client reads the connection's end only after the daemon
-knows why. What goes over it is counted by the worker in memory that the daemon reads
-(``workers/shared_counters.py``).
+The daemon accepts the connection (``listener.py``), asks the brain for an instance, and passes it
+to that worker. It keeps a descriptor of the worker's end: to notice when the client has left, to
+close it when the brain says so, and so that the client reads the end of the connection only after
+the daemon knows the reason. The worker counts what the connection carries in memory that the daemon
+reads (``workers/shared_counters.py``).
 """
 
 import asyncio
@@ -21,9 +21,9 @@ from sired.scheduler.events import DirectUsed
 from sired.workers.messages import TakeConnection, TakeCounters
 from sired.workers.shared_counters import SharedCounters
 
-# Connections in use this long ago are looked at often.
+# Connections used within this time are polled often.
 LIVELY_SECONDS = 1.0
-# How many ends are remembered for clients that come and ask.
+# How many ends are remembered for clients that ask for the reason.
 ENDS_REMEMBERED = 1024
 
 PassOn = Callable[[int, TakeCounters | TakeConnection, int], bool]
@@ -38,9 +38,9 @@ class DirectConnectionState(msgspec.Struct, eq=False):
 
 
 class DirectInstance(msgspec.Struct, eq=False):
-    """An instance that clients talk to, and what of its counts is known already.
+    """An instance with direct connections, and which of its counts have been read.
 
-    ``left`` says that a connection has ended since.
+    ``left``: a connection has ended since they were read.
     """
 
     model: str
@@ -57,7 +57,7 @@ class DirectInstance(msgspec.Struct, eq=False):
 
     @property
     def active(self) -> bool:
-        """Whether there may be something new."""
+        """Whether there may be new counts."""
         return bool(self.connections) or self.busy or self.left
 
 
@@ -66,20 +66,20 @@ class DirectConnections:
 
     Args:
         loop: the event loop to listen in.
-        statistics: where answers are counted.
-        pass_on: hands a descriptor to the worker of an instance, if it takes one now.
+        counters: where answers are counted.
+        pass_on: passes a descriptor to the worker of an instance, if it can take one now.
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, statistics: AllCounters, pass_on: PassOn
+        self, loop: asyncio.AbstractEventLoop, counters: AllCounters, pass_on: PassOn
     ) -> None:
         self._loop = loop
-        self._statistics = statistics
+        self._counters = counters
         self._pass_on = pass_on
         self._served: dict[int, DirectInstance] = {}
         self._ended: dict[int, SireError] = {}
         self._by_descriptor: dict[int, DirectConnectionState] = {}
-        # The loop would be told of every request; this one tells only of clients that leave.
+        # The event loop would report every request; this reports only clients that leave.
         self._hangups = select.epoll()
         self._next = 1
         loop.add_reader(self._hangups.fileno(), self._left)
@@ -90,9 +90,12 @@ class DirectConnections:
     def add(
         self, instance: int, model: str, device: str, connection: socket.socket, largest: int
     ) -> int | None:
-        """Lead a connection to an instance; its number, or None if that worker takes none now.
+        """Pass a connection to the worker of an instance.
 
-        ``largest`` is what a request over it may have, in bytes.
+        ``largest`` is the size limit of a request over it, in bytes.
+
+        Returns:
+            The connection's number; None if the worker cannot take one now.
         """
         number = self._next
         try:
@@ -110,10 +113,10 @@ class DirectConnections:
         return number
 
     def _count_for(self, instance: int, model: str, device: str) -> DirectInstance | None:
-        """What is counted of an instance; None if its worker takes nothing now.
+        """The counts of an instance; None if its worker cannot take a descriptor now.
 
         Raises:
-            OSError: it is gone.
+            OSError: the worker is gone.
         """
         if instance not in self._served:
             shared = SharedCounters.create()
@@ -138,13 +141,13 @@ class DirectConnections:
         connection.socket.close()
 
     def close(self, instance: int) -> None:
-        """End an instance's connections; what has come over them by now is answered.
+        """End an instance's connections after what they have carried so far is answered.
 
-        The worker hangs up once it has done so, and only then are they forgotten.
+        The worker closes its end once it has answered. Only then are they forgotten.
         """
         served = self._served.get(instance)
         for connection in served.connections.values() if served is not None else ():
-            # What we do ourselves now would be taken for a client that leaves.
+            # Our own shutdown must not be taken for a client that leaves.
             self._hangups.modify(connection.socket.fileno(), select.EPOLLHUP)
             with contextlib.suppress(OSError):  # it has ended by itself
                 connection.socket.shutdown(socket.SHUT_RD)
@@ -155,20 +158,20 @@ class DirectConnections:
             self.close(instance)
 
     def gone(self, instance: int, error: SireError, *, expected: bool) -> bool:
-        """An instance's process has ended: tell the clients, by ending their connections.
+        """An instance's process has ended: end its clients' connections.
 
         Returns:
-            Whether it was at work for one of them.
+            Whether it was working for one of them.
         """
         served = self._served.pop(instance, None)
         if served is None:
             return False
         counts = served.shared.read()
         running = served.shared.running(counts.running) if not expected else ()
-        # Of several that ran together one is to blame: the brain finds out which.
+        # Of several that ran together one is to blame, and the brain finds out which.
         if len(running) == 1:
             self._remember(running[0], error)
-            self._statistics.of(served.model).failed(error.code, str(error))
+            self._counters.of(served.model).failed(error.code, str(error))
         for connection in served.connections.values():
             self._forget(connection)
         served.shared.close()
@@ -180,22 +183,22 @@ class DirectConnections:
             del self._ended[next(iter(self._ended))]
 
     def why_ended(self, connection: int) -> SireError | None:
-        """What a client is told that waited for an answer; None if it is to ask the daemon."""
+        """The error for a client that waited for an answer; None if it is to ask the daemon."""
         return self._ended.pop(connection, None)
 
     @property
     def busy(self) -> int:
-        """How many instances were at work when they were last looked at."""
+        """How many instances were working when they were last read."""
         return sum(served.busy for served in self._served.values())
 
     @property
     def lively(self) -> bool:
-        """Whether any instance is, or was lately, at work."""
+        """Whether any instance works or has worked within the last second."""
         newest = max((served.last_used for served in self._served.values()), default=0.0)
         return bool(self.busy) or self._loop.time() - newest < LIVELY_SECONDS
 
     def news(self) -> Iterator[DirectUsed]:
-        """What instances did since this was last asked, if anything."""
+        """What instances did since this was last called, if anything."""
         for instance, served in self._served.items():
             if served.active and (used := self._look(instance, served)):
                 yield used
@@ -218,7 +221,7 @@ class DirectConnections:
         )
         if answered:
             latencies = served.shared.latencies(served.answered, counts.answered)
-            counters = self._statistics.of(served.model)
+            counters = self._counters.of(served.model)
             counters.answered_directly(
                 answered, latencies, used.seconds, served.device, self._loop.time()
             )

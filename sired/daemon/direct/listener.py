@@ -6,8 +6,8 @@ import logging
 import os
 import socket
 import struct
-from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from sire.errors import SireError
 from sire.protocol.direct import NotNow, OpenDirect, Opened
@@ -16,48 +16,55 @@ from sire.transport.channel import INLINE_LIMIT, Channel
 
 log = logging.getLogger(__name__)
 
-# Connections that have been taken and said nothing yet: the oldest has to go.
+# Accepted connections that have sent nothing yet: beyond this the oldest is closed.
 MOST_SILENT = 64
 BACKLOG = 128
-# After none could be taken.
+# After none could be accepted.
 PAUSE_SECONDS = 1.0
 _CREDENTIALS = struct.Struct("3i")
 
 
+class DirectAccess(Protocol):
+    """What the listener needs of the daemon."""
+
+    def connect(self, model: str, connection: socket.socket) -> int | None:
+        """Pass a connection to a worker of a model; its number, or None for not now."""
+
+    def terms(self) -> tuple[float, int]:
+        """The timeout in seconds and the largest request in bytes, as ``Opened`` has them."""
+
+
 class DirectListener:
-    """Takes connections, hears whom they are for, and leads them there.
+    """Accepts connections, reads which model each is for, and has it connected to a worker.
 
     Args:
         loop: the event loop to listen in.
         path: of the socket.
-        lead: takes a connection to a worker of the model; its number, or None for not now.
-        terms: the timeout and the largest request, as ``Opened`` has them.
+        access: passes connections to workers, and knows the terms they are opened under.
     """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         path: Path,
-        lead: Callable[[str, socket.socket], int | None],
-        terms: Callable[[], tuple[float, int]],
+        access: DirectAccess,
     ) -> None:
         self._loop = loop
         self._path = path
-        self._lead = lead
-        self._terms = terms
+        self._access = access
         self._silent: dict[int, socket.socket] = {}
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
     def open(self) -> None:
-        """Listen from now on."""
-        self._path.unlink(missing_ok=True)  # the lock says that it is nobody's
+        """Start listening."""
+        self._path.unlink(missing_ok=True)  # stale: this process holds the lock
         self._socket.bind(str(self._path))
         self._socket.listen(BACKLOG)
         self._socket.setblocking(False)
         self._loop.add_reader(self._socket.fileno(), self._accept)
 
     def close(self) -> None:
-        """Listen no longer."""
+        """Stop listening, and close what has not been passed on."""
         for descriptor in list(self._silent):
             self._dismiss(descriptor)
         self._loop.remove_reader(self._socket.fileno())
@@ -67,7 +74,7 @@ class DirectListener:
     def _accept(self) -> None:
         try:
             connection, _ = self._socket.accept()
-        except OSError as problem:  # out of descriptors, perhaps: it would be told again at once
+        except OSError as problem:  # such as no descriptors left: it would recur at once
             log.warning("a direct connection could not be taken: %s", problem)
             self._loop.remove_reader(self._socket.fileno())
             self._loop.call_later(PAUSE_SECONDS, self._listen_again)
@@ -86,17 +93,17 @@ class DirectListener:
             self._loop.add_reader(self._socket.fileno(), self._accept)
 
     def _listen(self, connection: socket.socket) -> None:
-        """Hear whom a client wants, and lead it there if that can be."""
+        """Read which model a client wants, and have it connected if possible."""
         self._dismiss(connection.fileno(), close=False)
         channel: Channel[OpenDirect] = Channel(connection, OpenDirect, largest=INLINE_LIMIT)
         with contextlib.suppress(EOFError, OSError, SireError):
             received = channel.try_receive()
             wanted = received[0] if received is not None else None
             known = wanted is not None and wanted.v == PROTOCOL_VERSION
-            number = self._lead(wanted.model, connection) if wanted and known else None
+            number = self._access.connect(wanted.model, connection) if wanted and known else None
             if number is not None:
-                with contextlib.suppress(OSError):  # it has left, and will be missed
-                    channel.try_send(Opened(number, *self._terms()))
+                with contextlib.suppress(OSError):  # it has left, which will be noticed
+                    channel.try_send(Opened(number, *self._access.terms()))
                 return
             channel.try_send(NotNow())
         connection.close()
@@ -109,6 +116,6 @@ class DirectListener:
 
 
 def _uid(connection: socket.socket) -> int:
-    """Whose process is at the other end."""
-    said = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    return int(_CREDENTIALS.unpack(said)[1])
+    """The user id of the process at the other end."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    return int(_CREDENTIALS.unpack(credentials)[1])

@@ -1,4 +1,4 @@
-"""Leads clients to workers, and sees that the brain hears what they do there."""
+"""Connects clients to workers, and reports to the brain what they do there."""
 
 import asyncio
 import socket
@@ -11,16 +11,15 @@ from sired.scheduler.brain import Brain
 from sired.scheduler.events import Event
 from sired.scheduler.instructions import CloseDirect
 
-# How often the brain hears of it: while something waits for such a worker, while one is in use,
-# and otherwise.
+# How often it is reported: while something waits for such a worker, while one is in use, otherwise.
 AWAITED_SECONDS, LIVELY_SECONDS, QUIET_SECONDS = 0.005, 0.1, 1.0
 
 
 class DirectBroker:
-    """Opens and closes direct connections as the brain says.
+    """Opens and closes direct connections as the brain decides.
 
     Args:
-        feed: tells the brain of an event; before that, of what went over the connections.
+        feed: passes an event to the brain; before that, reports what the connections carried.
     """
 
     def __init__(
@@ -38,10 +37,13 @@ class DirectBroker:
         self._feed = feed
         self._timer: asyncio.TimerHandle | None = None
 
-    def lead(self, model: str, connection: socket.socket, largest: int) -> int | None:
-        """Lead a client's connection to a worker of a model; its number, or None for not now.
+    def connect(self, model: str, connection: socket.socket, largest: int) -> int | None:
+        """Pass a client's connection to a worker of a model.
 
-        ``largest`` is what a request over it may have, in bytes.
+        ``largest`` is the size limit of a request over it, in bytes.
+
+        Returns:
+            The connection's number; None if the client has to ask the daemon for now.
         """
         spec = self._instances.spec_of(model)
         instance = self._brain.direct.instance(model)
@@ -59,7 +61,7 @@ class DirectBroker:
         self._look_again()
 
     def catch_up(self) -> None:
-        """Have the brain hear what was done until now."""
+        """Report to the brain what was done until now."""
         if self._connections:
             self._feed(events.TimerFired())
 
@@ -69,7 +71,7 @@ class DirectBroker:
         self._look_again()
 
     def _look_again(self) -> None:
-        """Do so in a while, as long as there is anybody."""
+        """Report again after a pause, while there are connections."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -1,4 +1,4 @@
-"""Predictions on their way: from the client to a worker, and the answer back, or from memory."""
+"""Predictions: from the client to a worker and back, or answered from the result cache."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,71 +8,101 @@ from sire.protocol.content import Buffer, size_of
 from sire.protocol.replies import Part, Prediction
 from sire.protocol.requests import Predict
 from sire.protocol.runs import RunModel, RunPart, RunResult
+from sire.spec import keep_alive_seconds
 from sired.daemon.engine import batch_keys
 from sired.daemon.engine.instances import Instances
-from sired.daemon.engine.pending import PendingPrediction
-from sired.daemon.engine.replies import ReplySink
+from sired.daemon.engine.operations import Operations, PendingPrediction, ReplySink
 from sired.daemon.engine.result_cache import CachedAnswer, CacheKey, ResultCache
 from sired.daemon.supervisor.supervisor import WorkerSupervisor
 from sired.daemon.telemetry.counters import AllCounters
 from sired.scheduler.brain import Brain
-from sired.scheduler.events import RequestFinished
+from sired.scheduler.events import Event, RequestArrived, RequestFinished
 from sired.scheduler.instructions import Dispatch
 from sired.server.front import Client
 from sired.workers.messages import RunBatch, StopStream
 
 
 class Predictions:
-    """Those that have no answer yet.
+    """The way of predictions through the daemon.
 
-    Attributes:
-        results: the answers kept for models that are cached.
-        begun: called with who asked for a prediction when a worker begins to work on it.
-        waiting: what waits, by the number that the brain knows it by.
+    Args:
+        loop: the event loop.
+        brain: asked for models and instances.
+        operations: where predictions wait for their answers.
+        supervisor: passes messages to workers.
+        instances: knows the models' signatures.
+        counters: where answers are counted.
+        results: the answers kept for models registered with ``--cache``.
+        feed: passes an event to the brain.
     """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         brain: Brain,
-        front: ReplySink,
+        operations: Operations,
         supervisor: WorkerSupervisor,
         instances: Instances,
-        statistics: AllCounters,
+        counters: AllCounters,
+        results: ResultCache,
+        feed: Callable[[Event], None],
     ) -> None:
-        self.results = ResultCache()
-        self.begun: Callable[[Client], None] = lambda _: None
-        self.waiting: dict[int, PendingPrediction] = {}
         self._loop = loop
         self._brain = brain
-        self._front = front
-        self._crew = supervisor
+        self._operations = operations
+        self._supervisor = supervisor
         self._instances = instances
-        self._statistics = statistics
-        # Answers that are being made in parts, and by which instance.
+        self._counters = counters
+        self._results = results
+        self._feed = feed
+        # The instance that produces the parts of each streamed answer.
         self._streams: dict[int, int] = {}
 
     # From the client
 
-    def from_memory(
-        self, client: Client, request: Predict, payload: tuple[Buffer, ...]
-    ) -> tuple[CacheKey | None, bool]:
-        """Answer from memory if that is allowed and possible.
+    def predict(
+        self,
+        client: Client,
+        request: Predict,
+        payload: tuple[Buffer, ...],
+        timeout: float,
+        sink: ReplySink,
+    ) -> None:
+        """Begin a prediction, or answer it from the cache.
 
-        Returns:
-            Where the answer is to be kept, if it is; and whether the client has been answered.
+        Args:
+            client: who asks for it.
+            request: what is asked.
+            payload: the input's frames.
+            timeout: seconds it may take.
+            sink: takes the answer.
         """
-        # Who has leased an instance wants that one to work, and parts are not kept.
+        # The holder of a lease wants its own instance to work, and parts are not cached.
         alone = request.lease or request.stream
-        question = None if alone else self.results.question(request, payload)
-        if question is None:
-            return None, False
-        return question, self._answered_before(client, question)
+        key = None if alone else self._results.key(request, payload)
+        if key is not None and self._answer_from_cache(client, key, sink):
+            return
+        now = self._loop.time()
+        pending = PendingPrediction(client, sink, request, payload, now, key)
+        number = self._operations.add(pending)
+        batch_key, rows = self._batch_key(request)
+        self._feed(
+            RequestArrived(
+                number,
+                request.model,
+                now + timeout,
+                request.priority,
+                request.lease,
+                batch_key,
+                rows,
+                keep_alive=keep_alive_seconds(request.keep_alive),
+            )
+        )
 
-    def _answered_before(self, client: Client, question: CacheKey) -> bool:
-        """Answer from the cache, which wants no worker and no place in a queue, if it can."""
-        counters = self._statistics.of(question.generation.model)
-        answer = self.results.find(question)
+    def _answer_from_cache(self, client: Client, key: CacheKey, sink: ReplySink) -> bool:
+        """Answer without a worker and without a place in a queue, if the cache can."""
+        counters = self._counters.of(key.generation.model)
+        answer = self._results.find(key)
         if answer is None:
             counters.cache_misses += 1
             return False
@@ -83,11 +113,11 @@ class Predictions:
             tensors=answer.tensors,
             cached=True,
         )
-        self._front.reply(client, reply, answer.frames)
+        sink.reply(client, reply, answer.frames)
         return True
 
-    def fit(self, request: Predict) -> tuple[str | None, int]:
-        """What the brain is told of which requests may run together."""
+    def _batch_key(self, request: Predict) -> tuple[str | None, int]:
+        """Which requests this one can run with, as the brain needs it, and its rows."""
         model = self._brain.models.get(request.model)
         if model is None or model.batch_size == 1 or request.stream:
             return None, 1
@@ -96,91 +126,92 @@ class Predictions:
     # To the worker
 
     def dispatch(self, do: Dispatch) -> None:
-        """Send requests to the worker that is to work on them."""
-        runs = tuple(map(self._run, do.requests))
+        """Send requests to the worker of an instance."""
+        pending = [self._pending(number) for number in do.requests]
+        runs = tuple(map(self._run, do.requests, pending))
         for run in runs:
             if run.stream:
                 self._streams[run.request] = do.instance
-        payloads = [self.waiting[request].payload for request in do.requests]
-        model = self._brain.fleet.instances[do.instance].model.name
-        self._statistics.of(model).batches[len(runs)] += 1
+        self._counters.of(pending[0].model).batches[len(runs)] += 1
         if len(runs) == 1:
-            self._crew.send(do.instance, runs[0], payloads[0])
+            self._supervisor.send(do.instance, runs[0], pending[0].payload)
         else:
+            payloads = [one.payload for one in pending]
             together = RunBatch(runs, tuple(map(len, payloads)))
-            self._crew.send(do.instance, together, tuple(chain.from_iterable(payloads)))
-        self.begin_next(do.instance)
+            self._supervisor.send(do.instance, together, tuple(chain.from_iterable(payloads)))
+        self.report_begun(do.instance)
 
-    def _run(self, request: int) -> RunModel:
-        predict = self.waiting[request].predict
+    def _pending(self, number: int) -> PendingPrediction:
+        pending = self._operations.prediction(number)
+        assert pending is not None, "the brain dispatches what has not been answered"
+        return pending
+
+    def _run(self, number: int, pending: PendingPrediction) -> RunModel:
+        predict = pending.predict
         return RunModel(
-            request, predict.content_type, predict.tensors, predict.accept, stream=predict.stream
+            number, predict.content_type, predict.tensors, predict.accept, stream=predict.stream
         )
 
-    def begin_next(self, instance: int) -> None:
-        """Tell whose request a worker is at; those behind it are only at hand."""
+    def report_begun(self, instance: int) -> None:
+        """Report which predictions a worker works on; those behind them only wait there."""
         worker = self._brain.fleet.instances.get(instance)
         for request in worker.running if worker is not None else ():
-            waiting = self.waiting.get(request.id)
-            if waiting is not None:
-                self.begun(waiting.client)
+            if (pending := self._operations.prediction(request.id)) is not None:
+                pending.sink.begun(pending.client)
 
     # Back
 
-    def pass_on(self, part: RunPart, payload: tuple[Buffer, ...]) -> None:
-        """Give a client a part of its answer; nobody hears of those of who has gone."""
-        if (waiting := self.waiting.get(part.request)) is not None:
-            reply = Part(
-                id=waiting.client.request_id, content_type=part.content_type, tensors=part.tensors
-            )
-            self._front.reply(waiting.client, reply, payload)
+    def pass_part(self, part: RunPart, payload: tuple[Buffer, ...]) -> None:
+        """Pass on a part of an answer, unless it was withdrawn."""
+        if (pending := self._operations.prediction(part.request)) is not None:
+            client = pending.client
+            reply = Part(id=client.request_id, content_type=part.content_type, tensors=part.tensors)
+            pending.sink.reply(client, reply, payload)
 
     def answered(
         self, instance: int, result: RunResult, payload: tuple[Buffer, ...]
-    ) -> tuple[Client | None, RequestFinished]:
-        """Give a client its answer; returns who that was, unless he has gone, and the event."""
-        waiting = self.waiting.pop(result.request, None)
+    ) -> RequestFinished:
+        """Pass on an answer, unless it was withdrawn; returns the event for the brain."""
+        pending = self._operations.pop(result.request)
         self._streams.pop(result.request, None)
-        if waiting is not None:  # else it was cancelled or came too late
-            self._give(waiting, instance, result, payload)
-        finished = RequestFinished(
+        if isinstance(pending, PendingPrediction):
+            self._give(pending, instance, result, payload)
+        return RequestFinished(
             instance, result.request, result.peak_memory_bytes, seconds=result.compute_seconds
         )
-        return waiting.client if waiting is not None else None, finished
 
     def _give(
         self,
-        waiting: PendingPrediction,
+        pending: PendingPrediction,
         instance: int,
         result: RunResult,
         payload: tuple[Buffer, ...],
     ) -> None:
         now = self._loop.time()
-        latency = now - waiting.arrived
+        latency = now - pending.arrived
         wait = max(0.0, latency - result.compute_seconds)
         reply = Prediction(
-            id=waiting.client.request_id,
+            id=pending.client.request_id,
             content_type=result.content_type,
             tensors=result.tensors,
             compute_seconds=result.compute_seconds,
             queue_seconds=wait,
         )
-        self._front.reply(waiting.client, reply, payload)
-        counters = self._statistics.of(waiting.predict.model)
+        pending.sink.reply(pending.client, reply, payload)
+        counters = self._counters.of(pending.model)
         device = self._brain.fleet.instances[instance].device
         counters.answered(latency, result.compute_seconds, wait, device, now)
-        counters.bytes_in += size_of(waiting.payload)
+        counters.bytes_in += size_of(pending.payload)
         counters.bytes_out += size_of(payload)
-        if waiting.question is not None:
+        if pending.cache_key is not None:
             answer = CachedAnswer(result.content_type, result.tensors, payload)
-            self.results.keep(waiting.question, answer)
+            self._results.keep(pending.cache_key, answer)
 
-    def forget(self, request: int) -> PendingPrediction | None:
-        """Nobody waits any more: have its worker stop if it answers in parts."""
-        if (instance := self._streams.pop(request, None)) is not None:
-            self._crew.send(instance, StopStream(request), ())
-        return self.waiting.pop(request, None)
+    def stop_stream(self, number: int) -> None:
+        """Have the worker stop that produces parts of a prediction that has failed."""
+        if (instance := self._streams.pop(number, None)) is not None:
+            self._supervisor.send(instance, StopStream(number), ())
 
     def worker_gone(self, instance: int) -> None:
-        """A worker has ended: what it was making in parts, nobody need stop."""
+        """Forget the streams of a worker that has ended."""
         self._streams = {run: at for run, at in self._streams.items() if at != instance}

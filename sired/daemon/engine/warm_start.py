@@ -1,14 +1,14 @@
-"""Loads models when the daemon starts: those it is told to, and those its forerunner had.
+"""Loads models when the daemon starts: those it is configured to, and those loaded before.
 
-1. In this order: what ``preload`` names; then, with ``restore``, what was loaded when the last
-   daemon ended, the pinned first, then what was used most recently.
-2. One at a time, and none while a load that somebody waits for is going on. A model that does
-   not fit beside what is loaded is left out: nothing ends for it.
-3. What is loaded is written down when it changes, looked at once a second, and when the daemon
-   stops; so a killed one leaves what it had a second before.
-4. That a load begins is written down first. One during which two daemons died is not tried by a
-   third, or whatever starts daemons again would do so for ever; to load it otherwise, once, makes
-   it a model like any other again. One that fails is not loaded, and so not restored any more.
+1. Order: what ``preload`` names; then, with ``restore``, what was loaded when the last daemon
+   ended, pinned models first, then the most recently used.
+2. One at a time, and none while a load that a client waits for is in progress. A model that does
+   not fit beside what is loaded is left out: nothing is evicted for it.
+3. The set of loaded models is written when it changes (checked once a second) and when the daemon
+   stops, so a killed daemon leaves what it had a second before.
+4. Each attempt is written before it begins. A model during whose load two daemons died is not
+   tried by a third, because a service manager would restart daemons forever. Loading it by hand
+   once clears its attempts. A model that fails to load is not restored any more.
 """
 
 import asyncio
@@ -19,37 +19,42 @@ from concurrent.futures import ThreadPoolExecutor
 from sire.errors import Cancelled, SireError
 from sired.config.settings import DaemonSettings
 from sired.daemon.engine.conductor import Conductor
-from sired.daemon.engine.replies import asked_by_daemon
+from sired.daemon.engine.operations import asked_by_daemon
+from sired.scheduler.brain import Brain
 from sired.scheduler.entities.instance import Loading, Ready, Stopping, Suspending, Waking
-from sired.scheduler.instructions import Complete
+from sired.scheduler.events import LoadRequested
 from sired.store.loaded import LoadedModels, Remembered
 from sired.store.registry import Registry
 
 log = logging.getLogger(__name__)
 
 MOST_ATTEMPTS = 2
-# How soon to look again whether the loads that others wait for are done.
+# Seconds between two checks whether the loads that clients wait for are done.
 LOOK_AGAIN_SECONDS = 0.1
 
 
 class WarmStart:
-    """Loads what is to be there from the start, and remembers what is for the next one.
+    """Loads models at the start, and keeps the list of loaded models for the next daemon.
 
     Args:
-        conductor: what loads models.
-        registry: what models there are.
-        file: what the last daemon left, and where to leave it for the next.
+        brain: knows what is loaded and what fits.
+        conductor: loads models and samples memory.
+        registry: the registered models.
+        file: the list that the last daemon left.
         settings: what to load.
     """
 
     def __init__(
         self,
+        brain: Brain,
         conductor: Conductor,
         registry: Registry,
         file: LoadedModels,
         settings: DaemonSettings,
     ) -> None:
+        self._brain = brain
         self._conductor = conductor
+        self._operations = conductor.operations
         self._registry = registry
         self._file = file
         self._settings = settings
@@ -63,7 +68,7 @@ class WarmStart:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """Why models are not there that should be."""
+        """Why models that should be loaded are not."""
         unknown = [name for name in self._settings.preload if name not in self._registry.models]
         left_out = [item for item in self._why_not.items() if item[0] in self._registry.models]
         return (
@@ -72,11 +77,11 @@ class WarmStart:
         )
 
     def adopt(self, settings: DaemonSettings) -> None:
-        """Go by these settings from now on; ``preload`` waits for the next start."""
+        """Apply new settings; ``preload`` takes effect at the next start."""
         self._settings = settings
 
     def start(self) -> None:
-        """Begin to load."""
+        """Begin loading."""
         left_behind = self._file.read()
         self._written = set(left_behind)
         wanted = self._wanted(left_behind)
@@ -91,7 +96,7 @@ class WarmStart:
         self._task = asyncio.get_running_loop().create_task(self._load_all())
 
     def _wanted(self, left_behind: list[Remembered]) -> list[str]:
-        """What to load, in order."""
+        """The models to load, in order."""
         models = self._registry.models
         loaded = [entry.model for entry in left_behind if entry.model in models]
         loaded.sort(key=lambda name: not models[name].pinned)
@@ -99,13 +104,13 @@ class WarmStart:
         return list(dict.fromkeys([*preload, *(loaded if self._settings.restore else ())]))
 
     def stop(self) -> None:
-        """Load nothing more, and write down what is loaded; to be called before it is ended."""
+        """Load nothing more, and write the list; call it before the workers are ended."""
         if self._task is None:
             return
         self._task.cancel()
         self._task = None
         if self._left:  # the first of them may be loading, and has not ended the daemon
-            self._conductor.cancel(asked_by_daemon(self._left[0]))
+            self._operations.cancel(asked_by_daemon(self._left[0]))
             self._attempts.pop(self._left[0], None)
         self._clear_attempts()
         if (now := self._as_it_is()) or self._written:
@@ -113,7 +118,7 @@ class WarmStart:
         self._writer.shutdown()
 
     def note(self) -> None:
-        """Write down what is loaded if that has changed; to be called about once a second."""
+        """Write the list if it has changed; call it about once a second."""
         if self._task is None:
             return
         self._clear_attempts()
@@ -122,7 +127,7 @@ class WarmStart:
             self._writer.submit(self._file.write, now)
 
     def _clear_attempts(self) -> None:
-        """Hold nothing against what is loaded by now."""
+        """Forget the attempts of models that are loaded by now."""
         for name in self._loaded():
             self._why_not.pop(name, None)
             if name not in self._left:
@@ -134,10 +139,10 @@ class WarmStart:
         return [Remembered(name, self._attempts.get(name, 0)) for name in dict.fromkeys(names)]
 
     def _loaded(self) -> Iterator[str]:
-        """The models that are loaded, the last used first."""
+        """The loaded models, most recently used first."""
         used = [
             (instance.state.last_used, instance.model.name)
-            for instance in self._conductor.brain.fleet.instances.values()
+            for instance in self._brain.fleet.instances.values()
             if isinstance(instance.state, Ready) and instance.accepting
         ]
         return (name for _, name in sorted(used, reverse=True))
@@ -152,7 +157,7 @@ class WarmStart:
             await self._count_attempt(name)
             try:
                 await self._load(name)
-            except Cancelled:  # somebody unloaded it meanwhile, or removed it
+            except Cancelled:  # it was unloaded or removed meanwhile
                 pass
             except SireError as error:
                 self._leave_out(name, error.message)
@@ -161,11 +166,13 @@ class WarmStart:
             self.note()
 
     def _others_load(self) -> bool:
-        """Whether a load is going on, or waits for memory, or memory is being freed for one."""
-        brain = self._conductor.brain
-        states = (instance.state for instance in brain.fleet.instances.values())
+        """Whether a load is in progress or waits for memory, or memory is being freed for one."""
+        fleet = self._brain.fleet
+        states = (instance.state for instance in fleet.instances.values())
         changing = Loading | Suspending | Waking | Stopping
-        return bool(brain.loader.pending) or any(isinstance(state, changing) for state in states)
+        return bool(self._brain.loader.pending) or any(
+            isinstance(state, changing) for state in states
+        )
 
     async def _count_attempt(self, name: str) -> None:
         self._attempts[name] = self._attempts.get(name, 0) + 1
@@ -175,32 +182,25 @@ class WarmStart:
         await loop.run_in_executor(self._writer, self._file.write, now)
 
     async def _load(self, name: str) -> None:
-        """Load a model if it fits beside the others and is not there by now.
+        """Load a model if it fits beside the others and is not loaded by now.
 
         Raises:
             SireError: it cannot be loaded.
         """
-        brain, loop = self._conductor.brain, asyncio.get_running_loop()
+        brain = self._brain
         model = brain.models.get(name)
         if model is None or brain.fleet.of(model):
             return
         self._conductor.sample()
-        if not brain.loader.fits(model, loop.time()):
+        if not brain.loader.fits(model, self._operations.now()):
             self._leave_out(name, "it did not fit beside the models that were there.")
             return
-        loaded: asyncio.Future[None] = loop.create_future()
-
-        def completed(_: Complete) -> None:
-            if not loaded.done():
-                loaded.set_result(None)
-
-        def failed(error: SireError) -> None:
-            if not loaded.done():
-                loaded.set_exception(error)
-
-        client, allowed = asked_by_daemon(name), self._settings.load_timeout
-        self._conductor.load(client, name, None, allowed, completed, failed, patient=True)
-        await loaded
+        deadline = self._operations.now() + self._settings.load_timeout
+        await self._operations.run(
+            asked_by_daemon(name),
+            name,
+            lambda number: LoadRequested(number, name, None, deadline, patient=True),
+        )
 
     def _leave_out(self, name: str, why: str) -> None:
         self._why_not[name] = why

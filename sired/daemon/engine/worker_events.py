@@ -1,4 +1,4 @@
-"""What workers say, as events for the brain."""
+"""Messages from workers, translated to events for the brain."""
 
 from sire.errors import SireError, error_from
 from sire.protocol.runs import RunPart, RunResult, WorkerError
@@ -18,14 +18,14 @@ from sired.workers.messages import (
 
 
 class WorkerEvents:
-    """Understands everything but answers, and has what is to be kept of it noted."""
+    """Translates every message that is not an answer, and has it recorded."""
 
     def __init__(self, brain: Brain, instances: Instances) -> None:
         self._brain = brain
         self._instances = instances
 
     def event(self, number: int, message: FromWorker) -> Event | None:
-        """What has happened; None where the brain need not know."""
+        """The event a message stands for; None if it does not concern the brain."""
         match message:
             case WorkerError(request=None):
                 return self._failed(number, message)
@@ -50,7 +50,7 @@ class WorkerEvents:
             case DirectFailed():
                 self._instances.failed_directly(number, message)
             case RunResult() | RunPart():
-                raise ValueError("an answer is for whoever asked")
+                raise ValueError("answers go to their clients")
         return None
 
     def _failed(self, number: int, message: WorkerError) -> Event:

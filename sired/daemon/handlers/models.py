@@ -1,13 +1,13 @@
-"""What the daemon does about requests that concern models as they are registered."""
+"""What the daemon does about requests that concern registered models."""
 
 import asyncio
-from typing import Any
 
 import msgspec
 
 from sire.protocol import requests
 from sire.protocol.content import Buffer
 from sired.daemon import views
+from sired.daemon.handlers.table import HandlerTable
 from sired.daemon.models.estimates import Estimates
 from sired.daemon.models.registration import complete, inspect
 from sired.daemon.models.scheduler_entry import as_known, introduce
@@ -18,21 +18,17 @@ from sired.store.model_cache import forget
 
 
 class ModelHandlers:
-    """One method per kind of request; those in ``slow`` wait for files to be read."""
+    """One method per kind of request."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, table: HandlerTable) -> None:
         self._services = services
         self._estimates = Estimates(services)
-        self.by_kind: dict[type[Any], Any] = {
-            requests.Remove: self._remove,
-            requests.Pin: self._pin,
-            requests.ListModels: self._list,
-            requests.Show: self._show,
-        }
-        self.slow: dict[type[Any], Any] = {
-            requests.Register: self._register,
-            requests.Estimate: self._estimate,
-        }
+        table.add_slow(requests.Register, self._register)
+        table.add_slow(requests.Estimate, self._estimate)
+        table.add(requests.Remove, self._remove)
+        table.add(requests.Pin, self._pin)
+        table.add(requests.ListModels, self._list)
+        table.add(requests.Show, self._show)
 
     async def _register(
         self, client: Client, request: requests.Register, payload: tuple[Buffer, ...]
@@ -43,7 +39,7 @@ class ModelHandlers:
         spec = await asyncio.to_thread(complete, request, payload, services.paths)
         spec = await self._estimates.soon(spec)
         spec = services.registry.add(spec, request.explicit, replace=request.replace)
-        services.conductor.instances.signatures.pop(spec.name, None)
+        services.instances.forget_signature(spec.name)
         introduce(services, spec)
         services.front.reply(client, views.model(services, spec.name, client.request_id))
 
@@ -65,11 +61,11 @@ class ModelHandlers:
         services = self._services
         services.registry.remove(request.name)
         services.jobs.model_removed(request.name)
-        services.conductor.instances.signatures.pop(request.name, None)
-        services.conductor.predictions.results.drop(request.name)
+        services.instances.forget_signature(request.name)
+        services.results.drop(request.name)
         loop = asyncio.get_running_loop()
         loop.run_in_executor(None, forget, services.paths.caches, request.name)
-        if request.name in services.conductor.brain.models:
+        if request.name in services.models:
             services.conductor.feed(events.ModelRemoved(request.name))
         services.front.done(client)
 
@@ -80,7 +76,7 @@ class ModelHandlers:
             spec = services.registry.update(spec.name, pinned=request.pinned)
             services.conductor.feed(events.ModelPinned(spec.name, spec.pinned))
             kind = "pinned" if spec.pinned else "unpinned"
-            services.conductor.instances.events.note(kind, spec.name)
+            services.event_log.note(kind, spec.name)
         services.front.reply(client, views.model(services, spec.name, client.request_id))
 
     def _list(self, client: Client, _: requests.ListModels, __: tuple[Buffer, ...]) -> None:

@@ -1,13 +1,13 @@
 """What the daemon does about requests that concern pools: leases, counts, shrinking."""
 
 from collections.abc import Callable
-from typing import Any
 
 from sire.protocol import requests
 from sire.protocol.content import Buffer
 from sire.protocol.replies import Leased, PoolReport, Unloaded
+from sired.daemon.handlers.table import HandlerTable
 from sired.daemon.services import Services
-from sired.scheduler import events
+from sired.scheduler.events import LeaseRequested, LeaseReturned, ShrinkRequested
 from sired.scheduler.instructions import Complete, LeaseGranted
 from sired.server.front import Client
 
@@ -17,57 +17,61 @@ class PoolHandlers:
 
     Args:
         services: the daemon's parts.
-        knows: whether there is still somebody at the other end of a connection.
+        table: where the handlers are registered.
+        connected: whether the process at the other end of a connection still exists.
     """
 
-    def __init__(self, services: Services, knows: Callable[[bytes], bool]) -> None:
+    def __init__(
+        self, services: Services, table: HandlerTable, connected: Callable[[bytes], bool]
+    ) -> None:
         self._services = services
-        self._knows = knows
+        self._connected = connected
         self._held: dict[int, Client] = {}
-        self.by_kind: dict[type[Any], Any] = {
-            requests.Acquire: self._acquire,
-            requests.Release: self._release,
-            requests.PoolStats: self._stats,
-            requests.Shrink: self._shrink,
-        }
+        table.add(requests.Acquire, self._acquire)
+        table.add(requests.Release, self._release)
+        table.add(requests.PoolStats, self._stats)
+        table.add(requests.Shrink, self._shrink)
 
     def _acquire(self, client: Client, request: requests.Acquire, _: tuple[Buffer, ...]) -> None:
-        self._services.refuse_when_draining()
-        self._services.registry.get(request.name)
+        services = self._services
+        services.refuse_when_draining()
+        name = services.registry.get(request.name).name
+        deadline = services.operations.now() + services.timeout(request.timeout)
+        destroy = request.destroy_after_use
 
         def granted(do: LeaseGranted) -> None:
             self._held[do.lease] = client
-            if not self._knows(client.connection):  # ended while it was being granted
-                self._give_back(do.lease)
+            if not self._connected(client.connection):  # it ended while the lease was granted
+                self._return(do.lease)
                 return
             reply = Leased(id=client.request_id, lease=do.lease, instance=do.instance)
-            self._services.front.reply(client, reply)
+            services.front.reply(client, reply)
 
-        self._services.conductor.acquire(
-            client, request, self._services.timeout(request.timeout), granted
+        services.operations.begin(
+            client, name, lambda number: LeaseRequested(number, name, deadline, destroy), granted
         )
 
     def _release(self, client: Client, request: requests.Release, _: tuple[Buffer, ...]) -> None:
-        self._give_back(request.lease)
+        self._return(request.lease)
         self._services.front.done(client)
 
     def withdraw(self, client: Client) -> None:
-        """Take back a lease that was granted while its asker stopped waiting for it."""
+        """Return a lease that was granted while its client withdrew the request for it."""
         for lease in [held for held, holder in self._held.items() if holder == client]:
-            self._give_back(lease)
+            self._return(lease)
 
     def peers_gone(self, connections: frozenset[bytes]) -> None:
-        """Take back the leases of holders whose process has ended."""
+        """Return the leases of holders whose process has ended."""
         for lease in [n for n, holder in self._held.items() if holder.connection in connections]:
-            self._give_back(lease)
+            self._return(lease)
 
-    def _give_back(self, lease: int) -> None:
+    def _return(self, lease: int) -> None:
         self._held.pop(lease, None)
-        self._services.conductor.feed(events.LeaseReturned(lease))
+        self._services.conductor.feed(LeaseReturned(lease))
 
     def _stats(self, client: Client, request: requests.PoolStats, _: tuple[Buffer, ...]) -> None:
         name = self._services.registry.get(request.name).name
-        pool = self._services.conductor.brain.pool(self._services.conductor.brain.models[name])
+        pool = self._services.brain.pool(self._services.models[name])
         report = PoolReport(
             id=client.request_id,
             available=pool.available,
@@ -78,10 +82,13 @@ class PoolHandlers:
         self._services.front.reply(client, report)
 
     def _shrink(self, client: Client, request: requests.Shrink, _: tuple[Buffer, ...]) -> None:
-        if request.name is not None:
-            self._services.registry.get(request.name)
+        name, keep = request.name, request.keep
+        if name is not None:
+            self._services.registry.get(name)
 
-        def done(do: Complete) -> None:
+        def shrunk(do: Complete) -> None:
             self._services.front.reply(client, Unloaded(id=client.request_id, instances=do.ended))
 
-        self._services.conductor.shrink(client, request, done)
+        self._services.operations.begin(
+            client, name or "", lambda number: ShrinkRequested(number, name, keep), shrunk
+        )

@@ -11,29 +11,28 @@ from sire.protocol.counts import ModelHistory
 from sire.protocol.replies import ConfigReport, HistoryReport, Setting
 from sire.protocol.requests import Message
 from sired.daemon import views
+from sired.daemon.handlers.table import HandlerTable
 from sired.daemon.models.deep_check import deep_checks
 from sired.daemon.services import Services
 from sired.server.front import Client
 
 
 class ServerHandlers:
-    """One method per kind of request, or the view that answers it; those in ``slow`` take time."""
+    """One method per kind of request, or the view that answers it."""
 
-    def __init__(self, services: Services, shut_down: Callable[[], None]) -> None:
+    def __init__(
+        self, services: Services, table: HandlerTable, shut_down: Callable[[], None]
+    ) -> None:
         self._services = services
         self._shut_down = shut_down
-        self.by_kind: dict[type[Any], Any] = {
-            requests.Devices: self._shown(views.devices),
-            requests.Metrics: self._shown(views.metrics),
-            requests.Top: self._top,
-            requests.Stats: self._stats,
-            requests.ShowConfig: self._config,
-            requests.Shutdown: self._shutdown,
-        }
-        self.slow: dict[type[Any], Any] = {
-            requests.Health: self._health,
-            requests.History: self._history,
-        }
+        table.add(requests.Devices, self._shown(views.devices))
+        table.add(requests.Metrics, self._shown(views.metrics))
+        table.add(requests.Top, self._top)
+        table.add(requests.Stats, self._stats)
+        table.add(requests.ShowConfig, self._config)
+        table.add(requests.Shutdown, self._shutdown)
+        table.add_slow(requests.Health, self._health)
+        table.add_slow(requests.History, self._history)
 
     async def _health(self, client: Client, request: requests.Health, _: object) -> None:
         services = self._services
@@ -60,7 +59,7 @@ class ServerHandlers:
     ) -> None:
         services = self._services
         try:
-            step, found = await services.historian.read(
+            step, found = await services.history_recorder.read(
                 request.seconds, request.points, request.name
             )
         except (sqlite3.Error, OSError) as problem:

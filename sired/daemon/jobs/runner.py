@@ -1,12 +1,12 @@
-"""Brings jobs from the disk to the brain, a few at a time, and their answers back.
+"""Brings jobs from the disk to the brain, a few at a time, and their results back.
 
 1. Jobs wait on disk, in lanes: one for each model and priority. A hundred thousand cost nothing.
-2. Of each lane up to WINDOW jobs are in the brain's queue, which decides about them as it does
-   about every request; MOST in all lanes together, which take turns.
-3. A job that the brain cannot take (QueueFull) has not failed: it is offered again. So is one
-   that spent its time waiting for others, with twice the time.
-4. On disk a job stays pending until its outcome is there. What was queued or running when the
-   daemon ended, however it ended, is pending when the next one starts, and runs again.
+2. Up to WINDOW jobs of each lane are in the brain's queue, which treats them like any request; up
+   to MOST jobs of all lanes together. Lanes take turns.
+3. A job that the brain rejects with QueueFull has not failed: it is offered again. So is a job
+   whose time was spent waiting for others, with twice the time.
+4. On disk a job stays pending until its outcome is written. A job that was queued or running when
+   the daemon ended, however it ended, is pending when the next daemon starts, and runs again.
 """
 
 import asyncio
@@ -33,8 +33,9 @@ from sire.protocol.requests import Message, Predict
 from sire.spec import Job, JobError, JobState
 from sire.units import FOREVER
 from sired.config.settings import JobSettings
-from sired.daemon.engine.conductor import Conductor
-from sired.daemon.engine.replies import asked_by_job
+from sired.daemon.engine.operations import Operations, asked_by_job
+from sired.daemon.engine.predictions import Predictions
+from sired.scheduler.brain import Brain
 from sired.server.front import Client
 from sired.store.jobs.database_thread import JobDatabase
 from sired.store.jobs.payloads import JobPayload
@@ -44,14 +45,14 @@ log = logging.getLogger(__name__)
 
 WINDOW = 32
 MOST = 512
-# Until a full queue is asked again, and until a disk that failed is.
+# Seconds until a full queue is tried again, and until a disk that failed is.
 FULL_SECONDS = 0.2
 DISK_SECONDS = 5.0
 
 
 @dataclass(slots=True, eq=False)
 class _Lane:
-    """A lane: what has been taken from it, and whether there is more on disk."""
+    """A lane: the jobs read from it, and whether there are more on disk."""
 
     key: Lane
     live: set[str] = field(default_factory=set)
@@ -59,13 +60,13 @@ class _Lane:
     reading: bool = False
 
     @property
-    def hungry(self) -> bool:
+    def refillable(self) -> bool:
         return self.more and not self.reading and len(self.live) <= WINDOW // 2
 
 
 @dataclass(slots=True, eq=False)
 class _Live:
-    """A job that has been taken from the disk and has no outcome there yet."""
+    """A job that was read from the disk and has no outcome there yet."""
 
     taken: QueuedJob
     lane: _Lane
@@ -84,7 +85,7 @@ class _Live:
         return self.started_at or self.queued_at or now
 
     def progress(self, now: float) -> JobProgress:
-        """What is shown of it."""
+        """The job as the live view shows it."""
         job, seconds = self.taken.job, max(0.0, now - self.begun(now))
         return JobProgress(job.id, job.model, self.state, seconds, job.source)
 
@@ -94,8 +95,10 @@ class JobRunner:
 
     Args:
         loop: the event loop.
-        desk: the jobs on disk.
-        conductor: what makes predictions.
+        database: the jobs on disk.
+        brain: asked how long a job will wait.
+        operations: where a job's prediction can be withdrawn.
+        predictions: what runs the jobs.
         settings: how long a job may take.
         ended: called when a job has ended and its outcome is on disk.
     """
@@ -104,25 +107,33 @@ class JobRunner:
         self,
         loop: asyncio.AbstractEventLoop,
         database: JobDatabase,
-        conductor: Conductor,
+        brain: Brain,
+        operations: Operations,
+        predictions: Predictions,
         settings: JobSettings,
         ended: Callable[[JobEnd], None],
     ) -> None:
-        self.settings = settings
+        self._settings = settings
         self._loop = loop
         self._database = database
-        self._conductor = conductor
+        self._brain = brain
+        self._operations = operations
+        self._predictions = predictions
         self._ended = ended
         self._lanes: dict[Lane, _Lane] = {}
-        self._hungry: dict[_Lane, None] = {}
+        self._refillable: dict[_Lane, None] = {}
         self._live: dict[str, _Live] = {}
         self._asked_for = 0
         self._stopping = False
 
-    # What is to be run
+    def adopt(self, settings: JobSettings) -> None:
+        """Apply new settings, to jobs offered from now on."""
+        self._settings = settings
+
+    # From the disk to the brain
 
     def start(self) -> None:
-        """Take up what waits on disk."""
+        """Run the jobs that wait on disk."""
         if not self._stopping:
             self._database.call(lambda repository: repository.lanes()).add_done_callback(
                 self._started
@@ -136,22 +147,22 @@ class JobRunner:
             self.accepted(key)
 
     def accepted(self, key: Lane) -> None:
-        """Jobs came into this lane."""
+        """Jobs were added to this lane."""
         lane = self._lanes.setdefault(key, _Lane(key))
         lane.more = True
         self._feed(lane)
 
     def stop(self) -> None:
-        """Take nothing more, and nothing back from the disk; who is running may finish."""
+        """Read no more jobs from the disk and withdraw queued ones; running jobs may finish."""
         self._stopping = True
         self.withdraw([job for job, live in self._live.items() if live.state != "running"])
 
     def _feed(self, lane: _Lane) -> None:
-        if lane.hungry:
-            self._hungry[lane] = None
-        while self._hungry and (room := MOST - len(self._live) - self._asked_for) > 0:
-            lane = next(iter(self._hungry))
-            del self._hungry[lane]
+        if lane.refillable:
+            self._refillable[lane] = None
+        while self._refillable and (room := MOST - len(self._live) - self._asked_for) > 0:
+            lane = next(iter(self._refillable))
+            del self._refillable[lane]
             self._read(lane, min(room, WINDOW - len(lane.live)))
 
     def _read(self, lane: _Lane, count: int) -> None:
@@ -178,7 +189,7 @@ class JobRunner:
         self._feed(lane)
 
     def _offer(self, live: _Live) -> None:
-        """Hand a job to the brain."""
+        """Offer a job to the brain."""
         job, data = live.taken.job, live.taken.data
         if self._stopping or self._live.get(job.id) is not live:
             return
@@ -195,33 +206,33 @@ class JobRunner:
             accept=job.accept,
             priority=job.priority,
         )
-        live.allowed = max(live.allowed, self.settings.timeout)
+        live.allowed = max(live.allowed, self._settings.timeout)
         allowed = min(left, live.allowed)
-        self._conductor.predict(asked_by_job(job.id), predict, data.frames, allowed)
+        self._predictions.predict(asked_by_job(job.id), predict, data.frames, allowed, self)
 
     def _left(self, job: Job) -> float:
         return FOREVER if job.deadline_at is None else job.deadline_at - time.time()
 
-    # What became of it
+    # From the brain to the disk: a ReplySink
 
     def begun(self, client: Client) -> None:
-        """A worker is at this request; it may be a job's."""
-        live = None if client.connection else self._live.get(str(client.request_id))
+        """A worker has begun a job."""
+        live = self._live.get(str(client.request_id))
         if live is not None and live.started_at is None:
             live.started_at = time.time()
 
     def reply(self, client: Client, message: Message, payload: tuple[Buffer, ...] = ()) -> None:
-        """Take a job's answer."""
+        """Take a job's result."""
         live = self._live.get(str(client.request_id))
         if live is not None and isinstance(message, Prediction):
             result = JobPayload(message.content_type, message.tensors, payload)
             self._end(live, "complete", result=result, compute_seconds=message.compute_seconds)
 
     def fail(self, client: Client, error: SireError) -> None:
-        """Take what stands between a job and its answer."""
+        """Take the error of a job: offer the job again, or end it."""
         live = self._live.get(str(client.request_id))
         if live is None or isinstance(error, DaemonUnavailable):
-            return  # it was cancelled, or the daemon is ending and the next one will run it
+            return  # it was cancelled, or the daemon is ending and the next daemon runs it
         if isinstance(error, QueueFull):
             live.queued_at = None
             self._loop.call_later(FULL_SECONDS, self._offer, live)
@@ -229,12 +240,12 @@ class JobRunner:
             live.allowed *= 2
             self._loop.call_soon(self._offer, live)
         else:
-            if isinstance(error, Cancelled):  # by the brain, as it does when a model is removed
+            if isinstance(error, Cancelled):  # by the brain, because its model was removed
                 error = model_gone(live.taken.job.model)
             self._end(live, "failed", error=reason_of(error))
 
     def _had_no_chance(self, live: _Live) -> bool:
-        """Whether others had the time that was this job's."""
+        """Whether the job spent most of its time waiting for others."""
         ran = 0.0 if live.started_at is None else time.time() - live.started_at
         return self._left(live.taken.job) > 0 and ran < live.allowed / 2
 
@@ -264,7 +275,7 @@ class JobRunner:
 
     def _stored(self, live: _Live, outcome: JobOutcome, answer: "asyncio.Future[bool]") -> None:
         if isinstance(answer.exception(), JobsUnavailable):
-            # The disk is full, or gone. The answer is kept here until it can be kept there.
+            # The disk is full or gone: the outcome is kept in memory until it can be written.
             self._loop.call_later(DISK_SECONDS, self._store, live, outcome)
             return
         job = live.taken.job.id
@@ -280,16 +291,16 @@ class JobRunner:
         self._feed(live.lane)
         return True
 
-    # What others want of it
+    # Queries and changes
 
     def withdraw(self, jobs: Iterable[str]) -> None:
-        """Forget these jobs here, and have nothing more done for them."""
+        """Forget these jobs and withdraw their predictions."""
         for job in jobs:
             if self._let_go(job):
-                self._conductor.cancel(asked_by_job(job))
+                self._operations.cancel(asked_by_job(job))
 
     def move_times(self, seconds: float) -> None:
-        """The calendar was set by so much."""
+        """The system clock was set forward by this many seconds."""
         for live in self._live.values():
             job, data = live.taken
             moved = msgspec.structs.replace(
@@ -302,18 +313,18 @@ class JobRunner:
             live.started_at = None if live.started_at is None else live.started_at + seconds
 
     def running(self) -> list[str]:
-        """The ids of the jobs that workers have."""
+        """The ids of the jobs that workers run."""
         return [job for job, live in self._live.items() if live.state == "running"]
 
     def in_progress(self, limit: int) -> list[JobProgress]:
-        """The jobs that workers have, longest first, and then those that wait for one."""
+        """The running jobs, longest first, then the queued ones."""
         now = time.time()
         begun = [live for live in self._live.values() if live.state != "pending"]
         begun.sort(key=lambda live: (live.state != "running", live.begun(now)))
         return [live.progress(now) for live in begun[:limit]]
 
     def live(self) -> list[str]:
-        """The ids of the jobs that are no longer only on disk."""
+        """The ids of the jobs that are in memory."""
         return list(self._live)
 
     def in_state(self, state: JobState) -> list[str]:
@@ -321,20 +332,20 @@ class JobRunner:
         return [job for job, live in self._live.items() if live.state == state]
 
     def expected_wait(self, job: Job, ahead: int) -> float | None:
-        """Seconds until a job is begun that has so many of its model ahead of it.
+        """Seconds until a job begins that has ``ahead`` jobs of its model ahead of it.
 
-        Those in the brain's queue stand there among other requests; the others come behind.
+        Jobs in the brain's queue are ordered there among other requests; the others come behind.
         """
         if job.state == "queued":
-            return self._conductor.expected_wait(asked_by_job(job.id))
-        model = self._conductor.brain.models.get(job.model)
+            return self._operations.expected_wait(asked_by_job(job.id))
+        model = self._brain.models.get(job.model)
         if model is None:
             return None
         here = sum(live.taken.job.model == job.model for live in self._live.values())
-        return self._conductor.brain.expected_wait(model, max(0, ahead - here))
+        return self._brain.expected_wait(model, max(0, ahead - here))
 
     def as_seen(self, job: Job) -> Job:
-        """A job as it stands, which the disk does not know while it is queued or running."""
+        """A job with its current state, which is not on disk while it is queued or running."""
         live = self._live.get(job.id)
         if live is None or job.state != "pending":
             return job
@@ -344,7 +355,7 @@ class JobRunner:
 
 
 def model_gone(model: str) -> ModelNotFound:
-    """Why a job failed whose model was removed."""
+    """The error of a job whose model was removed."""
     return ModelNotFound(
         f"{model} was removed before the job had its turn.", hint="See: sire ls", model=model
     )

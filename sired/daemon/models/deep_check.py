@@ -19,7 +19,7 @@ from sire.protocol.runs import RunModel, RunResult
 from sire.spec import ModelSpec
 from sired.daemon.services import Services
 from sired.daemon.supervisor.one_shot import expect, one_shot
-from sired.scheduler.instructions import Complete
+from sired.scheduler.events import LoadRequested
 from sired.server.front import Client
 from sired.workers.messages import DeviceGrant, LoadModel, ModelReady
 from sired.workers.zygote.zygote import Zygote
@@ -87,19 +87,11 @@ def try_worker(zygote: Zygote, log: Path, allowed: float) -> None:
 
 async def _model(services: Services, client: Client, model: str) -> None:
     services.registry.get(model)
-    conductor, loop = services.conductor, asyncio.get_running_loop()
-    loaded: asyncio.Future[int] = loop.create_future()
-
-    def completed(done: Complete) -> None:
-        if not loaded.done():
-            loaded.set_result(done.instance or 0)
-
-    def failed(error: SireError) -> None:
-        if not loaded.done():
-            loaded.set_exception(error)
-
-    conductor.load(client, model, None, services.timeout(None), completed, failed)
+    deadline = services.operations.now() + services.timeout(None)
     try:
-        await conductor.supervisor.ping(await loaded)
+        done = await services.operations.run(
+            client, model, lambda number: LoadRequested(number, model, None, deadline)
+        )
+        await services.supervisor.ping(done.instance or 0)
     finally:
-        conductor.cancel(client)
+        services.operations.cancel(client)

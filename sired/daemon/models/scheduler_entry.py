@@ -8,7 +8,7 @@ from sired.scheduler.entities.model import Model
 
 def introduce(services: Services, spec: ModelSpec) -> None:
     """Make a registered model known to the brain."""
-    services.conductor.predictions.results.follow(spec)
+    services.results.renew(spec)
     services.conductor.feed(events.ModelAdded(as_known(services, spec)))
 
 

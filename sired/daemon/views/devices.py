@@ -17,7 +17,7 @@ def devices(services: Services, message_id: str | int = "") -> DeviceList:
 
 
 def _device(services: Services, device: Device, reading: Reading | None) -> DeviceInfo:
-    account = services.conductor.brain.fleet.ledger.accounts[device.name]
+    account = services.ledger.accounts[device.name]
     gpu = None
     if device.hardware.kind != "cpu" and reading is not None:
         gpu = GpuReadings(
@@ -39,6 +39,6 @@ def _device(services: Services, device: Device, reading: Reading | None) -> Devi
         cores=device.cores,
         utilization_percent=reading.utilization_percent if reading else None,
         gpu=gpu,
-        standby=services.conductor.supervisor.standby.count(device.name),
+        standby=services.supervisor.standby.count(device.name),
         bounded_by=device.bounded_by,
     )

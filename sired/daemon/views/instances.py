@@ -11,16 +11,16 @@ from sired.scheduler.entities.pending import PendingLoad
 
 def instances(services: Services, message_id: str | int = "") -> InstanceList:
     """Every instance and every load that waits for memory."""
-    brain = services.conductor.brain
-    shown = [instance(services, each) for each in brain.fleet.instances.values()]
-    shown += [_pending(services, load) for load in brain.loader.pending]
+    fleet = services.fleet
+    shown = [instance(services, each) for each in fleet.instances.values()]
+    shown += [_pending(services, load) for load in services.pending_loads]
     return InstanceList(id=message_id, instances=tuple(shown))
 
 
 def instance(services: Services, instance: Instance, message_id: str | int = "") -> InstanceInfo:
     """One instance as it stands."""
     now = time.monotonic()
-    fleet = services.conductor.brain.fleet
+    fleet = services.fleet
     expiry = fleet.expiry(instance)
     state = instance.state
     ready = state if isinstance(state, Ready) else None
@@ -31,8 +31,8 @@ def instance(services: Services, instance: Instance, message_id: str | int = "")
         model=instance.model.name,
         device=instance.device,
         state=instance.state_name,
-        pid=services.conductor.supervisor.pid(instance.id),
-        memory_bytes=fleet.ledger.charge(instance.id),
+        pid=services.supervisor.pid(instance.id),
+        memory_bytes=services.ledger.charge(instance.id),
         uptime_seconds=now - state.since,
         idle_seconds=_idle_seconds(instance, now),
         expires_in_seconds=None if expiry == FOREVER else max(0.0, expiry - now),
@@ -40,12 +40,12 @@ def instance(services: Services, instance: Instance, message_id: str | int = "")
         requests=instance.served,
         queued=len(instance.model.queue) + len(instance.in_flight),
         pinned=instance.model.pinned,
-        wait_seconds=services.conductor.brain.expected_wait(instance.model),
+        wait_seconds=services.brain.expected_wait(instance.model),
         loading_percent=100 * reading.read_bytes / reading.total_bytes if reading else None,
         loading_bytes=reading.read_bytes if reading else None,
         loading_total_bytes=reading.total_bytes if reading else None,
         tier=tier(instance),
-        dram_bytes=fleet.ledger.dram_charge(instance.id),
+        dram_bytes=services.ledger.dram_charge(instance.id),
     )
 
 
@@ -64,7 +64,7 @@ def _pending(services: Services, load: PendingLoad) -> InstanceInfo:
         requests=0,
         queued=len(load.model.queue),
         pinned=load.model.pinned,
-        wait_seconds=services.conductor.brain.expected_wait(load.model),
+        wait_seconds=services.brain.expected_wait(load.model),
         tier="disk",
     )
 

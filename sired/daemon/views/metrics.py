@@ -24,8 +24,8 @@ def metrics(services: Services, message_id: str | int = "") -> MetricsReport:
 
 
 def _of(services: Services, name: str) -> ModelMetrics:
-    counters = services.conductor.statistics.of(name)
-    model = services.conductor.brain.models[name]
+    counters = services.counters.of(name)
+    model = services.models[name]
     return ModelMetrics(
         model=name,
         answers=dict(counters.answers),

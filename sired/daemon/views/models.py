@@ -40,10 +40,10 @@ def model(services: Services, name: str, message_id: str | int = "") -> ModelInf
         ModelNotFound: there is none of that name.
     """
     spec = services.registry.get(name)
-    model = services.conductor.brain.models[name]
-    fleet = services.conductor.brain.fleet
+    model = services.models[name]
+    fleet = services.fleet
     instances = tuple(instance(services, each) for each in fleet.of(model))
-    footprint, source = model.footprint(_kind_for(services, model), services.conductor.brain.rules)
+    footprint, source = model.footprint(_kind_for(services, model), services.brain.rules)
     return ModelInfo(
         id=message_id,
         model=spec,
@@ -51,8 +51,8 @@ def model(services: Services, name: str, message_id: str | int = "") -> ModelInf
         instances=instances,
         footprint_bytes=footprint,
         footprint_source=source,
-        signature=services.conductor.instances.signature_of(name),
-        last_error=services.conductor.statistics.of(name).last_error,
+        signature=services.instances.signature_of(name),
+        last_error=services.counters.of(name).last_error,
         tier=tier_of(fleet.of(model)),
         failed_loads=model.backoff.loads,
         crashes=model.backoff.crashes,
@@ -68,7 +68,7 @@ def estimate(
     services: Services, spec: ModelSpec, model: Model, problem: str, message_id: str | int
 ) -> EstimateReport:
     """How a model, registered or not, would fare on each device; ``problem`` as in the report."""
-    brain = services.conductor.brain
+    brain = services.brain
     return EstimateReport(
         id=message_id,
         path=spec.path,
@@ -81,7 +81,7 @@ def estimate(
 
 
 def _fit(services: Services, fit_by_device: Fit) -> DeviceFit:
-    account = services.conductor.brain.fleet.ledger.accounts[fit_by_device.device]
+    account = services.ledger.accounts[fit_by_device.device]
     return DeviceFit(
         device=fit_by_device.device,
         need_bytes=fit_by_device.need,
@@ -100,7 +100,7 @@ def tier_of(instances: Iterable[Instance]) -> str:
 
 def _kind_for(services: Services, model: Model) -> str:
     """The kind of device the model would most likely go to."""
-    accounts = services.conductor.brain.fleet.ledger.accounts
+    accounts = services.ledger.accounts
     if model.device in accounts:
         return accounts[model.device].kind
     return next((account.kind for account in accounts.values()), "cpu")
@@ -108,8 +108,8 @@ def _kind_for(services: Services, model: Model) -> str:
 
 def state_of(services: Services, model: Model) -> str:
     """The most telling state of a model's instances."""
-    fleet = services.conductor.brain.fleet
+    fleet = services.fleet
     states = {instance.state_name for instance in fleet.of(model)}
-    if services.conductor.brain.loader.pending.get(model):
+    if services.pending_loads.get(model):
         states.add("waiting")
     return next((state for state in STATES if state in states), "unloaded")

@@ -23,7 +23,7 @@ def health(
     services: Services, message_id: str | int = "", checks: tuple[CheckStep, ...] = ()
 ) -> HealthReport:
     """How the daemon is."""
-    brain = services.conductor.brain
+    brain = services.brain
     warm = services.warm and (bool(services.zygote.problem) or not services.zygote.ended)
     status = "draining" if services.draining else "ok" if warm else "starting"
     return HealthReport(
@@ -53,6 +53,6 @@ def top(services: Services, after: int, message_id: str | int = "") -> TopReport
         devices=devices(services).devices,
         instances=instances(services).instances,
         stats=stats(services, None),
-        events=services.conductor.instances.events.after(after),
-        jobs=tuple(services.jobs.feed.in_progress(JOBS_SHOWN)),
+        events=services.event_log.after(after),
+        jobs=tuple(services.jobs.runner.in_progress(JOBS_SHOWN)),
     )

@@ -20,7 +20,7 @@ def stats(services: Services, name: str | None, message_id: str | int = "") -> S
     """
     names = [services.registry.get(name).name] if name else sorted(services.registry.models)
     models = tuple(_stats_of(services, model) for model in names)
-    counted = services.conductor.statistics.by_model.values()
+    counted = services.counters.by_model.values()
     return StatsReport(
         id=message_id,
         models=models,
@@ -32,7 +32,7 @@ def stats(services: Services, name: str | None, message_id: str | int = "") -> S
             crashes=sum(c.crashes for c in counted),
             cache_hits=sum(c.cache_hits for c in counted),
             cache_misses=sum(c.cache_misses for c in counted),
-            cache_bytes=services.conductor.predictions.results.held,
+            cache_bytes=services.results.held,
             sleeps=sum(c.sleeps for c in counted),
             wakes=sum(c.wakes for c in counted),
         ),
@@ -40,15 +40,15 @@ def stats(services: Services, name: str | None, message_id: str | int = "") -> S
 
 
 def _stats_of(services: Services, name: str) -> ModelStats:
-    counters = services.conductor.statistics.of(name)
-    brain = services.conductor.brain
+    counters = services.counters.of(name)
+    brain = services.brain
     model = brain.models[name]
     instances = brain.fleet.of(model)
     return ModelStats(
         model=name,
         state=state_of(services, model),
         device=instances[0].device if instances else None,
-        memory_bytes=sum(brain.fleet.ledger.charge(instance.id) for instance in instances),
+        memory_bytes=sum(services.ledger.charge(instance.id) for instance in instances),
         peak_memory_bytes=counters.peak_memory,
         inference_count=counters.inference_count,
         errors=dict(counters.errors),
@@ -65,7 +65,7 @@ def _stats_of(services: Services, name: str) -> ModelStats:
         last_used_at=counters.last_used_at,
         cache_hits=counters.cache_hits,
         cache_misses=counters.cache_misses,
-        cache_bytes=services.conductor.predictions.results.held_by(name),
+        cache_bytes=services.results.held_by(name),
         wait_seconds=brain.expected_wait(model),
         sleeps=counters.sleeps,
         wakes=counters.wakes,

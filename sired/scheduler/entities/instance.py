@@ -129,7 +129,7 @@ class Instance:
     peak: int = 0
     turn: Turn | None = None
     last_dispatched: int = 0
-    lease: Lease | None = None
+    lease: Lease[Request] | None = None
     keep_alive: float | None = None
     sleep_memory: int = 0
     asleep_memory: int | None = None

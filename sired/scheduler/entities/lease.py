@@ -1,20 +1,23 @@
 """What the brain knows of a lease."""
 
 from dataclasses import dataclass, field
+from typing import Generic
 
-from sired.scheduler.entities.queue import RequestQueue
+from sired.scheduler.entities.queue import Item, RequestQueue
 
 
 @dataclass(slots=True, eq=False)
-class Lease:
-    """One instance for one holder, from the asking to the giving back.
+class Lease(Generic[Item]):
+    """One instance reserved for one holder, from the request for it until it is returned.
+
+    It is generic in what its queue holds, because a request names the lease it came under.
 
     Attributes:
-        due: when it is due, like a request of normal priority.
+        due: the time at which it is due, as for a request of normal priority.
         destroy: end the instance after use.
-        instance: the one that is kept for it; None while there is none.
-        granted: the holder has been told; before that, the instance finishes what it has.
-        queue: requests of the holder that the instance has not been handed yet.
+        instance: the instance reserved for it; None while there is none.
+        granted: the holder has been told. Before that, the instance finishes what it has.
+        queue: requests of the holder that have not been dispatched to the instance yet.
     """
 
     id: int
@@ -23,4 +26,4 @@ class Lease:
     destroy: bool = False
     instance: int | None = None
     granted: bool = False
-    queue: RequestQueue = field(default_factory=RequestQueue)
+    queue: RequestQueue[Item] = field(default_factory=RequestQueue)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from sired.scheduler.entities.backoff import Backoff
 from sired.scheduler.entities.lease import Lease
 from sired.scheduler.entities.queue import RequestQueue
+from sired.scheduler.entities.request import Request
 from sired.scheduler.policies.reuse import ReuseHistory
 from sired.scheduler.rules import Rules
 
@@ -52,9 +53,9 @@ class Model:
     service_seconds: float | None = None
     history: ReuseHistory = field(default_factory=ReuseHistory)
     backoff: Backoff = field(default_factory=Backoff)
-    queue: RequestQueue = field(default_factory=RequestQueue)
+    queue: RequestQueue[Request] = field(default_factory=RequestQueue)
     operations: set[int] = field(default_factory=set)
-    leases: list[Lease] = field(default_factory=list)
+    leases: list[Lease[Request]] = field(default_factory=list)
 
     @property
     def needed(self) -> bool:

@@ -8,16 +8,18 @@ from sired.scheduler.entities.lease import Lease
 
 @dataclass(slots=True, eq=False)
 class Request:
-    """One request while it waits or runs; gone from the brain once answered.
+    """One request while it waits or runs. The brain forgets it once it is answered.
 
     Attributes:
-        due: orders those that wait (see ``line``).
-        lease: the one under which it came; None when any instance will do.
-        batch_key: what it has in common with those it can run with; None when it runs alone.
+        due: the time that orders waiting requests (see ``queue``).
+        lease: the lease it came under; None when any instance of the model can answer.
+        batch_key: requests of a model with equal keys can run together; None for one that runs
+            alone.
         rows: how much of a batch it takes.
-        keep_alive: how long its instance may idle after it; None for as long as the model says.
-        batch: the batch in which it was handed to a worker; together with others if ``together``.
-        attempts: counts how often it was handed to a worker.
+        keep_alive: seconds its instance may idle after it; None for the model's setting.
+        batch: the number of the batch it was dispatched in; ``together`` says whether that batch
+            had other members.
+        attempts: how often it was dispatched to a worker.
     """
 
     id: int
@@ -25,7 +27,7 @@ class Request:
     arrived: float
     deadline: float
     due: float
-    lease: Lease | None = None
+    lease: "Lease[Request] | None" = None
     batch_key: Hashable = None
     rows: int = 1
     keep_alive: float | None = None
@@ -37,5 +39,5 @@ class Request:
 
     @property
     def order(self) -> tuple[float, int]:
-        """Where it stands among those that wait: the smaller, the further in front."""
+        """The sort key among waiting requests: the smaller, the sooner it is served."""
         return self.due, self.id

@@ -29,7 +29,7 @@ class Queues:
         self.requests: dict[int, Request] = {}
         self.operations: dict[int, Model] = {}
         self.patient: set[int] = set()
-        self.leases: dict[int, Lease] = {}
+        self.leases: dict[int, Lease[Request]] = {}
         self._rules = rules
         self._out = out
         self._deadlines: list[tuple[float, int]] = []
@@ -45,7 +45,7 @@ class Queues:
         """Number of requests in all queues together."""
         return self._waiting
 
-    def admit(self, request: Request, queue: RequestQueue) -> None:
+    def admit(self, request: Request, queue: RequestQueue[Request]) -> None:
         """Add a request to the queue of its model or lease."""
         self.requests[request.id] = request
         self.add_deadline(request.deadline, request.id)
@@ -68,7 +68,7 @@ class Queues:
         model.operations.add(operation)
         self.add_deadline(deadline, operation)
 
-    def add_lease(self, lease: Lease, model: Model, deadline: float) -> None:
+    def add_lease(self, lease: Lease[Request], model: Model, deadline: float) -> None:
         """Add a lease that waits for an instance of a model."""
         self.leases[lease.id] = lease
         model.leases.append(lease)
@@ -98,7 +98,7 @@ class Queues:
         """The earliest deadline, possibly of something that has been answered."""
         return self._deadlines[0][0] if self._deadlines else FOREVER
 
-    def assign(self, queue: RequestQueue, batch: list[Request], instance: int) -> None:
+    def assign(self, queue: RequestQueue[Request], batch: list[Request], instance: int) -> None:
         """Move requests from their queue to an instance, which runs them as one batch."""
         self._batches += 1
         for request in batch:
@@ -109,14 +109,14 @@ class Queues:
             request.together = len(batch) > 1
             request.attempts += 1
 
-    def requeue(self, request: Request, queue: RequestQueue) -> None:
+    def requeue(self, request: Request, queue: RequestQueue[Request]) -> None:
         """Return a request to its previous position in its queue."""
         if not request.answered:
             request.instance = None
             self._waiting += 1
             queue.add(request)
 
-    def queue_of(self, request: Request, model: Model) -> RequestQueue:
+    def queue_of(self, request: Request, model: Model) -> RequestQueue[Request]:
         """The queue in which a request waits."""
         return request.lease.queue if request.lease else model.queue
 
@@ -161,7 +161,7 @@ class Queues:
             del self.leases[lease.id]
             self._out.append(Fail(lease.id, error))
 
-    def fail_queue(self, queue: RequestQueue, error: SireError) -> None:
+    def fail_queue(self, queue: RequestQueue[Request], error: SireError) -> None:
         """Fail every request in a queue."""
         while queue:
             self._waiting -= 1

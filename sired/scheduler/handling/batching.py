@@ -24,7 +24,7 @@ class Batcher:
         self._timer = timer
         self._waiting: dict[Model, float] = {}
 
-    def next(self, queue: RequestQueue, model: Model, now: float) -> list[Request]:
+    def next(self, queue: RequestQueue[Request], model: Model, now: float) -> list[Request]:
         """The next batch of a queue to dispatch now; empty while it waits for more requests."""
         if not queue:
             return []

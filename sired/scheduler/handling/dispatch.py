@@ -100,7 +100,7 @@ class RequestHandler:
             self._dispatch_batch(lease.queue, batch, instance)
 
     def _dispatch_batch(
-        self, queue: RequestQueue, batch: list[Request], instance: Instance
+        self, queue: RequestQueue[Request], batch: list[Request], instance: Instance
     ) -> None:
         self._queues.assign(queue, batch, instance.id)
         instance.in_flight += batch

@@ -17,6 +17,7 @@ from sired.scheduler.entities.instance import Instance, Ready
 from sired.scheduler.entities.lease import Lease
 from sired.scheduler.entities.model import Model
 from sired.scheduler.entities.queue import due
+from sired.scheduler.entities.request import Request
 from sired.scheduler.handling.state import State
 from sired.scheduler.instructions import Fail, LeaseGranted, LeaseLost
 
@@ -28,17 +29,17 @@ class LeaseHandler:
         self._state = state
         self._queues = state.queues
         self._fleet = state.fleet
-        self._held: dict[int, Lease] = {}
+        self._held: dict[int, Lease[Request]] = {}
         self._lost: dict[int, SireError] = {}
 
     def request(self, event: events.LeaseRequested, model: Model, now: float) -> None:
         """Queue a lease request."""
         when = due(now, "normal", self._state.rules.ageing)
-        lease = Lease(event.lease, model.name, when, event.destroy_after_use)
+        lease: Lease[Request] = Lease(event.lease, model.name, when, event.destroy_after_use)
         self._queues.add_lease(lease, model, event.deadline)
         self._state.timer.schedule(event.deadline)
 
-    def find(self, number: int, model: str) -> Lease | SireError:
+    def find(self, number: int, model: str) -> Lease[Request] | SireError:
         """The lease of that number, or the error for requests for the model under it."""
         lease = self._held.get(number)
         if lease is not None and lease.granted and lease.model == model:

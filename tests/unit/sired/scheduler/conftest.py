@@ -172,7 +172,7 @@ class Machine:
                     if idle:
                         self._later(self.service, partial(self._answer, do.instance))
                 case Fail():
-                    self.failed[do.request] = do.error
+                    self.failed[do.operation] = do.error
 
     def _ready(self, instance):
         here = self.d.instances.get(instance)
@@ -204,7 +204,7 @@ def of_kind(kind, instructions):
 
 
 def failures(instructions):
-    return {do.request: do.error for do in of_kind(Fail, instructions)}
+    return {do.operation: do.error for do in of_kind(Fail, instructions)}
 
 
 def dispatched(instructions):

@@ -4,7 +4,7 @@ import pytest
 
 from sire.protocol.requests import Predict
 from sire.spec import ModelSpec, TensorSpec
-from sired.daemon.engine.result_cache import LARGEST_QUESTION, CachedAnswer, ResultCache
+from sired.daemon.engine.result_cache import LARGEST_REQUEST, CachedAnswer, ResultCache
 
 KIB = 1024
 A = Predict(model="a")
@@ -21,13 +21,13 @@ def answer(text=b"1"):
 @pytest.fixture
 def cache():
     cache = ResultCache(100 * KIB)
-    cache.follow(spec())
+    cache.renew(spec())
     return cache
 
 
 def test_the_same_question_finds_the_answer_it_was_given(cache):
-    cache.keep(cache.question(A, (b"x",)), answer(b"42"))
-    assert cache.find(cache.question(A, (memoryview(bytearray(b"x")),))) == answer(b"42")
+    cache.keep(cache.key(A, (b"x",)), answer(b"42"))
+    assert cache.find(cache.key(A, (memoryview(bytearray(b"x")),))) == answer(b"42")
 
 
 @pytest.mark.parametrize(
@@ -42,32 +42,32 @@ def test_the_same_question_finds_the_answer_it_was_given(cache):
     ],
 )
 def test_a_question_that_differs_in_anything_is_another_one(cache, predict, payload):
-    cache.keep(cache.question(A, (b"x",)), answer())
-    assert cache.find(cache.question(predict, payload)) is None
+    cache.keep(cache.key(A, (b"x",)), answer())
+    assert cache.find(cache.key(predict, payload)) is None
 
 
 def test_how_long_one_would_wait_does_not_make_it_another_question(cache):
     hurried = Predict(model="a", id="other", timeout=0.5)
-    assert cache.question(hurried, (b"x",)) == cache.question(A, (b"x",))
+    assert cache.key(hurried, (b"x",)) == cache.key(A, (b"x",))
 
 
 def test_models_do_not_share_answers(cache):
-    cache.follow(spec("b"))
-    cache.keep(cache.question(A, (b"x",)), answer())
-    assert cache.find(cache.question(Predict(model="b"), (b"x",))) is None
+    cache.renew(spec("b"))
+    cache.keep(cache.key(A, (b"x",)), answer())
+    assert cache.find(cache.key(Predict(model="b"), (b"x",))) is None
 
 
 def test_no_question_is_looked_up_for_a_model_that_is_not_cached(cache):
-    cache.follow(spec("plain", cached=False))
-    assert cache.question(Predict(model="plain"), (b"x",)) is None
+    cache.renew(spec("plain", cached=False))
+    assert cache.key(Predict(model="plain"), (b"x",)) is None
 
 
 def test_a_question_that_takes_long_to_digest_is_not_looked_up(cache):
-    assert cache.question(A, (bytes(LARGEST_QUESTION + 1),)) is None
+    assert cache.key(A, (bytes(LARGEST_REQUEST + 1),)) is None
 
 
 def test_what_was_unused_for_longest_goes_first(cache):
-    questions = [cache.question(A, (bytes([n]),)) for n in range(4)]
+    questions = [cache.key(A, (bytes([n]),)) for n in range(4)]
     for question in questions[:3]:
         cache.keep(question, answer(bytes(32 * KIB)))
     cache.find(questions[0])
@@ -78,14 +78,14 @@ def test_what_was_unused_for_longest_goes_first(cache):
 
 def test_small_answers_are_bounded_too(cache):
     for n in range(1000):
-        cache.keep(cache.question(A, (str(n).encode(),)), answer())
-    kept = [n for n in range(1000) if cache.find(cache.question(A, (str(n).encode(),)))]
+        cache.keep(cache.key(A, (str(n).encode(),)), answer())
+    kept = [n for n in range(1000) if cache.find(cache.key(A, (str(n).encode(),)))]
     assert kept == list(range(1000 - len(kept), 1000))
     assert 90 <= len(kept) <= 100
 
 
 def test_an_answer_larger_than_the_cache_drives_nothing_out(cache):
-    small, large = cache.question(A, (b"s",)), cache.question(A, (b"l",))
+    small, large = cache.key(A, (b"s",)), cache.key(A, (b"l",))
     cache.keep(small, answer())
     cache.keep(large, answer(bytes(100 * KIB)))
     assert cache.find(small)
@@ -94,46 +94,46 @@ def test_an_answer_larger_than_the_cache_drives_nothing_out(cache):
 
 def test_an_answer_given_twice_is_held_once(cache):
     for _ in range(2):
-        cache.keep(cache.question(A, (b"x",)), answer())
+        cache.keep(cache.key(A, (b"x",)), answer())
     assert cache.held == answer().size
 
 
 def test_a_model_registered_anew_begins_without_answers(cache):
-    cache.keep(cache.question(A, (b"x",)), answer())
-    cache.follow(spec())
-    assert cache.find(cache.question(A, (b"x",))) is None
+    cache.keep(cache.key(A, (b"x",)), answer())
+    cache.renew(spec())
+    assert cache.find(cache.key(A, (b"x",))) is None
     assert cache.held == 0
 
 
 def test_what_the_old_model_still_computed_is_not_kept_for_the_new_one(cache):
-    asked = cache.question(A, (b"x",))
-    cache.follow(spec())
+    asked = cache.key(A, (b"x",))
+    cache.renew(spec())
     cache.keep(asked, answer())
-    assert cache.find(cache.question(A, (b"x",))) is None
+    assert cache.find(cache.key(A, (b"x",))) is None
     assert cache.held == 0
 
 
 def test_a_model_that_is_gone_leaves_nothing(cache):
-    asked = cache.question(A, (b"x",))
+    asked = cache.key(A, (b"x",))
     cache.keep(asked, answer())
     cache.drop("a")
     assert cache.held == cache.held_by("a") == 0
-    assert cache.question(A, (b"x",)) is None
+    assert cache.key(A, (b"x",)) is None
 
 
 def test_a_cache_made_smaller_lets_go_and_one_of_no_size_looks_nothing_up(cache):
     for n in range(10):
-        cache.keep(cache.question(A, (bytes([n]),)), answer())
+        cache.keep(cache.key(A, (bytes([n]),)), answer())
     cache.resize(3 * answer().size)
     assert cache.held == 3 * answer().size
     cache.resize(0)
     assert cache.held == 0
-    assert cache.question(A, (b"x",)) is None
+    assert cache.key(A, (b"x",)) is None
 
 
 def test_an_answer_in_shared_memory_is_copied(cache):
     shared = bytearray(b"1")
-    question = cache.question(A, (b"x",))
+    question = cache.key(A, (b"x",))
     cache.keep(question, answer(memoryview(shared)))
     shared[:] = b"2"
     assert cache.find(question).frames == (b"1",)
