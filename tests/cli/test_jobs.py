@@ -99,7 +99,7 @@ def test_the_exit_code_of_a_wait_is_that_of_the_worst(moody, gate):
     moody.sire("job", "wait", fine, wrong, raises, code=5)
     (slow,) = submit(moody, "-i", "-", stdin=b"[5, 0, 0, 0]")
     assert b"has not ended" in moody.sire("job", "wait", slow, "--timeout", "50ms", code=7).stderr
-    assert b"no answer yet" in moody.sire("job", "result", slow, code=7).stderr
+    assert b"no result yet" in moody.sire("job", "result", slow, code=7).stderr
     moody.sire("job", "cancel", slow)
     moody.sire("job", "wait", slow, fine, code=1)
     assert b"cancelled" in moody.sire("job", "result", slow, code=1).stderr

@@ -352,7 +352,7 @@ def test_a_wait_that_is_not_fulfilled_ends_in_time(moody, gate):
     (job,) = submit(moody, 5)
     with pytest.raises(DeadlineExceeded, match="has not ended"):
         list(wait_for_jobs(moody, [job], 0.1))
-    with pytest.raises(DeadlineExceeded, match="no answer yet"):
+    with pytest.raises(DeadlineExceeded, match="no result yet"):
         result(moody, job)
 
 
