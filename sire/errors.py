@@ -123,7 +123,7 @@ def shown(value: Any) -> str:
     return _SHOWN.repr(value)
 
 
-def said(problem: BaseException) -> str:
+def error_text(problem: BaseException) -> str:
     """What a library said is wrong, as part of an error; the end of a long text is left out."""
     text = str(problem)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} …"

@@ -9,7 +9,7 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     return next(iter(difflib.get_close_matches(word, list(known), n=1)), None)
 
 
-def meant(word: str, known: Iterable[str]) -> str:
+def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A question that begins a hint, "Did you mean spread? "; nothing where no name is like it."""
     near = nearest(word, known)
     return f"Did you mean {near}? " if near else ""

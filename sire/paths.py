@@ -180,7 +180,7 @@ def private_directory(path: Path) -> Path:
     return path
 
 
-def free_place(path: Path) -> None:
+def remove_stale_socket(path: Path) -> None:
     """Remove what a dead daemon left where a socket is to be.
 
     Raises:
@@ -215,7 +215,7 @@ def check_owner(path: Path) -> None:
         )
 
 
-def meant_file(path: Path) -> str:
+def nearest_file_hint(path: Path) -> str:
     """A hint that names the file nearest to one that is not there; "" where none is near."""
     from sire.nearest import nearest  # noqa: PLC0415 (few need it, and all would wait for it)
 

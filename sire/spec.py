@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from sire.errors import InvalidConfiguration, InvalidModel, shown
-from sire.nearest import meant
+from sire.nearest import did_you_mean
 
 # A duration that a message tells: not less than nothing, and a number.
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
@@ -222,7 +222,7 @@ def check_priority(text: str) -> Priority:
         return text
     raise InvalidConfiguration(
         f"{shown(text)} is not a priority.",
-        hint=f"{meant(text, PRIORITIES)}Priorities are: {', '.join(PRIORITIES)}.",
+        hint=f"{did_you_mean(text, PRIORITIES)}Priorities are: {', '.join(PRIORITIES)}.",
     )
 
 

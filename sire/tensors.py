@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from sire.errors import InvalidInput, said, shown
+from sire.errors import InvalidInput, error_text, shown
 from sire.protocol.content import TENSORS, TREE, Buffer, Payload
 from sire.spec import TensorSpec
 
@@ -229,4 +229,4 @@ def _restore(tree: memoryview, arrays: list[Any], depth: int) -> Any:
     try:
         return msgspec.msgpack.decode(tree, ext_hook=extension)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError) as problem:
-        raise InvalidInput(f"The tree cannot be read: {said(problem)}.") from None
+        raise InvalidInput(f"The tree cannot be read: {error_text(problem)}.") from None

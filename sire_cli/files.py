@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sire.errors import InvalidConfiguration, InvalidInput
-from sire.nearest import meant
-from sire.paths import meant_file
+from sire.nearest import did_you_mean
+from sire.paths import nearest_file_hint
 from sire.protocol.content import BY_NAME, BY_SUFFIX, JSON, SUFFIXES, TEXT, sniff
 from sire_cli.exit_codes import FileMissing
 
@@ -61,7 +61,7 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise FileMissing(f"File {path} does not exist.", hint=meant_file(path)) from None
+        raise FileMissing(f"File {path} does not exist.", hint=nearest_file_hint(path)) from None
     except IsADirectoryError:
         raise InvalidInput(f"{path} is a directory.", hint=f"Specify files: {path}/*") from None
     except OSError as problem:
@@ -79,7 +79,7 @@ def type_of(name: str | None, option: str, accepted: Collection[str] = BY_NAME) 
     if name not in accepted:
         raise InvalidConfiguration(
             f"{name!r} is not a valid type for {option}.",
-            hint=f"{meant(name, accepted)}Valid types: {', '.join(accepted)}.",
+            hint=f"{did_you_mean(name, accepted)}Valid types: {', '.join(accepted)}.",
         )
     return BY_NAME[name]
 

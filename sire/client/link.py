@@ -95,7 +95,7 @@ class Link:
         """Whether the daemon has closed the connection since it was established."""
         return bool(self._monitor.poll(0))
 
-    def went_away(self) -> DaemonUnavailable:
+    def connection_lost(self) -> DaemonUnavailable:
         """What there is to say of requests that have no answer when the connection is lost."""
         return DaemonUnavailable("The daemon went away before it answered.", hint=self._hint)
 
@@ -148,7 +148,7 @@ class Link:
                 reply, frames = self.take()
             except zmq.Again:
                 if self.lost():
-                    raise self.went_away() from None
+                    raise self.connection_lost() from None
                 if time.monotonic() >= deadline:
                     raise DeadlineExceeded(
                         f"The daemon did not answer within {timeout:g} s."

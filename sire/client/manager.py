@@ -10,8 +10,8 @@ from typing import Any, Self
 import msgspec
 
 from sire.client.calls.jobs import JobCalls, answer_from
-from sire.client.calls.many import ManyCalls, background, prediction, question
-from sire.client.calls.pools import PoolCalls, patience
+from sire.client.calls.many import ManyCalls, futures_pipeline, pack_request, predict_request
+from sire.client.calls.pools import PoolCalls, reply_timeout
 from sire.client.connection import Connection
 from sire.client.models.classes import ClassReference, refer_to
 from sire.client.models.definition import define_model
@@ -66,7 +66,7 @@ class ModelManager(JobCalls, PoolCalls, ManyCalls):
             self._paths = self._private.paths
         else:
             self._paths = find_paths({"SIRE_HOME": str(home)} if home else None)
-        self._background = background(self._paths, autostart=self._autostart)
+        self._background = futures_pipeline(self._paths, autostart=self._autostart)
 
     def __enter__(self) -> Self:
         return self
@@ -249,7 +249,7 @@ class ModelManager(JobCalls, PoolCalls, ManyCalls):
             DeadlineExceeded: the answer did not come within ``timeout``.
             InsufficientMemory: and LoadFailed, WorkerCrashed, QueueFull: as they say.
         """
-        return self._run(prediction(model_name, timeout, priority, keep_alive), data)
+        return self._run(predict_request(model_name, timeout, priority, keep_alive), data)
 
     def stream(
         self,
@@ -278,21 +278,21 @@ class ModelManager(JobCalls, PoolCalls, ManyCalls):
         Raises:
             SireError: from the generator: whatever ``predict`` raises; some parts may have come.
         """
-        asked = question(prediction(model_name, timeout, priority, keep_alive), data)
-        limit = patience(asked.request.timeout)
+        packed = pack_request(predict_request(model_name, timeout, priority, keep_alive), data)
+        limit = reply_timeout(packed.request.timeout)
         with (
             self._connection() as connection,
-            closing(connection.stream(asked.request, asked.frames, timeout=limit)) as replies,
+            closing(connection.stream(packed.request, packed.frames, timeout=limit)) as replies,
         ):
             for reply, frames in replies:
                 if frames:  # else it is the end of what came in parts
                     yield answer_from(reply, frames)
 
     def _run(self, request: Predict, data: Any) -> Any:
-        asked = question(request, data)
+        packed = pack_request(request, data)
         with self._connection() as connection:
-            limit = patience(request.timeout)
-            reply, frames = connection.predict(asked.request, asked.frames, timeout=limit)
+            limit = reply_timeout(request.timeout)
+            reply, frames = connection.predict(packed.request, packed.frames, timeout=limit)
         return answer_from(reply, frames)
 
     def get_model_stats(self, name: str) -> dict[str, Any]:

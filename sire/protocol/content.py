@@ -26,7 +26,7 @@ JPEG = "image/jpeg"
 WAV = "audio/wav"
 TENSORS = "application/x-sire-tensors"
 TREE = "application/x-sire-tree"
-OF_ARRAYS = frozenset({TENSORS, TREE})
+ARRAY_TYPES = frozenset({TENSORS, TREE})
 
 # Short names, as `--from` and `--to` take them.
 BY_NAME = {

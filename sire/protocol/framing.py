@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from sire.errors import InvalidInput, ProtocolError, SireError, error_from, said, shown
+from sire.errors import InvalidInput, ProtocolError, SireError, error_from, error_text, shown
 from sire.protocol.replies import Failure, Reply
 from sire.protocol.requests import PROTOCOL_VERSION, Message, Request
 
@@ -47,7 +47,7 @@ def decode_request(header: bytes | memoryview) -> Request:
         request = _requests.decode(header)
     except _UNREADABLE as problem:
         _check_version(preamble(header).v)
-        raise ProtocolError(f"The header is no request: {said(problem)}.") from None
+        raise ProtocolError(f"The header is no request: {error_text(problem)}.") from None
     _check_version(request.v)
     return request
 
@@ -62,7 +62,7 @@ def decode_reply(header: bytes | memoryview) -> Reply:
         return _replies.decode(header)
     except _UNREADABLE as problem:
         raise ProtocolError(
-            f"The daemon's reply cannot be read: {said(problem)}.",
+            f"The daemon's reply cannot be read: {error_text(problem)}.",
             hint="Are sire and sired of the same version? Try: sire daemon restart",
         ) from None
 

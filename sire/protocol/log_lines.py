@@ -1,23 +1,23 @@
-"""Lines of the daemon's log: JSON in the file, words where people read them."""
+"""Lines of the daemon's log: JSON in the file, plain text on a terminal."""
 
 from datetime import datetime
 
 import msgspec
 
-# Besides the daemon itself, who may have something to say.
+# A component besides the daemon itself.
 SCHEDULER = "scheduler"
 
 
 class LogLine(msgspec.Struct, frozen=True):
-    """One thing that happened; it carries no data of requests.
+    """One event; it contains no data of requests.
 
     Attributes:
-        time: when, with its time zone.
+        time: when it happened, with its time zone.
         level: debug, info, warning, error or critical.
-        component: who says it: daemon, scheduler, server, store, or worker and a model's name.
+        component: daemon, scheduler, server, store, or worker and a model's name.
         message: what happened.
-        model: which model it is about; "" for none.
-        traceback: where an unexpected error was raised; "" for none.
+        model: the model concerned; "" for none.
+        traceback: of an unexpected error; "" for none.
     """
 
     time: datetime
@@ -27,15 +27,15 @@ class LogLine(msgspec.Struct, frozen=True):
     model: str = ""
     traceback: str = ""
 
-    def words(self) -> str:
-        """The line for people, with the time of this place."""
+    def text(self) -> str:
+        """The line as plain text, with local time."""
         when = self.time.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-        said = f"{when} {self.level:<7} {self.component}: {self.message}"
-        return "\n".join(filter(None, (said, self.traceback)))
+        line = f"{when} {self.level:<7} {self.component}: {self.message}"
+        return "\n".join(filter(None, (line, self.traceback)))
 
 
 def read_line(text: bytes) -> LogLine | None:
-    """A line of the file; None if it is none."""
+    """A line of the file; None if it is not a log line."""
     try:
         return msgspec.json.decode(text, type=LogLine)
     except ValueError:

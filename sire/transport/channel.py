@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from sire.errors import ProtocolError, SireError, said
+from sire.errors import ProtocolError, SireError, error_text
 from sire.protocol.content import Buffer
 from sire.transport import sealed
 from sire.transport.busy_polling import BusyPolling
@@ -63,7 +63,7 @@ class Channel(Generic[Incoming]):
             other side says when it is done with one.
         steady: the other side has such memory: it stays mapped here. What writes to a frame writes
             to that memory, then, and not to a copy.
-        wakefulness: whether and how long a ``receive`` stays awake; None for never.
+        busy_polling: whether and how long a ``receive`` stays awake; None for never.
         largest: bytes of the largest message taken.
     """
 
@@ -74,12 +74,12 @@ class Channel(Generic[Incoming]):
         *,
         staging: Staging | None = None,
         steady: bool = False,
-        wakefulness: BusyPolling | None = None,
+        busy_polling: BusyPolling | None = None,
         largest: int = LARGEST_BYTES,
     ) -> None:
         self._line = line
         self._staging = staging
-        self._busy_polling = wakefulness
+        self._busy_polling = busy_polling
         self._largest = largest
         self._mapped = Mapped() if steady else None
         self._passed: int | None = None
@@ -98,7 +98,7 @@ class Channel(Generic[Incoming]):
         self._keep(None)
         self._line.close()
 
-    def hang_up(self) -> None:
+    def shutdown(self) -> None:
         """Close the line for whoever else holds our end of it, too."""
         with contextlib.suppress(OSError):
             self._line.shutdown(socket.SHUT_RDWR)
@@ -158,7 +158,7 @@ class Channel(Generic[Incoming]):
         """
         return self._mapped is not None and self._mapped.held()
 
-    def wait_at_most(self, seconds: float | None) -> None:
+    def set_timeout(self, seconds: float | None) -> None:
         """Let every later ``receive`` wait so long, then raise BlockingIOError; None for ever."""
         whole = 0 if seconds is None else int(seconds)
         rest = 0 if seconds is None else max(1, int((seconds - whole) * 1e6))
@@ -305,7 +305,7 @@ class Channel(Generic[Incoming]):
         try:
             message = self._decoder.decode(body[count * _LENGTH_SIZE : start])
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as problem:
-            raise ProtocolError(f"What came is no message: {said(problem)}.") from None
+            raise ProtocolError(f"What came is no message: {error_text(problem)}.") from None
         parts = zip(offsets, lengths, strict=True)
         return message, [body[offset : offset + length] for offset, length in parts]
 

@@ -8,7 +8,7 @@ import typer
 
 from sire.client.calls.job_wait import wait_for_jobs
 from sire.errors import InvalidConfiguration, InvalidInput
-from sire.nearest import meant
+from sire.nearest import did_you_mean
 from sire.protocol.content import BY_NAME, BY_SUFFIX
 from sire.protocol.replies import JobEnd, JobList, JobReport
 from sire.protocol.replies import JobIds as Ids
@@ -93,7 +93,7 @@ def _state(text: str | None) -> JobState | None:
     if text is not None and text not in states:
         raise InvalidConfiguration(
             f"{text!r} is not a valid state.",
-            hint=f"{meant(text, states)}Valid states: {', '.join(states)}.",
+            hint=f"{did_you_mean(text, states)}Valid states: {', '.join(states)}.",
         )
     return next((state for state in states if state == text), None)
 

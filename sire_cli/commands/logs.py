@@ -87,7 +87,7 @@ def _print_line(line: LogLine, json: bool) -> None:
     if json:
         print_json(line)
     else:
-        _write(f"{line.words()}\n".encode())
+        _write(f"{line.text()}\n".encode())
 
 
 def _show_model_log(

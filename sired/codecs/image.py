@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from sire.errors import InvalidInput, said
+from sire.errors import InvalidInput, error_text
 from sire.protocol.content import PNG, Payload
 from sire.spec import ImageOptions, Signature, TensorSpec
 from sire.tensors import TEXT_DTYPES, dtype_for
@@ -73,7 +73,7 @@ def _read(payload: Payload) -> Image.Image:
         raise
     except Exception as problem:
         # Pillow raises whatever the parsers of its formats run into.
-        raise _unreadable(payload, f": {said(problem)}") from None
+        raise _unreadable(payload, f": {error_text(problem)}") from None
     else:
         return upright
 
@@ -85,7 +85,7 @@ def _open(payload: Payload) -> Image.Image:
     except UnidentifiedImageError:
         raise _unreadable(payload, "") from None
     except Exception as problem:
-        raise _unreadable(payload, f": {said(problem)}") from None
+        raise _unreadable(payload, f": {error_text(problem)}") from None
 
 
 def _name(payload: Payload) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy_format
 
-from sire.errors import InvalidInput, said, shown
+from sire.errors import InvalidInput, error_text, shown
 from sire.protocol.content import NPY, NPZ, Buffer, Payload
 from sire.spec import ImageOptions, Signature
 from sire.tensors import as_array, holds_text, view
@@ -37,7 +37,7 @@ def _read_npy(content: Buffer) -> Any:
         shape, fortran, dtype = read(header)
     except Exception as problem:
         # numpy reads the header as Python, which can go wrong in every way Python can.
-        why = said(problem).partition("\n")[0]
+        why = error_text(problem).partition("\n")[0]
         raise InvalidInput(f"The input cannot be read as npy: {why}.") from None
     if dtype.kind not in _READ or not dtype.itemsize:
         what = "Python objects" if dtype.hasobject else shown(dtype)
@@ -90,7 +90,7 @@ def decoded_bytes(payload: Payload) -> int:
 
 def _no_npz(problem: Exception) -> InvalidInput:
     # What unpacks zip files has as many ways to fail as there are kinds of packing.
-    return InvalidInput(f"The input cannot be read as npz: {said(problem)}.")
+    return InvalidInput(f"The input cannot be read as npz: {error_text(problem)}.")
 
 
 def encode(value: Any, accept: str) -> Payload:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sire.errors import InvalidConfiguration, said
+from sire.errors import InvalidConfiguration, error_text
 from sired.config.yaml_file import read_server_file
 
 _VARIABLE = re.compile("SIRE_(?P<section>[A-Z]+)_(?P<key>[A-Z0-9_]+)")
@@ -46,7 +46,7 @@ def from_file(path: Path) -> Layer:
         where = str(problem).replace("end of document", f"line {max(1, len(text.splitlines()))}")
         raise InvalidConfiguration(f"{path} is not valid TOML: {where}.") from None
     except (ValueError, RecursionError) as problem:  # thousands of digits, or of brackets
-        raise InvalidConfiguration(f"{path} cannot be read: {said(problem)}.") from None
+        raise InvalidConfiguration(f"{path} cannot be read: {error_text(problem)}.") from None
     return {key: GivenValue(value, "file", str(path)) for key, value in _flatten(tables)}
 
 

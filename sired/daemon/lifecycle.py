@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from sire.errors import DaemonUnavailable, InvalidConfiguration, SireError
-from sire.paths import Paths, find_paths, free_place, private_directory
+from sire.paths import Paths, find_paths, private_directory, remove_stale_socket
 from sired.config import LoadedSettings, load_settings, waiting_for_start
 from sired.daemon.assembly import assemble, policies_from, rules_from
 from sired.daemon.handlers import RequestHandlers
@@ -71,9 +71,9 @@ def run(
         return _give_up(error, journal=journal)
     adopt_orphans()
     try:
-        free_place(paths.direct_socket)
+        remove_stale_socket(paths.direct_socket)
         if listening is None:
-            free_place(paths.socket)
+            remove_stale_socket(paths.socket)
         for directory in (paths.models, paths.classes, paths.state):
             atomic.sweep(directory)
         with asyncio.Runner(loop_factory=attentive_loop) as runner:

@@ -5,7 +5,7 @@ from importlib.metadata import entry_points
 from typing import TypeVar
 
 from sire.errors import InvalidConfiguration
-from sire.nearest import meant
+from sire.nearest import did_you_mean
 from sired.scheduler.policies import eviction, placement, routing
 
 Found = TypeVar("Found")
@@ -44,7 +44,7 @@ def _find(what: str, name: str, built_in: Mapping[str, Found], group: str) -> Fo
     others = entry_points(group=group)
     if name not in others.names:
         names = sorted({*built_in, *others.names})
-        hint = f"{meant(name, names)}There are: {', '.join(names)}."
+        hint = f"{did_you_mean(name, names)}There are: {', '.join(names)}."
         raise InvalidConfiguration(f"There is no {what} {name!r}.", hint=hint)
     try:
         found: Found = others[name].load()

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sire.errors import DaemonUnavailable, DeviceNotFound, shown
-from sire.nearest import meant
+from sire.nearest import did_you_mean
 from sire.paths import Paths
 from sire.spec import LONGEST_NAME
 from sired.config import LoadedSettings
@@ -149,6 +149,6 @@ class Services:
             named = name[:LONGEST_NAME]
             raise DeviceNotFound(
                 f"There is no device {shown(name)}.",
-                hint=f"{meant(named, names)}There are: {', '.join(names)}. See: sire devices",
+                hint=f"{did_you_mean(named, names)}Devices: {', '.join(names)}. See: sire devices",
                 device=named,
             )

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from sire.errors import InferenceError, InvalidInput, LoadFailed, SireError
-from sire.protocol.content import JSON, OF_ARRAYS, TEXT, Payload
+from sire.protocol.content import ARRAY_TYPES, JSON, TEXT, Payload
 from sire.tensors import pack, unpack
 from sired.http.client import HttpResponse
 from sired.http.ollama import Ollama, OllamaOptions, read_options
@@ -104,7 +104,7 @@ class OllamaRuntime(InferenceRuntime):
 
     def forward(self, model: ServedOllamaModel, payload: Payload, accept: str) -> Payload | None:
         """Ask with JSON or text as it came; where text is wanted, only what the model says."""
-        if payload.content_type in OF_ARRAYS:
+        if payload.content_type in ARRAY_TYPES:
             return pack(self.predict(model, unpack(payload)))
         fields = _wish(payload)
         if fields is None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from sire.errors import InvalidModel, said, shown
+from sire.errors import InvalidModel, error_text, shown
 from sired.store.fingerprint import fingerprint, is_file
 from sired.store.safetensors_file import Tensor, bytes_in, read_tensors
 
@@ -133,5 +133,5 @@ def _json(path: Path, kind: type = dict) -> Any:
             raise InvalidModel(f"{path} has {path.stat().st_size} bytes: {_LARGEST_JSON} are read.")
         found = msgspec.json.decode(path.read_bytes())
     except (OSError, ValueError, RecursionError) as problem:
-        raise InvalidModel(f"{path} cannot be read: {said(problem)}.") from None
+        raise InvalidModel(f"{path} cannot be read: {error_text(problem)}.") from None
     return found if isinstance(found, kind) else kind()

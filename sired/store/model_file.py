@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import tomli_w
 
-from sire.errors import InvalidConfiguration, InvalidModel, said, shown
+from sire.errors import InvalidConfiguration, InvalidModel, error_text, shown
 from sire.options.derived import check_values, explicit_defaults
 from sire.options.table import OPTIONS, WITH_DEFAULTS
 from sire.spec import ImageOptions, ModelSpec, Signature, TensorSpec
@@ -64,7 +64,7 @@ def from_toml(name: str, text: str) -> tuple[ModelSpec, tuple[str, ...]]:
     except (ValueError, RecursionError) as problem:
         # TOML's own errors are among them; a number of thousands of digits is another.
         kind = "" if isinstance(problem, msgspec.ValidationError) else "it is not valid TOML: "
-        raise InvalidModel(f"{kind}{said(problem)}.") from None
+        raise InvalidModel(f"{kind}{error_text(problem)}.") from None
     if (unknown := next(_unknown(content), None)) is not None:
         raise InvalidModel(f"it has a key {shown(unknown)} that no model has.")
     check_values(spec)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from sire.errors import InvalidModel, said, shown
+from sire.errors import InvalidModel, error_text, shown
 
 _LONGEST_HEADER = 100 << 20
 _LENGTH = struct.Struct("<Q")
@@ -84,7 +84,9 @@ def read_tensors(path: Path) -> list[Tensor]:
         entries = msgspec.convert(header, dict[str, _Entry]).values()
         weights = _check(entries)
     except (ValueError, RecursionError) as problem:
-        raise InvalidModel(f"{path} has a damaged safetensors header: {said(problem)}.") from None
+        raise InvalidModel(
+            f"{path} has a damaged safetensors header: {error_text(problem)}."
+        ) from None
     if _LENGTH.size + length + weights != size:
         raise InvalidModel(
             f"{path} should have {_LENGTH.size + length + weights} bytes by its header and has "

@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 from typing import IO
 
-from sire.errors import InvalidModel, said
+from sire.errors import InvalidModel, error_text
 
 # torch.save's format before zip files opens with this number, pickled.
 LEGACY_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
@@ -43,7 +43,7 @@ def zipped_kind(path: Path) -> tuple[str, int] | None:
     except Exception as problem:
         # What unpacks zip files has as many ways to fail as there are kinds of packing.
         raise InvalidModel(
-            f"{path} is a damaged zip file, perhaps cut short: {said(problem)}."
+            f"{path} is a damaged zip file, perhaps cut short: {error_text(problem)}."
         ) from None
 
 
@@ -91,7 +91,9 @@ def legacy_kind(path: Path) -> tuple[str, int]:
             _is_plain(table)
         plain = _is_plain(table)
     except ValueError as problem:
-        raise InvalidModel(f"{path} is damaged, perhaps cut short: {said(problem)}.") from None
+        raise InvalidModel(
+            f"{path} is damaged, perhaps cut short: {error_text(problem)}."
+        ) from None
     return "state_dict" if plain else "pickle", path.stat().st_size
 
 

@@ -1,4 +1,4 @@
-"""What ``ModelManager`` can do about many predictions at once."""
+"""Methods of ``ModelManager`` for many predictions at once."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable, Iterator
@@ -23,7 +23,7 @@ from sire.tensors import pack
 
 
 class ManyCalls(ABC):
-    """Predictions of which several are under way at once."""
+    """Predictions of which several are in flight at once."""
 
     _background: FuturesPipeline
 
@@ -41,40 +41,40 @@ class ManyCalls(ABC):
         keep_alive: str | float | None = None,
         on_error: Literal["raise", "return"] = "raise",
     ) -> Generator[Any, None, None]:
-        """Run a model on many inputs; several are under way while you look at the answers.
+        """Run a model on many inputs, several of them in flight at once.
 
-        Inputs are taken as there is room for them: at most 32, or 64 MiB of them and their
-        answers, are held at once, so that the iterable may be endless. An input that finds the
-        daemon's queue full is sent again until there is a place. Leaving the loop, or closing the
-        iterator, withdraws what is under way.
+        Inputs are read as there is room: at most 32 inputs, or 64 MiB of inputs and answers, are
+        held at once, so that the iterable may be endless. An input that finds the daemon's queue
+        full is sent again until it is accepted. Leaving the loop, or closing the iterator, cancels
+        the requests in flight.
 
         Args:
             model_name: a registered model.
             inputs: the data of each prediction, as for ``predict``; arrays must not change until
-                their answer is there.
-            timeout: seconds for each input once those before it are answered; for the first,
-                loading included.
+                their answer arrives.
+            timeout: seconds for each input, counted from the answer to the one before it; for the
+                first, including loading. None for the daemon's default.
             priority: high, normal or low; None for the model's.
-            keep_alive: as for ``predict``.
+            keep_alive: how long the model stays loaded afterwards, as for ``predict``.
             on_error: "raise" the error of an input in its turn, which ends the iteration; or
-                "return" the ``SireError`` in the place of the answer, and go on.
+                "return" the ``SireError`` in place of the answer, and continue.
 
         Returns:
-            An iterator over the answers, in the order of the inputs. Nothing is asked before the
-            first one is wanted.
+            An iterator over the answers, in the order of the inputs. No request is sent before the
+            first answer is requested.
 
         Raises:
-            InvalidConfiguration: an argument is not what it can be.
-            DaemonUnavailable: from the iterator, whatever ``on_error`` says: nothing runs on.
-            SireError: from the iterator: whatever ``predict`` raises but ``QueueFull``, which is
-                raised only if the queue was full for the whole ``timeout``.
+            InvalidConfiguration: ``on_error`` or ``keep_alive`` is not valid.
+            DaemonUnavailable: from the iterator, also with ``on_error="return"``.
+            SireError: from the iterator: the errors of ``predict``. ``QueueFull`` is raised only if
+                the queue was full for the whole ``timeout``.
         """
         if on_error not in {"raise", "return"}:
             raise InvalidConfiguration(
-                f"on_error cannot be {on_error!r}.", hint="It can be: raise, return."
+                f"on_error: {on_error!r} is not valid.", hint="Use raise or return."
             )
-        request = prediction(model_name, timeout, priority, keep_alive)
-        return self._answers(request, inputs, go_on=on_error == "return")
+        request = predict_request(model_name, timeout, priority, keep_alive)
+        return self._answers(request, inputs, continue_on_error=on_error == "return")
 
     def submit_async(
         self,
@@ -85,44 +85,48 @@ class ManyCalls(ABC):
         priority: Priority | None = None,
         keep_alive: str | float | None = None,
     ) -> "Future[Any]":
-        """Run a model once, and do not wait: the answer comes to a future.
+        """Run a model once without waiting; the answer is the result of a future.
 
-        Of what is submitted, 32 or 64 MiB at most are under way at once; the rest waits here. To
-        cancel the future cancels the request, also while the model computes. Closing the manager
-        cancels every future that has no answer. In asyncio: ``await asyncio.wrap_future(...)``.
+        At most 32 requests, or 64 MiB, are in flight at once; the others wait in this process.
+        Cancelling the future cancels the request, also while the model computes. Closing the
+        manager cancels every future without an answer. In asyncio: ``await
+        asyncio.wrap_future(...)``.
 
         Args:
             model_name: a registered model.
-            data: as for ``predict``; arrays must not change until the answer is there.
-            timeout: seconds, once those before it have been answered.
+            data: as for ``predict``; arrays must not change until the answer arrives.
+            timeout: seconds, counted from the answers to earlier requests; None for the daemon's
+                default.
             priority: high, normal or low; None for the model's.
-            keep_alive: as for ``predict``.
+            keep_alive: how long the model stays loaded afterwards, as for ``predict``.
 
         Returns:
-            A future that gives what ``predict`` would return, or raise.
+            A future with the result, or the exception, of ``predict``.
 
         Raises:
             InvalidInput: the data cannot be sent.
             DaemonUnavailable: the manager is closed.
         """
-        request = prediction(model_name, timeout, priority, keep_alive)
-        return self._background.submit(question(request, data))
+        request = predict_request(model_name, timeout, priority, keep_alive)
+        return self._background.submit(pack_request(request, data))
 
     def _answers(
-        self, request: Predict, inputs: Iterable[Any], *, go_on: bool
+        self, request: Predict, inputs: Iterable[Any], *, continue_on_error: bool
     ) -> Generator[Any, None, None]:
         with self._connection() as connection:
             pipeline = open_pipeline(connection)
         with closing(pipeline):
-            for outcome in outcomes_in_order(pipeline, _questions(request, inputs)):
+            for outcome in outcomes_in_order(pipeline, _requests(request, inputs)):
                 answer = _answer(outcome)
-                if isinstance(answer, SireError) and not (go_on and _of_one_input(answer)):
+                if isinstance(answer, SireError) and not (
+                    continue_on_error and _concerns_one_input(answer)
+                ):
                     raise answer
                 yield answer
 
 
-def background(paths: Paths, *, autostart: bool) -> FuturesPipeline:
-    """What ``submit_async`` submits to."""
+def futures_pipeline(paths: Paths, *, autostart: bool) -> FuturesPipeline:
+    """The pipeline of ``submit_async``; it connects when the first request is submitted."""
 
     def connect(waker: int) -> Pipeline:
         return open_pipeline(Connection(paths, autostart=autostart), waker)
@@ -130,7 +134,7 @@ def background(paths: Paths, *, autostart: bool) -> FuturesPipeline:
     return FuturesPipeline(connect, answer_from)
 
 
-def prediction(
+def predict_request(
     model: str, timeout: float | None, priority: Priority | None, keep_alive: str | float | None
 ) -> Predict:
     """A request without its data, from the arguments of ``ModelManager``."""
@@ -138,18 +142,18 @@ def prediction(
     return Predict(model=model, timeout=timeout, priority=priority, keep_alive=keep)
 
 
-def _questions(request: Predict, inputs: Iterable[Any]) -> Iterator[PipelinedRequest | SireError]:
+def _requests(request: Predict, inputs: Iterable[Any]) -> Iterator[PipelinedRequest | SireError]:
     for data in inputs:
         try:
-            asked = question(request, data)
+            packed = pack_request(request, data)
         except SireError as error:
             yield error
         else:
-            yield asked
+            yield packed
 
 
-def question(request: Predict, data: Any) -> PipelinedRequest:
-    """A request with this data, to be answered with the like.
+def pack_request(request: Predict, data: Any) -> PipelinedRequest:
+    """A request with this data, whose answer is Python data as well.
 
     Raises:
         InvalidInput: the data cannot be sent.
@@ -165,5 +169,5 @@ def _answer(outcome: Outcome) -> Any:
     return outcome if isinstance(outcome, SireError) else answer_from(*outcome)
 
 
-def _of_one_input(error: SireError) -> bool:
+def _concerns_one_input(error: SireError) -> bool:
     return not isinstance(error, DaemonUnavailable)

@@ -44,7 +44,7 @@ class PoolCalls(ABC):
         """
         request = Acquire(name=name, timeout=timeout, destroy_after_use=destroy_after_use)
         with self._connection() as connection:
-            leased = connection.expect(Leased, request, timeout=patience(timeout))
+            leased = connection.expect(Leased, request, timeout=reply_timeout(timeout))
 
         def run(data: Any, seconds: float | None) -> Any:
             return self._run(Predict(model=name, timeout=seconds, lease=leased.lease), data)
@@ -96,6 +96,6 @@ class PoolCalls(ABC):
         return self.shrink(keep=0)
 
 
-def patience(timeout: float | None) -> float | None:
+def reply_timeout(timeout: float | None) -> float | None:
     """How long to wait for a reply to what the daemon is to do within ``timeout`` seconds."""
     return None if timeout is None else timeout + _GRACE_SECONDS

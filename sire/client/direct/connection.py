@@ -119,7 +119,7 @@ class DirectConnection:
     def _wait_at_most(self, seconds: float) -> None:
         if seconds != self._waits:
             self._waits = seconds
-            self._channel.wait_at_most(seconds)
+            self._channel.set_timeout(seconds)
 
 
 def open_direct(paths: Paths, model: str) -> DirectConnection | None:
@@ -129,7 +129,7 @@ def open_direct(paths: Paths, model: str) -> DirectConnection | None:
     channel: Channel[FromDaemonOrWorker] = Channel(line, FromDaemonOrWorker, staging=staging)
     try:
         line.connect(os.fspath(paths.direct_socket))
-        channel.wait_at_most(_OPENING_SECONDS)
+        channel.set_timeout(_OPENING_SECONDS)
         channel.send(OpenDirect(model, PROTOCOL_VERSION))
         answer, _ = channel.receive()
     except (OSError, EOFError, SireError, msgspec.MsgspecError):

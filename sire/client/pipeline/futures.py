@@ -1,4 +1,4 @@
-"""Predictions that futures stand for, carried out by one thread."""
+"""Predictions submitted as futures, run by one background thread."""
 
 import os
 import threading
@@ -9,22 +9,22 @@ from concurrent.futures import Future
 from contextlib import closing, suppress
 from typing import Any
 
-from sire.client.pipeline.pipeline import LOOK_SECONDS, Outcome, Pipeline, PipelinedRequest
+from sire.client.pipeline.pipeline import POLL_SECONDS, Outcome, Pipeline, PipelinedRequest
 from sire.errors import DaemonUnavailable, SireError
 from sire.protocol.replies import Reply
 
-# The thread ends when there was nothing to do for so long; the next question starts another.
+# The thread ends after this long without work; the next request starts another.
 _IDLE_SECONDS = 5.0
 
 
 class FuturesPipeline:
-    """Asks questions as there is room for them, and fulfils their futures.
+    """Sends requests as the pipeline has room, and resolves their futures.
 
-    A future is pending until its answer is there, so that it can be cancelled all the while.
+    A future stays pending until its answer arrives, so that it can be cancelled at any time.
 
     Args:
-        connect: opens a pipeline that wakes up by a descriptor.
-        decode: makes of an answer what the future gives.
+        connect: opens a pipeline that a descriptor can interrupt.
+        decode: converts an answer to the result of the future.
     """
 
     def __init__(
@@ -38,26 +38,26 @@ class FuturesPipeline:
         self._thread: threading.Thread | None = None
         self._waker = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._waiting: OrderedDict[Future[Any], PipelinedRequest] = OrderedDict()
-        self._under_way: dict[int, Future[Any]] = {}
+        self._in_flight: dict[int, Future[Any]] = {}
         self._cancelled: deque[Future[Any]] = deque()
         self._closed = False
 
     def __del__(self) -> None:
-        # The thread holds a reference as long as it lives: nobody reads any more.
+        # The thread holds a reference while it runs, so that it no longer reads this.
         os.close(self._waker)
 
-    def submit(self, question: PipelinedRequest) -> "Future[Any]":
-        """Ask as soon as there is room.
+    def submit(self, request: PipelinedRequest) -> "Future[Any]":
+        """Send a request as soon as the pipeline has room.
 
         Raises:
-            DaemonUnavailable: it was closed.
+            DaemonUnavailable: this object is closed.
         """
         future: Future[Any] = Future()
-        future.add_done_callback(self._note_if_cancelled)
+        future.add_done_callback(self._on_done)
         with self._lock:
             if self._closed:
-                raise DaemonUnavailable("This ModelManager is closed.", hint="Make another one.")
-            self._waiting[future] = question
+                raise DaemonUnavailable("This ModelManager is closed.", hint="Create another one.")
+            self._waiting[future] = request
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="sire", daemon=True)
                 self._thread.start()
@@ -65,7 +65,7 @@ class FuturesPipeline:
         return future
 
     def close(self) -> None:
-        """Withdraw and cancel whatever has no answer, and end the thread."""
+        """Cancel requests without an answer, and end the thread."""
         with self._lock:
             self._closed = True
             thread = self._thread
@@ -76,72 +76,72 @@ class FuturesPipeline:
     def _wake(self) -> None:
         os.eventfd_write(self._waker, 1)
 
-    def _note_if_cancelled(self, future: "Future[Any]") -> None:
+    def _on_done(self, future: "Future[Any]") -> None:
         if future.cancelled():
             self._cancelled.append(future)
             self._wake()
 
-    # In the thread
+    # The following run in the thread.
 
     def _run(self) -> None:
-        while self._anything_to_do():
+        while self._has_work():
             try:
                 with closing(self._connect(self._waker)) as pipeline:
                     self._serve(pipeline)
             except Exception as problem:
                 self._fail(problem)
 
-    def _anything_to_do(self) -> bool:
+    def _has_work(self) -> bool:
         with self._lock:
             if self._waiting and not self._closed:
                 return True
             self._thread = None
-        if self._closed:  # else somebody may be starting another thread by now
+        if self._closed:  # otherwise another thread may be starting
             self._cancel_all()
         return False
 
     def _serve(self, pipeline: Pipeline) -> None:
-        """Carry on until the daemon goes away, nothing was to do for a while, or it is closed."""
+        """Run until the daemon goes away, no work arrives for a while, or ``close`` is called."""
         idle_since = time.monotonic()
-        while not (self._closed or pipeline.gone):
-            self._withdraw(pipeline)
+        while not (self._closed or pipeline.disconnected):
+            self._cancel(pipeline)
             self._send(pipeline)
             if not pipeline.idle:
                 idle_since = time.monotonic()
             elif time.monotonic() - idle_since > _IDLE_SECONDS:
                 return
-            pipeline.pump(LOOK_SECONDS)
+            pipeline.pump(POLL_SECONDS)
             with suppress(BlockingIOError):
                 os.eventfd_read(self._waker)
-            self._hand_out(pipeline)
+            self._deliver(pipeline)
 
-    def _withdraw(self, pipeline: Pipeline) -> None:
+    def _cancel(self, pipeline: Pipeline) -> None:
         while self._cancelled:
             future = self._cancelled.popleft()
             with self._lock:
                 waited = self._waiting.pop(future, None) is not None
-            number = next((n for n, one in self._under_way.items() if one is future), None)
+            number = next((n for n, one in self._in_flight.items() if one is future), None)
             if number is not None:
-                pipeline.withdraw(number)
-                del self._under_way[number]
+                pipeline.cancel(number)
+                del self._in_flight[number]
             if waited or number is not None:
                 future.set_running_or_notify_cancel()
 
     def _send(self, pipeline: Pipeline) -> None:
-        while pipeline.room():
+        while pipeline.has_room():
             with self._lock:
                 if not self._waiting:
                     return
-                future, question = self._waiting.popitem(last=False)
-            self._under_way[pipeline.send(question)] = future
+                future, request = self._waiting.popitem(last=False)
+            self._in_flight[pipeline.send(request)] = future
 
-    def _hand_out(self, pipeline: Pipeline) -> None:
+    def _deliver(self, pipeline: Pipeline) -> None:
         for number in pipeline.answered():
-            outcome, future = pipeline.pop(number), self._under_way.pop(number)
+            outcome, future = pipeline.pop(number), self._in_flight.pop(number)
             assert outcome is not None
-            self._fulfil(future, outcome)
+            self._resolve(future, outcome)
 
-    def _fulfil(self, future: "Future[Any]", outcome: Outcome) -> None:
+    def _resolve(self, future: "Future[Any]", outcome: Outcome) -> None:
         if not future.set_running_or_notify_cancel():
             return
         if isinstance(outcome, SireError):
@@ -153,10 +153,10 @@ class FuturesPipeline:
             future.set_exception(error)
 
     def _unanswered(self) -> "list[Future[Any]]":
-        """Forget every future that has no answer; returns them."""
+        """Remove and return every future that has no answer."""
         with self._lock:
-            futures = [*self._under_way.values(), *self._waiting]
-            self._under_way.clear()
+            futures = [*self._in_flight.values(), *self._waiting]
+            self._in_flight.clear()
             self._waiting.clear()
         return futures
 

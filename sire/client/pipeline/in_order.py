@@ -1,21 +1,21 @@
-"""Outcomes of many predictions, in the order in which they were asked for."""
+"""Outcomes of many predictions, in the order of their requests."""
 
 from collections import deque
 from collections.abc import Iterator
 
-from sire.client.pipeline.pipeline import LOOK_SECONDS, Outcome, Pipeline, PipelinedRequest
+from sire.client.pipeline.pipeline import POLL_SECONDS, Outcome, Pipeline, PipelinedRequest
 from sire.errors import SireError
 
 
 def outcomes_in_order(
-    pipeline: Pipeline, questions: Iterator[PipelinedRequest | SireError]
+    pipeline: Pipeline, requests: Iterator[PipelinedRequest | SireError]
 ) -> Iterator[Outcome]:
-    """Ask while there is room, and give each outcome as soon as those before it were given.
+    """Send requests while there is room, and yield outcomes in order.
 
     Args:
-        pipeline: to ask by; whoever opened it closes it.
-        questions: what to ask; an error is an outcome already. What it raises is raised here, in
-            its turn: after the outcomes of the questions before.
+        pipeline: to send by; the caller closes it.
+        requests: the requests; an error is an outcome already. An exception from the iterator is
+            raised after the outcomes of the requests before it.
     """
     order: deque[int] = deque()
     ended = False
@@ -25,20 +25,20 @@ def outcomes_in_order(
         if order and (outcome := pipeline.pop(order[0])) is not None:
             order.popleft()
             yield outcome
-        elif not ended and pipeline.room():
+        elif not ended and pipeline.has_room():
             try:
-                order.append(_ask(pipeline, next(questions)))
+                order.append(_send(pipeline, next(requests)))
             except StopIteration:
                 ended = True
             except Exception as failure:
                 ended, problem = True, failure
         elif order:
-            pipeline.pump(LOOK_SECONDS)
+            pipeline.pump(POLL_SECONDS)
         elif problem is not None:
             raise problem
         elif ended:
             return
 
 
-def _ask(pipeline: Pipeline, question: PipelinedRequest | SireError) -> int:
-    return pipeline.fail(question) if isinstance(question, SireError) else pipeline.send(question)
+def _send(pipeline: Pipeline, request: PipelinedRequest | SireError) -> int:
+    return pipeline.fail(request) if isinstance(request, SireError) else pipeline.send(request)

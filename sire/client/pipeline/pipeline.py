@@ -1,13 +1,13 @@
-"""Many predictions under way on one connection to the daemon.
+"""Many predictions in flight on one connection to the daemon.
 
-1. As many are under way as ``MOST`` and ``MOST_BYTES`` allow, counted from when a request is sent
-   until its answer is handed out: whatever is asked, little of it is held in memory.
-2. A request that finds the queue full has not failed. It is sent again when another was answered,
-   or after a pause, and so many are not under way again for a while (``pace``).
-3. A request waits for those sent before it, so its timeout is counted from when they are answered,
-   as if each had been sent alone. The daemon is told the sum; who had its share and gave no answer
-   is withdrawn from here.
-4. When the daemon goes away, whatever it has not answered has failed.
+1. At most ``MAX_IN_FLIGHT`` requests and ``MAX_BYTES_IN_FLIGHT`` are in flight. A request counts
+   from when it is sent until its outcome is taken, so that memory is bounded for any input.
+2. A request that finds the queue full has not failed. It is sent again after another is answered,
+   or after a pause, and the limit of requests in flight is reduced (``CongestionWindow``).
+3. A request waits for those sent before it, so its timeout starts when they are answered, as if
+   each had been sent alone. The daemon gets the sum as its timeout; a request that exceeds its own
+   is cancelled here.
+4. When the daemon goes away, all requests without an answer fail.
 """
 
 import itertools
@@ -30,26 +30,26 @@ from sire.protocol.replies import ConfigReport, Failure
 from sire.protocol.requests import Cancel, Predict, ShowConfig
 from sire.units import format_duration, parse_duration
 
-MOST = 32
-MOST_BYTES = 64 * 1024**2
-# Between two looks at whether the daemon is still there, and deadlines.
-LOOK_SECONDS = 0.1
+MAX_IN_FLIGHT = 32
+MAX_BYTES_IN_FLIGHT = 64 * 1024**2
+# Interval at which the connection and deadlines are checked.
+POLL_SECONDS = 0.1
 
-# The daemon says itself what is late, and why, if it can.
+# The daemon reports missed deadlines itself, with the reason; this applies when it cannot.
 _GRACE_SECONDS = 0.5
-# Who did not look for so long was busy elsewhere: what came meanwhile was not late.
+# A caller that did not check for this long was busy: answers that arrived meanwhile are in time.
 _AWAY_SECONDS = 1.0
-# A daemon that is well confirms at once; one that is not must not hold up Ctrl-C.
-_WITHDRAW_SECONDS = 0.3
-# Cancels and the first question go by a number that no prediction has.
-_ASIDE = 0
+# A healthy daemon confirms at once; one that does not must not delay Ctrl-C.
+_CANCEL_SECONDS = 0.3
+# The request number of cancellations and of the first request; no prediction has it.
+_CONTROL = 0
 
 Outcome = Answer | SireError
 
 
 @dataclass(frozen=True, slots=True)
 class PipelinedRequest:
-    """A prediction to ask for; its frames must not change until it is answered."""
+    """A prediction to send; its frames must not change until it is answered."""
 
     request: Predict
     frames: Sequence[Buffer]
@@ -67,23 +67,23 @@ class _InFlight:
     size: int
     timeout: float
     since: float
-    refusal: QueueFull | None = None
+    queue_full: QueueFull | None = None
 
 
 def open_pipeline(connection: Connection, waker: int | None = None) -> "Pipeline":
-    """A pipeline to the daemon of a connection, on a socket of its own.
+    """Open a pipeline to the daemon of a connection, on a separate socket.
 
     Args:
-        connection: it says where the daemon is, and whether to start one.
-        waker: as for ``Pipeline``.
+        connection: determines the daemon's address and whether to start one.
+        waker: a descriptor that interrupts ``Pipeline.pump`` when it becomes readable.
 
     Raises:
-        DaemonUnavailable: none runs and none was started, or it takes no connections.
+        DaemonUnavailable: no daemon runs and none was started, or it accepts no connections.
     """
     link = connection.open_link()
     try:
-        link.send(ShowConfig(id=_ASIDE))
-        report, _ = link.receive(_ASIDE, None)
+        link.send(ShowConfig(id=_CONTROL))
+        report, _ = link.receive(_CONTROL, None)
         assert isinstance(report, ConfigReport)
     except BaseException:
         link.close()
@@ -94,32 +94,32 @@ def open_pipeline(connection: Connection, waker: int | None = None) -> "Pipeline
 
 
 class Pipeline:
-    """Sends requests, and keeps their outcomes until they are asked for; for one thread.
+    """Sends requests, and keeps their outcomes until they are taken; for one thread.
 
     Args:
-        link: a connection that nobody else uses; it is closed with the pipeline.
-        timeout: seconds for requests that say none; ``math.inf`` for no limit.
-        largest: bytes that a request may have; the daemon hangs up on who sends more.
-        waker: a descriptor; ``pump`` returns as well when there is something to read.
+        link: a connection that is not shared; it is closed with the pipeline.
+        timeout: seconds for requests that specify none; ``math.inf`` for no limit.
+        largest: bytes that a request may have; the daemon disconnects clients that send more.
+        waker: a descriptor that interrupts ``pump`` when it becomes readable.
 
     Attributes:
-        gone: whether the daemon went away.
+        disconnected: whether the daemon went away.
     """
 
     def __init__(self, link: Link, timeout: float, largest: int, waker: int | None = None) -> None:
-        self.gone = False
+        self.disconnected = False
         self._largest = largest
         self._link = link
         self._timeout = timeout
-        self._numbers = itertools.count(_ASIDE + 1)
-        self._pace = CongestionWindow(MOST)
-        self._under_way: dict[int, _InFlight] = {}
-        self._refused: deque[int] = deque()
+        self._numbers = itertools.count(_CONTROL + 1)
+        self._window = CongestionWindow(MAX_IN_FLIGHT)
+        self._in_flight: dict[int, _InFlight] = {}
+        self._rejected: deque[int] = deque()
         self._outcomes: dict[int, tuple[Outcome, int]] = {}
         self._bytes = 0
         self._unconfirmed = 0
         self._progress: dict[str, float] = {}
-        self._looked = self._back = time.monotonic()
+        self._checked = self._back = time.monotonic()
         self._poller = select.poll()
         for descriptor in (link.descriptor, waker):
             if descriptor is not None:
@@ -127,42 +127,42 @@ class Pipeline:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is under way."""
-        return not self._under_way
+        """Whether no request is in flight."""
+        return not self._in_flight
 
     @property
     def _accepted(self) -> int:
-        return len(self._under_way) - len(self._refused)
+        return len(self._in_flight) - len(self._rejected)
 
-    def room(self) -> bool:
+    def has_room(self) -> bool:
         """Whether another request may be sent now."""
-        held = len(self._under_way) + len(self._outcomes)
+        held = len(self._in_flight) + len(self._outcomes)
         return (
-            held < MOST
-            and self._bytes < MOST_BYTES
-            and len(self._under_way) < self._pace.limit
-            and not self._refused
+            held < MAX_IN_FLIGHT
+            and self._bytes < MAX_BYTES_IN_FLIGHT
+            and len(self._in_flight) < self._window.limit
+            and not self._rejected
         )
 
-    def send(self, question: PipelinedRequest) -> int:
-        """Send a request; returns its number, by which ``pop`` gives its outcome."""
-        if self.gone:
-            return self.fail(self._link.went_away())
-        if question.size > self._largest:
-            return self.fail(too_large(question.size, self._largest))
-        number, asked = next(self._numbers), question.request
-        timeout = self._timeout if asked.timeout is None else asked.timeout
-        before = sum(one.request.model == asked.model for one in self._under_way.values())
-        told = None if math.isinf(timeout) else timeout * (1 + before)
-        request = msgspec.structs.replace(asked, id=number, timeout=told)
-        one = _InFlight(request, question.frames, question.size, timeout, time.monotonic())
-        self._link.send(request, question.frames)
-        self._under_way[number] = one
+    def send(self, prediction: PipelinedRequest) -> int:
+        """Send a request; returns its number, which ``pop`` takes."""
+        if self.disconnected:
+            return self.fail(self._link.connection_lost())
+        if prediction.size > self._largest:
+            return self.fail(too_large(prediction.size, self._largest))
+        number, request = next(self._numbers), prediction.request
+        timeout = self._timeout if request.timeout is None else request.timeout
+        before = sum(one.request.model == request.model for one in self._in_flight.values())
+        total = None if math.isinf(timeout) else timeout * (1 + before)
+        request = msgspec.structs.replace(request, id=number, timeout=total)
+        one = _InFlight(request, prediction.frames, prediction.size, timeout, time.monotonic())
+        self._link.send(request, prediction.frames)
+        self._in_flight[number] = one
         self._bytes += one.size
         return number
 
     def fail(self, error: SireError) -> int:
-        """Stand in for a request that could not be made; ``pop`` gives its error."""
+        """Add a failed outcome for a request that could not be built; returns its number."""
         number = next(self._numbers)
         self._outcomes[number] = error, 0
         return number
@@ -172,41 +172,43 @@ class Pipeline:
         return list(self._outcomes)
 
     def pop(self, number: int) -> Outcome | None:
-        """The outcome of a request, once; None where it has none yet."""
+        """Take the outcome of a request; None if it has none yet."""
         outcome, size = self._outcomes.pop(number, (None, 0))
         self._bytes -= size
         return outcome
 
     def pump(self, seconds: float = 0.0) -> None:
-        """Take the answers that have come; where there is none, wait so long for one."""
+        """Receive available answers; wait up to ``seconds`` for one if there are none."""
         self._send_again()
         if not self._link.ready()[1] and seconds > 0:
-            if self._refused and self._accepted < self._pace.limit:
-                seconds = max(0.0, min(seconds, self._pace.resume - time.monotonic()))
+            if self._rejected and self._accepted < self._window.limit:
+                seconds = max(0.0, min(seconds, self._window.resume - time.monotonic()))
             self._poller.poll(math.ceil(seconds * 1e3))
         while self._link.ready()[1]:
             self._take()
-        self._look()
+        self._check()
 
-    def withdraw(self, number: int) -> None:
-        """Cancel a request, which has no outcome then; nothing happens when it was answered."""
-        if (one := self._under_way.pop(number, None)) is None:
+    def cancel(self, number: int) -> None:
+        """Cancel a request, which then has no outcome; does nothing if it was answered."""
+        if (one := self._in_flight.pop(number, None)) is None:
             return
         self._bytes -= one.size
-        if number in self._refused:
-            self._refused.remove(number)
+        if number in self._rejected:
+            self._rejected.remove(number)
         else:
-            self._link.send(Cancel(id=_ASIDE, request=number))
+            self._link.send(Cancel(id=_CONTROL, request=number))
             self._unconfirmed += 1
 
     def close(self) -> None:
-        """Cancel what is under way, and wait a moment so that the messages leave before we do."""
-        for number in [] if self.gone else list(self._under_way):
-            self.withdraw(number)
+        """Cancel requests in flight, and wait briefly so that the cancellations are sent."""
+        for number in [] if self.disconnected else list(self._in_flight):
+            self.cancel(number)
         only = select.poll()
         only.register(self._link.descriptor, select.POLLIN)
-        give_up = time.monotonic() + _WITHDRAW_SECONDS
-        while self._unconfirmed and not self.gone and (left := give_up - time.monotonic()) > 0:
+        give_up = time.monotonic() + _CANCEL_SECONDS
+        while (
+            self._unconfirmed and not self.disconnected and (left := give_up - time.monotonic()) > 0
+        ):
             if self._link.ready()[1]:
                 self._take()
             else:
@@ -215,67 +217,67 @@ class Pipeline:
 
     def _take(self) -> None:
         reply, frames = self._link.take()
-        if reply.id == _ASIDE:
+        if reply.id == _CONTROL:
             self._unconfirmed -= 1
             return
-        number = int(reply.id or _ASIDE)
-        if (one := self._under_way.get(number)) is None:
-            return  # it was withdrawn
+        number = int(reply.id or _CONTROL)
+        if (one := self._in_flight.get(number)) is None:
+            return  # it was cancelled
         if not isinstance(reply, Failure):
             self._settle(number, (reply, frames), size_of(frames))
-            self._pace.answered()
+            self._window.on_answer()
             return
         error = error_from(reply.code, reply.message, reply.hint, reply.details)
         if isinstance(error, QueueFull):
-            one.refusal = error
-            self._refused.append(number)
-            self._pace.refused(self._accepted, time.monotonic())
+            one.queue_full = error
+            self._rejected.append(number)
+            self._window.on_queue_full(self._accepted, time.monotonic())
         else:
             self._settle(number, error)
 
     def _settle(self, number: int, outcome: Outcome, size: int = 0) -> None:
-        one = self._under_way.pop(number)
+        one = self._in_flight.pop(number)
         self._outcomes[number] = outcome, size
         self._bytes += size - one.size
         self._progress[one.request.model] = time.monotonic()
 
     def _send_again(self) -> None:
-        while self._refused and self._accepted < self._pace.limit:
-            if time.monotonic() < self._pace.resume:
+        while self._rejected and self._accepted < self._window.limit:
+            if time.monotonic() < self._window.resume:
                 return
-            one = self._under_way[self._refused.popleft()]
+            one = self._in_flight[self._rejected.popleft()]
             self._link.send(one.request, one.frames)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         now = time.monotonic()
-        if now - self._looked < LOOK_SECONDS:
+        if now - self._checked < POLL_SECONDS:
             return
-        if now - self._looked > _AWAY_SECONDS:
+        if now - self._checked > _AWAY_SECONDS:
             self._back = now
-        self._looked = now
+        self._checked = now
         if self._link.lost():
-            self._lose()
+            self._fail_all()
             return
-        oldest = {one.request.model: n for n, one in reversed(self._under_way.items())}
+        oldest = {one.request.model: n for n, one in reversed(self._in_flight.items())}
         for number in oldest.values():
-            self._end_if_late(number, now)
+            self._cancel_if_late(number, now)
 
-    def _lose(self) -> None:
-        self.gone = True
-        self._refused.clear()
-        for number in list(self._under_way):
-            self._settle(number, self._link.went_away())
+    def _fail_all(self) -> None:
+        self.disconnected = True
+        self._rejected.clear()
+        for number in list(self._in_flight):
+            self._settle(number, self._link.connection_lost())
 
-    def _end_if_late(self, number: int, now: float) -> None:
-        one = self._under_way[number]
+    def _cancel_if_late(self, number: int, now: float) -> None:
+        one = self._in_flight[number]
         model = one.request.model
         began = max(one.since, self._progress.get(model, 0.0), self._back)
         if now < began + one.timeout + _GRACE_SECONDS:
             return
-        self.withdraw(number)
+        self.cancel(number)
         self._progress[model] = now
         late = DeadlineExceeded(
-            f"{model} gave no answer within {format_duration(one.timeout)}.",
-            hint="Allow more with --timeout, or look at: sire ps",
+            f"{model} did not answer within {format_duration(one.timeout)}.",
+            hint="Increase it with --timeout, or see: sire ps",
         )
-        self._outcomes[number] = one.refusal or late, 0
+        self._outcomes[number] = one.queue_full or late, 0

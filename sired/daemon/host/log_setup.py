@@ -85,7 +85,7 @@ class _TextFormatter(logging.Formatter):
     """Lines for people."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return self.line(record).words()
+        return self.line(record).text()
 
     def line(self, record: logging.LogRecord) -> LogLine:
         """What a record says."""

@@ -11,7 +11,7 @@ import msgspec
 from sire.errors import InvalidModel, ModelNotFound, SireError, UntrustedModel, shown
 from sire.nearest import nearest
 from sire.options.derived import check_values
-from sire.paths import Paths, meant_file, private_directory
+from sire.paths import Paths, nearest_file_hint, private_directory
 from sire.protocol.content import Buffer
 from sire.protocol.requests import Register
 from sire.spec import ModelSpec, check_name
@@ -107,7 +107,7 @@ def _path(given: ModelSpec) -> Path | None:
         raise InvalidModel(f"{shown(given.path)} is no absolute path.", hint="Give the whole path.")
     if not path.exists():
         raise ModelNotFound(
-            f"There is no file {shown(given.path)}.", hint=meant_file(path), path=str(path)
+            f"There is no file {shown(given.path)}.", hint=nearest_file_hint(path), path=str(path)
         )
     return path
 

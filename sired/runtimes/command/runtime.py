@@ -9,7 +9,7 @@ import msgspec
 import psutil
 
 from sire.errors import InferenceError, LoadFailed, WorkerCrashed
-from sire.protocol.content import JSON, OF_ARRAYS, Buffer, Payload
+from sire.protocol.content import ARRAY_TYPES, JSON, Buffer, Payload
 from sire.tensors import pack, unpack
 from sired.http.client import HttpResponse
 from sired.program import Program, read_program
@@ -53,11 +53,11 @@ class CommandRuntime(InferenceRuntime):
 
     def forward(self, model: "RunningProgram", payload: Payload, accept: str) -> Payload | None:
         """Post an input that came as bytes of a content type as it came, any other as JSON."""
-        if payload.content_type in OF_ARRAYS:
+        if payload.content_type in ARRAY_TYPES:
             return pack(self.predict(model, unpack(payload)))
         if len(payload.frames) != 1:
             return None
-        wanted = JSON if accept in OF_ARRAYS else f"{accept}, */*;q=0.5"
+        wanted = JSON if accept in ARRAY_TYPES else f"{accept}, */*;q=0.5"
         headers = {"Content-Type": payload.content_type, "Accept": wanted}
         return model.post(payload.frames[0], headers).payload()
 
@@ -73,7 +73,7 @@ class CommandRuntime(InferenceRuntime):
 
         Parts are the server's own events; where text is wanted, what they say.
         """
-        if payload.content_type in OF_ARRAYS or len(payload.frames) != 1:
+        if payload.content_type in ARRAY_TYPES or len(payload.frames) != 1:
             return None
         body = payload.frames[0]
         if payload.content_type == JSON:

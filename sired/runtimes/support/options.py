@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from sire.errors import InvalidModel
-from sire.nearest import meant
+from sire.nearest import did_you_mean
 
 Record = TypeVar("Record", bound=msgspec.Struct)
 
@@ -44,7 +44,7 @@ def refuse_unknown(given: Collection[str], known: Collection[str], said: str) ->
     if unknown is None:
         return
     raise InvalidModel(
-        f"{said} {unknown!r}.", hint=f"{meant(unknown, known)}There are: {', '.join(known)}."
+        f"{said} {unknown!r}.", hint=f"{did_you_mean(unknown, known)}There are: {', '.join(known)}."
     )
 
 

@@ -56,7 +56,7 @@ class Clients:
         descriptor = direct.channel.fileno()
         if self._connected.pop(descriptor, None) is not None:
             self._poll.unregister(descriptor)
-            direct.channel.hang_up()
+            direct.channel.shutdown()
 
     def asking(self, ready: Sequence[int]) -> list[tuple[DirectClient, WorkerRequest]]:
         """What those ask that are among these descriptors."""

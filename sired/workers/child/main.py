@@ -41,7 +41,7 @@ def main(line: socket.socket, log_path: str, confinement: Confinement) -> None:
     settle_in(line, log_path, confinement)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     channel: Channel[ToWorker] = Channel(
-        line, ToWorker, wakefulness=BusyPolling(SHORT_WAIT_SECONDS)
+        line, ToWorker, busy_polling=BusyPolling(SHORT_WAIT_SECONDS)
     )
     # Anything else that goes wrong here is told in the log, and by the exit code.
     with contextlib.suppress(EOFError, ConnectionError):
