@@ -1,1 +1,1 @@
-"""A made-up world that drives the real brain with random events, and watches what it does."""
+"""A simulated machine that drives the real scheduler with random events and checks what it does."""

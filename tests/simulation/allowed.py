@@ -1,6 +1,6 @@
-"""What the brain may say, one instruction at a time; whatever else it says is broken.
+"""Which instructions are allowed, one at a time; any other is a violation.
 
-The world's own record decides, not what the brain believes.
+The simulation's own record decides, not the scheduler's state.
 """
 
 from sire.errors import DeadlineExceeded
@@ -18,19 +18,19 @@ from sired.scheduler.instructions import (
     StopWorker,
     WakeWorker,
 )
-from tests.simulation.record import must
+from tests.simulation.record import ensure
 
 
 class Allowed:
-    """Looks at each instruction just before it is carried out."""
+    """Checks each instruction just before it is executed."""
 
     def __init__(self, brain, world, record):
         self.brain, self.world, self.record = brain, world, record
         self._event = None
-        self._kept: set[int] = set()
+        self._leased: set[int] = set()
         self._evicted: set[int] = set()
         self._ending: dict[int, set[int]] = {}
-        self._look = {
+        self._checks = {
             StartWorker: self._start,
             StopWorker: self._stop,
             SleepWorker: self._sleep,
@@ -45,26 +45,26 @@ class Allowed:
         }
 
     def prepare(self, event):
-        """Note what the next instructions will be judged by."""
+        """Record what the instructions for this event will be checked against."""
         self._event = event
         self._evicted.clear()
         instances = self.brain.fleet.instances.values()
-        self._kept = {instance.id for instance in instances if instance.lease}
-        for worker in self._asked_to_end(event):
-            worker.asked_to_end = True
+        self._leased = {instance.id for instance in instances if instance.lease}
+        for worker in self._to_be_ended(event):
+            worker.to_be_ended = True
         if isinstance(event, events.UnloadRequested):
             self._ending[event.operation] = {worker.instance for worker in self._of(event.model)}
 
-    def look(self, do):
-        """Raise Broken unless this may be done now."""
-        if type(do) in self._look:
-            self._look[type(do)](do)
+    def check(self, do):
+        """Raise Violation unless this instruction is allowed now."""
+        if type(do) in self._checks:
+            self._checks[type(do)](do)
 
     def _of(self, model):
         return [w for w in self.world.workers.values() if model in (None, w.model.name)]
 
-    def _asked_to_end(self, event):
-        """The workers that somebody wants gone, although they may be pinned or leased."""
+    def _to_be_ended(self, event):
+        """The workers that an event ends explicitly, although they may be pinned or leased."""
         match event:
             case events.ModelAdded():
                 return self._of(event.model.name)
@@ -73,7 +73,7 @@ class Allowed:
             case events.LoadRequested() if event.device not in (None, "auto"):
                 return [w for w in self._of(event.model) if w.device != event.device]
             case events.ShrinkRequested():
-                return [w for w in self._of(event.model) if w.instance not in self._kept]
+                return [w for w in self._of(event.model) if w.instance not in self._leased]
             case events.LeaseReturned():
                 used = self.brain._leases._held.get(event.lease)
                 destroyed = used is not None and used.destroy and used.granted
@@ -84,51 +84,55 @@ class Allowed:
 
     def _start(self, do):
         rules, name = self.brain.rules, do.model.name
-        must(do.instance not in self.world.workers, "started twice", do)
-        must(self.brain.models.get(name) is do.model, "started a model nobody can ask for", do)
+        ensure(do.instance not in self.world.workers, "started twice", do)
+        ensure(
+            self.brain.models.get(name) is do.model, "started a model that is not registered", do
+        )
         there = [w for w in self._of(name) if w.model is do.model and w.state != "ending"]
-        must(there or self.wanted(name), "loads for nobody", do)
+        ensure(there or self.needed(name), "loads a model that nothing waits for", do)
         loaded = {worker.model for worker in self.world.workers.values()}
         most = rules.max_models
-        must(not most or do.model in loaded or len(loaded) < most, "too many models", do)
+        ensure(not most or do.model in loaded or len(loaded) < most, "too many models", do)
         accepting = sum(i.accepting for i in self.brain.fleet.of(do.model))
-        must(accepting <= self.brain.fleet.max_instances(do.model), "too many instances", do)
+        ensure(accepting <= self.brain.fleet.max_instances(do.model), "too many instances", do)
 
     def _stop(self, do):
         worker = self._known(do)
         if not worker.loaded:
             self._stop_loading(do, worker)
         elif self._ran_out(worker):
-            self.record.put_back(worker.instance)
+            self.record.requeue(worker.instance)
         elif worker.unanswered or worker.direct_busy:
-            must(do.kill and self._hangs(worker), "ended at work", do, worker)
+            ensure(do.kill and self._hangs(worker), "ended a busy worker", do, worker)
         else:
             self._stop_idle(do, worker)
 
     def _failed(self, do, worker):
-        """Whether it could not load, fall asleep or wake, or has been at it for too long."""
+        """Whether it failed to load, fall asleep or wake, or takes too long."""
         failures = (events.WorkerLoadFailed, events.SleepFailed)
         failed = isinstance(self._event, failures) and self._event.instance == do.instance
         return failed or self.world.now - worker.alive_at >= self.brain.rules.load_timeout
 
     def _stop_loading(self, do, worker):
-        unwanted = not self.wanted(worker.model.name)
-        reason = self._failed(do, worker) or unwanted or worker.asked_to_end
-        must(reason, "ended a load that somebody waits for", do, worker)
+        unneeded = not self.needed(worker.model.name)
+        reason = self._failed(do, worker) or unneeded or worker.to_be_ended
+        ensure(reason, "ended a load that something waits for", do, worker)
 
     def _stop_idle(self, do, worker):
         leased = any(lease.worker == do.instance for lease in self.record.held.values())
-        must(worker.asked_to_end or not leased, "ended a leased one", do, worker)
-        # Of a pool that is pinned those beyond its least number may end, for want of use.
+        ensure(worker.to_be_ended or not leased, "ended a leased instance", do, worker)
+        # Idle instances of a pinned model beyond its minimum may expire.
         others = any(i.accepting for i in self.brain.fleet.of(worker.model))
         changes = worker.state in ("falling asleep", "waking", "dead")
         failed = changes and self._failed(do, worker)
         failed = failed or self._exceeds(do, worker)
-        may_end = not worker.model.pinned or worker.asked_to_end or failed
-        must(may_end or (others and do.instance not in self._evicted), "ended a pinned one", do)
+        may_end = not worker.model.pinned or worker.to_be_ended or failed
+        ensure(
+            may_end or (others and do.instance not in self._evicted), "ended a pinned instance", do
+        )
 
     def _exceeds(self, do, worker):
-        """Whether its load has just taken more than was declared for its model."""
+        """Whether its load has just exceeded the memory declared for its model."""
         ready = isinstance(self._event, events.WorkerReady) and self._event.instance == do.instance
         most = worker.model.declared
         return ready and most is not None and self._event.memory > most
@@ -137,45 +141,60 @@ class Allowed:
 
     def _sleep(self, do):
         worker = self._known(do)
-        must(worker.state in ("ready", "dead") and worker.loaded, "puts to sleep", worker)
-        must(not worker.unanswered, "puts to sleep at work", worker)
-        must(not worker.direct_busy, "puts to sleep at work", worker)
-        must(worker.sleep_memory and not worker.freeing, "puts to sleep what cannot", worker)
+        ensure(
+            worker.state in ("ready", "dead") and worker.loaded,
+            "suspended a worker that is not ready",
+            worker,
+        )
+        ensure(not worker.unanswered, "suspended a busy worker", worker)
+        ensure(not worker.direct_busy, "suspended a busy worker", worker)
+        ensure(
+            worker.sleep_memory and not worker.freeing,
+            "suspended a worker that cannot sleep",
+            worker,
+        )
         leased = any(lease.worker == do.instance for lease in self.record.held.values())
         names = {self.record.open[number].model for number in self.record.numbers("sleep")}
-        asked = worker.asked_to_end or worker.model.name in names
-        must(asked or not (leased or worker.model.pinned), "puts to sleep", worker)
+        requested = worker.to_be_ended or worker.model.name in names
+        kept = leased or worker.model.pinned
+        ensure(requested or not kept, "suspended a leased or pinned instance", worker)
         dram = self.brain.fleet.ledger.dram
-        must(dram.charged <= dram.capacity, "puts to sleep beyond main memory", worker)
+        ensure(dram.charged <= dram.capacity, "suspended beyond main memory", worker)
 
     def _free_dram(self, do):
         worker = self._known(do)
         awake = worker.state in ("ready", "dead") and worker.in_dram
-        must(awake and not worker.freeing, "takes main memory from", worker)
+        ensure(awake and not worker.freeing, "freed main memory that is not kept", worker)
 
     def _wake(self, do):
         worker = self._known(do)
-        must(worker.state in ("asleep", "dead") and worker.in_dram, "wakes", worker)
+        ensure(
+            worker.state in ("asleep", "dead") and worker.in_dram,
+            "woke a worker that is not asleep",
+            worker,
+        )
         there = [w for w in self._of(worker.model.name) if w.model is worker.model]
         pool = any(w.state in ("ready", "dead") and w is not worker for w in there)
-        must(pool or self.wanted(worker.model.name), "wakes for nobody", worker)
+        ensure(
+            pool or self.needed(worker.model.name), "woke a model that nothing waits for", worker
+        )
         accepting = sum(i.accepting for i in self.brain.fleet.of(worker.model))
-        must(accepting <= self.brain.fleet.max_instances(worker.model), "too many awake", do)
+        ensure(accepting <= self.brain.fleet.max_instances(worker.model), "too many instances", do)
 
     def _evict(self, do):
         worker = self._known(do)
         self._evicted.add(do.instance)
-        must(not worker.model.pinned, "evicts a pinned one", do, worker)
+        ensure(not worker.model.pinned, "evicted a pinned instance", do, worker)
         frees = (
             events.LeaseReturned,
             events.RequestCancelled,
             events.TimerFired,
             events.ModelRemoved,
         )
-        kept = do.instance in self._kept and not isinstance(self._event, frees)
-        must(not kept, "evicts a leased one", do, worker)
-        loading = not worker.loaded and self.wanted(worker.model.name)
-        must(not loading, "evicts one that loads", do, worker)
+        kept = do.instance in self._leased and not isinstance(self._event, frees)
+        ensure(not kept, "evicted a leased instance", do, worker)
+        loading = not worker.loaded and self.needed(worker.model.name)
+        ensure(not loading, "evicted a load that something waits for", do, worker)
 
     def _ran_out(self, worker):
         event = self._event
@@ -183,97 +202,106 @@ class Allowed:
         return finished and event.instance == worker.instance
 
     def _hangs(self, worker):
-        """Nobody waits any more for what it works on: the brain killed it for that."""
+        """Whether nothing waits any more for what it works on."""
         if worker.abandoned_at + self.brain.rules.hung_after <= self.world.now:
             return True
-        at_work = worker.line[0] if worker.line else ()
+        at_work = worker.batches[0] if worker.batches else ()
         return bool(at_work) and not any(number in self.record.open for number in at_work)
 
     # Requests
 
     def _dispatch(self, do):
-        worker, asked = self._known(do), [self.record.open.get(n) for n in do.requests]
-        must(all(asked), "hands out what was answered", do)
-        must(not any(a.worker for a in asked), "hands out twice", do)
-        must(worker.state in ("ready", "dead") and worker.loaded, "hands to", worker, do)
-        must(all(a.model == worker.model.name for a in asked), "hands to another model", do)
-        must(len(worker.line) < self.brain.rules.pipeline, "hands out too much", do)
-        self._look_at_lease(do, asked)
-        self._look_at_batch(do, worker.model, asked)
-        first = self.record.waiting(asked[0].model, asked[0].lease)[0]
-        must(asked[0] is first, "hands out of turn", do, first)
+        worker, requests = self._known(do), [self.record.open.get(n) for n in do.requests]
+        name = worker.model.name
+        ensure(all(requests), "dispatched an answered request", do)
+        ensure(not any(r.worker for r in requests), "dispatched twice", do)
+        ready = worker.state in ("ready", "dead") and worker.loaded
+        ensure(ready, "dispatched to a worker that is not ready", worker, do)
+        ensure(all(r.model == name for r in requests), "dispatched to another model", do)
+        ensure(len(worker.batches) < self.brain.rules.pipeline, "exceeded the pipeline", do)
+        self._check_lease(do, requests)
+        self._check_batch(do, worker.model, requests)
+        first = self.record.waiting(requests[0].model, requests[0].lease)[0]
+        ensure(requests[0] is first, "dispatched out of order", do, first)
 
-    def _look_at_lease(self, do, asked):
+    def _check_lease(self, do, requests):
         held = [n for n, lease in self.record.held.items() if lease.worker == do.instance]
-        theirs = held[0] if held else None
-        must(all(a.lease == theirs for a in asked), "hands to one that is leased", do, theirs)
+        lease = held[0] if held else None
+        ensure(all(r.lease == lease for r in requests), "dispatched past a lease", do, lease)
 
-    def _look_at_batch(self, do, model, asked):
-        if len(asked) > 1:
-            keys = {a.key for a in asked}
-            must(len(keys) == 1 and None not in keys, "mixes in one batch", do, keys)
-            must(sum(a.rows for a in asked) <= model.batch_size, "too large a batch", do)
-            order = [a.order for a in asked]
-            must(order == sorted(order), "a batch out of order", do)
+    def _check_batch(self, do, model, requests):
+        if len(requests) > 1:
+            keys = {r.key for r in requests}
+            ensure(len(keys) == 1 and None not in keys, "mixed keys in one batch", do, keys)
+            ensure(sum(r.rows for r in requests) <= model.batch_size, "too large a batch", do)
+            order = [r.order for r in requests]
+            ensure(order == sorted(order), "a batch out of order", do)
 
     # Answers
 
     def _fail(self, do):
-        asked = self.record.open.get(do.operation)
-        early = isinstance(do.error, DeadlineExceeded) and asked and asked.deadline > self.world.now
-        must(not early, "too late before its time", do, asked)
+        operation = self.record.open.get(do.operation)
+        expired = operation is None or operation.deadline <= self.world.now
+        late = not isinstance(do.error, DeadlineExceeded) or expired
+        ensure(late, "failed before its deadline", do, operation)
         if "models in memory at once" in do.error.message:
             pinned = {worker.model for worker in self.world.workers.values() if worker.model.pinned}
-            must(len(pinned) >= self.brain.rules.max_models, "there is a place left", do)
+            ensure(
+                len(pinned) >= self.brain.rules.max_models, "rejected although a slot is free", do
+            )
 
     def _complete(self, do):
-        asked = self.record.open.get(do.operation)
-        must(
-            asked is None or asked.kind in ("load", "unload", "shrink", "sleep"),
-            "fulfils no wish",
+        operation = self.record.open.get(do.operation)
+        ensure(
+            operation is None or operation.kind in ("load", "unload", "shrink", "sleep"),
+            "completed something that is no operation",
             do,
         )
         left = self._ending.pop(do.operation, set()) & self.world.workers.keys()
-        must(not left, "unloaded before its memory is free", do, left)
-        if asked and asked.kind == "load":
+        ensure(not left, "completed before the memory is free", do, left)
+        if operation and operation.kind == "load":
             worker = self.world.workers.get(do.instance)
-            must(worker is not None and worker.state in ("ready", "dead"), "not loaded", do)
-        if asked and asked.kind == "sleep":
+            ensure(worker is not None and worker.state in ("ready", "dead"), "not loaded", do)
+        if operation and operation.kind == "sleep":
             worker = self.world.workers.get(do.instance)
-            must(worker is not None and worker.state in ("asleep", "dead"), "not asleep", do)
+            ensure(worker is not None and worker.state in ("asleep", "dead"), "not asleep", do)
 
     def _granted(self, do):
         worker = self.world.workers.get(do.instance)
-        must(worker is not None and worker.state in ("ready", "dead"), "leases what is not", do)
-        must(not worker.unanswered, "leases one at work", do, worker)
-        must(not worker.direct_busy, "leases one at work", do, worker)
+        ensure(
+            worker is not None and worker.state in ("ready", "dead"),
+            "leased a worker that is not ready",
+            do,
+        )
+        ensure(not worker.unanswered, "leased a busy worker", do, worker)
+        ensure(not worker.direct_busy, "leased a busy worker", do, worker)
         taken = any(lease.worker == do.instance for lease in self.record.held.values())
-        must(not taken, "leases what is leased", do)
+        ensure(not taken, "leased twice", do)
 
     def _lost(self, do):
         lease = self.record.held.get(do.lease)
-        must(lease is not None and lease.worker is not None, "loses what nobody holds", do)
+        ensure(lease is not None and lease.worker is not None, "lost a lease that is not held", do)
 
     # The record
 
     def _known(self, do):
-        must(do.instance in self.world.workers, "an instruction for a dead instance", do)
+        ensure(do.instance in self.world.workers, "an instruction for an instance that is gone", do)
         worker = self.world.workers[do.instance]
-        must(worker.state != "ending", "an instruction for one that ends", do)
+        ensure(worker.state != "ending", "an instruction for an instance that is ending", do)
         return worker
 
-    def wanted(self, model):
-        """Whether anybody waits for an instance of a model."""
+    def needed(self, model):
+        """Whether anything waits for an instance of a model."""
         leases = self.brain.queues.leases.values()
         unserved = {lease.id for lease in leases if lease.instance is None}
         return any(
-            asked.model == model
-            and asked.worker is None
+            operation.model == model
+            and operation.worker is None
             and (
-                (asked.kind == "request" and asked.lease is None)
-                or asked.kind == "load"
-                or (asked.kind == "sleep" and asked.number in self.brain.queues.operations)
-                or (asked.kind == "lease" and asked.number in unserved)
+                (operation.kind == "request" and operation.lease is None)
+                or operation.kind == "load"
+                or (operation.kind == "sleep" and operation.number in self.brain.queues.operations)
+                or (operation.kind == "lease" and operation.number in unserved)
             )
-            for asked in self.record.open.values()
+            for operation in self.record.open.values()
         )

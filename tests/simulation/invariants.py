@@ -1,18 +1,18 @@
-"""What holds after every event, whatever happened."""
+"""Invariants: what holds after every event, whatever happened."""
 
 from sire.units import FOREVER
 from sired.scheduler import events
 from sired.scheduler.entities.instance import Asleep, Loading, Ready, Suspending, Waking
 from sired.scheduler.instructions import StartWorker, WakeWorker
-from tests.simulation.people import LONGEST_STANDSTILL
-from tests.simulation.record import must
+from tests.simulation.clients import LONGEST_STANDSTILL
+from tests.simulation.record import ensure
 
-# Times are sums and differences of times.
+# Seconds; times are the result of sums and differences.
 ROUNDING = 1e-6
 
 
 class Invariants:
-    """Compares what the brain believes with the world's own record."""
+    """Compares the scheduler's state with the simulation's own record."""
 
     def __init__(self, brain, world, record):
         self.brain, self.world, self.record = brain, world, record
@@ -20,23 +20,23 @@ class Invariants:
         self._reported: dict[str, int] = {}
 
     def prepare(self, event):
-        """Note how things stand before an event."""
+        """Record the state before an event."""
         self._charges = self._charges_now()
         if isinstance(event, events.MemorySampled):
             self._reported = event.free
 
-    def check(self, event, said):
-        """Raise Broken if anything does not hold after an event."""
-        self._memory_is_reserved_before_it_is_taken(event, said)
+    def check(self, event, instructions):
+        """Raise Violation if an invariant does not hold after an event."""
+        self._memory_is_reserved_before_it_is_allocated(event, instructions)
         self._charges_are_those_of_living_processes()
         self._sleepers_are_charged_in_main_memory()
-        self._nobody_waits_to_sleep_beside_free_memory()
-        self._whoever_asked_is_remembered_and_nobody_else()
+        self._nothing_waits_to_sleep_beside_free_memory()
+        self._exactly_the_open_operations_are_known()
         self._whatever_waits_has_a_deadline()
-        self._nothing_that_is_over_waits(event)
-        self._nobody_waits_beside_a_free_instance()
-        self._nobody_is_passed_by()
-        self._somebody_cares_for_whoever_waits()
+        self._nothing_waits_after_its_deadline(event)
+        self._nothing_waits_beside_a_free_instance()
+        self._direct_connections_bypass_nothing()
+        self._whatever_waits_has_an_instance_or_a_load()
         self._a_load_starts_as_soon_as_it_fits()
 
     def _charges_now(self):
@@ -45,13 +45,13 @@ class Invariants:
             for name, account in self.brain.fleet.ledger.accounts.items()
         }
 
-    def _memory_is_reserved_before_it_is_taken(self, event, said):
-        """No reservation goes beyond the capacity, nor beyond what the driver calls free.
+    def _memory_is_reserved_before_it_is_allocated(self, event, instructions):
+        """No reservation exceeds the capacity, or what the driver reports as free.
 
-        Only measuring may: the instance that an event tells of may be charged what it was measured
-        to hold, however much that is. No other charge changes.
+        Only a measurement may: the instance that an event reports on may be charged what it was
+        measured to hold, however much that is. No other charge changes.
         """
-        started = {do.instance for do in said if isinstance(do, (StartWorker, WakeWorker))}
+        started = {do.instance for do in instructions if isinstance(do, (StartWorker, WakeWorker))}
         measured = None
         if isinstance(
             event,
@@ -67,22 +67,26 @@ class Invariants:
             before, account = self._charges[name], self.brain.fleet.ledger.accounts[name]
             for number, memory in charges.items():
                 if number not in started and number != measured:
-                    must(before[number] == memory, "a charge changed", number, name)
+                    ensure(before[number] == memory, "a charge changed", number, name)
             if measured in charges and measured not in started:
                 worker = self.world.workers[measured]
                 others = sum(charges.values()) - charges[measured]
                 most = max(worker.measured, account.capacity - others, before[measured])
-                must(charges[measured] >= worker.measured, "held and not charged", worker)
-                must(charges[measured] <= most, "charged beyond the capacity", worker, charges)
+                ensure(
+                    charges[measured] >= worker.measured, "holds more than it is charged", worker
+                )
+                ensure(charges[measured] <= most, "charged beyond the capacity", worker, charges)
             if started & charges.keys():
-                must(sum(charges.values()) <= account.capacity, "reserved too much", name, charges)
+                ensure(
+                    sum(charges.values()) <= account.capacity, "reserved too much", name, charges
+                )
                 there = (w for w in self.world.workers.values() if w.device == name)
-                reserved = sum(self._not_taken_yet(worker, charges) for worker in there)
+                reserved = sum(self._not_allocated_yet(worker, charges) for worker in there)
                 free = self._reported.get(name, reserved)
-                must(reserved <= free, "reserved what others hold", name, reserved, free)
+                ensure(reserved <= free, "reserved memory that others hold", name, reserved, free)
 
-    def _not_taken_yet(self, worker, charges):
-        """What a worker is about to take of its device and the driver calls free."""
+    def _not_allocated_yet(self, worker, charges):
+        """Bytes that a worker is about to allocate and the driver still reports as free."""
         if not worker.loaded:
             return worker.reserved
         if not isinstance(self.brain.fleet.instances[worker.instance].state, Waking):
@@ -91,82 +95,87 @@ class Invariants:
         return charges[worker.instance] - worker.measured - there
 
     def _sleepers_are_charged_in_main_memory(self):
-        """Who sleeps, falls asleep or wakes is charged on both accounts, and nobody else."""
+        """Exactly the workers that have weights in main memory are charged there."""
         charges, workers = self.brain.fleet.ledger.dram.charges, self.world.workers
         living = {worker.instance for worker in workers.values() if worker.in_dram}
-        must(charges.keys() == living, "charges main memory for others", charges, living)
+        ensure(charges.keys() == living, "charges main memory for other instances", charges, living)
         for number, charge in charges.items():
             if isinstance(self.brain.fleet.instances[number].state, (Asleep, Ready)):
-                must(charge.memory == workers[number].dram, "held and not charged", number)
+                ensure(
+                    charge.memory == workers[number].dram, "holds other than it is charged", number
+                )
 
-    def _nobody_waits_to_sleep_beside_free_memory(self):
+    def _nothing_waits_to_sleep_beside_free_memory(self):
         fleet = self.brain.fleet
         there = [w for w in self.world.workers.values() if w.in_dram]
         leaving = [w for w in there if w.freeing or w.state not in ("asleep", "ready")]
         for instance in fleet.instances.values():
             if instance.waits_to_sleep:
-                must(leaving, "waits to sleep for nobody", instance.id)
-                must(not fleet.tiers.has_room(instance), "does not fall asleep", instance.id)
+                ensure(leaving, "waits to sleep although nothing frees memory", instance.id)
+                ensure(not fleet.tiers.has_room(instance), "does not fall asleep", instance.id)
 
     def _charges_are_those_of_living_processes(self):
         fleet, workers = self.brain.fleet, self.world.workers
-        must(fleet.instances.keys() == workers.keys(), "remembers other instances", workers)
+        ensure(fleet.instances.keys() == workers.keys(), "knows other instances", workers)
         for name, charges in self._charges_now().items():
             living = {worker.instance for worker in workers.values() if worker.device == name}
-            must(charges.keys() == living, "charges for other instances", name, charges, living)
+            ensure(charges.keys() == living, "charges for other instances", name, charges, living)
 
-    def _whoever_asked_is_remembered_and_nobody_else(self):
+    def _exactly_the_open_operations_are_known(self):
         queues, brain = self.brain.queues, self.brain
-        asked = self.record.by_kind()
-        must(queues.requests.keys() == asked["request"], "lost or kept a request")
-        to_load = queues.operations.keys() - asked["sleep"]
-        must(to_load == asked["load"], "lost or kept a wish")
-        to_sleep = (queues.operations.keys() & asked["sleep"]) | brain._sleep.operations
-        must(to_sleep == asked["sleep"], "lost or kept a wish to sleep")
-        must(queues.leases.keys() == asked["lease"], "lost or kept an asking for a lease")
+        by_kind = self.record.by_kind()
+        ensure(queues.requests.keys() == by_kind["request"], "lost or kept a request")
+        to_load = queues.operations.keys() - by_kind["sleep"]
+        ensure(to_load == by_kind["load"], "lost or kept a load")
+        to_sleep = (queues.operations.keys() & by_kind["sleep"]) | brain._sleep.operations
+        ensure(to_sleep == by_kind["sleep"], "lost or kept a sleep operation")
+        ensure(queues.leases.keys() == by_kind["lease"], "lost or kept a lease request")
         unloads = brain._operations._unloads.keys()
-        must(unloads == asked["unload"] | asked["shrink"], "lost or kept a wish to unload")
+        ensure(unloads == by_kind["unload"] | by_kind["shrink"], "lost or kept an unload")
         open_, requests = self.record.open, queues.requests
         astray = [r for n, r in requests.items() if r.instance != open_[n].worker]
-        must(not astray, "does not know who has it", *astray)
+        ensure(not astray, "assigned to another worker", *astray)
         waiting = sum(request.instance is None for request in requests.values())
-        lines = [model.queue for model in brain.models.values()]
-        lines += [lease.queue for lease in brain._leases._held.values()]
-        must(queues.waiting == waiting == sum(map(len, lines)), "miscounts", queues.waiting)
+        queued = [model.queue for model in brain.models.values()]
+        queued += [lease.queue for lease in brain._leases._held.values()]
+        ensure(queues.waiting == waiting == sum(map(len, queued)), "miscounts", queues.waiting)
 
     def _whatever_waits_has_a_deadline(self):
-        """The brain wants to be woken before anything that waits is due."""
+        """The scheduler's next wakeup comes before anything that waits is due."""
         wakeup, fleet = self.brain.wakeup - ROUNDING, self.brain.fleet
-        late = [asked for asked in self.record.open.values() if wakeup > self._latest(asked)]
-        must(not late, "sleeps beyond a deadline", wakeup, *late)
+        late = [each for each in self.record.open.values() if wakeup > self._latest(each)]
+        ensure(not late, "wakes after a deadline", wakeup, *late)
         for instance in fleet.instances.values():
             if isinstance(instance.state, (Loading, Suspending, Waking)):
                 since = instance.state.since
                 if isinstance(instance.state, Loading):
                     since = self.world.workers[instance.id].alive_at
                 limit = since + self.brain.rules.load_timeout
-                must(wakeup <= limit, "sleeps while a load hangs", instance.id, wakeup)
+                ensure(wakeup <= limit, "wakes after a load hangs", instance.id, wakeup)
             expiry = fleet.expiry(instance)
-            must(wakeup <= expiry, "sleeps while one idles too long", instance.id, wakeup, expiry)
-            must(wakeup <= self._hung_at(instance), "sleeps while one hangs", instance.id)
+            ensure(wakeup <= expiry, "wakes after an expiry", instance.id, wakeup, expiry)
+            ensure(wakeup <= self._hung_at(instance), "wakes after a worker hangs", instance.id)
 
-    def _nobody_is_passed_by(self):
-        """Who talks to an instance directly does so before nobody who has to ask."""
+    def _direct_connections_bypass_nothing(self):
+        """A direct connection never overtakes a queued request."""
         for worker in self.world.workers.values():
             if worker.direct:
                 model, instance = worker.model, self.brain.fleet.instances[worker.instance]
-                must(self.brain.models.get(model.name) is model, "talks to a former model", worker)
-                must(instance.accepting and not instance.lease, "talks to one that is kept", worker)
+                registered = self.brain.models.get(model.name) is model
+                ensure(registered, "connects to a removed model", worker)
+                free = instance.accepting and not instance.lease
+                ensure(free, "connects to a leased or ending instance", worker)
                 waiting = self.record.waiting(model.name, None)
-                must(not waiting and not model.leases, "talks before others", worker, waiting)
+                ensure(not waiting and not model.leases, "overtakes requests", worker, waiting)
                 lanes = {device for load in self.brain.loader.pending for device in load.lane}
-                must(worker.device not in lanes, "talks where memory is awaited", worker)
+                ensure(worker.device not in lanes, "connects where a load waits for memory", worker)
 
-    def _latest(self, asked):
-        """When whoever asked is to have an answer: the patient wait for a load that goes on."""
-        if not asked.patient or asked.model not in self.world.progressed_at:
-            return asked.deadline
-        return max(asked.deadline, self.world.progressed_at[asked.model] + LONGEST_STANDSTILL)
+    def _latest(self, operation):
+        """When an operation has to be answered: patient ones wait while their load progresses."""
+        if not operation.patient or operation.model not in self.world.progressed_at:
+            return operation.deadline
+        progressed_at = self.world.progressed_at[operation.model]
+        return max(operation.deadline, progressed_at + LONGEST_STANDSTILL)
 
     def _hung_at(self, instance):
         if not isinstance(instance.state, Ready):
@@ -178,46 +187,52 @@ class Invariants:
         overdue = max(request.deadline for request in running)
         return min(overdue, abandoned_at) + self.brain.rules.hung_after
 
-    def _nothing_that_is_over_waits(self, event):
+    def _nothing_waits_after_its_deadline(self, event):
         if isinstance(event, events.TimerFired):
             now = self.world.now
-            late = [asked for asked in self.record.open.values() if self._latest(asked) <= now]
-            must(not late, "waits after its deadline", *late)
-            must(self.brain.wakeup > now, "wants to be woken over and over", self.brain.wakeup)
+            late = [each for each in self.record.open.values() if self._latest(each) <= now]
+            ensure(not late, "waits after its deadline", *late)
+            ensure(self.brain.wakeup > now, "wakes again and again", self.brain.wakeup)
 
-    def _nobody_waits_beside_a_free_instance(self):
+    def _nothing_waits_beside_a_free_instance(self):
         for model in self.brain.models.values():
             if model.queue and any(map(self._is_free, self.brain.fleet.of(model))):
                 first, until = model.queue.first, model.queue.first.arrived + model.batch_delay
                 for_others = first.batch_key and model.batch_size > 1 and model.batch_delay
-                must(for_others, "waits beside a free one", model.name)
-                must(self.brain.wakeup <= until + ROUNDING, "waits beside a free one", model.name)
+                ensure(for_others, "waits beside a free instance", model.name)
+                ensure(
+                    self.brain.wakeup <= until + ROUNDING,
+                    "waits beside a free instance",
+                    model.name,
+                )
 
     def _is_free(self, instance):
         ready = isinstance(instance.state, Ready) and instance.accepting and not instance.lease
         return ready and instance.batches < self.brain.rules.pipeline
 
-    def _somebody_cares_for_whoever_waits(self):
-        """Who waits for a model has an instance of it, or a load that waits.
+    def _whatever_waits_has_an_instance_or_a_load(self):
+        """What waits for a model has an instance or a pending load.
 
-        The instance may be ending: when it is gone, the model is wanted anew.
+        The instance may be ending: once it is gone, the model is requested anew.
         """
         fleet, pending = self.brain.fleet, self.brain.loader.pending
         there = {i.model.name for i in fleet.instances.values() if not isinstance(i.state, Asleep)}
         for model in self.brain.models.values():
-            cared_for = model.name in there or pending.get(model) or self._rests(model)
-            must(cared_for or not model.needed, "nobody cares", model.name)
+            served = model.name in there or pending.get(model) or self._backs_off(model)
+            ensure(served or not model.needed, "waits for nothing", model.name)
         for load in pending:
-            must(load.model.needed, "a load waits for nobody", load.model.name)
-            must(self.brain.models.get(load.model.name) is load.model, "for a removed model")
+            ensure(load.model.needed, "a load that nothing waits for", load.model.name)
+            ensure(
+                self.brain.models.get(load.model.name) is load.model, "a load of a removed model"
+            )
 
-    def _rests(self, model):
-        """Whether it is left alone for failing, and somebody will look when that is over."""
+    def _backs_off(self, model):
+        """Whether it failed and is not loaded now, and a wakeup is scheduled for the end of that."""
         until, backoff = model.backoff.until, model.backoff.crashes or model.backoff.loads
         return backoff and not model.operations and self.brain.wakeup <= until + ROUNDING
 
     def _a_load_starts_as_soon_as_it_fits(self):
-        """The first in line waits for nothing that is there already."""
+        """The first pending load does not wait for memory that is free."""
         brain, accounts = self.brain, self.brain.fleet.ledger.accounts
         first = next(iter(brain.loader.pending.first()), None)
         if first is None:
@@ -228,14 +243,14 @@ class Invariants:
             return
         placer, there = brain.loader._placer, brain.fleet.instances.values()
         sleeper = placer.sleeper(first, placer._residents(there))
-        if sleeper is not None:  # it wakes where it lies, even if it could be loaded elsewhere now
+        if sleeper is not None:  # it wakes where it is, even if it could be loaded elsewhere now
             account = accounts[sleeper.device]
             need = first.model.footprint(account.kind, brain.rules)[0]
             need -= account.charges[sleeper.id].memory
             asleep = isinstance(sleeper.state, Asleep)
-            must(not asleep or need > account.usable(), "sleeps beside free memory", sleeper.id)
+            ensure(not asleep or need > account.usable(), "sleeps beside free memory", sleeper.id)
             return
         for name in placer.lane(first, there):
             account = accounts[name]
             need = max(first.min_memory, first.model.footprint(account.kind, brain.rules)[0])
-            must(need > account.usable(), "waits beside free memory", first.model.name, name)
+            ensure(need > account.usable(), "waits beside free memory", first.model.name, name)

@@ -1,4 +1,4 @@
-"""The last events of a run and what the brain said to each, as a failure shows them."""
+"""The last events of a run and the instructions for each, as shown on failure."""
 
 from collections import deque
 
@@ -9,27 +9,27 @@ SHOWN = 15
 
 
 class Journal:
-    """Keeps the last few; puts them into words only when somebody wants to read them."""
+    """Keeps the last few events; formats them only when they are printed."""
 
     def __init__(self):
         self._entries = deque(maxlen=SHOWN)
 
-    def note(self, now, event, said):
-        self._entries.append((now, event, said))
+    def add(self, now, event, instructions):
+        self._entries.append((now, event, instructions))
 
     def __str__(self):
         lines = []
-        for now, event, said in self._entries:
+        for now, event, instructions in self._entries:
             lines.append(f"{now:12.3f}  {_short(event)}")
-            lines += [f"{'':12}     → {_short(do)}" for do in said]
+            lines += [f"{'':12}     → {_short(do)}" for do in instructions]
         return "\n".join(lines)
 
 
 def _short(thing):
-    """An event or an instruction in a line: models by name, errors by code, nothing empty."""
+    """One line for an event or instruction: models by name, errors by code, no empty fields."""
     values = ((name, getattr(thing, name)) for name in thing.__struct_fields__)
-    said = (f"{name}={_word(value)}" for name, value in values if value is not None)
-    return f"{type(thing).__name__} {' '.join(said)}"
+    instructions = (f"{name}={_word(value)}" for name, value in values if value is not None)
+    return f"{type(thing).__name__} {' '.join(instructions)}"
 
 
 def _word(value):

@@ -1,4 +1,4 @@
-"""What machines there are, and what kinds of models are registered on them."""
+"""The simulated machines, and the kinds of models that are registered on them."""
 
 from dataclasses import dataclass
 
@@ -8,12 +8,12 @@ from sired.scheduler.entities.model import Model
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A machine and what runs on it; sizes in made-up bytes, each model's drawn from ``sizes``.
+    """A machine and its models; sizes in bytes, each model's drawn from ``sizes``.
 
     Attributes:
-        pools: the greatest numbers of instances to choose from; None for no bound.
-        arrivals: things that people do a second.
-        dram: main memory set aside for models that sleep.
+        pools: the maximum numbers of instances to choose from; None for no limit.
+        arrivals: actions of clients per second.
+        dram: main memory reserved for sleeping models.
     """
 
     devices: tuple[tuple[str, int], ...]
@@ -28,7 +28,7 @@ class Layout:
         return [Account(name, name.partition(":")[0], memory) for name, memory in self.devices]
 
     def model(self, random, name):
-        """A model as somebody may register it."""
+        """A random model, as a user may register it."""
         most = random.choice(self.pools)
         return Model(
             name,

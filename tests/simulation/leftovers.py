@@ -1,4 +1,4 @@
-"""What is still reachable from a brain that should have forgotten everything."""
+"""Objects that are still reachable from a scheduler that should have released everything."""
 
 from collections.abc import Iterator, Mapping
 
@@ -13,7 +13,7 @@ REMEMBERED = (Instance, Lease, Model, PendingLoad, Request, SireError)
 
 
 def leftovers(brain):
-    """Every instance, lease, model, load, request and error that anything in the brain still refers to."""
+    """Every instance, lease, model, load, request and error that the scheduler still refers to."""
     seen, found, stack = set(), [], [brain]
     while stack:
         thing = stack.pop()
@@ -27,7 +27,7 @@ def leftovers(brain):
 
 
 def parts(thing) -> Iterator[object]:
-    """What a thing consists of: entries, or attributes of the brain's own classes."""
+    """The entries of a container, or the attributes of an object of the scheduler's classes."""
     if isinstance(thing, Mapping):
         yield from thing.keys()
         yield from thing.values()

@@ -1,4 +1,4 @@
-"""Who asked for what and has no answer yet; the world's own record, not the brain's."""
+"""The open operations, as the simulation records them independently of the scheduler."""
 
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -7,22 +7,24 @@ from sire.units import FOREVER
 from sired.scheduler.entities.queue import due
 
 
-class Broken(AssertionError):
-    """The brain did what it never may do."""
+class Violation(AssertionError):
+    """The scheduler did something that it must never do."""
 
 
-def must(held, otherwise, *facts):
-    """Raise Broken with these facts unless something held."""
-    if not held:
-        raise Broken(" · ".join([otherwise, *map(str, facts)]))
+def ensure(holds, problem, *facts):
+    """Raise Violation with these facts unless a condition holds."""
+    if not holds:
+        raise Violation(" · ".join([problem, *map(str, facts)]))
 
 
 @dataclass(slots=True, eq=False)
-class Asked:
-    """Something that somebody asked for: a request, load, unload, shrink or lease.
+class Operation:
+    """A request, load, unload, shrink, sleep or lease that a client has begun.
 
-    ``worker`` is who works on a request; None while it waits. A ``patient`` wish to load waits
-    beyond its deadline for a load that goes on.
+    Attributes:
+        worker: the worker that runs a request; None while it waits.
+        destroy: a lease whose instance ends on release.
+        patient: a load that waits beyond its deadline while it makes progress.
     """
 
     number: int
@@ -46,65 +48,68 @@ class Asked:
 
 @dataclass(slots=True, eq=False)
 class Record:
-    """Everything that is asked and not answered, and the leases that are held.
+    """The open operations, and the leases that are held.
 
-    ``answers`` counts them by kind and outcome, to see what a run was about.
+    Attributes:
+        open: operations without an answer, by number.
+        held: leases that were granted and not released, by number.
+        answers: number of answers by kind and outcome, which shows what a run covered.
     """
 
-    open: dict[int, Asked] = field(default_factory=dict)
-    held: dict[int, Asked] = field(default_factory=dict)
+    open: dict[int, Operation] = field(default_factory=dict)
+    held: dict[int, Operation] = field(default_factory=dict)
     answers: dict[str, int] = field(default_factory=dict)
     last: int = 0
 
-    def ask(self, kind, model, now, deadline=FOREVER, priority="normal", ageing=0.0, **how):
-        """Note an asking and give it a number."""
+    def begin(self, kind, model, now, deadline=FOREVER, priority="normal", ageing=0.0, **how):
+        """Record a new operation and give it a number."""
         self.last += 1
         when = due(now, priority, ageing)
-        asked = Asked(self.last, kind, model, now, deadline, priority, when, **how)
-        self.open[asked.number] = asked
-        return asked
+        operation = Operation(self.last, kind, model, now, deadline, priority, when, **how)
+        self.open[operation.number] = operation
+        return operation
 
     def answer(self, number, outcome):
-        """Note an answer: there is exactly one."""
-        must(number in self.open, "answered twice, or never asked", number, outcome)
-        asked = self.open.pop(number)
-        told = f"{asked.kind} {outcome}"
-        self.answers[told] = self.answers.get(told, 0) + 1
-        return asked
+        """Record an answer; each operation gets exactly one."""
+        ensure(number in self.open, "answered twice, or never begun", number, outcome)
+        operation = self.open.pop(number)
+        outcome_of_kind = f"{operation.kind} {outcome}"
+        self.answers[outcome_of_kind] = self.answers.get(outcome_of_kind, 0) + 1
+        return operation
 
     def numbers(self, *kinds):
-        """What is asked of these kinds and not answered."""
-        return {number for number, asked in self.open.items() if asked.kind in kinds}
+        """The numbers of the open operations of these kinds."""
+        return {number for number, operation in self.open.items() if operation.kind in kinds}
 
     def by_kind(self):
-        """What is asked and not answered: its numbers, by kind."""
+        """The numbers of the open operations, by kind."""
         found = defaultdict(set)
-        for number, asked in self.open.items():
-            found[asked.kind].add(number)
+        for number, operation in self.open.items():
+            found[operation.kind].add(number)
         return found
 
     def waiting(self, model, lease=None):
-        """The requests for a model that no worker has, in the order they are to be served."""
+        """The requests for a model that no worker runs, in the order in which they are served."""
         them = [
-            asked
-            for asked in self.open.values()
-            if asked.kind == "request"
-            and asked.worker is None
-            and asked.model == model
-            and asked.lease == lease
+            operation
+            for operation in self.open.values()
+            if operation.kind == "request"
+            and operation.worker is None
+            and operation.model == model
+            and operation.lease == lease
         ]
-        return sorted(them, key=lambda asked: asked.order)
+        return sorted(them, key=lambda operation: operation.order)
 
-    def wanted(self, model):
-        """Whether anybody waits for a model to be loaded."""
+    def needed(self, model):
+        """Whether anything waits for a model to be loaded."""
         kinds = ("request", "load", "lease")
         return any(
-            asked.model == model and asked.kind in kinds and asked.worker is None
-            for asked in self.open.values()
+            operation.model == model and operation.kind in kinds and operation.worker is None
+            for operation in self.open.values()
         )
 
-    def put_back(self, worker):
-        """Whatever a worker had waits again."""
-        for asked in self.open.values():
-            if asked.worker == worker:
-                asked.worker = None
+    def requeue(self, worker):
+        """Let the requests of a worker wait again."""
+        for operation in self.open.values():
+            if operation.worker == worker:
+                operation.worker = None

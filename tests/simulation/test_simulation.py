@@ -1,6 +1,6 @@
-"""Random events, and what holds after every one of them.
+"""Random events, with the invariants checked after every one of them.
 
-SIRE_SEED=17 or SIRE_SEED=100..199 chooses the seeds, SIRE_EVENTS=1000000 how long each run is.
+SIRE_SEED=17 or SIRE_SEED=100..199 sets the seeds, SIRE_EVENTS=1000000 the events of each run.
 """
 
 import os
@@ -8,7 +8,7 @@ import os
 import pytest
 
 from tests.simulation.layouts import LAYOUTS
-from tests.simulation.record import Broken
+from tests.simulation.record import Violation
 from tests.simulation.simulation import Simulation
 
 EVENTS = int(os.environ.get("SIRE_EVENTS", "6000"))
@@ -22,15 +22,15 @@ def seeds():
 @pytest.mark.timeout(0 if EVENTS > 100_000 else 120)
 @pytest.mark.parametrize("seed", seeds())
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_the_brain_keeps_its_promises(layout, seed):
+def test_the_scheduler_keeps_its_invariants(layout, seed):
     try:
         Simulation(LAYOUTS[layout], seed).run(EVENTS)
-    except Broken as problem:  # told without the traceback, which tells nothing
+    except Violation as problem:  # without the traceback, which shows nothing useful
         replay = f"SIRE_SEED={seed} SIRE_EVENTS={EVENTS} pytest tests/simulation -k '{layout}-'"
         pytest.fail(f"{problem}\n\nReplay it: {replay}", pytrace=False)
 
 
-def test_a_seed_is_the_same_run_every_time():
+def test_a_seed_gives_the_same_run_every_time():
     runs = []
     for _ in range(2):
         simulation = Simulation(LAYOUTS["gpus"], 5)

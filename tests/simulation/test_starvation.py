@@ -1,13 +1,13 @@
-"""Nobody starves: how long anybody waits at most, while far more is asked than can be done.
+"""No request starves: the longest possible wait while far more is requested than can be served.
 
 The bounds follow from the rules and hold for every seed:
 
-*In one queue.* A low request is due 2 x ageing after it came. What goes before it has come by then,
-and is in the queue by then, which holds no more than ``queue_per_model``.
+*In one queue.* A low request is due 2 x ageing after its arrival. What is served before it has
+arrived by then and is in the queue, which holds at most ``queue_per_model`` requests.
 
-*Between models.* A load is due 2 x ageing after it began to wait at the latest. From then on each
-other model has one turn before it: a turn, what is in the pipeline, the end, the load. A turn
-serves so many requests at least, so a full queue takes so many rounds.
+*Between models.* A load is due at most 2 x ageing after it began to wait. From then on each other
+model has one turn before it: the turn, the requests in the pipeline, the end, and the load. A turn
+serves a minimum number of requests, which bounds the number of rounds that a full queue takes.
 """
 
 from math import ceil
@@ -18,12 +18,12 @@ from sired.scheduler import events
 from sired.scheduler.entities.model import Model
 from sired.scheduler.rules import Rules
 from tests.simulation.layouts import Layout
-from tests.simulation.people import YEAR, People
+from tests.simulation.clients import YEAR, Clients
 from tests.simulation.simulation import Simulation
-from tests.simulation.world import Fate, all_goes_well
+from tests.simulation.world import Conditions, without_faults
 
-PACE = all_goes_well(
-    Fate(load_seconds=(0.5, 1.0, 2.0), service_seconds=(0.02, 0.1), end_seconds=(0.0, 0.2))
+PACE = without_faults(
+    Conditions(load_seconds=(0.5, 1.0, 2.0), service_seconds=(0.02, 0.1), end_seconds=(0.0, 0.2))
 )
 RULES = Rules(
     overhead={"cpu": 0, "cuda": 0},
@@ -38,31 +38,31 @@ SERVICE, LOAD, END = (
 )
 
 
-class Impatient(People):
-    """Everybody asks all the time, most of them the first model, and waits for ever."""
+class Impatient(Clients):
+    """All clients send requests all the time, most of them to the first model, and wait forever."""
 
     def register_all(self):
         sizes = self.layout.sizes
         for number, name in enumerate(self.names):
-            self.tell(events.ModelAdded(Model(name, weights=sizes[number % len(sizes)])))
+            self.feed(events.ModelAdded(Model(name, weights=sizes[number % len(sizes)])))
 
     def act(self):
         now, random = self.world.now, self.random
         model = random.choice((self.names[0], self._name()))
         priority = random.choices(("high", "low"), (9, 1))[0]
-        asked = self.record.ask("request", model, now, now + YEAR, priority, RULES.ageing)
-        self.tell(events.RequestArrived(asked.number, model, asked.deadline, priority))
+        operation = self.record.begin("request", model, now, now + YEAR, priority, RULES.ageing)
+        self.feed(events.RequestArrived(operation.number, model, operation.deadline, priority))
 
 
 def slowest(layout, seed, bound):
     """The longest wait of each model's requests, in seconds by model and priority.
 
-    Requests come for twice the bound, so that who is held out for ever cannot be below it.
+    Requests arrive for twice the bound, so that a starved request cannot stay below it.
     """
     simulation = Simulation(layout, seed, PACE, RULES, Impatient)
     simulation.run(seconds=2 * bound)
     waited = simulation.world.slowest
-    assert {model for model, _ in waited} == set(simulation.people.names)
+    assert {model for model, _ in waited} == set(simulation.clients.names)
     return waited
 
 
@@ -72,15 +72,15 @@ def test_a_low_request_waits_no_longer_than_its_ageing_and_a_full_queue(seed):
     bound = LOAD + 2 * RULES.ageing + (ahead + 1) * SERVICE
     waited = slowest(Layout((("cpu", 100),), 1, (50,), arrivals=60.0), seed, bound)
     assert waited["m0", "low"] < bound
-    assert waited["m0", "low"] > waited["m0", "high"]  # else there was no load to speak of
+    assert waited["m0", "low"] > waited["m0", "high"]  # otherwise the queue was hardly loaded
 
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(
     "layout",
     [
-        pytest.param(Layout((("cpu", 100),), 2, (60,), arrivals=60.0), id="two for one place"),
-        pytest.param(Layout((("cpu", 100),), 10, (60,), arrivals=60.0), id="ten for one place"),
+        pytest.param(Layout((("cpu", 100),), 2, (60,), arrivals=60.0), id="two for one slot"),
+        pytest.param(Layout((("cpu", 100),), 10, (60,), arrivals=60.0), id="ten for one slot"),
         pytest.param(
             Layout((("cuda:0", 100), ("cuda:1", 80)), 5, (20, 50, 80), arrivals=90.0),
             id="small and large",

@@ -1,4 +1,4 @@
-"""Workers that take their time and go wrong: executes instructions, makes what happens next."""
+"""Simulated workers that take time and fail: executes instructions and produces events."""
 
 import heapq
 import itertools
@@ -12,8 +12,8 @@ from sired.scheduler.entities.model import Model
 
 
 @dataclass(frozen=True, slots=True)
-class Fate:
-    """How likely things go wrong, from 0 to 1, and how many seconds they take, to choose from."""
+class Conditions:
+    """Probabilities of faults, from 0 to 1, and durations in seconds to choose from."""
 
     load_fails: float = 0.04
     load_runs_out: float = 0.04
@@ -33,23 +33,31 @@ class Fate:
     end_seconds: tuple[float, ...] = (0.0, 0.1, 0.5)
 
 
-def all_goes_well(fate):
-    """The same pace, and nothing goes wrong."""
+def without_faults(conditions):
+    """The same durations without any faults."""
     chances = ("load_fails", "load_runs_out", "load_dies", "load_hangs")
     chances += ("dies", "hangs", "fails", "runs_out", "grows", "sleeps", "sleep_fails")
-    return replace(fate, **dict.fromkeys(chances, 0.0))
+    return replace(conditions, **dict.fromkeys(chances, 0.0))
 
 
 @dataclass(slots=True, eq=False)
 class Worker:
-    """A process. It is loading, ready, falling asleep, asleep, waking or ending; or dead, and the
-    brain does not know yet.
+    """A process: loading, ready, falling asleep, asleep, waking or ending, or dead before its exit
+    is reported.
 
-    Its memory is ``freed`` just before the brain is told; ``sleep_memory`` would go to main memory
-    if it slept, and ``dram`` is what it has there. ``in_dram`` tells that it has, or is about to. ``line`` holds its batches, oldest first; ``measured`` is what it holds, 0 while it loads.
-    ``asked_to_end`` says that somebody wants it gone who may want that of any instance. ``direct``
-    tells that clients may talk to it directly, ``direct_busy`` that it works for one of them, and
-    ``abandoned_at`` since when that client has not waited any more.
+    Attributes:
+        alive_at: when it last made progress.
+        freed: its memory is free, just before its exit is reported.
+        measured: bytes that it holds on its device; 0 while it loads.
+        sleep_memory: bytes that would move to main memory if it slept; 0 if it cannot.
+        dram: bytes that it holds in main memory.
+        in_dram: it holds main memory or is about to.
+        freeing: it was asked to free the main memory that it kept.
+        batches: the batches dispatched to it, oldest first.
+        to_be_ended: an explicit operation ends it, whatever its state.
+        direct: clients may have direct connections to it.
+        direct_busy: it serves a direct connection.
+        abandoned_at: since when the client of that connection no longer waits.
     """
 
     instance: int
@@ -65,35 +73,37 @@ class Worker:
     dram: int = 0
     in_dram: bool = False
     freeing: bool = False
-    line: list[list[int]] = field(default_factory=list)
-    asked_to_end: bool = False
+    batches: list[list[int]] = field(default_factory=list)
+    to_be_ended: bool = False
     direct: bool = False
     direct_busy: bool = False
     abandoned_at: float = float("inf")
 
     @property
     def unanswered(self):
-        return [number for batch in self.line for number in batch]
+        return [number for batch in self.batches for number in batch]
 
 
 class World:
-    """All workers, and what will happen to them, by time.
+    """All workers, and their future events by time.
 
-    ``tell`` hears every event; ``foreign`` is memory that others' processes hold, by device.
-    ``progressed_at`` tells when the last load of a model began or came further.
-    ``slowest`` tells how long an answer took at most, in seconds by model and priority.
+    Attributes:
+        feed: receives every event.
+        foreign: bytes that other programs hold, by device.
+        progressed_at: when the last load of a model began or made progress.
+        slowest: the longest time to an answer, in seconds by model and priority.
     """
 
-    def __init__(self, random: Random, fate: Fate, record, devices, dram=0):
+    def __init__(self, random: Random, conditions: Conditions, record, devices, dram=0):
         self.now = 0.0
-        self.random, self.fate, self.record = random, fate, record
+        self.random, self.conditions, self.record = random, conditions, record
         self.devices, self.dram = devices, dram
         self.workers: dict[int, Worker] = {}
         self.foreign = dict.fromkeys(devices, 0)
         self.foreign_dram = 0
         self.slowest: dict[tuple[str, str], float] = {}
         self.progressed_at: dict[str, float] = {}
-        self.tell = lambda event: None
+        self.feed = lambda event: None
         self._agenda = []
         self._order = itertools.count()
 
@@ -106,31 +116,31 @@ class World:
     def later(self, seconds, action):
         heapq.heappush(self._agenda, (self.now + seconds, next(self._order), action))
 
-    def happen(self):
-        """Let the next thing happen."""
+    def run_next(self):
+        """Run the next scheduled event."""
         heapq.heappop(self._agenda)[2]()
 
     def chance(self, likelihood):
         return self.random.random() < likelihood
 
-    # What the brain has done
+    # Executing instructions
 
     def start(self, do):
         self.workers[do.instance] = worker = Worker(
             do.instance, do.model, do.device, do.memory, self.now
         )
         self.progressed_at[do.model.name] = self.now
-        takes = self.random.choice(self.fate.load_seconds)
+        takes = self.random.choice(self.conditions.load_seconds)
         for part in (1, 2, 3):
             self.later(takes * part / 4, partial(self._read, worker, part))
-        if not self.chance(self.fate.load_hangs):
+        if not self.chance(self.conditions.load_hangs):
             self.later(takes, partial(self._loaded, worker))
 
     def stop(self, do):
         worker = self.workers[do.instance]
         if worker.state != "dead":
             worker.state = "ending"
-            self.later(self.random.choice(self.fate.end_seconds), partial(self._gone, worker))
+            self.later(self.random.choice(self.conditions.end_seconds), partial(self._gone, worker))
 
     def sleep(self, do):
         self._change_tier(self.workers[do.instance], "falling asleep", self._slept)
@@ -141,140 +151,142 @@ class World:
     def free_dram(self, do):
         worker = self.workers[do.instance]
         worker.freeing = True
-        self.later(self.random.choice(self.fate.tier_seconds), partial(self._freed_dram, worker))
+        self.later(
+            self.random.choice(self.conditions.tier_seconds), partial(self._freed_dram, worker)
+        )
 
     def _freed_dram(self, worker):
         if worker.state == "ready":
             worker.dram, worker.in_dram, worker.freeing = 0, False, False
-            self.tell(events.WorkerDramFreed(worker.instance))
+            self.feed(events.WorkerDramFreed(worker.instance))
 
     def _change_tier(self, worker, state, done):
         worker.in_dram, worker.alive_at = True, self.now
         if worker.state != "dead":
             worker.state = state
-            if not self.chance(self.fate.load_hangs):
-                self.later(self.random.choice(self.fate.tier_seconds), partial(done, worker))
+            if not self.chance(self.conditions.load_hangs):
+                self.later(self.random.choice(self.conditions.tier_seconds), partial(done, worker))
 
     def close_direct(self, do):
         self.workers[do.instance].direct = False
 
     def dispatch(self, do):
         worker = self.workers[do.instance]
-        worker.line.append(list(do.requests))
+        worker.batches.append(list(do.requests))
         for number in do.requests:
             self.record.open[number].worker = do.instance
-        if len(worker.line) == 1:
+        if len(worker.batches) == 1:
             self._work_later(worker)
 
-    # What happens
+    # Producing events
 
     def kill(self, worker):
-        """End a process from outside; the brain hears of it a little later."""
+        """Kill a process from outside; its exit is reported a little later."""
         if worker.state != "dead":
             worker.state = "dead"
             self.later(self.random.choice((0.0, 0.02)), partial(self._gone, worker))
 
     def work_directly(self, worker):
-        """A client asks it itself; what it is at the brain hears in samples."""
+        """Serve a request over a direct connection; its use is reported in samples."""
         if worker.state == "ready" and not worker.direct_busy:
             worker.direct_busy = True
-            self._tell_used(worker)
-            if self.chance(self.fate.hangs):
+            self._report_used(worker)
+            if self.chance(self.conditions.hangs):
                 self.later(0.5, partial(self._abandon, worker))
             else:
-                seconds = self.random.choice(self.fate.service_seconds)
+                seconds = self.random.choice(self.conditions.service_seconds)
                 self.later(seconds, partial(self._worked_directly, worker))
 
     def _worked_directly(self, worker):
-        if worker.state != "ready" or self.chance(self.fate.dies):
+        if worker.state != "ready" or self.chance(self.conditions.dies):
             self.kill(worker)
             return
-        if self.chance(self.fate.grows):
+        if self.chance(self.conditions.grows):
             worker.measured = max(worker.measured, self._true_size(worker))
         worker.direct_busy = False
-        self._tell_used(worker, served=1)
+        self._report_used(worker, served=1)
 
     def _abandon(self, worker):
         if worker.state == "ready":
             worker.abandoned_at = self.now
-            self._tell_used(worker)
+            self._report_used(worker)
 
-    def _tell_used(self, worker, served=0):
+    def _report_used(self, worker, served=0):
         busy, abandoned = worker.direct_busy, worker.abandoned_at <= self.now
-        self.tell(
+        self.feed(
             events.DirectUsed(
                 worker.instance, served, 0.05, self.now, busy, abandoned, worker.measured
             )
         )
 
     def measure(self):
-        """What the drivers would say now."""
+        """The free memory that the drivers would report now."""
         taken = dict(self.foreign)
         for worker in self.workers.values():
             taken[worker.device] += 0 if worker.freed else worker.measured
         return {name: max(0, capacity - taken[name]) for name, capacity in self.devices.items()}
 
     def sample(self):
-        """Tell how full the devices are, as the daemon does before it tells of any change."""
+        """Report the free memory of the devices, as the daemon does before it reports a change."""
         held = sum(worker.dram for worker in self.workers.values() if not worker.freed)
-        self.tell(events.MemorySampled(self.measure(), self.dram - self.foreign_dram - held))
+        self.feed(events.MemorySampled(self.measure(), self.dram - self.foreign_dram - held))
 
     def _read(self, worker, part):
-        """A load has come further, or says once more how far it is."""
+        """Report the progress of a load; the second report repeats the first."""
         if worker.state == "loading":
             if part != 2:
                 worker.alive_at = self.progressed_at[worker.model.name] = self.now
-            self.tell(events.LoadProgressed(worker.instance, 1 if part < 3 else 2, 4))
+            self.feed(events.LoadProgressed(worker.instance, 1 if part < 3 else 2, 4))
 
     def _loaded(self, worker):
         if worker.state != "loading":
             return
-        fate = self.random.random()
+        draw = self.random.random()
         for likelihood, happens in (
-            (self.fate.load_fails, partial(self._load_failed, worker, out_of_memory=False)),
-            (self.fate.load_runs_out, partial(self._load_failed, worker, out_of_memory=True)),
-            (self.fate.load_dies, partial(self.kill, worker)),
+            (self.conditions.load_fails, partial(self._load_failed, worker, out_of_memory=False)),
+            (self.conditions.load_runs_out, partial(self._load_failed, worker, out_of_memory=True)),
+            (self.conditions.load_dies, partial(self.kill, worker)),
         ):
-            if fate < likelihood:
+            if draw < likelihood:
                 happens()
                 return
-            fate -= likelihood
+            draw -= likelihood
         worker.measured = self._true_size(worker)
         self.sample()
         if worker.state == "loading":
             worker.state, worker.loaded = "ready", True
-            if not self.chance(self.fate.cannot_sleep):
+            if not self.chance(self.conditions.cannot_sleep):
                 worker.sleep_memory = int(self.random.uniform(0.3, 1.0) * worker.measured)
-            self._tell_ready(worker)
+            self._report_ready(worker)
 
-    def _tell_ready(self, worker):
+    def _report_ready(self, worker):
         size, can_sleep, kept = worker.measured, worker.sleep_memory, worker.dram
-        self.tell(events.WorkerReady(worker.instance, size, can_sleep, kept))
+        self.feed(events.WorkerReady(worker.instance, size, can_sleep, kept))
 
     def _slept(self, worker):
         if worker.state != "falling asleep":
             return
-        if self.chance(self.fate.load_dies):
+        if self.chance(self.conditions.load_dies):
             self.kill(worker)
-        elif self.chance(self.fate.sleep_fails):
+        elif self.chance(self.conditions.sleep_fails):
             self.sample()
             if worker.state == "falling asleep":
-                self.tell(events.SleepFailed(worker.instance, LoadFailed("no")))
+                self.feed(events.SleepFailed(worker.instance, LoadFailed("no")))
         else:
-            grown = 1.3 if self.chance(self.fate.grows) else 1.0
+            grown = 1.3 if self.chance(self.conditions.grows) else 1.0
             worker.dram = worker.sleep_memory = int(worker.sleep_memory * grown)
             worker.measured = max(1, int(worker.measured * self.random.uniform(0.1, 0.5)))
             worker.state = "asleep"
             self.sample()
             if worker.state == "asleep":
-                self.tell(events.WorkerSlept(worker.instance, worker.measured, worker.dram))
+                self.feed(events.WorkerSlept(worker.instance, worker.measured, worker.dram))
 
     def _woke(self, worker):
         if worker.state != "waking":
             return
-        if self.chance(self.fate.load_dies):
+        if self.chance(self.conditions.load_dies):
             self.kill(worker)
-        elif self.chance(self.fate.load_fails):
+        elif self.chance(self.conditions.load_fails):
             self._load_failed(worker, self.chance(0.5), "waking")
         else:
             worker.measured = self._true_size(worker)
@@ -283,53 +295,55 @@ class World:
             self.sample()
             if worker.state == "waking":
                 worker.state, worker.in_dram = "ready", worker.dram > 0
-                self._tell_ready(worker)
+                self._report_ready(worker)
 
     def _load_failed(self, worker, out_of_memory, state="loading"):
         self.sample()
         if worker.state == state:
-            self.tell(events.WorkerLoadFailed(worker.instance, LoadFailed("no"), out_of_memory))
+            self.feed(events.WorkerLoadFailed(worker.instance, LoadFailed("no"), out_of_memory))
 
     def _true_size(self, worker):
-        """Mostly no more than was reserved, and sometimes a good deal more."""
-        most = worker.reserved * (1.3 if self.chance(self.fate.grows) else 1.0)
+        """A random size: mostly no more than was reserved, sometimes much more."""
+        most = worker.reserved * (1.3 if self.chance(self.conditions.grows) else 1.0)
         return max(1, int(self.random.uniform(0.6, 1.0) * most))
 
     def _work_later(self, worker):
-        if not self.chance(self.fate.hangs):
-            self.later(self.random.choice(self.fate.service_seconds), partial(self._work, worker))
+        if not self.chance(self.conditions.hangs):
+            self.later(
+                self.random.choice(self.conditions.service_seconds), partial(self._work, worker)
+            )
 
     def _work(self, worker):
-        """Answer one batch, member by member, unless one of the answers ends the worker."""
+        """Answer one batch, member by member, unless an answer ends the worker."""
         if worker.state != "ready":
             return
-        if self.chance(self.fate.dies):
+        if self.chance(self.conditions.dies):
             self.kill(worker)
             return
-        batch = worker.line[0]
+        batch = worker.batches[0]
         while batch and worker.state == "ready":
             number = batch.pop(0)
             if not batch:
-                worker.line.pop(0)
-                if worker.line:
+                worker.batches.pop(0)
+                if worker.batches:
                     self._work_later(worker)
             self._answer(worker, number)
 
     def _answer(self, worker, number):
-        if self.chance(self.fate.grows):
+        if self.chance(self.conditions.grows):
             worker.measured = max(worker.measured, self._true_size(worker))
-        error, out = None, self.chance(self.fate.runs_out)
+        error, out = None, self.chance(self.conditions.runs_out)
         if out:
             error = InsufficientMemory("out of memory")
-        elif self.chance(self.fate.fails):
+        elif self.chance(self.conditions.fails):
             error = InferenceError("no")
         if number in self.record.open:
             self.record.open[number].worker = None
             if error is None:
-                asked = self.record.answer(number, "answered")
-                kind = asked.model, asked.priority
-                self.slowest[kind] = max(self.slowest.get(kind, 0.0), self.now - asked.at)
-        self.tell(
+                operation = self.record.answer(number, "answered")
+                kind = operation.model, operation.priority
+                self.slowest[kind] = max(self.slowest.get(kind, 0.0), self.now - operation.at)
+        self.feed(
             events.RequestFinished(worker.instance, number, worker.measured, error, out, 0.05)
         )
 
@@ -338,6 +352,6 @@ class World:
             worker.state, worker.freed = "dead", True
             self.sample()
             del self.workers[worker.instance]
-            self.record.put_back(worker.instance)
+            self.record.requeue(worker.instance)
             died = WorkerCrashed("it died")
-            self.tell(events.WorkerGone(worker.instance, died, worker.direct_busy))
+            self.feed(events.WorkerGone(worker.instance, died, worker.direct_busy))

@@ -1,4 +1,4 @@
-"""What people do to a daemon, at random: ask, give up, load, unload, lease, register, change."""
+"""Random actions of clients: request, cancel, load, unload, lease, register, reconfigure."""
 
 from functools import partial
 
@@ -9,13 +9,13 @@ from sired.scheduler.policies.routing import BUILT_IN as ROUTERS
 from sired.scheduler.rules import Rules
 
 YEAR = 365 * 86400.0
-# A job waits as long as it takes; a script seconds; an impatient one much less.
+# Seconds; jobs wait for as long as it takes, scripts for seconds, some clients for much less.
 LONGEST_STANDSTILL = 5.0
 PATIENCE = (0.05, 1.0, 10.0, 10.0, YEAR)
 
 
 def some_rules(random):
-    """Rules as somebody may configure them."""
+    """Random rules, as a user may configure them."""
     return Rules(
         overhead={"cpu": 0, "cuda": 2},
         file_factor=1.0,
@@ -36,27 +36,27 @@ def some_rules(random):
 
 
 def some_strategies(random):
-    """A placement and a routing strategy."""
+    """A random placement and routing strategy."""
     return random.choice(list(STRATEGIES.values())), random.choice(list(ROUTERS.values()))
 
 
-class People:
-    """Does one thing after the other, each as likely as its number says."""
+class Clients:
+    """Performs random actions, each with the given weight."""
 
-    def __init__(self, random, layout, brain, world, record, tell):
+    def __init__(self, random, layout, brain, world, record, feed):
         self.random, self.layout = random, layout
-        self.brain, self.world, self.record, self.tell = brain, world, record, tell
+        self.brain, self.world, self.record, self.feed = brain, world, record, feed
         self.names = [f"m{number}" for number in range(layout.models)]
-        self._habits = {
-            self.ask: 60,
-            self.ask_as_holder: 8,
-            self.ask_directly: 15,
-            self.give_up: 5,
+        self._actions = {
+            self.request: 60,
+            self.request_under_lease: 8,
+            self.request_directly: 15,
+            self.cancel: 5,
             self.load: 5,
             self.unload: 2,
             self.put_to_sleep: 2,
             self.acquire: 6,
-            self.give_back_early: 0.5,
+            self.release_early: 0.5,
             self.shrink: 1.5,
             self.register: 0.7,
             self.remove: 0.4,
@@ -66,26 +66,26 @@ class People:
         }
 
     def act(self):
-        """Do something."""
-        (habit,) = self.random.choices(list(self._habits), list(self._habits.values()))
-        habit()
+        """Perform one action."""
+        (action,) = self.random.choices(list(self._actions), list(self._actions.values()))
+        action()
 
     def register_all(self):
         for name in self.names:
-            self.tell(events.ModelAdded(self.layout.model(self.random, name)))
+            self.feed(events.ModelAdded(self.layout.model(self.random, name)))
 
     def remove_all(self):
         for name in list(self.brain.models):
-            self.tell(events.ModelRemoved(name))
+            self.feed(events.ModelRemoved(name))
 
     # Requests
 
-    def ask(self, lease=None, model=None):
+    def request(self, lease=None, model=None):
         now, random = self.world.now, self.random
         model = model or self._name()
         priority = random.choice((None, None, "high", "normal", "low"))
         known = self.brain.models.get(model)
-        asked = self.record.ask(
+        operation = self.record.begin(
             "request",
             model,
             now,
@@ -97,40 +97,40 @@ class People:
             lease=lease,
         )
         keep_alive = random.choice((None, None, None, 0.0, 1.0))
-        self.tell(
+        self.feed(
             events.RequestArrived(
-                asked.number,
+                operation.number,
                 model,
-                asked.deadline,
+                operation.deadline,
                 priority,
                 lease,
-                asked.key,
-                asked.rows,
+                operation.key,
+                operation.rows,
                 keep_alive,
             )
         )
 
-    def ask_as_holder(self):
+    def request_under_lease(self):
         if self.record.held:
             lease = self.random.choice(list(self.record.held.values()))
-            self.ask(lease.number, lease.model)
+            self.request(lease.number, lease.model)
 
-    def ask_directly(self):
-        """Talk to a worker, if the brain has nothing against it."""
+    def request_directly(self):
+        """Send a request over a direct connection, if the scheduler allows one."""
         instance = self.brain.direct.instance(self._name())
         if instance is None:
             return
         worker = self.world.workers[instance.id]
         if not worker.direct:
             worker.direct = True
-            self.tell(events.DirectOpened(instance.id))
+            self.feed(events.DirectOpened(instance.id))
         self.world.work_directly(worker)
 
-    def give_up(self):
+    def cancel(self):
         waiting = self.record.numbers("request", "load", "lease")
         if waiting:
             number = self.random.choice(sorted(waiting))
-            self.tell(events.RequestCancelled(number))
+            self.feed(events.RequestCancelled(number))
 
     # Instances
 
@@ -140,55 +140,61 @@ class People:
         device = self.random.choice((None, "auto", *self.world.devices, "tpu"))
         patient = self.random.random() < 0.5
         deadline = now + self.random.choice(PATIENCE)
-        asked = self.record.ask("load", self._name(), now, deadline, patient=patient)
-        self.tell(events.LoadRequested(asked.number, asked.model, device, asked.deadline, patient))
+        operation = self.record.begin("load", self._name(), now, deadline, patient=patient)
+        self.feed(
+            events.LoadRequested(
+                operation.number, operation.model, device, operation.deadline, patient
+            )
+        )
 
     def unload(self):
-        asked = self.record.ask("unload", self._name(), self.world.now)
-        self.tell(events.UnloadRequested(asked.number, asked.model))
+        operation = self.record.begin("unload", self._name(), self.world.now)
+        self.feed(events.UnloadRequested(operation.number, operation.model))
 
     def put_to_sleep(self):
-        """By hand; they wait as long as it takes."""
-        asked = self.record.ask("sleep", self._name(), self.world.now)
-        self.tell(events.SleepRequested(asked.number, asked.model, self.world.now + 100 * YEAR))
+        """Put a model to sleep; wait for as long as it takes."""
+        operation = self.record.begin("sleep", self._name(), self.world.now)
+        self.feed(
+            events.SleepRequested(operation.number, operation.model, self.world.now + 100 * YEAR)
+        )
 
     def shrink(self):
         model = self.random.choice((None, self._name()))
-        asked = self.record.ask("shrink", model, self.world.now)
+        operation = self.record.begin("shrink", model, self.world.now)
         keep = self.random.choice((None, 0, 1, 2))
-        self.tell(events.ShrinkRequested(asked.number, model, keep))
+        self.feed(events.ShrinkRequested(operation.number, model, keep))
 
     def acquire(self):
         now, destroy = self.world.now, self.random.random() < 0.3
         deadline = now + self.random.choice(PATIENCE)
-        asked = self.record.ask("lease", self._name(), now, deadline, destroy=destroy)
-        self.tell(events.LeaseRequested(asked.number, asked.model, deadline, destroy))
+        operation = self.record.begin("lease", self._name(), now, deadline, destroy=destroy)
+        self.feed(events.LeaseRequested(operation.number, operation.model, deadline, destroy))
 
     def granted(self, lease):
-        """Whoever was given a lease gives it back some time."""
+        """Release a granted lease after a random time."""
         self.record.held[lease.number] = lease
         seconds = self.random.choice((0.0, 0.1, 1.0, 5.0))
-        self.world.later(seconds, partial(self._give_back, lease))
+        self.world.later(seconds, partial(self._release, lease))
 
-    def give_back_early(self):
-        """A holder that is gone may give back what it was never granted."""
+    def release_early(self):
+        """Release a lease that was not granted yet, as when its client is gone."""
         waiting = self.record.numbers("lease")
         if waiting:
-            self.tell(events.LeaseReturned(self.random.choice(sorted(waiting))))
+            self.feed(events.LeaseReturned(self.random.choice(sorted(waiting))))
 
-    def _give_back(self, lease):
+    def _release(self, lease):
         self.record.held.pop(lease.number, None)
-        self.tell(events.LeaseReturned(lease.number))
+        self.feed(events.LeaseReturned(lease.number))
 
-    # The machine and its owner
+    # The machine and its configuration
 
     def register(self):
-        self.tell(events.ModelAdded(self.layout.model(self.random, self._name())))
+        self.feed(events.ModelAdded(self.layout.model(self.random, self._name())))
 
     def remove(self):
         name = self._name()
         if name in self.brain.models:
-            self.tell(events.ModelRemoved(name))
+            self.feed(events.ModelRemoved(name))
 
     def kill_a_worker(self):
         if self.world.workers:
@@ -203,7 +209,7 @@ class People:
 
     def reconfigure(self):
         self.brain.adopt(some_rules(self.random), *some_strategies(self.random))
-        self.tell(events.TimerFired())
+        self.feed(events.TimerFired())
 
     def _name(self):
         return self.random.choice(self.names)
