@@ -56,7 +56,7 @@ def stats(
     """Show request statistics, in total or over time.
 
     Totals count from the start of the daemon. The history has one entry per minute, survives
-    restarts, and is kept for a week unless the setting history.keep_for says otherwise.
+    restarts, and is kept for a week by default (setting history.keep_for).
     """
     seconds = _seconds(since) if since else _PLOTTED_SECONDS if plot else None
     with connect() as daemon, suppress(*([KeyboardInterrupt] if watch else [])):

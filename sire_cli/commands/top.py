@@ -23,7 +23,7 @@ _PLAIN_WIDTH = 120
 def top(
     interval: Annotated[
         str,
-        typer.Option("--interval", metavar="DURATION", help="Time between updates; 1s by default."),
+        typer.Option("--interval", metavar="DURATION", help="Time between updates."),
     ] = "1s",
     once: Annotated[bool, typer.Option("--once", help="Print one update and exit.")] = False,
     json: AsJson = False,

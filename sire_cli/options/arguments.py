@@ -25,7 +25,7 @@ DeviceName = Annotated[
     typer.Option(
         "--device",
         metavar="DEVICE",
-        help="Device to use, or auto.",
+        help="Device to load the model on, or auto for any.",
         autocompletion=complete_device,
     ),
 ]

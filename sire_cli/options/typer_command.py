@@ -47,6 +47,8 @@ class _PlainHelp:
         arguments = _of_type(self.get_params(ctx), "argument")
         pieces += [_usage(argument) for argument in arguments]
         metavar = getattr(self, "subcommand_metavar", None)
+        if metavar and self.invoke_without_command:
+            metavar = f"[{metavar}]"
         return [*pieces, metavar] if metavar else pieces
 
     def format_options(self: Any, ctx: Any, formatter: Any) -> None:
@@ -107,6 +109,7 @@ def _usage(argument: Any) -> str:
 
 
 def _option_panels(options: list[Any], ctx: Any) -> dict[str, _Rows]:
+    """The rows of each panel, in the order of the options; the default panel is last."""
     grouped = len(options) >= _FEWEST_GROUPED_OPTIONS
     panels: dict[str, _Rows] = {}
     for option in options:
@@ -115,7 +118,7 @@ def _option_panels(options: list[Any], ctx: Any) -> dict[str, _Rows]:
             option.metavar = placeholder(option)
         row = option.get_help_record(ctx)
         panels.setdefault(panel or _DEFAULT_OPTIONS_PANEL, []).append(row)
-    return panels
+    return panels | {_DEFAULT_OPTIONS_PANEL: panels.pop(_DEFAULT_OPTIONS_PANEL, [])}
 
 
 def _write_panels(formatter: Any, panels: dict[str, _Rows]) -> None:

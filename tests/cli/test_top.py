@@ -250,9 +250,9 @@ def test_problems_of_the_daemon_stand_below_the_header():
 
 
 def test_when_the_daemon_is_gone_the_last_figures_stay_but_dimmed():
-    drawn = frame(a_full_report(), 80, 24, outdated="no daemon, retrying…")
+    drawn = frame(a_full_report(), 80, 24, outdated="daemon not running, retrying…")
     first, *rest = drawn.split("\n")
-    assert "no daemon, retrying…" in first.plain
+    assert "daemon not running, retrying…" in first.plain
     assert any("resnet50" in line.plain for line in rest)
     assert all(any(span.style == "dim" for span in line.spans) for line in rest if line.plain)
 

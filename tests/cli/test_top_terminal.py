@@ -270,7 +270,7 @@ def test_a_daemon_that_goes_is_missed_and_one_that_comes_is_found(daemon, start,
     terminal = start()
     terminal.wait_for("mnist")
     daemon.stop()
-    end = terminal.wait_for("no daemon, retrying…")
+    end = terminal.wait_for("daemon not running, retrying…")
     end = terminal.wait_for("mnist", since=end)
     successor = a_daemon(paths)
     terminal.wait_for("● ok", since=end)
@@ -283,7 +283,7 @@ def test_the_view_does_not_start_a_daemon_in_place_of_one_that_went(daemon, star
     daemon.stop()
     end = 0
     for _ in range(3):
-        end = terminal.wait_for("no daemon, retrying…", since=end)
+        end = terminal.wait_for("daemon not running, retrying…", since=end)
     assert not paths.daemon_log.exists()
 
 
