@@ -188,7 +188,7 @@ class Recording:
                 self.brain.adopt(rules, strategy, router)
 
 
-def differences(step: Step, instructions: Sequence[Instruction]) -> str:
+def difference(step: Step, instructions: Sequence[Instruction]) -> str:
     """How the instructions differ from the recorded ones; "" if they are equal."""
     # Through JSON, as the recorded ones came: tuples are lists there, and keys are strings.
     given = json.loads(json.dumps(list(map(plain, instructions))))

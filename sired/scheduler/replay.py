@@ -12,9 +12,7 @@ from sired.scheduler.policies import eviction, placement, routing
 from sired.scheduler.policies.eviction import Policy
 from sired.scheduler.policies.placement import Strategy
 from sired.scheduler.policies.routing import Router
-from sired.scheduler.recording import Policies, Recording, differences
-
-SHOWN = 5
+from sired.scheduler.recording import Policies, Recording, difference
 
 
 def built_in(names: Policies) -> tuple[Strategy, Router, Policy]:
@@ -35,20 +33,19 @@ def built_in(names: Policies) -> tuple[Strategy, Router, Policy]:
         ) from None
 
 
-def replay(lines: Iterable[str]) -> tuple[int, list[str]]:
-    """Feed a recording to a fresh brain.
+def replay(lines: Iterable[str]) -> tuple[int, str]:
+    """Feed a recording to a fresh brain, up to the first difference.
 
     Returns:
-        How many events were replayed, and the first differences found, in words.
+        How many events were replayed, and that difference in words; "" if there is none.
     """
     recording = Recording(lines, built_in)
-    count, found = 0, list[str]()
+    count = 0
     for step in recording.steps():
         count += 1
-        difference = differences(step, recording.brain.handle(step.event, step.now))
-        if difference and len(found) < SHOWN:
-            found.append(difference)
-    return count, found
+        if found := difference(step, recording.brain.handle(step.event, step.now)):
+            return count, found
+    return count, ""
 
 
 def main(arguments: list[str]) -> int:
@@ -62,7 +59,7 @@ def main(arguments: list[str]) -> int:
     except (OSError, ValueError, KeyError, TypeError) as problem:
         sys.stderr.write(f"{arguments[0]} cannot be replayed: {problem}\n")
         return 1
-    sys.stdout.write("\n".join([*found, f"{count} events, {len(found)} differences shown\n"]))
+    sys.stdout.write(f"{found}\n" if found else f"{count} events, no difference\n")
     return 1 if found else 0
 
 

@@ -34,9 +34,9 @@ class Simulation:
     def __init__(self, layout, seed, conditions=Conditions(), rules=None, clients=Clients):
         self.random = random = Random(seed)
         self.layout, self.now, self.fed = layout, 0.0, 0
-        strategy, router = some_strategies(random)
+        self.strategy, self.router = some_strategies(random)
         rules = rules or some_rules(random)
-        self.brain = Brain(layout.accounts(), strategy, rules, router, layout.dram)
+        self.brain = Brain(layout.accounts(), self.strategy, rules, self.router, layout.dram)
         self.record = Record()
         self.world = World(random, conditions, self.record, dict(layout.devices), layout.dram)
         self.world.feed = self.feed
