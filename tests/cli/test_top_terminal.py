@@ -235,7 +235,7 @@ def run(environment, *arguments):
 @pytest.mark.parametrize("key", [b"q", b"Q", b"\x03"], ids=["q", "Q", "ctrl-c"])
 def test_a_key_quits_at_once_and_the_terminal_is_as_before(daemon, start, key):
     terminal = start("--interval", "1h")
-    terminal.wait_for("q quits")
+    terminal.wait_for("q quit")
     terminal.press(key)
     assert terminal.exit() == 0
     terminal.assert_restored()
@@ -243,16 +243,16 @@ def test_a_key_quits_at_once_and_the_terminal_is_as_before(daemon, start, key):
 
 def test_other_keys_do_nothing(daemon, start):
     terminal = start()
-    end = terminal.wait_for("q quits")
+    end = terminal.wait_for("q quit")
     terminal.press(b"x\x1a")
-    terminal.wait_for("q quits", since=end)
+    terminal.wait_for("q quit", since=end)
     terminal.press(b"q")
     assert terminal.exit() == 0
 
 
 def test_being_terminated_restores_the_terminal_too(daemon, start):
     terminal = start()
-    terminal.wait_for("q quits")
+    terminal.wait_for("q quit")
     os.kill(terminal.pid, signal.SIGTERM)
     assert terminal.exit() == 128 + signal.SIGTERM
     terminal.assert_restored()
@@ -260,7 +260,7 @@ def test_being_terminated_restores_the_terminal_too(daemon, start):
 
 def test_a_resize_is_followed_at_once(daemon, start):
     terminal = start("--interval", "1h")
-    end = terminal.wait_for("q quits")
+    end = terminal.wait_for("q quit")
     assert b"CRASHES" not in terminal.plain
     terminal.resize(200, 60)
     terminal.wait_for("CRASHES", since=end)
@@ -289,8 +289,8 @@ def test_the_view_does_not_start_a_daemon_in_place_of_one_that_went(daemon, star
 
 def test_without_a_keyboard_the_view_runs_until_it_is_interrupted(daemon, start):
     terminal = start(stdin=os.devnull)
-    end = terminal.wait_for("q quits")
-    terminal.wait_for("q quits", since=end)
+    end = terminal.wait_for("q quit")
+    terminal.wait_for("q quit", since=end)
     os.kill(terminal.pid, signal.SIGINT)
     assert terminal.exit() == 0
     terminal.assert_restored()
@@ -298,7 +298,7 @@ def test_without_a_keyboard_the_view_runs_until_it_is_interrupted(daemon, start)
 
 def test_no_color_is_honoured_on_a_terminal(daemon, start):
     terminal = start(NO_COLOR="1")
-    terminal.wait_for("q quits")
+    terminal.wait_for("q quit")
     assert b"38;5" not in terminal.output
     assert not re.search(rb"\x1b\[[0-9;]*3[0-7]m", terminal.output)
 
@@ -379,7 +379,7 @@ def test_a_model_is_selected_loaded_and_pinned_by_keys_and_what_happens_is_shown
     terminal.wait_for("Unloaded tripled.")
     assert home.json("ps") == []
     terminal.press(b"?")
-    terminal.wait_for("unload it")
+    terminal.wait_for("unload the model")
     terminal.press(b"xq")
     assert terminal.exit() == 0
     terminal.assert_restored()
