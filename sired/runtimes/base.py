@@ -4,16 +4,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from sire.protocol.content import Payload
 from sire.spec import Signature
 from sired.runtimes.reading import ReadProgress
-
-# What ``load`` is told beside the model's own arguments.
-ABOUT_FILES = frozenset(
-    {"device", "format", "model_class", "python_path", "trusted", "weight_bytes"}
-)
+from sired.runtimes.traits import RuntimeTraits
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +40,7 @@ class InferenceRuntime(ABC):
         keeping: where to keep what takes long to make; None to keep nothing.
     """
 
-    name: ClassVar[str]
-    # Whether ``predict`` and ``forward`` may be called from several threads at once.
-    concurrent: ClassVar[bool] = False
-    # Whether another process computes, so that threads have nothing to do but to wait for it.
-    out_of_process: ClassVar[bool] = False
+    traits: RuntimeTraits
     progress: ReadProgress = ReadProgress()
     declared: Signature = Signature()
     cache_directory: ModelCacheDirectory | None = None
@@ -89,6 +81,16 @@ class InferenceRuntime(ABC):
     @abstractmethod
     def get_memory_footprint(self, model: Any) -> int:
         """Bytes of device memory that the model's weights and buffers take."""
+
+    def check_arguments(self, model_path: str, **kwargs: Any) -> None:  # noqa: B027
+        """Check arguments that only the model's class knows, without loading the model.
+
+        Called when the model is registered, in a process of its own, with the arguments of
+        ``load``.
+
+        Raises:
+            InvalidModel: the class is not found, or its constructor does not take them.
+        """
 
     def estimate(self, model_path: str, **kwargs: Any) -> int | None:  # noqa: ARG002
         """Bytes that the model's weights will take, told without loading them.

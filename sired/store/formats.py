@@ -1,17 +1,29 @@
-"""Recognising a model file by its content, not by its ending. Reads headers only."""
+"""Recognises model files by their content, not by their suffix. Reads headers only."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sire.errors import InvalidModel, ModelNotFound
-from sired.store.huggingface import is_huggingface, read_weights
-from sired.store.onnx_file import onnx_weight_bytes
-from sired.store.safetensors_file import read_tensors
+from sired.store.fingerprint import fingerprint
+from sired.store.huggingface import (
+    directory_fingerprint,
+    is_huggingface,
+    loaded_bytes,
+    read_weights,
+    weight_files,
+)
+from sired.store.onnx_file import onnx_files, onnx_weight_bytes
+from sired.store.safetensors_file import bytes_in, read_tensors
 from sired.store.torch_file import LEGACY_MAGIC, legacy_kind, zipped_kind
 
+SAFETENSORS, ONNX, TRANSFORMERS = "safetensors", "onnx", "transformers"
+
 UNDERSTOOD = (
-    "Understood are safetensors, PyTorch state_dicts and modules (torch.save), torch.export "
-    "programs, AOTInductor packages, TorchScript, ONNX, and directories in Hugging Face's layout. "
+    "Recognised formats are safetensors, PyTorch state_dicts and modules (torch.save), "
+    "torch.export programs, AOTInductor packages, TorchScript, ONNX, and directories in Hugging "
+    "Face's layout. "
     "For any other: --runtime python --class file.py:Class"
 )
 
@@ -21,19 +33,12 @@ class ModelFormat:
     """What a file was recognised as.
 
     Attributes:
-        runtime: which runtime loads it.
         name: safetensors, state_dict, pickle, exported, aoti, torchscript, onnx or transformers.
         weight_bytes: bytes of the weights, as the file states them.
-        needs_class: it holds weights only.
-        brings_code: it is a program, and loading it runs what is in it: it has to be trusted. A
-            ``pickle`` has to be as well, but for what of it turns out to be weights.
     """
 
-    runtime: str
     name: str
     weight_bytes: int
-    needs_class: bool = False
-    brings_code: bool = False
 
 
 def recognise(path: Path) -> ModelFormat:
@@ -52,13 +57,48 @@ def recognise(path: Path) -> ModelFormat:
         return _zipped(path)
     if head[8:9] == b"{":
         weights = sum(tensor.size for tensor in read_tensors(path))
-        return ModelFormat("pytorch", "safetensors", weights, True)
+        return ModelFormat(SAFETENSORS, weights)
     if LEGACY_MAGIC in head[:32]:
-        kind, weights = legacy_kind(path)
-        return ModelFormat("pytorch", kind, weights, kind == "state_dict")
+        return ModelFormat(*legacy_kind(path))
     if (onnx_weights := onnx_weight_bytes(path)) is not None:
-        return ModelFormat("onnx", "onnx", onnx_weights)
+        return ModelFormat(ONNX, onnx_weights)
     raise InvalidModel(f"{path} ({size} bytes) is no model file that is known.", hint=UNDERSTOOD)
+
+
+def memory_of_weights(found: ModelFormat, path: Path, arguments: Mapping[str, Any]) -> int:
+    """Bytes of the weights in the dtype that they are loaded in.
+
+    Args:
+        found: what the file was recognised as.
+        path: of the file or directory.
+        arguments: the model's; ``dtype`` is what counts.
+    """
+    if found.name == TRANSFORMERS:
+        return loaded_bytes(path, arguments)
+    if found.name == SAFETENSORS:
+        return bytes_in(read_tensors(path), str(arguments.get("dtype")))
+    return found.weight_bytes
+
+
+def content_fingerprint(format_name: str, path: Path, arguments: Mapping[str, Any]) -> str:
+    """A digest of a model's content as 32 hexadecimal digits; "" for an unrecognised directory."""
+    if format_name == TRANSFORMERS:
+        return directory_fingerprint(path, arguments)
+    return fingerprint(path) if path.is_file() else ""
+
+
+def files_of(format_name: str, path: Path) -> list[Path]:
+    """The files that a model of a format is read from, in order; empty if they are not known.
+
+    Raises:
+        InvalidModel: files are missing or damaged.
+        OSError: a file cannot be read.
+    """
+    if format_name == TRANSFORMERS:
+        return weight_files(path)
+    if format_name == ONNX:
+        return onnx_files(path)
+    return [path] if path.is_file() else []
 
 
 def _size(path: Path) -> int:
@@ -80,13 +120,11 @@ def _directory(path: Path) -> ModelFormat:
             hint=f"Name the model file in it. {UNDERSTOOD}",
         )
     weights = sum(tensor.size for tensor in read_weights(path))
-    return ModelFormat("huggingface", "transformers", weights)
+    return ModelFormat(TRANSFORMERS, weights)
 
 
 def _zipped(path: Path) -> ModelFormat:
     found = zipped_kind(path)
     if found is None:
         raise InvalidModel(f"{path} is a zip file, but of no kind that is known.", hint=UNDERSTOOD)
-    kind, weights = found
-    is_program = kind in {"exported", "aoti", "torchscript"}
-    return ModelFormat("pytorch", kind, weights, kind == "state_dict", is_program)
+    return ModelFormat(*found)

@@ -74,13 +74,19 @@ class StopStream(msgspec.Struct, frozen=True, tag=True):
 
 
 class Estimated(msgspec.Struct, frozen=True, tag=True):
-    """Bytes that a model's weights would take; None where its files tell it better.
+    """The reply to ``EstimateModel``.
 
-    ``problem`` says why its code could not be asked.
+    Attributes:
+        weight_bytes: of the loaded model; None if its code reports nothing.
+        problem: why its code could not be asked, or what is wrong with the model.
+        hint: what to do about the problem.
+        invalid: the model can never be loaded: its class does not exist or rejects its arguments.
     """
 
     weight_bytes: int | None
     problem: str = ""
+    hint: str = ""
+    invalid: bool = False
 
 
 class LoadProgress(msgspec.Struct, frozen=True, tag=True):

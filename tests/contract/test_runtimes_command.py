@@ -143,11 +143,11 @@ def test_the_command_is_given_path_port_device_and_gpu_without_a_shell(load, tmp
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"cmd": "serve"}, "which port"),
+        ({"cmd": "serve"}, "the port to serve on"),
         ({"cmd": ""}, "empty"),
         ({"cmd": "serve 'half {port}"}, "No closing quotation"),
-        ({"cmd": "serve {path} {port}"}, "has none"),
-        ({"cmd": "serve {port}", "health": "health"}, "no health path"),
+        ({"cmd": "serve {path} {port}"}, "the model has no path"),
+        ({"cmd": "serve {port}", "health": "health"}, "health='health' is not a valid path"),
         ({"cmd": "serve {port}", "helth": "/"}, "helth"),
         ({"cmd": "serve {port}", "stall": "long"}, "stall"),
         ({"cmd": "/no/such/program {port}"}, "/no/such/program: No such file"),

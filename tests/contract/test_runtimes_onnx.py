@@ -74,7 +74,7 @@ def test_a_gpu_that_onnx_runtime_cannot_use_is_said_and_not_passed_over(onnx, tm
         ({"intra_op_threads": 2}, "Did you mean intra_op_num_threads"),
         ({"graph_optimization_level": "most"}, "basic"),
         ({"intra_op_num_threads": 0}, ">= 1"),
-        ({"allow_spinning": "yes"}, "bool"),
+        ({"allow_spinning": "yes"}, "true or false"),
         ({"provider_options": {"gpu_memory_limit": 1}}, "Did you mean gpu_mem_limit"),
     ],
 )

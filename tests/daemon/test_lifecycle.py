@@ -178,11 +178,12 @@ def package(home, tmp_path, monkeypatch):
             from pathlib import Path
 
             from sired.runtimes.base import InferenceRuntime
+            from sired.runtimes.traits import RuntimeTraits
+
+            TRAITS = RuntimeTraits(name="shout", implementation="others:Shout")
 
 
             class Shout(InferenceRuntime):
-                name = "shout"
-
                 def load(self, model_path, **kwargs):
                     return Path(model_path).read_text()
 
@@ -210,7 +211,7 @@ def package(home, tmp_path, monkeypatch):
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: others\nVersion: 1\n")
     (metadata / "entry_points.txt").write_text(
-        "[sire.runtimes]\nshout = others:Shout\n"
+        "[sire.runtimes]\nshout = others:TRAITS\n"
         "[sire.placement]\nlast = others:by_name\n"
         "[sire.routing]\nnewest = others:newest_instance\n"
         "[sire.eviction]\nnewest = others:newest\n"

@@ -23,10 +23,13 @@ RUNTIME = f"""
     import time
     from pathlib import Path
     from sired.runtimes.base import InferenceRuntime
+    from sired.runtimes.traits import RuntimeTraits
+
+    TRAITS = RuntimeTraits(
+        name="stepwise", implementation="stepwise:Stepwise", streams_files=True
+    )
 
     class Stepwise(InferenceRuntime):
-        name = "stepwise"
-
         def streams_files(self, model_path, **kwargs):
             return True
 
@@ -66,7 +69,7 @@ def gate(tmp_path, monkeypatch):
     metadata = tmp_path / "stepwise-1.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: stepwise\nVersion: 1\n")
-    (metadata / "entry_points.txt").write_text("[sire.runtimes]\nstepwise = stepwise:Stepwise\n")
+    (metadata / "entry_points.txt").write_text("[sire.runtimes]\nstepwise = stepwise:TRAITS\n")
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(__file__).parents[2]}")
     (tmp_path / "model.txt").write_text("!")
     return Gate(tmp_path)

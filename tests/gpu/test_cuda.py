@@ -31,7 +31,7 @@ def test_a_model_answers_from_the_gpu_and_its_memory_is_charged_there(home, regi
 
 
 def test_inputs_that_were_sent_ahead_are_answered_as_others_are(home, tmp_path):
-    from sired.runtimes.pytorch import PyTorchRuntime
+    from sired.runtimes.pytorch.runtime import PyTorchRuntime
 
     (tmp_path / "linear.py").write_text(
         "import torch\n"
@@ -175,7 +175,7 @@ def test_a_sleeper_leaves_its_gpu_but_for_the_context_and_answers_again(home, ta
 
 
 def test_waking_copies_at_four_fifths_of_what_pinned_memory_can_do(table):
-    from sired.runtimes.pytorch import PyTorchRuntime
+    from sired.runtimes.pytorch.runtime import PyTorchRuntime
 
     weights, kind = table
     runtime = PyTorchRuntime()

@@ -1,57 +1,47 @@
-"""From what a client says of a model to what the registry keeps: looking at files, checking."""
+"""From a client's definition of a model to the one that the registry keeps."""
 
 import hashlib
 import sys
 import time
-from importlib.metadata import entry_points
 from pathlib import Path
 
 import msgspec
 
 from sire.errors import InvalidModel, ModelNotFound, SireError, UntrustedModel, shown
-from sire.nearest import nearest
 from sire.options.derived import check_values
 from sire.paths import Paths, nearest_file_hint, private_directory
 from sire.protocol.content import Buffer
 from sire.protocol.requests import Register
 from sire.spec import ModelSpec, check_name
-from sired.http.ollama import Ollama, read_options
-from sired.program import read_program
-from sired.runtimes.onnx.options import read_onnx_options
+from sired.runtimes.arguments import check_arguments
+from sired.runtimes.discovery import all_traits, find_traits
+from sired.runtimes.traits import FileFormat, RuntimeTraits
 from sired.store.atomic import write_atomically
-from sired.store.fingerprint import fingerprint
-from sired.store.formats import ModelFormat, recognise
-from sired.store.huggingface import directory_fingerprint, loaded_bytes
-from sired.store.safetensors_file import bytes_in, read_tensors
+from sired.store.formats import (
+    ModelFormat,
+    content_fingerprint,
+    memory_of_weights,
+    recognise,
+)
 
 PICKLED = "pickle:"
-# The runtimes whose models are files that have to be there, and
-_OF_FILES = {"pytorch", "onnx", "huggingface", "python"}
-# those whose models are recognised here.
-_RECOGNISED = {"pytorch", "onnx", "huggingface"}
-# Arguments that decide what a model needs as its file does.
-_DECISIVE = {"dtype", "compile", "provider_options"}
 
 
 def complete(request: Register, payload: tuple[Buffer, ...], paths: Paths) -> ModelSpec:
-    """Fill in what the file itself says of a model. Reads the disk: call it in a thread.
+    """Check a definition and complete it with what the model's file states.
+
+    Reads the disk: call it in a thread.
 
     Raises:
-        ModelNotFound: there is no such file.
-        InvalidModel: something said of the model cannot be true.
-        UntrustedModel: the file is a program, and the model is not trusted.
-        InvalidConfiguration: its number of instances is none.
+        ModelNotFound: the file does not exist.
+        InvalidModel: an option or argument cannot apply to the model.
+        UntrustedModel: loading the file would run code from it, and the model is not trusted.
+        InvalidConfiguration: the number of instances is not valid.
     """
-    given = request.model
-    check_name(given.name)
-    check_values(given)
-    spec = inspect(given)
-    if spec.runtime == "command":
-        read_program(spec.args, spec.path)
-    if spec.runtime == "onnx":
-        read_onnx_options(spec.args)
+    check_name(request.model.name)
+    check_values(request.model)
+    spec = inspect(request.model)
     check_batches(spec)
-    _check_compiled(spec)
     return msgspec.structs.replace(
         spec,
         model_class=_model_class(request, payload, paths),
@@ -60,178 +50,158 @@ def complete(request: Register, payload: tuple[Buffer, ...], paths: Paths) -> Mo
 
 
 def inspect(given: ModelSpec) -> ModelSpec:
-    """Tell a model's kind, size and fingerprint. Reads headers: call it in a thread.
+    """Determine a model's runtime, format, size and fingerprint, and check its arguments.
+
+    Reads headers: call it in a thread.
 
     Raises:
         ModelNotFound: and InvalidModel, UntrustedModel: as ``complete``.
     """
-    if given.runtime == "ollama":
-        return _in_ollama(given)
     try:
         path = _path(given)
-        spec = _recognised(given, path)
-        return msgspec.structs.replace(spec, fingerprint=_fingerprint(spec, path))
+        traits, found = _find_runtime(given, path)
+        spec = msgspec.structs.replace(given, runtime=traits.name)
+        if found is not None and path is not None:
+            spec = _recognised(spec, traits, found, path)
+        else:
+            spec = msgspec.structs.replace(spec, weight_bytes=_size(path) if path else 0)
+        check_arguments(traits, spec)
+        spec = msgspec.structs.replace(spec, fingerprint=_fingerprint(spec, traits, path))
+        return spec if traits.on_register is None else traits.on_register(spec)
     except OSError as problem:  # a name too long, a disk that fails
         raise InvalidModel(f"{shown(given.path)} cannot be read: {problem.strerror}.") from None
 
 
-def _in_ollama(given: ModelSpec) -> ModelSpec:
-    """What an Ollama server says of a model of its library."""
-    if given.path:
+def _find_runtime(given: ModelSpec, path: Path | None) -> tuple[RuntimeTraits, ModelFormat | None]:
+    """The runtime that is to load a model, and the format of its file, if that is recognised."""
+    if path is None or given.runtime != "auto":
+        traits = find_traits(given.runtime)
+        return traits, recognise(path) if path is not None and traits.formats else None
+    by_suffix = [traits for traits in all_traits() if path.suffix in traits.suffixes]
+    if len(by_suffix) > 1:
+        names = ", ".join(sorted(traits.name for traits in by_suffix))
         raise InvalidModel(
-            "A model in Ollama has no file of its own here.",
-            hint="Name it as Ollama does: --runtime ollama --arg model=llama3.2",
+            f"More than one runtime loads files that end in {path.suffix}: {names}.",
+            hint="Specify one of them: --runtime NAME",
         )
-    options = read_options(given.args)
-    found = Ollama(options.host).find(options.model)
-    said = repr((found.digest, sorted(options.options.items())))
-    return msgspec.structs.replace(
-        given,
-        format="gguf",
-        weight_bytes=found.size,
-        fingerprint=hashlib.sha256(said.encode(errors="replace")).hexdigest()[:32],
-    )
+    if by_suffix:
+        return by_suffix[0], None
+    found = recognise(path)
+    return _loader_of(found.name), found
 
 
 def _path(given: ModelSpec) -> Path | None:
-    """The model's file or directory; None where its runtime alone knows if it needs one."""
-    if not given.path and given.runtime not in {"auto", *_OF_FILES}:
+    """The path of the model's file or directory, which has to exist; None if it needs none."""
+    file = "required" if given.runtime == "auto" else find_traits(given.runtime).file
+    if file == "none" and given.path:
+        raise InvalidModel(
+            f"A model of the runtime {given.runtime} has no file of its own.",
+            hint="Omit the path: arguments specify the model (--arg name=value).",
+        )
+    if not given.path and file != "required":
         return None
     if not given.path:
         raise InvalidModel(
-            f"No file is named for {given.name}.",
-            hint="Name it after the model's name, or a program that serves it: --cmd",
+            f"No file is specified for {given.name}.",
+            hint="Specify it after the model's name, or a program that serves the model: --cmd",
         )
     path = Path(given.path)
     if not path.is_absolute():
-        raise InvalidModel(f"{shown(given.path)} is no absolute path.", hint="Give the whole path.")
+        raise InvalidModel(
+            f"{shown(given.path)} is not an absolute path.", hint="Specify the absolute path."
+        )
     if not path.exists():
         raise ModelNotFound(
-            f"There is no file {shown(given.path)}.", hint=nearest_file_hint(path), path=str(path)
+            f"The file {shown(given.path)} does not exist.", hint=nearest_file_hint(path), path=str(path)
         )
     return path
 
 
-def _fingerprint(spec: ModelSpec, path: Path | None) -> str:
-    """What tells models of different needs apart; "" for a directory, which its path does."""
-    if path is not None and spec.runtime == "huggingface":
-        return directory_fingerprint(path, spec.args)
-    content = fingerprint(path) if path is not None and path.is_file() else ""
-    if spec.runtime in _OF_FILES and not (_DECISIVE & spec.args.keys()):
+def _loader_of(format_name: str) -> RuntimeTraits:
+    """The runtime that loads files of a format."""
+    for traits in all_traits():
+        if traits.format(format_name) is not None:
+            return traits
+    raise InvalidModel(f"None of the installed runtimes loads {format_name} files.")
+
+
+def _recognised(
+    spec: ModelSpec, traits: RuntimeTraits, found: ModelFormat, path: Path
+) -> ModelSpec:
+    """The model with the format and size that its file's content states."""
+    file_format = traits.format(found.name)
+    if file_format is None:
+        loader = _loader_of(found.name).name
+        raise InvalidModel(
+            f"{path} is a {found.name} file, which {loader} loads, not {traits.name}.",
+            hint="Omit --runtime: it is chosen by the file's format.",
+        )
+    _check_class_and_trust(spec, file_format)
+    size = memory_of_weights(found, path, spec.args)
+    return msgspec.structs.replace(spec, format=found.name, weight_bytes=size)
+
+
+def _check_class_and_trust(spec: ModelSpec, file_format: FileFormat) -> None:
+    if spec.trusted:
+        return
+    if file_format.needs_class and spec.model_class is None:
+        raise InvalidModel(
+            f"{spec.path} ({file_format.name}) contains weights only, and no class is given for "
+            "them.",
+            hint="Specify it: --class module:Class or --class file.py:Class, with --arg k=v for "
+            "its constructor.",
+        )
+    if file_format.needs_trust == "always":
+        raise UntrustedModel(
+            f"{spec.path} ({file_format.name}) is a program: loading it runs code from the file.",
+            hint="If you trust its source: --trust",
+        )
+    if file_format.needs_trust == "without_class" and spec.model_class is None:
+        raise UntrustedModel(
+            f"{spec.path} ({file_format.name}) contains more than weights: loading it runs code "
+            "from the file.",
+            hint="If you trust its source: --trust. Better: save the state_dict as safetensors, "
+            "and register it with --class.",
+        )
+
+
+def _fingerprint(spec: ModelSpec, traits: RuntimeTraits, path: Path | None) -> str:
+    """A digest that models with the same memory requirements share.
+
+    It is "" for a directory whose content is not recognised: its path stands for it.
+    """
+    content = "" if path is None else content_fingerprint(spec.format, path, spec.args)
+    decisive = traits.memory_arguments
+    if not (spec.args if decisive is None else decisive & spec.args.keys()):
         return content
-    # What such a model needs may depend on its arguments more than on its file.
-    said = repr((content or spec.path, sorted(spec.args.items())))
-    return hashlib.sha256(said.encode(errors="replace")).hexdigest()[:32]
-
-
-def _recognised(given: ModelSpec, path: Path | None) -> ModelSpec:
-    known = sorted(entry_points(group="sire.runtimes").names)
-    if given.runtime not in {"auto", *known}:
-        near = nearest(given.runtime, known)
-        meant = f"Did you mean {near}? " if near else ""
-        raise InvalidModel(
-            f"There is no runtime {shown(given.runtime)}.",
-            hint=f"{meant}There are: {', '.join(known)}.",
-        )
-    if given.runtime == "auto" and path is not None and path.suffix == ".py":
-        given = msgspec.structs.replace(given, runtime="python")
-    if path is None or given.runtime not in {"auto", *_RECOGNISED}:
-        # Only that runtime knows what its models look like.
-        _check_python(given)
-        return msgspec.structs.replace(given, weight_bytes=_size(path) if path else 0)
-    found = recognise(path)
-    if given.runtime not in {"auto", found.runtime}:
-        raise InvalidModel(
-            f"{path} is a {found.name} file, which {found.runtime} loads, not {given.runtime}.",
-            hint="Leave --runtime out: it is recognised.",
-        )
-    if found.runtime == "huggingface":
-        return _huggingface(given, found, path)
-    _check_fits(given, found)
-    size = found.weight_bytes
-    if found.name == "safetensors":
-        size = bytes_in(read_tensors(path), str(given.args.get("dtype")))
-    return msgspec.structs.replace(
-        given, runtime=found.runtime, format=found.name, weight_bytes=size
-    )
-
-
-def _huggingface(given: ModelSpec, found: ModelFormat, path: Path) -> ModelSpec:
-    """What its arguments say of where it runs and of what it takes there."""
-    device = given.device
-    if given.args.get("force_cpu") is True and device == "auto":
-        device = "cpu"
-    return msgspec.structs.replace(
-        given,
-        runtime=found.runtime,
-        format=found.name,
-        device=device,
-        weight_bytes=loaded_bytes(path, given.args),
-    )
-
-
-def _check_python(given: ModelSpec) -> None:
-    if given.runtime == "python" and given.model_class is None and not given.path.endswith(".py"):
-        raise InvalidModel(
-            f"What is to load {given.path} and to predict with it is missing.",
-            hint="Name it: --class module:Class or --class file.py:Class, with --arg k=v for its "
-            "constructor.",
-        )
-
-
-def _check_fits(given: ModelSpec, found: ModelFormat) -> None:
-    if found.name == "pickle" and given.model_class is None and not given.trusted:
-        raise UntrustedModel(
-            f"{given.path} holds more than weights: what is pickled in it runs when it is loaded.",
-            hint="If you trust where it comes from: --trust. Better: save the state_dict as "
-            "safetensors, and register it with --class.",
-        )
-    if found.needs_class and given.model_class is None and not given.trusted:
-        raise InvalidModel(
-            f"{given.path} ({found.name}) holds weights only; the class they belong to is missing.",
-            hint="Name it: --class module:Class or --class file.py:Class, with --arg k=v for its "
-            "constructor.",
-        )
-    if found.brings_code and not given.trusted:
-        raise UntrustedModel(
-            f"{given.path} ({found.name}) is a program: loading it runs code that is in it.",
-            hint="If you trust where it comes from: --trust",
-        )
+    needs = repr((content or spec.path, sorted(spec.args.items())))
+    return hashlib.sha256(needs.encode(errors="replace")).hexdigest()[:32]
 
 
 def check_batches(spec: ModelSpec) -> None:
-    """Check that a model can run the batches, and the requests at the same time, that it is to.
+    """Check that a model can run batches and concurrent requests, as it is defined to.
 
     Raises:
         InvalidModel: its runtime cannot, or its inputs are not known to take any number of rows.
     """
-    if spec.concurrency > 1 and spec.runtime == "huggingface":
+    traits = find_traits(spec.runtime)
+    if spec.concurrency > 1 and not traits.concurrent:
         raise InvalidModel(
-            f"{spec.name} cannot work on {spec.concurrency} requests at the same time: "
-            f"{spec.runtime} takes one.",
-            hint="More processes do: --instances; or more of them in one pass: --batch-size",
+            f"--concurrency must be 1 for {spec.name} (got {spec.concurrency}): the runtime "
+            f"{traits.name} runs one request at a time.",
+            hint="Use more processes: --instances; or run requests together: --batch-size",
         )
-    if spec.runtime in {"command", "ollama"} and spec.batch_size > 1:
-        raise InvalidModel("A server puts its batches together itself: leave --batch-size out.")
-    tells_itself = spec.format in {"onnx", "exported"} or spec.runtime not in {"pytorch", "onnx"}
-    fits = spec.signature.batchable if spec.signature.inputs else tells_itself
+    if spec.batch_size > 1 and not traits.batches:
+        raise InvalidModel(
+            f"The runtime {traits.name} leaves batching to the server.", hint="Omit --batch-size."
+        )
+    signature = spec.signature
+    fits = signature.batchable if signature.inputs else traits.describes_inputs(spec.format)
     if spec.batch_size > 1 and not fits:
         raise InvalidModel(
             f"{spec.name} cannot run in batches: its inputs are not known to take any number of "
             "rows.",
             hint="Declare them with -1 for the first axis: --input 'float32[-1,4]'",
-        )
-
-
-def _check_compiled(spec: ModelSpec) -> None:
-    """A model that is compiled when it is loaded is compiled for what it takes."""
-    if spec.runtime != "pytorch" or spec.args.get("compile") is not True:
-        return
-    if not spec.signature.inputs and spec.warmup is None and spec.format != "exported":
-        raise InvalidModel(
-            f"{spec.name} is to be compiled when it is loaded, and nothing says what it takes.",
-            hint="Declare its inputs, with -1 for axes of any length: --input 'float32[-1,4]'; or "
-            "give one: --warmup FILE",
         )
 
 
@@ -242,32 +212,32 @@ def _size(path: Path) -> int:
 
 
 def _model_class(request: Register, payload: tuple[Buffer, ...], paths: Paths) -> str | None:
-    """The model's class, made findable: a pickle is kept as a file, a source file must be there."""
+    """The reference to the model's class; a pickled class is stored as a file first."""
     name = request.model.model_class
     if name is None:
         return None
     if name == PICKLED:
-        return _keep_pickle(request.python_version, payload, paths)
+        return _store_pickle(request.python_version, payload, paths)
     module, _, attribute = name.rpartition(":")
     if not module or not attribute.isidentifier() or name.startswith(PICKLED):
         raise InvalidModel(
-            f"{shown(name)} names no class.", hint="Write module:Class or file.py:Class."
+            f"{shown(name)} does not name a class.", hint="Write module:Class or file.py:Class."
         )
     if module.endswith(".py") and not Path(module).is_file():
-        raise InvalidModel(f"There is no file {module} to find the class {attribute} in.")
+        raise InvalidModel(f"The file {module} of the class {attribute} does not exist.")
     return name
 
 
-def _keep_pickle(python_version: str, payload: tuple[Buffer, ...], paths: Paths) -> str:
-    ours = f"{sys.version_info.major}.{sys.version_info.minor}"
-    if python_version != ours:
+def _store_pickle(python_version: str, payload: tuple[Buffer, ...], paths: Paths) -> str:
+    own = f"{sys.version_info.major}.{sys.version_info.minor}"
+    if python_version != own:
         raise InvalidModel(
-            f"The class was defined in Python {python_version or '?'}, the daemon runs {ours}: "
-            "code does not travel between them.",
+            f"The class was pickled by Python {python_version or '?'}, but the daemon runs {own}: "
+            "code cannot be moved between them.",
             hint="Put the class into a file and register it as model_class='file.py:Class'.",
         )
     if len(payload) != 1:
-        raise InvalidModel("A pickled class travels in one payload frame.")
+        raise InvalidModel(f"A pickled class takes one payload frame (got {len(payload)}).")
     code = bytes(payload[0])
     digest = hashlib.sha256(code).hexdigest()[:32]
     file = private_directory(paths.classes) / f"{digest}.pkl"

@@ -18,6 +18,7 @@ from sire.protocol.content import Buffer
 from sire.protocol.runs import RunModel, WorkerError
 from sired.daemon.host.log_setup import of_worker
 from sired.daemon.supervisor.standby import Standby
+from sired.runtimes.discovery import is_out_of_process
 from sired.workers.descendants import end_orphans
 from sired.workers.log_files import trim_all
 from sired.workers.messages import (
@@ -42,7 +43,6 @@ log = logging.getLogger(__name__)
 EXIT_GRACE_SECONDS = 2.0
 # The same for one whose model is held outside of it, by a program that may have things to put in
 # order, or by a server. It is never killed at once: what is outside would stay.
-OUTSIDE = {"command", "ollama"}
 OUTSIDE_GRACE_SECONDS = 10.0
 STARTING_AT_ONCE = 4
 # While somebody prints much, logs are looked at as often as this.
@@ -111,7 +111,7 @@ class WorkerSupervisor:
 
     def start(self, instance: int, job: LoadModel, log_path: Path) -> None:
         """Have a worker load a model for an instance: one that stands by, or else a new one."""
-        outside = job.spec.runtime in OUTSIDE
+        outside = is_out_of_process(job.spec.runtime)
         worker = self._workers[instance] = Worker(job.spec.name, outside)
         if process := self.standby.take(job.device.name):
             process.take_over(job, log_path)

@@ -1,5 +1,1 @@
-"""Models that a program of their own serves over HTTP."""
-
-from sired.runtimes.command.runtime import CommandRuntime
-
-__all__ = ["CommandRuntime"]
+"""Models that a program serves over HTTP: vLLM, TGI, llama.cpp, Triton, a script."""

@@ -16,8 +16,8 @@ import psutil
 
 from sire.errors import InvalidModel, LoadFailed
 from sired.http.client import Server
-from sired.program import Program, fill, split
 from sired.runtimes.base import is_out_of_memory
+from sired.runtimes.command.arguments import Program, fill, split
 
 HOST = "127.0.0.1"
 # How long it may take to end by itself before it is killed.

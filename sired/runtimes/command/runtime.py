@@ -3,7 +3,7 @@
 import contextlib
 import http.client
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import msgspec
 import psutil
@@ -12,8 +12,8 @@ from sire.errors import InferenceError, LoadFailed, WorkerCrashed
 from sire.protocol.content import ARRAY_TYPES, JSON, Buffer, Payload
 from sire.tensors import pack, unpack
 from sired.http.client import HttpResponse
-from sired.program import Program, read_program
-from sired.runtimes.base import ABOUT_FILES, InferenceRuntime
+from sired.runtimes.base import InferenceRuntime
+from sired.runtimes.command.arguments import Program, read_program
 from sired.runtimes.command.process import Process
 from sired.runtimes.support.http_answers import data_of, error_of, in_parts, to_json
 
@@ -26,17 +26,12 @@ _EVENTS = "text/event-stream, */*;q=0.5"
 class CommandRuntime(InferenceRuntime):
     """Starts a program and forwards inputs to it; its arguments are those of ``Program``."""
 
-    name: ClassVar[str] = "command"
-    concurrent: ClassVar[bool] = True
-    out_of_process: ClassVar[bool] = True
-
     def __init__(self) -> None:
         self._process: Process | None = None
 
     def load(self, model_path: str, **kwargs: Any) -> "RunningProgram":
         """Start the program and wait until it is healthy; see ``InferenceRuntime.load``."""
-        args = {name: value for name, value in kwargs.items() if name not in ABOUT_FILES}
-        program = read_program(args, model_path)
+        program = read_program(kwargs, model_path)
         for _ in range(_PORTS_TO_TRY):
             process = self._process = Process(program, model_path, kwargs.get("device", "cpu"))
             if process.wait_until_healthy():

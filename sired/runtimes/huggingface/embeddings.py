@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from sire.spec import Signature, TensorSpec
-from sired.runtimes.huggingface.options import TransformersOptions
+from sired.runtimes.huggingface.arguments import TransformersOptions
 from sired.runtimes.huggingface.pooling import pool
-from sired.runtimes.huggingface.sentence import Recipe, check_poolings, read_recipe
+from sired.runtimes.huggingface.sentence import Recipe, read_recipe
 from sired.runtimes.huggingface.task import TEXTS, Task, TransformersModel, texts_in
 from sired.runtimes.huggingface.text import Tokens, find_tokenizer
 
@@ -53,7 +53,6 @@ class Embeddings(Task):
 def _changed(recipe: Recipe, options: TransformersOptions) -> Recipe:
     """The recipe with what was said of it when the model was registered."""
     if options.pooling is not None:
-        check_poolings((options.pooling,))
         recipe = replace(recipe, poolings=(options.pooling,))
     if options.normalize is not None:
         recipe = replace(recipe, normalize=options.normalize)

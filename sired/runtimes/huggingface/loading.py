@@ -11,11 +11,18 @@ from safetensors import SafetensorError
 
 from sire.errors import InvalidModel, UntrustedModel
 from sired.runtimes.base import is_out_of_memory
-from sired.runtimes.huggingface.options import DTYPES, TransformersOptions
+from sired.runtimes.huggingface.arguments import TransformersOptions
 from sired.runtimes.huggingface.task import TransformersModel
 from sired.runtimes.pytorch.model import storage_bytes
 
 _NAMED = 3
+_DTYPES: dict[str, "torch.dtype | str"] = {
+    "auto": "auto",
+    "fp32": torch.float32,
+    "fp16": torch.float16,
+    "bf16": torch.bfloat16,
+    "int8": torch.float32,
+}
 _UNREADABLE = (
     *(OSError, ValueError, TypeError, KeyError, AttributeError),
     *(ImportError, RuntimeError, SafetensorError),
@@ -56,7 +63,7 @@ def load_weights(
         model, found = kind.from_pretrained(
             directory,
             config=config,
-            dtype=DTYPES[options.dtype],
+            dtype=_DTYPES[options.dtype],
             local_files_only=True,
             trust_remote_code=trusted,
             output_loading_info=True,

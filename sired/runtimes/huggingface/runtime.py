@@ -3,19 +3,18 @@
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 
 from sire.errors import LoadFailed
+from sired.runtimes.base import InferenceRuntime
 from sired.runtimes.huggingface import loading, tasks
-from sired.runtimes.huggingface.options import TransformersOptions, read_options
+from sired.runtimes.huggingface.arguments import TransformersOptions, read_options
 from sired.runtimes.huggingface.sentence import transformer_directory
 from sired.runtimes.huggingface.task import Task, TransformersModel
-from sired.runtimes.pytorch import PyTorchRuntime
 from sired.runtimes.pytorch.model import TorchModel, common_precision
-
-_TOLD = ("format", "model_class", "python_path", "weight_bytes")
+from sired.runtimes.pytorch.runtime import PyTorchRuntime
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +27,19 @@ class TaskModel(TorchModel):
 class HuggingFaceRuntime(PyTorchRuntime):
     """Runs what transformers can load, for the task that its config names."""
 
-    name: ClassVar[str] = "huggingface"
+    # transformers reads the files, so nothing of what the base class does about them applies.
+    check_arguments = InferenceRuntime.check_arguments
+    estimate = InferenceRuntime.estimate
+    streams_files = InferenceRuntime.streams_files
+    accepts_dummy_input = InferenceRuntime.accepts_dummy_input  # ``warmup`` has a better input
 
     def load(self, model_path: str, **kwargs: Any) -> TaskModel:
         """Load a model; see ``InferenceRuntime.load``.
 
         Nothing is fetched from anywhere. Code that came with a model runs only if ``trusted``.
         """
-        given = {name: value for name, value in kwargs.items() if name not in _TOLD}
-        wanted, trusted = given.pop("device", "cpu"), bool(given.pop("trusted", False))
-        options = read_options(given, tasks.GENERATION)
-        device = _device(wanted, options)
+        options, trusted = read_options(kwargs), bool(kwargs.get("trusted", False))
+        device = _device(kwargs.get("device", "cpu"), options)
         root = Path(model_path)
         directory = str(transformer_directory(root))
         config = loading.read_config(directory, trusted=trusted)
@@ -74,10 +75,6 @@ class HuggingFaceRuntime(PyTorchRuntime):
         assert isinstance(model, TaskModel)
         assert model.task is not None
         yield from model.task.stream(data)
-
-    def accepts_dummy_input(self, model: TorchModel) -> bool:  # noqa: ARG002
-        """Not this one: its warm-up knows of better inputs."""
-        return False
 
     def warmup(self, model: TorchModel) -> None:
         """Answer the smallest input there is: kernels are chosen and buffers made by the first."""

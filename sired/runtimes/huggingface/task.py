@@ -10,7 +10,7 @@ import torch
 
 from sire.errors import InvalidInput
 from sire.spec import Signature, TensorSpec
-from sired.runtimes.huggingface.options import TransformersOptions
+from sired.runtimes.huggingface.arguments import TransformersOptions
 
 Array = np.ndarray[Any, Any]
 TEXTS = TensorSpec("text", "string", (-1,))

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -11,7 +11,7 @@ from sire.errors import InvalidInput, InvalidModel
 from sire.spec import Signature, TensorSpec
 from sired.runtimes.base import InferenceRuntime, is_out_of_memory
 from sired.runtimes.onnx import sessions
-from sired.runtimes.onnx.options import read_onnx_options
+from sired.runtimes.onnx.arguments import read_onnx_options
 
 _DTYPES = {"float": "float32", "double": "float64"}
 # What numpy has not, and ONNX Runtime gives out to nobody who asks in Python.
@@ -31,9 +31,6 @@ class OnnxModel:
 
 class OnnxRuntime(InferenceRuntime):
     """Runs ONNX files, on a GPU through CUDA and on the CPU otherwise."""
-
-    name: ClassVar[str] = "onnx"
-    concurrent: ClassVar[bool] = True
 
     def load(self, model_path: str, **kwargs: Any) -> OnnxModel:
         """Open a session; see ``InferenceRuntime.load``. The arguments are ``OnnxOptions``.

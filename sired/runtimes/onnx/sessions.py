@@ -11,8 +11,8 @@ import onnxruntime
 
 from sire.errors import InvalidModel, LoadFailed
 from sired.runtimes.base import ModelCacheDirectory, is_out_of_memory
+from sired.runtimes.onnx.arguments import OnnxOptions
 from sired.runtimes.onnx.graphs import GRAPH, WEIGHTS, KeptGraph
-from sired.runtimes.onnx.options import OnnxOptions
 from sired.runtimes.reading import ReadProgress
 
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from sire.spec import Signature
-from sired.runtimes.pytorch.options import TorchOptions
+from sired.runtimes.pytorch.arguments import TorchOptions
 from sired.runtimes.reading import ReadProgress
-from sired.runtimes.support.arguments import Arguments
+from sired.runtimes.support.inputs import Arguments
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,14 @@ class TorchModel:
     precision: torch.dtype | None = None
     signature: Signature = field(default_factory=Signature)
     options: TorchOptions = field(default_factory=TorchOptions)
+
+
+_DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+def wanted_precision(options: TorchOptions) -> torch.dtype | None:
+    """The dtype that weights and inputs are converted to; None to keep that of the file."""
+    return None if options.dtype is None else _DTYPES[options.dtype]
 
 
 def storage_bytes(tensors: Iterable[torch.Tensor]) -> int:

@@ -13,7 +13,7 @@ import torch
 
 from sire.errors import InvalidInput, InvalidModel
 from sired.runtimes.base import is_out_of_memory
-from sired.runtimes.support.arguments import Arguments
+from sired.runtimes.support.inputs import Arguments
 
 _CHECK = "AOTI_RUNTIME_CHECK_INPUTS"
 # What its checks, and the number of inputs being another, begin with.

@@ -10,17 +10,20 @@ from torch.utils._pytree import tree_unflatten
 
 from sire.errors import InvalidModel, LoadFailed, UntrustedModel
 from sire.spec import Signature, TensorSpec
+from sired.runtimes.arguments import read_arguments
 from sired.runtimes.base import is_out_of_memory
+from sired.runtimes.pytorch.arguments import TorchOptions
 from sired.runtimes.pytorch.compiling import compiled
-from sired.runtimes.pytorch.model import TorchLoad, TorchModel, common_precision, storage_bytes
-from sired.runtimes.pytorch.options import only_options
+from sired.runtimes.pytorch.model import (
+    TorchLoad,
+    TorchModel,
+    common_precision,
+    storage_bytes,
+    wanted_precision,
+)
 from sired.runtimes.pytorch.packages import Package
-from sired.runtimes.support.arguments import FlatInputs, parameters_of_script
-
-# What of the options a program leaves open: all else was settled when it was made.
-_EXPORTED = ("compile", "cudnn_benchmark")
-_SCRIPT = ("dtype", "channels_last", "cudnn_benchmark")
-_AOTI = ("cudnn_benchmark",)
+from sired.runtimes.pytorch.traits import TRAITS
+from sired.runtimes.support.inputs import FlatInputs, parameters_of_script
 
 
 def load_exported(job: TorchLoad) -> TorchModel:
@@ -31,7 +34,7 @@ def load_exported(job: TorchLoad) -> TorchModel:
         InvalidModel: arguments are given, of which a program has none.
     """
     _require_trust(job, "is a torch.export program: its shapes and sample inputs hold Python code")
-    options = only_options(job.arguments, f"{job.path}, a torch.export program,", _EXPORTED)
+    options = _options(job, "exported", "a torch.export program")
     # An open file, because a path would have to end in ".pt2".
     with Path(job.path).open("rb") as file:
         program = torch.export.load(file)
@@ -86,7 +89,7 @@ def load_aoti(job: TorchLoad) -> TorchModel:
         LoadFailed: it was compiled for another kind of device.
     """
     _require_trust(job, "is an AOTInductor package: it carries native code")
-    options = only_options(job.arguments, f"{job.path}, an AOTInductor package,", _AOTI)
+    options = _options(job, "aoti", "an AOTInductor package")
     package = Package(job.path, checks=not job.declared.inputs)
     if package.device_kind not in {"", job.device.type}:
         raise LoadFailed(
@@ -102,7 +105,7 @@ def load_aoti(job: TorchLoad) -> TorchModel:
 def load_torchscript(job: TorchLoad) -> TorchModel:
     """Load a TorchScript archive; raises as ``load_exported`` does."""
     _require_trust(job, "is a TorchScript archive: it carries code")
-    options = only_options(job.arguments, f"{job.path}, a TorchScript archive,", _SCRIPT)
+    options = _options(job, "torchscript", "a TorchScript archive")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecated upstream, and still common
         try:
@@ -112,8 +115,8 @@ def load_torchscript(job: TorchLoad) -> TorchModel:
                 raise
             said = str(problem).strip().partition("\n")[0]
             raise InvalidModel(f"{job.path} cannot be read: {said}") from None
-    if options.precision is not None:
-        module = module.to(options.precision)
+    if (precision := wanted_precision(options)) is not None:
+        module = module.to(precision)
     if options.channels_last:
         module = module.to(memory_format=torch.channels_last)
     tensors = [*module.parameters(), *module.buffers()]
@@ -125,6 +128,14 @@ def load_torchscript(job: TorchLoad) -> TorchModel:
         common_precision(tensors),
         options=options,
     )
+
+
+def _options(job: TorchLoad, format_name: str, kind: str) -> TorchOptions:
+    """The options of a program, of which its format leaves only some open."""
+    file_format = TRAITS.format(format_name)
+    assert file_format is not None
+    owner = f"{job.path}, {kind},"
+    return read_arguments(TorchOptions, job.arguments, owner, file_format.arguments)
 
 
 def _require_trust(job: TorchLoad, what: str) -> None:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,9 +35,6 @@ _COMPILED = "inductor"
 class PyTorchRuntime(InferenceRuntime):
     """Runs every kind of file that PyTorch writes."""
 
-    name: ClassVar[str] = "pytorch"
-    concurrent: ClassVar[bool] = True
-
     def __init__(self) -> None:
         self._offloaded: dict[int, OffloadedWeights] = {}
         self._copies: Copies | None = None
@@ -55,6 +52,12 @@ class PyTorchRuntime(InferenceRuntime):
         model = _LOADERS[kind](job)
         torch.backends.cudnn.benchmark = model.options.cudnn_benchmark
         return model
+
+    def check_arguments(self, model_path: str, **kwargs: Any) -> None:
+        """Ensure that the constructor of the class takes what is no option."""
+        _, job = self._job(model_path, kwargs)
+        if job.model_class is not None:
+            weights.check_class_arguments(job)
 
     def estimate(self, model_path: str, **kwargs: Any) -> int | None:
         """What the class makes on the device "meta", where tensors have no memory.

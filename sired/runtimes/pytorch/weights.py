@@ -12,13 +12,20 @@ from safetensors.torch import load_file
 from torch.overrides import TorchFunctionMode
 
 from sire.errors import InvalidModel, UntrustedModel
+from sired.runtimes.arguments import read_arguments
 from sired.runtimes.base import is_out_of_memory
+from sired.runtimes.pytorch.arguments import TorchOptions, split_arguments
 from sired.runtimes.pytorch.compiling import compiled
-from sired.runtimes.pytorch.model import TorchLoad, TorchModel, common_precision, storage_bytes
-from sired.runtimes.pytorch.options import OPTIONS, TorchOptions, only_options, split_arguments
+from sired.runtimes.pytorch.model import (
+    TorchLoad,
+    TorchModel,
+    common_precision,
+    storage_bytes,
+    wanted_precision,
+)
 from sired.runtimes.pytorch.streaming import is_streamed, stream_safetensors
-from sired.runtimes.support.arguments import parameters_of
-from sired.runtimes.support.classes import construct, find_class
+from sired.runtimes.support.classes import check_constructor, construct, find_class
+from sired.runtimes.support.inputs import parameters_of
 
 # Training scripts wrap the weights in one of these.
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
@@ -50,7 +57,7 @@ def load_pickled(job: TorchLoad) -> TorchModel:
     """
     content = _unpickled(job)
     if isinstance(content, torch.nn.Module):
-        options = only_options(job.arguments, f"{job.path}, which needs no class,", OPTIONS)
+        options = read_arguments(TorchOptions, job.arguments, f"{job.path}, a whole module,")
         return _whole(content, job.device, options)
     return _with_class(job, _weights_in(content, job.path))
 
@@ -104,8 +111,8 @@ def bytes_of_class(job: TorchLoad) -> int:
     """
     with torch.device("meta"):
         module, options = _construct(job)
-    if options.precision is not None:
-        module = module.to(options.precision)
+    if (precision := wanted_precision(options)) is not None:
+        module = module.to(precision)
     # Tied ones are given once here. On this device their storages cannot be told apart.
     return sum(tensor.nbytes for tensor in chain(module.parameters(), module.buffers()))
 
@@ -130,6 +137,18 @@ def _construct(job: TorchLoad) -> tuple[torch.nn.Module, TorchOptions]:
     if not isinstance(module, torch.nn.Module):
         raise InvalidModel(f"{kind.__name__} is no torch.nn.Module.")
     return module, options
+
+
+def check_class_arguments(job: TorchLoad) -> None:
+    """Ensure that the constructor of the job's class takes the arguments that are no options.
+
+    Raises:
+        InvalidModel: it does not, or an option has a value of the wrong type.
+    """
+    assert job.model_class is not None
+    kind = find_class(job.model_class, job.python_path)
+    _, arguments = split_arguments(job.arguments, kind)
+    check_constructor(kind, arguments)
 
 
 class _NoInitialisation(TorchFunctionMode):
@@ -200,9 +219,10 @@ def _tie(
 
 
 def _whole(module: torch.nn.Module, device: torch.device, options: TorchOptions) -> TorchModel:
-    precision = options.precision or common_precision(module.parameters())
+    wanted = wanted_precision(options)
+    precision = wanted or common_precision(module.parameters())
     # What was made in single precision and is in no file has to go with the weights.
-    if options.precision is not None or precision in {torch.float16, torch.bfloat16}:
+    if wanted is not None or precision in {torch.float16, torch.bfloat16}:
         module = module.to(precision)
     module = module.eval().to(device)
     if options.channels_last:

@@ -47,20 +47,25 @@ def find_class(name: str, python_path: Sequence[str] = ()) -> type:
 
 
 def construct(kind: type, arguments: dict[str, Any]) -> Any:
-    """Make an object of the model's class.
+    """An object of the model's class; raises as ``check_constructor``."""
+    check_constructor(kind, arguments)
+    return kind(**arguments)
+
+
+def check_constructor(kind: type, arguments: dict[str, Any]) -> None:
+    """Ensure that the constructor of the model's class takes these arguments.
 
     Raises:
-        InvalidModel: its constructor does not take these arguments.
+        InvalidModel: it does not.
     """
     try:
         inspect.signature(kind).bind(**arguments)
     except TypeError as problem:
         raise InvalidModel(
-            f"{kind.__name__}{inspect.signature(kind)} cannot be made from "
+            f"{kind.__name__}{inspect.signature(kind)} cannot be constructed with "
             f"{', '.join(arguments) or 'no arguments'}: {problem}.",
-            hint="Give them when registering: --arg name=value",
+            hint="Specify its arguments when registering: --arg name=value",
         ) from None
-    return kind(**arguments)
 
 
 def import_module(name: str) -> ModuleType:

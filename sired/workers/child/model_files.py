@@ -9,20 +9,15 @@ from sire.errors import InvalidModel
 from sire.spec import ModelSpec
 from sired.devices.cpu import CpuProbe
 from sired.runtimes.reading import WORTH_A_THREAD
-from sired.store.huggingface import weight_files
-from sired.store.onnx_file import onnx_files
+from sired.store.formats import files_of
 
 
 def model_files(spec: ModelSpec) -> list[Path]:
     """The files that a model is read from, in order; none where they cannot be told."""
-    path = Path(spec.path)
+    if not spec.path:
+        return []
     with suppress(OSError, InvalidModel):  # the runtime tells what is wrong with them
-        if spec.runtime == "huggingface":
-            return weight_files(path)
-        if spec.format == "onnx":
-            return onnx_files(path)
-        if path.is_file():  # which of a directory's files are read only the runtime knows
-            return [path]
+        return files_of(spec.format, Path(spec.path))
     return []
 
 

@@ -104,10 +104,11 @@ class ServedModel:
         self._largest_decoded = job.largest_decoded
         self._channel = channel
         self._runtime = find_runtime(job.spec.runtime)
-        if job.spec.concurrency > 1 and not self._runtime.concurrent:
+        traits = self._runtime.traits
+        if job.spec.concurrency > 1 and not traits.concurrent:
             raise InvalidModel(f"The runtime {job.spec.runtime} answers one request at a time.")
         self.concurrency = job.spec.concurrency
-        self.out_of_process = self._runtime.out_of_process
+        self.out_of_process = traits.out_of_process
         self._runtime.declared = job.spec.signature
         files = model_files(job.spec)
         if job.cache:
@@ -136,13 +137,14 @@ class ServedModel:
         self._warm_up(job.spec)
         self.memory_bytes = self._meter.peak()
         self.sleep_bytes = 0
-        if self._runtime.can_sleep(self._model):
+        if traits.sleeps and self._runtime.can_sleep(self._model):
             self.sleep_bytes = self._runtime.get_memory_footprint(self._model)
 
     def _load(self, arguments: dict[str, Any], files: Sequence[Path]) -> Any:
         """Have the runtime load the model, and its files read meanwhile."""
         self._runtime.progress = progress = ReadProgress(self._tell_progress)
-        by_itself = self._runtime.streams_files(self._spec.path, **arguments)
+        streams = self._runtime.traits.streams_files
+        by_itself = streams and self._runtime.streams_files(self._spec.path, **arguments)
         with read_ahead([] if by_itself else files_to_read(files), progress):
             return self._runtime.load(self._spec.path, **arguments)
 
@@ -151,9 +153,13 @@ class ServedModel:
         self._runtime.warmup(self._model)
         if spec.warmup:
             self._run(_file_payload(Path(spec.warmup)), "application/json")
-        elif self._signature.inputs and self._runtime.accepts_dummy_input(self._model):
+        elif self._signature.inputs and self._accepts_dummy_input():
             outputs = warm_up(self._predict, self._signature)
             self.reported = self.reported.completed_by(Signature((), outputs))
+
+    def _accepts_dummy_input(self) -> bool:
+        runtime = self._runtime
+        return runtime.traits.accepts_dummy_input and runtime.accepts_dummy_input(self._model)
 
     def _tell_progress(self, done: int, total: int) -> None:
         # Who is behind with reading may miss one; that the daemon is gone, others notice.

@@ -1,9 +1,9 @@
-"""Has the zygote's memory lie in huge pages, which are forked, looked at and given back sooner.
+"""Moves the zygote's memory into huge pages, which makes forking and ending workers faster.
 
-A fork copies the entry of each page, and the end of a process visits each of them: with 150 MB of
-objects and small pages that is 40,000 of them, milliseconds each time. To bring them together takes
-a third of a second once. It is done piece by piece while nobody wants a worker, so that who comes
-in between waits for one piece at most.
+A fork copies the entry of each page, and the end of a process visits each of them: 150 MB of
+objects in small pages are 40,000 entries, which takes milliseconds each time. Collapsing them into
+huge pages takes a third of a second, once. It is done page by page while no worker is started, so
+that a worker started in between waits for one page at most.
 """
 
 import ctypes
@@ -13,26 +13,26 @@ from collections.abc import Iterator
 from pathlib import Path
 
 HUGE = 2 << 20
-# From Linux 6.1 on; madvise(2). Earlier kernels refuse, and everything stays as it was.
+# From Linux 6.1 on; madvise(2). Earlier kernels refuse, and nothing changes.
 _COLLAPSE = 25
-# After the last fork, and between two pieces.
-QUIET_SECONDS = 2.0
+# After the last fork, and between two pages.
+IDLE_SECONDS = 2.0
 PAUSE_SECONDS = 0.01
 
 
-def gather_when_quiet() -> None:
+def collapse_when_idle() -> None:
     """Begin once no worker has been forked for a while; call this in the zygote."""
-    pieces = Pieces()
-    signal.signal(signal.SIGALRM, lambda *_: pieces.gather_one())
+    pages = HugePages()
+    signal.signal(signal.SIGALRM, lambda *_: pages.collapse_next())
     os.register_at_fork(
-        after_in_parent=pieces.wait_for_quiet,
+        after_in_parent=pages.restart_timer,
         # Timers are not inherited; handlers are.
         after_in_child=lambda: signal.signal(signal.SIGALRM, signal.SIG_DFL),
     )
 
 
-class Pieces:
-    """This process' memory of its own, a huge page after another."""
+class HugePages:
+    """This process's private memory, one huge page after another."""
 
     def __init__(self) -> None:
         self._left: Iterator[int] | None = None
@@ -40,25 +40,29 @@ class Pieces:
         self._madvise = ctypes.CDLL(None).madvise
         self._madvise.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
 
-    def wait_for_quiet(self) -> None:
-        """Somebody was just forked: others may follow."""
+    def restart_timer(self) -> None:
+        """Wait after a fork: another may follow."""
         if not self._done:
-            signal.setitimer(signal.ITIMER_REAL, QUIET_SECONDS)
+            signal.setitimer(signal.ITIMER_REAL, IDLE_SECONDS)
 
-    def gather_one(self) -> None:
-        """Bring the next piece into a huge page, and go on soon."""
+    def collapse_next(self) -> None:
+        """Collapse the next page, and schedule the one after it."""
         if self._left is None:
-            self._left = huge_places(Path("/proc/self/maps").read_text("utf-8"))
-        place = next(self._left, None)
-        if place is None:
+            self._left = huge_addresses(Path("/proc/self/maps").read_text("utf-8"))
+        address = next(self._left, None)
+        if address is None:
             self._done = True
             return
-        self._madvise(place, HUGE, _COLLAPSE)
+        self._madvise(address, HUGE, _COLLAPSE)
         signal.setitimer(signal.ITIMER_REAL, PAUSE_SECONDS)
 
 
-def huge_places(maps: str) -> Iterator[int]:
-    """Where huge pages fit into memory that may be written to and is of no file."""
+def huge_addresses(maps: str) -> Iterator[int]:
+    """The addresses of the huge pages that fit into writable anonymous memory.
+
+    Args:
+        maps: the content of ``/proc/PID/maps``.
+    """
     for line in maps.splitlines():
         addresses, permissions, _, _, inode, *_ = line.split(maxsplit=5)
         if permissions != "rw-p" or inode != "0":

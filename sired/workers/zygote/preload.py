@@ -1,42 +1,57 @@
-"""Imported last by the zygote: readies what every worker will need, once for all of them."""
+"""Imported second by the zygote: imports and prepares what every worker needs, once for all."""
 
 import contextlib
-import encodings.ascii  # noqa: F401 (what the kernel tells is read with it)
+import encodings.ascii  # noqa: F401 (decodes what the kernel reports)
 import gc
 import importlib
 import multiprocessing.popen_forkserver  # noqa: F401 (a forked process begins there)
+import os
 import sys
+from collections.abc import Collection, Iterator
 
 import msgspec
 
 from sire.protocol.runs import RunModel
 from sired.codecs import registry
-from sired.runtimes.discovery import installed
+from sired.runtimes.discovery import all_traits
 from sired.workers.child import main  # noqa: F401 (workers find it imported)
 from sired.workers.messages import ToWorker
 from sired.workers.zygote import (
     huge_pages,
     preload_watch,
+    variables,
     zygote,  # noqa: F401 (its function is what they run)
 )
 
-for _entry in installed().values():
-    # A runtime whose framework is missing says so when a model wants it.
+CODECS = ("json", "npy", "tensors", "text")
+
+
+def implementations(registered: Collection[str]) -> Iterator[str]:
+    """The modules of runtimes to import, in order; ``registered`` names those with models."""
+    for traits in sorted(all_traits(), key=lambda traits: traits.preload != "first"):
+        if traits.preload in {"first", "always"} or (
+            traits.preload == "when_registered" and traits.name in registered
+        ):
+            yield traits.module
+
+
+for _module in implementations(os.environ.pop(variables.RUNTIMES, "").split(",")):
+    # A runtime whose framework is missing reports that when a model is loaded.
     with contextlib.suppress(ImportError):
-        importlib.import_module(_entry.module)
-for _codec in ("json", "npy", "tensors", "text"):
+        importlib.import_module(_module)
+for _codec in CODECS:
     importlib.import_module(f"{registry.__package__}.{_codec}")
 
-# What a message is made of is looked up once, and found by every decoder after the first.
+# The types of messages are analysed once; every decoder after the first finds them.
 for _message in (ToWorker, RunModel):
     msgspec.msgpack.Decoder(_message)
 
-# The first operation would ask the kernel what processors there are.
+# PyTorch's first operation asks the kernel which processors there are.
 if (_torch := sys.modules.get("torch")) is not None:
     _torch.backends.cpu.get_cpu_capability()
 
 preload_watch.cancel()
-# The collector would touch every object there is and so have each worker copy them all.
+# A collection in a worker would write to every object, and so copy all of their pages.
 gc.collect()
 gc.freeze()
-huge_pages.gather_when_quiet()
+huge_pages.collapse_when_idle()

@@ -1,28 +1,30 @@
-"""Imported first by the zygote: it does not go on importing for a daemon that is gone.
+"""Imported first by the zygote: ends it if the daemon ends while it imports the rest.
 
-Until everything is imported it does not look for the daemon's end, and after it nobody needs this.
+The fork server detects the daemon's end by itself only once it has imported everything.
 """
 
 import os
 import signal
 
-_LOOK_SECONDS = 0.1
-# Who was meant to be the parent: it may be gone already.
-_daemon = os.environ.pop("SIRE_ZYGOTE_OF", "")
+from sired.workers.zygote import variables
+
+_INTERVAL_SECONDS = 0.1
+# The expected parent, which may have ended already.
+_daemon = os.environ.pop(variables.DAEMON, "")
 
 
-def _look(*_: object) -> None:
+def _check(*_: object) -> None:
     if _daemon not in {"", str(os.getppid())}:
         os._exit(0)
 
 
 def cancel() -> None:
-    """Look no more."""
+    """Stop checking."""
     signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
 
 
-signal.signal(signal.SIGALRM, _look)
-# What reads files need not know of it.
+signal.signal(signal.SIGALRM, _check)
+# Modules that read files must not have their system calls interrupted.
 signal.siginterrupt(signal.SIGALRM, False)
-signal.setitimer(signal.ITIMER_REAL, _LOOK_SECONDS, _LOOK_SECONDS)
+signal.setitimer(signal.ITIMER_REAL, _INTERVAL_SECONDS, _INTERVAL_SECONDS)

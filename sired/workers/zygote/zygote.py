@@ -7,11 +7,10 @@ starts them again where they are needed.)
 
 import contextlib
 import importlib
-import importlib.util
 import multiprocessing
 import multiprocessing.forkserver
+import multiprocessing.resource_tracker
 import os
-import signal
 import socket
 import sys
 import threading
@@ -21,18 +20,13 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import ModuleType
 
-from sired.workers.confinement import Confinement
+import psutil
 
-# The first ends it when the daemon ends meanwhile; the last freezes what the others have imported.
-PRELOAD = (
-    "sired.workers.zygote.preload_watch",
-    "numpy",
-    "torch",
-    "onnxruntime",
-    "sired.workers.zygote.preload",
-)
-# What takes seconds to import, and is imported ahead only if models of these runtimes are known.
-HEAVY = {"huggingface": "sired.runtimes.huggingface.runtime"}
+from sired.workers.confinement import Confinement
+from sired.workers.zygote import variables
+
+# The first ends the process if the daemon ends meanwhile; the second imports what workers need.
+PRELOAD = ("sired.workers.zygote.preload_watch", "sired.workers.zygote.preload")
 
 # It ends twice in a row while it is asked: workers are started without it, for some time.
 ATTEMPTS = 2
@@ -75,13 +69,12 @@ class Zygote:
         self._fork_seconds = fork_seconds
         self._failures, self._again_at = 0, 0.0
         self._forked = False
-        os.environ["SIRE_ZYGOTE_OF"] = str(os.getpid())
+        os.environ[variables.DAEMON] = str(os.getpid())
+        os.environ[variables.RUNTIMES] = ",".join(runtimes)
         self._one_at_a_time = threading.Lock()
+        self._process: psutil.Process | None = None
         self._context = multiprocessing.get_context("forkserver")
-        heavy = [module for runtime, module in HEAVY.items() if runtime in runtimes]
-        wanted = [*PRELOAD[:-1], *heavy, PRELOAD[-1]]
-        there = [name for name in wanted if importlib.util.find_spec(name.partition(".")[0])]
-        self._context.set_forkserver_preload(there)
+        self._context.set_forkserver_preload(list(PRELOAD))
 
     def warm(self) -> None:
         """Start it and wait until it has imported everything; call this in a thread.
@@ -103,12 +96,17 @@ class Zygote:
         return self._start(run_child, line, str(log), self._confinement)
 
     @property
+    def pid(self) -> int | None:
+        """The id of the zygote's process; None before it is started for the first time."""
+        return None if self._process is None else self._process.pid
+
+    @property
     def ended(self) -> bool:
-        """Whether it was there, and is gone."""
-        pid = _pid()
-        with contextlib.suppress(ChildProcessError):
-            how = pid and os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            return bool(how)
+        """Whether it has been started, and has ended."""
+        if self._process is None:
+            return False
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return not self._process.is_running() or self._process.status() == psutil.STATUS_ZOMBIE
         return True
 
     def _start(self, target: Callable[..., None], *arguments: object) -> BaseProcess:
@@ -117,7 +115,7 @@ class Zygote:
                 try:
                     process = self._fork(target, arguments)
                 except (EOFError, ConnectionError):
-                    _end()
+                    self._end()
                     self._failures += 1
                     self._forked = False
                     self._again_at = time.monotonic() + AGAIN_AFTER_SECONDS
@@ -144,7 +142,9 @@ class Zygote:
         """
         process = self._context.Process(target=target, args=arguments, daemon=True)
         patience = IMPORT_SECONDS if self.ended or not self._forked else self._fork_seconds
-        alarm = threading.Timer(patience, _kill)
+        if self._process is None or self.ended:
+            self._start_server()
+        alarm = threading.Timer(patience, self._kill)
         alarm.daemon = True
         alarm.start()
         try:
@@ -153,6 +153,27 @@ class Zygote:
             alarm.cancel()
         self._forked = True
         return process
+
+    def _start_server(self) -> None:
+        """Start the fork server and note which process it is."""
+        multiprocessing.resource_tracker.ensure_running()  # the server's start would start it, too
+        before = _children()
+        multiprocessing.forkserver.ensure_running()
+        started = _children() - before
+        if started:
+            self._process = max(map(psutil.Process, started), key=psutil.Process.create_time)
+
+    def _kill(self) -> None:
+        if self._process is not None:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                self._process.kill()
+
+    def _end(self) -> None:
+        """Kill a zygote that does not answer, and wait until it has ended."""
+        self._kill()
+        if self._process is not None:
+            with contextlib.suppress(ChildProcessError):
+                os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
 
 
 @contextlib.contextmanager
@@ -166,24 +187,12 @@ def _without_main() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
-def _pid() -> int | None:
-    """The forkserver's process; the standard library tells nobody."""
-    pid: int | None = multiprocessing.forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]  # noqa: SLF001
-    return pid
-
-
-def _kill() -> None:
-    with contextlib.suppress(ProcessLookupError):
-        if pid := _pid():
-            os.kill(pid, signal.SIGKILL)
-
-
-def _end() -> None:
-    """See to it that a zygote which does not answer is gone: until then none takes its place."""
-    _kill()
-    with contextlib.suppress(ChildProcessError):
-        if pid := _pid():
-            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+def _children() -> set[int]:
+    """The processes that this thread has started, or where the kernel lists no threads, any has."""
+    try:
+        return set(map(int, Path("/proc/thread-self/children").read_text("ascii").split()))
+    except OSError:
+        return {child.pid for child in psutil.Process().children()}
 
 
 def _nothing() -> None:

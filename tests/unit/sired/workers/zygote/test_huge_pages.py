@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from sired.workers.zygote.huge_pages import HUGE, huge_places
+from sired.workers.zygote.huge_pages import HUGE, huge_addresses
 
 MAPS = """\
 00200000-00300000 rw-p 00000000 00:00 0                          [heap]
@@ -19,9 +19,9 @@ FORKS = """
 import os, signal, time
 from sired.workers.zygote import huge_pages
 
-huge_pages.QUIET_SECONDS = 0.05
+huge_pages.IDLE_SECONDS = 0.05
 held = bytearray(64 << 20)
-huge_pages.gather_when_quiet()
+huge_pages.collapse_when_idle()
 if os.fork() == 0:
     os._exit(signal.getsignal(signal.SIGALRM) is not signal.SIG_DFL)
 _, status = os.wait()
@@ -34,8 +34,8 @@ print(open("/proc/self/smaps_rollup").read())
 
 
 def test_they_fit_where_memory_is_written_to_and_of_no_file():
-    assert list(huge_places(MAPS)) == [0x600000, 0x800000]
-    assert all(place % HUGE == 0 for place in huge_places(MAPS))
+    assert list(huge_addresses(MAPS)) == [0x600000, 0x800000]
+    assert all(place % HUGE == 0 for place in huge_addresses(MAPS))
 
 
 def test_after_a_fork_and_some_quiet_memory_lies_in_them_and_holds_what_it_held():

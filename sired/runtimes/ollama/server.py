@@ -37,33 +37,6 @@ class _Models(msgspec.Struct, frozen=True):
     models: list[OllamaModel] | None = None
 
 
-class OllamaOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The arguments of a model that lives in an Ollama server.
-
-    Attributes:
-        model: its name there; without a tag ``:latest`` is meant.
-        host: where the server is; "" for what ``OLLAMA_HOST`` says, or else this machine.
-        options: those of requests that say nothing else, like ``temperature``.
-    """
-
-    model: str
-    host: str = ""
-    options: dict[str, Any] = {}
-
-
-def read_options(args: dict[str, Any]) -> OllamaOptions:
-    """Read a model's arguments.
-
-    Raises:
-        InvalidModel: one is missing, unknown or of the wrong type.
-    """
-    try:
-        return msgspec.convert(args, OllamaOptions)
-    except msgspec.ValidationError as problem:
-        hint = "Write it like --runtime ollama --arg model=llama3.2"
-        raise InvalidModel(f"The arguments of a model in Ollama: {problem}.", hint=hint) from None
-
-
 class Ollama:
     """A server.
 

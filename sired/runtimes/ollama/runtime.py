@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import msgspec
 
@@ -13,8 +13,10 @@ from sire.errors import InferenceError, InvalidInput, LoadFailed, SireError
 from sire.protocol.content import ARRAY_TYPES, JSON, TEXT, Payload
 from sire.tensors import pack, unpack
 from sired.http.client import HttpResponse
-from sired.http.ollama import Ollama, OllamaOptions, read_options
-from sired.runtimes.base import ABOUT_FILES, InferenceRuntime
+from sired.runtimes.arguments import own_arguments, read_arguments
+from sired.runtimes.base import InferenceRuntime
+from sired.runtimes.ollama.arguments import OllamaOptions
+from sired.runtimes.ollama.server import Ollama
 from sired.runtimes.support.http_answers import data_of, error_of, in_parts, to_json
 
 # The server unloads by itself what nobody has asked for longer: should this process be killed, it
@@ -39,10 +41,6 @@ class ServedOllamaModel:
 class OllamaRuntime(InferenceRuntime):
     """Has a model loaded by an Ollama server; its arguments are those of ``OllamaOptions``."""
 
-    name: ClassVar[str] = "ollama"
-    concurrent: ClassVar[bool] = True
-    out_of_process: ClassVar[bool] = True
-
     def __init__(self) -> None:
         self._living: ServedOllamaModel | None = None
         self._ending = threading.Event()
@@ -54,7 +52,7 @@ class OllamaRuntime(InferenceRuntime):
             ModelNotFound: the server has no such model.
             LoadFailed: there is no server, or it cannot load the model.
         """
-        given = read_options({k: v for k, v in kwargs.items() if k not in ABOUT_FILES})
+        given = read_arguments(OllamaOptions, own_arguments(kwargs), "The runtime ollama")
         on_gpu = str(kwargs.get("device", "cpu")).startswith("cuda")
         options = given.options if on_gpu else {**given.options, "num_gpu": 0}
         try:

@@ -5,15 +5,20 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import Any
 
 from sire.errors import InvalidModel
 from sire.spec import Signature, parse_tensor
-from sired.runtimes.base import ABOUT_FILES, InferenceRuntime
-from sired.runtimes.support.arguments import Arguments, parameters_of
-from sired.runtimes.support.classes import construct, find_class, import_module
-
-_OWN_CODE = ".py"
+from sired.runtimes.arguments import own_arguments
+from sired.runtimes.base import InferenceRuntime
+from sired.runtimes.python.traits import SOURCE
+from sired.runtimes.support.classes import (
+    check_constructor,
+    construct,
+    find_class,
+    import_module,
+)
+from sired.runtimes.support.inputs import Arguments, parameters_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +47,6 @@ class PythonRuntime(InferenceRuntime):
     - ``sleep()`` and ``wake()``: bring the weights from the device to main memory, and back.
     """
 
-    name: ClassVar[str] = "python"
-    concurrent: ClassVar[bool] = True
-
     def load(self, model_path: str, **kwargs: Any) -> PythonModel:
         """Make an object of the class and have it load; see ``InferenceRuntime.load``.
 
@@ -55,6 +57,10 @@ class PythonRuntime(InferenceRuntime):
         takes_device = "device" in inspect.signature(model.load).parameters
         model.load(model_path, **({"device": kwargs.get("device", "cpu")} if takes_device else {}))
         return PythonModel(model, parameters_of(model.predict).arrange, size, _signature(model))
+
+    def check_arguments(self, model_path: str, **kwargs: Any) -> None:
+        """Ensure that the constructor of the class takes the model's arguments."""
+        check_constructor(_find_class(model_path, kwargs), own_arguments(kwargs))
 
     def estimate(self, model_path: str, **kwargs: Any) -> int | None:
         """What the class says, if it says anything."""
@@ -109,15 +115,19 @@ class PythonRuntime(InferenceRuntime):
 
 def _make(path: str, given: Mapping[str, Any]) -> Any:
     """An object of the user's class, made with the model's own arguments."""
+    return construct(_find_class(path, given), own_arguments(given))
+
+
+def _find_class(path: str, given: Mapping[str, Any]) -> type:
     name, python_path = given.get("model_class"), given.get("python_path", ())
     kind = _class_in(path) if name is None else find_class(name, python_path)
     _require_methods(kind)
-    return construct(kind, {key: given[key] for key in given if key not in ABOUT_FILES})
+    return kind
 
 
 def _class_in(path: str) -> type:
     """The one class in a Python file that can load and predict."""
-    if not path.endswith(_OWN_CODE):
+    if not path.endswith(SOURCE):
         raise InvalidModel(
             f"What is to load {path} is missing.",
             hint="Name it: sire register --replace --class file.py:Class",

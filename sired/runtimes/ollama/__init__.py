@@ -1,0 +1,1 @@
+"""Models that a running Ollama server loads and runs."""

@@ -1,0 +1,20 @@
+"""The arguments of the runtime ``ollama``."""
+
+from typing import Any
+
+import msgspec
+
+
+class OllamaOptions(msgspec.Struct, frozen=True):
+    """A model in the library of an Ollama server.
+
+    Attributes:
+        model: its name there; without a tag, ``:latest`` is assumed.
+        host: URL, or host and port, of the server; "" for the value of ``OLLAMA_HOST``, or else
+            this machine.
+        options: the defaults of requests, such as ``temperature``.
+    """
+
+    model: str
+    host: str = ""
+    options: dict[str, Any] = {}
