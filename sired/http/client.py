@@ -1,4 +1,4 @@
-"""Asking a server over HTTP."""
+"""A small HTTP client with one keep-alive connection per thread."""
 
 import contextlib
 import http.client
@@ -13,42 +13,42 @@ import msgspec
 
 from sire.protocol.content import JSON, TEXT, Buffer, Payload
 
-_LONGEST_WORDS = 500
+_LONGEST_MESSAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """What a server answered."""
+    """The response of a server."""
 
     status: int
     content_type: str
     body: bytes
 
     @property
-    def good(self) -> bool:
-        """Whether the server calls it a success."""
+    def ok(self) -> bool:
+        """Whether the status is 2xx."""
         return 200 <= self.status < 300
 
     def payload(self) -> Payload:
-        """The body as what it is; text of whatever kind is plain text to us."""
+        """The body as a payload; text of any subtype but CSV counts as plain text."""
         kind = self.content_type.partition(";")[0].strip().lower()
         if kind.startswith("text/") and kind != "text/csv":
             kind = TEXT
         return Payload(kind or JSON, (self.body,))
 
-    def words(self) -> str:
-        """What it says to people: the message of an error, as servers write it, or all of it."""
-        return " ".join(_message(self.body).split())[:_LONGEST_WORDS] or "no words with it"
+    def message(self) -> str:
+        """The error message in the body, or else the whole body; at most 500 characters."""
+        return " ".join(_message(self.body).split())[:_LONGEST_MESSAGE] or "(empty body)"
 
 
 class Server:
-    """A server that is asked from any number of threads; each keeps a connection of its own."""
+    """A server, requested from any number of threads; each has a connection of its own."""
 
     def __init__(self, host: str, port: int) -> None:
         self._address = (host, port)
-        self._own = threading.local()
+        self._local = threading.local()
 
-    def ask(
+    def request(
         self,
         method: str,
         path: str,
@@ -56,11 +56,18 @@ class Server:
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
     ) -> HttpResponse:
-        """Ask once.
+        """Send one request and read the whole response.
+
+        Args:
+            method: GET, POST, …
+            path: on the server.
+            body: of the request.
+            headers: of the request.
+            timeout: seconds that each socket operation may take; None for no limit.
 
         Raises:
-            OSError: there is no answer: nobody listens, or the connection broke.
-            http.client.HTTPException: the answer is not HTTP, or ends too early.
+            OSError: the server does not listen, or the connection broke.
+            http.client.HTTPException: the response is not HTTP, or is truncated.
         """
         with self._opened(method, path, body, headers, timeout) as response:
             content_type = response.getheader("Content-Type") or ""
@@ -69,13 +76,13 @@ class Server:
     def stream(
         self, method: str, path: str, body: Buffer, headers: Mapping[str, str]
     ) -> Generator[HttpResponse, None, None]:
-        """Ask once, and yield the answer in the parts in which the server sends it.
+        """POST once, and yield the response in parts as the server sends them.
 
-        A part is the data of an event, a line of JSON, or all of it where the server sends neither
-        events nor lines. Closing the generator closes the connection.
+        A part is the data of a server-sent event, a line of JSON, or the whole body of other
+        content types. Closing the generator closes the connection.
 
         Raises:
-            OSError: and http.client.HTTPException: as ``ask``.
+            OSError: and http.client.HTTPException: as ``request``.
         """
         with self._opened(method, path, body, headers, None) as response:
             content_type = response.getheader("Content-Type") or ""
@@ -84,8 +91,8 @@ class Server:
                 yield HttpResponse(response.status, content_type, response.read())
                 return
             for part in _IN_PARTS[kind](response):
-                yield HttpResponse(500 if _tells_error(part) else response.status, JSON, part)
-            response.read()  # having read every line it does not know yet that it is at its end
+                yield HttpResponse(500 if _is_error(part) else response.status, JSON, part)
+            response.read()  # reads the end of the body, so that the connection can be reused
 
     @contextlib.contextmanager
     def _opened(
@@ -96,12 +103,12 @@ class Server:
         headers: Mapping[str, str] | None,
         timeout: float | None,
     ) -> Iterator[http.client.HTTPResponse]:
-        """An answer to be read to its end; else the connection does no more."""
+        """A response that has to be read completely; otherwise the connection is closed."""
         connection = self._connection(timeout)
         try:
             connection.request(method, path, body, headers or {})
-            # A server that writes headers and body apart may wait for the first to be acknowledged
-            # before it sends the second: 40 ms, unless that is done at once.
+            # A server that writes headers and body separately may wait for the acknowledgement of
+            # the headers before it sends the body: 40 ms, unless they are acknowledged at once.
             connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
             yield connection.getresponse()
         except BaseException:
@@ -109,14 +116,14 @@ class Server:
             raise
 
     def _connection(self, timeout: float | None) -> http.client.HTTPConnection:
-        """This thread's connection; one that the server has closed meanwhile is opened anew."""
-        connection: http.client.HTTPConnection | None = getattr(self._own, "connection", None)
+        """This thread's connection; reopened if the server has closed it."""
+        connection: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = http.client.HTTPConnection(*self._address)
-            self._own.connection = connection
+            self._local.connection = connection
         connection.timeout = timeout
         if connection.sock is not None:
-            # Nothing is to be read before anything was asked, unless it is the end.
+            # Before a request, the only thing to read is the end of the connection.
             if select.select([connection.sock], [], [], 0)[0]:
                 connection.close()
             else:
@@ -125,7 +132,7 @@ class Server:
 
 
 def _events(response: http.client.HTTPResponse) -> Iterator[bytes]:
-    """The data of server-sent events, as far as it is JSON: some servers say at the end [DONE]."""
+    """The data of server-sent events, without the final [DONE] that some servers send."""
     data: list[bytes] = []
     for line in response:
         field, _, value = line.rstrip(b"\r\n").partition(b":")
@@ -150,8 +157,8 @@ _IN_PARTS: dict[str, Callable[[http.client.HTTPResponse], Iterator[bytes]]] = {
 }
 
 
-def _tells_error(part: bytes) -> bool:
-    """Whether a part is an error: who has begun to answer has no other way to tell of one."""
+def _is_error(part: bytes) -> bool:
+    """Whether a part reports an error: the status line has been sent by then."""
     try:
         found = msgspec.json.decode(part)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -160,7 +167,7 @@ def _tells_error(part: bytes) -> bool:
 
 
 def _message(body: bytes) -> str:
-    """The text in ``{"error": {"message": …}}`` and its variants; else the body as text."""
+    """The text in ``{"error": {"message": …}}`` and its variants, or else the body as text."""
     try:
         found: Any = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):

@@ -1,4 +1,5 @@
-"""The runtimes: how models of one kind are loaded and run, each in one file.
+"""The runtimes: each loads and runs models of one kind, and has a folder of its own.
 
-They are found by the entry point group ``sire.runtimes`` and imported in workers only.
+The entry point group ``sire.runtimes`` names their traits. Implementations are imported in workers
+only.
 """

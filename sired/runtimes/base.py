@@ -1,4 +1,4 @@
-"""What a runtime must be able to do."""
+"""The interface of a runtime."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
@@ -14,12 +14,12 @@ from sired.runtimes.traits import RuntimeTraits
 
 @dataclass(frozen=True, slots=True)
 class ModelCacheDirectory:
-    """Where a runtime may keep what takes long to make of a model, from one load to the next.
+    """Where a runtime may store what is expensive to derive from a model, between loads.
 
     Attributes:
-        directory: the model's own. Who first writes there makes it; it goes when the model is
+        directory: the model's own. The runtime creates it. It is deleted when the model is
             removed, and may be missing or damaged at any time.
-        content: a digest that is another one once the model's files are others.
+        content: a digest that changes when the model's files change.
     """
 
     directory: Path
@@ -29,15 +29,17 @@ class ModelCacheDirectory:
 class InferenceRuntime(ABC):
     """Loads models of one kind and runs them; one object per worker process.
 
-    ``load``, ``predict`` and ``get_memory_footprint`` are all a runtime needs. The others have
-    answers that are true of every runtime, and may be overridden by better ones.
+    ``load``, ``predict`` and ``get_memory_footprint`` have to be implemented. The other methods
+    have defaults that are valid for every runtime. Some are called only if the runtime's traits
+    state that it implements them.
 
     Attributes:
-        progress: of the load; a runtime that ``streams_files`` tells it what it has read. A load
-            that tells nothing for ``daemon.load_timeout`` is taken to hang.
-        declared: what the user said that the model takes; data is held against it before it comes
-            to ``predict``.
-        keeping: where to keep what takes long to make; None to keep nothing.
+        traits: of the runtime; set before any method is called.
+        progress: of the load; a runtime that ``streams_files`` reports to it. A load that reports
+            nothing for ``daemon.load_timeout`` is considered to hang.
+        declared: the signature that the user declared; inputs are checked against it before
+            ``predict`` is called.
+        cache_directory: where to store what is expensive to derive; None to store nothing.
     """
 
     traits: RuntimeTraits
@@ -47,18 +49,19 @@ class InferenceRuntime(ABC):
 
     @abstractmethod
     def load(self, model_path: str, **kwargs: Any) -> Any:
-        """Bring the model at ``model_path`` into memory and return it, ready to predict.
+        """Load the model at ``model_path`` and return it, ready for ``predict``.
 
         Args:
-            model_path: absolute path of the file or directory; "" where the model has none.
-            **kwargs: ``device`` ("cpu" or "cuda:0": a worker sees only the device it was given),
+            model_path: absolute path of the file or directory; "" if the model has none.
+            **kwargs: ``device`` ("cpu" or "cuda:0": a worker sees only the device granted to it),
                 ``format`` (as recognised when registered), ``model_class``, ``python_path``,
                 ``trusted`` and ``weight_bytes`` as in ``ModelSpec``, then the model's ``args``.
 
         Raises:
-            UntrustedModel: it would run code from the file, and ``trusted`` is false.
-            InvalidModel: the file is not what it should be, or an argument is unknown.
-            LoadFailed: anything else went wrong; out of memory is left to propagate.
+            UntrustedModel: loading would run code from the file, and ``trusted`` is false.
+            InvalidModel: the file is damaged or of the wrong format, or an argument is not valid.
+            LoadFailed: the model cannot be loaded for another reason. Out-of-memory errors
+                propagate unchanged.
         """
 
     @abstractmethod
@@ -68,19 +71,19 @@ class InferenceRuntime(ABC):
         Args:
             model: what ``load`` returned.
             data: a numpy array, a string, or dicts, lists and tuples of them; arrays may be
-                read-only. A dict gives the inputs by name, a tuple in order.
+                read-only. A dict maps names to inputs, a tuple has them in order.
 
         Returns:
             The same kinds of data: numpy arrays, numbers, strings, dicts, lists, tuples.
 
         Raises:
-            InvalidInput: the model cannot take this data, by its own signature.
-            Exception: whatever the model raised, out of memory included.
+            InvalidInput: the data does not match the model's own signature.
+            Exception: any error of the model, including out-of-memory errors.
         """
 
     @abstractmethod
     def get_memory_footprint(self, model: Any) -> int:
-        """Bytes of device memory that the model's weights and buffers take."""
+        """Bytes of device memory that the model's weights and buffers occupy."""
 
     def check_arguments(self, model_path: str, **kwargs: Any) -> None:  # noqa: B027
         """Check arguments that only the model's class knows, without loading the model.
@@ -93,32 +96,32 @@ class InferenceRuntime(ABC):
         """
 
     def estimate(self, model_path: str, **kwargs: Any) -> int | None:  # noqa: ARG002
-        """Bytes that the model's weights will take, told without loading them.
+        """Bytes of device memory that the model's weights will occupy, without loading them.
 
         Args:
             model_path: as for ``load``.
             **kwargs: as for ``load``.
 
         Returns:
-            None where the sizes in its files tell it as well.
+            None if the sizes stated in its files are sufficient.
 
         Raises:
-            Exception: it cannot be told; loading will tell why.
+            Exception: the size cannot be determined; loading will report why.
         """
         return None
 
     def streams_files(self, model_path: str, **kwargs: Any) -> bool:  # noqa: ARG002
-        """Whether a load with these arguments reads its files fast, and tells ``progress``.
+        """Whether a load with these arguments reads files efficiently and reports ``progress``.
 
-        Otherwise the file is read ahead while it loads.
+        Otherwise the worker reads the model's files ahead while it loads.
         """
         return False
 
     def prepare(self, model: Any, data: Any) -> Any:  # noqa: ARG002
-        """Bring data nearer to the model, before its turn; ``predict`` is given what this returns.
+        """Move data towards the device ahead of time; the result is passed to ``predict``.
 
-        It is called for requests that run alone, perhaps in another thread while ``predict`` works
-        on the request before.
+        Called for requests that do not run in a batch, possibly in another thread while ``predict``
+        processes the previous request.
 
         Raises:
             Exception: as ``predict``.
@@ -126,28 +129,28 @@ class InferenceRuntime(ABC):
         return data
 
     def signature(self, model: Any) -> Signature:  # noqa: ARG002
-        """What the model takes and gives, as far as the file says."""
+        """The model's inputs and outputs, as far as its file states them."""
         return Signature()
 
     def accepts_dummy_input(self, model: Any) -> bool:  # noqa: ARG002
-        """Whether it may be tried on zeros, of the shapes it takes, once it is loaded.
+        """Whether it may be run on zeros of its input shapes once it is loaded.
 
-        That is for models that only compute. What a user's own code does else, nobody knows.
+        Only models that do nothing but compute may: a user's own code can have side effects.
         """
         return False
 
     def share_cores(self, among: int) -> None:  # noqa: B027 (those without threads have nothing to do)
-        """Let what this thread computes from now on take one of so many parts of the cores.
+        """Limit the calling thread's computation to one of ``among`` equal shares of the cores.
 
-        Called, by the thread that is to compute, only where several may at the same time.
+        Called by a thread before it computes, only if several threads may compute at once.
         """
 
     def precision_bytes(self, model: Any) -> int:  # noqa: ARG002
-        """Bytes of the numbers the model computes in: its answers are as exact as these at most."""
+        """Bytes per number in which the model computes; bounds the accuracy of its outputs."""
         return 8
 
     def warmup(self, model: Any) -> None:  # noqa: B027 (most have nothing to do)
-        """Do once, after loading, what would make the first request slow; by default nothing."""
+        """Do the one-time work that would slow down the first request; by default nothing."""
 
     def forward(
         self,
@@ -155,10 +158,10 @@ class InferenceRuntime(ABC):
         payload: Payload,  # noqa: ARG002
         accept: str,  # noqa: ARG002
     ) -> Payload | None:
-        """Answer an input as it came, undecoded; None where it has to be decoded for ``predict``.
+        """Process an input without decoding it; None if it has to be decoded for ``predict``.
 
-        For models that read content types themselves. The answer is best of the type ``accept``;
-        one of another is decoded and written anew.
+        For models that read content types themselves. The output should be of the content type
+        ``accept``; an output of another type is decoded and encoded again.
 
         Raises:
             Exception: as ``predict``.
@@ -166,10 +169,10 @@ class InferenceRuntime(ABC):
         return None
 
     def stream(self, model: Any, data: Any) -> Generator[Any, None, None]:
-        """Run the model once, and give its answer in parts, each as soon as it is there.
+        """Run the model once and yield its output in parts, each as soon as it is available.
 
-        Parts that are strings make up one text, parts of other kinds stand for themselves. Who
-        wants no more of them closes the generator.
+        Parts that are strings form one text; other parts are independent. The caller closes the
+        generator to cancel the rest.
 
         Raises:
             Exception: as ``predict``.
@@ -182,7 +185,7 @@ class InferenceRuntime(ABC):
         payload: Payload,  # noqa: ARG002
         accept: str,  # noqa: ARG002
     ) -> Generator[Payload, None, None] | None:
-        """Like ``stream`` for an input as it came; None where it has to be decoded for ``stream``.
+        """Stream an input without decoding it; None if it has to be decoded for ``stream``.
 
         For models that read content types themselves.
 
@@ -192,28 +195,28 @@ class InferenceRuntime(ABC):
         return None
 
     def processes(self, model: Any) -> Sequence[int]:  # noqa: ARG002
-        """The ids of other processes that hold the model; the first is the one they depend on.
+        """The ids of other processes that hold the model; the others depend on the first.
 
-        Their memory is measured with this process's own. Once the first has ended, so has the
-        worker: the next request finds a fresh one.
+        Their memory is measured together with the worker's. When the first one ends, the worker
+        ends as well, and the next request starts a new one.
         """
         return ()
 
     def held_elsewhere(self, model: Any) -> int:  # noqa: ARG002
-        """Bytes of device memory that a server holds for the model, by its own word."""
+        """Bytes of device memory that a server reports to hold for the model."""
         return 0
 
     def unload(self) -> None:  # noqa: B027 (most have nothing to do)
-        """Let go of what is held outside of this process; it ends right after.
+        """Release what is held outside of this process, which ends afterwards.
 
-        Called from any thread, also while ``load`` still runs. What the process holds itself
-        needs no care.
+        Called from any thread, possibly while ``load`` is still running. Memory of the process
+        itself need not be released.
         """
 
     def peak_device_memory(self) -> int:
-        """Most bytes of GPU memory this process has held at once, context excluded; 0 on a CPU.
+        """Peak GPU memory of this process in bytes, without the CUDA context; 0 on a CPU.
 
-        It counts anew from each time the model went to sleep.
+        Reset each time the model is put to sleep.
         """
         return 0
 
@@ -222,25 +225,25 @@ class InferenceRuntime(ABC):
         return False
 
     def sleep(self, model: Any) -> None:
-        """Bring the weights to main memory, and give all of the device's memory back.
+        """Move the weights to main memory and release all of the device's memory.
 
-        On a CPU they stay where they are. Nothing is predicted until ``wake``.
+        On a CPU the weights stay in place. ``predict`` is not called before ``wake``.
         """
         raise NotImplementedError
 
     def wake(self, model: Any) -> int:
-        """Bring the weights back to the device, every bit as it was.
+        """Move the weights back to the device, bit by bit as they were.
 
         Returns:
-            Bytes of main memory that it keeps, ready for the next ``sleep``.
+            Bytes of main memory that stay allocated for the next ``sleep``.
 
         Raises:
-            Exception: whatever the framework raised, out of memory included.
+            Exception: any error of the framework, including out-of-memory errors.
         """
         raise NotImplementedError
 
     def free_main_memory(self, model: Any) -> None:
-        """Give back what ``wake`` kept; asked only if it kept anything."""
+        """Release the main memory that ``wake`` kept; called only if it kept any."""
         raise NotImplementedError
 
 
@@ -256,7 +259,7 @@ _OUT_OF_MEMORY_PHRASES = (
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception means that memory ran out, in whichever framework's words."""
+    """Whether an exception of any framework means that memory is exhausted."""
     names = {kind.__name__ for kind in type(error).__mro__}
     message = str(error).lower()
     return bool(names & _OUT_OF_MEMORY_TYPES) or any(

@@ -1,11 +1,11 @@
-"""Bringing model files into memory fast, and telling how far that is.
+"""Reads model files ahead into the page cache, and reports progress.
 
-Frameworks map a file, and the kernel then reads it page by page as the first inference comes to
-it. Read ahead in large pieces, it is there when the load is done. A piece needs two system calls:
-the kernel is told that all of it will be needed, so that the disk has it in its queue as a whole,
-and maps it for a moment, which takes until it is there. Nothing is copied, and a file that is in
-the page cache costs next to nothing. (Four threads at once were measured to get half of what one
-does, where the kernel reads ahead by itself as well.)
+Frameworks map a file, and the kernel then reads it page by page as the first inference accesses
+it. Read ahead in large pieces, it is resident when the load is done. A piece takes two system
+calls: one announces that all of it will be needed, so that the disk queues it as a whole; the other
+maps it for a moment, which blocks until it is resident. Nothing is copied, and a file that is in
+the page cache already costs almost nothing. (Four threads at once reached half the throughput of
+one, as the kernel reads ahead by itself as well.)
 """
 
 import ctypes
@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 PIECE_BYTES = 16 * 1024 * 1024
-# Smaller files are read within a few milliseconds: neither a thread nor a report is worth it.
-WORTH_A_THREAD = PIECE_BYTES
+# Smaller files are read within a few milliseconds, without a thread and without reports.
+THREAD_THRESHOLD_BYTES = PIECE_BYTES
 REPORT_SECONDS = 0.1
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -35,11 +35,11 @@ _FAILED = ctypes.c_void_p(-1).value
 
 
 class _File(NamedTuple):
-    """An open file; ``tells`` whether the kernel says what of it is in memory."""
+    """An open file; ``reports_residency``: the kernel reports which pages are in memory."""
 
     descriptor: int
     size: int
-    tells: bool
+    reports_residency: bool
 
 
 class _Piece(NamedTuple):
@@ -49,10 +49,14 @@ class _Piece(NamedTuple):
 
 
 class ReadProgress:
-    """How many bytes of a model have been read, of how many; for any number of threads.
+    """Counts the bytes of a model that have been read; thread-safe.
 
     Args:
-        report: told both numbers, about ten times a second while something is read.
+        report: called with the bytes read and the total, about ten times a second.
+
+    Attributes:
+        done: bytes read so far.
+        total: bytes to read.
     """
 
     def __init__(self, report: Callable[[int, int], None] = lambda _, __: None) -> None:
@@ -62,12 +66,12 @@ class ReadProgress:
         self.done = self.total = 0
 
     def expect(self, total: int) -> None:
-        """So many more bytes are to be read."""
+        """Add to the number of bytes to read."""
         with self._lock:
             self.total += total
 
     def add(self, count: int) -> None:
-        """So many more bytes have been read."""
+        """Add to the number of bytes read."""
         with self._lock:
             self.done += count
             now = time.monotonic()
@@ -78,18 +82,18 @@ class ReadProgress:
 
 @contextmanager
 def read_ahead(files: Sequence[Path], progress: ReadProgress) -> Iterator[None]:
-    """Bring whole files into the page cache while something else is done; wait for it at the end.
+    """Read whole files into the page cache while the block runs; wait for it at the end.
 
-    What fails is passed over: whoever reads the file next meets the same error and can tell of it.
-    When something else fails, the rest of the files is left.
+    Errors are ignored: the load that reads the file meets the same error and reports it. If the
+    block raises, reading stops.
     """
     opened = _open(files)
     total = sum(file.size for file in opened)
     pieces = _pieces(opened)
     try:
-        if total < WORTH_A_THREAD:
+        if total < THREAD_THRESHOLD_BYTES:
             for piece in pieces:
-                _bring_in(piece)
+                _populate(piece)
             yield
         else:
             progress.expect(total)
@@ -102,13 +106,13 @@ def read_ahead(files: Sequence[Path], progress: ReadProgress) -> Iterator[None]:
 
 @contextmanager
 def _reader(pieces: Iterator[_Piece], progress: ReadProgress) -> Iterator[None]:
-    given_up = threading.Event()
+    cancelled = threading.Event()
 
     def read() -> None:
         for piece in pieces:
-            if given_up.is_set():
+            if cancelled.is_set():
                 return
-            _bring_in(piece)
+            _populate(piece)
             progress.add(piece.length)
 
     thread = threading.Thread(target=read, name="read-ahead")
@@ -116,14 +120,14 @@ def _reader(pieces: Iterator[_Piece], progress: ReadProgress) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        given_up.set()
+        cancelled.set()
         raise
     finally:
         thread.join()
 
 
 def _open(files: Sequence[Path]) -> list[_File]:
-    """The files that can be opened."""
+    """Open those files that can be opened."""
     opened = []
     for file in files:
         try:
@@ -131,52 +135,52 @@ def _open(files: Sequence[Path]) -> list[_File]:
         except OSError:
             continue
         status = os.fstat(descriptor)
-        # mincore(2): of the files of others it says that all is there.
-        tells = os.geteuid() in {0, status.st_uid} or os.access(file, os.W_OK)
-        opened.append(_File(descriptor, status.st_size, tells))
+        # mincore(2) reports all pages as resident for files that the caller could not modify.
+        reports_residency = os.geteuid() in {0, status.st_uid} or os.access(file, os.W_OK)
+        opened.append(_File(descriptor, status.st_size, reports_residency))
     return opened
 
 
 def _pieces(opened: Sequence[_File]) -> Iterator[_Piece]:
-    """The files cut up, in order."""
+    """The files in pieces, in order."""
     for file in opened:
         for offset in range(0, file.size, PIECE_BYTES):
             yield _Piece(file, offset, min(PIECE_BYTES, file.size - offset))
 
 
-def _bring_in(piece: _Piece) -> None:
-    """Have the kernel bring one piece of a file into memory; returns when it is there."""
-    if not (piece.file.tells and _is_there(piece)):
+def _populate(piece: _Piece) -> None:
+    """Have the kernel read one piece of a file; returns when it is resident."""
+    if not (piece.file.reports_residency and _is_resident(piece)):
         descriptor, offset, length = piece.file.descriptor, piece.offset, piece.length
-        with suppress(OSError):  # not every file system takes advice
+        with suppress(OSError):  # some file systems do not support it
             os.posix_fadvise(descriptor, offset, length, os.POSIX_FADV_WILLNEED)
         with _mapped(piece, mmap.MAP_POPULATE):
             pass
 
 
-def _is_there(piece: _Piece) -> bool:
+def _is_resident(piece: _Piece) -> bool:
     pages = -(-piece.length // mmap.PAGESIZE)
-    told = ctypes.create_string_buffer(pages)
-    with _mapped(piece) as place:
-        answered = place is not None and _libc.mincore(place, piece.length, told) == 0
-    # One byte a page: 1 where it is in memory.
-    return answered and not told.raw.strip(b"\1")
+    residency = ctypes.create_string_buffer(pages)
+    with _mapped(piece) as address:
+        answered = address is not None and _libc.mincore(address, piece.length, residency) == 0
+    # One byte per page: 1 if it is resident.
+    return answered and not residency.raw.strip(b"\1")
 
 
 @contextmanager
 def _mapped(piece: _Piece, flags: int = 0) -> Iterator[int | None]:
-    """Map a piece for a moment; None where that cannot be done.
+    """Map a piece temporarily; yields its address, or None if it cannot be mapped.
 
-    By ctypes, because Python's own mmap would stop every other thread meanwhile.
+    Uses ctypes, because Python's own mmap holds the interpreter lock while the kernel reads.
     """
-    given = mmap.MAP_SHARED | flags
-    place = _libc.mmap(
-        None, piece.length, mmap.PROT_READ, given, piece.file.descriptor, piece.offset
+    mode = mmap.MAP_SHARED | flags
+    address = _libc.mmap(
+        None, piece.length, mmap.PROT_READ, mode, piece.file.descriptor, piece.offset
     )
-    if place == _FAILED:
+    if address == _FAILED:
         yield None
         return
     try:
-        yield place
+        yield address
     finally:
-        _libc.munmap(place, piece.length)
+        _libc.munmap(address, piece.length)

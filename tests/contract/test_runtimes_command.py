@@ -165,7 +165,7 @@ def test_a_program_that_ends_at_once_fails_the_load_with_how_it_ended(load):
 
 
 def test_a_program_that_does_nothing_and_does_not_serve_has_stalled(load):
-    with pytest.raises(LoadFailed, match=r"done nothing for 0.3 s .* GET /health"):
+    with pytest.raises(LoadFailed, match=r"idle for 0.3 s .* GET /health"):
         load(env={"NEVER_SERVES": "1"}, stall=0.3)
 
 

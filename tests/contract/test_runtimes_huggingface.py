@@ -314,7 +314,7 @@ def test_code_that_came_with_a_model_runs_only_if_trusted(runtime, tmp_path):
     code = {"AutoConfig": "own.OwnConfig", "AutoModel": "own.OwnModel"}
     file.write_text(json.dumps({**config, "model_type": "own", "auto_map": code}))
     (tmp_path / "m/own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()")
-    with pytest.raises(UntrustedModel, match="nothing of it has run"):
+    with pytest.raises(UntrustedModel, match="none of its code has run"):
         runtime.load(str(tmp_path / "m"))
     assert not (tmp_path / "ran").exists()
 

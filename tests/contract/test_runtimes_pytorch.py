@@ -187,7 +187,7 @@ def test_an_exported_program_takes_what_it_was_exported_with(pytorch, models, tm
 
 def test_weights_of_another_class_are_named(pytorch, tmp_path, class_file):
     save_file({"other": torch.zeros(4)}, tmp_path / "m")
-    with pytest.raises(InvalidModel, match=r"lacks weight and has besides other"):
+    with pytest.raises(InvalidModel, match=r"lacks weight and has additional other"):
         pytorch.load(str(tmp_path / "m"), format="safetensors", model_class=f"{class_file}:Twice")
 
 
@@ -583,5 +583,5 @@ def test_a_package_refuses_what_it_was_not_compiled_for(pytorch, tmp_path, monke
 @compiler
 def test_a_package_for_another_kind_of_device_is_not_loaded_there(pytorch, tmp_path):
     write_aoti(tmp_path / "m")
-    with pytest.raises(LoadFailed, match="compiled for cpu, and is to run on cuda"):
+    with pytest.raises(LoadFailed, match="compiled for cpu, but was placed on cuda"):
         pytorch.load(str(tmp_path / "m"), format="aoti", trusted=True, device="cuda:0")

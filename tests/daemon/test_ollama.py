@@ -66,7 +66,7 @@ def test_a_missing_server_or_model_is_said_when_it_is_registered(home, server):
         "host=127.0.0.1:9",
         code=9,
     ).stderr.decode()
-    assert "No Ollama answers at http://127.0.0.1:9" in said
+    assert "No Ollama server answers at http://127.0.0.1:9" in said
     assert "ollama serve" in said
     given = ["--runtime", "ollama", "--arg", f"host={server.url}"]
     said = home.sire("register", "m", *given, "--arg", "model=gpt", code=3).stderr.decode()

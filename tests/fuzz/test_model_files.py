@@ -132,7 +132,7 @@ def test_a_daemon_refuses_tricks_when_they_are_registered_or_loaded(
         with pytest.raises((UntrustedModel, InvalidModel)):
             connection.ask(Register(model=ModelSpec("bad", str(path)), replace=True))
         connection.ask(Register(model=ModelSpec("bad", str(path), **classes), replace=True))
-        with pytest.raises(UntrustedModel, match="nothing of it has run"):
+        with pytest.raises(UntrustedModel, match="none of its code has run"):
             connection.ask(Load(name="bad"))
     assert not witness.exists()
     assert connection.ask(Predict(model=KEPT), [b"[1, 1, 1, 1]"])

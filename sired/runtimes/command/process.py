@@ -1,4 +1,4 @@
-"""A running program: starting it, waiting until it serves, ending it with all it started."""
+"""Starts a program, waits until it serves, and terminates it with its descendants."""
 
 import contextlib
 import ctypes
@@ -20,7 +20,7 @@ from sired.runtimes.base import is_out_of_memory
 from sired.runtimes.command.arguments import Program, fill, split
 
 HOST = "127.0.0.1"
-# How long it may take to end by itself before it is killed.
+# How long after SIGTERM it is killed.
 GRACE_SECONDS = 8.0
 _KILLED_SECONDS = 1.0
 _SHORTEST_PAUSE_SECONDS = 0.01
@@ -33,12 +33,12 @@ _LIBC = ctypes.CDLL(None)
 
 
 class Process:
-    """A program that was started to serve on a port of this machine.
+    """A program that was started to serve on a local port.
 
-    It prints where this process does, and ends with it. What it starts itself ends with it, too.
+    It shares this process's output and ends with it, as do its own descendants.
 
     Raises:
-        InvalidModel: there is no such program, or it cannot be run.
+        InvalidModel: the program does not exist or cannot be executed.
     """
 
     def __init__(self, program: Program, path: str, device: str) -> None:
@@ -54,7 +54,7 @@ class Process:
 
     @property
     def pids(self) -> list[int]:
-        """The program, and what it has started."""
+        """The program and its descendants."""
         with contextlib.suppress(psutil.NoSuchProcess):
             children = psutil.Process(self._running.pid).children(recursive=True)
             return [self._running.pid, *(child.pid for child in children)]
@@ -78,8 +78,8 @@ class Process:
         """Wait until it serves; False if it ended because its port was taken meanwhile.
 
         Raises:
-            LoadFailed: it has ended, or does nothing any more.
-            MemoryError: it has ended for want of memory.
+            LoadFailed: it has ended, or has stalled.
+            MemoryError: it has ended because memory is exhausted.
         """
         pause, alive = _SHORTEST_PAUSE_SECONDS, time.monotonic()
         signs = self._signs_of_life()
@@ -100,13 +100,13 @@ class Process:
     def _healthy(self) -> bool:
         with contextlib.suppress(OSError, http.client.HTTPException):
             if self._program.health:
-                return self.server.ask("GET", self._program.health, timeout=_HEALTH_SECONDS).good
+                return self.server.request("GET", self._program.health, timeout=_HEALTH_SECONDS).ok
             with socket.create_connection((HOST, self.port), _HEALTH_SECONDS):
                 return True
         return False
 
     def _signs_of_life(self) -> tuple[int, int]:
-        """What it printed, in bytes, and computed, in tenths of a second."""
+        """Bytes of output, and CPU time in tenths of a second."""
         seconds = 0.0
         for pid in self.pids:
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -115,16 +115,17 @@ class Process:
         return self._printed.size(), int(10 * seconds)
 
     def _stalled(self) -> LoadFailed:
-        asked = f"GET {self._program.health}" if self._program.health else "A connection"
+        attempt = f"GET {self._program.health}" if self._program.health else "A connection"
         lines = "".join(f"\n  {line}" for line in self._printed.last_lines())
         return LoadFailed(
-            f"The program has done nothing for {self._program.stall:g} s and does not serve: "
-            f"{asked} to port {self.port} has had no success.{lines}",
-            hint="Does it serve on {port}, and is --health right? Give it longer: --arg stall=600",
+            f"The program has been idle for {self._program.stall:g} s and does not serve: "
+            f"{attempt} to port {self.port} has not succeeded.{lines}",
+            hint="Check that it serves on {port} and that --health is right, or allow it more "
+            "time: --arg stall=600",
         )
 
     def end(self) -> None:
-        """Have it end, and all that it started; returns once they are gone."""
+        """Terminate it and its descendants; returns once they have ended."""
         there = []
         for pid in self.pids:
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -136,7 +137,7 @@ class Process:
 
 
 class _Printed:
-    """What is printed from now on where this process prints to, if that is a file."""
+    """The output of this process from now on, if it goes to a file."""
 
     def __init__(self) -> None:
         status = os.fstat(1)
@@ -164,14 +165,14 @@ def _start(words: Sequence[str], directory: str, added: dict[str, str]) -> subpr
             stderr=subprocess.STDOUT,
             cwd=directory or None,
             env={**os.environ, **added},
-            # Whatever ends this process, and be it SIGKILL, the program does not stay behind.
-            preexec_fn=_end_with_parent,  # noqa: PLW1509 (it calls the kernel and nothing else)
+            # The program ends with this process, even if that is killed.
+            preexec_fn=_end_with_parent,  # noqa: PLW1509 (it only makes a system call)
         )
     except OSError as problem:
         what = f"in {problem.filename}" if problem.filename == directory else words[0]
         raise InvalidModel(
             f"The program cannot be started: {what}: {problem.strerror}.",
-            hint=f"Name it with its whole path, or start the daemon with a PATH that has it: "
+            hint=f"Specify its absolute path, or start the daemon with a PATH that contains it: "
             f"{os.environ.get('PATH')}",
         ) from None
 
@@ -180,9 +181,9 @@ def _end_with_parent() -> None:
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
-def _failure(said: str) -> Exception:
-    failure = LoadFailed(said)
-    return MemoryError(said) if is_out_of_memory(failure) else failure
+def _failure(message: str) -> Exception:
+    failure = LoadFailed(message)
+    return MemoryError(message) if is_out_of_memory(failure) else failure
 
 
 def _signal(processes: Sequence[psutil.Process], number: signal.Signals) -> None:

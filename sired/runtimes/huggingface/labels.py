@@ -1,4 +1,4 @@
-"""Logits to labels: texts and pictures in classes, and the names in a text."""
+"""Tasks that label texts and their tokens, and what turns logits into labels."""
 
 from typing import Any
 
@@ -6,12 +6,18 @@ import numpy as np
 import torch
 
 from sire.spec import Signature, TensorSpec
-from sired.runtimes.huggingface.task import TEXTS, Task, TransformersModel, objects, texts_in
+from sired.runtimes.huggingface.task import (
+    TEXTS,
+    Task,
+    TransformersModel,
+    object_array,
+    texts_in,
+)
 from sired.runtimes.huggingface.text import Tokens, find_tokenizer
 
 
 class Labels:
-    """The likeliest labels of each row, and how likely they are."""
+    """The ``top_k`` most likely labels of each row, with their scores."""
 
     def __init__(self, made: TransformersModel) -> None:
         config = made.config
@@ -22,15 +28,18 @@ class Labels:
         self.outputs = (TensorSpec("label", "string", shape), TensorSpec("score", "float32", shape))
 
     def of(self, logits: torch.Tensor) -> list[tuple[Any, Any]]:
-        """Labels and scores of each row, the likeliest first.
+        """Labels and scores of each row, most likely first.
 
-        The scores are probabilities: of one label among all (softmax), of each by itself where
-        several may be true (sigmoid). A regression's are the values themselves.
+        Scores are probabilities: softmax over all labels, or sigmoid of each if the model is
+        multi-label. The scores of a regression are its values.
+
+        Args:
+            logits: [rows, labels].
         """
         scores = self._scores(logits.float())
         best = scores.topk(self._most, dim=-1)
-        values, places = best.values.cpu().numpy(), best.indices.cpu().tolist()
-        names = [[self._names[place] for place in row] for row in places]
+        values, indices = best.values.cpu().numpy(), best.indices.cpu().tolist()
+        names = [[self._names[index] for index in row] for row in indices]
         return list(zip(names, values, strict=True))
 
     def _scores(self, logits: torch.Tensor) -> torch.Tensor:
@@ -41,7 +50,7 @@ class Labels:
         return logits.softmax(-1)
 
     def table(self, rows: list[tuple[Any, Any]]) -> dict[str, Any]:
-        """The answer: ``label`` and ``score``, [rows] of the best or [rows, top_k]."""
+        """The output: ``label`` and float32 ``score``, [rows] if top_k is 1, else [rows, top_k]."""
         labels = np.array([names for names, _ in rows], object)
         scores = np.stack([values for _, values in rows])
         if self._most == 1:
@@ -50,13 +59,13 @@ class Labels:
 
 
 class TextClassification(Task):
-    """What kind of text it is."""
+    """Classifies texts."""
 
     def __init__(self, made: TransformersModel) -> None:
         self._model = made.model
         tokenizer = find_tokenizer(made)
         self._tokens = Tokens(made, tokenizer)
-        if made.config.pad_token_id is None:  # it finds the last token of a row by it
+        if made.config.pad_token_id is None:  # some models find the last token of a row by it
             made.config.pad_token_id = tokenizer.pad_token_id
         self._labels = Labels(made)
         self.signature = Signature((TEXTS,), self._labels.outputs)
@@ -75,7 +84,7 @@ class TextClassification(Task):
 
 
 class TokenClassification(Task):
-    """The names in a text, or whatever else its tokens are."""
+    """Labels the tokens of a text, such as named entities."""
 
     def __init__(self, made: TransformersModel) -> None:
         self._model = made.model
@@ -84,11 +93,11 @@ class TokenClassification(Task):
         self.signature = Signature((TEXTS,), (TensorSpec("", "object", (-1,)),))
 
     def run(self, data: Any) -> Any:
-        """For each text a list of what was found in it; ``O`` stands for nothing and is left out.
+        """A list of entities for each text, object[texts]; tokens labelled ``O`` are left out.
 
-        Each is a dict of ``entity``, ``score`` (the mean of its tokens'), ``text``, and ``start``
-        and ``end`` in characters. Tokens of one kind that follow each other are one, unless the
-        second's label begins with ``B-``.
+        An entity is a dict of ``entity``, ``score`` (the mean over its tokens), ``text``, and
+        ``start`` and ``end`` in characters. Consecutive tokens of one kind form one entity, unless
+        the label of the second begins with ``B-``.
         """
         texts = texts_in(data)
         found: list[Any] = [None] * len(texts)
@@ -99,7 +108,7 @@ class TokenClassification(Task):
                 spans = one.columns["offset_mapping"][row]
                 named = [self._names[label] for label in labels[row]]
                 found[place] = join(texts[place], spans, named, scores[row])
-        return objects(found)
+        return object_array(found)
 
     def sample(self) -> Any:
         """One word."""
@@ -107,12 +116,12 @@ class TokenClassification(Task):
 
 
 def join(text: str, spans: list[tuple[int, int]], labels: list[str], scores: Any) -> list[Any]:
-    """Neighbouring tokens of one kind, as one."""
+    """Merge consecutive tokens of one kind into entities."""
     found: list[dict[str, Any]] = []
     parts: list[list[Any]] = []
     kind = None
     for (start, end), label, score in zip(spans, labels, scores, strict=False):
-        if start == end:  # a token that the tokenizer put in
+        if start == end:  # a special token that the tokenizer added
             continue
         before = kind
         place, kind = _parts(label)
@@ -136,7 +145,7 @@ def join(text: str, spans: list[tuple[int, int]], labels: list[str], scores: Any
 
 
 def _parts(label: str) -> tuple[str, str | None]:
-    """``B-LOC`` as ``B`` and ``LOC``; no kind for ``O``, which is nothing."""
+    """Split ``B-LOC`` into ``B`` and ``LOC``; the kind of ``O``, no entity, is None."""
     if label == "O":
         return "", None
     place, dash, kind = label.partition("-")
@@ -144,5 +153,5 @@ def _parts(label: str) -> tuple[str, str | None]:
 
 
 def _within_word(text: str, start: int) -> bool:
-    """Whether a token goes on with the word before it: only a word's first token has its label."""
+    """Whether a token continues a word; only the first token of a word has its label."""
     return start > 0 and text[start - 1].isalnum() and text[start].isalnum()

@@ -33,10 +33,10 @@ def read_config(directory: str, *, trusted: bool) -> Any:
     """The model's config.
 
     Raises:
-        UntrustedModel: it needs code that came with it, and is not trusted.
+        UntrustedModel: it needs code that comes with it, and is not trusted.
         InvalidModel: it cannot be read.
     """
-    with _understood(directory):
+    with _errors_translated(directory):
         return transformers.AutoConfig.from_pretrained(
             directory, local_files_only=True, trust_remote_code=trusted
         )
@@ -51,15 +51,16 @@ def load_weights(
         kind: one of transformers' ``AutoModelFor…`` classes.
         directory: where config and weights are.
         config: what ``read_config`` read.
-        options: of which the dtype counts.
-        trusted: whether code that came with it may run.
+        options: of which only the dtype is used.
+        trusted: whether code that comes with it may run.
 
     Raises:
-        UntrustedModel, InvalidModel: as ``read_config``; or weights are missing.
+        UntrustedModel: as ``read_config``.
+        InvalidModel: it cannot be read, or weights are missing.
     """
     transformers.logging.disable_progress_bar()
     transformers.logging.set_verbosity_error()
-    with _understood(directory):
+    with _errors_translated(directory):
         model, found = kind.from_pretrained(
             directory,
             config=config,
@@ -70,53 +71,54 @@ def load_weights(
         )
     missing = sorted(found["missing_keys"])
     if kind is transformers.AutoModel:
-        # A pooler stands behind the states that embeddings are made of, and is often left out.
+        # Embeddings are computed before the pooler, which is often left out of files.
         missing = [name for name in missing if "pooler." not in name]
     if missing:
         names = f"{', '.join(missing[:_NAMED])}{' …' if len(missing) > _NAMED else ''}"
         raise InvalidModel(
             f"{directory} lacks weights of a {type(model).__name__}: {names}.",
-            hint="Is it the task that it was trained for? --arg task=…",
+            hint="Check that it was trained for this task, or specify another: --arg task=…",
         )
     return model.eval()  # type: ignore[no-any-return]
 
 
 def load_beside(kind: Any, made: TransformersModel, **kwargs: Any) -> Any:
-    """The tokenizer or processor that lies beside a model.
+    """The tokenizer or processor in the model's directory.
 
     Args:
         kind: one of transformers' ``Auto…`` classes.
         made: the model.
-        **kwargs: passed on.
+        **kwargs: passed to ``from_pretrained``.
 
     Raises:
-        UntrustedModel, InvalidModel: as ``read_config``.
+        UntrustedModel: and InvalidModel: as ``read_config``.
     """
-    with _understood(made.directory):
+    with _errors_translated(made.directory):
         return kind.from_pretrained(
             made.directory, local_files_only=True, trust_remote_code=made.trusted, **kwargs
         )
 
 
 def quantize(model: torch.nn.Module, device: torch.device) -> torch.nn.Module:
-    """The model with its linear layers in eight bits.
+    """The model with its linear layers quantized to eight bits.
 
     Raises:
-        InvalidModel: it has none, or is to run on a GPU.
+        InvalidModel: it has no linear layers, or was placed on a GPU.
     """
     if device.type != "cpu":
         raise InvalidModel(
-            "Weights of eight bits run on a CPU only.", hint="--arg dtype=fp16, or --device cpu"
+            "Weights of eight bits (dtype=int8) run on a CPU only.",
+            hint="--arg dtype=fp16, or --device cpu",
         )
     if not any(type(layer) is torch.nn.Linear for layer in model.modules()):
-        raise InvalidModel("The model has no linear layers that could have eight bits.")
+        raise InvalidModel("The model has no linear layers to quantize to eight bits.")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it is deprecated in favour of a package of its own
+        warnings.simplefilter("ignore")  # deprecated in favour of a separate package
         return torch.ao.quantization.quantize_dynamic(model, {torch.nn.Linear})  # type: ignore[no-any-return,no-untyped-call]
 
 
 def memory_bytes(model: torch.nn.Module) -> int:
-    """Bytes of all weights, those of eight bits included."""
+    """Bytes of all weights, including quantized ones."""
     tensors = [*model.parameters(), *model.buffers()]
     eight_bits = sum(
         int(layer.in_features) * int(layer.out_features)
@@ -127,17 +129,17 @@ def memory_bytes(model: torch.nn.Module) -> int:
 
 
 @contextlib.contextmanager
-def _understood(directory: str) -> Iterator[None]:
-    """Turn what transformers raises into what sire says."""
+def _errors_translated(directory: str) -> Iterator[None]:
+    """Convert errors of transformers to errors of sire."""
     try:
         yield
     except _UNREADABLE as problem:
         if is_out_of_memory(problem):
             raise
-        said = " ".join(str(problem).split())
-        if "trust_remote_code" in said:
+        message = " ".join(str(problem).split())
+        if "trust_remote_code" in message:
             raise UntrustedModel(
-                f"{directory} needs code that came with it; nothing of it has run.",
-                hint="If you trust where it comes from: sire register --replace --trust",
+                f"{directory} needs code that comes with it; none of its code has run.",
+                hint="If you trust its source: sire register --replace --trust",
             ) from None
-        raise InvalidModel(f"{directory} cannot be read: {said[:300]}") from None
+        raise InvalidModel(f"{directory} cannot be read: {message[:300]}") from None

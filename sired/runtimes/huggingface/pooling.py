@@ -1,6 +1,6 @@
-"""From one vector per token to one per text.
+"""Pools one vector per token into one per text.
 
-The ways are those of sentence-transformers (``Pooling``), whose names they keep; sums are taken in
+The poolings and their names are those of sentence-transformers (``Pooling``). Sums are computed in
 single precision.
 """
 
@@ -11,18 +11,18 @@ import torch
 Tensor = torch.Tensor
 
 
-def pool(states: Tensor, mask: Tensor, ways: Sequence[str]) -> Tensor:
-    """One vector per row, the ways beside each other.
+def pool(states: Tensor, mask: Tensor, names: Sequence[str]) -> Tensor:
+    """One vector per row: the poolings, concatenated.
 
     Args:
         states: [rows, tokens, width].
-        mask: [rows, tokens], 1 where there is a token.
-        ways: names of ``POOLINGS``.
+        mask: [rows, tokens], 1 for tokens and 0 for padding.
+        names: keys of ``POOLINGS``.
 
     Returns:
-        [rows, width * ways], of the states' dtype.
+        [rows, width * poolings], of the states' dtype.
     """
-    found = [POOLINGS[way](states.float(), mask) for way in ways]
+    found = [POOLINGS[name](states.float(), mask) for name in names]
     return torch.cat(found, dim=-1).to(states.dtype)
 
 
@@ -43,7 +43,7 @@ def _max(states: Tensor, mask: Tensor) -> Tensor:
 
 
 def _weighted_mean(states: Tensor, mask: Tensor) -> Tensor:
-    """The later a token, the more it counts."""
+    """The mean, weighted by the position of each token."""
     weights = mask * mask.cumsum(1)
     return _sum(states, weights) / weights.sum(1, keepdim=True).clamp(min=1)
 

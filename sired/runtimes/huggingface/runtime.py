@@ -1,4 +1,4 @@
-"""The runtime: directories in Hugging Face's layout, by transformers."""
+"""The runtime: loads Hugging Face directories with transformers."""
 
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ from sired.runtimes.pytorch.runtime import PyTorchRuntime
 
 @dataclass(frozen=True, slots=True)
 class TaskModel(TorchModel):
-    """A module, and the task it is run for."""
+    """A loaded module, and the task that it is run for."""
 
     task: Task | None = None
 
 
 class HuggingFaceRuntime(PyTorchRuntime):
-    """Runs what transformers can load, for the task that its config names."""
+    """Runs models that transformers can load, for the task that their config states."""
 
     # transformers reads the files, so nothing of what the base class does about them applies.
     check_arguments = InferenceRuntime.check_arguments
@@ -36,7 +36,7 @@ class HuggingFaceRuntime(PyTorchRuntime):
     def load(self, model_path: str, **kwargs: Any) -> TaskModel:
         """Load a model; see ``InferenceRuntime.load``.
 
-        Nothing is fetched from anywhere. Code that came with a model runs only if ``trusted``.
+        Nothing is downloaded. Code that comes with a model runs only if ``trusted``.
         """
         options, trusted = read_options(kwargs), bool(kwargs.get("trusted", False))
         device = _device(kwargs.get("device", "cpu"), options)
@@ -71,13 +71,13 @@ class HuggingFaceRuntime(PyTorchRuntime):
             return model.task.run(data)
 
     def stream(self, model: TorchModel, data: Any) -> Generator[Any, None, None]:
-        """Run the model's task once, and give its answer as it is written."""
+        """Run the model's task once, and yield its output as it is generated."""
         assert isinstance(model, TaskModel)
         assert model.task is not None
         yield from model.task.stream(data)
 
     def warmup(self, model: TorchModel) -> None:
-        """Answer the smallest input there is: kernels are chosen and buffers made by the first."""
+        """Run the smallest possible input, so that kernels are selected and buffers allocated."""
         assert isinstance(model, TaskModel)
         assert model.task is not None
         self.predict(model, model.task.sample())
@@ -86,7 +86,7 @@ class HuggingFaceRuntime(PyTorchRuntime):
 def _device(wanted: str, options: TransformersOptions) -> torch.device:
     if options.force_gpu and not wanted.startswith("cuda"):
         raise LoadFailed(
-            "It was registered with force_gpu and was to be loaded on the CPU.",
+            "The model was registered with force_gpu, but was placed on the CPU.",
             hint="Register it with --device and the name of a GPU, or without force_gpu.",
         )
     return torch.device("cpu" if options.force_cpu else wanted)

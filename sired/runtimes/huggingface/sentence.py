@@ -1,4 +1,4 @@
-"""What sentence-transformers keeps beside a model: how its states become embeddings."""
+"""Reads the files of sentence-transformers, which state how embeddings are computed."""
 
 import json
 from dataclasses import dataclass
@@ -11,21 +11,21 @@ from safetensors.torch import load_file
 from sire.errors import InvalidModel
 from sired.runtimes.huggingface.pooling import POOLINGS
 
-# modules.json names them by their place in the package, which has changed over the years.
+# modules.json names them by their module path, which differs between versions.
 _TRANSFORMER, _POOLING, _DENSE, _NORMALIZE = "Transformer", "Pooling", "Dense", "Normalize"
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """From the states of a model to an embedding.
+class EmbeddingPipeline:
+    """How hidden states become an embedding.
 
     Attributes:
         poolings: names of ``POOLINGS``.
-        dense: layers that come after.
-        normalize: whether the embedding gets length 1 in the end.
-        longest: tokens at most; None if nothing is said.
-        lower: whether texts are made lower case.
-        prompt: what stands before every text.
+        dense: layers after pooling.
+        normalize: whether the embedding is scaled to length 1.
+        longest: maximum number of tokens; None if it is not stated.
+        lower: whether texts are converted to lower case.
+        prompt: prefix of every text.
     """
 
     poolings: tuple[str, ...] = ("mean",)
@@ -37,18 +37,18 @@ class Recipe:
 
 
 def transformer_directory(root: Path) -> Path:
-    """Where the model itself is: a directory that modules.json names, or the root."""
+    """The directory of the model itself: one that modules.json names, or the root."""
     own = [path for kind, path in _modules(root) if kind == _TRANSFORMER]
     return root / own[0] if own else root
 
 
-def read_recipe(root: Path) -> Recipe:
-    """Read what lies in a directory; the mean is taken where sentence-transformers says nothing.
+def read_pipeline(root: Path) -> EmbeddingPipeline:
+    """Read a model's directory; without files of sentence-transformers, tokens are averaged.
 
     Raises:
-        InvalidModel: there is a module that is not known here, or a file is damaged.
+        InvalidModel: a module is not supported, or a file is damaged.
     """
-    said = read_json(transformer_directory(root) / "sentence_bert_config.json")
+    config = read_json(transformer_directory(root) / "sentence_bert_config.json")
     prompts = read_json(root / "config_sentence_transformers.json")
     dense: list[torch.nn.Sequential] = []
     poolings: tuple[str, ...] = ("mean",)
@@ -61,22 +61,22 @@ def read_recipe(root: Path) -> Recipe:
         elif kind == _NORMALIZE:
             normalize = True
         elif kind != _TRANSFORMER:
-            raise InvalidModel(f"{root} has a module {kind}, which is not known.")
-    return Recipe(
+            raise InvalidModel(f"{root} has a module {kind}, which is not supported.")
+    return EmbeddingPipeline(
         poolings,
         tuple(dense),
         normalize,
-        said.get("max_seq_length"),
-        bool(said.get("do_lower_case")),
+        config.get("max_seq_length"),
+        bool(config.get("do_lower_case")),
         (prompts.get("prompts") or {}).get(prompts.get("default_prompt_name"), ""),
     )
 
 
 def read_json(path: Path) -> Any:
-    """What is in a file; nothing if there is none.
+    """The content of a JSON file; an empty dict if the file does not exist.
 
     Raises:
-        InvalidModel: it is damaged.
+        InvalidModel: the file is damaged.
     """
     try:
         return json.loads(path.read_text())
@@ -92,18 +92,18 @@ def _modules(root: Path) -> list[tuple[str, str]]:
 
 
 def _poolings(directory: Path) -> tuple[str, ...]:
-    said = read_json(directory / "config.json")
-    named = said.get("pooling_mode")
+    config = read_json(directory / "config.json")
+    named = config.get("pooling_mode")
     if named is not None:
         found = (named,) if isinstance(named, str) else tuple(named)
     else:
-        # Files of before have a switch for each, in the order in which they go beside each other.
+        # Older files have a switch for each, in the order of concatenation.
         switches = ("cls", "max", "mean", "mean_sqrt_len", "weightedmean", "lasttoken")
-        on = [name for name in switches if said.get(f"pooling_mode_{name}_tokens")]
-        on += [name for name in ("cls", "lasttoken") if said.get(f"pooling_mode_{name}_token")]
+        on = [name for name in switches if config.get(f"pooling_mode_{name}_tokens")]
+        on += [name for name in ("cls", "lasttoken") if config.get(f"pooling_mode_{name}_token")]
         order = list(POOLINGS)
         found = tuple(sorted(map(_switched, on), key=order.index)) or ("mean",)
-    check_poolings(found)
+    _check_poolings(found)
     return found
 
 
@@ -111,27 +111,29 @@ def _switched(name: str) -> str:
     return f"{name}_tokens" if name == "mean_sqrt_len" else name
 
 
-def check_poolings(names: tuple[str, ...]) -> None:
-    """Refuse what is no pooling.
+def _check_poolings(names: tuple[str, ...]) -> None:
+    """Reject unknown poolings.
 
     Raises:
-        InvalidModel: one of them is none.
+        InvalidModel: a name is not in ``POOLINGS``.
     """
     if unknown := [name for name in names if name not in POOLINGS]:
         raise InvalidModel(
-            f"There is no pooling {unknown[0]!r}.", hint=f"There are: {', '.join(POOLINGS)}."
+            f"The pooling {unknown[0]!r} is not supported.",
+            hint=f"Supported are: {', '.join(POOLINGS)}.",
         )
 
 
 def _dense(directory: Path) -> torch.nn.Sequential:
     """A linear layer and its activation, with their weights."""
-    said = read_json(directory / "config.json")
-    linear = torch.nn.Linear(said["in_features"], said["out_features"], said.get("bias", True))
-    name = str(said.get("activation_function") or "Identity").rpartition(".")[2]
+    config = read_json(directory / "config.json")
+    bias = config.get("bias", True)
+    linear = torch.nn.Linear(config["in_features"], config["out_features"], bias)
+    name = str(config.get("activation_function") or "Identity").rpartition(".")[2]
     activation = getattr(torch.nn.modules.activation, name, torch.nn.Identity)()
     file = directory / "model.safetensors"
-    if said.get("use_residual") or not file.is_file():
-        raise InvalidModel(f"{directory} is no dense layer that is known.")
+    if config.get("use_residual") or not file.is_file():
+        raise InvalidModel(f"The dense layer in {directory} is not supported.")
     weights = {key.removeprefix("linear."): value for key, value in load_file(file).items()}
     linear.load_state_dict(weights)
     return torch.nn.Sequential(linear, activation)

@@ -1,4 +1,4 @@
-"""Speech to text."""
+"""Speech recognition."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ _RATE = TensorSpec("sampling_rate", "int64", ())
 
 
 class _Speech(Task):
-    """One recording at a time, brought to the sampling rate that the model was trained on."""
+    """Transcribes one recording at a time, resampled to the model's sampling rate."""
 
     signature = Signature((_SAMPLES, _RATE), (TensorSpec("", "string", ()),))
 
@@ -28,39 +28,39 @@ class _Speech(Task):
         self._rate = int(self._processor.feature_extractor.sampling_rate)
 
     def run(self, data: Any) -> Any:
-        """What is said in ``samples``, float32[samples] in -1..1, of ``sampling_rate`` in Hz."""
+        """The transcript of ``samples``, float32[samples] in -1..1, at ``sampling_rate`` in Hz."""
         if not isinstance(data, dict) or data.keys() != {"samples", "sampling_rate"}:
             raise InvalidInput("The model takes samples and their sampling_rate.")
         samples, rate = np.asarray(data["samples"], np.float32), int(data["sampling_rate"])
         if samples.ndim != 1 or not samples.size or rate < 1:
             raise InvalidInput(
-                f"The model takes one row of samples; given are {list(samples.shape)} at {rate} Hz."
+                f"The model takes one axis of samples; got {list(samples.shape)} at {rate} Hz."
             )
-        return self._write(resample(samples, rate, self._rate))
+        return self._transcribe(resample(samples, rate, self._rate))
 
     def sample(self) -> Any:
-        """A second of silence."""
+        """One second of silence."""
         return {"samples": np.zeros(self._rate, np.float32), "sampling_rate": self._rate}
 
-    def _write(self, samples: Any) -> str:
+    def _transcribe(self, samples: Any) -> str:
         raise NotImplementedError
 
 
-class Dictation(_Speech):
-    """Models like Whisper, which write what they hear token by token."""
+class Seq2SeqSpeechRecognition(_Speech):
+    """Models like Whisper, which generate the transcript token by token."""
 
     def __init__(self, made: TransformersModel) -> None:
         super().__init__(made)
         self._config = generation_config(made, {})
 
-    def _write(self, samples: Any) -> str:
-        # More than its window of 30 s is written window by window, which needs the times.
+    def _transcribe(self, samples: Any) -> str:
+        # Recordings longer than the window (30 s) are processed in windows, by timestamps.
         window = getattr(self._processor.feature_extractor, "n_samples", len(samples))
         long = len(samples) > window
         if long and getattr(self._config, "no_timestamps_token_id", None) is None:
             raise InvalidInput(
-                f"The recording has {len(samples) / self._rate:.1f} s; this model, which does not "
-                f"tell times, takes {window / self._rate:g} s."
+                f"The recording has {len(samples) / self._rate:.1f} s; this model, which has no "
+                f"timestamps, takes up to {window / self._rate:g} s."
             )
         features = self._processor(
             samples,
@@ -69,28 +69,33 @@ class Dictation(_Speech):
             return_attention_mask=True,
             **({"truncation": False, "padding": "longest"} if long else {}),
         ).to(self._device, self._dtype)
-        written = self._model.generate(
+        tokens = self._model.generate(
             **features,
             generation_config=self._config,
             **({"return_timestamps": True} if long else {}),
         )
-        return str(self._processor.batch_decode(written, skip_special_tokens=True)[0]).strip()
+        return str(self._processor.batch_decode(tokens, skip_special_tokens=True)[0]).strip()
 
 
-class Transcription(_Speech):
-    """Models with a letter for each moment (CTC), like wav2vec 2.0."""
+class CtcSpeechRecognition(_Speech):
+    """Models like wav2vec 2.0, which emit a letter for each time step (CTC)."""
 
-    def _write(self, samples: Any) -> str:
+    def _transcribe(self, samples: Any) -> str:
         features = self._processor(samples, sampling_rate=self._rate, return_tensors="pt")
         logits: torch.Tensor = self._model(**features.to(self._device, self._dtype)).logits
         return str(self._processor.batch_decode(logits.argmax(-1))[0])
 
 
 def resample(samples: Any, rate: int, wanted: int) -> Any:
-    """Samples at another rate: the same spectrum, without what the lower rate cannot hold.
+    """Resample float32[n] to float32[n * wanted / rate], without aliasing.
 
-    The whole recording is transformed at once (as ``scipy.signal.resample`` does), float32[n] to
-    float32[n * wanted / rate].
+    The spectrum of the whole recording is truncated or zero-padded, as in
+    ``scipy.signal.resample``.
+
+    Args:
+        samples: float32[n].
+        rate: their sampling rate in Hz.
+        wanted: the new sampling rate in Hz.
     """
     if rate == wanted:
         return samples

@@ -1,4 +1,4 @@
-"""Text while it is being written."""
+"""Streams text while it is being generated."""
 
 import threading
 from collections.abc import Generator
@@ -9,23 +9,23 @@ from transformers import StoppingCriteria, StoppingCriteriaList, TextIteratorStr
 
 
 def can_stream(config: Any) -> bool:
-    """Whether text generated so is final word by word: several beams decide at the end."""
+    """Whether generated words are final at once; a beam search decides only at the end."""
     return (config.num_beams or 1) == 1
 
 
-def written(
+def generate_stream(
     model: Any, tokenizer: Any, given: dict[str, torch.Tensor], config: Any
 ) -> Generator[str, None, None]:
-    """Generate text and yield it in pieces, word by word; closing it stops the model.
+    """Generate text and yield it word by word; closing the generator stops the model.
 
     Args:
-        model: what generates.
-        tokenizer: its own.
-        given: its inputs, of one text.
-        config: how it generates.
+        model: a transformers model.
+        tokenizer: of the model.
+        given: the model's inputs for one text.
+        config: the generation config.
 
     Raises:
-        Exception: whatever the model raises.
+        Exception: any error of the model.
     """
     streamer = TextIteratorStreamer(
         tokenizer, skip_prompt=not model.config.is_encoder_decoder, skip_special_tokens=True
@@ -42,7 +42,7 @@ def written(
                     streamer=streamer,
                     stopping_criteria=StoppingCriteriaList([stop]),
                 )
-        except BaseException as problem:  # raised again where it is waited for
+        except BaseException as problem:  # raised again in the calling thread
             failures.append(problem)
             streamer.end()
 
@@ -51,16 +51,16 @@ def written(
     try:
         yield from filter(None, streamer)
     finally:
-        stop.asked = True
+        stop.requested = True
         thread.join()
     if failures:
         raise failures[0]
 
 
 class _Stop(StoppingCriteria):  # type: ignore[misc]  # transformers is not typed
-    """Stops when it is asked to."""
+    """Stops generation on request."""
 
-    asked = False
+    requested = False
 
     def __call__(self, input_ids: torch.Tensor, _: Any, **__: Any) -> torch.Tensor:
-        return torch.full((input_ids.shape[0],), self.asked, device=input_ids.device)
+        return torch.full((input_ids.shape[0],), self.requested, device=input_ids.device)

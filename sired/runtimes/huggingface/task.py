@@ -1,4 +1,4 @@
-"""What a model is for, and what all tasks have in common."""
+"""The interface of tasks, and what they have in common."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable, Sequence
@@ -18,12 +18,16 @@ TEXTS = TensorSpec("text", "string", (-1,))
 
 @dataclass(frozen=True)
 class TransformersModel:
-    """A model that was loaded, and what it came with.
+    """A loaded model, and how it was loaded.
 
     Attributes:
-        directory: where the model's config, weights and tokenizer are.
-        root: the directory that was registered: the same, or one above it.
-        trusted: whether code that came with it may run.
+        model: the transformers model.
+        config: its config.
+        directory: of the model's config, weights and tokenizer.
+        root: the directory that was registered: the same one, or a parent of it.
+        device: of the weights.
+        options: the model's arguments.
+        trusted: whether code that comes with it may run.
     """
 
     model: Any
@@ -36,10 +40,11 @@ class TransformersModel:
 
 
 class Task(ABC):
-    """What a model is run for: knows its inputs, and how to answer them.
+    """Preprocesses inputs, runs the model, and postprocesses its outputs.
 
     Attributes:
-        layers: what it runs besides the model itself.
+        signature: of the task's inputs and outputs.
+        layers: modules that it runs besides the model itself.
     """
 
     signature: Signature
@@ -47,34 +52,34 @@ class Task(ABC):
 
     @abstractmethod
     def run(self, data: Any) -> Any:
-        """Answer one request; see ``InferenceRuntime.predict``."""
+        """Run the task once; see ``InferenceRuntime.predict``."""
 
     def stream(self, data: Any) -> Generator[Any, None, None]:
-        """Answer one request in parts; see ``InferenceRuntime.stream``."""
+        """Run the task once, with output in parts; see ``InferenceRuntime.stream``."""
         yield self.run(data)
 
     @abstractmethod
     def sample(self) -> Any:
-        """The smallest input that goes all the way."""
+        """The smallest input that exercises all steps."""
 
 
-def only(data: Any) -> Any:
-    """The one input, where it came with a name or in a row of one."""
+def unwrapped(data: Any) -> Any:
+    """The only item of a dict or tuple with one item; other data unchanged."""
     if isinstance(data, dict) and len(data) == 1:
         (data,) = data.values()
     return data[0] if isinstance(data, tuple) and len(data) == 1 else data
 
 
 def texts_in(data: Any) -> list[str]:
-    """The texts of a request: one, a list, or an array of them, perhaps by the name ``text``.
+    """The texts of a request: a string, or a list or 1-dimensional array of strings.
 
     Raises:
-        InvalidInput: it is something else.
+        InvalidInput: the data is neither.
     """
-    data = only(data)
+    data = unwrapped(data)
     texts = [data] if isinstance(data, str) else list(data) if _is_row(data) else []
     if not texts or not all(isinstance(text, str) for text in texts):
-        raise InvalidInput("The model takes text: one, or a list of several.")
+        raise InvalidInput("The model takes text: a string, or a list of strings.")
     return texts
 
 
@@ -82,8 +87,8 @@ def _is_row(data: Any) -> bool:
     return isinstance(data, list | tuple) or (isinstance(data, np.ndarray) and data.ndim == 1)
 
 
-def objects(items: Iterable[Any]) -> Array:
-    """One row for each item, whatever it is."""
+def object_array(items: Iterable[Any]) -> Array:
+    """The items as a 1-dimensional array of Python objects."""
     found = list(items)
     array = np.empty(len(found), object)
     array[:] = found

@@ -1,4 +1,4 @@
-"""Which task a model is for, by its config, and what it is loaded as."""
+"""Determines a model's task by its config, and how models of that task are loaded."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,15 +8,22 @@ import transformers
 
 from sire.errors import InvalidModel
 from sired.runtimes.huggingface.embeddings import Embeddings
-from sired.runtimes.huggingface.generate import Continuation, Rewriting, Summary
+from sired.runtimes.huggingface.generate import (
+    Summarization,
+    Text2TextGeneration,
+    TextGeneration,
+)
+from sired.runtimes.huggingface.images import ImageClassification
 from sired.runtimes.huggingface.labels import TextClassification, TokenClassification
-from sired.runtimes.huggingface.pictures import ImageClassification
-from sired.runtimes.huggingface.speech import Dictation, Transcription
+from sired.runtimes.huggingface.speech import (
+    CtcSpeechRecognition,
+    Seq2SeqSpeechRecognition,
+)
 from sired.runtimes.huggingface.task import Task, TransformersModel
 
 
 class _Kind(NamedTuple):
-    """The transformers class that loads a task's models, and what runs them."""
+    """The transformers class that loads a task's models, and the task that runs them."""
 
     loads: Any
     runs: Callable[[TransformersModel], Task]
@@ -30,17 +37,19 @@ TASKS = {
     "token-classification": _Kind(
         transformers.AutoModelForTokenClassification, TokenClassification
     ),
-    "text-generation": _Kind(transformers.AutoModelForCausalLM, Continuation),
-    "summarization": _Kind(transformers.AutoModelForSeq2SeqLM, Summary),
-    "text2text-generation": _Kind(transformers.AutoModelForSeq2SeqLM, Rewriting),
+    "text-generation": _Kind(transformers.AutoModelForCausalLM, TextGeneration),
+    "summarization": _Kind(transformers.AutoModelForSeq2SeqLM, Summarization),
+    "text2text-generation": _Kind(transformers.AutoModelForSeq2SeqLM, Text2TextGeneration),
     "image-classification": _Kind(
         transformers.AutoModelForImageClassification, ImageClassification
     ),
-    "automatic-speech-recognition": _Kind(transformers.AutoModelForSpeechSeq2Seq, Dictation),
-    "automatic-speech-recognition-ctc": _Kind(transformers.AutoModelForCTC, Transcription),
+    "automatic-speech-recognition": _Kind(
+        transformers.AutoModelForSpeechSeq2Seq, Seq2SeqSpeechRecognition
+    ),
+    "automatic-speech-recognition-ctc": _Kind(transformers.AutoModelForCTC, CtcSpeechRecognition),
 }
 _SEQ2SEQ = ("ForConditionalGeneration", "MTModel", "MarianMTModel")
-# What the name of an architecture ends in.
+# Tasks by the suffix of the architecture's name.
 _ENDINGS = {
     "ForSequenceClassification": "text-classification",
     "ForTokenClassification": "token-classification",
@@ -53,10 +62,15 @@ _ENDINGS = {
 
 
 def find_task(wanted: str, config: Any, root: Path) -> str:
-    """The name of the task: the one wanted, or what the directory says.
+    """The name of the task.
+
+    Args:
+        wanted: the argument ``task``; "" to determine it.
+        config: of the model.
+        root: the model's directory.
 
     Raises:
-        InvalidModel: there is none of that name, or nothing is said.
+        InvalidModel: the task cannot be determined.
     """
     if wanted:
         return wanted
@@ -68,12 +82,12 @@ def find_task(wanted: str, config: Any, root: Path) -> str:
     if type(config) in transformers.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING and any(
         name.endswith(_SEQ2SEQ) for name in names
     ):
-        said = getattr(config, "task_specific_params", None) or {}
-        return "summarization" if "summarization" in said else "text2text-generation"
+        specific = getattr(config, "task_specific_params", None) or {}
+        return "summarization" if "summarization" in specific else "text2text-generation"
     for ending, task in _ENDINGS.items():
         if any(name.endswith(ending) for name in names):
             return task
     raise InvalidModel(
-        f"{root} is a {', '.join(names) or 'model of no named kind'}, whose task is not known.",
+        f"The task of {root} ({', '.join(names) or 'no architecture stated'}) is not known.",
         hint=f"Specify it: --arg task=…, one of {', '.join(TASKS)}.",
     )

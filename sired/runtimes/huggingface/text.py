@@ -1,4 +1,4 @@
-"""Texts to tokens, in passes of similar length."""
+"""Tokenizes texts, in forward passes of similar length."""
 
 import inspect
 from collections.abc import Callable, Iterator
@@ -11,25 +11,25 @@ from transformers import AutoTokenizer
 from sired.runtimes.huggingface.loading import load_beside
 from sired.runtimes.huggingface.task import TransformersModel
 
-# What a tokenizer says that models run on; not every model takes all of it.
+# Outputs of a tokenizer that models take; not every model takes all of them.
 _INPUTS = {"input_ids", "attention_mask", "token_type_ids"}
-# What a tokenizer says where nobody told it a limit.
+# ``model_max_length`` of tokenizers without a limit is larger than this.
 _NO_LIMIT = 1_000_000
 
 
 def find_tokenizer(made: TransformersModel, **kwargs: Any) -> Any:
-    """The tokenizer that lies beside the model; raises as ``load_beside``."""
+    """The tokenizer in the model's directory; raises as ``load_beside``."""
     return load_beside(AutoTokenizer, made, **kwargs)
 
 
 @dataclass(frozen=True)
 class TokenBatch:
-    """What runs together.
+    """The texts of one forward pass.
 
     Attributes:
-        places: of the texts in the request.
-        tensors: what the model takes, on its device.
-        columns: all that the tokenizer said, a list for each text.
+        places: indices of the texts in the request.
+        tensors: the model's inputs, [texts, tokens], on its device.
+        columns: all outputs of the tokenizer by name, each with a list per text.
     """
 
     places: list[int]
@@ -38,13 +38,13 @@ class TokenBatch:
 
 
 class Tokens:
-    """Turns texts into what one forward pass takes.
+    """Tokenizes texts for forward passes.
 
     Args:
         made: the model.
-        tokenizer: its own.
-        longest: tokens at most, where something else than the tokenizer says so.
-        cut: cut off what is longer.
+        tokenizer: of the model.
+        longest: maximum number of tokens, if it is not the tokenizer that states it.
+        cut: truncate longer texts.
     """
 
     def __init__(
@@ -64,12 +64,12 @@ class Tokens:
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token
         if tokenizer.pad_token is None:
-            self._rows = 1  # nothing to fill rows up with
+            self._rows = 1  # rows cannot be padded
 
     def passes(self, texts: list[str], **kwargs: Any) -> Iterator["TokenBatch"]:
-        """The passes that all of the texts take.
+        """The forward passes for the texts.
 
-        Texts of similar length go together, so that little is filled up.
+        Texts of similar length share a pass, which minimises padding.
         """
         cut = {"truncation": True, "max_length": self._longest} if self._longest else {}
         encoded = self._tokenizer(texts, **cut, **kwargs)
@@ -92,11 +92,11 @@ class Tokens:
     def run(
         self, texts: list[str], answer: Callable[[Any], list[Any]], *, special: bool = True
     ) -> list[Any]:
-        """The answers to texts in their order, each pass being answered by ``answer``.
+        """The outputs for texts, in their order.
 
         Args:
             texts: one or more.
-            answer: gives a row for each text of a pass.
+            answer: computes a list with one output for each text of a pass.
             special: have the tokenizer add its special tokens.
         """
         found: list[Any] = [None] * len(texts)
@@ -107,7 +107,7 @@ class Tokens:
 
 
 def _limit(made: TransformersModel, tokenizer: Any) -> int | None:
-    """The tokens a model can take, by its tokenizer or else its positions."""
+    """Maximum number of tokens, by the tokenizer or else by the position embeddings."""
     if tokenizer.model_max_length < _NO_LIMIT:
         return int(tokenizer.model_max_length)
     positions: int | None = getattr(made.config, "max_position_embeddings", None)

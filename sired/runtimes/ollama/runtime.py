@@ -1,4 +1,4 @@
-"""Models that live in a running Ollama server: loaded, asked and unloaded through its HTTP API."""
+"""Loads, runs and unloads models of an Ollama server through its HTTP API."""
 
 import contextlib
 import threading
@@ -10,17 +10,16 @@ from typing import Any
 import msgspec
 
 from sire.errors import InferenceError, InvalidInput, LoadFailed, SireError
-from sire.protocol.content import ARRAY_TYPES, JSON, TEXT, Payload
+from sire.protocol.content import JSON, ARRAY_TYPES, TEXT, Payload
 from sire.tensors import pack, unpack
 from sired.http.client import HttpResponse
 from sired.runtimes.arguments import own_arguments, read_arguments
 from sired.runtimes.base import InferenceRuntime
 from sired.runtimes.ollama.arguments import OllamaOptions
 from sired.runtimes.ollama.server import Ollama
-from sired.runtimes.support.http_answers import data_of, error_of, in_parts, to_json
+from sired.runtimes.support.http_answers import data_of, error_of, stream_payloads, to_json
 
-# The server unloads by itself what nobody has asked for longer: should this process be killed, it
-# is not for ever that the model stays there.
+# The server unloads a model by itself after this idle time, also if this process is killed.
 _KEEP_ALIVE_SECONDS = 900
 _REFRESH_SECONDS = 300.0
 _UNLOADED_SECONDS = 8.0
@@ -29,8 +28,15 @@ _TOO_LITTLE_MEMORY = "more system memory"
 
 
 @dataclass(frozen=True, slots=True)
-class ServedOllamaModel:
-    """A model that the server has loaded; ``options`` are those of requests without any."""
+class LoadedOllamaModel:
+    """A model that the server has loaded.
+
+    Attributes:
+        server: where it is loaded.
+        name: in the server's library.
+        options: the defaults of requests.
+        memory: bytes that it occupies, as the server reports.
+    """
 
     server: Ollama
     name: str
@@ -39,18 +45,18 @@ class ServedOllamaModel:
 
 
 class OllamaRuntime(InferenceRuntime):
-    """Has a model loaded by an Ollama server; its arguments are those of ``OllamaOptions``."""
+    """Has an Ollama server load a model; its arguments are the fields of ``OllamaOptions``."""
 
     def __init__(self) -> None:
-        self._living: ServedOllamaModel | None = None
+        self._loaded: LoadedOllamaModel | None = None
         self._ending = threading.Event()
 
-    def load(self, model_path: str, **kwargs: Any) -> ServedOllamaModel:  # noqa: ARG002 (it has none)
+    def load(self, model_path: str, **kwargs: Any) -> LoadedOllamaModel:  # noqa: ARG002 (it has none)
         """Have the server load the model; see ``InferenceRuntime.load``.
 
         Raises:
-            ModelNotFound: the server has no such model.
-            LoadFailed: there is no server, or it cannot load the model.
+            ModelNotFound: the server's library does not have the model.
+            LoadFailed: the server cannot be reached, or cannot load the model.
         """
         given = read_arguments(OllamaOptions, own_arguments(kwargs), "The runtime ollama")
         on_gpu = str(kwargs.get("device", "cpu")).startswith("cuda")
@@ -62,83 +68,83 @@ class OllamaRuntime(InferenceRuntime):
 
     def _load(
         self, server: Ollama, given: OllamaOptions, options: dict[str, Any], *, on_gpu: bool
-    ) -> ServedOllamaModel:
+    ) -> LoadedOllamaModel:
         server.find(given.model)
-        self._living = ServedOllamaModel(server, given.model, options, 0)
-        _keep(self._living)
-        there = server.loaded(given.model)
-        if there is None:
-            raise LoadFailed(f"Ollama said that it loaded {given.model}, and has not.")
-        self._living = ServedOllamaModel(
-            server, given.model, options, there.size_vram if on_gpu else there.size
+        self._loaded = LoadedOllamaModel(server, given.model, options, 0)
+        _set_keep_alive(self._loaded)
+        reported = server.loaded(given.model)
+        if reported is None:
+            raise LoadFailed(f"Ollama reported success but did not load {given.model}.")
+        self._loaded = LoadedOllamaModel(
+            server, given.model, options, reported.size_vram if on_gpu else reported.size
         )
         threading.Thread(target=self._refresh, name="keep-loaded", daemon=True).start()
-        return self._living
+        return self._loaded
 
     def _refresh(self) -> None:
         while not self._ending.wait(_REFRESH_SECONDS):
             with contextlib.suppress(SireError, MemoryError):
-                assert self._living is not None
-                _keep(self._living)
+                assert self._loaded is not None
+                _set_keep_alive(self._loaded)
 
-    def predict(self, model: ServedOllamaModel, data: Any) -> Any:
-        """Ask the model; a string is a prompt, a dict what the API takes.
+    def predict(self, model: LoadedOllamaModel, data: Any) -> Any:
+        """Run the model; a string is a prompt, a dict the body of an API request.
 
         Returns:
-            What the server answered.
+            The JSON of the response as data.
         """
         fields = {"prompt": data} if isinstance(data, str) else data
-        return data_of(_ask(model, msgspec.json.decode(to_json(fields))))
+        return data_of(_request(model, msgspec.json.decode(to_json(fields))))
 
-    def stream(self, model: ServedOllamaModel, data: Any) -> Generator[Any, None, None]:
-        """Ask the model; for a prompt the words it says, for a dict each thing the API says."""
+    def stream(self, model: LoadedOllamaModel, data: Any) -> Generator[Any, None, None]:
+        """Run the model; yields text for a prompt, and each event's data for a dict."""
         fields = {"prompt": data} if isinstance(data, str) else data
-        answers = _stream(model, msgspec.json.decode(to_json(fields)))
+        responses = _stream(model, msgspec.json.decode(to_json(fields)))
         if isinstance(data, str):
-            for part in in_parts(answers, TEXT):
+            for part in stream_payloads(responses, TEXT):
                 yield bytes(part.frames[0]).decode()
         else:
-            yield from map(data_of, answers)
+            yield from map(data_of, responses)
 
-    def forward(self, model: ServedOllamaModel, payload: Payload, accept: str) -> Payload | None:
-        """Ask with JSON or text as it came; where text is wanted, only what the model says."""
+    def forward(self, model: LoadedOllamaModel, payload: Payload, accept: str) -> Payload | None:
+        """Forward JSON or text unchanged; if text is wanted, return only the generated text."""
         if payload.content_type in ARRAY_TYPES:
             return pack(self.predict(model, unpack(payload)))
-        fields = _wish(payload)
+        fields = _request_fields(payload)
         if fields is None:
             return None
-        answer = _ask(model, fields)
-        return _text(answer) if accept == TEXT else answer.payload()
+        response = _request(model, fields)
+        return _text(response) if accept == TEXT else response.payload()
 
     def forward_stream(
-        self, model: ServedOllamaModel, payload: Payload, accept: str
+        self, model: LoadedOllamaModel, payload: Payload, accept: str
     ) -> Generator[Payload, None, None] | None:
-        """Ask with JSON or text as it came, for what the model says as it says it."""
-        fields = _wish(payload)
-        return None if fields is None else in_parts(_stream(model, fields), accept)
+        """Forward JSON or text unchanged, for a streamed response."""
+        fields = _request_fields(payload)
+        return None if fields is None else stream_payloads(_stream(model, fields), accept)
 
-    def get_memory_footprint(self, model: ServedOllamaModel) -> int:
-        """What the server says the model takes: of GPUs where it was placed on one, else in all."""
+    def get_memory_footprint(self, model: LoadedOllamaModel) -> int:
+        """Bytes that the server reports: on GPUs if the model was placed on one, else in total."""
         return model.memory
 
-    def held_elsewhere(self, model: ServedOllamaModel) -> int:
-        """The same: none of it is this process's."""
+    def held_elsewhere(self, model: LoadedOllamaModel) -> int:
+        """Bytes that the server reports; none of them are in this process."""
         return model.memory
 
     def unload(self) -> None:
-        """Have the server unload the model, and wait until it has."""
+        """Have the server unload the model, and wait until it is done."""
         self._ending.set()
-        if (living := self._living) is None:
+        if (loaded := self._loaded) is None:
             return
         with contextlib.suppress(SireError, MemoryError):
-            _keep(living, 0)
+            _set_keep_alive(loaded, 0)
             until = time.monotonic() + _UNLOADED_SECONDS
-            while living.server.loaded(living.name) and time.monotonic() < until:
+            while loaded.server.loaded(loaded.name) and time.monotonic() < until:
                 time.sleep(_PAUSE_SECONDS)
 
 
-def _wish(payload: Payload) -> Any:
-    """What JSON or text asks for; None for other types."""
+def _request_fields(payload: Payload) -> Any:
+    """The API request that JSON or text stands for; None for other content types."""
     kind = payload.content_type.partition(";")[0].strip().lower()
     if kind not in {JSON, TEXT} or len(payload.frames) != 1:
         return None
@@ -149,47 +155,47 @@ def _wish(payload: Payload) -> Any:
         raise InvalidInput(f"The input is not valid {kind}: {problem}.") from None
 
 
-def _keep(model: ServedOllamaModel, seconds: int = _KEEP_ALIVE_SECONDS) -> None:
-    """Have a model loaded, and kept for so long; an empty prompt does that."""
+def _set_keep_alive(model: LoadedOllamaModel, seconds: int = _KEEP_ALIVE_SECONDS) -> None:
+    """Have a model loaded, and unloaded after an idle time; an empty prompt does that."""
     body = {"model": model.name, "keep_alive": seconds, "stream": False}
     if seconds:
         body["options"] = model.options
-    answer = model.server.ask("/api/generate", body)
-    if answer.status == 400 and seconds:  # it does not generate: a model of embeddings
-        answer = model.server.ask("/api/embed", {**body, "input": []})
-    _check(answer, model)
+    response = model.server.request("/api/generate", body)
+    if response.status == 400 and seconds:  # an embedding model, which does not generate
+        response = model.server.request("/api/embed", {**body, "input": []})
+    _check(response, model)
 
 
-def _ask(model: ServedOllamaModel, fields: Any) -> HttpResponse:
+def _request(model: LoadedOllamaModel, fields: Any) -> HttpResponse:
     path, body = _body(model, fields, stream=False)
-    with _errors_told():
-        answer = model.server.ask(path, body)
-    _check(answer, model)
-    return answer
+    with _errors_translated():
+        response = model.server.request(path, body)
+    _check(response, model)
+    return response
 
 
-def _stream(model: ServedOllamaModel, fields: Any) -> Generator[HttpResponse, None, None]:
+def _stream(model: LoadedOllamaModel, fields: Any) -> Generator[HttpResponse, None, None]:
     path, body = _body(model, fields, stream=True)
-    with _errors_told():
-        for answer in model.server.stream(path, body):
-            _check(answer, model)
-            yield answer
+    with _errors_translated():
+        for response in model.server.stream(path, body):
+            _check(response, model)
+            yield response
 
 
 @contextlib.contextmanager
-def _errors_told() -> Iterator[None]:
+def _errors_translated() -> Iterator[None]:
     try:
         yield
     except LoadFailed as problem:
         raise InferenceError(problem.message, hint=problem.hint) from None
 
 
-def _body(model: ServedOllamaModel, fields: Any, *, stream: bool) -> tuple[str, dict[str, Any]]:
-    """Where to ask for something, and with which words."""
+def _body(model: LoadedOllamaModel, fields: Any, *, stream: bool) -> tuple[str, dict[str, Any]]:
+    """The path and the body of an API request."""
     if not isinstance(fields, dict):
         raise InvalidInput(
-            "The input is neither text nor an object.",
-            hint='Send a text as the prompt, or JSON like {"prompt": "Why?", "options": {}}',
+            "The input is neither text nor a JSON object.",
+            hint='Send text as the prompt, or JSON like {"prompt": "Why?", "options": {}}',
         )
     path = "/api/generate"
     if "messages" in fields:
@@ -200,7 +206,7 @@ def _body(model: ServedOllamaModel, fields: Any, *, stream: bool) -> tuple[str, 
         raise InvalidInput("The input has none of the keys prompt, messages and input.")
     options = fields.get("options") or {}
     if not isinstance(options, dict):
-        raise InvalidInput("The options are no object.")
+        raise InvalidInput("options is not a JSON object.")
     return path, {
         **fields,
         "model": model.name,
@@ -210,18 +216,18 @@ def _body(model: ServedOllamaModel, fields: Any, *, stream: bool) -> tuple[str, 
     }
 
 
-def _check(answer: HttpResponse, model: ServedOllamaModel) -> None:
-    if answer.good:
+def _check(response: HttpResponse, model: LoadedOllamaModel) -> None:
+    if response.ok:
         return
-    if _TOO_LITTLE_MEMORY in answer.words():
-        raise MemoryError(answer.words())
-    raise error_of(answer, f"Fetch it: ollama pull {model.name}")
+    if _TOO_LITTLE_MEMORY in response.message():
+        raise MemoryError(response.message())
+    raise error_of(response, f"Download it: ollama pull {model.name}")
 
 
-def _text(answer: HttpResponse) -> Payload:
-    """What the model says, of an answer to a prompt or to messages; others stay as they are."""
-    found = data_of(answer)
-    said = found.get("response") if isinstance(found, dict) else None
-    if said is None and isinstance(found, dict) and isinstance(found.get("message"), dict):
-        said = found["message"].get("content")
-    return Payload(TEXT, (said.encode(),)) if isinstance(said, str) else answer.payload()
+def _text(response: HttpResponse) -> Payload:
+    """The generated text of a response to a prompt or to messages; other responses unchanged."""
+    found = data_of(response)
+    text = found.get("response") if isinstance(found, dict) else None
+    if text is None and isinstance(found, dict) and isinstance(found.get("message"), dict):
+        text = found["message"].get("content")
+    return Payload(TEXT, (text.encode(),)) if isinstance(text, str) else response.payload()

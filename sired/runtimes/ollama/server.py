@@ -1,4 +1,4 @@
-"""A running Ollama server: what it has, what it has loaded, and asking it."""
+"""The HTTP API of an Ollama server: its library, its loaded models, and requests to them."""
 
 import contextlib
 import http.client
@@ -14,7 +14,7 @@ from sire.protocol.content import JSON
 from sired.http.client import HttpResponse, Server
 
 DEFAULT_HOST = "http://127.0.0.1:11434"
-_LOOK_SECONDS = 10.0
+_LIST_SECONDS = 10.0
 _HEADERS = {"Content-Type": JSON}
 
 
@@ -23,8 +23,8 @@ class OllamaModel(msgspec.Struct, frozen=True):
 
     Attributes:
         name: with its tag.
-        size: bytes; on disk, or of all memory where it is loaded.
-        size_vram: of that, bytes on GPUs.
+        size: bytes on disk; of a loaded model, bytes of memory.
+        size_vram: bytes of that on GPUs.
     """
 
     name: str
@@ -38,80 +38,82 @@ class _Models(msgspec.Struct, frozen=True):
 
 
 class Ollama:
-    """A server.
+    """An Ollama server.
 
     Args:
         host: as in ``OllamaOptions``: a URL, or a host and a port.
 
     Raises:
-        InvalidModel: it is no address.
+        InvalidModel: it is not a valid address.
     """
 
     def __init__(self, host: str = "") -> None:
-        said = host or os.environ.get("OLLAMA_HOST") or DEFAULT_HOST
-        url = said if "://" in said else f"http://{said}"
+        address = host or os.environ.get("OLLAMA_HOST") or DEFAULT_HOST
+        url = address if "://" in address else f"http://{address}"
         try:
             parts = urlsplit(url)
             port = parts.port or 11434
         except ValueError:
             parts, port = urlsplit(""), 0
         if parts.scheme != "http" or not parts.hostname:
-            raise InvalidModel(f"{said!r} is no address of a server.", hint=f"Like {DEFAULT_HOST}")
+            raise InvalidModel(
+                f"{address!r} is not a valid server address.", hint=f"Write it like {DEFAULT_HOST}"
+            )
         self.url = f"http://{parts.hostname}:{port}"
-        # It listens everywhere, and is asked here.
+        # A server that listens on all addresses is requested on the local one.
         listens = {"0.0.0.0": "127.0.0.1"}  # noqa: S104
         self._server = Server(listens.get(parts.hostname, parts.hostname), port)
 
-    def ask(
+    def request(
         self, path: str, body: dict[str, Any] | None, timeout: float | None = None
     ) -> HttpResponse:
-        """Ask once: POST with a body, else GET.
+        """Send one request: POST if there is a body, else GET.
 
         Raises:
-            LoadFailed: there is no server, or it did not answer.
+            LoadFailed: the server cannot be reached, or did not answer.
         """
         content = None if body is None else msgspec.json.encode(body)
         headers = _HEADERS if body is not None else {}
         method = "GET" if body is None else "POST"
-        with self._errors_told():
-            return self._server.ask(method, path, content, headers, timeout)
+        with self._errors_translated():
+            return self._server.request(method, path, content, headers, timeout)
 
     def stream(self, path: str, body: dict[str, Any]) -> Generator[HttpResponse, None, None]:
-        """Ask once, for an answer in parts; raises as ``ask``."""
-        with self._errors_told():
+        """POST once, for a streamed response; raises as ``request``."""
+        with self._errors_translated():
             yield from self._server.stream("POST", path, msgspec.json.encode(body), _HEADERS)
 
     @contextlib.contextmanager
-    def _errors_told(self) -> Iterator[None]:
+    def _errors_translated(self) -> Iterator[None]:
         try:
             yield
         except (OSError, http.client.HTTPException) as problem:
-            said = getattr(problem, "strerror", None) or f"{type(problem).__name__}: {problem}"
+            reason = getattr(problem, "strerror", None) or f"{type(problem).__name__}: {problem}"
             raise LoadFailed(
-                f"No Ollama answers at {self.url}: {said}.",
-                hint="Start it: ollama serve. If it is elsewhere: --arg host=http://name:port",
+                f"No Ollama server answers at {self.url}: {reason}.",
+                hint="Start it: ollama serve. For another address: --arg host=http://name:port",
             ) from None
 
     def find(self, model: str) -> OllamaModel:
         """A model of the server's library.
 
         Raises:
-            ModelNotFound: it has none of that name.
-            LoadFailed: it does not answer.
+            ModelNotFound: the library has no model of that name.
+            LoadFailed: the server does not answer.
         """
         there = self._list("/api/tags")
         found = _named(model, there)
         if found is None:
             names = ", ".join(sorted(one.name for one in there)) or "no models"
             raise ModelNotFound(
-                f"The Ollama at {self.url} has no model {model!r}. It has {names}.",
-                hint=f"Fetch it: ollama pull {model}",
+                f"The Ollama server at {self.url} has no model {model!r}. It has {names}.",
+                hint=f"Download it: ollama pull {model}",
                 model=model,
             )
         return found
 
     def loaded(self, model: str) -> OllamaModel | None:
-        """A model with what it takes of the memory; None where it is not loaded.
+        """A loaded model and the memory that it occupies; None if it is not loaded.
 
         Raises:
             LoadFailed: the server does not answer.
@@ -119,14 +121,15 @@ class Ollama:
         return _named(model, self._list("/api/ps"))
 
     def _list(self, path: str) -> list[OllamaModel]:
-        answer = self.ask(path, None, _LOOK_SECONDS)
+        response = self.request(path, None, _LIST_SECONDS)
         try:
-            if answer.good:
-                return msgspec.json.decode(answer.body, type=_Models).models or []
+            if response.ok:
+                return msgspec.json.decode(response.body, type=_Models).models or []
         except ValueError:
             pass
         raise LoadFailed(
-            f"What answers at {self.url}{path} is no Ollama: {answer.status}, {answer.words()}"
+            f"The server at {self.url} is not Ollama: GET {path} returned {response.status}, "
+            f"{response.message()}"
         )
 
 

@@ -1,1 +1,1 @@
-"""ONNX models in ONNX Runtime."""
+"""ONNX models, run by ONNX Runtime."""

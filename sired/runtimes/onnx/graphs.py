@@ -1,7 +1,7 @@
-"""Optimised graphs on disk: what ONNX Runtime made of a model is loaded next time, as it is.
+"""Caches the graphs that ONNX Runtime optimised, so that the next load can skip that.
 
-Next to a graph lie its weights in a file of their own, which ONNX Runtime maps instead of parsing,
-and a table of contents, written last: what does not agree with it is damaged and counts as nothing.
+A graph's weights are in a file of their own, which ONNX Runtime maps instead of parsing. A table of
+contents is written last: a file that does not match it is damaged, and is ignored.
 """
 
 import hashlib
@@ -22,22 +22,22 @@ GRAPH, WEIGHTS, _CONTENTS = "graph.onnx", "weights.bin", "contents.json"
 _PREFIX = "onnx-"
 
 
-class KeptGraph:
-    """One model's graph, optimised for one provider in one way; perhaps it is there.
+class CachedGraph:
+    """One model's graph, optimised for one provider with one set of options; may not exist yet.
 
     Args:
-        keeping: where it is kept.
-        made_by: all that it depends on beside the model's files and this machine.
+        cache_directory: where it is stored.
+        depends_on: all that it depends on besides the model's files and this machine.
     """
 
-    def __init__(self, cache_directory: ModelCacheDirectory, made_by: object) -> None:
-        said = repr((cache_directory.content, made_by, _processor()))
-        digest = hashlib.sha256(said.encode(errors="replace")).hexdigest()[:32]
+    def __init__(self, cache_directory: ModelCacheDirectory, depends_on: object) -> None:
+        key = repr((cache_directory.content, depends_on, _processor()))
+        digest = hashlib.sha256(key.encode(errors="replace")).hexdigest()[:32]
         self.directory = cache_directory.directory / f"{_PREFIX}{digest}"
 
     @property
     def exists(self) -> bool:
-        """Whether something is kept, damaged or not."""
+        """Whether a graph is stored, intact or damaged."""
         return (self.directory / _CONTENTS).is_file()
 
     @property
@@ -45,12 +45,12 @@ class KeptGraph:
         """The file to load."""
         return self.directory / GRAPH
 
-    def is_whole(self, name: str, progress: ReadProgress | None = None) -> bool:
-        """Whether a file is what was written; reads all of it.
+    def is_intact(self, name: str, progress: ReadProgress | None = None) -> bool:
+        """Whether a file has the content that was written; reads all of it.
 
         Args:
             name: GRAPH or WEIGHTS.
-            progress: told what is read.
+            progress: to report the bytes read to.
         """
         try:
             written = (self.directory / _CONTENTS).read_bytes()
@@ -63,15 +63,15 @@ class KeptGraph:
         """Delete it."""
         shutil.rmtree(self.directory, ignore_errors=True)
 
-    def keep(self, write: Callable[[Path], None]) -> None:
-        """Have a graph and its weights written, and keep them in place of all others of the model.
+    def store(self, write: Callable[[Path], None]) -> None:
+        """Store a graph and its weights, replacing all other cached graphs of the model.
 
         Args:
-            write: writes GRAPH and WEIGHTS into the directory that it is given.
+            write: writes GRAPH and WEIGHTS into the directory passed to it.
 
         Raises:
             OSError: they cannot be written.
-            Exception: whatever ``write`` raises. Either way nothing is left behind.
+            Exception: any error of ``write``. No partial files are left in either case.
         """
         home = self.directory.parent
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -81,26 +81,26 @@ class KeptGraph:
             new = Path(temporary) / _PREFIX
             new.mkdir()
             write(new)
-            (new / WEIGHTS).touch()  # a graph without any has none
+            (new / WEIGHTS).touch()  # a graph without weights has no such file
             contents = {name: _checksum(new / name) for name in (GRAPH, WEIGHTS)}
             (new / _CONTENTS).write_bytes(msgspec.json.encode(contents))
             self.discard()
-            with suppress(OSError):  # another process of the model was as fast
+            with suppress(OSError):  # another process of the model was faster
                 new.rename(self.directory)
         for other in home.glob(f"{_PREFIX}*"):
             if other != self.directory:
                 shutil.rmtree(other, ignore_errors=True)
 
     def has_room(self, size: int) -> bool:
-        """Whether the disk takes so many bytes and is not full then."""
-        place = self.directory
-        while not place.exists():
-            place = place.parent
-        return shutil.disk_usage(place).free > 2 * size
+        """Whether the disk has room for twice ``size`` bytes."""
+        directory = self.directory
+        while not directory.exists():
+            directory = directory.parent
+        return shutil.disk_usage(directory).free > 2 * size
 
 
 def _checksum(file: Path, progress: ReadProgress | None = None) -> tuple[int, int]:
-    """Size and CRC-32: they tell damage, of which nobody is suspected."""
+    """Size and CRC-32, which detect accidental damage."""
     size, found = file.stat().st_size, 0
     if progress is not None:
         progress.expect(size)
@@ -114,7 +114,7 @@ def _checksum(file: Path, progress: ReadProgress | None = None) -> tuple[int, in
 
 
 def _processor() -> str:
-    """What the processor can: graphs are laid out for it."""
+    """The features of the processor, which the layout of a graph depends on."""
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith(("flags", "Features")):

@@ -1,4 +1,4 @@
-"""ONNX models in ONNX Runtime."""
+"""Runs ONNX models in ONNX Runtime."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +14,14 @@ from sired.runtimes.onnx import sessions
 from sired.runtimes.onnx.arguments import read_onnx_options
 
 _DTYPES = {"float": "float32", "double": "float64"}
-# What numpy has not, and ONNX Runtime gives out to nobody who asks in Python.
+# Types that numpy does not have, and that ONNX Runtime does not expose to Python.
 _UNKNOWN_TO_NUMPY = ("bfloat16", "float8", "float4", "int4", "uint4", "int2", "uint2")
 _TENSOR = "tensor("
 
 
 @dataclass(frozen=True, slots=True)
 class OnnxModel:
-    """A session, the names it goes by, and the bytes of its weights."""
+    """A session, the names of its inputs and outputs, and the bytes of its weights."""
 
     session: onnxruntime.InferenceSession
     inputs: tuple[str, ...]
@@ -36,8 +36,8 @@ class OnnxRuntime(InferenceRuntime):
         """Open a session; see ``InferenceRuntime.load``. The arguments are ``OnnxOptions``.
 
         Raises:
-            InvalidModel: the file is no ONNX model, or takes numbers that numpy has not.
-            LoadFailed: the model is to go to a GPU that ONNX Runtime cannot use.
+            InvalidModel: the file is not an ONNX model, or uses types that numpy does not have.
+            LoadFailed: ONNX Runtime cannot use the GPU that the model was placed on.
         """
         request = self._session_request(model_path, kwargs)
         session = sessions.open_session(request, self.cache_directory, self.progress)
@@ -50,8 +50,10 @@ class OnnxRuntime(InferenceRuntime):
         )
 
     def streams_files(self, model_path: str, **kwargs: Any) -> bool:
-        """It does so where the optimised graph was kept: then the model's file is not read."""
-        return sessions.is_kept(self._session_request(model_path, kwargs), self.cache_directory)
+        """Whether the optimised graph is cached: then the model's own file is not read."""
+        return sessions.has_cached_graph(
+            self._session_request(model_path, kwargs), self.cache_directory
+        )
 
     def _session_request(self, path: str, given: dict[str, Any]) -> sessions.SessionRequest:
         return sessions.SessionRequest(
@@ -65,34 +67,34 @@ class OnnxRuntime(InferenceRuntime):
         """Run the graph; see ``InferenceRuntime.predict``.
 
         Returns:
-            The only output as it is, several as a dict by name.
+            A single output as an array, several as a dict by name.
 
         Raises:
-            InvalidInput: names, number, dtypes or shapes of the inputs are not the graph's.
+            InvalidInput: names, number, dtypes or shapes of the inputs do not match the graph.
         """
         try:
             answers = model.session.run(model.outputs, _feed(model, data))
         except Exception as problem:
             if type(problem).__name__ == "InvalidArgument" and not is_out_of_memory(problem):
-                said = sessions.words(problem)
-                raise InvalidInput(f"The model does not take this: {said}") from problem
+                reason = sessions.error_text(problem)
+                raise InvalidInput(f"The model rejects the input: {reason}") from problem
             raise
         if len(answers) == 1:
             return answers[0]
         return dict(zip(model.outputs, answers, strict=True))
 
     def get_memory_footprint(self, model: OnnxModel) -> int:
-        """Bytes of the file, and of the weights beside it: the graph itself is small."""
+        """Bytes of the file and of external weights: the graph itself is small."""
         return model.weight_bytes
 
     def accepts_dummy_input(self, model: OnnxModel) -> bool:  # noqa: ARG002
-        """Whether it may be tried: graphs do nothing but compute."""
+        """Always: graphs have no side effects."""
         return True
 
     def signature(self, model: OnnxModel) -> Signature:
-        """The graph's inputs and outputs; named and unknown axes are -1.
+        """The graph's inputs and outputs; symbolic and unknown axes are -1.
 
-        Nothing is said of a side on which not all are tensors: there are lists and maps as well.
+        Inputs or outputs are left out as a whole if some are not tensors but sequences or maps.
         """
         return Signature(
             inputs=_describe(model.session.get_inputs()),
@@ -103,7 +105,7 @@ class OnnxRuntime(InferenceRuntime):
 def _size(path: str) -> int:
     try:
         return Path(path).stat().st_size
-    except OSError:  # ONNX Runtime tells what is wrong with it
+    except OSError:  # ONNX Runtime reports what is wrong with it
         return 0
 
 
@@ -111,8 +113,8 @@ def _check_dtypes(path: str, session: onnxruntime.InferenceSession) -> None:
     for value in (*session.get_inputs(), *session.get_outputs()):
         if value.type.removeprefix(_TENSOR).startswith(_UNKNOWN_TO_NUMPY):
             raise InvalidModel(
-                f"{path} takes or gives {value.name} as {value.type}, which numpy does not have.",
-                hint="Have the graph cast it from and to float32; inside it may be what it is.",
+                f"{path} has {value.name} as {value.type}, a type that numpy does not have.",
+                hint="Cast it from and to float32 in the graph; inside the graph it can stay.",
             )
 
 

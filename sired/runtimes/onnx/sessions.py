@@ -1,4 +1,4 @@
-"""Sessions of ONNX Runtime: options, providers, and graphs that were optimised before."""
+"""Opens ONNX Runtime sessions: options, providers, and cached optimised graphs."""
 
 import logging
 import os
@@ -12,15 +12,15 @@ import onnxruntime
 from sire.errors import InvalidModel, LoadFailed
 from sired.runtimes.base import ModelCacheDirectory, is_out_of_memory
 from sired.runtimes.onnx.arguments import OnnxOptions
-from sired.runtimes.onnx.graphs import GRAPH, WEIGHTS, KeptGraph
+from sired.runtimes.onnx.graphs import GRAPH, WEIGHTS, CachedGraph
 from sired.runtimes.reading import ReadProgress
 
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 _UNREADABLE = {"Fail", "InvalidProtobuf", "InvalidGraph", "NoSuchFile", "InvalidArgument"}
 _ERRORS_ONLY = 3
-# Models for which keeping the graph pays by itself: less loads in milliseconds, more would fill
-# disks unasked.
-_WORTH_KEEPING = range(1 << 20, (2 << 30) + 1)
+# Sizes of models whose optimised graph is cached by default: smaller ones load in milliseconds,
+# larger ones would fill disks.
+_CACHED_SIZES = range(1 << 20, (2 << 30) + 1)
 _LEVELS = {
     "disable": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
     "basic": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
@@ -40,7 +40,7 @@ log = logging.getLogger("sired.worker")
 
 @dataclass(frozen=True, slots=True)
 class SessionRequest:
-    """A model that a session is to be opened for."""
+    """A model to open a session for."""
 
     path: str
     on_gpu: bool
@@ -48,72 +48,74 @@ class SessionRequest:
     weight_bytes: int
 
     @property
-    def keeps(self) -> bool:
-        """Whether its optimised graph is to be kept."""
+    def is_cached(self) -> bool:
+        """Whether its optimised graph is to be cached."""
         if self.options.graph_optimization_level == "disable":
             return False
         if self.options.graph_cache is None:
-            return not self.on_gpu and self.weight_bytes in _WORTH_KEEPING
+            return not self.on_gpu and self.weight_bytes in _CACHED_SIZES
         return self.options.graph_cache
 
 
-def is_kept(request: SessionRequest, cache_directory: ModelCacheDirectory | None) -> bool:
-    """Whether an optimised graph of the model is there."""
-    return request.keeps and cache_directory is not None and _kept(request, cache_directory).exists
+def has_cached_graph(request: SessionRequest, cache_directory: ModelCacheDirectory | None) -> bool:
+    """Whether an optimised graph of the model is cached."""
+    if cache_directory is None or not request.is_cached:
+        return False
+    return _cached_graph(request, cache_directory).exists
 
 
 def open_session(
     request: SessionRequest, cache_directory: ModelCacheDirectory | None, progress: ReadProgress
 ) -> onnxruntime.InferenceSession:
-    """Open a session, from the graph that was kept or from the model's file.
+    """Open a session from the cached graph or from the model's file.
 
     Raises:
         InvalidModel: the file cannot be read as ONNX.
-        LoadFailed: it is to go to a GPU that ONNX Runtime cannot use.
+        LoadFailed: ONNX Runtime cannot use the GPU.
     """
-    if cache_directory is None or not request.keeps:
+    if cache_directory is None or not request.is_cached:
         return _open(request, request.path, _options(request))
-    kept = _kept(request, cache_directory)
-    if kept.exists:
-        session = _open_kept(request, kept, progress)
+    cached = _cached_graph(request, cache_directory)
+    if cached.exists:
+        session = _open_cached(request, cached, progress)
         if session is not None:
             return session
-        log.warning("the optimised graph that was kept is damaged: it is made anew")
-        kept.discard()
-    return _open_and_keep(request, kept)
+        log.warning("the cached optimised graph is damaged and is created again")
+        cached.discard()
+    return _open_and_store(request, cached)
 
 
-def words(problem: Exception) -> str:
-    """What ONNX Runtime says, without its own name, a number and the name of that number."""
+def error_text(problem: Exception) -> str:
+    """The message of an error of ONNX Runtime, without the prefix of name and error number."""
     return str(problem).split(" : ", 3)[-1]
 
 
-def _kept(request: SessionRequest, cache_directory: ModelCacheDirectory) -> KeptGraph:
-    return KeptGraph(
+def _cached_graph(request: SessionRequest, cache_directory: ModelCacheDirectory) -> CachedGraph:
+    return CachedGraph(
         cache_directory, (onnxruntime.__version__, request.on_gpu, repr(request.options))
     )
 
 
-def _open_kept(
-    request: SessionRequest, kept: KeptGraph, progress: ReadProgress
+def _open_cached(
+    request: SessionRequest, cached: CachedGraph, progress: ReadProgress
 ) -> onnxruntime.InferenceSession | None:
-    """Open what was kept; None if it is damaged."""
-    if not kept.is_whole(GRAPH):
+    """Open the cached graph; None if it is damaged."""
+    if not cached.is_intact(GRAPH):
         return None
-    with ThreadPoolExecutor(1) as pool:  # the weights are looked through meanwhile
-        whole = pool.submit(kept.is_whole, WEIGHTS, progress)
+    with ThreadPoolExecutor(1) as pool:  # the weights are verified while the session is opened
+        intact = pool.submit(cached.is_intact, WEIGHTS, progress)
         options = _options(request)
         options.graph_optimization_level = _LEVELS["disable"]
         try:
-            session = _open(request, str(kept.graph), options)
+            session = _open(request, str(cached.graph), options)
         except InvalidModel:
             return None
-        return session if whole.result() else None
+        return session if intact.result() else None
 
 
-def _open_and_keep(request: SessionRequest, kept: KeptGraph) -> onnxruntime.InferenceSession:
-    if not kept.has_room(request.weight_bytes):
-        log.warning("the disk is too full to keep the optimised graph")
+def _open_and_store(request: SessionRequest, cached: CachedGraph) -> onnxruntime.InferenceSession:
+    if not cached.has_room(request.weight_bytes):
+        log.warning("the disk is too full to cache the optimised graph")
         return _open(request, request.path, _options(request))
     opened = []
 
@@ -125,10 +127,10 @@ def _open_and_keep(request: SessionRequest, kept: KeptGraph) -> onnxruntime.Infe
         opened.append(_open(request, request.path, options))
 
     try:
-        kept.keep(write)
+        cached.store(write)
     except (OSError, InvalidModel) as problem:
-        log.warning("the optimised graph cannot be kept: %s", problem)
-    # What cannot be opened so is opened as it is, or says what is wrong with it.
+        log.warning("the optimised graph cannot be cached: %s", problem)
+    # If that failed, the model is opened without the cache, which raises its own errors.
     return opened[0] if opened else _open(request, request.path, _options(request))
 
 
@@ -138,15 +140,15 @@ def _open(
     try:
         session = onnxruntime.InferenceSession(path, options, _providers(request))
     except Exception as problem:
-        # Their exception types cannot be imported by a stable name.
+        # ONNX Runtime's exception types cannot be imported by a stable name.
         if type(problem).__name__ in _UNREADABLE and not is_out_of_memory(problem):
             raise InvalidModel(
-                f"{request.path} cannot be read as ONNX: {words(problem)}"
+                f"{request.path} cannot be read as ONNX: {error_text(problem)}"
             ) from problem
         raise
-    # Without its libraries or its GPU it goes to the CPU and says so in a log.
+    # If a library or the GPU is missing, ONNX Runtime falls back to the CPU with a log message.
     if request.on_gpu and session.get_providers()[0] != _CUDA:
-        raise _no_gpu("ONNX Runtime cannot use the GPU: a library of CUDA or cuDNN is missing.")
+        raise _no_gpu("ONNX Runtime cannot use the GPU: a CUDA or cuDNN library is missing.")
     return session
 
 
@@ -155,9 +157,9 @@ def _providers(request: SessionRequest) -> list[Any]:
         return [_CPU]
     if _CUDA not in onnxruntime.get_available_providers():
         raise _no_gpu("This ONNX Runtime was built without CUDA.")
-    # The libraries that PyTorch brought are as good as the system's, and may be the only ones.
+    # Uses the CUDA libraries that PyTorch has loaded, if the system has none.
     onnxruntime.preload_dlls()
-    # The arena grows by what is asked for, not by powers of two: memory is shared here.
+    # The arena grows by what is requested, not by powers of two: the GPU is shared.
     own = {"device_id": 0, "arena_extend_strategy": "kSameAsRequested"}
     return [
         (_CUDA, own | {name: _text(v) for name, v in request.options.provider_options.items()}),
@@ -169,9 +171,9 @@ def _text(value: Any) -> str:
     return str(int(value)) if isinstance(value, bool) else str(value)
 
 
-def _no_gpu(said: str) -> LoadFailed:
+def _no_gpu(message: str) -> LoadFailed:
     return LoadFailed(
-        said, hint="pip install onnxruntime-gpu with its CUDA, or register with --device cpu"
+        message, hint="pip install onnxruntime-gpu with its CUDA, or register with --device cpu"
     )
 
 
@@ -182,12 +184,12 @@ def _options(request: SessionRequest) -> onnxruntime.SessionOptions:
     options.inter_op_num_threads = given.inter_op_num_threads or 0
     options.execution_mode = _MODES[given.execution_mode]
     options.graph_optimization_level = _LEVELS[given.graph_optimization_level]
-    # The CPU arena keeps what one large request took for the life of the session.
+    # The CPU arena keeps the memory of the largest request for the life of the session.
     options.enable_cpu_mem_arena = given.enable_cpu_mem_arena
     options.enable_mem_pattern = given.enable_mem_pattern
     options.enable_mem_reuse = given.enable_mem_reuse
     options.use_deterministic_compute = given.use_deterministic_compute
-    # Threads that spin between requests would take the cores from other models.
+    # Threads that spin between requests would take cores from other models.
     for threads in ("intra_op", "inter_op"):
         spin = "1" if given.allow_spinning else "0"
         options.add_session_config_entry(f"session.{threads}.allow_spinning", spin)

@@ -1,4 +1,4 @@
-"""Models of any framework: a class of the user's own that can load and predict."""
+"""Runs a class of the user's own that can load and predict, whatever its framework."""
 
 import inspect
 from collections.abc import Callable, Generator, Mapping
@@ -23,7 +23,7 @@ from sired.runtimes.support.inputs import Arguments, parameters_of
 
 @dataclass(frozen=True, slots=True)
 class PythonModel:
-    """An object of the user's class that has loaded its model, and what is known of it."""
+    """An object of the user's class that has loaded its model, and what is known about it."""
 
     model: Any
     arrange: Callable[[Any], Arguments]
@@ -34,23 +34,23 @@ class PythonModel:
 class PythonRuntime(InferenceRuntime):
     """Runs a class with the methods ``load`` and ``predict``.
 
-    The class is the user's own code, named when the model was registered, and so needs no trust.
-    What its ``load`` does with the file, unpickling it for instance, is up to it. It is made with
-    the model's ``args``. It may have besides:
+    The class is the user's own code, specified when the model was registered, so it needs no trust.
+    What its ``load`` does with the file, such as unpickling it, is up to the class. It is
+    constructed with the model's ``args``. It may also have:
 
-    - ``inputs`` and ``outputs``: what it takes and gives, like ``["float32[-1,4]"]``; inputs are
-      held against it before ``predict`` sees them.
-    - ``stream(data)``: like ``predict``, but yields the answer in parts as they are made.
-    - ``estimate(path)``: the bytes of device memory that ``load`` will take, told without loading;
-      otherwise its file's size is the guess, until it was loaded once.
+    - ``inputs`` and ``outputs``: its signature, like ``["float32[-1,4]"]``; inputs are checked
+      against it before ``predict`` is called.
+    - ``stream(data)``: like ``predict``, but yields the output in parts.
+    - ``estimate(path)``: the bytes of device memory that ``load`` will allocate, without loading;
+      otherwise the size of its file is used until it has been loaded once.
     - ``warmup()``: called once after loading.
-    - ``sleep()`` and ``wake()``: bring the weights from the device to main memory, and back.
+    - ``sleep()`` and ``wake()``: move the weights from the device to main memory, and back.
     """
 
     def load(self, model_path: str, **kwargs: Any) -> PythonModel:
-        """Make an object of the class and have it load; see ``InferenceRuntime.load``.
+        """Construct the class and have it load; see ``InferenceRuntime.load``.
 
-        ``load`` gets the path, and by name ``device`` if it takes that.
+        Its ``load`` gets the path, and ``device`` by keyword if it has such a parameter.
         """
         size = kwargs.get("weight_bytes") or Path(model_path).stat().st_size
         model = _make(model_path, kwargs)
@@ -63,23 +63,23 @@ class PythonRuntime(InferenceRuntime):
         check_constructor(_find_class(model_path, kwargs), own_arguments(kwargs))
 
     def estimate(self, model_path: str, **kwargs: Any) -> int | None:
-        """What the class says, if it says anything."""
+        """The size that the class reports; None if it has no ``estimate``."""
         model = _make(model_path, kwargs)
         if not callable(estimate := getattr(model, "estimate", None)):
             return None
         return int(estimate(model_path))
 
     def predict(self, model: PythonModel, data: Any) -> Any:
-        """Call the class' ``predict``; see ``InferenceRuntime.predict``.
+        """Call the class's ``predict``; see ``InferenceRuntime.predict``.
 
-        A dict is passed by keyword where ``predict`` has parameters of these names, a tuple in
-        order, anything else as the one argument.
+        A dict is passed by keyword if ``predict`` has parameters of these names, a tuple by
+        position, anything else as the only argument.
         """
         args, kwargs = model.arrange(data)
         return model.model.predict(*args, **kwargs)
 
     def stream(self, model: PythonModel, data: Any) -> Generator[Any, None, None]:
-        """Call the class' ``stream``, or else ``predict``; see ``InferenceRuntime.stream``."""
+        """Call the class's ``stream``, or else ``predict``; see ``InferenceRuntime.stream``."""
         if not callable(stream := getattr(model.model, "stream", None)):
             yield self.predict(model, data)
             return
@@ -87,34 +87,34 @@ class PythonRuntime(InferenceRuntime):
         yield from stream(*args, **kwargs)
 
     def get_memory_footprint(self, model: PythonModel) -> int:
-        """The size of its file: the class alone knows what it made of it."""
+        """The size of its file: only the class knows what it allocates."""
         return model.weight_bytes
 
     def signature(self, model: PythonModel) -> Signature:
-        """What the class says of its inputs and outputs."""
+        """The ``inputs`` and ``outputs`` of the class."""
         return model.signature
 
     def warmup(self, model: PythonModel) -> None:
-        """Have the class warm up, if it wants to."""
+        """Call the class's ``warmup``, if it has one."""
         if callable(warmup := getattr(model.model, "warmup", None)):
             warmup()
 
     def can_sleep(self, model: PythonModel) -> bool:
-        """Whether the class can sleep and wake."""
+        """Whether the class has ``sleep`` and ``wake``."""
         return all(callable(getattr(model.model, name, None)) for name in ("sleep", "wake"))
 
     def sleep(self, model: PythonModel) -> None:
-        """Have the class give the device's memory back."""
+        """Have the class release the device's memory."""
         model.model.sleep()
 
     def wake(self, model: PythonModel) -> int:
-        """Have the class take it again; what main memory it keeps is not known."""
+        """Have the class allocate it again; the main memory that it keeps is not known."""
         model.model.wake()
         return 0
 
 
 def _make(path: str, given: Mapping[str, Any]) -> Any:
-    """An object of the user's class, made with the model's own arguments."""
+    """An object of the user's class, constructed with the model's own arguments."""
     return construct(_find_class(path, given), own_arguments(given))
 
 
@@ -129,16 +129,16 @@ def _class_in(path: str) -> type:
     """The one class in a Python file that can load and predict."""
     if not path.endswith(SOURCE):
         raise InvalidModel(
-            f"What is to load {path} is missing.",
-            hint="Name it: sire register --replace --class file.py:Class",
+            f"No class is given to load {path}.",
+            hint="Specify it: sire register --replace --class file.py:Class",
         )
     module = import_module(path)
     fitting = [kind for kind in _own_classes(module) if not _missing(kind)]
     if len(fitting) != 1:
         names = ", ".join(kind.__name__ for kind in fitting) or "none"
         raise InvalidModel(
-            f"{path} has to have one class with load and predict; it has {names}.",
-            hint=f"Name it: sire register --replace --class {path}:Class",
+            f"{path} must define exactly one class with load and predict (found: {names}).",
+            hint=f"Specify it: sire register --replace --class {path}:Class",
         )
     return fitting[0]
 

@@ -1,4 +1,4 @@
-"""Arrays to tensors, and answers of every shape to arrays."""
+"""Converts arrays to tensors, and outputs of any structure to arrays."""
 
 import dataclasses
 import warnings
@@ -8,27 +8,26 @@ from typing import Any
 import numpy as np
 import torch
 
-# Inputs are views of the request's bytes, marked read-only. A model that writes to its input all
-# the same writes to a copy that nobody else has.
+# Inputs are read-only views of the request's bytes. A model that writes to its input nevertheless
+# writes to memory that nothing else uses.
 warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
 
-# numpy has none of these; float32 holds every value of them.
+# numpy does not have these; float32 represents all of their values.
 _ONLY_TORCH = ("torch.bfloat16", "torch.float8")
 # Batch, channels, height and width.
-_PICTURES = 4
+_IMAGE_AXES = 4
 
 
 def to_tensors(
     value: Any, device: torch.device, precision: torch.dtype | None, *, pinned: bool = False
 ) -> Any:
-    """Put every array, wherever in the data it stands, on a device.
+    """Move every array in the data to a device, at any depth.
 
     Args:
-        value: arrays, or dicts, lists and tuples of them; anything else stays as it is.
-        device: where the model is.
-        precision: what floats become; None to leave them as they are.
-        pinned: copy to pinned memory first, and from there to a GPU without waiting until that is
-            done.
+        value: arrays, or dicts, lists and tuples of them; anything else is returned unchanged.
+        device: of the model.
+        precision: dtype that floats are converted to; None to keep theirs.
+        pinned: copy to pinned memory first, and from there to a GPU asynchronously.
     """
     if isinstance(value, np.ndarray | np.generic):
         tensor = _to_tensor(np.asarray(value), precision)
@@ -43,7 +42,7 @@ def to_tensors(
 
 
 def replace_all(value: Any, kind: type, replace: Callable[[Any], Any]) -> Any:
-    """The data with everything of one kind in it replaced, however deep it stands."""
+    """The data with every object of one type in it replaced, at any depth."""
     if isinstance(value, kind):
         return replace(value)
     if isinstance(value, dict):
@@ -54,19 +53,19 @@ def replace_all(value: Any, kind: type, replace: Callable[[Any], Any]) -> Any:
 
 
 def channels_last(tensor: torch.Tensor) -> torch.Tensor:
-    """A batch of pictures with the channels last in memory; any other tensor as it is."""
-    if tensor.ndim != _PICTURES:
+    """A 4-dimensional tensor with channels last in memory; any other tensor unchanged."""
+    if tensor.ndim != _IMAGE_AXES:
         return tensor
     return tensor.contiguous(memory_format=torch.channels_last)
 
 
 def widened(array: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
-    """An array of half precision in single precision; any other as it is."""
+    """A float16 array as float32; any other array unchanged."""
     return array.astype(np.float32) if array.dtype == np.float16 else array
 
 
 def tensors_in(value: Any) -> Iterator[torch.Tensor]:
-    """Every tensor in what ``to_tensors`` returned."""
+    """Every tensor in the result of ``to_tensors``."""
     if isinstance(value, torch.Tensor):
         yield value
     elif isinstance(value, dict):
@@ -83,15 +82,15 @@ def _to_tensor(array: "np.ndarray[Any, Any]", precision: torch.dtype | None) -> 
     if any(stride < 0 for stride in array.strides):
         array = np.ascontiguousarray(array)
     tensor = torch.from_numpy(array)
-    # Half the bytes cross to the device when they are halved here.
+    # Converting before the copy halves the bytes to transfer.
     return tensor.to(precision) if precision and tensor.is_floating_point() else tensor
 
 
 def to_arrays(value: Any) -> Any:
-    """Make every tensor in an answer an array.
+    """Convert every tensor in an output to an array; bfloat16 and float8 become float32.
 
     Returns:
-        A dict for mappings, dataclasses and named tuples; a tuple for what has ``to_tuple``.
+        A dict for mappings, dataclasses and named tuples; a tuple for objects with ``to_tuple``.
     """
     if isinstance(value, torch.Tensor):
         return _to_array(value)

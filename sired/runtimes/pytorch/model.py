@@ -1,4 +1,4 @@
-"""What every loader is given and what it gives."""
+"""The input and the output of every loader."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from sired.runtimes.support.inputs import Arguments
 
 @dataclass(frozen=True, slots=True)
 class TorchLoad:
-    """A model to load; the fields are those of ``InferenceRuntime`` and of its ``load``."""
+    """A model to load; its fields are those of ``InferenceRuntime`` and of its ``load``."""
 
     path: str
     device: torch.device
@@ -28,13 +28,15 @@ class TorchLoad:
 
 @dataclass(frozen=True, slots=True)
 class TorchModel:
-    """A model in memory: what to call, and what is known of it.
+    """A loaded model.
 
     Attributes:
-        call: the model.
-        arrange: turns a request's data, as tensors, into the arguments of ``call``.
+        call: runs the model.
+        device: of its weights.
+        arrange: maps a request's data, as tensors, to the arguments of ``call``.
         weight_bytes: bytes of all parameters and buffers.
-        precision: the floating point dtype of its parameters, if they have one in common.
+        precision: the floating point dtype of its parameters, if they have a common one.
+        signature: its inputs and outputs, as far as they are known.
         options: how it is run.
     """
 
@@ -56,12 +58,12 @@ def wanted_precision(options: TorchOptions) -> torch.dtype | None:
 
 
 def storage_bytes(tensors: Iterable[torch.Tensor]) -> int:
-    """Bytes that tensors take; tied ones are in memory once."""
+    """Bytes of the tensors' storages; tied tensors count once."""
     storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
     return sum(storages.values())
 
 
 def common_precision(tensors: Iterable[torch.Tensor]) -> torch.dtype | None:
-    """The floating point dtype that all floating point tensors have, if they have one."""
+    """The dtype of all floating point tensors; None if they differ or there are none."""
     found = {tensor.dtype for tensor in tensors if tensor.is_floating_point()}
     return found.pop() if len(found) == 1 else None

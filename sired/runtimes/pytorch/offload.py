@@ -1,8 +1,8 @@
-"""A module's weights on their way from a GPU to pinned main memory, and back.
+"""Moves a module's weights from a GPU to pinned main memory, and back.
 
-What is moved is storages, the memory behind tensors: every view of one stays what it was, tied
-weights are moved once, and nothing that refers to a parameter notices. The memory they come back to
-may be another one: what a model itself noted of addresses, as a captured CUDA graph does, is lost.
+Storages, the memory behind tensors, are moved: every view of a storage stays valid, tied weights
+are moved once, and references to parameters are not affected. Restored weights can have other
+addresses: addresses that a model has recorded, as a captured CUDA graph does, become invalid.
 """
 
 from dataclasses import dataclass
@@ -11,31 +11,31 @@ from typing import Any
 
 import torch
 
-# Where each storage begins in main memory: copies are fastest from whole cache lines.
+# Alignment of each storage in main memory; copies are fastest from whole cache lines.
 _ALIGNMENT = 512
 
 
 @dataclass(frozen=True, slots=True)
 class OffloadedWeights:
-    """Weights in main memory: the storages they belong to, their sizes, and their bytes."""
+    """Weights in main memory: their storages, and the bytes of each, within one allocation."""
 
     storages: list[torch.UntypedStorage]
     parts: list[torch.Tensor]
     memory: torch.Tensor
 
     def fits(self, storages: list[torch.UntypedStorage]) -> bool:
-        """Whether these are the storages it has room for."""
+        """Whether these are the storages that it was allocated for."""
         pairs = zip(storages, self.storages, strict=False)
-        same = all(one._cdata == other._cdata for one, other in pairs)  # noqa: SLF001
+        same = all(one._cdata == other._cdata for one, other in pairs)  # noqa: SLF001 (no public id)
         return same and len(storages) == len(self.storages)
 
     def free(self) -> None:
-        """Unlock the pages; they are free with the last reference to this."""
+        """Unlock the pages; they are freed with the last reference to this object."""
         _unpin(self.memory)
 
 
 def can_offload(model: Any) -> bool:
-    """Whether a model's weights can be moved: those of a module, in memory that PyTorch manages."""
+    """Whether it is a module whose weights are in memory that PyTorch manages."""
     if not isinstance(model, torch.nn.Module):
         return False
     return all(storage.resizable() for storage in _storages(model) if storage.device.type == "cuda")
@@ -50,29 +50,29 @@ def _storages(module: torch.nn.Module) -> list[torch.UntypedStorage]:
 def offload(
     module: torch.nn.Module, kept: OffloadedWeights | None = None, *, pinned: bool = True
 ) -> OffloadedWeights:
-    """Copy a module's weights to main memory, and free the memory they had on their device.
+    """Copy a module's weights to main memory, and free their memory on the device.
 
-    They are copied each time: buffers may have changed since the last time.
+    They are copied each time, because buffers may have changed.
 
     Args:
-        module: it cannot be called until ``restore``.
-        kept: where it was parked before; that memory is used again if the weights are the same.
-        pinned: lock the pages, so that the device copies them by itself; needs CUDA.
+        module: must not be called until ``restore``.
+        kept: the result of an earlier call; its memory is reused if the weights are the same.
+        pinned: lock the pages, so that the device can copy them by DMA; needs CUDA.
     """
     storages = _storages(module)
-    parked = kept if kept and kept.fits(storages) else _room_for(storages, kept, pinned=pinned)
-    for storage, part in zip(storages, parked.parts, strict=True):
+    offloaded = kept if kept and kept.fits(storages) else _allocate(storages, kept, pinned=pinned)
+    for storage, part in zip(storages, offloaded.parts, strict=True):
         part.copy_(_bytes_of(storage), non_blocking=True)
     _finish(storages)
     for storage in storages:
         storage.resize_(0)
-    return parked
+    return offloaded
 
 
-def _room_for(
+def _allocate(
     storages: list[torch.UntypedStorage], kept: OffloadedWeights | None, *, pinned: bool
 ) -> OffloadedWeights:
-    """New main memory for storages, in place of what was kept."""
+    """New main memory for the storages; frees what was kept."""
     if kept is not None:
         kept.free()
     sizes = [-(-storage.nbytes() // _ALIGNMENT) * _ALIGNMENT for storage in storages]
@@ -80,35 +80,35 @@ def _room_for(
     memory = torch.empty(total, dtype=torch.uint8)
     if pinned:
         _pin(memory)
-    places = zip(offsets, storages, strict=True)
-    parts = [memory[offset : offset + storage.nbytes()] for offset, storage in places]
+    pairs = zip(offsets, storages, strict=True)
+    parts = [memory[offset : offset + storage.nbytes()] for offset, storage in pairs]
     return OffloadedWeights(storages, parts, memory)
 
 
-def restore(parked: OffloadedWeights) -> None:
+def restore(offloaded: OffloadedWeights) -> None:
     """Copy the weights back to their device.
 
     Raises:
-        torch.OutOfMemoryError: the device has no room; the module cannot be used any more.
+        torch.OutOfMemoryError: the device lacks memory; the module can no longer be used.
     """
-    for storage, part in zip(parked.storages, parked.parts, strict=True):
+    for storage, part in zip(offloaded.storages, offloaded.parts, strict=True):
         storage.resize_(part.nbytes)
         _bytes_of(storage).copy_(part, non_blocking=True)
-    _finish(parked.storages)
+    _finish(offloaded.storages)
 
 
 def _bytes_of(storage: torch.UntypedStorage) -> torch.Tensor:
-    """A storage as one row of bytes, without a copy."""
+    """A storage as a flat uint8 tensor, without copying."""
     return torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage)
 
 
 def _finish(storages: list[torch.UntypedStorage]) -> None:
-    """Wait for the copies that are under way."""
+    """Wait for pending copies."""
     if any(storage.device.type == "cuda" for storage in storages):
         torch.cuda.synchronize()
 
 
-# PyTorch's own pinned memory comes in powers of two, and is not given back.
+# PyTorch's own pinned memory is allocated in powers of two, and is not released.
 
 
 def _pin(memory: torch.Tensor) -> None:

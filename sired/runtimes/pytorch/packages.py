@@ -1,4 +1,4 @@
-"""AOTInductor packages: machine code for one kind of device, made ahead by ``torch.export``."""
+"""AOTInductor packages: programs compiled ahead of time for one kind of device."""
 
 import json
 import os
@@ -16,29 +16,29 @@ from sired.runtimes.base import is_out_of_memory
 from sired.runtimes.support.inputs import Arguments
 
 _CHECK = "AOTI_RUNTIME_CHECK_INPUTS"
-# What its checks, and the number of inputs being another, begin with.
-_UNFIT = ("input_handles[", "expected inputs vector size")
+# How the messages of its checks begin.
+_INPUT_ERRORS = ("input_handles[", "expected inputs vector size")
 _TOO_FEW = "too small"
 _DEVICE = "AOTI_DEVICE_KEY"
-# Then comes the number of the process that unpacked it.
+# Followed by the id of the process that unpacked it.
 _PREFIX = "sire-package-"
 _unpacked: list[str] = []
 
 
 class Package:
-    """A package that is loaded.
+    """A loaded package.
 
-    It takes its inputs in the order in which it was exported, and knows the names only of those
-    that were exported by keyword.
+    It takes its inputs in the order in which it was exported. The names are known only of inputs
+    that were exported as keywords.
 
     Args:
         path: of the file.
-        checks: have the package check its inputs. Otherwise it reads those of another dtype or
-            shape as if they were its own. It also refuses a single row where an axis is free,
-            which it was not exported for and answers all the same.
+        checks: have the package check its inputs. Otherwise it misinterprets inputs of other dtypes
+            or shapes. The checks also reject a single row on a dynamic axis, which the program can
+            process although it was not exported for it.
 
     Attributes:
-        device_kind: what it was compiled for: cpu or cuda.
+        device_kind: that it was compiled for: cpu or cuda.
 
     Raises:
         InvalidModel: it cannot be loaded.
@@ -47,8 +47,8 @@ class Package:
     def __init__(self, path: str, *, checks: bool) -> None:
         os.environ[_CHECK] = str(int(checks))
         try:
-            with _unpacked_apart() as directory:
-                link = Path(directory, "model.pt2")  # which its name has to end in
+            with _own_temporary_directory() as directory:
+                link = Path(directory, "model.pt2")  # the suffix that PyTorch requires
                 link.symlink_to(path)
                 self._package = torch._inductor.aoti_load_package(str(link))  # noqa: SLF001 (documented)
         except RuntimeError as problem:
@@ -62,12 +62,12 @@ class Package:
         self._by_name: list[str] = json.loads(by_name["context"])
 
     def arrange(self, given: Any) -> Arguments:
-        """The arguments that these inputs are.
+        """The positional and keyword arguments for these inputs.
 
-        Names that the package does not know count for nothing: such inputs are taken in order.
+        Inputs whose names the package does not know are passed by position.
 
         Raises:
-            InvalidInput: it takes another number.
+            InvalidInput: their number does not match.
         """
         values = given if isinstance(given, tuple) else (given,)
         named: dict[str, Any] = {}
@@ -85,26 +85,27 @@ class Package:
         return values[: self._in_order], {name: named[name] for name in self._by_name}
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run it.
+        """Run the package.
 
         Raises:
-            InvalidInput: dtype or shape of an input are not those it was compiled for.
+            InvalidInput: the dtype or shape of an input does not match the compiled program.
         """
         try:
             return self._package(*args, **kwargs)
         except RuntimeError as problem:
-            if str(problem).startswith(_UNFIT):
-                said = _first_line(problem)
-                hint = "Declare its inputs: --input" if _TOO_FEW in said else ""
-                raise InvalidInput(f"The model does not take this: {said}.", hint=hint) from None
+            if str(problem).startswith(_INPUT_ERRORS):
+                reason = _first_line(problem)
+                hint = "Declare its inputs: --input" if _TOO_FEW in reason else ""
+                raise InvalidInput(f"The model rejects the input: {reason}.", hint=hint) from None
             raise
 
 
 @contextmanager
-def _unpacked_apart() -> Iterator[str]:
+def _own_temporary_directory() -> Iterator[str]:
     """Have packages unpacked into a directory that ``clean_up`` deletes.
 
-    PyTorch deletes it when the package goes, which in a process that just ends never comes.
+    PyTorch deletes its files when the package object is destroyed, which does not happen in a
+    process that exits at once.
     """
     sweep(Path(tempfile.gettempdir()))
     before = os.environ.get("TMPDIR")
@@ -120,7 +121,7 @@ def _unpacked_apart() -> Iterator[str]:
 
 
 def sweep(directory: Path) -> None:
-    """Delete what processes have left there that were killed."""
+    """Delete the directories of processes that were killed."""
     for left in directory.glob(f"{_PREFIX}*"):
         pid = left.name.removeprefix(_PREFIX).partition("-")[0]
         if pid.isdecimal() and not Path("/proc", pid).exists():
@@ -128,9 +129,9 @@ def sweep(directory: Path) -> None:
 
 
 def clean_up() -> None:
-    """Delete what packages were unpacked to; for when the process is about to end."""
+    """Delete the directories of unpacked packages; called before the process ends."""
     while _unpacked:
-        # A package that goes meanwhile deletes its part itself.
+        # A package that is destroyed concurrently deletes its own files.
         shutil.rmtree(_unpacked.pop(), ignore_errors=True)
 
 

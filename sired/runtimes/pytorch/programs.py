@@ -1,4 +1,4 @@
-"""Programs: torch.export, AOTInductor, TorchScript. Loading one runs what is in the file."""
+"""Loads programs (torch.export, AOTInductor, TorchScript), which runs code from the file."""
 
 import warnings
 import zipfile
@@ -31,9 +31,11 @@ def load_exported(job: TorchLoad) -> TorchModel:
 
     Raises:
         UntrustedModel: the job is not trusted.
-        InvalidModel: arguments are given, of which a program has none.
+        InvalidModel: an argument does not apply to such a program.
     """
-    _require_trust(job, "is a torch.export program: its shapes and sample inputs hold Python code")
+    _require_trust(
+        job, "is a torch.export program: its shapes and sample inputs contain Python code"
+    )
     options = _options(job, "exported", "a torch.export program")
     # An open file, because a path would have to end in ".pt2".
     with Path(job.path).open("rb") as file:
@@ -58,12 +60,12 @@ def load_exported(job: TorchLoad) -> TorchModel:
 
 
 def _signature(program: torch.export.ExportedProgram) -> Signature:
-    """What the program says of its inputs and outputs; of a side where all are tensors."""
+    """The program's inputs and outputs; empty for a side with values that are not tensors."""
     values = {node.name: node.meta.get("val") for node in program.graph.nodes}
     inputs = [str(name) for name in program.graph_signature.user_inputs]
     outputs = [str(name) for name in program.graph_signature.user_outputs]
-    answer = tree_unflatten(outputs, program.call_spec.out_spec)
-    keys = list(answer) if isinstance(answer, dict) else [""] * len(outputs)
+    output = tree_unflatten(outputs, program.call_spec.out_spec)
+    keys = list(output) if isinstance(output, dict) else [""] * len(outputs)
     return Signature(
         inputs=_side(inputs if len(inputs) > 1 else [""], [values.get(name) for name in inputs]),
         outputs=_side(keys, [values.get(name) for name in outputs]),
@@ -88,14 +90,14 @@ def load_aoti(job: TorchLoad) -> TorchModel:
     Raises:
         LoadFailed: it was compiled for another kind of device.
     """
-    _require_trust(job, "is an AOTInductor package: it carries native code")
+    _require_trust(job, "is an AOTInductor package: it contains native code")
     options = _options(job, "aoti", "an AOTInductor package")
     package = Package(job.path, checks=not job.declared.inputs)
     if package.device_kind not in {"", job.device.type}:
         raise LoadFailed(
-            f"{job.path} was compiled for {package.device_kind}, and is to run on "
+            f"{job.path} was compiled for {package.device_kind}, but was placed on "
             f"{job.device.type}.",
-            hint="Register it with --device and the name of such a device.",
+            hint="Register it with --device and the name of a device of that kind.",
         )
     with zipfile.ZipFile(job.path) as archive:
         size = sum(entry.file_size for entry in archive.infolist())
@@ -104,17 +106,17 @@ def load_aoti(job: TorchLoad) -> TorchModel:
 
 def load_torchscript(job: TorchLoad) -> TorchModel:
     """Load a TorchScript archive; raises as ``load_exported`` does."""
-    _require_trust(job, "is a TorchScript archive: it carries code")
+    _require_trust(job, "is a TorchScript archive: it contains code")
     options = _options(job, "torchscript", "a TorchScript archive")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # deprecated upstream, and still common
+        warnings.simplefilter("ignore")  # deprecated upstream, but still common
         try:
             module = torch.jit.load(job.path, job.device).eval()  # type: ignore[no-untyped-call]
         except RuntimeError as problem:
             if is_out_of_memory(problem):
                 raise
-            said = str(problem).strip().partition("\n")[0]
-            raise InvalidModel(f"{job.path} cannot be read: {said}") from None
+            reason = str(problem).strip().partition("\n")[0]
+            raise InvalidModel(f"{job.path} cannot be read: {reason}") from None
     if (precision := wanted_precision(options)) is not None:
         module = module.to(precision)
     if options.channels_last:
@@ -131,7 +133,7 @@ def load_torchscript(job: TorchLoad) -> TorchModel:
 
 
 def _options(job: TorchLoad, format_name: str, kind: str) -> TorchOptions:
-    """The options of a program, of which its format leaves only some open."""
+    """The options of a program; only those that apply to its format are accepted."""
     file_format = TRAITS.format(format_name)
     assert file_format is not None
     owner = f"{job.path}, {kind},"
@@ -141,6 +143,6 @@ def _options(job: TorchLoad, format_name: str, kind: str) -> TorchOptions:
 def _require_trust(job: TorchLoad, what: str) -> None:
     if not job.trusted:
         raise UntrustedModel(
-            f"{job.path} {what} that loading runs; nothing of it has run.",
-            hint="If you trust where it comes from: sire register --replace --trust",
+            f"{job.path} {what} that loading runs; none of its code has run.",
+            hint="If you trust its source: sire register --replace --trust",
         )

@@ -1,4 +1,4 @@
-"""The runtime: which loader reads which kind of file, and one prediction."""
+"""The runtime: selects the loader for a file's format, and runs models."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -10,7 +10,7 @@ import torch
 from sire.spec import Signature
 from sired.runtimes.base import InferenceRuntime
 from sired.runtimes.pytorch import programs, weights
-from sired.runtimes.pytorch.compiling import keep_compiled
+from sired.runtimes.pytorch.compiling import cache_compiled_code
 from sired.runtimes.pytorch.copies import Copies, PendingCopy
 from sired.runtimes.pytorch.data import channels_last, replace_all, to_arrays, to_tensors, widened
 from sired.runtimes.pytorch.model import TorchLoad, TorchModel
@@ -28,12 +28,12 @@ _LOADERS: Mapping[str, Callable[[TorchLoad], TorchModel]] = {
 }
 
 
-# Below the directory where things are kept of a model.
+# Below the model's cache directory.
 _COMPILED = "inductor"
 
 
 class PyTorchRuntime(InferenceRuntime):
-    """Runs every kind of file that PyTorch writes."""
+    """Runs models in every file format that PyTorch writes."""
 
     def __init__(self) -> None:
         self._offloaded: dict[int, OffloadedWeights] = {}
@@ -43,12 +43,12 @@ class PyTorchRuntime(InferenceRuntime):
     def load(self, model_path: str, **kwargs: Any) -> TorchModel:
         """Load a model; see ``InferenceRuntime.load``.
 
-        Nothing is unpickled beyond tensors and plain containers, and no program is loaded, unless
-        ``trusted``.
+        Unless ``trusted``, only tensors and plain containers are unpickled, and programs are
+        rejected.
         """
         kind, job = self._job(model_path, kwargs)
         if self.cache_directory is not None and "compile" in job.arguments:
-            keep_compiled(self.cache_directory.directory / _COMPILED)
+            cache_compiled_code(self.cache_directory.directory / _COMPILED)
         model = _LOADERS[kind](job)
         torch.backends.cudnn.benchmark = model.options.cudnn_benchmark
         return model
@@ -60,10 +60,10 @@ class PyTorchRuntime(InferenceRuntime):
             weights.check_class_arguments(job)
 
     def estimate(self, model_path: str, **kwargs: Any) -> int | None:
-        """What the class makes on the device "meta", where tensors have no memory.
+        """The size of an object of the class on the device "meta", where tensors have no memory.
 
-        A file that ``torch.save`` wrote may hold more than the weights, an optimizer's state for
-        instance, and its size tells nothing then.
+        A file that ``torch.save`` wrote can contain more than the weights, such as an optimizer's
+        state, so its size is not a reliable estimate.
         """
         kind, job = self._job(model_path, kwargs)
         if kind != "state_dict" or job.model_class is None:
@@ -71,9 +71,9 @@ class PyTorchRuntime(InferenceRuntime):
         return weights.bytes_of_class(job)
 
     def _job(self, model_path: str, kwargs: Mapping[str, Any]) -> tuple[str, TorchLoad]:
-        """The kind of file, and what to make of it."""
+        """The file format, and the description of what to load."""
         given = dict(kwargs)
-        given.pop("weight_bytes", None)  # what is in memory then is counted
+        given.pop("weight_bytes", None)  # measured after loading
         kind = given.pop("format", "") or "state_dict"
         return kind, TorchLoad(
             path=model_path,
@@ -87,7 +87,7 @@ class PyTorchRuntime(InferenceRuntime):
         )
 
     def streams_files(self, model_path: str, **kwargs: Any) -> bool:
-        """It does so where it streams weights to a GPU."""
+        """Whether the weights are streamed to a GPU."""
         if kwargs.get("format") != "safetensors":
             return False
         return is_streamed(model_path, torch.device(kwargs.get("device", "cpu")))
@@ -95,18 +95,18 @@ class PyTorchRuntime(InferenceRuntime):
     def predict(self, model: TorchModel, data: Any) -> Any:
         """Run the model once; see ``InferenceRuntime.predict``.
 
-        A dict is passed by keyword where the model has parameters of these names; a tuple in
-        order; anything else as the one argument. Floats are converted to the precision of the
-        model's weights. Where that is another one than the file's, by the option ``dtype``, answers
-        in half precision are given back as float32.
+        A dict is passed by keyword if the model has parameters of these names, a tuple by position,
+        anything else as the only argument. Floats are converted to the precision of the model's
+        weights. If the option ``dtype`` set that precision, float16 outputs are returned as
+        float32.
         """
         with torch.inference_mode():
             args, kwargs = model.arrange(self._inputs(model, data))
-            answer = to_arrays(model.call(*args, **kwargs))
-        return replace_all(answer, np.ndarray, widened) if model.options.dtype else answer
+            output = to_arrays(model.call(*args, **kwargs))
+        return replace_all(output, np.ndarray, widened) if model.options.dtype else output
 
     def prepare(self, model: TorchModel, data: Any) -> Any:
-        """Begin to copy inputs to the GPU; a CPU has them already."""
+        """Start copying inputs to the GPU; on a CPU there is nothing to do."""
         if model.device.type != "cuda":
             return data
         if self._copies is None:
@@ -128,28 +128,28 @@ class PyTorchRuntime(InferenceRuntime):
         return model.weight_bytes
 
     def signature(self, model: TorchModel) -> Signature:
-        """What an exported program says of its inputs; of others nothing is known."""
+        """The signature of an exported program; empty for other formats."""
         return model.signature
 
     def accepts_dummy_input(self, model: TorchModel) -> bool:
-        """Whether it may be tried: exported graphs may, and what is to be compiled has to be."""
+        """Whether it is an exported program, or has to be compiled by running it."""
         return model.options.compile or bool(model.signature.inputs)
 
     def share_cores(self, among: int) -> None:
-        """PyTorch counts the threads it may use for each thread that calls it."""
+        """Set the number of threads that PyTorch uses for the calling thread."""
         if torch.get_num_threads() != (threads := max(1, self._cores // among)):
             torch.set_num_threads(threads)
 
     def precision_bytes(self, model: TorchModel) -> int:
-        """Of the dtype that its weights have in common; if they have none, the most."""
+        """Bytes of the common dtype of its weights; 8 if they have none."""
         return model.precision.itemsize if model.precision else super().precision_bytes(model)
 
     def can_sleep(self, model: TorchModel) -> bool:
-        """Whether the weights are a module's: an AOTInductor package keeps its own."""
+        """Whether the weights belong to a module; an AOTInductor package manages its own."""
         return can_offload(model.call)
 
     def sleep(self, model: TorchModel) -> None:
-        """Copy the weights to pinned memory and free the GPU; a CPU's stay where they are."""
+        """Copy the weights to pinned memory and free the GPU; on a CPU they stay in place."""
         if model.device.type == "cuda":
             assert isinstance(model.call, torch.nn.Module)
             kept = self._offloaded.get(id(model))
@@ -158,21 +158,21 @@ class PyTorchRuntime(InferenceRuntime):
             torch.cuda.reset_peak_memory_stats()
 
     def wake(self, model: TorchModel) -> int:
-        """Copy them back; the pinned memory is kept: to pin it takes longer than to copy."""
-        if (parked := self._offloaded.get(id(model))) is None:
+        """Copy the weights back; pinned memory is kept, as pinning takes longer than copying."""
+        if (offloaded := self._offloaded.get(id(model))) is None:
             return 0
-        restore(parked)
-        return parked.memory.nbytes
+        restore(offloaded)
+        return offloaded.memory.nbytes
 
     def free_main_memory(self, model: TorchModel) -> None:
         """Free the pinned memory."""
-        if (parked := self._offloaded.pop(id(model), None)) is not None:
-            parked.free()
+        if (offloaded := self._offloaded.pop(id(model), None)) is not None:
+            offloaded.free()
 
     def unload(self) -> None:
-        """Delete what was unpacked of an AOTInductor package."""
+        """Delete the files of unpacked AOTInductor packages."""
         clean_up()
 
     def peak_device_memory(self) -> int:
-        """Most bytes PyTorch's allocator has held on the GPU."""
+        """Peak of the bytes that PyTorch's allocator has reserved on the GPU."""
         return torch.cuda.max_memory_reserved() if torch.cuda.is_initialized() else 0  # type: ignore[no-untyped-call]

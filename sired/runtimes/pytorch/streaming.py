@@ -1,10 +1,9 @@
-"""Weights from a file into a GPU, at the speed of the disk or of the bus, whichever is slower.
+"""Streams weights from a file to a GPU, at the speed of the disk or of the bus.
 
-Copied from mapped memory, weights come to a GPU page by page: what the kernel has not read yet
-holds up the copy, and what is not pinned the driver copies once more. Here two threads read
-pieces of the file into pinned buffers; each has two, so that while one is on its way to the GPU
-the next is being read. Nothing but the buffers is taken of the machine's memory, whatever the
-size of the model, and reading never runs ahead of what is copied.
+Weights copied from mapped memory are read page by page: pages that the kernel has not read yet
+stall the copy, and memory that is not pinned is copied twice by the driver. Here two threads read
+pieces of the file into pinned buffers. Each thread has two, so that it reads one while the other is
+copied to the GPU. Main memory is needed for the buffers only, whatever the size of the model.
 """
 
 import json
@@ -19,20 +18,20 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 
-# Which of its names is which of PyTorch's; it has no public name for that.
+# The dtype of each name in the file; the table has no public name.
 from safetensors.torch import _TYPES as _DTYPES
 
 from sire.errors import InvalidModel
-from sired.runtimes.reading import PIECE_BYTES, WORTH_A_THREAD, ReadProgress
+from sired.runtimes.reading import PIECE_BYTES, THREAD_THRESHOLD_BYTES, ReadProgress
 
 _LENGTH_BYTES = 8
-# One reads while the other hands over what it has read.
+# One reads while the other issues copies.
 _THREADS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """Where the bytes from ``start`` to ``end`` of a file go: ``bytes``, flat, on the device."""
+    """The destination of the file's bytes from ``start`` to ``end``: flat uint8 on the device."""
 
     start: int
     end: int
@@ -40,23 +39,23 @@ class _Target:
 
 
 class _Buffer:
-    """Memory to read into. On the way to a GPU it may not be overwritten before it has arrived."""
+    """Memory to read into, which must not be overwritten while it is copied to a GPU."""
 
     def __init__(self, device: torch.device) -> None:
         on_gpu = device.type == "cuda"
         self.bytes = torch.empty(PIECE_BYTES, dtype=torch.uint8, pin_memory=on_gpu)
         self.view = memoryview(self.bytes.numpy())  # type: ignore[arg-type]
         self._stream = torch.cuda.Stream(device) if on_gpu else None  # type: ignore[no-untyped-call]
-        if self._stream is not None:  # what the allocator hands out may still be in use there
+        if self._stream is not None:  # memory from the allocator may still be in use there
             self._stream.wait_stream(torch.cuda.current_stream(device))
 
     def wait(self) -> None:
-        """Wait until what was copied out of it last has arrived."""
+        """Wait until the last copy from it is complete."""
         if self._stream is not None:
             self._stream.synchronize()
 
     def copy(self, start: int, end: int, targets: Sequence[_Target]) -> None:
-        """Send what it holds, which are the bytes from ``start`` to ``end`` of the file."""
+        """Copy its content, the bytes from ``start`` to ``end`` of the file, to the targets."""
         with torch.cuda.stream(self._stream):
             for target in targets:
                 first, last = max(start, target.start), min(end, target.end)
@@ -66,9 +65,9 @@ class _Buffer:
 
 
 def is_streamed(path: str, device: torch.device) -> bool:
-    """Whether weights get to this device faster so; a file that is not there gets nowhere."""
+    """Whether weights are loaded to this device by streaming; False if the file is missing."""
     try:
-        return device.type == "cuda" and Path(path).stat().st_size >= WORTH_A_THREAD
+        return device.type == "cuda" and Path(path).stat().st_size >= THREAD_THRESHOLD_BYTES
     except OSError:
         return False
 
@@ -79,11 +78,11 @@ def stream_safetensors(
     """Read weights onto a device.
 
     Raises:
-        SafetensorError: it is no safetensors file.
-        InvalidModel: it ends while it is read, or holds numbers of a kind PyTorch has not.
+        SafetensorError: it is not a safetensors file.
+        InvalidModel: it was truncated while it was read, or uses a dtype that PyTorch lacks.
         OSError: it cannot be read.
     """
-    with safe_open(path, framework="pt"):  # which checks that what the header says can be
+    with safe_open(path, framework="pt"):  # validates the header
         pass
     weights, targets = _lay_out(Path(path), device)
     if targets:
@@ -92,7 +91,7 @@ def stream_safetensors(
 
 
 def _lay_out(path: Path, device: torch.device) -> tuple[dict[str, torch.Tensor], list[_Target]]:
-    """Tensors without their values, and what of the file belongs into which."""
+    """Uninitialised tensors, and which bytes of the file belong into each."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
         header = json.loads(file.read(length))
@@ -100,7 +99,7 @@ def _lay_out(path: Path, device: torch.device) -> tuple[dict[str, torch.Tensor],
     weights, targets = {}, []
     for name, entry in header.items():
         if entry["dtype"] not in _DTYPES:
-            raise InvalidModel(f"{path} holds numbers of the kind {entry['dtype']} in {name}.")
+            raise InvalidModel(f"{path}: the tensor {name} has the unknown dtype {entry['dtype']}.")
         tensor = torch.empty(entry["shape"], dtype=_DTYPES[entry["dtype"]], device=device)
         weights[name] = tensor
         start, end = (_LENGTH_BYTES + length + offset for offset in entry["data_offsets"])
@@ -115,12 +114,12 @@ def _fill(
     first, last = targets[0].start, targets[-1].end
     progress.expect(last - first)
     pieces = iter(range(first, last, PIECE_BYTES))
-    one_at_a_time = threading.Lock()
+    lock = threading.Lock()
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
     def starts() -> Iterator[int]:
         while True:
-            with one_at_a_time:
+            with lock:
                 start = next(pieces, None)
             if start is None:
                 return
@@ -149,5 +148,5 @@ def _read(descriptor: int, into: memoryview, offset: int, path: str) -> None:
     while into:
         count = os.preadv(descriptor, [into], offset)
         if not count:
-            raise InvalidModel(f"{path} became shorter while it was read.")
+            raise InvalidModel(f"{path} was truncated while it was read.")
         into, offset = into[count:], offset + count

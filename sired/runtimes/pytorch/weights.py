@@ -1,4 +1,4 @@
-"""Weights, which need a class; and whole modules, which need trust."""
+"""Loads weights, which need a class, and whole modules, which need trust."""
 
 import pickle
 import re
@@ -36,7 +36,7 @@ def load_safetensors(job: TorchLoad) -> TorchModel:
     """Load weights into the job's class.
 
     Raises:
-        InvalidModel: the file cannot be read, or the class is missing or another one.
+        InvalidModel: the file cannot be read, the class is missing, or they do not match.
     """
     try:
         if is_streamed(job.path, job.device):
@@ -52,7 +52,7 @@ def load_pickled(job: TorchLoad) -> TorchModel:
     """Load what ``torch.save`` wrote: weights, or a whole module if it is trusted.
 
     Raises:
-        UntrustedModel: it holds more than weights, and the job is not trusted.
+        UntrustedModel: it contains more than weights, and the job is not trusted.
         InvalidModel: as ``load_safetensors``.
     """
     content = _unpickled(job)
@@ -63,7 +63,7 @@ def load_pickled(job: TorchLoad) -> TorchModel:
 
 
 def _unpickled(job: TorchLoad) -> Any:
-    """What torch.save wrote; without trust only tensors and plain containers are built."""
+    """The content of the file; without trust only tensors and plain containers are built."""
     # A file in the old format cannot be mapped.
     mapped = zipfile.is_zipfile(job.path)
     try:
@@ -78,12 +78,12 @@ def _unpickled(job: TorchLoad) -> Any:
         raise InvalidModel(f"{job.path} cannot be read: {_first_line(problem)}") from None
 
 
-def _untrusted(job: TorchLoad, said: str) -> UntrustedModel:
-    wanted = re.search(r"GLOBAL (\S+)", said)
-    what = f"wants to run {wanted[1]}" if wanted else "holds more than weights"
+def _untrusted(job: TorchLoad, message: str) -> UntrustedModel:
+    wanted = re.search(r"GLOBAL (\S+)", message)
+    what = f"would run {wanted[1]}" if wanted else "contains more than weights"
     return UntrustedModel(
-        f"{job.path} {what} when it is loaded; nothing of it has run.",
-        hint="If you trust where it comes from: sire register --replace --trust. Better: save the "
+        f"{job.path} {what} when loaded; none of its code has run.",
+        hint="If you trust its source: sire register --replace --trust. Better: save the "
         "state_dict as safetensors.",
     )
 
@@ -96,24 +96,24 @@ def _weights_in(content: Any, path: str) -> dict[str, torch.Tensor]:
         isinstance(value, torch.Tensor) for value in content.values()
     ):
         raise InvalidModel(
-            f"{path} holds a {type(content).__name__} that is no state_dict.",
+            f"{path} contains a {type(content).__name__}, which is not a state_dict.",
             hint="Save model.state_dict().",
         )
     return content
 
 
 def bytes_of_class(job: TorchLoad) -> int:
-    """Bytes of the weights that an object of the job's class will have; none is made.
+    """Bytes of the weights that an object of the job's class has; none are allocated.
 
     Raises:
-        InvalidModel: the class is missing, or no module's.
-        Exception: it cannot be made without numbers.
+        InvalidModel: the class is missing, or is not a module.
+        Exception: it cannot be constructed without values.
     """
     with torch.device("meta"):
         module, options = _construct(job)
     if (precision := wanted_precision(options)) is not None:
         module = module.to(precision)
-    # Tied ones are given once here. On this device their storages cannot be told apart.
+    # ``parameters`` lists tied ones once. On this device their storages cannot be distinguished.
     return sum(tensor.nbytes for tensor in chain(module.parameters(), module.buffers()))
 
 
@@ -125,17 +125,17 @@ def _with_class(job: TorchLoad, weights: dict[str, torch.Tensor]) -> TorchModel:
 
 
 def _construct(job: TorchLoad) -> tuple[torch.nn.Module, TorchOptions]:
-    """An object of the job's class, and the options that are not the class's own arguments."""
+    """An object of the job's class, and the options among the model's arguments."""
     if job.model_class is None:
         raise InvalidModel(
-            f"{job.path} holds weights only; the class they belong to is missing.",
-            hint="Name it: sire register --replace --class file.py:Class",
+            f"{job.path} contains weights only, and no class is given for them.",
+            hint="Specify it: sire register --replace --class file.py:Class",
         )
     kind = find_class(job.model_class, job.python_path)
     options, arguments = split_arguments(job.arguments, kind)
     module = construct(kind, arguments)
     if not isinstance(module, torch.nn.Module):
-        raise InvalidModel(f"{kind.__name__} is no torch.nn.Module.")
+        raise InvalidModel(f"{kind.__name__} is not a torch.nn.Module.")
     return module, options
 
 
@@ -152,11 +152,11 @@ def check_class_arguments(job: TorchLoad) -> None:
 
 
 class _NoInitialisation(TorchFunctionMode):
-    """Leaves large new parameters as they are: the file is about to replace every one of them.
+    """Skips the initialisation of large parameters, all of which the file replaces.
 
     Random numbers for a large model take seconds, and memory for its weights a second time.
-    Buffers and other tensors are filled as ever: they may not be in the file. So are small
-    parameters, which cost nothing, and at which a class may look while it is made.
+    Buffers and other tensors are initialised, as they may not be in the file. So are small
+    parameters, which costs nothing, because a constructor may read them.
     """
 
     _FILL = frozenset({"uniform_", "normal_", "fill_", "zero_", "copy_", "erfinv_", "clamp_"})
@@ -165,11 +165,11 @@ class _NoInitialisation(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        """Stand in for one torch function."""
+        """Call one torch function, or skip it."""
         given = kwargs or {}
         initialises = getattr(func, "__module__", "") == torch.nn.init.__name__
         if initialises or getattr(func, "__name__", "") in self._FILL:
-            # A tensor's own method has it in the first place, torch.nn.init by name.
+            # A tensor's method has it as the first argument, torch.nn.init by name.
             target = args[0] if args else given.get("tensor")
             if isinstance(target, torch.nn.Parameter) and target.numel() > self._LARGE:
                 return target
@@ -179,27 +179,27 @@ class _NoInitialisation(TorchFunctionMode):
 def _fill(module: torch.nn.Module, weights: dict[str, torch.Tensor], path: str) -> None:
     tied = _tied(module)
     try:
-        # Assigning keeps the mapped tensors; copying would hold every weight twice.
+        # Assigning keeps the mapped tensors; copying would allocate every weight twice.
         missing, unexpected = module.load_state_dict(weights, strict=False, assign=True)
     except RuntimeError as problem:
         raise InvalidModel(
-            f"{path} does not fit {type(module).__name__}: {_last_line(problem)}"
+            f"{path} does not match {type(module).__name__}: {_last_line(problem)}"
         ) from None
     missing = [name for name in missing if not _tie(module, name, tied, weights)]
     if missing or unexpected:
         parts = [
             f"{kind} {', '.join(keys[:_NAMED])}{' …' if len(keys) > _NAMED else ''}"
-            for kind, keys in (("lacks", missing), ("has besides", unexpected))
+            for kind, keys in (("lacks", missing), ("has additional", unexpected))
             if keys
         ]
         raise InvalidModel(
-            f"{path} does not fit {type(module).__name__}: the file {' and '.join(parts)}.",
-            hint="Are --class and --arg the ones it was trained with?",
+            f"{path} does not match {type(module).__name__}: the file {' and '.join(parts)}.",
+            hint="Check that --class and --arg are the ones it was trained with.",
         )
 
 
 def _tied(module: torch.nn.Module) -> dict[str, set[str]]:
-    """The names of every parameter that has several, by each of them."""
+    """For each name of a tied parameter, all of its names."""
     by_tensor: dict[int, set[str]] = {}
     for name, parameter in module.named_parameters(remove_duplicate=False):
         by_tensor.setdefault(id(parameter), set()).add(name)
@@ -209,19 +209,19 @@ def _tied(module: torch.nn.Module) -> dict[str, set[str]]:
 def _tie(
     module: torch.nn.Module, name: str, tied: dict[str, set[str]], weights: dict[str, torch.Tensor]
 ) -> bool:
-    """Give a parameter that is not in the file the value it shares with one that is."""
+    """Set a parameter missing in the file from a tied one that is in it; False if there is none."""
     source = next((other for other in tied.get(name, ()) if other in weights), None)
     if source is None:
         return False
-    place, _, leaf = name.rpartition(".")
-    setattr(module.get_submodule(place), leaf, module.get_parameter(source))
+    parent, _, leaf = name.rpartition(".")
+    setattr(module.get_submodule(parent), leaf, module.get_parameter(source))
     return True
 
 
 def _whole(module: torch.nn.Module, device: torch.device, options: TorchOptions) -> TorchModel:
     wanted = wanted_precision(options)
     precision = wanted or common_precision(module.parameters())
-    # What was made in single precision and is in no file has to go with the weights.
+    # Parameters and buffers that are not in the file are converted like the weights.
     if wanted is not None or precision in {torch.float16, torch.bfloat16}:
         module = module.to(precision)
     module = module.eval().to(device)

@@ -1,4 +1,4 @@
-"""From the name of a model's class to the class."""
+"""Imports and constructs a model's class."""
 
 import importlib
 import importlib.util
@@ -20,11 +20,11 @@ def find_class(name: str, python_path: Sequence[str] = ()) -> type:
     """Import the class ``module:Class``, ``/abs/file.py:Class`` or ``pickle:/abs/file.pkl``.
 
     Args:
-        name: where the class is.
-        python_path: directories to look for the module in, before all others.
+        name: reference to the class.
+        python_path: directories to search for the module first.
 
     Raises:
-        InvalidModel: there is no such module or class.
+        InvalidModel: the module or class does not exist.
         LoadFailed: importing the module failed.
     """
     sys.path[:0] = [path for path in python_path if path not in sys.path]
@@ -40,8 +40,8 @@ def find_class(name: str, python_path: Sequence[str] = ()) -> type:
             if c.__module__ == module.__name__
         ]
         raise InvalidModel(
-            f"There is no class {attribute!r} in {module_name}.",
-            hint=f"There are: {', '.join(own)}." if own else "It defines no classes.",
+            f"The class {attribute!r} is not defined in {module_name}.",
+            hint=f"It defines: {', '.join(own)}." if own else "It defines no classes.",
         )
     return found
 
@@ -72,7 +72,7 @@ def import_module(name: str) -> ModuleType:
     """Import a module by its name, or by its file if the name ends in ``.py``.
 
     Raises:
-        InvalidModel: there is no such module or file.
+        InvalidModel: the module or file does not exist.
         LoadFailed: importing it failed.
     """
     try:
@@ -82,19 +82,19 @@ def import_module(name: str) -> ModuleType:
     except ModuleNotFoundError as problem:
         raise InvalidModel(
             f"Importing {name} failed: {problem}.",
-            hint="Register it from the directory it lies in, or name the file: file.py:Class.",
+            hint="Register it from the module's directory, or specify the file: file.py:Class.",
         ) from problem
     except Exception as problem:
-        said = f"{type(problem).__name__}: {problem}"
-        raise LoadFailed(f"Importing {name} failed: {said}") from problem
+        reported = f"{type(problem).__name__}: {problem}"
+        raise LoadFailed(f"Importing {name} failed: {reported}") from problem
 
 
 def _from_file(path: Path) -> ModuleType:
     if not path.is_file():
-        raise InvalidModel(f"There is no file {path} to find the model's class in.")
-    # The file's neighbours are importable, as they are when it is run.
+        raise InvalidModel(f"The file {path} of the model's class does not exist.")
+    # Modules beside the file can be imported, as when the file is run.
     sys.path.insert(0, str(path.parent))
-    # A file called as a module that is in use must not take its place.
+    # A file with the name of an imported module must not replace that module.
     name = path.stem if path.stem not in sys.modules else f"{path.stem}_model_class"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
@@ -106,10 +106,13 @@ def _from_file(path: Path) -> ModuleType:
 
 
 def _unpickle(path: Path) -> type:
-    """Load a class that a Python caller registered by value."""
+    """Load a class that a Python client registered by value."""
     if not path.is_file():
-        raise InvalidModel(f"The class kept in {path} is gone.", hint="Register the model again.")
+        raise InvalidModel(
+            f"The file {path} of the pickled class does not exist.",
+            hint="Register the model again.",
+        )
     found = cloudpickle.loads(path.read_bytes())
     if not isinstance(found, type):
-        raise InvalidModel(f"{path} does not hold a class.")
+        raise InvalidModel(f"{path} does not contain a class.")
     return found

@@ -1,4 +1,4 @@
-"""What servers answer: their errors as ours, their JSON as data, and data as their JSON."""
+"""Converts between a server's HTTP responses and data or errors."""
 
 import contextlib
 from collections.abc import Generator, Iterable
@@ -17,29 +17,29 @@ _TOO_MANY = 429
 _NO_SUCH_PATH = {404, 405}
 
 
-def error_of(answer: HttpResponse, not_there: str) -> Exception:
-    """The error that an answer which is no success stands for.
+def error_of(response: HttpResponse, not_found_hint: str) -> Exception:
+    """The error that an unsuccessful response stands for.
 
     Args:
-        answer: it.
-        not_there: what to do if it says that there is no such thing.
+        response: of the server.
+        not_found_hint: what to do if the server does not know the path or model.
     """
-    said = f"The server answered {answer.status}: {answer.words()}"
-    if answer.status == _TOO_MANY:
-        return QueueFull(said, hint="Try again later.")
-    if answer.status in _NO_SUCH_PATH:
-        return InvalidInput(said, hint=not_there)
-    if 400 <= answer.status < 500:
-        return InvalidInput(said)
-    failure: SireError = InferenceError(said)
-    return MemoryError(said) if is_out_of_memory(failure) else failure
+    message = f"The server answered {response.status}: {response.message()}"
+    if response.status == _TOO_MANY:
+        return QueueFull(message, hint="Try again later.")
+    if response.status in _NO_SUCH_PATH:
+        return InvalidInput(message, hint=not_found_hint)
+    if 400 <= response.status < 500:
+        return InvalidInput(message)
+    failure: SireError = InferenceError(message)
+    return MemoryError(message) if is_out_of_memory(failure) else failure
 
 
 def to_json(data: Any) -> bytes:
     """Data as JSON; arrays become lists.
 
     Raises:
-        InvalidInput: JSON does not have it.
+        InvalidInput: JSON cannot represent it.
     """
     try:
         return orjson.dumps(_plain(data), option=orjson.OPT_SERIALIZE_NUMPY)
@@ -47,40 +47,42 @@ def to_json(data: Any) -> bytes:
         raise InvalidInput(f"The input cannot be sent as JSON: {problem}.") from None
 
 
-def data_of(answer: HttpResponse) -> Any:
-    """What the JSON of an answer says, lists of numbers as arrays; the text of any other."""
+def data_of(response: HttpResponse) -> Any:
+    """The JSON of a response as data, lists of numbers as arrays; other bodies as text."""
     try:
-        return _arrays(msgspec.json.decode(answer.body))
+        return _arrays(msgspec.json.decode(response.body))
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return answer.body.decode(errors="replace")
+        return response.body.decode(errors="replace")
 
 
-def in_parts(answers: Iterable[HttpResponse], accept: str) -> Generator[Payload, None, None]:
-    """What a server streams, part by part; where text is wanted only what it says."""
-    for answer in answers:
-        if accept != TEXT or answer.content_type != JSON:
-            yield answer.payload()
-        elif said := _said(answer):
-            yield Payload(TEXT, (said.encode(errors="replace"),))
+def stream_payloads(
+    responses: Iterable[HttpResponse], accept: str
+) -> Generator[Payload, None, None]:
+    """The parts of a streamed response as payloads; if ``accept`` is text, only their text."""
+    for response in responses:
+        if accept != TEXT or response.content_type != JSON:
+            yield response.payload()
+        elif text := _text_of(response):
+            yield Payload(TEXT, (text.encode(errors="replace"),))
 
 
-def _said(answer: HttpResponse) -> str:
-    """The text in one event of a stream, where those servers put it that are used most."""
-    event = msgspec.json.decode(answer.body)
+def _text_of(response: HttpResponse) -> str:
+    """The text in one event of a stream, in the fields that common servers use."""
+    event = msgspec.json.decode(response.body)
     if not isinstance(event, dict):
-        return event if isinstance(event, str) else answer.body.decode()
+        return event if isinstance(event, str) else response.body.decode()
     choices = event.get("choices")
-    holders = [choices[0].get("delta"), choices[0]] if choices else []  # OpenAI's, vLLM, llama.cpp
-    holders += [event.get("token"), event.get("message"), event]  # TGI, Ollama, and by itself
+    holders = [choices[0].get("delta"), choices[0]] if choices else []  # OpenAI, vLLM, llama.cpp
+    holders += [event.get("token"), event.get("message"), event]  # TGI, Ollama, others
     for holder in holders:
         for name in ("content", "text", "response") if isinstance(holder, dict) else ():
-            if isinstance(said := holder.get(name), str):
-                return said
+            if isinstance(text := holder.get(name), str):
+                return text
     return ""
 
 
 def _plain(value: Any) -> Any:
-    """The data as JSON has it: arrays in the machine's byte order and in one piece."""
+    """The data in types that orjson encodes: contiguous arrays in native byte order."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -94,7 +96,7 @@ def _plain(value: Any) -> Any:
 
 
 def _arrays(value: Any) -> Any:
-    """Lists of numbers, wherever they stand, as arrays."""
+    """The data with lists of numbers, at any depth, as arrays."""
     if isinstance(value, dict):
         return {key: _arrays(item) for key, item in value.items()}
     if not isinstance(value, list) or not value:

@@ -1,4 +1,4 @@
-"""From a request's data to the arguments of a model's function."""
+"""Maps a request's data to the arguments of a model's function."""
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -15,12 +15,14 @@ _IN_ORDER = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """What a function takes.
+    """The parameters of a function.
 
     Attributes:
-        named: what can be given by keyword; ``any_name`` if every name can.
-        required: what has no default.
-        fewest, most: how many can be given in order, the others left to their defaults.
+        named: those that can be passed by keyword.
+        any_name: whether it accepts every keyword.
+        required: those without a default.
+        fewest: minimum number of positional arguments.
+        most: maximum number of positional arguments; -1 if a keyword is required.
     """
 
     named: tuple[str, ...]
@@ -30,20 +32,20 @@ class Parameters:
     most: float
 
     def arrange(self, given: Any) -> Arguments:
-        """The arguments that these inputs are.
+        """The positional and keyword arguments for these inputs.
 
         Raises:
-            InvalidInput: the model takes others, by name or by number.
+            InvalidInput: their names or their number do not match.
         """
         if isinstance(given, dict) and self._takes(given.keys()):
             return (), given
         in_order = given if isinstance(given, tuple) else (given,)
         if self.fewest <= len(in_order) <= self.most:
             return in_order, {}
-        said = f"given were {', '.join(map(str, given))}" if isinstance(given, dict) else ""
+        count = f"{len(in_order)} in order"
+        received = ", ".join(map(str, given)) if isinstance(given, dict) else count
         raise InvalidInput(
-            f"The model takes {', '.join(self.named) or 'nothing by name'}; "
-            f"{said or f'given were {len(in_order)} in order'}."
+            f"The model takes {', '.join(self.named) or 'nothing by name'}; given were {received}."
         )
 
     def _takes(self, names: Any) -> bool:
@@ -51,12 +53,12 @@ class Parameters:
 
 
 def parameters_of(function: Callable[..., Any]) -> Parameters:
-    """What a ``forward`` or ``predict`` takes, by its signature."""
+    """The parameters of a ``forward`` or ``predict`` method, by its signature."""
     parameters = list(inspect.signature(function).parameters.values())
     kinds = {parameter.kind for parameter in parameters}
     required = [p for p in parameters if p.default is p.empty and p.kind in _BY_NAME | _IN_ORDER]
     in_order = [p for p in parameters if p.kind in _IN_ORDER]
-    # A keyword without a default cannot be given in order: then no number of inputs will do.
+    # A required keyword-only parameter cannot be passed by position.
     fewest = sum(p.kind in _IN_ORDER for p in required)
     reachable = all(p.kind in _IN_ORDER for p in required)
     unlimited = inspect.Parameter.VAR_POSITIONAL in kinds
@@ -70,7 +72,7 @@ def parameters_of(function: Callable[..., Any]) -> Parameters:
 
 
 def parameters_of_script(module: Any) -> Parameters:
-    """What a TorchScript module takes, by its schema."""
+    """The parameters of a TorchScript module, by its schema."""
     arguments = module.forward.schema.arguments[1:]
     required = [a.name for a in arguments if not a.has_default_value()]
     return Parameters(
@@ -87,23 +89,23 @@ class FlatInputs:
     """The inputs of an exported program: tensors by name or in order.
 
     Attributes:
-        names: of the inputs, in their order.
-        rebuild: from the inputs in order to the arguments the program was exported with.
+        names: of the inputs, in order.
+        rebuild: maps the inputs, in order, to the arguments that the program was exported with.
     """
 
     names: Sequence[str]
     rebuild: Callable[[list[Any]], Arguments]
 
     def arrange(self, given: Any) -> Arguments:
-        """The arguments that these inputs are.
+        """The positional and keyword arguments for these inputs.
 
         Raises:
-            InvalidInput: the program takes others, by name or by number.
+            InvalidInput: their names or their number do not match.
         """
         if isinstance(given, dict) and given.keys() == set(self.names):
             return self.rebuild([given[name] for name in self.names])
         in_order = given if isinstance(given, tuple) else (given,)
         if len(in_order) == len(self.names) and not isinstance(given, dict):
             return self.rebuild(list(in_order))
-        said = ", ".join(given) if isinstance(given, dict) else f"{len(in_order)} in order"
-        raise InvalidInput(f"The model takes {', '.join(self.names)}; given were {said}.")
+        received = ", ".join(given) if isinstance(given, dict) else f"{len(in_order)} in order"
+        raise InvalidInput(f"The model takes {', '.join(self.names)}; given were {received}.")

@@ -8,7 +8,7 @@ from pathlib import Path
 from sire.errors import InvalidModel
 from sire.spec import ModelSpec
 from sired.devices.cpu import CpuProbe
-from sired.runtimes.reading import WORTH_A_THREAD
+from sired.runtimes.reading import THREAD_THRESHOLD_BYTES
 from sired.store.formats import files_of
 
 
@@ -31,7 +31,7 @@ def files_to_read(files: Sequence[Path]) -> Sequence[Path]:
         size = sum(file.stat().st_size for file in files)
     except OSError:
         return []
-    return files if size < WORTH_A_THREAD or size <= CpuProbe().free_bytes() else []
+    return files if size < THREAD_THRESHOLD_BYTES or size <= CpuProbe().free_bytes() else []
 
 
 def content_digest(files: Sequence[Path]) -> str:

@@ -7,7 +7,7 @@ from safetensors.torch import load_file, save_file
 
 from sire.errors import InvalidModel
 from sired.runtimes.pytorch.streaming import is_streamed, stream_safetensors
-from sired.runtimes.reading import PIECE_BYTES, WORTH_A_THREAD, ReadProgress
+from sired.runtimes.reading import PIECE_BYTES, THREAD_THRESHOLD_BYTES, ReadProgress
 
 CPU = torch.device("cpu")
 
@@ -63,7 +63,7 @@ def test_large_files_are_streamed_and_to_gpus_only(tmp_path):
     small, large = tmp_path / "small", tmp_path / "large"
     small.write_bytes(bytes(100))
     with large.open("wb") as file:
-        file.truncate(WORTH_A_THREAD)
+        file.truncate(THREAD_THRESHOLD_BYTES)
     gpu = torch.device("cuda:0")
     assert is_streamed(str(large), gpu)
     assert not is_streamed(str(large), CPU)
