@@ -142,4 +142,4 @@ def test_where_a_class_cannot_tell_its_file_does(home, tmp_path, ends):
 def test_why_a_class_cannot_be_asked_is_said(home, tmp_path):
     (tmp_path / "lookup.py").write_text(OWN)
     told = home.sire("estimate", tmp_path / "lookup.py", "--class", f"{tmp_path / 'lookup.py'}:No")
-    assert b"There is no class 'No'" in told.stderr
+    assert b"The class 'No' is not defined in" in told.stderr

@@ -41,6 +41,7 @@ def complete(request: Register, payload: tuple[Buffer, ...], paths: Paths) -> Mo
     check_name(request.model.name)
     check_values(request.model)
     spec = inspect(request.model)
+    check_arguments(find_traits(spec.runtime), spec)
     check_batches(spec)
     return msgspec.structs.replace(
         spec,
@@ -65,7 +66,8 @@ def inspect(given: ModelSpec) -> ModelSpec:
             spec = _recognised(spec, traits, found, path)
         else:
             spec = msgspec.structs.replace(spec, weight_bytes=_size(path) if path else 0)
-        check_arguments(traits, spec)
+        if spec.args:  # an estimate may leave all of them out, also those that are required
+            check_arguments(traits, spec)
         spec = msgspec.structs.replace(spec, fingerprint=_fingerprint(spec, traits, path))
         return spec if traits.on_register is None else traits.on_register(spec)
     except OSError as problem:  # a name too long, a disk that fails

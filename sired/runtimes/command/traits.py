@@ -6,7 +6,8 @@ from sired.runtimes.traits import RuntimeTraits
 
 
 def _check_path(spec: ModelSpec) -> ModelSpec:
-    check_path(spec.args["cmd"], spec.args.get("env", {}), spec.path)
+    if "cmd" in spec.args:
+        check_path(spec.args["cmd"], spec.args.get("env", {}), spec.path)
     return spec
 
 
