@@ -95,7 +95,8 @@ def reject_unknown(given: Iterable[str], known: Collection[str], owner: str) -> 
         return
     accepted = f"Accepted are: {', '.join(known)}." if known else "It takes none."
     raise InvalidModel(
-        f"{owner} takes no argument {shown(unknown)}.", hint=f"{did_you_mean(unknown, known)}{accepted}"
+        f"{owner} takes no argument {shown(unknown)}.",
+        hint=f"{did_you_mean(unknown, known)}{accepted}",
     )
 
 

@@ -99,7 +99,9 @@ def test_a_model_that_the_server_has_not_is_said_with_those_it_has(load):
 
 def test_a_server_that_is_missing_or_is_none_is_a_clear_error(server):
     runtime = find_runtime("ollama")
-    with pytest.raises(LoadFailed, match=r"No Ollama server answers at http://127.0.0.1:9: Connection"):
+    with pytest.raises(
+        LoadFailed, match=r"No Ollama server answers at http://127.0.0.1:9: Connection"
+    ):
         runtime.load("", model="m", host="127.0.0.1:9")
     server.get = lambda _: (500, {"error": "boom"})
     with pytest.raises(LoadFailed, match="is not Ollama: .* 500, boom"):

@@ -114,7 +114,9 @@ def _path(given: ModelSpec) -> Path | None:
         )
     if not path.exists():
         raise ModelNotFound(
-            f"The file {shown(given.path)} does not exist.", hint=nearest_file_hint(path), path=str(path)
+            f"The file {shown(given.path)} does not exist.",
+            hint=nearest_file_hint(path),
+            path=str(path),
         )
     return path
 

@@ -9,7 +9,7 @@ import msgspec
 import psutil
 
 from sire.errors import InferenceError, LoadFailed, WorkerCrashed
-from sire.protocol.content import JSON, ARRAY_TYPES, Buffer, Payload
+from sire.protocol.content import ARRAY_TYPES, JSON, Buffer, Payload
 from sire.tensors import pack, unpack
 from sired.http.client import HttpResponse
 from sired.runtimes.base import InferenceRuntime

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from sire.errors import InferenceError, InvalidInput, LoadFailed, SireError
-from sire.protocol.content import JSON, ARRAY_TYPES, TEXT, Payload
+from sire.protocol.content import ARRAY_TYPES, JSON, TEXT, Payload
 from sire.tensors import pack, unpack
 from sired.http.client import HttpResponse
 from sired.runtimes.arguments import own_arguments, read_arguments
