@@ -17,8 +17,9 @@ from tests.docs.pages import alike, blocks, commands, is_runnable, play, section
 
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
-RUNNABLE = [page for page in PAGES if is_runnable(page.read_text())]
-DOCUMENTS = [*PAGES, *ROOT.glob("*.md"), *ROOT.glob("examples/*.md"), *ROOT.glob("benchmarks/*.md")]
+EXAMPLES = ROOT / "examples" / "README.md"
+RUNNABLE = [page for page in [*PAGES, EXAMPLES] if is_runnable(page.read_text())]
+DOCUMENTS = [*PAGES, *ROOT.glob("*.md"), EXAMPLES, *ROOT.glob("benchmarks/*.md")]
 
 
 def name_of(page):
