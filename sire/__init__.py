@@ -1,4 +1,4 @@
-"""The client library of sire, and what the daemon and its command line share with it."""
+"""The Python API of sire, and the code it shares with the daemon and the command line."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ __all__ = ["ModelManager", "__version__", "errors"]
 
 
 def __getattr__(name: str) -> Any:
-    # Imported on first use: the daemon and the command line never need numpy.
+    # Imported on first use: the daemon and the command line do not need numpy.
     if name == "ModelManager":
         from sire.client.manager import ModelManager  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""Every error a user can meet, the same names in Python, on the wire and in the exit codes."""
+"""The errors of sire: the same types in Python, on the wire and in exit codes."""
 
 import reprlib
 from typing import Any, ClassVar
@@ -6,12 +6,12 @@ from typing import Any, ClassVar
 _SHOWN = reprlib.Repr()
 _SHOWN.maxstring = _SHOWN.maxother = _SHOWN.maxlong = 200
 _LONGEST = 1000
-# Characters that an error has to say: it names what was given, and repeats no input.
+# Characters of a message: it names the input but does not repeat it.
 LONGEST_MESSAGE = 4000
 
 
 def shorten(text: str) -> str:
-    """The text without its middle, where it is too long to be read."""
+    """The text, without its middle if it exceeds ``LONGEST_MESSAGE`` characters."""
     if len(text) <= LONGEST_MESSAGE:
         return text
     half = LONGEST_MESSAGE // 2
@@ -19,12 +19,13 @@ def shorten(text: str) -> str:
 
 
 class SireError(Exception):
-    """The base of every error sire raises on purpose.
+    """The base class of all errors that sire raises.
 
     Attributes:
         message: what happened, with the figures.
-        hint: what to do next; empty when the message already says it.
-        details: the figures as plain numbers and strings, for programs.
+        hint: what to do next; "" if the message states it.
+        details: the figures as plain numbers and strings, for programs; sizes are bytes, times
+            seconds.
     """
 
     code: ClassVar[str] = "SireError"
@@ -47,15 +48,15 @@ class SireError(Exception):
 
 
 class ModelNotFound(SireError):
-    """No model of that name is registered, or its file is gone."""
+    """No model of that name is registered, or its file does not exist."""
 
 
 class ModelExists(SireError):
-    """A model of that name is registered already."""
+    """A model of that name is already registered."""
 
 
 class InvalidModel(SireError):
-    """The file, class or option given for a model cannot be what it is said to be."""
+    """The file, class or an option of a model is not valid."""
 
 
 class UntrustedModel(SireError):
@@ -63,74 +64,74 @@ class UntrustedModel(SireError):
 
 
 class LoadFailed(SireError):
-    """The model could not be brought into memory."""
+    """The model could not be loaded."""
 
 
 class InsufficientMemory(SireError):
-    """The model does not fit, whatever is unloaded."""
+    """The model does not fit in memory, even after every other model is unloaded."""
 
 
 class InvalidInput(SireError):
-    """The data given to a model is not what it takes."""
+    """The data is not a valid input of the model."""
 
 
 class InferenceError(SireError):
-    """The model raised while computing an answer."""
+    """The model raised an exception while computing an answer."""
 
 
 class WorkerCrashed(SireError):
-    """The process holding the model died."""
+    """The process that held the model ended unexpectedly."""
 
 
 class QueueFull(SireError):
-    """Too many requests are waiting already."""
+    """The queue has reached its limit of waiting requests."""
 
 
 class DeadlineExceeded(SireError):
-    """The answer did not come within the time allowed."""
+    """The answer did not arrive within the timeout."""
 
 
 class Cancelled(SireError):
-    """The request was withdrawn, or its model was unloaded or removed while it waited."""
+    """The request was cancelled, or its model was unloaded or removed while it waited."""
 
 
 class DeviceNotFound(SireError):
-    """No device of that name can be used."""
+    """No device of that name exists, or it is disabled."""
 
 
 class JobNotFound(SireError):
-    """No job of that id is kept."""
+    """No job of that id exists."""
 
 
 class JobsUnavailable(SireError):
-    """The jobs kept on disk cannot be read or written."""
+    """The database of jobs cannot be read or written."""
 
 
 class ProtocolError(SireError):
-    """The bytes received are no message of this protocol version."""
+    """The bytes received are not a message of this protocol version."""
 
 
 class DaemonUnavailable(SireError):
-    """No daemon answers, and none could be started."""
+    """No daemon is running, and none could be started."""
 
 
 class InvalidConfiguration(SireError):
-    """A setting has a value it cannot have."""
+    """A setting or an option has an invalid value."""
 
 
 def shown(value: Any) -> str:
-    """A value as an error names it; what is long is told by its ends."""
+    """The ``repr`` of a value for an error message, shortened in the middle."""
     return _SHOWN.repr(value)
 
 
 def error_text(problem: BaseException) -> str:
-    """What a library said is wrong, as part of an error; the end of a long text is left out."""
+    """The message of a library's exception, as part of an error; shortened at its end."""
     text = str(problem)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} …"
 
 
 def error_from(code: str, message: str, hint: str, details: dict[str, Any]) -> SireError:
-    """Rebuild an error that crossed a process boundary; an unknown code becomes a SireError."""
+    """Rebuild an error received from another process; an unknown code gives a SireError."""
     by_code = {kind.code: kind for kind in SireError.__subclasses__()}
     kind = by_code.get(code, SireError)
     error = kind(message, hint=hint)

@@ -1,7 +1,6 @@
-"""Where everything lies on disk, by the XDG base directory rules.
+"""The files and directories of a daemon, by the XDG base directory specification.
 
-``SIRE_HOME`` puts all of it below one directory instead, which gives a private daemon with a
-registry of its own.
+``SIRE_HOME`` moves all of them below one directory, for a private daemon with its own registry.
 """
 
 import os
@@ -28,26 +27,26 @@ class Paths:
 
     @property
     def socket(self) -> Path:
-        """The Unix socket clients talk to."""
+        """The Unix socket that clients connect to."""
         return self.runtime / "sired.sock"
 
     @property
     def direct_socket(self) -> Path:
-        """The Unix socket at which clients ask for a connection to a worker."""
+        """The Unix socket on which clients request a direct connection to a worker."""
         return self.runtime / "data.sock"
 
     @property
     def lock(self) -> Path:
-        """The file whose lock decides who is the daemon; it holds that daemon's pid."""
+        """The file whose lock decides which process is the daemon; it contains its pid."""
         return self.runtime / "sired.lock"
 
     def load_lock(self, gpu: str) -> Path:
-        """What is locked by who loads onto a GPU, where loads have to be told apart."""
+        """The file that a worker locks while it loads onto a GPU, to measure loads apart."""
         return self.runtime / f"{gpu}.load"
 
     @property
     def config_file(self) -> Path:
-        """The settings."""
+        """The settings file."""
         return self.config / "config.toml"
 
     @property
@@ -57,7 +56,7 @@ class Paths:
 
     @property
     def classes(self) -> Path:
-        """Model classes that came as pickles from Python callers."""
+        """Model classes that Python clients sent as pickles."""
         return self.data / "classes"
 
     @property
@@ -67,77 +66,77 @@ class Paths:
 
     @property
     def daemon_log(self) -> Path:
-        """What the daemon logs, as JSON lines; ``.1`` to ``.3`` behind it hold what was before."""
+        """The daemon's log, as JSON lines; older lines are in ``.1`` to ``.3``."""
         return self.logs / "sired.log"
 
     @property
     def daemon_output(self) -> Path:
-        """What a daemon in the background prints besides: why it did not start, or crashed."""
+        """The output of a background daemon: why it did not start, or crashed."""
         return self.logs / "sired.err"
 
     @property
     def standby_log(self) -> Path:
-        """What workers print that stand by without a model."""
+        """The output of standby workers without a model."""
         return self.logs / "standby.log"
 
     @property
     def footprints(self) -> Path:
-        """Measured memory needs of models loaded before."""
+        """Measured memory footprints of models that were loaded before."""
         return self.state / "footprints.json"
 
     @property
     def loaded(self) -> Path:
-        """Which models the next daemon is to load."""
+        """The models that the next daemon loads."""
         return self.state / "loaded.json"
 
     @property
     def jobs(self) -> Path:
-        """The database of jobs and, in ``spool``, their big inputs and results."""
+        """The database of jobs and, in ``spool``, their large inputs and results."""
         return self.state / "jobs"
 
     @property
     def history(self) -> Path:
-        """What models did in each minute of the last days."""
+        """The database of each model's activity, minute by minute."""
         return self.state / "history.db"
 
     @property
     def caches(self) -> Path:
-        """What is kept of models because it takes long to make, one directory for each."""
+        """Caches of artifacts that are expensive to build, one directory per model."""
         return self.state / "cache"
 
     def model_cache(self, name: str) -> Path:
-        """What runtimes keep of one model: optimised graphs, compiled code."""
+        """The cache of one model: optimized graphs, compiled code."""
         return self.caches / name
 
     def model_log(self, name: str) -> Path:
-        """Everything the workers of one model print."""
+        """The output of the workers of one model."""
         return self.logs / "models" / f"{name}.log"
 
     def checked_socket(self) -> Path:
-        """The socket's path, if the kernel can take one so long.
+        """The socket's path, if the kernel accepts its length.
 
         Raises:
-            DaemonUnavailable: it is longer than a Unix socket path may be.
+            DaemonUnavailable: it exceeds the limit of a Unix socket path.
         """
         length = len(os.fsencode(self.socket))
         if length > LONGEST_SOCKET_PATH:
             raise DaemonUnavailable(
                 f"The socket path {self.socket} has {length} bytes; "
-                f"a Unix socket takes {LONGEST_SOCKET_PATH} at most.",
+                f"the limit of a Unix socket is {LONGEST_SOCKET_PATH}.",
                 hint="Set XDG_RUNTIME_DIR or SIRE_HOME to a shorter directory.",
             )
         return self.socket
 
 
 def find_paths(environment: Mapping[str, str] | None = None) -> Paths:
-    """Work out the directories from the environment; nothing is created."""
+    """Derive the directories from the environment; nothing is created."""
     environment = os.environ if environment is None else environment
     if home := environment.get("SIRE_HOME"):
         root = Path(home).absolute()
         return Paths(root / "run", root / "config", root / "data", root / "state")
 
     def base(variable: str, default: str) -> Path:
-        # Relative values are to be ignored, says the specification.
+        # The specification requires relative values to be ignored.
         value = environment.get(variable, "")
         return Path(value) if value.startswith("/") else Path.home() / default
 
@@ -150,7 +149,7 @@ def find_paths(environment: Mapping[str, str] | None = None) -> Paths:
 
 
 def _runtime_base(environment: Mapping[str, str]) -> Path:
-    """XDG_RUNTIME_DIR, or what stands in for it where no login session set one (cron)."""
+    """XDG_RUNTIME_DIR, or its substitute where no login session sets it (cron)."""
     if (given := environment.get("XDG_RUNTIME_DIR", "")).startswith("/"):
         return Path(given)
     by_login = Path(f"/run/user/{os.getuid()}")
@@ -160,12 +159,12 @@ def _runtime_base(environment: Mapping[str, str]) -> Path:
 
 
 def private_directory(path: Path) -> Path:
-    """Create a directory that only its owner can enter, or check that an existing one is.
+    """Create a directory that only its owner can enter, or check an existing one.
 
-    Parents that are missing are made the same way, whatever the umask.
+    Missing parents are created with the same mode, whatever the umask.
 
     Raises:
-        DaemonUnavailable: it or its parent is open to others, or it cannot be made.
+        DaemonUnavailable: other users can replace it, or it cannot be created.
     """
     try:
         for parent in reversed(path.parents):
@@ -181,43 +180,44 @@ def private_directory(path: Path) -> Path:
 
 
 def remove_stale_socket(path: Path) -> None:
-    """Remove what a dead daemon left where a socket is to be.
+    """Remove the socket that a killed daemon left behind.
 
     Raises:
-        DaemonUnavailable: it is a directory, or cannot be removed.
+        DaemonUnavailable: the path is a directory, or cannot be removed.
     """
     try:
         path.unlink(missing_ok=True)
     except OSError as problem:
         kind = "is a directory" if path.is_dir() else f"cannot be removed: {problem.strerror}"
         raise DaemonUnavailable(
-            f"{path} {kind}, and the daemon's socket belongs there.",
+            f"{path} {kind}, and the daemon needs it for its socket.",
             hint=f"Move it away: mv {path} {path}.old",
         ) from None
 
 
 def check_owner(path: Path) -> None:
-    """Make sure that nobody else can put another directory in this one's place.
+    """Check that no other user can replace this directory.
 
     Raises:
-        DaemonUnavailable: it belongs to somebody else, or what it lies in does, or is open to all.
-        FileNotFoundError: there is no such directory.
+        DaemonUnavailable: it or its parent belongs to another user, or its parent is writable for
+            all.
+        FileNotFoundError: the directory does not exist.
     """
-    hint = "Set XDG_RUNTIME_DIR or SIRE_HOME to a directory of your own."
+    hint = "Set XDG_RUNTIME_DIR or SIRE_HOME to a directory that you own."
     for directory, owners in ((path, {os.getuid()}), (path.parent, {os.getuid(), 0})):
         if (owner := directory.stat().st_uid) not in owners:
             raise DaemonUnavailable(f"{directory} belongs to uid {owner}, not to you.", hint=hint)
     mode = path.parent.stat().st_mode
     if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
         raise DaemonUnavailable(
-            f"Everybody may write to {path.parent}, and so replace {path.name} in it.",
-            hint=f"Close it: chmod o-w {path.parent}",
+            f"All users can write to {path.parent}, and so replace {path.name} in it.",
+            hint=f"Restrict it: chmod o-w {path.parent}",
         )
 
 
 def nearest_file_hint(path: Path) -> str:
-    """A hint that names the file nearest to one that is not there; "" where none is near."""
-    from sire.nearest import nearest  # noqa: PLC0415 (few need it, and all would wait for it)
+    """A hint that names the file nearest to a missing one; "" if none is similar."""
+    from sire.nearest import nearest  # noqa: PLC0415 (rarely needed, and slow to import)
 
     try:
         near = nearest(path.name, [other.name for other in path.parent.iterdir()])

@@ -1,4 +1,4 @@
-"""What a model is, and what a job: the definitions that store, wire and workers share."""
+"""Models and jobs as they are defined on disk, on the wire and in workers."""
 
 import math
 import re
@@ -10,7 +10,7 @@ import msgspec
 from sire.errors import InvalidConfiguration, InvalidModel, shown
 from sire.nearest import did_you_mean
 
-# A duration that a message tells: not less than nothing, and a number.
+# A duration in a message: a number that is not negative.
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
 KeepAlive = Seconds | Literal["forever"] | None
 Priority = Literal["high", "normal", "low"]
@@ -26,15 +26,15 @@ _DTYPES = frozenset(
 _TENSOR = re.compile(r"(?:(?P<name>[^\s:]+):)?(?P<dtype>\w+)\[(?P<shape>[-\d,\s]*)\]")
 
 
-# The axes of an array have 63 bits.
+# An axis length has at most 63 bits.
 _AXIS = re.compile(r"-1|\d{1,18}")
 _COUNT = re.compile(r"\d{1,4}")
 
 
 class TensorSpec(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One array: its name ("" when there is only one), dtype ("float32") and shape.
+    """One array: its name ("" if it is the only one), dtype ("float32") and shape.
 
-    In a signature ``-1`` stands for an axis of any length; on the wire every axis is given.
+    In a signature ``-1`` stands for an axis of any length; on the wire every length is given.
     """
 
     name: str
@@ -43,27 +43,27 @@ class TensorSpec(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Signature(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a model takes and gives; empty where it is not known."""
+    """The inputs and outputs of a model; empty where they are not known."""
 
     inputs: tuple[TensorSpec, ...] = ()
     outputs: tuple[TensorSpec, ...] = ()
 
     def completed_by(self, reported: "Signature") -> "Signature":
-        """This one, with the other's inputs or outputs where this one has none."""
+        """This signature, with the inputs or outputs of the other where it has none."""
         return Signature(self.inputs or reported.inputs, self.outputs or reported.outputs)
 
     @property
     def batchable(self) -> bool:
-        """Whether all that it takes and gives is one row for each of any number of examples."""
+        """Whether the first axis of every input and output is a batch of any size."""
         return bool(self.inputs) and all(
             tensor.shape[:1] == (-1,) for tensor in (*self.inputs, *self.outputs)
         )
 
 
 class ImageOptions(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How the pixels of an image file become the model's numbers.
+    """How the pixels of an image file are normalized.
 
-    Pixels are scaled to 0..1 (for a floating point input), then ``(x - mean) / std`` per channel.
+    For a floating-point input pixels are scaled to 0..1, then ``(x - mean) / std`` per channel.
     """
 
     mean: tuple[float, ...] = ()
@@ -75,25 +75,28 @@ class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Attributes:
         path: absolute path of the file or directory; "" for a model without one.
-        runtime: name of the runtime that loads it; "auto" until the registry recognised the file.
-        format: what the file was recognised as (``safetensors``, ``onnx``, …).
-        model_class: ``module:Class``, ``/abs/file.py:Class`` or ``pickle:<digest>``.
-        python_path: directories put on the import path before ``model_class`` is imported.
-        args: arguments of the model class, or of the runtime where there is no class.
+        runtime: name of the runtime that loads it; "auto" until the daemon detects it.
+        format: the detected format of the file (``safetensors``, ``onnx``, …).
+        model_class: ``module:Class``, ``/abs/file.py:Class`` or ``pickle:<path>``.
+        python_path: directories added to the import path before ``model_class`` is imported.
+        args: arguments of the model class, or of the runtime if there is no class.
         device: a device name, or "auto".
-        max_memory: bytes the user says it needs at most.
-        keep_alive: seconds it stays loaded after its last use; None is the daemon's default.
-        priority: the class of requests that ask for none.
-        weight: its share, against other models' weights, of a device they compete for.
-        instances: how many processes hold it: "2", "1..4", or "auto" (see ``instance_bounds``).
-        batch_size: rows of requests that run together at most.
-        batch_delay: seconds a request waits for others to run with.
-        concurrency: requests that one process works on at the same time, where its runtime can.
-        warmup: absolute path of an input file predicted once after loading.
-        cached: whether the answer to an input it had before may come from memory.
-        signature: what it takes, where the user declared it.
-        fingerprint: digest of size and sampled content: the same file, however it is called.
-        weight_bytes: bytes of the weights as the file states them.
+        max_memory: the most bytes that it needs, as declared; None for an estimate.
+        keep_alive: seconds it stays loaded after its last use; None for the daemon's default.
+        pinned: whether it is never unloaded to make room or because it is idle.
+        priority: the priority of requests that specify none.
+        weight: its share of a device that models compete for, relative to their weights.
+        instances: number of processes that hold it: "2", "1..4" or "auto" (``instance_bounds``).
+        batch_size: the most rows that run together in one pass.
+        batch_delay: seconds a request waits for others to fill its batch.
+        concurrency: requests that one process works on at the same time.
+        warmup: absolute path of an input file that is run once after loading.
+        trusted: whether its file may run code when it is loaded.
+        cached: whether an input that was answered before is answered from memory.
+        signature: its inputs and outputs, as declared.
+        image: how images are normalized.
+        fingerprint: digest of size and sampled content, equal for copies of the same file.
+        weight_bytes: size of the weights as the file states it.
         registered_at: seconds since the epoch.
     """
 
@@ -125,7 +128,7 @@ class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class JobError(msgspec.Struct, frozen=True):
-    """Why a job failed: a typed error, taken apart."""
+    """The error of a failed job: the fields of a ``SireError``."""
 
     code: str
     message: str
@@ -134,18 +137,19 @@ class JobError(msgspec.Struct, frozen=True):
 
 
 class Job(msgspec.Struct, frozen=True):
-    """A request that is kept until it has been answered, and its answer for a while after.
+    """A durable request, and for a while after its end its result.
 
-    Times are seconds since the epoch; a time that has not come is None.
+    Times are seconds since the epoch; the time of an event that has not happened is None.
 
     Attributes:
-        state: pending (kept on disk), queued (its model's queue holds it), running (a worker has
-            it), complete, failed or cancelled.
-        source: what the input was called where it came from; "" where it had no name.
-        content_type: of the input; ``accept`` is that of the answer.
-        result_bytes: size of the answer; 0 as long as there is none.
-        deadline_at: when it fails unless it is finished.
-        compute_seconds: how long a worker was at it; None before it is complete.
+        state: pending (on disk), queued (in its model's queue), running (in a worker), complete,
+            failed or cancelled.
+        metadata: text that the submitter attached.
+        source: the name of the input, such as its file's; "" if it has none.
+        content_type: content type of the input; ``accept`` is that of the result.
+        result_bytes: size of the result; 0 before it is complete.
+        deadline_at: when it fails if it has not ended.
+        compute_seconds: time a worker took; None before it is complete.
         error: why it failed.
     """
 
@@ -169,15 +173,16 @@ class Job(msgspec.Struct, frozen=True):
 
 
 def check_name(name: str) -> str:
-    """Return the name if a model may be called so.
+    """Return the name if it is a valid model name.
 
     Raises:
-        InvalidModel: it has characters that do not fit in a file name or a command line.
+        InvalidModel: it is too long, or has characters that are not safe in a file name or on a
+            command line.
     """
     if not _NAME.fullmatch(name):
         raise InvalidModel(
-            f"{shown(name)} cannot be a model's name.",
-            hint="Use up to 100 letters, digits, '.', '_' and '-', beginning with a letter or "
+            f"{shown(name)} is not a valid model name.",
+            hint="Use up to 100 letters, digits, '.', '_' and '-', starting with a letter or "
             "digit.",
         )
     return name
@@ -187,25 +192,25 @@ def parse_tensor(text: str) -> TensorSpec:
     """Read an input such as ``float32[-1,1,8,8]`` or ``tokens:int64[-1,128]``.
 
     Raises:
-        InvalidModel: it is not written so, or of no known dtype.
+        InvalidModel: the text has another form, or the dtype is unknown.
     """
     match = _TENSOR.fullmatch(text.strip())
     axes = [axis.strip() for axis in match["shape"].split(",")] if match else []
     if match is None or not all(_AXIS.fullmatch(axis) for axis in axes if axes != [""]):
         raise InvalidModel(
-            f"{shown(text)} does not describe an input.",
+            f"{shown(text)} is not a valid tensor.",
             hint="Write it like float32[-1,1,8,8] or tokens:int64[-1,128]; -1 is any length.",
         )
     if match["dtype"] not in _DTYPES:
         raise InvalidModel(
-            f"{shown(match['dtype'])} is no dtype.",
-            hint=f"Known are: {', '.join(sorted(_DTYPES))}.",
+            f"{shown(match['dtype'])} is not a known dtype.",
+            hint=f"Dtypes are: {', '.join(sorted(_DTYPES))}.",
         )
     return TensorSpec(match["name"] or "", match["dtype"], tuple(int(a) for a in axes if a))
 
 
 def format_tensors(tensors: Iterable[TensorSpec]) -> str:
-    """Write inputs or outputs the way ``parse_tensor`` reads them, separated by ", "."""
+    """Format tensors as ``parse_tensor`` reads them, separated by ", "."""
     return ", ".join(
         f"{one.name}{':' if one.name else ''}{one.dtype}[{','.join(map(str, one.shape))}]"
         for one in tensors
@@ -216,7 +221,7 @@ def check_priority(text: str) -> Priority:
     """Return the text if it is a priority.
 
     Raises:
-        InvalidConfiguration: it is none.
+        InvalidConfiguration: it is not high, normal or low.
     """
     if text in PRIORITIES:
         return text
@@ -227,18 +232,18 @@ def check_priority(text: str) -> Priority:
 
 
 def keep_alive_seconds(keep_alive: KeepAlive) -> float | None:
-    """The seconds, ``math.inf`` for forever; None for the daemon's default."""
+    """Seconds, or ``math.inf`` for forever; None for the daemon's default."""
     return math.inf if keep_alive == "forever" else keep_alive
 
 
 def instance_bounds(text: str) -> tuple[int, int | None]:
-    """Read how many instances a model is to have: ``2``, ``1..4`` or ``auto``.
+    """Read a number of instances: ``2``, ``1..4`` or ``auto``.
 
     Returns:
-        The least and the greatest number; None for as many as memory and the queue suggest.
+        The least and the greatest number; None for as many as the queue needs and memory allows.
 
     Raises:
-        InvalidConfiguration: it is not written so.
+        InvalidConfiguration: the text has another form, or exceeds 9999.
     """
     if text == "auto":
         return 1, None
@@ -246,7 +251,7 @@ def instance_bounds(text: str) -> tuple[int, int | None]:
     bounds = (first, last) if ".." in text else (text, text)
     if not all(map(_COUNT.fullmatch, bounds)) or not 1 <= int(first) <= int(bounds[1]):
         raise InvalidConfiguration(
-            f"{shown(text)} is no number of instances.",
-            hint="Write it like 2, 1..4 or auto; 9999 is the most.",
+            f"{shown(text)} is not a number of instances.",
+            hint="Write it like 2, 1..4 or auto; the most is 9999.",
         )
     return int(bounds[0]), int(bounds[1])

@@ -1,4 +1,4 @@
-"""Bytes and durations as people write them, and back."""
+"""Sizes and durations: parsing and formatting."""
 
 import math
 import re
@@ -10,7 +10,7 @@ _BYTES: dict[str, int] = {
     "B": 1,
     **{f"{unit}B": 1000**power for power, unit in enumerate("KMGT", start=1)},
     **{f"{unit}iB": 1024**power for power, unit in enumerate("KMGT", start=1)},
-    # A bare letter means what it means to docker and systemd: a power of 1024.
+    # A bare letter is a power of 1024, as in docker and systemd.
     **{unit: 1024**power for power, unit in enumerate("KMGT", start=1)},
 }
 _BYTES_BY_UPPERCASE = {unit.upper(): factor for unit, factor in _BYTES.items()}
@@ -18,17 +18,17 @@ _SECONDS = {"ms": 0.001, "": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _NUMBER_AND_UNIT = re.compile(r"\s*(\d+(?:\.\d+)?(?:e[+-]?\d+)?)\s*([A-Za-z]*)\s*")
 
 FOREVER = math.inf
-# What the system, databases and messages count bytes in.
+# The largest signed 64-bit integer, in which the system, SQLite and messages count bytes.
 LARGEST_BYTES = (1 << 63) - 1
 _LONGEST_SECONDS = 1e18
 _MOST_DIGITS = 100
 
 
 def parse_bytes(text: str | int) -> int:
-    """Read a size such as ``2GiB``, ``600 MB``, ``1.5G`` or ``1048576``.
+    """Read a size such as ``2GiB``, ``600 MB``, ``1.5G`` or ``1048576``; returns bytes.
 
     Raises:
-        InvalidConfiguration: the text is no size, or a larger one than 64 bits hold.
+        InvalidConfiguration: the text is not a size, or the size exceeds 63 bits.
     """
     if type(text) is int and 0 <= text <= LARGEST_BYTES:
         return text
@@ -43,7 +43,7 @@ def parse_bytes(text: str | int) -> int:
 
 
 def _exact(number: str, factor: int) -> int:
-    """A number of units; of more digits than any size has, only that it is too large."""
+    """The product of a number and a unit; a number with too many digits is too large."""
     if number.isdecimal() and len(number) < _MOST_DIGITS:
         return int(number) * factor
     count = float(number) * factor
@@ -51,7 +51,7 @@ def _exact(number: str, factor: int) -> int:
 
 
 def format_bytes(count: float) -> str:
-    """Write a size the way people read it: ``0 B``, ``1.5 MiB``, ``12 GiB``."""
+    """Format a size for people: ``0 B``, ``1.5 MiB``, ``12 GiB``."""
     for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
         if abs(count) < 1000 or unit == "TiB":
             break
@@ -61,17 +61,20 @@ def format_bytes(count: float) -> str:
 
 
 def exact_bytes(count: int) -> str:
-    """Write a size in the largest unit that keeps it exact: ``2GiB``, ``600MB``, ``1048577``."""
+    """Format a size in the largest unit that keeps it exact: ``2GiB``, ``600MB``, ``1048577``."""
     exact = [unit for unit, factor in _BYTES.items() if len(unit) > 1 and count % factor == 0]
     unit = max(exact, key=_BYTES.__getitem__, default="") if count else ""
     return f"{count // _BYTES[unit]}{unit}"
 
 
 def parse_duration(text: str | float) -> float:
-    """Read a duration such as ``30s``, ``5m``, ``250ms``, ``12`` or ``forever``, in seconds.
+    """Read a duration such as ``30s``, ``5m``, ``250ms``, ``12`` or ``forever``.
+
+    Returns:
+        Seconds; ``math.inf`` for forever.
 
     Raises:
-        InvalidConfiguration: the text is no duration.
+        InvalidConfiguration: the text is not a duration, or is negative.
     """
     if isinstance(text, int | float) and not isinstance(text, bool):
         if text > _LONGEST_SECONDS:
@@ -91,7 +94,7 @@ def parse_duration(text: str | float) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """Write a duration in the one unit that reads best: ``0.4 ms``, ``2.5 s``, ``5 m``."""
+    """Format a duration for people, in one unit: ``0.4 ms``, ``2.5 s``, ``5 m``."""
     if seconds == FOREVER:
         return "forever"
     if seconds < 1:
@@ -103,7 +106,7 @@ def format_duration(seconds: float) -> str:
 
 
 def exact_duration(seconds: float) -> str:
-    """Write a duration so that ``parse_duration`` gives it back exactly: ``5m``, ``90s``."""
+    """Format a duration so that ``parse_duration`` returns exactly it: ``5m``, ``90s``."""
     if seconds == FOREVER:
         return "forever"
     for unit in ("d", "h", "m", "s", "ms"):

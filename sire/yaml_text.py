@@ -1,4 +1,4 @@
-"""Reading YAML that people wrote: plain values only, and no tag makes an object of any class."""
+"""Reading YAML files: plain values only, so that no tag can construct an object."""
 
 from pathlib import Path
 from typing import Any
@@ -7,12 +7,12 @@ from sire.errors import InvalidConfiguration
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML file whose top is a table of names; an empty one is an empty table.
+    """Read a YAML file whose top level is a mapping with text keys; an empty file is an empty one.
 
     Raises:
-        InvalidConfiguration: it cannot be read, or is no such YAML.
+        InvalidConfiguration: the file cannot be read, or is not such YAML.
     """
-    # Here, because few have such files.
+    # Imported here, because few commands read YAML.
     import yaml  # noqa: PLC0415
 
     try:
@@ -20,9 +20,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except OSError as problem:
         raise InvalidConfiguration(f"Cannot read {path}: {problem.strerror}.") from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as problem:
-        said = " ".join(str(problem).split())
-        raise InvalidConfiguration(f"{path} is not valid YAML: {said}.") from None
+        reason = " ".join(str(problem).split())
+        raise InvalidConfiguration(f"{path} is not valid YAML: {reason}.") from None
     content = {} if content is None else content
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise InvalidConfiguration(f"{path} is no table of names and values.")
+        raise InvalidConfiguration(f"{path} is not a mapping of names to values.")
     return content

@@ -21,7 +21,7 @@ from sire.protocol.requests import Predict, Request, ShowConfig, WhyEnded
 from sire.units import parse_bytes
 
 _Kind = TypeVar("_Kind")
-# For the daemon to tell its limit.
+# For the daemon to report its limit.
 _LIMIT_SECONDS = 5.0
 
 
@@ -29,8 +29,8 @@ class Connection:
     """A connection to the daemon, opened by the first request; for one thread at a time.
 
     Args:
-        paths: where the daemon's socket and lock are; by default as the environment says.
-        autostart: start a daemon when none runs. ``SIRE_NO_AUTOSTART=1`` forbids it as well.
+        paths: the daemon's socket and lock; by default those of the environment.
+        autostart: start a daemon if none runs. ``SIRE_NO_AUTOSTART=1`` disables it as well.
     """
 
     def __init__(self, paths: Paths | None = None, *, autostart: bool = True) -> None:
@@ -47,7 +47,7 @@ class Connection:
         self.close()
 
     def close(self) -> None:
-        """Close the socket; the next request would open another one."""
+        """Close the socket; the next request opens another one."""
         self._routes.close()
         if self._link is not None:
             self._link.close()
@@ -58,11 +58,11 @@ class Connection:
     ) -> Answer:
         """Send one request and wait for its reply.
 
-        A ``KeyboardInterrupt`` while waiting withdraws the request.
+        A ``KeyboardInterrupt`` while waiting cancels the request.
 
         Args:
             request: any request; its ``id`` is set here.
-            payload: the frames that follow the header; must not change until the reply is there.
+            payload: the frames that follow the header; must not change until the reply arrives.
             timeout: seconds to wait for the connection and then for the reply; None waits as
                 long as the daemon lives.
 
@@ -71,38 +71,39 @@ class Connection:
 
         Raises:
             SireError: the typed error the daemon replied with.
-            DaemonUnavailable: none runs and none was started, or it went away before it answered.
-            DeadlineExceeded: no reply within ``timeout``; the request is withdrawn.
+            DaemonUnavailable: no daemon runs and none was started, or it went away before it
+                replied.
+            DeadlineExceeded: no reply within ``timeout``; the request is cancelled.
         """
         for answer in self._replies(request, payload, timeout):
             return answer
-        raise AssertionError("there is always a reply, or an error")
+        raise AssertionError("a request has a reply or an error")
 
     def stream(
         self, request: Predict, payload: Sequence[Buffer] = (), *, timeout: float | None = None
     ) -> Generator[Answer, None, None]:
-        """Have a prediction answered in parts, as the model makes them.
+        """Send a prediction whose answer arrives in parts, as the model produces them.
 
-        Leaving the loop, or closing the generator, withdraws the request.
+        Leaving the loop, or closing the generator, cancels the request.
 
         Args:
             request: the prediction; its ``id`` and ``stream`` are set here.
-            payload: as for ``ask``.
+            payload: the frames that follow the header; must not change until the last reply.
             timeout: seconds to wait for each part.
 
         Returns:
-            A generator of ``Part`` after ``Part``, and at last the ``Prediction``: with the whole
-            answer if there was no part.
+            A generator of ``Part`` messages and then the ``Prediction``, which has the whole answer
+            if there was no part.
 
         Raises:
-            SireError: as ``ask``; some parts may have come before.
+            SireError: the errors of ``ask``, perhaps after some parts.
         """
         return self._replies(msgspec.structs.replace(request, stream=True), payload, timeout)
 
     def _replies(
         self, request: Request, payload: Sequence[Buffer], timeout: float | None
     ) -> Generator[Answer, None, None]:
-        """Send a request and yield its replies, of which all but the last are parts."""
+        """Send a request and yield its replies; all but the last are parts."""
         link = self._connected(timeout)
         request = msgspec.structs.replace(request, id=next(self._ids))
         reply: Reply | None = None
@@ -115,7 +116,7 @@ class Connection:
                 yield reply, frames
         except (KeyboardInterrupt, DeadlineExceeded, GeneratorExit):
             if reply is None or isinstance(reply, Part):
-                link.withdraw(request.id, next(self._ids))
+                link.cancel(request.id, next(self._ids))
             raise
         except DaemonUnavailable:
             self.close()
@@ -125,17 +126,22 @@ class Connection:
     def predict(
         self, request: Predict, payload: Sequence[Buffer] = (), *, timeout: float | None = None
     ) -> Answer:
-        """Like ``ask``, for many predictions: they go straight to a worker where that is allowed.
+        """Send a prediction, over a direct connection to a worker where the daemon grants one.
+
+        Args:
+            request: the prediction; its ``id`` is set here.
+            payload: the frames that follow the header; must not change until the reply arrives.
+            timeout: seconds to wait for the daemon's reply.
 
         Raises:
-            SireError: as ``ask``.
+            SireError: the errors of ``ask``.
         """
         began = time.monotonic()
         try:
             if answer := self._routes.ask(request, payload):
                 return answer
         except ConnectionLost as ended:
-            if ended.connection is not None:  # raises what the worker died of
+            if ended.connection is not None:  # raises the reason
                 self.ask(WhyEnded(connection=ended.connection), timeout=timeout)
             if request.timeout is not None:
                 left = max(0.0, request.timeout - (time.monotonic() - began))
@@ -150,10 +156,17 @@ class Connection:
         *,
         timeout: float | None = None,
     ) -> _Kind:
-        """Like ``ask``, for requests that are answered by one kind of reply without payload.
+        """Send one request whose reply is of one kind, without payload, and return that.
+
+        Args:
+            kind: the class of the reply.
+            request: any request; its ``id`` is set here.
+            payload: the frames that follow the header; must not change until the reply arrives.
+            timeout: seconds to wait for the reply; None waits as long as the daemon lives.
 
         Raises:
-            ProtocolError: the daemon replied with another kind.
+            ProtocolError: the reply is of another kind.
+            SireError: the errors of ``ask``.
         """
         reply, _ = self.ask(request, payload, timeout=timeout)
         if not isinstance(reply, kind):
@@ -164,14 +177,14 @@ class Connection:
         return reply
 
     def open_link(self, timeout: float | None = None, *, backlog: int = BACKLOG) -> Link:
-        """Another way to the same daemon, for who has many requests under way at once.
+        """Open another socket to the same daemon, for many requests in flight at once.
 
         Args:
             timeout: seconds to wait for the connection.
             backlog: messages that may wait in each direction; 0 for any number.
 
         Raises:
-            DaemonUnavailable: none runs and none was started, or it takes no connections.
+            DaemonUnavailable: no daemon runs and none was started, or it accepts no connections.
         """
         while True:
             if not daemon_runs(self._paths):
@@ -180,7 +193,7 @@ class Connection:
                 return link
 
     def _check_size(self, payload: Sequence[Buffer]) -> None:
-        """Say so if what made the daemon hang up is that it takes nothing so large."""
+        """Raise InvalidInput if the daemon disconnected because the payload exceeds its limit."""
         size = size_of(payload)
         if size > LARGEST_HEADER and daemon_runs(self._paths):
             report = self.expect(ConfigReport, ShowConfig(), timeout=_LIMIT_SECONDS)
@@ -201,6 +214,6 @@ class Connection:
 
 
 def largest_message(report: ConfigReport) -> int:
-    """Bytes of payload that a daemon of this configuration takes in one message."""
+    """The most bytes of payload that a daemon of this configuration accepts in a message."""
     values = {setting.key: setting.value for setting in report.settings}
     return parse_bytes(values["daemon.max_message"])

@@ -1,4 +1,4 @@
-"""Models from Python: through the user's daemon, or through a private one."""
+"""The Python API: models through the user's daemon, or through a private one."""
 
 import sys
 import threading
@@ -42,17 +42,17 @@ from sire.spec import Priority, Signature, TensorSpec
 
 
 class ModelManager(JobCalls, PoolCalls, ManyCalls):
-    """Registers, loads and runs models; may be used from several threads at once.
+    """Registers, loads and runs models; can be used from several threads at once.
 
     Args:
-        embedded: run a private daemon, with a registry of its own, for the life of this object;
-            otherwise talk to the user's daemon, and start it when none runs.
-        home: what ``SIRE_HOME`` would say: the directory of the daemon to talk to, or of the
-            private one, which without it gets a temporary directory.
+        embedded: run a private daemon, with its own registry, for the lifetime of this object;
+            otherwise connect to the user's daemon, and start it if none runs.
+        home: the directory of the daemon, like ``SIRE_HOME``; None for the user's daemon, or for a
+            temporary directory of the private one.
 
     Raises:
-        DaemonUnavailable: the private daemon could not be started. Without ``embedded`` the same
-            is raised by the first call.
+        DaemonUnavailable: the private daemon could not be started. Without ``embedded`` the first
+            call raises it.
     """
 
     def __init__(self, embedded: bool = False, *, home: str | Path | None = None) -> None:
@@ -75,9 +75,9 @@ class ModelManager(JobCalls, PoolCalls, ManyCalls):
         self.close()
 
     def close(self) -> None:
-        """Close the connections and end the private daemon, if there is one.
+        """Close the connections and stop the private daemon, if there is one.
 
-        Futures of ``submit_async`` that have no answer are cancelled.
+        Futures of ``submit_async`` without an answer are cancelled.
         """
         self._background.close()
         with self._lock:
@@ -185,13 +185,18 @@ class ModelManager(JobCalls, PoolCalls, ManyCalls):
             return connection.expect(EstimateReport, request)
 
     def load_model(self, name: str, device: str = "auto") -> InstanceInfo:
-        """Load a model now, on one device or on the one that suits best.
+        """Load a model now, on a device or on the one that the placement strategy chooses.
+
+        Returns:
+            The instance, once it is ready.
 
         Raises:
             ModelNotFound: no model has this name.
             DeviceNotFound: no device has that name.
-            InsufficientMemory: it does not fit, whatever is unloaded.
-            LoadFailed: and UntrustedModel, InvalidModel: it cannot be loaded.
+            InsufficientMemory: it does not fit, even after other models are unloaded.
+            LoadFailed: it cannot be loaded.
+            UntrustedModel: its file would run code, and it is not trusted.
+            InvalidModel: its file or class is not valid.
         """
         with self._connection() as connection:
             return connection.expect(
@@ -199,7 +204,7 @@ class ModelManager(JobCalls, PoolCalls, ManyCalls):
             )
 
     def unload_model(self, name: str) -> int:
-        """Unload every instance of a model; returns how many, once their memory is free.
+        """Unload every instance of a model; returns their number, once their memory is free.
 
         Raises:
             ModelNotFound: no model has this name.
@@ -208,13 +213,15 @@ class ModelManager(JobCalls, PoolCalls, ManyCalls):
             return connection.expect(Unloaded, Unload(name=name)).instances
 
     def move_model(self, name: str, to: str) -> None:
-        """Bring a model to a device, or ``"auto"``; to sleep in ``"dram"``; or to ``"disk"``.
+        """Move a model to a device or ``"auto"``, to main memory (``"dram"``), or to ``"disk"``.
+
+        In main memory it is asleep; on disk it is unloaded.
 
         Raises:
             ModelNotFound: no model has this name.
-            DeviceNotFound: there is no such place.
+            DeviceNotFound: ``to`` is not a device, "auto", "dram" or "disk".
             InsufficientMemory: it does not fit there.
-            InvalidInput: its runtime cannot put it to sleep.
+            InvalidInput: its runtime does not support sleep.
         """
         with self._connection() as connection:
             connection.ask(Move(name=name, to=to))
@@ -228,26 +235,29 @@ class ModelManager(JobCalls, PoolCalls, ManyCalls):
         priority: Priority | None = None,
         keep_alive: str | float | None = None,
     ) -> Any:
-        """Run a model once; it is loaded first where it is not.
+        """Run a model once; it is loaded first if necessary.
 
         Args:
             model_name: a registered model.
             data: numpy arrays, torch tensors, numbers, strings, and dicts (inputs by name),
-                tuples (in order) and lists of them.
-            timeout: seconds for everything, waiting and loading included.
+                tuples (inputs in order) and lists of them.
+            timeout: seconds, including waiting and loading; None for the daemon's default.
             priority: high, normal or low; None for the model's.
             keep_alive: how long the model stays loaded afterwards: seconds, ``5m``, "forever", or
-                0 to unload it at once; None for as long as it was registered with.
+                0 to unload it at once; None for the model's own.
 
         Returns:
-            numpy arrays, numbers and strings, nested the way the model's answer is.
+            numpy arrays, numbers and strings, nested like the model's output.
 
         Raises:
             ModelNotFound: no model has this name.
-            InvalidInput: the model does not take this data.
-            InferenceError: the model raised.
-            DeadlineExceeded: the answer did not come within ``timeout``.
-            InsufficientMemory: and LoadFailed, WorkerCrashed, QueueFull: as they say.
+            InvalidInput: the data is not a valid input of the model.
+            InferenceError: the model raised an exception.
+            DeadlineExceeded: the answer did not arrive within ``timeout``.
+            InsufficientMemory: the model does not fit, even after other models are unloaded.
+            LoadFailed: the model cannot be loaded.
+            WorkerCrashed: its process ended before it answered.
+            QueueFull: the queue has reached its limit.
         """
         return self._run(predict_request(model_name, timeout, priority, keep_alive), data)
 
@@ -260,23 +270,23 @@ class ModelManager(JobCalls, PoolCalls, ManyCalls):
         priority: Priority | None = None,
         keep_alive: str | float | None = None,
     ) -> Generator[Any, None, None]:
-        """Run a model once, and have its answer in parts as the model makes them.
+        """Run a model once, and get its answer in parts as the model produces them.
 
-        A model that makes it at once gives one part. Leaving the loop, or closing the generator,
-        withdraws the request, and the model stops.
+        A model that does not stream gives one part. Leaving the loop, or closing the generator,
+        cancels the request, and the model stops.
 
         Args:
             model_name: a registered model.
-            data: as for ``predict``, like those that follow.
-            timeout: seconds for everything, to the last part.
+            data: the input, as for ``predict``.
+            timeout: seconds until the last part; None for the daemon's default.
             priority: high, normal or low; None for the model's.
-            keep_alive: how long the model stays loaded afterwards.
+            keep_alive: how long the model stays loaded afterwards, as for ``predict``.
 
         Returns:
-            A generator of the parts: strings that make up one text, or data that stands for itself.
+            A generator of the parts: pieces of one text, or separate results.
 
         Raises:
-            SireError: from the generator: whatever ``predict`` raises; some parts may have come.
+            SireError: from the generator: the errors of ``predict``, perhaps after some parts.
         """
         packed = pack_request(predict_request(model_name, timeout, priority, keep_alive), data)
         limit = reply_timeout(packed.request.timeout)
@@ -285,7 +295,7 @@ class ModelManager(JobCalls, PoolCalls, ManyCalls):
             closing(connection.stream(packed.request, packed.frames, timeout=limit)) as replies,
         ):
             for reply, frames in replies:
-                if frames:  # else it is the end of what came in parts
+                if frames:  # otherwise it is the end of an answer in parts
                     yield answer_from(reply, frames)
 
     def _run(self, request: Predict, data: Any) -> Any:
@@ -296,7 +306,7 @@ class ModelManager(JobCalls, PoolCalls, ManyCalls):
         return answer_from(reply, frames)
 
     def get_model_stats(self, name: str) -> dict[str, Any]:
-        """What was counted for a model since the daemon started.
+        """Statistics of a model since the daemon started.
 
         Returns:
             Every field of ``ModelStats``, and under shorter names ``average_latency`` (seconds;
@@ -313,12 +323,12 @@ class ModelManager(JobCalls, PoolCalls, ManyCalls):
         }
 
     def list_models(self) -> list[ModelInfo]:
-        """Every registered model, by name."""
+        """Every registered model, ordered by name."""
         with self._connection() as connection:
             return list(connection.expect(ModelList, ListModels()).models)
 
     def remove_model(self, name: str) -> None:
-        """Unload a model and forget it; its file stays.
+        """Unload a model and remove it from the registry; its file stays.
 
         Raises:
             ModelNotFound: no model has this name.
@@ -328,10 +338,10 @@ class ModelManager(JobCalls, PoolCalls, ManyCalls):
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
-        """A connection nobody else uses meanwhile: threads do not wait for each other."""
+        """A connection for exclusive use, so that threads do not wait for each other."""
         with self._lock:
             if self._closed:
-                raise DaemonUnavailable("This ModelManager is closed.", hint="Make another one.")
+                raise DaemonUnavailable("This ModelManager is closed.", hint="Create another one.")
             connection = self._idle.pop() if self._idle else self._new_connection()
         try:
             yield connection

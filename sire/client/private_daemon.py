@@ -1,4 +1,4 @@
-"""A daemon of one's own, for as long as one lives."""
+"""A private daemon, with the lifetime of its owner."""
 
 import os
 import shutil
@@ -16,10 +16,10 @@ _EXIT_SECONDS = 15.0
 
 
 class PrivateDaemon:
-    """A daemon that ends with its owner: by ``end``, at exit, or when the owner is killed."""
+    """A daemon that stops with its owner: by ``end``, at exit, or when the owner is killed."""
 
     def __init__(self, home: str | Path | None) -> None:
-        # A Unix socket's path must be short: TMPDIR may be longer than /tmp, but rarely is.
+        # A Unix socket path is at most 107 bytes; TMPDIR is rarely too long.
         root = Path(home) if home else Path(tempfile.mkdtemp(prefix="sire-"))
         self.paths: Paths = find_paths({"SIRE_HOME": str(root)})
         temporary = None if home else root
@@ -33,7 +33,7 @@ class PrivateDaemon:
 
 def _end_daemon(process: "subprocess.Popen[bytes]", temporary: Path | None, owner: int) -> None:
     if os.getpid() != owner:
-        return  # A forked child of the owner exits: the daemon is not its own.
+        return  # A forked child of the owner exits; the daemon is not its own.
     process.terminate()
     try:
         process.wait(_EXIT_SECONDS)

@@ -115,7 +115,7 @@ def test_a_directory_in_which_everybody_may_rename_is_refused(tmp_path):
     shared = tmp_path / "shared"
     shared.mkdir()
     shared.chmod(0o777)
-    with pytest.raises(DaemonUnavailable, match="Everybody may write") as caught:
+    with pytest.raises(DaemonUnavailable, match="All users can write") as caught:
         private_directory(shared / "sire")
     assert "chmod o-w" in caught.value.hint
     shared.chmod(0o1777)  # as /tmp is: only owners rename there
@@ -127,4 +127,4 @@ def test_a_daemon_in_such_a_directory_says_why_it_does_not_start(home):
     home.path.chmod(0o777)
     said = home.sire("ls", code=6).stderr
     home.path.chmod(0o700)
-    assert b"Everybody may write" in said
+    assert b"All users can write" in said

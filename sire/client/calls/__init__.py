@@ -1,1 +1,1 @@
-"""What a client asks for beyond one prediction: jobs, leases, pools, many inputs."""
+"""Methods of ``ModelManager`` beyond one prediction: jobs, leases, pools, many inputs."""

@@ -1,4 +1,4 @@
-"""What the command line and ``ModelManager`` have in common about jobs."""
+"""Waiting for jobs, for the command line and ``ModelManager``."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -9,7 +9,7 @@ from sire.protocol.replies import JobEnd, JobEnds
 from sire.protocol.requests import WaitJobs
 from sire.units import FOREVER, format_duration
 
-# As many as one request names; a daemon that has nothing to tell answers this often anyway.
+# Jobs in one request, and the time after which the daemon replies even if none has ended.
 _JOBS_AT_ONCE = 500
 _PATIENCE_SECONDS = 5.0
 
@@ -17,11 +17,11 @@ _PATIENCE_SECONDS = 5.0
 def wait_for_jobs(
     connection: Connection, jobs: Iterable[str], timeout: float | None = None
 ) -> Iterator[JobEnd]:
-    """Wait for jobs and tell of each one as it is known to have ended.
+    """Wait for jobs, and yield each one when it has ended.
 
     Raises:
-        JobNotFound: there is no such job.
-        DeadlineExceeded: some have not ended after ``timeout`` seconds.
+        JobNotFound: no job has one of these ids.
+        DeadlineExceeded: some have not ended within ``timeout`` seconds.
     """
     waited = dict.fromkeys(jobs)
     deadline = time.monotonic() + (FOREVER if timeout is None else timeout)
@@ -41,6 +41,6 @@ def _not_in_time(jobs: tuple[str, ...], waited: float) -> DeadlineExceeded:
     what = f"The job {jobs[0]} has" if len(jobs) == 1 else f"{len(jobs)} jobs have"
     return DeadlineExceeded(
         f"{what} not ended after {format_duration(waited)}.",
-        hint="They go on; wait again, or look at: sire job ls",
+        hint="They continue. Wait again, or see: sire job ls",
         jobs=list(jobs),
     )

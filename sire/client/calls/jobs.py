@@ -1,4 +1,4 @@
-"""What ``ModelManager`` can do about jobs."""
+"""Methods of ``ModelManager`` for jobs."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from sire.tensors import pack, unpack
 
 
 class JobCalls(ABC):
-    """Submitting, looking at, waiting for and reading jobs."""
+    """Submitting, inspecting and waiting for jobs, and reading their results."""
 
     @abstractmethod
     def _connection(self) -> AbstractContextManager[Connection]:
@@ -30,22 +30,22 @@ class JobCalls(ABC):
         metadata: Mapping[str, str] | None = None,
         timeout: float | None = None,
     ) -> str:
-        """Have a model run whenever it can be, and do not wait.
+        """Submit a durable job, and do not wait for it.
 
         Args:
             model: a registered model.
-            data: as for ``predict``.
-            priority: "high", "normal" or "low"; None for the usual one.
-            metadata: what to find with the job again.
-            timeout: seconds until the job fails unless it has ended; None for no limit.
+            data: the input, as for ``predict``.
+            priority: "high", "normal" or "low"; None for normal.
+            metadata: text to find with the job later.
+            timeout: seconds after which the job fails if it has not ended; None for no limit.
 
         Returns:
-            The job's id. By then the job is on disk: it will be run whatever happens to the
-            daemon, once or, where that was in the way, again.
+            The job's id. The job is on disk: it runs even if the daemon is killed, at least once.
 
         Raises:
             ModelNotFound: no model has this name.
-            JobsUnavailable: it cannot be kept; the disk is full, for one.
+            InvalidInput: the data cannot be sent.
+            JobsUnavailable: the job cannot be written, for example because the disk is full.
         """
         payload = pack(data)
         given = JobInput(payload.content_type, payload.tensors, len(payload.frames))
@@ -62,20 +62,20 @@ class JobCalls(ABC):
         return job
 
     def job(self, job_id: str) -> Job:
-        """How a job stands.
+        """The state of a job.
 
         Raises:
-            JobNotFound: there is no job of this id.
+            JobNotFound: no job has this id.
         """
         with self._connection() as connection:
             return connection.expect(JobReport, ShowJob(job=job_id)).job
 
     def wait_job(self, job_id: str, timeout: float | None = None) -> Job:
-        """Wait until a job is complete, failed or cancelled; returns it as it is then.
+        """Wait until a job is complete, failed or cancelled, and return it.
 
         Raises:
-            JobNotFound: there is no job of this id.
-            DeadlineExceeded: it has not ended after ``timeout`` seconds; it goes on.
+            JobNotFound: no job has this id.
+            DeadlineExceeded: it has not ended within ``timeout`` seconds; it continues.
         """
         with self._connection() as connection:
             for _ in wait_for_jobs(connection, [job_id], timeout):
@@ -83,15 +83,15 @@ class JobCalls(ABC):
         return self.job(job_id)
 
     def job_result(self, job_id: str) -> Any:
-        """A job's answer, as ``predict`` would have given it.
+        """The result of a job, as ``predict`` returns it.
 
-        Of a job that was not submitted from Python it is the bytes that were asked for.
+        For a job that was not submitted from Python it is bytes of the content type requested.
 
         Raises:
-            JobNotFound: there is no job of this id.
+            JobNotFound: no job has this id.
             DeadlineExceeded: it has not ended yet.
             Cancelled: it was cancelled.
-            SireError: what it failed with.
+            SireError: the error it failed with.
         """
         with self._connection() as connection:
             reply, frames = connection.ask(JobResult(job=job_id))
@@ -99,13 +99,15 @@ class JobCalls(ABC):
 
 
 def answer_from(reply: Reply, frames: Sequence[memoryview]) -> Any:
-    """The data of a prediction; the bytes where it was not asked for as data.
+    """The data of a prediction; bytes for a content type other than Python data.
 
     Raises:
-        ProtocolError: it is no prediction.
+        ProtocolError: the reply is not a prediction.
     """
     if not isinstance(reply, Prediction | Part):
-        raise ProtocolError(f"The daemon answered with {type(reply).__name__}, no prediction.")
+        raise ProtocolError(
+            f"The daemon replied with {type(reply).__name__}, not with a prediction."
+        )
     if reply.content_type not in {TENSORS, TREE}:
         return bytes(frames[0])
     return unpack(Payload(reply.content_type, tuple(frames), reply.tensors))

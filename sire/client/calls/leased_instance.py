@@ -1,11 +1,11 @@
-"""An instance that is leased, as Python code holds it."""
+"""A leased instance of a model."""
 
 from collections.abc import Callable
 from typing import Any
 
 
 class LeasedInstance:
-    """One process of a model that serves nobody else; from ``ModelManager.acquire``.
+    """One process of a model for exclusive use, from ``ModelManager.acquire``.
 
     Attributes:
         model: the model's name.
@@ -18,10 +18,18 @@ class LeasedInstance:
         self._run = run
 
     def predict(self, data: Any, timeout: float | None = None) -> Any:
-        """Run the model once, in this instance; see ``ModelManager.predict``.
+        """Run the model once, in this instance.
+
+        Args:
+            data: the input, as for ``ModelManager.predict``.
+            timeout: seconds; None for the daemon's default.
+
+        Returns:
+            numpy arrays, numbers and strings, nested like the model's output.
 
         Raises:
-            WorkerCrashed: and Cancelled: the instance ended, and the lease with it.
-            SireError: whatever ``ModelManager.predict`` raises.
+            WorkerCrashed: the instance ended unexpectedly, and the lease with it.
+            Cancelled: the instance was unloaded, and the lease ended.
+            SireError: the other errors of ``ModelManager.predict``.
         """
         return self._run(data, timeout)

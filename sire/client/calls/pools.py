@@ -1,4 +1,4 @@
-"""What ``ModelManager`` can do about the instances of a model."""
+"""Methods of ``ModelManager`` for the instances of a model."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from sire.errors import DaemonUnavailable
 from sire.protocol.replies import Leased, PoolReport, Unloaded
 from sire.protocol.requests import Acquire, PoolStats, Predict, Release, Shrink
 
-# The daemon watches deadlines itself; the client only guards against one that hangs.
+# The daemon enforces deadlines; this only covers a daemon that hangs.
 _GRACE_SECONDS = 5.0
 
 
@@ -30,17 +30,18 @@ class PoolCalls(ABC):
     def acquire(
         self, name: str, timeout: float | None = None, *, destroy_after_use: bool = False
     ) -> Iterator[LeasedInstance]:
-        """Have one instance of a model to oneself, for the length of a ``with`` block.
+        """Lease one instance of a model for the duration of a ``with`` block.
 
         Args:
-            name: a registered model; it is loaded first where it is not.
-            timeout: seconds to wait for an instance, loading included.
-            destroy_after_use: end its process afterwards, instead of letting others use it.
+            name: a registered model; it is loaded first if necessary.
+            timeout: seconds to wait for an instance, including loading.
+            destroy_after_use: end its process afterwards instead of returning it to the pool.
 
         Raises:
             ModelNotFound: no model has this name.
-            DeadlineExceeded: no instance was free within ``timeout``.
-            InsufficientMemory: and LoadFailed: as they say.
+            DeadlineExceeded: no instance became free within ``timeout``.
+            InsufficientMemory: the model does not fit, even after other models are unloaded.
+            LoadFailed: the model cannot be loaded.
         """
         request = Acquire(name=name, timeout=timeout, destroy_after_use=destroy_after_use)
         with self._connection() as connection:
@@ -52,16 +53,16 @@ class PoolCalls(ABC):
         try:
             yield LeasedInstance(name, leased.instance, run)
         finally:
-            # A daemon that is gone holds nothing any more.
+            # A daemon that ended holds no lease.
             with suppress(DaemonUnavailable), self._connection() as connection:
                 connection.ask(Release(lease=leased.lease))
 
     def pool_stats(self, name: str) -> dict[str, int]:
-        """How many instances a model has.
+        """The number of instances of a model.
 
         Returns:
-            ``available`` (loaded and free for anybody), ``in_use`` (leased or at work), ``total``
-            (loaded or loading) and ``max_instances``.
+            ``available`` (loaded and idle), ``in_use`` (leased or busy), ``total`` (loaded or
+            loading) and ``max_instances``.
 
         Raises:
             ModelNotFound: no model has this name.
@@ -80,10 +81,10 @@ class PoolCalls(ABC):
 
         Args:
             name: a registered model; None for all.
-            keep: how many of each are to stay; None for the least number it was registered with.
+            keep: number of instances of each that stay; None for its registered minimum.
 
         Returns:
-            How many were ended, once their memory is free.
+            The number of instances that ended, once their memory is free.
 
         Raises:
             ModelNotFound: no model has this name.
@@ -92,10 +93,10 @@ class PoolCalls(ABC):
             return connection.expect(Unloaded, Shrink(name=name, keep=keep)).instances
 
     def cleanup(self) -> int:
-        """Unload every model that is idle and not pinned; returns how many instances ended."""
+        """Unload every model that is idle and not pinned; returns the number of instances."""
         return self.shrink(keep=0)
 
 
 def reply_timeout(timeout: float | None) -> float | None:
-    """How long to wait for a reply to what the daemon is to do within ``timeout`` seconds."""
+    """Seconds to wait for the reply to a request with this timeout; None for no limit."""
     return None if timeout is None else timeout + _GRACE_SECONDS

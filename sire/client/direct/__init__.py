@@ -1,1 +1,1 @@
-"""Connections from a client to the workers themselves."""
+"""Direct connections from a client to workers."""

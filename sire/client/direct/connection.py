@@ -1,4 +1,4 @@
-"""A client's own connection to a worker: what is asked over it does not pass through the daemon."""
+"""A client's direct connection to a worker, which bypasses the daemon."""
 
 import os
 import socket
@@ -17,15 +17,15 @@ from sire.protocol.runs import RunModel, RunResult, WorkerError
 from sire.transport.channel import Channel
 from sire.transport.staging import Staging
 
-# The daemon answers at once, or it is not well and must not hold up the request.
+# A healthy daemon answers at once; one that does not must not delay the request.
 _OPENING_SECONDS = 1.0
 
 
 class ConnectionLost(Exception):
-    """The request has no answer, and the connection is of no use any more.
+    """The request has no answer, and the connection cannot be used any more.
 
     Attributes:
-        connection: its number, if the request had been sent: the worker may have died of it.
+        connection: its number if the request was sent, and so may have crashed the worker.
     """
 
     def __init__(self, connection: int | None = None) -> None:
@@ -34,10 +34,10 @@ class ConnectionLost(Exception):
 
 
 class DirectConnection:
-    """One request after another to one worker.
+    """Sends one request after another to one worker.
 
     Attributes:
-        number: what the daemon calls it.
+        number: the daemon's number of the connection.
     """
 
     def __init__(
@@ -47,14 +47,14 @@ class DirectConnection:
         self._channel = channel
         self._staging = staging
         self._terms = opened
-        self._waits: float | None = _OPENING_SECONDS
+        self._timeout: float | None = _OPENING_SECONDS
 
     def close(self) -> None:
-        """Close it; the worker learns that nobody waits any more."""
+        """Close the connection; the worker detects it."""
         self._channel.close()
 
-    def takes(self, payload: Sequence[Buffer]) -> bool:
-        """Whether a request of this size is allowed; the daemon says so in better words."""
+    def accepts(self, payload: Sequence[Buffer]) -> bool:
+        """Whether a request of this size is allowed; the daemon reports one that is not."""
         return size_of(payload) <= self._terms.largest_bytes
 
     def ask(
@@ -63,12 +63,12 @@ class DirectConnection:
         """Send one request and wait for its answer.
 
         Raises:
-            Ended: there is no answer; ask the daemon.
-            DeadlineExceeded: there was none within the request's timeout.
-            SireError: what the worker answered.
+            ConnectionLost: the connection ended without an answer; the daemon knows why.
+            DeadlineExceeded: no answer within the request's timeout.
+            SireError: the error that the worker replied with.
         """
         timeout = self._terms.timeout if request.timeout is None else request.timeout
-        self._wait_at_most(timeout)
+        self._set_timeout(timeout)
         sent = time.monotonic()
         run = RunModel(0, request.content_type, request.tensors, request.accept, sent)
         self._send(run, payload)
@@ -101,7 +101,7 @@ class DirectConnection:
         except BlockingIOError:
             raise DeadlineExceeded(
                 f"{model} did not answer within {timeout:g} s.",
-                hint="Give it more time: --timeout",
+                hint="Increase it with --timeout.",
                 model=model,
             ) from None
         except (EOFError, OSError, SireError):
@@ -111,24 +111,24 @@ class DirectConnection:
         return answer, [memoryview(frame) for frame in frames]
 
     def _failed(self, answer: WorkerError) -> Exception:
-        # Room is made by the daemon, and the request tried again.
+        # The daemon makes room and tries the request again.
         if answer.out_of_memory:
             return ConnectionLost()
         return error_from(answer.code, answer.message, answer.hint, answer.details)
 
-    def _wait_at_most(self, seconds: float) -> None:
-        if seconds != self._waits:
-            self._waits = seconds
+    def _set_timeout(self, seconds: float) -> None:
+        if seconds != self._timeout:
+            self._timeout = seconds
             self._channel.set_timeout(seconds)
 
 
 def open_direct(paths: Paths, model: str) -> DirectConnection | None:
-    """Ask the daemon for a connection to a worker of a model; None if it gives none now."""
-    line = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    """Request a direct connection to a worker of a model; None if the daemon grants none now."""
+    end = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     staging = Staging()
-    channel: Channel[FromDaemonOrWorker] = Channel(line, FromDaemonOrWorker, staging=staging)
+    channel: Channel[FromDaemonOrWorker] = Channel(end, FromDaemonOrWorker, staging=staging)
     try:
-        line.connect(os.fspath(paths.direct_socket))
+        end.connect(os.fspath(paths.direct_socket))
         channel.set_timeout(_OPENING_SECONDS)
         channel.send(OpenDirect(model, PROTOCOL_VERSION))
         answer, _ = channel.receive()

@@ -1,10 +1,10 @@
-"""Which way a prediction goes: through the daemon, or straight to a worker.
+"""The route of a prediction: through the daemon, or directly to a worker.
 
-1. The first request for a model goes to the daemon, which loads it and makes room for it.
-2. Who asks again soon is likely to go on: the daemon is asked for a direct connection, and gives
-   one while nobody else waits for the model or its memory.
-3. When that ends, the daemon is asked again, the request at hand first; and for another connection
-   after a pause that grows as long as connections do not last.
+1. The first request for a model goes to the daemon, which loads the model and makes room for it.
+2. A second request soon after is likely to be followed by more: a direct connection is requested,
+   which the daemon grants while no other client waits for the model or its memory.
+3. When the connection ends, requests go to the daemon again, the current one first. Another
+   connection is requested after a pause, which grows while connections are short-lived.
 """
 
 import time
@@ -28,9 +28,9 @@ MOST_DIRECT = 16
 
 
 class Route(msgspec.Struct, eq=False):
-    """The way to one model's worker, and what came of trying."""
+    """The route to one model, and the outcome of earlier attempts."""
 
-    last_asked: float = 0.0
+    last_used: float = 0.0
     not_before: float = 0.0
     pause: float = SHORTEST_PAUSE_SECONDS
     opened: float = 0.0
@@ -38,7 +38,7 @@ class Route(msgspec.Struct, eq=False):
 
 
 class Routes:
-    """The ways one client takes."""
+    """The routes of one client."""
 
     def __init__(self, paths: Paths) -> None:
         self._paths = paths
@@ -54,51 +54,51 @@ class Routes:
     def ask(
         self, request: Predict, payload: Sequence[Buffer]
     ) -> tuple[Prediction, list[memoryview]] | None:
-        """Have it answered by a worker; None if the daemon is to be asked.
+        """Send a prediction to a worker; None if it has to go through the daemon.
 
         Raises:
-            Ended: the connection did; the daemon knows why.
-            SireError: what the worker answered.
+            ConnectionLost: the connection ended without an answer; the daemon knows why.
+            SireError: the error that the worker replied with.
         """
         if request.priority or request.keep_alive is not None or request.lease:
             return None
         route = self._route(request.model)
-        if route.direct is None or not route.direct.takes(payload):
+        if route.direct is None or not route.direct.accepts(payload):
             return None
         try:
             return route.direct.ask(request, payload)
         except BaseException as problem:
-            # Whatever a worker answers is an answer; else one may still come, to no one.
+            # An error from the worker is an answer. Otherwise one may still arrive, unread.
             if not isinstance(problem, SireError) or isinstance(problem, DeadlineExceeded):
-                self._leave(route)
+                self._abandon(route)
             raise
 
     def _route(self, model: str) -> Route:
-        """The way to a model, a direct one if it is worth it and to be had."""
+        """The route to a model; direct if requests are frequent and the daemon grants it."""
         now = time.monotonic()
         route = self._routes.get(model)
         if route is None:
             route = self._routes[model] = Route()
-        asked, route.last_asked = route.last_asked, now
-        if route.direct is None and now - asked < SOON_SECONDS and now >= route.not_before:
+        previous, route.last_used = route.last_used, now
+        if route.direct is None and now - previous < SOON_SECONDS and now >= route.not_before:
             self._open(route, model, now)
         return route
 
     def _open(self, route: Route, model: str, now: float) -> None:
-        self._make_place()
+        self._limit_connections()
         route.direct = open_direct(self._paths, model)
         if route.direct is None:
             self._pause(route, now)
         else:
             route.opened = now
 
-    def _make_place(self) -> None:
-        open_ones = [route for route in self._routes.values() if route.direct is not None]
-        if len(open_ones) >= MOST_DIRECT:
-            self._close(min(open_ones, key=lambda route: route.last_asked))
+    def _limit_connections(self) -> None:
+        connected = [route for route in self._routes.values() if route.direct is not None]
+        if len(connected) >= MOST_DIRECT:
+            self._close(min(connected, key=lambda route: route.last_used))
 
-    def _leave(self, route: Route) -> None:
-        """A connection has ended, or somebody has stopped waiting for what comes over it."""
+    def _abandon(self, route: Route) -> None:
+        """Close a connection that ended, or whose answer is no longer awaited."""
         now = time.monotonic()
         if now - route.opened > LONGEST_PAUSE_SECONDS:
             route.pause = SHORTEST_PAUSE_SECONDS

@@ -1,1 +1,1 @@
-"""What a program says of a model, as the daemon registers it."""
+"""Definitions of models, as the daemon registers them."""

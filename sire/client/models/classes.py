@@ -1,4 +1,4 @@
-"""How a class object reaches the worker that is to instantiate it."""
+"""References to a class, for the worker that instantiates it."""
 
 import sys
 import sysconfig
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class ClassReference:
-    """A class as text, the directories it is imported from, and its pickle where it has to be."""
+    """A class by name, the directories it is imported from, and its pickle if it has no name."""
 
     name: str
     python_path: tuple[str, ...] = ()
@@ -16,9 +16,10 @@ class ClassReference:
 
 
 def refer_to(model_class: type) -> ClassReference:
-    """Name a class so that another process can import it, or pickle it by value.
+    """Refer to a class so that another process can import or unpickle it.
 
-    Classes of ``__main__``, of notebooks and inside of functions cannot be imported elsewhere.
+    Classes of ``__main__``, of notebooks and inside functions cannot be imported elsewhere; they
+    are pickled by value.
     """
     file = getattr(sys.modules.get(model_class.__module__), "__file__", None)
     if model_class.__module__ == "__main__" or file is None or "<" in model_class.__qualname__:
@@ -30,7 +31,7 @@ def refer_to(model_class: type) -> ClassReference:
 
 
 def _by_value(model_class: type) -> ClassReference:
-    # Only here: nobody else pays for the import.
+    # Imported here, because few programs need it.
     import cloudpickle  # noqa: PLC0415
 
     script = getattr(sys.modules["__main__"], "__file__", None)

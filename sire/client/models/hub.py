@@ -1,4 +1,4 @@
-"""Models by their name on the Hugging Face hub: where they lie in its cache on this machine."""
+"""Models by their name on the Hugging Face hub: their directories in its local cache."""
 
 import importlib.util
 import os
@@ -26,33 +26,35 @@ except Exception as problem:
 
 
 def is_hub_name(text: str) -> bool:
-    """Whether a text reads like ``organisation/model`` or ``organisation/model@revision``."""
+    """Whether a text has the form ``organisation/model`` or ``organisation/model@revision``."""
     return _NAME.fullmatch(text) is not None
 
 
 def find_model(text: str, environment: Mapping[str, str] | None = None) -> Path:
-    """The directory of a model of the hub, downloaded into the hub's own cache if it is not there.
+    """The directory of a model in the hub's cache; it is downloaded if it is not there.
 
     Args:
-        text: ``organisation/model``, perhaps with ``@`` and a branch, tag or commit.
-        environment: where ``HF_HOME``, ``HF_HUB_CACHE`` and ``HF_HUB_OFFLINE`` are looked up.
+        text: ``organisation/model``, optionally with ``@`` and a branch, tag or commit.
+        environment: the source of ``HF_HOME``, ``HF_HUB_CACHE`` and ``HF_HUB_OFFLINE``.
 
     Raises:
-        InvalidModel: the text is no such name.
-        ModelNotFound: it is not in the cache, and ``HF_HUB_OFFLINE`` forbids to download it.
-        LoadFailed: it cannot be downloaded.
+        InvalidModel: the text is not such a name.
+        ModelNotFound: it is not in the cache, and ``HF_HUB_OFFLINE`` forbids the download.
+        LoadFailed: the download failed.
     """
     variables = os.environ if environment is None else environment
     match = _NAME.fullmatch(text)
     if match is None:
-        raise InvalidModel(f"{text!r} names no model of the hub.", hint="Write organisation/model.")
+        raise InvalidModel(
+            f"{text!r} is not the name of a model on the hub.", hint="Write organisation/model."
+        )
     name, revision = match["name"], match["revision"] or "main"
     cache = _cache(variables)
     if (found := _snapshot(cache, name, revision)) is not None:
         return found
     if variables.get("HF_HUB_OFFLINE", "").upper() in _TRUE:
         raise ModelNotFound(
-            f"{text} is not in the cache {cache}, and HF_HUB_OFFLINE forbids to download it.",
+            f"{text} is not in the cache {cache}, and HF_HUB_OFFLINE forbids the download.",
             hint="Copy it there, or register a directory.",
         )
     _download(name, revision, variables)
@@ -62,7 +64,7 @@ def find_model(text: str, environment: Mapping[str, str] | None = None) -> Path:
 
 
 def _cache(variables: Mapping[str, str]) -> Path:
-    """Where the hub's own tools keep what they download."""
+    """The cache directory of the hub's own tools."""
     if cache := variables.get("HF_HUB_CACHE"):
         return Path(cache).expanduser()
     caches = Path(variables.get("XDG_CACHE_HOME") or "~/.cache")
@@ -70,7 +72,7 @@ def _cache(variables: Mapping[str, str]) -> Path:
 
 
 def _snapshot(cache: Path, name: str, revision: str) -> Path | None:
-    """The files of one commit; a branch or a tag is a file that names its commit."""
+    """The directory of one commit; a branch or a tag is a file that contains its commit."""
     repository = cache / f"models--{name.replace('/', '--')}"
     reference = repository / "refs" / revision
     commit = reference.read_text().strip() if reference.is_file() else revision
@@ -81,7 +83,7 @@ def _snapshot(cache: Path, name: str, revision: str) -> Path | None:
 def _download(name: str, revision: str, variables: Mapping[str, str]) -> None:
     if importlib.util.find_spec("huggingface_hub") is None:
         raise LoadFailed(
-            f"{name} is not on this machine, and what downloads models is not installed.",
+            f"{name} is not on this machine, and huggingface_hub is not installed.",
             hint="pip install 'sire[hf]'",
         )
     done = subprocess.run(
@@ -93,5 +95,5 @@ def _download(name: str, revision: str, variables: Mapping[str, str]) -> None:
         check=False,
     )
     if done.returncode != 0:
-        said = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
-        raise LoadFailed(f"{name} cannot be downloaded: {said}")
+        reason = (done.stderr.strip().splitlines() or ["no error was printed"])[-1]
+        raise LoadFailed(f"{name} cannot be downloaded: {reason}")
