@@ -11,10 +11,10 @@ LLAMA_INSTALLED := $(LLAMA)/.installed
 SECONDS := 600
 
 .DEFAULT_GOAL := help
-.PHONY: help venv peer llama demo lint test bench fuzz soak gpu docs clean
+.PHONY: help venv peer llama demo lint check test test-all coverage nox bench fuzz soak gpu docs clean
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 15
 
 venv: $(INSTALLED) ## Make .venv with sire and the tested version of everything it needs
 
@@ -26,15 +26,35 @@ demo: $(INSTALLED) ## Train two small models and serve them with a daemon of the
 	$(BIN)/python examples/digits/train.py .demo
 	$(BIN)/python examples/digits/demo.py .demo
 
-lint: $(INSTALLED) ## Check style, types and who may import whom
+lint: $(INSTALLED) ## Check style, spelling, wording, types and imports, and that man/ is current
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/codespell
+	$(BIN)/python -m tests.wording
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-
-test: lint ## Run lint, then every test this machine can run, then check that man/ is current
-	$(BIN)/pytest -n 2
 	$(BIN)/python -m man --check
+
+check: lint ## Run lint, the fast tests of single rooms and one seed of the simulation: a minute or so
+	SIRE_SEED=1 $(BIN)/pytest -n 2 -m 'not slow and not long' \
+	  tests/unit tests/contract tests/simulation
+
+test: lint ## Run lint, then every test this machine can run in minutes
+	$(BIN)/pytest -n 2 -m 'not long'
+
+test-all: test ## Run make test, then the long tests, a minute of fuzzing for each target and a soak
+	$(BIN)/pytest -n 2 -m long
+	$(BIN)/python -m tests.fuzz all --seconds 60
+	$(BIN)/python -m tests.endurance --hours 0.1
+
+coverage: $(INSTALLED) ## Run the tests with branches counted in every process, and require 90 %
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -n 2 -m 'not long'
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+nox: $(INSTALLED) ## Run the tests with each supported version of Python that is installed
+	$(BIN)/nox
 
 bench: $(INSTALLED) $(PEER_INSTALLED) ## Measure sire beside a peer and the floor of this machine
 	$(BIN)/python -m benchmarks
@@ -52,7 +72,7 @@ docs: $(INSTALLED) ## Write the manual pages anew
 	$(BIN)/python -m man
 
 clean: ## Remove everything made here, .venv included
-	rm -rf $(VENV) $(PEER) $(LLAMA) .demo .fuzz build dist *.egg-info benchmarks/results
+	rm -rf $(VENV) $(PEER) $(LLAMA) .nox .coverage* .demo .fuzz build dist *.egg-info benchmarks/results
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -18,24 +18,24 @@ class Crowd:
 
     def __init__(self, lines: list[Line]) -> None:
         self._lines = lines
-        self._hear()
+        self._receive()
 
     def rate(self, seconds: float) -> float:
         """Answers a second to all of them together, who ask without pause for so long."""
         self._tell(seconds)
-        return sum(self._hear())
+        return sum(self._receive())
 
     def _tell(self, seconds: float) -> None:
         for line in self._lines:
             line.send(seconds)
 
-    def _hear(self) -> list[float]:
+    def _receive(self) -> list[float]:
         return [line.recv() for line in self._lines]
 
 
 @contextmanager
 def crowd(connect: Connect, data: bytes, clients: int) -> Iterator[Crowd]:
-    """So many client processes, which end with the block.
+    """Start N client processes, which end with the block.
 
     Raises:
         EOFError: one of them failed; it has printed why.

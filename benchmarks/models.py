@@ -64,7 +64,7 @@ class Table(nn.Module):
 
 
 class Blocks(nn.Module):
-    """So many equal vectors of bfloat16, whose first numbers are added to the input."""
+    """N equal vectors of bfloat16; their first numbers are added to the input."""
 
     def __init__(self, blocks: int, length: int) -> None:
         super().__init__()

@@ -5,7 +5,6 @@ import signal
 import uuid
 
 import pytest
-from safetensors.torch import save_file
 
 from tests.home import Home, SharedHome
 
@@ -109,6 +108,7 @@ def new_name():
 def zoo(tmp_path_factory):
     """A directory with small models: classes.py and weights that answer the input times ``n``."""
     import torch
+    from safetensors.torch import save_file
 
     directory = tmp_path_factory.mktemp("zoo")
     Gate(directory / "gate").open()

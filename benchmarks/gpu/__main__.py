@@ -1,6 +1,6 @@
 """Measure loads, switches, memory and requests on one GPU; about ten minutes on a large one.
 
-The figures are printed as a table. `--device cpu` with small sizes rehearses it without a GPU.
+The figures are printed as a table. `--device cpu` with small sizes tries it without a GPU.
 """
 
 import argparse
@@ -28,9 +28,7 @@ def main() -> None:
     """Read the options, measure, print the table."""
     given = _options()
     if given.device.startswith("cuda") and not torch.cuda.is_available():
-        print(
-            "There is no NVIDIA GPU here. To rehearse: --device cpu --sizes 50MB", file=sys.stderr
-        )
+        print("There is no NVIDIA GPU here. To try it: --device cpu --sizes 50MB", file=sys.stderr)
         sys.exit(NO_DEVICE)
     figures = []
     with tempfile.TemporaryDirectory(prefix="models-", dir=given.directory) as directory:

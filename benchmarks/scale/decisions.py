@@ -17,7 +17,7 @@ from sired.scheduler.policies.placement import least_memory_used
 from sired.scheduler.rules import Rules
 
 SIZES = (10, 100, 1_000, 10_000)
-# So many models fit the device at once; all others wait for one of them to go.
+# Models that fit the device at once; all others wait for one of them to be unloaded.
 FIT = 5
 ROUNDS, CALLS = 40, 50
 EVENTS_OF_A_SWAP = 4

@@ -51,10 +51,10 @@ class Babbler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """``/completion``, at once or word by word."""
-        wish: dict[str, Any] = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        count, seed = int(wish.get("n_predict", 32)), int(wish.get("seed", 0))
-        words = babble(self.model, str(wish["prompt"]), count, seed)
-        if not wish.get("stream"):
+        request: dict[str, Any] = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        count, seed = int(request.get("n_predict", 32)), int(request.get("seed", 0))
+        words = babble(self.model, str(request["prompt"]), count, seed)
+        if not request.get("stream"):
             self._head("application/json")
             self.wfile.write(json.dumps({"content": "".join(words), "stop": True}).encode())
             return

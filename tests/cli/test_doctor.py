@@ -1,4 +1,4 @@
-"""What `sire doctor` finds in bad surroundings."""
+"""What `sire doctor` finds on a badly set up machine."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def test_all_is_well_where_a_daemon_runs(home):
     assert len(lines) == len(findings)
 
 
-def test_bad_surroundings_are_problems_each_with_what_to_do(home, tmp_path):
+def test_each_problem_is_reported_with_what_to_do(home, tmp_path):
     home.configure("[daemon]\ngracee = 1\n")
     findings = found(home, code=1)
     assert findings["settings"]["advice"] == "Did you mean daemon.grace?"

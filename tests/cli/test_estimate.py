@@ -11,7 +11,7 @@ MIB = 1 << 20
 
 @pytest.fixture
 def weights(tmp_path):
-    """Write a file of so many MiB of weights."""
+    """Write a file with this number of MiB of weights."""
 
     def _weights(name, mebibytes):
         save_file({"weight": torch.zeros(mebibytes * MIB // 4)}, tmp_path / name)

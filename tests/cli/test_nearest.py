@@ -1,4 +1,4 @@
-"""Whoever mistypes a name is told the one that was meant."""
+"""An error about a mistyped name suggests the nearest one."""
 
 import pytest
 

@@ -43,7 +43,7 @@ def test_a_request_can_say_that_its_model_is_unloaded_afterwards(home, register,
     home.sire("predict", new_name, "-i", "-", stdin=b"[1, 2, 3, 4]")
     assert len(home.json("ps")) == 1
     home.sire("predict", new_name, "-i", "-", "--keep-alive", "0", stdin=b"[1, 2, 3, 4]")
-    home.sire("unload", new_name)  # answers once the memory is free, whoever ended it
+    home.sire("unload", new_name)  # replies once the memory is free
     assert home.json("stats", new_name)["loads"] == 1
     assert home.json("ps") == []
     wrong = home.sire("predict", new_name, "-i", "-", "--keep-alive", "soon", stdin=b"[1]", code=2)

@@ -28,7 +28,7 @@ def test_every_command_with_json_has_a_schema():
 
 @pytest.mark.parametrize("command", PRINTED)
 def test_a_schema_that_changes_is_noticed(command):
-    """Fields may be added; whoever removes or renames one breaks scripts. Then write them anew:
+    """Fields may be added; removing or renaming one breaks scripts. Write the schemas with:
     python -m tests.cli.schemas"""
     assert file_of(command).read_text() == text_of(command)
 

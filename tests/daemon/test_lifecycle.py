@@ -128,7 +128,7 @@ def test_a_daemon_that_lost_the_race_does_not_wait_for_the_winners_end(home):
         for _ in range(3)
     ]
     home.sire("daemon", "stop")
-    # Whoever came too late for the first one may be the next; nobody else is left.
+    # One that started after the first ended may be the next daemon; no other is left.
     wait_until(lambda: sum(loser.poll() is None for loser in losers) <= 1)
     for loser in losers:
         loser.terminate()

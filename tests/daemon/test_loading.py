@@ -94,7 +94,7 @@ def load(home, gate):
 
 
 def loading(home, steps):
-    """The instance, once it says that it has read so many steps."""
+    """The instance, once it reports that it has read N steps."""
     with home.connect() as connection:
 
         def look():
@@ -145,7 +145,7 @@ def test_a_load_that_makes_no_more_progress_is_ended(home, gate, load):
     wait_until(lambda: home.json("ps") == [])
 
 
-def test_whoever_watches_a_load_sees_a_bar_with_bytes_and_a_rate(home, gate, load):
+def test_a_load_on_a_terminal_shows_a_bar_with_bytes_and_a_rate(home, gate, load):
     screen, terminal = pty.openpty()
     command = load("--json", stdout=subprocess.PIPE, stderr=terminal)
     os.close(terminal)
@@ -159,7 +159,7 @@ def test_whoever_watches_a_load_sees_a_bar_with_bytes_and_a_rate(home, gate, loa
     os.close(screen)
 
 
-def test_where_nobody_watches_nothing_is_drawn(home, gate, load):
+def test_a_load_off_a_terminal_draws_nothing(home, gate, load):
     command = load(stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     gate.let_on(2)
     loading(home, 2)

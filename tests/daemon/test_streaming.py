@@ -1,4 +1,4 @@
-"""Answers in parts: as they are made, for whoever wants them, and no longer than that."""
+"""Streamed answers: parts arrive as they are made, and the model stops when the client leaves."""
 
 import contextlib
 import json

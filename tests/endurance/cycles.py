@@ -63,7 +63,7 @@ def look(pid: int) -> Held:
 
 
 def cycle(connection: Connection, pid: int, model: str, count: int, every: int) -> Iterator[Held]:
-    """Load a model, have it answer a small and a large input, and unload it, so many times.
+    """Load a model, have it answer a small and a large input, and unload it, ``count`` times.
 
     Yields:
         What is held after each ``every`` of them.

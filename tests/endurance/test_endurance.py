@@ -9,6 +9,8 @@ from tests.endurance.cycles import cycle, growth, look
 from tests.endurance.soak import Soak, prepare
 from tests.waiting import wait_until
 
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
+
 CYCLES, EVERY = 120, 10
 # It ends earlier, once enough has happened.
 SOAK_SECONDS = 200

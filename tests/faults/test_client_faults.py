@@ -93,7 +93,7 @@ def flood(busy):
 
 
 def seconds(connection, model, count):
-    """How long each of so many requests took; every one is answered."""
+    """Seconds that each of ``count`` requests took; all of them are answered."""
     taken = []
     for number in range(count):
         began = time.perf_counter()

@@ -237,7 +237,7 @@ def at_most(house, most):
 
 
 def left(house, spare):
-    """The limit at which a daemon can open so many more."""
+    """The limit at which a daemon can open ``spare`` more descriptors."""
     taken = {int(number) for number in os.listdir(f"/proc/{house.pid()}/fd")}
     return [number for number in range(1000) if number not in taken][spare]
 

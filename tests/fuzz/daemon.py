@@ -52,7 +52,7 @@ class Flood:
 
 
 def flood_front(paths: Paths, count: int, seed: int) -> Flood:
-    """Send so many messages, and read whatever is answered."""
+    """Send N messages, and read the replies."""
     chance, flood = random.Random(seed), Flood()
     seeds = [header[1:] for header in frames.seeds() if header[0] == 0]
     with zmq.Context() as context, context.socket(zmq.DEALER) as line:
@@ -141,7 +141,7 @@ def flood_door(paths: Paths, count: int, seed: int) -> int:
 
 
 def flood_worker(paths: Paths, count: int, seed: int) -> int:
-    """Open so many direct connections and talk nonsense there; returns how many were given."""
+    """Open N direct connections and send nonsense; returns the number that were granted."""
     chance, opened = random.Random(seed), 0
     seeds = [packet[3:] for packet in frames.seeds() if packet[0] == 3]
     for _ in range(count):

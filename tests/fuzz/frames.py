@@ -113,7 +113,7 @@ def _check_packet(incoming: object, packet: bytes, memory: int | None) -> None:
 
 
 def send_packet(line: socket.socket, packet: bytes, memory: int | None) -> None:
-    """Send a packet, and with it memory of so many bytes if that is said."""
+    """Send a packet, and with it memory of that size if one is given."""
     if memory is None:
         line.send(packet)
         return

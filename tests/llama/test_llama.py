@@ -35,8 +35,8 @@ def llama(home, alphabet, new_name):
 
 
 def test_it_is_started_and_asked_and_goes_with_its_model(home, llama):
-    wish = json.dumps({"prompt": "abc", "max_tokens": 5, "temperature": 0}).encode()
-    said = json.loads(home.sire("predict", llama, "-i", "-", stdin=wish).stdout)
+    request = json.dumps({"prompt": "abc", "max_tokens": 5, "temperature": 0}).encode()
+    said = json.loads(home.sire("predict", llama, "-i", "-", stdin=request).stdout)
     assert said["choices"][0]["text"] == "defgh"
     (instance,) = [one for one in home.json("ps") if one["model"] == llama]
     (server,) = psutil.Process(instance["pid"]).children()
@@ -47,9 +47,9 @@ def test_it_is_started_and_asked_and_goes_with_its_model(home, llama):
 
 
 def test_its_tokens_come_as_they_are_made(home, llama):
-    wish = {"prompt": "lm", "max_tokens": 4, "temperature": 0, "stream": True}
+    request = {"prompt": "lm", "max_tokens": 4, "temperature": 0, "stream": True}
     with ModelManager(home=home.path) as manager:
-        parts = list(manager.stream(llama, wish))
+        parts = list(manager.stream(llama, request))
     texts = [part["choices"][0]["text"] for part in parts if isinstance(part, dict)]
     assert "".join(texts) == "nopq"
     assert len(texts) >= 4

@@ -25,7 +25,7 @@ class StandIn:
         heard: every body that was posted, with its path.
         refuses: what loading answers instead, a status and an error.
         most_at_once: how many requests it was at together at most.
-        meet: it answers no prompt before it was at so many together.
+        meet: the number of prompts that must be under way before any is answered.
     """
 
     def __init__(self):

@@ -1,4 +1,4 @@
-"""One daemon in surroundings that invite carelessness: shared by all tests here."""
+"""One daemon in an environment that invites carelessness: shared by all tests here."""
 
 import json
 import os

@@ -17,6 +17,7 @@ def measure(*options):
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_without_a_gpu_it_says_so_and_exits_as_sire_does_for_an_unknown_device():
     done = measure()
@@ -24,6 +25,7 @@ def test_without_a_gpu_it_says_so_and_exits_as_sire_does_for_an_unknown_device()
     assert "no NVIDIA GPU" in done.stderr
 
 
+@pytest.mark.slow
 def test_models_that_would_fill_the_disk_are_refused_before_anything_is_written(tmp_path):
     done = measure("--device", "cpu", "--switch", "4000TB", "--directory", tmp_path)
     assert done.returncode == 1
@@ -31,6 +33,7 @@ def test_models_that_would_fill_the_disk_are_refused_before_anything_is_written(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_everything_is_measured_and_no_request_fails(tmp_path):
     few = "--sizes 2MB --switch 2MB --crowd 2MB --models 3 --requests 5 --rounds 1".split()
     done = measure("--device", "cpu", *few, "--directory", tmp_path, "--json", tmp_path / "figures")

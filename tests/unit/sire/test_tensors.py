@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-import torch
+torch = pytest.importorskip("torch")
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays

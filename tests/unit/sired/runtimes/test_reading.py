@@ -14,7 +14,7 @@ from sired.workers.child.model_files import files_to_read, model_files
 
 @pytest.fixture
 def cold(tmp_path):
-    """Write a file of so many bytes, and have the kernel forget what is in it."""
+    """Write a file of N bytes, and drop it from the page cache."""
 
     def _cold(size, name="weights"):
         path = tmp_path / name

@@ -235,10 +235,10 @@ def test_a_decision_with_a_thousand_waiting_models_costs_little_more_than_with_t
 def test_load_operations_are_ordered_with_requests(driver):
     d = driver()
     d.add("busy", 80)
-    d.add("wished", 80)
+    d.add("loaded by hand", 80)
     busy = d.load("busy")
     running, _ = d.request("busy")
-    operation, _ = d.operation("wished")
+    operation, _ = d.operation("loaded by hand")
     d.finish(running)
     (start,) = of_kind(StartWorker, d.gone(busy))
     assert Complete(operation, start.instance) in d.ready(start.instance)

@@ -1,4 +1,4 @@
-"""What happened lately: told once to whoever looks again."""
+"""Recent events are reported once to a client that asks again."""
 
 from sired.daemon.telemetry.event_log import EVENTS_KEPT, EventLog
 

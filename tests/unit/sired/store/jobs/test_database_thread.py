@@ -32,7 +32,7 @@ def with_desk(tmp_path):
     return run
 
 
-def test_errands_are_done_in_order_and_what_was_answered_is_there_after_a_close(with_desk):
+def test_calls_are_made_in_order_and_their_results_are_kept_after_a_close(with_desk):
     async def use(database):
         answers = [
             database.call(lambda repository: repository.accept([draft()])) for _ in range(300)
@@ -61,7 +61,7 @@ def test_what_is_asked_for_before_a_close_is_still_done(with_desk):
     assert len(with_desk(again)) == 1
 
 
-def test_an_unknown_job_fails_its_own_errand(with_desk):
+def test_an_unknown_job_fails_its_own_call(with_desk):
     async def use(database):
         calls = (
             database.call(lambda repository: repository.accept([draft()])),

@@ -172,7 +172,7 @@ class Gpu:
         return GpuMeter(share, runtime or Reserving())
 
     def context(self, size):
-        """Open a context of so many bytes, as a worker does that stands by."""
+        """Open a context of N bytes, as a standby worker does."""
 
         def open_context():
             self.there.free -= size
