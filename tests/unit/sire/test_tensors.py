@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 torch = pytest.importorskip("torch")
 from hypothesis import given
 from hypothesis import strategies as st

@@ -5,6 +5,7 @@ import wave
 
 import numpy as np
 import pytest
+
 pytest.importorskip("torch")
 import safetensors.torch
 import torch
