@@ -68,8 +68,9 @@ soak: $(INSTALLED) ## Load and unload a thousand times, then have 30 models shar
 gpu: $(INSTALLED) ## Measure loads, switches and memory on this machine's GPU
 	$(BIN)/python -m benchmarks.gpu
 
-docs: $(INSTALLED) ## Write the manual pages anew
+docs: $(INSTALLED) ## Write the manual pages and ARCHITECTURE.md's table of rooms again
 	$(BIN)/python -m man
+	$(BIN)/python -m tests.architecture
 
 clean: ## Remove everything made here, .venv included
 	rm -rf $(VENV) $(PEER) $(LLAMA) .nox .coverage* .demo .fuzz build dist *.egg-info benchmarks/results

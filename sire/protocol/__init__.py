@@ -1,1 +1,1 @@
-"""The language of the front socket: messages, how they are framed, and content types."""
+"""Requests, replies and content types of the daemon's socket, and their framing."""

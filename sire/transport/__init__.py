@@ -1,1 +1,1 @@
-"""Private lines between two processes of one machine: packets, and memory passed by descriptor."""
+"""Socket pairs between processes of one machine: packets, and memory passed by descriptor."""

@@ -1,4 +1,4 @@
-"""Bytes of a named content type to tensors and back; used in workers only."""
+"""Decodes payloads of a content type to tensors and encodes tensors; used in workers only."""
 
 from sired.codecs.registry import decode, encode
 

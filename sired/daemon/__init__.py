@@ -1,1 +1,1 @@
-"""The composition root: what the daemon is made of, how it lives, and what it answers."""
+"""The daemon: what it consists of, its life cycle, and what it answers."""

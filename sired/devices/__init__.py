@@ -1,1 +1,1 @@
-"""What hardware there is and how full it is."""
+"""Detects devices and reports how full they are."""

@@ -1,1 +1,1 @@
-"""HTTP servers that the daemon and its workers ask: connections, requests, answers in parts."""
+"""A client for HTTP servers that models run on: connections, requests, streamed answers."""

@@ -1,1 +1,1 @@
-"""The scheduler: events in, instructions out. Pure: no I/O, no clock, no threads."""
+"""Decides about models, requests and memory: events in, instructions out; never blocks."""

@@ -1,1 +1,1 @@
-"""What is kept on disk: the registry of models and what was learned of them."""
+"""What is kept on disk: registered models, learned footprints, jobs, history."""

@@ -1,1 +1,1 @@
-"""The hands: the zygote, the processes that hold models, and the private line to them."""
+"""Worker processes, the fork server they come from, and their messages to and from the daemon."""
