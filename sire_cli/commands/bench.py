@@ -19,6 +19,7 @@ from sire_cli.loadtest.report import LoadReport
 from sire_cli.loadtest.run import run_load
 from sire_cli.options.arguments import AnswerType, InputType, ModelNames
 from sire_cli.options.durations import Timeout, parse_option, seconds
+from sire_cli.options.numbers import whole_number
 from sire_cli.terminal.output import AsJson, print_json
 
 _CLIENTS = 8
@@ -191,9 +192,7 @@ def _time(text: str, option: str) -> float:
 
 
 def _count(text: str | None, option: str) -> int | None:
-    if text is not None and (not text.isdecimal() or int(text) == 0):
-        raise InvalidConfiguration(f"{option} must be a whole number of at least 1 (got {text!r}).")
-    return None if text is None else int(text)
+    return None if text is None else whole_number(option, text, least=1)
 
 
 def _rate(text: str | None) -> float | None:
@@ -214,9 +213,7 @@ def _rate(text: str | None) -> float | None:
 def _seed(text: str | None) -> int:
     if text is None:
         return random.randrange(1 << 32)  # noqa: S311 (not used for security)
-    if not text.isdecimal():
-        raise InvalidConfiguration(f"--seed must be a whole number (got {text!r}).")
-    return int(text)
+    return whole_number("--seed", text)
 
 
 def _check_combination(

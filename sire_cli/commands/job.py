@@ -28,6 +28,7 @@ from sire_cli.files import WRITABLE, Output
 from sire_cli.options.arguments import JobId, JobIds
 from sire_cli.options.completion import complete_model
 from sire_cli.options.durations import Timeout, parse_option, seconds
+from sire_cli.options.numbers import whole_number
 from sire_cli.options.typer_command import Command, CommandGroup
 from sire_cli.terminal.jobs import COLUMNS, describe, row
 from sire_cli.terminal.output import AsJson, print_json, print_message, print_pairs, print_table
@@ -81,11 +82,7 @@ def ls(
 
 
 def _count(text: str) -> int | None:
-    if text == "all":
-        return None
-    if not text.isdecimal():
-        raise InvalidConfiguration(f"--limit must be a whole number or all (got {text!r}).")
-    return int(text)
+    return None if text == "all" else whole_number("--limit", text)
 
 
 def _state(text: str | None) -> JobState | None:

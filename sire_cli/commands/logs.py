@@ -16,6 +16,7 @@ from sire.spec import check_name
 from sire.units import parse_duration
 from sire_cli.options.completion import complete_model
 from sire_cli.options.durations import parse_option
+from sire_cli.options.numbers import whole_number
 from sire_cli.terminal.output import AsJson, print_json, print_message
 from sire_cli.terminal.tail import last_lines, new_lines
 
@@ -27,7 +28,7 @@ Follow = Annotated[
     bool, typer.Option("--follow", "-f", help="Print new lines as they are written.")
 ]
 Lines = Annotated[
-    int | None,
+    str | None,
     typer.Option("--lines", "-n", metavar="N", help="Number of latest lines; 50 by default."),
 ]
 Since = Annotated[
@@ -56,14 +57,14 @@ def logs(
     if name is None:
         show_daemon_log(follow=follow, lines=lines, since=since, json=json)
     else:
-        _show_model_log(check_name(name), follow, lines, since, json)
+        _show_model_log(check_name(name), follow, _number_of(lines), since, json)
 
 
-def show_daemon_log(*, follow: bool, lines: int | None, since: str | None, json: bool) -> None:
+def show_daemon_log(*, follow: bool, lines: str | None, since: str | None, json: bool) -> None:
     """Print the log of the daemon, including its rotated files.
 
     Raises:
-        InvalidConfiguration: ``since`` is not a valid duration.
+        InvalidConfiguration: ``lines`` is not a whole number, or ``since`` not a duration.
     """
     path = find_paths().daemon_log
     age = parse_option("--since", since, parse_duration) if since else math.inf
@@ -79,7 +80,7 @@ def show_daemon_log(*, follow: bool, lines: int | None, since: str | None, json:
         elif line.time.timestamp() >= earliest:
             _print_line(line, json)
 
-    most = lines if lines is not None else None if since else _LINES
+    most = None if since and lines is None else _number_of(lines)
     _print_file(path, print_entry, most, follow)
 
 
@@ -90,9 +91,7 @@ def _print_line(line: LogLine, json: bool) -> None:
         _write(f"{line.text()}\n".encode())
 
 
-def _show_model_log(
-    name: str, follow: bool, lines: int | None, since: str | None, json: bool
-) -> None:
+def _show_model_log(name: str, follow: bool, lines: int, since: str | None, json: bool) -> None:
     if since:
         raise InvalidConfiguration(
             "--since cannot be combined with NAME: the output of a model has no timestamps.",
@@ -112,8 +111,11 @@ def _show_model_log(
         message = text.decode(errors="replace").rstrip("\n")
         print_json({"component": f"worker {name}", "model": name, "message": message})
 
-    most = _LINES if lines is None else lines
-    _print_file(path, print_as_json if json else _write, most, follow)
+    _print_file(path, print_as_json if json else _write, lines, follow)
+
+
+def _number_of(lines: str | None) -> int:
+    return _LINES if lines is None else whole_number("--lines", lines)
 
 
 def _print_file(path: Path, printer: Printer, most: int | None, follow: bool) -> None:

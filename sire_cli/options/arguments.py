@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from sire.errors import InvalidModel
+from sire.errors import InvalidConfiguration
 from sire_cli.options.completion import (
     complete_device,
     complete_job,
@@ -67,13 +67,13 @@ def parse_arguments(given: list[str]) -> dict[str, Any]:
     """Parse ``KEY=VALUE`` pairs; a value that is valid JSON is decoded, any other is text.
 
     Raises:
-        InvalidModel: an argument is not in the form ``KEY=VALUE``, or KEY is not an identifier.
+        InvalidConfiguration: a pair is not ``KEY=VALUE``, or KEY is not an identifier.
     """
     arguments = {}
     for pair in given:
         key, equals, value = pair.partition("=")
         if not equals or not key.isidentifier():
-            raise InvalidModel(
+            raise InvalidConfiguration(
                 f"--arg must be in the form KEY=VALUE (got {pair!r}).",
                 hint="Example: --arg layers=4",
             )
