@@ -54,7 +54,7 @@ def model(services: Services, name: str, message_id: str | int = "") -> ModelInf
         signature=services.instances.signature_of(name),
         last_error=services.counters.of(name).last_error,
         tier=tier_of(fleet.of(model)),
-        failed_loads=model.backoff.loads,
+        failed_loads=model.backoff.failed_loads,
         crashes=model.backoff.crashes,
         retry_seconds=_positive(model.backoff.until - time.monotonic()),
     )

@@ -26,13 +26,13 @@ class Backoff:
     """The recent failures of a model.
 
     Attributes:
-        loads: number of consecutive loads that failed.
+        failed_loads: number of consecutive loads that failed.
         crashes: number of unexpected exits of its process since it last answered.
         until: when it may be loaded again without an explicit request.
         error: why the last load failed; None if it did not.
     """
 
-    loads: int = 0
+    failed_loads: int = 0
     crashes: int = 0
     until: float = 0.0
     error: SireError | None = None
@@ -40,8 +40,8 @@ class Backoff:
     def load_failed(self, error: SireError, now: float, rules: Rules) -> None:
         """Record a failed load."""
         if not isinstance(error, InsufficientMemory):
-            self.loads += 1
-            self.until, self.error = now + _pause(self.loads, rules), error
+            self.failed_loads += 1
+            self.until, self.error = now + _pause(self.failed_loads, rules), error
 
     def crashed(self, now: float, rules: Rules) -> None:
         """Record that its process exited unexpectedly."""
@@ -51,7 +51,7 @@ class Backoff:
 
     def loaded(self) -> None:
         """Record a successful load."""
-        self.loads, self.until, self.error = 0, 0.0, None
+        self.failed_loads, self.until, self.error = 0, 0.0, None
 
     def answered(self) -> None:
         """Record that it answered, with a result or an error of its own."""

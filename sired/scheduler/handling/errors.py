@@ -52,8 +52,11 @@ def _awaited(model: Model, state: State) -> str:
         return "the model was still loading"
     if state.loader.pending.get(model):
         return "its load was waiting for memory that busy models or other programs hold"
-    waiting = len(model.queue)
-    return f"its queue held {waiting} request{'' if waiting == 1 else 's'}"
+    return f"its queue held {_requests(len(model.queue))}"
+
+
+def _requests(count: int) -> str:
+    return f"{count} request{'' if count == 1 else 's'}"
 
 
 def queue_full(model: Model, setting: str, depth: int, wait: float | None) -> QueueFull:
@@ -65,10 +68,12 @@ def queue_full(model: Model, setting: str, depth: int, wait: float | None) -> Qu
         depth: number of requests that wait in the queue, or in all queues together.
         wait: seconds that one more request would wait; None if unknown.
     """
-    whose = f"of {model.name}" if setting == "per_model" else "of all models together"
+    full = "The queues of all models together are full: they hold"
+    if setting == "per_model":
+        full = f"The queue of {model.name} is full: it holds"
     long = "" if wait is None else f"; another request would wait about {format_duration(wait)}"
     return QueueFull(
-        f"The queue {whose} is full: {depth} requests are waiting, the maximum{long}.",
+        f"{full} {_requests(depth)}, the maximum{long}.",
         hint=f"Try again later, or raise the setting queue.{setting}.",
         model=model.name,
         depth=depth,

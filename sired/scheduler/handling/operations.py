@@ -25,7 +25,7 @@ class OperationHandler:
 
     def load(self, event: events.LoadRequested, now: float) -> None:
         """Load a model, on the given device if there is one."""
-        model = self._state.model(event.model, event.operation)
+        model = self._state.registered_model(event.model, event.operation)
         if model is None:
             return
         device = None if event.device == "auto" else event.device
@@ -79,7 +79,7 @@ class OperationHandler:
             self._queues.drop_operation(operation)
             self._state.out.append(Complete(operation, instance.id))
         self._requests.after_work(instance, now)
-        self._sleep.begin(instance, now)
+        self._sleep.suspend_if_requested(instance, now)
         self._loader.place(now)  # its turn begins if another model waits for its memory
 
     def load_failed(self, event: events.WorkerLoadFailed, now: float) -> None:
@@ -111,7 +111,7 @@ class OperationHandler:
 
     def unload(self, event: events.UnloadRequested, now: float) -> None:
         """End every instance of a model; the operation completes once their processes exited."""
-        model = self._state.model(event.model, event.operation)
+        model = self._state.registered_model(event.model, event.operation)
         if model is None:
             return
         error = Cancelled(f"{model.name} was unloaded before its load finished.")
@@ -131,7 +131,7 @@ class OperationHandler:
         """End idle instances beyond the number to keep, the least recently used first."""
         models = list(dict.fromkeys(i.model for i in self._fleet.instances.values()))
         if event.model is not None:
-            model = self._state.model(event.model, event.operation)
+            model = self._state.registered_model(event.model, event.operation)
             if model is None:
                 return
             models = [model]

@@ -23,16 +23,17 @@ class SleepHandler:
         self._fleet = state.fleet
         self._loader = state.loader
         self._to_load: set[int] = set()
-        self._unslept: dict[int, set[int]] = {}
+        # The instances that each operation suspends, by their ids.
+        self._pending: dict[int, set[int]] = {}
 
     @property
     def operations(self) -> set[int]:
         """The operations whose model is loaded and not asleep yet."""
-        return set(self._unslept)
+        return set(self._pending)
 
     def requested(self, event: events.SleepRequested, now: float) -> None:
         """Put a model to sleep; load it first if it has no instance."""
-        model = self._state.model(event.model, event.operation)
+        model = self._state.registered_model(event.model, event.operation)
         if model is None:
             return
         there = [instance for instance in self._fleet.of(model) if not instance.ending]
@@ -40,9 +41,9 @@ class SleepHandler:
         if error := error or self._sleep_disabled():
             self._state.out.append(Fail(event.operation, error))
         elif there:
-            self._unslept[event.operation] = {instance.id for instance in there}
+            self._pending[event.operation] = {instance.id for instance in there}
             for instance in there:
-                self.begin(instance, now)
+                self.suspend_if_requested(instance, now)
             self._complete(_unloaded(instance))
         else:
             self._to_load = {event.operation, *self._to_load & self._state.queues.operations.keys()}
@@ -55,9 +56,9 @@ class SleepHandler:
         for operation in self._to_load & instance.model.operations:
             self._to_load.discard(operation)
             self._state.queues.operations.pop(operation).operations.discard(operation)
-            self._unslept[operation] = {instance.id}
+            self._pending[operation] = {instance.id}
 
-    def begin(self, instance: Instance, now: float) -> None:
+    def suspend_if_requested(self, instance: Instance, now: float) -> None:
         """Suspend an instance if an operation requires that and the instance is ready."""
         operations = self._operations_on(instance)
         if not operations or not isinstance(instance.state, Ready) or instance.ending:
@@ -90,26 +91,26 @@ class SleepHandler:
 
     def gone(self, instance: Instance, error: SireError) -> None:
         """Handle the end of an instance: operations go on waiting for the model's others."""
-        if any(instance.id in left for left in self._unslept.values()):
+        if any(instance.id in left for left in self._pending.values()):
             self._complete(_unloaded(instance) if instance.ending else error)
 
     def _complete(self, error: SireError) -> None:
         """Complete or fail the operations of which every instance sleeps or ends."""
         instances = self._fleet.instances
-        for operation, left in list(self._unslept.items()):
+        for operation, left in list(self._pending.items()):
             there = [instances[number] for number in left if number in instances]
             asleep = [i.id for i in there if isinstance(i.state, Asleep)]
             if any(not i.ending and not isinstance(i.state, Asleep) for i in there):
                 continue
             if asleep:
-                del self._unslept[operation]
+                del self._pending[operation]
                 self._state.out.append(Complete(operation, instance=min(asleep)))
             else:
                 self._fail([operation], error)
 
     def _fail(self, operations: list[int], error: SireError) -> None:
         for operation in operations:
-            del self._unslept[operation]
+            del self._pending[operation]
             self._state.out.append(Fail(operation, error))
 
     def unloaded(self, instance: Instance) -> None:
@@ -117,7 +118,7 @@ class SleepHandler:
         self._fail(self._operations_on(instance), _unloaded(instance))
 
     def _operations_on(self, instance: Instance) -> list[int]:
-        return [number for number, left in self._unslept.items() if instance.id in left]
+        return [number for number, left in self._pending.items() if instance.id in left]
 
     # Reasons why an instance cannot sleep
 

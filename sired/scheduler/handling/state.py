@@ -52,7 +52,7 @@ class State:
         Otherwise fail the request or operation ``number``: the model does not exist, or it failed
         to load and its backoff has not ended.
         """
-        model = self.model(name, number)
+        model = self.registered_model(name, number)
         if model is None or any(instance.accepting for instance in self.fleet.of(model)):
             return model
         if error := model.backoff.error_now(name, now):
@@ -60,7 +60,7 @@ class State:
             return None
         return model
 
-    def model(self, name: str, number: int) -> Model | None:
+    def registered_model(self, name: str, number: int) -> Model | None:
         """The model of that name; without one, fail the request or operation ``number``."""
         model = self.models.get(name)
         if model is None:

@@ -70,11 +70,11 @@ class Loader:
             self._backing_off.add(model)
             self._timer.schedule(model.backoff.until)
             return
-        due = max(now, self._due(model, now))
+        when_due = max(now, self._due(model, now))
         if load := self.pending.get(model):
-            if self.pending.expedite(load, due):
+            if self.pending.expedite(load, when_due):
                 self.place(now)
-        elif self._enqueue(PendingLoad(model, device, now, due)):
+        elif self._enqueue(PendingLoad(model, device, now, when_due)):
             self.place(now)
 
     def _due(self, model: Model, now: float) -> float:
