@@ -1,6 +1,6 @@
-"""What the daemon counted and sees, as Prometheus reads it.
+"""The daemon's metrics in the format of Prometheus.
 
-Names end in base units. The labels are model, device and outcome: ``ok``, or an error's code.
+Names end in base units. Labels are model, device and outcome: ``ok``, or an error's code.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,24 +22,24 @@ _BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 def exposition(report: MetricsReport) -> bytes:
-    """A report in Prometheus' text format."""
+    """A report in the text format of Prometheus."""
     text: bytes = generate_latest(_registry(lambda: report))
     return text
 
 
 def serve(host: str, port: int, report: Callable[[], MetricsReport]) -> WSGIServer:
-    """Serve reports over HTTP, from threads.
+    """Serve reports over HTTP from background threads.
 
     Args:
-        host: the address of the interface to listen on.
+        host: the address to listen on.
         port: the port.
-        report: makes one for every request; called from any thread.
+        report: builds a report for each request; called from any thread.
 
     Returns:
-        The server, to be shut down and closed.
+        The server, which the caller shuts down and closes.
 
     Raises:
-        OSError: it cannot listen there.
+        OSError: the address cannot be used.
     """
     server, _ = start_http_server(port, host, _registry(report))
     return server
@@ -66,20 +66,18 @@ class _Reports(Collector):
 def _of_requests(models: Iterable[ModelMetrics]) -> Iterator[Metric]:
     requests = CounterMetricFamily(
         "sire_inference_requests",
-        "Predictions answered, by outcome; one that reached no device has none.",
+        "Predictions by outcome; the device is empty if none was reached.",
         labels=("model", "device", "outcome"),
     )
     duration = HistogramMetricFamily(
         "sire_inference_duration_seconds",
-        "From a request's arrival to its answer, waiting and loading included.",
+        "Time from arrival to answer, including waiting and loading.",
         labels=("model",),
     )
     waited = HistogramMetricFamily(
-        "sire_queue_wait_seconds", "Of that, until the model began.", labels=("model",)
+        "sire_queue_wait_seconds", "Time from arrival until the model started.", labels=("model",)
     )
-    batches = HistogramMetricFamily(
-        "sire_batch_size", "Requests that ran together in one pass.", labels=("model",)
-    )
+    batches = HistogramMetricFamily("sire_batch_size", "Requests in one pass.", labels=("model",))
     for model in models:
         for device, count in model.answers.items():
             requests.add_metric((model.model, device, "ok"), count)
@@ -89,11 +87,13 @@ def _of_requests(models: Iterable[ModelMetrics]) -> Iterator[Metric]:
         _add(waited, model.model, model.queue_wait)
         _add(batches, model.model, _sizes(model.batches))
     yield from (requests, duration, waited, batches)
-    yield _gauge("sire_queue_depth", "Requests that wait.", models, lambda one: one.queued)
-    yield _counter("sire_cache_hits", "Answers from memory.", models, lambda one: one.cache_hits)
+    yield _gauge("sire_queue_depth", "Waiting requests.", models, lambda one: one.queued)
+    yield _counter(
+        "sire_cache_hits", "Requests answered from memory.", models, lambda one: one.cache_hits
+    )
     yield _counter(
         "sire_cache_misses",
-        "Requests of cached models that had to be computed.",
+        "Requests of cached models that were computed.",
         models,
         lambda one: one.cache_misses,
     )
@@ -111,19 +111,23 @@ def _of_instances(report: MetricsReport) -> Iterator[Metric]:
         _by_device(unloads, model.model, model.unloads)
     yield from (loads, unloads)
     yield _counter(
-        "sire_evictions", "Unloads and sleeps to make room.", models, lambda one: one.evictions
+        "sire_evictions", "Unloads and suspensions to make room.", models, lambda one: one.evictions
     )
-    yield _counter("sire_model_sleep", "Times put to sleep.", models, lambda one: one.sleeps)
-    yield _counter("sire_model_wake", "Times woken.", models, lambda one: one.wakes)
+    yield _counter(
+        "sire_model_sleep", "Suspensions to main memory.", models, lambda one: one.sleeps
+    )
+    yield _counter("sire_model_wake", "Wake-ups from main memory.", models, lambda one: one.wakes)
     yield _counter(
         "sire_worker_restarts",
-        "Workers that ended unasked; the next request starts another.",
+        "Workers that ended unexpectedly; the next request starts another.",
         models,
         lambda one: one.crashes,
     )
-    loaded = GaugeMetricFamily("sire_models_loaded", "Instances on a device.", labels=("device",))
+    loaded = GaugeMetricFamily(
+        "sire_models_loaded", "Instances loaded on a device.", labels=("device",)
+    )
     memory = GaugeMetricFamily(
-        "sire_model_memory_bytes", "Device memory charged.", labels=("model", "device")
+        "sire_model_memory_bytes", "Device memory charged to a model.", labels=("model", "device")
     )
     for device in report.devices:
         there = [one for one in report.instances if one.device == device.name]
@@ -136,22 +140,26 @@ def _of_instances(report: MetricsReport) -> Iterator[Metric]:
 
 def _of_devices(devices: Iterable[DeviceInfo]) -> Iterator[Metric]:
     figures: dict[str, tuple[str, Callable[[DeviceInfo], int]]] = {
-        "capacity": ("What models may take.", lambda one: one.capacity_bytes),
-        "used": ("What models are charged.", lambda one: one.used_bytes),
-        "foreign": ("What other processes take.", lambda one: one.foreign_bytes),
-        "free": ("What is left for models.", lambda one: one.free_bytes),
+        "capacity": ("Memory available to models.", lambda one: one.capacity_bytes),
+        "used": ("Memory charged to models.", lambda one: one.used_bytes),
+        "foreign": ("Memory used by other processes.", lambda one: one.foreign_bytes),
+        "free": ("Memory free for models.", lambda one: one.free_bytes),
     }
-    for name, (says, value) in figures.items():
+    for name, (help_text, value) in figures.items():
         family = GaugeMetricFamily(
-            f"sire_device_memory_{name}_bytes", says, labels=("device", "kind")
+            f"sire_device_memory_{name}_bytes", help_text, labels=("device", "kind")
         )
         for device in devices:
             family.add_metric((device.name, device.kind), value(device))
         yield family
-    cpu = GaugeMetricFamily("sire_cpu_usage_percent", "Of all cores.", labels=("device",))
-    gpu = GaugeMetricFamily("sire_gpu_usage_percent", "Time with a kernel.", labels=("device",))
-    heat = GaugeMetricFamily("sire_gpu_temperature_celsius", "Of the GPU.", labels=("device",))
-    power = GaugeMetricFamily("sire_gpu_power_watts", "Drawn by the GPU.", labels=("device",))
+    cpu = GaugeMetricFamily("sire_cpu_usage_percent", "CPU usage of all cores.", labels=("device",))
+    gpu = GaugeMetricFamily(
+        "sire_gpu_usage_percent", "Share of time in which a kernel ran.", labels=("device",)
+    )
+    heat = GaugeMetricFamily(
+        "sire_gpu_temperature_celsius", "Temperature of the GPU.", labels=("device",)
+    )
+    power = GaugeMetricFamily("sire_gpu_power_watts", "Power drawn by the GPU.", labels=("device",))
     for device in devices:
         usage = device.utilization_percent
         if usage is not None:
@@ -165,19 +173,23 @@ def _of_devices(devices: Iterable[DeviceInfo]) -> Iterator[Metric]:
 
 def _of_daemon(report: MetricsReport) -> Iterator[Metric]:
     health = report.health
-    info = GaugeMetricFamily("sire_daemon_info", "The daemon.", labels=("version", "python"))
+    info = GaugeMetricFamily(
+        "sire_daemon_info", "Version of the daemon and of Python.", labels=("version", "python")
+    )
     info.add_metric((health.version, health.python), 1)
     yield info
     yield GaugeMetricFamily(
         "sire_daemon_memory_bytes", "Resident memory of the daemon.", value=health.memory_bytes
     )
     yield GaugeMetricFamily(
-        "sire_daemon_uptime_seconds", "Since it started.", value=health.uptime_seconds
+        "sire_daemon_uptime_seconds", "Time since the daemon started.", value=health.uptime_seconds
     )
     yield GaugeMetricFamily(
-        "sire_daemon_problems", "What sire health complains of.", value=len(health.problems)
+        "sire_daemon_problems",
+        "Number of problems that sire health reports.",
+        value=len(health.problems),
     )
-    yield GaugeMetricFamily("sire_models_registered", "Known models.", value=health.models)
+    yield GaugeMetricFamily("sire_models_registered", "Registered models.", value=health.models)
 
 
 def _add(family: HistogramMetricFamily, model: str, counts: HistogramCounts) -> None:
@@ -204,15 +216,21 @@ def _by_device(
 
 
 def _counter(
-    name: str, says: str, models: Iterable[ModelMetrics], value: Callable[[ModelMetrics], float]
+    name: str,
+    help_text: str,
+    models: Iterable[ModelMetrics],
+    value: Callable[[ModelMetrics], float],
 ) -> Metric:
-    return _of_each(CounterMetricFamily(name, says, labels=("model",)), models, value)
+    return _of_each(CounterMetricFamily(name, help_text, labels=("model",)), models, value)
 
 
 def _gauge(
-    name: str, says: str, models: Iterable[ModelMetrics], value: Callable[[ModelMetrics], float]
+    name: str,
+    help_text: str,
+    models: Iterable[ModelMetrics],
+    value: Callable[[ModelMetrics], float],
 ) -> Metric:
-    return _of_each(GaugeMetricFamily(name, says, labels=("model",)), models, value)
+    return _of_each(GaugeMetricFamily(name, help_text, labels=("model",)), models, value)
 
 
 def _of_each(

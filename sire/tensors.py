@@ -1,7 +1,7 @@
-"""Python data with arrays in it, as frames of bytes: for the Python client and the workers.
+"""Encoding Python data that contains arrays as frames of bytes, for client and workers.
 
-One array, or a flat dict of arrays, travels as TENSORS. Anything else is a TREE: a msgpack
-document in which arrays and tuples stand as extension types, and the arrays in further frames.
+One array, or a flat dict of arrays, is encoded as TENSORS. Other data is a TREE: a msgpack document
+in which extension types stand for tuples and arrays; the arrays follow in further frames.
 """
 
 import math
@@ -16,9 +16,9 @@ from sire.protocol.content import TENSORS, TREE, Buffer, Payload
 from sire.spec import TensorSpec
 
 _LONGEST_EMPTY = 1 << 20
-# More levels of nesting than any data has; following them to the end could exhaust the stack.
+# More levels of nesting than any data has; without a limit they could exhaust the stack.
 DEEPEST = 64
-# Every dtype that travels, by the one name it has in a TensorSpec.
+# Every dtype that can be sent, by its name in a TensorSpec.
 DTYPES: dict[str, np.dtype[Any]] = {
     name: np.dtype(name).newbyteorder("<")
     for name in (
@@ -26,29 +26,29 @@ DTYPES: dict[str, np.dtype[Any]] = {
         *("float16", "float32", "float64", "complex64", "complex128"),
     )
 }
-# To make up a dtype's name anew takes longer than all else about a small array.
+# A lookup; numpy builds the name of a dtype each time, which is slow for small arrays.
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
-# What a signature calls a model's strings.
+# The names of text dtypes in a signature.
 TEXT_DTYPES = frozenset({"object", "str", "string"})
 _ARRAY, _TUPLE = 1, 2
 _PLAIN = {str, int, float, bool, bytes, type(None)}
-# Kinds of arrays that hold Python's objects or strings, and travel as lists of them.
+# Kinds of arrays of Python objects or strings, which are sent as lists.
 _OBJECTS = "OU"
-# Numpy knows none of these dtypes of torch; float32 holds every value of them.
+# dtypes of torch that numpy lacks; float32 represents each of their values.
 _ONLY_TORCH = ("bfloat16", "float8")
 _ITEM = msgspec.msgpack.Encoder()
 _INDEX = 4
 
 
 def pack(value: Any) -> Payload:
-    """Turn data into frames; contiguous arrays are not copied.
+    """Encode data as frames; contiguous arrays are not copied.
 
     Args:
         value: arrays, torch tensors, dicts, lists, tuples, strings, bytes, numbers, None. Arrays
-            of strings or other objects come back as lists.
+            of strings or other objects are decoded as lists.
 
     Raises:
-        InvalidInput: something in it is none of these; the message says what, and where.
+        InvalidInput: it contains another type; the message names the type and its place.
     """
     if (array := as_array(value)) is not None and array.dtype.kind not in _OBJECTS:
         return _tensors([_pack(array, "", "data")])
@@ -66,14 +66,14 @@ def pack(value: Any) -> Payload:
 
 
 def unpack(payload: Payload) -> Any:
-    """Turn frames back into data; arrays are read-only views of the frames.
+    """Decode frames; arrays are read-only views of the frames.
 
     Raises:
-        InvalidInput: the frames are not what their descriptions say.
+        InvalidInput: the frames do not match their descriptions.
     """
     if payload.content_type == TREE:
         if not payload.frames:
-            raise InvalidInput("A tree came without its first frame.")
+            raise InvalidInput("The payload is a tree without its first frame.")
         arrays = _arrays(payload.tensors, payload.frames[1:])
         return _restore(memoryview(payload.frames[0]), [array for _, array in arrays], DEEPEST)
     arrays = _arrays(payload.tensors, payload.frames)
@@ -86,10 +86,10 @@ def unpack(payload: Payload) -> Any:
 
 
 def as_array(value: Any) -> "np.ndarray[Any, Any] | None":
-    """The array that a value is, or None: numpy's, or a torch tensor of any device.
+    """The value as an array: of numpy, or a torch tensor on any device; None for other types.
 
     Raises:
-        InvalidInput: it is a tensor that no array can hold, a sparse one for instance.
+        InvalidInput: the tensor cannot be an array, for example because it is sparse.
     """
     if isinstance(value, np.ndarray):
         return value
@@ -102,31 +102,31 @@ def as_array(value: Any) -> "np.ndarray[Any, Any] | None":
         try:
             return np.asarray(tensor.resolve_conj().resolve_neg())
         except (TypeError, RuntimeError) as problem:
-            raise InvalidInput(f"A tensor is not sent as it is: {problem}") from None
+            raise InvalidInput(f"A tensor cannot be sent: {problem}") from None
     return None
 
 
 def dtype_for(name: str) -> "np.dtype[Any]":
-    """The dtype in which arrays go to a model that takes ``name``: numpy has not all of torch's.
+    """The numpy dtype for inputs that a signature calls ``name``; float32 for those numpy lacks.
 
     Raises:
-        InvalidInput: there is no such dtype.
+        InvalidInput: the dtype is unknown.
     """
     if name.startswith(_ONLY_TORCH):
         return DTYPES["float32"]
     if name not in DTYPES:
-        raise _no_dtype(name)
+        raise _unknown_dtype(name)
     return DTYPES[name]
 
 
-def _no_dtype(name: str) -> InvalidInput:
+def _unknown_dtype(name: str) -> InvalidInput:
     return InvalidInput(
-        f"{shown(name)} is no dtype of numbers.", hint=f"Known are: {', '.join(DTYPES)}."
+        f"{shown(name)} is not a numeric dtype.", hint=f"Dtypes are: {', '.join(DTYPES)}."
     )
 
 
 def holds_text(array: "np.ndarray[Any, Any]") -> bool:
-    """Whether an array holds strings: numpy's own, or Python's as ONNX Runtime gives them."""
+    """Whether an array contains strings: numpy's, or Python's as ONNX Runtime returns them."""
     if array.dtype.kind == "O":
         return array.size > 0 and all(isinstance(item, str) for item in array.ravel())
     return bool(array.dtype.kind == "U")
@@ -152,35 +152,46 @@ def _arrays(
     tensors: Sequence[TensorSpec], frames: Sequence[Buffer]
 ) -> "list[tuple[str, np.ndarray[Any, Any]]]":
     if len(tensors) != len(frames):
-        raise InvalidInput(f"{len(tensors)} arrays were announced and {len(frames)} frames came.")
+        raise InvalidInput(
+            f"The header describes {len(tensors)} arrays, but there are {len(frames)} frames."
+        )
     return [(spec.name, _array(spec, frame)) for spec, frame in zip(tensors, frames, strict=True)]
 
 
 def _array(spec: TensorSpec, frame: Buffer) -> "np.ndarray[Any, Any]":
     if spec.dtype not in DTYPES:
-        raise _no_dtype(spec.dtype)
+        raise _unknown_dtype(spec.dtype)
     return view(frame, DTYPES[spec.dtype], spec.shape, spec.dtype)
 
 
 def view(
     frame: Buffer, dtype: "np.dtype[Any]", shape: tuple[int, ...], what: str
 ) -> "np.ndarray[Any, Any]":
-    """The array that a frame's bytes are, without a copy.
+    """The bytes of a frame as an array, without a copy.
+
+    Args:
+        frame: the elements in C order.
+        dtype: of the elements.
+        shape: the length of each axis.
+        what: the beginning of an error message.
 
     Raises:
-        InvalidInput: the shape is none, or takes more or fewer bytes; ``what`` begins the message.
+        InvalidInput: the shape is not valid, or does not match the number of bytes.
     """
     size = memoryview(frame).nbytes
-    wanted = math.prod(shape) * dtype.itemsize
-    if min(shape, default=0) < 0 or wanted != size:
-        raise InvalidInput(f"{what}{shown(list(shape))} takes {wanted} bytes; {size} came.")
-    # Written as text, an array without numbers is as long as its other axes say.
+    if min(shape, default=0) < 0:
+        raise InvalidInput(f"{what}{shown(list(shape))} has an axis of negative length.")
+    if (wanted := math.prod(shape) * dtype.itemsize) != size:
+        raise InvalidInput(
+            f"{what}{shown(list(shape))} needs {wanted} bytes, but the frame has {size}."
+        )
+    # As text, an array without elements is as long as its other axes.
     if not size and math.prod(filter(None, shape)) > _LONGEST_EMPTY:
         raise InvalidInput(f"{what}{shown(list(shape))} is an empty array with too many rows.")
     try:
         return np.frombuffer(frame, dtype).reshape(shape)
     except ValueError as problem:  # 65 axes
-        raise InvalidInput(f"No array has the shape given: {problem}.") from None
+        raise InvalidInput(f"The shape is not valid: {problem}.") from None
 
 
 def _flatten(value: Any, found: list[tuple[TensorSpec, Buffer]], where: str, depth: int) -> Any:
@@ -223,10 +234,10 @@ def _restore(tree: memoryview, arrays: list[Any], depth: int) -> Any:
             return tuple(_restore(data, arrays, depth - 1))
         index = int.from_bytes(data, "little")
         if code != _ARRAY or index >= len(arrays):
-            raise InvalidInput(f"The tree points at array {index} of {len(arrays)}.")
+            raise InvalidInput(f"The tree refers to array {index} of {len(arrays)}.")
         return arrays[index]
 
     try:
         return msgspec.msgpack.decode(tree, ext_hook=extension)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError) as problem:
-        raise InvalidInput(f"The tree cannot be read: {error_text(problem)}.") from None
+        raise InvalidInput(f"The tree cannot be decoded: {error_text(problem)}.") from None

@@ -1,9 +1,9 @@
-"""The content types payloads can have, and the file endings that stand for them.
+"""The content types of payloads, and the file name suffixes that imply them.
 
-A payload is one frame of bytes in a named content type, or ``TENSORS``: one frame per array, each
+A payload is one frame of bytes of a content type, or ``TENSORS``: one frame per array, each
 described by a ``TensorSpec`` in the header, C-contiguous and little-endian.
-``TREE`` is what the Python client sends for nested data: its first frame is a msgpack tree whose
-leaves point at the arrays in the frames that follow.
+``TREE`` is the Python client's type for nested data: its first frame is a msgpack tree whose leaves
+refer to the arrays in the frames that follow.
 """
 
 from collections.abc import Iterable
@@ -28,7 +28,7 @@ TENSORS = "application/x-sire-tensors"
 TREE = "application/x-sire-tree"
 ARRAY_TYPES = frozenset({TENSORS, TREE})
 
-# Short names, as `--from` and `--to` take them.
+# Short names, accepted by `--from` and `--to`.
 BY_NAME = {
     "json": JSON,
     "npy": NPY,
@@ -56,7 +56,7 @@ SUFFIXES = {content_type: suffix for suffix, content_type in reversed(BY_SUFFIX.
 
 
 def sniff(head: bytes) -> str | None:
-    """Tell the content type from the first bytes of a payload; None where they do not say."""
+    """Detect the content type from the first bytes of a payload; None if it is unknown."""
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
         return PNG
     if head.startswith(b"\xff\xd8\xff"):
@@ -67,7 +67,7 @@ def sniff(head: bytes) -> str | None:
         return NPZ
     if head.startswith(b"RIFF") and head[8:12] == b"WAVE":
         return WAV
-    # A safetensors file opens with the length of its JSON header and the header's brace.
+    # A safetensors file starts with the length of its JSON header and the header's brace.
     if len(head) > 8 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 27:
         return SAFETENSORS
     if head.lstrip()[:1] in (b"{", b"["):
@@ -76,7 +76,7 @@ def sniff(head: bytes) -> str | None:
 
 
 class Payload(msgspec.Struct, frozen=True):
-    """Data on its way: frames of bytes and what they are.
+    """Frames of bytes and their content type.
 
     ``tensors`` describes the frames of TENSORS, and of TREE after its first frame.
     """
@@ -94,6 +94,6 @@ class Payload(msgspec.Struct, frozen=True):
 def size_of(frames: Iterable[Buffer]) -> int:
     """Bytes in all of these frames together."""
     total = 0
-    for frame in frames:  # a generator takes longer than one or two frames do
+    for frame in frames:  # faster than a generator for one or two frames
         total += memoryview(frame).nbytes
     return total

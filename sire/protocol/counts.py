@@ -1,20 +1,22 @@
-"""What is counted of models, as replies carry it."""
+"""Statistics of models, as replies contain them."""
 
 import msgspec
 
 
 class ModelStats(msgspec.Struct, frozen=True):
-    """What was counted for one model since the daemon started.
+    """Statistics of one model since the daemon started.
 
-    Latencies run from a request's arrival in the daemon to its answer; percentiles are over the
-    last 1,024 answers. ``requests_per_second`` is over the last ten seconds. ``wait_seconds`` is
-    what a request that came now would wait; None where nobody can tell. A request answered from
-    memory is counted in ``cache_hits`` and nowhere else; one that a cached model had to compute
-    in ``cache_misses``, too. ``latency_percentiles``, from p50 to p99.9 and max, are over all
-    answers, known to three percent. ``batches`` counts passes by the number of requests they were
-    for, as far as the daemon put them together. ``bytes_in`` and ``bytes_out`` are of the payloads
-    that the model had, and of its answers, parts of a stream not among them. ``tier`` is device,
-    dram or disk: the nearest to a device that it has weights in.
+    Attributes:
+        average_latency_seconds: from a request's arrival in the daemon to its answer.
+        p50_latency_seconds: over the last 1,024 answers, like ``p99_latency_seconds``.
+        requests_per_second: over the last ten seconds.
+        cache_hits: requests answered from memory, which no other field counts.
+        cache_misses: requests of a cached model that were computed.
+        wait_seconds: estimated wait of a request that arrives now; None if it is unknown.
+        latency_percentiles: p50 to p99.9 and max over all answers, accurate to three percent.
+        batches: number of passes by the number of requests in them, as the daemon batched them.
+        bytes_in: size of the inputs; ``bytes_out`` that of the answers, without streamed parts.
+        tier: device, dram or disk: the tier nearest to a device that holds its weights.
     """
 
     model: str
@@ -54,7 +56,7 @@ class ModelStats(msgspec.Struct, frozen=True):
 
 
 class StatsTotals(msgspec.Struct, frozen=True):
-    """The sums over every model."""
+    """The sums over all models."""
 
     inference_count: int
     errors: int
@@ -69,15 +71,15 @@ class StatsTotals(msgspec.Struct, frozen=True):
 
 
 class ModelEvent(msgspec.Struct, frozen=True):
-    """Something that happened to a model.
+    """An event of a model.
 
     Attributes:
-        number: rises by one with every event, from 1 at the daemon's start.
-        at: seconds since 1970.
+        number: sequence number, from 1 at the daemon's start.
+        at: seconds since the epoch.
         kind: loading, loaded, failed (to load), evicted, slept, woke, unloaded, crashed, pinned or
             unpinned.
-        device: where; "" where that does not matter.
-        words: what else there is to say, such as for whom it was evicted.
+        device: the device; "" if the event concerns none.
+        words: further text, such as the model that it was evicted for.
     """
 
     number: int
@@ -89,14 +91,14 @@ class ModelEvent(msgspec.Struct, frozen=True):
 
 
 class ModelHistory(msgspec.Struct, frozen=True):
-    """What one model did in one step of time, in which it was used or loaded.
+    """The activity of one model in one interval in which it was used or loaded.
 
     Attributes:
-        at: when the step began, in seconds since 1970.
-        p50_latency_seconds: of its answers; of a step of several minutes, the mean of theirs.
-        p99_latency_seconds: of a step of several minutes, the worst of theirs.
-        memory_bytes: what it was charged at the end of a minute, or, of one that had gone by then,
-            the most that it took; of several minutes the most.
+        at: start of the interval, in seconds since the epoch.
+        p50_latency_seconds: over an interval of several minutes, the mean of the minutes.
+        p99_latency_seconds: over an interval of several minutes, the maximum of the minutes.
+        memory_bytes: charge at the end of the minute, or the peak if it was unloaded by then; over
+            several minutes, the maximum.
     """
 
     at: float
@@ -112,7 +114,7 @@ class ModelHistory(msgspec.Struct, frozen=True):
 
 
 class HistogramCounts(msgspec.Struct, frozen=True):
-    """Measured values; ``below`` tells for rising bounds how many did not exceed them."""
+    """A histogram; ``below`` has rising bounds, each with the count of values up to it."""
 
     count: int
     sum: float
@@ -120,11 +122,13 @@ class HistogramCounts(msgspec.Struct, frozen=True):
 
 
 class ModelMetrics(msgspec.Struct, frozen=True):
-    """What was counted of one model, as ``ModelStats`` has it, by device where that is known.
+    """Statistics of one model for Prometheus, by device where it is known.
 
     Attributes:
+        answers: successful predictions by device.
+        errors: failed predictions by error code.
         duration: from arrival to answer, in seconds.
-        queue_wait: of that, until the model began.
+        queue_wait: from arrival until the model started, in seconds.
     """
 
     model: str

@@ -1,9 +1,9 @@
-"""How a client gets a direct connection to a worker.
+"""Opening a direct connection from a client to a worker.
 
-It connects to the daemon's second socket, says ``OpenDirect`` there and is told ``Opened`` or
-``NotNow``. From then on the worker reads from that connection: ``RunModel`` asks, ``RunResult`` or
-``WorkerError`` answers, one at a time. The connection may end at any moment; whoever waits for an
-answer then asks the daemon why (``requests.WhyEnded``).
+The client connects to the daemon's second socket and sends ``OpenDirect``; the reply is ``Opened``
+or ``NotNow``. After ``Opened`` the worker reads from that connection: each ``RunModel`` is answered
+by ``RunResult`` or ``WorkerError``, one at a time. The connection may end at any time; a client
+that waits for an answer then asks the daemon for the reason (``requests.WhyEnded``).
 """
 
 import msgspec
@@ -12,19 +12,19 @@ from sire.protocol.runs import RunResult, WorkerError
 
 
 class OpenDirect(msgspec.Struct, frozen=True, tag=True):
-    """Ask for a worker of this model."""
+    """Request a direct connection to a worker of this model."""
 
     model: str
     v: int
 
 
 class Opened(msgspec.Struct, frozen=True, tag=True):
-    """A worker listens.
+    """The connection is open.
 
     Attributes:
         connection: its number, for ``WhyEnded``.
-        timeout: seconds a request may take that does not say itself.
-        largest_bytes: what a request may have.
+        timeout: seconds for requests that specify none.
+        largest_bytes: the most bytes of payload in a request.
     """
 
     connection: int
@@ -33,7 +33,7 @@ class Opened(msgspec.Struct, frozen=True, tag=True):
 
 
 class NotNow(msgspec.Struct, frozen=True, tag=True):
-    """Ask the daemon for predictions; perhaps there will be a connection later."""
+    """No connection is granted now; predictions have to go through the daemon."""
 
 
 FromDaemonOrWorker = Opened | NotNow | RunResult | WorkerError

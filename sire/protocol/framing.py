@@ -1,4 +1,4 @@
-"""Messages to bytes and back: one msgpack header frame, then the payload frames as they are."""
+"""Encoding messages: one msgpack header frame, then the payload frames unchanged."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from sire.errors import InvalidInput, ProtocolError, SireError, error_from, erro
 from sire.protocol.replies import Failure, Reply
 from sire.protocol.requests import PROTOCOL_VERSION, Message, Request
 
-# Headers are small: anything longer is a mistake or an attack, and is not parsed.
+# Headers are small: a longer one is a mistake or an attack, and is not parsed.
 LARGEST_HEADER = 1 << 20
 
 _UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
@@ -18,7 +18,7 @@ _replies: msgspec.msgpack.Decoder[Reply] = msgspec.msgpack.Decoder(Reply)
 
 
 class Preamble(msgspec.Struct):
-    """As much of a header as can be read when the rest cannot."""
+    """The part of a header that can be read when the rest cannot."""
 
     id: str | int = ""
     v: Any = PROTOCOL_VERSION
@@ -33,42 +33,42 @@ def encode(message: Message) -> bytes:
 
 
 def decode_request(header: bytes | memoryview) -> Request:
-    """Read a request's header.
+    """Decode the header of a request.
 
     Raises:
-        ProtocolError: it is too long, no msgpack, of another version, or of no known form.
+        ProtocolError: it is too long, not msgpack, of another version, or of an unknown form.
     """
     if len(header) > LARGEST_HEADER:
         raise ProtocolError(
-            f"The header has {len(header)} bytes; {LARGEST_HEADER} is the limit.",
+            f"The header has {len(header)} bytes; the limit is {LARGEST_HEADER}.",
             hint="Send data in payload frames, not in the header.",
         )
     try:
         request = _requests.decode(header)
     except _UNREADABLE as problem:
         _check_version(preamble(header).v)
-        raise ProtocolError(f"The header is no request: {error_text(problem)}.") from None
+        raise ProtocolError(f"The header is not a valid request: {error_text(problem)}.") from None
     _check_version(request.v)
     return request
 
 
 def decode_reply(header: bytes | memoryview) -> Reply:
-    """Read a reply's header.
+    """Decode the header of a reply.
 
     Raises:
-        ProtocolError: it is no reply this version knows.
+        ProtocolError: it is not a reply of this version.
     """
     try:
         return _replies.decode(header)
     except _UNREADABLE as problem:
         raise ProtocolError(
-            f"The daemon's reply cannot be read: {error_text(problem)}.",
+            f"The daemon's reply cannot be decoded: {error_text(problem)}.",
             hint="Are sire and sired of the same version? Try: sire daemon restart",
         ) from None
 
 
 def preamble(header: bytes | memoryview) -> Preamble:
-    """The id and version of a header of any form, as far as they can be read."""
+    """The id and version of a header of any form, if they can be decoded."""
     try:
         return _preambles.decode(header)
     except _UNREADABLE:
@@ -76,7 +76,7 @@ def preamble(header: bytes | memoryview) -> Preamble:
 
 
 def failure(error: SireError, request_id: str | int) -> Failure:
-    """The reply that carries an error."""
+    """The reply for an error."""
     return Failure(
         id=request_id,
         code=error.code,
@@ -87,24 +87,24 @@ def failure(error: SireError, request_id: str | int) -> Failure:
 
 
 def too_large(size: int, largest: int) -> InvalidInput:
-    """What there is to say of a message whose payload is larger than the daemon takes; bytes."""
+    """The error of a payload that exceeds the daemon's limit; sizes in bytes."""
     return InvalidInput(
-        f"The input has {size} bytes; {largest} is the limit.",
-        hint="Send less at a time, or raise the daemon's limit: max_message in [daemon].",
+        f"The input has {size} bytes; the limit is {largest}.",
+        hint="Send less at a time, or increase max_message in [daemon].",
         size=size,
         limit=largest,
     )
 
 
 def raise_failure(reply: Failure) -> None:
-    """Raise in the client the error that the daemon replied with."""
+    """Raise the error that the daemon replied with."""
     raise error_from(reply.code, reply.message, reply.hint, reply.details)
 
 
 def _check_version(version: Any) -> None:
     if version != PROTOCOL_VERSION:
         raise ProtocolError(
-            f"The header is of protocol version {shown(version)}; this daemon speaks "
+            f"The header is of protocol version {shown(version)}; this daemon has version "
             f"{PROTOCOL_VERSION}.",
             hint="Upgrade the older of the two.",
         )

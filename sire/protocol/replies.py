@@ -1,4 +1,4 @@
-"""What the daemon answers. Sizes are bytes and times are seconds, as the field names say."""
+"""The replies of the daemon. Sizes are bytes and times are seconds, as field names say."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from sire.spec import Job, JobState, ModelSpec, Signature, TensorSpec
 
 
 class Failure(Message, frozen=True, tag="error"):
-    """Any request can be answered with this."""
+    """The error of a request of any kind."""
 
     code: str
     message: str
@@ -19,11 +19,11 @@ class Failure(Message, frozen=True, tag="error"):
 
 
 class Done(Message, frozen=True, tag="done"):
-    """It is done, and there is nothing to tell."""
+    """The request succeeded, and has no result."""
 
 
 class Unloaded(Message, frozen=True, tag="unloaded"):
-    """How many instances were ended."""
+    """The number of instances that ended."""
 
     instances: int
 
@@ -34,13 +34,13 @@ class InstanceInfo(Message, frozen=True, tag="instance"):
     Attributes:
         state: waiting (for memory), loading, ready, leased, busy, suspending (moving to main
             memory), asleep, waking, stopping.
-        memory_bytes: what it is charged on its device.
-        expires_in_seconds: until it is unloaded for want of use; None when never.
-        wait_seconds: what a request that came now would wait for the model; None when unknown.
-        loading_percent: how much of its files has been read, ``loading_bytes`` of
-            ``loading_total_bytes``; None where it does not load, or has not told yet.
-        tier: where its weights are: device, dram (asleep there, or on the way) or disk.
-        dram_bytes: main memory it is charged for sleeping there, or kept for the next time.
+        memory_bytes: memory charged on its device.
+        expires_in_seconds: time until it is unloaded because it is idle; None for never.
+        wait_seconds: estimated wait of a request that arrives now; None if it is unknown.
+        loading_percent: share of its files that has been read, ``loading_bytes`` of
+            ``loading_total_bytes``; None if it is not loading, or has not reported yet.
+        tier: where its weights are: device, dram (asleep, or moving there) or disk.
+        dram_bytes: main memory charged for its sleep, or reserved for the next one.
     """
 
     instance: int
@@ -65,17 +65,18 @@ class InstanceInfo(Message, frozen=True, tag="instance"):
 
 
 class ModelInfo(Message, frozen=True, tag="model"):
-    """One registered model and how it stands.
+    """One registered model and its state.
 
     Attributes:
-        state: unloaded, or what its liveliest instance does (see InstanceInfo).
-        tier: device, dram or disk: the nearest to a device that it has weights in.
-        footprint_bytes: what a load of it will reserve, and ``footprint_source`` says by what
-            right: declared, learned or estimated.
-        signature: declared, or as the runtime reported it after the last load.
-        failed_loads: how often in a row it could not be loaded; ``crashes`` how often its process
-            ended by itself since it last answered.
-        retry_seconds: until it is loaded again, unless by hand; None if it is whenever wanted.
+        model: its options; those not specified have the value of ``[defaults]``.
+        state: unloaded, or the state of its most active instance (see InstanceInfo).
+        footprint_bytes: memory that a load reserves; ``footprint_source`` is declared, learned or
+            estimated.
+        signature: as declared, or as the runtime reported it after the last load.
+        tier: device, dram or disk: the tier nearest to a device that holds its weights.
+        failed_loads: number of consecutive failed loads.
+        crashes: number of unexpected ends of its process since its last answer.
+        retry_seconds: time until a request may load it again; None if it may now.
     """
 
     model: ModelSpec
@@ -92,11 +93,11 @@ class ModelInfo(Message, frozen=True, tag="model"):
 
 
 class DeviceFit(msgspec.Struct, frozen=True):
-    """How a model would fare on one device; sizes in bytes.
+    """Whether a model fits on one device; sizes in bytes.
 
     Attributes:
-        source: by what right ``need_bytes`` is believed: declared, learned from earlier loads of
-            the same content, or estimated from its headers.
+        source: source of ``need_bytes``: declared, learned from earlier loads of the same content,
+            or estimated from its headers.
         fits: now; after-eviction of ``evicts``; not-now, while others hold the memory; or never.
     """
 
@@ -110,9 +111,10 @@ class DeviceFit(msgspec.Struct, frozen=True):
 
 
 class EstimateReport(Message, frozen=True, tag="estimate"):
-    """What a model would need, on each device that it may go to.
+    """The estimated memory of a model on each device that it may be loaded on.
 
-    ``problem`` says why its own code could not be asked: its files' size was taken then.
+    ``problem`` is the reason why its own code gave no estimate, so that the size of its files was
+    used; "" if there is none.
     """
 
     path: str
@@ -124,25 +126,26 @@ class EstimateReport(Message, frozen=True, tag="estimate"):
 
 
 class ModelList(Message, frozen=True, tag="models"):
-    """Every registered model, by name, and every registry file that cannot be read."""
+    """All registered models by name, and the errors of registry files that cannot be read."""
 
     models: tuple[ModelInfo, ...]
     damaged: dict[str, str] = {}
 
 
 class InstanceList(Message, frozen=True, tag="instances"):
-    """Every instance, longest used first."""
+    """All instances, the least recently used first."""
 
     instances: tuple[InstanceInfo, ...]
 
 
 class Prediction(Message, frozen=True, tag="prediction"):
-    """The answer's header; its payload follows in the next frames.
+    """The header of an answer; its payload follows in the next frames.
 
     Attributes:
-        compute_seconds: decoding, forward pass and encoding, in the worker.
-        queue_seconds: waiting, and loading where that was needed.
-        cached: it is the answer to an earlier request that asked the same; both are 0 then.
+        compute_seconds: time in the worker for decoding, forward pass and encoding.
+        queue_seconds: time of waiting, including loading.
+        cached: whether it is the answer to an earlier request with the same input; both times are
+            0 then.
     """
 
     content_type: str
@@ -153,14 +156,14 @@ class Prediction(Message, frozen=True, tag="prediction"):
 
 
 class Part(Message, frozen=True, tag="part"):
-    """A part of an answer that is still being made; its payload follows in the next frames."""
+    """A part of an incomplete answer; its payload follows in the next frames."""
 
     content_type: str
     tensors: tuple[TensorSpec, ...] = ()
 
 
 class Leased(Message, frozen=True, tag="leased"):
-    """An instance is held for the client; ``lease`` goes with its predictions and its release."""
+    """A lease of an instance; predictions in it and Release name ``lease``."""
 
     lease: int
     instance: int
@@ -170,10 +173,10 @@ class PoolReport(Message, frozen=True, tag="pool_report"):
     """The instances of one model.
 
     Attributes:
-        available: loaded, and free for anybody.
-        in_use: leased, or at work.
+        available: loaded and idle.
+        in_use: leased or busy.
         total: loaded or loading.
-        max_instances: how many there may be.
+        max_instances: the most instances.
     """
 
     available: int
@@ -183,21 +186,21 @@ class PoolReport(Message, frozen=True, tag="pool_report"):
 
 
 class StatsReport(Message, frozen=True, tag="stats_report"):
-    """What was counted, by model and in all."""
+    """Statistics by model, and their totals."""
 
     models: tuple[ModelStats, ...]
     totals: StatsTotals
 
 
 class HistoryReport(Message, frozen=True, tag="history_report"):
-    """What models did, in steps of ``step_seconds``, the oldest first."""
+    """The activity of models in steps of ``step_seconds``, the oldest first."""
 
     step_seconds: int
     steps: tuple[ModelHistory, ...]
 
 
 class GpuReadings(msgspec.Struct, frozen=True):
-    """What only a GPU tells; None where the driver does not say."""
+    """Readings of a GPU; None where the driver does not report them."""
 
     utilization_percent: float | None
     temperature_celsius: float | None
@@ -209,11 +212,11 @@ class DeviceInfo(msgspec.Struct, frozen=True):
 
     Attributes:
         kind: cpu or cuda.
-        total_bytes: what the hardware has; ``capacity_bytes``: what sire may use of it.
-        used_bytes: charged to instances; ``foreign_bytes``: taken by others.
-        free_bytes: what a load could get now without unloading anything.
-        standby: workers that are ready there without a model.
-        bounded_by: the setting that makes the capacity what it is.
+        total_bytes: memory of the hardware; ``capacity_bytes``: the part that sire may use.
+        used_bytes: charged to instances; ``foreign_bytes``: used by other processes.
+        free_bytes: available to a load without unloading anything.
+        standby: number of ready workers without a model.
+        bounded_by: the setting that limits the capacity.
     """
 
     name: str
@@ -234,26 +237,27 @@ class DeviceInfo(msgspec.Struct, frozen=True):
 
 
 class DeviceList(Message, frozen=True, tag="devices_report"):
-    """Every device, and the placement strategy in force."""
+    """All devices, and the placement strategy in force."""
 
     devices: tuple[DeviceInfo, ...]
     strategy: str
 
 
 class CheckStep(msgspec.Struct, frozen=True):
-    """Something that was tried and works, and how long it took."""
+    """A test that passed, and its duration."""
 
     step: str
     seconds: float
 
 
 class HealthReport(Message, frozen=True, tag="health_report"):
-    """How the daemon is.
+    """The health of the daemon.
 
     Attributes:
-        status: ok, starting (the zygote still imports its frameworks) or draining.
-        loaded: how many models are in memory; ``max_models`` how many may be, 0 for as many as fit.
-        checks: what was tried, where that was asked for; all of it works.
+        status: ok, starting (the zygote is importing frameworks) or draining.
+        problems: problems that do not stop the daemon.
+        checks: the tests of a deep check, all of which passed.
+        loaded: number of loaded models; ``max_models`` is their limit, 0 for none.
     """
 
     status: str
@@ -273,7 +277,7 @@ class HealthReport(Message, frozen=True, tag="health_report"):
 
 
 class JobProgress(msgspec.Struct, frozen=True):
-    """A job that is running, or queued to; ``seconds`` is since when."""
+    """A running or queued job, and the seconds since it is."""
 
     job: str
     model: str
@@ -283,11 +287,11 @@ class JobProgress(msgspec.Struct, frozen=True):
 
 
 class TopReport(Message, frozen=True, tag="top_report"):
-    """Everything the live view draws.
+    """Everything that the live view shows.
 
     Attributes:
-        events: what happened to models after the event that the request named.
-        jobs: those that workers have, and then those that are next, a few.
+        events: events of models after the one that the request named.
+        jobs: running jobs, and then a few of the next ones.
     """
 
     health: HealthReport
@@ -299,7 +303,7 @@ class TopReport(Message, frozen=True, tag="top_report"):
 
 
 class Setting(msgspec.Struct, frozen=True):
-    """One setting: its value as text, and where it came from (default, file, SIRE_…, flag)."""
+    """One setting: its value as text, and its source (default, file, SIRE_…, flag)."""
 
     key: str
     value: str
@@ -307,14 +311,14 @@ class Setting(msgspec.Struct, frozen=True):
 
 
 class ConfigReport(Message, frozen=True, tag="config_report"):
-    """Every setting in force."""
+    """All settings in force."""
 
     path: str
     settings: tuple[Setting, ...]
 
 
 class Submitted(Message, frozen=True, tag="submitted"):
-    """These jobs are kept and will be run, whatever happens to the daemon; in the order sent."""
+    """The ids of accepted jobs, in the order sent; they are on disk and survive the daemon."""
 
     jobs: tuple[str, ...]
 
@@ -326,10 +330,9 @@ class JobList(Message, frozen=True, tag="jobs"):
 
 
 class JobReport(Message, frozen=True, tag="job"):
-    """One job; if it still waits, ``ahead`` says how many of its model will run before it.
+    """One job; if it waits, ``ahead`` is the number of jobs of its model before it.
 
-    ``wait_seconds`` is how long that will take, by what was measured so far; None where nobody
-    can tell.
+    ``wait_seconds`` is the estimated time until it starts; None if it is unknown.
     """
 
     job: Job
@@ -338,13 +341,13 @@ class JobReport(Message, frozen=True, tag="job"):
 
 
 class JobIds(Message, frozen=True, tag="job_ids"):
-    """The ids of some jobs."""
+    """Ids of jobs."""
 
     jobs: tuple[str, ...]
 
 
 class JobEnd(msgspec.Struct, frozen=True):
-    """That a job has ended: complete, failed (``error`` is the code of why) or cancelled."""
+    """The end of a job: complete, failed (``error`` is its code) or cancelled."""
 
     job: str
     state: JobState
@@ -352,7 +355,7 @@ class JobEnd(msgspec.Struct, frozen=True):
 
 
 class JobEnds(Message, frozen=True, tag="job_ends"):
-    """The jobs that have ended, of those waited for."""
+    """The jobs that have ended, of those named in the request."""
 
     ended: tuple[JobEnd, ...]
 

@@ -1,4 +1,4 @@
-"""What a client can ask."""
+"""The requests of clients."""
 
 from typing import Annotated
 
@@ -12,7 +12,7 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="op"):
-    """What every message carries.
+    """The fields of every message.
 
     Attributes:
         id: chosen by the client, returned with the reply.
@@ -24,10 +24,10 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="op"):
 
 
 class Health(Message, frozen=True, tag="health"):
-    """Ask how the daemon is; reply: HealthReport.
+    """Get the health of the daemon; reply: HealthReport.
 
-    With ``deep`` what a prediction needs is tried, and with a ``model`` that one, too; an error if
-    any of it does not work within ``timeout`` seconds.
+    With ``deep`` each part that a prediction needs is tested, with ``model`` that model as well;
+    the reply is an error if a test fails or takes more than ``timeout`` seconds.
     """
 
     deep: bool = False
@@ -36,9 +36,9 @@ class Health(Message, frozen=True, tag="health"):
 
 
 class Register(Message, frozen=True, tag="register"):
-    """Add a model; reply: ModelInfo.
+    """Register a model; reply: ModelInfo.
 
-    ``model.runtime``, ``format``, ``fingerprint`` and the like are worked out by the daemon.
+    The daemon fills in ``model.runtime``, ``format``, ``fingerprint`` and the like.
     When ``model.model_class`` is "pickle:", the one payload frame is a cloudpickle of the class
     made by Python ``python_version``. ``explicit`` names options given with their built-in default,
     which ``[defaults]`` does not replace.
@@ -51,11 +51,11 @@ class Register(Message, frozen=True, tag="register"):
 
 
 class Estimate(Message, frozen=True, tag="estimate"):
-    """Ask what a model would need, registered or not; reply: EstimateReport.
+    """Estimate the memory of a model, registered or not; reply: EstimateReport.
 
     ``model`` is filled in as for Register, but needs neither a class nor trust: headers are read,
-    and nothing in its files is run. Code of the user's own, a .py file or a class that is named,
-    is asked what it will take.
+    and no code in its files is run. The user's own code, a .py file or a named class, is asked for
+    an estimate.
     """
 
     model: ModelSpec
@@ -63,23 +63,23 @@ class Estimate(Message, frozen=True, tag="estimate"):
 
 
 class Remove(Message, frozen=True, tag="remove"):
-    """Unload and forget a model; reply: Done."""
+    """Unload a model and remove it from the registry; reply: Done."""
 
     name: str
 
 
 class ListModels(Message, frozen=True, tag="list"):
-    """Ask for every registered model; reply: ModelList."""
+    """List all registered models; reply: ModelList."""
 
 
 class Show(Message, frozen=True, tag="show"):
-    """Ask for one model; reply: ModelInfo."""
+    """Get one model; reply: ModelInfo."""
 
     name: str
 
 
 class Load(Message, frozen=True, tag="load"):
-    """Load a model now, on ``device`` if one is named; reply: InstanceInfo."""
+    """Load a model now, on ``device`` if it is given; reply: InstanceInfo."""
 
     name: str
     device: str | None = None
@@ -93,10 +93,10 @@ class Unload(Message, frozen=True, tag="unload"):
 
 
 class Move(Message, frozen=True, tag="move"):
-    """Bring a model to another tier, by hand.
+    """Move a model to another tier.
 
     ``to`` is a device, on which it is loaded or wakes; ``dram``, where it sleeps; or ``disk``.
-    Reply: InstanceInfo when it is there; for ``disk`` Unloaded when its memory is free.
+    Reply: InstanceInfo when it has moved; for ``disk`` Unloaded when its memory is free.
     """
 
     name: str
@@ -115,17 +115,18 @@ class Predict(Message, frozen=True, tag="predict"):
     """Run a model on the payload that follows; reply: Prediction with a payload.
 
     Attributes:
-        content_type: what the payload frames are (see ``protocol.content``).
+        content_type: type of the payload frames (see ``protocol.content``).
         tensors: the arrays, in the order of their frames, for TENSORS and TREE.
-        accept: the content type wanted for the answer.
-        timeout: seconds until DeadlineExceeded, waiting and loading included.
+        accept: content type of the answer.
+        timeout: seconds until DeadlineExceeded, including waiting and loading; None for the
+            daemon's default.
         priority: None for the model's.
         lease: run it in the instance that this lease holds.
         keep_alive: seconds the model stays loaded afterwards, if this is the last use; 0 unloads
-            it at once; None for as long as the model says.
-        stream: have the answer in parts as the model makes them: a Part for each, and then the
-            Prediction, without a payload if there was any part. Only for sockets that may read
-            several replies to a request, as a REQ socket may not.
+            it at once; None for the model's.
+        stream: send the answer in parts as the model produces them: a Part for each, and then the
+            Prediction, without a payload if there was any part. Not for REQ sockets, which read
+            one reply to a request.
     """
 
     model: str
@@ -140,10 +141,10 @@ class Predict(Message, frozen=True, tag="predict"):
 
 
 class Acquire(Message, frozen=True, tag="acquire"):
-    """Lease one instance of a model, for this client only; reply: Leased, when it is idle.
+    """Lease one instance of a model for this client; reply: Leased, when it is idle.
 
-    It is given back by Release, or when the client's process is gone. With ``destroy_after_use``
-    it ends then.
+    The lease ends with Release, or when the client disconnects. With ``destroy_after_use`` the
+    instance ends with it.
     """
 
     name: str
@@ -152,19 +153,19 @@ class Acquire(Message, frozen=True, tag="acquire"):
 
 
 class Release(Message, frozen=True, tag="release"):
-    """Give a leased instance back; reply: Done."""
+    """Release a leased instance; reply: Done."""
 
     lease: int
 
 
 class PoolStats(Message, frozen=True, tag="pool"):
-    """Ask how many instances a model has and what they do; reply: PoolReport."""
+    """Get the number and use of a model's instances; reply: PoolReport."""
 
     name: str
 
 
 class Pin(Message, frozen=True, tag="pin"):
-    """Keep a model loaded once it is, or with ``pinned`` false no more; reply: ModelInfo."""
+    """Pin a model, so that it stays loaded, or unpin it; reply: ModelInfo."""
 
     name: str
     pinned: bool = True
@@ -173,7 +174,7 @@ class Pin(Message, frozen=True, tag="pin"):
 class Shrink(Message, frozen=True, tag="shrink"):
     """End idle instances of a model, or of all; reply: Unloaded, when their memory is free.
 
-    ``keep`` tells how many of each model are to stay; None for the least number of each.
+    ``keep`` is the number of instances of each model that stay; None for its minimum.
     """
 
     name: str | None = None
@@ -181,19 +182,19 @@ class Shrink(Message, frozen=True, tag="shrink"):
 
 
 class Ps(Message, frozen=True, tag="ps"):
-    """Ask for every instance; reply: InstanceList."""
+    """List all instances; reply: InstanceList."""
 
 
 class Stats(Message, frozen=True, tag="stats"):
-    """Ask what was counted, of one model or of all; reply: StatsReport."""
+    """Get statistics of one model or of all; reply: StatsReport."""
 
     name: str | None = None
 
 
 class History(Message, frozen=True, tag="history"):
-    """Ask what models did in the last ``seconds``, in about ``points`` steps; reply: HistoryReport.
+    """Get the activity of the last ``seconds`` in about ``points`` steps; reply: HistoryReport.
 
-    A step is a minute or several. ``name`` is one model's, which may be removed by now.
+    A step is one or more minutes. ``name`` selects a model, which may have been removed.
     """
 
     seconds: Seconds
@@ -202,36 +203,36 @@ class History(Message, frozen=True, tag="history"):
 
 
 class Devices(Message, frozen=True, tag="devices"):
-    """Ask for every device; reply: DeviceList."""
+    """List all devices; reply: DeviceList."""
 
 
 class Top(Message, frozen=True, tag="top"):
-    """Ask for all that the live view shows in one answer; reply: TopReport.
+    """Get everything that the live view shows; reply: TopReport.
 
-    ``after`` is the number of the last event that is known already.
+    ``after`` is the number of the last event that the client has.
     """
 
     after: int = 0
 
 
 class Metrics(Message, frozen=True, tag="metrics"):
-    """Ask for all that is exported to Prometheus; reply: MetricsReport."""
+    """Get everything that is exported to Prometheus; reply: MetricsReport."""
 
 
 class ShowConfig(Message, frozen=True, tag="config"):
-    """Ask for every setting in force and where it came from; reply: ConfigReport."""
+    """Get all settings in force and their sources; reply: ConfigReport."""
 
 
 class Cancel(Message, frozen=True, tag="cancel"):
-    """Withdraw a request sent earlier on this connection; reply: Done."""
+    """Cancel a request sent earlier on this connection; reply: Done."""
 
     request: str | int
 
 
 class WhyEnded(Message, frozen=True, tag="why_ended"):
-    """Ask why a direct connection ended while an answer was awaited; reply: Done, or the error.
+    """Get the reason why a direct connection ended without an answer; reply: Done, or the error.
 
-    After ``Done`` the request may be sent here.
+    After ``Done`` the request may be sent to the daemon.
     """
 
     connection: int
@@ -245,9 +246,9 @@ class JobInput(msgspec.Struct, frozen=True):
     """The input of one job to submit.
 
     Attributes:
-        content_type: what its payload frames are; ``tensors`` as for Predict.
-        frames: how many of the payload's frames are its.
-        source: what to call it to people, such as its file's name.
+        content_type: type of its payload frames; ``tensors`` as for Predict.
+        frames: number of payload frames that belong to it.
+        source: a name for people, such as its file's.
     """
 
     content_type: str = "application/json"
@@ -257,16 +258,15 @@ class JobInput(msgspec.Struct, frozen=True):
 
 
 class Submit(Message, frozen=True, tag="submit"):
-    """Have a model run on each input, whenever it can be; reply: Submitted, once they are kept.
+    """Submit a job for each input; reply: Submitted, once they are on disk.
 
-    The payload holds the frames of all inputs, one input's after another's. All of them are
-    accepted, or none.
+    The payload has the frames of all inputs in order. Either all of them are accepted, or none.
 
     Attributes:
-        accept: the content type wanted for the answers.
-        priority: None for the usual one.
-        metadata: whatever the client wants to find with the jobs again.
-        timeout: seconds from now until a job that is not finished fails; None for no limit.
+        accept: content type of the results.
+        priority: None for normal.
+        metadata: text that the client wants to find with the jobs later.
+        timeout: seconds from now after which a job that has not ended fails; None for no limit.
     """
 
     model: str
@@ -278,7 +278,7 @@ class Submit(Message, frozen=True, tag="submit"):
 
 
 class ListJobs(Message, frozen=True, tag="list_jobs"):
-    """Ask for jobs, the latest first; reply: JobList. ``limit`` says how many at most."""
+    """List at most ``limit`` jobs, the latest first; reply: JobList."""
 
     state: JobState | None = None
     model: str | None = None
@@ -286,19 +286,19 @@ class ListJobs(Message, frozen=True, tag="list_jobs"):
 
 
 class ShowJob(Message, frozen=True, tag="show_job"):
-    """Ask for one job; reply: JobReport."""
+    """Get one job; reply: JobReport."""
 
     job: str
 
 
 class UnfinishedJobs(Message, frozen=True, tag="unfinished_jobs"):
-    """Ask for the ids of all jobs that have not ended; reply: JobIds."""
+    """List the ids of all jobs that have not ended; reply: JobIds."""
 
 
 class WaitJobs(Message, frozen=True, tag="wait_jobs"):
     """Wait until one of these jobs has ended; reply: JobEnds, with those that have.
 
-    It comes after ``patience`` seconds at the latest, and is empty then.
+    After ``patience`` seconds the reply is empty.
     """
 
     jobs: tuple[str, ...]
@@ -306,24 +306,24 @@ class WaitJobs(Message, frozen=True, tag="wait_jobs"):
 
 
 class JobResult(Message, frozen=True, tag="job_result"):
-    """Ask for a job's answer; reply: Prediction with a payload, or the error it failed with."""
+    """Get the result of a job; reply: Prediction with a payload, or the error it failed with."""
 
     job: str
 
 
 class CancelJobs(Message, frozen=True, tag="cancel_jobs"):
-    """Cancel these jobs, or all; reply: JobIds, of those that had not ended."""
+    """Cancel these jobs, or all; reply: JobIds of those that had not ended."""
 
     jobs: tuple[str, ...] = ()
     all: bool = False
 
 
 class RemoveJobs(Message, frozen=True, tag="remove_jobs"):
-    """Forget jobs and their results; reply: JobIds, of those that are gone.
+    """Remove jobs and their results; reply: JobIds of those removed.
 
     Attributes:
-        jobs: these, which are cancelled if they have not ended;
-        older_than: and all that ended more than so many seconds ago.
+        jobs: jobs to remove, which are cancelled first if they have not ended.
+        older_than: seconds; all jobs that ended longer ago are removed as well.
     """
 
     jobs: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""What a worker is asked and answers, by the daemon or over a client's direct connection."""
+"""Requests to a worker and its replies, from the daemon or over a direct connection."""
 
 from typing import Any
 
@@ -11,9 +11,8 @@ class RunModel(msgspec.Struct, frozen=True, tag=True):
     """One request; its payload follows.
 
     Attributes:
-        sent: when, by the clock that never goes back and is the same for every process; said by
-            clients over their direct connections.
-        stream: the answer is wanted in parts as they are made; the daemon alone asks for that.
+        sent: monotonic time at which a client sent it over a direct connection; 0 otherwise.
+        stream: whether the answer is sent in parts as they are produced; from the daemon only.
     """
 
     request: int
@@ -25,7 +24,7 @@ class RunModel(msgspec.Struct, frozen=True, tag=True):
 
 
 class RunPart(msgspec.Struct, frozen=True, tag=True):
-    """A part of one request's answer; its payload follows, and more parts or the RunResult."""
+    """A part of one answer; its payload follows, and then more parts or the RunResult."""
 
     request: int
     content_type: str
@@ -33,10 +32,10 @@ class RunPart(msgspec.Struct, frozen=True, tag=True):
 
 
 class RunResult(msgspec.Struct, frozen=True, tag=True):
-    """One request's answer; its payload follows.
+    """The answer to one request; its payload follows.
 
     Attributes:
-        input_held: the model still holds on to the memory its input came in.
+        input_held: whether the model still refers to the memory of its input.
     """
 
     request: int
@@ -48,9 +47,9 @@ class RunResult(msgspec.Struct, frozen=True, tag=True):
 
 
 class WorkerError(msgspec.Struct, frozen=True, tag=True):
-    """Loading (``request`` is None) or one request failed; ``traceback`` is for the log.
+    """Loading (``request`` is None) or one request failed.
 
-    ``out_of_memory`` tells the scheduler to make room and try once more.
+    If ``out_of_memory`` is set the scheduler makes room and tries once more.
     """
 
     request: int | None
