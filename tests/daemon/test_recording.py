@@ -8,6 +8,7 @@ import pytest
 
 from sire import ModelManager
 from sire.client.autostart import daemon_runs
+from tests.simulation.replayed import check
 
 pytestmark = pytest.mark.own_daemon
 
@@ -39,6 +40,7 @@ def test_a_real_daemon_is_replayed(home, register, tmp_path, monkeypatch):
     done = replay(file)
     assert done.returncode == 0, done.stdout
     assert int(done.stdout.split()[0]) >= 50
+    assert check(file.read_text().splitlines())["request answered"] >= 21
 
 
 def test_a_recording_that_cannot_be_written_is_reported_at_the_start(home, monkeypatch):

@@ -4,10 +4,14 @@ import json
 
 import pytest
 
+from sire.units import FOREVER
+from sired.scheduler.brain import Brain
 from sired.scheduler.policies import eviction, placement, routing
 from sired.scheduler.recording import Policies, Recorder
 from sired.scheduler.replay import main, replay
 from tests.simulation.layouts import LAYOUTS
+from tests.simulation.record import Violation
+from tests.simulation.replayed import check
 from tests.simulation.simulation import Simulation
 
 
@@ -77,3 +81,16 @@ def test_a_file_that_is_not_a_recording_is_refused(tmp_path, capsys):
     other.write_text('{"some": "log"}\n')
     assert main([str(other)]) == 1
     assert "is not a recording" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_invariants_hold_over_a_recording(layout):
+    answers = check(recorded(layout, seed=14))
+    assert answers["request answered"] > 50
+
+
+def test_a_violation_in_a_recording_is_reported(monkeypatch):
+    lines = recorded("gpus", seed=15, count=300)
+    monkeypatch.setattr(Brain, "wakeup", FOREVER)
+    with pytest.raises(Violation, match="deadline"):
+        check(lines)
