@@ -77,7 +77,7 @@ def pass_gate():
 
 @pytest.fixture(scope="session")
 def shared_homes():
-    """One with the settings that there are without any, and the latest that was wanted otherwise."""
+    """A home with default settings, and one with the settings that a test asked for last."""
     usual, special = SharedHome(), SharedHome()
     yield usual, special
     usual.close()

@@ -103,7 +103,7 @@ class SharedHome:
         return self._home
 
     def give_back(self):
-        """Leave no jobs, models, workers or logs behind; without its daemon the home is given up."""
+        """Remove jobs, models, workers and logs; a home whose daemon has ended is given up."""
         home = self._home
         if not daemon_runs(home.paths) or home.pid() != self._pid:
             self.close()

@@ -228,7 +228,7 @@ def test_debug_shows_the_traceback_and_nothing_else_does(home):
 def test_what_the_reader_does_not_want_is_no_error(home, register):
     register("m")
     line = f"{sys.executable} -m sire_cli ls | head -n 0"
-    done = subprocess.run(line, shell=True, env=home.environment, capture_output=True)
+    done = subprocess.run(line, shell=True, env=home.environment, capture_output=True)  # noqa: S602
     assert done.stderr == b""
 
 

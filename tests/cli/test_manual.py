@@ -101,6 +101,6 @@ def test_every_example_is_a_command_line_that_sire_takes(sire_1):
         command = typer.main.get_command(full_app())
         while hasattr(command, "commands"):
             command = command.commands[words.pop(0)]
-        words = words[: words.index("|")] if "|" in words else words
-        with command.make_context("sire", words) as context:
+        own = words[: words.index("|")] if "|" in words else words
+        with command.make_context("sire", own) as context:
             assert not context.args

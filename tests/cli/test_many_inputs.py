@@ -13,7 +13,7 @@ from tests.waiting import wait_until
 
 @pytest.fixture
 def files(tmp_path):
-    """Writes inputs into files of their own; returns them as -i FILE -i FILE …"""
+    """Writes inputs into files of their own; returns them as options, an -i FILE for each."""
 
     def write(rows):
         words = []

@@ -85,7 +85,7 @@ def test_rows_of_a_table_stay_lines_in_a_narrow_terminal(home, register, columns
         check=True,
     )
     os.close(terminal)
-    title, row = os.read(master, 65536).decode().splitlines()
+    _title, row = os.read(master, 65536).decode().splitlines()
     os.close(master)
     assert row.split()[:2] == ["first", "pytorch"]
     assert len(row) <= int(columns)

@@ -28,8 +28,10 @@ def test_every_command_with_json_has_a_schema():
 
 @pytest.mark.parametrize("command", PRINTED)
 def test_a_schema_that_changes_is_noticed(command):
-    """Fields may be added; removing or renaming one breaks scripts. Write the schemas with:
-    python -m tests.cli.schemas"""
+    """Fields may be added; removing or renaming one breaks scripts.
+
+    ``python -m tests.cli.schemas`` writes the schemas anew.
+    """
     assert file_of(command).read_text() == text_of(command)
 
 

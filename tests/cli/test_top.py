@@ -160,8 +160,20 @@ def test_eighty_columns_hold_all_that_matters():
     for title in ("USED", "OTHERS", "FREE", "UTIL", "TEMP", "POWER"):
         assert title in line_with("DEVICE", lines)
     assert line_with("resnet50", lines).split() == (
-        ["■", "resnet50", "busy", "cuda0", "1", "GiB", "1,284", "4.10ms", "12.3ms", "12", "3"]
-        + ["4:12"]
+        [
+            "■",
+            "resnet50",
+            "busy",
+            "cuda0",
+            "1",
+            "GiB",
+            "1,284",
+            "4.10ms",
+            "12.3ms",
+            "12",
+            "3",
+            "4:12",
+        ]
     )
     assert line_with("cuda0", lines).endswith("1 GiB    2 GiB    5 GiB    8 GiB  87% 61°C 412 W")
 

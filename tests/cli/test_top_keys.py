@@ -132,7 +132,7 @@ def test_a_new_daemon_is_asked_for_all_of_its_events():
 def test_rates_of_the_last_minutes_are_drawn_as_bars():
     clock = Clock()
     history = RateHistory(clock)
-    for clock.now in range(0, 180):
+    for clock.now in range(180):
         history.add(at_rate(100.0 if clock.now >= 90 else 0.0))
     assert sparkline(history.rates("a", 4)).plain == "▁▁██"
     assert sparkline(history.rates("b", 4)).plain == "▁▁▁▁"

@@ -1,7 +1,7 @@
 """One model, ``2 * x`` for float32[N, 4], in every kind of file that a runtime loads.
 
-A new runtime joins the contract by a `Case`: how to write such a file for it, or another model where
-it has none that multiplies.
+A new runtime joins the contract with a `Case`, which writes such a file for it, or another model
+where it has none that multiplies.
 """
 
 import fcntl

@@ -89,7 +89,7 @@ def test_a_file_cut_short_is_an_error_and_not_a_crash(
     weights = model_file / runtime_case.weights
     content = weights.read_bytes()
     weights.write_bytes(content[: int(len(content) * keep)])
-    with pytest.raises((SireError, RuntimeError, ValueError)):
+    with pytest.raises((SireError, RuntimeError, ValueError)):  # noqa: PT012 (either may fail)
         recognise(model_file)
         runtime.load(str(model_file), **load_options)
 

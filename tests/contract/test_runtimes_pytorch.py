@@ -157,7 +157,7 @@ print(megabytes("VmHWM") - before)
 @pytest.mark.parametrize("kind", ["safetensors", "state_dict"])
 def test_weights_stay_in_their_file_and_are_never_held_twice(models, tmp_path, kind):
     save = save_model if kind == "safetensors" else lambda m, p: torch.save(m.state_dict(), p)
-    _, options = saved(models, "Large", tmp_path / "m", save)
+    _, _options = saved(models, "Large", tmp_path / "m", save)
     size = (tmp_path / "m").stat().st_size / 2**20
     arguments = [str(tmp_path / "m"), kind, str(models[1])]
     done = subprocess.run(
@@ -325,7 +325,7 @@ def test_native_code_needs_trust(pytorch, tmp_path):
         pytorch.load(str(tmp_path / "m"), format="aoti")
 
 
-Both = namedtuple("Both", "first second")
+Both = namedtuple("Both", "first second")  # noqa: PYI024 (models answer with such, too)
 
 
 @dataclasses.dataclass

@@ -1,4 +1,4 @@
-"""Models of Hugging Face's kinds, tiny and with random weights, written as their makers write them."""
+"""Tiny models of Hugging Face's kinds with random weights, saved by their own libraries."""
 
 import numpy as np
 import torch

@@ -20,8 +20,10 @@ from sire.protocol.requests import Cancel, Health, Predict, Show
 
 
 class StandIn(threading.Thread):
-    """Holds the lock and answers: Health is done, Show finds nothing, Predict echoes, the model
-    "slow" is never answered."""
+    """Holds the lock and replies to some requests.
+
+    Health is done, Show finds nothing, Predict echoes; the model "slow" never answers.
+    """
 
     def __init__(self, paths):
         super().__init__(daemon=True)

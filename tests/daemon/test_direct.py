@@ -56,7 +56,7 @@ class Deadly(Remembers):
 def predict(connection, model, first, timeout=30.0):
     body = json.dumps([[first, 1, 1, 1]]).encode()
     request = Predict(model=model, timeout=timeout, content_type=JSON, accept=JSON)
-    reply, frames = connection.predict(request, [body])
+    _reply, frames = connection.predict(request, [body])
     return json.loads(bytes(frames[0]))
 
 
@@ -383,7 +383,7 @@ def test_a_client_that_reads_no_answers_holds_up_nobody(moody, home):
     from sire.protocol.runs import RunModel
 
     run = RunModel(0, request.content_type, request.tensors, TENSORS)
-    with pytest.raises(OSError):
+    with pytest.raises(OSError):  # noqa: PT012 (whichever end notices first)
         while True:
             if not direct._channel.try_send(run, request.frames):
                 time.sleep(0.01)

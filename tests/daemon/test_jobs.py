@@ -114,13 +114,13 @@ def test_jobs_accepted_while_the_daemon_is_killed_again_and_again_are_all_run(ho
             try:
                 with home.connect() as connection:
                     accepted.extend(submit(connection, *range(10, 20)))
-            except Exception:  # the daemon was killed; those jobs were not acknowledged
+            except Exception:  # noqa: S112 (the daemon was killed, no job acknowledged)
                 continue
 
     submitting = threading.Thread(target=keep_submitting)
     submitting.start()
     for round_ in range(1, 4):
-        wait_until(lambda: len(accepted) >= 100 * round_)
+        wait_until(lambda round_=round_: len(accepted) >= 100 * round_)
         kill_daemon(home)
     stop.set()
     submitting.join(PATIENCE)
@@ -385,7 +385,7 @@ def test_a_disk_that_takes_no_more_fails_the_submit_and_nothing_else(home, moody
 
 
 def test_an_input_that_somebody_removed_fails_its_job(home, moody, gate):
-    runs, *_ = submit(moody, 5, *range(10, 60))
+    _runs, *_ = submit(moody, 5, *range(10, 60))
     big, after = (moody.ask(Submit(model="m"), [b"[7, 1, 1, 1]" + b" " * n])[0].jobs[0]
                   for n in (100_000, 1))  # fmt: skip
     for file in (home.paths.jobs / "spool").iterdir():

@@ -28,7 +28,10 @@ def values(text, name):
 
 @pytest.fixture
 def metrics(home):
-    return lambda: home.sire("metrics").stdout.decode()
+    def metrics():
+        return home.sire("metrics").stdout.decode()
+
+    return metrics
 
 
 def fetch(port, path="/metrics"):

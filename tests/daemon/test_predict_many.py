@@ -201,7 +201,9 @@ def test_futures_are_answered_in_any_order_to_any_thread(manager):
         return first(future.result() for future in reversed(futures))
 
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        for number, answers in zip(range(10, 410, 100), pool.map(several, range(10, 410, 100))):
+        for number, answers in zip(
+            range(10, 410, 100), pool.map(several, range(10, 410, 100)), strict=True
+        ):
             assert answers == [2.0 * (number + n) for n in reversed(range(50))]
 
 

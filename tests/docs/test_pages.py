@@ -11,7 +11,6 @@ from sire import ModelManager
 from sire_cli.main import full_app
 from sired.config.layers import from_file
 from sired.config.loading import load_settings
-
 from tests.docs.conftest import ROOT
 from tests.docs.pages import alike, blocks, commands, is_runnable, play, section, sire_calls
 

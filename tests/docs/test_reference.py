@@ -16,7 +16,6 @@ from sire_cli import exit_codes
 from sire_cli.exit_codes import exit_code
 from sired.config.settings import DeviceSettings, Settings
 from sired.scheduler.policies import eviction, placement, routing
-
 from tests.docs.conftest import ROOT
 
 REFERENCE = ROOT / "docs" / "reference"
@@ -33,7 +32,7 @@ def rows(page):
 
 
 def column(page, number=0):
-    """{what is in backquotes at the start of a row: the cell with that number}"""
+    """What is in backquotes at the start of a row, with the cell of that number."""
     found = {}
     for cells in rows(page):
         if name := re.match(r"`([\w.]+)[`(]", cells[0]):

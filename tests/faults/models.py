@@ -56,12 +56,12 @@ class Faulty:
     def fail(self, **_):
         raise ValueError("this one cannot be loaded")
 
-    def leave_soon(self, after=0.0, bytes=1, **_):
+    def leave_soon(self, after=0.0, bytes=1, **_):  # noqa: A002 (a field of the input)
         """Answer with much, and be gone in the middle of that."""
         threading.Timer(float(after), os._exit, (7,)).start()
         return {"text": "x" * int(bytes)}
 
-    def shout(self, bytes=1, stream="stderr", **_):
+    def shout(self, bytes=1, stream="stderr", **_):  # noqa: A002
         line = (stream * 10_000)[:65_535] + "\n"
         stream = getattr(sys, stream)
         for _ in range(int(bytes) // len(line)):

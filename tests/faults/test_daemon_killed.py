@@ -1,5 +1,7 @@
-"""A daemon that is killed at any moment: the next one knows all that was promised, and nothing of
-the old one is left. SIRE_KILLS says how often, SIRE_SEED when."""
+"""A daemon that is killed at any moment leaves nothing behind, and the next one keeps its promises.
+
+SIRE_KILLS sets the number of kills, SIRE_SEED their moments.
+"""
 
 import contextlib
 import fcntl
@@ -139,7 +141,7 @@ def test_whenever_a_daemon_is_killed_the_next_one_keeps_its_promises(light):
         for _ in range(KILLS):
             with light.connect() as connection:
                 promises.check(connection)
-            wait_until(lambda: not any(map(alive, family)))
+            wait_until(lambda family=family: not any(map(alive, family)))
             time.sleep(moments.uniform(0, 0.2))
             family = kill(light)
     finally:
@@ -152,7 +154,8 @@ def test_whenever_a_daemon_is_killed_the_next_one_keeps_its_promises(light):
         assert {end.state for end in ends.values()} == {"complete"}
         assert ends.keys() == promises.jobs.keys()
     wait_until(lambda: not any(map(alive, family)))
-    assert promises.jobs and promises.versions
+    assert promises.jobs
+    assert promises.versions
     assert {file.suffix for file in light.paths.models.iterdir()} == {".toml"}
     assert not [file for file in light.paths.state.iterdir() if file.name.startswith(".")]
 

@@ -37,7 +37,7 @@ def small_disk(house):
         env=house.environment,
         stderr=subprocess.PIPE,
     )
-    wait_until(lambda: house.paths.socket.exists())
+    wait_until(house.paths.socket.exists)
     house.disk = Disk(house, daemon)
     yield house
     daemon.terminate()

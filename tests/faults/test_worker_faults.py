@@ -1,5 +1,7 @@
-"""Whatever a model does to its process, it is told why, the next request finds another, and
-nothing of it is left."""
+"""A model that ends its process fails that request with the reason, and only that request.
+
+The next request finds another process, and nothing of the old one is left.
+"""
 
 import os
 import signal

@@ -1,6 +1,5 @@
 """The process that workers are forked from may end, hang, or never start."""
 
-import multiprocessing.forkserver
 import os
 import signal
 from pathlib import Path

@@ -46,11 +46,12 @@ def _all(seconds: int) -> int:
     for target in (*TARGETS, "daemon"):
         limit = [] if target == "daemon" else ["--seconds", str(max(1, seconds // len(TARGETS)))]
         began = time.monotonic()
-        status = os.spawnv(
+        status = os.spawnv(  # noqa: S606
             os.P_WAIT, sys.executable, [sys.executable, "-m", "tests.fuzz", target, *limit]
         )
         print(
-            f"{target}: {'a bug' if status else 'nothing'} found in {time.monotonic() - began:.0f} s"
+            f"{target}: {'a bug' if status else 'nothing'} found in "
+            f"{time.monotonic() - began:.0f} s"
         )
         failed |= status != 0
     return failed

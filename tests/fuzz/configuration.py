@@ -3,6 +3,7 @@
 Every setting as it is listed can be given back as a flag and means the same.
 """
 
+import contextlib
 from pathlib import Path
 
 from sire.errors import InvalidConfiguration
@@ -72,10 +73,8 @@ def _check(file: bytes, environment: dict[str, str], flags: dict[str, str]) -> N
 
 def _check_units(text: str) -> None:
     for parse in (parse_bytes, parse_duration):
-        try:
-            assert 0 <= parse(text)
-        except InvalidConfiguration:
-            pass
+        with contextlib.suppress(InvalidConfiguration):
+            assert parse(text) >= 0
 
 
 def seeds() -> list[bytes]:

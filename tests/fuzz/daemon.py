@@ -192,10 +192,9 @@ def run_alone(count: int) -> None:
             before, began = daemon.memory_info().rss, time.monotonic()
             flood = flood_front(paths, count, seed=random.randrange(1 << 32))
             seconds, grown = time.monotonic() - began, daemon.memory_info().rss - before
-            print(
-                f"{flood.sent} messages in {seconds:.0f} s, {flood.answers} answers, {flood.refused}"
-            )
-            print(f"of them refusals; the daemon grew by {grown} bytes; {flood.unexpected[:5]}")
+            print(f"{flood.sent} messages in {seconds:.0f} s, {flood.answers} answers,")
+            print(f"{flood.refused} of them refusals; the daemon grew by {grown} bytes")
+            print(flood.unexpected[:5])
             connection.ask(requests.Shutdown())
             daemon.wait(30)
         assert not flood.unexpected

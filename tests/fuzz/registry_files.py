@@ -3,6 +3,7 @@
 A model that was read can be told to clients and workers, and written and read again as the same.
 """
 
+import contextlib
 import json
 import math
 from pathlib import Path
@@ -11,9 +12,9 @@ import msgspec
 import tomli_w
 
 from sire.errors import InvalidConfiguration, InvalidModel
+from sire.options.derived import check_values
 from sire.protocol.framing import encode
 from sire.protocol.requests import Register
-from sire.options.derived import check_values
 from sire.spec import (
     ImageOptions,
     ModelSpec,
@@ -85,14 +86,10 @@ def _check_read(spec: ModelSpec) -> None:
 
 def _check_texts(draw: Draw) -> None:
     text = draw.rest().decode(errors="replace")
-    try:
+    with contextlib.suppress(InvalidModel):
         parse_tensor(text)
-    except InvalidModel:
-        pass
-    try:
+    with contextlib.suppress(InvalidConfiguration):
         instance_bounds(text)
-    except InvalidConfiguration:
-        pass
 
 
 def _drawn_spec(draw: Draw) -> ModelSpec | None:

@@ -17,16 +17,14 @@ import pytest
 from PIL import Image
 
 from sire.errors import InvalidConfiguration, InvalidInput, InvalidModel, ProtocolError
+from sire.options.derived import check_values
 from sire.protocol import content
 from sire.protocol.content import Payload
 from sire.protocol.direct import OpenDirect
 from sire.protocol.framing import decode_request, failure, preamble
 from sire.protocol.framing import encode as write
 from sire.protocol.requests import Predict, Register
-from sire.options.derived import check_values
 from sire.spec import ImageOptions, ModelSpec, Signature
-from sired.store.model_file import from_toml
-from sired.store.registry import Registry
 from sire.tensors import pack
 from sire.transport.channel import Channel
 from sired.codecs import decode, encode

@@ -44,7 +44,7 @@ def test_inputs_that_were_sent_ahead_are_answered_as_others_are(home, tmp_path):
     runtime = PyTorchRuntime()
     where = {"format": "safetensors", "model_class": f"{tmp_path}/linear.py:Linear"}
     model = runtime.load(str(tmp_path / "w.safetensors"), device="cuda:0", **where)
-    inputs = [np.random.rand(2048, 4096).astype(np.float32) for _ in range(8)]
+    inputs = [np.random.default_rng().random((2048, 4096)).astype(np.float32) for _ in range(8)]
     sent = [runtime.prepare(model, data) for data in inputs]
     for data, ahead in zip(inputs, sent, strict=True):
         assert np.array_equal(runtime.predict(model, ahead), runtime.predict(model, data))
@@ -53,7 +53,7 @@ def test_inputs_that_were_sent_ahead_are_answered_as_others_are(home, tmp_path):
 def test_requests_computed_together_are_answered_as_alone(home, register):
     register("m", 2, "Scale", "--device", "cuda:0", "--concurrency", "3")
     with ModelManager(home=home.path) as manager:
-        rows = [np.random.rand(512, 4).astype(np.float32) for _ in range(64)]
+        rows = [np.random.default_rng().random((512, 4)).astype(np.float32) for _ in range(64)]
         answers = [manager.submit_async("m", data) for data in rows]
         for data, answer in zip(rows, answers, strict=True):
             assert np.array_equal(answer.result(60), 2 * data)

@@ -227,7 +227,7 @@ class Invariants:
             )
 
     def _backs_off(self, model):
-        """Whether it failed and is not loaded now, and a wakeup is scheduled for the end of that."""
+        """Whether it is not loaded after a failure, with a wakeup scheduled for the end of that."""
         until, backoff = model.backoff.until, model.backoff.crashes or model.backoff.failed_loads
         return backoff and not model.operations and self.brain.wakeup <= until + ROUNDING
 

@@ -18,11 +18,11 @@ from sired.scheduler.instructions import (
     WakeWorker,
 )
 from tests.simulation.allowed import Allowed
+from tests.simulation.clients import Clients, some_rules, some_strategies
 from tests.simulation.invariants import Invariants
 from tests.simulation.journal import Journal
 from tests.simulation.leftovers import leftovers
-from tests.simulation.clients import Clients, some_rules, some_strategies
-from tests.simulation.record import Violation, Record, ensure
+from tests.simulation.record import Record, Violation, ensure
 from tests.simulation.world import Conditions, World
 
 SAMPLE_SECONDS = 1.0
@@ -31,7 +31,8 @@ SAMPLE_SECONDS = 1.0
 class Simulation:
     """Drives a scheduler on a simulated machine."""
 
-    def __init__(self, layout, seed, conditions=Conditions(), rules=None, clients=Clients):
+    def __init__(self, layout, seed, conditions=None, rules=None, clients=Clients):
+        conditions = conditions or Conditions()
         self.random = random = Random(seed)
         self.layout, self.now, self.fed = layout, 0.0, 0
         self.strategy, self.router = some_strategies(random)

@@ -17,8 +17,8 @@ import pytest
 from sired.scheduler import events
 from sired.scheduler.entities.model import Model
 from sired.scheduler.rules import Rules
-from tests.simulation.layouts import Layout
 from tests.simulation.clients import YEAR, Clients
+from tests.simulation.layouts import Layout
 from tests.simulation.simulation import Simulation
 from tests.simulation.world import Conditions, without_faults
 

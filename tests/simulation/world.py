@@ -42,8 +42,7 @@ def without_faults(conditions):
 
 @dataclass(slots=True, eq=False)
 class Worker:
-    """A process: loading, ready, falling asleep, asleep, waking or ending, or dead before its exit
-    is reported.
+    """A process that is loading, ready, falling asleep, asleep, waking, ending or dead.
 
     Attributes:
         alive_at: when it last made progress.

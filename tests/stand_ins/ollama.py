@@ -101,7 +101,7 @@ class StandIn:
             return 200, [*parts, {**end, "response": ""}]
         return 200, end
 
-    def _handler(stand_in):
+    def _handler(stand_in):  # noqa: N805 (inside, self is a connection)
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 

@@ -46,7 +46,8 @@ class Prying:
 
     def limits(self):
         kinds = ("CORE", "NOFILE", "DATA")
-        return {kind: list(resource.getrlimit(getattr(resource, f"RLIMIT_{kind}"))) for kind in kinds}
+        numbers = {kind: getattr(resource, f"RLIMIT_{kind}") for kind in kinds}
+        return {kind: list(resource.getrlimit(number)) for kind, number in numbers.items()}
 
     def oom_score(self):
         return int(Path("/proc/self/oom_score_adj").read_text())

@@ -33,7 +33,7 @@ def test_so_is_what_a_model_writes(careless, tmp_path):
 
 
 def _use(home, tmp_path):
-    """Make it write all it ever writes: registry, classes, logs, jobs with big inputs and results."""
+    """Have it write every kind of file: registry, classes, logs, large jobs and results."""
 
     class Doubling:  # in a function, so that it is kept as a pickle
         def load(self, path):

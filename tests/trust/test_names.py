@@ -113,8 +113,8 @@ def test_the_daemon_answers_with_a_typed_error_and_makes_no_file(careless, name)
             assert len(str(caught.value)) < 1000
         fine = msgspec.structs.replace(spec, name="fine")
         for wrong in ("device", "runtime", "model_class"):
+            changed = msgspec.structs.replace(fine, **{wrong: name or "?"})
             with pytest.raises(SireError) as caught:
-                changed = msgspec.structs.replace(fine, **{wrong: name or "?"})
                 connection.ask(Register(model=changed))
             assert len(str(caught.value)) < 1000
     assert _everything(careless) == before

@@ -18,7 +18,7 @@ MONITORING = Path(__file__).parents[3] / "examples" / "monitoring"
 
 @pytest.fixture(scope="module")
 def exposed():
-    """Every metric: a counter, as it is asked for, ends in _total; a histogram in _bucket, …"""
+    """The names that can be queried: a counter ends in _total, a histogram in _bucket, …."""
     report = MetricsReport(health=_health(), devices=(), instances=(), models=())
     endings = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"]}
     return {

@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-
-torch = pytest.importorskip("torch")
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -12,6 +10,8 @@ from sire.errors import InvalidInput
 from sire.protocol.content import TENSORS, TREE, Payload
 from sire.spec import TensorSpec
 from sire.tensors import pack, unpack
+
+torch = pytest.importorskip("torch")
 
 numbers = arrays.arrays(
     dtype=st.sampled_from([np.dtype(name) for name in ("f4", "f8", "i8", "u1", "?", ">i2", "c8")]),

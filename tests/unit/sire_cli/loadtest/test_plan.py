@@ -2,11 +2,11 @@
 
 import math
 from collections import Counter
-from itertools import islice
+from itertools import islice, pairwise
 
 import pytest
 
-from sire_cli.loadtest.plan import LoadInput, LoadPlan, choices, arrival_schedule
+from sire_cli.loadtest.plan import LoadInput, LoadPlan, arrival_schedule, choices
 from sire_cli.loadtest.report import LoadCounts, percentile
 
 A, B = LoadInput(b"1", "application/json", "a"), LoadInput(b"2", "application/json", "b")
@@ -55,7 +55,7 @@ def test_an_even_rate_does_not_drift():
 
 def test_a_random_rate_has_the_gaps_of_a_poisson_process():
     due = moments(20_001, rate=50.0, seed=3)
-    gaps = [later - sooner for sooner, later in zip(due, due[1:], strict=False)]
+    gaps = [later - sooner for sooner, later in pairwise(due)]
     mean = sum(gaps) / len(gaps)
     deviation = math.sqrt(sum((gap - mean) ** 2 for gap in gaps) / len(gaps))
     assert mean == pytest.approx(1 / 50, rel=0.03)

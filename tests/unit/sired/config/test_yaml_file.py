@@ -40,7 +40,7 @@ def test_monitoring_that_is_switched_off_has_no_port(load):
         ("max_model: 3", "no setting max_model", ""),
         ("log_level: 3", "log_level", ""),
         ("max_models: many", "limits.max_models: 'many'", ""),
-        ("- a", "no table", ""),
+        ("- a", "not a mapping of names to values", ""),
         ("a: [", "not valid YAML", ""),
         ("a: !!python/object/apply:os.system ['true']", "not valid YAML", ""),
         ("metrics: 3\nmetrics_port: 5", "metrics is a section", ""),

@@ -60,7 +60,7 @@ class Driver:
         return number, self.handle(events.SleepRequested(number, model, self.now + timeout))
 
     def slept(self, instance, device=None, dram=None):
-        """An instance has fallen asleep; by default all of its ``sleep_memory`` is in main memory."""
+        """An instance fell asleep; by default all of its ``sleep_memory`` is in main memory."""
         here = self.instances[instance]
         dram = here.sleep_memory if dram is None else dram
         device = self.brain.fleet.ledger.charge(instance) - dram if device is None else device

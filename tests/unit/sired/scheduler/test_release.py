@@ -106,7 +106,7 @@ def test_an_expired_request_that_a_worker_begins_may_hang_for_hung_after_at_most
     d.add("a", 30)
     instance = d.load("a")
     running, _ = d.request("a")
-    behind, _ = d.request("a", timeout=1.0)
+    _behind, _ = d.request("a", timeout=1.0)
     d.wait(1.0)
     d.finish(running)
     assert d.brain.wakeup <= 6.0

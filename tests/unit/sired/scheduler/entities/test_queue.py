@@ -83,7 +83,7 @@ def test_requests_without_a_priority_get_that_of_their_model(driver):
     d = driver(pipeline=1)
     model = d.add("a", 30, priority="low")
     d.load("a")
-    running, _ = d.request("a")
+    _running, _ = d.request("a")
     quiet, _ = d.request("a")
     normal, _ = d.request("a", priority="normal")
     assert [r.id for r in model.queue] == [normal, quiet]

@@ -105,7 +105,7 @@ def test_an_instance_busy_with_direct_work_keeps_its_memory_for_its_turn(one):
     one.add("b", 60)
     _, instructions = one.request("b")
     assert instructions == [CloseDirect(1)]
-    assert one.brain.direct.awaited
+    assert one.brain.direct.awaited  # noqa: PGH005 (no mock)
     assert of_kind(StopWorker, one.wait(0.5)) == []
     assert of_kind(StopWorker, used(one)) == [StopWorker(1, kill=False)]
 

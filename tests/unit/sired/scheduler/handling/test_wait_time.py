@@ -10,7 +10,7 @@ def measured(driver, seconds=0.5, **rules):
     """A loaded model with a measured time per request, which took 2 s to load."""
     d = driver(pipeline=1, **rules)
     d.add("a", 30)
-    _, instructions = d.operation("a")
+    _, _instructions = d.operation("a")
     d.now = 2.0
     d.ready(1)
     for _ in range(50):

@@ -175,7 +175,7 @@ def test_a_custom_router_is_called_only_if_there_is_a_choice(driver):
     d.brain.adopt(d.rules(), d.strategy, last)
     d.add("a", 20, min_instances=2, max_instances=2)
     d.load("a")
-    first, instructions = d.request("a")
+    _first, instructions = d.request("a")
     d.ready(2)
     _, instructions = d.request("a")
     assert of_kind(Dispatch, instructions)[0].instance == 2

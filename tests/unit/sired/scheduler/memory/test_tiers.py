@@ -98,7 +98,8 @@ def test_a_model_that_cannot_sleep_or_does_not_fit_ends(driver):
         _, instructions = d.operation("a")
         d.ready(instructions[0].instance, 90, sleep_memory)
         _, instructions = d.operation("b")
-        assert of_kind(StopWorker, instructions) and not of_kind(SleepWorker, instructions)
+        assert of_kind(StopWorker, instructions)
+        assert not of_kind(SleepWorker, instructions)
 
 
 def test_a_model_that_would_leave_too_much_on_its_device_ends(driver):
@@ -107,7 +108,8 @@ def test_a_model_that_would_leave_too_much_on_its_device_ends(driver):
     d.add("b", 95)
     d.load("a")
     _, instructions = d.operation("b")
-    assert of_kind(StopWorker, instructions) and not of_kind(SleepWorker, instructions)
+    assert of_kind(StopWorker, instructions)
+    assert not of_kind(SleepWorker, instructions)
 
 
 def test_pinned_models_are_not_suspended_and_pinned_sleepers_do_not_end(driver):
@@ -151,7 +153,8 @@ def test_a_model_that_fails_to_wake_is_loaded_anew_for_its_requests(d):
     number, instructions = d.request("a")
     assert of_kind(WakeWorker, instructions)
     instructions = d.handle(events.WorkerLoadFailed(a, LoadFailed("no")))
-    assert of_kind(StopWorker, instructions) and not failures(instructions)
+    assert of_kind(StopWorker, instructions)
+    assert not failures(instructions)
     (start,) = of_kind(StartWorker, d.gone(a))
     assert dispatched(d.ready(start.instance)) == [number]
 

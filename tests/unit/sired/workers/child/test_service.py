@@ -51,7 +51,7 @@ def serve(model, requests: int) -> Iterator[RunResult]:
     for number in range(requests):
         daemon.send(RunModel(number, "text/plain", (), "text/plain"), [b"x"])
     service = Service(Channel(theirs, ToWorker), model)
-    serving = threading.Thread(target=lambda: pytest.raises(EOFError, service.run))
+    serving = threading.Thread(target=lambda: pytest.raises(EOFError, service.run))  # noqa: RUF061
     serving.start()
     answers = [daemon.receive()[0] for _ in range(requests)]
     daemon.close()
