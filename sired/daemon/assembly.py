@@ -11,7 +11,7 @@ from sired.config import LoadedSettings
 from sired.config.settings import Settings
 from sired.daemon import views
 from sired.daemon.direct.listener import DirectListener
-from sired.daemon.engine.conductor import Conductor
+from sired.daemon.engine.engine import Engine
 from sired.daemon.engine.recorder import FileRecorder
 from sired.daemon.engine.warm_start import WarmStart
 from sired.daemon.handlers.predictions import DaemonDirectAccess
@@ -70,7 +70,7 @@ def assemble(
     )
     front = Front(paths.checked_socket(), settings.daemon.max_message_bytes, listening)
     brain = _brain(settings, inventory)
-    conductor = Conductor(
+    engine = Engine(
         loop,
         brain,
         front,
@@ -84,34 +84,40 @@ def assemble(
         settings.cache.memory,
         _recorder(brain, settings),
     )
-    operations, predictions = conductor.operations, conductor.predictions
+    operations, predictions = engine.operations, engine.predictions
     services = Services(
         paths=paths,
         loaded=loaded,
         front=front,
         brain=brain,
-        conductor=conductor,
+        conductor=engine.conductor,
+        engine=engine,
         operations=operations,
         predictions=predictions,
-        results=conductor.results,
-        instances=conductor.instances,
-        supervisor=conductor.supervisor,
-        direct=conductor.direct,
-        direct_broker=conductor.direct_broker,
+        results=engine.results,
+        instances=engine.instances,
+        supervisor=engine.supervisor,
+        direct=engine.direct,
+        direct_broker=engine.direct_broker,
         registry=registry,
         inventory=inventory,
         footprints=footprints,
         jobs=JobService(loop, paths.jobs, brain, operations, predictions, settings.jobs),
         warm_start=WarmStart(
-            brain, conductor, registry, LoadedModels(paths.loaded), settings.daemon
+            brain,
+            engine.conductor,
+            operations,
+            registry,
+            LoadedModels(paths.loaded),
+            settings.daemon,
         ),
-        counters=conductor.counters,
-        event_log=conductor.event_log,
+        counters=engine.counters,
+        event_log=engine.event_log,
         history_recorder=HistoryRecorder(
-            loop, paths.history, conductor.counters, brain.memory_by_model, settings.history
+            loop, paths.history, engine.counters, brain.memory_by_model, settings.history
         ),
         zygote=zygote,
-        when_warm=[conductor.supervisor.standby.fill],
+        when_warm=[engine.supervisor.standby.fill],
     )
     return Parts(
         services,

@@ -273,15 +273,15 @@ class Daemon:
         self._services.jobs.stop()
         self._services.warm_start.stop()
         grace = self._services.settings.daemon.grace_seconds
-        log.info("shutting down; %d requests to finish", self._services.conductor.unanswered)
-        await self._until(lambda: not self._services.conductor.unanswered, grace)
+        log.info("shutting down; %d requests to finish", self._services.engine.unanswered)
+        await self._until(lambda: not self._services.engine.unanswered, grace)
 
     async def close(self) -> None:
         """End the workers, then close the sockets: nothing is left when the process exits."""
         self._services.history_recorder.close()
-        self._services.conductor.end_workers()
+        self._services.engine.end_workers()
         await self._until(lambda: not self._services.supervisor, END_SECONDS)
-        self._services.conductor.close()
+        self._services.engine.close()
         self._services.jobs.close()
         self._direct_listener.close()
         self._prometheus_server.close()

@@ -13,6 +13,7 @@ from sired.config.settings import Settings
 from sired.daemon.direct.connections import DirectConnections
 from sired.daemon.engine.conductor import Conductor
 from sired.daemon.engine.direct_broker import DirectBroker
+from sired.daemon.engine.engine import Engine
 from sired.daemon.engine.instances import Instances
 from sired.daemon.engine.operations import Operations
 from sired.daemon.engine.predictions import Predictions
@@ -54,6 +55,7 @@ class Services:
     front: Front
     brain: Brain
     conductor: Conductor
+    engine: Engine
     operations: Operations
     predictions: Predictions
     results: ResultCache

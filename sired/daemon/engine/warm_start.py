@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from sire.errors import Cancelled, SireError
 from sired.config.settings import DaemonSettings
 from sired.daemon.engine.conductor import Conductor
-from sired.daemon.engine.operations import asked_by_daemon
+from sired.daemon.engine.operations import Operations, asked_by_daemon
 from sired.scheduler.brain import Brain
 from sired.scheduler.entities.instance import Loading, Ready, Stopping, Suspending, Waking
 from sired.scheduler.events import LoadRequested
@@ -38,7 +38,8 @@ class WarmStart:
 
     Args:
         brain: knows what is loaded and what fits.
-        conductor: loads models and samples memory.
+        conductor: samples memory.
+        operations: loads models.
         registry: the registered models.
         file: the list that the last daemon left.
         settings: what to load.
@@ -48,13 +49,14 @@ class WarmStart:
         self,
         brain: Brain,
         conductor: Conductor,
+        operations: Operations,
         registry: Registry,
         file: LoadedModels,
         settings: DaemonSettings,
     ) -> None:
         self._brain = brain
         self._conductor = conductor
-        self._operations = conductor.operations
+        self._operations = operations
         self._registry = registry
         self._file = file
         self._settings = settings

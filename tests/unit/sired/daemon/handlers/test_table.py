@@ -20,7 +20,7 @@ async def table_of_a_daemon(home: Path) -> HandlerTable:
     parts = assemble(paths, load_settings(paths.config_file, {}, {}), loop, None)
     handlers = RequestHandlers(parts.services, lambda: None)
     parts.services.jobs.close()
-    parts.services.conductor.close()
+    parts.services.engine.close()
     parts.services.front.close()
     return handlers.table
 
