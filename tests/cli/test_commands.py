@@ -89,7 +89,7 @@ def test_bad_input_is_exit_code_10_and_one_clear_line(
 
 
 @pytest.mark.own_daemon
-def test_every_kind_of_failure_has_its_exit_code(home, register, zoo, tmp_path):
+def test_every_kind_of_failure_has_its_exit_code(home, register, zoo, tmp_path, gate):
     register("m", 2, "Moody")
     predict = ("predict", "m", "-i", "-")
     home.sire("predict", "nobody", "-i", "-", stdin=b"[1]", code=3)

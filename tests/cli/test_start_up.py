@@ -41,6 +41,11 @@ def test_a_verb_imports_nothing_slow(home, register, zoo, verb):
     assert not SLOW & modules
 
 
+@pytest.mark.parametrize("arguments", [["--help"], ["bench", "--help"], ["config", "path"]])
+def test_help_and_settings_import_nothing_slow(home, arguments):
+    assert not {*SLOW, "tomlkit"} & imported(home, *arguments)
+
+
 def test_a_group_without_a_verb_is_a_usage_error_and_sire_alone_is_help(home):
     assert b"daemon --help" in home.sire("daemon", code=2).stderr
     assert b"predict" in home.sire().stdout
