@@ -1,31 +1,32 @@
-"""Whether a wait begins awake.
+"""Polling at the start of a wait, instead of blocking at once.
 
-To fall asleep and be woken takes as long as a small model. Who is asked again as soon as an answer
-is there is so within a fraction of a millisecond: after short waits the next one begins awake.
+Blocking and being woken takes as long as a small model. A client that sends its next request as
+soon as it has an answer does so within a fraction of a millisecond: after short waits the next one
+starts with polling.
 
-On a machine that is busy otherwise this does harm: who waits awake uses up what the kernel would
-give it for work, and takes it from whoever is to ask. It shows by being put aside for longer than
-a client's turn takes.
+On a busy machine polling does harm: it uses up the process's share of CPU time and takes it from
+the client. The process is then preempted for longer than a client's turn takes, and polling stops
+for a while.
 """
 
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
-# Put aside for so long, somebody else was at work; a client that asks again is done much sooner.
-PUT_ASIDE_SECONDS = 300e-6
-# How long to sleep through every wait then.
+# After this long another process had the CPU; a client that sends again takes much less.
+PREEMPTED_SECONDS = 300e-6
+# How long every wait then blocks at once.
 YIELD_SECONDS = 0.5
 
 Found = TypeVar("Found")
 
 
 class BusyPolling:
-    """Stays awake for a while at the beginning of a wait, if the last ones were short.
+    """Polls at the start of a wait if the previous waits were short.
 
     Args:
-        seconds: a wait up to here is short.
-        in_a_row: so many short ones tell that the next will be short, too.
+        seconds: the longest wait that counts as short, and the longest poll.
+        in_a_row: number of consecutive short waits after which the next is expected to be short.
     """
 
     def __init__(self, seconds: float, in_a_row: int = 1) -> None:
@@ -33,32 +34,32 @@ class BusyPolling:
         self._in_a_row = in_a_row
         self._short_waits = 0
         self._began = 0.0
-        self._asleep_until = 0.0
+        self._no_polling_until = 0.0
 
-    def watch(self, look: Callable[[], Found], most: float | None = None) -> Found | None:
-        """A wait begins: look out, as long as it is worth while.
+    def poll(self, look: Callable[[], Found], most: float | None = None) -> Found | None:
+        """Start a wait: poll if a short wait is expected.
 
         Args:
-            look: returns what is waited for, or something false.
-            most: seconds to look out at most.
+            look: returns the awaited object, or a false value.
+            most: seconds to poll at most.
 
         Returns:
-            What was found; None if whoever waits is to fall asleep.
+            The object; None if the caller has to block.
         """
         began = now = self._began = time.perf_counter()
-        if self._short_waits < self._in_a_row or now < self._asleep_until:
+        if self._short_waits < self._in_a_row or now < self._no_polling_until:
             return None
         until = began + (self._seconds if most is None else min(most, self._seconds))
         while now < until:
             if found := look():
                 return found
             before, now = now, time.perf_counter()
-            if now - before > PUT_ASIDE_SECONDS:
-                self._asleep_until = now + YIELD_SECONDS
+            if now - before > PREEMPTED_SECONDS:
+                self._no_polling_until = now + YIELD_SECONDS
                 return None
         return None
 
     def end(self) -> None:
-        """The wait is over."""
+        """End the wait."""
         short = time.perf_counter() - self._began < self._seconds
         self._short_waits = self._short_waits + 1 if short else 0

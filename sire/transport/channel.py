@@ -1,9 +1,9 @@
-"""A private line between two processes: one packet of a SOCK_SEQPACKET socket per message.
+"""Messages between two processes, one packet of a SOCK_SEQPACKET socket each.
 
-A message is a fixed prefix and a body: the frames' lengths, the header in msgpack, the frames. A
-small body travels in the packet. A large one travels in one sealed piece of memory whose
-descriptor is passed along: it is written once and mapped by the other side. Any other descriptor
-can be passed along with a small message.
+A message is a fixed prefix and a body: the lengths of the frames, the header in msgpack, the
+frames. A small body is sent in the packet. A large one is sent as sealed memory by its descriptor:
+it is written once and mapped by the receiver. Any other descriptor can be sent with a small
+message.
 """
 
 import array
@@ -25,46 +25,45 @@ from sire.transport.busy_polling import BusyPolling
 from sire.transport.staging import Mapped, Staging
 from sire.units import LARGEST_BYTES
 
-# Up to here, copying through the socket is quicker than setting up shared memory.
+# Up to this size, copying through the socket is faster than shared memory.
 INLINE_LIMIT = 64 * 1024
-# More than any message has. Both are known before anything is made of what came.
+# More than any message has; both are checked before anything is decoded.
 _MOST_FRAMES = 1 << 20
 _LARGEST_HEADER = 1 << 26
 # sendmsg(2) takes 1,024 buffers at most.
 _MOST_INLINE_FRAMES = 256
-# Bytes of the body and of its header, number of frames, and what the packet's descriptor is.
+# Bytes of the body and of its header, number of frames, and use of the packet's descriptor.
 _PREFIX = struct.Struct("<QQIB")
 _NONE, _BODY, _PASSED = range(3)
 _LENGTH_SIZE = 8
-# A cache line: more than any dtype asks for.
+# A cache line: at least the alignment of any dtype.
 _ALIGNMENT = 64
 _DESCRIPTOR = array.array("i").itemsize
-# Room for exactly one: CMSG_SPACE would let a second one in.
+# Space for exactly one: CMSG_SPACE would admit a second one.
 _DESCRIPTOR_SPACE = socket.CMSG_LEN(_DESCRIPTOR)
-# Plain numbers: combining enumerations takes longer than the system call.
+# Plain integers: combining enumerations takes longer than the system call.
 _NOW, _NO_SIGNAL = int(socket.MSG_DONTWAIT), int(socket.MSG_NOSIGNAL)
 _CLOSE_ON_EXEC = int(socket.MSG_CMSG_CLOEXEC)
-_CUT = int(socket.MSG_TRUNC) | int(socket.MSG_CTRUNC)
+_TRUNCATED = int(socket.MSG_TRUNC) | int(socket.MSG_CTRUNC)
 
 Incoming = TypeVar("Incoming")
 Message = tuple[Incoming, tuple[Buffer, ...]]
 
 
 class Channel(Generic[Incoming]):
-    """One end of the line.
+    """One end of a connection.
 
-    What is sent may be overwritten at once; frames received stay valid as long as they are
-    referenced, begin at addresses that suit any dtype, and cannot be written to.
+    Buffers sent may be overwritten at once; frames received stay valid as long as they are
+    referenced, are aligned for any dtype, and are read-only.
 
     Args:
-        line: a SOCK_SEQPACKET socket; the channel owns it.
+        line: a SOCK_SEQPACKET socket, which the channel owns.
         incoming: the type of the messages received.
-        staging: memory that large messages are written to, instead of new memory for each; the
-            other side says when it is done with one.
-        steady: the other side has such memory: it stays mapped here. What writes to a frame writes
-            to that memory, then, and not to a copy.
+        staging: reusable memory for large messages; the receiver reports when it is done with one.
+        steady: whether the sender has such memory, which then stays mapped here. A write to a frame
+            is then a write to that memory, not to a copy.
         busy_polling: whether and how long a ``receive`` stays awake; None for never.
-        largest: bytes of the largest message taken.
+        largest: the most bytes in a message received.
     """
 
     def __init__(
@@ -83,7 +82,7 @@ class Channel(Generic[Incoming]):
         self._largest = largest
         self._mapped = Mapped() if steady else None
         self._passed: int | None = None
-        # What a runtime put into an error's details must not keep the error from being told.
+        # Details of an error that cannot be encoded must not prevent the report of the error.
         self._encoder = msgspec.msgpack.Encoder(enc_hook=str)
         self._decoder: msgspec.msgpack.Decoder[Incoming] = msgspec.msgpack.Decoder(incoming)
         self._buffer = memoryview(bytearray(_PREFIX.size + INLINE_LIMIT))
@@ -94,22 +93,22 @@ class Channel(Generic[Incoming]):
         return self._line.fileno()
 
     def close(self) -> None:
-        """Close the line: the other side reads an end of file."""
+        """Close the socket: the peer reads an end of file."""
         self._keep(None)
         self._line.close()
 
     def shutdown(self) -> None:
-        """Close the line for whoever else holds our end of it, too."""
+        """Close the socket also for other processes that share this end."""
         with contextlib.suppress(OSError):
             self._line.shutdown(socket.SHUT_RDWR)
         self.close()
 
     def try_send(self, message: Any, frames: Sequence[Buffer] = ()) -> bool:
-        """Send without waiting; False when the other side has too much unread.
+        """Send without waiting; False if the peer has too many unread messages.
 
         Raises:
-            OSError: the other side is gone.
-            SireError: it is large, and there is no memory to share.
+            OSError: the peer has disconnected.
+            SireError: shared memory for a large message cannot be allocated.
         """
         try:
             self._send(message, frames, _NOW)
@@ -118,48 +117,48 @@ class Channel(Generic[Incoming]):
         return True
 
     def send(self, message: Any, frames: Sequence[Buffer] = ()) -> None:
-        """Send, waiting for room if need be.
+        """Send; blocks while the peer has too many unread messages.
 
         Raises:
-            OSError: the other side is gone.
-            SireError: it is large, and there is no memory to share.
+            OSError: the peer has disconnected.
+            SireError: shared memory for a large message cannot be allocated.
         """
         self._send(message, frames, 0)
 
     def try_pass(self, message: Any, descriptor: int) -> bool:
-        """Send a message and a descriptor along, without waiting; False as for ``try_send``.
+        """Send a message with a descriptor without waiting; False if the peer has too many unread.
 
         Raises:
-            OSError: the other side is gone.
+            OSError: the peer has disconnected.
         """
         header = self._encoder.encode(message)
         prefix = _PREFIX.pack(len(header), len(header), 0, _PASSED)
         try:
-            self._send_along([prefix, header], descriptor, _NOW | _NO_SIGNAL)
+            self._send_with_descriptor([prefix, header], descriptor, _NOW | _NO_SIGNAL)
         except BlockingIOError:
             return False
         return True
 
     def take_descriptor(self) -> int:
-        """The descriptor that came with the last message; it is the caller's now.
+        """Take the descriptor of the last message; the caller owns it.
 
         Raises:
-            ProtocolError: none came.
+            ProtocolError: the message has none.
         """
         descriptor, self._passed = self._passed, None
         if descriptor is None:
-            raise ProtocolError("A message announced a descriptor that did not come.")
+            raise ProtocolError("A message lacks its descriptor.")
         return descriptor
 
     def held(self) -> bool:
-        """Whether somebody still holds on to frames of the last large message received.
+        """Whether frames of the last large message received are still referenced.
 
-        Unless somebody does, its sender may write to that memory again.
+        If not, its sender may write to that memory again.
         """
         return self._mapped is not None and self._mapped.held()
 
     def set_timeout(self, seconds: float | None) -> None:
-        """Let every later ``receive`` wait so long, then raise BlockingIOError; None for ever."""
+        """Set how long ``receive`` waits before it raises BlockingIOError; None for no limit."""
         whole = 0 if seconds is None else int(seconds)
         rest = 0 if seconds is None else max(1, int((seconds - whole) * 1e6))
         self._line.setsockopt(
@@ -186,36 +185,36 @@ class Channel(Generic[Incoming]):
         lengths: Sequence[int],
         flags: int,
     ) -> None:
-        """Send a body in memory that is passed along."""
+        """Send a body in shared memory by its descriptor."""
         *offsets, size = _offsets(len(head), lengths, _ALIGNMENT)
         parts = [(0, head), *zip(offsets, frames, strict=True)]
         prefix = _PREFIX.pack(size, header_size, len(frames), _BODY)
-        if self._staging is not None and self._staging.suits(size):
-            self._send_along([prefix], self._staging.write(parts, size), flags)
+        if self._staging is not None and self._staging.fits(size):
+            self._send_with_descriptor([prefix], self._staging.write(parts, size), flags)
             return
         try:
             descriptor = sealed.create(parts, size)
         except OSError as problem:
             raise SireError(
-                f"No shared memory of {size} bytes could be made: {problem.strerror}.",
-                hint="Is the limit of open files reached? See: ulimit -n",
+                f"Shared memory of {size} bytes cannot be allocated: {problem.strerror}.",
+                hint="Check the limit of open files: ulimit -n",
             ) from None
         try:
-            self._send_along([prefix], descriptor, flags)
+            self._send_with_descriptor([prefix], descriptor, flags)
         finally:
             os.close(descriptor)
 
-    def _send_along(self, packet: list[Buffer], descriptor: int, flags: int) -> None:
+    def _send_with_descriptor(self, packet: list[Buffer], descriptor: int, flags: int) -> None:
         passed = array.array("i", [descriptor])
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, passed)]
         self._line.sendmsg(packet, ancillary, flags)
 
     def try_receive(self) -> Message[Incoming] | None:
-        """Take one message without waiting; None when there is none.
+        """Receive one message without waiting; None if there is none.
 
         Raises:
-            EOFError: the other side is gone, and all it had sent has been taken.
-            ProtocolError: what came is no message.
+            EOFError: the peer has disconnected, and all its messages have been received.
+            ProtocolError: the packet is not a valid message.
         """
         try:
             return self._receive(_NOW)
@@ -223,10 +222,16 @@ class Channel(Generic[Incoming]):
             return None
 
     def receive(self) -> Message[Incoming]:
-        """Wait for one message; raises as ``try_receive`` does."""
+        """Wait for one message.
+
+        Raises:
+            EOFError: the peer has disconnected, and all its messages have been received.
+            BlockingIOError: none arrived within the time of ``set_timeout``.
+            ProtocolError: the packet is not a valid message.
+        """
         if self._busy_polling is None:
             return self._receive(0)
-        message = self._busy_polling.watch(self.try_receive) or self._receive(0)
+        message = self._busy_polling.poll(self.try_receive) or self._receive(0)
         self._busy_polling.end()
         return message
 
@@ -235,8 +240,8 @@ class Channel(Generic[Incoming]):
         try:
             if cut or len(packet) < _PREFIX.size:
                 raise ProtocolError(
-                    f"A packet of {len(packet)} bytes is not whole.",
-                    hint="Is the limit of open files reached? See: ulimit -n",
+                    f"A packet of {len(packet)} bytes is truncated.",
+                    hint="Check the limit of open files: ulimit -n",
                 )
             return self._unpack(packet, descriptor)
         finally:
@@ -244,80 +249,82 @@ class Channel(Generic[Incoming]):
                 os.close(descriptor)
 
     def _take_packet(self, flags: int) -> tuple[memoryview, int | None, bool]:
-        """One packet, the descriptor that came with it, and whether something was cut off."""
+        """One packet, its descriptor, and whether it was truncated."""
         read = self._line.recvmsg_into
         try:
-            size, ancillary, said, _ = read(self._buffers, _DESCRIPTOR_SPACE, flags)
+            size, ancillary, flags_out, _ = read(self._buffers, _DESCRIPTOR_SPACE, flags)
         except ConnectionResetError:
-            # A peer that ended with messages unread is reported once, ahead of its last words.
-            size, ancillary, said, _ = read(self._buffers, _DESCRIPTOR_SPACE, flags)
+            # A peer that ended with unread messages is reported once, before its last messages.
+            size, ancillary, flags_out, _ = read(self._buffers, _DESCRIPTOR_SPACE, flags)
         if size == 0:
             raise EOFError
         descriptor = _descriptor(ancillary) if ancillary else None
-        return self._buffer[:size], descriptor, bool(said & _CUT)
+        return self._buffer[:size], descriptor, bool(flags_out & _TRUNCATED)
 
     def _unpack(self, packet: memoryview, descriptor: int | None) -> Message[Incoming]:
         size, header_size, count, along = _PREFIX.unpack_from(packet)
         start = count * _LENGTH_SIZE + header_size
         if not header_size or start > size:
-            raise ProtocolError(f"A message of {size} bytes cannot begin with {start}.")
+            raise ProtocolError(f"A message of {size} bytes cannot have a header of {start}.")
         if size > self._largest or header_size > _LARGEST_HEADER or count > _MOST_FRAMES:
             raise ProtocolError(
-                f"A message of {size} bytes, {header_size} of them its header, in {count} frames: "
-                f"{self._largest}, {_LARGEST_HEADER} and {_MOST_FRAMES} are the limits."
+                f"A message has {size} bytes, a header of {header_size} and {count} frames; the "
+                f"limits are {self._largest}, {_LARGEST_HEADER} and {_MOST_FRAMES}."
             )
         if along != _BODY:
             body = packet[_PREFIX.size :]
             message, parts = self._read(body, size, start, count, alignment=1)
             if along == _PASSED:
                 self._keep(descriptor)
-            # The buffer is used again for the next packet: what is handed out is a copy.
+            # The buffer is reused for the next packet, so that frames are copied.
             return message, tuple(bytes(part) for part in parts)
         if descriptor is None:
-            raise ProtocolError("A message announced shared memory that did not come.")
+            raise ProtocolError("A message lacks its shared memory.")
         try:
             keep = sealed.map_private if self._mapped is None else self._mapped.map
             mapping = keep(descriptor, size)
         except OSError as problem:
             raise ProtocolError(
                 f"Shared memory of {size} bytes cannot be mapped: {problem.strerror}.",
-                hint="Is the limit of open files reached? See: ulimit -n",
+                hint="Check the limit of open files: ulimit -n",
             ) from None
         body = memoryview(mapping).toreadonly()[:size]
         message, parts = self._read(body, size, start, count, alignment=_ALIGNMENT)
         return message, tuple(parts)
 
     def _keep(self, descriptor: int | None) -> None:
-        if self._passed is not None:  # nobody took it
+        if self._passed is not None:  # it was not taken
             os.close(self._passed)
         self._passed = descriptor
 
     def _read(
         self, body: memoryview, size: int, start: int, count: int, *, alignment: int
     ) -> tuple[Incoming, list[memoryview]]:
-        """The message at the head of a body, and its frames, the first one not before ``start``."""
+        """Decode the message in a body, and its frames, which start at or after ``start``."""
         if len(body) != size:
-            raise ProtocolError(f"{len(body)} bytes came where {size} were announced.")
+            raise ProtocolError(f"The body has {len(body)} bytes; the message specifies {size}.")
         lengths = _lengths(count).unpack_from(body)
         *offsets, end = _offsets(start, lengths, alignment)
         if end != size:
-            raise ProtocolError(f"Frames up to byte {end} were announced in {size} bytes.")
+            raise ProtocolError(f"The frames end at byte {end} of {size}.")
         try:
             message = self._decoder.decode(body[count * _LENGTH_SIZE : start])
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as problem:
-            raise ProtocolError(f"What came is no message: {error_text(problem)}.") from None
+            raise ProtocolError(
+                f"The packet is not a valid message: {error_text(problem)}."
+            ) from None
         parts = zip(offsets, lengths, strict=True)
         return message, [body[offset : offset + length] for offset, length in parts]
 
 
 @lru_cache(maxsize=16)
 def _lengths(count: int) -> struct.Struct:
-    """The lengths of so many frames: a message has one or two most of the time."""
+    """The format of ``count`` frame lengths; most messages have one or two frames."""
     return struct.Struct(f"<{count}Q")
 
 
 def _offsets(start: int, lengths: Sequence[int], alignment: int) -> list[int]:
-    """Where in a body each frame begins, and then where the body ends."""
+    """The offset of each frame in a body, and then the end of the body."""
     if alignment == 1:
         return list(accumulate(lengths, initial=start))
     offsets = []
@@ -328,7 +335,7 @@ def _offsets(start: int, lengths: Sequence[int], alignment: int) -> list[int]:
 
 
 def _descriptor(ancillary: list[tuple[int, int, bytes]]) -> int | None:
-    """The descriptor that was passed along, if one was."""
+    """The descriptor in the ancillary data; None if there is none."""
     for level, kind, data in ancillary:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS) and len(data) >= _DESCRIPTOR:
             return array.array("i", data[:_DESCRIPTOR])[0]

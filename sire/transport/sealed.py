@@ -1,6 +1,6 @@
-"""Memory handed to another process by descriptor, sealed so that it cannot shrink.
+"""Memory passed to another process by descriptor, sealed so that it cannot shrink.
 
-Reading mapped memory that shrinks kills the reader with SIGBUS; the seals rule that out.
+Reading mapped memory that was truncated raises SIGBUS; the seals prevent that.
 """
 
 import fcntl
@@ -15,7 +15,7 @@ _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
 
 def create(parts: Iterable[tuple[int, Buffer]], size: int) -> int:
-    """Write parts at their offsets into new memory of ``size`` bytes, seal it, return its fd."""
+    """Write parts at their offsets into new sealed memory of ``size`` bytes; returns its fd."""
     descriptor = allocate(size)
     try:
         for offset, part in parts:
@@ -27,7 +27,7 @@ def create(parts: Iterable[tuple[int, Buffer]], size: int) -> int:
 
 
 def allocate(size: int) -> int:
-    """New memory of ``size`` bytes that keeps its size; returns its descriptor."""
+    """Allocate memory of a fixed ``size`` in bytes; returns its descriptor."""
     descriptor = os.memfd_create("sire", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         os.ftruncate(descriptor, size)
@@ -50,21 +50,20 @@ def _write(descriptor: int, part: Buffer, offset: int) -> None:
 def map_private(descriptor: int, size: int) -> mmap.mmap:
     """Map the first ``size`` bytes; the mapping lives as long as views of it.
 
-    It is private: what writes to it all the same (a model that computes in place) writes to a copy
-    of its own.
+    The mapping is private: a model that computes in place writes to its own copy.
 
     Raises:
-        ProtocolError: the memory may shrink, is shorter than that, or cannot be mapped.
+        ProtocolError: the memory may shrink, is shorter than ``size``, or cannot be mapped.
     """
     _check(descriptor, size)
     return _map(descriptor, size, mmap.ACCESS_COPY)
 
 
 def map_shared(descriptor: int, size: int) -> mmap.mmap:
-    """Map all of it, of which there must be ``size`` bytes, as its sender sees and changes it.
+    """Map the whole memory, at least ``size`` bytes, shared with its sender.
 
     Raises:
-        ProtocolError: as ``map_private``.
+        ProtocolError: the memory may shrink, is shorter than ``size``, or cannot be mapped.
     """
     _check(descriptor, size)
     return _map(descriptor, 0, mmap.ACCESS_DEFAULT)
@@ -72,17 +71,17 @@ def map_shared(descriptor: int, size: int) -> mmap.mmap:
 
 def _check(descriptor: int, size: int) -> None:
     if not _seals(descriptor) & fcntl.F_SEAL_SHRINK:
-        raise ProtocolError("A payload came in memory that its sender could still take back.")
+        raise ProtocolError("The payload is in shared memory that its sender could still truncate.")
     if (length := os.fstat(descriptor).st_size) < size:
-        raise ProtocolError(f"{length} bytes of shared memory came where {size} were announced.")
+        raise ProtocolError(f"The shared memory has {length} bytes; the message specifies {size}.")
 
 
 def _map(descriptor: int, size: int, access: int) -> mmap.mmap:
     try:
         return mmap.mmap(descriptor, size, access=access)
-    except OSError as problem:  # larger than there is room for
+    except OSError as problem:  # larger than the address space allows
         raise ProtocolError(
-            f"The shared memory that came cannot be mapped: {problem.strerror}."
+            f"The shared memory received cannot be mapped: {problem.strerror}."
         ) from None
 
 
@@ -90,4 +89,4 @@ def _seals(descriptor: int) -> int:
     try:
         return fcntl.fcntl(descriptor, fcntl.F_GET_SEALS)
     except OSError:
-        return 0  # no memory at all
+        return 0  # not a memfd

@@ -5,7 +5,6 @@ from typing import Any
 import tomlkit
 from tomlkit.items import Comment, InlineTable, Table, Whitespace
 
-from sire.values import DURATION, SIZE
 from sired.config.loading import kind_of
 
 
@@ -25,7 +24,7 @@ def set_value(text: str, key: str, given: str) -> str:
     """
     kind = kind_of(key)
     read = kind.read(given)
-    value = kind.write(read) if kind in (SIZE, DURATION) else read
+    value = kind.write(read) if kind.name in {"size", "duration"} else read
     document = tomlkit.parse(text)
     *sections, name = _path(key)
     table: Any = document

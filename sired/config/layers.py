@@ -1,4 +1,4 @@
-"""The three places settings come from, each read into dotted keys."""
+"""The three sources of settings, each read into dotted keys."""
 
 import re
 import tomllib
@@ -13,7 +13,7 @@ _VARIABLE = re.compile("SIRE_(?P<section>[A-Z]+)_(?P<key>[A-Z0-9_]+)")
 
 
 class GivenValue(NamedTuple):
-    """A value as given; ``source`` is what a listing shows, ``place`` what an error names."""
+    """A value as given; ``source`` is shown in listings, ``place`` in errors."""
 
     value: Any
     source: str
@@ -24,10 +24,10 @@ Layer = dict[str, GivenValue]
 
 
 def from_file(path: Path) -> Layer:
-    """Read the TOML file, or the YAML file by its ending; a missing one sets nothing.
+    """Read a TOML file, or a YAML file by its suffix; a missing file sets nothing.
 
     Raises:
-        InvalidConfiguration: it cannot be read, or is neither.
+        InvalidConfiguration: the file cannot be read, or is not valid.
     """
     if path.suffix in {".yaml", ".yml"}:
         tables = read_server_file(path)
@@ -51,7 +51,7 @@ def from_file(path: Path) -> Layer:
 
 
 def _flatten(tables: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Dotted keys and values; a table that is empty or stands in the wrong place counts as one."""
+    """Dotted keys and values; an empty or misplaced table counts as a value."""
     for section, table in tables.items():
         if section == "devices" and isinstance(table, dict):
             for device, keys in table.items():
@@ -70,10 +70,10 @@ def _keys(prefix: str, table: Any) -> Iterator[tuple[str, Any]]:
 def from_environment(
     environment: Mapping[str, str], sections: Iterable[str], devices: Iterable[str]
 ) -> Layer:
-    """Read ``SIRE_<SECTION>_<KEY>``; other variables are left alone.
+    """Read ``SIRE_<SECTION>_<KEY>``; other variables are ignored.
 
-    ``SIRE_DEVICES_<NAME>_<KEY>`` means the device of ``devices`` whose name reads so in capitals
-    and underscores, else a new one: ``CUDA_1`` is ``cuda:1``.
+    ``SIRE_DEVICES_<NAME>_<KEY>`` refers to the device of ``devices`` with that name in capitals and
+    underscores, otherwise to a new one: ``CUDA_1`` is ``cuda:1``.
     """
     names = {re.sub(r"\W", "_", name).upper(): name for name in devices}
     layer = {}
@@ -94,5 +94,5 @@ def _device_name(variable: str) -> str:
 
 
 def from_flags(flags: Mapping[str, str]) -> Layer:
-    """Read flags, which come as dotted keys already."""
+    """Read flags, whose names are dotted keys."""
     return {key: GivenValue(value, "flag", "command line") for key, value in flags.items()}

@@ -1,4 +1,4 @@
-"""From the three layers to settings: every key known, every value read, every source kept."""
+"""Building the settings from the three layers: keys and values are checked, sources kept."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ from sired.config.settings import DeviceSettings, Settings
 _SECTIONS: dict[str, type[msgspec.Struct]] = {
     field.name: field.type for field in fields(Settings) if field.name != "devices"
 }
-# What settings were called before.
+# Former names of settings.
 _MOVED = {"placement.max_models": "limits.max_models"}
 _RESERVED = {"auto": "any device", "dram": "main memory", "disk": "no device"}
 _PHYSICAL = re.compile(r"(cpu)|(cuda):(\d+)")
@@ -26,7 +26,7 @@ Section = TypeVar("Section", bound=msgspec.Struct)
 
 
 class SettingSource(NamedTuple):
-    """One setting: its value as text, and where it came from (default, file, SIRE_…, flag)."""
+    """One setting: its value as text, and its source (default, file, SIRE_…, flag)."""
 
     key: str
     value: str
@@ -34,7 +34,7 @@ class SettingSource(NamedTuple):
 
 
 class LoadedSettings(NamedTuple):
-    """The settings in force, the source of each, and the file that was read."""
+    """The settings in force, the source of each, and the path of the file."""
 
     settings: Settings
     sources: list[SettingSource]
@@ -47,12 +47,12 @@ def load_settings(
     """Read every setting: defaults, over them the file, the environment, the flags.
 
     Args:
-        path: the TOML file, which may be missing.
-        environment: where ``SIRE_<SECTION>_<KEY>`` is looked for.
+        path: the TOML or YAML file, which need not exist.
+        environment: variables, of which ``SIRE_<SECTION>_<KEY>`` are settings.
         flags: text by dotted key, such as ``{"daemon.grace": "5s"}``.
 
     Raises:
-        InvalidConfiguration: a section, key or value cannot be; it says which and where.
+        InvalidConfiguration: a section, key or value is not valid; the message names it.
     """
     given = {
         key: item for key, item in from_file(path).items() if item.value != {} or not _section(key)
@@ -84,10 +84,10 @@ def _read(key: str, item: GivenValue) -> Any:
 
 
 def kind_of(key: str) -> Kind:
-    """The kind of value that a dotted key takes.
+    """The kind of value of a dotted key.
 
     Raises:
-        InvalidConfiguration: there is no such setting; the hint names the nearest.
+        InvalidConfiguration: the setting does not exist; the hint names the nearest.
     """
     kind = _kinds(key).get(key)
     if kind is None:
@@ -96,7 +96,7 @@ def kind_of(key: str) -> Kind:
 
 
 def _kinds(key: str) -> dict[str, Kind]:
-    """The kinds of every dotted key there is beside this one."""
+    """The kinds of all dotted keys; for a device, of all its keys."""
     known = {
         f"{section}.{field.encode_name}": _kind(field)
         for section, struct in _SECTIONS.items()
@@ -119,13 +119,13 @@ def _unknown(key: str, place: str = "") -> InvalidConfiguration:
     if _section(key):
         message, hint = f"{key} is a section, not a value.", f"Set keys below [{key}]."
     elif key in _MOVED:
-        message, hint = f"there is no setting {key}.", f"It is called {_MOVED[key]} now."
+        message, hint = f"there is no setting {key}.", f"It has been renamed to {_MOVED[key]}."
     elif near:
         message, hint = f"there is no setting {key}.", f"Did you mean {near}?"
     else:
         message, hint = f"there is no setting {key}.", f"The sections are {', '.join(sections)}."
-    said = f"{place}: {message}" if place else message[0].upper() + message[1:]
-    return InvalidConfiguration(said, hint=hint)
+    text = f"{place}: {message}" if place else message[0].upper() + message[1:]
+    return InvalidConfiguration(text, hint=hint)
 
 
 def _section(key: str) -> bool:
@@ -143,13 +143,13 @@ def _device_names(values: Mapping[str, Any]) -> list[str]:
 
 
 def _device(name: str, values: dict[str, Any], given: Layer) -> DeviceSettings:
-    """Build one device, its kind and index taken from its name where they are not given."""
+    """Build one device; its kind and index are derived from its name if they are not given."""
     prefix = f"devices.{name}"
     place = next(item.place for key, item in given.items() if key.startswith(f"{prefix}."))
     named = re.match(r"(cpu|cuda)(?::?(\d+))?", name)
     if named is None and f"{prefix}.kind" not in values:
         raise InvalidConfiguration(
-            f"{place}: {prefix}: nothing says what kind of device it is.",
+            f"{place}: {prefix}: the kind of the device is not specified.",
             hint=f'Put kind = "cpu" or kind = "cuda" into [{prefix}].',
         )
     deduced = {f"{prefix}.kind": named[1]} if named else {}
@@ -161,22 +161,22 @@ def _device(name: str, values: dict[str, Any], given: Layer) -> DeviceSettings:
 
 
 def _check_name(name: str, device: DeviceSettings, place: str) -> None:
-    """A name that means a whole device, or any, cannot be given to another one."""
+    """Check that a device does not have the name of another physical device, or of a tier."""
     if name in _RESERVED:
         raise InvalidConfiguration(
-            f"{place}: devices.{name}: {name} means {_RESERVED[name]}.",
-            hint="Call it something else.",
+            f"{place}: devices.{name}: the name {name} is reserved for {_RESERVED[name]}.",
+            hint="Choose another name.",
         )
     match = _PHYSICAL.fullmatch(name)
     if match and (device.kind, device.index) != (match[1] or match[2], int(match[3] or 0)):
         raise InvalidConfiguration(
             f"{place}: devices.{name}: it cannot be {device.kind} {device.index}.",
-            hint=f"Call it something else: {name} is the name of a whole device.",
+            hint=f"Choose another name: {name} is the name of a physical device.",
         )
 
 
 def _sources(settings: Settings, given: Layer) -> Iterator[SettingSource]:
-    """Every setting as text, sections first, then what there is to say of each device."""
+    """All settings as text: the sections, then the devices."""
     parts = [(section, getattr(settings, section)) for section in _SECTIONS]
     parts += [(f"devices.{name}", device) for name, device in settings.devices.items()]
     for prefix, part in parts:

@@ -1,4 +1,4 @@
-"""Every setting there is, with its kind and its default. A key is the field's encoded name."""
+"""All settings, with their kinds and defaults. A key is the encoded name of a field."""
 
 from typing import Annotated, Any
 
@@ -19,16 +19,17 @@ class DaemonSettings(msgspec.Struct, frozen=True):
 
     Attributes:
         grace_seconds: how long a stopping daemon waits for running requests.
-        max_message_bytes: the largest request taken.
-        max_decoded_bytes: what an input may take once it is decoded.
-        hung_after: seconds a running request may hold its worker beyond its deadline, or its
-            cancelling, before the worker is killed.
-        load_timeout: seconds a load may make no progress.
-        retry_after: seconds a model is left alone that could not be loaded, or keeps crashing;
-            twice as long each time it happens again.
-        retry_most: how long at most.
-        preload: models to load when it starts, in this order.
-        restore: whether to load what was loaded when it last ended.
+        log_level: the least severe level that is logged.
+        max_message_bytes: the largest payload accepted.
+        max_decoded_bytes: the largest input after decoding.
+        hung_after: seconds after its deadline or cancellation at which a running request's worker
+            is killed.
+        load_timeout: seconds that a load may make no progress.
+        retry_after: seconds of backoff of a model that failed to load or keeps crashing; doubled
+            with each further failure.
+        retry_most: the longest backoff, in seconds.
+        preload: models to load when the daemon starts, in this order.
+        restore: whether the models that were loaded when the daemon last ended are loaded.
     """
 
     grace_seconds: Duration = msgspec.field(default=10.0, name="grace")
@@ -44,14 +45,14 @@ class DaemonSettings(msgspec.Struct, frozen=True):
 
 
 class PlacementSettings(msgspec.Struct, frozen=True):
-    """Where models and requests go, and which models go for others; names the scheduler knows.
+    """Policies of the scheduler, by name.
 
     Attributes:
-        strategy: which device a model goes to.
-        eviction: which models end when memory is short.
-        routing: which instance of a model a request goes to.
-        most_instances: how many instances a model with ``auto`` has at most.
-        shrink_after: seconds an instance beyond a model's least number may idle.
+        strategy: selects the device of a model.
+        eviction: selects the models to unload when memory is short.
+        routing: selects the instance of a request.
+        most_instances: the most instances of a model with ``auto``.
+        shrink_after: seconds that an instance beyond a model's minimum may be idle.
     """
 
     strategy: Annotated[str, WORD] = "least-memory-used"
@@ -62,11 +63,11 @@ class PlacementSettings(msgspec.Struct, frozen=True):
 
 
 class LimitSettings(msgspec.Struct, frozen=True):
-    """What all models together may take.
+    """Limits of all models together.
 
     Attributes:
-        max_models: how many are loaded at once at most; 0 for as many as fit.
-        max_memory_percent: how much of the memory that each device has.
+        max_models: the most models loaded at once; 0 for as many as fit.
+        max_memory_percent: the share of each device's memory that models may use.
     """
 
     max_models: Annotated[int, whole(0)] = 0
@@ -74,14 +75,14 @@ class LimitSettings(msgspec.Struct, frozen=True):
 
 
 class MemorySettings(msgspec.Struct, frozen=True):
-    """What is kept free and what is charged; bytes.
+    """Memory that is reserved or charged, in bytes.
 
     Attributes:
-        reserve_cpu: left to the system on the CPU.
-        reserve_gpu: left to others on each GPU.
-        cuda_context: charged for a GPU process that has not been measured.
-        cpu_process: charged for a CPU process, beside its weights, that has not been measured.
-        file_factor: memory of an unmeasured model by the size of its weights.
+        reserve_cpu: main memory reserved for the system.
+        reserve_gpu: memory reserved for other processes on each GPU.
+        cuda_context: charge for a GPU process that has not been measured.
+        cpu_process: charge for a CPU process without its weights, before it is measured.
+        file_factor: memory of a model that has not been measured, as a multiple of its weights.
     """
 
     reserve_cpu: Size = 256 * _MIB
@@ -92,7 +93,7 @@ class MemorySettings(msgspec.Struct, frozen=True):
 
 
 class TierSettings(msgspec.Struct, frozen=True):
-    """Where models are that are on no device; ``dram`` bytes of main memory to sleep in."""
+    """Tiers below the devices; ``dram`` is main memory for sleeping models, in bytes."""
 
     dram: Size = 0
 
@@ -119,12 +120,14 @@ class DefaultSettings(_ModelDefaults, frozen=True):  # type: ignore[call-arg,mis
 
 
 class QueueSettings(msgspec.Struct, frozen=True):
-    """How many requests may wait, for one model and in all, and in what order.
+    """Limits of waiting requests, and their order.
 
     Attributes:
-        ageing: seconds in which a waiting request climbs one class of priority.
-        patience: seconds a busy model keeps its place while another waits for it.
-        turn_requests: how many requests it serves meanwhile at most.
+        per_model: the most requests waiting for one model.
+        total: the most requests waiting in all.
+        ageing: seconds after which a waiting request rises by one priority.
+        patience: seconds that a busy model keeps its place while another waits for it.
+        turn_requests: the most requests it serves in that time.
     """
 
     per_model: Limit = 1000
@@ -135,23 +138,23 @@ class QueueSettings(msgspec.Struct, frozen=True):
 
 
 class CacheSettings(msgspec.Struct, frozen=True):
-    """Answers kept for models that are cached; ``memory`` in bytes for all together, 0 for none."""
+    """The cache of answers; ``memory`` is its size in bytes for all models, 0 to disable it."""
 
     memory: Size = 256 * _MIB
 
 
 class HistorySettings(msgspec.Struct, frozen=True):
-    """What models did in each minute; kept for ``keep_for`` seconds, 0 for none."""
+    """Each model's activity by minute, kept for ``keep_for`` seconds; 0 disables it."""
 
     keep_for: Duration = 7 * 86_400.0
 
 
 class MetricsSettings(msgspec.Struct, frozen=True):
-    """Whether and where Prometheus may fetch metrics.
+    """The endpoint from which Prometheus fetches metrics.
 
     Attributes:
-        port: to listen on; 0 for none.
-        host: the address of the interface it is on.
+        port: the port to listen on; 0 disables it.
+        host: the address to listen on.
     """
 
     port: Annotated[int, whole(0)] = 0
@@ -162,10 +165,10 @@ class JobSettings(msgspec.Struct, frozen=True):
     """Jobs, and how long finished ones are kept.
 
     Attributes:
-        timeout: seconds one job may take once its turn has come.
-        keep_for: seconds after its end.
-        keep_count: how many, the latest ones.
-        keep_bytes: how much the results of the latest ones may take together.
+        timeout: seconds that a job may take once it starts.
+        keep_for: seconds that a job is kept after its end.
+        keep_count: the most finished jobs kept; the oldest are removed first.
+        keep_bytes: the most bytes of results kept.
     """
 
     timeout: Duration = 3600.0
@@ -175,13 +178,13 @@ class JobSettings(msgspec.Struct, frozen=True):
 
 
 class WorkerSettings(msgspec.Struct, frozen=True):
-    """What models' processes may see and do.
+    """Restrictions of models' processes.
 
     Attributes:
-        environment: variables they see beside the usual ones: names, or beginnings with ``*``.
-        limits: whether they have limits of memory and files, and none writes a core file.
-        control_groups: whether each has a control group of its own, below that of the daemon.
-        no_new_privileges: whether nothing they start gains rights, as by ``sudo``.
+        environment: variables passed to them besides the usual ones: names, or prefixes with ``*``.
+        limits: whether their memory, files and core files are limited.
+        control_groups: whether each has its own control group, below that of the daemon.
+        no_new_privileges: whether they cannot gain privileges, for example by ``sudo``.
     """
 
     environment: Annotated[tuple[str, ...], NAMES] = ()
@@ -191,15 +194,15 @@ class WorkerSettings(msgspec.Struct, frozen=True):
 
 
 class DeviceSettings(msgspec.Struct, frozen=True):
-    """A physical device with a limit, or a part of one under a name of its own.
+    """A physical device with a limit, or a part of one under its own name.
 
     Attributes:
         kind: cpu or cuda.
-        index: CUDA's number of the GPU, in PCI bus order; 0 for the CPU.
-        memory: most bytes models may take there; None for all of it.
+        index: number of the GPU in PCI bus order; 0 for the CPU.
+        memory: the most bytes that models may use there; None for all of it.
         cores: the CPU cores its workers run on; empty for all.
-        enabled: False hides it.
-        standby: workers that are kept ready there without a model.
+        enabled: whether models are placed there.
+        standby: number of workers kept ready there without a model.
     """
 
     kind: Annotated[str, one_of("cpu", "cuda")]

@@ -1,7 +1,7 @@
-"""The settings of a server as YAML: by the short names other servers use, or by section.
+"""Settings as YAML: by the short names of other servers, or by section.
 
-Some of these names have no meaning here. They are refused with what to do instead, because a
-setting that is silently ignored is one that somebody relies on.
+Some of these names have no meaning here. They are rejected with a replacement, because a user would
+rely on a setting that is silently ignored.
 """
 
 from pathlib import Path
@@ -19,29 +19,29 @@ _SHORT = {
 _MEANINGLESS = {
     "port": (
         "sired listens on a Unix socket, not on a port",
-        "Leave it out; for Prometheus write metrics_port.",
+        "Leave it out; for Prometheus specify metrics_port.",
     ),
     "max_workers": (
-        "each loaded model has processes of its own, not a share of a pool of workers",
-        "Leave it out, and bound models with max_models or placement.most_instances.",
+        "each loaded model has its own processes, not a share of a pool of workers",
+        "Leave it out, and limit models with max_models or placement.most_instances.",
     ),
     "health_check_interval": (
-        "a process that ends is noticed at once, not at intervals",
-        "Leave it out; how long a request may hang is daemon.hung_after.",
+        "a process that ends is detected at once, not at intervals",
+        "Leave it out; daemon.hung_after limits how long a request may hang.",
     ),
 }
 
 
 def read_server_file(path: Path) -> dict[str, Any]:
-    """Read the file as the tables that the same settings would be in TOML; a missing one is empty.
+    """Read the file as the tables of the same settings in TOML; a missing file is empty.
 
     Raises:
-        InvalidConfiguration: it is no YAML, or has a name that means nothing here.
+        InvalidConfiguration: the file is not YAML, or has a name without meaning here.
     """
     if not path.exists():
         return {}
     content = read_yaml(path)
-    _refuse(content, path)
+    _reject_meaningless(content, path)
     tables: dict[str, Any] = {}
     for name, value in content.items():
         if name in {"host", "enable_monitoring"}:
@@ -63,32 +63,32 @@ def _table(tables: dict[str, Any], section: str, path: Path) -> dict[str, Any]:
     return table
 
 
-def _refuse(content: dict[str, Any], path: Path) -> None:
+def _reject_meaningless(content: dict[str, Any], path: Path) -> None:
     for name, (why, instead) in _MEANINGLESS.items():
         if name in content:
-            raise InvalidConfiguration(f"{path}: {name} means nothing here: {why}.", hint=instead)
+            raise InvalidConfiguration(f"{path}: {name} has no meaning here: {why}.", hint=instead)
     if not isinstance(content.get("log_level", ""), str):
-        raise InvalidConfiguration(f"{path}: log_level: {content['log_level']!r} is no name.")
+        raise InvalidConfiguration(f"{path}: log_level: {content['log_level']!r} is not a name.")
 
 
 def _monitoring(content: dict[str, Any], tables: dict[str, Any], path: Path) -> dict[str, Any]:
-    """``host`` and ``enable_monitoring``, which mean the port that Prometheus fetches from."""
+    """Apply ``host`` and ``enable_monitoring``, which concern the port for Prometheus."""
     wanted = content.get("enable_monitoring")
     port = tables.get("metrics", {}).get("port")
     if wanted is not None and not isinstance(wanted, bool):
         raise InvalidConfiguration(f"{path}: enable_monitoring: {wanted!r} is not true or false.")
     if wanted and not port:
         raise InvalidConfiguration(
-            f"{path}: enable_monitoring: no port is named that Prometheus could fetch from.",
-            hint="Write metrics_port, such as 9090. Counting itself is always on: sire stats",
+            f"{path}: enable_monitoring: the port for Prometheus is not specified.",
+            hint="Add metrics_port, such as 9090. Statistics are always collected: sire stats",
         )
     if wanted is False:
         _table(tables, "metrics", path)["port"] = 0
     if "host" in content:
         if not port or wanted is False:
             raise InvalidConfiguration(
-                f"{path}: host means nothing here: sired listens on a Unix socket.",
-                hint="Leave it out; beside metrics_port it is the address that metrics are at.",
+                f"{path}: host has no meaning here: sired listens on a Unix socket.",
+                hint="Leave it out; with metrics_port it is the address of the metrics.",
             )
         _table(tables, "metrics", path)["host"] = content["host"]
     return tables

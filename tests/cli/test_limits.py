@@ -28,4 +28,4 @@ def test_a_model_that_takes_more_than_it_may_is_ended_and_told(home, register):
 def test_a_setting_that_has_moved_says_where_it_is(home):
     home.configure("[placement]\nmax_models = 1\n")
     refused = home.sire("config", "check", code=2).stderr
-    assert b"It is called limits.max_models now." in refused
+    assert b"It has been renamed to limits.max_models." in refused

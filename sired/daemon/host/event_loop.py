@@ -26,7 +26,7 @@ class BusyPollingSelector(selectors.EpollSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Wait for events as any selector does."""
-        ready = self._busy_polling.watch(partial(super().select, 0), timeout)
+        ready = self._busy_polling.poll(partial(super().select, 0), timeout)
         ready = ready or super().select(timeout)
         self._busy_polling.end()
         return ready

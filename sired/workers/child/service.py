@@ -170,7 +170,7 @@ class Service:
 
     def _wait(self) -> list[int]:
         # While others are at work they need what staying awake would take: Python's lock.
-        events = None if self._at_work else self._busy_polling.watch(lambda: self._poll.poll(0))
+        events = None if self._at_work else self._busy_polling.poll(lambda: self._poll.poll(0))
         events = events or self._poll.poll()
         self._busy_polling.end()
         return [descriptor for descriptor, _ in events]

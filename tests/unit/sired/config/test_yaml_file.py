@@ -32,11 +32,11 @@ def test_monitoring_that_is_switched_off_has_no_port(load):
 @pytest.mark.parametrize(
     ("text", "said", "hint"),
     [
-        ("port: 8000", "port means nothing here", "metrics_port"),
-        ("max_workers: 4", "max_workers means nothing", "max_models"),
-        ("health_check_interval: 5", "noticed at once", "hung_after"),
+        ("port: 8000", "port has no meaning here", "metrics_port"),
+        ("max_workers: 4", "max_workers has no meaning", "max_models"),
+        ("health_check_interval: 5", "detected at once", "hung_after"),
         ("host: 0.0.0.0", "Unix socket", "metrics_port"),
-        ("enable_monitoring: true", "no port is named", "metrics_port"),
+        ("enable_monitoring: true", "port for Prometheus is not specified", "metrics_port"),
         ("max_model: 3", "no setting max_model", ""),
         ("log_level: 3", "log_level", ""),
         ("max_models: many", "limits.max_models: 'many'", ""),
