@@ -60,8 +60,7 @@ def free_slots(
     busy = [(planner.turns_end(load, there, now), there) for there in candidates]
     busy = sorted((pair for pair in busy if pair[1] not in idle), key=lambda pair: pair[0])
     drain = [i for end, instances in busy[:missing] if end <= now for i in instances]
-    waiting = [end for end, _ in busy[:missing] if end > now]
-    retry_at = min(waiting, default=None)
+    retry_at = min((end for end, _ in busy[:missing] if end > now), default=None)
     return MakeRoom("", 0, disruption=2, stop=ids(stop), drain=ids(drain), retry_at=retry_at)
 
 
