@@ -82,7 +82,9 @@ def test_man_shows_the_page_without_a_warning(page):
 
 
 def test_every_command_has_its_place(sire_1):
-    for command in typer.main.get_command(full_app()).commands:
+    group = typer.main.get_command(full_app())
+    assert isinstance(group, typer.core.TyperGroup)
+    for command in group.commands:
         assert re.search(rf"^\.SS \\fB{command}\b", sire_1, re.MULTILINE)
 
 

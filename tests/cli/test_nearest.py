@@ -34,7 +34,7 @@ def mistyping(tmp_path_factory):
     import torch
     from safetensors.torch import save_file
 
-    from tests.conftest import Home
+    from tests.home import Home
 
     home = Home(Path(tempfile.mkdtemp(prefix="sire-", dir="/tmp")))
     weights = home.path / "w.safetensors"

@@ -62,7 +62,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         for word in request["words"]:
-            event = {"choices": [{"index": 0, "delta": {"content": f"{word} "}}]}
+            event: dict[str, object] = {"choices": [{"index": 0, "delta": {"content": f"{word} "}}]}
             if word == "error":
                 event = {"error": {"message": "out of breath"}}
             self.chunk(f": a comment\ndata: {json.dumps(event)}\n\n")

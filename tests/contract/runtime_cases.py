@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -176,7 +177,7 @@ class Case:
     data: np.ndarray = field(default_factory=lambda: DATA)
     input: str = "x"
     expected: Callable[[Path], np.ndarray] = lambda path: 2 * DATA
-    takes: tuple = ("float32", (-1, 4))
+    takes: tuple[str, tuple[int, ...]] = ("float32", (-1, 4))
     weights: str = ""
 
     @property
@@ -199,7 +200,7 @@ class Case:
         """What four numbers take."""
         return 8 if self.args.get("dtype") in {"fp16", "bf16"} else 16
 
-    args: dict = field(default_factory=dict)
+    args: dict[str, Any] = field(default_factory=dict)
 
 
 CASES = {

@@ -14,8 +14,9 @@ import psutil
 import pytest
 
 from sire.protocol.content import JSON, TENSORS
+from sire.protocol.runs import RunModel, WorkerError
 from sire.spec import ModelSpec, TensorSpec
-from sired.workers.messages import DeviceGrant, LoadModel, ModelReady, RunModel, WorkerError
+from sired.workers.messages import DeviceGrant, LoadModel, ModelReady
 from sired.workers.process import start_worker
 from sired.workers.zygote.zygote import Zygote
 from tests.waiting import wait_until

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sire.client.autostart import daemon_runs
-from tests.conftest import Home
+from tests.home import Home
 
 ROOT = Path(__file__).parents[2]
 

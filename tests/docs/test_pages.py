@@ -84,7 +84,7 @@ def unknown_words(call):
         known = [one for one in command.params if name in [*one.opts, *one.secondary_opts]]
         if not known and name not in {"-h", "--help", "--debug", "--no-autostart"}:
             return [word]
-        if known and not known[0].is_flag and not equals:
+        if known and not getattr(known[0], "is_flag", False) and not equals:
             next(words, None)
     return []
 

@@ -167,7 +167,8 @@ class Soak:
         def ask() -> list[float]:
             with self._manager._connection() as connection:
                 _, frames = connection.ask(request, [json.dumps(numbers).encode()])
-            return json.loads(bytes(frames[0]))
+            answer: list[float] = json.loads(bytes(frames[0]))
+            return answer
 
         self._ask(ask, [value * (number + 1) for value in numbers])
 

@@ -11,7 +11,7 @@ import pytest
 from sire.client.autostart import daemon_runs
 from sire.protocol.requests import Load, Predict, Ps, Register
 from sire.spec import ModelSpec
-from tests.conftest import Home
+from tests.home import Home
 from tests.waiting import wait_until
 
 MODELS = Path(__file__).with_name("models.py")

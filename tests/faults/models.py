@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from typing import Any
 
 
 class Faulty:
@@ -19,7 +20,7 @@ class Faulty:
         if self.at_load:
             self.predict({"do": self.at_load})
 
-    def predict(self, asked: dict):
+    def predict(self, asked: dict[str, Any]) -> Any:
         return getattr(self, asked.get("do", "echo"))(**asked)
 
     def echo(self, **asked):

@@ -7,6 +7,7 @@ that keeps everything, it is read as the same.
 import io
 import struct
 import wave
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -143,7 +144,7 @@ def seeds() -> list[bytes]:
     ]
 
 
-def _written(save, *arrays) -> list[bytes]:
+def _written(save: Any, *arrays: Any) -> list[bytes]:
     files = []
     for one in arrays:
         buffer = io.BytesIO()

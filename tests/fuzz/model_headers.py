@@ -137,7 +137,7 @@ def onnx_with_weights_in(location: str, place: str) -> bytes:
         model.functions.append(
             helper.make_function("d", "F", [], ["w"], [constant], [helper.make_opsetid("", 21)])
         )
-    return model.SerializeToString()
+    return bytes(model.SerializeToString())
 
 
 def seeds() -> list[bytes]:

@@ -1,6 +1,7 @@
 """Objects that are still reachable from a scheduler that should have released everything."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from sire.errors import SireError
 from sired.scheduler.entities.instance import Instance
@@ -26,7 +27,7 @@ def leftovers(brain):
     return found
 
 
-def parts(thing) -> Iterator[object]:
+def parts(thing: Any) -> Iterator[object]:
     """The entries of a container, or the attributes of an object of the scheduler's classes."""
     if isinstance(thing, Mapping):
         yield from thing.keys()

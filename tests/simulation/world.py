@@ -5,6 +5,7 @@ import itertools
 from dataclasses import dataclass, field, replace
 from functools import partial
 from random import Random
+from typing import Any
 
 from sire.errors import InferenceError, InsufficientMemory, LoadFailed, WorkerCrashed
 from sired.scheduler import events
@@ -93,7 +94,14 @@ class World:
         slowest: the longest time to an answer, in seconds by model and priority.
     """
 
-    def __init__(self, random: Random, conditions: Conditions, record, devices, dram=0):
+    def __init__(
+        self,
+        random: Random,
+        conditions: Conditions,
+        record: Any,
+        devices: dict[str, int],
+        dram: int = 0,
+    ) -> None:
         self.now = 0.0
         self.random, self.conditions, self.record = random, conditions, record
         self.devices, self.dram = devices, dram

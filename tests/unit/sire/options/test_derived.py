@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from typing import Any
 
 import msgspec
 import pytest
@@ -59,8 +60,9 @@ def test_each_option_is_read_into_its_field(option):
 
 @every_option
 def test_each_option_of_the_command_line_is_one_of_sire_register(option):
-    commands = typer.main.get_command(full_app()).commands
-    parameters = {one.name: one for one in commands["register"].params}
+    group = typer.main.get_command(full_app())
+    assert isinstance(group, typer.core.TyperGroup)
+    parameters: dict[str | None, Any] = {one.name: one for one in group.commands["register"].params}
     assert (option.name in parameters) == ("cli" in option.settable)
     if "cli" in option.settable:
         assert option.flag in parameters[option.name].opts

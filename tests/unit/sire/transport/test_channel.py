@@ -7,20 +7,19 @@ import os
 import socket
 import struct
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
 
 from sire.errors import ProtocolError
+from sire.protocol.runs import RunModel, RunResult, WorkerError
 from sire.spec import Signature
 from sire.transport.channel import Channel
 from sired.workers.messages import (
     FromWorker,
     ModelReady,
-    RunModel,
-    RunResult,
     ToWorker,
-    WorkerError,
 )
 
 RUN = RunModel(7, "application/json", (), "application/json")
@@ -96,7 +95,11 @@ def test_every_frame_begins_where_an_array_may(pair, elements):
 
 def test_arrays_of_any_shape_are_frames_even_empty_ones(pair):
     daemon, worker = pair
-    arrays = [np.zeros((0, 3)), np.ones((2, 3), np.float32), np.array(5.0)]
+    arrays: list[np.ndarray[Any, Any]] = [
+        np.zeros((0, 3)),
+        np.ones((2, 3), np.float32),
+        np.array(5.0),
+    ]
     daemon.send(RUN, [array.data for array in arrays])
     _, frames = worker.receive()
     assert [bytes(frame) for frame in frames] == [array.tobytes() for array in arrays]
