@@ -1,1 +1,1 @@
-"""What `make bench` measures; README.md beside this explains each line."""
+"""What `make bench` measures; README.md in this folder explains each line."""

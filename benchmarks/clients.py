@@ -1,4 +1,4 @@
-"""What the benchmarks ask with. This is the one place that knows how sire is asked."""
+"""The clients of the benchmarks; the only module that knows how requests are sent to sire."""
 
 from collections.abc import Callable
 from typing import Protocol

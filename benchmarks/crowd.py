@@ -1,4 +1,4 @@
-"""Several client processes that ask one server at the same time."""
+"""Several client processes that send requests to one server at the same time."""
 
 import multiprocessing
 import time
@@ -14,14 +14,14 @@ _SPAWN = multiprocessing.get_context("spawn")
 
 
 class Crowd:
-    """Client processes, connected and warm, that ask when they are told to."""
+    """Client processes, connected and warm, that send requests on command."""
 
     def __init__(self, lines: list[Line]) -> None:
         self._lines = lines
         self._receive()
 
     def rate(self, seconds: float) -> float:
-        """Answers a second to all of them together, who ask without pause for so long."""
+        """Return the answers per second of all clients together, without pauses for that long."""
         self._tell(seconds)
         return sum(self._receive())
 

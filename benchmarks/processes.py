@@ -1,4 +1,4 @@
-"""What the processes of sire cost: their start, their memory, and doing nothing."""
+"""The cost of sire's processes: start, memory, and CPU time when idle."""
 
 import os
 import signal
@@ -40,7 +40,7 @@ with torch.inference_mode():
 
 @contextmanager
 def private_daemon(settings: str = "") -> Iterator[Path]:
-    """A daemon with a SIRE_HOME of its own, which is yielded; stopped however the run ends.
+    """Provide a daemon with a SIRE_HOME of its own, and stop it however the run ends.
 
     Args:
         settings: what its ``config.toml`` says.
@@ -60,7 +60,7 @@ def private_daemon(settings: str = "") -> Iterator[Path]:
 
 
 def start_up() -> Iterator[Figure]:
-    """From nothing to the first answered request. The daemon that runs is stopped for it."""
+    """Measure from start to first answer. The running daemon is stopped for it."""
     seconds = []
     for _ in range(STARTS):
         # A zygote that was left in the middle of its imports would take a processor from the next.
@@ -71,7 +71,7 @@ def start_up() -> Iterator[Figure]:
 
 
 def commands(workload: Workload, weights: Path, data: Path) -> Iterator[Figure]:
-    """A whole `sire predict`, against what its imports cost and what scripts do today."""
+    """Measure a whole `sire predict`, beside its imports and a script without sire."""
     script = _TODAY.format(class_name=workload.class_name, shape=workload.shape)
     seconds = in_turns(
         {
@@ -87,7 +87,7 @@ def commands(workload: Workload, weights: Path, data: Path) -> Iterator[Figure]:
 
 
 def footprints() -> Iterator[Figure]:
-    """Memory of the daemon, of the zygote and of the workers, and the daemon's idle CPU."""
+    """Measure the memory of daemon, zygote and workers, and the daemon's idle CPU time."""
     with Connection(autostart=False) as connection:
         daemon = psutil.Process(connection.expect(HealthReport, Health()).pid)
         instances = connection.expect(InstanceList, Ps()).instances
@@ -129,7 +129,7 @@ def _memory(name: str, process: psutil.Process, goal: float | None = None) -> It
 
 
 def _zygote(daemon: psutil.Process) -> psutil.Process:
-    """The forkserver below the daemon: the parent of every worker."""
+    """Return the fork server below the daemon: the parent of every worker."""
     for child in daemon.children(recursive=True):
         if "forkserver" in " ".join(child.cmdline()):
             return child
@@ -137,7 +137,7 @@ def _zygote(daemon: psutil.Process) -> psutil.Process:
 
 
 def _cpu_percent(process: psutil.Process) -> float:
-    """CPU time over time passed; the kernel counts in steps of 10 ms."""
+    """Return CPU time divided by elapsed time; the kernel counts in steps of 10 ms."""
     before, start = process.cpu_times(), time.perf_counter()
     time.sleep(IDLE_SECONDS)
     after, elapsed = process.cpu_times(), time.perf_counter() - start

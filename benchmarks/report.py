@@ -1,4 +1,4 @@
-"""A figure, what it is measured against, and the table of all of them."""
+"""Figures with their floors, peers and goals, and the table of them."""
 
 import json
 import os
@@ -26,7 +26,7 @@ class Figure:
     Attributes:
         unit: ``s``, ``bytes``, ``/s``, ``bytes/s``, ``%``, ``x``, a ratio, or "", a count; of
             value, floor, peer and goal alike.
-        floor: what the machine cannot do without, measured in the same run.
+        floor: what the machine needs at least, measured in the same run.
         goal: the value that should be reached, or kept to.
         peer: what another server needed for the same, measured in the same run. A figure has a
             floor or a peer, not both, so that it is plain what its ratio is to.
@@ -47,20 +47,20 @@ class Figure:
 
     @property
     def ratio(self) -> float | None:
-        """The value as a multiple of its floor or of its peer."""
+        """The value divided by its floor or peer; None without either."""
         beside = self.floor or self.peer
         return self.value / beside if beside else None
 
     @property
     def met(self) -> bool | None:
-        """Whether the goal is met; None where there is none."""
+        """Whether the goal is met; None without a goal."""
         if self.goal is None:
             return None
         return self.value <= self.goal if self.better == "less" else self.value >= self.goal
 
 
 def hardware() -> str:
-    """The machine and the versions that matter, in one line."""
+    """Describe the machine and the relevant versions in one line."""
     return (
         f"{os.cpu_count()} cores of {_processor()}, Linux {platform.release()}, "
         f"Python {platform.python_version()}, torch {version('torch')}"
@@ -68,7 +68,7 @@ def hardware() -> str:
 
 
 def table(figures: list[Figure]) -> str:
-    """The figures as a Markdown table."""
+    """Return the figures as a Markdown table."""
     heading = ("figure", "measured", "floor", "peer", "ratio", "goal", "met")
     rows = [heading, *(_cells(figure) for figure in figures)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(heading))]
@@ -81,7 +81,7 @@ def table(figures: list[Figure]) -> str:
 
 
 def summary(figures: list[Figure]) -> str:
-    """How many goals are met, and the names of those that are not."""
+    """Describe how many goals are met, and name those that are missed."""
     goals = [figure for figure in figures if figure.met is not None]
     missed = [figure.name for figure in goals if not figure.met]
     met = f"{len(goals) - len(missed)} of {len(goals)} goals met."
@@ -149,7 +149,7 @@ def _seconds(value: float) -> str:
 
 
 def _processor() -> str:
-    """The processor's name as the kernel gives it."""
+    """Return the name of the processor as the kernel reports it."""
     with Path("/proc/cpuinfo").open() as lines:
         names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()

@@ -1,4 +1,4 @@
-"""A model that sire serves, and the same model in this process."""
+"""A model served by sire, and the same model in this process."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How fast answers come: from the model itself, from a bare echo, from a peer, and from sire.
+"""Latency and throughput of the model itself, a bare echo, a peer, and sire.
 
 Everything is started anew several times, echo and peer included: how fast a server is depends a
 little on where its threads come to lie. What stands in the table are the medians of the starts.
@@ -37,7 +37,7 @@ RATE_OF_PEER = 2.5
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What was measured after one start of everything: seconds of each call, and rates."""
+    """The measurements of one start of everything: seconds of each call, and rates."""
 
     seconds: Mapping[str, list[float]]
     rates: Mapping[str, float]
@@ -100,7 +100,7 @@ def _compared(name: str, sire: float, mosec: float) -> Figure:
 
 
 def _start(served: Served) -> Start:
-    """Start everything, see that it answers right, and measure it in turns."""
+    """Start everything, check the answers, and measure in turns."""
     data = served.workload.data
     with ExitStack() as stack:
         servers = stack.enter_context(_servers(served))
@@ -114,7 +114,7 @@ def _start(served: Served) -> Start:
 
 @contextmanager
 def _servers(served: Served) -> Iterator[dict[str, Connect]]:
-    """Everything that is measured, just started; sire's workers, too."""
+    """Provide everything that is measured, newly started, sire's workers included."""
     workload = served.workload
     with ExitStack() as stack:
         servers: dict[str, Connect] = {
@@ -135,7 +135,7 @@ def _variants(workload: Workload) -> dict[str, Workload]:
 
 
 def _check(calls: Mapping[str, Callable[[], Buffer]], expected: bytes) -> None:
-    """Leave unless everybody answers what the model does, within rounding."""
+    """Exit unless all servers answer what the model does, within rounding."""
     for name, call in calls.items():
         if not agrees(call(), expected):
             sys.exit(f"{name} does not answer what the model answers: nothing to compare.")
@@ -155,7 +155,7 @@ def _rate(server: Connect, data: bytes) -> float:
 
 
 def cold_start(workload: Workload) -> Iterator[Figure]:
-    """From the start of a worker to its first answer, with the zygote warm; and from an unload."""
+    """Measure from worker start to first answer, with a warm zygote, and from an unload."""
     data = workload.data
     with Connection() as connection, closing(SireClient(workload)) as client:
 

@@ -1,1 +1,1 @@
-"""What loads, switches and requests take on a GPU, beside what the bus and the disk can do."""
+"""What loads, switches and requests cost on a GPU, beside the limits of bus and disk."""

@@ -87,7 +87,7 @@ def _figures(given: argparse.Namespace, directory: Path) -> Iterator[Figure]:
 
 
 def _see_that_it_fits(given: argparse.Namespace, directory: Path) -> None:
-    """Leave if the largest file that is written would fill the disk."""
+    """Exit if the largest file that is written would fill the disk."""
     need, free = max(*given.sizes, given.switch), shutil.disk_usage(directory).free
     if need > free:
         sys.exit(

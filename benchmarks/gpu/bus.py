@@ -1,4 +1,4 @@
-"""What the way onto a device can do: the floor of every load."""
+"""Bandwidth from main memory to a device: the floor of every load."""
 
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -10,7 +10,7 @@ _COPIES = 20
 
 
 def copy_rate(device: str) -> float:
-    """Bytes a second from pinned main memory to the device.
+    """Return the bytes per second from pinned main memory to the device.
 
     It is measured in a process that ends with it: a CUDA context would stay otherwise.
     """

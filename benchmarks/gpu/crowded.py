@@ -1,4 +1,4 @@
-"""More models than fit, asked in random order: nobody may meet an out-of-memory."""
+"""More models than fit, requested in random order: no request may run out of memory."""
 
 import os
 import sys
@@ -22,7 +22,7 @@ from sire.units import exact_bytes
 
 
 def crowded(count: int, size: int, device: str, directory: Path, asked: int) -> Iterator[Figure]:
-    """Ask so many models of one size for one answer after the other.
+    """Request one answer after the other from that many models of one size.
 
     They share one file, which is sparse: their place in memory is what is tried here.
     """

@@ -1,4 +1,4 @@
-"""Models of any size: safetensors files written in seconds, and their registration."""
+"""Models of any size: write safetensors files in seconds, and register them."""
 
 import json
 import os
@@ -32,12 +32,12 @@ class Blocks:
 
     @property
     def bytes(self) -> int:
-        """The weights in it."""
+        """Bytes of weights in the file."""
         return 2 * self.blocks * self.length
 
     @property
     def total(self) -> int:
-        """What the model answers to zero."""
+        """The answer of the model to zero."""
         return 0 if self.sparse else self.blocks
 
 
@@ -66,7 +66,7 @@ def write_blocks(file: Path, size: int, *, sparse: bool = False) -> Blocks:
 
 
 def forget(file: Path) -> None:
-    """Have the kernel drop the file from its page cache."""
+    """Evict the file from the page cache."""
     descriptor = os.open(file, os.O_RDONLY)
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
     os.close(descriptor)
@@ -81,7 +81,7 @@ def read_plainly(file: Path) -> None:
 
 
 def register(name: str, made: Blocks, device: str) -> Workload:
-    """Make the file known under a name, to be loaded on one device; returns what to ask it."""
+    """Register the file for one device; return the request to send."""
     spec = ModelSpec(
         name=name,
         path=str(made.file),
@@ -97,7 +97,7 @@ def register(name: str, made: Blocks, device: str) -> Workload:
 
 
 def ask(client: SireClient, made: Blocks) -> None:
-    """One prediction, whose answer has to be right.
+    """Run one prediction, and check its answer.
 
     Raises:
         RuntimeError: it is another number than the blocks add up to.

@@ -21,7 +21,7 @@ SWITCHES = 6
 
 
 def loads(size: int, device: str, directory: Path, rate: float, rounds: int) -> Iterator[Figure]:
-    """Seconds until a model of this size is ready, by where it comes from.
+    """Measure the seconds until a model of this size is ready, by its source.
 
     Args:
         size: bytes of its weights.
@@ -60,14 +60,14 @@ def _load(connection: Connection, device: str) -> None:
 
 
 def _moves(connection: Connection, device: str, rounds: int) -> Iterator[float]:
-    """Seconds from main memory to the device."""
+    """Measure the seconds from main memory to the device."""
     for _ in range(rounds):
         connection.ask(Move(name="model", to="dram"))
         yield timed(partial(connection.ask, Move(name="model", to=device)))
 
 
 def switches(size: int, device: str, directory: Path) -> Iterator[Figure]:
-    """Ask two models in turns on a part of the device that holds one of them."""
+    """Request two models in turns, on a part of the device that holds one of them."""
     made = files.write_blocks(directory / "model.safetensors", size)
     need = made.bytes + _PROCESS_BYTES[device.partition(":")[0]]
     # Before it is measured a load is taken to need 1.3 times its weights.

@@ -1,4 +1,4 @@
-"""A small model on the device: what a request takes beside the model, and a process beside both."""
+"""A small model on the device: the overhead of a request and of a process."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -17,7 +17,7 @@ from sire.protocol.requests import Load, Unload
 
 
 def small(device: str, home: Path) -> Iterator[Figure]:
-    """Request overhead, and what the device is charged for a process with hardly any weights."""
+    """Measure request overhead, and what the device is charged for a process with few weights."""
     served = serve(SMALL, home, device)
     data = SMALL.data
     with Connection(autostart=False) as connection:

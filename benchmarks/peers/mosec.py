@@ -1,4 +1,4 @@
-"""mosec, a model server with a front end in Rust: starting one, and asking it.
+"""mosec, a model server with a front end in Rust: start one, and send requests to it.
 
 It gets the settings that were fastest for it on the machine the README tells of: no batching but
 where batches are what is measured, OpenMP's threads asleep early as in sire's workers, TCP over
@@ -115,7 +115,7 @@ def _wait_for_answer(process: "subprocess.Popen[bytes]", port: int, data: bytes,
 
 
 def _answers(port: int, data: bytes) -> bool:
-    """Whether an answer comes; the front end is there before its worker, and says so by a 5xx."""
+    """Whether it answers; the front end starts before its worker, and returns 5xx until then."""
     try:
         client = MosecClient(port)
     except ConnectionRefusedError:

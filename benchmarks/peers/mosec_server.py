@@ -32,7 +32,7 @@ class Model(Worker):  # type: ignore[misc]
         self._model.load_state_dict(load_file(os.environ["PEER_WEIGHTS"]))
 
     def deserialize(self, data: bytes) -> torch.Tensor:
-        """Look at the request's bytes as the input."""
+        """View the request's bytes as the input."""
         return torch.frombuffer(data, dtype=torch.float32).view(SHAPE)
 
     def serialize(self, data: torch.Tensor) -> bytes:

@@ -1,1 +1,1 @@
-"""How much loading the eviction policies cause, replayed on made-up traces."""
+"""How much loading the eviction policies cause, replayed on synthetic traces."""

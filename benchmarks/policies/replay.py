@@ -1,4 +1,4 @@
-"""A device with so much memory, and what loading a trace's requests on it takes."""
+"""Replay a trace on a device with limited memory, and add up the load times."""
 
 from bisect import bisect
 from collections import defaultdict
@@ -16,7 +16,7 @@ Choice = Callable[[set[int], int, float], Sequence[int]]
 def load_time(
     requests: Requests, models: Sequence[TracedModel], capacity: int, policy: Policy
 ) -> float:
-    """Seconds of loading under an eviction policy of sire's."""
+    """Return the seconds of loading under one of sire's eviction policies."""
     histories = [ReuseHistory() for _ in models]
     last_used = [0.0] * len(models)
 
@@ -39,7 +39,7 @@ def load_time(
 
 
 def offline_load_time(requests: Requests, models: Sequence[TracedModel], capacity: int) -> float:
-    """Seconds of loading under a greedy policy that knows the future.
+    """Return the seconds of loading under a greedy policy that knows the future.
 
     One after another ends what has the least reload cost per byte over the time to its next use,
     until there is room.

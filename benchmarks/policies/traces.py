@@ -1,4 +1,4 @@
-"""Made-up models, and made-up requests for them: each a function of a seeded ``Random``."""
+"""Synthetic models and requests for them, each a function of a seeded ``Random``."""
 
 import heapq
 import math
@@ -43,7 +43,7 @@ def zipf(random: Random) -> Trace:
 
 
 def scans(random: Random) -> Trace:
-    """Zipf; every 100 to 300 requests somebody tries every model once, two seconds apart."""
+    """Zipf; every 100 to 300 requests a scan uses every model once, two seconds apart."""
     late = 0.0
     until_scan = random.randint(100, 300)
     for now, model in zipf(random):
@@ -79,14 +79,14 @@ def drift(random: Random) -> Trace:
 
 
 def cron(random: Random) -> Trace:
-    """Twenty models run by the clock, a few requests each time; people ask for the other ten."""
+    """Twenty models run on a schedule, a few requests each time; ten are used interactively."""
     order = _shuffled(random)
     jobs = [_job(Random(random.random()), model) for model in order[:20]]
     return heapq.merge(*jobs, _people(Random(random.random()), order[20:]))
 
 
 def sessions(random: Random) -> Trace:
-    """Somebody takes a model and works with it: 10 to 100 requests, 3 to 20 seconds apart."""
+    """A user picks a model and sends it 10 to 100 requests, 3 to 20 seconds apart."""
     order = _shuffled(random)
     running: list[tuple[float, int, int, float]] = []
     begin = 0.0
@@ -114,7 +114,7 @@ _ZIPF = [1 / rank for rank in range(1, MODELS + 1)]
 
 
 def record(name: str, random: Random, requests: int) -> list[tuple[float, int]]:
-    """The first requests of the trace of that name: when, and for which model."""
+    """Return the first requests of the trace of that name: when, and for which model."""
     return list(islice(TRACES[name](random), requests))
 
 

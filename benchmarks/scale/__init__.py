@@ -1,1 +1,1 @@
-"""What many models and many queued requests cost: the brain alone, and a whole daemon."""
+"""What many models and many queued requests cost, in the scheduler alone and in a daemon."""

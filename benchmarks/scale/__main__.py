@@ -10,7 +10,7 @@ from benchmarks.scale import daemons, decisions
 
 
 def main() -> None:
-    """Measure the brain alone, then two daemons; print the table."""
+    """Measure the scheduler alone, then two daemons; print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
     given = parser.parse_args()

@@ -1,4 +1,4 @@
-"""A daemon with many models against one with few, and with many requests that wait."""
+"""A daemon with many models compared with one with few, and with many waiting requests."""
 
 import subprocess
 import sys
@@ -47,7 +47,7 @@ def measure() -> Iterator[Figure]:
 
 
 def _starts(homes: Homes) -> Iterator[Figure]:
-    """From nothing to the first answer; the daemons run afterwards."""
+    """Measure from start to first answer; the daemons keep running."""
     seconds: dict[str, list[float]] = {name: [] for name in homes}
     for _ in range(STARTS + 1):
         for name, home in homes.items():
@@ -58,14 +58,14 @@ def _starts(homes: Homes) -> Iterator[Figure]:
 
 
 def _commands(homes: Homes, *command: str, goal: float | None = None) -> Iterator[Figure]:
-    """A whole ``sire`` process."""
+    """Measure a whole ``sire`` process."""
     actions = {name: partial(_run, home, *command) for name, home in homes.items()}
     seconds = in_turns(actions, rounds=COMMANDS)
     yield from _compared(f"`sire {command[0]}`, whole process", seconds, goal)
 
 
 def _answers(homes: Homes, what: str) -> Iterator[Figure]:
-    """A prediction of a ready model, over a connection that is there."""
+    """Measure a prediction of a ready model, over an open connection."""
     with ExitStack() as stack:
         connections = {name: stack.enter_context(home.connect()) for name, home in homes.items()}
         actions = {
@@ -79,7 +79,7 @@ def _answers(homes: Homes, what: str) -> Iterator[Figure]:
 def _compared(
     what: str, seconds: Mapping[str, list[float]], goal: float | None = None
 ) -> Iterator[Figure]:
-    """The medians, and how many times the few the many take."""
+    """Return the medians, and the ratio of many models to few."""
     medians = {name: median(taken) for name, taken in seconds.items()}
     for name, value in medians.items():
         yield Figure(f"{what}, {name}, p50", value, "s")
@@ -89,7 +89,7 @@ def _compared(
 
 @contextmanager
 def _many_wait(home: Home) -> Iterator[None]:
-    """Have so many requests wait for a model that takes a second for each."""
+    """Keep that many requests waiting for a model that takes a second for each."""
     request = encode(
         Predict(
             id=0,

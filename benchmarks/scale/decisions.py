@@ -1,4 +1,4 @@
-"""Time per event of the brain alone, with more and more models and requests that wait."""
+"""Time per event of the scheduler alone, with a growing number of models and waiting requests."""
 
 import gc
 import itertools
@@ -59,7 +59,7 @@ def _figures(
 
 
 class _Crowd:
-    """A brain with so many models, each with a request, of which few fit the device at once."""
+    """A brain with that many models, each with a request; few of them fit on the device at once."""
 
     def __init__(self, models: int) -> None:
         self.brain = _brain(capacity=FIT)
@@ -81,7 +81,7 @@ class _Crowd:
         self._tell(events.RequestArrived(request, model, LONG))
 
     def swap(self) -> None:
-        """Answer the oldest request: its model goes, the next one comes, the first asks again."""
+        """Answer the oldest request: its model is evicted for the next one, and requested again."""
         instance, request, model = self._running.pop(0)
         del self._asked[request]
         self._tell(events.RequestFinished(instance, request, seconds=0.01))
@@ -111,7 +111,7 @@ class _Crowd:
 
 
 class _Queue:
-    """A brain whose one ready model has so many requests waiting, among as many idle models."""
+    """A brain whose one ready model has that many requests waiting, among as many idle models."""
 
     def __init__(self, requests: int) -> None:
         self.brain = _brain(capacity=1)
@@ -126,7 +126,7 @@ class _Queue:
             self._ask()
 
     def serve(self) -> None:
-        """Answer the oldest request; another one comes."""
+        """Answer the oldest request; another one arrives."""
         self._tell(events.RequestFinished(1, self._handed.pop(0), seconds=0.01))
         self._ask()
 

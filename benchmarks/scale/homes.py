@@ -1,4 +1,4 @@
-"""Daemons of their own, with as many models registered as one likes."""
+"""Private daemons with any number of registered models."""
 
 import os
 import tempfile
@@ -27,13 +27,13 @@ SLEEPER = "sleeper"
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """A directory with a registry, and the daemon that lives there."""
+    """A directory with a registry, and its daemon."""
 
     paths: Paths
 
     @property
     def environment(self) -> dict[str, str]:
-        """What makes commands talk to this daemon."""
+        """The environment in which commands talk to this daemon."""
         return {**os.environ, "SIRE_HOME": str(self.paths.runtime.parent)}
 
     def connect(self) -> Connection:
@@ -47,7 +47,7 @@ class Home:
             connection.ask(Health())
 
     def stop(self) -> None:
-        """Stop the daemon, if it runs, and return when it is gone."""
+        """Stop the daemon if it runs, and return when its process has ended."""
         try:
             with self.connect() as connection:
                 connection.ask(Shutdown())
@@ -66,7 +66,7 @@ class Home:
 
 @contextmanager
 def home_of(count: int) -> Iterator[Home]:
-    """A home with so many models; its daemon does not run yet, and is stopped in the end."""
+    """Provide a home with that many models, its daemon not started; stop it at the end."""
     with tempfile.TemporaryDirectory(prefix="sire-") as directory:
         home = Home(find_paths({"SIRE_HOME": directory}))
         _register(home.paths, Path(directory), count)
@@ -77,7 +77,7 @@ def home_of(count: int) -> Iterator[Home]:
 
 
 def _register(paths: Paths, directory: Path, count: int) -> None:
-    """Write the registry's files as ``sire register`` would, without asking a daemon each time."""
+    """Write the registry's files as ``sire register`` would, without a daemon."""
     weights = directory / "perceptron.safetensors"
     save_file(models.Perceptron().state_dict(), weights)
     spec = ModelSpec(

@@ -1,4 +1,4 @@
-"""A program that serves a language model over HTTP, as small as it can be: two words of memory.
+"""A very small language model served over HTTP: it remembers two words.
 
     python babbler.py TEXT PORT
 
@@ -19,7 +19,7 @@ Model = dict[tuple[str, ...], list[str]]
 
 
 def learn(text: str) -> Model:
-    """What follows every word, and every two words, of a text."""
+    """Return the words that follow each word, and each pair of words, of a text."""
     words, model = text.split(), defaultdict(list)
     for place in range(1, len(words)):
         model[(words[place - 1],)].append(words[place])
@@ -29,7 +29,7 @@ def learn(text: str) -> Model:
 
 
 def babble(model: Model, prompt: str, count: int, seed: int) -> Iterator[str]:
-    """Words that could follow a prompt."""
+    """Yield words that could follow a prompt."""
     said, chance = prompt.split(), random.Random(seed)
     for _ in range(count):
         following = model.get(tuple(said[-2:])) or model.get(tuple(said[-1:]))
@@ -40,17 +40,17 @@ def babble(model: Model, prompt: str, count: int, seed: int) -> Iterator[str]:
 
 
 class Babbler(BaseHTTPRequestHandler):
-    """Answers requests out of ``model``."""
+    """Answers requests from ``model``."""
 
     model: Model
 
     def do_GET(self) -> None:
-        """``/health``: the model was learned before anybody listened."""
+        """``/health``: always healthy, because the model is learned before the server starts."""
         self._head("application/json")
         self.wfile.write(b'{"status": "ok"}')
 
     def do_POST(self) -> None:
-        """``/completion``, at once or word by word."""
+        """``/completion``: the whole answer, or a stream of words."""
         request: dict[str, Any] = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         count, seed = int(request.get("n_predict", 32)), int(request.get("seed", 0))
         words = babble(self.model, str(request["prompt"]), count, seed)

@@ -2,9 +2,8 @@
 
 Usage: python examples/digits/demo.py DIRECTORY
 
-Every command is printed before it is run; they can be typed in a shell the same way. The daemon
-is a private one with a registry of its own: SIRE_HOME is set to a directory that is removed at
-the end.
+Each command is printed before it runs, and works the same way in a shell. The daemon is private and
+has a registry of its own: SIRE_HOME is a directory that is removed at the end.
 """
 
 import json
@@ -40,7 +39,7 @@ def main(directory: Path) -> None:
 
 @contextmanager
 def _private_daemon() -> Iterator[None]:
-    """A SIRE_HOME for this run only; its daemon is stopped however the run ends."""
+    """Provide a SIRE_HOME for this run only, and stop its daemon however the run ends."""
     for ending in _ENDINGS:
         signal.signal(ending, lambda number, _: sys.exit(128 + number))
     with tempfile.TemporaryDirectory(prefix="sire-") as home:
@@ -55,7 +54,7 @@ def _private_daemon() -> Iterator[None]:
 
 
 def _read_all(model: str, files: list[Path]) -> None:
-    """Have a model read every image, and fail unless most answers are the digits drawn."""
+    """Run a model on every image, and fail unless most answers are correct."""
     right = 0
     for file in files:
         answer = json.loads(_sire("predict", model, "-i", str(file)))
@@ -66,7 +65,7 @@ def _read_all(model: str, files: list[Path]) -> None:
 
 
 def _sire(*arguments: str) -> str:
-    """Run a command and show it and its output, which is returned; stop the demo if it fails."""
+    """Run a command, print it and its output, and return the output; exit if it fails."""
     print(f"$ {shlex.join(['sire', *arguments])}", flush=True)
     done = subprocess.run([SIRE, *arguments], stdout=subprocess.PIPE, text=True, check=False)
     print(done.stdout, flush=True)

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 
 def _answer(logits: Tensor) -> dict[str, Tensor]:
-    """The likeliest digit of each image, and how sure the network is of it (0..1)."""
+    """Return the most likely digit of each image, and its probability (0..1)."""
     probability, digit = logits.softmax(dim=1).max(dim=1)
     return {"digit": digit, "probability": probability}
 
@@ -32,7 +32,7 @@ class DigitNet(nn.Module):
 
 
 class DigitPerceptron(nn.Module):
-    """A multilayer perceptron that takes and gives the same as ``DigitNet``."""
+    """A multilayer perceptron with the inputs and outputs of ``DigitNet``."""
 
     def __init__(self, width: int = 128) -> None:
         super().__init__()

@@ -42,7 +42,7 @@ def main(directory: Path) -> None:
 
 
 def _pixels() -> tuple[np.ndarray, np.ndarray]:
-    """The data set as 8-bit grey images [n, 8, 8] and the digits they show [n].
+    """Return the data set: 8-bit grey images [n, 8, 8] and the digits they show [n].
 
     The set counts ink from 0 to 16. Going through 8 bits here trains the networks on the very
     numbers that come out of a PNG file: pixel / 255.
@@ -58,7 +58,7 @@ def _tensors(pixels: np.ndarray, digits: np.ndarray) -> tuple[Tensor, Tensor]:
 def _train(
     network: nn.Module, known: tuple[Tensor, Tensor], unseen: tuple[Tensor, Tensor]
 ) -> nn.Module:
-    """Fit the network and check that it reads digits it never saw."""
+    """Train the network, and check that it reads digits it was not trained on."""
     images, digits = known
     optimiser = torch.optim.Adam(network.parameters(), lr=2e-3)
     for _ in range(EPOCHS):
@@ -96,7 +96,7 @@ def _save_onnx(model: nn.Module, path: str) -> None:
 
 
 if __name__ == "__main__":
-    # The ONNX exporter tells much about itself that is of no use here.
+    # The ONNX exporter prints warnings that do not matter here.
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     main(Path(sys.argv[1]))

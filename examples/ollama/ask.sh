@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Asks a model of a running Ollama server, which shares the devices with all others.
+# Ask a question to a model of a running Ollama server, which shares the devices with other models.
 #
 #     ask.sh MODEL QUESTION
 set -euo pipefail

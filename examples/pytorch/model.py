@@ -1,4 +1,4 @@
-"""Who will like what: a network with two inputs and two outputs, and weights for it."""
+"""A recommender with two inputs and two outputs, and weights for it."""
 
 import sys
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class Taste(nn.Module):
-    """Holds a vector for each reader and each book; what agrees is liked."""
+    """Has a vector for each reader and each book; a positive dot product means liked."""
 
     def __init__(self, readers: int = 3, books: int = 4) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A scikit-learn classifier for sire: any class that can load and predict will do.
+"""A scikit-learn classifier for sire: a class with ``load`` and ``predict``.
 
 sire register iris iris.joblib --runtime python --class examples/sklearn/iris.py:Iris
 """
@@ -12,7 +12,7 @@ class Iris:
     outputs = ("species:string[-1]", "probability:float32[-1]")
 
     def load(self, path: str) -> None:
-        # A joblib file is a pickle, which runs whatever is in it: load only your own.
+        # A joblib file is a pickle, and loading it runs code in it: load only your own files.
         self.model = joblib.load(path)
 
     def predict(self, measures: np.ndarray) -> dict[str, np.ndarray]:
