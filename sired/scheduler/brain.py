@@ -1,13 +1,13 @@
-"""The state machine: ``handle(event, now)`` says what to do about an event.
+"""The state machine: ``handle(event, now)`` returns the instructions for an event.
 
-Everything that waits has a deadline and one owner: a request waits in its model's queue or is in
-flight at an instance; a load waits in ``loader.pending`` or has an instance. After every event the
-same two questions are asked again: which waiting requests can be handed to a worker, and which
-waiting loads can start.
+Everything that waits has a deadline and one owner: a request waits in the queue of its model or
+lease, or is in flight at an instance; a load waits in ``loader.pending`` or has an instance. After
+every event the same two questions are asked again: which waiting requests can be dispatched, and
+which pending loads can start.
 
-``serving`` tells what becomes of requests, ``operations`` of loading and unloading, ``tiers`` and
-``naps`` of sleeping, ``leases`` of instances that somebody holds, ``pools`` how many there are,
-``watch`` what is due when time has passed, ``losses`` of devices that are gone.
+``handling.dispatch`` handles requests, ``operations`` explicit loads and unloads, ``sleep`` sleep
+operations, ``leases`` leased instances, ``direct`` direct connections, ``deadlines`` what is due,
+``lost_devices`` devices that stop responding. ``memory`` decides which models hold memory.
 """
 
 from collections.abc import Callable, Sequence
@@ -41,21 +41,21 @@ from sired.scheduler.timer import Timer
 
 
 class Brain:
-    """All that is decided about models, requests and memory.
+    """Every decision about models, requests and memory.
 
     Args:
-        devices: where models can be placed.
-        strategy: which of them is best.
-        rules: the figures to decide by.
-        router: which instance of a model gets the next request.
-        dram: bytes of main memory in which models may sleep.
+        devices: the devices on which models can be loaded.
+        strategy: orders the devices for a load.
+        rules: limits and delays.
+        router: chooses the instance that gets the next request.
+        dram: bytes of main memory reserved for sleeping models.
 
     Attributes:
         models: every registered model, by name.
         fleet: the instances and the ledger.
         loader: the loads that wait for memory.
-        queues: what has no answer yet.
-        direct: whom clients may talk to without asking here.
+        queues: everything that has no answer yet.
+        direct: which instances may have direct connections.
     """
 
     def __init__(
@@ -118,32 +118,32 @@ class Brain:
 
     @property
     def rules(self) -> Rules:
-        """The figures it decides by."""
+        """The limits and delays in use."""
         return self._state.rules
 
     @property
     def ledger(self) -> Ledger:
-        """What instances are charged on each device. To be read only."""
+        """What instances are charged on each device. Read only."""
         return self.fleet.ledger
 
     @property
     def wakeup(self) -> float:
-        """When ``Woken`` has to come at the latest; ``FOREVER`` when nothing waits for time."""
+        """When ``TimerFired`` is due; ``FOREVER`` when nothing waits for a time."""
         return self._timer.at
 
     def adopt(self, rules: Rules, strategy: Strategy, router: Router = least_loaded) -> None:
-        """Decide by these rules and strategies from now on."""
+        """Use these rules and strategies from now on."""
         self._state.rules = rules
         self.queues.adopt(rules)
         self.fleet.adopt(rules, router)
         self.loader.adopt(rules, strategy)
 
     def handle(self, event: Event, now: float) -> list[Instruction]:
-        """Take in what happened and return what to do, in order.
+        """Handle an event and return the instructions, in order.
 
         Args:
-            event: what happened.
-            now: seconds of a clock that never goes back.
+            event: the event.
+            now: seconds of a monotonic clock.
         """
         self._handlers[type(event)](event, now)
         self._leases.revoke_ending()
@@ -153,11 +153,11 @@ class Brain:
         return instructions
 
     def position(self, request: int) -> tuple[int, float | None] | None:
-        """How a request stands: its place, and the seconds until it is begun.
+        """The position of a request in its queue, and the seconds until it begins.
 
         Returns:
-            Place 0 with a worker, 1 at the head of its model's queue; the seconds are None while
-            nothing has been measured. None for a request that was answered, or never came.
+            Position 0 if it was dispatched, 1 at the head of its queue; the seconds are None while
+            nothing has been measured. None for a request that is unknown or was answered.
         """
         found = self.queues.requests.get(request)
         if found is None:
@@ -169,16 +169,16 @@ class Brain:
         return ahead + 1, wait_time.wait(model, ahead, self.fleet)
 
     def expected_wait(self, model: Model, behind: int = 0) -> float | None:
-        """Seconds until a request that came now would be begun; None while nobody can tell.
+        """Seconds until a request that arrived now would begin; None while that is unknown.
 
         Args:
-            model: what it is for.
-            behind: how many others would come before it that are not here yet.
+            model: the model of the request.
+            behind: number of requests that would precede it and are not queued here yet.
         """
         return wait_time.wait(model, len(model.queue) + behind, self.fleet)
 
     def fit_by_device(self, model: Model, now: float) -> list[Fit]:
-        """How a model, registered or not, would fare on each device."""
+        """How a model, registered or not, would fit on each device."""
         return fit_by_device(model, self.fleet, self.rules, now)
 
     def memory_by_model(self) -> dict[str, int]:
@@ -190,7 +190,7 @@ class Brain:
         return charged
 
     def pool(self, model: Model) -> Pool:
-        """How many instances a model has, and what they do."""
+        """Count the instances of a model by what they do."""
         return count(model, self.fleet)
 
     def _model_added(self, event: events.ModelAdded, now: float) -> None:
@@ -205,7 +205,7 @@ class Brain:
 
     def _model_pinned(self, event: events.ModelPinned, now: float) -> None:
         self.models[event.model].pinned = event.pinned
-        # When it goes for want of use is another moment now, and others may have its memory.
+        # It expires at another time now, and loads that wait may have its memory.
         self._deadlines.timer_fired(now)
 
     def _model_estimated(self, event: events.ModelEstimated, _: float) -> None:
@@ -213,12 +213,12 @@ class Brain:
 
     def _model_removed(self, event: events.ModelRemoved, now: float) -> None:
         model = self.models.pop(event.model)
-        error = Cancelled(f"{model.name} was removed while this waited for it.")
+        error = Cancelled(f"{model.name} was removed while this operation waited for it.")
         self.queues.fail_all(model, error)
         self._retire(model, now)
 
     def _retire(self, model: Model, now: float) -> None:
-        """End what runs of a model that nobody can ask for any more."""
+        """End the instances of a model that is no longer registered."""
         self._state.pools.forget(model)
         self.loader.cancel_unneeded(model, now)
         for instance in self.fleet.of(model):
@@ -230,7 +230,7 @@ class Brain:
         model = instance.model
         if isinstance(instance.state, Loading):
             if not self._state.pools.failed(instance, now):
-                if isinstance(event.error, WorkerCrashed):  # else there was no process to be had
+                if isinstance(event.error, WorkerCrashed):  # otherwise no process could be started
                     model.backoff.load_failed(event.error, now, self.rules)
                 self.queues.fail_all(model, event.error)
         elif not isinstance(instance.state, Stopping):
@@ -245,7 +245,7 @@ class Brain:
 
     def _worker_slept(self, event: events.WorkerSlept, now: float) -> None:
         model = self._sleep.slept(event, now).model
-        if self.models.get(model.name) is model:  # whoever waits for it already has it woken
+        if self.models.get(model.name) is model:  # its waiting requests wake it
             self._requests.dispatch(model, now)
         self.loader.place(now)
 
