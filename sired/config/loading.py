@@ -116,14 +116,15 @@ def _kind(field: FieldInfo) -> Kind:
 def _unknown(key: str, place: str = "") -> InvalidConfiguration:
     sections = [*_SECTIONS, "devices"]
     near = nearest(key, [*_kinds(key), *sections])
+    message = f"the setting {key} does not exist."
     if _section(key):
         message, hint = f"{key} is a section, not a value.", f"Set keys below [{key}]."
     elif key in _MOVED:
-        message, hint = f"there is no setting {key}.", f"It has been renamed to {_MOVED[key]}."
+        hint = f"It has been renamed to {_MOVED[key]}."
     elif near:
-        message, hint = f"there is no setting {key}.", f"Did you mean {near}?"
+        hint = f"Did you mean {near}?"
     else:
-        message, hint = f"there is no setting {key}.", f"The sections are {', '.join(sections)}."
+        hint = f"The sections are {', '.join(sections)}."
     text = f"{place}: {message}" if place else message[0].upper() + message[1:]
     return InvalidConfiguration(text, hint=hint)
 

@@ -11,6 +11,7 @@ import msgspec
 
 from sire.errors import InvalidModel, shown
 from sire.nearest import did_you_mean
+from sire.options.table import BY_NAME
 from sire.spec import ModelSpec
 from sired.runtimes.traits import RuntimeTraits
 
@@ -96,7 +97,8 @@ def reject_unknown(given: Iterable[str], known: Collection[str], owner: str) -> 
     accepted = f"Accepted are: {', '.join(known)}." if known else "It takes none."
     raise InvalidModel(
         f"{owner} takes no argument {shown(unknown)}.",
-        hint=f"{did_you_mean(unknown, known)}{accepted}",
+        # In Python a misspelled option of the model is an argument as well.
+        hint=f"{did_you_mean(unknown, [*known, *BY_NAME])}{accepted}",
     )
 
 

@@ -56,7 +56,7 @@ def test_defaults_change_with_the_daemons_next_start_and_what_was_specified_stay
     [
         ("batch_size = 0", b"defaults.batch_size: 0 is not a whole number from 1"),
         ('priority = "hihg"', b"Did you mean high?"),
-        ("trust = true", b"no setting defaults.trust"),
+        ("trust = true", b"setting defaults.trust does not exist"),
     ],
 )
 def test_a_default_is_checked_like_the_option(home, line, said):

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from sire import ModelManager
-from sire.errors import InvalidInput, ModelNotFound
+from sire.errors import InvalidInput, InvalidModel, ModelNotFound
 
 
 @pytest.fixture(params=["daemon", "embedded"])
@@ -47,6 +47,12 @@ def test_errors_have_the_same_names_in_python(manager, zoo):
     manager.register_model("m", zoo / "x2.safetensors", model_class=kind, inputs=inputs)
     with pytest.raises(InvalidInput):
         manager.predict("m", np.zeros((2, 5), np.float32))
+
+
+def test_a_misspelled_option_is_rejected_with_the_nearest(manager):
+    with pytest.raises(InvalidModel, match="batchsize") as caught:
+        manager.register_model("m", None, cmd="serve {port}", batchsize=8)
+    assert "Did you mean batch_size?" in caught.value.hint
 
 
 def test_a_class_defined_in_the_calling_script_travels_with_it(tmp_path):

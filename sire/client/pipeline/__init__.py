@@ -1,1 +1,1 @@
-"""Several requests under way on one connection."""
+"""Several requests in flight on one connection."""

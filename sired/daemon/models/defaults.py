@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from sire.errors import InvalidModel
+from sire.errors import SireError
 from sire.options.option import ModelOption
 from sire.options.table import WITH_DEFAULTS
 from sire.spec import ModelSpec
@@ -51,6 +51,6 @@ def _applied_by_scheduler(option: ModelOption) -> bool:
 def _accepted(spec: ModelSpec) -> bool:
     try:
         check_batches(spec)
-    except InvalidModel:
+    except SireError:  # also of a runtime that is not installed any more
         return False
     return True

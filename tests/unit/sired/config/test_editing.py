@@ -76,6 +76,6 @@ def test_a_number_sign_in_a_string_is_no_comment():
 
 
 def test_an_unknown_key_names_the_nearest():
-    with pytest.raises(InvalidConfiguration, match="no setting daemon.gracee") as caught:
+    with pytest.raises(InvalidConfiguration, match="setting daemon.gracee") as caught:
         set_value("", "daemon.gracee", "1s")
     assert caught.value.hint == "Did you mean daemon.grace?"

@@ -145,14 +145,14 @@ def test_a_misspelt_key_is_named_with_the_file_and_the_nearest_key(load, file):
 
 
 def test_a_misspelt_section_is_named_with_the_nearest_key(load):
-    with pytest.raises(InvalidConfiguration, match="no setting deamon.grace") as caught:
+    with pytest.raises(InvalidConfiguration, match="setting deamon.grace does not exist") as caught:
         load("[deamon]\ngrace = 1\n")
     assert "daemon.grace?" in caught.value.hint
 
 
 @pytest.mark.parametrize("text", ["[bogus]", "[zzz]\nq = 1", "x = 1"])
 def test_a_key_like_no_other_brings_the_list_of_sections(load, text):
-    with pytest.raises(InvalidConfiguration, match="there is no setting") as caught:
+    with pytest.raises(InvalidConfiguration, match="does not exist") as caught:
         load(text)
     assert "placement" in caught.value.hint
 

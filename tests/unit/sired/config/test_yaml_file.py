@@ -37,7 +37,7 @@ def test_monitoring_that_is_switched_off_has_no_port(load):
         ("health_check_interval: 5", "detected at once", "hung_after"),
         ("host: 0.0.0.0", "Unix socket", "metrics_port"),
         ("enable_monitoring: true", "port for Prometheus is not specified", "metrics_port"),
-        ("max_model: 3", "no setting max_model", ""),
+        ("max_model: 3", "setting max_model does not exist", ""),
         ("log_level: 3", "log_level", ""),
         ("max_models: many", "limits.max_models: 'many'", ""),
         ("- a", "not a mapping of names to values", ""),
