@@ -78,7 +78,7 @@ def run(line, directory, environment):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=90,
+        timeout=180,
     )
     return done.stdout
 
