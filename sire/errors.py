@@ -44,7 +44,8 @@ class SireError(Exception):
         cls.code = cls.__name__
 
     def __str__(self) -> str:
-        return f"{self.message} {self.hint}" if self.hint else self.message
+        ends = self.message.endswith((".", "!", "?", ":"))
+        return f"{self.message}{' ' if ends else '. '}{self.hint}" if self.hint else self.message
 
 
 class ModelNotFound(SireError):
