@@ -1,4 +1,4 @@
-"""Decodes payloads of a content type to tensors and encodes tensors; used in workers only."""
+"""Decodes payloads of a content type to arrays, and encodes outputs; used in workers only."""
 
 from sired.codecs.registry import decode, encode
 

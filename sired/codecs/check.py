@@ -1,4 +1,4 @@
-"""Holding data against a model's signature before the model sees it."""
+"""Checks data against a model's signature, and converts it where that is lossless."""
 
 from typing import Any
 
@@ -13,28 +13,29 @@ Array = np.ndarray[Any, Any]
 _KINDS: dict[type, str] = {
     type(None): "null",
     str: "text",
-    dict: "an object with names",
+    dict: "an object",
     list: "a list",
     tuple: "a tuple",
 }
 
 
 def check(data: Any, signature: Signature) -> Any:
-    """Return the data as the model takes it, or say what is wrong with it.
+    """Return the data in the dtypes and shapes that the model takes.
 
-    Where the model's first axis is a batch (free, or 1) and the data is one axis short, the axis
-    is added. Numbers are rounded to the precision that the model computes in, and no further: 3
-    may become 3.0, 3.5 not 3.
+    If the model's first axis is a batch (-1 or 1) and the data has one axis less, the axis is
+    added. Numbers are rounded to the model's precision, and no further: 3 may become 3.0, but 3.5
+    does not become 3.
 
     Args:
-        data: what a codec decoded.
-        signature: what the model takes; where it does not say, anything passes.
+        data: decoded by a codec.
+        signature: of the model; without inputs, data is returned unchanged.
 
     Returns:
         One array for a model with one input, a dict of arrays by name for several.
 
     Raises:
-        InvalidInput: name, number, shape or dtype do not fit; the message says what was expected.
+        InvalidInput: names, number, shapes or dtypes do not match; the message states the
+            expected ones.
     """
     inputs = signature.inputs
     if not inputs:
@@ -89,7 +90,7 @@ def _axis_fits(given: int, wanted: int) -> bool:
 
 
 def _as_text(value: Any, spec: TensorSpec) -> Array:
-    """An array of Python's strings."""
+    """An object array of strings."""
     array = as_array(value)
     if array is None and isinstance(value, str | list | tuple):
         array = np.array(value, object)
@@ -146,5 +147,5 @@ def _name(spec: TensorSpec) -> str:
 
 
 def describe(dtype: str, shape: tuple[int, ...]) -> str:
-    """A dtype and shape as people write them: ``float32[N, 64]``, N for a free axis."""
+    """A dtype and shape in messages: ``float32[N, 64]``, with N for an axis of any length."""
     return f"{dtype}[{', '.join('N' if axis < 0 else str(axis) for axis in shape)}]"

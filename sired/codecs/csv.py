@@ -1,4 +1,4 @@
-"""CSV: rows of numbers, with or without a line of names above them."""
+"""CSV: rows of numbers, with or without a header line."""
 
 import csv
 import io
@@ -15,16 +15,19 @@ from sired.codecs.numbers import narrow
 from sired.codecs.sizes import count
 
 _AXES = 2
-# Bytes that Python needs for a short text and what points to it.
+# Bytes of a short string in Python, including the pointer to it.
 _CELL = 64
 
 
 def decode(payload: Payload, signature: Signature, image: ImageOptions) -> Any:  # noqa: ARG001
-    """Read rows of numbers as [rows, columns]; a first line of words is passed over.
+    """Decode rows of numbers as [rows, columns]; a header line is skipped.
 
     Returns:
-        int64 for a model that takes whole numbers if all are, float64 for one that takes others,
-        float32 where the signature does not say.
+        int64 if the model takes integers and all numbers are, float64 for other models, float32
+        without a signature.
+
+    Raises:
+        InvalidInput: the text is not UTF-8, or not a table of numbers.
     """
     try:
         text = bytes(payload.frames[0]).decode("utf-8-sig")
@@ -39,12 +42,12 @@ def decode(payload: Payload, signature: Signature, image: ImageOptions) -> Any: 
     if rows and not any(_is_number(cell) for cell in rows[0][1]):
         rows = rows[1:]
     if not rows:
-        raise InvalidInput("The CSV input is empty: it has no row of numbers.")
+        raise InvalidInput("The CSV input has no row of numbers.")
     return _parse(rows, signature)
 
 
 def decoded_bytes(payload: Payload) -> int:
-    """What the texts of all cells take in memory."""
+    """Bytes of the strings of all cells."""
     return _CELL * count(payload, b",\n")
 
 
@@ -55,16 +58,16 @@ def _parse(rows: list[tuple[int, list[str]]], signature: Signature) -> Any:
         try:
             return np.array(cells, np.int64)
         except (ValueError, OverflowError):
-            pass  # 3.0 is a whole number too: whether all are is for the signature's check
+            pass  # 3.0 is an integer too, which the signature's check accepts
     try:
         array = np.array(cells, np.float64)
     except ValueError:
-        raise _misfit(rows) from None
+        raise _not_a_table(rows) from None
     return array if signature.inputs else narrow(array, np.dtype(np.float32), "The CSV input")
 
 
-def _misfit(rows: list[tuple[int, list[str]]]) -> InvalidInput:
-    """Say where the first cell stands that is no number, or the first row of another length."""
+def _not_a_table(rows: list[tuple[int, list[str]]]) -> InvalidInput:
+    """The error for the first row of another length, or the first cell that is not a number."""
     width = len(rows[0][1])
     for line, row in rows:
         if len(row) != width:
@@ -74,9 +77,9 @@ def _misfit(rows: list[tuple[int, list[str]]]) -> InvalidInput:
         for column, cell in enumerate(row, 1):
             if not _is_number(cell):
                 return InvalidInput(
-                    f"Line {line}, column {column} of the CSV input is no number: {cell[:40]!r}."
+                    f"Line {line}, column {column} of the CSV input is not a number: {cell[:40]!r}."
                 )
-    return InvalidInput("The CSV input is no table of numbers.")
+    return InvalidInput("The CSV input is not a table of numbers.")
 
 
 def _is_number(cell: str) -> bool:
@@ -88,7 +91,11 @@ def _is_number(cell: str) -> bool:
 
 
 def encode(value: Any, accept: str) -> Payload:  # noqa: ARG001
-    """Write an array of one or two axes, or columns by name, as CSV."""
+    """Encode an array with one or two axes, or columns by name, as CSV.
+
+    Raises:
+        InvalidInput: the output is not a table.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     if isinstance(value, dict):
@@ -119,6 +126,6 @@ def _array(value: Any) -> Any:
 
 def _unfit() -> InvalidInput:
     return InvalidInput(
-        "The answer is not a table: CSV holds one or two axes, or columns of equal length.",
-        hint="Ask for json or npz: --to json",
+        "The output is not a table: CSV has one or two axes, or columns of equal length.",
+        hint="Request json or npz: --to json",
     )

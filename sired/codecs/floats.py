@@ -1,4 +1,4 @@
-"""Floats with as few digits as tell them apart: 0.1, not 0.10000000149011612."""
+"""Floats with the shortest text that identifies them: 0.1, not 0.10000000149011612."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ Array = np.ndarray[Any, Any]
 
 
 def shortest(array: Array) -> Array:
-    """Return floats as the float64 numbers whose decimal text is short and means the same.
+    """The float64 numbers whose shortest decimal text is that of the given floats.
 
     Args:
-        array: of any shape and any floating point dtype; NaN and infinity stay what they are.
+        array: of any shape and floating point dtype; NaN and infinity are kept.
     """
     if array.dtype.itemsize >= np.dtype(np.float64).itemsize:
         return array.astype(np.float64)

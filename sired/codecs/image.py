@@ -1,4 +1,4 @@
-"""PNG and JPEG pictures, resized and laid out as the model's signature says."""
+"""PNG and JPEG images, resized and laid out as the model's signature states."""
 
 import io
 import math
@@ -16,15 +16,15 @@ from sired.codecs.check import describe
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _FREE = -1
-# Four bytes, and three or four numbers of single precision.
+# Bytes per pixel while decoding: four of the image, and up to four of float32.
 _PIXEL = 4 + 4 * 4
-# Pillow's own limit is one of pixels; ours is one of bytes, and a setting.
+# Pillow limits the number of pixels; sire limits the bytes, by a setting.
 Image.MAX_IMAGE_PIXELS = None
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How a model wants a picture; -1 for an axis of any length."""
+    """The layout of an image that a model takes; -1 for an axis of any length."""
 
     channels: int
     height: int
@@ -35,11 +35,15 @@ class Layout:
 
 
 def decode(payload: Payload, signature: Signature, image: ImageOptions) -> Any:
-    """Read a picture as an array of the shape the first input has.
+    """Decode an image to an array of the shape of the first input.
 
-    ``[N, C, H, W]``, ``[N, H, W, C]``, the same without N, ``[H, W]``, and ``[N, H*W]`` of a
-    square are understood. For a floating point input pixels are scaled to 0..1, then
-    ``(x - mean) / std`` by channel; for an integer one they stay 0..255.
+    Supported shapes are ``[N, C, H, W]``, ``[N, H, W, C]``, both without N, ``[H, W]``, and
+    ``[N, H*W]`` of a square. For a floating point input pixels are scaled to 0..1, then
+    ``(x - mean) / std`` per channel; for an integer input they stay 0..255. Without a signature,
+    the result is float32[1, 3, H, W].
+
+    Raises:
+        InvalidInput: the image is damaged, or the model's first input is not an image.
     """
     layout = _layout(signature)
     picture = _read(payload)
@@ -48,7 +52,7 @@ def decode(payload: Payload, signature: Signature, image: ImageOptions) -> Any:
         picture.height if layout.height == _FREE else layout.height,
     )
     if picture.mode.startswith("I"):
-        # 16 bits a pixel, of which Pillow's own conversion would keep the lowest.
+        # 16 bits per pixel; Pillow's own conversion would keep the lower 8.
         picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
     picture = picture.convert(_MODES[layout.channels])
     if picture.size != size:
@@ -58,13 +62,13 @@ def decode(payload: Payload, signature: Signature, image: ImageOptions) -> Any:
 
 
 def decoded_bytes(payload: Payload) -> int:
-    """What the pixels take, by the picture's header: once as they are, and once as numbers."""
+    """Peak bytes of decoding, by the image's header: of the pixels and of the resulting array."""
     picture = _open(payload)
     return picture.width * picture.height * _PIXEL
 
 
 def _read(payload: Payload) -> Image.Image:
-    """The whole picture, upright."""
+    """The decoded image, rotated as its EXIF data states."""
     try:
         picture = _open(payload)
         picture.load()
@@ -72,14 +76,14 @@ def _read(payload: Payload) -> Image.Image:
     except (InvalidInput, MemoryError):
         raise
     except Exception as problem:
-        # Pillow raises whatever the parsers of its formats run into.
+        # Pillow's parsers raise exceptions of any type.
         raise _unreadable(payload, f": {error_text(problem)}") from None
     else:
         return upright
 
 
 def _open(payload: Payload) -> Image.Image:
-    """A picture of which no more than its header has been read."""
+    """An image of which only the header has been read."""
     try:
         return Image.open(io.BytesIO(payload.frames[0]), formats=[_name(payload)])
     except UnidentifiedImageError:
@@ -102,7 +106,7 @@ def _layout(signature: Signature) -> Layout:
     spec = signature.inputs[0]
     shape = spec.shape
     if spec.dtype in TEXT_DTYPES or 0 in shape:
-        raise _no_picture(spec)
+        raise _not_an_image(spec)
     match shape:
         case (_, c, h, w) | (c, h, w) if c in _MODES:
             return Layout(c, h, w, True, spec.dtype, shape)
@@ -117,12 +121,12 @@ def _layout(signature: Signature) -> Layout:
             return Layout(1, h, w, True, spec.dtype, shape)
         case (h, w) if (h == _FREE) == (w == _FREE):
             return Layout(1, h, w, True, spec.dtype, shape)
-    raise _no_picture(spec)
+    raise _not_an_image(spec)
 
 
-def _no_picture(spec: TensorSpec) -> InvalidInput:
+def _not_an_image(spec: TensorSpec) -> InvalidInput:
     return InvalidInput(
-        f"The model takes {describe(spec.dtype, spec.shape)}, which is no picture.",
+        f"The model takes {describe(spec.dtype, spec.shape)}, which is not an image.",
         hint="Send json or npy, or declare the input's shape: --input 'float32[-1,3,224,224]'",
     )
 
@@ -132,7 +136,7 @@ def _scale(pixels: Any, layout: Layout, image: ImageOptions) -> Any:
     if dtype.kind != "f":
         if dtype in (np.int8, np.bool_):
             raise InvalidInput(
-                f"The model takes {layout.dtype}, which does not hold pixels of 0 to 255.",
+                f"The model takes {layout.dtype}, which cannot represent pixels of 0 to 255.",
                 hint="Send json or npy.",
             )
         return pixels.astype(dtype)
@@ -149,7 +153,7 @@ def _scale(pixels: Any, layout: Layout, image: ImageOptions) -> Any:
 
 
 def _arrange(pixels: Any, layout: Layout) -> Any:
-    """From [H, W, C] to the model's shape."""
+    """Reshape [H, W, C] to the model's shape."""
     array = pixels.transpose(2, 0, 1) if layout.channels_first else pixels
     fixed = array.shape
     given = layout.shape

@@ -1,4 +1,4 @@
-"""JSON: numbers become arrays; NaN and infinity, which JSON does not have, are written as null."""
+"""JSON: numbers become arrays; NaN and infinity, which JSON lacks, are encoded as null."""
 
 import base64
 import re
@@ -17,13 +17,17 @@ from sired.codecs.numbers import to_arrays
 from sired.codecs.sizes import count
 
 _WHERE = re.compile(r" \(byte (\d+)\)")
-# Bytes that Python needs for an empty list or dict, and for a number and what points to it.
+# Bytes of an empty list or dict in Python, and of a number including the pointer to it.
 _CONTAINER, _ITEM = 64, 32
 _NO_NUMBER = re.compile(rb"-?(NaN|Infinity)")
 
 
 def decode(payload: Payload, signature: Signature, image: ImageOptions) -> Any:  # noqa: ARG001
-    """Read JSON; lists of numbers become arrays, of the signature's dtype where it has one."""
+    """Decode JSON; lists of numbers become arrays.
+
+    Raises:
+        InvalidInput: it is not valid JSON, or a list of numbers is not an array.
+    """
     content = payload.frames[0]
     try:
         document = msgspec.json.decode(content)
@@ -33,28 +37,32 @@ def decode(payload: Payload, signature: Signature, image: ImageOptions) -> Any: 
 
 
 def decoded_bytes(payload: Payload) -> int:
-    """What lists and objects take in memory, and the numbers in them."""
+    """Bytes of lists and objects, and of the numbers in them."""
     return _CONTAINER * count(payload, b"[{") + _ITEM * count(payload, b",")
 
 
 def _malformed(content: Buffer, problem: Exception) -> InvalidInput:
-    said, hint = str(problem), ""
-    if match := _WHERE.search(said):
+    reason, hint = str(problem), ""
+    if match := _WHERE.search(reason):
         offset = int(match[1])
         before = bytes(memoryview(content)[:offset])
         line, column = before.count(b"\n") + 1, offset - before.rfind(b"\n")
-        said = f"{said[: match.start()]} in line {line}, column {column}"
+        reason = f"{reason[: match.start()]} in line {line}, column {column}"
         if found := _NO_NUMBER.match(bytes(memoryview(content)[offset : offset + 9])):
-            hint = f"JSON has no {found[0].decode()}: send npy, or leave it out."
-    return InvalidInput(f"The input is not valid JSON: {said}.", hint=hint)
+            hint = f"JSON has no {found[0].decode()}: send npy, or omit it."
+    return InvalidInput(f"The input is not valid JSON: {reason}.", hint=hint)
 
 
 def encode(value: Any, accept: str) -> Payload:  # noqa: ARG001
-    """Write JSON; arrays become lists, bytes become base64."""
+    """Encode JSON; arrays become lists, bytes become base64.
+
+    Raises:
+        InvalidInput: the output has values that JSON cannot represent.
+    """
     try:
         return Payload(JSON, (orjson.dumps(_plain(value), option=orjson.OPT_SERIALIZE_NUMPY),))
     except (orjson.JSONEncodeError, RecursionError) as problem:
-        raise InvalidInput(f"The answer cannot be written as JSON: {problem}.") from None
+        raise InvalidInput(f"The output cannot be encoded as JSON: {problem}.") from None
 
 
 def _plain(value: Any) -> Any:
@@ -69,15 +77,15 @@ def _plain(value: Any) -> Any:
     if isinstance(value, str | int | float | None):
         return value
     raise InvalidInput(
-        f"The model answered with a {type(value).__name__}, which JSON does not have.",
+        f"The model returned a {type(value).__name__}, which JSON cannot represent.",
         hint="Have it return arrays, numbers, strings, dicts, lists and tuples.",
     )
 
 
 def _numbers(array: Any) -> Any:
-    """An array as orjson writes it: with the fewest digits, NaN and infinity as null."""
+    """An array in a form that orjson encodes: shortest digits, NaN and infinity as null."""
     if array.dtype.kind == "c":
-        raise InvalidInput("JSON has no complex numbers.", hint="Ask for npy: --to npy")
+        raise InvalidInput("JSON has no complex numbers.", hint="Request npy: --to npy")
     if array.dtype.kind == "O":
         return _plain(array.tolist())
     if array.dtype.kind == "f" and (not array.ndim or array.dtype == np.longdouble):

@@ -1,4 +1,4 @@
-"""numpy's own files: one array (npy), or several by name (npz)."""
+"""numpy's file formats: one array (npy), or several by name (npz)."""
 
 import io
 import sys
@@ -14,12 +14,16 @@ from sire.spec import ImageOptions, Signature
 from sire.tensors import as_array, holds_text, view
 
 _LONGEST_HEADER = 64 * 1024
-# Kinds of dtype: booleans, integers, floats, complex numbers, strings.
+# Supported kinds of dtype: booleans, integers, floats, complex numbers, strings.
 _READ = "biufcU"
 
 
 def decode(payload: Payload, signature: Signature, image: ImageOptions) -> Any:  # noqa: ARG001
-    """Read an array without copying it, or a dict of arrays; a list where they have no names."""
+    """Decode an array without copying it, or a dict of arrays; a list if they have no names.
+
+    Raises:
+        InvalidInput: the file is damaged, or contains Python objects.
+    """
     content = payload.frames[0]
     return _read_npy(content) if payload.content_type == NPY else _read_npz(content)
 
@@ -36,13 +40,13 @@ def _read_npy(content: Buffer) -> Any:
         )
         shape, fortran, dtype = read(header)
     except Exception as problem:
-        # numpy reads the header as Python, which can go wrong in every way Python can.
+        # numpy parses the header as Python, which can raise any exception.
         why = error_text(problem).partition("\n")[0]
         raise InvalidInput(f"The input cannot be read as npy: {why}.") from None
     if dtype.kind not in _READ or not dtype.itemsize:
         what = "Python objects" if dtype.hasobject else shown(dtype)
         raise InvalidInput(
-            f"The npy input holds {what}, which are not read.",
+            f"The npy input contains {what}, which are not supported.",
             hint="Save an array of numbers, booleans or strings.",
         )
     body = whole[header.tell() :]
@@ -53,15 +57,15 @@ def _read_npy(content: Buffer) -> Any:
 
 
 def _check_text(body: memoryview, dtype: "np.dtype[Any]") -> None:
-    """Four bytes a character are checked by nobody before somebody wants to read them."""
+    """Ensure that text has valid code points only, which numpy does not check."""
     characters = np.frombuffer(body, np.dtype(np.uint32).newbyteorder(dtype.byteorder))
     if characters.size and characters.max() > sys.maxunicode:
-        raise InvalidInput("The npy input holds text with characters that there are not.")
+        raise InvalidInput("The npy input contains text with invalid code points.")
 
 
 def _read_npz(content: Buffer) -> Any:
     arrays = _unpack(content)
-    # What numpy calls the arrays that were saved without names.
+    # numpy's names for arrays that were saved without names.
     unnamed = [f"arr_{number}" for number in range(len(arrays))]
     return list(arrays.values()) if list(arrays) == unnamed else arrays
 
@@ -76,25 +80,29 @@ def _unpack(content: Buffer) -> dict[str, Any]:
     except (InvalidInput, MemoryError):
         raise
     except Exception as problem:
-        raise _no_npz(problem) from None
+        raise _damaged_npz(problem) from None
 
 
 def decoded_bytes(payload: Payload) -> int:
-    """What the arrays of an npz take unpacked, by its directory."""
+    """Bytes of the unpacked arrays of an npz, by its directory."""
     try:
         with zipfile.ZipFile(io.BytesIO(payload.frames[0])) as archive:
             return sum(entry.file_size for entry in archive.infolist())
     except Exception as problem:
-        raise _no_npz(problem) from None
+        raise _damaged_npz(problem) from None
 
 
-def _no_npz(problem: Exception) -> InvalidInput:
-    # What unpacks zip files has as many ways to fail as there are kinds of packing.
+def _damaged_npz(problem: Exception) -> InvalidInput:
+    # Each decompressor raises exceptions of its own.
     return InvalidInput(f"The input cannot be read as npz: {error_text(problem)}.")
 
 
 def encode(value: Any, accept: str) -> Payload:
-    """Write one array as npy, or arrays by name as npz."""
+    """Encode one array as npy, or arrays by name as npz.
+
+    Raises:
+        InvalidInput: the output does not consist of arrays.
+    """
     buffer = io.BytesIO()
     if accept == NPZ:
         named = value if isinstance(value, dict) else {"output": value}
@@ -120,7 +128,7 @@ def _array(value: Any) -> Any:
         array = array.astype(str)
     if array.dtype.kind not in _READ:
         raise InvalidInput(
-            f"The answer is a {type(value).__name__}, not an array.",
-            hint="Ask for npz for several arrays by name, or for json: --to json",
+            f"The output is a {type(value).__name__}, not an array.",
+            hint="Request npz for several arrays by name, or json: --to json",
         )
     return array

@@ -1,4 +1,4 @@
-"""Plain Python numbers, as JSON and Python callers send them, to arrays."""
+"""Converts plain Python numbers, as JSON and Python clients send them, to arrays."""
 
 from typing import Any
 
@@ -13,18 +13,18 @@ _WHOLE = (str, bytes, type(None), np.ndarray, np.generic)
 
 
 def to_arrays(value: Any, signature: Signature, where: str, depth: int = DEEPEST) -> Any:
-    """Make lists of numbers, wherever in the data they stand, the arrays that models take.
+    """Convert lists of numbers, at any depth of the data, to arrays.
 
     Args:
-        value: plain data; arrays in it stay as they are.
-        signature: what the model takes. Where it says nothing, floats become float32: that is
-            what models compute in. Otherwise they stay float64 until they are held against it.
-        where: what to call the data in an error.
-        depth: how many levels of nesting are still allowed.
+        value: plain data; arrays in it are kept.
+        signature: of the model. Without inputs, floats become float32, in which models compute.
+            Otherwise they stay float64 until they are checked against it.
+        where: name of the data in errors.
+        depth: number of nesting levels that are still allowed.
 
     Raises:
-        InvalidInput: a list of numbers has rows of different lengths, or holds something else too;
-            or the data is nested too deeply.
+        InvalidInput: a list of numbers has rows of different lengths, or other items; or the data
+            is nested too deeply.
     """
     if depth == 0:
         raise InvalidInput(f"The data is nested deeper than {DEEPEST} levels.")
@@ -42,15 +42,15 @@ def to_arrays(value: Any, signature: Signature, where: str, depth: int = DEEPEST
         )
         return tuple(items) if isinstance(value, tuple) else list(items)
     if not isinstance(value, _WHOLE):
-        raise InvalidInput(f"{where} is a {type(value).__name__}, which no model takes.")
+        raise InvalidInput(f"{where} is a {type(value).__name__}, which models cannot take.")
     return value
 
 
 def narrow(array: Array, dtype: "np.dtype[Any]", what: str) -> Array:
-    """Convert numbers to a dtype of floats; digits may be lost, but no number becomes infinite.
+    """Convert numbers to a floating point dtype; digits may be lost, but overflow is an error.
 
     Raises:
-        InvalidInput: a number is too large for the dtype; ``what`` begins the message.
+        InvalidInput: a number exceeds the dtype's range; ``what`` begins the message.
     """
     try:
         with np.errstate(over="raise"):
@@ -66,7 +66,7 @@ def _holds_numbers(value: list[Any]) -> bool:
     first: Any = value
     while isinstance(first, list) and first:
         first = first[0]
-    return isinstance(first, int | float | list)  # an empty one
+    return isinstance(first, int | float | list)  # a list that is still here is empty
 
 
 def _array(value: Any, signature: Signature, where: str) -> Array:
@@ -75,7 +75,7 @@ def _array(value: Any, signature: Signature, where: str) -> Array:
     except (ValueError, OverflowError):
         raise InvalidInput(f"In {where} the rows are not equally long: {_ragged(value)}.") from None
     if array.dtype.kind not in "biuf":
-        place, item = _odd_one(value, where)
+        place, item = _first_non_number(value, where)
         raise InvalidInput(f"In {where} not every item is a number: {place} is {item}.")
     if array.dtype == np.float64 and not signature.inputs:
         return narrow(array, np.dtype(np.float32), where[:1].upper() + where[1:])
@@ -90,8 +90,8 @@ def _ragged(value: list[Any]) -> str:
     return f"row 0 has {lengths[0]} items, row {odd} has {lengths[odd]}"
 
 
-def _odd_one(value: Any, where: str) -> tuple[str, str]:
-    """Where the first item stands that is no number of 64 bits, and what it is."""
+def _first_non_number(value: Any, where: str) -> tuple[str, str]:
+    """The path of the first item that is not a number of 64 bits, and a description of it."""
     while isinstance(value, list):
         number = next(i for i, item in enumerate(value) if np.array(item).dtype.kind not in "biuf")
         value, where = value[number], f"{where}[{number}]"

@@ -1,4 +1,4 @@
-"""Which codec does what. Codecs are imported when first used: most models need one or two."""
+"""Selects the codec of a content type. Codecs are imported when they are first used."""
 
 import importlib
 import math
@@ -26,8 +26,8 @@ _DECODERS = {
     content.TENSORS: "tensors",
     content.TREE: "tensors",
 }
-# What may take a multiple of its bytes once it is decoded, and how many times as many at most.
-_MOST_GROWTH = {
+# Bounds of decoded bytes per encoded byte, for types that can grow.
+_MAX_GROWTH = {
     content.JSON: 64,
     content.CSV: 64,
     content.NPZ: math.inf,
@@ -43,20 +43,20 @@ def decode(
     image: ImageOptions,
     largest: int = LARGEST_DECODED,
 ) -> Any:
-    """Turn a request's payload into what the model takes.
+    """Decode a request's payload, and check it against the model's signature.
 
     Args:
-        payload: what came.
-        signature: what the model takes, as far as that is known.
-        image: how pixels become numbers.
-        largest: bytes that the input may take once it is decoded.
+        payload: of the request.
+        signature: of the model, as far as it is known.
+        image: how pixels are converted to numbers.
+        largest: maximum number of bytes of the decoded input.
 
     Returns:
-        An array, a string, or dicts, lists and tuples of them, held against the signature.
+        An array, a string, or dicts, lists and tuples of them.
 
     Raises:
-        InvalidInput: the bytes are not what they are said to be, not what the model takes, or
-            too much.
+        InvalidInput: the bytes are not of their content type, do not match the signature, or exceed
+            the limit once they are decoded.
     """
     kind = payload.content_type
     if kind not in _DECODERS:
@@ -65,25 +65,29 @@ def decode(
     if kind not in {content.TENSORS, content.TREE}:
         _check_frame(payload)
     module = _module(_DECODERS[kind])
-    if payload.size * _MOST_GROWTH.get(kind, 0) > largest:
+    if payload.size * _MAX_GROWTH.get(kind, 0) > largest:
         check_decoded(module.decoded_bytes(payload), largest)
     data = module.decode(payload, signature, image)
     return check(data, signature)
 
 
 def encode(value: Any, accept: str) -> Payload:
-    """Turn a model's answer into the content type that was asked for.
+    """Encode a model's output in the requested content type.
+
+    Args:
+        value: arrays, numbers, strings, and dicts, lists and tuples of them.
+        accept: a content type.
 
     Raises:
-        InvalidInput: nothing is written in that content type, or not this value.
+        InvalidInput: outputs cannot be encoded in that content type, or not this output.
     """
     if accept not in _ENCODERS:
         raise InvalidInput(
-            f"Answers cannot be written as {accept!r}.",
-            hint=f"They can as: {', '.join(_ENCODERS)}.",
+            f"Outputs cannot be encoded as {accept!r}.",
+            hint=f"Supported are: {', '.join(_ENCODERS)}.",
         )
-    answer: Payload = _module(_ENCODERS[accept]).encode(value, accept)
-    return answer
+    output: Payload = _module(_ENCODERS[accept]).encode(value, accept)
+    return output
 
 
 @cache
@@ -94,13 +98,13 @@ def _module(name: str) -> ModuleType:
 def _check_frame(payload: Payload) -> None:
     kind = payload.content_type
     if len(payload.frames) != 1:
-        raise InvalidInput(f"{kind} comes in one frame of payload, not {len(payload.frames)}.")
+        raise InvalidInput(f"{kind} takes one payload frame (got {len(payload.frames)}).")
     if not payload.size:
-        raise InvalidInput(f"The input is empty: {kind} was to come.")
+        raise InvalidInput(f"The input is empty; {kind} was expected.")
 
 
 def _known(payload: Payload) -> str:
-    """The content type that was meant, by its name without parameters, or by the first bytes."""
+    """The content type by its name without parameters, or else by the first bytes."""
     named = payload.content_type.partition(";")[0].strip().lower()
     if named in _DECODERS:
         return named
@@ -108,8 +112,8 @@ def _known(payload: Payload) -> str:
     found = sniff(head)
     if found is None:
         raise InvalidInput(
-            f"The input's type {payload.content_type!r} is not understood, and its bytes do not "
-            "tell.",
-            hint=f"Name it: --from {', '.join(content.BY_NAME)}",
+            f"The input's content type {payload.content_type!r} is not supported, and its bytes "
+            "are not recognised.",
+            hint=f"Specify it: --from {', '.join(content.BY_NAME)}",
         )
     return found

@@ -1,4 +1,4 @@
-"""Arrays by name in a safetensors file."""
+"""Safetensors files: arrays by name."""
 
 from typing import Any
 
@@ -24,7 +24,11 @@ _DTYPES = {
 
 
 def decode(payload: Payload, signature: Signature, image: ImageOptions) -> Any:  # noqa: ARG001
-    """Read a dict of arrays; bfloat16 becomes float32."""
+    """Decode a dict of arrays; bfloat16 becomes float32.
+
+    Raises:
+        InvalidInput: the file is damaged, or has a dtype that is not supported.
+    """
     try:
         entries = deserialize(bytes(payload.frames[0]))  # type: ignore[no-untyped-call]
     except SafetensorError as problem:
@@ -39,23 +43,27 @@ def _array(name: str, dtype: str, shape: list[int], data: Any) -> Any:
         return (halves.astype(np.uint32) << 16).view(np.float32)
     if dtype not in _DTYPES:
         raise InvalidInput(
-            f"{name!r} in the safetensors input holds {dtype}, which is not read.",
-            hint=f"Known are: {', '.join((*_DTYPES, _BFLOAT16))}.",
+            f"{name!r} in the safetensors input is {dtype}, which is not supported.",
+            hint=f"Supported are: {', '.join((*_DTYPES, _BFLOAT16))}.",
         )
     return view(data, DTYPES[_DTYPES[dtype]], tuple(shape), dtype)
 
 
 def encode(value: Any, accept: str) -> Payload:  # noqa: ARG001
-    """Write arrays by name."""
+    """Encode arrays by name; a single array is named ``output``.
+
+    Raises:
+        InvalidInput: the output does not consist of arrays of supported dtypes.
+    """
     named = value if isinstance(value, dict) else {"output": value}
     arrays = {str(name): as_array(item) for name, item in named.items()}
     if any(array is None for array in arrays.values()):
-        raise InvalidInput("The answer does not consist of arrays.", hint="Ask for json: --to json")
+        raise InvalidInput("The output does not consist of arrays.", hint="Request json: --to json")
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     try:
         return Payload(SAFETENSORS, (safetensors.numpy.save(contiguous),))
     except SafetensorError as problem:
         raise InvalidInput(
-            f"The answer cannot be written as safetensors: {problem}.",
-            hint="Ask for json or npz: --to json",
+            f"The output cannot be encoded as safetensors: {problem}.",
+            hint="Request json or npz: --to json",
         ) from None

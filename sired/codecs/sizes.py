@@ -1,24 +1,24 @@
-"""How much memory an input takes once it is decoded, told before it is."""
+"""Estimates the memory of a decoded input before it is decoded."""
 
 from sire.errors import InvalidInput
 from sire.protocol.content import Payload
 from sire.units import format_bytes
 
-# What an input may take, where the settings do not say.
+# The limit if the settings do not set one.
 LARGEST_DECODED = 4 << 30
-_PIECE = 1 << 20
+_CHUNK = 1 << 20
 
 
 def check_decoded(size: int, largest: int) -> None:
-    """Refuse what takes more memory than it may; both in bytes.
+    """Reject an input that would exceed the limit once it is decoded; both in bytes.
 
     Raises:
-        InvalidInput: it does.
+        InvalidInput: ``size`` exceeds ``largest``.
     """
     if size > largest:
         raise InvalidInput(
-            f"The input takes {format_bytes(size)} once it is decoded; {format_bytes(largest)} is "
-            "the limit.",
+            f"The input takes {format_bytes(size)} once it is decoded, which exceeds the limit of "
+            f"{format_bytes(largest)}.",
             hint="Send less at a time, or raise the daemon's limit: max_decoded in [daemon].",
             size=size,
             limit=largest,
@@ -26,7 +26,7 @@ def check_decoded(size: int, largest: int) -> None:
 
 
 def count(payload: Payload, characters: bytes) -> int:
-    """How often any of these stands in the first frame; a copy of all of it is never made."""
+    """Occurrences of any of these characters in the first frame, which is never copied whole."""
     view = memoryview(payload.frames[0]).cast("B")
-    pieces = (bytes(view[at : at + _PIECE]) for at in range(0, view.nbytes, _PIECE))
-    return sum(piece.count(character) for piece in pieces for character in characters)
+    chunks = (bytes(view[at : at + _CHUNK]) for at in range(0, view.nbytes, _CHUNK))
+    return sum(chunk.count(character) for chunk in chunks for character in characters)

@@ -1,4 +1,4 @@
-"""Arrays as they are: what Python clients and the fastest of the others send."""
+"""Raw arrays with dtype and shape in the header: the fastest format, used by Python clients."""
 
 from typing import Any
 
@@ -9,11 +9,15 @@ from sired.codecs.numbers import to_arrays
 
 
 def decode(payload: Payload, signature: Signature, image: ImageOptions) -> Any:  # noqa: ARG001
-    """Read arrays without copying them; lists of plain numbers become arrays."""
+    """Decode arrays without copying them; lists of plain numbers become arrays.
+
+    Raises:
+        InvalidInput: the frames do not match the header.
+    """
     data = unpack(payload)
     return to_arrays(data, signature, "the input") if payload.content_type == TREE else data
 
 
 def encode(value: Any, accept: str) -> Payload:  # noqa: ARG001
-    """Write arrays without copying them; the header says whether it took a tree to do so."""
+    """Encode arrays without copying them; nested outputs are encoded as a tree."""
     return pack(value)

@@ -1,4 +1,4 @@
-"""Plain text, in and out."""
+"""Plain UTF-8 text."""
 
 from typing import Any
 
@@ -10,7 +10,11 @@ from sired.codecs.floats import shortest
 
 
 def decode(payload: Payload, signature: Signature, image: ImageOptions) -> str:  # noqa: ARG001
-    """Read UTF-8 text; the newline at its end is no part of it."""
+    """Decode UTF-8 text, without the newline at its end.
+
+    Raises:
+        InvalidInput: it is not UTF-8.
+    """
     try:
         text = bytes(payload.frames[0]).decode("utf-8")
     except UnicodeDecodeError as problem:
@@ -19,12 +23,16 @@ def decode(payload: Payload, signature: Signature, image: ImageOptions) -> str: 
 
 
 def encode(value: Any, accept: str) -> Payload:  # noqa: ARG001
-    """Write a string, a number, or one line for each item of a list of them."""
+    """Encode a string or number as a line, or a list of them as one line per item.
+
+    Raises:
+        InvalidInput: the output is neither.
+    """
     if (array := as_array(value)) is not None:
         value = _lines(array)
     lines = value if isinstance(value, list | tuple) else [value]
     if not all(isinstance(line, str | int | float) for line in lines):
-        raise InvalidInput("The answer is not text.", hint="Ask for json or npy: --to json")
+        raise InvalidInput("The output is not text.", hint="Request json or npy: --to json")
     return Payload(TEXT, ("".join(f"{line}\n" for line in lines).encode(errors="replace"),))
 
 

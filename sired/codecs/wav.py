@@ -1,4 +1,4 @@
-"""Sound in WAV files."""
+"""Audio in WAV files."""
 
 import io
 import wave
@@ -11,15 +11,18 @@ from sire.protocol.content import Payload
 from sire.spec import ImageOptions, Signature
 
 _THREE_BYTES, _FOUR_BYTES = 3, 4
-# What a program writes as the length when it writes to a pipe and does not know it yet.
+# The length that programs write to a pipe, when they do not know it yet.
 _UNKNOWN_LENGTH = 0xFFFFFFFF
 
 
 def decode(payload: Payload, signature: Signature, image: ImageOptions) -> Any:  # noqa: ARG001
-    """Read PCM samples as float32 in -1..1: [samples], or [samples, channels] if several.
+    """Decode PCM samples as float32 in -1..1: [samples], or [samples, channels] if not mono.
 
-    A model that takes ``samples`` and their ``sampling_rate`` gets both, in Hz; channels are mixed
-    where its samples have one axis.
+    A model that takes ``samples`` and ``sampling_rate`` gets both; the rate is int64, in Hz.
+    Channels are averaged if its samples have one axis.
+
+    Raises:
+        InvalidInput: the file is damaged, truncated, or not PCM of 8, 16, 24 or 32 bits.
     """
     try:
         with wave.open(io.BytesIO(payload.frames[0])) as sound:
@@ -27,17 +30,17 @@ def decode(payload: Payload, signature: Signature, image: ImageOptions) -> Any: 
             rate = sound.getframerate()
             content = sound.readframes(frames)
     except (wave.Error, EOFError, RuntimeError) as problem:
-        said = str(problem) or "it ends too early"
+        reason = str(problem) or "it is truncated"
         raise InvalidInput(
-            f"The input cannot be read as WAV: {said}.",
-            hint="Plain PCM of 8, 16, 24 or 32 bits is: ffmpeg -i FILE -c:a pcm_s16le OUT.wav",
+            f"The input cannot be read as WAV: {reason}.",
+            hint="Convert it to PCM of 8, 16, 24 or 32 bits: ffmpeg -i FILE -c:a pcm_s16le OUT.wav",
         ) from None
     if width > _FOUR_BYTES:
-        raise InvalidInput(f"The WAV input has samples of {8 * width} bits; 32 is the most.")
+        raise InvalidInput(f"The WAV input has samples of {8 * width} bits; the maximum is 32.")
     size = width * channels
     if len(content) < frames * size and frames != _UNKNOWN_LENGTH // size:
         raise InvalidInput(
-            f"The WAV input says {frames * size} bytes of sound and has {len(content)}."
+            f"The WAV input states {frames * size} bytes of audio but has {len(content)}."
         )
     samples = _samples(content[: len(content) // size * size], width)
     samples = samples.reshape(-1, channels) if channels > 1 else samples
@@ -49,7 +52,7 @@ def decode(payload: Payload, signature: Signature, image: ImageOptions) -> Any: 
 
 
 def _samples(content: bytes, width: int) -> "np.ndarray[Any, Any]":
-    """Samples of 1 (unsigned), 2, 3 or 4 bytes as float32 of the full scale."""
+    """Samples of 1 (unsigned), 2, 3 or 4 bytes as float32 in -1..1."""
     if width == 1:
         return (np.frombuffer(content, np.uint8).astype(np.float32) - 128) / 128
     if width == _THREE_BYTES:

@@ -105,7 +105,7 @@ def test_more_frames_than_any_message_has_are_refused(running):
 
 
 def test_a_worker_refuses_what_takes_too_much_once_it_is_decoded(connection):
-    with pytest.raises(InvalidInput, match="once it is decoded; 8 MiB is the limit"):
+    with pytest.raises(InvalidInput, match="once it is decoded, which exceeds the limit of 8 MiB"):
         connection.ask(Predict(model=KEPT), [b"[" + b"[]," * 200_000 + b"[]]"])
 
 

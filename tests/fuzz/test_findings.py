@@ -190,13 +190,13 @@ def npy(descr, shape, body=b""):
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
-        (npy("<U0", (3,)), "are not read"),
-        (npy("<U1", (1,), b"\xff\xff\xff\xff"), "characters that there are not"),
+        (npy("<U0", (3,)), "are not supported"),
+        (npy("<U1", (1,), b"\xff\xff\xff\xff"), "invalid code points"),
         (npy("<f4", (-2, -2), bytes(16)), "negative length"),
         (npy("<f4", (0, 1 << 62)), "too many rows"),
         (npy("<f4", (1,) * 70, bytes(4)), "shape is not valid|cannot be read"),
-        (npy("f4,f4", (1,), bytes(8)), "are not read|cannot be read"),
-        (npy("<M8[s]", (1,), bytes(8)), "are not read"),
+        (npy("f4,f4", (1,), bytes(8)), "are not supported|cannot be read"),
+        (npy("<M8[s]", (1,), bytes(8)), "are not supported"),
     ],
     ids=["no size", "characters", "negative axes", "empty", "axes", "records", "times"],
 )
@@ -219,7 +219,9 @@ def test_an_npz_that_unpacks_to_far_more_is_refused_before_it_does():
     buffer = io.BytesIO()
     np.savez_compressed(buffer, np.zeros(16 << 20, np.uint8))
     assert len(buffer.getvalue()) < 100_000
-    with pytest.raises(InvalidInput, match=r"takes 16 MiB once it is decoded; 8 MiB is") as caught:
+    with pytest.raises(
+        InvalidInput, match=r"takes 16 MiB once it is decoded, which exceeds the limit of 8 MiB"
+    ) as caught:
         read(content.NPZ, buffer.getvalue(), largest=8 << 20)
     assert "max_decoded" in caught.value.hint
     assert len(read(content.NPZ, buffer.getvalue())[0]) == 16 << 20
@@ -256,13 +258,13 @@ def test_samples_of_forty_bits_were_an_unexpected_error():
         file.setparams((1, 4, 8000, 0, "NONE", ""))
         file.writeframes(bytes(40))
     forty = buffer.getvalue().replace(struct.pack("<H", 32), struct.pack("<H", 40), 1)
-    with pytest.raises(InvalidInput, match="40 bits; 32 is the most"):
+    with pytest.raises(InvalidInput, match="40 bits; the maximum is 32"):
         read(content.WAV, forty)
 
 
 def test_a_time_in_a_tree_got_to_the_model():
     tree = msgspec.msgpack.encode({"at": msgspec.msgpack.Ext(-1, bytes(8))})
-    with pytest.raises(InvalidInput, match="datetime, which no model takes"):
+    with pytest.raises(InvalidInput, match="datetime, which models cannot take"):
         read(content.TREE, tree)
 
 

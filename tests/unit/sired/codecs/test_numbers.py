@@ -164,7 +164,7 @@ def test_a_wav_file_cut_short_is_invalid_input_with_the_figures():
         sound.setsampwidth(2)
         sound.setframerate(8000)
         sound.writeframes(bytes(100))
-    with pytest.raises(InvalidInput, match="says 100 bytes of sound and has 50"):
+    with pytest.raises(InvalidInput, match="states 100 bytes of audio but has 50"):
         read(content.WAV, buffer.getvalue()[:-50])
 
 
