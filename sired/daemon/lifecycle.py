@@ -22,7 +22,7 @@ from sired.daemon.host.lock import hold_lock, holds
 from sired.daemon.host.log_setup import ERROR_PRIORITY, prioritised, read_by_journal, start_logging
 from sired.daemon.host.sd_notify import Notifier
 from sired.daemon.host.socket_activation import check_nobody_listens, passed_socket
-from sired.daemon.models.scheduler_entry import introduce
+from sired.daemon.models.scheduler_entry import add_to_scheduler
 from sired.daemon.plugins import find_router, find_strategy
 from sired.daemon.supervisor.supervisor import OUTSIDE_GRACE_SECONDS
 from sired.devices.nvml import make_unified_memory
@@ -165,7 +165,7 @@ class Daemon:
             parent: pid of the process whose end stops the daemon within a second; None for none.
         """
         for spec in self._services.registry.models.values():
-            introduce(self._services, spec)
+            add_to_scheduler(self._services, spec)
         damaged = {Path(file).stem for file in self._services.registry.damaged}
         model_cache.sweep(self._paths.caches, {*self._services.registry.models, *damaged})
         for name, why in self._services.registry.damaged.items():

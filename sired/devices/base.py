@@ -1,4 +1,4 @@
-"""What a device is, and what every probe of one kind of hardware can tell."""
+"""Devices, and the interface of the probes that read hardware."""
 
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -6,9 +6,15 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """One physical device as its driver describes it.
+    """One physical device, as its driver describes it.
 
-    ``index`` is CUDA's in PCI bus order, and 0 for the CPU.
+    Attributes:
+        kind: cpu or cuda.
+        index: CUDA's index in PCI bus order; 0 for the CPU.
+        model: product name.
+        uuid: of a GPU; "" for the CPU.
+        total_bytes: of its memory.
+        cores: CPU cores that this process may use; empty for a GPU.
     """
 
     kind: str
@@ -21,9 +27,10 @@ class Hardware:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How full and how busy one physical device is now; None where the driver does not say.
+    """Free memory and load of one physical device; None for values that the driver lacks.
 
-    ``by_process`` is device memory in bytes by pid; empty where the driver does not tell.
+    Attributes:
+        by_process: device memory in bytes by process id; empty if the driver does not report it.
     """
 
     free_bytes: int
@@ -34,26 +41,30 @@ class Reading:
 
 
 class Probe(Protocol):
-    """Finds and reads the hardware of one kind. Nothing here opens a CUDA context."""
+    """Finds and reads the hardware of one kind, without opening a CUDA context."""
 
     kind: str
 
     def find(self) -> list[Hardware]:
-        """All devices of this kind; empty when there is no driver."""
+        """All devices of this kind; empty without a driver."""
 
     def read(self, hardware: Hardware) -> Reading | None:
-        """Read one device; None when it has disappeared."""
+        """Read one device; None if it does not respond."""
 
     def free(self, hardware: Hardware) -> int | None:
-        """Only its free bytes, which is quicker; None when it has disappeared."""
+        """Its free bytes, which is faster than ``read``; None if it does not respond."""
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """One device the scheduler may place models on: a physical one or a part of it.
+    """A device that models are placed on: a physical one or a part of it.
 
-    ``capacity_bytes`` is min(configured limits, total - reserve), less what its ``standby`` workers
-    take: so many are kept ready without a model. ``bounded_by`` is the setting that bounds it most.
+    Attributes:
+        capacity_bytes: min(configured limits, total - reserve), minus the memory of its standby
+            workers.
+        cores: that its workers run on.
+        standby: number of workers kept ready without a model.
+        bounded_by: the setting that determines the capacity.
     """
 
     name: str

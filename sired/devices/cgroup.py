@@ -1,4 +1,4 @@
-"""The memory limits a container, a service manager or a batch system put on this process."""
+"""Memory limits of this process's control groups (containers, systemd, batch systems)."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 
 class ControlGroup(NamedTuple):
-    """One control group: its limit, and what it uses that the kernel could not take back; bytes."""
+    """One control group: its limit, and its use without reclaimable memory; both in bytes."""
 
     limit: int
     used: int
 
 
-# The files of version 2 and of version 1: limit, use, and the keys of reclaimable file cache.
+# The files of version 2 and version 1: limit, use, and the keys of reclaimable file cache.
 _V2 = ("memory.max", "memory.current", ("inactive_file", "active_file"))
 _V1 = (
     "memory.limit_in_bytes",
@@ -21,7 +21,7 @@ _V1 = (
 )
 
 
-# What version 1 says where there is none, less what it may be rounded down by.
+# Version 1 reports a value near 2^63 for no limit.
 _NO_LIMIT = 1 << 62
 
 
@@ -49,10 +49,10 @@ def limited_groups(membership: Path, root: Path) -> list[ControlGroup]:
 def _upwards(
     mount: Path, path: str, files: tuple[str, str, tuple[str, str]]
 ) -> Iterator[ControlGroup]:
-    """The limited groups from this one up to where the hierarchy is mounted.
+    """The groups with a limit, from this one up to the mount point.
 
-    In a container the path may be the host's, which is not to be seen: the mount itself then is
-    the container's group.
+    In a container the path may be the host's, which is not visible; then the mount point is the
+    container's group.
     """
     group = mount / path.lstrip("/")
     limit_file, use_file, cache_keys = files
@@ -65,12 +65,12 @@ def _upwards(
                 continue
             used = int((directory / use_file).read_text("utf-8"))
             cache = _cache(directory / "memory.stat", cache_keys)
-        except (OSError, ValueError):  # no such group here, or its limit is "max"
+        except (OSError, ValueError):  # the group is not visible, or its limit is "max"
             continue
         yield ControlGroup(limit, max(0, used - cache))
 
 
 def _cache(file: Path, keys: tuple[str, str]) -> int:
-    """Cached file content: model files once read count as used memory until it is needed."""
+    """Bytes of cached file content, which count as used although they can be reclaimed."""
     entries = (line.split() for line in file.read_text("utf-8").splitlines())
     return sum(int(value) for key, value in entries if key in keys)

@@ -1,4 +1,4 @@
-"""The CPU and its memory, through psutil and the control groups."""
+"""Reads the CPU and main memory through psutil and control groups."""
 
 import os
 import platform
@@ -11,11 +11,11 @@ from sired.devices.cgroup import limited_groups
 
 
 class CpuProbe:
-    """The one CPU device of a machine, within the limits this process lives under.
+    """The CPU device of the machine, within the limits of this process.
 
     Args:
-        membership: the file that says which control groups this process is in.
-        groups: where the control groups are mounted.
+        membership: the file that lists the control groups of this process.
+        groups: where control groups are mounted.
     """
 
     kind = "cpu"
@@ -29,8 +29,8 @@ class CpuProbe:
         self._groups = groups
 
     def find(self) -> list[Hardware]:
-        """The CPU: all of the cores and the memory this process may use."""
-        psutil.cpu_percent(None)  # the first reading is of no interval
+        """The CPU, with the cores and the memory that this process may use."""
+        psutil.cpu_percent(None)  # starts the interval of the next call
         limits = [group.limit for group in limited_groups(self._membership, self._groups)]
         return [
             Hardware(
@@ -44,15 +44,15 @@ class CpuProbe:
         ]
 
     def read(self, hardware: Hardware) -> Reading | None:  # noqa: ARG002
-        """How much memory is to be had, page cache included, and how busy the cores are."""
+        """Available memory, including page cache, and the load of the cores."""
         return Reading(free_bytes=self.free_bytes(), utilization_percent=psutil.cpu_percent(None))
 
     def free(self, hardware: Hardware) -> int:  # noqa: ARG002
-        """Bytes that can be had, page cache included."""
+        """Available bytes, including page cache."""
         return self.free_bytes()
 
     def free_bytes(self) -> int:
-        """Bytes that can be had, page cache included."""
+        """Available bytes, including page cache."""
         free = psutil.virtual_memory().available
         groups = limited_groups(self._membership, self._groups)
         return min([free, *(max(0, group.limit - group.used) for group in groups)])

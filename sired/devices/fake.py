@@ -1,4 +1,4 @@
-"""A stand-in for NVIDIA's management library, for machines and tests without a GPU."""
+"""A fake of NVIDIA's management library, for machines and tests without a GPU."""
 
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -8,14 +8,17 @@ Value = TypeVar("Value")
 
 
 class NVMLError(Exception):
-    """What the library raises when it cannot answer."""
+    """Raised by the library if a call fails."""
 
 
 @dataclass
 class FakeGpu:
-    """One made-up GPU; None for what its driver does not tell. ``lost`` takes it off the bus.
+    """One fake GPU; None for values that its driver does not report.
 
-    ``processes`` compute and ``drawing`` ones draw: bytes by pid.
+    Attributes:
+        processes: bytes of compute processes by process id.
+        drawing: bytes of graphics processes by process id.
+        lost: whether it has fallen off the bus.
     """
 
     name: str | None = "Fake GPU"
@@ -32,11 +35,11 @@ class FakeGpu:
 
 
 class FakeNvml:
-    """Answers the calls of ``pynvml`` that the probe makes, about made-up GPUs.
+    """Implements the calls of ``pynvml`` that the probe makes, for fake GPUs.
 
     Args:
-        gpus: in the order the library lists them, which need not be that of the bus.
-        driver: whether there is a driver at all.
+        gpus: in the library's order, which can differ from that of the bus.
+        driver: whether a driver is installed.
     """
 
     NVMLError = NVMLError
@@ -54,51 +57,51 @@ class FakeNvml:
         return len(self._gpus)
 
     def nvmlDeviceGetHandleByIndex(self, number: int) -> FakeGpu:  # noqa: D102, N802
-        return _answering(self._gpus[number])
+        return _responding(self._gpus[number])
 
     def nvmlDeviceGetHandleByUUID(self, uuid: str) -> FakeGpu:  # noqa: D102, N802
-        return next(_answering(gpu) for gpu in self._gpus if gpu.uuid == uuid)
+        return next(_responding(gpu) for gpu in self._gpus if gpu.uuid == uuid)
 
     def nvmlDeviceGetPciInfo(self, gpu: FakeGpu) -> SimpleNamespace:  # noqa: D102, N802
-        return SimpleNamespace(domain=0, bus=_answering(gpu).bus, device=0)
+        return SimpleNamespace(domain=0, bus=_responding(gpu).bus, device=0)
 
     def nvmlDeviceGetUUID(self, gpu: FakeGpu) -> str:  # noqa: D102, N802
-        return _told(_answering(gpu).uuid)
+        return _reported(_responding(gpu).uuid)
 
     def nvmlDeviceGetName(self, gpu: FakeGpu) -> bytes:  # noqa: D102, N802
-        return _told(_answering(gpu).name).encode()
+        return _reported(_responding(gpu).name).encode()
 
     def nvmlDeviceGetMemoryInfo(self, gpu: FakeGpu) -> SimpleNamespace:  # noqa: D102, N802
-        total = _told(_answering(gpu).total)
+        total = _reported(_responding(gpu).total)
         return SimpleNamespace(total=total, free=gpu.free, used=total - gpu.free)
 
     def nvmlDeviceGetUtilizationRates(self, gpu: FakeGpu) -> SimpleNamespace:  # noqa: D102, N802
-        return SimpleNamespace(gpu=_told(_answering(gpu).utilization))
+        return SimpleNamespace(gpu=_reported(_responding(gpu).utilization))
 
     def nvmlDeviceGetTemperature(self, gpu: FakeGpu, _: int) -> int:  # noqa: D102, N802
-        return _told(_answering(gpu).temperature)
+        return _reported(_responding(gpu).temperature)
 
     def nvmlDeviceGetPowerUsage(self, gpu: FakeGpu) -> int:  # noqa: D102, N802
-        return _told(_answering(gpu).milliwatts)
+        return _reported(_responding(gpu).milliwatts)
 
     def nvmlDeviceGetComputeRunningProcesses(  # noqa: D102, N802
         self, gpu: FakeGpu
     ) -> list[SimpleNamespace]:
-        return _listed(_told(_answering(gpu).processes))
+        return _listed(_reported(_responding(gpu).processes))
 
     def nvmlDeviceGetGraphicsRunningProcesses(  # noqa: D102, N802
         self, gpu: FakeGpu
     ) -> list[SimpleNamespace]:
-        return _listed(_told(_answering(gpu).drawing))
+        return _listed(_reported(_responding(gpu).drawing))
 
 
-def _answering(gpu: FakeGpu) -> FakeGpu:
+def _responding(gpu: FakeGpu) -> FakeGpu:
     if gpu.lost:
         raise NVMLError("GPU is lost")
     return gpu
 
 
-def _told(value: Value | None) -> Value:
+def _reported(value: Value | None) -> Value:
     if value is None:
         raise NVMLError("not supported")
     return value

@@ -1,4 +1,4 @@
-"""The devices models can be placed on: what the probes find, as the settings cut it up."""
+"""The devices that models can be placed on: hardware found by probes, split by the settings."""
 
 import contextlib
 import time
@@ -8,19 +8,19 @@ from sire.units import format_bytes
 from sired.config import DeviceSettings, Settings
 from sired.devices.base import Device, Hardware, Probe, Reading
 
-# A driver that is busy may not answer once.
+# A busy driver may fail to answer once.
 SILENCE_SECONDS = 1.5
 
 
 class Inventory:
     """Every device in use, GPUs first.
 
-    A part of a device that has a name of its own takes the place of the whole.
+    If the settings define parts of a device, they replace the whole device.
 
     Attributes:
-        devices: what models can be placed on.
-        problems: settings that match no hardware, in words.
-        lost: the devices that have not answered ``free`` for a while.
+        devices: that models can be placed on.
+        problems: messages about settings that do not match the hardware.
+        lost: names of devices that have not answered ``free`` for a while.
     """
 
     def __init__(self, probes: Sequence[Probe], settings: Settings) -> None:
@@ -38,30 +38,29 @@ class Inventory:
         self.devices.sort(key=lambda device: device.hardware.kind == "cpu")
         self._check_dram()
         self.problems += [
-            f"devices.{name}: there is no {given.kind} {given.index}"
+            f"devices.{name}: {given.kind} {given.index} does not exist"
             for name, given in settings.devices.items()
             if name not in matched and given.enabled
         ]
 
     def _check_dram(self) -> None:
-        dram, there = self._settings.tiers.dram, self._cpu.total_bytes if self._cpu else 0
-        if dram > there:
+        dram, total = self._settings.tiers.dram, self._cpu.total_bytes if self._cpu else 0
+        if dram > total:
             self.problems.append(
-                f"tiers.dram: {format_bytes(dram)} is more than the {format_bytes(there)} of main "
-                "memory that there are"
+                f"tiers.dram: {format_bytes(dram)} exceeds the {format_bytes(total)} of main memory"
             )
 
     def device(self, name: str) -> Device:
-        """The device of that name; it is one of ``devices``."""
+        """The device of that name, which must be one of ``devices``."""
         return next(device for device in self.devices if device.name == name)
 
     @property
     def can_lose(self) -> bool:
-        """Whether there is a device that may be gone one day."""
+        """Whether a device can stop responding: the CPU cannot."""
         return any(device.hardware.kind != "cpu" for device in self.devices)
 
     def read(self) -> dict[str, Reading]:
-        """Read every device that still answers; a part reads like the whole."""
+        """Readings of every device that responds; a part has the reading of the whole device."""
         readings: dict[Hardware, Reading | None] = {}
         for device in self.devices:
             if device.hardware not in readings:
@@ -71,53 +70,55 @@ class Inventory:
         return {name: reading for name, reading in found.items() if reading is not None}
 
     def free(self) -> dict[str, int]:
-        """Bytes the drivers report free by device; 0 for one that does not answer any more."""
+        """Free bytes by device, as drivers report them; 0 for devices that do not respond."""
         probes = self._probe_of
         hardware = dict.fromkeys(device.hardware for device in self.devices)
         free = {one: probes[one.kind].free(one) for one in hardware}
         now = time.monotonic()
-        silent = {one for one, there in free.items() if there is None}
+        silent = {one for one, size in free.items() if size is None}
         self._silent_since = {one: self._silent_since.get(one, now) for one in silent}
-        gone = {one for one, since in self._silent_since.items() if now - since >= SILENCE_SECONDS}
-        self.lost = frozenset(device.name for device in self.devices if device.hardware in gone)
+        lost = {one for one, since in self._silent_since.items() if now - since >= SILENCE_SECONDS}
+        self.lost = frozenset(device.name for device in self.devices if device.hardware in lost)
         return {device.name: free[device.hardware] or 0 for device in self.devices}
 
     def main_memory_free(self) -> int | None:
-        """Bytes of main memory that are free, whether models run on the CPU or not.
+        """Free bytes of main memory, whether models run on the CPU or not.
 
-        None where nobody can tell at the moment, as without a descriptor to look with.
+        None if it cannot be determined now, for instance without free file descriptors.
         """
         with contextlib.suppress(OSError):
             return self._probe_of["cpu"].free(self._cpu) if self._cpu else None
         return None
 
     def used_by(self, name: str, pid: int) -> int:
-        """Bytes of a GPU that its driver says a process holds; 0 where it does not say."""
+        """Bytes that a process holds on a GPU; 0 if the driver does not report it."""
         reading = self.read().get(name)
         return reading.by_process.get(pid, 0) if reading else 0
 
     def _take(self, probe: Probe, hardware: Hardware) -> set[str]:
-        """Take in one piece of hardware; returns the names of the settings that speak of it."""
+        """Add the devices of one hardware unit; returns the names of settings that apply to it."""
         self._probe_of[hardware.kind] = probe
         if hardware.kind == "cpu":
             self._cpu = hardware
         whole = "cpu" if hardware.kind == "cpu" else f"{hardware.kind}:{hardware.index}"
-        speaking = {
+        applicable = {
             name: given
             for name, given in self._settings.devices.items()
             if (given.kind, given.index) == (hardware.kind, hardware.index)
         }
-        parts = {name: given for name, given in speaking.items() if name != whole and given.enabled}
+        parts = {
+            name: given for name, given in applicable.items() if name != whole and given.enabled
+        }
         if parts:
             self._split(parts, hardware)
         else:
-            given = speaking.get(whole, DeviceSettings(kind=hardware.kind))
+            given = applicable.get(whole, DeviceSettings(kind=hardware.kind))
             if given.enabled:
                 self.devices.append(self._device(whole, hardware, given))
-        return set(speaking)
+        return set(applicable)
 
     def _split(self, parts: dict[str, DeviceSettings], hardware: Hardware) -> None:
-        """Offer the parts of a device in its place, those of unknown size excepted."""
+        """Add the parts of a device in its place, except those without a size."""
         sized = {name: given for name, given in parts.items() if given.memory is not None}
         self.problems += [
             f'devices.{name}: a part of a device needs its memory, such as memory = "2GiB"'
@@ -126,14 +127,14 @@ class Inventory:
         ]
         self.devices += [self._device(name, hardware, given) for name, given in sized.items()]
         wanted = sum(given.memory or 0 for given in sized.values())
-        if wanted > (there := self._capacity(hardware)[0]):
+        if wanted > (capacity := self._capacity(hardware)[0]):
             self.problems.append(
-                f"devices.{', devices.'.join(sized)}: {format_bytes(wanted)} is more than the "
-                f"{format_bytes(there)} that there are"
+                f"devices.{', devices.'.join(sized)}: {format_bytes(wanted)} exceeds the "
+                f"{format_bytes(capacity)} of the device"
             )
 
     def _capacity(self, hardware: Hardware) -> tuple[int, str]:
-        """What models may take of a whole device, and the setting that bounds it."""
+        """Bytes of a whole device that models may use, and the setting that determines them."""
         total, kind = hardware.total_bytes, "cpu" if hardware.kind == "cpu" else "gpu"
         reserve = getattr(self._settings.memory, f"reserve_{kind}")
         percent = self._settings.limits.max_memory_percent
@@ -141,7 +142,7 @@ class Inventory:
             (total - reserve, f"memory.reserve_{kind}"),
             (total * percent // 100, "limits.max_memory_percent"),
         )
-        # What is set aside for models that sleep is no device's to give away.
+        # Memory reserved for sleeping models is not part of the CPU's capacity.
         kept = self._settings.tiers.dram if kind == "cpu" else 0
         return max(1, room - kept), bound
 
@@ -149,8 +150,8 @@ class Inventory:
         capacity, bound = self._capacity(hardware)
         if given.memory is not None and given.memory <= capacity:
             capacity, bound = given.memory, f"devices.{name}.memory"
-        if strange := set(given.cores) - set(hardware.cores):
-            self.problems.append(f"devices.{name}: there are no cores {sorted(strange)}")
+        if unknown := set(given.cores) - set(hardware.cores):
+            self.problems.append(f"devices.{name}: the cores {sorted(unknown)} do not exist")
         cores = tuple(core for core in given.cores if core in hardware.cores)
         standby = self._standby(name, hardware, given, capacity)
         capacity -= standby * self._overhead(hardware)
@@ -158,17 +159,17 @@ class Inventory:
         return Device(name, hardware, max(1, capacity), cores, standby, bound)
 
     def _overhead(self, hardware: Hardware) -> int:
-        """What a worker takes there that has no model."""
+        """Bytes that a worker without a model uses on a device."""
         memory = self._settings.memory
         return memory.cpu_process if hardware.kind == "cpu" else memory.cuda_context
 
     def _standby(self, name: str, hardware: Hardware, given: DeviceSettings, capacity: int) -> int:
-        """How many workers to keep ready: none where they would leave no memory for models."""
+        """Number of standby workers; 0 if they would leave no memory for models."""
         need = given.standby * self._overhead(hardware)
         if need < capacity:
             return given.standby
         self.problems.append(
-            f"devices.{name}: {given.standby} workers standing by need {format_bytes(need)} of "
-            f"{format_bytes(capacity)}, so there are none"
+            f"devices.{name}: {given.standby} standby workers need {format_bytes(need)} of "
+            f"{format_bytes(capacity)}, so none are started"
         )
         return 0

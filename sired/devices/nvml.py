@@ -1,4 +1,4 @@
-"""NVIDIA GPUs, through the driver's management library. Nothing here opens a CUDA context."""
+"""Reads NVIDIA GPUs through the driver's management library, without a CUDA context."""
 
 import shutil
 import subprocess
@@ -20,9 +20,9 @@ class NvmlProbe:
     """Finds and reads GPUs; a machine without the driver has none.
 
     Args:
-        nvml: the library's Python module, or one that behaves like it.
-        visible: the GPUs to find, as ``CUDA_VISIBLE_DEVICES`` has them: numbers by PCI bus, or
-            UUIDs or their beginnings; None for all. Their numbers stay what they are.
+        nvml: the library's Python module, or a substitute.
+        visible: the GPUs to find, in the format of ``CUDA_VISIBLE_DEVICES``: indices in PCI bus
+            order, or UUIDs or prefixes of them; None for all. Their indices do not change.
     """
 
     kind = "cuda"
@@ -33,10 +33,9 @@ class NvmlProbe:
         self._handles: dict[str, Any] = {}
 
     def find(self) -> list[Hardware]:
-        """All GPUs by PCI bus address, the order CUDA is told to number them in.
+        """All GPUs in the order of their PCI bus addresses, which CUDA is configured to use.
 
-        One that does not tell its UUID and its memory could neither be addressed nor managed: it
-        keeps its number and is left out.
+        A GPU that does not report its UUID and memory is left out, but keeps its index.
         """
         try:
             self._nvml.nvmlInit()
@@ -75,7 +74,7 @@ class NvmlProbe:
         return Hardware("cuda", index, _text(name or "NVIDIA GPU"), uuid, memory.total)
 
     def read(self, hardware: Hardware) -> Reading | None:
-        """Read one GPU; None when it has fallen off the bus."""
+        """Read one GPU; None if it has fallen off the bus."""
         memory = self._memory(hardware)
         if memory is None:
             return None
@@ -93,30 +92,30 @@ class NvmlProbe:
         )
 
     def free(self, hardware: Hardware) -> int | None:
-        """Its free bytes; None when it has fallen off the bus."""
+        """Its free bytes; None if it has fallen off the bus."""
         memory = self._memory(hardware)
         return None if memory is None else int(memory.free)
 
     def _memory(self, hardware: Hardware) -> Any:
-        """How full a GPU is; None if it does not answer, not even by a new handle."""
+        """The memory of a GPU; None if it does not respond, also with a new handle."""
         ask, uuid = self._nvml.nvmlDeviceGetMemoryInfo, hardware.uuid
         memory = self._ask(ask, self._handles[uuid])
         if memory is None:
             handle = self._ask(self._nvml.nvmlDeviceGetHandleByUUID, uuid)
-            if handle is not None:  # it was away, and is back
+            if handle is not None:  # it is back on the bus
                 self._handles[uuid] = handle
                 memory = self._ask(ask, handle)
         return memory
 
     def _by_process(self, handle: Any) -> dict[int, int]:
-        """Bytes by pid; one that both draws and computes is in both lists with the same figure."""
+        """Bytes by process id; a process in both lists has the same value in both."""
         drawing = self._ask(self._nvml.nvmlDeviceGetGraphicsRunningProcesses, handle) or []
         computing = self._ask(self._nvml.nvmlDeviceGetComputeRunningProcesses, handle) or []
         processes = (*drawing, *computing)
         return {one.pid: one.usedGpuMemory for one in processes if one.usedGpuMemory}
 
     def _ask(self, function: Callable[..., Value], *arguments: Any) -> Value | None:
-        """What the driver answers; None where it cannot say."""
+        """The result of a driver call; None if it is not supported or fails."""
         try:
             return function(*arguments)
         except self._nvml.NVMLError:
@@ -128,11 +127,11 @@ def _text(value: str | bytes) -> str:
 
 
 def make_unified_memory(device: Path = Path("/dev/nvidia-uvm")) -> None:
-    """Have the device made that CUDA needs, where nobody has since the machine was started.
+    """Create the device file that CUDA needs, if it has not been since the machine was started.
 
-    CUDA would run this program by itself; but it needs rights that workers cannot gain.
+    CUDA would run nvidia-modprobe itself, but workers cannot gain the privileges that it needs.
     """
     program = shutil.which("nvidia-modprobe")
     if program is not None and not device.exists():
-        with suppress(OSError, subprocess.TimeoutExpired):  # CUDA will say what is wrong
+        with suppress(OSError, subprocess.TimeoutExpired):  # CUDA reports the error
             subprocess.run([program, "-c=0", "-u"], check=False, timeout=_MODPROBE_SECONDS)

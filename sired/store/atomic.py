@@ -1,4 +1,4 @@
-"""Writing a file so that a crash leaves the old one or the new one, never half of one."""
+"""Writes files atomically: a crash leaves the old content or the new one, never a part."""
 
 import contextlib
 import os
@@ -9,17 +9,17 @@ _UNFINISHED = ".new-"
 
 
 def sweep(directory: Path) -> None:
-    """Remove what was being written here when the writer was killed."""
+    """Delete the temporary files of writers that were killed."""
     for left in directory.glob(f".*{_UNFINISHED}*"):
-        with contextlib.suppress(OSError):  # it does no harm
+        with contextlib.suppress(OSError):  # a leftover is harmless
             left.unlink()
 
 
 def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Replace a file's content as a whole, durably.
+    """Replace the content of a file, atomically and durably.
 
     Raises:
-        OSError: the disk is full or cannot be written to; the old file stays as it was.
+        OSError: the disk is full or cannot be written to; the old file is unchanged.
     """
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}{_UNFINISHED}")
     temporary = Path(name)
@@ -37,7 +37,7 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
 
 
 def _sync_directory(directory: Path) -> None:
-    # The new name itself is durable only once its directory is.
+    # The new name is durable only once its directory is synced.
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

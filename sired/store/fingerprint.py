@@ -1,4 +1,4 @@
-"""Telling whether two files hold the same model without reading all of them."""
+"""Fingerprints of files, which identify a model without reading all of it."""
 
 import hashlib
 from pathlib import Path
@@ -8,7 +8,7 @@ _SAMPLES_BETWEEN = 8
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is such a file; there is none of a name that none can have."""
+    """Whether the path is a file; False for a name that is too long."""
     try:
         return path.is_file()
     except OSError:  # a name too long
@@ -18,8 +18,11 @@ def is_file(path: Path) -> bool:
 def fingerprint(path: Path) -> str:
     """A digest of a file's size and of samples of its content, as 32 hexadecimal digits.
 
-    The whole of a 15 GB file would take half a minute to read, and registering is to be instant;
-    the ends hold headers and indices, and training changes weights everywhere.
+    Reading all of a 15 GB file would take half a minute, and registration has to be fast. The ends
+    contain headers and indices, and training changes weights everywhere.
+
+    Raises:
+        OSError: the file cannot be read.
     """
     size = path.stat().st_size
     digest = hashlib.sha256(str(size).encode())

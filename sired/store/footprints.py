@@ -1,4 +1,4 @@
-"""What models were measured to need, kept from one daemon to the next."""
+"""Stores the measured memory of models across restarts."""
 
 import contextlib
 import logging
@@ -10,14 +10,14 @@ from sire.spec import ModelSpec
 from sired.store.atomic import write_atomically
 
 MOST_ENTRIES = 10_000
-# A change smaller than this is noise and not worth a write.
-WORTH_SAVING = 0.01
+# Relative changes below this are noise.
+SIGNIFICANT_CHANGE = 0.01
 
 log = logging.getLogger(__name__)
 
 
 class Footprints:
-    """Bytes by model content, runtime and device kind; the model's name plays no part."""
+    """Bytes by model content, runtime and device kind, independent of the model's name."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -27,30 +27,30 @@ class Footprints:
         except FileNotFoundError:
             pass
         except (OSError, ValueError):
-            # What was learned can be learned again; the damaged file is kept to be looked at.
+            # The measurements can be repeated; the damaged file is kept for inspection.
             with contextlib.suppress(OSError):
                 path.replace(path.with_suffix(".damaged"))
 
     def get(self, spec: ModelSpec, kind: str) -> int | None:
-        """Bytes a model was measured to need on devices of this kind, if it ever was."""
+        """Measured bytes of a model on devices of this kind; None if it was never measured."""
         return self._bytes.get(_key(spec, kind))
 
     def learn(self, spec: ModelSpec, kind: str, memory: int) -> bool:
-        """Remember what was measured; True when it is news worth saving.
+        """Record a measurement; returns whether it differs enough to be saved.
 
-        A figure within 1 % of the one kept changes nothing, so that memory and disk agree and
-        many small steps in one direction become news in the end.
+        A value within 1 % of the recorded one is ignored, so that memory and disk agree, and many
+        small changes in one direction are eventually recorded.
         """
         key = _key(spec, kind)
         old = self._bytes.pop(key, None)
-        news = old is None or abs(memory - old) > WORTH_SAVING * old
-        self._bytes[key] = memory if news or old is None else old
+        changed = old is None or abs(memory - old) > SIGNIFICANT_CHANGE * old
+        self._bytes[key] = memory if changed or old is None else old
         while len(self._bytes) > MOST_ENTRIES:
             del self._bytes[next(iter(self._bytes))]
-        return news
+        return changed
 
     def save(self) -> None:
-        """Write everything to disk; a disk that does not take it costs a warning, no more."""
+        """Write everything to disk; an error is logged as a warning."""
         try:
             write_atomically(self._path, msgspec.json.encode(self._bytes))
         except OSError as problem:

@@ -20,7 +20,7 @@ from sired.store.torch_file import LEGACY_MAGIC, legacy_kind, zipped_kind
 
 SAFETENSORS, ONNX, TRANSFORMERS = "safetensors", "onnx", "transformers"
 
-UNDERSTOOD = (
+RECOGNISED = (
     "Recognised formats are safetensors, PyTorch state_dicts and modules (torch.save), "
     "torch.export programs, AOTInductor packages, TorchScript, ONNX, and directories in Hugging "
     "Face's layout. "
@@ -30,7 +30,7 @@ UNDERSTOOD = (
 
 @dataclass(frozen=True, slots=True)
 class ModelFormat:
-    """What a file was recognised as.
+    """The format that a file was recognised as.
 
     Attributes:
         name: safetensors, state_dict, pickle, exported, aoti, torchscript, onnx or transformers.
@@ -42,11 +42,12 @@ class ModelFormat:
 
 
 def recognise(path: Path) -> ModelFormat:
-    """Tell what kind of model a file is.
+    """Recognise the format of a file or directory.
 
     Raises:
-        ModelNotFound: there is no such file.
-        InvalidModel: it is empty, damaged, or nothing that is understood.
+        ModelNotFound: the file does not exist.
+        InvalidModel: it is empty, damaged, or of no supported format.
+        OSError: it cannot be read.
     """
     if path.is_dir():
         return _directory(path)
@@ -62,7 +63,7 @@ def recognise(path: Path) -> ModelFormat:
         return ModelFormat(*legacy_kind(path))
     if (onnx_weights := onnx_weight_bytes(path)) is not None:
         return ModelFormat(ONNX, onnx_weights)
-    raise InvalidModel(f"{path} ({size} bytes) is no model file that is known.", hint=UNDERSTOOD)
+    raise InvalidModel(f"{path} ({size} bytes) is not a recognised model file.", hint=RECOGNISED)
 
 
 def memory_of_weights(found: ModelFormat, path: Path, arguments: Mapping[str, Any]) -> int:
@@ -105,7 +106,7 @@ def _size(path: Path) -> int:
     try:
         size = path.stat().st_size
     except FileNotFoundError:
-        raise ModelNotFound(f"There is no file {path}.", path=str(path)) from None
+        raise ModelNotFound(f"The file {path} does not exist.", path=str(path)) from None
     except OSError as problem:
         raise InvalidModel(f"{path} cannot be read: {problem.strerror}.") from None
     if size == 0:
@@ -116,8 +117,8 @@ def _size(path: Path) -> int:
 def _directory(path: Path) -> ModelFormat:
     if not is_huggingface(path):
         raise InvalidModel(
-            f"{path} is a directory, without the config.json of a Hugging Face model.",
-            hint=f"Name the model file in it. {UNDERSTOOD}",
+            f"{path} is a directory without the config.json of a Hugging Face model.",
+            hint=f"Specify the model file in it. {RECOGNISED}",
         )
     weights = sum(tensor.size for tensor in read_weights(path))
     return ModelFormat(TRANSFORMERS, weights)
@@ -126,5 +127,5 @@ def _directory(path: Path) -> ModelFormat:
 def _zipped(path: Path) -> ModelFormat:
     found = zipped_kind(path)
     if found is None:
-        raise InvalidModel(f"{path} is a zip file, but of no kind that is known.", hint=UNDERSTOOD)
+        raise InvalidModel(f"{path} is a zip file, but not a recognised model.", hint=RECOGNISED)
     return ModelFormat(*found)

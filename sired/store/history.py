@@ -1,7 +1,7 @@
-"""What models did in each minute of the last days: one small SQLite file.
+"""The activity of models in each minute of the last days, in one small SQLite file.
 
-It is written once a minute. A daemon that is killed leaves it whole (a write-ahead log), and of a
-power cut at most the last minutes are missing, which is less than it would cost to sync each.
+It is written once a minute. It stays consistent if the daemon is killed (a write-ahead log). A
+power failure loses at most the last minutes, which is acceptable compared with syncing each one.
 """
 
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 MINUTE = 60
-# About 50 MB; of a hundred models that are always loaded, three and a half days.
+# About 50 MB: three and a half days of a hundred models that are always loaded.
 MOST_ROWS = 500_000
 VERSION = 1
 
@@ -30,7 +30,7 @@ CREATE TABLE minutes (
     PRIMARY KEY (at, model)
 ) STRICT, WITHOUT ROWID;
 """
-# A daemon that was restarted within a minute has two parts of it to tell.
+# Two daemons can contribute to one minute, if it was restarted within it.
 _ADD = """
 INSERT INTO minutes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET
@@ -43,7 +43,7 @@ ON CONFLICT DO UPDATE SET
     evictions = evictions + excluded.evictions,
     crashes = crashes + excluded.crashes
 """
-_SHORTEN = """
+_DELETE_OLDEST = """
 DELETE FROM minutes
 WHERE (at, model) IN (SELECT at, model FROM minutes ORDER BY at, model LIMIT ?)
 """
@@ -58,11 +58,13 @@ GROUP BY began, model ORDER BY began, model
 
 
 class Minute(NamedTuple):
-    """What one model did in the time that began at ``at``, in seconds since 1970.
+    """The activity of one model in an interval.
 
     Attributes:
-        p50: of the latencies of its answers, in seconds, like ``p99``; None if there were none.
-        memory: bytes.
+        at: the beginning of the interval, in seconds since the epoch.
+        p50: median latency in seconds; None without answers.
+        p99: 99th percentile of the latency in seconds; None without answers.
+        memory: the most memory that it held, in bytes.
     """
 
     at: int
@@ -78,14 +80,14 @@ class Minute(NamedTuple):
 
 
 class HistoryStore:
-    """The file; to be used by one thread.
+    """The history file; for use by one thread.
 
     Args:
-        path: where it is, or is to be made.
+        path: of the file, which is created if necessary.
 
     Raises:
-        sqlite3.Error: it is damaged, or cannot be opened, or a newer sire has written it.
-        OSError: it cannot be made.
+        sqlite3.Error: it is damaged, cannot be opened, or was written by a newer version.
+        OSError: it cannot be created.
     """
 
     def __init__(self, path: Path) -> None:
@@ -105,40 +107,45 @@ class HistoryStore:
             raise damage(found)
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         if version > VERSION:
-            raise sqlite3.NotSupportedError("a newer sire has written it")
+            raise sqlite3.NotSupportedError("it was written by a newer version of sire")
         if version == 0:
             self._db.executescript(f"BEGIN; {_TABLE} PRAGMA user_version = {VERSION}; COMMIT;")
 
     def add(self, minutes: Iterable[Minute], *, keep_from: float) -> None:
-        """Keep these, and forget what was before ``keep_from`` or is too much.
+        """Add these, and delete those before ``keep_from`` or beyond the maximum number.
 
         Raises:
-            sqlite3.Error: it cannot be written; nothing has changed then.
+            sqlite3.Error: it cannot be written; nothing has changed.
         """
         self._db.execute("BEGIN IMMEDIATE")
         try:
             self._db.executemany(_ADD, minutes)
             self._db.execute("DELETE FROM minutes WHERE at < ?", (max(0.0, keep_from),))
-            self._shorten()
+            self._delete_excess()
             self._db.execute("COMMIT")
         except BaseException:
             self._db.execute("ROLLBACK")
             raise
 
-    def _shorten(self) -> None:
+    def _delete_excess(self) -> None:
         (rows,) = self._db.execute("SELECT count(*) FROM minutes").fetchone()
         if rows > MOST_ROWS:
-            self._db.execute(_SHORTEN, (rows - MOST_ROWS,))
+            self._db.execute(_DELETE_OLDEST, (rows - MOST_ROWS,))
 
     def read(self, since: float, step: int, model: str | None) -> list[Minute]:
-        """What one model did, or all, in steps of ``step`` seconds, the oldest first.
+        """The activity of one model, or of all, in steps of ``step`` seconds, the oldest first.
 
-        The p50 of a step is the mean of its minutes' by their answers, the p99 the worst of theirs.
+        The p50 of a step is the mean of its minutes, weighted by answers; its p99 is their maximum.
+
+        Args:
+            since: seconds since the epoch.
+            step: seconds.
+            model: its name; None for all.
 
         Raises:
             sqlite3.Error: it cannot be read.
         """
-        # The first step is whole, or a daily figure would change with the second it is asked for.
+        # The first step is complete; otherwise its figures would depend on the time of the request.
         given = {"first": int(since) // step * step, "step": step, "model": model}
         return [Minute(*row) for row in self._db.execute(_READ, given)]
 
@@ -148,20 +155,20 @@ class HistoryStore:
 
 
 def damage(found: str) -> sqlite3.DatabaseError:
-    """The error of a file whose content cannot be."""
+    """The error that reports a damaged file."""
     error = sqlite3.DatabaseError(found)
     error.sqlite_errorname = "SQLITE_CORRUPT"
     return error
 
 
 def is_damage(problem: Exception) -> bool:
-    """Whether the file itself is at fault, not the disk or the system."""
+    """Whether the error means that the file is damaged, not that the disk failed."""
     name = getattr(problem, "sqlite_errorname", "")
     return name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT"))
 
 
 def set_aside(path: Path) -> Path:
-    """Move a damaged file out of the way, with what belongs to it; returns where it is now.
+    """Rename a damaged file and delete its journals; returns the new path.
 
     Raises:
         OSError: it cannot be moved.

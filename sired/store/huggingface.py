@@ -1,4 +1,4 @@
-"""Directories in Hugging Face's layout: a config.json, weights, and whatever else."""
+"""Reads directories in Hugging Face's layout: a config.json, weights, and other files."""
 
 import hashlib
 from collections.abc import Mapping
@@ -11,32 +11,32 @@ from sire.errors import InvalidModel, error_text, shown
 from sired.store.fingerprint import fingerprint, is_file
 from sired.store.safetensors_file import Tensor, bytes_in, read_tensors
 
-# In the order in which transformers looks for them; an index names the files of its parts.
+# In the order in which transformers looks for them. An index names the files of the shards.
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-# An index names every tensor of a model.
+# Of an index, which names every tensor of a model.
 _LARGEST_JSON = 64 << 20
 
 
 def is_huggingface(root: Path) -> bool:
-    """Whether a directory holds a model that transformers loads."""
+    """Whether a directory contains a model that transformers can load."""
     config = _json(_inner(root) / "config.json")
     return "model_type" in config or "architectures" in config
 
 
 def weight_files(root: Path) -> list[Path]:
-    """The files that the weights are in.
+    """The files that contain the weights, in order.
 
     Raises:
-        InvalidModel: there are none, or some are missing.
+        InvalidModel: no weights are found, or some files are missing.
     """
     return _files(_inner(root))
 
 
 def read_weights(root: Path) -> list[Tensor]:
-    """The tensors of all weights; a pickled file counts as one.
+    """The tensors of all weights; a pickled file counts as one tensor.
 
     Raises:
-        InvalidModel: there are none, some are missing, or one is damaged.
+        InvalidModel: no weights are found, some files are missing, or one is damaged.
     """
     found: list[Tensor] = []
     for file in weight_files(root):
@@ -52,24 +52,24 @@ def loaded_bytes(root: Path, arguments: Mapping[str, Any]) -> int:
 
     Args:
         root: the directory.
-        arguments: the model's; its ``dtype`` counts, or else what the config says.
+        arguments: the model's; only ``dtype`` is used, or else the dtype of the config.
     """
     config = _json(_inner(root) / "config.json")
-    said = arguments.get("dtype", "auto")
-    dtype = said if said != "auto" else config.get("dtype") or config.get("torch_dtype")
+    wanted = arguments.get("dtype", "auto")
+    dtype = wanted if wanted != "auto" else config.get("dtype") or config.get("torch_dtype")
     return bytes_in(read_weights(root), str(dtype))
 
 
 def directory_fingerprint(root: Path, arguments: Mapping[str, Any]) -> str:
-    """A digest of config, weights and how they are loaded, as ``fingerprint`` for a file."""
+    """A digest of config, weights and arguments, as 32 hexadecimal digits."""
     inner = _inner(root)
     parts = [fingerprint(file) for file in (inner / "config.json", *_files(inner))]
-    said = repr((parts, sorted(arguments.items())))
-    return hashlib.sha256(said.encode(errors="replace")).hexdigest()[:32]
+    content = repr((parts, sorted(arguments.items())))
+    return hashlib.sha256(content.encode(errors="replace")).hexdigest()[:32]
 
 
 def _inner(root: Path) -> Path:
-    """Where the model is: older directories of sentence-transformers keep it one level down."""
+    """The directory of the model; older sentence-transformers use a subdirectory."""
     if (root / "config.json").is_file() and "model_type" in _json(root / "config.json"):
         return root
     for module in _json(root / "modules.json", list) or ():
@@ -81,13 +81,13 @@ def _inner(root: Path) -> Path:
 
 
 def _inside(root: Path, name: str) -> Path:
-    """A directory below another one.
+    """A subdirectory by its relative path.
 
     Raises:
-        InvalidModel: it is somewhere else.
+        InvalidModel: the path leads outside of ``root``.
     """
     if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-        raise InvalidModel(f"{root} names {shown(name)}, outside of it, in its modules.json.")
+        raise InvalidModel(f"{root}/modules.json refers to {shown(name)}, outside of it.")
     return root / name
 
 
@@ -97,40 +97,42 @@ def _files(directory: Path) -> list[Path]:
             return [directory / name]
         index = directory / f"{name}.index.json"
         if index.is_file():
-            return [_part(directory, part) for part in _parts(index)]
+            return [_shard(directory, name) for name in _shards(index)]
     raise InvalidModel(
-        f"{directory} has a config and no weights: neither {' nor '.join(_WEIGHTS)}.",
-        hint="Was it downloaded completely?",
+        f"{directory} has a config but no weights: neither {' nor '.join(_WEIGHTS)}.",
+        hint="Check that it was downloaded completely.",
     )
 
 
-def _parts(index: Path) -> list[str]:
-    parts = _json(index).get("weight_map")
-    if not isinstance(parts, dict) or not parts:
-        raise InvalidModel(f"{index} names no weights.")
-    return sorted({str(part) for part in parts.values()})
+def _shards(index: Path) -> list[str]:
+    shards = _json(index).get("weight_map")
+    if not isinstance(shards, dict) or not shards:
+        raise InvalidModel(f"{index} does not list any weights.")
+    return sorted({str(name) for name in shards.values()})
 
 
-def _part(directory: Path, name: str) -> Path:
+def _shard(directory: Path, name: str) -> Path:
     if "/" in name or not is_file(directory / name):
         raise InvalidModel(
-            f"{directory} lacks {shown(name)}, which holds a part of its weights.",
-            hint="Was it downloaded completely?",
+            f"{directory} lacks {shown(name)}, which contains a part of its weights.",
+            hint="Check that it was downloaded completely.",
         )
     return directory / name
 
 
 def _json(path: Path, kind: type = dict) -> Any:
-    """What is in a file; nothing if there is none, or something else.
+    """The content of a JSON file; an empty ``kind`` if it is missing or of another type.
 
     Raises:
-        InvalidModel: it is no JSON, or far larger than such a file ever is.
+        InvalidModel: it is not JSON, or exceeds the maximum size.
     """
     if not is_file(path):
         return kind()
     try:
         if path.stat().st_size > _LARGEST_JSON:
-            raise InvalidModel(f"{path} has {path.stat().st_size} bytes: {_LARGEST_JSON} are read.")
+            raise InvalidModel(
+                f"{path} has {path.stat().st_size} bytes; the maximum is {_LARGEST_JSON}."
+            )
         found = msgspec.json.decode(path.read_bytes())
     except (OSError, ValueError, RecursionError) as problem:
         raise InvalidModel(f"{path} cannot be read: {error_text(problem)}.") from None

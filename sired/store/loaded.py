@@ -1,4 +1,4 @@
-"""Which models are to be loaded by the next daemon, as this one leaves them."""
+"""Stores which models are loaded, so that the next daemon loads them again."""
 
 import logging
 from collections.abc import Iterable
@@ -12,23 +12,28 @@ log = logging.getLogger(__name__)
 
 
 class Remembered(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A model to load; ``attempts`` by daemons that did not live to see it loaded."""
+    """A model to load.
+
+    Attributes:
+        model: its name.
+        attempts: number of daemons that ended before it was loaded.
+    """
 
     model: str
     attempts: int = 0
 
 
 class LoadedModels:
-    """The models in the order they are to be loaded, in a file.
+    """The models to load, in order, in a file.
 
-    Losing it costs a load when a model is first asked for, so nothing here raises.
+    Without the file, models are loaded when they are first requested, so no method raises.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def read(self) -> list[Remembered]:
-        """What the last daemon left; nothing if it cannot be read."""
+        """The models that the last daemon stored; empty if the file cannot be read."""
         try:
             return msgspec.json.decode(self._path.read_bytes(), type=list[Remembered])
         except FileNotFoundError:
@@ -38,7 +43,7 @@ class LoadedModels:
             return []
 
     def write(self, models: Iterable[Remembered]) -> None:
-        """Put these in its place, durably."""
+        """Replace the stored models, durably."""
         try:
             write_atomically(self._path, msgspec.json.encode(list(models)))
         except OSError as problem:

@@ -1,4 +1,4 @@
-"""The directories in which runtimes keep what takes long to make; here they are emptied."""
+"""Deletes the cache directories of models, which runtimes write to."""
 
 import shutil
 import tempfile
@@ -8,13 +8,13 @@ from pathlib import Path
 
 
 def forget(caches: Path, name: str) -> None:
-    """Delete what is kept of one model. It is out of the way at once, deleting may take a while."""
+    """Delete the cache of one model: renamed at once, then deleted, which can take a while."""
     with suppress(OSError), tempfile.TemporaryDirectory(prefix=".", dir=caches) as aside:
         (caches / name).rename(Path(aside) / name)
 
 
 def sweep(caches: Path, known: Collection[str]) -> None:
-    """Delete what is kept of models that are not registered any more."""
+    """Delete the caches of models that are no longer registered."""
     with suppress(OSError):
         for directory in caches.iterdir():
             if directory.name not in known:

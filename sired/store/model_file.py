@@ -26,9 +26,9 @@ def to_toml(spec: ModelSpec, explicit: Collection[str] = ()) -> bytes:
         explicit: options to write although they have their built-in default.
 
     Raises:
-        InvalidModel: it has text or an argument that no TOML file can hold.
+        InvalidModel: it has text or an argument that TOML cannot represent.
     """
-    # Bytes would become text here; as bytes they are refused below.
+    # Bytes would become text here; as bytes they are rejected below.
     builtins = msgspec.to_builtins(spec, builtin_types=(bytes,))
     content = {key: value for key, value in builtins.items() if value is not None}
     del content["name"]
@@ -43,9 +43,9 @@ def to_toml(spec: ModelSpec, explicit: Collection[str] = ()) -> bytes:
             content["args"] = json.dumps(spec.args)
         return tomli_w.dumps(content).encode()
     except TypeError as problem:
-        raise InvalidModel(f"An argument cannot be written down: {problem}.") from None
+        raise InvalidModel(f"An argument cannot be written as TOML: {problem}.") from None
     except UnicodeEncodeError as problem:
-        raise InvalidModel(f"{shown(problem.object)} is no valid text.") from None
+        raise InvalidModel(f"{shown(problem.object)} is not valid text.") from None
 
 
 def from_toml(name: str, text: str) -> tuple[ModelSpec, tuple[str, ...]]:
@@ -94,7 +94,7 @@ def _read_args(value: Any) -> Any:
 
 
 def _has_null(value: Any) -> bool:
-    """Whether there is a None somewhere in it, which JSON has and TOML has not."""
+    """Whether a value contains None, which TOML cannot represent but JSON can."""
     if isinstance(value, dict):
         return any(map(_has_null, value.values()))
     if isinstance(value, list | tuple):

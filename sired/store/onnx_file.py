@@ -1,8 +1,8 @@
-"""The outline of an ONNX file, read without the onnx package and without its weights.
+"""Parses the structure of ONNX files, without the onnx package and without reading weights.
 
-ONNX files are protocol buffers: a message is a row of fields, each of which tells its number, its
-wire type and its end, so whatever is not of interest is skipped. The numbers are those of
-``onnx.proto``; the encoding is at protobuf.dev/programming-guides/encoding.
+ONNX files are protocol buffers: a message is a sequence of fields, each with its number, its wire
+type and its length, so other fields can be skipped. The numbers are those of ``onnx.proto``; the
+encoding is described at protobuf.dev/programming-guides/encoding.
 """
 
 from collections.abc import Iterator
@@ -15,14 +15,14 @@ from sired.store.fingerprint import is_file
 _VARINT, _EIGHT_BYTES, _LENGTH, _FOUR_BYTES = 0, 1, 2, 5
 _LONGEST_VARINT = 10
 _LONGEST_NAME = 4096
-# Ten times what the largest models have; reading so many takes some seconds.
+# Ten times the number in the largest models; parsing them takes a few seconds.
 _MOST_FIELDS = 1_000_000
-# The library that everybody reads them with follows a hundred.
+# The limit of the protobuf library.
 _DEEPEST = 100
 # ModelProto: every field with its wire type.
 _MODEL = {1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, 7: 2, 8: 2, 14: 2, 20: 2, 25: 2, 26: 2}
 _IR_VERSION, _GRAPH = 1, 7
-# The messages that a tensor may be in, and by the numbers of their fields what is in these.
+# The messages that can contain tensors: the kind of each field, by its number.
 _INSIDE: dict[str, dict[int, str]] = {
     "model": {_GRAPH: "graph", 20: "training", 25: "function"},
     "training": {1: "graph", 2: "graph"},
@@ -35,11 +35,11 @@ _INSIDE: dict[str, dict[int, str]] = {
 _EXTERNAL_DATA = 13
 _ENTRY_KEY, _ENTRY_VALUE = 1, 2
 _LOCATION = "location"
-_LONGEST_LOOK = 1 << 20
+_LONGEST_SEARCH = 1 << 20
 
 
 class _Damaged(Exception):
-    """The bytes are no protocol buffer, or end too early; or what else is to be said of them."""
+    """The bytes are not a protocol buffer, or are truncated; its text continues a message."""
 
 
 class _Field(NamedTuple):
@@ -50,19 +50,19 @@ class _Field(NamedTuple):
 
 
 def onnx_weight_bytes(path: Path) -> int | None:
-    """Bytes of an ONNX file and of the files it keeps weights in; None if it is no ONNX file.
+    """Bytes of an ONNX file and of its external weight files; None if it is not an ONNX file.
 
-    The graph itself is small, so this is what the weights take. Raises as ``onnx_files`` does.
+    The graph itself is small, so this is the size of the weights. Raises as ``onnx_files``.
     """
     files = onnx_files(path)
     return sum(file.stat().st_size for file in files) if files else None
 
 
 def onnx_files(path: Path) -> list[Path]:
-    """An ONNX file and the files it keeps weights in; none if it is no ONNX file.
+    """An ONNX file and its external weight files; empty if it is not an ONNX file.
 
     Raises:
-        InvalidModel: the file was cut short, or weights are missing that should lie beside it.
+        InvalidModel: the file is truncated, or an external weight file is missing.
         OSError: it cannot be read.
     """
     size = path.stat().st_size
@@ -81,7 +81,7 @@ def onnx_files(path: Path) -> list[Path]:
 
 
 def _is_model(outline: "_FieldReader", size: int, path: Path) -> bool:
-    """Whether the whole file is made of the fields a model has, a graph among them."""
+    """Whether the file consists of the fields of a model, including a graph."""
     found = set()
     try:
         for field in outline.fields(0, size):
@@ -90,13 +90,13 @@ def _is_model(outline: "_FieldReader", size: int, path: Path) -> bool:
             found.add(field.number)
     except _Damaged as problem:
         if _IR_VERSION in found:
-            why = problem if problem.args else " and ends too early: it was cut short"
+            why = problem if problem.args else " but is truncated"
             raise InvalidModel(f"{path} begins as an ONNX file{why}.") from None
     return _GRAPH in found
 
 
 def _locations(outline: "_FieldReader", message: _Field, kind: str, deepest: int) -> Iterator[str]:
-    """The files that weights are in, wherever in a message, once for each weight."""
+    """The external weight files that a message refers to, once per weight."""
     if not deepest:
         raise _Damaged(", nested too deeply")
     for field in outline.fields(message.start, message.end):
@@ -105,7 +105,7 @@ def _locations(outline: "_FieldReader", message: _Field, kind: str, deepest: int
             continue
         if inner == "tensor":
             yield from _tensor_locations(outline, field)
-        # Of many thousands of nodes hardly any has weights of its own.
+        # Of many thousands of nodes, hardly any has weights of its own.
         elif inner != "node" or outline.mentions(_LOCATION.encode(), field):
             yield from _locations(outline, field, inner, deepest - 1)
 
@@ -120,37 +120,37 @@ def _tensor_locations(outline: "_FieldReader", tensor: _Field) -> Iterator[str]:
 
 
 def _beside(path: Path, location: str) -> Path:
-    """A file beside the model; both may be links to files that lie beside each other."""
+    """A file in the model's directory; both may be links to files in another directory."""
     if PurePosixPath(location).is_absolute() or ".." in PurePosixPath(location).parts:
         raise _outside(path, location)
     file = path.parent / location
     if not is_file(file):
         raise InvalidModel(
-            f"{path} keeps its weights in {shown(location)}, which is not there.",
+            f"{path} has weights in {shown(location)}, which does not exist.",
             hint="Put it into the same directory.",
         )
-    places = (path.parent.resolve(), path.resolve().parent)
-    if not any(file.resolve().is_relative_to(place) for place in places):
+    allowed = (path.parent.resolve(), path.resolve().parent)
+    if not any(file.resolve().is_relative_to(directory) for directory in allowed):
         raise _outside(path, location)
     return file
 
 
 def _outside(path: Path, location: str) -> InvalidModel:
-    return InvalidModel(f"{path} keeps weights in {shown(location)}, outside of its directory.")
+    return InvalidModel(f"{path} has weights in {shown(location)}, outside of its directory.")
 
 
 class _FieldReader:
-    """The fields of a file, read one after another and up to a number."""
+    """Reads the fields of a file one after another, up to a maximum number."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._left = _MOST_FIELDS
 
     def fields(self, start: int, end: int) -> Iterator[_Field]:
-        """The fields between two places.
+        """The fields between two offsets.
 
         Raises:
-            _Damaged: these bytes are none, or there are too many.
+            _Damaged: the bytes are not fields, or there are too many.
         """
         while start < end:
             self._left -= 1
@@ -175,11 +175,11 @@ class _FieldReader:
             start += length
 
     def text(self, field: _Field) -> str:
-        """What a field says.
+        """The text in a field.
 
         Raises:
-            _Damaged: it is no text, or far too long.
-            UnicodeDecodeError: it is no UTF-8.
+            _Damaged: it is not text, or exceeds the maximum length.
+            UnicodeDecodeError: it is not UTF-8.
         """
         if field.wire != _LENGTH or field.end - field.start > _LONGEST_NAME:
             raise _Damaged
@@ -187,14 +187,14 @@ class _FieldReader:
         return self._file.read(field.end - field.start).decode()
 
     def mentions(self, word: bytes, field: _Field) -> bool:
-        """Whether a word stands in a field; of a large one that is not looked up, but assumed."""
-        if field.end - field.start > _LONGEST_LOOK:
+        """Whether a field contains a word; assumed for fields that are too large to search."""
+        if field.end - field.start > _LONGEST_SEARCH:
             return True
         self._file.seek(field.start)
         return word in self._file.read(field.end - field.start)
 
     def _varint(self) -> int:
-        """An integer: seven bits a byte, the lowest first."""
+        """An integer of seven bits per byte, the lowest first."""
         value = 0
         for position in range(_LONGEST_VARINT):
             byte = self._file.read(1)

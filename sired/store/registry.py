@@ -41,7 +41,7 @@ class Registry:
         self.damaged: dict[str, str] = {}
 
     def load(self) -> None:
-        """Read every file; a damaged one is noted and stops nothing."""
+        """Read every file; the errors of damaged ones are recorded in ``damaged``."""
         self._directory.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
         self.models.clear()
         self._registered.clear()
@@ -58,7 +58,7 @@ class Registry:
         """The model of that name.
 
         Raises:
-            ModelNotFound: there is none; the hint names the nearest.
+            ModelNotFound: no model has this name; the hint names the nearest one.
         """
         if name in self.models:
             return self.models[name]
@@ -72,7 +72,7 @@ class Registry:
         )
 
     def add(self, spec: ModelSpec, explicit: Collection[str] = (), *, replace: bool) -> ModelSpec:
-        """Keep a model, on disk first; returns it completed.
+        """Store a model, on disk first; returns it completed.
 
         Args:
             spec: the model as registered.
@@ -80,14 +80,14 @@ class Registry:
             replace: whether it replaces a model of the same name.
 
         Raises:
-            ModelExists: one of that name is there, and ``replace`` is false.
-            InvalidModel: it has an argument that a TOML file cannot hold.
-            SireError: the disk does not take it.
+            ModelExists: the name is taken, and ``replace`` is false.
+            InvalidModel: it has an argument that TOML cannot represent.
+            SireError: the file cannot be written.
         """
         file = self._file(spec.name)
         if not replace and (spec.name in self.models or file.exists()):
             raise ModelExists(
-                f"A model {spec.name!r} is registered already.",
+                f"A model {spec.name!r} is already registered.",
                 hint="Register it under another name, or replace it: --replace",
                 model=spec.name,
             )
@@ -117,11 +117,11 @@ class Registry:
         return self.models[spec.name]
 
     def remove(self, name: str) -> None:
-        """Forget a model, a damaged one too.
+        """Delete a model, also one whose file is damaged.
 
         Raises:
-            ModelNotFound: there is none of that name.
-            SireError: the disk does not let go of it.
+            ModelNotFound: no model has this name.
+            SireError: the file cannot be deleted.
         """
         file = self._file(check_name(name))
         if file.name not in self.damaged:

@@ -1,4 +1,4 @@
-"""What tensors a safetensors file holds, by its own header."""
+"""Reads the headers of safetensors files."""
 
 import math
 import struct
@@ -15,7 +15,7 @@ _LENGTH = struct.Struct("<Q")
 
 
 _FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
-# What one number takes in memory. Weights of eight bits are made from those of 32, all at once.
+# Bytes per number in memory. Weights are quantized to eight bits from float32, all at once.
 _BYTES = {
     "fp32": 4,
     "float32": 4,
@@ -27,7 +27,7 @@ _BYTES = {
 }
 
 
-# Of a number, by what the format calls it; of kinds that are new, the size is not known here.
+# Bits per number by the format's name of the dtype; newer dtypes may be missing.
 _BITS = {
     **dict.fromkeys(("BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0"), 8),
     **dict.fromkeys(("I16", "U16", "F16", "BF16"), 16),
@@ -47,14 +47,14 @@ class _Entry(msgspec.Struct):
 
 
 class Tensor(NamedTuple):
-    """One tensor: its dtype as the file calls it (``F32``, ``BF16``, …), and its bytes."""
+    """One tensor: its dtype as the file names it (``F32``, ``BF16``, …), and its size in bytes."""
 
     dtype: str
     size: int
 
 
 def bytes_in(tensors: Iterable[Tensor], dtype: str) -> int:
-    """Bytes of tensors once their floats are of a dtype; as they are if it is not known."""
+    """Bytes of tensors once their floats are converted to a dtype; unknown dtypes do nothing."""
     target = _BYTES.get(dtype)
     return sum(
         tensor.size * target // _FLOATS[tensor.dtype]
@@ -65,10 +65,10 @@ def bytes_in(tensors: Iterable[Tensor], dtype: str) -> int:
 
 
 def read_tensors(path: Path) -> list[Tensor]:
-    """The tensors of a file, whose header is held against the file's size.
+    """The tensors of a file, after checking the header against the file's size.
 
     Raises:
-        InvalidModel: the header is damaged, or the file was cut short.
+        InvalidModel: the header is damaged, or the file is truncated.
         OSError: it cannot be read.
     """
     size = path.stat().st_size
@@ -76,7 +76,7 @@ def read_tensors(path: Path) -> list[Tensor]:
         head = file.read(_LENGTH.size)
         length = _LENGTH.unpack(head)[0] if len(head) == _LENGTH.size else size
         if length > min(size - _LENGTH.size, _LONGEST_HEADER):
-            raise InvalidModel(f"{path}: its header claims {length} bytes; the file has {size}.")
+            raise InvalidModel(f"{path}: its header states {length} bytes; the file has {size}.")
         raw = file.read(length)
     try:
         header = msgspec.json.decode(raw, type=dict[str, dict[str, object]])
@@ -89,26 +89,26 @@ def read_tensors(path: Path) -> list[Tensor]:
         ) from None
     if _LENGTH.size + length + weights != size:
         raise InvalidModel(
-            f"{path} should have {_LENGTH.size + length + weights} bytes by its header and has "
-            f"{size}: it is damaged or was cut short."
+            f"{path} should have {_LENGTH.size + length + weights} bytes by its header, but has "
+            f"{size}: it is damaged or truncated."
         )
     return [Tensor(entry.dtype, entry.size) for entry in entries]
 
 
 def _check(entries: Iterable[_Entry]) -> int:
-    """The bytes of all tensors, which lie one behind the other.
+    """The bytes of all tensors, which have to be contiguous.
 
     Raises:
-        ValueError: they do not, or one has not the bytes that its shape takes.
+        ValueError: they are not, or the size of one does not match its shape.
     """
-    place = 0
+    offset = 0
     for entry in sorted(entries, key=lambda entry: entry.data_offsets):
         start, end = entry.data_offsets
-        if start != place or end < start:
-            raise ValueError(f"a tensor is from {start} to {end} where {place} is next")
+        if start != offset or end < start:
+            raise ValueError(f"a tensor is at {start} to {end}, but the next offset is {offset}")
         bits = _BITS.get(entry.dtype, 0)
         fits = not bits or math.prod(entry.shape) * bits == 8 * entry.size
         if min(entry.shape, default=0) < 0 or not fits:
             raise ValueError(f"{entry.dtype}{shown(entry.shape)} in {entry.size} bytes")
-        place = end
-    return place
+        offset = end
+    return offset

@@ -1,10 +1,10 @@
-"""A control group for each worker on a CPU, where the service manager lets the daemon make them.
+"""A control group for each worker on a CPU, if the service manager delegates them to the daemon.
 
-A limit of address space (``confinement.bound_memory``) is of one process. A group bounds what a
-worker and all that it started have in memory together, and ends all of them at once.
+An address space limit (``confinement.bound_memory``) applies to one process. A group bounds the
+memory of a worker and all its descendants together, and kills all of them at once.
 
-The kernel allows groups below one that has no processes itself, so the daemon moves into one of its
-own first. All this is version 2 of control groups only.
+The kernel allows child groups only below a group without processes, so the daemon first moves into
+a child group. Only version 2 of control groups is supported.
 """
 
 import contextlib
@@ -14,13 +14,13 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 
-# Whoever allocates too much is told so by ``bound_memory``: a group's limit, at which processes are
-# killed, comes after that.
+# Allocations fail by ``bound_memory`` first; the limit of the group, at which processes are killed,
+# is higher.
 HEADROOM_BYTES = 1024**3
 
 
 def own_group(membership: Path, root: Path) -> Path | None:
-    """The directory of the group this process is in; None where that is of version 1.
+    """The directory of this process's group; None if control groups are of version 1.
 
     Args:
         membership: ``/proc/self/cgroup``.
@@ -35,18 +35,18 @@ def own_group(membership: Path, root: Path) -> Path | None:
 
 
 class ControlGroups:
-    """The groups below one.
+    """The groups of workers.
 
     Args:
-        parent: the group that this process is in; None to make none.
+        parent: the group of this process; None to create no groups.
     """
 
     def __init__(self, parent: Path | None = None) -> None:
-        self._parent = parent if parent is not None and _settle(parent) else None
+        self._parent = parent if parent is not None and _delegate(parent) else None
         self._left: set[Path] = set()
 
     def make(self, instance: int, memory: int) -> str:
-        """A group for an instance that may take so many bytes; "" where there are none."""
+        """Create a group for an instance with ``memory`` bytes; "" if groups are not available."""
         self._sweep()
         if self._parent is None or not memory:
             return ""
@@ -56,12 +56,12 @@ class ControlGroups:
             (group / "memory.max").write_text(str(memory + HEADROOM_BYTES), "ascii")
             (group / "memory.oom.group").write_text("1", "ascii")
         except OSError as problem:
-            log.warning("no control group for a worker: %s", problem)
+            log.warning("cannot create a control group for a worker: %s", problem)
             return ""
         return str(group)
 
     def remove(self, instance: int) -> None:
-        """End what an instance has left behind, and its group."""
+        """Kill the remaining processes of an instance, and remove its group."""
         group = self._parent / f"worker-{instance}" if self._parent else None
         if group is not None and group.exists():
             with contextlib.suppress(OSError):
@@ -70,7 +70,7 @@ class ControlGroups:
             self._sweep()
 
     def _sweep(self) -> None:
-        """Remove groups as soon as the last process has gone."""
+        """Remove groups whose last process has ended."""
         for group in list(self._left):
             with contextlib.suppress(OSError):
                 group.rmdir()
@@ -79,19 +79,19 @@ class ControlGroups:
 
 def join(group: str) -> None:
     """Move this process into a group."""
-    with contextlib.suppress(OSError):  # the daemon has ended meanwhile
+    with contextlib.suppress(OSError):  # the daemon has ended
         (Path(group) / "cgroup.procs").write_text("0", "ascii")
 
 
-def _settle(parent: Path) -> bool:
-    """Move into a group below this one, so that others can be made beside it."""
+def _delegate(parent: Path) -> bool:
+    """Move this process into a child group, so that sibling groups can be created."""
     own = parent / "daemon"
     try:
         own.mkdir(exist_ok=True)
         (own / "cgroup.procs").write_text(str(os.getpid()), "ascii")
         (parent / "cgroup.subtree_control").write_text("+memory", "ascii")
-    except OSError as problem:  # not ours, without the memory controller, or we are not alone in it
-        log.warning("no control groups for workers below %s: %s", parent, problem)
+    except OSError as problem:  # not delegated, no memory controller, or other processes are in it
+        log.warning("cannot create control groups for workers below %s: %s", parent, problem)
         with contextlib.suppress(OSError):
             (parent / "cgroup.procs").write_text(str(os.getpid()), "ascii")
             own.rmdir()

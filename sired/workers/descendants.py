@@ -1,10 +1,9 @@
-"""What a model starts besides its worker, and that nothing of it stays behind.
+"""Ensures that no process that a model started outlives its worker.
 
-1. A worker adopts what its children leave behind: who starts a process, and that one another, and
-   goes, leaves it to the worker and not to the system's first process.
-2. A worker that ends by itself ends all its descendants first.
-3. One that is killed leaves them to the daemon, which adopts as well, knows that none of its own
-   children leads a session but workers, and ends the others.
+1. A worker is a subreaper: it, and not the init process, adopts descendants whose parent has ended.
+2. A worker that ends by itself kills all its descendants first.
+3. The daemon is a subreaper as well, and adopts the descendants of killed workers. Of its own
+   children only workers lead sessions, so it kills the others that do.
 """
 
 import contextlib
@@ -16,11 +15,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 _PR_SET_CHILD_SUBREAPER = 36
-# The kernel ends a process within milliseconds, unless a driver holds it.
+# The kernel ends a process within milliseconds, unless a driver blocks it.
 _PATIENCE_SECONDS = 1.0
 _PAUSE_SECONDS = 0.001
-# Children that have ended and that nobody asked about: so many may be somebody's still.
-_UNCLAIMED = 100
+# Ended children up to this number are kept, because a parent may still wait for them.
+_MAX_ZOMBIES = 100
 
 _workers: set[int] = set()
 
@@ -30,42 +29,42 @@ def adopt_orphans() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def spare(worker: int) -> None:
-    """Count a process among the workers."""
+def add_worker(worker: int) -> None:
+    """Register the process of a worker, which ``end_orphans`` leaves alone."""
     _workers.add(worker)
 
 
-def spare_no_longer(worker: int) -> None:
-    """A worker has ended."""
+def remove_worker(worker: int) -> None:
+    """Unregister a worker that has ended."""
     _workers.discard(worker)
 
 
 def end_orphans() -> None:
-    """In the daemon: end what workers that are gone have left behind; blocks until it is gone."""
+    """In the daemon: kill what ended workers have left behind, and wait until it has ended."""
     session = os.getsid(0)
     _end(lambda pid: pid not in _workers and _session(pid) not in (session, None))
 
 
 def end_descendants() -> None:
-    """In a worker: end every descendant, and theirs."""
+    """In a worker: kill all descendants."""
     _end(lambda _: True)
 
 
-def forget_the_dead() -> None:
-    """In a worker: let go of children that ended long ago, if there are many.
+def reap_zombies() -> None:
+    """In a worker: reap children that have ended, except the latest ones.
 
-    What was adopted nobody asks about, and each takes a process id.
+    Adopted children are reaped by nothing else, and each occupies a process id.
     """
     dead = [pid for pid in _children() if _ended(pid)]
-    for pid in dead[:-_UNCLAIMED]:
+    for pid in dead[:-_MAX_ZOMBIES]:
         _reap(pid)
 
 
-def _end(is_meant: Callable[[int], bool]) -> None:
-    """End the children that are meant, and those that they leave to us by that."""
+def _end(selects: Callable[[int], bool]) -> None:
+    """Kill the selected children, and those that are adopted as a result."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
-    while (meant := [pid for pid in _children() if is_meant(pid)]) and time.monotonic() < deadline:
-        for pid in meant:
+    while (found := [pid for pid in _children() if selects(pid)]) and time.monotonic() < deadline:
+        for pid in found:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
             _reap(pid)
@@ -73,14 +72,14 @@ def _end(is_meant: Callable[[int], bool]) -> None:
 
 
 def _children() -> Iterator[int]:
-    """This process's children, the oldest first; those of each of its threads."""
+    """The children of this process, per thread, the oldest first."""
     for listed in Path("/proc/self/task").glob("*/children"):
         with contextlib.suppress(OSError):  # the thread has ended
             yield from map(int, listed.read_text("ascii").split())
 
 
 def _ended(pid: int) -> bool:
-    with contextlib.suppress(ChildProcessError):  # somebody has asked meanwhile
+    with contextlib.suppress(ChildProcessError):  # it has been reaped meanwhile
         return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
     return False
 

@@ -1,14 +1,12 @@
-"""Which of the daemon's environment variables its workers get to see.
+"""Selects the environment variables of the daemon that its workers inherit.
 
-The daemon's own are those of whichever shell happened to start it. They are let through by a list
-of what is allowed, not stopped by one of what is not: a forgotten name then costs a line in the
-settings, where it would have cost a secret; and what a model finds does not depend on who was first
-to need the daemon.
+The daemon inherits those of the shell that happened to start it. Variables are passed by an allow
+list, not filtered by a deny list: a missing name then costs a line in the settings instead of a
+secret, and a model's environment does not depend on which shell started the daemon.
 
-1. What the settings name goes through.
-2. Of the rest, nothing does that is called like a secret, such as ``HF_TOKEN``.
-3. Of the rest, what says where things are and how they are written, and what the libraries of
-   models are told by.
+1. Variables named in the settings are passed.
+2. Of the others, names that look like secrets, such as ``HF_TOKEN``, are not.
+3. Of the others, those for paths, locales and the libraries of models are.
 """
 
 import re
@@ -35,11 +33,11 @@ ALLOWED = tuple(f"{_PLACES} {_PROCESSES} {_THREADS} {_GPUS} {_FRAMEWORKS}".split
 
 
 def is_allowed(name: str, also: Iterable[str] = ()) -> bool:
-    """Whether workers see a variable.
+    """Whether workers inherit a variable.
 
     Args:
         name: of the variable.
-        also: what the settings name: names, or beginnings of names with a ``*`` behind them.
+        also: from the settings: names, or prefixes followed by ``*``.
     """
     if _matches(name, also):
         return True
@@ -51,6 +49,6 @@ def _matches(name: str, patterns: Iterable[str]) -> bool:
 
 
 def keep_allowed(environment: MutableMapping[str, str], also: Collection[str] = ()) -> None:
-    """Take every variable out that workers are not to see."""
+    """Remove every variable that workers must not inherit."""
     for name in [name for name in environment if not is_allowed(name, also)]:
         del environment[name]

@@ -1,7 +1,7 @@
-"""Logs that do not fill the disk, however much is printed.
+"""Log files that do not fill the disk, however much a worker prints.
 
-Whoever prints has the file open and never waits: it cannot be given another file, and a pipe would
-make it wait. So what it has printed is taken out of the file beneath it.
+A worker has its log open and must never block: it cannot be switched to another file, and a pipe
+could block it. So the daemon truncates the file that the worker appends to.
 """
 
 import contextlib
@@ -13,12 +13,12 @@ from typing import Any, TextIO
 
 LONGEST = 10 * 1024 * 1024
 _TAIL_BYTES = 64 * 1024
-# What faulthandler(3) writes when the process dies of a signal.
+# The output of Python's faulthandler when a signal kills the process.
 _FATAL, _INNERMOST = "Fatal Python error:", "Current thread"
 
 
-class _Forgiving(io.FileIO):
-    """A file that takes everything, and what the disk does not take is lost."""
+class _LossyFile(io.FileIO):
+    """A file whose writes never fail; data that cannot be written is lost."""
 
     def write(self, data: Any) -> int:
         try:
@@ -27,27 +27,27 @@ class _Forgiving(io.FileIO):
             return memoryview(data).nbytes
 
 
-def forgiving(descriptor: int) -> TextIO:
-    """A stream that prints to a descriptor line by line, and never fails.
+def lossy_stream(descriptor: int) -> TextIO:
+    """A line-buffered stream on a descriptor, whose writes never fail.
 
-    A full disk must not keep a model from its work that says something meanwhile.
+    A full disk must not break a model that prints something.
     """
-    raw = _Forgiving(descriptor, "wb", closefd=False)
+    raw = _LossyFile(descriptor, "wb", closefd=False)
     return io.TextIOWrapper(
         io.BufferedWriter(raw), "utf-8", errors="backslashreplace", line_buffering=True
     )
 
 
 def trim(log: Path) -> bool:
-    """Put the end of a log aside and empty it, if it is too long; returns whether it was.
+    """Copy the end of a log that is too long to ``.log.1`` and truncate it; returns whether it was.
 
-    What is appended to the file goes to its new end. What is put aside replaces what was.
+    Output that is appended goes to the new end of the file. The copy replaces the previous one.
     """
     try:
         size = log.stat().st_size
         if size <= LONGEST:
             return False
-        with contextlib.suppress(OSError):  # the disk is full: all the more reason
+        with contextlib.suppress(OSError):  # the disk is full, so truncating is all the more urgent
             _copy_end(log, log.with_suffix(".log.1"), size)
         os.truncate(log, 0)
     except FileNotFoundError:
@@ -56,7 +56,7 @@ def trim(log: Path) -> bool:
 
 
 def trim_all(logs: Iterable[Path]) -> bool:
-    """Trim several; returns whether any of them was too long."""
+    """Trim several logs; returns whether any of them was too long."""
     return sum(map(trim, logs)) > 0
 
 
@@ -76,19 +76,19 @@ def _copy_end(log: Path, aside: Path, size: int) -> None:
 
 
 def last_lines(log: Path, since: int, count: int) -> list[str]:
-    """The last lines of a log, none from before byte ``since``; of a crash, its innermost calls."""
+    """The last lines of a log after byte ``since``; of a crash, its innermost calls."""
     try:
         with log.open("rb") as file:
             end = file.seek(0, os.SEEK_END)
-            # It may have been emptied meanwhile.
+            # It may have been truncated meanwhile.
             file.seek(max(since if since <= end else 0, end - _TAIL_BYTES))
             text = file.read().decode(errors="replace")
     except OSError:
         return []
-    return _telling([line for line in text.splitlines() if line.strip()], count)
+    return _relevant([line for line in text.splitlines() if line.strip()], count)
 
 
-def _telling(lines: list[str], count: int) -> list[str]:
+def _relevant(lines: list[str], count: int) -> list[str]:
     fatal = max((n for n, line in enumerate(lines) if line.startswith(_FATAL)), default=None)
     if fatal is None:
         return lines[-count:]

@@ -1,4 +1,4 @@
-"""What daemon and worker say to each other; payload frames travel beside these headers."""
+"""Messages between daemon and worker; payload frames are sent beside these headers."""
 
 import msgspec
 
@@ -7,14 +7,16 @@ from sire.spec import ModelSpec, Signature
 
 
 class DeviceGrant(msgspec.Struct, frozen=True):
-    """The device a worker may use.
+    """The device that a worker may use.
 
     Attributes:
+        name: of the device.
         kind: cpu or cuda.
-        uuid: of the GPU; becomes the only one the process can see.
-        cores: the CPU cores to stay on; empty for all.
-        memory_bytes: what the instance has been granted.
-        load_lock: of a GPU, the file that all who load onto it lock (see ``GpuMeter``).
+        uuid: of the GPU, the only one that the process can see.
+        cores: the CPU cores to run on; empty for all.
+        memory_bytes: granted to the instance.
+        load_lock: for a GPU, the file that workers lock while they load onto it (see
+            ``GpuLoadMeter``).
     """
 
     name: str
@@ -26,20 +28,22 @@ class DeviceGrant(msgspec.Struct, frozen=True):
 
 
 class StandBy(msgspec.Struct, frozen=True, tag=True):
-    """First message to a worker that is to be ready on a device before there is a model for it."""
+    """First message to a standby worker, which prepares a device before it gets a model."""
 
     device: DeviceGrant
 
 
 class LoadModel(msgspec.Struct, frozen=True, tag=True):
-    """First message to a worker, or the second to one that stands by.
+    """First message to a worker, or the second to a standby worker.
 
     Attributes:
-        log: the file to print to from now on; empty for where it prints already.
-        cache: the directory for what may be kept from one load to the next; empty for nothing.
-        largest_decoded: bytes that an input may take once it is decoded.
-        memory_bound: bytes of main memory it may take; 0 for any (see ``bound_memory``).
-        group: the control group to join, as a directory; empty to stay where it is.
+        spec: the model.
+        device: to load it on.
+        log: the file for the worker's output; empty for no change.
+        cache: the model's cache directory; empty for none.
+        largest_decoded: maximum bytes of a decoded input.
+        memory_bound: maximum bytes of main memory; 0 for no limit (see ``bound_memory``).
+        group: the directory of the control group to join; empty for none.
     """
 
     spec: ModelSpec
@@ -52,15 +56,15 @@ class LoadModel(msgspec.Struct, frozen=True, tag=True):
 
 
 class EstimateModel(msgspec.Struct, frozen=True, tag=True):
-    """First message to a worker that is to load nothing: what would it take? Answer: Estimated."""
+    """First message to a worker that checks and estimates a model; reply: Estimated."""
 
     spec: ModelSpec
 
 
 class RunBatch(msgspec.Struct, frozen=True, tag=True):
-    """Several requests to run together where they fit; each is answered by itself.
+    """Requests to run in one batch if they fit together; each gets its own reply.
 
-    ``frames`` tells how many of the frames that follow are each one's.
+    ``frames`` has the number of payload frames of each request.
     """
 
     runs: tuple[RunModel, ...]
@@ -68,7 +72,7 @@ class RunBatch(msgspec.Struct, frozen=True, tag=True):
 
 
 class StopStream(msgspec.Struct, frozen=True, tag=True):
-    """Nobody wants the rest of this request's answer, which is made in parts."""
+    """Cancel the rest of a streamed output."""
 
     request: int
 
@@ -90,31 +94,32 @@ class Estimated(msgspec.Struct, frozen=True, tag=True):
 
 
 class LoadProgress(msgspec.Struct, frozen=True, tag=True):
-    """Loading goes on: so many bytes of its files have been read, of so many."""
+    """Progress of loading: bytes read and total bytes of the model's files."""
 
     read_bytes: int
     total_bytes: int
 
 
 class Sleep(msgspec.Struct, frozen=True, tag=True):
-    """Bring the weights to main memory and give the device's memory back; answer: Slept."""
+    """Move the weights to main memory and release the device's memory; reply: Slept."""
 
 
 class Wake(msgspec.Struct, frozen=True, tag=True):
-    """Bring the weights back to the device; answer: Woke."""
+    """Move the weights back to the device; reply: Woke."""
 
 
 class FreeDram(msgspec.Struct, frozen=True, tag=True):
-    """Give back the main memory that was kept when it woke; answer: DramFreed."""
+    """Release the main memory that was kept on waking; reply: DramFreed."""
 
 
 class ModelReady(msgspec.Struct, frozen=True, tag=True):
-    """Loading worked.
+    """The model is loaded.
 
     Attributes:
-        memory_bytes: what the process holds on its device now.
+        memory_bytes: that the process holds on its device.
         load_seconds: from the start of ``load`` to the end of the warm-up.
-        sleep_bytes: what would go to main memory if it slept; 0 if it cannot.
+        signature: that the runtime reports.
+        sleep_bytes: main memory that the weights occupy during sleep; 0 if it cannot sleep.
     """
 
     memory_bytes: int
@@ -124,12 +129,12 @@ class ModelReady(msgspec.Struct, frozen=True, tag=True):
 
 
 class Slept(msgspec.Struct, frozen=True, tag=True):
-    """It sleeps.
+    """The model is asleep.
 
     Attributes:
-        device_bytes: what the process still holds of its device.
-        dram_bytes: what its weights take in main memory.
-        seconds: what that took.
+        device_bytes: that the process still holds on its device.
+        dram_bytes: of its weights in main memory.
+        seconds: duration of suspending.
     """
 
     device_bytes: int
@@ -138,12 +143,12 @@ class Slept(msgspec.Struct, frozen=True, tag=True):
 
 
 class Woke(msgspec.Struct, frozen=True, tag=True):
-    """It is awake.
+    """The model is awake.
 
     Attributes:
-        memory_bytes: what the process holds on its device now.
-        kept_bytes: what it keeps of main memory, for the next time.
-        seconds: what that took.
+        memory_bytes: that the process holds on its device.
+        kept_bytes: main memory that it keeps for the next sleep.
+        seconds: duration of waking.
     """
 
     memory_bytes: int
@@ -152,25 +157,27 @@ class Woke(msgspec.Struct, frozen=True, tag=True):
 
 
 class DramFreed(msgspec.Struct, frozen=True, tag=True):
-    """It keeps nothing in main memory any more."""
+    """The main memory that was kept has been released."""
 
 
 class Ping(msgspec.Struct, frozen=True, tag=True):
-    """Are you there? Answer: Pong, once what came before it is done."""
+    """A liveness check; reply: Pong, after all earlier messages have been processed."""
 
 
 class Pong(msgspec.Struct, frozen=True, tag=True):
-    """I am."""
+    """The reply to ``Ping``."""
 
 
 class TakeCounters(msgspec.Struct, frozen=True, tag=True):
-    """The memory in which to count what is done for direct connections; its descriptor follows."""
+    """Shared memory for the counters of direct connections; its descriptor follows."""
 
 
 class TakeConnection(msgspec.Struct, frozen=True, tag=True):
-    """A client's direct connection to be served from now on; its descriptor follows.
+    """A client's direct connection to serve; its descriptor follows.
 
-    ``largest_bytes`` is what a request over it may have.
+    Attributes:
+        connection: its number.
+        largest_bytes: maximum bytes of a request.
     """
 
     connection: int
@@ -178,7 +185,7 @@ class TakeConnection(msgspec.Struct, frozen=True, tag=True):
 
 
 class DirectFailed(msgspec.Struct, frozen=True, tag=True):
-    """A request of a direct connection was answered with this error."""
+    """A request of a direct connection failed with this error."""
 
     code: str
     message: str

@@ -1,6 +1,6 @@
-"""What a worker does for direct connections, counted in memory that the daemon reads.
+"""Counters of requests over direct connections, in memory shared with the daemon.
 
-To tell the daemon of every request would take as long as to let it pass the request on.
+Reporting each request in a message would take as long as routing it through the daemon.
 """
 
 import mmap
@@ -11,9 +11,9 @@ from typing import NamedTuple, Self
 
 from sire.transport import sealed
 
-# Latencies are kept for so many requests; the daemon reads them more often than that.
+# Size of the ring buffer of latencies; the daemon reads it before it wraps around.
 LATENCIES_KEPT = 512
-# Rounds, odd while one is under way; answered; busy seconds; last use; peak; running; bytes.
+# Rounds, odd while busy; answered; busy seconds; last use; peak; running; bytes in; bytes out.
 _HEAD = struct.Struct("<QQddQQQQ")
 _NUMBER = struct.Struct("<Q")
 _LATENCY = struct.Struct("<f")
@@ -24,16 +24,17 @@ _SIZE = _LATENCIES_AT + LATENCIES_KEPT * _LATENCY.size
 
 
 class Counts(NamedTuple):
-    """What has been done so far.
+    """A snapshot of the counters.
 
     Attributes:
-        rounds: odd while the worker is at work.
-        answered: requests, failed ones included.
-        seconds: what the worker was busy with them.
-        last_used: when it last was, by the clock that never goes back.
-        peak: the most memory it has held, in bytes.
-        running: how many requests it works on.
-        taken: bytes of their payloads, and ``given`` of the answers'.
+        rounds: odd while the worker is busy.
+        answered: number of requests, including failed ones.
+        seconds: time that the worker was busy with them.
+        last_used: the end of the last one, in seconds of the monotonic clock.
+        peak: peak memory in bytes.
+        running: number of requests in progress.
+        taken: bytes of the requests' payloads.
+        given: bytes of the outputs.
     """
 
     rounds: int
@@ -47,41 +48,41 @@ class Counts(NamedTuple):
 
     @property
     def busy(self) -> bool:
-        """Whether the worker is at work."""
+        """Whether the worker is busy."""
         return self.rounds % 2 == 1
 
 
 class SharedCounters:
-    """The counts, in shared memory: one process writes, another reads."""
+    """Counters in shared memory: the worker writes, the daemon reads."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
         self._memory = mmap.mmap(descriptor, _SIZE)
-        # What this side has written; the daemon's reads.
+        # The values written by the worker.
         self._rounds = self._answered = self._peak = self._taken = self._given = 0
         self._running: list[int] = []
         self._seconds = self._last_used = 0.0
 
     @classmethod
     def create(cls) -> Self:
-        """New counts, all zero."""
+        """New counters, all zero."""
         return cls(sealed.allocate(_SIZE))
 
     def close(self) -> None:
-        """Unmap it."""
+        """Unmap the memory and close the descriptor."""
         self._memory.close()
         os.close(self.descriptor)
 
     # The worker
 
     def begin(self, connections: Sequence[int]) -> None:
-        """Work for these connections begins."""
+        """Record that requests of these connections are started."""
         self._rounds += 2 if self._running else 1
         self._running += connections
-        self._tell_running()
+        self._publish_running()
 
     def answer(self, latency: float, seconds: float, taken: int = 0, given: int = 0) -> None:
-        """One request is about to be answered; ``tell`` or ``end`` has the daemon see it."""
+        """Count one request; visible to the daemon after ``publish`` or ``end``."""
         place = _LATENCIES_AT + self._answered % LATENCIES_KEPT * _LATENCY.size
         _LATENCY.pack_into(self._memory, place, latency)
         self._answered += 1
@@ -90,20 +91,20 @@ class SharedCounters:
         self._given += given
 
     def end(self, connections: Sequence[int], now: float, peak: int) -> None:
-        """Work for these connections is done."""
+        """Record that requests of these connections are finished."""
         for number in connections:
             self._running.remove(number)
         self._rounds += 2 if self._running else 1
         self._last_used, self._peak = now, peak
-        self._tell_running()
+        self._publish_running()
 
-    def _tell_running(self) -> None:
+    def _publish_running(self) -> None:
         for place, number in enumerate(self._running[:_MOST_RUNNING]):
             _NUMBER.pack_into(self._memory, _RUNNING_AT + place * _NUMBER.size, number)
-        self.tell()
+        self.publish()
 
-    def tell(self) -> None:
-        """Have the daemon see what was counted."""
+    def publish(self) -> None:
+        """Write the counters to the shared memory."""
         _HEAD.pack_into(
             self._memory,
             0,
@@ -120,19 +121,19 @@ class SharedCounters:
     # The daemon
 
     def read(self) -> Counts:
-        """What the worker has counted so far."""
+        """A consistent snapshot of the counters."""
         counts = Counts(*_HEAD.unpack_from(self._memory))
-        # It may have been written to in the very moment.
+        # The worker may write during the read.
         while (again := Counts(*_HEAD.unpack_from(self._memory))) != counts:
             counts = again
         return counts
 
     def running(self, count: int) -> tuple[int, ...]:
-        """The connections that are worked for, ``count`` of them."""
+        """The connections with a request in progress, up to ``count``."""
         return struct.unpack_from(f"<{min(count, _MOST_RUNNING)}Q", self._memory, _RUNNING_AT)
 
     def latencies(self, first: int, last: int) -> list[float]:
-        """Seconds from sending to answer of the requests of these numbers, as far as kept."""
+        """Latencies in seconds of the requests numbered ``first`` to ``last``, as far as stored."""
         kept = range(max(first, last - LATENCIES_KEPT), last)
         places = (_LATENCIES_AT + n % LATENCIES_KEPT * _LATENCY.size for n in kept)
         return [_LATENCY.unpack_from(self._memory, place)[0] for place in places]

@@ -174,9 +174,7 @@ def test_parts_that_are_more_than_the_whole_are_a_problem():
     inventory = configured(
         a=DeviceSettings(kind="cuda", memory=9 * GIB), b=DeviceSettings(kind="cuda", memory=9 * GIB)
     )
-    assert inventory.problems == [
-        "devices.a, devices.b: 18 GiB is more than the 15.5 GiB that there are"
-    ]
+    assert inventory.problems == ["devices.a, devices.b: 18 GiB exceeds the 15.5 GiB of the device"]
 
 
 def test_gpus_come_first_whatever_the_order_of_the_probes():

@@ -82,7 +82,7 @@ def test_its_memory_is_kept_for_it_and_a_model_is_charged_as_ever(home, register
 
 @pytest.mark.settings('[devices.cpu]\nmemory = "64MiB"\nstandby = 3\n')
 def test_more_workers_standing_by_than_a_device_has_memory_for_are_refused(home):
-    assert "3 workers standing by need 96 MiB of 64 MiB" in home.sire("health").stderr.decode()
+    assert "3 standby workers need 96 MiB of 64 MiB" in home.sire("health").stderr.decode()
 
 
 def test_nobody_stays_behind_when_the_daemon_stops(prepared):

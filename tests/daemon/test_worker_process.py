@@ -310,7 +310,7 @@ def test_workers_outlive_the_zygote_and_the_next_start_brings_another(start):
     assert answer(other) == [2, 2, 2, 2]
     worker.terminate()
     assert ended(worker)
-    assert worker.exit_status() == "nobody could tell how"
+    assert worker.exit_status() == "exit code unknown"
 
 
 DAEMON = """

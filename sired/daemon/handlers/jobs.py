@@ -66,7 +66,9 @@ class JobHandlers:
             only = runner.in_state(state)
             return lambda repository: repository.find(model=model, only=only, limit=limit)
         but = [*runner.in_state("queued"), *runner.running()] if state == "pending" else ()
-        return lambda repository: repository.find(state=state, model=model, but=but, limit=limit)
+        return lambda repository: repository.find(
+            state=state, model=model, exclude=but, limit=limit
+        )
 
     def _as_seen(self, jobs: Iterable[Job]) -> tuple[Job, ...]:
         return tuple(map(self._jobs.runner.as_seen, jobs))

@@ -10,7 +10,7 @@ from sired.daemon import views
 from sired.daemon.handlers.table import HandlerTable
 from sired.daemon.models.estimates import Estimates
 from sired.daemon.models.registration import complete, inspect
-from sired.daemon.models.scheduler_entry import as_known, introduce
+from sired.daemon.models.scheduler_entry import add_to_scheduler, scheduler_entry
 from sired.daemon.services import Services
 from sired.scheduler import events
 from sired.server.front import Client
@@ -40,7 +40,7 @@ class ModelHandlers:
         spec = await self._estimates.soon(spec)
         spec = services.registry.add(spec, request.explicit, replace=request.replace)
         services.instances.forget_signature(spec.name)
-        introduce(services, spec)
+        add_to_scheduler(services, spec)
         services.front.reply(client, views.model(services, spec.name, client.request_id))
 
     async def _estimate(
@@ -53,7 +53,7 @@ class ModelHandlers:
         asked = msgspec.structs.replace(model, trusted=True)
         spec, problem = await self._estimates.now(await asyncio.to_thread(inspect, asked))
         services.conductor.sample()
-        entry = as_known(services, spec)
+        entry = scheduler_entry(services, spec)
         report = views.estimate(services, spec, entry, problem, client.request_id)
         services.front.reply(client, report)
 

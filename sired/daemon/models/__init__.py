@@ -1,1 +1,1 @@
-"""Registering models: what is checked, estimated and told to the scheduler."""
+"""Registration of models: checks, estimates, defaults and the scheduler's entries."""

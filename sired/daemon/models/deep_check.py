@@ -1,9 +1,8 @@
-"""``sire health --deep``: does what a prediction needs, and says how long each step took.
+"""``sire health --deep``: performs the steps of a prediction and measures each of them.
 
-1. The event loop goes round.
-2. The zygote forks a process that loads a small model of our own and answers with it.
-3. If a model is named, it is loaded unless it is, as for anybody, and its process is asked whether
-   it listens.
+1. The event loop completes an iteration.
+2. The zygote forks a worker, which loads a built-in model and runs it once.
+3. If a model is specified, it is loaded if necessary, and its worker answers a ping.
 """
 
 import asyncio
@@ -28,18 +27,19 @@ LONGEST_SECONDS = 3600.0
 _SPEC = ModelSpec(
     name="check", path=".", runtime="python", model_class="sired.workers.child.check:EchoModel"
 )
-_QUESTION = b"[1]"
-# As long as a zygote may take to import everything.
-PATIENCE_SECONDS = 120.0
+_INPUT = b"[1]"
+# The time limit of a zygote for importing everything.
+DEFAULT_SECONDS = 120.0
 
 
 async def deep_checks(services: Services, client: Client, request: Health) -> tuple[CheckStep, ...]:
-    """Do it all; returns the steps in order.
+    """Perform all steps; returns their durations in order.
 
     Raises:
-        SireError: a step failed; its message says which.
+        SireError: a step failed; the message names it.
+        DeadlineExceeded: the steps took too long.
     """
-    allowed = PATIENCE_SECONDS if request.timeout is None else request.timeout
+    allowed = DEFAULT_SECONDS if request.timeout is None else request.timeout
     try:
         async with asyncio.timeout(allowed):
             steps = [
@@ -49,7 +49,7 @@ async def deep_checks(services: Services, client: Client, request: Health) -> tu
             if request.model is not None:
                 steps.append(await _timed(request.model, _model(services, client, request.model)))
     except TimeoutError:
-        raise DeadlineExceeded(f"The check was not done within {allowed:g} s.") from None
+        raise DeadlineExceeded(f"The check did not finish within {allowed:g} s.") from None
     return tuple(steps)
 
 
@@ -65,13 +65,13 @@ async def _timed(step: str, work: Awaitable[None]) -> CheckStep:
 
 async def _worker(services: Services, allowed: float) -> None:
     log = services.paths.logs / "check.log"
-    # The system counts no further than some centuries, and nobody waits for hours.
+    # Larger values would overflow the system's clock.
     longest = min(allowed, LONGEST_SECONDS)
     await asyncio.to_thread(try_worker, services.zygote, log, longest)
 
 
 def try_worker(zygote: Zygote, log: Path, allowed: float) -> None:
-    """Have a fresh worker answer once; blocks.
+    """Have a new worker load and run the built-in model; blocks.
 
     Raises:
         LoadFailed: no process could be started, or it could not load.
@@ -81,7 +81,7 @@ def try_worker(zygote: Zygote, log: Path, allowed: float) -> None:
     until = time.monotonic() + allowed
     with one_shot(zygote, job, log) as worker:
         expect(worker, ModelReady, until)
-        worker.channel.try_send(RunModel(1, JSON, (), JSON), [_QUESTION])
+        worker.channel.try_send(RunModel(1, JSON, (), JSON), [_INPUT])
         expect(worker, RunResult, until)
 
 

@@ -1,4 +1,4 @@
-"""Makes registered models known to the brain, with what was learned of their needs."""
+"""The scheduler's entry of a registered model, with the memory that was measured for it."""
 
 from sire.spec import ModelSpec, instance_bounds, keep_alive_seconds
 from sired.daemon.services import Services
@@ -6,14 +6,14 @@ from sired.scheduler import events
 from sired.scheduler.entities.model import Model
 
 
-def introduce(services: Services, spec: ModelSpec) -> None:
-    """Make a registered model known to the brain."""
+def add_to_scheduler(services: Services, spec: ModelSpec) -> None:
+    """Add a registered model to the scheduler, or replace it there."""
     services.results.renew(spec)
-    services.conductor.feed(events.ModelAdded(as_known(services, spec)))
+    services.conductor.feed(events.ModelAdded(scheduler_entry(services, spec)))
 
 
-def as_known(services: Services, spec: ModelSpec) -> Model:
-    """A model as the brain knows it."""
+def scheduler_entry(services: Services, spec: ModelSpec) -> Model:
+    """The scheduler's entry of a model."""
     kinds = {device.hardware.kind for device in services.inventory.devices}
     measured = {kind: services.footprints.get(spec, kind) for kind in kinds}
     fewest, most = instance_bounds(spec.instances)

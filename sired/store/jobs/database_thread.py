@@ -1,4 +1,4 @@
-"""The one thread that owns the database; the event loop never waits for a disk."""
+"""The thread that owns the job database, so that the event loop never waits for the disk."""
 
 import asyncio
 import logging
@@ -17,24 +17,24 @@ log = logging.getLogger(__name__)
 
 _Result = TypeVar("_Result")
 
-# What came in while the disk was busy is committed together: one sync for many.
-TOGETHER = 256
+# Tasks that arrive while the disk is busy are committed in one transaction, with one sync.
+MAX_GROUP = 256
 
 
-class _OneShot(NamedTuple):
+class _Task(NamedTuple):
     do: Callable[[JobRepository], Any]
     answer: "asyncio.Future[Any]"
 
 
 class JobDatabase:
-    """Takes errands to the jobs on disk and answers with futures of the event loop.
+    """Runs tasks on the job repository and returns futures of the event loop.
 
     Args:
-        loop: the event loop that asks.
-        directory: where the database and the spool directory are; it is made if need be.
+        loop: the event loop of the callers.
+        directory: of the database and the spool directory; it is created if necessary.
 
     Attributes:
-        problem: why jobs cannot be kept at the moment; "" while all is well.
+        problem: why jobs cannot be stored at the moment; "" if they can.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, directory: Path) -> None:
@@ -42,61 +42,61 @@ class JobDatabase:
         self._loop = loop
         self._directory = directory
         self._repository: JobRepository | None = None
-        self._errands: queue.SimpleQueue[_OneShot | None] = queue.SimpleQueue()
+        self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="jobs", daemon=True)
         self._thread.start()
 
     def call(self, do: Callable[[JobRepository], _Result]) -> "asyncio.Future[_Result]":
-        """Have something done to the jobs; when the future has its result, it is on disk.
+        """Run a function on the repository; its changes are on disk when the future completes.
 
-        The future raises JobsUnavailable when it could not be done; nothing has changed then.
+        The future raises JobsUnavailable if they cannot be stored; nothing has changed then.
         """
         answer: asyncio.Future[_Result] = self._loop.create_future()
-        self._errands.put(_OneShot(do, answer))
+        self._tasks.put(_Task(do, answer))
         return answer
 
     def close(self) -> None:
-        """Do what is asked for already, and close the database."""
-        self._errands.put(None)
+        """Run the pending tasks, and close the database."""
+        self._tasks.put(None)
         self._thread.join()
 
     def _work(self) -> None:
         while (group := self._next()) is not None:
-            outcomes = self._together(group) or [self._alone(errand) for errand in group]
-            answers = [errand.answer for errand in group]
+            outcomes = self._run_group(group) or [self._run_single(task) for task in group]
+            answers = [task.answer for task in group]
             self._loop.call_soon_threadsafe(_deliver, list(zip(answers, outcomes, strict=True)))
         if self._repository is not None:
             self._repository.close()
 
-    def _next(self) -> list[_OneShot] | None:
-        """What waits, in order, once there is something; None at the end."""
-        first = self._errands.get()
+    def _next(self) -> list[_Task] | None:
+        """Wait for tasks; returns the pending ones in order, or None at the end."""
+        first = self._tasks.get()
         if first is None:
             return None
         group = [first]
-        while len(group) < TOGETHER and not self._errands.empty():
-            errand = self._errands.get()
-            if errand is None:
-                self._errands.put(None)
+        while len(group) < MAX_GROUP and not self._tasks.empty():
+            task = self._tasks.get()
+            if task is None:
+                self._tasks.put(None)
                 break
-            group.append(errand)
+            group.append(task)
         return group
 
-    def _together(self, group: list[_OneShot]) -> list[Any] | None:
-        """Do everything in one transaction; None when something is in the way."""
+    def _run_group(self, group: list[_Task]) -> list[Any] | None:
+        """Run all tasks in one transaction; None if that fails."""
         try:
             return self._transact(group)
         except Exception:
             self._undo()
             return None
 
-    def _alone(self, errand: _OneShot) -> Any:
-        """Do one errand by itself, so that only those fail that must."""
+    def _run_single(self, task: _Task) -> Any:
+        """Run one task in a transaction of its own, so that one failure does not affect others."""
         try:
-            (outcome,) = self._transact([errand])
+            (outcome,) = self._transact([task])
         except (sqlite3.Error, OSError) as problem:
             self._undo()
-            self._give_up()
+            self._close_repository()
             error = unavailable(problem, self._directory)
             self._note(error)
             return error
@@ -105,15 +105,15 @@ class JobDatabase:
             return error
         except Exception as problem:
             self._undo()
-            log.exception("a job could not be kept for an unexpected reason")
+            log.exception("a job could not be stored because of an unexpected error")
             return SireError(f"Unexpected {type(problem).__name__}: {problem}")
         return outcome
 
-    def _transact(self, group: list[_OneShot]) -> list[Any]:
+    def _transact(self, group: list[_Task]) -> list[Any]:
         if self._repository is None:
             self._repository = JobRepository(self._directory)
         self._repository.begin()
-        outcomes = [_outcome(errand, self._repository) for errand in group]
+        outcomes = [_outcome(task, self._repository) for task in group]
         self._repository.commit()
         self.problem = ""
         return outcomes
@@ -123,10 +123,10 @@ class JobDatabase:
             try:
                 self._repository.roll_back()
             except sqlite3.Error:
-                self._give_up()
+                self._close_repository()
 
-    def _give_up(self) -> None:
-        """Close a database that fails; the next errand opens it anew, mended or replaced."""
+    def _close_repository(self) -> None:
+        """Close a database that fails; the next task opens it again."""
         if self._repository is not None:
             self._repository.close()
             self._repository = None
@@ -137,16 +137,16 @@ class JobDatabase:
         self.problem = str(error)
 
 
-def _outcome(errand: _OneShot, repository: JobRepository) -> Any:
+def _outcome(task: _Task, repository: JobRepository) -> Any:
     try:
-        return errand.do(repository)
+        return task.do(repository)
     except SireError as error:
         return error
 
 
 def _deliver(outcomes: "list[tuple[asyncio.Future[Any], Any]]") -> None:
     for answer, outcome in outcomes:
-        if answer.done():  # nobody waits for it any more
+        if answer.done():  # it was cancelled
             continue
         if isinstance(outcome, SireError):
             answer.set_exception(outcome)

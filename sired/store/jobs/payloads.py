@@ -1,4 +1,4 @@
-"""Inputs and results: small ones go into the database, big ones into files beside it."""
+"""Stores inputs and results: small ones in the database, large ones in files beside it."""
 
 import mmap
 import os
@@ -16,7 +16,7 @@ from sire.spec import TensorSpec
 
 Kind = Literal["input", "result"]
 
-# SQLite is quicker than a file up to about here: https://sqlite.org/intern-v-extern-blob.html
+# Up to this size SQLite is faster than files: https://sqlite.org/intern-v-extern-blob.html
 INLINE_LIMIT = 64 * 1024
 
 _tensors: msgspec.json.Decoder[tuple[TensorSpec, ...]] = msgspec.json.Decoder(
@@ -25,7 +25,7 @@ _tensors: msgspec.json.Decoder[tuple[TensorSpec, ...]] = msgspec.json.Decoder(
 
 
 class JobPayload(NamedTuple):
-    """A payload: its content type, the arrays in it if it says so, and its frames."""
+    """A payload: its content type, the specifications of its arrays, and its frames."""
 
     content_type: str
     tensors: tuple[TensorSpec, ...]
@@ -33,27 +33,27 @@ class JobPayload(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Bytes in all frames together."""
+        """Total bytes of all frames."""
         return sum(memoryview(frame).nbytes for frame in self.frames)
 
 
 class PayloadStore:
-    """Payloads of jobs. Its files follow the database's transactions.
+    """Payloads of jobs, whose files follow the database's transactions.
 
     Args:
-        directory: where big payloads lie, one file each; it exists.
+        directory: an existing directory for large payloads, one file each.
     """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._written: list[str] = []
-        self._doomed: list[str] = []
+        self._to_delete: list[str] = []
 
     def put(self, db: sqlite3.Connection, job: int, kind: Kind, data: JobPayload) -> None:
-        """Keep a payload.
+        """Store a payload.
 
         Raises:
-            OSError: the disk does not take it.
+            OSError: its file cannot be written.
         """
         small = data.size <= INLINE_LIMIT
         db.execute(
@@ -70,10 +70,10 @@ class PayloadStore:
         )
 
     def get(self, db: sqlite3.Connection, job: int, kind: Kind) -> JobPayload | None:
-        """A payload that was kept; big ones are mapped, not read.
+        """A stored payload, None if there is none; large ones are mapped, not read.
 
         Raises:
-            OSError: its file is gone.
+            OSError: its file is missing.
         """
         row = db.execute(
             "SELECT content_type, tensors, lengths, content, file FROM payloads"
@@ -89,16 +89,16 @@ class PayloadStore:
         return JobPayload(content_type, _tensors.decode(tensors), frames)
 
     def drop(self, db: sqlite3.Connection, jobs: Collection[int], kind: Kind | None = None) -> None:
-        """Forget payloads of these jobs, of one kind or of both."""
+        """Delete payloads of these jobs, of one kind or of both."""
         for job in jobs:
-            gone = db.execute(
+            deleted = db.execute(
                 "DELETE FROM payloads WHERE job = ? AND kind = ifnull(?, kind) RETURNING file",
                 (job, kind),
             )
-            self._doomed += [file for (file,) in gone if file is not None]
+            self._to_delete += [file for (file,) in deleted if file is not None]
 
     def before_commit(self) -> None:
-        """Make sure that the files' names are on disk before a row that tells of them."""
+        """Sync the names of new files before the rows that refer to them are committed."""
         if self._written:
             descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
             try:
@@ -107,15 +107,15 @@ class PayloadStore:
                 os.close(descriptor)
 
     def committed(self) -> None:
-        """The transaction holds: remove what it forgot."""
-        self._unlink(self._doomed)
+        """Delete the files whose rows the transaction deleted."""
+        self._unlink(self._to_delete)
 
     def rolled_back(self) -> None:
-        """The transaction does not hold: remove what was written for it."""
+        """Delete the files that were written for the transaction."""
         self._unlink(self._written)
 
     def sweep(self, db: sqlite3.Connection) -> None:
-        """Remove files that no row tells of: a crash came between the two."""
+        """Delete files that no row refers to, as a crash can leave them."""
         known = {file for (file,) in db.execute("SELECT file FROM payloads WHERE file NOT NULL")}
         for path in self._directory.iterdir():
             if path.name not in known:
@@ -123,9 +123,9 @@ class PayloadStore:
 
     def _unlink(self, names: list[str]) -> None:
         for name in names:
-            with suppress(OSError):  # swept up with the next start
+            with suppress(OSError):  # ``sweep`` deletes it at the next start
                 (self._directory / name).unlink()
-        self._written, self._doomed = [], []
+        self._written, self._to_delete = [], []
 
     def _write(self, data: JobPayload) -> str:
         name = secrets.token_hex(8)

@@ -1,4 +1,4 @@
-"""What goes into the book of jobs, and what comes out of it."""
+"""The records of jobs: what the repository takes and returns."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,12 +10,12 @@ from sire.spec import Job, JobError, JobState, Priority
 from sire.units import format_duration
 from sired.store.jobs.payloads import JobPayload
 
-# The columns of a row that ``job_of`` takes.
+# The columns that ``job_of`` expects.
 COLUMNS = ", ".join(Job.__struct_fields__)
 
 
 class Draft(NamedTuple):
-    """A job that is to be accepted."""
+    """A job to be accepted; ``deadline_at`` is in seconds since the epoch."""
 
     model: str
     priority: Priority
@@ -27,14 +27,14 @@ class Draft(NamedTuple):
 
 
 class Lane(NamedTuple):
-    """The jobs of one model and one priority; they are run in the order they came."""
+    """The jobs of one model and one priority, which run in the order of submission."""
 
     model: str
     priority: Priority
 
 
 class QueuedJob(NamedTuple):
-    """A job that is about to run, and its input; None where somebody removed its file."""
+    """A job to run, and its input; None if its file was deleted."""
 
     job: Job
     data: JobPayload | None
@@ -53,7 +53,7 @@ class JobOutcome(NamedTuple):
 
 
 def job_of(row: Sequence[object]) -> Job:
-    """The job that a row of ``COLUMNS`` tells of."""
+    """The job in a row of ``COLUMNS``."""
     values = dict(zip(Job.__struct_fields__, row, strict=True))
     values["metadata"] = msgspec.json.decode(str(values["metadata"]))
     if values["error"] is not None:
@@ -62,24 +62,24 @@ def job_of(row: Sequence[object]) -> Job:
 
 
 def reason_of(error: SireError) -> JobError:
-    """An error as it is kept."""
+    """An error as it is stored."""
     return JobError(error.code, error.message, error.hint, error.details)
 
 
 def too_late(job: Job) -> DeadlineExceeded:
-    """Why a job failed that did not run before its deadline."""
+    """The error of a job that did not run before its deadline."""
     assert job.deadline_at is not None
     return DeadlineExceeded(
-        f"The job's turn did not come within {format_duration(job.deadline_at - job.created_at)}.",
-        hint="Allow more with --timeout, or look at: sire ps",
+        f"The job did not run within {format_duration(job.deadline_at - job.created_at)}.",
+        hint="Allow more time with --timeout, or see: sire ps",
         model=job.model,
     )
 
 
 def lost(job: Job, what: str) -> JobsUnavailable:
-    """Why a job has no input or answer any more."""
+    """The error of a job whose input or result is missing."""
     return JobsUnavailable(
-        f"The {what} of the job {job.id} is gone from the spool directory.",
+        f"The {what} of the job {job.id} is missing in the spool directory.",
         hint="Submit it again.",
         job=job.id,
     )

@@ -1,4 +1,4 @@
-"""Everything that is done to jobs on disk; each method is one step of a transaction."""
+"""The jobs on disk; each method is one step of a transaction."""
 
 import difflib
 import secrets
@@ -24,28 +24,28 @@ from sired.store.jobs.records import (
 )
 from sired.store.jobs.schema import open_database
 
-# Neither 0, 1, l nor o: an id is read aloud and typed. 31^7 are 27 billion.
+# Without 0, 1, l and o, because ids are read aloud and typed. 32^7 are 34 billion.
 _ALPHABET = "23456789abcdefghijkmnpqrstuvwxyz"
 _ID_LENGTH = 7
-# Where somebody mistyped an id, it is looked for among the latest of this many.
-_LOOK_NEAR = 10_000
-# Ids are shorter; what else is asked for is not repeated whole.
+# Similar ids are suggested from this many of the latest jobs.
+_SUGGESTED_FROM = 10_000
+# Ids are shorter; longer requests are truncated in errors.
 _LONGEST_ID = 100
 
 
 class JobRepository:
-    """The jobs on disk; for one thread.
+    """The jobs on disk; for use by one thread.
 
-    A method that raises a ``SireError`` has changed nothing; after any other error the
-    transaction must be rolled back.
+    A method that raises a ``SireError`` has changed nothing. After any other error the transaction
+    must be rolled back.
 
     Args:
-        directory: where the database and the spool directory are; it is made if need be.
+        directory: of the database and the spool directory; it is created if necessary.
 
     Raises:
-        JobsUnavailable: a newer sire wrote the database.
+        JobsUnavailable: the database was written by a newer version of sire.
         sqlite3.Error: it cannot be opened.
-        OSError: the same.
+        OSError: a directory or file cannot be created.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -83,7 +83,7 @@ class JobRepository:
     # Accepting and running
 
     def accept(self, drafts: Iterable[Draft]) -> list[str]:
-        """Keep new jobs; returns their ids in the same order."""
+        """Store new jobs; returns their ids in the same order."""
         return [self._insert(draft, time.time()) for draft in drafts]
 
     def _insert(self, draft: Draft, now: float) -> str:
@@ -115,17 +115,18 @@ class JobRepository:
                 return job
 
     def lanes(self) -> list[Lane]:
-        """The lanes in which jobs wait."""
+        """The lanes with pending jobs."""
         rows = self.db.execute("SELECT DISTINCT model, priority FROM jobs WHERE state = 'pending'")
         return [Lane(*row) for row in rows]
 
-    def take(self, lane: Lane, but: Sequence[str], limit: int) -> list[QueuedJob]:
-        """The next jobs of a lane but for some; they stay pending on disk."""
+    def take(self, lane: Lane, exclude: Sequence[str], limit: int) -> list[QueuedJob]:
+        """The next jobs of a lane, without ``exclude``; they stay pending on disk."""
         rows = self.db.execute(
-            f"SELECT seq, {COLUMNS} FROM jobs"  # noqa: S608  # names and marks of our own
-            f" WHERE state = 'pending' AND model = ? AND priority = ? AND id NOT IN ({_marks(but)})"
+            f"SELECT seq, {COLUMNS} FROM jobs"  # noqa: S608  # constants only
+            " WHERE state = 'pending' AND model = ? AND priority = ?"
+            f" AND id NOT IN ({_marks(exclude)})"
             " ORDER BY seq LIMIT ?",
-            (*lane, *but, limit),
+            (*lane, *exclude, limit),
         ).fetchall()
         return [QueuedJob(job_of(row), self._input(seq)) for seq, *row in rows]
 
@@ -136,7 +137,7 @@ class JobRepository:
             return None
 
     def finish(self, outcome: JobOutcome) -> bool:
-        """Record how a job ended; False when it had ended already, or is gone."""
+        """Record how a job ended; False if it had already ended, or was deleted."""
         row = self.db.execute(
             "UPDATE jobs SET state = ?, queued_at = ?, started_at = ?, finished_at = ?,"
             " result_bytes = ?, compute_seconds = ?, error = ?"
@@ -159,27 +160,27 @@ class JobRepository:
             self.spool.put(self.db, row[0], "result", outcome.result)
         return True
 
-    def overdue(self, but: Collection[str]) -> list[str]:
-        """Fail the pending jobs whose deadline has come, but for some; returns their ids."""
+    def overdue(self, exclude: Collection[str]) -> list[str]:
+        """Fail pending jobs past their deadline, except ``exclude``; returns their ids."""
         query = (
             f"SELECT {COLUMNS} FROM jobs"  # noqa: S608
             " WHERE state = 'pending' AND deadline_at <= ?"
         )
         rows = self.db.execute(query, (time.time(),))
-        late = [job for row in rows.fetchall() if (job := job_of(row)).id not in but]
+        late = [job for row in rows.fetchall() if (job := job_of(row)).id not in exclude]
         for job in late:
             self.finish(JobOutcome(job.id, "failed", error=reason_of(too_late(job))))
         return [job.id for job in late]
 
-    def model_gone(self, model: str, error: ModelNotFound, spare: Sequence[str]) -> list[str]:
-        """Fail the pending jobs of a model but for those to ``spare``; returns their ids."""
-        where = f"model = ? AND id NOT IN ({_marks(spare)})"
-        return self._end_all("failed", reason_of(error), where, (model, *spare))
+    def model_gone(self, model: str, error: ModelNotFound, exclude: Sequence[str]) -> list[str]:
+        """Fail the pending jobs of a model, except ``exclude``; returns their ids."""
+        where = f"model = ? AND id NOT IN ({_marks(exclude)})"
+        return self._end_all("failed", reason_of(error), where, (model, *exclude))
 
     def _end_all(
         self, state: JobState, error: JobError | None, where: str, values: Sequence[str]
     ) -> list[str]:
-        """End all pending jobs for which something holds; returns their ids."""
+        """End all pending jobs that fulfil a condition of SQL; returns their ids."""
         changes = "state = ?, finished_at = ?, error = ?"
         which = f"state = 'pending' AND {where}"
         query = f"UPDATE jobs SET {changes} WHERE {which} RETURNING seq, id"  # noqa: S608
@@ -188,13 +189,13 @@ class JobRepository:
         self.spool.drop(self.db, [seq for seq, _ in ended], "input")
         return [job for _, job in ended]
 
-    # Looking
+    # Queries
 
     def get(self, ids: Sequence[str]) -> list[Job]:
         """These jobs, in the same order.
 
         Raises:
-            JobNotFound: there is no such job; the hint names ids that come near.
+            JobNotFound: an id is unknown; the hint suggests similar ones.
         """
         return [job for _, job in self._find(ids)]
 
@@ -207,10 +208,14 @@ class JobRepository:
         return [(seq, job_of(row)) for seq, *row in found]
 
     def _not_found(self, job: str) -> JobNotFound:
-        latest = self.db.execute("SELECT id FROM jobs ORDER BY seq DESC LIMIT ?", (_LOOK_NEAR,))
+        latest = self.db.execute(
+            "SELECT id FROM jobs ORDER BY seq DESC LIMIT ?", (_SUGGESTED_FROM,)
+        )
         near = difflib.get_close_matches(job[:_LONGEST_ID], [known for (known,) in latest], n=3)
         hint = f"Did you mean {' or '.join(near)}? See: sire job ls" if near else "See: sire job ls"
-        return JobNotFound(f"There is no job {shown(job)}.", hint=hint, job=job[:_LONGEST_ID])
+        return JobNotFound(
+            f"The job {shown(job)} does not exist.", hint=hint, job=job[:_LONGEST_ID]
+        )
 
     def find(
         self,
@@ -218,25 +223,25 @@ class JobRepository:
         state: JobState | None = None,
         model: str | None = None,
         only: Collection[str] | None = None,
-        but: Collection[str] = (),
+        exclude: Collection[str] = (),
         limit: int = -1,
     ) -> list[Job]:
         """Jobs, the latest first.
 
         Args:
-            state: only those in this state on disk, where what is queued or running is pending.
+            state: only those in this state on disk, where queued and running jobs are pending.
             model: only those of this model.
-            only: only those of these ids.
-            but: none of these ids.
-            limit: how many at most; -1 for all.
+            only: only these ids.
+            exclude: none of these ids.
+            limit: maximum number; -1 for all.
         """
         where = ["ifnull(?, state) = state", "ifnull(?, model) = model"]
         where += [f"id IN ({_marks(only)})"] if only is not None else []
-        where += [f"id NOT IN ({_marks(but)})"]
+        where += [f"id NOT IN ({_marks(exclude)})"]
         rows = self.db.execute(
             f"SELECT {COLUMNS} FROM jobs WHERE {' AND '.join(where)}"  # noqa: S608
             " ORDER BY seq DESC LIMIT ?",
-            (state, model, *(only or ()), *but, limit),
+            (state, model, *(only or ()), *exclude, limit),
         )
         return [job_of(row) for row in rows]
 
@@ -246,7 +251,7 @@ class JobRepository:
         return [job for (job,) in rows]
 
     def ahead(self, job: str) -> int:
-        """How many jobs of the same model are to be run before this one."""
+        """Number of jobs of the same model that run before this one."""
         (count,) = self.db.execute(
             "SELECT count(*) FROM jobs AS other JOIN jobs AS this ON this.id = ?"
             " WHERE other.state = 'pending' AND other.model = this.model AND"
@@ -257,57 +262,57 @@ class JobRepository:
         return int(count)
 
     def result(self, job: str) -> tuple[Job, JobPayload | None]:
-        """A job, and its answer if it has one.
+        """A job, and its result if it has one.
 
         Raises:
-            JobNotFound: there is no such job.
-            JobsUnavailable: the file with its answer is gone.
+            JobNotFound: the id is unknown.
+            JobsUnavailable: the file of its result is missing.
         """
         ((seq, found),) = self._find([job])
         try:
             return found, self.spool.get(self.db, seq, "result")
         except FileNotFoundError:
-            raise lost(found, "answer") from None
+            raise lost(found, "result") from None
 
-    # Ending and forgetting
+    # Cancelling and deleting
 
     def cancel(self, ids: Sequence[str]) -> list[str]:
-        """Cancel those of these jobs that have not ended; returns which.
+        """Cancel those of these jobs that have not ended; returns their ids.
 
         Raises:
-            JobNotFound: there is no such job.
+            JobNotFound: an id is unknown.
         """
         waiting = [job.id for job in self.get(ids) if job.state == "pending"]
         return [job for job in waiting if self.finish(JobOutcome(job, "cancelled"))]
 
     def cancel_all(self) -> list[str]:
-        """Cancel every job that has not ended; returns which."""
+        """Cancel every job that has not ended; returns their ids."""
         return self._end_all("cancelled", None, "TRUE", ())
 
     def remove(self, ids: Sequence[str]) -> None:
-        """Forget these jobs, whatever their state.
+        """Delete these jobs, in any state.
 
         Raises:
-            JobNotFound: there is no such job.
+            JobNotFound: an id is unknown.
         """
-        self._forget([seq for seq, _ in self._find(ids)])
+        self._delete([seq for seq, _ in self._find(ids)])
 
     def remove_finished(self, older_than: float) -> list[str]:
-        """Forget the jobs that ended more than so many seconds ago; returns their ids."""
+        """Delete jobs that ended more than ``older_than`` seconds ago; returns their ids."""
         rows = self.db.execute(
             "SELECT seq, id FROM jobs WHERE state <> 'pending' AND finished_at <= ?",
             (time.time() - older_than,),
         ).fetchall()
-        self._forget([seq for seq, _ in rows])
+        self._delete([seq for seq, _ in rows])
         return [job for _, job in rows]
 
     def tidy(self, keep_for: float, keep_count: int, keep_bytes: int) -> int:
-        """Forget finished jobs that are too old, too many or too big; returns how many.
+        """Delete finished jobs beyond the limits; returns their number.
 
         Args:
-            keep_for: seconds since their end.
-            keep_count: how many, the latest ones.
-            keep_bytes: how much their results may take, of the latest ones together.
+            keep_for: seconds to keep them after their end.
+            keep_count: number of latest jobs to keep.
+            keep_bytes: maximum total size of the results to keep, latest first.
         """
         rows = self.db.execute(
             "SELECT seq FROM (SELECT seq, finished_at, row_number() OVER latest AS place,"
@@ -316,11 +321,11 @@ class JobRepository:
             " WHERE finished_at < ? OR place > ? OR bytes > ?",
             (time.time() - keep_for, keep_count, keep_bytes),
         ).fetchall()
-        self._forget([seq for (seq,) in rows])
+        self._delete([seq for (seq,) in rows])
         return len(rows)
 
     def move_times(self, seconds: float) -> None:
-        """The calendar was set by so much: what is to be and what was go with it."""
+        """Shift all times by the seconds that the system clock was set forward."""
         self.db.execute(
             "UPDATE jobs SET created_at = created_at + ?1, queued_at = queued_at + ?1,"
             " started_at = started_at + ?1, finished_at = finished_at + ?1,"
@@ -328,7 +333,7 @@ class JobRepository:
             (seconds,),
         )
 
-    def _forget(self, jobs: Sequence[int]) -> None:
+    def _delete(self, jobs: Sequence[int]) -> None:
         self.spool.drop(self.db, jobs)
         self.db.executemany("DELETE FROM jobs WHERE seq = ?", [(job,) for job in jobs])
 

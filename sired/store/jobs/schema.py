@@ -1,4 +1,4 @@
-"""The database's tables, how it is opened, and what its errors mean."""
+"""The tables of the job database, how it is opened, and how its errors are reported."""
 
 import errno
 import os
@@ -9,8 +9,8 @@ from sire.errors import JobsUnavailable
 
 VERSION = 1
 
-# Only what outlives the daemon is a state here: a job that is queued or running is one that has
-# not been finished, and after a crash that is all there is to know.
+# Only states that outlive the daemon are stored: queued and running jobs are pending here, which is
+# what they are after a crash.
 _TABLES = """
 CREATE TABLE jobs (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -48,19 +48,19 @@ CREATE TABLE payloads (
 
 
 def open_database(path: Path) -> sqlite3.Connection:
-    """Open the database, or make it; only its owner may read it.
+    """Open the database, or create it with access for its owner only.
 
     Raises:
-        JobsUnavailable: a newer sire has written it.
-        sqlite3.Error: it cannot be opened, or is none.
-        OSError: it cannot be made.
+        JobsUnavailable: it was written by a newer version of sire.
+        sqlite3.Error: it cannot be opened, or is not a database.
+        OSError: it cannot be created.
     """
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    # Transactions are begun and ended by hand.
+    # Transactions are begun and ended explicitly.
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
         db.execute("PRAGMA journal_mode = WAL")
-        # What was committed is on disk: a job whose id has been told survives a power cut.
+        # Commits are synced: a job whose id was returned survives a power failure.
         db.execute("PRAGMA synchronous = FULL")
         _prepare(db, path)
     except BaseException:
@@ -73,7 +73,7 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if version > VERSION:
         raise JobsUnavailable(
-            f"{path} was written by a newer sire (its version is {version}, not {VERSION}).",
+            f"{path} was written by a newer version of sire (schema {version}, not {VERSION}).",
             hint="Upgrade sire, or move the file away.",
         )
     if version == 0:
@@ -81,21 +81,21 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
 
 
 def unavailable(problem: Exception, directory: Path) -> JobsUnavailable:
-    """An error of the database or the disk below ``directory``, in words that say what to do."""
+    """The error to report for a failure of the database or disk, with what to do about it."""
     kind = getattr(problem, "sqlite_errorname", "")
     number = problem.errno if isinstance(problem, OSError) else None
     if kind == "SQLITE_FULL" or number in {errno.ENOSPC, errno.EDQUOT}:
         return JobsUnavailable(
             f"The disk that holds {directory} is full.",
-            hint="Free some space, or forget finished jobs: sire job rm --finished",
+            hint="Free some space, or delete finished jobs: sire job rm --finished",
         )
     if kind.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
         return JobsUnavailable(
             f"The database of jobs in {directory} is damaged: {problem}.",
-            hint=f"Move it away, and a new one will be made: mv {directory} {directory}.damaged",
+            hint=f"Move it away, so that a new one is created: mv {directory} {directory}.damaged",
         )
     why = os.strerror(number) if number else problem
     return JobsUnavailable(
         f"The database of jobs in {directory} cannot be used: {why}.",
-        hint="Predictions are served meanwhile, and jobs are again once it can be written to.",
+        hint="Predictions still work; jobs will work again once it can be written to.",
     )

@@ -1,14 +1,13 @@
-"""One forward pass for several requests.
+"""Runs several requests in one forward pass.
 
-1. Inputs whose arrays agree in names, dtypes and shapes, but for the first axis, go together: up to
-   ``size`` rows, in their order.
-2. Their arrays are joined along the first axis, the model runs once, and its answer is cut at the
-   same places.
-3. If that fails, in whatever way, each of them runs alone: what is wrong with one harms no other.
-   If nothing is wrong with any, the model takes no batches, or has not the memory: there are none
-   from then on.
-4. The first batch runs both ways. If the answers differ by more than rounding does, the model mixes
-   its rows or counts them: there are no batches from then on, either.
+1. Inputs whose arrays have the same names, dtypes and shapes, except for the first axis, form a
+   batch of up to ``size`` rows, in order.
+2. Their arrays are concatenated along the first axis, the model runs once, and its output is split
+   at the same rows.
+3. If that fails, each input runs alone, so that an invalid one does not affect the others. If all
+   succeed alone, the model cannot run batches, or lacks the memory, and batching is disabled.
+4. The first batch is run both ways. If the outputs differ by more than rounding, the model's rows
+   influence each other, and batching is disabled.
 """
 
 import logging
@@ -21,8 +20,8 @@ import numpy as np
 
 log = logging.getLogger("sired.worker")
 
-# How far answers may lie apart, relative to the largest number among them: sums are added up in
-# another order, and half precision keeps three digits.
+# Tolerance by bytes of precision, relative to the largest number: sums are computed in another
+# order, and half precision has three digits.
 _ROUNDING = {2: 2e-2, 4: 1e-4, 8: 1e-8}
 
 Predict = Callable[[Any], Any]
@@ -30,7 +29,7 @@ Predict = Callable[[Any], Any]
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """What became of one input: an answer or an error, and the seconds its pass took."""
+    """The result of one input: an output or an error, and the seconds that its pass took."""
 
     answer: Any
     error: BaseException | None
@@ -38,11 +37,11 @@ class BatchResult:
 
 
 class Batches:
-    """Runs inputs together where they fit together and the model allows it.
+    """Runs inputs in batches if they match and the model supports it.
 
     Args:
         predict: one forward pass.
-        size: rows of one pass at most.
+        size: maximum number of rows of a pass.
         precision: bytes of the numbers that the model computes in.
     """
 
@@ -50,16 +49,16 @@ class Batches:
         self._precision = precision
         self._predict = predict
         self._size = size
-        self._tried = False
+        self._verified = False
 
     def run(self, inputs: Sequence[Any]) -> Iterator[tuple[int, BatchResult]]:
-        """Answer every input; yields its place among them and its outcome as they come."""
+        """Run every input; yields its index and its result as they are available."""
         for places in self._parts(inputs):
             outcomes = self._run_part([inputs[place] for place in places])
             yield from zip(places, outcomes, strict=True)
 
     def _parts(self, inputs: Sequence[Any]) -> list[list[int]]:
-        """The places of the inputs that run together, in the order of the first of each."""
+        """The indices of the inputs of each batch, in the order of the first input of each."""
         parts: list[list[int]] = []
         filling: dict[Any, tuple[list[int], int]] = {}
         for place, data in enumerate(inputs):
@@ -75,26 +74,26 @@ class Batches:
 
     def _run_part(self, inputs: list[Any]) -> list[BatchResult]:
         if len(inputs) == 1:
-            return [self._alone(inputs[0])]
-        together = self._together(inputs)
-        if together is not None and self._tried:
+            return [self._run_single(inputs[0])]
+        together = self._run_batch(inputs)
+        if together is not None and self._verified:
             return together
-        alone = [self._alone(data) for data in inputs]
+        alone = [self._run_single(data) for data in inputs]
         if not any(outcome.error for outcome in alone):
-            self._judge(alone, together)
+            self._verify(alone, together)
         return alone
 
-    def _judge(self, alone: list[BatchResult], together: list[BatchResult] | None) -> None:
-        """Nothing is wrong with these inputs: does the model answer them in a batch as well?"""
-        self._tried = together is not None and all(
+    def _verify(self, alone: list[BatchResult], together: list[BatchResult] | None) -> None:
+        """Compare results alone and in a batch; disable batching if they differ."""
+        self._verified = together is not None and all(
             alike(one.answer, other.answer, self._precision)
             for one, other in zip(alone, together, strict=True)
         )
-        if not self._tried:
-            log.warning("it does not answer in a batch what it answers alone: no more batches")
+        if not self._verified:
+            log.warning("outputs differ between a batch and single inputs: batching is disabled")
             self._size = 1
 
-    def _alone(self, data: Any) -> BatchResult:
+    def _run_single(self, data: Any) -> BatchResult:
         began = time.perf_counter()
         try:
             answer, error = self._predict(data), None
@@ -102,21 +101,21 @@ class Batches:
             answer, error = None, problem
         return BatchResult(answer, error, time.perf_counter() - began)
 
-    def _together(self, inputs: list[Any]) -> list[BatchResult] | None:
-        """All of them in one pass; None when that did not work out."""
+    def _run_batch(self, inputs: list[Any]) -> list[BatchResult] | None:
+        """Run all inputs in one pass; None if it fails."""
         counts = [_rows(data) for data in inputs]
         began = time.perf_counter()
         try:
-            answers = _cut(self._predict(_joined(inputs)), counts)
+            answers = _split(self._predict(_joined(inputs)), counts)
         except Exception as problem:
-            log.warning("a batch of %d failed and each runs alone: %s", len(inputs), problem)
+            log.warning("a batch of %d failed, so each input runs alone: %s", len(inputs), problem)
             return None
         seconds = time.perf_counter() - began
         return [BatchResult(answer, None, seconds) for answer in answers]
 
 
 def _kind(data: Any) -> Any:
-    """What inputs that fit together have in common; None for one that fits with none."""
+    """The key that inputs of one batch share; None for inputs that cannot be batched."""
     arrays = data if isinstance(data, dict) else {"": data}
     if not arrays or not all(isinstance(a, np.ndarray) and a.ndim for a in arrays.values()):
         return None
@@ -135,30 +134,30 @@ def _joined(inputs: list[Any]) -> Any:
     return np.concatenate(inputs)
 
 
-def _cut(answer: Any, counts: list[int]) -> list[Any]:
-    """The rows of an answer that are each input's.
+def _split(answer: Any, counts: list[int]) -> list[Any]:
+    """Split an output into the rows of each input.
 
     Raises:
-        ValueError: it has not one row for each that went in.
+        ValueError: the number of its rows is not that of the inputs.
     """
     if isinstance(answer, np.ndarray) and answer.ndim and len(answer) == sum(counts):
         return np.split(answer, np.cumsum(counts)[:-1])
     if isinstance(answer, dict) and answer:
-        columns = [_cut(item, counts) for item in answer.values()]
+        columns = [_split(item, counts) for item in answer.values()]
         return [dict(zip(answer, row, strict=True)) for row in zip(*columns, strict=True)]
     if isinstance(answer, tuple | list) and answer:
-        items = [_cut(item, counts) for item in answer]
+        items = [_split(item, counts) for item in answer]
         return [type(answer)(row) for row in zip(*items, strict=True)]
-    raise ValueError("its answer has not one row for each that went in")
+    raise ValueError("the output does not have one row for each row of the inputs")
 
 
 def alike(one: Any, other: Any, precision: int = 8) -> bool:
-    """Whether two answers are the same but for rounding.
+    """Whether two outputs are equal except for rounding.
 
     Args:
-        one: an answer.
-        other: another.
-        precision: bytes of the numbers they were computed in; they may be given in more.
+        one: an output.
+        other: another output.
+        precision: bytes of the numbers that they were computed in; their dtype may be wider.
     """
     if isinstance(one, dict) and isinstance(other, dict):
         same_keys = one.keys() == other.keys()

@@ -1,14 +1,14 @@
-"""The model that ``sire health --deep`` loads: nothing of anybody's is needed for it."""
+"""The model that ``sire health --deep`` loads, which needs no file."""
 
 from typing import Any
 
 
 class EchoModel:
-    """Answers what it is asked."""
+    """Returns its input."""
 
     def load(self, path: str) -> None:
-        """There is nothing to load."""
+        """Do nothing."""
 
     def predict(self, data: Any) -> Any:
-        """The same again."""
+        """The input, unchanged."""
         return data

@@ -1,4 +1,4 @@
-"""The clients that ask a worker themselves: taking them, hearing and answering them, letting go."""
+"""The clients with a direct connection to a worker: receives from them and replies to them."""
 
 import select
 import socket
@@ -16,7 +16,7 @@ from sired.workers.messages import TakeConnection
 
 
 class DirectClient:
-    """A client that asks this worker itself."""
+    """A client with a direct connection to this worker."""
 
     def __init__(self, take: TakeConnection, descriptor: int) -> None:
         self.number = take.connection
@@ -29,10 +29,10 @@ class DirectClient:
 
 
 class Clients:
-    """All of them, by their descriptors.
+    """The direct clients, by their descriptors.
 
     Args:
-        poll: watches their connections, and whatever else is to be watched.
+        poll: watches their connections, among others.
     """
 
     def __init__(self, poll: select.epoll) -> None:
@@ -43,12 +43,12 @@ class Clients:
         return len(self._connected)
 
     def take(self, direct: DirectClient) -> None:
-        """Listen to one more."""
+        """Add a client."""
         self._connected[direct.channel.fileno()] = direct
         self._poll.register(direct.channel.fileno(), select.EPOLLIN)
 
     def drop_all(self) -> None:
-        """Have every client ask the daemon."""
+        """Disconnect every client, which then sends its requests to the daemon."""
         for direct in list(self._connected.values()):
             self._drop(direct)
 
@@ -58,8 +58,8 @@ class Clients:
             self._poll.unregister(descriptor)
             direct.channel.shutdown()
 
-    def asking(self, ready: Sequence[int]) -> list[tuple[DirectClient, WorkerRequest]]:
-        """What those ask that are among these descriptors."""
+    def receive(self, ready: Sequence[int]) -> list[tuple[DirectClient, WorkerRequest]]:
+        """The requests of the clients among these descriptors."""
         return [
             (direct, turn)
             for descriptor in ready
@@ -69,7 +69,7 @@ class Clients:
     def _receive(self, direct: DirectClient) -> WorkerRequest | None:
         try:
             received = direct.channel.try_receive()
-        except (EOFError, OSError, SireError):  # it left, or talks nonsense
+        except (EOFError, OSError, SireError):  # it disconnected, or sent an invalid message
             self._drop(direct)
             return None
         if received is None:
@@ -80,12 +80,12 @@ class Clients:
     def reply(
         self, direct: DirectClient, message: RunResult | WorkerError, frames: tuple[Buffer, ...]
     ) -> None:
-        """Answer one of them."""
+        """Send a reply to one client."""
         if isinstance(message, RunResult) and direct.channel.held():
             message = msgspec.structs.replace(message, input_held=True)
         try:
             sent = direct.channel.try_send(message, frames)
         except (OSError, SireError):
             sent = False
-        if not sent:  # it reads no answers: whatever it is, it is no client of ours
+        if not sent:  # it does not read its replies
             self._drop(direct)

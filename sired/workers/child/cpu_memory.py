@@ -1,4 +1,4 @@
-"""What this process holds of the machine's memory."""
+"""Measures the main memory of this process."""
 
 import contextlib
 import ctypes
@@ -12,17 +12,17 @@ import numpy as np
 _KIB = 1024
 # clear_refs(5): "reset the peak resident set size to the current one", proc(5).
 _RESET_PEAK = b"5"
-# A smaller rise of the high-water mark is not worth a look.
-_RISE_WORTH_A_LOOK = 1024 * 1024
+# Smaller increases of the high-water mark are ignored.
+_MINIMUM_RISE = 1024 * 1024
 _PAGE = resource.getpagesize()
-# Of the 64 bits that tell of a page, the highest: it is mapped; proc_pid_pagemap(5).
+# The highest of the 64 bits of a page's entry: the page is present; proc_pid_pagemap(5).
 _PRESENT = np.uint64(63)
 
 
 def private_bytes(pid: int | str = "self") -> int:
-    """Bytes in memory that only this process, or another one, has: what its end gives back.
+    """Private bytes of a process, which are released when it ends.
 
-    Takes milliseconds, because the kernel looks at every page of every mapping.
+    Takes milliseconds, because the kernel visits every page of every mapping.
     """
     total = 0
     with Path(f"/proc/{pid}/smaps_rollup").open("rb") as rollup:
@@ -33,22 +33,22 @@ def private_bytes(pid: int | str = "self") -> int:
 
 
 def resident_bytes() -> tuple[int, int]:
-    """Bytes in memory that belong to no file, and those of mapped files; both however shared."""
+    """Resident bytes of anonymous memory and of mapped files, including shared ones."""
     _, resident, of_files, *_ = Path("/proc/self/statm").read_bytes().split()
     return (int(resident) - int(of_files)) * _PAGE, int(of_files) * _PAGE
 
 
 def mappings() -> frozenset[bytes]:
-    """Every mapping of this process, as the kernel describes it; takes half a millisecond."""
+    """The lines of /proc/self/maps; takes half a millisecond."""
     return frozenset(Path("/proc/self/maps").read_bytes().splitlines())
 
 
-# Those of the process that this module was imported in, which the workers forked from it have, too.
+# Of the process that imported this module; the workers forked from it inherit them.
 _INHERITED = mappings()
 
 
 def files_among(found: Iterable[bytes]) -> Iterator[tuple[int, int]]:
-    """Where these mappings are of files that are no libraries."""
+    """The address ranges of mapped files that are not libraries."""
     places: dict[bytes, list[tuple[int, int]]] = {}
     others = {b"00:00 0"}
     for line in found:
@@ -62,7 +62,7 @@ def files_among(found: Iterable[bytes]) -> Iterator[tuple[int, int]]:
 
 
 def absent_bytes(places: Iterable[tuple[int, int]]) -> int:
-    """Bytes of mappings that this process has not come to, and so does not hold yet."""
+    """Bytes of these ranges that are not resident yet."""
     absent = 0
     with Path("/proc/self/pagemap").open("rb", buffering=0) as pagemap:
         for start, end in places:
@@ -73,16 +73,16 @@ def absent_bytes(places: Iterable[tuple[int, int]]) -> int:
 
 
 def highest_resident_bytes() -> int:
-    """The most bytes this process had in memory, shared ones included, since the last reset.
+    """Peak resident bytes of this process, including shared ones, since the last reset.
 
-    A forked process only: one that was executed is told the peak of what forked it, too. It is
-    asked after every request, and VmHWM, which has no such flaw, takes twenty times as long.
+    Valid in a forked process only: after exec, it includes the peak of the parent. It is read after
+    every request; VmHWM, which does not have this flaw, takes twenty times as long.
     """
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KIB
 
 
-def give_back_freed() -> None:
-    """Have the C library return memory that was freed, so that it is not counted as in use."""
+def release_freed() -> None:
+    """Have the C library return freed memory to the system, so that it is not counted."""
     with contextlib.suppress(AttributeError):  # another C library than glibc
         ctypes.CDLL(None).malloc_trim(0)
 
@@ -90,20 +90,20 @@ def give_back_freed() -> None:
 class CpuMeter:
     """Measures a worker on a CPU: construct it before loading, ``settle`` it after.
 
-    After loading, the process holds its private bytes and those weights that it has not come to:
-    weights in a mapped file come in only as they are used. So::
+    After loading, the process holds its private bytes, and will hold the weights that it has not
+    accessed yet: weights in a mapped file become resident only when they are used. So::
 
-        held = private + min(weights, what is absent of files mapped since the fork)
+        held = private + min(weights, non-resident bytes of files mapped since the fork)
 
-    Inference raises the high-water mark of the resident bytes. Of that rise, pages of files count
-    only up to the weights charged in advance: the others are libraries that the zygote has too,
-    and what is read of files can be dropped by the kernel::
+    Inference raises the high-water mark of the resident bytes. Of that increase, pages of files
+    count only up to the weights charged in advance: the others are libraries shared with the
+    zygote, and the kernel can drop pages of files::
 
-        peak = private + rise of the mark - rise of the file pages
-                       + min(rise of the file pages, held - private)
+        peak = private + increase of the mark - increase of the file pages
+                       + min(increase of the file pages, held - private)
 
-    and at least what is held. File pages stay once they are there, so reading them after the peak
-    reads what they were at the peak.
+    and at least what is held. File pages stay resident, so their number after the peak is that at
+    the peak.
     """
 
     def __init__(self) -> None:
@@ -111,28 +111,28 @@ class CpuMeter:
 
     def settle(self, weight_bytes: int) -> int:
         """Measure after loading: bytes the process holds from now on."""
-        self._begin_anew()
+        self._reset()
         absent = absent_bytes(files_among(mappings() - _INHERITED))
         self._held = self._peak = self._private + min(weight_bytes, absent)
         return self._held
 
     def asleep(self, weight_bytes: int) -> int:
-        """Bytes the process holds beside its weights, which stay where they are.
+        """Bytes that the process holds besides its weights, which stay in place.
 
-        What inference took and freed goes back to the system, and the peak begins anew.
+        Freed memory of inference is returned to the system, and the peak is reset.
         """
-        self._begin_anew()
+        self._reset()
         self._held = self._peak = max(self._held, self._private)
         return max(0, self._held - weight_bytes)
 
     def awake(self) -> int:
-        """Bytes the process holds, its weights with it."""
+        """Bytes that the process holds, including its weights."""
         return self._held
 
-    def _begin_anew(self) -> None:
-        """Look at everything as it is now."""
-        give_back_freed()
-        # Loading may have needed more for a moment than any inference will.
+    def _reset(self) -> None:
+        """Reset the peak, and measure the current state."""
+        release_freed()
+        # Loading can need more memory temporarily than any inference.
         with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_bytes(_RESET_PEAK)
         self._private = private_bytes()
@@ -140,9 +140,9 @@ class CpuMeter:
         self._mark = self._seen = highest_resident_bytes()
 
     def peak(self) -> int:
-        """The most bytes the process has held since it was settled."""
+        """Peak of the bytes that the process has held since ``settle``."""
         mark = highest_resident_bytes()
-        if mark - self._seen >= _RISE_WORTH_A_LOOK:
+        if mark - self._seen >= _MINIMUM_RISE:
             self._seen = mark
             of_files = max(0, resident_bytes()[1] - self._of_files)
             risen = mark - self._mark - of_files + min(of_files, self._held - self._private)

@@ -1,4 +1,4 @@
-"""What a runtime is told of the model it loads."""
+"""The arguments of ``InferenceRuntime.load``."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from sire.spec import ModelSpec
 
 def load_arguments(spec: ModelSpec, kind: str) -> dict[str, Any]:
     """The keyword arguments of ``InferenceRuntime.load`` on a device of that kind."""
-    given = {
+    keywords = {
         "device": "cuda:0" if kind == "cuda" else "cpu",
         "format": spec.format,
         "model_class": spec.model_class,
@@ -15,4 +15,4 @@ def load_arguments(spec: ModelSpec, kind: str) -> dict[str, Any]:
         "trusted": spec.trusted,
         "weight_bytes": spec.weight_bytes,
     }
-    return {**spec.args, **given}
+    return {**spec.args, **keywords}

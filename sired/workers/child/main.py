@@ -1,4 +1,4 @@
-"""What runs inside a worker: load one model, then answer requests until the line closes."""
+"""The main function of a worker: load one model, then serve until the connection closes."""
 
 import contextlib
 import gc
@@ -15,11 +15,11 @@ from sired.workers.child.gpu_memory import measured_context
 from sired.workers.child.served_model import ServedModel, error_message
 from sired.workers.child.service import SHORT_WAIT_SECONDS, Service
 from sired.workers.child.setup import (
-    leave,
+    exit_process,
     name_process,
     open_context,
-    print_to,
-    settle_in,
+    redirect_output,
+    set_up,
     take_device,
 )
 from sired.workers.confinement import Confinement, bound_memory
@@ -36,14 +36,14 @@ from sired.workers.messages import (
 log = logging.getLogger("sired.worker")
 
 
-def main(line: socket.socket, log_path: str, confinement: Confinement) -> None:
-    """Serve one model over ``line``; everything printed goes to the log."""
-    settle_in(line, log_path, confinement)
+def main(connection: socket.socket, log_path: str, confinement: Confinement) -> None:
+    """Serve one model over ``connection``; all output goes to the log."""
+    set_up(connection, log_path, confinement)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     channel: Channel[ToWorker] = Channel(
-        line, ToWorker, busy_polling=BusyPolling(SHORT_WAIT_SECONDS)
+        connection, ToWorker, busy_polling=BusyPolling(SHORT_WAIT_SECONDS)
     )
-    # Anything else that goes wrong here is told in the log, and by the exit code.
+    # Other exceptions are reported in the log and by the exit code.
     with contextlib.suppress(EOFError, ConnectionError):
         job, _ = channel.receive()
         context = 0
@@ -52,10 +52,10 @@ def main(line: socket.socket, log_path: str, confinement: Confinement) -> None:
             job, _ = channel.receive()
         if isinstance(job, EstimateModel):
             channel.send(estimate(job.spec))
-            leave()
+            exit_process()
         assert isinstance(job, LoadModel)
         if job.log:
-            print_to(job.log)
+            redirect_output(job.log)
         if job.group:
             join(job.group)
         if confinement.limits and job.memory_bound:
@@ -63,11 +63,11 @@ def main(line: socket.socket, log_path: str, confinement: Confinement) -> None:
         model = _load(job, channel, context)
         if model is not None:
             Service(channel, model).run()
-    leave()
+    exit_process()
 
 
 def _stand_by(device: DeviceGrant) -> int:
-    """Be ready on a device; returns what that takes of its memory, where it is a GPU's."""
+    """Prepare a device; returns the bytes that the CUDA context takes on a GPU, else 0."""
     take_device(device)
     name_process("sired:standby")
     if device.kind != "cuda":
@@ -76,7 +76,7 @@ def _stand_by(device: DeviceGrant) -> int:
 
 
 def _load(job: LoadModel, channel: Channel[ToWorker], context: int) -> ServedModel | None:
-    """Load the model and say so, or say why not."""
+    """Load the model and report it, or report the error; returns None on an error."""
     try:
         take_device(job.device)
         name_process(f"sired:{job.spec.name}")

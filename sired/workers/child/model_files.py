@@ -1,4 +1,4 @@
-"""The files a model is read from, and whether there is memory to read them ahead."""
+"""The files that a model is read from, and which of them to read ahead."""
 
 import hashlib
 from collections.abc import Sequence
@@ -13,19 +13,19 @@ from sired.store.formats import files_of
 
 
 def model_files(spec: ModelSpec) -> list[Path]:
-    """The files that a model is read from, in order; none where they cannot be told."""
+    """The files that a model is read from, in order; empty if they are not known."""
     if not spec.path:
         return []
-    with suppress(OSError, InvalidModel):  # the runtime tells what is wrong with them
+    with suppress(OSError, InvalidModel):  # the runtime reports what is wrong with them
         return files_of(spec.format, Path(spec.path))
     return []
 
 
 def files_to_read(files: Sequence[Path]) -> Sequence[Path]:
-    """Those of a model's files that are to be read ahead.
+    """The files of a model to read ahead.
 
-    There are none where memory could not hold them all: what is read ahead would push out what was
-    read before it, and everything would be read twice.
+    None are if they exceed the free memory: reading ahead would evict pages read before, and
+    everything would be read twice.
     """
     try:
         size = sum(file.stat().st_size for file in files)
@@ -35,15 +35,15 @@ def files_to_read(files: Sequence[Path]) -> Sequence[Path]:
 
 
 def content_digest(files: Sequence[Path]) -> str:
-    """A digest that is another one once files are others, by what the kernel notes of them.
+    """A digest that changes when a file changes, computed from the kernel's metadata.
 
-    Nothing is read: no change of a file's content leaves the time of its last change as it was.
+    Contents are not read: every change of a file updates its change time (ctime).
     """
-    noted = []
+    metadata = []
     for file in files:
         with suppress(OSError):
             at = file.stat()
-            noted.append(
+            metadata.append(
                 (str(file), at.st_dev, at.st_ino, at.st_size, at.st_mtime_ns, at.st_ctime_ns)
             )
-    return hashlib.sha256(repr(noted).encode(errors="replace")).hexdigest()[:32]
+    return hashlib.sha256(repr(metadata).encode(errors="replace")).hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""A model that other processes hold: what they take of the memory, and when they end."""
+"""Supervises the other processes that hold a model: measures their memory, and ends with them."""
 
 import contextlib
 import logging
@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 
 from sired.workers.child.cpu_memory import CpuMeter, private_bytes
 from sired.workers.child.gpu_memory import GpuMeter
-from sired.workers.child.setup import leave
+from sired.workers.child.setup import exit_process
 
 log = logging.getLogger("sired.worker")
 
-# Looking at a large process takes milliseconds, so it is not done for every request.
-_PAUSE_SECONDS = 1.0
+# Measuring a large process takes milliseconds, so it is not done for every request.
+_INTERVAL_SECONDS = 1.0
 
 
 class ProgramMeter:
@@ -24,39 +24,39 @@ class ProgramMeter:
 
     Args:
         own: measures the worker itself.
-        processes: the ids of the others.
-        elsewhere: bytes held by processes that nobody can look at.
+        processes: returns the ids of the others.
+        external: bytes held by processes that cannot be measured.
     """
 
     def __init__(
         self,
         own: CpuMeter | GpuMeter,
         processes: Callable[[], Sequence[int]],
-        elsewhere: int = 0,
+        external: int = 0,
     ) -> None:
         self._own = own
         self._processes = processes
-        self._elsewhere = elsewhere
+        self._external = external
         self._peak = 0
         self._used = threading.Event()
         threading.Thread(target=self._watch, name="watch-memory", daemon=True).start()
 
     def settle(self, weight_bytes: int) -> int:  # noqa: ARG002 (weights are not in the worker)
-        """Measure after loading: bytes that all of them hold from now on."""
+        """Measure after loading; returns the bytes that all processes hold."""
         self._own.settle(0)
         self._peak = self._held()
         return self._peak
 
-    def asleep(self, weight_bytes: int) -> int:  # noqa: ARG002 (what others hold does not sleep)
-        """Bytes that all of them hold."""
+    def asleep(self, weight_bytes: int) -> int:  # noqa: ARG002 (other processes do not sleep)
+        """Bytes that all processes hold."""
         return self._held()
 
     def awake(self) -> int:
-        """Bytes that all of them hold."""
+        """Bytes that all processes hold."""
         return self._held()
 
     def peak(self) -> int:
-        """The most bytes they were seen to hold; what the latest request took is seen later."""
+        """Peak of the measured bytes; the latest request is measured with a delay."""
         self._used.set()
         return self._peak
 
@@ -65,38 +65,38 @@ class ProgramMeter:
             self._used.wait()
             self._used.clear()
             self._peak = max(self._peak, self._held())
-            time.sleep(_PAUSE_SECONDS)
+            time.sleep(_INTERVAL_SECONDS)
 
     def _held(self) -> int:
         pids = self._processes()
         if isinstance(self._own, GpuMeter):
-            return max(self._elsewhere, self._own.held_by(pids) or self._own.peak())
-        return self._own.peak() + sum(map(_private, pids)) + self._elsewhere
+            return max(self._external, self._own.held_by(pids) or self._own.peak())
+        return self._own.peak() + sum(map(_private, pids)) + self._external
 
 
 def _private(pid: int) -> int:
-    with contextlib.suppress(OSError):  # it has ended meanwhile
+    with contextlib.suppress(OSError):  # it has ended
         return private_bytes(pid)
     return 0
 
 
 def end_with(pid: int) -> None:
-    """End this process once another one has ended, which is a child of it."""
+    """End this process when one of its child processes has ended."""
     descriptor = os.pidfd_open(pid)
 
     def watch() -> None:
         select.select([descriptor], [], [])
-        said = "nobody could tell how"
-        with contextlib.suppress(ChildProcessError):  # another thread was told first
-            if how := os.waitid(os.P_PIDFD, descriptor, os.WEXITED | os.WNOWAIT):
-                said = _in_words(how)
-        log.error("the program has ended: %s", said)
-        leave(1)
+        status = "exit code unknown"
+        with contextlib.suppress(ChildProcessError):  # another thread has reaped it
+            if result := os.waitid(os.P_PIDFD, descriptor, os.WEXITED | os.WNOWAIT):
+                status = _exit_status(result)
+        log.error("the program has ended: %s", status)
+        exit_process(1)
 
     threading.Thread(target=watch, name="watch-program", daemon=True).start()
 
 
-def _in_words(how: os.waitid_result) -> str:
-    if how.si_code == os.CLD_EXITED:
-        return f"exit code {how.si_status}"
-    return f"killed by {signal.Signals(how.si_status).name}"
+def _exit_status(result: os.waitid_result) -> str:
+    if result.si_code == os.CLD_EXITED:
+        return f"exit code {result.si_status}"
+    return f"killed by {signal.Signals(result.si_status).name}"

@@ -1,4 +1,4 @@
-"""A loaded model inside its worker: payloads in, payloads or errors out."""
+"""A loaded model in its worker: runs requests, and returns outputs or errors as messages."""
 
 import contextlib
 import logging
@@ -35,7 +35,7 @@ from sired.workers.child.gpu_memory import GpuLoadMeter, GpuMeter
 from sired.workers.child.load_arguments import load_arguments
 from sired.workers.child.model_files import content_digest, files_to_read, model_files
 from sired.workers.child.program import ProgramMeter, end_with
-from sired.workers.child.setup import before_leaving, leave
+from sired.workers.child.setup import at_exit, exit_process
 from sired.workers.child.tiers import Meter, change_tier
 from sired.workers.child.warmup import warm_up
 from sired.workers.messages import (
@@ -51,8 +51,8 @@ from sired.workers.messages import (
 
 log = logging.getLogger("sired.worker")
 
-# How much one measurement counts against all earlier ones.
-_NEWS = 0.2
+# The weight of a new measurement in the moving average.
+_SMOOTHING = 0.2
 
 Reply = tuple[RunResult | WorkerError, tuple[Buffer, ...]]
 StreamedReply = tuple[RunPart | RunResult | WorkerError, tuple[Buffer, ...]]
@@ -60,10 +60,13 @@ StreamedReply = tuple[RunPart | RunResult | WorkerError, tuple[Buffer, ...]]
 
 @dataclass(slots=True)
 class WorkerRequest:
-    """A request that is to be answered, and its frames until they are taken.
+    """A request, and its frames until they are taken.
 
-    ``decoded`` is there where that is done ahead; ``size`` is how many bytes came from a client
-    that asked itself.
+    Attributes:
+        run: the message.
+        frames: of its payload; empty once they are taken.
+        decoded: the future input, if it is decoded ahead in another thread.
+        size: bytes of the payload, for requests of direct clients.
     """
 
     run: RunModel
@@ -72,31 +75,32 @@ class WorkerRequest:
     size: int = 0
 
     def payload(self) -> Payload:
-        """What came with it; to be asked once: nothing here holds on to its memory then."""
+        """Take the payload; call it once, so that its memory is not kept alive here."""
         frames, self.frames = self.frames, ()
         return Payload(self.run.content_type, frames, self.run.tensors)
 
 
 class ServedModel:
-    """A model and what is needed to answer with it.
+    """A loaded model with its runtime, meter and batching.
 
     Args:
         job: what to load, and where.
-        channel: to the daemon, which is told how far loading is.
-        context: bytes of its GPU that this process held before.
+        channel: to the daemon, for the progress of loading.
+        context: bytes that this process already held on its GPU.
 
     Attributes:
-        reported: what its runtime says of its inputs and outputs.
-        batch_size: how many requests run together at most.
-        concurrency: how many threads may have it answer at the same time.
-        out_of_process: whether it is computed in another process, so that threads only wait for it.
-        memory_bytes: what the process holds on its device after loading.
-        batch_delay: seconds a request may wait for others to run with.
-        decode_seconds: what decoding takes lately.
-        sleep_bytes: what would go to main memory if it slept; 0 if it cannot.
+        reported: the signature that the runtime reports.
+        batch_size: maximum number of requests of a batch.
+        concurrency: number of threads that may run the model at the same time.
+        out_of_process: whether another process computes, so that threads only wait for it.
+        memory_bytes: that the process holds on its device after loading.
+        batch_delay: seconds that a request may wait for a batch.
+        decode_seconds: moving average of the time to decode an input.
+        sleep_bytes: main memory that the weights occupy during sleep; 0 if it cannot sleep.
 
     Raises:
-        SireError: and whatever else a runtime raises that cannot load it.
+        SireError: the model cannot be loaded.
+        Exception: any other error of the runtime.
     """
 
     def __init__(self, job: LoadModel, channel: Channel[ToWorker], context: int) -> None:
@@ -106,7 +110,7 @@ class ServedModel:
         self._runtime = find_runtime(job.spec.runtime)
         traits = self._runtime.traits
         if job.spec.concurrency > 1 and not traits.concurrent:
-            raise InvalidModel(f"The runtime {job.spec.runtime} answers one request at a time.")
+            raise InvalidModel(f"The runtime {job.spec.runtime} runs one request at a time.")
         self.concurrency = job.spec.concurrency
         self.out_of_process = traits.out_of_process
         self._runtime.declared = job.spec.signature
@@ -115,7 +119,7 @@ class ServedModel:
             self._runtime.cache_directory = ModelCacheDirectory(
                 Path(job.cache), content_digest(files)
             )
-        before_leaving(self._runtime.unload)
+        at_exit(self._runtime.unload)
         own = _meter(job.device, self._runtime, context)
         self._model = self._load(load_arguments(job.spec, job.device.kind), files)
         self.decode_seconds = 0.0
@@ -128,11 +132,11 @@ class ServedModel:
         self._forwards = type(self._runtime).forward is not InferenceRuntime.forward
         self._meter: Meter = own
         processes = partial(self._runtime.processes, self._model)
-        elsewhere = self._runtime.held_elsewhere(self._model)
-        if there := processes():
-            end_with(there[0])
-        if there or elsewhere:
-            self._meter = ProgramMeter(own, processes, elsewhere)
+        external = self._runtime.held_elsewhere(self._model)
+        if pids := processes():
+            end_with(pids[0])
+        if pids or external:
+            self._meter = ProgramMeter(own, processes, external)
         self._meter.settle(self._runtime.get_memory_footprint(self._model))
         self._warm_up(job.spec)
         self.memory_bytes = self._meter.peak()
@@ -141,15 +145,15 @@ class ServedModel:
             self.sleep_bytes = self._runtime.get_memory_footprint(self._model)
 
     def _load(self, arguments: dict[str, Any], files: Sequence[Path]) -> Any:
-        """Have the runtime load the model, and its files read meanwhile."""
-        self._runtime.progress = progress = ReadProgress(self._tell_progress)
+        """Have the runtime load the model while its files are read ahead."""
+        self._runtime.progress = progress = ReadProgress(self._report_progress)
         streams = self._runtime.traits.streams_files
         by_itself = streams and self._runtime.streams_files(self._spec.path, **arguments)
         with read_ahead([] if by_itself else files_to_read(files), progress):
             return self._runtime.load(self._spec.path, **arguments)
 
     def _warm_up(self, spec: ModelSpec) -> None:
-        """Do what the first request would wait for, and see what the model gives."""
+        """Do the work that would delay the first request, and determine the outputs."""
         self._runtime.warmup(self._model)
         if spec.warmup:
             self._run(_file_payload(Path(spec.warmup)), "application/json")
@@ -161,13 +165,13 @@ class ServedModel:
         runtime = self._runtime
         return runtime.traits.accepts_dummy_input and runtime.accepts_dummy_input(self._model)
 
-    def _tell_progress(self, done: int, total: int) -> None:
-        # Who is behind with reading may miss one; that the daemon is gone, others notice.
+    def _report_progress(self, done: int, total: int) -> None:
+        # A report is skipped if the daemon is slow to read; its end is detected elsewhere.
         with contextlib.suppress(OSError):
             self._channel.try_send(LoadProgress(done, total))
 
     def change_tier(self, message: ChangeTier) -> Slept | Woke | DramFreed | WorkerError:
-        """Go to sleep, wake up, or give main memory back; returns what came of it."""
+        """Suspend or wake the model, or release main memory; returns the reply."""
         try:
             done = change_tier(message, self._runtime, self._model, self._meter)
         except BaseException as problem:
@@ -176,12 +180,12 @@ class ServedModel:
         return done
 
     def share_cores(self, among: int) -> None:
-        """Compute in this thread with one of so many parts of the cores from now on."""
+        """Limit this thread's computation to one of ``among`` equal shares of the cores."""
         if self.concurrency > 1:
             self._runtime.share_cores(among)
 
     def peak(self) -> int:
-        """The most bytes the process has held on its device so far."""
+        """Peak of the bytes that the process has held on its device."""
         return self._meter.peak()
 
     def answer(self, turn: WorkerRequest) -> Reply:
@@ -199,11 +203,11 @@ class ServedModel:
         return codecs.encode(self._predict(self._input(turn)), turn.run.accept)
 
     def stream(self, turn: WorkerRequest, wanted: Callable[[], bool]) -> Iterator[StreamedReply]:
-        """Run the model once; yields its answer's parts as they are made, and then its end.
+        """Run the model once; yields the parts of its output, and then the final message.
 
         Args:
             turn: the request.
-            wanted: whether to go on, asked after each part.
+            wanted: returns whether to continue; called after each part.
         """
         started, any_part = time.perf_counter(), False
         try:
@@ -215,9 +219,9 @@ class ServedModel:
                         break
         except BaseException as problem:
             failure, _ = self._failure(turn.run, problem)
-            # To have it asked once more would give its beginning twice.
-            again = failure.out_of_memory and not any_part
-            yield msgspec.structs.replace(failure, out_of_memory=again), ()
+            # A retry after the first part would send the beginning twice.
+            retry = failure.out_of_memory and not any_part
+            yield msgspec.structs.replace(failure, out_of_memory=retry), ()
         else:
             end = Payload(turn.run.accept, ())
             yield self._result(turn.run, end, time.perf_counter() - started)
@@ -225,7 +229,7 @@ class ServedModel:
     def _parts(self, turn: WorkerRequest) -> Generator[Payload, None, None]:
         payload, accept = turn.payload(), turn.run.accept
         if self._forwards:
-            if self._signature.inputs:  # only to be held against it
+            if self._signature.inputs:  # only to check the input
                 self._decode(payload)
             given = self._runtime.forward_stream(self._model, payload, accept)
             if given is not None:
@@ -236,7 +240,7 @@ class ServedModel:
                 yield _part(part, accept)
 
     def answer_together(self, turns: Sequence[WorkerRequest]) -> Iterator[tuple[int, Reply]]:
-        """Run several requests, in one pass where they fit; yields places and replies."""
+        """Run several requests, in batches if possible; yields indices and replies."""
         inputs, places = [], []
         for place, turn in enumerate(turns):
             try:
@@ -258,17 +262,17 @@ class ServedModel:
         return self._result(run, answer, outcome.seconds)
 
     def decode(self, turn: WorkerRequest) -> Any:
-        """What a request carries, as its model takes it; in another thread, if need be.
+        """The decoded input of a request; may be called in another thread.
 
         Raises:
-            InvalidInput: the model does not take it.
+            InvalidInput: the input does not match the model's signature.
         """
         began = time.perf_counter()
         data = self._decode(turn.payload())
         if self.batch_size == 1:
             data = self._runtime.prepare(self._model, data)
         seconds = time.perf_counter() - began
-        self.decode_seconds += _NEWS * (seconds - self.decode_seconds)
+        self.decode_seconds += _SMOOTHING * (seconds - self.decode_seconds)
         return data
 
     def _input(self, turn: WorkerRequest) -> Any:
@@ -281,7 +285,7 @@ class ServedModel:
         return codecs.encode(self._predict(self._decode(payload)), accept)
 
     def _forward(self, payload: Payload, accept: str) -> Payload | None:
-        if self._signature.inputs:  # only to be held against it
+        if self._signature.inputs:  # only to check the input
             self._decode(payload)
         return self._runtime.forward(self._model, payload, accept)
 
@@ -298,29 +302,29 @@ class ServedModel:
         return result, answer.frames
 
     def _failure(self, run: RunModel, problem: BaseException) -> tuple[WorkerError, tuple[()]]:
-        if isinstance(problem, WorkerCrashed):  # what held the model is gone: so are we
+        if isinstance(problem, WorkerCrashed):  # the process that held the model has ended
             log.error("%s", problem)
-            leave(1)
+            exit_process(1)
         peak = self._meter.peak()
         return error_message(problem, run.request, InferenceError, self._spec.name, peak), ()
 
 
 def _part(part: Any, accept: str) -> Payload:
-    """A part of an answer; of a text just its letters, for the next ones to follow."""
+    """A part of an output as a payload; text parts have no newline at the end."""
     if accept == TEXT and isinstance(part, str):
         return Payload(TEXT, (part.encode(errors="replace"),))
     return codecs.encode(part, accept)
 
 
 def _as(accept: str, answer: Payload) -> Payload:
-    """An answer in the content type that was asked for."""
+    """An output in the requested content type."""
     if answer.content_type == accept:
         return answer
     try:
         data = codecs.decode(answer, Signature(), ImageOptions())
     except InvalidInput as problem:
-        said = problem.message.replace("The input", "The answer")
-        raise InferenceError(f"The answer cannot be read: {said}") from None
+        reason = problem.message.replace("The input", "The output")
+        raise InferenceError(f"The output cannot be read: {reason}") from None
     return codecs.encode(data, accept)
 
 
@@ -343,18 +347,18 @@ def error_message(
     model: str,
     peak: int = 0,
 ) -> WorkerError:
-    """An exception as a message; what the model's own code raised goes to the log in full."""
+    """An exception as a message; the traceback of errors of the model's code is logged."""
     if isinstance(problem, SireError):
         return WorkerError(request, problem.code, problem.message, problem.hint, problem.details)
     log.error("%s", kind.__name__, exc_info=problem)
-    said = " ".join(f"{type(problem).__name__}: {problem}".split())
+    text = " ".join(f"{type(problem).__name__}: {problem}".split())
     if is_out_of_memory(problem):
         return WorkerError(
             request,
             InsufficientMemory.code,
-            f"{model} ran out of memory: {said}",
+            f"{model} ran out of memory: {text}",
             out_of_memory=True,
             peak_memory_bytes=peak,
         )
-    hint = f"See the whole traceback: sire logs {model}"
-    return WorkerError(request, kind.code, f"{model}: {said}", hint, peak_memory_bytes=peak)
+    hint = f"See the traceback: sire logs {model}"
+    return WorkerError(request, kind.code, f"{model}: {text}", hint, peak_memory_bytes=peak)

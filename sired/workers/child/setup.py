@@ -1,4 +1,4 @@
-"""What a worker makes of the process it finds itself in, before it loads anything."""
+"""Sets up the process of a worker, before it loads anything."""
 
 import contextlib
 import ctypes
@@ -14,66 +14,66 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from sired.workers.confinement import Confinement, confine
-from sired.workers.descendants import adopt_orphans, end_descendants, forget_the_dead
-from sired.workers.log_files import forgiving
+from sired.workers.descendants import adopt_orphans, end_descendants, reap_zombies
+from sired.workers.log_files import lossy_stream
 from sired.workers.messages import DeviceGrant
 
 _PR_SET_NAME = 15
-_A_MINUTE = 60_000
-_before_leaving: list[Callable[[], None]] = []
-_leaving = threading.Lock()
+_CHECK_MILLISECONDS = 60_000
+_exit_callbacks: list[Callable[[], None]] = []
+_exiting = threading.Lock()
 
 
-def settle_in(line: socket.socket, log_path: str, confinement: Confinement) -> None:
-    """Leave the daemon's terminal, print to the log, and end when the other end of ``line`` does.
+def set_up(connection: socket.socket, log_path: str, confinement: Confinement) -> None:
+    """Detach from the daemon's terminal, redirect output to the log, and end with the daemon.
 
     The worker leads a session of its own: signals from the daemon's terminal do not reach it, and
-    what the model starts belongs to a group that can be ended with it.
+    its descendants belong to a process group that can be killed with it.
     """
     os.setsid()
     adopt_orphans()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    print_to(log_path)
-    confine(confinement)  # before there are threads, each of which would have to
+    redirect_output(log_path)
+    confine(confinement)  # before threads exist, because it applies to the calling thread
     faulthandler.enable()
-    _exit_with_the_daemon(line)
+    _exit_with_daemon(connection)
 
 
-def print_to(log_path: str) -> None:
-    """Have everything that is printed from now on go to this file, or nowhere if it cannot be."""
+def redirect_output(log_path: str) -> None:
+    """Redirect stdout and stderr to a file, or to /dev/null if it cannot be opened."""
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
     try:
         descriptor = os.open(log_path, flags, 0o600)
-    except OSError:  # the disk is full or read-only: that must not keep a model from its work
+    except OSError:  # the disk is full or read-only, which must not break a model
         descriptor = os.open(os.devnull, os.O_WRONLY)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.close(descriptor)
-    sys.stdout, sys.stderr = forgiving(1), forgiving(2)
+    sys.stdout, sys.stderr = lossy_stream(1), lossy_stream(2)
 
 
-def _exit_with_the_daemon(line: socket.socket) -> None:
-    """End the process when the other end closes, also in the middle of a computation."""
+def _exit_with_daemon(connection: socket.socket) -> None:
+    """End the process when the daemon closes the connection, also during a computation."""
     poller = select.poll()
-    poller.register(line.fileno(), select.POLLRDHUP)
+    poller.register(connection.fileno(), select.POLLRDHUP)
 
     def watch() -> None:
-        while not poller.poll(_A_MINUTE):
-            forget_the_dead()
-        leave()
+        while not poller.poll(_CHECK_MILLISECONDS):
+            reap_zombies()
+        exit_process()
 
     threading.Thread(target=watch, name="watch-daemon", daemon=True).start()
 
 
-def before_leaving(do: Callable[[], None]) -> None:
-    """Have something done when this process ends by itself."""
-    _before_leaving.append(do)
+def at_exit(do: Callable[[], None]) -> None:
+    """Register a function to call when this process ends by itself."""
+    _exit_callbacks.append(do)
 
 
-def leave(code: int = 0) -> NoReturn:
-    """End the process, whatever threads the model left running in it; whoever is first does it."""
-    _leaving.acquire()
-    for do in _before_leaving:
+def exit_process(code: int = 0) -> NoReturn:
+    """End the process and its descendants, whatever threads are running; the first call counts."""
+    _exiting.acquire()
+    for do in _exit_callbacks:
         with contextlib.suppress(BaseException):
             do()
     end_descendants()
@@ -84,7 +84,7 @@ def leave(code: int = 0) -> NoReturn:
 
 
 def take_device(device: DeviceGrant) -> None:
-    """Make the granted device the only one that the frameworks see."""
+    """Make the granted device the only one that frameworks can see."""
     os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
     os.environ["CUDA_VISIBLE_DEVICES"] = device.uuid if device.kind == "cuda" else ""
     if device.cores:
@@ -96,15 +96,14 @@ def take_device(device: DeviceGrant) -> None:
 
 
 def name_process(name: str) -> None:
-    """Have ps and top show the process under a name."""
-    # The kernel keeps 15 bytes of it.
+    """Set the name of the process, which ps and top show; 15 bytes at most."""
     ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode()[:15], 0, 0, 0)
 
 
 def open_context() -> None:
-    """Have CUDA make this process's context on the one GPU it sees, which takes a while.
+    """Create the CUDA context of this process, which takes a while.
 
-    Other frameworks than PyTorch use the same one.
+    All frameworks of the process share it.
     """
     torch = importlib.import_module("torch")
     torch.zeros(1, device="cuda")

@@ -1,4 +1,4 @@
-"""Going to sleep and waking, inside a worker: what it does, and what it holds then."""
+"""Suspends and wakes a model inside its worker, and measures it."""
 
 import time
 from typing import Any
@@ -15,10 +15,10 @@ Meter = CpuMeter | GpuMeter | ProgramMeter
 def change_tier(
     message: ChangeTier, runtime: InferenceRuntime, model: Any, meter: Meter
 ) -> Slept | Woke | DramFreed:
-    """Do what the message says with a model, and return what to answer.
+    """Move a model between memory tiers as the message requests; returns the reply.
 
     Raises:
-        Exception: whatever the runtime raised, out of memory included.
+        Exception: any error of the runtime, including out-of-memory errors.
     """
     began = time.perf_counter()
     if isinstance(message, Sleep):

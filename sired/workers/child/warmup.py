@@ -1,8 +1,9 @@
-"""Trying a model on zeros after it was loaded: what the first request would wait for is done then.
+"""Runs a loaded model on zeros, to do the work that would delay the first requests.
 
-Kernels are chosen, buffers made and code compiled at the first run, and again for shapes of another
-kind. A free axis is tried at several lengths: compilers make code for any length only once they
-have seen two, and one of its own for a single row. What comes out tells the shapes of the answers.
+Kernels are selected, buffers allocated and code compiled in the first run, and again for shapes of
+another kind. Axes of any length are run with several lengths: compilers generate code for any
+length only once they have seen two, and separate code for a single row. The outputs show the shapes
+that the model returns.
 """
 
 import logging
@@ -16,10 +17,10 @@ from sire.errors import LoadFailed
 from sire.spec import Signature, TensorSpec
 from sire.tensors import TEXT_DTYPES, dtype_for
 
-# Lengths of the first axis where it is free, and of all others that are. A single row comes last:
-# the first two are compared.
+# Lengths of the first axis, if it is of any length, and of other such axes. The outputs of the
+# first two runs are compared; a single row comes last.
 _LENGTHS = ((2, 32), (3, 48), (1, 32))
-# Numbers in an input; beyond, trying would cost more than it saves.
+# Maximum numbers in an input; running larger ones would cost more than it saves.
 _MOST_NUMBERS = 1 << 24
 
 log = logging.getLogger("sired.worker")
@@ -28,40 +29,40 @@ log = logging.getLogger("sired.worker")
 def warm_up(predict: Callable[[Any], Any], signature: Signature) -> tuple[TensorSpec, ...]:
     """Run a model on zeros of every kind of shape that it takes.
 
-    What it cannot answer is passed over: not every model takes zeros.
+    Errors are ignored, because not every model takes zeros.
 
     Args:
-        predict: one run; it gets what ``codecs.decode`` returns.
-        signature: what the model takes.
+        predict: runs the model on the result of ``codecs.decode``.
+        signature: of the model.
 
     Returns:
-        What it gives, as far as that can be seen: -1 for axes that follow those of the inputs.
+        The outputs, as far as they can be determined: -1 for axes that depend on the inputs.
 
     Raises:
-        LoadFailed: it will answer nothing, ever.
+        LoadFailed: the model cannot run at all.
     """
-    answers = []
-    for first, others in _LENGTHS if _is_free(signature) else _LENGTHS[:1]:
+    outputs = []
+    for first, others in _LENGTHS if _has_variable_axes(signature) else _LENGTHS[:1]:
         data = _zeros(signature, first, others)
         if data is None:
             return ()
         try:
-            answers.append(predict(data))
+            outputs.append(predict(data))
         except LoadFailed:
             raise
         except Exception as problem:
-            said = " ".join(str(problem).split())[:300]
-            log.info("not warmed up: on zeros it said %s: %s", type(problem).__name__, said)
+            reason = " ".join(str(problem).split())[:300]
+            log.info("not warmed up: it failed on zeros: %s: %s", type(problem).__name__, reason)
             return ()
-    return _outputs(answers[0], answers[min(1, len(answers) - 1)])
+    return _outputs(outputs[0], outputs[min(1, len(outputs) - 1)])
 
 
-def _is_free(signature: Signature) -> bool:
+def _has_variable_axes(signature: Signature) -> bool:
     return any(axis < 0 for tensor in signature.inputs for axis in tensor.shape)
 
 
 def _zeros(signature: Signature, first: int, others: int) -> Any:
-    """Zeros, and empty texts, as the model takes them; None where it does not say, or too much."""
+    """Zeros and empty strings in the shapes of the inputs; None if they are too large."""
     arrays = {}
     for spec in signature.inputs:
         lengths = [first, *[others] * len(spec.shape)]
@@ -77,11 +78,11 @@ def _zeros(signature: Signature, first: int, others: int) -> Any:
 
 
 def _outputs(one: Any, other: Any) -> tuple[TensorSpec, ...]:
-    """What two answers have in common; nothing if they are not all arrays of as many axes."""
+    """The common signature of two outputs; empty unless all are arrays with the same rank."""
     names, others = list(_named(one)), _named(other)
     found = [_output(name, _named(one)[name], others.get(name)) for name in names]
-    told = tuple(spec for spec in found if spec is not None)
-    return told if len(told) == len(found) else ()
+    specs = tuple(spec for spec in found if spec is not None)
+    return specs if len(specs) == len(found) else ()
 
 
 def _output(name: Any, one: Any, other: Any) -> TensorSpec | None:
@@ -95,7 +96,7 @@ def _output(name: Any, one: Any, other: Any) -> TensorSpec | None:
 
 
 def _named(answer: Any) -> Mapping[Any, Any]:
-    """The parts of an answer by name, or by place where they have none."""
+    """The parts of an output by name, or by index if they have none."""
     if isinstance(answer, dict):
         return answer
     return dict(enumerate(answer if isinstance(answer, tuple | list) else (answer,)))

@@ -1,4 +1,4 @@
-"""What a worker has to do, and for whom."""
+"""Groups of requests that a worker runs together."""
 
 from collections.abc import Sequence
 
@@ -11,25 +11,25 @@ from sired.workers.messages import RunBatch
 
 
 class RequestGroup(msgspec.Struct, frozen=True):
-    """Requests to run together, and the clients they are from; without, they are the daemon's."""
+    """Requests to run together, with their clients; without clients, they are the daemon's."""
 
     turns: Sequence[WorkerRequest]
     clients: Sequence[DirectClient] = ()
 
 
 def of_clients(
-    asking: Sequence[tuple[DirectClient, WorkerRequest]], size: int
+    received: Sequence[tuple[DirectClient, WorkerRequest]], size: int
 ) -> list[RequestGroup]:
-    """What these clients ask, so many requests together."""
-    together = [asking[first : first + size] for first in range(0, len(asking), size)]
+    """The requests of clients, in groups of at most ``size``."""
+    groups = [received[first : first + size] for first in range(0, len(received), size)]
     return [
-        RequestGroup([turn for _, turn in some], [client for client, _ in some])
-        for some in together
+        RequestGroup([turn for _, turn in group], [client for client, _ in group])
+        for group in groups
     ]
 
 
 def of_daemon(batch: RunBatch, frames: tuple[Buffer, ...]) -> RequestGroup:
-    """The requests of a batch, each with its own frames."""
+    """The requests of a batch from the daemon, each with its own frames."""
     turns, rest = [], frames
     for run, count in zip(batch.runs, batch.frames, strict=True):
         turns.append(WorkerRequest(run, rest[:count]))

@@ -1,1 +1,1 @@
-"""The fork server, and what it imports ahead for all workers."""
+"""The fork server, and what it imports for all workers."""

@@ -1,8 +1,8 @@
 """The zygote: a process with the frameworks imported, from which workers are forked.
 
-It runs no operation of any framework and never touches CUDA: neither thread pools nor CUDA
-contexts survive a fork. (OpenBLAS does start its threads at once, but ends them before a fork and
-starts them again where they are needed.)
+It runs no operation of any framework and never uses CUDA, because neither thread pools nor CUDA
+contexts survive a fork. (OpenBLAS starts threads at import, but ends them before a fork, and
+restarts them on demand.)
 """
 
 import contextlib
@@ -28,10 +28,10 @@ from sired.workers.zygote import variables
 # The first ends the process if the daemon ends meanwhile; the second imports what workers need.
 PRELOAD = ("sired.workers.zygote.preload_watch", "sired.workers.zygote.preload")
 
-# It ends twice in a row while it is asked: workers are started without it, for some time.
+# If it ends this often in a row during a request, workers are started without it for some time.
 ATTEMPTS = 2
 AGAIN_AFTER_SECONDS = 60.0
-# How long it may take to import everything from a slow disk, and to fork once it has.
+# Time limits for importing everything from a slow disk, and for a fork after that.
 IMPORT_SECONDS = 120.0
 FORK_SECONDS = 10.0
 
@@ -40,12 +40,12 @@ class Zygote:
     """Forks workers. Starting it blocks for as long as the frameworks take to import.
 
     Args:
-        runtimes: of the models that are known by now; others' workers import what they need.
-        confinement: what every worker is kept from; without it, from all there is.
-        fork_seconds: how long it may take to fork, once it has imported everything.
+        runtimes: of the registered models; others import what they need.
+        confinement: the limits of every worker; all limits by default.
+        fork_seconds: time limit for a fork, once everything is imported.
 
     Attributes:
-        problem: why workers are started without it; "" while they are not.
+        problem: why workers are started without the zygote; "" if they are started from it.
     """
 
     def __init__(
@@ -56,13 +56,13 @@ class Zygote:
         fork_seconds: float = FORK_SECONDS,
     ) -> None:
         self._confinement = confinement or Confinement()
-        # Otherwise importing ONNX Runtime opens a database and starts a thread that reports to its
-        # makers; neither survives a fork, and nobody here asked for it.
+        # Otherwise importing ONNX Runtime opens a database and starts a telemetry thread; neither
+        # survives a fork.
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-        # OpenMP's threads wait for each other awake, for milliseconds. That is well where they have
-        # the processors to themselves; among several models, one that waits keeps from its
-        # processor the one it waits for, and a pass of 1 ms was seen to take 15. Some microseconds
-        # are as good when alone, and harmless when not.
+        # OpenMP's threads spin for milliseconds while they wait for each other. That is fine if
+        # they have the processors to themselves. With several models, a spinning thread occupies
+        # the processor of the thread that it waits for: a pass of 1 ms was measured to take 15 ms.
+        # Spinning for microseconds is as fast alone, and harmless otherwise.
         if "OMP_WAIT_POLICY" not in os.environ:
             os.environ.setdefault("GOMP_SPINCOUNT", "1000")
         self.problem = ""
@@ -71,7 +71,7 @@ class Zygote:
         self._forked = False
         os.environ[variables.DAEMON] = str(os.getpid())
         os.environ[variables.RUNTIMES] = ",".join(runtimes)
-        self._one_at_a_time = threading.Lock()
+        self._lock = threading.Lock()
         self._process: psutil.Process | None = None
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(list(PRELOAD))
@@ -84,16 +84,16 @@ class Zygote:
         """
         self._start(_nothing).join()
 
-    def start(self, line: socket.socket, log: Path) -> BaseProcess:
-        """Fork a worker that talks over ``line`` and writes what it prints to ``log``.
+    def start(self, connection: socket.socket, log: Path) -> BaseProcess:
+        """Fork a worker that communicates over ``connection`` and whose output goes to ``log``.
 
-        A zygote that has ended, or does not answer, is replaced; where that ends as well, the
-        worker is started without one, and imports what it needs itself.
+        A zygote that has ended, or does not respond, is replaced. If the new one ends as well, the
+        worker is spawned without it, and imports its framework itself.
 
         Raises:
             OSError: no process can be started.
         """
-        return self._start(run_child, line, str(log), self._confinement)
+        return self._start(run_child, connection, str(log), self._confinement)
 
     @property
     def pid(self) -> int | None:
@@ -110,7 +110,7 @@ class Zygote:
         return True
 
     def _start(self, target: Callable[..., None], *arguments: object) -> BaseProcess:
-        with self._one_at_a_time, _without_main():
+        with self._lock, _without_main():
             while self._failures < ATTEMPTS or time.monotonic() > self._again_at:
                 try:
                     process = self._fork(target, arguments)
@@ -126,7 +126,7 @@ class Zygote:
                 "the zygote does not start: each worker imports its framework itself, "
                 "which takes seconds. See: sire daemon logs"
             )
-            # As a "daemon" it is ended, not waited for, when the daemon exits without doing so.
+            # A "daemon" process is terminated, not joined, when the parent exits.
             spawned = multiprocessing.get_context("spawn").Process(
                 target=target, args=arguments, daemon=True
             )
@@ -134,17 +134,17 @@ class Zygote:
             return spawned
 
     def _fork(self, target: Callable[..., None], arguments: Sequence[object]) -> BaseProcess:
-        """Have the zygote fork; kill it if it does not.
+        """Have the zygote fork; kill it if that takes too long.
 
         Raises:
-            EOFError: it ended before it had forked.
-            ConnectionError: the same.
+            EOFError: the zygote ended before it had forked.
+            ConnectionError: the zygote ended before it had forked.
         """
         process = self._context.Process(target=target, args=arguments, daemon=True)
-        patience = IMPORT_SECONDS if self.ended or not self._forked else self._fork_seconds
+        limit = IMPORT_SECONDS if self.ended or not self._forked else self._fork_seconds
         if self._process is None or self.ended:
             self._start_server()
-        alarm = threading.Timer(patience, self._kill)
+        alarm = threading.Timer(limit, self._kill)
         alarm.daemon = True
         alarm.start()
         try:
@@ -178,7 +178,7 @@ class Zygote:
 
 @contextlib.contextmanager
 def _without_main() -> Iterator[None]:
-    """Let processes not run our main module again, as multiprocessing would have them."""
+    """Hide the main module, which multiprocessing would run again in each process."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
     try:
@@ -196,12 +196,12 @@ def _children() -> set[int]:
 
 
 def _nothing() -> None:
-    """What the process does that only waits for the zygote."""
+    """The target of the process that only waits for the zygote to be ready."""
 
 
-def run_child(line: socket.socket, log: str, confinement: Confinement) -> None:
-    """What a forked worker runs."""
-    # A "daemon" may not start processes of its own, but models do.
+def run_child(connection: socket.socket, log: str, confinement: Confinement) -> None:
+    """The main function of a forked worker."""
+    # multiprocessing forbids "daemon" processes to start processes, which models do.
     multiprocessing.current_process().daemon = False
     # By name, so that the daemon, which imports this module, does not import the frameworks.
-    importlib.import_module("sired.workers.child.main").main(line, log, confinement)
+    importlib.import_module("sired.workers.child.main").main(connection, log, confinement)

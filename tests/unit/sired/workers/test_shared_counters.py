@@ -32,7 +32,7 @@ def test_it_is_busy_from_the_first_that_begins_to_the_last_that_ends(counters):
 def test_what_is_answered_is_seen_once_it_is_told(counters):
     counters.begin([1, 2])
     counters.answer(0.5, 0.25, taken=3, given=4)
-    counters.tell()
+    counters.publish()
     counters.answer(1.5, 0.25)
     assert counters.read().answered == 1
     counters.end([1, 2], now=1.0, peak=0)

@@ -122,7 +122,7 @@ def test_a_file_that_somebody_removed_is_said_so_and_hurts_no_other_job(reposito
     for name in spooled(tmp_path):
         (tmp_path / "jobs" / "spool" / name).unlink()
     assert [one.data for one in repository.take(NORMAL, [], 9)] == [None]
-    with pytest.raises(JobsUnavailable, match="answer of the job .* is gone"):
+    with pytest.raises(JobsUnavailable, match="result of the job .* is missing"):
         repository.result(done)
 
 
@@ -151,7 +151,7 @@ def test_jobs_are_listed_latest_first_by_state_and_model(repository):
     assert [job.id for job in repository.find()] == [three, two, one]
     assert [job.id for job in repository.find(state="pending")] == [three, two]
     assert [job.id for job in repository.find(model="m", limit=1)] == [three]
-    assert [job.id for job in repository.find(only=[one, two], but=[two])] == [one]
+    assert [job.id for job in repository.find(only=[one, two], exclude=[two])] == [one]
     assert repository.unfinished() == [two, three]
 
 
