@@ -47,7 +47,7 @@ def private_daemon(settings: str = "") -> Iterator[Path]:
     """
     with tempfile.TemporaryDirectory(prefix="sire-") as home:
         os.environ["SIRE_HOME"] = home
-        # Servers in process groups of their own would outlive whoever ends the run.
+        # Servers in process groups of their own would outlive a run that is ended.
         signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
         paths = find_paths()
         paths.config.mkdir(parents=True)

@@ -12,12 +12,43 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 SUFFIXES = {".py", ".md", ".in", ".toml", ".yml"}
-# What a word or construction is to be replaced by. Patterns are of whole words, in any case.
+# What to write instead of a word or construction. Patterns are of whole words, in any case.
 INSTEAD = {
+    r"crew": "supervisor, workers",
+    r"ushers?": "broker",
+    r"desks?": "job database",
+    r"tally": "counters",
+    r"doz(?:e|es|ing)": "busy-polling",
+    r"wish(?:es|ed)?": "operation, request",
     r"rehears(?:e|es|al|als)": "warm-up",
     r"surroundings": "environment, process setup",
     r"offspring": "descendants",
 }
+# And in the rooms whose text is plain already: clauses about processes that read as of persons.
+INSTEAD_IN_PLAIN_ROOMS = {
+    r"errands?": "one-shot worker",
+    r"whoever": "name the process",
+    r"somebody": "name the process",
+    r"nobody": "name the process",
+    r"whom": "which",
+    r"so many": "N",
+}
+PLAIN_ROOMS = (
+    "ARCHITECTURE.md",
+    "CONTRIBUTING.md",
+    "README.md",
+    "SECURITY.md",
+    "benchmarks/",
+    "docs/",
+    "examples/",
+    "man/",
+    "sire/",
+    "sire_cli/",
+    "sired/config/",
+    "sired/http/",
+    "sired/runtimes/",
+    "sired/scheduler/",
+)
 # Such words are spelled here, or belong to something else.
 EXEMPT = {"tests/wording.py", "CHANGELOG.md"}
 
@@ -37,11 +68,13 @@ def files() -> list[Path]:
 
 def findings(path: Path) -> Iterator[str]:
     """What is to be reworded in a file."""
-    pattern = re.compile(rf"\b(?:{'|'.join(f'({each})' for each in INSTEAD)})\b", re.IGNORECASE)
+    name = str(path.relative_to(ROOT))
+    words = INSTEAD | (INSTEAD_IN_PLAIN_ROOMS if name.startswith(PLAIN_ROOMS) else {})
+    pattern = re.compile(rf"\b(?:{'|'.join(f'({each})' for each in words)})\b", re.IGNORECASE)
     for number, line in enumerate(path.read_text().splitlines(), 1):
         for found in pattern.finditer(line.replace("_", " ")):
-            instead = list(INSTEAD.values())[found.lastindex - 1] if found.lastindex else ""
-            yield f"{path.relative_to(ROOT)}:{number}: {found[0]!r}: write {instead}"
+            instead = list(words.values())[found.lastindex - 1] if found.lastindex else ""
+            yield f"{name}:{number}: {found[0]!r}: write {instead}"
 
 
 def main() -> int:

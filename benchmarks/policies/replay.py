@@ -9,7 +9,7 @@ from sired.scheduler.policies.eviction import Candidate, Policy, choose_victims
 from sired.scheduler.policies.reuse import ReuseHistory
 
 Requests = Sequence[tuple[float, int]]
-# Names the models to end, of those loaded, so that so many bytes become free now.
+# Names the models to end, of those loaded, so that this many bytes become free now.
 Choice = Callable[[set[int], int, float], Sequence[int]]
 
 

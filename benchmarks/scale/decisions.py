@@ -22,7 +22,7 @@ FIT = 5
 ROUNDS, CALLS = 40, 50
 EVENTS_OF_A_SWAP = 4
 EVENTS_OF_A_SERVICE = 2
-# Nobody waits longer than this; so long, nothing is due.
+# No request waits longer than this, so no deadline passes.
 LONG = 1e9
 
 

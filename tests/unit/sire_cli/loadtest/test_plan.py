@@ -84,9 +84,9 @@ def test_a_percentile_is_the_value_of_the_nearest_rank(values, fraction, expecte
 
 
 def test_figures_of_nothing_are_none_and_the_most_frequent_error_comes_first():
-    tally = LoadCounts()
-    tally.errors.update(["Cancelled", "QueueFull", "QueueFull"])
-    figures = tally.figures(2.0)
+    counts = LoadCounts()
+    counts.errors.update(["Cancelled", "QueueFull", "QueueFull"])
+    figures = counts.figures(2.0)
     assert figures["p50_latency_seconds"] is None
     assert figures["answers_per_second"] == 0.0
     assert list(figures["errors"]) == ["QueueFull", "Cancelled"]

@@ -16,8 +16,8 @@ def draft(size=10):
 
 
 @pytest.fixture
-def with_desk(tmp_path):
-    """Run a coroutine function with a desk."""
+def with_database(tmp_path):
+    """Run a coroutine function with an open job database."""
 
     def run(use):
         async def live():
@@ -32,7 +32,7 @@ def with_desk(tmp_path):
     return run
 
 
-def test_calls_are_made_in_order_and_their_results_are_kept_after_a_close(with_desk):
+def test_calls_are_made_in_order_and_their_results_are_kept_after_a_close(with_database):
     async def use(database):
         answers = [
             database.call(lambda repository: repository.accept([draft()])) for _ in range(300)
@@ -40,28 +40,28 @@ def test_calls_are_made_in_order_and_their_results_are_kept_after_a_close(with_d
         found = database.call(lambda repository: repository.unfinished())
         return [job for ids in await asyncio.gather(*answers) for job in ids], await found
 
-    accepted, found = with_desk(use)
+    accepted, found = with_database(use)
     assert accepted == found
 
     async def again(database):
         return await database.call(lambda repository: repository.unfinished())
 
-    assert with_desk(again) == accepted
+    assert with_database(again) == accepted
 
 
-def test_what_is_asked_for_before_a_close_is_still_done(with_desk):
+def test_what_is_asked_for_before_a_close_is_still_done(with_database):
     async def use(database):
         database.call(lambda repository: repository.accept([draft()]))
 
-    with_desk(use)
+    with_database(use)
 
     async def again(database):
         return await database.call(lambda repository: repository.unfinished())
 
-    assert len(with_desk(again)) == 1
+    assert len(with_database(again)) == 1
 
 
-def test_an_unknown_job_fails_its_own_call(with_desk):
+def test_an_unknown_job_fails_its_own_call(with_database):
     async def use(database):
         calls = (
             database.call(lambda repository: repository.accept([draft()])),
@@ -70,12 +70,12 @@ def test_an_unknown_job_fails_its_own_call(with_desk):
         )
         return await asyncio.gather(*calls, return_exceptions=True)
 
-    first, error, last = with_desk(use)
+    first, error, last = with_database(use)
     assert isinstance(error, JobNotFound)
     assert len(first) == len(last) == 1
 
 
-def test_a_disk_that_fills_up_fails_what_does_not_fit_and_nothing_else(with_desk):
+def test_a_disk_that_fills_up_fails_what_does_not_fit_and_nothing_else(with_database):
     async def use(database):
         def nearly_full(repository):
             (pages,) = repository.db.execute("PRAGMA page_count").fetchone()
@@ -89,13 +89,13 @@ def test_a_disk_that_fills_up_fails_what_does_not_fit_and_nothing_else(with_desk
         answers = await asyncio.gather(*calls, return_exceptions=True)
         return answers, await database.call(lambda repository: repository.unfinished())
 
-    (first, error, last), kept = with_desk(use)
+    (first, error, last), kept = with_database(use)
     assert isinstance(error, JobsUnavailable)
     assert "full" in error.message
     assert kept == first + last
 
 
-def test_a_damaged_database_is_said_so_until_it_is_moved_away(with_desk, tmp_path):
+def test_a_damaged_database_is_said_so_until_it_is_moved_away(with_database, tmp_path):
     directory = tmp_path / "jobs"
     directory.mkdir()
     (directory / "jobs.sqlite3").write_bytes(b"no database" * 1000)
@@ -110,14 +110,14 @@ def test_a_damaged_database_is_said_so_until_it_is_moved_away(with_desk, tmp_pat
         assert database.problem == ""
         return ids
 
-    assert len(with_desk(use)) == 1
+    assert len(with_database(use)) == 1
 
 
-def test_a_place_that_cannot_be_written_to_is_said_so(with_desk, tmp_path):
+def test_a_place_that_cannot_be_written_to_is_said_so(with_database, tmp_path):
     (tmp_path / "jobs" / "jobs.sqlite3").mkdir(parents=True)
 
     async def use(database):
         with pytest.raises(JobsUnavailable, match="cannot be used: Is a directory"):
             await database.call(lambda repository: repository.unfinished())
 
-    with_desk(use)
+    with_database(use)
