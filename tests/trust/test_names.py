@@ -124,7 +124,7 @@ def test_a_class_can_be_sent_as_a_pickle_but_not_be_one_that_lies_around(careles
     for name in ("pickle:evil", "pickle:/tmp/evil", "pickle:../evil"):
         spec = ModelSpec(name="p", path=str(careless.code), runtime="python", model_class=name)
         with careless.connect(autostart=False) as connection:
-            with pytest.raises(InvalidModel, match="names no class"):
+            with pytest.raises(InvalidModel, match="does not name a class"):
                 connection.ask(Register(model=spec))
 
 
