@@ -115,7 +115,7 @@ def test_a_model_is_moved_by_hand_from_disk_to_memory_and_back(two, home):
     assert "Loaded m0 on small" in said
     awake = instances(two)["m0"]
     assert (awake.pid, awake.tier) == (asleep["pid"], "device")
-    assert "sleeps" in home.sire("move", "m0", "dram").stderr.decode()
+    assert "is asleep" in home.sire("move", "m0", "dram").stderr.decode()
     assert home.sire("move", "m0", "disk").stderr.decode() == "Moved m0 to disk.\n"
     assert instances(two) == {}
     assert home.json("show", "m0")["tier"] == "disk"
