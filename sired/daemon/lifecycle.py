@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from sire.errors import DaemonUnavailable, InvalidConfiguration, SireError
@@ -16,25 +17,44 @@ from sire.paths import Paths, find_paths, private_directory, remove_stale_socket
 from sired.config import LoadedSettings, load_settings, waiting_for_start
 from sired.daemon.assembly import assemble, policies_from, rules_from
 from sired.daemon.handlers import RequestHandlers
-from sired.daemon.host.event_loop import attentive_loop
-from sired.daemon.host.fd_limits import allow_many, few_left
+from sired.daemon.host.event_loop import busy_polling_loop
+from sired.daemon.host.fd_limits import nearly_exhausted, raise_limit
 from sired.daemon.host.lock import hold_lock, holds
 from sired.daemon.host.log_setup import ERROR_PRIORITY, prioritised, read_by_journal, start_logging
 from sired.daemon.host.sd_notify import Notifier
-from sired.daemon.host.socket_activation import check_nobody_listens, passed_socket
+from sired.daemon.host.socket_activation import check_not_in_use, passed_socket
 from sired.daemon.models.scheduler_entry import add_to_scheduler
 from sired.daemon.plugins import find_router, find_strategy
 from sired.daemon.supervisor.supervisor import OUTSIDE_GRACE_SECONDS
 from sired.devices.nvml import make_unified_memory
 from sired.store import atomic, model_cache
 from sired.workers.descendants import adopt_orphans
-from sired.workers.environment import keep_allowed
+from sired.workers.environment import filter_environment
 
 log = logging.getLogger(__name__)
 
 SAMPLE_SECONDS = 1.0
 # Seconds workers may take to be gone after the grace period; most are killed.
 END_SECONDS = 2.0 + OUTSIDE_GRACE_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Startup:
+    """What a daemon has before its event loop runs.
+
+    Attributes:
+        flags: settings given on the command line, text by dotted key.
+        lock: descriptor of the lock file, which this process holds locked.
+        listening: descriptor of the front socket if systemd passed it; None to open one.
+        manager: notifies the service manager.
+    """
+
+    paths: Paths
+    settings: LoadedSettings
+    flags: Mapping[str, str]
+    lock: int
+    listening: int | None
+    manager: Notifier
 
 
 def run(
@@ -52,49 +72,62 @@ def run(
     """
     paths = find_paths()
     os.umask(0o077)  # other users must not read what we and our workers create
-    allow_many()
+    raise_limit()
     journal, manager = read_by_journal(os.environ), Notifier(os.environ)
     try:
-        listening = passed_socket(paths.socket, os.environ)
-        settings = load_settings(config or paths.config_file, os.environ, flags)
-        # The fork server inherits our environment: a variable removed here never reaches a worker.
-        keep_allowed(os.environ, settings.settings.workers.environment)
-        for directory in (paths.runtime, paths.data, paths.models, paths.state, paths.logs):
-            private_directory(directory)
-        private_directory(paths.model_log("x").parent)
-        start_logging(paths, settings.settings.daemon.log_level, journal=journal)
-        paths.checked_socket()
-        lock = hold_lock(paths.lock)
-        if listening is None:
-            check_nobody_listens(paths.socket)
+        startup = _prepare(paths, flags, config, manager, journal=journal)
     except SireError as error:
         return _give_up(error, journal=journal)
     adopt_orphans()
     try:
-        remove_stale_socket(paths.direct_socket)
-        if listening is None:
-            remove_stale_socket(paths.socket)
-        for directory in (paths.models, paths.classes, paths.state):
-            atomic.sweep(directory)
-        with asyncio.Runner(loop_factory=attentive_loop) as runner:
-            runner.run(
-                _live(
-                    paths,
-                    settings,
-                    flags,
-                    lock,
-                    listening,
-                    manager,
-                    die_with_parent=die_with_parent,
-                )
-            )
+        _remove_leftovers(startup)
+        with asyncio.Runner(loop_factory=busy_polling_loop) as runner:
+            runner.run(_live(startup, die_with_parent=die_with_parent))
     except SireError as error:
         return _give_up(error, journal=journal)
     except OSError as problem:
         return _give_up(DaemonUnavailable(str(problem)), journal=journal)
     finally:
-        os.close(lock)
+        os.close(startup.lock)
     return 0
+
+
+def _prepare(
+    paths: Paths,
+    flags: Mapping[str, str],
+    config: Path | None,
+    manager: Notifier,
+    *,
+    journal: bool,
+) -> Startup:
+    """Read the settings, make the directories, start the log and take the lock.
+
+    Raises:
+        SireError: the daemon cannot start.
+    """
+    listening = passed_socket(paths.socket, os.environ)
+    settings = load_settings(config or paths.config_file, os.environ, flags)
+    # The fork server inherits our environment: a variable removed here never reaches a worker.
+    filter_environment(os.environ, settings.settings.workers.environment)
+    for directory in (paths.runtime, paths.data, paths.models, paths.state, paths.logs):
+        private_directory(directory)
+    private_directory(paths.model_log("x").parent)
+    start_logging(paths, settings.settings.daemon.log_level, journal=journal)
+    paths.checked_socket()
+    lock = hold_lock(paths.lock)
+    if listening is None:
+        check_not_in_use(paths.socket)
+    return Startup(paths, settings, flags, lock, listening, manager)
+
+
+def _remove_leftovers(startup: Startup) -> None:
+    """Remove what a daemon that was killed left behind."""
+    paths = startup.paths
+    remove_stale_socket(paths.direct_socket)
+    if startup.listening is None:
+        remove_stale_socket(paths.socket)
+    for directory in (paths.models, paths.classes, paths.state):
+        atomic.sweep(directory)
 
 
 def check(flags: Mapping[str, str], config: Path | None = None) -> int:
@@ -117,17 +150,8 @@ def _give_up(error: SireError, *, journal: bool) -> int:
     return 1
 
 
-async def _live(
-    paths: Paths,
-    settings: LoadedSettings,
-    flags: Mapping[str, str],
-    lock: int,
-    listening: int | None,
-    manager: Notifier,
-    *,
-    die_with_parent: bool,
-) -> None:
-    daemon = Daemon(paths, settings, flags, asyncio.get_running_loop(), lock, listening, manager)
+async def _live(startup: Startup, *, die_with_parent: bool) -> None:
+    daemon = Daemon(startup, asyncio.get_running_loop())
     daemon.open(parent=os.getppid() if die_with_parent else None)
     await daemon.finished()
     await daemon.close()
@@ -136,24 +160,14 @@ async def _live(
 class Daemon:
     """The parts of the daemon, put together."""
 
-    def __init__(
-        self,
-        paths: Paths,
-        settings: LoadedSettings,
-        flags: Mapping[str, str],
-        loop: asyncio.AbstractEventLoop,
-        lock: int,
-        listening: int | None,
-        manager: Notifier,
-    ) -> None:
-        self._lock = lock
-        self._paths = paths
-        self._flags = flags
+    def __init__(self, startup: Startup, loop: asyncio.AbstractEventLoop) -> None:
+        self._startup = startup
+        self._paths = startup.paths
+        self._manager = startup.manager
         self._loop = loop
         self._stop = asyncio.Event()
-        self._crowded = False
-        self._manager = manager
-        parts = assemble(paths, settings, loop, listening)
+        self._descriptors_short = False
+        parts = assemble(startup.paths, startup.settings, loop, startup.listening)
         self._services = parts.services
         self._prometheus_server = parts.prometheus_server
         self._direct_listener = parts.direct_listener
@@ -180,11 +194,11 @@ class Daemon:
         self._services.warm_start.start()
         self._services.history_recorder.start()
         self._begin_warm_up()
-        self._deadlines(parent)
+        self._check_every_second(parent)
         # What exists by now stays: the garbage collector need not scan it again.
         gc.collect()
         gc.freeze()
-        self._manager.say("READY=1")
+        self._manager.notify("READY=1")
         self._manager.keep_alive(self._loop)
         log.info("sired is ready on %s", self._paths.socket)
 
@@ -205,17 +219,17 @@ class Daemon:
 
     def _warm(self) -> None:
         self._services.warm = True
-        for do in self._services.when_warm:
-            do()
+        for callback in self._services.when_warm:
+            callback()
 
-    def _deadlines(self, parent: int | None) -> None:
-        """Once a second: sample memory, and check that the daemon is still needed and reachable."""
+    def _check_every_second(self, parent: int | None) -> None:
+        """Sample memory, and check that the daemon is still needed and reachable."""
         # Scheduled first, so that an error below does not end it for good.
-        self._loop.call_later(SAMPLE_SECONDS, self._deadlines, parent)
+        self._loop.call_later(SAMPLE_SECONDS, self._check_every_second, parent)
         if parent is not None and os.getppid() != parent:
             self._stop.set()
-        if not holds(self._lock, self._paths.lock):
-            # The runtime directory is gone, as after the user's last logout: no client can find us.
+        if not holds(self._startup.lock, self._paths.lock):
+            # The runtime directory is gone, as after the user's last logout: no client can connect.
             log.error("%s was removed; shutting down", self._paths.lock)
             self._stop.set()
         self._check_descriptors()
@@ -227,32 +241,32 @@ class Daemon:
             and self._services.zygote.ended
             and not self._services.zygote.problem
         ):
-            log.error("the fork server has ended; another one is started")
+            log.error("the fork server has ended; starting another one")
             self._begin_warm_up()
         self._services.warm_start.note()
         self._services.supervisor.trim_logs(self._paths.daemon_output)
 
     def _check_descriptors(self) -> None:
         """Accept no new clients while descriptors are short."""
-        crowded = few_left()
-        if crowded != self._crowded:
-            state = "are running out: no new client is accepted" if crowded else "suffice again"
-            log.warning("descriptors %s", state)
-        self._crowded = crowded
+        short = nearly_exhausted()
+        if short != self._descriptors_short:
+            state = "nearly exhausted: no new client is accepted" if short else "available again"
+            log.warning("file descriptors are %s", state)
+        self._descriptors_short = short
         try:
-            self._services.front.accept(not crowded)
-        except OSError as problem:  # it is tried again in a second
-            log.error("the socket cannot be moved: %s", problem)  # noqa: TRY400
+            self._services.front.accept(not short)
+        except OSError as problem:  # retried in a second
+            log.error("the front socket cannot be moved: %s", problem)  # noqa: TRY400
 
     def _reload(self) -> None:
         """Read the settings again, and log those that take effect only after a restart."""
         try:
-            settings = load_settings(self._services.loaded.path, os.environ, self._flags)
+            settings = load_settings(self._services.loaded.path, os.environ, self._startup.flags)
             strategy = find_strategy(settings.settings.placement.strategy)
             router = find_router(settings.settings.placement.routing)
             rules = rules_from(settings.settings)
         except InvalidConfiguration as error:
-            log.error("the settings stay as they were: %s", error)  # noqa: TRY400
+            log.error("the settings are unchanged: %s", error)  # noqa: TRY400
             return
         old = self._services.settings
         if waiting := waiting_for_start(old, settings.settings):
@@ -262,12 +276,12 @@ class Daemon:
         self._services.conductor.adopt(rules, strategy, router, names)
         self._services.adopt(settings)
         logging.getLogger().setLevel(settings.settings.daemon.log_level.upper())
-        log.info("the settings were read again")
+        log.info("the settings have been reloaded")
 
     async def finished(self) -> None:
-        """Wait until the daemon is told to stop, and then until everything is answered."""
+        """Wait until the daemon is told to stop, then until every request is answered."""
         await self._stop.wait()
-        self._manager.say("STOPPING=1")
+        self._manager.notify("STOPPING=1")
         self._services.draining = True
         self._services.direct.close_all()
         self._services.jobs.stop()

@@ -48,7 +48,7 @@ def _matches(name: str, patterns: Iterable[str]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def keep_allowed(environment: MutableMapping[str, str], also: Collection[str] = ()) -> None:
+def filter_environment(environment: MutableMapping[str, str], also: Collection[str] = ()) -> None:
     """Remove every variable that workers must not inherit."""
     for name in [name for name in environment if not is_allowed(name, also)]:
         del environment[name]

@@ -115,7 +115,7 @@ def test_a_second_daemon_says_that_one_is_running(home):
         [sys.executable, "-m", "sired"], env=home.environment, capture_output=True, text=True
     )
     assert second.returncode == 1
-    assert f"running already (pid {home.pid()})" in second.stderr
+    assert f"already running (pid {home.pid()})" in second.stderr
 
 
 @pytest.mark.own_daemon

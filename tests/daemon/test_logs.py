@@ -28,7 +28,7 @@ def test_the_log_names_components_and_models_and_the_journal_gets_priorities(hom
     with home.connect() as connection:
         assert ask(connection, "m", 7654321) == [[15308642, 2, 2, 2]]
     second = home.sire("daemon", "run", code=1).stderr
-    assert second.startswith(b"sired: error: sired is running already")
+    assert second.startswith(b"sired: error: sired is already running")
     daemon.terminate()
     assert daemon.wait(20) == 0
 

@@ -104,7 +104,7 @@ def test_a_daemon_by_hand_does_not_take_systemds_socket(home, systemd):
         [sys.executable, "-m", "sired"], env=home.environment, capture_output=True, text=True
     )
     assert done.returncode == 1
-    assert "Somebody listens" in done.stderr
+    assert "probably systemd, listens at" in done.stderr
     assert "systemctl --user" in done.stderr
     assert not daemon_runs(home.paths)
 
@@ -115,7 +115,7 @@ def test_the_lock_decides_also_under_systemd(home):
     systemd = Systemd(home)
     daemon = systemd.start()
     assert daemon.wait(20) == 1
-    assert f"running already (pid {home.pid()})" in systemd.said.read_text()
+    assert f"already running (pid {home.pid()})" in systemd.said.read_text()
     systemd.listening.close()
     os.rename(home.path / "moved", home.paths.socket)
     systemd.end()

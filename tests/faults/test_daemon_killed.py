@@ -215,4 +215,4 @@ def test_a_lock_that_somebody_else_holds_is_told_and_kept(light):
     with light.paths.lock.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         said = light.sire("daemon", "run", code=1).stderr.decode()
-    assert "running already" in said
+    assert "already running" in said

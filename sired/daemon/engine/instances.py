@@ -11,7 +11,7 @@ from sire.paths import Paths
 from sire.spec import ModelSpec, Signature
 from sire.units import format_bytes, format_duration
 from sired.config.settings import DaemonSettings
-from sired.daemon.host.log_setup import DECIDED, of_worker
+from sired.daemon.host.log_setup import BY_SCHEDULER, of_worker
 from sired.daemon.supervisor.supervisor import WorkerSupervisor
 from sired.daemon.telemetry.counters import AllCounters
 from sired.daemon.telemetry.event_log import EventLog
@@ -89,7 +89,11 @@ class Instances:
         spec = self._registry.get(do.model.name)
         self._specs[do.instance] = spec
         log.info(
-            "loading %s on %s, %d bytes reserved", spec.name, do.device, do.memory, extra=DECIDED
+            "loading %s on %s, %d bytes reserved",
+            spec.name,
+            do.device,
+            do.memory,
+            extra=BY_SCHEDULER,
         )
         self._events.note("loading", spec.name, do.device, f"{format_bytes(do.memory)} reserved")
         device = self._inventory.device(do.device)
@@ -215,5 +219,5 @@ class Instances:
     def evicted(self, do: Evicted) -> None:
         """Record an eviction."""
         self._counters.of(do.model).evictions += 1
-        log.info("evicting %s to make room for %s", do.model, do.wanted_by, extra=DECIDED)
+        log.info("evicting %s to make room for %s", do.model, do.wanted_by, extra=BY_SCHEDULER)
         self._events.note("evicted", do.model, words=f"for {do.wanted_by}")

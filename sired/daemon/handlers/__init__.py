@@ -33,7 +33,7 @@ class RequestHandlers:
         self.table = table = HandlerTable(services.front)
         self._services = services
         self._peers = Peers(asyncio.get_running_loop(), self._peers_gone)
-        self._pools = PoolHandlers(services, table, self._peers.knows)
+        self._pools = PoolHandlers(services, table, self._peers.is_connected)
         PredictionHandlers(services, table)
         InstanceHandlers(services, table)
         ModelHandlers(services, table)
@@ -47,7 +47,7 @@ class RequestHandlers:
         Raises:
             SireError: it cannot be done; the front replies with the error.
         """
-        self._peers.see(client.connection, self._services.front.peer_pid)
+        self._peers.watch(client.connection, self._services.front.peer_pid)
         if not isinstance(request, requests.Predict):  # it may report what direct requests did
             self._services.direct_broker.catch_up()
         self.table.handle(client, request, payload)

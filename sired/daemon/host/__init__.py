@@ -1,1 +1,1 @@
-"""The process and its machine: socket, lock, descriptors, logs, systemd."""
+"""The process and its host: socket, lock, descriptors, logs, systemd."""

@@ -1,32 +1,34 @@
-"""How many files the daemon may have open, and how many it has.
+"""The limit on the daemon's open file descriptors, and how much of it is in use.
 
-A connection takes one descriptor, its process another. ZeroMQ ends the whole process when it can
-accept no more, so no more are let in while there is still room for what the daemon itself needs.
+A connection takes one descriptor, and its process another. ZeroMQ aborts the whole process when it
+cannot accept a connection, so new clients are held off while enough descriptors are left for the
+daemon's own needs.
 """
 
 import resource
 from pathlib import Path
 
-# More than anybody connects with; more yet would slow down programs that close what they may have.
-_MOST = 65_536
-# How much of the limit connections may use.
+# More than clients ever need. A higher limit slows down programs that close every descriptor they
+# may have.
+_HIGHEST_LIMIT = 65_536
+# The share of the limit that connections may use.
 _SHARE = 0.75
 
 
-def allow_many() -> None:
-    """Raise this process's own limit as far as it may, within reason."""
+def raise_limit() -> None:
+    """Raise this process's own limit as far as permitted, up to ``_HIGHEST_LIMIT``."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = _MOST if hard == resource.RLIM_INFINITY else min(hard, _MOST)
-    if soft != resource.RLIM_INFINITY and soft < most:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    limit = _HIGHEST_LIMIT if hard == resource.RLIM_INFINITY else min(hard, _HIGHEST_LIMIT)
+    if soft != resource.RLIM_INFINITY and soft < limit:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
 
 
-def few_left() -> bool:
-    """Whether what is left had better be kept for the daemon's own needs."""
+def nearly_exhausted() -> bool:
+    """Whether the remaining descriptors must be kept for the daemon's own needs."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit == resource.RLIM_INFINITY:
         return False
     try:
         return sum(1 for _ in Path("/proc/self/fd").iterdir()) > limit * _SHARE
-    except OSError:  # there is not even one to look with
+    except OSError:  # no descriptor is left to list them with
         return True

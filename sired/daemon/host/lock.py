@@ -1,4 +1,4 @@
-"""Who is the daemon: whoever holds the lock, not whoever finds the socket free."""
+"""The daemon's lock: the process that holds it is the daemon, whatever the socket looks like."""
 
 import fcntl
 import os
@@ -7,15 +7,18 @@ from pathlib import Path
 
 from sire.errors import DaemonUnavailable
 
-# A client that looks whether a daemon runs holds the lock for an instant.
+# A client that checks whether a daemon runs holds the lock for an instant.
 PATIENCE_SECONDS = 0.5
 
 
 def hold_lock(path: Path) -> int:
     """Take the daemon's lock and write our pid into it; it is held until the process ends.
 
+    Returns:
+        The descriptor of the lock file.
+
     Raises:
-        DaemonUnavailable: another daemon holds it.
+        DaemonUnavailable: another daemon holds the lock.
     """
     lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     deadline = time.monotonic() + PATIENCE_SECONDS
@@ -27,7 +30,7 @@ def hold_lock(path: Path) -> int:
                 pid = os.read(lock, 20).decode(errors="replace").strip() or "?"
                 os.close(lock)
                 raise DaemonUnavailable(
-                    f"sired is running already (pid {pid}).", hint="Stop it: sire daemon stop"
+                    f"sired is already running (pid {pid}).", hint="Stop it: sire daemon stop"
                 ) from None
             time.sleep(0.01)
         else:
@@ -37,7 +40,7 @@ def hold_lock(path: Path) -> int:
 
 
 def holds(lock: int, path: Path) -> bool:
-    """Whether the lock we hold is still the one that clients look at."""
+    """Whether the lock file we hold is still the one at the path, where clients check it."""
     try:
         found = path.stat()
     except OSError:
@@ -46,9 +49,10 @@ def holds(lock: int, path: Path) -> bool:
 
 
 def _held_by_daemon(lock: int) -> bool:
-    """Whether it is a daemon that has the lock, which it does not share; clients do.
+    """Whether the holder is a daemon, whose lock is exclusive; clients take a shared one.
 
-    A daemon that waited for another one would take its place in the moment that one is stopped.
+    It matters because a daemon that waited for another one would replace it as soon as that one is
+    stopped.
     """
     try:
         fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -1,12 +1,12 @@
-"""Where the daemon's log goes, and in what form.
+"""Where the daemon's log goes, and in what format.
 
-Always to a file, as JSON lines; it is begun anew when it is full, and some are kept. And to
-standard error, for whoever looks: with the priorities of syslog where the journal reads it
-(sd-daemon(3)), else in words. A daemon in the background has standard error in a file of its own:
-what goes there is what nobody expected, and the log is not repeated in it.
+It always goes to a file, as JSON lines; a full file is rotated and a few are kept. It also goes to
+standard error: with syslog priorities where the journal reads it (sd-daemon(3)), otherwise as
+text. A background daemon's standard error is a file of its own, for unexpected output only: the
+log is not repeated there.
 
-This is the standard library's logging: structlog takes 0.15 s to import, more than all the rest of
-a start, for it brings rich to show tracebacks in colour.
+This is the standard library's logging. structlog takes 0.15 s to import, more than the rest of a
+start, because it imports rich to colour tracebacks.
 """
 
 import logging
@@ -22,8 +22,8 @@ import msgspec
 from sire.paths import Paths
 from sire.protocol.log_lines import SCHEDULER, LogLine
 
-LARGEST_BYTES = 10 * 1024 * 1024
-KEPT = 3
+MAX_BYTES = 10 * 1024 * 1024
+FILES_KEPT = 3
 # syslog(3): error, warning, informational, debug.
 ERROR_PRIORITY = 3
 _PRIORITIES = (
@@ -33,8 +33,8 @@ _PRIORITIES = (
     (logging.NOTSET, 7),
 )
 
-# For the `extra` of a record that tells what the brain decided.
-DECIDED: Mapping[str, Any] = {"component": SCHEDULER}
+# The `extra` of a record about a decision of the brain.
+BY_SCHEDULER: Mapping[str, Any] = {"component": SCHEDULER}
 
 
 def of_worker(model: str) -> dict[str, Any]:
@@ -43,38 +43,38 @@ def of_worker(model: str) -> dict[str, Any]:
 
 
 def read_by_journal(environment: Mapping[str, str]) -> bool:
-    """Whether the journal reads what we write to standard error (``JOURNAL_STREAM``)."""
+    """Whether the journal reads this process's standard error (``JOURNAL_STREAM``)."""
     device, _, inode = environment.get("JOURNAL_STREAM", "").partition(":")
     try:
-        there = os.fstat(sys.stderr.fileno())
+        stream = os.fstat(sys.stderr.fileno())
     except (OSError, ValueError, AttributeError):  # closed
         return False
-    return (device, inode) == (str(there.st_dev), str(there.st_ino))
+    return (device, inode) == (str(stream.st_dev), str(stream.st_ino))
 
 
 def start_logging(paths: Paths, level: str, *, journal: bool) -> None:
-    """Log from now on; the directory of the log must be there."""
+    """Start logging; the directory of the log file must exist."""
     file = RotatingFileHandler(
-        paths.daemon_log, maxBytes=LARGEST_BYTES, backupCount=KEPT, delay=True, encoding="utf-8"
+        paths.daemon_log, maxBytes=MAX_BYTES, backupCount=FILES_KEPT, delay=True, encoding="utf-8"
     )
-    file.setFormatter(_JsonLines())
+    file.setFormatter(_JsonFormatter())
     handlers: list[logging.Handler] = [file]
-    if journal or not _own_output(paths):
-        shown = logging.StreamHandler()
-        shown.setFormatter(_ForJournal() if journal else _TextFormatter())
-        handlers.append(shown)
-    # What a log that cannot be written would print of itself is of no use to anybody.
+    if journal or not _has_output_file(paths):
+        stderr = logging.StreamHandler()
+        stderr.setFormatter(_JournalFormatter() if journal else _TextFormatter())
+        handlers.append(stderr)
+    # A log that cannot be written would print a traceback for every record.
     logging.raiseExceptions = False
     logging.basicConfig(level=level.upper(), handlers=handlers)
 
 
 def prioritised(text: str, priority: int) -> str:
-    """Lines for the journal, each with its priority in front."""
+    """Prefix each line with its priority, as the journal expects it."""
     return "\n".join(f"<{priority}>{line}" for line in text.splitlines())
 
 
-def _own_output(paths: Paths) -> bool:
-    """Whether standard error is the file that a daemon in the background has."""
+def _has_output_file(paths: Paths) -> bool:
+    """Whether standard error is the output file of a background daemon."""
     try:
         return os.path.samestat(paths.daemon_output.stat(), os.fstat(sys.stderr.fileno()))
     except (OSError, ValueError, AttributeError):
@@ -88,7 +88,7 @@ class _TextFormatter(logging.Formatter):
         return self.line(record).text()
 
     def line(self, record: logging.LogRecord) -> LogLine:
-        """What a record says."""
+        """Convert a record to a log line."""
         return LogLine(
             datetime.fromtimestamp(record.created, UTC),
             record.levelname.lower(),
@@ -99,24 +99,24 @@ class _TextFormatter(logging.Formatter):
         )
 
 
-class _JsonLines(_TextFormatter):
+class _JsonFormatter(_TextFormatter):
     """Lines for programs."""
 
     def format(self, record: logging.LogRecord) -> str:
         return msgspec.json.encode(self.line(record)).decode()
 
 
-class _ForJournal(_TextFormatter):
-    """Lines for the journal, which knows the time by itself."""
+class _JournalFormatter(_TextFormatter):
+    """Lines for the journal, which records the time itself."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = self.line(record)
         priority = next(number for least, number in _PRIORITIES if record.levelno >= least)
-        said = "\n".join(filter(None, (f"{line.component}: {line.message}", line.traceback)))
-        return prioritised(said, priority)
+        text = "\n".join(filter(None, (f"{line.component}: {line.message}", line.traceback)))
+        return prioritised(text, priority)
 
 
 def _component(logger: str) -> str:
-    """The room of the house that a logger is named after; other people's keep their names."""
-    house, _, room = logger.partition(".")
-    return room.partition(".")[0] or "daemon" if house == "sired" else logger
+    """The subpackage of sired that a logger is named after; others' loggers keep their names."""
+    package, _, module = logger.partition(".")
+    return module.partition(".")[0] or "daemon" if package == "sired" else logger

@@ -1,7 +1,7 @@
-"""Which processes ask, and when one of them has ended.
+"""Which processes are connected, and when one of them has ended.
 
-ZeroMQ does not tell when a client goes away. The kernel does: whoever asks for the first time over
-a connection has their process watched until its end.
+ZeroMQ does not report that a client has gone away. The kernel does: a process is watched from its
+first request over a connection until it ends.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ class Peers:
     """The processes behind the connections.
 
     Args:
-        loop: the event loop to listen in.
+        loop: the event loop in which processes are watched.
         gone: called with the connections of a process that has ended.
     """
 
@@ -25,20 +25,20 @@ class Peers:
         self._known: set[bytes] = set()
         self._by_pid: dict[int, tuple[int, set[bytes]]] = {}
 
-    def see(self, connection: bytes, find_pid: Callable[[], int | None]) -> None:
-        """A message came over this connection; ``find_pid`` is asked for the first one only."""
+    def watch(self, connection: bytes, find_pid: Callable[[], int | None]) -> None:
+        """Watch the process behind a connection; ``find_pid`` is called for a new one only."""
         if connection in self._known:
             return
         self._known.add(connection)
         pid = find_pid()
-        if pid is None:  # of another container, for instance
+        if pid is None:  # in another container, for instance
             return
         if pid not in self._by_pid:
             try:
                 pidfd = os.pidfd_open(pid)
             except OSError as problem:
                 self._known.discard(connection)
-                if not isinstance(problem, ProcessLookupError):  # out of descriptors: next time
+                if not isinstance(problem, ProcessLookupError):  # out of descriptors: retry later
                     return
                 self._loop.call_soon(self._gone, frozenset((connection,)))
                 return
@@ -46,8 +46,8 @@ class Peers:
             self._loop.add_reader(pidfd, self._ended, pid)
         self._by_pid[pid][1].add(connection)
 
-    def knows(self, connection: bytes) -> bool:
-        """Whether this connection has been seen, and nobody has ended who could read from it."""
+    def is_connected(self, connection: bytes) -> bool:
+        """Whether a connection is known and its process has not ended."""
         return connection in self._known
 
     def _ended(self, pid: int) -> None:

@@ -1,4 +1,4 @@
-"""Telling systemd how we are (sd_notify(3)); silent where it does not ask."""
+"""Notifications for systemd (sd_notify(3)); nothing is sent where systemd does not ask for them."""
 
 import asyncio
 import contextlib
@@ -6,26 +6,26 @@ import os
 import socket
 from collections.abc import MutableMapping
 
-# systemd takes us for dead after the whole interval; sd_watchdog_enabled(3) recommends half of it.
-_IN_ONE_INTERVAL = 2
+# systemd gives up on the daemon after the whole interval; sd_watchdog_enabled(3) recommends half.
+_PER_INTERVAL = 2
 
 
 class Notifier:
-    """Speaks to the service manager that started us, if one did.
+    """Sends notifications to the service manager that started this process, if one did.
 
     Args:
-        environment: of this process; what is only for us is taken out of it, so that no model
-            speaks for the daemon.
+        environment: of this process. The variables meant for it alone are removed, so that no
+            model can send notifications for the daemon.
     """
 
     def __init__(self, environment: MutableMapping[str, str]) -> None:
         self._address = environment.pop("NOTIFY_SOCKET", "")
         interval = environment.pop("WATCHDOG_USEC", "")
-        meant = environment.pop("WATCHDOG_PID", "") in {"", str(os.getpid())}
-        self._interval = int(interval) / 1e6 if meant and interval.isdecimal() else 0.0
+        for_us = environment.pop("WATCHDOG_PID", "") in {"", str(os.getpid())}
+        self._interval = int(interval) / 1e6 if for_us and interval.isdecimal() else 0.0
 
-    def say(self, state: str) -> None:
-        """Send a state such as ``READY=1``; nobody waits for it to be read."""
+    def notify(self, state: str) -> None:
+        """Send a state such as ``READY=1``, without waiting for it to be read."""
         if not self._address:
             return
         kind = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
@@ -36,7 +36,7 @@ class Notifier:
             manager.sendall(state.encode())
 
     def keep_alive(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Tell the watchdog again and again that the loop goes round, if it does."""
+        """Notify the watchdog regularly for as long as the event loop is responsive."""
         if self._interval > 0:
-            self.say("WATCHDOG=1")
-            loop.call_later(self._interval / _IN_ONE_INTERVAL, self.keep_alive, loop)
+            self.notify("WATCHDOG=1")
+            loop.call_later(self._interval / _PER_INTERVAL, self.keep_alive, loop)

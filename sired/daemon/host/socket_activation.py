@@ -1,11 +1,12 @@
-"""The front socket where systemd opened it for us (sd_listen_fds(3)).
+"""The front socket where systemd has opened it (sd_listen_fds(3)).
 
-1. systemd listens, and starts us when somebody connects; what they send waits in the socket.
-2. Who is the daemon the lock decides, here as ever: whoever holds it takes the socket, and one that
-   systemd starts beside another daemon exits.
-3. A daemon that was not given a socket takes no path that somebody listens at: it would leave
-   systemd with a socket that nobody can find. Clients do not start one there either
-   (``sire/client/autostart.py``): to connect is enough.
+1. systemd listens, and starts the daemon when a client connects; what the client sends waits in
+   the socket.
+2. The lock decides which process is the daemon, here as elsewhere: its holder takes the socket, and
+   a daemon that systemd starts beside another one exits.
+3. A daemon that was not passed a socket does not bind a path at which another process listens:
+   systemd would keep a socket that no client can reach. Clients do not start a daemon there either
+   (``sire/client/autostart.py``): connecting is enough.
 """
 
 import os
@@ -15,16 +16,17 @@ from pathlib import Path
 
 from sire.errors import DaemonUnavailable, InvalidConfiguration
 
-# Where they begin, says sd_listen_fds(3).
+# The first passed descriptor, according to sd_listen_fds(3).
 FIRST_DESCRIPTOR = 3
-# Longer than the end of a killed daemon takes, between its lock and its sockets.
+# Longer than a killed daemon takes to end, from releasing its lock to closing its sockets.
 _PATIENCE_SECONDS = 0.5
 
 
 def passed_socket(path: Path, environment: MutableMapping[str, str]) -> int | None:
-    """The listening socket that systemd passed us; None if we are to open one ourselves.
+    """The listening socket that systemd has passed to this process; None to open one.
 
-    What says so is taken out of the environment: our children were passed nothing.
+    The variables that announce it are removed from the environment, because child processes are
+    passed nothing.
 
     Args:
         path: where the front socket belongs.
@@ -40,8 +42,8 @@ def passed_socket(path: Path, environment: MutableMapping[str, str]) -> int | No
         names = ", ".join(name for name, _ in passed)
         raise InvalidConfiguration(
             f"systemd passed {len(passed)} sockets ({names}); "
-            f"one was expected, a Unix stream socket that listens at {path}.",
-            hint=f"Have this one line in the socket's unit: ListenStream={path}",
+            f"expected exactly one, a Unix stream socket that listens at {path}.",
+            hint=f"Use exactly one ListenStream= line in the socket unit: ListenStream={path}",
         )
     _, given = passed[0]
     given.setblocking(False)
@@ -49,28 +51,29 @@ def passed_socket(path: Path, environment: MutableMapping[str, str]) -> int | No
 
 
 def _passed(environment: MutableMapping[str, str]) -> list[tuple[str, socket.socket]]:
-    """Name and socket of every descriptor that was passed to this very process."""
+    """Name and socket of each descriptor that was passed to this very process."""
     pid, count, names = (environment.pop(f"LISTEN_{key}", "") for key in ("PID", "FDS", "FDNAMES"))
     if pid != str(os.getpid()) or not count.isdecimal():
         return []
-    called = names.split(":")
+    given_names = names.split(":")
     passed = []
     for number in range(int(count)):
         descriptor = FIRST_DESCRIPTOR + number
-        name = called[number] if number < len(called) and called[number] else str(descriptor)
+        named = number < len(given_names) and given_names[number]
+        name = given_names[number] if named else str(descriptor)
         try:
             os.set_inheritable(descriptor, False)
             passed.append((name, socket.socket(fileno=descriptor)))
         except OSError as problem:
             raise InvalidConfiguration(
-                f"The descriptor {name} that was passed is no socket: {problem.strerror}.",
+                f"The descriptor {name} that systemd passed is not a socket: {problem.strerror}.",
                 hint="See LISTEN_FDS in sd_listen_fds(3).",
             ) from None
     return passed
 
 
 def _listens_at(given: socket.socket, path: Path) -> bool:
-    """Whether it is a Unix stream socket that listens at a path."""
+    """Whether a socket is a Unix stream socket that listens at a path."""
     return (
         given.family == socket.AF_UNIX
         and given.type == socket.SOCK_STREAM
@@ -79,11 +82,11 @@ def _listens_at(given: socket.socket, path: Path) -> bool:
     )
 
 
-def check_nobody_listens(path: Path) -> None:
-    """Make sure that the path is free, or a dead daemon's.
+def check_not_in_use(path: Path) -> None:
+    """Check that the path is free, or a dead daemon's.
 
     Raises:
-        DaemonUnavailable: it is not.
+        DaemonUnavailable: another process listens there.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(_PATIENCE_SECONDS)
@@ -92,10 +95,10 @@ def check_nobody_listens(path: Path) -> None:
             if not probe.recv(1):
                 return
         except TimeoutError:
-            pass  # it is taken up later, and whoever does that speaks first
+            pass  # the connection waits for a daemon to accept it, which would send first
         except OSError:
             return
     raise DaemonUnavailable(
-        f"Somebody listens at {path} already and is no daemon: systemd, probably.",
-        hint="Let it start the daemon: systemctl --user start sired",
+        f"Another process that is not a sired daemon, probably systemd, listens at {path}.",
+        hint="Let systemd start the daemon: systemctl --user start sired",
     )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sired.workers.environment import is_allowed, keep_allowed
+from sired.workers.environment import is_allowed, filter_environment
 
 
 @pytest.mark.parametrize(
@@ -33,5 +33,5 @@ def test_what_the_settings_name_does_a_secret_too():
 
 def test_the_others_are_taken_out():
     environment = {"PATH": "/bin", "MINE": "1", "AWS_PROFILE": "me"}
-    keep_allowed(environment, ["MINE"])
+    filter_environment(environment, ["MINE"])
     assert environment == {"PATH": "/bin", "MINE": "1"}

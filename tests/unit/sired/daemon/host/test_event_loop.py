@@ -6,13 +6,13 @@ import time
 
 import pytest
 
-from sired.daemon.host.event_loop import attentive_loop
+from sired.daemon.host.event_loop import busy_polling_loop
 
 
 @pytest.fixture
 def run():
     def _run(work):
-        with asyncio.Runner(loop_factory=attentive_loop) as runner:
+        with asyncio.Runner(loop_factory=busy_polling_loop) as runner:
             return runner.run(work)
 
     return _run
