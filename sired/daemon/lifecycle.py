@@ -25,7 +25,7 @@ from sired.daemon.host.sd_notify import Notifier
 from sired.daemon.host.socket_activation import check_not_in_use, passed_socket
 from sired.daemon.models.scheduler_entry import add_to_scheduler
 from sired.daemon.plugins import find_router, find_strategy
-from sired.daemon.supervisor.supervisor import OUTSIDE_GRACE_SECONDS
+from sired.daemon.supervisor.supervisor import OUT_OF_PROCESS_GRACE_SECONDS
 from sired.devices.nvml import make_unified_memory
 from sired.store import atomic, model_cache
 from sired.workers.descendants import adopt_orphans
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 SAMPLE_SECONDS = 1.0
 # Seconds workers may take to be gone after the grace period; most are killed.
-END_SECONDS = 2.0 + OUTSIDE_GRACE_SECONDS
+END_SECONDS = 2.0 + OUT_OF_PROCESS_GRACE_SECONDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
-"""The front socket: a ZeroMQ ROUTER that plain REQ clients can talk to.
+"""The front socket: a ZeroMQ ROUTER that plain REQ clients connect to.
 
-It is drained by hand from the event loop rather than through ``zmq.asyncio``, which takes a
-quarter of an echo's throughput. ZeroMQ's descriptor is edge-triggered: whoever has been woken
-reads until there is nothing more, and looks again after every send.
+The event loop drains it directly instead of through ``zmq.asyncio``, which costs a quarter of an
+echo's throughput. ZeroMQ's descriptor is edge-triggered: after a wake-up everything must be read
+until nothing is left, and after every send the socket must be checked again.
 """
 
 import asyncio
@@ -30,22 +30,22 @@ from sire.protocol.requests import Message, Request
 
 log = logging.getLogger(__name__)
 
-# More than a header of the largest size tells of; each costs memory of its own.
-MOST_FRAMES = 1 << 16
-# Requests read before other events of the loop get their turn.
-READ_AT_ONCE = 16
-# Smaller frames are copied: keeping account of a borrowed one takes longer.
-WORTH_BORROWING = 16 * 1024
+# More than a header of the largest size can describe. Each frame takes memory of its own.
+MAX_FRAMES = 1 << 16
+# Requests read before the loop's other events get their turn.
+READS_PER_TURN = 16
+# Bytes. Smaller frames are copied, because tracking a borrowed frame takes longer.
+BORROW_FROM = 16 * 1024
 
-# Plain numbers: every use of zmq's enumerations costs as much as the call it is for.
+# Plain numbers: each use of zmq's enumerations costs as much as the call it is for.
 _EVENTS, _RCVMORE = int(zmq.EVENTS), int(zmq.RCVMORE)
 _POLLIN, _NOBLOCK, _SNDMORE = int(zmq.POLLIN), int(zmq.NOBLOCK), int(zmq.SNDMORE)
-# Why a frame cannot be borrowed that can be copied.
-_NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+# Errors upon which a frame cannot be borrowed, but can still be copied.
+_OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
 class Client(msgspec.Struct, frozen=True):
-    """Whom to answer: the connection, and the id the client gave its request."""
+    """Where a reply goes: the connection, and the id that the client gave its request."""
 
     connection: bytes
     request_id: str | int
@@ -58,11 +58,12 @@ class Front:
     """Receives requests of one user, hands them to a handler, and sends replies.
 
     Args:
-        path: of the socket.
-        largest_message: bytes; whoever sends more loses the connection.
-        listening: a descriptor that listens at ``path`` already, which is taken over; None to
-            make one. The path of one that was given stays when it is closed.
-        owner: the user who is served; all others are refused, whatever the socket's modes say.
+        path: the path of the socket.
+        largest_message: bytes; a client that sends a larger frame loses its connection.
+        listening: a descriptor that already listens at ``path``, to be taken over; None to create
+            one. The path of a given one is kept when it is closed.
+        owner: uid of the user that is served; all others are rejected, whatever the socket's mode
+            permits. None for the user of this process.
     """
 
     def __init__(
@@ -79,21 +80,25 @@ class Front:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
         self._socket.set(zmq.LINGER, 1000)
-        # It counts each frame, and hangs up on who sends a larger one.
+        # Applies to each frame; the connection of a client that sends a larger one is closed.
         self._socket.set(zmq.MAXMSGSIZE, max(largest_message, LARGEST_HEADER))
-        # A client that does not read its replies loses them; it must not hold up the others.
+        # A client that does not read its replies loses them: it must not delay the others.
         self._socket.set(zmq.SNDHWM, 1000)
         self._descriptor = int(self._socket.get(zmq.FD))
-        # What keeps account of borrowed frames is made now, while there are descriptors for it.
-        zmq.Frame(bytes(WORTH_BORROWING), copy=False)
+        # What tracks borrowed frames is created now, while there are descriptors for it.
+        zmq.Frame(bytes(BORROW_FROM), copy=False)
         self._accepting = True
         self._loop: asyncio.AbstractEventLoop | None = None
         self._handler: Handler
-        self._looking = False
+        self._drain_scheduled = False
         self._header: zmq.Frame | None = None
 
     def open(self, loop: asyncio.AbstractEventLoop, handler: Handler) -> None:
-        """Bind the socket and hand every request to ``handler`` from now on."""
+        """Bind the socket, and pass each request to ``handler`` from now on.
+
+        Raises:
+            DaemonUnavailable: the socket cannot be bound.
+        """
         self._loop = loop
         self._handler = handler
         if self._listening is not None:
@@ -103,27 +108,27 @@ class Front:
         except zmq.ZMQError as problem:
             raise DaemonUnavailable(
                 f"Cannot listen on {self._path}: {problem.strerror}.",
-                hint="Is there something in its place, or is the disk full?",
+                hint="Check that nothing else is at that path and that the disk is not full.",
             ) from None
         loop.add_reader(self._descriptor, self._drain)
-        self._look_again()
+        self._schedule_drain()
 
     def accept(self, wanted: bool) -> None:
-        """Let new clients in, or have them wait outside; those that are in stay.
+        """Accept new clients, or make them wait; established connections are kept.
 
-        ZeroMQ accepts whoever knocks, and stopping to listen would end every connection. So the
-        door is taken away: clients try again and again, and find it when it is back.
+        ZeroMQ accepts every connection, and unbinding would end all of them. So the socket's path
+        is renamed: clients retry, and succeed once the path is restored.
 
         Raises:
-            OSError: somebody has moved the socket.
+            OSError: the socket's path cannot be renamed.
         """
         if wanted != self._accepting:
-            here, away = (self._path, self._aside) if self._accepting else (self._aside, self._path)
-            here.rename(away)
+            old, new = (self._path, self._aside) if self._accepting else (self._aside, self._path)
+            old.rename(new)
             self._accepting = wanted
 
     def close(self) -> None:
-        """Send what is on its way out and close the socket."""
+        """Send the replies that are queued, and close the socket."""
         if self._loop is not None:
             self._loop.remove_reader(self._descriptor)
         self._socket.close()
@@ -135,7 +140,7 @@ class Front:
             place.unlink(missing_ok=True)
 
     def reply(self, client: Client, message: Message, payload: tuple[Buffer, ...] = ()) -> None:
-        """Send a reply; a client that has gone away is passed over."""
+        """Send a reply; it is dropped if the client has disconnected."""
         frames = [b"", encode(message), *payload]
         more = _NOBLOCK | _SNDMORE
         try:
@@ -145,62 +150,62 @@ class Front:
                 self._send(frame, more)
             self._send(last, _NOBLOCK)
         except zmq.Again:
-            log.warning("a client does not read its replies; one was dropped")
-        self._look_again()
+            log.warning("a client does not read its replies; a reply was dropped")
+        self._schedule_drain()
 
     def _send(self, frame: Buffer, flags: int) -> None:
-        """Send one frame; a message that is begun must be ended."""
+        """Send one frame; every message that was started must be completed."""
         try:
-            self._socket.send(frame, flags, copy=len(frame) < WORTH_BORROWING)
+            self._socket.send(frame, flags, copy=len(frame) < BORROW_FROM)
         except zmq.ZMQError as problem:
-            if problem.errno not in _NO_ROOM:
+            if problem.errno not in _OUT_OF_RESOURCES:
                 raise
             self._socket.send(frame, flags)
 
     def peer_pid(self) -> int | None:
-        """The process that sent the message being handled; None where nobody can tell.
+        """The pid of the process that sent the message being handled; None if it is unknown.
 
-        Only of use while the handler has not returned.
+        Valid only until the handler returns.
         """
         _, pid = _credentials(self._header)
         return pid or None
 
     def done(self, client: Client) -> None:
-        """Reply that it is done, where there is no more to say."""
+        """Reply that a request without a result is done."""
         self.reply(client, Done(id=client.request_id))
 
     def fail(self, client: Client, error: SireError) -> None:
         """Reply with an error."""
         self.reply(client, failure(error, client.request_id))
 
-    def begun(self, client: Client) -> None:
-        """A worker has begun a prediction: clients are not told."""
+    def started(self, client: Client) -> None:
+        """Do nothing: clients are not notified that a worker has started a prediction."""
 
-    def _look_again(self) -> None:
-        # Sending may have swallowed the edge that announced a message. Once is enough: if every
-        # reply had it looked for, one client's flood would keep all else from the loop.
-        if self._loop is not None and not self._looking and self._readable():
-            self._looking = True
+    def _schedule_drain(self) -> None:
+        # Sending may have consumed the edge that announced a message. One drain at a time: if each
+        # reply scheduled one, a single client's flood would keep the loop from everything else.
+        if self._loop is not None and not self._drain_scheduled and self._readable():
+            self._drain_scheduled = True
             self._loop.call_soon(self._drain)
 
     def _readable(self) -> bool:
         return bool(int(self._socket.getsockopt(_EVENTS)) & _POLLIN)
 
     def _drain(self) -> None:
-        self._looking = True  # until we are through, nobody else need do so
+        self._drain_scheduled = True  # until this one ends, no other is needed
         try:
-            for _ in range(READ_AT_ONCE):
+            for _ in range(READS_PER_TURN):
                 if not self._readable():
                     break
                 self._take(self._receive())
         finally:
-            self._looking = False
-        self._look_again()
+            self._drain_scheduled = False
+        self._schedule_drain()
 
     def _receive(self) -> list[Buffer]:
-        """One message's frames; payloads stay where ZeroMQ put them.
+        """Receive one message's frames; payloads are not copied.
 
-        Of more frames than a message may have, there is one too many.
+        Of a message with more than ``MAX_FRAMES`` frames, one more than that is returned.
         """
         frames: list[Buffer] = [self._socket.recv(_NOBLOCK), self._socket.recv(_NOBLOCK)]
         more = bool(self._socket.getsockopt(_RCVMORE))
@@ -208,25 +213,25 @@ class Front:
             frame = self._socket.recv(_NOBLOCK, copy=False)
             if len(frames) == 2:
                 self._header = frame
-            if len(frames) <= MOST_FRAMES:
+            if len(frames) <= MAX_FRAMES:
                 frames.append(frame.buffer)
             more = frame.more
         return frames
 
     def _take(self, frames: list[Buffer]) -> None:
-        """Read one message's envelope and header, and hand it on."""
+        """Check one message's envelope and header, and pass the request to the handler."""
         connection = bytes(frames[0])
         if len(frames) < 3 or frames[1]:
             error = ProtocolError(
-                f"A message of {len(frames) - 1} frames came without a header.",
-                hint="Send it from a REQ socket: the header, then the payload.",
+                f"A message of {len(frames) - 1} frames has no header.",
+                hint="Send the header, then the payload, from a REQ socket.",
             )
             self.fail(Client(connection, ""), error)
             return
         if (uid := _credentials(self._header)[0]) != self._owner:
-            log.warning("a request of uid %s was refused", uid)
-            refusal = DaemonUnavailable(f"This daemon serves uid {self._owner} only.")
-            self.fail(Client(connection, ""), refusal)
+            log.warning("a request from uid %s was rejected", uid)
+            rejection = DaemonUnavailable(f"This daemon serves uid {self._owner} only.")
+            self.fail(Client(connection, ""), rejection)
             return
         try:
             request = decode_request(memoryview(frames[2]))
@@ -245,9 +250,9 @@ class Front:
             self.fail(client, SireError(f"Unexpected {type(problem).__name__}: {problem}"))
 
     def _check_size(self, payload: list[Buffer], count: int) -> None:
-        if count > MOST_FRAMES:
+        if count > MAX_FRAMES:
             raise InvalidInput(
-                f"A message may have {MOST_FRAMES} frames; more came.",
+                f"The message has more than {MAX_FRAMES} frames, which is the limit.",
                 hint="Send less at a time.",
             )
         if (size := sum(map(len, payload))) > self._largest_message:
@@ -255,12 +260,12 @@ class Front:
 
 
 def _credentials(frame: zmq.Frame | None) -> tuple[int | None, int | None]:
-    """Uid and pid of the process that sent a frame, as the kernel tells them: ``…:uid:gid:pid``."""
+    """Uid and pid of the process that sent a frame, as reported by the kernel."""
     try:
-        said = str(frame.get("Peer-Address")) if frame is not None else ""
+        address = str(frame.get("Peer-Address")) if frame is not None else ""
     except zmq.ZMQError:
         return None, None
-    words = said.rsplit(":", 3)[1:]
-    if len(words) != 3 or not all(word.isdecimal() for word in words):
+    fields = address.rsplit(":", 3)[1:]  # …:uid:gid:pid
+    if len(fields) != 3 or not all(field.isdecimal() for field in fields):
         return None, None
-    return int(words[0]), int(words[2])
+    return int(fields[0]), int(fields[2])

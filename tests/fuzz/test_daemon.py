@@ -11,7 +11,7 @@ from sire.protocol.content import JSON, TENSORS
 from sire.protocol.framing import decode_reply, encode
 from sire.protocol.requests import Health, Predict, Ps, Register, Show
 from sire.spec import ModelSpec
-from sired.server.front import MOST_FRAMES
+from sired.server.front import MAX_FRAMES
 from tests.fuzz.daemon import KEPT, flood_door, flood_front, flood_worker
 
 MIB = 1 << 20
@@ -97,7 +97,7 @@ def test_more_frames_than_any_message_has_are_refused(running):
     with zmq.Context() as context, context.socket(zmq.DEALER) as line:
         line.linger, line.rcvtimeo = 0, 30_000
         line.connect(f"ipc://{running.paths.socket}")
-        line.send_multipart([b"", encode(Health(id=1)), *[b""] * (MOST_FRAMES + 100)])
+        line.send_multipart([b"", encode(Health(id=1)), *[b""] * (MAX_FRAMES + 100)])
         reply = decode_reply(line.recv_multipart()[1])
         assert (reply.code, reply.id) == ("InvalidInput", 1)
         line.send_multipart([b"", encode(Health(id=2))])

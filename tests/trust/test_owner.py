@@ -84,7 +84,7 @@ def test_where_they_do_they_are_refused_before_what_they_say_is_read(careless):
         # The line is cut: there is nothing to read, not even a refusal.
         assert as_stranger(ASK_DIRECTLY, careless.paths.direct_socket) == "b''"
     log = careless.paths.daemon_log.read_text()
-    assert f"uid {STRANGER} was refused" in log
+    assert f"uid {STRANGER} was rejected" in log
     careless.sire("ls")
 
 

@@ -1,1 +1,1 @@
-"""Direct connections as the daemon keeps them: the listener, and who is connected."""
+"""Direct connections on the daemon's side: the listener, and the open connections."""

@@ -21,12 +21,12 @@ from sired.scheduler.events import DirectUsed
 from sired.workers.messages import TakeConnection, TakeCounters
 from sired.workers.shared_counters import SharedCounters
 
-# Connections used within this time are polled often.
-LIVELY_SECONDS = 1.0
-# How many ends are remembered for clients that ask for the reason.
-ENDS_REMEMBERED = 1024
+# Connections used within this time are read often.
+ACTIVE_SECONDS = 1.0
+# How many errors are kept for clients that ask why their connection ended.
+ERRORS_KEPT = 1024
 
-PassOn = Callable[[int, TakeCounters | TakeConnection, int], bool]
+PassDescriptor = Callable[[int, TakeCounters | TakeConnection, int], bool]
 
 
 class DirectConnectionState(msgspec.Struct, eq=False):
@@ -38,9 +38,14 @@ class DirectConnectionState(msgspec.Struct, eq=False):
 
 
 class DirectInstance(msgspec.Struct, eq=False):
-    """An instance with direct connections, and which of its counts have been read.
+    """An instance with direct connections, and its counts as last read.
 
-    ``left``: a connection has ended since they were read.
+    Attributes:
+        left: whether a connection has ended since the counts were read.
+        answered: requests answered, failed ones included; ``seconds`` spent on them.
+        taken: bytes of the requests, and ``given`` of the answers.
+        last_used: when it last worked, on the monotonic clock.
+        busy: whether it was working on a request.
     """
 
     model: str
@@ -62,24 +67,27 @@ class DirectInstance(msgspec.Struct, eq=False):
 
 
 class DirectConnections:
-    """Every direct connection.
+    """All direct connections.
 
     Args:
-        loop: the event loop to listen in.
+        loop: the event loop.
         counters: where answers are counted.
-        pass_on: passes a descriptor to the worker of an instance, if it can take one now.
+        pass_descriptor: passes a descriptor to the worker of an instance, if it can take one now.
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, counters: AllCounters, pass_on: PassOn
+        self,
+        loop: asyncio.AbstractEventLoop,
+        counters: AllCounters,
+        pass_descriptor: PassDescriptor,
     ) -> None:
         self._loop = loop
         self._counters = counters
-        self._pass_on = pass_on
+        self._pass_descriptor = pass_descriptor
         self._served: dict[int, DirectInstance] = {}
-        self._ended: dict[int, SireError] = {}
+        self._errors: dict[int, SireError] = {}
         self._by_descriptor: dict[int, DirectConnectionState] = {}
-        # The event loop would report every request; this reports only clients that leave.
+        # The event loop would report each request; this reports only clients that disconnect.
         self._hangups = select.epoll()
         self._next = 1
         loop.add_reader(self._hangups.fileno(), self._left)
@@ -101,7 +109,7 @@ class DirectConnections:
         try:
             served = self._count_for(instance, model, device)
             message = TakeConnection(number, largest)
-            if served is None or not self._pass_on(instance, message, connection.fileno()):
+            if served is None or not self._pass_descriptor(instance, message, connection.fileno()):
                 return None
         except OSError:
             return None
@@ -120,7 +128,7 @@ class DirectConnections:
         """
         if instance not in self._served:
             shared = SharedCounters.create()
-            if not self._pass_on(instance, TakeCounters(), shared.descriptor):
+            if not self._pass_descriptor(instance, TakeCounters(), shared.descriptor):
                 shared.close()
                 return None
             self._served[instance] = DirectInstance(model, device, shared)
@@ -141,15 +149,15 @@ class DirectConnections:
         connection.socket.close()
 
     def close(self, instance: int) -> None:
-        """End an instance's connections after what they have carried so far is answered.
+        """End an instance's connections once the requests sent over them so far are answered.
 
-        The worker closes its end once it has answered. Only then are they forgotten.
+        The worker closes its end after the last answer. Only then is a connection forgotten.
         """
         served = self._served.get(instance)
         for connection in served.connections.values() if served is not None else ():
-            # Our own shutdown must not be taken for a client that leaves.
+            # Our own shutdown must not be taken for a client that disconnects.
             self._hangups.modify(connection.socket.fileno(), select.EPOLLHUP)
-            with contextlib.suppress(OSError):  # it has ended by itself
+            with contextlib.suppress(OSError):  # it has ended already
                 connection.socket.shutdown(socket.SHUT_RD)
 
     def close_all(self) -> None:
@@ -158,33 +166,38 @@ class DirectConnections:
             self.close(instance)
 
     def gone(self, instance: int, error: SireError, *, expected: bool) -> bool:
-        """An instance's process has ended: end its clients' connections.
+        """End the connections of an instance whose process has ended.
+
+        Args:
+            instance: its number.
+            error: how it ended.
+            expected: whether it was told to end.
 
         Returns:
-            Whether it was working for one of them.
+            Whether it was working on a direct request.
         """
         served = self._served.pop(instance, None)
         if served is None:
             return False
         counts = served.shared.read()
         running = served.shared.running(counts.running) if not expected else ()
-        # Of several that ran together one is to blame, and the brain finds out which.
+        # If several ran together, one of them is the cause, and the brain finds out which.
         if len(running) == 1:
-            self._remember(running[0], error)
+            self._keep_error(running[0], error)
             self._counters.of(served.model).failed(error.code, str(error))
         for connection in served.connections.values():
             self._forget(connection)
         served.shared.close()
         return counts.busy
 
-    def _remember(self, connection: int, error: SireError) -> None:
-        self._ended[connection] = error
-        if len(self._ended) > ENDS_REMEMBERED:
-            del self._ended[next(iter(self._ended))]
+    def _keep_error(self, connection: int, error: SireError) -> None:
+        self._errors[connection] = error
+        if len(self._errors) > ERRORS_KEPT:
+            del self._errors[next(iter(self._errors))]
 
     def why_ended(self, connection: int) -> SireError | None:
-        """The error for a client that waited for an answer; None if it is to ask the daemon."""
-        return self._ended.pop(connection, None)
+        """The error that ended a connection; None if the client is to send the request here."""
+        return self._errors.pop(connection, None)
 
     @property
     def busy(self) -> int:
@@ -192,18 +205,18 @@ class DirectConnections:
         return sum(served.busy for served in self._served.values())
 
     @property
-    def lively(self) -> bool:
-        """Whether any instance works or has worked within the last second."""
+    def recently_used(self) -> bool:
+        """Whether any instance works on a request or has done so within ``ACTIVE_SECONDS``."""
         newest = max((served.last_used for served in self._served.values()), default=0.0)
-        return bool(self.busy) or self._loop.time() - newest < LIVELY_SECONDS
+        return bool(self.busy) or self._loop.time() - newest < ACTIVE_SECONDS
 
-    def news(self) -> Iterator[DirectUsed]:
-        """What instances did since this was last called, if anything."""
+    def read(self) -> Iterator[DirectUsed]:
+        """Read the counts: yields what each instance did since the last call, if anything."""
         for instance, served in self._served.items():
-            if served.active and (used := self._look(instance, served)):
+            if served.active and (used := self._read(instance, served)):
                 yield used
 
-    def _look(self, instance: int, served: DirectInstance) -> DirectUsed | None:
+    def _read(self, instance: int, served: DirectInstance) -> DirectUsed | None:
         counts = served.shared.read()
         was_busy, served.busy, served.left = served.busy, counts.busy, False
         answered = counts.answered - served.answered

@@ -1,4 +1,4 @@
-"""The socket at which clients ask for direct connections."""
+"""The socket at which clients open direct connections."""
 
 import asyncio
 import contextlib
@@ -16,31 +16,35 @@ from sire.transport.channel import INLINE_LIMIT, Channel
 
 log = logging.getLogger(__name__)
 
-# Accepted connections that have sent nothing yet: beyond this the oldest is closed.
-MOST_SILENT = 64
+# Accepted connections that have sent nothing yet; if there are more, the oldest is closed.
+MAX_SILENT = 64
 BACKLOG = 128
-# After none could be accepted.
+# The pause after a failure to accept.
 PAUSE_SECONDS = 1.0
 _CREDENTIALS = struct.Struct("3i")
 
 
 class DirectAccess(Protocol):
-    """What the listener needs of the daemon."""
+    """What the listener needs from the daemon."""
 
     def connect(self, model: str, connection: socket.socket) -> int | None:
-        """Pass a connection to a worker of a model; its number, or None for not now."""
+        """Pass a connection to a worker of a model.
+
+        Returns:
+            The connection's number; None if the client has to send requests to the daemon for now.
+        """
 
     def terms(self) -> tuple[float, int]:
-        """The timeout in seconds and the largest request in bytes, as ``Opened`` has them."""
+        """The default timeout in seconds, and the largest request in bytes."""
 
 
 class DirectListener:
-    """Accepts connections, reads which model each is for, and has it connected to a worker.
+    """Accepts connections, reads which model each is for, and has them passed to workers.
 
     Args:
-        loop: the event loop to listen in.
-        path: of the socket.
-        access: passes connections to workers, and knows the terms they are opened under.
+        loop: the event loop.
+        path: the path of the socket.
+        access: passes connections to workers, and states the limits of their requests.
     """
 
     def __init__(
@@ -64,9 +68,9 @@ class DirectListener:
         self._loop.add_reader(self._socket.fileno(), self._accept)
 
     def close(self) -> None:
-        """Stop listening, and close what has not been passed on."""
+        """Stop listening, and close the connections that have not been passed to a worker."""
         for descriptor in list(self._silent):
-            self._dismiss(descriptor)
+            self._forget(descriptor)
         self._loop.remove_reader(self._socket.fileno())
         self._socket.close()
         self._path.unlink(missing_ok=True)
@@ -74,41 +78,43 @@ class DirectListener:
     def _accept(self) -> None:
         try:
             connection, _ = self._socket.accept()
-        except OSError as problem:  # such as no descriptors left: it would recur at once
-            log.warning("a direct connection could not be taken: %s", problem)
+        except OSError as problem:  # out of descriptors, for instance: it would recur at once
+            log.warning("a direct connection could not be accepted: %s", problem)
             self._loop.remove_reader(self._socket.fileno())
-            self._loop.call_later(PAUSE_SECONDS, self._listen_again)
+            self._loop.call_later(PAUSE_SECONDS, self._resume)
             return
         if _uid(connection) != os.getuid():
-            log.warning("a direct connection of uid %d was refused", _uid(connection))
+            log.warning("a direct connection from uid %d was rejected", _uid(connection))
             connection.close()
             return
-        if len(self._silent) >= MOST_SILENT:
-            self._dismiss(next(iter(self._silent)))
+        if len(self._silent) >= MAX_SILENT:
+            self._forget(next(iter(self._silent)))
         self._silent[connection.fileno()] = connection
-        self._loop.add_reader(connection.fileno(), self._listen, connection)
+        self._loop.add_reader(connection.fileno(), self._open, connection)
 
-    def _listen_again(self) -> None:
+    def _resume(self) -> None:
         if self._socket.fileno() >= 0:
             self._loop.add_reader(self._socket.fileno(), self._accept)
 
-    def _listen(self, connection: socket.socket) -> None:
-        """Read which model a client wants, and have it connected if possible."""
-        self._dismiss(connection.fileno(), close=False)
+    def _open(self, connection: socket.socket) -> None:
+        """Read which model a client asks for, and pass the connection to a worker if possible."""
+        self._forget(connection.fileno(), close=False)
         channel: Channel[OpenDirect] = Channel(connection, OpenDirect, largest=INLINE_LIMIT)
         with contextlib.suppress(EOFError, OSError, SireError):
             received = channel.try_receive()
-            wanted = received[0] if received is not None else None
-            known = wanted is not None and wanted.v == PROTOCOL_VERSION
-            number = self._access.connect(wanted.model, connection) if wanted and known else None
+            request = received[0] if received is not None else None
+            known = request is not None and request.v == PROTOCOL_VERSION
+            number = self._access.connect(request.model, connection) if request and known else None
             if number is not None:
-                with contextlib.suppress(OSError):  # it has left, which will be noticed
+                with contextlib.suppress(
+                    OSError
+                ):  # the client has disconnected, which is noticed later
                     channel.try_send(Opened(number, *self._access.terms()))
                 return
             channel.try_send(NotNow())
         connection.close()
 
-    def _dismiss(self, descriptor: int, *, close: bool = True) -> None:
+    def _forget(self, descriptor: int, *, close: bool = True) -> None:
         connection = self._silent.pop(descriptor)
         self._loop.remove_reader(descriptor)
         if close:

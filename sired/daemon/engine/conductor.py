@@ -74,7 +74,7 @@ class Conductor:
             while self._events:
                 event = self._events.popleft()
                 if self._direct and not isinstance(event, events.RequestFinished):
-                    for used in list(self._direct.news()):
+                    for used in list(self._direct.read()):
                         self._handle(used)
                 if isinstance(event, MEMORY_CHANGES):
                     self._handle(self._sampled())

@@ -11,8 +11,8 @@ from sired.scheduler.brain import Brain
 from sired.scheduler.events import Event
 from sired.scheduler.instructions import CloseDirect
 
-# How often it is reported: while something waits for such a worker, while one is in use, otherwise.
-AWAITED_SECONDS, LIVELY_SECONDS, QUIET_SECONDS = 0.005, 0.1, 1.0
+# The pauses between reports: while a request waits for such a worker, while one is in use, else.
+AWAITED_SECONDS, ACTIVE_SECONDS, IDLE_SECONDS = 0.005, 0.1, 1.0
 
 
 class DirectBroker:
@@ -52,31 +52,31 @@ class DirectBroker:
         number = self._connections.add(instance.id, model, instance.device, connection, largest)
         if number is not None:
             self._feed(events.DirectOpened(instance.id))
-            self._look_again()
+            self._schedule_report()
         return number
 
     def close(self, do: CloseDirect) -> None:
         """Close the connections to an instance."""
         self._connections.close(do.instance)
-        self._look_again()
+        self._schedule_report()
 
     def catch_up(self) -> None:
-        """Report to the brain what was done until now."""
+        """Report to the brain what was done over direct connections until now."""
         if self._connections:
             self._feed(events.TimerFired())
 
-    def _look(self) -> None:
+    def _report(self) -> None:
         self._timer = None
         self.catch_up()
-        self._look_again()
+        self._schedule_report()
 
-    def _look_again(self) -> None:
+    def _schedule_report(self) -> None:
         """Report again after a pause, while there are connections."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         if not self._connections:
             return
-        pause = LIVELY_SECONDS if self._connections.lively else QUIET_SECONDS
+        pause = ACTIVE_SECONDS if self._connections.recently_used else IDLE_SECONDS
         pause = AWAITED_SECONDS if self._brain.direct.awaited else pause
-        self._timer = self._loop.call_later(pause, self._look)
+        self._timer = self._loop.call_later(pause, self._report)

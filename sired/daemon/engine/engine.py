@@ -89,7 +89,7 @@ class Engine:
             self.results,
             self.feed,
         )
-        self.direct = DirectConnections(loop, self.counters, self.supervisor.pass_on)
+        self.direct = DirectConnections(loop, self.counters, self.supervisor.pass_descriptor)
         self.direct_broker = DirectBroker(loop, brain, self.instances, self.direct, self.feed)
         self._effects = DaemonEffects(
             brain,
@@ -119,7 +119,7 @@ class Engine:
             self.feed(self.predictions.answered(instance, message, payload))
         elif (event := self._worker_events.event(instance, message)) is not None:
             self.feed(event)
-        self.predictions.report_begun(instance)
+        self.predictions.report_started(instance)
 
     def _worker_gone(self, instance: int, error: SireError) -> None:
         known = self._brain.fleet.instances[instance]

@@ -34,8 +34,8 @@ class ReplySink(Protocol):
     def fail(self, client: Client, error: SireError) -> None:
         """Take an error."""
 
-    def begun(self, client: Client) -> None:
-        """A worker has begun to work on the prediction."""
+    def started(self, client: Client) -> None:
+        """Take the report that a worker has started the prediction."""
 
 
 class PendingPrediction(msgspec.Struct, frozen=True):

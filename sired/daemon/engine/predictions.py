@@ -139,7 +139,7 @@ class Predictions:
             payloads = [one.payload for one in pending]
             together = RunBatch(runs, tuple(map(len, payloads)))
             self._supervisor.send(do.instance, together, tuple(chain.from_iterable(payloads)))
-        self.report_begun(do.instance)
+        self.report_started(do.instance)
 
     def _pending(self, number: int) -> PendingPrediction:
         pending = self._operations.prediction(number)
@@ -152,12 +152,12 @@ class Predictions:
             number, predict.content_type, predict.tensors, predict.accept, stream=predict.stream
         )
 
-    def report_begun(self, instance: int) -> None:
-        """Report which predictions a worker works on; those behind them only wait there."""
+    def report_started(self, instance: int) -> None:
+        """Report which predictions a worker works on; others only wait in its queue."""
         worker = self._brain.fleet.instances.get(instance)
         for request in worker.running if worker is not None else ():
             if (pending := self._operations.prediction(request.id)) is not None:
-                pending.sink.begun(pending.client)
+                pending.sink.started(pending.client)
 
     # Back
 

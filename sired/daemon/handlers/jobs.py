@@ -98,8 +98,8 @@ class JobHandlers:
             jobs = await self._jobs.database.call(lambda repository: repository.get(request.jobs))
             for job in jobs:
                 if job.state != "pending":
-                    waiter.note(end_of(job))
-            ended = await waiter.some(min(request.patience, LONGEST_WAIT_SECONDS))
+                    waiter.add(end_of(job))
+            ended = await waiter.wait(min(request.patience, LONGEST_WAIT_SECONDS))
         self._front.reply(client, JobEnds(id=client.request_id, ended=ended))
 
     async def _result(self, client: Client, request: requests.JobResult, _: object) -> None:

@@ -1,4 +1,4 @@
-"""What the daemon does about predictions, passed on by it or made over direct connections."""
+"""What the daemon does about predictions, its own and those over direct connections."""
 
 import socket
 
@@ -34,18 +34,18 @@ class PredictionHandlers:
 
 
 class DaemonDirectAccess:
-    """What the listener for direct connections needs of the daemon: see ``DirectAccess``."""
+    """What the listener for direct connections needs from the daemon: see ``DirectAccess``."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
 
     def terms(self) -> tuple[float, int]:
-        """The timeout in seconds and the largest request in bytes."""
+        """The default timeout in seconds, and the largest request in bytes."""
         settings = self._services.settings
         return settings.defaults.timeout, settings.daemon.max_message_bytes
 
     def connect(self, model: str, connection: socket.socket) -> int | None:
-        """Pass a connection to a worker of a model; its number, or None for not now."""
+        """Pass a connection to a worker of a model, unless the daemon is stopping."""
         if self._services.draining:
             return None
         largest = self._services.settings.daemon.max_message_bytes

@@ -1,1 +1,1 @@
-"""Durable predictions: submitted, run when their turn comes, waited for."""
+"""Durable predictions (jobs): submitted, run when their turn comes, waited for."""

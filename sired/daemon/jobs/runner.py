@@ -1,8 +1,8 @@
-"""Brings jobs from the disk to the brain, a few at a time, and their results back.
+"""Moves jobs from the disk to the brain, a few at a time, and their results back to the disk.
 
-1. Jobs wait on disk, in lanes: one for each model and priority. A hundred thousand cost nothing.
-2. Up to WINDOW jobs of each lane are in the brain's queue, which treats them like any request; up
-   to MOST jobs of all lanes together. Lanes take turns.
+1. Jobs wait on disk, in lanes: one for each model and priority. 100,000 of them cost no memory.
+2. Up to WINDOW jobs of each lane are in the brain's queue, which treats them like any request, and
+   up to MAX_LIVE jobs of all lanes together. Lanes take turns.
 3. A job that the brain rejects with QueueFull has not failed: it is offered again. So is a job
    whose time was spent waiting for others, with twice the time.
 4. On disk a job stays pending until its outcome is written. A job that was queued or running when
@@ -44,15 +44,15 @@ from sired.store.jobs.records import JobOutcome, Lane, QueuedJob, lost, reason_o
 log = logging.getLogger(__name__)
 
 WINDOW = 32
-MOST = 512
-# Seconds until a full queue is tried again, and until a disk that failed is.
-FULL_SECONDS = 0.2
-DISK_SECONDS = 5.0
+MAX_LIVE = 512
+# Seconds before a retry when the queue is full, and when the disk has failed.
+QUEUE_RETRY_SECONDS = 0.2
+DISK_RETRY_SECONDS = 5.0
 
 
 @dataclass(slots=True, eq=False)
-class _Lane:
-    """A lane: the jobs read from it, and whether there are more on disk."""
+class _LaneState:
+    """The jobs read from a lane, and whether it has more on disk."""
 
     key: Lane
     live: set[str] = field(default_factory=set)
@@ -65,11 +65,16 @@ class _Lane:
 
 
 @dataclass(slots=True, eq=False)
-class _Live:
-    """A job that was read from the disk and has no outcome there yet."""
+class _LiveJob:
+    """A job that was read from the disk and has no outcome there yet.
+
+    Attributes:
+        taken: the job and its input.
+        allowed: seconds it may take, the next time it is offered to the brain.
+    """
 
     taken: QueuedJob
-    lane: _Lane
+    lane: _LaneState
     queued_at: float | None = None
     started_at: float | None = None
     allowed: float = 0.0
@@ -80,27 +85,27 @@ class _Live:
             return "running"
         return "pending" if self.queued_at is None else "queued"
 
-    def begun(self, now: float) -> float:
-        """When it began to run or to wait in a queue."""
+    def in_state_since(self, now: float) -> float:
+        """When it started to run or to wait in a queue; ``now`` if it has done neither."""
         return self.started_at or self.queued_at or now
 
     def progress(self, now: float) -> JobProgress:
         """The job as the live view shows it."""
-        job, seconds = self.taken.job, max(0.0, now - self.begun(now))
+        job, seconds = self.taken.job, max(0.0, now - self.in_state_since(now))
         return JobProgress(job.id, job.model, self.state, seconds, job.source)
 
 
 class JobRunner:
-    """Runs the jobs.
+    """Runs jobs.
 
     Args:
         loop: the event loop.
         database: the jobs on disk.
-        brain: asked how long a job will wait.
-        operations: where a job's prediction can be withdrawn.
-        predictions: what runs the jobs.
+        brain: estimates how long a job will wait.
+        operations: withdraws the predictions of jobs.
+        predictions: runs the jobs.
         settings: how long a job may take.
-        ended: called when a job has ended and its outcome is on disk.
+        ended: called when a job has ended and its outcome has been written.
     """
 
     def __init__(
@@ -120,10 +125,10 @@ class JobRunner:
         self._operations = operations
         self._predictions = predictions
         self._ended = ended
-        self._lanes: dict[Lane, _Lane] = {}
-        self._refillable: dict[_Lane, None] = {}
-        self._live: dict[str, _Live] = {}
-        self._asked_for = 0
+        self._lanes: dict[Lane, _LaneState] = {}
+        self._refillable: dict[_LaneState, None] = {}
+        self._live: dict[str, _LiveJob] = {}
+        self._being_read = 0
         self._stopping = False
 
     def adopt(self, settings: JobSettings) -> None:
@@ -133,22 +138,22 @@ class JobRunner:
     # From the disk to the brain
 
     def start(self) -> None:
-        """Run the jobs that wait on disk."""
+        """Start to run the jobs that wait on disk."""
         if not self._stopping:
             self._database.call(lambda repository: repository.lanes()).add_done_callback(
-                self._started
+                self._lanes_read
             )
 
-    def _started(self, answer: "asyncio.Future[list[Lane]]") -> None:
+    def _lanes_read(self, answer: "asyncio.Future[list[Lane]]") -> None:
         if answer.exception() is not None:
-            self._loop.call_later(DISK_SECONDS, self.start)
+            self._loop.call_later(DISK_RETRY_SECONDS, self.start)
             return
         for key in answer.result():
             self.accepted(key)
 
     def accepted(self, key: Lane) -> None:
-        """Jobs were added to this lane."""
-        lane = self._lanes.setdefault(key, _Lane(key))
+        """Read a lane to which jobs were added."""
+        lane = self._lanes.setdefault(key, _LaneState(key))
         lane.more = True
         self._feed(lane)
 
@@ -157,38 +162,40 @@ class JobRunner:
         self._stopping = True
         self.withdraw([job for job, live in self._live.items() if live.state != "running"])
 
-    def _feed(self, lane: _Lane) -> None:
+    def _feed(self, lane: _LaneState) -> None:
         if lane.refillable:
             self._refillable[lane] = None
-        while self._refillable and (room := MOST - len(self._live) - self._asked_for) > 0:
+        while self._refillable and (room := MAX_LIVE - len(self._live) - self._being_read) > 0:
             lane = next(iter(self._refillable))
             del self._refillable[lane]
             self._read(lane, min(room, WINDOW - len(lane.live)))
 
-    def _read(self, lane: _Lane, count: int) -> None:
+    def _read(self, lane: _LaneState, count: int) -> None:
         if self._stopping:
             return
         lane.reading = True
-        self._asked_for += count
+        self._being_read += count
         key, live = lane.key, tuple(lane.live)
         answer = self._database.call(lambda repository: repository.take(key, live, count))
-        answer.add_done_callback(partial(self._was_read, lane, count))
+        answer.add_done_callback(partial(self._jobs_read, lane, count))
 
-    def _was_read(self, lane: _Lane, count: int, answer: "asyncio.Future[list[QueuedJob]]") -> None:
+    def _jobs_read(
+        self, lane: _LaneState, count: int, answer: "asyncio.Future[list[QueuedJob]]"
+    ) -> None:
         lane.reading = False
-        self._asked_for -= count
+        self._being_read -= count
         if answer.exception() is not None:
-            self._loop.call_later(DISK_SECONDS, self._feed, lane)
+            self._loop.call_later(DISK_RETRY_SECONDS, self._feed, lane)
             return
         taken = answer.result()
         lane.more = len(taken) == count
         for one in taken:
             lane.live.add(one.job.id)
-            self._live[one.job.id] = live = _Live(one, lane)
+            self._live[one.job.id] = live = _LiveJob(one, lane)
             self._offer(live)
         self._feed(lane)
 
-    def _offer(self, live: _Live) -> None:
+    def _offer(self, live: _LiveJob) -> None:
         """Offer a job to the brain."""
         job, data = live.taken.job, live.taken.data
         if self._stopping or self._live.get(job.id) is not live:
@@ -215,8 +222,8 @@ class JobRunner:
 
     # From the brain to the disk: a ReplySink
 
-    def begun(self, client: Client) -> None:
-        """A worker has begun a job."""
+    def started(self, client: Client) -> None:
+        """Record that a worker has started a job."""
         live = self._live.get(str(client.request_id))
         if live is not None and live.started_at is None:
             live.started_at = time.time()
@@ -229,14 +236,14 @@ class JobRunner:
             self._end(live, "complete", result=result, compute_seconds=message.compute_seconds)
 
     def fail(self, client: Client, error: SireError) -> None:
-        """Take the error of a job: offer the job again, or end it."""
+        """Take a job's error: offer the job again, or end it."""
         live = self._live.get(str(client.request_id))
         if live is None or isinstance(error, DaemonUnavailable):
-            return  # it was cancelled, or the daemon is ending and the next daemon runs it
+            return  # it was cancelled, or the daemon is stopping and the next daemon runs it
         if isinstance(error, QueueFull):
             live.queued_at = None
-            self._loop.call_later(FULL_SECONDS, self._offer, live)
-        elif isinstance(error, DeadlineExceeded) and self._had_no_chance(live):
+            self._loop.call_later(QUEUE_RETRY_SECONDS, self._offer, live)
+        elif isinstance(error, DeadlineExceeded) and self._mostly_waited(live):
             live.allowed *= 2
             self._loop.call_soon(self._offer, live)
         else:
@@ -244,14 +251,14 @@ class JobRunner:
                 error = model_gone(live.taken.job.model)
             self._end(live, "failed", error=reason_of(error))
 
-    def _had_no_chance(self, live: _Live) -> bool:
+    def _mostly_waited(self, live: _LiveJob) -> bool:
         """Whether the job spent most of its time waiting for others."""
         ran = 0.0 if live.started_at is None else time.time() - live.started_at
         return self._left(live.taken.job) > 0 and ran < live.allowed / 2
 
     def _end(
         self,
-        live: _Live,
+        live: _LiveJob,
         state: JobState,
         *,
         result: JobPayload | None = None,
@@ -269,21 +276,21 @@ class JobRunner:
         )
         self._store(live, outcome)
 
-    def _store(self, live: _Live, outcome: JobOutcome) -> None:
+    def _store(self, live: _LiveJob, outcome: JobOutcome) -> None:
         answer = self._database.call(lambda repository: repository.finish(outcome))
         answer.add_done_callback(partial(self._stored, live, outcome))
 
-    def _stored(self, live: _Live, outcome: JobOutcome, answer: "asyncio.Future[bool]") -> None:
+    def _stored(self, live: _LiveJob, outcome: JobOutcome, answer: "asyncio.Future[bool]") -> None:
         if isinstance(answer.exception(), JobsUnavailable):
             # The disk is full or gone: the outcome is kept in memory until it can be written.
-            self._loop.call_later(DISK_SECONDS, self._store, live, outcome)
+            self._loop.call_later(DISK_RETRY_SECONDS, self._store, live, outcome)
             return
         job = live.taken.job.id
-        self._let_go(job)
+        self._drop(job)
         if answer.exception() is None and answer.result():
             self._ended(JobEnd(job, outcome.state, outcome.error.code if outcome.error else ""))
 
-    def _let_go(self, job: str) -> bool:
+    def _drop(self, job: str) -> bool:
         live = self._live.pop(job, None)
         if live is None:
             return False
@@ -296,11 +303,11 @@ class JobRunner:
     def withdraw(self, jobs: Iterable[str]) -> None:
         """Forget these jobs and withdraw their predictions."""
         for job in jobs:
-            if self._let_go(job):
+            if self._drop(job):
                 self._operations.cancel(asked_by_job(job))
 
     def move_times(self, seconds: float) -> None:
-        """The system clock was set forward by this many seconds."""
+        """Shift the times of jobs after the system clock was set forward by N seconds."""
         for live in self._live.values():
             job, data = live.taken
             moved = msgspec.structs.replace(
@@ -313,28 +320,31 @@ class JobRunner:
             live.started_at = None if live.started_at is None else live.started_at + seconds
 
     def running(self) -> list[str]:
-        """The ids of the jobs that workers run."""
+        """The ids of the jobs that are running."""
         return [job for job, live in self._live.items() if live.state == "running"]
 
     def in_progress(self, limit: int) -> list[JobProgress]:
-        """The running jobs, longest first, then the queued ones."""
+        """Up to N jobs: the running ones, longest first, then the queued ones."""
         now = time.time()
-        begun = [live for live in self._live.values() if live.state != "pending"]
-        begun.sort(key=lambda live: (live.state != "running", live.begun(now)))
-        return [live.progress(now) for live in begun[:limit]]
+        shown = [live for live in self._live.values() if live.state != "pending"]
+        shown.sort(key=lambda live: (live.state != "running", live.in_state_since(now)))
+        return [live.progress(now) for live in shown[:limit]]
 
     def live(self) -> list[str]:
         """The ids of the jobs that are in memory."""
         return list(self._live)
 
     def in_state(self, state: JobState) -> list[str]:
-        """The ids of jobs that are queued, or running."""
+        """The ids of the live jobs in a state: pending, queued or running."""
         return [job for job, live in self._live.items() if live.state == state]
 
     def expected_wait(self, job: Job, ahead: int) -> float | None:
-        """Seconds until a job begins that has ``ahead`` jobs of its model ahead of it.
+        """Seconds until a job starts that has ``ahead`` jobs of its model ahead of it.
 
-        Jobs in the brain's queue are ordered there among other requests; the others come behind.
+        Jobs in the brain's queue are ordered there among other requests, the rest after them.
+
+        Returns:
+            None if the time is unknown.
         """
         if job.state == "queued":
             return self._operations.expected_wait(asked_by_job(job.id))
@@ -345,7 +355,7 @@ class JobRunner:
         return self._brain.expected_wait(model, max(0, ahead - here))
 
     def as_seen(self, job: Job) -> Job:
-        """A job with its current state, which is not on disk while it is queued or running."""
+        """A job with its current state: that it is queued or running is not recorded on disk."""
         live = self._live.get(job.id)
         if live is None or job.state != "pending":
             return job
@@ -357,5 +367,5 @@ class JobRunner:
 def model_gone(model: str) -> ModelNotFound:
     """The error of a job whose model was removed."""
     return ModelNotFound(
-        f"{model} was removed before the job had its turn.", hint="See: sire ls", model=model
+        f"{model} was removed before the job ran.", hint="See: sire ls", model=model
     )

@@ -1,4 +1,4 @@
-"""Durable predictions: kept on disk, run when their turn comes, removed when they are old."""
+"""Durable predictions: stored on disk, run when their turn comes, removed when they are old."""
 
 import asyncio
 import logging
@@ -20,17 +20,17 @@ from sired.store.jobs.repository import JobRepository
 
 log = logging.getLogger(__name__)
 
-# Seconds after a job's end until old jobs are looked for, and between two such looks.
+# Seconds from a job's end to the next search for old jobs, and between two such searches.
 TIDY_SOON, TIDY_SECONDS = 1.0, 60.0
 
 
 class JobService:
-    """The jobs and what keeps them.
+    """The jobs, and the parts that store and run them.
 
     Attributes:
         database: the jobs on disk.
-        runner: what runs them.
-        waiters: the requests that wait for the end of jobs.
+        runner: runs them.
+        waiters: the requests that wait for jobs to end.
     """
 
     def __init__(
@@ -54,11 +54,11 @@ class JobService:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """Why jobs cannot be kept at the moment, if so."""
+        """Why jobs cannot be stored at the moment; empty if they can."""
         return (self.database.problem,) if self.database.problem else ()
 
     def start(self) -> None:
-        """Run the jobs that wait on disk."""
+        """Start to run the jobs that wait on disk."""
         self.runner.start()
         self.tidy_within(TIDY_SOON)
 
@@ -69,7 +69,7 @@ class JobService:
         self.tidy_within(TIDY_SOON)
 
     def stop(self) -> None:
-        """Begin no more jobs; running ones may finish."""
+        """Start no more jobs; running ones may finish."""
         self.runner.stop()
 
     def close(self) -> None:
@@ -77,7 +77,7 @@ class JobService:
         self.database.close()
 
     def cancelled(self, jobs: Iterable[str]) -> None:
-        """Stop these jobs, which are cancelled on disk."""
+        """Withdraw these jobs, which have been marked as cancelled on disk."""
         jobs = list(jobs)
         self.runner.withdraw(jobs)
         for job in jobs:
@@ -102,15 +102,17 @@ class JobService:
     # Time
 
     def check_clock(self) -> None:
-        """Move the times of jobs along if the system clock was set: no job becomes late by it."""
-        if seconds := self._clock.set_by():
-            log.warning("the clock was set by %+.1f s; the times of jobs are moved along", seconds)
+        """Shift the times of jobs if the system clock was set, so that none becomes late by it."""
+        if seconds := self._clock.read_jump():
+            log.warning(
+                "the system clock was set by %+.1f s; the times of jobs are shifted", seconds
+            )
             self.runner.move_times(seconds)
             moved = self.database.call(lambda repository: repository.move_times(seconds))
             moved.add_done_callback(lambda done: done.exception())  # the database has logged it
 
     def tidy_within(self, seconds: float) -> None:
-        """Look for overdue and old jobs within this time, in seconds."""
+        """Search for overdue and old jobs within N seconds."""
         due = self._loop.time() + seconds
         if self._tidying is not None:
             if self._tidying.when() <= due:
@@ -126,14 +128,14 @@ class JobService:
         def tidy(repository: JobRepository) -> list[str]:
             removed = repository.tidy(keep.keep_for, keep.keep_count, keep.keep_bytes)
             if removed:
-                log.info("%d old jobs were removed", removed)
+                log.info("removed %d old jobs", removed)
             return repository.overdue(live)
 
-        self.database.call(tidy).add_done_callback(self._were_overdue)
+        self.database.call(tidy).add_done_callback(self._report_overdue)
         self._tidying = None
         self.tidy_within(TIDY_SECONDS)
 
-    def _were_overdue(self, overdue: "asyncio.Future[list[str]]") -> None:
+    def _report_overdue(self, overdue: "asyncio.Future[list[str]]") -> None:
         for job in overdue.result() if overdue.exception() is None else ():
             self._ended(JobEnd(job, "failed", DeadlineExceeded.code))
 

@@ -1,4 +1,4 @@
-"""Those who wait for jobs to end."""
+"""Requests that wait for jobs to end."""
 
 import asyncio
 from collections.abc import Iterable, Iterator
@@ -6,12 +6,17 @@ from contextlib import contextmanager, suppress
 
 from sire.protocol.replies import JobEnd
 
-# After the first job that ends, others are waited for so long: one reply tells of many.
+# After the first end, ends are collected for this long, so that one reply reports many.
 GATHER_SECONDS = 0.1
 
 
 class JobWaiter:
-    """Somebody who waits for some jobs."""
+    """One request that waits for some jobs.
+
+    Attributes:
+        left: the ids of the jobs that have not ended.
+        ended: how the others ended, by id.
+    """
 
     def __init__(self, jobs: Iterable[str]) -> None:
         self.left = set(jobs)
@@ -19,16 +24,16 @@ class JobWaiter:
         self._some = asyncio.Event()
         self._all = asyncio.Event()
 
-    def note(self, end: JobEnd) -> None:
-        """One of the jobs has ended."""
+    def add(self, end: JobEnd) -> None:
+        """Add the end of one of the jobs."""
         self.left.discard(end.job)
         self.ended[end.job] = end
         self._some.set()
         if not self.left:
             self._all.set()
 
-    async def some(self, patience: float) -> tuple[JobEnd, ...]:
-        """Wait until some of the jobs have ended, or for so many seconds; returns which."""
+    async def wait(self, patience: float) -> tuple[JobEnd, ...]:
+        """Wait up to ``patience`` seconds until some of the jobs have ended; returns their ends."""
         for event, seconds in ((self._some, patience), (self._all, GATHER_SECONDS)):
             with suppress(TimeoutError):
                 await asyncio.wait_for(event.wait(), seconds)
@@ -38,14 +43,14 @@ class JobWaiter:
 
 
 class JobWaiters:
-    """Every waiter, by the jobs waited for."""
+    """All waiters, by the ids of the jobs they wait for."""
 
     def __init__(self) -> None:
         self._by_job: dict[str, set[JobWaiter]] = {}
 
     @contextmanager
     def waiter(self, jobs: Iterable[str]) -> Iterator[JobWaiter]:
-        """Somebody who waits for these jobs, for as long as the context lasts."""
+        """Register a waiter for these jobs until the context ends."""
         waiter = JobWaiter(jobs)
         wanted = frozenset(waiter.left)
         for job in wanted:
@@ -60,6 +65,6 @@ class JobWaiters:
                     del self._by_job[job]
 
     def ended(self, end: JobEnd) -> None:
-        """Tell those who wait for this job."""
+        """Pass the end of a job to its waiters."""
         for waiter in self._by_job.get(end.job, ()):
-            waiter.note(end)
+            waiter.add(end)

@@ -1,40 +1,45 @@
-"""Notices when somebody sets the clock.
+"""Detects that the system clock was set.
 
-Within the daemon everything waits by a clock that nobody can set. Jobs outlive it, so their times
-are the calendar's; when that is put forward or back, they go with it: none is late or old for it.
+Within the daemon all deadlines use a monotonic clock. Jobs outlive the daemon, so their times are
+of the system clock. When that is set forward or back, they are shifted with it, so that no job
+becomes late or old by it.
 """
 
 import time
 from collections.abc import Callable
 
-# Less is what a clock is corrected by now and then, and hurts nobody.
-WORTH_NOTICING_SECONDS = 2.0
+# Smaller jumps are ordinary corrections, which do no harm.
+SMALLEST_JUMP_SECONDS = 2.0
 
 
 def _since_boot() -> float:
-    # Time passes while the machine is suspended, too.
+    # It also advances while the machine is suspended.
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class WallClock:
-    """The calendar's clock beside one that only runs.
+    """Compares the system clock with one that cannot be set.
 
     Args:
-        wall: seconds of the one that can be set.
-        steady: seconds of the one that cannot.
+        wall: reads the system clock, in seconds.
+        steady: reads the clock that cannot be set, in seconds.
     """
 
     def __init__(
         self, wall: Callable[[], float] = time.time, steady: Callable[[], float] = _since_boot
     ) -> None:
         self._wall, self._steady = wall, steady
-        self._between = wall() - steady()
+        self._offset = wall() - steady()
 
-    def set_by(self) -> float:
-        """Seconds by which it was put forward since this was last asked; negative for back."""
-        between = self._wall() - self._steady()
-        jump = between - self._between
-        if abs(jump) < WORTH_NOTICING_SECONDS:
+    def read_jump(self) -> float:
+        """Seconds by which the clock was set forward since the last call; negative for back.
+
+        Returns:
+            0 unless it was set by at least ``SMALLEST_JUMP_SECONDS``.
+        """
+        offset = self._wall() - self._steady()
+        jump = offset - self._offset
+        if abs(jump) < SMALLEST_JUMP_SECONDS:
             return 0.0
-        self._between = between
+        self._offset = offset
         return jump

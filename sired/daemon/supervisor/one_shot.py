@@ -1,4 +1,4 @@
-"""A worker for one errand, which the brain knows nothing of: it holds no model for anybody."""
+"""A worker for a single task. The brain does not know of it: it serves no requests."""
 
 import select
 import time
@@ -12,14 +12,19 @@ from sired.workers.messages import EstimateModel, LoadModel
 from sired.workers.process import WorkerProcess, start_worker
 from sired.workers.zygote.zygote import Zygote
 
-Said = TypeVar("Said")
+Expected = TypeVar("Expected")
 
 
 @contextmanager
 def one_shot(
     zygote: Zygote, first: LoadModel | EstimateModel, log: Path
 ) -> Iterator[WorkerProcess]:
-    """A fresh worker, which is gone when the block ends. Blocks: call it in a thread.
+    """A new worker, which is killed when the block ends. Blocks: call it in a thread.
+
+    Args:
+        zygote: where the worker is forked from.
+        first: the message it starts with.
+        log: the file its output goes to.
 
     Raises:
         LoadFailed: no process could be started.
@@ -36,11 +41,16 @@ def one_shot(
         worker.close()
 
 
-def expect(worker: WorkerProcess, kind: type[Said], until: float) -> Said:
-    """Wait until a worker says what is expected of it, ``until`` at most (by the monotonic clock).
+def expect(worker: WorkerProcess, kind: type[Expected], until: float) -> Expected:
+    """Wait for a message of one kind from a worker, and skip others.
+
+    Args:
+        worker: the worker.
+        kind: the type of the message.
+        until: when to give up, on the monotonic clock.
 
     Raises:
-        WorkerCrashed: it ended, or does not answer.
+        WorkerCrashed: the worker ended, or did not send the message in time.
     """
     poller = select.poll()
     poller.register(worker.channel.fileno(), select.POLLIN)
@@ -51,5 +61,5 @@ def expect(worker: WorkerProcess, kind: type[Said], until: float) -> Said:
             break
         if received is not None and isinstance(received[0], kind):
             return received[0]
-    said = " ".join(worker.last_lines(3))
-    raise WorkerCrashed(f"a fresh worker does not answer. {said}", hint="See: sire daemon logs")
+    output = " ".join(worker.last_lines(3))
+    raise WorkerCrashed(f"a new worker does not respond. {output}", hint="See: sire daemon logs")

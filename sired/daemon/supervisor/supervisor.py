@@ -1,6 +1,6 @@
-"""The workers at their instances' numbers: starting and ending them, talking to them.
+"""The workers by the number of their instance: starts them, exchanges messages, ends them.
 
-Starting blocks (the zygote may still be importing), so it happens in a thread; everything else
+Starting blocks while the zygote is still importing, so it happens in a thread. Everything else
 happens in the event loop.
 """
 
@@ -39,44 +39,54 @@ from sired.workers.zygote.zygote import Zygote
 
 log = logging.getLogger(__name__)
 
-# How long a worker whose line was closed may take to go before it is killed.
+# How long a worker may take to exit after its channel was closed, before it is killed.
 EXIT_GRACE_SECONDS = 2.0
-# The same for one whose model is held outside of it, by a program that may have things to put in
-# order, or by a server. It is never killed at once: what is outside would stay.
-OUTSIDE_GRACE_SECONDS = 10.0
-STARTING_AT_ONCE = 4
-# While somebody prints much, logs are looked at as often as this.
+# The same for a worker whose model is held out of process, by a program that may have to clean up
+# or by a server. It is never killed at once, because the program or the model would stay.
+OUT_OF_PROCESS_GRACE_SECONDS = 10.0
+STARTER_THREADS = 4
+# The pause between two checks of the logs while a worker prints much.
 TRIM_AGAIN_SECONDS = 0.1
 
-Order = RunModel | RunBatch | ChangeTier | StopStream | Ping
-Heard = Callable[[int, FromWorker, tuple[Buffer, ...]], None]
+ToWorker = RunModel | RunBatch | ChangeTier | StopStream | Ping
+Received = Callable[[int, FromWorker, tuple[Buffer, ...]], None]
 Gone = Callable[[int, SireError], None]
 
 
 @dataclass(slots=True)
 class Worker:
-    """One worker; ``process`` is None until it has been started."""
+    """One worker.
+
+    Attributes:
+        model: the name of its model.
+        out_of_process: whether another process holds the model.
+        process: None until it has been started.
+        ending: whether it was told to end; ``kill`` whether it is to be killed.
+        unreadable: why a message from it could not be read.
+        unsent: messages that wait until its channel is writable.
+        pings: the callers that wait for a Pong.
+    """
 
     model: str
-    outside: bool
+    out_of_process: bool
     process: WorkerProcess | None = None
     ending: bool = False
-    broken: SireError | None = None
+    unreadable: SireError | None = None
     kill: bool = False
-    unsent: deque[tuple[Order, tuple[Buffer, ...]]] = field(default_factory=deque)
-    pinged: "list[asyncio.Future[None]]" = field(default_factory=list)
+    unsent: deque[tuple[ToWorker, tuple[Buffer, ...]]] = field(default_factory=deque)
+    pings: "list[asyncio.Future[None]]" = field(default_factory=list)
 
 
 class WorkerSupervisor:
     """All workers.
 
     Args:
-        loop: the event loop to listen in.
+        loop: the event loop to watch them in.
         zygote: where workers are forked from.
-        heard: called with what a worker says.
-        gone: called once a worker's process has ended, with how it ended.
-        stand_by: how many workers are to stand by on which device.
-        stand_by_log: where these print.
+        received: called with each message from a worker.
+        gone: called once a worker's process has ended, with an error that states how it ended.
+        standby: the number of standby workers each device is to have.
+        standby_log: the file their output goes to.
 
     Attributes:
         standby: the workers that have no model yet.
@@ -86,33 +96,33 @@ class WorkerSupervisor:
         self,
         loop: asyncio.AbstractEventLoop,
         zygote: Zygote,
-        heard: Heard,
+        received: Received,
         gone: Gone,
-        stand_by: Mapping[DeviceGrant, int],
-        stand_by_log: Path,
+        standby: Mapping[DeviceGrant, int],
+        standby_log: Path,
     ) -> None:
         self._loop = loop
         self._zygote = zygote
-        self._heard = heard
+        self._received = received
         self._gone = gone
         self._workers: dict[int, Worker] = {}
-        self._starters = ThreadPoolExecutor(STARTING_AT_ONCE, thread_name_prefix="start-worker")
+        self._starters = ThreadPoolExecutor(STARTER_THREADS, thread_name_prefix="start-worker")
         self._cleaner = ThreadPoolExecutor(1, thread_name_prefix="clean-up")
         self._trimming = False
-        self.standby = Standby(loop, zygote, self._starters, stand_by, stand_by_log)
+        self.standby = Standby(loop, zygote, self._starters, standby, standby_log)
 
     def __len__(self) -> int:
         return len(self._workers)
 
     def pid(self, instance: int) -> int | None:
-        """The process id of a worker, once it has one."""
+        """The process id of a worker; None until it has started."""
         worker = self._workers.get(instance)
         return worker.process.pid if worker and worker.process else None
 
     def start(self, instance: int, job: LoadModel, log_path: Path) -> None:
-        """Have a worker load a model for an instance: one that stands by, or else a new one."""
-        outside = is_out_of_process(job.spec.runtime)
-        worker = self._workers[instance] = Worker(job.spec.name, outside)
+        """Have a standby worker, or else a new one, load a model for an instance."""
+        out_of_process = is_out_of_process(job.spec.runtime)
+        worker = self._workers[instance] = Worker(job.spec.name, out_of_process)
         if process := self.standby.take(job.device.name):
             process.take_over(job, log_path)
             self._begin(instance, worker, process)
@@ -126,7 +136,9 @@ class WorkerSupervisor:
         worker = self._workers[instance]
         if problem := done.exception():
             del self._workers[instance]
-            log.error("it could not be started: %s", problem, extra=of_worker(worker.model))
+            log.error(
+                "its process could not be started: %s", problem, extra=of_worker(worker.model)
+            )
             hint = "See: sire daemon logs"
             error = LoadFailed(
                 f"No process could be started for {worker.model}: {problem}", hint=hint
@@ -136,43 +148,43 @@ class WorkerSupervisor:
         self._begin(instance, worker, done.result())
 
     def _begin(self, instance: int, worker: Worker, process: WorkerProcess) -> None:
-        """Watch and hear a process from now on."""
+        """Start to watch a process and to read its messages."""
         worker.process = process
         self._loop.add_reader(worker.process.pidfd, self._ended, instance)
         if worker.ending:
             self.stop(instance, kill=worker.kill)
         else:
-            self._loop.add_reader(worker.process.channel.fileno(), self._listen, instance)
+            self._loop.add_reader(worker.process.channel.fileno(), self._receive, instance)
 
-    def send(self, instance: int, message: Order, payload: tuple[Buffer, ...]) -> None:
-        """Tell a worker what to do; a worker that has died says so through ``gone``."""
+    def send(self, instance: int, message: ToWorker, payload: tuple[Buffer, ...]) -> None:
+        """Send a message to a worker; that a worker has died is reported through ``gone``."""
         worker = self._workers[instance]
         if worker.unsent or not self._try_send(instance, worker, message, payload):
             worker.unsent.append((message, payload))
             assert worker.process is not None
-            self._loop.add_writer(worker.process.channel.fileno(), self._send_rest, instance)
+            self._loop.add_writer(worker.process.channel.fileno(), self._send_queued, instance)
 
     async def ping(self, instance: int) -> None:
-        """Wait until a worker has done what it was told before, and says so.
+        """Wait until a worker has handled everything sent to it so far, and replies.
 
         Raises:
-            WorkerCrashed: it ends first, or has ended.
+            WorkerCrashed: the worker has ended, or ends before it replies.
         """
         worker = self._workers.get(instance)
         if worker is None or worker.process is None or worker.ending:
-            raise WorkerCrashed("its process has just ended.")
+            raise WorkerCrashed("its process has ended.")
         pong: asyncio.Future[None] = self._loop.create_future()
-        worker.pinged.append(pong)
+        worker.pings.append(pong)
         self.send(instance, Ping(), ())
         await pong
 
-    def pass_on(
+    def pass_descriptor(
         self, instance: int, message: TakeCounters | TakeConnection, descriptor: int
     ) -> bool:
-        """Pass a descriptor to a worker; False if it takes nothing now.
+        """Pass a descriptor to a worker; False if the worker cannot take one now.
 
         Raises:
-            OSError: it is gone.
+            OSError: the worker is gone.
         """
         worker = self._workers[instance]
         if worker.process is None or worker.ending or worker.unsent:
@@ -180,34 +192,34 @@ class WorkerSupervisor:
         return worker.process.channel.try_pass(message, descriptor)
 
     def _try_send(
-        self, instance: int, worker: Worker, message: Order, payload: tuple[Buffer, ...]
+        self, instance: int, worker: Worker, message: ToWorker, payload: tuple[Buffer, ...]
     ) -> bool:
         assert worker.process is not None
         try:
             return worker.process.channel.try_send(message, payload)
         except OSError:
-            return True  # its end is noticed through its pidfd
+            return True  # the pidfd reports that the process has ended
         except SireError as error:
             self._loop.call_soon(self._not_sent, instance, message, error)
             return True
 
-    def _not_sent(self, instance: int, message: Order, error: SireError) -> None:
-        """Answer in the worker's stead what could not be brought to it."""
+    def _not_sent(self, instance: int, message: ToWorker, error: SireError) -> None:
+        """Answer the requests of a message that could not be sent with an error."""
         runs = message.runs if isinstance(message, RunBatch) else (message,)
         for run in runs:
             if instance in self._workers and isinstance(run, RunModel):
-                said = WorkerError(run.request, error.code, error.message, error.hint)
-                self._heard(instance, said, ())
+                answer = WorkerError(run.request, error.code, error.message, error.hint)
+                self._received(instance, answer, ())
 
-    def _send_rest(self, instance: int) -> None:
+    def _send_queued(self, instance: int) -> None:
         worker = self._workers[instance]
         while worker.unsent and self._try_send(instance, worker, *worker.unsent[0]):
             worker.unsent.popleft()
         if not worker.unsent and worker.process is not None:
             self._loop.remove_writer(worker.process.channel.fileno())
 
-    def _listen(self, instance: int) -> None:
-        """Take one message of a worker; the loop calls again while there are more."""
+    def _receive(self, instance: int) -> None:
+        """Take one message from a worker; the event loop calls again while there are more."""
         worker = self._workers.get(instance)
         if worker is None or worker.process is None or worker.ending:
             return
@@ -216,19 +228,21 @@ class WorkerSupervisor:
         except EOFError:
             self._loop.remove_reader(worker.process.channel.fileno())
         except SireError as error:
-            log.error("it cannot be heard: %s", error, extra=of_worker(worker.model))  # noqa: TRY400
-            worker.broken = error
+            log.error(  # noqa: TRY400
+                "its message could not be read: %s", error, extra=of_worker(worker.model)
+            )
+            worker.unreadable = error
             self.stop(instance, kill=True)
         else:
             if received is not None and isinstance(received[0], Pong):
-                _settle(worker.pinged, None)
+                _resolve(worker.pings, None)
             elif received is not None:
-                self._heard(instance, *received)
+                self._received(instance, *received)
                 if isinstance(received[0], ModelReady):
                     self.standby.fill()
 
-    def _hear_the_rest(self, worker: Worker, instance: int) -> None:
-        """Take what a worker said before it ended."""
+    def _receive_remaining(self, worker: Worker, instance: int) -> None:
+        """Take the messages that a worker sent before it ended."""
         while worker.process is not None and not worker.ending:
             try:
                 received = worker.process.channel.try_receive()
@@ -237,53 +251,56 @@ class WorkerSupervisor:
             if received is None:
                 return
             if not isinstance(received[0], Pong):
-                self._heard(instance, *received)
+                self._received(instance, *received)
 
     def stop(self, instance: int, *, kill: bool) -> None:
-        """End a worker: its line is closed, which it takes as its end, or it is killed at once."""
+        """End a worker: close its channel, upon which it exits, or kill it at once."""
         worker = self._workers.get(instance)
         if worker is None:
             return
         worker.ending, worker.kill = True, worker.kill or kill
         if worker.process is None:
             return
-        self._forget_channel(worker.process)
-        if kill and not worker.outside:
+        self._unwatch_channel(worker.process)
+        if kill and not worker.out_of_process:
             worker.process.kill()
         else:
             worker.process.terminate()
-            grace = OUTSIDE_GRACE_SECONDS if worker.outside else EXIT_GRACE_SECONDS
-            self._loop.call_later(grace, self._kill_if_there, instance)
+            slow = worker.out_of_process
+            grace = OUT_OF_PROCESS_GRACE_SECONDS if slow else EXIT_GRACE_SECONDS
+            self._loop.call_later(grace, self._kill_if_running, instance)
 
-    def _kill_if_there(self, instance: int) -> None:
+    def _kill_if_running(self, instance: int) -> None:
         worker = self._workers.get(instance)
         if worker is not None and worker.process is not None:
-            log.warning("it does not exit and is killed", extra=of_worker(worker.model))
+            log.warning(
+                "its process did not exit in time and is killed", extra=of_worker(worker.model)
+            )
             worker.process.kill()
 
-    def _forget_channel(self, process: WorkerProcess) -> None:
+    def _unwatch_channel(self, process: WorkerProcess) -> None:
         descriptor = process.channel.fileno()
         if descriptor >= 0:
             self._loop.remove_reader(descriptor)
             self._loop.remove_writer(descriptor)
 
     def _ended(self, instance: int) -> None:
-        """A worker's process is gone: hear its last words, tell how it ended."""
-        self._hear_the_rest(self._workers[instance], instance)
+        """Handle the end of a worker's process: read its last messages, report how it ended."""
+        self._receive_remaining(self._workers[instance], instance)
         worker = self._workers.pop(instance)
         process = worker.process
         assert process is not None
         self._loop.remove_reader(process.pidfd)
-        self._forget_channel(process)
+        self._unwatch_channel(process)
         error = _how_it_ended(worker, process)
-        _settle(worker.pinged, error)
+        _resolve(worker.pings, error)
         process.close()
         self._loop.run_in_executor(self._cleaner, end_orphans)
         self._gone(instance, error)
         self.standby.fill()
 
     def trim_logs(self, *others: Path) -> None:
-        """See that what workers print, and these other logs, fill no disk."""
+        """Trim the logs of workers, and these others, so that they do not fill the disk."""
         if self._trimming:
             return
         self._trimming = True
@@ -299,7 +316,7 @@ class WorkerSupervisor:
             self._loop.call_later(TRIM_AGAIN_SECONDS, self.trim_logs, *others)
 
     def close(self) -> None:
-        """Kill what is left."""
+        """Kill the remaining workers."""
         self.standby.close()
         for worker in self._workers.values():
             if worker.process is not None:
@@ -308,27 +325,32 @@ class WorkerSupervisor:
         self._cleaner.shutdown()
 
 
-def _settle(pinged: "list[asyncio.Future[None]]", error: SireError | None) -> None:
-    """Tell those who wait for a pong that it came, or will not."""
-    while pinged:
-        waiting = pinged.pop()
-        if waiting.done():  # nobody waits any longer
+def _resolve(pings: "list[asyncio.Future[None]]", error: SireError | None) -> None:
+    """Report to the callers of ``ping`` that the Pong has arrived, or why it never will."""
+    while pings:
+        ping = pings.pop()
+        if ping.done():  # the caller has stopped waiting
             continue
         if error is None:
-            waiting.set_result(None)
+            ping.set_result(None)
         else:
-            waiting.set_exception(error)
+            ping.set_exception(error)
 
 
 def _how_it_ended(worker: Worker, process: WorkerProcess) -> WorkerCrashed:
     model = worker.model
-    if (broken := worker.broken) is not None:
-        said = f"What {model} answered could not be read, so its process was ended: "
-        return WorkerCrashed(said + broken.message, hint=broken.hint, model=model, pid=process.pid)
+    if (problem := worker.unreadable) is not None:
+        return WorkerCrashed(
+            f"A message from the process of {model} could not be read, so the process was killed: "
+            f"{problem.message}",
+            hint=problem.hint,
+            model=model,
+            pid=process.pid,
+        )
     lines = process.last_lines()
-    said = "".join(f"\n  {line}" for line in lines) if lines else " It printed nothing."
+    output = "".join(f"\n  {line}" for line in lines) if lines else " It printed nothing."
     return WorkerCrashed(
-        f"The process of {model} ended ({process.exit_status()}).{said}",
+        f"The process of {model} ended ({process.exit_status()}).{output}",
         hint=f"See: sire logs {model}",
         model=model,
         pid=process.pid,
