@@ -37,13 +37,13 @@ from sired.workers.confinement import Confinement
 from sired.workers.control_groups import ControlGroups, own_group
 from sired.workers.zygote.zygote import Zygote
 
-# Names the file that every event and instruction is recorded to.
+# The environment variable that names the file to record every event and instruction to.
 RECORD = "SIRE_RECORD"
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What requests need, and the two listeners beside the front socket."""
+    """The parts that handlers use, and the two listeners beside the front socket."""
 
     services: Services
     prometheus_server: PrometheusServer
@@ -53,7 +53,7 @@ class Parts:
 def assemble(
     paths: Paths, loaded: LoadedSettings, loop: asyncio.AbstractEventLoop, listening: int | None
 ) -> Parts:
-    """Make every part; nothing is open or started yet.
+    """Make all parts; nothing is opened or started yet.
 
     Raises:
         SireError: a setting names something that does not exist, or a file cannot be used.
@@ -122,7 +122,10 @@ def assemble(
     return Parts(
         services,
         PrometheusServer(
-            loop, partial(views.metrics, services), settings.metrics, services.complaints.append
+            loop,
+            partial(views.metrics, services),
+            settings.metrics,
+            services.reported_problems.append,
         ),
         DirectListener(loop, paths.direct_socket, DaemonDirectAccess(services)),
     )
@@ -159,7 +162,7 @@ def rules_from(settings: Settings) -> Rules:
     """The brain's rules as the settings state them.
 
     Raises:
-        InvalidConfiguration: no eviction policy has the name given.
+        InvalidConfiguration: the eviction policy does not exist.
     """
     return Rules(
         queue_per_model=settings.queue.per_model,

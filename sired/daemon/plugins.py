@@ -1,4 +1,4 @@
-"""Finding strategies and policies by name: built-in ones, or another package's."""
+"""Finds strategies and policies by name: built-in ones, and those of other packages."""
 
 from collections.abc import Mapping
 from importlib.metadata import entry_points
@@ -8,37 +8,37 @@ from sire.errors import InvalidConfiguration
 from sire.nearest import did_you_mean
 from sired.scheduler.policies import eviction, placement, routing
 
-Found = TypeVar("Found")
+Policy = TypeVar("Policy")
 
 
 def find_strategy(name: str) -> placement.Strategy:
-    """The strategy of that name; others register theirs as entry points of ``sire.placement``.
+    """Find a placement strategy: a built-in one or an entry point of ``sire.placement``.
 
     Raises:
-        InvalidConfiguration: there is none of that name, or it cannot be imported.
+        InvalidConfiguration: it does not exist, or cannot be imported.
     """
     return _find("placement strategy", name, placement.BUILT_IN, "sire.placement")
 
 
 def find_policy(name: str) -> eviction.Policy:
-    """The policy of that name; others register theirs as entry points of ``sire.eviction``.
+    """Find an eviction policy: a built-in one or an entry point of ``sire.eviction``.
 
     Raises:
-        InvalidConfiguration: there is none of that name, or it cannot be imported.
+        InvalidConfiguration: it does not exist, or cannot be imported.
     """
     return _find("eviction policy", name, eviction.BUILT_IN, "sire.eviction")
 
 
 def find_router(name: str) -> routing.Router:
-    """The routing strategy of that name; others are entry points of ``sire.routing``.
+    """Find a routing strategy: a built-in one or an entry point of ``sire.routing``.
 
     Raises:
-        InvalidConfiguration: there is none of that name, or it cannot be imported.
+        InvalidConfiguration: it does not exist, or cannot be imported.
     """
     return _find("routing strategy", name, routing.BUILT_IN, "sire.routing")
 
 
-def _find(what: str, name: str, built_in: Mapping[str, Found], group: str) -> Found:
+def _find(what: str, name: str, built_in: Mapping[str, Policy], group: str) -> Policy:
     if name in built_in:
         return built_in[name]
     others = entry_points(group=group)
@@ -47,7 +47,7 @@ def _find(what: str, name: str, built_in: Mapping[str, Found], group: str) -> Fo
         hint = f"{did_you_mean(name, names)}There are: {', '.join(names)}."
         raise InvalidConfiguration(f"There is no {what} {name!r}.", hint=hint)
     try:
-        found: Found = others[name].load()
+        found: Policy = others[name].load()
     except Exception as problem:
         raise InvalidConfiguration(
             f"The {what} {name!r} cannot be imported: {problem}"

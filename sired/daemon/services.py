@@ -1,4 +1,4 @@
-"""The daemon's parts, for those that answer requests."""
+"""The daemon's parts, as request handlers and views use them."""
 
 import time
 from collections.abc import Callable
@@ -38,15 +38,15 @@ from sired.workers.zygote.zygote import Zygote
 
 @dataclass(slots=True)
 class Services:
-    """One of everything that a daemon has, side by side: no part is reached through another.
+    """All parts of a daemon, side by side: no part is reached through another.
 
     Attributes:
         loaded: the settings in force and where each came from.
-        models: the registered models as the brain knows them; ``fleet`` the instances and
-            ``ledger`` what they are charged. To be read only.
+        models: the registered models as the brain knows them, with ``fleet``, the instances, and
+            ``ledger``, what they are charged. All read-only.
         draining: the daemon was told to stop and accepts no new work.
         warm: the fork server is ready; ``when_warm`` is called each time it becomes so.
-        complaints: problems of parts that do not keep their own.
+        reported_problems: problems of parts that do not keep their own.
         started: when the daemon started, on the monotonic clock.
     """
 
@@ -75,7 +75,7 @@ class Services:
     draining: bool = False
     warm: bool = False
     when_warm: list[Callable[[], None]] = field(default_factory=list)
-    complaints: list[str] = field(default_factory=list)
+    reported_problems: list[str] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
 
     @property
@@ -105,16 +105,16 @@ class Services:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What is wrong although the daemon runs."""
+        """What is wrong although the daemon runs, as ``sire health`` reports it."""
         damaged = [f"{name}: {why}" for name, why in self.registry.damaged.items()]
         return (
             *self.inventory.problems,
-            *(f"the driver of {name} no longer answers" for name in self.inventory.lost),
+            *(f"the driver of {name} no longer responds" for name in self.inventory.lost),
             *damaged,
             *self.jobs.problems,
             *self.warm_start.problems,
             *self.history_recorder.problems,
-            *self.complaints,
+            *self.reported_problems,
             *filter(None, [self.zygote.problem]),
         )
 
@@ -128,11 +128,11 @@ class Services:
         self.instances.adopt(loaded.settings.daemon)
 
     def timeout(self, given: float | None) -> float:
-        """Seconds a request may take: as given, else as the settings say."""
+        """Seconds a request may take: as given, else as configured."""
         return self.settings.defaults.timeout if given is None else given
 
     def refuse_when_draining(self) -> None:
-        """Accept no new work while the daemon stops.
+        """Reject new work while the daemon stops.
 
         Raises:
             DaemonUnavailable: the daemon is stopping.
@@ -141,7 +141,7 @@ class Services:
             raise DaemonUnavailable("The daemon is shutting down.", hint="Try again in a moment.")
 
     def check_device(self, name: str) -> None:
-        """Check that a device exists, or that any will do.
+        """Check that a device exists, or that it is "auto".
 
         Raises:
             DeviceNotFound: it does not exist.

@@ -95,7 +95,7 @@ class Instances:
             do.memory,
             extra=BY_SCHEDULER,
         )
-        self._events.note("loading", spec.name, do.device, f"{format_bytes(do.memory)} reserved")
+        self._events.add("loading", spec.name, do.device, f"{format_bytes(do.memory)} reserved")
         device = self._inventory.device(do.device)
         bound = self._bound(device, spec, do.memory)
         job = LoadModel(
@@ -150,7 +150,7 @@ class Instances:
             "loaded in %.3f s, %d bytes", message.load_seconds, memory, extra=of_worker(spec.name)
         )
         took = f"{format_bytes(memory)} in {format_duration(message.load_seconds)}"
-        self._events.note("loaded", spec.name, device, took)
+        self._events.add("loaded", spec.name, device, took)
         return memory
 
     def slept(self, instance: int, device: str, message: Slept) -> int:
@@ -161,7 +161,7 @@ class Instances:
         log.info(
             "asleep after %.3f s, %d bytes left", message.seconds, held, extra=of_worker(spec.name)
         )
-        self._events.note("slept", spec.name, device, f"in {format_duration(message.seconds)}")
+        self._events.add("slept", spec.name, device, f"in {format_duration(message.seconds)}")
         return held
 
     def woke(self, instance: int, device: str, message: Woke) -> int:
@@ -172,7 +172,7 @@ class Instances:
         counters.last_wake_seconds = message.seconds
         held = max(message.memory_bytes, self._memory_by_driver(instance, device))
         log.info("woke in %.3f s, %d bytes", message.seconds, held, extra=of_worker(spec.name))
-        self._events.note("woke", spec.name, device, f"in {format_duration(message.seconds)}")
+        self._events.add("woke", spec.name, device, f"in {format_duration(message.seconds)}")
         return held
 
     def _memory_by_driver(self, instance: int, device: str) -> int:
@@ -186,7 +186,7 @@ class Instances:
         counters = self._counters.of(name)
         counters.last_error = str(error)
         counters.load_failures[device] += 1
-        self._events.note("failed", name, device, error.message)
+        self._events.add("failed", name, device, error.message)
 
     def failed_directly(self, instance: int, failure: DirectFailed) -> None:
         """Count a request over a direct connection that a worker answered with an error."""
@@ -200,13 +200,13 @@ class Instances:
         counters = self._counters.of(spec.name)
         if expected:
             counters.unloads[device] += 1
-            self._events.note("unloaded", spec.name, device)
+            self._events.add("unloaded", spec.name, device)
         else:
             counters.crashes += 1
             counters.last_error = str(error)
             # What a model printed stays in its own log: it may contain its input.
             log.error("%s", error.message.partition("\n")[0], extra=of_worker(spec.name))
-            self._events.note("crashed", spec.name, device, error.message.partition("\n")[0])
+            self._events.add("crashed", spec.name, device, error.message.partition("\n")[0])
 
     def learn(self, do: Learn) -> None:
         """Keep the footprint measured for a model."""
@@ -220,4 +220,4 @@ class Instances:
         """Record an eviction."""
         self._counters.of(do.model).evictions += 1
         log.info("evicting %s to make room for %s", do.model, do.wanted_by, extra=BY_SCHEDULER)
-        self._events.note("evicted", do.model, words=f"for {do.wanted_by}")
+        self._events.add("evicted", do.model, words=f"for {do.wanted_by}")

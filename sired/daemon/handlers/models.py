@@ -76,7 +76,7 @@ class ModelHandlers:
             spec = services.registry.update(spec.name, pinned=request.pinned)
             services.conductor.feed(events.ModelPinned(spec.name, spec.pinned))
             kind = "pinned" if spec.pinned else "unpinned"
-            services.event_log.note(kind, spec.name)
+            services.event_log.add(kind, spec.name)
         services.front.reply(client, views.model(services, spec.name, client.request_id))
 
     def _list(self, client: Client, _: requests.ListModels, __: tuple[Buffer, ...]) -> None:

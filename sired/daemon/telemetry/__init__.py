@@ -1,1 +1,1 @@
-"""What is counted, kept as history and exported."""
+"""Counters, latency histograms, the history of each minute, and the export to Prometheus."""

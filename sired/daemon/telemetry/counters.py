@@ -1,4 +1,4 @@
-"""What is counted per model, in memory, since the daemon started."""
+"""Counters of each model, in memory, since the daemon started."""
 
 import math
 import time
@@ -13,17 +13,20 @@ RATE_WINDOW_SECONDS = 10
 
 @dataclass(slots=True)
 class ModelCounters:
-    """One model's counts; latencies in seconds, memory in bytes.
+    """One model's counters; times in seconds, memory in bytes.
 
     Attributes:
-        answers: by device.
-        errors: requests answered with one, by its code.
-        latency: of every answer, and ``latencies`` of the last ones.
-        queue_wait: of the answers that came through here.
-        batches: passes of the model by the number of requests they were for, as far as they were
-            put together here.
-        bytes_in: of the payloads that were answered, and ``bytes_out`` of the answers.
+        answers: number of answers, by device.
+        errors: number of requests answered with an error, by its code.
+        compute_sum: time that workers spent on the answers.
+        latency: of all answers; ``latencies`` those of the last ``LATENCIES_KEPT``.
+        queue_wait: time in queues, of the answers that were not direct.
+        batches: passes of the model, by their number of requests; only those that the daemon
+            dispatched.
+        bytes_in: size of the answered payloads, and ``bytes_out`` of the answers.
+        per_second: number of answers in each of the last seconds.
         loads: by device, like ``load_failures`` and ``unloads``.
+        last_used_at: seconds since 1970.
     """
 
     answers: Counter[str] = field(default_factory=Counter)
@@ -55,13 +58,21 @@ class ModelCounters:
 
     @property
     def inference_count(self) -> int:
-        """Answers, failed requests not among them."""
+        """Number of answers, without failed requests."""
         return self.latency.count
 
     def answered(
         self, latency: float, compute: float, wait: float, device: str, now: float
     ) -> None:
-        """Count one answer; ``now`` is of the clock that never goes back."""
+        """Count one answer.
+
+        Args:
+            latency: seconds from arrival to answer.
+            compute: seconds that the worker computed.
+            wait: seconds in a queue.
+            device: where it was computed.
+            now: the time on the monotonic clock.
+        """
         self.answers[device] += 1
         self.latency.record(latency)
         self.queue_wait.record(wait)
@@ -72,11 +83,11 @@ class ModelCounters:
     def answered_directly(
         self, count: int, latencies: list[float], compute: float, device: str, now: float
     ) -> None:
-        """Count answers that did not come through here; ``latencies`` of the last of them."""
+        """Count answers over direct connections; ``latencies`` are those of the last of them."""
         self.answers[device] += count
         for latency in latencies:
             self.latency.record(latency)
-        # Of those before them nothing is known but how many there were.
+        # Only the number of the earlier ones is known: they count with the mean latency.
         self.latency.record(sum(latencies) / len(latencies), count - len(latencies))
         self.compute_sum += compute
         self.latencies.extend(latencies)
@@ -96,13 +107,13 @@ class ModelCounters:
         self.last_error = message
 
     def rate(self, now: float) -> float:
-        """Answers per second over the last whole seconds of the window."""
+        """Answers per second over the last ``RATE_WINDOW_SECONDS`` whole seconds."""
         first = int(now) - RATE_WINDOW_SECONDS
         recent = sum(count for second, count in self.per_second if first <= second < int(now))
         return recent / RATE_WINDOW_SECONDS
 
     def percentile(self, fraction: float) -> float | None:
-        """The latency that this fraction of the kept answers did not exceed (nearest rank)."""
+        """The latency that a fraction of the kept answers did not exceed (nearest rank)."""
         if not self.latencies:
             return None
         ordered = sorted(self.latencies)

@@ -1,4 +1,4 @@
-"""What happened to models lately, in the order it did."""
+"""The most recent events of models, in order."""
 
 import time
 from collections import deque
@@ -10,21 +10,25 @@ EVENTS_KEPT = 256
 
 
 class EventLog:
-    """The last events, numbered from one, so that who looks again is told only what is new."""
+    """The last events, numbered from 1, so that a client can ask for those it has not seen.
+
+    Attributes:
+        last: the number of the last event; 0 before the first.
+    """
 
     def __init__(self) -> None:
         self.last = 0
         self._events: deque[ModelEvent] = deque(maxlen=EVENTS_KEPT)
 
-    def note(self, kind: str, model: str, device: str = "", words: str = "") -> None:
-        """Keep an event that has just happened; its fields are those of ``ModelEvent``."""
+    def add(self, kind: str, model: str, device: str = "", words: str = "") -> None:
+        """Add an event that has just happened; the arguments are fields of ``ModelEvent``."""
         self.last += 1
         self._events.append(ModelEvent(self.last, time.time(), kind, model, device, words))
 
     def after(self, number: int) -> tuple[ModelEvent, ...]:
-        """The events of higher numbers, the oldest first.
+        """The events with higher numbers, oldest first.
 
-        A number that there is not yet was another daemon's: all are new then.
+        A number that has not been given yet comes from an earlier daemon: all events are new then.
         """
         known = number if number <= self.last else 0
         newer = takewhile(lambda event: event.number > known, reversed(self._events))

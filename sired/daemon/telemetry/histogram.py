@@ -1,20 +1,20 @@
-"""Counts of measured values, by how large they are."""
+"""A histogram of measured values with cells of constant relative width."""
 
 import math
 from collections.abc import Iterator
 
-# Of every doubling: a value is known to 1/16 of itself, as in HdrHistogram.
+# Cells per power of two: a value is known to 1/16 of itself, as in HdrHistogram.
 PARTS = 16
 
 
 class Histogram:
-    """How often values of each size were measured; takes little memory however many there are.
+    """How often values of each size were measured, in little memory for any number of values.
 
     Attributes:
-        count: values measured.
-        sum: of them.
-        largest: of them.
-        cells: how many there are of each size; a doubling has ``PARTS`` cells.
+        count: number of values.
+        sum: their sum.
+        largest: the largest of them.
+        cells: number of values by cell; each power of two has ``PARTS`` cells.
     """
 
     __slots__ = ("cells", "count", "largest", "sum")
@@ -26,7 +26,7 @@ class Histogram:
         self.cells: dict[int, int] = {}
 
     def record(self, value: float, times: int = 1) -> None:
-        """Count a value, above zero."""
+        """Count a value, which must be positive, N times."""
         mantissa, exponent = math.frexp(value)  # value = mantissa * 2 ** exponent, from 0.5 to 1
         cell = exponent * PARTS + int((2 * mantissa - 1) * PARTS)
         self.cells[cell] = self.cells.get(cell, 0) + times
@@ -35,14 +35,14 @@ class Histogram:
         self.largest = max(self.largest, value)
 
     def copy(self) -> "Histogram":
-        """The same counts, which do not change with these."""
+        """An independent copy."""
         same = Histogram()
         same.count, same.sum, same.largest = self.count, self.sum, self.largest
         same.cells = dict(self.cells)
         return same
 
     def since(self, earlier: "Histogram") -> "Histogram":
-        """What was measured after an earlier copy was made of this."""
+        """The values recorded since an earlier copy was made."""
         new = Histogram()
         for cell, times in self.cells.items():
             if more := times - earlier.cells.get(cell, 0):
@@ -52,7 +52,7 @@ class Histogram:
         return new
 
     def quantile(self, fraction: float) -> float | None:
-        """The value that this fraction of all did not exceed, to 1/32 of itself; None of none."""
+        """The value that a fraction of all did not exceed, to 1/32 of itself; None if empty."""
         left = math.ceil(fraction * self.count)
         for cell in sorted(self.cells):
             left -= self.cells[cell]
@@ -61,7 +61,7 @@ class Histogram:
         return None
 
     def cumulative(self, first: int, last: int) -> Iterator[tuple[float, int]]:
-        """How many values are below each power of two, from ``2 ** first`` to ``2 ** last``."""
+        """The number of values below each power of two, from ``2 ** first`` to ``2 ** last``."""
         ordered = sorted(self.cells.items())
         place = below = 0
         for exponent in range(first, last + 1):
@@ -73,6 +73,6 @@ class Histogram:
 
 
 def _edge(cell: int) -> float:
-    """The least value of a cell."""
+    """The lower bound of a cell."""
     exponent, part = divmod(cell, PARTS)
     return math.ldexp((1 + part / PARTS) / 2, exponent)

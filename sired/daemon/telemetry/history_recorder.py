@@ -1,7 +1,7 @@
-"""Writes down once a minute what every model did, and tells it when asked.
+"""Records once a minute what each model did, and reads that history for clients.
 
-The event loop only takes the differences of counts; a thread writes and reads the file. What
-cannot be written is said by ``sire health`` and given up: nothing waits for it.
+The event loop only computes differences of counters; a thread writes and reads the file. A failure
+to write is reported by ``sire health`` and the data is dropped: nothing waits for it.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ _Result = TypeVar("_Result")
 
 @dataclass(slots=True)
 class _Recorded:
-    """What of a model's counts has been written down."""
+    """The values of a model's counters when they were last recorded."""
 
     errors: int = 0
     loads: int = 0
@@ -37,114 +37,119 @@ class _Recorded:
 
 
 class HistoryRecorder:
-    """Keeps the history.
+    """Keeps the history of all models.
 
     Args:
         loop: the event loop.
-        path: the file.
-        statistics: what is counted.
-        memory: what each loaded model is charged now, in bytes.
-        settings: how long it is kept.
+        path: the path of the file.
+        counters: the counters of all models.
+        memory: returns the bytes that each loaded model is charged now.
+        settings: how long the history is kept.
     """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         path: Path,
-        statistics: AllCounters,
+        counters: AllCounters,
         memory: Callable[[], dict[str, int]],
         settings: HistorySettings,
     ) -> None:
         self._loop = loop
         self._path = path
-        self._statistics = statistics
+        self._counters = counters
         self._memory = memory
         self._settings = settings
-        self._told: dict[str, _Recorded] = {}
+        self._recorded: dict[str, _Recorded] = {}
         self._began = time.time()
         self._timer: asyncio.TimerHandle | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="history")
         self._file: HistoryStore | None = None
-        self._damage = self._trouble = ""
+        self._damage = self._failure = ""
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What of the history is lost, or not kept at the moment."""
-        return tuple(filter(None, (self._damage, self._trouble)))
+        """Messages: that history was lost, or cannot be written at the moment."""
+        return tuple(filter(None, (self._damage, self._failure)))
 
     def adopt(self, settings: HistorySettings) -> None:
-        """Go by these settings from now on."""
+        """Apply new settings."""
         self._settings = settings
 
     def start(self) -> None:
-        """Write once a minute from now on, when the clock's minute is over."""
+        """Record once a minute from now on, at the end of each minute of the system clock."""
         self._timer = self._loop.call_later(MINUTE - time.time() % MINUTE, self._minute_over)
 
     def _minute_over(self) -> None:
-        self.note()
+        self.record()
         self.start()
 
     def close(self) -> None:
-        """Write what there is of this minute, and close the file."""
+        """Record the current minute so far, and close the file."""
         if self._timer is not None:
             self._timer.cancel()
-        self.note()
+        self.record()
         self._thread.submit(self._close)
         self._thread.shutdown()
 
-    def note(self) -> None:
-        """Have what happened since the last time written down."""
+    def record(self) -> None:
+        """Record what happened since the last call."""
         at, self._began = int(self._began) // MINUTE * MINUTE, time.time()
-        # Nothing that is asked of the clock is asked of it later, in the thread.
+        # The clock is read here and not later in the thread.
         keep_from, memory = self._began - self._settings.keep_for, self._memory()
         minutes = [
             minute
-            for name, counters in self._statistics.by_model.items()
-            for minute in self._news(at, name, counters, memory.get(name, 0))
+            for name, counters in self._counters.by_model.items()
+            for minute in self._minute(at, name, counters, memory.get(name, 0))
         ]
         if self._settings.keep_for and minutes:
-            self._thread.submit(self._try, lambda file: file.add(minutes, keep_from=keep_from))
+            self._thread.submit(self._run, lambda file: file.add(minutes, keep_from=keep_from))
 
-    def _news(self, at: int, name: str, counters: ModelCounters, memory: int) -> Iterator[Minute]:
-        """What one model did; nothing if it was neither used nor loaded."""
-        told = self._told.get(name) or self._told.setdefault(name, _Recorded())
+    def _minute(self, at: int, name: str, counters: ModelCounters, memory: int) -> Iterator[Minute]:
+        """What one model did since the last record; nothing if it was neither used nor loaded."""
+        recorded = self._recorded.get(name) or self._recorded.setdefault(name, _Recorded())
         loads, errors = counters.loads.total(), counters.errors.total()
-        answers = counters.latency.count - told.latency.count
+        answers = counters.latency.count - recorded.latency.count
         minute = Minute(
             at=at,
             model=name,
             answers=answers,
-            errors=errors - told.errors,
+            errors=errors - recorded.errors,
             p50=None,
             p99=None,
-            # One that came and went within a minute took memory all the same.
-            memory=memory or (counters.peak_memory if loads > told.loads or answers else 0),
-            loads=loads - told.loads,
-            evictions=counters.evictions - told.evictions,
-            crashes=counters.crashes - told.crashes,
+            # A model that was loaded and unloaded within the minute took memory, too.
+            memory=memory or (counters.peak_memory if loads > recorded.loads or answers else 0),
+            loads=loads - recorded.loads,
+            evictions=counters.evictions - recorded.evictions,
+            crashes=counters.crashes - recorded.crashes,
         )
-        told.errors, told.loads = errors, loads
-        told.evictions, told.crashes = counters.evictions, counters.crashes
+        recorded.errors, recorded.loads = errors, loads
+        recorded.evictions, recorded.crashes = counters.evictions, counters.crashes
         if answers:
-            latency = counters.latency.since(told.latency)
+            latency = counters.latency.since(recorded.latency)
             minute = minute._replace(p50=latency.quantile(0.5), p99=latency.quantile(0.99))
-            told.latency = counters.latency.copy()
+            recorded.latency = counters.latency.copy()
         if any(minute[2:]):
             yield minute
 
     async def read(
         self, seconds: float, points: int, model: str | None
     ) -> tuple[int, list[Minute]]:
-        """What happened in the last so many seconds, in at most about so many steps.
+        """Read the history of the last ``seconds``, in at most about ``points`` steps.
+
+        Args:
+            seconds: how far back to read.
+            points: the number of steps.
+            model: the model; None for all.
 
         Returns:
-            How many seconds a step has, and the steps of each model that did anything.
+            The length of a step in seconds, and the steps of each model that did anything.
 
         Raises:
             sqlite3.Error: the file cannot be read.
-            OSError: it cannot be made.
+            OSError: the file cannot be created.
         """
-        self.note()  # so that what has just happened is told, too
+        self.record()  # so that the reply includes the current minute
         now = time.time()
         seconds = max(0.0, min(self._settings.keep_for, now, seconds))
         step = max(1, math.ceil(seconds / max(1, points) / MINUTE)) * MINUTE
@@ -155,19 +160,19 @@ class HistoryRecorder:
 
     # In the thread
 
-    def _try(self, do: Callable[[HistoryStore], None]) -> None:
+    def _run(self, do: Callable[[HistoryStore], None]) -> None:
         try:
             self._with_file(do)
         except (sqlite3.Error, OSError) as problem:
-            backoff = f"The history in {self._path} is not kept: {problem}."
-            if backoff != self._trouble:
-                log.error("%s", backoff)  # noqa: TRY400
-            self._trouble = backoff
+            failure = f"The history in {self._path} cannot be written: {problem}."
+            if failure != self._failure:
+                log.error("%s", failure)  # noqa: TRY400
+            self._failure = failure
         else:
-            self._trouble = ""
+            self._failure = ""
 
     def _with_file(self, do: Callable[[HistoryStore], _Result]) -> _Result:
-        """Do something with the file; one that is damaged is set aside, and a new one begun."""
+        """Run a function on the file; a damaged file is moved aside and a new one started."""
         try:
             return do(self._opened())
         except sqlite3.Error as problem:
@@ -175,7 +180,10 @@ class HistoryRecorder:
             if not is_damage(problem):
                 raise
             aside = set_aside(self._path)
-            self._damage = f"The history was damaged ({problem}): it is begun anew, beside {aside}."
+            self._damage = (
+                f"The history was damaged ({problem}). The old file is now {aside}; "
+                "a new history has been started."
+            )
             log.error("%s", self._damage)  # noqa: TRY400
         return do(self._opened())
 

@@ -1,4 +1,4 @@
-"""The port at which Prometheus fetches metrics, where there is to be one."""
+"""The HTTP server from which Prometheus fetches metrics, if a port is configured."""
 
 import asyncio
 import logging
@@ -11,17 +11,17 @@ from sired.config.settings import MetricsSettings
 
 log = logging.getLogger(__name__)
 
-_PATIENCE_SECONDS = 5.0
+_REPORT_SECONDS = 5.0
 
 
 class PrometheusServer:
-    """Serves metrics from threads of its own; the daemon's loop is asked for each report.
+    """Serves metrics from threads of its own; each report is made in the daemon's event loop.
 
     Args:
-        loop: the daemon's.
-        report: makes a report, in the loop.
-        settings: where to listen; nowhere with port 0.
-        complain: takes in words why nobody can fetch metrics that should be there.
+        loop: the daemon's event loop.
+        report: makes a report, in the event loop.
+        settings: the address and port to listen at; port 0 disables the server.
+        report_problem: takes a message that states why metrics cannot be served.
     """
 
     def __init__(
@@ -29,41 +29,41 @@ class PrometheusServer:
         loop: asyncio.AbstractEventLoop,
         report: Callable[[], MetricsReport],
         settings: MetricsSettings,
-        complain: Callable[[str], None],
+        report_problem: Callable[[str], None],
     ) -> None:
         self._loop = loop
         self._report = report
         self._settings = settings
-        self._complain = complain
+        self._report_problem = report_problem
         self._server: Any = None
 
     def open(self) -> None:
-        """Listen soon, if that is wanted: what serves it takes a while to import."""
+        """Start to listen in the background, if enabled: importing the server takes a while."""
         if self._settings.port:
             threading.Thread(target=self._open, name="metrics", daemon=True).start()
 
     def close(self) -> None:
-        """Listen no longer."""
+        """Stop listening."""
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
 
     def _open(self) -> None:
-        from sire.metrics import serve  # noqa: PLC0415 (nobody else in the daemon needs it)
+        from sire.metrics import serve  # noqa: PLC0415 (nothing else in the daemon needs it)
 
-        where = f"{self._settings.host}:{self._settings.port}"
+        address = f"{self._settings.host}:{self._settings.port}"
         try:
-            self._server = serve(self._settings.host, self._settings.port, self._ask)
+            self._server = serve(self._settings.host, self._settings.port, self._make_report)
         except OSError as problem:
-            said = f"metrics cannot be fetched at {where}: {problem.strerror or problem}"
-            log.error("%s", said)  # noqa: TRY400 (the reason is all there is)
-            self._complain(said)
+            message = f"metrics cannot be served at {address}: {problem.strerror or problem}"
+            log.error("%s", message)  # noqa: TRY400 (a traceback adds nothing)
+            self._report_problem(message)
         else:
-            log.info("metrics are at http://%s/metrics", where)
+            log.info("metrics are served at http://%s/metrics", address)
 
-    def _ask(self) -> MetricsReport:
+    def _make_report(self) -> MetricsReport:
         async def report() -> MetricsReport:
             return self._report()
 
-        asked = asyncio.run_coroutine_threadsafe(report(), self._loop)
-        return asked.result(_PATIENCE_SECONDS)
+        future = asyncio.run_coroutine_threadsafe(report(), self._loop)
+        return future.result(_REPORT_SECONDS)

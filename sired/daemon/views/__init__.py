@@ -1,4 +1,4 @@
-"""The daemon's state in the words of the protocol: what clients can look at."""
+"""The daemon's state as replies of the protocol."""
 
 from sired.daemon.views.devices import devices
 from sired.daemon.views.instances import instance, instances

@@ -1,4 +1,4 @@
-"""Devices as clients see them."""
+"""Devices, as clients see them."""
 
 from sire.protocol.replies import DeviceInfo, DeviceList, GpuReadings
 from sired.daemon.services import Services
@@ -6,7 +6,7 @@ from sired.devices.base import Device, Reading
 
 
 def devices(services: Services, message_id: str | int = "") -> DeviceList:
-    """Every device and how full it is, now."""
+    """All devices and their memory, sampled now."""
     services.conductor.sample()
     readings = services.inventory.read()
     devices = tuple(

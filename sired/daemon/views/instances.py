@@ -1,4 +1,4 @@
-"""Instances as clients see them."""
+"""Instances, as clients see them."""
 
 import time
 
@@ -10,7 +10,7 @@ from sired.scheduler.entities.pending import PendingLoad
 
 
 def instances(services: Services, message_id: str | int = "") -> InstanceList:
-    """Every instance and every load that waits for memory."""
+    """All instances, and the loads that wait for memory."""
     fleet = services.fleet
     shown = [instance(services, each) for each in fleet.instances.values()]
     shown += [_pending(services, load) for load in services.pending_loads]
@@ -18,7 +18,7 @@ def instances(services: Services, message_id: str | int = "") -> InstanceList:
 
 
 def instance(services: Services, instance: Instance, message_id: str | int = "") -> InstanceInfo:
-    """One instance as it stands."""
+    """The current state of one instance."""
     now = time.monotonic()
     fleet = services.fleet
     expiry = fleet.expiry(instance)
@@ -70,7 +70,7 @@ def _pending(services: Services, load: PendingLoad) -> InstanceInfo:
 
 
 def tier(instance: Instance) -> str:
-    """Where an instance's weights are."""
+    """Where an instance's weights are: "device", "dram" or "disk"."""
     if instance.asleep or isinstance(instance.state, Waking):
         return "dram"
     return "disk" if isinstance(instance.state, Loading) else "device"

@@ -1,4 +1,4 @@
-"""What is exported to Prometheus."""
+"""The metrics that are exported to Prometheus."""
 
 from sire.protocol.counts import HistogramCounts, ModelMetrics
 from sire.protocol.replies import MetricsReport
@@ -8,12 +8,12 @@ from sired.daemon.views.devices import devices
 from sired.daemon.views.instances import instances
 from sired.daemon.views.server import health
 
-# Powers of two: the bounds of durations, from 61 microseconds to 256 seconds.
+# The bounds of durations as powers of two: from 61 microseconds to 256 seconds.
 _FIRST, _LAST = -14, 8
 
 
 def metrics(services: Services, message_id: str | int = "") -> MetricsReport:
-    """Everything that was counted, and how things stand."""
+    """All counters, and the current state of devices, instances and the daemon."""
     return MetricsReport(
         id=message_id,
         health=health(services),

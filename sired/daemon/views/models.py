@@ -1,4 +1,4 @@
-"""Models as clients see them, registered or not yet."""
+"""Models, registered or not, as clients see them."""
 
 import time
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from sired.scheduler.entities.instance import Instance
 from sired.scheduler.entities.model import Model
 from sired.scheduler.memory.fit import Fit
 
-# The most telling state of a model with several instances comes first.
+# A model with several instances has the state among theirs that comes first here.
 STATES = (
     "busy",
     "ready",
@@ -28,7 +28,7 @@ TIERS = ("device", "dram", "disk")
 
 
 def models(services: Services, message_id: str | int) -> ModelList:
-    """Every registered model."""
+    """All registered models."""
     infos = tuple(model(services, name) for name in sorted(services.registry.models))
     return ModelList(id=message_id, models=infos, damaged=services.registry.damaged)
 
@@ -37,7 +37,7 @@ def model(services: Services, name: str, message_id: str | int = "") -> ModelInf
     """One registered model.
 
     Raises:
-        ModelNotFound: there is none of that name.
+        ModelNotFound: no model has that name.
     """
     spec = services.registry.get(name)
     model = services.models[name]
@@ -67,7 +67,15 @@ def _positive(seconds: float) -> float | None:
 def estimate(
     services: Services, spec: ModelSpec, model: Model, problem: str, message_id: str | int
 ) -> EstimateReport:
-    """How a model, registered or not, would fare on each device; ``problem`` as in the report."""
+    """How a model would fit on each device, whether or not it is registered.
+
+    Args:
+        services: the daemon's parts.
+        spec: the model.
+        model: the same model as the brain knows it.
+        problem: why the model's code could not be asked for its size; "" if it could.
+        message_id: the id of the request.
+    """
     brain = services.brain
     return EstimateReport(
         id=message_id,
@@ -94,12 +102,12 @@ def _fit(services: Services, fit_by_device: Fit) -> DeviceFit:
 
 
 def tier_of(instances: Iterable[Instance]) -> str:
-    """The tier nearest to a device that any of a model's instances has its weights in."""
+    """The tier nearest to a device that holds the weights of any of a model's instances."""
     return min(map(tier, instances), key=TIERS.index, default="disk")
 
 
 def _kind_for(services: Services, model: Model) -> str:
-    """The kind of device the model would most likely go to."""
+    """The kind of device on which the model would most likely be placed."""
     accounts = services.ledger.accounts
     if model.device in accounts:
         return accounts[model.device].kind
@@ -107,7 +115,7 @@ def _kind_for(services: Services, model: Model) -> str:
 
 
 def state_of(services: Services, model: Model) -> str:
-    """The most telling state of a model's instances."""
+    """The state of a model: the first in ``STATES`` among those of its instances."""
     fleet = services.fleet
     states = {instance.state_name for instance in fleet.of(model)}
     if services.pending_loads.get(model):

@@ -1,4 +1,4 @@
-"""The daemon itself as clients see it."""
+"""The daemon itself, as clients see it."""
 
 import os
 import platform
@@ -13,7 +13,7 @@ from sired.daemon.views.devices import devices
 from sired.daemon.views.instances import instances
 from sired.daemon.views.statistics import stats
 
-# Of jobs in progress, which may be many, the live view has room for a few.
+# The live view has room for a few of the jobs in progress, of which there may be many.
 JOBS_SHOWN = 20
 
 _PROCESS = psutil.Process()
@@ -22,7 +22,7 @@ _PROCESS = psutil.Process()
 def health(
     services: Services, message_id: str | int = "", checks: tuple[CheckStep, ...] = ()
 ) -> HealthReport:
-    """How the daemon is."""
+    """The health of the daemon."""
     brain = services.brain
     warm = services.warm and (bool(services.zygote.problem) or not services.zygote.ended)
     status = "draining" if services.draining else "ok" if warm else "starting"
@@ -46,7 +46,7 @@ def health(
 
 
 def top(services: Services, after: int, message_id: str | int = "") -> TopReport:
-    """Everything the live view draws; of the events those after the one of this number."""
+    """Everything the live view shows; of the events, those with numbers above ``after``."""
     return TopReport(
         id=message_id,
         health=health(services),

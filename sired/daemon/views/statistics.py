@@ -1,4 +1,4 @@
-"""What was counted, as clients see it."""
+"""The counters, as clients see them."""
 
 import time
 
@@ -13,28 +13,28 @@ _PERCENTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999
 
 
 def stats(services: Services, name: str | None, message_id: str | int = "") -> StatsReport:
-    """What was counted, of one model or of all.
+    """The counters of one model, or of all.
 
     Raises:
-        ModelNotFound: there is none of that name.
+        ModelNotFound: no model has that name.
     """
     names = [services.registry.get(name).name] if name else sorted(services.registry.models)
     models = tuple(_stats_of(services, model) for model in names)
-    counted = services.counters.by_model.values()
+    counters = services.counters.by_model.values()
     return StatsReport(
         id=message_id,
         models=models,
         totals=StatsTotals(
-            inference_count=sum(c.inference_count for c in counted),
-            errors=sum(c.errors.total() for c in counted),
-            loads=sum(c.loads.total() for c in counted),
-            evictions=sum(c.evictions for c in counted),
-            crashes=sum(c.crashes for c in counted),
-            cache_hits=sum(c.cache_hits for c in counted),
-            cache_misses=sum(c.cache_misses for c in counted),
+            inference_count=sum(c.inference_count for c in counters),
+            errors=sum(c.errors.total() for c in counters),
+            loads=sum(c.loads.total() for c in counters),
+            evictions=sum(c.evictions for c in counters),
+            crashes=sum(c.crashes for c in counters),
+            cache_hits=sum(c.cache_hits for c in counters),
+            cache_misses=sum(c.cache_misses for c in counters),
             cache_bytes=services.results.held,
-            sleeps=sum(c.sleeps for c in counted),
-            wakes=sum(c.wakes for c in counted),
+            sleeps=sum(c.sleeps for c in counters),
+            wakes=sum(c.wakes for c in counters),
         ),
     )
 

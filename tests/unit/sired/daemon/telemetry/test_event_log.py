@@ -10,7 +10,7 @@ def numbers(log, after):
 def test_only_what_is_new_is_told_the_oldest_first():
     log = EventLog()
     for kind in ("loading", "loaded", "evicted"):
-        log.note(kind, "a", "cpu", "words")
+        log.add(kind, "a", "cpu", "words")
     assert [event.kind for event in log.after(0)] == ["loading", "loaded", "evicted"]
     assert numbers(log, 2) == [3]
     assert numbers(log, 3) == []
@@ -19,11 +19,11 @@ def test_only_what_is_new_is_told_the_oldest_first():
 def test_only_the_last_events_are_kept():
     log = EventLog()
     for _ in range(EVENTS_KEPT + 3):
-        log.note("loaded", "a")
+        log.add("loaded", "a")
     assert numbers(log, 0) == [*range(4, EVENTS_KEPT + 4)]
 
 
 def test_who_comes_from_an_earlier_daemon_is_told_everything():
     log = EventLog()
-    log.note("loaded", "a")
+    log.add("loaded", "a")
     assert numbers(log, 99) == [1]
