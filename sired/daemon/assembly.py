@@ -58,6 +58,22 @@ def assemble(
     Raises:
         SireError: a setting names something that does not exist, or a file cannot be used.
     """
+    services = _services(paths, loaded, loop, listening)
+    return Parts(
+        services,
+        PrometheusServer(
+            loop,
+            partial(views.metrics, services),
+            loaded.settings.metrics,
+            services.reported_problems.append,
+        ),
+        DirectListener(loop, paths.direct_socket, DaemonDirectAccess(services)),
+    )
+
+
+def _services(
+    paths: Paths, loaded: LoadedSettings, loop: asyncio.AbstractEventLoop, listening: int | None
+) -> Services:
     settings = loaded.settings
     registry = Registry(paths.models, OptionDefaults(settings.defaults).fill)
     registry.load()
@@ -84,51 +100,41 @@ def assemble(
         settings.cache.memory,
         _recorder(brain, settings),
     )
-    operations, predictions = engine.operations, engine.predictions
-    services = Services(
+    return Services(
         paths=paths,
         loaded=loaded,
         front=front,
         brain=brain,
-        conductor=engine.conductor,
         engine=engine,
-        operations=operations,
-        predictions=predictions,
-        results=engine.results,
-        instances=engine.instances,
-        supervisor=engine.supervisor,
-        direct=engine.direct,
-        direct_broker=engine.direct_broker,
         registry=registry,
         inventory=inventory,
         footprints=footprints,
-        jobs=JobService(loop, paths.jobs, brain, operations, predictions, settings.jobs),
+        jobs=_jobs(paths, settings, loop, brain, engine),
         warm_start=WarmStart(
             brain,
             engine.conductor,
-            operations,
+            engine.operations,
             registry,
             LoadedModels(paths.loaded),
             settings.daemon,
         ),
-        counters=engine.counters,
-        event_log=engine.event_log,
         history_recorder=HistoryRecorder(
             loop, paths.history, engine.counters, brain.memory_by_model, settings.history
         ),
         zygote=zygote,
         when_warm=[engine.supervisor.standby.fill],
     )
-    return Parts(
-        services,
-        PrometheusServer(
-            loop,
-            partial(views.metrics, services),
-            settings.metrics,
-            services.reported_problems.append,
-        ),
-        DirectListener(loop, paths.direct_socket, DaemonDirectAccess(services)),
-    )
+
+
+def _jobs(
+    paths: Paths,
+    settings: Settings,
+    loop: asyncio.AbstractEventLoop,
+    brain: Brain,
+    engine: Engine,
+) -> JobService:
+    operations, predictions = engine.operations, engine.predictions
+    return JobService(loop, paths.jobs, brain, operations, predictions, settings.jobs)
 
 
 def _control_groups(settings: Settings) -> ControlGroups:

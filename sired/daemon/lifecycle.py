@@ -60,7 +60,7 @@ class Startup:
 def run(
     flags: Mapping[str, str], *, config: Path | None = None, die_with_parent: bool = False
 ) -> int:
-    """Run the daemon until it is told to stop.
+    """Run the daemon until a stop is requested.
 
     Args:
         flags: settings given on the command line, text by dotted key.
@@ -203,7 +203,7 @@ class Daemon:
         log.info("sired is ready on %s", self._paths.socket)
 
     def _begin_warm_up(self) -> None:
-        # Not a task of the loop: a daemon that is told to stop meanwhile does not wait for it.
+        # A thread, not a task of the loop: a daemon that is stopped meanwhile does not wait for it.
         self._services.warm = False
         threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
 
@@ -243,7 +243,7 @@ class Daemon:
         ):
             log.error("the fork server has ended; starting another one")
             self._begin_warm_up()
-        self._services.warm_start.note()
+        self._services.warm_start.save()
         self._services.supervisor.trim_logs(self._paths.daemon_output)
 
     def _check_descriptors(self) -> None:
@@ -279,7 +279,7 @@ class Daemon:
         log.info("the settings have been reloaded")
 
     async def finished(self) -> None:
-        """Wait until the daemon is told to stop, then until every request is answered."""
+        """Wait until a stop is requested, then until every request is answered."""
         await self._stop.wait()
         self._manager.notify("STOPPING=1")
         self._services.draining = True

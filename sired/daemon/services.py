@@ -44,7 +44,7 @@ class Services:
         loaded: the settings in force and where each came from.
         models: the registered models as the brain knows them, with ``fleet``, the instances, and
             ``ledger``, what they are charged. All read-only.
-        draining: the daemon was told to stop and accepts no new work.
+        draining: the daemon is stopping and accepts no new work.
         warm: the fork server is ready; ``when_warm`` is called each time it becomes so.
         reported_problems: problems of parts that do not keep their own.
         started: when the daemon started, on the monotonic clock.
@@ -54,22 +54,12 @@ class Services:
     loaded: LoadedSettings
     front: Front
     brain: Brain
-    conductor: Conductor
     engine: Engine
-    operations: Operations
-    predictions: Predictions
-    results: ResultCache
-    instances: Instances
-    supervisor: WorkerSupervisor
-    direct: DirectConnections
-    direct_broker: DirectBroker
     registry: Registry
     inventory: Inventory
     footprints: Footprints
     jobs: JobService
     warm_start: WarmStart
-    counters: AllCounters
-    event_log: EventLog
     history_recorder: HistoryRecorder
     zygote: Zygote
     draining: bool = False
@@ -77,6 +67,29 @@ class Services:
     when_warm: list[Callable[[], None]] = field(default_factory=list)
     reported_problems: list[str] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
+    conductor: Conductor = field(init=False)
+    operations: Operations = field(init=False)
+    predictions: Predictions = field(init=False)
+    results: ResultCache = field(init=False)
+    instances: Instances = field(init=False)
+    supervisor: WorkerSupervisor = field(init=False)
+    direct: DirectConnections = field(init=False)
+    direct_broker: DirectBroker = field(init=False)
+    counters: AllCounters = field(init=False)
+    event_log: EventLog = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Add the parts that the engine has made."""
+        self.conductor = self.engine.conductor
+        self.operations = self.engine.operations
+        self.predictions = self.engine.predictions
+        self.results = self.engine.results
+        self.instances = self.engine.instances
+        self.supervisor = self.engine.supervisor
+        self.direct = self.engine.direct
+        self.direct_broker = self.engine.direct_broker
+        self.counters = self.engine.counters
+        self.event_log = self.engine.event_log
 
     @property
     def settings(self) -> Settings:

@@ -171,7 +171,7 @@ class DirectConnections:
         Args:
             instance: its number.
             error: how it ended.
-            expected: whether it was told to end.
+            expected: whether its end was requested.
 
         Returns:
             Whether it was working on a direct request.

@@ -1,17 +1,17 @@
-"""Which requests of a model may run together, as far as it can be told without decoding them."""
+"""Which requests of a model may run together, judged without decoding their input."""
 
 from sire.protocol.requests import Predict
 from sire.spec import Signature
 
 
 def fit(request: Predict, signature: Signature) -> tuple[str | None, int]:
-    """The key that requests which may run together share, and the rows of this one.
+    """The key shared by requests that may run together, and the number of rows of this one.
 
-    Shapes are compared by the worker, which decodes the input: a picture has none before. A model
-    of which nothing is known yet is given the benefit of the doubt; its worker knows.
+    The worker compares shapes after decoding: an image has no shape before. A model whose signature
+    is not known yet is assumed to accept batches, and its worker checks.
 
     Returns:
-        None for the key where it has to run alone. A row for what does not tell its shape.
+        The key, None if the request has to run alone; and the rows, 1 if the shape is not given.
     """
     if signature.inputs and not signature.batchable:
         return None, 1

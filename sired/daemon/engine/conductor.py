@@ -17,7 +17,7 @@ from sired.scheduler.policies.routing import Router
 from sired.scheduler.recording import Policies
 from sired.scheduler.rules import Rules
 
-# Before these the drivers are asked how full the devices are.
+# Before these events the free memory of the devices is sampled.
 MEMORY_CHANGES = (
     events.WorkerGone,
     events.WorkerReady,
@@ -30,14 +30,14 @@ MEMORY_CHANGES = (
 
 
 class Conductor:
-    """Keeps the brain and the world in step: the only caller of ``Brain.handle``.
+    """Keeps the brain and the processes in step: the only caller of ``Brain.handle``.
 
     Args:
         loop: the event loop, whose clock the brain uses.
-        brain: what decides.
+        brain: makes the decisions.
         effects: carries out instructions.
-        direct: asked for what direct connections did, before the brain decides anything.
-        inventory: asked how full the devices are.
+        direct: reports what direct connections did, before the brain handles an event.
+        inventory: reports the free memory of the devices.
         recorder: records every event, if recording is switched on.
     """
 
@@ -87,17 +87,17 @@ class Conductor:
         now = self._loop.time()
         instructions = self._brain.handle(event, now)
         if self._recorder is not None:
-            self._recorder.note(event, now, instructions)
+            self._recorder.record(event, now, instructions)
         for instruction in instructions:
             self._carry_out[type(instruction)](instruction)
 
     def sample(self) -> None:
-        """Report to the brain how full the devices are."""
+        """Report the free memory of the devices to the brain."""
         self.feed(self._sampled())
 
     def _sampled(self) -> events.MemorySampled:
-        # If even this cannot be read (no descriptors left, for instance), the last sample stands:
-        # the event it is taken for has happened all the same.
+        # If memory cannot be read (no descriptors left, for instance), the last sample is used: the
+        # event it is taken for has happened anyway.
         with contextlib.suppress(OSError):
             free, main = self._inventory.free(), self._inventory.main_memory_free()
             self._sample = events.MemorySampled(free, main, self._inventory.lost)
@@ -108,7 +108,7 @@ class Conductor:
         self._brain.adopt(rules, strategy, router)
         if self._recorder is not None:
             self._recorder.adopt(rules, names)
-        self.feed(events.TimerFired())  # what the new rules make due is handled now
+        self.feed(events.TimerFired())  # handle at once what is due under the new rules
 
     def _set_timer(self) -> None:
         wakeup = self._brain.wakeup

@@ -43,7 +43,7 @@ class DirectBroker:
         ``largest`` is the size limit of a request over it, in bytes.
 
         Returns:
-            The connection's number; None if the client has to ask the daemon for now.
+            The connection's number; None if the client has to send requests to the daemon for now.
         """
         spec = self._instances.spec_of(model)
         instance = self._brain.direct.instance(model)

@@ -1,4 +1,4 @@
-"""The brain's instructions, carried out with processes and sockets."""
+"""Carries out the brain's instructions with processes and sockets."""
 
 import logging
 
@@ -37,8 +37,8 @@ class DaemonEffects(Effects):
     """Carries out instructions; ``Effects`` states each method's contract.
 
     Attributes:
-        ending: the daemon is ending. No worker is started any more, although the brain sees pools
-            shrink and wants them filled.
+        ending: the daemon is stopping. No worker is started any more, although the brain requests
+            new ones as pools shrink.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class DaemonEffects(Effects):
 
     def fail(self, do: Fail) -> None:
         pending = self._operations.pop(do.operation)
-        if pending is None:  # the daemon is ending and has answered it
+        if pending is None:  # the daemon is stopping and has answered it
             return
         self._predictions.stop_stream(do.operation)
         if not isinstance(do.error, Cancelled) and pending.model in self._brain.models:
@@ -101,7 +101,7 @@ class DaemonEffects(Effects):
         self._direct_broker.close(do)
 
     def reload_model(self, do: ReloadModel) -> None:
-        log.warning("%s was lost with its device and is loaded on another one", do.model)
+        log.warning("%s was lost with its device and is being loaded on another one", do.model)
         allowed, now = self._brain.rules.load_timeout, self._operations.now()
         self._operations.begin(
             asked_by_daemon(do.model),

@@ -1,4 +1,4 @@
-"""The parts between the brain and the world, made and put together."""
+"""Makes and connects the parts between the brain, the workers and the clients."""
 
 import asyncio
 
@@ -32,18 +32,18 @@ from sired.workers.zygote.zygote import Zygote
 
 
 class Engine:
-    """Makes the parts that need each other and hands each what it needs.
+    """Makes the parts that depend on each other, and connects them.
 
     Attributes:
         conductor: feeds the brain.
-        operations: everything without an answer.
-        predictions: the way of predictions through the daemon.
+        operations: everything that waits for an answer.
+        predictions: takes predictions through the daemon.
         results: the cached answers.
-        instances: the processes behind the brain's instances.
+        instances: the processes of the brain's instances.
         supervisor: the workers' processes.
         direct: connections between clients and workers; ``direct_broker`` opens them.
-        counters: what is counted, by model.
-        event_log: what happened lately, for people.
+        counters: the counters of all models.
+        event_log: the most recent events, for people.
     """
 
     def __init__(
@@ -62,9 +62,9 @@ class Engine:
         recorder: FileRecorder | None,
     ) -> None:
         self.counters, self.event_log = AllCounters(), EventLog()
-        stand_by = {grant(device, paths): device.standby for device in inventory.devices}
+        standby = {grant(device, paths): device.standby for device in inventory.devices}
         self.supervisor = WorkerSupervisor(
-            loop, zygote, self._received, self._worker_gone, stand_by, paths.standby_log
+            loop, zygote, self._received, self._worker_gone, standby, paths.standby_log
         )
         self.instances = Instances(
             self.supervisor,
@@ -133,12 +133,12 @@ class Engine:
 
     @property
     def unanswered(self) -> int:
-        """How many operations have no answer, direct requests included."""
+        """The number of operations without an answer, direct requests included."""
         self.direct_broker.catch_up()
         return len(self.operations) + self.direct.busy
 
     def end_workers(self) -> None:
-        """End every worker, whatever it is doing, and fail every operation."""
+        """End every worker at once and fail every operation."""
         self._effects.ending = True
         self.supervisor.standby.close()
         for number in self.operations:

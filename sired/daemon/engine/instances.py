@@ -1,7 +1,7 @@
-"""The processes behind the brain's instances: how they are started, what they report.
+"""The processes of the brain's instances: how they are started, and what they report.
 
-The brain decides about numbers and bytes. Here an instance's number stands for a registered model
-on a device, and what happens to it is logged and counted.
+The brain knows instances by number. Here each number is mapped to a registered model on a device,
+and its events are logged and counted.
 """
 
 import logging
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 def grant(device: Device, paths: Paths, memory: int = 0) -> DeviceGrant:
-    """The device a worker may use, as the worker is told, and ``memory`` bytes on it."""
+    """The message that grants a worker a device and ``memory`` bytes on it."""
     return DeviceGrant(
         name=device.name,
         kind=device.hardware.kind,
@@ -46,18 +46,18 @@ def grant(device: Device, paths: Paths, memory: int = 0) -> DeviceGrant:
 
 
 class Instances:
-    """Every instance's process, from its start to its end.
+    """The processes of all instances, from start to end.
 
     Args:
         supervisor: starts the processes.
         inventory: the devices.
         registry: the registered models.
-        footprints: what models were measured to need.
-        counters: where loads, crashes and the like are counted.
-        event_log: where they are listed for people.
+        footprints: the measured memory needs of models.
+        counters: counts loads, crashes and the like.
+        event_log: lists them for people.
         groups: control groups that account for a process and what it starts.
         paths: where logs and caches are.
-        largest_decoded: bytes an input may take once it is decoded.
+        largest_decoded: the largest size of a decoded input, in bytes.
     """
 
     def __init__(
@@ -109,9 +109,9 @@ class Instances:
         self._supervisor.start(do.instance, job, self._paths.model_log(spec.name))
 
     def _bound(self, device: Device, spec: ModelSpec, charge: int) -> int:
-        """Bytes of main memory a process may take: what is charged, or what its device has free.
+        """Bytes of address space a process may use: its charge, or what the device has free.
 
-        Mapped weights take address space, however little of them is ever in memory.
+        Mapped weights are added, because they use address space even where they are never read.
         """
         if device.hardware.kind != "cpu":
             return 0
@@ -124,11 +124,11 @@ class Instances:
         self._largest_decoded = settings.max_decoded_bytes
 
     def forget_signature(self, model: str) -> None:
-        """Forget what a model's runtime reported: it is registered again, or removed."""
+        """Forget the signature that a model's runtime reported, when the model is replaced."""
         self._signatures.pop(model, None)
 
     def spec_of(self, model: str) -> ModelSpec | None:
-        """A model as registered; None if it is not."""
+        """A model's registration; None if it is not registered."""
         return self._registry.models.get(model)
 
     def signature_of(self, model: str) -> Signature:

@@ -21,12 +21,12 @@ from sired.scheduler.brain import Brain
 from sired.scheduler.events import Event
 from sired.server.front import Client
 
-# A job and the daemon itself have no connection; the id tells their operations apart.
+# Jobs and the daemon itself have no connection; their operations differ by request id.
 NO_CONNECTION = b""
 
 
 class ReplySink(Protocol):
-    """Takes what becomes of predictions: the front for clients, the job runner for jobs."""
+    """Takes the outcomes of predictions: the front for clients, the job runner for jobs."""
 
     def reply(self, client: Client, message: Message, payload: tuple[Buffer, ...] = ()) -> None:
         """Take an answer, or a part of one."""
@@ -83,8 +83,8 @@ class Operations:
 
     Args:
         loop: the event loop.
-        brain: asked how long a prediction will wait.
-        front: where clients are answered.
+        brain: estimates how long a prediction will wait.
+        front: sends replies to clients.
         feed: passes an event to the brain.
     """
 
@@ -133,7 +133,7 @@ class Operations:
         """Begin any operation that is not a prediction.
 
         Args:
-            client: who asks for it.
+            client: where the answer goes.
             model: the model it concerns; "" for all models.
             event: makes the event that begins it, from its number.
             completed: called with the Complete or LeaseGranted that ends it.
@@ -206,5 +206,5 @@ def asked_by_daemon(model: str) -> Client:
 
 
 def asked_by_job(job: str) -> Client:
-    """The client under which a job asks for its prediction."""
+    """The client under which a job requests its prediction."""
     return Client(NO_CONNECTION, job)

@@ -23,16 +23,16 @@ from sired.workers.messages import RunBatch, StopStream
 
 
 class Predictions:
-    """The way of predictions through the daemon.
+    """Takes predictions through the daemon.
 
     Args:
         loop: the event loop.
-        brain: asked for models and instances.
+        brain: knows models and instances.
         operations: where predictions wait for their answers.
         supervisor: passes messages to workers.
         instances: knows the models' signatures.
-        counters: where answers are counted.
-        results: the answers kept for models registered with ``--cache``.
+        counters: counts answers.
+        results: the cached answers of models registered with ``--cache``.
         feed: passes an event to the brain.
     """
 
@@ -71,13 +71,13 @@ class Predictions:
         """Begin a prediction, or answer it from the cache.
 
         Args:
-            client: who asks for it.
-            request: what is asked.
+            client: where the answer goes.
+            request: the request.
             payload: the input's frames.
             timeout: seconds it may take.
             sink: takes the answer.
         """
-        # The holder of a lease wants its own instance to work, and parts are not cached.
+        # The holder of a lease wants its own instance to run, and parts are not cached.
         alone = request.lease or request.stream
         key = None if alone else self._results.key(request, payload)
         if key is not None and self._answer_from_cache(client, key, sink):
@@ -100,7 +100,7 @@ class Predictions:
         )
 
     def _answer_from_cache(self, client: Client, key: CacheKey, sink: ReplySink) -> bool:
-        """Answer without a worker and without a place in a queue, if the cache can."""
+        """Answer from the cache, without a worker and a place in a queue, if possible."""
         counters = self._counters.of(key.generation.model)
         answer = self._results.find(key)
         if answer is None:
@@ -208,7 +208,7 @@ class Predictions:
             self._results.keep(pending.cache_key, answer)
 
     def stop_stream(self, number: int) -> None:
-        """Have the worker stop that produces parts of a prediction that has failed."""
+        """Tell the worker to stop the stream of a prediction that has failed."""
         if (instance := self._streams.pop(number, None)) is not None:
             self._supervisor.send(instance, StopStream(number), ())
 

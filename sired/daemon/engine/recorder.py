@@ -52,7 +52,7 @@ class FileRecorder:
             log.error("the recording ends here: %s", problem)  # noqa: TRY400
             self.close()
 
-    def note(self, event: Event, now: float, instructions: Sequence[Instruction]) -> None:
+    def record(self, event: Event, now: float, instructions: Sequence[Instruction]) -> None:
         """Record an event and the instructions that followed."""
         self._recorder.note(event, now, instructions)
 

@@ -1,4 +1,4 @@
-"""Answers kept in memory, for models that always answer the same input with the same output.
+"""Answers cached in memory, for models that always give the same output for the same input.
 
 An answer is found by its model's cache generation and a digest of the request: content type,
 tensors, the type accepted for the answer, and the payload, byte for byte. A generation stands for
@@ -42,7 +42,7 @@ class CacheKey(NamedTuple):
 
 
 class CachedAnswer(NamedTuple):
-    """An answer as a worker gave it."""
+    """An answer, as received from a worker."""
 
     content_type: str
     tensors: tuple[TensorSpec, ...]
@@ -50,7 +50,7 @@ class CachedAnswer(NamedTuple):
 
     @property
     def size(self) -> int:
-        """The bytes it counts for."""
+        """The bytes it counts towards the limit."""
         return _BOOKKEEPING + size_of(self.frames)
 
 

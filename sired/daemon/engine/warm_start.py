@@ -1,4 +1,4 @@
-"""Loads models when the daemon starts: those it is configured to, and those loaded before.
+"""Loads models when the daemon starts: those configured, and those loaded before.
 
 1. Order: what ``preload`` names; then, with ``restore``, what was loaded when the last daemon
    ended, pinned models first, then the most recently used.
@@ -92,7 +92,7 @@ class WarmStart:
         for name, count in self._attempts.items():
             if count >= MOST_ATTEMPTS:
                 self._leave_out(
-                    name, f"the daemon ended {count} times during that. Try: sire load {name}"
+                    name, f"the daemon ended {count} times while loading it. Try: sire load {name}"
                 )
         self._left = [name for name in wanted if name not in self._why_not]
         self._task = asyncio.get_running_loop().create_task(self._load_all())
@@ -119,8 +119,8 @@ class WarmStart:
             self._writer.submit(self._file.write, now)
         self._writer.shutdown()
 
-    def note(self) -> None:
-        """Write the list if it has changed; call it about once a second."""
+    def save(self) -> None:
+        """Write the list if it has changed; to be called about once a second."""
         if self._task is None:
             return
         self._clear_attempts()
@@ -165,7 +165,7 @@ class WarmStart:
                 self._leave_out(name, error.message)
             self._attempts.pop(name, None)
             self._left.remove(name)
-            self.note()
+            self.save()
 
     def _others_load(self) -> bool:
         """Whether a load is in progress or waits for memory, or memory is being freed for one."""
@@ -195,7 +195,7 @@ class WarmStart:
             return
         self._conductor.sample()
         if not brain.loader.fits(model, self._operations.now()):
-            self._leave_out(name, "it did not fit beside the models that were there.")
+            self._leave_out(name, "it did not fit beside the loaded models.")
             return
         deadline = self._operations.now() + self._settings.load_timeout
         await self._operations.run(

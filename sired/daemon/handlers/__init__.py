@@ -1,4 +1,4 @@
-"""What the daemon does about each kind of request: a file for each subject."""
+"""The handlers of each kind of request, a file for each subject."""
 
 import asyncio
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from sired.server.front import Client
 
 
 class RequestHandlers:
-    """Takes every request; each is answered through the front, now or later.
+    """Handles every request; each is answered through the front, at once or later.
 
     Args:
         services: the daemon's parts.
@@ -42,13 +42,15 @@ class RequestHandlers:
         table.add(requests.Cancel, self._cancel)
 
     def __call__(self, client: Client, request: Request, payload: tuple[Buffer, ...]) -> None:
-        """Take one request.
+        """Handle one request.
 
         Raises:
-            SireError: it cannot be done; the front replies with the error.
+            SireError: it fails at once; the front replies with the error.
         """
         self._peers.watch(client.connection, self._services.front.peer_pid)
-        if not isinstance(request, requests.Predict):  # it may report what direct requests did
+        if not isinstance(
+            request, requests.Predict
+        ):  # other requests may report what direct requests did
             self._services.direct_broker.catch_up()
         self.table.handle(client, request, payload)
 
@@ -59,6 +61,6 @@ class RequestHandlers:
         self._services.front.done(client)
 
     def _peers_gone(self, connections: frozenset[bytes]) -> None:
-        """Withdraw what ended processes asked for: the answers would not be read."""
+        """Withdraw the requests of processes that have ended: the answers would not be read."""
         self._services.operations.cancel_all_from(connections)
         self._pools.peers_gone(connections)

@@ -1,4 +1,4 @@
-"""What the daemon does about requests that load, move and unload models."""
+"""Handlers of requests that load, move and unload models."""
 
 from functools import partial
 
@@ -50,7 +50,9 @@ class InstanceHandlers:
         services = self._services
         instance = services.fleet.instances.get(do.instance or 0)
         if instance is None:
-            services.front.fail(client, Cancelled("It was loaded and unloaded again at once."))
+            services.front.fail(
+                client, Cancelled("The model was loaded, and unloaded again at once.")
+            )
         else:
             services.front.reply(client, views.instance(services, instance, client.request_id))
 

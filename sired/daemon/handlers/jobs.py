@@ -1,4 +1,4 @@
-"""What the daemon does about requests that concern jobs."""
+"""Handlers of requests about jobs."""
 
 import time
 from collections.abc import Callable, Iterable

@@ -1,4 +1,4 @@
-"""What the daemon does about requests that concern registered models."""
+"""Handlers of requests about registered models."""
 
 import asyncio
 
@@ -49,9 +49,9 @@ class ModelHandlers:
         services = self._services
         model = services.registry.fill(request.model, request.explicit)
         services.check_device(model.device)
-        # No code in its files is run, so that trust does not matter.
-        asked = msgspec.structs.replace(model, trusted=True)
-        spec, problem = await self._estimates.now(await asyncio.to_thread(inspect, asked))
+        # No code in its files is run, so trust is not required.
+        trusted = msgspec.structs.replace(model, trusted=True)
+        spec, problem = await self._estimates.now(await asyncio.to_thread(inspect, trusted))
         services.conductor.sample()
         entry = scheduler_entry(services, spec)
         report = views.estimate(services, spec, entry, problem, client.request_id)

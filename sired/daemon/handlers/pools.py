@@ -1,4 +1,4 @@
-"""What the daemon does about requests that concern pools: leases, counts, shrinking."""
+"""Handlers of requests about pools: leases, counts, shrinking."""
 
 from collections.abc import Callable
 

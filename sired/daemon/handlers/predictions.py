@@ -1,4 +1,4 @@
-"""What the daemon does about predictions, its own and those over direct connections."""
+"""Handlers of predictions, and access to workers for direct connections."""
 
 import socket
 

@@ -1,4 +1,4 @@
-"""What the daemon does about requests that concern itself and its devices."""
+"""Handlers of requests about the daemon itself and its devices."""
 
 import sqlite3
 from collections.abc import Callable

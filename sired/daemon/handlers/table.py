@@ -1,4 +1,4 @@
-"""Which handler answers which kind of request."""
+"""The table of handlers by kind of request."""
 
 import asyncio
 import logging
@@ -20,7 +20,7 @@ SlowHandler = Callable[[Client, Kind, Payload], Coroutine[Any, Any, None]]
 
 
 class HandlerTable:
-    """Handlers, registered with the type of request they take.
+    """Handlers, registered by the type of request they take.
 
     Args:
         front: where the errors of slow handlers are sent.
@@ -37,19 +37,19 @@ class HandlerTable:
         return frozenset(self._handlers)
 
     def add(self, kind: type[Kind], handler: Handler[Kind]) -> None:
-        """Register a handler that answers at once, or begins an operation."""
+        """Register a handler that answers at once or begins an operation."""
         assert kind not in self._handlers, f"{kind.__name__} has two handlers"
         self._handlers[kind] = handler
 
     def add_slow(self, kind: type[Kind], handler: SlowHandler[Kind]) -> None:
-        """Register a handler that waits, for files or the disk; it runs as a task."""
+        """Register a handler that waits, for a worker or the disk; it runs as a task."""
         self.add(kind, partial(self._begin, handler))
 
     def handle(self, client: Client, request: Message, payload: Payload) -> None:
         """Pass a request to its handler.
 
         Raises:
-            SireError: it cannot be done; the caller replies with the error.
+            SireError: it fails at once; the caller replies with the error.
         """
         self._handlers[type(request)](client, request, payload)
 

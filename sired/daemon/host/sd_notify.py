@@ -1,4 +1,4 @@
-"""Notifications for systemd (sd_notify(3)); nothing is sent where systemd does not ask for them."""
+"""Notifications for systemd (sd_notify(3)); nothing is sent unless systemd requests them."""
 
 import asyncio
 import contextlib

@@ -61,7 +61,7 @@ class Worker:
         model: the name of its model.
         out_of_process: whether another process holds the model.
         process: None until it has been started.
-        ending: whether it was told to end; ``kill`` whether it is to be killed.
+        ending: whether its end was requested; ``kill`` whether by killing it.
         unreadable: why a message from it could not be read.
         unsent: messages that wait until its channel is writable.
         pings: the callers that wait for a Pong.

@@ -73,7 +73,7 @@ def estimate(
         services: the daemon's parts.
         spec: the model.
         model: the same model as the brain knows it.
-        problem: why the model's code could not be asked for its size; "" if it could.
+        problem: why the model's code could not estimate its size; "" if it could.
         message_id: the id of the request.
     """
     brain = services.brain
