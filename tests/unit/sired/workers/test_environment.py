@@ -2,7 +2,7 @@
 
 import pytest
 
-from sired.workers.environment import is_allowed, filter_environment
+from sired.workers.environment import filter_environment, is_allowed
 
 
 @pytest.mark.parametrize(
