@@ -53,7 +53,7 @@ class Deadly(Remembers):
 """
 
 
-def predict(connection, model, first, timeout=30.0):
+def predict(connection, model, first, timeout=90.0):
     body = json.dumps([[first, 1, 1, 1]]).encode()
     request = Predict(model=model, timeout=timeout, content_type=JSON, accept=JSON)
     _reply, frames = connection.predict(request, [body])

@@ -28,7 +28,7 @@ class House(Home):
         with self.connect() as connection:
             connection.ask(Register(model=spec, replace=True))
 
-    def predict(self, name="m", timeout=30.0, **asked):
+    def predict(self, name="m", timeout=90.0, **asked):
         with self.connect() as connection:
             return predict(connection, name, timeout, **asked)
 
@@ -49,7 +49,7 @@ class House(Home):
         shutil.rmtree(self.path, ignore_errors=True)
 
 
-def predict(connection, name="m", timeout=30.0, **asked):
+def predict(connection, name="m", timeout=90.0, **asked):
     _, frames = connection.ask(Predict(model=name, timeout=timeout), [json.dumps(asked).encode()])
     return json.loads(bytes(frames[0]))
 

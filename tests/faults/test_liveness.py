@@ -1,13 +1,16 @@
 """To be alive means to be able to answer, not to have a socket."""
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from sire.errors import DeadlineExceeded, SireError, WorkerCrashed
@@ -37,12 +40,24 @@ def test_a_model_whose_process_stands_still_fails_its_check(faulty):
     assert check(faulty, deep=True) == ["event loop", "worker"]
 
 
+def is_checked(process):
+    """Whether a process is the fresh worker of a deep check."""
+    with contextlib.suppress(psutil.Error):
+        return process.name() == "sired:check"
+    return False
+
+
 def test_a_model_whose_process_ends_over_the_check_is_told_how(faulty):
     worker = faulty.predict(do="pid")
     os.kill(worker, signal.SIGSTOP)
 
+    (faulty.paths.logs / "check.log").unlink(missing_ok=True)
+
     def kill_when_checked():
-        wait_until(lambda: [i.state for i in faulty.instances()] == ["busy"])
+        # The fresh worker has answered and is gone; the model's is asked right after that.
+        wait_until((faulty.paths.logs / "check.log").exists)
+        wait_until(lambda: not any(map(is_checked, faulty.daemon().children(recursive=True))))
+        time.sleep(1)
         os.kill(worker, signal.SIGKILL)
 
     killer = threading.Thread(target=kill_when_checked)
