@@ -48,7 +48,7 @@ test-all: test ## Run make test, then the long tests, a minute of fuzzing for ea
 	$(BIN)/python -m tests.endurance --hours 0.1
 
 # Workers see the variables that are named, and are measured by one of them.
-coverage: $(INSTALLED) ## Run the tests with branches counted in every process, and require 90 %
+coverage: $(INSTALLED) ## Run the tests with branches counted in every process, against the bound in pyproject
 	$(BIN)/coverage erase
 	SIRE_WORKERS_ENVIRONMENT='COVERAGE_*' $(BIN)/coverage run -m pytest -n 2 -m 'not long'
 	$(BIN)/coverage combine --quiet

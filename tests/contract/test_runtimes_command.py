@@ -170,8 +170,8 @@ def test_a_program_that_does_nothing_and_does_not_serve_has_stalled(load):
 
 
 def test_a_program_that_goes_on_printing_has_not_stalled(load, capfd):
-    talks = "for i in 1 2 3 4 5 6 7 8; do echo $i; sleep 0.1; done; exec " + PROGRAM + " $0"
-    load(cmd=f'sh -c "{talks}" {{port}}', stall=0.4)
+    talks = "for i in 1 2 3 4 5 6 7 8; do echo $i; sleep 0.5; done; exec " + PROGRAM + " $0"
+    load(cmd=f'sh -c "{talks}" {{port}}', stall=3)
 
 
 def test_a_program_that_died_over_a_request_is_a_crash_with_how_it_ended(load):

@@ -96,7 +96,7 @@ def test_huggingface_models_answer_one_at_a_time(home, tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "bert", "architectures": ["BertModel"]}')
     save_file({"w": torch.ones(1)}, tmp_path / "model.safetensors")
     said = home.sire("register", "m", tmp_path, "--concurrency", "2", code=9)
-    assert b"at the same time" in said.stderr
+    assert b"one request at a time" in said.stderr
 
 
 def test_a_graph_computed_in_several_threads_answers_each_its_own(home, tmp_path, new_name):
