@@ -173,3 +173,6 @@ def test_batches_are_said_when_a_model_is_shown(home, register):
     shown = home.sire("show", "m").stdout.decode()
     assert re.search(r"^Batch size +8$", shown, re.MULTILINE)
     assert re.search(r"^Batch delay +5ms$", shown, re.MULTILINE)
+    assert home.json("show", "m")["model"]["batch_size"] == 8
+    answer = home.sire("predict", "m", "-i", "-", stdin=b"[[1, 2, 3, 4]]")
+    assert json.loads(answer.stdout) == [[2, 4, 6, 8]]
