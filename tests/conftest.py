@@ -86,7 +86,7 @@ def shared_homes():
 
 @pytest.fixture
 def home(request, shared_homes):
-    """A home whose daemon other tests use before and after, or, if marked own_daemon, nobody."""
+    """A home whose daemon other tests share, unless the test is marked own_daemon."""
     if request.node.get_closest_marker("own_daemon"):
         own = Home()
         yield own

@@ -39,15 +39,14 @@ PLAIN_ROOMS = (
     "README.md",
     "SECURITY.md",
     "benchmarks/",
+    "completions/",
     "docs/",
     "examples/",
     "man/",
     "sire/",
     "sire_cli/",
-    "sired/config/",
-    "sired/http/",
-    "sired/runtimes/",
-    "sired/scheduler/",
+    "sired/",
+    "tests/simulation/",
 )
 # Such words are spelled here, or belong to something else.
 EXEMPT = {"tests/wording.py", "CHANGELOG.md"}

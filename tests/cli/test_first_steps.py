@@ -1,4 +1,4 @@
-"""What somebody sees who types sire for the first time, and what a slip of the pen says."""
+"""What `sire` shows on first use, and what a misspelled command reports."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""`sire predict` with many inputs: several are under way, and nobody can tell but by the clock."""
+"""`sire predict` with many inputs: several run at a time, which only the clock can tell."""
 
 import json
 import os

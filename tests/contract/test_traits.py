@@ -156,7 +156,7 @@ def test_what_is_declared_of_transformers_is_what_it_has():
     assert set(get_args(arguments.PoolingName)) == pooling.POOLINGS.keys()
 
 
-# A runtime of somebody else's package
+# A runtime of another package
 
 STATED = RuntimeTraits(name="other", implementation="tests.contract.test_traits:Other")
 

@@ -1,4 +1,4 @@
-"""systemd listens in the daemon's stead: who connects starts it, and nobody starts another."""
+"""systemd listens for the daemon: the first connection starts it, and no client starts another."""
 
 import os
 import socket

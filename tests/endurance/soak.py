@@ -1,4 +1,4 @@
-"""Thirty models on a device that holds five, clients and jobs, and somebody who kills at random.
+"""Thirty models on a device that holds five, clients and jobs, and processes killed at random.
 
 1. Clients ask models whose popularity falls off as Zipf says, half of them in JSON over the daemon,
    half with arrays, who may get direct connections. Beside them jobs are submitted.

@@ -79,7 +79,7 @@ class Faulty:
         return subprocess.Popen(["sleep", "600"], start_new_session=True).pid
 
     def start_demon(self, **_):
-        """One that has nobody's group and, its parent gone, nobody's number."""
+        """A process in a group of its own whose parent is gone."""
         script = (
             "import os, time\n"
             "os.setsid()\n"

@@ -89,7 +89,7 @@ class Promises:
     def _again_and_again(self, do):
         number = 0
         while not self.stop.is_set():
-            # Whatever was under way when the daemon was killed was promised to nobody.
+            # A submission without a reply when the daemon was killed was not accepted.
             with contextlib.suppress(SireError), self.house.connect() as connection:
                 while not self.stop.is_set():
                     number += 1

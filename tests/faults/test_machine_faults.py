@@ -25,7 +25,7 @@ MOUNTABLE = not subprocess.run(
 def small_disk(house):
     """A daemon whose state and registry lie on a disk of 8 MiB of its own."""
     if not MOUNTABLE:
-        pytest.skip("this machine lets nobody mount a disk of their own")
+        pytest.skip("this machine does not allow mounting a disk")
     for directory in (house.paths.state, house.paths.data):
         directory.mkdir(parents=True, mode=0o700)
     mounts = "; ".join(

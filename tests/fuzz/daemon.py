@@ -1,6 +1,6 @@
 """A flood of frames at the two sockets of a running daemon.
 
-Afterwards it answers as before, has not grown, and the workers of models that nobody had a right to
+Afterwards it answers as before, has not grown, and the workers of models that no client may
 unload are those that were there. Every answer on the way is one of the protocol, and none says that
 something unexpected happened.
 """

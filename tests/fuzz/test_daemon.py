@@ -20,7 +20,7 @@ MOST_GROWTH = 8 * MIB
 
 @pytest.fixture
 def workers(connection):
-    """Asks for the process ids of the workers of the model that nobody unloads."""
+    """Asks for the process ids of the workers of the model that stays loaded."""
 
     def ask():
         instances, _ = connection.ask(Ps())

@@ -1,4 +1,4 @@
-"""What the daemon and its workers write is for nobody else, whatever the umask."""
+"""Other users cannot read what the daemon and its workers write, whatever the umask."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Nobody but its owner talks to a daemon, even where the directories let them come near."""
+"""Only its owner can talk to a daemon, even where the directories would admit others."""
 
 import os
 import subprocess
@@ -13,9 +13,9 @@ from sire.errors import DaemonUnavailable
 from sire.paths import private_directory
 from sired.server.front import Front
 
-needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 STRANGER = 65_534
-# What takes time or files is imported before we become somebody who may not read them.
+# What takes time or files is imported before we become a user who may not read them.
 AS_STRANGER = """
 import os, socket, sys
 import msgspec, zmq

@@ -1,4 +1,4 @@
-"""Directories that somebody else could have put there."""
+"""Directories that another user could have created."""
 
 import os
 

@@ -52,7 +52,7 @@ def test_a_worker_gets_a_group_with_its_bound_and_joins_it(parent):
 def test_what_a_worker_leaves_is_ended_and_its_group_removed_once_that_is_gone(parent):
     groups = ControlGroups(parent)
     groups.make(7, 600)
-    groups.remove(7)  # here somebody is in it still
+    groups.remove(7)  # a process is still in it
     assert (parent / "worker-7" / "cgroup.kill").read_text() == "1"
     vanish(parent / "worker-7")
     groups.make(8, 600)

@@ -1,4 +1,4 @@
-"""The zygote's memory, brought into huge pages while nobody wants a worker."""
+"""The zygote's memory, brought into huge pages while no worker is requested."""
 
 import subprocess
 import sys
