@@ -19,6 +19,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import ModuleType
+from typing import ClassVar
 
 import psutil
 
@@ -48,6 +49,9 @@ class Zygote:
         problem: why workers are started without the zygote; "" if they are started from it.
     """
 
+    # A process has one fork server, whichever object started it.
+    _process: ClassVar[psutil.Process | None] = None
+
     def __init__(
         self,
         runtimes: Collection[str] = (),
@@ -72,7 +76,6 @@ class Zygote:
         os.environ[variables.DAEMON] = str(os.getpid())
         os.environ[variables.RUNTIMES] = ",".join(runtimes)
         self._lock = threading.Lock()
-        self._process: psutil.Process | None = None
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(list(PRELOAD))
 
@@ -161,7 +164,7 @@ class Zygote:
         multiprocessing.forkserver.ensure_running()
         started = _children() - before
         if started:
-            self._process = max(map(psutil.Process, started), key=psutil.Process.create_time)
+            Zygote._process = max(map(psutil.Process, started), key=psutil.Process.create_time)
 
     def _kill(self) -> None:
         if self._process is not None:
