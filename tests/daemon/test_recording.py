@@ -47,3 +47,8 @@ def test_a_recording_that_cannot_be_written_is_reported_at_the_start(home, monke
     monkeypatch.setenv("SIRE_RECORD", "/nowhere/recording.jsonl")
     failed = home.sire("ls", code=6)
     assert b"SIRE_RECORD: cannot write /nowhere/recording.jsonl" in failed.stderr
+
+
+def test_a_relative_path_is_rejected(home, monkeypatch):
+    monkeypatch.setenv("SIRE_RECORD", "recording.jsonl")
+    assert b"recording.jsonl is relative" in home.sire("ls", code=6).stderr

@@ -26,10 +26,15 @@ class FileRecorder:
         policies: the names of its policies.
 
     Raises:
-        DaemonUnavailable: the file cannot be opened.
+        DaemonUnavailable: the path is relative, or the file cannot be opened.
     """
 
     def __init__(self, path: Path, brain: Brain, policies: Policies) -> None:
+        if not path.is_absolute():
+            raise DaemonUnavailable(
+                f"SIRE_RECORD: {path} is relative, and the daemon has a directory of its own.",
+                hint="Give the whole path, as in SIRE_RECORD=$PWD/recording.jsonl",
+            )
         try:
             self._file = path.open("w", encoding="utf-8", buffering=1)
         except OSError as problem:
