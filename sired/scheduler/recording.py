@@ -94,8 +94,10 @@ def _plain(value: Any) -> Any:
             return {name: _plain(getattr(value, name)) for name in _STATED}
         case SireError():
             return [value.code, value.message, value.hint, value.details]
-        case tuple() | frozenset() | set():
-            return sorted(map(_plain, value)) if not isinstance(value, tuple) else list(value)
+        case tuple():
+            return list(value)
+        case frozenset():
+            return sorted(value)
     return value
 
 

@@ -54,7 +54,7 @@ class PyTorchRuntime(InferenceRuntime):
         return model
 
     def check_arguments(self, model_path: str, **kwargs: Any) -> None:
-        """Ensure that the constructor of the class takes what is no option."""
+        """Check that the constructor of the class takes the arguments that are not options."""
         _, job = self._job(model_path, kwargs)
         if job.model_class is not None:
             weights.check_class_arguments(job)
