@@ -1,74 +1,26 @@
-"""Input files, and the destinations of answers."""
+"""The destinations of answers, and the names of content types."""
 
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from sire.errors import InvalidConfiguration, InvalidInput
 from sire.nearest import did_you_mean
-from sire.paths import nearest_file_hint
-from sire.protocol.content import BY_NAME, BY_SUFFIX, JSON, SUFFIXES, TEXT, sniff
-from sire_cli.exit_codes import FileMissing
+from sire.protocol.content import BY_NAME, BY_SUFFIX, CSV, JSON, SUFFIXES, TEXT, TSV
 
 STDIN = "-"
 # Types in which answers can be written, by short name.
-WRITABLE = ("json", "npy", "npz", "csv", "text", "safetensors")
-_TEXTUAL = (JSON, TEXT, BY_NAME["csv"])
-_HEAD = 16
+WRITABLE = ("json", "npy", "npz", "csv", "tsv", "text", "safetensors")
+_TEXTUAL = (JSON, TEXT, CSV, TSV)
+# A line of a file, as the name of an input.
+_LINE = re.compile(r"(.+):(\d+)", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class Input:
-    """One input: its name as given, its bytes and its content type."""
-
-    name: str
-    content: bytes
-    content_type: str
-
-
-def read_stdin_once(names: list[str]) -> None:
-    """Reject a list of inputs that contains stdin more than once.
-
-    Raises:
-        InvalidConfiguration: "-" occurs more than once.
-    """
-    if (count := names.count(STDIN)) > 1:
-        raise InvalidConfiguration(f"-i - must be given at most once (got {count} times).")
-
-
-def read_input(name: str, declared: str | None) -> Input:
-    """Read a file, or stdin for "-".
-
-    Its content type is the declared one, else that of the file name's suffix, else detected from
-    the first bytes, else plain text.
-
-    Raises:
-        FileMissing: the file does not exist.
-        InvalidInput: the file is a directory, is empty, or cannot be read.
-    """
-    content = sys.stdin.buffer.read() if name == STDIN else _read(Path(name))
-    if not content:
-        raise InvalidInput(f"{'stdin' if name == STDIN else name} is empty.")
-    suffix = BY_SUFFIX.get(Path(name).suffix.lower())
-    return Input(name, content, declared or suffix or sniff(content[:_HEAD]) or TEXT)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise FileMissing(f"File {path} does not exist.", hint=nearest_file_hint(path)) from None
-    except IsADirectoryError:
-        raise InvalidInput(f"{path} is a directory.", hint=f"Specify files: {path}/*") from None
-    except OSError as problem:
-        raise InvalidInput(f"Cannot read {path}: {problem.strerror}.") from None
-
-
-def type_of(name: str | None, option: str, accepted: Collection[str] = BY_NAME) -> str | None:
+def type_of(name: str | None, option: str, accepted: Collection[str] = WRITABLE) -> str | None:
     """The content type for a short name; None for None.
 
     Raises:
@@ -174,6 +126,8 @@ class Output:
 
 
 def _stem(source: str) -> str:
+    if line := _LINE.fullmatch(source):
+        return f"{_stem(line[1])}-{line[2]}"
     return "stdin" if source == STDIN else Path(source).stem
 
 

@@ -19,6 +19,7 @@ JSON = "application/json"
 NPY = "application/x-npy"
 NPZ = "application/x-npz"
 CSV = "text/csv"
+TSV = "text/tab-separated-values"
 TEXT = "text/plain"
 SAFETENSORS = "application/x-safetensors"
 PNG = "image/png"
@@ -34,6 +35,7 @@ BY_NAME = {
     "npy": NPY,
     "npz": NPZ,
     "csv": CSV,
+    "tsv": TSV,
     "text": TEXT,
     "safetensors": SAFETENSORS,
     "png": PNG,
@@ -45,6 +47,7 @@ BY_SUFFIX = {
     ".npy": NPY,
     ".npz": NPZ,
     ".csv": CSV,
+    ".tsv": TSV,
     ".txt": TEXT,
     ".safetensors": SAFETENSORS,
     ".png": PNG,
@@ -53,10 +56,12 @@ BY_SUFFIX = {
     ".wav": WAV,
 }
 SUFFIXES = {content_type: suffix for suffix, content_type in reversed(BY_SUFFIX.items())}
+# Byte order marks, with the encoding that each one states.
+BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
 
 def sniff(head: bytes) -> str | None:
-    """Detect the content type from the first bytes of a payload; None if it is unknown."""
+    """Detect the content type from the first 16 bytes of a payload; None if it is unknown."""
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
         return PNG
     if head.startswith(b"\xff\xd8\xff"):
@@ -70,9 +75,18 @@ def sniff(head: bytes) -> str | None:
     # A safetensors file starts with the length of its JSON header and the header's brace.
     if len(head) > 8 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 27:
         return SAFETENSORS
-    if head.lstrip()[:1] in (b"{", b"["):
+    if _without_mark(head).lstrip()[:1] in (b"{", b"["):
         return JSON
     return None
+
+
+def _without_mark(head: bytes) -> bytes:
+    """The first characters, in UTF-8, of a text that may begin with a byte order mark."""
+    for mark, encoding in BYTE_ORDER_MARKS.items():
+        if head.startswith(mark):
+            whole = head[: len(head) // 2 * 2] if encoding == "utf-16" else head[len(mark) :]
+            return whole.decode(encoding, "ignore").encode(errors="ignore")
+    return head
 
 
 class Payload(msgspec.Struct, frozen=True):

@@ -11,13 +11,14 @@ from sire.protocol.content import JSON
 from sire.units import parse_duration
 from sire_cli.daemon_connection import connect
 from sire_cli.exit_codes import DONE, INTERRUPTED, NO_DAEMON, exit_code
-from sire_cli.files import WRITABLE, read_input, read_stdin_once, type_of
+from sire_cli.files import type_of
+from sire_cli.inputs import InputOptions, input_options, list_inputs
 from sire_cli.loadtest.output import print_errors, print_report
 from sire_cli.loadtest.plan import LoadInput, LoadPlan
 from sire_cli.loadtest.progress import progress_line
 from sire_cli.loadtest.report import LoadReport
 from sire_cli.loadtest.run import run_load
-from sire_cli.options.arguments import AnswerType, InputType, ModelNames
+from sire_cli.options.arguments import AnswerType, HeaderLine, InputType, ModelNames
 from sire_cli.options.durations import Timeout, parse_option, seconds
 from sire_cli.options.numbers import whole_number
 from sire_cli.terminal.output import AsJson, print_json
@@ -124,6 +125,7 @@ def bench(
         ),
     ] = False,
     from_: InputType = None,
+    header: HeaderLine = None,
     to: AnswerType = None,
     timeout: Timeout = None,
     json: AsJson = False,
@@ -150,10 +152,10 @@ def bench(
         at_random=at_random,
         jobs=jobs,
         results=not no_results,
-        accept=type_of(to, "--to", WRITABLE) or JSON,
+        accept=type_of(to, "--to") or JSON,
         timeout=seconds(timeout),
         seed=_seed(seed),
-        inputs=_inputs(input_, type_of(from_, "--from")),
+        inputs=_inputs(input_, input_options(from_, header)),
     )
     with connect() as connection, progress_line(plan.requests, plan.seconds) as on_progress:
         report = run_load(connection, plan, on_progress)
@@ -165,9 +167,8 @@ def bench(
     return _exit_code(report)
 
 
-def _inputs(files: list[str], declared: str | None) -> list[LoadInput]:
-    read_stdin_once(files)
-    given = [read_input(file, declared) for file in files]
+def _inputs(files: list[str], options: InputOptions) -> list[LoadInput]:
+    given = [one.read() for one in list_inputs(files, options)]
     return [LoadInput(one.content, one.content_type, one.name) for one in given]
 
 

@@ -1,6 +1,6 @@
 """``sire predict``."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from typing import Annotated
 
@@ -14,17 +14,9 @@ from sire.protocol.content import TEXT
 from sire.protocol.requests import Predict
 from sire.spec import KeepAlive, check_priority
 from sire_cli.daemon_connection import connect
-from sire_cli.files import (
-    WRITABLE,
-    Input,
-    Output,
-    check_stream,
-    read_input,
-    read_stdin_once,
-    type_of,
-    write_part,
-)
-from sire_cli.options.arguments import AnswerType, InputType, ModelName, PriorityName
+from sire_cli.files import Output, check_stream, type_of, write_part
+from sire_cli.inputs import Input, InputFile, input_options, list_inputs
+from sire_cli.options.arguments import AnswerType, HeaderLine, InputType, ModelName, PriorityName
 from sire_cli.options.durations import Timeout, parse_option, seconds
 from sire_cli.terminal.progress import progress
 
@@ -54,6 +46,7 @@ def predict(
         ),
     ] = None,
     from_: InputType = None,
+    header: HeaderLine = None,
     to: AnswerType = None,
     timeout: Timeout = None,
     priority: PriorityName = None,
@@ -77,15 +70,17 @@ def predict(
 ) -> None:
     """Run a model on input files, loading it if necessary.
 
-    Each input is one request. Several requests run concurrently, and answers are written in the
-    order of the inputs. The command ends at the first request that fails. --timeout applies to each
-    request. The type of an input is detected from its file name or its first bytes.
+    Each input is one request, and so is each line of a .jsonl file. Several requests run
+    concurrently, and answers are written in the order of the inputs. The command ends at the first
+    request that fails. --timeout applies to each request. The type of an input is detected from its
+    file name or its first bytes.
     """
-    read_stdin_once(input_)
-    to_type = type_of(to, "--to", WRITABLE)
+    given = list_inputs(input_, input_options(from_, header))
+    names = [one.name for one in given]
+    to_type = type_of(to, "--to")
     if stream:
-        check_stream(to_type, output, input_)
-    target = Output(output, to_type or (TEXT if stream else None), input_)
+        check_stream(to_type, output, names)
+    target = Output(output, to_type or (TEXT if stream else None), names)
     request = Predict(
         model=name,
         accept=target.content_type,
@@ -93,16 +88,14 @@ def predict(
         priority=check_priority(priority) if priority else None,
         keep_alive=None if keep_alive is None else _keep_alive(keep_alive),
     )
-    declared = type_of(from_, "--from")
-    given = (read_input(file, declared) for file in input_)
     if stream:
         with connect() as connection:
-            _stream(connection, request, next(given))
+            _stream(connection, request, given[0].read())
         return
-    with connect() as connection, progress(len(input_)) as advance:
-        answers = (_one if len(input_) == 1 else _many)(connection, request, given)
+    with connect() as connection, progress(len(given)) as advance:
+        answers = (_one if len(given) == 1 else _many)(connection, request, given)
         with closing(answers):
-            for file, answer in zip(input_, answers, strict=True):
+            for file, answer in zip(names, answers, strict=True):
                 target.write(file, answer)
                 advance(1)
     target.finish()
@@ -124,21 +117,24 @@ def _stream(connection: Connection, request: Predict, one: Input) -> None:
         write_part(b"\n")
 
 
-def _one(connection: Connection, request: Predict, inputs: Iterator[Input]) -> _Answers:
+def _one(connection: Connection, request: Predict, inputs: Sequence[InputFile]) -> _Answers:
     for one in inputs:
-        _, frames = connection.ask(_request(request, one), [one.content])
+        given = one.read()
+        _, frames = connection.ask(_request(request, given), [given.content])
         yield bytes(frames[0])
 
 
-def _many(connection: Connection, request: Predict, inputs: Iterator[Input]) -> _Answers:
+def _many(connection: Connection, request: Predict, inputs: Sequence[InputFile]) -> _Answers:
     # Imported here, because a single input does not need them.
     from sire.client.pipeline.in_order import outcomes_in_order  # noqa: PLC0415
     from sire.client.pipeline.pipeline import PipelinedRequest, open_pipeline  # noqa: PLC0415
 
-    requests = (PipelinedRequest(_request(request, one), [one.content]) for one in inputs)
+    read = (one.read() for one in inputs)
+    requests = (PipelinedRequest(_request(request, one), [one.content]) for one in read)
     with closing(open_pipeline(connection)) as pipeline:
-        for outcome in outcomes_in_order(pipeline, requests):
+        for one, outcome in zip(inputs, outcomes_in_order(pipeline, requests), strict=True):
             if isinstance(outcome, SireError):
+                outcome.message = f"{one.name}: {outcome.message}"
                 raise outcome
             _, frames = outcome
             yield bytes(frames[0])

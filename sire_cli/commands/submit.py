@@ -16,8 +16,9 @@ from sire.protocol.requests import JobInput, Submit
 from sire.spec import check_priority
 from sire_cli.daemon_connection import connect
 from sire_cli.exit_codes import FileMissing
-from sire_cli.files import WRITABLE, Input, read_input, read_stdin_once, type_of
-from sire_cli.options.arguments import AnswerType, InputType, ModelName, PriorityName
+from sire_cli.files import type_of
+from sire_cli.inputs import Input, input_options, list_inputs
+from sire_cli.options.arguments import AnswerType, HeaderLine, InputType, ModelName, PriorityName
 from sire_cli.options.durations import Timeout, seconds
 from sire_cli.terminal.output import AsJson, print_json
 from sire_cli.terminal.progress import progress
@@ -56,29 +57,29 @@ def submit(
         ),
     ] = None,
     from_: InputType = None,
+    header: HeaderLine = None,
     to: AnswerType = None,
     timeout: Timeout = None,
     json: AsJson = False,
 ) -> None:
-    """Submit one job per input file and print the job ids.
+    """Submit one job per input and print the job ids.
 
-    The command does not wait for results; use sire job wait and sire job result. Jobs survive a
-    crash of the daemon or the machine and then run again. With --timeout, a job fails if it has not
-    finished this long after its submission.
+    Each line of a .jsonl file is an input of its own. The command does not wait for results; use
+    sire job wait and sire job result. Jobs survive a crash of the daemon or the machine and then
+    run again. With --timeout, a job fails if it has not finished this long after its submission.
     """
     request = Submit(
         model=name,
-        accept=type_of(to, "--to", WRITABLE) or JSON,
+        accept=type_of(to, "--to") or JSON,
         priority=check_priority(priority) if priority else None,
         metadata=_pairs(metadata or []),
         timeout=seconds(timeout),
     )
-    files = _files(input_ or [], from_dir)
-    declared = type_of(from_, "--from")
+    files = list_inputs(_files(input_ or [], from_dir), input_options(from_, header))
     accepted: list[dict[str, str]] = []
     try:
         with connect() as connection, progress(len(files)) as advance:
-            for batch in _batches(read_input(file, declared) for file in files):
+            for batch in _batches(one.read() for one in files):
                 ids = _send(connection, request, batch)
                 accepted += [
                     {"id": job, "input": one.name} for job, one in zip(ids, batch, strict=True)
@@ -94,7 +95,6 @@ def submit(
 
 
 def _files(inputs: list[str], directory: str | None) -> list[str]:
-    read_stdin_once(inputs)
     if directory is not None:
         inputs = [*inputs, *_files_in(Path(directory))]
     if not inputs:

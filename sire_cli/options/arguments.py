@@ -6,6 +6,7 @@ import msgspec
 import typer
 
 from sire.errors import InvalidConfiguration
+from sire_cli.files import WRITABLE
 from sire_cli.options.completion import (
     complete_device,
     complete_job,
@@ -44,7 +45,16 @@ InputType = Annotated[
     typer.Option(
         "--from",
         metavar="TYPE",
-        help="Type of the input: json, npy, png, …; detected if omitted.",
+        help="Type of the input: json, jsonl, npy, csv, …; detected if omitted.",
+        rich_help_panel="Input",
+    ),
+]
+HeaderLine = Annotated[
+    str | None,
+    typer.Option(
+        "--header",
+        metavar="YES|NO",
+        help="Whether the first line of a CSV or TSV input has names: yes or no.",
         rich_help_panel="Input",
     ),
 ]
@@ -53,7 +63,7 @@ AnswerType = Annotated[
     typer.Option(
         "--to",
         metavar="TYPE",
-        help="Type of the answer: json, npy, npz, csv, text or safetensors.",
+        help=f"Type of the answer: {', '.join(WRITABLE[:-1])} or {WRITABLE[-1]}.",
         rich_help_panel="Output",
     ),
 ]

@@ -120,17 +120,40 @@ def _cast(array: Array, spec: TensorSpec) -> Array:
     wanted = dtype_for(spec.dtype)
     if array.dtype == wanted:
         return array
-    if array.dtype.kind in "iuf" and wanted.kind == "f":
+    if array.dtype.kind not in "biufc" or (array.dtype.kind == "c" and wanted.kind != "c"):
+        raise _unfit(array, spec)
+    if wanted.kind in "fc" and array.dtype.kind != "b":
         return narrow(array, wanted, _name(spec).strip())
     if np.can_cast(array.dtype, wanted, "safe"):
         return array.astype(wanted)
-    if array.dtype.kind not in "biuf":
-        raise _unfit(array, spec)
-    with np.errstate(invalid="ignore", over="ignore"):
-        cast = array.astype(wanted)
-    if not np.array_equal(cast, array):
-        raise _unfit(array, spec)
-    return cast
+    limits = (0, 1)
+    if wanted.kind != "b":
+        limits = (int(np.iinfo(wanted).min), int(np.iinfo(wanted).max))
+    _check_whole(array, limits, spec)
+    return array.astype(wanted)
+
+
+def _check_whole(array: Array, limits: tuple[int, int], spec: TensorSpec) -> None:
+    """Ensure that all numbers are whole, and in the range of the model's dtype."""
+    if not array.size:
+        return
+    if array.dtype.kind == "f":
+        fractions = array[~(np.isfinite(array) & (np.trunc(array) == array))]
+        if fractions.size:
+            raise _bad_number(fractions.flat[0], "is not a whole number", spec)
+    low, high = limits
+    for number in (int(array.min()), int(array.max())):
+        if not low <= number <= high:
+            raise _bad_number(number, f"is not in the range of {low} to {high}", spec)
+
+
+def _bad_number(number: Any, why: str, spec: TensorSpec) -> InvalidInput:
+    wanted = describe(spec.dtype, spec.shape)
+    return InvalidInput(
+        f"{_name(spec)}has {number}, which {why}; the model takes {wanted}.",
+        expected=wanted,
+        given=str(number),
+    )
 
 
 def _unfit(array: Array, spec: TensorSpec) -> InvalidInput:

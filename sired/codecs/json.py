@@ -9,26 +9,31 @@ import numpy as np
 import orjson
 
 from sire.errors import InvalidInput
-from sire.protocol.content import JSON, Buffer, Payload
+from sire.protocol.content import BYTE_ORDER_MARKS, JSON, Buffer, Payload
 from sire.spec import ImageOptions, Signature
 from sire.tensors import as_array
 from sired.codecs.floats import shortest
 from sired.codecs.numbers import to_arrays
 from sired.codecs.sizes import count
+from sired.codecs.unicode import decode_text
 
 _WHERE = re.compile(r" \(byte (\d+)\)")
 # Bytes of an empty list or dict in Python, and of a number including the pointer to it.
 _CONTAINER, _ITEM = 64, 32
 _NO_NUMBER = re.compile(rb"-?(NaN|Infinity)")
+# The first two bytes of a text with a byte order mark.
+_MARKED = frozenset(mark[:2] for mark in BYTE_ORDER_MARKS)
 
 
 def decode(payload: Payload, signature: Signature, image: ImageOptions) -> Any:  # noqa: ARG001
-    """Decode JSON; lists of numbers become arrays.
+    """Decode JSON in UTF-8, or in UTF-16 with a byte order mark; lists of numbers become arrays.
 
     Raises:
         InvalidInput: it is not valid JSON, or a list of numbers is not an array.
     """
     content = payload.frames[0]
+    if bytes(memoryview(content)[:2]) in _MARKED:
+        content = decode_text(content, "The JSON input").encode()
     try:
         document = msgspec.json.decode(content)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as problem:

@@ -1,46 +1,71 @@
-"""Converts plain Python numbers, as JSON and Python clients send them, to arrays."""
+"""Converts plain Python numbers, as JSON and Python clients send them, to arrays.
 
+Numbers keep their value: whole numbers become int64, or uint64 if they need it, and others float64.
+Whole numbers that float64 would round beside a fraction are rejected, unless the model takes floats
+there.
+"""
+
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 
 from sire.errors import InvalidInput
-from sire.spec import Signature
-from sire.tensors import DEEPEST
+from sire.spec import Signature, TensorSpec
+from sire.tensors import DEEPEST, DTYPES
 
 Array = np.ndarray[Any, Any]
 _WHOLE = (str, bytes, type(None), np.ndarray, np.generic)
+# The largest number up to which float64 represents every whole number.
+_EXACT = 1 << 53
+_INT64, _UINT64 = np.iinfo(np.int64), np.iinfo(np.uint64)
 
 
-def to_arrays(value: Any, signature: Signature, where: str, depth: int = DEEPEST) -> Any:
+def to_arrays(value: Any, signature: Signature, where: str) -> Any:
     """Convert lists of numbers, at any depth of the data, to arrays.
 
     Args:
         value: plain data; arrays in it are kept.
-        signature: of the model. Without inputs, floats become float32, in which models compute.
-            Otherwise they stay float64 until they are checked against it.
+        signature: of the model. A list of as many items as it has inputs, if these are several,
+            has one item for each of them.
         where: name of the data in errors.
-        depth: number of nesting levels that are still allowed.
 
     Raises:
-        InvalidInput: a list of numbers has rows of different lengths, or other items; or the data
-            is nested too deeply.
+        InvalidInput: a list of numbers has rows of different lengths, other items, or numbers
+            that no dtype of 64 bits holds; or the data is nested too deeply.
     """
+    inputs = signature.inputs
+    if isinstance(value, dict):
+        specs = {spec.name: spec for spec in inputs}
+        return {
+            key: _convert(item, specs.get(key), f"{where}[{key!r}]", DEEPEST - 1)
+            for key, item in value.items()
+        }
+    if isinstance(value, list | tuple) and len(inputs) > 1:
+        items = [
+            _convert(item, spec, f"{where}[{number}]", DEEPEST - 1)
+            for number, (item, spec) in enumerate(zip_longest(value, inputs[: len(value)]))
+        ]
+        return tuple(items) if isinstance(value, tuple) else items
+    return _convert(value, inputs[0] if len(inputs) == 1 else None, where, DEEPEST)
+
+
+def _convert(value: Any, spec: TensorSpec | None, where: str, depth: int) -> Any:
+    """Convert the data of one input, or of a part of it; the spec is None if it is not known."""
     if depth == 0:
         raise InvalidInput(f"The data is nested deeper than {DEEPEST} levels.")
     if isinstance(value, int | float) or (isinstance(value, list) and _holds_numbers(value)):
-        return _array(value, signature, where)
+        return _array(value, spec, where)
     if isinstance(value, dict):
         return {
-            key: to_arrays(item, signature, f"{where}[{key!r}]", depth - 1)
-            for key, item in value.items()
+            key: _convert(item, spec, f"{where}[{key!r}]", depth - 1) for key, item in value.items()
         }
     if isinstance(value, list | tuple):
-        items = (
-            to_arrays(item, signature, f"{where}[{number}]", depth - 1)
+        items = [
+            _convert(item, spec, f"{where}[{number}]", depth - 1)
             for number, item in enumerate(value)
-        )
-        return tuple(items) if isinstance(value, tuple) else list(items)
+        ]
+        return tuple(items) if isinstance(value, tuple) else items
     if not isinstance(value, _WHOLE):
         raise InvalidInput(f"{where} is a {type(value).__name__}, which models cannot take.")
     return value
@@ -69,20 +94,86 @@ def _holds_numbers(value: list[Any]) -> bool:
     return isinstance(first, int | float | list)  # a list that is still here is empty
 
 
-def _array(value: Any, signature: Signature, where: str) -> Array:
+def _array(value: Any, spec: TensorSpec | None, where: str) -> Array:
     try:
         array = np.array(value)
     except (ValueError, OverflowError):
         raise InvalidInput(f"In {where} the rows are not equally long: {_ragged(value)}.") from None
+    # numpy makes floats of whole numbers beside others, and of some that exceed 63 bits.
+    if array.dtype == np.float64 and (np.abs(array) >= _EXACT).any():
+        return exact_numbers(value, spec, where)
     if array.dtype.kind not in "biuf":
         place, item = _first_non_number(value, where)
-        raise InvalidInput(f"In {where} not every item is a number: {place} is {item}.")
-    if array.dtype == np.float64 and not signature.inputs:
-        return narrow(array, np.dtype(np.float32), where[:1].upper() + where[1:])
+        if item is not None:
+            raise InvalidInput(f"In {where} not every item is a number: {place} is {item}.")
+        return exact_numbers(value, spec, where)
     return array
 
 
-def _ragged(value: list[Any]) -> str:
+def exact_numbers(value: Any, spec: TensorSpec | None, where: str) -> Array:
+    """Convert Python's numbers one by one to int64, uint64 or float64, none of them rounded.
+
+    Args:
+        value: an int or float, or nested lists of them with rows of equal length.
+        spec: of the input; one of floats accepts rounded whole numbers. None if it is not known.
+        where: name of the data in errors.
+
+    Raises:
+        InvalidInput: no dtype holds all of the numbers.
+    """
+    items = np.array(value, object)
+    numbers = items.ravel().tolist()
+    wanted = DTYPES.get(spec.dtype) if spec is not None else None
+    if wanted is not None and wanted.kind in "fc":
+        return _floats(items, where)
+    if all(isinstance(n, int) or (wanted is not None and n.is_integer()) for n in numbers):
+        return _integers(items, [int(n) for n in numbers], where)
+    for number in numbers:
+        if isinstance(number, int) and abs(number) > _EXACT and not _fits_float(number):
+            raise InvalidInput(
+                f"In {where}, {number} would lose digits beside fractions: float64 holds every "
+                f"whole number only up to {_EXACT}.",
+                hint="Send it as an input of its own, or as text; or declare the model's input, "
+                "like --input 'float64[-1,4]'.",
+            )
+    return _floats(items, where)
+
+
+def _fits_float(number: int) -> bool:
+    try:
+        return int(float(number)) == number
+    except OverflowError:
+        return False
+
+
+def _floats(items: Array, where: str) -> Array:
+    try:
+        return items.astype(np.float64)
+    except OverflowError:
+        raise InvalidInput(f"{_sentence(where)} has a number that exceeds float64.") from None
+
+
+def _integers(items: Array, numbers: list[int], where: str) -> Array:
+    low, high = min(numbers), max(numbers)
+    for limits in (_INT64, _UINT64):
+        if limits.min <= low and high <= limits.max:
+            return np.array(numbers, limits.dtype).reshape(items.shape)
+    if low < _INT64.min or high > _UINT64.max:
+        number = low if low < _INT64.min else high
+        raise InvalidInput(
+            f"{_sentence(where)} has a whole number that exceeds 64 bits: {str(number)[:40]}."
+        )
+    raise InvalidInput(
+        f"{_sentence(where)} has {low} and {high}, which no integer dtype holds together: int64 "
+        f"ends at {_INT64.max}, and uint64 begins at 0."
+    )
+
+
+def _sentence(where: str) -> str:
+    return where[:1].upper() + where[1:]
+
+
+def _ragged(value: Any) -> str:
     lengths = [len(row) if isinstance(row, list) else "a single value" for row in value]
     odd = next((i for i, length in enumerate(lengths) if length != lengths[0]), None)
     if odd is None:
@@ -90,11 +181,21 @@ def _ragged(value: list[Any]) -> str:
     return f"row 0 has {lengths[0]} items, row {odd} has {lengths[odd]}"
 
 
-def _first_non_number(value: Any, where: str) -> tuple[str, str]:
-    """The path of the first item that is not a number of 64 bits, and a description of it."""
+def _first_non_number(value: Any, where: str) -> tuple[str, str | None]:
+    """The path of the first item that is not a number, and a description of it; None if all are."""
     while isinstance(value, list):
-        number = next(i for i, item in enumerate(value) if np.array(item).dtype.kind not in "biuf")
-        value, where = value[number], f"{where}[{number}]"
-    if value is None:
-        return where, "null"
-    return where, "a number too large" if isinstance(value, int) else repr(value)[:40]
+        for number, item in enumerate(value):
+            if not _only_numbers(item):
+                value, where = item, f"{where}[{number}]"
+                break
+        else:
+            return where, None
+    if isinstance(value, int | float):
+        return where, None
+    return where, "null" if value is None else repr(value)[:40]
+
+
+def _only_numbers(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(map(_only_numbers, value))
+    return isinstance(value, int | float)

@@ -18,6 +18,7 @@ _DECODERS = {
     content.NPY: "npy",
     content.NPZ: "npy",
     content.CSV: "csv",
+    content.TSV: "csv",
     content.TEXT: "text",
     content.SAFETENSORS: "safetensors",
     content.PNG: "image",
@@ -26,10 +27,12 @@ _DECODERS = {
     content.TENSORS: "tensors",
     content.TREE: "tensors",
 }
+_WITH_PARAMETERS = frozenset({content.CSV, content.TSV})
 # Bounds of decoded bytes per encoded byte, for types that can grow.
 _MAX_GROWTH = {
     content.JSON: 64,
     content.CSV: 64,
+    content.TSV: 64,
     content.NPZ: math.inf,
     content.PNG: math.inf,
     content.JPEG: math.inf,
@@ -60,8 +63,7 @@ def decode(
     """
     kind = payload.content_type
     if kind not in _DECODERS:
-        kind = _known(payload)
-        payload = Payload(kind, payload.frames, payload.tensors)
+        kind, payload = _known(payload)
     if kind not in {content.TENSORS, content.TREE}:
         _check_frame(payload)
     module = _module(_DECODERS[kind])
@@ -103,11 +105,13 @@ def _check_frame(payload: Payload) -> None:
         raise InvalidInput(f"The input is empty; {kind} was expected.")
 
 
-def _known(payload: Payload) -> str:
-    """The content type by its name without parameters, or else by the first bytes."""
+def _known(payload: Payload) -> tuple[str, Payload]:
+    """The content type without parameters, by its name or else by the first bytes."""
     named = payload.content_type.partition(";")[0].strip().lower()
     if named in _DECODERS:
-        return named
+        # Only the parameters of tables matter: whether there is a header.
+        exact = payload.content_type.lower() if named in _WITH_PARAMETERS else named
+        return named, Payload(exact, payload.frames, payload.tensors)
     head = bytes(memoryview(payload.frames[0])[:16]) if payload.frames else b""
     found = sniff(head)
     if found is None:
@@ -116,4 +120,4 @@ def _known(payload: Payload) -> str:
             "are not recognised.",
             hint=f"Specify it: --from {', '.join(content.BY_NAME)}",
         )
-    return found
+    return found, Payload(found, payload.frames, payload.tensors)

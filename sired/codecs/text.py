@@ -7,18 +7,16 @@ from sire.protocol.content import TEXT, Payload
 from sire.spec import ImageOptions, Signature
 from sire.tensors import as_array, holds_text
 from sired.codecs.floats import shortest
+from sired.codecs.unicode import decode_text
 
 
 def decode(payload: Payload, signature: Signature, image: ImageOptions) -> str:  # noqa: ARG001
-    """Decode UTF-8 text, without the newline at its end.
+    """Decode text in UTF-8, or in UTF-16 with a byte order mark, without the newline at its end.
 
     Raises:
-        InvalidInput: it is not UTF-8.
+        InvalidInput: it is neither.
     """
-    try:
-        text = bytes(payload.frames[0]).decode("utf-8")
-    except UnicodeDecodeError as problem:
-        raise InvalidInput(f"The text input is not UTF-8: {problem}.") from None
+    text = decode_text(payload.frames[0], "The text input")
     return text.removesuffix("\n").removesuffix("\r")
 
 

@@ -8,12 +8,20 @@ from typing import Any
 import numpy as np
 import torch
 
+from sire.errors import InvalidInput
+
 # Inputs are read-only views of the request's bytes. A model that writes to its input nevertheless
 # writes to memory that nothing else uses.
 warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
 
 # numpy does not have these; float32 represents all of their values.
 _ONLY_TORCH = ("torch.bfloat16", "torch.float8")
+# The dtypes of numpy with the range of torch's; bfloat16 has that of float32.
+_NARROW: dict[torch.dtype, np.dtype[Any]] = {
+    torch.float16: np.dtype(np.float16),
+    torch.bfloat16: np.dtype(np.float32),
+    torch.float32: np.dtype(np.float32),
+}
 # Batch, channels, height and width.
 _IMAGE_AXES = 4
 
@@ -81,9 +89,30 @@ def _to_tensor(array: "np.ndarray[Any, Any]", precision: torch.dtype | None) -> 
         array = array.astype(array.dtype.newbyteorder("="))
     if any(stride < 0 for stride in array.strides):
         array = np.ascontiguousarray(array)
-    tensor = torch.from_numpy(array)
-    # Converting before the copy halves the bytes to transfer.
-    return tensor.to(precision) if precision and tensor.is_floating_point() else tensor
+    if precision is not None and array.dtype.kind == "f":
+        # Converting before the copy halves the bytes to transfer.
+        return torch.from_numpy(_narrow(array, precision)).to(precision)
+    return torch.from_numpy(array)
+
+
+def _narrow(array: "np.ndarray[Any, Any]", precision: torch.dtype) -> "np.ndarray[Any, Any]":
+    """Convert floats to the dtype of numpy that has the range of the model's.
+
+    Raises:
+        InvalidInput: a number exceeds the range of the model's dtype.
+    """
+    wanted = _NARROW.get(precision)
+    if wanted is None or array.dtype.itemsize <= wanted.itemsize:
+        return array
+    try:
+        with np.errstate(over="raise"):
+            return array.astype(wanted)
+    except FloatingPointError:
+        largest = np.finfo(wanted).max
+        raise InvalidInput(
+            f"The input has a number beyond ±{largest:.3g}, the largest {wanted.name}, in which "
+            "the model computes."
+        ) from None
 
 
 def to_arrays(value: Any) -> Any:

@@ -55,8 +55,8 @@ def sound(samples, width=2, channels=1):
     return buffer.getvalue()
 
 
-def test_json_numbers_become_single_precision_and_whole_numbers_stay_whole():
-    assert read(content.JSON, b"[[1.5, 2]]").dtype == np.float32
+def test_json_numbers_keep_their_value_unless_the_model_says_otherwise():
+    assert read(content.JSON, b"[[1.5, 2]]").dtype == np.float64
     assert read(content.JSON, b"[1, 2]").dtype == np.int64
     assert read(content.JSON, b"[1, 2]", takes("float32", -1)).dtype == np.float32
 

@@ -55,9 +55,8 @@ def test_whole_numbers_in_csv_are_exact_for_a_model_that_takes_them():
 @pytest.mark.parametrize(
     ("kind", "data", "signature"),
     [
-        (content.JSON, b"[1e300]", ANYTHING),
         (content.JSON, b"[1e300]", takes("float32", -1)),
-        (content.CSV, b"1e39,2\n", ANYTHING),
+        (content.CSV, b"1e39,2\n", takes("float32", -1, 2)),
         (content.NPY, npy(np.array([1e300])), takes("float32", -1)),
         (content.JSON, b"[70000]", takes("float16", -1)),
     ],
