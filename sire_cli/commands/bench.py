@@ -2,9 +2,6 @@
 
 import math
 import random
-from typing import Annotated
-
-import typer
 
 from sire.errors import InvalidConfiguration, error_from
 from sire.protocol.content import JSON
@@ -20,6 +17,19 @@ from sire_cli.loadtest.report import LoadReport
 from sire_cli.loadtest.run import run_load
 from sire_cli.options.arguments import AnswerType, HeaderLine, InputType, ModelNames
 from sire_cli.options.durations import Timeout, parse_option, seconds
+from sire_cli.options.load_options import (
+    AsJobs,
+    AtRandom,
+    BenchInputs,
+    Clients,
+    Even,
+    LoadDuration,
+    NoResults,
+    Pause,
+    Rate,
+    RequestCount,
+    Seed,
+)
 from sire_cli.options.numbers import whole_number
 from sire_cli.terminal.output import AsJson, print_json
 
@@ -29,101 +39,17 @@ _SECONDS = 10.0
 
 def bench(
     names: ModelNames,
-    input_: Annotated[
-        list[str],
-        typer.Option(
-            "--input",
-            "-i",
-            metavar="FILE",
-            help="Input to send, or - for stdin; repeatable.",
-            rich_help_panel="Input",
-        ),
-    ],
-    requests: Annotated[
-        str | None,
-        typer.Option(
-            "--requests",
-            "-n",
-            metavar="N",
-            help="Number of requests to send.",
-            rich_help_panel="Load",
-        ),
-    ] = None,
-    duration: Annotated[
-        str | None,
-        typer.Option(
-            "--seconds",
-            "-s",
-            metavar="DURATION",
-            help="How long to send requests; 10s by default.",
-            rich_help_panel="Load",
-        ),
-    ] = None,
-    concurrency: Annotated[
-        str | None,
-        typer.Option(
-            "--concurrency",
-            "-c",
-            metavar="N",
-            help="Number of concurrent clients; 8 by default.",
-            rich_help_panel="Load",
-        ),
-    ] = None,
-    delay: Annotated[
-        str | None,
-        typer.Option(
-            "--delay",
-            metavar="DURATION",
-            help="Pause of a client between an answer and its next request.",
-            rich_help_panel="Load",
-        ),
-    ] = None,
-    rate: Annotated[
-        str | None,
-        typer.Option(
-            "--rate",
-            metavar="RATE",
-            help="Requests per second, sent whether or not earlier ones are answered.",
-            rich_help_panel="Load",
-        ),
-    ] = None,
-    even: Annotated[
-        bool,
-        typer.Option(
-            "--even",
-            help="With --rate, send at equal intervals instead of random ones.",
-            rich_help_panel="Load",
-        ),
-    ] = False,
-    at_random: Annotated[
-        bool,
-        typer.Option(
-            "--random",
-            help="Choose models and inputs at random instead of in turn.",
-            rich_help_panel="Load",
-        ),
-    ] = False,
-    seed: Annotated[
-        str | None,
-        typer.Option(
-            "--seed",
-            metavar="N",
-            help="Seed of all random choices, to repeat an earlier run.",
-            rich_help_panel="Load",
-        ),
-    ] = None,
-    jobs: Annotated[
-        bool,
-        typer.Option("--jobs", help="Submit jobs and read their results.", rich_help_panel="Load"),
-    ] = False,
-    no_results: Annotated[
-        bool,
-        typer.Option(
-            "--no-results",
-            help="Discard answers; with --jobs, do not wait for results.",
-            rich_help_panel="Load",
-        ),
-    ] = False,
+    input_: BenchInputs,
+    requests: RequestCount = None,
+    duration: LoadDuration = None,
+    concurrency: Clients = None,
+    delay: Pause = None,
+    rate: Rate = None,
+    even: Even = False,
+    at_random: AtRandom = False,
+    seed: Seed = None,
+    jobs: AsJobs = False,
+    no_results: NoResults = False,
     from_: InputType = None,
     header: HeaderLine = None,
     to: AnswerType = None,
