@@ -103,6 +103,15 @@ class Channel(Generic[Incoming]):
             self._line.shutdown(socket.SHUT_RDWR)
         self.close()
 
+    def connected(self) -> bool:
+        """Whether the peer has not disconnected; what it has sent stays to be received."""
+        try:
+            return bool(self._line.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+
     def try_send(self, message: Any, frames: Sequence[Buffer] = ()) -> bool:
         """Send without waiting; False if the peer has too many unread messages.
 

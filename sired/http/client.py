@@ -5,6 +5,7 @@ import http.client
 import select
 import socket
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ import msgspec
 from sire.protocol.content import JSON, TEXT, Buffer, Payload
 
 _LONGEST_MESSAGE = 500
+_CHECK_MILLISECONDS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +44,20 @@ class HttpResponse:
 
 
 class Server:
-    """A server, requested from any number of threads; each has a connection of its own."""
+    """A server, requested from any number of threads; each has a connection of its own.
 
-    def __init__(self, host: str, port: int) -> None:
+    Args:
+        host: its name or address.
+        port: its port.
+        check_wanted: called several times a second while a response is awaited; an error that it
+            raises ends the request and closes the connection, so that the server can stop as well.
+    """
+
+    def __init__(
+        self, host: str, port: int, check_wanted: Callable[[], None] = lambda: None
+    ) -> None:
         self._address = (host, port)
+        self._check_wanted = check_wanted
         self._local = threading.local()
 
     def request(
@@ -110,10 +122,26 @@ class Server:
             # A server that writes headers and body separately may wait for the acknowledgement of
             # the headers before it sends the body: 40 ms, unless they are acknowledged at once.
             connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+            self._wait(connection.sock, timeout)
             yield connection.getresponse()
         except BaseException:
             connection.close()
             raise
+
+    def _wait(self, sock: socket.socket, timeout: float | None) -> None:
+        """Wait until a response begins.
+
+        Raises:
+            TimeoutError: it does not within ``timeout`` seconds.
+            Exception: the error of ``check_wanted``.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        waiting = select.poll()
+        waiting.register(sock, select.POLLIN)
+        while not waiting.poll(_CHECK_MILLISECONDS):
+            self._check_wanted()
+            if deadline is not None and time.monotonic() > deadline:
+                raise TimeoutError(f"no response within {timeout} s")
 
     def _connection(self, timeout: float | None) -> http.client.HTTPConnection:
         """This thread's connection; reopened if the server has closed it."""

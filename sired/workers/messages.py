@@ -71,8 +71,8 @@ class RunBatch(msgspec.Struct, frozen=True, tag=True):
     frames: tuple[int, ...]
 
 
-class StopStream(msgspec.Struct, frozen=True, tag=True):
-    """Cancel the rest of a streamed output."""
+class StopRun(msgspec.Struct, frozen=True, tag=True):
+    """The answer to a request, or the rest of a streamed one, is not wanted any more."""
 
     request: int
 
@@ -185,10 +185,11 @@ class TakeConnection(msgspec.Struct, frozen=True, tag=True):
 
 
 class DirectFailed(msgspec.Struct, frozen=True, tag=True):
-    """A request of a direct connection failed with this error."""
+    """A request of a direct connection failed with this error, ``seconds`` after it was sent."""
 
     code: str
     message: str
+    seconds: float
 
 
 ChangeTier = Sleep | Wake | FreeDram
@@ -198,7 +199,7 @@ ToWorker = (
     | EstimateModel
     | RunModel
     | RunBatch
-    | StopStream
+    | StopRun
     | ChangeTier
     | TakeCounters
     | TakeConnection

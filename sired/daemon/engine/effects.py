@@ -5,7 +5,7 @@ import logging
 from sire.errors import Cancelled
 from sired.daemon.engine.direct_broker import DirectBroker
 from sired.daemon.engine.instances import Instances
-from sired.daemon.engine.operations import Operations, asked_by_daemon
+from sired.daemon.engine.operations import NO_CONNECTION, Operations, asked_by_daemon
 from sired.daemon.engine.predictions import Predictions
 from sired.daemon.supervisor.supervisor import WorkerSupervisor
 from sired.daemon.telemetry.counters import AllCounters
@@ -28,6 +28,7 @@ from sired.scheduler.instructions import (
     StopWorker,
     WakeWorker,
 )
+from sired.server.failures import log_failure
 from sired.workers.messages import FreeDram, Sleep, Wake
 
 log = logging.getLogger(__name__)
@@ -83,9 +84,12 @@ class DaemonEffects(Effects):
         pending = self._operations.pop(do.operation)
         if pending is None:  # the daemon is stopping and has answered it
             return
-        self._predictions.stop_stream(do.operation)
+        self._predictions.stop(do.operation)
         if not isinstance(do.error, Cancelled) and pending.model in self._brain.models:
             self._counters.of(pending.model).failed(do.error.code, str(do.error))
+        if pending.client.connection != NO_CONNECTION:  # the log has other lines about jobs
+            seconds = self._operations.now() - pending.arrived
+            log_failure(f"a request for {pending.model}", do.error, seconds, pending.model)
         pending.fail(do.error)
 
     def complete(self, do: Complete) -> None:

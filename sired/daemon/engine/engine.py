@@ -5,7 +5,7 @@ import asyncio
 from sire.errors import DaemonUnavailable, SireError
 from sire.paths import Paths
 from sire.protocol.content import Buffer
-from sire.protocol.runs import RunPart, RunResult
+from sire.protocol.runs import RunPart, RunResult, WorkerError
 from sired.config.settings import DaemonSettings
 from sired.daemon.direct.connections import DirectConnections
 from sired.daemon.engine.conductor import Conductor
@@ -115,6 +115,8 @@ class Engine:
         if isinstance(message, RunPart):
             self.predictions.pass_part(message, payload)
             return
+        if isinstance(message, WorkerError) and message.request is not None:
+            self.predictions.ended(message.request)
         if isinstance(message, RunResult):
             self.feed(self.predictions.answered(instance, message, payload))
         elif (event := self._worker_events.event(instance, message)) is not None:

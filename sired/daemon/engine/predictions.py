@@ -19,7 +19,7 @@ from sired.scheduler.brain import Brain
 from sired.scheduler.events import Event, RequestArrived, RequestFinished
 from sired.scheduler.instructions import Dispatch
 from sired.server.front import Client
-from sired.workers.messages import RunBatch, StopStream
+from sired.workers.messages import RunBatch, StopRun
 
 
 class Predictions:
@@ -55,8 +55,8 @@ class Predictions:
         self._counters = counters
         self._results = results
         self._feed = feed
-        # The instance that produces the parts of each streamed answer.
-        self._streams: dict[int, int] = {}
+        # The instance that works on each dispatched request.
+        self._running: dict[int, int] = {}
 
     # From the client
 
@@ -129,9 +129,8 @@ class Predictions:
         """Send requests to the worker of an instance."""
         pending = [self._pending(number) for number in do.requests]
         runs = tuple(map(self._run, do.requests, pending))
-        for run in runs:
-            if run.stream:
-                self._streams[run.request] = do.instance
+        for number in do.requests:
+            self._running[number] = do.instance
         self._counters.of(pending[0].model).batches[len(runs)] += 1
         if len(runs) == 1:
             self._supervisor.send(do.instance, runs[0], pending[0].payload)
@@ -173,7 +172,7 @@ class Predictions:
     ) -> RequestFinished:
         """Pass on an answer, unless it was withdrawn; returns the event for the brain."""
         pending = self._operations.pop(result.request)
-        self._streams.pop(result.request, None)
+        self.ended(result.request)
         if isinstance(pending, PendingPrediction):
             self._give(pending, instance, result, payload)
         return RequestFinished(
@@ -207,11 +206,15 @@ class Predictions:
             answer = CachedAnswer(result.content_type, result.tensors, payload)
             self._results.keep(pending.cache_key, answer)
 
-    def stop_stream(self, number: int) -> None:
-        """Tell the worker to stop the stream of a prediction that has failed."""
-        if (instance := self._streams.pop(number, None)) is not None:
-            self._supervisor.send(instance, StopStream(number), ())
+    def ended(self, number: int) -> None:
+        """Record that a worker has replied to a request, with an answer or an error."""
+        self._running.pop(number, None)
+
+    def stop(self, number: int) -> None:
+        """Tell the worker, if any, that the answer to a request is not wanted any more."""
+        if (instance := self._running.pop(number, None)) is not None:
+            self._supervisor.send(instance, StopRun(number), ())
 
     def worker_gone(self, instance: int) -> None:
-        """Forget the streams of a worker that has ended."""
-        self._streams = {run: at for run, at in self._streams.items() if at != instance}
+        """Forget the requests of a worker that has ended."""
+        self._running = {run: at for run, at in self._running.items() if at != instance}

@@ -30,7 +30,7 @@ from sired.workers.messages import (
     Ping,
     Pong,
     RunBatch,
-    StopStream,
+    StopRun,
     TakeConnection,
     TakeCounters,
 )
@@ -48,7 +48,7 @@ STARTER_THREADS = 4
 # The pause between two checks of the logs while a worker prints much.
 TRIM_AGAIN_SECONDS = 0.1
 
-ToWorker = RunModel | RunBatch | ChangeTier | StopStream | Ping
+ToWorker = RunModel | RunBatch | ChangeTier | StopRun | Ping
 Received = Callable[[int, FromWorker, tuple[Buffer, ...]], None]
 Gone = Callable[[int, SireError], None]
 

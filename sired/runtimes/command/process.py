@@ -18,6 +18,7 @@ from sire.errors import InvalidModel, LoadFailed
 from sired.http.client import Server
 from sired.runtimes.base import is_out_of_memory
 from sired.runtimes.command.arguments import Program, fill, split
+from sired.runtimes.wanted import check_wanted
 
 HOST = "127.0.0.1"
 # How long after SIGTERM it is killed.
@@ -43,7 +44,7 @@ class Process:
 
     def __init__(self, program: Program, path: str, device: str) -> None:
         self.port = _free_port()
-        self.server = Server(HOST, self.port)
+        self.server = Server(HOST, self.port, check_wanted)
         self._printed = _Printed()
         self._program = program
         gpu = os.environ.get("CUDA_VISIBLE_DEVICES", "") if device != "cpu" else ""

@@ -12,6 +12,7 @@ import msgspec
 from sire.errors import InvalidModel, LoadFailed, ModelNotFound
 from sire.protocol.content import JSON
 from sired.http.client import HttpResponse, Server
+from sired.runtimes.wanted import check_wanted
 
 DEFAULT_HOST = "http://127.0.0.1:11434"
 _LIST_SECONDS = 10.0
@@ -62,7 +63,8 @@ class Ollama:
         self.url = f"http://{parts.hostname}:{port}"
         # A server that listens on all addresses is requested on the local one.
         listens = {"0.0.0.0": "127.0.0.1"}  # noqa: S104
-        self._server = Server(listens.get(parts.hostname, parts.hostname), port)
+        host = listens.get(parts.hostname, parts.hostname)
+        self._server = Server(host, port, check_wanted)
 
     def request(
         self, path: str, body: dict[str, Any] | None, timeout: float | None = None

@@ -27,6 +27,10 @@ class DirectClient:
             largest=take.largest_bytes + LARGEST_HEADER,
         )
 
+    def connected(self) -> bool:
+        """Whether the client has not disconnected."""
+        return self.channel.connected()
+
 
 class Clients:
     """The direct clients, by their descriptors.

@@ -7,14 +7,16 @@ import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from queue import SimpleQueue
 from typing import NoReturn
 
-from sire.errors import SireError
+from sire.errors import Cancelled, SireError
 from sire.protocol.content import Buffer, size_of
 from sire.protocol.runs import RunModel, RunResult, WorkerError
 from sire.transport.busy_polling import BusyPolling
 from sire.transport.channel import Channel
+from sired.runtimes.wanted import running
 from sired.workers.child.clients import Clients, DirectClient
 from sired.workers.child.served_model import Reply, ServedModel, WorkerRequest
 from sired.workers.child.setup import exit_process
@@ -26,7 +28,7 @@ from sired.workers.messages import (
     Pong,
     RunBatch,
     Sleep,
-    StopStream,
+    StopRun,
     TakeConnection,
     TakeCounters,
     ToWorker,
@@ -69,8 +71,8 @@ class Service:
         self._model = model
         self._pending: deque[RequestGroup] = deque()
         self._ahead: ThreadPoolExecutor | None = None
-        # Requests with streamed output, until it is complete or cancelled.
-        self._streams: set[int] = set()
+        # The daemon's requests, until they are answered or not wanted any more.
+        self._wanted: set[int] = set()
         self._shared_counters: SharedCounters | None = None
         self._poll = select.epoll()
         self._poll.register(channel.fileno(), select.EPOLLIN)
@@ -203,13 +205,13 @@ class Service:
         match message:
             case RunModel():
                 self._daemon_asked = time.monotonic()
-                if message.stream:
-                    self._streams.add(message.request)
+                self._wanted.add(message.request)
                 self._pending.append(RequestGroup((WorkerRequest(message, frames),)))
-            case StopStream():
-                self._streams.discard(message.request)
+            case StopRun():
+                self._wanted.discard(message.request)
             case RunBatch():
                 self._daemon_asked = time.monotonic()
+                self._wanted.update(run.request for run in message.runs)
                 self._pending.append(of_daemon(message, frames))
             case Sleep() | Wake() | FreeDram():
                 if isinstance(message, Sleep):
@@ -252,13 +254,18 @@ class Service:
                     self._idle.notify_all()
 
     def _answer(self, work: RequestGroup) -> None:
-        if work.clients:
-            self._serve(work)
-        elif work.turns[0].run.stream:
-            self._stream(work.turns[0])
-        else:
-            for place, reply in self._replies(work):
-                self._send_reply(work.turns[place].run, reply)
+        with running(partial(self._is_wanted, work)):
+            if work.clients:
+                self._serve(work)
+            elif not self._any_wanted(work):
+                self._reject(work)
+            elif work.turns[0].run.stream:
+                self._stream(work)
+            else:
+                for place, reply in self._replies(work):
+                    run = work.turns[place].run
+                    self._wanted.discard(run.request)
+                    self._send_reply(run, reply)
 
     def _send_reply(self, run: RunModel, reply: Reply) -> None:
         """Send a reply to the daemon, or the error of a reply that cannot be sent."""
@@ -269,23 +276,35 @@ class Service:
                 failure = WorkerError(run.request, error.code, error.message, error.hint)
                 self._channel.send(failure)
 
-    def _stream(self, turn: WorkerRequest) -> None:
+    def _stream(self, work: RequestGroup) -> None:
         """Send a streamed output to the daemon."""
-        request = turn.run.request
-        for message, frames in self._model.stream(turn, lambda: self._is_wanted(request)):
+        (turn,) = work.turns
+        for message, frames in self._model.stream(turn, partial(self._is_wanted, work)):
             with self._sending:
                 self._channel.send(message, frames)
-        self._streams.discard(request)
+        self._wanted.discard(turn.run.request)
 
-    def _is_wanted(self, request: int) -> bool:
-        """Whether the rest of a streamed output is wanted."""
+    def _is_wanted(self, work: RequestGroup) -> bool:
+        """Whether any answer to a group that is running is still wanted."""
+        if work.clients:
+            return any(client.connected() for client in work.clients)
         if self._receiving.acquire(blocking=False):  # no other thread receives
             try:
                 while message := self._channel.try_receive():
                     self._handle(*message)
             finally:
                 self._receiving.release()
-        return request in self._streams
+        return self._any_wanted(work)
+
+    def _any_wanted(self, work: RequestGroup) -> bool:
+        return any(turn.run.request in self._wanted for turn in work.turns)
+
+    def _reject(self, work: RequestGroup) -> None:
+        """Answer requests that were cancelled before they ran."""
+        for turn in work.turns:
+            request = turn.run.request
+            failure = WorkerError(request, Cancelled.code, "The request was cancelled.")
+            self._send_reply(turn.run, (failure, ()))
 
     def _serve(self, work: RequestGroup) -> None:
         """Reply to direct clients, and count their requests for the daemon."""
@@ -321,9 +340,11 @@ class Service:
             seconds = message.compute_seconds
             counters.answer(_latency(turn, seconds), seconds, turn.size, given)
         elif not message.out_of_memory:  # such requests are sent to the daemon again
-            counters.answer(_latency(turn, 0.0), 0.0, turn.size)
-            with self._sending:
-                self._channel.send(DirectFailed(message.code, message.message))
+            latency = _latency(turn, 0.0)
+            counters.answer(latency, 0.0, turn.size)
+            if message.code != Cancelled.code:
+                with self._sending:
+                    self._channel.send(DirectFailed(message.code, message.message, latency))
 
     def _drop_clients(self) -> None:
         """Disconnect direct clients; the daemon decides when the model is woken for them."""

@@ -1,0 +1,74 @@
+"""A pass whose answer is not wanted any more is cut short where the runtime can."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tests.waiting import wait_until
+
+PROGRAM = """
+import json, socket, sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        pass
+
+    def do_GET(self):
+        self.answer(b"{}")
+
+    def do_POST(self):
+        given = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if given == "generate":
+            Path("begun").touch()
+            assert self.connection.recv(1) == b""  # the client has closed the connection
+            Path("cut").touch()
+            self.close_connection = True
+        else:
+            self.answer(json.dumps(given).encode())
+
+    def answer(self, body):
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+
+@pytest.fixture
+def program(home, tmp_path, monkeypatch):
+    """A program that generates until its client leaves, in ``tmp_path``."""
+    (tmp_path / "program.py").write_text(PROGRAM)
+    monkeypatch.chdir(tmp_path)
+    home.register("m", "--cmd", f"{sys.executable} program.py {{port}}")
+    home.sire("load", "m")
+    return tmp_path
+
+
+def test_a_request_that_times_out_ends_in_the_program_too(home, program):
+    home.sire("predict", "m", "-i", "-", "--timeout", "1s", stdin=b'"generate"', code=7)
+    wait_until((program / "cut").exists)
+    assert home.sire("predict", "m", "-i", "-", stdin=b'"next"').stdout == b'"next"\n'
+
+
+def test_a_request_of_a_killed_client_ends_in_the_program_too(home, program):
+    client = subprocess.Popen(
+        [sys.executable, "-m", "sire_cli", "predict", "m", "-i", "-"],
+        env=home.environment,
+        stdin=subprocess.PIPE,
+    )
+    client.stdin.write(b'"generate"')
+    client.stdin.close()
+    wait_until((program / "begun").exists)
+    client.send_signal(signal.SIGKILL)
+    client.wait()
+    wait_until((program / "cut").exists)
+    assert home.sire("predict", "m", "-i", "-", stdin=b'"next"').stdout == b'"next"\n'
