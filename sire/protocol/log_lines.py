@@ -6,6 +6,9 @@ import msgspec
 
 # A component besides the daemon itself.
 SCHEDULER = "scheduler"
+LEVELS = ("debug", "info", "warning", "error", "critical")
+# The length of "2026-01-31 12:00:00.000": the time without its zone.
+_MILLISECONDS = 23
 
 
 class LogLine(msgspec.Struct, frozen=True):
@@ -14,7 +17,8 @@ class LogLine(msgspec.Struct, frozen=True):
     Attributes:
         time: when it happened, with its time zone.
         level: debug, info, warning, error or critical.
-        component: daemon, scheduler, server, store, or worker and a model's name.
+        component: the part of the daemon, such as scheduler, engine, models, jobs, requests or
+            server; or worker and a model's name.
         message: what happened.
         model: the model concerned; "" for none.
         traceback: of an unexpected error; "" for none.
@@ -29,7 +33,7 @@ class LogLine(msgspec.Struct, frozen=True):
 
     def text(self) -> str:
         """The line as plain text, with local time."""
-        when = self.time.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        when = self.time.astimezone().isoformat(" ", "milliseconds")[:_MILLISECONDS]
         line = f"{when} {self.level:<7} {self.component}: {self.message}"
         return "\n".join(filter(None, (line, self.traceback)))
 

@@ -15,7 +15,15 @@ from sire.paths import Paths, find_paths
 from sire.protocol.replies import Done, HealthReport
 from sire.protocol.requests import Health, Shutdown
 from sire_cli.commands.health import health
-from sire_cli.commands.logs import Follow, Lines, Since, show_daemon_log
+from sire_cli.commands.logs import (
+    Component,
+    Follow,
+    Level,
+    LineFilter,
+    Lines,
+    Since,
+    show_daemon_log,
+)
 from sire_cli.options.typer_command import Command, CommandGroup
 from sire_cli.terminal.output import AsJson, print_message
 
@@ -65,10 +73,15 @@ def status(json: AsJson = False) -> None:
 
 @daemon.command(cls=Command)
 def logs(
-    follow: Follow = False, lines: Lines = None, since: Since = None, json: AsJson = False
+    follow: Follow = False,
+    lines: Lines = None,
+    since: Since = None,
+    component: Component = None,
+    level: Level = None,
+    json: AsJson = False,
 ) -> None:
     """Show the log of the daemon, as sire logs does."""
-    show_daemon_log(follow=follow, lines=lines, since=since, json=json)
+    show_daemon_log(LineFilter(since, component, level), follow=follow, lines=lines, json=json)
 
 
 @daemon.command(cls=Command)

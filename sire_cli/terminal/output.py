@@ -28,7 +28,12 @@ def print_message(text: str) -> None:
 
 def print_json(value: Any) -> None:
     """Print a value as one line of JSON, including fields that have their defaults."""
-    sys.stdout.write(msgspec.json.encode(plain(value)).decode() + "\n")
+    sys.stdout.write(as_json(value))
+
+
+def as_json(value: Any) -> str:
+    """A value as one line of JSON with its line end, including fields that have their defaults."""
+    return msgspec.json.encode(plain(value)).decode() + "\n"
 
 
 def plain(value: Any) -> Any:

@@ -27,6 +27,7 @@ from sire.protocol.framing import (
 )
 from sire.protocol.replies import Done
 from sire.protocol.requests import Message, Request
+from sired.server.failures import described, log_failure
 
 log = logging.getLogger(__name__)
 
@@ -244,6 +245,7 @@ class Front:
             self._check_size(frames[3:], len(frames))
             self._handler(client, request, tuple(frames[3:]))
         except SireError as error:
+            log_failure(described(request), error, 0.0)
             self.fail(client, error)
         except Exception as problem:
             log.exception("a %s request failed unexpectedly", type(request).__name__)

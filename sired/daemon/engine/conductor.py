@@ -2,11 +2,14 @@
 
 import asyncio
 import contextlib
+import logging
 from collections import deque
 
 from sire.units import FOREVER
 from sired.daemon.direct.connections import DirectConnections
+from sired.daemon.engine.explanations import Explanations
 from sired.daemon.engine.recorder import FileRecorder
+from sired.daemon.host.log_setup import BY_SCHEDULER
 from sired.devices.inventory import Inventory
 from sired.scheduler import events
 from sired.scheduler.brain import Brain
@@ -16,6 +19,8 @@ from sired.scheduler.policies.placement import Strategy
 from sired.scheduler.policies.routing import Router
 from sired.scheduler.recording import Policies
 from sired.scheduler.rules import Rules
+
+log = logging.getLogger(__name__)
 
 # Before these events the free memory of the devices is sampled.
 MEMORY_CHANGES = (
@@ -56,6 +61,7 @@ class Conductor:
         self._direct = direct
         self._inventory = inventory
         self._recorder = recorder
+        self._explanations = Explanations(brain)
         self._events: deque[Event] = deque()
         self._handling = False
         self._sample = events.MemorySampled({})
@@ -88,6 +94,9 @@ class Conductor:
         instructions = self._brain.handle(event, now)
         if self._recorder is not None:
             self._recorder.record(event, now, instructions)
+        if log.isEnabledFor(logging.DEBUG):
+            for model, text in self._explanations.of(event, instructions, now):
+                log.debug("%s", text, extra={**BY_SCHEDULER, "model": model})
         for instruction in instructions:
             self._carry_out[type(instruction)](instruction)
 

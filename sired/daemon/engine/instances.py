@@ -18,6 +18,7 @@ from sired.daemon.telemetry.event_log import EventLog
 from sired.devices.base import Device
 from sired.devices.inventory import Inventory
 from sired.scheduler.instructions import Evicted, Learn, StartWorker
+from sired.server.failures import log_failure_code
 from sired.store.footprints import Footprints
 from sired.store.registry import Registry
 from sired.workers.control_groups import ControlGroups
@@ -189,9 +190,11 @@ class Instances:
         self._events.add("failed", name, device, error.message)
 
     def failed_directly(self, instance: int, failure: DirectFailed) -> None:
-        """Count a request over a direct connection that a worker answered with an error."""
-        counters = self._counters.of(self._specs[instance].name)
-        counters.failed(failure.code, failure.message)
+        """Count and log a request over a direct connection that a worker answered with an error."""
+        name = self._specs[instance].name
+        self._counters.of(name).failed(failure.code, failure.message)
+        what = f"a direct request for {name}"
+        log_failure_code(what, failure.code, failure.message, failure.seconds, name)
 
     def gone(self, instance: int, device: str, error: SireError, *, expected: bool) -> None:
         """Record that a process has ended, and how."""
@@ -200,6 +203,7 @@ class Instances:
         counters = self._counters.of(spec.name)
         if expected:
             counters.unloads[device] += 1
+            log.info("unloaded from %s", device, extra=of_worker(spec.name))
             self._events.add("unloaded", spec.name, device)
         else:
             counters.crashes += 1

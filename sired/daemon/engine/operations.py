@@ -68,12 +68,14 @@ class PendingOperation(msgspec.Struct, frozen=True):
 
     Attributes:
         model: the model it concerns; "" for all models.
+        arrived: the time at which it began, on the event loop's clock.
         completed: takes the instruction that completes it.
         fail: takes an error.
     """
 
     client: Client
     model: str
+    arrived: float
     completed: Callable[[Any], None]
     fail: Callable[[SireError], None]
 
@@ -140,7 +142,8 @@ class Operations:
             failed: called with an error that ends it; None to send the error to the client.
         """
         failed = failed or partial(self._front.fail, client)
-        self._feed(event(self.add(PendingOperation(client, model, completed, failed))))
+        pending = PendingOperation(client, model, self.now(), completed, failed)
+        self._feed(event(self.add(pending)))
 
     async def run(self, client: Client, model: str, event: Callable[[int], Event]) -> Any:
         """Begin an operation as ``begin`` does, and wait until it ends.

@@ -1,6 +1,8 @@
 """Handlers of requests about registered models."""
 
 import asyncio
+import logging
+import time
 
 import msgspec
 
@@ -15,6 +17,8 @@ from sired.daemon.services import Services
 from sired.scheduler import events
 from sired.server.front import Client
 from sired.store.model_cache import forget
+
+log = logging.getLogger(__name__)
 
 
 class ModelHandlers:
@@ -33,7 +37,7 @@ class ModelHandlers:
     async def _register(
         self, client: Client, request: requests.Register, payload: tuple[Buffer, ...]
     ) -> None:
-        services = self._services
+        services, began = self._services, time.monotonic()
         filled = services.registry.fill(request.model, request.explicit)
         services.check_device(filled.device)
         spec = await asyncio.to_thread(complete, request, payload, services.paths)
@@ -41,6 +45,14 @@ class ModelHandlers:
         spec = services.registry.add(spec, request.explicit, replace=request.replace)
         services.instances.forget_signature(spec.name)
         add_to_scheduler(services, spec)
+        log.info(
+            "registered %s for the runtime %s in %.0f ms: %s",
+            spec.name,
+            spec.runtime,
+            (time.monotonic() - began) * 1000,
+            spec.path or spec.model_class or "no file",
+            extra={"model": spec.name},
+        )
         services.front.reply(client, views.model(services, spec.name, client.request_id))
 
     async def _estimate(
@@ -67,6 +79,7 @@ class ModelHandlers:
         loop.run_in_executor(None, forget, services.paths.caches, request.name)
         if request.name in services.models:
             services.conductor.feed(events.ModelRemoved(request.name))
+        log.info("removed %s", request.name, extra={"model": request.name})
         services.front.done(client)
 
     def _pin(self, client: Client, request: requests.Pin, _: tuple[Buffer, ...]) -> None:

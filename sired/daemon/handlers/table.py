@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, TypeVar
@@ -9,6 +10,7 @@ from typing import Any, TypeVar
 from sire.errors import SireError
 from sire.protocol.content import Buffer
 from sire.protocol.requests import Message
+from sired.server.failures import described, log_failure
 from sired.server.front import Client, Front
 
 log = logging.getLogger(__name__)
@@ -65,9 +67,11 @@ class HandlerTable:
     async def _answer(
         self, handler: SlowHandler[Kind], client: Client, request: Kind, payload: Payload
     ) -> None:
+        began = time.monotonic()
         try:
             await handler(client, request, payload)
         except SireError as error:
+            log_failure(described(request), error, time.monotonic() - began)
             self._front.fail(client, error)
         except Exception as problem:
             log.exception("a %s request failed unexpectedly", type(request).__name__)

@@ -117,6 +117,13 @@ class _JournalFormatter(_TextFormatter):
 
 
 def _component(logger: str) -> str:
-    """The subpackage of sired that a logger is named after; others' loggers keep their names."""
-    package, _, module = logger.partition(".")
-    return module.partition(".")[0] or "daemon" if package == "sired" else logger
+    """The room of sired that a logger is named after; others' loggers keep their names."""
+    package, *rooms = logger.split(".")
+    if package != "sired":
+        return logger
+    match rooms:
+        case ["daemon", "handlers", subject, *_] | ["daemon", subject, _, *_]:
+            return subject
+        case [room, *_]:
+            return room
+    return "daemon"

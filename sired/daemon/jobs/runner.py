@@ -288,6 +288,7 @@ class JobRunner:
         job = live.taken.job.id
         self._drop(job)
         if answer.exception() is None and answer.result():
+            _log_end(live, outcome)
             self._ended(JobEnd(job, outcome.state, outcome.error.code if outcome.error else ""))
 
     def _drop(self, job: str) -> bool:
@@ -362,6 +363,14 @@ class JobRunner:
         return msgspec.structs.replace(
             job, state=live.state, queued_at=live.queued_at, started_at=live.started_at
         )
+
+
+def _log_end(live: _LiveJob, outcome: JobOutcome) -> None:
+    job = live.taken.job
+    seconds = time.time() - job.created_at
+    state = f"failed ({outcome.error.code})" if outcome.error else outcome.state
+    extra = {"model": job.model}
+    log.info("job %s of %s %s after %.0f ms", job.id, job.model, state, seconds * 1000, extra=extra)
 
 
 def model_gone(model: str) -> ModelNotFound:

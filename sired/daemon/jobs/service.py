@@ -81,6 +81,7 @@ class JobService:
         jobs = list(jobs)
         self.runner.withdraw(jobs)
         for job in jobs:
+            log.info("job %s cancelled", job)
             self._ended(JobEnd(job, "cancelled"))
 
     def model_removed(self, model: str) -> None:

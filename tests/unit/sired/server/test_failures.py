@@ -1,0 +1,42 @@
+"""Lines about failed requests: each of a few, and the number of many."""
+
+import logging
+
+import pytest
+
+from sire.errors import InvalidInput, QueueFull
+from sired.server import failures
+from sired.server.failures import LINES_PER_SECOND, RateLimit, log_failure
+
+
+@pytest.fixture
+def lines(caplog, monkeypatch):
+    monkeypatch.setattr(failures.log, "filters", [RateLimit()])
+    caplog.set_level(logging.INFO, "sired.requests")
+    return caplog
+
+
+def test_a_line_names_the_request_its_time_and_the_error(lines):
+    log_failure("a request for m", QueueFull("The queue is full"), 0.0123, "m")
+    (record,) = lines.records
+    assert record.getMessage() == "a request for m failed after 12 ms: QueueFull: The queue is full"
+    assert (record.levelname, record.model) == ("WARNING", "m")
+
+
+def test_what_may_repeat_the_input_is_not_logged(lines):
+    log_failure("a request for m", InvalidInput("'secret' is not a number."), 0.001, "m")
+    assert lines.records[0].getMessage() == "a request for m failed after 1 ms: InvalidInput"
+
+
+def test_of_a_flood_some_lines_are_logged_and_the_others_counted(lines, monkeypatch):
+    now = [1000.5]
+    monkeypatch.setattr("logging.time.time", lambda: now[0])
+    for _ in range(LINES_PER_SECOND + 7):
+        log_failure("a request for m", QueueFull("Full."), 0.001, "m")
+    assert len(lines.records) == LINES_PER_SECOND
+    now[0] += 1
+    log_failure("a request for m", QueueFull("Full."), 0.001, "m")
+    log_failure("a request for m", QueueFull("Full."), 0.001, "m")
+    *_, first, second = lines.records
+    assert first.getMessage().endswith("Full. (7 failures before it were not logged)")
+    assert second.getMessage().endswith("Full.")
