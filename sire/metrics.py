@@ -4,9 +4,9 @@ Names end in base units. Labels are model, device and outcome: ``ok``, or an err
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from wsgiref.simple_server import WSGIServer
+from wsgiref.types import WSGIApplication
 
-from prometheus_client import generate_latest, start_http_server
+from prometheus_client import generate_latest, make_wsgi_app
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -27,22 +27,14 @@ def exposition(report: MetricsReport) -> bytes:
     return text
 
 
-def serve(host: str, port: int, report: Callable[[], MetricsReport]) -> WSGIServer:
-    """Serve reports over HTTP from background threads.
+def exposition_app(report: Callable[[], MetricsReport]) -> WSGIApplication:
+    """A WSGI application that answers every path with metrics.
 
     Args:
-        host: the address to listen on.
-        port: the port.
         report: builds a report for each request; called from any thread.
-
-    Returns:
-        The server, which the caller shuts down and closes.
-
-    Raises:
-        OSError: the address cannot be used.
     """
-    server, _ = start_http_server(port, host, _registry(report))
-    return server
+    app: WSGIApplication = make_wsgi_app(_registry(report))
+    return app
 
 
 def _registry(report: Callable[[], MetricsReport]) -> CollectorRegistry:

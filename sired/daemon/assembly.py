@@ -64,6 +64,7 @@ def assemble(
         PrometheusServer(
             loop,
             partial(views.metrics, services),
+            partial(views.health, services),
             loaded.settings.metrics,
             services.reported_problems.append,
         ),

@@ -1,12 +1,17 @@
 """Metrics: what Prometheus reads, from the command and over HTTP."""
 
+import json
+import os
+import signal
 import socket
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.daemon.asking import ask
 from tests.waiting import wait_until
 
 LABELS = ("model", "device", "outcome", "le")
@@ -90,7 +95,6 @@ def test_every_name_has_the_prefix_a_help_and_base_units(metrics):
 
 
 @pytest.mark.own_daemon
-@pytest.mark.own_daemon
 def test_the_same_can_be_fetched_over_http_where_a_port_is_configured(home, register, metrics):
     port = free_port()
     home.configure(f"[metrics]\nport = {port}\n")
@@ -100,6 +104,39 @@ def test_the_same_can_be_fetched_over_http_where_a_port_is_configured(home, regi
     name = "sire_inference_requests_total"
     assert values(text, name) == values(metrics(), name) == {("m", "cpu", "ok"): 1}
 
+    assert json.loads(fetch(port, "/health")) == {"status": "ok", "problems": []}
+    for path in ("/", "/metrics/more", "/favicon.ico", "/healthz"):
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            fetch(port, path)
+    posted = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", data=b"x")
+    with pytest.raises(urllib.error.HTTPError, match="405"):
+        urllib.request.urlopen(posted, timeout=10)  # noqa: S310 (its own server)
+
+
+@pytest.mark.own_daemon
+def test_the_probe_fails_while_the_daemon_shuts_down(home, register, gate):
+    port = free_port()
+    home.configure(f"[metrics]\nport = {port}\n")
+    register("m", 2, "Moody")
+    wait_until(lambda: _answer(port))
+    with home.connect() as connection, ThreadPoolExecutor() as pool:
+        running = pool.submit(ask, connection, "m", 5)
+        wait_until(lambda: any(one["state"] == "busy" for one in home.json("ps")))
+        os.kill(home.pid(), signal.SIGTERM)
+        assert wait_until(lambda: _failed_probe(port)) == {"status": "draining", "problems": []}
+        gate.open()
+        assert running.result() == [[10, 2, 2, 2]]
+
+
+def _failed_probe(port):
+    """The body of a probe that failed with 503; None while it succeeds."""
+    try:
+        fetch(port, "/health")
+    except urllib.error.HTTPError as problem:
+        assert problem.code == 503
+        return json.loads(problem.read())
+    return None
+
 
 def _answer(port):
     try:
@@ -108,7 +145,6 @@ def _answer(port):
         return None
 
 
-@pytest.mark.own_daemon
 @pytest.mark.own_daemon
 def test_a_port_that_is_taken_is_a_problem_and_nothing_else(home, register):
     with socket.socket() as taken:

@@ -1,25 +1,34 @@
-"""The HTTP server from which Prometheus fetches metrics, if a port is configured."""
+"""The HTTP server for Prometheus and for probes: ``/metrics`` and ``/health``, nothing else."""
 
 import asyncio
 import logging
+import socket
 import threading
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
-from sire.protocol.replies import MetricsReport
+import msgspec
+
+from sire.protocol.replies import HealthReport, MetricsReport
 from sired.config.settings import MetricsSettings
 
 log = logging.getLogger(__name__)
 
 _REPORT_SECONDS = 5.0
+_JSON = [("Content-Type", "application/json")]
+_TEXT = [("Content-Type", "text/plain; charset=utf-8")]
+
+_Report = TypeVar("_Report")
+_Responder = Callable[..., Any]
 
 
 class PrometheusServer:
-    """Serves metrics from threads of its own; each report is made in the daemon's event loop.
+    """Serves metrics and health from threads of its own; reports are made in the event loop.
 
     Args:
         loop: the daemon's event loop.
-        report: makes a report, in the event loop.
+        metrics: makes a report of the metrics, in the event loop.
+        health: makes a report of the health, in the event loop.
         settings: the address and port to listen at; port 0 disables the server.
         report_problem: takes a message that states why metrics cannot be served.
     """
@@ -27,12 +36,14 @@ class PrometheusServer:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        report: Callable[[], MetricsReport],
+        metrics: Callable[[], MetricsReport],
+        health: Callable[[], HealthReport],
         settings: MetricsSettings,
         report_problem: Callable[[str], None],
     ) -> None:
         self._loop = loop
-        self._report = report
+        self._metrics = metrics
+        self._health = health
         self._settings = settings
         self._report_problem = report_problem
         self._server: Any = None
@@ -49,21 +60,95 @@ class PrometheusServer:
             self._server.server_close()
 
     def _open(self) -> None:
-        from sire.metrics import serve  # noqa: PLC0415 (nothing else in the daemon needs it)
+        # Nothing else in the daemon needs it.
+        from sire.metrics import exposition_app  # noqa: PLC0415
 
+        routes = Routes(
+            exposition_app(lambda: self._report(self._metrics)), lambda: self._report(self._health)
+        )
         address = f"{self._settings.host}:{self._settings.port}"
         try:
-            self._server = serve(self._settings.host, self._settings.port, self._make_report)
+            self._server = _listen(self._settings.host, self._settings.port, routes)
         except OSError as problem:
             message = f"metrics cannot be served at {address}: {problem.strerror or problem}"
             log.error("%s", message)  # noqa: TRY400 (a traceback adds nothing)
             self._report_problem(message)
         else:
             log.info("metrics are served at http://%s/metrics", address)
+            self._server.serve_forever()
 
-    def _make_report(self) -> MetricsReport:
-        async def report() -> MetricsReport:
-            return self._report()
+    def _report(self, make: Callable[[], _Report]) -> _Report:
+        """A report made in the event loop.
 
-        future = asyncio.run_coroutine_threadsafe(report(), self._loop)
-        return future.result(_REPORT_SECONDS)
+        Raises:
+            TimeoutError: the event loop does not respond.
+        """
+
+        async def report() -> _Report:
+            return make()
+
+        return asyncio.run_coroutine_threadsafe(report(), self._loop).result(_REPORT_SECONDS)
+
+
+class Routes:
+    """The WSGI application: what each path answers.
+
+    Args:
+        metrics: the application at ``/metrics``.
+        health: makes a health report; raises TimeoutError if the daemon does not respond.
+    """
+
+    def __init__(self, metrics: _Responder, health: Callable[[], HealthReport]) -> None:
+        self._metrics = metrics
+        self._health = health
+
+    def __call__(
+        self, environ: dict[str, Any], start_response: Callable[..., Any]
+    ) -> Iterable[bytes]:
+        """Answer one request (PEP 3333)."""
+        path, method = environ.get("PATH_INFO"), environ["REQUEST_METHOD"]
+        if path not in {"/metrics", "/health"}:
+            start_response("404 Not Found", _TEXT)
+            return [b"The paths are /metrics and /health.\n"]
+        if method != "GET":
+            start_response("405 Method Not Allowed", [*_TEXT, ("Allow", "GET")])
+            return [b"The method is GET.\n"]
+        try:
+            if path == "/metrics":
+                answer: Iterable[bytes] = self._metrics(environ, start_response)
+                return answer
+            return self._answer_health(start_response)
+        except TimeoutError:
+            start_response("503 Service Unavailable", _JSON)
+            return [_summary("unresponsive", f"no reply within {_REPORT_SECONDS:.0f} s")]
+
+    def _answer_health(self, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        report = self._health()
+        # While it starts it takes requests already; while it drains it rejects them.
+        accepts = report.status in {"ok", "starting"}
+        start_response("200 OK" if accepts else "503 Service Unavailable", _JSON)
+        return [_summary(report.status, *report.problems)]
+
+
+def _summary(status: str, *problems: str) -> bytes:
+    return msgspec.json.encode({"status": status, "problems": problems}) + b"\n"
+
+
+def _listen(host: str, port: int, routes: Routes) -> Any:
+    """A server that listens but does not serve yet.
+
+    Raises:
+        OSError: the address cannot be used.
+    """
+    from wsgiref.simple_server import WSGIRequestHandler, make_server  # noqa: PLC0415
+
+    from prometheus_client.exposition import ThreadingWSGIServer  # noqa: PLC0415
+
+    class Handler(WSGIRequestHandler):
+        def log_message(self, *_: Any) -> None:
+            """Log nothing: scrapes are frequent."""
+
+    class Server(ThreadingWSGIServer):
+        address_family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+
+    return make_server(host, port, routes, server_class=Server, handler_class=Handler)
