@@ -16,6 +16,16 @@ from sire.errors import DaemonUnavailable
 LONGEST_SOCKET_PATH = 107
 
 
+def file_stem(model: str) -> str:
+    """The name of a model as part of a file name: ``org/model`` becomes ``org%2Fmodel``."""
+    return model.replace("/", "%2F")
+
+
+def model_of_stem(stem: str) -> str:
+    """The name of the model that a file name was made from by ``file_stem``."""
+    return stem.replace("%2F", "/")
+
+
 @dataclass(frozen=True, slots=True)
 class Paths:
     """The directories of one daemon and the files in them."""
@@ -106,11 +116,11 @@ class Paths:
 
     def model_cache(self, name: str) -> Path:
         """The cache of one model: optimized graphs, compiled code."""
-        return self.caches / name
+        return self.caches / file_stem(name)
 
     def model_log(self, name: str) -> Path:
         """The output of the workers of one model."""
-        return self.logs / "models" / f"{name}.log"
+        return self.logs / "models" / f"{file_stem(name)}.log"
 
     def checked_socket(self) -> Path:
         """The socket's path, if the kernel accepts its length.

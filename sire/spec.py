@@ -18,7 +18,8 @@ PRIORITIES: tuple[Priority, ...] = ("high", "normal", "low")
 JobState = Literal["pending", "queued", "running", "complete", "failed", "cancelled"]
 
 LONGEST_NAME = 100
-_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{LONGEST_NAME - 1}}}")
+_PART = r"[A-Za-z0-9][A-Za-z0-9._:-]*"
+_NAME = re.compile(rf"(?=.{{1,{LONGEST_NAME}}}\Z){_PART}(?:/{_PART})*")
 _DTYPES = frozenset(
     {"string", "bool", "float16", "bfloat16", "float32", "float64", "complex64", "complex128"}
     | {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
@@ -176,14 +177,13 @@ def check_name(name: str) -> str:
     """Return the name if it is a valid model name.
 
     Raises:
-        InvalidModel: it is too long, or has characters that are not safe in a file name or on a
-            command line.
+        InvalidModel: it is too long, or has characters that are not safe on a command line.
     """
     if not _NAME.fullmatch(name):
         raise InvalidModel(
             f"{shown(name)} is not a valid model name.",
-            hint="Use up to 100 letters, digits, '.', '_' and '-', starting with a letter or "
-            "digit.",
+            hint=f"Use up to {LONGEST_NAME} letters, digits, '.', '_', '-', ':' and '/', with a "
+            "letter or digit at the start and after each '/'.",
         )
     return name
 

@@ -13,7 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sire.errors import DaemonUnavailable, InvalidConfiguration, SireError
-from sire.paths import Paths, find_paths, private_directory, remove_stale_socket
+from sire.paths import (
+    Paths,
+    find_paths,
+    model_of_stem,
+    private_directory,
+    remove_stale_socket,
+)
 from sired.config import LoadedSettings, load_settings, waiting_for_start
 from sired.daemon.assembly import assemble, policies_from, rules_from
 from sired.daemon.handlers import RequestHandlers
@@ -180,7 +186,7 @@ class Daemon:
         """
         for spec in self._services.registry.models.values():
             add_to_scheduler(self._services, spec)
-        damaged = {Path(file).stem for file in self._services.registry.damaged}
+        damaged = {model_of_stem(Path(file).stem) for file in self._services.registry.damaged}
         model_cache.sweep(self._paths.caches, {*self._services.registry.models, *damaged})
         for name, why in self._services.registry.damaged.items():
             log.error("the registry file %s is damaged and skipped: %s", name, why)

@@ -11,6 +11,7 @@ import msgspec
 from sire.errors import InvalidModel, ModelExists, ModelNotFound, SireError, shown
 from sire.nearest import nearest
 from sire.options.table import WITH_DEFAULTS
+from sire.paths import file_stem, model_of_stem
 from sire.spec import LONGEST_NAME, ModelSpec, check_name
 from sired.store.atomic import write_atomically
 from sired.store.model_file import from_toml, to_toml
@@ -62,13 +63,27 @@ class Registry:
         """
         if name in self.models:
             return self.models[name]
-        if why := self.damaged.get(f"{name}.toml"):
-            file = self._directory / f"{name}.toml"
+        if why := self.damaged.get(f"{file_stem(name)}.toml"):
+            file = self._directory / f"{file_stem(name)}.toml"
             raise ModelNotFound(f"The registry file {file} is damaged: {why}", model=name)
         near = nearest(name[:LONGEST_NAME], self.models)
         hint = f"Did you mean {near}? See: sire ls" if near else "See: sire ls"
         raise ModelNotFound(
             f"No model {shown(name)} is registered.", hint=hint, model=name[:LONGEST_NAME]
+        )
+
+    def defaulted(self, name: str) -> tuple[str, ...]:
+        """The names of the options that a model was registered without and that defaults give.
+
+        Raises:
+            ModelNotFound: no model has this name.
+        """
+        filled = self.get(name)
+        registered, _ = self._registered[name]
+        return tuple(
+            option.name
+            for option in WITH_DEFAULTS
+            if option.value_in(filled) != option.value_in(registered)
         )
 
     def add(self, spec: ModelSpec, explicit: Collection[str] = (), *, replace: bool) -> ModelSpec:
@@ -135,12 +150,12 @@ class Registry:
         self.damaged.pop(file.name, None)
 
     def _file(self, name: str) -> Path:
-        return self._directory / f"{check_name(name)}.toml"
+        return self._directory / f"{file_stem(check_name(name))}.toml"
 
 
 def _read(file: Path) -> tuple[ModelSpec, Collection[str]]:
     try:
-        return from_toml(check_name(file.stem), file.read_text("utf-8"))
+        return from_toml(check_name(model_of_stem(file.stem)), file.read_text("utf-8"))
     except UnicodeDecodeError:
         raise InvalidModel("it is not UTF-8 text.") from None
     except OSError as problem:

@@ -1,5 +1,6 @@
 """From a name, a path and options to the definition that the daemon registers."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path, PurePath
@@ -42,7 +43,8 @@ def define_model(
             unless it is in the hub's cache.
         options: values by the names of ``sire.options.table``; None stands for an option that is
             not given. With ``cmd`` and no runtime the runtime is "command", and the argument
-            ``directory`` is the working directory.
+            ``directory`` is the working directory. For the runtime ollama, the argument ``host``
+            is by default ``OLLAMA_HOST`` of this process; the daemon's may differ.
         python_path: directories to import the class from; by default the working directory for a
             module, its own directory for a file.
         place: what an error calls an option.
@@ -58,6 +60,8 @@ def define_model(
     if "cmd" in args and reference is None and runtime in {"auto", "command"}:
         runtime = fields["runtime"] = "command"
         fields["args"] = {"directory": str(Path.cwd()), **args}
+    if runtime == "ollama" and (server := os.environ.get("OLLAMA_HOST")):
+        fields["args"] = {"host": server, **args}
     spec = ModelSpec(
         name=check_name(name),
         path="" if path is None else _locate_model(path, runtime),

@@ -13,6 +13,7 @@ from sired.runtimes.traits import RuntimeTraits
 
 def _look_up(spec: ModelSpec) -> ModelSpec:
     """Complete a model with its size and digest, as the server reports them."""
+    spec = msgspec.structs.replace(spec, args={"model": spec.name, **spec.args})
     options = read_arguments(OllamaOptions, spec.args, "The runtime ollama")
     found = Ollama(options.host).find(options.model)
     content = repr((found.digest, sorted(options.options.items())))
