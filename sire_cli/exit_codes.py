@@ -13,6 +13,7 @@ from sire.errors import (
     InvalidModel,
     JobNotFound,
     LoadFailed,
+    ModelExists,
     ModelNotFound,
     QueueFull,
     SireError,
@@ -33,11 +34,16 @@ DEADLINE = 7
 QUEUE_FULL = 8
 NOT_LOADABLE = 9
 INVALID_INPUT = 10
+OUTPUT_NOT_WRITTEN = 11
 INTERRUPTED = 130
 
 
 class FileMissing(SireError):
     """An input file does not exist."""
+
+
+class OutputNotWritten(SireError):
+    """An answer or another output of a command cannot be written."""
 
 
 _BY_ERROR: dict[type[SireError], int] = {
@@ -55,7 +61,9 @@ _BY_ERROR: dict[type[SireError], int] = {
     LoadFailed: NOT_LOADABLE,
     InvalidModel: NOT_LOADABLE,
     UntrustedModel: NOT_LOADABLE,
+    ModelExists: NOT_LOADABLE,
     InvalidInput: INVALID_INPUT,
+    OutputNotWritten: OUTPUT_NOT_WRITTEN,
 }
 
 

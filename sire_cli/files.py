@@ -8,9 +8,10 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from sire.errors import InvalidConfiguration, InvalidInput
+from sire.errors import InvalidConfiguration
 from sire.nearest import did_you_mean
 from sire.protocol.content import BY_NAME, BY_SUFFIX, CSV, JSON, SUFFIXES, TEXT, TSV
+from sire_cli.exit_codes import OutputNotWritten
 
 STDIN = "-"
 # Types in which answers can be written, by short name.
@@ -146,14 +147,14 @@ def _make_directory(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
-        raise InvalidInput(f"Cannot create directory {path}: {problem.strerror}.") from None
+        raise OutputNotWritten(f"Cannot create directory {path}: {problem.strerror}.") from None
 
 
 def replace_file(path: Path, content: bytes) -> None:
     """Write a file atomically.
 
     Raises:
-        InvalidInput: the file cannot be written; its previous content is unchanged.
+        OutputNotWritten: the file cannot be written; its previous content is unchanged.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -167,4 +168,4 @@ def replace_file(path: Path, content: bytes) -> None:
     except OSError as problem:
         with suppress(OSError):
             temporary.unlink()
-        raise InvalidInput(f"Cannot write {path}: {problem.strerror}.") from None
+        raise OutputNotWritten(f"Cannot write {path}: {problem.strerror}.") from None

@@ -1,8 +1,11 @@
 """The entry point: runs a command; an error becomes a message on stderr and an exit code."""
 
+import errno
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Annotated, NoReturn
 
@@ -10,7 +13,7 @@ import typer
 from typer.exceptions import TyperException
 
 from sire.errors import SireError
-from sire_cli.exit_codes import INTERRUPTED, UNEXPECTED, exit_code
+from sire_cli.exit_codes import INTERRUPTED, UNEXPECTED, OutputNotWritten, exit_code
 from sire_cli.options.typer_command import Command, CommandGroup
 
 # The commands by the panel of the help that lists them, in that order. Each is a function or a
@@ -38,6 +41,7 @@ _PANELS = {
 VERBS = tuple(verb for verbs in _PANELS.values() for verb in verbs)
 _GROUPS = ("config", "daemon", "job")
 _GLOBAL_OPTIONS = ("--debug", "--no-autostart")
+_OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def main() -> NoReturn:
@@ -54,7 +58,8 @@ def run(arguments: list[str]) -> int:
             from sire_cli.terminal.overview import print_overview  # noqa: PLC0415
 
             return print_overview()
-        code = _app_for(arguments)(arguments, prog_name="sire", standalone_mode=False)
+        with _output_errors():
+            code = _app_for(arguments)(arguments, prog_name="sire", standalone_mode=False)
     except TyperException as problem:
         context = getattr(problem, "ctx", None)
         path = context.command_path if context else "sire"
@@ -72,6 +77,24 @@ def run(arguments: list[str]) -> int:
         )
         return UNEXPECTED
     return code if isinstance(code, int) else 0
+
+
+@contextmanager
+def _output_errors() -> Iterator[None]:
+    """Report that stdout cannot be written, as on a full disk, as an error of its own.
+
+    Raises:
+        OutputNotWritten: the device of stdout is full or failed.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError as problem:
+        if problem.errno not in _OUTPUT_ERRORS or problem.filename is not None:
+            raise
+        # Python would try once more to write what is buffered, when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise OutputNotWritten(f"Cannot write the output: {problem.strerror}.") from None
 
 
 def full_app() -> typer.Typer:

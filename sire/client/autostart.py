@@ -162,8 +162,9 @@ def _launch(
 
 def _environment(paths: Paths) -> dict[str, str]:
     environment = dict(os.environ)
-    if paths != find_paths():
-        # Paths other than the environment's come from a SIRE_HOME that the caller chose.
+    if environment.get("SIRE_HOME") or paths != find_paths():
+        # Absolute, since the daemon runs in another directory. Paths other than the environment's
+        # come from a SIRE_HOME that the caller chose.
         environment["SIRE_HOME"] = str(paths.runtime.parent)
     return environment
 

@@ -2,7 +2,7 @@
 
 import inspect
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, TypeVar
 
 from sire.errors import InvalidConfiguration, InvalidModel, shown
@@ -91,15 +91,21 @@ def explicit_defaults(values: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-def options_shown(spec: ModelSpec) -> Iterator[tuple[str, str]]:
-    """The label and the value, as text, of each option that ``sire show`` prints for a model."""
+def options_shown(spec: ModelSpec, defaulted: Collection[str] = ()) -> Iterator[tuple[str, str]]:
+    """The label and the value, as text, of each option that ``sire show`` prints for a model.
+
+    Args:
+        spec: the model.
+        defaulted: names of options whose value is that of ``[defaults]``, which the text says.
+    """
     for option in OPTIONS:
         value = option.value_in(spec)
         given = value not in (None, (), {}) and value != option.default
         if option.label and (given or option.always_shown):
             text = "yes" if value is True else option.kind.write(value)
             if text:
-                yield option.label, text
+                source = " (from [defaults])" if option.name in defaulted else ""
+                yield option.label, text + source
 
 
 def check_values(spec: ModelSpec) -> None:

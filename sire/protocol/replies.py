@@ -77,6 +77,7 @@ class ModelInfo(Message, frozen=True, tag="model"):
         failed_loads: number of consecutive failed loads.
         crashes: number of unexpected ends of its process since its last answer.
         retry_seconds: time until a request may load it again; None if it may now.
+        defaulted: names of the options that have the value of ``[defaults]``.
     """
 
     model: ModelSpec
@@ -90,6 +91,7 @@ class ModelInfo(Message, frozen=True, tag="model"):
     failed_loads: int = 0
     crashes: int = 0
     retry_seconds: float | None = None
+    defaulted: tuple[str, ...] = ()
 
 
 class DeviceFit(msgspec.Struct, frozen=True):

@@ -264,7 +264,7 @@ class Submit(Message, frozen=True, tag="submit"):
 
     Attributes:
         accept: content type of the results.
-        priority: None for normal.
+        priority: None for the model's.
         metadata: text that the client wants to find with the jobs later.
         timeout: seconds from now after which a job that has not ended fails; None for no limit.
     """

@@ -35,7 +35,7 @@ def describe(info: ModelInfo) -> list[tuple[str, str | None]]:
         ("Format", model.format or None),
         ("Weights", format_bytes(model.weight_bytes)),
         ("Footprint", f"{format_bytes(info.footprint_bytes)} ({info.footprint_source})"),
-        *options_shown(model),
+        *options_shown(model, info.defaulted),
         ("Outputs", format_tensors(model.signature.outputs) or None),
         ("Registered", registered),
         ("Last error", info.last_error),

@@ -8,9 +8,12 @@ Everything that works around Typer is in this file:
   help is grouped here, by the same ``rich_help_panel`` names.
 * Typer shows Python types (``NAME <str>``) and braces (``{NAME}``) for values. Here a value is
   shown as its metavar, or as the option's name in capitals.
+* Typer takes the last value of an option that is given twice. Here that is an error, unless the
+  option takes several values.
 * Typer lists groups after all commands. Here both are listed in the order given by ``order``.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
@@ -33,11 +36,13 @@ def placeholder(parameter: Any) -> str:
 
 
 class _PlainHelp:
-    """Mixin: usage lines and lists of options without types, options grouped by panel."""
+    """Mixin: plain usage lines and grouped lists of options; repeated options are errors."""
 
     def parse_args(self: Any, ctx: Any, args: list[str]) -> list[str]:
         """Parse the arguments of one invocation."""
         _take_as_given(self.get_params(ctx))
+        _, _, given = self.make_parser(ctx).parse_args(list(args))
+        _reject_repeated(given, ctx)
         rest: list[str] = super().parse_args(ctx, args)  # type: ignore[misc]
         return rest
 
@@ -128,6 +133,14 @@ def _write_panels(formatter: Any, panels: dict[str, _Rows]) -> None:
         if rows:
             with formatter.section(title):
                 formatter.write_dl([(name.ljust(widest), text) for name, text in rows], widest)
+
+
+def _reject_repeated(given: Sequence[Any], ctx: Any) -> None:
+    """Fail if an option that takes one value is among these parameters more than once."""
+    counts = Counter(one for one in given if one.param_type_name == "option" and not one.is_flag)
+    for option, count in counts.items():
+        if count > 1 and not option.multiple:
+            ctx.fail(f"{option.opts[0]} must be given at most once (got {count} times).")
 
 
 def _take_as_given(parameters: Iterable[Any]) -> None:

@@ -46,8 +46,7 @@ class JobHandlers:
         self, client: Client, request: requests.Submit, payload: tuple[Buffer, ...]
     ) -> None:
         self._services.refuse_when_draining()
-        self._services.registry.get(request.model)
-        priority = request.priority or "normal"
+        priority = request.priority or self._services.registry.get(request.model).priority
         drafts = _drafts(request, priority, payload)
         ids = await self._jobs.database.call(lambda repository: repository.accept(drafts))
         self._front.reply(client, Submitted(id=client.request_id, jobs=tuple(ids)))

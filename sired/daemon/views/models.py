@@ -57,6 +57,7 @@ def model(services: Services, name: str, message_id: str | int = "") -> ModelInf
         failed_loads=model.backoff.failed_loads,
         crashes=model.backoff.crashes,
         retry_seconds=_positive(model.backoff.until - time.monotonic()),
+        defaulted=services.registry.defaulted(name),
     )
 
 
