@@ -76,8 +76,8 @@ class ModelEvent(msgspec.Struct, frozen=True):
     Attributes:
         number: sequence number, from 1 at the daemon's start.
         at: seconds since the epoch.
-        kind: loading, loaded, failed (to load), evicted, slept, woke, unloaded, crashed, pinned or
-            unpinned.
+        kind: loading, loaded, failed (to load), evicted, slept, woke, unloaded, crashed, pinned,
+            unpinned or unbatched (requests run alone from now on).
         device: the device; "" if the event concerns none.
         words: further text, such as the model that it was evicted for.
     """

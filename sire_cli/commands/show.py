@@ -36,6 +36,8 @@ def describe(info: ModelInfo) -> list[tuple[str, str | None]]:
         ("Weights", format_bytes(model.weight_bytes)),
         ("Footprint", f"{format_bytes(info.footprint_bytes)} ({info.footprint_source})"),
         *options_shown(model, info.defaulted),
+        ("Batches", f"off: {model.alone}" if model.alone else None),
+        *[("Note", note) for note in model.notes],
         ("Outputs", format_tensors(model.signature.outputs) or None),
         ("Registered", registered),
         ("Last error", info.last_error),

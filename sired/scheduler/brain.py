@@ -103,6 +103,7 @@ class Brain:
             events.ModelAdded: self._model_added,
             events.ModelPinned: self._model_pinned,
             events.ModelEstimated: self._model_estimated,
+            events.ModelRunsAlone: self._model_runs_alone,
             events.ModelRemoved: self._model_removed,
             events.LoadProgressed: self._operations.progressed,
             events.WorkerReady: self._operations.loaded,
@@ -210,6 +211,12 @@ class Brain:
 
     def _model_estimated(self, event: events.ModelEstimated, _: float) -> None:
         self.models[event.model].weights = event.weights
+
+    def _model_runs_alone(self, event: events.ModelRunsAlone, now: float) -> None:
+        model = self.models[event.model]
+        model.batch_size, model.batch_delay = 1, 0.0
+        # Requests that wait for others to fill their batch wait no longer.
+        self._requests.dispatch(model, now)
 
     def _model_removed(self, event: events.ModelRemoved, now: float) -> None:
         model = self.models.pop(event.model)

@@ -28,6 +28,12 @@ class ModelEstimated(msgspec.Struct, frozen=True):
     weights: int
 
 
+class ModelRunsAlone(msgspec.Struct, frozen=True):
+    """Requests of a model affect each other in a batch, so each runs alone from now on."""
+
+    model: str
+
+
 class ModelRemoved(msgspec.Struct, frozen=True):
     """A model was removed from the registry."""
 
@@ -251,6 +257,7 @@ Event = (
     ModelAdded
     | ModelPinned
     | ModelEstimated
+    | ModelRunsAlone
     | ModelRemoved
     | RequestArrived
     | RequestCancelled

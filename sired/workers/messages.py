@@ -84,13 +84,16 @@ class Estimated(msgspec.Struct, frozen=True, tag=True):
         weight_bytes: of the loaded model; None if its code reports nothing.
         problem: why its code could not be asked, or what is wrong with the model.
         hint: what to do about the problem.
-        invalid: the model can never be loaded: its class does not exist or rejects its arguments.
+        rejected: the code of the error if the model can never be loaded: its class does not exist,
+            rejects its arguments, or does not match the file; "" if it may be.
+        notes: sentences about what is chosen from its file, converted or ignored.
     """
 
     weight_bytes: int | None
     problem: str = ""
     hint: str = ""
-    invalid: bool = False
+    rejected: str = ""
+    notes: tuple[str, ...] = ()
 
 
 class LoadProgress(msgspec.Struct, frozen=True, tag=True):
@@ -126,6 +129,18 @@ class ModelReady(msgspec.Struct, frozen=True, tag=True):
     load_seconds: float
     signature: Signature
     sleep_bytes: int = 0
+
+
+class Finding(msgspec.Struct, frozen=True, tag=True):
+    """What a worker has found out about its model while it answered requests.
+
+    Attributes:
+        alone: why requests run alone from now on; "" if they need not.
+        note: a sentence about the model for its user; "" for none.
+    """
+
+    alone: str = ""
+    note: str = ""
 
 
 class Slept(msgspec.Struct, frozen=True, tag=True):
@@ -209,6 +224,7 @@ FromWorker = (
     Estimated
     | LoadProgress
     | ModelReady
+    | Finding
     | Slept
     | Woke
     | DramFreed

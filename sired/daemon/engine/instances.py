@@ -5,6 +5,7 @@ and its events are logged and counted.
 """
 
 import logging
+from typing import Any
 
 from sire.errors import SireError
 from sire.paths import Paths
@@ -17,6 +18,7 @@ from sired.daemon.telemetry.counters import AllCounters
 from sired.daemon.telemetry.event_log import EventLog
 from sired.devices.base import Device
 from sired.devices.inventory import Inventory
+from sired.scheduler.events import ModelRunsAlone
 from sired.scheduler.instructions import Evicted, Learn, StartWorker
 from sired.server.failures import log_failure_code
 from sired.store.footprints import Footprints
@@ -25,6 +27,7 @@ from sired.workers.control_groups import ControlGroups
 from sired.workers.messages import (
     DeviceGrant,
     DirectFailed,
+    Finding,
     LoadModel,
     ModelReady,
     Slept,
@@ -188,6 +191,28 @@ class Instances:
         counters.last_error = str(error)
         counters.load_failures[device] += 1
         self._events.add("failed", name, device, error.message)
+
+    def found(self, instance: int, found: Finding) -> ModelRunsAlone | None:
+        """Record what a worker has found out about its model, also for later loads."""
+        ran = self._specs[instance]
+        spec = self._registry.models.get(ran.name)
+        if spec is None or spec.registered_at != ran.registered_at:
+            return None
+        changes: dict[str, Any] = {}
+        if found.alone and not spec.alone:
+            changes["alone"] = found.alone
+            words = f"requests run alone from now on: {found.alone}"
+            log.warning("%s", words, extra=of_worker(spec.name))
+            self._events.add("unbatched", spec.name, words=words)
+        if found.note and found.note not in spec.notes:
+            changes["notes"] = (*spec.notes, found.note)
+            log.warning("%s", found.note, extra=of_worker(spec.name))
+        if changes:
+            try:
+                self._registry.update(spec.name, **changes)
+            except SireError as error:
+                log.warning("this is not stored: %s", error, extra=of_worker(spec.name))
+        return ModelRunsAlone(spec.name) if "alone" in changes else None
 
     def failed_directly(self, instance: int, failure: DirectFailed) -> None:
         """Count and log a request over a direct connection that a worker answered with an error."""

@@ -9,6 +9,7 @@ from sired.scheduler.events import Event
 from sired.workers.messages import (
     DirectFailed,
     DramFreed,
+    Finding,
     FromWorker,
     LoadProgress,
     ModelReady,
@@ -47,11 +48,18 @@ class WorkerEvents:
                 return events.WorkerReady(number, held, sleep_memory, message.kept_bytes)
             case DramFreed():
                 return events.WorkerDramFreed(number)
-            case DirectFailed():
-                self._instances.failed_directly(number, message)
-            case RunResult() | RunPart():
-                raise ValueError("answers go to their clients")
+            case Finding():
+                return self._instances.found(number, message)
+            case _:
+                self._record(number, message)
         return None
+
+    def _record(self, number: int, message: FromWorker) -> None:
+        """Record a message that does not concern the brain."""
+        if isinstance(message, RunResult | RunPart):
+            raise ValueError("answers go to their clients")  # noqa: TRY004 (not a type to correct)
+        if isinstance(message, DirectFailed):
+            self._instances.failed_directly(number, message)
 
     def _failed(self, number: int, message: WorkerError) -> Event:
         error = _error(message)

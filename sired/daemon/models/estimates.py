@@ -1,13 +1,14 @@
 """Checks and estimates that need a model's own code, run in a process of their own."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from pathlib import Path
 
 import msgspec
 
-from sire.errors import InvalidModel, SireError
+from sire.errors import SireError, error_from
 from sire.spec import ModelSpec
 from sired.daemon.host.log_setup import of_worker
 from sired.daemon.services import Services
@@ -30,20 +31,27 @@ class Estimates:
         self._services = services
         self._later: list[ModelSpec] = []
         self._task: asyncio.Task[None] | None = None
-        services.when_warm.append(self._catch_up)
+        self._warm = asyncio.Event()
+        services.when_warm += [self._warm.set, self._catch_up]
 
     async def soon(self, spec: ModelSpec) -> ModelSpec:
-        """The model with the size that its code reports, if that takes no waiting.
+        """The model as it is once it is checked, with the size that its code reports.
 
-        Otherwise the brain and the registry are updated later.
+        If only the size is to be reported, and workers cannot be started yet, the brain and the
+        registry are updated later.
 
         Raises:
-            InvalidModel: its class was found not to take its arguments.
+            InvalidModel: it can never be loaded: its class does not take its arguments, or does
+                not match the file.
+            UntrustedModel: it can only be loaded with trust.
         """
+        if not self._services.warm and find_traits(spec.runtime).may_check(spec):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._warm.wait(), PATIENCE_SECONDS)
         if self._services.warm:
             found, reported = await self._ask(spec)
-            if reported.invalid:
-                raise InvalidModel(reported.problem, hint=reported.hint)
+            if reported.rejected:
+                raise error_from(reported.rejected, reported.problem, reported.hint, {})
             return found
         if _code_reports_more(spec):
             self._later.append(spec)
@@ -64,6 +72,7 @@ class Estimates:
         services = self._services
         log_file = services.paths.standby_log
         reported = await asyncio.to_thread(_estimate, services.zygote, spec, log_file)
+        spec = msgspec.structs.replace(spec, notes=reported.notes)
         if reported.weight_bytes is not None:
             spec = msgspec.structs.replace(spec, weight_bytes=reported.weight_bytes)
         return spec, reported
@@ -85,15 +94,15 @@ class Estimates:
                 continue
             conductor.feed(events.ModelEstimated(spec.name, known.weight_bytes))
             try:
-                registry.update(spec.name, weight_bytes=known.weight_bytes)
+                registry.update(spec.name, weight_bytes=known.weight_bytes, notes=known.notes)
             except SireError as error:
                 log.warning("its estimate is not stored: %s", error, extra=of_worker(spec.name))
 
 
 def _code_reports_more(spec: ModelSpec) -> bool:
-    """Whether a model's code can report its size, or check its arguments."""
+    """Whether a model's code can report its size, or check it."""
     traits = find_traits(spec.runtime)
-    if spec.args and traits.passes_to_class(spec):
+    if traits.may_check(spec) or (spec.args and traits.passes_to_class(spec)):
         return True
     return spec.max_memory is None and traits.may_estimate(spec)
 

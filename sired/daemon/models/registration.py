@@ -46,6 +46,8 @@ def complete(request: Register, payload: tuple[Buffer, ...], paths: Paths) -> Mo
     return msgspec.structs.replace(
         spec,
         model_class=_model_class(request, payload, paths),
+        notes=(),
+        alone="",
         registered_at=time.time(),
     )
 

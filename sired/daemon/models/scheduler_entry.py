@@ -29,7 +29,7 @@ def scheduler_entry(services: Services, spec: ModelSpec) -> Model:
         weight=spec.weight,
         min_instances=fewest,
         max_instances=most,
-        batch_size=spec.batch_size,
-        batch_delay=spec.batch_delay,
+        batch_size=1 if spec.alone else spec.batch_size,
+        batch_delay=0.0 if spec.alone else spec.batch_delay,
         concurrency=spec.concurrency,
     )

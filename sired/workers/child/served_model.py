@@ -42,6 +42,7 @@ from sired.workers.messages import (
     ChangeTier,
     DeviceGrant,
     DramFreed,
+    Finding,
     LoadModel,
     LoadProgress,
     Slept,
@@ -125,7 +126,8 @@ class ServedModel:
         self.decode_seconds = 0.0
         self.reported = self._runtime.signature(self._model)
         self._signature = job.spec.signature.completed_by(self.reported)
-        self.batch_size = job.spec.batch_size if self._signature.batchable else 1
+        batchable = self._signature.batchable and not job.spec.alone
+        self.batch_size = job.spec.batch_size if batchable else 1
         self.batch_delay = job.spec.batch_delay if self.batch_size > 1 else 0.0
         precision = self._runtime.precision_bytes(self._model)
         self._batches = Batches(self._predict, self.batch_size, precision)
@@ -251,6 +253,13 @@ class ServedModel:
         for number, outcome in self._batches.run(inputs):
             place = places[number]
             yield place, self._reply(turns[place].run, outcome)
+
+    def finding(self) -> Finding | None:
+        """What has been found out since the last call; None if nothing was."""
+        if self._batches.alone and self.batch_size > 1:
+            self.batch_size, self.batch_delay = 1, 0.0
+            return Finding(alone=self._batches.alone)
+        return None
 
     def _reply(self, run: RunModel, outcome: BatchResult) -> Reply:
         if outcome.error is not None:

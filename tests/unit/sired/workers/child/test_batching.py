@@ -42,11 +42,17 @@ def test_what_fits_runs_in_one_pass_and_each_gets_its_own_rows():
     assert model.calls == [4]
 
 
-def test_the_first_batch_runs_both_ways():
+def test_the_first_batch_runs_both_ways_again_and_among_rows_of_another_scale():
     model = Model()
     batches = Batches(model, 8)
     answers(batches, [rows(1), rows(2)])
-    assert sorted(model.calls) == [1, 1, 2]
+    assert model.calls == [1, 1, 1, 2, 1, 3]
+
+
+def test_the_trial_has_no_more_rows_than_allowed_either():
+    model = Model()
+    answers(Batches(model, 2), [rows(1), rows(2)])
+    assert max(model.calls) == 2
 
 
 def test_no_pass_has_more_rows_than_allowed():
@@ -143,3 +149,142 @@ def test_answers_are_held_against_each_other_as_exactly_as_they_were_computed():
     assert alike(one, other, precision=2)
     assert not alike(one, np.float32([1.1, 2]), precision=2)
     assert alike({"a": [one]}, {"a": [other]}, precision=2)
+
+
+class Quantised:
+    """Rounds to 256 steps of the range of all rows, as dynamic quantisation does."""
+
+    def __call__(self, data):
+        step = np.float32((np.abs(data).max() or 1) / 127)
+        return np.round(data / step) * step
+
+
+class Threshold:
+    """Changes what it does when any row of a batch is large, which is seldom."""
+
+    def __call__(self, data):
+        return data * 2 if np.abs(data).max() < 1000 else data * 3
+
+
+def unit_variance(data):
+    return data / (data.std(axis=0) + 1) if len(data) > 1 else data
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda data: data - data.mean(axis=0) + 7,
+        lambda data: data - data.max(),
+        unit_variance,
+        Quantised(),
+        lambda data: np.cumsum(data, axis=0),
+        lambda data: data[np.argsort(data[:, 0])],
+        lambda data: data + np.arange(len(data), dtype=np.float32)[:, None],
+        lambda data: data[:, : max(1, int((data != 0).sum(axis=1).max()))],
+    ],
+    ids=["mean", "max", "variance", "quantised", "sum", "sorted", "place", "trimmed"],
+)
+def test_equal_rows_show_nothing_so_a_model_that_mixes_rows_is_found_with_them_too(model):
+    batches = Batches(model, 8, 4)
+    one, other, third = (np.array([row], np.float32) for row in ([1, 2], [5, 0], [50, 60]))
+    for _ in range(3):
+        answers(batches, [one, one, one])
+    inputs = [one, other, third]
+    found = answers(batches, inputs)
+    assert [one.tolist() for one in found] == [model(data).tolist() for data in inputs]
+    assert batches.alone
+
+
+@pytest.mark.parametrize(
+    "equal", [np.array([[3]]), np.array([3]), rows(0)], ids=["integer", "flat", "zeros"]
+)
+def test_rows_that_cannot_be_told_apart_run_alone_until_others_come(equal):
+    model = Model()
+    batches = Batches(model, 8)
+    for _ in range(4):
+        answers(batches, [equal, equal])
+    model.calls.clear()
+    answers(batches, [equal, equal])
+    assert set(model.calls) == {1}  # the trial is repeated ever less often
+    for _ in range(8):
+        answers(batches, [equal, equal + 1])
+    model.calls.clear()
+    answers(batches, [equal, equal + 1])
+    assert model.calls == [2]
+    assert not batches.alone
+
+
+@pytest.mark.parametrize("kind", ["state", "random"])
+def test_a_model_that_answers_the_same_input_differently_runs_alone(kind):
+    generator = np.random.default_rng(0)
+    seen = []
+
+    def model(data):
+        seen.append(1)
+        return data + (len(seen) if kind == "state" else generator.random(dtype=np.float32))
+
+    batches = Batches(model, 8, 4)
+    answers(batches, [rows(1), rows(2)])
+    assert "same input differently" in batches.alone
+
+
+def test_a_dependence_that_the_trial_cannot_find_is_found_later_and_nobody_gets_its_answers():
+    model = Threshold()
+    batches = Batches(model, 8, 4)
+    for number in range(50):
+        answers(batches, [rows(number), rows(2)])
+    assert not batches.alone
+    batches._batch_seconds = 1e6  # a check is due, whichever input it is of
+    inputs = [rows(1), rows(5000), rows(3)]
+    for _ in range(50):
+        found = answers(batches, inputs)
+        if batches.alone:
+            break
+    assert "other rows" in batches.alone
+    assert [one.tolist() for one in found] == [model(data).tolist() for data in inputs]
+
+
+def test_the_first_batch_of_each_shape_is_checked_and_others_within_a_hundredth_of_the_time():
+    model = Model()
+    batches = tried(model, 8)
+    wide = [np.ones((1, 2), np.float32), np.zeros((1, 2), np.float32)]
+    answers(batches, wide)
+    assert model.calls == [2, 1]
+    model.calls.clear()
+    batches._check_seconds = 1.0
+    for _ in range(20):
+        answers(batches, wide)
+    assert model.calls == [2] * 20
+
+
+def test_a_batch_that_exhausts_memory_makes_batches_smaller():
+    def model(data):
+        if len(data) > 4:
+            raise MemoryError("too many")
+        return data * 2
+
+    batches = tried_with(model)
+    inputs = [rows(n) for n in range(8)]
+    assert [one.tolist() for one in answers(batches, inputs)] == [[[2 * n]] for n in range(8)]
+    assert not batches.alone
+    passes = []
+
+    def watched(data):
+        passes.append(len(data))
+        return model(data)
+
+    batches._predict = watched
+    answers(batches, inputs)
+    assert passes == [4, 4]
+
+
+def test_checks_leave_the_generators_of_models_alone():
+    import random
+
+    random.seed(5)
+    expected = random.random()
+    random.seed(5)
+    batches = tried(Model(), 8)
+    batches._batch_seconds = 1e6
+    answers(batches, [rows(1), rows(2)])
+    assert random.random() == expected
