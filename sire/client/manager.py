@@ -96,6 +96,7 @@ class ModelManager(JobCalls, PoolCalls, ManyCalls):
         runtime: str = "auto",
         *,
         model_class: type | str | None = None,
+        python_path: Sequence[str | Path] | None = None,
         trust: bool | None = None,
         inputs: Sequence[str | TensorSpec] | None = None,
         signature: Signature | None = None,
@@ -146,7 +147,7 @@ class ModelManager(JobCalls, PoolCalls, ManyCalls):
             name,
             model_path,
             {**options, "model_class": reference.name or None},
-            python_path=reference.python_path,
+            class_path=reference.python_path,
         )
         version = f"{sys.version_info.major}.{sys.version_info.minor}" if reference.pickle else ""
         payload = [reference.pickle] if reference.pickle else []

@@ -1,6 +1,7 @@
 """Kinds of values that only a model's options have."""
 
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from typing import Any
 
 import msgspec
@@ -33,6 +34,14 @@ def _read_class(value: Any) -> str:
             hint="Write it like package.module:Class or file.py:Class.",
         )
     return f"{PATH.read(module)}:{name}" if module.endswith(".py") else f"{module}:{name}"
+
+
+def _read_directories(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str | PathLike):
+        value = [value]
+    if not isinstance(value, Sequence):
+        raise InvalidModel(f"{shown(value)} is not a list of directories.")
+    return tuple(str(PATH.read(one)) for one in value)
 
 
 def _read_arguments(value: Any) -> dict[str, Any]:
@@ -106,6 +115,7 @@ def _write_keep_alive(keep_alive: float | str) -> str:
 
 
 CLASS = Kind(_read_class)
+DIRECTORIES = Kind(_read_directories, ", ".join, "directories")
 ARGUMENTS = Kind(_read_arguments, _write_arguments, "names and values")
 TENSORS = Kind(_read_tensors, format_tensors, "tensors")
 SIGNATURE = Kind(_read_signature)

@@ -96,4 +96,5 @@ def _summary(info: ModelInfo) -> list[str]:
     return [
         f"Registered {model.name}: {kind}{weights}; a load will reserve {reserved}.",
         f"It goes to {device}{by}; {inputs}.",
+        *model.notes,
     ]

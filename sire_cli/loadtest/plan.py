@@ -12,9 +12,9 @@ from sire.protocol.content import JSON
 
 @dataclass(frozen=True, slots=True)
 class LoadInput:
-    """The frames of a request, their content type, and the name of their file."""
+    """The content of a request, its content type, and the name of its file."""
 
-    frames: tuple[bytes, ...]
+    content: bytes
     content_type: str
     name: str = ""
 

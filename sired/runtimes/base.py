@@ -95,6 +95,22 @@ class InferenceRuntime(ABC):
             InvalidModel: the class is not found, or its constructor does not take them.
         """
 
+    def check_files(self, model_path: str, **kwargs: Any) -> Sequence[str]:  # noqa: ARG002
+        """Check, without loading it, whether a model can be loaded.
+
+        Called when the model is registered, in a process of its own, with the arguments of
+        ``load``, for the file formats whose ``checks`` is set.
+
+        Returns:
+            Sentences for the user: what was chosen from the file, converted or ignored.
+
+        Raises:
+            InvalidModel: it cannot be loaded; it is not registered then.
+            UntrustedModel: it cannot be loaded without trust; it is not registered then.
+            Exception: it cannot be checked; loading will report why.
+        """
+        return ()
+
     def estimate(self, model_path: str, **kwargs: Any) -> int | None:  # noqa: ARG002
         """Bytes of device memory that the model's weights will occupy, without loading them.
 

@@ -15,6 +15,7 @@ GROUP = "sire.runtimes"
 OPTIONAL_METHODS = (
     ("class_arguments", "check_arguments"),
     ("streams_files", "streams_files"),
+    ("checks", "check_files"),
     ("estimates", "estimate"),
     ("accepts_dummy_input", "accepts_dummy_input"),
     ("sleeps", "can_sleep"),

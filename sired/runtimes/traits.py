@@ -34,6 +34,7 @@ class FileFormat:
             "without_class" for files that are loaded as plain weights once a class is given.
         describes_inputs: the file states the dtypes and shapes of its inputs.
         estimates: ``estimate`` can report more than the file's header does.
+        checks: ``check_files`` can tell at registration whether such a file can be loaded.
         arguments: those of the runtime's arguments that apply to such a file; None for all.
     """
 
@@ -43,6 +44,7 @@ class FileFormat:
     needs_trust: Trust = "never"
     describes_inputs: bool = False
     estimates: bool = False
+    checks: bool = False
     arguments: frozenset[str] | None = None
 
 
@@ -72,6 +74,7 @@ class RuntimeTraits:
         concurrent: ``predict`` and ``forward`` may be called from several threads at once.
         batches: requests may be run together; False where the program or server batches by itself.
         streams_files: ``streams_files`` may report that a load reads its files fast by itself.
+        checks: ``check_files`` may tell before it is loaded whether a model can be loaded.
         estimates: ``estimate`` may report the size of the weights before they are loaded.
         accepts_dummy_input: ``accepts_dummy_input`` may allow a trial on zeros after loading.
         sleeps: ``can_sleep``, ``sleep`` and ``wake`` may move the weights to main memory.
@@ -96,6 +99,7 @@ class RuntimeTraits:
     concurrent: bool = False
     batches: bool = True
     streams_files: bool = False
+    checks: bool = False
     estimates: bool = False
     accepts_dummy_input: bool = False
     sleeps: bool = False
@@ -122,6 +126,13 @@ class RuntimeTraits:
         if not self.estimates or known is None:
             return self.estimates
         return known.estimates and (spec.model_class is not None or not known.needs_class)
+
+    def may_check(self, spec: ModelSpec) -> bool:
+        """Whether ``check_files`` can tell without loading a model whether it can be loaded."""
+        known = self.format(spec.format)
+        if not self.checks or known is None:
+            return self.checks
+        return known.checks and (spec.model_class is not None or not known.needs_class)
 
     def passes_to_class(self, spec: ModelSpec) -> bool:
         """Whether arguments that are not declared here go to the constructor of a class."""

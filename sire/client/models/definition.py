@@ -31,7 +31,7 @@ def define_model(
     path: PathLike[str] | str | None,
     options: Mapping[str, Any],
     *,
-    python_path: Sequence[str] = (),
+    class_path: Sequence[str] = (),
     place: Callable[[ModelOption], str] = lambda option: option.name,
 ) -> Definition:
     """Define a model; relative paths start in the working directory.
@@ -45,8 +45,8 @@ def define_model(
             not given. With ``cmd`` and no runtime the runtime is "command", and the argument
             ``directory`` is the working directory. For the runtime ollama, the argument ``host``
             is by default ``OLLAMA_HOST`` of this process; the daemon's may differ.
-        python_path: directories to import the class from; by default the working directory for a
-            module, its own directory for a file.
+        class_path: directories to import the class from; by default the working directory for a
+            module, its own directory for a file. Those of the option ``python_path`` come first.
         place: what an error calls an option.
 
     Raises:
@@ -62,21 +62,27 @@ def define_model(
         fields["args"] = {"directory": str(Path.cwd()), **args}
     if runtime == "ollama" and (server := os.environ.get("OLLAMA_HOST")):
         fields["args"] = {"host": server, **args}
+    python_path = _import_path(fields, class_path)
     spec = ModelSpec(
         name=check_name(name),
         path="" if path is None else _locate_model(path, runtime),
-        python_path=tuple(python_path) or _import_path(reference),
+        python_path=python_path,
         **fields,
     )
     return Definition(spec, explicit_defaults(values))
 
 
-def _import_path(reference: str | None) -> tuple[str, ...]:
-    """The directory that a class is imported from."""
-    if reference is None or reference == "pickle:":
-        return ()
+def _import_path(fields: dict[str, Any], class_path: Sequence[str]) -> tuple[str, ...]:
+    """The directories that a model's code is imported from."""
+    given, reference = fields.pop("python_path", ()), fields.get("model_class")
+    if class_path or reference == "pickle:":
+        return (*given, *class_path)
+    if reference is None:
+        # A whole module that is trusted imports the code that it was defined in.
+        return given or ((str(Path.cwd()),) if fields.get("trusted") else ())
     module = reference.rpartition(":")[0]
-    return (str(PurePath(module).parent) if module.endswith(".py") else str(Path.cwd()),)
+    own = str(PurePath(module).parent) if module.endswith(".py") else str(Path.cwd())
+    return (*given, own)
 
 
 def _locate_model(path: PathLike[str] | str, runtime: str) -> str:

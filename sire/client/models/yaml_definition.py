@@ -23,7 +23,7 @@ _FIELDS: dict[str, tuple[str, Kind]] = {
 }
 _ELSEWHERE = {
     "trust": "Specify --trust beside --file.",
-    "python_path": "Specify the file in model_class.",
+    "python_path": "Specify the file in model_class, or --path beside --file.",
     "signature": "Specify inputs.",
 }
 

@@ -29,6 +29,7 @@ class HuggingFaceRuntime(PyTorchRuntime):
 
     # transformers reads the files, so nothing of what the base class does about them applies.
     check_arguments = InferenceRuntime.check_arguments
+    check_files = InferenceRuntime.check_files
     estimate = InferenceRuntime.estimate
     streams_files = InferenceRuntime.streams_files
     accepts_dummy_input = InferenceRuntime.accepts_dummy_input  # ``warmup`` has a better input

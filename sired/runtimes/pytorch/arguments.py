@@ -18,12 +18,16 @@ class TorchOptions(msgspec.Struct, frozen=True):
         channels_last: keep images, and the weights applied to them, with channels last in memory.
         compile: run the model through ``torch.compile``, which happens when it is loaded.
         cudnn_benchmark: have cuDNN time its convolution algorithms for each new shape, on a GPU.
+        key: where a checkpoint has the weights, dotted; "" for the whole file.
+        strip: the prefix to remove from the names of the weights; "" to remove none.
     """
 
     dtype: Literal["fp32", "fp16", "bf16"] | None = None
     channels_last: bool = False
     compile: bool = False
     cudnn_benchmark: bool = False
+    key: str | None = None
+    strip: str | None = None
 
 
 OPTIONS = TorchOptions.__struct_fields__

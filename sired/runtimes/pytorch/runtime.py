@@ -1,7 +1,7 @@
 """The runtime: selects the loader for a file's format, and runs models."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,8 @@ import torch
 
 from sire.spec import Signature
 from sired.runtimes.base import InferenceRuntime
-from sired.runtimes.pytorch import programs, weights
+from sired.runtimes.pytorch import checking, programs, weights
+from sired.runtimes.pytorch.calling import UndeclaredInputs
 from sired.runtimes.pytorch.compiling import cache_compiled_code
 from sired.runtimes.pytorch.copies import Copies, PendingCopy
 from sired.runtimes.pytorch.data import channels_last, replace_all, to_arrays, to_tensors, widened
@@ -38,6 +39,7 @@ class PyTorchRuntime(InferenceRuntime):
     def __init__(self) -> None:
         self._offloaded: dict[int, OffloadedWeights] = {}
         self._copies: Copies | None = None
+        self._undeclared = UndeclaredInputs()
         self._cores = len(os.sched_getaffinity(0))
 
     def load(self, model_path: str, **kwargs: Any) -> TorchModel:
@@ -59,6 +61,11 @@ class PyTorchRuntime(InferenceRuntime):
         if job.model_class is not None:
             weights.check_class_arguments(job)
 
+    def check_files(self, model_path: str, **kwargs: Any) -> Sequence[str]:
+        """Check that the file matches its class, or that the classes of a whole module exist."""
+        kind, job = self._job(model_path, kwargs)
+        return checking.check_weights(job, kind)
+
     def estimate(self, model_path: str, **kwargs: Any) -> int | None:
         """The size of an object of the class on the device "meta", where tensors have no memory.
 
@@ -66,7 +73,7 @@ class PyTorchRuntime(InferenceRuntime):
         state, so its size is not a reliable estimate.
         """
         kind, job = self._job(model_path, kwargs)
-        if kind != "state_dict" or job.model_class is None:
+        if kind not in {"state_dict", "pickle"} or job.model_class is None:
             return None
         return weights.bytes_of_class(job)
 
@@ -101,8 +108,13 @@ class PyTorchRuntime(InferenceRuntime):
         float32.
         """
         with torch.inference_mode():
-            args, kwargs = model.arrange(self._inputs(model, data))
-            output = to_arrays(model.call(*args, **kwargs))
+            inputs = self._inputs(model, data)
+            if self.declared.inputs or model.signature.inputs:
+                args, kwargs = model.arrange(inputs)
+                answer = model.call(*args, **kwargs)
+            else:
+                answer = self._undeclared.call(model.call, model.arrange, inputs, model.precision)
+            output = to_arrays(answer)
         return replace_all(output, np.ndarray, widened) if model.options.dtype else output
 
     def prepare(self, model: TorchModel, data: Any) -> Any:

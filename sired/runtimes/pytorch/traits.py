@@ -27,9 +27,17 @@ TRAITS = RuntimeTraits(
     class_arguments=True,
     memory_arguments=frozenset({"compile", "dtype"}),
     formats=(
-        FileFormat(name="safetensors", takes_class=True, needs_class=True),
-        FileFormat(name="state_dict", takes_class=True, needs_class=True, estimates=True),
-        FileFormat(name="pickle", takes_class=True, needs_trust="without_class"),
+        FileFormat(name="safetensors", takes_class=True, needs_class=True, checks=True),
+        FileFormat(
+            name="state_dict", takes_class=True, needs_class=True, estimates=True, checks=True
+        ),
+        FileFormat(
+            name="pickle",
+            takes_class=True,
+            needs_trust="without_class",
+            estimates=True,
+            checks=True,
+        ),
         FileFormat(
             name="exported",
             needs_trust="always",
@@ -45,6 +53,7 @@ TRAITS = RuntimeTraits(
     ),
     concurrent=True,
     streams_files=True,
+    checks=True,
     estimates=True,
     accepts_dummy_input=True,
     sleeps=True,

@@ -1,21 +1,20 @@
 """Loads weights, which need a class, and whole modules, which need trust."""
 
-import pickle
-import re
-import zipfile
+import logging
+from collections.abc import Callable
 from itertools import chain
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch.overrides import TorchFunctionMode
 
-from sire.errors import InvalidModel, UntrustedModel
+from sire.errors import InvalidModel
 from sired.runtimes.arguments import read_arguments
-from sired.runtimes.base import is_out_of_memory
 from sired.runtimes.pytorch.arguments import TorchOptions, split_arguments
+from sired.runtimes.pytorch.checkpoints import Found, Wanted, choose_module, find_weights
 from sired.runtimes.pytorch.compiling import compiled
+from sired.runtimes.pytorch.initialisation import DeferredInitialisation
 from sired.runtimes.pytorch.model import (
     TorchLoad,
     TorchModel,
@@ -24,12 +23,16 @@ from sired.runtimes.pytorch.model import (
     wanted_precision,
 )
 from sired.runtimes.pytorch.streaming import is_streamed, stream_safetensors
+from sired.runtimes.pytorch.unpickling import Unpickled, unpickle
 from sired.runtimes.support.classes import check_constructor, construct, find_class
 from sired.runtimes.support.inputs import parameters_of
 
-# Training scripts wrap the weights in one of these.
-_WRAPPERS = ("state_dict", "model_state_dict", "model")
+log = logging.getLogger("sired.worker")
+
 _NAMED = 3
+
+Fill = Callable[[torch.nn.Module, dict[str, Any], torch.dtype | None], tuple[list[str], list[str]]]
+"""Loads weights into a module; returns the missing and the additional names."""
 
 
 def load_safetensors(job: TorchLoad) -> TorchModel:
@@ -45,7 +48,7 @@ def load_safetensors(job: TorchLoad) -> TorchModel:
             weights = load_file(job.path, device=str(job.device))
     except SafetensorError as problem:
         raise InvalidModel(f"{job.path} cannot be read as safetensors: {problem}") from None
-    return _with_class(job, weights)
+    return _with_class(job, Unpickled(weights))
 
 
 def load_pickled(job: TorchLoad) -> TorchModel:
@@ -55,77 +58,34 @@ def load_pickled(job: TorchLoad) -> TorchModel:
         UntrustedModel: it contains more than weights, and the job is not trusted.
         InvalidModel: as ``load_safetensors``.
     """
-    content = _unpickled(job)
-    if isinstance(content, torch.nn.Module):
+    unpickled = unpickle(job)
+    module = choose_module(unpickled.content, job.path, job.arguments.get("key"))
+    if module is not None:
         options = read_arguments(TorchOptions, job.arguments, f"{job.path}, a whole module,")
-        return _whole(content, job.device, options)
-    return _with_class(job, _weights_in(content, job.path))
+        return _whole(module, job.device, options, wanted_precision(options))
+    return _with_class(job, unpickled)
 
 
-def _unpickled(job: TorchLoad) -> Any:
-    """The content of the file; without trust only tensors and plain containers are built."""
-    # A file in the old format cannot be mapped.
-    mapped = zipfile.is_zipfile(job.path)
-    try:
-        return torch.load(job.path, "cpu", weights_only=not job.trusted, mmap=mapped)
-    except pickle.UnpicklingError as problem:
-        if "weights_only" in str(problem).lower() or "unsupported" in str(problem).lower():
-            raise _untrusted(job, str(problem)) from None
-        raise InvalidModel(f"{job.path} cannot be read: {_first_line(problem)}") from None
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as problem:
-        if is_out_of_memory(problem):
-            raise
-        raise InvalidModel(f"{job.path} cannot be read: {_first_line(problem)}") from None
+def _with_class(job: TorchLoad, unpickled: Unpickled) -> TorchModel:
+    initialisation = DeferredInitialisation()
+    with initialisation:
+        module, options = construct_module(job)
+        wanted = Wanted.of(module)
+    found = find_weights(unpickled.content, wanted, job.path, options.key, options.strip)
+    for note in notes(unpickled, found, wanted, options):
+        log.info("%s", note)
+    kept = wanted.kept_precision(found.weights)
+    fill(module, found, wanted, job.path, lambda: initialisation.load(module, found.weights, kept))
+    initialisation.finish()
+    return _whole(module, job.device, options, wanted_precision(options) or kept)
 
 
-def _untrusted(job: TorchLoad, message: str) -> UntrustedModel:
-    wanted = re.search(r"GLOBAL (\S+)", message)
-    what = f"would run {wanted[1]}" if wanted else "contains more than weights"
-    return UntrustedModel(
-        f"{job.path} {what} when loaded; none of its code has run.",
-        hint="If you trust its source: sire register --replace --trust. Better: save the "
-        "state_dict as safetensors.",
-    )
-
-
-def _weights_in(content: Any, path: str) -> dict[str, torch.Tensor]:
-    for wrapper in _WRAPPERS:
-        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
-            content = content[wrapper]
-    if not isinstance(content, dict) or not all(
-        isinstance(value, torch.Tensor) for value in content.values()
-    ):
-        raise InvalidModel(
-            f"{path} contains a {type(content).__name__}, which is not a state_dict.",
-            hint="Save model.state_dict().",
-        )
-    return content
-
-
-def bytes_of_class(job: TorchLoad) -> int:
-    """Bytes of the weights that an object of the job's class has; none are allocated.
+def construct_module(job: TorchLoad) -> tuple[torch.nn.Module, TorchOptions]:
+    """An object of the job's class, and the options among the model's arguments.
 
     Raises:
-        InvalidModel: the class is missing, or is not a module.
-        Exception: it cannot be constructed without values.
+        InvalidModel: the class is missing, does not take its arguments, or is not a module.
     """
-    with torch.device("meta"):
-        module, options = _construct(job)
-    if (precision := wanted_precision(options)) is not None:
-        module = module.to(precision)
-    # ``parameters`` lists tied ones once. On this device their storages cannot be distinguished.
-    return sum(tensor.nbytes for tensor in chain(module.parameters(), module.buffers()))
-
-
-def _with_class(job: TorchLoad, weights: dict[str, torch.Tensor]) -> TorchModel:
-    with _NoInitialisation():
-        module, options = _construct(job)
-    _fill(module, weights, job.path)
-    return _whole(module, job.device, options)
-
-
-def _construct(job: TorchLoad) -> tuple[torch.nn.Module, TorchOptions]:
-    """An object of the job's class, and the options among the model's arguments."""
     if job.model_class is None:
         raise InvalidModel(
             f"{job.path} contains weights only, and no class is given for them.",
@@ -137,6 +97,21 @@ def _construct(job: TorchLoad) -> tuple[torch.nn.Module, TorchOptions]:
     if not isinstance(module, torch.nn.Module):
         raise InvalidModel(f"{kind.__name__} is not a torch.nn.Module.")
     return module, options
+
+
+def bytes_of_class(job: TorchLoad) -> int:
+    """Bytes of the weights that an object of the job's class has; none are allocated.
+
+    Raises:
+        InvalidModel: the class is missing, or is not a module.
+        Exception: it cannot be constructed without values.
+    """
+    with torch.device("meta"):
+        module, options = construct_module(job)
+    if (precision := wanted_precision(options)) is not None:
+        module = module.to(precision)
+    # ``parameters`` lists tied ones once. On this device their storages cannot be distinguished.
+    return sum(tensor.nbytes for tensor in chain(module.parameters(), module.buffers()))
 
 
 def check_class_arguments(job: TorchLoad) -> None:
@@ -151,41 +126,44 @@ def check_class_arguments(job: TorchLoad) -> None:
     check_constructor(kind, arguments)
 
 
-class _NoInitialisation(TorchFunctionMode):
-    """Skips the initialisation of large parameters, all of which the file replaces.
+def notes(unpickled: Unpickled, found: Found, wanted: Wanted, options: TorchOptions) -> list[str]:
+    """Sentences about what is chosen from a file, what is ignored, and how it is converted."""
+    every = list(found.notes)
+    if unpickled.left_out:
+        every.append(f"Objects in it are ignored: {', '.join(unpickled.left_out)}.")
+    if options.dtype is None and (precision := wanted.precision_note(found.weights)):
+        every.append(precision)
+    return every
 
-    Random numbers for a large model take seconds, and memory for its weights a second time.
-    Buffers and other tensors are initialised, as they may not be in the file. So are small
-    parameters, which costs nothing, because a constructor may read them.
+
+def fill(
+    module: torch.nn.Module,
+    found: Found,
+    wanted: Wanted,
+    path: str,
+    load: Callable[[], tuple[list[str], list[str]]],
+) -> None:
+    """Load weights into a module.
+
+    Args:
+        module: to load them into.
+        found: the weights.
+        wanted: those of the module.
+        path: of their file, for errors.
+        load: loads them; returns the missing and the additional names.
+
+    Raises:
+        InvalidModel: their names or shapes do not match.
     """
-
-    _FILL = frozenset({"uniform_", "normal_", "fill_", "zero_", "copy_", "erfinv_", "clamp_"})
-    _LARGE = 1 << 16
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        """Call one torch function, or skip it."""
-        given = kwargs or {}
-        initialises = getattr(func, "__module__", "") == torch.nn.init.__name__
-        if initialises or getattr(func, "__name__", "") in self._FILL:
-            # A tensor's method has it as the first argument, torch.nn.init by name.
-            target = args[0] if args else given.get("tensor")
-            if isinstance(target, torch.nn.Parameter) and target.numel() > self._LARGE:
-                return target
-        return func(*args, **given)
-
-
-def _fill(module: torch.nn.Module, weights: dict[str, torch.Tensor], path: str) -> None:
-    tied = _tied(module)
+    hint = "Check that --class and --arg are the ones it was trained with."
+    if found.keys:
+        hint = f"The file has {found.keys}. {hint} Others can be chosen: --arg key=, --arg strip="
     try:
-        # Assigning keeps the mapped tensors; copying would allocate every weight twice.
-        missing, unexpected = module.load_state_dict(weights, strict=False, assign=True)
+        missing, unexpected = load()
     except RuntimeError as problem:
-        raise InvalidModel(
-            f"{path} does not match {type(module).__name__}: {_last_line(problem)}"
-        ) from None
-    missing = [name for name in missing if not _tie(module, name, tied, weights)]
+        reason = _last_line(problem)
+        raise InvalidModel(f"{path} does not match {wanted.owner}: {reason}", hint=hint) from None
+    missing = [n for n in missing if not wanted.tied.get(n, set()) & found.weights.keys()]
     if missing or unexpected:
         parts = [
             f"{kind} {', '.join(keys[:_NAMED])}{' …' if len(keys) > _NAMED else ''}"
@@ -194,47 +172,31 @@ def _fill(module: torch.nn.Module, weights: dict[str, torch.Tensor], path: str) 
         ]
         raise InvalidModel(
             f"{path} does not match {type(module).__name__}: the file {' and '.join(parts)}.",
-            hint="Check that --class and --arg are the ones it was trained with.",
+            hint=hint,
         )
 
 
-def _tied(module: torch.nn.Module) -> dict[str, set[str]]:
-    """For each name of a tied parameter, all of its names."""
-    by_tensor: dict[int, set[str]] = {}
-    for name, parameter in module.named_parameters(remove_duplicate=False):
-        by_tensor.setdefault(id(parameter), set()).add(name)
-    return {name: names for names in by_tensor.values() for name in names if len(names) > 1}
-
-
-def _tie(
-    module: torch.nn.Module, name: str, tied: dict[str, set[str]], weights: dict[str, torch.Tensor]
-) -> bool:
-    """Set a parameter missing in the file from a tied one that is in it; False if there is none."""
-    source = next((other for other in tied.get(name, ()) if other in weights), None)
-    if source is None:
-        return False
-    parent, _, leaf = name.rpartition(".")
-    setattr(module.get_submodule(parent), leaf, module.get_parameter(source))
-    return True
-
-
-def _whole(module: torch.nn.Module, device: torch.device, options: TorchOptions) -> TorchModel:
-    wanted = wanted_precision(options)
-    precision = wanted or common_precision(module.parameters())
-    # Parameters and buffers that are not in the file are converted like the weights.
-    if wanted is not None or precision in {torch.float16, torch.bfloat16}:
+def _whole(
+    module: torch.nn.Module,
+    device: torch.device,
+    options: TorchOptions,
+    precision: torch.dtype | None,
+) -> TorchModel:
+    """A module, on its device and in the given precision; None to change no dtype."""
+    if precision is not None:
+        # Parameters and buffers that are not in the file are converted like the weights.
         module = module.to(precision)
     module = module.eval().to(device)
     if options.channels_last:
         module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    size = storage_bytes([*module.parameters(), *module.buffers()])
-    arrange = parameters_of(module.forward).arrange
-    call = compiled(module) if options.compile else module
-    return TorchModel(call, device, arrange, size, precision, options=options)
-
-
-def _first_line(problem: BaseException) -> str:
-    return str(problem).strip().partition("\n")[0]
+    return TorchModel(
+        compiled(module) if options.compile else module,
+        device,
+        parameters_of(module.forward).arrange,
+        storage_bytes([*module.parameters(), *module.buffers()]),
+        precision or common_precision(module.parameters()),
+        options=options,
+    )
 
 
 def _last_line(problem: BaseException) -> str:

@@ -27,7 +27,7 @@ def find_class(name: str, python_path: Sequence[str] = ()) -> type:
         InvalidModel: the module or class does not exist.
         LoadFailed: importing the module failed.
     """
-    sys.path[:0] = [path for path in python_path if path not in sys.path]
+    add_to_path(python_path)
     if name.startswith(PICKLED):
         return _unpickle(Path(name.removeprefix(PICKLED)))
     module_name, _, attribute = name.rpartition(":")
@@ -44,6 +44,11 @@ def find_class(name: str, python_path: Sequence[str] = ()) -> type:
             hint=f"It defines: {', '.join(own)}." if own else "It defines no classes.",
         )
     return found
+
+
+def add_to_path(directories: Sequence[str]) -> None:
+    """Import modules from these directories first."""
+    sys.path[:0] = [path for path in directories if path not in sys.path]
 
 
 def construct(kind: type, arguments: dict[str, Any]) -> Any:

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sire.errors import InvalidInput
+from sire.errors import InvalidInput, shown
+from sire.nearest import did_you_mean
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -37,8 +38,10 @@ class Parameters:
         Raises:
             InvalidInput: their names or their number do not match.
         """
-        if isinstance(given, dict) and self._takes(given.keys()):
-            return (), given
+        if isinstance(given, dict):
+            if self._takes(given.keys()):
+                return (), given
+            self._check_names(given)
         in_order = given if isinstance(given, tuple) else (given,)
         if self.fewest <= len(in_order) <= self.most:
             return in_order, {}
@@ -46,6 +49,20 @@ class Parameters:
         received = ", ".join(map(str, given)) if isinstance(given, dict) else count
         raise InvalidInput(
             f"The model takes {', '.join(self.named) or 'nothing by name'}; given were {received}."
+        )
+
+    def _check_names(self, given: dict[Any, Any]) -> None:
+        """Reject a name that is not a parameter, beside others that are.
+
+        An object without any such name may be what the only parameter takes.
+        """
+        unknown = next((name for name in given if name not in self.named), None)
+        if self.any_name or unknown is None or not any(name in self.named for name in given):
+            return
+        raise InvalidInput(
+            f"The model has no input {shown(unknown)}: it takes {', '.join(self.named)}; "
+            f"given were {', '.join(map(str, given))}.",
+            hint=did_you_mean(str(unknown), self.named).strip(),
         )
 
     def _takes(self, names: Any) -> bool:

@@ -36,7 +36,19 @@ def set_up(connection: socket.socket, log_path: str, confinement: Confinement) -
     redirect_output(log_path)
     confine(confinement)  # before threads exist, because it applies to the calling thread
     faulthandler.enable()
+    seed_generators()
     _exit_with_daemon(connection)
+
+
+def seed_generators() -> None:
+    """Give the generators of random numbers new seeds, as in a process that was not forked.
+
+    Python's own is seeded by each fork.
+    """
+    if (numpy := sys.modules.get("numpy")) is not None:
+        numpy.random.seed()
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.default_generator.seed()
 
 
 def redirect_output(log_path: str) -> None:

@@ -27,6 +27,7 @@ GIVEN = {
     "args": ({"layers": 4}, {"layers": 4}),
     "cmd": ("serve {port}", "serve {port}"),
     "health": ("/ready", "/ready"),
+    "python_path": (["/tmp"], ("/tmp",)),
     "trust": (True, True),
     "inputs": (["x:float32[-1,4]"], (TensorSpec("x", "float32", (-1, 4)),)),
     "signature": (Signature((TensorSpec("", "int64", (1,)),)),) * 2,

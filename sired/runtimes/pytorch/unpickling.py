@@ -1,0 +1,190 @@
+"""Reads what ``torch.save`` wrote, without running its code unless it is trusted."""
+
+import pickle
+import re
+import sys
+import zipfile
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from sire.errors import InvalidModel, SireError, UntrustedModel
+from sired.runtimes.base import is_out_of_memory
+from sired.runtimes.pytorch.model import TorchLoad
+from sired.runtimes.support.classes import add_to_path, find_class
+
+# Of the standard library only these are left out of a checkpoint silently; what else a file could
+# refer to there serves to run code.
+_HARMLESS_MODULES = {"argparse", "pathlib", "datetime", "enum", "decimal", "fractions", "uuid"}
+_HARMLESS = re.compile(
+    r"collections\.\w+|(builtins|__builtin__)\.(dict|list|tuple|frozenset|slice|range|object)|"
+    r"numpy\.(dtype|ndarray|dtypes\.\w+|_?core\.multiarray\.(scalar|_reconstruct))|"
+    r"torch\.(optim|amp|cuda\.amp|torch_version|nn\.modules\.loss)\.[\w.]+"
+)
+_GLOBAL = re.compile(r"GLOBAL (\S+)")
+# How the unpickler says that an object is filled like a dict or a list.
+_CONTAINER = re.compile(r"(dict|list).* but got <class '[\w.]*\.(Left\d+)'>", re.DOTALL)
+_MOST_LEFT_OUT = 200
+
+
+@dataclass(slots=True)
+class Unpickled:
+    """The content of a file.
+
+    Attributes:
+        content: without the objects that were left out, whose places are empty.
+        left_out: the classes of these objects.
+    """
+
+    content: Any
+    left_out: list[str] = field(default_factory=list)
+
+
+def unpickle(job: TorchLoad, location: str = "cpu") -> Unpickled:
+    """Read a file that ``torch.save`` wrote, onto a device.
+
+    Without trust only tensors and plain containers are built. Objects of other classes, such as
+    the settings of a training script, are left out; none of their code runs.
+
+    Raises:
+        UntrustedModel: it refers to functions, or is an object of a class, and is not trusted.
+        InvalidModel: it cannot be read.
+    """
+    try:
+        return Unpickled(_trusted(job, location)) if job.trusted else _plain(job, location)
+    except pickle.UnpicklingError as problem:
+        if "weights_only" in str(problem).lower() or "unsupported" in str(problem).lower():
+            raise untrusted(job.path, _GLOBAL.search(str(problem))) from None
+        raise InvalidModel(f"{job.path} cannot be read: {_first_line(problem)}") from None
+    except (RuntimeError, EOFError, ValueError, TypeError, KeyError, OSError) as problem:
+        if is_out_of_memory(problem):
+            raise
+        raise InvalidModel(f"{job.path} cannot be read: {_first_line(problem)}") from None
+
+
+def untrusted(path: str, wanted: "re.Match[str] | str | None") -> UntrustedModel:
+    """The error of a file that needs trust, and the function or class that it refers to."""
+    name = wanted if isinstance(wanted, str) or wanted is None else wanted[1]
+    what = f"would run {name}" if name else "contains more than weights"
+    return UntrustedModel(
+        f"{path} {what} when loaded; none of its code has run.",
+        hint="If you trust its source: sire register --replace --trust. Better: save the "
+        "state_dict as safetensors.",
+    )
+
+
+def cannot_import(path: str, name: str, reason: str) -> InvalidModel:
+    """The error of a file that refers to a class that cannot be imported."""
+    return InvalidModel(
+        f"{path} refers to {name}, which cannot be imported: {reason}.",
+        hint="Specify the directory of its code: --path DIRECTORY; or its class: "
+        "--class file.py:Class",
+    )
+
+
+def _load(path: str, location: str, **how: Any) -> Any:
+    # A file in the old format cannot be mapped.
+    return torch.load(path, location, mmap=zipfile.is_zipfile(path), **how)
+
+
+class _Left:
+    """Stands for an object that is left out: takes anything, and keeps nothing."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def __setstate__(self, _: Any) -> None:
+        pass
+
+
+def _placeholder(number: int, kind: str = "") -> type:
+    """A class whose objects are empty; those of a container are filled and ignored."""
+    made = {"dict": OrderedDict, "list": list}.get(kind)
+    construct = object.__new__ if made is None else (lambda _: made())
+
+    def new(cls: type, *_: Any, **__: Any) -> Any:
+        return construct(cls)
+
+    return type(f"Left{number}", (_Left,), {"__new__": new})
+
+
+def _plain(job: TorchLoad, location: str) -> Unpickled:
+    """Read a file without trust; objects of unknown classes are left out."""
+    left: dict[str, type] = {}
+    while True:
+        try:
+            allowed: list[Any] = [(kind, name) for name, kind in left.items()]
+            with torch.serialization.safe_globals(allowed):
+                content = _load(job.path, location, weights_only=True)
+        except pickle.UnpicklingError as problem:
+            if not _leave_out(str(problem), left):
+                raise
+            continue
+        if isinstance(content, _Left):
+            raise untrusted(job.path, next(iter(left)))
+        return Unpickled(content, list(left))
+
+
+def _leave_out(problem: str, left: dict[str, type]) -> bool:
+    """Have the class that an error is about left out next time; False if that is not possible."""
+    if (container := _CONTAINER.search(problem)) is not None:
+        for name, kind in left.items():
+            if kind.__name__ == container[2]:
+                left[name] = _placeholder(len(left) * 1000, container[1])
+                return True
+        return False
+    wanted = _GLOBAL.search(problem)
+    if wanted is None or len(left) >= _MOST_LEFT_OUT or wanted[1] in left:
+        return False
+    if not _is_harmless(wanted[1]):
+        return False
+    left[wanted[1]] = _placeholder(len(left))
+    return True
+
+
+def _is_harmless(name: str) -> bool:
+    package = name.partition(".")[0]
+    if package in {"torch", "numpy", "builtins", "__builtin__"} or "." not in name:
+        return _HARMLESS.fullmatch(name) is not None
+    if package in sys.stdlib_module_names and package != "__main__":
+        return package in _HARMLESS_MODULES or _HARMLESS.fullmatch(name) is not None
+    return True
+
+
+def _trusted(job: TorchLoad, location: str) -> Any:
+    """Read a file with all of its objects; classes are imported from the model's directories."""
+    add_to_path(job.python_path)
+    given = None
+    if job.model_class is not None:
+        given = sys.modules.get(find_class(job.model_class, job.python_path).__module__)
+
+    class Unpickler(pickle.Unpickler):
+        """Finds classes that were defined in a script beside the class that is given."""
+
+        def find_class(self, module: str, name: str) -> Any:
+            beside = getattr(given, name, None)
+            if module == "__main__" and beside is not None:
+                return beside
+            try:
+                return super().find_class(module, name)
+            except (ImportError, AttributeError) as problem:
+                if beside is not None:
+                    return beside
+                raise cannot_import(job.path, f"{module}.{name}", str(problem)) from None
+
+    names: Mapping[str, Any] = {**vars(pickle), "Unpickler": Unpickler}
+    try:
+        module = SimpleNamespace(**names)
+        return _load(job.path, location, weights_only=False, pickle_module=module)
+    except SireError:
+        raise
+    except AttributeError as problem:
+        raise InvalidModel(f"{job.path} cannot be read: {_first_line(problem)}") from None
+
+
+def _first_line(problem: BaseException) -> str:
+    return str(problem).strip().partition("\n")[0]
