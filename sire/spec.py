@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from sire.constants import read_constant
 from sire.errors import InvalidConfiguration, InvalidModel, shown
 from sire.nearest import did_you_mean
 
@@ -24,23 +25,40 @@ _DTYPES = frozenset(
     {"string", "bool", "float16", "bfloat16", "float32", "float64", "complex64", "complex128"}
     | {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
 )
-_TENSOR = re.compile(r"(?:(?P<name>[^\s:]+):)?(?P<dtype>\w+)\[(?P<shape>[-\d,\s]*)\]")
+_TENSOR = re.compile(
+    r"(?:(?P<name>[^\s\[\]=]+):)?(?P<dtype>\w+)\[(?P<shape>[-\d,\s]*|\.\.\.)\](?:=(?P<constant>.+))?",
+    re.DOTALL,
+)
 
 
 # An axis length has at most 63 bits.
 _AXIS = re.compile(r"-1|\d{1,18}")
 _COUNT = re.compile(r"\d{1,4}")
+# The shape of an input that takes any number of axes; "..." in text.
+ANY_SHAPE: tuple[int, ...] = (-2,)
 
 
 class TensorSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     """One array: its name ("" if it is the only one), dtype ("float32") and shape.
 
-    In a signature ``-1`` stands for an axis of any length; on the wire every length is given.
+    In a signature ``-1`` stands for an axis of any length, and ``ANY_SHAPE`` for any axes; on the
+    wire every length is given.
+
+    Attributes:
+        constant: JSON of the value that an input has if a request does not give it; "" for none.
+        optional: whether a request may leave an input out, because the model has a default.
     """
 
     name: str
     dtype: str
     shape: tuple[int, ...]
+    constant: str = ""
+    optional: bool = False
+
+    @property
+    def required(self) -> bool:
+        """Whether each request has to give this input."""
+        return not (self.constant or self.optional)
 
 
 class Signature(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -50,8 +68,34 @@ class Signature(msgspec.Struct, frozen=True, omit_defaults=True):
     outputs: tuple[TensorSpec, ...] = ()
 
     def completed_by(self, reported: "Signature") -> "Signature":
-        """This signature, with the inputs or outputs of the other where it has none."""
-        return Signature(self.inputs or reported.inputs, self.outputs or reported.outputs)
+        """This signature, with what the other has where it has nothing.
+
+        Constants can be declared alone: the other inputs are those of the other signature.
+
+        Raises:
+            InvalidModel: the declared inputs are not those of the model.
+        """
+        outputs = self.outputs or reported.outputs
+        if not self.inputs:
+            return Signature(reported.inputs, outputs)
+        if not reported.inputs and not any(spec.required for spec in self.inputs):
+            raise InvalidModel(
+                "Only constants are declared, and the model does not state its other inputs.",
+                hint="Declare them as well: --input NAME:DTYPE[SHAPE]",
+            )
+        return Signature(_completed(self.inputs, reported.inputs), outputs)
+
+    def required(self) -> tuple[TensorSpec, ...]:
+        """The inputs that each request has to give; all of them, if none has to be given."""
+        return tuple(spec for spec in self.inputs if spec.required) or self.inputs
+
+    def in_order(self, count: int) -> tuple[TensorSpec, ...]:
+        """The inputs that so many values in order are for; empty if their number does not fit."""
+        without_constants = tuple(spec for spec in self.inputs if not spec.constant)
+        for inputs in (self.required(), without_constants, self.inputs):
+            if len(inputs) == count:
+                return inputs
+        return ()
 
     @property
     def batchable(self) -> bool:
@@ -59,6 +103,32 @@ class Signature(msgspec.Struct, frozen=True, omit_defaults=True):
         return bool(self.inputs) and all(
             tensor.shape[:1] == (-1,) for tensor in (*self.inputs, *self.outputs)
         )
+
+
+def _completed(
+    declared: tuple[TensorSpec, ...], reported: tuple[TensorSpec, ...]
+) -> tuple[TensorSpec, ...]:
+    """The declared inputs, and those of the model that need not be declared."""
+    if not reported or len(declared) == len(reported) == 1:
+        return declared
+    stated = {spec.name: spec for spec in declared}
+    known = {spec.name: spec for spec in reported}
+    if unknown := next((name for name in stated if name not in known), None):
+        raise InvalidModel(
+            f"The model has no input {shown(unknown)}.",
+            hint=f"{did_you_mean(unknown, known)}It takes {format_tensors(reported)}.",
+        )
+    missing = [spec for spec in reported if spec.required and spec.name not in stated]
+    if not any(spec.required for spec in declared):
+        return tuple(stated.get(spec.name, spec) for spec in reported)
+    if missing or "" in stated:
+        raise InvalidModel(
+            f"The declared inputs are {format_tensors(declared)}, but the model takes "
+            f"{format_tensors(reported)}.",
+            hint="Declare each by its name, or only a constant for those that requests do not "
+            "give: --input 'gain:float32[]=3'",
+        )
+    return (*declared, *(spec for spec in reported if spec.name not in stated))
 
 
 class ImageOptions(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -193,32 +263,47 @@ def check_name(name: str) -> str:
 
 
 def parse_tensor(text: str) -> TensorSpec:
-    """Read an input such as ``float32[-1,1,8,8]`` or ``tokens:int64[-1,128]``.
+    """Read an input such as ``float32[-1,1,8,8]``, ``tokens:int64[...]`` or ``gain:float32[]=3``.
 
     Raises:
-        InvalidModel: the text has another form, or the dtype is unknown.
+        InvalidModel: the text has another form, the dtype is unknown, or the constant does not fit.
     """
     match = _TENSOR.fullmatch(text.strip())
-    axes = [axis.strip() for axis in match["shape"].split(",")] if match else []
+    shape = match["shape"] if match else ""
+    axes = [axis.strip() for axis in shape.split(",")] if shape != "..." else []
     if match is None or not all(_AXIS.fullmatch(axis) for axis in axes if axes != [""]):
         raise InvalidModel(
             f"{shown(text)} is not a valid tensor.",
-            hint="Write it like float32[-1,1,8,8] or tokens:int64[-1,128]; -1 is any length.",
+            hint="Write it like float32[-1,1,8,8], tokens:int64[-1,128] or gain:float32[]=3; -1 is "
+            "any length, and [...] any shape.",
         )
     if match["dtype"] not in _DTYPES:
         raise InvalidModel(
             f"{shown(match['dtype'])} is not a known dtype.",
             hint=f"Dtypes are: {', '.join(sorted(_DTYPES))}.",
         )
-    return TensorSpec(match["name"] or "", match["dtype"], tuple(int(a) for a in axes if a))
+    lengths = ANY_SHAPE if shape == "..." else tuple(int(a) for a in axes if a)
+    spec = TensorSpec(match["name"] or "", match["dtype"], lengths)
+    if match["constant"] is None:
+        return spec
+    if not spec.name:
+        raise InvalidModel(
+            f"{shown(text)} gives a value to an input without a name.",
+            hint="Write the name as well, like gain:float32[]=3.",
+        )
+    value = read_constant(match["constant"], spec.dtype, spec.shape)
+    return msgspec.structs.replace(spec, constant=value)
 
 
 def format_tensors(tensors: Iterable[TensorSpec]) -> str:
     """Format tensors as ``parse_tensor`` reads them, separated by ", "."""
-    return ", ".join(
-        f"{one.name}{':' if one.name else ''}{one.dtype}[{','.join(map(str, one.shape))}]"
-        for one in tensors
-    )
+    return ", ".join(map(_format_tensor, tensors))
+
+
+def _format_tensor(spec: TensorSpec) -> str:
+    shape = "..." if spec.shape == ANY_SHAPE else ",".join(map(str, spec.shape))
+    value = f"={spec.constant}" if spec.constant else " (optional)" if spec.optional else ""
+    return f"{spec.name}{':' if spec.name else ''}{spec.dtype}[{shape}]{value}"
 
 
 def check_priority(text: str) -> Priority:

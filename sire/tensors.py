@@ -13,7 +13,7 @@ import numpy as np
 
 from sire.errors import InvalidInput, error_text, shown
 from sire.protocol.content import TENSORS, TREE, Buffer, Payload
-from sire.spec import TensorSpec
+from sire.spec import ANY_SHAPE, TensorSpec
 
 _LONGEST_EMPTY = 1 << 20
 # More levels of nesting than any data has; without a limit they could exhaust the stack.
@@ -30,6 +30,9 @@ DTYPES: dict[str, np.dtype[Any]] = {
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 # The names of text dtypes in a signature.
 TEXT_DTYPES = frozenset({"object", "str", "string"})
+# The beginnings of the dtypes of inputs that are lists of arrays, like ``sequence(float32)``, or
+# dicts, like ``map(int64,float32)``.
+SEQUENCE, MAP = "sequence(", "map("
 _ARRAY, _TUPLE = 1, 2
 _PLAIN = {str, int, float, bool, bytes, type(None)}
 # Kinds of arrays of Python objects or strings, which are sent as lists.
@@ -117,6 +120,11 @@ def dtype_for(name: str) -> "np.dtype[Any]":
     if name not in DTYPES:
         raise _unknown_dtype(name)
     return DTYPES[name]
+
+
+def item_of(spec: TensorSpec) -> TensorSpec:
+    """The description of each array of an input that is a list of arrays."""
+    return TensorSpec(spec.name, spec.dtype.removeprefix(SEQUENCE).removesuffix(")"), ANY_SHAPE)
 
 
 def _unknown_dtype(name: str) -> InvalidInput:

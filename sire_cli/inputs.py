@@ -1,14 +1,27 @@
 """The inputs of a command: files, stdin, and lines of JSON."""
 
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import msgspec
+
 from sire.errors import InvalidConfiguration, InvalidInput
 from sire.paths import nearest_file_hint
-from sire.protocol.content import BY_NAME, BY_SUFFIX, BYTE_ORDER_MARKS, CSV, JSON, TEXT, TSV, sniff
+from sire.protocol.content import (
+    BY_NAME,
+    BY_SUFFIX,
+    BYTE_ORDER_MARKS,
+    CSV,
+    JSON,
+    PARTS,
+    TEXT,
+    TSV,
+    sniff,
+)
 from sire_cli.exit_codes import FileMissing
 from sire_cli.files import STDIN, type_of
 
@@ -16,16 +29,23 @@ _HEAD = 16
 # One request per line; to the daemon each is an input of its own.
 _LINES = "jsonl"
 _LINES_SUFFIXES = (".jsonl", ".ndjson")
+# An input of a model, and the file or JSON that it gets.
+_NAMED = re.compile(r"([A-Za-z_][^\s=/]*)=(.+)", re.DOTALL)
 _HEADERS = {"yes": "present", "no": "absent"}
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """One input: its name as given, its bytes and its content type."""
+    """The input of one request: its name as given, its frames of bytes and its content type."""
 
     name: str
-    content: bytes
+    frames: tuple[bytes, ...]
     content_type: str
+
+    @property
+    def size(self) -> int:
+        """Bytes in all frames together."""
+        return sum(map(len, self.frames))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +93,21 @@ def input_options(from_: str | None, header: str | None = None) -> InputOptions:
 def list_inputs(names: list[str], options: InputOptions) -> list[InputFile]:
     """The inputs of these files: one for each, or one for each line of a file with lines of JSON.
 
+    Names of the form ``INPUT=FILE`` or ``INPUT=JSON`` are the inputs of one request.
+
     Raises:
-        InvalidConfiguration: "-" occurs more than once.
+        InvalidConfiguration: "-" occurs more than once, or only some names are of that form.
         FileMissing: a file with lines of JSON does not exist.
         InvalidInput: a file with lines of JSON has none, or cannot be read.
     """
-    if (count := names.count(STDIN)) > 1:
+    stated = [_NAMED.fullmatch(name) for name in names if not Path(name).exists()]
+    named = [(match[1], match[2]) for match in stated if match]
+    sources = [source for _, source in named] if named else names
+    if (count := sources.count(STDIN)) > 1:
         raise InvalidConfiguration(f"-i - must be given at most once (got {count} times).")
+    if named:
+        _check_named(names, [name for name, _ in named])
+        return [InputFile(" ".join(names), partial(_read_named, " ".join(names), named, options))]
     inputs: list[InputFile] = []
     for name in names:
         if _has_lines(name, options):
@@ -87,6 +115,40 @@ def list_inputs(names: list[str], options: InputOptions) -> list[InputFile]:
         else:
             inputs.append(InputFile(name, partial(_read_input, name, options)))
     return inputs
+
+
+def _check_named(given: list[str], names: list[str]) -> None:
+    if len(names) < len(given):
+        raise InvalidConfiguration(
+            "Either all inputs have names, or none has.",
+            hint="Inputs of one request: -i audio=a.wav -i gain=3. Several requests: -i a.wav "
+            "-i b.wav.",
+        )
+    if repeated := next((name for name in names if names.count(name) > 1), None):
+        raise InvalidConfiguration(f"The input {repeated} is given {names.count(repeated)} times.")
+
+
+def _read_named(name: str, named: list[tuple[str, str]], options: InputOptions) -> Input:
+    """Read the inputs of one request: files, or numbers, texts and lists as JSON."""
+    parts: list[tuple[str, str]] = []
+    frames: list[bytes] = []
+    for input_name, source in named:
+        if _is_json(source):
+            kind, content = JSON, source.encode()
+        else:
+            one = _read_input(source, options)
+            kind, content = one.content_type, one.frames[0]
+        parts.append((input_name, kind))
+        frames.append(content)
+    return Input(name, (msgspec.msgpack.encode(parts), *frames), PARTS)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        return False
+    return True
 
 
 def _has_lines(name: str, options: InputOptions) -> bool:
@@ -105,7 +167,7 @@ def _lines(name: str) -> list[InputFile]:
         text = content.decode(BYTE_ORDER_MARKS[mark], "replace")
         content = text.removeprefix("\ufeff").encode()
     inputs = [
-        Input(f"{name}:{number}", line, JSON)
+        Input(f"{name}:{number}", (line,), JSON)
         for number, line in enumerate(content.split(b"\n"), 1)
         if line.strip()
     ]
@@ -131,7 +193,7 @@ def _read_input(name: str, options: InputOptions) -> Input:
         if kind not in {CSV, TSV}:
             raise _no_table(name, kind)
         kind = f"{kind}; header={options.header}"
-    return Input(name, content, kind)
+    return Input(name, (content,), kind)
 
 
 def _no_table(name: str, kind: str) -> InvalidConfiguration:

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "ARCHITECTURE.md"
 BEGIN, END = "<!-- rooms -->\n", "<!-- end of rooms -->\n"
 PACKAGES = ("sire", "sired", "sire_cli")
-VOCABULARY = ("errors", "nearest", "paths", "spec", "units", "values", "yaml_text")
+VOCABULARY = ("constants", "errors", "nearest", "paths", "spec", "units", "values", "yaml_text")
 # Imported when the name is asked for, not with the package.
 _LAZY = {("sire", "sire.client.manager")}
 

@@ -105,7 +105,7 @@ OPTIONS = (
         label="Inputs",
         option="--input",
         repeatable=True,
-        help="Input that the model takes, like float32[-1,1,8,8]; repeatable.",
+        help="Input, like float32[-1,1,8,8], or with a value: gain:float32[]=3; repeatable.",
     ),
     ModelOption(
         "signature",

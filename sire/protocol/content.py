@@ -27,6 +27,8 @@ JPEG = "image/jpeg"
 WAV = "audio/wav"
 TENSORS = "application/x-sire-tensors"
 TREE = "application/x-sire-tree"
+# Several named inputs: a msgpack list of (name, content type), and a frame of bytes for each.
+PARTS = "application/x-sire-parts"
 ARRAY_TYPES = frozenset({TENSORS, TREE})
 
 # Short names, accepted by `--from` and `--to`.

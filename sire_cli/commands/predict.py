@@ -30,8 +30,8 @@ def predict(
         typer.Option(
             "--input",
             "-i",
-            metavar="FILE",
-            help="Input file, or - for stdin; repeatable.",
+            metavar="[NAME=]FILE",
+            help="Input file, or - for stdin; repeatable. NAME=FILE is one of several inputs.",
             rich_help_panel="Input",
         ),
     ],
@@ -70,10 +70,11 @@ def predict(
 ) -> None:
     """Run a model on input files, loading it if necessary.
 
-    Each input is one request, and so is each line of a .jsonl file. Several requests run
+    Each input is one request, and so is each line of a .jsonl file. Inputs with names are those of
+    one request: -i audio=a.wav -i gain=3, where a value is a file or JSON. Several requests run
     concurrently, and answers are written in the order of the inputs. The command ends at the first
-    request that fails. --timeout applies to each request. The type of an input is detected from its
-    file name or its first bytes.
+    request that fails. The timeout applies to each request. The type of an input is detected from
+    its file name or its first bytes.
     """
     given = list_inputs(input_, input_options(from_, header))
     names = [one.name for one in given]
@@ -108,7 +109,7 @@ def _keep_alive(text: str) -> KeepAlive:
 def _stream(connection: Connection, request: Predict, one: Input) -> None:
     """Print an answer part by part: text without separators, other types one part per line."""
     part = b""
-    with closing(connection.stream(_request(request, one), [one.content])) as replies:
+    with closing(connection.stream(_request(request, one), one.frames)) as replies:
         for _, frames in replies:
             if frames:
                 part = bytes(frames[0])
@@ -120,7 +121,7 @@ def _stream(connection: Connection, request: Predict, one: Input) -> None:
 def _one(connection: Connection, request: Predict, inputs: Sequence[InputFile]) -> _Answers:
     for one in inputs:
         given = one.read()
-        _, frames = connection.ask(_request(request, given), [given.content])
+        _, frames = connection.ask(_request(request, given), given.frames)
         yield bytes(frames[0])
 
 
@@ -130,7 +131,7 @@ def _many(connection: Connection, request: Predict, inputs: Sequence[InputFile])
     from sire.client.pipeline.pipeline import PipelinedRequest, open_pipeline  # noqa: PLC0415
 
     read = (one.read() for one in inputs)
-    requests = (PipelinedRequest(_request(request, one), [one.content]) for one in read)
+    requests = (PipelinedRequest(_request(request, one), one.frames) for one in read)
     with closing(open_pipeline(connection)) as pipeline:
         for one, outcome in zip(inputs, outcomes_in_order(pipeline, requests), strict=True):
             if isinstance(outcome, SireError):

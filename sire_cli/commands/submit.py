@@ -35,8 +35,8 @@ def submit(
         typer.Option(
             "--input",
             "-i",
-            metavar="FILE",
-            help="Input file, or - for stdin; repeatable.",
+            metavar="[NAME=]FILE",
+            help="Input file, or - for stdin; repeatable. NAME=FILE is one of several inputs.",
             rich_help_panel="Input",
         ),
     ] = None,
@@ -126,18 +126,20 @@ def _batches(inputs: Iterator[Input]) -> Iterator[list[Input]]:
     batch: list[Input] = []
     size = 0
     for one in inputs:
-        if batch and (
-            len(batch) == _INPUTS_PER_REQUEST or size + len(one.content) > _BYTES_PER_REQUEST
-        ):
+        if batch and (len(batch) == _INPUTS_PER_REQUEST or size + one.size > _BYTES_PER_REQUEST):
             yield batch
             batch, size = [], 0
         batch.append(one)
-        size += len(one.content)
+        size += one.size
     if batch:
         yield batch
 
 
 def _send(connection: Connection, request: Submit, batch: list[Input]) -> tuple[str, ...]:
-    inputs = tuple(JobInput(content_type=one.content_type, source=one.name) for one in batch)
+    inputs = tuple(
+        JobInput(content_type=one.content_type, frames=len(one.frames), source=one.name)
+        for one in batch
+    )
     with_inputs = msgspec.structs.replace(request, inputs=inputs)
-    return connection.expect(Submitted, with_inputs, [one.content for one in batch]).jobs
+    frames = [frame for one in batch for frame in one.frames]
+    return connection.expect(Submitted, with_inputs, frames).jobs

@@ -25,7 +25,7 @@ def prediction(plan: LoadPlan, model: str, load_input: LoadInput) -> Exchange:
     request = Predict(
         model=model, content_type=load_input.content_type, accept=plan.accept, timeout=plan.timeout
     )
-    _checked(Prediction, (yield request, (load_input.content,)))
+    _checked(Prediction, (yield request, load_input.frames))
 
 
 def job(
@@ -34,12 +34,16 @@ def job(
     """Submit a job; unless results are discarded, wait for it and fetch its result."""
     request = Submit(
         model=model,
-        inputs=(JobInput(load_input.content_type, source=load_input.name),),
+        inputs=(
+            JobInput(
+                load_input.content_type, frames=len(load_input.frames), source=load_input.name
+            ),
+        ),
         accept=plan.accept,
         metadata=_METADATA,
         timeout=plan.timeout,
     )
-    submitted = _checked(Submitted, (yield request, (load_input.content,)))
+    submitted = _checked(Submitted, (yield request, load_input.frames))
     on_accepted(submitted.jobs[0])
     if not plan.results:
         return

@@ -12,9 +12,9 @@ from sire.protocol.content import JSON
 
 @dataclass(frozen=True, slots=True)
 class LoadInput:
-    """The content of a request, its content type, and the name of its file."""
+    """The frames of a request, their content type, and the name of their file."""
 
-    content: bytes
+    frames: tuple[bytes, ...]
     content_type: str
     name: str = ""
 

@@ -11,7 +11,7 @@ BenchInputs = Annotated[
     typer.Option(
         "--input",
         "-i",
-        metavar="FILE",
+        metavar="[NAME=]FILE",
         help="Input to send, or - for stdin; repeatable.",
         rich_help_panel="Input",
     ),

@@ -2,14 +2,17 @@
 
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from sire.errors import InvalidInput
-from sire.spec import Signature, TensorSpec
-from sire.tensors import TEXT_DTYPES, as_array, dtype_for, holds_text
+from sire.spec import ANY_SHAPE, Signature, TensorSpec
+from sire.tensors import MAP, SEQUENCE, TEXT_DTYPES, as_array, dtype_for, holds_text, item_of
 from sired.codecs.numbers import narrow
 
 Array = np.ndarray[Any, Any]
+# The dtype of inputs that are texts, pictures or objects, as the model's runtime reads them.
+ANYTHING = "object"
 _KINDS: dict[type, str] = {
     type(None): "null",
     str: "text",
@@ -24,7 +27,7 @@ def check(data: Any, signature: Signature) -> Any:
 
     If the model's first axis is a batch (-1 or 1) and the data has one axis less, the axis is
     added. Numbers are rounded to the model's precision, and no further: 3 may become 3.0, but 3.5
-    does not become 3.
+    does not become 3. Inputs that the data does not have get the constants that are declared.
 
     Args:
         data: decoded by a codec.
@@ -40,30 +43,66 @@ def check(data: Any, signature: Signature) -> Any:
     inputs = signature.inputs
     if not inputs:
         return data
-    if len(inputs) == 1:
-        if isinstance(data, dict):
-            data = _fit_names(data, inputs)[inputs[0].name]
-        elif isinstance(data, list | tuple) and len(data) == 1:
-            data = data[0]
-        return _fit(data, inputs[0])
-    return _fit_several(data, inputs)
-
-
-def _fit_several(data: Any, inputs: tuple[TensorSpec, ...]) -> dict[str, Any]:
-    names = [spec.name for spec in inputs]
-    if isinstance(data, list | tuple) and len(data) == len(inputs):
-        data = dict(zip(names, data, strict=True))
-    if not isinstance(data, dict):
-        raise InvalidInput(f"The model takes {len(inputs)} inputs: {_listed(inputs)}.")
-    data = _fit_names(data, inputs)
-    return {spec.name: _fit(data[spec.name], spec) for spec in inputs}
-
-
-def _fit_names(data: dict[Any, Any], inputs: tuple[TensorSpec, ...]) -> dict[Any, Any]:
-    if set(data) == {spec.name for spec in inputs}:
+    if len(inputs) == 1 and inputs[0].dtype == ANYTHING:
         return data
-    called = f"called {', '.join(map(str, data))}" if data else "none"
-    raise InvalidInput(f"The inputs are {called}; the model takes {_listed(inputs)}.")
+    given = by_name(data, signature)
+    if len(inputs) == 1:
+        return _fit(given[inputs[0].name], inputs[0])
+    return {
+        spec.name: _fit(given[spec.name], spec) if spec.name in given else constant(spec)
+        for spec in inputs
+        if spec.name in given or spec.constant
+    }
+
+
+def by_name(data: Any, signature: Signature) -> dict[Any, Any]:
+    """The inputs in the data by their names.
+
+    Data that is not a dict is the only input that the model requires, or has its inputs in order.
+
+    Raises:
+        InvalidInput: the names or the number of the inputs are not those of the model.
+    """
+    inputs, required = signature.inputs, signature.required()
+    if isinstance(data, dict):
+        names = {spec.name for spec in inputs}
+        if names >= data.keys() >= {spec.name for spec in inputs if spec.required}:
+            absent = [spec.name for spec in inputs if spec.optional and data.get(spec.name) is None]
+            return {name: item for name, item in data.items() if name not in absent}
+        called = f"called {', '.join(map(str, data))}" if data else "none"
+        raise InvalidInput(f"The inputs are {called}; the model takes {_listed(inputs)}.")
+    if len(required) == 1 and not (isinstance(data, tuple) and len(data) > 1):
+        return {required[0].name: _unwrapped(data, required[0])}
+    specs = signature.in_order(len(data)) if isinstance(data, list | tuple) else ()
+    # A list of numbers could as well be meant as one input.
+    bare = isinstance(data, list) and any(
+        np.ndim(item) == 0 and len(spec.shape)
+        for item, spec in zip(data, specs, strict=False)
+        if not isinstance(item, str) and spec.shape != ANY_SHAPE
+    )
+    if bare or not specs:
+        raise InvalidInput(
+            f"The model takes {len(required)} inputs: {_listed(inputs)}.",
+            hint="Give them by name, as an object, or each as a list in order. Files: -i NAME=FILE",
+        )
+    return {spec.name: item for spec, item in zip(specs, data, strict=True)}
+
+
+def _unwrapped(data: Any, spec: TensorSpec) -> Any:
+    """The input in a tuple of one, or in a list of one array as npz files without names have it."""
+    if not isinstance(data, list | tuple) or len(data) != 1:
+        return data
+    only = data[0]
+    is_array = isinstance(only, np.ndarray) and not spec.dtype.startswith(SEQUENCE)
+    return only if is_array or isinstance(data, tuple) else data
+
+
+def constant(spec: TensorSpec) -> Any:
+    """A new array with the value that is declared for an input."""
+    value = msgspec.json.decode(spec.constant)
+    if not isinstance(value, list) and spec.shape and spec.shape != ANY_SHAPE:
+        value = np.full(spec.shape, value, object if spec.dtype in TEXT_DTYPES else None)
+    return _fit(value, spec)
 
 
 def _listed(inputs: tuple[TensorSpec, ...]) -> str:
@@ -71,14 +110,52 @@ def _listed(inputs: tuple[TensorSpec, ...]) -> str:
 
 
 def _fit(value: Any, spec: TensorSpec) -> Any:
-    array = _as_text(value, spec) if spec.dtype in TEXT_DTYPES else as_array(value)
+    """One input in its dtype and shape."""
+    if spec.dtype.startswith(SEQUENCE):
+        return _fit_sequence(value, spec)
+    if spec.dtype == ANYTHING or spec.dtype.startswith(MAP):
+        return value
+    is_text = spec.dtype in TEXT_DTYPES
+    array = _as_text(value, spec) if is_text else as_array(value)
     if array is None:
         array = _as_numbers(value, spec)
-    if array.ndim == len(spec.shape) - 1 and spec.shape[0] in {-1, 1}:
-        array = array[np.newaxis]
-    if not _axes_fit(array.shape, spec.shape):
+    array = _in_shape(array, spec)
+    return array if is_text else _cast(array, spec)
+
+
+def _fit_sequence(value: Any, spec: TensorSpec) -> list[Any]:
+    """A list of arrays, of any shapes."""
+    if isinstance(value, np.ndarray) and value.ndim:
+        value = list(value)
+    if not isinstance(value, list | tuple):
+        raise InvalidInput(
+            f"{_name(spec)}is {_KINDS.get(type(value), type(value).__name__)}; the model takes a "
+            "list of arrays.",
+            hint="In JSON: a list of lists of numbers. In npz: arrays without names.",
+        )
+    return [_fit(one, item_of(spec)) for one in value]
+
+
+def _in_shape(array: Array, spec: TensorSpec) -> Array:
+    """The array with the axes of length 1 that the input has besides.
+
+    A missing first axis is added. Texts are rows: the axes of a single text, and axes of length 1
+    behind several, are added as well.
+    """
+    shape = spec.shape
+    if shape == ANY_SHAPE:
+        return array
+    if array.ndim == len(shape) - 1 and shape[0] in {-1, 1}:
+        wider = array[np.newaxis]
+        if spec.dtype not in TEXT_DTYPES or _axes_fit(wider.shape, shape):
+            array = wider
+    if spec.dtype in TEXT_DTYPES and array.ndim < len(shape):
+        added = shape if not array.ndim else shape[array.ndim :]
+        if all(axis in {-1, 1} for axis in added):
+            array = array.reshape(array.shape + (1,) * len(added))
+    if not _axes_fit(array.shape, shape):
         raise _unfit(array, spec)
-    return array if spec.dtype in TEXT_DTYPES else _cast(array, spec)
+    return array
 
 
 def _axes_fit(given: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
@@ -171,4 +248,6 @@ def _name(spec: TensorSpec) -> str:
 
 def describe(dtype: str, shape: tuple[int, ...]) -> str:
     """A dtype and shape in messages: ``float32[N, 64]``, with N for an axis of any length."""
+    if shape == ANY_SHAPE:
+        return f"{dtype}[...]"
     return f"{dtype}[{', '.join('N' if axis < 0 else str(axis) for axis in shape)}]"

@@ -61,7 +61,8 @@ def decode(payload: Payload, signature: Signature, image: ImageOptions) -> Any: 
     body = rows[1:] if rows and _has_header(rows, _stated_header(kind), name) else rows
     if not body:
         raise InvalidInput(f"The {name} input has no row of numbers.")
-    spec = signature.inputs[0] if len(signature.inputs) == 1 else None
+    required = signature.required()
+    spec = required[0] if len(required) == 1 else None
     return _in_shape(_parse(text, body, spec, name), spec)
 
 

@@ -103,7 +103,7 @@ def _unreadable(payload: Payload, why: str) -> InvalidInput:
 def _layout(signature: Signature) -> Layout:
     if not signature.inputs:
         return Layout(3, _FREE, _FREE, True, "float32", (1, 3, _FREE, _FREE))
-    spec = signature.inputs[0]
+    spec = signature.required()[0]
     shape = spec.shape
     if spec.dtype in TEXT_DTYPES or 0 in shape:
         raise _not_an_image(spec)

@@ -12,7 +12,7 @@ import numpy as np
 
 from sire.errors import InvalidInput
 from sire.spec import Signature, TensorSpec
-from sire.tensors import DEEPEST, DTYPES
+from sire.tensors import DEEPEST, DTYPES, SEQUENCE, item_of
 
 Array = np.ndarray[Any, Any]
 _WHOLE = (str, bytes, type(None), np.ndarray, np.generic)
@@ -34,26 +34,32 @@ def to_arrays(value: Any, signature: Signature, where: str) -> Any:
         InvalidInput: a list of numbers has rows of different lengths, other items, or numbers
             that no dtype of 64 bits holds; or the data is nested too deeply.
     """
-    inputs = signature.inputs
     if isinstance(value, dict):
-        specs = {spec.name: spec for spec in inputs}
+        specs = {spec.name: spec for spec in signature.inputs}
         return {
             key: _convert(item, specs.get(key), f"{where}[{key!r}]", DEEPEST - 1)
             for key, item in value.items()
         }
-    if isinstance(value, list | tuple) and len(inputs) > 1:
+    required = signature.required()
+    if isinstance(value, list | tuple) and len(required) > 1:
+        in_order = signature.in_order(len(value))
         items = [
             _convert(item, spec, f"{where}[{number}]", DEEPEST - 1)
-            for number, (item, spec) in enumerate(zip_longest(value, inputs[: len(value)]))
+            for number, (item, spec) in enumerate(zip_longest(value, in_order))
         ]
         return tuple(items) if isinstance(value, tuple) else items
-    return _convert(value, inputs[0] if len(inputs) == 1 else None, where, DEEPEST)
+    return _convert(value, required[0] if len(required) == 1 else None, where, DEEPEST)
 
 
 def _convert(value: Any, spec: TensorSpec | None, where: str, depth: int) -> Any:
     """Convert the data of one input, or of a part of it; the spec is None if it is not known."""
     if depth == 0:
         raise InvalidInput(f"The data is nested deeper than {DEEPEST} levels.")
+    if spec is not None and isinstance(value, list) and spec.dtype.startswith(SEQUENCE):
+        return [
+            _convert(item, item_of(spec), f"{where}[{number}]", depth - 1)
+            for number, item in enumerate(value)
+        ]
     if isinstance(value, int | float) or (isinstance(value, list) and _holds_numbers(value)):
         return _array(value, spec, where)
     if isinstance(value, dict):

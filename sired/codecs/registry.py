@@ -10,6 +10,7 @@ from sire.errors import InvalidInput
 from sire.protocol import content
 from sire.protocol.content import Payload, sniff
 from sire.spec import ImageOptions, Signature
+from sired.codecs import parts
 from sired.codecs.check import check
 from sired.codecs.sizes import LARGEST_DECODED, check_decoded
 
@@ -61,6 +62,15 @@ def decode(
         InvalidInput: the bytes are not of their content type, do not match the signature, or exceed
             the limit once they are decoded.
     """
+    if payload.content_type == content.PARTS:
+        data = _decode_parts(payload, signature, image, largest)
+    else:
+        data = _decode(payload, signature, image, largest)
+    return check(data, signature)
+
+
+def _decode(payload: Payload, signature: Signature, image: ImageOptions, largest: int) -> Any:
+    """Decode one payload, without checking the result."""
     kind = payload.content_type
     if kind not in _DECODERS:
         kind, payload = _known(payload)
@@ -69,8 +79,20 @@ def decode(
     module = _module(_DECODERS[kind])
     if payload.size * _MAX_GROWTH.get(kind, 0) > largest:
         check_decoded(module.decoded_bytes(payload), largest)
-    data = module.decode(payload, signature, image)
-    return check(data, signature)
+    return module.decode(payload, signature, image)
+
+
+def _decode_parts(payload: Payload, signature: Signature, image: ImageOptions, largest: int) -> Any:
+    """Decode each named input as the model takes it."""
+    specs = {spec.name: spec for spec in signature.inputs}
+    decoded = {}
+    for name, part in parts.split(payload).items():
+        own = Signature((specs[name],)) if name in specs else Signature()
+        try:
+            decoded[name] = _decode(part, own, image, largest)
+        except InvalidInput as problem:
+            raise parts.named(name, problem) from None
+    return decoded
 
 
 def encode(value: Any, accept: str) -> Payload:

@@ -1,10 +1,16 @@
 """What ONNX files alone have: options, names, weights in files beside them, optimised graphs."""
 
+import json
+
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 
 from sire.errors import InvalidInput, InvalidModel, LoadFailed
+from sire.protocol.content import JSON, Payload
+from sire.spec import ImageOptions, Signature, format_tensors, parse_tensor
+from sired.codecs import decode
 from sired.codecs.check import check
 from sired.runtimes.base import ModelCacheDirectory
 from sired.runtimes.discovery import find_runtime
@@ -189,6 +195,98 @@ def test_an_answer_that_is_a_list_is_given_as_one(onnx, tmp_path):
     answer = onnx.predict(model, np.ones((2, 2), np.float32))
     assert [row.tolist() for row in answer] == [[[1, 1]], [[1, 1]]]
     assert onnx.signature(model).outputs == ()
+
+
+def answered_json(onnx, path, data, declared=()):
+    """Predict on JSON as a worker does, with inputs that the user declared."""
+    model = onnx.load(str(path))
+    declared = Signature(tuple(map(parse_tensor, declared)))
+    signature = declared.completed_by(onnx.signature(model))
+    payload = Payload(JSON, (json.dumps(data).encode(),))
+    return onnx.predict(model, decode(payload, signature, ImageOptions()))
+
+
+def in_process(path, **given):
+    return onnxruntime.InferenceSession(str(path)).run(None, given)[0].tolist()
+
+
+def test_an_input_of_unknown_rank_takes_what_onnx_runtime_takes(onnx, tmp_path):
+    from onnx import TensorProto, helper, save
+
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in "xy")
+    graph = helper.make_graph([helper.make_node("Add", ["x", "x"], ["y"])], "g", [x], [y])
+    opset = [helper.make_opsetid("", 17)]
+    save(helper.make_model(graph, opset_imports=opset, ir_version=9), str(tmp_path / "m"))
+    for data in (1.5, [1, 2.5], [[1.0], [2.0]], [[[]]]):
+        expected = in_process(tmp_path / "m", x=np.array(data, np.float32))
+        assert answered_json(onnx, tmp_path / "m", data).tolist() == expected
+    fixed = {"declared": ["float32[-1,1]"]}
+    assert answered_json(onnx, tmp_path / "m", [[1.0], [2.0]], **fixed).tolist() == [[2], [4]]
+    with pytest.raises(InvalidInput, match=r"float32\[N, 1\]"):
+        answered_json(onnx, tmp_path / "m", [[1.0, 2.0]], **fixed)
+
+
+def test_an_input_with_a_default_can_be_left_out(onnx, tmp_path):
+    from onnx import numpy_helper
+
+    write_graph(
+        tmp_path / "m",
+        [("Mul", ["x", "gain"], ["y"])],
+        {"x": "float32[n]", "gain": "float32[1]"},
+        {"y": "float32[n]"},
+        [numpy_helper.from_array(np.array([7], np.float32), "gain")],
+    )
+    assert answered_json(onnx, tmp_path / "m", [1, 2]).tolist() == [7, 14]
+    assert answered_json(onnx, tmp_path / "m", {"x": [1, 2]}).tolist() == [7, 14]
+    assert answered_json(onnx, tmp_path / "m", {"x": [1, 2], "gain": [5]}).tolist() == [5, 10]
+    signature = onnx.signature(onnx.load(str(tmp_path / "m")))
+    assert format_tensors(signature.inputs) == "x:float32[-1], gain:float32[1] (optional)"
+
+
+def test_an_optional_input_is_none_where_it_is_left_out(onnx, tmp_path):
+    from onnx import TensorProto, helper, save
+
+    kind = helper.make_optional_type_proto(helper.make_tensor_type_proto(TensorProto.FLOAT, ["n"]))
+    nodes = [
+        helper.make_node("OptionalHasElement", ["o"], ["there"]),
+        helper.make_node("Cast", ["there"], ["added"], to=TensorProto.FLOAT),
+        helper.make_node("Add", ["x", "added"], ["y"]),
+    ]
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n"]) for name in "xy")
+    graph = helper.make_graph(nodes, "g", [x, helper.make_value_info("o", kind)], [y])
+    opset = [helper.make_opsetid("", 17)]
+    save(helper.make_model(graph, opset_imports=opset, ir_version=9), str(tmp_path / "m"))
+    for data, expected in (
+        ([1, 2], [1, 2]),
+        ({"x": [1, 2], "o": None}, [1, 2]),
+        ({"x": [1, 2], "o": [5]}, [2, 3]),
+    ):
+        assert answered_json(onnx, tmp_path / "m", data).tolist() == expected
+
+
+def test_a_list_of_arrays_is_an_input(onnx, tmp_path):
+    write_graph(
+        tmp_path / "m",
+        [("ConcatFromSequence", ["s"], ["y"], {"axis": 0})],
+        {"s": "seq(float32)"},
+        {"y": "float32[n]"},
+    )
+    for data in ([[1, 2], [3]], {"s": [[1, 2], [3]]}):
+        assert answered_json(onnx, tmp_path / "m", data).tolist() == [1, 2, 3]
+    model = onnx.load(str(tmp_path / "m"))
+    arrays = [np.array([1.5], np.float32), np.array([2.5], np.float32)]
+    assert onnx.predict(model, check(arrays, onnx.signature(model))).tolist() == [1.5, 2.5]
+
+
+def test_a_constant_stands_for_an_input(onnx, tmp_path):
+    shapes = {"x": "float32[n]", "gain": "float32[k]"}
+    write_graph(tmp_path / "m", [("Mul", ["x", "gain"], ["y"])], shapes, {"y": "float32[n]"})
+    declared = {"declared": ["gain:float32[1]=3"]}
+    assert answered_json(onnx, tmp_path / "m", [1.0, 2], **declared).tolist() == [3, 6]
+    asked = {"x": [1, 2], "gain": [4]}
+    assert answered_json(onnx, tmp_path / "m", asked, **declared).tolist() == [4, 8]
+    with pytest.raises(InvalidModel, match="gain:float32"):
+        answered_json(onnx, tmp_path / "m", [1.0], declared=["x:float32[-1]"])
 
 
 # Weights in other files

@@ -22,7 +22,13 @@ from sire.tensors import pack
 from sired.codecs import decode, encode
 from tests.fuzz.draw import Draw
 
-KINDS = (*content.BY_NAME.values(), content.TREE, content.TENSORS, "application/octet-stream")
+KINDS = (
+    *content.BY_NAME.values(),
+    content.TREE,
+    content.TENSORS,
+    content.PARTS,
+    "application/octet-stream",
+)
 SHAPES = ((), (-1,), (-1, 4), (1, 3, -1, -1), (-1, 8, 8, 3), (2, 64), (0,), (-1, 1, 2, 2))
 DTYPES = ("float32", "int64", "uint8", "bool", "float16", "bfloat16", "string", "complex64")
 LARGEST = 64 << 20
@@ -37,6 +43,8 @@ def fuzz_one(data: bytes) -> None:
         payload = _tensors(draw)
     elif kind == content.TREE:
         payload = Payload(kind, (draw.rest(), bytes(16)), (TensorSpec("", "float32", (2, 2)),))
+    elif kind == content.PARTS:
+        payload = Payload(kind, (_parts(draw), draw.bytes(), draw.rest()))
     elif kind == content.NPY and draw.byte() % 2:
         payload = Payload(kind, (_npy(draw),))
     else:
@@ -68,6 +76,11 @@ def _tensors(draw: Draw) -> Payload:
     )
     frames = tuple(draw.bytes() for _ in specs)
     return Payload(content.TENSORS, frames, specs)
+
+
+def _parts(draw: Draw) -> bytes:
+    """A description of two inputs."""
+    return msgspec.msgpack.encode([(name, draw.choice(KINDS)) for name in ("x", "y")])
 
 
 def _shape(draw: Draw) -> tuple[int, ...]:

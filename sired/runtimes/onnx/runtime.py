@@ -4,16 +4,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnxruntime
 
 from sire.errors import InvalidInput, InvalidModel
-from sire.spec import Signature, TensorSpec
+from sire.spec import Signature
 from sired.runtimes.base import InferenceRuntime, is_out_of_memory
 from sired.runtimes.onnx import sessions
 from sired.runtimes.onnx.arguments import read_onnx_options
+from sired.runtimes.onnx.graph_inputs import GraphInput, describe, feed, inputs_of
 
-_DTYPES = {"float": "float32", "double": "float64"}
 # Types that numpy does not have, and that ONNX Runtime does not expose to Python.
 _UNKNOWN_TO_NUMPY = ("bfloat16", "float8", "float4", "int4", "uint4", "int2", "uint2")
 _TENSOR = "tensor("
@@ -21,10 +20,10 @@ _TENSOR = "tensor("
 
 @dataclass(frozen=True, slots=True)
 class OnnxModel:
-    """A session, the names of its inputs and outputs, and the bytes of its weights."""
+    """A session, its inputs, the names of its outputs, and the bytes of its weights."""
 
     session: onnxruntime.InferenceSession
-    inputs: tuple[str, ...]
+    inputs: tuple[GraphInput, ...]
     outputs: tuple[str, ...]
     weight_bytes: int
 
@@ -44,7 +43,7 @@ class OnnxRuntime(InferenceRuntime):
         _check_dtypes(model_path, session)
         return OnnxModel(
             session,
-            tuple(value.name for value in session.get_inputs()),
+            inputs_of(session),
             tuple(value.name for value in session.get_outputs()),
             request.weight_bytes,
         )
@@ -73,7 +72,7 @@ class OnnxRuntime(InferenceRuntime):
             InvalidInput: names, number, dtypes or shapes of the inputs do not match the graph.
         """
         try:
-            answers = model.session.run(model.outputs, _feed(model, data))
+            answers = model.session.run(model.outputs, feed(model.inputs, data))
         except Exception as problem:
             if type(problem).__name__ == "InvalidArgument" and not is_out_of_memory(problem):
                 reason = sessions.error_text(problem)
@@ -94,11 +93,13 @@ class OnnxRuntime(InferenceRuntime):
     def signature(self, model: OnnxModel) -> Signature:
         """The graph's inputs and outputs; symbolic and unknown axes are -1.
 
-        Inputs or outputs are left out as a whole if some are not tensors but sequences or maps.
+        Outputs are left out as a whole if some are not tensors but sequences or maps.
         """
+        outputs = model.session.get_outputs()
+        tensors = all(value.type.startswith(_TENSOR) for value in outputs)
         return Signature(
-            inputs=_describe(model.session.get_inputs()),
-            outputs=_describe(model.session.get_outputs()),
+            inputs=tuple(one.spec for one in model.inputs),
+            outputs=tuple(map(describe, outputs)) if tensors else (),
         )
 
 
@@ -116,29 +117,3 @@ def _check_dtypes(path: str, session: onnxruntime.InferenceSession) -> None:
                 f"{path} has {value.name} as {value.type}, a type that numpy does not have.",
                 hint="Cast it from and to float32 in the graph; inside the graph it can stay.",
             )
-
-
-def _feed(model: OnnxModel, data: Any) -> dict[str, Any]:
-    names = model.inputs
-    if isinstance(data, dict):
-        feed = data
-    elif isinstance(data, tuple) or (isinstance(data, list) and len(names) > 1):
-        feed = dict(zip(names, data, strict=False))
-    else:
-        feed = {names[0]: data}
-    if feed.keys() != set(names):
-        given = ", ".join(map(str, feed)) or "none"
-        raise InvalidInput(f"The model's inputs are {', '.join(names)}; given were {given}.")
-    return {name: np.asarray(value) for name, value in feed.items()}
-
-
-def _describe(values: list[Any]) -> tuple[TensorSpec, ...]:
-    if not all(value.type.startswith(_TENSOR) for value in values):
-        return ()
-    return tuple(map(_describe_tensor, values))
-
-
-def _describe_tensor(value: Any) -> TensorSpec:
-    element = value.type.removeprefix(_TENSOR).removesuffix(")")
-    shape = tuple(axis if isinstance(axis, int) and axis >= 0 else -1 for axis in value.shape)
-    return TensorSpec(value.name, _DTYPES.get(element, element), shape)

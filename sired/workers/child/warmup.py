@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from sire.errors import LoadFailed
-from sire.spec import Signature, TensorSpec
+from sire.spec import ANY_SHAPE, Signature, TensorSpec
 from sire.tensors import TEXT_DTYPES, dtype_for
+from sired.codecs.check import constant
 
 # Lengths of the first axis, if it is of any length, and of other such axes. The outputs of the
 # first two runs are compared; a single row comes last.
@@ -62,9 +63,19 @@ def _has_variable_axes(signature: Signature) -> bool:
 
 
 def _zeros(signature: Signature, first: int, others: int) -> Any:
-    """Zeros and empty strings in the shapes of the inputs; None if they are too large."""
+    """Zeros and empty strings in the shapes of the inputs, and the declared constants.
+
+    None if they are too large, or if an input is not an array of a known number of axes.
+    """
     arrays = {}
     for spec in signature.inputs:
+        if spec.constant:
+            arrays[spec.name] = constant(spec)
+            continue
+        if spec.optional:
+            continue
+        if spec.shape == ANY_SHAPE:
+            return None
         lengths = [first, *[others] * len(spec.shape)]
         pairs = zip(spec.shape, lengths, strict=False)
         shape = [axis if axis >= 0 else length for axis, length in pairs]

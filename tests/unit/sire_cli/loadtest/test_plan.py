@@ -9,7 +9,7 @@ import pytest
 from sire_cli.loadtest.plan import LoadInput, LoadPlan, arrival_schedule, choices
 from sire_cli.loadtest.report import LoadCounts, percentile
 
-A, B = LoadInput(b"1", "application/json", "a"), LoadInput(b"2", "application/json", "b")
+A, B = LoadInput((b"1",), "application/json", "a"), LoadInput((b"2",), "application/json", "b")
 
 
 def plan(**fields):

@@ -1,0 +1,59 @@
+"""Models with a signal and settings: constants, named files, and signatures that fit."""
+
+import json
+
+import numpy as np
+import pytest
+from onnx import numpy_helper
+
+from tests.contract.tiny_graphs import write_graph
+
+
+@pytest.fixture
+def gain(tmp_path):
+    write_graph(
+        tmp_path / "g.onnx",
+        [("Mul", ["x", "gain"], ["y"]), ("Add", ["y", "zero"], ["z"])],
+        {"x": "float32[n]", "gain": "float32[k]"},
+        {"z": "float32[n]"},
+        [numpy_helper.from_array(np.zeros(1, np.float32), "zero")],
+    )
+    (tmp_path / "x.json").write_text("[1.5, 2]")
+    np.save(tmp_path / "gain.npy", np.array([4.0]))
+    return tmp_path
+
+
+def test_named_inputs_are_one_request(home, gain):
+    home.register("g", gain / "g.onnx", "--input", "gain:float32[1]=3")
+
+    def ask(*arguments, **options):
+        return json.loads(home.sire("predict", "g", *arguments, **options).stdout)
+
+    assert ask("-i", gain / "x.json") == [4.5, 6]
+    assert ask("-i", f"x={gain}/x.json") == [4.5, 6]
+    assert ask("-i", f"x={gain}/x.json", "-i", "gain=[10]") == [15, 20]
+    assert ask("-i", f"x={gain}/x.json", "-i", f"gain={gain}/gain.npy") == [6, 8]
+    assert ask("-i", "x=-", "-i", "gain=[2]", stdin=b"[1]") == [2]
+    assert b"gain:float32[1]=3" in home.sire("show", "g").stdout
+    job = home.sire("submit", "g", "-i", "x=[1]", "-i", "gain=[5]").stdout.decode().strip()
+    home.sire("job", "wait", job)
+    assert json.loads(home.sire("job", "result", job).stdout) == [5]
+    for wrong, code in (
+        (["-i", "x=[1]", "-i", gain / "x.json"], 2),
+        (["-i", "x=[1]", "-i", "x=[1]"], 2),
+        (["-i", "x=[1]", "-i", "gian=[1]"], 10),
+        (["-i", f"x={gain}/nothing.json"], 3),
+    ):
+        home.sire("predict", "g", *wrong, code=code)
+
+
+def test_a_file_whose_name_has_an_equals_sign_is_a_file(home, echo, gain):
+    (gain / "x=1.json").write_text("[7]")
+    assert echo("-i", gain / "x=1.json") == [7]
+
+
+def test_a_signature_with_missing_inputs_names_them(home, gain):
+    home.sire("register", "g", gain / "g.onnx", "--input", "x:float32[-1]")
+    error = home.sire("load", "g", code=9).stderr.decode()
+    assert "the model takes x:float32[-1], gain:float32[-1]" in error
+    assert "gain:float32[]=3" in error
