@@ -30,6 +30,8 @@ DTYPES: dict[str, np.dtype[Any]] = {
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 # The names of text dtypes in a signature.
 TEXT_DTYPES = frozenset({"object", "str", "string"})
+# The dtype of inputs that are texts, pictures or objects, as the model's runtime reads them.
+ANYTHING = "object"
 # The beginnings of the dtypes of inputs that are lists of arrays, like ``sequence(float32)``, or
 # dicts, like ``map(int64,float32)``.
 SEQUENCE, MAP = "sequence(", "map("

@@ -15,7 +15,17 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "ARCHITECTURE.md"
 BEGIN, END = "<!-- rooms -->\n", "<!-- end of rooms -->\n"
 PACKAGES = ("sire", "sired", "sire_cli")
-VOCABULARY = ("constants", "errors", "nearest", "paths", "spec", "units", "values", "yaml_text")
+VOCABULARY = (
+    "constants",
+    "errors",
+    "json_file",
+    "nearest",
+    "paths",
+    "spec",
+    "units",
+    "values",
+    "yaml_text",
+)
 # Imported when the name is asked for, not with the package.
 _LAZY = {("sire", "sire.client.manager")}
 

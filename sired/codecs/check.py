@@ -7,12 +7,19 @@ import numpy as np
 
 from sire.errors import InvalidInput
 from sire.spec import ANY_SHAPE, Signature, TensorSpec
-from sire.tensors import MAP, SEQUENCE, TEXT_DTYPES, as_array, dtype_for, holds_text, item_of
+from sire.tensors import (
+    ANYTHING,
+    MAP,
+    SEQUENCE,
+    TEXT_DTYPES,
+    as_array,
+    dtype_for,
+    holds_text,
+    item_of,
+)
 from sired.codecs.numbers import narrow
 
 Array = np.ndarray[Any, Any]
-# The dtype of inputs that are texts, pictures or objects, as the model's runtime reads them.
-ANYTHING = "object"
 _KINDS: dict[type, str] = {
     type(None): "null",
     str: "text",
@@ -44,7 +51,7 @@ def check(data: Any, signature: Signature) -> Any:
     if not inputs:
         return data
     if len(inputs) == 1 and inputs[0].dtype == ANYTHING:
-        return data
+        return _items(data) if inputs[0].shape == (-1,) else data
     given = by_name(data, signature)
     if len(inputs) == 1:
         return _fit(given[inputs[0].name], inputs[0])
@@ -53,6 +60,16 @@ def check(data: Any, signature: Signature) -> Any:
         for spec in inputs
         if spec.name in given or spec.constant
     }
+
+
+def _items(data: Any) -> Array:
+    """The items of a request in one axis: those of a list, or else all of the data as one."""
+    if isinstance(data, np.ndarray) and data.dtype.kind in "OU":
+        return np.asarray(data, object).reshape(-1)
+    items = data if isinstance(data, list | tuple) else [data]
+    found = np.empty(len(items), object)
+    found[:] = items
+    return found
 
 
 def by_name(data: Any, signature: Signature) -> dict[Any, Any]:

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from sire.errors import InvalidInput, error_text
 from sire.protocol.content import PNG, Payload
 from sire.spec import ImageOptions, Signature, TensorSpec
-from sire.tensors import TEXT_DTYPES, dtype_for
+from sire.tensors import ANYTHING, TEXT_DTYPES, dtype_for
 from sired.codecs.check import describe
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -105,6 +105,8 @@ def _layout(signature: Signature) -> Layout:
         return Layout(3, _FREE, _FREE, True, "float32", (1, 3, _FREE, _FREE))
     spec = signature.required()[0]
     shape = spec.shape
+    if spec.dtype == ANYTHING:  # unscaled pixels, which the model prepares itself
+        return Layout(3, _FREE, _FREE, False, "uint8", (_FREE, _FREE, 3))
     if spec.dtype in TEXT_DTYPES or 0 in shape:
         raise _not_an_image(spec)
     match shape:

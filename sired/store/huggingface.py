@@ -5,21 +5,18 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import msgspec
-
-from sire.errors import InvalidModel, error_text, shown
+from sire.errors import InvalidModel, shown
+from sire.json_file import read_json
 from sired.store.fingerprint import fingerprint, is_file
 from sired.store.safetensors_file import Tensor, bytes_in, read_tensors
 
 # In the order in which transformers looks for them. An index names the files of the shards.
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-# Of an index, which names every tensor of a model.
-_LARGEST_JSON = 64 << 20
 
 
 def is_huggingface(root: Path) -> bool:
     """Whether a directory contains a model that transformers can load."""
-    config = _json(_inner(root) / "config.json")
+    config = read_json(_inner(root) / "config.json")
     return "model_type" in config or "architectures" in config
 
 
@@ -54,7 +51,7 @@ def loaded_bytes(root: Path, arguments: Mapping[str, Any]) -> int:
         root: the directory.
         arguments: the model's; only ``dtype`` is used, or else the dtype of the config.
     """
-    config = _json(_inner(root) / "config.json")
+    config = read_json(_inner(root) / "config.json")
     wanted = arguments.get("dtype", "auto")
     dtype = wanted if wanted != "auto" else config.get("dtype") or config.get("torch_dtype")
     return bytes_in(read_weights(root), str(dtype))
@@ -70,9 +67,9 @@ def directory_fingerprint(root: Path, arguments: Mapping[str, Any]) -> str:
 
 def _inner(root: Path) -> Path:
     """The directory of the model; older sentence-transformers use a subdirectory."""
-    if (root / "config.json").is_file() and "model_type" in _json(root / "config.json"):
+    if (root / "config.json").is_file() and "model_type" in read_json(root / "config.json"):
         return root
-    for module in _json(root / "modules.json", list) or ():
+    for module in read_json(root / "modules.json", list) or ():
         if not isinstance(module, dict):
             continue
         if str(module.get("type", "")).endswith("Transformer") and module.get("path"):
@@ -105,7 +102,7 @@ def _files(directory: Path) -> list[Path]:
 
 
 def _shards(index: Path) -> list[str]:
-    shards = _json(index).get("weight_map")
+    shards = read_json(index).get("weight_map")
     if not isinstance(shards, dict) or not shards:
         raise InvalidModel(f"{index} does not list any weights.")
     return sorted({str(name) for name in shards.values()})
@@ -118,22 +115,3 @@ def _shard(directory: Path, name: str) -> Path:
             hint="Check that it was downloaded completely.",
         )
     return directory / name
-
-
-def _json(path: Path, kind: type = dict) -> Any:
-    """The content of a JSON file; an empty ``kind`` if it is missing or of another type.
-
-    Raises:
-        InvalidModel: it is not JSON, or exceeds the maximum size.
-    """
-    if not is_file(path):
-        return kind()
-    try:
-        if path.stat().st_size > _LARGEST_JSON:
-            raise InvalidModel(
-                f"{path} has {path.stat().st_size} bytes; the maximum is {_LARGEST_JSON}."
-            )
-        found = msgspec.json.decode(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as problem:
-        raise InvalidModel(f"{path} cannot be read: {error_text(problem)}.") from None
-    return found if isinstance(found, kind) else kind()

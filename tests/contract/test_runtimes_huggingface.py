@@ -77,26 +77,6 @@ def test_names_are_found_with_their_places_in_the_text(runtime, load):
         assert "some text in Paris"[one["start"] : one["end"]] == one["text"]
 
 
-def test_tokens_of_one_name_are_joined():
-    from sired.runtimes.huggingface.labels import join
-
-    text = "Ada Lovelace met Babbage in New York, London"
-    tokens = ["Ada", "Love", "lace", "met", "Babbage", "in", "New", "York", ",", "London"]
-    labels = ["B-PER", "I-PER", "B-PER", "O", "I-PER", "O", "B-LOC", "I-LOC", "B-LOC", "B-LOC"]
-    spans, place = [(0, 0)], 0
-    for token in tokens:
-        place = text.index(token, place)
-        spans.append((place, place + len(token)))
-    found = join(text, spans, ["O", *labels], np.ones(11, np.float32))
-    assert [(one["entity"], one["text"]) for one in found] == [
-        ("PER", "Ada Lovelace"),
-        ("PER", "Babbage"),
-        ("LOC", "New York"),
-        ("LOC", ","),
-        ("LOC", "London"),
-    ]
-
-
 @pytest.mark.parametrize("rows", [1, 2, 8])
 def test_texts_are_answered_the_same_in_passes_of_any_size(runtime, load, rows):
     _, model = load(tiny_models.embedder, rows=rows)
@@ -223,7 +203,7 @@ def test_speech_is_written_down_whatever_its_rate_and_length(runtime, load, seco
 
 
 def test_resampling_keeps_what_both_rates_can_hold():
-    from sired.runtimes.huggingface.speech import resample
+    from sired.runtimes.huggingface.sound import resample
 
     def tone(rate):
         return np.sin(2 * np.pi * 440 * np.arange(rate) / rate).astype(np.float32)
@@ -268,7 +248,7 @@ def test_a_pooling_and_layers_behind_it_are_sentence_transformers_own(runtime, t
         ({"normalize": "maybe"}, "normalize"),
         ({"pooling": "median"}, "median"),
         ({"task": "juggling"}, "juggling"),
-        ({"task": "text-classification"}, "classifier"),
+        ({"task": "text-classification"}, "takes a BertForSequenceClassification"),
         ({"force_cpu": True, "force_gpu": True}, "force_cpu and force_gpu"),
     ],
 )

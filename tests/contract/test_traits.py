@@ -117,7 +117,8 @@ def some_format(traits):
         ("ollama", {"model": 3}, "model takes text"),
         ("huggingface", {"dtype": "fp8"}, "one of auto, bf16, fp16, fp32, int8"),
         ("huggingface", {"pooling": "median"}, "one of cls, lasttoken, max"),
-        ("huggingface", {"task": "juggling"}, "one of automatic-speech-recognition"),
+        ("huggingface", {"task": "juggling"}, "Tasks are: text-classification, "),
+        ("huggingface", {"task": "fil-mask"}, "Did you mean fill-mask?"),
         ("huggingface", {"max_new_tokens": "many"}, "a whole number >= 1"),
         ("huggingface", {"force_cpu": True, "force_gpu": True}, "cannot both be true"),
         ("huggingface", {"device": "cpu"}, "have options of their own"),
@@ -147,12 +148,11 @@ def test_names_that_a_class_may_take_are_left_to_it():
 
 def test_what_is_declared_of_transformers_is_what_it_has():
     transformers = pytest.importorskip("transformers", reason="sire[hf] is not installed")
-    from sired.runtimes.huggingface import arguments, pooling, tasks
+    from sired.runtimes.huggingface import arguments, pooling
 
     internal = {"_from_model_config", "transformers_version"}
     declared = set(arguments.TransformersOptions.__struct_fields__)
     assert vars(transformers.GenerationConfig()).keys() - internal <= declared
-    assert set(get_args(arguments.TaskName)) == tasks.TASKS.keys()
     assert set(get_args(arguments.PoolingName)) == pooling.POOLINGS.keys()
 
 

@@ -13,14 +13,19 @@ SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 SIZE = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
 
 
-def tokenizer(**kwargs):
-    vocabulary = {word: number for number, word in enumerate([*SPECIAL, *WORDS])}
+def tokenizer(*, pair=False, extra_words=(), **kwargs):
+    words = [*SPECIAL, *WORDS, *extra_words]
+    vocabulary = {word: number for number, word in enumerate(words)}
     made = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))
     made.pre_tokenizer = Whitespace()
     made.post_processor = TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1" if pair else None,
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
     )
     names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "eos_token": "[SEP]"}
+    if pair:
+        names["sep_token"] = "[SEP]"
     return transformers.PreTrainedTokenizerFast(
         tokenizer_object=made, model_max_length=32, **{**names, **kwargs}
     )

@@ -16,6 +16,7 @@ from sire_cli import exit_codes
 from sire_cli.exit_codes import exit_code
 from sired.config.settings import DeviceSettings, Settings
 from sired.scheduler.policies import eviction, placement, routing
+from tests import huggingface_page
 from tests.docs.conftest import ROOT
 
 REFERENCE = ROOT / "docs" / "reference"
@@ -103,3 +104,9 @@ def test_every_field_that_a_policy_sees_is_listed():
             assert f"| `{name}: " in text, (record, name)
     for built_in in (eviction.BUILT_IN, placement.BUILT_IN, routing.BUILT_IN):
         assert all(f"`{name}`" in text for name in built_in)
+
+
+def test_every_task_of_huggingface_models_is_listed():
+    assert huggingface_page.PAGE.read_text() == huggingface_page.page(), (
+        "run: python -m tests.huggingface_page"
+    )

@@ -4,16 +4,20 @@ transformers takes seconds to import, so the fields of its ``GenerationConfig`` 
 a test compares them with the installed version.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from sire.errors import InvalidModel
+from sire.errors import InvalidModel, shown
+from sire.nearest import did_you_mean
 from sired.runtimes.arguments import own_arguments, read_arguments
+from sired.runtimes.huggingface.table import COMMON, TaskTraits, task_named
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
+NotNegative = Annotated[float, msgspec.Meta(ge=0)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 _Bool = bool | None | UnsetType
 _Int = int | None | UnsetType
 _Positive = Positive | None | UnsetType
@@ -22,17 +26,6 @@ _Text = str | None | UnsetType
 _List = list[Any] | None | UnsetType
 _Object = dict[str, Any] | None | UnsetType
 
-TaskName = Literal[
-    "embeddings",
-    "text-classification",
-    "token-classification",
-    "text-generation",
-    "summarization",
-    "text2text-generation",
-    "image-classification",
-    "automatic-speech-recognition",
-    "automatic-speech-recognition-ctc",
-]
 PoolingName = Literal["mean", "cls", "max", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
 
 
@@ -114,7 +107,64 @@ class GenerationOptions(msgspec.Struct, frozen=True):
     prefill_chunk_size: _Int = UNSET
 
 
-class TransformersOptions(GenerationOptions, frozen=True):
+class TaskOptions(GenerationOptions, frozen=True):
+    """How tasks are run: parameters of transformers' pipelines, by their names.
+
+    A field that is not given has the pipeline's own default. Which task takes which of them is in
+    ``table``.
+
+    Attributes:
+        top_k: number of labels or answers, the most likely first.
+        function_to_apply: what turns logits into scores: softmax, sigmoid or none.
+        aggregation_strategy: how tokens are merged into entities.
+        stride: tokens that parts of a long text overlap by; None to truncate it.
+        targets: the only words that a mask is filled with.
+        candidate_labels: the labels to choose from, for requests that contain none.
+        hypothesis_template: a sentence with ``{}``, in which labels are compared with the input.
+        multi_label: whether labels are rated independently of each other.
+        max_answer_len: maximum number of tokens of an answer.
+        doc_stride: tokens that parts of a long context overlap by.
+        handle_impossible_answer: whether "" is a possible answer.
+        threshold: minimum score of what is detected.
+        mask_threshold: minimum score of a pixel.
+        overlap_mask_area_threshold: minimum share of a segment that others do not cover.
+        subtask: panoptic, instance or semantic segmentation.
+        pool: answer one vector for an image, by the model's pooler.
+        chunk_length_s: seconds of the chunks that a long recording is processed in; 0 for one pass.
+        stride_length_s: seconds that chunks overlap by, on each side.
+        return_timestamps: answer the times of segments (true), words (word) or letters (char).
+        src_lang: the language of the input, as the tokenizer calls it.
+        tgt_lang: the language of the translation.
+    """
+
+    top_k: Positive | UnsetType = UNSET
+    function_to_apply: Literal["softmax", "sigmoid", "none"] | UnsetType = UNSET
+    aggregation_strategy: Literal["none", "simple", "first", "average", "max"] = "simple"
+    stride: Positive | UnsetType = UNSET
+    targets: list[str] | UnsetType = UNSET
+    candidate_labels: list[str] | UnsetType = UNSET
+    hypothesis_template: str | UnsetType = UNSET
+    multi_label: bool | UnsetType = UNSET
+    max_answer_len: Positive | UnsetType = UNSET
+    doc_stride: Positive | UnsetType = UNSET
+    handle_impossible_answer: bool | UnsetType = UNSET
+    threshold: Share | UnsetType = UNSET
+    mask_threshold: Share | UnsetType = UNSET
+    overlap_mask_area_threshold: Share | UnsetType = UNSET
+    subtask: Literal["panoptic", "instance", "semantic"] | UnsetType = UNSET
+    pool: bool = False
+    chunk_length_s: NotNegative | UnsetType = UNSET
+    stride_length_s: NotNegative | UnsetType = UNSET
+    return_timestamps: Literal["word", "char"] | bool | UnsetType = UNSET
+    src_lang: str = ""
+    tgt_lang: str = ""
+
+
+# Of a task that generates text, ``top_k`` is the number of tokens to draw from.
+GENERATION = (*GenerationOptions.__struct_fields__, "top_k")
+
+
+class TransformersOptions(TaskOptions, frozen=True):
     """How a model is loaded and run; each field can be left out.
 
     Attributes:
@@ -127,11 +177,10 @@ class TransformersOptions(GenerationOptions, frozen=True):
         max_input_tokens: maximum number of tokens of an input; longer inputs are truncated.
         pooling: how token vectors are combined into one embedding.
         normalize: whether embeddings are scaled to length 1.
-        top_k: number of labels to return, most likely first.
         chat: apply the model's chat template to a prompt, as a message of the user.
     """
 
-    task: Literal[TaskName, ""] = ""
+    task: str = ""
     dtype: Literal["auto", "fp32", "fp16", "bf16", "int8"] = "auto"
     force_cpu: bool = False
     force_gpu: bool = False
@@ -139,12 +188,19 @@ class TransformersOptions(GenerationOptions, frozen=True):
     max_input_tokens: Positive | None = None
     pooling: PoolingName | None = None
     normalize: bool | None = None
-    top_k: Positive = 1
     chat: bool = False
 
     def __post_init__(self) -> None:
+        if self.task:
+            task_named(self.task)
         if self.force_cpu and self.force_gpu:
             raise InvalidModel("force_cpu and force_gpu cannot both be true.")
+        template = self.hypothesis_template
+        if template is not UNSET and "{}" not in template:
+            raise InvalidModel(
+                f"hypothesis_template={shown(template)} has no {{}} for the label.",
+                hint="Write it like 'This text is about {}.'",
+            )
 
     @property
     def quantized(self) -> bool:
@@ -154,8 +210,33 @@ class TransformersOptions(GenerationOptions, frozen=True):
     @property
     def generation(self) -> dict[str, Any]:
         """The fields of ``GenerationConfig`` that were given."""
-        values = ((name, getattr(self, name)) for name in GenerationOptions.__struct_fields__)
+        return self._given(GENERATION)
+
+    def of_task(self, names: Iterable[str]) -> dict[str, Any]:
+        """Those of the named parameters that were given, or that have a default here."""
+        return self._given(names)
+
+    def _given(self, names: Iterable[str]) -> dict[str, Any]:
+        values = ((name, getattr(self, name)) for name in names)
         return {name: value for name, value in values if value is not UNSET}
+
+
+def check_options(task: TaskTraits, given: Iterable[str]) -> None:
+    """Reject arguments that do not apply to a task.
+
+    Raises:
+        InvalidModel: one does not; the hint lists those that do.
+    """
+    accepted = sorted(COMMON | task.options)
+    generation = GENERATION if task.generates else ()
+    unknown = next((name for name in given if name not in {*accepted, *generation}), None)
+    if unknown is not None:
+        more = ", and those of generation" if task.generates else ""
+        raise InvalidModel(
+            f"The task {task.name} takes no argument {shown(unknown)}.",
+            hint=f"{did_you_mean(unknown, [*accepted, *generation])}Accepted are: "
+            f"{', '.join(accepted)}{more}.",
+        )
 
 
 def read_options(keywords: Mapping[str, Any]) -> TransformersOptions:

@@ -2,12 +2,14 @@
 
 import copy
 from collections.abc import Generator
+from functools import partial
 from typing import Any
 
 import torch
 
 from sire.errors import InvalidInput, InvalidModel
 from sire.spec import Signature, TensorSpec
+from sired.runtimes.huggingface.architectures import translations_in
 from sired.runtimes.huggingface.stream import can_stream, generate_stream
 from sired.runtimes.huggingface.task import (
     TEXTS,
@@ -21,6 +23,8 @@ from sired.runtimes.huggingface.text import Tokens, find_tokenizer
 TEXT_OUT = TensorSpec("", "string", (-1,))
 # The limit if neither the model nor the user sets one.
 _NEW_TOKENS = 256
+# Enough to see whether rows of one pass influence each other.
+TRIAL_TOKENS = 4
 
 
 def generation_config(made: TransformersModel, defaults: dict[str, Any]) -> Any:
@@ -45,6 +49,34 @@ def generation_config(made: TransformersModel, defaults: dict[str, Any]) -> Any:
     return config
 
 
+def limited(config: Any, most: int | None, prompt: int = 0) -> Any:
+    """A generation config with a lower limit of new tokens, and without sampling.
+
+    Args:
+        config: a generation config.
+        most: maximum number of new tokens; None to change nothing.
+        prompt: number of tokens that precede them in the same sequence.
+    """
+    if most is None:
+        return config
+    config = copy.copy(config)
+    config.do_sample = False
+    if config.max_new_tokens:
+        config.max_new_tokens = min(most, config.max_new_tokens)
+    else:
+        config.max_length = min(most + prompt, config.max_length)
+    return config
+
+
+def split_rows(tokens: dict[str, torch.Tensor]) -> list[dict[str, torch.Tensor]]:
+    """The rows of a pass as passes of their own, without padding."""
+    masks = tokens["attention_mask"].bool()
+    return [
+        {name: rows[place : place + 1, mask] for name, rows in tokens.items()}
+        for place, mask in enumerate(masks)
+    ]
+
+
 class TextGeneration(Task):
     """Continues a prompt with a causal language model."""
 
@@ -64,6 +96,7 @@ class TextGeneration(Task):
             raise InvalidModel(
                 f"{made.directory} has no chat template.", hint="Register it without chat."
             )
+        self._tokens.prove(partial(self._continue, most=TRIAL_TOKENS))
 
     def run(self, data: Any) -> Any:
         """The continuations of prompts, object[prompts]."""
@@ -93,10 +126,22 @@ class TextGeneration(Task):
         given, length = self._given(one.tensors)
         yield from generate_stream(self._model, self._tokenizer, given, self._within(length))
 
-    def _continue(self, tokens: dict[str, torch.Tensor]) -> list[str]:
+    def _continue(self, tokens: dict[str, torch.Tensor], most: int | None = None) -> list[str]:
         given, length = self._given(tokens)
-        rows = self._model.generate(**given, generation_config=self._within(length))
+        if len(given["input_ids"]) > 1 and not self._leaves_room(length):
+            rows = split_rows(given)
+            return [text for row in rows for text in self._continue(row, most)]
+        config = limited(self._within(length), most, length)
+        rows = self._model.generate(**given, generation_config=config)
         return _texts(self._tokenizer, rows[:, length:])
+
+    def _leaves_room(self, length: int) -> bool:
+        """Whether a prompt of this length does not limit the number of new tokens.
+
+        If it does, a prompt that is padded to the length of another one would get fewer of them.
+        """
+        most = self._config.max_new_tokens
+        return bool(most) and (not self._context or length + most <= self._context)
 
     def _given(self, tokens: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], int]:
         """The model's inputs for a prompt, and the number of its tokens."""
@@ -124,14 +169,17 @@ class Text2TextGeneration(Task):
 
     signature = Signature((TEXTS,), (TEXT_OUT,))
 
-    def __init__(self, made: TransformersModel, task: str = "") -> None:
-        specific = (getattr(made.config, "task_specific_params", None) or {}).get(task) or {}
+    def __init__(self, made: TransformersModel, task: str = "", **languages: str) -> None:
+        specific = specific_parameters(made.config).get(task) or {}
         self._prefix = str(specific.get("prefix") or "")
         self._model = made.model
-        self._tokenizer = find_tokenizer(made)
+        self._tokenizer = find_tokenizer(made, **languages)
         self._tokens = Tokens(made, self._tokenizer)
         defaults = {name: value for name, value in specific.items() if name != "prefix"}
+        if "tgt_lang" in languages:
+            defaults["forced_bos_token_id"] = _language(self._tokenizer, languages["tgt_lang"])
         self._config = generation_config(made, defaults)
+        self._tokens.prove(partial(self._generate, most=TRIAL_TOKENS))
 
     def run(self, data: Any) -> Any:
         """The transformed texts, object[texts]."""
@@ -151,8 +199,9 @@ class Text2TextGeneration(Task):
         (one,) = self._tokens.passes([self._prefix + texts[0]])
         yield from generate_stream(self._model, self._tokenizer, _inputs(one.tensors), self._config)
 
-    def _generate(self, tokens: dict[str, torch.Tensor]) -> list[str]:
-        rows = self._model.generate(**_inputs(tokens), generation_config=self._config)
+    def _generate(self, tokens: dict[str, torch.Tensor], most: int | None = None) -> list[str]:
+        config = limited(self._config, most)
+        rows = self._model.generate(**_inputs(tokens), generation_config=config)
         return _texts(self._tokenizer, rows)
 
 
@@ -170,3 +219,35 @@ class Summarization(Text2TextGeneration):
 def _texts(tokenizer: Any, rows: torch.Tensor) -> list[str]:
     found: list[str] = tokenizer.batch_decode(rows, skip_special_tokens=True)
     return found
+
+
+class Translation(Text2TextGeneration):
+    """Translates text, between the languages that the config or the arguments state."""
+
+    def __init__(self, made: TransformersModel) -> None:
+        names = translations_in(specific_parameters(made.config))
+        wanted = made.options.task if made.options.task in names else "".join(names)
+        given = {"src_lang": made.options.src_lang, "tgt_lang": made.options.tgt_lang}
+        languages = {name: value for name, value in given.items() if value}
+        super().__init__(made, wanted, **languages)
+
+
+def specific_parameters(config: Any) -> dict[str, Any]:
+    """The parameters that a config has for tasks, by their names."""
+    return getattr(config, "task_specific_params", None) or {}
+
+
+def _language(tokenizer: Any, code: str) -> int:
+    """The token that a translation into a language begins with.
+
+    Raises:
+        InvalidModel: the tokenizer does not have it.
+    """
+    find = getattr(tokenizer, "get_lang_id", tokenizer.convert_tokens_to_ids)
+    try:
+        token = find(code)
+    except KeyError:
+        token = None
+    if token is None or token == tokenizer.unk_token_id:
+        raise InvalidModel(f"The tokenizer has no language {code!r} (tgt_lang).")
+    return int(token)

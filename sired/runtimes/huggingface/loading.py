@@ -43,16 +43,23 @@ def read_config(directory: str, *, trusted: bool) -> Any:
 
 
 def load_weights(
-    kind: Any, directory: str, config: Any, options: TransformersOptions, *, trusted: bool
+    kind: Any,
+    directory: str,
+    config: Any,
+    options: TransformersOptions,
+    *,
+    trusted: bool,
+    needs_pooler: bool,
 ) -> torch.nn.Module:
     """The model with its weights, in main memory.
 
     Args:
-        kind: one of transformers' ``AutoModelFor…`` classes.
+        kind: a class of transformers: of a model, or an ``AutoModelFor…``.
         directory: where config and weights are.
         config: what ``read_config`` read.
         options: of which only the dtype is used.
         trusted: whether code that comes with it may run.
+        needs_pooler: whether weights of a pooler may not be missing.
 
     Raises:
         UntrustedModel: as ``read_config``.
@@ -70,7 +77,7 @@ def load_weights(
             output_loading_info=True,
         )
     missing = sorted(found["missing_keys"])
-    if kind is transformers.AutoModel:
+    if not needs_pooler:
         # Embeddings are computed before the pooler, which is often left out of files.
         missing = [name for name in missing if "pooler." not in name]
     if missing:

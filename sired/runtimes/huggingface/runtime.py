@@ -8,11 +8,17 @@ from typing import Any
 import torch
 
 from sire.errors import LoadFailed
+from sired.runtimes.arguments import own_arguments
 from sired.runtimes.base import InferenceRuntime
-from sired.runtimes.huggingface import loading, tasks
-from sired.runtimes.huggingface.arguments import TransformersOptions, read_options
-from sired.runtimes.huggingface.sentence import transformer_directory
+from sired.runtimes.huggingface import loading
+from sired.runtimes.huggingface.architectures import choose_task, model_directory
+from sired.runtimes.huggingface.arguments import (
+    TransformersOptions,
+    check_options,
+    read_options,
+)
 from sired.runtimes.huggingface.task import Task, TransformersModel
+from sired.runtimes.huggingface.tasks import model_class, task_for
 from sired.runtimes.pytorch.model import TorchModel, common_precision
 from sired.runtimes.pytorch.runtime import PyTorchRuntime
 
@@ -42,17 +48,26 @@ class HuggingFaceRuntime(PyTorchRuntime):
         options, trusted = read_options(kwargs), bool(kwargs.get("trusted", False))
         device = _device(kwargs.get("device", "cpu"), options)
         root = Path(model_path)
-        directory = str(transformer_directory(root))
+        directory = str(model_directory(root))
         config = loading.read_config(directory, trusted=trusted)
-        task = tasks.find_task(options.task, config, root)
-        kind = tasks.TASKS[task]
-        module = loading.load_weights(kind.loads, directory, config, options, trusted=trusted)
+        task = choose_task(options.task, root)
+        check_options(task, own_arguments(kwargs))
+        module = loading.load_weights(
+            model_class(task, config),
+            directory,
+            config,
+            options,
+            trusted=trusted,
+            needs_pooler=task.head or options.pool,
+        )
         if options.quantized:
             module = loading.quantize(module, device)
         module = module.to(device)
-        made = TransformersModel(module, config, directory, model_path, device, options, trusted)
+        made = TransformersModel(
+            module, config, directory, model_path, device, options, task, trusted
+        )
         with torch.inference_mode():
-            running = kind.runs(made)
+            running = task_for(made)
         whole = torch.nn.ModuleList([module, *running.layers])
         return TaskModel(
             call=whole,

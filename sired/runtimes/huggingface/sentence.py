@@ -1,14 +1,14 @@
 """Reads the files of sentence-transformers, which state how embeddings are computed."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file
 
 from sire.errors import InvalidModel
+from sire.json_file import read_json
+from sired.runtimes.huggingface.architectures import model_directory, sentence_modules
 from sired.runtimes.huggingface.pooling import POOLINGS
 
 # modules.json names them by their module path, which differs between versions.
@@ -36,24 +36,18 @@ class EmbeddingPipeline:
     prompt: str = ""
 
 
-def transformer_directory(root: Path) -> Path:
-    """The directory of the model itself: one that modules.json names, or the root."""
-    own = [path for kind, path in _modules(root) if kind == _TRANSFORMER]
-    return root / own[0] if own else root
-
-
 def read_pipeline(root: Path) -> EmbeddingPipeline:
     """Read a model's directory; without files of sentence-transformers, tokens are averaged.
 
     Raises:
         InvalidModel: a module is not supported, or a file is damaged.
     """
-    config = read_json(transformer_directory(root) / "sentence_bert_config.json")
+    config = read_json(model_directory(root) / "sentence_bert_config.json")
     prompts = read_json(root / "config_sentence_transformers.json")
     dense: list[torch.nn.Sequential] = []
     poolings: tuple[str, ...] = ("mean",)
     normalize = False
-    for kind, path in _modules(root):
+    for kind, path in sentence_modules(root):
         if kind == _POOLING:
             poolings = _poolings(root / path)
         elif kind == _DENSE:
@@ -70,25 +64,6 @@ def read_pipeline(root: Path) -> EmbeddingPipeline:
         bool(config.get("do_lower_case")),
         (prompts.get("prompts") or {}).get(prompts.get("default_prompt_name"), ""),
     )
-
-
-def read_json(path: Path) -> Any:
-    """The content of a JSON file; an empty dict if the file does not exist.
-
-    Raises:
-        InvalidModel: the file is damaged.
-    """
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as problem:
-        raise InvalidModel(f"{path} cannot be read: {problem}.") from None
-
-
-def _modules(root: Path) -> list[tuple[str, str]]:
-    found = read_json(root / "modules.json")
-    return [(str(one["type"]).rpartition(".")[2], str(one["path"])) for one in found or ()]
 
 
 def _poolings(directory: Path) -> tuple[str, ...]:

@@ -11,9 +11,12 @@ import torch
 from sire.errors import InvalidInput
 from sire.spec import Signature, TensorSpec
 from sired.runtimes.huggingface.arguments import TransformersOptions
+from sired.runtimes.huggingface.table import TaskTraits
 
 Array = np.ndarray[Any, Any]
 TEXTS = TensorSpec("text", "string", (-1,))
+# Texts, pictures, or objects with named fields.
+ITEMS = TensorSpec("", "object", (-1,))
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class TransformersModel:
         root: the directory that was registered: the same one, or a parent of it.
         device: of the weights.
         options: the model's arguments.
+        task: what it is run for.
         trusted: whether code that comes with it may run.
     """
 
@@ -36,6 +40,7 @@ class TransformersModel:
     root: str
     device: torch.device
     options: TransformersOptions
+    task: TaskTraits
     trusted: bool
 
 

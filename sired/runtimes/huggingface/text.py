@@ -1,20 +1,29 @@
 """Tokenizes texts, in forward passes of similar length."""
 
 import inspect
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from transformers import AutoTokenizer
 
+from sired.runtimes.base import is_out_of_memory
+from sired.runtimes.huggingface.comparison import alike
 from sired.runtimes.huggingface.loading import load_beside
 from sired.runtimes.huggingface.task import TransformersModel
+
+log = logging.getLogger("sired.worker")
 
 # Outputs of a tokenizer that models take; not every model takes all of them.
 _INPUTS = {"input_ids", "attention_mask", "token_type_ids"}
 # ``model_max_length`` of tokenizers without a limit is larger than this.
 _NO_LIMIT = 1_000_000
+# Different lengths, so that all but one are padded.
+TRIAL = ("a", "some words in a row", "two words")
+
+Row = str | tuple[str, str]
 
 
 def find_tokenizer(made: TransformersModel, **kwargs: Any) -> Any:
@@ -29,12 +38,10 @@ class TokenBatch:
     Attributes:
         places: indices of the texts in the request.
         tensors: the model's inputs, [texts, tokens], on its device.
-        columns: all outputs of the tokenizer by name, each with a list per text.
     """
 
     places: list[int]
     tensors: dict[str, torch.Tensor]
-    columns: dict[str, list[Any]]
 
 
 class Tokens:
@@ -58,27 +65,55 @@ class Tokens:
         self._tokenizer = tokenizer
         self._device = made.device
         self._taken = _INPUTS & inspect.signature(made.model.forward).parameters.keys()
-        self._rows = made.options.rows
         limit = made.options.max_input_tokens or longest or _limit(made, tokenizer)
         self._longest = limit if cut else None
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token
-        if tokenizer.pad_token is None:
-            self._rows = 1  # rows cannot be padded
+        # Linear layers of eight bits scale all rows of a pass by the largest number in any of them.
+        padded = tokenizer.pad_token is not None and not made.options.quantized
+        self._rows = made.options.rows if padded else 1
+        self._precision = next(made.model.parameters()).element_size()
 
-    def passes(self, texts: list[str], **kwargs: Any) -> Iterator["TokenBatch"]:
-        """The forward passes for the texts.
+    def prove(self, answer: Callable[[Any], list[Any]], texts: Sequence[Row] = TRIAL) -> None:
+        """Keep to one row for each pass unless padded rows have the answers that they have alone.
+
+        Some models find the last token of a row by a padding token that their config does not
+        state, or let padding shift the positions of a row.
+
+        Args:
+            answer: as for ``run``.
+            texts: of different lengths.
+        """
+        if self._rows == 1:
+            return
+        rows, self._rows = self._rows, 1
+        try:
+            alone = self.run(texts, answer)
+            self._rows = rows
+            proven = alike(self.run(texts, answer), alone, self._precision)
+        except Exception as problem:
+            if is_out_of_memory(problem):
+                raise
+            log.info("several rows in one pass fail: %s", problem)
+            proven = False
+        if not proven:
+            log.info("rows run one by one: padding changes their answers")
+            self._rows = 1
+
+    def passes(self, texts: Sequence[Row], **kwargs: Any) -> Iterator["TokenBatch"]:
+        """The forward passes for texts, or for pairs of texts, but not for both.
 
         Texts of similar length share a pass, which minimises padding.
         """
         cut = {"truncation": True, "max_length": self._longest} if self._longest else {}
-        encoded = self._tokenizer(texts, **cut, **kwargs)
+        columns = zip(*texts, strict=True) if isinstance(texts[0], tuple) else [texts]
+        encoded = self._tokenizer(*map(list, columns), **cut, **kwargs)
         rows = encoded["input_ids"]
         order = sorted(range(len(texts)), key=lambda place: len(rows[place]))
         for first in range(0, len(order), self._rows):
             places = order[first : first + self._rows]
             part = {name: [column[place] for place in places] for name, column in encoded.items()}
-            yield TokenBatch(places, self._tensors(part), part)
+            yield TokenBatch(places, self._tensors(part))
 
     def _tensors(self, part: dict[str, Any]) -> Any:
         if len(part["input_ids"]) > 1:
@@ -90,12 +125,12 @@ class Tokens:
         }
 
     def run(
-        self, texts: list[str], answer: Callable[[Any], list[Any]], *, special: bool = True
+        self, texts: Sequence[Row], answer: Callable[[Any], list[Any]], *, special: bool = True
     ) -> list[Any]:
         """The outputs for texts, in their order.
 
         Args:
-            texts: one or more.
+            texts: one or more, or pairs.
             answer: computes a list with one output for each text of a pass.
             special: have the tokenizer add its special tokens.
         """

@@ -1,14 +1,24 @@
 """What the runtime ``huggingface`` can do."""
 
+from pathlib import Path
+
 import msgspec
 
 from sire.spec import ModelSpec
-from sired.runtimes.huggingface.arguments import TransformersOptions
+from sired.runtimes.huggingface.architectures import check_files, choose_task
+from sired.runtimes.huggingface.arguments import TransformersOptions, check_options
 from sired.runtimes.traits import FileFormat, RuntimeTraits
 
 
-def _choose_device(spec: ModelSpec) -> ModelSpec:
-    """Have the scheduler place a model on the CPU that is to be loaded there in any case."""
+def _complete(spec: ModelSpec) -> ModelSpec:
+    """Check that a task runs the model with its arguments, and complete its definition.
+
+    A model that is to be loaded on the CPU in any case is placed there by the scheduler.
+    """
+    root = Path(spec.path)
+    task = choose_task(str(spec.args.get("task") or ""), root)
+    check_options(task, spec.args)
+    check_files(task, root)
     if spec.args.get("force_cpu") is True and spec.device == "auto":
         return msgspec.structs.replace(spec, device="cpu")
     return spec
@@ -22,5 +32,5 @@ TRAITS = RuntimeTraits(
     sleeps=True,
     # transformers takes seconds to import, and a hundred megabytes.
     preload="when_registered",
-    on_register=_choose_device,
+    on_register=_complete,
 )

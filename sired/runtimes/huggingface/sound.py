@@ -1,0 +1,58 @@
+"""Recordings: one axis of samples, at the sampling rate that a model takes."""
+
+from typing import Any
+
+import numpy as np
+
+from sire.errors import InvalidInput
+from sire.spec import TensorSpec
+
+SOUND = (TensorSpec("samples", "float32", (-1,)), TensorSpec("sampling_rate", "int64", ()))
+
+
+class Recordings:
+    """Reads the recordings of requests.
+
+    Attributes:
+        rate: the sampling rate that the model takes, in Hz.
+    """
+
+    def __init__(self, rate: int) -> None:
+        self.rate = rate
+
+    def samples_of(self, data: Any) -> Any:
+        """The samples of a request, float32[samples] at ``rate``.
+
+        Raises:
+            InvalidInput: it has no samples in one axis, or no sampling rate.
+        """
+        if not isinstance(data, dict) or data.keys() != {"samples", "sampling_rate"}:
+            raise InvalidInput("The model takes samples and their sampling_rate.")
+        samples, rate = np.asarray(data["samples"], np.float32), int(data["sampling_rate"])
+        if samples.ndim != 1 or not samples.size or rate < 1:
+            raise InvalidInput(
+                f"The model takes one axis of samples; got {list(samples.shape)} at {rate} Hz."
+            )
+        return resample(samples, rate, self.rate)
+
+    def silence(self) -> dict[str, Any]:
+        """A request with one second of silence."""
+        return {"samples": np.zeros(self.rate, np.float32), "sampling_rate": self.rate}
+
+
+def resample(samples: Any, rate: int, wanted: int) -> Any:
+    """Resample float32[n] to float32[n * wanted / rate], without aliasing.
+
+    The spectrum of the whole recording is truncated or zero-padded, as in
+    ``scipy.signal.resample``.
+
+    Args:
+        samples: float32[n].
+        rate: their sampling rate in Hz.
+        wanted: the new sampling rate in Hz.
+    """
+    if rate == wanted:
+        return samples
+    length = max(1, round(len(samples) * wanted / rate))
+    spectrum = np.fft.rfft(samples)[: length // 2 + 1]
+    return (np.fft.irfft(spectrum, length) * (length / len(samples))).astype(np.float32)

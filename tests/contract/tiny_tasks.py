@@ -1,0 +1,254 @@
+"""Tiny models with random weights for the tasks that pipelines of transformers run."""
+
+import transformers
+
+from tests.contract.tiny_models import SIZE, SPECIAL, WORDS, bert, save, tokenizer
+
+NAMES = {0: "cat", 1: "dog", 2: "neither"}
+LABELS = {"id2label": NAMES, "label2id": {name: number for number, name in NAMES.items()}}
+VOCABULARY = len(SPECIAL) + len(WORDS)
+SIDE = {"height": 16, "width": 16}
+VISION = {"image_size": 16, "patch_size": 8, "intermediate_size": 32, **SIZE}
+
+
+def answerer(directory):
+    return save(directory, transformers.BertForQuestionAnswering(bert()), tokenizer(pair=True))
+
+
+def masked(directory):
+    return save(directory, transformers.BertForMaskedLM(bert()), tokenizer(mask_token="[UNK]"))
+
+
+def inferrer(directory):
+    names = {0: "contradiction", 1: "neutral", 2: "entailment"}
+    config = bert(id2label=names, label2id={name: number for number, name in names.items()})
+    model = transformers.BertForSequenceClassification(config)
+    return save(directory, model, tokenizer(pair=True))
+
+
+def reranker(directory, **kwargs):
+    config = bert(num_labels=1, **kwargs)
+    model = transformers.BertForSequenceClassification(config)
+    return save(directory, model, tokenizer(pair=True))
+
+
+def tokens_labeller(directory):
+    names = {0: "O", 1: "B-LOC", 2: "I-LOC"}
+    config = bert(id2label=names, label2id={name: number for number, name in names.items()})
+    return save(directory, transformers.BertForTokenClassification(config), tokenizer())
+
+
+def unpadded_classifier(directory):
+    """Like GPT-2: it finds the last token of a row by a padding token, which it lacks."""
+    config = transformers.GPT2Config(
+        vocab_size=VOCABULARY, n_embd=16, n_layer=2, n_head=2, n_positions=64, **LABELS
+    )
+    model = transformers.GPT2ForSequenceClassification(config)
+    return save(directory, model, tokenizer(pad_token=None))
+
+
+def image_processor(**kwargs):
+    return transformers.ViTImageProcessorPil(size=SIDE, **kwargs)
+
+
+def vision_model(directory):
+    return save(
+        directory, transformers.ViTModel(transformers.ViTConfig(**VISION)), image_processor()
+    )
+
+
+def clip(directory):
+    config = transformers.CLIPConfig(
+        text_config={
+            "vocab_size": VOCABULARY,
+            "intermediate_size": 32,
+            "max_position_embeddings": 32,
+            "projection_dim": 8,
+            "eos_token_id": 3,
+            "bos_token_id": 2,
+            "pad_token_id": 0,
+            **SIZE,
+        },
+        vision_config={**VISION, "projection_dim": 8},
+        projection_dim=8,
+    )
+    processor = transformers.CLIPImageProcessorPil(size=SIDE, crop_size=SIDE)
+    return save(directory, transformers.CLIPModel(config), processor, tokenizer())
+
+
+def detector(directory):
+    config = transformers.YolosConfig(
+        num_detection_tokens=5, **{**VISION, "image_size": [16, 16]}, **LABELS
+    )
+    processor = transformers.YolosImageProcessorPil(size={"shortest_edge": 32, "longest_edge": 64})
+    return save(directory, transformers.YolosForObjectDetection(config), processor)
+
+
+def segmenter(directory):
+    config = transformers.SegformerConfig(
+        num_encoder_blocks=2,
+        depths=[1, 1],
+        sr_ratios=[2, 1],
+        hidden_sizes=[8, 8],
+        patch_sizes=[3, 3],
+        strides=[2, 2],
+        num_attention_heads=[1, 1],
+        mlp_ratios=[2, 2],
+        decoder_hidden_size=8,
+        **LABELS,
+    )
+    processor = transformers.SegformerImageProcessorPil(size={"height": 32, "width": 32})
+    return save(directory, transformers.SegformerForSemanticSegmentation(config), processor)
+
+
+def depth_estimator(directory):
+    config = transformers.GLPNConfig(
+        num_encoder_blocks=4,
+        depths=[1, 1, 1, 1],
+        sr_ratios=[2, 1, 1, 1],
+        hidden_sizes=[8, 8, 8, 8],
+        num_attention_heads=[1, 1, 1, 1],
+        mlp_ratios=[2, 2, 2, 2],
+        decoder_hidden_size=8,
+    )
+    processor = transformers.GLPNImageProcessorPil(size_divisor=32)
+    return save(directory, transformers.GLPNForDepthEstimation(config), processor)
+
+
+def reader(directory):
+    """A picture's encoder with a text's decoder, as TrOCR."""
+    encoder = transformers.ViTConfig(**VISION)
+    decoder = bert(is_decoder=True, add_cross_attention=True)
+    config = transformers.VisionEncoderDecoderConfig.from_encoder_decoder_configs(encoder, decoder)
+    config.decoder_start_token_id, config.pad_token_id, config.eos_token_id = 2, 0, 3
+    model = transformers.VisionEncoderDecoderModel(config=config)
+    model.generation_config = transformers.GenerationConfig(
+        decoder_start_token_id=2, pad_token_id=0, eos_token_id=3, max_new_tokens=6
+    )
+    return save(directory, model, image_processor(), tokenizer())
+
+
+def chatter(directory, **kwargs):
+    """A language model that sees pictures, as LLaVA."""
+    extra = {"image_token": "<image>", **kwargs}
+    made = tokenizer(additional_special_tokens=["<image>"], extra_words=["<image>"])
+    vision = transformers.CLIPVisionConfig(**VISION)
+    text = transformers.LlamaConfig(
+        vocab_size=len(made),
+        intermediate_size=32,
+        max_position_embeddings=64,
+        bos_token_id=2,
+        eos_token_id=3,
+        pad_token_id=0,
+        **SIZE,
+    )
+    config = transformers.LlavaConfig(
+        vision_config=vision,
+        text_config=text,
+        image_token_index=made.convert_tokens_to_ids("<image>"),
+        image_seq_length=4,
+    )
+    processor = transformers.LlavaProcessor(
+        transformers.CLIPImageProcessorPil(size=SIDE, crop_size=SIDE),
+        made,
+        patch_size=8,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        **extra,
+    )
+    model = transformers.LlavaForConditionalGeneration(config)
+    return save(directory, model, processor)
+
+
+def sound_classifier(directory):
+    model = transformers.Wav2Vec2ForSequenceClassification(_wav2vec2(**LABELS))
+    return save(directory, model, transformers.Wav2Vec2FeatureExtractor())
+
+
+def ctc_listener(directory):
+    config = _wav2vec2(vocab_size=VOCABULARY, pad_token_id=0)
+    model = transformers.Wav2Vec2ForCTC(config)
+    return save(directory, model, transformers.Wav2Vec2FeatureExtractor(), tokenizer())
+
+
+def _wav2vec2(**kwargs):
+    return transformers.Wav2Vec2Config(
+        intermediate_size=32,
+        conv_dim=(8, 8),
+        conv_stride=(20, 16),
+        conv_kernel=(20, 16),
+        num_feat_extract_layers=2,
+        num_conv_pos_embeddings=4,
+        num_conv_pos_embedding_groups=2,
+        classifier_proj_size=8,
+        **SIZE,
+        **kwargs,
+    )
+
+
+def speaker(directory):
+    config = transformers.VitsConfig(
+        vocab_size=VOCABULARY,
+        ffn_dim=16,
+        flow_size=16,
+        spectrogram_bins=9,
+        prior_encoder_num_flows=1,
+        posterior_encoder_num_wavenet_layers=1,
+        upsample_initial_channel=16,
+        upsample_rates=[4, 4],
+        upsample_kernel_sizes=[8, 8],
+        resblock_kernel_sizes=[3],
+        resblock_dilation_sizes=[[1]],
+        duration_predictor_num_flows=1,
+        duration_predictor_filter_channels=16,
+        use_stochastic_duration_prediction=False,
+        noise_scale=0.0,
+        noise_scale_duration=0.0,
+        sampling_rate=8000,
+        **SIZE,
+    )
+    return save(directory, transformers.VitsModel(config), tokenizer())
+
+
+def document_reader(directory):
+    config = transformers.LayoutLMConfig(
+        vocab_size=VOCABULARY, intermediate_size=32, max_position_embeddings=32, **SIZE
+    )
+    return save(directory, transformers.LayoutLMForQuestionAnswering(config), tokenizer(pair=True))
+
+
+def open_detector(directory):
+    config = transformers.OwlViTConfig(
+        text_config={
+            "vocab_size": VOCABULARY,
+            "intermediate_size": 32,
+            "max_position_embeddings": 32,
+            "pad_token_id": 0,
+            "bos_token_id": 2,
+            "eos_token_id": 3,
+            **SIZE,
+        },
+        vision_config=VISION,
+        projection_dim=16,
+    )
+    processor = transformers.OwlViTImageProcessorPil(size=SIDE, crop_size=SIDE)
+    return save(directory, transformers.OwlViTForObjectDetection(config), processor, tokenizer())
+
+
+def translator(directory):
+    config = transformers.T5Config(
+        vocab_size=VOCABULARY,
+        d_model=16,
+        d_kv=8,
+        d_ff=32,
+        num_layers=2,
+        num_heads=2,
+        pad_token_id=0,
+        eos_token_id=3,
+        decoder_start_token_id=0,
+        task_specific_params={
+            "translation_en_to_de": {"prefix": "some text ", "max_length": 8},
+            "translation_en_to_fr": {"prefix": "more words ", "max_length": 8},
+        },
+    )
+    return save(directory, transformers.T5ForConditionalGeneration(config), tokenizer())

@@ -1,0 +1,49 @@
+"""The architectures that transformers' auto classes load, as the runtime huggingface stores them.
+
+``python -m tests.hf_architectures`` writes them for the installed version.
+"""
+
+import json
+from pathlib import Path
+
+FILE = Path(__file__).parents[1] / "sired/runtimes/huggingface/architectures.json"
+
+
+def installed():
+    """By the name of an auto class, and by the type of a model, the names of its architectures."""
+    import transformers
+    from transformers.models.auto import modeling_auto
+
+    from sired.runtimes.huggingface.table import TASKS
+
+    classes = {name for task in TASKS.values() for name in (*task.models, *task.on_request)}
+    found = {
+        name: _by_type(getattr(transformers, name)._model_mapping._model_mapping)
+        for name in sorted(classes)
+    }
+    # Models of AutoModel that take text or pictures only.
+    for model_type, names in _by_type(modeling_auto.MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES).items():
+        known = found["AutoModel"].setdefault(model_type, [])
+        known += [name for name in names if name not in known]
+    found["image"] = _by_type(modeling_auto.MODEL_FOR_IMAGE_MAPPING_NAMES)
+    return found
+
+
+def _by_type(mapping):
+    return {
+        model_type: [names] if isinstance(names, str) else list(names)
+        for model_type, names in mapping.items()
+    }
+
+
+def text():
+    """The content of the file: a line for every type of model."""
+    classes = []
+    for name, types in installed().items():
+        lines = (f"  {json.dumps(kind)}: {json.dumps(types[kind])}" for kind in sorted(types))
+        classes.append(f" {json.dumps(name)}: {{\n" + ",\n".join(lines) + "\n }")
+    return "{\n" + ",\n".join(classes) + "\n}\n"
+
+
+if __name__ == "__main__":
+    FILE.write_text(text())
