@@ -1,0 +1,93 @@
+"""Hugging Face directories through the command line: lists, pictures, objects, and refusals."""
+
+import base64
+import io
+import json
+import wave
+
+import numpy as np
+import pytest
+from PIL import Image
+
+transformers = pytest.importorskip("transformers", reason="sire[hf] is not installed")
+
+from tests.contract import tiny_models, tiny_tasks  # noqa: E402 (they need transformers)
+
+
+def asked(home, name, data, *options):
+    """The answer to JSON data, or to a file."""
+    if hasattr(data, "suffix"):
+        return json.loads(home.sire("predict", name, "-i", data, *options).stdout)
+    done = home.sire("predict", name, "-i", "-", *options, stdin=json.dumps(data).encode())
+    return json.loads(done.stdout)
+
+
+def close(answer, expected):
+    assert [one["label"] for one in answer] == [one["label"] for one in expected]
+    assert [one["score"] for one in answer] == pytest.approx(
+        [one["score"] for one in expected], abs=1e-6
+    )
+
+
+def test_a_list_of_texts_is_answered_without_a_padding_token(home, tmp_path):
+    tiny_tasks.unpadded_classifier(tmp_path / "m")
+    home.register("m", tmp_path / "m")
+    texts = ["some text", "more words in Paris and London"]
+    pipe = transformers.pipeline("text-classification", str(tmp_path / "m"))
+    expected = [pipe(text)[0] for text in texts]
+    together = asked(home, "m", texts)
+    close(
+        [dict(zip(together, row, strict=True)) for row in zip(*together.values(), strict=True)],
+        expected,
+    )
+    pair = {"text": "some text", "text_pair": "speech"}
+    assert asked(home, "m", pair)["score"] == pytest.approx([pipe(pair)["score"]], abs=1e-6)
+
+
+def test_a_picture_is_compared_with_the_labels_of_registration_or_request(home, tmp_path):
+    tiny_tasks.clip(tmp_path / "m")
+    picture = Image.fromarray(
+        np.random.default_rng(1).integers(0, 256, (40, 50, 3)).astype(np.uint8)
+    )
+    picture.save(tmp_path / "p.png")
+    labels = ["Paris", "speech"]
+    home.register("m", tmp_path / "m", "--arg", f"candidate_labels={json.dumps(labels)}")
+    pipe = transformers.pipeline("zero-shot-image-classification", str(tmp_path / "m"))
+    close(asked(home, "m", tmp_path / "p.png")[0], pipe(picture, candidate_labels=labels))
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    content = base64.b64encode(file.getvalue()).decode()
+    other = ["London", "words", "text"]
+    answer = asked(home, "m", {"image": content, "candidate_labels": other})
+    close(answer[0], pipe(picture, candidate_labels=other))
+
+
+def test_a_sound_file_is_classified(home, tmp_path):
+    tiny_tasks.sound_classifier(tmp_path / "m")
+    home.register("m", tmp_path / "m")
+    samples = (np.sin(np.arange(8000) / 9) * 9000).astype(np.int16)
+    with wave.open(str(tmp_path / "s.wav"), "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(16000)
+        sound.writeframes(samples.tobytes())
+    pipe = transformers.pipeline("audio-classification", str(tmp_path / "m"))
+    close(asked(home, "m", tmp_path / "s.wav"), pipe(samples.astype(np.float32) / 32768))
+
+
+def test_what_cannot_be_run_is_refused_at_registration(home, tmp_path):
+    def refused(*arguments):
+        return home.sire("register", "m", tmp_path / "m", *arguments, code=9).stderr.decode()
+
+    model = transformers.BertForQuestionAnswering(tiny_models.bert())
+    tiny_models.save(tmp_path / "m", model)
+    assert "has no tokenizer, which the task question-answering requires" in refused()
+    assert "Tasks are: text-classification, " in refused("--arg", "task=no-such-task")
+    assert "takes a BertForTokenClassification" in refused("--arg", "task=ner")
+    assert "Did you mean doc_stride?" in refused("--arg", "doc_strid=3")
+    config = tmp_path / "m/config.json"
+    content = json.loads(config.read_text())
+    config.write_text(json.dumps({**content, "architectures": ["BertForMultipleChoice"]}))
+    said = refused()
+    assert "BertForMultipleChoice, which no task of the runtime huggingface runs" in said
+    assert "Tasks are: text-classification, " in said
