@@ -105,7 +105,8 @@ def _layout(signature: Signature) -> Layout:
         return Layout(3, _FREE, _FREE, True, "float32", (1, 3, _FREE, _FREE))
     spec = signature.required()[0]
     shape = spec.shape
-    if spec.dtype == ANYTHING:  # unscaled pixels, which the model prepares itself
+    if spec.dtype == ANYTHING and shape == (_FREE,):
+        # Unscaled pixels, which the model prepares itself.
         return Layout(3, _FREE, _FREE, False, "uint8", (_FREE, _FREE, 3))
     if spec.dtype in TEXT_DTYPES or 0 in shape:
         raise _not_an_image(spec)
