@@ -95,6 +95,11 @@ class Paths:
         return self.state / "footprints.json"
 
     @property
+    def snapshots(self) -> Path:
+        """The states of models' files when they were registered, one file per model."""
+        return self.state / "snapshots"
+
+    @property
     def loaded(self) -> Path:
         """The models that the next daemon loads."""
         return self.state / "loaded.json"

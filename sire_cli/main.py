@@ -24,6 +24,7 @@ _PANELS = {
         "estimate",
         "ls",
         "show",
+        "verify",
         "rm",
         "load",
         "unload",

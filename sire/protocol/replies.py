@@ -41,6 +41,8 @@ class InstanceInfo(Message, frozen=True, tag="instance"):
             ``loading_total_bytes``; None if it is not loading, or has not reported yet.
         tier: where its weights are: device, dram (asleep, or moving there) or disk.
         dram_bytes: main memory charged for its sleep, or reserved for the next one.
+        changed_files: files that were found to have changed since the model was registered, when
+            this instance was loaded from them.
     """
 
     instance: int
@@ -62,6 +64,7 @@ class InstanceInfo(Message, frozen=True, tag="instance"):
     loading_total_bytes: int | None = None
     tier: str = "device"
     dram_bytes: int = 0
+    changed_files: tuple[str, ...] = ()
 
 
 class ModelInfo(Message, frozen=True, tag="model"):
@@ -78,6 +81,10 @@ class ModelInfo(Message, frozen=True, tag="model"):
         crashes: number of unexpected ends of its process since its last answer.
         retry_seconds: time until a request may load it again; None if it may now.
         defaulted: names of the options that have the value of ``[defaults]``.
+        changed_files: files that differ from those that it was registered or last loaded with; only
+            in the reply to Show.
+        files_taken_anew_at: when files that had changed were last registered anew, in seconds since
+            the epoch; None if they never changed.
     """
 
     model: ModelSpec
@@ -92,6 +99,31 @@ class ModelInfo(Message, frozen=True, tag="model"):
     crashes: int = 0
     retry_seconds: float | None = None
     defaulted: tuple[str, ...] = ()
+    changed_files: tuple[str, ...] = ()
+    files_taken_anew_at: float | None = None
+
+
+class VerifiedFile(msgspec.Struct, frozen=True):
+    """One file of a model, compared with what was registered.
+
+    Attributes:
+        state: unchanged, changed, new or missing; "recorded" if its hash was not known before and
+            its size and date are unchanged.
+        sha256: of its content now; "" if it is missing.
+    """
+
+    path: str
+    state: str
+    size_bytes: int
+    sha256: str
+
+
+class VerifyReport(Message, frozen=True, tag="verify_report"):
+    """The files of a model. ``unchanged`` is whether all are those that were registered."""
+
+    model: str
+    unchanged: bool
+    files: tuple[VerifiedFile, ...]
 
 
 class DeviceFit(msgspec.Struct, frozen=True):
@@ -377,6 +409,7 @@ Reply = (
     | Unloaded
     | InstanceInfo
     | ModelInfo
+    | VerifyReport
     | EstimateReport
     | ModelList
     | InstanceList

@@ -78,6 +78,16 @@ class Show(Message, frozen=True, tag="show"):
     name: str
 
 
+class Verify(Message, frozen=True, tag="verify"):
+    """Hash the files of a model in full and compare them; reply: VerifyReport.
+
+    With ``trust`` the files are trusted and registered as they are now.
+    """
+
+    name: str
+    trust: bool = False
+
+
 class Load(Message, frozen=True, tag="load"):
     """Load a model now, on ``device`` if it is given; reply: InstanceInfo."""
 
@@ -337,6 +347,7 @@ Request = (
     | Remove
     | ListModels
     | Show
+    | Verify
     | Load
     | Unload
     | Move

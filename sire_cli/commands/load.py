@@ -36,3 +36,8 @@ def print_loaded(instance: InstanceInfo, json: bool) -> None:
         f"Loaded {instance.model} on {instance.device}{took}; "
         f"it uses {format_bytes(instance.memory_bytes)}."
     )
+    for file in instance.changed_files:
+        print_message(
+            f"{file} has changed since {instance.model} was registered; its size, fingerprint and "
+            "footprint were taken anew."
+        )

@@ -40,6 +40,7 @@ def describe(info: ModelInfo) -> list[tuple[str, str | None]]:
         *[("Note", note) for note in model.notes],
         ("Outputs", format_tensors(model.signature.outputs) or None),
         ("Registered", registered),
+        ("Files", _files(info)),
         ("Last error", info.last_error),
         ("Backoff", _backoff(info)),
         *[
@@ -47,6 +48,17 @@ def describe(info: ModelInfo) -> list[tuple[str, str | None]]:
             for i in info.instances
         ],
     ]
+
+
+def _files(info: ModelInfo) -> str | None:
+    """What happened to the files since the model was registered; None if nothing did."""
+    if info.changed_files:
+        changed = ", ".join(info.changed_files)
+        return f"changed: {changed}; to use them: sire reload {info.model.name}"
+    if info.files_taken_anew_at is None:
+        return None
+    at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(info.files_taken_anew_at))
+    return f"changed since it was registered, and read anew at {at}"
 
 
 def _backoff(info: ModelInfo) -> str | None:

@@ -33,6 +33,7 @@ from sired.server.front import Front
 from sired.store.footprints import Footprints
 from sired.store.loaded import LoadedModels
 from sired.store.registry import Registry
+from sired.store.snapshots import Snapshots
 from sired.workers.confinement import Confinement
 from sired.workers.control_groups import ControlGroups, own_group
 from sired.workers.zygote.zygote import Zygote
@@ -110,6 +111,7 @@ def _services(
         registry=registry,
         inventory=inventory,
         footprints=footprints,
+        snapshots=Snapshots(paths.snapshots),
         jobs=_jobs(paths, settings, loop, brain, engine),
         warm_start=WarmStart(
             brain,

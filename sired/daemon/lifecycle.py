@@ -187,7 +187,9 @@ class Daemon:
         for spec in self._services.registry.models.values():
             add_to_scheduler(self._services, spec)
         damaged = {model_of_stem(Path(file).stem) for file in self._services.registry.damaged}
-        model_cache.sweep(self._paths.caches, {*self._services.registry.models, *damaged})
+        known = {*self._services.registry.models, *damaged}
+        model_cache.sweep(self._paths.caches, known)
+        self._services.snapshots.sweep(known)
         for name, why in self._services.registry.damaged.items():
             log.error("the registry file %s is damaged and skipped: %s", name, why)
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -8,6 +8,7 @@ from sire.errors import DaemonUnavailable, DeviceNotFound, shown
 from sire.nearest import did_you_mean
 from sire.paths import Paths
 from sire.spec import LONGEST_NAME
+from sire.units import format_bytes
 from sired.config import LoadedSettings
 from sired.config.settings import Settings
 from sired.daemon.direct.connections import DirectConnections
@@ -33,6 +34,7 @@ from sired.scheduler.memory.fleet import Fleet
 from sired.server.front import Front
 from sired.store.footprints import Footprints
 from sired.store.registry import Registry
+from sired.store.snapshots import Snapshots
 from sired.workers.zygote.zygote import Zygote
 
 
@@ -58,6 +60,7 @@ class Services:
     registry: Registry
     inventory: Inventory
     footprints: Footprints
+    snapshots: Snapshots
     jobs: JobService
     warm_start: WarmStart
     history_recorder: HistoryRecorder
@@ -122,6 +125,7 @@ class Services:
         damaged = [f"{name}: {why}" for name, why in self.registry.damaged.items()]
         return (
             *self.inventory.problems,
+            *self._exceeded_declarations,
             *(f"the driver of {name} no longer responds" for name in self.inventory.lost),
             *damaged,
             *self.jobs.problems,
@@ -130,6 +134,17 @@ class Services:
             *self.reported_problems,
             *filter(None, [self.zygote.problem]),
         )
+
+    @property
+    def _exceeded_declarations(self) -> list[str]:
+        """Models that took more memory than was declared for them."""
+        return [
+            f"{name} took {format_bytes(memory)} of {kind} memory, more than its max_memory of "
+            f"{format_bytes(model.declared or 0)}: that much is reserved for it from now on"
+            for name, model in self.models.items()
+            for kind, memory in model.learned.items()
+            if model.exceeds_declared(kind)
+        ]
 
     def adopt(self, loaded: LoadedSettings) -> None:
         """Apply new settings."""

@@ -232,9 +232,12 @@ class InferenceRuntime(ABC):
     def peak_device_memory(self) -> int:
         """Peak GPU memory of this process in bytes, without the CUDA context; 0 on a CPU.
 
-        Reset each time the model is put to sleep.
+        Reset by ``release_unused_memory``, and each time the model is put to sleep.
         """
         return 0
+
+    def release_unused_memory(self) -> None:  # noqa: B027 (most keep none)
+        """Return device memory that is kept for reuse, and reset ``peak_device_memory``."""
 
     def can_sleep(self, model: Any) -> bool:  # noqa: ARG002
         """Whether ``sleep`` and ``wake`` can move this model's weights."""

@@ -5,7 +5,7 @@ nor numpy. An entry point of the group ``sire.runtimes`` names the record. The d
 class that it names as ``implementation`` is imported in workers only.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -82,6 +82,8 @@ class RuntimeTraits:
             is installed ("first": before others, because they use libraries that it loads), if
             a model of this runtime was registered when the daemon started, or never. Modules that
             start threads or use a device when imported must not be preloaded.
+        import_bytes: main memory that a worker takes for importing the implementation, if the fork
+            server has not.
         on_register: called in the daemon when a model is registered or estimated; checks its
             definition further and returns it, completed. It may read headers and ask servers.
             It must not import a framework, and raises InvalidModel to reject the model.
@@ -104,6 +106,7 @@ class RuntimeTraits:
     accepts_dummy_input: bool = False
     sleeps: bool = False
     preload: Preload = "when_registered"
+    import_bytes: int = 0
     on_register: Callable[[ModelSpec], ModelSpec] | None = None
 
     @property
@@ -140,3 +143,10 @@ class RuntimeTraits:
         if known is None:
             return self.class_arguments
         return self.class_arguments and known.takes_class and spec.model_class is not None
+
+
+def is_preloaded(traits: RuntimeTraits, registered: Collection[str]) -> bool:
+    """Whether the fork server imports a runtime; ``registered`` names those with models."""
+    if traits.preload == "when_registered":
+        return traits.name in registered
+    return traits.preload != "never"

@@ -169,12 +169,15 @@ class WorkerReady(msgspec.Struct, frozen=True):
         memory: bytes it holds on its device.
         sleep_memory: bytes that would move to main memory if it slept; 0 if it cannot sleep.
         dram_memory: bytes of main memory it keeps for its next sleep.
+        load_seconds: how long the process took to load, without waiting to be started; 0 if that is
+            not known.
     """
 
     instance: int
     memory: int
     sleep_memory: int = 0
     dram_memory: int = 0
+    load_seconds: float = 0.0
 
 
 class WorkerSlept(msgspec.Struct, frozen=True):

@@ -1,6 +1,7 @@
 """Stores the measured memory of models across restarts."""
 
 import contextlib
+import hashlib
 import logging
 from pathlib import Path
 
@@ -17,7 +18,12 @@ log = logging.getLogger(__name__)
 
 
 class Footprints:
-    """Bytes by model content, runtime and device kind, independent of the model's name."""
+    """Bytes by all that determines them, independent of the model's name.
+
+    That is the content, the class and its arguments, the runtime, how many rows and requests it
+    runs at once, and the kind of device. What was declared for a model counts, too: what was
+    learned under another declaration does not replace it.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -49,6 +55,15 @@ class Footprints:
             del self._bytes[next(iter(self._bytes))]
         return changed
 
+    def forget(self, spec: ModelSpec) -> None:
+        """Forget what was measured for a model on devices of any kind."""
+        prefix = f"{_subject(spec)} "
+        forgotten = [key for key in self._bytes if key.startswith(prefix)]
+        for key in forgotten:
+            del self._bytes[key]
+        if forgotten:
+            self.save()
+
     def save(self) -> None:
         """Write everything to disk; an error is logged as a warning."""
         try:
@@ -58,4 +73,18 @@ class Footprints:
 
 
 def _key(spec: ModelSpec, kind: str) -> str:
-    return f"{spec.fingerprint or spec.path} {spec.runtime} {kind}"
+    return f"{_subject(spec)} {kind}"
+
+
+def _subject(spec: ModelSpec) -> str:
+    """A digest of all that determines what a model needs on a device."""
+    what = (
+        spec.fingerprint or spec.path,
+        spec.runtime,
+        spec.model_class,
+        sorted(spec.args.items()),
+        spec.batch_size,
+        spec.concurrency,
+        spec.max_memory,
+    )
+    return hashlib.sha256(repr(what).encode(errors="replace")).hexdigest()[:32]

@@ -4,6 +4,7 @@ import msgspec
 
 from sire.protocol.runs import RunModel, RunPart, RunResult, WorkerError
 from sire.spec import ModelSpec, Signature
+from sired.store.file_states import FileState
 
 
 class DeviceGrant(msgspec.Struct, frozen=True):
@@ -44,6 +45,7 @@ class LoadModel(msgspec.Struct, frozen=True, tag=True):
         largest_decoded: maximum bytes of a decoded input.
         memory_bound: maximum bytes of main memory; 0 for no limit (see ``bound_memory``).
         group: the directory of the control group to join; empty for none.
+        files: the states that the files of the model have to have.
     """
 
     spec: ModelSpec
@@ -53,6 +55,7 @@ class LoadModel(msgspec.Struct, frozen=True, tag=True):
     largest_decoded: int = 4 << 30
     memory_bound: int = 0
     group: str = ""
+    files: tuple[FileState, ...] = ()
 
 
 class EstimateModel(msgspec.Struct, frozen=True, tag=True):

@@ -1,0 +1,1 @@
+"""Models and files as users have them: every answer is compared with the truth."""

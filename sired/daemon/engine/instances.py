@@ -5,9 +5,11 @@ and its events are logged and counted.
 """
 
 import logging
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from sire.errors import SireError
+from sire.errors import SireError, WorkerCrashed
 from sire.paths import Paths
 from sire.spec import ModelSpec, Signature
 from sire.units import format_bytes, format_duration
@@ -18,9 +20,11 @@ from sired.daemon.telemetry.counters import AllCounters
 from sired.daemon.telemetry.event_log import EventLog
 from sired.devices.base import Device
 from sired.devices.inventory import Inventory
+from sired.runtimes.discovery import is_out_of_process
 from sired.scheduler.events import ModelRunsAlone
 from sired.scheduler.instructions import Evicted, Learn, StartWorker
 from sired.server.failures import log_failure_code
+from sired.store.file_states import FileState
 from sired.store.footprints import Footprints
 from sired.store.registry import Registry
 from sired.workers.control_groups import ControlGroups
@@ -62,6 +66,10 @@ class Instances:
         groups: control groups that account for a process and what it starts.
         paths: where logs and caches are.
         largest_decoded: the largest size of a decoded input, in bytes.
+
+    Attributes:
+        check_files: compares the files of a model with those that it was registered with before
+            each load, in a thread; returns their states, and raises if it must not be loaded.
     """
 
     def __init__(
@@ -76,7 +84,10 @@ class Instances:
         paths: Paths,
         largest_decoded: int,
     ) -> None:
+        self.check_files: Callable[[ModelSpec], tuple[FileState, ...]] = lambda _: ()
         self._signatures: dict[str, Signature] = {}
+        self._changed: dict[str, tuple[str, ...]] = {}
+        self._loaded_changed: dict[int, tuple[str, ...]] = {}
         self._largest_decoded = largest_decoded
         self._groups = groups
         self._events = event_log
@@ -92,6 +103,7 @@ class Instances:
         """Start a process for an instance and have it load its model."""
         spec = self._registry.get(do.model.name)
         self._specs[do.instance] = spec
+        self._loaded_changed[do.instance] = self._changed.pop(spec.name, ())
         log.info(
             "loading %s on %s, %d bytes reserved",
             spec.name,
@@ -110,15 +122,19 @@ class Instances:
             memory_bound=bound,
             group=self._groups.make(do.instance, bound),
         )
-        self._supervisor.start(do.instance, job, self._paths.model_log(spec.name))
+        check = partial(self.check_files, spec)
+        self._supervisor.start(do.instance, job, self._paths.model_log(spec.name), check)
 
     def _bound(self, device: Device, spec: ModelSpec, charge: int) -> int:
-        """Bytes of address space a process may use: its charge, or what the device has free.
+        """Bytes of address space a process may use: as declared, else what the device has free.
 
         Mapped weights are added, because they use address space even where they are never read.
+        Programs may reserve address space that they never use.
         """
         if device.hardware.kind != "cpu":
             return 0
+        if spec.max_memory is not None and not is_out_of_process(spec.runtime):
+            return spec.max_memory + spec.weight_bytes
         free = self._inventory.main_memory_free()
         room = device.capacity_bytes if free is None else min(device.capacity_bytes, free)
         return max(charge, room) + spec.weight_bytes
@@ -130,6 +146,14 @@ class Instances:
     def forget_signature(self, model: str) -> None:
         """Forget the signature that a model's runtime reported, when the model is replaced."""
         self._signatures.pop(model, None)
+
+    def files_changed(self, model: str, files: tuple[str, ...]) -> None:
+        """Record that files of a model changed, for the load that follows."""
+        self._changed[model] = files
+
+    def changed_files(self, instance: int) -> tuple[str, ...]:
+        """The files that were found to have changed when an instance was loaded."""
+        return self._loaded_changed.get(instance, ())
 
     def spec_of(self, model: str) -> ModelSpec | None:
         """A model's registration; None if it is not registered."""
@@ -224,12 +248,18 @@ class Instances:
     def gone(self, instance: int, device: str, error: SireError, *, expected: bool) -> None:
         """Record that a process has ended, and how."""
         spec = self._specs.pop(instance)
+        self._loaded_changed.pop(instance, None)
         self._groups.remove(instance)
         counters = self._counters.of(spec.name)
         if expected:
             counters.unloads[device] += 1
             log.info("unloaded from %s", device, extra=of_worker(spec.name))
             self._events.add("unloaded", spec.name, device)
+        elif not isinstance(error, WorkerCrashed):  # it was not started
+            counters.load_failures[device] += 1
+            counters.last_error = str(error)
+            log.error("not loaded: %s", error.message, extra=of_worker(spec.name))
+            self._events.add("failed", spec.name, device, error.message)
         else:
             counters.crashes += 1
             counters.last_error = str(error)

@@ -38,7 +38,9 @@ class WorkerEvents:
                 return events.LoadProgressed(number, read, total)
             case ModelReady():
                 memory = self._instances.ready(number, self._device(number), message)
-                return events.WorkerReady(number, memory, message.sleep_bytes)
+                return events.WorkerReady(
+                    number, memory, message.sleep_bytes, load_seconds=message.load_seconds
+                )
             case Slept():
                 held = self._instances.slept(number, self._device(number), message)
                 return events.WorkerSlept(number, held, message.dram_bytes)

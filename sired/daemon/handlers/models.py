@@ -3,20 +3,27 @@
 import asyncio
 import logging
 import time
+from pathlib import Path
 
 import msgspec
 
+from sire.paths import Paths
 from sire.protocol import requests
 from sire.protocol.content import Buffer
+from sire.protocol.replies import VerifyReport
+from sire.spec import ModelSpec
 from sired.daemon import views
 from sired.daemon.handlers.table import HandlerTable
 from sired.daemon.models.estimates import Estimates
+from sired.daemon.models.file_checks import FileChecks, take_snapshot
 from sired.daemon.models.registration import complete, inspect
 from sired.daemon.models.scheduler_entry import add_to_scheduler, scheduler_entry
 from sired.daemon.services import Services
 from sired.scheduler import events
 from sired.server.front import Client
+from sired.store.file_states import wait_until_written
 from sired.store.model_cache import forget
+from sired.store.snapshots import Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -27,12 +34,15 @@ class ModelHandlers:
     def __init__(self, services: Services, table: HandlerTable) -> None:
         self._services = services
         self._estimates = Estimates(services)
+        self._files = FileChecks(services, self._estimates)
+        services.instances.check_files = self._files.before_load
         table.add_slow(requests.Register, self._register)
         table.add_slow(requests.Estimate, self._estimate)
         table.add(requests.Remove, self._remove)
         table.add(requests.Pin, self._pin)
         table.add(requests.ListModels, self._list)
-        table.add(requests.Show, self._show)
+        table.add_slow(requests.Show, self._show)
+        table.add_slow(requests.Verify, self._verify)
 
     async def _register(
         self, client: Client, request: requests.Register, payload: tuple[Buffer, ...]
@@ -40,9 +50,12 @@ class ModelHandlers:
         services, began = self._services, time.monotonic()
         filled = services.registry.fill(request.model, request.explicit)
         services.check_device(filled.device)
-        spec = await asyncio.to_thread(complete, request, payload, services.paths)
+        spec, snapshot = await asyncio.to_thread(_completed, request, payload, services.paths)
         spec = await self._estimates.soon(spec)
         spec = services.registry.add(spec, request.explicit, replace=request.replace)
+        if request.replace:
+            services.footprints.forget(spec)
+        services.snapshots.put(spec.name, snapshot)
         services.instances.forget_signature(spec.name)
         add_to_scheduler(services, spec)
         log.info(
@@ -77,6 +90,7 @@ class ModelHandlers:
         services.results.drop(request.name)
         loop = asyncio.get_running_loop()
         loop.run_in_executor(None, forget, services.paths.caches, request.name)
+        loop.run_in_executor(None, services.snapshots.forget, request.name)
         if request.name in services.models:
             services.conductor.feed(events.ModelRemoved(request.name))
         log.info("removed %s", request.name, extra={"model": request.name})
@@ -95,6 +109,35 @@ class ModelHandlers:
     def _list(self, client: Client, _: requests.ListModels, __: tuple[Buffer, ...]) -> None:
         self._services.front.reply(client, views.models(self._services, client.request_id))
 
-    def _show(self, client: Client, request: requests.Show, _: tuple[Buffer, ...]) -> None:
-        shown = views.model(self._services, request.name, client.request_id)
-        self._services.front.reply(client, shown)
+    async def _show(self, client: Client, request: requests.Show, _: tuple[Buffer, ...]) -> None:
+        services = self._services
+        spec = services.registry.get(request.name)
+        changed, anew_at = await asyncio.to_thread(self._files.since_registered, spec)
+        shown = views.model(services, request.name, client.request_id)
+        shown = msgspec.structs.replace(shown, changed_files=changed, files_taken_anew_at=anew_at)
+        services.front.reply(client, shown)
+
+    async def _verify(
+        self, client: Client, request: requests.Verify, _: tuple[Buffer, ...]
+    ) -> None:
+        spec = self._services.registry.get(request.name)
+        if request.trust:
+            await self._files.trust(spec)
+        files = await asyncio.to_thread(self._files.verify, spec)
+        report = VerifyReport(
+            id=client.request_id,
+            model=spec.name,
+            unchanged=all(file.state in {"unchanged", "recorded"} for file in files),
+            files=files,
+        )
+        self._services.front.reply(client, report)
+
+
+def _completed(
+    request: requests.Register, payload: tuple[Buffer, ...], paths: Paths
+) -> tuple[ModelSpec, Snapshot]:
+    """A model to be registered, completed, and the states of its files; reads the disk."""
+    if request.model.path:
+        wait_until_written([Path(request.model.path)])
+    spec = complete(request, payload, paths)
+    return spec, take_snapshot(spec)

@@ -66,12 +66,28 @@ class Estimates:
         found, reported = await self._ask(spec)
         return found, reported.problem
 
+    def blocking(self, spec: ModelSpec) -> ModelSpec:
+        """The model with the size that its code reports; for use in a thread.
+
+        Raises:
+            InvalidModel: its class does not take its arguments, or does not match the file.
+            UntrustedModel: it can only be loaded with trust.
+        """
+        found, reported = self._ask_and_wait(spec)
+        if reported.rejected:
+            raise error_from(reported.rejected, reported.problem, reported.hint, {})
+        return found
+
     async def _ask(self, spec: ModelSpec) -> tuple[ModelSpec, Estimated]:
         if not _code_reports_more(spec):
             return spec, Estimated(None)
+        return await asyncio.to_thread(self._ask_and_wait, spec)
+
+    def _ask_and_wait(self, spec: ModelSpec) -> tuple[ModelSpec, Estimated]:
+        if not _code_reports_more(spec):
+            return spec, Estimated(None)
         services = self._services
-        log_file = services.paths.standby_log
-        reported = await asyncio.to_thread(_estimate, services.zygote, spec, log_file)
+        reported = _estimate(services.zygote, spec, services.paths.standby_log)
         spec = msgspec.structs.replace(spec, notes=reported.notes)
         if reported.weight_bytes is not None:
             spec = msgspec.structs.replace(spec, weight_bytes=reported.weight_bytes)

@@ -2,6 +2,7 @@
 
 from sire.spec import ModelSpec, instance_bounds, keep_alive_seconds
 from sired.daemon.services import Services
+from sired.runtimes.discovery import all_traits
 from sired.scheduler import events
 from sired.scheduler.entities.model import Model
 
@@ -22,6 +23,7 @@ def scheduler_entry(services: Services, spec: ModelSpec) -> Model:
         device=spec.device,
         declared=spec.max_memory,
         weights=spec.weight_bytes,
+        process={"cpu": _import_bytes(services, spec)},
         learned={kind: size for kind, size in measured.items() if size is not None},
         keep_alive=keep_alive_seconds(spec.keep_alive),
         pinned=spec.pinned,
@@ -33,3 +35,11 @@ def scheduler_entry(services: Services, spec: ModelSpec) -> Model:
         batch_delay=0.0 if spec.alone else spec.batch_delay,
         concurrency=spec.concurrency,
     )
+
+
+def _import_bytes(services: Services, spec: ModelSpec) -> int:
+    """Main memory that a worker takes for what the fork server has not imported for it."""
+    traits = next((known for known in all_traits() if known.name == spec.runtime), None)
+    if traits is None or services.zygote.imports(traits):
+        return 0
+    return traits.import_bytes

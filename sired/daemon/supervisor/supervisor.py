@@ -13,12 +13,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from sire.errors import LoadFailed, SireError, WorkerCrashed
+import msgspec
+
+from sire.errors import Cancelled, LoadFailed, SireError, WorkerCrashed
 from sire.protocol.content import Buffer
 from sire.protocol.runs import RunModel, WorkerError
 from sired.daemon.host.log_setup import of_worker
 from sired.daemon.supervisor.standby import Standby
 from sired.runtimes.discovery import is_out_of_process
+from sired.store.file_states import FileState
 from sired.workers.descendants import end_orphans
 from sired.workers.log_files import trim_all
 from sired.workers.messages import (
@@ -107,6 +110,7 @@ class WorkerSupervisor:
         self._gone = gone
         self._workers: dict[int, Worker] = {}
         self._starters = ThreadPoolExecutor(STARTER_THREADS, thread_name_prefix="start-worker")
+        self._checkers = ThreadPoolExecutor(STARTER_THREADS, thread_name_prefix="check-files")
         self._cleaner = ThreadPoolExecutor(1, thread_name_prefix="clean-up")
         self._trimming = False
         self.standby = Standby(loop, zygote, self._starters, standby, standby_log)
@@ -119,10 +123,42 @@ class WorkerSupervisor:
         worker = self._workers.get(instance)
         return worker.process.pid if worker and worker.process else None
 
-    def start(self, instance: int, job: LoadModel, log_path: Path) -> None:
-        """Have a standby worker, or else a new one, load a model for an instance."""
+    def start(
+        self,
+        instance: int,
+        job: LoadModel,
+        log_path: Path,
+        check: Callable[[], tuple[FileState, ...]] = tuple,
+    ) -> None:
+        """Have a standby worker, or else a new one, load a model for an instance.
+
+        Args:
+            instance: its number.
+            job: what to load.
+            log_path: the file that its output goes to.
+            check: called first, in a thread; returns the states of the model's files, or raises
+                the error that the instance ends with.
+        """
         out_of_process = is_out_of_process(job.spec.runtime)
-        worker = self._workers[instance] = Worker(job.spec.name, out_of_process)
+        self._workers[instance] = Worker(job.spec.name, out_of_process)
+        checking = self._loop.run_in_executor(self._checkers, check)
+        checking.add_done_callback(lambda done: self._checked(instance, job, log_path, done))
+
+    def _checked(
+        self,
+        instance: int,
+        job: LoadModel,
+        log_path: Path,
+        done: "asyncio.Future[tuple[FileState, ...]]",
+    ) -> None:
+        worker = self._workers[instance]
+        if problem := done.exception():
+            self._not_started(instance, problem)
+            return
+        if worker.ending:
+            self._not_started(instance, Cancelled(f"The load of {worker.model} was cancelled."))
+            return
+        job = msgspec.structs.replace(job, files=done.result())
         if process := self.standby.take(job.device.name):
             process.take_over(job, log_path)
             self._begin(instance, worker, process)
@@ -133,19 +169,21 @@ class WorkerSupervisor:
         starting.add_done_callback(lambda done: self._started(instance, done))
 
     def _started(self, instance: int, done: "asyncio.Future[WorkerProcess]") -> None:
-        worker = self._workers[instance]
         if problem := done.exception():
-            del self._workers[instance]
-            log.error(
-                "its process could not be started: %s", problem, extra=of_worker(worker.model)
-            )
-            hint = "See: sire daemon logs"
-            error = LoadFailed(
-                f"No process could be started for {worker.model}: {problem}", hint=hint
-            )
-            self._gone(instance, error)
+            self._not_started(instance, problem)
+        else:
+            self._begin(instance, self._workers[instance], done.result())
+
+    def _not_started(self, instance: int, problem: BaseException) -> None:
+        """Report an instance without a process as gone."""
+        worker = self._workers.pop(instance)
+        if isinstance(problem, SireError):
+            self._gone(instance, problem)
             return
-        self._begin(instance, worker, done.result())
+        log.error("its process could not be started: %s", problem, extra=of_worker(worker.model))
+        hint = "See: sire daemon logs"
+        error = LoadFailed(f"No process could be started for {worker.model}: {problem}", hint=hint)
+        self._gone(instance, error)
 
     def _begin(self, instance: int, worker: Worker, process: WorkerProcess) -> None:
         """Start to watch a process and to read its messages."""
@@ -322,6 +360,7 @@ class WorkerSupervisor:
             if worker.process is not None:
                 worker.process.kill()
         self._starters.shutdown(wait=False, cancel_futures=True)
+        self._checkers.shutdown(wait=False, cancel_futures=True)
         self._cleaner.shutdown()
 
 

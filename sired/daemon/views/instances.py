@@ -46,6 +46,7 @@ def instance(services: Services, instance: Instance, message_id: str | int = "")
         loading_total_bytes=reading.total_bytes if reading else None,
         tier=tier(instance),
         dram_bytes=services.ledger.dram_charge(instance.id),
+        changed_files=services.instances.changed_files(instance.id),
     )
 
 

@@ -32,5 +32,6 @@ TRAITS = RuntimeTraits(
     sleeps=True,
     # transformers takes seconds to import, and a hundred megabytes.
     preload="when_registered",
+    import_bytes=170 << 20,
     on_register=_complete,
 )

@@ -185,6 +185,12 @@ class PyTorchRuntime(InferenceRuntime):
         """Delete the files of unpacked AOTInductor packages."""
         clean_up()
 
+    def release_unused_memory(self) -> None:
+        """Return what PyTorch's allocator keeps on the GPU for reuse, and reset the peak."""
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+
     def peak_device_memory(self) -> int:
         """Peak of the bytes that PyTorch's allocator has reserved on the GPU."""
         return torch.cuda.max_memory_reserved() if torch.cuda.is_initialized() else 0  # type: ignore[no-untyped-call]

@@ -18,6 +18,7 @@ class Model:
         device: the device that it must be loaded on, or "auto".
         declared: maximum memory stated by the user, in bytes; None if not stated.
         weights: size of the weights according to the file, in bytes.
+        process: bytes that a process takes for what it imports itself, by kind of device.
         learned: memory measured so far, in bytes by kind of device.
         keep_alive: seconds that it may idle; None for the default of the rules.
         pinned: it is not evicted and does not expire.
@@ -40,6 +41,7 @@ class Model:
     device: str = "auto"
     declared: int | None = None
     weights: int = 0
+    process: dict[str, int] = field(default_factory=dict)
     learned: dict[str, int] = field(default_factory=dict)
     keep_alive: float | None = None
     pinned: bool = False
@@ -65,11 +67,18 @@ class Model:
     def footprint(self, kind: str, rules: Rules) -> tuple[int, str]:
         """Bytes to reserve for a load on a device of this kind, and where that figure comes from.
 
-        The best source wins: "declared" by the user, "learned" by measuring an earlier load, or
-        "estimated" from the size of the file.
+        The best source wins: "declared" by the user, "learned" by measuring earlier loads and
+        requests, or "estimated" from the size of the file. A declaration that was exceeded does not
+        count.
         """
-        if self.declared is not None:
+        learned = self.learned.get(kind)
+        if self.declared is not None and not self.exceeds_declared(kind):
             return self.declared, "declared"
-        if kind in self.learned:
-            return self.learned[kind], "learned"
-        return int(self.weights * rules.file_factor) + rules.overhead[kind], "estimated"
+        if learned is not None:
+            return learned, "learned"
+        weights = int(self.weights * rules.file_factor)
+        return weights + self.process.get(kind, 0) + rules.overhead[kind], "estimated"
+
+    def exceeds_declared(self, kind: str) -> bool:
+        """Whether more was measured on devices of a kind than the user declared."""
+        return self.declared is not None and self.learned.get(kind, 0) > self.declared

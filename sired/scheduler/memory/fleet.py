@@ -190,7 +190,9 @@ class Fleet:
     def loaded(self, instance: Instance, event: WorkerReady, now: float) -> None:
         """Record that an instance has loaded its model, or woken, and its measured memory."""
         assert isinstance(instance.state, Loading | Waking)
-        seconds, history = now - instance.state.since, instance.model.history
+        # A process that waits for the fork server to have imported everything does not load yet.
+        seconds = event.load_seconds or now - instance.state.since
+        history = instance.model.history
         if isinstance(instance.state, Loading):
             history.loaded(seconds)
         else:

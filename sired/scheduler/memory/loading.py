@@ -112,7 +112,8 @@ class Loader:
         need = int(self._fleet.ledger.charge(instance.id) * OUT_OF_MEMORY_FACTOR)
         need = min(need, account.capacity)
         model = instance.model
-        model.learned[account.kind] = need
+        if model.declared is None:
+            model.learned[account.kind] = need
         if sum(i.accepting for i in self._fleet.of(model)) >= self._fleet.max_instances(model):
             return  # another one was started while this one was draining
         again = PendingLoad(model, instance.device, now, due=-FOREVER, attempt=1, min_memory=need)

@@ -57,7 +57,9 @@ class Measurements:
 
     def learn(self, instance: Instance, memory: int) -> None:
         """Remember the bytes that a model needs on devices of that kind."""
-        kind = self._ledger.accounts[instance.device].kind
+        account = self._ledger.accounts[instance.device]
+        # It did run there: a load of it is never refused there as impossible.
+        kind, memory = account.kind, min(memory, account.capacity)
         if instance.model.learned.get(kind) != memory:
             instance.model.learned[kind] = memory
             self._out.append(Learn(instance.model, kind, memory))

@@ -47,6 +47,11 @@ def mappings() -> frozenset[bytes]:
 _INHERITED = mappings()
 
 
+def inherited_mappings() -> frozenset[bytes]:
+    """The lines of /proc/self/maps that this process had when it was forked."""
+    return _INHERITED
+
+
 def files_among(found: Iterable[bytes]) -> Iterator[tuple[int, int]]:
     """The address ranges of mapped files that are not libraries."""
     places: dict[bytes, list[tuple[int, int]]] = {}
@@ -116,13 +121,21 @@ class CpuMeter:
         self._held = self._peak = self._private + min(weight_bytes, absent)
         return self._held
 
+    def forget_peak(self) -> None:
+        """Count only what the process still holds: what it did so far was a trial."""
+        if self.peak() > self._held:
+            self._count_again()
+
+    def _count_again(self) -> None:
+        self._reset()
+        self._held = self._peak = max(self._held, self._private)
+
     def asleep(self, weight_bytes: int) -> int:
         """Bytes that the process holds besides its weights, which stay in place.
 
         Freed memory of inference is returned to the system, and the peak is reset.
         """
-        self._reset()
-        self._held = self._peak = max(self._held, self._private)
+        self._count_again()
         return max(0, self._held - weight_bytes)
 
     def awake(self) -> int:

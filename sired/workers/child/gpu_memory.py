@@ -109,6 +109,11 @@ class GpuMeter:
         self._overhead = self._held - inside
         return self._held
 
+    def forget_peak(self) -> None:
+        """Count only what the process still holds: what it did so far was a trial."""
+        self._runtime.release_unused_memory()
+        self._held = self.awake()
+
     def asleep(self, weight_bytes: int) -> int:  # noqa: ARG002
         """Bytes that the process still holds: its context, and what the runtime did not release."""
         return self.awake()

@@ -47,6 +47,10 @@ class ProgramMeter:
         self._peak = self._held()
         return self._peak
 
+    def forget_peak(self) -> None:
+        """Count only what all processes hold now."""
+        self._peak = self._held()
+
     def asleep(self, weight_bytes: int) -> int:  # noqa: ARG002 (other processes do not sleep)
         """Bytes that all processes hold."""
         return self._held()

@@ -32,6 +32,7 @@ from sired.runtimes.reading import ReadProgress, read_ahead
 from sired.workers.child.batching import Batches, BatchResult
 from sired.workers.child.cpu_memory import CpuMeter
 from sired.workers.child.gpu_memory import GpuLoadMeter, GpuMeter
+from sired.workers.child.held_files import HeldFiles
 from sired.workers.child.load_arguments import load_arguments
 from sired.workers.child.model_files import content_digest, files_to_read, model_files
 from sired.workers.child.program import ProgramMeter, end_with
@@ -122,7 +123,10 @@ class ServedModel:
             )
         at_exit(self._runtime.unload)
         own = _meter(job.device, self._runtime, context)
-        self._model = self._load(load_arguments(job.spec, job.device.kind), files)
+        # Classes of the user's may write to their files.
+        read_only = [Path(state.path) for state in job.files] or files if traits.formats else []
+        with HeldFiles().loading(read_only, job.files if read_only else ()):
+            self._model = self._load(load_arguments(job.spec, job.device.kind), files)
         self.decode_seconds = 0.0
         self.reported = self._runtime.signature(self._model)
         self._signature = job.spec.signature.completed_by(self.reported)
@@ -159,9 +163,11 @@ class ServedModel:
         self._runtime.warmup(self._model)
         if spec.warmup:
             self._run(_file_payload(Path(spec.warmup)), "application/json")
-        elif self._signature.inputs and self._accepts_dummy_input():
+            return  # what the user asked for is measured like any request
+        if self._signature.inputs and self._accepts_dummy_input():
             outputs = warm_up(self._predict, self._signature)
             self.reported = self.reported.completed_by(Signature((), outputs))
+        self._meter.forget_peak()
 
     def _accepts_dummy_input(self) -> bool:
         runtime = self._runtime

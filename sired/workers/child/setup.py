@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 from typing import NoReturn
 
+from sired.store import file_leases
 from sired.workers.confinement import Confinement, confine
 from sired.workers.descendants import adopt_orphans, end_descendants, reap_zombies
 from sired.workers.log_files import lossy_stream
@@ -33,6 +34,7 @@ def set_up(connection: socket.socket, log_path: str, confinement: Confinement) -
     os.setsid()
     adopt_orphans()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [file_leases.SIGNAL])  # before threads exist
     redirect_output(log_path)
     confine(confinement)  # before threads exist, because it applies to the calling thread
     faulthandler.enable()

@@ -14,6 +14,7 @@ import msgspec
 from sire.protocol.runs import RunModel
 from sired.codecs import registry
 from sired.runtimes.discovery import all_traits
+from sired.runtimes.traits import is_preloaded
 from sired.workers.child import main  # noqa: F401 (workers find it imported)
 from sired.workers.messages import ToWorker
 from sired.workers.zygote import (
@@ -29,9 +30,7 @@ CODECS = ("json", "npy", "tensors", "text")
 def implementations(registered: Collection[str]) -> Iterator[str]:
     """The modules of runtimes to import, in order; ``registered`` names those with models."""
     for traits in sorted(all_traits(), key=lambda traits: traits.preload != "first"):
-        if traits.preload in {"first", "always"} or (
-            traits.preload == "when_registered" and traits.name in registered
-        ):
+        if is_preloaded(traits, registered):
             yield traits.module
 
 

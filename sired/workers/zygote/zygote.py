@@ -23,6 +23,7 @@ from typing import ClassVar
 
 import psutil
 
+from sired.runtimes.traits import RuntimeTraits, is_preloaded
 from sired.workers.confinement import Confinement
 from sired.workers.zygote import variables
 
@@ -76,8 +77,13 @@ class Zygote:
         os.environ[variables.DAEMON] = str(os.getpid())
         os.environ[variables.RUNTIMES] = ",".join(runtimes)
         self._lock = threading.Lock()
+        self._runtimes = frozenset(runtimes)
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(list(PRELOAD))
+
+    def imports(self, traits: RuntimeTraits) -> bool:
+        """Whether it imports the implementation of a runtime, so that workers need not."""
+        return is_preloaded(traits, self._runtimes)
 
     def warm(self) -> None:
         """Start it and wait until it has imported everything; call this in a thread.

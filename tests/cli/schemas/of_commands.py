@@ -22,6 +22,7 @@ from sire.protocol.replies import (
     StatsReport,
     TopReport,
     Unloaded,
+    VerifyReport,
 )
 from sire.spec import Job
 from sire_cli.doctor import Finding
@@ -74,6 +75,7 @@ PRINTED: dict[str, tuple[Any, ...]] = {
     "top": (TopReport,),
     "unload": (Unloaded,),
     "unpin": (ModelInfo,),
+    "verify": (VerifyReport,),
 }
 
 

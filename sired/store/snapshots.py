@@ -1,0 +1,74 @@
+"""Stores the states of models' files at registration, so that a change is noticed at the next load.
+
+A file per model: registering one of a thousand writes one.
+"""
+
+import logging
+from collections.abc import Collection
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from sire.paths import file_stem, model_of_stem, private_directory
+from sired.store.atomic import write_atomically
+from sired.store.file_states import FileState
+
+log = logging.getLogger(__name__)
+
+
+class Snapshot(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The files of a model at one time.
+
+    Attributes:
+        files: their states.
+        changed: the paths of those that had changed when they were last read anew.
+        changed_at: when that was, in seconds since the epoch; 0 if they never changed.
+    """
+
+    files: tuple[FileState, ...] = ()
+    changed: tuple[str, ...] = ()
+    changed_at: float = 0.0
+
+
+class Snapshots:
+    """The snapshots of all models, below one directory; reads and writes the disk.
+
+    A missing or damaged one is the same as none, so reading does not raise.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def get(self, name: str) -> Snapshot | None:
+        """The snapshot of a model; None if there is none."""
+        try:
+            return msgspec.json.decode(self._file(name).read_bytes(), type=Snapshot)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as problem:
+            log.warning("cannot read %s: %s", self._file(name), problem)
+            return None
+
+    def put(self, name: str, snapshot: Snapshot) -> None:
+        """Store the snapshot of a model; an error is logged, as the next load takes another."""
+        try:
+            private_directory(self._directory)
+            write_atomically(self._file(name), msgspec.json.encode(snapshot))
+        except (OSError, ValueError) as problem:
+            log.warning("cannot write %s: %s", self._file(name), problem)
+
+    def forget(self, name: str) -> None:
+        """Delete the snapshot of a model."""
+        with suppress(OSError):
+            self._file(name).unlink(missing_ok=True)
+
+    def sweep(self, known: Collection[str]) -> None:
+        """Delete the snapshots of models that are not registered any more."""
+        with suppress(OSError):
+            for file in self._directory.glob("*.json"):
+                if model_of_stem(file.stem) not in known:
+                    file.unlink(missing_ok=True)
+
+    def _file(self, name: str) -> Path:
+        return self._directory / f"{file_stem(name)}.json"
