@@ -1,10 +1,12 @@
 """The files that determine what a model computes, of any format."""
 
 import os
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterator, Mapping
+from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
+from sire.model_directory import base_of, is_adapter
 from sired.store.formats import TRANSFORMERS, files_of
 
 # In a directory in Hugging Face's layout: weights, configs, vocabularies, templates and code. Other
@@ -19,20 +21,25 @@ _SUFFIXES = frozenset(
 _MOST = 1000
 
 
-def content_files(format_name: str, path: Path) -> list[Path]:
+def content_files(format_name: str, path: Path, arguments: Mapping[str, Any]) -> list[Path]:
     """The files that determine what a model computes; empty if they are not known.
 
     Args:
         format_name: as ``recognise`` reports it; "" for none.
         path: of the model.
+        arguments: the model's; ``base`` is where the base of an adapter lies.
 
     Raises:
         InvalidModel: files are missing or damaged.
         OSError: a file cannot be read.
     """
     if not path.is_dir():
-        return files_of(format_name, path)
-    found = list(islice(_inside(path, format_name), _MOST + 1))
+        return files_of(format_name, path, arguments)
+    directories = [path]
+    if format_name == TRANSFORMERS and is_adapter(path):
+        directories.append(base_of(path, arguments))
+    every = chain.from_iterable(_inside(one, format_name) for one in directories)
+    found = list(islice(every, _MOST + 1))
     return sorted(found) if len(found) <= _MOST else []
 
 

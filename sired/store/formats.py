@@ -88,15 +88,20 @@ def content_fingerprint(format_name: str, path: Path, arguments: Mapping[str, An
     return fingerprint(path) if path.is_file() else ""
 
 
-def files_of(format_name: str, path: Path) -> list[Path]:
+def files_of(format_name: str, path: Path, arguments: Mapping[str, Any]) -> list[Path]:
     """The files that a model of a format is read from, in order; empty if they are not known.
+
+    Args:
+        format_name: as ``recognise`` reports it.
+        path: of the file or directory.
+        arguments: the model's; ``base`` is where an adapter's base lies.
 
     Raises:
         InvalidModel: files are missing or damaged.
         OSError: a file cannot be read.
     """
     if format_name == TRANSFORMERS:
-        return weight_files(path)
+        return weight_files(path, arguments)
     if format_name == ONNX:
         return onnx_files(path)
     return [path] if path.is_file() else []

@@ -91,3 +91,18 @@ def test_what_cannot_be_run_is_refused_at_registration(home, tmp_path):
     said = refused()
     assert "BertForMultipleChoice, which no task of the runtime huggingface runs" in said
     assert "Tasks are: text-classification, " in said
+
+
+def test_an_adapter_answers_on_its_base(home, tmp_path):
+    peft = pytest.importorskip("peft", reason="sire[peft] is not installed")
+    base = tiny_models.text_classifier(tmp_path / "base")
+    base.name_or_path = str(tmp_path / "base")
+    config = peft.LoraConfig(
+        r=4, task_type="SEQ_CLS", target_modules=["query"], init_lora_weights=False
+    )
+    adapted = peft.get_peft_model(base, config).eval()
+    adapted.save_pretrained(tmp_path / "adapter")
+    home.register("m", tmp_path / "adapter")
+    tokens = tiny_models.tokenizer()("some text", return_tensors="pt")
+    expected = adapted(**tokens).logits.softmax(-1).max().item()
+    assert asked(home, "m", ["some text"])["score"] == pytest.approx([expected], abs=1e-6)

@@ -7,6 +7,7 @@ from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 from sire.client.models.hub import find_model, is_hub_name
+from sire.model_directory import base_name, is_adapter
 from sire.options.derived import explicit_defaults, fields_from, read_options
 from sire.options.option import ModelOption
 from sire.spec import ModelSpec, check_name
@@ -63,9 +64,12 @@ def define_model(
     if runtime == "ollama" and (server := os.environ.get("OLLAMA_HOST")):
         fields["args"] = {"host": server, **args}
     python_path = _import_path(fields, class_path)
+    place_of_model = "" if path is None else _locate_model(path, runtime)
+    if runtime in {"auto", "huggingface"}:
+        fields["args"] = {**args, **_located_base(place_of_model, args)}
     spec = ModelSpec(
         name=check_name(name),
-        path="" if path is None else _locate_model(path, runtime),
+        path=place_of_model,
         python_path=python_path,
         **fields,
     )
@@ -89,3 +93,20 @@ def _locate_model(path: PathLike[str] | str, runtime: str) -> str:
     if runtime == "huggingface" and not Path(path).exists() and is_hub_name(str(path)):
         return str(find_model(str(path)))
     return str(PATH.read(path))
+
+
+def _located_base(path: str, args: Mapping[str, Any]) -> dict[str, str]:
+    """The argument ``base`` of an adapter, where the daemon could not find its base by itself.
+
+    A base that is given is relative to the working directory, one that the adapter states also to
+    the adapter. Either can be a name on the hub.
+    """
+    if not path or not is_adapter(Path(path)):
+        return {}
+    given = args.get("base")
+    named = str(given or base_name(Path(path)))
+    if not named or (given is None and (Path(path) / named).is_dir()):
+        return {}
+    if Path(named).is_dir():
+        return {"base": str(Path(named).absolute())}
+    return {"base": str(find_model(named))} if is_hub_name(named) else {}

@@ -186,7 +186,7 @@ def files_of_model(spec: ModelSpec) -> list[Path]:
                 " PATH",
                 path=spec.path,
             )
-        return content_files(spec.format, path)
+        return content_files(spec.format, path, spec.args)
     except OSError as problem:
         raise InvalidModel(f"{spec.path} cannot be read: {problem.strerror}.") from None
 

@@ -5,14 +5,16 @@ the class and the type of the model. ``python -m tests.hf_architectures`` writes
 it with the installed version.
 """
 
+import importlib.util
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from sire.errors import InvalidModel
 from sire.json_file import read_json
+from sire.model_directory import ADAPTER, is_adapter, model_directory
 from sired.runtimes.huggingface.table import (
     TASKS,
     TRANSLATION,
@@ -21,8 +23,15 @@ from sired.runtimes.huggingface.table import (
     task_named,
 )
 
-# What older sentence-transformers call the module that has the model in its directory.
-_TRANSFORMER = "Transformer"
+# Tasks by the type that PEFT states for an adapter.
+_ADAPTED = {
+    "SEQ_CLS": "text-classification",
+    "TOKEN_CLS": "token-classification",
+    "QUESTION_ANS": "question-answering",
+    "CAUSAL_LM": "text-generation",
+    "SEQ_2_SEQ_LM": "text2text-generation",
+    "FEATURE_EXTRACTION": "embeddings",
+}
 # Tasks that share their architectures with others, and are run only if they are asked for.
 _ON_REQUEST = {
     *("text-ranking", "zero-shot-classification", "feature-extraction"),
@@ -44,33 +53,26 @@ _IMAGES = "image-feature-extraction"
 _CAPTIONERS = {"vision-encoder-decoder", "blip", "blip-2", "git", "pix2struct"}
 
 
-def model_directory(root: Path) -> Path:
-    """The directory of the model itself: one that modules.json names, or the root."""
-    own = [path for kind, path in sentence_modules(root) if kind == _TRANSFORMER]
-    return root / own[0] if own else root
-
-
-def sentence_modules(root: Path) -> list[tuple[str, str]]:
-    """The modules of sentence-transformers in order: the name of the class, and its directory."""
-    found = (one for one in read_json(root / "modules.json", list) if isinstance(one, dict))
-    return [
-        (str(one.get("type", "")).rpartition(".")[2], str(one.get("path", ""))) for one in found
-    ]
-
-
-def choose_task(wanted: str, root: Path) -> TaskTraits:
+def choose_task(wanted: str, root: Path, arguments: Mapping[str, Any]) -> TaskTraits:
     """The task that a model is run for.
 
     Args:
         wanted: the argument ``task``; "" for what the config states.
         root: the model's directory.
+        arguments: the model's; ``base`` is where the base of an adapter lies.
 
     Raises:
         InvalidModel: the task does not exist, or the architecture is not one that it runs, or is
             not one that any task runs.
     """
-    directory = model_directory(root)
+    directory = model_directory(root, arguments)
     config = read_json(directory / "config.json")
+    if is_adapter(root):
+        adapted = str(read_json(root / ADAPTER).get("task_type"))
+        if not wanted and adapted in _ADAPTED:
+            return TASKS[_ADAPTED[adapted]]
+        if wanted:  # the adapter may have weights of the task that the base lacks
+            return task_named(wanted)
     if wanted:
         task = task_named(wanted)
         _check(task, config, root)
@@ -88,13 +90,26 @@ def choose_task(wanted: str, root: Path) -> TaskTraits:
     return found[0]
 
 
-def check_files(task: TaskTraits, root: Path) -> None:
+def check_packages(root: Path) -> None:
+    """Reject an adapter if the package that reads it is not installed.
+
+    Raises:
+        InvalidModel: it is not; the hint has the command that installs it.
+    """
+    if is_adapter(root) and importlib.util.find_spec("peft") is None:
+        raise InvalidModel(
+            f"{root} is an adapter, and peft is not installed.",
+            hint="Install it into the daemon's Python: pip install 'sire[peft]'",
+        )
+
+
+def check_files(task: TaskTraits, root: Path, arguments: Mapping[str, Any]) -> None:
     """Reject a model without the tokenizer or processor that its task requires.
 
     Raises:
         InvalidModel: the directory lacks it.
     """
-    directory = model_directory(root)
+    directory = directory_beside(root, arguments)
     if task.takes in {"texts", "pairs"} or "text" in task.fields or "question" in task.fields:
         needed, patterns = "tokenizer", _TOKENIZERS
     elif task.takes == "sound":
@@ -106,6 +121,13 @@ def check_files(task: TaskTraits, root: Path) -> None:
             f"{directory} has no {needed}, which the task {task.name} requires.",
             hint="Save it beside the model, by its save_pretrained.",
         )
+
+
+def directory_beside(root: Path, arguments: Mapping[str, Any]) -> Path:
+    """The directory with the tokenizer and the processors: an adapter's own, or its base's."""
+    if is_adapter(root) and _has_any(root, (*_TOKENIZERS, *_PROCESSORS)):
+        return root
+    return model_directory(root, arguments)
 
 
 def _has_any(directory: Path, patterns: tuple[str, ...]) -> bool:

@@ -169,6 +169,7 @@ class TransformersOptions(TaskOptions, frozen=True):
 
     Attributes:
         task: what the model is run for; by default as its config states.
+        base: the directory of the model that an adapter adapts; by default as the adapter states.
         dtype: of its weights: auto (as they are stored), fp32, fp16, bf16, or int8 for the linear
             layers on a CPU.
         force_cpu: run on the CPU, whatever devices there are.
@@ -181,6 +182,7 @@ class TransformersOptions(TaskOptions, frozen=True):
     """
 
     task: str = ""
+    base: str = ""
     dtype: Literal["auto", "fp32", "fp16", "bf16", "int8"] = "auto"
     force_cpu: bool = False
     force_gpu: bool = False

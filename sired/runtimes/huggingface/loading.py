@@ -2,7 +2,7 @@
 
 import contextlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import torch
@@ -36,7 +36,7 @@ def read_config(directory: str, *, trusted: bool) -> Any:
         UntrustedModel: it needs code that comes with it, and is not trusted.
         InvalidModel: it cannot be read.
     """
-    with _errors_translated(directory):
+    with errors_translated(directory):
         return transformers.AutoConfig.from_pretrained(
             directory, local_files_only=True, trust_remote_code=trusted
         )
@@ -50,6 +50,7 @@ def load_weights(
     *,
     trusted: bool,
     needs_pooler: bool,
+    replaced: Collection[str] = (),
 ) -> torch.nn.Module:
     """The model with its weights, in main memory.
 
@@ -60,6 +61,7 @@ def load_weights(
         options: of which only the dtype is used.
         trusted: whether code that comes with it may run.
         needs_pooler: whether weights of a pooler may not be missing.
+        replaced: names of weights that may be missing, because an adapter has them.
 
     Raises:
         UntrustedModel: as ``read_config``.
@@ -67,7 +69,7 @@ def load_weights(
     """
     transformers.logging.disable_progress_bar()
     transformers.logging.set_verbosity_error()
-    with _errors_translated(directory):
+    with errors_translated(directory):
         model, found = kind.from_pretrained(
             directory,
             config=config,
@@ -75,8 +77,10 @@ def load_weights(
             local_files_only=True,
             trust_remote_code=trusted,
             output_loading_info=True,
+            ignore_mismatched_sizes=bool(replaced),
         )
-    missing = sorted(found["missing_keys"])
+    other_sizes = {one[0] if isinstance(one, tuple) else one for one in found["mismatched_keys"]}
+    missing = sorted((set(found["missing_keys"]) | other_sizes) - set(replaced))
     if not needs_pooler:
         # Embeddings are computed before the pooler, which is often left out of files.
         missing = [name for name in missing if "pooler." not in name]
@@ -100,7 +104,7 @@ def load_beside(kind: Any, made: TransformersModel, **kwargs: Any) -> Any:
     Raises:
         UntrustedModel: and InvalidModel: as ``read_config``.
     """
-    with _errors_translated(made.directory):
+    with errors_translated(made.directory):
         return kind.from_pretrained(
             made.directory, local_files_only=True, trust_remote_code=made.trusted, **kwargs
         )
@@ -136,7 +140,7 @@ def memory_bytes(model: torch.nn.Module) -> int:
 
 
 @contextlib.contextmanager
-def _errors_translated(directory: str) -> Iterator[None]:
+def errors_translated(directory: str) -> Iterator[None]:
     """Convert errors of transformers to errors of sire."""
     try:
         yield

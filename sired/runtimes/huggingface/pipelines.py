@@ -35,6 +35,7 @@ from sired.runtimes.huggingface.task import (
 from sired.runtimes.huggingface.text import TRIAL
 
 _ANSWERS = (TensorSpec("", "object", (-1,)),)
+# Of tasks whose requests never run together.
 _ANSWER = (TensorSpec("", "object", ()),)
 _SIDE = 32
 # What a pipeline may need: the attribute that says so, its class, and its parameter's name.
@@ -92,8 +93,8 @@ class PipelineTask(Task):
         self._options = made.options.of_task(made.task.options - {"rows"})
         self._pipe = build(made, **self._pipeline_options(self._options))
         taken = TEXTS if made.task.takes == "texts" else ITEMS
-        self.signature = Signature((taken,), _ANSWERS)
         alone = made.task.one_by_one or made.options.quantized
+        self.signature = Signature((taken,), _ANSWER if alone else _ANSWERS)
         self._rows = 1 if alone else made.options.rows
         self._precision = next(made.model.parameters()).element_size()
         if self._rows > 1 and not self._proven():

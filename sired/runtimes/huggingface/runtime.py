@@ -8,10 +8,12 @@ from typing import Any
 import torch
 
 from sire.errors import LoadFailed
+from sire.model_directory import is_adapter, model_directory
 from sired.runtimes.arguments import own_arguments
 from sired.runtimes.base import InferenceRuntime
 from sired.runtimes.huggingface import loading
-from sired.runtimes.huggingface.architectures import choose_task, model_directory
+from sired.runtimes.huggingface.adapters import Adapter
+from sired.runtimes.huggingface.architectures import choose_task, directory_beside
 from sired.runtimes.huggingface.arguments import (
     TransformersOptions,
     check_options,
@@ -48,10 +50,14 @@ class HuggingFaceRuntime(PyTorchRuntime):
         options, trusted = read_options(kwargs), bool(kwargs.get("trusted", False))
         device = _device(kwargs.get("device", "cpu"), options)
         root = Path(model_path)
-        directory = str(model_directory(root))
+        arguments = own_arguments(kwargs)
+        directory = str(model_directory(root, arguments))
         config = loading.read_config(directory, trusted=trusted)
-        task = choose_task(options.task, root)
-        check_options(task, own_arguments(kwargs))
+        task = choose_task(options.task, root, arguments)
+        check_options(task, arguments)
+        adapter = Adapter(root) if is_adapter(root) else None
+        if adapter is not None:
+            adapter.prepare(config)
         module = loading.load_weights(
             model_class(task, config),
             directory,
@@ -59,13 +65,15 @@ class HuggingFaceRuntime(PyTorchRuntime):
             options,
             trusted=trusted,
             needs_pooler=task.head or options.pool,
+            replaced=() if adapter is None else adapter.replaced,
         )
+        if adapter is not None:
+            adapter.apply(module)
         if options.quantized:
             module = loading.quantize(module, device)
         module = module.to(device)
-        made = TransformersModel(
-            module, config, directory, model_path, device, options, task, trusted
-        )
+        beside = str(directory_beside(root, arguments))
+        made = TransformersModel(module, config, beside, model_path, device, options, task, trusted)
         with torch.inference_mode():
             running = task_for(made)
         whole = torch.nn.ModuleList([module, *running.layers])

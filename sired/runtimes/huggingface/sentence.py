@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from sire.errors import InvalidModel
 from sire.json_file import read_json
-from sired.runtimes.huggingface.architectures import model_directory, sentence_modules
+from sire.model_directory import model_directory, sentence_modules
 from sired.runtimes.huggingface.pooling import POOLINGS
 
 # modules.json names them by their module path, which differs between versions.
@@ -42,7 +42,7 @@ def read_pipeline(root: Path) -> EmbeddingPipeline:
     Raises:
         InvalidModel: a module is not supported, or a file is damaged.
     """
-    config = read_json(model_directory(root) / "sentence_bert_config.json")
+    config = read_json(model_directory(root, {}) / "sentence_bert_config.json")
     prompts = read_json(root / "config_sentence_transformers.json")
     dense: list[torch.nn.Sequential] = []
     poolings: tuple[str, ...] = ("mean",)

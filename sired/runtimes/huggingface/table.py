@@ -13,7 +13,7 @@ from sire.nearest import did_you_mean
 Taken = Literal["texts", "pairs", "pictures", "sound", "objects"]
 
 # Options that are accepted for every task.
-COMMON = frozenset({"task", "dtype", "force_cpu", "force_gpu"})
+COMMON = frozenset({"task", "base", "dtype", "force_cpu", "force_gpu"})
 _TEXT = frozenset({"rows", "max_input_tokens"})
 _LABELS = frozenset({"rows", "top_k"})
 

@@ -26,7 +26,7 @@ class TransformersModel:
     Attributes:
         model: the transformers model.
         config: its config.
-        directory: of the model's config, weights and tokenizer.
+        directory: of the tokenizer and the processors.
         root: the directory that was registered: the same one, or a parent of it.
         device: of the weights.
         options: the model's arguments.

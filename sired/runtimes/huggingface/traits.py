@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 
 from sire.spec import ModelSpec
-from sired.runtimes.huggingface.architectures import check_files, choose_task
+from sired.runtimes.huggingface.architectures import check_files, check_packages, choose_task
 from sired.runtimes.huggingface.arguments import TransformersOptions, check_options
 from sired.runtimes.traits import FileFormat, RuntimeTraits
 
@@ -16,9 +16,10 @@ def _complete(spec: ModelSpec) -> ModelSpec:
     A model that is to be loaded on the CPU in any case is placed there by the scheduler.
     """
     root = Path(spec.path)
-    task = choose_task(str(spec.args.get("task") or ""), root)
+    check_packages(root)
+    task = choose_task(str(spec.args.get("task") or ""), root, spec.args)
     check_options(task, spec.args)
-    check_files(task, root)
+    check_files(task, root, spec.args)
     if spec.args.get("force_cpu") is True and spec.device == "auto":
         return msgspec.structs.replace(spec, device="cpu")
     return spec

@@ -17,7 +17,7 @@ def model_files(spec: ModelSpec) -> list[Path]:
     if not spec.path:
         return []
     with suppress(OSError, InvalidModel):  # the runtime reports what is wrong with them
-        return files_of(spec.format, Path(spec.path))
+        return files_of(spec.format, Path(spec.path), spec.args)
     return []
 
 

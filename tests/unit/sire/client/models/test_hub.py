@@ -1,9 +1,11 @@
 """Names of the hub, found in a cache laid out as the hub's own tools do."""
 
+import json
 import os
 
 import pytest
 
+from sire.client.models.definition import define_model
 from sire.client.models.hub import find_model, is_hub_name
 from sire.errors import InvalidModel, LoadFailed, ModelNotFound
 from tests.stand_ins.hub import hub
@@ -66,3 +68,22 @@ def test_what_is_not_in_the_cache_is_downloaded_into_it_once(tmp_path):
     assert sorted(file.name for file in found.iterdir()) == ["config.json", "model.safetensors"]
     assert (found / "config.json").read_bytes() == files["config.json"]
     assert find_model("some/model", offline(tmp_path)) == found
+
+
+def test_the_base_of_an_adapter_is_found_from_here(tmp_path, monkeypatch):
+    adapter = tmp_path / "adapter"
+    (tmp_path / "here/base").mkdir(parents=True)
+    (tmp_path / "base").mkdir()
+    adapter.mkdir()
+
+    def located(stated, **args):
+        stated = {"peft_type": "LORA", "base_model_name_or_path": stated}
+        (adapter / "adapter_config.json").write_text(json.dumps(stated))
+        return define_model("m", str(adapter), {"args": args}).spec.args.get("base")
+
+    monkeypatch.chdir(tmp_path / "here")
+    assert located("../base") is None  # beside the adapter, where the daemon finds it
+    assert located(str(tmp_path / "base")) is None
+    assert located("base") == str(tmp_path / "here/base")
+    assert located("nowhere", base="base") == str(tmp_path / "here/base")
+    assert located("nowhere") is None

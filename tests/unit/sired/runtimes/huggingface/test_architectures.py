@@ -52,21 +52,21 @@ def directory(tmp_path):
 )
 def test_an_architecture_is_run_for_one_task(directory, architecture, model_type, task):
     root = directory(architecture, model_type, "tokenizer.json")
-    assert choose_task("", root).name == task
+    assert choose_task("", root, {}).name == task
 
 
 def test_a_task_of_the_config_is_preferred(directory):
     parameters = {"summarization": {}, "translation_en_to_de": {}}
     root = directory("T5ForConditionalGeneration", "t5", task_specific_params=parameters)
-    assert choose_task("", root).name == "summarization"
+    assert choose_task("", root, {}).name == "summarization"
     del parameters["summarization"]
     root = directory("T5ForConditionalGeneration", "t5", task_specific_params=parameters)
-    assert choose_task("", root).name == "translation"
+    assert choose_task("", root, {}).name == "translation"
 
 
 def test_code_that_comes_with_a_model_states_the_task(directory):
     root = directory("OwnThing", "own", auto_map={"AutoModelForCausalLM": "own.OwnThing"})
-    assert choose_task("", root).name == "text-generation"
+    assert choose_task("", root, {}).name == "text-generation"
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_code_that_comes_with_a_model_states_the_task(directory):
 )
 def test_an_architecture_that_no_task_runs_is_refused(directory, architecture, model_type):
     with pytest.raises(InvalidModel) as caught:
-        choose_task("", directory(architecture, model_type))
+        choose_task("", directory(architecture, model_type), {})
     assert "no task" in caught.value.message or "states no architecture" in caught.value.message
     assert architecture in caught.value.message
     assert caught.value.hint.startswith(("Tasks are: text-classification", "Specify another task"))
@@ -99,7 +99,7 @@ def test_an_architecture_that_no_task_runs_is_refused(directory, architecture, m
 )
 def test_a_task_that_a_model_cannot_do_is_refused(directory, wanted, said):
     with pytest.raises(InvalidModel) as caught:
-        choose_task(wanted, directory("BertForQuestionAnswering"))
+        choose_task(wanted, directory("BertForQuestionAnswering"), {})
     assert said in f"{caught.value.message} {caught.value.hint}"
 
 
@@ -114,13 +114,13 @@ def test_tasks_have_the_names_that_the_hub_has_for_them(wanted, task):
 def test_labels_without_entailment_cannot_choose_labels(directory):
     root = directory("BertForSequenceClassification", label2id={"good": 0, "bad": 1})
     with pytest.raises(InvalidModel, match="entailment"):
-        choose_task("zero-shot-classification", root)
+        choose_task("zero-shot-classification", root, {})
 
 
 @pytest.mark.parametrize(
     ("task", "name", "said"),
     [
-        ("embeddings", "top_k", "Accepted are: dtype"),
+        ("embeddings", "top_k", "Accepted are: base, dtype"),
         ("fill-mask", "max_new_tokens", "takes no argument 'max_new_tokens'"),
         ("text-generation", "treshold", "and those of generation"),
         ("object-detection", "treshold", "Did you mean threshold?"),
@@ -144,9 +144,9 @@ def test_an_argument_that_a_task_does_not_take_is_refused(task, name, said):
 def test_a_directory_without_tokenizer_or_processor_is_refused(directory, task, needed, file):
     root = directory("BertModel")
     with pytest.raises(InvalidModel, match=f"has no {needed}"):
-        check_files(TASKS[task], root)
+        check_files(TASKS[task], root, {})
     (root / file).touch()
-    check_files(TASKS[task], root)
+    check_files(TASKS[task], root, {})
 
 
 def test_the_stored_architectures_are_those_of_the_installed_version():
