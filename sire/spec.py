@@ -168,6 +168,7 @@ class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
         image: how images are normalized.
         fingerprint: digest of size and sampled content, equal for copies of the same file.
         weight_bytes: size of the weights as the file states it.
+        weights_reported: ``weight_bytes`` is what its class says that it allocates in all.
         notes: sentences about how its file is read, as found when it was registered.
         alone: why its requests do not run in batches, as found while it ran; "" if they may.
         registered_at: seconds since the epoch.
@@ -197,6 +198,7 @@ class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     image: ImageOptions = ImageOptions()
     fingerprint: str = ""
     weight_bytes: int = 0
+    weights_reported: bool = False
     notes: tuple[str, ...] = ()
     alone: str = ""
     registered_at: float = 0.0

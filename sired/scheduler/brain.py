@@ -210,7 +210,8 @@ class Brain:
         self._deadlines.timer_fired(now)
 
     def _model_estimated(self, event: events.ModelEstimated, _: float) -> None:
-        self.models[event.model].weights = event.weights
+        model = self.models[event.model]
+        model.weights, model.everything = event.weights, event.everything
 
     def _model_runs_alone(self, event: events.ModelRunsAlone, now: float) -> None:
         model = self.models[event.model]

@@ -22,10 +22,14 @@ class ModelPinned(msgspec.Struct, frozen=True):
 
 
 class ModelEstimated(msgspec.Struct, frozen=True):
-    """A model's own code reported the size of its weights, in bytes."""
+    """A model's own code reported the size of its weights, in bytes.
+
+    With ``everything`` it is all that the model allocates.
+    """
 
     model: str
     weights: int
+    everything: bool = False
 
 
 class ModelRunsAlone(msgspec.Struct, frozen=True):

@@ -27,7 +27,16 @@ from sired.scheduler.rules import Rules
 # Of a model only what its registration states: the brain makes the rest.
 _STATED = (
     *("name", "device", "declared", "weights", "learned", "keep_alive", "pinned", "priority"),
-    *("weight", "min_instances", "max_instances", "batch_size", "batch_delay", "concurrency"),
+    *(
+        "everything",
+        "process",
+        "weight",
+        "min_instances",
+        "max_instances",
+        "batch_size",
+        "batch_delay",
+        "concurrency",
+    ),
 )
 _EVENTS = {kind.__name__: kind for kind in events.Event.__args__}
 

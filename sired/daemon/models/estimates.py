@@ -90,7 +90,11 @@ class Estimates:
         reported = _estimate(services.zygote, spec, services.paths.standby_log)
         spec = msgspec.structs.replace(spec, notes=reported.notes)
         if reported.weight_bytes is not None:
-            spec = msgspec.structs.replace(spec, weight_bytes=reported.weight_bytes)
+            # Of a recognised file the weights are counted; a class of its own counts everything.
+            whole = not find_traits(spec.runtime).formats
+            spec = msgspec.structs.replace(
+                spec, weight_bytes=reported.weight_bytes, weights_reported=whole
+            )
         return spec, reported
 
     def _catch_up(self) -> None:
@@ -108,9 +112,16 @@ class Estimates:
             spec = registry.models.get(asked.name)
             if known is asked or spec is None or spec.registered_at != asked.registered_at:
                 continue
-            conductor.feed(events.ModelEstimated(spec.name, known.weight_bytes))
+            conductor.feed(
+                events.ModelEstimated(spec.name, known.weight_bytes, known.weights_reported)
+            )
             try:
-                registry.update(spec.name, weight_bytes=known.weight_bytes, notes=known.notes)
+                registry.update(
+                    spec.name,
+                    weight_bytes=known.weight_bytes,
+                    weights_reported=known.weights_reported,
+                    notes=known.notes,
+                )
             except SireError as error:
                 log.warning("its estimate is not stored: %s", error, extra=of_worker(spec.name))
 

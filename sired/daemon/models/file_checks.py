@@ -158,6 +158,7 @@ class FileChecks:
                 spec.name,
                 format=found.format,
                 weight_bytes=found.weight_bytes,
+                weights_reported=found.weights_reported,
                 fingerprint=found.fingerprint,
                 notes=found.notes,
             )

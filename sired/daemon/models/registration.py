@@ -67,7 +67,9 @@ def inspect(given: ModelSpec) -> ModelSpec:
         if found is not None and path is not None:
             spec = _recognised(spec, traits, found, path)
         else:
-            spec = msgspec.structs.replace(spec, weight_bytes=_size(path) if path else 0)
+            spec = msgspec.structs.replace(
+                spec, weight_bytes=_size(path) if path else 0, weights_reported=False
+            )
         if spec.args:  # an estimate may leave all of them out, also those that are required
             check_arguments(traits, spec)
         spec = msgspec.structs.replace(spec, fingerprint=_fingerprint(spec, traits, path))

@@ -23,6 +23,7 @@ def scheduler_entry(services: Services, spec: ModelSpec) -> Model:
         device=spec.device,
         declared=spec.max_memory,
         weights=spec.weight_bytes,
+        everything=spec.weights_reported,
         process={"cpu": _import_bytes(services, spec)},
         learned={kind: size for kind, size in measured.items() if size is not None},
         keep_alive=keep_alive_seconds(spec.keep_alive),

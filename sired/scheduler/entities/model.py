@@ -18,6 +18,7 @@ class Model:
         device: the device that it must be loaded on, or "auto".
         declared: maximum memory stated by the user, in bytes; None if not stated.
         weights: size of the weights according to the file, in bytes.
+        everything: ``weights`` is all that the model allocates, as its own code reports it.
         process: bytes that a process takes for what it imports itself, by kind of device.
         learned: memory measured so far, in bytes by kind of device.
         keep_alive: seconds that it may idle; None for the default of the rules.
@@ -41,6 +42,7 @@ class Model:
     device: str = "auto"
     declared: int | None = None
     weights: int = 0
+    everything: bool = False
     process: dict[str, int] = field(default_factory=dict)
     learned: dict[str, int] = field(default_factory=dict)
     keep_alive: float | None = None
@@ -76,7 +78,7 @@ class Model:
             return self.declared, "declared"
         if learned is not None:
             return learned, "learned"
-        weights = int(self.weights * rules.file_factor)
+        weights = self.weights if self.everything else int(self.weights * rules.file_factor)
         return weights + self.process.get(kind, 0) + rules.overhead[kind], "estimated"
 
     def exceeds_declared(self, kind: str) -> bool:

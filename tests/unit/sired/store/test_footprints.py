@@ -2,6 +2,7 @@
 
 import logging
 
+import msgspec
 import pytest
 
 from sire.spec import ModelSpec
@@ -72,3 +73,34 @@ def test_a_disk_that_takes_nothing_costs_a_warning_and_no_more(tmp_path, caplog)
     with caplog.at_level(logging.WARNING):
         footprints.save()
     assert "No such file or directory" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "different",
+    [
+        {"model_class": "/c.py:Other"},
+        {"args": {"mb": 2}},
+        {"batch_size": 8},
+        {"concurrency": 2},
+        {"max_memory": 1000},
+    ],
+)
+def test_what_is_learned_belongs_to_class_arguments_batches_and_declaration(path, different):
+    footprints = Footprints(path)
+    one = msgspec.structs.replace(ONE, model_class="/c.py:One", args={"mb": 1})
+    footprints.learn(one, "cpu", 1000)
+    assert footprints.get(one, "cpu") == 1000
+    assert footprints.get(msgspec.structs.replace(one, **different), "cpu") is None
+
+
+def test_a_model_that_is_forgotten_was_measured_on_no_kind_of_device(path):
+    footprints = Footprints(path)
+    other = msgspec.structs.replace(ONE, fingerprint="g")
+    for kind in ("cpu", "cuda"):
+        footprints.learn(ONE, kind, 1000)
+        footprints.learn(other, kind, 1000)
+    footprints.forget(ONE)
+    for known in (footprints, Footprints(path)):
+        assert known.get(ONE, "cpu") is None
+        assert known.get(ONE, "cuda") is None
+        assert known.get(other, "cuda") == 1000

@@ -160,6 +160,49 @@ def test_declared_memory_stays_reserved_if_less_is_measured(driver):
     assert d.brain.fleet.ledger.charge(1) == 50
 
 
+def test_a_declaration_that_was_exceeded_is_replaced_by_what_was_measured(driver):
+    d = driver()
+    model = d.add("a", 30, declared=50)
+    request, _ = d.request("a")
+    d.ready(1, memory=20)
+    assert model.footprint("cpu", d.brain.rules) == (50, "declared")
+    assert not model.exceeds_declared("cpu")
+    d.finish(request, peak=60)
+    assert model.footprint("cpu", d.brain.rules) == (60, "learned")
+    assert model.exceeds_declared("cpu")
+
+
+def test_a_model_that_took_more_than_its_device_has_is_loaded_there_again(driver):
+    d = driver()
+    model = d.add("a", 30)
+    request, _ = d.request("a")
+    d.ready(1, memory=30)
+    d.finish(request, peak=150)
+    assert model.learned == {"cpu": 100}
+    d.unload("a")
+    d.gone(1)
+    _, instructions = d.request("a")
+    assert [do.memory for do in of_kind(StartWorker, instructions)] == [100]
+
+
+def test_what_a_class_reports_is_all_that_it_takes_beside_its_process(driver):
+    d = driver(overhead={"cpu": 5, "cuda": 0}, file_factor=1.3)
+    model = d.add("a", 40, process={"cpu": 7})
+    assert model.footprint("cpu", d.brain.rules) == (52 + 7 + 5, "estimated")
+    d.handle(events.ModelEstimated("a", 40, everything=True))
+    assert model.footprint("cpu", d.brain.rules) == (40 + 7 + 5, "estimated")
+
+
+def test_the_duration_of_a_load_is_that_of_its_process(driver):
+    d = driver()
+    model = d.add("a", 30)
+    d.operation("a")
+    d.now += 10
+    d.handle(events.WorkerReady(1, 30, load_seconds=0.5))
+    assert model.history.load_seconds == 0.5
+    assert d.instances[1].state.load_seconds == 0.5
+
+
 def test_the_peak_of_an_inference_is_charged_and_learned(driver):
     d = driver()
     model = d.add("a", 30)
