@@ -11,6 +11,8 @@ from sire.json_file import read_json
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 ADAPTER = "adapter_config.json"
+# Of diffusers: it lists the components, each in a directory of its own.
+PIPELINE = "model_index.json"
 _INDEX = ".index.json"
 # What sentence-transformers call the module that has the model in its directory.
 _TRANSFORMER = "Transformer"

@@ -25,8 +25,17 @@ def installed():
     for model_type, names in _by_type(modeling_auto.MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES).items():
         known = found["AutoModel"].setdefault(model_type, [])
         known += [name for name in names if name not in known]
+    found["diffusers"] = {"text-to-image": _drawing()}
     found["image"] = _by_type(modeling_auto.MODEL_FOR_IMAGE_MAPPING_NAMES)
     return found
+
+
+def _drawing():
+    """The pipelines of diffusers that make a picture of nothing but a text."""
+    from diffusers.pipelines import auto_pipeline
+
+    names = {kind.__name__ for kind in auto_pipeline.AUTO_TEXT2IMAGE_PIPELINES_MAPPING.values()}
+    return sorted(name for name in names if "Control" not in name)
 
 
 def _by_type(mapping):

@@ -6,6 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from sire.errors import InvalidModel, ModelNotFound
+from sired.store.diffusers import (
+    component_bytes,
+    component_files,
+    component_weights,
+    is_diffusers,
+    pipeline_fingerprint,
+)
 from sired.store.fingerprint import fingerprint
 from sired.store.huggingface import (
     directory_fingerprint,
@@ -19,11 +26,12 @@ from sired.store.safetensors_file import bytes_in, read_tensors
 from sired.store.torch_file import LEGACY_MAGIC, legacy_kind, zipped_kind
 
 SAFETENSORS, ONNX, TRANSFORMERS = "safetensors", "onnx", "transformers"
+DIFFUSERS = "diffusers"
 
 RECOGNISED = (
     "Recognised formats are safetensors, PyTorch state_dicts and modules (torch.save), "
     "torch.export programs, AOTInductor packages, TorchScript, ONNX, and directories in Hugging "
-    "Face's layout. "
+    "Face's layout or of diffusers. "
     "For any other: --runtime python --class file.py:Class"
 )
 
@@ -33,7 +41,8 @@ class ModelFormat:
     """The format that a file was recognised as.
 
     Attributes:
-        name: safetensors, state_dict, pickle, exported, aoti, torchscript, onnx or transformers.
+        name: safetensors, state_dict, pickle, exported, aoti, torchscript, onnx, transformers or
+            diffusers.
         weight_bytes: bytes of the weights, as the file states them.
     """
 
@@ -76,6 +85,8 @@ def memory_of_weights(found: ModelFormat, path: Path, arguments: Mapping[str, An
     """
     if found.name == TRANSFORMERS:
         return loaded_bytes(path, arguments)
+    if found.name == DIFFUSERS:
+        return component_bytes(path, arguments)
     if found.name == SAFETENSORS:
         return bytes_in(read_tensors(path), str(arguments.get("dtype")))
     return found.weight_bytes
@@ -85,6 +96,8 @@ def content_fingerprint(format_name: str, path: Path, arguments: Mapping[str, An
     """A digest of a model's content as 32 hexadecimal digits; "" for an unrecognised directory."""
     if format_name == TRANSFORMERS:
         return directory_fingerprint(path, arguments)
+    if format_name == DIFFUSERS:
+        return pipeline_fingerprint(path, arguments)
     return fingerprint(path) if path.is_file() else ""
 
 
@@ -102,6 +115,8 @@ def files_of(format_name: str, path: Path, arguments: Mapping[str, Any]) -> list
     """
     if format_name == TRANSFORMERS:
         return weight_files(path, arguments)
+    if format_name == DIFFUSERS:
+        return component_files(path)
     if format_name == ONNX:
         return onnx_files(path)
     return [path] if path.is_file() else []
@@ -120,6 +135,8 @@ def _size(path: Path) -> int:
 
 
 def _directory(path: Path) -> ModelFormat:
+    if is_diffusers(path):
+        return ModelFormat(DIFFUSERS, sum(tensor.size for tensor in component_weights(path)))
     if not is_huggingface(path):
         raise InvalidModel(
             f"{path} is a directory without the config.json of a Hugging Face model.",

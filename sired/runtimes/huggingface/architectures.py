@@ -14,7 +14,7 @@ from typing import Any
 
 from sire.errors import InvalidModel
 from sire.json_file import read_json
-from sire.model_directory import ADAPTER, is_adapter, model_directory
+from sire.model_directory import ADAPTER, PIPELINE, is_adapter, model_directory
 from sired.runtimes.huggingface.table import (
     TASKS,
     TRANSLATION,
@@ -65,6 +65,8 @@ def choose_task(wanted: str, root: Path, arguments: Mapping[str, Any]) -> TaskTr
         InvalidModel: the task does not exist, or the architecture is not one that it runs, or is
             not one that any task runs.
     """
+    if (root / PIPELINE).is_file():
+        return _drawing_task(wanted, root)
     directory = model_directory(root, arguments)
     config = read_json(directory / "config.json")
     if is_adapter(root):
@@ -90,16 +92,37 @@ def choose_task(wanted: str, root: Path, arguments: Mapping[str, Any]) -> TaskTr
     return found[0]
 
 
+def _drawing_task(wanted: str, root: Path) -> TaskTraits:
+    """The task of a pipeline of diffusers.
+
+    Raises:
+        InvalidModel: it does not make pictures of texts, or another task is wanted.
+    """
+    task = TASKS["text-to-image"]
+    name = str(read_json(root / PIPELINE).get("_class_name"))
+    known = _known()["diffusers"]["text-to-image"]
+    if name not in known:
+        raise InvalidModel(
+            f"{root} is a {name}, which does not make pictures of texts alone.",
+            hint=f"Supported pipelines are: {', '.join(known)}.",
+        )
+    if wanted and task_named(wanted) is not task:
+        raise InvalidModel(f"{root} is a {name}, which is run for the task {task.name} only.")
+    return task
+
+
 def check_packages(root: Path) -> None:
-    """Reject an adapter if the package that reads it is not installed.
+    """Reject a directory if the package that reads it is not installed.
 
     Raises:
         InvalidModel: it is not; the hint has the command that installs it.
     """
-    if is_adapter(root) and importlib.util.find_spec("peft") is None:
+    needed = "diffusers" if (root / PIPELINE).is_file() else "peft" if is_adapter(root) else ""
+    if needed and importlib.util.find_spec(needed) is None:
+        kind = "a pipeline of diffusers" if needed == "diffusers" else "an adapter"
         raise InvalidModel(
-            f"{root} is an adapter, and peft is not installed.",
-            hint="Install it into the daemon's Python: pip install 'sire[peft]'",
+            f"{root} is {kind}, and {needed} is not installed.",
+            hint=f"Install it into the daemon's Python: pip install 'sire[{needed}]'",
         )
 
 
@@ -109,6 +132,8 @@ def check_files(task: TaskTraits, root: Path, arguments: Mapping[str, Any]) -> N
     Raises:
         InvalidModel: the directory lacks it.
     """
+    if task.name == "text-to-image":
+        return
     directory = directory_beside(root, arguments)
     if task.takes in {"texts", "pairs"} or "text" in task.fields or "question" in task.fields:
         needed, patterns = "tokenizer", _TOKENIZERS

@@ -133,6 +133,11 @@ class TaskOptions(GenerationOptions, frozen=True):
         chunk_length_s: seconds of the chunks that a long recording is processed in; 0 for one pass.
         stride_length_s: seconds that chunks overlap by, on each side.
         return_timestamps: answer the times of segments (true), words (word) or letters (char).
+        negative_prompt: what a picture should not show.
+        num_inference_steps: passes of the denoising model for each picture.
+        height: of a picture, in pixels.
+        width: of a picture, in pixels.
+        seed: of the random numbers of a picture, which otherwise differs each time.
         src_lang: the language of the input, as the tokenizer calls it.
         tgt_lang: the language of the translation.
     """
@@ -156,6 +161,11 @@ class TaskOptions(GenerationOptions, frozen=True):
     chunk_length_s: NotNegative | UnsetType = UNSET
     stride_length_s: NotNegative | UnsetType = UNSET
     return_timestamps: Literal["word", "char"] | bool | UnsetType = UNSET
+    negative_prompt: str | UnsetType = UNSET
+    num_inference_steps: Positive | UnsetType = UNSET
+    height: Positive | UnsetType = UNSET
+    width: Positive | UnsetType = UNSET
+    seed: int | UnsetType = UNSET
     src_lang: str = ""
     tgt_lang: str = ""
 

@@ -16,7 +16,7 @@ from sired.runtimes.huggingface.task import TransformersModel
 from sired.runtimes.pytorch.model import storage_bytes
 
 _NAMED = 3
-_DTYPES: dict[str, "torch.dtype | str"] = {
+DTYPES: dict[str, "torch.dtype | str"] = {
     "auto": "auto",
     "fp32": torch.float32,
     "fp16": torch.float16,
@@ -73,7 +73,7 @@ def load_weights(
         model, found = kind.from_pretrained(
             directory,
             config=config,
-            dtype=_DTYPES[options.dtype],
+            dtype=DTYPES[options.dtype],
             local_files_only=True,
             trust_remote_code=trusted,
             output_loading_info=True,

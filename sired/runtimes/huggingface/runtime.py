@@ -1,6 +1,7 @@
 """The runtime: loads Hugging Face directories with transformers."""
 
-from collections.abc import Generator
+import importlib
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,16 @@ from typing import Any
 import torch
 
 from sire.errors import LoadFailed
-from sire.model_directory import is_adapter, model_directory
+from sire.model_directory import PIPELINE, is_adapter, model_directory
 from sired.runtimes.arguments import own_arguments
 from sired.runtimes.base import InferenceRuntime
 from sired.runtimes.huggingface import loading
 from sired.runtimes.huggingface.adapters import Adapter
-from sired.runtimes.huggingface.architectures import choose_task, directory_beside
+from sired.runtimes.huggingface.architectures import (
+    check_packages,
+    choose_task,
+    directory_beside,
+)
 from sired.runtimes.huggingface.arguments import (
     TransformersOptions,
     check_options,
@@ -51,6 +56,8 @@ class HuggingFaceRuntime(PyTorchRuntime):
         device = _device(kwargs.get("device", "cpu"), options)
         root = Path(model_path)
         arguments = own_arguments(kwargs)
+        if (root / PIPELINE).is_file():
+            return self._load_pipeline(root, arguments, options, device)
         directory = str(model_directory(root, arguments))
         config = loading.read_config(directory, trusted=trusted)
         task = choose_task(options.task, root, arguments)
@@ -76,16 +83,19 @@ class HuggingFaceRuntime(PyTorchRuntime):
         made = TransformersModel(module, config, beside, model_path, device, options, task, trusted)
         with torch.inference_mode():
             running = task_for(made)
-        whole = torch.nn.ModuleList([module, *running.layers])
-        return TaskModel(
-            call=whole,
-            device=device,
-            arrange=lambda data: ((data,), {}),
-            weight_bytes=loading.memory_bytes(whole),
-            precision=common_precision(module.parameters()),
-            signature=running.signature,
-            task=running,
-        )
+        return _running(running, [module, *running.layers], device)
+
+    @staticmethod
+    def _load_pipeline(
+        root: Path, arguments: dict[str, Any], options: TransformersOptions, device: torch.device
+    ) -> TaskModel:
+        """Load a pipeline of diffusers."""
+        check_packages(root)
+        check_options(choose_task(options.task, root, arguments), arguments)
+        # diffusers is an extra of its own.
+        images = importlib.import_module("sired.runtimes.huggingface.text_to_image")
+        drawing = images.TextToImage(images.load_pipeline(root, options, device), options)
+        return _running(drawing, drawing.layers, device)
 
     def predict(self, model: TorchModel, data: Any) -> Any:
         """Run the model's task once; see ``InferenceRuntime.predict``."""
@@ -105,6 +115,20 @@ class HuggingFaceRuntime(PyTorchRuntime):
         assert isinstance(model, TaskModel)
         assert model.task is not None
         self.predict(model, model.task.sample())
+
+
+def _running(task: Task, modules: Sequence[torch.nn.Module], device: torch.device) -> TaskModel:
+    """A model that runs a task with these modules."""
+    whole = torch.nn.ModuleList(modules)
+    return TaskModel(
+        call=whole,
+        device=device,
+        arrange=lambda data: ((data,), {}),
+        weight_bytes=loading.memory_bytes(whole),
+        precision=common_precision(whole.parameters()),
+        signature=task.signature,
+        task=task,
+    )
 
 
 def _device(wanted: str, options: TransformersOptions) -> torch.device:

@@ -54,6 +54,10 @@ class TaskTraits:
 
 
 _LABELLED = "`label` and `score`; with `top_k` above 1, as many of both, the most likely first"
+_DRAWN = (
+    *("negative_prompt", "num_inference_steps", "guidance_scale"),
+    *("height", "width", "seed"),
+)
 _LISTED = "a list of objects with `score` and `label`, the most likely first"
 
 # In the order in which an architecture that several tasks can run is assigned to them.
@@ -278,6 +282,15 @@ _TASKS = (
         answer="an object with `samples`, float32[samples], and `sampling_rate` in Hz",
         pipeline="TextToAudioPipeline",
         generates=True,
+        one_by_one=True,
+    ),
+    TaskTraits(
+        name="text-to-image",
+        models=(),
+        takes="objects",
+        answer="a picture: uint8[height, width, 3]",
+        fields=("prompt", *_DRAWN),
+        options=frozenset(_DRAWN),
         one_by_one=True,
     ),
     TaskTraits(

@@ -29,7 +29,10 @@ TRAITS = RuntimeTraits(
     name="huggingface",
     implementation="sired.runtimes.huggingface.runtime:HuggingFaceRuntime",
     arguments=TransformersOptions,
-    formats=(FileFormat(name="transformers", describes_inputs=True),),
+    formats=(
+        FileFormat(name="transformers", describes_inputs=True),
+        FileFormat(name="diffusers", describes_inputs=True),
+    ),
     sleeps=True,
     # transformers takes seconds to import, and a hundred megabytes.
     preload="when_registered",
