@@ -19,6 +19,8 @@ PRIORITIES: tuple[Priority, ...] = ("high", "normal", "low")
 JobState = Literal["pending", "queued", "running", "complete", "failed", "cancelled"]
 
 LONGEST_NAME = 100
+# Of the sampling rate of audio.
+MOST_HERTZ = 768_000
 _PART = r"[A-Za-z0-9][A-Za-z0-9._:-]*"
 _NAME = re.compile(rf"(?=.{{1,{LONGEST_NAME}}}\Z){_PART}(?:/{_PART})*")
 _DTYPES = frozenset(
@@ -132,13 +134,37 @@ def _completed(
 
 
 class ImageOptions(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How the pixels of an image file are normalized.
+    """How an image file becomes the input of a model.
 
-    For a floating-point input pixels are scaled to 0..1, then ``(x - mean) / std`` per channel.
+    Attributes:
+        mean: of each channel, subtracted from the pixels in their range; empty for 0.
+        std: of each channel, which divides the difference; empty for 1.
+        fit: how an image of another shape gets the height and width of the input: stretched, scaled
+            and padded, or scaled and cropped, both on all sides alike.
+        pad_value: of the pixels (0..255) that are added by padding.
+        order: of the channels.
+        range: what pixels of 0..255 are scaled to; empty for 0..1, or 0..255 for integers.
+        multiple: a height or width that the model leaves free becomes a multiple of this.
     """
 
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    fit: Literal["stretch", "pad", "crop"] = "stretch"
+    pad_value: Annotated[int, msgspec.Meta(ge=0, le=255)] = 0
+    order: Literal["rgb", "bgr"] = "rgb"
+    range: tuple[float, ...] = ()
+    multiple: Annotated[int, msgspec.Meta(ge=1, le=1 << 16)] = 1
+
+
+class AudioOptions(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How an audio file becomes the input of a model.
+
+    Attributes:
+        rate: sampling rate in Hz to which files of other rates are resampled; None if the model
+            takes any, and gets it.
+    """
+
+    rate: Annotated[int, msgspec.Meta(ge=1, le=MOST_HERTZ)] | None = None
 
 
 class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -165,7 +191,8 @@ class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
         trusted: whether its file may run code when it is loaded.
         cached: whether an input that was answered before is answered from memory.
         signature: its inputs and outputs, as declared.
-        image: how images are normalized.
+        image: how images become inputs.
+        audio: how audio becomes an input.
         fingerprint: digest of size and sampled content, equal for copies of the same file.
         weight_bytes: size of the weights as the file states it.
         weights_reported: ``weight_bytes`` is what its class says that it allocates in all.
@@ -196,6 +223,7 @@ class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     cached: bool = False
     signature: Signature = Signature()
     image: ImageOptions = ImageOptions()
+    audio: AudioOptions = AudioOptions()
     fingerprint: str = ""
     weight_bytes: int = 0
     weights_reported: bool = False

@@ -29,7 +29,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
 # A lookup; numpy builds the name of a dtype each time, which is slow for small arrays.
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 # The names of text dtypes in a signature.
-TEXT_DTYPES = frozenset({"object", "str", "string"})
+TEXT_DTYPES = frozenset({"str", "string"})
 # The dtype of inputs that are texts, pictures or objects, as the model's runtime reads them.
 ANYTHING = "object"
 # The beginnings of the dtypes of inputs that are lists of arrays, like ``sequence(float32)``, or
@@ -43,6 +43,25 @@ _OBJECTS = "OU"
 _ONLY_TORCH = ("bfloat16", "float8")
 _ITEM = msgspec.msgpack.Encoder()
 _INDEX = 4
+
+
+class Samples(np.ndarray[Any, Any]):
+    """Audio: an array of samples that knows its sampling rate, in Hz.
+
+    What is computed from it element by element has the same rate.
+    """
+
+    sampling_rate: int
+
+    def __array_finalize__(self, source: Any) -> None:
+        self.sampling_rate = getattr(source, "sampling_rate", 0)
+
+
+def samples_at(rate: int, samples: "np.ndarray[Any, Any]") -> Samples:
+    """Samples with their sampling rate in Hz; not a copy."""
+    made = samples.view(Samples)
+    made.sampling_rate = rate
+    return made
 
 
 def pack(value: Any) -> Payload:
@@ -97,7 +116,7 @@ def as_array(value: Any) -> "np.ndarray[Any, Any] | None":
         InvalidInput: the tensor cannot be an array, for example because it is sparse.
     """
     if isinstance(value, np.ndarray):
-        return value
+        return value.view(np.ndarray) if isinstance(value, Samples) else value
     if isinstance(value, np.generic):
         return np.asarray(value)
     if hasattr(value, "detach") and hasattr(value, "cpu"):

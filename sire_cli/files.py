@@ -15,7 +15,7 @@ from sire_cli.exit_codes import OutputNotWritten
 
 STDIN = "-"
 # Types in which answers can be written, by short name.
-WRITABLE = ("json", "npy", "npz", "csv", "tsv", "text", "safetensors")
+WRITABLE = ("json", "npy", "npz", "csv", "tsv", "text", "safetensors", "png", "wav", "bytes")
 _TEXTUAL = (JSON, TEXT, CSV, TSV)
 # A line of a file, as the name of an input.
 _LINE = re.compile(r"(.+):(\d+)", re.DOTALL)

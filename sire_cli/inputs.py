@@ -1,5 +1,6 @@
 """The inputs of a command: files, stdin, and lines of JSON."""
 
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -20,6 +21,9 @@ from sire.protocol.content import (
     PARTS,
     TEXT,
     TSV,
+    UNKNOWN,
+    is_json,
+    is_text,
     sniff,
 )
 from sire_cli.exit_codes import FileMissing
@@ -46,6 +50,11 @@ class Input:
     def size(self) -> int:
         """Bytes in all frames together."""
         return sum(map(len, self.frames))
+
+    @property
+    def label(self) -> str:
+        """The name as valid text: bytes of a file name that are not UTF-8 are escaped."""
+        return os.fsencode(self.name).decode(errors="backslashreplace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,22 +142,14 @@ def _read_named(name: str, named: list[tuple[str, str]], options: InputOptions) 
     parts: list[tuple[str, str]] = []
     frames: list[bytes] = []
     for input_name, source in named:
-        if _is_json(source):
-            kind, content = JSON, source.encode()
+        if is_json(os.fsencode(source)):
+            kind, content = JSON, os.fsencode(source)
         else:
             one = _read_input(source, options)
             kind, content = one.content_type, one.frames[0]
         parts.append((input_name, kind))
         frames.append(content)
     return Input(name, (msgspec.msgpack.encode(parts), *frames), PARTS)
-
-
-def _is_json(text: str) -> bool:
-    try:
-        msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeEncodeError):
-        return False
-    return True
 
 
 def _has_lines(name: str, options: InputOptions) -> bool:
@@ -184,11 +185,14 @@ def _read_input(name: str, options: InputOptions) -> Input:
     """Read one input.
 
     Its content type is the declared one, else that of the file name's suffix, else detected from
-    the first bytes, else plain text.
+    the first bytes. Other text is plain text, unless it is JSON: a number or text without a suffix
+    is what the model takes, as its worker knows, and so are other bytes.
     """
     content = _read(name)
     suffix = BY_SUFFIX.get(Path(name).suffix.lower())
-    kind = options.content_type or suffix or sniff(content[:_HEAD]) or TEXT
+    kind = options.content_type or suffix or sniff(content[:_HEAD])
+    if kind is None:
+        kind = TEXT if is_text(content) and not is_json(content) else UNKNOWN
     if options.header:
         if kind not in {CSV, TSV}:
             raise _no_table(name, kind)

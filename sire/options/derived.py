@@ -9,7 +9,7 @@ from sire.errors import InvalidConfiguration, InvalidModel, shown
 from sire.nearest import nearest
 from sire.options.option import ModelOption
 from sire.options.table import BY_NAME, OPTIONS, WITH_DEFAULTS
-from sire.spec import ImageOptions, ModelSpec, Signature
+from sire.spec import AudioOptions, ImageOptions, ModelSpec, Signature
 from sire.units import LARGEST_BYTES
 
 _DEEPEST_ARGUMENT = 32
@@ -79,6 +79,8 @@ def fields_from(values: Mapping[str, Any]) -> dict[str, Any]:
         fields.setdefault("signature", Signature(**nested["signature"]))
     if "image" in nested:
         fields["image"] = ImageOptions(**nested["image"])
+    if "audio" in nested:
+        fields["audio"] = AudioOptions(**nested["audio"])
     return fields
 
 

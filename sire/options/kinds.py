@@ -8,6 +8,7 @@ import msgspec
 
 from sire.errors import InvalidConfiguration, InvalidModel, shown
 from sire.spec import (
+    MOST_HERTZ,
     PRIORITIES,
     KeepAlive,
     Signature,
@@ -17,7 +18,7 @@ from sire.spec import (
     parse_tensor,
 )
 from sire.units import FOREVER, exact_duration, parse_duration
-from sire.values import PATH, SIZE, Kind, one_of, whole
+from sire.values import NUMBERS, PATH, SIZE, Kind, one_of, whole
 
 # More rows in a batch, or requests at a time, than any machine can hold.
 _LARGEST_COUNT = 1 << 31
@@ -98,6 +99,15 @@ def _read_megabytes(value: Any) -> int:
     return int(SIZE.read(int(value * 1_000_000)))
 
 
+def _read_range(value: Any) -> tuple[float, ...]:
+    bounds: tuple[float, ...] = NUMBERS.read(value)
+    if len(bounds) != 2 or not bounds[0] < bounds[1]:
+        raise InvalidConfiguration(
+            f"{shown(value)} is not a range.", hint="Write the lowest and the highest: -1,1"
+        )
+    return bounds
+
+
 def parse_keep_alive(given: str | float | None) -> KeepAlive:
     """Read how long a model stays loaded: a duration such as ``5m``, "forever", or seconds.
 
@@ -124,4 +134,10 @@ PRIORITY = one_of(*PRIORITIES)
 INSTANCES = Kind(_read_instances)
 INPUT_FILE = Kind(_read_input_file)
 MEGABYTES = Kind(_read_megabytes)
+FIT = one_of("stretch", "pad", "crop")
+CHANNEL_ORDER = one_of("rgb", "bgr")
+PIXEL_RANGE = Kind(_read_range, NUMBERS.write, "two numbers")
+PIXEL = whole(0, 255)
+MULTIPLE = whole(1, 1 << 16)
+HERTZ = whole(1, MOST_HERTZ)
 COUNT = whole(1, _LARGEST_COUNT)

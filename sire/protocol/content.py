@@ -24,12 +24,24 @@ TEXT = "text/plain"
 SAFETENSORS = "application/x-safetensors"
 PNG = "image/png"
 JPEG = "image/jpeg"
+WEBP = "image/webp"
+BMP = "image/bmp"
+TIFF = "image/tiff"
+GIF = "image/gif"
 WAV = "audio/wav"
+FLAC = "audio/flac"
+OGG = "audio/ogg"
+MP3 = "audio/mpeg"
 TENSORS = "application/x-sire-tensors"
 TREE = "application/x-sire-tree"
+# Bytes that are not decoded; inputs of type UNKNOWN are recognised by their first bytes instead.
+BYTES = "application/x-sire-bytes"
+UNKNOWN = "application/octet-stream"
 # Several named inputs: a msgpack list of (name, content type), and a frame of bytes for each.
 PARTS = "application/x-sire-parts"
 ARRAY_TYPES = frozenset({TENSORS, TREE})
+PICTURES = frozenset({PNG, JPEG, WEBP, BMP, TIFF, GIF})
+SOUNDS = frozenset({WAV, FLAC, OGG, MP3})
 
 # Short names, accepted by `--from` and `--to`.
 BY_NAME = {
@@ -42,7 +54,15 @@ BY_NAME = {
     "safetensors": SAFETENSORS,
     "png": PNG,
     "jpeg": JPEG,
+    "webp": WEBP,
+    "bmp": BMP,
+    "tiff": TIFF,
+    "gif": GIF,
     "wav": WAV,
+    "flac": FLAC,
+    "ogg": OGG,
+    "mp3": MP3,
+    "bytes": BYTES,
 }
 BY_SUFFIX = {
     ".json": JSON,
@@ -55,31 +75,79 @@ BY_SUFFIX = {
     ".png": PNG,
     ".jpg": JPEG,
     ".jpeg": JPEG,
+    ".webp": WEBP,
+    ".bmp": BMP,
+    ".tif": TIFF,
+    ".tiff": TIFF,
+    ".gif": GIF,
     ".wav": WAV,
+    ".flac": FLAC,
+    ".ogg": OGG,
+    ".oga": OGG,
+    ".mp3": MP3,
+    ".bin": BYTES,
 }
 SUFFIXES = {content_type: suffix for suffix, content_type in reversed(BY_SUFFIX.items())}
+_BEGINNINGS = {
+    b"\x89PNG\r\n\x1a\n": PNG,
+    b"\xff\xd8\xff": JPEG,
+    b"GIF87a": GIF,
+    b"GIF89a": GIF,
+    b"II*\0": TIFF,
+    b"MM\0*": TIFF,
+    b"II+\0": TIFF,
+    b"MM\0+": TIFF,
+    b"\x93NUMPY": NPY,
+    b"PK\x03\x04": NPZ,
+    b"fLaC": FLAC,
+    b"OggS": OGG,
+}
+_RIFF = {(b"RIFF", b"WAVE"): WAV, (b"RF64", b"WAVE"): WAV, (b"RIFF", b"WEBP"): WEBP}
 # Byte order marks, with the encoding that each one states.
 BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
 
 def sniff(head: bytes) -> str | None:
     """Detect the content type from the first 16 bytes of a payload; None if it is unknown."""
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return PNG
-    if head.startswith(b"\xff\xd8\xff"):
-        return JPEG
-    if head.startswith(b"\x93NUMPY"):
-        return NPY
-    if head.startswith(b"PK\x03\x04"):
-        return NPZ
-    if head.startswith(b"RIFF") and head[8:12] == b"WAVE":
-        return WAV
+    for beginning, content_type in _BEGINNINGS.items():
+        if head.startswith(beginning):
+            return content_type
+    if (found := _RIFF.get((head[:4], head[8:12]))) is not None:
+        return found
+    # The four bytes after the size of a bitmap are reserved, and zero.
+    if head.startswith(b"BM") and head[6:10] == bytes(4):
+        return BMP
+    # A tag of version 2, 3 or 4, or the sync word of a frame of layer III.
+    if (head.startswith(b"ID3") and head[3:4] in (b"\2", b"\3", b"\4")) or (
+        head[:1] == b"\xff" and head[1:2] in (b"\xfb", b"\xfa", b"\xf3", b"\xf2")
+    ):
+        return MP3
     # A safetensors file starts with the length of its JSON header and the header's brace.
     if len(head) > 8 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 27:
         return SAFETENSORS
     if _without_mark(head).lstrip()[:1] in (b"{", b"["):
         return JSON
     return None
+
+
+def is_json(content: Buffer) -> bool:
+    """Whether the bytes are valid JSON."""
+    try:
+        msgspec.json.decode(content)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
+
+
+def is_text(content: Buffer) -> bool:
+    """Whether the bytes are text in UTF-8, or begin with a byte order mark."""
+    head = bytes(memoryview(content)[:3])
+    if any(head.startswith(mark) for mark in BYTE_ORDER_MARKS):
+        return True
+    try:
+        return "\0" not in bytes(content).decode()
+    except UnicodeDecodeError:
+        return False
 
 
 def _without_mark(head: bytes) -> bytes:

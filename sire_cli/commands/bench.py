@@ -95,7 +95,7 @@ def bench(
 
 def _inputs(files: list[str], options: InputOptions) -> list[LoadInput]:
     given = [one.read() for one in list_inputs(files, options)]
-    return [LoadInput(one.frames, one.content_type, one.name) for one in given]
+    return [LoadInput(one.frames, one.content_type, one.label) for one in given]
 
 
 def _duration(text: str | None, *, unless: bool) -> float | None:

@@ -82,7 +82,7 @@ def submit(
             for batch in _batches(one.read() for one in files):
                 ids = _send(connection, request, batch)
                 accepted += [
-                    {"id": job, "input": one.name} for job, one in zip(ids, batch, strict=True)
+                    {"id": job, "input": one.label} for job, one in zip(ids, batch, strict=True)
                 ]
                 if not json:
                     sys.stdout.write("".join(f"{job}\n" for job in ids))
@@ -137,7 +137,7 @@ def _batches(inputs: Iterator[Input]) -> Iterator[list[Input]]:
 
 def _send(connection: Connection, request: Submit, batch: list[Input]) -> tuple[str, ...]:
     inputs = tuple(
-        JobInput(content_type=one.content_type, frames=len(one.frames), source=one.name)
+        JobInput(content_type=one.content_type, frames=len(one.frames), source=one.label)
         for one in batch
     )
     with_inputs = msgspec.structs.replace(request, inputs=inputs)

@@ -23,6 +23,7 @@ Array = np.ndarray[Any, Any]
 _KINDS: dict[type, str] = {
     type(None): "null",
     str: "text",
+    bytes: "bytes that are not decoded",
     dict: "an object",
     list: "a list",
     tuple: "a tuple",

@@ -9,9 +9,10 @@ import numpy as np
 
 from sire.errors import InvalidInput
 from sire.protocol.content import TSV, Payload
-from sire.spec import ImageOptions, Signature, TensorSpec
+from sire.spec import Signature, TensorSpec
 from sire.tensors import DTYPES, as_array, holds_text
 from sired.codecs.floats import shortest
+from sired.codecs.media import Media
 from sired.codecs.numbers import exact_numbers
 from sired.codecs.sizes import count
 from sired.codecs.unicode import decode_text
@@ -39,7 +40,7 @@ class _Row(NamedTuple):
     cells: list[str]
 
 
-def decode(payload: Payload, signature: Signature, image: ImageOptions) -> Any:  # noqa: ARG001
+def decode(payload: Payload, signature: Signature, media: Media) -> Any:  # noqa: ARG001
     """Decode rows of numbers as [rows, columns].
 
     The content type's parameter ``header`` (present or absent, as RFC 4180 has it) states whether

@@ -10,9 +10,10 @@ import orjson
 
 from sire.errors import InvalidInput
 from sire.protocol.content import BYTE_ORDER_MARKS, JSON, Buffer, Payload
-from sire.spec import ImageOptions, Signature
+from sire.spec import Signature
 from sire.tensors import as_array
 from sired.codecs.floats import shortest
+from sired.codecs.media import Media
 from sired.codecs.numbers import to_arrays
 from sired.codecs.sizes import count
 from sired.codecs.unicode import decode_text
@@ -25,7 +26,7 @@ _NO_NUMBER = re.compile(rb"-?(NaN|Infinity)")
 _MARKED = frozenset(mark[:2] for mark in BYTE_ORDER_MARKS)
 
 
-def decode(payload: Payload, signature: Signature, image: ImageOptions) -> Any:  # noqa: ARG001
+def decode(payload: Payload, signature: Signature, media: Media) -> Any:  # noqa: ARG001
     """Decode JSON in UTF-8, or in UTF-16 with a byte order mark; lists of numbers become arrays.
 
     Raises:

@@ -10,15 +10,16 @@ from numpy.lib import format as npy_format
 
 from sire.errors import InvalidInput, error_text, shown
 from sire.protocol.content import NPY, NPZ, Buffer, Payload
-from sire.spec import ImageOptions, Signature
+from sire.spec import Signature
 from sire.tensors import as_array, holds_text, view
+from sired.codecs.media import Media
 
 _LONGEST_HEADER = 64 * 1024
 # Supported kinds of dtype: booleans, integers, floats, complex numbers, strings.
 _READ = "biufcU"
 
 
-def decode(payload: Payload, signature: Signature, image: ImageOptions) -> Any:  # noqa: ARG001
+def decode(payload: Payload, signature: Signature, media: Media) -> Any:  # noqa: ARG001
     """Decode an array without copying it, or a dict of arrays; a list if they have no names.
 
     Raises:

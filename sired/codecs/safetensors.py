@@ -8,8 +8,9 @@ from safetensors import SafetensorError, deserialize
 
 from sire.errors import InvalidInput
 from sire.protocol.content import SAFETENSORS, Payload
-from sire.spec import ImageOptions, Signature
+from sire.spec import Signature
 from sire.tensors import DTYPES, as_array, view
+from sired.codecs.media import Media
 
 _BFLOAT16 = "BF16"
 _DTYPES = {
@@ -23,7 +24,7 @@ _DTYPES = {
 }
 
 
-def decode(payload: Payload, signature: Signature, image: ImageOptions) -> Any:  # noqa: ARG001
+def decode(payload: Payload, signature: Signature, media: Media) -> Any:  # noqa: ARG001
     """Decode a dict of arrays; bfloat16 becomes float32.
 
     Raises:

@@ -3,12 +3,13 @@
 from typing import Any
 
 from sire.protocol.content import TREE, Payload
-from sire.spec import ImageOptions, Signature
+from sire.spec import Signature
 from sire.tensors import pack, unpack
+from sired.codecs.media import Media
 from sired.codecs.numbers import to_arrays
 
 
-def decode(payload: Payload, signature: Signature, image: ImageOptions) -> Any:  # noqa: ARG001
+def decode(payload: Payload, signature: Signature, media: Media) -> Any:  # noqa: ARG001
     """Decode arrays without copying them; lists of plain numbers become arrays.
 
     Raises:

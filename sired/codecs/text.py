@@ -4,13 +4,14 @@ from typing import Any
 
 from sire.errors import InvalidInput
 from sire.protocol.content import TEXT, Payload
-from sire.spec import ImageOptions, Signature
+from sire.spec import Signature
 from sire.tensors import as_array, holds_text
 from sired.codecs.floats import shortest
+from sired.codecs.media import Media
 from sired.codecs.unicode import decode_text
 
 
-def decode(payload: Payload, signature: Signature, image: ImageOptions) -> str:  # noqa: ARG001
+def decode(payload: Payload, signature: Signature, media: Media) -> str:  # noqa: ARG001
     """Decode text in UTF-8, or in UTF-16 with a byte order mark, without the newline at its end.
 
     Raises:

@@ -11,7 +11,7 @@ import tomli_w
 from sire.errors import InvalidConfiguration, InvalidModel, error_text, shown
 from sire.options.derived import check_values, explicit_defaults
 from sire.options.table import OPTIONS, WITH_DEFAULTS
-from sire.spec import ImageOptions, ModelSpec, Signature, TensorSpec
+from sire.spec import AudioOptions, ImageOptions, ModelSpec, Signature, TensorSpec
 from sire.values import SWITCH
 
 # The options that a file states with units, as people write them.
@@ -108,6 +108,7 @@ def _unknown(content: dict[str, Any]) -> Iterator[str]:
     if "name" in content:
         yield "name"
     yield from _strange(content.get("image", {}), ImageOptions, "image.")
+    yield from _strange(content.get("audio", {}), AudioOptions, "audio.")
     signature = content.get("signature", {})
     yield from _strange(signature, Signature, "signature.")
     for side in ("inputs", "outputs"):

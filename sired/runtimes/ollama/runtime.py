@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from sire.errors import InferenceError, InvalidInput, LoadFailed, SireError
-from sire.protocol.content import ARRAY_TYPES, JSON, TEXT, Payload
+from sire.protocol.content import ARRAY_TYPES, JSON, TEXT, UNKNOWN, Payload
 from sire.tensors import pack, unpack
 from sired.http.client import HttpResponse
 from sired.runtimes.arguments import own_arguments, read_arguments
@@ -146,6 +146,7 @@ class OllamaRuntime(InferenceRuntime):
 def _request_fields(payload: Payload) -> Any:
     """The API request that JSON or text stands for; None for other content types."""
     kind = payload.content_type.partition(";")[0].strip().lower()
+    kind = TEXT if kind == UNKNOWN else kind
     if kind not in {JSON, TEXT} or len(payload.frames) != 1:
         return None
     content = bytes(payload.frames[0])

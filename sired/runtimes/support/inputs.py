@@ -7,9 +7,12 @@ from typing import Any
 
 from sire.errors import InvalidInput, shown
 from sire.nearest import did_you_mean
+from sire.tensors import Samples
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
+# The parameters of a function that takes a recording with its sampling rate.
+_RECORDING = {"samples", "sampling_rate"}
 _BY_NAME = {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}
 _IN_ORDER = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
 
@@ -38,6 +41,8 @@ class Parameters:
         Raises:
             InvalidInput: their names or their number do not match.
         """
+        if isinstance(given, Samples) and set(self.named) >= _RECORDING:
+            given = {"samples": given, "sampling_rate": given.sampling_rate}
         if isinstance(given, dict):
             if self._takes(given.keys()):
                 return (), given

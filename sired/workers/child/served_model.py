@@ -305,7 +305,10 @@ class ServedModel:
         return self._runtime.forward(self._model, payload, accept)
 
     def _decode(self, payload: Payload) -> Any:
-        return codecs.decode(payload, self._signature, self._spec.image, self._largest_decoded)
+        spec = self._spec
+        return codecs.decode(
+            payload, self._signature, spec.image, self._largest_decoded, spec.audio
+        )
 
     def _predict(self, data: Any) -> Any:
         return self._runtime.predict(self._model, data)

@@ -15,7 +15,7 @@ import numpy as np
 
 from sire.errors import LoadFailed
 from sire.spec import ANY_SHAPE, Signature, TensorSpec
-from sire.tensors import TEXT_DTYPES, dtype_for
+from sire.tensors import ANYTHING, TEXT_DTYPES, dtype_for
 from sired.codecs.check import constant
 
 # Lengths of the first axis, if it is of any length, and of other such axes. The outputs of the
@@ -74,7 +74,7 @@ def _zeros(signature: Signature, first: int, others: int) -> Any:
             continue
         if spec.optional:
             continue
-        if spec.shape == ANY_SHAPE:
+        if spec.shape == ANY_SHAPE or spec.dtype == ANYTHING:
             return None
         lengths = [first, *[others] * len(spec.shape)]
         pairs = zip(spec.shape, lengths, strict=False)

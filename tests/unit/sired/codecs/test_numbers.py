@@ -95,7 +95,7 @@ def test_sixteen_bits_of_a_pixel_are_scaled_not_cut():
     "signature",
     [
         takes("int8", -1, 3, 4, 4),
-        takes("object", -1, 3, 4, 4),
+        takes("string", -1, 3, 4, 4),
         takes("uint8", -1, 3, 0, 4),
         takes("float32", -1, 13),
     ],
