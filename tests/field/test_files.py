@@ -3,10 +3,13 @@
 import json
 import os
 import shutil
+import struct
+import sys
 import threading
 
 import numpy as np
 import onnx
+import psutil
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
@@ -210,6 +213,46 @@ def _classifier(directory, factor):
             parameter.mul_(factor)
     (directory / "model.safetensors").unlink()
     model.save_pretrained(directory, max_shard_size="20KB")
+
+
+PROGRAM = """
+import mmap, struct, sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+with open(sys.argv[2], "rb") as file:
+    WEIGHTS = mmap.mmap(file.fileno(), 0, mmap.MAP_PRIVATE, mmap.PROT_READ)
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.answer(b"{}")
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.answer(b"%.1f" % struct.unpack("d", WEIGHTS[-8:])[0])
+
+    def answer(self, body):
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+
+def test_a_program_that_has_mapped_its_file_is_started_again_when_that_changes(home, tmp_path):
+    (tmp_path / "serve.py").write_text(PROGRAM)
+    path = tmp_path / "weights"
+    path.write_bytes(bytes(100_000) + struct.pack("d", 1.0))
+    command = f"{sys.executable} {tmp_path}/serve.py {{port}} {{path}}"
+    home.register("p", path, "--cmd", command, "--health", "/health")
+    assert ask(home, "p", b"[1]") == 1.0
+    (first,) = home.json("ps")
+    path.write_bytes(bytes(10) + struct.pack("d", 2.0))
+    wait_until(lambda: not psutil.pid_exists(first["pid"]))
+    assert f"{path} is being changed" in home.sire("logs", "p").stdout.decode()
+    assert ask(home, "p", b"[1]") == 2.0
 
 
 def test_a_trusted_file_that_changed_is_refused_until_it_is_trusted_again(home, tmp_path):

@@ -34,8 +34,8 @@ TRAITS = RuntimeTraits(
         FileFormat(name="diffusers", describes_inputs=True),
     ),
     sleeps=True,
-    # transformers takes seconds to import, and a hundred megabytes.
+    # transformers takes seconds to import, and its pipelines up to 270 MiB.
     preload="when_registered",
-    import_bytes=170 << 20,
+    import_bytes=270 << 20,
     on_register=_complete,
 )

@@ -18,14 +18,14 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sire.errors import LoadFailed, SireError
 from sire.units import format_bytes
 from sired.store import file_leases
 from sired.store.file_states import FileState, state_of
-from sired.workers.child.mapped_files import FileId, Mapping, mapped_files
+from sired.workers.child.mapped_files import FileId, Mapping, mapped_files, maps_file
 from sired.workers.child.setup import exit_process
 
 # Leases are also checked at intervals: a library may have changed the signals of a thread.
@@ -46,11 +46,13 @@ class _Held:
         descriptor: open for reading.
         state: when the lease was taken.
         file: as the process's mappings name it; None before the load is complete.
+        by_program: another process has mapped it, which ends when the file changes.
     """
 
     descriptor: int
     state: FileState
     file: FileId | None = None
+    by_program: bool = False
 
 
 class HeldFiles:
@@ -140,6 +142,15 @@ class HeldFiles:
                 return held
         return None
 
+    def hold_for(self, processes: Sequence[int], files: Sequence[Path]) -> None:
+        """End this process, and with it these others, before files that they have mapped change."""
+        with self._lock:
+            for path in files:
+                resolved = path.resolve()
+                mapped = any(maps_file(pid, resolved) for pid in processes)
+                if mapped and (held := self._take(path)) is not None:
+                    self._held[str(resolved)] = replace(held, by_program=True)
+
     # While it is loaded
 
     def _watch(self) -> None:
@@ -160,6 +171,9 @@ class HeldFiles:
     def _copy(self, held: _Held) -> None:
         """Copy what is mapped of a file, and let the process that changes it continue."""
         path = held.state.path
+        if held.by_program:
+            log.error("%s is being changed, and the program has mapped it: it is ended", path)
+            exit_process(1)
         mappings = mapped_files().get(held.file, []) if held.file is not None else []
         size = sum(mapping.size for mapping in mappings)
         began = time.monotonic()

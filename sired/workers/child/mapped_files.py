@@ -6,12 +6,14 @@ anonymous memory to the mapping's addresses: tensors and arrays in it stay valid
 may read meanwhile.
 """
 
+import contextlib
 import ctypes
 import mmap
 import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from sired.workers.child.cpu_memory import inherited_mappings, mappings
 
@@ -129,6 +131,14 @@ def mapped_files() -> dict[FileId, list[Mapping]]:
             found.setdefault(mapping.file, []).append(mapping)
     libraries = {mapping.file for mapping in _parse(line for line in lines if _EXECUTABLE in line)}
     return {file: maps for file, maps in found.items() if file not in libraries}
+
+
+def maps_file(pid: int, path: Path) -> bool:
+    """Whether another process has mapped a file; False if the process has ended."""
+    with contextlib.suppress(OSError):
+        lines = Path(f"/proc/{pid}/maps").read_bytes().splitlines()
+        return any(mapping.path == str(path) for mapping in _parse(lines))
+    return False
 
 
 def _parse(lines: Iterable[bytes]) -> Iterator[Mapping]:

@@ -125,7 +125,8 @@ class ServedModel:
         own = _meter(job.device, self._runtime, context)
         # Classes of the user's may write to their files.
         read_only = [Path(state.path) for state in job.files] or files if traits.formats else []
-        with HeldFiles().loading(read_only, job.files if read_only else ()):
+        held = HeldFiles()
+        with held.loading(read_only, job.files if read_only else ()):
             self._model = self._load(load_arguments(job.spec, job.device.kind), files)
         self.decode_seconds = 0.0
         self.reported = self._runtime.signature(self._model)
@@ -141,6 +142,7 @@ class ServedModel:
         external = self._runtime.held_elsewhere(self._model)
         if pids := processes():
             end_with(pids[0])
+            held.hold_for(pids, files)
         if pids or external:
             self._meter = ProgramMeter(own, processes, external)
         self._meter.settle(self._runtime.get_memory_footprint(self._model))
