@@ -269,3 +269,19 @@ if importlib.util.find_spec("transformers"):
         takes=("string", (-1,)),
         weights="model.safetensors",
     )
+
+if importlib.util.find_spec("diffusers"):
+    from tests.contract import tiny_drawing
+
+    CASES["diffusers"] = Case(
+        "huggingface",
+        "diffusers",
+        tiny_drawing.draw,
+        describes_itself=True,
+        data=np.array(["some text", "more words in Paris"], object),
+        input="prompt",
+        expected=tiny_drawing.both,
+        takes=("object", (-1,)),
+        weights="unet/diffusion_pytorch_model.safetensors",
+        args={"seed": 3, "num_inference_steps": 2},
+    )

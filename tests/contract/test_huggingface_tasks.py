@@ -301,6 +301,7 @@ def test_texts_are_spoken(runtime, made):
         assert found["sampling_rate"] == expected["sampling_rate"] == 8000
         assert np.allclose(found["samples"], expected["audio"], atol=1e-6)
         assert found["samples"].size > 10
+    assert np.array_equal(runtime.predict(model, TEXTS[0])["samples"], pipe(TEXTS[0])["audio"])
 
 
 def test_questions_about_documents_are_answered(runtime, made):

@@ -10,8 +10,9 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from sire.errors import InvalidInput, InvalidModel, LoadFailed, UntrustedModel
+from sire.errors import Cancelled, InvalidInput, InvalidModel, LoadFailed, UntrustedModel
 from sired.runtimes.discovery import find_runtime
+from sired.runtimes.wanted import running
 from sired.store.formats import recognise
 from sired.store.huggingface import directory_fingerprint, loaded_bytes
 
@@ -137,6 +138,21 @@ def test_a_model_writes_no_further_than_somebody_reads(runtime, load):
     with closing(runtime.stream(model, "some text")) as parts:
         next(parts)
     assert not any(thread.name == "generate" for thread in threading.enumerate())
+
+
+@pytest.mark.parametrize("made", [tiny_models.writer, tiny_models.summariser])
+def test_generation_stops_at_the_next_token_once_the_answer_is_not_wanted(runtime, load, made):
+    _, model = load(made, max_new_tokens=8, suppress_tokens=[0, 1, 2, 3])
+    asked = []
+
+    def wanted():
+        asked.append(True)
+        return len(asked) < 4
+
+    with running(wanted), pytest.raises(Cancelled):
+        runtime.predict(model, "some text")
+    assert len(asked) == 4
+    assert runtime.predict(model, "some text")[0]
 
 
 def test_a_model_that_cannot_write_says_so_to_who_reads(runtime, load):
@@ -327,6 +343,7 @@ import sys
 sys.modules["transformers"] = None  # as if it were not installed
 from sire.errors import LoadFailed
 from sired.runtimes.discovery import find_runtime
+from sired.runtimes.wanted import running
 try:
     find_runtime("huggingface")
 except LoadFailed as problem:

@@ -62,7 +62,7 @@ def test_every_format_has_one_runtime_and_a_case(traits):
         loaders = [other.name for other in all_traits() if other.format(file_format.name)]
         assert loaders == [traits.name]
     cases = {case.format for case in CASES.values() if case.runtime == traits.name}
-    optional = {"aoti", "transformers"}  # which need a compiler or a package
+    optional = {"aoti", "transformers", "diffusers"}  # which need a compiler or a package
     assert {known.name for known in traits.formats} - optional <= cases
 
 

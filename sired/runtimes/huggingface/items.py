@@ -39,10 +39,21 @@ def objects_in(data: Any, task: TaskTraits, defaults: Mapping[str, Any]) -> list
     Raises:
         InvalidInput: a field is unknown or missing.
     """
-    items = items_in(data)
+    items = items_in(_by_name(data, task))
     if not items:
         raise InvalidInput("The request is empty.")
     return [_object(item, task, defaults) for item in items]
+
+
+def _by_name(data: Any, task: TaskTraits) -> Any:
+    """Several texts or pictures that were sent by the name of the first field; else the data."""
+    if isinstance(data, dict) and task.fields and data.keys() == {task.fields[0]}:
+        (only,) = data.values()
+        if isinstance(only, list | tuple) or (
+            isinstance(only, np.ndarray) and only.dtype == object
+        ):
+            return only
+    return data
 
 
 def _object(item: Any, task: TaskTraits, defaults: Mapping[str, Any]) -> dict[str, Any]:

@@ -275,6 +275,11 @@ class SpeechRecognition(SoundTask):
 class TextToAudio(PipelineTask):
     """Speaks texts, or plays what they describe."""
 
+    def run(self, data: Any) -> Any:
+        """One recording, or an object array of several."""
+        answers = super().run(data)
+        return answers[0] if len(answers) == 1 else answers
+
     def _finished(self, item: Any, answer: Any) -> Any:  # noqa: ARG002
         samples = np.asarray(answer["audio"], np.float32)
         if samples.ndim > 1:  # [channels, samples]

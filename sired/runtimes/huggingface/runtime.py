@@ -28,6 +28,7 @@ from sired.runtimes.huggingface.task import Task, TransformersModel
 from sired.runtimes.huggingface.tasks import model_class, task_for
 from sired.runtimes.pytorch.model import TorchModel, common_precision
 from sired.runtimes.pytorch.runtime import PyTorchRuntime
+from sired.runtimes.wanted import check_wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,7 @@ class HuggingFaceRuntime(PyTorchRuntime):
         if options.quantized:
             module = loading.quantize(module, device)
         module = module.to(device)
+        module.register_forward_pre_hook(_check_wanted)
         beside = str(directory_beside(root, arguments))
         made = TransformersModel(module, config, beside, model_path, device, options, task, trusted)
         with torch.inference_mode():
@@ -129,6 +131,15 @@ def _running(task: Task, modules: Sequence[torch.nn.Module], device: torch.devic
         signature=task.signature,
         task=task,
     )
+
+
+def _check_wanted(*_: Any) -> None:
+    """Cut a request short whose answer is not wanted any more: before each pass, and each token.
+
+    Raises:
+        Cancelled: it is not wanted.
+    """
+    check_wanted()
 
 
 def _device(wanted: str, options: TransformersOptions) -> torch.device:
