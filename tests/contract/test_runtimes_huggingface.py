@@ -18,7 +18,8 @@ from sired.store.huggingface import directory_fingerprint, loaded_bytes
 
 transformers = pytest.importorskip("transformers", reason="sire[hf] is not installed")
 
-from tests.contract import tiny_models  # noqa: E402 (it needs transformers)
+from sired.runtimes.huggingface.sound import resample  # noqa: E402 (it needs transformers)
+from tests.contract import tiny_models  # noqa: E402
 
 TEXTS = np.array(["some text", "more words in Paris and London", "speech"], object)
 
@@ -211,16 +212,25 @@ def test_pictures_are_classified_as_their_processor_prepares_them(runtime, load)
 
 @pytest.mark.parametrize("seconds", [1, 5])
 def test_speech_is_written_down_whatever_its_rate_and_length(runtime, load, seconds):
-    _, model = load(tiny_models.listener, max_new_tokens=4, suppress_tokens=[0, 1, 2, 3])
+    said = {"max_new_tokens": 4, "suppress_tokens": [0, 1, 2, 3]}
+    made, model = load(tiny_models.listener, **said)
     wave = np.sin(np.arange(8000 * seconds) / 5).astype(np.float32)
     written = runtime.predict(model, {"samples": wave, "sampling_rate": 8000})
     assert isinstance(written, str)
     assert written
+    if seconds == 1:
+        # Beams as in the pipeline of transformers, which takes no other tokenizer than Whisper's.
+        features = transformers.WhisperFeatureExtractor(feature_size=8, chunk_length=2)(
+            resample(wave, 8000, 16000),
+            sampling_rate=16000,
+            return_tensors="pt",
+            return_attention_mask=True,
+        )
+        tokens = made.generate(**features, num_beams=5, **said)
+        assert written == tiny_models.tokenizer().decode(tokens[0], skip_special_tokens=True)
 
 
 def test_resampling_keeps_what_both_rates_can_hold():
-    from sired.runtimes.huggingface.sound import resample
-
     def tone(rate):
         return np.sin(2 * np.pi * 440 * np.arange(rate) / rate).astype(np.float32)
 
