@@ -156,3 +156,33 @@ def test_inputs_may_have_names_that_are_not_utf8(home, echo, tmp_path):
         home.sire("job", "wait", job)
         assert home.sire("job", "result", job).stdout == b"[1]\n"
         assert "in\\xe9.json" in home.sire("job", "show", job).stdout.decode()
+
+
+def test_models_may_have_paths_that_are_not_utf8(home, tmp_path):
+    shapes = {"x": "float32[n]"}
+    old = tmp_path / os.fsdecode(b"d\xe9")
+    old.mkdir()
+    for name, file in (("a", old / "m.onnx"), ("b", tmp_path / os.fsdecode(b"m\xe9.onnx"))):
+        write_graph(tmp_path / "m", [("Neg", ["x"], ["y"])], shapes, {"y": "float32[n]"})
+        (tmp_path / "m").rename(file)
+        home.sire("register", name, file)
+        home.sire("register", name, file, "--replace")
+        answer = home.sire("predict", name, "-i", "-", stdin=b"[1]").stdout
+        assert json.loads(answer) == [-1]
+        home.sire("verify", name)
+    shown = home.sire("show", "b").stdout.decode()
+    assert "m%e9.onnx" in shown
+    error = home.sire("register", "c", old / "nothing.onnx", code=3).stderr.decode()
+    assert "does not exist" in error
+
+
+def test_code_below_a_path_that_is_not_utf8_is_rejected_by_name(home, code, tmp_path):
+    old = tmp_path / os.fsdecode(b"d\xe9")
+    old.mkdir()
+    code.rename(old / "models.py")
+    (tmp_path / "weights").write_bytes(b"1")
+    kind = f"{old}/models.py:Echo"
+    error = home.sire(
+        "register", "m", tmp_path / "weights", "--class", kind, "--runtime", "python", code=9
+    )
+    assert b"is not valid UTF-8" in error.stderr

@@ -6,7 +6,11 @@ from os import PathLike
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
+import msgspec
+
 from sire.client.models.hub import find_model, is_hub_name
+from sire.client.models.utf8_path import in_utf8
+from sire.errors import InvalidModel, shown
 from sire.model_directory import base_name, is_adapter
 from sire.options.derived import explicit_defaults, fields_from, read_options
 from sire.options.option import ModelOption
@@ -53,6 +57,7 @@ def define_model(
     Raises:
         InvalidModel: the name, an option or an input is not valid.
         InvalidConfiguration: an option's value is not of its kind.
+        SireError: the path is not UTF-8, and a link to it cannot be made.
     """
     values = read_options(options, place)
     fields = fields_from(values)
@@ -73,7 +78,19 @@ def define_model(
         python_path=python_path,
         **fields,
     )
+    _check_text(spec)
     return Definition(spec, explicit_defaults(values))
+
+
+def _check_text(spec: ModelSpec) -> None:
+    """Ensure that the paths of code and of inputs can be sent and stored."""
+    try:
+        msgspec.msgpack.encode(spec)
+    except UnicodeEncodeError as problem:
+        raise InvalidModel(
+            f"{shown(problem.object)} is not valid UTF-8.",
+            hint="Rename the directory or file. Only the model's own path can have such a name.",
+        ) from None
 
 
 def _import_path(fields: dict[str, Any], class_path: Sequence[str]) -> tuple[str, ...]:
@@ -92,7 +109,7 @@ def _import_path(fields: dict[str, Any], class_path: Sequence[str]) -> tuple[str
 def _locate_model(path: PathLike[str] | str, runtime: str) -> str:
     if runtime == "huggingface" and not Path(path).exists() and is_hub_name(str(path)):
         return str(find_model(str(path)))
-    return str(PATH.read(path))
+    return in_utf8(str(PATH.read(path)))
 
 
 def _located_base(path: str, args: Mapping[str, Any]) -> dict[str, str]:
