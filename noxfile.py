@@ -10,7 +10,7 @@ import nox
 nox.options.default_venv_backend = "venv"
 nox.options.error_on_missing_interpreters = False
 VERSIONS = ["3.11", "3.12", "3.13"]
-# Tests that import no torch, no ONNX Runtime and no transformers, and what they need instead.
+# Tests that import no torch, no ONNX Runtime and no transformers.
 LIGHT_TESTS = [
     "tests/simulation",
     "tests/unit/sire",
@@ -19,37 +19,19 @@ LIGHT_TESTS = [
     "tests/unit/sired/config",
     "tests/unit/sired/daemon",
     "tests/unit/sired/scheduler",
+    "tests/unit/sired/server",
     "tests/unit/sired/store",
 ]
-LIGHT = [
-    "typer",
-    "rich",
-    "pyzmq",
-    "msgspec",
-    "orjson",
-    "prometheus-client",
-    "plotext",
-    "psutil",
-    "nvidia-ml-py",
-    "tomli-w",
-    "tomlkit",
-    "pyyaml",
-    "cloudpickle",
-    "numpy",
-    "pillow",
-    "safetensors",
-    "pytest",
-    "pytest-timeout",
-    "pytest-xdist",
-    "hypothesis",
-    "jsonschema",
-]
+FRAMEWORKS = ("torch", "onnxruntime")
+DEPENDENCIES = nox.project.load_toml("pyproject.toml")["project"]["dependencies"]
+LIGHT = [one for one in DEPENDENCIES if not one.startswith(FRAMEWORKS)]
+FOR_TESTS = ["pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "jsonschema"]
 
 
 @nox.session(python=VERSIONS)
 def light(session: nox.Session) -> None:
     """Run the tests that need no framework."""
-    session.install("--constraint", "constraints.txt", *LIGHT)
+    session.install("--constraint", "constraints.txt", *LIGHT, *FOR_TESTS)
     session.install("--no-deps", "--editable", ".")
     session.run("pytest", *(session.posargs or LIGHT_TESTS))
 

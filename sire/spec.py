@@ -38,6 +38,9 @@ _AXIS = re.compile(r"-1|\d{1,18}")
 _COUNT = re.compile(r"\d{1,4}")
 # The shape of an input that takes any number of axes; "..." in text.
 ANY_SHAPE: tuple[int, ...] = (-2,)
+# The beginnings of the dtypes of inputs that are lists of arrays, like ``sequence(float32)``, or
+# dicts, like ``map(int64,float32)``.
+SEQUENCE, MAP = "sequence(", "map("
 
 
 class TensorSpec(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -191,6 +194,7 @@ class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
         trusted: whether its file may run code when it is loaded.
         cached: whether an input that was answered before is answered from memory.
         signature: its inputs and outputs, as declared.
+        stated: its inputs and outputs, as its file states them.
         image: how images become inputs.
         audio: how audio becomes an input.
         fingerprint: digest of size and sampled content, equal for copies of the same file.
@@ -222,6 +226,7 @@ class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     trusted: bool = False
     cached: bool = False
     signature: Signature = Signature()
+    stated: Signature = Signature()
     image: ImageOptions = ImageOptions()
     audio: AudioOptions = AudioOptions()
     fingerprint: str = ""

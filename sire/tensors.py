@@ -13,7 +13,7 @@ import numpy as np
 
 from sire.errors import InvalidInput, error_text, shown
 from sire.protocol.content import TENSORS, TREE, Buffer, Payload
-from sire.spec import ANY_SHAPE, TensorSpec
+from sire.spec import ANY_SHAPE, SEQUENCE, TensorSpec
 
 _LONGEST_EMPTY = 1 << 20
 # More levels of nesting than any data has; without a limit they could exhaust the stack.
@@ -32,9 +32,6 @@ _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 TEXT_DTYPES = frozenset({"str", "string"})
 # The dtype of inputs that are texts, pictures or objects, as the model's runtime reads them.
 ANYTHING = "object"
-# The beginnings of the dtypes of inputs that are lists of arrays, like ``sequence(float32)``, or
-# dicts, like ``map(int64,float32)``.
-SEQUENCE, MAP = "sequence(", "map("
 _ARRAY, _TUPLE = 1, 2
 _PLAIN = {str, int, float, bool, bytes, type(None)}
 # Kinds of arrays of Python objects or strings, which are sent as lists.

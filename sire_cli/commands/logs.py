@@ -70,9 +70,8 @@ def logs(
 ) -> None:
     """Show the log of the daemon, or the output of a model.
 
-    With NAME, shows what the processes of that model printed; --since, --component and --level
-    apply to the log of the daemon only. For the lines about one model, search the log: sire logs |
-    grep NAME.
+    With NAME, shows what the processes of that model printed. Lines can be selected by age,
+    component and level only in the log of the daemon.
     """
     if name is None:
         show_daemon_log(LineFilter(since, component, level), follow=follow, lines=lines, json=json)

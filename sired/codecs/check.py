@@ -6,11 +6,9 @@ import msgspec
 import numpy as np
 
 from sire.errors import InvalidInput
-from sire.spec import ANY_SHAPE, Signature, TensorSpec
+from sire.spec import ANY_SHAPE, MAP, SEQUENCE, Signature, TensorSpec
 from sire.tensors import (
     ANYTHING,
-    MAP,
-    SEQUENCE,
     TEXT_DTYPES,
     as_array,
     dtype_for,

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from sire.errors import InvalidInput
-from sire.spec import Signature, TensorSpec
-from sire.tensors import DEEPEST, DTYPES, SEQUENCE, item_of
+from sire.spec import SEQUENCE, Signature, TensorSpec
+from sire.tensors import DEEPEST, DTYPES, item_of
 
 Array = np.ndarray[Any, Any]
 _WHOLE = (str, bytes, type(None), np.ndarray, np.generic)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sire.errors import InvalidModel, ModelNotFound
+from sire.spec import Signature
 from sired.store.diffusers import (
     component_bytes,
     component_files,
@@ -22,6 +23,7 @@ from sired.store.huggingface import (
     weight_files,
 )
 from sired.store.onnx_file import onnx_files, onnx_weight_bytes
+from sired.store.onnx_signature import onnx_signature
 from sired.store.safetensors_file import bytes_in, read_tensors
 from sired.store.torch_file import LEGACY_MAGIC, legacy_kind, zipped_kind
 
@@ -35,6 +37,8 @@ RECOGNISED = (
     "For any other: --runtime python --class file.py:Class"
 )
 
+NO_SIGNATURE = Signature()
+
 
 @dataclass(frozen=True, slots=True)
 class ModelFormat:
@@ -44,10 +48,12 @@ class ModelFormat:
         name: safetensors, state_dict, pickle, exported, aoti, torchscript, onnx, transformers or
             diffusers.
         weight_bytes: bytes of the weights, as the file states them.
+        signature: the inputs and outputs that the file states; empty if it states none.
     """
 
     name: str
     weight_bytes: int
+    signature: Signature = NO_SIGNATURE
 
 
 def recognise(path: Path) -> ModelFormat:
@@ -71,7 +77,7 @@ def recognise(path: Path) -> ModelFormat:
     if LEGACY_MAGIC in head[:32]:
         return ModelFormat(*legacy_kind(path))
     if (onnx_weights := onnx_weight_bytes(path)) is not None:
-        return ModelFormat(ONNX, onnx_weights)
+        return ModelFormat(ONNX, onnx_weights, onnx_signature(path))
     raise InvalidModel(f"{path} ({size} bytes) is not a recognised model file.", hint=RECOGNISED)
 
 

@@ -109,11 +109,12 @@ def _unknown(content: dict[str, Any]) -> Iterator[str]:
         yield "name"
     yield from _strange(content.get("image", {}), ImageOptions, "image.")
     yield from _strange(content.get("audio", {}), AudioOptions, "audio.")
-    signature = content.get("signature", {})
-    yield from _strange(signature, Signature, "signature.")
-    for side in ("inputs", "outputs"):
-        for tensor in signature.get(side, ()):
-            yield from _strange(tensor, TensorSpec, f"signature.{side}.")
+    for field in ("signature", "stated"):
+        signature = content.get(field, {})
+        yield from _strange(signature, Signature, f"{field}.")
+        for side in ("inputs", "outputs"):
+            for tensor in signature.get(side, ()):
+                yield from _strange(tensor, TensorSpec, f"{field}.{side}.")
 
 
 def _strange(content: dict[str, Any], struct: type[msgspec.Struct], prefix: str) -> Iterator[str]:

@@ -1,22 +1,15 @@
 """Parses the structure of ONNX files, without the onnx package and without reading weights.
 
-ONNX files are protocol buffers: a message is a sequence of fields, each with its number, its wire
-type and its length, so other fields can be skipped. The numbers are those of ``onnx.proto``; the
-encoding is described at protobuf.dev/programming-guides/encoding.
+ONNX files are protocol buffers. The numbers of the fields are those of ``onnx.proto``.
 """
 
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, NamedTuple
 
 from sire.errors import InvalidModel, shown
 from sired.store.fingerprint import is_file
+from sired.store.protobuf import LENGTH, Damaged, Field, FieldReader
 
-_VARINT, _EIGHT_BYTES, _LENGTH, _FOUR_BYTES = 0, 1, 2, 5
-_LONGEST_VARINT = 10
-_LONGEST_NAME = 4096
-# Ten times the number in the largest models; parsing them takes a few seconds.
-_MOST_FIELDS = 1_000_000
 # The limit of the protobuf library.
 _DEEPEST = 100
 # ModelProto: every field with its wire type.
@@ -35,18 +28,6 @@ _INSIDE: dict[str, dict[int, str]] = {
 _EXTERNAL_DATA = 13
 _ENTRY_KEY, _ENTRY_VALUE = 1, 2
 _LOCATION = "location"
-_LONGEST_SEARCH = 1 << 20
-
-
-class _Damaged(Exception):
-    """The bytes are not a protocol buffer, or are truncated; its text continues a message."""
-
-
-class _Field(NamedTuple):
-    number: int
-    wire: int
-    start: int
-    end: int
 
 
 def onnx_weight_bytes(path: Path) -> int | None:
@@ -67,20 +48,20 @@ def onnx_files(path: Path) -> list[Path]:
     """
     size = path.stat().st_size
     with path.open("rb") as file:
-        outline = _FieldReader(file)
+        outline = FieldReader(file)
         if not _is_model(outline, size, path):
             return []
         try:
-            whole = _Field(0, _LENGTH, 0, size)
+            whole = Field(0, LENGTH, 0, size)
             locations = sorted(set(_locations(outline, whole, "model", _DEEPEST)))
         except UnicodeDecodeError:
             raise InvalidModel(f"{path} is a damaged ONNX file.") from None
-        except _Damaged as problem:
+        except Damaged as problem:
             raise InvalidModel(f"{path} is a damaged ONNX file{problem}.") from None
     return [path, *(_beside(path, location) for location in locations)]
 
 
-def _is_model(outline: "_FieldReader", size: int, path: Path) -> bool:
+def _is_model(outline: FieldReader, size: int, path: Path) -> bool:
     """Whether the file consists of the fields of a model, including a graph."""
     found = set()
     try:
@@ -88,20 +69,20 @@ def _is_model(outline: "_FieldReader", size: int, path: Path) -> bool:
             if _MODEL.get(field.number) != field.wire:
                 return False
             found.add(field.number)
-    except _Damaged as problem:
+    except Damaged as problem:
         if _IR_VERSION in found:
             why = problem if problem.args else " but is truncated"
             raise InvalidModel(f"{path} begins as an ONNX file{why}.") from None
     return _GRAPH in found
 
 
-def _locations(outline: "_FieldReader", message: _Field, kind: str, deepest: int) -> Iterator[str]:
+def _locations(outline: FieldReader, message: Field, kind: str, deepest: int) -> Iterator[str]:
     """The external weight files that a message refers to, once per weight."""
     if not deepest:
-        raise _Damaged(", nested too deeply")
+        raise Damaged(", nested too deeply")
     for field in outline.fields(message.start, message.end):
         inner = _INSIDE[kind].get(field.number)
-        if inner is None or field.wire != _LENGTH:
+        if inner is None or field.wire != LENGTH:
             continue
         if inner == "tensor":
             yield from _tensor_locations(outline, field)
@@ -110,9 +91,9 @@ def _locations(outline: "_FieldReader", message: _Field, kind: str, deepest: int
             yield from _locations(outline, field, inner, deepest - 1)
 
 
-def _tensor_locations(outline: "_FieldReader", tensor: _Field) -> Iterator[str]:
+def _tensor_locations(outline: FieldReader, tensor: Field) -> Iterator[str]:
     for entry in outline.fields(tensor.start, tensor.end):
-        if entry.number == _EXTERNAL_DATA and entry.wire == _LENGTH:
+        if entry.number == _EXTERNAL_DATA and entry.wire == LENGTH:
             parts = outline.fields(entry.start, entry.end)
             texts = {part.number: outline.text(part) for part in parts}
             if texts.get(_ENTRY_KEY) == _LOCATION:
@@ -137,70 +118,3 @@ def _beside(path: Path, location: str) -> Path:
 
 def _outside(path: Path, location: str) -> InvalidModel:
     return InvalidModel(f"{path} has weights in {shown(location)}, outside of its directory.")
-
-
-class _FieldReader:
-    """Reads the fields of a file one after another, up to a maximum number."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._left = _MOST_FIELDS
-
-    def fields(self, start: int, end: int) -> Iterator[_Field]:
-        """The fields between two offsets.
-
-        Raises:
-            _Damaged: the bytes are not fields, or there are too many.
-        """
-        while start < end:
-            self._left -= 1
-            if self._left < 0:
-                raise _Damaged(f" of more than {_MOST_FIELDS} fields")
-            self._file.seek(start)
-            key = self._varint()
-            wire = key & 7
-            if wire == _LENGTH:
-                length = self._varint()
-                start = self._file.tell()
-            elif wire == _VARINT:
-                start = self._file.tell()
-                self._varint()
-                length = self._file.tell() - start
-            else:
-                start = self._file.tell()
-                length = {_EIGHT_BYTES: 8, _FOUR_BYTES: 4}.get(wire, end)
-            if start + length > end:
-                raise _Damaged
-            yield _Field(key >> 3, wire, start, start + length)
-            start += length
-
-    def text(self, field: _Field) -> str:
-        """The text in a field.
-
-        Raises:
-            _Damaged: it is not text, or exceeds the maximum length.
-            UnicodeDecodeError: it is not UTF-8.
-        """
-        if field.wire != _LENGTH or field.end - field.start > _LONGEST_NAME:
-            raise _Damaged
-        self._file.seek(field.start)
-        return self._file.read(field.end - field.start).decode()
-
-    def mentions(self, word: bytes, field: _Field) -> bool:
-        """Whether a field contains a word; assumed for fields that are too large to search."""
-        if field.end - field.start > _LONGEST_SEARCH:
-            return True
-        self._file.seek(field.start)
-        return word in self._file.read(field.end - field.start)
-
-    def _varint(self) -> int:
-        """An integer of seven bits per byte, the lowest first."""
-        value = 0
-        for position in range(_LONGEST_VARINT):
-            byte = self._file.read(1)
-            if not byte:
-                break
-            value |= (byte[0] & 0x7F) << (7 * position)
-            if byte[0] < 0x80:
-                return value
-        raise _Damaged

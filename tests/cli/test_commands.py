@@ -102,15 +102,15 @@ def test_every_kind_of_failure_has_its_exit_code(home, register, zoo, tmp_path, 
     home.sire("predict", "m", code=2)
     home.sire("frobnicate", code=2)
     home.sire("predict", "m", "-i", "-", "--to", "poem", stdin=b"[1]", code=2)
-    home.sire("register", "m", zoo / "x1.safetensors", "--class", "a:B", code=1)  # it is there
+    named = f"{zoo}/classes.py:Scale"
+    home.sire("register", "m", zoo / "x1.safetensors", "--class", named, code=9)  # it is there
     home.sire("register", "n", zoo / "x1.safetensors", code=9)  # no class
     (zoo / "notes.txt").write_text("no model")
     home.sire("register", "n", zoo / "notes.txt", code=9)
     home.sire("register", "n", tmp_path / "missing", code=3)
     torch.save(torch.nn.Linear(1, 1), tmp_path / "module.pt")
     options = ("--class", f"{zoo}/classes.py:Scale")
-    home.sire("register", "pickled", tmp_path / "module.pt", *options)
-    refused = home.sire("load", "pickled", code=9)
+    refused = home.sire("register", "pickled", tmp_path / "module.pt", *options, code=9)
     assert b"--trust" in refused.stderr
     with zipfile.ZipFile(tmp_path / "program.pt2", "w") as program:
         program.writestr("program/archive_format", "pt2")

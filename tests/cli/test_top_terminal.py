@@ -211,8 +211,8 @@ def daemon(paths):
 def start(environment):
     opened = []
 
-    def start_top(*arguments, columns=80, rows=24, stdin=None, **variables):
-        command = [*SIRE_TOP, "--interval", "100ms", *arguments]
+    def start_top(*arguments, interval="100ms", columns=80, rows=24, stdin=None, **variables):
+        command = [*SIRE_TOP, "--interval", interval, *arguments]
         opened.append(Terminal(command, environment | variables, columns, rows, stdin))
         return opened[-1]
 
@@ -234,7 +234,7 @@ def run(environment, *arguments):
 
 @pytest.mark.parametrize("key", [b"q", b"Q", b"\x03"], ids=["q", "Q", "ctrl-c"])
 def test_a_key_quits_at_once_and_the_terminal_is_as_before(daemon, start, key):
-    terminal = start("--interval", "1h")
+    terminal = start(interval="1h")
     terminal.wait_for("q quit")
     terminal.press(key)
     assert terminal.exit() == 0
@@ -259,7 +259,7 @@ def test_being_terminated_restores_the_terminal_too(daemon, start):
 
 
 def test_a_resize_is_followed_at_once(daemon, start):
-    terminal = start("--interval", "1h")
+    terminal = start(interval="1h")
     end = terminal.wait_for("q quit")
     assert b"CRASHES" not in terminal.plain
     terminal.resize(200, 60)

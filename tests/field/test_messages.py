@@ -8,6 +8,7 @@ import pytest
 
 from sire.client.autostart import daemon_runs
 from sire.paths import find_paths
+from tests.contract.tiny_graphs import write_graph
 
 
 @pytest.fixture
@@ -60,7 +61,8 @@ def test_the_result_of_a_job_is_kept_if_it_cannot_be_written(home, register, ans
 
 def test_a_model_that_exists_already_has_the_exit_code_of_models(home, register, zoo):
     register("m", 2)
-    done = home.sire("register", "m", zoo / "x2.safetensors", "--class", "a:B", code=9)
+    given = (zoo / "x2.safetensors", "--class", f"{zoo}/classes.py:Scale")
+    done = home.sire("register", "m", *given, code=9)
     assert b"already registered" in done.stderr
 
 
@@ -118,3 +120,21 @@ def test_names_as_other_libraries_write_them_can_be_used(home, zoo):
     assert [one["model"]["name"] for one in home.json("ls")] == ["llama3.2:3b", "org/model:q4_K_M"]
     for bad in ("a//b", "../a", "a/../b", "/a", "a/", "a b", "é", ":a"):
         assert b"is not a valid model name" in home.sire("rm", bad, code=9).stderr
+
+
+def test_inputs_and_outputs_of_an_onnx_model_are_known_before_it_is_loaded(home, tmp_path):
+    inputs = {"x": "float32[n,2]"}
+    write_graph(tmp_path / "m.onnx", [("Identity", ["x"], ["y"])], inputs, {"y": "float32[n,2]"})
+    home.register("m", tmp_path / "m.onnx")
+    shown = home.sire("show", "m").stdout.decode()
+    assert "x:float32[-1,2]" in shown
+    assert "y:float32[-1,2]" in shown
+    assert home.json("ps") == []
+    inputs["w"] = "float32[n,2]"
+    write_graph(tmp_path / "n.onnx", [("Add", ["x", "w"], ["y"])], inputs, {"y": "float32[n,2]"})
+    done = home.sire("register", "n", tmp_path / "n.onnx", "--input", "x:float32[-1,2]", code=9)
+    assert b"but the model takes x:float32[-1,2], w:float32[-1,2]" in done.stderr
+    fixed = {"x": "float32[3,2]"}
+    write_graph(tmp_path / "f.onnx", [("Identity", ["x"], ["y"])], fixed, {"y": "float32[3,2]"})
+    done = home.sire("register", "f", tmp_path / "f.onnx", "--batch-size", "8", code=9)
+    assert b"cannot run in batches" in done.stderr

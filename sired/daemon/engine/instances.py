@@ -160,10 +160,14 @@ class Instances:
         return self._registry.models.get(model)
 
     def signature_of(self, model: str) -> Signature:
-        """A model's inputs and outputs: as declared, else as its runtime reported, else empty."""
+        """A model's inputs and outputs, empty where they are not known.
+
+        They are those declared, reported by its runtime, or stated by its file, in this order.
+        """
         spec = self._registry.models.get(model)
-        declared = spec.signature if spec is not None else Signature()
-        return declared.completed_by(self._signatures.get(model, declared))
+        if spec is None:
+            return self._signatures.get(model, Signature())
+        return spec.signature.completed_by(self._signatures.get(model, spec.stated))
 
     def ready(self, instance: int, device: str, message: ModelReady) -> int:
         """Record that a model is loaded; returns the bytes it takes on its device."""

@@ -12,7 +12,7 @@ from sire.options.derived import check_values
 from sire.paths import Paths, nearest_file_hint, private_directory
 from sire.protocol.content import Buffer
 from sire.protocol.requests import Register
-from sire.spec import ModelSpec, check_name
+from sire.spec import ModelSpec, Signature, check_name
 from sired.runtimes.arguments import check_arguments
 from sired.runtimes.discovery import all_traits, find_traits
 from sired.runtimes.traits import FileFormat, RuntimeTraits
@@ -34,7 +34,8 @@ def complete(request: Register, payload: tuple[Buffer, ...], paths: Paths) -> Mo
 
     Raises:
         ModelNotFound: the file does not exist.
-        InvalidModel: an option or argument cannot apply to the model.
+        InvalidModel: an option or argument cannot apply to the model, or the declared inputs are
+            not those that its file states.
         UntrustedModel: loading the file would run code from it, and the model is not trusted.
         InvalidConfiguration: the number of instances is not valid.
     """
@@ -42,6 +43,7 @@ def complete(request: Register, payload: tuple[Buffer, ...], paths: Paths) -> Mo
     check_values(request.model)
     spec = inspect(request.model)
     check_arguments(find_traits(spec.runtime), spec)
+    spec.signature.completed_by(spec.stated)  # raises if the declared inputs are not its own
     check_batches(spec)
     return msgspec.structs.replace(
         spec,
@@ -146,7 +148,9 @@ def _recognised(
         )
     _check_class_and_trust(spec, file_format)
     size = memory_of_weights(found, path, spec.args)
-    return msgspec.structs.replace(spec, format=found.name, weight_bytes=size)
+    return msgspec.structs.replace(
+        spec, format=found.name, weight_bytes=size, stated=found.signature
+    )
 
 
 def _check_class_and_trust(spec: ModelSpec, file_format: FileFormat) -> None:
@@ -203,8 +207,10 @@ def check_batches(spec: ModelSpec) -> None:
         raise InvalidModel(
             f"The runtime {traits.name} leaves batching to the server.", hint="Omit --batch-size."
         )
-    signature = spec.signature
-    fits = signature.batchable if signature.inputs else traits.describes_inputs(spec.format)
+    signature = spec.signature.completed_by(spec.stated)
+    # Outputs need not state their shapes: the worker knows them once it has run the model.
+    known = Signature(signature.inputs)
+    fits = known.batchable if known.inputs else traits.describes_inputs(spec.format)
     if spec.batch_size > 1 and not fits:
         raise InvalidModel(
             f"{spec.name} cannot run in batches: its inputs are not known to take any number of "

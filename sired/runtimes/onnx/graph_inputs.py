@@ -8,8 +8,7 @@ import numpy as np
 import onnxruntime
 
 from sire.errors import InvalidInput
-from sire.spec import ANY_SHAPE, TensorSpec
-from sire.tensors import MAP, SEQUENCE
+from sire.spec import ANY_SHAPE, MAP, SEQUENCE, TensorSpec
 
 _DTYPES = {"float": "float32", "double": "float64"}
 _TENSOR, _SEQUENCE_OF, _OPTIONAL = "tensor(", "seq(", "optional("

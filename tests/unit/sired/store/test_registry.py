@@ -73,10 +73,19 @@ def test_an_unknown_name_is_answered_with_the_nearest(registry):
     assert "digits" in caught.value.hint
 
 
-@pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "with blank", "x" * 101])
+@pytest.mark.parametrize("name", ["", "../up", "a/../b", "/a", ".hidden", "blank blank", "x" * 101])
 def test_a_name_cannot_leave_the_directory(registry, name):
     with pytest.raises(InvalidModel):
         registry.add(ModelSpec(name, "/a"), replace=False)
+
+
+def test_a_name_with_slashes_is_one_file(registry, tmp_path):
+    registry.add(ModelSpec("org/model:7b", "/a"), replace=False)
+    assert [file.name for file in (tmp_path / "models").iterdir()] == ["org%2Fmodel:7b.toml"]
+    registry.load()
+    assert registry.get("org/model:7b").path == "/a"
+    registry.remove("org/model:7b")
+    assert list((tmp_path / "models").iterdir()) == []
 
 
 def test_a_file_whose_name_no_model_can_have_is_damaged(tmp_path):
