@@ -326,6 +326,26 @@ def test_texts_are_translated_with_the_prefix_of_their_languages(runtime, made, 
         assert found == tokenizer.decode(expected[0], skip_special_tokens=True)
 
 
+def test_a_translation_begins_with_the_token_of_its_language(runtime, made):
+    # Any token of the vocabulary stands for a language, as in NLLB and mBART.
+    model, path = made(
+        lambda path: tiny_tasks.translator(path, task_specific_params=None),
+        task="translation",
+        tgt_lang="London",
+        max_length=8,
+    )
+    theirs = transformers.AutoModelForSeq2SeqLM.from_pretrained(path).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(path)
+    first = tokenizer.convert_tokens_to_ids("London")
+    for text, found in zip(TEXTS, runtime.predict(model, TEXTS), strict=True):
+        tokens = tokenizer(text, return_tensors="pt")
+        expected = theirs.generate(**tokens, max_length=8, forced_bos_token_id=first)
+        assert found == tokenizer.decode(expected[0], skip_special_tokens=True)
+        assert found.startswith("London")
+    with pytest.raises(InvalidModel, match="has no language 'Atlantis'"):
+        runtime.load(path, task="translation", tgt_lang="Atlantis")
+
+
 def test_the_languages_of_a_translation_have_to_be_stated(made):
     with pytest.raises(InvalidModel, match="translation_en_to_fr"):
         made(tiny_tasks.translator, task="translation")

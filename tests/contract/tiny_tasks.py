@@ -235,7 +235,11 @@ def open_detector(directory):
     return save(directory, transformers.OwlViTForObjectDetection(config), processor, tokenizer())
 
 
-def translator(directory):
+def translator(directory, **kwargs):
+    languages = {
+        "translation_en_to_de": {"prefix": "some text ", "max_length": 8},
+        "translation_en_to_fr": {"prefix": "more words ", "max_length": 8},
+    }
     config = transformers.T5Config(
         vocab_size=VOCABULARY,
         d_model=16,
@@ -246,9 +250,6 @@ def translator(directory):
         pad_token_id=0,
         eos_token_id=3,
         decoder_start_token_id=0,
-        task_specific_params={
-            "translation_en_to_de": {"prefix": "some text ", "max_length": 8},
-            "translation_en_to_fr": {"prefix": "more words ", "max_length": 8},
-        },
+        **{"task_specific_params": languages, **kwargs},
     )
     return save(directory, transformers.T5ForConditionalGeneration(config), tokenizer())
