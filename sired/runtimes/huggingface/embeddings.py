@@ -11,7 +11,8 @@ from sire.spec import Signature, TensorSpec
 from sired.runtimes.huggingface.arguments import TransformersOptions
 from sired.runtimes.huggingface.pooling import pool
 from sired.runtimes.huggingface.sentence import EmbeddingPipeline, read_pipeline
-from sired.runtimes.huggingface.task import TEXTS, Task, TransformersModel, texts_in
+from sired.runtimes.huggingface.table import TEXTS
+from sired.runtimes.huggingface.task import Task, TransformersModel, texts_in
 from sired.runtimes.huggingface.text import Tokens, find_tokenizer
 
 

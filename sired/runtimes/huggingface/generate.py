@@ -11,13 +11,8 @@ from sire.errors import InvalidInput, InvalidModel
 from sire.spec import Signature, TensorSpec
 from sired.runtimes.huggingface.architectures import translations_in
 from sired.runtimes.huggingface.stream import can_stream, generate_stream
-from sired.runtimes.huggingface.task import (
-    TEXTS,
-    Task,
-    TransformersModel,
-    object_array,
-    texts_in,
-)
+from sired.runtimes.huggingface.table import TEXTS
+from sired.runtimes.huggingface.task import Task, TransformersModel, object_array, texts_in
 from sired.runtimes.huggingface.text import Tokens, find_tokenizer
 
 TEXT_OUT = TensorSpec("", "string", (-1,))

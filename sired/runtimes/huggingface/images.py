@@ -13,7 +13,8 @@ from sired.runtimes.huggingface.generate import TEXT_OUT, generation_config
 from sired.runtimes.huggingface.items import pictures_in
 from sired.runtimes.huggingface.labels import Labels
 from sired.runtimes.huggingface.loading import load_beside
-from sired.runtimes.huggingface.task import ITEMS, Task, TransformersModel, object_array
+from sired.runtimes.huggingface.table import ITEMS
+from sired.runtimes.huggingface.task import Task, TransformersModel, object_array
 
 _SIDE = 32
 

@@ -11,7 +11,8 @@ from msgspec import UNSET
 from sire.errors import InvalidInput
 from sire.spec import Signature, TensorSpec
 from sired.runtimes.huggingface.items import items_in, objects_in, text_of, texts_of
-from sired.runtimes.huggingface.task import ITEMS, Task, TransformersModel, object_array
+from sired.runtimes.huggingface.table import ITEMS
+from sired.runtimes.huggingface.task import Task, TransformersModel, object_array
 from sired.runtimes.huggingface.text import TRIAL, Row, Tokens, find_tokenizer
 
 

@@ -23,15 +23,9 @@ from sired.runtimes.huggingface.items import (
     texts_of,
 )
 from sired.runtimes.huggingface.loading import load_beside
-from sired.runtimes.huggingface.sound import SOUND, Recordings
-from sired.runtimes.huggingface.task import (
-    ITEMS,
-    TEXTS,
-    Task,
-    TransformersModel,
-    object_array,
-    texts_in,
-)
+from sired.runtimes.huggingface.sound import Recordings
+from sired.runtimes.huggingface.table import ITEMS, SOUND, TEXTS
+from sired.runtimes.huggingface.task import Task, TransformersModel, object_array, texts_in
 from sired.runtimes.huggingface.text import TRIAL
 
 _ANSWERS = (TensorSpec("", "object", (-1,)),)

@@ -15,7 +15,8 @@ from transformers.pipelines.document_question_answering import select_starts_end
 from sire.errors import InvalidInput, InvalidModel
 from sire.spec import Signature, TensorSpec
 from sired.runtimes.huggingface.items import objects_in, text_of
-from sired.runtimes.huggingface.task import ITEMS, Task, TransformersModel, object_array
+from sired.runtimes.huggingface.table import ITEMS
+from sired.runtimes.huggingface.task import Task, TransformersModel, object_array
 from sired.runtimes.huggingface.text import find_tokenizer
 
 # The pipeline's own limits, in tokens.

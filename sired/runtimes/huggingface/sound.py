@@ -5,9 +5,6 @@ from typing import Any
 import numpy as np
 
 from sire.errors import InvalidInput
-from sire.spec import TensorSpec
-
-SOUND = (TensorSpec("samples", "float32", (-1,)), TensorSpec("sampling_rate", "int64", ()))
 
 
 class Recordings:

@@ -9,9 +9,22 @@ from typing import Literal
 
 from sire.errors import InvalidModel, shown
 from sire.nearest import did_you_mean
+from sire.spec import TensorSpec
 
 Taken = Literal["texts", "pairs", "pictures", "sound", "objects"]
 
+TEXTS = TensorSpec("text", "string", (-1,))
+# Texts, pictures, or objects with named fields.
+ITEMS = TensorSpec("", "object", (-1,))
+SOUND = (TensorSpec("samples", "float32", (-1,)), TensorSpec("sampling_rate", "int64", ()))
+# The inputs of a model, by what its task takes.
+INPUTS: dict[Taken, tuple[TensorSpec, ...]] = {
+    "texts": (TEXTS,),
+    "pairs": (ITEMS,),
+    "pictures": (ITEMS,),
+    "sound": SOUND,
+    "objects": (ITEMS,),
+}
 # Options that are accepted for every task.
 COMMON = frozenset({"task", "base", "dtype", "force_cpu", "force_gpu"})
 _TEXT = frozenset({"rows", "max_input_tokens"})

@@ -9,14 +9,11 @@ import numpy as np
 import torch
 
 from sire.errors import InvalidInput
-from sire.spec import Signature, TensorSpec
+from sire.spec import Signature
 from sired.runtimes.huggingface.arguments import TransformersOptions
 from sired.runtimes.huggingface.table import TaskTraits
 
 Array = np.ndarray[Any, Any]
-TEXTS = TensorSpec("text", "string", (-1,))
-# Texts, pictures, or objects with named fields.
-ITEMS = TensorSpec("", "object", (-1,))
 
 
 @dataclass(frozen=True)

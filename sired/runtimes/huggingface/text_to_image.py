@@ -13,8 +13,8 @@ from sire.spec import Signature, TensorSpec
 from sired.runtimes.huggingface.arguments import TransformersOptions
 from sired.runtimes.huggingface.items import objects_in, text_of
 from sired.runtimes.huggingface.loading import DTYPES, errors_translated
-from sired.runtimes.huggingface.table import TASKS
-from sired.runtimes.huggingface.task import ITEMS, Task
+from sired.runtimes.huggingface.table import ITEMS, TASKS
+from sired.runtimes.huggingface.task import Task
 from sired.runtimes.wanted import check_wanted
 
 # A pass runs each of them; a warm-up needs one.
