@@ -32,6 +32,7 @@ def close(answer, expected):
 def test_a_list_of_texts_is_answered_without_a_padding_token(home, tmp_path):
     tiny_tasks.unpadded_classifier(tmp_path / "m")
     home.register("m", tmp_path / "m")
+    assert "object[-1]" in home.sire("show", "m").stdout.decode()
     texts = ["some text", "more words in Paris and London"]
     pipe = transformers.pipeline("text-classification", str(tmp_path / "m"))
     expected = [pipe(text)[0] for text in texts]
@@ -65,6 +66,7 @@ def test_a_picture_is_compared_with_the_labels_of_registration_or_request(home, 
 def test_a_sound_file_is_classified(home, tmp_path):
     tiny_tasks.sound_classifier(tmp_path / "m")
     home.register("m", tmp_path / "m")
+    assert "samples:float32[-1]" in home.sire("show", "m").stdout.decode()
     samples = (np.sin(np.arange(8000) / 9) * 9000).astype(np.int16)
     with wave.open(str(tmp_path / "s.wav"), "wb") as sound:
         sound.setnchannels(1)

@@ -4,14 +4,15 @@ from pathlib import Path
 
 import msgspec
 
-from sire.spec import ModelSpec
+from sire.spec import ModelSpec, Signature
 from sired.runtimes.huggingface.architectures import check_files, check_packages, choose_task
 from sired.runtimes.huggingface.arguments import TransformersOptions, check_options
+from sired.runtimes.huggingface.table import INPUTS
 from sired.runtimes.traits import FileFormat, RuntimeTraits
 
 
 def _complete(spec: ModelSpec) -> ModelSpec:
-    """Check that a task runs the model with its arguments, and complete its definition.
+    """Check that a task runs the model with its arguments, and state the inputs of the task.
 
     A model that is to be loaded on the CPU in any case is placed there by the scheduler.
     """
@@ -20,6 +21,7 @@ def _complete(spec: ModelSpec) -> ModelSpec:
     task = choose_task(str(spec.args.get("task") or ""), root, spec.args)
     check_options(task, spec.args)
     check_files(task, root, spec.args)
+    spec = msgspec.structs.replace(spec, stated=Signature(INPUTS[task.takes]))
     if spec.args.get("force_cpu") is True and spec.device == "auto":
         return msgspec.structs.replace(spec, device="cpu")
     return spec
