@@ -4,6 +4,7 @@ import pickle
 import re
 import sys
 import zipfile
+from _compat_pickle import IMPORT_MAPPING
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from sired.runtimes.support.classes import add_to_path, find_class
 # refer to there serves to run code.
 _HARMLESS_MODULES = {"argparse", "pathlib", "datetime", "enum", "decimal", "fractions", "uuid"}
 _HARMLESS = re.compile(
-    r"collections\.\w+|(builtins|__builtin__)\.(dict|list|tuple|frozenset|slice|range|object)|"
+    r"collections\.\w+|builtins\.(dict|list|tuple|frozenset|slice|range|object)|"
     r"numpy\.(dtype|ndarray|dtypes\.\w+|_?core\.multiarray\.(scalar|_reconstruct))|"
     r"torch\.(optim|amp|cuda\.amp|torch_version|nn\.modules\.loss)\.[\w.]+"
 )
@@ -138,21 +139,23 @@ def _leave_out(problem: str, left: dict[str, type]) -> bool:
                 return True
         return False
     wanted = _GLOBAL.search(problem)
-    if wanted is None or len(left) >= _MOST_LEFT_OUT or wanted[1] in left:
+    if wanted is None or len(left) >= _MOST_LEFT_OUT:
         return False
-    if not _is_harmless(wanted[1]):
+    # The message names built-in ones without their module.
+    name = wanted[1] if "." in wanted[1] else f"builtins.{wanted[1]}"
+    if name in left or not _is_harmless(name):
         return False
-    left[wanted[1]] = _placeholder(len(left))
+    left[name] = _placeholder(len(left))
     return True
 
 
 def _is_harmless(name: str) -> bool:
     package = name.partition(".")[0]
-    if package in {"torch", "numpy", "builtins", "__builtin__"} or "." not in name:
-        return _HARMLESS.fullmatch(name) is not None
-    if package in sys.stdlib_module_names and package != "__main__":
-        return package in _HARMLESS_MODULES or _HARMLESS.fullmatch(name) is not None
-    return True
+    if package in _HARMLESS_MODULES or _HARMLESS.fullmatch(name) is not None:
+        return True
+    # Pickles name modules of the standard library as Python 2 did.
+    standard = package in sys.stdlib_module_names or package in IMPORT_MAPPING
+    return not standard and package not in {"torch", "numpy"}
 
 
 def _trusted(job: TorchLoad, location: str) -> Any:
