@@ -24,6 +24,7 @@ from sired.store.huggingface import (
 )
 from sired.store.onnx_file import onnx_files, onnx_weight_bytes
 from sired.store.onnx_signature import onnx_signature
+from sired.store.other_files import recognise_other
 from sired.store.safetensors_file import bytes_in, read_tensors
 from sired.store.torch_file import LEGACY_MAGIC, legacy_kind, zipped_kind
 
@@ -76,6 +77,8 @@ def recognise(path: Path) -> ModelFormat:
         return ModelFormat(SAFETENSORS, weights)
     if LEGACY_MAGIC in head[:32]:
         return ModelFormat(*legacy_kind(path))
+    if (other := recognise_other(path)) is not None:
+        raise InvalidModel(f"{path} is {other[0]}.", hint=other[1])
     if (onnx_weights := onnx_weight_bytes(path)) is not None:
         return ModelFormat(ONNX, onnx_weights, onnx_signature(path))
     raise InvalidModel(f"{path} ({size} bytes) is not a recognised model file.", hint=RECOGNISED)
