@@ -100,18 +100,27 @@ class Registry:
             SireError: the file cannot be written.
         """
         file = self._file(spec.name)
-        if not replace and (spec.name in self.models or file.exists()):
-            raise ModelExists(
-                f"A model {spec.name!r} is already registered.",
-                hint="Register it under another name, or replace it: --replace",
-                model=spec.name,
-            )
+        if not replace:
+            self.check_free(spec.name)
         try:
             write_atomically(file, to_toml(spec, explicit))
         except OSError as problem:
             raise SireError(f"Cannot write {file}: {os.strerror(problem.errno or 0)}.") from None
         self.damaged.pop(file.name, None)
         return self._hold(spec, explicit)
+
+    def check_free(self, name: str) -> None:
+        """Ensure that a name is not taken.
+
+        Raises:
+            ModelExists: it is.
+        """
+        if name in self.models or self._file(name).exists():
+            raise ModelExists(
+                f"A model {name!r} is already registered.",
+                hint="Register it under another name, or replace it: --replace",
+                model=name,
+            )
 
     def update(self, name: str, **values: Any) -> ModelSpec:
         """Change fields of a model as registered; returns it completed.

@@ -51,6 +51,8 @@ class ModelHandlers:
         filled = services.registry.fill(request.model, request.explicit)
         services.check_device(filled.device)
         spec, snapshot = await asyncio.to_thread(_completed, request, payload, services.paths)
+        if not request.replace:  # before its class is asked whether the file matches
+            services.registry.check_free(spec.name)
         spec = await self._estimates.soon(spec)
         spec = services.registry.add(spec, request.explicit, replace=request.replace)
         if request.replace:
