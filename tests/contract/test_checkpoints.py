@@ -9,6 +9,7 @@ import random
 import subprocess
 import sys
 from collections import OrderedDict
+from typing import Any
 
 import numpy as np
 import pytest
@@ -75,7 +76,7 @@ class Tied(nn.Module):
     def forward(self, x):
         return self.out(self.embed(x))
 """
-scope: dict = {"__name__": "nets"}
+scope: dict[str, Any] = {"__name__": "nets"}
 exec(CLASSES, scope)
 
 
@@ -83,11 +84,11 @@ class Settings(argparse.Namespace):
     """Stands for a class of a training script, which sire cannot import."""
 
 
-class Options(dict):
+class Options(dict[str, Any]):
     """Settings that are a dict, as several libraries have them."""
 
 
-class Steps(list):
+class Steps(list[int]):
     """A history that is a list."""
 
 

@@ -1,5 +1,7 @@
 """Inputs whose dtypes are not declared reach a model as its own process would give them to it."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -48,7 +50,7 @@ class Mixed(nn.Module):
     def forward(self, x):
         return self.layer(x) * self.factor
 """
-scope: dict = {"__name__": "nets"}
+scope: dict[str, Any] = {"__name__": "nets"}
 exec(CLASSES, scope)
 
 
@@ -95,7 +97,12 @@ def test_what_a_model_takes_is_found_out_once(load, monkeypatch):
     predict, _ = load("Linear")
     calls = []
     forward = nn.Linear.forward
-    monkeypatch.setattr(nn.Linear, "forward", lambda s, x: calls.append(1) or forward(s, x))
+
+    def counted(layer, x):
+        calls.append(1)
+        return forward(layer, x)
+
+    monkeypatch.setattr(nn.Linear, "forward", counted)
     predict(WHOLE)
     assert len(calls) == 2
     predict(WHOLE)
