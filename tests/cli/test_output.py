@@ -41,9 +41,9 @@ def test_several_binary_answers_do_not_go_into_one_file(home, register, inputs, 
 
 
 def test_an_ending_that_no_answer_can_have_is_a_usage_error(home, inputs, tmp_path):
-    done = predict(home, inputs[0], to=("-o", tmp_path / "answer.png"), code=2)
+    done = predict(home, inputs[0], to=("-o", tmp_path / "answer.gif"), code=2)
     assert b"--to" in done.stderr
-    assert b"json, npy" in predict(home, inputs[0], to=("--to", "png"), code=2).stderr
+    assert b"json, npy" in predict(home, inputs[0], to=("--to", "gif"), code=2).stderr
 
 
 def test_a_failure_half_way_leaves_no_file(home, register, inputs, tmp_path):

@@ -7,11 +7,13 @@ import sys
 import wave
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
 
 from sire import ModelManager
+from sire.spec import Signature, TensorSpec
 from tests.home import Home
 from tests.waiting import wait_until
 
@@ -57,7 +59,7 @@ def test_a_scikit_learn_model_answers(home, tmp_path):
     answer = home.sire("predict", "iris", "-i", "-", stdin=b"[[5.1, 3.5, 1.4, 0.2]]")
     assert json.loads(answer.stdout)["species"] == ["setosa"]
     signature = home.json("show", "iris")["signature"]
-    assert signature["inputs"] == [{"name": "", "dtype": "float32", "shape": [-1, 4]}]
+    assert msgspec.convert(signature, Signature).inputs == (TensorSpec("", "float32", (-1, 4)),)
     refused = home.sire("predict", "iris", "-i", "-", stdin=b"[1, 2, 3]", code=10)
     assert b"float32[N, 4]" in refused.stderr
 
@@ -80,7 +82,7 @@ def test_a_real_embedding_model_answers_as_sentence_transformers_does(hf_home, m
     refused = hf_home.sire("predict", new_name, "-i", "-", stdin=b"[1, 2]", code=10)
     assert b"string[N]" in refused.stderr
     signature = hf_home.json("show", new_name)["signature"]
-    assert signature["outputs"] == [{"name": "", "dtype": "float32", "shape": [-1, 384]}]
+    assert msgspec.convert(signature, Signature).outputs == (TensorSpec("", "float32", (-1, 384)),)
 
 
 def test_texts_from_several_requests_share_a_pass(hf_home, minilm, new_name):

@@ -52,8 +52,10 @@ def test_a_file_whose_name_has_an_equals_sign_is_a_file(home, echo, gain):
     assert echo("-i", gain / "x=1.json") == [7]
 
 
-def test_a_signature_with_missing_inputs_names_them(home, gain):
-    home.sire("register", "g", gain / "g.onnx", "--input", "x:float32[-1]")
-    error = home.sire("load", "g", code=9).stderr.decode()
+def test_a_signature_with_missing_inputs_is_rejected_when_it_is_registered(home, gain):
+    declared = ("register", "g", gain / "g.onnx", "--input", "x:float32[-1]")
+    error = home.sire(*declared, code=9).stderr.decode()
     assert "the model takes x:float32[-1], gain:float32[-1]" in error
     assert "gain:float32[]=3" in error
+    home.sire(*declared, "--input", "gain:float32[1]=3")
+    assert json.loads(home.sire("predict", "g", "-i", "-", stdin=b"[1, 2]").stdout) == [3, 6]
