@@ -62,15 +62,18 @@ def test_files_are_judged_by_their_headers_without_class_or_trust(home, weights)
     assert home.json("ls") == []
 
 
-def test_what_an_earlier_load_of_the_same_content_needed_is_known(home, zoo, register):
+def test_what_an_earlier_load_of_the_same_content_and_class_needed_is_known(home, zoo, register):
     register("m")
     home.sire("predict", "m", "-i", "-", stdin=b"[[1, 2, 3, 4]]")
     (model,) = home.json("ls")
     assert model["footprint_source"] == "learned"
-    (report,) = home.json("estimate", zoo / "x2.safetensors")
+    weights, named = zoo / "x2.safetensors", ("--class", f"{zoo / 'classes.py'}:Scale")
+    (report,) = home.json("estimate", weights, *named)
     (fit,) = report["devices"]
     assert fit["source"] == "learned"
     assert fit["need_bytes"] == pytest.approx(model["footprint_bytes"], rel=0.01)
+    (without,) = home.json("estimate", weights)
+    assert without["devices"][0]["source"] == "estimated"
 
 
 @pytest.mark.own_daemon
@@ -116,7 +119,7 @@ def test_a_class_of_ones_own_is_asked_before_anything_is_loaded(home, tmp_path, 
     (report,) = home.json("estimate", tmp_path / "table.bin", "--runtime", "python", *named)
     assert report["weight_bytes"] == 100 * MIB
     home.register(new_name, tmp_path / "table.bin", "--runtime", "python", *named)
-    wait_until(lambda: footprint(home, new_name) == ("estimated", 100 * MIB * 1.3 + 32 * MIB))
+    wait_until(lambda: footprint(home, new_name) == ("estimated", 132 * MIB))
 
 
 @pytest.mark.own_daemon
@@ -124,10 +127,10 @@ def test_who_registers_before_there_are_workers_does_not_wait_for_one(home, tmp_
     (tmp_path / "lookup.py").write_text(OWN.replace("mebibytes=0", "mebibytes=100"))
     home.register("m", tmp_path / "lookup.py")
     home.sire("pin", "m")
-    wait_until(lambda: footprint(home, "m") == ("estimated", 100 * MIB * 1.3 + 32 * MIB))
+    wait_until(lambda: footprint(home, "m") == ("estimated", 132 * MIB))
     assert home.json("show", "m")["model"]["pinned"]
     home.sire("daemon", "restart")
-    assert footprint(home, "m") == ("estimated", 100 * MIB * 1.3 + 32 * MIB)
+    assert footprint(home, "m") == ("estimated", 132 * MIB)
 
 
 @pytest.mark.parametrize("ends", ["raise SystemExit(3)", "import os; os._exit(3)", "return 'much'"])
