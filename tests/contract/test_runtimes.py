@@ -10,8 +10,8 @@ import torch
 from sire.errors import InvalidModel, SireError
 from sired.runtimes.base import is_out_of_memory
 from sired.runtimes.discovery import find_traits
+from sired.runtimes.support.comparison import alike
 from sired.store.formats import recognise
-from sired.workers.child.batching import alike
 
 
 def test_its_files_are_recognised_by_their_content(runtime_case, model_file):

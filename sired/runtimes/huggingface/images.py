@@ -8,13 +8,13 @@ import torch
 from transformers import AutoImageProcessor, AutoTokenizer
 
 from sire.spec import Signature
-from sired.runtimes.huggingface.comparison import alike
 from sired.runtimes.huggingface.generate import TEXT_OUT, generation_config
 from sired.runtimes.huggingface.items import pictures_in
 from sired.runtimes.huggingface.labels import Labels
 from sired.runtimes.huggingface.loading import load_beside
 from sired.runtimes.huggingface.table import ITEMS
 from sired.runtimes.huggingface.task import Task, TransformersModel, object_array
+from sired.runtimes.support.comparison import alike
 
 _SIDE = 32
 

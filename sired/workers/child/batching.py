@@ -28,12 +28,10 @@ from typing import Any
 import numpy as np
 
 from sired.runtimes.base import is_out_of_memory
+from sired.runtimes.support.comparison import alike
 
 log = logging.getLogger("sired.worker")
 
-# Tolerance by bytes of precision, relative to the largest number: sums are computed in another
-# order, and half precision has three digits.
-_ROUNDING = {2: 2e-2, 4: 1e-4, 8: 1e-8}
 # The share of the time of batches that is spent on running inputs of them alone.
 _CHECKED_SHARE = 0.01
 # Shapes of which the first batch is checked.
@@ -323,29 +321,3 @@ def _split(answer: Any, counts: list[int]) -> list[Any]:
         items = [_split(item, counts) for item in answer]
         return [type(answer)(row) for row in zip(*items, strict=True)]
     raise ValueError("the output does not have one row for each row of the inputs")
-
-
-def alike(one: Any, other: Any, precision: int = 8) -> bool:
-    """Whether two outputs are equal except for rounding.
-
-    Args:
-        one: an output.
-        other: another output.
-        precision: bytes of the numbers that they were computed in; their dtype may be wider.
-    """
-    if isinstance(one, dict) and isinstance(other, dict):
-        same_keys = one.keys() == other.keys()
-        return same_keys and all(alike(one[key], other[key], precision) for key in one)
-    if isinstance(one, tuple | list) and isinstance(other, tuple | list):
-        pairs = zip(one, other, strict=False)
-        return len(one) == len(other) and all(alike(a, b, precision) for a, b in pairs)
-    a, b = np.asarray(one), np.asarray(other)
-    if a.dtype == b.dtype == object and a.shape == b.shape and a.ndim:
-        return alike(a.tolist(), b.tolist(), precision)
-    if a.shape != b.shape or a.dtype != b.dtype:
-        return False
-    if a.dtype.kind not in "fc" or not a.size:
-        return np.array_equal(a, b)
-    largest = np.max(np.abs(a), initial=0.0, where=np.isfinite(a))
-    rounding = _ROUNDING.get(min(precision, a.real.dtype.itemsize), 1e-8)
-    return np.allclose(a, b, rtol=0, atol=float(largest) * rounding, equal_nan=True)

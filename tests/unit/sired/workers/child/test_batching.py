@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from sired.workers.child.batching import Batches, alike
+from sired.runtimes.support.comparison import alike
+from sired.workers.child.batching import Batches
 
 
 class Model:
