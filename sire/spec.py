@@ -95,7 +95,7 @@ class Signature(msgspec.Struct, frozen=True, omit_defaults=True):
         return tuple(spec for spec in self.inputs if spec.required) or self.inputs
 
     def in_order(self, count: int) -> tuple[TensorSpec, ...]:
-        """The inputs that so many values in order are for; empty if their number does not fit."""
+        """The inputs that ``count`` values in order are for; empty if their number does not fit."""
         without_constants = tuple(spec for spec in self.inputs if not spec.constant)
         for inputs in (self.required(), without_constants, self.inputs):
             if len(inputs) == count:

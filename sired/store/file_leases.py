@@ -1,4 +1,4 @@
-"""Read leases on files: the kernel has whoever is about to change a file wait for the holder.
+"""Read leases on files: a process that is about to change a file has to wait for the holder.
 
 A process that opens the file for writing, or truncates it, is stopped until the holder has given up
 its lease or ``/proc/sys/fs/lease-break-time`` (45 seconds) have passed; see fcntl(2), F_SETLEASE.

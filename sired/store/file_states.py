@@ -103,7 +103,7 @@ def differing(
     Args:
         before: what they were.
         now: what they are.
-        exactly: compare the metadata of files that have no hash, which nobody can set back.
+        exactly: compare the metadata of files that have no hash by a time that cannot be set back.
     """
     old = {state.path: state for state in before}
     new = {state.path: state for state in now}

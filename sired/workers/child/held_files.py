@@ -7,8 +7,8 @@ change the file, the kernel has it wait until a thread of the worker has copied 
 Files without a lease are copied right after the load.
 
 1. Before the load: a lease on each file of the model, so that it is read as it is.
-2. After it: a lease on each file that is mapped, whoever mapped it. The others are given up.
-3. While the model loads, whoever writes has to wait. If that takes too long, the load fails.
+2. After it: a lease on each file that is mapped, by any library. The others are given up.
+3. While the model loads, a process that writes has to wait. If that takes too long, the load fails.
 """
 
 import contextlib
@@ -76,7 +76,7 @@ class HeldFiles:
             LoadFailed: a file has changed, or did while it was read.
         """
         try:
-            with self._lock:  # whoever changes a file waits until the load is complete
+            with self._lock:  # a process that changes a file waits until the load is complete
                 for path in files[:_MOST]:
                     self._take(path)
                 self._check(known)
