@@ -268,7 +268,13 @@ def _rows(data: Any) -> int:
 def _all_equal(inputs: list[Any]) -> bool:
     """Whether all rows of all inputs are equal."""
     joined = _arrays(_joined(inputs))
-    return all(all(np.array_equal(row, array[0]) for row in array) for array in joined.values())
+    return all(all(_equal(row, array[0]) for row in array) for array in joined.values())
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Whether two rows are equal: arrays, or any objects such as texts and pictures."""
+    plain = isinstance(one, np.ndarray) and one.dtype != object
+    return bool(np.array_equal(one, other)) if plain else alike(one, other)
 
 
 def _companions(data: Any) -> Iterator[Any]:
@@ -279,7 +285,10 @@ def _companions(data: Any) -> Iterator[Any]:
     first = {name: array[:1] for name, array in _arrays(data).items()}
     for change in (_scaled, _padded):
         made = {name: change(array) for name, array in first.items()}
-        if not all(np.array_equal(made[name], array) for name, array in first.items()):
+        unchanged = (
+            made[name] is array or _equal(made[name], array) for name, array in first.items()
+        )
+        if not all(unchanged):
             yield made if isinstance(data, dict) else made[""]
 
 

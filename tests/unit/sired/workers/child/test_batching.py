@@ -289,3 +289,21 @@ def test_checks_leave_the_generators_of_models_alone():
     batches._batch_seconds = 1e6
     answers(batches, [rows(1), rows(2)])
     assert random.random() == expected
+
+
+def test_pictures_of_any_size_and_objects_run_together():
+    def items(*given):
+        made = np.empty(len(given), object)
+        made[:] = given
+        return made
+
+    def predict(data):
+        return np.array([float(np.mean(item["x"])) for item in data])
+
+    pictures = [np.full((side, 2, 3), side, np.uint8) for side in (2, 3, 4)]
+    batches = Batches(predict, 8)
+    for _ in range(2):
+        inputs = [items({"x": picture}) for picture in pictures]
+        outcomes = dict(batches.run(inputs))
+        assert [outcomes[place].answer.tolist() for place in range(3)] == [[2.0], [3.0], [4.0]]
+    assert batches.alone == ""
