@@ -374,7 +374,7 @@ def _notes(chosen: Reading, others: list[Reading]) -> Iterator[str]:
         yield f"Ignored: {_listed(chosen.ignored)}."
     if others:
         choices = ", ".join(one.choice or '--arg key=""' for one in others[:_NAMED])
-        yield f"Other weights in it match as well: {choices}."
+        yield f"Other weights in it match as well ({choices})."
 
 
 def _described(places: Mapping[str, Mapping[str, Any]]) -> str:
