@@ -16,6 +16,7 @@ from sired.runtimes.huggingface.generate import (
 )
 from sired.runtimes.huggingface.images import ImageClassification, ImageToText
 from sired.runtimes.huggingface.labels import TextClassification, TextRanking
+from sired.runtimes.huggingface.objects import OBJECT_TASKS
 from sired.runtimes.huggingface.pipelines import PIPELINES, PipelineTask
 from sired.runtimes.huggingface.questions import QuestionAnswering
 from sired.runtimes.huggingface.table import TaskTraits
@@ -41,8 +42,8 @@ def task_for(made: TransformersModel) -> Task:
     Raises:
         InvalidModel: a file of the model or an argument does not fit the task.
     """
-    kind = _CLASSES.get(made.task.name) or PIPELINES.get(made.task.name, PipelineTask)
-    return kind(made)
+    known = {**PIPELINES, **OBJECT_TASKS, **_CLASSES}
+    return known.get(made.task.name, PipelineTask)(made)
 
 
 def model_class(task: TaskTraits, config: Any) -> Any:
