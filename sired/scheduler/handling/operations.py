@@ -71,6 +71,7 @@ class OperationHandler:
             self._loader.record_peak(instance, event.memory, now)
             error = beyond_declared(instance, event.memory)
             self.load_failed(events.WorkerLoadFailed(instance.id, error), now)
+            self._loader.place(now)  # more may have been reserved for it than it takes
             return
         self._fleet.loaded(instance, event, now)
         instance.model.backoff.loaded()

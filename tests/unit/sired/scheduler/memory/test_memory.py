@@ -172,6 +172,16 @@ def test_a_declaration_that_was_exceeded_is_replaced_by_what_was_measured(driver
     assert model.exceeds_declared("cpu")
 
 
+def test_a_load_beyond_its_declaration_leaves_others_what_was_reserved_for_it_in_excess(driver):
+    d = driver()
+    model = d.add("a", 30, declared=50)
+    model.learned["cpu"] = 80
+    d.add("b", 40)
+    d.operation("a")
+    d.operation("b")
+    assert [do.model.name for do in of_kind(StartWorker, d.ready(1, memory=60))] == ["b"]
+
+
 def test_a_model_that_took_more_than_its_device_has_is_loaded_there_again(driver):
     d = driver()
     model = d.add("a", 30)
