@@ -194,3 +194,12 @@ def test_requests_under_a_lease_are_batched_too(driver):
     running, _ = d.request("a", lease=lease)
     numbers = alike(d, 2, lease=lease)
     assert batches(d.finish(running)) == [tuple(numbers)]
+
+
+def test_requests_that_affect_each_other_wait_for_no_others_and_run_alone(driver):
+    d = batching(driver, delay=5.0)
+    waiting, _ = d.request("a", batch_key="k")
+    assert batches(d.handle(events.ModelRunsAlone("a"))) == [(waiting,)]
+    numbers = alike(d, 2)
+    assert batches(d.finish(waiting)) == [(numbers[0],)]
+    assert batches(d.finish(numbers[0])) == [(numbers[1],)]
