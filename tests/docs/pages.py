@@ -16,7 +16,7 @@ from dataclasses import dataclass
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _VARIES = re.compile(
     r"\b\d+(?:\.\d+)? ?(?:ms|s|m|h|d|B|KiB|MiB|GiB|%|bytes)(?=[\s,;.)]|$)"
-    r"|(?<=pid )\d+|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
+    r"|(?<=pid )\d+|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{3})?"
 )
 _OPERATORS = frozenset("();<>|&") | {"&&", "||", ">>", "<<", "2>"}
 
@@ -62,7 +62,7 @@ def alike(expected, printed):
         if line == "…":
             return r"(?:.*\n)*?"
         parts = [re.escape(part) for part in _VARIES.split(line)]
-        return r"[\d.:-]+(?: [\d:]+)? ?\w*%?".join(parts).replace("…", ".*") + "\n"
+        return r"[\d.:-]+(?: [\d:.]+)? ?\w*%?".join(parts).replace("…", ".*") + "\n"
 
     want = "".join(pattern(" ".join(line.split())) for line in expected.splitlines())
     have = "".join(" ".join(line.split()) + "\n" for line in printed.splitlines())
