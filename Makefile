@@ -5,13 +5,15 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PEER := .venv-peer
 PEER_INSTALLED := $(PEER)/.installed
+REAL := .venv-real
+REAL_INSTALLED := $(REAL)/.installed
 LLAMA := .venv-llama
 LLAMA_INSTALLED := $(LLAMA)/.installed
 # Of fuzzing.
 SECONDS := 600
 
 .DEFAULT_GOAL := help
-.PHONY: help venv peer llama demo lint check test test-all coverage nox bench fuzz soak gpu docs clean
+.PHONY: help venv peer llama demo lint check test test-all coverage nox bench real fuzz soak gpu docs clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 15
@@ -60,6 +62,9 @@ nox: $(INSTALLED) ## Run the tests with each supported version of Python that is
 bench: $(INSTALLED) $(PEER_INSTALLED) ## Measure sire beside a peer and the floor of this machine
 	$(BIN)/python -m benchmarks
 
+real: $(INSTALLED) $(REAL_INSTALLED) ## Compare sire with the models of public packages, run by their own code
+	$(BIN)/python -m benchmarks.real_models
+
 fuzz: $(INSTALLED) ## Look for input that breaks something, for SECONDS=600, then in a daemon
 	$(BIN)/python -m tests.fuzz all --seconds $(SECONDS)
 
@@ -74,7 +79,7 @@ docs: $(INSTALLED) ## Write the manual pages and ARCHITECTURE.md's table of room
 	$(BIN)/python -m tests.architecture
 
 clean: ## Remove everything made here, .venv included
-	rm -rf $(VENV) $(PEER) $(LLAMA) .nox .coverage* .demo .fuzz build dist *.egg-info benchmarks/results
+	rm -rf $(VENV) $(PEER) $(REAL) $(LLAMA) .nox .coverage* .demo .fuzz build dist *.egg-info benchmarks/results
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -97,6 +102,14 @@ $(PEER_INSTALLED): $(INSTALLED) benchmarks/peers/constraints.txt
 	$(PEER)/bin/python -m pip install --quiet --constraint benchmarks/peers/constraints.txt mosec
 	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
 	  > $$($(PEER)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/torch.pth
+	@touch $@
+
+# Without what they depend on: torch, ONNX Runtime and the like are those of .venv, so that both compute alike.
+$(REAL_INSTALLED): $(INSTALLED) benchmarks/real/packages.txt
+	$(BIN)/python -m venv $(REAL)
+	$(REAL)/bin/python -m pip install --quiet --no-deps --requirement benchmarks/real/packages.txt
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	  > $$($(REAL)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/torch.pth
 	@touch $@
 
 # It is compiled: that takes a C++ compiler and some minutes. Its pictures and tools are left out.

@@ -1,0 +1,1 @@
+"""Real models: what public packages ship, and what their own code answers."""

@@ -1,0 +1,5 @@
+"""All comparisons."""
+
+from benchmarks.real import pictures, sounds, texts
+
+CASES = (*texts.CASES, *sounds.CASES, *pictures.CASES)
