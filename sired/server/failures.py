@@ -2,15 +2,33 @@
 
 import logging
 
-from sire.errors import InferenceError, InvalidInput, SireError
+from sire.errors import (
+    DaemonUnavailable,
+    DeadlineExceeded,
+    InsufficientMemory,
+    LoadFailed,
+    QueueFull,
+    SireError,
+    WorkerCrashed,
+)
 from sire.protocol.requests import Message
 
 log = logging.getLogger("sired.requests")
 
 # A client that repeats a failing request at full speed must not fill the log.
 LINES_PER_SECOND = 20
-# Messages of these errors can repeat the input, which the log must not contain.
-_ABOUT_INPUT = (InvalidInput.code, InferenceError.code)
+# Messages of other errors can repeat what a client sent, which the log must not contain.
+_OF_DAEMON = frozenset(
+    error.code
+    for error in (
+        DaemonUnavailable,
+        DeadlineExceeded,
+        InsufficientMemory,
+        LoadFailed,
+        QueueFull,
+        WorkerCrashed,
+    )
+)
 
 
 class RateLimit(logging.Filter):
@@ -58,6 +76,6 @@ def log_failure(what: str, error: SireError, seconds: float, model: str = "") ->
 
 def log_failure_code(what: str, code: str, message: str, seconds: float, model: str) -> None:
     """Log one failed request by the code and message of its error."""
-    why = code if code in _ABOUT_INPUT else f"{code}: {message.partition(chr(10))[0]}"
+    why = f"{code}: {message.partition(chr(10))[0]}" if code in _OF_DAEMON else code
     extra = {"model": model}
     log.warning("%s failed after %.0f ms: %s", what, seconds * 1000, why, extra=extra)

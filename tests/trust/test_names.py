@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sire.errors import InvalidModel, ModelNotFound, SireError
-from sire.paths import find_paths
+from sire.paths import file_stem, find_paths
 from sire.protocol.requests import (
     JobResult,
     Load,
@@ -30,7 +30,9 @@ NASTY = [
     "../escaped",
     "a/../../escaped",
     "/tmp/escaped",
-    "a/b",
+    "a//b",
+    "a/../b",
+    "a/",
     "a\\b",
     "a\0b",
     "a\nb",
@@ -70,7 +72,7 @@ def test_a_name_is_refused_or_names_a_file_right_in_its_directory(name):
     assert name.isascii()
     assert len(name) <= 100
     assert not name.startswith(("-", "."))
-    for file in (paths.models / f"{name}.toml", paths.model_log(name)):
+    for file in (paths.models / f"{file_stem(name)}.toml", paths.model_log(name)):
         assert file.parent.joinpath(file.name) == file
         assert file.parent in (paths.models, paths.logs / "models")
 
