@@ -69,17 +69,15 @@ def _compare(case: Case, site: Path, directory: Path) -> Outcome:
         truth = pickle.loads((directory / FILE).read_bytes())
         options = [word.format(site=site, here=HERE) for word in case.register]
         _run(_sire(), "register", case.name, str(site / case.file), *options, cwd=directory)
-        runtime = json.loads(_run(_sire(), "show", case.name, "--json", cwd=directory))["model"][
-            "runtime"
-        ]
+        shown = json.loads(_run(_sire(), "show", case.name, "--json", cwd=directory))
+        runtime = shown["model"]["runtime"]
         answer = _run(_sire(), "predict", case.name, *case.predict, "--to", "json", cwd=directory)
         _run(_sire(), "unload", case.name, cwd=directory)
         difference, scale = largest_difference(truth, json.loads(answer))
     except (subprocess.CalledProcessError, ValueError) as error:
         said = error.stderr if isinstance(error, subprocess.CalledProcessError) else str(error)
-        return Outcome(
-            case, runtime, None, equal=False, said=said.strip().replace("\n", " ")[-300:]
-        )
+        said = said.strip().replace("\n", " ")[-300:]
+        return Outcome(case, runtime, None, equal=False, said=said)
     equal = difference <= case.tolerance * max(1.0, scale)
     return Outcome(
         case, runtime, difference, equal, "" if equal else f"differs by {difference:.2g}"
@@ -98,15 +96,16 @@ def largest_difference(expected: Mapping[str, Any], got: Any) -> tuple[float, fl
     """
     outputs = got if isinstance(got, dict) else dict.fromkeys(expected, got)
     if outputs.keys() != expected.keys() or (len(expected) > 1 and outputs is not got):
-        raise ValueError(f"the outputs are {list(outputs)} instead of {list(expected)}")
+        names = list(got) if isinstance(got, dict) else "one without a name"
+        raise ValueError(f"the outputs are {names} instead of {list(expected)}")
     difference = scale = 0.0
     for name, wanted in expected.items():
         # JSON has as many digits as it takes to read the same number back.
         found = np.asarray(outputs[name]).astype(wanted.dtype)
-        if wanted.shape != found.shape or not np.isfinite(found).all():
-            raise ValueError(
-                f"{name}: shape {found.shape} instead of {wanted.shape}, or not finite"
-            )
+        if wanted.shape != found.shape:
+            raise ValueError(f"{name}: shape {found.shape} instead of {wanted.shape}")
+        if not (np.isfinite(wanted).all() and np.isfinite(found).all()):
+            raise ValueError(f"{name}: not a number, or infinite")
         difference = max(difference, float(np.abs(wanted - found).max(initial=0.0)))
         scale = max(scale, float(np.abs(wanted).max(initial=0.0)))
     return difference, scale
