@@ -261,7 +261,7 @@ def test_what_is_wrong_is_said_before_anything_is_sent(moody, file):
         ("--rate", "10", "--delay", "1s"),
         ("--even",),
         ("--seed", "x"),
-        ("--to", "png"),
+        ("--to", "poem"),
         ("-i", "-", "-i", "-"),
     ):
         moody.sire("bench", "m", *given, *wrong, code=2)

@@ -39,7 +39,8 @@ def mistyping(tmp_path_factory):
     home = Home(Path(tempfile.mkdtemp(prefix="sire-", dir="/tmp")))
     weights = home.path / "w.safetensors"
     save_file({"weight": torch.ones(4)}, weights)
-    home.sire("register", "digits", weights, "--class", "torch.nn:Identity")
+    given = (weights, "--class", "torch.nn:RMSNorm", "--arg", "normalized_shape=4")
+    home.sire("register", "digits", *given)
     yield home
     home.sire("daemon", "stop")
     shutil.rmtree(home.path)

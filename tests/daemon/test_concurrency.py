@@ -95,7 +95,9 @@ def test_no_more_are_under_way_than_it_allows(home, meeting):
 def test_huggingface_models_answer_one_at_a_time(home, tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "bert", "architectures": ["BertModel"]}')
     save_file({"w": torch.ones(1)}, tmp_path / "model.safetensors")
-    said = home.sire("register", "m", tmp_path, "--concurrency", "2", code=9)
+    (tmp_path / "tokenizer.json").write_text("{}")
+    given = (tmp_path, "--arg", "task=feature-extraction", "--concurrency", "2")
+    said = home.sire("register", "m", *given, code=9)
     assert b"one request at a time" in said.stderr
 
 

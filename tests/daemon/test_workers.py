@@ -6,6 +6,8 @@ import threading
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from sire.errors import (
     DeadlineExceeded,
@@ -119,8 +121,11 @@ def test_a_daemon_that_is_killed_leaves_no_worker_behind_not_even_a_busy_one(moo
         assert ask(connection, "moody", 0) == [[0, 2, 2, 2]]
 
 
-def test_a_load_that_fails_tells_why_and_takes_nothing(home, zoo, register):
-    register("m", 2, "Scale", "--arg", "width=5")
+def test_a_load_that_fails_tells_why_and_takes_nothing(home, zoo, tmp_path):
+    weights = tmp_path / "m.safetensors"
+    save_file({"weight": torch.ones(4)}, weights)
+    home.register("m", weights, "--class", f"{zoo}/classes.py:Scale")
+    save_file({"weight": torch.ones(5)}, weights)
     with home.connect() as connection:
         with pytest.raises(InvalidModel, match="weight"):
             connection.ask(Load(name="m"))

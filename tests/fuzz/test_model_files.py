@@ -131,9 +131,8 @@ def test_a_daemon_refuses_tricks_when_they_are_registered_or_loaded(
         path.write_bytes(FILES["zip"](pickled(trick, creating(witness))))
         with pytest.raises((UntrustedModel, InvalidModel)):
             connection.ask(Register(model=ModelSpec("bad", str(path)), replace=True))
-        connection.ask(Register(model=ModelSpec("bad", str(path), **classes), replace=True))
         with pytest.raises(UntrustedModel, match="none of its code has run"):
-            connection.ask(Load(name="bad"))
+            connection.ask(Register(model=ModelSpec("bad", str(path), **classes), replace=True))
     assert not witness.exists()
     assert connection.ask(Predict(model=KEPT), [b"[1, 1, 1, 1]"])
 
@@ -344,6 +343,6 @@ def test_weights_that_were_replaced_after_they_were_registered_harm_only_their_w
     path.write_bytes((zoo / "x2.safetensors").read_bytes())
     connection.ask(Register(model=ModelSpec("replaced", str(path), **classes), replace=True))
     path.write_bytes(safetensors(b'{"weight":' + entry(offsets="[0, 999]") + b"}", bytes(16)))
-    with pytest.raises(InvalidModel, match="cannot be read as safetensors"):
+    with pytest.raises(InvalidModel, match=r"damaged safetensors header: F32\[4\] in 999 bytes"):
         connection.ask(Load(name="replaced"))
     assert connection.ask(Predict(model=KEPT), [b"[1, 1, 1, 1]"])
