@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 
 from sire.protocol.requests import Predict
 from tests.contract import tiny_models
+from tests.contract.tiny_graphs import write_graph
 from tests.waiting import wait_until
 
 SIZE = 1 << 20
@@ -291,6 +292,23 @@ def test_cached_answers_belong_to_the_file(home, tmp_path):
     registered.overwrite()
     home.sire("load", "c")
     assert answer() == pytest.approx(truth(2), rel=1e-6)
+
+
+def test_the_inputs_of_a_changed_graph_are_those_of_the_new_one(home, tmp_path):
+    def write(width):
+        shape = f"float32[n,{width}]"
+        write_graph(tmp_path / "m.onnx", [("Identity", ["x"], ["y"])], {"x": shape}, {"y": shape})
+
+    write(2)
+    home.register("m", tmp_path / "m.onnx")
+    assert ask(home, "m", b"[[1, 2]]") == [[1, 2]]
+    home.sire("unload", "m")
+    write(3)
+    home.sire("load", "m")
+    home.sire("unload", "m")
+    (stated,) = home.json("show", "m")["model"]["stated"]["inputs"]
+    assert stated["shape"] == [-1, 3]
+    assert ask(home, "m", b"[[1, 2, 3]]") == [[1, 2, 3]]
 
 
 def test_verify_records_hashes_and_finds_a_byte_that_size_and_date_do_not_show(home, tmp_path):

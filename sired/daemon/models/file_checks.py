@@ -159,8 +159,10 @@ class FileChecks:
                 format=found.format,
                 weight_bytes=found.weight_bytes,
                 weights_reported=found.weights_reported,
+                stated=found.stated,
                 fingerprint=found.fingerprint,
                 notes=found.notes,
+                alone="" if changed else current.alone,
             )
         except SireError as error:
             log.warning("the change is not stored: %s", error, extra=of_worker(spec.name))
