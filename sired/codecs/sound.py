@@ -115,7 +115,7 @@ def encode(value: Any, accept: str) -> Payload:
         accept: WAV.
 
     Raises:
-        InvalidInput: the output is no recording, or its rate is not known.
+        InvalidInput: the output is not a recording, or its sampling rate is not known.
     """
     samples, rate = _recording(value)
     array = _two_axes(samples)

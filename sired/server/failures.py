@@ -32,7 +32,7 @@ _OF_DAEMON = frozenset(
 
 
 class RateLimit(logging.Filter):
-    """Passes up to ``LINES_PER_SECOND`` records per second; the next line tells how many it cut."""
+    """Passes ``LINES_PER_SECOND`` records per second; the next one states how many were omitted."""
 
     def __init__(self) -> None:
         super().__init__()

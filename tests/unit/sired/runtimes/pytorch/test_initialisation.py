@@ -170,7 +170,7 @@ def test_values_that_are_computed_late_draw_from_no_generator_that_was_seeded():
 
 def test_what_no_file_replaces_has_its_initial_values():
     class Listed(nn.Module):
-        """Keeps parameters where PyTorch does not look for them, and a layer nobody needs."""
+        """Keeps parameters where PyTorch does not look for them, and has an unused layer."""
 
         def __init__(self):
             super().__init__()
