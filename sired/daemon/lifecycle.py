@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from sire.errors import DaemonUnavailable, InvalidConfiguration, SireError
@@ -173,6 +174,7 @@ class Daemon:
         self._loop = loop
         self._stop = asyncio.Event()
         self._descriptors_short = False
+        self._next_check: asyncio.TimerHandle | None = None
         parts = assemble(startup.paths, startup.settings, loop, startup.listening)
         self._services = parts.services
         self._prometheus_server = parts.prometheus_server
@@ -233,7 +235,8 @@ class Daemon:
     def _check_every_second(self, parent: int | None) -> None:
         """Sample memory, and check that the daemon is still needed and reachable."""
         # Scheduled first, so that an error below does not end it for good.
-        self._loop.call_later(SAMPLE_SECONDS, self._check_every_second, parent)
+        again = partial(self._check_every_second, parent)
+        self._next_check = self._loop.call_later(SAMPLE_SECONDS, again)
         if parent is not None and os.getppid() != parent:
             self._stop.set()
         if not holds(self._startup.lock, self._paths.lock):
@@ -303,6 +306,8 @@ class Daemon:
         self._services.history_recorder.close()
         self._services.engine.end_workers()
         await self._until(lambda: not self._services.supervisor, END_SECONDS)
+        if self._next_check is not None:  # what it checks is closed from here on
+            self._next_check.cancel()
         self._services.engine.close()
         self._services.jobs.close()
         self._direct_listener.close()

@@ -113,6 +113,7 @@ class WorkerSupervisor:
         self._checkers = ThreadPoolExecutor(STARTER_THREADS, thread_name_prefix="check-files")
         self._cleaner = ThreadPoolExecutor(1, thread_name_prefix="clean-up")
         self._trimming = False
+        self._closed = False
         self.standby = Standby(loop, zygote, self._starters, standby, standby_log)
 
     def __len__(self) -> int:
@@ -333,13 +334,14 @@ class WorkerSupervisor:
         error = _how_it_ended(worker, process)
         _resolve(worker.pings, error)
         process.close()
-        self._loop.run_in_executor(self._cleaner, end_orphans)
+        if not self._closed:
+            self._loop.run_in_executor(self._cleaner, end_orphans)
         self._gone(instance, error)
         self.standby.fill()
 
     def trim_logs(self, *others: Path) -> None:
         """Trim the logs of workers, and these others, so that they do not fill the disk."""
-        if self._trimming:
+        if self._trimming or self._closed:
             return
         self._trimming = True
         started = (worker.process for worker in self._workers.values())
@@ -354,7 +356,8 @@ class WorkerSupervisor:
             self._loop.call_later(TRIM_AGAIN_SECONDS, self.trim_logs, *others)
 
     def close(self) -> None:
-        """Kill the remaining workers."""
+        """Kill the remaining workers; calls after this one, from timers, have no effect."""
+        self._closed = True
         self.standby.close()
         for worker in self._workers.values():
             if worker.process is not None:
