@@ -1,6 +1,7 @@
 """``sire job``: list, inspect, wait for, cancel and remove jobs."""
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, get_args
 
@@ -38,6 +39,8 @@ job = typer.Typer(cls=CommandGroup, help="List, inspect, wait for, cancel and re
 
 # Failures to print one by one; more are summed up.
 _MOST_FAILURES = 10
+# Ids in one request.
+_JOBS_AT_ONCE = 10_000
 
 
 @job.command(cls=Command)
@@ -201,8 +204,12 @@ def cancel(
 ) -> None:
     """Cancel jobs that have not finished."""
     _check_selection(jobs, "--all", given=all_)
-    cancelled = expect(Ids, CancelJobs(jobs=tuple(jobs or ()), all=all_)).jobs
-    print_message(f"Cancelled {_jobs(len(cancelled))}.")
+    with connect() as connection:
+        cancelled = sum(
+            len(connection.expect(Ids, CancelJobs(jobs=some, all=all_)).jobs)
+            for some in _parts(jobs)
+        )
+    print_message(f"Cancelled {_jobs(cancelled)}.")
 
 
 @job.command(cls=Command)
@@ -226,8 +233,19 @@ def rm(
     age = 0.0 if finished else None
     if older_than is not None:
         age = parse_option("--older-than", older_than, parse_duration)
-    removed = expect(Ids, RemoveJobs(jobs=tuple(jobs or ()), older_than=age)).jobs
-    print_message(f"Removed {_jobs(len(removed))}.")
+    with connect() as connection:
+        removed = sum(
+            len(connection.expect(Ids, RemoveJobs(jobs=some, older_than=age)).jobs)
+            for some in _parts(jobs)
+        )
+    print_message(f"Removed {_jobs(removed)}.")
+
+
+def _parts(jobs: list[str] | None) -> Iterator[tuple[str, ...]]:
+    """The ids in as many requests as are needed, so that none exceeds the limit of a header."""
+    given = tuple(jobs or ())
+    for start in range(0, len(given) or 1, _JOBS_AT_ONCE):
+        yield given[start : start + _JOBS_AT_ONCE]
 
 
 def _jobs(count: int) -> str:
