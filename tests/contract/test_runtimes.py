@@ -3,6 +3,8 @@
 A new runtime joins by a `Case`, in runtime_cases.py.
 """
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,9 @@ import torch
 from sire.errors import InvalidModel, SireError
 from sired.runtimes.base import is_out_of_memory
 from sired.runtimes.discovery import find_traits
+from sired.runtimes.pytorch.copies import PendingCopy
+from sired.runtimes.pytorch.data import to_tensors
+from sired.runtimes.pytorch.model import TorchModel
 from sired.runtimes.support.comparison import alike
 from sired.store.formats import recognise
 
@@ -39,6 +44,31 @@ def test_inputs_can_be_given_by_name_and_in_order(runtime_case, runtime, model_f
     data, expected = runtime_case.data, runtime_case.expected(model_file)
     assert alike(runtime.predict(model, {runtime_case.input: data}), expected)
     assert alike(runtime.predict(model, (data,)), expected)
+
+
+class CopiesOnCpu:
+    """Stands in for copies to a GPU: everything stays in main memory."""
+
+    def __init__(self, device):
+        assert device.type == "cuda"
+
+    def send(self, data, precision):
+        return PendingCopy(to_tensors(data, torch.device("cpu"), precision), None)
+
+    def receive(self, sent):
+        return sent.value
+
+
+def test_what_was_prepared_for_a_gpu_gives_the_same_answer(
+    runtime_case, runtime, model_file, load_options, monkeypatch
+):
+    monkeypatch.setattr("sired.runtimes.pytorch.runtime.Copies", CopiesOnCpu)
+    model = runtime.load(str(model_file), **load_options)
+    on_gpu = model
+    if isinstance(model, TorchModel):
+        on_gpu = dataclasses.replace(model, device=torch.device("cuda"))
+    prepared = runtime.prepare(on_gpu, runtime_case.data)
+    assert alike(runtime.predict(model, prepared), runtime_case.expected(model_file))
 
 
 def test_it_answers_as_before_once_it_is_warm(runtime_case, runtime, model_file, load_options):

@@ -45,6 +45,7 @@ class HuggingFaceRuntime(PyTorchRuntime):
     check_arguments = InferenceRuntime.check_arguments
     check_files = InferenceRuntime.check_files
     estimate = InferenceRuntime.estimate
+    prepare = InferenceRuntime.prepare  # texts, pictures and sounds become tensors in the task
     streams_files = InferenceRuntime.streams_files
     accepts_dummy_input = InferenceRuntime.accepts_dummy_input  # ``warmup`` has a better input
 
