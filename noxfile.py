@@ -25,7 +25,7 @@ LIGHT_TESTS = [
 FRAMEWORKS = ("torch", "onnxruntime")
 DEPENDENCIES = nox.project.load_toml("pyproject.toml")["project"]["dependencies"]
 LIGHT = [one for one in DEPENDENCIES if not one.startswith(FRAMEWORKS)]
-FOR_TESTS = ["pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "jsonschema"]
+FOR_TESTS = ["pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "jsonschema", "scikit-learn"]
 
 
 @nox.session(python=VERSIONS)

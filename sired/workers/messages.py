@@ -14,6 +14,8 @@ class DeviceGrant(msgspec.Struct, frozen=True):
         name: of the device.
         kind: cpu or cuda.
         uuid: of the GPU, the only one that the process can see.
+        index: of the GPU in the order of PCI bus addresses.
+        total_bytes: of all memory of the GPU; 0 for the CPU.
         cores: the CPU cores to run on; empty for all.
         memory_bytes: granted to the instance.
         load_lock: for a GPU, the file that workers lock while they load onto it (see
@@ -23,6 +25,8 @@ class DeviceGrant(msgspec.Struct, frozen=True):
     name: str
     kind: str
     uuid: str = ""
+    index: int = 0
+    total_bytes: int = 0
     cores: tuple[int, ...] = ()
     memory_bytes: int = 0
     load_lock: str = ""

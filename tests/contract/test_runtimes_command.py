@@ -20,7 +20,9 @@ from sire.errors import (
 )
 from sire.protocol.content import JSON, PNG, TEXT, TREE, Payload
 from sire.tensors import pack, unpack
+from sired.runtimes import granted_gpu
 from sired.runtimes.discovery import find_runtime
+from sired.runtimes.granted_gpu import GrantedGpu
 from tests.contract.runtime_cases import PROGRAM
 from tests.waiting import wait_until
 
@@ -117,15 +119,40 @@ def test_without_a_health_path_it_is_ready_once_it_accepts_connections(load):
     assert np.array_equal(runtime.predict(model, np.ones((1, 4))), [[2, 2, 2, 2]])
 
 
-def test_the_command_is_given_path_port_device_and_gpu_without_a_shell(load, tmp_path, monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-7")
+@pytest.fixture
+def gpu(monkeypatch):
+    """The second GPU of this machine, of which a quarter was granted."""
+    for name in ("CUDA_VISIBLE_DEVICES", "SIRE_GPU_INDEX", "SIRE_GPU_FRACTION"):
+        monkeypatch.setenv(name, "")  # restored afterwards
+    granted_gpu.announce("GPU-7", 1, 20 * 1024**3 + 1, 80 * 1024**3)
+
+
+def test_a_gpu_is_announced_with_the_fraction_rounded_down(gpu):
+    assert granted_gpu.granted_gpu() == GrantedGpu("GPU-7", "1", "0.25")
+    granted_gpu.announce("GPU-7", 1, 1, 80 * 1024**3)
+    assert granted_gpu.granted_gpu().fraction == "0.01"
+    granted_gpu.announce("MIG-3", 1, 0, 0)
+    assert granted_gpu.granted_gpu().environment == {"CUDA_VISIBLE_DEVICES": "MIG-3"}
+    granted_gpu.announce_none()
+    assert granted_gpu.granted_gpu().environment == {"CUDA_VISIBLE_DEVICES": ""}
+
+
+def test_a_program_that_reads_the_visible_devices_as_numbers_finds_its_gpu(load, gpu):
+    """As vLLM does: ``int(os.environ["CUDA_VISIBLE_DEVICES"].split(",")[0])``."""
+    answer = ask(load(device="cuda:0", endpoint="/do"), env=["CUDA_VISIBLE_DEVICES"])
+    assert int(answer["env"]["CUDA_VISIBLE_DEVICES"].split(",")[0]) == 1
+    answer = ask(load(device="cpu", endpoint="/do"), env=["CUDA_VISIBLE_DEVICES"])
+    assert answer["env"] == {"CUDA_VISIBLE_DEVICES": ""}
+
+
+def test_the_command_is_given_path_port_device_and_gpu_without_a_shell(load, tmp_path, gpu):
     file = tmp_path / "two words; $HOME"
     file.write_text('{"factor": 2}')
     runtime = find_runtime("command")
     model = runtime.load(
         str(file),
         device="cuda:0",
-        cmd=PROGRAM + " {port} {path} {device} '{gpu} {other}'",
+        cmd=PROGRAM + " {port} {path} {device} '{gpu} {index} {fraction} {other}'",
         endpoint="/do",
         env={"AT": "port {port}"},
         directory=str(tmp_path),
@@ -135,7 +162,7 @@ def test_the_command_is_given_path_port_device_and_gpu_without_a_shell(load, tmp
     finally:
         runtime.unload()
     port, *rest = said["argv"]
-    assert rest == [str(file), "cuda:0", "GPU-7 {other}"]
+    assert rest == [str(file), "cuda:0", "GPU-7 1 0.25 {other}"]
     assert said["env"] == {"AT": f"port {port}"}
     assert said["directory"] == str(tmp_path)
 

@@ -47,6 +47,8 @@ def grant(device: Device, paths: Paths, memory: int = 0) -> DeviceGrant:
         name=device.name,
         kind=device.hardware.kind,
         uuid=device.hardware.uuid,
+        index=device.hardware.index,
+        total_bytes=device.hardware.total_bytes if device.hardware.kind == "cuda" else 0,
         cores=device.cores,
         memory_bytes=memory,
         load_lock=str(paths.load_lock(device.hardware.uuid)),

@@ -10,7 +10,7 @@ import msgspec
 from sire.errors import InvalidModel, shown
 from sired.runtimes.arguments import own_arguments, read_arguments
 
-_PLACEHOLDER = re.compile(r"\{(path|port|device|gpu)\}")
+_PLACEHOLDER = re.compile(r"\{(path|port|device|gpu|index|fraction)\}")
 
 
 class Program(msgspec.Struct, frozen=True):
@@ -18,8 +18,9 @@ class Program(msgspec.Struct, frozen=True):
 
     Attributes:
         cmd: the command line, split as a shell does and run without one. The placeholders
-            ``{path}``, ``{port}``, ``{device}`` (cpu or cuda:0) and ``{gpu}`` (a UUID, or nothing)
-            are replaced.
+            ``{path}``, ``{port}``, ``{device}`` (cpu or cuda:0), ``{gpu}`` (a UUID, or nothing),
+            ``{index}`` (of the GPU in PCI bus order) and ``{fraction}`` (of its memory that was
+            granted: 0.25) are replaced.
         health: the path that answers GET with success once the program is ready; "" if it is ready
             as soon as it accepts connections.
         endpoint: the path that inputs are posted to.

@@ -18,6 +18,7 @@ from sire.errors import InvalidModel, LoadFailed
 from sired.http.client import Server
 from sired.runtimes.base import is_out_of_memory
 from sired.runtimes.command.arguments import Program, fill, split
+from sired.runtimes.granted_gpu import GrantedGpu, granted_gpu
 from sired.runtimes.wanted import check_wanted
 
 HOST = "127.0.0.1"
@@ -47,10 +48,18 @@ class Process:
         self.server = Server(HOST, self.port, check_wanted)
         self._printed = _Printed()
         self._program = program
-        gpu = os.environ.get("CUDA_VISIBLE_DEVICES", "") if device != "cpu" else ""
-        values = {"path": path, "port": str(self.port), "device": device, "gpu": gpu}
+        gpu = granted_gpu() if device != "cpu" else GrantedGpu()
+        values = {
+            "path": path,
+            "port": str(self.port),
+            "device": device,
+            "gpu": gpu.uuid,
+            "index": gpu.index,
+            "fraction": gpu.fraction,
+        }
         words = [fill(word, values) for word in split(program.cmd)]
         added = {name: fill(text, values) for name, text in program.env.items()}
+        added = {**gpu.environment, **added}
         self._running = _start(words, program.directory, added)
 
     @property

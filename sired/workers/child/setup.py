@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 from typing import NoReturn
 
+from sired.runtimes import granted_gpu
 from sired.store import file_leases
 from sired.workers.confinement import Confinement, confine
 from sired.workers.descendants import adopt_orphans, end_descendants, reap_zombies
@@ -100,7 +101,10 @@ def exit_process(code: int = 0) -> NoReturn:
 def take_device(device: DeviceGrant) -> None:
     """Make the granted device the only one that frameworks can see."""
     os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
-    os.environ["CUDA_VISIBLE_DEVICES"] = device.uuid if device.kind == "cuda" else ""
+    if device.kind == "cuda":
+        granted_gpu.announce(device.uuid, device.index, device.memory_bytes, device.total_bytes)
+    else:
+        granted_gpu.announce_none()
     if device.cores:
         os.sched_setaffinity(0, device.cores)
     threads = len(os.sched_getaffinity(0))
