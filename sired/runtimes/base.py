@@ -264,23 +264,3 @@ class InferenceRuntime(ABC):
     def free_main_memory(self, model: Any) -> None:
         """Release the main memory that ``wake`` kept; called only if it kept any."""
         raise NotImplementedError
-
-
-_OUT_OF_MEMORY_TYPES = {"MemoryError", "OutOfMemoryError"}
-_OUT_OF_MEMORY_PHRASES = (
-    "out of memory",
-    "can't allocate memory",
-    "failed to allocate memory",
-    "bfcarena::allocate",
-    "cublas_status_alloc_failed",
-    "bad_alloc",
-)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception of any framework means that memory is exhausted."""
-    names = {kind.__name__ for kind in type(error).__mro__}
-    message = str(error).lower()
-    return bool(names & _OUT_OF_MEMORY_TYPES) or any(
-        phrase in message for phrase in _OUT_OF_MEMORY_PHRASES
-    )

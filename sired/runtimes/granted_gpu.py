@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 _INDEX = "SIRE_GPU_INDEX"
 _FRACTION = "SIRE_GPU_FRACTION"
+# By default JAX takes three quarters of a GPU when it starts, and TensorFlow all of it.
+_AS_NEEDED = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,8 @@ def announce(uuid: str, index: int, granted: int, total: int) -> None:
     # Rounded down, and never to nothing: a program must not take more than it was granted.
     hundredths = max(1, math.floor(100 * granted / total)) if total else 100
     os.environ[_FRACTION] = f"{min(hundredths, 100) / 100:.2f}"
+    for name, value in _AS_NEEDED.items():
+        os.environ.setdefault(name, value)
 
 
 def announce_none() -> None:

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from sire.errors import InvalidModel, SireError
-from sired.runtimes.base import is_out_of_memory
 from sired.runtimes.discovery import find_traits
+from sired.runtimes.out_of_memory import is_out_of_memory
 from sired.runtimes.pytorch.copies import PendingCopy
 from sired.runtimes.pytorch.data import to_tensors
 from sired.runtimes.pytorch.model import TorchModel
@@ -136,6 +136,26 @@ def test_data_that_does_not_fit_is_an_error(runtime_case, runtime, model_file, l
     assert alike(runtime.predict(model, runtime_case.data), runtime_case.expected(model_file))
 
 
+OUT_OF_MEMORY_WORDS = [
+    "CUDA error: out of memory",
+    "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+    "CUDNN failure 5003: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED ; GPU=0",
+    "cuFFT error: CUFFT_ALLOC_FAILED",
+    "cusolver error: CUSOLVER_STATUS_ALLOC_FAILED, when calling `cusolverDnCreate(handle)`",
+    "CUDA error: insufficient resources when calling `cusparseCreate(handle)`",
+    "[2] Call to cuMemAlloc results in CUDA_ERROR_OUT_OF_MEMORY",
+    "BFCArena::AllocateRawInternal Failed to allocate memory for requested buffer of size 42",
+    "Available memory of 1000 is smaller than requested bytes of 2000",
+    "OOM when allocating tensor with shape[64,1024]",
+    "RESOURCE_EXHAUSTED: Out of memory while trying to allocate 4294967296 bytes.",
+    "[executionContext.cpp] Error Code 2: OutOfMemory",
+    "Free memory on device (30.5/79.2 GiB) on startup is less than desired GPU memory utilization",
+    "No available memory for the cache blocks. Try increasing `gpu_memory_utilization`",
+    "5.62 GiB KV cache is needed, which is larger than the available KV cache memory (1.20 GiB).",
+]
+
+
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
@@ -143,7 +163,24 @@ def test_data_that_does_not_fit_is_an_error(runtime_case, runtime, model_file, l
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), True),
         (torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), True),
         (RuntimeError("shape mismatch"), False),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED"), False),
+        *((RuntimeError(words), True) for words in OUT_OF_MEMORY_WORDS),
     ],
 )
 def test_running_out_of_memory_is_told_from_other_errors(error, expected):
     assert is_out_of_memory(error) is expected
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_NOT_INITIALIZED",
+        "GET was unable to find an engine to execute this computation",
+    ],
+)
+def test_a_library_that_cannot_begin_on_a_gpu_is_out_of_memory(words, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert not is_out_of_memory(RuntimeError(words))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-7")
+    assert is_out_of_memory(RuntimeError(words))

@@ -124,11 +124,16 @@ def gpu(monkeypatch):
     """The second GPU of this machine, of which a quarter was granted."""
     for name in ("CUDA_VISIBLE_DEVICES", "SIRE_GPU_INDEX", "SIRE_GPU_FRACTION"):
         monkeypatch.setenv(name, "")  # restored afterwards
+    monkeypatch.setenv("XLA_PYTHON_CLIENT_PREALLOCATE", "true")
+    monkeypatch.setenv("TF_FORCE_GPU_ALLOW_GROWTH", "x")
+    monkeypatch.delenv("TF_FORCE_GPU_ALLOW_GROWTH")
     granted_gpu.announce("GPU-7", 1, 20 * 1024**3 + 1, 80 * 1024**3)
 
 
 def test_a_gpu_is_announced_with_the_fraction_rounded_down(gpu):
     assert granted_gpu.granted_gpu() == GrantedGpu("GPU-7", "1", "0.25")
+    assert os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] == "true"  # what the user set stays
+    assert os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
     granted_gpu.announce("GPU-7", 1, 1, 80 * 1024**3)
     assert granted_gpu.granted_gpu().fraction == "0.01"
     granted_gpu.announce("MIG-3", 1, 0, 0)

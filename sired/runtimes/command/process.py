@@ -16,9 +16,9 @@ import psutil
 
 from sire.errors import InvalidModel, LoadFailed
 from sired.http.client import Server
-from sired.runtimes.base import is_out_of_memory
 from sired.runtimes.command.arguments import Program, fill, split
 from sired.runtimes.granted_gpu import GrantedGpu, granted_gpu
+from sired.runtimes.out_of_memory import is_out_of_memory
 from sired.runtimes.wanted import check_wanted
 
 HOST = "127.0.0.1"

@@ -10,9 +10,9 @@ import transformers
 from safetensors import SafetensorError
 
 from sire.errors import InvalidModel, UntrustedModel
-from sired.runtimes.base import is_out_of_memory
 from sired.runtimes.huggingface.arguments import TransformersOptions
 from sired.runtimes.huggingface.task import TransformersModel
+from sired.runtimes.out_of_memory import is_out_of_memory
 from sired.runtimes.pytorch.model import storage_bytes
 
 _NAMED = 3

@@ -10,7 +10,6 @@ from transformers.pipelines.base import PipelineException
 
 from sire.errors import InvalidInput, InvalidModel, error_text
 from sire.spec import Signature, TensorSpec
-from sired.runtimes.base import is_out_of_memory
 from sired.runtimes.huggingface.items import (
     pictures_in,
 )
@@ -19,6 +18,7 @@ from sired.runtimes.huggingface.sound import Recordings
 from sired.runtimes.huggingface.table import ITEMS, SOUND, TEXTS
 from sired.runtimes.huggingface.task import Task, TransformersModel, object_array, texts_in
 from sired.runtimes.huggingface.text import TRIAL
+from sired.runtimes.out_of_memory import is_out_of_memory
 from sired.runtimes.support.comparison import alike
 
 _ANSWERS = (TensorSpec("", "object", (-1,)),)

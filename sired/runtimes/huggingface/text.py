@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer
 
-from sired.runtimes.base import is_out_of_memory
 from sired.runtimes.huggingface.loading import load_beside
 from sired.runtimes.huggingface.task import TransformersModel
+from sired.runtimes.out_of_memory import is_out_of_memory
 from sired.runtimes.support.comparison import alike
 
 log = logging.getLogger("sired.worker")

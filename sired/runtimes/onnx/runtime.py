@@ -8,10 +8,11 @@ import onnxruntime
 
 from sire.errors import InvalidInput, InvalidModel
 from sire.spec import Signature
-from sired.runtimes.base import InferenceRuntime, is_out_of_memory
+from sired.runtimes.base import InferenceRuntime
 from sired.runtimes.onnx import sessions
 from sired.runtimes.onnx.arguments import read_onnx_options
 from sired.runtimes.onnx.graph_inputs import GraphInput, describe, feed, inputs_of
+from sired.runtimes.out_of_memory import is_out_of_memory
 
 # Types that numpy does not have, and that ONNX Runtime does not expose to Python.
 _UNKNOWN_TO_NUMPY = ("bfloat16", "float8", "float4", "int4", "uint4", "int2", "uint2")

@@ -10,9 +10,10 @@ from typing import Any
 import onnxruntime
 
 from sire.errors import InvalidModel, LoadFailed
-from sired.runtimes.base import ModelCacheDirectory, is_out_of_memory
+from sired.runtimes.base import ModelCacheDirectory
 from sired.runtimes.onnx.arguments import OnnxOptions
 from sired.runtimes.onnx.graphs import GRAPH, WEIGHTS, CachedGraph
+from sired.runtimes.out_of_memory import is_out_of_memory
 from sired.runtimes.reading import ReadProgress
 
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"

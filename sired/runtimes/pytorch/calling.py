@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from sire.errors import InferenceError, InvalidInput
-from sired.runtimes.base import is_out_of_memory
+from sired.runtimes.out_of_memory import is_out_of_memory
 from sired.runtimes.support.inputs import Arguments
 
 log = logging.getLogger("sired.worker")

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from sire.errors import LoadFailed
-from sired.runtimes.base import is_out_of_memory
+from sired.runtimes.out_of_memory import is_out_of_memory
 
 _CACHE = "TORCHINDUCTOR_CACHE_DIR"
 

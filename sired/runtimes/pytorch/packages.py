@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from sire.errors import InvalidInput, InvalidModel
-from sired.runtimes.base import is_out_of_memory
+from sired.runtimes.out_of_memory import is_out_of_memory
 from sired.runtimes.support.inputs import Arguments
 
 _CHECK = "AOTI_RUNTIME_CHECK_INPUTS"

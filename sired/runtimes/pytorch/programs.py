@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_unflatten
 from sire.errors import InvalidModel, LoadFailed, UntrustedModel
 from sire.spec import Signature, TensorSpec
 from sired.runtimes.arguments import read_arguments
-from sired.runtimes.base import is_out_of_memory
+from sired.runtimes.out_of_memory import is_out_of_memory
 from sired.runtimes.pytorch.arguments import TorchOptions
 from sired.runtimes.pytorch.compiling import compiled
 from sired.runtimes.pytorch.model import (

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from sire.errors import InvalidModel, SireError, UntrustedModel
-from sired.runtimes.base import is_out_of_memory
+from sired.runtimes.out_of_memory import is_out_of_memory
 from sired.runtimes.pytorch.model import TorchLoad
 from sired.runtimes.support.classes import add_to_path, find_class
 

@@ -11,7 +11,7 @@ import orjson
 from sire.errors import InferenceError, InvalidInput, QueueFull, SireError
 from sire.protocol.content import JSON, TEXT, Payload
 from sired.http.client import HttpResponse
-from sired.runtimes.base import is_out_of_memory
+from sired.runtimes.out_of_memory import is_out_of_memory
 
 _TOO_MANY = 429
 _NO_SUCH_PATH = {404, 405}

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from sired.runtimes.base import is_out_of_memory
+from sired.runtimes.out_of_memory import is_out_of_memory
 from sired.runtimes.support.comparison import alike
 
 log = logging.getLogger("sired.worker")

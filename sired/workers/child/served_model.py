@@ -26,8 +26,9 @@ from sire.protocol.runs import RunModel, RunPart, RunResult, WorkerError
 from sire.spec import ImageOptions, ModelSpec, Signature
 from sire.transport.channel import Channel
 from sired import codecs
-from sired.runtimes.base import InferenceRuntime, ModelCacheDirectory, is_out_of_memory
+from sired.runtimes.base import InferenceRuntime, ModelCacheDirectory
 from sired.runtimes.discovery import find_runtime
+from sired.runtimes.out_of_memory import is_out_of_memory
 from sired.runtimes.reading import ReadProgress, read_ahead
 from sired.workers.child.batching import Batches, BatchResult
 from sired.workers.child.cpu_memory import CpuMeter
