@@ -103,6 +103,16 @@ class Faulty:
         os.wait()
         return int(os.read(reader, 20))
 
+    def fork_and_wait(self, **_):
+        """Whether a timer runs here once a child was forked and has ended."""
+        if (child := os.fork()) == 0:
+            os._exit(0)
+        os.waitpid(child, 0)
+        return self.timer()
+
+    def timer(self, **_):
+        return signal.getitimer(signal.ITIMER_REAL)[0] > 0
+
     def leave_a_dead_child(self, **_):
         """What a shell leaves that goes before what it has started."""
         script = "import os; os.fork() and os._exit(0)"

@@ -84,6 +84,13 @@ def test_a_zygote_that_hangs_is_replaced(tmp_path):
     assert zygote.problem == ""
 
 
+def test_a_worker_that_forks_while_the_zygote_is_young_has_no_timer_of_the_zygotes(house):
+    house.register()
+    assert house.predict(do="fork_and_wait") is False
+    house.register("forks", args={"at_load": "fork_and_wait"})
+    assert house.predict("forks", do="timer") is False
+
+
 def test_where_no_zygote_starts_workers_are_spawned_and_it_is_said(house, tmp_path, monkeypatch):
     (tmp_path / "onnxruntime.py").write_text("import os; os._exit(1)")
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(__file__).parents[2]}")

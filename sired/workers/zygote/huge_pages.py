@@ -24,17 +24,18 @@ def collapse_when_idle() -> None:
     """Begin once no worker has been forked for a while; call this in the zygote."""
     pages = HugePages()
     signal.signal(signal.SIGALRM, lambda *_: pages.collapse_next())
-    os.register_at_fork(
-        after_in_parent=pages.restart_timer,
-        # Timers are not inherited; handlers are.
-        after_in_child=lambda: signal.signal(signal.SIGALRM, signal.SIG_DFL),
-    )
+    os.register_at_fork(after_in_parent=pages.restart_timer, after_in_child=pages.end_in_worker)
 
 
 class HugePages:
-    """This process's private memory, one huge page after another."""
+    """The zygote's private memory, one huge page after another.
+
+    Workers inherit what runs at each fork, but neither need the timer nor could survive it, because
+    they take SIGALRM for themselves: in a worker, and in what a worker forks, this does nothing.
+    """
 
     def __init__(self) -> None:
+        self._in_zygote = True
         self._left: Iterator[int] | None = None
         self._done = False
         self._madvise = ctypes.CDLL(None).madvise
@@ -42,8 +43,14 @@ class HugePages:
 
     def restart_timer(self) -> None:
         """Wait after a fork: another may follow."""
-        if not self._done:
+        if self._in_zygote and not self._done:
             signal.setitimer(signal.ITIMER_REAL, IDLE_SECONDS)
+
+    def end_in_worker(self) -> None:
+        """Leave SIGALRM to the worker; what the worker installs, its own children keep."""
+        if self._in_zygote:  # of this process's parent
+            self._in_zygote = False
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
 
     def collapse_next(self) -> None:
         """Collapse the next page, and schedule the one after it."""

@@ -22,8 +22,13 @@ from sired.workers.zygote import huge_pages
 huge_pages.IDLE_SECONDS = 0.05
 held = bytearray(64 << 20)
 huge_pages.collapse_when_idle()
-if os.fork() == 0:
-    os._exit(signal.getsignal(signal.SIGALRM) is not signal.SIG_DFL)
+if os.fork() == 0:  # a worker, and what it forks
+    inherited = signal.getsignal(signal.SIGALRM) is not signal.SIG_DFL
+    signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    if os.fork() == 0:
+        os._exit(signal.getsignal(signal.SIGALRM) is not signal.SIG_IGN)
+    _, own_handler_lost = os.wait()
+    os._exit(inherited or own_handler_lost or signal.getitimer(signal.ITIMER_REAL)[0] > 0)
 _, status = os.wait()
 print(status, flush=True)
 while signal.getitimer(signal.ITIMER_REAL)[0]:
