@@ -1,6 +1,4 @@
-"""YAML files are read within bounds."""
-
-from pathlib import Path
+"""YAML is read with bounds: on its size, on what its aliases stand for, on each number."""
 
 import pytest
 
@@ -8,39 +6,59 @@ from sire.errors import InvalidConfiguration
 from sire.yaml_text import LARGEST_BYTES, MOST_VALUES, read_yaml
 
 
-def read(tmp_path: Path, text: str) -> object:
-    file = tmp_path / "m.yaml"
-    file.write_text(text)
-    return read_yaml(file)
+def grown(first, line):
+    """A document in which each of twelve values stands for ten of the one before."""
+    repeated = [line.format(n, ", ".join([f"*a{n - 1}"] * 10)) for n in range(1, 12)]
+    return "\n".join([f"a0: &a0 {first}", *repeated])
 
 
-def test_aliases_are_replaced_by_their_values(tmp_path: Path) -> None:
-    assert read(tmp_path, "a: &a [1, 2]\nb: *a\n") == {"a": [1, 2], "b": [1, 2]}
+@pytest.fixture
+def read(tmp_path):
+    def read(text):
+        file = tmp_path / "file.yaml"
+        file.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return read_yaml(file)
+
+    return read
 
 
-def test_a_long_list_is_read(tmp_path: Path) -> None:
-    labels = [f"label-{number}" for number in range(50_000)]
-    assert read(tmp_path, f"labels: {labels}\n") == {"labels": labels}
+def test_aliases_and_merges_of_moderate_size_are_read(read):
+    assert read("a: &a {x: 1}\nb: *a\nc: {<<: *a, y: 2}") == {
+        "a": {"x": 1},
+        "b": {"x": 1},
+        "c": {"x": 1, "y": 2},
+    }
+    assert read("") == {}
 
 
-def test_aliases_of_aliases_are_refused_by_the_number_of_their_values(tmp_path: Path) -> None:
-    laughs = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
-    laughs += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 20)]
-    with pytest.raises(InvalidConfiguration, match=rf"\d{{20}} values .* limit is {MOST_VALUES}"):
-        read(tmp_path, "\n".join(laughs))
+def test_a_long_list_is_read(read):
+    labels = [f"label-{number}" for number in range(20_000)]
+    assert read(f"labels: {labels}") == {"labels": labels}
 
 
-def test_a_value_that_contains_itself_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidConfiguration, match="values once its aliases are replaced"):
-        read(tmp_path, "a: &a [1, *a]\n")
-
-
-def test_a_file_over_the_limit_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidConfiguration, match=f"more than {LARGEST_BYTES} bytes"):
-        read(tmp_path, "a: " + "x" * LARGEST_BYTES)
-
-
-@pytest.mark.parametrize("text", ["a: [" * 5000, "a: {" * 5000, "- " * 100_000])
-def test_deep_nesting_is_refused(tmp_path: Path, text: str) -> None:
-    with pytest.raises(InvalidConfiguration):
-        read(tmp_path, text)
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (grown("[x, x]", "a{0}: &a{0} [{1}]"), f"the limits are {MOST_VALUES}"),
+        (grown("{x: 1}", "a{0}: &a{0} {{<<: [{1}]}}"), f"the limits are {MOST_VALUES}"),
+        ("b: &b " + "y" * 100_000 + "\nc: [" + ", ".join(["*b"] * 100) + "]", "characters"),
+        ("a: &a [*a]", "contains it"),
+        (b"#" * (LARGEST_BYTES + 1), f"more than {LARGEST_BYTES} bytes"),
+        ("a: " + "[" * 5000, "recursion"),
+        ("a: " + "{" * 5000, "recursion"),
+        ("- " * 100_000, "recursion"),
+        ("a: " + "9" * 101, "a number of 101 characters; the limit is 100"),
+        ("a: " + ":".join(["59"] * 50), "a number of 149 characters"),
+        ("a: 2024-13-45", "not valid YAML"),
+        ("a: !!bool maybe", "not valid YAML"),
+        ("a: !!timestamp soon", "not valid YAML"),
+        ("a: !!int ''", "not valid YAML"),
+        ("a: !!python/object/apply:os.getpid []", "not valid YAML"),
+        ("a: 1\n---\nb: 2", "not valid YAML"),
+        (b"a: \xff", "not valid YAML"),
+        ("- a", "not a mapping"),
+    ],
+)
+def test_what_exceeds_a_bound_or_is_not_valid_is_refused(read, text, said):
+    with pytest.raises(InvalidConfiguration, match=said):
+        read(text)
