@@ -17,12 +17,14 @@ from sire.paths import Paths, find_paths
 from sire.protocol.content import Buffer, size_of
 from sire.protocol.framing import LARGEST_HEADER, raise_failure, too_large
 from sire.protocol.replies import ConfigReport, Failure, Part, Reply
-from sire.protocol.requests import Predict, Request, ShowConfig, WhyEnded
+from sire.protocol.requests import READING, Predict, Request, ShowConfig, Submit, WhyEnded
 from sire.units import parse_bytes
 
 _Kind = TypeVar("_Kind")
 # For the daemon to report its limit.
 _LIMIT_SECONDS = 5.0
+# Daemons that are tried for one request, each of which died before it received the request.
+_MOST_DAEMONS = 3
 
 
 class Connection:
@@ -39,6 +41,8 @@ class Connection:
         self._ids = itertools.count(1)
         self._link: Link | None = None
         self._routes = Routes(self._paths)
+        # Whether the last request failed because its daemon died.
+        self._died = False
 
     def __enter__(self) -> Self:
         return self
@@ -64,20 +68,27 @@ class Connection:
             request: any request; its ``id`` is set here.
             payload: the frames that follow the header; must not change until the reply arrives.
             timeout: seconds to wait for the connection and then for the reply; None waits as
-                long as the daemon lives.
+                long as the daemon lives and answers heartbeats.
 
         Returns:
             The reply and the frames that came with it.
 
+        A request that changes nothing is sent to another daemon if the first one dies, and so is
+        any request that the first one has not received.
+
         Raises:
             SireError: the typed error the daemon replied with.
-            DaemonUnavailable: no daemon runs and none was started, or it went away before it
-                replied.
+            InvalidInput: the header of the request exceeds the limit.
+            DaemonUnavailable: no daemon runs and none was started, it went away before it replied,
+                or it does not respond.
             DeadlineExceeded: no reply within ``timeout``; the request is cancelled.
         """
-        for answer in self._replies(request, payload, timeout):
-            return answer
-        raise AssertionError("a request has a reply or an error")
+        try:
+            return next(self._replies(request, payload, timeout))
+        except DaemonUnavailable:
+            if not (self._died and isinstance(request, READING)):
+                raise
+        return next(self._replies(request, payload, timeout))
 
     def stream(
         self, request: Predict, payload: Sequence[Buffer] = (), *, timeout: float | None = None
@@ -104,13 +115,14 @@ class Connection:
         self, request: Request, payload: Sequence[Buffer], timeout: float | None
     ) -> Generator[Answer, None, None]:
         """Send a request and yield its replies; all but the last are parts."""
-        link = self._connected(timeout)
+        self._died = False
         request = msgspec.structs.replace(request, id=next(self._ids))
+        link = self._sent(request, payload, timeout)
+        due = _own_timeout(request)
         reply: Reply | None = None
         try:
-            link.send(request, payload)
             while reply is None or isinstance(reply, Part):
-                reply, frames = link.receive(request.id, timeout)
+                reply, frames = link.receive(request.id, timeout, due=due)
                 if isinstance(reply, Failure):
                     raise_failure(reply)
                 yield reply, frames
@@ -119,9 +131,32 @@ class Connection:
                 link.cancel(request.id, next(self._ids))
             raise
         except DaemonUnavailable:
+            link.abandon([request.id])
+            self._link = None
+            self.close()
+            if link.ended:
+                self._check_size(payload)
+            self._died = link.ended
+            raise
+
+    def _sent(self, request: Request, payload: Sequence[Buffer], timeout: float | None) -> Link:
+        """Send a request to the daemon, or to the next one if it dies before; returns the link.
+
+        Raises:
+            InvalidInput: the header exceeds the limit.
+            DaemonUnavailable: there is no daemon that takes it.
+        """
+        for _ in range(_MOST_DAEMONS):
+            link = self._connected(timeout)
+            try:
+                if link.send(request, payload, seconds=timeout):
+                    return link
+            except DaemonUnavailable:
+                self.close()
+                raise
             self.close()
             self._check_size(payload)
-            raise
+        raise link.connection_lost()
 
     def predict(
         self, request: Predict, payload: Sequence[Buffer] = (), *, timeout: float | None = None
@@ -186,11 +221,15 @@ class Connection:
         Raises:
             DaemonUnavailable: no daemon runs and none was started, or it accepts no connections.
         """
-        while True:
+        for _ in range(_MOST_DAEMONS):
             if not daemon_runs(self._paths):
                 self._start_daemon()
             if link := connect(self._paths, timeout, backlog=backlog):
                 return link
+        raise DaemonUnavailable(
+            f"{_MOST_DAEMONS} daemons ended before they accepted a connection.",
+            hint=f"See their log: {self._paths.daemon_log}",
+        )
 
     def _check_size(self, payload: Sequence[Buffer]) -> None:
         """Raise InvalidInput if the daemon disconnected because the payload exceeds its limit."""
@@ -211,6 +250,14 @@ class Connection:
         if not self._autostart:
             raise DaemonUnavailable("No daemon is running.", hint="Start it: sire daemon start")
         ensure_daemon(self._paths)
+
+
+def _own_timeout(request: Request) -> float | None:
+    """Seconds after which the daemon itself fails the request; None if it has no such limit."""
+    if isinstance(request, Submit):  # that of the job
+        return None
+    timeout: float | None = getattr(request, "timeout", None)
+    return timeout
 
 
 def largest_message(report: ConfigReport) -> int:

@@ -4,17 +4,25 @@ import math
 import select
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import zmq
 
 from sire.client.autostart import START_TIMEOUT_SECONDS, daemon_runs
+from sire.client.heartbeat import (
+    HEARTBEAT_ID,
+    SILENT_SECONDS,
+    Heartbeat,
+    daemon_stopped,
+    unresponsive,
+)
 from sire.errors import DaemonUnavailable, DeadlineExceeded
 from sire.paths import Paths
 from sire.protocol.content import Buffer
-from sire.protocol.framing import decode_reply, encode
-from sire.protocol.replies import Reply
+from sire.protocol.framing import decode_reply, encode_request
+from sire.protocol.replies import Failure, Reply
 from sire.protocol.requests import Cancel, Request
 
 Answer = tuple[Reply, list[memoryview]]
@@ -27,9 +35,12 @@ _LOOK_SECONDS = 0.1
 # Smaller frames are copied: tracking a borrowed one takes longer.
 _ZERO_COPY_BYTES = 16 * 1024
 # A healthy daemon confirms at once; one that does not must not delay Ctrl-C.
-_CANCEL_MILLISECONDS = 300
+_CANCEL_SECONDS = 0.3
+# For cancellations to leave this process while the daemon is stopped.
+_LINGER_SECONDS = 1.0
 # Plain integers: using zmq's enumerations takes as long as the calls themselves.
 _EVENTS, _POLLIN, _POLLOUT = int(zmq.EVENTS), int(zmq.POLLIN), int(zmq.POLLOUT)
+_NOBLOCK, _SNDMORE = int(zmq.NOBLOCK), int(zmq.SNDMORE)
 
 
 def connect(paths: Paths, timeout: float | None, *, backlog: int = BACKLOG) -> "Link | None":
@@ -39,14 +50,16 @@ def connect(paths: Paths, timeout: float | None, *, backlog: int = BACKLOG) -> "
         DaemonUnavailable: a process holds the lock, but accepts no connection within ``timeout``
             seconds.
     """
-    hint = f"See its log: {paths.daemon_log}"
-    address = f"ipc://{paths.checked_socket()}"
-    deadline = time.monotonic() + (START_TIMEOUT_SECONDS if timeout is None else timeout)
-    while not (link := Link(address, hint, backlog=backlog)).established(_TRY_MILLISECONDS):
+    paths.checked_socket()
+    patience = START_TIMEOUT_SECONDS if timeout is None else timeout
+    deadline = time.monotonic() + patience
+    while not (link := Link(paths, backlog=backlog)).established(_TRY_MILLISECONDS):
         link.close()
         if not daemon_runs(paths):
             return None
         if time.monotonic() > deadline:
+            if daemon_stopped(paths):
+                raise unresponsive(paths, patience)
             raise DaemonUnavailable(
                 f"A daemon holds {paths.lock}, but accepts no connections.",
                 hint="Try: sire daemon restart",
@@ -60,14 +73,21 @@ class Link:
     A REQ socket could not send a ``Cancel`` while its request is in flight, nor have several
     requests in flight at once.
 
+    Nothing here waits without a limit: see ``send``, ``receive`` and ``Heartbeat``.
+
     Args:
-        address: of the daemon's socket.
-        hint: what to do when the daemon goes away.
+        paths: the daemon's socket, lock and log.
         backlog: messages that may wait in each direction; 0 for any number.
+
+    Attributes:
+        ended: whether the connection was found lost by ``send`` or ``receive``.
     """
 
-    def __init__(self, address: str, hint: str, *, backlog: int = BACKLOG) -> None:
-        self._hint = hint
+    def __init__(self, paths: Paths, *, backlog: int = BACKLOG) -> None:
+        self.ended = False
+        self._paths = paths
+        self._heartbeat = Heartbeat()
+        self._incomplete = False
         self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.SNDHWM, backlog)
@@ -80,7 +100,7 @@ class Link:
         self._descriptor = int(self._socket.getsockopt(zmq.FD))
         self._timeout_ms = -1
         self._used = 0.0
-        self._socket.connect(address)
+        self._socket.connect(f"ipc://{paths.socket}")
 
     def close(self, linger: float = 0.0) -> None:
         """Close the socket; unsent messages may be sent for ``linger`` more seconds."""
@@ -98,7 +118,10 @@ class Link:
 
     def connection_lost(self) -> DaemonUnavailable:
         """The error of requests without an answer when the connection is lost."""
-        return DaemonUnavailable("The daemon went away before it answered.", hint=self._hint)
+        return DaemonUnavailable(
+            "The daemon went away before it answered.",
+            hint=f"See its log: {self._paths.daemon_log}",
+        )
 
     @property
     def descriptor(self) -> int:
@@ -109,7 +132,7 @@ class Link:
         """Whether the connection was lost while idle; checked after an idle interval only."""
         now = time.monotonic()
         used, self._used = self._used, now
-        return now - used > _LOOK_SECONDS and self.lost()
+        return self._incomplete or (now - used > _LOOK_SECONDS and self.lost())
 
     def ready(self) -> tuple[bool, bool]:
         """Whether a message can be sent without waiting, and whether one can be received."""
@@ -123,23 +146,76 @@ class Link:
         """
         select.select([self._descriptor], [], [], max(0.0, seconds))
 
-    def send(self, request: Request, payload: Sequence[Buffer] = ()) -> None:
-        """Send a request; blocks while the backlog is full."""
-        self._socket.send(b"", zmq.SNDMORE)
-        frames: list[Any] = [encode(request), *payload]
-        last = frames.pop()
-        for frame in frames:
-            self._socket.send(frame, zmq.SNDMORE, copy=len(frame) < _ZERO_COPY_BYTES)
-        self._socket.send(last, copy=len(last) < _ZERO_COPY_BYTES)
+    def send(
+        self, request: Request, payload: Sequence[Buffer] = (), *, seconds: float | None = None
+    ) -> bool:
+        """Send a request; waits while the backlog is full.
 
-    def receive(self, request_id: str | int, timeout: float | None) -> Answer:
-        """Wait for the reply to one request; others are discarded.
+        Args:
+            request: any request.
+            payload: the frames that follow the header.
+            seconds: how long to wait, ``SILENT_SECONDS`` at most.
+
+        Returns:
+            Whether it was sent. If not, the connection is lost, and the daemon has not received the
+            request, so that it may be sent to another.
 
         Raises:
-            DaemonUnavailable: the daemon went away before it replied.
+            InvalidInput: its header is too large.
+            DaemonUnavailable: the backlog stayed full.
+        """
+        frames: list[Any] = [encode_request(request), *payload]
+        if not self._begin(SILENT_SECONDS if seconds is None else min(seconds, SILENT_SECONDS)):
+            return False
+        last = frames.pop()
+        self._incomplete = True
+        try:
+            for frame in frames:
+                self._socket.send(frame, _NOBLOCK | _SNDMORE, copy=len(frame) < _ZERO_COPY_BYTES)
+            self._socket.send(last, _NOBLOCK, copy=len(last) < _ZERO_COPY_BYTES)
+        except zmq.Again:  # lost between two frames: none of them is delivered
+            self.ended = True
+            return False
+        self._incomplete = False
+        return True
+
+    def _begin(self, seconds: float) -> bool:
+        """Send the delimiter before a message, as soon as there is room; False if it is lost."""
+        deadline = 0.0
+        while True:
+            try:
+                self._socket.send(b"", _NOBLOCK | _SNDMORE)
+            except zmq.Again:
+                # ZeroMQ reports a lost connection as it reports a full backlog.
+                if self.lost():
+                    self.ended = True
+                    return False
+                deadline = deadline or time.monotonic() + seconds
+                if time.monotonic() >= deadline:
+                    raise unresponsive(self._paths, seconds) from None
+                self._socket.poll(_TRY_MILLISECONDS, _POLLOUT)
+            else:
+                return True
+
+    def receive(
+        self, request_id: str | int, timeout: float | None, *, due: float | None = None
+    ) -> Answer:
+        """Wait for the reply to one request; others are discarded.
+
+        Args:
+            request_id: of the request.
+            timeout: seconds to wait; None waits as long as the daemon answers heartbeats.
+            due: seconds after which the daemon itself reports that the time is over, unless it is
+                stopped.
+
+        Raises:
+            DaemonUnavailable: the daemon went away before it replied, or does not respond.
             DeadlineExceeded: it did not reply within ``timeout`` seconds.
         """
-        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        began = time.monotonic()
+        deadline = math.inf if timeout is None else began + timeout
+        due_at = math.inf if due is None else began + due
+        self._heartbeat.resume()
         while True:
             # recv returns sooner than a poller; the connection is checked between two waits.
             left = min(_LOOK_SECONDS, deadline - time.monotonic())
@@ -147,16 +223,44 @@ class Link:
             try:
                 reply, frames = self.take()
             except zmq.Again:
-                if self.lost():
-                    raise self.connection_lost() from None
-                if time.monotonic() >= deadline:
-                    raise DeadlineExceeded(
-                        f"The daemon did not answer within {timeout:g} s."
-                    ) from None
+                self._look(began, due_at, deadline)
             else:
-                # Replies to cancelled requests may still arrive.
-                if reply.id == request_id:
+                # Replies to cancelled requests may still arrive. A request whose header could not
+                # be read is refused without its id.
+                if reply.id == request_id or (reply.id == "" and isinstance(reply, Failure)):
                     return reply, frames
+
+    def _look(self, began: float, due_at: float, deadline: float) -> None:
+        """Check between two waits of ``receive`` whether to go on waiting."""
+        self.check()
+        now = time.monotonic()
+        if now >= min(due_at, deadline) and daemon_stopped(self._paths):
+            raise unresponsive(self._paths, round(now - began, 1))
+        if now >= deadline:
+            raise DeadlineExceeded(f"The daemon did not answer within {deadline - began:g} s.")
+
+    def check(self) -> None:
+        """Check, between two waits for an answer, that the daemon is there and responds.
+
+        Raises:
+            DaemonUnavailable: it went away, or has not answered a heartbeat in time.
+        """
+        if self.lost():
+            self.ended = True
+            raise self.connection_lost()
+        if self._heartbeat.look() and self.ready()[0]:
+            # Answered at once, since no request has that id.
+            self.send(Cancel(id=HEARTBEAT_ID, request=HEARTBEAT_ID), seconds=0.0)
+        if self._heartbeat.missed:
+            raise unresponsive(self._paths, SILENT_SECONDS)
+
+    def resume(self) -> None:
+        """Count silence from now on: no answer was awaited before."""
+        self._heartbeat.resume()
+
+    def stopped(self, seconds: float) -> DaemonUnavailable | None:
+        """The error of a request that waited for ``seconds`` if the daemon's process is stopped."""
+        return unresponsive(self._paths, seconds) if daemon_stopped(self._paths) else None
 
     def _set_timeout(self, milliseconds: int) -> None:
         if milliseconds != self._timeout_ms:
@@ -165,15 +269,32 @@ class Link:
 
     def cancel(self, request_id: str | int, cancel_id: int) -> None:
         """Cancel a request, and wait briefly so that the message is sent."""
-        self.send(Cancel(id=cancel_id, request=request_id))
+        if self._incomplete:
+            return
         try:
-            self.receive(cancel_id, _CANCEL_MILLISECONDS / 1e3)
+            if self.send(Cancel(id=cancel_id, request=request_id), seconds=_CANCEL_SECONDS):
+                self.receive(cancel_id, _CANCEL_SECONDS)
         except (DaemonUnavailable, DeadlineExceeded):
             return
+
+    def abandon(self, requests: Iterable[str | int]) -> None:
+        """Cancel requests whose answers are not awaited any more, and close the socket.
+
+        A daemon that is stopped reads the requests when it continues, and then that they are
+        cancelled: otherwise it would lease an instance to a client that does not know of it.
+        """
+        if not self.ended:
+            with suppress(DaemonUnavailable):
+                for number in requests:
+                    if self._incomplete or not self.ready()[0]:
+                        break
+                    self.send(Cancel(id=HEARTBEAT_ID, request=number), seconds=0.0)
+        self.close(linger=0.0 if self.ended else _LINGER_SECONDS)
 
     def take(self) -> Answer:
         """Receive the next message; waits as long as the last ``receive``."""
         frames = self._socket.recv_multipart(copy=False)
+        self._heartbeat.heard()
         header, *payload = frames[1:]
         return decode_reply(header.buffer), [frame.buffer for frame in payload]
 

@@ -12,6 +12,12 @@ from sire.protocol.requests import PROTOCOL_VERSION, Message, Request
 LARGEST_HEADER = 1 << 20
 
 _UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+# What to do about a field that is too large.
+_INSTEAD = {
+    "model": "Keep long arguments in a file, and give the model its path.",
+    "metadata": "Keep long texts in a file, and submit its path as metadata.",
+    "tensors": "Send one array instead of many small ones: numpy.stack, or numpy.concatenate.",
+}
 _encoder = msgspec.msgpack.Encoder()
 _requests: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
 _replies: msgspec.msgpack.Decoder[Reply] = msgspec.msgpack.Decoder(Reply)
@@ -30,6 +36,43 @@ _preambles: msgspec.msgpack.Decoder[Preamble] = msgspec.msgpack.Decoder(Preamble
 def encode(message: Message) -> bytes:
     """The header frame of a message."""
     return _encoder.encode(message)
+
+
+def encode_request(request: Request) -> bytes:
+    """The header frame of a request, which the daemon accepts.
+
+    Raises:
+        InvalidInput: it exceeds the limit, or contains a value that cannot be sent.
+    """
+    try:
+        header = _encoder.encode(request)
+    except (TypeError, ValueError, OverflowError, RecursionError) as problem:
+        raise InvalidInput(
+            f"The {_kind(request)} request cannot be sent: {error_text(problem)}."
+        ) from None
+    if len(header) > LARGEST_HEADER:
+        raise _header_too_large(request, len(header))
+    return header
+
+
+def _header_too_large(request: Request, size: int) -> InvalidInput:
+    """The error of a header over the limit; names the field that takes most of it."""
+    sizes = {
+        name: len(_encoder.encode(getattr(request, name))) for name in request.__struct_fields__
+    }
+    largest = max(sizes, key=sizes.__getitem__)
+    return InvalidInput(
+        f"The header of the {_kind(request)} request has {size} bytes, {sizes[largest]} of them in "
+        f"its field {largest!r}; the limit is {LARGEST_HEADER}.",
+        hint=_INSTEAD.get(largest, "Send less at a time."),
+        size=size,
+        limit=LARGEST_HEADER,
+        field=largest,
+    )
+
+
+def _kind(request: Request) -> str:
+    return type(request).__name__
 
 
 def decode_request(header: bytes | memoryview) -> Request:

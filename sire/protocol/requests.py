@@ -377,3 +377,24 @@ Request = (
     | CancelJobs
     | RemoveJobs
 )
+
+# Requests that change nothing: a restarted daemon may be asked again when the first one died.
+READING = (
+    Health,
+    Estimate,
+    ListModels,
+    Show,
+    PoolStats,
+    Ps,
+    Stats,
+    History,
+    Devices,
+    Top,
+    Metrics,
+    ShowConfig,
+    ListJobs,
+    ShowJob,
+    UnfinishedJobs,
+    WaitJobs,
+    JobResult,
+)

@@ -167,12 +167,15 @@ class Channel(Generic[Incoming]):
         return self._mapped is not None and self._mapped.held()
 
     def set_timeout(self, seconds: float | None) -> None:
-        """Set how long ``receive`` waits before it raises BlockingIOError; None for no limit."""
+        """Set how long ``send`` and ``receive`` wait before they raise BlockingIOError.
+
+        None is for no limit. It applies to connecting the socket as well.
+        """
         whole = 0 if seconds is None else int(seconds)
         rest = 0 if seconds is None else max(1, int((seconds - whole) * 1e6))
-        self._line.setsockopt(
-            socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", whole, rest)
-        )
+        limit = struct.pack("@ll", whole, rest)
+        self._line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+        self._line.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
 
     def _send(self, message: Any, frames: Sequence[Buffer], flags: int) -> None:
         flags |= _NO_SIGNAL

@@ -179,11 +179,11 @@ class Driver:
 
     def _poll(self, now: float) -> None:
         self._next_poll = now + _POLL_SECONDS
-        if self._link.lost():
+        try:
+            self._link.check()
+        except DaemonUnavailable as problem:
             self.daemon_lost = True
-            self.messages.setdefault(
-                DaemonUnavailable.code, "The daemon disappeared during the run."
-            )
+            self.messages.setdefault(DaemonUnavailable.code, problem.message)
             for one in self._open.values():
                 one.counts.errors[DaemonUnavailable.code] += 1
             self._open.clear()

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from sire.client.autostart import daemon_runs
 from sire.client.connection import Connection
 from sire.errors import DaemonUnavailable, SireError
 from sire.paths import Paths
@@ -66,7 +67,9 @@ class Poller(threading.Thread):
             request = Top(after=self.history.last)
             report = connection.expect(TopReport, request, timeout=REPLY_TIMEOUT_SECONDS)
         except DaemonUnavailable:
-            return replace(self.latest, outdated="daemon not running, retrying…")
+            running = daemon_runs(self._paths)
+            state = "daemon does not respond" if running else "daemon not running"
+            return replace(self.latest, outdated=f"{state}, retrying…")
         except SireError as problem:
             return replace(self.latest, outdated=f"{problem.message} Retrying…")
         self.history.add(report)

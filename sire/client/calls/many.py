@@ -114,7 +114,7 @@ class ManyCalls(ABC):
         self, request: Predict, inputs: Iterable[Any], *, continue_on_error: bool
     ) -> Generator[Any, None, None]:
         with self._connection() as connection:
-            pipeline = open_pipeline(connection)
+            pipeline = open_pipeline(connection, timeout=request.timeout)
         with closing(pipeline):
             for outcome in outcomes_in_order(pipeline, _requests(request, inputs)):
                 answer = _answer(outcome)
@@ -128,8 +128,8 @@ class ManyCalls(ABC):
 def futures_pipeline(paths: Paths, *, autostart: bool) -> FuturesPipeline:
     """The pipeline of ``submit_async``; it connects when the first request is submitted."""
 
-    def connect(waker: int) -> Pipeline:
-        return open_pipeline(Connection(paths, autostart=autostart), waker)
+    def connect(waker: int, timeout: float | None) -> Pipeline:
+        return open_pipeline(Connection(paths, autostart=autostart), waker, timeout)
 
     return FuturesPipeline(connect, answer_from)
 

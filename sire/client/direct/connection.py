@@ -19,6 +19,8 @@ from sire.transport.staging import Staging
 
 # A healthy daemon answers at once; one that does not must not delay the request.
 _OPENING_SECONDS = 1.0
+# Requests with more may have a header over the daemon's limit: there they always get its error.
+_MOST_TENSORS = 4096
 
 
 class ConnectionLost(Exception):
@@ -53,9 +55,11 @@ class DirectConnection:
         """Close the connection; the worker detects it."""
         self._channel.close()
 
-    def accepts(self, payload: Sequence[Buffer]) -> bool:
+    def accepts(self, request: Predict, payload: Sequence[Buffer]) -> bool:
         """Whether a request of this size is allowed; the daemon reports one that is not."""
-        return size_of(payload) <= self._terms.largest_bytes
+        return len(request.tensors) <= _MOST_TENSORS and (
+            size_of(payload) <= self._terms.largest_bytes
+        )
 
     def ask(
         self, request: Predict, payload: Sequence[Buffer]
@@ -128,8 +132,9 @@ def open_direct(paths: Paths, model: str) -> DirectConnection | None:
     staging = Staging()
     channel: Channel[FromDaemonOrWorker] = Channel(end, FromDaemonOrWorker, staging=staging)
     try:
-        end.connect(os.fspath(paths.direct_socket))
+        # Of connecting, too: a stopped daemon accepts nothing.
         channel.set_timeout(_OPENING_SECONDS)
+        end.connect(os.fspath(paths.direct_socket))
         channel.send(OpenDirect(model, PROTOCOL_VERSION))
         answer, _ = channel.receive()
     except (OSError, EOFError, SireError, msgspec.MsgspecError):

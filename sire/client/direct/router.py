@@ -63,7 +63,7 @@ class Routes:
         if request.priority or request.keep_alive is not None or request.lease:
             return None
         route = self._route(request.model)
-        if route.direct is None or not route.direct.accepts(payload):
+        if route.direct is None or not route.direct.accepts(request, payload):
             return None
         try:
             return route.direct.ask(request, payload)

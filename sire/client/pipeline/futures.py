@@ -23,13 +23,14 @@ class FuturesPipeline:
     A future stays pending until its answer arrives, so that it can be cancelled at any time.
 
     Args:
-        connect: opens a pipeline that a descriptor can interrupt.
+        connect: opens a pipeline that a descriptor can interrupt; the second argument is how many
+            seconds a daemon that is stopped is waited for.
         decode: converts an answer to the result of the future.
     """
 
     def __init__(
         self,
-        connect: Callable[[int], Pipeline],
+        connect: Callable[[int, float | None], Pipeline],
         decode: Callable[[Reply, Sequence[memoryview]], Any],
     ) -> None:
         self._connect = connect
@@ -86,7 +87,7 @@ class FuturesPipeline:
     def _run(self) -> None:
         while self._has_work():
             try:
-                with closing(self._connect(self._waker)) as pipeline:
+                with closing(self._connect(self._waker, self._patience())) as pipeline:
                     self._serve(pipeline)
             except Exception as problem:
                 self._fail(problem)
@@ -99,6 +100,12 @@ class FuturesPipeline:
         if self._closed:  # otherwise another thread may be starting
             self._cancel_all()
         return False
+
+    def _patience(self) -> float | None:
+        """The shortest timeout of the requests that wait, in seconds; None if none has any."""
+        with self._lock:
+            timeouts = [waiting.request.timeout for waiting in self._waiting.values()]
+        return min((seconds for seconds in timeouts if seconds is not None), default=None)
 
     def _serve(self, pipeline: Pipeline) -> None:
         """Run until the daemon goes away, no work arrives for a while, or ``close`` is called."""

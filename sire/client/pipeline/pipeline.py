@@ -7,7 +7,7 @@
 3. A request waits for those sent before it, so its timeout starts when they are answered, as if
    each had been sent alone. The daemon gets the sum as its timeout; a request that exceeds its own
    is cancelled here.
-4. When the daemon goes away, all requests without an answer fail.
+4. When the daemon goes away or does not respond, all requests without an answer fail.
 """
 
 import itertools
@@ -21,13 +21,21 @@ from dataclasses import dataclass
 import msgspec
 
 from sire.client.connection import Connection, largest_message
+from sire.client.heartbeat import HEARTBEAT_ID
 from sire.client.link import Answer, Link
 from sire.client.pipeline.congestion import CongestionWindow
-from sire.errors import DeadlineExceeded, QueueFull, SireError, error_from
+from sire.errors import (
+    DaemonUnavailable,
+    DeadlineExceeded,
+    InvalidInput,
+    QueueFull,
+    SireError,
+    error_from,
+)
 from sire.protocol.content import Buffer, size_of
-from sire.protocol.framing import too_large
+from sire.protocol.framing import raise_failure, too_large
 from sire.protocol.replies import ConfigReport, Failure
-from sire.protocol.requests import Cancel, Predict, ShowConfig
+from sire.protocol.requests import Cancel, Predict, Request, ShowConfig
 from sire.units import format_duration, parse_duration
 
 MAX_IN_FLIGHT = 32
@@ -70,27 +78,47 @@ class _InFlight:
     queue_full: QueueFull | None = None
 
 
-def open_pipeline(connection: Connection, waker: int | None = None) -> "Pipeline":
+def open_pipeline(
+    connection: Connection, waker: int | None = None, timeout: float | None = None
+) -> "Pipeline":
     """Open a pipeline to the daemon of a connection, on a separate socket.
 
     Args:
         connection: determines the daemon's address and whether to start one.
         waker: a descriptor that interrupts ``Pipeline.pump`` when it becomes readable.
+        timeout: seconds to wait for a daemon that is stopped; None for the limit of heartbeats.
 
     Raises:
-        DaemonUnavailable: no daemon runs and none was started, or it accepts no connections.
+        DaemonUnavailable: no daemon runs and none was started, it accepts no connections, or it
+            does not respond.
     """
     link = connection.open_link()
     try:
-        link.send(ShowConfig(id=_CONTROL))
-        report, _ = link.receive(_CONTROL, None)
-        assert isinstance(report, ConfigReport)
+        try:
+            report = _configuration(link, timeout)
+        except DaemonUnavailable:
+            if not link.ended:
+                raise
+            # It died at that moment; the next one is asked.
+            link.close()
+            link = connection.open_link()
+            report = _configuration(link, timeout)
     except BaseException:
         link.close()
         raise
     values = {setting.key: setting.value for setting in report.settings}
-    timeout = parse_duration(values["defaults.timeout"])
-    return Pipeline(link, timeout, largest_message(report), waker)
+    default = parse_duration(values["defaults.timeout"])
+    return Pipeline(link, default, largest_message(report), waker)
+
+
+def _configuration(link: Link, timeout: float | None) -> ConfigReport:
+    if not link.send(ShowConfig(id=_CONTROL), seconds=timeout):
+        raise link.connection_lost()
+    report, _ = link.receive(_CONTROL, None, due=timeout)
+    if isinstance(report, Failure):
+        raise_failure(report)
+    assert isinstance(report, ConfigReport)
+    return report
 
 
 class Pipeline:
@@ -103,11 +131,12 @@ class Pipeline:
         waker: a descriptor that interrupts ``pump`` when it becomes readable.
 
     Attributes:
-        disconnected: whether the daemon went away.
+        disconnected: whether the daemon went away, or does not respond.
     """
 
     def __init__(self, link: Link, timeout: float, largest: int, waker: int | None = None) -> None:
         self.disconnected = False
+        self._reason: SireError = link.connection_lost()
         self._largest = largest
         self._link = link
         self._timeout = timeout
@@ -147,7 +176,7 @@ class Pipeline:
     def send(self, prediction: PipelinedRequest) -> int:
         """Send a request; returns its number, which ``pop`` takes."""
         if self.disconnected:
-            return self.fail(self._link.connection_lost())
+            return self.fail(self._reason)
         if prediction.size > self._largest:
             return self.fail(too_large(prediction.size, self._largest))
         number, request = next(self._numbers), prediction.request
@@ -156,7 +185,18 @@ class Pipeline:
         total = None if math.isinf(timeout) else timeout * (1 + before)
         request = msgspec.structs.replace(request, id=number, timeout=total)
         one = _InFlight(request, prediction.frames, prediction.size, timeout, time.monotonic())
-        self._link.send(request, prediction.frames)
+        try:
+            sent = self._link.send(request, prediction.frames)
+        except InvalidInput as error:
+            return self.fail(error)
+        except DaemonUnavailable as error:
+            self._fail_all(error)
+            return self.fail(error)
+        if not sent:
+            self._fail_all(self._reason)
+            return self.fail(self._reason)
+        if not self._in_flight:
+            self._link.resume()
         self._in_flight[number] = one
         self._bytes += one.size
         return number
@@ -179,12 +219,14 @@ class Pipeline:
 
     def pump(self, seconds: float = 0.0) -> None:
         """Receive available answers; wait up to ``seconds`` for one if there are none."""
+        if self.disconnected:
+            return
         self._send_again()
         if not self._link.ready()[1] and seconds > 0:
             if self._rejected and self._accepted < self._window.limit:
                 seconds = max(0.0, min(seconds, self._window.resume - time.monotonic()))
             self._poller.poll(math.ceil(seconds * 1e3))
-        while self._link.ready()[1]:
+        while not self.disconnected and self._link.ready()[1]:
             self._take()
         self._check()
 
@@ -196,19 +238,25 @@ class Pipeline:
         if number in self._rejected:
             self._rejected.remove(number)
         else:
-            self._link.send(Cancel(id=_CONTROL, request=number))
-            self._unconfirmed += 1
+            self._unconfirmed += self._tell(Cancel(id=_CONTROL, request=number))
+
+    def _tell(self, request: Request, frames: Sequence[Buffer] = ()) -> bool:
+        """Send a message if the connection takes it at once; ``_check`` reports a lost one."""
+        try:
+            return self._link.ready()[0] and self._link.send(request, frames, seconds=0.0)
+        except DaemonUnavailable:
+            return False
 
     def close(self) -> None:
         """Cancel requests in flight, and wait briefly so that the cancellations are sent."""
-        for number in [] if self.disconnected else list(self._in_flight):
+        if self.disconnected:
+            return
+        for number in list(self._in_flight):
             self.cancel(number)
         only = select.poll()
         only.register(self._link.descriptor, select.POLLIN)
         give_up = time.monotonic() + _CANCEL_SECONDS
-        while (
-            self._unconfirmed and not self.disconnected and (left := give_up - time.monotonic()) > 0
-        ):
+        while self._unconfirmed and (left := give_up - time.monotonic()) > 0:
             if self._link.ready()[1]:
                 self._take()
             else:
@@ -217,8 +265,13 @@ class Pipeline:
 
     def _take(self) -> None:
         reply, frames = self._link.take()
+        if reply.id == HEARTBEAT_ID:
+            return
         if reply.id == _CONTROL:
             self._unconfirmed -= 1
+            return
+        if reply.id == "" and isinstance(reply, Failure):  # a header that could not be read
+            self._fail_all(error_from(reply.code, reply.message, reply.hint, reply.details))
             return
         number = int(reply.id or _CONTROL)
         if (one := self._in_flight.get(number)) is None:
@@ -245,33 +298,48 @@ class Pipeline:
         while self._rejected and self._accepted < self._window.limit:
             if time.monotonic() < self._window.resume:
                 return
-            one = self._in_flight[self._rejected.popleft()]
-            self._link.send(one.request, one.frames)
+            one = self._in_flight[self._rejected[0]]
+            if not self._tell(one.request, one.frames):
+                return
+            self._rejected.popleft()
 
     def _check(self) -> None:
         now = time.monotonic()
-        if now - self._checked < POLL_SECONDS:
+        if self.disconnected or now - self._checked < POLL_SECONDS:
             return
         if now - self._checked > _AWAY_SECONDS:
             self._back = now
         self._checked = now
-        if self._link.lost():
-            self._fail_all()
+        if not self._in_flight:
+            if self._link.lost():
+                self._fail_all(self._link.connection_lost())
+            return
+        try:
+            self._link.check()
+        except DaemonUnavailable as error:
+            self._fail_all(error)
             return
         oldest = {one.request.model: n for n, one in reversed(self._in_flight.items())}
         for number in oldest.values():
-            self._cancel_if_late(number, now)
+            if not self.disconnected:
+                self._cancel_if_late(number, now)
 
-    def _fail_all(self) -> None:
-        self.disconnected = True
+    def _fail_all(self, error: SireError) -> None:
+        self.disconnected, self._reason = True, error
         self._rejected.clear()
+        self._link.abandon(self._in_flight)
         for number in list(self._in_flight):
-            self._settle(number, self._link.connection_lost())
+            self._settle(number, error)
 
     def _cancel_if_late(self, number: int, now: float) -> None:
         one = self._in_flight[number]
         model = one.request.model
         began = max(one.since, self._progress.get(model, 0.0), self._back)
+        if now < began + one.timeout:
+            return
+        if stopped := self._link.stopped(one.timeout):
+            self._fail_all(stopped)
+            return
         if now < began + one.timeout + _GRACE_SECONDS:
             return
         self.cancel(number)

@@ -1,5 +1,6 @@
 """Handlers of requests about pools: leases, counts, shrinking."""
 
+import asyncio
 from collections.abc import Callable
 
 from sire.protocol import requests
@@ -57,6 +58,10 @@ class PoolHandlers:
 
     def withdraw(self, client: Client) -> None:
         """Return a lease that was granted while its client withdrew the request for it."""
+        # A lease granted in this turn of the loop is recorded at the start of the next one.
+        asyncio.get_running_loop().call_soon(self._return_all_of, client)
+
+    def _return_all_of(self, client: Client) -> None:
         for lease in [held for held, holder in self._held.items() if holder == client]:
             self._return(lease)
 

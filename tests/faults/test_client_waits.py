@@ -1,0 +1,187 @@
+"""No call of a client waits for a daemon that died or is stopped: it is told, or asks the next."""
+
+import contextlib
+import os
+import signal
+import time
+
+import numpy as np
+import psutil
+import pytest
+
+from sire import ModelManager
+from sire.client import heartbeat
+from sire.client.link import Link
+from sire.client.pipeline.pipeline import open_pipeline
+from sire.errors import DaemonUnavailable, DeadlineExceeded, InvalidInput, SireError
+from sire.protocol.framing import LARGEST_HEADER
+from sire.protocol.requests import Health, ListModels, Predict
+from tests.faults.conftest import new_house
+from tests.waiting import wait_until
+
+TIMEOUT = 2.0
+# A busy machine may be late, but a call that waits without a limit takes longer than this.
+LATE = 30.0
+ASKED = {"x": 1}
+
+
+@pytest.fixture(scope="module")
+def there():
+    """A daemon with a loaded model, and a client that it has just answered."""
+    house = new_house()
+    house.register()
+    house.predict()
+    with ModelManager(home=house.path) as manager:
+        yield house, manager
+    house.end()
+
+
+def kill(house):
+    daemon = psutil.Process(house.pid())
+    daemon.kill()
+    # The sockets close with the process, which remains a zombie if it is this one's child.
+    wait_until(lambda: not daemon.is_running() or daemon.status() == psutil.STATUS_ZOMBIE)
+
+
+@contextlib.contextmanager
+def stopped(house):
+    """The daemon does nothing meanwhile."""
+    pid = house.pid()
+    os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def lease(manager):
+    with manager.acquire("m", timeout=TIMEOUT) as instance:
+        return instance.predict(ASKED, timeout=TIMEOUT)
+
+
+WAYS = {
+    "predict": lambda manager: manager.predict("m", ASKED, timeout=TIMEOUT),
+    "large": lambda manager: manager.predict("m", np.zeros(1 << 20), timeout=TIMEOUT),
+    "stream": lambda manager: list(manager.stream("m", ASKED, timeout=TIMEOUT)),
+    "many": lambda manager: list(manager.predict_many("m", [ASKED] * 3, timeout=TIMEOUT)),
+    "future": lambda manager: manager.submit_async("m", ASKED, timeout=TIMEOUT).result(),
+    "lease": lease,
+}
+# These state no timeout, so that heartbeats tell.
+READS = {
+    "list": lambda manager: manager.list_models(),
+    "stats": lambda manager: manager.get_model_stats("m"),
+    "submit": lambda manager: manager.submit("m", ASKED),
+    "job": lambda manager: manager.wait_job("unknown"),
+}
+
+
+@pytest.mark.parametrize("way", [*WAYS, *READS])
+def test_a_client_whose_daemon_died_a_moment_ago_asks_the_next_or_is_told(there, way):
+    house, manager = there
+    manager.list_models()
+    kill(house)
+    began = time.monotonic()
+    with contextlib.suppress(SireError):
+        (WAYS | READS)[way](manager)
+    assert time.monotonic() - began < LATE
+    assert [info.model.name for info in manager.list_models()] == ["m"]
+    assert manager.predict("m", ASKED, timeout=60) == ASKED
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_stopped_daemon_is_reported_within_the_timeout(there, way):
+    house, _ = there
+    with ModelManager(home=house.path) as manager:
+        manager.list_models()
+        with stopped(house):
+            began = time.monotonic()
+            with pytest.raises(DaemonUnavailable, match="is stopped by a signal"):
+                WAYS[way](manager)
+            assert time.monotonic() - began < LATE
+        assert manager.predict("m", ASKED, timeout=60) == ASKED
+
+
+@pytest.mark.parametrize("way", READS)
+def test_a_stopped_daemon_is_reported_to_calls_without_a_timeout(there, way, monkeypatch):
+    monkeypatch.setattr(heartbeat, "FIRST_AFTER_SECONDS", 0.1)
+    monkeypatch.setattr(heartbeat, "SILENT_SECONDS", 0.5)
+    house, manager = there
+    with stopped(house), pytest.raises(DaemonUnavailable, match="kill -CONT"):
+        READS[way](manager)
+
+
+def test_a_daemon_that_continues_in_time_answers_what_it_was_asked(there):
+    house, manager = there
+    with stopped(house):
+        future = manager.submit_async("m", ASKED, timeout=60)
+        with pytest.raises(DaemonUnavailable):
+            manager.predict("m", ASKED, timeout=1.5)
+    assert future.result(60) == ASKED
+
+
+def test_a_slow_model_is_not_taken_for_a_daemon_that_does_not_respond(there, monkeypatch):
+    monkeypatch.setattr(heartbeat, "FIRST_AFTER_SECONDS", 0.1)
+    _, manager = there
+    assert manager.predict("m", {"do": "sleep", "seconds": 1}) is None
+    assert list(manager.predict_many("m", [{"do": "sleep", "seconds": 1}])) == [None]
+    with pytest.raises(DeadlineExceeded):
+        manager.predict("m", {"do": "sleep", "seconds": 600}, timeout=0.5)
+
+
+def test_a_full_backlog_is_waited_for_no_longer_than_allowed(there):
+    house, _ = there
+    with house.connect() as connection, stopped(house):
+        link = connection.open_link(backlog=1)
+        try:
+            with pytest.raises(DaemonUnavailable, match="stopped"):
+                fill(link)
+        finally:
+            link.close()
+
+
+def test_a_message_on_a_lost_connection_is_reported_as_not_sent(there):
+    house, _ = there
+    with house.connect() as connection:
+        link: Link = connection.open_link()
+        pipeline = open_pipeline(connection)
+        kill(house)
+        wait_until(link.lost)
+        assert link.send(Health(), seconds=0.0) is False
+        number = pipeline.send(request_of(ASKED))
+        assert isinstance(wait_until(lambda: outcome(pipeline, number)), DaemonUnavailable)
+        pipeline.close()
+        link.close()
+        assert connection.ask(ListModels())[0].models[0].model.name == "m"
+
+
+def test_a_header_over_the_limit_is_refused_before_it_is_sent(there):
+    _, manager = there
+    many = [np.ones(3, np.float32)] * 40_000
+    manager.predict("m", ASKED, timeout=60)
+    for ask in (
+        lambda: manager.predict("m", many),
+        lambda: manager.submit_async("m", many).result(LATE),
+        lambda: manager.submit("m", ASKED, metadata={"note": "x" * LARGEST_HEADER}),
+        lambda: list(manager.predict_many("m", [many])),
+    ):
+        with pytest.raises(InvalidInput, match=f"the limit is {LARGEST_HEADER}"):
+            ask()
+    assert manager.predict("m", ASKED) == ASKED
+
+
+def fill(link):
+    while link.send(Predict(model="m"), [bytes(1 << 20)], seconds=0.2):
+        pass
+
+
+def request_of(data):
+    from sire.client.calls.many import pack_request, predict_request
+
+    return pack_request(predict_request("m", None, None, None), data)
+
+
+def outcome(pipeline, number):
+    pipeline.pump(0.05)
+    return pipeline.pop(number)
