@@ -32,6 +32,17 @@ class Faulty:
     def exit(self, code=3, **_):
         os._exit(int(code))
 
+    def poison(self, **_):
+        """Fail as a kernel does that leaves the CUDA context of its process unusable."""
+        import torch
+
+        def synchronize():
+            raise RuntimeError("CUDA error: device-side assert triggered")
+
+        torch.cuda.is_initialized = lambda: True
+        torch.cuda.synchronize = synchronize
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
     def segfault(self, **_):
         print("about to read address 0", flush=True)
         ctypes.string_at(0)

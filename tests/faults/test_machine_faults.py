@@ -11,7 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from sire.errors import DeviceNotFound, JobsUnavailable, SireError
+from sire.errors import (
+    DeviceNotFound,
+    InferenceError,
+    JobsUnavailable,
+    SireError,
+    WorkerCrashed,
+)
 from sire.protocol.requests import Health, Submit
 from tests.faults.conftest import new_house, predict
 from tests.waiting import wait_until
@@ -194,6 +200,20 @@ def test_models_of_a_gpu_that_is_lost_run_elsewhere_and_it_is_used_again_when_it
     wait_until(lambda: device(house, "cuda:0")["available"])
     assert house.predict("bound", x=1) == {"x": 1}
     assert house.json("health")["problems"] == []
+
+
+def test_a_process_whose_cuda_context_is_lost_is_replaced(house, gpus):
+    house.register(device="cuda:0")
+    pid = house.predict(do="pid")
+    with pytest.raises(InferenceError, match="no attribute"):
+        house.predict(do="an ordinary mistake")
+    assert house.predict(do="pid") == pid
+    with pytest.raises(WorkerCrashed):
+        house.predict(do="poison")
+    assert house.predict(x=1) == {"x": 1}
+    assert house.predict(do="pid") != pid
+    log = house.sire("logs", "m").stdout
+    assert b"the CUDA context is lost (CUDA error: device-side assert triggered)" in log
 
 
 def test_memory_that_others_take_is_seen_at_once_and_waited_for(house, gpus):

@@ -32,6 +32,7 @@ from sired.runtimes.out_of_memory import is_out_of_memory
 from sired.runtimes.reading import ReadProgress, read_ahead
 from sired.workers.child.batching import Batches, BatchResult
 from sired.workers.child.cpu_memory import CpuMeter
+from sired.workers.child.cuda_context import broken_context
 from sired.workers.child.gpu_memory import GpuLoadMeter, GpuMeter
 from sired.workers.child.held_files import HeldFiles
 from sired.workers.child.load_arguments import load_arguments
@@ -109,6 +110,7 @@ class ServedModel:
     def __init__(self, job: LoadModel, channel: Channel[ToWorker], context: int) -> None:
         self._spec = job.spec
         self._largest_decoded = job.largest_decoded
+        self._on_gpu = job.device.kind == "cuda"
         self._channel = channel
         self._runtime = find_runtime(job.spec.runtime)
         traits = self._runtime.traits
@@ -325,6 +327,10 @@ class ServedModel:
     def _failure(self, run: RunModel, problem: BaseException) -> tuple[WorkerError, tuple[()]]:
         if isinstance(problem, WorkerCrashed):  # the process that held the model has ended
             log.error("%s", problem)
+            exit_process(1)
+        if self._on_gpu and (reason := broken_context()):
+            log.error("the CUDA context is lost (%s), and this process with it", reason)
+            log.error("it was lost by request %s, or one before it", run.request, exc_info=problem)
             exit_process(1)
         peak = self._meter.peak()
         return error_message(problem, run.request, InferenceError, self._spec.name, peak), ()

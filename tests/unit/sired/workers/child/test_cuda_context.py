@@ -1,0 +1,58 @@
+"""A CUDA context that was lost is told from one that works, whichever library holds it."""
+
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from sired.workers.child.cuda_context import _ask_runtime, broken_context
+
+CUDA_RUNTIME = """
+int cudaDeviceSynchronize(void) { return %d; }
+const char *cudaGetErrorString(int code) {
+    return code == 700 ? "an illegal memory access was encountered" : "?";
+}
+"""
+
+
+def torch_that(synchronize: Any, *, initialized: bool = True) -> Any:
+    return SimpleNamespace(
+        cuda=SimpleNamespace(is_initialized=lambda: initialized, synchronize=synchronize)
+    )
+
+
+def test_a_context_that_works_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", torch_that(lambda: None))
+    assert broken_context() == ""
+
+
+def test_a_context_that_fails_is_broken_in_the_words_of_the_library(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def synchronize() -> None:
+        raise RuntimeError("CUDA error: device-side assert triggered\n")
+
+    monkeypatch.setitem(sys.modules, "torch", torch_that(synchronize))
+    assert broken_context() == "CUDA error: device-side assert triggered"
+    monkeypatch.setitem(sys.modules, "torch", torch_that(synchronize, initialized=False))
+    assert broken_context() == ""
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"), [(0, ""), (700, "an illegal memory access was encountered")]
+)
+def test_a_runtime_that_another_library_loaded_is_asked(
+    tmp_path: Path, code: int, expected: str
+) -> None:
+    source, library = tmp_path / "cudart.c", tmp_path / f"libcudart.so.{13 + bool(code)}"
+    source.write_text(CUDA_RUNTIME % code)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], check=True)
+    maps = tmp_path / "maps"
+    maps.write_text(
+        "7f00-7f01 r-xp 00000000 00:00 0 \n"
+        f"7f01-7f02 r-xp 00000000 fe:00 42                         {library}\n"
+    )
+    assert _ask_runtime(maps) == expected
