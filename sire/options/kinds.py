@@ -20,8 +20,10 @@ from sire.spec import (
 from sire.units import FOREVER, exact_duration, parse_duration
 from sire.values import NUMBERS, PATH, SIZE, Kind, one_of, whole
 
-# More rows in a batch, or requests at a time, than any machine can hold.
+# More rows in a batch than any machine can hold.
 _LARGEST_COUNT = 1 << 31
+# Each takes a thread in the worker, with a stack of its own.
+MOST_CONCURRENT = 256
 
 
 def _read_class(value: Any) -> str:
@@ -141,3 +143,4 @@ PIXEL = whole(0, 255)
 MULTIPLE = whole(1, 1 << 16)
 HERTZ = whole(1, MOST_HERTZ)
 COUNT = whole(1, _LARGEST_COUNT)
+CONCURRENCY = whole(1, MOST_CONCURRENT)

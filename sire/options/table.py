@@ -10,6 +10,7 @@ from sire.options.kinds import (
     ARGUMENTS,
     CHANNEL_ORDER,
     CLASS,
+    CONCURRENCY,
     COUNT,
     DIRECTORIES,
     FIT,
@@ -300,7 +301,7 @@ OPTIONS = (
     ModelOption(
         "concurrency",
         field="concurrency",
-        kind=COUNT,
+        kind=CONCURRENCY,
         metavar="N",
         group="Scheduling",
         label="Concurrency",

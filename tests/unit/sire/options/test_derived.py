@@ -182,7 +182,7 @@ def test_an_option_that_is_none_is_not_given():
     "changes",
     [
         {"batch_size": 0},
-        {"concurrency": 1 << 32},
+        {"concurrency": 257},
         {"weight": math.nan},
         {"batch_delay": math.inf},
         {"keep_alive": -1.0},
