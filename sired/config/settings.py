@@ -125,6 +125,7 @@ class QueueSettings(msgspec.Struct, frozen=True):
     Attributes:
         per_model: the most requests waiting for one model.
         total: the most requests waiting in all.
+        memory: bytes in the inputs of all unanswered requests together.
         ageing: seconds after which a waiting request rises by one priority.
         patience: seconds that a busy model keeps its place while another waits for it.
         turn_requests: the most requests it serves in that time.
@@ -132,6 +133,7 @@ class QueueSettings(msgspec.Struct, frozen=True):
 
     per_model: Limit = 1000
     total: Limit = 10_000
+    memory: Size = 256 * _MIB
     ageing: Duration = 10.0
     patience: Duration = 1.0
     turn_requests: Limit = 1000

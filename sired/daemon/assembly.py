@@ -176,6 +176,7 @@ def rules_from(settings: Settings) -> Rules:
     return Rules(
         queue_per_model=settings.queue.per_model,
         queue_total=settings.queue.total,
+        queue_memory=settings.queue.memory,
         ageing=settings.queue.ageing,
         patience=settings.queue.patience,
         turn_requests=settings.queue.turn_requests,

@@ -55,6 +55,7 @@ class RequestArrived(msgspec.Struct, frozen=True):
         rows: how much of the model's ``batch_size`` it takes.
         keep_alive: seconds the instance may idle after it, 0 to end it at once; None for the
             model's setting.
+        size: bytes of its input, which are held until it is answered.
     """
 
     request: int
@@ -65,6 +66,7 @@ class RequestArrived(msgspec.Struct, frozen=True):
     batch_key: Hashable = None
     rows: int = 1
     keep_alive: float | None = None
+    size: int = 0
 
 
 class RequestCancelled(msgspec.Struct, frozen=True):

@@ -96,6 +96,7 @@ class Predictions:
                 batch_key,
                 rows,
                 keep_alive=keep_alive_seconds(request.keep_alive),
+                size=size_of(payload),
             )
         )
 

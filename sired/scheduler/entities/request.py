@@ -17,6 +17,7 @@ class Request:
             alone.
         rows: how much of a batch it takes.
         keep_alive: seconds its instance may idle after it; None for the model's setting.
+        size: bytes of its input.
         batch: the number of the batch it was dispatched in; ``together`` says whether that batch
             had other members.
         attempts: how often it was dispatched to a worker.
@@ -31,6 +32,7 @@ class Request:
     batch_key: Hashable = None
     rows: int = 1
     keep_alive: float | None = None
+    size: int = 0
     batch: int = 0
     together: bool = False
     attempts: int = 0

@@ -34,6 +34,7 @@ class Queues:
         self._out = out
         self._deadlines: list[tuple[float, int]] = []
         self._waiting = 0
+        self._held = 0
         self._batches = 0
 
     def adopt(self, rules: Rules) -> None:
@@ -45,18 +46,30 @@ class Queues:
         """Number of requests in all queues together."""
         return self._waiting
 
+    @property
+    def held(self) -> int:
+        """Bytes in the inputs of all unanswered requests."""
+        return self._held
+
     def admit(self, request: Request, queue: RequestQueue[Request]) -> None:
         """Add a request to the queue of its model or lease."""
         self.requests[request.id] = request
+        self._held += request.size
         self.add_deadline(request.deadline, request.id)
         self._waiting += 1
         queue.add(request)
 
-    def full(self, model: Model) -> str | None:
-        """The limit that has been reached, "per_model" or "total"; None if neither has."""
+    def full(self, model: Model, size: int) -> str | None:
+        """The limit that keeps a request with an input of ``size`` bytes out; None if none does.
+
+        Returns:
+            The name of the setting: "per_model", "total" or "memory".
+        """
         if len(model.queue) >= self._rules.queue_per_model:
             return "per_model"
-        return "total" if self._waiting >= self._rules.queue_total else None
+        if self._waiting >= self._rules.queue_total:
+            return "total"
+        return "memory" if 0 < self._held > self._rules.queue_memory - size else None
 
     def add_operation(
         self, operation: int, model: Model, deadline: float, *, patient: bool = False
@@ -129,7 +142,8 @@ class Queues:
     def answered(self, request: Request) -> None:
         """Remove a request that has been answered."""
         request.answered = True
-        self.requests.pop(request.id, None)
+        if self.requests.pop(request.id, None) is not None:
+            self._held -= request.size
 
     def fail(self, request: Request, error: SireError) -> None:
         """Fail a request, unless it was answered before."""

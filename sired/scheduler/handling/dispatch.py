@@ -8,7 +8,7 @@ from sired.scheduler.entities.queue import RequestQueue, due
 from sired.scheduler.entities.request import Request
 from sired.scheduler.handling import wait_time
 from sired.scheduler.handling.batching import Batcher, split
-from sired.scheduler.handling.errors import queue_full
+from sired.scheduler.handling.errors import inputs_full, queue_full
 from sired.scheduler.handling.leases import LeaseHandler
 from sired.scheduler.handling.state import State
 from sired.scheduler.instructions import Dispatch, Fail
@@ -41,8 +41,8 @@ class RequestHandler:
                 self._state.out.append(Fail(event.request, found))
                 return
             lease = found
-        if setting := self._queues.full(model):
-            self._reject(event.request, model, setting)
+        if setting := self._queues.full(model, event.size):
+            self._reject(event, model, setting)
             return
         priority = event.priority or model.priority
         when_due = due(now, priority, self._state.rules.ageing)
@@ -56,6 +56,7 @@ class RequestHandler:
             event.batch_key,
             event.rows,
             event.keep_alive,
+            event.size,
         )
         self._queues.admit(request, self._queues.queue_of(request, model))
         self._state.timer.schedule(request.deadline)
@@ -64,11 +65,16 @@ class RequestHandler:
         else:
             self.dispatch(model, now)
 
-    def _reject(self, request: int, model: Model, setting: str) -> None:
-        """Fail a request because the queue that ``setting`` limits is full."""
+    def _reject(self, event: events.RequestArrived, model: Model, setting: str) -> None:
+        """Fail a request because what ``setting`` limits is full."""
+        if setting == "memory":
+            held, unanswered = self._queues.held, len(self._queues.requests)
+            error = inputs_full(model, event.size, held, unanswered, self._state.rules)
+            self._state.out.append(Fail(event.request, error))
+            return
         depth = len(model.queue) if setting == "per_model" else self._queues.waiting
         wait = wait_time.wait(model, len(model.queue), self._fleet)
-        self._state.out.append(Fail(request, queue_full(model, setting, depth, wait)))
+        self._state.out.append(Fail(event.request, queue_full(model, setting, depth, wait)))
 
     def dispatch(self, model: Model, now: float) -> None:
         """Dispatch waiting requests to instances that can take them, and request a load if needed.

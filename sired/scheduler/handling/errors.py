@@ -81,6 +81,28 @@ def queue_full(model: Model, setting: str, depth: int, wait: float | None) -> Qu
     )
 
 
+def inputs_full(model: Model, size: int, held: int, unanswered: int, rules: Rules) -> QueueFull:
+    """The inputs of unanswered requests leave no room for another input.
+
+    Args:
+        model: the model that the rejected request is for.
+        size: bytes of its input.
+        held: bytes of the inputs of all unanswered requests.
+        unanswered: number of those requests.
+        rules: the limit.
+    """
+    return QueueFull(
+        f"There is no room for an input of {format_bytes(size)}: those of {_requests(unanswered)} "
+        f"without an answer take {format_bytes(held)}, and the maximum is "
+        f"{format_bytes(rules.queue_memory)}.",
+        hint="Try again later, or raise the setting queue.memory.",
+        model=model.name,
+        depth=unanswered,
+        held_bytes=held,
+        limit_bytes=rules.queue_memory,
+    )
+
+
 def load_hung(instance: Instance, now: float, rules: Rules) -> LoadFailed:
     """A load was stopped because it made no progress for ``load_timeout`` seconds."""
     name, state = instance.model.name, instance.state

@@ -71,6 +71,7 @@ def test_the_defaults_are_those_that_are_documented(load):
         ("defaults.timeout", "2m"),
         ("queue.per_model", "1000"),
         ("queue.total", "10000"),
+        ("queue.memory", "256MiB"),
         ("queue.ageing", "10s"),
         ("queue.patience", "1s"),
         ("queue.turn_requests", "1000"),

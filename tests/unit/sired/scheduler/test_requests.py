@@ -58,6 +58,33 @@ def test_a_full_queue_reports_its_depth(driver):
     assert error.details["depth"] == 2
 
 
+def test_the_inputs_of_all_unanswered_requests_have_a_limit_in_bytes(driver):
+    d = driver(queue_memory=100)
+    d.add("a", 30)
+    d.add("b", 30)
+    first, instructions = d.request("a", size=60)
+    assert not failures(instructions)
+    request, instructions = d.request("b", size=41)
+    error = failures(instructions)[request]
+    assert isinstance(error, QueueFull)
+    assert error.message == (
+        "There is no room for an input of 41 B: those of 1 request without an answer take 60 B, "
+        "and the maximum is 100 B."
+    )
+    assert (error.details["held_bytes"], error.details["limit_bytes"]) == (60, 100)
+    second, instructions = d.request("b", size=40)
+    assert not failures(instructions)
+    d.handle(events.RequestCancelled(first))
+    d.handle(events.RequestCancelled(second))
+    large, instructions = d.request("b", size=1000)
+    assert not failures(instructions)  # it would never fit otherwise
+    request, instructions = d.request("a", size=1)
+    assert isinstance(failures(instructions)[request], QueueFull)
+    d.handle(events.RequestCancelled(large))
+    request, instructions = d.request("a", size=100)
+    assert not failures(instructions)
+
+
 def test_all_queues_together_have_a_limit(driver):
     d = driver(queue_total=2)
     d.add("a", 30)
