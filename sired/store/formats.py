@@ -14,6 +14,7 @@ from sired.store.diffusers import (
     is_diffusers,
     pipeline_fingerprint,
 )
+from sired.store.exported_signature import exported_signature
 from sired.store.fingerprint import fingerprint
 from sired.store.huggingface import (
     directory_fingerprint,
@@ -159,4 +160,5 @@ def _zipped(path: Path) -> ModelFormat:
     found = zipped_kind(path)
     if found is None:
         raise InvalidModel(f"{path} is a zip file, but not a recognised model.", hint=RECOGNISED)
-    return ModelFormat(*found)
+    signature = exported_signature(path) if found[0] == "exported" else NO_SIGNATURE
+    return ModelFormat(*found, signature)

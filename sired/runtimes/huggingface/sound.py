@@ -38,10 +38,7 @@ class Recordings:
 
 
 def resample(samples: Any, rate: int, wanted: int) -> Any:
-    """Resample float32[n] to float32[n * wanted / rate], without aliasing.
-
-    The spectrum of the whole recording is truncated or zero-padded, as in
-    ``scipy.signal.resample``.
+    """Resample with soxr's highest quality, as recordings for other runtimes are.
 
     Args:
         samples: float32[n].
@@ -50,6 +47,6 @@ def resample(samples: Any, rate: int, wanted: int) -> Any:
     """
     if rate == wanted:
         return samples
-    length = max(1, round(len(samples) * wanted / rate))
-    spectrum = np.fft.rfft(samples)[: length // 2 + 1]
-    return (np.fft.irfft(spectrum, length) * (length / len(samples))).astype(np.float32)
+    import soxr  # noqa: PLC0415 (only recordings of other rates need it)
+
+    return soxr.resample(samples, rate, wanted, quality="VHQ")
