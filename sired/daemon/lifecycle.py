@@ -30,6 +30,7 @@ from sired.daemon.host.lock import hold_lock, holds
 from sired.daemon.host.log_setup import ERROR_PRIORITY, prioritised, read_by_journal, start_logging
 from sired.daemon.host.sd_notify import Notifier
 from sired.daemon.host.socket_activation import check_not_in_use, passed_socket
+from sired.daemon.host.temporary_files import remove_directory, take_directory
 from sired.daemon.models.scheduler_entry import add_to_scheduler
 from sired.daemon.plugins import find_router, find_strategy
 from sired.daemon.supervisor.supervisor import OUT_OF_PROCESS_GRACE_SECONDS
@@ -95,6 +96,7 @@ def run(
     except OSError as problem:
         return _give_up(DaemonUnavailable(str(problem)), journal=journal)
     finally:
+        remove_directory(paths.temporary_record)
         os.close(startup.lock)
     return 0
 
@@ -135,6 +137,7 @@ def _remove_leftovers(startup: Startup) -> None:
         remove_stale_socket(paths.socket)
     for directory in (paths.models, paths.classes, paths.state):
         atomic.sweep(directory)
+    take_directory(paths.temporary_record)
 
 
 def check(flags: Mapping[str, str], config: Path | None = None) -> int:

@@ -8,6 +8,7 @@ import fcntl
 import os
 import random
 import select
+import signal
 import socket
 import threading
 import time
@@ -216,3 +217,18 @@ def test_a_lock_that_somebody_else_holds_is_told_and_kept(light):
         fcntl.flock(lock, fcntl.LOCK_EX)
         said = light.sire("daemon", "run", code=1).stderr.decode()
     assert "already running" in said
+
+
+def test_a_killed_daemon_leaves_nothing_in_the_temporary_directory_for_good(
+    house, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    house.register()
+    for _ in range(2):
+        house.predict()
+        os.kill(house.pid(), signal.SIGKILL)
+        wait_until(lambda: not daemon_runs(house.paths))
+        assert len(list(tmp_path.iterdir())) == 1
+    house.predict()
+    house.sire("daemon", "stop")
+    assert not list(tmp_path.iterdir())
