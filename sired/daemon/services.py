@@ -127,6 +127,11 @@ class Services:
             *self.inventory.problems,
             *self._exceeded_declarations,
             *(f"the driver of {name} no longer responds" for name in self.inventory.lost),
+            *(
+                f"the driver does not report on {name} ({reason}): what runs there goes on, and "
+                "nothing else is placed there. Try: sire daemon restart"
+                for name, reason in self.inventory.silent.items()
+            ),
             *damaged,
             *self.jobs.problems,
             *self.warm_start.problems,

@@ -40,10 +40,30 @@ class Reading:
     by_process: dict[int, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a device does not respond.
+
+    Attributes:
+        reason: in the driver's words.
+        gone: whether the device itself is gone, and with it everything in its memory. Otherwise
+            only the driver fails to report on it, and what runs there goes on.
+    """
+
+    reason: str
+    gone: bool
+
+
 class Probe(Protocol):
-    """Finds and reads the hardware of one kind, without opening a CUDA context."""
+    """Finds and reads the hardware of one kind, without opening a CUDA context.
+
+    Attributes:
+        kind: cpu or cuda.
+        problems: messages about hardware that ``find`` could not make available.
+    """
 
     kind: str
+    problems: list[str]
 
     def find(self) -> list[Hardware]:
         """All devices of this kind; empty without a driver."""
@@ -53,6 +73,12 @@ class Probe(Protocol):
 
     def free(self, hardware: Hardware) -> int | None:
         """Its free bytes, which is faster than ``read``; None if it does not respond."""
+
+    def used_by(self, hardware: Hardware, pid: int) -> int:
+        """Bytes of its memory that a process holds; 0 if the driver does not report it."""
+
+    def failure(self, hardware: Hardware) -> "Failure | None":
+        """Why its last ``free`` was None."""
 
 
 @dataclass(frozen=True, slots=True)

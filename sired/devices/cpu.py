@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 
-from sired.devices.base import Hardware, Reading
+from sired.devices.base import Failure, Hardware, Reading
 from sired.devices.cgroup import limited_groups
 
 
@@ -25,6 +25,7 @@ class CpuProbe:
         membership: Path = Path("/proc/self/cgroup"),
         groups: Path = Path("/sys/fs/cgroup"),
     ) -> None:
+        self.problems: list[str] = []
         self._membership = membership
         self._groups = groups
 
@@ -50,6 +51,14 @@ class CpuProbe:
     def free(self, hardware: Hardware) -> int:  # noqa: ARG002
         """Available bytes, including page cache."""
         return self.free_bytes()
+
+    def used_by(self, hardware: Hardware, pid: int) -> int:  # noqa: ARG002
+        """Always 0: what processes hold of main memory is measured by their workers."""
+        return 0
+
+    def failure(self, hardware: Hardware) -> Failure | None:  # noqa: ARG002
+        """Always None: the CPU responds."""
+        return None
 
     def free_bytes(self) -> int:
         """Available bytes, including page cache."""

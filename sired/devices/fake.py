@@ -7,8 +7,19 @@ from typing import TypeVar
 Value = TypeVar("Value")
 
 
+GPU_IS_LOST, UNKNOWN = 15, 999
+
+
 class NVMLError(Exception):
-    """Raised by the library if a call fails."""
+    """Raised by the library if a call fails; ``value`` is its code."""
+
+    def __init__(self, message: str, value: int = UNKNOWN) -> None:
+        super().__init__(message)
+        self.value = value
+
+
+class NVMLLibraryMismatchError(Exception):
+    """Raised by the library's Python module if the driver lacks a function."""
 
 
 @dataclass
@@ -19,6 +30,7 @@ class FakeGpu:
         processes: bytes of compute processes by process id.
         drawing: bytes of graphics processes by process id.
         lost: whether it has fallen off the bus.
+        error: what the driver answers to every call, such as "Unknown Error"; "" if it works.
     """
 
     name: str | None = "Fake GPU"
@@ -32,6 +44,7 @@ class FakeGpu:
     processes: dict[int, int | None] | None = field(default_factory=dict)
     drawing: dict[int, int | None] | None = field(default_factory=dict)
     lost: bool = False
+    error: str = ""
 
 
 class FakeNvml:
@@ -43,6 +56,7 @@ class FakeNvml:
     """
 
     NVMLError = NVMLError
+    NVMLLibraryMismatchError = NVMLLibraryMismatchError
     NVML_TEMPERATURE_GPU = 0
 
     def __init__(self, gpus: list[FakeGpu], *, driver: bool = True) -> None:
@@ -51,7 +65,7 @@ class FakeNvml:
 
     def nvmlInit(self) -> None:  # noqa: D102, N802 (the names are the library's)
         if not self._driver:
-            raise NVMLError("driver not loaded")
+            raise NVMLError("Driver Not Loaded", 9)
 
     def nvmlDeviceGetCount(self) -> int:  # noqa: D102, N802
         return len(self._gpus)
@@ -97,7 +111,9 @@ class FakeNvml:
 
 def _responding(gpu: FakeGpu) -> FakeGpu:
     if gpu.lost:
-        raise NVMLError("GPU is lost")
+        raise NVMLError("GPU is lost", GPU_IS_LOST)
+    if gpu.error:
+        raise NVMLError(gpu.error)
     return gpu
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sire.units import format_bytes
 from sired.config import DeviceSettings, Settings
-from sired.devices.base import Device, Hardware, Probe, Reading
+from sired.devices.base import Device, Failure, Hardware, Probe, Reading
 
 # A busy driver may fail to answer once.
 SILENCE_SECONDS = 1.5
@@ -19,14 +19,17 @@ class Inventory:
 
     Attributes:
         devices: that models can be placed on.
-        problems: messages about settings that do not match the hardware.
-        lost: names of devices that have not answered ``free`` for a while.
+        problems: messages about hardware that cannot be used, and settings that do not match it.
+        lost: names of devices that have been gone for a while.
+        silent: why devices do not respond that are not gone, by name. What runs there goes on;
+            nothing else is placed there.
     """
 
     def __init__(self, probes: Sequence[Probe], settings: Settings) -> None:
         self.devices: list[Device] = []
         self.problems: list[str] = []
         self.lost: frozenset[str] = frozenset()
+        self.silent: dict[str, str] = {}
         self._silent_since: dict[Hardware, float] = {}
         self._settings = settings
         self._probe_of: dict[str, Probe] = {}
@@ -35,6 +38,7 @@ class Inventory:
         for probe in probes:
             for hardware in probe.find():
                 matched |= self._take(probe, hardware)
+            self.problems += probe.problems
         self.devices.sort(key=lambda device: device.hardware.kind == "cpu")
         self._check_dram()
         self.problems += [
@@ -77,9 +81,23 @@ class Inventory:
         now = time.monotonic()
         silent = {one for one, size in free.items() if size is None}
         self._silent_since = {one: self._silent_since.get(one, now) for one in silent}
-        lost = {one for one, since in self._silent_since.items() if now - since >= SILENCE_SECONDS}
-        self.lost = frozenset(device.name for device in self.devices if device.hardware in lost)
+        failures = {
+            one: probes[one.kind].failure(one)
+            for one, since in self._silent_since.items()
+            if now - since >= SILENCE_SECONDS
+        }
+        self._tell_apart({one: failure for one, failure in failures.items() if failure})
         return {device.name: free[device.hardware] or 0 for device in self.devices}
+
+    def _tell_apart(self, failures: dict[Hardware, Failure]) -> None:
+        """Devices that are gone, and those on which the driver merely does not report."""
+        failed = {
+            device.name: failures[device.hardware]
+            for device in self.devices
+            if device.hardware in failures
+        }
+        self.lost = frozenset(name for name, failure in failed.items() if failure.gone)
+        self.silent = {name: one.reason for name, one in failed.items() if not one.gone}
 
     def main_memory_free(self) -> int | None:
         """Free bytes of main memory, whether models run on the CPU or not.
@@ -92,8 +110,8 @@ class Inventory:
 
     def used_by(self, name: str, pid: int) -> int:
         """Bytes that a process holds on a GPU; 0 if the driver does not report it."""
-        reading = self.read().get(name)
-        return reading.by_process.get(pid, 0) if reading else 0
+        hardware = self.device(name).hardware
+        return self._probe_of[hardware.kind].used_by(hardware, pid)
 
     def _take(self, probe: Probe, hardware: Hardware) -> set[str]:
         """Add the devices of one hardware unit; returns the names of settings that apply to it."""

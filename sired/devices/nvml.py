@@ -9,11 +9,15 @@ from typing import Any, TypeVar
 
 import pynvml
 
-from sired.devices.base import Hardware, Reading
+from sired.devices.base import Failure, Hardware, Reading
 
 Value = TypeVar("Value")
 
 _MODPROBE_SECONDS = 10.0
+# Codes of NVML: not found, GPU is lost, reset required, GPU not found.
+_GONE = frozenset({6, 15, 16, 28})
+# The driver lists the GPUs here that it has found, whether its library works or not.
+GPUS = Path("/proc/driver/nvidia/gpus")
 
 
 class NvmlProbe:
@@ -23,11 +27,17 @@ class NvmlProbe:
         nvml: the library's Python module, or a substitute.
         visible: the GPUs to find, in the format of ``CUDA_VISIBLE_DEVICES``: indices in PCI bus
             order, or UUIDs or prefixes of them; None for all. Their indices do not change.
+        listed: the directory with an entry for each GPU of the machine.
     """
 
     kind = "cuda"
 
-    def __init__(self, nvml: Any = pynvml, visible: str | None = None) -> None:
+    def __init__(self, nvml: Any = pynvml, visible: str | None = None, listed: Path = GPUS) -> None:
+        self.problems: list[str] = []
+        self._errors = (nvml.NVMLError, nvml.NVMLLibraryMismatchError)
+        self._listed = listed
+        self._failure: BaseException | None = None
+        self._failures: dict[str, Failure] = {}
         self._nvml = nvml
         self._visible = None if visible is None else [word.strip() for word in visible.split(",")]
         self._handles: dict[str, Any] = {}
@@ -36,11 +46,17 @@ class NvmlProbe:
         """All GPUs in the order of their PCI bus addresses, which CUDA is configured to use.
 
         A GPU that does not report its UUID and memory is left out, but keeps its index.
+        ``problems`` says why GPUs that the machine has are not among them.
         """
-        try:
-            self._nvml.nvmlInit()
-            count = self._nvml.nvmlDeviceGetCount()
-        except self._nvml.NVMLError:
+        self.problems = []
+        self._ask(self._nvml.nvmlInit)
+        count = self._ask(self._nvml.nvmlDeviceGetCount) if self._failure is None else None
+        if count is None:
+            if present := self._present():
+                self.problems.append(
+                    f"{present} NVIDIA GPU{'s are' if present > 1 else ' is'} not used: NVML "
+                    f"reports {self._failure}. Restart the daemon once nvidia-smi works."
+                )
             return []
         handles = [
             self._ask(self._nvml.nvmlDeviceGetHandleByIndex, number) for number in range(count)
@@ -48,7 +64,18 @@ class NvmlProbe:
         placed = [(self._address(handle), handle) for handle in handles if handle is not None]
         placed.sort(key=lambda place: place[0])
         found = [self._hardware(index, handle) for index, (_, handle) in enumerate(placed)]
+        if count and (missing := max(count, self._present()) - sum(map(bool, found))) > 0:
+            self.problems.append(
+                f"{missing} of the NVIDIA GPUs {'are' if missing > 1 else 'is'} not used: the "
+                "driver does not report the memory. See: nvidia-smi"
+            )
         return [hardware for hardware in found if hardware is not None and self._shown(hardware)]
+
+    def _present(self) -> int:
+        """The number of GPUs that the driver's kernel module has found."""
+        with suppress(OSError):
+            return len(list(self._listed.iterdir()))
+        return 0
 
     def _shown(self, hardware: Hardware) -> bool:
         if self._visible is None:
@@ -91,8 +118,16 @@ class NvmlProbe:
             by_process=self._by_process(handle),
         )
 
+    def used_by(self, hardware: Hardware, pid: int) -> int:
+        """Bytes that a process holds on a GPU; 0 if the driver does not report it."""
+        return self._by_process(self._handles[hardware.uuid]).get(pid, 0)
+
+    def failure(self, hardware: Hardware) -> Failure | None:
+        """Why its last ``free`` was None."""
+        return self._failures.get(hardware.uuid)
+
     def free(self, hardware: Hardware) -> int | None:
-        """Its free bytes; None if it has fallen off the bus."""
+        """Its free bytes; None if it has fallen off the bus, or the driver fails to tell."""
         memory = self._memory(hardware)
         return None if memory is None else int(memory.free)
 
@@ -105,6 +140,10 @@ class NvmlProbe:
             if handle is not None:  # it is back on the bus
                 self._handles[uuid] = handle
                 memory = self._ask(ask, handle)
+        self._failures.pop(uuid, None)
+        if memory is None:
+            gone = getattr(self._failure, "value", None) in _GONE
+            self._failures[uuid] = Failure(str(self._failure), gone)
         return memory
 
     def _by_process(self, handle: Any) -> dict[int, int]:
@@ -116,9 +155,11 @@ class NvmlProbe:
 
     def _ask(self, function: Callable[..., Value], *arguments: Any) -> Value | None:
         """The result of a driver call; None if it is not supported or fails."""
+        self._failure = None
         try:
             return function(*arguments)
-        except self._nvml.NVMLError:
+        except self._errors as failure:
+            self._failure = failure
             return None
 
 

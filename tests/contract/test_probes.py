@@ -67,8 +67,44 @@ def test_only_gpus_the_environment_shows_are_found_and_keep_their_numbers(visibl
     assert [hardware.index for hardware in found] == expected
 
 
-def test_a_machine_without_a_driver_has_no_gpus():
-    assert NvmlProbe(FakeNvml(two_gpus(), driver=False)).find() == []
+def test_a_machine_without_a_driver_has_no_gpus(tmp_path):
+    probe = NvmlProbe(FakeNvml(two_gpus(), driver=False), listed=tmp_path / "none")
+    assert probe.find() == []
+    assert probe.problems == []
+
+
+def test_gpus_that_the_kernel_lists_and_nvml_does_not_are_a_problem_in_the_drivers_words(tmp_path):
+    """As after an upgrade of the driver, or where the daemon was started before it."""
+    for address in ("0000:01:00.0", "0000:41:00.0"):
+        (tmp_path / address).mkdir()
+    probe = NvmlProbe(FakeNvml(two_gpus(), driver=False), listed=tmp_path)
+    inventory = Inventory([probe, CpuProbe()], Settings())
+    assert [device.name for device in inventory.devices] == ["cpu"]
+    (problem,) = inventory.problems
+    assert problem.startswith("2 NVIDIA GPUs are not used: NVML reports Driver Not Loaded.")
+
+
+def test_a_gpu_that_does_not_report_its_memory_is_a_problem():
+    probe = NvmlProbe(FakeNvml([FakeGpu(bus=1, total=None), FakeGpu(bus=2)]))
+    assert len(probe.find()) == 1
+    assert probe.problems[0].startswith("1 of the NVIDIA GPUs is not used")
+
+
+def test_only_a_gpu_that_is_gone_is_lost_and_one_that_is_not_reported_on_keeps_its_models(
+    monkeypatch,
+):
+    """In a container NVML answers Unknown Error after the host's systemd was reloaded."""
+    monkeypatch.setattr("sired.devices.inventory.SILENCE_SECONDS", 0.0)
+    first, second = gpus = two_gpus()
+    inventory = Inventory([NvmlProbe(FakeNvml(gpus))], Settings())
+    second.error, first.lost = "Unknown Error", True
+    assert inventory.free() == {"cuda:0": 0, "cuda:1": 0}
+    assert inventory.silent == {"cuda:0": "Unknown Error"}
+    assert inventory.lost == {"cuda:1"}
+    second.error, first.lost = "", False
+    assert inventory.free() == {"cuda:0": 15 * GIB, "cuda:1": 15 * GIB}
+    assert not inventory.silent
+    assert not inventory.lost
 
 
 def test_what_a_driver_does_not_tell_is_none():
