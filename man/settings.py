@@ -84,7 +84,7 @@ KEYS = {
     "defaults.timeout": "How long a request may take, including waiting and loading.",
     "queue.per_model": "Most requests that may wait for one model.",
     "queue.total": "Most requests that may wait in total.",
-    "queue.memory": "Bytes that the inputs of unanswered requests may take in all.",
+    "queue.memory": "Bytes that inputs above 64 KiB of unanswered requests may take in all.",
     "queue.ageing": "How long a request waits until its priority is raised by one class, from low "
     "to normal to high; this bounds the wait of low ones under any load.",
     "queue.patience": "How long a busy model keeps its device while another model waits for it; at "

@@ -125,7 +125,7 @@ class QueueSettings(msgspec.Struct, frozen=True):
     Attributes:
         per_model: the most requests waiting for one model.
         total: the most requests waiting in all.
-        memory: bytes in the inputs of all unanswered requests together.
+        memory: bytes in the inputs above 64 KiB of all unanswered requests together.
         ageing: seconds after which a waiting request rises by one priority.
         patience: seconds that a busy model keeps its place while another waits for it.
         turn_requests: the most requests it serves in that time.

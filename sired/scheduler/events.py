@@ -55,7 +55,8 @@ class RequestArrived(msgspec.Struct, frozen=True):
         rows: how much of the model's ``batch_size`` it takes.
         keep_alive: seconds the instance may idle after it, 0 to end it at once; None for the
             model's setting.
-        size: bytes of its input, which are held until it is answered.
+        size: bytes of its input, which are held until it is answered; 0 for a small one, which is
+            limited by number only.
     """
 
     request: int

@@ -21,6 +21,16 @@ from sired.scheduler.instructions import Dispatch
 from sired.server.front import Client
 from sired.workers.messages import RunBatch, StopRun
 
+# Bytes. The number of waiting requests limits smaller inputs well enough, and large inputs of one
+# client must not keep the small requests of others out.
+_SMALL = 64 * 1024
+
+
+def counted_bytes(payload: tuple[Buffer, ...]) -> int:
+    """The bytes of an input that count towards the limit on the inputs of unanswered requests."""
+    size = size_of(payload)
+    return size if size > _SMALL else 0
+
 
 class Predictions:
     """Takes predictions through the daemon.
@@ -96,7 +106,7 @@ class Predictions:
                 batch_key,
                 rows,
                 keep_alive=keep_alive_seconds(request.keep_alive),
-                size=size_of(payload),
+                size=counted_bytes(payload),
             )
         )
 
