@@ -68,7 +68,7 @@ real: $(INSTALLED) $(REAL_INSTALLED) ## Compare sire with the models of public p
 fuzz: $(INSTALLED) ## Look for input that breaks something, for SECONDS=600, then in a daemon
 	$(BIN)/python -m tests.fuzz all --seconds $(SECONDS)
 
-soak: $(INSTALLED) ## Load and unload a thousand times, then have 30 models share room for 5 for HOURS=1
+soak: $(INSTALLED) ## Kill and stop processes at random, load 1000 times, have 30 models share room for 5 for HOURS=1
 	$(BIN)/python -m tests.endurance --hours $(or $(HOURS),1)
 
 gpu: $(INSTALLED) ## Measure loads, switches and memory on this machine's GPU

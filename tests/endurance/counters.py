@@ -20,6 +20,8 @@ class SoakCounters:
     jobs_lost: int = 0
     workers_killed: int = 0
     daemons_killed: int = 0
+    zygotes_killed: int = 0
+    stopped: int = 0
     evictions: int = 0
     slowest_seconds: float = 0.0
 
@@ -35,7 +37,8 @@ class SoakCounters:
             f"{self.excused} failed with what was killed, slowest {self.slowest_seconds:.1f} s\n"
             f"{self.jobs_submitted} jobs, {self.jobs_answered} answered, {self.jobs_wrong} wrong, "
             f"{self.jobs_excused} failed with what was killed, {self.jobs_lost} lost\n"
-            f"{self.workers_killed} workers and {self.daemons_killed} daemons killed, "
+            f"{self.workers_killed} workers, {self.zygotes_killed} zygotes and "
+            f"{self.daemons_killed} daemons killed, {self.stopped} processes stopped for a while, "
             f"{self.evictions} evictions\n"
             f"unexpected: {dict(self.unexpected) or 'nothing'}"
         )

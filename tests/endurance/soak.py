@@ -107,12 +107,9 @@ class Soak:
         Returns:
             What came of it.
         """
-        doing = [self._ask_in_json if n % 2 else self._ask_with_arrays for n in range(CLIENTS)]
-        doing += [self._submit, self._kill_a_worker]
-        doing += [self._kill_the_daemon] if self._kill_daemon else []
         threads = [
             threading.Thread(target=self._go_on, args=(do, random.Random(f"{self._seed} {number}")))
-            for number, do in enumerate(doing)
+            for number, do in enumerate(self._doing())
         ]
         for thread in threads:
             thread.start()
@@ -135,6 +132,12 @@ class Soak:
             self.counters.evictions += sum(self._statistics(manager))
         return self.counters
 
+    def _doing(self) -> list[Callable[[random.Random], None]]:
+        """What each thread does again and again."""
+        ask = [self._ask_in_json if n % 2 else self._ask_with_arrays for n in range(CLIENTS)]
+        kill = [self._kill_the_daemon] if self._kill_daemon else []
+        return [*ask, self._submit, self._kill_a_worker, *kill]
+
     def _go_on(self, do: Callable[[random.Random], None], chance: random.Random) -> None:
         while not self._over.is_set():
             try:
@@ -153,29 +156,29 @@ class Soak:
     # Clients
 
     def _ask_with_arrays(self, chance: random.Random) -> None:
-        number, numbers = _draw(chance)
-        data = np.array(numbers, dtype=np.float32)
+        number, values = self._draw(chance)
+        data = np.array(values, dtype=np.float32)
         self._ask(
             lambda: self._manager.predict(f"m{number}", data, timeout=DEADLINE_SECONDS).tolist(),
-            [value * (number + 1) for value in numbers],
+            [value * (number + 1) for value in values],
         )
 
     def _ask_in_json(self, chance: random.Random) -> None:
-        number, numbers = _draw(chance)
+        number, values = self._draw(chance)
         request = Predict(model=f"m{number}", timeout=DEADLINE_SECONDS)
 
         def ask() -> list[float]:
             with self._manager._connection() as connection:
-                _, frames = connection.ask(request, [json.dumps(numbers).encode()])
+                _, frames = connection.ask(request, [json.dumps(values).encode()])
             answer: list[float] = json.loads(bytes(frames[0]))
             return answer
 
-        self._ask(ask, [value * (number + 1) for value in numbers])
+        self._ask(ask, [value * (number + 1) for value in values])
 
     def _ask(self, ask: Callable[[], list[float]], expected: list[float]) -> None:
         began, daemons = time.monotonic(), self.counters.daemons_killed
         try:
-            right = ask() == expected
+            right = np.ravel(ask()).tolist() == expected
         except WorkerCrashed:
             self._count(excused=1)
         except DaemonUnavailable as problem:
@@ -204,15 +207,15 @@ class Soak:
         """Submit a few, wait for all of them, look at what became of each."""
         expected: dict[str, list[float]] = {}
         for _ in range(chance.randint(1, JOBS_UNDER_WAY)):
-            number, numbers = _draw(chance)
+            number, values = self._draw(chance)
             daemons = self.counters.daemons_killed
             try:
-                data = np.array(numbers, dtype=np.float32)
+                data = np.array(values, dtype=np.float32)
                 job = self._manager.submit(f"m{number}", data)
             except DaemonUnavailable as problem:
                 self._lost_daemon(problem, daemons)
             else:
-                expected[job] = [value * (number + 1) for value in numbers]
+                expected[job] = [value * (number + 1) for value in values]
                 self._count(jobs_submitted=1)
         # Where daemons die all the time a job may have to wait until that is over.
         self._late_jobs += [job for job in expected.items() if not self._read(*job)]
@@ -223,7 +226,7 @@ class Soak:
         while time.monotonic() < end:
             try:
                 self._manager.wait_job(job, DEADLINE_SECONDS)
-                right = self._manager.job_result(job).tolist() == expected
+                right = self._manager.job_result(job).ravel().tolist() == expected
             except WorkerCrashed:
                 self._count(jobs_excused=1)
                 return True
@@ -274,8 +277,12 @@ class Soak:
         with manager._connection() as connection:
             return [model.evictions for model in connection.ask(Stats())[0].models]
 
+    def _draw(self, chance: random.Random) -> tuple[int, list[float]]:
+        """A model, and an input for it whose answer has no rounding."""
+        (number,) = chance.choices(range(MODELS), POPULARITY)
+        return number, numbers(chance)
 
-def _draw(chance: random.Random) -> tuple[int, list[float]]:
-    """A model, and an input for it whose answer has no rounding."""
-    (number,) = chance.choices(range(MODELS), POPULARITY)
-    return number, [float(chance.randint(-1000, 1000)) for _ in range(4)]
+
+def numbers(chance: random.Random) -> list[float]:
+    """An input whose products with small whole numbers have no rounding."""
+    return [float(chance.randint(-1000, 1000)) for _ in range(4)]

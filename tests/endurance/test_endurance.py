@@ -5,6 +5,7 @@ import random
 import psutil
 import pytest
 
+from tests.endurance import chaos
 from tests.endurance.cycles import cycle, growth, look
 from tests.endurance.soak import Soak, prepare
 from tests.waiting import wait_until
@@ -58,6 +59,24 @@ def test_everybody_is_answered_while_models_make_room_for_each_other_and_workers
     home.sire("daemon", "stop")
     left = [process for process in psutil.process_iter() if _of(home, process)]
     assert psutil.wait_procs(left, 90)[1] == []
+
+
+@pytest.mark.own_daemon
+def test_everything_at_once_is_answered_while_processes_are_killed_and_stopped(
+    home, tmp_path, show
+):
+    chaos.prepare(home, tmp_path)
+    seed = random.randrange(1_000_000)
+    counters = chaos.Chaos(home, seed).run(SOAK_SECONDS, enough=enough_chaos)
+    show(f"seed {seed}\n{counters}")
+    assert counters.flawless
+    assert enough_chaos(counters)
+
+
+def enough_chaos(counters):
+    """Whether as much has happened as the test is for."""
+    asked = counters.answered > 100 and counters.jobs_answered > 50
+    return asked and counters.daemons_killed > 1 and counters.stopped > 5
 
 
 def enough(counters):
