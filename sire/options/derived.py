@@ -14,7 +14,6 @@ from sire.units import LARGEST_BYTES
 
 _DEEPEST_ARGUMENT = 32
 # Of the arguments in the docstring of a method.
-_MARGIN = " " * 12
 _WIDTH = 88
 
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -29,12 +28,14 @@ def documents_options(method: Method) -> Method:
     """Replace the line ``{options}`` of a docstring with a line for each option it takes."""
     taken = inspect.signature(method).parameters
     lines = [f"{one.name}: {one.help[0].lower()}{one.help[1:]}" for one in OPTIONS]
-    text = f"\n{_MARGIN}".join(
-        textwrap.fill(line, _WIDTH, subsequent_indent=f"{_MARGIN}    ")
+    before, _, after = (method.__doc__ or "").partition("{options}")
+    margin = before.rpartition("\n")[2]  # Python 3.13 has removed the indentation of the method
+    text = f"\n{margin}".join(
+        textwrap.fill(line, _WIDTH, subsequent_indent=f"{margin}    ")
         for line, one in zip(lines, OPTIONS, strict=True)
         if one.name in taken
     )
-    method.__doc__ = (method.__doc__ or "").replace("{options}", text)
+    method.__doc__ = f"{before}{text}{after}"
     return method
 
 

@@ -28,15 +28,14 @@ def test_what_may_repeat_the_input_is_not_logged(lines):
     assert lines.records[0].getMessage() == "a request for m failed after 1 ms: InvalidInput"
 
 
-def test_of_a_flood_some_lines_are_logged_and_the_others_counted(lines, monkeypatch):
-    now = [1000.5]
-    monkeypatch.setattr("logging.time.time", lambda: now[0])
-    for _ in range(LINES_PER_SECOND + 7):
-        log_failure("a request for m", QueueFull("Full."), 0.001, "m")
-    assert len(lines.records) == LINES_PER_SECOND
-    now[0] += 1
-    log_failure("a request for m", QueueFull("Full."), 0.001, "m")
-    log_failure("a request for m", QueueFull("Full."), 0.001, "m")
-    *_, first, second = lines.records
-    assert first.getMessage().endswith("Full. (7 failures before it were not logged)")
-    assert second.getMessage().endswith("Full.")
+def test_of_a_flood_some_lines_are_logged_and_the_others_counted():
+    limit = RateLimit()
+
+    def line(second):
+        record = logging.makeLogRecord({"msg": "Full.", "created": second})
+        return record.getMessage() if limit.filter(record) else None
+
+    assert [line(1000.5) for _ in range(LINES_PER_SECOND)] == ["Full."] * LINES_PER_SECOND
+    assert [line(1000.6) for _ in range(7)] == [None] * 7
+    assert line(1001.5) == "Full. (7 failures before it were not logged)"
+    assert line(1001.5) == "Full."
