@@ -301,7 +301,12 @@ def test_others_can_be_chosen(pytorch, tmp_path, source, content, arguments, see
         ({"epoch": 3, "w": {"other.weight": torch.ones(2)}}, {}, ["lacks", "other.weight", "'w'"]),
         ({"epoch": 3, "loss": 0.1}, {}, ["no state_dict", "epoch, loss"]),
         ([1, 2], {}, ["no state_dict", "list"]),
-        ({**weights(), "more.weight": torch.ones(1)}, {}, ["additional more.weight"]),
+        (
+            {**weights(), "more.weight": torch.ones(1)},
+            {},
+            ["additional more.weight", "--arg strict=false"],
+        ),
+        ({"model": weights("a.")}, {"strip": "b.", "strict": False}, ["lacks"]),
         ({"model": weights()}, {"width": 5}, ["size mismatch"]),
         ({"model": weights()}, {"key": 3}, ["key=3", "text"]),
     ],
@@ -315,6 +320,13 @@ def test_what_does_not_fit_is_refused_before_it_is_registered(
         with pytest.raises(InvalidModel) as caught:
             refuse(str(tmp_path / "m.pt"), **given)
         assert all(text in str(caught.value) for text in said), str(caught.value)
+
+
+def test_weights_that_the_class_lacks_are_ignored_on_request(pytorch, tmp_path, source):
+    torch.save({**weights(), "more.weight": torch.ones(1)}, tmp_path / "m.pt")
+    found, notes = load(pytorch, tmp_path / "m.pt", source, strict=False)
+    np.testing.assert_array_equal(found, answer(a_net()))
+    assert notes == "Weights that the class lacks are ignored: more.weight."
 
 
 def test_extra_state_is_given_to_the_class_that_saved_it(pytorch, tmp_path, source):

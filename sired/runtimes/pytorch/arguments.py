@@ -20,6 +20,7 @@ class TorchOptions(msgspec.Struct, frozen=True):
         cudnn_benchmark: have cuDNN time its convolution algorithms for each new shape, on a GPU.
         key: where a checkpoint has the weights, dotted; "" for the whole file.
         strip: the prefix to remove from the names of the weights; "" to remove none.
+        strict: reject a file with weights that the class does not have; else they are ignored.
     """
 
     dtype: Literal["fp32", "fp16", "bf16"] | None = None
@@ -28,6 +29,7 @@ class TorchOptions(msgspec.Struct, frozen=True):
     cudnn_benchmark: bool = False
     key: str | None = None
     strip: str | None = None
+    strict: bool = True
 
 
 OPTIONS = TorchOptions.__struct_fields__

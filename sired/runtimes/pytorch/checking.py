@@ -44,8 +44,15 @@ def check_weights(job: TorchLoad, format_name: str) -> list[str]:
     module, options = _construct(job)
     wanted = Wanted.of(module)
     found = find_weights(unpickled.content, wanted, job.path, options.key, options.strip)
-    fill(module, found, wanted, job.path, lambda: _assign(module, found.weights))
-    return notes(unpickled, found, wanted, options)
+    ignored = fill(
+        module,
+        found,
+        wanted,
+        job.path,
+        lambda: _assign(module, found.weights),
+        strict=options.strict,
+    )
+    return [*notes(unpickled, found, wanted, options), *ignored]
 
 
 def _described(job: TorchLoad, format_name: str) -> Unpickled:

@@ -72,10 +72,17 @@ def _with_class(job: TorchLoad, unpickled: Unpickled) -> TorchModel:
         module, options = construct_module(job)
         wanted = Wanted.of(module)
     found = find_weights(unpickled.content, wanted, job.path, options.key, options.strip)
-    for note in notes(unpickled, found, wanted, options):
-        log.info("%s", note)
     kept = wanted.kept_precision(found.weights)
-    fill(module, found, wanted, job.path, lambda: initialisation.load(module, found.weights, kept))
+    ignored = fill(
+        module,
+        found,
+        wanted,
+        job.path,
+        lambda: initialisation.load(module, found.weights, kept),
+        strict=options.strict,
+    )
+    for note in (*notes(unpickled, found, wanted, options), *ignored):
+        log.info("%s", note)
     initialisation.finish()
     return _whole(module, job.device, options, wanted_precision(options) or kept)
 
@@ -142,7 +149,9 @@ def fill(
     wanted: Wanted,
     path: str,
     load: Callable[[], tuple[list[str], list[str]]],
-) -> None:
+    *,
+    strict: bool,
+) -> list[str]:
     """Load weights into a module.
 
     Args:
@@ -151,6 +160,10 @@ def fill(
         wanted: those of the module.
         path: of their file, for errors.
         load: loads them; returns the missing and the additional names.
+        strict: whether additional weights are an error.
+
+    Returns:
+        A sentence about additional weights that are ignored, if there are any.
 
     Raises:
         InvalidModel: their names or shapes do not match.
@@ -164,16 +177,21 @@ def fill(
         reason = _last_line(problem)
         raise InvalidModel(f"{path} does not match {wanted.owner}: {reason}", hint=hint) from None
     missing = [n for n in missing if not wanted.tied.get(n, set()) & found.weights.keys()]
-    if missing or unexpected:
+    if missing or (unexpected and strict):
         parts = [
-            f"{kind} {', '.join(keys[:_NAMED])}{' …' if len(keys) > _NAMED else ''}"
+            f"{kind} {_some(keys)}"
             for kind, keys in (("lacks", missing), ("has additional", unexpected))
             if keys
         ]
         raise InvalidModel(
             f"{path} does not match {type(module).__name__}: the file {' and '.join(parts)}.",
-            hint=hint,
+            hint=hint if missing else f"{hint} To ignore them: --arg strict=false",
         )
+    return [f"Weights that the class lacks are ignored: {_some(unexpected)}."] if unexpected else []
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (" …" if len(names) > _NAMED else "")
 
 
 def _whole(
