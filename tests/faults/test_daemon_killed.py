@@ -5,6 +5,7 @@ SIRE_KILLS sets the number of kills, SIRE_SEED their moments.
 
 import contextlib
 import fcntl
+import json
 import os
 import random
 import select
@@ -20,7 +21,17 @@ import pytest
 from sire.client.autostart import daemon_runs
 from sire.client.calls.job_wait import wait_for_jobs
 from sire.errors import DaemonUnavailable, SireError
-from sire.protocol.requests import Health, ListModels, Load, Submit, Unload
+from sire.protocol.replies import Leased
+from sire.protocol.requests import (
+    Acquire,
+    Health,
+    ListModels,
+    Load,
+    Predict,
+    Release,
+    Submit,
+    Unload,
+)
 from tests.faults.conftest import predict
 from tests.waiting import wait_until
 
@@ -232,3 +243,19 @@ def test_a_killed_daemon_leaves_nothing_in_the_temporary_directory_for_good(
     house.predict()
     house.sire("daemon", "stop")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_lease_of_a_daemon_that_is_gone_is_not_another_clients_lease_at_the_next_one(house):
+    house.register()
+    with house.connect() as early:
+        lost = early.expect(Leased, Acquire(name="m")).lease
+        os.kill(house.pid(), signal.SIGKILL)
+        wait_until(lambda: not daemon_runs(house.paths))
+        with house.connect() as late:
+            lease = late.expect(Leased, Acquire(name="m")).lease
+            for stale in (Release(lease=lost), Predict(model="m", lease=lost)):
+                with contextlib.suppress(SireError):
+                    early.ask(stale, [b'{"x": 1}'])
+            assert [one.state for one in house.instances()] == ["leased"]
+            _, frames = late.ask(Predict(model="m", lease=lease), [b'{"x": 1}'])
+            assert json.loads(bytes(frames[0])) == {"x": 1}

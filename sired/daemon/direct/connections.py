@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from sire.errors import SireError
+from sired.daemon.engine.numbers import first_number
 from sired.daemon.telemetry.counters import AllCounters
 from sired.scheduler.events import DirectUsed
 from sired.workers.messages import TakeConnection, TakeCounters
@@ -89,7 +90,7 @@ class DirectConnections:
         self._by_descriptor: dict[int, DirectConnectionState] = {}
         # The event loop would report each request; this reports only clients that disconnect.
         self._hangups = select.epoll()
-        self._next = 1
+        self._next = first_number()
         loop.add_reader(self._hangups.fileno(), self._left)
 
     def __bool__(self) -> bool:

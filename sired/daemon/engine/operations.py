@@ -15,6 +15,7 @@ import msgspec
 from sire.errors import SireError
 from sire.protocol.content import Buffer
 from sire.protocol.requests import Message, Predict
+from sired.daemon.engine.numbers import first_number
 from sired.daemon.engine.result_cache import CacheKey
 from sired.scheduler import events
 from sired.scheduler.brain import Brain
@@ -103,7 +104,7 @@ class Operations:
         self._feed = feed
         self._pending: dict[int, PendingPrediction | PendingOperation] = {}
         self._by_client: dict[Client, int] = {}
-        self._next = 1
+        self._next = first_number()
 
     def __len__(self) -> int:
         return len(self._pending)
