@@ -185,7 +185,7 @@ def fill(
         ]
         raise InvalidModel(
             f"{path} does not match {type(module).__name__}: the file {' and '.join(parts)}.",
-            hint=hint if missing else f"{hint} To ignore them: --arg strict=false",
+            hint=hint if missing else f"{hint.rstrip('.')}. To ignore these: --arg strict=false",
         )
     return [f"Weights that the class lacks are ignored: {_some(unexpected)}."] if unexpected else []
 
