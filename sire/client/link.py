@@ -1,6 +1,7 @@
 """The socket between a client and the daemon."""
 
 import math
+import os
 import select
 import sys
 import time
@@ -30,6 +31,8 @@ Answer = tuple[Reply, list[memoryview]]
 # ZeroMQ's default limit of waiting messages.
 BACKLOG = 1000
 
+# More than a first connection takes, with the threads of its context.
+_DESCRIPTORS = 16
 _TRY_MILLISECONDS = 20
 _LOOK_SECONDS = 0.1
 # Smaller frames are copied: tracking a borrowed one takes longer.
@@ -48,12 +51,12 @@ def connect(paths: Paths, timeout: float | None, *, backlog: int = BACKLOG) -> "
 
     Raises:
         DaemonUnavailable: a process holds the lock, but accepts no connection within ``timeout``
-            seconds.
+            seconds, or this process has no descriptors left for one.
     """
     paths.checked_socket()
     patience = START_TIMEOUT_SECONDS if timeout is None else timeout
     deadline = time.monotonic() + patience
-    while not (link := Link(paths, backlog=backlog)).established(_TRY_MILLISECONDS):
+    while not (link := _new_link(paths, backlog)).established(_TRY_MILLISECONDS):
         link.close()
         if not daemon_runs(paths):
             return None
@@ -65,6 +68,28 @@ def connect(paths: Paths, timeout: float | None, *, backlog: int = BACKLOG) -> "
                 hint="Try: sire daemon restart",
             )
     return link
+
+
+def _new_link(paths: Paths, backlog: int) -> "Link":
+    """Open a link if there are descriptors for it.
+
+    ZeroMQ ends the whole process if it finds none for its threads, so the number that it takes is
+    opened and closed before.
+    """
+    probes: list[int] = []
+    try:
+        probes += (os.eventfd(0) for _ in range(_DESCRIPTORS))
+        for descriptor in probes:
+            os.close(descriptor)
+        probes.clear()
+        return Link(paths, backlog=backlog)
+    except (OSError, zmq.ZMQError) as problem:
+        for descriptor in probes:
+            os.close(descriptor)
+        raise DaemonUnavailable(
+            f"Cannot open a connection to the daemon: {problem.strerror}.",
+            hint="Each takes a few file descriptors. Close some, or raise the limit: ulimit -n",
+        ) from None
 
 
 class Link:

@@ -200,6 +200,7 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stop.set)
         self._loop.add_signal_handler(signal.SIGHUP, self._reload)
+        self._services.front.crowded = self._check_descriptors
         self._services.front.open(self._loop, RequestHandlers(self._services, self._stop.set))
         self._direct_listener.open()
         self._prometheus_server.open()

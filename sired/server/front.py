@@ -38,6 +38,11 @@ READS_PER_TURN = 16
 # Bytes. Smaller frames are copied, because tracking a borrowed frame takes longer.
 BORROW_FROM = 16 * 1024
 
+# A burst of connections is noticed after this many, not after the next second.
+ACCEPTED_PER_CALL = 16
+# Connections that may wait to be accepted: those are accepted also after the path was renamed.
+_BACKLOG = 32
+
 # Plain numbers: each use of zmq's enumerations costs as much as the call it is for.
 _EVENTS, _RCVMORE = int(zmq.EVENTS), int(zmq.RCVMORE)
 _POLLIN, _NOBLOCK, _SNDMORE = int(zmq.POLLIN), int(zmq.NOBLOCK), int(zmq.SNDMORE)
@@ -65,6 +70,9 @@ class Front:
             one. The path of a given one is kept when it is closed.
         owner: uid of the user that is served; all others are rejected, whatever the socket's mode
             permits. None for the user of this process.
+
+    Attributes:
+        crowded: called after every ``ACCEPTED_PER_CALL`` connections that ZeroMQ has accepted.
     """
 
     def __init__(
@@ -76,6 +84,7 @@ class Front:
     ) -> None:
         self._path, self._aside = path, path.with_suffix(".away")
         self._largest_message = largest_message
+        self.crowded: Callable[[], None] = lambda: None
         self._listening = listening
         self._owner = os.getuid() if owner is None else owner
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -85,7 +94,10 @@ class Front:
         self._socket.set(zmq.MAXMSGSIZE, max(largest_message, LARGEST_HEADER))
         # A client that does not read its replies loses them: it must not delay the others.
         self._socket.set(zmq.SNDHWM, 1000)
+        self._socket.set(zmq.BACKLOG, _BACKLOG)
         self._descriptor = int(self._socket.get(zmq.FD))
+        self._monitor: zmq.Socket[bytes] = self._socket.get_monitor_socket(zmq.EVENT_ACCEPTED)
+        self._accepted = 0
         # What tracks borrowed frames is created now, while there are descriptors for it.
         zmq.Frame(bytes(BORROW_FROM), copy=False)
         self._accepting = True
@@ -112,6 +124,8 @@ class Front:
                 hint="Check that nothing else is at that path and that the disk is not full.",
             ) from None
         loop.add_reader(self._descriptor, self._drain)
+        loop.add_reader(int(self._monitor.get(zmq.FD)), self._count_accepted)
+        self._count_accepted()
         self._schedule_drain()
 
     def accept(self, wanted: bool) -> None:
@@ -132,6 +146,9 @@ class Front:
         """Send the replies that are queued, and close the socket."""
         if self._loop is not None:
             self._loop.remove_reader(self._descriptor)
+            self._loop.remove_reader(int(self._monitor.get(zmq.FD)))
+        self._socket.disable_monitor()
+        self._monitor.close(linger=0)
         self._socket.close()
         self._context.term()
         if self._listening is not None:
@@ -181,6 +198,15 @@ class Front:
 
     def started(self, client: Client) -> None:
         """Do nothing: clients are not notified that a worker has started a prediction."""
+
+    def _count_accepted(self) -> None:
+        """Count the connections that ZeroMQ reports; its descriptor is edge-triggered."""
+        while int(self._monitor.getsockopt(_EVENTS)) & _POLLIN:
+            self._monitor.recv_multipart(_NOBLOCK)
+            self._accepted += 1
+            if self._accepted >= ACCEPTED_PER_CALL:
+                self._accepted = 0
+                self.crowded()
 
     def _schedule_drain(self) -> None:
         # Sending may have consumed the edge that announced a message. One drain at a time: if each

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import resource
+import socket
 import subprocess
 import sys
 import threading
@@ -292,6 +293,52 @@ def test_a_daemon_short_of_descriptors_lets_nobody_new_in_until_it_has_some(crow
         waiting.join(90)
         assert answers == [{"x": 1}]
         assert predict(inside, do="pid") == worker
+
+
+def test_a_burst_of_connections_ends_nothing_and_lets_clients_in_once_it_is_over(crowded):
+    with crowded.connect() as inside, contextlib.ExitStack() as burst:
+        worker = predict(inside, do="pid")
+        with at_most(crowded, left(crowded, 120)):
+            for _ in range(600):
+                one = burst.enter_context(socket.socket(socket.AF_UNIX))
+                one.setblocking(False)
+                with contextlib.suppress(OSError):  # there is no room in the queue, or no path
+                    one.connect(str(crowded.paths.socket))
+            wait_until(lambda: not crowded.paths.socket.exists())
+            assert predict(inside, do="pid") == worker
+            burst.close()
+            with crowded.connect(autostart=False) as outside:
+                assert predict(outside, x=1) == {"x": 1}
+
+
+LISTING = """
+import os, resource, sys
+import sire.client.link
+from sire import ModelManager
+from sire.errors import DaemonUnavailable
+
+spare = int(sys.argv[1])
+manager = ModelManager()
+resource.setrlimit(resource.RLIMIT_NOFILE, (os.dup(0) + 1 + spare, 4096))
+try:
+    print("answered", [info.model.name for info in manager.list_models()])
+except DaemonUnavailable as error:
+    print(error.message, error.hint)
+"""
+
+
+@pytest.mark.parametrize("spare", [0, 2, 4, 8, 30])
+def test_a_client_short_of_descriptors_says_so_and_is_not_ended(crowded, spare):
+    done = subprocess.run(
+        [sys.executable, "-c", LISTING, str(spare)],
+        env=crowded.environment,
+        capture_output=True,
+        check=True,
+    )
+    if spare == 30:
+        assert done.stdout == b"answered ['another', 'm']\n"
+    else:
+        assert b": Too many open files." in done.stdout
 
 
 def test_a_daemon_that_can_open_nothing_at_all_says_so_and_recovers(crowded):

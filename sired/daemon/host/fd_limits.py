@@ -5,14 +5,16 @@ cannot accept a connection, so new clients are held off while enough descriptors
 daemon's own needs.
 """
 
+import os
 import resource
-from pathlib import Path
 
 # More than clients ever need. A higher limit slows down programs that close every descriptor they
 # may have.
 _HIGHEST_LIMIT = 65_536
-# The share of the limit that connections may use.
+# The share of the limit that connections may use, and what must be left in any case: while new
+# clients are held off, ZeroMQ accepts those that wait already, and a burst is noticed late.
 _SHARE = 0.75
+_LEFT = 80
 
 
 def raise_limit() -> None:
@@ -29,6 +31,7 @@ def nearly_exhausted() -> bool:
     if limit == resource.RLIM_INFINITY:
         return False
     try:
-        return sum(1 for _ in Path("/proc/self/fd").iterdir()) > limit * _SHARE
+        taken = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 (called for every burst)
+        return taken > min(limit * _SHARE, limit - _LEFT)
     except OSError:  # no descriptor is left to list them with
         return True
