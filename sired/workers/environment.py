@@ -5,7 +5,8 @@ list, not filtered by a deny list: a missing name then costs a line in the setti
 secret, and a model's environment does not depend on which shell started the daemon.
 
 1. Variables named in the settings are passed.
-2. Of the others, names that look like secrets, such as ``HF_TOKEN``, are not.
+2. Of the others, names that look like secrets, such as ``HF_TOKEN``, are not; nor are values that
+   look like one, such as an address with a password in it.
 3. Of the others, those for paths, locales and the libraries of models are.
 """
 
@@ -13,7 +14,29 @@ import re
 from collections.abc import Collection, Iterable, MutableMapping
 from fnmatch import fnmatchcase
 
-_SECRET = re.compile(r"(^|_)(TOKENS?|KEYS?|SECRETS?|PASSWORDS?|PASSWD|CREDENTIALS?|AUTH)(_|$)")
+# Words, between underscores, that secrets are called by: the first also as the end of a word.
+_SECRET = re.compile(
+    r"(?<![A-Z0-9])("
+    r"[A-Z0-9]*(TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|APIKEY|ACCESSKEY|PRIVATEKEY)"
+    r"|[A-Z0-9]*(PASSWRD|PASSCODE|PWD)"
+    r"|(DB|PG|USER|MY|ROOT|ADMIN)?PASS|KEY|AUTH|PAT|CRED|PW|JWT|OTP|COOKIE|BEARER"
+    r")S?\d*(?![A-Z0-9])"
+)
+# Words in mixed case are parted: dbPassword is two.
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+# Names that the list below would let through: what configures Terraform is not TensorFlow's.
+_OTHERS = ("TF_VAR_*", "TF_CLI_*", "TF_TOKEN_*")
+# A working directory is the one name that ends like a password.
+_DIRECTORIES = {"PWD", "OLDPWD"}
+_SECRET_VALUE = re.compile(
+    # User information in an address: a password, or a token in its place.
+    r"://[^\s/?#]*@|://[^\s:/?#]*:[^\s]*@"
+    # Parameters of an address or of a connection.
+    r"|(?i:\b(password|passwd|pwd|secret|token|api_?key|access_?key)[=:]\s*[^\s=:])"
+    # What the largest services begin their keys with, a key in PEM, and a JSON Web Token.
+    r"|\b(hf_|sk-|gh[pousr]_|github_pat_|glpat-|xox[a-z]-|AIza|nvapi-|AKIA|ASIA)[\w-]{16,}"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY|\beyJ[\w-]{8,}\.[\w-]{8,}\.|\bBearer "
+)
 _PLACES = (
     "PATH HOME USER LOGNAME SHELL PWD TMPDIR TMP TEMP XDG_* "
     "LANG LANGUAGE LC_* TZ SSL_CERT_FILE SSL_CERT_DIR"
@@ -32,16 +55,26 @@ _FRAMEWORKS = (
 ALLOWED = tuple(f"{_PLACES} {_PROCESSES} {_THREADS} {_GPUS} {_FRAMEWORKS}".split())
 
 
-def is_allowed(name: str, also: Iterable[str] = ()) -> bool:
+def is_allowed(name: str, also: Iterable[str] = (), value: str = "") -> bool:
     """Whether workers inherit a variable.
 
     Args:
         name: of the variable.
         also: from the settings: names, or prefixes followed by ``*``.
+        value: of the variable.
     """
     if _matches(name, also):
         return True
-    return not _SECRET.search(name.upper()) and _matches(name, ALLOWED)
+    return _matches(name, ALLOWED) and not is_secret(name, value)
+
+
+def is_secret(name: str, value: str) -> bool:
+    """Whether a variable looks like a secret, by its name or by its value."""
+    if name in _DIRECTORIES:
+        return False
+    words = _HUMP.sub("_", name).upper()
+    by_name = _SECRET.search(words) or _SECRET.search(name.upper()) or _matches(name, _OTHERS)
+    return bool(by_name or _SECRET_VALUE.search(value))
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:
@@ -50,5 +83,5 @@ def _matches(name: str, patterns: Iterable[str]) -> bool:
 
 def filter_environment(environment: MutableMapping[str, str], also: Collection[str] = ()) -> None:
     """Remove every variable that workers must not inherit."""
-    for name in [name for name in environment if not is_allowed(name, also)]:
+    for name in [one for one, value in environment.items() if not is_allowed(one, also, value)]:
         del environment[name]

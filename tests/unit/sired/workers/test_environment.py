@@ -25,6 +25,56 @@ def test_nothing_else_does(name):
     assert not is_allowed(name)
 
 
+@pytest.mark.parametrize(
+    "name",
+    "TF_VAR_db_pass TF_VAR_github_pat TF_VAR_region TF_CLI_ARGS TF_TOKEN_app_terraform_io "
+    "HF_APIKEY NVIDIA_NGC_PASS VLLM_APIKEY HF_PAT OLLAMA_PWD OLLAMA_DBPASSWORD LLAMA_PASSPHRASE "
+    "TORCH_dbPassword TORCH_githubPat CUDA_ACCESSKEY HF_TOKEN2 HF_CREDS XDG_DBPASS "
+    "VLLM_PASSWORDS HF_HUBTOKEN".split(),
+)
+def test_a_secret_by_any_of_its_names_does_not(name):
+    assert not is_allowed(name)
+
+
+@pytest.mark.parametrize("name", ["OLLAMA_HOST", "HF_ENDPOINT", "PYTHONPATH", "NVIDIA_X"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "http://me:s3cret@host",
+        "https://ghp_abc@github.com/x",
+        "postgres://u:a/b@host/db",
+        "host=db user=me password=s3cret",
+        "https://host/?api_key=s3cret",
+        "hf_abcdefghijklmnopqrstuvwx",
+        "sk-abcdefghijklmnopqrstuvwx",
+        "-----BEGIN RSA PRIVATE KEY-----",
+        "eyJhbGciOiJIUzI1.eyJzdWIiOiIxMjM0.c2lnbmF0dXJl",
+        "Bearer s3cret",
+    ],
+)
+def test_a_secret_by_its_value_does_not(name, value):
+    assert not is_allowed(name, (), value)
+    assert is_allowed(name, [name], value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OLLAMA_HOST", "http://127.0.0.1:11434"),
+        ("HF_ENDPOINT", "https://hf-mirror.com/a@b"),
+        ("PATH", "/usr/bin:/home/me@work/bin"),
+        ("PWD", "/home/me"),
+        ("PYTHONPATH", "/srv/sk-learn"),
+        ("TF_CPP_MIN_LOG_LEVEL", "2"),
+        ("CUDA_DEVICE_ORDER", "PCI_BUS_ID"),
+        ("NCCL_SOCKET_IFNAME", "eth0"),
+        ("XDG_DATA_DIRS", "/usr/share:/opt/pat/share"),
+    ],
+)
+def test_a_value_that_only_resembles_a_secret_does(name, value):
+    assert is_allowed(name, (), value)
+
+
 def test_what_the_settings_name_does_a_secret_too():
     assert is_allowed("HF_TOKEN", ["HF_TOKEN"])
     assert is_allowed("MY_KEY", ["MY_*"])
