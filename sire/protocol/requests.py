@@ -54,8 +54,8 @@ class Estimate(Message, frozen=True, tag="estimate"):
     """Estimate the memory of a model, registered or not; reply: EstimateReport.
 
     ``model`` is filled in as for Register, but needs neither a class nor trust: headers are read,
-    and no code in its files is run. The user's own code, a .py file or a named class, is asked for
-    an estimate.
+    and no code in its files is run, not even that of a .py file. A class that is named is asked
+    for an estimate.
     """
 
     model: ModelSpec

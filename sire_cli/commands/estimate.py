@@ -24,9 +24,10 @@ def estimate(
     """Estimate the memory models need on each device. They need not be registered.
 
     A model whose content was loaded before has a measured size. For others the headers are read,
-    and no code in the files is run. A .py file or a class of your own is asked as well: for its own
-    estimate, or for the size of a PyTorch module's weights. Each model fits now, after idle models
-    are evicted, after busy ones have had their turn, not while others hold the memory, or never.
+    and no code in the files is run: not even that of a .py file. A class of your own, --class, is
+    asked as well: for its own estimate, or for the size of a PyTorch module's weights. Each model
+    fits now, after idle models are evicted, after busy ones have had their turn, not while others
+    hold the memory, or never.
     """
     with connect() as connection:
         reports = []

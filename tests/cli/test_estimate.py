@@ -137,9 +137,25 @@ def test_who_registers_before_there_are_workers_does_not_wait_for_one(home, tmp_
 def test_where_a_class_cannot_tell_its_file_does(home, tmp_path, ends):
     told = OWN.replace("return self.mebibytes << 20", ends)
     (tmp_path / "lookup.py").write_text(told)
-    (report,) = home.json("estimate", tmp_path / "lookup.py")
+    file = tmp_path / "lookup.py"
+    (report,) = home.json("estimate", file, "--class", f"{file}:Lookup")
     assert report["weight_bytes"] == len(told)
     assert report["problem"]
+
+
+def test_of_the_files_of_a_directory_nothing_is_imported(home, weights, tmp_path):
+    directory = tmp_path / "download"
+    directory.mkdir()
+    weights("download/model.safetensors", 1)
+    code = f"open({str(tmp_path / 'imported')!r}, 'w')\n{OWN}"
+    for name in ("modeling_nice.py", "torch.py", "sitecustomize.py"):
+        (directory / name).write_text(code)
+    first, *others = home.json("estimate", *sorted(directory.iterdir()))
+    assert first["weight_bytes"] == MIB
+    for report in others:
+        assert report["weight_bytes"] == len(code)
+        assert "only if you name its class" in report["problem"]
+    assert not (tmp_path / "imported").exists()
 
 
 def test_why_a_class_cannot_be_asked_is_said(home, tmp_path):

@@ -21,6 +21,9 @@ from sired.workers.zygote.zygote import Zygote
 # After this long the size of the model's files is used instead.
 PATIENCE_SECONDS = 10.0
 
+# Why a Python file is not asked for an estimate.
+_NOT_NAMED = "A Python file is imported only if you name its class: --class FILE.py:Class"
+
 log = logging.getLogger(__name__)
 
 
@@ -60,9 +63,13 @@ class Estimates:
     async def now(self, spec: ModelSpec) -> tuple[ModelSpec, str]:
         """The model with the size that its code reports, where that is more than its files state.
 
+        Only code that the user named is run: the files may be of a directory that was downloaded.
+
         Returns:
             The model, and why its code could not be asked; "" if it could, or need not.
         """
+        if spec.model_class is None and find_traits(spec.runtime).class_arguments:
+            return spec, _NOT_NAMED if spec.path.endswith(".py") else ""
         found, reported = await self._ask(spec)
         return found, reported.problem
 
@@ -109,9 +116,9 @@ class Estimates:
         registry, conductor = self._services.registry, self._services.conductor
         while self._later:
             asked = self._later.pop()
-            known, problem = await self.now(asked)
-            if problem:
-                log.warning("%s", problem, extra=of_worker(asked.name))
+            known, reported = await self._ask(asked)
+            if reported.problem:
+                log.warning("%s", reported.problem, extra=of_worker(asked.name))
             spec = registry.models.get(asked.name)
             if known is asked or spec is None or spec.registered_at != asked.registered_at:
                 continue
