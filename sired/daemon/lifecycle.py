@@ -207,6 +207,7 @@ class Daemon:
         self._services.jobs.start()
         self._services.warm_start.start()
         self._services.history_recorder.start()
+        threading.Thread(target=self._services.headers.start, name="headers", daemon=True).start()
         self._begin_warm_up()
         self._check_every_second(parent)
         # What exists by now stays: the garbage collector need not scan it again.
@@ -314,6 +315,7 @@ class Daemon:
             self._next_check.cancel()
         self._services.engine.close()
         self._services.jobs.close()
+        self._services.headers.close()
         self._direct_listener.close()
         self._prometheus_server.close()
         self._services.front.close()

@@ -21,6 +21,7 @@ from sired.daemon.engine.predictions import Predictions
 from sired.daemon.engine.result_cache import ResultCache
 from sired.daemon.engine.warm_start import WarmStart
 from sired.daemon.jobs.service import JobService
+from sired.daemon.models.headers import HeaderReaders
 from sired.daemon.supervisor.supervisor import WorkerSupervisor
 from sired.daemon.telemetry.counters import AllCounters
 from sired.daemon.telemetry.event_log import EventLog
@@ -65,6 +66,7 @@ class Services:
     warm_start: WarmStart
     history_recorder: HistoryRecorder
     zygote: Zygote
+    headers: HeaderReaders = field(default_factory=HeaderReaders)
     draining: bool = False
     warm: bool = False
     when_warm: list[Callable[[], None]] = field(default_factory=list)

@@ -11,7 +11,7 @@ import pytest
 from sire.client.autostart import daemon_runs
 from sire.protocol.requests import Health, Load, Predict, Register, Unload
 from sire.spec import ModelSpec
-from sired.daemon.models.registration import complete
+from sired.daemon.models.registration import complete, inspect
 from sired.store.registry import Registry
 from tests.daemon.asking import instances
 from tests.waiting import wait_until
@@ -68,7 +68,7 @@ def models(home, zoo):
     def models(*names, **options):
         for name in names:
             wanted = Register(model=ModelSpec(name=name, **{**usual, **options}))
-            registry.add(complete(wanted, (), home.paths), replace=False)
+            registry.add(complete(wanted, (), home.paths, inspect), replace=False)
 
     return models
 

@@ -16,7 +16,8 @@ from sired.daemon import views
 from sired.daemon.handlers.table import HandlerTable
 from sired.daemon.models.estimates import Estimates
 from sired.daemon.models.file_checks import FileChecks, take_snapshot
-from sired.daemon.models.registration import complete, inspect
+from sired.daemon.models.headers import HeaderReaders
+from sired.daemon.models.registration import complete
 from sired.daemon.models.scheduler_entry import add_to_scheduler, scheduler_entry
 from sired.daemon.services import Services
 from sired.scheduler import events
@@ -50,7 +51,9 @@ class ModelHandlers:
         services, began = self._services, time.monotonic()
         filled = services.registry.fill(request.model, request.explicit)
         services.check_device(filled.device)
-        spec, snapshot = await asyncio.to_thread(_completed, request, payload, services.paths)
+        spec, snapshot = await asyncio.to_thread(
+            _completed, request, payload, services.paths, services.headers
+        )
         if not request.replace:  # before its class is asked whether the file matches
             services.registry.check_free(spec.name)
         spec = await self._estimates.soon(spec)
@@ -78,7 +81,8 @@ class ModelHandlers:
         services.check_device(model.device)
         # No code in its files is run, so trust is not required.
         trusted = msgspec.structs.replace(model, trusted=True)
-        spec, problem = await self._estimates.now(await asyncio.to_thread(inspect, trusted))
+        spec = await asyncio.to_thread(services.headers.inspect, trusted)
+        spec, problem = await self._estimates.now(msgspec.structs.replace(spec, trusted=False))
         services.conductor.sample()
         entry = scheduler_entry(services, spec)
         report = views.estimate(services, spec, entry, problem, client.request_id)
@@ -136,10 +140,10 @@ class ModelHandlers:
 
 
 def _completed(
-    request: requests.Register, payload: tuple[Buffer, ...], paths: Paths
+    request: requests.Register, payload: tuple[Buffer, ...], paths: Paths, headers: HeaderReaders
 ) -> tuple[ModelSpec, Snapshot]:
     """A model to be registered, completed, and the states of its files; reads the disk."""
     if request.model.path:
         wait_until_written([Path(request.model.path)])
-    spec = complete(request, payload, paths)
-    return spec, take_snapshot(spec)
+    spec = complete(request, payload, paths, headers.inspect)
+    return spec, take_snapshot(spec, headers)

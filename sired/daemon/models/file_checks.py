@@ -20,11 +20,10 @@ from sire.protocol.replies import VerifiedFile
 from sire.spec import ModelSpec
 from sired.daemon.host.log_setup import of_worker
 from sired.daemon.models.estimates import Estimates
-from sired.daemon.models.registration import inspect
+from sired.daemon.models.headers import HeaderReaders
 from sired.daemon.models.scheduler_entry import add_to_scheduler
 from sired.daemon.services import Services
 from sired.runtimes.discovery import find_traits
-from sired.store.content import content_files
 from sired.store.file_states import (
     HASHED_AT_ONCE,
     SETTLED_SECONDS,
@@ -47,6 +46,7 @@ class FileChecks:
     def __init__(self, services: Services, estimates: Estimates) -> None:
         self._services = services
         self._estimates = estimates
+        self._headers = services.headers
         self._loop = asyncio.get_running_loop()
 
     def before_load(self, spec: ModelSpec) -> tuple[FileState, ...]:
@@ -59,7 +59,7 @@ class FileChecks:
             UntrustedModel: files had changed, and loading them would run code.
             InvalidModel: files are missing, damaged, or being written.
         """
-        files = files_of_model(spec)
+        files = files_of_model(spec, self._headers)
         if not files:
             return ()
         known = self._services.snapshots.get(spec.name)
@@ -67,13 +67,13 @@ class FileChecks:
         if known is not None and _same_metadata(known.files, now):
             return now
         wait_until_written(files, settled=SETTLED_SECONDS)
-        changed, snapshot = compare(spec, known)
+        changed, snapshot = compare(spec, known, self._headers)
         if not changed:
             self._services.snapshots.put(spec.name, snapshot)
             return snapshot.files
         if runs_code(spec):
             raise untrusted(spec, changed)
-        found = self._estimates.blocking(inspect(spec))
+        found = self._estimates.blocking(self._headers.inspect(spec))
         self._services.snapshots.put(spec.name, snapshot)
         self._loop.call_soon_threadsafe(self._adopt, spec, found, changed)
         raise Cancelled(f"{named(changed)} changed, so {spec.name} is loaded anew.")
@@ -89,7 +89,7 @@ class FileChecks:
             return (), None
         anew_at = known.changed_at or None
         try:
-            now = states_of(files_of_model(spec))
+            now = states_of(files_of_model(spec, self._headers))
         except InvalidModel:
             return tuple(
                 state.path for state in known.files if not Path(state.path).exists()
@@ -107,7 +107,7 @@ class FileChecks:
         known = self._services.snapshots.get(spec.name) or Snapshot()
         old = {state.path: state for state in known.files}
         there = [Path(path) for path in old if Path(path).exists()]
-        files = list(dict.fromkeys((*there, *files_of_model(spec))))
+        files = list(dict.fromkeys((*there, *files_of_model(spec, self._headers))))
         now = states_of(files, hash_up_to=sys.maxsize)
         reports = [_verified(old.get(state.path), state) for state in now]
         gone = [state for state in known.files if state.path not in {one.path for one in now}]
@@ -131,8 +131,8 @@ class FileChecks:
         trusted = msgspec.structs.replace(spec, trusted=True)
 
         def read() -> tuple[ModelSpec, Snapshot]:
-            _, snapshot = compare(trusted, services.snapshots.get(spec.name))
-            return self._estimates.blocking(inspect(trusted)), snapshot
+            _, snapshot = compare(trusted, services.snapshots.get(spec.name), self._headers)
+            return self._estimates.blocking(self._headers.inspect(trusted)), snapshot
 
         found, snapshot = await asyncio.to_thread(read)
         services.registry.update(spec.name, trusted=True)
@@ -172,7 +172,7 @@ class FileChecks:
         add_to_scheduler(services, adopted)
 
 
-def files_of_model(spec: ModelSpec) -> list[Path]:
+def files_of_model(spec: ModelSpec, headers: HeaderReaders) -> list[Path]:
     """The files that determine what a model computes; none if it has no file of its own.
 
     Raises:
@@ -189,30 +189,32 @@ def files_of_model(spec: ModelSpec) -> list[Path]:
                 " PATH",
                 path=spec.path,
             )
-        return content_files(spec.format, path, spec.args)
+        return headers.files(spec)
     except OSError as problem:
         raise InvalidModel(f"{spec.path} cannot be read: {problem.strerror}.") from None
 
 
-def take_snapshot(spec: ModelSpec) -> Snapshot:
+def take_snapshot(spec: ModelSpec, headers: HeaderReaders) -> Snapshot:
     """The present states of a model's files, as those that it is registered with.
 
     Raises:
         InvalidModel: one is missing, cannot be read, or is being written.
     """
-    return Snapshot(states_of(files_of_model(spec), hash_up_to=HASHED_AT_ONCE))
+    return Snapshot(states_of(files_of_model(spec, headers), hash_up_to=HASHED_AT_ONCE))
 
 
-def compare(spec: ModelSpec, known: Snapshot | None) -> tuple[tuple[str, ...], Snapshot]:
+def compare(
+    spec: ModelSpec, known: Snapshot | None, headers: HeaderReaders
+) -> tuple[tuple[str, ...], Snapshot]:
     """The files whose content changed, and the snapshot that replaces the known one.
 
     Raises:
         InvalidModel: one is missing, cannot be read, or is being written.
     """
-    files = files_of_model(spec)
+    files = files_of_model(spec, headers)
     if known is None:  # registered by an earlier version, or by a file put into the registry
         states = states_of(files, hash_up_to=HASHED_AT_ONCE)
-        same = inspect(spec).fingerprint == spec.fingerprint
+        same = headers.inspect(spec).fingerprint == spec.fingerprint
         changed: tuple[str, ...] = () if same else (spec.path,)
     else:
         were_hashed = any(state.sha256 for state in known.files)

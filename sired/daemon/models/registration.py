@@ -3,6 +3,7 @@
 import hashlib
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -27,10 +28,21 @@ from sired.store.formats import (
 PICKLED = "pickle:"
 
 
-def complete(request: Register, payload: tuple[Buffer, ...], paths: Paths) -> ModelSpec:
+def complete(
+    request: Register,
+    payload: tuple[Buffer, ...],
+    paths: Paths,
+    read: Callable[[ModelSpec], ModelSpec],
+) -> ModelSpec:
     """Check a definition and complete it with what the model's file states.
 
     Reads the disk: call it in a thread.
+
+    Args:
+        request: the definition.
+        payload: a pickled class, if the definition has one.
+        paths: where that is stored.
+        read: reads the headers of the model's files: ``HeaderReaders.inspect``.
 
     Raises:
         ModelNotFound: the file does not exist.
@@ -41,7 +53,7 @@ def complete(request: Register, payload: tuple[Buffer, ...], paths: Paths) -> Mo
     """
     check_name(request.model.name)
     check_values(request.model)
-    spec = inspect(request.model)
+    spec = read(request.model)
     check_arguments(find_traits(spec.runtime), spec)
     spec.signature.completed_by(spec.stated)  # raises if the declared inputs are not its own
     check_batches(spec)
@@ -57,7 +69,8 @@ def complete(request: Register, payload: tuple[Buffer, ...], paths: Paths) -> Mo
 def inspect(given: ModelSpec) -> ModelSpec:
     """Determine a model's runtime, format, size and fingerprint, and check its arguments.
 
-    Reads headers: call it in a thread.
+    Reads headers, which may be made to exhaust what reads them: the daemon has this done by
+    ``HeaderReaders``, in a process of its own.
 
     Raises:
         ModelNotFound: and InvalidModel, UntrustedModel: as ``complete``.
