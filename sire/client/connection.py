@@ -117,20 +117,25 @@ class Connection:
         """Send a request and yield its replies; all but the last are parts."""
         self._died = False
         request = msgspec.structs.replace(request, id=next(self._ids))
-        link = self._sent(request, payload, timeout)
         due = _own_timeout(request)
+        link: Link | None = None
         reply: Reply | None = None
         try:
+            link = self._sent(request, payload, timeout)
             while reply is None or isinstance(reply, Part):
                 reply, frames = link.receive(request.id, timeout, due=due)
                 if isinstance(reply, Failure):
                     raise_failure(reply)
                 yield reply, frames
         except (KeyboardInterrupt, DeadlineExceeded, GeneratorExit):
-            if reply is None or isinstance(reply, Part):
-                link.cancel(request.id, next(self._ids))
+            # An interrupt may come right after the request was sent.
+            sent_to = self._link if link is None else link
+            if sent_to is not None and (reply is None or isinstance(reply, Part)):
+                sent_to.cancel(request.id, next(self._ids))
             raise
         except DaemonUnavailable:
+            if link is None:
+                raise
             link.abandon([request.id])
             self._link = None
             self.close()

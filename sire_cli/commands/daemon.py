@@ -1,6 +1,5 @@
 """``sire daemon``: start, stop and inspect the daemon."""
 
-import contextlib
 import os
 import signal
 import sys
@@ -114,14 +113,14 @@ def uninstall() -> None:
         print_message(line)
 
 
-def _request_stop(paths: Paths) -> None:
-    """Request the daemon to stop; send SIGTERM if it does not reply."""
-    with Connection(autostart=False) as connection, contextlib.suppress(DaemonUnavailable):
+def _request_stop(paths: Paths, pid: str) -> None:
+    """Request the daemon to stop; send SIGTERM to its process if it does not reply."""
+    with Connection(autostart=False) as connection:
         try:
             connection.expect(Done, Shutdown(), timeout=_REPLY_SECONDS)
-        except DeadlineExceeded:
-            # The lock file holds the pid of the daemon, which still holds the lock.
-            os.kill(int(paths.lock.read_text()), signal.SIGTERM)
+        except (DeadlineExceeded, DaemonUnavailable):
+            if daemon_runs(paths) and paths.lock.read_text() == pid:
+                os.kill(int(pid), signal.SIGTERM)
 
 
 def _stop() -> bool:
@@ -130,7 +129,7 @@ def _stop() -> bool:
     if not daemon_runs(paths):
         return False
     pid = paths.lock.read_text()
-    _request_stop(paths)
+    _request_stop(paths, pid)
     deadline = time.monotonic() + _STOP_SECONDS
     # Another daemon may be started meanwhile; that one is not waited for.
     while daemon_runs(paths) and paths.lock.read_text() == pid:
