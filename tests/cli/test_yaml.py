@@ -25,7 +25,10 @@ def test_a_model_is_registered_from_a_file_and_its_paths_start_there(home, zoo, 
         f"model_class: {zoo}/classes.py:Scale\n"
         "config:\n  width: 4\n"
     )
-    home.sire("register", "--file", file)
+    refused = home.sire("register", "--file", file, code=9).stderr.decode()
+    assert f"names code that would run: the class '{zoo}/classes.py:Scale'" in refused
+    assert "--trust" in refused
+    home.sire("register", "--file", file, "--trust")
     model = home.json("show", "m")["model"]
     assert (model["batch_size"], model["max_memory"], model["device"]) == (4, 500_000_000, "cpu")
     assert model["args"] == {"width": 4}

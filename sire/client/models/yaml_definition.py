@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from sire.client.models.definition import Definition, define_model
-from sire.errors import InvalidModel, SireError
+from sire.errors import InvalidModel, SireError, UntrustedModel, shown
 from sire.nearest import nearest
 from sire.options.table import settable_in
+from sire.spec import ModelSpec
 from sire.values import TEXT, Kind
 from sire.yaml_text import read_yaml
 
@@ -34,10 +35,11 @@ def read_model_file(path: Path, *, name: str | None = None, trust: bool = False)
     Args:
         path: the YAML file; relative paths in it start in its directory.
         name: the model's name; None for the one in the file.
-        trust: allow the model's file to run code when it is loaded.
+        trust: allow code that this file names, and the model's own file, to run.
 
     Raises:
         InvalidModel: a field is missing, unknown, or has an invalid value.
+        UntrustedModel: the file names code, such as a class or a command, and is not trusted.
         InvalidConfiguration: the file is not YAML, or a size or duration in it is not valid.
     """
     content = read_yaml(path)
@@ -48,9 +50,27 @@ def read_model_file(path: Path, *, name: str | None = None, trust: bool = False)
             if model is None:
                 raise InvalidModel("the model has no name.", hint="Add the field model_id.")
             values.pop("name", None)
-            return define_model(model, values.pop("path", None), {**values, "trust": trust})
+            defined = define_model(model, values.pop("path", None), {**values, "trust": trust})
     except SireError as problem:
         raise type(problem)(f"{path}: {problem.message}", hint=problem.hint) from None
+    if not trust:
+        _check_code(path, defined.spec)
+    return defined
+
+
+def _check_code(file: Path, spec: ModelSpec) -> None:
+    """Raise UntrustedModel if a definition names code: a file must not decide what runs."""
+    named = {
+        "the class": spec.model_class,
+        "the command": spec.args.get("cmd"),
+        "the Python file": spec.path if spec.path.endswith(".py") else None,
+    }
+    code = [f"{what} {shown(text)}" for what, text in named.items() if text]
+    if code:
+        raise UntrustedModel(
+            f"{file} names code that would run: {' and '.join(code)}.",
+            hint="Read the file and the code. If you trust both, add --trust.",
+        )
 
 
 def _values(content: dict[str, Any]) -> dict[str, Any]:
