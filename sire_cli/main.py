@@ -13,6 +13,7 @@ import typer
 from typer.exceptions import TyperException
 
 from sire.errors import SireError
+from sire.printable import printable
 from sire_cli.exit_codes import INTERRUPTED, UNEXPECTED, OutputNotWritten, exit_code
 from sire_cli.options.typer_command import Command, CommandGroup
 
@@ -181,4 +182,5 @@ def _print_error(message: str, hint: str) -> None:
         import traceback  # noqa: PLC0415
 
         traceback.print_exc()
-    sys.stderr.write(f"sire: error: {message}\n" + (f"{hint}\n" if hint else ""))
+    text = f"sire: error: {message}\n" + (f"{hint}\n" if hint else "")
+    sys.stderr.write(printable(text))

@@ -4,6 +4,8 @@ from datetime import datetime
 
 import msgspec
 
+from sire.printable import printable
+
 # A component besides the daemon itself.
 SCHEDULER = "scheduler"
 LEVELS = ("debug", "info", "warning", "error", "critical")
@@ -35,7 +37,7 @@ class LogLine(msgspec.Struct, frozen=True):
         """The line as plain text, with local time."""
         when = self.time.astimezone().isoformat(" ", "milliseconds")[:_MILLISECONDS]
         line = f"{when} {self.level:<7} {self.component}: {self.message}"
-        return "\n".join(filter(None, (line, self.traceback)))
+        return printable("\n".join(filter(None, (line, self.traceback))))
 
 
 def read_line(text: bytes) -> LogLine | None:

@@ -5,6 +5,7 @@ import sys
 import textwrap
 from collections.abc import Sequence
 
+from sire.printable import printable
 from sire_cli.doctor import Finding, examine
 from sire_cli.exit_codes import DONE, UNEXPECTED
 from sire_cli.terminal.output import AsJson, print_json
@@ -41,4 +42,4 @@ def _print_findings(findings: Sequence[Finding]) -> None:
                 break_on_hyphens=False,
             )
             text = "\n".join(wrapped)
-        sys.stdout.write(f"{text}\n")
+        sys.stdout.write(f"{printable(text)}\n")

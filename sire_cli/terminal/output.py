@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from sire.printable import printable, printable_line
 from sire.protocol.requests import Message
 
 AsJson = Annotated[
@@ -23,7 +24,7 @@ _NARROWEST = 8
 
 def print_message(text: str) -> None:
     """Print a message for people on stderr."""
-    sys.stderr.write(f"{text}\n")
+    sys.stderr.write(f"{printable(text)}\n")
 
 
 def print_json(value: Any) -> None:
@@ -51,7 +52,7 @@ def plain(value: Any) -> Any:
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | None]]) -> None:
     """Print a table; a column whose heading ends in ">" is aligned right."""
-    cells = [[cell or _NOTHING for cell in row] for row in rows]
+    cells = [[printable_line(cell) if cell else _NOTHING for cell in row] for row in rows]
     if sys.stdout.isatty():
         _print_rich(columns, cells)
     else:
@@ -63,7 +64,7 @@ def print_pairs(pairs: Iterable[tuple[str, str | None]]) -> None:
     shown = [(name, value) for name, value in pairs if value is not None]
     width = max((len(name) for name, _ in shown), default=0)
     for name, value in shown:
-        sys.stdout.write(f"{name:<{width}}  {value}\n")
+        sys.stdout.write(f"{name:<{width}}  {printable(value)}\n")
 
 
 def _print_plain(columns: Sequence[str], rows: list[list[str]]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
+from sire.printable import printable_drawing
 from sire.protocol.replies import HealthReport, TopReport
 from sire.units import format_bytes
 from sire_cli.top.activity import event_lines, job_lines
@@ -55,6 +56,7 @@ def frame(
         for line in body:
             line.stylize("dim")
     drawing = Text("\n").join(_with_footer([*header, Text(), *body], height, footer))
+    drawing.plain = printable_drawing(drawing.plain)
     drawing.no_wrap, drawing.overflow = True, "ellipsis"
     return drawing
 

@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 
 from sire.paths import Paths
+from sire.printable import printable
 from sire.protocol.log_lines import SCHEDULER, LogLine
 
 MAX_BYTES = 10 * 1024 * 1024
@@ -113,7 +114,7 @@ class _JournalFormatter(_TextFormatter):
         line = self.line(record)
         priority = next(number for least, number in _PRIORITIES if record.levelno >= least)
         text = "\n".join(filter(None, (f"{line.component}: {line.message}", line.traceback)))
-        return prioritised(text, priority)
+        return prioritised(printable(text), priority)
 
 
 def _component(logger: str) -> str:
