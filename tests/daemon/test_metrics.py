@@ -119,6 +119,7 @@ def test_the_probe_fails_while_the_daemon_shuts_down(home, register, gate):
     home.configure(f"[metrics]\nport = {port}\n")
     register("m", 2, "Moody")
     wait_until(lambda: _answer(port))
+    wait_until(lambda: json.loads(fetch(port, "/health"))["status"] == "ok")  # a shorter answer
     with home.connect() as connection, ThreadPoolExecutor() as pool:
         running = pool.submit(ask, connection, "m", 5)
         wait_until(lambda: any(one["state"] == "busy" for one in home.json("ps")))

@@ -177,9 +177,8 @@ def test_a_zygote_that_still_imports_ends_with_its_daemon(house, tmp_path, monke
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(__file__).parents[2]}")
     with house.connect() as connection:
         assert connection.ask(Health())[0].status == "starting"
-    wait_until(
-        lambda: len(processes_of(house)) == 2
-    )  # the other one keeps account of what is shared
+    # The others read the headers of files, and keep account of what is shared.
+    wait_until(lambda: len(processes_of(house)) == 3)
     family = kill(house)
     wait_until(lambda: not any(map(alive, family)))
 

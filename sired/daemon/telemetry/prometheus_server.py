@@ -15,8 +15,9 @@ from sired.config.settings import MetricsSettings
 log = logging.getLogger(__name__)
 
 _REPORT_SECONDS = 5.0
-_JSON = [("Content-Type", "application/json")]
-_TEXT = [("Content-Type", "text/plain; charset=utf-8")]
+# Tuples, because the server adds the length of the answer to the list that it is given.
+_JSON = (("Content-Type", "application/json"),)
+_TEXT = (("Content-Type", "text/plain; charset=utf-8"),)
 
 _Report = TypeVar("_Report")
 _Responder = Callable[..., Any]
@@ -108,7 +109,7 @@ class Routes:
         """Answer one request (PEP 3333)."""
         path, method = environ.get("PATH_INFO"), environ["REQUEST_METHOD"]
         if path not in {"/metrics", "/health"}:
-            start_response("404 Not Found", _TEXT)
+            start_response("404 Not Found", [*_TEXT])
             return [b"The paths are /metrics and /health.\n"]
         if method != "GET":
             start_response("405 Method Not Allowed", [*_TEXT, ("Allow", "GET")])
@@ -119,14 +120,14 @@ class Routes:
                 return answer
             return self._answer_health(start_response)
         except TimeoutError:
-            start_response("503 Service Unavailable", _JSON)
+            start_response("503 Service Unavailable", [*_JSON])
             return [_summary("unresponsive", f"no reply within {_REPORT_SECONDS:.0f} s")]
 
     def _answer_health(self, start_response: Callable[..., Any]) -> Iterable[bytes]:
         report = self._health()
         # While it starts it takes requests already; while it drains it rejects them.
         accepts = report.status in {"ok", "starting"}
-        start_response("200 OK" if accepts else "503 Service Unavailable", _JSON)
+        start_response("200 OK" if accepts else "503 Service Unavailable", [*_JSON])
         return [_summary(report.status, *report.problems)]
 
 
