@@ -14,8 +14,8 @@ class Rules:
     Attributes:
         queue_per_model: maximum number of requests in the queue of one model.
         queue_total: maximum number of requests in all queues together.
-        queue_memory: maximum number of bytes in the inputs of all unanswered requests together. A
-            larger input is accepted while there is no other.
+        queue_memory: maximum number of bytes in the inputs of all unanswered requests together.
+            An input above this limit is accepted only while no other input is counted.
         pipeline: number of requests dispatched to one worker at once: one runs (or as many as the
             model's concurrency), the others are ready to follow.
         ageing: seconds in which a waiting request rises by one class: low, normal, high.
