@@ -73,7 +73,13 @@ class Disk:
     def protect(self):
         """Nothing can be made there any more; what is open stays so."""
         for place in self.places:
-            self._enter(f"mount --bind {place} {place} && mount -o remount,bind,ro {place}")
+            # Made read-only where nobody writes: over a place that is being written to, the
+            # kernel refuses, and the daemon may write at any moment.
+            aside = f"{place}.readonly"
+            self._enter(
+                f"mkdir -p {aside} && mount --bind {place} {aside}"
+                f" && mount -o remount,bind,ro {aside} && mount --move {aside} {place}"
+            )
 
     def unprotect(self):
         for place in self.places:
