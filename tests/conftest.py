@@ -3,6 +3,9 @@
 import itertools
 import signal
 import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -76,7 +79,7 @@ def pass_gate():
 
 
 @pytest.fixture(scope="session")
-def shared_homes():
+def shared_homes() -> Iterator[tuple[SharedHome, ...]]:
     """A home with default settings, and one with the settings that a test asked for last."""
     usual, special = SharedHome(), SharedHome()
     yield usual, special
@@ -85,7 +88,7 @@ def shared_homes():
 
 
 @pytest.fixture
-def home(request, shared_homes):
+def home(request: pytest.FixtureRequest, shared_homes: tuple[SharedHome, ...]) -> Iterator[Home]:
     """A home whose daemon other tests share, unless the test is marked own_daemon."""
     if request.node.get_closest_marker("own_daemon"):
         own = Home()
@@ -99,13 +102,13 @@ def home(request, shared_homes):
 
 
 @pytest.fixture
-def new_name():
+def new_name() -> str:
     """A model's name that none had before: what is counted under it begins at zero."""
     return f"m{uuid.uuid4().hex[:12]}"
 
 
 @pytest.fixture(scope="session")
-def zoo(tmp_path_factory):
+def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with small models: classes.py and weights that answer the input times ``n``."""
     import torch
     from safetensors.torch import save_file
@@ -121,25 +124,25 @@ def zoo(tmp_path_factory):
 class Gate:
     """Holds the requests to ``Moody`` whose first number is 5."""
 
-    def __init__(self, path):
+    def __init__(self, path: Path) -> None:
         self._path = path
         self._tickets = itertools.count()
         path.mkdir(exist_ok=True)
 
-    def close(self):
+    def close(self) -> None:
         for left in self._path.iterdir():
             left.unlink()
 
-    def open(self):
+    def open(self) -> None:
         """Let every request through from now on."""
         (self._path / "open").touch()
 
-    def let_one_through(self):
+    def let_one_through(self) -> None:
         (self._path / f"ticket{next(self._tickets)}").touch()
 
 
 @pytest.fixture
-def gate(zoo):
+def gate(zoo: Path) -> Iterator[Gate]:
     """The gate of ``Moody``, closed until the test opens it or ends."""
     gate = Gate(zoo / "gate")
     gate.close()
@@ -148,17 +151,17 @@ def gate(zoo):
 
 
 @pytest.fixture
-def register(home, zoo):
+def register(home: Home, zoo: Path) -> Callable[..., Any]:
     """Register one of the zoo's models under a name."""
 
-    def _register(name="m", factor=2, kind="Scale", *options):
+    def _register(name: str = "m", factor: int = 2, kind: str = "Scale", *options: str) -> None:
         weights, classes = zoo / f"x{factor}.safetensors", zoo / "classes.py"
         home.register(name, weights, "--class", f"{classes}:{kind}", *options)
 
     return _register
 
 
-def pytest_configure():
+def pytest_configure() -> None:
     """Let Ctrl-C reach what tests start, also where they run in the background of a shell."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -5,11 +5,12 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 FILE = Path(__file__).parents[1] / "sired/runtimes/huggingface/architectures.json"
 
 
-def installed():
+def installed() -> Any:
     """By the name of an auto class, and by the type of a model, the names of its architectures."""
     import transformers
     from transformers.models.auto import modeling_auto
@@ -30,7 +31,7 @@ def installed():
     return found
 
 
-def _drawing():
+def _drawing() -> Any:
     """The pipelines of diffusers that make a picture of nothing but a text."""
     from diffusers.pipelines import auto_pipeline
 
@@ -38,14 +39,14 @@ def _drawing():
     return sorted(name for name in names if "Control" not in name)
 
 
-def _by_type(mapping):
+def _by_type(mapping: Any) -> Any:
     return {
         model_type: [names] if isinstance(names, str) else list(names)
         for model_type, names in mapping.items()
     }
 
 
-def text():
+def text() -> Any:
     """The content of the file: a line for every type of model."""
     classes = []
     for name, types in installed().items():

@@ -9,12 +9,13 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sire.client.autostart import daemon_runs, start_daemon
 from sire.client.connection import Connection
-from sire.paths import find_paths
+from sire.paths import Paths, find_paths
 from sire.protocol.requests import CancelJobs, Health, ListModels, Ps, Remove, RemoveJobs
 from sire_cli import main
 from tests.waiting import wait_until
@@ -23,24 +24,26 @@ from tests.waiting import wait_until
 class Home:
     """One private daemon's directory, short enough for its socket."""
 
-    def __init__(self, path=None):
+    def __init__(self, path: Path | None = None) -> None:
         self.path = path or Path(tempfile.mkdtemp(prefix="sire-", dir="/tmp"))
         self.shared = False
 
     @property
-    def environment(self):
+    def environment(self) -> dict[str, str]:
         return {**os.environ, "SIRE_HOME": str(self.path), "NO_COLOR": "1", "COLUMNS": "200"}
 
     @property
-    def paths(self):
+    def paths(self) -> Paths:
         return find_paths({"SIRE_HOME": str(self.path)})
 
-    def configure(self, text):
+    def configure(self, text: str) -> None:
         assert not self.shared, "others use this daemon: mark the test with pytest.mark.own_daemon"
         self.paths.config.mkdir(parents=True, exist_ok=True)
         self.paths.config_file.write_text(text)
 
-    def sire(self, *arguments, stdin=b"", code=0, env=None):
+    def sire(
+        self, *arguments: Any, stdin: bytes = b"", code: int = 0, env: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[Any]:
         """Run the real command; returns what it printed."""
         done = subprocess.run(
             [sys.executable, "-m", "sire_cli", *map(str, arguments)],
@@ -53,28 +56,28 @@ class Home:
         assert done.returncode == code, (arguments, done.returncode, done.stdout, done.stderr)
         return done
 
-    def register(self, *arguments):
+    def register(self, *arguments: Any) -> None:
         """Run `sire register` inside of this process: for models that are there to be used."""
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("SIRE_HOME", str(self.path))
             assert main.run(["register", *map(str, arguments)]) == 0
 
-    def json(self, *arguments):
+    def json(self, *arguments: Any) -> Any:
         return json.loads(self.sire(*arguments, "--json").stdout)
 
-    def connect(self, autostart=True):
+    def connect(self, autostart: bool = True) -> Connection:
         return Connection(self.paths, autostart=autostart)
 
-    def pid(self):
+    def pid(self) -> int:
         return int(self.paths.lock.read_text())
 
-    def stop(self):
+    def stop(self) -> None:
         """End the daemon, if one runs, as systemd would."""
         if daemon_runs(self.paths):
             os.kill(self.pid(), signal.SIGTERM)
             wait_until(lambda: not daemon_runs(self.paths))
 
-    def close(self):
+    def close(self) -> None:
         self.stop()
         shutil.rmtree(self.path, ignore_errors=True)
 
@@ -82,12 +85,12 @@ class Home:
 class SharedHome:
     """Hands the same home to one test after the other, as long as each can be tidied up after."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._home = None
         self._settings = ""
         self._pid = 0
 
-    def take(self, settings=""):
+    def take(self, settings: str = "") -> Home:
         """A home whose daemon runs with these settings, knows no models, and has no jobs."""
         if self._settings != settings:
             self.close()
@@ -102,7 +105,7 @@ class SharedHome:
                 wait_until(lambda: connection.ask(Health())[0].status == "ok")
         return self._home
 
-    def give_back(self):
+    def give_back(self) -> None:
         """Remove jobs, models, workers and logs; a home whose daemon has ended is given up."""
         home = self._home
         if not daemon_runs(home.paths) or home.pid() != self._pid:
@@ -117,13 +120,13 @@ class SharedHome:
         for log in home.paths.model_log("m").parent.iterdir():
             log.unlink()
 
-    def close(self):
+    def close(self) -> None:
         if self._home is not None:
             self._home.close()
             self._home = None
 
 
-def _remove_everything(connection):
+def _remove_everything(connection: Connection) -> None:
     """Jobs, then models, then workers that would be at something for long."""
     connection.ask(CancelJobs(all=True))
     connection.ask(RemoveJobs(older_than=0))

@@ -4,8 +4,13 @@ It is made from the table of the runtime, ``sired/runtimes/huggingface/table.py`
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from sired.runtimes.huggingface.table import TASKS
+
+if TYPE_CHECKING:
+    from sired.runtimes.huggingface.table import TaskTraits
+
 
 PAGE = Path(__file__).parents[1] / "docs/reference/huggingface.md"
 BEGIN, END = "<!-- tasks -->\n", "<!-- end of tasks -->\n"
@@ -17,11 +22,11 @@ TAKEN = {
 }
 
 
-def named(names):
+def named(names: Any) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 
-def taken(task):
+def taken(task: "TaskTraits") -> str:
     """What a request for a task contains, in words."""
     if task.takes != "objects":
         return TAKEN[task.takes]
@@ -31,7 +36,7 @@ def taken(task):
     return f"an object, or a list of objects, with {'; '.join(parts)}"
 
 
-def table():
+def table() -> str:
     """The rows of the table: task, input, answer to one item, arguments."""
     lines = ["| task | input | answer to one item | arguments |", "|---|---|---|---|"]
     for task in TASKS.values():
@@ -42,7 +47,7 @@ def table():
     return "\n".join(lines) + "\n"
 
 
-def page():
+def page() -> str:
     """The page with the table as it has to be."""
     text = PAGE.read_text()
     before, rest = text.split(BEGIN)

@@ -7,22 +7,27 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sire.protocol.replies import InstanceList, JobList, StatsReport
 from sire.protocol.requests import ListJobs, Ps, Stats, UnfinishedJobs
+from tests.conftest import Gate
 from tests.daemon.asking import counted
+from tests.home import Home
 from tests.waiting import wait_until
 
 FINE, RAISES, HELD = "[7, 1, 1, 1]", "[1, 0, 0, 0]", "[5, 0, 0, 0]"
 
 
 @pytest.fixture
-def file(tmp_path):
+def file(tmp_path: Path) -> Callable[..., Any]:
     """Writes an input file and returns its path."""
 
-    def _file(text=FINE, name="in.json"):
+    def _file(text: str = FINE, name: str = "in.json") -> Path:
         (tmp_path / name).write_text(text)
         return tmp_path / name
 
@@ -30,20 +35,20 @@ def file(tmp_path):
 
 
 @pytest.fixture
-def moody(home, register):
+def moody(home: Home, register: Callable[..., Any]) -> Home:
     register("m", 2, "Moody")
     return home
 
 
-def answered(home):
+def answered(home: Home) -> int:
     return home.json("stats", "m")["inference_count"]
 
 
-def bench(home, *arguments, code=0):
+def bench(home: Home, *arguments: Any, code: int = 0) -> dict[str, Any]:
     return json.loads(home.sire("bench", *arguments, "--json", code=code).stdout)
 
 
-def test_all_requests_are_answered_and_measured(moody, file):
+def test_all_requests_are_answered_and_measured(moody: Home, file: Callable[..., Any]) -> None:
     before = answered(moody)
     report = bench(moody, "m", "-i", file(), "-n", 300, "-c", 4)
     assert (report["requests"], report["answers"], report["errors"]) == (300, 300, {})
@@ -58,8 +63,8 @@ def test_all_requests_are_answered_and_measured(moody, file):
 
 @pytest.mark.parametrize("clients", [1, 2])
 def test_as_many_requests_are_under_way_as_there_are_clients_and_no_more(
-    moody, file, gate, clients
-):
+    moody: Home, file: Callable[..., Any], gate: Gate, clients: int
+) -> None:
     with moody.connect() as connection:
         process = started(moody, "m", "-i", file(HELD), "-n", 3, "-c", clients, "--json")
         for _ in range(3 - clients):
@@ -74,7 +79,9 @@ def test_as_many_requests_are_under_way_as_there_are_clients_and_no_more(
     assert json.loads(output)["answers"] == 3
 
 
-def test_several_models_take_turns_and_their_loads_are_counted_apart(home, register, file):
+def test_several_models_take_turns_and_their_loads_are_counted_apart(
+    home: Home, register: Callable[..., Any], file: Callable[..., Any]
+) -> None:
     register("a", 1)
     register("b", 2)
     home.sire("load", "b")
@@ -84,7 +91,9 @@ def test_several_models_take_turns_and_their_loads_are_counted_apart(home, regis
 
 
 @pytest.mark.own_daemon
-def test_evictions_of_others_are_counted(home, register, file):
+def test_evictions_of_others_are_counted(
+    home: Home, register: Callable[..., Any], file: Callable[..., Any]
+) -> None:
     home.configure('[devices.cpu]\nmemory = "100MiB"\n')
     register("a", 1, "Scale", "--max-memory", "60MiB")
     register("b", 2, "Scale", "--max-memory", "60MiB")
@@ -94,7 +103,9 @@ def test_evictions_of_others_are_counted(home, register, file):
     assert report["models"][0]["evictions"] == 0
 
 
-def test_a_choice_at_random_is_repeated_by_its_seed(home, register, file):
+def test_a_choice_at_random_is_repeated_by_its_seed(
+    home: Home, register: Callable[..., Any], file: Callable[..., Any]
+) -> None:
     register("a", 1)
     register("b", 2)
     arguments = ("a", "b", "-i", file(), "-n", 60, "--random")
@@ -105,7 +116,9 @@ def test_a_choice_at_random_is_repeated_by_its_seed(home, register, file):
     assert sum(shares[0]) == 60
 
 
-def test_requests_come_at_their_rate_however_long_answers_take(moody, file, gate):
+def test_requests_come_at_their_rate_however_long_answers_take(
+    moody: Home, file: Callable[..., Any], gate: Gate
+) -> None:
     moody.sire("predict", "m", "-i", file())
     with moody.connect() as connection:
         process = started(moody, "m", "-i", file(HELD), "--rate", 100, "--even", "-n", 3, "--json")
@@ -119,13 +132,15 @@ def test_requests_come_at_their_rate_however_long_answers_take(moody, file, gate
     assert report["seconds"] >= 0.99
 
 
-def test_a_delay_holds_clients_back(moody, file):
+def test_a_delay_holds_clients_back(moody: Home, file: Callable[..., Any]) -> None:
     moody.sire("predict", "m", "-i", file())
     report = bench(moody, "m", "-i", file(), "-n", 20, "-c", 2, "--delay", "100ms")
     assert report["seconds"] > 0.9
 
 
-def test_errors_are_counted_by_kind_and_the_most_frequent_makes_the_exit_code(moody, file):
+def test_errors_are_counted_by_kind_and_the_most_frequent_makes_the_exit_code(
+    moody: Home, file: Callable[..., Any]
+) -> None:
     inputs = ("-i", file(RAISES, "r.json"), "-i", file(RAISES, "s.json"), "-i", file("[1,", "w"))
     done = moody.sire("bench", "m", *inputs, "--from", "json", "-n", 30, "--json", code=5)
     report = json.loads(done.stdout)
@@ -135,7 +150,7 @@ def test_errors_are_counted_by_kind_and_the_most_frequent_makes_the_exit_code(mo
     assert b"no ones, please" in done.stderr
 
 
-def test_jobs_are_submitted_read_and_removed(moody, file):
+def test_jobs_are_submitted_read_and_removed(moody: Home, file: Callable[..., Any]) -> None:
     before = answered(moody)
     report = bench(moody, "m", "-i", file(), "--jobs", "-n", 40)
     assert (report["answers"], report["jobs_left"]) == (40, 0)
@@ -143,13 +158,15 @@ def test_jobs_are_submitted_read_and_removed(moody, file):
     assert answered(moody) == before + 40
 
 
-def test_failed_jobs_fail_as_predictions_do(moody, file):
+def test_failed_jobs_fail_as_predictions_do(moody: Home, file: Callable[..., Any]) -> None:
     assert bench(moody, "m", "-i", file(RAISES), "--jobs", "-n", 10, code=5)["errors"] == {
         "InferenceError": 10
     }
 
 
-def test_jobs_whose_results_nobody_wants_are_left_to_run(moody, file):
+def test_jobs_whose_results_nobody_wants_are_left_to_run(
+    moody: Home, file: Callable[..., Any]
+) -> None:
     done = moody.sire("bench", "m", "-i", file(), "--jobs", "--no-results", "-n", 40)
     assert b"40 jobs remain" in done.stderr
     moody.sire("job", "wait", "--all")
@@ -158,14 +175,14 @@ def test_jobs_whose_results_nobody_wants_are_left_to_run(moody, file):
     assert left[0]["metadata"] == {"submitter": "sire bench"}
 
 
-def test_answers_that_nobody_reads_harm_nobody(moody, file):
+def test_answers_that_nobody_reads_harm_nobody(moody: Home, file: Callable[..., Any]) -> None:
     report = bench(moody, "m", "-i", file(), "--no-results", "-n", 900)
     assert (report["requests"], report["answers"]) == (900, 0)
     assert report["p50_latency_seconds"] is None
     assert json.loads(moody.sire("predict", "m", "-i", file()).stdout) == [14, 2, 2, 2]
 
 
-def started(home, *arguments, **streams):
+def started(home: Home, *arguments: Any, **streams: Any) -> subprocess.Popen[Any]:
     return subprocess.Popen(
         [sys.executable, "-m", "sire_cli", "bench", *map(str, arguments)],
         env={**home.environment, "TERM": "xterm"},
@@ -175,15 +192,17 @@ def started(home, *arguments, **streams):
 
 
 @pytest.mark.parametrize("options", [(), ("--jobs",)])
-def test_ctrl_c_ends_it_and_what_was_measured_is_printed(moody, file, gate, options):
+def test_ctrl_c_ends_it_and_what_was_measured_is_printed(
+    moody: Home, file: Callable[..., Any], gate: Gate, options: tuple[Any, ...]
+) -> None:
     with moody.connect() as connection:
 
-        def under_way():
+        def under_way() -> int:
             if options:
                 return len(connection.ask(UnfinishedJobs())[0].jobs)
             return counted(connection, "m").queued
 
-        def total():
+        def total() -> int:
             return connection.expect(StatsReport, Stats()).totals.inference_count
 
         before = total()
@@ -206,7 +225,7 @@ def test_ctrl_c_ends_it_and_what_was_measured_is_printed(moody, file, gate, opti
 
 
 @pytest.mark.own_daemon
-def test_a_daemon_that_goes_away_ends_it(moody, file, gate):
+def test_a_daemon_that_goes_away_ends_it(moody: Home, file: Callable[..., Any], gate: Gate) -> None:
     process = started(moody, "m", "-i", file(HELD), "-s", 600, "-c", 8, "--json")
     with moody.connect() as connection:
         wait_until(lambda: counted(connection, "m").queued == 8)
@@ -222,7 +241,9 @@ def test_a_daemon_that_goes_away_ends_it(moody, file, gate):
 
 
 @pytest.mark.own_daemon
-def test_who_reads_no_answers_learns_that_the_daemon_went_away(moody, file):
+def test_who_reads_no_answers_learns_that_the_daemon_went_away(
+    moody: Home, file: Callable[..., Any]
+) -> None:
     process = started(moody, "m", "-i", file(), "--no-results", "--delay", "10ms", "-s", 600)
     with moody.connect() as connection:
         wait_until(lambda: connection.expect(StatsReport, Stats()).totals.inference_count > 1)
@@ -232,7 +253,9 @@ def test_who_reads_no_answers_learns_that_the_daemon_went_away(moody, file):
     assert b"discarded" in output
 
 
-def test_a_person_sees_how_far_it_is_and_a_file_does_not(moody, file):
+def test_a_person_sees_how_far_it_is_and_a_file_does_not(
+    moody: Home, file: Callable[..., Any]
+) -> None:
     terminal, stderr = pty.openpty()
     process = started(moody, "m", "-i", file(), "-s", 1, stderr=stderr)
     os.close(stderr)
@@ -246,7 +269,9 @@ def test_a_person_sees_how_far_it_is_and_a_file_does_not(moody, file):
     assert moody.sire("bench", "m", "-i", file(), "-n", 10).stderr == b""
 
 
-def test_what_is_wrong_is_said_before_anything_is_sent(moody, file):
+def test_what_is_wrong_is_said_before_anything_is_sent(
+    moody: Home, file: Callable[..., Any]
+) -> None:
     before = answered(moody)
     given = ("-i", file())
     for wrong in (

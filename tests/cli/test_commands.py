@@ -6,16 +6,23 @@ import signal
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from tests.conftest import Gate
+from tests.home import Home
 from tests.waiting import wait_until
 
 
 @pytest.mark.own_daemon
-def test_a_model_is_registered_used_shown_and_removed(home, register):
+def test_a_model_is_registered_used_shown_and_removed(
+    home: Home, register: Callable[..., Any]
+) -> None:
     register("m", 3)
     answer = home.sire("predict", "m", "-i", "-", stdin=b"[[1, 2, 3, 4.5]]")
     assert json.loads(answer.stdout) == [[3, 6, 9, 13.5]]
@@ -36,7 +43,7 @@ def test_a_model_is_registered_used_shown_and_removed(home, register):
     assert home.json("ls") == []
 
 
-def test_load_unload_and_reload(home, register, new_name):
+def test_load_unload_and_reload(home: Home, register: Callable[..., Any], new_name: str) -> None:
     register(new_name)
     home.sire("load", new_name, "--device", "cpu")
     (first,) = home.json("ps")
@@ -49,8 +56,8 @@ def test_load_unload_and_reload(home, register, new_name):
 
 
 def test_several_inputs_are_answered_in_order_to_lines_files_and_directories(
-    home, register, tmp_path
-):
+    home: Home, register: Callable[..., Any], tmp_path: Path
+) -> None:
     register("m", 2)
     for number in (1, 2):
         (tmp_path / f"in{number}.json").write_text(f"[{number}, 0, 0, 0]")
@@ -78,8 +85,14 @@ def test_several_inputs_are_answered_in_order_to_lines_files_and_directories(
     ],
 )
 def test_bad_input_is_exit_code_10_and_one_clear_line(
-    home, register, tmp_path, name, content, code, said
-):
+    home: Home,
+    register: Callable[..., Any],
+    tmp_path: Path,
+    name: str,
+    content: bytes,
+    code: int,
+    said: str,
+) -> None:
     register("m", 2, "Scale", "--input", "float32[-1,4]")
     (tmp_path / name).write_bytes(content)
     done = home.sire("predict", "m", "-i", tmp_path / name, code=code)
@@ -89,7 +102,9 @@ def test_bad_input_is_exit_code_10_and_one_clear_line(
 
 
 @pytest.mark.own_daemon
-def test_every_kind_of_failure_has_its_exit_code(home, register, zoo, tmp_path, gate):
+def test_every_kind_of_failure_has_its_exit_code(
+    home: Home, register: Callable[..., Any], zoo: Path, tmp_path: Path, gate: Gate
+) -> None:
     register("m", 2, "Moody")
     predict = ("predict", "m", "-i", "-")
     home.sire("predict", "nobody", "-i", "-", stdin=b"[1]", code=3)
@@ -126,7 +141,7 @@ def test_every_kind_of_failure_has_its_exit_code(home, register, zoo, tmp_path, 
 
 
 @pytest.mark.own_daemon
-def test_any_command_starts_the_daemon_and_two_at_once_both_succeed(home):
+def test_any_command_starts_the_daemon_and_two_at_once_both_succeed(home: Home) -> None:
     running = [
         subprocess.Popen(
             [sys.executable, "-m", "sire_cli", "ls", "--json"],
@@ -140,7 +155,9 @@ def test_any_command_starts_the_daemon_and_two_at_once_both_succeed(home):
 
 
 @pytest.mark.own_daemon
-def test_registered_models_survive_a_killed_daemon(home, register):
+def test_registered_models_survive_a_killed_daemon(
+    home: Home, register: Callable[..., Any]
+) -> None:
     register("m", 2)
     home.sire("load", "m")
     os.kill(home.pid(), signal.SIGKILL)
@@ -149,7 +166,9 @@ def test_registered_models_survive_a_killed_daemon(home, register):
 
 
 @pytest.mark.own_daemon
-def test_a_damaged_registry_file_is_told_by_name_and_stops_nothing(home, register):
+def test_a_damaged_registry_file_is_told_by_name_and_stops_nothing(
+    home: Home, register: Callable[..., Any]
+) -> None:
     register("good")
     register("bad")
     home.sire("daemon", "stop")
@@ -160,7 +179,7 @@ def test_a_damaged_registry_file_is_told_by_name_and_stops_nothing(home, registe
 
 
 @pytest.mark.own_daemon
-def test_the_daemon_is_started_stopped_and_restarted_by_hand(home):
+def test_the_daemon_is_started_stopped_and_restarted_by_hand(home: Home) -> None:
     home.sire("daemon", "status", code=6)
     home.sire("daemon", "start")
     first = home.pid()
@@ -174,7 +193,7 @@ def test_the_daemon_is_started_stopped_and_restarted_by_hand(home):
 
 
 @pytest.mark.own_daemon
-def test_a_hangup_reads_the_configuration_again(home):
+def test_a_hangup_reads_the_configuration_again(home: Home) -> None:
     home.sire("daemon", "start")
     home.configure('[defaults]\ntimeout = "7s"\n')
     os.kill(home.pid(), signal.SIGHUP)
@@ -185,7 +204,7 @@ def test_a_hangup_reads_the_configuration_again(home):
 
 
 @pytest.mark.own_daemon
-def test_a_wrong_configuration_says_what_and_where(home):
+def test_a_wrong_configuration_says_what_and_where(home: Home) -> None:
     home.configure("[placement]\nstratgey = 'spread'\n")
     done = home.sire("ls", code=6)
     assert b"placement.strategy" in done.stderr
@@ -195,7 +214,9 @@ def test_a_wrong_configuration_says_what_and_where(home):
     assert b"There are: cost, lru." in home.sire("ls", code=6).stderr
 
 
-def test_an_interrupt_is_exit_code_130_and_withdraws_the_request(home, register, gate):
+def test_an_interrupt_is_exit_code_130_and_withdraws_the_request(
+    home: Home, register: Callable[..., Any], gate: Gate
+) -> None:
     register("m", 2, "Moody")
     home.sire("load", "m")
     process = subprocess.Popen(
@@ -212,7 +233,7 @@ def test_an_interrupt_is_exit_code_130_and_withdraws_the_request(home, register,
     assert b"Traceback" not in process.stderr.read()
 
 
-def test_logs_hold_what_the_model_printed(home, register):
+def test_logs_hold_what_the_model_printed(home: Home, register: Callable[..., Any]) -> None:
     register("m", 2, "Moody")
     home.sire("predict", "m", "-i", "-", stdin=b"[2, 0, 0, 0]", code=5)
     assert b"about to go" in home.sire("logs", "m").stdout
@@ -220,19 +241,21 @@ def test_logs_hold_what_the_model_printed(home, register):
     home.sire("logs", "nobody", code=3)
 
 
-def test_debug_shows_the_traceback_and_nothing_else_does(home):
+def test_debug_shows_the_traceback_and_nothing_else_does(home: Home) -> None:
     assert b"Traceback" not in home.sire("show", "nobody", code=3).stderr
     assert b"Traceback" in home.sire("--debug", "show", "nobody", code=3).stderr
 
 
-def test_what_the_reader_does_not_want_is_no_error(home, register):
+def test_what_the_reader_does_not_want_is_no_error(
+    home: Home, register: Callable[..., Any]
+) -> None:
     register("m")
     line = f"{sys.executable} -m sire_cli ls | head -n 0"
     done = subprocess.run(line, shell=True, env=home.environment, capture_output=True)  # noqa: S602
     assert done.stderr == b""
 
 
-def test_systemd_units_are_written_and_removed(home, tmp_path):
+def test_systemd_units_are_written_and_removed(home: Home, tmp_path: Path) -> None:
     where = {"XDG_CONFIG_HOME": str(tmp_path), "PATH": "/nowhere"}
     home.sire("daemon", "install", env=where)
     service = (tmp_path / "systemd" / "user" / "sired.service").read_text()

@@ -9,11 +9,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from sire.paths import find_paths
+from sire.paths import Paths, find_paths
 from sire.protocol.replies import DeviceInfo, DeviceList, JobList, ModelInfo, ModelList
 from sire.protocol.requests import Devices, ListJobs, ListModels
 from sire.spec import Job, ModelSpec, Signature
@@ -39,13 +41,13 @@ fpath=({scripts} $fpath); autoload -Uz compinit; compinit -u -D; PS1='ready> '
 
 
 @pytest.fixture
-def paths():
+def paths() -> Iterator[Paths]:
     with tempfile.TemporaryDirectory(prefix="sire-") as home:
         yield find_paths({"SIRE_HOME": home})
 
 
 @pytest.fixture
-def environment(paths, tmp_path):
+def environment(paths: Paths, tmp_path: Path) -> dict[str, str]:
     """One in which `sire` is a command."""
     sire = tmp_path / "sire"
     sire.write_text(f"#!{sys.executable}\nfrom sire_cli.main import main\nmain()\n")
@@ -61,13 +63,13 @@ def environment(paths, tmp_path):
 
 
 @pytest.fixture
-def daemon(paths):
+def daemon(paths: Paths) -> Iterator[StandIn]:
     stand_in = StandIn(paths, answer)
     yield stand_in
     stand_in.stop()
 
 
-def answer(request):
+def answer(request: Any) -> Any:
     match request:
         case ListModels():
             return ModelList(models=tuple(map(a_model, ("mnist", "resnet50", "resnet101"))))
@@ -79,11 +81,11 @@ def answer(request):
             return JobList(jobs=tuple(map(a_job, ("7kq2xma", "7abcdef", "qqqqqqq"))))
 
 
-def a_job(number):
+def a_job(number: str) -> Job:
     return Job(number, "mnist", "pending", "normal", {}, "", "text/plain", "text/plain", 1, 0, 0.0)
 
 
-def a_model(name):
+def a_model(name: str) -> ModelInfo:
     return ModelInfo(
         model=ModelSpec(name=name, path="/model.onnx"),
         state="ready",
@@ -95,7 +97,7 @@ def a_model(name):
     )
 
 
-def a_device(name):
+def a_device(name: str) -> DeviceInfo:
     return DeviceInfo(
         name=name,
         kind="cpu",
@@ -110,7 +112,7 @@ def a_device(name):
     )
 
 
-def ask(environment, command, line):
+def ask(environment: dict[str, str], command: list[str], line: str) -> list[str]:
     done = subprocess.run(
         [*command, line],
         env=environment,
@@ -124,19 +126,19 @@ def ask(environment, command, line):
 
 
 @pytest.fixture
-def in_bash(environment):
+def in_bash(environment: dict[str, str]) -> Callable[..., Any]:
     return lambda line: ask(environment, ["bash", "-c", BASH.format(scripts=SCRIPTS), "bash"], line)
 
 
 @pytest.fixture
-def in_fish(environment):
+def in_fish(environment: dict[str, str]) -> Any:
     if not shutil.which("fish"):
         pytest.skip("fish is not installed")
     return lambda line: ask(environment, ["fish", "--command", FISH.format(scripts=SCRIPTS)], line)
 
 
 @pytest.fixture
-def in_zsh(environment):
+def in_zsh(environment: dict[str, str]) -> Iterator[None]:
     """An interactive zsh: there, functions that complete can be called by the Tab key only."""
     if not shutil.which("zsh"):
         pytest.skip("zsh is not installed")
@@ -151,7 +153,7 @@ def in_zsh(environment):
     )
     os.close(slave)
 
-    def read_until(text):
+    def read_until(text: Any) -> Any:
         output, deadline = "", time.monotonic() + PATIENCE_SECONDS
         while text not in output:
             left = deadline - time.monotonic()
@@ -160,7 +162,7 @@ def in_zsh(environment):
                 output += os.read(master, 4096).decode()
         return output
 
-    def press_tab(line, expected):
+    def press_tab(line: Any, expected: Any) -> None:
         """Expect the line to become this."""
         os.write(master, f"{line}\t".encode())
         read_until(expected)
@@ -173,16 +175,16 @@ def in_zsh(environment):
     os.close(master)
 
 
-def test_bash_completes_commands(in_bash):
+def test_bash_completes_commands(in_bash: Callable[..., Any]) -> None:
     assert "load" in in_bash("sire l")
     assert "predict" in in_bash("sire ")
 
 
-def test_bash_completes_options(in_bash):
+def test_bash_completes_options(in_bash: Callable[..., Any]) -> None:
     assert "--interval" in in_bash("sire top --")
 
 
-def test_bash_completes_priorities_wherever_one_can_be_given(in_bash):
+def test_bash_completes_priorities_wherever_one_can_be_given(in_bash: Callable[..., Any]) -> None:
     for command in ("predict m", "submit m", "register m f"):
         assert in_bash(f"sire {command} --priority ") == ["high", "normal", "low"]
 
@@ -190,19 +192,23 @@ def test_bash_completes_priorities_wherever_one_can_be_given(in_bash):
 @pytest.mark.parametrize(
     ("shell", "file"), [("bash", "sire.bash"), ("zsh", "_sire"), ("fish", "sire.fish")]
 )
-def test_sire_prints_the_script_of_a_shell(environment, in_bash, shell, file):
+def test_sire_prints_the_script_of_a_shell(
+    environment: dict[str, str], in_bash: Callable[..., Any], shell: str, file: str
+) -> None:
     printed = subprocess.run(["sire", "completion", shell], env=environment, capture_output=True)
     assert printed.stdout == (SCRIPTS / file).read_bytes()
     assert shell in in_bash("sire completion ")
 
 
-def test_another_shell_has_no_script_and_is_told_which_have(environment):
+def test_another_shell_has_no_script_and_is_told_which_have(environment: dict[str, str]) -> None:
     done = subprocess.run(["sire", "completion", "tcsh"], env=environment, capture_output=True)
     assert (done.returncode, done.stdout) == (2, b"")
     assert b"bash, zsh, fish" in done.stderr
 
 
-def test_a_bash_that_reads_what_sire_prints_completes(environment, daemon):
+def test_a_bash_that_reads_what_sire_prints_completes(
+    environment: dict[str, str], daemon: StandIn
+) -> None:
     script = BASH.replace("source {scripts}/sire.bash", "source <(sire completion bash)")
     assert ask(environment, ["bash", "-c", script.format(), "bash"], "sire show mn") == ["mnist"]
 
@@ -210,24 +216,32 @@ def test_a_bash_that_reads_what_sire_prints_completes(environment, daemon):
 @pytest.mark.parametrize(
     "verb", ["show", "rm", "load", "unload", "reload", "predict", "bench", "stats"]
 )
-def test_bash_completes_models_that_the_daemon_knows(daemon, in_bash, verb):
+def test_bash_completes_models_that_the_daemon_knows(
+    daemon: StandIn, in_bash: Callable[..., Any], verb: str
+) -> None:
     assert in_bash(f"sire {verb} ") == ["mnist", "resnet50", "resnet101"]
     assert in_bash(f"sire {verb} res") == ["resnet50", "resnet101"]
 
 
 @pytest.mark.parametrize("verb", ["show", "wait", "result", "cancel", "rm"])
-def test_bash_completes_jobs_that_the_daemon_knows(daemon, in_bash, verb):
+def test_bash_completes_jobs_that_the_daemon_knows(
+    daemon: StandIn, in_bash: Callable[..., Any], verb: str
+) -> None:
     assert in_bash(f"sire job {verb} 7") == ["7kq2xma", "7abcdef"]
 
 
-def test_bash_completes_devices_though_it_splits_words_at_colons(daemon, in_bash):
+def test_bash_completes_devices_though_it_splits_words_at_colons(
+    daemon: StandIn, in_bash: Callable[..., Any]
+) -> None:
     assert in_bash("sire load mnist --device ") == ["auto", "cuda:0", "cuda:1", "cpu"]
     assert in_bash("sire load mnist --device cu") == ["cuda:0", "cuda:1"]
     assert in_bash("sire load mnist --device cuda:") == ["0", "1"]
     assert in_bash("sire load mnist --device=cuda:") == ["0", "1"]
 
 
-def test_what_stands_behind_the_cursor_does_not_matter(environment, daemon):
+def test_what_stands_behind_the_cursor_does_not_matter(
+    environment: dict[str, str], daemon: StandIn
+) -> None:
     script = BASH.replace("COMP_POINT=${{#1}}", "COMP_POINT=13").format(scripts=SCRIPTS)
     assert ask(environment, ["bash", "-c", script, "bash"], "sire show res --json") == [
         "resnet50",
@@ -235,24 +249,28 @@ def test_what_stands_behind_the_cursor_does_not_matter(environment, daemon):
     ]
 
 
-def test_without_a_daemon_bash_is_offered_nothing_and_none_is_started(in_bash, paths):
+def test_without_a_daemon_bash_is_offered_nothing_and_none_is_started(
+    in_bash: Callable[..., Any], paths: Paths
+) -> None:
     assert in_bash("sire show ") == []
     assert not paths.lock.exists()
 
 
-def test_a_daemon_that_does_not_answer_is_not_waited_for(in_bash, paths):
+def test_a_daemon_that_does_not_answer_is_not_waited_for(
+    in_bash: Callable[..., Any], paths: Paths
+) -> None:
     hanging = StandIn(paths, lambda request: None)
     assert in_bash("sire show ") == []
     hanging.stop()
 
 
-def processor_seconds():
+def processor_seconds() -> float:
     """Of processes that have ended: how long they were held up by others does not count."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
-def test_completing_takes_less_time_than_one_notices(environment):
+def test_completing_takes_less_time_than_one_notices(environment: dict[str, str]) -> None:
     asked = {"_SIRE_COMPLETE": "complete_bash", "COMP_WORDS": "sire predict ", "COMP_CWORD": "2"}
     took = []
     for _ in range(3):
@@ -265,14 +283,14 @@ def test_completing_takes_less_time_than_one_notices(environment):
     assert min(took) < SLOWEST_SECONDS
 
 
-def test_fish_completes_commands_models_and_devices(daemon, in_fish):
+def test_fish_completes_commands_models_and_devices(daemon: StandIn, in_fish: Any) -> None:
     assert "load" in in_fish("sire l")
     assert in_fish("sire show res") == ["resnet50", "resnet101"]
     assert in_fish("sire load mnist --device cuda:") == ["cuda:0", "cuda:1"]
     assert in_fish("sire load mnist --device=cu") == ["--device=cuda:0", "--device=cuda:1"]
 
 
-def test_fish_completes_files_where_sire_has_nothing_to_say(in_fish, tmp_path):
+def test_fish_completes_files_where_sire_has_nothing_to_say(in_fish: Any, tmp_path: Path) -> None:
     (tmp_path / "model.onnx").touch()
     assert in_fish(f"sire show {tmp_path}/mod") == [f"{tmp_path}/model.onnx"]
 
@@ -286,5 +304,7 @@ def test_fish_completes_files_where_sire_has_nothing_to_say(in_fish, tmp_path):
         ("sire load mnist --device=cuda:", "cuda:0  cuda:1"),
     ],
 )
-def test_zsh_completes_at_the_first_press_of_the_key(daemon, in_zsh, line, expected):
+def test_zsh_completes_at_the_first_press_of_the_key(
+    daemon: StandIn, in_zsh: Any, line: str, expected: str
+) -> None:
     in_zsh(line, expected)

@@ -1,15 +1,23 @@
 """Options that models have from ``[defaults]``."""
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
+
+from tests.home import Home
 
 pytestmark = pytest.mark.own_daemon
 
 
-def model(home, name):
+def model(home: Home, name: str) -> dict[str, Any]:
     return home.json("show", name)["model"]
 
 
-def test_a_model_without_an_option_has_the_default_of_the_settings(home, register, zoo):
+def test_a_model_without_an_option_has_the_default_of_the_settings(
+    home: Home, register: Callable[..., Any], zoo: Path
+) -> None:
     home.configure(
         '[defaults]\npriority = "low"\nbatch_size = 8\nmax_memory = "64MiB"\n'
         'cache = true\ndevice = "cpu"\nconcurrency = 2\n'
@@ -31,7 +39,9 @@ def test_a_model_without_an_option_has_the_default_of_the_settings(home, registe
     assert home.json("show", "plain")["instances"][0]["memory_bytes"] >= 64 << 20
 
 
-def test_defaults_change_with_the_daemons_next_start_and_what_was_specified_stays(home, register):
+def test_defaults_change_with_the_daemons_next_start_and_what_was_specified_stays(
+    home: Home, register: Callable[..., Any]
+) -> None:
     register("plain")
     register("own", 2, "Scale", "--no-pin", "--weight", "1")
     register("unpinned")
@@ -59,6 +69,6 @@ def test_defaults_change_with_the_daemons_next_start_and_what_was_specified_stay
         ("trust = true", b"setting defaults.trust does not exist"),
     ],
 )
-def test_a_default_is_checked_like_the_option(home, line, said):
+def test_a_default_is_checked_like_the_option(home: Home, line: str, said: bytes) -> None:
     home.configure(f"[defaults]\n{line}\n")
     assert said in home.sire("config", "check", code=2).stderr

@@ -5,22 +5,26 @@ import os
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from sire_cli.doctor.machine import shared_memory
 from sire_cli.doctor.packages import Versions, cuda_versions, onnxruntime_twice
 from sire_cli.doctor.running import driver
+from tests.home import Home
 
 pytestmark = pytest.mark.own_daemon
 
 
-def found(home, code=0, env=None):
+def found(
+    home: Home, code: int = 0, env: dict[str, str] | None = None
+) -> dict[str, dict[str, str]]:
     done = home.sire("doctor", "--json", code=code, env=env)
     return {one["check"]: one for one in json.loads(done.stdout)}
 
 
-def test_all_is_well_where_a_daemon_runs(home):
+def test_all_is_well_where_a_daemon_runs(home: Home) -> None:
     home.sire("daemon", "start")
     findings = found(home)
     assert {one["state"] for one in findings.values()} <= {"ok", "warning"}
@@ -29,7 +33,7 @@ def test_all_is_well_where_a_daemon_runs(home):
     assert len(lines) == len(findings)
 
 
-def test_each_problem_is_reported_with_what_to_do(home, tmp_path):
+def test_each_problem_is_reported_with_what_to_do(home: Home, tmp_path: Path) -> None:
     home.configure("[daemon]\ngracee = 1\n")
     findings = found(home, code=1)
     assert findings["settings"]["advice"] == "Did you mean daemon.grace?"
@@ -42,14 +46,14 @@ def test_each_problem_is_reported_with_what_to_do(home, tmp_path):
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
-def test_a_directory_that_is_read_only_is_a_problem(home, tmp_path):
+def test_a_directory_that_is_read_only_is_a_problem(home: Home, tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     findings = found(home, code=1, env={"SIRE_HOME": str(tmp_path)})
     assert "chmod" in findings["directories"]["advice"]
 
 
-def test_a_small_limit_of_open_files_is_a_warning(home):
-    def limit():
+def test_a_small_limit_of_open_files_is_a_warning(home: Home) -> None:
+    def limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (200, 4096))
 
     command = [sys.executable, "-m", "sire_cli", "doctor"]
@@ -59,7 +63,7 @@ def test_a_small_limit_of_open_files_is_a_warning(home):
     assert "ulimit -n 4096" in line
 
 
-def test_a_unit_that_ends_with_the_last_logout_is_a_warning(home, tmp_path):
+def test_a_unit_that_ends_with_the_last_logout_is_a_warning(home: Home, tmp_path: Path) -> None:
     (tmp_path / "systemd" / "user").mkdir(parents=True)
     (tmp_path / "systemd" / "user" / "sired.service").touch()
     bin_ = tmp_path / "bin"
@@ -70,7 +74,7 @@ def test_a_unit_that_ends_with_the_last_logout_is_a_warning(home, tmp_path):
     assert "loginctl enable-linger" in found(home, env=env)["linger"]["advice"]
 
 
-def test_onnxruntime_installed_twice_is_a_problem():
+def test_onnxruntime_installed_twice_is_a_problem() -> None:
     both = onnxruntime_twice(Versions("2.13", None, "1.23.0", "1.23.0", "12"))
     assert both.state == "problem"
     assert "pip uninstall" in both.advice
@@ -95,16 +99,18 @@ def test_onnxruntime_installed_twice_is_a_problem():
         (Versions(None, None, "1.31", None, None), None, "problem", "torch is not installed"),
     ],
 )
-def test_versions_that_do_not_fit_each_other_are_told(installed, driver, state, said):
+def test_versions_that_do_not_fit_each_other_are_told(
+    installed: Versions, driver: tuple[int, ...] | None, state: str, said: str
+) -> None:
     finding = cuda_versions(installed, driver)
     assert (finding.state, said in finding.found) == (state, True)
     assert bool(finding.advice) == (state != "ok")
 
 
-def test_a_driver_that_is_there_and_silent_is_a_problem(tmp_path):
+def test_a_driver_that_is_there_and_silent_is_a_problem(tmp_path: Path) -> None:
     assert driver(None, tmp_path).state == "problem"
     assert driver(None, tmp_path / "none").state == "ok"
 
 
-def test_no_shared_memory_is_a_warning(tmp_path):
+def test_no_shared_memory_is_a_warning(tmp_path: Path) -> None:
     assert shared_memory(tmp_path / "none").state == "warning"

@@ -1,19 +1,24 @@
 """What a model would need, told before it is registered."""
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from tests.home import Home
 from tests.waiting import wait_until
 
 MIB = 1 << 20
 
 
 @pytest.fixture
-def weights(tmp_path):
+def weights(tmp_path: Path) -> Callable[..., Any]:
     """Write a file with this number of MiB of weights."""
 
-    def _weights(name, mebibytes):
+    def _weights(name: str, mebibytes: int) -> Path:
         save_file({"weight": torch.zeros(mebibytes * MIB // 4)}, tmp_path / name)
         return tmp_path / name
 
@@ -36,17 +41,19 @@ class Lookup:
 """
 
 
-def footprint(home, name):
+def footprint(home: Home, name: str) -> tuple[str, int]:
     info = home.json("show", name)
     return info["footprint_source"], info["footprint_bytes"]
 
 
-def limit(home, size):
+def limit(home: Home, size: str) -> None:
     home.configure(f'[devices.cpu]\nkind = "cpu"\nmemory = "{size}"\n')
 
 
 @pytest.mark.own_daemon
-def test_files_are_judged_by_their_headers_without_class_or_trust(home, weights):
+def test_files_are_judged_by_their_headers_without_class_or_trust(
+    home: Home, weights: Callable[..., Any]
+) -> None:
     limit(home, "200MiB")
     small, large = weights("small.safetensors", 10), weights("large.safetensors", 300)
     torch.save({"weight": torch.zeros(MIB)}, small.with_name("m.pt"))
@@ -62,7 +69,9 @@ def test_files_are_judged_by_their_headers_without_class_or_trust(home, weights)
     assert home.json("ls") == []
 
 
-def test_what_an_earlier_load_of_the_same_content_and_class_needed_is_known(home, zoo, register):
+def test_what_an_earlier_load_of_the_same_content_and_class_needed_is_known(
+    home: Home, zoo: Path, register: Callable[..., Any]
+) -> None:
     register("m")
     home.sire("predict", "m", "-i", "-", stdin=b"[[1, 2, 3, 4]]")
     (model,) = home.json("ls")
@@ -77,7 +86,9 @@ def test_what_an_earlier_load_of_the_same_content_and_class_needed_is_known(home
 
 
 @pytest.mark.own_daemon
-def test_it_names_the_models_that_would_have_to_go(home, register, weights):
+def test_it_names_the_models_that_would_have_to_go(
+    home: Home, register: Callable[..., Any], weights: Callable[..., Any]
+) -> None:
     limit(home, "100MiB")
     register("old", 2, "Scale", "--max-memory", "80MiB")
     home.sire("load", "old")
@@ -87,20 +98,24 @@ def test_it_names_the_models_that_would_have_to_go(home, register, weights):
     assert report["devices"][0]["evicts"] == ["old"]
 
 
-def test_a_file_that_is_no_model_is_an_error_and_a_device_there_is_not_as_well(home, tmp_path):
+def test_a_file_that_is_no_model_is_an_error_and_a_device_there_is_not_as_well(
+    home: Home, tmp_path: Path
+) -> None:
     (tmp_path / "x").write_text("hello")
     home.sire("estimate", tmp_path / "x", code=9)
     home.sire("estimate", tmp_path / "missing", code=3)
     home.sire("estimate", tmp_path / "x", "--device", "cuda:9", code=3)
 
 
-def test_of_what_only_its_runtime_knows_the_size_counts(home, tmp_path):
+def test_of_what_only_its_runtime_knows_the_size_counts(home: Home, tmp_path: Path) -> None:
     (tmp_path / "weights.gguf").write_bytes(b"GGUF" + bytes(10 * MIB - 4))
     (report,) = home.json("estimate", tmp_path, "--runtime", "command")
     assert report["weight_bytes"] == 10 * MIB
 
 
-def test_a_checkpoint_is_told_from_what_else_was_saved_with_it_by_its_class(home, zoo, tmp_path):
+def test_a_checkpoint_is_told_from_what_else_was_saved_with_it_by_its_class(
+    home: Home, zoo: Path, tmp_path: Path
+) -> None:
     state = {name: torch.zeros(MIB) for name in ("exp_avg", "exp_avg_sq")}
     torch.save({"model": {"weight": torch.zeros(MIB)}, "optimizer": state}, tmp_path / "last.pt")
     (whole,) = home.json("estimate", tmp_path / "last.pt")
@@ -112,7 +127,9 @@ def test_a_checkpoint_is_told_from_what_else_was_saved_with_it_by_its_class(home
     assert half["weight_bytes"] == 2 * MIB
 
 
-def test_a_class_of_ones_own_is_asked_before_anything_is_loaded(home, tmp_path, new_name):
+def test_a_class_of_ones_own_is_asked_before_anything_is_loaded(
+    home: Home, tmp_path: Path, new_name: str
+) -> None:
     (tmp_path / "lookup.py").write_text(OWN)
     (tmp_path / "table.bin").write_bytes(b"1")
     named = "--class", f"{tmp_path / 'lookup.py'}:Lookup", "--arg", "mebibytes=100"
@@ -123,7 +140,9 @@ def test_a_class_of_ones_own_is_asked_before_anything_is_loaded(home, tmp_path, 
 
 
 @pytest.mark.own_daemon
-def test_who_registers_before_there_are_workers_does_not_wait_for_one(home, tmp_path):
+def test_who_registers_before_there_are_workers_does_not_wait_for_one(
+    home: Home, tmp_path: Path
+) -> None:
     (tmp_path / "lookup.py").write_text(OWN.replace("mebibytes=0", "mebibytes=100"))
     home.register("m", tmp_path / "lookup.py")
     home.sire("pin", "m")
@@ -134,7 +153,7 @@ def test_who_registers_before_there_are_workers_does_not_wait_for_one(home, tmp_
 
 
 @pytest.mark.parametrize("ends", ["raise SystemExit(3)", "import os; os._exit(3)", "return 'much'"])
-def test_where_a_class_cannot_tell_its_file_does(home, tmp_path, ends):
+def test_where_a_class_cannot_tell_its_file_does(home: Home, tmp_path: Path, ends: str) -> None:
     told = OWN.replace("return self.mebibytes << 20", ends)
     (tmp_path / "lookup.py").write_text(told)
     file = tmp_path / "lookup.py"
@@ -143,7 +162,9 @@ def test_where_a_class_cannot_tell_its_file_does(home, tmp_path, ends):
     assert report["problem"]
 
 
-def test_of_the_files_of_a_directory_nothing_is_imported(home, weights, tmp_path):
+def test_of_the_files_of_a_directory_nothing_is_imported(
+    home: Home, weights: Callable[..., Any], tmp_path: Path
+) -> None:
     directory = tmp_path / "download"
     directory.mkdir()
     weights("download/model.safetensors", 1)
@@ -158,7 +179,7 @@ def test_of_the_files_of_a_directory_nothing_is_imported(home, weights, tmp_path
     assert not (tmp_path / "imported").exists()
 
 
-def test_why_a_class_cannot_be_asked_is_said(home, tmp_path):
+def test_why_a_class_cannot_be_asked_is_said(home: Home, tmp_path: Path) -> None:
     (tmp_path / "lookup.py").write_text(OWN)
     told = home.sire("estimate", tmp_path / "lookup.py", "--class", f"{tmp_path / 'lookup.py'}:No")
     assert b"The class 'No' is not defined in" in told.stderr

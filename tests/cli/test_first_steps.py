@@ -1,13 +1,20 @@
 """What `sire` shows on first use, and what a misspelled command reports."""
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from sire.client.autostart import daemon_runs
+from tests.home import Home
 
 pytestmark = pytest.mark.own_daemon
 
 
-def test_sire_alone_says_what_comes_next_and_starts_nothing(home, register):
+def test_sire_alone_says_what_comes_next_and_starts_nothing(
+    home: Home, register: Callable[..., Any]
+) -> None:
     first = home.sire().stdout.decode()
     assert "No model is registered" in first
     assert "sire register digits digits.onnx" in first
@@ -19,7 +26,7 @@ def test_sire_alone_says_what_comes_next_and_starts_nothing(home, register):
     assert "sire predict m -i FILE" in then
 
 
-def test_register_says_what_it_found_out(home, zoo):
+def test_register_says_what_it_found_out(home: Home, zoo: Path) -> None:
     weights, kind = zoo / "x2.safetensors", f"{zoo / 'classes.py'}:Scale"
     said = home.sire("register", "m", weights, "--class", kind).stderr.decode().splitlines()
     assert said[0].startswith("Registered m: pytorch (safetensors), 16 B of weights; a load will")
@@ -29,7 +36,9 @@ def test_register_says_what_it_found_out(home, zoo):
     assert f"It goes to cpu, by {kind}; takes float32[-1,4]." in said
 
 
-def test_a_slip_of_the_pen_is_answered_with_what_was_meant(home, zoo, register, monkeypatch):
+def test_a_slip_of_the_pen_is_answered_with_what_was_meant(
+    home: Home, zoo: Path, register: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     register("digits")
     monkeypatch.chdir(zoo)
     for wrong, meant, code in (

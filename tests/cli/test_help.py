@@ -4,6 +4,8 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import typer.main
@@ -12,7 +14,7 @@ from sire_cli.main import VERBS, full_app
 from sire_cli.options.typer_command import CommandGroup
 
 
-def walk(path, command):
+def walk(path: tuple[Any, ...], command: Any) -> Iterator[tuple[Any, ...]]:
     yield path, command
     if isinstance(command, CommandGroup):
         for name in command.list_commands(None):
@@ -24,15 +26,15 @@ GROUPS = [path for path, command in COMMANDS.items() if isinstance(command, Comm
 VERB = re.compile(r"[A-Z][a-z]+(?<!s)(,| )")
 
 
-def name(path):
+def name(path: tuple[Any, ...]) -> str:
     return " ".join(path) or "sire"
 
 
 @pytest.fixture(scope="module")
-def help_of():
+def help_of() -> Callable[..., Any]:
     known = {}
 
-    def get(path):
+    def get(path: tuple[Any, ...]) -> str:
         if path not in known:
             done = subprocess.run(
                 [sys.executable, "-m", "sire_cli", *path, "--help"],
@@ -47,7 +49,7 @@ def help_of():
     return get
 
 
-def sections(text):
+def sections(text: str) -> dict[str, list[str]]:
     """The lines below each heading that is not indented."""
     found, title = {}, ""
     for line in text.splitlines():
@@ -60,7 +62,9 @@ def sections(text):
 
 
 @pytest.mark.parametrize("path", GROUPS, ids=name)
-def test_the_first_sentence_of_each_subcommand_is_listed_uncut(help_of, path):
+def test_the_first_sentence_of_each_subcommand_is_listed_uncut(
+    help_of: Callable[..., Any], path: tuple[Any, ...]
+) -> None:
     text = help_of(path)
     assert "..." not in text.replace("[ARGS]...", "")
     for child, command in COMMANDS[path].commands.items():
@@ -69,13 +73,15 @@ def test_the_first_sentence_of_each_subcommand_is_listed_uncut(help_of, path):
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=name)
-def test_help_begins_with_a_verb_and_fits(help_of, path):
+def test_help_begins_with_a_verb_and_fits(
+    help_of: Callable[..., Any], path: tuple[Any, ...]
+) -> None:
     assert VERB.match(COMMANDS[path].help)
     assert max(map(len, help_of(path).splitlines())) <= 80
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=name)
-def test_no_metavar_is_a_python_type(help_of, path):
+def test_no_metavar_is_a_python_type(help_of: Callable[..., Any], path: tuple[Any, ...]) -> None:
     text = help_of(path)
     assert not re.search(r"<[a-z]|\{[A-Z]", text)
     assert "......" not in text
@@ -83,7 +89,7 @@ def test_no_metavar_is_a_python_type(help_of, path):
         assert metavar.removesuffix("|auto").isupper()
 
 
-def test_every_command_is_listed_once_in_a_named_panel(help_of):
+def test_every_command_is_listed_once_in_a_named_panel(help_of: Callable[..., Any]) -> None:
     listed = sections(help_of(()))
     panels = {title: lines for title, lines in listed.items() if title not in ("Usage", "Options")}
     assert "Commands" not in panels
@@ -91,7 +97,7 @@ def test_every_command_is_listed_once_in_a_named_panel(help_of):
     assert "  daemon " in panels["Daemon"][0]
 
 
-def test_many_options_are_grouped_and_few_are_not(help_of):
+def test_many_options_are_grouped_and_few_are_not(help_of: Callable[..., Any]) -> None:
     assert {"Input", "Load", "Output", "Options"} <= sections(help_of(("bench",))).keys()
     assert {"Input", "Output", "Scheduling"} <= sections(help_of(("predict",))).keys()
     assert sections(help_of(("load",))).keys() == {"Usage", "Arguments", "Options"}

@@ -5,22 +5,28 @@ import os
 import pty
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.conftest import Gate
+from tests.home import Home
+
 
 @pytest.fixture
-def moody(home, register):
+def moody(home: Home, register: Callable[..., Any]) -> Home:
     register("m", 2, "Moody")
     return home
 
 
-def submit(home, *arguments, stdin=b""):
+def submit(home: Home, *arguments: Any, stdin: bytes = b"") -> list[str]:
     return home.sire("submit", "m", *arguments, stdin=stdin).stdout.decode().split()
 
 
-def test_a_job_is_submitted_waited_for_shown_and_read(moody, tmp_path):
+def test_a_job_is_submitted_waited_for_shown_and_read(moody: Home, tmp_path: Path) -> None:
     (tmp_path / "in.json").write_text("[7, 1, 1, 1]")
     (job,) = submit(moody, "-i", tmp_path / "in.json", "--metadata", "a=b=c", "--priority", "high")
     waited = moody.sire("job", "wait", job)
@@ -39,7 +45,9 @@ def test_a_job_is_submitted_waited_for_shown_and_read(moody, tmp_path):
     moody.sire("job", "show", job, code=3)
 
 
-def test_stdin_is_an_input_and_the_answers_type_is_said_at_submission(moody, tmp_path):
+def test_stdin_is_an_input_and_the_answers_type_is_said_at_submission(
+    moody: Home, tmp_path: Path
+) -> None:
     (job,) = submit(moody, "-i", "-", "--to", "npy", stdin=b"[7, 1, 1, 1]")
     moody.sire("job", "wait", job)
     moody.sire("job", "result", job, "-o", tmp_path / "out.npy")
@@ -49,7 +57,7 @@ def test_stdin_is_an_input_and_the_answers_type_is_said_at_submission(moody, tmp
     assert not (tmp_path / "out.json").exists()
 
 
-def test_a_directory_is_submitted_in_sorted_order(moody, tmp_path):
+def test_a_directory_is_submitted_in_sorted_order(moody: Home, tmp_path: Path) -> None:
     for number in (3, 1, 2):
         (tmp_path / f"{number}.json").write_text(f"[1{number}, 0, 0, 0]")
     (tmp_path / ".hidden").write_text("x")
@@ -62,7 +70,9 @@ def test_a_directory_is_submitted_in_sorted_order(moody, tmp_path):
     assert moody.sire("job", "wait", "--all").stderr == b""
 
 
-def test_a_batch_shows_its_progress_to_a_person_and_ids_to_a_program(moody, tmp_path):
+def test_a_batch_shows_its_progress_to_a_person_and_ids_to_a_program(
+    moody: Home, tmp_path: Path
+) -> None:
     for number in range(450):
         (tmp_path / f"{number}.json").write_text("[7, 0, 0, 0]")
     terminal, stderr = pty.openpty()
@@ -81,7 +91,7 @@ def test_a_batch_shows_its_progress_to_a_person_and_ids_to_a_program(moody, tmp_
     assert {end["state"] for end in json.loads(waited.stdout)} == {"complete"}
 
 
-def test_a_failed_job_fails_its_reader_as_a_prediction_would(moody):
+def test_a_failed_job_fails_its_reader_as_a_prediction_would(moody: Home) -> None:
     (job,) = submit(moody, "-i", "-", stdin=b"[1, 0, 0, 0]")
     assert b"InferenceError" in moody.sire("job", "wait", job, code=5).stderr
     failed = moody.sire("job", "result", job, code=5)
@@ -90,7 +100,7 @@ def test_a_failed_job_fails_its_reader_as_a_prediction_would(moody):
     assert moody.json("job", "ls", "--state", "failed")[0]["error"]["code"] == "InferenceError"
 
 
-def test_the_exit_code_of_a_wait_is_that_of_the_worst(moody, gate):
+def test_the_exit_code_of_a_wait_is_that_of_the_worst(moody: Home, gate: Gate) -> None:
     (fine,) = submit(moody, "-i", "-", stdin=b"[7, 0, 0, 0]")
     (wrong,) = submit(moody, "-i", "-", stdin=b"[1,")
     (raises,) = submit(moody, "-i", "-", stdin=b"[1, 0, 0, 0]")
@@ -105,7 +115,7 @@ def test_the_exit_code_of_a_wait_is_that_of_the_worst(moody, gate):
     assert b"cancelled" in moody.sire("job", "result", slow, code=1).stderr
 
 
-def test_jobs_are_listed_cancelled_and_removed_together(moody, gate):
+def test_jobs_are_listed_cancelled_and_removed_together(moody: Home, gate: Gate) -> None:
     for _ in range(3):
         submit(moody, "-i", "-", stdin=b"[5, 0, 0, 0]")
     table = moody.sire("job", "ls").stdout.decode().splitlines()
@@ -121,7 +131,7 @@ def test_jobs_are_listed_cancelled_and_removed_together(moody, gate):
     assert moody.json("job", "ls") == []
 
 
-def test_what_is_wrong_is_said_before_anything_is_submitted(moody, tmp_path):
+def test_what_is_wrong_is_said_before_anything_is_submitted(moody: Home, tmp_path: Path) -> None:
     (tmp_path / "in.json").write_text("[7, 0, 0, 0]")
     given = ("-i", tmp_path / "in.json")
     moody.sire("submit", "m", code=2)
@@ -140,12 +150,12 @@ def test_what_is_wrong_is_said_before_anything_is_submitted(moody, tmp_path):
     assert moody.json("job", "ls") == []
 
 
-def test_a_mistyped_id_brings_the_one_that_was_meant(moody):
+def test_a_mistyped_id_brings_the_one_that_was_meant(moody: Home) -> None:
     (job,) = submit(moody, "-i", "-", stdin=b"[7, 0, 0, 0]")
     assert job.encode() in moody.sire("job", "show", job[:-1], code=3).stderr
 
 
-def test_an_answer_for_python_is_read_there(moody):
+def test_an_answer_for_python_is_read_there(moody: Home) -> None:
     from sire import ModelManager
 
     with ModelManager(home=moody.path) as manager:

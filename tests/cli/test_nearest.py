@@ -1,6 +1,11 @@
 """An error about a mistyped name suggests the nearest one."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
+
+from tests.home import Home
 
 pytestmark = pytest.mark.own_daemon
 
@@ -19,14 +24,16 @@ pytestmark = pytest.mark.own_daemon
         (("config", "set", "daemon.log_level", "inf"), 2, "info"),
     ],
 )
-def test_the_nearest_name_is_told(mistyping, arguments, code, meant):
+def test_the_nearest_name_is_told(
+    mistyping: Home, arguments: tuple[Any, ...], code: int, meant: str
+) -> None:
     said = mistyping.sire(*arguments, stdin=b"[1]", code=code).stderr.decode()
     assert meant in said
     assert "Traceback" not in said
 
 
 @pytest.fixture(scope="module")
-def mistyping(tmp_path_factory):
+def mistyping(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     import shutil
     import tempfile
     from pathlib import Path

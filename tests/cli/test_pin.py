@@ -1,19 +1,25 @@
 """Pinning by hand, and what the live view is told of what happens."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from sire.protocol.replies import TopReport
 from sire.protocol.requests import Top
+from tests.home import Home
 
 pytestmark = pytest.mark.own_daemon
 
 
-def kinds_after(home, number):
+def kinds_after(home: Home, number: int) -> list[str]:
     with home.connect() as daemon:
         return [event.kind for event in daemon.expect(TopReport, Top(after=number)).events]
 
 
-def test_a_model_is_pinned_and_unpinned_also_on_disk_and_what_happens_is_told(home, register):
+def test_a_model_is_pinned_and_unpinned_also_on_disk_and_what_happens_is_told(
+    home: Home, register: Callable[..., Any]
+) -> None:
     register("m")
     home.sire("load", "m")
     assert b"stays loaded" in home.sire("pin", "m").stderr

@@ -1,9 +1,17 @@
 """What the command line can say about queues, and that it reaches them."""
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
 
+from tests.home import Home
 
-def test_a_priority_is_given_per_request_or_per_model_and_a_wrong_one_is_usage(home, register):
+
+def test_a_priority_is_given_per_request_or_per_model_and_a_wrong_one_is_usage(
+    home: Home, register: Callable[..., Any]
+) -> None:
     register("m", 2, "Scale", "--priority", "low")
     assert home.json("show", "m")["model"]["priority"] == "low"
     answer = home.sire("predict", "m", "-i", "-", "--priority", "high", stdin=b"[1, 2, 3, 4]")
@@ -12,7 +20,9 @@ def test_a_priority_is_given_per_request_or_per_model_and_a_wrong_one_is_usage(h
     assert b"high, normal, low" in wrong.stderr
 
 
-def test_a_weight_is_kept_and_a_wrong_one_is_told(home, register, zoo):
+def test_a_weight_is_kept_and_a_wrong_one_is_told(
+    home: Home, register: Callable[..., Any], zoo: Path
+) -> None:
     register("m", 2, "Scale", "--weight", "2.5")
     assert home.json("show", "m")["model"]["weight"] == 2.5
     weights, kind = zoo / "x2.safetensors", f"{zoo}/classes.py:Scale"
@@ -21,7 +31,7 @@ def test_a_weight_is_kept_and_a_wrong_one_is_told(home, register, zoo):
         assert wrong.encode() in told.stderr
 
 
-def test_ps_tells_how_long_a_request_would_wait(home, register):
+def test_ps_tells_how_long_a_request_would_wait(home: Home, register: Callable[..., Any]) -> None:
     register("m")
     home.sire("predict", "m", "-i", "-", stdin=b"[1, 2, 3, 4]")
     (instance,) = home.json("ps")
@@ -29,7 +39,9 @@ def test_ps_tells_how_long_a_request_would_wait(home, register):
     assert b"WAIT" in home.sire("ps").stdout
 
 
-def test_a_number_of_instances_is_kept_and_a_wrong_one_is_usage(home, register, zoo):
+def test_a_number_of_instances_is_kept_and_a_wrong_one_is_usage(
+    home: Home, register: Callable[..., Any], zoo: Path
+) -> None:
     register("m", 2, "Scale", "--instances", "1..4")
     assert home.json("show", "m")["model"]["instances"] == "1..4"
     weights, kind = zoo / "x2.safetensors", f"{zoo}/classes.py:Scale"
@@ -38,7 +50,9 @@ def test_a_number_of_instances_is_kept_and_a_wrong_one_is_usage(home, register, 
         assert b"1..4 or auto" in told.stderr
 
 
-def test_a_request_can_say_that_its_model_is_unloaded_afterwards(home, register, new_name):
+def test_a_request_can_say_that_its_model_is_unloaded_afterwards(
+    home: Home, register: Callable[..., Any], new_name: str
+) -> None:
     register(new_name)
     home.sire("predict", new_name, "-i", "-", stdin=b"[1, 2, 3, 4]")
     assert len(home.json("ps")) == 1
@@ -51,7 +65,9 @@ def test_a_request_can_say_that_its_model_is_unloaded_afterwards(home, register,
 
 
 @pytest.mark.own_daemon
-def test_no_more_models_are_loaded_than_the_configuration_allows(home, register):
+def test_no_more_models_are_loaded_than_the_configuration_allows(
+    home: Home, register: Callable[..., Any]
+) -> None:
     home.configure("[limits]\nmax_models = 1\n")
     for number in (1, 2):
         register(f"m{number}", number)

@@ -2,6 +2,8 @@
 
 import json
 import re
+from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -11,11 +13,12 @@ from man.commands import _walk
 from sire_cli import exit_codes
 from sire_cli.main import full_app
 from tests.cli.schemas.of_commands import HERE, PRINTED, file_of, text_of
+from tests.home import Home
 
 pytestmark = pytest.mark.own_daemon
 
 
-def test_every_command_with_json_has_a_schema():
+def test_every_command_with_json_has_a_schema() -> None:
     app = typer.main.get_command(full_app())
     with_json = {
         path.removeprefix("sire ")
@@ -27,7 +30,7 @@ def test_every_command_with_json_has_a_schema():
 
 
 @pytest.mark.parametrize("command", PRINTED)
-def test_a_schema_that_changes_is_noticed(command):
+def test_a_schema_that_changes_is_noticed(command: str) -> None:
     """Fields may be added; removing or renaming one breaks scripts.
 
     ``python -m tests.cli.schemas`` writes the schemas anew.
@@ -35,8 +38,8 @@ def test_a_schema_that_changes_is_noticed(command):
     assert file_of(command).read_text() == text_of(command)
 
 
-def test_what_is_printed_is_what_the_schemas_say(home, zoo):
-    def fits(command, *arguments, stdin=b""):
+def test_what_is_printed_is_what_the_schemas_say(home: Home, zoo: Path) -> None:
+    def fits(command: str, *arguments: Any, stdin: bytes = b"") -> Any:
         printed = json.loads(home.sire(*arguments, "--json", stdin=stdin).stdout)
         schema = json.loads(file_of(command).read_text())
         jsonschema.validate(printed, schema)
@@ -62,7 +65,7 @@ def test_what_is_printed_is_what_the_schemas_say(home, zoo):
     fits("unload", "unload", "m")
 
 
-def test_the_manual_lists_every_exit_code():
+def test_the_manual_lists_every_exit_code() -> None:
     manual = (HERE.parents[2] / "man" / "sire.1.in").read_text()
     section = manual.split(".SH EXIT STATUS")[1].split(".SH ")[0]
     listed = {int(code) for code in re.findall(r"^\.B (\d+)$", section, re.MULTILINE)}

@@ -2,13 +2,18 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
+
+from tests.home import Home
 
 SLOW = {"pydantic", "rich", "numpy", "torch", "asyncio", "sire_cli.top", "sired.daemon"}
 
 
-def imported(home, *arguments, stdin=b""):
+def imported(home: Home, *arguments: Any, stdin: bytes = b"") -> set[str]:
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "sire_cli", *map(str, arguments)],
         input=stdin,
@@ -24,7 +29,9 @@ def imported(home, *arguments, stdin=b""):
     "verb",
     ["predict", "submit", "job", "bench", "ls", "ps", "load", "health", "register", "estimate"],
 )
-def test_a_verb_imports_nothing_slow(home, register, zoo, verb):
+def test_a_verb_imports_nothing_slow(
+    home: Home, register: Callable[..., Any], zoo: Path, verb: str
+) -> None:
     register("m", 2, "Scale")
     given = ["m", "-i", "-"]
     arguments = {
@@ -42,10 +49,10 @@ def test_a_verb_imports_nothing_slow(home, register, zoo, verb):
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["bench", "--help"], ["config", "path"]])
-def test_help_and_settings_import_nothing_slow(home, arguments):
+def test_help_and_settings_import_nothing_slow(home: Home, arguments: list[str]) -> None:
     assert not {*SLOW, "tomlkit"} & imported(home, *arguments)
 
 
-def test_a_group_without_a_verb_is_a_usage_error_and_sire_alone_is_help(home):
+def test_a_group_without_a_verb_is_a_usage_error_and_sire_alone_is_help(home: Home) -> None:
     assert b"daemon --help" in home.sire("daemon", code=2).stderr
     assert b"predict" in home.sire().stdout

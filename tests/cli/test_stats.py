@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -13,6 +15,7 @@ from sire_cli.stats.charts import draw
 from sire_cli.stats.history import sums
 from sire_cli.stats.tables import print_all, print_one
 from tests.cli.test_top import stats_of
+from tests.home import Home
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.own_daemon
@@ -20,7 +23,7 @@ pytestmark = pytest.mark.own_daemon
 NOON = 1_700_000_000 // 3600 * 3600
 
 
-def a_step(at, model="m", answers=10, **given):
+def a_step(at: int, model: str = "m", answers: int = 10, **given: Any) -> ModelHistory:
     figures = {
         "errors": 0,
         "p50_latency_seconds": 0.01,
@@ -33,12 +36,14 @@ def a_step(at, model="m", answers=10, **given):
     return ModelHistory(NOON + at, model, answers, **figures | given)
 
 
-def drawn(*steps, width=80, height=24, colours=False):
+def drawn(*steps: ModelHistory, width: int = 80, height: int = 24, colours: bool = False) -> str:
     report = HistoryReport(step_seconds=60, steps=steps)
     return draw(report, NOON, NOON + 3600, width, height, colours=colours)
 
 
-def test_every_percentile_error_and_byte_of_one_model_is_told(capsys):
+def test_every_percentile_error_and_byte_of_one_model_is_told(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     print_one(
         stats_of(
             "m",
@@ -61,14 +66,14 @@ def test_every_percentile_error_and_byte_of_one_model_is_told(capsys):
     assert told["cache hits"].startswith("3 of 4")
 
 
-def test_the_table_of_all_fits_a_hundred_columns(capsys):
+def test_the_table_of_all_fits_a_hundred_columns(capsys: pytest.CaptureFixture[str]) -> None:
     busy = stats_of("a-long-model-name", "unloaded", inference_count=123_456, loads=12)
     totals = StatsTotals(inference_count=0, errors=0, loads=0, evictions=0, crashes=0)
     print_all(StatsReport(models=(busy,), totals=totals))
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 100
 
 
-def test_sums_weigh_the_median_and_keep_the_worst():
+def test_sums_weigh_the_median_and_keep_the_worst() -> None:
     steps = [
         a_step(0, answers=30, p50_latency_seconds=0.1, p99_latency_seconds=0.2, loads=1),
         a_step(60, answers=10, p50_latency_seconds=0.5, p99_latency_seconds=0.9, errors=2),
@@ -81,7 +86,7 @@ def test_sums_weigh_the_median_and_keep_the_worst():
     assert m.at == NOON + 60
 
 
-def test_one_model_is_drawn_with_its_latencies_on_a_ruler_of_powers_of_ten():
+def test_one_model_is_drawn_with_its_latencies_on_a_ruler_of_powers_of_ten() -> None:
     lines = drawn(*(a_step(60 * n) for n in range(60))).splitlines()
     assert lines[0] == "latency:  a=p50  b=p99"
     assert any(line.strip().startswith("10 ms┤a") for line in lines)
@@ -91,14 +96,14 @@ def test_one_model_is_drawn_with_its_latencies_on_a_ruler_of_powers_of_ten():
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (200, 60), (40, 10)])
-def test_a_drawing_fits_the_screen_as_long_as_that_is_not_tiny(width, height):
+def test_a_drawing_fits_the_screen_as_long_as_that_is_not_tiny(width: int, height: int) -> None:
     steps = [a_step(60 * n, model) for n in range(60) for model in ("m", "n")]
     lines = drawn(*steps, width=width, height=height).splitlines()
     assert len(lines) <= max(height, 16)
     assert all(len(line) <= width for line in lines)
 
 
-def test_a_line_breaks_where_a_model_was_not_there():
+def test_a_line_breaks_where_a_model_was_not_there() -> None:
     row = next(
         line
         for line in drawn(a_step(0), a_step(60), a_step(3540), colours=False).splitlines()
@@ -107,13 +112,15 @@ def test_a_line_breaks_where_a_model_was_not_there():
     assert " " * 20 in row
 
 
-def test_a_drawing_has_colours_only_where_they_are_wanted():
+def test_a_drawing_has_colours_only_where_they_are_wanted() -> None:
     steps = [a_step(60 * n) for n in range(60)]
     assert "\x1b[38;5;" in drawn(*steps, colours=True)
     assert "\x1b" not in drawn(*steps, colours=False)
 
 
-def test_what_happened_is_remembered_whatever_ends_the_daemon(home, register):
+def test_what_happened_is_remembered_whatever_ends_the_daemon(
+    home: Home, register: Callable[..., Any]
+) -> None:
     register("m")
     for _ in range(2):
         home.sire("predict", "m", "-i", "-", stdin=b"[1, 2, 3, 4]")

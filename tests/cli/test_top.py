@@ -1,6 +1,7 @@
 """The live view: what it draws at which size, and how it behaves on a real terminal."""
 
 import re
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -23,7 +24,7 @@ from sire_cli.top.view import frame
 GIB = 1 << 30
 
 
-def an_instance(model, device="cpu", **changes):
+def an_instance(model: str, device: str = "cpu", **changes: Any) -> InstanceInfo:
     defaults = {
         "instance": 1,
         "model": model,
@@ -42,7 +43,7 @@ def an_instance(model, device="cpu", **changes):
     return InstanceInfo(**defaults | changes)
 
 
-def stats_of(model, state="ready", **changes):
+def stats_of(model: str, state: str = "ready", **changes: Any) -> ModelStats:
     defaults = {
         "model": model,
         "state": state,
@@ -66,7 +67,9 @@ def stats_of(model, state="ready", **changes):
     return ModelStats(**defaults | changes)
 
 
-def a_device(name="cpu", used=0, free=8 * GIB, capacity=8 * GIB, **changes):
+def a_device(
+    name: str = "cpu", used: int = 0, free: int = 8 * GIB, capacity: int = 8 * GIB, **changes: Any
+) -> DeviceInfo:
     defaults = {
         "kind": "cpu",
         "hardware": "Some CPU",
@@ -79,12 +82,12 @@ def a_device(name="cpu", used=0, free=8 * GIB, capacity=8 * GIB, **changes):
     return DeviceInfo(name=name, **sizes, **defaults | changes)
 
 
-def a_gpu(name, **changes):
+def a_gpu(name: str, **changes: Any) -> DeviceInfo:
     readings = GpuReadings(utilization_percent=87, temperature_celsius=61, power_watts=412.3)
     return a_device(name, **{"kind": "cuda", "hardware": "NVIDIA H200", "gpu": readings} | changes)
 
 
-def a_report(stats=(), instances=(), devices=(), **health):
+def a_report(stats: Any = (), instances: Any = (), devices: Any = (), **health: Any) -> TopReport:
     defaults = {
         "status": "ok",
         "version": "0.1.0",
@@ -108,7 +111,7 @@ def a_report(stats=(), instances=(), devices=(), **health):
     )
 
 
-def a_full_report():
+def a_full_report() -> TopReport:
     """Two GPUs and a CPU, and a model in every state."""
     busy = {
         "requests_per_second": 1284.2,
@@ -137,23 +140,23 @@ def a_full_report():
     )
 
 
-def lines_of(report, width=80, height=24, **options):
+def lines_of(report: TopReport, width: int = 80, height: int = 24, **options: Any) -> list[str]:
     return frame(report, width, height, **options).plain.split("\n")
 
 
-def line_with(text, lines):
+def line_with(text: str, lines: list[str]) -> str:
     return next(line for line in lines if text in line)
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (200, 60), (40, 8), (20, 3), (1, 1)])
-def test_a_frame_never_exceeds_the_screen(width, height):
+def test_a_frame_never_exceeds_the_screen(width: int, height: int) -> None:
     screen = Console(width=width, height=height, color_system=None)
     drawn = screen.render_lines(frame(a_full_report(), width, height, footer="q quits"))
     assert len(drawn) <= height
     assert all(sum(segment.cell_length for segment in line) <= width for line in drawn)
 
 
-def test_eighty_columns_hold_all_that_matters():
+def test_eighty_columns_hold_all_that_matters() -> None:
     lines = lines_of(a_full_report())
     for title in ("STATE", "DEVICE", "MEMORY", "REQ/S", "P50", "P99", "QUEUE", "ERR", "EXPIRES"):
         assert title in line_with("MODEL", lines)
@@ -178,7 +181,7 @@ def test_eighty_columns_hold_all_that_matters():
     assert line_with("cuda0", lines).endswith("1 GiB    2 GiB    5 GiB    8 GiB  87% 61°C 412 W")
 
 
-def test_a_wide_screen_is_filled_with_more_columns_and_longer_bars():
+def test_a_wide_screen_is_filled_with_more_columns_and_longer_bars() -> None:
     narrow, wide = lines_of(a_full_report(), 80), lines_of(a_full_report(), 200, 60)
     for title in ("PEAK", "COMPUTE", "LOADS", "EVICTED", "CRASHES", "IDLE"):
         assert title in line_with("MODEL", wide)
@@ -186,14 +189,14 @@ def test_a_wide_screen_is_filled_with_more_columns_and_longer_bars():
     assert line_with("cuda0", wide).count(FREE) > 3 * line_with("cuda0", narrow).count(FREE)
 
 
-def test_figures_stand_under_their_titles():
+def test_figures_stand_under_their_titles() -> None:
     lines = lines_of(a_full_report())
     title, row = line_with("MODEL", lines), line_with("resnet50", lines)
     for name, value in (("REQ/S", "1,284"), ("P99", "12.3ms"), ("EXPIRES", "4:12")):
         assert title.index(name) + len(name) == row.index(value) + len(value)
 
 
-def test_a_bar_shows_models_others_and_what_is_free_in_proportion():
+def test_a_bar_shows_models_others_and_what_is_free_in_proportion() -> None:
     device = a_device(used=4 * GIB, free=2 * GIB, capacity=8 * GIB)
     instances = [an_instance("big", memory_bytes=3 * GIB), an_instance("small")]
     drawn = frame(a_report(instances=instances, devices=[device]), 80, 24)
@@ -206,24 +209,24 @@ def test_a_bar_shows_models_others_and_what_is_free_in_proportion():
     assert shares[colours["big"]] > shares[colours["small"]] > 0
 
 
-def test_a_model_too_small_for_its_share_of_a_bar_is_seen_all_the_same():
+def test_a_model_too_small_for_its_share_of_a_bar_is_seen_all_the_same() -> None:
     device = a_device(used=1 << 20, free=8 * GIB - (1 << 20))
     report = a_report(instances=[an_instance("tiny", memory_bytes=1 << 20)], devices=[device])
     assert line_with("cpu", lines_of(report)).count(USED) == 1
 
 
-def test_a_device_that_went_away_says_so():
+def test_a_device_that_went_away_says_so() -> None:
     assert "unavailable" in line_with(
         "cpu", lines_of(a_report(devices=[a_device(available=False)]))
     )
 
 
-def test_working_models_come_first_and_unloaded_ones_last():
+def test_working_models_come_first_and_unloaded_ones_last() -> None:
     names = [row.stats.model for row in rows_of(a_full_report())]
     assert names == ["resnet50", "whisper-large", "mnist", "unused"]
 
 
-def test_loaded_models_at_rest_are_sorted_by_their_last_use():
+def test_loaded_models_at_rest_are_sorted_by_their_last_use() -> None:
     report = a_report(
         stats=[stats_of("early"), stats_of("late")],
         instances=[an_instance("early", idle_seconds=99), an_instance("late", idle_seconds=1)],
@@ -231,19 +234,19 @@ def test_loaded_models_at_rest_are_sorted_by_their_last_use():
     assert [row.stats.model for row in rows_of(report)] == ["late", "early"]
 
 
-def test_a_model_says_when_it_expires_or_that_it_never_does():
+def test_a_model_says_when_it_expires_or_that_it_never_does() -> None:
     lines = lines_of(a_full_report())
     assert line_with("mnist", lines).endswith("never")
     assert line_with("whisper-large", lines).endswith("pinned")
 
 
-def test_a_model_on_several_devices_is_one_row_that_names_them():
+def test_a_model_on_several_devices_is_one_row_that_names_them() -> None:
     instances = [an_instance("bert", device) for device in ("cuda1", "cuda0", "cuda1")]
     lines = lines_of(a_report(stats=[stats_of("bert")], instances=instances), 120)
     assert "cuda0 cuda1 x2" in line_with("bert", lines)
 
 
-def test_models_that_do_not_fit_the_screen_are_counted():
+def test_models_that_do_not_fit_the_screen_are_counted() -> None:
     report = a_report(stats=[stats_of(f"model-{n:02}") for n in range(40)])
     lines = lines_of(report, height=24, footer="q quits")
     shown = [line for line in lines if "model-" in line]
@@ -252,16 +255,16 @@ def test_models_that_do_not_fit_the_screen_are_counted():
     assert len(lines) == 24
 
 
-def test_without_models_the_view_says_how_to_add_one():
+def test_without_models_the_view_says_how_to_add_one() -> None:
     assert "sire register" in lines_of(a_report())[-1]
 
 
-def test_problems_of_the_daemon_stand_below_the_header():
+def test_problems_of_the_daemon_stand_below_the_header() -> None:
     lines = lines_of(a_report(problems=("NVML is missing.",)))
     assert lines[1] == "! NVML is missing."
 
 
-def test_when_the_daemon_is_gone_the_last_figures_stay_but_dimmed():
+def test_when_the_daemon_is_gone_the_last_figures_stay_but_dimmed() -> None:
     drawn = frame(a_full_report(), 80, 24, outdated="daemon not running, retrying…")
     first, *rest = drawn.split("\n")
     assert "daemon not running, retrying…" in first.plain
@@ -269,7 +272,7 @@ def test_when_the_daemon_is_gone_the_last_figures_stay_but_dimmed():
     assert all(any(span.style == "dim" for span in line.spans) for line in rest if line.plain)
 
 
-def test_no_color_leaves_no_colour_codes(monkeypatch):
+def test_no_color_leaves_no_colour_codes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     console = Console(width=80, force_terminal=True, color_system="256")
     with console.capture() as captured:
@@ -277,7 +280,7 @@ def test_no_color_leaves_no_colour_codes(monkeypatch):
     assert "38;5" not in captured.get()
 
 
-def test_models_have_different_colours_that_do_not_change_as_others_come():
+def test_models_have_different_colours_that_do_not_change_as_others_come() -> None:
     few, more = colours_of(["bert", "mnist"]), colours_of(["bert", "mnist", "resnet50"])
     assert len(set(more.values())) == 3
     assert few.items() <= more.items()
@@ -289,14 +292,14 @@ def test_models_have_different_colours_that_do_not_change_as_others_come():
     ("seconds", "text"),
     [(None, "-"), (0.00041, "0.41ms"), (0.0041, "4.10ms"), (0.123, "123ms"), (12.34, "12.3s")],
 )
-def test_latencies_have_three_digits(seconds, text):
+def test_latencies_have_three_digits(seconds: float | None, text: str) -> None:
     assert latency(seconds).plain == text
 
 
 @pytest.mark.parametrize(
     ("per_second", "text"), [(0, "-"), (0.1, "0.10"), (12.34, "12.3"), (12345.6, "12,346")]
 )
-def test_rates_have_three_digits(per_second, text):
+def test_rates_have_three_digits(per_second: float, text: str) -> None:
     assert rate(per_second).plain == text
 
 
@@ -304,5 +307,5 @@ def test_rates_have_three_digits(per_second, text):
     ("seconds", "text"),
     [(None, "-"), (42.9, "0:42"), (252, "4:12"), (7391, "2:03:11"), (259200, "3 days")],
 )
-def test_running_times_read_like_a_clock(seconds, text):
+def test_running_times_read_like_a_clock(seconds: float | None, text: str) -> None:
     assert clock(seconds).plain == text

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from sire.protocol.counts import ModelEvent
-from sire.protocol.replies import JobProgress
+from sire.protocol.replies import JobProgress, TopReport
 from sire_cli.top.activity import distinct_events
 from sire_cli.top.keys import CLOSED, SORTS, Control, ModelAction
 from sire_cli.top.rate_history import RateHistory, sparkline
@@ -23,24 +23,24 @@ UP, DOWN, ESCAPE = "\x1b[A", "\x1b[B", "\x1b"
 class Clock:
     now = 0.0
 
-    def __call__(self):
+    def __call__(self) -> float:
         return self.now
 
 
-def names(control, report):
+def names(control: Control, report: TopReport) -> list[str]:
     return [row.stats.model for row in control.rows(report)]
 
 
-def at_rate(rate, *events, pid=1, model="a"):
+def at_rate(rate: float, *events: ModelEvent, pid: int = 1, model: str = "a") -> TopReport:
     report = a_report(stats=[stats_of(model, requests_per_second=rate)], pid=pid)
     return msgspec.structs.replace(report, events=events)
 
 
-def an_event(number, kind="loaded", model="a", words=""):
+def an_event(number: int, kind: str = "loaded", model: str = "a", words: str = "") -> ModelEvent:
     return ModelEvent(number, 1_700_000_000.0 + number, kind, model, "cpu", words)
 
 
-def test_arrows_and_letters_move_the_selection_and_stop_at_the_ends():
+def test_arrows_and_letters_move_the_selection_and_stop_at_the_ends() -> None:
     report, control = a_full_report(), Control()
     shown = names(control, report)
     control.press(DOWN, report)
@@ -62,13 +62,15 @@ def test_arrows_and_letters_move_the_selection_and_stop_at_the_ends():
         ("p", ModelAction.PIN),
     ],
 )
-def test_an_action_key_applies_to_the_selected_model_and_does_nothing_without_one(key, action):
+def test_an_action_key_applies_to_the_selected_model_and_does_nothing_without_one(
+    key: str, action: ModelAction
+) -> None:
     report, control = a_full_report(), Control()
     assert control.press(key, report) == []
     assert control.press(DOWN + key, report) == [action]
 
 
-def test_a_filter_is_typed_kept_and_taken_back():
+def test_a_filter_is_typed_kept_and_taken_back() -> None:
     report, control = a_full_report(), Control()
     control.press("/Quies\x7f", report)
     assert control.typing
@@ -81,7 +83,7 @@ def test_a_filter_is_typed_kept_and_taken_back():
     assert len(names(control, report)) == 4
 
 
-def test_each_order_is_one_key_away_and_the_last_leads_to_the_first():
+def test_each_order_is_one_key_away_and_the_last_leads_to_the_first() -> None:
     report, control = a_full_report(), Control()
     seen = []
     for _ in SORTS:
@@ -92,13 +94,13 @@ def test_each_order_is_one_key_away_and_the_last_leads_to_the_first():
     assert names(Control(sort="errors"), report)[0] == "resnet50"
 
 
-def test_a_terminal_that_has_gone_ends_it_whatever_is_being_typed():
+def test_a_terminal_that_has_gone_ends_it_whatever_is_being_typed() -> None:
     control = Control(typing=True)
     control.press(CLOSED, a_full_report())
     assert control.quit
 
 
-def test_the_selected_row_is_marked_and_stays_on_a_screen_that_is_too_small():
+def test_the_selected_row_is_marked_and_stays_on_a_screen_that_is_too_small() -> None:
     report = a_report(stats=[stats_of(f"model-{n:02}") for n in range(40)])
     for place in (1, 20, 39):
         lines = lines_of(report, footer="q", control=Control(selected=f"model-{place:02}"))
@@ -106,13 +108,13 @@ def test_the_selected_row_is_marked_and_stays_on_a_screen_that_is_too_small():
         assert len(lines) == 24
 
 
-def test_the_help_tells_the_keys():
+def test_the_help_tells_the_keys() -> None:
     lines = lines_of(a_full_report(), control=Control(helping=True))
     assert line_with("unload the model", lines)
     assert not [line for line in lines if "MODEL" in line]
 
 
-def test_events_are_told_once_each_the_latest_first():
+def test_events_are_told_once_each_the_latest_first() -> None:
     history = RateHistory(Clock())
     history.add(at_rate(0, an_event(1), an_event(2)))
     assert history.last == 2
@@ -120,7 +122,7 @@ def test_events_are_told_once_each_the_latest_first():
     assert [event.number for event in history.events] == [3, 2, 1]
 
 
-def test_a_new_daemon_is_asked_for_all_of_its_events():
+def test_a_new_daemon_is_asked_for_all_of_its_events() -> None:
     history = RateHistory(Clock())
     history.add(at_rate(0, an_event(7)))
     history.add(at_rate(0, an_event(9, "crashed"), pid=2))
@@ -129,7 +131,7 @@ def test_a_new_daemon_is_asked_for_all_of_its_events():
     assert [event.number for event in history.events] == [9, 1, 7]
 
 
-def test_rates_of_the_last_minutes_are_drawn_as_bars():
+def test_rates_of_the_last_minutes_are_drawn_as_bars() -> None:
     clock = Clock()
     history = RateHistory(clock)
     for clock.now in range(180):
@@ -143,7 +145,7 @@ def test_rates_of_the_last_minutes_are_drawn_as_bars():
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (200, 60), (60, 12)])
-def test_jobs_and_events_share_what_room_there_is(width, height):
+def test_jobs_and_events_share_what_room_there_is(width: int, height: int) -> None:
     history = RateHistory(Clock())
     words = "for somebody who needs the room\nvery much"
     events = [an_event(n, "evicted", "resnet50", words) for n in range(1, 50)]
@@ -161,13 +163,13 @@ def test_jobs_and_events_share_what_room_there_is(width, height):
         assert line_with("job0", lines)
 
 
-def test_a_loading_model_tells_how_far_it_is():
+def test_a_loading_model_tells_how_far_it_is() -> None:
     instances = [an_instance("m", state="loading", loading_percent=41.7)]
     lines = lines_of(a_report(stats=[stats_of("m", "loading")], instances=instances))
     assert "load 42%" in line_with("■ m", lines)
 
 
-def test_what_another_event_tells_as_well_is_left_out():
+def test_what_another_event_tells_as_well_is_left_out() -> None:
     kinds = ["loading", "loaded", "evicted", "unloaded", "loading", "loaded", "unloaded", "loading"]
     events = [an_event(number, kind) for number, kind in enumerate(kinds)]
     shown = [event.kind for event in distinct_events(reversed(events))]

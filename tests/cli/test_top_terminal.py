@@ -13,11 +13,13 @@ import sys
 import tempfile
 import termios
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from sire.paths import find_paths
+from sire.paths import Paths, find_paths
 from sire.protocol.counts import ModelStats, StatsTotals
 from sire.protocol.replies import (
     DeviceInfo,
@@ -26,6 +28,7 @@ from sire.protocol.replies import (
     StatsReport,
     TopReport,
 )
+from tests.home import Home
 from tests.stand_ins.daemon import StandIn
 
 SIRE_TOP = [sys.executable, "-m", "sire_cli", "top"]
@@ -109,14 +112,21 @@ REPORT = TopReport(
 )
 
 
-def a_daemon(paths):
+def a_daemon(paths: Paths) -> StandIn:
     return StandIn(paths, lambda request: REPORT)
 
 
 class Terminal:
     """A pseudo-terminal with one process in it, whose controlling terminal it is."""
 
-    def __init__(self, arguments, environment, columns=80, rows=24, stdin=None):
+    def __init__(
+        self,
+        arguments: list[str],
+        environment: dict[str, str],
+        columns: int = 80,
+        rows: int = 24,
+        stdin: str | None = None,
+    ) -> None:
         self.master, slave = pty.openpty()
         self.resize(columns, rows)
         name = os.ttyname(slave)
@@ -134,13 +144,13 @@ class Terminal:
         self.output = b""
         self.exit_code = None
 
-    def resize(self, columns, rows):
+    def resize(self, columns: int, rows: int) -> None:
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
-    def press(self, keys):
+    def press(self, keys: bytes) -> None:
         os.write(self.master, keys)
 
-    def wait_for(self, text, since=0):
+    def wait_for(self, text: str, since: int = 0) -> int:
         """Read until the text was written; returns where its frame ends."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while (at := self.plain.find(text.encode(), since)) < 0:
@@ -151,10 +161,10 @@ class Terminal:
         return at + len(text.encode())
 
     @property
-    def plain(self):
+    def plain(self) -> bytes:
         return CONTROL_CODE.sub(b"", self.output)
 
-    def exit(self):
+    def exit(self) -> int:
         """Read until the process ends; returns its exit code."""
         if self.exit_code is None:
             deadline = time.monotonic() + PATIENCE_SECONDS
@@ -167,27 +177,27 @@ class Terminal:
                 self.output += os.read(self.master, 65536)
         return self.exit_code
 
-    def close(self):
+    def close(self) -> None:
         if self.exit_code is None:
             os.kill(self.pid, signal.SIGKILL)
             self.exit()
         os.close(self.master)
         os.close(self.slave)
 
-    def assert_restored(self):
+    def assert_restored(self) -> None:
         assert self.output.rindex(NORMAL_SCREEN) > self.output.rindex(ALTERNATE_SCREEN)
         assert SHOW_CURSOR in self.output[self.output.index(ALTERNATE_SCREEN) :]
         assert termios.tcgetattr(self.slave) == self.modes
 
 
 @pytest.fixture
-def paths():
+def paths() -> Iterator[Paths]:
     with tempfile.TemporaryDirectory(prefix="sire-") as home:
         yield find_paths({"SIRE_HOME": home})
 
 
 @pytest.fixture
-def environment(paths):
+def environment(paths: Paths) -> dict[str, str]:
     kept = {
         name: os.environ[name] for name in ("PATH", "HOME", "VIRTUAL_ENV") if name in os.environ
     }
@@ -201,17 +211,24 @@ def environment(paths):
 
 
 @pytest.fixture
-def daemon(paths):
+def daemon(paths: Paths) -> Iterator[StandIn]:
     stand_in = a_daemon(paths)
     yield stand_in
     stand_in.stop()
 
 
 @pytest.fixture
-def start(environment):
+def start(environment: dict[str, str]) -> Iterator[Callable[..., Any]]:
     opened = []
 
-    def start_top(*arguments, interval="100ms", columns=80, rows=24, stdin=None, **variables):
+    def start_top(
+        *arguments: Any,
+        interval: str = "100ms",
+        columns: int = 80,
+        rows: int = 24,
+        stdin: str | None = None,
+        **variables: Any,
+    ) -> Terminal:
         command = [*SIRE_TOP, "--interval", interval, *arguments]
         opened.append(Terminal(command, environment | variables, columns, rows, stdin))
         return opened[-1]
@@ -221,7 +238,7 @@ def start(environment):
         terminal.close()
 
 
-def run(environment, *arguments):
+def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[Any]:
     return subprocess.run(
         [*SIRE_TOP, *arguments],
         env=environment,
@@ -233,7 +250,9 @@ def run(environment, *arguments):
 
 
 @pytest.mark.parametrize("key", [b"q", b"Q", b"\x03"], ids=["q", "Q", "ctrl-c"])
-def test_a_key_quits_at_once_and_the_terminal_is_as_before(daemon, start, key):
+def test_a_key_quits_at_once_and_the_terminal_is_as_before(
+    daemon: StandIn, start: Callable[..., Any], key: bytes
+) -> None:
     terminal = start(interval="1h")
     terminal.wait_for("q quit")
     terminal.press(key)
@@ -241,7 +260,7 @@ def test_a_key_quits_at_once_and_the_terminal_is_as_before(daemon, start, key):
     terminal.assert_restored()
 
 
-def test_other_keys_do_nothing(daemon, start):
+def test_other_keys_do_nothing(daemon: StandIn, start: Callable[..., Any]) -> None:
     terminal = start()
     end = terminal.wait_for("q quit")
     terminal.press(b"x\x1a")
@@ -250,7 +269,9 @@ def test_other_keys_do_nothing(daemon, start):
     assert terminal.exit() == 0
 
 
-def test_being_terminated_restores_the_terminal_too(daemon, start):
+def test_being_terminated_restores_the_terminal_too(
+    daemon: StandIn, start: Callable[..., Any]
+) -> None:
     terminal = start()
     terminal.wait_for("q quit")
     os.kill(terminal.pid, signal.SIGTERM)
@@ -258,7 +279,7 @@ def test_being_terminated_restores_the_terminal_too(daemon, start):
     terminal.assert_restored()
 
 
-def test_a_resize_is_followed_at_once(daemon, start):
+def test_a_resize_is_followed_at_once(daemon: StandIn, start: Callable[..., Any]) -> None:
     terminal = start(interval="1h")
     end = terminal.wait_for("q quit")
     assert b"CRASHES" not in terminal.plain
@@ -266,7 +287,9 @@ def test_a_resize_is_followed_at_once(daemon, start):
     terminal.wait_for("CRASHES", since=end)
 
 
-def test_a_daemon_that_goes_is_missed_and_one_that_comes_is_found(daemon, start, paths):
+def test_a_daemon_that_goes_is_missed_and_one_that_comes_is_found(
+    daemon: StandIn, start: Callable[..., Any], paths: Paths
+) -> None:
     terminal = start()
     terminal.wait_for("mnist")
     daemon.stop()
@@ -277,7 +300,9 @@ def test_a_daemon_that_goes_is_missed_and_one_that_comes_is_found(daemon, start,
     successor.stop()
 
 
-def test_the_view_does_not_start_a_daemon_in_place_of_one_that_went(daemon, start, paths):
+def test_the_view_does_not_start_a_daemon_in_place_of_one_that_went(
+    daemon: StandIn, start: Callable[..., Any], paths: Paths
+) -> None:
     terminal = start()
     terminal.wait_for("mnist")
     daemon.stop()
@@ -287,7 +312,9 @@ def test_the_view_does_not_start_a_daemon_in_place_of_one_that_went(daemon, star
     assert not paths.daemon_log.exists()
 
 
-def test_without_a_keyboard_the_view_runs_until_it_is_interrupted(daemon, start):
+def test_without_a_keyboard_the_view_runs_until_it_is_interrupted(
+    daemon: StandIn, start: Callable[..., Any]
+) -> None:
     terminal = start(stdin=os.devnull)
     end = terminal.wait_for("q quit")
     terminal.wait_for("q quit", since=end)
@@ -296,7 +323,7 @@ def test_without_a_keyboard_the_view_runs_until_it_is_interrupted(daemon, start)
     terminal.assert_restored()
 
 
-def test_no_color_is_honoured_on_a_terminal(daemon, start):
+def test_no_color_is_honoured_on_a_terminal(daemon: StandIn, start: Callable[..., Any]) -> None:
     terminal = start(NO_COLOR="1")
     terminal.wait_for("q quit")
     assert b"38;5" not in terminal.output
@@ -305,8 +332,8 @@ def test_no_color_is_honoured_on_a_terminal(daemon, start):
 
 @pytest.mark.parametrize("arguments", [["--once"], []], ids=["--once", "piped"])
 def test_without_a_terminal_one_frame_is_printed_without_control_codes(
-    daemon, environment, arguments
-):
+    daemon: StandIn, environment: dict[str, str], arguments: list[str]
+) -> None:
     done = run(environment, *arguments)
     assert done.returncode == 0
     assert b"\x1b" not in done.stdout
@@ -316,7 +343,7 @@ def test_without_a_terminal_one_frame_is_printed_without_control_codes(
     assert done.stdout.count(b"MODEL") == 1
 
 
-def test_json_once_is_one_report(daemon, environment):
+def test_json_once_is_one_report(daemon: StandIn, environment: dict[str, str]) -> None:
     done = run(environment, "--json", "--once")
     report = json.loads(done.stdout)
     assert done.stdout.count(b"\n") == 1
@@ -325,7 +352,7 @@ def test_json_once_is_one_report(daemon, environment):
     assert report["devices"][0]["free_bytes"] == 7 * GIB
 
 
-def test_json_is_a_line_every_interval(daemon, environment):
+def test_json_is_a_line_every_interval(daemon: StandIn, environment: dict[str, str]) -> None:
     command = [*SIRE_TOP, "--json", "--interval", "100ms"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as process:
         reports = [json.loads(process.stdout.readline()) for _ in range(3)]
@@ -336,19 +363,23 @@ def test_json_is_a_line_every_interval(daemon, environment):
 
 
 @pytest.mark.parametrize("interval", ["0s", "forever", "soon"])
-def test_an_interval_that_cannot_be_is_a_usage_error(environment, interval):
+def test_an_interval_that_cannot_be_is_a_usage_error(
+    environment: dict[str, str], interval: str
+) -> None:
     done = run(environment, "--interval", interval)
     assert done.returncode == 2
     assert done.stderr.startswith(b"sire: error:")
 
 
-def test_without_a_daemon_and_autostart_the_exit_code_says_so(environment):
+def test_without_a_daemon_and_autostart_the_exit_code_says_so(environment: dict[str, str]) -> None:
     done = run(environment | {"SIRE_NO_AUTOSTART": "1"}, "--once")
     assert done.returncode == 6
     assert b"sire daemon start" in done.stderr
 
 
-def test_the_real_daemon_is_drawn_with_the_model_it_has_loaded(home, register):
+def test_the_real_daemon_is_drawn_with_the_model_it_has_loaded(
+    home: Home, register: Callable[..., Any]
+) -> None:
     register("doubled")
     home.sire("load", "doubled")
     lines = home.sire("top", "--once").stdout.decode().splitlines()
@@ -361,8 +392,8 @@ def test_the_real_daemon_is_drawn_with_the_model_it_has_loaded(home, register):
 
 
 def test_a_model_is_selected_loaded_and_pinned_by_keys_and_what_happens_is_shown(
-    home, register, start
-):
+    home: Home, register: Callable[..., Any], start: Callable[..., Any]
+) -> None:
     register("doubled")
     register("tripled", 3)
     terminal = start(SIRE_HOME=str(home.path))

@@ -1,15 +1,20 @@
 """Models said in a file."""
 
 import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
+
+from tests.home import Home
 
 pytestmark = pytest.mark.own_daemon
 
 
 @pytest.fixture
-def write(zoo, tmp_path):
-    def write(text):
+def write(zoo: Path, tmp_path: Path) -> Callable[..., Any]:
+    def write(text: str) -> Path:
         (tmp_path / "x2.safetensors").write_bytes((zoo / "x2.safetensors").read_bytes())
         file = tmp_path / "model.yaml"
         file.write_text(text)
@@ -18,7 +23,9 @@ def write(zoo, tmp_path):
     return write
 
 
-def test_a_model_is_registered_from_a_file_and_its_paths_start_there(home, zoo, write):
+def test_a_model_is_registered_from_a_file_and_its_paths_start_there(
+    home: Home, zoo: Path, write: Callable[..., Any]
+) -> None:
     file = write(
         "model_id: m\nmodel_path: x2.safetensors\nmodel_type: pytorch\ndevice: cpu\n"
         'batch_size: 4\ninputs: ["float32[-1,4]"]\nmax_memory_mb: 500\nwarmup: false\n'
@@ -52,7 +59,7 @@ def test_a_model_is_registered_from_a_file_and_its_paths_start_there(home, zoo, 
     assert b"--device cannot be combined with --file" in beside
 
 
-def _refused(home, file):
+def _refused(home: Any, file: Any) -> Any:
     for code in (9, 2):
         try:
             return home.sire("register", "--file", file, code=code).stderr.decode()

@@ -1,12 +1,16 @@
 """Each runtime, with each kind of file it loads."""
 
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from sired.runtimes.discovery import find_runtime
-from tests.contract.runtime_cases import CASES, CODE
+from tests.contract.runtime_cases import CASES, CODE, Case
 
 
-def marks(case):
+def marks(case: Case) -> list[Any]:
     """The marks of a case: what is compiled is slow, and what imports transformers shares that."""
     slow = [pytest.mark.slow] if case.compiled else []
     return [*slow, pytest.mark.xdist_group("transformers")] if case.imports_transformers else slow
@@ -15,26 +19,26 @@ def marks(case):
 @pytest.fixture(
     params=[pytest.param(case, id=name, marks=marks(case)) for name, case in CASES.items()]
 )
-def runtime_case(request):
+def runtime_case(request: pytest.FixtureRequest) -> Case:
     return request.param
 
 
 @pytest.fixture
-def model_file(runtime_case, tmp_path):
+def model_file(runtime_case: Case, tmp_path: Path) -> Path:
     path = tmp_path / "the model, with no ending"
     runtime_case.write(path)
     return path
 
 
 @pytest.fixture
-def class_file(tmp_path):
+def class_file(tmp_path: Path) -> Path:
     path = tmp_path / "code.py"
     path.write_text(CODE)
     return path
 
 
 @pytest.fixture
-def load_options(runtime_case, tmp_path):
+def load_options(runtime_case: Case, tmp_path: Path) -> dict[str, Any]:
     class_file = tmp_path / "the_class.py"
     class_file.write_text(runtime_case.code)
     return {
@@ -48,7 +52,7 @@ def load_options(runtime_case, tmp_path):
 
 
 @pytest.fixture
-def runtime(runtime_case):
+def runtime(runtime_case: Case) -> Iterator[Any]:
     runtime = find_runtime(runtime_case.runtime)
     yield runtime
     runtime.unload()

@@ -14,6 +14,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 FACTOR = json.loads(Path(sys.argv[2]).read_text())["factor"] if len(sys.argv) > 2 else 2
 STARTED = time.monotonic()
@@ -25,14 +26,14 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     connections = 0
 
-    def setup(self):
+    def setup(self) -> None:
         super().setup()
         Handler.connections += 1
 
-    def log_message(self, *_):
+    def log_message(self, *_: Any) -> None:
         pass
 
-    def answer(self, status, content, kind="application/json"):
+    def answer(self, status: Any, content: Any, kind: str = "application/json") -> None:
         body = content if isinstance(content, bytes) else json.dumps(content).encode()
         self.send_response(status)
         self.send_header("Content-Type", kind)
@@ -40,11 +41,11 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def do_GET(self):
+    def do_GET(self) -> None:
         ready = self.path == "/health" and time.monotonic() - STARTED >= READY_AFTER
         self.answer(200 if ready else 503, {"ready": ready})
 
-    def do_POST(self):
+    def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if self.path == "/echo":
             self.answer(200, body, self.headers["Content-Type"])
@@ -55,7 +56,7 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.multiply(json.loads(body))
 
-    def speak(self, request):
+    def speak(self, request: Any) -> None:
         assert request["stream"] is True
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
@@ -69,11 +70,11 @@ class Handler(BaseHTTPRequestHandler):
         self.chunk("data: [DONE]\n\n")
         self.chunk("")
 
-    def chunk(self, text):
+    def chunk(self, text: Any) -> None:
         body = text.encode()
         self.wfile.write(b"%x\r\n%s\r\n" % (len(body), body))
 
-    def multiply(self, given):
+    def multiply(self, given: Any) -> None:
         rows = given["x"] if isinstance(given, dict) else given
         if len(rows) == 1 and isinstance(rows[0][0], list):  # inputs in order: the first
             rows = rows[0]
@@ -82,7 +83,7 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.answer(200, [[FACTOR * number for number in row] for row in rows])
 
-    def do(self, request):
+    def do(self, request: Any) -> None:
         what = request.get("do")
         if what == "die":
             print("goodbye, cruel world", flush=True)
@@ -108,7 +109,7 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, {**facts, "env": environment, "directory": os.getcwd()})
 
 
-def stop(*_):
+def stop(*_: Any) -> None:
     if file := os.environ.get("LAST_WORDS"):
         Path(file).write_text("ended in order")
     os._exit(0)

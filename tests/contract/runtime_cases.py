@@ -13,11 +13,15 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from safetensors.torch import save_file
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
 
 DATA = np.arange(8, dtype=np.float32).reshape(2, 4)
 CODE = """
@@ -34,53 +38,53 @@ class Twice(torch.nn.Module):
 
 
 class Twice(torch.nn.Module):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.weight = torch.nn.Parameter(torch.full((4,), 2.0))
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         return x * self.weight
 
 
-def write_safetensors(path):
+def write_safetensors(path: Path) -> None:
     save_file(Twice().state_dict(), path)
 
 
-def write_state_dict(path):
+def write_state_dict(path: Path) -> None:
     torch.save(Twice().state_dict(), path)
 
 
-def write_checkpoint(path):
+def write_checkpoint(path: Path) -> None:
     torch.save({"epoch": 3, "model_state_dict": Twice().state_dict()}, path)
 
 
-def write_old_state_dict(path):
+def write_old_state_dict(path: Path) -> None:
     torch.save(Twice().state_dict(), path, _use_new_zipfile_serialization=False)
 
 
-def write_module(path):
+def write_module(path: Path) -> None:
     torch.save(Twice(), path)
 
 
-def write_old_module(path):
+def write_old_module(path: Path) -> None:
     torch.save(Twice(), path, _use_new_zipfile_serialization=False)
 
 
-def write_exported(path):
+def write_exported(path: Path) -> None:
     batch = torch.export.Dim("batch")
     program = torch.export.export(Twice(), (torch.zeros(2, 4),), dynamic_shapes=({0: batch},))
     with path.open("wb") as file:
         torch.export.save(program, file)
 
 
-def write_torchscript(path):
+def write_torchscript(path: Path) -> None:
     torch.jit.save(torch.jit.script(Twice()), path)
 
 
 COMPILED = Path(__file__).parents[2] / ".pytest_cache" / f"twice-{torch.__version__}.pt2"
 
 
-def write_aoti(path):
+def write_aoti(path: Path) -> None:
     """Compile it once for all test runs: that takes many seconds."""
     COMPILED.parent.mkdir(exist_ok=True)
     with COMPILED.with_suffix(".lock").open("w") as lock:
@@ -113,12 +117,12 @@ class Twice:
 """
 
 
-def write_npy(path):
+def write_npy(path: Path) -> None:
     with path.open("wb") as file:
         np.save(file, np.full(4, 2.0, np.float32))
 
 
-def twice_onnx():
+def twice_onnx() -> "ModelProto":
     from onnx import TensorProto, helper
 
     weight = helper.make_tensor("w", TensorProto.FLOAT, [4], [2.0] * 4)
@@ -132,13 +136,13 @@ def twice_onnx():
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
 
 
-def write_onnx(path):
+def write_onnx(path: Path) -> None:
     from onnx import save
 
     save(twice_onnx(), str(path))
 
 
-def write_onnx_with_weights_beside(path):
+def write_onnx_with_weights_beside(path: Path) -> None:
     from onnx import numpy_helper, save
 
     model = twice_onnx()
@@ -152,7 +156,7 @@ PROGRAM = (
 )
 
 
-def write_factor(path):
+def write_factor(path: Path) -> None:
     path.write_text(json.dumps({"factor": 2, "for": "a program that reads it"}))
 
 
@@ -181,22 +185,22 @@ class Case:
     weights: str = ""
 
     @property
-    def imports_transformers(self):
+    def imports_transformers(self) -> bool:
         """Whether the file is loaded by transformers, which takes seconds to import."""
         return self.runtime == "huggingface"
 
     @property
-    def compiled(self):
+    def compiled(self) -> bool:
         """Whether a C++ compiler is called, which takes many seconds."""
         return self.format == "aoti" or bool(self.args.get("compile"))
 
     @property
-    def sleeps(self):
+    def sleeps(self) -> bool:
         """Whether its weights can be moved."""
         return self.runtime not in {"onnx", "command"} and self.format != "aoti"
 
     @property
-    def weight_bytes(self):
+    def weight_bytes(self) -> int:
         """What four numbers take."""
         return 8 if self.args.get("dtype") in {"fp16", "bf16"} else 16
 

@@ -9,7 +9,9 @@ import random
 import subprocess
 import sys
 from collections import OrderedDict
-from typing import Any
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -19,6 +21,12 @@ from safetensors.torch import save_file
 from sire.errors import InvalidModel, UntrustedModel
 from sired.runtimes.discovery import find_runtime
 from sired.store.formats import recognise
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sired.runtimes.pytorch.runtime import PyTorchRuntime
+
 
 X = np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3)
 
@@ -103,20 +111,20 @@ class Config:
 
 
 @pytest.fixture
-def pytorch():
+def pytorch() -> "Iterator[PyTorchRuntime]":
     runtime = find_runtime("pytorch")
     yield runtime
     runtime.unload()
 
 
 @pytest.fixture
-def source(tmp_path):
+def source(tmp_path: Path) -> Path:
     file = tmp_path / "nets.py"
     file.write_text(CLASSES)
     return file
 
 
-def a_net(kind="Net", seed=0):
+def a_net(kind: str = "Net", seed: int = 0) -> torch.nn.Module:
     torch.manual_seed(seed)
     net = scope[kind]()
     for value in net.state_dict().values():
@@ -125,16 +133,18 @@ def a_net(kind="Net", seed=0):
     return net.eval()
 
 
-def weights(prefix="", seed=0, kind="Net"):
+def weights(prefix: str = "", seed: int = 0, kind: str = "Net") -> OrderedDict[Any, Any]:
     return a_net(kind, seed).state_dict(prefix=prefix)
 
 
-def answer(net):
+def answer(net: Any) -> "NDArray[Any]":
     with torch.inference_mode():
         return net(torch.from_numpy(X)).numpy()
 
 
-def load(runtime, path, source, kind="Net", **arguments):
+def load(
+    runtime: "PyTorchRuntime", path: Path, source: Path, kind: str = "Net", **arguments: Any
+) -> "tuple[NDArray[Any], str]":
     """Check a file as when it is registered, and load it; returns its answer and what was said."""
     given = {
         "format": recognise(path).name,
@@ -147,7 +157,7 @@ def load(runtime, path, source, kind="Net", **arguments):
     return runtime.predict(model, X), notes
 
 
-def optimizer():
+def optimizer() -> dict[str, Any]:
     """The state of an optimizer that has made a step, which contains tensors."""
     net = a_net()
     made = torch.optim.Adam(net.parameters())
@@ -156,14 +166,14 @@ def optimizer():
     return made.state_dict()
 
 
-def with_wrapper(wrapper, within=""):
+def with_wrapper(wrapper: str, within: str = "") -> "dict[str, torch.Tensor]":
     """Weights with the name of a wrapper in front, or after a part of theirs."""
     if not within:
         return weights(f"{wrapper}.")
     return {name.replace(within, f"{within}{wrapper}.", 1): v for name, v in weights().items()}
 
 
-def averaged():
+def averaged() -> OrderedDict[Any, Any]:
     return torch.optim.swa_utils.AveragedModel(a_net()).state_dict()
 
 
@@ -252,7 +262,9 @@ CHECKPOINTS = {
 
 
 @pytest.mark.parametrize("name", CHECKPOINTS)
-def test_weights_are_found_wherever_they_are_and_it_is_said_where(pytorch, tmp_path, source, name):
+def test_weights_are_found_wherever_they_are_and_it_is_said_where(
+    pytorch: "PyTorchRuntime", tmp_path: Path, source: Path, name: str
+) -> None:
     make, said = CHECKPOINTS[name]
     torch.save(make(), tmp_path / "m.pt")
     found, notes = load(pytorch, tmp_path / "m.pt", source)
@@ -262,13 +274,17 @@ def test_weights_are_found_wherever_they_are_and_it_is_said_where(pytorch, tmp_p
 
 
 @pytest.mark.parametrize("name", ["data-parallel", "lightning", "ema-beside", "numpy"])
-def test_so_are_those_in_the_format_before_zip_files(pytorch, tmp_path, source, name):
+def test_so_are_those_in_the_format_before_zip_files(
+    pytorch: "PyTorchRuntime", tmp_path: Path, source: Path, name: str
+) -> None:
     torch.save(CHECKPOINTS[name][0](), tmp_path / "m.pt", _use_new_zipfile_serialization=False)
     found, _ = load(pytorch, tmp_path / "m.pt", source)
     np.testing.assert_array_equal(found, answer(a_net()))
 
 
-def test_safetensors_have_prefixes_as_well(pytorch, tmp_path, source):
+def test_safetensors_have_prefixes_as_well(
+    pytorch: "PyTorchRuntime", tmp_path: Path, source: Path
+) -> None:
     save_file(weights("module.model."), tmp_path / "m.safetensors")
     found, notes = load(pytorch, tmp_path / "m.safetensors", source)
     np.testing.assert_array_equal(found, answer(a_net()))
@@ -285,7 +301,14 @@ def test_safetensors_have_prefixes_as_well(pytorch, tmp_path, source):
         ({"g": weights(), "d": weights("x.", seed=1)}, {"key": "d", "strip": "x"}, 1),
     ],
 )
-def test_others_can_be_chosen(pytorch, tmp_path, source, content, arguments, seed):
+def test_others_can_be_chosen(
+    pytorch: "PyTorchRuntime",
+    tmp_path: Path,
+    source: Path,
+    content: dict[str, Any],
+    arguments: dict[str, str],
+    seed: int,
+) -> None:
     torch.save(content, tmp_path / "m.pt")
     found, _ = load(pytorch, tmp_path / "m.pt", source, **arguments)
     np.testing.assert_array_equal(found, answer(a_net(seed=seed)))
@@ -312,8 +335,13 @@ def test_others_can_be_chosen(pytorch, tmp_path, source, content, arguments, see
     ],
 )
 def test_what_does_not_fit_is_refused_before_it_is_registered(
-    pytorch, tmp_path, source, content, arguments, said
-):
+    pytorch: "PyTorchRuntime",
+    tmp_path: Path,
+    source: Path,
+    content: Any,
+    arguments: dict[str, Any],
+    said: list[str],
+) -> None:
     torch.save(content, tmp_path / "m.pt")
     given = {"format": "state_dict", "model_class": f"{source}:Net", **arguments}
     for refuse in (pytorch.check_files, pytorch.load):
@@ -322,14 +350,18 @@ def test_what_does_not_fit_is_refused_before_it_is_registered(
         assert all(text in str(caught.value) for text in said), str(caught.value)
 
 
-def test_weights_that_the_class_lacks_are_ignored_on_request(pytorch, tmp_path, source):
+def test_weights_that_the_class_lacks_are_ignored_on_request(
+    pytorch: "PyTorchRuntime", tmp_path: Path, source: Path
+) -> None:
     torch.save({**weights(), "more.weight": torch.ones(1)}, tmp_path / "m.pt")
     found, notes = load(pytorch, tmp_path / "m.pt", source, strict=False)
     np.testing.assert_array_equal(found, answer(a_net()))
     assert notes == "Weights that the class lacks are ignored: more.weight."
 
 
-def test_extra_state_is_given_to_the_class_that_saved_it(pytorch, tmp_path, source):
+def test_extra_state_is_given_to_the_class_that_saved_it(
+    pytorch: "PyTorchRuntime", tmp_path: Path, source: Path
+) -> None:
     net = a_net("Extra")
     net.k = 9
     torch.save({"model": net.state_dict(prefix="module.")}, tmp_path / "m.pt")
@@ -337,14 +369,18 @@ def test_extra_state_is_given_to_the_class_that_saved_it(pytorch, tmp_path, sour
     np.testing.assert_array_equal(found, answer(net))
 
 
-def test_a_class_that_renames_weights_is_left_to_do_so(pytorch, tmp_path, source):
+def test_a_class_that_renames_weights_is_left_to_do_so(
+    pytorch: "PyTorchRuntime", tmp_path: Path, source: Path
+) -> None:
     old = {name.replace("head.", "classifier."): value for name, value in weights().items()}
     torch.save(old, tmp_path / "m.pt")
     found, _ = load(pytorch, tmp_path / "m.pt", source, "Renamed")
     np.testing.assert_array_equal(found, answer(a_net()))
 
 
-def test_tied_weights_may_have_any_of_their_names(pytorch, tmp_path, source):
+def test_tied_weights_may_have_any_of_their_names(
+    pytorch: "PyTorchRuntime", tmp_path: Path, source: Path
+) -> None:
     net = a_net("Tied")
     for left in ("out.weight", "embed.weight"):
         kept = {f"module.{k}": v for k, v in net.state_dict().items() if k != left}
@@ -365,8 +401,8 @@ def test_tied_weights_may_have_any_of_their_names(pytorch, tmp_path, source):
     ids=["half-and-single", "double", "bfloat16", "double-and-half"],
 )
 def test_each_weight_has_the_dtype_of_the_class_as_after_load_state_dict(
-    pytorch, tmp_path, source, kind, change
-):
+    pytorch: "PyTorchRuntime", tmp_path: Path, source: Path, kind: str, change: Callable[..., Any]
+) -> None:
     saved = {n: change(n, v) if v.is_floating_point() else v for n, v in weights().items()}
     torch.save(saved, tmp_path / "m.pt")
     net = scope[kind]().eval()
@@ -376,7 +412,9 @@ def test_each_weight_has_the_dtype_of_the_class_as_after_load_state_dict(
     assert "converted from" in notes
 
 
-def test_weights_that_are_all_of_half_precision_stay_so_and_that_is_said(pytorch, tmp_path, source):
+def test_weights_that_are_all_of_half_precision_stay_so_and_that_is_said(
+    pytorch: "PyTorchRuntime", tmp_path: Path, source: Path
+) -> None:
     saved = a_net().half().state_dict()
     torch.save(saved, tmp_path / "m.pt")
     found, notes = load(pytorch, tmp_path / "m.pt", source)
@@ -392,10 +430,10 @@ def test_weights_that_are_all_of_half_precision_stay_so_and_that_is_said(pytorch
 
 
 class Trick:
-    def __init__(self, function, *arguments):
+    def __init__(self, function: Any, *arguments: Any) -> None:
         self.call = function, arguments
 
-    def __reduce__(self):
+    def __reduce__(self) -> Any:
         return self.call
 
 
@@ -403,8 +441,8 @@ class Trick:
     "function", [open, eval, getattr, __import__, subprocess.run, torch.load, np.load, sys.exit]
 )
 def test_a_checkpoint_that_refers_to_functions_is_refused_whatever_is_in_it(
-    pytorch, tmp_path, source, function
-):
+    pytorch: "PyTorchRuntime", tmp_path: Path, source: Path, function: Callable[..., Any]
+) -> None:
     witness = tmp_path / "witness"
     content = {"model": weights(), "x": Trick(function, str(witness), "w"), "c": Config()}
     torch.save(content, tmp_path / "m.pt")
@@ -440,12 +478,12 @@ for name in sorted({names}):
 MAKE = "import torch, nets; torch.manual_seed(0); net = nets.Net().eval()\n"
 
 
-def python(directory, code, *arguments):
+def python(directory: Any, code: Any, *arguments: Any) -> Any:
     command = [sys.executable, "-P", "-c", code, *arguments]
     return subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
 
 
-def test_a_whole_module_is_found_where_its_code_is(tmp_path):
+def test_a_whole_module_is_found_where_its_code_is(tmp_path: Path) -> None:
     """In processes that have not imported the code, as a worker has not."""
     code, files = tmp_path / "code", tmp_path / "files"
     code.mkdir()
@@ -462,7 +500,9 @@ def test_a_whole_module_is_found_where_its_code_is(tmp_path):
     assert "nets.Net, which cannot be imported" in python(files, ask, "").stderr
 
 
-def test_a_whole_module_of_a_script_is_found_in_the_file_of_its_class(pytorch, tmp_path, source):
+def test_a_whole_module_of_a_script_is_found_in_the_file_of_its_class(
+    pytorch: "PyTorchRuntime", tmp_path: Path, source: Path
+) -> None:
     script = CLASSES + "\ntorch.manual_seed(0)\nnet = Net().eval()\ntorch.save(net, 'm.pt')\n"
     (tmp_path / "train.py").write_text(f"{script}print(net(torch.ones(1, 3)).tolist())")
     expected = subprocess.run(

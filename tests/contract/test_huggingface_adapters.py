@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -10,6 +12,10 @@ from sire.errors import InvalidModel
 from sired.runtimes.discovery import find_runtime
 from sired.store.formats import recognise
 from sired.store.huggingface import directory_fingerprint, loaded_bytes, weight_files
+
+if TYPE_CHECKING:
+    import torch
+
 
 transformers = pytest.importorskip("transformers", reason="sire[hf] is not installed")
 peft = pytest.importorskip("peft", reason="sire[peft] is not installed")
@@ -22,7 +28,7 @@ from tests.contract import tiny_models  # noqa: E402
 TEXTS = ["some text", "more words in Paris and London", "speech"]
 
 
-def adapt(model, directory, **kwargs):
+def adapt(model: Any, directory: Path, **kwargs: Any) -> None:
     """Save a random adapter of a model."""
     adapted = peft.get_peft_model(model, peft.LoraConfig(r=4, **kwargs))
     for name, parameter in adapted.named_parameters():
@@ -33,7 +39,7 @@ def adapt(model, directory, **kwargs):
 
 
 @pytest.fixture
-def classifier(tmp_path):
+def classifier(tmp_path: Path) -> Path:
     """An adapter with a classifier of its own, of a model that was made for other labels."""
     tiny_models.text_classifier(tmp_path / "base")
     base = transformers.AutoModelForSequenceClassification.from_pretrained(
@@ -44,7 +50,7 @@ def classifier(tmp_path):
     return tmp_path / "adapter"
 
 
-def expected(directory):
+def expected(directory: Path) -> "list[torch.Tensor]":
     model = peft.AutoPeftModelForSequenceClassification.from_pretrained(
         directory, num_labels=2, ignore_mismatched_sizes=True
     ).eval()
@@ -55,7 +61,7 @@ def expected(directory):
         ]
 
 
-def test_a_classifier_answers_as_peft_does(classifier):
+def test_a_classifier_answers_as_peft_does(classifier: Path) -> None:
     runtime = find_runtime("huggingface")
     model = runtime.load(str(classifier))
     answer = runtime.predict(model, TEXTS)
@@ -64,7 +70,7 @@ def test_a_classifier_answers_as_peft_does(classifier):
     assert not np.allclose(answer["score"], base["score"], atol=1e-3)
 
 
-def test_a_writer_continues_as_peft_does(tmp_path):
+def test_a_writer_continues_as_peft_does(tmp_path: Path) -> None:
     base = tiny_models.writer(tmp_path / "base")
     base.name_or_path = "../base"
     adapt(base, tmp_path / "adapter", task_type="CAUSAL_LM", target_modules=["c_attn"])
@@ -81,7 +87,7 @@ def test_a_writer_continues_as_peft_does(tmp_path):
     assert written == tiny_models.tokenizer().decode(new)
 
 
-def test_an_adapter_is_known_with_its_base(classifier):
+def test_an_adapter_is_known_with_its_base(classifier: Path) -> None:
     found, base = recognise(classifier), recognise(classifier.parent / "base")
     assert found.name == base.name == "transformers"
     both = loaded_bytes(classifier, {})
@@ -94,7 +100,7 @@ def test_an_adapter_is_known_with_its_base(classifier):
     assert directory_fingerprint(classifier, {}) != before
 
 
-def test_a_base_that_is_not_there_is_asked_for(classifier):
+def test_a_base_that_is_not_there_is_asked_for(classifier: Path) -> None:
     moved = classifier.parent / "base"
     moved.rename(classifier.parent / "moved")
     with pytest.raises(InvalidModel) as caught:
@@ -105,7 +111,7 @@ def test_a_base_that_is_not_there_is_asked_for(classifier):
     assert find_runtime("huggingface").load(str(classifier), **arguments)
 
 
-def test_the_task_is_the_adapters(classifier):
+def test_the_task_is_the_adapters(classifier: Path) -> None:
     assert architectures.choose_task("", classifier, {}).name == "text-classification"
     config = classifier / "adapter_config.json"
     stated = json.loads(config.read_text())
@@ -113,7 +119,7 @@ def test_the_task_is_the_adapters(classifier):
     assert architectures.choose_task("", classifier, {}).name == "text-classification"
 
 
-def test_without_peft_the_extra_is_named(classifier, monkeypatch):
+def test_without_peft_the_extra_is_named(classifier: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InvalidModel) as caught:
         architectures.check_packages(classifier)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,11 +19,11 @@ from tests.contract.tiny_drawing import draw, drawn  # noqa: E402 (it needs diff
 
 
 @pytest.fixture(scope="module")
-def directory(tmp_path_factory):
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return draw(tmp_path_factory.mktemp("drawing") / "m")
 
 
-def test_pictures_are_those_that_diffusers_draws(directory):
+def test_pictures_are_those_that_diffusers_draws(directory: Path) -> None:
     runtime = find_runtime("huggingface")
     model = runtime.load(str(directory), num_inference_steps=2, seed=3)
     answer = runtime.predict(model, ["some text", {"prompt": "a picture", "seed": 4}])
@@ -41,7 +42,7 @@ def test_pictures_are_those_that_diffusers_draws(directory):
         runtime.predict(model, {"prompt": "a", "guidance_skale": 1})
 
 
-def test_a_pipeline_is_known_by_its_components(directory):
+def test_a_pipeline_is_known_by_its_components(directory: Path) -> None:
     found = recognise(directory)
     assert found.name == "diffusers"
     files = files_of("diffusers", directory, {})
@@ -51,11 +52,11 @@ def test_a_pipeline_is_known_by_its_components(directory):
     assert content_fingerprint("diffusers", directory, {})
 
 
-def _headers(files):
+def _headers(files: list[Path]) -> int:
     return sum(8 + int.from_bytes(file.read_bytes()[:8], "little") for file in files)
 
 
-def test_a_pipeline_that_does_not_draw_texts_is_refused(tmp_path):
+def test_a_pipeline_that_does_not_draw_texts_is_refused(tmp_path: Path) -> None:
     index = {"_class_name": "StableVideoDiffusionPipeline", "_diffusers_version": "0.1"}
     (tmp_path / "model_index.json").write_text(json.dumps(index))
     with pytest.raises(InvalidModel) as caught:
@@ -64,13 +65,15 @@ def test_a_pipeline_that_does_not_draw_texts_is_refused(tmp_path):
     assert "FluxPipeline" in caught.value.hint
 
 
-def test_without_diffusers_the_extra_is_named(directory, monkeypatch):
+def test_without_diffusers_the_extra_is_named(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InvalidModel) as caught:
         architectures.check_packages(directory)
     assert "pip install 'sire[diffusers]'" in caught.value.hint
 
 
-def test_weights_of_eight_bits_are_refused(directory):
+def test_weights_of_eight_bits_are_refused(directory: Path) -> None:
     with pytest.raises(InvalidModel, match="eight bits"):
         find_runtime("huggingface").load(str(directory), dtype="int8")

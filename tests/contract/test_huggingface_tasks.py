@@ -2,6 +2,9 @@
 
 import base64
 import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -10,7 +13,14 @@ from PIL import Image
 from sire.errors import InvalidInput, InvalidModel
 from sired.runtimes.discovery import find_runtime
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sired.runtimes.huggingface.runtime import HuggingFaceRuntime, TaskModel
+
+
 transformers = pytest.importorskip("transformers", reason="sire[hf] is not installed")
+
 
 from sired.runtimes.huggingface.pipelines import plain_answer  # noqa: E402 (it needs transformers)
 from tests.contract import tiny_tasks  # noqa: E402
@@ -22,15 +32,15 @@ SOUND = (np.sin(np.arange(16000) / 9) * np.linspace(0, 1, 16000)).astype(np.floa
 
 
 @pytest.fixture(scope="module")
-def runtime():
+def runtime() -> "HuggingFaceRuntime":
     return find_runtime("huggingface")
 
 
 @pytest.fixture
-def made(runtime, tmp_path):
+def made(runtime: "HuggingFaceRuntime", tmp_path: Path) -> Callable[..., Any]:
     """A tiny model, as the runtime loads it, and the path of its directory."""
 
-    def _made(make, **options):
+    def _made(make: Callable[..., Any], **options: Any) -> "tuple[TaskModel, str] | None":
         path = str(tmp_path / "m")
         make(tmp_path / "m")
         return runtime.load(path, **options), path
@@ -38,7 +48,7 @@ def made(runtime, tmp_path):
     return _made
 
 
-def same(answer, expected):
+def same(answer: Any, expected: Any) -> None:
     """Ensure that an answer has the structure, the names and the numbers of the library's."""
     expected = plain_answer(expected)
     if isinstance(expected, dict):
@@ -55,13 +65,13 @@ def same(answer, expected):
         assert np.allclose(answer, expected, atol=1e-6)
 
 
-def base64_of(picture):
+def base64_of(picture: "NDArray[Any]") -> str:
     file = io.BytesIO()
     Image.fromarray(picture).save(file, "PNG")
     return base64.b64encode(file.getvalue()).decode()
 
 
-def test_masks_are_filled(runtime, made):
+def test_masks_are_filled(runtime: "HuggingFaceRuntime", made: Callable[..., Any]) -> None:
     model, path = made(tiny_tasks.masked, top_k=3)
     texts = [f"{text} [UNK]" for text in TEXTS]
     expected = transformers.pipeline("fill-mask", path, top_k=3)(texts)
@@ -71,28 +81,36 @@ def test_masks_are_filled(runtime, made):
         runtime.predict(model, "some text")
 
 
-def test_masks_are_filled_with_given_words(runtime, made):
+def test_masks_are_filled_with_given_words(
+    runtime: "HuggingFaceRuntime", made: Callable[..., Any]
+) -> None:
     model, path = made(tiny_tasks.masked, targets=["Paris", "London"])
     expected = transformers.pipeline("fill-mask", path, targets=["Paris", "London"])("in [UNK]")
     same(runtime.predict(model, "in [UNK]")[0], expected)
 
 
 @pytest.mark.parametrize("multi_label", [False, True])
-def test_labels_are_chosen_at_the_request(runtime, made, multi_label):
+def test_labels_are_chosen_at_the_request(
+    runtime: "HuggingFaceRuntime", made: Callable[..., Any], multi_label: bool
+) -> None:
     model, path = made(tiny_tasks.inferrer, task="zero-shot-classification")
     asked = {"candidate_labels": ["Paris", "speech", "words"], "multi_label": multi_label}
     expected = transformers.pipeline("zero-shot-classification", path)(TEXTS[0], **asked)
     same(runtime.predict(model, {"text": TEXTS[0], **asked})[0], expected)
 
 
-def test_labels_are_chosen_at_registration(runtime, made):
+def test_labels_are_chosen_at_registration(
+    runtime: "HuggingFaceRuntime", made: Callable[..., Any]
+) -> None:
     given = {"candidate_labels": ["Paris", "speech"], "hypothesis_template": "a text in {}"}
     model, path = made(tiny_tasks.inferrer, task="zero-shot-classification", **given)
     expected = transformers.pipeline("zero-shot-classification", path)(TEXTS, **given)
     same(list(runtime.predict(model, TEXTS)), expected)
 
 
-def test_entities_are_those_of_the_pipeline(runtime, made):
+def test_entities_are_those_of_the_pipeline(
+    runtime: "HuggingFaceRuntime", made: Callable[..., Any]
+) -> None:
     model, path = made(tiny_tasks.tokens_labeller)
     pipe = transformers.pipeline("token-classification", path, aggregation_strategy="simple")
     for text, found in zip(TEXTS, runtime.predict(model, TEXTS), strict=True):
@@ -110,7 +128,9 @@ def test_entities_are_those_of_the_pipeline(runtime, made):
 
 
 @pytest.mark.parametrize("padded", [True, False])
-def test_pairs_of_texts_are_classified(runtime, made, padded):
+def test_pairs_of_texts_are_classified(
+    runtime: "HuggingFaceRuntime", made: Callable[..., Any], padded: bool
+) -> None:
     make = tiny_tasks.inferrer if padded else tiny_tasks.unpadded_classifier
     model, path = made(make)
     pairs = [{"text": text, "text_pair": other} for text in TEXTS for other in TEXTS[:2]]
@@ -123,7 +143,9 @@ def test_pairs_of_texts_are_classified(runtime, made, padded):
 
 
 @pytest.mark.parametrize("rows", [1, 2, 32])
-def test_texts_are_classified_by_models_without_a_padding_token(runtime, made, rows):
+def test_texts_are_classified_by_models_without_a_padding_token(
+    runtime: "HuggingFaceRuntime", made: Callable[..., Any], rows: int
+) -> None:
     model, path = made(tiny_tasks.unpadded_classifier, rows=rows)
     expected = [transformers.pipeline("text-classification", path)(text)[0] for text in TEXTS]
     answer = runtime.predict(model, TEXTS)
@@ -132,7 +154,9 @@ def test_texts_are_classified_by_models_without_a_padding_token(runtime, made, r
 
 
 @pytest.mark.parametrize("activation", ["", "torch.nn.modules.linear.Identity"])
-def test_documents_are_ranked_as_a_cross_encoder_does(runtime, made, activation):
+def test_documents_are_ranked_as_a_cross_encoder_does(
+    runtime: "HuggingFaceRuntime", made: Callable[..., Any], activation: str
+) -> None:
     from sentence_transformers import CrossEncoder
 
     own = {"sentence_transformers": {"activation_fn": activation}} if activation else {}
@@ -144,21 +168,27 @@ def test_documents_are_ranked_as_a_cross_encoder_does(runtime, made, activation)
         assert one["score"] == pytest.approx(float(other["score"]), abs=1e-6)
 
 
-def test_features_of_pictures_are_the_last_states(runtime, made):
+def test_features_of_pictures_are_the_last_states(
+    runtime: "HuggingFaceRuntime", made: Callable[..., Any]
+) -> None:
     model, path = made(tiny_tasks.vision_model)
     pipe = transformers.pipeline("image-feature-extraction", path)
     for picture, found in zip(PICTURES, runtime.predict(model, PICTURES), strict=True):
         assert np.allclose(found, pipe(Image.fromarray(picture))[0], atol=1e-6)
 
 
-def test_features_of_pictures_can_be_pooled(runtime, made):
+def test_features_of_pictures_can_be_pooled(
+    runtime: "HuggingFaceRuntime", made: Callable[..., Any]
+) -> None:
     model, path = made(tiny_tasks.vision_model, pool=True)
     pipe = transformers.pipeline("image-feature-extraction", path, pool=True)
     (found,) = runtime.predict(model, PICTURES[0])
     assert np.allclose(found, pipe(Image.fromarray(PICTURES[0]))[0], atol=1e-6)
 
 
-def test_features_of_texts_are_the_last_states(runtime, made):
+def test_features_of_texts_are_the_last_states(
+    runtime: "HuggingFaceRuntime", made: Callable[..., Any]
+) -> None:
     model, path = made(tiny_tasks.masked, task="feature-extraction")
     pipe = transformers.pipeline("feature-extraction", path)
     for text, found in zip(TEXTS, runtime.predict(model, TEXTS), strict=True):
@@ -173,7 +203,13 @@ def test_features_of_texts_are_the_last_states(runtime, made):
         (tiny_tasks.depth_estimator, "depth-estimation", {}),
     ],
 )
-def test_what_is_in_pictures_is_what_the_pipeline_finds(runtime, made, make, task, options):
+def test_what_is_in_pictures_is_what_the_pipeline_finds(
+    runtime: "HuggingFaceRuntime",
+    made: Callable[..., Any],
+    make: Callable[..., Any],
+    task: str,
+    options: dict[str, float],
+) -> None:
     model, path = made(make, **options)
     pipe = transformers.pipeline(task, path, **options)
     expected = [pipe(Image.fromarray(picture)) for picture in PICTURES]
@@ -184,7 +220,9 @@ def test_what_is_in_pictures_is_what_the_pipeline_finds(runtime, made, make, tas
 
 
 @pytest.mark.parametrize("template", [{}, {"hypothesis_template": "a picture in {}"}])
-def test_a_picture_is_compared_with_labels(runtime, made, template):
+def test_a_picture_is_compared_with_labels(
+    runtime: "HuggingFaceRuntime", made: Callable[..., Any], template: dict[str, str]
+) -> None:
     model, path = made(tiny_tasks.clip)
     asked = {"candidate_labels": ["Paris", "speech", "more words"], **template}
     pipe = transformers.pipeline("zero-shot-image-classification", path)
@@ -193,7 +231,9 @@ def test_a_picture_is_compared_with_labels(runtime, made, template):
     same(runtime.predict(model, {"image": base64_of(PICTURES[0]), **asked})[0], expected)
 
 
-def test_what_labels_describe_is_found_in_a_picture(runtime, made):
+def test_what_labels_describe_is_found_in_a_picture(
+    runtime: "HuggingFaceRuntime", made: Callable[..., Any]
+) -> None:
     model, path = made(tiny_tasks.open_detector, threshold=0.0, top_k=4)
     asked = {"candidate_labels": ["Paris", "speech"]}
     picture = Image.fromarray(PICTURES[0])
@@ -203,7 +243,9 @@ def test_what_labels_describe_is_found_in_a_picture(runtime, made):
     same(runtime.predict(model, {"image": PICTURES[0], **asked})[0], expected)
 
 
-def test_the_text_in_a_picture_is_read(runtime, made):
+def test_the_text_in_a_picture_is_read(
+    runtime: "HuggingFaceRuntime", made: Callable[..., Any]
+) -> None:
     import torch
 
     model, path = made(tiny_tasks.reader)
@@ -218,7 +260,9 @@ def test_the_text_in_a_picture_is_read(runtime, made):
         assert found
 
 
-def test_a_text_about_a_picture_is_continued(runtime, made):
+def test_a_text_about_a_picture_is_continued(
+    runtime: "HuggingFaceRuntime", made: Callable[..., Any]
+) -> None:
     said = {"max_new_tokens": 5, "suppress_tokens": [0, 1, 2, 3, 16]}
     model, path = made(tiny_tasks.chatter, **said)
     asked = {"image": PICTURES[0], "text": "<image> some text"}
@@ -240,11 +284,13 @@ CHAT = (
 )
 
 
-def test_a_chat_about_pictures_is_continued(runtime, made):
+def test_a_chat_about_pictures_is_continued(
+    runtime: "HuggingFaceRuntime", made: Callable[..., Any]
+) -> None:
     said = {"max_new_tokens": 5, "suppress_tokens": [0, 1, 2, 3, 16]}
     model, path = made(lambda path: tiny_tasks.chatter(path, chat_template=CHAT), **said)
 
-    def chat(picture):
+    def chat(picture: Any) -> list[dict[str, Any]]:
         content = [{"type": "image", "image": picture}, {"type": "text", "text": "some text"}]
         return [{"role": "user", "content": content}]
 
@@ -262,7 +308,9 @@ def test_a_chat_about_pictures_is_continued(runtime, made):
 
 
 @pytest.mark.parametrize("where", ["https://example.com/a.png", "/etc/hostname"])
-def test_neither_urls_nor_paths_are_opened(runtime, made, where):
+def test_neither_urls_nor_paths_are_opened(
+    runtime: "HuggingFaceRuntime", made: Callable[..., Any], where: str
+) -> None:
     model, _ = made(lambda path: tiny_tasks.chatter(path, chat_template=CHAT))
     for part in (
         {"type": "image", "image": where},
@@ -275,14 +323,16 @@ def test_neither_urls_nor_paths_are_opened(runtime, made, where):
         runtime.predict(model, {"image": where, "text": "some text"})
 
 
-def test_sounds_are_classified(runtime, made):
+def test_sounds_are_classified(runtime: "HuggingFaceRuntime", made: Callable[..., Any]) -> None:
     model, path = made(tiny_tasks.sound_classifier, top_k=2)
     expected = transformers.pipeline("audio-classification", path, top_k=2)(SOUND)
     same(runtime.predict(model, {"samples": SOUND, "sampling_rate": 16000}), expected)
 
 
 @pytest.mark.parametrize("options", [{}, {"chunk_length_s": 0.4, "stride_length_s": 0.1}])
-def test_letters_are_recognised_in_speech(runtime, made, options):
+def test_letters_are_recognised_in_speech(
+    runtime: "HuggingFaceRuntime", made: Callable[..., Any], options: dict[str, float]
+) -> None:
     from tests.contract.tiny_tasks import ctc_listener
 
     model, path = made(ctc_listener, **options)
@@ -293,7 +343,7 @@ def test_letters_are_recognised_in_speech(runtime, made, options):
     assert answer == expected["text"]
 
 
-def test_texts_are_spoken(runtime, made):
+def test_texts_are_spoken(runtime: "HuggingFaceRuntime", made: Callable[..., Any]) -> None:
     model, path = made(tiny_tasks.speaker)
     pipe = transformers.pipeline("text-to-audio", path)
     for text, found in zip(TEXTS, runtime.predict(model, TEXTS), strict=True):
@@ -304,7 +354,9 @@ def test_texts_are_spoken(runtime, made):
     assert np.array_equal(runtime.predict(model, TEXTS[0])["samples"], pipe(TEXTS[0])["audio"])
 
 
-def test_questions_about_documents_are_answered(runtime, made):
+def test_questions_about_documents_are_answered(
+    runtime: "HuggingFaceRuntime", made: Callable[..., Any]
+) -> None:
     model, path = made(tiny_tasks.document_reader, top_k=2)
     boxes = [("some", (0, 0, 100, 50)), ("words", (100, 0, 300, 50)), ("Paris", (0, 60, 90, 99))]
     picture = Image.fromarray(PICTURES[0])
@@ -315,7 +367,9 @@ def test_questions_about_documents_are_answered(runtime, made):
 
 
 @pytest.mark.parametrize("task", ["translation_en_to_de", "translation_en_to_fr"])
-def test_texts_are_translated_with_the_prefix_of_their_languages(runtime, made, task):
+def test_texts_are_translated_with_the_prefix_of_their_languages(
+    runtime: "HuggingFaceRuntime", made: Callable[..., Any], task: str
+) -> None:
     model, path = made(tiny_tasks.translator, task=task)
     theirs = transformers.AutoModelForSeq2SeqLM.from_pretrained(path).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(path)
@@ -326,7 +380,9 @@ def test_texts_are_translated_with_the_prefix_of_their_languages(runtime, made, 
         assert found == tokenizer.decode(expected[0], skip_special_tokens=True)
 
 
-def test_a_translation_begins_with_the_token_of_its_language(runtime, made):
+def test_a_translation_begins_with_the_token_of_its_language(
+    runtime: "HuggingFaceRuntime", made: Callable[..., Any]
+) -> None:
     # Any token of the vocabulary stands for a language, as in NLLB and mBART.
     model, path = made(
         lambda path: tiny_tasks.translator(path, task_specific_params=None),
@@ -346,7 +402,7 @@ def test_a_translation_begins_with_the_token_of_its_language(runtime, made):
         runtime.load(path, task="translation", tgt_lang="Atlantis")
 
 
-def test_the_languages_of_a_translation_have_to_be_stated(made):
+def test_the_languages_of_a_translation_have_to_be_stated(made: Callable[..., Any]) -> None:
     with pytest.raises(InvalidModel, match="translation_en_to_fr"):
         made(tiny_tasks.translator, task="translation")
 
@@ -361,7 +417,9 @@ def test_the_languages_of_a_translation_have_to_be_stated(made):
         ([], "empty"),
     ],
 )
-def test_objects_that_do_not_fit_are_rejected_by_name(runtime, made, data, said):
+def test_objects_that_do_not_fit_are_rejected_by_name(
+    runtime: "HuggingFaceRuntime", made: Callable[..., Any], data: Any, said: str
+) -> None:
     model, _ = made(tiny_tasks.inferrer, task="zero-shot-classification")
     with pytest.raises(InvalidInput) as caught:
         runtime.predict(model, data)

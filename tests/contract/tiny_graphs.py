@@ -1,7 +1,14 @@
 """ONNX graphs of a few nodes, written by the onnx package."""
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper, save
+
+if TYPE_CHECKING:
+    from onnx import ValueInfoProto
+
 
 KINDS = {
     "float32": TensorProto.FLOAT,
@@ -11,7 +18,7 @@ KINDS = {
 }
 
 
-def described(name, text):
+def described(name: str, text: str) -> "ValueInfoProto":
     """``float32[n,4]`` as ONNX says it; ``seq(float32)`` is a list of such."""
     if text.startswith("seq("):
         return helper.make_tensor_sequence_value_info(name, KINDS[text[4:-1]], None)
@@ -20,7 +27,9 @@ def described(name, text):
     return helper.make_tensor_value_info(name, KINDS[kind], shape)
 
 
-def write_graph(path, nodes, inputs, outputs, weights=()):
+def write_graph(
+    path: Path, nodes: list[Any], inputs: dict[str, str], outputs: dict[str, str], weights: Any = ()
+) -> None:
     graph = helper.make_graph(
         [helper.make_node(*node[:3], **(node[3] if len(node) > 3 else {})) for node in nodes],
         "graph",
@@ -32,7 +41,7 @@ def write_graph(path, nodes, inputs, outputs, weights=()):
     save(made, str(path))
 
 
-def write_network(path):
+def write_network(path: Path) -> None:
     """Convolutions with activations, in which there is something to optimise."""
     random = np.random.default_rng(0)
     weights, nodes, last = [], [], "x"

@@ -1,5 +1,8 @@
 """Tiny models of Hugging Face's kinds with random weights, saved by their own libraries."""
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import torch
 import transformers
@@ -8,12 +11,29 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from transformers.models.bert.configuration_bert import BertConfig
+    from transformers.models.bert.modeling_bert import (
+        BertForSequenceClassification,
+        BertForTokenClassification,
+        BertModel,
+    )
+    from transformers.models.gpt2.modeling_gpt2 import (
+        GPT2LMHeadModel,
+    )
+    from transformers.models.t5.modeling_t5 import T5ForConditionalGeneration
+    from transformers.models.vit.modeling_vit import ViTForImageClassification
+    from transformers.models.whisper.modeling_whisper import WhisperForConditionalGeneration
+    from transformers.tokenization_utils_tokenizers import TokenizersBackend
+
+
 WORDS = "some text more words in Paris and London a picture of speech".split()
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 SIZE = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
 
 
-def tokenizer(*, pair=False, extra_words=(), **kwargs):
+def tokenizer(*, pair: bool = False, extra_words: Any = (), **kwargs: Any) -> "TokenizersBackend":
     words = [*SPECIAL, *WORDS, *extra_words]
     vocabulary = {word: number for number, word in enumerate(words)}
     made = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))
@@ -31,7 +51,7 @@ def tokenizer(*, pair=False, extra_words=(), **kwargs):
     )
 
 
-def bert(**kwargs):
+def bert(**kwargs: Any) -> "BertConfig":
     return transformers.BertConfig(
         vocab_size=len(SPECIAL) + len(WORDS),
         intermediate_size=32,
@@ -41,7 +61,7 @@ def bert(**kwargs):
     )
 
 
-def save(directory, model, *beside):
+def save(directory: Path, model: Any, *beside: Any) -> Any:
     torch.manual_seed(0)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
@@ -51,23 +71,23 @@ def save(directory, model, *beside):
     return model
 
 
-def text_classifier(directory, **kwargs):
+def text_classifier(directory: Path, **kwargs: Any) -> "BertForSequenceClassification":
     names = {0: "good", 1: "bad", 2: "neither"}
     config = bert(id2label=names, label2id={v: k for k, v in names.items()}, **kwargs)
     return save(directory, transformers.BertForSequenceClassification(config), tokenizer())
 
 
-def token_classifier(directory):
+def token_classifier(directory: Path) -> "BertForTokenClassification":
     names = {0: "O", 1: "B-LOC", 2: "I-LOC"}
     config = bert(id2label=names, label2id={v: k for k, v in names.items()})
     return save(directory, transformers.BertForTokenClassification(config), tokenizer())
 
 
-def embedder(directory):
+def embedder(directory: Path) -> "BertModel":
     return save(directory, transformers.BertModel(bert()), tokenizer())
 
 
-def embed(directory):
+def embed(directory: Path) -> "NDArray[Any]":
     """The mean of the last states, by transformers itself, one text after the other."""
     model = transformers.AutoModel.from_pretrained(directory)
     vectors = []
@@ -78,7 +98,7 @@ def embed(directory):
     return np.stack(vectors)
 
 
-def writer(directory, **kwargs):
+def writer(directory: Path, **kwargs: Any) -> "GPT2LMHeadModel":
     config = transformers.GPT2Config(
         vocab_size=len(SPECIAL) + len(WORDS),
         n_embd=16,
@@ -92,7 +112,7 @@ def writer(directory, **kwargs):
     return save(directory, transformers.GPT2LMHeadModel(config), tokenizer(**kwargs))
 
 
-def summariser(directory):
+def summariser(directory: Path) -> "T5ForConditionalGeneration":
     config = transformers.T5Config(
         vocab_size=len(SPECIAL) + len(WORDS),
         d_model=16,
@@ -108,7 +128,7 @@ def summariser(directory):
     return save(directory, transformers.T5ForConditionalGeneration(config), tokenizer())
 
 
-def picture_classifier(directory):
+def picture_classifier(directory: Path) -> "ViTForImageClassification":
     names = {0: "cat", 1: "dog"}
     config = transformers.ViTConfig(
         image_size=16,
@@ -122,7 +142,7 @@ def picture_classifier(directory):
     return save(directory, transformers.ViTForImageClassification(config), processor)
 
 
-def listener(directory):
+def listener(directory: Path) -> "WhisperForConditionalGeneration":
     config = transformers.WhisperConfig(
         vocab_size=len(SPECIAL) + len(WORDS),
         d_model=16,

@@ -1,8 +1,39 @@
 """Tiny models with random weights for the tasks that pipelines of transformers run."""
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 import transformers
 
 from tests.contract.tiny_models import SIZE, SPECIAL, WORDS, bert, save, tokenizer
+
+if TYPE_CHECKING:
+    from transformers.models.bert.modeling_bert import (
+        BertForMaskedLM,
+        BertForSequenceClassification,
+        BertForTokenClassification,
+    )
+    from transformers.models.clip.modeling_clip import CLIPModel
+    from transformers.models.glpn.modeling_glpn import GLPNForDepthEstimation
+    from transformers.models.gpt2.modeling_gpt2 import GPT2ForSequenceClassification
+    from transformers.models.layoutlm.modeling_layoutlm import LayoutLMForQuestionAnswering
+    from transformers.models.llava.modeling_llava import LlavaForConditionalGeneration
+    from transformers.models.owlvit.modeling_owlvit import OwlViTForObjectDetection
+    from transformers.models.segformer.modeling_segformer import SegformerForSemanticSegmentation
+    from transformers.models.t5.modeling_t5 import T5ForConditionalGeneration
+    from transformers.models.vision_encoder_decoder.modeling_vision_encoder_decoder import (
+        VisionEncoderDecoderModel,
+    )
+    from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
+    from transformers.models.vit.modeling_vit import ViTModel
+    from transformers.models.vits.modeling_vits import VitsModel
+    from transformers.models.wav2vec2.configuration_wav2vec2 import Wav2Vec2Config
+    from transformers.models.wav2vec2.modeling_wav2vec2 import (
+        Wav2Vec2ForCTC,
+        Wav2Vec2ForSequenceClassification,
+    )
+    from transformers.models.yolos.modeling_yolos import YolosForObjectDetection
+
 
 NAMES = {0: "cat", 1: "dog", 2: "neither"}
 LABELS = {"id2label": NAMES, "label2id": {name: number for number, name in NAMES.items()}}
@@ -11,34 +42,34 @@ SIDE = {"height": 16, "width": 16}
 VISION = {"image_size": 16, "patch_size": 8, "intermediate_size": 32, **SIZE}
 
 
-def answerer(directory):
+def answerer(directory: Any) -> Any:
     return save(directory, transformers.BertForQuestionAnswering(bert()), tokenizer(pair=True))
 
 
-def masked(directory):
+def masked(directory: Path) -> "BertForMaskedLM":
     return save(directory, transformers.BertForMaskedLM(bert()), tokenizer(mask_token="[UNK]"))
 
 
-def inferrer(directory):
+def inferrer(directory: Path) -> "BertForSequenceClassification":
     names = {0: "contradiction", 1: "neutral", 2: "entailment"}
     config = bert(id2label=names, label2id={name: number for number, name in names.items()})
     model = transformers.BertForSequenceClassification(config)
     return save(directory, model, tokenizer(pair=True))
 
 
-def reranker(directory, **kwargs):
+def reranker(directory: Path, **kwargs: Any) -> "BertForSequenceClassification":
     config = bert(num_labels=1, **kwargs)
     model = transformers.BertForSequenceClassification(config)
     return save(directory, model, tokenizer(pair=True))
 
 
-def tokens_labeller(directory):
+def tokens_labeller(directory: Path) -> "BertForTokenClassification":
     names = {0: "O", 1: "B-LOC", 2: "I-LOC"}
     config = bert(id2label=names, label2id={name: number for number, name in names.items()})
     return save(directory, transformers.BertForTokenClassification(config), tokenizer())
 
 
-def unpadded_classifier(directory):
+def unpadded_classifier(directory: Path) -> "GPT2ForSequenceClassification":
     """Like GPT-2: it finds the last token of a row by a padding token, which it lacks."""
     config = transformers.GPT2Config(
         vocab_size=VOCABULARY, n_embd=16, n_layer=2, n_head=2, n_positions=64, **LABELS
@@ -47,17 +78,17 @@ def unpadded_classifier(directory):
     return save(directory, model, tokenizer(pad_token=None))
 
 
-def image_processor(**kwargs):
+def image_processor(**kwargs: Any) -> "ViTImageProcessorPil":
     return transformers.ViTImageProcessorPil(size=SIDE, **kwargs)
 
 
-def vision_model(directory):
+def vision_model(directory: Path) -> "ViTModel":
     return save(
         directory, transformers.ViTModel(transformers.ViTConfig(**VISION)), image_processor()
     )
 
 
-def clip(directory):
+def clip(directory: Path) -> "CLIPModel":
     config = transformers.CLIPConfig(
         text_config={
             "vocab_size": VOCABULARY,
@@ -76,7 +107,7 @@ def clip(directory):
     return save(directory, transformers.CLIPModel(config), processor, tokenizer())
 
 
-def detector(directory):
+def detector(directory: Path) -> "YolosForObjectDetection":
     config = transformers.YolosConfig(
         num_detection_tokens=5, **{**VISION, "image_size": [16, 16]}, **LABELS
     )
@@ -84,7 +115,7 @@ def detector(directory):
     return save(directory, transformers.YolosForObjectDetection(config), processor)
 
 
-def segmenter(directory):
+def segmenter(directory: Path) -> "SegformerForSemanticSegmentation":
     config = transformers.SegformerConfig(
         num_encoder_blocks=2,
         depths=[1, 1],
@@ -101,7 +132,7 @@ def segmenter(directory):
     return save(directory, transformers.SegformerForSemanticSegmentation(config), processor)
 
 
-def depth_estimator(directory):
+def depth_estimator(directory: Path) -> "GLPNForDepthEstimation":
     config = transformers.GLPNConfig(
         num_encoder_blocks=4,
         depths=[1, 1, 1, 1],
@@ -115,7 +146,7 @@ def depth_estimator(directory):
     return save(directory, transformers.GLPNForDepthEstimation(config), processor)
 
 
-def reader(directory):
+def reader(directory: Path) -> "VisionEncoderDecoderModel":
     """A picture's encoder with a text's decoder, as TrOCR."""
     encoder = transformers.ViTConfig(**VISION)
     decoder = bert(is_decoder=True, add_cross_attention=True)
@@ -128,7 +159,7 @@ def reader(directory):
     return save(directory, model, image_processor(), tokenizer())
 
 
-def chatter(directory, **kwargs):
+def chatter(directory: Path, **kwargs: Any) -> "LlavaForConditionalGeneration":
     """A language model that sees pictures, as LLaVA."""
     extra = {"image_token": "<image>", **kwargs}
     made = tokenizer(additional_special_tokens=["<image>"], extra_words=["<image>"])
@@ -160,18 +191,18 @@ def chatter(directory, **kwargs):
     return save(directory, model, processor)
 
 
-def sound_classifier(directory):
+def sound_classifier(directory: Path) -> "Wav2Vec2ForSequenceClassification":
     model = transformers.Wav2Vec2ForSequenceClassification(_wav2vec2(**LABELS))
     return save(directory, model, transformers.Wav2Vec2FeatureExtractor())
 
 
-def ctc_listener(directory):
+def ctc_listener(directory: Path) -> "Wav2Vec2ForCTC":
     config = _wav2vec2(vocab_size=VOCABULARY, pad_token_id=0)
     model = transformers.Wav2Vec2ForCTC(config)
     return save(directory, model, transformers.Wav2Vec2FeatureExtractor(), tokenizer())
 
 
-def _wav2vec2(**kwargs):
+def _wav2vec2(**kwargs: Any) -> "Wav2Vec2Config":
     return transformers.Wav2Vec2Config(
         intermediate_size=32,
         conv_dim=(8, 8),
@@ -186,7 +217,7 @@ def _wav2vec2(**kwargs):
     )
 
 
-def speaker(directory):
+def speaker(directory: Path) -> "VitsModel":
     config = transformers.VitsConfig(
         vocab_size=VOCABULARY,
         ffn_dim=16,
@@ -210,14 +241,14 @@ def speaker(directory):
     return save(directory, transformers.VitsModel(config), tokenizer())
 
 
-def document_reader(directory):
+def document_reader(directory: Path) -> "LayoutLMForQuestionAnswering":
     config = transformers.LayoutLMConfig(
         vocab_size=VOCABULARY, intermediate_size=32, max_position_embeddings=32, **SIZE
     )
     return save(directory, transformers.LayoutLMForQuestionAnswering(config), tokenizer(pair=True))
 
 
-def open_detector(directory):
+def open_detector(directory: Path) -> "OwlViTForObjectDetection":
     config = transformers.OwlViTConfig(
         text_config={
             "vocab_size": VOCABULARY,
@@ -235,7 +266,7 @@ def open_detector(directory):
     return save(directory, transformers.OwlViTForObjectDetection(config), processor, tokenizer())
 
 
-def translator(directory, **kwargs):
+def translator(directory: Path, **kwargs: Any) -> "T5ForConditionalGeneration":
     languages = {
         "translation_en_to_de": {"prefix": "some text ", "max_length": 8},
         "translation_en_to_fr": {"prefix": "more words ", "max_length": 8},

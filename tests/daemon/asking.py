@@ -1,32 +1,38 @@
 """Short forms of what tests ask a daemon over a connection."""
 
 import json
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import msgspec
 
+from sire.client.connection import Connection
+from sire.protocol.counts import ModelStats
 from sire.protocol.requests import Predict, Ps, Stats
 
 
-def ask(connection, model, first, timeout=90.0):
+def ask(
+    connection: Connection, model: str, first: int, timeout: float = 90.0
+) -> list[list[float]] | None:
     """Have a model of the zoo answer one row; returns the rows of its answer."""
     body = json.dumps([[first, 1, 1, 1]]).encode()
     _, frames = connection.ask(Predict(model=model, timeout=timeout), [body])
     return json.loads(bytes(frames[0]))
 
 
-def counted(connection, model):
+def counted(connection: Connection, model: str) -> ModelStats:
     """The statistics of a model."""
     return connection.ask(Stats(name=model))[0].models[0]
 
 
-def instances(connection):
+def instances(connection: Connection) -> tuple[Any, ...]:
     """The instances that exist, loaded or not."""
     return connection.ask(Ps())[0].instances
 
 
 @contextmanager
-def under_way(connection, request):
+def under_way(connection: Connection, request: Any) -> Iterator[Callable[..., Any]]:
     """Send a request that takes its time, and go on once the daemon has it.
 
     Yields:

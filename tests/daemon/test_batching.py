@@ -2,6 +2,9 @@
 
 import json
 import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +19,7 @@ from sire.protocol.requests import Load, Predict, Register
 from sire.spec import ModelSpec, Signature, TensorSpec
 from sire.tensors import pack
 from tests.daemon.asking import counted
+from tests.home import Home
 from tests.waiting import wait_until
 
 MODEL = """
@@ -44,7 +48,7 @@ ANY_ROWS = Signature(inputs=(TensorSpec("", "float32", (-1, 4)),))
 
 
 @pytest.fixture
-def gated(home, tmp_path):
+def gated(home: Home, tmp_path: Path) -> Iterator[Callable[..., Any]]:
     """A loaded model behind a gate, and a function that asks it several things at once."""
     torch.manual_seed(0)
     save_file({"weight": torch.randn(4, 4)}, tmp_path / "m")
@@ -60,7 +64,7 @@ def gated(home, tmp_path):
 
     with home.connect() as connection:
 
-        def ask(bodies, size=8, delay=0.0):
+        def ask(bodies: list[Any], size: int = 8, delay: float = 0.0) -> list[Any]:
             """Send all of it while the gate is closed; open it; return answers and errors."""
             changed = {**{f: getattr(spec, f) for f in spec.__struct_fields__}, "batch_size": size}
             changed["batch_delay"] = delay
@@ -90,11 +94,11 @@ def gated(home, tmp_path):
             link.close()
             return [found[number] for number in range(len(bodies))]
 
-        ask.passes = lambda: [int(line) for line in (tmp_path / "notes").read_text().split()]  # type: ignore[attr-defined]
+        ask.passes = lambda: [int(line) for line in (tmp_path / "notes").read_text().split()]
         yield ask
 
 
-def outcome(reply, frames):
+def outcome(reply: Any, frames: list[memoryview]) -> Any:
     if not isinstance(reply, Failure):
         return json.loads(bytes(frames[0]))
     with pytest.raises(SireError) as caught:
@@ -102,14 +106,16 @@ def outcome(reply, frames):
     return caught.value
 
 
-def row(*numbers):
+def row(*numbers: float) -> bytes:
     return json.dumps([numbers]).encode()
 
 
 INPUTS = [row(number / 7, 0.5, -1, 3) for number in range(20, 40)]
 
 
-def test_requests_that_wait_run_in_few_passes_and_are_answered_as_they_are_alone(gated):
+def test_requests_that_wait_run_in_few_passes_and_are_answered_as_they_are_alone(
+    gated: Callable[..., Any],
+) -> None:
     alone = gated(INPUTS, size=1)
     assert gated.passes() == [1] * 20
     together = gated(INPUTS)
@@ -119,7 +125,7 @@ def test_requests_that_wait_run_in_few_passes_and_are_answered_as_they_are_alone
             np.testing.assert_allclose(a, b, rtol=1e-5)
 
 
-def test_tensors_of_several_rows_fill_a_batch_by_their_rows(gated):
+def test_tensors_of_several_rows_fill_a_batch_by_their_rows(gated: Callable[..., Any]) -> None:
     inputs = [np.full((3, 4), number, np.float32) for number in range(10, 19)]
     answers = gated(inputs)
     *_, last = gated.passes()
@@ -135,19 +141,21 @@ def test_tensors_of_several_rows_fill_a_batch_by_their_rows(gated):
     [(b"[1, NaN]", InvalidInput), (row(1, 2, 3), InvalidInput), (row(1, 0, 0, 0), InferenceError)],
     ids=["broken", "shape", "raises"],
 )
-def test_one_bad_input_fails_alone(gated, bad, kind):
+def test_one_bad_input_fails_alone(gated: Callable[..., Any], bad: bytes, kind: Any) -> None:
     answers = gated([*INPUTS[:6], bad, *INPUTS[6:9]])
     assert isinstance(answers[6], kind)
     assert not any(isinstance(answer, Exception) for answer in answers[:6] + answers[7:])
 
 
-def test_an_input_that_ends_the_worker_ends_nobody_else(gated):
+def test_an_input_that_ends_the_worker_ends_nobody_else(gated: Callable[..., Any]) -> None:
     answers = gated([*INPUTS[:6], row(2, 0, 0, 0), *INPUTS[6:9]])
     assert isinstance(answers[6], WorkerCrashed)
     assert not any(isinstance(answer, Exception) for answer in answers[:6] + answers[7:])
 
 
-def test_with_a_delay_a_lone_request_waits_for_others_no_longer_than_that(gated):
+def test_with_a_delay_a_lone_request_waits_for_others_no_longer_than_that(
+    gated: Callable[..., Any],
+) -> None:
     assert len(gated(INPUTS[:1], delay=0.01)) == 1
     assert gated.passes() == [1]
 
@@ -156,8 +164,8 @@ def test_with_a_delay_a_lone_request_waits_for_others_no_longer_than_that(gated)
     "signature", [Signature(), Signature((TensorSpec("", "float32", (1, 4)),))]
 )
 def test_a_model_that_is_not_known_to_take_any_number_of_rows_is_not_registered_for_batches(
-    home, zoo, signature
-):
+    home: Home, zoo: Path, signature: Signature
+) -> None:
     spec = ModelSpec(
         name="m",
         path=str(zoo / "x2.safetensors"),
@@ -169,7 +177,7 @@ def test_a_model_that_is_not_known_to_take_any_number_of_rows_is_not_registered_
         connection.ask(Register(model=spec))
 
 
-def test_batches_are_said_when_a_model_is_shown(home, register):
+def test_batches_are_said_when_a_model_is_shown(home: Home, register: Callable[..., Any]) -> None:
     register(
         "m", 2, "Scale", "--input", "float32[-1,4]", "--batch-size", "8", "--batch-delay", "5ms"
     )

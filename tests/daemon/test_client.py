@@ -6,6 +6,8 @@ import signal
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import zmq
@@ -13,7 +15,7 @@ import zmq
 from sire.client.autostart import daemon_runs
 from sire.client.connection import Connection
 from sire.errors import DaemonUnavailable, DeadlineExceeded, ModelNotFound
-from sire.paths import find_paths, private_directory
+from sire.paths import Paths, find_paths, private_directory
 from sire.protocol.framing import decode_request, encode, failure
 from sire.protocol.replies import Done, Prediction
 from sire.protocol.requests import Cancel, Health, Predict, Show
@@ -25,7 +27,7 @@ class StandIn(threading.Thread):
     Health is done, Show finds nothing, Predict echoes; the model "slow" never answers.
     """
 
-    def __init__(self, paths):
+    def __init__(self, paths: Paths) -> None:
         super().__init__(daemon=True)
         self.paths = paths
         self.requests = []
@@ -39,7 +41,7 @@ class StandIn(threading.Thread):
         self.stopping = threading.Event()
         self.start()
 
-    def run(self):
+    def run(self) -> None:
         while not self.stopping.is_set():
             if self.socket.poll(10):
                 self._answer(*self.socket.recv_multipart())
@@ -47,7 +49,7 @@ class StandIn(threading.Thread):
         self.context.term()
         os.close(self.lock)
 
-    def _answer(self, peer, empty, header, *payload):
+    def _answer(self, peer: bytes, empty: bytes, header: bytes, *payload: bytes) -> None:
         request = decode_request(header)
         self.requests.append(request)
         self.arrived.set()
@@ -62,19 +64,19 @@ class StandIn(threading.Thread):
                 reply = Prediction(id=request.id, content_type=request.content_type)
         self.socket.send_multipart([peer, empty, encode(reply), *payload])
 
-    def stop(self):
+    def stop(self) -> None:
         self.stopping.set()
         self.join()
 
 
 @pytest.fixture
-def paths():
+def paths() -> Iterator[Paths]:
     with tempfile.TemporaryDirectory(prefix="sire-") as home:
         yield find_paths({"SIRE_HOME": home})
 
 
 @pytest.fixture
-def daemon(paths):
+def daemon(paths: Paths) -> Iterator[StandIn]:
     stand_in = StandIn(paths)
     yield stand_in
     if stand_in.is_alive():
@@ -82,54 +84,64 @@ def daemon(paths):
 
 
 @pytest.fixture
-def connection(paths):
+def connection(paths: Paths) -> Iterator[Connection]:
     with Connection(paths, autostart=False) as connection:
         yield connection
 
 
-def test_a_request_is_answered(daemon, connection):
+def test_a_request_is_answered(daemon: StandIn, connection: Connection) -> None:
     assert connection.expect(Done, Health()).id == 1
 
 
-def test_payload_frames_come_back_as_they_went(daemon, connection):
+def test_payload_frames_come_back_as_they_went(daemon: StandIn, connection: Connection) -> None:
     frames = [b"small", b"", b"x" * 1_000_000]
     reply, answer = connection.ask(Predict(model="echo", content_type="text/plain"), frames)
     assert reply.content_type == "text/plain"
     assert [bytes(frame) for frame in answer] == frames
 
 
-def test_a_failure_is_raised_as_the_typed_error_with_its_hint(daemon, connection):
+def test_a_failure_is_raised_as_the_typed_error_with_its_hint(
+    daemon: StandIn, connection: Connection
+) -> None:
     with pytest.raises(ModelNotFound, match="No resnet") as caught:
         connection.ask(Show(name="resnet"))
     assert caught.value.hint == "Look."
 
 
-def test_without_a_daemon_and_without_autostart_the_error_says_how_to_start_one(connection):
+def test_without_a_daemon_and_without_autostart_the_error_says_how_to_start_one(
+    connection: Connection,
+) -> None:
     with pytest.raises(DaemonUnavailable) as caught:
         connection.ask(Health())
     assert "sire daemon start" in caught.value.hint
 
 
-def test_the_environment_can_forbid_autostart(paths, monkeypatch):
+def test_the_environment_can_forbid_autostart(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SIRE_NO_AUTOSTART", "1")
     with Connection(paths) as connection, pytest.raises(DaemonUnavailable):
         connection.ask(Health())
 
 
-def test_a_socket_left_behind_by_a_dead_daemon_does_not_count_as_a_daemon(daemon, paths):
+def test_a_socket_left_behind_by_a_dead_daemon_does_not_count_as_a_daemon(
+    daemon: StandIn, paths: Paths
+) -> None:
     daemon.stop()
     paths.socket.touch()
     assert not daemon_runs(paths)
 
 
-def test_the_lock_tells_whether_a_daemon_runs(daemon, paths):
+def test_the_lock_tells_whether_a_daemon_runs(daemon: StandIn, paths: Paths) -> None:
     assert daemon_runs(paths)
     daemon.stop()
     assert not daemon_runs(paths)
 
 
-def test_a_daemon_that_dies_while_we_wait_is_noticed_at_once(daemon, connection):
-    def stop_when_asked():
+def test_a_daemon_that_dies_while_we_wait_is_noticed_at_once(
+    daemon: StandIn, connection: Connection
+) -> None:
+    def stop_when_asked() -> None:
         daemon.arrived.wait()
         daemon.stop()
 
@@ -140,7 +152,9 @@ def test_a_daemon_that_dies_while_we_wait_is_noticed_at_once(daemon, connection)
     assert time.monotonic() - began < 5
 
 
-def test_the_next_request_goes_to_the_daemon_that_came_after(daemon, paths, connection):
+def test_the_next_request_goes_to_the_daemon_that_came_after(
+    daemon: StandIn, paths: Paths, connection: Connection
+) -> None:
     connection.ask(Health())
     daemon.stop()
     with pytest.raises(DaemonUnavailable):
@@ -153,7 +167,9 @@ def test_the_next_request_goes_to_the_daemon_that_came_after(daemon, paths, conn
         successor.stop()
 
 
-def test_a_timeout_withdraws_the_request_and_its_late_answer_confuses_nobody(daemon, connection):
+def test_a_timeout_withdraws_the_request_and_its_late_answer_confuses_nobody(
+    daemon: StandIn, connection: Connection
+) -> None:
     with pytest.raises(DeadlineExceeded):
         connection.ask(Predict(model="slow"), timeout=0.05)
     slow, cancel = daemon.requests
@@ -161,8 +177,8 @@ def test_a_timeout_withdraws_the_request_and_its_late_answer_confuses_nobody(dae
     assert connection.expect(Done, Health()).id == 3
 
 
-def test_an_interrupt_withdraws_the_request(daemon, connection):
-    def interrupt_when_asked():
+def test_an_interrupt_withdraws_the_request(daemon: StandIn, connection: Connection) -> None:
+    def interrupt_when_asked() -> None:
         daemon.arrived.wait()
         os.kill(os.getpid(), signal.SIGINT)
 
@@ -172,7 +188,7 @@ def test_an_interrupt_withdraws_the_request(daemon, connection):
     assert isinstance(daemon.requests[-1], Cancel)
 
 
-def test_a_socket_path_that_is_too_long_is_said_so(tmp_path):
+def test_a_socket_path_that_is_too_long_is_said_so(tmp_path: Path) -> None:
     long = find_paths({"SIRE_HOME": str(tmp_path / ("x" * 120))})
     with Connection(long) as connection, pytest.raises(DaemonUnavailable, match="107"):
         connection.ask(Health())

@@ -3,6 +3,9 @@
 import json
 import os
 import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -11,28 +14,31 @@ import pytest
 from sire import ModelManager
 from sire.errors import InvalidInput, WorkerCrashed
 from tests.contract.runtime_cases import PROGRAM
+from tests.home import Home
 from tests.waiting import wait_until
 
 MIB = 1 << 20
 
 
 @pytest.fixture
-def serve(home):
+def serve(home: Home) -> Callable[..., Any]:
     """Register a program under a name."""
 
-    def _serve(name="m", *options):
+    def _serve(name: str = "m", *options: Any) -> None:
         cmd = PROGRAM + " {port}"
         home.register(name, "--cmd", cmd, "--health", "/health", *options)
 
     return _serve
 
 
-def ask(home, name="m", code=0, **operation):
+def ask(home: Home, name: str = "m", code: int = 0, **operation: Any) -> Any:
     done = home.sire("predict", name, "-i", "-", stdin=json.dumps(operation).encode(), code=code)
     return json.loads(done.stdout) if code == 0 else done.stderr.decode()
 
 
-def test_a_program_is_registered_loaded_asked_and_unloaded(home, serve):
+def test_a_program_is_registered_loaded_asked_and_unloaded(
+    home: Home, serve: Callable[..., Any]
+) -> None:
     serve("m", "--arg", "endpoint=/do")
     said = ask(home, hello="world")
     assert said["directory"] == os.getcwd()
@@ -44,7 +50,9 @@ def test_a_program_is_registered_loaded_asked_and_unloaded(home, serve):
     assert not program.is_running()
 
 
-def test_what_python_callers_send_comes_back_as_arrays(home, serve):
+def test_what_python_callers_send_comes_back_as_arrays(
+    home: Home, serve: Callable[..., Any]
+) -> None:
     serve()
     with ModelManager(home=home.path) as manager:
         answer = manager.predict("m", np.ones((2, 4), np.float32))
@@ -53,14 +61,16 @@ def test_what_python_callers_send_comes_back_as_arrays(home, serve):
             manager.predict("m", np.ones((2, 5), np.float32))
 
 
-def test_python_callers_register_programs_by_keywords(home):
+def test_python_callers_register_programs_by_keywords(home: Home) -> None:
     with ModelManager(home=home.path) as manager:
         info = manager.register_model("m", None, cmd=PROGRAM + " {port}", health="/health")
         assert info.model.runtime == "command"
         assert np.array_equal(manager.predict("m", [[1, 2, 3, 4]]), [[2, 4, 6, 8]])
 
 
-def test_declared_inputs_are_held_against_every_request_and_shown(home, serve):
+def test_declared_inputs_are_held_against_every_request_and_shown(
+    home: Home, serve: Callable[..., Any]
+) -> None:
     serve("m", "--input", "float32[-1,4]")
     assert "float32[-1,4]" in home.sire("show", "m").stdout.decode()
     said = home.sire("predict", "m", "-i", "-", stdin=b"[[1, 2, 3]]", code=10).stderr.decode()
@@ -69,13 +79,15 @@ def test_declared_inputs_are_held_against_every_request_and_shown(home, serve):
     assert json.loads(done.stdout) == [[2, 4, 6, 8]]
 
 
-def test_its_memory_is_the_process_trees_and_follows_it(home, serve):
+def test_its_memory_is_the_process_trees_and_follows_it(
+    home: Home, serve: Callable[..., Any]
+) -> None:
     serve("m", "--arg", "endpoint=/do")
     ask(home)
     (before,) = home.json("ps")
     ask(home, do="allocate", bytes=50 * MIB)
 
-    def grown():
+    def grown() -> bool:
         ask(home)  # what is held is told with an answer
         (now,) = home.json("ps")
         return now["memory_bytes"] - before["memory_bytes"] > 49 * MIB
@@ -83,7 +95,9 @@ def test_its_memory_is_the_process_trees_and_follows_it(home, serve):
     wait_until(grown)
 
 
-def test_a_program_that_dies_over_a_request_fails_it_and_the_next_finds_a_fresh_one(home, serve):
+def test_a_program_that_dies_over_a_request_fails_it_and_the_next_finds_a_fresh_one(
+    home: Home, serve: Callable[..., Any]
+) -> None:
     serve("m", "--arg", "endpoint=/do")
     first = ask(home)["pid"]
     said = ask(home, do="die", code=5)
@@ -92,7 +106,9 @@ def test_a_program_that_dies_over_a_request_fails_it_and_the_next_finds_a_fresh_
     assert ask(home)["pid"] != first
 
 
-def test_a_program_that_dies_idle_is_started_again_when_it_is_wanted(home, serve):
+def test_a_program_that_dies_idle_is_started_again_when_it_is_wanted(
+    home: Home, serve: Callable[..., Any]
+) -> None:
     serve("m", "--arg", "endpoint=/do")
     first = ask(home)["pid"]
     os.kill(first, signal.SIGKILL)
@@ -100,7 +116,7 @@ def test_a_program_that_dies_idle_is_started_again_when_it_is_wanted(home, serve
     assert ask(home)["pid"] != first
 
 
-def test_a_program_that_cannot_start_says_why(home):
+def test_a_program_that_cannot_start_says_why(home: Home) -> None:
     home.register("m", "--cmd", "sh -c 'echo no such weights; exit 3' {port}")
     said = home.sire("predict", "m", "-i", "-", stdin=b"{}", code=9).stderr.decode()
     assert "exit code 3" in said
@@ -116,12 +132,14 @@ def test_a_program_that_cannot_start_says_why(home):
         ([], "--cmd"),
     ],
 )
-def test_what_cannot_be_a_program_is_refused_when_it_is_registered(home, options, says):
+def test_what_cannot_be_a_program_is_refused_when_it_is_registered(
+    home: Home, options: list[str], says: str
+) -> None:
     assert says in home.sire("register", "m", *options, code=9).stderr.decode()
 
 
 @pytest.mark.own_daemon
-def test_nothing_of_it_outlives_a_killed_daemon(home, serve):
+def test_nothing_of_it_outlives_a_killed_daemon(home: Home, serve: Callable[..., Any]) -> None:
     serve("m", "--arg", "endpoint=/do")
     program, child = ask(home)["pid"], ask(home, do="start")["pid"]
     os.kill(home.pid(), signal.SIGKILL)
@@ -129,7 +147,9 @@ def test_nothing_of_it_outlives_a_killed_daemon(home, serve):
 
 
 @pytest.mark.own_daemon
-def test_evicting_it_ends_it_before_its_memory_is_given_away(home, serve, register):
+def test_evicting_it_ends_it_before_its_memory_is_given_away(
+    home: Home, serve: Callable[..., Any], register: Callable[..., Any]
+) -> None:
     home.configure('[devices.cpu]\nkind = "cpu"\nmemory = "100MiB"\n')
     serve("m", "--arg", "endpoint=/do", "--max-memory", "80MiB")
     program = ask(home)["pid"]
@@ -138,14 +158,18 @@ def test_evicting_it_ends_it_before_its_memory_is_given_away(home, serve, regist
     assert not psutil.pid_exists(program)
 
 
-def test_a_crash_is_told_to_python_callers_with_what_was_printed(home, serve):
+def test_a_crash_is_told_to_python_callers_with_what_was_printed(
+    home: Home, serve: Callable[..., Any]
+) -> None:
     serve("m", "--arg", "endpoint=/do")
     with ModelManager(home=home.path) as manager:
         with pytest.raises(WorkerCrashed, match="goodbye, cruel world"):
             manager.predict("m", {"do": "die"})
 
 
-def test_a_crash_among_several_fails_those_and_no_others(home, serve):
+def test_a_crash_among_several_fails_those_and_no_others(
+    home: Home, serve: Callable[..., Any]
+) -> None:
     serve("m", "--arg", "endpoint=/do", "--concurrency", "3")
     with ModelManager(home=home.path) as manager:
         operations = [{"do": "wait", "seconds": 30}, {"do": "wait", "seconds": 30}, {"do": "die"}]
@@ -157,7 +181,9 @@ def test_a_crash_among_several_fails_those_and_no_others(home, serve):
 
 
 @pytest.mark.own_daemon
-def test_stopping_the_daemon_ends_it_in_order(home, serve, tmp_path):
+def test_stopping_the_daemon_ends_it_in_order(
+    home: Home, serve: Callable[..., Any], tmp_path: Path
+) -> None:
     words = tmp_path / "words"
     serve("m", "--arg", "endpoint=/do", "--arg", f'env={{"LAST_WORDS": "{words}"}}')
     program = ask(home)["pid"]
@@ -166,7 +192,9 @@ def test_stopping_the_daemon_ends_it_in_order(home, serve, tmp_path):
     assert not psutil.pid_exists(program)
 
 
-def test_it_ends_although_its_worker_was_killed_and_nobody_looks_after_it(home, serve):
+def test_it_ends_although_its_worker_was_killed_and_nobody_looks_after_it(
+    home: Home, serve: Callable[..., Any]
+) -> None:
     serve("m", "--arg", "endpoint=/do")
     program = psutil.Process(ask(home)["pid"])
     (instance,) = home.json("ps")
@@ -178,7 +206,9 @@ def test_it_ends_although_its_worker_was_killed_and_nobody_looks_after_it(home, 
         os.kill(home.pid(), signal.SIGCONT)
 
 
-def test_a_warm_up_is_asked_before_it_is_ready(home, serve, tmp_path):
+def test_a_warm_up_is_asked_before_it_is_ready(
+    home: Home, serve: Callable[..., Any], tmp_path: Path
+) -> None:
     (tmp_path / "first.json").write_text("[[1, 2, 3]]")
     serve("m", "--warmup", tmp_path / "first.json")
     assert "422" in home.sire("load", "m", code=10).stderr.decode()

@@ -4,6 +4,7 @@ import json
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from sire import ModelManager
 from sire.protocol.content import JSON
 from sire.protocol.requests import Predict
 from tests.contract.tiny_graphs import write_network
+from tests.home import Home
 
 MEETING = """
 import threading
@@ -45,7 +47,7 @@ PATIENCE_SECONDS = 20.0
 
 
 @pytest.fixture
-def meeting(home, tmp_path, new_name):
+def meeting(home: Home, tmp_path: Path, new_name: str) -> str:
     """Register a model that two requests at a time may be in, and have it know that it is slow."""
     (tmp_path / "meeting.py").write_text(MEETING)
     save_file({"weight": torch.ones(1)}, tmp_path / "meeting.safetensors")
@@ -56,11 +58,15 @@ def meeting(home, tmp_path, new_name):
     return new_name
 
 
-def ask(manager, name, wanted, patience=PATIENCE_SECONDS):
+def ask(
+    manager: ModelManager, name: str, wanted: int, patience: float = PATIENCE_SECONDS
+) -> list[int]:
     return manager.predict(name, [[wanted, patience]])[0].tolist()
 
 
-def test_two_requests_are_computed_together_each_on_its_part_of_the_cores(home, meeting):
+def test_two_requests_are_computed_together_each_on_its_part_of_the_cores(
+    home: Home, meeting: str
+) -> None:
     share = max(1, os.cpu_count() // 2)
     with ModelManager(home=home.path) as manager:
         both = [manager.submit_async(meeting, [[2, PATIENCE_SECONDS]]) for _ in range(2)]
@@ -69,10 +75,12 @@ def test_two_requests_are_computed_together_each_on_its_part_of_the_cores(home, 
     assert share in [threads for _, threads in answers]
 
 
-def test_clients_with_connections_of_their_own_are_served_together(home, meeting):
+def test_clients_with_connections_of_their_own_are_served_together(
+    home: Home, meeting: str
+) -> None:
     meet = threading.Barrier(2, timeout=60)
 
-    def ask_directly(_):
+    def ask_directly(_: int) -> int:
         request = Predict(model=meeting, content_type=JSON, accept=JSON, timeout=60.0)
         with home.connect() as connection:
             for _ in range(3):  # the first goes to the daemon, those that follow soon do not
@@ -86,13 +94,13 @@ def test_clients_with_connections_of_their_own_are_served_together(home, meeting
         assert list(clients.map(ask_directly, range(2))) == [2, 2]
 
 
-def test_no_more_are_under_way_than_it_allows(home, meeting):
+def test_no_more_are_under_way_than_it_allows(home: Home, meeting: str) -> None:
     with ModelManager(home=home.path) as manager:
         three = [manager.submit_async(meeting, [[3, 0.3]]) for _ in range(3)]
         assert all(future.result(60)[0][0] < 3 for future in three)
 
 
-def test_huggingface_models_answer_one_at_a_time(home, tmp_path):
+def test_huggingface_models_answer_one_at_a_time(home: Home, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "bert", "architectures": ["BertModel"]}')
     save_file({"w": torch.ones(1)}, tmp_path / "model.safetensors")
     (tmp_path / "tokenizer.json").write_text("{}")
@@ -101,7 +109,9 @@ def test_huggingface_models_answer_one_at_a_time(home, tmp_path):
     assert b"one request at a time" in said.stderr
 
 
-def test_a_graph_computed_in_several_threads_answers_each_its_own(home, tmp_path, new_name):
+def test_a_graph_computed_in_several_threads_answers_each_its_own(
+    home: Home, tmp_path: Path, new_name: str
+) -> None:
     write_network(tmp_path / "network.onnx")
     home.register(new_name, tmp_path / "network.onnx", "--concurrency", "3")
     random = np.random.default_rng(0)

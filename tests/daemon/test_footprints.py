@@ -1,5 +1,7 @@
 """What the ledger charges for a model after its first load is what the model really takes."""
 
+from pathlib import Path
+
 import psutil
 import pytest
 import torch
@@ -7,6 +9,7 @@ from safetensors.torch import save_file
 
 from sire.protocol.replies import InstanceInfo
 from sire.protocol.requests import Load, Predict
+from tests.home import Home
 
 CLASSES = """
 import torch
@@ -27,7 +30,9 @@ class Copied(Mapped):
 
 
 @pytest.mark.parametrize("kind", ["Mapped", "Copied"])
-def test_after_its_first_load_a_model_is_charged_what_it_takes_within_a_tenth(home, tmp_path, kind):
+def test_after_its_first_load_a_model_is_charged_what_it_takes_within_a_tenth(
+    home: Home, tmp_path: Path, kind: str
+) -> None:
     (tmp_path / "classes.py").write_text(CLASSES)
     save_file({"table": torch.ones(1 << 24)}, tmp_path / "m.safetensors")
     weights, classes = tmp_path / "m.safetensors", f"{tmp_path}/classes.py:{kind}"

@@ -6,6 +6,9 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ import pytest
 from sire import ModelManager
 from sire.client.autostart import daemon_runs
 from sire.client.calls.job_wait import wait_for_jobs
+from sire.client.connection import Connection
 from sire.errors import (
     Cancelled,
     DaemonUnavailable,
@@ -24,6 +28,7 @@ from sire.errors import (
     ModelNotFound,
     WorkerCrashed,
 )
+from sire.protocol.replies import JobEnd
 from sire.protocol.requests import (
     CancelJobs,
     Health,
@@ -38,49 +43,53 @@ from sire.protocol.requests import (
     Submit,
     UnfinishedJobs,
 )
+from tests.conftest import Gate
+from tests.home import Home
 from tests.waiting import wait_until
 
 PATIENCE = 90.0
 
 
-def submit(connection, *firsts, model="m", **options):
+def submit(
+    connection: Connection, *firsts: int, model: str = "m", **options: Any
+) -> tuple[Any, ...] | None:
     """Submit a job for each number, all in one message."""
     request = Submit(model=model, inputs=tuple(JobInput() for _ in firsts), **options)
     bodies = [json.dumps([first, 1, 1, 1]).encode() for first in firsts]
     return connection.ask(request, bodies)[0].jobs
 
 
-def wait(connection, jobs):
+def wait(connection: Connection, jobs: Any) -> dict[str, JobEnd]:
     return {end.job: end for end in wait_for_jobs(connection, jobs, PATIENCE)}
 
 
-def result(connection, job):
+def result(connection: Connection, job: str) -> list[float]:
     _, frames = connection.ask(JobResult(job=job))
     return json.loads(bytes(frames[0]))
 
 
-def state(connection, job):
+def state(connection: Connection, job: str) -> str:
     return connection.ask(ShowJob(job=job))[0].job.state
 
 
-def unfinished(connection):
+def unfinished(connection: Connection) -> tuple[Any, ...]:
     return connection.ask(UnfinishedJobs())[0].jobs
 
 
-def kill_daemon(home):
+def kill_daemon(home: Home) -> None:
     """End the daemon and its workers as a power cut would."""
     os.kill(home.pid(), signal.SIGKILL)
     wait_until(lambda: not daemon_runs(home.paths))
 
 
 @pytest.fixture
-def moody(home, register):
+def moody(home: Home, register: Callable[..., Any]) -> Iterator[Connection]:
     register("m", 2, "Moody")
     with home.connect() as connection:
         yield connection
 
 
-def test_a_job_is_run_and_its_answer_kept(moody):
+def test_a_job_is_run_and_its_answer_kept(moody: Connection) -> None:
     (job,) = submit(moody, 7, metadata={"batch": "1"}, priority="low")
     assert wait(moody, [job])[job].state == "complete"
     assert result(moody, job) == [14, 2, 2, 2]
@@ -91,7 +100,9 @@ def test_a_job_is_run_and_its_answer_kept(moody):
 
 
 @pytest.mark.own_daemon
-def test_jobs_accepted_running_and_done_survive_a_killed_daemon(home, moody, gate):
+def test_jobs_accepted_running_and_done_survive_a_killed_daemon(
+    home: Home, moody: Connection, gate: Gate
+) -> None:
     done, *_ = submit(moody, 7)
     wait(moody, [done])
     runs, *waiting = submit(moody, 5, 8, 9)
@@ -106,10 +117,12 @@ def test_jobs_accepted_running_and_done_survive_a_killed_daemon(home, moody, gat
 
 
 @pytest.mark.own_daemon
-def test_jobs_accepted_while_the_daemon_is_killed_again_and_again_are_all_run(home, moody):
+def test_jobs_accepted_while_the_daemon_is_killed_again_and_again_are_all_run(
+    home: Home, moody: Connection
+) -> None:
     accepted, stop = [], threading.Event()
 
-    def keep_submitting():
+    def keep_submitting() -> None:
         while not stop.is_set():
             try:
                 with home.connect() as connection:
@@ -132,7 +145,9 @@ def test_jobs_accepted_while_the_daemon_is_killed_again_and_again_are_all_run(ho
 
 
 @pytest.mark.own_daemon
-def test_a_stop_puts_back_what_runs_and_the_next_daemon_runs_it(home, register, gate):
+def test_a_stop_puts_back_what_runs_and_the_next_daemon_runs_it(
+    home: Home, register: Callable[..., Any], gate: Gate
+) -> None:
     home.configure('[daemon]\ngrace = "100ms"\n')
     register("m", 2, "Moody")
     with home.connect() as connection:
@@ -146,7 +161,9 @@ def test_a_stop_puts_back_what_runs_and_the_next_daemon_runs_it(home, register, 
 
 
 @pytest.mark.own_daemon
-def test_a_stop_lets_the_running_job_finish_within_the_grace_period(home, moody, gate):
+def test_a_stop_lets_the_running_job_finish_within_the_grace_period(
+    home: Home, moody: Connection, gate: Gate
+) -> None:
     (job,) = submit(moody, 5)
     wait_until(lambda: state(moody, job) == "running")
     started = moody.ask(ShowJob(job=job))[0].job.started_at
@@ -159,7 +176,7 @@ def test_a_stop_lets_the_running_job_finish_within_the_grace_period(home, moody,
     assert (kept.state, kept.started_at) == ("complete", started)
 
 
-def refuses(connection):
+def refuses(connection: Connection) -> bool:
     """Whether the daemon takes no new jobs."""
     try:
         submit(connection, 7, model="nobody")
@@ -170,7 +187,9 @@ def refuses(connection):
     raise AssertionError("a model of that name is registered")
 
 
-def test_a_thousand_jobs_are_accepted_and_each_has_its_own_answer(home, moody):
+def test_a_thousand_jobs_are_accepted_and_each_has_its_own_answer(
+    home: Home, moody: Connection
+) -> None:
     before = home.json("stats", "m")["inference_count"]
     jobs = submit(moody, *range(1000, 2000))
     assert len(set(jobs)) == 1000
@@ -181,10 +200,10 @@ def test_a_thousand_jobs_are_accepted_and_each_has_its_own_answer(home, moody):
     assert home.json("stats", "m")["inference_count"] == before + 1000
 
 
-def test_two_who_submit_at_once_get_their_own_jobs(home, moody):
+def test_two_who_submit_at_once_get_their_own_jobs(home: Home, moody: Connection) -> None:
     ids = {}
 
-    def run(first):
+    def run(first: int) -> None:
         with home.connect() as connection:
             ids[first] = [submit(connection, first + n)[0] for n in range(50)]
 
@@ -198,7 +217,7 @@ def test_two_who_submit_at_once_get_their_own_jobs(home, moody):
         assert [result(moody, job)[0] for job in jobs] == [2 * (first + n) for n in range(50)]
 
 
-def test_a_pending_and_a_running_job_are_cancelled(moody, gate):
+def test_a_pending_and_a_running_job_are_cancelled(moody: Connection, gate: Gate) -> None:
     runs, *waiting = submit(moody, 5, *range(10, 60))
     wait_until(lambda: state(moody, runs) == "running")
     last = waiting[-1]
@@ -212,11 +231,13 @@ def test_a_pending_and_a_running_job_are_cancelled(moody, gate):
     assert moody.ask(CancelJobs(jobs=(runs, waiting[0])))[0].jobs == ()
 
 
-def test_all_are_cancelled_and_who_waits_for_them_is_told(home, moody, gate):
+def test_all_are_cancelled_and_who_waits_for_them_is_told(
+    home: Home, moody: Connection, gate: Gate
+) -> None:
     jobs = submit(moody, 5, *range(10, 100))
     ends = {}
 
-    def watch():
+    def watch() -> None:
         with home.connect() as connection:
             ends.update(wait(connection, jobs))
 
@@ -230,7 +251,7 @@ def test_all_are_cancelled_and_who_waits_for_them_is_told(home, moody, gate):
     assert unfinished(moody) == ()
 
 
-def test_a_failed_job_raises_what_a_prediction_would_have(moody):
+def test_a_failed_job_raises_what_a_prediction_would_have(moody: Connection) -> None:
     fine, raises, crashes = submit(moody, 7, 1, 2)
     ends = wait(moody, [fine, raises, crashes])
     assert ends[fine].state == "complete"
@@ -242,7 +263,7 @@ def test_a_failed_job_raises_what_a_prediction_would_have(moody):
 
 
 @pytest.mark.own_daemon
-def test_jobs_that_find_the_queue_full_wait(home, register):
+def test_jobs_that_find_the_queue_full_wait(home: Home, register: Callable[..., Any]) -> None:
     home.configure("[queue]\nper_model = 1\n")
     register("m", 2, "Moody")
     with home.connect() as connection:
@@ -251,7 +272,7 @@ def test_jobs_that_find_the_queue_full_wait(home, register):
     assert {end.state for end in ends.values()} == {"complete"}
 
 
-def test_a_removed_model_fails_its_pending_jobs(moody, gate):
+def test_a_removed_model_fails_its_pending_jobs(moody: Connection, gate: Gate) -> None:
     runs, *waiting = submit(moody, 5, *range(10, 60))
     wait_until(lambda: state(moody, runs) == "running")
     moody.ask(Remove(name="m"))
@@ -265,7 +286,7 @@ def test_a_removed_model_fails_its_pending_jobs(moody, gate):
         submit(moody, 7)
 
 
-def test_a_job_that_has_not_ended_in_its_time_fails(moody, gate):
+def test_a_job_that_has_not_ended_in_its_time_fails(moody: Connection, gate: Gate) -> None:
     submit(moody, 5, 5)
     (late,) = submit(moody, 7, timeout=0.3)
     end = wait(moody, [late])[late]
@@ -273,7 +294,9 @@ def test_a_job_that_has_not_ended_in_its_time_fails(moody, gate):
 
 
 @pytest.mark.own_daemon
-def test_a_job_whose_turn_comes_late_has_its_full_time_then(home, register):
+def test_a_job_whose_turn_comes_late_has_its_full_time_then(
+    home: Home, register: Callable[..., Any]
+) -> None:
     home.configure('[jobs]\ntimeout = "3.5s"\n')
     register("m", 2, "Moody")
     with home.connect() as connection:
@@ -284,7 +307,9 @@ def test_a_job_whose_turn_comes_late_has_its_full_time_then(home, register):
 
 
 @pytest.mark.own_daemon
-def test_finished_jobs_are_forgotten_when_they_become_too_many(home, register):
+def test_finished_jobs_are_forgotten_when_they_become_too_many(
+    home: Home, register: Callable[..., Any]
+) -> None:
     home.configure("[jobs]\nkeep_count = 3\n")
     register("m", 2)
     with home.connect() as connection:
@@ -297,11 +322,11 @@ def test_finished_jobs_are_forgotten_when_they_become_too_many(home, register):
         assert set(gone) == set(jobs[-3:])
 
 
-def test_lists_tell_what_is_pending_queued_and_running(moody, gate):
+def test_lists_tell_what_is_pending_queued_and_running(moody: Connection, gate: Gate) -> None:
     jobs = submit(moody, 5, *range(10, 100))
     wait_until(lambda: state(moody, jobs[0]) == "running")
 
-    def listed(state):
+    def listed(state: str) -> set[str]:
         return {job.id for job in moody.ask(ListJobs(state=state))[0].jobs}
 
     pending, queued, running = listed("pending"), listed("queued"), listed("running")
@@ -315,7 +340,9 @@ def test_lists_tell_what_is_pending_queued_and_running(moody, gate):
     moody.ask(CancelJobs(all=True))
 
 
-def test_a_job_tells_how_long_it_will_wait_by_what_others_took(moody, gate):
+def test_a_job_tells_how_long_it_will_wait_by_what_others_took(
+    moody: Connection, gate: Gate
+) -> None:
     (first,) = submit(moody, 0)
     wait_until(lambda: state(moody, first) == "complete")
     jobs = submit(moody, 5, *range(10, 100))
@@ -326,7 +353,9 @@ def test_a_job_tells_how_long_it_will_wait_by_what_others_took(moody, gate):
     moody.ask(CancelJobs(all=True))
 
 
-def test_a_big_input_and_a_big_answer_go_through_the_spool(home, register, zoo):
+def test_a_big_input_and_a_big_answer_go_through_the_spool(
+    home: Home, register: Callable[..., Any], zoo: Path
+) -> None:
     register("m", 3)
     data = np.arange(4 * 50_000, dtype=np.float32).reshape(-1, 4)
     with ModelManager(home=home.path) as manager:
@@ -342,13 +371,13 @@ def test_a_big_input_and_a_big_answer_go_through_the_spool(home, register, zoo):
             manager.job("nobody")
 
 
-def test_frames_that_do_not_match_the_inputs_are_refused(moody):
+def test_frames_that_do_not_match_the_inputs_are_refused(moody: Connection) -> None:
     with pytest.raises(InvalidInput, match="announces 2 frames for 2 inputs, but 1 arrived"):
         moody.ask(Submit(model="m", inputs=(JobInput(), JobInput())), [b"[1, 1, 1, 1]"])
     assert unfinished(moody) == ()
 
 
-def test_a_wait_that_is_not_fulfilled_ends_in_time(moody, gate):
+def test_a_wait_that_is_not_fulfilled_ends_in_time(moody: Connection, gate: Gate) -> None:
     (job,) = submit(moody, 5)
     with pytest.raises(DeadlineExceeded, match="has not ended"):
         list(wait_for_jobs(moody, [job], 0.1))
@@ -357,7 +386,9 @@ def test_a_wait_that_is_not_fulfilled_ends_in_time(moody, gate):
 
 
 @pytest.mark.own_daemon
-def test_a_damaged_database_does_not_stop_predictions(home, register):
+def test_a_damaged_database_does_not_stop_predictions(
+    home: Home, register: Callable[..., Any]
+) -> None:
     register("m", 2)
     home.sire("daemon", "stop")
     (home.paths.jobs / "jobs.sqlite3").write_bytes(b"rubbish" * 1000)
@@ -370,7 +401,9 @@ def test_a_damaged_database_does_not_stop_predictions(home, register):
 
 
 @pytest.mark.own_daemon
-def test_a_disk_that_takes_no_more_fails_the_submit_and_nothing_else(home, moody):
+def test_a_disk_that_takes_no_more_fails_the_submit_and_nothing_else(
+    home: Home, moody: Connection
+) -> None:
     (before,) = submit(moody, 7)
     wait(moody, [before])
     limit(home.pid(), 200_000)
@@ -384,7 +417,9 @@ def test_a_disk_that_takes_no_more_fails_the_submit_and_nothing_else(home, moody
     wait(moody, [after])
 
 
-def test_an_input_that_somebody_removed_fails_its_job(home, moody, gate):
+def test_an_input_that_somebody_removed_fails_its_job(
+    home: Home, moody: Connection, gate: Gate
+) -> None:
     _runs, *_ = submit(moody, 5, *range(10, 60))
     big, after = (moody.ask(Submit(model="m"), [b"[7, 1, 1, 1]" + b" " * n])[0].jobs[0]
                   for n in (100_000, 1))  # fmt: skip
@@ -395,7 +430,7 @@ def test_an_input_that_somebody_removed_fails_its_job(home, moody, gate):
     assert (ends[big].error, ends[after].state) == ("JobsUnavailable", "complete")
 
 
-def limit(pid, size):
+def limit(pid: int, size: int) -> None:
     """No file that this process writes becomes longer than this."""
     script = f"import resource; resource.prlimit({pid}, resource.RLIMIT_FSIZE, ({size}, -1))"
     subprocess.run([sys.executable, "-c", script], check=True)

@@ -6,22 +6,27 @@ import subprocess
 import sys
 import textwrap
 import threading
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 
 from sire import ModelManager
 from sire.errors import DeadlineExceeded, WorkerCrashed
+from tests.home import Home
 from tests.waiting import wait_until
 
 
 @pytest.fixture
-def manager(home):
+def manager(home: Home) -> Iterator[ModelManager]:
     with ModelManager(home=home.path) as manager:
         yield manager
 
 
-def test_a_leased_instance_serves_its_holder_only(manager, register):
+def test_a_leased_instance_serves_its_holder_only(
+    manager: ModelManager, register: Callable[..., Any]
+) -> None:
     register("m", 2)
     with manager.acquire("m", timeout=30) as instance:
         assert instance.predict(np.ones(4, np.float32)).tolist() == [2.0] * 4
@@ -39,7 +44,9 @@ def test_a_leased_instance_serves_its_holder_only(manager, register):
     assert manager.pool_stats("m")["available"] == 1
 
 
-def test_an_instance_can_be_destroyed_after_use(manager, register):
+def test_an_instance_can_be_destroyed_after_use(
+    manager: ModelManager, register: Callable[..., Any]
+) -> None:
     register("m", 2)
     with manager.acquire("m", destroy_after_use=True) as instance:
         first = instance.instance
@@ -48,7 +55,9 @@ def test_an_instance_can_be_destroyed_after_use(manager, register):
         assert instance.instance != first
 
 
-def test_a_crash_takes_the_lease_with_it(manager, register):
+def test_a_crash_takes_the_lease_with_it(
+    manager: ModelManager, register: Callable[..., Any]
+) -> None:
     register("moody", 2, "Moody")
     with manager.acquire("moody") as instance:
         with pytest.raises(WorkerCrashed):
@@ -58,7 +67,9 @@ def test_a_crash_takes_the_lease_with_it(manager, register):
     assert manager.predict("moody", np.zeros((1, 4), np.float32)).tolist() == [[0.0] * 4]
 
 
-def test_a_holder_that_dies_gives_its_instance_back(home, manager, register):
+def test_a_holder_that_dies_gives_its_instance_back(
+    home: Home, manager: ModelManager, register: Callable[..., Any]
+) -> None:
     register("m", 2)
     script = textwrap.dedent(
         """
@@ -82,11 +93,11 @@ def test_a_holder_that_dies_gives_its_instance_back(home, manager, register):
     holder.stdout.close()
 
 
-def test_holders_wait_for_each_other(manager, register):
+def test_holders_wait_for_each_other(manager: ModelManager, register: Callable[..., Any]) -> None:
     register("m", 2)
     held, most = 0, 0
 
-    def work():
+    def work() -> None:
         nonlocal held, most
         for _ in range(5):
             with manager.acquire("m", timeout=30) as instance:
@@ -103,7 +114,9 @@ def test_holders_wait_for_each_other(manager, register):
     assert (held, most) == (0, 1)
 
 
-def test_cleaning_up_unloads_what_is_idle(manager, register):
+def test_cleaning_up_unloads_what_is_idle(
+    manager: ModelManager, register: Callable[..., Any]
+) -> None:
     register("a", 1)
     register("b", 2)
     manager.load_model("a")

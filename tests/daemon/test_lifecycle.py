@@ -8,24 +8,33 @@ import subprocess
 import sys
 import textwrap
 import threading
+from collections.abc import Callable
+from pathlib import Path
+from signal import Signals
+from typing import Any
 
 import pytest
 
 from sire.client.autostart import daemon_runs
+from sire.client.connection import Connection
 from sire.errors import DaemonUnavailable
 from sire.protocol.requests import Load, Predict, Ps
+from tests.conftest import Gate
 from tests.daemon.asking import ask, instances
+from tests.home import Home
 from tests.waiting import wait_until
 
 
 @pytest.mark.own_daemon
-def test_a_stop_lets_the_running_request_finish_and_refuses_new_ones(home, register, gate):
+def test_a_stop_lets_the_running_request_finish_and_refuses_new_ones(
+    home: Home, register: Callable[..., Any], gate: Gate
+) -> None:
     register("slow", 2, "Moody")
     with home.connect() as connection:
         ask(connection, "slow", 0)
         answers = []
 
-        def run():
+        def run() -> None:
             with home.connect(autostart=False) as running:
                 answers.append(ask(running, "slow", 5))
 
@@ -43,7 +52,7 @@ def test_a_stop_lets_the_running_request_finish_and_refuses_new_ones(home, regis
     assert not home.paths.socket.exists()
 
 
-def _refused(connection):
+def _refused(connection: Connection) -> bool:
     try:
         connection.ask(Load(name="slow"))
     except DaemonUnavailable:
@@ -52,13 +61,15 @@ def _refused(connection):
 
 
 @pytest.mark.own_daemon
-def test_a_stop_does_not_wait_longer_than_the_grace_period(home, register):
+def test_a_stop_does_not_wait_longer_than_the_grace_period(
+    home: Home, register: Callable[..., Any]
+) -> None:
     home.configure('[daemon]\ngrace = "200ms"\n')
     register("hangs", 2, "Moody")
     with home.connect() as connection:
         ask(connection, "hangs", 0)
 
-    def run():
+    def run() -> None:
         with home.connect(autostart=False) as running, pytest.raises(DaemonUnavailable):
             ask(running, "hangs", 3)
 
@@ -72,7 +83,7 @@ def test_a_stop_does_not_wait_longer_than_the_grace_period(home, register):
 
 
 @pytest.mark.own_daemon
-def test_a_daemon_that_does_not_answer_is_stopped_by_a_signal(home):
+def test_a_daemon_that_does_not_answer_is_stopped_by_a_signal(home: Home) -> None:
     home.sire("daemon", "start")
     pid = home.pid()
     os.kill(pid, signal.SIGSTOP)
@@ -87,7 +98,7 @@ def test_a_daemon_that_does_not_answer_is_stopped_by_a_signal(home):
     assert not daemon_runs(home.paths)
 
 
-def _pending(pid, number):
+def _pending(pid: int, number: Signals) -> int:
     """Whether a signal has been sent to a process and not been taken yet."""
     with open(f"/proc/{pid}/status") as status:
         lines = dict(line.split(":", 1) for line in status)
@@ -95,7 +106,9 @@ def _pending(pid, number):
 
 
 @pytest.mark.own_daemon
-def test_systemd_is_told_when_the_daemon_is_ready_and_when_it_stops(home, tmp_path):
+def test_systemd_is_told_when_the_daemon_is_ready_and_when_it_stops(
+    home: Home, tmp_path: Path
+) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(home.path / "notify"))
         manager.settimeout(20)
@@ -109,7 +122,7 @@ def test_systemd_is_told_when_the_daemon_is_ready_and_when_it_stops(home, tmp_pa
         assert daemon.wait(20) == 0
 
 
-def test_a_second_daemon_says_that_one_is_running(home):
+def test_a_second_daemon_says_that_one_is_running(home: Home) -> None:
     home.sire("daemon", "start")
     second = subprocess.run(
         [sys.executable, "-m", "sired"], env=home.environment, capture_output=True, text=True
@@ -119,7 +132,7 @@ def test_a_second_daemon_says_that_one_is_running(home):
 
 
 @pytest.mark.own_daemon
-def test_a_daemon_that_lost_the_race_does_not_wait_for_the_winners_end(home):
+def test_a_daemon_that_lost_the_race_does_not_wait_for_the_winners_end(home: Home) -> None:
     home.sire("daemon", "start")
     losers = [
         subprocess.Popen(
@@ -136,7 +149,7 @@ def test_a_daemon_that_lost_the_race_does_not_wait_for_the_winners_end(home):
 
 
 @pytest.mark.own_daemon
-def test_a_daemon_that_is_to_die_with_its_parent_does(home):
+def test_a_daemon_that_is_to_die_with_its_parent_does(home: Home) -> None:
     script = (
         "import subprocess, sys, time\n"
         "subprocess.Popen([sys.executable, '-m', 'sired', '--die-with-parent'])\n"
@@ -153,14 +166,16 @@ def test_a_daemon_that_is_to_die_with_its_parent_does(home):
     wait_until(lambda: not daemon_runs(home.paths))
 
 
-def test_a_model_is_unloaded_after_its_keep_alive(home, register):
+def test_a_model_is_unloaded_after_its_keep_alive(home: Home, register: Callable[..., Any]) -> None:
     register("m", 2, "Scale", "--keep-alive", "200ms")
     with home.connect() as connection:
         assert ask(connection, "m", 1) == [[2, 2, 2, 2]]
         wait_until(lambda: not instances(connection))
 
 
-def test_a_warm_up_runs_before_the_model_is_ready(home, register, tmp_path):
+def test_a_warm_up_runs_before_the_model_is_ready(
+    home: Home, register: Callable[..., Any], tmp_path: Path
+) -> None:
     (tmp_path / "good.json").write_text("[1, 2, 3, 4]")
     (tmp_path / "bad.json").write_text("[1, 2, 3, ")
     register("good", 2, "Scale", "--warmup", tmp_path / "good.json")
@@ -170,7 +185,7 @@ def test_a_warm_up_runs_before_the_model_is_ready(home, register, tmp_path):
 
 
 @pytest.fixture
-def package(home, tmp_path, monkeypatch):
+def package(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Another package, installed beside sire: a runtime, a strategy and a policy."""
     (tmp_path / "others.py").write_text(
         textwrap.dedent(
@@ -222,7 +237,9 @@ def package(home, tmp_path, monkeypatch):
 
 
 @pytest.mark.own_daemon
-def test_another_package_can_add_a_runtime_and_strategies_of_placement_and_routing(home, package):
+def test_another_package_can_add_a_runtime_and_strategies_of_placement_and_routing(
+    home: Home, package: Path
+) -> None:
     home.configure(
         '[placement]\nstrategy = "last"\nrouting = "newest"\n'
         '[devices.a]\nkind = "cpu"\nmemory = "1GiB"\n'
@@ -235,7 +252,7 @@ def test_another_package_can_add_a_runtime_and_strategies_of_placement_and_routi
 
 
 @pytest.mark.own_daemon
-def test_another_package_can_add_an_eviction_policy(home, package):
+def test_another_package_can_add_an_eviction_policy(home: Home, package: Path) -> None:
     home.configure('[placement]\neviction = "newest"\n[devices.a]\nkind = "cpu"\nmemory = "1GiB"\n')
     for name in ("first", "second", "third"):
         model = package / "model.txt"
@@ -245,7 +262,7 @@ def test_another_package_can_add_an_eviction_policy(home, package):
 
 
 @pytest.mark.own_daemon
-def test_models_spread_over_the_parts_of_a_device(home, register):
+def test_models_spread_over_the_parts_of_a_device(home: Home, register: Callable[..., Any]) -> None:
     home.configure(
         '[placement]\nstrategy = "spread"\n'
         '[devices.a]\nkind = "cpu"\nmemory = "1GiB"\ncores = [0]\n'
@@ -259,11 +276,13 @@ def test_models_spread_over_the_parts_of_a_device(home, register):
     assert os.sched_getaffinity(pid) == {0}
 
 
-def test_predictions_of_many_clients_at_once_are_all_answered_right(home, register, new_name):
+def test_predictions_of_many_clients_at_once_are_all_answered_right(
+    home: Home, register: Callable[..., Any], new_name: str
+) -> None:
     register(new_name, 3)
     wrong = []
 
-    def run(first):
+    def run(first: int) -> None:
         with home.connect() as connection:
             for number in range(50):
                 body = json.dumps([first, number, 0, 0]).encode()

@@ -7,12 +7,15 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from sire.protocol.replies import InstanceList
+from sire.protocol.replies import InstanceInfo, InstanceList
 from sire.protocol.requests import Ps
+from tests.home import Home
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.own_daemon
@@ -52,18 +55,18 @@ RUNTIME = f"""
 class Gate:
     """What a load waits for: a file for each step that it may take."""
 
-    def __init__(self, path):
+    def __init__(self, path: Path) -> None:
         self.path = path
         self._open = 0
 
-    def let_on(self, steps=1):
+    def let_on(self, steps: int = 1) -> None:
         for _ in range(steps):
             (self.path / str(self._open)).touch()
             self._open += 1
 
 
 @pytest.fixture
-def gate(tmp_path, monkeypatch):
+def gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gate:
     """Another package's runtime, whose loads read as many steps as they are let on."""
     (tmp_path / "stepwise.py").write_text(textwrap.dedent(RUNTIME))
     metadata = tmp_path / "stepwise-1.dist-info"
@@ -76,11 +79,11 @@ def gate(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def load(home, gate):
+def load(home: Home, gate: Gate) -> Iterator[Callable[..., Any]]:
     """Begin to load the model whose loads wait."""
     begun = []
 
-    def _load(*options, **how):
+    def _load(*options: str, **how: Any) -> subprocess.Popen[Any]:
         home.register("m", gate.path / "model.txt", "--runtime", "stepwise")
         wait_until(lambda: home.json("health")["status"] == "ok")
         command = [sys.executable, "-m", "sire_cli", "load", "m", *options]
@@ -93,11 +96,11 @@ def load(home, gate):
         process.communicate()
 
 
-def loading(home, steps):
+def loading(home: Home, steps: int) -> InstanceInfo:
     """The instance, once it reports that it has read N steps."""
     with home.connect() as connection:
 
-        def look():
+        def look() -> list[InstanceInfo]:
             instances = connection.expect(InstanceList, Ps()).instances
             return [one for one in instances if one.loading_bytes == steps * STEP_BYTES]
 
@@ -105,7 +108,9 @@ def loading(home, steps):
         return instance
 
 
-def test_a_load_tells_how_far_it_is_until_it_is_done(home, gate, load):
+def test_a_load_tells_how_far_it_is_until_it_is_done(
+    home: Home, gate: Gate, load: Callable[..., Any]
+) -> None:
     command = load()
     gate.let_on()
     instance = loading(home, 1)
@@ -121,7 +126,9 @@ def test_a_load_tells_how_far_it_is_until_it_is_done(home, gate, load):
     )
 
 
-def test_a_slow_load_goes_on_for_as_long_as_it_makes_progress(home, gate, load):
+def test_a_slow_load_goes_on_for_as_long_as_it_makes_progress(
+    home: Home, gate: Gate, load: Callable[..., Any]
+) -> None:
     home.configure('[daemon]\nload_timeout = "4s"\n')
     began = time.monotonic()
     command = load()
@@ -135,7 +142,9 @@ def test_a_slow_load_goes_on_for_as_long_as_it_makes_progress(home, gate, load):
     assert time.monotonic() > began + 4
 
 
-def test_a_load_that_makes_no_more_progress_is_ended(home, gate, load):
+def test_a_load_that_makes_no_more_progress_is_ended(
+    home: Home, gate: Gate, load: Callable[..., Any]
+) -> None:
     home.configure('[daemon]\nload_timeout = "1s"\n')
     command = load(stderr=subprocess.PIPE)
     gate.let_on()
@@ -145,7 +154,9 @@ def test_a_load_that_makes_no_more_progress_is_ended(home, gate, load):
     wait_until(lambda: home.json("ps") == [])
 
 
-def test_a_load_on_a_terminal_shows_a_bar_with_bytes_and_a_rate(home, gate, load):
+def test_a_load_on_a_terminal_shows_a_bar_with_bytes_and_a_rate(
+    home: Home, gate: Gate, load: Callable[..., Any]
+) -> None:
     screen, terminal = pty.openpty()
     command = load("--json", stdout=subprocess.PIPE, stderr=terminal)
     os.close(terminal)
@@ -159,7 +170,9 @@ def test_a_load_on_a_terminal_shows_a_bar_with_bytes_and_a_rate(home, gate, load
     os.close(screen)
 
 
-def test_a_load_off_a_terminal_draws_nothing(home, gate, load):
+def test_a_load_off_a_terminal_draws_nothing(
+    home: Home, gate: Gate, load: Callable[..., Any]
+) -> None:
     command = load(stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     gate.let_on(2)
     loading(home, 2)

@@ -3,16 +3,21 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from tests.daemon.asking import ask
+from tests.home import Home
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.own_daemon
 
 
-def test_the_log_names_components_and_models_and_the_journal_gets_priorities(home, register):
+def test_the_log_names_components_and_models_and_the_journal_gets_priorities(
+    home: Home, register: Callable[..., Any]
+) -> None:
     said = home.path / "stderr"
     # As systemd does it: standard error is a stream whose device and inode are told.
     code = (
@@ -47,7 +52,7 @@ def test_the_log_names_components_and_models_and_the_journal_gets_priorities(hom
     assert home.sire("logs", "-n", "1").stdout.count(b"\n") == 1
 
 
-def test_a_full_log_is_put_aside_and_the_oldest_is_forgotten(home):
+def test_a_full_log_is_put_aside_and_the_oldest_is_forgotten(home: Home) -> None:
     home.paths.logs.mkdir(parents=True)
     code = (
         "import logging\n"
@@ -72,7 +77,7 @@ def test_a_full_log_is_put_aside_and_the_oldest_is_forgotten(home):
     assert numbers == list(range(33, 45))
 
 
-def test_the_log_is_followed_from_before_there_is_one(home):
+def test_the_log_is_followed_from_before_there_is_one(home: Home) -> None:
     following = subprocess.Popen(
         [sys.executable, "-m", "sire_cli", "logs", "-f"],
         env=home.environment,

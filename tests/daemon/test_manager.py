@@ -3,6 +3,8 @@
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from sire.errors import InvalidInput, InvalidModel, ModelNotFound
 
 
 @pytest.fixture(params=["daemon", "embedded"])
-def manager(request):
+def manager(request: pytest.FixtureRequest) -> Iterator[ModelManager]:
     if request.param == "embedded":
         manager = ModelManager(embedded=True)
     else:
@@ -23,7 +25,9 @@ def manager(request):
         yield manager
 
 
-def test_a_model_is_registered_loaded_run_counted_and_unloaded(manager, zoo, new_name):
+def test_a_model_is_registered_loaded_run_counted_and_unloaded(
+    manager: ModelManager, zoo: Path, new_name: str
+) -> None:
     path, kind = zoo / "x2.safetensors", f"{zoo}/classes.py:Scale"
     manager.register_model(new_name, path, "pytorch", model_class=kind)
     manager.load_model(new_name, device="auto")
@@ -39,7 +43,7 @@ def test_a_model_is_registered_loaded_run_counted_and_unloaded(manager, zoo, new
     assert manager.get_model_stats(new_name)["memory_usage"] == 0
 
 
-def test_errors_have_the_same_names_in_python(manager, zoo):
+def test_errors_have_the_same_names_in_python(manager: ModelManager, zoo: Path) -> None:
     with pytest.raises(ModelNotFound):
         manager.predict("nobody", [1])
     kind = f"{zoo}/classes.py:Scale"
@@ -49,13 +53,13 @@ def test_errors_have_the_same_names_in_python(manager, zoo):
         manager.predict("m", np.zeros((2, 5), np.float32))
 
 
-def test_a_misspelled_option_is_rejected_with_the_nearest(manager):
+def test_a_misspelled_option_is_rejected_with_the_nearest(manager: ModelManager) -> None:
     with pytest.raises(InvalidModel, match="batchsize") as caught:
         manager.register_model("m", None, cmd="serve {port}", batchsize=8)
     assert "Did you mean batch_size?" in caught.value.hint
 
 
-def test_a_class_defined_in_the_calling_script_travels_with_it(tmp_path):
+def test_a_class_defined_in_the_calling_script_travels_with_it(tmp_path: Path) -> None:
     save_file({"weight": torch.full((4,), 5.0)}, tmp_path / "w.safetensors")
     script = tmp_path / "script.py"
     script.write_text(

@@ -6,22 +6,27 @@ import signal
 import socket
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
+from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.conftest import Gate
 from tests.daemon.asking import ask
+from tests.home import Home
 from tests.waiting import wait_until
 
 LABELS = ("model", "device", "outcome", "le")
 
 
-def families(text):
+def families(text: str) -> dict[str, Metric]:
     return {family.name: family for family in text_string_to_metric_families(text)}
 
 
-def values(text, name):
+def values(text: str, name: str) -> dict[str, Any]:
     """The samples of a name: value by label values."""
     return {
         tuple(sample.labels[label] for label in LABELS if label in sample.labels): sample.value
@@ -32,26 +37,28 @@ def values(text, name):
 
 
 @pytest.fixture
-def metrics(home):
-    def metrics():
+def metrics(home: Home) -> Callable[..., Any]:
+    def metrics() -> str:
         return home.sire("metrics").stdout.decode()
 
     return metrics
 
 
-def fetch(port, path="/metrics"):
+def fetch(port: int, path: str = "/metrics") -> str | None:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
         return answer.read().decode()
 
 
-def free_port():
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
 @pytest.mark.own_daemon
-def test_requests_are_counted_by_model_device_and_outcome(home, register, metrics):
+def test_requests_are_counted_by_model_device_and_outcome(
+    home: Home, register: Callable[..., Any], metrics: Callable[..., Any]
+) -> None:
     register("m", 2, "Moody")
     for _ in range(3):
         home.sire("predict", "m", "-i", "-", stdin=b"[[0, 1, 1, 1]]")
@@ -70,7 +77,9 @@ def test_requests_are_counted_by_model_device_and_outcome(home, register, metric
 
 
 @pytest.mark.own_daemon
-def test_loads_unloads_crashes_and_memory_are_told(home, register, metrics):
+def test_loads_unloads_crashes_and_memory_are_told(
+    home: Home, register: Callable[..., Any], metrics: Callable[..., Any]
+) -> None:
     register("m", 2, "Moody")
     home.sire("predict", "m", "-i", "-", stdin=b"[[2, 1, 1, 1]]", code=5)
     home.sire("load", "m")
@@ -85,7 +94,7 @@ def test_loads_unloads_crashes_and_memory_are_told(home, register, metrics):
     assert values(text, "sire_models_loaded") == {("cpu",): 0}
 
 
-def test_every_name_has_the_prefix_a_help_and_base_units(metrics):
+def test_every_name_has_the_prefix_a_help_and_base_units(metrics: Callable[..., Any]) -> None:
     found = families(metrics())
     assert len(found) > 20
     for name, family in found.items():
@@ -95,7 +104,9 @@ def test_every_name_has_the_prefix_a_help_and_base_units(metrics):
 
 
 @pytest.mark.own_daemon
-def test_the_same_can_be_fetched_over_http_where_a_port_is_configured(home, register, metrics):
+def test_the_same_can_be_fetched_over_http_where_a_port_is_configured(
+    home: Home, register: Callable[..., Any], metrics: Callable[..., Any]
+) -> None:
     port = free_port()
     home.configure(f"[metrics]\nport = {port}\n")
     register("m")
@@ -114,7 +125,9 @@ def test_the_same_can_be_fetched_over_http_where_a_port_is_configured(home, regi
 
 
 @pytest.mark.own_daemon
-def test_the_probe_fails_while_the_daemon_shuts_down(home, register, gate):
+def test_the_probe_fails_while_the_daemon_shuts_down(
+    home: Home, register: Callable[..., Any], gate: Gate
+) -> None:
     port = free_port()
     home.configure(f"[metrics]\nport = {port}\n")
     register("m", 2, "Moody")
@@ -129,7 +142,7 @@ def test_the_probe_fails_while_the_daemon_shuts_down(home, register, gate):
         assert running.result() == [[10, 2, 2, 2]]
 
 
-def _failed_probe(port):
+def _failed_probe(port: Any) -> Any:
     """The body of a probe that failed with 503; None while it succeeds."""
     try:
         fetch(port, "/health")
@@ -139,7 +152,7 @@ def _failed_probe(port):
     return None
 
 
-def _answer(port):
+def _answer(port: Any) -> Any:
     try:
         return fetch(port)
     except urllib.error.URLError:
@@ -147,7 +160,9 @@ def _answer(port):
 
 
 @pytest.mark.own_daemon
-def test_a_port_that_is_taken_is_a_problem_and_nothing_else(home, register):
+def test_a_port_that_is_taken_is_a_problem_and_nothing_else(
+    home: Home, register: Callable[..., Any]
+) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -3,33 +3,38 @@
 import json
 import os
 import signal
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from sire import ModelManager
+from tests.home import Home
 from tests.stand_ins.ollama import GIB, StandIn
 from tests.waiting import wait_until
 
 
 @pytest.fixture
-def server():
+def server() -> Iterator[StandIn]:
     server = StandIn()
     yield server
     server.close()
 
 
-def add(home, server, name="llama", model="llama3.2", *options):
+def add(
+    home: Home, server: StandIn, name: str = "llama", model: str = "llama3.2", *options: Any
+) -> None:
     given = ["--arg", f"model={model}", "--arg", f"host={server.url}"]
     home.register(name, "--runtime", "ollama", *given, *options)
 
 
-def test_its_size_is_what_the_server_says(home, server):
+def test_its_size_is_what_the_server_says(home: Home, server: StandIn) -> None:
     add(home, server)
     (model,) = home.json("ls")
     assert (model["model"]["weight_bytes"], model["model"]["format"]) == (2 * GIB, "gguf")
 
 
-def test_text_goes_in_and_comes_out(home, server):
+def test_text_goes_in_and_comes_out(home: Home, server: StandIn) -> None:
     server.library["llama3.2:latest"] = 1 << 20
     add(home, server)
     done = home.sire("predict", "llama", "-i", "-", "--from", "text", "--to", "text", stdin=b"hi")
@@ -44,7 +49,7 @@ def test_text_goes_in_and_comes_out(home, server):
 
 
 @pytest.mark.own_daemon
-def test_two_that_do_not_fit_take_turns_in_the_server_too(home, server):
+def test_two_that_do_not_fit_take_turns_in_the_server_too(home: Home, server: StandIn) -> None:
     home.configure('[devices.cpu]\nkind = "cpu"\nmemory = "200MiB"\n')
     server.library = {"a:latest": 100 << 20, "b:latest": 100 << 20}
     for name in ("a", "b"):
@@ -54,7 +59,9 @@ def test_two_that_do_not_fit_take_turns_in_the_server_too(home, server):
         assert list(server.loaded) == [f"{name}:latest"]
 
 
-def test_a_missing_server_or_model_is_said_when_it_is_registered(home, server):
+def test_a_missing_server_or_model_is_said_when_it_is_registered(
+    home: Home, server: StandIn
+) -> None:
     said = home.sire(
         "register",
         "m",
@@ -77,7 +84,7 @@ def test_a_missing_server_or_model_is_said_when_it_is_registered(home, server):
 
 
 @pytest.mark.own_daemon
-def test_a_killed_daemon_leaves_no_model_in_the_server(home, server):
+def test_a_killed_daemon_leaves_no_model_in_the_server(home: Home, server: StandIn) -> None:
     server.library["llama3.2:latest"] = 1 << 20
     add(home, server)
     home.sire("load", "llama")
@@ -86,7 +93,9 @@ def test_a_killed_daemon_leaves_no_model_in_the_server(home, server):
 
 
 @pytest.mark.parametrize("bound", [1, 3])
-def test_no_more_requests_are_under_way_than_its_concurrency(home, server, bound):
+def test_no_more_requests_are_under_way_than_its_concurrency(
+    home: Home, server: StandIn, bound: int
+) -> None:
     server.library["llama3.2:latest"] = 1 << 20
     server.meet = bound
     add(home, server, "llama", "llama3.2", "--concurrency", bound)
@@ -97,7 +106,7 @@ def test_no_more_requests_are_under_way_than_its_concurrency(home, server, bound
 
 
 @pytest.mark.own_daemon
-def test_stopping_the_daemon_has_the_server_unload_it(home, server):
+def test_stopping_the_daemon_has_the_server_unload_it(home: Home, server: StandIn) -> None:
     server.library["llama3.2:latest"] = 1 << 20
     add(home, server)
     home.sire("load", "llama")

@@ -5,8 +5,11 @@ import os
 import random
 import signal
 import struct
+from pathlib import Path
 
 import pytest
+
+from tests.home import Home
 
 pytestmark = pytest.mark.own_daemon
 
@@ -27,7 +30,7 @@ MODELS = 10
 REQUESTS = 40
 
 
-def write_mostly_zeros(path, number):
+def write_mostly_zeros(path: Path, number: int) -> None:
     """A file of 148 MB that takes no time to write: all of its table is a hole."""
     size = 37 * 1_000_000 * 4
     header = json.dumps(
@@ -42,7 +45,7 @@ def write_mostly_zeros(path, number):
 
 
 @pytest.fixture(scope="module")
-def big_models(tmp_path_factory):
+def big_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("big")
     (directory / "big.py").write_text(CLASS)
     for number in range(MODELS):
@@ -51,8 +54,8 @@ def big_models(tmp_path_factory):
 
 
 def test_ten_models_that_do_not_fit_together_answer_in_random_order_without_a_failure(
-    home, big_models
-):
+    home: Home, big_models: Path
+) -> None:
     home.configure('[devices.small]\nkind = "cpu"\nmemory = "600MB"\n')
     for number in range(MODELS):
         weights = big_models / f"{number}.safetensors"

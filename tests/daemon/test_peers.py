@@ -2,19 +2,25 @@
 
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
+from sire.client.connection import Connection
+from sire.protocol.counts import ModelStats
 from sire.protocol.requests import Ps, Stats
+from tests.conftest import Gate
+from tests.home import Home
 from tests.waiting import wait_until
 
 
 @pytest.fixture
-def asking(home):
+def asking(home: Home) -> Iterator[Callable[..., Any]]:
     """Starts commands that ask a model, as many as are wanted, and ends what is left of them."""
     started = []
 
-    def ask(mood):
+    def ask(mood: int) -> subprocess.Popen[Any]:
         process = subprocess.Popen(
             [sys.executable, "-m", "sire_cli", "predict", "moody", "-i", "-"],
             env=home.environment,
@@ -35,12 +41,14 @@ def asking(home):
         process.stderr.close()
 
 
-def stats(connection):
+def stats(connection: Connection) -> ModelStats:
     (stats,) = connection.ask(Stats(name="moody"))[0].models
     return stats
 
 
-def test_requests_of_a_killed_command_leave_the_queue(home, register, asking, gate):
+def test_requests_of_a_killed_command_leave_the_queue(
+    home: Home, register: Callable[..., Any], asking: Callable[..., Any], gate: Gate
+) -> None:
     register("moody", 2, "Moody")
     with home.connect() as connection:
         before = stats(connection).inference_count

@@ -2,15 +2,21 @@
 
 import threading
 import time
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from sire.protocol.requests import Load
+from tests.conftest import Gate
 from tests.daemon.asking import ask, instances
+from tests.home import Home
 from tests.waiting import wait_until
 
 
-def test_a_model_has_as_many_processes_as_it_was_registered_with(home, register):
+def test_a_model_has_as_many_processes_as_it_was_registered_with(
+    home: Home, register: Callable[..., Any]
+) -> None:
     register("m", 2, "Scale", "--instances", "2")
     with home.connect() as connection:
         connection.ask(Load(name="m"))
@@ -24,15 +30,15 @@ def test_a_model_has_as_many_processes_as_it_was_registered_with(home, register)
 
 @pytest.mark.settings('[placement]\nshrink_after = "300ms"\n')
 def test_a_queue_longer_than_a_load_makes_a_pool_grow_and_rest_makes_it_shrink(
-    home, register, gate
-):
+    home: Home, register: Callable[..., Any], gate: Gate
+) -> None:
     register("slow", 2, "Moody", "--instances", "1..2")
     with home.connect() as connection:
         began = time.monotonic()
         connection.ask(Load(name="slow"))
         load_seconds = time.monotonic() - began
 
-        def run():
+        def run() -> None:
             with home.connect(autostart=False) as another:
                 ask(another, "slow", 5)
 
@@ -54,7 +60,7 @@ def test_a_queue_longer_than_a_load_makes_a_pool_grow_and_rest_makes_it_shrink(
 
 
 @pytest.mark.own_daemon
-def test_a_daemon_that_stops_fills_no_pool_again(home, register):
+def test_a_daemon_that_stops_fills_no_pool_again(home: Home, register: Callable[..., Any]) -> None:
     register("m", 2, "Scale", "--instances", "2")
     with home.connect() as connection:
         connection.ask(Load(name="m"))

@@ -7,6 +7,10 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -21,17 +25,23 @@ from sire.errors import (
     ModelNotFound,
     WorkerCrashed,
 )
+from tests.conftest import Gate
+from tests.home import Home
 from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 
 RAISES, DIES, HANGS, WAITS, SLEEPS = 1.0, 2.0, 3.0, 5.0, -1.0
 
 
-def row(number):
+def row(number: float) -> "NDArray[Any]":
     return np.full((1, 4), number, np.float32)
 
 
 @pytest.fixture
-def manager(home, zoo):
+def manager(home: Home, zoo: Path) -> Iterator[ModelManager]:
     """A manager whose model "m" doubles, and does what its inputs say (see ``Moody``)."""
     with ModelManager(home=home.path) as manager:
         manager.register_model(
@@ -40,21 +50,23 @@ def manager(home, zoo):
         yield manager
 
 
-def first(answers):
+def first(answers: Any) -> list[float]:
     return [float(answer[0, 0]) for answer in answers]
 
 
-def answered(manager):
+def answered(manager: ModelManager) -> int:
     return manager.get_model_stats("m")["inference_count"]
 
 
-def test_answers_come_in_the_order_of_the_inputs(manager):
+def test_answers_come_in_the_order_of_the_inputs(manager: ModelManager) -> None:
     inputs = (row(number) for number in range(10, 510))
     assert first(manager.predict_many("m", inputs)) == [2.0 * n for n in range(10, 510)]
     assert list(manager.predict_many("m", [])) == []
 
 
-def test_an_answer_that_is_late_keeps_its_place(manager, zoo, gate):
+def test_an_answer_that_is_late_keeps_its_place(
+    manager: ModelManager, zoo: Path, gate: Gate
+) -> None:
     manager.register_model(
         "m",
         zoo / "x2.safetensors",
@@ -65,7 +77,7 @@ def test_an_answer_that_is_late_keeps_its_place(manager, zoo, gate):
     manager.load_model("m")
     before = answered(manager)
 
-    def inputs():
+    def inputs() -> "Iterator[NDArray[Any]]":
         yield row(WAITS)
         yield from map(row, range(10, 40))
         # The other instance answers all but those that the held one has at hand already.
@@ -76,7 +88,7 @@ def test_an_answer_that_is_late_keeps_its_place(manager, zoo, gate):
     assert first(manager.predict_many("m", inputs())) == expected
 
 
-def test_inputs_are_taken_as_there_is_room_and_no_further(manager):
+def test_inputs_are_taken_as_there_is_room_and_no_further(manager: ModelManager) -> None:
     taken = itertools.count()
     endless = (row(10 + next(taken) % 7) for _ in itertools.repeat(None))
     answers = manager.predict_many("m", endless)
@@ -87,10 +99,10 @@ def test_inputs_are_taken_as_there_is_room_and_no_further(manager):
     assert manager.predict("m", row(10))[0, 0] == 20
 
 
-def test_big_inputs_are_bounded_by_their_bytes(manager):
+def test_big_inputs_are_bounded_by_their_bytes(manager: ModelManager) -> None:
     taken = itertools.count()
 
-    def big():
+    def big() -> "Iterator[NDArray[Any]]":
         for _ in range(8):
             next(taken)
             yield np.full((1 << 20, 4), 10, np.float32)  # 16 MiB
@@ -101,7 +113,7 @@ def test_big_inputs_are_bounded_by_their_bytes(manager):
     answers.close()
 
 
-def test_an_error_is_raised_in_its_turn_and_ends_the_iteration(manager):
+def test_an_error_is_raised_in_its_turn_and_ends_the_iteration(manager: ModelManager) -> None:
     inputs = [row(10), row(11), row(RAISES), row(12)]
     answers = manager.predict_many("m", inputs)
     assert first(itertools.islice(answers, 2)) == [20, 22]
@@ -111,7 +123,9 @@ def test_an_error_is_raised_in_its_turn_and_ends_the_iteration(manager):
 
 
 @pytest.mark.parametrize("kind", [InferenceError, WorkerCrashed, InvalidInput])
-def test_an_error_is_returned_in_its_place_where_that_is_asked_for(manager, kind):
+def test_an_error_is_returned_in_its_place_where_that_is_asked_for(
+    manager: ModelManager, kind: Any
+) -> None:
     bad = {InferenceError: row(RAISES), WorkerCrashed: row(DIES), InvalidInput: object()}[kind]
     inputs = [row(10), bad, *map(row, range(11, 60))]
     one, error, *rest = manager.predict_many("m", inputs, on_error="return")
@@ -119,8 +133,8 @@ def test_an_error_is_returned_in_its_place_where_that_is_asked_for(manager, kind
     assert first([one, *rest]) == [20.0, *(2.0 * n for n in range(11, 60))]
 
 
-def test_what_the_iterable_raises_comes_after_the_answers_before_it(manager):
-    def inputs():
+def test_what_the_iterable_raises_comes_after_the_answers_before_it(manager: ModelManager) -> None:
+    def inputs() -> "Iterator[NDArray[Any]]":
         yield row(10)
         yield row(11)
         raise KeyError("lost")
@@ -131,7 +145,7 @@ def test_what_the_iterable_raises_comes_after_the_answers_before_it(manager):
         next(answers)
 
 
-def test_a_wrong_argument_is_told_before_anything_is_asked(manager):
+def test_a_wrong_argument_is_told_before_anything_is_asked(manager: ModelManager) -> None:
     with pytest.raises(InvalidConfiguration, match="on_error"):
         manager.predict_many("m", [], on_error="ignore")
     with pytest.raises(ModelNotFound):
@@ -141,7 +155,7 @@ def test_a_wrong_argument_is_told_before_anything_is_asked(manager):
 
 
 @pytest.mark.settings("[queue]\nper_model = 2\n")
-def test_a_queue_that_is_too_short_fails_no_input(home, zoo):
+def test_a_queue_that_is_too_short_fails_no_input(home: Home, zoo: Path) -> None:
     with ModelManager(home=home.path) as manager:
         manager.register_model("m", zoo / "x2.safetensors", model_class=f"{zoo}/classes.py:Moody")
         inputs = [row(number) for number in range(10, 210)]
@@ -153,24 +167,26 @@ def test_a_queue_that_is_too_short_fails_no_input(home, zoo):
 
 
 @pytest.mark.settings("[queue]\nper_model = 2\n")
-def test_several_who_share_a_short_queue_all_get_their_turns(home, zoo):
+def test_several_who_share_a_short_queue_all_get_their_turns(home: Home, zoo: Path) -> None:
     with ModelManager(home=home.path) as manager:
         manager.register_model("m", zoo / "x2.safetensors", model_class=f"{zoo}/classes.py:Moody")
 
-        def many(number):
+        def many(number: int) -> list[float]:
             return first(manager.predict_many("m", [row(number)] * 100))
 
         with concurrent.futures.ThreadPoolExecutor(3) as pool:
             assert list(pool.map(many, (10, 11, 12))) == [[n] * 100 for n in (20.0, 22.0, 24.0)]
 
 
-def test_the_timeout_is_for_each_input_and_not_for_those_before_it(manager):
+def test_the_timeout_is_for_each_input_and_not_for_those_before_it(manager: ModelManager) -> None:
     manager.load_model("m")
     slow = [np.array([[SLEEPS, 1, 1, 1]], np.float32)] * 5  # one second each
     assert first(manager.predict_many("m", slow, timeout=4.5)) == [2 * SLEEPS] * 5
 
 
-def test_an_input_that_hangs_takes_its_own_time_and_not_that_of_those_before_it(manager):
+def test_an_input_that_hangs_takes_its_own_time_and_not_that_of_those_before_it(
+    manager: ModelManager,
+) -> None:
     inputs = [*[row(10)] * 40, row(HANGS), row(11)]
     manager.load_model("m")
     answers = list(manager.predict_many("m", inputs, timeout=4.0, on_error="return"))
@@ -179,7 +195,9 @@ def test_an_input_that_hangs_takes_its_own_time_and_not_that_of_those_before_it(
 
 
 @pytest.mark.own_daemon
-def test_a_daemon_that_is_killed_fails_everything_under_way_at_once(manager, home):
+def test_a_daemon_that_is_killed_fails_everything_under_way_at_once(
+    manager: ModelManager, home: Home
+) -> None:
     inputs = [*[row(10)] * 5, *[row(HANGS)] * 20]
     answers = manager.predict_many("m", inputs, on_error="return")
     assert first(itertools.islice(answers, 5)) == [20.0] * 5
@@ -195,8 +213,8 @@ def test_a_daemon_that_is_killed_fails_everything_under_way_at_once(manager, hom
     assert first([manager.submit_async("m", row(10)).result(timeout=60)]) == [20.0]
 
 
-def test_futures_are_answered_in_any_order_to_any_thread(manager):
-    def several(number):
+def test_futures_are_answered_in_any_order_to_any_thread(manager: ModelManager) -> None:
+    def several(number: int) -> list[float]:
         futures = [manager.submit_async("m", row(number + n)) for n in range(50)]
         return first(future.result() for future in reversed(futures))
 
@@ -207,7 +225,9 @@ def test_futures_are_answered_in_any_order_to_any_thread(manager):
             assert answers == [2.0 * (number + n) for n in reversed(range(50))]
 
 
-def test_a_future_that_is_cancelled_is_withdrawn_from_the_daemon(manager, home, gate):
+def test_a_future_that_is_cancelled_is_withdrawn_from_the_daemon(
+    manager: ModelManager, home: Home, gate: Gate
+) -> None:
     manager.predict("m", row(10))
     before = answered(manager)
     blocking = manager.submit_async("m", row(WAITS))
@@ -223,7 +243,7 @@ def test_a_future_that_is_cancelled_is_withdrawn_from_the_daemon(manager, home, 
     assert answered(manager) == before + 1
 
 
-def test_closing_the_manager_cancels_its_futures(home, zoo):
+def test_closing_the_manager_cancels_its_futures(home: Home, zoo: Path) -> None:
     manager = ModelManager(home=home.path)
     manager.register_model("m", zoo / "x2.safetensors", model_class=f"{zoo}/classes.py:Moody")
     futures = [manager.submit_async("m", row(HANGS)) for _ in range(40)]
@@ -235,13 +255,13 @@ def test_closing_the_manager_cancels_its_futures(home, zoo):
         manager.submit_async("m", row(10))
 
 
-def test_a_callback_may_submit_more_and_close_the_manager(manager):
+def test_a_callback_may_submit_more_and_close_the_manager(manager: ModelManager) -> None:
     seen = threading.Event()
 
-    def again(future):
+    def again(future: Future) -> None:
         manager.submit_async("m", row(future.result()[0, 0])).add_done_callback(end)
 
-    def end(future):
+    def end(future: Future) -> None:
         if not future.cancelled() and future.result()[0, 0] == 40:
             manager.close()
             seen.set()
@@ -250,7 +270,7 @@ def test_a_callback_may_submit_more_and_close_the_manager(manager):
     assert seen.wait(90)
 
 
-def test_a_script_that_closes_nothing_ends(home, manager):
+def test_a_script_that_closes_nothing_ends(home: Home, manager: ModelManager) -> None:
     manager.load_model("m")
     script = (
         "import sys, numpy as np; from sire import ModelManager\n"

@@ -3,14 +3,20 @@
 import json
 import os
 import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 import zmq
+from zmq.sugar.socket import Socket
+
+from tests.home import Home
 
 
 @pytest.fixture
-def socket(home):
+def socket(home: Home) -> Iterator[Socket]:
     with zmq.Context() as context, context.socket(zmq.REQ) as socket:
         socket.linger = 0
         socket.rcvtimeo = 20_000
@@ -18,17 +24,17 @@ def socket(home):
         yield socket
 
 
-def exchange(socket, *frames):
+def exchange(socket: Socket, *frames: bytes) -> tuple[Any, ...]:
     socket.send_multipart(frames)
     header, *payload = socket.recv_multipart()
     return msgspec.msgpack.decode(header), payload
 
 
-def ask(socket, op, *payload, **fields):
+def ask(socket: Socket, op: str, *payload: bytes, **fields: Any) -> tuple[Any, ...]:
     return exchange(socket, msgspec.msgpack.encode({"op": op, "id": 1, **fields}), *payload)
 
 
-def test_a_plain_req_socket_can_register_and_predict(socket, zoo):
+def test_a_plain_req_socket_can_register_and_predict(socket: Socket, zoo: Path) -> None:
     model = {
         "name": "m",
         "path": f"{zoo}/x3.safetensors",
@@ -58,7 +64,9 @@ def test_a_plain_req_socket_can_register_and_predict(socket, zoo):
         [msgspec.msgpack.encode({"op": "predict", "model": "m", "tensors": [["a"]]})],
     ],
 )
-def test_what_is_no_request_is_answered_with_a_typed_error(socket, frames):
+def test_what_is_no_request_is_answered_with_a_typed_error(
+    socket: Socket, frames: list[bytes]
+) -> None:
     reply, _ = exchange(socket, *frames)
     assert reply["op"] == "error"
     assert reply["code"] == "ProtocolError"
@@ -66,7 +74,9 @@ def test_what_is_no_request_is_answered_with_a_typed_error(socket, frames):
     assert reply["op"] == "health_report"
 
 
-def test_a_message_without_the_empty_frame_is_answered_and_hurts_nobody(home, socket):
+def test_a_message_without_the_empty_frame_is_answered_and_hurts_nobody(
+    home: Home, socket: Socket
+) -> None:
     with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
         dealer.linger = 0
         dealer.rcvtimeo = 20_000
@@ -77,7 +87,7 @@ def test_a_message_without_the_empty_frame_is_answered_and_hurts_nobody(home, so
     assert ask(socket, "health")[0]["op"] == "health_report"
 
 
-def test_tensors_that_do_not_match_their_frames_fail_alone(socket, zoo):
+def test_tensors_that_do_not_match_their_frames_fail_alone(socket: Socket, zoo: Path) -> None:
     model = {
         "name": "m",
         "path": f"{zoo}/x2.safetensors",
@@ -94,7 +104,7 @@ def test_tensors_that_do_not_match_their_frames_fail_alone(socket, zoo):
     assert json.loads(payload[0]) == [2, 2, 2, 2]
 
 
-def test_only_the_owner_can_reach_the_socket(home, socket):
+def test_only_the_owner_can_reach_the_socket(home: Home, socket: Socket) -> None:
     assert stat.S_IMODE(home.paths.runtime.stat().st_mode) == 0o700
     assert stat.S_IMODE(home.paths.lock.stat().st_mode) == 0o600
     assert home.paths.runtime.stat().st_uid == os.getuid()

@@ -2,23 +2,29 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from sire import ModelManager
 from sire.client.autostart import daemon_runs
+from tests.home import Home
 from tests.simulation.replayed import check
 
 pytestmark = pytest.mark.own_daemon
 
 
-def replay(file):
+def replay(file: Path) -> subprocess.CompletedProcess[Any]:
     command = [sys.executable, "-m", "sired.scheduler.replay", str(file)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_a_real_daemon_is_replayed(home, register, tmp_path, monkeypatch):
+def test_a_real_daemon_is_replayed(
+    home: Home, register: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = tmp_path / "recording.jsonl"
     monkeypatch.setenv("SIRE_RECORD", str(file))
     monkeypatch.setenv("SIRE_HOME", str(home.path))
@@ -43,12 +49,14 @@ def test_a_real_daemon_is_replayed(home, register, tmp_path, monkeypatch):
     assert check(file.read_text().splitlines())["request answered"] >= 21
 
 
-def test_a_recording_that_cannot_be_written_is_reported_at_the_start(home, monkeypatch):
+def test_a_recording_that_cannot_be_written_is_reported_at_the_start(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SIRE_RECORD", "/nowhere/recording.jsonl")
     failed = home.sire("ls", code=6)
     assert b"SIRE_RECORD: cannot write /nowhere/recording.jsonl" in failed.stderr
 
 
-def test_a_relative_path_is_rejected(home, monkeypatch):
+def test_a_relative_path_is_rejected(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIRE_RECORD", "recording.jsonl")
     assert b"recording.jsonl is relative" in home.sire("ls", code=6).stderr

@@ -5,15 +5,20 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sire.client.autostart import daemon_runs
+from sire.client.connection import Connection
 from sire.protocol.requests import Health, Load, Predict, Register, Unload
 from sire.spec import ModelSpec
 from sired.daemon.models.registration import complete, inspect
 from sired.store.registry import Registry
 from tests.daemon.asking import instances
+from tests.home import Home
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.own_daemon
@@ -30,42 +35,42 @@ if (home / "deadly").exists():
 """
 
 
-def loaded(connection):
+def loaded(connection: Connection) -> list[str]:
     """The models that are loaded, in the order they were."""
     found = sorted(instances(connection), key=lambda instance: instance.instance)
     return [i.model for i in found if i.state in {"ready", "busy"}]
 
 
-def problems(connection):
+def problems(connection: Connection) -> tuple[Any, ...]:
     return connection.ask(Health())[0].problems
 
 
-def remembered(home):
+def remembered(home: Home) -> list[str] | None:
     try:
         return [entry["model"] for entry in json.loads(home.paths.loaded.read_bytes())]
     except (FileNotFoundError, ValueError):
         return None
 
 
-def load(home, *names):
+def load(home: Home, *names: str) -> None:
     with home.connect() as connection:
         for name in names:
             connection.ask(Load(name=name))
 
 
-def kill(home):
+def kill(home: Home) -> None:
     os.kill(home.pid(), signal.SIGKILL)
     wait_until(lambda: not daemon_runs(home.paths))
 
 
 @pytest.fixture
-def models(home, zoo):
+def models(home: Home, zoo: Path) -> Callable[..., Any]:
     """Registers models as a daemon would, without one."""
     registry = Registry(home.paths.models)
     registry.load()
     usual = {"path": f"{zoo}/x2.safetensors", "model_class": f"{zoo}/classes.py:Scale"}
 
-    def models(*names, **options):
+    def models(*names: str, **options: Any) -> None:
         for name in names:
             wanted = Register(model=ModelSpec(name=name, **{**usual, **options}))
             registry.add(complete(wanted, (), home.paths, inspect), replace=False)
@@ -73,7 +78,9 @@ def models(home, zoo):
     return models
 
 
-def test_models_to_preload_are_loaded_in_their_order(home, models):
+def test_models_to_preload_are_loaded_in_their_order(
+    home: Home, models: Callable[..., Any]
+) -> None:
     models("a", "b", "c")
     home.configure('[daemon]\npreload = ["c", "a"]\n')
     with home.connect() as connection:
@@ -81,7 +88,9 @@ def test_models_to_preload_are_loaded_in_their_order(home, models):
         assert problems(connection) == ()
 
 
-def test_a_model_to_preload_that_is_not_registered_is_a_problem_and_no_failure(home, register):
+def test_a_model_to_preload_that_is_not_registered_is_a_problem_and_no_failure(
+    home: Home, register: Callable[..., Any]
+) -> None:
     home.configure('[daemon]\npreload = ["ghost", "a"]\n')
     register("a")
     with home.connect() as connection:
@@ -91,7 +100,9 @@ def test_a_model_to_preload_that_is_not_registered_is_a_problem_and_no_failure(h
         assert problems(connection) == ()
 
 
-def test_what_does_not_fit_beside_the_others_is_left_out(home, models):
+def test_what_does_not_fit_beside_the_others_is_left_out(
+    home: Home, models: Callable[..., Any]
+) -> None:
     models("a", "b", "c", max_memory=250_000_000)
     home.configure(f'{SMALL_CPU}[daemon]\npreload = ["a", "b", "c"]\n')
     with home.connect() as connection:
@@ -102,7 +113,7 @@ def test_what_does_not_fit_beside_the_others_is_left_out(home, models):
         wait_until(lambda: problems(connection) == ())
 
 
-def test_what_was_loaded_is_loaded_after_a_restart(home, models):
+def test_what_was_loaded_is_loaded_after_a_restart(home: Home, models: Callable[..., Any]) -> None:
     models("a", "b", "c")
     home.configure(RESTORE)
     load(home, "a", "b", "c")
@@ -113,7 +124,9 @@ def test_what_was_loaded_is_loaded_after_a_restart(home, models):
         wait_until(lambda: loaded(connection) == ["c", "a"])
 
 
-def test_the_pinned_come_first_then_what_was_used_last(home, models):
+def test_the_pinned_come_first_then_what_was_used_last(
+    home: Home, models: Callable[..., Any]
+) -> None:
     models("a", "b")
     models("pinned", pinned=True)
     home.configure(RESTORE)
@@ -125,7 +138,7 @@ def test_the_pinned_come_first_then_what_was_used_last(home, models):
         wait_until(lambda: loaded(connection) == ["pinned", "b", "a"])
 
 
-def test_what_was_loaded_is_loaded_after_a_kill(home, models):
+def test_what_was_loaded_is_loaded_after_a_kill(home: Home, models: Callable[..., Any]) -> None:
     models("a", "b")
     home.configure(RESTORE)
     load(home, "a", "b")
@@ -135,7 +148,9 @@ def test_what_was_loaded_is_loaded_after_a_kill(home, models):
         wait_until(lambda: sorted(loaded(connection)) == ["a", "b"])
 
 
-def test_nothing_is_restored_and_nothing_written_unless_it_is_wanted(home, models):
+def test_nothing_is_restored_and_nothing_written_unless_it_is_wanted(
+    home: Home, models: Callable[..., Any]
+) -> None:
     models("a")
     load(home, "a")
     home.stop()
@@ -144,7 +159,9 @@ def test_nothing_is_restored_and_nothing_written_unless_it_is_wanted(home, model
         assert instances(connection) == ()
 
 
-def test_a_model_that_fails_is_left_out_and_not_tried_by_the_next_daemon(home, zoo, models):
+def test_a_model_that_fails_is_left_out_and_not_tried_by_the_next_daemon(
+    home: Home, zoo: Path, models: Callable[..., Any]
+) -> None:
     broken = home.path / "broken.safetensors"
     broken.write_bytes((zoo / "x2.safetensors").read_bytes())
     models("broken", path=str(broken), pinned=True)
@@ -165,8 +182,8 @@ def test_a_model_that_fails_is_left_out_and_not_tried_by_the_next_daemon(home, z
 
 
 def test_a_model_whose_load_kills_the_daemon_is_tried_twice_and_no_more(
-    home, zoo, models, tmp_path
-):
+    home: Home, zoo: Path, models: Callable[..., Any], tmp_path: Path
+) -> None:
     (tmp_path / "deadly.py").write_text(DEADLY)
     (tmp_path / "classes.py").write_bytes((zoo / "classes.py").read_bytes())
     models("deadly", model_class=f"{tmp_path}/deadly.py:Scale", pinned=True)
@@ -193,8 +210,8 @@ def test_a_model_whose_load_kills_the_daemon_is_tried_twice_and_no_more(
 
 
 def test_a_daemon_that_is_stopped_while_it_restores_waits_for_nothing_and_forgets_nothing(
-    home, models, tmp_path, zoo
-):
+    home: Home, models: Callable[..., Any], tmp_path: Path, zoo: Path
+) -> None:
     (tmp_path / "slow.py").write_text(
         "import os, pathlib, time\nfrom classes import Scale\n"
         "while (pathlib.Path(os.environ['SIRE_HOME']) / 'slow').exists(): time.sleep(0.01)\n"
@@ -216,7 +233,9 @@ def test_a_daemon_that_is_stopped_while_it_restores_waits_for_nothing_and_forget
         wait_until(lambda: loaded(connection) == ["slow", "a"])
 
 
-def test_a_damaged_memory_of_what_was_loaded_stops_nothing(home, models):
+def test_a_damaged_memory_of_what_was_loaded_stops_nothing(
+    home: Home, models: Callable[..., Any]
+) -> None:
     models("a")
     home.configure(RESTORE)
     home.paths.loaded.parent.mkdir()

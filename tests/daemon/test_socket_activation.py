@@ -5,6 +5,9 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from threading import Thread
+from typing import Any
 
 import pytest
 import zmq
@@ -13,6 +16,7 @@ from sire.client.autostart import daemon_runs, ensure_daemon
 from sire.paths import private_directory
 from sire.protocol.framing import encode
 from sire.protocol.requests import Health
+from tests.home import Home
 
 pytestmark = pytest.mark.own_daemon
 
@@ -20,7 +24,7 @@ pytestmark = pytest.mark.own_daemon
 class Systemd:
     """Opens the socket, and passes it to a daemon as systemd does: at descriptor 3."""
 
-    def __init__(self, home):
+    def __init__(self, home: Home) -> None:
         self.home = home
         private_directory(home.paths.runtime)
         self.listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -28,7 +32,7 @@ class Systemd:
         self.listening.listen()
         self.daemons, self.said = [], home.path / "said"
 
-    def start(self):
+    def start(self) -> subprocess.Popen[Any]:
         descriptor = self.listening.fileno()
         code = (
             "import os, sys\n"
@@ -47,10 +51,10 @@ class Systemd:
         )
         return self.daemons[-1]
 
-    def start_when_somebody_connects(self):
+    def start_when_somebody_connects(self) -> Thread:
         """In a thread, once."""
 
-        def wait():
+        def wait() -> None:
             with zmq.Context() as context, context.socket(zmq.PAIR):
                 poller = zmq.Poller()
                 poller.register(self.listening.fileno(), zmq.POLLIN)
@@ -61,7 +65,7 @@ class Systemd:
         waiting.start()
         return waiting
 
-    def end(self):
+    def end(self) -> None:
         self.listening.close()
         for daemon in self.daemons:
             daemon.terminate()
@@ -69,13 +73,15 @@ class Systemd:
 
 
 @pytest.fixture
-def systemd(home):
+def systemd(home: Home) -> Iterator[Systemd]:
     systemd = Systemd(home)
     yield systemd
     systemd.end()
 
 
-def test_who_connects_before_the_daemon_runs_is_answered_when_it_does(home, systemd):
+def test_who_connects_before_the_daemon_runs_is_answered_when_it_does(
+    home: Home, systemd: Systemd
+) -> None:
     with zmq.Context() as context, context.socket(zmq.REQ) as client:
         client.setsockopt(zmq.LINGER, 0)
         client.connect(f"ipc://{home.paths.socket}")
@@ -87,7 +93,9 @@ def test_who_connects_before_the_daemon_runs_is_answered_when_it_does(home, syst
     assert daemon.poll() is None
 
 
-def test_a_command_leaves_the_start_to_systemd_and_a_stopped_daemon_starts_again(home, systemd):
+def test_a_command_leaves_the_start_to_systemd_and_a_stopped_daemon_starts_again(
+    home: Home, systemd: Systemd
+) -> None:
     pids = []
     for _ in range(2):
         waiting = systemd.start_when_somebody_connects()
@@ -99,7 +107,7 @@ def test_a_command_leaves_the_start_to_systemd_and_a_stopped_daemon_starts_again
     assert pids == [daemon.pid for daemon in systemd.daemons]
 
 
-def test_a_daemon_by_hand_does_not_take_systemds_socket(home, systemd):
+def test_a_daemon_by_hand_does_not_take_systemds_socket(home: Home, systemd: Systemd) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "sired"], env=home.environment, capture_output=True, text=True
     )
@@ -109,7 +117,7 @@ def test_a_daemon_by_hand_does_not_take_systemds_socket(home, systemd):
     assert not daemon_runs(home.paths)
 
 
-def test_the_lock_decides_also_under_systemd(home):
+def test_the_lock_decides_also_under_systemd(home: Home) -> None:
     home.sire("daemon", "start")
     os.rename(home.paths.socket, home.path / "moved")
     systemd = Systemd(home)
@@ -121,7 +129,7 @@ def test_the_lock_decides_also_under_systemd(home):
     systemd.end()
 
 
-def test_a_socket_that_is_not_the_daemons_is_refused(home):
+def test_a_socket_that_is_not_the_daemons_is_refused(home: Home) -> None:
     systemd = Systemd(home)
     systemd.listening.close()
     home.paths.socket.unlink()
@@ -134,7 +142,9 @@ def test_a_socket_that_is_not_the_daemons_is_refused(home):
     systemd.end()
 
 
-def test_a_client_starts_a_daemon_itself_where_systemd_gave_up(home, systemd):
+def test_a_client_starts_a_daemon_itself_where_systemd_gave_up(
+    home: Home, systemd: Systemd
+) -> None:
     threading.Timer(0.2, systemd.listening.close).start()
     ensure_daemon(home.paths)
     assert home.json("health")["pid"] == home.pid()

@@ -2,12 +2,16 @@
 
 import os
 import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
-from sire.protocol.replies import DeviceList, InstanceInfo
+from sire.protocol.replies import DeviceInfo, DeviceList, InstanceInfo
 from sire.protocol.requests import Devices, Load, Predict, Unload
+from tests.home import Home
 from tests.waiting import wait_until
 
 pytestmark = [
@@ -17,7 +21,7 @@ pytestmark = [
 
 
 @pytest.fixture
-def prepared(home, register):
+def prepared(home: Home, register: Callable[..., Any]) -> Home:
     """A daemon with one worker standing by on its CPU, and two models."""
     register("m", 2)
     register("other", 3)
@@ -25,19 +29,21 @@ def prepared(home, register):
     return home
 
 
-def standing_by(home):
+def standing_by(home: Home) -> list[int]:
     """The pids of the workers that stand by, when they and the daemon say so."""
     processes = psutil.Process(home.pid()).children(recursive=True)
     found = [process.pid for process in processes if process.name() == "sired:standby"]
     return found if len(found) == devices(home)[0].standby else []
 
 
-def devices(home):
+def devices(home: Home) -> tuple[DeviceInfo]:
     with home.connect() as connection:
         return connection.expect(DeviceList, Devices()).devices
 
 
-def test_a_load_takes_over_the_worker_that_stands_by_and_another_takes_its_place(prepared):
+def test_a_load_takes_over_the_worker_that_stands_by_and_another_takes_its_place(
+    prepared: Home,
+) -> None:
     (ready,) = standing_by(prepared)
     with prepared.connect() as connection:
         assert connection.expect(InstanceInfo, Load(name="m")).pid == ready
@@ -48,7 +54,7 @@ def test_a_load_takes_over_the_worker_that_stands_by_and_another_takes_its_place
     assert [device.standby for device in devices(prepared)] == [1]
 
 
-def test_loads_that_find_nobody_standing_by_start_a_worker_of_their_own(prepared):
+def test_loads_that_find_nobody_standing_by_start_a_worker_of_their_own(prepared: Home) -> None:
     (ready,) = standing_by(prepared)
     with prepared.connect() as one:
         os.kill(ready, signal.SIGKILL)
@@ -57,7 +63,7 @@ def test_loads_that_find_nobody_standing_by_start_a_worker_of_their_own(prepared
         assert one.expect(InstanceInfo, Load(name="other")).state == "ready"
 
 
-def test_what_a_model_prints_goes_to_its_own_log(home, zoo, tmp_path):
+def test_what_a_model_prints_goes_to_its_own_log(home: Home, zoo: Path, tmp_path: Path) -> None:
     source = (zoo / "classes.py").read_text()
     (tmp_path / "loud.py").write_text(source + '\nprint("imported")\n')
     home.register("m", zoo / "x2.safetensors", "--class", f"{tmp_path}/loud.py:Scale")
@@ -70,7 +76,9 @@ def test_what_a_model_prints_goes_to_its_own_log(home, zoo, tmp_path):
 @pytest.mark.settings(
     '[memory]\ncpu_process = "100MiB"\n[devices.cpu]\nmemory = "1GiB"\nstandby = 2\n'
 )
-def test_its_memory_is_kept_for_it_and_a_model_is_charged_as_ever(home, register):
+def test_its_memory_is_kept_for_it_and_a_model_is_charged_as_ever(
+    home: Home, register: Callable[..., Any]
+) -> None:
     register("m", 2)
     (device,) = devices(home)
     assert device.capacity_bytes == (1024 - 200) << 20
@@ -81,11 +89,11 @@ def test_its_memory_is_kept_for_it_and_a_model_is_charged_as_ever(home, register
 
 
 @pytest.mark.settings('[devices.cpu]\nmemory = "64MiB"\nstandby = 3\n')
-def test_more_workers_standing_by_than_a_device_has_memory_for_are_refused(home):
+def test_more_workers_standing_by_than_a_device_has_memory_for_are_refused(home: Home) -> None:
     assert "3 standby workers need 96 MiB of 64 MiB" in home.sire("health").stderr.decode()
 
 
-def test_nobody_stays_behind_when_the_daemon_stops(prepared):
+def test_nobody_stays_behind_when_the_daemon_stops(prepared: Home) -> None:
     (ready,) = standing_by(prepared)
     with prepared.connect() as connection:
         connection.ask(Load(name="m"))

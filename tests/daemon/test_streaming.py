@@ -4,13 +4,16 @@ import contextlib
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sire import ModelManager
 from sire.errors import InferenceError, WorkerCrashed
 from tests.contract.runtime_cases import PROGRAM
+from tests.home import Home
 from tests.stand_ins.ollama import StandIn
 from tests.waiting import wait_until
 
@@ -42,23 +45,23 @@ class Speaker:
 
 
 @pytest.fixture
-def speaker(home, tmp_path):
+def speaker(home: Home, tmp_path: Path) -> Path:
     (tmp_path / "speaker.py").write_text(SPEAKER)
     home.register("m", tmp_path / "speaker.py")
     return tmp_path
 
 
 @pytest.fixture
-def manager(home):
+def manager(home: Home) -> Iterator[ModelManager]:
     with ModelManager(home=home.path) as manager:
         yield manager
 
 
-def words(*said):
+def words(*said: str) -> bytes:
     return json.dumps({"words": said}).encode()
 
 
-def test_a_part_comes_before_the_next_is_made(manager, speaker):
+def test_a_part_comes_before_the_next_is_made(manager: ModelManager, speaker: Path) -> None:
     parts = manager.stream("m", {"words": ["one", "two", "wait", "three"]})
     assert (next(parts), next(parts)) == ("one ", "two ")
     assert (speaker / "said").read_text() == "onetwo"
@@ -66,7 +69,7 @@ def test_a_part_comes_before_the_next_is_made(manager, speaker):
     assert list(parts) == ["wait ", "three "]
 
 
-def test_the_command_prints_text_as_it_comes_and_ends_its_line(home, speaker):
+def test_the_command_prints_text_as_it_comes_and_ends_its_line(home: Home, speaker: Path) -> None:
     command = [sys.executable, "-m", "sire_cli", "predict", "m", "-i", "-", "--stream"]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=home.environment
@@ -78,18 +81,20 @@ def test_the_command_prints_text_as_it_comes_and_ends_its_line(home, speaker):
         assert process.stdout.read() == b"wait two \n"
 
 
-def test_parts_as_json_have_a_line_each(home, speaker):
+def test_parts_as_json_have_a_line_each(home: Home, speaker: Path) -> None:
     asked = words("one", "two")
     done = home.sire("predict", "m", "-i", "-", "--stream", "--to", "json", stdin=asked)
     assert done.stdout == b'"one "\n"two "\n'
 
 
-def test_who_does_not_ask_for_parts_gets_the_whole_answer(home, speaker):
+def test_who_does_not_ask_for_parts_gets_the_whole_answer(home: Home, speaker: Path) -> None:
     done = home.sire("predict", "m", "-i", "-", "--to", "text", stdin=words("one", "two"))
     assert done.stdout == b"one two\n"
 
 
-def test_a_model_that_answers_at_once_gives_one_part(home, manager, register):
+def test_a_model_that_answers_at_once_gives_one_part(
+    home: Home, manager: ModelManager, register: Callable[..., Any]
+) -> None:
     register("x2")
     (answer,) = manager.stream("x2", [[1.0, 2.0, 3.0, 4.0]])
     assert answer.tolist() == [[2, 4, 6, 8]]
@@ -97,20 +102,26 @@ def test_a_model_that_answers_at_once_gives_one_part(home, manager, register):
     assert json.loads(done.stdout) == [[2, 4, 6, 8]]
 
 
-def test_an_error_on_the_way_comes_after_the_parts_before_it(manager, speaker):
+def test_an_error_on_the_way_comes_after_the_parts_before_it(
+    manager: ModelManager, speaker: Path
+) -> None:
     parts = manager.stream("m", {"words": ["one", "raise"]})
     assert next(parts) == "one "
     with pytest.raises(InferenceError, match="lost for words"):
         next(parts)
 
 
-def test_a_crash_on_the_way_is_told_and_the_next_request_is_answered(manager, speaker):
+def test_a_crash_on_the_way_is_told_and_the_next_request_is_answered(
+    manager: ModelManager, speaker: Path
+) -> None:
     with pytest.raises(WorkerCrashed):
         list(manager.stream("m", {"words": ["one", "die"]}))
     assert list(manager.stream("m", {"words": ["two"]})) == ["two "]
 
 
-def test_a_model_stops_when_nobody_wants_the_rest(home, manager, speaker):
+def test_a_model_stops_when_nobody_wants_the_rest(
+    home: Home, manager: ModelManager, speaker: Path
+) -> None:
     parts = manager.stream("m", {"words": ["one", "wait", *["more"] * 100_000]})
     assert next(parts) == "one "
     parts.close()
@@ -120,7 +131,9 @@ def test_a_model_stops_when_nobody_wants_the_rest(home, manager, speaker):
     assert list(manager.stream("m", {"words": ["again"]})) == ["again "]
 
 
-def test_requests_that_came_meanwhile_are_answered_after_it(manager, speaker):
+def test_requests_that_came_meanwhile_are_answered_after_it(
+    manager: ModelManager, speaker: Path
+) -> None:
     parts = manager.stream("m", {"words": ["one", "wait"]})
     assert next(parts) == "one "
     waiting = manager.submit_async("m", {"words": ["late"]})
@@ -130,13 +143,15 @@ def test_requests_that_came_meanwhile_are_answered_after_it(manager, speaker):
     assert waiting.result(20) == "late"
 
 
-def test_what_cannot_be_streamed_is_refused_before_anything_runs(home, speaker):
+def test_what_cannot_be_streamed_is_refused_before_anything_runs(home: Home, speaker: Path) -> None:
     for options in (("-o", "file"), ("-i", "x"), ("--to", "npy")):
         done = home.sire("predict", "m", "-i", "-", "--stream", *options, code=2)
         assert b"--stream" in done.stderr
 
 
-def test_events_of_a_program_are_parts_and_their_words_are_text(home, manager):
+def test_events_of_a_program_are_parts_and_their_words_are_text(
+    home: Home, manager: ModelManager
+) -> None:
     home.register("p", "--cmd", PROGRAM + " {port}", "--health", "/health", "--arg",
         "endpoint=/speak",
     )  # fmt: skip
@@ -152,7 +167,7 @@ def test_events_of_a_program_are_parts_and_their_words_are_text(home, manager):
         list(manager.stream("p", {"words": ["one", "error"]}))
 
 
-def test_ollama_is_heard_while_it_speaks(home, manager):
+def test_ollama_is_heard_while_it_speaks(home: Home, manager: ModelManager) -> None:
     with contextlib.closing(StandIn()) as server:
         given = ["--arg", "model=llama3.2", "--arg", f"host={server.url}"]
         home.register("llama", "--runtime", "ollama", "--max-memory", "4GiB", *given)
@@ -165,7 +180,7 @@ def test_ollama_is_heard_while_it_speaks(home, manager):
         home.sire("unload", "llama")
 
 
-def test_the_example_program_babbles_word_by_word(home, tmp_path):
+def test_the_example_program_babbles_word_by_word(home: Home, tmp_path: Path) -> None:
     (tmp_path / "text").write_text("the cat saw the cat and the dog saw the cat")
     home.register("babbler", tmp_path / "text", "--health", "/health", "--arg",
         "endpoint=/completion", "--cmd",
@@ -179,7 +194,7 @@ def test_the_example_program_babbles_word_by_word(home, tmp_path):
 
 
 @pytest.mark.own_daemon  # it is told by its environment where Ollama is
-def test_the_example_for_ollama_asks_a_running_server(home):
+def test_the_example_for_ollama_asks_a_running_server(home: Home) -> None:
     with contextlib.closing(StandIn()) as server:
         server.library["llama3.2:latest"] = 1 << 20
         (home.path / "sire").write_text(f'#!/bin/sh\nexec {sys.executable} -m sire_cli "$@"\n')

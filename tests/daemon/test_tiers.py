@@ -3,14 +3,21 @@
 import json
 import os
 import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from sire.client.connection import Connection
 from sire.errors import InsufficientMemory, InvalidInput
+from sire.protocol.counts import ModelStats
+from sire.protocol.replies import InstanceInfo
 from sire.protocol.requests import Load, Move, Predict, Ps, Register, Stats
 from sire.spec import ModelSpec
+from tests.home import Home
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.xdist_group("tiers")
@@ -34,7 +41,7 @@ class Big(torch.nn.Module):
 
 
 @pytest.fixture(scope="module")
-def big_models(tmp_path_factory):
+def big_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("big")
     (directory / "big.py").write_text(CLASS)
     for number in range(2):
@@ -45,7 +52,7 @@ def big_models(tmp_path_factory):
 
 
 @pytest.fixture
-def two(home, big_models):
+def two(home: Home, big_models: Path) -> Iterator[Connection]:
     """Two models of 80 MB each."""
     with home.connect() as connection:
         for number in range(2):
@@ -58,21 +65,21 @@ def two(home, big_models):
         yield connection
 
 
-def ask(connection, model):
+def ask(connection: Connection, model: str) -> list[float]:
     _, frames = connection.ask(Predict(model=model), [b"[1.0]"])
     return json.loads(bytes(frames[0]))
 
 
-def instances(connection):
+def instances(connection: Connection) -> dict[str, InstanceInfo]:
     return {one.model: one for one in connection.ask(Ps())[0].instances}
 
 
-def counts(connection, model):
+def counts(connection: Connection, model: str) -> ModelStats:
     return connection.ask(Stats(name=model))[0].models[0]
 
 
 @pytest.mark.settings(SMALL)
-def test_models_that_take_turns_wake_instead_of_loading(two):
+def test_models_that_take_turns_wake_instead_of_loading(two: Connection) -> None:
     before = {name: counts(two, name) for name in ("m0", "m1")}
     assert [ask(two, "m0"), ask(two, "m1")] == [[1.0], [2.0]]
     pids = {name: one.pid for name, one in instances(two).items()}
@@ -91,7 +98,9 @@ def test_models_that_take_turns_wake_instead_of_loading(two):
 
 
 @pytest.mark.settings(SMALL)
-def test_a_sleeper_that_is_killed_frees_both_its_memories_and_is_loaded_anew(two):
+def test_a_sleeper_that_is_killed_frees_both_its_memories_and_is_loaded_anew(
+    two: Connection,
+) -> None:
     crashes = counts(two, "m0").crashes
     ask(two, "m0")
     asleep = two.ask(Move(name="m0", to="dram"))[0]
@@ -103,7 +112,7 @@ def test_a_sleeper_that_is_killed_frees_both_its_memories_and_is_loaded_anew(two
 
 
 @pytest.mark.settings(SMALL)
-def test_a_model_is_moved_by_hand_from_disk_to_memory_and_back(two, home):
+def test_a_model_is_moved_by_hand_from_disk_to_memory_and_back(two: Connection, home: Home) -> None:
     asleep = home.json("move", "m0", "dram")
     assert (asleep["state"], asleep["tier"]) == ("asleep", "dram")
     assert home.json("show", "m0")["tier"] == "dram"
@@ -121,7 +130,9 @@ def test_a_model_is_moved_by_hand_from_disk_to_memory_and_back(two, home):
     assert home.json("show", "m0")["tier"] == "disk"
 
 
-def test_without_main_memory_set_aside_nothing_sleeps_and_it_is_said_why(home, register):
+def test_without_main_memory_set_aside_nothing_sleeps_and_it_is_said_why(
+    home: Home, register: Callable[..., Any]
+) -> None:
     register("m")
     with home.connect() as connection:
         with pytest.raises(InsufficientMemory, match=r"tiers\.dram is 0"):
@@ -132,7 +143,7 @@ def test_without_main_memory_set_aside_nothing_sleeps_and_it_is_said_why(home, r
 
 
 @pytest.mark.settings(SMALL)
-def test_a_model_whose_runtime_cannot_move_it_says_so_and_stays(home, tmp_path):
+def test_a_model_whose_runtime_cannot_move_it_says_so_and_stays(home: Home, tmp_path: Path) -> None:
     from tests.contract.runtime_cases import write_onnx
 
     write_onnx(tmp_path / "twice.onnx")
@@ -145,7 +156,7 @@ def test_a_model_whose_runtime_cannot_move_it_says_so_and_stays(home, tmp_path):
 
 
 @pytest.mark.settings(SMALL.replace("200MB", "50MB"))
-def test_a_model_too_large_for_main_memory_is_told_the_figures(two):
+def test_a_model_too_large_for_main_memory_is_told_the_figures(two: Connection) -> None:
     with pytest.raises(InsufficientMemory) as caught:
         two.ask(Move(name="m0", to="dram"))
     assert caught.value.details["capacity_bytes"] == 50 * MB
@@ -154,7 +165,7 @@ def test_a_model_too_large_for_main_memory_is_told_the_figures(two):
 
 
 @pytest.mark.settings(SMALL)
-def test_a_model_that_idled_for_its_keep_alive_sleeps(two, home):
+def test_a_model_that_idled_for_its_keep_alive_sleeps(two: Connection, home: Home) -> None:
     two.ask(Predict(model="m0", keep_alive=0.05), [b"[1.0]"])
     wait_until(lambda: instances(two)["m0"].state == "asleep")
     two.ask(Predict(model="m0", keep_alive=0.0), [b"[1.0]"])

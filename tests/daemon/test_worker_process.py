@@ -8,16 +8,19 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 import pytest
 
 from sire.protocol.content import JSON, TENSORS
-from sire.protocol.runs import RunModel, WorkerError
+from sire.protocol.runs import RunModel, RunResult, WorkerError
 from sire.spec import ModelSpec, TensorSpec
 from sired.workers.messages import DeviceGrant, LoadModel, ModelReady
-from sired.workers.process import start_worker
+from sired.workers.process import WorkerProcess, start_worker
 from sired.workers.zygote.zygote import Zygote
 from tests.waiting import wait_until
 
@@ -83,14 +86,14 @@ class Unlogged(Scale):
 
 
 @pytest.fixture(scope="module")
-def worker_zygote():
+def worker_zygote() -> Zygote:
     zygote = Zygote()
     zygote.warm()
     return zygote
 
 
 @pytest.fixture(scope="module")
-def worker_files(tmp_path_factory):
+def worker_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     from safetensors.torch import save_file
 
@@ -102,16 +105,18 @@ def worker_files(tmp_path_factory):
 
 
 @pytest.fixture
-def worker_log(tmp_path):
+def worker_log(tmp_path: Path) -> Path:
     return tmp_path / "m.log"
 
 
 @pytest.fixture
-def start(worker_zygote, worker_files, worker_log):
+def start(
+    worker_zygote: Zygote, worker_files: Path, worker_log: Path
+) -> Iterator[Callable[..., Any]]:
     """Start a worker for one of the classes; it is killed in the end."""
     started = []
 
-    def _start(kind="Scale", cores=(), **options):
+    def _start(kind: str = "Scale", cores: tuple[Any, ...] = (), **options: Any) -> WorkerProcess:
         spec = ModelSpec(
             name="m",
             path=str(worker_files / "two.safetensors"),
@@ -132,37 +137,37 @@ def start(worker_zygote, worker_files, worker_log):
             worker.close()
 
 
-def ended(worker, seconds=20):
+def ended(worker: WorkerProcess, seconds: int = 20) -> bool:
     poller = select.poll()
     poller.register(worker.pidfd, select.POLLIN)
     return bool(poller.poll(seconds * 1000))
 
 
-def hear(worker, seconds=20):
+def hear(worker: WorkerProcess, seconds: int = 20) -> tuple[Any, ...]:
     poller = select.poll()
     poller.register(worker.channel.fileno(), select.POLLIN)
     assert poller.poll(seconds * 1000), "the worker says nothing"
     return worker.channel.try_receive()
 
 
-def ready(worker):
+def ready(worker: WorkerProcess) -> ModelReady:
     message, _ = hear(worker)
     assert isinstance(message, ModelReady), message
     return message
 
 
-def ask(worker, numbers=(1, 1, 1, 1)):
+def ask(worker: WorkerProcess, numbers: Any = (1, 1, 1, 1)) -> tuple[RunResult, tuple[bytes]]:
     body = json.dumps(list(numbers)).encode()
     assert worker.channel.try_send(RunModel(1, JSON, (), JSON), [body])
     return hear(worker)
 
 
-def answer(worker, numbers=(1, 1, 1, 1)):
+def answer(worker: WorkerProcess, numbers: Any = (1, 1, 1, 1)) -> list[Any]:
     _, (frame,) = ask(worker, numbers)
     return json.loads(bytes(frame))
 
 
-def test_a_model_answers_small_and_large_payloads(start):
+def test_a_model_answers_small_and_large_payloads(start: Callable[..., Any]) -> None:
     worker = start()
     assert ready(worker).memory_bytes > 0
     assert answer(worker, [1, 2, 3, 4]) == [2, 4, 6, 8]
@@ -176,7 +181,9 @@ def test_a_model_answers_small_and_large_payloads(start):
     )
 
 
-def test_a_killed_worker_is_told_by_its_pidfd_its_line_and_its_last_lines(start):
+def test_a_killed_worker_is_told_by_its_pidfd_its_line_and_its_last_lines(
+    start: Callable[..., Any],
+) -> None:
     worker = start("Speaks")
     ready(worker)
     ask(worker)
@@ -188,7 +195,9 @@ def test_a_killed_worker_is_told_by_its_pidfd_its_line_and_its_last_lines(start)
     assert "thinking" in worker.last_lines()
 
 
-def test_only_what_this_worker_printed_are_its_last_lines(start, worker_log):
+def test_only_what_this_worker_printed_are_its_last_lines(
+    start: Callable[..., Any], worker_log: Path
+) -> None:
     worker_log.write_text("somebody before\n")
     worker = start("Speaks")
     ready(worker)
@@ -197,7 +206,9 @@ def test_only_what_this_worker_printed_are_its_last_lines(start, worker_log):
     assert "somebody before" not in worker.last_lines()
 
 
-def test_a_model_that_cannot_be_loaded_is_a_typed_error_and_the_process_ends(start):
+def test_a_model_that_cannot_be_loaded_is_a_typed_error_and_the_process_ends(
+    start: Callable[..., Any],
+) -> None:
     worker = start(args={"width": 5})
     error, _ = hear(worker)
     assert isinstance(error, WorkerError)
@@ -206,7 +217,7 @@ def test_a_model_that_cannot_be_loaded_is_a_typed_error_and_the_process_ends(sta
 
 
 @pytest.mark.parametrize("kind", ["Scale", "Unlogged"])
-def test_closing_the_line_ends_a_worker(start, kind):
+def test_closing_the_line_ends_a_worker(start: Callable[..., Any], kind: str) -> None:
     worker = start(kind)
     ready(worker)
     ask(worker)
@@ -215,7 +226,9 @@ def test_closing_the_line_ends_a_worker(start, kind):
     assert worker.exit_status() == "exit code 0"
 
 
-def test_closing_the_line_ends_a_worker_that_never_stops_computing(start):
+def test_closing_the_line_ends_a_worker_that_never_stops_computing(
+    start: Callable[..., Any],
+) -> None:
     worker = start("Spins")
     ready(worker)
     worker.channel.try_send(RunModel(1, JSON, (), JSON), [b"[1, 1, 1, 1]"])
@@ -225,7 +238,9 @@ def test_closing_the_line_ends_a_worker_that_never_stops_computing(start):
     assert ended(worker)
 
 
-def test_a_worker_has_a_session_a_name_and_the_cores_it_was_given(start):
+def test_a_worker_has_a_session_a_name_and_the_cores_it_was_given(
+    start: Callable[..., Any],
+) -> None:
     core = min(os.sched_getaffinity(0))
     worker = start(cores=(core,))
     ready(worker)
@@ -236,7 +251,7 @@ def test_a_worker_has_a_session_a_name_and_the_cores_it_was_given(start):
     assert answer(worker) == [2, 2, 2, 2]
 
 
-def test_what_a_model_started_ends_with_its_worker(start):
+def test_what_a_model_started_ends_with_its_worker(start: Callable[..., Any]) -> None:
     worker = start("Helped")
     ready(worker)
     (helper,) = answer(worker)
@@ -248,7 +263,7 @@ def test_what_a_model_started_ends_with_its_worker(start):
     assert not helper.is_running() or helper.status() == psutil.STATUS_ZOMBIE
 
 
-def test_workers_do_not_import_what_the_daemon_is_made_of(start):
+def test_workers_do_not_import_what_the_daemon_is_made_of(start: Callable[..., Any]) -> None:
     import zmq  # noqa: F401
 
     import sire.client.connection  # noqa: F401
@@ -258,20 +273,22 @@ def test_workers_do_not_import_what_the_daemon_is_made_of(start):
     assert answer(worker) == [1, 0, 0, 0]
 
 
-def test_a_warm_up_counts_as_an_inference(start, worker_files):
+def test_a_warm_up_counts_as_an_inference(start: Callable[..., Any], worker_files: Path) -> None:
     cold = ready(start("Hungry")).memory_bytes
     warm = ready(start("Hungry", warmup=str(worker_files / "ones.json"))).memory_bytes
     assert warm - cold == pytest.approx(100 * 1024 * 1024, rel=0.15)
 
 
-def test_the_peak_of_an_inference_is_told_with_its_result(start):
+def test_the_peak_of_an_inference_is_told_with_its_result(start: Callable[..., Any]) -> None:
     worker = start("Hungry")
     held = ready(worker).memory_bytes
     result, _ = ask(worker)
     assert result.peak_memory_bytes - held == pytest.approx(100 * 1024 * 1024, rel=0.15)
 
 
-def test_the_zygote_has_one_thread_and_none_of_the_daemons_descriptors(start, tmp_path):
+def test_the_zygote_has_one_thread_and_none_of_the_daemons_descriptors(
+    start: Callable[..., Any], tmp_path: Path
+) -> None:
     with (tmp_path / "lock").open("w"), socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         worker = start()
@@ -284,7 +301,7 @@ def test_the_zygote_has_one_thread_and_none_of_the_daemons_descriptors(start, tm
     assert zygote.num_threads() == 1
 
 
-def test_many_may_be_started_at_once(start):
+def test_many_may_be_started_at_once(start: Callable[..., Any]) -> None:
     workers = []
     threads = [threading.Thread(target=lambda: workers.append(start())) for _ in range(4)]
     for thread in threads:
@@ -297,7 +314,9 @@ def test_many_may_be_started_at_once(start):
         assert answer(worker) == [2, 2, 2, 2]
 
 
-def test_workers_outlive_the_zygote_and_the_next_start_brings_another(start):
+def test_workers_outlive_the_zygote_and_the_next_start_brings_another(
+    start: Callable[..., Any],
+) -> None:
     worker = start()
     ready(worker)
     zygote = os.pidfd_open(psutil.Process(worker.pid).ppid())
@@ -330,7 +349,9 @@ sys.stdin.read()
 """
 
 
-def test_workers_do_not_run_the_daemons_script_again(worker_files, worker_log, tmp_path):
+def test_workers_do_not_run_the_daemons_script_again(
+    worker_files: Path, worker_log: Path, tmp_path: Path
+) -> None:
     script = tmp_path / "daemon.py"
     script.write_text("print('here', flush=True)\n" + DAEMON)
     weights, kind = worker_files / "two.safetensors", f"{worker_files / 'classes.py'}:Scale"
@@ -342,7 +363,7 @@ def test_workers_do_not_run_the_daemons_script_again(worker_files, worker_log, t
     assert done.stderr == b""
 
 
-def test_nothing_is_left_of_a_daemon_that_is_killed(worker_files, worker_log):
+def test_nothing_is_left_of_a_daemon_that_is_killed(worker_files: Path, worker_log: Path) -> None:
     weights, kind = worker_files / "two.safetensors", f"{worker_files / 'classes.py'}:Scale"
     daemon = subprocess.Popen(
         [sys.executable, "-c", DAEMON, str(weights), kind, str(worker_log)],

@@ -3,12 +3,16 @@
 import os
 import signal
 import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from sire.client.connection import Connection
 from sire.errors import (
     DeadlineExceeded,
     InferenceError,
@@ -20,20 +24,22 @@ from sire.protocol.content import Payload
 from sire.protocol.requests import Load, Predict, Register, Unload
 from sire.spec import ModelSpec
 from sire.tensors import pack, unpack
+from tests.conftest import Gate
 from tests.daemon.asking import ask, counted, instances
+from tests.home import Home
 from tests.waiting import wait_until
 
 
 @pytest.fixture
-def moody(home, register):
+def moody(home: Home, register: Callable[..., Any]) -> Iterator[Connection]:
     register("moody", 2, "Moody")
     with home.connect() as connection:
         yield connection
 
 
 def test_a_killed_worker_fails_its_request_with_its_last_words_and_the_next_finds_a_fresh_one(
-    moody,
-):
+    moody: Connection,
+) -> None:
     assert ask(moody, "moody", 0) == [[0, 2, 2, 2]]
     (before,) = instances(moody)
     crashes = counted(moody, "moody").crashes
@@ -47,7 +53,7 @@ def test_a_killed_worker_fails_its_request_with_its_last_words_and_the_next_find
     assert counted(moody, "moody").crashes == crashes + 1
 
 
-def test_a_worker_killed_from_outside_is_replaced(moody):
+def test_a_worker_killed_from_outside_is_replaced(moody: Connection) -> None:
     ask(moody, "moody", 0)
     (instance,) = instances(moody)
     os.kill(instance.pid, signal.SIGKILL)
@@ -55,7 +61,9 @@ def test_a_worker_killed_from_outside_is_replaced(moody):
     assert ask(moody, "moody", 0) == [[0, 2, 2, 2]]
 
 
-def test_an_exception_of_the_model_is_told_in_one_line_and_its_process_stays(moody, home):
+def test_an_exception_of_the_model_is_told_in_one_line_and_its_process_stays(
+    moody: Connection, home: Home
+) -> None:
     ask(moody, "moody", 0)
     (before,) = instances(moody)
     with pytest.raises(InferenceError) as caught:
@@ -66,13 +74,13 @@ def test_an_exception_of_the_model_is_told_in_one_line_and_its_process_stays(moo
     assert b"Traceback" in home.sire("logs", "moody").stdout
 
 
-def test_a_model_that_calls_exit_does_not_end_its_process(moody):
+def test_a_model_that_calls_exit_does_not_end_its_process(moody: Connection) -> None:
     with pytest.raises(InferenceError):
         ask(moody, "moody", 6)
     assert ask(moody, "moody", 0) == [[0, 2, 2, 2]]
 
 
-def test_running_out_of_memory_is_tried_again_and_then_said(moody):
+def test_running_out_of_memory_is_tried_again_and_then_said(moody: Connection) -> None:
     loads = counted(moody, "moody").loads
     with pytest.raises(InsufficientMemory):
         ask(moody, "moody", 4)
@@ -80,7 +88,7 @@ def test_running_out_of_memory_is_tried_again_and_then_said(moody):
     assert ask(moody, "moody", 0) == [[0, 2, 2, 2]]
 
 
-def test_a_request_that_takes_too_long_is_answered_in_time(moody, gate):
+def test_a_request_that_takes_too_long_is_answered_in_time(moody: Connection, gate: Gate) -> None:
     ask(moody, "moody", 0)
     with pytest.raises(DeadlineExceeded):
         ask(moody, "moody", 5, timeout=0.2)
@@ -89,7 +97,9 @@ def test_a_request_that_takes_too_long_is_answered_in_time(moody, gate):
 
 
 @pytest.mark.own_daemon
-def test_a_worker_that_hangs_is_killed_and_others_do_not_notice(home, register):
+def test_a_worker_that_hangs_is_killed_and_others_do_not_notice(
+    home: Home, register: Callable[..., Any]
+) -> None:
     home.configure('[daemon]\nhung_after = "300ms"\n')
     register("hangs", 2, "Moody")
     register("other", 3)
@@ -103,11 +113,13 @@ def test_a_worker_that_hangs_is_killed_and_others_do_not_notice(home, register):
 
 
 @pytest.mark.own_daemon
-def test_a_daemon_that_is_killed_leaves_no_worker_behind_not_even_a_busy_one(moody, home):
+def test_a_daemon_that_is_killed_leaves_no_worker_behind_not_even_a_busy_one(
+    moody: Connection, home: Home
+) -> None:
     ask(moody, "moody", 0)
     (instance,) = instances(moody)
 
-    def spin():
+    def spin() -> None:
         with home.connect(autostart=False) as connection, pytest.raises(Exception):  # noqa: B017
             ask(connection, "moody", 3)
 
@@ -121,7 +133,9 @@ def test_a_daemon_that_is_killed_leaves_no_worker_behind_not_even_a_busy_one(moo
         assert ask(connection, "moody", 0) == [[0, 2, 2, 2]]
 
 
-def test_a_load_that_fails_tells_why_and_takes_nothing(home, zoo, tmp_path):
+def test_a_load_that_fails_tells_why_and_takes_nothing(
+    home: Home, zoo: Path, tmp_path: Path
+) -> None:
     weights = tmp_path / "m.safetensors"
     save_file({"weight": torch.ones(4)}, weights)
     home.register("m", weights, "--class", f"{zoo}/classes.py:Scale")
@@ -133,7 +147,9 @@ def test_a_load_that_fails_tells_why_and_takes_nothing(home, zoo, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["Scale", "InPlace"])
-def test_requests_and_answers_of_all_sizes_pass_through(home, register, kind):
+def test_requests_and_answers_of_all_sizes_pass_through(
+    home: Home, register: Callable[..., Any], kind: str
+) -> None:
     register("m", 2, kind)
     with home.connect() as connection:
         for rows in (0, 1, 4_000, 200_000):
@@ -150,14 +166,16 @@ def test_requests_and_answers_of_all_sizes_pass_through(home, register, kind):
             assert np.array_equal(answer, data * 2)
 
 
-def test_unloading_returns_once_the_process_is_gone(moody):
+def test_unloading_returns_once_the_process_is_gone(moody: Connection) -> None:
     ask(moody, "moody", 0)
     (instance,) = instances(moody)
     assert moody.ask(Unload(name="moody"))[0].instances == 1
     assert not os.path.exists(f"/proc/{instance.pid}/exe") or instances(moody) == ()
 
 
-def test_a_registered_class_that_disappears_is_a_clear_error(home, tmp_path, zoo):
+def test_a_registered_class_that_disappears_is_a_clear_error(
+    home: Home, tmp_path: Path, zoo: Path
+) -> None:
     classes = tmp_path / "gone.py"
     classes.write_text((zoo / "classes.py").read_text())
     spec = ModelSpec(name="m", path=str(zoo / "x2.safetensors"), model_class=f"{classes}:Scale")
@@ -169,7 +187,9 @@ def test_a_registered_class_that_disappears_is_a_clear_error(home, tmp_path, zoo
 
 
 @pytest.mark.own_daemon
-def test_a_daemon_whose_directory_was_removed_ends_and_takes_its_workers_along(moody, home):
+def test_a_daemon_whose_directory_was_removed_ends_and_takes_its_workers_along(
+    moody: Connection, home: Home
+) -> None:
     ask(moody, "moody", 0)
     (instance,) = instances(moody)
     pid = home.pid()
@@ -178,6 +198,6 @@ def test_a_daemon_whose_directory_was_removed_ends_and_takes_its_workers_along(m
     wait_until(lambda: not os.path.exists(f"/proc/{instance.pid}"))
 
 
-def zombie(pid):
+def zombie(pid: int) -> bool:
     with open(f"/proc/{pid}/stat") as stat:
         return stat.read().rpartition(")")[2].split()[0] == "Z"

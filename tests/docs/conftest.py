@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ for group, names in project["entry-points"].items():
 
 
 @pytest.fixture
-def place():
+def place() -> Iterator[tuple[Path, dict[str, str]]]:
     """(directory, environment) for one page: a new home, with nothing registered."""
     home = Home(Path(tempfile.mkdtemp(prefix="sire-", dir="/tmp")))
     directory, commands = home.path / "work", home.path / "bin"

@@ -11,7 +11,9 @@
 import re
 import shlex
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _VARIES = re.compile(
@@ -27,22 +29,22 @@ class Command:
     expected: str
 
 
-def blocks(text):
+def blocks(text: str) -> list[tuple[str, ...]]:
     """Return (language, content) of each fenced block."""
     return _BLOCK.findall(text)
 
 
-def is_runnable(text):
+def is_runnable(text: str) -> bool:
     """Return whether a page has blocks that `play` runs."""
     return any(language in {"console", "crontab"} for language, _ in blocks(text))
 
 
-def section(text, title):
+def section(text: str, title: str) -> str:
     """Return the text below a second-level heading, up to the next one."""
     return text.split(f"\n## {title}\n", 1)[1].split("\n## ", 1)[0]
 
 
-def commands(content):
+def commands(content: str) -> list[Command]:
     """Split a console block into commands."""
     found = []
     for line in content.splitlines():
@@ -55,10 +57,10 @@ def commands(content):
     return found
 
 
-def alike(expected, printed):
+def alike(expected: str, printed: str) -> bool:
     """Return whether two outputs agree, apart from blanks and measured figures."""
 
-    def pattern(line):
+    def pattern(line: str) -> str:
         if line == "…":
             return r"(?:.*\n)*?"
         parts = [re.escape(part) for part in _VARIES.split(line)]
@@ -69,7 +71,7 @@ def alike(expected, printed):
     return re.fullmatch(want, have) is not None
 
 
-def run(line, directory, environment):
+def run(line: str, directory: Path, environment: dict[str, str]) -> str:
     """Run a command line in bash; return stdout and stderr as one text."""
     done = subprocess.run(
         ["bash", "-c", line],
@@ -83,7 +85,7 @@ def run(line, directory, environment):
     return done.stdout
 
 
-def play(text, directory, environment):
+def play(text: str, directory: Path, environment: dict[str, str]) -> None:
     """Follow a page, block by block."""
     for language, content in blocks(text):
         name = re.match(r"# ([\w/.-]+)\n", content)
@@ -101,7 +103,7 @@ def play(text, directory, environment):
                     assert run(line.split(None, 5)[5], directory, environment) == "", line
 
 
-def sire_calls(text):
+def sire_calls(text: str) -> list[list[str]]:
     """Return the words of each call of `sire` in the shell blocks of a page, without `sire`."""
     found = []
     for language, content in blocks(text):
@@ -116,7 +118,7 @@ def sire_calls(text):
     return found
 
 
-def _calls(line):
+def _calls(line: str) -> Iterator[list[str]]:
     lexer = shlex.shlex(line.replace("$(", "( "), posix=True, punctuation_chars=True)
     lexer.wordchars += "{}[]:,*$%…"
     words = list(lexer)

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from collections.abc import Iterator
 from typing import get_args
 
 import msgspec
@@ -22,7 +23,7 @@ from tests.docs.conftest import ROOT
 REFERENCE = ROOT / "docs" / "reference"
 
 
-def rows(page):
+def rows(page: str) -> list[list[str]]:
     """The rows of all tables of a page, as lists of cells."""
     lines = (REFERENCE / page).read_text().splitlines()
     return [
@@ -32,7 +33,7 @@ def rows(page):
     ]
 
 
-def column(page, number=0):
+def column(page: str, number: int = 0) -> dict[str, str]:
     """What is in backquotes at the start of a row, with the cell of that number."""
     found = {}
     for cells in rows(page):
@@ -41,7 +42,7 @@ def column(page, number=0):
     return found
 
 
-def settings():
+def settings() -> Iterator[tuple[str, ...]]:
     """Every setting and its default as text; "" where there is none."""
     for section in fields(Settings):
         devices = section.name == "devices"
@@ -53,12 +54,12 @@ def settings():
             yield f"{prefix}.{field.encode_name}", "" if absent else value.write(field.default)
 
 
-def test_every_setting_is_listed_with_its_default():
+def test_every_setting_is_listed_with_its_default() -> None:
     listed = {name: text for name, text in column("configuration.md", 1).items() if "." in name}
     assert listed == dict(settings())
 
 
-def test_every_error_is_listed_with_its_exit_code():
+def test_every_error_is_listed_with_its_exit_code() -> None:
     listed = {name: code for name, code in column("errors.md", 1).items() if name[0].isupper()}
     defined = [
         kind
@@ -68,14 +69,14 @@ def test_every_error_is_listed_with_its_exit_code():
     assert listed == {kind.__name__: str(exit_code(kind("it failed"))) for kind in defined}
 
 
-def test_every_exit_code_is_listed():
+def test_every_exit_code_is_listed() -> None:
     listed = {int(cells[0]) for cells in rows("errors.md") if cells[0].isdigit()}
     assert listed == {
         code for name, code in vars(exit_codes).items() if name.isupper() and type(code) is int
     }
 
 
-def test_every_request_is_listed_with_its_fields():
+def test_every_request_is_listed_with_its_fields() -> None:
     listed = {cells[0].strip("`"): cells[1] for cells in rows("protocol.md") if len(cells) == 3}
     for kind in get_args(requests.Request):
         tag = kind.__struct_config__.tag
@@ -84,7 +85,7 @@ def test_every_request_is_listed_with_its_fields():
         assert named == {one.name for one in fields(kind)} - {one.name for one in fields(Message)}
 
 
-def test_every_method_of_the_manager_is_listed_with_its_parameters():
+def test_every_method_of_the_manager_is_listed_with_its_parameters() -> None:
     text = (REFERENCE / "python-api.md").read_text()
     for name, method in inspect.getmembers(ModelManager, callable):
         if name.startswith("_") or name == "close":
@@ -97,7 +98,7 @@ def test_every_method_of_the_manager_is_listed_with_its_parameters():
         assert set(listed) <= {*parameters}, name
 
 
-def test_every_field_that_a_policy_sees_is_listed():
+def test_every_field_that_a_policy_sees_is_listed() -> None:
     text = (REFERENCE / "plugins.md").read_text()
     for record in (eviction.Candidate, placement.Place, routing.Choice):
         for name in record.__dataclass_fields__:
@@ -106,7 +107,7 @@ def test_every_field_that_a_policy_sees_is_listed():
         assert all(f"`{name}`" in text for name in built_in)
 
 
-def test_every_task_of_huggingface_models_is_listed():
+def test_every_task_of_huggingface_models_is_listed() -> None:
     assert huggingface_page.PAGE.read_text() == huggingface_page.page(), (
         "run: python -m tests.huggingface_page"
     )

@@ -1,6 +1,9 @@
 """Short runs of what ``make soak`` does for hours."""
 
 import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -8,6 +11,7 @@ import pytest
 from tests.endurance import chaos
 from tests.endurance.cycles import cycle, growth, look
 from tests.endurance.soak import Soak, prepare
+from tests.home import Home
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
@@ -19,10 +23,10 @@ MIB = 1024**2
 
 
 @pytest.fixture
-def show(capsys):
+def show(capsys: pytest.CaptureFixture[str]) -> Any:
     """Prints figures whether the test passes or not."""
 
-    def show(text):
+    def show(text: Any) -> None:
         with capsys.disabled():
             print(f"\n{text}")
 
@@ -30,7 +34,9 @@ def show(capsys):
 
 
 @pytest.mark.own_daemon
-def test_loads_and_unloads_leave_nothing_behind(home, register, show):
+def test_loads_and_unloads_leave_nothing_behind(
+    home: Home, register: Callable[..., Any], show: Any
+) -> None:
     register("m")
     with home.connect() as connection:
         pid = home.pid()
@@ -47,8 +53,8 @@ def test_loads_and_unloads_leave_nothing_behind(home, register, show):
 
 @pytest.mark.own_daemon
 def test_everybody_is_answered_while_models_make_room_for_each_other_and_workers_die(
-    home, tmp_path, show
-):
+    home: Home, tmp_path: Path, show: Any
+) -> None:
     prepare(home, tmp_path)
     seed = random.randrange(1_000_000)
     soak = Soak(home, seed, kill_workers=1.0)
@@ -63,8 +69,8 @@ def test_everybody_is_answered_while_models_make_room_for_each_other_and_workers
 
 @pytest.mark.own_daemon
 def test_everything_at_once_is_answered_while_processes_are_killed_and_stopped(
-    home, tmp_path, show
-):
+    home: Home, tmp_path: Path, show: Any
+) -> None:
     chaos.prepare(home, tmp_path)
     seed = random.randrange(1_000_000)
     counters = chaos.Chaos(home, seed).run(SOAK_SECONDS, enough=enough_chaos)
@@ -73,19 +79,19 @@ def test_everything_at_once_is_answered_while_processes_are_killed_and_stopped(
     assert enough_chaos(counters)
 
 
-def enough_chaos(counters):
+def enough_chaos(counters: Any) -> Any:
     """Whether as much has happened as the test is for."""
     asked = counters.answered > 100 and counters.jobs_answered > 50
     return asked and counters.daemons_killed > 1 and counters.stopped > 5
 
 
-def enough(counters):
+def enough(counters: Any) -> Any:
     """Whether as much has happened as the test is for."""
     asked = counters.answered > 100 and counters.jobs_answered > 10
     return asked and counters.evictions > 10 and counters.workers_killed > 5
 
 
-def _of(home, process):
+def _of(home: Any, process: Any) -> Any:
     """Whether a process belongs to the daemon of this home."""
     try:
         return process.environ().get("SIRE_HOME") == str(home.path)

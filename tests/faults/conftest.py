@@ -3,12 +3,17 @@
 import json
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+from psutil import Process
 
 from sire.client.autostart import daemon_runs
+from sire.client.connection import Connection
+from sire.protocol.replies import InstanceInfo
 from sire.protocol.requests import Load, Predict, Ps, Register
 from sire.spec import ModelSpec
 from tests.home import Home
@@ -20,7 +25,7 @@ MODELS = Path(__file__).with_name("models.py")
 class House(Home):
     """A private daemon, and short words for what is asked of it."""
 
-    def register(self, name="m", kind="Faulty", **options):
+    def register(self, name: str = "m", kind: str = "Faulty", **options: Any) -> None:
         options.setdefault("args", {})
         spec = ModelSpec(
             name=name, path=str(MODELS), runtime="python", model_class=f"{MODELS}:{kind}", **options
@@ -28,40 +33,40 @@ class House(Home):
         with self.connect() as connection:
             connection.ask(Register(model=spec, replace=True))
 
-    def predict(self, name="m", timeout=90.0, **asked):
+    def predict(self, name: str = "m", timeout: float = 90.0, **asked: Any) -> Any:
         with self.connect() as connection:
             return predict(connection, name, timeout, **asked)
 
-    def load(self, name="m"):
+    def load(self, name: str = "m") -> None:
         with self.connect() as connection:
             connection.ask(Load(name=name))
 
-    def instances(self, name="m"):
+    def instances(self, name: str = "m") -> list[InstanceInfo]:
         with self.connect() as connection:
             return [i for i in connection.ask(Ps())[0].instances if i.model == name]
 
-    def daemon(self):
+    def daemon(self) -> Process:
         return psutil.Process(self.pid())
 
-    def end(self):
+    def end(self) -> None:
         if daemon_runs(self.paths):
             self.sire("daemon", "stop")
         shutil.rmtree(self.path, ignore_errors=True)
 
 
-def predict(connection, name="m", timeout=90.0, **asked):
+def predict(connection: Connection, name: str = "m", timeout: float = 90.0, **asked: Any) -> Any:
     _, frames = connection.ask(Predict(model=name, timeout=timeout), [json.dumps(asked).encode()])
     return json.loads(bytes(frames[0]))
 
 
-def new_house(config=""):
+def new_house(config: str = "") -> House:
     house = House(Path(tempfile.mkdtemp(prefix="sire-", dir="/tmp")))
     house.configure(config)
     return house
 
 
 @pytest.fixture
-def house():
+def house() -> Iterator[House]:
     """A daemon of the test's own; it is started by the first who asks."""
     house = new_house()
     yield house
@@ -69,7 +74,7 @@ def house():
 
 
 @pytest.fixture(scope="module")
-def shared():
+def shared() -> Iterator[House]:
     """A daemon that the tests of a file share, with little patience."""
     house = new_house('[daemon]\nhung_after = "300ms"\nload_timeout = "5s"\n')
     house.sire("daemon", "start")
@@ -79,7 +84,7 @@ def shared():
 
 
 @pytest.fixture
-def faulty(shared):
+def faulty(shared: House) -> House:
     """It, with the faulty model registered anew: nothing of an earlier test is held against it."""
     shared.register()
     return shared

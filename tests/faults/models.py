@@ -13,67 +13,67 @@ from typing import Any
 class Faulty:
     """Answers {"do": ...}; without it, what it was asked."""
 
-    def __init__(self, at_load=""):
+    def __init__(self, at_load: str = "") -> None:
         self.at_load = at_load
 
-    def load(self, path):
+    def load(self, path: Any) -> None:
         if self.at_load:
             self.predict({"do": self.at_load})
 
     def predict(self, asked: dict[str, Any]) -> Any:
         return getattr(self, asked.get("do", "echo"))(**asked)
 
-    def echo(self, **asked):
+    def echo(self, **asked: Any) -> Any:
         return asked
 
-    def pid(self, **_):
+    def pid(self, **_: Any) -> Any:
         return os.getpid()
 
-    def exit(self, code=3, **_):
+    def exit(self, code: int = 3, **_: Any) -> None:
         os._exit(int(code))
 
-    def poison(self, **_):
+    def poison(self, **_: Any) -> None:
         """Fail as a kernel does that leaves the CUDA context of its process unusable."""
         import torch
 
-        def synchronize():
+        def synchronize() -> None:
             raise RuntimeError("CUDA error: device-side assert triggered")
 
         torch.cuda.is_initialized = lambda: True
         torch.cuda.synchronize = synchronize
         raise RuntimeError("CUDA error: device-side assert triggered")
 
-    def segfault(self, **_):
+    def segfault(self, **_: Any) -> None:
         print("about to read address 0", flush=True)
         ctypes.string_at(0)
 
-    def stop(self, **_):
+    def stop(self, **_: Any) -> None:
         os.kill(os.getpid(), signal.SIGSTOP)
 
-    def spin(self, **_):
+    def spin(self, **_: Any) -> None:
         while True:
             pass
 
-    def wait(self, file, **_):
+    def wait(self, file: Any, **_: Any) -> None:
         """Until there is that file."""
         while not os.path.exists(file):
             time.sleep(0.005)
 
-    def sleep(self, seconds=600, **_):
+    def sleep(self, seconds: int = 600, **_: Any) -> None:
         time.sleep(float(seconds))
 
-    def no_memory(self, **_):
+    def no_memory(self, **_: Any) -> None:
         bytearray(1 << 60)
 
-    def fail(self, **_):
+    def fail(self, **_: Any) -> None:
         raise ValueError("this one cannot be loaded")
 
-    def leave_soon(self, after=0.0, bytes=1, **_):  # noqa: A002 (a field of the input)
+    def leave_soon(self, after: float = 0.0, bytes: int = 1, **_: Any) -> Any:  # noqa: A002 (a field of the input)
         """Answer with much, and be gone in the middle of that."""
         threading.Timer(float(after), os._exit, (7,)).start()
         return {"text": "x" * int(bytes)}
 
-    def shout(self, bytes=1, stream="stderr", **_):  # noqa: A002
+    def shout(self, bytes: int = 1, stream: str = "stderr", **_: Any) -> Any:  # noqa: A002
         line = (stream * 10_000)[:65_535] + "\n"
         stream = getattr(sys, stream)
         for _ in range(int(bytes) // len(line)):
@@ -81,15 +81,15 @@ class Faulty:
         stream.flush()
         return int(bytes)
 
-    def start_child(self, **_):
+    def start_child(self, **_: Any) -> Any:
         """A process in the worker's own group."""
         return subprocess.Popen(["sleep", "600"]).pid
 
-    def start_session(self, **_):
+    def start_session(self, **_: Any) -> Any:
         """One that leads a session of its own."""
         return subprocess.Popen(["sleep", "600"], start_new_session=True).pid
 
-    def start_demon(self, **_):
+    def start_demon(self, **_: Any) -> Any:
         """A process in a group of its own whose parent is gone."""
         script = (
             "import os, time\n"
@@ -102,7 +102,7 @@ class Faulty:
         started = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, check=True)
         return int(started.stdout)
 
-    def fork_and_forget(self, **_):
+    def fork_and_forget(self, **_: Any) -> Any:
         """A copy of the worker that goes on without it."""
         reader, writer = os.pipe()
         if os.fork() == 0:
@@ -114,20 +114,20 @@ class Faulty:
         os.wait()
         return int(os.read(reader, 20))
 
-    def fork_and_wait(self, **_):
+    def fork_and_wait(self, **_: Any) -> Any:
         """Whether a timer runs here once a child was forked and has ended."""
         if (child := os.fork()) == 0:
             os._exit(0)
         os.waitpid(child, 0)
         return self.timer()
 
-    def timer(self, **_):
+    def timer(self, **_: Any) -> Any:
         return signal.getitimer(signal.ITIMER_REAL)[0] > 0
 
-    def leave_a_dead_child(self, **_):
+    def leave_a_dead_child(self, **_: Any) -> Any:
         """What a shell leaves that goes before what it has started."""
         script = "import os; os.fork() and os._exit(0)"
         return subprocess.run([sys.executable, "-S", "-c", script]).returncode
 
-    def environment(self, **_):
+    def environment(self, **_: Any) -> Any:
         return dict(os.environ)

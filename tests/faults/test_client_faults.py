@@ -7,13 +7,16 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import zmq
 
+from sire.client.connection import Connection
 from sire.protocol.framing import encode
 from sire.protocol.requests import Predict
-from tests.faults.conftest import new_house, predict
+from tests.faults.conftest import House, new_house, predict
 from tests.waiting import wait_until
 
 FLOOD = """
@@ -59,7 +62,7 @@ print(answered, "answered")
 
 
 @pytest.fixture(scope="module")
-def busy():
+def busy() -> Iterator[House]:
     house = new_house()
     for name in ("m", "other"):
         house.register(name)
@@ -70,11 +73,11 @@ def busy():
 
 
 @pytest.fixture
-def flood(busy):
+def flood(busy: House) -> Iterator[Callable[..., Any]]:
     """Starts clients that ask without end, and ends them."""
     started = []
 
-    def start(kind, reads="reads"):
+    def start(kind: str, reads: str = "reads") -> subprocess.Popen[Any]:
         place = str(busy.paths.socket)
         process = subprocess.Popen(
             [sys.executable, "-c", FLOOD, place, kind, reads],
@@ -92,7 +95,7 @@ def flood(busy):
         process.stdout.close()
 
 
-def seconds(connection, model, count):
+def seconds(connection: Connection, model: str, count: int) -> list[float]:
     """Seconds that each of ``count`` requests took; all of them are answered."""
     taken = []
     for number in range(count):
@@ -106,7 +109,9 @@ def seconds(connection, model, count):
     ("kind", "reads"),
     [("predict", "reads"), ("predict", "never"), ("health", "never"), ("rubbish", "never")],
 )
-def test_who_floods_the_daemon_slows_another_by_no_more_than_its_share(busy, flood, kind, reads):
+def test_who_floods_the_daemon_slows_another_by_no_more_than_its_share(
+    busy: House, flood: Callable[..., Any], kind: str, reads: str
+) -> None:
     with busy.connect() as connection:
         alone = statistics.median(seconds(connection, "other", 30))
         memory = busy.daemon().memory_info().rss
@@ -117,7 +122,7 @@ def test_who_floods_the_daemon_slows_another_by_no_more_than_its_share(busy, flo
         assert busy.daemon().memory_info().rss - memory < 200 << 20
 
 
-def test_thousands_of_connections_that_say_nothing_are_no_burden(busy):
+def test_thousands_of_connections_that_say_nothing_are_no_burden(busy: House) -> None:
     with contextlib.ExitStack() as stack, busy.connect() as connection:
         alone = statistics.median(seconds(connection, "other", 30))
         for _ in range(2000):
@@ -129,14 +134,14 @@ def test_thousands_of_connections_that_say_nothing_are_no_burden(busy):
     wait_until(lambda: descriptors(busy) < 200)
 
 
-def test_a_thousand_clients_that_come_and_go_are_all_answered_and_forgotten(busy):
+def test_a_thousand_clients_that_come_and_go_are_all_answered_and_forgotten(busy: House) -> None:
     asking = SAY.format(place=busy.paths.socket)
     said = subprocess.run([sys.executable, "-c", asking], env=busy.environment, capture_output=True)
     assert said.stdout == b"1000 answered\n", said.stderr
     wait_until(lambda: descriptors(busy) < 200)
 
 
-def test_clients_that_leave_in_the_middle_of_a_request_leave_nothing_behind(busy):
+def test_clients_that_leave_in_the_middle_of_a_request_leave_nothing_behind(busy: House) -> None:
     context = zmq.Context()
     for _ in range(100):
         client = context.socket(zmq.DEALER)
@@ -152,5 +157,5 @@ def test_clients_that_leave_in_the_middle_of_a_request_leave_nothing_behind(busy
     wait_until(lambda: descriptors(busy) < 200)
 
 
-def descriptors(house):
+def descriptors(house: House) -> int:
     return len(os.listdir(f"/proc/{house.pid()}/fd"))

@@ -4,6 +4,8 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import psutil
@@ -26,7 +28,7 @@ ASKED = {"x": 1}
 
 
 @pytest.fixture(scope="module")
-def there():
+def there() -> Iterator[Any]:
     """A daemon with a loaded model, and a client that it has just answered."""
     house = new_house()
     house.register()
@@ -36,7 +38,7 @@ def there():
     house.end()
 
 
-def kill(house):
+def kill(house: Any) -> None:
     daemon = psutil.Process(house.pid())
     daemon.kill()
     # The sockets close with the process, which remains a zombie if it is this one's child.
@@ -44,7 +46,7 @@ def kill(house):
 
 
 @contextlib.contextmanager
-def stopped(house):
+def stopped(house: Any) -> Iterator[Any]:
     """The daemon does nothing meanwhile."""
     pid = house.pid()
     os.kill(pid, signal.SIGSTOP)
@@ -55,7 +57,7 @@ def stopped(house):
         os.kill(pid, signal.SIGCONT)
 
 
-def lease(manager):
+def lease(manager: Any) -> Any:
     with manager.acquire("m", timeout=TIMEOUT) as instance:
         return instance.predict(ASKED, timeout=TIMEOUT)
 
@@ -78,7 +80,9 @@ READS = {
 
 
 @pytest.mark.parametrize("way", [*WAYS, *READS])
-def test_a_client_whose_daemon_died_a_moment_ago_asks_the_next_or_is_told(there, way):
+def test_a_client_whose_daemon_died_a_moment_ago_asks_the_next_or_is_told(
+    there: Any, way: str
+) -> None:
     house, manager = there
     manager.list_models()
     kill(house)
@@ -91,7 +95,7 @@ def test_a_client_whose_daemon_died_a_moment_ago_asks_the_next_or_is_told(there,
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_stopped_daemon_is_reported_within_the_timeout(there, way):
+def test_a_stopped_daemon_is_reported_within_the_timeout(there: Any, way: str) -> None:
     house, _ = there
     with ModelManager(home=house.path) as manager:
         manager.list_models()
@@ -104,7 +108,9 @@ def test_a_stopped_daemon_is_reported_within_the_timeout(there, way):
 
 
 @pytest.mark.parametrize("way", READS)
-def test_a_stopped_daemon_is_reported_to_calls_without_a_timeout(there, way, monkeypatch):
+def test_a_stopped_daemon_is_reported_to_calls_without_a_timeout(
+    there: Any, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(heartbeat, "FIRST_AFTER_SECONDS", 0.1)
     monkeypatch.setattr(heartbeat, "SILENT_SECONDS", 0.5)
     house, manager = there
@@ -112,7 +118,7 @@ def test_a_stopped_daemon_is_reported_to_calls_without_a_timeout(there, way, mon
         READS[way](manager)
 
 
-def test_a_daemon_that_continues_in_time_answers_what_it_was_asked(there):
+def test_a_daemon_that_continues_in_time_answers_what_it_was_asked(there: Any) -> None:
     house, manager = there
     with stopped(house):
         future = manager.submit_async("m", ASKED, timeout=60)
@@ -121,7 +127,9 @@ def test_a_daemon_that_continues_in_time_answers_what_it_was_asked(there):
     assert future.result(60) == ASKED
 
 
-def test_a_slow_model_is_not_taken_for_a_daemon_that_does_not_respond(there, monkeypatch):
+def test_a_slow_model_is_not_taken_for_a_daemon_that_does_not_respond(
+    there: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(heartbeat, "FIRST_AFTER_SECONDS", 0.1)
     _, manager = there
     assert manager.predict("m", {"do": "sleep", "seconds": 1}) is None
@@ -130,7 +138,7 @@ def test_a_slow_model_is_not_taken_for_a_daemon_that_does_not_respond(there, mon
         manager.predict("m", {"do": "sleep", "seconds": 600}, timeout=0.5)
 
 
-def test_a_full_backlog_is_waited_for_no_longer_than_allowed(there):
+def test_a_full_backlog_is_waited_for_no_longer_than_allowed(there: Any) -> None:
     house, _ = there
     with house.connect() as connection, stopped(house):
         link = connection.open_link(backlog=1)
@@ -141,7 +149,7 @@ def test_a_full_backlog_is_waited_for_no_longer_than_allowed(there):
             link.close()
 
 
-def test_a_message_on_a_lost_connection_is_reported_as_not_sent(there):
+def test_a_message_on_a_lost_connection_is_reported_as_not_sent(there: Any) -> None:
     house, _ = there
     with house.connect() as connection:
         link: Link = connection.open_link()
@@ -156,7 +164,7 @@ def test_a_message_on_a_lost_connection_is_reported_as_not_sent(there):
         assert connection.ask(ListModels())[0].models[0].model.name == "m"
 
 
-def test_a_header_over_the_limit_is_refused_before_it_is_sent(there):
+def test_a_header_over_the_limit_is_refused_before_it_is_sent(there: Any) -> None:
     _, manager = there
     many = [np.ones(3, np.float32)] * 40_000
     manager.predict("m", ASKED, timeout=60)
@@ -171,17 +179,17 @@ def test_a_header_over_the_limit_is_refused_before_it_is_sent(there):
     assert manager.predict("m", ASKED) == ASKED
 
 
-def fill(link):
+def fill(link: Any) -> None:
     while link.send(Predict(model="m"), [bytes(1 << 20)], seconds=0.2):
         pass
 
 
-def request_of(data):
+def request_of(data: Any) -> Any:
     from sire.client.calls.many import pack_request, predict_request
 
     return pack_request(predict_request("m", None, None, None), data)
 
 
-def outcome(pipeline, number):
+def outcome(pipeline: Any, number: Any) -> Any:
     pipeline.pump(0.05)
     return pipeline.pop(number)

@@ -1,6 +1,8 @@
 """The clock on the wall is set forward or back: no job is lost, late or forgotten by that."""
 
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -16,19 +18,19 @@ INPUT = JobPayload("application/json", (), (b"[1]",))
 class Clocks:
     """What the two clocks of a machine show."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.wall, self.steady = 1_800_000_000.0, 1_000.0
 
-    def pass_by(self, seconds, drift=0.0):
+    def pass_by(self, seconds: float, drift: float = 0.0) -> None:
         self.wall += seconds + drift
         self.steady += seconds
 
-    def both(self):
+    def both(self) -> WallClock:
         return WallClock(lambda: self.wall, lambda: self.steady)
 
 
 @pytest.mark.parametrize("jump", [A_YEAR, -A_YEAR, 3600.0, -5.0])
-def test_a_clock_that_is_set_is_noticed_once_however_much_time_has_passed(jump):
+def test_a_clock_that_is_set_is_noticed_once_however_much_time_has_passed(jump: float) -> None:
     clocks = Clocks()
     clock = clocks.both()
     clocks.pass_by(A_DAY)
@@ -39,7 +41,7 @@ def test_a_clock_that_is_set_is_noticed_once_however_much_time_has_passed(jump):
     assert clock.read_jump() == 0
 
 
-def test_small_corrections_are_no_news_until_they_have_become_large():
+def test_small_corrections_are_no_news_until_they_have_become_large() -> None:
     clocks = Clocks()
     clock = clocks.both()
     noticed = []
@@ -50,21 +52,21 @@ def test_small_corrections_are_no_news_until_they_have_become_large():
     assert noticed.count(0) >= 28
 
 
-def test_the_clock_of_this_machine_goes_as_it_should():
+def test_the_clock_of_this_machine_goes_as_it_should() -> None:
     clock = WallClock()
     time.sleep(0.01)
     assert clock.read_jump() == 0
 
 
 @pytest.fixture
-def repository(tmp_path):
+def repository(tmp_path: Path) -> Iterator[JobRepository]:
     repository = JobRepository(tmp_path / "jobs")
     yield repository
     repository.close()
 
 
 @pytest.mark.parametrize("jump", [A_YEAR, -A_YEAR])
-def test_times_of_jobs_go_with_the_clock(repository, jump):
+def test_times_of_jobs_go_with_the_clock(repository: JobRepository, jump: float) -> None:
     now = time.time()
     repository.begin()
     drafts = [
@@ -83,7 +85,9 @@ def test_times_of_jobs_go_with_the_clock(repository, jump):
     assert after[waits].finished_at is None
 
 
-def test_after_the_clock_was_put_forward_nothing_is_overdue_or_too_old(repository, monkeypatch):
+def test_after_the_clock_was_put_forward_nothing_is_overdue_or_too_old(
+    repository: JobRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
     now = time.time()
     repository.begin()
     drafts = [

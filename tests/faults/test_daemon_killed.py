@@ -14,6 +14,7 @@ import socket
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -32,7 +33,7 @@ from sire.protocol.requests import (
     Submit,
     Unload,
 )
-from tests.faults.conftest import predict
+from tests.faults.conftest import House, predict
 from tests.waiting import wait_until
 
 KILLS = int(os.environ.get("SIRE_KILLS", "20"))
@@ -40,20 +41,20 @@ SEED = int(os.environ.get("SIRE_SEED", "0")) or random.randrange(1 << 32)
 SERVED = ("m", "n")
 
 
-def alive(process):
+def alive(process: Any) -> Any:
     with contextlib.suppress(psutil.Error):
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     return False
 
 
-def processes_of(house):
+def processes_of(house: Any) -> Any:
     """The daemon's whole family: its zygote, their workers, and what they started."""
     with contextlib.suppress(psutil.Error, ValueError, OSError):
         return house.daemon().children(recursive=True)
     return []
 
 
-def kill(house):
+def kill(house: Any) -> Any:
     """End the daemon at once; returns its family. Another one may follow before we know it."""
     daemon = wait_until(lambda: running(house))
     family = [daemon, *processes_of(house)]
@@ -65,7 +66,7 @@ def kill(house):
     return family
 
 
-def running(house):
+def running(house: Any) -> Any:
     """The process that holds the lock: a moment before, another's number is written there."""
     with contextlib.suppress(psutil.Error, ValueError, OSError):
         daemon = house.daemon()
@@ -75,7 +76,7 @@ def running(house):
 
 
 @pytest.fixture
-def light(house, tmp_path, monkeypatch):
+def light(house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A house whose zygote finds no framework, and so is ready at once."""
     for framework in ("torch", "onnxruntime", "transformers"):
         (tmp_path / f"{framework}.py").write_text("raise ImportError('not here')")
@@ -86,19 +87,19 @@ def light(house, tmp_path, monkeypatch):
 class Promises:
     """What the daemon has said that it has done, as those know it who asked."""
 
-    def __init__(self, house):
+    def __init__(self, house: Any) -> None:
         self.house = house
         self.jobs = {}
         self.versions = {}
         self.stop = threading.Event()
         self.wrong = []
 
-    def everybody(self):
+    def everybody(self) -> Any:
         """Those who ask: for jobs, for registrations, for answers, for loads."""
         doing = (self.submit, self.register, self.predict, self.load)
         return [threading.Thread(target=self._again_and_again, args=(do,)) for do in doing]
 
-    def _again_and_again(self, do):
+    def _again_and_again(self, do: Any) -> None:
         number = 0
         while not self.stop.is_set():
             # A submission without a reply when the daemon was killed was not accepted.
@@ -107,27 +108,27 @@ class Promises:
                     number += 1
                     do(connection, number)
 
-    def submit(self, connection, number):
+    def submit(self, connection: Any, number: Any) -> None:
         body = b'{"number": %d}' % number + b" " * random.choice((0, 100_000))
         (job,) = connection.ask(Submit(model=SERVED[number % 2]), [body])[0].jobs
         self.jobs[job] = number
         time.sleep(0.01)
 
-    def register(self, connection, number):
+    def register(self, connection: Any, number: Any) -> None:
         name = f"r{number % 5}"
         self.house.register(name, args={"at_load": f"version {number}"})
         self.versions[name] = number
 
-    def predict(self, connection, number):
+    def predict(self, connection: Any, number: Any) -> None:
         time.sleep(0.002)
         if predict(connection, SERVED[number % 2], x=number) != {"x": number}:
             self.wrong.append(number)
 
-    def load(self, connection, number):
+    def load(self, connection: Any, number: Any) -> None:
         connection.ask(Unload(name=SERVED[number % 2]))
         connection.ask(Load(name=SERVED[number % 2]))
 
-    def check(self, connection):
+    def check(self, connection: Any) -> None:
         """Raise if the daemon does not know of what was promised."""
         assert self.wrong == []
         assert connection.ask(Health())[0].problems == ()
@@ -139,7 +140,7 @@ class Promises:
             assert int(known[name].split()[1]) >= number
 
 
-def test_whenever_a_daemon_is_killed_the_next_one_keeps_its_promises(light):
+def test_whenever_a_daemon_is_killed_the_next_one_keeps_its_promises(light: House) -> None:
     print(f"SIRE_SEED={SEED} SIRE_KILLS={KILLS}")
     moments = random.Random(SEED)
     for name in SERVED:
@@ -172,7 +173,9 @@ def test_whenever_a_daemon_is_killed_the_next_one_keeps_its_promises(light):
     assert not [file for file in light.paths.state.iterdir() if file.name.startswith(".")]
 
 
-def test_a_zygote_that_still_imports_ends_with_its_daemon(house, tmp_path, monkeypatch):
+def test_a_zygote_that_still_imports_ends_with_its_daemon(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "torch.py").write_text("import time\nwhile True: time.sleep(0.01)")
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(__file__).parents[2]}")
     with house.connect() as connection:
@@ -185,7 +188,9 @@ def test_a_zygote_that_still_imports_ends_with_its_daemon(house, tmp_path, monke
 
 @pytest.mark.parametrize("what", ["a socket", "a file", "a directory", "a link to nowhere"])
 @pytest.mark.parametrize("where", ["socket", "direct_socket"])
-def test_what_lies_where_a_socket_is_to_be_is_taken_away_or_told(light, where, what):
+def test_what_lies_where_a_socket_is_to_be_is_taken_away_or_told(
+    light: House, where: str, what: str
+) -> None:
     path = getattr(light.paths, where)
     path.parent.mkdir(parents=True, mode=0o700)
     match what:
@@ -207,21 +212,21 @@ def test_what_lies_where_a_socket_is_to_be_is_taken_away_or_told(light, where, w
 
 
 @pytest.mark.parametrize("content", ["", "999999999\n", "rubbish", "\0" * 100])
-def test_a_lock_file_that_a_dead_daemon_left_keeps_nobody_out(light, content):
+def test_a_lock_file_that_a_dead_daemon_left_keeps_nobody_out(light: House, content: bytes) -> None:
     light.paths.runtime.mkdir(parents=True, mode=0o700)
     light.paths.lock.write_text(content)
     light.register()
     assert light.pid() > 1
 
 
-def test_a_directory_in_the_place_of_the_lock_is_told(light):
+def test_a_directory_in_the_place_of_the_lock_is_told(light: House) -> None:
     light.paths.lock.mkdir(parents=True)
     light.paths.runtime.chmod(0o700)
     with pytest.raises(DaemonUnavailable, match=str(light.paths.lock)):
         light.register()
 
 
-def test_a_lock_that_somebody_else_holds_is_told_and_kept(light):
+def test_a_lock_that_somebody_else_holds_is_told_and_kept(light: House) -> None:
     light.paths.runtime.mkdir(parents=True, mode=0o700)
     with light.paths.lock.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -230,8 +235,8 @@ def test_a_lock_that_somebody_else_holds_is_told_and_kept(light):
 
 
 def test_a_killed_daemon_leaves_nothing_in_the_temporary_directory_for_good(
-    house, tmp_path, monkeypatch
-):
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     house.register()
     for _ in range(2):
@@ -244,7 +249,9 @@ def test_a_killed_daemon_leaves_nothing_in_the_temporary_directory_for_good(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_lease_of_a_daemon_that_is_gone_is_not_another_clients_lease_at_the_next_one(house):
+def test_a_lease_of_a_daemon_that_is_gone_is_not_another_clients_lease_at_the_next_one(
+    house: House,
+) -> None:
     house.register()
     with house.connect() as early:
         lost = early.expect(Leased, Acquire(name="m")).lease

@@ -8,23 +8,27 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+from psutil import Process
 
 from sire.errors import DeadlineExceeded, SireError, WorkerCrashed
 from sire.protocol.requests import Health
+from tests.faults.conftest import House
 from tests.faults.test_zygote import zygote
 from tests.waiting import wait_until
 
 
-def check(house, **request):
+def check(house: House, **request: Any) -> list[str] | None:
     with house.connect() as connection:
         return [each.step for each in connection.ask(Health(**request))[0].checks]
 
 
-def test_a_deep_check_goes_through_the_loop_a_fresh_worker_and_the_model(faulty):
+def test_a_deep_check_goes_through_the_loop_a_fresh_worker_and_the_model(faulty: House) -> None:
     assert check(faulty) == []
     assert check(faulty, deep=True) == ["event loop", "worker"]
     assert check(faulty, model="m") == ["event loop", "worker", "m"]
@@ -32,7 +36,7 @@ def test_a_deep_check_goes_through_the_loop_a_fresh_worker_and_the_model(faulty)
     assert b"Works" in faulty.sire("health", "--deep", "m").stdout
 
 
-def test_a_model_whose_process_stands_still_fails_its_check(faulty):
+def test_a_model_whose_process_stands_still_fails_its_check(faulty: House) -> None:
     worker = faulty.predict(do="pid")
     os.kill(worker, signal.SIGSTOP)
     with pytest.raises(DeadlineExceeded, match="1 s"):
@@ -40,20 +44,20 @@ def test_a_model_whose_process_stands_still_fails_its_check(faulty):
     assert check(faulty, deep=True) == ["event loop", "worker"]
 
 
-def is_checked(process):
+def is_checked(process: Process) -> bool:
     """Whether a process is the fresh worker of a deep check."""
     with contextlib.suppress(psutil.Error):
         return process.name() == "sired:check"
     return False
 
 
-def test_a_model_whose_process_ends_over_the_check_is_told_how(faulty):
+def test_a_model_whose_process_ends_over_the_check_is_told_how(faulty: House) -> None:
     worker = faulty.predict(do="pid")
     os.kill(worker, signal.SIGSTOP)
 
     (faulty.paths.logs / "check.log").unlink(missing_ok=True)
 
-    def kill_when_checked():
+    def kill_when_checked() -> None:
         # The fresh worker has answered and is gone; the model's is asked right after that.
         wait_until((faulty.paths.logs / "check.log").exists)
         wait_until(lambda: not any(map(is_checked, faulty.daemon().children(recursive=True))))
@@ -67,13 +71,13 @@ def test_a_model_whose_process_ends_over_the_check_is_told_how(faulty):
     killer.join()
 
 
-def test_a_model_that_cannot_be_loaded_fails_its_check_with_the_reason(faulty):
+def test_a_model_that_cannot_be_loaded_fails_its_check_with_the_reason(faulty: House) -> None:
     faulty.register(args={"at_load": "fail"})
     with pytest.raises(SireError, match=r"check of m failed.*cannot be loaded"):
         check(faulty, model="m")
 
 
-def test_a_zygote_that_stands_still_fails_the_check(shared):
+def test_a_zygote_that_stands_still_fails_the_check(shared: House) -> None:
     stopped = zygote(shared)
     os.kill(stopped.pid, signal.SIGSTOP)
     try:
@@ -85,7 +89,7 @@ def test_a_zygote_that_stands_still_fails_the_check(shared):
 
 
 @pytest.fixture
-def watched(house):
+def watched(house: House) -> Iterator[tuple[subprocess.Popen[Any], socket.socket]]:
     """A daemon with a watchdog of 400 ms, and what it is told."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(house.path / "notify"))
@@ -104,7 +108,9 @@ def watched(house):
         assert daemon.wait(20) == 0
 
 
-def test_the_watchdog_is_told_by_the_loop_and_no_more_when_that_stands_still(watched):
+def test_the_watchdog_is_told_by_the_loop_and_no_more_when_that_stands_still(
+    watched: tuple[subprocess.Popen[Any], socket.socket],
+) -> None:
     daemon, manager = watched
     for _ in range(3):
         assert manager.recv(100) == b"WATCHDOG=1"
@@ -118,7 +124,9 @@ def test_the_watchdog_is_told_by_the_loop_and_no_more_when_that_stands_still(wat
     assert manager.recv(100) == b"WATCHDOG=1"
 
 
-def test_a_service_manager_that_is_gone_is_no_trouble(watched, house):
+def test_a_service_manager_that_is_gone_is_no_trouble(
+    watched: tuple[subprocess.Popen[Any], socket.socket], house: House
+) -> None:
     daemon, manager = watched
     house.register()
     assert house.predict(x=1) == {"x": 1}
@@ -128,7 +136,9 @@ def test_a_service_manager_that_is_gone_is_no_trouble(watched, house):
     assert daemon.poll() is None
 
 
-def test_models_cannot_speak_for_the_daemon(watched, house):
+def test_models_cannot_speak_for_the_daemon(
+    watched: tuple[subprocess.Popen[Any], socket.socket], house: House
+) -> None:
     house.register()
     worker = house.predict(do="pid")
     assert b"NOTIFY_SOCKET" not in Path(f"/proc/{worker}/environ").read_bytes()

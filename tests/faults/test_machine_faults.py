@@ -8,7 +8,9 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +22,7 @@ from sire.errors import (
     WorkerCrashed,
 )
 from sire.protocol.requests import Health, Submit
-from tests.faults.conftest import new_house, predict
+from tests.faults.conftest import House, new_house, predict
 from tests.waiting import wait_until
 
 MOUNTABLE = not subprocess.run(
@@ -29,7 +31,7 @@ MOUNTABLE = not subprocess.run(
 
 
 @pytest.fixture
-def small_disk(house):
+def small_disk(house: House) -> Iterator[Any]:
     """A daemon whose state and registry lie on a disk of 8 MiB of its own."""
     if not MOUNTABLE:
         pytest.skip("this machine does not allow mounting a disk")
@@ -55,22 +57,22 @@ def small_disk(house):
 class Disk:
     """The disks of a daemon that others do not see."""
 
-    def __init__(self, house, daemon):
+    def __init__(self, house: Any, daemon: Any) -> None:
         self.daemon = daemon
         self.places = (house.paths.state, house.paths.data)
 
-    def fill(self):
+    def fill(self) -> None:
         for place in self.places:
             with open(f"/proc/{self.daemon.pid}/root{place}/filler", "wb", 0) as filler:
                 with contextlib.suppress(OSError):
                     while True:
                         filler.write(bytes(4096))
 
-    def empty(self):
+    def empty(self) -> None:
         for place in self.places:
             os.unlink(f"/proc/{self.daemon.pid}/root{place}/filler")
 
-    def protect(self):
+    def protect(self) -> None:
         """Nothing can be made there any more; what is open stays so."""
         for place in self.places:
             # Made read-only where nobody writes: over a place that is being written to, the
@@ -81,17 +83,19 @@ class Disk:
                 f" && mount -o remount,bind,ro {aside} && mount --move {aside} {place}"
             )
 
-    def unprotect(self):
+    def unprotect(self) -> None:
         for place in self.places:
             self._enter(f"umount {place}")
 
-    def _enter(self, script):
+    def _enter(self, script: Any) -> None:
         enter = ["nsenter", "-t", str(self.daemon.pid), "-U", "-m", "--preserve-credentials"]
         subprocess.run([*enter, "sh", "-c", script], check=True)
 
 
 @pytest.mark.parametrize("fault", ["full", "read-only"])
-def test_a_disk_that_takes_nothing_stops_no_model_and_everything_else_says_so(small_disk, fault):
+def test_a_disk_that_takes_nothing_stops_no_model_and_everything_else_says_so(
+    small_disk: House, fault: str
+) -> None:
     house, disk = small_disk, small_disk.disk
     house.register()
     house.register("idle")
@@ -146,14 +150,14 @@ GIB = 1 << 30
 class Gpus:
     """The machine's made-up GPUs; what is said here is what the driver says from now on."""
 
-    def __init__(self, file):
+    def __init__(self, file: Any) -> None:
         self._file = file
         self.each = [
             {"uuid": f"GPU-{n}", "bus": n, "total": 8 * GIB, "free": 7 * GIB} for n in (1, 2)
         ]
         self.say()
 
-    def say(self, number=0, **changes):
+    def say(self, number: int = 0, **changes: Any) -> None:
         self.each[number].update(changes)
         new = self._file.with_suffix(".new")
         new.write_text(json.dumps(self.each))
@@ -161,20 +165,20 @@ class Gpus:
 
 
 @pytest.fixture
-def gpus(house, tmp_path, monkeypatch):
+def gpus(house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     (tmp_path / "pynvml.py").write_text(DRIVER)
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(__file__).parents[2]}")
     monkeypatch.setenv("CUDA_FAKE_GPUS", str(tmp_path / "gpus.json"))
     return Gpus(tmp_path / "gpus.json")
 
 
-def device(house, name):
+def device(house: Any, name: Any) -> Any:
     return next(one for one in house.json("devices")["devices"] if one["name"] == name)
 
 
 def test_models_of_a_gpu_that_is_lost_run_elsewhere_and_it_is_used_again_when_it_is_back(
-    house, gpus, tmp_path
-):
+    house: House, gpus: Gpus, tmp_path: Path
+) -> None:
     house.register()
     house.register("idle")
     house.register("bound", device="cuda:0")
@@ -209,7 +213,7 @@ def test_models_of_a_gpu_that_is_lost_run_elsewhere_and_it_is_used_again_when_it
     assert house.json("health")["problems"] == []
 
 
-def test_a_process_whose_cuda_context_is_lost_is_replaced(house, gpus):
+def test_a_process_whose_cuda_context_is_lost_is_replaced(house: House, gpus: Gpus) -> None:
     house.register(device="cuda:0")
     pid = house.predict(do="pid")
     with pytest.raises(InferenceError, match="no attribute"):
@@ -223,7 +227,7 @@ def test_a_process_whose_cuda_context_is_lost_is_replaced(house, gpus):
     assert b"the CUDA context is lost (CUDA error: device-side assert triggered)" in log
 
 
-def test_memory_that_others_take_is_seen_at_once_and_waited_for(house, gpus):
+def test_memory_that_others_take_is_seen_at_once_and_waited_for(house: House, gpus: Gpus) -> None:
     house.register(device="cuda:0", max_memory=5 * GIB)
     house.predict()
     house.sire("unload", "m")
@@ -242,7 +246,7 @@ def test_memory_that_others_take_is_seen_at_once_and_waited_for(house, gpus):
 
 
 @pytest.fixture(scope="module")
-def crowded():
+def crowded() -> Iterator[Any]:
     house = new_house()
     for name in ("m", "another"):
         house.register(name)
@@ -252,7 +256,7 @@ def crowded():
 
 
 @contextlib.contextmanager
-def at_most(house, most):
+def at_most(house: Any, most: Any) -> Iterator[Any]:
     """No descriptor above this number can be opened."""
     pid = house.pid()
     soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
@@ -263,7 +267,7 @@ def at_most(house, most):
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def left(house, spare):
+def left(house: Any, spare: Any) -> Any:
     """The limit at which a daemon can open ``spare`` more descriptors.
 
     What it opens for a moment, to read a file, is not among those that are taken: once that is
@@ -271,7 +275,7 @@ def left(house, spare):
     """
     seen = []
 
-    def looked_often():
+    def looked_often() -> Any:
         seen.append({int(number) for number in os.listdir(f"/proc/{house.pid()}/fd")})
         return len(seen) == 50
 
@@ -280,12 +284,12 @@ def left(house, spare):
     return [number for number in range(1000) if number not in taken][spare]
 
 
-def test_a_daemon_starts_with_all_the_descriptors_it_may_have(crowded):
+def test_a_daemon_starts_with_all_the_descriptors_it_may_have(crowded: House) -> None:
     soft, hard = resource.prlimit(crowded.pid(), resource.RLIMIT_NOFILE)
     assert soft == min(hard, 65_536)
 
 
-def test_a_daemon_short_of_descriptors_lets_nobody_new_in_until_it_has_some(crowded):
+def test_a_daemon_short_of_descriptors_lets_nobody_new_in_until_it_has_some(crowded: House) -> None:
     big, answers = {"text": "x" * 300_000}, []
     with crowded.connect() as inside, crowded.connect(autostart=False) as outside:
         worker = predict(inside, do="pid")
@@ -301,7 +305,9 @@ def test_a_daemon_short_of_descriptors_lets_nobody_new_in_until_it_has_some(crow
         assert predict(inside, do="pid") == worker
 
 
-def test_a_burst_of_connections_ends_nothing_and_lets_clients_in_once_it_is_over(crowded):
+def test_a_burst_of_connections_ends_nothing_and_lets_clients_in_once_it_is_over(
+    crowded: House,
+) -> None:
     with crowded.connect() as inside, contextlib.ExitStack() as burst:
         worker = predict(inside, do="pid")
         with at_most(crowded, left(crowded, 120)):
@@ -334,7 +340,7 @@ except DaemonUnavailable as error:
 
 
 @pytest.mark.parametrize("spare", [0, 2, 4, 8, 30])
-def test_a_client_short_of_descriptors_says_so_and_is_not_ended(crowded, spare):
+def test_a_client_short_of_descriptors_says_so_and_is_not_ended(crowded: House, spare: Any) -> None:
     done = subprocess.run(
         [sys.executable, "-c", LISTING, str(spare)],
         env=crowded.environment,
@@ -347,7 +353,7 @@ def test_a_client_short_of_descriptors_says_so_and_is_not_ended(crowded, spare):
         assert b": Too many open files." in done.stdout
 
 
-def test_a_daemon_that_can_open_nothing_at_all_says_so_and_recovers(crowded):
+def test_a_daemon_that_can_open_nothing_at_all_says_so_and_recovers(crowded: House) -> None:
     big = {"text": "x" * 300_000}
     with crowded.connect() as connection:
         assert predict(connection, x=1) == {"x": 1}

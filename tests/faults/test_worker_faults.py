@@ -7,23 +7,27 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import psutil
 import pytest
 
 from sire.errors import DeadlineExceeded, InsufficientMemory, LoadFailed, WorkerCrashed
-from tests.faults.conftest import predict
+from tests.faults.conftest import House, predict
 from tests.waiting import wait_until
 
 
-def gone(pid):
+def gone(pid: int) -> bool:
     try:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
 
 
-def test_a_segmentation_fault_is_told_with_the_stack_and_the_next_request_is_answered(faulty):
+def test_a_segmentation_fault_is_told_with_the_stack_and_the_next_request_is_answered(
+    faulty: House,
+) -> None:
     first = faulty.predict(do="pid")
     with pytest.raises(WorkerCrashed) as caught:
         faulty.predict(do="segfault")
@@ -32,7 +36,7 @@ def test_a_segmentation_fault_is_told_with_the_stack_and_the_next_request_is_ans
     assert faulty.predict(do="pid") != first
 
 
-def test_a_worker_that_stops_itself_is_killed_once_its_time_is_over(faulty):
+def test_a_worker_that_stops_itself_is_killed_once_its_time_is_over(faulty: House) -> None:
     stopped = faulty.predict(do="pid")
     with pytest.raises(DeadlineExceeded):
         faulty.predict(do="stop", timeout=0.2)
@@ -40,7 +44,9 @@ def test_a_worker_that_stops_itself_is_killed_once_its_time_is_over(faulty):
     assert faulty.predict(do="pid") != stopped
 
 
-def test_an_idle_worker_that_was_stopped_is_killed_when_a_request_waits_too_long(faulty):
+def test_an_idle_worker_that_was_stopped_is_killed_when_a_request_waits_too_long(
+    faulty: House,
+) -> None:
     stopped = faulty.predict(do="pid")
     os.kill(stopped, signal.SIGSTOP)
     with pytest.raises(DeadlineExceeded):
@@ -49,34 +55,40 @@ def test_an_idle_worker_that_was_stopped_is_killed_when_a_request_waits_too_long
     assert faulty.predict(do="pid") != stopped
 
 
-def test_a_worker_that_was_stopped_is_unloaded_all_the_same(faulty):
+def test_a_worker_that_was_stopped_is_unloaded_all_the_same(faulty: House) -> None:
     stopped = faulty.predict(do="pid")
     os.kill(stopped, signal.SIGSTOP)
     faulty.sire("unload", "m")
     assert gone(stopped)
 
 
-def test_running_out_of_memory_while_loading_is_tried_twice_and_told_with_the_figures(faulty):
+def test_running_out_of_memory_while_loading_is_tried_twice_and_told_with_the_figures(
+    faulty: House,
+) -> None:
     faulty.register(args={"at_load": "no_memory"})
     with pytest.raises(InsufficientMemory, match="MemoryError"):
         faulty.predict()
     wait_until(lambda: not faulty.instances())
 
 
-def test_running_out_of_memory_over_a_request_is_told_and_ends_nothing_for_good(faulty):
+def test_running_out_of_memory_over_a_request_is_told_and_ends_nothing_for_good(
+    faulty: House,
+) -> None:
     with pytest.raises(InsufficientMemory):
         faulty.predict(do="no_memory")
     assert faulty.predict(x=1) == {"x": 1}
 
 
-def test_a_load_that_stands_still_is_ended(faulty):
+def test_a_load_that_stands_still_is_ended(faulty: House) -> None:
     faulty.register(args={"at_load": "stop"})
     with pytest.raises(LoadFailed, match="no progress for 5 s"):
         faulty.predict()
     wait_until(lambda: not faulty.instances())
 
 
-def test_a_process_that_ends_in_the_middle_of_its_answer_leaves_a_whole_one_or_none(faulty):
+def test_a_process_that_ends_in_the_middle_of_its_answer_leaves_a_whole_one_or_none(
+    faulty: House,
+) -> None:
     for step in range(12):
         try:
             answer = faulty.predict(do="leave_soon", after=step * 0.004, bytes=3_000_000)
@@ -91,7 +103,9 @@ def test_a_process_that_ends_in_the_middle_of_its_answer_leaves_a_whole_one_or_n
     "child", ["start_child", "start_session", "start_demon", "fork_and_forget"]
 )
 @pytest.mark.parametrize("end", ["unload", "kill"])
-def test_what_a_model_started_ends_with_its_worker_wherever_it_hid(faulty, child, end):
+def test_what_a_model_started_ends_with_its_worker_wherever_it_hid(
+    faulty: House, child: str, end: str
+) -> None:
     worker, hidden = faulty.predict(do="pid"), faulty.predict(do=child)
     assert not gone(hidden)
     if end == "unload":
@@ -103,7 +117,9 @@ def test_what_a_model_started_ends_with_its_worker_wherever_it_hid(faulty, child
 
 
 @pytest.mark.parametrize("stream", ["stderr", "stdout"])
-def test_a_model_that_prints_without_end_fills_no_disk_and_holds_up_nobody(faulty, stream):
+def test_a_model_that_prints_without_end_fills_no_disk_and_holds_up_nobody(
+    faulty: House, stream: str
+) -> None:
     log = faulty.paths.model_log("m")
     before = faulty.daemon().memory_info().rss
     printed = 1 << 30
@@ -125,18 +141,18 @@ def test_a_model_that_prints_without_end_fills_no_disk_and_holds_up_nobody(fault
     assert faulty.daemon().memory_info().rss - before < 50 << 20
 
 
-def loads(house):
+def loads(house: Any) -> Any:
     """How often the model's class has been made, by what the daemon has logged."""
     return house.paths.daemon_log.read_text().count("loading m on")
 
 
-def _setting(home, key):
+def _setting(home: Any, key: Any) -> Any:
     found = {one["key"]: one["value"] for one in home.json("config")["settings"]}
     return found[key]
 
 
 @pytest.fixture
-def patient(shared):
+def patient(shared: House) -> Iterator[Any]:
     """The shared daemon, which leaves failing models alone for a second and longer."""
     shared.configure('[daemon]\nretry_after = "1s"\nretry_most = "2s"\n')
     os.kill(shared.pid(), signal.SIGHUP)
@@ -145,7 +161,7 @@ def patient(shared):
     shared.register()
 
 
-def test_why_a_load_failed_is_remembered_for_a_while_that_doubles(patient):
+def test_why_a_load_failed_is_remembered_for_a_while_that_doubles(patient: House) -> None:
     patient.register(args={"at_load": "fail"})
     asked = time.monotonic()
     with pytest.raises(LoadFailed):
@@ -163,7 +179,7 @@ def test_why_a_load_failed_is_remembered_for_a_while_that_doubles(patient):
     assert "failed to load 3 times" in shown
 
 
-def test_a_load_by_hand_is_tried_at_once_and_forgets_what_failed(patient):
+def test_a_load_by_hand_is_tried_at_once_and_forgets_what_failed(patient: House) -> None:
     patient.register(args={"at_load": "fail"})
     with pytest.raises(LoadFailed):
         patient.predict()
@@ -176,7 +192,7 @@ def test_a_load_by_hand_is_tried_at_once_and_forgets_what_failed(patient):
     assert patient.json("show", "m")["failed_loads"] == 0
 
 
-def test_a_model_that_keeps_crashing_is_loaded_less_and_less_often(patient):
+def test_a_model_that_keeps_crashing_is_loaded_less_and_less_often(patient: House) -> None:
     patient.register()
     for crashes in range(1, 6):
         asked = (

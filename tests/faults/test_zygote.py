@@ -2,24 +2,26 @@
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from psutil import Process
 
 from sire.errors import WorkerCrashed
 from sired.workers.zygote.zygote import Zygote
-from tests.faults.conftest import new_house
+from tests.faults.conftest import House, new_house
 from tests.waiting import wait_until
 
 
-def zygote(house):
+def zygote(house: House) -> Process:
     """The daemon's one child that is no worker and keeps no account of what is shared."""
     (found,) = wait_until(lambda: [c for c in house.daemon().children() if is_zygote(c)])
     return found
 
 
-def is_zygote(process):
+def is_zygote(process: Process) -> bool:
     try:
         # A worker has its zygote's words, but a name of its own.
         is_worker = process.name().startswith("sired:")
@@ -28,26 +30,28 @@ def is_zygote(process):
         return False
 
 
-def warm(house):
+def warm(house: House) -> bool:
     return house.json("health")["status"] == "ok"
 
 
 @pytest.fixture(scope="module")
-def one_house():
+def one_house() -> Iterator[House]:
     house = new_house()
     yield house
     house.end()
 
 
 @pytest.fixture
-def served(one_house):
+def served(one_house: House) -> House:
     one_house.register()
     one_house.predict()
     wait_until(lambda: warm(one_house))
     return one_house
 
 
-def test_a_zygote_that_is_killed_is_replaced_and_nobody_waits_for_it_to_be_missed(served):
+def test_a_zygote_that_is_killed_is_replaced_and_nobody_waits_for_it_to_be_missed(
+    served: House,
+) -> None:
     worker, old = served.predict(do="pid"), zygote(served)
     old.kill()
     assert served.predict(do="pid") == worker  # a worker does not need it
@@ -56,7 +60,7 @@ def test_a_zygote_that_is_killed_is_replaced_and_nobody_waits_for_it_to_be_misse
     assert psutil.Process(served.predict(do="pid")).ppid() == zygote(served).pid
 
 
-def test_how_a_worker_ended_is_known_although_its_zygote_went_before(served):
+def test_how_a_worker_ended_is_known_although_its_zygote_went_before(served: House) -> None:
     worker = served.predict(do="pid")
     zygote(served).kill()
     wait_until(lambda: psutil.Process(worker).ppid() == served.pid())
@@ -65,7 +69,7 @@ def test_how_a_worker_ended_is_known_although_its_zygote_went_before(served):
     wait_until(lambda: not psutil.pid_exists(worker))
 
 
-def test_a_load_that_finds_the_zygote_dying_gets_another(served):
+def test_a_load_that_finds_the_zygote_dying_gets_another(served: House) -> None:
     served.sire("unload", "m")
     for _ in range(2):
         zygote(served).kill()
@@ -73,7 +77,7 @@ def test_a_load_that_finds_the_zygote_dying_gets_another(served):
         served.sire("unload", "m")
 
 
-def test_a_zygote_that_hangs_is_replaced(tmp_path):
+def test_a_zygote_that_hangs_is_replaced(tmp_path: Path) -> None:
     Zygote().warm()  # the fork server may have been started through another object
     zygote = Zygote(fork_seconds=0.5)
     zygote.warm()
@@ -84,14 +88,18 @@ def test_a_zygote_that_hangs_is_replaced(tmp_path):
     assert zygote.problem == ""
 
 
-def test_a_worker_that_forks_while_the_zygote_is_young_has_no_timer_of_the_zygotes(house):
+def test_a_worker_that_forks_while_the_zygote_is_young_has_no_timer_of_the_zygotes(
+    house: House,
+) -> None:
     house.register()
     assert house.predict(do="fork_and_wait") is False
     house.register("forks", args={"at_load": "fork_and_wait"})
     assert house.predict("forks", do="timer") is False
 
 
-def test_where_no_zygote_starts_workers_are_spawned_and_it_is_said(house, tmp_path, monkeypatch):
+def test_where_no_zygote_starts_workers_are_spawned_and_it_is_said(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "onnxruntime.py").write_text("import os; os._exit(1)")
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(__file__).parents[2]}")
     house.register()

@@ -1,8 +1,13 @@
 """Models that report what they were given."""
 
 import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
+
+from tests.home import Home
 
 CODE = '''
 import numpy as np
@@ -22,14 +27,14 @@ class Told:
 
 
 @pytest.fixture
-def code(tmp_path):
+def code(tmp_path: Path) -> Path:
     file = tmp_path / "models.py"
     file.write_text(CODE)
     return file
 
 
 @pytest.fixture
-def told(home, code):
+def told(home: Home, code: Path) -> Callable[..., Any]:
     """Register a model that answers what it was given about; returns a function that asks it."""
     home.register("told", code, "--runtime", "python", "--class", f"{code}:Told")
     return lambda *arguments, **options: json.loads(
@@ -38,7 +43,7 @@ def told(home, code):
 
 
 @pytest.fixture
-def echo(home, code):
+def echo(home: Home, code: Path) -> Callable[..., Any]:
     """Register a model that answers its input; returns a function that asks it."""
     home.register("echo", code, "--runtime", "python", "--class", f"{code}:Echo")
     return lambda *arguments, **options: json.loads(

@@ -1,6 +1,9 @@
 """Requests run together only where they are answered as if each had been alone."""
 
 import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -9,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import save_file
 
 from sire.protocol.requests import Show
+from tests.home import Home
 from tests.waiting import wait_until
 
 CLASSES = """
@@ -48,7 +52,7 @@ DIFFERENT = [[1.0, 2, 3, 4], [5, 6, 7, 8], [500, 0, 1, -600], [0.001, 0.002, 0, 
 BATCHED = ("--batch-size", "8", "--batch-delay", "300ms")
 
 
-def batch_norm(path):
+def batch_norm(path: Path) -> None:
     """Write an ONNX graph that subtracts the mean over the batch and adds 7."""
     nodes = [
         helper.make_node("ReduceMean", ["x"], ["m"], axes=[0], keepdims=1),
@@ -63,10 +67,10 @@ def batch_norm(path):
 
 
 @pytest.fixture
-def definition(tmp_path):
+def definition(tmp_path: Path) -> Callable[..., Any]:
     """The file and options of a model: an ONNX graph, or one of the classes."""
 
-    def define(name):
+    def define(name: str) -> list[Any]:
         if name == "onnx":
             batch_norm(tmp_path / "m.onnx")
             return [tmp_path / "m.onnx"]
@@ -79,10 +83,10 @@ def definition(tmp_path):
 
 
 @pytest.fixture
-def ask(home, tmp_path):
+def ask(home: Home, tmp_path: Path) -> Callable[..., Any]:
     """A function that sends rows at once, each in a request of its own."""
 
-    def send(inputs):
+    def send(inputs: list[Any]) -> list[list[list[float]]]:
         options = []
         for number, row in enumerate(inputs):
             (tmp_path / f"{number}.json").write_text(json.dumps([row]))
@@ -96,8 +100,8 @@ def ask(home, tmp_path):
 
 @pytest.mark.parametrize("name", ["onnx", "Training", "Quantised", "Instance"])
 def test_others_rows_never_change_an_answer_and_what_is_found_is_reported(
-    home, definition, ask, name
-):
+    home: Home, definition: Callable[..., Any], ask: Callable[..., Any], name: str
+) -> None:
     home.register("m", *definition(name))
     alone = [ask([row])[0] for row in DIFFERENT]
     home.register("m", *definition(name), *BATCHED, "--replace")
@@ -115,7 +119,9 @@ def test_others_rows_never_change_an_answer_and_what_is_found_is_reported(
     assert b"depend on the other rows" not in home.sire("show", "m").stdout
 
 
-def test_a_model_that_keeps_state_is_found_by_the_same_trial(home, definition, ask):
+def test_a_model_that_keeps_state_is_found_by_the_same_trial(
+    home: Home, definition: Callable[..., Any], ask: Callable[..., Any]
+) -> None:
     home.register("m", *definition("Counting"), *BATCHED)
     ask(EQUAL)
     with home.connect() as connection:

@@ -6,6 +6,8 @@ import shutil
 import struct
 import sys
 import threading
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -18,6 +20,7 @@ from safetensors.torch import save_file
 from sire.protocol.requests import Predict
 from tests.contract import tiny_models
 from tests.contract.tiny_graphs import write_graph
+from tests.home import Home
 from tests.waiting import wait_until
 
 SIZE = 1 << 20
@@ -42,28 +45,28 @@ class Mapped:
 """
 
 
-def weights(seed):
+def weights(seed: int) -> "torch.Tensor":
     return torch.randn(SIZE, generator=torch.Generator().manual_seed(seed))
 
 
-def truth(seed):
+def truth(seed: int) -> float:
     return float(weights(seed)[::65537].double().sum())
 
 
-def write_safetensors(path, seed):
+def write_safetensors(path: Path, seed: int) -> None:
     # The headers differ in length, so that a mixture is garbage.
     save_file({"w": weights(seed)}, path, metadata={"note": "x" * seed * 40})
 
 
-def write_pt(path, seed):
+def write_pt(path: Path, seed: int) -> None:
     torch.save({"w": weights(seed)}, path)
 
 
-def write_raw(path, seed):
+def write_raw(path: Path, seed: int) -> None:
     weights(seed).numpy().tofile(path)
 
 
-def write_onnx(path, seed):
+def write_onnx(path: Path, seed: int) -> None:
     """A graph whose weights are in a file of their own, which is written last."""
     value = helper.make_tensor_value_info
     data = numpy_helper.from_array(weights(seed)[::65537].double().numpy(), "w")
@@ -91,7 +94,7 @@ KINDS = {
 }
 
 
-def ask(home, name, body):
+def ask(home: Home, name: str, body: bytes) -> Any:
     with home.connect() as connection:
         _, frames = connection.ask(Predict(model=name), [body])
     return json.loads(bytes(frames[0]))
@@ -100,7 +103,7 @@ def ask(home, name, body):
 class Registered:
     """A model of one kind in a directory, with a copy of its next version beside it."""
 
-    def __init__(self, home, directory, kind):
+    def __init__(self, home: Home, directory: Path, kind: str) -> None:
         name, self.weights, self._write, class_name, options = KINDS[kind]
         (directory / "classes.py").write_text(CLASSES)
         (directory / "next").mkdir()
@@ -111,27 +114,27 @@ class Registered:
         class_option = ("--class", f"{directory}/classes.py:{class_name}") if class_name else ()
         home.register("m", self.path, *class_option, *options)
 
-    def answer(self):
+    def answer(self) -> Any:
         found = ask(self._home, "m", b"[1.0]")
         return found["y"][0] if isinstance(found, dict) else np.ravel(found)[0]
 
-    def overwrite(self):
+    def overwrite(self) -> None:
         """Write the next version over the files, byte by byte, as ``cp`` does."""
         for file in (self.directory / "next").iterdir():
             shutil.copyfile(file, self.directory / file.name)
 
-    def restore(self):
+    def restore(self) -> None:
         self._write(self.path, 1)
 
 
 @pytest.fixture(params=list(KINDS))
-def registered(request, home, tmp_path):
+def registered(request: pytest.FixtureRequest, home: Home, tmp_path: Path) -> Registered:
     return Registered(home, tmp_path, request.param)
 
 
 def test_a_loaded_model_answers_as_before_while_its_files_are_overwritten_and_truncated(
-    home, registered
-):
+    home: Home, registered: Registered
+) -> None:
     assert registered.answer() == pytest.approx(truth(1), rel=1e-6)
     registered.overwrite()
     assert registered.answer() == pytest.approx(truth(1), rel=1e-6)
@@ -148,7 +151,9 @@ def test_a_loaded_model_answers_as_before_while_its_files_are_overwritten_and_tr
     assert shown["files_taken_anew_at"] > shown["model"]["registered_at"]
 
 
-def test_files_that_another_process_has_open_for_writing_are_copied(home, registered):
+def test_files_that_another_process_has_open_for_writing_are_copied(
+    home: Home, registered: Registered
+) -> None:
     with (registered.directory / registered.weights).open("r+b") as file:
         assert registered.answer() == pytest.approx(truth(1), rel=1e-6)
         file.truncate(0)
@@ -157,7 +162,7 @@ def test_files_that_another_process_has_open_for_writing_are_copied(home, regist
     registered.restore()
 
 
-def test_a_load_waits_for_a_copy_under_way(home, registered):
+def test_a_load_waits_for_a_copy_under_way(home: Home, registered: Registered) -> None:
     target = registered.directory / registered.weights
     content = (registered.directory / "next" / registered.weights).read_bytes()
     if registered.path != target:
@@ -174,7 +179,7 @@ def test_a_load_waits_for_a_copy_under_way(home, registered):
     assert answers == [pytest.approx(truth(2), rel=1e-6)]
 
 
-def test_a_file_that_stays_half_copied_is_named(home, tmp_path):
+def test_a_file_that_stays_half_copied_is_named(home: Home, tmp_path: Path) -> None:
     registered = Registered(home, tmp_path, "safetensors")
     content = registered.path.read_bytes()
     registered.path.write_bytes(content[: len(content) // 2])
@@ -183,7 +188,7 @@ def test_a_file_that_stays_half_copied_is_named(home, tmp_path):
     assert "truncated" in failed
 
 
-def test_shards_of_a_directory(home, tmp_path):
+def test_shards_of_a_directory(home: Home, tmp_path: Path) -> None:
     for name, factor in (("m", 1), ("n", 3)):
         _classifier(tmp_path / name, factor)
     model = shutil.copytree(tmp_path / "m", tmp_path / "used")
@@ -191,7 +196,7 @@ def test_shards_of_a_directory(home, tmp_path):
     home.register("m", model)
     home.register("n", tmp_path / "n")
 
-    def answer(name):
+    def answer(name: str) -> dict[str, list[Any]]:
         return ask(home, name, b'"some words"')
 
     expected = {name: answer(name) for name in ("m", "n")}
@@ -203,7 +208,7 @@ def test_shards_of_a_directory(home, tmp_path):
     assert answer("m") == expected["n"]
 
 
-def _classifier(directory, factor):
+def _classifier(directory: Path, factor: int) -> None:
     """A tiny classifier in several files; its weights are multiplied by ``factor``."""
     tiny_models.text_classifier(directory)
     from transformers import AutoModelForSequenceClassification
@@ -242,7 +247,9 @@ HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
 
 
-def test_a_program_that_has_mapped_its_file_is_started_again_when_that_changes(home, tmp_path):
+def test_a_program_that_has_mapped_its_file_is_started_again_when_that_changes(
+    home: Home, tmp_path: Path
+) -> None:
     (tmp_path / "serve.py").write_text(PROGRAM)
     path = tmp_path / "weights"
     path.write_bytes(bytes(100_000) + struct.pack("d", 1.0))
@@ -256,7 +263,9 @@ def test_a_program_that_has_mapped_its_file_is_started_again_when_that_changes(h
     assert ask(home, "p", b"[1]") == 2.0
 
 
-def test_a_trusted_file_that_changed_is_refused_until_it_is_trusted_again(home, tmp_path):
+def test_a_trusted_file_that_changed_is_refused_until_it_is_trusted_again(
+    home: Home, tmp_path: Path
+) -> None:
     path = tmp_path / "whole.pt"
     torch.save(torch.nn.Linear(2, 2), path)
     home.register("w", path, "--trust")
@@ -280,11 +289,11 @@ def test_a_trusted_file_that_changed_is_refused_until_it_is_trusted_again(home, 
     assert answer[0] == pytest.approx(layer(torch.tensor([1.0, 2.0])).tolist())
 
 
-def test_cached_answers_belong_to_the_file(home, tmp_path):
+def test_cached_answers_belong_to_the_file(home: Home, tmp_path: Path) -> None:
     registered = Registered(home, tmp_path, "safetensors")
     home.register("c", registered.path, "--class", f"{tmp_path}/classes.py:Net", "--cache")
 
-    def answer():
+    def answer() -> float:
         return ask(home, "c", b"[1.0]")[0]
 
     assert answer() == answer() == pytest.approx(truth(1), rel=1e-6)
@@ -294,8 +303,8 @@ def test_cached_answers_belong_to_the_file(home, tmp_path):
     assert answer() == pytest.approx(truth(2), rel=1e-6)
 
 
-def test_the_inputs_of_a_changed_graph_are_those_of_the_new_one(home, tmp_path):
-    def write(width):
+def test_the_inputs_of_a_changed_graph_are_those_of_the_new_one(home: Home, tmp_path: Path) -> None:
+    def write(width: int) -> None:
         shape = f"float32[n,{width}]"
         write_graph(tmp_path / "m.onnx", [("Identity", ["x"], ["y"])], {"x": shape}, {"y": shape})
 
@@ -311,7 +320,9 @@ def test_the_inputs_of_a_changed_graph_are_those_of_the_new_one(home, tmp_path):
     assert ask(home, "m", b"[[1, 2, 3]]") == [[1, 2, 3]]
 
 
-def test_verify_records_hashes_and_finds_a_byte_that_size_and_date_do_not_show(home, tmp_path):
+def test_verify_records_hashes_and_finds_a_byte_that_size_and_date_do_not_show(
+    home: Home, tmp_path: Path
+) -> None:
     registered = Registered(home, tmp_path, "safetensors")
     assert home.json("verify", "m")["unchanged"]
     at = registered.path.stat()

@@ -4,17 +4,21 @@ import base64
 import io
 import json
 import wave
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from tests.home import Home
 
 transformers = pytest.importorskip("transformers", reason="sire[hf] is not installed")
 
 from tests.contract import tiny_models, tiny_tasks  # noqa: E402 (they need transformers)
 
 
-def asked(home, name, data, *options):
+def asked(home: Home, name: str, data: Any, *options: Any) -> Any:
     """The answer to JSON data, or to a file."""
     if hasattr(data, "suffix"):
         return json.loads(home.sire("predict", name, "-i", data, *options).stdout)
@@ -22,14 +26,14 @@ def asked(home, name, data, *options):
     return json.loads(done.stdout)
 
 
-def close(answer, expected):
+def close(answer: list[dict[str, Any]], expected: list[dict[str, Any]]) -> None:
     assert [one["label"] for one in answer] == [one["label"] for one in expected]
     assert [one["score"] for one in answer] == pytest.approx(
         [one["score"] for one in expected], abs=1e-6
     )
 
 
-def test_a_list_of_texts_is_answered_without_a_padding_token(home, tmp_path):
+def test_a_list_of_texts_is_answered_without_a_padding_token(home: Home, tmp_path: Path) -> None:
     tiny_tasks.unpadded_classifier(tmp_path / "m")
     home.register("m", tmp_path / "m")
     assert "object[-1]" in home.sire("show", "m").stdout.decode()
@@ -45,7 +49,9 @@ def test_a_list_of_texts_is_answered_without_a_padding_token(home, tmp_path):
     assert asked(home, "m", pair)["score"] == pytest.approx([pipe(pair)["score"]], abs=1e-6)
 
 
-def test_a_picture_is_compared_with_the_labels_of_registration_or_request(home, tmp_path):
+def test_a_picture_is_compared_with_the_labels_of_registration_or_request(
+    home: Home, tmp_path: Path
+) -> None:
     tiny_tasks.clip(tmp_path / "m")
     picture = Image.fromarray(
         np.random.default_rng(1).integers(0, 256, (40, 50, 3)).astype(np.uint8)
@@ -63,7 +69,7 @@ def test_a_picture_is_compared_with_the_labels_of_registration_or_request(home, 
     close(answer[0], pipe(picture, candidate_labels=other))
 
 
-def test_a_sound_file_is_classified(home, tmp_path):
+def test_a_sound_file_is_classified(home: Home, tmp_path: Path) -> None:
     tiny_tasks.sound_classifier(tmp_path / "m")
     home.register("m", tmp_path / "m")
     assert "samples:float32[-1]" in home.sire("show", "m").stdout.decode()
@@ -77,8 +83,8 @@ def test_a_sound_file_is_classified(home, tmp_path):
     close(asked(home, "m", tmp_path / "s.wav"), pipe(samples.astype(np.float32) / 32768))
 
 
-def test_what_cannot_be_run_is_refused_at_registration(home, tmp_path):
-    def refused(*arguments):
+def test_what_cannot_be_run_is_refused_at_registration(home: Home, tmp_path: Path) -> None:
+    def refused(*arguments: str) -> str:
         return home.sire("register", "m", tmp_path / "m", *arguments, code=9).stderr.decode()
 
     model = transformers.BertForQuestionAnswering(tiny_models.bert())
@@ -95,7 +101,7 @@ def test_what_cannot_be_run_is_refused_at_registration(home, tmp_path):
     assert "Tasks are: text-classification, " in said
 
 
-def test_an_adapter_answers_on_its_base(home, tmp_path):
+def test_an_adapter_answers_on_its_base(home: Home, tmp_path: Path) -> None:
     peft = pytest.importorskip("peft", reason="sire[peft] is not installed")
     base = tiny_models.text_classifier(tmp_path / "base")
     base.name_or_path = str(tmp_path / "base")

@@ -2,15 +2,20 @@
 
 import json
 import re
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.conftest import Gate
 from tests.daemon.asking import ask
+from tests.home import Home
 from tests.waiting import wait_until
 
 
-def lines(home, *options):
+def lines(home: Home, *options: str) -> list[dict[str, str]]:
     return [
         json.loads(line)
         for line in home.sire("logs", "-n", "1000", "--json", *options).stdout.splitlines()
@@ -18,7 +23,9 @@ def lines(home, *options):
 
 
 @pytest.mark.own_daemon
-def test_every_event_has_a_line_with_its_component(home, register, tmp_path):
+def test_every_event_has_a_line_with_its_component(
+    home: Home, register: Callable[..., Any], tmp_path: Path
+) -> None:
     home.configure('[devices.cpu]\nkind = "cpu"\nmemory = "150MiB"\n')
     register("a", 2, "Moody", "--max-memory", "100MiB")
     register("b", 3, "Scale", "--max-memory", "100MiB")
@@ -49,7 +56,9 @@ def test_every_event_has_a_line_with_its_component(home, register, tmp_path):
 
 
 @pytest.mark.own_daemon
-def test_the_log_is_searched_by_component_and_level(home, register):
+def test_the_log_is_searched_by_component_and_level(
+    home: Home, register: Callable[..., Any]
+) -> None:
     register("m", 2)
     home.sire("load", "m")
     home.sire("predict", "none", "-i", "-", stdin=b"[1]", code=3)
@@ -65,7 +74,9 @@ def test_the_log_is_searched_by_component_and_level(home, register):
 
 
 @pytest.mark.own_daemon
-def test_at_level_debug_placements_and_waits_are_explained(home, register, gate):
+def test_at_level_debug_placements_and_waits_are_explained(
+    home: Home, register: Callable[..., Any], gate: Gate
+) -> None:
     home.configure(
         '[daemon]\nlog_level = "debug"\n[devices.cpu]\nkind = "cpu"\nmemory = "150MiB"\n'
     )

@@ -3,6 +3,9 @@
 import io
 import json
 import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ import soxr
 from PIL import Image
 
 from tests.contract.tiny_graphs import write_graph
+from tests.home import Home
 
 CODE = """
 import numpy as np
@@ -35,14 +39,16 @@ class Archive:
 
 
 @pytest.fixture
-def classes(home, tmp_path):
+def classes(home: Home, tmp_path: Path) -> None:
     file = tmp_path / "files.py"
     file.write_text(CODE)
     for name in ("Recorder", "Louder", "Painter", "Archive"):
         home.register(name.lower(), file, "--runtime", "python", "--class", f"{file}:{name}")
 
 
-def test_pictures_and_bytes_reach_a_class(home, told, tmp_path):
+def test_pictures_and_bytes_reach_a_class(
+    home: Home, told: Callable[..., Any], tmp_path: Path
+) -> None:
     for suffix in ("webp", "bmp", "tiff", "gif", "png", "jpg"):
         Image.new("RGB", (4, 3), "red").save(tmp_path / f"p.{suffix}")
         assert told("-i", tmp_path / f"p.{suffix}")["shape"] == [1, 3, 3, 4], suffix
@@ -55,7 +61,7 @@ def test_pictures_and_bytes_reach_a_class(home, told, tmp_path):
     assert given["repr"] == repr(picture)[:200]
 
 
-def test_stdin_is_what_it_looks_like(told):
+def test_stdin_is_what_it_looks_like(told: Callable[..., Any]) -> None:
     for content, expected in (
         (b"3.5\n", "array(3.5)"),
         (b"true", "array(True)"),
@@ -67,7 +73,7 @@ def test_stdin_is_what_it_looks_like(told):
     assert told("-i", "-", "--from", "text", stdin=b"3.5\n")["repr"] == "'3.5'"
 
 
-def test_recordings_come_with_their_rate(home, classes, tmp_path):
+def test_recordings_come_with_their_rate(home: Home, classes: Any, tmp_path: Path) -> None:
     tone = np.sin(np.arange(4800) / 10).astype(np.float32)
     for suffix in ("wav", "flac", "ogg"):
         soundfile.write(tmp_path / f"t.{suffix}", tone, 48000)
@@ -80,7 +86,7 @@ def test_recordings_come_with_their_rate(home, classes, tmp_path):
     assert np.array_equal(loud, 2 * given)
 
 
-def test_a_model_gets_recordings_at_its_rate(home, tmp_path):
+def test_a_model_gets_recordings_at_its_rate(home: Home, tmp_path: Path) -> None:
     shapes = {"x": "float32[1,n]"}
     write_graph(tmp_path / "m.onnx", [("Identity", ["x"], ["y"])], shapes, {"y": "float32[1,n]"})
     tone = np.sin(np.arange(4800) / 10).astype(np.float32)
@@ -96,7 +102,7 @@ def test_a_model_gets_recordings_at_its_rate(home, tmp_path):
     assert "--audio-rate" in error
 
 
-def test_pictures_are_as_the_model_declares_them(home, tmp_path):
+def test_pictures_are_as_the_model_declares_them(home: Home, tmp_path: Path) -> None:
     shapes = {"x": "float32[n,3,48,w]"}
     write_graph(
         tmp_path / "m.onnx", [("Identity", ["x"], ["y"])], shapes, {"y": "float32[n,3,48,w]"}
@@ -117,7 +123,7 @@ def test_pictures_are_as_the_model_declares_them(home, tmp_path):
         assert text in shown
 
 
-def test_answers_are_files(home, classes, tmp_path):
+def test_answers_are_files(home: Home, classes: Any, tmp_path: Path) -> None:
     home.sire("predict", "painter", "-i", "-", "-o", tmp_path / "out.png", stdin=b"1")
     painted = np.asarray(Image.open(tmp_path / "out.png"))
     assert np.array_equal(painted, np.arange(12).reshape(2, 2, 3))
@@ -130,7 +136,7 @@ def test_answers_are_files(home, classes, tmp_path):
     assert b"not an image" in error.stderr
 
 
-def test_a_recording_and_a_setting_are_one_request(home, tmp_path):
+def test_a_recording_and_a_setting_are_one_request(home: Home, tmp_path: Path) -> None:
     write_graph(
         tmp_path / "g.onnx",
         [("Mul", ["audio", "gain"], ["y"])],
@@ -145,7 +151,9 @@ def test_a_recording_and_a_setting_are_one_request(home, tmp_path):
     assert json.loads(home.sire(*asked).stdout) == [0, 1.5, -1.5]
 
 
-def test_inputs_may_have_names_that_are_not_utf8(home, echo, tmp_path):
+def test_inputs_may_have_names_that_are_not_utf8(
+    home: Home, echo: Callable[..., Any], tmp_path: Path
+) -> None:
     directory = tmp_path / "in"
     directory.mkdir()
     file = directory / os.fsdecode(b"in\xe9.json")
@@ -158,7 +166,7 @@ def test_inputs_may_have_names_that_are_not_utf8(home, echo, tmp_path):
         assert "in\\xe9.json" in home.sire("job", "show", job).stdout.decode()
 
 
-def test_models_may_have_paths_that_are_not_utf8(home, tmp_path):
+def test_models_may_have_paths_that_are_not_utf8(home: Home, tmp_path: Path) -> None:
     shapes = {"x": "float32[n]"}
     old = tmp_path / os.fsdecode(b"d\xe9")
     old.mkdir()
@@ -176,7 +184,9 @@ def test_models_may_have_paths_that_are_not_utf8(home, tmp_path):
     assert "does not exist" in error
 
 
-def test_code_below_a_path_that_is_not_utf8_is_rejected_by_name(home, code, tmp_path):
+def test_code_below_a_path_that_is_not_utf8_is_rejected_by_name(
+    home: Home, code: Path, tmp_path: Path
+) -> None:
     old = tmp_path / os.fsdecode(b"d\xe9")
     old.mkdir()
     code.rename(old / "models.py")

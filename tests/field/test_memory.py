@@ -3,6 +3,9 @@
 import json
 import threading
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from sire.errors import SireError
 from sire.protocol.replies import InstanceInfo
 from sire.protocol.requests import Load, Predict
+from tests.home import Home
 from tests.waiting import wait_until
 
 MIB = 1 << 20
@@ -44,29 +48,31 @@ LIMITED = pytest.mark.settings('[devices.cpu]\nmemory = "240MiB"\n')
 
 
 @pytest.fixture
-def classes(tmp_path):
+def classes(tmp_path: Path) -> Callable[..., Any]:
     path = tmp_path / "classes.py"
     path.write_text(CLASSES)
 
-    def register(home, name, kind, *options):
+    def register(home: Home, name: str, kind: str, *options: str) -> None:
         home.register(name, path, "--runtime", "python", "--class", f"{path}:{kind}", *options)
 
     return register
 
 
-def ask(home, name, value):
+def ask(home: Home, name: str, value: Any) -> Any:
     with home.connect() as connection:
         _, frames = connection.ask(Predict(model=name), [json.dumps(value).encode()])
     return json.loads(bytes(frames[0]))
 
 
-def footprint(home, name):
+def footprint(home: Home, name: str) -> tuple[int, str]:
     shown = home.json("show", name)
     return shown["footprint_bytes"], shown["footprint_source"]
 
 
 @LIMITED
-def test_classes_and_arguments_over_one_file_have_their_own_needs(home, classes):
+def test_classes_and_arguments_over_one_file_have_their_own_needs(
+    home: Home, classes: Callable[..., Any]
+) -> None:
     classes(home, "small", "Small")
     ask(home, "small", 1)
     home.sire("unload", "small")
@@ -79,7 +85,7 @@ def test_classes_and_arguments_over_one_file_have_their_own_needs(home, classes)
         assert mb * MIB <= need <= (mb + 40) * MIB
     failures = []
 
-    def run(name):
+    def run(name: str) -> None:
         try:
             for _ in range(5):
                 assert ask(home, name, 1) == float(int(name[3:]) << 17)
@@ -99,7 +105,7 @@ def test_classes_and_arguments_over_one_file_have_their_own_needs(home, classes)
 
 
 @LIMITED
-def test_a_model_is_not_refused_for_what_a_trial_of_sire_took(home, tmp_path):
+def test_a_model_is_not_refused_for_what_a_trial_of_sire_took(home: Home, tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     _write_outer_product(path)
     home.register("m", path)
@@ -114,7 +120,7 @@ def test_a_model_is_not_refused_for_what_a_trial_of_sire_took(home, tmp_path):
     assert needs[1] == pytest.approx(needs[0], rel=0.1)
 
 
-def _write_outer_product(path):
+def _write_outer_product(path: Path) -> None:
     """[N,512] to the sum of an outer product that takes 60 MiB for each row."""
     value, node = helper.make_tensor_value_info, helper.make_node
     nodes = [
@@ -144,7 +150,9 @@ def _write_outer_product(path):
 
 
 @LIMITED
-def test_a_model_that_answered_with_more_than_the_device_has_is_loaded_there_again(home, classes):
+def test_a_model_that_answered_with_more_than_the_device_has_is_loaded_there_again(
+    home: Home, classes: Callable[..., Any]
+) -> None:
     classes(home, "grows", "Grows")
     assert ask(home, "grows", 300) == float(300 << 17)
     home.sire("unload", "grows")
@@ -153,7 +161,9 @@ def test_a_model_that_answered_with_more_than_the_device_has_is_loaded_there_aga
 
 
 @LIMITED
-def test_replace_and_a_declaration_override_what_was_learned(home, classes):
+def test_replace_and_a_declaration_override_what_was_learned(
+    home: Home, classes: Callable[..., Any]
+) -> None:
     classes(home, "grows", "Grows")
     ask(home, "grows", 150)
     home.sire("unload", "grows")
@@ -164,7 +174,9 @@ def test_replace_and_a_declaration_override_what_was_learned(home, classes):
     assert footprint(home, "grows")[1] == "estimated"
 
 
-def test_a_peak_above_the_declaration_is_reported_and_reserved(home, classes):
+def test_a_peak_above_the_declaration_is_reported_and_reserved(
+    home: Home, classes: Callable[..., Any]
+) -> None:
     classes(home, "grows", "Grows", "--max-memory", "50MiB")
     assert ask(home, "grows", 100) == float(100 << 17)
     problems = home.json("health")["problems"]
@@ -175,7 +187,7 @@ def test_a_peak_above_the_declaration_is_reported_and_reserved(home, classes):
     assert need > 100 * MIB
 
 
-def test_a_declaration_limits_the_process(home, classes):
+def test_a_declaration_limits_the_process(home: Home, classes: Callable[..., Any]) -> None:
     classes(home, "grows", "Grows", "--max-memory", "50MiB")
     failed = home.sire("predict", "grows", "-i", "-", stdin=b"2000", code=4).stderr.decode()
     assert "grows ran out of memory" in failed
@@ -183,7 +195,9 @@ def test_a_declaration_limits_the_process(home, classes):
 
 
 @pytest.mark.own_daemon
-def test_the_first_load_of_a_daemon_does_not_count_the_wait_for_the_fork_server(home, classes):
+def test_the_first_load_of_a_daemon_does_not_count_the_wait_for_the_fork_server(
+    home: Home, classes: Callable[..., Any]
+) -> None:
     classes(home, "slow", "Slow", "--instances", "1..2")
     with home.connect() as connection:
         began = time.monotonic()

@@ -1,6 +1,7 @@
 """Numbers are the same for a model in a worker and in its own process."""
 
 import json
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -9,6 +10,7 @@ from sklearn.linear_model import LinearRegression
 
 from sire import ModelManager
 from sire.errors import InvalidInput
+from tests.home import Home
 
 CODE = """
 import joblib
@@ -28,7 +30,7 @@ class Ids:
 
 
 @pytest.fixture
-def models(home, tmp_path):
+def models(home: Home, tmp_path: Path) -> "LinearRegression":
     times = 1_700_000_000 + np.arange(0, 600, 1.0).reshape(-1, 1)
     rent = LinearRegression().fit(times, (times[:, 0] - 1_700_000_000) / 60)
     joblib.dump(rent, tmp_path / "rent.joblib")
@@ -42,7 +44,9 @@ def models(home, tmp_path):
     return rent
 
 
-def test_every_kind_of_file_gives_the_answer_of_the_model_itself(home, models, tmp_path):
+def test_every_kind_of_file_gives_the_answer_of_the_model_itself(
+    home: Home, models: "LinearRegression", tmp_path: Path
+) -> None:
     asked = np.array([[1700000030.0], [1700000060.0], [1700000090.0]])
     expected = {"minutes": models.predict(asked).tolist()}
     np.save(tmp_path / "q.npy", asked)
@@ -54,7 +58,9 @@ def test_every_kind_of_file_gives_the_answer_of_the_model_itself(home, models, t
         assert json.loads(answer) == expected, suffix
 
 
-def test_fractions_and_whole_numbers_are_exact_from_the_shell_and_from_python(home, models):
+def test_fractions_and_whole_numbers_are_exact_from_the_shell_and_from_python(
+    home: Home, models: "LinearRegression"
+) -> None:
     answer = home.sire("predict", "age", "-i", "-", stdin=b'{"t": 1700000001.25}').stdout
     assert json.loads(answer) == {"seconds": 98.75}
     ids = [9007199254740993, (1 << 63) - 1]

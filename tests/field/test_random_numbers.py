@@ -1,10 +1,12 @@
 """A class that draws random numbers draws those that it draws in a process of its own."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 
 from tests.field.torch_truth import run
+from tests.home import Home
 
 CLASSES = """
 import random
@@ -43,7 +45,9 @@ print(json.dumps(answers))
 """
 
 
-def test_buffers_seeds_and_passes_have_the_numbers_of_the_process_alone(home, tmp_path):
+def test_buffers_seeds_and_passes_have_the_numbers_of_the_process_alone(
+    home: Home, tmp_path: Path
+) -> None:
     (tmp_path / "nets.py").write_text(CLASSES)
     answers = run(tmp_path, TRUTH)
     x = tmp_path / "x.json"

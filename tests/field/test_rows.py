@@ -1,16 +1,21 @@
 """Tables: as many answers as rows, whatever the first row looks like."""
 
 import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.home import Home
 
 
-def test_a_row_is_answered_or_named(home, echo, tmp_path):
+def test_a_row_is_answered_or_named(home: Home, echo: Callable[..., Any], tmp_path: Path) -> None:
     table = tmp_path / "t.csv"
 
-    def refused(text, *options):
+    def refused(text: str, *options: Any) -> str:
         table.write_text(text)
         return home.sire("predict", "echo", "-i", table, *options, code=10).stderr.decode()
 
-    def answered(text, *options):
+    def answered(text: str, *options: str) -> list[Any]:
         table.write_text(text)
         return echo("-i", table, *options)
 
@@ -27,7 +32,9 @@ def test_a_row_is_answered_or_named(home, echo, tmp_path):
     home.sire("predict", "echo", "-i", tmp_path / "t.json", "--header", "yes", code=2)
 
 
-def test_each_line_of_json_is_a_request(home, echo, tmp_path):
+def test_each_line_of_json_is_a_request(
+    home: Home, echo: Callable[..., Any], tmp_path: Path
+) -> None:
     lines = tmp_path / "in.jsonl"
     lines.write_text('[1.5]\n\n{"a": 2}\r\n"three"\n')
     answer = home.sire("predict", "echo", "-i", lines).stdout
@@ -43,7 +50,7 @@ def test_each_line_of_json_is_a_request(home, echo, tmp_path):
     assert results == [[1.5], {"a": 2}, "three"]
 
 
-def test_a_bad_line_is_named(home, echo, tmp_path):
+def test_a_bad_line_is_named(home: Home, echo: Callable[..., Any], tmp_path: Path) -> None:
     lines = tmp_path / "in.jsonl"
     lines.write_text("[1]\n[1, \n")
     error = home.sire("predict", "echo", "-i", lines, code=10).stderr.decode()
@@ -52,7 +59,9 @@ def test_a_bad_line_is_named(home, echo, tmp_path):
     assert "is empty" in home.sire("predict", "echo", "-i", lines, code=10).stderr.decode()
 
 
-def test_byte_order_marks_are_no_part_of_the_input(home, told, tmp_path):
+def test_byte_order_marks_are_no_part_of_the_input(
+    home: Home, told: Callable[..., Any], tmp_path: Path
+) -> None:
     for name, content, expected in (
         ("t.csv", b"\xef\xbb\xbf1,2\n", "array([[1, 2]])"),
         ("t.txt", b"\xef\xbb\xbfhello\n", "'hello'"),

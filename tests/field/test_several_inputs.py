@@ -1,16 +1,20 @@
 """Models with a signal and settings: constants, named files, and signatures that fit."""
 
 import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from onnx import numpy_helper
 
 from tests.contract.tiny_graphs import write_graph
+from tests.home import Home
 
 
 @pytest.fixture
-def gain(tmp_path):
+def gain(tmp_path: Path) -> Path:
     write_graph(
         tmp_path / "g.onnx",
         [("Mul", ["x", "gain"], ["y"]), ("Add", ["y", "zero"], ["z"])],
@@ -23,10 +27,10 @@ def gain(tmp_path):
     return tmp_path
 
 
-def test_named_inputs_are_one_request(home, gain):
+def test_named_inputs_are_one_request(home: Home, gain: Path) -> None:
     home.register("g", gain / "g.onnx", "--input", "gain:float32[1]=3")
 
-    def ask(*arguments, **options):
+    def ask(*arguments: Any, **options: Any) -> list[float]:
         return json.loads(home.sire("predict", "g", *arguments, **options).stdout)
 
     assert ask("-i", gain / "x.json") == [4.5, 6]
@@ -47,12 +51,16 @@ def test_named_inputs_are_one_request(home, gain):
         home.sire("predict", "g", *wrong, code=code)
 
 
-def test_a_file_whose_name_has_an_equals_sign_is_a_file(home, echo, gain):
+def test_a_file_whose_name_has_an_equals_sign_is_a_file(
+    home: Home, echo: Callable[..., Any], gain: Path
+) -> None:
     (gain / "x=1.json").write_text("[7]")
     assert echo("-i", gain / "x=1.json") == [7]
 
 
-def test_a_signature_with_missing_inputs_is_rejected_when_it_is_registered(home, gain):
+def test_a_signature_with_missing_inputs_is_rejected_when_it_is_registered(
+    home: Home, gain: Path
+) -> None:
     declared = ("register", "g", gain / "g.onnx", "--input", "x:float32[-1]")
     error = home.sire(*declared, code=9).stderr.decode()
     assert "the model takes x:float32[-1], gain:float32[-1]" in error

@@ -3,9 +3,11 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 
-def run(directory, code):
+def run(directory: Path, code: str) -> dict[str, list[list[list[Any]]]]:
     """Run Python code in a directory, as a training script is; returns what it prints as JSON."""
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=directory, capture_output=True, text=True, check=False

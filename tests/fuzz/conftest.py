@@ -1,9 +1,12 @@
 """A daemon with one loaded model, for every test here."""
 
 import shutil
+from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
+from psutil import Process
 
 from sire.client.autostart import daemon_runs
 from sire.client.connection import Connection
@@ -12,7 +15,7 @@ from tests.home import Home
 
 
 @pytest.fixture(scope="session")
-def running(zoo):
+def running(zoo: Path) -> Iterator[Home]:
     """Its home; ``kept`` is loaded."""
     home = Home()
     home.configure('[daemon]\nmax_message = "2MiB"\nmax_decoded = "8MiB"\n')
@@ -25,13 +28,13 @@ def running(zoo):
 
 
 @pytest.fixture
-def process(running):
+def process(running: Home) -> Process:
     """The daemon."""
     return psutil.Process(running.pid())
 
 
 @pytest.fixture
-def connection(running):
+def connection(running: Home) -> Iterator[Connection]:
     """A connection to it."""
     with Connection(running.paths, autostart=False) as connection:
         yield connection

@@ -9,7 +9,9 @@ import socket
 import struct
 import time
 import wave
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -34,7 +36,7 @@ from sired.store.registry import Registry
 from sired.workers.messages import ToWorker
 
 
-def read(kind, data, largest=64 << 20):
+def read(kind: str, data: bytes, largest: int = 64 << 20) -> Any:
     return decode(Payload(kind, (data,)), Signature(), ImageOptions(), largest)
 
 
@@ -52,7 +54,9 @@ def read(kind, data, largest=64 << 20):
     ],
     ids=["digits", "brackets", "JSON", "signature", "instances"],
 )
-def test_a_file_of_the_registry_that_no_parser_takes_kept_the_daemon_from_starting(tmp_path, line):
+def test_a_file_of_the_registry_that_no_parser_takes_kept_the_daemon_from_starting(
+    tmp_path: Path, line: str
+) -> None:
     (tmp_path / "m.toml").write_text(f'path = "/m"\n{line}\n')
     registry = Registry(tmp_path)
     registry.load()
@@ -63,7 +67,7 @@ def test_a_file_of_the_registry_that_no_parser_takes_kept_the_daemon_from_starti
 @pytest.mark.parametrize(
     "line", ['max_memory = "99999999999TiB"', "args = {a = 99999999999999999999}"]
 )
-def test_a_number_that_no_message_holds_broke_every_list_of_models(line):
+def test_a_number_that_no_message_holds_broke_every_list_of_models(line: str) -> None:
     with pytest.raises(InvalidModel, match="size|64 bits"):
         from_toml("m", f'path = "/m"\n{line}\n')
 
@@ -76,12 +80,12 @@ def test_a_number_that_no_message_holds_broke_every_list_of_models(line):
         'instances = "1..99999999999"',
     ],
 )
-def test_what_a_client_could_not_say_of_a_model_its_file_could(line):
+def test_what_a_client_could_not_say_of_a_model_its_file_could(line: str) -> None:
     with pytest.raises(InvalidModel):
         from_toml("m", f'path = "/m"\n{line}\n')
 
 
-def test_arguments_nested_without_end_exhausted_the_stack():
+def test_arguments_nested_without_end_exhausted_the_stack() -> None:
     deep = json.loads("[" * 500 + "]" * 500)
     with pytest.raises(InvalidModel, match="deeper than 32"):
         check_values(ModelSpec("m", "/m", args={"a": deep}))
@@ -90,20 +94,20 @@ def test_arguments_nested_without_end_exhausted_the_stack():
 # Configuration
 
 
-def test_a_range_of_cores_took_all_memory():
+def test_a_range_of_cores_took_all_memory() -> None:
     with pytest.raises(InvalidConfiguration, match="is not a core"):
         load_settings(Path(os.devnull), {}, {"devices.cpu.cores": "0-99999999999999"})
 
 
 @pytest.mark.parametrize("value", ["99999999999TiB", "9" * 25, "1e30"])
 @pytest.mark.parametrize("key", ["daemon.max_message", "jobs.keep_bytes", "jobs.keep_count"])
-def test_a_number_beyond_64_bits_ended_the_daemon_with_a_traceback(key, value):
+def test_a_number_beyond_64_bits_ended_the_daemon_with_a_traceback(key: str, value: str) -> None:
     with pytest.raises(InvalidConfiguration, match=key):
         load_settings(Path(os.devnull), {}, {key: value})
 
 
 @pytest.mark.parametrize("text", ["x = " + "9" * 5_000, "x = " + "[" * 3_000])
-def test_a_configuration_that_no_parser_takes_is_said_to_be_one(tmp_path, text):
+def test_a_configuration_that_no_parser_takes_is_said_to_be_one(tmp_path: Path, text: str) -> None:
     (tmp_path / "config.toml").write_text(text)
     with pytest.raises(InvalidConfiguration, match="cannot be read"):
         load_settings(tmp_path / "config.toml", {}, {})
@@ -114,7 +118,7 @@ def test_a_configuration_that_no_parser_takes_is_said_to_be_one(tmp_path, text):
 
 @pytest.mark.parametrize("seconds", [float("nan"), -1.0])
 @pytest.mark.parametrize("key", ["timeout", "keep_alive"])
-def test_a_duration_that_is_none_got_into_the_order_of_deadlines(key, seconds):
+def test_a_duration_that_is_none_got_into_the_order_of_deadlines(key: str, seconds: float) -> None:
     header = msgspec.msgpack.encode({"op": "predict", "model": "m", key: seconds})
     with pytest.raises(ProtocolError, match=key):
         decode_request(header)
@@ -122,20 +126,20 @@ def test_a_duration_that_is_none_got_into_the_order_of_deadlines(key, seconds):
 
 
 @pytest.mark.parametrize("limit", [-1, 2**63])
-def test_a_number_of_jobs_that_the_database_cannot_count_was_asked_of_it(limit):
+def test_a_number_of_jobs_that_the_database_cannot_count_was_asked_of_it(limit: int) -> None:
     header = msgspec.msgpack.encode({"op": "list_jobs", "limit": limit})
     with pytest.raises(ProtocolError, match="limit"):
         decode_request(header)
 
 
-def test_a_refusal_was_as_long_as_what_it_refused():
+def test_a_refusal_was_as_long_as_what_it_refused() -> None:
     header = msgspec.msgpack.encode({"op": "health", "v": "x" * 500_000})
     with pytest.raises(ProtocolError) as caught:
         decode_request(header)
     assert len(write(failure(caught.value, preamble(header).id))) < 1_000
 
 
-def test_what_is_wrong_with_a_header_without_a_version_was_said_to_be_its_version():
+def test_what_is_wrong_with_a_header_without_a_version_was_said_to_be_its_version() -> None:
     with pytest.raises(ProtocolError, match=r"Expected `str`, got `int` - at `\$.name`"):
         decode_request(msgspec.msgpack.encode({"op": "show", "name": 7}))
 
@@ -144,7 +148,7 @@ def test_what_is_wrong_with_a_header_without_a_version_was_said_to_be_its_versio
 
 
 @pytest.fixture(params=[ToWorker, OpenDirect], ids=["worker", "door"])
-def line(request):
+def line(request: pytest.FixtureRequest) -> Iterator[tuple[Channel, socket.socket]]:
     """A channel and the bare socket at its other end."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     channel = Channel(ours, request.param, largest=1 << 40)
@@ -156,7 +160,9 @@ def line(request):
 @pytest.mark.parametrize(
     ("header", "count"), [(1, 1 << 31), (1 << 33, 0)], ids=["frames", "header"]
 )
-def test_memory_that_costs_its_sender_nothing_cost_its_receiver_all_it_had(line, header, count):
+def test_memory_that_costs_its_sender_nothing_cost_its_receiver_all_it_had(
+    line: tuple[Channel, socket.socket], header: int, count: int
+) -> None:
     channel, peer = line
     size = 1 << 35
     descriptor = os.memfd_create("none", os.MFD_ALLOW_SEALING)
@@ -169,7 +175,7 @@ def test_memory_that_costs_its_sender_nothing_cost_its_receiver_all_it_had(line,
         channel.try_receive()
 
 
-def test_a_request_over_a_direct_connection_may_be_as_large_as_one_over_the_socket():
+def test_a_request_over_a_direct_connection_may_be_as_large_as_one_over_the_socket() -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     sender, channel = Channel(theirs, ToWorker), Channel(ours, ToWorker, largest=1000)
     sender.send(OpenDirect("m", 1), [bytes(1001)])
@@ -182,7 +188,7 @@ def test_a_request_over_a_direct_connection_may_be_as_large_as_one_over_the_sock
 # Inputs
 
 
-def npy(descr, shape, body=b""):
+def npy(descr: str, shape: tuple[Any, ...], body: bytes = b"") -> bytes:
     header = repr({"descr": descr, "fortran_order": False, "shape": shape}).encode()
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + body
 
@@ -200,12 +206,14 @@ def npy(descr, shape, body=b""):
     ],
     ids=["no size", "characters", "negative axes", "empty", "axes", "records", "times"],
 )
-def test_an_npy_header_that_reads_well_and_lies_was_an_unexpected_error(data, expected):
+def test_an_npy_header_that_reads_well_and_lies_was_an_unexpected_error(
+    data: bytes, expected: str
+) -> None:
     with pytest.raises(InvalidInput, match=f"(?i){expected}"):
         read(content.NPY, data)
 
 
-def test_an_npz_whose_entries_lie_before_its_beginning_was_an_unexpected_error():
+def test_an_npz_whose_entries_lie_before_its_beginning_was_an_unexpected_error() -> None:
     buffer = io.BytesIO()
     np.savez(buffer, np.ones(3))
     data = bytearray(buffer.getvalue())
@@ -215,7 +223,7 @@ def test_an_npz_whose_entries_lie_before_its_beginning_was_an_unexpected_error()
         read(content.NPZ, bytes(data))
 
 
-def test_an_npz_that_unpacks_to_far_more_is_refused_before_it_does():
+def test_an_npz_that_unpacks_to_far_more_is_refused_before_it_does() -> None:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, np.zeros(16 << 20, np.uint8))
     assert len(buffer.getvalue()) < 100_000
@@ -228,7 +236,7 @@ def test_an_npz_that_unpacks_to_far_more_is_refused_before_it_does():
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
-def test_a_picture_that_claims_to_be_huge_is_refused_by_its_header(kind):
+def test_a_picture_that_claims_to_be_huge_is_refused_by_its_header(kind: str) -> None:
     buffer = io.BytesIO()
     Image.new("L", (2000, 2000)).save(buffer, kind)
     assert len(buffer.getvalue()) < 100_000
@@ -247,12 +255,12 @@ def test_a_picture_that_claims_to_be_huge_is_refused_by_its_header(kind):
     [(content.JSON, b"[" + b"[]," * 100_000 + b"[]]"), (content.CSV, b"1,2\n" * 100_000)],
     ids=["json", "csv"],
 )
-def test_text_that_takes_twenty_times_its_size_is_counted_as_such(kind, data):
+def test_text_that_takes_twenty_times_its_size_is_counted_as_such(kind: str, data: bytes) -> None:
     with pytest.raises(InvalidInput, match="once it is decoded"):
         read(kind, data, largest=4 << 20)
 
 
-def test_samples_of_forty_bits_were_an_unexpected_error():
+def test_samples_of_forty_bits_were_an_unexpected_error() -> None:
     buffer = io.BytesIO()
     with wave.open(buffer, "wb") as file:
         file.setparams((1, 4, 8000, 0, "NONE", ""))
@@ -262,19 +270,19 @@ def test_samples_of_forty_bits_were_an_unexpected_error():
         read(content.WAV, forty)
 
 
-def test_a_time_in_a_tree_got_to_the_model():
+def test_a_time_in_a_tree_got_to_the_model() -> None:
     tree = msgspec.msgpack.encode({"at": msgspec.msgpack.Ext(-1, bytes(8))})
     with pytest.raises(InvalidInput, match="datetime, which models cannot take"):
         read(content.TREE, tree)
 
 
-def test_a_list_of_arrays_from_a_python_client_was_an_unexpected_error():
+def test_a_list_of_arrays_from_a_python_client_was_an_unexpected_error() -> None:
     sent = [np.ones(9), np.zeros((2, 3))]
     received = decode(pack(sent), Signature(), ImageOptions())
     assert [array.shape for array in received] == [(9,), (2, 3)]
 
 
-def test_an_answer_nested_deeper_than_numpy_walks_was_an_unexpected_error():
+def test_an_answer_nested_deeper_than_numpy_walks_was_an_unexpected_error() -> None:
     deep: object = {"a": None}
     for _ in range(36):
         deep = [deep]
@@ -282,7 +290,7 @@ def test_an_answer_nested_deeper_than_numpy_walks_was_an_unexpected_error():
         encode(deep, content.NPY)
 
 
-def test_an_array_without_numbers_was_written_as_billions_of_empty_lists():
+def test_an_array_without_numbers_was_written_as_billions_of_empty_lists() -> None:
     payload = Payload(content.TENSORS, (b"",), pack(np.ones((0, 3))).tensors)
     assert encode(decode(payload, Signature(), ImageOptions()), content.JSON).frames[0] == b"[]"
     (spec,) = payload.tensors
@@ -291,7 +299,7 @@ def test_an_array_without_numbers_was_written_as_billions_of_empty_lists():
         decode(Payload(content.TENSORS, (b"",), (many,)), Signature(), ImageOptions())
 
 
-def test_a_model_of_a_client_with_a_number_too_large_is_refused():
+def test_a_model_of_a_client_with_a_number_too_large_is_refused() -> None:
     spec = ModelSpec("m", "/m", max_memory=2**64 - 1)
     assert decode_request(write(Register(model=spec))).model == spec
     with pytest.raises(InvalidModel, match="is not a size"):

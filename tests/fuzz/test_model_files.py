@@ -8,11 +8,15 @@ import io
 import pickle
 import struct
 import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
 
+from sire.client.connection import Connection
 from sire.errors import InvalidInput, InvalidModel, SireError, UntrustedModel
 from sire.protocol import content
 from sire.protocol.content import Payload
@@ -25,19 +29,24 @@ from tests.fuzz.daemon import KEPT
 from tests.fuzz.model_headers import onnx_with_weights_in
 from tests.fuzz.pickles import FILES, TRICKS, creating, pickled
 
+if TYPE_CHECKING:
+    from torch._subclasses.fake_tensor import FakeTensor
+
+    from sired.runtimes.pytorch.runtime import PyTorchRuntime
+
 
 @pytest.fixture
-def witness(tmp_path):
+def witness(tmp_path: Path) -> Path:
     return tmp_path / "witness"
 
 
 @pytest.fixture
-def pytorch():
+def pytorch() -> "PyTorchRuntime":
     return find_runtime("pytorch")
 
 
 @pytest.fixture
-def classes(zoo):
+def classes(zoo: Path) -> dict[str, str]:
     return {"model_class": f"{zoo}/classes.py:Scale"}
 
 
@@ -47,8 +56,8 @@ def classes(zoo):
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("trick", TRICKS)
 def test_what_runs_when_it_is_unpickled_does_not_run_here(
-    pytorch, tmp_path, witness, classes, trick
-):
+    pytorch: "PyTorchRuntime", tmp_path: Path, witness: Path, classes: dict[str, str], trick: str
+) -> None:
     bad = pickled(trick, creating(witness))
     for kind, write in FILES.items():
         path = tmp_path / kind
@@ -60,7 +69,7 @@ def test_what_runs_when_it_is_unpickled_does_not_run_here(
     assert witness.exists(), "it is no trick"
 
 
-def _recognised(path):
+def _recognised(path: Path) -> str:
     try:
         return recognise(path).name
     except InvalidModel:  # it goes no further; had it been told otherwise it would have to
@@ -68,7 +77,7 @@ def _recognised(path):
 
 
 @pytest.mark.parametrize("kind", FILES)
-def test_the_files_are_such_as_pytorch_unpickles(tmp_path, witness, kind):
+def test_the_files_are_such_as_pytorch_unpickles(tmp_path: Path, witness: Path, kind: str) -> None:
     (tmp_path / "m").write_bytes(FILES[kind](pickled("exec", creating(witness))))
     try:
         torch.load(tmp_path / "m", weights_only=False)
@@ -77,9 +86,9 @@ def test_the_files_are_such_as_pytorch_unpickles(tmp_path, witness, kind):
     assert witness.exists()
 
 
-def test_arrays_of_python_objects_are_not_read(witness):
+def test_arrays_of_python_objects_are_not_read(witness: Path) -> None:
     class Trick:
-        def __reduce__(self):
+        def __reduce__(self) -> Any:
             return (exec, (creating(witness),))
 
     for kind, save in ((content.NPY, np.save), (content.NPZ, np.savez)):
@@ -93,13 +102,15 @@ def test_arrays_of_python_objects_are_not_read(witness):
     assert witness.exists()
 
 
-def test_a_pickle_among_the_constants_of_a_program_is_not_read(pytorch, tmp_path, witness):
+def test_a_pickle_among_the_constants_of_a_program_is_not_read(
+    pytorch: "PyTorchRuntime", tmp_path: Path, witness: Path
+) -> None:
     class Program(torch.nn.Module):
-        def __init__(self):
+        def __init__(self) -> None:
             super().__init__()
             self.register_buffer("shift", torch.ones(2), persistent=False)
 
-        def forward(self, x):
+        def forward(self, x: "FakeTensor") -> "FakeTensor":
             return x + self.shift
 
     torch.export.save(torch.export.export(Program(), (torch.ones(2),)), tmp_path / "good.pt2")
@@ -124,8 +135,8 @@ def test_a_pickle_among_the_constants_of_a_program_is_not_read(pytorch, tmp_path
 
 
 def test_a_daemon_refuses_tricks_when_they_are_registered_or_loaded(
-    connection, tmp_path, witness, classes
-):
+    connection: Connection, tmp_path: Path, witness: Path, classes: Callable[..., Any]
+) -> None:
     for trick in ("exec", "torch.load"):
         path = tmp_path / trick
         path.write_bytes(FILES["zip"](pickled(trick, creating(witness))))
@@ -140,11 +151,11 @@ def test_a_daemon_refuses_tricks_when_they_are_registered_or_loaded(
 # Files that promise more than they hold
 
 
-def safetensors(header, body=b""):
+def safetensors(header: bytes, body: bytes = b"") -> bytes:
     return struct.pack("<Q", len(header)) + header + body
 
 
-def entry(dtype="F32", shape="[4]", offsets="[0, 16]"):
+def entry(dtype: str = "F32", shape: str = "[4]", offsets: str = "[0, 16]") -> bytes:
     return f'{{"dtype":"{dtype}","shape":{shape},"data_offsets":{offsets}}}'.encode()
 
 
@@ -171,13 +182,15 @@ def entry(dtype="F32", shape="[4]", offsets="[0, 16]"):
         *("negative shape", "wrong dtype", "no shape", "deep", "long", "longer", "longest"),
     ],
 )
-def test_a_safetensors_header_that_lies_is_refused_when_it_is_registered(tmp_path, data):
+def test_a_safetensors_header_that_lies_is_refused_when_it_is_registered(
+    tmp_path: Path, data: bytes
+) -> None:
     (tmp_path / "m").write_bytes(data)
     with pytest.raises(InvalidModel):
         recognise(tmp_path / "m")
 
 
-def test_an_archive_that_unpacks_to_far_more_is_refused_unopened(tmp_path):
+def test_an_archive_that_unpacks_to_far_more_is_refused_unopened(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "m", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("m/data/0", bytes(300 << 20))
     assert (tmp_path / "m").stat().st_size < 1 << 20
@@ -188,7 +201,7 @@ def test_an_archive_that_unpacks_to_far_more_is_refused_unopened(tmp_path):
             recognise(tmp_path / "m")
 
 
-def test_an_archive_whose_directory_lies_is_refused(tmp_path):
+def test_an_archive_whose_directory_lies_is_refused(tmp_path: Path) -> None:
     torch.save({"weight": torch.ones(4)}, tmp_path / "m")
     data = bytearray((tmp_path / "m").read_bytes())
     for place in _directory(data):
@@ -198,14 +211,14 @@ def test_an_archive_whose_directory_lies_is_refused(tmp_path):
         recognise(tmp_path / "m")
 
 
-def _directory(data):
+def _directory(data: Any) -> Iterator[Any]:
     place = data.find(b"PK\x01\x02")
     while place >= 0:
         yield place
         place = data.find(b"PK\x01\x02", place + 4)
 
 
-def test_an_archive_with_a_damaged_table_was_an_unexpected_error(tmp_path):
+def test_an_archive_with_a_damaged_table_was_an_unexpected_error(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "m", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("m/data.pkl", pickle.dumps({"a": list(range(1000))}))
     data = bytearray((tmp_path / "m").read_bytes())
@@ -215,7 +228,7 @@ def test_an_archive_with_a_damaged_table_was_an_unexpected_error(tmp_path):
         recognise(tmp_path / "m")
 
 
-def test_a_pickle_with_an_endless_text_took_all_memory(tmp_path):
+def test_a_pickle_with_an_endless_text_took_all_memory(tmp_path: Path) -> None:
     endless = b"\x80\x04\x8d" + struct.pack("<Q", 1 << 61)
     (tmp_path / "m").write_bytes(FILES["old"](endless))
     with pytest.raises(InvalidModel, match="damaged"):
@@ -228,7 +241,7 @@ PLACES = ("initializer", "constant", "branch", "function", "sparse")
 
 
 @pytest.fixture
-def secret(tmp_path):
+def secret(tmp_path: Path) -> tuple[Path, ...]:
     """A file outside of the model's directory, and that directory."""
     (tmp_path / "secret").write_bytes(bytes(16))
     (tmp_path / "model").mkdir()
@@ -237,7 +250,9 @@ def secret(tmp_path):
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("way", ["relative", "absolute", "link"])
-def test_weights_of_an_onnx_file_outside_of_its_directory_are_refused(secret, way, place):
+def test_weights_of_an_onnx_file_outside_of_its_directory_are_refused(
+    secret: tuple[Path, ...], way: str, place: str
+) -> None:
     file, directory = secret
     (directory / "w").symlink_to(file)
     location = {"relative": "../secret", "absolute": str(file), "link": "w"}[way]
@@ -247,7 +262,9 @@ def test_weights_of_an_onnx_file_outside_of_its_directory_are_refused(secret, wa
 
 
 @pytest.mark.parametrize("way", ["relative", "absolute"])
-def test_a_worker_that_is_given_such_a_file_does_not_read_it_either(secret, way):
+def test_a_worker_that_is_given_such_a_file_does_not_read_it_either(
+    secret: tuple[Path, ...], way: str
+) -> None:
     file, directory = secret
     location = "../secret" if way == "relative" else str(file)
     (directory / "m.onnx").write_bytes(onnx_with_weights_in(location, "initializer"))
@@ -255,7 +272,7 @@ def test_a_worker_that_is_given_such_a_file_does_not_read_it_either(secret, way)
         find_runtime("onnx").load(str(directory / "m.onnx"))
 
 
-def test_weights_that_are_links_to_files_beside_each_other_are_taken(tmp_path):
+def test_weights_that_are_links_to_files_beside_each_other_are_taken(tmp_path: Path) -> None:
     """As the cache of the Hugging Face hub has them."""
     blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshots" / "1"
     blobs.mkdir()
@@ -267,24 +284,24 @@ def test_weights_that_are_links_to_files_beside_each_other_are_taken(tmp_path):
     assert recognise(snapshot / "m.onnx").weight_bytes == (blobs / "a").stat().st_size + 16
 
 
-def test_weights_under_a_name_too_long_for_any_file_are_missed(tmp_path):
+def test_weights_under_a_name_too_long_for_any_file_are_missed(tmp_path: Path) -> None:
     (tmp_path / "m").write_bytes(onnx_with_weights_in("x" * 4000, "initializer"))
     with pytest.raises(InvalidModel, match="which does not exist"):
         recognise(tmp_path / "m")
 
 
-def test_an_onnx_file_of_millions_of_empty_fields_was_read_for_minutes(tmp_path):
+def test_an_onnx_file_of_millions_of_empty_fields_was_read_for_minutes(tmp_path: Path) -> None:
     (tmp_path / "m").write_bytes(b"\x08\x08" + b"\x42\x00" * 1_500_000)
     with pytest.raises(InvalidModel, match="more than 1000000 fields"):
         recognise(tmp_path / "m")
 
 
-def field(number, body):
+def field(number: int, body: bytes) -> bytes:
     """A field of a protocol buffer."""
     return bytes([number << 3 | 2, 0x80 | len(body) & 0x7F, len(body) >> 7]) + body
 
 
-def test_graphs_in_graphs_without_end_are_damage(tmp_path):
+def test_graphs_in_graphs_without_end_are_damage(tmp_path: Path) -> None:
     graph = field(2, b"location")
     for _ in range(60):
         graph = field(1, field(5, field(6, graph))) + field(2, b"location")
@@ -294,7 +311,9 @@ def test_graphs_in_graphs_without_end_are_damage(tmp_path):
 
 
 @pytest.mark.parametrize("place", ["../other", "/etc", "a/../../other"])
-def test_a_directory_that_names_another_one_as_its_own_is_refused(tmp_path, place):
+def test_a_directory_that_names_another_one_as_its_own_is_refused(
+    tmp_path: Path, place: tuple[Path, dict[str, str]]
+) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model/modules.json").write_text(f'[{{"type": "Transformer", "path": "{place}"}}]')
     with pytest.raises(InvalidModel, match="outside of it"):
@@ -312,7 +331,9 @@ def test_a_directory_that_names_another_one_as_its_own_is_refused(tmp_path, plac
     ],
     ids=["modules", "deep", "no text", "long", "nul"],
 )
-def test_a_directory_whose_files_are_odd_was_an_unexpected_error(tmp_path, name, text):
+def test_a_directory_whose_files_are_odd_was_an_unexpected_error(
+    tmp_path: Path, name: str, text: str
+) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "x"}')
     if name == "modules.json":
         (tmp_path / "config.json").unlink()
@@ -321,7 +342,9 @@ def test_a_directory_whose_files_are_odd_was_an_unexpected_error(tmp_path, name,
         recognise(tmp_path)
 
 
-def test_a_daemon_that_was_shown_every_bad_file_is_well(connection, tmp_path, classes):
+def test_a_daemon_that_was_shown_every_bad_file_is_well(
+    connection: Connection, tmp_path: Path, classes: Callable[..., Any]
+) -> None:
     files = {
         "tensors": safetensors(b'{"a":' + entry(offsets="[0, 99]") + b"}", bytes(16)),
         "graph": onnx_with_weights_in("/etc/passwd", "constant"),
@@ -337,8 +360,8 @@ def test_a_daemon_that_was_shown_every_bad_file_is_well(connection, tmp_path, cl
 
 
 def test_weights_that_were_replaced_after_they_were_registered_harm_only_their_worker(
-    connection, tmp_path, zoo, classes
-):
+    connection: Connection, tmp_path: Path, zoo: Path, classes: Callable[..., Any]
+) -> None:
     path = tmp_path / "m.safetensors"
     path.write_bytes((zoo / "x2.safetensors").read_bytes())
     connection.ask(Register(model=ModelSpec("replaced", str(path), **classes), replace=True))

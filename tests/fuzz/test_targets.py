@@ -8,6 +8,7 @@ import importlib.util
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -28,7 +29,7 @@ RUNS = {
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_made_up_input_is_read_or_refused(target):
+def test_made_up_input_is_read_or_refused(target: Any) -> None:
     module = importlib.import_module(f"tests.fuzz.{target}")
     seeds = module.seeds()
     changed = st.builds(
@@ -37,7 +38,7 @@ def test_made_up_input_is_read_or_refused(target):
 
     @settings(max_examples=200, deadline=None, derandomize=True, database=None)
     @given(st.one_of(st.binary(max_size=300), changed))
-    def check(data):
+    def check(data: Any) -> None:
         module.fuzz_one(data)
 
     check()
@@ -46,7 +47,7 @@ def test_made_up_input_is_read_or_refused(target):
 @pytest.mark.long
 @pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris is not there")
 @pytest.mark.parametrize("target", TARGETS)
-def test_guided_by_coverage_no_input_is_found_that_is_neither(target, tmp_path):
+def test_guided_by_coverage_no_input_is_found_that_is_neither(target: Any, tmp_path: Path) -> None:
     arguments = [target, "--runs", str(RUNS[target]), "--corpus", str(tmp_path)]
     done = subprocess.run(
         [sys.executable, "-m", "tests.fuzz", *arguments, "--seed", "1"],

@@ -2,6 +2,9 @@
 
 import json
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from sire import ModelManager
+from tests.home import Home
 
 pytestmark = [
     pytest.mark.gpu,
@@ -19,7 +23,9 @@ pytestmark = [
 GIB = 1 << 30
 
 
-def test_a_model_answers_from_the_gpu_and_its_memory_is_charged_there(home, register):
+def test_a_model_answers_from_the_gpu_and_its_memory_is_charged_there(
+    home: Home, register: Callable[..., Any]
+) -> None:
     register("m", 2, "Scale", "--device", "cuda:0")
     answer = home.sire("predict", "m", "-i", "-", stdin=b"[1, 2, 3, 4]")
     assert json.loads(answer.stdout) == [2, 4, 6, 8]
@@ -30,7 +36,7 @@ def test_a_model_answers_from_the_gpu_and_its_memory_is_charged_there(home, regi
     assert devices["cuda:0"]["used_bytes"] > 100 << 20
 
 
-def test_inputs_that_were_sent_ahead_are_answered_as_others_are(home, tmp_path):
+def test_inputs_that_were_sent_ahead_are_answered_as_others_are(home: Home, tmp_path: Path) -> None:
     from sired.runtimes.pytorch.runtime import PyTorchRuntime
 
     (tmp_path / "linear.py").write_text(
@@ -50,7 +56,9 @@ def test_inputs_that_were_sent_ahead_are_answered_as_others_are(home, tmp_path):
         assert np.array_equal(runtime.predict(model, ahead), runtime.predict(model, data))
 
 
-def test_requests_computed_together_are_answered_as_alone(home, register):
+def test_requests_computed_together_are_answered_as_alone(
+    home: Home, register: Callable[..., Any]
+) -> None:
     register("m", 2, "Scale", "--device", "cuda:0", "--concurrency", "3")
     with ModelManager(home=home.path) as manager:
         rows = [np.random.default_rng().random((512, 4)).astype(np.float32) for _ in range(64)]
@@ -59,7 +67,7 @@ def test_requests_computed_together_are_answered_as_alone(home, register):
             assert np.array_equal(answer.result(60), 2 * data)
 
 
-def test_models_that_do_not_fit_together_take_turns_on_a_gpu(home, tmp_path):
+def test_models_that_do_not_fit_together_take_turns_on_a_gpu(home: Home, tmp_path: Path) -> None:
     home.configure('[devices."cuda:0"]\nmemory = "4GiB"\n')
     (tmp_path / "big.py").write_text(
         "import torch\n"
@@ -83,7 +91,7 @@ def test_models_that_do_not_fit_together_take_turns_on_a_gpu(home, tmp_path):
     assert totals["errors"] == 0
 
 
-def test_weights_streamed_to_a_gpu_are_what_the_file_holds(tmp_path):
+def test_weights_streamed_to_a_gpu_are_what_the_file_holds(tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
     from sired.runtimes.pytorch.streaming import stream_safetensors
@@ -99,7 +107,9 @@ def test_weights_streamed_to_a_gpu_are_what_the_file_holds(tmp_path):
         assert torch.equal(streamed[name].cpu(), tensor), name
 
 
-def test_a_worker_that_stands_by_has_a_context_and_a_load_takes_it_over(home, register):
+def test_a_worker_that_stands_by_has_a_context_and_a_load_takes_it_over(
+    home: Home, register: Callable[..., Any]
+) -> None:
     import time
 
     home.configure('[devices."cuda:0"]\nstandby = 1\n')
@@ -111,7 +121,9 @@ def test_a_worker_that_stands_by_has_a_context_and_a_load_takes_it_over(home, re
     assert json.loads(answer.stdout) == [2, 4, 6, 8]
 
 
-def test_two_models_loaded_at_once_are_each_charged_what_they_take(home, register, tmp_path):
+def test_two_models_loaded_at_once_are_each_charged_what_they_take(
+    home: Home, register: Callable[..., Any], tmp_path: Path
+) -> None:
     import subprocess
     import sys
 
@@ -140,7 +152,7 @@ def test_two_models_loaded_at_once_are_each_charged_what_they_take(home, registe
 
 
 @pytest.fixture
-def table(tmp_path):
+def table(tmp_path: Path) -> Any:
     """The path of a class and of weights of 2 GiB, of which an answer shows one number."""
     (tmp_path / "table.py").write_text(
         "import torch\n"
@@ -155,7 +167,9 @@ def table(tmp_path):
     return tmp_path / "table.safetensors", f"{tmp_path}/table.py:Table"
 
 
-def test_a_sleeper_leaves_its_gpu_but_for_the_context_and_answers_again(home, table):
+def test_a_sleeper_leaves_its_gpu_but_for_the_context_and_answers_again(
+    home: Home, table: Any
+) -> None:
     home.configure('[tiers]\ndram = "4GiB"\n')
     weights, kind = table
     home.register("m", weights, "--class", kind, "--device", "cuda:0")
@@ -174,7 +188,7 @@ def test_a_sleeper_leaves_its_gpu_but_for_the_context_and_answers_again(home, ta
     assert (stats["loads"], stats["wakes"]) == (1, 1)
 
 
-def test_waking_copies_at_four_fifths_of_what_pinned_memory_can_do(table):
+def test_waking_copies_at_four_fifths_of_what_pinned_memory_can_do(table: Any) -> None:
     from sired.runtimes.pytorch.runtime import PyTorchRuntime
 
     weights, kind = table
@@ -193,7 +207,7 @@ def test_waking_copies_at_four_fifths_of_what_pinned_memory_can_do(table):
     assert min(waking) <= best / 0.8
 
 
-def seconds_of(action):
+def seconds_of(action: Any) -> Any:
     torch.cuda.synchronize()
     began = time.perf_counter()
     action()

@@ -3,8 +3,12 @@
 The simulation's own record decides, not the scheduler's state.
 """
 
+from typing import Any
+
 from sire.errors import DeadlineExceeded
 from sired.scheduler import events
+from sired.scheduler.brain import Brain
+from sired.scheduler.entities.model import Model
 from sired.scheduler.instructions import (
     Complete,
     Dispatch,
@@ -18,13 +22,14 @@ from sired.scheduler.instructions import (
     StopWorker,
     WakeWorker,
 )
-from tests.simulation.record import ensure
+from tests.simulation.record import Operation, Record, ensure
+from tests.simulation.world import Worker, World
 
 
 class Allowed:
     """Checks each instruction just before it is executed."""
 
-    def __init__(self, brain, world, record):
+    def __init__(self, brain: Brain, world: World, record: Record) -> None:
         self.brain, self.world, self.record = brain, world, record
         self._event = None
         self._leased: set[int] = set()
@@ -44,7 +49,7 @@ class Allowed:
             LeaseLost: self._lost,
         }
 
-    def prepare(self, event):
+    def prepare(self, event: Any) -> None:
         """Record what the instructions for this event will be checked against."""
         self._event = event
         self._evicted.clear()
@@ -55,15 +60,15 @@ class Allowed:
         if isinstance(event, events.UnloadRequested):
             self._ending[event.operation] = {worker.instance for worker in self._of(event.model)}
 
-    def check(self, do):
+    def check(self, do: Any) -> None:
         """Raise Violation unless this instruction is allowed now."""
         if type(do) in self._checks:
             self._checks[type(do)](do)
 
-    def _of(self, model):
+    def _of(self, model: str | None) -> list[Worker]:
         return [w for w in self.world.workers.values() if model in (None, w.model.name)]
 
-    def _to_be_ended(self, event):
+    def _to_be_ended(self, event: Any) -> list[Worker]:
         """The workers that an event ends explicitly, although they may be pinned or leased."""
         match event:
             case events.ModelAdded():
@@ -82,7 +87,7 @@ class Allowed:
 
     # Starting and ending
 
-    def _start(self, do):
+    def _start(self, do: StartWorker) -> None:
         rules, name = self.brain.rules, do.model.name
         ensure(do.instance not in self.world.workers, "started twice", do)
         ensure(
@@ -96,7 +101,7 @@ class Allowed:
         accepting = sum(i.accepting for i in self.brain.fleet.of(do.model))
         ensure(accepting <= self.brain.fleet.max_instances(do.model), "too many instances", do)
 
-    def _stop(self, do):
+    def _stop(self, do: StopWorker) -> None:
         worker = self._known(do)
         if not worker.loaded:
             self._stop_loading(do, worker)
@@ -107,18 +112,18 @@ class Allowed:
         else:
             self._stop_idle(do, worker)
 
-    def _failed(self, do, worker):
+    def _failed(self, do: StopWorker, worker: Worker) -> bool:
         """Whether it failed to load, fall asleep or wake, or takes too long."""
         failures = (events.WorkerLoadFailed, events.SleepFailed)
         failed = isinstance(self._event, failures) and self._event.instance == do.instance
         return failed or self.world.now - worker.alive_at >= self.brain.rules.load_timeout
 
-    def _stop_loading(self, do, worker):
+    def _stop_loading(self, do: StopWorker, worker: Worker) -> None:
         unneeded = not self.needed(worker.model.name)
         reason = self._failed(do, worker) or unneeded or worker.to_be_ended
         ensure(reason, "ended a load that something waits for", do, worker)
 
-    def _stop_idle(self, do, worker):
+    def _stop_idle(self, do: StopWorker, worker: Worker) -> None:
         leased = any(lease.worker == do.instance for lease in self.record.held.values())
         ensure(worker.to_be_ended or not leased, "ended a leased instance", do, worker)
         # Idle instances of a pinned model beyond its minimum may expire.
@@ -131,7 +136,7 @@ class Allowed:
             may_end or (others and do.instance not in self._evicted), "ended a pinned instance", do
         )
 
-    def _exceeds(self, do, worker):
+    def _exceeds(self, do: StopWorker, worker: Worker) -> bool:
         """Whether its load has just exceeded the memory declared for its model."""
         ready = isinstance(self._event, events.WorkerReady) and self._event.instance == do.instance
         most = worker.model.declared
@@ -139,7 +144,7 @@ class Allowed:
 
     # Tiers
 
-    def _sleep(self, do):
+    def _sleep(self, do: SleepWorker) -> None:
         worker = self._known(do)
         ensure(
             worker.state in ("ready", "dead") and worker.loaded,
@@ -161,12 +166,12 @@ class Allowed:
         dram = self.brain.fleet.ledger.dram
         ensure(dram.charged <= dram.capacity, "suspended beyond main memory", worker)
 
-    def _free_dram(self, do):
+    def _free_dram(self, do: Any) -> None:
         worker = self._known(do)
         awake = worker.state in ("ready", "dead") and worker.in_dram
         ensure(awake and not worker.freeing, "freed main memory that is not kept", worker)
 
-    def _wake(self, do):
+    def _wake(self, do: WakeWorker) -> None:
         worker = self._known(do)
         ensure(
             worker.state in ("asleep", "dead") and worker.in_dram,
@@ -181,7 +186,7 @@ class Allowed:
         accepting = sum(i.accepting for i in self.brain.fleet.of(worker.model))
         ensure(accepting <= self.brain.fleet.max_instances(worker.model), "too many instances", do)
 
-    def _evict(self, do):
+    def _evict(self, do: Evicted) -> None:
         worker = self._known(do)
         self._evicted.add(do.instance)
         ensure(not worker.model.pinned, "evicted a pinned instance", do, worker)
@@ -196,12 +201,12 @@ class Allowed:
         loading = not worker.loaded and self.needed(worker.model.name)
         ensure(not loading, "evicted a load that something waits for", do, worker)
 
-    def _ran_out(self, worker):
+    def _ran_out(self, worker: Worker) -> bool:
         event = self._event
         finished = isinstance(event, events.RequestFinished) and event.out_of_memory
         return finished and event.instance == worker.instance
 
-    def _hangs(self, worker):
+    def _hangs(self, worker: Worker) -> bool:
         """Whether nothing waits any more for what it works on."""
         if worker.abandoned_at + self.brain.rules.hung_after <= self.world.now:
             return True
@@ -210,7 +215,7 @@ class Allowed:
 
     # Requests
 
-    def _dispatch(self, do):
+    def _dispatch(self, do: Dispatch) -> None:
         worker, requests = self._known(do), [self.record.open.get(n) for n in do.requests]
         name = worker.model.name
         ensure(all(requests), "dispatched an answered request", do)
@@ -224,12 +229,12 @@ class Allowed:
         first = self.record.waiting(requests[0].model, requests[0].lease)[0]
         ensure(requests[0] is first, "dispatched out of order", do, first)
 
-    def _check_lease(self, do, requests):
+    def _check_lease(self, do: Dispatch, requests: list[Operation]) -> None:
         held = [n for n, lease in self.record.held.items() if lease.worker == do.instance]
         lease = held[0] if held else None
         ensure(all(r.lease == lease for r in requests), "dispatched past a lease", do, lease)
 
-    def _check_batch(self, do, model, requests):
+    def _check_batch(self, do: Dispatch, model: Model, requests: list[Operation]) -> None:
         if len(requests) > 1:
             keys = {r.key for r in requests}
             ensure(len(keys) == 1 and None not in keys, "mixed keys in one batch", do, keys)
@@ -239,7 +244,7 @@ class Allowed:
 
     # Answers
 
-    def _fail(self, do):
+    def _fail(self, do: Fail) -> None:
         operation = self.record.open.get(do.operation)
         expired = operation is None or operation.deadline <= self.world.now
         late = not isinstance(do.error, DeadlineExceeded) or expired
@@ -250,7 +255,7 @@ class Allowed:
                 len(pinned) >= self.brain.rules.max_models, "rejected although a slot is free", do
             )
 
-    def _complete(self, do):
+    def _complete(self, do: Complete) -> None:
         operation = self.record.open.get(do.operation)
         ensure(
             operation is None or operation.kind in ("load", "unload", "shrink", "sleep"),
@@ -266,7 +271,7 @@ class Allowed:
             worker = self.world.workers.get(do.instance)
             ensure(worker is not None and worker.state in ("asleep", "dead"), "not asleep", do)
 
-    def _granted(self, do):
+    def _granted(self, do: LeaseGranted) -> None:
         worker = self.world.workers.get(do.instance)
         ensure(
             worker is not None and worker.state in ("ready", "dead"),
@@ -278,19 +283,19 @@ class Allowed:
         taken = any(lease.worker == do.instance for lease in self.record.held.values())
         ensure(not taken, "leased twice", do)
 
-    def _lost(self, do):
+    def _lost(self, do: LeaseLost) -> None:
         lease = self.record.held.get(do.lease)
         ensure(lease is not None and lease.worker is not None, "lost a lease that is not held", do)
 
     # The record
 
-    def _known(self, do):
+    def _known(self, do: Any) -> Worker:
         ensure(do.instance in self.world.workers, "an instruction for an instance that is gone", do)
         worker = self.world.workers[do.instance]
         ensure(worker.state != "ending", "an instruction for an instance that is ending", do)
         return worker
 
-    def needed(self, model):
+    def needed(self, model: str) -> bool:
         """Whether anything waits for an instance of a model."""
         leases = self.brain.queues.leases.values()
         unserved = {lease.id for lease in leases if lease.instance is None}

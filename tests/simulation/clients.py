@@ -1,12 +1,19 @@
 """Random actions of clients: request, cancel, load, unload, lease, register, reconfigure."""
 
+from collections.abc import Callable
 from functools import partial
+from random import Random
+from typing import Any
 
 from sired.scheduler import events
+from sired.scheduler.brain import Brain
 from sired.scheduler.policies.eviction import BUILT_IN as POLICIES
 from sired.scheduler.policies.placement import BUILT_IN as STRATEGIES
 from sired.scheduler.policies.routing import BUILT_IN as ROUTERS
 from sired.scheduler.rules import Rules
+from tests.simulation.layouts import Layout
+from tests.simulation.record import Operation, Record
+from tests.simulation.world import World
 
 YEAR = 365 * 86400.0
 # Seconds; jobs wait for as long as it takes, scripts for seconds, some clients for much less.
@@ -14,7 +21,7 @@ LONGEST_STANDSTILL = 5.0
 PATIENCE = (0.05, 1.0, 10.0, 10.0, YEAR)
 
 
-def some_rules(random):
+def some_rules(random: Random) -> Rules:
     """Random rules, as a user may configure them."""
     return Rules(
         overhead={"cpu": 0, "cuda": 2},
@@ -35,7 +42,7 @@ def some_rules(random):
     )
 
 
-def some_strategies(random):
+def some_strategies(random: Random) -> tuple[Callable[..., Any], ...]:
     """A random placement and routing strategy."""
     return random.choice(list(STRATEGIES.values())), random.choice(list(ROUTERS.values()))
 
@@ -43,7 +50,15 @@ def some_strategies(random):
 class Clients:
     """Performs random actions, each with the given weight."""
 
-    def __init__(self, random, layout, brain, world, record, feed):
+    def __init__(
+        self,
+        random: Random,
+        layout: Layout,
+        brain: Brain,
+        world: World,
+        record: Record,
+        feed: Callable[..., Any],
+    ) -> None:
         self.random, self.layout = random, layout
         self.brain, self.world, self.record, self.feed = brain, world, record, feed
         self.names = [f"m{number}" for number in range(layout.models)]
@@ -65,22 +80,22 @@ class Clients:
             self.reconfigure: 0.3,
         }
 
-    def act(self):
+    def act(self) -> None:
         """Perform one action."""
         (action,) = self.random.choices(list(self._actions), list(self._actions.values()))
         action()
 
-    def register_all(self):
+    def register_all(self) -> None:
         for name in self.names:
             self.feed(events.ModelAdded(self.layout.model(self.random, name)))
 
-    def remove_all(self):
+    def remove_all(self) -> None:
         for name in list(self.brain.models):
             self.feed(events.ModelRemoved(name))
 
     # Requests
 
-    def request(self, lease=None, model=None):
+    def request(self, lease: int | None = None, model: str | None = None) -> None:
         now, random = self.world.now, self.random
         model = model or self._name()
         priority = random.choice((None, None, "high", "normal", "low"))
@@ -110,12 +125,12 @@ class Clients:
             )
         )
 
-    def request_under_lease(self):
+    def request_under_lease(self) -> None:
         if self.record.held:
             lease = self.random.choice(list(self.record.held.values()))
             self.request(lease.number, lease.model)
 
-    def request_directly(self):
+    def request_directly(self) -> None:
         """Send a request over a direct connection, if the scheduler allows one."""
         instance = self.brain.direct.instance(self._name())
         if instance is None:
@@ -126,7 +141,7 @@ class Clients:
             self.feed(events.DirectOpened(instance.id))
         self.world.work_directly(worker)
 
-    def cancel(self):
+    def cancel(self) -> None:
         waiting = self.record.numbers("request", "load", "lease")
         if waiting:
             number = self.random.choice(sorted(waiting))
@@ -134,7 +149,7 @@ class Clients:
 
     # Instances
 
-    def load(self):
+    def load(self) -> None:
         self.world.sample()
         now = self.world.now
         device = self.random.choice((None, "auto", *self.world.devices, "tpu"))
@@ -147,69 +162,69 @@ class Clients:
             )
         )
 
-    def unload(self):
+    def unload(self) -> None:
         operation = self.record.begin("unload", self._name(), self.world.now)
         self.feed(events.UnloadRequested(operation.number, operation.model))
 
-    def put_to_sleep(self):
+    def put_to_sleep(self) -> None:
         """Put a model to sleep; wait for as long as it takes."""
         operation = self.record.begin("sleep", self._name(), self.world.now)
         self.feed(
             events.SleepRequested(operation.number, operation.model, self.world.now + 100 * YEAR)
         )
 
-    def shrink(self):
+    def shrink(self) -> None:
         model = self.random.choice((None, self._name()))
         operation = self.record.begin("shrink", model, self.world.now)
         keep = self.random.choice((None, 0, 1, 2))
         self.feed(events.ShrinkRequested(operation.number, model, keep))
 
-    def acquire(self):
+    def acquire(self) -> None:
         now, destroy = self.world.now, self.random.random() < 0.3
         deadline = now + self.random.choice(PATIENCE)
         operation = self.record.begin("lease", self._name(), now, deadline, destroy=destroy)
         self.feed(events.LeaseRequested(operation.number, operation.model, deadline, destroy))
 
-    def granted(self, lease):
+    def granted(self, lease: Operation) -> None:
         """Release a granted lease after a random time."""
         self.record.held[lease.number] = lease
         seconds = self.random.choice((0.0, 0.1, 1.0, 5.0))
         self.world.later(seconds, partial(self._release, lease))
 
-    def release_early(self):
+    def release_early(self) -> None:
         """Release a lease that was not granted yet, as when its client is gone."""
         waiting = self.record.numbers("lease")
         if waiting:
             self.feed(events.LeaseReturned(self.random.choice(sorted(waiting))))
 
-    def _release(self, lease):
+    def _release(self, lease: Operation) -> None:
         self.record.held.pop(lease.number, None)
         self.feed(events.LeaseReturned(lease.number))
 
     # The machine and its configuration
 
-    def register(self):
+    def register(self) -> None:
         self.feed(events.ModelAdded(self.layout.model(self.random, self._name())))
 
-    def remove(self):
+    def remove(self) -> None:
         name = self._name()
         if name in self.brain.models:
             self.feed(events.ModelRemoved(name))
 
-    def kill_a_worker(self):
+    def kill_a_worker(self) -> None:
         if self.world.workers:
             self.world.kill(self.random.choice(list(self.world.workers.values())))
 
-    def use_memory(self):
+    def use_memory(self) -> None:
         device = self.random.choice(list(self.world.devices))
         part = self.random.choice((0.0, 0.0, 0.1, 0.5, 1.0))
         self.world.foreign[device] = int(part * self.world.devices[device])
         self.world.foreign_dram = int(self.random.choice((0.0, 0.0, 0.3, 1.0)) * self.world.dram)
         self.world.sample()
 
-    def reconfigure(self):
+    def reconfigure(self) -> None:
         self.brain.adopt(some_rules(self.random), *some_strategies(self.random))
         self.feed(events.TimerFired())
 
-    def _name(self):
+    def _name(self) -> str:
         return self.random.choice(self.names)

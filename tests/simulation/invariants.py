@@ -1,11 +1,16 @@
 """Invariants: what holds after every event, whatever happened."""
 
+from typing import Any
+
 from sire.units import FOREVER
 from sired.scheduler import events
-from sired.scheduler.entities.instance import Asleep, Loading, Ready, Suspending, Waking
+from sired.scheduler.brain import Brain
+from sired.scheduler.entities.instance import Asleep, Instance, Loading, Ready, Suspending, Waking
+from sired.scheduler.entities.model import Model
 from sired.scheduler.instructions import StartWorker, WakeWorker
 from tests.simulation.clients import LONGEST_STANDSTILL
-from tests.simulation.record import ensure
+from tests.simulation.record import Operation, Record, ensure
+from tests.simulation.world import Worker
 
 # Seconds; times are the result of sums and differences.
 ROUNDING = 1e-6
@@ -14,18 +19,18 @@ ROUNDING = 1e-6
 class Invariants:
     """Compares the scheduler's state with the simulation's own record."""
 
-    def __init__(self, brain, world, record):
+    def __init__(self, brain: Brain, world: Any, record: Record) -> None:
         self.brain, self.world, self.record = brain, world, record
         self._charges: dict[str, dict[int, int]] = {}
         self._reported: dict[str, int] = {}
 
-    def prepare(self, event):
+    def prepare(self, event: Any) -> None:
         """Record the state before an event."""
         self._charges = self._charges_now()
         if isinstance(event, events.MemorySampled):
             self._reported = event.free
 
-    def check(self, event, instructions):
+    def check(self, event: Any, instructions: list[Any]) -> None:
         """Raise Violation if an invariant does not hold after an event."""
         self._memory_is_reserved_before_it_is_allocated(event, instructions)
         self._charges_are_those_of_living_processes()
@@ -39,13 +44,15 @@ class Invariants:
         self._whatever_waits_has_an_instance_or_a_load()
         self._a_load_starts_as_soon_as_it_fits()
 
-    def _charges_now(self):
+    def _charges_now(self) -> dict[str, dict[int, int]]:
         return {
             name: {number: charge.memory for number, charge in account.charges.items()}
             for name, account in self.brain.fleet.ledger.accounts.items()
         }
 
-    def _memory_is_reserved_before_it_is_allocated(self, event, instructions):
+    def _memory_is_reserved_before_it_is_allocated(
+        self, event: Any, instructions: list[Any]
+    ) -> None:
         """No reservation exceeds the capacity, or what the driver reports as free.
 
         Only a measurement may: the instance that an event reports on may be charged what it was
@@ -85,7 +92,7 @@ class Invariants:
                 free = self._reported.get(name, reserved)
                 ensure(reserved <= free, "reserved memory that others hold", name, reserved, free)
 
-    def _not_allocated_yet(self, worker, charges):
+    def _not_allocated_yet(self, worker: Worker, charges: dict[int, int]) -> int:
         """Bytes that a worker is about to allocate and the driver still reports as free."""
         if not worker.loaded:
             return worker.reserved
@@ -94,7 +101,7 @@ class Invariants:
         there = worker.dram if worker.device == "cpu" else 0
         return charges[worker.instance] - worker.measured - there
 
-    def _sleepers_are_charged_in_main_memory(self):
+    def _sleepers_are_charged_in_main_memory(self) -> None:
         """Exactly the workers that have weights in main memory are charged there."""
         charges, workers = self.brain.fleet.ledger.dram.charges, self.world.workers
         living = {worker.instance for worker in workers.values() if worker.in_dram}
@@ -105,7 +112,7 @@ class Invariants:
                     charge.memory == workers[number].dram, "holds other than it is charged", number
                 )
 
-    def _nothing_waits_to_sleep_beside_free_memory(self):
+    def _nothing_waits_to_sleep_beside_free_memory(self) -> None:
         fleet = self.brain.fleet
         there = [w for w in self.world.workers.values() if w.in_dram]
         leaving = [w for w in there if w.freeing or w.state not in ("asleep", "ready")]
@@ -114,14 +121,14 @@ class Invariants:
                 ensure(leaving, "waits to sleep although nothing frees memory", instance.id)
                 ensure(not fleet.tiers.has_room(instance), "does not fall asleep", instance.id)
 
-    def _charges_are_those_of_living_processes(self):
+    def _charges_are_those_of_living_processes(self) -> None:
         fleet, workers = self.brain.fleet, self.world.workers
         ensure(fleet.instances.keys() == workers.keys(), "knows other instances", workers)
         for name, charges in self._charges_now().items():
             living = {worker.instance for worker in workers.values() if worker.device == name}
             ensure(charges.keys() == living, "charges for other instances", name, charges, living)
 
-    def _exactly_the_open_operations_are_known(self):
+    def _exactly_the_open_operations_are_known(self) -> None:
         queues, brain = self.brain.queues, self.brain
         by_kind = self.record.by_kind()
         ensure(queues.requests.keys() == by_kind["request"], "lost or kept a request")
@@ -140,7 +147,7 @@ class Invariants:
         queued += [lease.queue for lease in brain._leases._held.values()]
         ensure(queues.waiting == waiting == sum(map(len, queued)), "miscounts", queues.waiting)
 
-    def _whatever_waits_has_a_deadline(self):
+    def _whatever_waits_has_a_deadline(self) -> None:
         """The scheduler's next wakeup comes before anything that waits is due."""
         wakeup, fleet = self.brain.wakeup - ROUNDING, self.brain.fleet
         late = [each for each in self.record.open.values() if wakeup > self._latest(each)]
@@ -156,7 +163,7 @@ class Invariants:
             ensure(wakeup <= expiry, "wakes after an expiry", instance.id, wakeup, expiry)
             ensure(wakeup <= self._hung_at(instance), "wakes after a worker hangs", instance.id)
 
-    def _direct_connections_bypass_nothing(self):
+    def _direct_connections_bypass_nothing(self) -> None:
         """A direct connection never overtakes a queued request."""
         for worker in self.world.workers.values():
             if worker.direct:
@@ -170,14 +177,14 @@ class Invariants:
                 lanes = {device for load in self.brain.loader.pending for device in load.lane}
                 ensure(worker.device not in lanes, "connects where a load waits for memory", worker)
 
-    def _latest(self, operation):
+    def _latest(self, operation: Operation) -> float:
         """When an operation has to be answered: patient ones wait while their load progresses."""
         if not operation.patient or operation.model not in self.world.progressed_at:
             return operation.deadline
         progressed_at = self.world.progressed_at[operation.model]
         return max(operation.deadline, progressed_at + LONGEST_STANDSTILL)
 
-    def _hung_at(self, instance):
+    def _hung_at(self, instance: Instance) -> float:
         if not isinstance(instance.state, Ready):
             return FOREVER
         running = instance.running
@@ -187,14 +194,14 @@ class Invariants:
         overdue = max(request.deadline for request in running)
         return min(overdue, abandoned_at) + self.brain.rules.hung_after
 
-    def _nothing_waits_after_its_deadline(self, event):
+    def _nothing_waits_after_its_deadline(self, event: Any) -> None:
         if isinstance(event, events.TimerFired):
             now = self.world.now
             late = [each for each in self.record.open.values() if self._latest(each) <= now]
             ensure(not late, "waits after its deadline", *late)
             ensure(self.brain.wakeup > now, "wakes again and again", self.brain.wakeup)
 
-    def _nothing_waits_beside_a_free_instance(self):
+    def _nothing_waits_beside_a_free_instance(self) -> None:
         for model in self.brain.models.values():
             if model.queue and any(map(self._is_free, self.brain.fleet.of(model))):
                 first, until = model.queue.first, model.queue.first.arrived + model.batch_delay
@@ -206,11 +213,11 @@ class Invariants:
                     model.name,
                 )
 
-    def _is_free(self, instance):
+    def _is_free(self, instance: Instance) -> bool:
         ready = isinstance(instance.state, Ready) and instance.accepting and not instance.lease
         return ready and instance.batches < self.brain.rules.pipeline
 
-    def _whatever_waits_has_an_instance_or_a_load(self):
+    def _whatever_waits_has_an_instance_or_a_load(self) -> None:
         """What waits for a model has an instance or a pending load.
 
         The instance may be ending: once it is gone, the model is requested anew.
@@ -226,12 +233,12 @@ class Invariants:
                 self.brain.models.get(load.model.name) is load.model, "a load of a removed model"
             )
 
-    def _backs_off(self, model):
+    def _backs_off(self, model: Model) -> Any:
         """Whether it is not loaded after a failure, with a wakeup scheduled for the end of that."""
         until, backoff = model.backoff.until, model.backoff.crashes or model.backoff.failed_loads
         return backoff and not model.operations and self.brain.wakeup <= until + ROUNDING
 
-    def _a_load_starts_as_soon_as_it_fits(self):
+    def _a_load_starts_as_soon_as_it_fits(self) -> None:
         """The first pending load does not wait for memory that is free."""
         brain, accounts = self.brain, self.brain.fleet.ledger.accounts
         first = next(iter(brain.loader.pending.first()), None)

@@ -1,6 +1,7 @@
 """The simulated machines, and the kinds of models that are registered on them."""
 
 from dataclasses import dataclass
+from random import Random
 
 from sired.scheduler.entities.ledger import Account
 from sired.scheduler.entities.model import Model
@@ -24,10 +25,10 @@ class Layout:
     arrivals: float = 30.0
     dram: int = 0
 
-    def accounts(self):
+    def accounts(self) -> list[Account]:
         return [Account(name, name.partition(":")[0], memory) for name, memory in self.devices]
 
-    def model(self, random, name):
+    def model(self, random: Random, name: str) -> Model:
         """A random model, as a user may register it."""
         most = random.choice(self.pools)
         return Model(

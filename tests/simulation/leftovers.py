@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sire.errors import SireError
+from sired.scheduler.brain import Brain
 from sired.scheduler.entities.instance import Instance
 from sired.scheduler.entities.lease import Lease
 from sired.scheduler.entities.model import Model
@@ -13,7 +14,7 @@ from sired.scheduler.entities.request import Request
 REMEMBERED = (Instance, Lease, Model, PendingLoad, Request, SireError)
 
 
-def leftovers(brain):
+def leftovers(brain: Brain) -> list[Any]:
     """Every instance, lease, model, load, request and error that the scheduler still refers to."""
     seen, found, stack = set(), [], [brain]
     while stack:

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from typing import Any
 
 from sire.units import FOREVER
 from sired.scheduler.entities.queue import due
@@ -11,7 +12,7 @@ class Violation(AssertionError):
     """The scheduler did something that it must never do."""
 
 
-def ensure(holds, problem, *facts):
+def ensure(holds: bool, problem: str, *facts: Any) -> None:
     """Raise Violation with these facts unless a condition holds."""
     if not holds:
         raise Violation(" · ".join([problem, *map(str, facts)]))
@@ -42,7 +43,7 @@ class Operation:
     patient: bool = False
 
     @property
-    def order(self):
+    def order(self) -> tuple[float, int]:
         return self.due, self.number
 
 
@@ -61,7 +62,16 @@ class Record:
     answers: dict[str, int] = field(default_factory=dict)
     last: int = 0
 
-    def begin(self, kind, model, now, deadline=FOREVER, priority="normal", ageing=0.0, **how):
+    def begin(
+        self,
+        kind: str,
+        model: str,
+        now: float,
+        deadline: float = FOREVER,
+        priority: str = "normal",
+        ageing: float = 0.0,
+        **how: Any,
+    ) -> Operation:
         """Record a new operation and give it a number."""
         self.last += 1
         when = due(now, priority, ageing)
@@ -69,7 +79,7 @@ class Record:
         self.open[operation.number] = operation
         return operation
 
-    def answer(self, number, outcome):
+    def answer(self, number: int, outcome: str) -> Operation:
         """Record an answer; each operation gets exactly one."""
         ensure(number in self.open, "answered twice, or never begun", number, outcome)
         operation = self.open.pop(number)
@@ -77,18 +87,18 @@ class Record:
         self.answers[outcome_of_kind] = self.answers.get(outcome_of_kind, 0) + 1
         return operation
 
-    def numbers(self, *kinds):
+    def numbers(self, *kinds: str) -> set[int]:
         """The numbers of the open operations of these kinds."""
         return {number for number, operation in self.open.items() if operation.kind in kinds}
 
-    def by_kind(self):
+    def by_kind(self) -> defaultdict[Any, Any]:
         """The numbers of the open operations, by kind."""
         found = defaultdict(set)
         for number, operation in self.open.items():
             found[operation.kind].add(number)
         return found
 
-    def waiting(self, model, lease=None):
+    def waiting(self, model: str, lease: int | None = None) -> list[Operation]:
         """The requests for a model that no worker runs, in the order in which they are served."""
         them = [
             operation
@@ -100,7 +110,7 @@ class Record:
         ]
         return sorted(them, key=lambda operation: operation.order)
 
-    def needed(self, model):
+    def needed(self, model: Any) -> Any:
         """Whether anything waits for a model to be loaded."""
         kinds = ("request", "load", "lease")
         return any(
@@ -108,7 +118,7 @@ class Record:
             for operation in self.open.values()
         )
 
-    def requeue(self, worker):
+    def requeue(self, worker: int) -> None:
         """Let the requests of a worker wait again."""
         for operation in self.open.values():
             if operation.worker == worker:

@@ -4,8 +4,13 @@ A recording has no world of its own, so one is rebuilt from it: events report wh
 and what clients ask for, instructions say what became of both.
 """
 
+from typing import Any
+
 from sire.units import FOREVER
 from sired.scheduler import events, instructions
+from sired.scheduler.events import (
+    RequestFinished,
+)
 from sired.scheduler.recording import Recording, difference
 from sired.scheduler.replay import built_in
 from tests.simulation.invariants import Invariants
@@ -16,7 +21,7 @@ from tests.simulation.world import Worker
 class ReplayedWorld:
     """The processes behind a recording; it changes by what is recorded, never by itself."""
 
-    def __init__(self, record):
+    def __init__(self, record: Record) -> None:
         self.record = record
         self.now = 0.0
         self.workers: dict[int, Worker] = {}
@@ -25,7 +30,7 @@ class ReplayedWorld:
 
     # Before an event is handled: what it reports
 
-    def observe(self, event):  # noqa: C901 (a table of events)
+    def observe(self, event: Any) -> None:  # noqa: C901 (a table of events)
         self._event = event
         match event:
             case events.RequestArrived():
@@ -53,11 +58,13 @@ class ReplayedWorld:
             case _ if hasattr(event, "instance"):
                 self._changed(self.workers[event.instance], event)
 
-    def _begin(self, number, kind, model, deadline=FOREVER, **how):
+    def _begin(
+        self, number: int, kind: str, model: str, deadline: float = FOREVER, **how: Any
+    ) -> None:
         self.record.last = number - 1
         self.record.begin(kind, model, self.now, deadline, **how)
 
-    def _finished(self, event):
+    def _finished(self, event: RequestFinished) -> None:
         worker = self.workers[event.instance]
         worker.measured = max(worker.measured, event.peak)
         if event.request in self.record.open:
@@ -65,7 +72,7 @@ class ReplayedWorld:
             if event.error is None:
                 self.record.answer(event.request, "answered")
 
-    def _changed(self, worker, event):
+    def _changed(self, worker: Worker, event: Any) -> None:
         match event:
             case events.LoadProgressed():
                 worker.alive_at = self.progressed_at[worker.model.name] = self.now
@@ -86,14 +93,14 @@ class ReplayedWorld:
                 abandoned_at = min(worker.abandoned_at, self.now)
                 worker.abandoned_at = abandoned_at if event.abandoned else FOREVER
 
-    def _ran_out(self, instance):
+    def _ran_out(self, instance: int) -> bool:
         """Whether the event reports that a request of this instance ran out of memory."""
         finished = isinstance(self._event, events.RequestFinished)
         return finished and self._event.out_of_memory and self._event.instance == instance
 
     # After it was handled: what became of processes and operations
 
-    def execute(self, do):  # noqa: C901 (a table of instructions)
+    def execute(self, do: Any) -> None:  # noqa: C901 (a table of instructions)
         match do:
             case instructions.StartWorker():
                 self.workers[do.instance] = Worker(
@@ -124,7 +131,7 @@ class ReplayedWorld:
                 self.record.held[do.lease] = lease
 
 
-def check(lines):
+def check(lines: list[str]) -> dict[str, int] | None:
     """Replay a recording; returns the answers by kind and outcome.
 
     Raises:

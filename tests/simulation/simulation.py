@@ -1,6 +1,7 @@
 """One run of a scheduler, a machine and clients from a seed; equal seeds give equal runs."""
 
 from random import Random
+from typing import Any
 
 from sired.scheduler import events
 from sired.scheduler.brain import Brain
@@ -17,10 +18,12 @@ from sired.scheduler.instructions import (
     StopWorker,
     WakeWorker,
 )
+from sired.scheduler.rules import Rules
 from tests.simulation.allowed import Allowed
 from tests.simulation.clients import Clients, some_rules, some_strategies
 from tests.simulation.invariants import Invariants
 from tests.simulation.journal import Journal
+from tests.simulation.layouts import Layout
 from tests.simulation.leftovers import leftovers
 from tests.simulation.record import Record, Violation, ensure
 from tests.simulation.world import Conditions, World
@@ -31,7 +34,14 @@ SAMPLE_SECONDS = 1.0
 class Simulation:
     """Drives a scheduler on a simulated machine."""
 
-    def __init__(self, layout, seed, conditions=None, rules=None, clients=Clients):
+    def __init__(
+        self,
+        layout: Layout,
+        seed: int,
+        conditions: Conditions | None = None,
+        rules: Rules | None = None,
+        clients: Any = Clients,
+    ) -> None:
         conditions = conditions or Conditions()
         self.random = random = Random(seed)
         self.layout, self.now, self.fed = layout, 0.0, 0
@@ -59,7 +69,7 @@ class Simulation:
             LeaseLost: self._lost,
         }
 
-    def run(self, count=0, seconds=0.0):
+    def run(self, count: int = 0, seconds: float = 0.0) -> None:
         """Run for ``count`` events and ``seconds`` seconds, then check that everything winds down.
 
         Raises:
@@ -77,7 +87,7 @@ class Simulation:
                 f"{problem_text}\nafter {self.fed} events, the last ones:\n{self.journal}"
             ) from problem
 
-    def feed(self, event):
+    def feed(self, event: Any) -> None:
         """Let the scheduler handle an event, execute its instructions, and check the invariants."""
         self.fed += 1
         self.allowed.prepare(event)
@@ -90,17 +100,17 @@ class Simulation:
                 self._carry_out[type(do)](do)
         self.invariants.check(event, instructions)
 
-    def _granted(self, do):
+    def _granted(self, do: LeaseGranted) -> None:
         lease = self.record.answer(do.lease, "granted")
         lease.worker = do.instance
         self.clients.granted(lease)
 
-    def _lost(self, do):
+    def _lost(self, do: LeaseLost) -> None:
         self.record.held[do.lease].worker = None
 
     # Time
 
-    def _step(self):
+    def _step(self) -> None:
         """Advance to the next timer, event of the machine, or action of a client."""
         world, clients_at = self.world, self.world.now + self._pause()
         when = min(world.next_at, self.brain.wakeup, clients_at)
@@ -116,10 +126,10 @@ class Simulation:
         elif self.random.random() < 0.1:  # firing too early does no harm
             self.feed(events.TimerFired())
 
-    def _pause(self):
+    def _pause(self) -> float:
         return self.random.expovariate(self.layout.arrivals)
 
-    def _sample(self):
+    def _sample(self) -> None:
         """Sample the memory of the devices once a second, as the daemon does."""
         if self.brain.loader.pending:
             self.world.sample()
@@ -127,7 +137,7 @@ class Simulation:
 
     # Winding down
 
-    def _wind_down(self):
+    def _wind_down(self) -> None:
         """Cancel everything that is open: everything gets an answer, and no state is left over."""
         self.world.foreign = dict.fromkeys(self.world.foreign, 0)
         self.world.foreign_dram = 0
@@ -145,7 +155,7 @@ class Simulation:
         ensure(not self.record.open, "waits forever", *self.record.open.values())
         ensure(not leftovers(self.brain), "kept state", *leftovers(self.brain)[:5])
 
-    def _advance(self, seconds):
+    def _advance(self, seconds: float) -> None:
         end = self.world.now + seconds
         while min(self.world.next_at, self.brain.wakeup) < end:
             self.world.now = max(self.world.now, min(self.world.next_at, self.brain.wakeup))

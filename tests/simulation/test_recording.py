@@ -1,6 +1,9 @@
 """A recorded run, replayed into a fresh brain, gives the same instructions."""
 
 import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,17 +12,18 @@ from sired.scheduler.brain import Brain
 from sired.scheduler.policies import eviction, placement, routing
 from sired.scheduler.recording import Policies, Recorder
 from sired.scheduler.replay import main, replay
+from sired.scheduler.rules import Rules
 from tests.simulation.layouts import LAYOUTS
 from tests.simulation.record import Violation
 from tests.simulation.replayed import check
 from tests.simulation.simulation import Simulation
 
 
-def name_of(policy, built_in):
+def name_of(policy: Callable[..., Any], built_in: dict[str, Callable[..., Any]]) -> str:
     return next(name for name, known in built_in.items() if known is policy)
 
 
-def names_of(strategy, router, rules):
+def names_of(strategy: Callable[..., Any], router: Callable[..., Any], rules: Rules) -> Policies:
     return Policies(
         name_of(strategy, placement.BUILT_IN),
         name_of(router, routing.BUILT_IN),
@@ -27,7 +31,7 @@ def names_of(strategy, router, rules):
     )
 
 
-def recorded(layout, seed, count=2000):
+def recorded(layout: str, seed: int, count: int = 2000) -> list[str]:
     """The lines of a run's recording."""
     lines = []
     simulation = Simulation(LAYOUTS[layout], seed)
@@ -36,12 +40,14 @@ def recorded(layout, seed, count=2000):
     accounts, dram = brain.ledger.accounts.values(), brain.ledger.dram.capacity
     recorder = Recorder(lines.append, accounts, brain.rules, names, dram)
 
-    def recording_handle(event, now):
+    def recording_handle(event: Any, now: float) -> list[Any]:
         instructions = handle(event, now)
         recorder.note(event, now, instructions)
         return instructions
 
-    def recording_adopt(rules, strategy, router):
+    def recording_adopt(
+        rules: Rules, strategy: Callable[..., Any], router: Callable[..., Any]
+    ) -> None:
         adopt(rules, strategy, router)
         recorder.adopt(rules, names_of(strategy, router, rules))
 
@@ -51,14 +57,14 @@ def recorded(layout, seed, count=2000):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_replay_gives_the_recorded_instructions(layout):
+def test_a_replay_gives_the_recorded_instructions(layout: str) -> None:
     lines = recorded(layout, seed=11)
     count, difference = replay(lines)
     assert difference == ""
     assert count == sum('"event"' in line for line in lines) >= 2000
 
 
-def test_a_changed_recording_is_reported_with_its_line():
+def test_a_changed_recording_is_reported_with_its_line() -> None:
     lines = recorded("gpus", seed=12, count=200)
     number, line = next(
         (number, json.loads(line))
@@ -71,12 +77,14 @@ def test_a_changed_recording_is_reported_with_its_line():
     assert difference.startswith(f"line {number}: after")
 
 
-def test_a_line_that_was_cut_short_ends_the_replay():
+def test_a_line_that_was_cut_short_ends_the_replay() -> None:
     lines = recorded("gpus", seed=13, count=200)
     assert replay([*lines[:100], lines[100][:-20]]) == (99, "")
 
 
-def test_a_file_that_is_not_a_recording_is_refused(tmp_path, capsys):
+def test_a_file_that_is_not_a_recording_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     other = tmp_path / "other.jsonl"
     other.write_text('{"some": "log"}\n')
     assert main([str(other)]) == 1
@@ -84,12 +92,12 @@ def test_a_file_that_is_not_a_recording_is_refused(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_the_invariants_hold_over_a_recording(layout):
+def test_the_invariants_hold_over_a_recording(layout: str) -> None:
     answers = check(recorded(layout, seed=14))
     assert answers["request answered"] > 50
 
 
-def test_a_violation_in_a_recording_is_reported(monkeypatch):
+def test_a_violation_in_a_recording_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = recorded("gpus", seed=15, count=300)
     monkeypatch.setattr(Brain, "wakeup", FOREVER)
     with pytest.raises(Violation, match="deadline"):

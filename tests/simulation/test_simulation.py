@@ -14,7 +14,7 @@ from tests.simulation.simulation import Simulation
 EVENTS = int(os.environ.get("SIRE_EVENTS", "6000"))
 
 
-def seeds():
+def seeds() -> range:
     first, _, last = os.environ.get("SIRE_SEED", "1..3").partition("..")
     return range(int(first), int(last or first) + 1)
 
@@ -22,7 +22,7 @@ def seeds():
 @pytest.mark.timeout(0 if EVENTS > 100_000 else 120)
 @pytest.mark.parametrize("seed", seeds())
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_the_scheduler_keeps_its_invariants(layout, seed):
+def test_the_scheduler_keeps_its_invariants(layout: str, seed: int) -> None:
     try:
         Simulation(LAYOUTS[layout], seed).run(EVENTS)
     except Violation as problem:  # without the traceback, which shows nothing useful
@@ -30,7 +30,7 @@ def test_the_scheduler_keeps_its_invariants(layout, seed):
         pytest.fail(f"{problem}\n\nReplay it: {replay}", pytrace=False)
 
 
-def test_a_seed_gives_the_same_run_every_time():
+def test_a_seed_gives_the_same_run_every_time() -> None:
     runs = []
     for _ in range(2):
         simulation = Simulation(LAYOUTS["gpus"], 5)

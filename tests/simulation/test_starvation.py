@@ -41,12 +41,12 @@ SERVICE, LOAD, END = (
 class Impatient(Clients):
     """All clients send requests all the time, most of them to the first model, and wait forever."""
 
-    def register_all(self):
+    def register_all(self) -> None:
         sizes = self.layout.sizes
         for number, name in enumerate(self.names):
             self.feed(events.ModelAdded(Model(name, weights=sizes[number % len(sizes)])))
 
-    def act(self):
+    def act(self) -> None:
         now, random = self.world.now, self.random
         model = random.choice((self.names[0], self._name()))
         priority = random.choices(("high", "low"), (9, 1))[0]
@@ -54,7 +54,7 @@ class Impatient(Clients):
         self.feed(events.RequestArrived(operation.number, model, operation.deadline, priority))
 
 
-def slowest(layout, seed, bound):
+def slowest(layout: Layout, seed: int, bound: float) -> dict[tuple[str, ...], float]:
     """The longest wait of each model's requests, in seconds by model and priority.
 
     Requests arrive for twice the bound, so that a starved request cannot stay below it.
@@ -67,7 +67,7 @@ def slowest(layout, seed, bound):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_low_request_waits_no_longer_than_its_ageing_and_a_full_queue(seed):
+def test_a_low_request_waits_no_longer_than_its_ageing_and_a_full_queue(seed: int) -> None:
     ahead = RULES.queue_per_model + RULES.pipeline
     bound = LOAD + 2 * RULES.ageing + (ahead + 1) * SERVICE
     waited = slowest(Layout((("cpu", 100),), 1, (50,), arrivals=60.0), seed, bound)
@@ -87,7 +87,9 @@ def test_a_low_request_waits_no_longer_than_its_ageing_and_a_full_queue(seed):
         ),
     ],
 )
-def test_a_model_waits_no_longer_than_a_turn_of_every_other_takes(layout, seed):
+def test_a_model_waits_no_longer_than_a_turn_of_every_other_takes(
+    layout: Layout, seed: int
+) -> None:
     turn = max(RULES.patience, LOAD)
     round_of_all = layout.models * (turn + RULES.pipeline * SERVICE + END + LOAD)
     in_a_turn = min(RULES.turn_requests, int(RULES.patience / SERVICE))

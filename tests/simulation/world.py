@@ -2,6 +2,7 @@
 
 import heapq
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from random import Random
@@ -10,6 +11,14 @@ from typing import Any
 from sire.errors import InferenceError, InsufficientMemory, LoadFailed, WorkerCrashed
 from sired.scheduler import events
 from sired.scheduler.entities.model import Model
+from sired.scheduler.instructions import (
+    CloseDirect,
+    Dispatch,
+    SleepWorker,
+    StartWorker,
+    StopWorker,
+    WakeWorker,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +43,7 @@ class Conditions:
     end_seconds: tuple[float, ...] = (0.0, 0.1, 0.5)
 
 
-def without_faults(conditions):
+def without_faults(conditions: Conditions) -> Conditions:
     """The same durations without any faults."""
     chances = ("load_fails", "load_runs_out", "load_dies", "load_hangs")
     chances += ("dies", "hangs", "fails", "runs_out", "grows", "sleeps", "sleep_fails")
@@ -80,7 +89,7 @@ class Worker:
     abandoned_at: float = float("inf")
 
     @property
-    def unanswered(self):
+    def unanswered(self) -> list[Any]:
         return [number for batch in self.batches for number in batch]
 
 
@@ -117,22 +126,22 @@ class World:
     # Time
 
     @property
-    def next_at(self):
+    def next_at(self) -> float:
         return self._agenda[0][0] if self._agenda else float("inf")
 
-    def later(self, seconds, action):
+    def later(self, seconds: float, action: Callable[..., Any]) -> None:
         heapq.heappush(self._agenda, (self.now + seconds, next(self._order), action))
 
-    def run_next(self):
+    def run_next(self) -> None:
         """Run the next scheduled event."""
         heapq.heappop(self._agenda)[2]()
 
-    def chance(self, likelihood):
+    def chance(self, likelihood: float) -> bool:
         return self.random.random() < likelihood
 
     # Executing instructions
 
-    def start(self, do):
+    def start(self, do: StartWorker) -> None:
         self.workers[do.instance] = worker = Worker(
             do.instance, do.model, do.device, do.memory, self.now
         )
@@ -143,41 +152,41 @@ class World:
         if not self.chance(self.conditions.load_hangs):
             self.later(takes, partial(self._loaded, worker))
 
-    def stop(self, do):
+    def stop(self, do: StopWorker) -> None:
         worker = self.workers[do.instance]
         if worker.state != "dead":
             worker.state = "ending"
             self.later(self.random.choice(self.conditions.end_seconds), partial(self._gone, worker))
 
-    def sleep(self, do):
+    def sleep(self, do: SleepWorker) -> None:
         self._change_tier(self.workers[do.instance], "falling asleep", self._slept)
 
-    def wake(self, do):
+    def wake(self, do: WakeWorker) -> None:
         self._change_tier(self.workers[do.instance], "waking", self._woke)
 
-    def free_dram(self, do):
+    def free_dram(self, do: Any) -> None:
         worker = self.workers[do.instance]
         worker.freeing = True
         self.later(
             self.random.choice(self.conditions.tier_seconds), partial(self._freed_dram, worker)
         )
 
-    def _freed_dram(self, worker):
+    def _freed_dram(self, worker: Any) -> None:
         if worker.state == "ready":
             worker.dram, worker.in_dram, worker.freeing = 0, False, False
             self.feed(events.WorkerDramFreed(worker.instance))
 
-    def _change_tier(self, worker, state, done):
+    def _change_tier(self, worker: Worker, state: str, done: Callable[..., Any]) -> None:
         worker.in_dram, worker.alive_at = True, self.now
         if worker.state != "dead":
             worker.state = state
             if not self.chance(self.conditions.load_hangs):
                 self.later(self.random.choice(self.conditions.tier_seconds), partial(done, worker))
 
-    def close_direct(self, do):
+    def close_direct(self, do: CloseDirect) -> None:
         self.workers[do.instance].direct = False
 
-    def dispatch(self, do):
+    def dispatch(self, do: Dispatch) -> None:
         worker = self.workers[do.instance]
         worker.batches.append(list(do.requests))
         for number in do.requests:
@@ -187,13 +196,13 @@ class World:
 
     # Producing events
 
-    def kill(self, worker):
+    def kill(self, worker: Worker) -> None:
         """Kill a process from outside; its exit is reported a little later."""
         if worker.state != "dead":
             worker.state = "dead"
             self.later(self.random.choice((0.0, 0.02)), partial(self._gone, worker))
 
-    def work_directly(self, worker):
+    def work_directly(self, worker: Worker) -> None:
         """Serve a request over a direct connection; its use is reported in samples."""
         if worker.state == "ready" and not worker.direct_busy:
             worker.direct_busy = True
@@ -204,7 +213,7 @@ class World:
                 seconds = self.random.choice(self.conditions.service_seconds)
                 self.later(seconds, partial(self._worked_directly, worker))
 
-    def _worked_directly(self, worker):
+    def _worked_directly(self, worker: Worker) -> None:
         if worker.state != "ready" or self.chance(self.conditions.dies):
             self.kill(worker)
             return
@@ -213,12 +222,12 @@ class World:
         worker.direct_busy = False
         self._report_used(worker, served=1)
 
-    def _abandon(self, worker):
+    def _abandon(self, worker: Any) -> None:
         if worker.state == "ready":
             worker.abandoned_at = self.now
             self._report_used(worker)
 
-    def _report_used(self, worker, served=0):
+    def _report_used(self, worker: Worker, served: int = 0) -> None:
         busy, abandoned = worker.direct_busy, worker.abandoned_at <= self.now
         self.feed(
             events.DirectUsed(
@@ -226,26 +235,26 @@ class World:
             )
         )
 
-    def measure(self):
+    def measure(self) -> dict[str, int]:
         """The free memory that the drivers would report now."""
         taken = dict(self.foreign)
         for worker in self.workers.values():
             taken[worker.device] += 0 if worker.freed else worker.measured
         return {name: max(0, capacity - taken[name]) for name, capacity in self.devices.items()}
 
-    def sample(self):
+    def sample(self) -> None:
         """Report the free memory of the devices, as the daemon does before it reports a change."""
         held = sum(worker.dram for worker in self.workers.values() if not worker.freed)
         self.feed(events.MemorySampled(self.measure(), self.dram - self.foreign_dram - held))
 
-    def _read(self, worker, part):
+    def _read(self, worker: Worker, part: int) -> None:
         """Report the progress of a load; the second report repeats the first."""
         if worker.state == "loading":
             if part != 2:
                 worker.alive_at = self.progressed_at[worker.model.name] = self.now
             self.feed(events.LoadProgressed(worker.instance, 1 if part < 3 else 2, 4))
 
-    def _loaded(self, worker):
+    def _loaded(self, worker: Worker) -> None:
         if worker.state != "loading":
             return
         draw = self.random.random()
@@ -266,11 +275,11 @@ class World:
                 worker.sleep_memory = int(self.random.uniform(0.3, 1.0) * worker.measured)
             self._report_ready(worker)
 
-    def _report_ready(self, worker):
+    def _report_ready(self, worker: Worker) -> None:
         size, can_sleep, kept = worker.measured, worker.sleep_memory, worker.dram
         self.feed(events.WorkerReady(worker.instance, size, can_sleep, kept))
 
-    def _slept(self, worker):
+    def _slept(self, worker: Worker) -> None:
         if worker.state != "falling asleep":
             return
         if self.chance(self.conditions.load_dies):
@@ -288,7 +297,7 @@ class World:
             if worker.state == "asleep":
                 self.feed(events.WorkerSlept(worker.instance, worker.measured, worker.dram))
 
-    def _woke(self, worker):
+    def _woke(self, worker: Worker) -> None:
         if worker.state != "waking":
             return
         if self.chance(self.conditions.load_dies):
@@ -304,23 +313,23 @@ class World:
                 worker.state, worker.in_dram = "ready", worker.dram > 0
                 self._report_ready(worker)
 
-    def _load_failed(self, worker, out_of_memory, state="loading"):
+    def _load_failed(self, worker: Worker, out_of_memory: bool, state: str = "loading") -> None:
         self.sample()
         if worker.state == state:
             self.feed(events.WorkerLoadFailed(worker.instance, LoadFailed("no"), out_of_memory))
 
-    def _true_size(self, worker):
+    def _true_size(self, worker: Worker) -> int:
         """A random size: mostly no more than was reserved, sometimes much more."""
         most = worker.reserved * (1.3 if self.chance(self.conditions.grows) else 1.0)
         return max(1, int(self.random.uniform(0.6, 1.0) * most))
 
-    def _work_later(self, worker):
+    def _work_later(self, worker: Worker) -> None:
         if not self.chance(self.conditions.hangs):
             self.later(
                 self.random.choice(self.conditions.service_seconds), partial(self._work, worker)
             )
 
-    def _work(self, worker):
+    def _work(self, worker: Worker) -> None:
         """Answer one batch, member by member, unless an answer ends the worker."""
         if worker.state != "ready":
             return
@@ -336,7 +345,7 @@ class World:
                     self._work_later(worker)
             self._answer(worker, number)
 
-    def _answer(self, worker, number):
+    def _answer(self, worker: Worker, number: int) -> None:
         if self.chance(self.conditions.grows):
             worker.measured = max(worker.measured, self._true_size(worker))
         error, out = None, self.chance(self.conditions.runs_out)
@@ -354,7 +363,7 @@ class World:
             events.RequestFinished(worker.instance, number, worker.measured, error, out, 0.05)
         )
 
-    def _gone(self, worker):
+    def _gone(self, worker: Worker) -> None:
         if not worker.freed:
             worker.state, worker.freed = "dead", True
             self.sample()

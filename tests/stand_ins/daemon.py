@@ -3,18 +3,20 @@
 import fcntl
 import os
 import threading
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import zmq
 
-from sire.paths import private_directory
+from sire.paths import Paths, private_directory
 from sire.protocol.framing import decode_request, encode
 
 
 class StandIn(threading.Thread):
     """Holds the lock and answers each request with what ``answer`` makes of it."""
 
-    def __init__(self, paths, answer):
+    def __init__(self, paths: Paths, answer: Callable[..., Any]) -> None:
         super().__init__(daemon=True)
         self.answer = answer
         private_directory(paths.runtime)
@@ -26,7 +28,7 @@ class StandIn(threading.Thread):
         self.stopping = threading.Event()
         self.start()
 
-    def run(self):
+    def run(self) -> None:
         while not self.stopping.is_set():
             if self.socket.poll(10):
                 peer, empty, header = self.socket.recv_multipart()
@@ -38,6 +40,6 @@ class StandIn(threading.Thread):
         self.context.term()
         os.close(self.lock)
 
-    def stop(self):
+    def stop(self) -> None:
         self.stopping.set()
         self.join()

@@ -3,24 +3,26 @@
 import hashlib
 import json
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 COMMIT = hashlib.sha1(b"a commit").hexdigest()
 
 
 @contextmanager
-def hub(files):
+def hub(files: dict[str, bytes]) -> Iterator[str]:
     """Serve files (name: bytes) as the one commit of every model; yields the address."""
 
     class Hub(BaseHTTPRequestHandler):
-        def do_HEAD(self):
+        def do_HEAD(self) -> None:
             self.answer(body=False)
 
-        def do_GET(self):
+        def do_GET(self) -> None:
             self.answer(body=True)
 
-        def answer(self, body):
+        def answer(self, body: bool) -> None:
             if self.path.startswith("/api/models/"):
                 found = [{"rfilename": name} for name in files]
                 if "/tree/" in self.path:
@@ -45,7 +47,7 @@ def hub(files):
             if body:
                 self.wfile.write(content)
 
-        def log_message(self, *arguments):
+        def log_message(self, *arguments: Any) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
@@ -55,5 +57,5 @@ def hub(files):
     server.server_close()
 
 
-def etag(content):
+def etag(content: bytes) -> str:
     return hashlib.sha1(content).hexdigest()

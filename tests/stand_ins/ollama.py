@@ -4,6 +4,7 @@ import json
 import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 GIB = 1 << 30
 DETAILS = {
@@ -28,7 +29,7 @@ class StandIn:
         meet: the number of prompts that must be under way before any is answered.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.library = {"llama3.2:latest": 2 * GIB, "mistral:7b": 4 * GIB}
         self.loaded, self.heard = {}, []
         self.refuses = None
@@ -41,12 +42,12 @@ class StandIn:
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
-    def close(self):
+    def close(self) -> None:
         self.closed = True
         self._server.shutdown()
         self._server.server_close()
 
-    def get(self, path):
+    def get(self, path: str) -> tuple[Any, ...]:
         if path == "/api/tags":
             return 200, {
                 "models": [self._listed(name, size) for name, size in self.library.items()]
@@ -59,12 +60,12 @@ class StandIn:
             return 200, {"models": models}
         return 404, {}
 
-    def _listed(self, name, size):
+    def _listed(self, name: str, size: int) -> dict[str, Any]:
         digest = f"{abs(hash(name)):064x}"[:64]
         common = {"name": name, "model": name, "size": size, "digest": digest}
         return {**common, "details": DETAILS, "modified_at": "2024-08-27T10:12:50.2-07:00"}
 
-    def post(self, path, body):
+    def post(self, path: str, body: dict[str, Any]) -> tuple[Any, ...]:
         with self._changed:
             self.heard.append((path, body))
             self.at_once += 1
@@ -76,7 +77,7 @@ class StandIn:
             self.at_once -= 1
             return self._answer(path, body)
 
-    def _answer(self, path, body):
+    def _answer(self, path: str, body: dict[str, Any]) -> tuple[Any, ...]:
         name = body["model"] if ":" in body["model"] else f"{body['model']}:latest"
         if name not in self.library:
             return 404, {"error": f"model '{body['model']}' not found"}
@@ -101,23 +102,23 @@ class StandIn:
             return 200, [*parts, {**end, "response": ""}]
         return 200, end
 
-    def _handler(stand_in):  # noqa: N805 (inside, self is a connection)
+    def _handler(stand_in) -> type[Any]:  # noqa: N805 (inside, self is a connection)
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
-            def log_message(self, *_):
+            def log_message(self, *_: str) -> None:
                 pass
 
-            def do_GET(self):
+            def do_GET(self) -> None:
                 self.answer(*stand_in.get(self.path))
 
-            def do_POST(self):
+            def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 self.close_connection = stand_in.closed
                 if not stand_in.closed:
                     self.answer(*stand_in.post(self.path, json.loads(body)))
 
-            def answer(self, status, content):
+            def answer(self, status: int, content: dict[str, Any]) -> None:
                 kind, body = "application/json; charset=utf-8", json.dumps(content).encode()
                 if isinstance(content, list):
                     kind = "application/x-ndjson"
@@ -131,5 +132,5 @@ class StandIn:
         return Handler
 
 
-def _words(text):
+def _words(text: str) -> list[str]:
     return re.findall(r"\S+\s*", text)

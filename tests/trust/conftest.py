@@ -4,7 +4,9 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -97,23 +99,23 @@ SETTINGS = {
 class CarelessHome(Home):
     """A home whose daemon is told secrets."""
 
-    def __init__(self, root):
+    def __init__(self, root: Path) -> None:
         self.root = root
         self.path = root / "deep" / "home"  # neither is there
         self.code = root / "prying.py"
         self.shared = False
 
     @property
-    def environment(self):
+    def environment(self) -> dict[str, str]:
         return {**super().environment, **SECRETS, **WANTED, **SETTINGS}
 
 
-def register_prying(home, code, name="prying"):
+def register_prying(home: CarelessHome, code: Path, name: str = "prying") -> None:
     given = ["--runtime", "python", "--class", f"{code}:Prying", "--replace"]
     home.register(name, code, *given)
 
 
-def ask(home, what, **given):
+def ask(home: Any, what: Any, **given: Any) -> Any:
     """What the prying model finds."""
     body = json.dumps({"do": what, "given": given}).encode()
     with home.connect(autostart=False) as connection:
@@ -122,7 +124,7 @@ def ask(home, what, **given):
 
 
 @pytest.fixture(scope="session")
-def careless():
+def careless() -> Iterator[CarelessHome]:
     """Its daemon was started with umask 0, and with a file open that is not closed on exec."""
     root = Path(tempfile.mkdtemp(prefix="sire-", dir="/tmp"))
     home = CarelessHome(root)

@@ -3,12 +3,14 @@
 import json
 import os
 import stat
+from pathlib import Path
+from typing import Any
 
 from sire import ModelManager
-from tests.trust.conftest import ask
+from tests.trust.conftest import CarelessHome, ask
 
 
-def test_everything_it_writes_is_its_owners_alone(careless, tmp_path):
+def test_everything_it_writes_is_its_owners_alone(careless: CarelessHome, tmp_path: Path) -> None:
     _use(careless, tmp_path)
     open_to_others = {}
     seen = set()
@@ -27,19 +29,19 @@ def test_everything_it_writes_is_its_owners_alone(careless, tmp_path):
     assert {"state/jobs/spool", "data/classes"} <= {os.path.dirname(path) for path in seen}
 
 
-def test_so_is_what_a_model_writes(careless, tmp_path):
+def test_so_is_what_a_model_writes(careless: CarelessHome, tmp_path: Path) -> None:
     ask(careless, "write", path=str(tmp_path / "by-model"))
     assert stat.S_IMODE((tmp_path / "by-model").stat().st_mode) == 0o600
 
 
-def _use(home, tmp_path):
+def _use(home: CarelessHome, tmp_path: Path) -> None:
     """Have it write every kind of file: registry, classes, logs, large jobs and results."""
 
     class Doubling:  # in a function, so that it is kept as a pickle
-        def load(self, path):
+        def load(self, path: Any) -> None:
             pass
 
-        def predict(self, data):
+        def predict(self, data: Any) -> Any:
             return [2 * number for number in data]
 
     big = tmp_path / "big.json"

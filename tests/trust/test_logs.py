@@ -1,21 +1,23 @@
 """What models are given and what they answer is in no log."""
 
+from typing import Any
+
 import msgspec
 import pytest
 import zmq
 
 from sire.errors import InferenceError, InvalidInput, SireError, WorkerCrashed
 from sire.protocol.requests import Predict
-from tests.trust.conftest import ask
+from tests.trust.conftest import CarelessHome, ask
 
 SECRET = "4929-recognisable-8421"
 
 
-def logs(home):
+def logs(home: Any) -> Any:
     return "".join(path.read_text() for path in home.paths.logs.rglob("*.log"))
 
 
-def test_neither_an_input_nor_an_answer_is_logged(careless):
+def test_neither_an_input_nor_an_answer_is_logged(careless: CarelessHome) -> None:
     assert SECRET not in logs(careless)
     with pytest.raises(SireError):
         ask(careless, "environment", unknown=SECRET)
@@ -23,7 +25,7 @@ def test_neither_an_input_nor_an_answer_is_logged(careless):
     assert SECRET not in logs(careless)
 
 
-def test_an_input_that_cannot_be_read_is_not_repeated(careless):
+def test_an_input_that_cannot_be_read_is_not_repeated(careless: CarelessHome) -> None:
     broken = [
         (f'{{"do": "{SECRET}" * 1000', "application/json"),
         (f"{SECRET}," * 1000 + "\n1", "text/csv"),
@@ -51,7 +53,9 @@ def test_an_input_that_cannot_be_read_is_not_repeated(careless):
         {"op": "list", "v": SECRET * 10_000, "id": 1},
     ],
 )
-def test_a_header_that_cannot_be_read_is_not_repeated_whole(careless, header):
+def test_a_header_that_cannot_be_read_is_not_repeated_whole(
+    careless: CarelessHome, header: int
+) -> None:
     with zmq.Context() as context, context.socket(zmq.REQ) as asking:
         asking.linger, asking.rcvtimeo = 0, 20_000
         asking.connect(f"ipc://{careless.paths.socket}")
@@ -61,7 +65,7 @@ def test_a_header_that_cannot_be_read_is_not_repeated_whole(careless, header):
     assert SECRET not in logs(careless)
 
 
-def test_what_a_model_printed_before_it_died_is_in_its_own_log_only(careless):
+def test_what_a_model_printed_before_it_died_is_in_its_own_log_only(careless: CarelessHome) -> None:
     with pytest.raises(WorkerCrashed, match="last words"):
         ask(careless, "die", saying="last words")
     assert "last words" in careless.paths.model_log("prying").read_text()

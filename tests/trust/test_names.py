@@ -1,6 +1,8 @@
 """Names come from clients and from files: none leads out of the directory it belongs in."""
 
 import string
+from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -21,7 +23,7 @@ from sire.protocol.requests import (
 )
 from sire.spec import ModelSpec, check_name
 from sired.store.registry import Registry
-from tests.trust.conftest import register_prying
+from tests.trust.conftest import CarelessHome, register_prying
 
 NASTY = [
     "",
@@ -62,7 +64,7 @@ ANYTHING = st.one_of(
 
 
 @given(ANYTHING)
-def test_a_name_is_refused_or_names_a_file_right_in_its_directory(name):
+def test_a_name_is_refused_or_names_a_file_right_in_its_directory(name: str) -> None:
     paths = find_paths({"SIRE_HOME": "/home/me"})
     try:
         check_name(name)
@@ -78,7 +80,7 @@ def test_a_name_is_refused_or_names_a_file_right_in_its_directory(name):
 
 
 @given(ANYTHING)
-def test_the_registry_touches_nothing_outside_of_it(tmp_path_factory, name):
+def test_the_registry_touches_nothing_outside_of_it(tmp_path_factory: Any, name: str) -> None:
     root = tmp_path_factory.mktemp("r")
     registry = Registry(root / "models")
     registry.load()
@@ -93,7 +95,9 @@ def test_the_registry_touches_nothing_outside_of_it(tmp_path_factory, name):
 
 
 @pytest.mark.parametrize("name", NASTY, ids=lambda name: ascii(name)[:20])
-def test_the_daemon_answers_with_a_typed_error_and_makes_no_file(careless, name):
+def test_the_daemon_answers_with_a_typed_error_and_makes_no_file(
+    careless: CarelessHome, name: str
+) -> None:
     before = _everything(careless)
     code = careless.code
     spec = ModelSpec(name=name, path=str(code), runtime="python", model_class=f"{code}:Prying")
@@ -122,7 +126,9 @@ def test_the_daemon_answers_with_a_typed_error_and_makes_no_file(careless, name)
     assert _everything(careless) == before
 
 
-def test_a_class_can_be_sent_as_a_pickle_but_not_be_one_that_lies_around(careless):
+def test_a_class_can_be_sent_as_a_pickle_but_not_be_one_that_lies_around(
+    careless: CarelessHome,
+) -> None:
     for name in ("pickle:evil", "pickle:/tmp/evil", "pickle:../evil"):
         spec = ModelSpec(name="p", path=str(careless.code), runtime="python", model_class=name)
         with careless.connect(autostart=False) as connection:
@@ -130,7 +136,9 @@ def test_a_class_can_be_sent_as_a_pickle_but_not_be_one_that_lies_around(careles
                 connection.ask(Register(model=spec))
 
 
-def test_links_that_were_planted_are_not_written_through(careless, tmp_path):
+def test_links_that_were_planted_are_not_written_through(
+    careless: CarelessHome, tmp_path: Path
+) -> None:
     valuable = tmp_path / "valuable"
     valuable.write_text("mine")
     for link in (careless.paths.models / "planted.toml", careless.paths.model_log("planted")):
@@ -142,6 +150,6 @@ def test_links_that_were_planted_are_not_written_through(careless, tmp_path):
     assert not careless.paths.model_log("planted").is_symlink()
 
 
-def _everything(home):
+def _everything(home: Any) -> Any:
     """Every file there is around the daemon, but for those of models that are at work."""
     return {path for path in home.root.rglob("*") if "jobs" not in path.parts}

@@ -3,7 +3,10 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,6 +15,8 @@ import zmq
 from sire.errors import DaemonUnavailable
 from sire.paths import private_directory
 from sired.server.front import Front
+from tests.home import Home
+from tests.trust.conftest import CarelessHome
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 STRANGER = 65_534
@@ -43,7 +48,7 @@ with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asking:
 """
 
 
-def as_stranger(code, path, **values):
+def as_stranger(code: Any, path: Any, **values: Any) -> Any:
     """What a program of another user prints that is pointed at a socket."""
     script = (AS_STRANGER + code).format(uid=STRANGER, **values)
     done = subprocess.run(
@@ -57,7 +62,7 @@ def as_stranger(code, path, **values):
 
 
 @contextmanager
-def opened(home):
+def opened(home: Any) -> Iterator[Any]:
     """All doors open that modes can open."""
     parents = [home.paths.runtime, *list(home.paths.runtime.parents)[:3]]
     before = {directory: directory.stat().st_mode for directory in parents}
@@ -71,13 +76,15 @@ def opened(home):
 
 
 @needs_root
-def test_others_do_not_come_near_the_sockets(careless):
+def test_others_do_not_come_near_the_sockets(careless: CarelessHome) -> None:
     assert as_stranger(ASK, careless.paths.socket, patience=300) == "no answer"
     assert as_stranger(ASK_DIRECTLY, careless.paths.direct_socket) == "PermissionError"
 
 
 @needs_root
-def test_where_they_do_they_are_refused_before_what_they_say_is_read(careless):
+def test_where_they_do_they_are_refused_before_what_they_say_is_read(
+    careless: CarelessHome,
+) -> None:
     with opened(careless):
         refused = as_stranger(ASK, careless.paths.socket, patience=20_000)
         assert refused == "DaemonUnavailable"
@@ -88,11 +95,11 @@ def test_where_they_do_they_are_refused_before_what_they_say_is_read(careless):
     careless.sire("ls")
 
 
-def test_a_front_serves_the_one_user_it_is_told_to(tmp_path):
+def test_a_front_serves_the_one_user_it_is_told_to(tmp_path: Path) -> None:
     """The same without being root: here it is we who are the stranger."""
     import asyncio
 
-    async def refusal():
+    async def refusal() -> tuple[Any, ...]:
         loop = asyncio.get_running_loop()
         handled = []
         front = Front(tmp_path / "s", 1 << 20, owner=os.getuid() + 1)
@@ -111,7 +118,7 @@ def test_a_front_serves_the_one_user_it_is_told_to(tmp_path):
     assert str(os.getuid() + 1) in said["message"]
 
 
-def test_a_directory_in_which_everybody_may_rename_is_refused(tmp_path):
+def test_a_directory_in_which_everybody_may_rename_is_refused(tmp_path: Path) -> None:
     shared = tmp_path / "shared"
     shared.mkdir()
     shared.chmod(0o777)
@@ -123,7 +130,7 @@ def test_a_directory_in_which_everybody_may_rename_is_refused(tmp_path):
 
 
 @pytest.mark.own_daemon
-def test_a_daemon_in_such_a_directory_says_why_it_does_not_start(home):
+def test_a_daemon_in_such_a_directory_says_why_it_does_not_start(home: Home) -> None:
     home.path.chmod(0o777)
     said = home.sire("ls", code=6).stderr
     home.path.chmod(0o700)

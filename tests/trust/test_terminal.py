@@ -1,12 +1,17 @@
 """Names in a downloaded file cannot write to the terminal of who looks at them."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
+
+from tests.home import Home
 
 NAME = "x\x1b]0;pwned\x07\x1b[2K\rTrusted by sire: "
 
 
 @pytest.fixture
-def hostile(home, tmp_path):
+def hostile(home: Home, tmp_path: Path) -> Any:
     onnx = pytest.importorskip("onnx")
     from onnx import TensorProto, helper
 
@@ -20,7 +25,9 @@ def hostile(home, tmp_path):
     return tmp_path / "m.onnx"
 
 
-def test_control_characters_of_a_file_are_escaped_wherever_they_are_shown(home, hostile):
+def test_control_characters_of_a_file_are_escaped_wherever_they_are_shown(
+    home: Home, hostile: Any
+) -> None:
     texts = [home.sire("register", "m", hostile).stderr]
     texts.append(home.sire("show", "m").stdout)
     texts.append(home.sire("predict", "m", "-i", "-", stdin=b'{"z": [1]}', code=10).stderr)

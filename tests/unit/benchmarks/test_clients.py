@@ -2,8 +2,10 @@
 
 import socket
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -17,7 +19,7 @@ HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/octet-stream\r\ncontent-le
 
 
 @contextmanager
-def server(*pieces):
+def server(*pieces: bytes) -> Iterator[int]:
     """A port whose first client gets these pieces, one after the other, then an end of file."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=answer, args=(listening, pieces))
@@ -26,7 +28,7 @@ def server(*pieces):
         thread.join()
 
 
-def answer(listening, pieces):
+def answer(listening: socket.socket, pieces: tuple[Any, ...]) -> None:
     connection, _ = listening.accept()
     with connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -44,14 +46,16 @@ def answer(listening, pieces):
     ],
     ids=["in one piece", "in a few", "byte by byte"],
 )
-def test_an_answer_over_http_is_its_body_in_however_many_pieces_it_comes(pieces):
+def test_an_answer_over_http_is_its_body_in_however_many_pieces_it_comes(
+    pieces: list[bytes],
+) -> None:
     with server(*pieces) as port:
         client = MosecClient(port)
         assert bytes(client.ask(b"abcd")) == b"0123456789"
         client.close()
 
 
-def test_an_error_over_http_is_no_answer():
+def test_an_error_over_http_is_no_answer() -> None:
     with server(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n") as port:
         client = MosecClient(port)
         with pytest.raises(RuntimeError, match="503"):
@@ -59,7 +63,7 @@ def test_an_error_over_http_is_no_answer():
         client.close()
 
 
-def test_a_server_that_leaves_in_the_middle_of_an_answer_is_noticed():
+def test_a_server_that_leaves_in_the_middle_of_an_answer_is_noticed() -> None:
     with server(HEAD + b"\r\n01234") as port:
         client = MosecClient(port)
         with pytest.raises(ConnectionError):
@@ -67,19 +71,19 @@ def test_a_server_that_leaves_in_the_middle_of_an_answer_is_noticed():
         client.close()
 
 
-def test_a_crowd_asks_as_long_as_it_is_told_and_again_when_it_is_told_again():
+def test_a_crowd_asks_as_long_as_it_is_told_and_again_when_it_is_told_again() -> None:
     with echo_server() as address, crowd(partial(EchoClient, address), b"data", 2) as clients:
         assert clients.rate(0.05) > 100
         assert clients.rate(0.05) > 100
 
 
-def test_answers_agree_within_rounding_only():
+def test_answers_agree_within_rounding_only() -> None:
     expected = SMALL.data
     assert agrees(expected, expected)
     assert not agrees(expected[:-4], expected)
     assert not agrees(bytes(len(expected)), expected)
 
 
-def test_the_input_is_the_same_each_time_and_as_long_as_its_shape_says():
+def test_the_input_is_the_same_each_time_and_as_long_as_its_shape_says() -> None:
     assert SMALL.data == SMALL.data
     assert len(SMALL.data) == 4 * 768

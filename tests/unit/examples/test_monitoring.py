@@ -17,7 +17,7 @@ MONITORING = Path(__file__).parents[3] / "examples" / "monitoring"
 
 
 @pytest.fixture(scope="module")
-def exposed():
+def exposed() -> set[str]:
     """The names that can be queried: a counter ends in _total, a histogram in _bucket, …."""
     report = MetricsReport(health=_health(), devices=(), instances=(), models=())
     endings = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"]}
@@ -28,7 +28,7 @@ def exposed():
     }
 
 
-def _health():
+def _health() -> HealthReport:
     return HealthReport(
         status="ok",
         version="1",
@@ -43,11 +43,11 @@ def _health():
     )
 
 
-def asked(expression):
+def asked(expression: str) -> set[str]:
     return set(re.findall(r"\bsire_\w+", expression))
 
 
-def test_the_dashboard_is_whole_and_every_metric_in_it_is_exposed(exposed):
+def test_the_dashboard_is_whole_and_every_metric_in_it_is_exposed(exposed: set[str]) -> None:
     dashboard = json.loads((MONITORING / "dashboard.json").read_text())
     panels = dashboard["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels) > 10
@@ -69,7 +69,7 @@ def test_the_dashboard_is_whole_and_every_metric_in_it_is_exposed(exposed):
     assert max(x for x, _ in cells) < 24
 
 
-def test_every_alert_asks_for_what_is_exposed_and_says_what_to_do(exposed):
+def test_every_alert_asks_for_what_is_exposed_and_says_what_to_do(exposed: set[str]) -> None:
     (group,) = yaml.safe_load((MONITORING / "alerts.yml").read_text())["groups"]
     names = [rule["alert"] for rule in group["rules"]]
     assert len(set(names)) == len(names)
@@ -80,7 +80,7 @@ def test_every_alert_asks_for_what_is_exposed_and_says_what_to_do(exposed):
         assert {"summary", "action"} <= rule["annotations"].keys()
 
 
-def test_prometheus_takes_the_alerts():
+def test_prometheus_takes_the_alerts() -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is not installed (on Debian: apt install prometheus)")

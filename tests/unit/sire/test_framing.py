@@ -1,5 +1,7 @@
 """Headers over the limit are refused where they are made."""
 
+from typing import Any
+
 import pytest
 
 from sire.errors import InvalidInput
@@ -20,7 +22,9 @@ LABELS = {"labels": [f"label-{number}" for number in range(100_000)]}
         (RemoveJobs(jobs=tuple(f"{number:07}" for number in range(150_000))), "jobs"),
     ],
 )
-def test_a_header_over_the_limit_is_refused_with_its_size_and_largest_field(request_, field):
+def test_a_header_over_the_limit_is_refused_with_its_size_and_largest_field(
+    request_: Any, field: Any
+) -> None:
     with pytest.raises(InvalidInput) as refused:
         encode_request(request_)
     assert refused.value.details["field"] == field
@@ -29,7 +33,7 @@ def test_a_header_over_the_limit_is_refused_with_its_size_and_largest_field(requ
     assert repr(field) in refused.value.message
 
 
-def test_a_header_of_the_largest_size_is_sent_and_read():
+def test_a_header_of_the_largest_size_is_sent_and_read() -> None:
     rest = len(encode_request(Submit(model="m", metadata={"note": "x" * 70_000}))) - 70_000
     fits = Submit(model="m", metadata={"note": "x" * (LARGEST_HEADER - rest)})
     header = encode_request(fits)
@@ -38,6 +42,6 @@ def test_a_header_of_the_largest_size_is_sent_and_read():
 
 
 @pytest.mark.parametrize("value", [1 << 70, object()])
-def test_a_value_that_cannot_be_sent_is_refused(value):
+def test_a_value_that_cannot_be_sent_is_refused(value: str) -> None:
     with pytest.raises(InvalidInput, match="cannot be sent"):
         encode_request(Register(model=ModelSpec(name="m", path="m.py", args={"a": value})))

@@ -1,5 +1,7 @@
 """Python data with arrays in it, across the wire."""
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,6 +12,10 @@ from sire.errors import InvalidInput
 from sire.protocol.content import TENSORS, TREE, Payload
 from sire.spec import TensorSpec
 from sire.tensors import pack, unpack
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 
 torch = pytest.importorskip("torch")
 
@@ -29,7 +35,7 @@ trees = st.recursive(
 )
 
 
-def same(one, other):
+def same(one: Any, other: Any) -> bool:
     if isinstance(one, np.ndarray):
         return (
             one.shape == other.shape
@@ -44,29 +50,29 @@ def same(one, other):
 
 
 @given(trees)
-def test_whatever_is_packed_comes_back_the_same(value):
+def test_whatever_is_packed_comes_back_the_same(value: Any) -> None:
     if isinstance(value, dict) and not value:
         return
     assert same(unpack(pack(value)), value)
 
 
-def test_a_contiguous_array_is_not_copied():
+def test_a_contiguous_array_is_not_copied() -> None:
     array = np.zeros((100, 100), np.float32)
     assert np.shares_memory(np.frombuffer(pack(array).frames[0], np.uint8), array)
 
 
-def test_torch_tensors_travel_as_arrays_and_bfloat16_as_float32():
+def test_torch_tensors_travel_as_arrays_and_bfloat16_as_float32() -> None:
     assert unpack(pack(torch.ones(2, requires_grad=True))).tolist() == [1, 1]
     assert unpack(pack(torch.ones(2, dtype=torch.bfloat16))).dtype == np.float32
 
 
-def test_arrays_by_name_stay_flat():
+def test_arrays_by_name_stay_flat() -> None:
     assert pack({"a": np.zeros(1), "b": np.zeros(1)}).content_type == TENSORS
     assert pack({"a": np.zeros(1), "b": "text"}).content_type == TREE
 
 
 @pytest.mark.parametrize("value", [{"a": [object()]}, np.array([object()])])
-def test_what_cannot_be_sent_is_named(value):
+def test_what_cannot_be_sent_is_named(value: Any) -> None:
     with pytest.raises(InvalidInput):
         pack(value)
 
@@ -85,13 +91,13 @@ def test_what_cannot_be_sent_is_named(value):
         Payload(TREE, (b"\x91" * 5000,), ()),
     ],
 )
-def test_frames_that_are_not_what_they_are_said_to_be_are_invalid_input(payload):
+def test_frames_that_are_not_what_they_are_said_to_be_are_invalid_input(payload: Payload) -> None:
     with pytest.raises(InvalidInput):
         unpack(payload)
 
 
 @pytest.mark.parametrize("value", [np.array(["a", "b"]), np.array(["a", "b"], object)])
-def test_arrays_of_strings_travel_as_lists(value):
+def test_arrays_of_strings_travel_as_lists(value: "NDArray[Any]") -> None:
     assert unpack(pack(value)) == ["a", "b"]
     assert unpack(pack({"labels": value})) == {"labels": ["a", "b"]}
 
@@ -100,19 +106,21 @@ def test_arrays_of_strings_travel_as_lists(value):
     ("dtype", "shape"),
     [("float32", (0, 2**70)), ("float32", (1,) * 70), (">f4", (1,)), ("V0", (0,)), ("O", (1,))],
 )
-def test_shapes_and_dtypes_that_no_array_has_are_invalid_input(dtype, shape):
+def test_shapes_and_dtypes_that_no_array_has_are_invalid_input(
+    dtype: str, shape: tuple[Any, ...]
+) -> None:
     frame = bytes(0 if 0 in shape else 4)
     with pytest.raises(InvalidInput):
         unpack(Payload(TENSORS, (frame,), (TensorSpec("", dtype, shape),)))
 
 
-def test_two_arrays_of_one_name_are_invalid_input():
+def test_two_arrays_of_one_name_are_invalid_input() -> None:
     spec = TensorSpec("a", "float32", (1,))
     with pytest.raises(InvalidInput, match="same name"):
         unpack(Payload(TENSORS, (bytes(4), bytes(4)), (spec, spec)))
 
 
-def test_sparse_and_conjugate_tensors_are_sent_right_or_not_at_all():
+def test_sparse_and_conjugate_tensors_are_sent_right_or_not_at_all() -> None:
     conjugate = torch.tensor([1 + 2j]).conj()
     assert unpack(pack(conjugate)).tolist() == [1 - 2j]
     with pytest.raises(InvalidInput, match="to_dense"):

@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -31,12 +32,12 @@ from sire.units import (
         ("1T", 1024**4),
     ],
 )
-def test_sizes_are_read_as_people_write_them(text, count):
+def test_sizes_are_read_as_people_write_them(text: Any, count: int) -> None:
     assert parse_bytes(text) == count
 
 
 @pytest.mark.parametrize("text", ["", "GiB", "12 parsecs", "-1", "1..5G", "1e999", -1, True])
-def test_what_is_no_size_is_refused_with_an_example(text):
+def test_what_is_no_size_is_refused_with_an_example(text: Any) -> None:
     with pytest.raises(InvalidConfiguration, match="is not a size") as caught:
         parse_bytes(text)
     assert "2GiB" in caught.value.hint
@@ -57,12 +58,12 @@ def test_what_is_no_size_is_refused_with_an_example(text):
         (" Forever ", math.inf),
     ],
 )
-def test_durations_are_read_as_people_write_them(text, seconds):
+def test_durations_are_read_as_people_write_them(text: Any, seconds: float) -> None:
     assert parse_duration(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "soon", "5 years", "-3s", "1:30", -3, -0.5, math.nan, False])
-def test_what_is_no_duration_is_refused_with_an_example(text):
+def test_what_is_no_duration_is_refused_with_an_example(text: Any) -> None:
     with pytest.raises(InvalidConfiguration, match="is not a duration") as caught:
         parse_duration(text)
     assert "5m" in caught.value.hint
@@ -79,7 +80,7 @@ def test_what_is_no_duration_is_refused_with_an_example(text):
         (5000 * 1024**4, "5000 TiB"),
     ],
 )
-def test_sizes_are_shown_in_the_unit_that_reads_best(count, text):
+def test_sizes_are_shown_in_the_unit_that_reads_best(count: int, text: str) -> None:
     assert format_bytes(count) == text
 
 
@@ -95,7 +96,7 @@ def test_sizes_are_shown_in_the_unit_that_reads_best(count, text):
         (math.inf, "forever"),
     ],
 )
-def test_durations_are_shown_in_the_unit_that_reads_best(seconds, text):
+def test_durations_are_shown_in_the_unit_that_reads_best(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
 
 
@@ -109,7 +110,7 @@ def test_durations_are_shown_in_the_unit_that_reads_best(seconds, text):
         (1048577, "1048577"),
     ],
 )
-def test_exact_sizes_take_the_largest_unit_without_a_remainder(count, text):
+def test_exact_sizes_take_the_largest_unit_without_a_remainder(count: int, text: str) -> None:
     assert exact_bytes(count) == text
 
 
@@ -117,15 +118,17 @@ def test_exact_sizes_take_the_largest_unit_without_a_remainder(count, text):
     ("seconds", "text"),
     [(0, "0s"), (0.25, "250ms"), (90, "90s"), (300, "5m"), (7200, "2h"), (math.inf, "forever")],
 )
-def test_exact_durations_take_the_largest_unit_without_a_remainder(seconds, text):
+def test_exact_durations_take_the_largest_unit_without_a_remainder(
+    seconds: float, text: str
+) -> None:
     assert exact_duration(seconds) == text
 
 
 @given(st.integers(0, 2**63 - 1))
-def test_an_exact_size_is_read_back_to_the_byte(count):
+def test_an_exact_size_is_read_back_to_the_byte(count: int) -> None:
     assert parse_bytes(exact_bytes(count)) == count
 
 
 @given(st.floats(0, allow_nan=False))
-def test_an_exact_duration_is_read_back_to_the_last_bit(seconds):
+def test_an_exact_duration_is_read_back_to_the_last_bit(seconds: float) -> None:
     assert parse_duration(exact_duration(seconds)) == seconds

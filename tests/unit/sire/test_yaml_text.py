@@ -1,20 +1,23 @@
 """YAML is read with bounds: on its size, on what its aliases stand for, on each number."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from sire.errors import InvalidConfiguration
 from sire.yaml_text import LARGEST_BYTES, MOST_VALUES, read_yaml
 
 
-def grown(first, line):
+def grown(first: Any, line: Any) -> Any:
     """A document in which each of twelve values stands for ten of the one before."""
     repeated = [line.format(n, ", ".join([f"*a{n - 1}"] * 10)) for n in range(1, 12)]
     return "\n".join([f"a0: &a0 {first}", *repeated])
 
 
 @pytest.fixture
-def read(tmp_path):
-    def read(text):
+def read(tmp_path: Path) -> Any:
+    def read(text: Any) -> Any:
         file = tmp_path / "file.yaml"
         file.write_bytes(text if isinstance(text, bytes) else text.encode())
         return read_yaml(file)
@@ -22,7 +25,7 @@ def read(tmp_path):
     return read
 
 
-def test_aliases_and_merges_of_moderate_size_are_read(read):
+def test_aliases_and_merges_of_moderate_size_are_read(read: Any) -> None:
     assert read("a: &a {x: 1}\nb: *a\nc: {<<: *a, y: 2}") == {
         "a": {"x": 1},
         "b": {"x": 1},
@@ -31,7 +34,7 @@ def test_aliases_and_merges_of_moderate_size_are_read(read):
     assert read("") == {}
 
 
-def test_a_long_list_is_read(read):
+def test_a_long_list_is_read(read: Any) -> None:
     labels = [f"label-{number}" for number in range(20_000)]
     assert read(f"labels: {labels}") == {"labels": labels}
 
@@ -59,6 +62,6 @@ def test_a_long_list_is_read(read):
         ("- a", "not a mapping"),
     ],
 )
-def test_what_exceeds_a_bound_or_is_not_valid_is_refused(read, text, said):
+def test_what_exceeds_a_bound_or_is_not_valid_is_refused(read: Any, text: str, said: str) -> None:
     with pytest.raises(InvalidConfiguration, match=said):
         read(text)

@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,6 +15,7 @@ from sire.client.models.definition import define_model
 from sire.client.models.yaml_definition import read_model_file
 from sire.errors import InvalidConfiguration, InvalidModel, SireError
 from sire.options.derived import check_values, options_shown
+from sire.options.option import ModelOption
 from sire.options.table import BY_NAME, OPTIONS, settable_in
 from sire.spec import ModelSpec, Signature, TensorSpec
 from sire_cli.main import full_app
@@ -55,18 +57,18 @@ GIVEN = {
 every_option = pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
 
 
-def defined(option):
+def defined(option: ModelOption) -> ModelSpec:
     """A model with this option alone."""
     return define_model("m", None, {option.name: GIVEN[option.name][0]}).spec
 
 
 @every_option
-def test_each_option_is_read_into_its_field(option):
+def test_each_option_is_read_into_its_field(option: ModelOption) -> None:
     assert option.value_in(defined(option)) == GIVEN[option.name][1]
 
 
 @every_option
-def test_each_option_of_the_command_line_is_one_of_sire_register(option):
+def test_each_option_of_the_command_line_is_one_of_sire_register(option: ModelOption) -> None:
     group = typer.main.get_command(full_app())
     assert isinstance(group, typer.core.TyperGroup)
     parameters: dict[str | None, Any] = {one.name: one for one in group.commands["register"].params}
@@ -79,7 +81,9 @@ def test_each_option_of_the_command_line_is_one_of_sire_register(option):
 
 
 @every_option
-def test_each_option_is_a_field_of_model_files_or_refused_by_name(option, tmp_path, monkeypatch):
+def test_each_option_is_a_field_of_model_files_or_refused_by_name(
+    option: ModelOption, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)  # where relative paths of both start
     file = tmp_path / "model.yaml"
     given = GIVEN[option.name][0]
@@ -97,7 +101,7 @@ def test_each_option_is_a_field_of_model_files_or_refused_by_name(option, tmp_pa
 
 
 @every_option
-def test_each_option_is_a_keyword_of_register_model(option):
+def test_each_option_is_a_keyword_of_register_model(option: ModelOption) -> None:
     register = ModelManager.register_model
     keywords = set(inspect.signature(register).parameters)
     if "python" in option.settable and not option.field.startswith("args"):
@@ -107,13 +111,13 @@ def test_each_option_is_a_keyword_of_register_model(option):
         assert described in inspect.getdoc(register)
 
 
-def test_register_model_takes_no_option_that_is_not_declared():
+def test_register_model_takes_no_option_that_is_not_declared() -> None:
     own = {"self", "name", "model_path", "replace", "args"}
     assert set(inspect.signature(ModelManager.register_model).parameters) <= own | BY_NAME.keys()
 
 
 @every_option
-def test_each_option_is_in_the_manual(option):
+def test_each_option_is_in_the_manual(option: ModelOption) -> None:
     page = build()["man/sire.1"].replace("\\-", "-")
     if "cli" in option.settable:
         assert f"\\fB{option.flag}\\fR" in page
@@ -122,7 +126,7 @@ def test_each_option_is_in_the_manual(option):
 
 
 @every_option
-def test_each_option_is_shown_with_its_value(option):
+def test_each_option_is_shown_with_its_value(option: ModelOption) -> None:
     texts = [text for _, text in options_shown(defined(option))]
     value = GIVEN[option.name][1]
     written = option.kind.write(value)
@@ -133,12 +137,12 @@ def test_each_option_is_shown_with_its_value(option):
 
 
 @every_option
-def test_each_option_is_kept_by_the_registry(option):
+def test_each_option_is_kept_by_the_registry(option: ModelOption) -> None:
     spec = msgspec.structs.replace(defined(option), path="/m")
     assert from_toml("m", to_toml(spec).decode()) == (spec, ())
 
 
-def test_an_option_given_with_its_default_is_kept_apart_from_one_not_given():
+def test_an_option_given_with_its_default_is_kept_apart_from_one_not_given() -> None:
     options = {"batch_size": 1, "pin": False, "weight": 2, "keep_alive": None}
     definition = define_model("m", "/m", options)
     assert definition.explicit == ("pin", "batch_size")
@@ -148,7 +152,7 @@ def test_an_option_given_with_its_default_is_kept_apart_from_one_not_given():
 
 
 @every_option
-def test_each_option_that_settings_may_give_is_one_of_the_defaults(option):
+def test_each_option_that_settings_may_give_is_one_of_the_defaults(option: ModelOption) -> None:
     keys = {field.name for field in msgspec.structs.fields(DefaultSettings)}
     assert (option.name in keys) == ("defaults" in option.settable)
 
@@ -172,12 +176,12 @@ def test_each_option_that_settings_may_give_is_one_of_the_defaults(option):
         ({"pin": "maybe"}, "pin: 'maybe' is neither true nor false"),
     ],
 )
-def test_what_is_not_valid_is_rejected_by_name(options, complaint):
+def test_what_is_not_valid_is_rejected_by_name(options: dict[str, str], complaint: str) -> None:
     with pytest.raises(SireError, match=complaint):
         define_model("m", None, options)
 
 
-def test_an_option_that_is_none_is_not_given():
+def test_an_option_that_is_none_is_not_given() -> None:
     assert define_model("m", None, dict.fromkeys(BY_NAME)).spec == ModelSpec("m", "")
 
 
@@ -195,15 +199,15 @@ def test_an_option_that_is_none_is_not_given():
         {"args": {"a": 1 << 64}},
     ],
 )
-def test_a_definition_from_elsewhere_is_checked_by_the_same_declaration(changes):
+def test_a_definition_from_elsewhere_is_checked_by_the_same_declaration(changes: Any) -> None:
     with pytest.raises(InvalidModel):
         check_values(msgspec.structs.replace(ModelSpec("m", "/m"), **changes))
 
 
-def test_only_the_caller_decides_that_a_file_may_run_code():
+def test_only_the_caller_decides_that_a_file_may_run_code() -> None:
     assert BY_NAME["trust"] not in settable_in("yaml") + settable_in("defaults")
 
 
-def test_a_value_of_the_wrong_kind_is_a_usage_error():
+def test_a_value_of_the_wrong_kind_is_a_usage_error() -> None:
     with pytest.raises(InvalidConfiguration):
         define_model("m", None, {"weight": "heavy"})

@@ -7,6 +7,7 @@ import os
 import socket
 import struct
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ DONE = RunResult(7, "application/json", (), 0.5, 0)
 
 
 @pytest.fixture
-def pair():
+def pair() -> Iterator[tuple[Channel, ...]]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     daemon, worker = Channel(ours, FromWorker), Channel(theirs, ToWorker)
     yield daemon, worker
@@ -36,7 +37,7 @@ def pair():
 
 
 @pytest.fixture
-def raw():
+def raw() -> Iterator[tuple[Channel, socket.socket]]:
     """A channel and the bare socket of a peer that may say anything."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     channel = Channel(ours, FromWorker)
@@ -45,19 +46,19 @@ def raw():
     theirs.close()
 
 
-def descriptors():
+def descriptors() -> int:
     gc.collect()
     return len(os.listdir("/proc/self/fd"))
 
 
-def passed(*fds):
+def passed(*fds: int) -> list[tuple[int, int, array.array]]:
     return [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
 
 
 @pytest.mark.parametrize(
     "sizes", [(), (0,), (3,), (3, 0, 5), (65_000,), (70_000, 0, 9), (1 << 22,)]
 )
-def test_frames_arrive_as_they_were_sent(pair, sizes):
+def test_frames_arrive_as_they_were_sent(pair: tuple[Channel, ...], sizes: tuple[Any, ...]) -> None:
     daemon, worker = pair
     frames = [os.urandom(size) for size in sizes]
     assert daemon.try_send(RUN, frames)
@@ -66,7 +67,7 @@ def test_frames_arrive_as_they_were_sent(pair, sizes):
     assert [bytes(frame) for frame in received] == frames
 
 
-def test_received_frames_outlive_the_messages_after_them(pair):
+def test_received_frames_outlive_the_messages_after_them(pair: tuple[Channel, ...]) -> None:
     daemon, worker = pair
     small, big = b"s" * 100, b"b" * 100_000
     daemon.send(RUN, [small])
@@ -82,7 +83,7 @@ def test_received_frames_outlive_the_messages_after_them(pair):
 
 
 @pytest.mark.parametrize("elements", [4, 40_000])
-def test_every_frame_begins_where_an_array_may(pair, elements):
+def test_every_frame_begins_where_an_array_may(pair: tuple[Channel, ...], elements: int) -> None:
     daemon, worker = pair
     sent = np.arange(elements, dtype=np.float64)
     daemon.send(RUN, [b"odd", sent, b"odd", sent])
@@ -93,7 +94,7 @@ def test_every_frame_begins_where_an_array_may(pair, elements):
         assert np.array_equal(received, sent)
 
 
-def test_arrays_of_any_shape_are_frames_even_empty_ones(pair):
+def test_arrays_of_any_shape_are_frames_even_empty_ones(pair: tuple[Channel, ...]) -> None:
     daemon, worker = pair
     arrays: list[np.ndarray[Any, Any]] = [
         np.zeros((0, 3)),
@@ -106,28 +107,28 @@ def test_arrays_of_any_shape_are_frames_even_empty_ones(pair):
 
 
 @pytest.mark.parametrize("count", [2_000, 40_000])
-def test_thousands_of_frames_are_one_message(pair, count):
+def test_thousands_of_frames_are_one_message(pair: tuple[Channel, ...], count: int) -> None:
     daemon, worker = pair
     daemon.send(RUN, [b"%d" % number for number in range(count)])
     _, frames = worker.receive()
     assert [bytes(frame) for frame in frames] == [b"%d" % number for number in range(count)]
 
 
-def test_an_error_may_be_as_long_as_it_likes(pair):
+def test_an_error_may_be_as_long_as_it_likes(pair: tuple[Channel, ...]) -> None:
     daemon, worker = pair
     error = WorkerError(7, "InferenceError", "why " * 100_000)
     worker.send(error)
     assert daemon.try_receive() == (error, ())
 
 
-def test_details_that_no_message_can_carry_arrive_as_text(pair):
+def test_details_that_no_message_can_carry_arrive_as_text(pair: tuple[Channel, ...]) -> None:
     daemon, worker = pair
     worker.send(WorkerError(7, "LoadFailed", "no", details={"path": os, "given": {1, 2}}))
     message, _ = daemon.try_receive()
     assert "module 'os'" in message.details["path"]
 
 
-def test_nothing_to_receive_is_none_and_a_closed_line_is_the_end(pair):
+def test_nothing_to_receive_is_none_and_a_closed_line_is_the_end(pair: tuple[Channel, ...]) -> None:
     daemon, worker = pair
     assert daemon.try_receive() is None
     worker.send(ModelReady(1, 0.1, Signature()))
@@ -137,7 +138,9 @@ def test_nothing_to_receive_is_none_and_a_closed_line_is_the_end(pair):
         daemon.try_receive()
 
 
-def test_the_last_words_of_a_peer_that_left_messages_unread_are_heard(pair):
+def test_the_last_words_of_a_peer_that_left_messages_unread_are_heard(
+    pair: tuple[Channel, ...],
+) -> None:
     daemon, worker = pair
     daemon.send(RUN, [b"never read"])
     worker.send(DONE, [b"last words"])
@@ -150,7 +153,7 @@ def test_the_last_words_of_a_peer_that_left_messages_unread_are_heard(pair):
 
 
 @pytest.mark.parametrize("size", [1_000, 100_000])
-def test_a_full_line_refuses_until_the_peer_reads(pair, size):
+def test_a_full_line_refuses_until_the_peer_reads(pair: tuple[Channel, ...], size: int) -> None:
     daemon, worker = pair
     before = descriptors()
     sent = 0
@@ -163,7 +166,7 @@ def test_a_full_line_refuses_until_the_peer_reads(pair, size):
     assert daemon.try_send(RUN, [b"x" * size])
 
 
-def test_descriptors_are_released_with_the_last_view(pair):
+def test_descriptors_are_released_with_the_last_view(pair: tuple[Channel, ...]) -> None:
     daemon, worker = pair
     before = descriptors()
     daemon.send(RUN, [b"x" * 100_000, b"y" * 10])
@@ -175,7 +178,9 @@ def test_descriptors_are_released_with_the_last_view(pair):
     assert descriptors() == before
 
 
-def prefix_of(channel_message=DONE, frames=(b"x" * 100_000,)):
+def prefix_of(
+    channel_message: RunResult = DONE, frames: tuple[bytes] = (b"x" * 100_000,)
+) -> tuple[bytes, int]:
     """What a channel says, and the descriptor it passes, for one big message."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
@@ -184,12 +189,12 @@ def prefix_of(channel_message=DONE, frames=(b"x" * 100_000,)):
     return packet, fds[0]
 
 
-def assert_refused(channel):
+def assert_refused(channel: Channel) -> None:
     with pytest.raises(ProtocolError):
         channel.try_receive()
 
 
-def test_shared_memory_that_could_shrink_is_refused(raw):
+def test_shared_memory_that_could_shrink_is_refused(raw: tuple[Channel, socket.socket]) -> None:
     channel, peer = raw
     packet, sealed = prefix_of()
     size = os.fstat(sealed).st_size
@@ -203,7 +208,9 @@ def test_shared_memory_that_could_shrink_is_refused(raw):
     os.close(unsealed)
 
 
-def test_sealed_memory_shorter_than_announced_is_refused(raw):
+def test_sealed_memory_shorter_than_announced_is_refused(
+    raw: tuple[Channel, socket.socket],
+) -> None:
     channel, peer = raw
     packet, big = prefix_of()
     _, small = prefix_of(frames=(b"x" * 70_000,))
@@ -215,7 +222,9 @@ def test_sealed_memory_shorter_than_announced_is_refused(raw):
     os.close(small)
 
 
-def test_a_descriptor_that_is_no_shared_memory_is_refused(raw):
+def test_a_descriptor_that_is_no_shared_memory_is_refused(
+    raw: tuple[Channel, socket.socket],
+) -> None:
     channel, peer = raw
     packet, sealed = prefix_of()
     os.close(sealed)
@@ -225,7 +234,7 @@ def test_a_descriptor_that_is_no_shared_memory_is_refused(raw):
             assert_refused(channel)
 
 
-def test_shared_memory_that_did_not_come_is_refused(raw):
+def test_shared_memory_that_did_not_come_is_refused(raw: tuple[Channel, socket.socket]) -> None:
     channel, peer = raw
     packet, sealed = prefix_of()
     os.close(sealed)
@@ -233,7 +242,9 @@ def test_shared_memory_that_did_not_come_is_refused(raw):
     assert_refused(channel)
 
 
-def test_more_descriptors_than_one_message_has_are_refused_and_closed(raw):
+def test_more_descriptors_than_one_message_has_are_refused_and_closed(
+    raw: tuple[Channel, socket.socket],
+) -> None:
     channel, peer = raw
     packet, sealed = prefix_of()
     before = descriptors()
@@ -255,7 +266,9 @@ def test_more_descriptors_than_one_message_has_are_refused_and_closed(raw):
         b"x" * 150_000,
     ],
 )
-def test_rubbish_is_refused_and_the_line_goes_on(raw, packet):
+def test_rubbish_is_refused_and_the_line_goes_on(
+    raw: tuple[Channel, socket.socket], packet: bytes
+) -> None:
     channel, peer = raw
     peer.send(packet)
     assert_refused(channel)
@@ -263,13 +276,13 @@ def test_rubbish_is_refused_and_the_line_goes_on(raw, packet):
     assert bytes(channel.try_receive()[1][0]) == b"fine"
 
 
-def test_a_message_of_the_wrong_kind_is_refused(pair):
+def test_a_message_of_the_wrong_kind_is_refused(pair: tuple[Channel, ...]) -> None:
     daemon, worker = pair
     worker.send(RUN)
     assert_refused(daemon)
 
 
-def test_big_frames_are_read_only_views_of_shared_memory(pair):
+def test_big_frames_are_read_only_views_of_shared_memory(pair: tuple[Channel, ...]) -> None:
     daemon, worker = pair
     daemon.send(RUN, [b"x" * 100_000])
     _, (frame,) = worker.receive()
@@ -277,7 +290,9 @@ def test_big_frames_are_read_only_views_of_shared_memory(pair):
     assert frame.readonly
 
 
-def test_a_worker_that_was_answered_at_once_hears_the_next_message_and_the_end_all_the_same(pair):
+def test_a_worker_that_was_answered_at_once_hears_the_next_message_and_the_end_all_the_same(
+    pair: tuple[Channel, ...],
+) -> None:
     daemon, worker = pair
     for _ in range(3):
         daemon.send(RUN)

@@ -1,9 +1,11 @@
 """Following a file that is written to, emptied, and put aside for another."""
 
+from pathlib import Path
+
 from sire_cli.terminal.tail import last_lines, new_lines
 
 
-def test_following_goes_on_in_the_next_file_and_misses_no_line(tmp_path):
+def test_following_goes_on_in_the_next_file_and_misses_no_line(tmp_path: Path) -> None:
     log = tmp_path / "sired.log"
     log.write_text("old\n")
     lines = new_lines(log, 4)
@@ -17,7 +19,7 @@ def test_following_goes_on_in_the_next_file_and_misses_no_line(tmp_path):
     assert [next(lines) for _ in range(3)] == [b"second\n", b"last\n", b"next\n"]
 
 
-def test_following_begins_anew_where_the_file_was_emptied(tmp_path):
+def test_following_begins_anew_where_the_file_was_emptied(tmp_path: Path) -> None:
     log = tmp_path / "m.log"
     log.write_text("a long line\n")
     lines = new_lines(log, 0)
@@ -27,7 +29,7 @@ def test_following_begins_anew_where_the_file_was_emptied(tmp_path):
     assert next(lines) == b"short\n"
 
 
-def test_what_was_put_aside_comes_first(tmp_path):
+def test_what_was_put_aside_comes_first(tmp_path: Path) -> None:
     log = tmp_path / "m.log"
     for name, text in (("m.log.2", "1\n"), ("m.log.1", "2\n"), ("m.log", "3\n")):
         (tmp_path / name).write_text(text)

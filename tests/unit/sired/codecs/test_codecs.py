@@ -4,6 +4,7 @@ import io
 import json
 import struct
 import wave
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -15,37 +16,43 @@ from sire.protocol.content import Payload
 from sire.spec import ImageOptions, Signature, TensorSpec
 from sired.codecs import decode, encode
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
 ANYTHING = Signature()
 PLAIN = ImageOptions()
 
 
-def takes(dtype, *shape, name="x"):
+def takes(dtype: str, *shape: int, name: str = "x") -> Signature:
     return Signature(inputs=(TensorSpec(name, dtype, shape),))
 
 
-def read(content_type, data, signature=ANYTHING, image=PLAIN):
+def read(
+    content_type: str, data: bytes, signature: Signature = ANYTHING, image: ImageOptions = PLAIN
+) -> Any:
     return decode(Payload(content_type, (data,)), signature, image)
 
 
-def npy(array):
+def npy(array: "NDArray[Any]") -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, array)
     return buffer.getvalue()
 
 
-def npz(**arrays):
+def npz(**arrays: Any) -> bytes:
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     return buffer.getvalue()
 
 
-def picture(mode, size, color, kind="PNG"):
+def picture(mode: str, size: tuple[int, ...], color: Any, kind: str = "PNG") -> bytes:
     buffer = io.BytesIO()
     Image.new(mode, size, color).save(buffer, kind)
     return buffer.getvalue()
 
 
-def sound(samples, width=2, channels=1):
+def sound(samples: bytes, width: int = 2, channels: int = 1) -> bytes:
     buffer = io.BytesIO()
     with wave.open(buffer, "wb") as file:
         file.setnchannels(channels)
@@ -55,13 +62,13 @@ def sound(samples, width=2, channels=1):
     return buffer.getvalue()
 
 
-def test_json_numbers_keep_their_value_unless_the_model_says_otherwise():
+def test_json_numbers_keep_their_value_unless_the_model_says_otherwise() -> None:
     assert read(content.JSON, b"[[1.5, 2]]").dtype == np.float64
     assert read(content.JSON, b"[1, 2]").dtype == np.int64
     assert read(content.JSON, b"[1, 2]", takes("float32", -1)).dtype == np.float32
 
 
-def test_json_objects_give_inputs_by_name():
+def test_json_objects_give_inputs_by_name() -> None:
     data = read(content.JSON, b'{"a": [1.0], "b": "text"}')
     assert data["a"].tolist() == [1.0]
     assert data["b"] == "text"
@@ -78,12 +85,12 @@ def test_json_objects_give_inputs_by_name():
         (b"[" * 100_000, "not valid JSON"),
     ],
 )
-def test_bad_json_is_invalid_input_and_says_why(data, expected):
+def test_bad_json_is_invalid_input_and_says_why(data: bytes, expected: str) -> None:
     with pytest.raises(InvalidInput, match=expected):
         read(content.JSON, data)
 
 
-def test_answers_in_json_have_no_more_digits_than_they_need():
+def test_answers_in_json_have_no_more_digits_than_they_need() -> None:
     answer = encode(np.array([0.1, 1 / 3, 1e-30, 0.0, 16777216.0], np.float32), content.JSON)
     text = bytes(answer.frames[0]).decode()
     assert text.startswith("[0.1,0.33333334,1e-30,0.0,")
@@ -93,12 +100,12 @@ def test_answers_in_json_have_no_more_digits_than_they_need():
     )
 
 
-def test_not_a_number_is_null_in_json():
+def test_not_a_number_is_null_in_json() -> None:
     answer = encode({"y": np.array([np.nan, 1.0, np.inf], np.float32)}, content.JSON)
     assert json.loads(bytes(answer.frames[0])) == {"y": [None, 1.0, None]}
 
 
-def test_an_npy_file_is_read_without_a_copy():
+def test_an_npy_file_is_read_without_a_copy() -> None:
     data = npy(np.arange(6, dtype=np.float32).reshape(2, 3))
     array = read(content.NPY, data)
     assert array.tolist() == [[0, 1, 2], [3, 4, 5]]
@@ -116,19 +123,19 @@ def test_an_npy_file_is_read_without_a_copy():
         (npy(np.zeros(1)).replace(b"(1,)", b"(9**9,)"[:4]), "cannot be read|came"),
     ],
 )
-def test_a_bad_npy_file_is_invalid_input(data, expected):
+def test_a_bad_npy_file_is_invalid_input(data: bytes, expected: str) -> None:
     with pytest.raises(InvalidInput, match=expected):
         read(content.NPY, data)
 
 
-def test_npz_gives_arrays_by_name():
+def test_npz_gives_arrays_by_name() -> None:
     data = read(content.NPZ, npz(a=np.ones(2), b=np.zeros(3)))
     assert set(data) == {"a", "b"}
     with pytest.raises(InvalidInput, match="npz"):
         read(content.NPZ, npz(a=np.ones(2))[:40])
 
 
-def test_csv_with_and_without_a_line_of_names():
+def test_csv_with_and_without_a_line_of_names() -> None:
     assert read(content.CSV, b"a,b\n1,2\n3,4\n").tolist() == [[1, 2], [3, 4]]
     assert read(content.CSV, b"1,2\n\n3,4").tolist() == [[1, 2], [3, 4]]
 
@@ -142,12 +149,12 @@ def test_csv_with_and_without_a_line_of_names():
         (b"\xff\xfe1", "UTF-8"),
     ],
 )
-def test_bad_csv_says_where(data, expected):
+def test_bad_csv_says_where(data: bytes, expected: str) -> None:
     with pytest.raises(InvalidInput, match=expected):
         read(content.CSV, data)
 
 
-def test_a_picture_is_laid_out_as_the_model_takes_it():
+def test_a_picture_is_laid_out_as_the_model_takes_it() -> None:
     red = picture("RGB", (4, 2), (255, 0, 0))
     first = read(content.PNG, red, takes("float32", -1, 3, 2, 4))
     assert first.shape == (1, 3, 2, 4)
@@ -160,7 +167,7 @@ def test_a_picture_is_laid_out_as_the_model_takes_it():
     assert read(content.PNG, red).shape == (1, 3, 2, 4)
 
 
-def test_pixels_are_normalised_as_registered():
+def test_pixels_are_normalised_as_registered() -> None:
     gray = picture("L", (2, 2), 255)
     options = ImageOptions(mean=(0.5,), std=(0.25,))
     array = read(content.PNG, gray, takes("float32", -1, 1, 2, 2), options)
@@ -168,14 +175,14 @@ def test_pixels_are_normalised_as_registered():
 
 
 @pytest.mark.parametrize("kind", [content.PNG, content.JPEG])
-def test_a_broken_picture_is_invalid_input(kind):
+def test_a_broken_picture_is_invalid_input(kind: str) -> None:
     whole = picture("RGB", (64, 64), (1, 2, 3), "PNG" if kind == content.PNG else "JPEG")
     for data in (whole[: len(whole) // 2], b"", b"garbage"):
         with pytest.raises(InvalidInput, match="cannot be read as|is empty"):
             read(kind, data)
 
 
-def test_sound_is_read_as_numbers_between_minus_one_and_one():
+def test_sound_is_read_as_numbers_between_minus_one_and_one() -> None:
     assert read(content.WAV, sound(struct.pack("<2h", 16384, -32768))).tolist() == [0.5, -1.0]
     assert read(content.WAV, sound(b"\x80\xff", 1)).tolist() == [0.0, 127 / 128]
     assert read(content.WAV, sound(b"\x00\x00\x40", 3)).tolist() == [0.5]
@@ -184,11 +191,11 @@ def test_sound_is_read_as_numbers_between_minus_one_and_one():
         read(content.WAV, b"RIFFxxxxWAVEjunk")
 
 
-def test_text_loses_its_last_newline_only():
+def test_text_loses_its_last_newline_only() -> None:
     assert read(content.TEXT, "grüß\ndich\n".encode()) == "grüß\ndich"
 
 
-def test_what_has_no_type_is_told_by_its_bytes():
+def test_what_has_no_type_is_told_by_its_bytes() -> None:
     assert read("application/octet-stream", npy(np.ones(2))).tolist() == [1, 1]
     with pytest.raises(InvalidInput, match="not recognised"):
         read("application/octet-stream", b"\x00\x01\x02", takes("float32", -1))
@@ -202,16 +209,18 @@ def test_what_has_no_type_is_told_by_its_bytes():
         (np.full((1, 2), 1.5, np.float32), takes("int64", -1, 2), r"int64\[N, 2\]"),
     ],
 )
-def test_what_does_not_fit_the_signature_says_what_was_expected(data, signature, expected):
+def test_what_does_not_fit_the_signature_says_what_was_expected(
+    data: "NDArray[Any]", signature: Signature, expected: str
+) -> None:
     with pytest.raises(InvalidInput, match=expected):
         read(content.NPY, npy(data), signature)
 
 
-def test_a_missing_batch_axis_is_added():
+def test_a_missing_batch_axis_is_added() -> None:
     assert read(content.JSON, b"[1, 2]", takes("float32", -1, 2)).shape == (1, 2)
 
 
-def test_several_inputs_are_told_apart_by_name_or_by_order():
+def test_several_inputs_are_told_apart_by_name_or_by_order() -> None:
     both = Signature(inputs=(TensorSpec("a", "float32", (-1,)), TensorSpec("b", "int64", (-1,))))
     data = read(content.JSON, b'{"a": [1], "b": [2]}', both)
     assert data["a"].dtype == np.float32
@@ -221,7 +230,7 @@ def test_several_inputs_are_told_apart_by_name_or_by_order():
 
 
 @pytest.mark.parametrize("kind", [content.NPY, content.NPZ, content.CSV, content.SAFETENSORS])
-def test_arrays_survive_being_written_and_read(kind):
+def test_arrays_survive_being_written_and_read(kind: str) -> None:
     array = np.arange(6, dtype=np.float32).reshape(2, 3)
     written = encode(array, kind)
     back = read(kind, bytes(written.frames[0]))
@@ -229,7 +238,7 @@ def test_arrays_survive_being_written_and_read(kind):
     assert np.array_equal(back, array)
 
 
-def test_columns_by_name_are_a_table():
+def test_columns_by_name_are_a_table() -> None:
     table = encode({"digit": np.array([3, 4]), "p": np.array([0.5, 1.0])}, content.CSV)
     assert bytes(table.frames[0]) == b"digit,p\n3,0.5\n4,1.0\n"
 
@@ -245,7 +254,7 @@ def test_columns_by_name_are_a_table():
         (np.zeros(2), "text/html"),
     ],
 )
-def test_an_answer_that_a_type_cannot_hold_says_which_can(value, kind):
+def test_an_answer_that_a_type_cannot_hold_says_which_can(value: "NDArray[Any]", kind: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         encode(value, kind)
     assert caught.value.hint

@@ -1,6 +1,7 @@
 """Images: every common format, kept in shape, in the range and order that the model takes."""
 
 import io
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -12,29 +13,34 @@ from sire.protocol.content import Payload
 from sire.spec import ImageOptions, Signature, TensorSpec
 from sired.codecs import decode, encode
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
-def takes(dtype, *shape):
+
+def takes(dtype: str, *shape: int) -> Signature:
     return Signature((TensorSpec("x", dtype, shape),))
 
 
-def saved(picture, kind="PNG", **options):
+def saved(picture: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
-def read(data, signature=None, kind=content.PNG, **options):
+def read(
+    data: bytes, signature: Signature | None = None, kind: str = content.PNG, **options: Any
+) -> "NDArray[Any] | None":
     signature = signature or takes("float32", 1, 3, -1, -1)
     return decode(Payload(kind, (data,)), signature, ImageOptions(**options))
 
 
-def gradient(width, height):
+def gradient(width: int, height: int) -> Image.Image:
     pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
     return Image.fromarray(pixels)
 
 
 @pytest.mark.parametrize("kind", sorted(content.PICTURES))
-def test_every_format_is_read_whatever_its_name_says(kind):
+def test_every_format_is_read_whatever_its_name_says(kind: str) -> None:
     picture = Image.new("RGB", (4, 3), (255, 0, 0))
     name = kind.partition("/")[2].upper()
     data = saved(picture, name)
@@ -45,7 +51,7 @@ def test_every_format_is_read_whatever_its_name_says(kind):
         assert abs(given.astype(int) - [255, 0, 0]).max() <= 2  # JPEG rounds
 
 
-def test_a_file_with_several_images_is_rejected():
+def test_a_file_with_several_images_is_rejected() -> None:
     first, second = Image.new("RGB", (2, 2)), Image.new("RGB", (2, 2), "red")
     for name in ("GIF", "TIFF", "WEBP"):
         data = saved(first, name, save_all=True, append_images=[second])
@@ -63,7 +69,9 @@ def test_a_file_with_several_images_is_rejected():
         ((30, 20), 10, 10, (10, 10)),
     ],
 )
-def test_a_free_side_keeps_the_shape_of_the_image(size, height, width, expected):
+def test_a_free_side_keeps_the_shape_of_the_image(
+    size: tuple[int, ...], height: int, width: int, expected: tuple[int, ...]
+) -> None:
     given = read(saved(Image.new("RGB", size)), takes("float32", -1, 3, height, width))
     assert given.shape == (1, 3, *expected)
 
@@ -71,13 +79,13 @@ def test_a_free_side_keeps_the_shape_of_the_image(size, height, width, expected)
 @pytest.mark.parametrize(
     ("fit", "expected"), [("stretch", (32, 64)), ("pad", (64, 64)), ("crop", (32, 32))]
 )
-def test_free_sides_are_multiples(fit, expected):
+def test_free_sides_are_multiples(fit: Any, expected: str) -> None:
     data = saved(gradient(61, 40))
     given = read(data, takes("uint8", 1, -1, -1, 3), fit=fit, multiple=32)
     assert given.shape == (1, *expected, 3)
 
 
-def test_padding_and_cropping_keep_every_pixel_that_stays():
+def test_padding_and_cropping_keep_every_pixel_that_stays() -> None:
     picture = gradient(61, 40)
     pixels, takes_any = np.asarray(picture), takes("uint8", 1, -1, -1, 3)
     padded = read(saved(picture), takes_any, fit="pad", multiple=32, pad_value=114)[0]
@@ -88,7 +96,7 @@ def test_padding_and_cropping_keep_every_pixel_that_stays():
     assert np.array_equal(cropped, pixels[4:36, 14:46])
 
 
-def test_an_image_is_padded_or_cropped_to_fixed_sides_as_pillow_does():
+def test_an_image_is_padded_or_cropped_to_fixed_sides_as_pillow_does() -> None:
     picture = gradient(100, 50)
     fixed = takes("uint8", 1, 20, 20, 3)
     small = np.asarray(picture.resize((20, 10), Image.Resampling.BILINEAR))
@@ -104,7 +112,7 @@ def test_an_image_is_padded_or_cropped_to_fixed_sides_as_pillow_does():
     assert np.array_equal(stretched, np.asarray(whole))
 
 
-def test_channels_come_in_the_declared_order():
+def test_channels_come_in_the_declared_order() -> None:
     data = saved(Image.new("RGBA", (2, 2), (1, 2, 3, 4)))
     last, first = takes("uint8", 1, -1, -1, 3), takes("uint8", 1, 4, -1, -1)
     assert read(data, last, order="bgr")[0, 0, 0].tolist() == [3, 2, 1]
@@ -125,14 +133,16 @@ def test_channels_come_in_the_declared_order():
         ("int64", {}, [0, 51, 255]),
     ],
 )
-def test_pixels_are_in_the_declared_range(dtype, options, expected):
+def test_pixels_are_in_the_declared_range(
+    dtype: str, options: dict[str, Any], expected: list[Any]
+) -> None:
     data = saved(Image.fromarray(np.array([[0, 51, 255]], np.uint8)))
     given = read(data, takes(dtype, 1, 1, 1, 3), **options)
     assert given.dtype == dtype
     assert given.ravel().tolist() == pytest.approx(expected, abs=1e-6)
 
 
-def test_a_range_or_a_mean_that_integers_cannot_have_is_rejected():
+def test_a_range_or_a_mean_that_integers_cannot_have_is_rejected() -> None:
     data = saved(Image.new("L", (1, 1)))
     with pytest.raises(InvalidInput, match="uint8, which cannot represent pixels of -1 to 1"):
         read(data, takes("uint8", 1, 1, 1, 1), range=(-1.0, 1.0))
@@ -140,7 +150,7 @@ def test_a_range_or_a_mean_that_integers_cannot_have_is_rejected():
         read(data, takes("uint8", 1, 1, 1, 1), mean=(1.0,))
 
 
-def test_sixteen_bits_keep_their_fractions_for_a_model_of_floats():
+def test_sixteen_bits_keep_their_fractions_for_a_model_of_floats() -> None:
     data = saved(Image.fromarray(np.array([[1, 32768, 65535]], np.uint16)))
     given = read(data, takes("float32", 1, 1, 1, 3))
     assert given.ravel().tolist() == pytest.approx([1 / 65535, 32768 / 65535, 1], rel=1e-5)
@@ -164,13 +174,13 @@ def test_sixteen_bits_keep_their_fractions_for_a_model_of_floats():
         ([[1, 2]], [[1, 2]]),
     ],
 )
-def test_answers_are_pictures(answer, expected):
+def test_answers_are_pictures(answer: Any, expected: list[list[int]]) -> None:
     written = encode(answer, content.PNG)
     assert written.content_type == content.PNG
     assert np.asarray(Image.open(io.BytesIO(written.frames[0]))).tolist() == expected
 
 
-def test_gray_of_16_bits_is_a_picture_of_16_bits():
+def test_gray_of_16_bits_is_a_picture_of_16_bits() -> None:
     pixels = np.array([[0, 1000, 65535]], np.uint16)
     written = encode(pixels, content.PNG).frames[0]
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(written))), pixels)
@@ -189,6 +199,6 @@ def test_gray_of_16_bits_is_a_picture_of_16_bits():
         ({"a": np.zeros((2, 2)), "b": np.zeros((2, 2))}, "a dict"),
     ],
 )
-def test_an_answer_that_is_no_picture_says_why(answer, expected):
+def test_an_answer_that_is_no_picture_says_why(answer: Any, expected: str) -> None:
     with pytest.raises(InvalidInput, match=expected):
         encode(answer, content.PNG)

@@ -1,6 +1,7 @@
 """Models with several inputs: by name, in order, with constants and defaults, as parts."""
 
 import json
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -13,19 +14,19 @@ from sire.spec import ImageOptions, Signature, TensorSpec, format_tensors, parse
 from sired.codecs import decode
 
 
-def takes(*inputs):
+def takes(*inputs: Any) -> Any:
     return Signature(tuple(map(parse_tensor, inputs)))
 
 
-def read(data, signature, kind=content.JSON):
+def read(data: Any, signature: Any, kind: Any = content.JSON) -> Any:
     return decode(Payload(kind, (data,)), signature, ImageOptions())
 
 
-def plain(given):
+def plain(given: Any) -> Any:
     return {name: value.tolist() for name, value in given.items()}
 
 
-def parts(signature, **given):
+def parts(signature: Any, **given: Any) -> Any:
     header = [(name, kind) for name, (kind, _) in given.items()]
     frames = (msgspec.msgpack.encode(header), *(data for _, data in given.values()))
     return decode(Payload(content.PARTS, frames), signature, ImageOptions())
@@ -34,19 +35,21 @@ def parts(signature, **given):
 TWO = ("x:float32[-1]", "ids:int64[-1,2]")
 
 
-def test_inputs_are_given_by_name_or_in_order():
+def test_inputs_are_given_by_name_or_in_order() -> None:
     expected = {"x": [1.0, 2.0], "ids": [[3, 4]]}
     for data in (b'{"ids": [[3, 4]], "x": [1, 2]}', b"[[1, 2], [[3, 4]]]", b"[[1, 2], [3, 4]]"):
         assert plain(read(data, takes(*TWO))) == expected
 
 
 @pytest.mark.parametrize("data", [b"[1, 2]", b"[[1]]", b"3", b"[[1], [2, 3], [4]]", b'"x"'])
-def test_data_that_is_not_one_value_for_each_input_is_rejected_with_what_they_are(data):
+def test_data_that_is_not_one_value_for_each_input_is_rejected_with_what_they_are(
+    data: bytes,
+) -> None:
     with pytest.raises(InvalidInput, match=r"2 inputs: x float32\[N\], ids int64\[N, 2\]"):
         read(data, takes(*TWO))
 
 
-def test_a_constant_is_used_where_a_request_does_not_give_the_input():
+def test_a_constant_is_used_where_a_request_does_not_give_the_input() -> None:
     signature = takes("x:float32[-1]", "gain:float32[]=3")
     assert plain(read(b"[1, 2]", signature)) == {"x": [1, 2], "gain": 3}
     assert plain(read(b'{"x": [1]}', signature)) == {"x": [1], "gain": 3}
@@ -55,7 +58,7 @@ def test_a_constant_is_used_where_a_request_does_not_give_the_input():
         read(b'{"gain": 5}', signature)
 
 
-def test_a_constant_is_a_new_array_each_time():
+def test_a_constant_is_a_new_array_each_time() -> None:
     signature = takes("x:float32[-1]", "state:float32[2,1,3]=0")
     first = read(b"[1]", signature)["state"]
     first += 1
@@ -75,7 +78,7 @@ def test_a_constant_is_a_new_array_each_time():
         ("name:0:float32[2]=7", [7, 7]),
     ],
 )
-def test_constants_keep_their_value(text, value):
+def test_constants_keep_their_value(text: str, value: str) -> None:
     spec = parse_tensor(text)
     signature = Signature((TensorSpec("x", "float32", (-1,)), spec))
     assert read(b"[1]", signature)[spec.name].tolist() == value
@@ -99,16 +102,16 @@ def test_constants_keep_their_value(text, value):
         "n:float32[]=",
     ],
 )
-def test_a_constant_that_does_not_fit_is_rejected(text):
+def test_a_constant_that_does_not_fit_is_rejected(text: str) -> None:
     with pytest.raises(InvalidModel):
         parse_tensor(text)
 
 
-def test_a_signature_is_completed_by_that_of_the_file():
+def test_a_signature_is_completed_by_that_of_the_file() -> None:
     reported = takes("x:float32[-1]", "gain:float32[]", "mask:bool[-1]")
     reported = Signature((*reported.inputs[:2], TensorSpec("mask", "bool", (-1,), optional=True)))
 
-    def completed(*declared):
+    def completed(*declared: Any) -> Any:
         return format_tensors(takes(*declared).completed_by(reported).inputs)
 
     assert (
@@ -127,7 +130,7 @@ def test_a_signature_is_completed_by_that_of_the_file():
         takes("gain:float32[]=3").completed_by(Signature())
 
 
-def test_optional_inputs_can_be_left_out():
+def test_optional_inputs_can_be_left_out() -> None:
     signature = Signature(
         (TensorSpec("x", "float32", (-1,)), TensorSpec("mask", "bool", (-1,), optional=True))
     )
@@ -136,13 +139,13 @@ def test_optional_inputs_can_be_left_out():
     assert plain(read(b'{"x": [1], "mask": [true]}', signature)) == {"x": [1], "mask": [True]}
 
 
-def test_inputs_of_any_shape_take_any():
+def test_inputs_of_any_shape_take_any() -> None:
     signature = takes("x:float32[...]")
     for value in (3.0, [1.0], [[1.0, 2.0]], [[[]]]):
         assert read(json.dumps(value).encode(), signature).tolist() == value
 
 
-def test_a_list_of_arrays_has_arrays_of_any_shape():
+def test_a_list_of_arrays_has_arrays_of_any_shape() -> None:
     signature = Signature((TensorSpec("s", "sequence(float32)", (-2,)),))
     for data in (b"[[1, 2], [3]]", b'{"s": [[1, 2], [3]]}'):
         given = read(data, signature)
@@ -153,7 +156,7 @@ def test_a_list_of_arrays_has_arrays_of_any_shape():
         read(b'"text"', signature)
 
 
-def test_parts_have_a_content_type_each():
+def test_parts_have_a_content_type_each() -> None:
     given = parts(
         takes(*TWO), x=(content.CSV, b"1,2\n"), ids=(content.JSON, b"[[9007199254740993, 4]]")
     )
@@ -165,7 +168,7 @@ def test_parts_have_a_content_type_each():
     assert free["x"].tolist() == [[1]]
 
 
-def test_a_part_that_cannot_be_read_is_named():
+def test_a_part_that_cannot_be_read_is_named() -> None:
     with pytest.raises(InvalidInput, match="^x: The input is not valid JSON"):
         parts(takes(*TWO), x=(content.JSON, b"["), ids=(content.JSON, b"[[3, 4]]"))
     with pytest.raises(InvalidInput, match="called x, id; the model takes"):
@@ -182,6 +185,6 @@ def test_a_part_that_cannot_be_read_is_named():
         (msgspec.msgpack.encode([("a", content.PARTS)]), b"x"),
     ],
 )
-def test_damaged_parts_are_invalid_input(frames):
+def test_damaged_parts_are_invalid_input(frames: list[bytes]) -> None:
     with pytest.raises(InvalidInput):
         decode(Payload(content.PARTS, frames), Signature(), ImageOptions())

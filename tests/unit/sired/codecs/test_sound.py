@@ -2,6 +2,8 @@
 
 import io
 import struct
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,20 +20,20 @@ ANYTHING = Signature()
 TONE = (np.sin(np.arange(4800) * 440 * 2 * np.pi / 48000) / 2).astype(np.float32)
 
 
-def takes(*shape, dtype="float32", rate=None):
+def takes(*shape: Any, dtype: str = "float32", rate: Any = None) -> Any:
     inputs = [TensorSpec("x", dtype, shape)]
     if rate:
         inputs.append(TensorSpec("sr", rate, ()))
     return Signature(tuple(inputs))
 
 
-def saved(samples, kind="WAV", subtype=None, rate=48000):
+def saved(samples: Any, kind: str = "WAV", subtype: Any = None, rate: int = 48000) -> Any:
     buffer = io.BytesIO()
     soundfile.write(buffer, samples, rate, format=kind, subtype=subtype)
     return buffer.getvalue()
 
 
-def read(data, signature=ANYTHING, kind=content.WAV, rate=None):
+def read(data: Any, signature: Any = ANYTHING, kind: Any = content.WAV, rate: Any = None) -> Any:
     payload = Payload(kind, (data,))
     return decode(payload, signature, ImageOptions(), audio=AudioOptions(rate))
 
@@ -55,7 +57,7 @@ def read(data, signature=ANYTHING, kind=content.WAV, rate=None):
         ("MP3", "MPEG_LAYER_III"),
     ],
 )
-def test_every_format_gives_what_libsndfile_gives_and_its_rate(kind, subtype):
+def test_every_format_gives_what_libsndfile_gives_and_its_rate(kind: str, subtype: Any) -> None:
     data = saved(TONE, kind, subtype)
     expected, _ = soundfile.read(io.BytesIO(data))
     found = content.sniff(data[:16])
@@ -66,7 +68,7 @@ def test_every_format_gives_what_libsndfile_gives_and_its_rate(kind, subtype):
     assert given.dtype == (np.float64 if subtype in {"PCM_32", "DOUBLE"} else np.float32)
 
 
-def extensible(bits, samples):
+def extensible(bits: Any, samples: Any) -> Any:
     """A file as ffmpeg writes it for 24 bits."""
     kind = struct.pack("<HHIIHH", 0xFFFE, 1, 16000, 2000 * bits, bits // 8, bits)
     kind += struct.pack("<HHI", 22, bits, 1) + struct.pack("<H", 1)
@@ -76,12 +78,12 @@ def extensible(bits, samples):
     return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
-def test_an_extensible_header_is_read():
+def test_an_extensible_header_is_read() -> None:
     samples = b"".join(n.to_bytes(3, "little", signed=True) for n in (0, 1 << 22, -(1 << 23)))
     assert read(extensible(24, samples)).tolist() == [0, 0.5, -1]
 
 
-def test_a_declared_rate_is_what_the_model_gets():
+def test_a_declared_rate_is_what_the_model_gets() -> None:
     data = saved(TONE)
     given = read(data, takes(1, -1), rate=16000)
     assert given.shape == (1, 1600)
@@ -94,14 +96,14 @@ def test_a_declared_rate_is_what_the_model_gets():
     assert read(data, rate=16000).sampling_rate == 16000
 
 
-def test_a_model_whose_rate_is_not_known_is_asked_for_it():
+def test_a_model_whose_rate_is_not_known_is_asked_for_it() -> None:
     with pytest.raises(InvalidInput, match="has 48000 Hz, but it is not known") as caught:
         read(saved(TONE), takes(-1))
     assert "--audio-rate" in caught.value.hint
 
 
 @pytest.mark.parametrize("dtype", ["int64", "float32"])
-def test_a_model_with_an_input_for_the_rate_gets_it(dtype):
+def test_a_model_with_an_input_for_the_rate_gets_it(dtype: str) -> None:
     given = read(saved(TONE), takes(-1, -1, rate=dtype))
     assert given["x"].shape == (1, 4800)
     assert given["sr"] == 48000
@@ -128,7 +130,9 @@ def test_a_model_with_an_input_for_the_rate_gets_it(dtype):
         ((100,), 1, (100,)),
     ],
 )
-def test_channels_go_where_the_model_has_an_axis_for_them(shape, channels, expected):
+def test_channels_go_where_the_model_has_an_axis_for_them(
+    shape: Any, channels: Any, expected: str
+) -> None:
     samples = np.random.default_rng(0).uniform(-1, 1, (100, channels))
     given = read(saved(samples, subtype="FLOAT"), takes(*shape), rate=48000)
     assert given.shape == expected
@@ -138,7 +142,7 @@ def test_channels_go_where_the_model_has_an_axis_for_them(shape, channels, expec
     assert np.allclose(given.reshape(wanted.shape), wanted, atol=1e-7)
 
 
-def test_channels_that_the_model_lacks_or_misses_are_named():
+def test_channels_that_the_model_lacks_or_misses_are_named() -> None:
     with pytest.raises(InvalidInput, match="has 1 channels; the model takes 2"):
         read(saved(TONE), takes(2, -1), rate=48000)
     with pytest.raises(InvalidInput, match="has 3 channels; the model takes 2"):
@@ -147,7 +151,7 @@ def test_channels_that_the_model_lacks_or_misses_are_named():
         read(saved(TONE), takes(1, 3, 224, 224), rate=48000)
 
 
-def test_a_model_of_integers_gets_those_of_the_file():
+def test_a_model_of_integers_gets_those_of_the_file() -> None:
     data = saved(np.array([1, -2, 32767], np.int16))
     assert read(data, takes(-1, dtype="int16"), rate=48000).tolist() == [1, -2, 32767]
     resampled = read(saved((TONE * 32767).astype(np.int16)), takes(-1, dtype="int16"), rate=16000)
@@ -156,13 +160,13 @@ def test_a_model_of_integers_gets_those_of_the_file():
 
 
 @pytest.mark.parametrize("kind", ["WAV", "FLAC"])
-def test_a_truncated_file_is_rejected(kind):
+def test_a_truncated_file_is_rejected(kind: str) -> None:
     data = saved(np.random.default_rng(0).uniform(-1, 1, 5000), kind)
     with pytest.raises(InvalidInput):
         read(data[: len(data) // 2], kind=content.sniff(data[:16]))
 
 
-def test_a_length_that_was_not_known_when_it_was_written_is_that_of_the_file():
+def test_a_length_that_was_not_known_when_it_was_written_is_that_of_the_file() -> None:
     data = saved(np.zeros(100, np.int16))
     at = data.index(b"data")
     unknown = b"\xff\xff\xff\xff"
@@ -170,7 +174,7 @@ def test_a_length_that_was_not_known_when_it_was_written_is_that_of_the_file():
     assert read(piped).shape == (100,)
 
 
-def test_a_rate_that_would_let_a_recording_grow_without_limit_is_rejected():
+def test_a_rate_that_would_let_a_recording_grow_without_limit_is_rejected() -> None:
     data = saved(np.zeros(1000), rate=1)
     with pytest.raises(InvalidInput, match="sampling rate of 1 Hz"):
         read(data, takes(-1), rate=16000)
@@ -190,7 +194,7 @@ def test_a_rate_that_would_let_a_recording_grow_without_limit_is_rejected():
         {"samples": TONE.astype(np.float64), "sampling_rate": 16000},
     ],
 )
-def test_answers_are_recordings_with_the_same_samples(answer):
+def test_answers_are_recordings_with_the_same_samples(answer: Path) -> None:
     written = encode(answer, content.WAV)
     samples = answer.get("samples", answer.get("audio"))
     kind = samples.dtype.name
@@ -200,7 +204,7 @@ def test_answers_are_recordings_with_the_same_samples(answer):
     assert np.array_equal(given, wanted.T if wanted.shape[0] == 2 else wanted)
 
 
-def test_what_is_computed_from_a_recording_has_its_rate():
+def test_what_is_computed_from_a_recording_has_its_rate() -> None:
     given = read(saved(TONE, subtype="FLOAT"))
     written = encode(given * 2, content.WAV).frames[0]
     samples, rate = soundfile.read(io.BytesIO(written), dtype="float32")
@@ -223,6 +227,6 @@ def test_what_is_computed_from_a_recording_has_its_rate():
         ("text", "not a recording"),
     ],
 )
-def test_an_answer_that_is_no_recording_says_why(answer, expected):
+def test_an_answer_that_is_no_recording_says_why(answer: Path, expected: str) -> None:
     with pytest.raises(InvalidInput, match=expected):
         encode(answer, content.WAV)

@@ -1,5 +1,7 @@
 """CSV and TSV: every row of numbers is an input row, and a header is only what cannot be one."""
 
+from typing import Any
+
 import pytest
 
 from sire.errors import InvalidInput
@@ -11,7 +13,7 @@ from sired.codecs import decode, encode
 ANYTHING = Signature()
 
 
-def read(data, kind=content.CSV, signature=ANYTHING):
+def read(data: Any, kind: Any = content.CSV, signature: Any = ANYTHING) -> Any:
     return decode(Payload(kind, (data.encode(),)), signature, ImageOptions()).tolist()
 
 
@@ -34,7 +36,7 @@ def read(data, kind=content.CSV, signature=ANYTHING):
         ",0",
     ],
 )
-def test_a_first_row_that_may_be_data_is_never_dropped(first):
+def test_a_first_row_that_may_be_data_is_never_dropped(first: Any) -> None:
     try:
         answer = read(f"{first}\n1,2\n3,4\n")
     except InvalidInput as problem:
@@ -44,12 +46,12 @@ def test_a_first_row_that_may_be_data_is_never_dropped(first):
 
 
 @pytest.mark.parametrize("first", ["a,b", '"a","b"', "first name,größe", "_a,x1", " a , b "])
-def test_a_first_row_of_names_is_a_header(first):
+def test_a_first_row_of_names_is_a_header(first: Any) -> None:
     assert read(f"{first}\n1,2\n3,4\n") == [[1, 2], [3, 4]]
 
 
 @pytest.mark.parametrize("data", ["0,1\n5.5,6.5\n", "0\n1.5\n", "0\n1\n2\n", "0,1,2\n0,0,0\n"])
-def test_a_first_row_that_counts_from_zero_has_to_be_explained(data):
+def test_a_first_row_that_counts_from_zero_has_to_be_explained(data: bytes) -> None:
     with pytest.raises(InvalidInput, match="could be the names that pandas gives") as caught:
         read(data)
     assert "--header yes" in caught.value.hint
@@ -58,12 +60,12 @@ def test_a_first_row_that_counts_from_zero_has_to_be_explained(data):
     assert len(read(data, "text/csv;header=absent")) == rows
 
 
-def test_a_single_row_that_counts_from_zero_is_a_row():
+def test_a_single_row_that_counts_from_zero_is_a_row() -> None:
     assert read("0,1\n") == [[0, 1]]
     assert read("0\n") == [[0]]
 
 
-def test_what_is_said_of_the_header_holds():
+def test_what_is_said_of_the_header_holds() -> None:
     assert read("NA\n1\n", "text/csv; header=present") == [[1]]
     with pytest.raises(InvalidInput, match="Line 1, column 1"):
         read("a\n1\n", "Text/CSV; Header=absent")
@@ -83,17 +85,17 @@ def test_what_is_said_of_the_header_holds():
         ("a,b\n", "no row of numbers"),
     ],
 )
-def test_what_is_not_a_number_is_named_by_its_place(data, expected):
+def test_what_is_not_a_number_is_named_by_its_place(data: bytes, expected: str) -> None:
     with pytest.raises(InvalidInput, match=expected.replace("(", "\\(")):
         read(data)
 
 
-def test_empty_lines_around_rows_are_none():
+def test_empty_lines_around_rows_are_none() -> None:
     assert read("\n\n1\n2\n\n\n") == [[1], [2]]
     assert read("1,2\n\n3,4\n") == [[1, 2], [3, 4]]
 
 
-def test_numbers_are_read_as_programs_write_them():
+def test_numbers_are_read_as_programs_write_them() -> None:
     assert read('+1,"2", 3 ,.5,5.,1e3,-1E-3,-0\n') == [[1, 2, 3, 0.5, 5, 1000, -0.001, 0]]
     values = read("nan,-inf,Infinity,1\n")[0]
     assert values[1:] == [float("-inf"), float("inf"), 1]
@@ -101,13 +103,13 @@ def test_numbers_are_read_as_programs_write_them():
 
 
 @pytest.mark.parametrize("mark", ["\t", ";"])
-def test_other_marks_than_commas_divide_columns(mark):
+def test_other_marks_than_commas_divide_columns(mark: Any) -> None:
     assert read(f"1{mark}2\n3{mark}4\n") == [[1, 2], [3, 4]]
     assert read(f"a{mark}b\n1{mark}2\n") == [[1, 2]]
     assert read(f"1{mark}2\n") == [[1, 2]]
 
 
-def test_tab_separated_values_have_a_type_of_their_own():
+def test_tab_separated_values_have_a_type_of_their_own() -> None:
     assert read("1\t2\n3\t4\n", content.TSV) == [[1, 2], [3, 4]]
     with pytest.raises(InvalidInput, match="of the TSV input is not a number: '1,2'"):
         read("1,2\n", content.TSV)
@@ -116,7 +118,7 @@ def test_tab_separated_values_have_a_type_of_their_own():
     assert answer.frames[0] == b"1\t2\n3\t4\n"
 
 
-def test_a_row_or_a_column_fits_a_model_of_one_axis():
+def test_a_row_or_a_column_fits_a_model_of_one_axis() -> None:
     one_axis = Signature((TensorSpec("x", "float32", (-1,)),))
     assert read("1,2,3\n", signature=one_axis) == [1, 2, 3]
     assert read("1\n2\n3\n", signature=one_axis) == [1, 2, 3]
@@ -127,10 +129,10 @@ def test_a_row_or_a_column_fits_a_model_of_one_axis():
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
-def test_byte_order_marks_are_no_part_of_the_input(encoding):
+def test_byte_order_marks_are_no_part_of_the_input(encoding: Any) -> None:
     mark = "" if encoding in {"utf-8-sig", "utf-16"} else "\ufeff"
 
-    def marked(kind, text):
+    def marked(kind: Any, text: Any) -> Any:
         data = (mark + text).encode(encoding)
         return decode(Payload(kind, (data,)), Signature(), ImageOptions())
 

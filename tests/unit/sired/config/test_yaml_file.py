@@ -1,3 +1,7 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from sire.errors import InvalidConfiguration
@@ -5,8 +9,8 @@ from sired.config import load_settings
 
 
 @pytest.fixture
-def load(tmp_path):
-    def load(text):
+def load(tmp_path: Path) -> Any:
+    def load(text: Any) -> Any:
         file = tmp_path / "server.yaml"
         file.write_text(text)
         return load_settings(file, {}, {}).settings
@@ -14,7 +18,7 @@ def load(tmp_path):
     return load
 
 
-def test_short_names_and_sections_are_settings(load):
+def test_short_names_and_sections_are_settings(load: Callable[..., Any]) -> None:
     settings = load(
         "host: 0.0.0.0\nmetrics_port: 9090\nmax_models: 4\nlog_level: DEBUG\n"
         "enable_monitoring: true\ndaemon:\n  grace: 5s\ndevices:\n  cpu:\n    memory: 2GiB\n"
@@ -25,7 +29,7 @@ def test_short_names_and_sections_are_settings(load):
     assert settings.devices["cpu"].memory == 2 << 30
 
 
-def test_monitoring_that_is_switched_off_has_no_port(load):
+def test_monitoring_that_is_switched_off_has_no_port(load: Callable[..., Any]) -> None:
     assert load("metrics_port: 9090\nenable_monitoring: false\n").metrics.port == 0
 
 
@@ -47,7 +51,9 @@ def test_monitoring_that_is_switched_off_has_no_port(load):
         ("enable_monitoring: [1]", "not true or false", ""),
     ],
 )
-def test_what_means_nothing_or_cannot_be_is_refused(load, text, said, hint):
+def test_what_means_nothing_or_cannot_be_is_refused(
+    load: Callable[..., Any], text: str, said: str, hint: Any
+) -> None:
     with pytest.raises(InvalidConfiguration) as caught:
         load(text)
     assert said in caught.value.message
@@ -55,5 +61,5 @@ def test_what_means_nothing_or_cannot_be_is_refused(load, text, said, hint):
     assert "server.yaml" in caught.value.message
 
 
-def test_an_empty_file_sets_nothing(load):
+def test_an_empty_file_sets_nothing(load: Callable[..., Any]) -> None:
     assert load("") == load("# nothing\n")

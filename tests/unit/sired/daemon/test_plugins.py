@@ -1,6 +1,7 @@
 """Policies of other packages: what happens where they fail."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -15,10 +16,10 @@ IDLE, BUSY = Choice(1, "cpu", 0, 5), Choice(2, "cpu", 3, 6)
 
 
 @pytest.fixture
-def provide(monkeypatch):
+def provide(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Have a package provide a function under the name "ours"."""
 
-    def _provide(function):
+    def _provide(function: Any) -> None:
         class Found(dict[str, SimpleNamespace]):
             names = ("ours",)
 
@@ -28,11 +29,11 @@ def provide(monkeypatch):
     return _provide
 
 
-def raises(*_):
+def raises(*_: Any) -> None:
     raise ZeroDivisionError("1 / 0")
 
 
-def test_a_policy_that_works_decides(provide):
+def test_a_policy_that_works_decides(provide: Any) -> None:
     provide(lambda places, need: sorted(places, key=lambda place: place.usable))
     assert plugins.find_strategy("ours")([EMPTY, FULL], 5) == [FULL, EMPTY]
     provide(lambda choices: choices[1])
@@ -42,7 +43,9 @@ def test_a_policy_that_works_decides(provide):
 
 
 @pytest.mark.parametrize("broken", [raises, lambda *_: [FULL], lambda *_: None, lambda *_: 3])
-def test_the_built_in_strategy_stands_in_for_one_that_fails(provide, broken, caplog):
+def test_the_built_in_strategy_stands_in_for_one_that_fails(
+    provide: Any, broken: Any, caplog: Any
+) -> None:
     provide(broken)
     strategy = plugins.find_strategy("ours")
     for _ in range(3):
@@ -53,12 +56,14 @@ def test_the_built_in_strategy_stands_in_for_one_that_fails(provide, broken, cap
 
 
 @pytest.mark.parametrize("broken", [raises, lambda *_: Choice(9, "cpu", 0, 0), lambda *_: None])
-def test_the_built_in_router_stands_in_for_one_that_fails(provide, broken):
+def test_the_built_in_router_stands_in_for_one_that_fails(provide: Any, broken: Any) -> None:
     provide(broken)
     assert plugins.find_router("ours")([BUSY, IDLE]) == IDLE
 
 
 @pytest.mark.parametrize("broken", [raises, lambda *_: float("nan"), lambda *_: "dear"])
-def test_the_built_in_eviction_policy_stands_in_for_one_that_fails(provide, broken):
+def test_the_built_in_eviction_policy_stands_in_for_one_that_fails(
+    provide: Any, broken: Any
+) -> None:
     provide(broken)
     assert plugins.find_policy("ours")(Candidate(1, 7, 2.0), 3.0) == 2.0

@@ -4,6 +4,7 @@ import ctypes
 import mmap
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,10 +14,10 @@ from sired.workers.child.model_files import files_to_read, model_files
 
 
 @pytest.fixture
-def cold(tmp_path):
+def cold(tmp_path: Path) -> Any:
     """Write a file of N bytes, and drop it from the page cache."""
 
-    def _cold(size, name="weights"):
+    def _cold(size: Any, name: str = "weights") -> Any:
         path = tmp_path / name
         path.write_bytes(os.urandom(1 << 16) * (size >> 16) + bytes(size & 0xFFFF))
         with path.open("rb") as file:
@@ -29,7 +30,7 @@ def cold(tmp_path):
     return _cold
 
 
-def in_memory(path):
+def in_memory(path: Any) -> Any:
     """Bytes of a file that are in the page cache."""
     size = path.stat().st_size
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) as mapped:
@@ -41,14 +42,14 @@ def in_memory(path):
 
 
 @pytest.mark.parametrize("size", [100_000, 5 * PIECE_BYTES + 12_345])
-def test_a_file_is_in_memory_when_what_was_done_meanwhile_is_done(cold, size):
+def test_a_file_is_in_memory_when_what_was_done_meanwhile_is_done(cold: Any, size: int) -> None:
     file = cold(size)
     with read_ahead([file], ReadProgress()):
         pass
     assert in_memory(file) >= size
 
 
-def test_several_files_are_one_progress_that_only_rises_and_ends_at_the_whole(cold):
+def test_several_files_are_one_progress_that_only_rises_and_ends_at_the_whole(cold: Any) -> None:
     told = []
     files = [cold(3 * PIECE_BYTES, "a"), cold(2 * PIECE_BYTES + 1, "b")]
     with read_ahead(files, ReadProgress(lambda *report: told.append(report))):
@@ -58,14 +59,14 @@ def test_several_files_are_one_progress_that_only_rises_and_ends_at_the_whole(co
     assert told == sorted(told)
 
 
-def test_nothing_of_a_file_stays_with_the_process_that_read_it_ahead(cold):
+def test_nothing_of_a_file_stays_with_the_process_that_read_it_ahead(cold: Any) -> None:
     file = cold(4 * PIECE_BYTES)
     with read_ahead([file], ReadProgress()):
         pass
     assert str(file) not in Path("/proc/self/maps").read_text()
 
 
-def test_when_the_load_fails_the_rest_of_a_file_is_left(tmp_path):
+def test_when_the_load_fails_the_rest_of_a_file_is_left(tmp_path: Path) -> None:
     file = tmp_path / "large"
     with file.open("wb") as empty:
         empty.truncate(128 * PIECE_BYTES)
@@ -75,12 +76,12 @@ def test_when_the_load_fails_the_rest_of_a_file_is_left(tmp_path):
     assert progress.done < progress.total
 
 
-def test_a_file_that_is_not_there_is_left_to_the_runtime_to_tell(tmp_path):
+def test_a_file_that_is_not_there_is_left_to_the_runtime_to_tell(tmp_path: Path) -> None:
     with read_ahead([tmp_path / "missing", tmp_path], ReadProgress()):
         pass
 
 
-def test_files_that_memory_could_not_hold_are_not_read_ahead(tmp_path):
+def test_files_that_memory_could_not_hold_are_not_read_ahead(tmp_path: Path) -> None:
     huge, small = tmp_path / "huge.pt", tmp_path / "small.pt"
     with huge.open("wb") as file:
         file.truncate(1 << 43)
@@ -89,7 +90,7 @@ def test_files_that_memory_could_not_hold_are_not_read_ahead(tmp_path):
     assert files_to_read(model_files(ModelSpec("m", str(small)))) == [small]
 
 
-def test_weights_that_an_onnx_file_keeps_beside_it_are_read_ahead_too(tmp_path):
+def test_weights_that_an_onnx_file_keeps_beside_it_are_read_ahead_too(tmp_path: Path) -> None:
     import numpy as np
     import onnx
 

@@ -4,6 +4,7 @@ import heapq
 import itertools
 import math
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -22,12 +23,12 @@ class Driver:
 
     def __init__(
         self,
-        devices=(("cpu", "cpu", 100),),
-        strategy="least-memory-used",
-        router="least-loaded",
-        dram=0,
-        **rules,
-    ):
+        devices: Any = (("cpu", "cpu", 100),),
+        strategy: str = "least-memory-used",
+        router: str = "least-loaded",
+        dram: int = 0,
+        **rules: Any,
+    ) -> None:
         accounts = [Account(name, kind, capacity) for name, kind, capacity in devices]
         self.strategy = BUILT_IN[strategy]
         self.brain = Brain(accounts, self.strategy, self.rules(**rules), ROUTERS[router], dram)
@@ -35,53 +36,53 @@ class Driver:
         self._operations_by_client = itertools.count(1)
 
     @staticmethod
-    def rules(**given):
+    def rules(**given: Any) -> Any:
         return Rules(**{"overhead": {"cpu": 0, "cuda": 0}, "file_factor": 1.0, **given})
 
-    def add(self, name, weights, **attributes):
+    def add(self, name: Any, weights: Any, **attributes: Any) -> Any:
         model = Model(name, weights=weights, **attributes)
         self.handle(events.ModelAdded(model))
         return model
 
-    def handle(self, event):
+    def handle(self, event: Any) -> Any:
         return self.brain.handle(event, self.now)
 
-    def request(self, model, timeout=60.0, **how):
+    def request(self, model: Any, timeout: float = 60.0, **how: Any) -> Any:
         """Send a request; return its number and the instructions."""
         number = next(self._operations_by_client)
         return number, self.handle(events.RequestArrived(number, model, self.now + timeout, **how))
 
-    def operation(self, model, device=None, timeout=60.0):
+    def operation(self, model: Any, device: Any = None, timeout: float = 60.0) -> Any:
         number = next(self._operations_by_client)
         return number, self.handle(events.LoadRequested(number, model, device, self.now + timeout))
 
-    def to_dram(self, model, timeout=60.0):
+    def to_dram(self, model: Any, timeout: float = 60.0) -> Any:
         number = next(self._operations_by_client)
         return number, self.handle(events.SleepRequested(number, model, self.now + timeout))
 
-    def slept(self, instance, device=None, dram=None):
+    def slept(self, instance: Any, device: Any = None, dram: Any = None) -> Any:
         """An instance fell asleep; by default all of its ``sleep_memory`` is in main memory."""
         here = self.instances[instance]
         dram = here.sleep_memory if dram is None else dram
         device = self.brain.fleet.ledger.charge(instance) - dram if device is None else device
         return self.handle(events.WorkerSlept(instance, device, dram))
 
-    def unload(self, model):
+    def unload(self, model: Any) -> Any:
         number = next(self._operations_by_client)
         return number, self.handle(events.UnloadRequested(number, model))
 
-    def acquire(self, model, timeout=60.0, **how):
+    def acquire(self, model: Any, timeout: float = 60.0, **how: Any) -> Any:
         number = next(self._operations_by_client)
         return number, self.handle(events.LeaseRequested(number, model, self.now + timeout, **how))
 
-    def give_back(self, lease):
+    def give_back(self, lease: Any) -> Any:
         return self.handle(events.LeaseReturned(lease))
 
-    def shrink(self, model, keep=None):
+    def shrink(self, model: Any, keep: Any = None) -> Any:
         number = next(self._operations_by_client)
         return number, self.handle(events.ShrinkRequested(number, model, keep))
 
-    def ready(self, instance, memory=None, sleep_memory=None):
+    def ready(self, instance: Any, memory: Any = None, sleep_memory: Any = None) -> Any:
         """An instance has loaded or woken; nine tenths of it can sleep if tiers are enabled."""
         ledger = self.brain.fleet.ledger
         if memory is None:
@@ -90,22 +91,22 @@ class Driver:
             sleep_memory = memory * 9 // 10 if ledger.dram.capacity else 0
         return self.handle(events.WorkerReady(instance, memory, sleep_memory))
 
-    def finish(self, request, **how):
+    def finish(self, request: Any, **how: Any) -> Any:
         instance = next(
             i for i in self.instances.values() if request in [r.id for r in i.in_flight]
         )
         return self.handle(events.RequestFinished(instance.id, request, **how))
 
-    def gone(self, instance, error=None):
+    def gone(self, instance: Any, error: Any = None) -> Any:
         from sire.errors import WorkerCrashed
 
         return self.handle(events.WorkerGone(instance, error or WorkerCrashed("it died")))
 
-    def wait(self, seconds):
+    def wait(self, seconds: Any) -> Any:
         self.now += seconds
         return self.handle(events.TimerFired())
 
-    def load(self, name):
+    def load(self, name: Any) -> Any:
         """Load a model completely; return the id of its instance."""
         _, instructions = self.operation(name)
         (start,) = [do for do in instructions if isinstance(do, StartWorker)]
@@ -113,10 +114,10 @@ class Driver:
         return start.instance
 
     @property
-    def instances(self):
+    def instances(self) -> Any:
         return self.brain.fleet.instances
 
-    def loaded(self):
+    def loaded(self) -> Any:
         return sorted(i.model.name for i in self.instances.values() if i.accepting)
 
 
@@ -126,7 +127,7 @@ class Machine:
     ``served`` lists the models whose requests were answered, ``loads`` those that were loaded.
     """
 
-    def __init__(self, driver, load=1.0, service=0.1):
+    def __init__(self, driver: Any, load: float = 1.0, service: float = 0.1) -> None:
         self.d = driver
         self.load, self.service = load, service
         self.served, self.loads, self.failed = [], [], {}
@@ -134,12 +135,12 @@ class Machine:
         self._order = itertools.count()
         self._lines = {}
 
-    def ask(self, model, timeout=1e6, **how):
+    def ask(self, model: Any, timeout: float = 1e6, **how: Any) -> Any:
         number, instructions = self.d.request(model, timeout, **how)
         self._do(instructions)
         return number
 
-    def run(self, until=math.inf, done=lambda: False):
+    def run(self, until: Any = math.inf, done: Any = lambda: False) -> None:
         """Let time pass until ``until``, until ``done``, or until nothing happens any more."""
         while not done():
             wakeup = self.d.brain.wakeup
@@ -154,10 +155,10 @@ class Machine:
         if until < math.inf:
             self.d.now = max(self.d.now, until)
 
-    def _later(self, seconds, what):
+    def _later(self, seconds: Any, what: Any) -> None:
         heapq.heappush(self._agenda, (self.d.now + seconds, next(self._order), what))
 
-    def _do(self, instructions):
+    def _do(self, instructions: Any) -> None:
         for do in instructions:
             match do:
                 case StartWorker():
@@ -174,11 +175,11 @@ class Machine:
                 case Fail():
                     self.failed[do.operation] = do.error
 
-    def _ready(self, instance):
+    def _ready(self, instance: Any) -> Any:
         here = self.d.instances.get(instance)
         return self.d.ready(instance) if here and here.state_name == "loading" else []
 
-    def _answer(self, instance):
+    def _answer(self, instance: Any) -> Any:
         if instance not in self.d.instances:
             return []
         line = self._lines[instance]
@@ -190,22 +191,22 @@ class Machine:
 
 
 @pytest.fixture
-def driver():
+def driver() -> Any:
     return Driver
 
 
 @pytest.fixture
-def machine():
+def machine() -> Any:
     return Machine
 
 
-def of_kind(kind, instructions):
+def of_kind(kind: Any, instructions: Any) -> Any:
     return [do for do in instructions if isinstance(do, kind)]
 
 
-def failures(instructions):
+def failures(instructions: Any) -> Any:
     return {do.operation: do.error for do in of_kind(Fail, instructions)}
 
 
-def dispatched(instructions):
+def dispatched(instructions: Any) -> Any:
     return [request for do in of_kind(Dispatch, instructions) for request in do.requests]

@@ -2,13 +2,22 @@
 
 import time
 from collections import Counter
+from typing import Any
 
 from sired.scheduler import events
 from sired.scheduler.instructions import Complete, Evicted, StartWorker, StopWorker
 from tests.unit.sired.scheduler.conftest import dispatched, of_kind
 
 
-def competing(driver, machine, names, load=1.0, service=0.1, rules=None, **attributes):
+def competing(
+    driver: Any,
+    machine: Any,
+    names: Any,
+    load: float = 1.0,
+    service: float = 0.1,
+    rules: Any = None,
+    **attributes: Any,
+) -> Any:
     """A scheduler whose device holds one of the models at a time."""
     d = driver(**(rules or {}))
     for name in names:
@@ -16,7 +25,9 @@ def competing(driver, machine, names, load=1.0, service=0.1, rules=None, **attri
     return d, machine(d, load, service)
 
 
-def test_alternating_requests_cost_one_load_per_turn_not_per_request(driver, machine):
+def test_alternating_requests_cost_one_load_per_turn_not_per_request(
+    driver: Any, machine: Any
+) -> None:
     _, m = competing(driver, machine, "ABC")
     for name in "ABCABC":
         m.ask(name)
@@ -25,7 +36,7 @@ def test_alternating_requests_cost_one_load_per_turn_not_per_request(driver, mac
     assert m.served == ["A", "A", "B", "B", "C", "C"]
 
 
-def test_an_endless_stream_cannot_block_another_model(driver, machine):
+def test_an_endless_stream_cannot_block_another_model(driver: Any, machine: Any) -> None:
     d, m = competing(driver, machine, "AB", rules={"patience": 5.0, "queue_per_model": 10**6})
     m.ask("A")
     m.run(until=1.0)
@@ -38,7 +49,7 @@ def test_an_endless_stream_cannot_block_another_model(driver, machine):
     assert len(m.served[: m.served.index("B")]) <= 5.0 / 0.1 + 2
 
 
-def test_a_turn_ends_after_turn_requests_even_if_they_are_fast(driver, machine):
+def test_a_turn_ends_after_turn_requests_even_if_they_are_fast(driver: Any, machine: Any) -> None:
     _, m = competing(
         driver, machine, "AB", service=0.001, rules={"patience": 5.0, "turn_requests": 20}
     )
@@ -50,7 +61,7 @@ def test_a_turn_ends_after_turn_requests_even_if_they_are_fast(driver, machine):
     assert m.loads == ["A", "B", "A"]
 
 
-def test_no_more_time_is_spent_loading_than_serving(driver, machine):
+def test_no_more_time_is_spent_loading_than_serving(driver: Any, machine: Any) -> None:
     d, m = competing(driver, machine, "AB", load=8.0, rules={"patience": 1.0})
     for _ in range(400):
         m.ask("A")
@@ -59,7 +70,7 @@ def test_no_more_time_is_spent_loading_than_serving(driver, machine):
     assert len(m.served) * 0.1 >= 0.45 * d.now
 
 
-def test_three_models_that_do_not_fit_together_have_equal_turns(driver, machine):
+def test_three_models_that_do_not_fit_together_have_equal_turns(driver: Any, machine: Any) -> None:
     _, m = competing(driver, machine, "ABC", rules={"queue_total": 10**6})
     for _ in range(900):
         for name in "ABC":
@@ -69,7 +80,7 @@ def test_three_models_that_do_not_fit_together_have_equal_turns(driver, machine)
     assert max(shares.values()) <= 1.2 * min(shares.values())
 
 
-def test_turns_are_proportional_to_weights(driver, machine):
+def test_turns_are_proportional_to_weights(driver: Any, machine: Any) -> None:
     _, m = competing(driver, machine, "ABC", A=3.0)
     for _ in range(900):
         for name in "ABC":
@@ -80,7 +91,9 @@ def test_turns_are_proportional_to_weights(driver, machine):
     assert 0.8 <= shares["B"] / shares["C"] <= 1.25
 
 
-def test_two_large_models_do_not_alternate_forever_while_a_third_waits(driver, machine):
+def test_two_large_models_do_not_alternate_forever_while_a_third_waits(
+    driver: Any, machine: Any
+) -> None:
     d, m = competing(driver, machine, "ABC", rules={"queue_per_model": 10**6, "queue_total": 10**6})
     m.ask("A")
     m.ask("B")
@@ -92,7 +105,7 @@ def test_two_large_models_do_not_alternate_forever_while_a_third_waits(driver, m
     assert m.loads[:3] == ["A", "B", "C"]
 
 
-def test_the_model_with_the_more_urgent_request_is_loaded_first(driver):
+def test_the_model_with_the_more_urgent_request_is_loaded_first(driver: Any) -> None:
     d = driver(ageing=10.0)
     for name in ("busy", "normal", "high"):
         d.add(name, 80)
@@ -105,7 +118,7 @@ def test_the_model_with_the_more_urgent_request_is_loaded_first(driver):
     assert start.model.name == "high"
 
 
-def test_an_urgent_request_expedites_the_pending_load_of_its_model(driver):
+def test_an_urgent_request_expedites_the_pending_load_of_its_model(driver: Any) -> None:
     d = driver(ageing=10.0)
     for name in ("busy", "first", "second"):
         d.add(name, 80)
@@ -119,7 +132,7 @@ def test_an_urgent_request_expedites_the_pending_load_of_its_model(driver):
     assert start.model.name == "second"
 
 
-def test_requests_for_a_ready_model_do_not_wait_behind_a_load(driver):
+def test_requests_for_a_ready_model_do_not_wait_behind_a_load(driver: Any) -> None:
     d = driver()
     d.add("ready", 40)
     d.add("slow", 40)
@@ -129,7 +142,7 @@ def test_requests_for_a_ready_model_do_not_wait_behind_a_load(driver):
     assert dispatched(instructions) == [request]
 
 
-def test_loads_on_different_devices_run_concurrently(driver):
+def test_loads_on_different_devices_run_concurrently(driver: Any) -> None:
     d = driver(devices=(("cpu0", "cpu", 100), ("cpu1", "cpu", 100)))
     d.add("a", 80, device="cpu0")
     d.add("b", 80, device="cpu1")
@@ -137,7 +150,7 @@ def test_loads_on_different_devices_run_concurrently(driver):
     assert [start.device for (start,) in starts] == ["cpu0", "cpu1"]
 
 
-def test_many_loads_that_wait_for_one_device_do_not_block_another(driver):
+def test_many_loads_that_wait_for_one_device_do_not_block_another(driver: Any) -> None:
     d = driver(devices=(("cpu0", "cpu", 100), ("cpu1", "cpu", 100)))
     d.add("busy", 80, device="cpu0")
     d.load("busy")
@@ -150,7 +163,7 @@ def test_many_loads_that_wait_for_one_device_do_not_block_another(driver):
     assert start.device == "cpu1"
 
 
-def test_every_load_that_fits_is_started_however_many_there_are(driver):
+def test_every_load_that_fits_is_started_however_many_there_are(driver: Any) -> None:
     d = driver()
     d.add("busy", 100)
     busy = d.load("busy")
@@ -162,7 +175,7 @@ def test_every_load_that_fits_is_started_however_many_there_are(driver):
     assert len(of_kind(StartWorker, d.gone(busy))) == 30
 
 
-def test_a_load_is_cancelled_once_no_request_needs_it(driver):
+def test_a_load_is_cancelled_once_no_request_needs_it(driver: Any) -> None:
     d = driver()
     d.add("busy", 80)
     d.add("other", 80)
@@ -180,7 +193,7 @@ def test_a_load_is_cancelled_once_no_request_needs_it(driver):
     assert d.loaded() == ["busy"]
 
 
-def test_a_running_load_without_requests_continues_until_its_memory_is_needed(driver):
+def test_a_running_load_without_requests_continues_until_its_memory_is_needed(driver: Any) -> None:
     d = driver()
     d.add("slow", 80)
     d.add("other", 80)
@@ -192,7 +205,7 @@ def test_a_running_load_without_requests_continues_until_its_memory_is_needed(dr
     assert start.model.name == "other"
 
 
-def test_a_load_that_a_request_waits_for_is_not_interrupted(driver):
+def test_a_load_that_a_request_waits_for_is_not_interrupted(driver: Any) -> None:
     d = driver()
     d.add("slow", 80)
     d.add("other", 80)
@@ -200,7 +213,7 @@ def test_a_load_that_a_request_waits_for_is_not_interrupted(driver):
     assert d.request("other")[1] == []
 
 
-def test_of_several_busy_models_the_one_whose_turn_is_over_is_evicted(driver):
+def test_of_several_busy_models_the_one_whose_turn_is_over_is_evicted(driver: Any) -> None:
     d = driver(patience=1.0)
     for name in ("long", "short", "wants"):
         d.add(name, 50, weight=5.0 if name == "long" else 1.0)
@@ -213,8 +226,10 @@ def test_of_several_busy_models_the_one_whose_turn_is_over_is_evicted(driver):
     assert [do.model for do in of_kind(Evicted, instructions)] == ["short"]
 
 
-def test_a_decision_with_a_thousand_waiting_models_costs_little_more_than_with_ten(driver):
-    def per_decision(waiting):
+def test_a_decision_with_a_thousand_waiting_models_costs_little_more_than_with_ten(
+    driver: Any,
+) -> None:
+    def per_decision(waiting: Any) -> Any:
         d = driver(queue_total=10**6, queue_per_model=10**6)
         d.add("busy", 80)
         d.load("busy")
@@ -232,7 +247,7 @@ def test_a_decision_with_a_thousand_waiting_models_costs_little_more_than_with_t
     assert many < 3 * few + 0.05
 
 
-def test_load_operations_are_ordered_with_requests(driver):
+def test_load_operations_are_ordered_with_requests(driver: Any) -> None:
     d = driver()
     d.add("busy", 80)
     d.add("loaded by hand", 80)

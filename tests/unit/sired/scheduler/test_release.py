@@ -1,5 +1,7 @@
 """What leaves makes room: what waited behind it proceeds, and no state is left over."""
 
+from typing import Any
+
 from sire.errors import Cancelled, InsufficientMemory
 from sired.scheduler import events
 from sired.scheduler.instructions import Complete, Evicted, StartWorker, StopWorker
@@ -10,11 +12,13 @@ from tests.unit.sired.scheduler.conftest import dispatched, failures, of_kind
 GPUS = (("cuda:0", "cuda", 100), ("cuda:1", "cuda", 60))
 
 
-def started(instructions):
+def started(instructions: Any) -> Any:
     return [do.model.name for do in of_kind(StartWorker, instructions)]
 
 
-def test_a_request_behind_a_waiting_batch_is_dispatched_when_that_batch_is_cancelled(driver):
+def test_a_request_behind_a_waiting_batch_is_dispatched_when_that_batch_is_cancelled(
+    driver: Any,
+) -> None:
     d = driver()
     d.add("a", 30, batch_size=4, batch_delay=5.0)
     d.load("a")
@@ -24,7 +28,7 @@ def test_a_request_behind_a_waiting_batch_is_dispatched_when_that_batch_is_cance
     assert dispatched(d.handle(events.RequestCancelled(first))) == [behind]
 
 
-def test_a_load_behind_a_cancelled_one_starts_at_once(driver):
+def test_a_load_behind_a_cancelled_one_starts_at_once(driver: Any) -> None:
     d = driver()
     d.add("pinned", 50, pinned=True)
     d.load("pinned")
@@ -37,7 +41,7 @@ def test_a_load_behind_a_cancelled_one_starts_at_once(driver):
     assert started(d.handle(events.RequestCancelled(large))) == ["small"]
 
 
-def test_a_more_urgent_request_moves_a_load_up_and_starts_it(driver):
+def test_a_more_urgent_request_moves_a_load_up_and_starts_it(driver: Any) -> None:
     d = driver()
     d.add("large", 90)
     d.add("small", 30)
@@ -48,7 +52,7 @@ def test_a_more_urgent_request_moves_a_load_up_and_starts_it(driver):
     assert started(instructions) == ["small"]
 
 
-def test_nothing_is_started_for_requests_that_expire_together(driver):
+def test_nothing_is_started_for_requests_that_expire_together(driver: Any) -> None:
     d = driver()
     d.add("large", 90)
     d.add("small", 30)
@@ -60,7 +64,7 @@ def test_nothing_is_started_for_requests_that_expire_together(driver):
     assert started(instructions) == []
 
 
-def test_a_load_on_a_device_that_is_too_small_fails_alone(driver):
+def test_a_load_on_a_device_that_is_too_small_fails_alone(driver: Any) -> None:
     d = driver(GPUS)
     d.add("a", 90)
     d.load("a")
@@ -72,7 +76,7 @@ def test_a_load_on_a_device_that_is_too_small_fails_alone(driver):
     assert request in d.brain.queues.requests
 
 
-def test_an_unload_waits_for_instances_of_an_earlier_registration(driver):
+def test_an_unload_waits_for_instances_of_an_earlier_registration(driver: Any) -> None:
     d = driver()
     d.add("a", 30)
     old = d.load("a")
@@ -82,7 +86,7 @@ def test_an_unload_waits_for_instances_of_an_earlier_registration(driver):
     assert of_kind(Complete, d.gone(old)) == [Complete(operation, ended=1)]
 
 
-def test_an_unload_cancels_the_pending_load(driver):
+def test_an_unload_cancels_the_pending_load(driver: Any) -> None:
     d = driver()
     d.add("a", 30)
     d.handle(events.MemorySampled({"cpu": 0}))
@@ -91,7 +95,7 @@ def test_an_unload_cancels_the_pending_load(driver):
     assert not d.brain.loader.pending
 
 
-def test_removing_a_model_cancels_its_pending_load(driver):
+def test_removing_a_model_cancels_its_pending_load(driver: Any) -> None:
     d = driver()
     d.handle(events.MemorySampled({"cpu": 0}))
     for number in range(12):
@@ -101,7 +105,9 @@ def test_removing_a_model_cancels_its_pending_load(driver):
     assert len(d.brain.loader.pending) == 11
 
 
-def test_an_expired_request_that_a_worker_begins_may_hang_for_hung_after_at_most(driver):
+def test_an_expired_request_that_a_worker_begins_may_hang_for_hung_after_at_most(
+    driver: Any,
+) -> None:
     d = driver(hung_after=5.0)
     d.add("a", 30)
     instance = d.load("a")
@@ -113,7 +119,9 @@ def test_an_expired_request_that_a_worker_begins_may_hang_for_hung_after_at_most
     assert of_kind(StopWorker, d.wait(5.0)) == [StopWorker(instance, kill=True)]
 
 
-def test_a_cancelled_request_without_a_deadline_may_hang_for_hung_after_at_most(driver):
+def test_a_cancelled_request_without_a_deadline_may_hang_for_hung_after_at_most(
+    driver: Any,
+) -> None:
     d = driver(hung_after=5.0)
     d.add("a", 30)
     instance = d.load("a")
@@ -124,7 +132,9 @@ def test_a_cancelled_request_without_a_deadline_may_hang_for_hung_after_at_most(
     assert of_kind(StopWorker, d.wait(5.0)) == [StopWorker(instance, kill=True)]
 
 
-def test_a_request_that_ran_out_of_memory_goes_to_another_free_instance_at_once(driver):
+def test_a_request_that_ran_out_of_memory_goes_to_another_free_instance_at_once(
+    driver: Any,
+) -> None:
     d = driver()
     d.add("a", 20, min_instances=2, max_instances=2)
     first = d.load("a")
@@ -137,7 +147,7 @@ def test_a_request_that_ran_out_of_memory_goes_to_another_free_instance_at_once(
     assert of_kind(StopWorker, instructions) == [StopWorker(first, kill=True)]
 
 
-def test_a_retry_after_running_out_of_memory_respects_the_maximum_of_instances(driver):
+def test_a_retry_after_running_out_of_memory_respects_the_maximum_of_instances(driver: Any) -> None:
     d = driver(GPUS, patience=0.0)
     d.add("a", 20, device="cuda:0")
     d.add("b", 90)
@@ -154,7 +164,7 @@ def test_a_retry_after_running_out_of_memory_respects_the_maximum_of_instances(d
     assert len(accepting) <= 1, instructions
 
 
-def test_an_adopted_policy_decides_which_excess_is_evicted(driver):
+def test_an_adopted_policy_decides_which_excess_is_evicted(driver: Any) -> None:
     d = driver()
     for name, load_seconds in (("old", 100.0), ("young", 1.0)):
         model = d.add(name, 30)
@@ -170,7 +180,7 @@ def test_an_adopted_policy_decides_which_excess_is_evicted(driver):
     assert d.instances[grown].accepting
 
 
-def test_a_lease_released_before_it_was_granted_is_cancelled(driver):
+def test_a_lease_released_before_it_was_granted_is_cancelled(driver: Any) -> None:
     d = driver()
     d.add("a", 30)
     lease, _ = d.acquire("a")
@@ -178,7 +188,7 @@ def test_a_lease_released_before_it_was_granted_is_cancelled(driver):
     assert not d.brain.queues.leases
 
 
-def test_a_load_is_not_rejected_because_another_waits_for_the_last_slot(driver):
+def test_a_load_is_not_rejected_because_another_waits_for_the_last_slot(driver: Any) -> None:
     d = driver(max_models=2)
     d.add("pinned", 10, pinned=True)
     d.load("pinned")
@@ -191,7 +201,7 @@ def test_a_load_is_not_rejected_because_another_waits_for_the_last_slot(driver):
     assert failures(instructions) == {}
 
 
-def test_a_load_that_no_longer_fits_beside_a_grown_pinned_model_goes_elsewhere(driver):
+def test_a_load_that_no_longer_fits_beside_a_grown_pinned_model_goes_elsewhere(driver: Any) -> None:
     d = driver((("cuda:0", "cuda", 100), ("cpu", "cpu", 100)))
     d.add("pinned", 40, pinned=True)
     instance = d.load("pinned")
@@ -205,7 +215,7 @@ def test_a_load_that_no_longer_fits_beside_a_grown_pinned_model_goes_elsewhere(d
     assert d.instances[instance].accepting
 
 
-def test_a_failed_batch_member_goes_to_another_instance_if_its_own_drains(driver):
+def test_a_failed_batch_member_goes_to_another_instance_if_its_own_drains(driver: Any) -> None:
     d = driver(pipeline=1)
     d.add("a", 20, max_instances=2, batch_size=2)
     old = d.load("a")
@@ -220,7 +230,7 @@ def test_a_failed_batch_member_goes_to_another_instance_if_its_own_drains(driver
     assert [request.id for request in d.instances[other].in_flight] == [members[0]]
 
 
-def test_a_failed_load_cancels_another_pending_load_of_its_model(driver):
+def test_a_failed_load_cancels_another_pending_load_of_its_model(driver: Any) -> None:
     d = driver()
     d.add("a", 30, min_instances=2, max_instances=3)
     d.load("a")
@@ -235,7 +245,7 @@ def test_a_failed_load_cancels_another_pending_load_of_its_model(driver):
     assert not d.brain.loader.pending
 
 
-def test_a_pool_does_not_grow_while_a_batch_fills_for_an_idle_instance(driver):
+def test_a_pool_does_not_grow_while_a_batch_fills_for_an_idle_instance(driver: Any) -> None:
     d = driver()
     model = d.add("a", 20, max_instances=2, batch_size=8, batch_delay=5.0)
     d.load("a")

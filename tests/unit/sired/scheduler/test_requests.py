@@ -1,6 +1,7 @@
 """A request from its arrival to its answer."""
 
 import math
+from typing import Any
 
 from sire.errors import (
     Cancelled,
@@ -15,7 +16,7 @@ from sired.scheduler.instructions import Dispatch, StartWorker, StopWorker
 from tests.unit.sired.scheduler.conftest import dispatched, failures, of_kind
 
 
-def test_the_first_request_starts_a_worker_and_is_dispatched_once_it_is_ready(driver):
+def test_the_first_request_starts_a_worker_and_is_dispatched_once_it_is_ready(driver: Any) -> None:
     d = driver()
     model = d.add("a", 30)
     request, instructions = d.request("a")
@@ -24,7 +25,7 @@ def test_the_first_request_starts_a_worker_and_is_dispatched_once_it_is_ready(dr
     assert Dispatch(1, (request,)) in instructions
 
 
-def test_requests_for_an_unloaded_model_share_one_load(driver):
+def test_requests_for_an_unloaded_model_share_one_load(driver: Any) -> None:
     d = driver()
     d.add("a", 30)
     first, _ = d.request("a")
@@ -33,7 +34,7 @@ def test_requests_for_an_unloaded_model_share_one_load(driver):
     assert dispatched(d.ready(1)) == [first, second]
 
 
-def test_a_worker_gets_as_many_requests_as_the_pipeline_holds(driver):
+def test_a_worker_gets_as_many_requests_as_the_pipeline_holds(driver: Any) -> None:
     d = driver(pipeline=2)
     d.add("a", 30)
     d.load("a")
@@ -42,12 +43,12 @@ def test_a_worker_gets_as_many_requests_as_the_pipeline_holds(driver):
     assert dispatched(d.finish(2)) == [4]
 
 
-def test_a_request_for_an_unknown_model_fails_at_once(driver):
+def test_a_request_for_an_unknown_model_fails_at_once(driver: Any) -> None:
     request, instructions = driver().request("unknown")
     assert isinstance(failures(instructions)[request], ModelNotFound)
 
 
-def test_a_full_queue_reports_its_depth(driver):
+def test_a_full_queue_reports_its_depth(driver: Any) -> None:
     d = driver(queue_per_model=2)
     d.add("a", 30)
     d.request("a")
@@ -58,7 +59,7 @@ def test_a_full_queue_reports_its_depth(driver):
     assert error.details["depth"] == 2
 
 
-def test_the_inputs_of_all_unanswered_requests_have_a_limit_in_bytes(driver):
+def test_the_inputs_of_all_unanswered_requests_have_a_limit_in_bytes(driver: Any) -> None:
     d = driver(queue_memory=100)
     d.add("a", 30)
     d.add("b", 30)
@@ -85,7 +86,7 @@ def test_the_inputs_of_all_unanswered_requests_have_a_limit_in_bytes(driver):
     assert not failures(instructions)
 
 
-def test_all_queues_together_have_a_limit(driver):
+def test_all_queues_together_have_a_limit(driver: Any) -> None:
     d = driver(queue_total=2)
     d.add("a", 30)
     d.add("b", 30)
@@ -95,7 +96,7 @@ def test_all_queues_together_have_a_limit(driver):
     assert "all models together" in failures(instructions)[request].message
 
 
-def test_a_request_that_waited_too_long_fails_with_the_reason(driver):
+def test_a_request_that_waited_too_long_fails_with_the_reason(driver: Any) -> None:
     d = driver()
     d.add("a", 30)
     request, _ = d.request("a", timeout=5)
@@ -106,7 +107,7 @@ def test_a_request_that_waited_too_long_fails_with_the_reason(driver):
     assert dispatched(d.ready(1)) == []
 
 
-def test_a_result_after_the_deadline_is_discarded(driver):
+def test_a_result_after_the_deadline_is_discarded(driver: Any) -> None:
     d = driver()
     d.add("a", 30)
     d.load("a")
@@ -115,7 +116,7 @@ def test_a_result_after_the_deadline_is_discarded(driver):
     assert d.finish(request) == []
 
 
-def test_a_worker_that_hangs_long_past_the_deadline_is_killed(driver):
+def test_a_worker_that_hangs_long_past_the_deadline_is_killed(driver: Any) -> None:
     d = driver(hung_after=10)
     d.add("a", 30)
     instance = d.load("a")
@@ -128,7 +129,7 @@ def test_a_worker_that_hangs_long_past_the_deadline_is_killed(driver):
     assert dispatched(d.ready(2)) == [waiting]
 
 
-def test_a_cancelled_request_leaves_the_queue_and_its_load_does_not_start(driver):
+def test_a_cancelled_request_leaves_the_queue_and_its_load_does_not_start(driver: Any) -> None:
     d = driver()
     d.add("big", 100)
     d.add("other", 100)
@@ -140,7 +141,9 @@ def test_a_cancelled_request_leaves_the_queue_and_its_load_does_not_start(driver
     assert len(d.brain.loader.pending) == 0
 
 
-def test_a_crash_fails_the_running_request_only_and_the_others_run_in_a_fresh_worker(driver):
+def test_a_crash_fails_the_running_request_only_and_the_others_run_in_a_fresh_worker(
+    driver: Any,
+) -> None:
     d = driver(pipeline=3)
     d.add("a", 30)
     instance = d.load("a")
@@ -153,7 +156,7 @@ def test_a_crash_fails_the_running_request_only_and_the_others_run_in_a_fresh_wo
     assert dispatched(d.ready(start.instance)) == [second, third]
 
 
-def test_a_request_that_crashes_its_worker_is_not_retried(driver):
+def test_a_request_that_crashes_its_worker_is_not_retried(driver: Any) -> None:
     d = driver()
     d.add("a", 30)
     instance = d.load("a")
@@ -162,7 +165,7 @@ def test_a_request_that_crashes_its_worker_is_not_retried(driver):
     assert d.instances == {}
 
 
-def test_an_error_of_the_model_fails_its_request_and_nothing_else(driver):
+def test_an_error_of_the_model_fails_its_request_and_nothing_else(driver: Any) -> None:
     d = driver()
     d.add("a", 30)
     instance = d.load("a")
@@ -173,7 +176,7 @@ def test_an_error_of_the_model_fails_its_request_and_nothing_else(driver):
     assert [r.id for r in d.instances[instance].in_flight] == [other]
 
 
-def test_no_wakeup_is_scheduled_when_nothing_waits(driver):
+def test_no_wakeup_is_scheduled_when_nothing_waits(driver: Any) -> None:
     d = driver()
     d.add("a", 30, pinned=True)
     d.load("a")
@@ -181,7 +184,7 @@ def test_no_wakeup_is_scheduled_when_nothing_waits(driver):
     assert d.brain.wakeup == math.inf
 
 
-def test_answered_requests_leave_no_state(driver):
+def test_answered_requests_leave_no_state(driver: Any) -> None:
     d = driver()
     d.add("a", 30)
     d.load("a")
@@ -193,7 +196,7 @@ def test_answered_requests_leave_no_state(driver):
     assert d.brain.queues.waiting == 0
 
 
-def test_a_running_request_of_a_removed_model_can_expire_and_be_cancelled(driver):
+def test_a_running_request_of_a_removed_model_can_expire_and_be_cancelled(driver: Any) -> None:
     for how in (
         lambda d, request: d.wait(5),
         lambda d, request: d.handle(events.RequestCancelled(request)),

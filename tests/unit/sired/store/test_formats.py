@@ -1,6 +1,7 @@
 """What is no model file is said to be none."""
 
 import struct
+from pathlib import Path
 
 import pytest
 
@@ -21,21 +22,21 @@ from sired.store.formats import recognise
         bytes(range(256)) * 8,
     ],
 )
-def test_what_is_no_model_is_refused(tmp_path, content):
+def test_what_is_no_model_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "m.safetensors"
     path.write_bytes(content)
     with pytest.raises(InvalidModel):
         recognise(path)
 
 
-def test_a_directory_and_a_missing_file_are_told_apart(tmp_path):
+def test_a_directory_and_a_missing_file_are_told_apart(tmp_path: Path) -> None:
     with pytest.raises(InvalidModel, match="directory"):
         recognise(tmp_path)
     with pytest.raises(ModelNotFound):
         recognise(tmp_path / "nothing")
 
 
-def test_a_fingerprint_follows_the_content_and_not_the_name(tmp_path):
+def test_a_fingerprint_follows_the_content_and_not_the_name(tmp_path: Path) -> None:
     one, same, other = tmp_path / "one", tmp_path / "same", tmp_path / "other"
     content = bytearray(5 << 20)
     one.write_bytes(content)

@@ -4,6 +4,8 @@ import json
 import pickle
 import re
 import struct
+from pathlib import Path
+from typing import Any
 
 import joblib
 import numpy as np
@@ -21,11 +23,11 @@ X = np.random.default_rng(0).random((20, 3))
 
 
 @pytest.fixture
-def classifier():
+def classifier() -> Any:
     return make_pipeline(StandardScaler(), LogisticRegression()).fit(X, X[:, 0] > 0.5)
 
 
-def advice(path):
+def advice(path: Any) -> Any:
     with pytest.raises(InvalidModel) as caught:
         recognise(path)
     return caught.value.message, caught.value.hint
@@ -33,8 +35,8 @@ def advice(path):
 
 @pytest.mark.parametrize("compress", [0, 3, ("gzip", 3), ("bz2", 3), ("lzma", 3), ("xz", 3)])
 def test_a_pickled_estimator_is_answered_with_the_class_that_runs_it(
-    tmp_path, classifier, compress
-):
+    tmp_path: Path, classifier: Path, compress: Any
+) -> None:
     path = tmp_path / "m.joblib"
     joblib.dump(classifier, path, compress=compress)
     message, hint = advice(path)
@@ -48,7 +50,9 @@ def test_a_pickled_estimator_is_answered_with_the_class_that_runs_it(
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
-def test_so_is_a_plain_pickle_whatever_its_protocol(tmp_path, classifier, protocol):
+def test_so_is_a_plain_pickle_whatever_its_protocol(
+    tmp_path: Path, classifier: Path, protocol: Any
+) -> None:
     path = tmp_path / "m.pkl"
     path.write_bytes(pickle.dumps({"model": classifier}, protocol))
     assert "scikit-learn" in advice(path)[0]
@@ -67,7 +71,9 @@ def test_so_is_a_plain_pickle_whatever_its_protocol(tmp_path, classifier, protoc
         (b"\x80\x04cmine\nModel\n.", "mine.Model", "joblib.load"),
     ],
 )
-def test_each_is_recognised_by_its_content(tmp_path, content, name, how):
+def test_each_is_recognised_by_its_content(
+    tmp_path: Path, content: bytes, name: str, how: str
+) -> None:
     path = tmp_path / "m"
     path.write_bytes(content)
     message, hint = advice(path)
@@ -78,13 +84,13 @@ def test_each_is_recognised_by_its_content(tmp_path, content, name, how):
 @pytest.mark.parametrize(
     "content", [b"x\x9c damaged", b"\x1f\x8b", b"BZh", b"\x80", b"\x80\x04", b"\x80\x04."]
 )
-def test_what_is_damaged_or_says_nothing_is_not(tmp_path, content):
+def test_what_is_damaged_or_says_nothing_is_not(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "m"
     path.write_bytes(content)
     assert recognise_other(path) is None
 
 
-def test_a_small_file_that_unpacks_to_much_is_read_within_bounds(tmp_path):
+def test_a_small_file_that_unpacks_to_much_is_read_within_bounds(tmp_path: Path) -> None:
     path = tmp_path / "m"
     import zlib
 

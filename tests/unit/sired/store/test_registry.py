@@ -1,6 +1,8 @@
 """The registry on disk."""
 
 import stat
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -39,7 +41,7 @@ specs = st.builds(
 
 
 @pytest.fixture
-def registry(tmp_path):
+def registry(tmp_path: Path) -> Any:
     registry = Registry(tmp_path / "models")
     registry.load()
     return registry
@@ -50,7 +52,7 @@ def registry(tmp_path):
 )
 @given(specs)
 @example(ModelSpec(name="m", path="/m", args={"lowest": -(2**63), "highest": 2**63 - 1}))
-def test_whatever_is_registered_is_read_back_the_same(tmp_path, spec):
+def test_whatever_is_registered_is_read_back_the_same(tmp_path: Path, spec: Any) -> None:
     Registry(tmp_path).add(spec, replace=True)
     again = Registry(tmp_path)
     again.load()
@@ -58,7 +60,7 @@ def test_whatever_is_registered_is_read_back_the_same(tmp_path, spec):
     assert again.get(spec.name) == spec
 
 
-def test_a_name_is_taken_once(registry):
+def test_a_name_is_taken_once(registry: Any) -> None:
     registry.add(ModelSpec("m", "/a"), replace=False)
     with pytest.raises(ModelExists):
         registry.add(ModelSpec("m", "/b"), replace=False)
@@ -66,7 +68,7 @@ def test_a_name_is_taken_once(registry):
     assert registry.get("m").path == "/b"
 
 
-def test_an_unknown_name_is_answered_with_the_nearest(registry):
+def test_an_unknown_name_is_answered_with_the_nearest(registry: Any) -> None:
     registry.add(ModelSpec("digits", "/a"), replace=False)
     with pytest.raises(ModelNotFound) as caught:
         registry.get("digit")
@@ -74,12 +76,12 @@ def test_an_unknown_name_is_answered_with_the_nearest(registry):
 
 
 @pytest.mark.parametrize("name", ["", "../up", "a/../b", "/a", ".hidden", "blank blank", "x" * 101])
-def test_a_name_cannot_leave_the_directory(registry, name):
+def test_a_name_cannot_leave_the_directory(registry: Any, name: str) -> None:
     with pytest.raises(InvalidModel):
         registry.add(ModelSpec(name, "/a"), replace=False)
 
 
-def test_a_name_with_slashes_is_one_file(registry, tmp_path):
+def test_a_name_with_slashes_is_one_file(registry: Any, tmp_path: Path) -> None:
     registry.add(ModelSpec("org/model:7b", "/a"), replace=False)
     assert [file.name for file in (tmp_path / "models").iterdir()] == ["org%2Fmodel:7b.toml"]
     registry.load()
@@ -88,7 +90,7 @@ def test_a_name_with_slashes_is_one_file(registry, tmp_path):
     assert list((tmp_path / "models").iterdir()) == []
 
 
-def test_a_file_whose_name_no_model_can_have_is_damaged(tmp_path):
+def test_a_file_whose_name_no_model_can_have_is_damaged(tmp_path: Path) -> None:
     (tmp_path / "two words.toml").write_text('path = "/a"')
     (tmp_path / "latin.toml").write_bytes(b'path = "/\xe9"')
     (tmp_path / "directory.toml").mkdir()
@@ -99,7 +101,7 @@ def test_a_file_whose_name_no_model_can_have_is_damaged(tmp_path):
     assert "directory" in registry.damaged["directory.toml"]
 
 
-def test_people_may_write_units(tmp_path):
+def test_people_may_write_units(tmp_path: Path) -> None:
     text = 'path = "/a"\nruntime = "onnx"\nmax_memory = "2GiB"\nkeep_alive = "5m"\n'
     (tmp_path / "m.toml").write_text(text)
     registry = Registry(tmp_path)
@@ -127,7 +129,9 @@ def test_people_may_write_units(tmp_path):
         ('path = "/a"\nargs = "{"', "args"),
     ],
 )
-def test_a_damaged_file_is_told_by_name_and_stops_nothing(tmp_path, text, said):
+def test_a_damaged_file_is_told_by_name_and_stops_nothing(
+    tmp_path: Path, text: str, said: str
+) -> None:
     (tmp_path / "bad.toml").write_text(text)
     (tmp_path / "good.toml").write_text('path = "/a"')
     registry = Registry(tmp_path)
@@ -142,13 +146,15 @@ def test_a_damaged_file_is_told_by_name_and_stops_nothing(tmp_path, text, said):
     assert not (tmp_path / "bad.toml").exists()
 
 
-def test_the_file_reads_the_way_people_write_and_leaves_out_what_is_empty(registry, tmp_path):
+def test_the_file_reads_the_way_people_write_and_leaves_out_what_is_empty(
+    registry: Any, tmp_path: Path
+) -> None:
     registry.add(ModelSpec("m", "/a", max_memory=2 << 30, keep_alive=300.0), replace=False)
     text = (tmp_path / "models/m.toml").read_text()
     assert text == 'path = "/a"\nmax_memory = "2GiB"\nkeep_alive = "5m"\n'
 
 
-def test_an_argument_may_be_nothing(registry, tmp_path):
+def test_an_argument_may_be_nothing(registry: Any, tmp_path: Path) -> None:
     spec = ModelSpec("m", "/a", args={"dropout": None, "widths": [8, None]})
     registry.add(spec, replace=False)
     again = Registry(tmp_path / "models")
@@ -161,21 +167,23 @@ def test_an_argument_may_be_nothing(registry, tmp_path):
     [ModelSpec("m", "/a", args={"key": b"raw"}), ModelSpec("m", "/not-utf-8-\udcff")],
     ids=["bytes", "surrogates"],
 )
-def test_what_no_file_can_hold_is_refused_and_leaves_no_file(registry, tmp_path, spec):
+def test_what_no_file_can_hold_is_refused_and_leaves_no_file(
+    registry: Any, tmp_path: Path, spec: Any
+) -> None:
     with pytest.raises(InvalidModel):
         registry.add(spec, replace=False)
     assert list((tmp_path / "models").iterdir()) == []
     assert registry.models == {}
 
 
-def test_a_directory_that_takes_no_file_is_an_error_with_its_reason(tmp_path):
+def test_a_directory_that_takes_no_file_is_an_error_with_its_reason(tmp_path: Path) -> None:
     registry = Registry(tmp_path / "gone")
     with pytest.raises(SireError, match="No such file or directory"):
         registry.add(ModelSpec("m", "/a"), replace=False)
     assert registry.models == {}
 
 
-def test_a_damaged_file_is_replaced_only_on_demand(registry, tmp_path):
+def test_a_damaged_file_is_replaced_only_on_demand(registry: Any, tmp_path: Path) -> None:
     file = tmp_path / "models/m.toml"
     file.write_text("path = ")
     registry.load()
@@ -185,7 +193,7 @@ def test_a_damaged_file_is_replaced_only_on_demand(registry, tmp_path):
     assert registry.get("m").path == "/a"
 
 
-def test_a_model_that_is_removed_is_gone_from_disk_too(registry, tmp_path):
+def test_a_model_that_is_removed_is_gone_from_disk_too(registry: Any, tmp_path: Path) -> None:
     registry.add(ModelSpec("m", "/a"), replace=False)
     registry.remove("m")
     assert list((tmp_path / "models").iterdir()) == []
@@ -193,6 +201,6 @@ def test_a_model_that_is_removed_is_gone_from_disk_too(registry, tmp_path):
         registry.remove("m")
 
 
-def test_only_the_owner_may_read_what_is_registered(registry, tmp_path):
+def test_only_the_owner_may_read_what_is_registered(registry: Any, tmp_path: Path) -> None:
     registry.add(ModelSpec("m", "/a"), replace=False)
     assert stat.S_IMODE((tmp_path / "models/m.toml").stat().st_mode) == 0o600

@@ -11,7 +11,7 @@ from sired.workers.environment import filter_environment, is_allowed
     "CUDA_HOME OMP_NUM_THREADS MKL_NUM_THREADS HF_HOME TORCH_HOME TOKENIZERS_PARALLELISM "
     "PYTORCH_CUDA_ALLOC_CONF NVIDIA_VISIBLE_DEVICES XDG_CACHE_HOME SIRE_HOME VLLM_USE_V1".split(),
 )
-def test_what_libraries_are_told_by_reaches_them(name):
+def test_what_libraries_are_told_by_reaches_them(name: str) -> None:
     assert is_allowed(name)
 
 
@@ -21,7 +21,7 @@ def test_what_libraries_are_told_by_reaches_them(name):
     "OLLAMA_AUTH_KEY PYTHON_KEY DATABASE_URL PGPASSWORD SSH_AUTH_SOCK NOTIFY_SOCKET http_proxy "
     "DBUS_SESSION_BUS_ADDRESS EDITOR XDG_SECRET hf_token".split(),
 )
-def test_nothing_else_does(name):
+def test_nothing_else_does(name: str) -> None:
     assert not is_allowed(name)
 
 
@@ -32,7 +32,7 @@ def test_nothing_else_does(name):
     "TORCH_dbPassword TORCH_githubPat CUDA_ACCESSKEY HF_TOKEN2 HF_CREDS XDG_DBPASS "
     "VLLM_PASSWORDS HF_HUBTOKEN".split(),
 )
-def test_a_secret_by_any_of_its_names_does_not(name):
+def test_a_secret_by_any_of_its_names_does_not(name: str) -> None:
     assert not is_allowed(name)
 
 
@@ -52,7 +52,7 @@ def test_a_secret_by_any_of_its_names_does_not(name):
         "Bearer s3cret",
     ],
 )
-def test_a_secret_by_its_value_does_not(name, value):
+def test_a_secret_by_its_value_does_not(name: str, value: str) -> None:
     assert not is_allowed(name, (), value)
     assert is_allowed(name, [name], value)
 
@@ -71,17 +71,17 @@ def test_a_secret_by_its_value_does_not(name, value):
         ("XDG_DATA_DIRS", "/usr/share:/opt/pat/share"),
     ],
 )
-def test_a_value_that_only_resembles_a_secret_does(name, value):
+def test_a_value_that_only_resembles_a_secret_does(name: str, value: str) -> None:
     assert is_allowed(name, (), value)
 
 
-def test_what_the_settings_name_does_a_secret_too():
+def test_what_the_settings_name_does_a_secret_too() -> None:
     assert is_allowed("HF_TOKEN", ["HF_TOKEN"])
     assert is_allowed("MY_KEY", ["MY_*"])
     assert not is_allowed("NOT_MY_KEY", ["MY_*"])
 
 
-def test_the_others_are_taken_out():
+def test_the_others_are_taken_out() -> None:
     environment = {"PATH": "/bin", "MINE": "1", "AWS_PROFILE": "me"}
     filter_environment(environment, ["MINE"])
     assert environment == {"PATH": "/bin", "MINE": "1"}

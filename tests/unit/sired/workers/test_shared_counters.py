@@ -1,18 +1,21 @@
 """What a worker counts for direct connections, and the daemon reads."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 
 from sired.workers.shared_counters import SharedCounters
 
 
 @pytest.fixture
-def counters():
+def counters() -> Iterator[Any]:
     counters = SharedCounters.create()
     yield counters
     counters.close()
 
 
-def test_it_is_busy_from_the_first_that_begins_to_the_last_that_ends(counters):
+def test_it_is_busy_from_the_first_that_begins_to_the_last_that_ends(counters: Any) -> None:
     assert not counters.read().busy
     counters.begin([7])
     counters.begin([8, 9])
@@ -29,7 +32,7 @@ def test_it_is_busy_from_the_first_that_begins_to_the_last_that_ends(counters):
     assert (counts.running, counts.last_used, counts.peak) == (0, 2.0, 12)
 
 
-def test_what_is_answered_is_seen_once_it_is_told(counters):
+def test_what_is_answered_is_seen_once_it_is_told(counters: Any) -> None:
     counters.begin([1, 2])
     counters.answer(0.5, 0.25, taken=3, given=4)
     counters.publish()

@@ -2,6 +2,8 @@
 
 import json
 import os
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +16,7 @@ COMMIT = "c5f93f70e82"
 
 
 @pytest.fixture
-def cache(tmp_path):
+def cache(tmp_path: Path) -> Path:
     repository = tmp_path / "hub" / "models--some--model"
     snapshot = repository / "snapshots" / COMMIT
     snapshot.mkdir(parents=True)
@@ -24,23 +26,25 @@ def cache(tmp_path):
     return snapshot
 
 
-def offline(tmp_path):
+def offline(tmp_path: Path) -> dict[str, str]:
     return {"HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
 
 
 @pytest.mark.parametrize("name", ["some/model", "some/model@main", f"some/model@{COMMIT}"])
-def test_a_model_in_the_cache_is_found_by_its_name(tmp_path, cache, name):
+def test_a_model_in_the_cache_is_found_by_its_name(tmp_path: Path, cache: Path, name: str) -> None:
     assert find_model(name, offline(tmp_path)) == cache
     assert find_model(name, {"HF_HUB_CACHE": str(tmp_path / "hub")}) == cache
 
 
 @pytest.mark.parametrize("name", ["other/model", "some/model@v2"])
-def test_offline_what_is_not_in_the_cache_is_not_found(tmp_path, cache, name):
+def test_offline_what_is_not_in_the_cache_is_not_found(
+    tmp_path: Path, cache: Path, name: str
+) -> None:
     with pytest.raises(ModelNotFound, match="HF_HUB_OFFLINE"):
         find_model(name, offline(tmp_path))
 
 
-def test_what_cannot_be_downloaded_is_said(tmp_path):
+def test_what_cannot_be_downloaded_is_said(tmp_path: Path) -> None:
     pytest.importorskip("huggingface_hub", reason="sire[hf] is not installed")
     nobody = {"HF_HOME": str(tmp_path), "HF_ENDPOINT": "http://127.0.0.1:9"}
     with pytest.raises(LoadFailed, match="other/model cannot be downloaded"):
@@ -48,13 +52,13 @@ def test_what_cannot_be_downloaded_is_said(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["/a/path", "a/b/c", "file.onnx", "a b/c", ""])
-def test_what_is_no_name_of_the_hub_is_told_apart(text):
+def test_what_is_no_name_of_the_hub_is_told_apart(text: str) -> None:
     assert not is_hub_name(text)
     with pytest.raises(InvalidModel):
         find_model(text)
 
 
-def test_what_is_not_in_the_cache_is_downloaded_into_it_once(tmp_path):
+def test_what_is_not_in_the_cache_is_downloaded_into_it_once(tmp_path: Path) -> None:
     pytest.importorskip("huggingface_hub", reason="sire[hf] is not installed")
     files = {
         "config.json": b'{"model_type": "bert"}',
@@ -70,13 +74,15 @@ def test_what_is_not_in_the_cache_is_downloaded_into_it_once(tmp_path):
     assert find_model("some/model", offline(tmp_path)) == found
 
 
-def test_the_base_of_an_adapter_is_found_from_here(tmp_path, monkeypatch):
+def test_the_base_of_an_adapter_is_found_from_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     adapter = tmp_path / "adapter"
     (tmp_path / "here/base").mkdir(parents=True)
     (tmp_path / "base").mkdir()
     adapter.mkdir()
 
-    def located(stated, **args):
+    def located(stated: str, **args: Any) -> str | None:
         stated = {"peft_type": "LORA", "base_model_name_or_path": stated}
         (adapter / "adapter_config.json").write_text(json.dumps(stated))
         return define_model("m", str(adapter), {"args": args}).spec.args.get("base")

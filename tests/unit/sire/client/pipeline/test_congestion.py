@@ -3,7 +3,7 @@
 from sire.client.pipeline.congestion import CongestionWindow
 
 
-def test_as_many_are_under_way_as_were_not_refused():
+def test_as_many_are_under_way_as_were_not_refused() -> None:
     window = CongestionWindow(32)
     assert window.limit == 32
     for accepted in range(31, 3, -1):  # 32 were sent at once, and 4 had a place
@@ -11,7 +11,7 @@ def test_as_many_are_under_way_as_were_not_refused():
     assert window.limit == 4
 
 
-def test_answers_let_it_grow_by_one_a_round_up_to_the_most():
+def test_answers_let_it_grow_by_one_a_round_up_to_the_most() -> None:
     window = CongestionWindow(6)
     window.on_queue_full(4, now=1.0)
     for _ in range(4):
@@ -22,7 +22,7 @@ def test_answers_let_it_grow_by_one_a_round_up_to_the_most():
     assert window.limit == 6
 
 
-def test_one_is_always_tried_after_a_pause_that_grows_up_to_a_second():
+def test_one_is_always_tried_after_a_pause_that_grows_up_to_a_second() -> None:
     window = CongestionWindow(32)
     now, pauses = 1.0, []
     for _ in range(12):
@@ -34,7 +34,7 @@ def test_one_is_always_tried_after_a_pause_that_grows_up_to_a_second():
     assert pauses[-1] == 1.0
 
 
-def test_those_refused_together_pause_once_and_an_answer_ends_the_pause():
+def test_those_refused_together_pause_once_and_an_answer_ends_the_pause() -> None:
     window = CongestionWindow(32)
     window.on_queue_full(5, now=1.0)
     resume = window.resume

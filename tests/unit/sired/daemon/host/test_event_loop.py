@@ -3,6 +3,8 @@
 import asyncio
 import os
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -10,8 +12,8 @@ from sired.daemon.host.event_loop import busy_polling_loop
 
 
 @pytest.fixture
-def run():
-    def _run(work):
+def run() -> Any:
+    def _run(work: Any) -> Any:
         with asyncio.Runner(loop_factory=busy_polling_loop) as runner:
             return runner.run(work)
 
@@ -19,19 +21,19 @@ def run():
 
 
 @pytest.fixture
-def pipe():
+def pipe() -> Iterator[Any]:
     ends = os.pipe()
     yield ends
     for end in ends:
         os.close(end)
 
 
-async def read_back_and_forth(pipe, count):
+async def read_back_and_forth(pipe: Any, count: Any) -> Any:
     """Write a byte whenever one has been read: as many short waits in a row."""
     loop, done, reader, writer = asyncio.get_running_loop(), asyncio.Event(), *pipe
     seen = bytearray()
 
-    def read():
+    def read() -> None:
         seen.extend(os.read(reader, 1))
         if len(seen) == count:
             loop.remove_reader(reader)
@@ -45,12 +47,12 @@ async def read_back_and_forth(pipe, count):
     return seen
 
 
-def test_everything_that_comes_in_short_order_is_taken_in_its_order(run, pipe):
+def test_everything_that_comes_in_short_order_is_taken_in_its_order(run: Any, pipe: Any) -> None:
     assert run(read_back_and_forth(pipe, 1000)) == bytes(n % 256 for n in range(1000))
 
 
-def test_timers_go_off_in_their_order_between_events(run, pipe):
-    async def work():
+def test_timers_go_off_in_their_order_between_events(run: Any, pipe: Any) -> None:
+    async def work() -> Any:
         rung = []
         loop = asyncio.get_running_loop()
         start = loop.time()
@@ -64,8 +66,8 @@ def test_timers_go_off_in_their_order_between_events(run, pipe):
     assert run(work()) == [1, 2, 3]
 
 
-def test_a_loop_that_has_nothing_more_to_do_sleeps(run, pipe):
-    async def work():
+def test_a_loop_that_has_nothing_more_to_do_sleeps(run: Any, pipe: Any) -> None:
+    async def work() -> Any:
         await read_back_and_forth(pipe, 100)
         began, computed = time.perf_counter(), time.process_time()
         await asyncio.sleep(0.2)

@@ -3,6 +3,8 @@
 import multiprocessing
 import multiprocessing.util
 import tempfile
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,18 +12,18 @@ from sired.daemon.host.temporary_files import PREFIX, remove_directory, take_dir
 
 
 @pytest.fixture
-def record(tmp_path, monkeypatch):
+def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
     monkeypatch.setattr(multiprocessing.current_process(), "_config", {})
     return tmp_path / "record"
 
 
-def left(record):
+def left(record: Any) -> Any:
     return sorted((record.parent / "tmp").iterdir())
 
 
-def test_the_next_daemon_removes_what_a_killed_one_left(record):
+def test_the_next_daemon_removes_what_a_killed_one_left(record: Any) -> None:
     take_directory(record)
     (old,) = left(record)
     (old / "listener").touch()
@@ -36,7 +38,9 @@ def test_the_next_daemon_removes_what_a_killed_one_left(record):
 
 
 @pytest.mark.parametrize("content", ["", "/", "{tmp}/other", "\udcff", "{tmp}/" + PREFIX + "gone"])
-def test_a_record_that_names_nothing_of_a_daemons_removes_nothing(record, content):
+def test_a_record_that_names_nothing_of_a_daemons_removes_nothing(
+    record: Any, content: bytes
+) -> None:
     other = record.parent / "tmp" / "other"
     other.mkdir()
     text = content.format(tmp=other.parent)

@@ -1,5 +1,8 @@
 """Models completed with the options of ``[defaults]``."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from sire.spec import ModelSpec, Signature, TensorSpec
@@ -11,11 +14,11 @@ BATCHABLE = Signature((TensorSpec("", "float32", (-1, 4)),))
 
 
 @pytest.fixture
-def fill():
+def fill() -> Any:
     return OptionDefaults(DefaultSettings(batch_size=8, concurrency=2, pin=True, weight=3.0)).fill
 
 
-def test_what_is_not_specified_has_the_default_and_what_is_specified_stays(fill):
+def test_what_is_not_specified_has_the_default_and_what_is_specified_stays(fill: Any) -> None:
     spec = ModelSpec("m", "/m", runtime="onnx", signature=BATCHABLE, weight=2.0)
     filled = fill(spec, {"pin"})
     assert (filled.batch_size, filled.concurrency) == (8, 2)
@@ -32,19 +35,21 @@ def test_what_is_not_specified_has_the_default_and_what_is_specified_stays(fill)
     ],
 )
 def test_batches_and_concurrency_are_for_models_that_accept_them(
-    fill, spec, batch_size, concurrency
-):
+    fill: Any, spec: Any, batch_size: Any, concurrency: Any
+) -> None:
     filled = fill(spec, ())
     assert (filled.batch_size, filled.concurrency) == (batch_size, concurrency)
     assert filled.pinned
 
 
-def test_no_default_changes_nothing():
+def test_no_default_changes_nothing() -> None:
     spec = ModelSpec("m", "/m", runtime="onnx")
     assert OptionDefaults(DefaultSettings()).fill(spec, ()) is spec
 
 
-def test_the_registry_completes_models_and_writes_them_as_registered(tmp_path, fill):
+def test_the_registry_completes_models_and_writes_them_as_registered(
+    tmp_path: Path, fill: Any
+) -> None:
     registry = Registry(tmp_path, fill)
     registry.load()
     registry.add(ModelSpec("m", "/m", runtime="onnx", signature=BATCHABLE), replace=False)

@@ -5,6 +5,9 @@ import signal
 import struct
 import threading
 import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -20,7 +23,7 @@ from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
-def readers():
+def readers() -> Iterator[Any]:
     readers = HeaderReaders()
     readers.start()
     yield readers
@@ -28,18 +31,18 @@ def readers():
 
 
 @pytest.fixture(scope="module")
-def strict():
+def strict() -> Iterator[Any]:
     """Allows a second of the processor, which these files take many times over."""
     readers = HeaderReaders(cpu_seconds=1)
     yield readers
     readers.close()
 
 
-def spec_of(path, **given):
+def spec_of(path: Any, **given: Any) -> Any:
     return ModelSpec("m", str(path), **given)
 
 
-def processes():
+def processes() -> Any:
     return [
         child
         for child in psutil.Process().children()
@@ -47,14 +50,14 @@ def processes():
     ]
 
 
-def test_what_it_reads_is_what_reading_here_gives(readers, tmp_path):
+def test_what_it_reads_is_what_reading_here_gives(readers: Any, tmp_path: Path) -> None:
     save_file({"w": torch.ones(3)}, tmp_path / "m.safetensors")
     spec = spec_of(tmp_path / "m.safetensors", model_class="a:B", args={"x": [1, None, 2.5]})
     assert readers.inspect(spec) == inspect(spec)
     assert readers.files(readers.inspect(spec)) == [tmp_path / "m.safetensors"]
 
 
-def test_names_of_files_need_not_be_text(readers, tmp_path):
+def test_names_of_files_need_not_be_text(readers: Any, tmp_path: Path) -> None:
     odd = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.bin")
     with open(odd, "wb") as file:
         file.write(b"x")
@@ -62,7 +65,7 @@ def test_names_of_files_need_not_be_text(readers, tmp_path):
     assert [str(path) for path in readers.files(spec)] == [odd]
 
 
-def test_errors_keep_their_type_text_and_hint(readers, tmp_path):
+def test_errors_keep_their_type_text_and_hint(readers: Any, tmp_path: Path) -> None:
     with pytest.raises(ModelNotFound) as missing:
         readers.inspect(spec_of(tmp_path / "missing"))
     assert missing.value.details == {"path": str(tmp_path / "missing")}
@@ -72,12 +75,12 @@ def test_errors_keep_their_type_text_and_hint(readers, tmp_path):
     assert "--trust" in pickled.value.hint
 
 
-def lists(path):
+def lists(path: Any) -> None:
     text = b'{"a":{"x":[' + b"[]," * 30_000_000 + b"[]]}}"
     path.write_bytes(struct.pack("<Q", len(text)) + text + b"x")
 
 
-def entries(path):
+def entries(path: Any) -> None:
     """A zip file whose directory has its one entry 600,000 times."""
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("m/data/0", b"")
@@ -88,19 +91,19 @@ def entries(path):
     path.write_bytes(content[:start] + directory + last)
 
 
-def opcodes(path):
+def opcodes(path: Any) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("m/data.pkl", b"\x80\x02" + b"N0" * 4_000_000 + b"N.")
 
 
-def nodes(path):
+def nodes(path: Any) -> None:
     node = helper.make_node("Add", ["a", "a"], ["a"]).SerializeToString()
     one = b"\x0a" + bytes([len(node)]) + node
     graph = one * 1_100_000
     path.write_bytes(b"\x08\x09" + b"\x3a" + varint(len(graph)) + graph)
 
 
-def varint(value):
+def varint(value: Any) -> Any:
     parts = []
     while value >= 0x80:
         parts.append(value & 0x7F | 0x80)
@@ -108,14 +111,16 @@ def varint(value):
     return bytes([*parts, value])
 
 
-def config(path):
+def config(path: Any) -> None:
     path.mkdir()
     (path / "config.json").write_bytes(b'{"model_type":"bert","a":[' + b"[]," * 20_000_000 + b"1]}")
     save_file({"w": torch.ones(1)}, path / "model.safetensors")
 
 
 @pytest.mark.parametrize("make", [lists, entries, opcodes, nodes, config])
-def test_a_file_that_takes_too_much_is_refused_with_the_figures(strict, tmp_path, make):
+def test_a_file_that_takes_too_much_is_refused_with_the_figures(
+    strict: Any, tmp_path: Path, make: Callable[..., Any]
+) -> None:
     make(tmp_path / "m")
     readers = strict
     before = psutil.Process().memory_info().rss
@@ -128,7 +133,7 @@ def test_a_file_that_takes_too_much_is_refused_with_the_figures(strict, tmp_path
     assert readers.inspect(spec_of(tmp_path / "good", model_class="a:B")).weight_bytes == 12
 
 
-def test_one_that_takes_long_delays_no_other(tmp_path):
+def test_one_that_takes_long_delays_no_other(tmp_path: Path) -> None:
     readers = HeaderReaders()
     before = {process.pid for process in processes()}
     readers.start()
@@ -147,7 +152,7 @@ def test_one_that_takes_long_delays_no_other(tmp_path):
     readers.close()
 
 
-def test_one_that_never_ends_is_given_up(tmp_path):
+def test_one_that_never_ends_is_given_up(tmp_path: Path) -> None:
     readers = HeaderReaders(patience=0.2)
     before = {process.pid for process in processes()}
     readers.start()
@@ -159,7 +164,7 @@ def test_one_that_never_ends_is_given_up(tmp_path):
     assert not stuck.is_running()
 
 
-def test_a_process_that_was_killed_is_replaced(readers, tmp_path):
+def test_a_process_that_was_killed_is_replaced(readers: Any, tmp_path: Path) -> None:
     save_file({"w": torch.ones(3)}, tmp_path / "m")
     readers.inspect(spec_of(tmp_path / "m", model_class="a:B"))
     for process in processes():
@@ -168,7 +173,7 @@ def test_a_process_that_was_killed_is_replaced(readers, tmp_path):
     assert readers.inspect(spec_of(tmp_path / "m", model_class="a:B")).weight_bytes == 12
 
 
-def test_what_a_file_states_of_itself_has_a_bound(readers, tmp_path):
+def test_what_a_file_states_of_itself_has_a_bound(readers: Any, tmp_path: Path) -> None:
     value = helper.make_tensor_value_info("x" * 4000, 1, [1])
     inputs = [value] * 100
     model = helper.make_model(helper.make_graph([], "g", inputs, []))
@@ -177,7 +182,7 @@ def test_what_a_file_states_of_itself_has_a_bound(readers, tmp_path):
         readers.inspect(spec_of(tmp_path / "m.onnx"))
 
 
-def test_closing_ends_the_processes(tmp_path):
+def test_closing_ends_the_processes(tmp_path: Path) -> None:
     readers = HeaderReaders()
     before = {process.pid for process in processes()}
     readers.start()

@@ -1,13 +1,15 @@
 """Recent events are reported once to a client that asks again."""
 
+from typing import Any
+
 from sired.daemon.telemetry.event_log import EVENTS_KEPT, EventLog
 
 
-def numbers(log, after):
+def numbers(log: Any, after: Any) -> Any:
     return [event.number for event in log.after(after)]
 
 
-def test_only_what_is_new_is_told_the_oldest_first():
+def test_only_what_is_new_is_told_the_oldest_first() -> None:
     log = EventLog()
     for kind in ("loading", "loaded", "evicted"):
         log.add(kind, "a", "cpu", "words")
@@ -16,14 +18,14 @@ def test_only_what_is_new_is_told_the_oldest_first():
     assert numbers(log, 3) == []
 
 
-def test_only_the_last_events_are_kept():
+def test_only_the_last_events_are_kept() -> None:
     log = EventLog()
     for _ in range(EVENTS_KEPT + 3):
         log.add("loaded", "a")
     assert numbers(log, 0) == [*range(4, EVENTS_KEPT + 4)]
 
 
-def test_who_comes_from_an_earlier_daemon_is_told_everything():
+def test_who_comes_from_an_earlier_daemon_is_told_everything() -> None:
     log = EventLog()
     log.add("loaded", "a")
     assert numbers(log, 99) == [1]

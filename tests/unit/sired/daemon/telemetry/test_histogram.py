@@ -1,5 +1,7 @@
 """Measured values, counted by size."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +12,7 @@ SECONDS = st.floats(1e-7, 1e5)
 
 
 @given(st.lists(SECONDS, min_size=1, max_size=200), st.floats(0.01, 1))
-def test_a_quantile_is_within_a_thirtysecond_of_the_true_one(values, fraction):
+def test_a_quantile_is_within_a_thirtysecond_of_the_true_one(values: Any, fraction: Any) -> None:
     histogram = Histogram()
     for value in values:
         histogram.record(value)
@@ -20,7 +22,7 @@ def test_a_quantile_is_within_a_thirtysecond_of_the_true_one(values, fraction):
 
 
 @given(st.lists(SECONDS, max_size=200))
-def test_counts_below_powers_of_two_are_exact(values):
+def test_counts_below_powers_of_two_are_exact(values: Any) -> None:
     histogram = Histogram()
     for value in values:
         histogram.record(value)
@@ -28,11 +30,11 @@ def test_counts_below_powers_of_two_are_exact(values):
         assert below == sum(value < bound for value in values)
 
 
-def test_nothing_measured_has_no_quantile():
+def test_nothing_measured_has_no_quantile() -> None:
     assert Histogram().quantile(0.5) is None
 
 
-def test_a_value_can_be_counted_several_times_at_once():
+def test_a_value_can_be_counted_several_times_at_once() -> None:
     histogram = Histogram()
     histogram.record(0.25, 10)
     histogram.record(8.0)
@@ -41,14 +43,14 @@ def test_a_value_can_be_counted_several_times_at_once():
     assert histogram.quantile(1) == 8.0
 
 
-def test_a_million_values_take_few_cells():
+def test_a_million_values_take_few_cells() -> None:
     histogram = Histogram()
     for number in range(1, 100_000):
         histogram.record(number * 1e-5)
     assert len(histogram.cells) < 300
 
 
-def test_what_came_after_a_copy_is_told_apart():
+def test_what_came_after_a_copy_is_told_apart() -> None:
     histogram = Histogram()
     histogram.record(8.0, times=100)
     earlier = histogram.copy()

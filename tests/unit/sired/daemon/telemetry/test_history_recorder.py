@@ -1,6 +1,8 @@
 """The differences of counts, minute by minute, and a file that fails."""
 
 import asyncio
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,32 +14,32 @@ from sired.daemon.telemetry.history_recorder import HistoryRecorder
 class Kept:
     """A recorder, and the counters and memory it reads."""
 
-    def __init__(self, loop, path, **settings):
+    def __init__(self, loop: Any, path: Any, **settings: Any) -> None:
         self.counters, self.memory = AllCounters(), {}
         self.recorder = HistoryRecorder(
             loop, path, self.counters, lambda: self.memory, HistorySettings(**settings)
         )
 
-    def answer(self, model, *latencies):
+    def answer(self, model: Any, *latencies: Any) -> None:
         for latency in latencies:
             self.counters.of(model).answered(latency, 0.0, latency, "cpu", 0.0)
 
-    async def read(self, model=None):
+    async def read(self, model: Any = None) -> Any:
         _, found = await self.recorder.read(3600.0, 300, model)
         return found
 
 
 @pytest.fixture
-def path(tmp_path):
+def path(tmp_path: Path) -> Any:
     return tmp_path / "history.db"
 
 
 @pytest.fixture
-def in_loop(path):
+def in_loop(path: str) -> Any:
     """Run a test with a recorder inside an event loop."""
 
-    def run(test, **settings):
-        async def body():
+    def run(test: Any, **settings: Any) -> None:
+        async def body() -> None:
             kept = Kept(asyncio.get_running_loop(), path, **settings)
             await test(kept)
             kept.recorder.close()
@@ -47,8 +49,8 @@ def in_loop(path):
     return run
 
 
-def test_each_record_holds_what_is_new_since_the_last(in_loop):
-    async def test(kept):
+def test_each_record_holds_what_is_new_since_the_last(in_loop: Any) -> None:
+    async def test(kept: Any) -> None:
         kept.answer("a", *[0.1] * 99, 4.0)
         kept.counters.of("a").loads["cpu"] += 1
         kept.memory = {"a": 7}
@@ -66,8 +68,8 @@ def test_each_record_holds_what_is_new_since_the_last(in_loop):
     in_loop(test)
 
 
-def test_a_model_that_was_neither_used_nor_loaded_takes_no_row(in_loop):
-    async def test(kept):
+def test_a_model_that_was_neither_used_nor_loaded_takes_no_row(in_loop: Any) -> None:
+    async def test(kept: Any) -> None:
         kept.counters.of("a")
         kept.recorder.record()
         assert await kept.read() == []
@@ -75,8 +77,8 @@ def test_a_model_that_was_neither_used_nor_loaded_takes_no_row(in_loop):
     in_loop(test)
 
 
-def test_keeping_nothing_writes_no_file(in_loop, path):
-    async def test(kept):
+def test_keeping_nothing_writes_no_file(in_loop: Any, path: str) -> None:
+    async def test(kept: Any) -> None:
         kept.answer("a", 0.1)
         kept.recorder.record()
 
@@ -84,10 +86,12 @@ def test_keeping_nothing_writes_no_file(in_loop, path):
     assert not path.exists()
 
 
-def test_a_damaged_file_is_begun_anew_beside_the_old_and_it_is_said(in_loop, path):
+def test_a_damaged_file_is_begun_anew_beside_the_old_and_it_is_said(
+    in_loop: Any, path: str
+) -> None:
     path.write_bytes(b"no database" * 400)
 
-    async def test(kept):
+    async def test(kept: Any) -> None:
         kept.answer("a", 0.1)
         kept.recorder.record()
         assert [minute.model for minute in await kept.read()] == ["a"]
@@ -98,10 +102,10 @@ def test_a_damaged_file_is_begun_anew_beside_the_old_and_it_is_said(in_loop, pat
     assert path.with_name("history.db.damaged").read_bytes() == b"no database" * 400
 
 
-def test_a_file_that_cannot_be_written_is_said_until_it_can(in_loop, path):
+def test_a_file_that_cannot_be_written_is_said_until_it_can(in_loop: Any, path: str) -> None:
     path.mkdir()
 
-    async def test(kept):
+    async def test(kept: Any) -> None:
         kept.answer("a", 0.1)
         kept.recorder.record()
         with pytest.raises(OSError, match="directory"):

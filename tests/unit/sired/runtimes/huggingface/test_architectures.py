@@ -1,6 +1,9 @@
 """What a directory is run for is determined by its config.json alone."""
 
 import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,10 +16,10 @@ from tests import hf_architectures
 
 
 @pytest.fixture
-def directory(tmp_path):
+def directory(tmp_path: Path) -> Any:
     """Write a directory with a config."""
 
-    def _directory(architecture, model_type="bert", *files, **config):
+    def _directory(architecture: Any, model_type: str = "bert", *files: Any, **config: Any) -> Any:
         content = {"architectures": [architecture] if architecture else [], **config}
         (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type, **content}))
         for file in files:
@@ -50,12 +53,14 @@ def directory(tmp_path):
         ("NewModel", "new", "embeddings"),
     ],
 )
-def test_an_architecture_is_run_for_one_task(directory, architecture, model_type, task):
+def test_an_architecture_is_run_for_one_task(
+    directory: Path, architecture: Any, model_type: Any, task: str
+) -> None:
     root = directory(architecture, model_type, "tokenizer.json")
     assert choose_task("", root, {}).name == task
 
 
-def test_a_task_of_the_config_is_preferred(directory):
+def test_a_task_of_the_config_is_preferred(directory: Path) -> None:
     parameters = {"summarization": {}, "translation_en_to_de": {}}
     root = directory("T5ForConditionalGeneration", "t5", task_specific_params=parameters)
     assert choose_task("", root, {}).name == "summarization"
@@ -64,7 +69,7 @@ def test_a_task_of_the_config_is_preferred(directory):
     assert choose_task("", root, {}).name == "translation"
 
 
-def test_code_that_comes_with_a_model_states_the_task(directory):
+def test_code_that_comes_with_a_model_states_the_task(directory: Path) -> None:
     root = directory("OwnThing", "own", auto_map={"AutoModelForCausalLM": "own.OwnThing"})
     assert choose_task("", root, {}).name == "text-generation"
 
@@ -79,7 +84,9 @@ def test_code_that_comes_with_a_model_states_the_task(directory):
         ("", "bert"),
     ],
 )
-def test_an_architecture_that_no_task_runs_is_refused(directory, architecture, model_type):
+def test_an_architecture_that_no_task_runs_is_refused(
+    directory: Path, architecture: Any, model_type: Any
+) -> None:
     with pytest.raises(InvalidModel) as caught:
         choose_task("", directory(architecture, model_type), {})
     assert "no task" in caught.value.message or "states no architecture" in caught.value.message
@@ -97,7 +104,7 @@ def test_an_architecture_that_no_task_runs_is_refused(directory, architecture, m
         ("zero-shot-classification", "that takes a BertForSequenceClassification"),
     ],
 )
-def test_a_task_that_a_model_cannot_do_is_refused(directory, wanted, said):
+def test_a_task_that_a_model_cannot_do_is_refused(directory: Path, wanted: Any, said: str) -> None:
     with pytest.raises(InvalidModel) as caught:
         choose_task(wanted, directory("BertForQuestionAnswering"), {})
     assert said in f"{caught.value.message} {caught.value.hint}"
@@ -107,11 +114,11 @@ def test_a_task_that_a_model_cannot_do_is_refused(directory, wanted, said):
     ("wanted", "task"),
     [("ner", "token-classification"), ("text-to-speech", "text-to-audio"), ("fill-mask",) * 2],
 )
-def test_tasks_have_the_names_that_the_hub_has_for_them(wanted, task):
+def test_tasks_have_the_names_that_the_hub_has_for_them(wanted: Any, task: str) -> None:
     assert task_named(wanted) is TASKS[task]
 
 
-def test_labels_without_entailment_cannot_choose_labels(directory):
+def test_labels_without_entailment_cannot_choose_labels(directory: Path) -> None:
     root = directory("BertForSequenceClassification", label2id={"good": 0, "bad": 1})
     with pytest.raises(InvalidModel, match="entailment"):
         choose_task("zero-shot-classification", root, {})
@@ -126,7 +133,7 @@ def test_labels_without_entailment_cannot_choose_labels(directory):
         ("object-detection", "treshold", "Did you mean threshold?"),
     ],
 )
-def test_an_argument_that_a_task_does_not_take_is_refused(task, name, said):
+def test_an_argument_that_a_task_does_not_take_is_refused(task: str, name: str, said: str) -> None:
     with pytest.raises(InvalidModel) as caught:
         check_options(TASKS[task], {name: 1})
     assert said in f"{caught.value.message} {caught.value.hint}"
@@ -141,7 +148,9 @@ def test_an_argument_that_a_task_does_not_take_is_refused(task, name, said):
         ("audio-classification", "feature extractor", "preprocessor_config.json"),
     ],
 )
-def test_a_directory_without_tokenizer_or_processor_is_refused(directory, task, needed, file):
+def test_a_directory_without_tokenizer_or_processor_is_refused(
+    directory: Path, task: str, needed: Any, file: Callable[..., Any]
+) -> None:
     root = directory("BertModel")
     with pytest.raises(InvalidModel, match=f"has no {needed}"):
         check_files(TASKS[task], root, {})
@@ -149,7 +158,7 @@ def test_a_directory_without_tokenizer_or_processor_is_refused(directory, task, 
     check_files(TASKS[task], root, {})
 
 
-def test_the_stored_architectures_are_those_of_the_installed_version():
+def test_the_stored_architectures_are_those_of_the_installed_version() -> None:
     pytest.importorskip("transformers", reason="sire[hf] is not installed")
     assert hf_architectures.FILE.read_text() == hf_architectures.text(), (
         "run: python -m tests.hf_architectures"

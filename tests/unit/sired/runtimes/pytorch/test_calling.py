@@ -1,5 +1,7 @@
 """Inputs whose dtypes are not declared reach a model as its own process would give them to it."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -55,12 +57,12 @@ exec(CLASSES, scope)
 
 
 @pytest.fixture
-def load(tmp_path):
+def load(tmp_path: Path) -> Any:
     """Load a class with weights that its own process has as well; returns both, to be called."""
     (tmp_path / "nets.py").write_text(CLASSES)
     runtime = find_runtime("pytorch")
 
-    def _load(name):
+    def _load(name: Any) -> Any:
         torch.manual_seed(0)
         net = scope[name]().eval()
         save_file(net.state_dict(), tmp_path / "m")
@@ -76,7 +78,9 @@ WHOLE = np.array([[1, 2, 3]])
 
 @pytest.mark.parametrize("dtype", [np.int64, np.int32, np.uint8, np.float64, np.float32])
 @pytest.mark.parametrize("name", ["Linear", "Mean", "Mixed"])
-def test_numbers_have_the_dtype_that_the_model_computes_in(load, name, dtype):
+def test_numbers_have_the_dtype_that_the_model_computes_in(
+    load: Callable[..., Any], name: str, dtype: str
+) -> None:
     predict, net = load(name)
     with torch.inference_mode():
         expected = net(torch.tensor([[1.0, 2, 3]])).numpy()
@@ -84,7 +88,7 @@ def test_numbers_have_the_dtype_that_the_model_computes_in(load, name, dtype):
         np.testing.assert_array_equal(predict(WHOLE.astype(dtype)), expected)
 
 
-def test_only_the_inputs_that_have_to_be_are_converted(load):
+def test_only_the_inputs_that_have_to_be_are_converted(load: Callable[..., Any]) -> None:
     predict, net = load("Both")
     with torch.inference_mode():
         expected = net(torch.tensor([7]), torch.tensor([[1.0, 2, 3]])).numpy()
@@ -93,12 +97,14 @@ def test_only_the_inputs_that_have_to_be_are_converted(load):
             np.testing.assert_array_equal(predict(data), expected)
 
 
-def test_what_a_model_takes_is_found_out_once(load, monkeypatch):
+def test_what_a_model_takes_is_found_out_once(
+    load: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     predict, _ = load("Linear")
     calls = []
     forward = nn.Linear.forward
 
-    def counted(layer, x):
+    def counted(layer: Any, x: Any) -> Any:
         calls.append(1)
         return forward(layer, x)
 
@@ -109,13 +115,15 @@ def test_what_a_model_takes_is_found_out_once(load, monkeypatch):
     assert len(calls) == 3
 
 
-def test_a_whole_number_that_would_be_rounded_is_refused_by_name(load):
+def test_a_whole_number_that_would_be_rounded_is_refused_by_name(load: Callable[..., Any]) -> None:
     predict, _ = load("Linear")
     with pytest.raises(InvalidInput, match="16777217 is not exact in float32"):
         predict(np.array([[1, 2, 16777217]]))
 
 
-def test_a_model_that_rejects_its_input_anyway_is_answered_with_what_it_was_given(load):
+def test_a_model_that_rejects_its_input_anyway_is_answered_with_what_it_was_given(
+    load: Callable[..., Any],
+) -> None:
     predict, _ = load("Picky")
     with pytest.raises(InferenceError, match="found whatever") as caught:
         predict(WHOLE)
@@ -127,7 +135,7 @@ def test_a_model_that_rejects_its_input_anyway_is_answered_with_what_it_was_give
     assert "ids:float32[1], x:int64[1,3]" in caught.value.hint
 
 
-def test_a_misspelt_input_is_named(load):
+def test_a_misspelt_input_is_named(load: Callable[..., Any]) -> None:
     predict, _ = load("Linear")
     with pytest.raises(InvalidInput, match="no input 'msk': it takes x, mask") as caught:
         predict({"x": np.float32(WHOLE), "msk": np.ones((1, 2), np.float32)})
@@ -136,7 +144,7 @@ def test_a_misspelt_input_is_named(load):
         predict({"y": np.float32(WHOLE)})
 
 
-def test_a_model_may_take_one_object_with_names_of_its_own(load):
+def test_a_model_may_take_one_object_with_names_of_its_own(load: Callable[..., Any]) -> None:
     predict, net = load("Sides")
     sides = {"left": np.float32(WHOLE), "right": np.float32(WHOLE) * 2}
     with torch.inference_mode():

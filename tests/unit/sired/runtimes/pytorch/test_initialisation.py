@@ -2,6 +2,8 @@
 
 import copy
 import random
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,25 +18,27 @@ WIDE = 300  # of a layer that is large enough for its initial values to be defer
 class Large(nn.Module):
     """A large layer between draws; ``prepare`` comes first, ``draw`` last."""
 
-    def __init__(self, prepare=lambda: None, draw=lambda module: torch.randn(3)):
+    def __init__(
+        self, prepare: Any = lambda: None, draw: Any = lambda module: torch.randn(3)
+    ) -> None:
         super().__init__()
         prepare()
         self.layer = nn.Linear(WIDE, WIDE)
         self.register_buffer("drawn", draw(self), persistent=False)
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         return self.layer(x) + self.drawn.sum()
 
 
-def seeded(draw=lambda module: torch.randn(3)):
+def seeded(draw: Any = lambda module: torch.randn(3)) -> Any:
     return Large(lambda: torch.manual_seed(3), draw)
 
 
-def a_state():
+def a_state() -> None:
     torch.set_rng_state(torch.Generator().manual_seed(5).get_state())
 
 
-def transformer():
+def transformer() -> Any:
     torch.manual_seed(1)
     layer = nn.TransformerEncoderLayer(64, 4, 2048, batch_first=True)
     module = nn.TransformerEncoder(layer, 2)
@@ -42,14 +46,14 @@ def transformer():
     return module
 
 
-def embedding():
+def embedding() -> Any:
     torch.manual_seed(2)
     module = nn.Sequential(nn.Embedding(2000, 64, padding_idx=3), nn.LSTM(64, 300, 2))
     module.register_buffer("drawn", torch.rand(5), persistent=False)
     return module
 
 
-def of_many_libraries():
+def of_many_libraries() -> Any:
     """Draws with every generator that code draws with."""
     torch.manual_seed(4)
     random.seed(4)
@@ -64,7 +68,7 @@ def of_many_libraries():
     return module
 
 
-def with_its_own_generator():
+def with_its_own_generator() -> Any:
     torch.manual_seed(7)
     generator = torch.Generator().manual_seed(8)
     module = nn.Linear(WIDE, WIDE)
@@ -73,7 +77,7 @@ def with_its_own_generator():
     return module
 
 
-def numbers_of(module):
+def numbers_of(module: Any) -> Any:
     """Its buffers that no file has, and what is drawn next."""
     buffers = {name: value.clone() for name, value in module.named_buffers()}
     for name in module.state_dict():
@@ -97,7 +101,9 @@ def numbers_of(module):
     ],
     ids=["seed", "state", "read", "numpy", "clone", "data", "copies", "rnn", "libraries", "own"],
 )
-def test_what_a_seeded_class_draws_is_what_it_draws_in_a_process_of_its_own(make):
+def test_what_a_seeded_class_draws_is_what_it_draws_in_a_process_of_its_own(
+    make: Callable[..., Any],
+) -> None:
     weights = {k: v.clone() for k, v in make().state_dict().items()}
     plain = make()
     plain.load_state_dict(weights)
@@ -128,8 +134,8 @@ def test_what_a_seeded_class_draws_is_what_it_draws_in_a_process_of_its_own(make
         lambda weight: torch.as_tensor(np.asarray(weight.detach()).copy()),
     ],
 )
-def test_values_that_nothing_random_sets_are_there_when_they_are_read(read):
-    def make():
+def test_values_that_nothing_random_sets_are_there_when_they_are_read(read: Any) -> None:
+    def make() -> Any:
         weight = nn.Parameter(torch.empty(WIDE, WIDE))
         nn.init.constant_(weight, 0.5)
         with torch.no_grad():
@@ -144,7 +150,7 @@ def test_values_that_nothing_random_sets_are_there_when_they_are_read(read):
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
-def test_random_values_are_deferred_only_while_nobody_has_chosen_a_seed():
+def test_random_values_are_deferred_only_while_nobody_has_chosen_a_seed() -> None:
     deferred = DeferredInitialisation()
     with deferred:
         state = torch.get_rng_state()
@@ -158,7 +164,7 @@ def test_random_values_are_deferred_only_while_nobody_has_chosen_a_seed():
     torch.testing.assert_close(drawn, nn.Linear(WIDE, WIDE, bias=False).weight.detach())
 
 
-def test_values_that_are_computed_late_draw_from_no_generator_that_was_seeded():
+def test_values_that_are_computed_late_draw_from_no_generator_that_was_seeded() -> None:
     with DeferredInitialisation():
         layer = nn.Linear(WIDE, WIDE)
         torch.manual_seed(0)
@@ -168,11 +174,11 @@ def test_values_that_are_computed_late_draw_from_no_generator_that_was_seeded():
     torch.testing.assert_close(found, torch.rand(3))
 
 
-def test_what_no_file_replaces_has_its_initial_values():
+def test_what_no_file_replaces_has_its_initial_values() -> None:
     class Listed(nn.Module):
         """Keeps parameters where PyTorch does not look for them, and has an unused layer."""
 
-        def __init__(self):
+        def __init__(self) -> None:
             super().__init__()
             nn.Linear(WIDE, WIDE)
             self.hidden = [nn.Parameter(torch.empty(WIDE, WIDE))]
@@ -191,9 +197,9 @@ def test_what_no_file_replaces_has_its_initial_values():
     assert 0.9 < float(module.noise[0].detach().std()) < 1.1
 
 
-def test_all_that_refers_to_a_parameter_sees_the_weights_that_were_loaded():
+def test_all_that_refers_to_a_parameter_sees_the_weights_that_were_loaded() -> None:
     class Tied(nn.Module):
-        def __init__(self):
+        def __init__(self) -> None:
             super().__init__()
             self.one = nn.Linear(WIDE, WIDE, bias=False)
             self.two = nn.Linear(WIDE, WIDE, bias=False)
@@ -211,9 +217,9 @@ def test_all_that_refers_to_a_parameter_sees_the_weights_that_were_loaded():
     assert bool((module.flat == 2).all())
 
 
-def test_weights_are_not_copied_and_small_or_other_ones_are_converted():
+def test_weights_are_not_copied_and_small_or_other_ones_are_converted() -> None:
     class Mixed(nn.Module):
-        def __init__(self):
+        def __init__(self) -> None:
             super().__init__()
             self.large = nn.Linear(WIDE, WIDE)
             self.other = nn.Linear(WIDE, WIDE)

@@ -1,5 +1,7 @@
 """Weights leave the memory they were in, and come back bit for bit; here without a GPU."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -9,7 +11,7 @@ from sired.runtimes.pytorch.offload import can_offload, offload, restore
 class Tied(torch.nn.Module):
     """One weight under two names, a buffer, and a view that is neither."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.embed = torch.nn.Embedding(50, 16)
         self.head = torch.nn.Linear(16, 50, bias=False)
@@ -18,16 +20,16 @@ class Tied(torch.nn.Module):
         self.register_buffer("offset", torch.randn(3, 50))
         self.first_offset = self.offset[0]
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         return self.head(self.embed(x)) + self.first_offset + self.low.float().sum()
 
 
 @pytest.fixture
-def module():
+def module() -> Any:
     return Tied().eval()
 
 
-def test_a_module_that_was_parked_computes_what_it_did(module):
+def test_a_module_that_was_parked_computes_what_it_did(module: Any) -> None:
     x = torch.arange(50)
     before = module(x)
     parked = None
@@ -38,7 +40,9 @@ def test_a_module_that_was_parked_computes_what_it_did(module):
     assert module.head.weight is module.embed.weight
 
 
-def test_while_it_is_parked_its_device_has_nothing_of_it_and_tied_weights_are_moved_once(module):
+def test_while_it_is_parked_its_device_has_nothing_of_it_and_tied_weights_are_moved_once(
+    module: Any,
+) -> None:
     parked = offload(module, pinned=False)
     tensors = [*module.parameters(), *module.buffers()]
     assert {tensor.untyped_storage().nbytes() for tensor in tensors} == {0}
@@ -47,7 +51,7 @@ def test_while_it_is_parked_its_device_has_nothing_of_it_and_tied_weights_are_mo
     assert parked.memory.nbytes < sum(sizes) + 512 * len(sizes)
 
 
-def test_the_memory_it_was_parked_in_is_used_again_for_what_it_holds_then(module):
+def test_the_memory_it_was_parked_in_is_used_again_for_what_it_holds_then(module: Any) -> None:
     parked = offload(module, pinned=False)
     restore(parked)
     module.offset.add_(1)
@@ -58,7 +62,7 @@ def test_the_memory_it_was_parked_in_is_used_again_for_what_it_holds_then(module
     assert torch.equal(module(torch.arange(50)), before)
 
 
-def test_weights_that_were_replaced_are_parked_elsewhere(module):
+def test_weights_that_were_replaced_are_parked_elsewhere(module: Any) -> None:
     parked = offload(module, pinned=False)
     restore(parked)
     module.low = torch.nn.Parameter(torch.randn(9))
@@ -67,6 +71,6 @@ def test_weights_that_were_replaced_are_parked_elsewhere(module):
     restore(again)
 
 
-def test_what_is_no_module_cannot_be_parked(module):
+def test_what_is_no_module_cannot_be_parked(module: Any) -> None:
     assert can_offload(module)
     assert not can_offload(module.forward)

@@ -3,11 +3,12 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 from sired.runtimes.pytorch.packages import sweep
 
 
-def test_what_killed_processes_left_is_deleted_and_nothing_else(tmp_path):
+def test_what_killed_processes_left_is_deleted_and_nothing_else(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as ended:
         pass
     names = [f"sire-package-{pid}-x" for pid in (ended.pid, os.getpid())]

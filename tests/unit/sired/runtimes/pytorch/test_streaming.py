@@ -1,5 +1,9 @@
 """Weights that are streamed to a device: the path to a GPU, walked here to the CPU."""
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 from safetensors import SafetensorError
@@ -13,7 +17,7 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def weights():
+def weights() -> Any:
     """Tensors of many kinds; the largest takes several pieces and ends within one."""
     torch.manual_seed(0)
     return {
@@ -30,7 +34,9 @@ def weights():
     }
 
 
-def test_what_is_streamed_is_what_the_file_holds(weights, tmp_path):
+def test_what_is_streamed_is_what_the_file_holds(
+    weights: Callable[..., Any], tmp_path: Path
+) -> None:
     path = tmp_path / "w.safetensors"
     save_file(weights, path, {"format": "pt"})
     told = []
@@ -45,13 +51,13 @@ def test_what_is_streamed_is_what_the_file_holds(weights, tmp_path):
     assert done == total == sum(tensor.nbytes for tensor in weights.values())
 
 
-def test_a_file_of_nothing_but_empty_tensors_is_streamed_too(tmp_path):
+def test_a_file_of_nothing_but_empty_tensors_is_streamed_too(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     save_file({"empty": torch.empty(0, 3)}, path)
     assert stream_safetensors(str(path), CPU, ReadProgress())["empty"].shape == (0, 3)
 
 
-def test_a_file_cut_short_is_an_error(weights, tmp_path):
+def test_a_file_cut_short_is_an_error(weights: Callable[..., Any], tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     save_file(weights, path)
     path.write_bytes(path.read_bytes()[:-1])
@@ -59,7 +65,7 @@ def test_a_file_cut_short_is_an_error(weights, tmp_path):
         stream_safetensors(str(path), CPU, ReadProgress())
 
 
-def test_large_files_are_streamed_and_to_gpus_only(tmp_path):
+def test_large_files_are_streamed_and_to_gpus_only(tmp_path: Path) -> None:
     small, large = tmp_path / "small", tmp_path / "large"
     small.write_bytes(bytes(100))
     with large.open("wb") as file:

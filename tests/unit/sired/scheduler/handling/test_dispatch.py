@@ -1,19 +1,21 @@
 """Instances that run several requests at the same time."""
 
+from typing import Any
+
 from tests.unit.sired.scheduler.conftest import dispatched, failures
 
 
-def ready(driver, concurrency=3, pipeline=2):
+def ready(driver: Any, concurrency: int = 3, pipeline: int = 2) -> Any:
     d = driver(pipeline=pipeline)
     d.add("m", 10, concurrency=concurrency)
     return d, d.load("m")
 
 
-def asked(d, count):
+def asked(d: Any, count: Any) -> Any:
     return [d.request("m")[0] for _ in range(count)]
 
 
-def test_an_instance_gets_as_many_requests_as_it_runs_and_the_pipeline_holds(driver):
+def test_an_instance_gets_as_many_requests_as_it_runs_and_the_pipeline_holds(driver: Any) -> None:
     d, instance = ready(driver)
     asked(d, 6)
     assert len(d.instances[instance].in_flight) == 4
@@ -21,7 +23,7 @@ def test_an_instance_gets_as_many_requests_as_it_runs_and_the_pipeline_holds(dri
     assert len(d.brain.models["m"].queue) == 2
 
 
-def test_concurrent_requests_finish_in_any_order_and_each_answer_frees_a_slot(driver):
+def test_concurrent_requests_finish_in_any_order_and_each_answer_frees_a_slot(driver: Any) -> None:
     d, _ = ready(driver, pipeline=1)
     first, second, third, fourth = asked(d, 4)
     assert dispatched(d.finish(second)) == [fourth]
@@ -29,7 +31,7 @@ def test_concurrent_requests_finish_in_any_order_and_each_answer_frees_a_slot(dr
     assert {r.id for r in d.instances[1].running} == {third, fourth}
 
 
-def test_a_crash_fails_every_running_request_and_requeues_the_others(driver):
+def test_a_crash_fails_every_running_request_and_requeues_the_others(driver: Any) -> None:
     d, instance = ready(driver)
     *running, at_hand = asked(d, 4)
     instructions = d.gone(instance)
@@ -37,7 +39,7 @@ def test_a_crash_fails_every_running_request_and_requeues_the_others(driver):
     assert at_hand in d.brain.queues.requests
 
 
-def test_concurrency_shortens_the_expected_wait(driver):
+def test_concurrency_shortens_the_expected_wait(driver: Any) -> None:
     d, _ = ready(driver, concurrency=4)
     number, _ = d.request("m")
     d.finish(number, seconds=1.0)
@@ -45,7 +47,7 @@ def test_concurrency_shortens_the_expected_wait(driver):
     assert d.brain.expected_wait(d.brain.models["m"]) == 2.0
 
 
-def test_a_concurrent_model_allows_direct_connections_while_no_request_waits(driver):
+def test_a_concurrent_model_allows_direct_connections_while_no_request_waits(driver: Any) -> None:
     d, _ = ready(driver)
     assert d.brain.direct.instance("m") is not None
     asked(d, 9)

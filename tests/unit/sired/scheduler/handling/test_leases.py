@@ -1,5 +1,7 @@
 """Leases: instances that serve one client only."""
 
+from typing import Any
+
 import pytest
 
 from sire.errors import Cancelled, DeadlineExceeded, InferenceError, ModelNotFound, WorkerCrashed
@@ -17,7 +19,7 @@ from tests.unit.sired.scheduler.conftest import dispatched, failures, of_kind
 
 
 @pytest.fixture
-def one(driver):
+def one(driver: Any) -> Any:
     """A loaded model with one instance."""
     d = driver(pipeline=1)
     d.add("a", 20)
@@ -25,11 +27,11 @@ def one(driver):
     return d
 
 
-def granted(instructions):
+def granted(instructions: Any) -> Any:
     return [do.lease for do in of_kind(LeaseGranted, instructions)]
 
 
-def test_an_idle_instance_is_granted_at_once_and_serves_only_its_lease(one):
+def test_an_idle_instance_is_granted_at_once_and_serves_only_its_lease(one: Any) -> None:
     lease, instructions = one.acquire("a")
     assert instructions == [LeaseGranted(lease, 1)]
     stranger, instructions = one.request("a")
@@ -40,7 +42,7 @@ def test_an_idle_instance_is_granted_at_once_and_serves_only_its_lease(one):
     assert dispatched(one.give_back(lease)) == [stranger]
 
 
-def test_a_lease_request_loads_its_model(driver):
+def test_a_lease_request_loads_its_model(driver: Any) -> None:
     d = driver()
     d.add("a", 20)
     lease, instructions = d.acquire("a")
@@ -48,7 +50,7 @@ def test_a_lease_request_loads_its_model(driver):
     assert granted(d.ready(1)) == [lease]
 
 
-def test_a_lease_waits_for_running_and_earlier_requests(one):
+def test_a_lease_waits_for_running_and_earlier_requests(one: Any) -> None:
     running, _ = one.request("a")
     before, _ = one.request("a")
     lease, instructions = one.acquire("a")
@@ -61,7 +63,7 @@ def test_a_lease_waits_for_running_and_earlier_requests(one):
     assert dispatched(one.give_back(lease)) == [after]
 
 
-def test_leases_are_granted_in_the_order_of_their_requests(one):
+def test_leases_are_granted_in_the_order_of_their_requests(one: Any) -> None:
     leases = [one.acquire("a")[0] for _ in range(3)]
     order = [leases[0]]
     for _ in range(2):
@@ -69,7 +71,7 @@ def test_leases_are_granted_in_the_order_of_their_requests(one):
     assert order == leases
 
 
-def test_requests_under_one_lease_are_served_in_order_by_its_instance(one):
+def test_requests_under_one_lease_are_served_in_order_by_its_instance(one: Any) -> None:
     lease, _ = one.acquire("a")
     numbers = [one.request("a", lease=lease)[0] for _ in range(3)]
     assert dispatched(one.finish(numbers[0])) == [numbers[1]]
@@ -77,7 +79,7 @@ def test_requests_under_one_lease_are_served_in_order_by_its_instance(one):
     assert dispatched(one.finish(numbers[1])) == [numbers[2]]
 
 
-def test_a_lease_not_granted_in_time_fails_with_the_reason(one):
+def test_a_lease_not_granted_in_time_fails_with_the_reason(one: Any) -> None:
     one.acquire("a")
     lease, _ = one.acquire("a", timeout=5)
     assert one.brain.wakeup <= 5
@@ -86,7 +88,7 @@ def test_a_lease_not_granted_in_time_fails_with_the_reason(one):
     assert "1 of 1 are leased" in error.message
 
 
-def test_a_reserved_instance_serves_others_again_when_its_lease_times_out(one):
+def test_a_reserved_instance_serves_others_again_when_its_lease_times_out(one: Any) -> None:
     running, _ = one.request("a")
     lease, _ = one.acquire("a", timeout=5)
     waiting, _ = one.request("a")
@@ -94,7 +96,7 @@ def test_a_reserved_instance_serves_others_again_when_its_lease_times_out(one):
     assert dispatched(one.finish(running)) == [waiting]
 
 
-def test_a_cancelled_lease_request_is_never_granted(one):
+def test_a_cancelled_lease_request_is_never_granted(one: Any) -> None:
     holder, _ = one.acquire("a")
     lease, _ = one.acquire("a")
     instructions = one.handle(events.RequestCancelled(lease))
@@ -102,7 +104,7 @@ def test_a_cancelled_lease_request_is_never_granted(one):
     assert granted(one.give_back(holder)) == []
 
 
-def test_an_instance_can_be_ended_on_release(one):
+def test_an_instance_can_be_ended_on_release(one: Any) -> None:
     lease, _ = one.acquire("a", destroy_after_use=True)
     assert one.give_back(lease) == [StopWorker(1)]
     one.gone(1)
@@ -110,7 +112,7 @@ def test_an_instance_can_be_ended_on_release(one):
     assert len(of_kind(StartWorker, instructions)) == 1
 
 
-def test_a_crash_ends_the_lease_and_fails_its_requests(one):
+def test_a_crash_ends_the_lease_and_fails_its_requests(one: Any) -> None:
     lease, _ = one.acquire("a")
     running, _ = one.request("a", lease=lease)
     waiting, _ = one.request("a", lease=lease)
@@ -125,7 +127,7 @@ def test_a_crash_ends_the_lease_and_fails_its_requests(one):
     assert isinstance(failures(instructions)[later], Cancelled)
 
 
-def test_an_unload_reports_the_lost_lease_at_once(one):
+def test_an_unload_reports_the_lost_lease_at_once(one: Any) -> None:
     lease, _ = one.acquire("a")
     operation, instructions = one.unload("a")
     (lost,) = of_kind(LeaseLost, instructions)
@@ -133,7 +135,7 @@ def test_an_unload_reports_the_lost_lease_at_once(one):
     assert Complete(operation, ended=1) in one.gone(1)
 
 
-def test_a_leased_instance_is_not_evicted_and_does_not_expire(driver):
+def test_a_leased_instance_is_not_evicted_and_does_not_expire(driver: Any) -> None:
     d = driver(default_keep_alive=10.0, patience=1.0)
     d.add("a", 80)
     d.add("b", 80)
@@ -145,7 +147,7 @@ def test_a_leased_instance_is_not_evicted_and_does_not_expire(driver):
     assert StopWorker(1) in d.give_back(lease)
 
 
-def test_the_pool_grows_if_all_instances_are_leased_and_it_may(driver):
+def test_the_pool_grows_if_all_instances_are_leased_and_it_may(driver: Any) -> None:
     d = driver()
     d.add("a", 20, max_instances=2)
     d.load("a")
@@ -157,7 +159,7 @@ def test_the_pool_grows_if_all_instances_are_leased_and_it_may(driver):
     assert instructions == []
 
 
-def test_requests_go_to_instances_that_are_not_leased(driver):
+def test_requests_go_to_instances_that_are_not_leased(driver: Any) -> None:
     d = driver(pipeline=1)
     d.add("a", 20, min_instances=2, max_instances=2)
     d.load("a")
@@ -167,7 +169,7 @@ def test_requests_go_to_instances_that_are_not_leased(driver):
     assert [do.instance for one in instructions for do in of_kind(Dispatch, one)] == [2]
 
 
-def test_pool_counts_available_used_and_total_instances(driver):
+def test_pool_counts_available_used_and_total_instances(driver: Any) -> None:
     d = driver()
     model = d.add("a", 20, min_instances=3, max_instances=4)
     assert d.brain.pool(model) == Pool(0, 0, 0, 4)
@@ -180,7 +182,7 @@ def test_pool_counts_available_used_and_total_instances(driver):
     assert d.brain.pool(model) == Pool(1, 2, 3, 4)
 
 
-def test_shrinking_ends_idle_instances_down_to_the_number_to_keep(driver):
+def test_shrinking_ends_idle_instances_down_to_the_number_to_keep(driver: Any) -> None:
     d = driver()
     model = d.add("a", 20, min_instances=3, max_instances=3)
     d.load("a")
@@ -194,7 +196,7 @@ def test_shrinking_ends_idle_instances_down_to_the_number_to_keep(driver):
     assert d.brain.pool(model) == Pool(0, 1, 1, 3)
 
 
-def test_shrinking_all_models_ends_every_idle_instance_but_pinned_ones(driver):
+def test_shrinking_all_models_ends_every_idle_instance_but_pinned_ones(driver: Any) -> None:
     d = driver()
     d.add("a", 20)
     d.add("b", 20, pinned=True)
@@ -206,14 +208,14 @@ def test_shrinking_all_models_ends_every_idle_instance_but_pinned_ones(driver):
     assert instructions == [StopWorker(1)]
 
 
-def test_shrinking_nothing_completes_at_once_and_an_unknown_model_fails(one):
+def test_shrinking_nothing_completes_at_once_and_an_unknown_model_fails(one: Any) -> None:
     operation, instructions = one.shrink("a")
     assert instructions == [Complete(operation, ended=0)]
     operation, instructions = one.shrink("unknown")
     assert isinstance(failures(instructions)[operation], ModelNotFound)
 
 
-def test_a_release_cancels_the_unanswered_requests_of_the_lease(one):
+def test_a_release_cancels_the_unanswered_requests_of_the_lease(one: Any) -> None:
     lease, _ = one.acquire("a")
     running, _ = one.request("a", lease=lease)
     waiting, _ = one.request("a", lease=lease)
@@ -223,7 +225,9 @@ def test_a_release_cancels_the_unanswered_requests_of_the_lease(one):
     assert dispatched(one.finish(running)) == [stranger]
 
 
-def test_running_out_of_memory_under_a_lease_fails_the_request_and_keeps_the_lease(one):
+def test_running_out_of_memory_under_a_lease_fails_the_request_and_keeps_the_lease(
+    one: Any,
+) -> None:
     lease, _ = one.acquire("a")
     request, _ = one.request("a", lease=lease)
     instructions = one.finish(request, error=InferenceError("no memory"), out_of_memory=True)
@@ -233,7 +237,7 @@ def test_running_out_of_memory_under_a_lease_fails_the_request_and_keeps_the_lea
     assert dispatched(instructions) == [again]
 
 
-def test_removing_a_model_fails_its_lease_requests(one):
+def test_removing_a_model_fails_its_lease_requests(one: Any) -> None:
     holder, _ = one.acquire("a")
     lease, _ = one.acquire("a")
     instructions = one.handle(events.ModelRemoved("a"))
@@ -241,7 +245,7 @@ def test_removing_a_model_fails_its_lease_requests(one):
     assert [do.lease for do in of_kind(LeaseLost, instructions)] == [holder]
 
 
-def test_a_released_lease_leaves_no_state(one):
+def test_a_released_lease_leaves_no_state(one: Any) -> None:
     for _ in range(100):
         lease, _ = one.acquire("a")
         request, _ = one.request("a", lease=lease)
@@ -252,7 +256,7 @@ def test_a_released_lease_leaves_no_state(one):
     assert one.brain.queues.waiting == 0
 
 
-def test_a_lease_whose_reserved_instance_crashes_waits_for_another(one):
+def test_a_lease_whose_reserved_instance_crashes_waits_for_another(one: Any) -> None:
     one.request("a")
     lease, _ = one.acquire("a")
     instructions = one.gone(1)

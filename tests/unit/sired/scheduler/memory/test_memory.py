@@ -1,5 +1,7 @@
 """Placing, evicting and measuring: which models get the memory."""
 
+from typing import Any
+
 import pytest
 
 from sire.errors import DeadlineExceeded, DeviceNotFound, InsufficientMemory, LoadFailed
@@ -14,7 +16,7 @@ from sired.scheduler.instructions import (
 from tests.unit.sired.scheduler.conftest import dispatched, failures, of_kind
 
 
-def test_a_load_that_does_not_fit_evicts_the_least_recently_used(driver):
+def test_a_load_that_does_not_fit_evicts_the_least_recently_used(driver: Any) -> None:
     d = driver()
     for name in ("old", "new", "third"):
         d.add(name, 40)
@@ -27,7 +29,7 @@ def test_a_load_that_does_not_fit_evicts_the_least_recently_used(driver):
     assert of_kind(StopWorker, instructions) == [StopWorker(old)]
 
 
-def test_memory_stays_charged_until_the_process_has_exited(driver):
+def test_memory_stays_charged_until_the_process_has_exited(driver: Any) -> None:
     d = driver()
     d.add("a", 80)
     d.add("b", 80)
@@ -38,7 +40,7 @@ def test_memory_stays_charged_until_the_process_has_exited(driver):
     assert start.model.name == "b"
 
 
-def test_a_model_that_can_never_fit_is_rejected_at_once_with_figures(driver):
+def test_a_model_that_can_never_fit_is_rejected_at_once_with_figures(driver: Any) -> None:
     d = driver()
     d.add("huge", 101)
     d.add("small", 50)
@@ -50,7 +52,7 @@ def test_a_model_that_can_never_fit_is_rejected_at_once_with_figures(driver):
     assert d.loaded() == ["small"]
 
 
-def test_a_pinned_model_stays_and_its_memory_is_not_available(driver):
+def test_a_pinned_model_stays_and_its_memory_is_not_available(driver: Any) -> None:
     d = driver()
     d.add("pinned", 60, pinned=True)
     d.add("other", 50)
@@ -60,7 +62,7 @@ def test_a_pinned_model_stays_and_its_memory_is_not_available(driver):
     assert d.loaded() == ["pinned"]
 
 
-def test_a_busy_model_is_not_evicted_during_its_turn(driver):
+def test_a_busy_model_is_not_evicted_during_its_turn(driver: Any) -> None:
     d = driver(patience=1.0)
     d.add("busy", 80)
     d.add("other", 80)
@@ -72,7 +74,7 @@ def test_a_busy_model_is_not_evicted_during_its_turn(driver):
     assert of_kind(StopWorker, instructions) == [StopWorker(busy)]
 
 
-def test_a_stream_of_requests_cannot_block_another_model_forever(driver):
+def test_a_stream_of_requests_cannot_block_another_model_forever(driver: Any) -> None:
     d = driver(patience=1.0)
     d.add("greedy", 80)
     d.add("other", 80)
@@ -86,7 +88,7 @@ def test_a_stream_of_requests_cannot_block_another_model_forever(driver):
     assert of_kind(StopWorker, instructions) == [StopWorker(greedy)]
 
 
-def test_two_models_that_do_not_fit_together_take_turns(driver):
+def test_two_models_that_do_not_fit_together_take_turns(driver: Any) -> None:
     d = driver(patience=1.0)
     answered = {"a": 0, "b": 0}
     for name in answered:
@@ -107,7 +109,7 @@ def test_two_models_that_do_not_fit_together_take_turns(driver):
     assert answered == {"a": 40, "b": 40}
 
 
-def test_memory_of_other_programs_is_not_reserved(driver):
+def test_memory_of_other_programs_is_not_reserved(driver: Any) -> None:
     d = driver()
     d.add("a", 80)
     d.handle(events.MemorySampled({"cpu": 50}))
@@ -117,7 +119,7 @@ def test_memory_of_other_programs_is_not_reserved(driver):
     assert len(of_kind(StartWorker, instructions)) == 1
 
 
-def test_reserved_memory_that_is_not_allocated_yet_is_not_reserved_twice(driver):
+def test_reserved_memory_that_is_not_allocated_yet_is_not_reserved_twice(driver: Any) -> None:
     d = driver()
     d.add("a", 40)
     d.add("b", 40)
@@ -128,7 +130,7 @@ def test_reserved_memory_that_is_not_allocated_yet_is_not_reserved_twice(driver)
     assert of_kind(StartWorker, instructions) == []
 
 
-def test_a_load_cannot_take_the_memory_an_earlier_load_waits_for(driver):
+def test_a_load_cannot_take_the_memory_an_earlier_load_waits_for(driver: Any) -> None:
     d = driver()
     d.add("resident", 60)
     d.add("first", 90)
@@ -143,7 +145,7 @@ def test_a_load_cannot_take_the_memory_an_earlier_load_waits_for(driver):
     assert start.model.name == "first"
 
 
-def test_the_measured_memory_replaces_the_estimate(driver):
+def test_the_measured_memory_replaces_the_estimate(driver: Any) -> None:
     d = driver()
     d.add("a", 30)
     d.request("a")
@@ -152,7 +154,7 @@ def test_the_measured_memory_replaces_the_estimate(driver):
     assert [do.memory for do in of_kind(Learn, instructions)] == [20]
 
 
-def test_declared_memory_stays_reserved_if_less_is_measured(driver):
+def test_declared_memory_stays_reserved_if_less_is_measured(driver: Any) -> None:
     d = driver()
     d.add("a", 30, declared=50)
     d.request("a")
@@ -160,7 +162,7 @@ def test_declared_memory_stays_reserved_if_less_is_measured(driver):
     assert d.brain.fleet.ledger.charge(1) == 50
 
 
-def test_a_declaration_that_was_exceeded_is_replaced_by_what_was_measured(driver):
+def test_a_declaration_that_was_exceeded_is_replaced_by_what_was_measured(driver: Any) -> None:
     d = driver()
     model = d.add("a", 30, declared=50)
     request, _ = d.request("a")
@@ -172,7 +174,9 @@ def test_a_declaration_that_was_exceeded_is_replaced_by_what_was_measured(driver
     assert model.exceeds_declared("cpu")
 
 
-def test_a_load_beyond_its_declaration_leaves_others_what_was_reserved_for_it_in_excess(driver):
+def test_a_load_beyond_its_declaration_leaves_others_what_was_reserved_for_it_in_excess(
+    driver: Any,
+) -> None:
     d = driver()
     model = d.add("a", 30, declared=50)
     model.learned["cpu"] = 80
@@ -182,7 +186,7 @@ def test_a_load_beyond_its_declaration_leaves_others_what_was_reserved_for_it_in
     assert [do.model.name for do in of_kind(StartWorker, d.ready(1, memory=60))] == ["b"]
 
 
-def test_a_model_that_took_more_than_its_device_has_is_loaded_there_again(driver):
+def test_a_model_that_took_more_than_its_device_has_is_loaded_there_again(driver: Any) -> None:
     d = driver()
     model = d.add("a", 30)
     request, _ = d.request("a")
@@ -195,7 +199,7 @@ def test_a_model_that_took_more_than_its_device_has_is_loaded_there_again(driver
     assert [do.memory for do in of_kind(StartWorker, instructions)] == [100]
 
 
-def test_what_a_class_reports_is_all_that_it_takes_beside_its_process(driver):
+def test_what_a_class_reports_is_all_that_it_takes_beside_its_process(driver: Any) -> None:
     d = driver(overhead={"cpu": 5, "cuda": 0}, file_factor=1.3)
     model = d.add("a", 40, process={"cpu": 7})
     assert model.footprint("cpu", d.brain.rules) == (52 + 7 + 5, "estimated")
@@ -203,7 +207,7 @@ def test_what_a_class_reports_is_all_that_it_takes_beside_its_process(driver):
     assert model.footprint("cpu", d.brain.rules) == (40 + 7 + 5, "estimated")
 
 
-def test_the_duration_of_a_load_is_that_of_its_process(driver):
+def test_the_duration_of_a_load_is_that_of_its_process(driver: Any) -> None:
     d = driver()
     model = d.add("a", 30)
     d.operation("a")
@@ -213,7 +217,7 @@ def test_the_duration_of_a_load_is_that_of_its_process(driver):
     assert d.instances[1].state.load_seconds == 0.5
 
 
-def test_the_peak_of_an_inference_is_charged_and_learned(driver):
+def test_the_peak_of_an_inference_is_charged_and_learned(driver: Any) -> None:
     d = driver()
     model = d.add("a", 30)
     request, _ = d.request("a")
@@ -223,7 +227,7 @@ def test_the_peak_of_an_inference_is_charged_and_learned(driver):
     assert model.learned == {"cpu": 55}
 
 
-def test_measuring_more_than_the_capacity_evicts_idle_models(driver):
+def test_measuring_more_than_the_capacity_evicts_idle_models(driver: Any) -> None:
     d = driver()
     d.add("idle", 50)
     d.add("grows", 40)
@@ -233,7 +237,7 @@ def test_measuring_more_than_the_capacity_evicts_idle_models(driver):
     assert of_kind(StopWorker, instructions) == [StopWorker(idle)]
 
 
-def test_a_load_that_runs_out_of_memory_is_retried_once_with_more(driver):
+def test_a_load_that_runs_out_of_memory_is_retried_once_with_more(driver: Any) -> None:
     d = driver()
     d.add("idle", 50)
     d.add("a", 40)
@@ -253,7 +257,7 @@ def test_a_load_that_runs_out_of_memory_is_retried_once_with_more(driver):
     assert isinstance(failures(instructions)[request], InsufficientMemory)
 
 
-def test_a_request_that_runs_out_of_memory_runs_once_more(driver):
+def test_a_request_that_runs_out_of_memory_runs_once_more(driver: Any) -> None:
     d = driver()
     d.add("a", 40)
     instance = d.load("a")
@@ -266,7 +270,7 @@ def test_a_request_that_runs_out_of_memory_runs_once_more(driver):
     assert isinstance(failures(instructions)[request], InsufficientMemory)
 
 
-def test_a_failed_load_fails_every_waiting_request(driver):
+def test_a_failed_load_fails_every_waiting_request(driver: Any) -> None:
     d = driver()
     d.add("a", 40)
     operation, _ = d.operation("a")
@@ -275,7 +279,7 @@ def test_a_failed_load_fails_every_waiting_request(driver):
     assert set(failures(instructions)) == {operation, request}
 
 
-def test_an_idle_model_is_unloaded_after_its_keep_alive(driver):
+def test_an_idle_model_is_unloaded_after_its_keep_alive(driver: Any) -> None:
     d = driver()
     d.add("a", 40, keep_alive=10.0)
     instance = d.load("a")
@@ -283,7 +287,7 @@ def test_an_idle_model_is_unloaded_after_its_keep_alive(driver):
     assert d.wait(10) == [StopWorker(instance)]
 
 
-def test_an_unload_completes_once_the_memory_is_free(driver):
+def test_an_unload_completes_once_the_memory_is_free(driver: Any) -> None:
     d = driver()
     d.add("a", 40)
     instance = d.load("a")
@@ -292,7 +296,7 @@ def test_an_unload_completes_once_the_memory_is_free(driver):
     assert Complete(operation, ended=1) in d.gone(instance)
 
 
-def test_an_unload_lets_the_running_request_finish(driver):
+def test_an_unload_lets_the_running_request_finish(driver: Any) -> None:
     d = driver()
     d.add("a", 40)
     instance = d.load("a")
@@ -302,21 +306,21 @@ def test_an_unload_lets_the_running_request_finish(driver):
     assert d.finish(request) == [StopWorker(instance)]
 
 
-def test_a_model_is_loaded_on_the_device_it_names(driver):
+def test_a_model_is_loaded_on_the_device_it_names(driver: Any) -> None:
     d = driver(devices=(("cuda:0", "cuda", 100), ("cpu", "cpu", 100)))
     d.add("a", 40, device="cpu")
     _, instructions = d.request("a")
     assert of_kind(StartWorker, instructions)[0].device == "cpu"
 
 
-def test_an_unknown_device_is_an_error(driver):
+def test_an_unknown_device_is_an_error(driver: Any) -> None:
     d = driver()
     d.add("a", 40)
     operation, instructions = d.operation("a", device="cuda:7")
     assert isinstance(failures(instructions)[operation], DeviceNotFound)
 
 
-def test_gpus_are_preferred_to_cpus_and_cpus_to_failing(driver):
+def test_gpus_are_preferred_to_cpus_and_cpus_to_failing(driver: Any) -> None:
     d = driver(devices=(("cpu", "cpu", 200), ("cuda:0", "cuda", 100)))
     d.add("fits", 40)
     d.add("too-large", 150)
@@ -324,7 +328,7 @@ def test_gpus_are_preferred_to_cpus_and_cpus_to_failing(driver):
     assert of_kind(StartWorker, d.request("too-large")[1])[0].device == "cpu"
 
 
-def test_loading_on_another_device_moves_the_model(driver):
+def test_loading_on_another_device_moves_the_model(driver: Any) -> None:
     d = driver(devices=(("cpu0", "cpu", 100), ("cpu1", "cpu", 100)))
     d.add("a", 40)
     _, instructions = d.operation("a", device="cpu0")
@@ -344,7 +348,9 @@ def test_loading_on_another_device_moves_the_model(driver):
         ("round-robin", "small"),
     ],
 )
-def test_strategies_choose_among_devices_where_it_fits(driver, strategy, expected):
+def test_strategies_choose_among_devices_where_it_fits(
+    driver: Any, strategy: Any, expected: str
+) -> None:
     d = driver(devices=(("large", "cpu", 100), ("small", "cpu", 50)), strategy=strategy)
     d.add("first", 10, device="large")
     d.load("first")
@@ -355,7 +361,7 @@ def test_strategies_choose_among_devices_where_it_fits(driver, strategy, expecte
     assert of_kind(StartWorker, instructions)[0].device == expected
 
 
-def test_a_replacing_model_takes_over_the_queue_and_ends_the_old_instances(driver):
+def test_a_replacing_model_takes_over_the_queue_and_ends_the_old_instances(driver: Any) -> None:
     d = driver()
     d.add("a", 40)
     instance = d.load("a")
@@ -368,7 +374,7 @@ def test_a_replacing_model_takes_over_the_queue_and_ends_the_old_instances(drive
     assert running in [r.id for r in d.instances[instance].in_flight]
 
 
-def test_a_load_that_takes_too_long_is_killed_and_fails_what_waits(driver):
+def test_a_load_that_takes_too_long_is_killed_and_fails_what_waits(driver: Any) -> None:
     d = driver(load_timeout=10.0)
     d.add("a", 40)
     request, _ = d.request("a", timeout=60)
@@ -380,7 +386,7 @@ def test_a_load_that_takes_too_long_is_killed_and_fails_what_waits(driver):
     assert d.instances == {}
 
 
-def test_a_load_is_killed_only_without_progress(driver):
+def test_a_load_is_killed_only_without_progress(driver: Any) -> None:
     d = driver(load_timeout=10.0)
     d.add("a", 40)
     request, _ = d.request("a", timeout=600)
@@ -395,7 +401,7 @@ def test_a_load_is_killed_only_without_progress(driver):
     assert "after 3 B of 100 B" in failures(instructions)[request].message
 
 
-def test_a_patient_operation_waits_while_the_load_makes_progress(driver):
+def test_a_patient_operation_waits_while_the_load_makes_progress(driver: Any) -> None:
     d = driver(load_timeout=10.0)
     d.add("a", 40)
     operation, hasty = 71, 72
@@ -409,7 +415,7 @@ def test_a_patient_operation_waits_while_the_load_makes_progress(driver):
     assert isinstance(failures(instructions)[operation], LoadFailed)
 
 
-def test_a_patient_operation_does_not_wait_for_memory_forever(driver):
+def test_a_patient_operation_does_not_wait_for_memory_forever(driver: Any) -> None:
     d = driver()
     d.add("a", 60)
     d.add("b", 60)
@@ -419,7 +425,7 @@ def test_a_patient_operation_does_not_wait_for_memory_forever(driver):
     assert isinstance(failures(d.wait(10))[71], DeadlineExceeded)
 
 
-def test_a_learned_need_never_exceeds_the_capacity_of_the_device(driver):
+def test_a_learned_need_never_exceeds_the_capacity_of_the_device(driver: Any) -> None:
     d = driver()
     model = d.add("a", 45, min_instances=2, max_instances=2)
     d.load("a")
@@ -428,7 +434,7 @@ def test_a_learned_need_never_exceeds_the_capacity_of_the_device(driver):
     assert d.brain.fleet.ledger.accounts["cpu"].charged <= 100
 
 
-def test_the_estimate_of_a_models_own_code_is_reserved(driver):
+def test_the_estimate_of_a_models_own_code_is_reserved(driver: Any) -> None:
     d = driver()
     d.add("a", 10)
     d.handle(events.ModelEstimated("a", 70))

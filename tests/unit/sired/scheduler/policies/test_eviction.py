@@ -1,6 +1,7 @@
 """Which instances are evicted so that another one fits."""
 
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,7 @@ from sired.scheduler.policies.reuse import ReuseHistory
 from tests.unit.sired.scheduler.conftest import Driver, of_kind
 
 
-def history(load_seconds, gap=60.0, requests=10):
+def history(load_seconds: Any, gap: float = 60.0, requests: int = 10) -> Any:
     """An instance of a model that was requested every ``gap`` seconds until time 0."""
     found = ReuseHistory()
     found.loaded(load_seconds)
@@ -26,45 +27,45 @@ def history(load_seconds, gap=60.0, requests=10):
 # Examples
 
 
-def test_nothing_is_evicted_if_all_candidates_do_not_suffice():
+def test_nothing_is_evicted_if_all_candidates_do_not_suffice() -> None:
     assert choose_victims([Candidate(1, 10, 0.0), Candidate(2, 20, 1.0)], 31, lru, 2) is None
 
 
-def test_no_unnecessary_victim_is_chosen():
+def test_no_unnecessary_victim_is_chosen() -> None:
     small, large = Candidate(1, 10, 0.0), Candidate(2, 50, 1.0)
     assert choose_victims([small, large], 45, lru, 2) == (2,)
 
 
-def test_lru_ends_the_least_recently_used():
+def test_lru_ends_the_least_recently_used() -> None:
     candidates = [Candidate(1, 10, 5.0), Candidate(2, 10, 3.0), Candidate(3, 10, 4.0)]
     assert choose_victims(candidates, 20, lru, 6) == (2, 3)
 
 
-def test_cost_prefers_to_end_models_that_load_fast():
+def test_cost_prefers_to_end_models_that_load_fast() -> None:
     slow = Candidate(1, 10, -30.0, history(load_seconds=60))
     fast = Candidate(2, 10, 0.0, history(load_seconds=2))
     assert choose_victims([slow, fast], 10, lru, 1) == (1,)
     assert choose_victims([slow, fast], 10, cost, 1) == (2,)
 
 
-def test_cost_prefers_to_end_models_that_free_more_for_the_same_load_time():
+def test_cost_prefers_to_end_models_that_free_more_for_the_same_load_time() -> None:
     large = Candidate(1, 100, 0.0, history(10))
     small = Candidate(2, 50, 0.0, history(10))
     assert choose_victims([large, small], 50, cost, 1) == (1,)
 
 
-def test_cost_keeps_frequently_used_models_over_recently_used_ones():
+def test_cost_keeps_frequently_used_models_over_recently_used_ones() -> None:
     rare = Candidate(1, 10, 0.0, history(10, gap=7200))
     popular = Candidate(2, 10, -60.0, history(10, gap=60))
     assert choose_victims([rare, popular], 10, cost, 1) == (1,)
 
 
-def test_cost_falls_back_to_last_use_if_nothing_was_measured():
+def test_cost_falls_back_to_last_use_if_nothing_was_measured() -> None:
     candidates = [Candidate(1, 10, 5.0), Candidate(2, 99, 3.0), Candidate(3, 10, 4.0)]
     assert choose_victims(candidates, 10, cost, 6) == (2,)
 
 
-def test_the_cost_policy_keeps_models_that_load_slowly(driver):
+def test_the_cost_policy_keeps_models_that_load_slowly(driver: Any) -> None:
     evicted = {}
     for name, policy in BUILT_IN.items():
         d = driver(eviction=policy)
@@ -80,7 +81,7 @@ def test_the_cost_policy_keeps_models_that_load_slowly(driver):
     assert evicted == {"lru": "slow", "cost": "fast"}
 
 
-def test_excess_memory_is_evicted_by_the_policy_and_no_more_than_needed(driver):
+def test_excess_memory_is_evicted_by_the_policy_and_no_more_than_needed(driver: Any) -> None:
     d = driver(eviction=cost)
     for name in ("small", "large", "grows"):
         d.add(name, 30)
@@ -98,7 +99,7 @@ def test_excess_memory_is_evicted_by_the_policy_and_no_more_than_needed(driver):
 
 
 @st.composite
-def histories(draw):
+def histories(draw: Any) -> Any:
     found = ReuseHistory()
     now = -draw(st.floats(0, 1e6))
     for gap in draw(st.lists(st.floats(0, 1e5), max_size=8)):
@@ -110,7 +111,7 @@ def histories(draw):
 
 
 @st.composite
-def some_candidates(draw):
+def some_candidates(draw: Any) -> Any:
     count = draw(st.integers(0, 8))
     return [
         Candidate(n, draw(st.integers(0, 100)), draw(st.floats(0, 1e6)), draw(histories()))
@@ -118,13 +119,15 @@ def some_candidates(draw):
     ]
 
 
-def total(candidates):
+def total(candidates: Any) -> Any:
     return sum(candidate.memory for candidate in candidates)
 
 
 @pytest.mark.parametrize("policy", BUILT_IN.values(), ids=BUILT_IN)
 @given(candidates=some_candidates(), need=st.integers(1, 400))
-def test_victims_suffice_and_each_of_them_is_needed(policy, candidates, need):
+def test_victims_suffice_and_each_of_them_is_needed(
+    policy: Any, candidates: Any, need: Any
+) -> None:
     chosen = choose_victims(candidates, need, policy, now=1e6)
     if total(candidates) < need:
         assert chosen is None
@@ -136,11 +139,11 @@ def test_victims_suffice_and_each_of_them_is_needed(policy, candidates, need):
 
 
 @given(found=histories(), idle=st.floats(0, 1e8))
-def test_a_reuse_rate_is_finite_and_positive(found, idle):
+def test_a_reuse_rate_is_finite_and_positive(found: Any, idle: Any) -> None:
     assert 0 < found.reuse_rate(idle) < float("inf")
 
 
-def test_simultaneous_requests_do_not_make_the_rate_infinite():
+def test_simultaneous_requests_do_not_make_the_rate_infinite() -> None:
     history = ReuseHistory()
     for now in (0.0, 1e-206, 2e-206):
         history.arrived(now)
@@ -154,7 +157,9 @@ resident = st.tuples(
 
 @pytest.mark.parametrize("policy", BUILT_IN.values(), ids=BUILT_IN)
 @given(residents=st.lists(resident, min_size=1, max_size=6), need=st.integers(1, 100))
-def test_pinned_busy_and_loading_instances_are_not_evicted(policy, residents, need):
+def test_pinned_busy_and_loading_instances_are_not_evicted(
+    policy: Any, residents: Any, need: Any
+) -> None:
     d = Driver(eviction=policy, patience=1000)
     spared = set()
     for number, (memory, pinned, doing) in enumerate(residents):
@@ -175,7 +180,7 @@ def test_pinned_busy_and_loading_instances_are_not_evicted(policy, residents, ne
     assert spared.isdisjoint(do.instance for do in of_kind(StopWorker, instructions))
 
 
-def test_cost_causes_less_loading_than_lru():
+def test_cost_causes_less_loading_than_lru() -> None:
     draw = Random("a fixed trace")
     known = models(draw)
     requests = record("zipf with scans", draw, 1000)

@@ -1,6 +1,8 @@
 """The thread that owns the database: together where possible, alone where need be."""
 
 import asyncio
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -8,19 +10,20 @@ from sire.errors import JobNotFound, JobsUnavailable
 from sired.store.jobs.database_thread import JobDatabase
 from sired.store.jobs.payloads import JobPayload
 from sired.store.jobs.records import Draft
+from sired.store.jobs.repository import JobRepository
 
 
-def draft(size=10):
+def draft(size: int = 10) -> Draft:
     data = JobPayload("text/plain", (), (bytes(size),))
     return Draft("m", "normal", {}, "", "text/plain", None, data)
 
 
 @pytest.fixture
-def with_database(tmp_path):
+def with_database(tmp_path: Path) -> Any:
     """Run a coroutine function with an open job database."""
 
-    def run(use):
-        async def live():
+    def run(use: Any) -> Any:
+        async def live() -> Any:
             database = JobDatabase(asyncio.get_running_loop(), tmp_path / "jobs")
             try:
                 return await use(database)
@@ -32,8 +35,10 @@ def with_database(tmp_path):
     return run
 
 
-def test_calls_are_made_in_order_and_their_results_are_kept_after_a_close(with_database):
-    async def use(database):
+def test_calls_are_made_in_order_and_their_results_are_kept_after_a_close(
+    with_database: Any,
+) -> None:
+    async def use(database: Any) -> Any:
         answers = [
             database.call(lambda repository: repository.accept([draft()])) for _ in range(300)
         ]
@@ -43,26 +48,26 @@ def test_calls_are_made_in_order_and_their_results_are_kept_after_a_close(with_d
     accepted, found = with_database(use)
     assert accepted == found
 
-    async def again(database):
+    async def again(database: Any) -> Any:
         return await database.call(lambda repository: repository.unfinished())
 
     assert with_database(again) == accepted
 
 
-def test_what_is_asked_for_before_a_close_is_still_done(with_database):
-    async def use(database):
+def test_what_is_asked_for_before_a_close_is_still_done(with_database: Any) -> None:
+    async def use(database: Any) -> None:
         database.call(lambda repository: repository.accept([draft()]))
 
     with_database(use)
 
-    async def again(database):
+    async def again(database: Any) -> Any:
         return await database.call(lambda repository: repository.unfinished())
 
     assert len(with_database(again)) == 1
 
 
-def test_an_unknown_job_fails_its_own_call(with_database):
-    async def use(database):
+def test_an_unknown_job_fails_its_own_call(with_database: Any) -> None:
+    async def use(database: Any) -> Any:
         calls = (
             database.call(lambda repository: repository.accept([draft()])),
             database.call(lambda repository: repository.get(["nobody"])),
@@ -75,9 +80,9 @@ def test_an_unknown_job_fails_its_own_call(with_database):
     assert len(first) == len(last) == 1
 
 
-def test_a_disk_that_fills_up_fails_what_does_not_fit_and_nothing_else(with_database):
-    async def use(database):
-        def nearly_full(repository):
+def test_a_disk_that_fills_up_fails_what_does_not_fit_and_nothing_else(with_database: Any) -> None:
+    async def use(database: Any) -> Any:
+        def nearly_full(repository: JobRepository) -> None:
             (pages,) = repository.db.execute("PRAGMA page_count").fetchone()
             repository.db.execute(f"PRAGMA max_page_count = {pages + 4}")
 
@@ -95,12 +100,14 @@ def test_a_disk_that_fills_up_fails_what_does_not_fit_and_nothing_else(with_data
     assert kept == first + last
 
 
-def test_a_damaged_database_is_said_so_until_it_is_moved_away(with_database, tmp_path):
+def test_a_damaged_database_is_said_so_until_it_is_moved_away(
+    with_database: Any, tmp_path: Path
+) -> None:
     directory = tmp_path / "jobs"
     directory.mkdir()
     (directory / "jobs.sqlite3").write_bytes(b"no database" * 1000)
 
-    async def use(database):
+    async def use(database: Any) -> Any:
         with pytest.raises(JobsUnavailable, match="damaged") as caught:
             await database.call(lambda repository: repository.unfinished())
         assert database.problem == str(caught.value)
@@ -113,10 +120,10 @@ def test_a_damaged_database_is_said_so_until_it_is_moved_away(with_database, tmp
     assert len(with_database(use)) == 1
 
 
-def test_a_place_that_cannot_be_written_to_is_said_so(with_database, tmp_path):
+def test_a_place_that_cannot_be_written_to_is_said_so(with_database: Any, tmp_path: Path) -> None:
     (tmp_path / "jobs" / "jobs.sqlite3").mkdir(parents=True)
 
-    async def use(database):
+    async def use(database: Any) -> None:
         with pytest.raises(JobsUnavailable, match="cannot be used: Is a directory"):
             await database.call(lambda repository: repository.unfinished())
 

@@ -3,6 +3,9 @@
 import sqlite3
 import stat
 import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,34 +21,42 @@ NORMAL = Lane("m", "normal")
 
 
 @pytest.fixture
-def repository(tmp_path):
+def repository(tmp_path: Path) -> Iterator[Any]:
     repository = JobRepository(tmp_path / "jobs")
     yield repository
     repository.close()
 
 
-def draft(data=SMALL, model="m", priority="normal", deadline=None, **metadata):
+def draft(
+    data: Any = SMALL,
+    model: str = "m",
+    priority: str = "normal",
+    deadline: Any = None,
+    **metadata: Any,
+) -> Any:
     return Draft(model, priority, metadata, "in.json", "application/json", deadline, data)
 
 
-def accept(repository, *drafts):
+def accept(repository: Any, *drafts: Any) -> Any:
     repository.begin()
     ids = repository.accept(drafts)
     repository.commit()
     return ids
 
 
-def finish(repository, job, result=SMALL, state="complete"):
+def finish(repository: Any, job: Any, result: Any = SMALL, state: str = "complete") -> None:
     repository.begin()
     assert repository.finish(JobOutcome(job, state, 1.0, 2.0, result, 0.5))
     repository.commit()
 
 
-def spooled(tmp_path):
+def spooled(tmp_path: Any) -> Any:
     return sorted(path.name for path in (tmp_path / "jobs" / "spool").iterdir())
 
 
-def test_a_job_is_found_again_by_the_next_to_open_the_book(tmp_path, repository):
+def test_a_job_is_found_again_by_the_next_to_open_the_book(
+    tmp_path: Path, repository: JobRepository
+) -> None:
     (job,) = accept(repository, draft(batch="7"))
     repository.close()
     (found,) = JobRepository(tmp_path / "jobs").get([job])
@@ -54,13 +65,15 @@ def test_a_job_is_found_again_by_the_next_to_open_the_book(tmp_path, repository)
     assert time.time() - found.created_at < 10
 
 
-def test_ids_are_short_unique_and_typeable(repository):
+def test_ids_are_short_unique_and_typeable(repository: JobRepository) -> None:
     ids = accept(repository, *[draft() for _ in range(500)])
     assert len(set(ids)) == 500
     assert all(len(job) == 7 and job.isalnum() and not set(job) & set("01lo") for job in ids)
 
 
-def test_a_lane_is_read_in_the_order_of_arrival_but_for_what_was_taken(repository):
+def test_a_lane_is_read_in_the_order_of_arrival_but_for_what_was_taken(
+    repository: JobRepository,
+) -> None:
     ids = accept(repository, *[draft() for _ in range(5)])
     accept(repository, draft(priority="high"), draft(model="n"))
     first = repository.take(NORMAL, [], 2)
@@ -70,20 +83,22 @@ def test_a_lane_is_read_in_the_order_of_arrival_but_for_what_was_taken(repositor
 
 
 @pytest.mark.parametrize("data", [SMALL, BIG, JobPayload("application/x-npy", (), (b"",))])
-def test_payloads_come_back_frame_by_frame(repository, data):
+def test_payloads_come_back_frame_by_frame(repository: JobRepository, data: bytes) -> None:
     accept(repository, draft(data))
     (taken,) = repository.take(NORMAL, [], 1)
     assert taken.data.content_type == data.content_type
     assert [bytes(frame) for frame in taken.data.frames] == list(data.frames)
 
 
-def test_what_the_frames_hold_comes_back(repository):
+def test_what_the_frames_hold_comes_back(repository: JobRepository) -> None:
     tensors = (TensorSpec("x", "float32", (2, 3)),)
     accept(repository, draft(JobPayload("application/x-sire-tensors", tensors, (bytes(24),))))
     assert repository.take(NORMAL, [], 1)[0].data.tensors == tensors
 
 
-def test_only_what_is_big_lies_in_the_spool_and_only_while_it_is_needed(repository, tmp_path):
+def test_only_what_is_big_lies_in_the_spool_and_only_while_it_is_needed(
+    repository: JobRepository, tmp_path: Path
+) -> None:
     small, big = accept(repository, draft(), draft(BIG))
     (file,) = spooled(tmp_path)
     assert stat.S_IMODE((tmp_path / "jobs" / "spool" / file).stat().st_mode) == 0o600
@@ -96,7 +111,9 @@ def test_only_what_is_big_lies_in_the_spool_and_only_while_it_is_needed(reposito
     assert spooled(tmp_path) == []
 
 
-def test_a_step_that_is_rolled_back_leaves_no_file_and_takes_none_away(repository, tmp_path):
+def test_a_step_that_is_rolled_back_leaves_no_file_and_takes_none_away(
+    repository: JobRepository, tmp_path: Path
+) -> None:
     (kept,) = accept(repository, draft(BIG))
     before = spooled(tmp_path)
     repository.begin()
@@ -107,7 +124,9 @@ def test_a_step_that_is_rolled_back_leaves_no_file_and_takes_none_away(repositor
     assert bytes(repository.take(NORMAL, [], 1)[0].data.frames[1]) == b"y"
 
 
-def test_files_that_a_crash_left_behind_are_swept_up(repository, tmp_path):
+def test_files_that_a_crash_left_behind_are_swept_up(
+    repository: JobRepository, tmp_path: Path
+) -> None:
     accept(repository, draft(BIG))
     (tmp_path / "jobs" / "spool" / "orphan").write_bytes(b"x")
     repository.close()
@@ -116,7 +135,9 @@ def test_files_that_a_crash_left_behind_are_swept_up(repository, tmp_path):
     assert len(spooled(tmp_path)) == 1
 
 
-def test_a_file_that_somebody_removed_is_said_so_and_hurts_no_other_job(repository, tmp_path):
+def test_a_file_that_somebody_removed_is_said_so_and_hurts_no_other_job(
+    repository: JobRepository, tmp_path: Path
+) -> None:
     done, _ = accept(repository, draft(), draft(BIG))
     finish(repository, done, result=BIG)
     for name in spooled(tmp_path):
@@ -126,7 +147,7 @@ def test_a_file_that_somebody_removed_is_said_so_and_hurts_no_other_job(reposito
         repository.result(done)
 
 
-def test_a_job_ends_once(repository):
+def test_a_job_ends_once(repository: JobRepository) -> None:
     (job,) = accept(repository, draft())
     finish(repository, job)
     assert not repository.finish(JobOutcome(job, "failed"))
@@ -137,7 +158,7 @@ def test_a_job_ends_once(repository):
     assert repository.take(NORMAL, [], 9) == []
 
 
-def test_an_id_that_is_nobodys_brings_those_that_come_near(repository):
+def test_an_id_that_is_nobodys_brings_those_that_come_near(repository: JobRepository) -> None:
     ids = accept(repository, draft(), draft())
     typed = ids[1][:-1] + ("a" if ids[1][-1] != "a" else "b")
     with pytest.raises(JobNotFound) as caught:
@@ -145,7 +166,7 @@ def test_an_id_that_is_nobodys_brings_those_that_come_near(repository):
     assert ids[1] in caught.value.hint
 
 
-def test_jobs_are_listed_latest_first_by_state_and_model(repository):
+def test_jobs_are_listed_latest_first_by_state_and_model(repository: JobRepository) -> None:
     one, two, three = accept(repository, draft(), draft(model="n"), draft())
     finish(repository, one)
     assert [job.id for job in repository.find()] == [three, two, one]
@@ -155,13 +176,15 @@ def test_jobs_are_listed_latest_first_by_state_and_model(repository):
     assert repository.unfinished() == [two, three]
 
 
-def test_those_ahead_are_of_the_same_model_and_higher_or_earlier(repository):
+def test_those_ahead_are_of_the_same_model_and_higher_or_earlier(repository: JobRepository) -> None:
     _, waits = accept(repository, draft(), draft())
     accept(repository, draft(priority="high"), draft(priority="low"), draft(model="n"), draft())
     assert repository.ahead(waits) == 2
 
 
-def test_a_removed_model_fails_its_pending_jobs_but_those_that_run(repository):
+def test_a_removed_model_fails_its_pending_jobs_but_those_that_run(
+    repository: JobRepository,
+) -> None:
     one, runs, other = accept(repository, draft(), draft(), draft(model="n"))
     error = ModelNotFound("m is gone", hint="ls")
     assert repository.model_gone("m", error, [runs]) == [one]
@@ -170,7 +193,7 @@ def test_a_removed_model_fails_its_pending_jobs_but_those_that_run(repository):
     assert {job.state for job in repository.get([runs, other])} == {"pending"}
 
 
-def test_a_job_whose_time_is_over_fails_unless_it_is_being_run(repository):
+def test_a_job_whose_time_is_over_fails_unless_it_is_being_run(repository: JobRepository) -> None:
     late, runs, timely = accept(
         repository,
         draft(deadline=time.time() - 1),
@@ -193,8 +216,8 @@ def test_a_job_whose_time_is_over_fails_unless_it_is_being_run(repository):
     ],
 )
 def test_finished_jobs_are_forgotten_by_age_count_and_bytes_the_oldest_first(
-    repository, tmp_path, keep, left
-):
+    repository: JobRepository, tmp_path: Path, keep: float, left: Any
+) -> None:
     ids = accept(repository, *[draft() for _ in range(5)])
     for job in ids[:4]:
         finish(repository, job, result=BIG)
@@ -206,7 +229,7 @@ def test_finished_jobs_are_forgotten_by_age_count_and_bytes_the_oldest_first(
     assert len(spooled(tmp_path)) == left
 
 
-def test_old_ones_are_removed_by_hand(repository):
+def test_old_ones_are_removed_by_hand(repository: JobRepository) -> None:
     one, two = accept(repository, draft(), draft())
     finish(repository, one)
     assert repository.remove_finished(3600) == []
@@ -214,7 +237,7 @@ def test_old_ones_are_removed_by_hand(repository):
     assert [job.id for job in repository.find()] == [two]
 
 
-def test_a_book_of_a_newer_sire_is_left_alone(repository, tmp_path):
+def test_a_book_of_a_newer_sire_is_left_alone(repository: JobRepository, tmp_path: Path) -> None:
     repository.close()
     with sqlite3.connect(tmp_path / "jobs" / "jobs.sqlite3") as db:
         db.execute("PRAGMA user_version = 99")

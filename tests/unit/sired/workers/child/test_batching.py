@@ -1,34 +1,40 @@
 """Inputs run together where that gives the answers they get alone, and only there."""
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import pytest
 
+from sire.client.connection import Connection
 from sired.runtimes.support.comparison import alike
 from sired.workers.child.batching import Batches
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 class Model:
     """Counts how it is called; doubles what it is given."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.calls = []
 
-    def __call__(self, data):
+    def __call__(self, data: Any) -> Any:
         self.calls.append(len(data))
         return data * 2
 
 
-def answers(batches, inputs):
+def answers(batches: Any, inputs: Any) -> Any:
     outcomes = dict(batches.run(inputs))
     assert sorted(outcomes) == list(range(len(inputs)))
     return [outcomes[place].answer for place in range(len(inputs))]
 
 
-def rows(*values):
+def rows(*values: int) -> "NDArray[Any]":
     return np.array([[value] for value in values], np.float32)
 
 
-def tried(model, size):
+def tried(model: Any, size: Any) -> Any:
     """Batches of a model that has passed its trial; the calls so far are forgotten."""
     batches = Batches(model, size)
     list(batches.run([rows(1), rows(2)]))
@@ -36,27 +42,27 @@ def tried(model, size):
     return batches
 
 
-def test_what_fits_runs_in_one_pass_and_each_gets_its_own_rows():
+def test_what_fits_runs_in_one_pass_and_each_gets_its_own_rows() -> None:
     model = Model()
     found = answers(tried(model, 8), [rows(1), rows(2, 3), rows(4)])
     assert [answer.tolist() for answer in found] == [[[2]], [[4], [6]], [[8]]]
     assert model.calls == [4]
 
 
-def test_the_first_batch_runs_both_ways_again_and_among_rows_of_another_scale():
+def test_the_first_batch_runs_both_ways_again_and_among_rows_of_another_scale() -> None:
     model = Model()
     batches = Batches(model, 8)
     answers(batches, [rows(1), rows(2)])
     assert model.calls == [1, 1, 1, 2, 1, 3]
 
 
-def test_the_trial_has_no_more_rows_than_allowed_either():
+def test_the_trial_has_no_more_rows_than_allowed_either() -> None:
     model = Model()
     answers(Batches(model, 2), [rows(1), rows(2)])
     assert max(model.calls) == 2
 
 
-def test_no_pass_has_more_rows_than_allowed():
+def test_no_pass_has_more_rows_than_allowed() -> None:
     model = Model()
     answers(tried(model, 3), [rows(1), rows(2), rows(3), rows(4), rows(5, 6, 7, 8)])
     assert sorted(model.calls) == [1, 3, 4]  # the last one is too large by itself
@@ -67,7 +73,7 @@ def test_no_pass_has_more_rows_than_allowed():
     [np.zeros((1, 2), np.float32), np.zeros((1, 1), np.float64), np.float32(1), "text"],
     ids=["shape", "dtype", "no-rows", "text"],
 )
-def test_what_does_not_fit_runs_alone_beside_what_does(other):
+def test_what_does_not_fit_runs_alone_beside_what_does(other: Any) -> None:
     model = Model()
     model.__class__ = type("Any", (Model,), {"__call__": lambda self, data: data})
     found = answers(tried(model, 8), [rows(1), other, rows(2)])
@@ -76,15 +82,15 @@ def test_what_does_not_fit_runs_alone_beside_what_does(other):
     assert np.array_equal(found[1], other)
 
 
-def test_inputs_by_name_are_joined_by_name():
+def test_inputs_by_name_are_joined_by_name() -> None:
     batches = Batches(lambda data: {"sum": data["a"] + data["b"]}, 8)
     inputs = [{"a": rows(1), "b": rows(10)}, {"b": rows(20), "a": rows(2)}]
     for _ in range(2):  # on trial, and after
         assert [a["sum"].tolist() for a in answers(batches, inputs)] == [[[11]], [[22]]]
 
 
-def test_one_bad_input_fails_alone():
-    def model(data):
+def test_one_bad_input_fails_alone() -> None:
+    def model(data: Any) -> Any:
         if (data < 0).any():
             raise ValueError("below zero")
         return data
@@ -96,7 +102,7 @@ def test_one_bad_input_fails_alone():
     assert dict(batches.run([rows(1), rows(2)]))[0].error is None
 
 
-def tried_with(model):
+def tried_with(model: Any) -> Any:
     batches = Batches(model, 8)
     list(batches.run([rows(1), rows(2)]))
     return batches
@@ -112,10 +118,10 @@ def tried_with(model):
     ],
     ids=["mixes-rows", "one-number", "counts", "too-few"],
 )
-def test_a_model_that_answers_otherwise_in_a_batch_is_never_batched(model):
+def test_a_model_that_answers_otherwise_in_a_batch_is_never_batched(model: Connection) -> None:
     calls = []
 
-    def watched(data):
+    def watched(data: Any) -> Any:
         calls.append(len(data))
         return model(data)
 
@@ -127,13 +133,13 @@ def test_a_model_that_answers_otherwise_in_a_batch_is_never_batched(model):
     assert calls == [1, 1]
 
 
-def test_answers_in_a_batch_may_differ_by_rounding():
-    def model(data):
+def test_answers_in_a_batch_may_differ_by_rounding() -> None:
+    def model(data: Any) -> Any:
         return data * np.float32(1 + 1e-6 * len(data))
 
     model_calls = []
 
-    def watched(data):
+    def watched(data: Any) -> Any:
         model_calls.append(len(data))
         return model(data)
 
@@ -144,7 +150,7 @@ def test_answers_in_a_batch_may_differ_by_rounding():
     assert model_calls == [2]
 
 
-def test_answers_are_held_against_each_other_as_exactly_as_they_were_computed():
+def test_answers_are_held_against_each_other_as_exactly_as_they_were_computed() -> None:
     one, other = np.float32([1, 2]), np.float32([1.004, 2])
     assert not alike(one, other)
     assert alike(one, other, precision=2)
@@ -155,7 +161,7 @@ def test_answers_are_held_against_each_other_as_exactly_as_they_were_computed():
 class Quantised:
     """Rounds to 256 steps of the range of all rows, as dynamic quantisation does."""
 
-    def __call__(self, data):
+    def __call__(self, data: Any) -> Any:
         step = np.float32((np.abs(data).max() or 1) / 127)
         return np.round(data / step) * step
 
@@ -163,11 +169,11 @@ class Quantised:
 class Threshold:
     """Changes what it does when any row of a batch is large, which is seldom."""
 
-    def __call__(self, data):
+    def __call__(self, data: Any) -> Any:
         return data * 2 if np.abs(data).max() < 1000 else data * 3
 
 
-def unit_variance(data):
+def unit_variance(data: Any) -> Any:
     return data / (data.std(axis=0) + 1) if len(data) > 1 else data
 
 
@@ -185,7 +191,9 @@ def unit_variance(data):
     ],
     ids=["mean", "max", "variance", "quantised", "sum", "sorted", "place", "trimmed"],
 )
-def test_equal_rows_show_nothing_so_a_model_that_mixes_rows_is_found_with_them_too(model):
+def test_equal_rows_show_nothing_so_a_model_that_mixes_rows_is_found_with_them_too(
+    model: Connection,
+) -> None:
     batches = Batches(model, 8, 4)
     one, other, third = (np.array([row], np.float32) for row in ([1, 2], [5, 0], [50, 60]))
     for _ in range(3):
@@ -199,7 +207,7 @@ def test_equal_rows_show_nothing_so_a_model_that_mixes_rows_is_found_with_them_t
 @pytest.mark.parametrize(
     "equal", [np.array([[3]]), np.array([3]), rows(0)], ids=["integer", "flat", "zeros"]
 )
-def test_rows_that_cannot_be_told_apart_run_alone_until_others_come(equal):
+def test_rows_that_cannot_be_told_apart_run_alone_until_others_come(equal: Any) -> None:
     model = Model()
     batches = Batches(model, 8)
     for _ in range(4):
@@ -216,11 +224,11 @@ def test_rows_that_cannot_be_told_apart_run_alone_until_others_come(equal):
 
 
 @pytest.mark.parametrize("kind", ["state", "random"])
-def test_a_model_that_answers_the_same_input_differently_runs_alone(kind):
+def test_a_model_that_answers_the_same_input_differently_runs_alone(kind: str) -> None:
     generator = np.random.default_rng(0)
     seen = []
 
-    def model(data):
+    def model(data: Any) -> Any:
         seen.append(1)
         return data + (len(seen) if kind == "state" else generator.random(dtype=np.float32))
 
@@ -229,7 +237,9 @@ def test_a_model_that_answers_the_same_input_differently_runs_alone(kind):
     assert "same input differently" in batches.alone
 
 
-def test_a_dependence_that_the_trial_cannot_find_is_found_later_and_nobody_gets_its_answers():
+def test_a_dependence_that_the_trial_cannot_find_is_found_later_and_nobody_gets_its_answers() -> (
+    None
+):
     model = Threshold()
     batches = Batches(model, 8, 4)
     for number in range(50):
@@ -245,7 +255,9 @@ def test_a_dependence_that_the_trial_cannot_find_is_found_later_and_nobody_gets_
     assert [one.tolist() for one in found] == [model(data).tolist() for data in inputs]
 
 
-def test_the_first_batch_of_each_shape_is_checked_and_others_within_a_hundredth_of_the_time():
+def test_the_first_batch_of_each_shape_is_checked_and_others_within_a_hundredth_of_the_time() -> (
+    None
+):
     model = Model()
     batches = tried(model, 8)
     wide = [np.ones((1, 2), np.float32), np.zeros((1, 2), np.float32)]
@@ -258,8 +270,8 @@ def test_the_first_batch_of_each_shape_is_checked_and_others_within_a_hundredth_
     assert model.calls == [2] * 20
 
 
-def test_a_batch_that_exhausts_memory_makes_batches_smaller():
-    def model(data):
+def test_a_batch_that_exhausts_memory_makes_batches_smaller() -> None:
+    def model(data: Any) -> Any:
         if len(data) > 4:
             raise MemoryError("too many")
         return data * 2
@@ -270,7 +282,7 @@ def test_a_batch_that_exhausts_memory_makes_batches_smaller():
     assert not batches.alone
     passes = []
 
-    def watched(data):
+    def watched(data: Any) -> Any:
         passes.append(len(data))
         return model(data)
 
@@ -279,7 +291,7 @@ def test_a_batch_that_exhausts_memory_makes_batches_smaller():
     assert passes == [4, 4]
 
 
-def test_checks_leave_the_generators_of_models_alone():
+def test_checks_leave_the_generators_of_models_alone() -> None:
     import random
 
     random.seed(5)
@@ -291,13 +303,13 @@ def test_checks_leave_the_generators_of_models_alone():
     assert random.random() == expected
 
 
-def test_pictures_of_any_size_and_objects_run_together():
-    def items(*given):
+def test_pictures_of_any_size_and_objects_run_together() -> None:
+    def items(*given: Any) -> Any:
         made = np.empty(len(given), object)
         made[:] = given
         return made
 
-    def predict(data):
+    def predict(data: Any) -> Any:
         return np.array([float(np.mean(item["x"])) for item in data])
 
     pictures = [np.full((side, 2, 3), side, np.uint8) for side in (2, 3, 4)]

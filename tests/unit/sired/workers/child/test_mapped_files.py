@@ -2,6 +2,9 @@
 
 import mmap
 import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,24 +21,26 @@ OPEN = {
 
 
 @pytest.fixture
-def file(tmp_path):
+def file(tmp_path: Path) -> Any:
     path = tmp_path / "file with blanks"
     path.write_bytes(bytes(range(256)) * (SIZE // 256) + bytes(SIZE % 256))
     return path
 
 
-def mapped(path, kind):
+def mapped(path: Any, kind: Any) -> Any:
     with path.open("rb") as opened:
         return mmap.mmap(opened.fileno(), SIZE, **OPEN[kind])
 
 
-def mappings_of(path):
+def mappings_of(path: Any) -> Any:
     return [one for maps in find().values() for one in maps if one.path == str(path)]
 
 
 @pytest.mark.parametrize("kind", OPEN)
 @pytest.mark.parametrize("piece", [mmap.PAGESIZE, 1 << 26])
-def test_a_detached_mapping_outlives_truncation(file, kind, piece, monkeypatch):
+def test_a_detached_mapping_outlives_truncation(
+    file: Callable[..., Any], kind: str, piece: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(mapped_files, "PIECE_BYTES", piece)
     content = file.read_bytes()
     memory = mapped(file, kind)
@@ -48,7 +53,7 @@ def test_a_detached_mapping_outlives_truncation(file, kind, piece, monkeypatch):
     assert view.tobytes() == content
 
 
-def test_what_the_process_wrote_is_kept(file):
+def test_what_the_process_wrote_is_kept(file: Callable[..., Any]) -> None:
     memory = mapped(file, "private")
     memory[5] = 99
     for mapping in mappings_of(file):
@@ -59,7 +64,9 @@ def test_what_the_process_wrote_is_kept(file):
     assert memory[6] == 98
 
 
-def test_a_truncated_file_is_an_error_and_not_the_end_of_the_process(file):
+def test_a_truncated_file_is_an_error_and_not_the_end_of_the_process(
+    file: Callable[..., Any],
+) -> None:
     memory = mapped(file, "private")
     (mapping,) = mappings_of(file)
     os.truncate(file, 10)
@@ -68,7 +75,9 @@ def test_a_truncated_file_is_an_error_and_not_the_end_of_the_process(file):
     memory.close()
 
 
-def test_libraries_and_files_that_the_process_writes_to_are_left_alone(file):
+def test_libraries_and_files_that_the_process_writes_to_are_left_alone(
+    file: Callable[..., Any],
+) -> None:
     with file.open("r+b") as opened:
         written = mmap.mmap(opened.fileno(), SIZE, mmap.MAP_SHARED)
         assert not mappings_of(file)
@@ -76,7 +85,7 @@ def test_libraries_and_files_that_the_process_writes_to_are_left_alone(file):
     assert not [maps for maps in find().values() if ".so" in maps[0].path]
 
 
-def test_a_deleted_file_is_found_without_its_path(file):
+def test_a_deleted_file_is_found_without_its_path(file: Callable[..., Any]) -> None:
     memory = mapped(file, "private")
     inode = file.stat().st_ino
     file.unlink()

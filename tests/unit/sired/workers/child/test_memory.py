@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,10 +46,10 @@ if os.fork():
 
 
 @pytest.fixture
-def measured(tmp_path):
+def measured(tmp_path: Path) -> Any:
     """Run a piece of code in a fresh process; what it prints are numbers of MiB."""
 
-    def _measured(code):
+    def _measured(code: Any) -> Any:
         done = subprocess.run(
             [sys.executable, "-c", PROLOGUE + code],
             capture_output=True,
@@ -60,7 +62,7 @@ def measured(tmp_path):
     return _measured
 
 
-def test_what_a_model_allocates_is_measured(measured):
+def test_what_a_model_allocates_is_measured(measured: Any) -> None:
     before, held = measured(
         "meter = CpuMeter(); before = meter.settle(0)\n"
         "weights = filled(200)\n"
@@ -69,7 +71,7 @@ def test_what_a_model_allocates_is_measured(measured):
     assert held - before == pytest.approx(200, rel=0.1)
 
 
-def test_weights_that_are_mapped_but_not_read_yet_are_charged_in_advance(measured):
+def test_weights_that_are_mapped_but_not_read_yet_are_charged_in_advance(measured: Any) -> None:
     before, held, after = measured(
         "meter = CpuMeter(); before = meter.settle(0)\n"
         "weights = mapped(100)\n"
@@ -82,7 +84,7 @@ def test_weights_that_are_mapped_but_not_read_yet_are_charged_in_advance(measure
     assert after == pytest.approx(held, rel=0.1)
 
 
-def test_what_inference_needs_comes_on_top_of_weights_read_meanwhile(measured):
+def test_what_inference_needs_comes_on_top_of_weights_read_meanwhile(measured: Any) -> None:
     held, peak, later = measured(
         "meter = CpuMeter()\n"
         "weights = mapped(100)\n"
@@ -97,7 +99,7 @@ def test_what_inference_needs_comes_on_top_of_weights_read_meanwhile(measured):
     assert later == peak
 
 
-def test_a_peak_while_loading_does_not_hide_the_peaks_of_inference(measured):
+def test_a_peak_while_loading_does_not_hide_the_peaks_of_inference(measured: Any) -> None:
     held, peak = measured(
         "meter = CpuMeter()\n"
         "buffer = filled(300); buffer.close()\n"
@@ -109,7 +111,7 @@ def test_a_peak_while_loading_does_not_hide_the_peaks_of_inference(measured):
     assert peak - held == pytest.approx(100, rel=0.1)
 
 
-def test_pages_shared_with_the_zygote_cost_nothing(measured):
+def test_pages_shared_with_the_zygote_cost_nothing(measured: Any) -> None:
     held, peak = measured(
         "library = mapped(100); read_all(library)\n"
         "if os.fork() == 0:\n"
@@ -125,7 +127,7 @@ def test_pages_shared_with_the_zygote_cost_nothing(measured):
     assert peak - held == pytest.approx(30, rel=0.1)
 
 
-def test_memory_freed_while_loading_is_not_counted(measured):
+def test_memory_freed_while_loading_is_not_counted(measured: Any) -> None:
     before, held = measured(
         "import ctypes; libc = ctypes.CDLL(None)\n"
         "libc.malloc.restype = ctypes.c_void_p; libc.free.argtypes = [ctypes.c_void_p]\n"
@@ -146,46 +148,46 @@ class Reserving(InferenceRuntime):
     name = "reserving"
     reserved = 0
 
-    def load(self, model_path, **kwargs):
+    def load(self, model_path: Any, **kwargs: Any) -> Any:
         return None
 
-    def predict(self, model, data):
+    def predict(self, model: Any, data: Any) -> Any:
         return data
 
-    def get_memory_footprint(self, model):
+    def get_memory_footprint(self, model: Any) -> Any:
         return 0
 
-    def peak_device_memory(self):
+    def peak_device_memory(self) -> Any:
         return self.reserved
 
 
 class Gpu:
     """A made-up GPU with others' 5000 bytes on it, and meters of workers that load there."""
 
-    def __init__(self, lock, **described):
+    def __init__(self, lock: Any, **described: Any) -> None:
         self.there = FakeGpu(total=16_000, free=11_000, **described)
         self._lock = lock
         self._nvml = FakeNvml([self.there])
 
-    def meter(self, runtime=None, held=0):
+    def meter(self, runtime: Any = None, held: int = 0) -> "GpuMeter":
         share = GpuLoadMeter(self.there.uuid, self._lock, self._nvml, held)
         return GpuMeter(share, runtime or Reserving())
 
-    def context(self, size):
+    def context(self, size: Any) -> Any:
         """Open a context of N bytes, as a standby worker does."""
 
-        def open_context():
+        def open_context() -> None:
             self.there.free -= size
 
         return measured_context(self.there.uuid, self._lock, open_context, self._nvml)
 
 
 @pytest.fixture
-def gpu(tmp_path):
+def gpu(tmp_path: Path) -> Any:
     return lambda **described: Gpu(tmp_path / "gpu.load", **described)
 
 
-def test_a_gpu_worker_is_charged_its_context_too_and_keeps_it_at_its_peak(gpu):
+def test_a_gpu_worker_is_charged_its_context_too_and_keeps_it_at_its_peak(gpu: Any) -> None:
     runtime = Reserving()
     meter = gpu(processes={os.getpid(): 450, 1: 5000}).meter(runtime)
     runtime.reserved = 100
@@ -194,7 +196,9 @@ def test_a_gpu_worker_is_charged_its_context_too_and_keeps_it_at_its_peak(gpu):
     assert meter.peak() == 650
 
 
-def test_where_the_driver_does_not_know_the_process_the_rise_of_the_whole_gpu_is_its_own(gpu):
+def test_where_the_driver_does_not_know_the_process_the_rise_of_the_whole_gpu_is_its_own(
+    gpu: Any,
+) -> None:
     runtime, gpu = Reserving(), gpu()
     meter = gpu.meter(runtime)
     runtime.reserved = 100
@@ -203,21 +207,23 @@ def test_where_the_driver_does_not_know_the_process_the_rise_of_the_whole_gpu_is
     assert meter.peak() == 420
 
 
-def test_a_gpu_worker_is_charged_its_weights_at_least_whatever_others_free_meanwhile(gpu):
+def test_a_gpu_worker_is_charged_its_weights_at_least_whatever_others_free_meanwhile(
+    gpu: Any,
+) -> None:
     gpu = gpu()
     meter = gpu.meter()
     gpu.there.free += 4000
     assert meter.settle(80) == 80
 
 
-def test_what_a_program_and_its_children_hold_of_a_gpu_counts_together(gpu):
+def test_what_a_program_and_its_children_hold_of_a_gpu_counts_together(gpu: Any) -> None:
     gpu = gpu(processes={7: 300, 8: 40, 9: 5000})
     meter = gpu.meter()
     assert meter.held_by([7, 8]) == 340
     assert meter.held_by([6]) == 0
 
 
-def test_without_a_driver_to_ask_the_runtime_is_believed(tmp_path):
+def test_without_a_driver_to_ask_the_runtime_is_believed(tmp_path: Path) -> None:
     runtime = Reserving()
     share = GpuLoadMeter("GPU-0", tmp_path / "lock", FakeNvml([], driver=False))
     meter = GpuMeter(share, runtime)
@@ -226,7 +232,9 @@ def test_without_a_driver_to_ask_the_runtime_is_believed(tmp_path):
 
 
 @pytest.mark.parametrize("processes", [None, {}, {1: None}])
-def test_loads_that_the_driver_cannot_tell_apart_wait_for_each_other(gpu, processes):
+def test_loads_that_the_driver_cannot_tell_apart_wait_for_each_other(
+    gpu: Any, processes: Any
+) -> None:
     gpu = gpu(processes=processes)
     first = gpu.meter()
     with ThreadPoolExecutor() as pool:
@@ -240,7 +248,7 @@ def test_loads_that_the_driver_cannot_tell_apart_wait_for_each_other(gpu, proces
         assert second.settle(80) == 700
 
 
-def test_the_context_of_a_worker_that_stood_by_is_its_own_too(gpu):
+def test_the_context_of_a_worker_that_stood_by_is_its_own_too(gpu: Any) -> None:
     gpu = gpu(processes=None)
     context = gpu.context(300)
     meter = gpu.meter(held=context)
@@ -248,7 +256,7 @@ def test_the_context_of_a_worker_that_stood_by_is_its_own_too(gpu):
     assert meter.settle(80) == 400
 
 
-def test_loads_that_the_driver_tells_apart_go_on_at_once(gpu):
+def test_loads_that_the_driver_tells_apart_go_on_at_once(gpu: Any) -> None:
     gpu = gpu(processes={os.getpid(): 450})
     gpu.meter().settle(80)
     first, second = gpu.meter(), gpu.meter()
@@ -256,7 +264,7 @@ def test_loads_that_the_driver_tells_apart_go_on_at_once(gpu):
     assert (first.settle(80), second.settle(80)) == (450, 450)
 
 
-def test_a_load_that_ends_in_a_crash_keeps_nobody_waiting(gpu):
+def test_a_load_that_ends_in_a_crash_keeps_nobody_waiting(gpu: Any) -> None:
     gpu = gpu(processes=None)
     crashed = os.fork()
     if not crashed:
@@ -267,7 +275,9 @@ def test_a_load_that_ends_in_a_crash_keeps_nobody_waiting(gpu):
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_a_gpu_worker_that_sleeps_holds_its_context_whether_the_driver_knows_it_or_not(gpu, known):
+def test_a_gpu_worker_that_sleeps_holds_its_context_whether_the_driver_knows_it_or_not(
+    gpu: Any, known: Any
+) -> None:
     processes = {os.getpid(): 450} if known else None
     runtime, gpu = Reserving(), gpu(processes=processes)
     meter = gpu.meter(runtime)

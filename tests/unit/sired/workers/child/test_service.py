@@ -2,7 +2,7 @@
 
 import socket
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -10,6 +10,10 @@ from sire.protocol.runs import RunModel, RunResult
 from sire.transport.channel import Channel
 from sired.workers.child.service import Service
 from sired.workers.messages import FromWorker, ToWorker
+
+if TYPE_CHECKING:
+    from sired.workers.child.served_model import WorkerRequest
+
 
 PATIENCE_SECONDS = 20
 
@@ -28,13 +32,13 @@ class Waiting:
         self._last = last
         self._decoded = {number: threading.Event() for number in range(last + 1)}
 
-    def share_cores(self, among):
+    def share_cores(self, among: int) -> None:
         pass
 
-    def decode(self, turn):
+    def decode(self, turn: "WorkerRequest") -> None:
         self._decoded[turn.run.request].set()
 
-    def answer(self, turn):
+    def answer(self, turn: "WorkerRequest") -> tuple[RunResult, tuple[()]]:
         number = turn.run.request
         if turn.decoded is None:
             self.decode(turn)
@@ -59,14 +63,14 @@ def serve(model: Any, requests: int) -> list[Any]:
     return answers
 
 
-def test_where_decoding_takes_long_the_next_is_decoded_while_the_model_runs():
+def test_where_decoding_takes_long_the_next_is_decoded_while_the_model_runs() -> None:
     model = Waiting(decode_seconds=0.1, last=3)
     answers = serve(model, 4)
     assert [answer.request for answer in answers] == [0, 1, 2, 3]
     assert model.together == [True, True, True]
 
 
-def test_where_it_takes_no_time_each_is_decoded_in_its_turn():
+def test_where_it_takes_no_time_each_is_decoded_in_its_turn() -> None:
     model = Waiting(decode_seconds=0.0, last=3)
     assert len(serve(model, 4)) == 4
     assert model.together == [False, False, False]

@@ -1,5 +1,8 @@
 """Trying a model on zeros: it is warm for any length then, and its answers have been seen."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -8,14 +11,14 @@ from sire.spec import Signature, TensorSpec
 from sired.workers.child.warmup import warm_up
 
 
-def taking(*specs):
+def taking(*specs: Any) -> Any:
     return Signature(tuple(TensorSpec(*spec) for spec in specs))
 
 
-def test_free_axes_are_tried_at_several_lengths_one_row_included():
+def test_free_axes_are_tried_at_several_lengths_one_row_included() -> None:
     seen = []
 
-    def predict(data):
+    def predict(data: Any) -> Any:
         seen.append((data.shape, data.dtype, data.any()))
         return data.sum(axis=2)
 
@@ -26,10 +29,10 @@ def test_free_axes_are_tried_at_several_lengths_one_row_included():
     assert (output.dtype, output.shape) == ("float32", (-1, 3))
 
 
-def test_without_free_axes_it_is_tried_once():
+def test_without_free_axes_it_is_tried_once() -> None:
     seen = []
 
-    def compute(data):
+    def compute(data: Any) -> Any:
         seen.append(1)
         return data
 
@@ -38,8 +41,8 @@ def test_without_free_axes_it_is_tried_once():
     assert outputs == (TensorSpec("", "int64", (2, 2)),)
 
 
-def test_several_inputs_and_outputs_go_by_name():
-    def predict(data):
+def test_several_inputs_and_outputs_go_by_name() -> None:
+    def predict(data: Any) -> Any:
         return {"sum": data["a"] + 1, "length": np.float32(len(data["text"])).reshape(1)}
 
     specs = (("a", "float16", (-1, 2)), ("text", "string", (-1,)))
@@ -47,8 +50,8 @@ def test_several_inputs_and_outputs_go_by_name():
     assert outputs == (TensorSpec("sum", "float16", (-1, 2)), TensorSpec("length", "float32", (1,)))
 
 
-def fails(error):
-    def predict(data):
+def fails(error: Any) -> Callable[..., Any]:
+    def predict(data: Any) -> None:
         raise error
 
     return predict
@@ -59,17 +62,19 @@ def fails(error):
     [fails(ValueError("no zeros, please")), lambda data: "text", lambda data: [data, None]],
     ids=["error", "text", "list"],
 )
-def test_a_model_that_takes_no_zeros_or_gives_no_arrays_is_loaded_all_the_same(predict):
+def test_a_model_that_takes_no_zeros_or_gives_no_arrays_is_loaded_all_the_same(
+    predict: Any,
+) -> None:
     assert warm_up(predict, taking(("", "float32", (-1,)))) == ()
 
 
-def test_one_that_will_never_answer_is_not():
+def test_one_that_will_never_answer_is_not() -> None:
     with pytest.raises(LoadFailed):
         warm_up(fails(LoadFailed("no compiler")), taking(("", "float32", (-1,))))
 
 
-def test_what_would_take_too_much_memory_is_not_tried():
-    def predict(data):
+def test_what_would_take_too_much_memory_is_not_tried() -> None:
+    def predict(data: Any) -> None:
         raise AssertionError("tried")
 
     assert warm_up(predict, taking(("", "float32", (-1, 1 << 30)))) == ()

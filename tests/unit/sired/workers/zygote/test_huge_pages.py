@@ -38,12 +38,12 @@ print(open("/proc/self/smaps_rollup").read())
 """
 
 
-def test_they_fit_where_memory_is_written_to_and_of_no_file():
+def test_they_fit_where_memory_is_written_to_and_of_no_file() -> None:
     assert list(huge_addresses(MAPS)) == [0x600000, 0x800000]
     assert all(place % HUGE == 0 for place in huge_addresses(MAPS))
 
 
-def test_after_a_fork_and_some_quiet_memory_lies_in_them_and_holds_what_it_held():
+def test_after_a_fork_and_some_quiet_memory_lies_in_them_and_holds_what_it_held() -> None:
     with subprocess.Popen([sys.executable, "-c", FORKS], stdout=subprocess.PIPE, text=True) as done:
         said, _ = done.communicate(timeout=60)
     assert done.returncode == 0
