@@ -42,7 +42,7 @@ class Twice(torch.nn.Module):
         super().__init__()
         self.weight = torch.nn.Parameter(torch.full((4,), 2.0))
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x * self.weight
 
 
