@@ -12,6 +12,7 @@ _ESCAPED = {
     **{code: f"\\u{code:04x}" for code in _DIRECTIONS},
 }
 _IN_A_CELL = {**_ESCAPED, ord("\n"): "\\n", ord("\t"): "\\t"}
+_IN_JSON = {code: f"\\u{code:04x}" for code in _ESCAPED if code > 0x7E}
 _REPLACED = dict.fromkeys(_ESCAPED, "\N{REPLACEMENT CHARACTER}")
 
 
@@ -23,6 +24,23 @@ def printable(text: str) -> str:
 def printable_line(text: str) -> str:
     """The text on one line: ends of lines and tabs are escaped as well."""
     return text.translate(_IN_A_CELL)
+
+
+def printable_output(output: bytes) -> bytes:
+    r"""Lines that a program printed, escaped. A ``\r``, as progress bars print, ends a line."""
+    lines = output.splitlines(keepends=True)
+    return b"".join(_line_of_output(line) for line in lines)
+
+
+def _line_of_output(line: bytes) -> bytes:
+    text = line.rstrip(b"\r\n")
+    shown = printable(text.decode(errors="backslashreplace")).encode()
+    return shown if text == line else shown + b"\n"
+
+
+def printable_json(encoded: str) -> str:
+    """JSON of the same value, with the control characters escaped that JSON leaves as they are."""
+    return encoded if encoded.isascii() else encoded.translate(_IN_JSON)
 
 
 def printable_drawing(text: str) -> str:

@@ -12,6 +12,7 @@ import typer
 from sire.errors import InvalidConfiguration
 from sire.nearest import did_you_mean
 from sire.paths import find_paths
+from sire.printable import printable_output
 from sire.protocol.log_lines import LEVELS, LogLine, read_line
 from sire.spec import check_name
 from sire.units import parse_duration
@@ -70,8 +71,9 @@ def logs(
 ) -> None:
     """Show the log of the daemon, or the output of a model.
 
-    With NAME, shows what the processes of that model printed. Lines can be selected by age,
-    component and level only in the log of the daemon.
+    With NAME, shows what the processes of that model printed: on a terminal with control
+    characters escaped, elsewhere unchanged. Lines can be selected by age, component and level only
+    in the log of the daemon.
     """
     if name is None:
         show_daemon_log(LineFilter(since, component, level), follow=follow, lines=lines, json=json)
@@ -143,7 +145,7 @@ def show_daemon_log(selected: LineFilter, *, follow: bool, lines: str | None, js
         """The line as it is printed; b"" if it is not selected."""
         line = read_line(text)
         if line is None:
-            return b"" if selected.limited else text
+            return b"" if selected.limited else _output(text)
         return _text(line, json) if selected.accepts(line) else b""
 
     most = None if selected.aged and lines is None else _number_of(lines)
@@ -172,7 +174,7 @@ def _show_model_log(name: str, follow: bool, lines: int, json: bool) -> None:
 
     def shown(text: bytes) -> bytes:
         if not json:
-            return text
+            return _output(text)
         message = text.decode(errors="replace").rstrip("\n")
         entry = {"component": f"worker {name}", "model": name, "message": message}
         return as_json(entry).encode()
@@ -181,6 +183,11 @@ def _show_model_log(name: str, follow: bool, lines: int, json: bool) -> None:
     _write_lines(map(shown, last_lines(path, size, lines)))
     if follow:
         _write_lines(map(shown, new_lines(path, size)))
+
+
+def _output(text: bytes) -> bytes:
+    """What a process printed: escaped on a terminal, the bytes themselves elsewhere."""
+    return printable_output(text) if sys.stdout.isatty() else text
 
 
 def _number_of(lines: str | None) -> int:

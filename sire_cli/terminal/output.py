@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from sire.printable import printable, printable_line
+from sire.printable import printable, printable_json, printable_line
 from sire.protocol.requests import Message
 
 AsJson = Annotated[
@@ -34,7 +34,7 @@ def print_json(value: Any) -> None:
 
 def as_json(value: Any) -> str:
     """A value as one line of JSON with its line end, including fields that have their defaults."""
-    return msgspec.json.encode(plain(value)).decode() + "\n"
+    return printable_json(msgspec.json.encode(plain(value)).decode()) + "\n"
 
 
 def plain(value: Any) -> Any:
