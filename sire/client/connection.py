@@ -3,6 +3,7 @@
 import itertools
 import os
 import time
+import uuid
 from collections.abc import Generator, Sequence
 from typing import Self, TypeVar
 
@@ -73,8 +74,9 @@ class Connection:
         Returns:
             The reply and the frames that came with it.
 
-        A request that changes nothing is sent to another daemon if the first one dies, and so is
-        any request that the first one has not received.
+        If the daemon dies, a request that changes nothing is sent to the next one. So is a
+        submission, whose key lets the next daemon detect that the first one has stored the jobs,
+        and any request that the first one has not received.
 
         Raises:
             SireError: the typed error the daemon replied with.
@@ -83,10 +85,12 @@ class Connection:
                 or it does not respond.
             DeadlineExceeded: no reply within ``timeout``; the request is cancelled.
         """
+        if isinstance(request, Submit) and not request.key:
+            request = msgspec.structs.replace(request, key=uuid.uuid4().hex)
         try:
             return next(self._replies(request, payload, timeout))
         except DaemonUnavailable:
-            if not (self._died and isinstance(request, READING)):
+            if not (self._died and isinstance(request, (*READING, Submit))):
                 raise
         return next(self._replies(request, payload, timeout))
 

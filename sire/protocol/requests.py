@@ -8,6 +8,7 @@ from sire.spec import JobState, KeepAlive, ModelSpec, Priority, Seconds, TensorS
 
 PROTOCOL_VERSION = 1
 
+SubmissionKey = Annotated[str, msgspec.Meta(max_length=64)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 
 
@@ -277,6 +278,9 @@ class Submit(Message, frozen=True, tag="submit"):
         priority: None for the model's.
         metadata: text that the client wants to find with the jobs later.
         timeout: seconds from now after which a job that has not ended fails; None for no limit.
+        key: chosen by the client for this submission, at most 64 characters. One that was used
+            before is answered with the jobs of then, so that a client whose daemon died before it
+            replied may ask the next one. The keys of the latest 50,000 jobs are kept.
     """
 
     model: str
@@ -285,6 +289,7 @@ class Submit(Message, frozen=True, tag="submit"):
     priority: Priority | None = None
     metadata: dict[str, str] = {}
     timeout: Seconds | None = None
+    key: SubmissionKey = ""
 
 
 class ListJobs(Message, frozen=True, tag="list_jobs"):

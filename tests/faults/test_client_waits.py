@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+import zmq
 
 from sire import ModelManager
 from sire.client import heartbeat
-from sire.client.link import Link
+from sire.client.link import Answer, Link
 from sire.client.pipeline.pipeline import open_pipeline
 from sire.errors import DaemonUnavailable, DeadlineExceeded, InvalidInput, SireError
 from sire.protocol.framing import LARGEST_HEADER
-from sire.protocol.requests import Health, ListModels, Predict
+from sire.protocol.replies import JobList, Submitted
+from sire.protocol.requests import Health, ListJobs, ListModels, Predict
 from tests.faults.conftest import new_house
 from tests.waiting import wait_until
 
@@ -92,6 +94,39 @@ def test_a_client_whose_daemon_died_a_moment_ago_asks_the_next_or_is_told(
     assert time.monotonic() - began < LATE
     assert [info.model.name for info in manager.list_models()] == ["m"]
     assert manager.predict("m", ASKED, timeout=60) == ASKED
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_submission_whose_reply_was_lost_is_repeated_and_makes_no_second_job(
+    there: Any, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    house, _ = there
+    before = all_jobs(house)
+    lost: list[Submitted] = []
+
+    def take(link: Link) -> Answer:
+        """The daemon dies after it has committed, and before its reply arrives."""
+        reply, frames = receive(link)
+        if isinstance(reply, Submitted) and len(lost) < count:
+            lost.append(reply)
+            kill(house)
+            raise zmq.Again
+        return reply, frames
+
+    receive = Link.take
+    monkeypatch.setattr(Link, "take", take)
+    with ModelManager(home=house.path) as manager:
+        if count == 1:
+            job = manager.submit("m", ASKED)
+            assert lost == [Submitted(id=lost[0].id, jobs=(job,))]
+        else:  # the next daemon died, too
+            with pytest.raises(DaemonUnavailable, match="went away"):
+                manager.submit("m", ASKED)
+            job = lost[0].jobs[0]
+            assert lost[1].jobs == (job,)
+        assert manager.wait_job(job, timeout=LATE).state == "complete"
+        assert manager.job_result(job) == ASKED
+    assert all_jobs(house) - before == {job}
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -177,6 +212,11 @@ def test_a_header_over_the_limit_is_refused_before_it_is_sent(there: Any) -> Non
         with pytest.raises(InvalidInput, match=f"the limit is {LARGEST_HEADER}"):
             ask()
     assert manager.predict("m", ASKED) == ASKED
+
+
+def all_jobs(house: Any) -> set[str]:
+    with house.connect() as connection:
+        return {one.id for one in connection.expect(JobList, ListJobs()).jobs}
 
 
 def fill(link: Any) -> None:

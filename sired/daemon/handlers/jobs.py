@@ -48,7 +48,9 @@ class JobHandlers:
         self._services.refuse_when_draining()
         priority = request.priority or self._services.registry.get(request.model).priority
         drafts = _drafts(request, priority, payload)
-        ids = await self._jobs.database.call(lambda repository: repository.accept(drafts))
+        ids = await self._jobs.database.call(
+            lambda repository: repository.accept(drafts, request.key)
+        )
         self._front.reply(client, Submitted(id=client.request_id, jobs=tuple(ids)))
         self._jobs.runner.accepted(Lane(request.model, priority))
         if request.timeout is not None:

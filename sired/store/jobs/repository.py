@@ -3,13 +3,14 @@
 import difflib
 import secrets
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import msgspec
 
 from sire.errors import JobNotFound, ModelNotFound, shown
 from sire.spec import Job, JobError, JobState
+from sired.store.jobs import submissions
 from sired.store.jobs.payloads import JobPayload, PayloadStore
 from sired.store.jobs.records import (
     COLUMNS,
@@ -82,9 +83,25 @@ class JobRepository:
 
     # Accepting and running
 
-    def accept(self, drafts: Iterable[Draft]) -> list[str]:
-        """Store new jobs; returns their ids in the same order."""
-        return [self._insert(draft, time.time()) for draft in drafts]
+    def accept(self, drafts: Sequence[Draft], key: str = "") -> list[str]:
+        """Store new jobs, unless this has been done under the same key.
+
+        Args:
+            drafts: jobs of one model.
+            key: of the submission; "" for none.
+
+        Returns:
+            Their ids in the same order.
+
+        Raises:
+            InvalidInput: the key is that of another submission.
+        """
+        if key and (ids := submissions.find(self.db, key, drafts)):
+            return ids
+        ids = [self._insert(draft, time.time()) for draft in drafts]
+        if key and ids:
+            submissions.remember(self.db, key, drafts[0].model, ids)
+        return ids
 
     def _insert(self, draft: Draft, now: float) -> str:
         job = self._new_id()

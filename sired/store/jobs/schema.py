@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sire.errors import JobsUnavailable
 
-VERSION = 1
+VERSION = 2
 
 # Only states that outlive the daemon are stored: queued and running jobs are pending here, which is
 # what they are after a crash.
@@ -45,6 +45,18 @@ CREATE TABLE payloads (
     PRIMARY KEY (job, kind)
 ) STRICT;
 """
+# Since version 2. ``jobs`` are the ids in order, separated by spaces; ``jobs_so_far`` is the number
+# of all jobs that were submitted with keys, up to and including these.
+_SUBMISSIONS = """
+CREATE TABLE submissions (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    key TEXT NOT NULL UNIQUE,
+    model TEXT NOT NULL,
+    jobs TEXT NOT NULL,
+    jobs_so_far INTEGER NOT NULL
+) STRICT;
+CREATE INDEX submissions_by_age ON submissions (jobs_so_far);
+"""
 
 
 def open_database(path: Path) -> sqlite3.Connection:
@@ -76,8 +88,9 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
             f"{path} was written by a newer version of sire (schema {version}, not {VERSION}).",
             hint="Upgrade sire, or move the file away.",
         )
-    if version == 0:
-        db.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
+    if version < VERSION:
+        missing = _SUBMISSIONS if version else _TABLES + _SUBMISSIONS
+        db.executescript(f"BEGIN; {missing} PRAGMA user_version = {VERSION}; COMMIT;")
 
 
 def unavailable(problem: Exception, directory: Path) -> JobsUnavailable:
