@@ -86,7 +86,10 @@ def by_name(data: Any, signature: Signature) -> dict[Any, Any]:
             absent = [spec.name for spec in inputs if spec.optional and data.get(spec.name) is None]
             return {name: item for name, item in data.items() if name not in absent}
         called = f"called {', '.join(map(str, data))}" if data else "none"
-        raise InvalidInput(f"The inputs are {called}; the model takes {_listed(inputs)}.")
+        raise InvalidInput(
+            f"The inputs are {called}; the model takes {_listed(inputs)}.",
+            hint="Give each that has no default. Files: -i NAME=FILE",
+        )
     if len(required) == 1 and not (isinstance(data, tuple) and len(data) > 1):
         return {required[0].name: _unwrapped(data, required[0])}
     specs = signature.in_order(len(data)) if isinstance(data, list | tuple) else ()

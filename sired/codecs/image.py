@@ -1,8 +1,6 @@
 """Images: decoded as the model's signature states, and encoded as PNG."""
 
 import io
-import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,9 +14,9 @@ from PIL import (
 
 from sire.errors import InvalidInput, error_text
 from sire.protocol.content import Payload
-from sire.spec import ImageOptions, Signature, TensorSpec
-from sire.tensors import ANYTHING, TEXT_DTYPES, as_array, dtype_for
-from sired.codecs.check import describe
+from sire.spec import ImageOptions, Signature
+from sire.tensors import ANYTHING, as_array, dtype_for
+from sired.codecs.layouts import MODES, Layout, pictured_input
 from sired.codecs.media import Media
 from sired.codecs.placing import FREE, place
 
@@ -26,7 +24,6 @@ Array = np.ndarray[Any, Any]
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 # Formats whose files can have several images. A JPEG file's others are previews of the first.
 _SEVERAL = frozenset({"PNG", "WEBP", "TIFF", "GIF"})
-_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 # The highest value of 8 and of 16 bits.
 _HIGHEST, _HIGHEST_16 = 255, 65535
 # Bytes per pixel while decoding: four of the image, and up to four of float32.
@@ -35,20 +32,11 @@ _PIXEL = 4 + 4 * 4
 Image.MAX_IMAGE_PIXELS = None
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """The layout of an image that a model takes; -1 for an axis of any length."""
-
-    channels: int
-    height: int
-    width: int
-    channels_first: bool
-    dtype: str
-    shape: tuple[int, ...]
-
-
 def decode(payload: Payload, signature: Signature, media: Media) -> Any:
-    """Decode an image to an array of the shape of the first input.
+    """Decode an image to an array of the shape of the input that it is for.
+
+    Of a model with several inputs, that is the one with the axes of an image; the others need
+    constants or defaults.
 
     Supported shapes are ``[N, C, H, W]``, ``[N, H, W, C]``, both without N, ``[H, W]``, and
     ``[N, H*W]`` of a square. For a floating point input pixels are scaled to 0..1 or the declared
@@ -56,9 +44,9 @@ def decode(payload: Payload, signature: Signature, media: Media) -> Any:
     signature, the result is float32[1, 3, H, W].
 
     Raises:
-        InvalidInput: the image is damaged, or the model's first input is not an image.
+        InvalidInput: the image is damaged, or the model takes none.
     """
-    layout = _layout(signature)
+    spec, layout = pictured_input(signature)
     picture = _read(payload)
     if picture.mode == "F":
         raise InvalidInput(
@@ -68,7 +56,7 @@ def decode(payload: Payload, signature: Signature, media: Media) -> Any:
     if picture.mode.startswith("I"):
         picture = _of_16_bits(picture, layout)
     if picture.mode != "F":
-        picture = picture.convert(_MODES[layout.channels])
+        picture = picture.convert(MODES[layout.channels])
     picture = place(picture, layout.width, layout.height, media.image)
     pixels = np.asarray(picture).reshape(picture.height, picture.width, -1)
     if pixels.shape[2] != layout.channels:  # gray with 16 bits, for a model of colours
@@ -76,7 +64,8 @@ def decode(payload: Payload, signature: Signature, media: Media) -> Any:
         pixels[..., 3:] = _HIGHEST
     if media.image.order == "bgr" and layout.channels >= 3:
         pixels = pixels[..., [2, 1, 0, 3][: layout.channels]]
-    return _arrange(_scale(pixels, layout, media.image), layout)
+    array = _arrange(_scale(pixels, layout, media.image), layout)
+    return array if spec is None or len(signature.inputs) == 1 else {spec.name: array}
 
 
 def decoded_bytes(payload: Payload) -> int:
@@ -140,40 +129,6 @@ def _of_16_bits(picture: Image.Image, layout: Layout) -> Image.Image:
         return Image.fromarray(pixels.astype(np.float32) * np.float32(_HIGHEST / _HIGHEST_16))
     # Pillow's own conversion would keep the lower 8 bits.
     return Image.fromarray((pixels >> 8).astype(np.uint8))
-
-
-def _layout(signature: Signature) -> Layout:
-    if not signature.inputs:
-        return Layout(3, FREE, FREE, True, "float32", (1, 3, FREE, FREE))
-    spec = signature.required()[0]
-    shape = spec.shape
-    if spec.dtype == ANYTHING:
-        # Unscaled pixels, which the model prepares itself.
-        return Layout(3, FREE, FREE, False, "uint8", (FREE, FREE, 3))
-    if spec.dtype in TEXT_DTYPES or 0 in shape:
-        raise _not_an_image(spec)
-    match shape:
-        case (_, c, h, w) | (c, h, w) if c in _MODES:
-            return Layout(c, h, w, True, spec.dtype, shape)
-        case (_, h, w, c) | (h, w, c) if c in _MODES:
-            return Layout(c, h, w, False, spec.dtype, shape)
-        case (_, _, h, w):
-            return Layout(3, h, w, True, spec.dtype, shape)
-        case (batch, n) if batch in {1, FREE} and n > 0 and math.isqrt(n) ** 2 == n:
-            side = math.isqrt(n)
-            return Layout(1, side, side, True, spec.dtype, shape)
-        case (_, h, w):
-            return Layout(1, h, w, True, spec.dtype, shape)
-        case (h, w) if (h == FREE) == (w == FREE):
-            return Layout(1, h, w, True, spec.dtype, shape)
-    raise _not_an_image(spec)
-
-
-def _not_an_image(spec: TensorSpec) -> InvalidInput:
-    return InvalidInput(
-        f"The model takes {describe(spec.dtype, spec.shape)}, which is not an image.",
-        hint="Send json or npy, or declare the input's shape: --input 'float32[-1,3,224,224]'",
-    )
 
 
 def _scale(pixels: Array, layout: Layout, image: ImageOptions) -> Array:
@@ -267,7 +222,7 @@ def _channels_last(array: Array) -> Array:
         array = array[..., 0]
     if array.ndim == 2:
         return array
-    first, last = (array.ndim == 3 and array.shape[axis] in _MODES for axis in (0, 2))
+    first, last = (array.ndim == 3 and array.shape[axis] in MODES for axis in (0, 2))
     if first == last:
         raise _no_picture(f"an array of shape {list(array.shape)}")
     return np.ascontiguousarray(array.transpose(1, 2, 0) if first else array)

@@ -1,11 +1,13 @@
 """Models with several inputs: by name, in order, with constants and defaults, as parts."""
 
+import io
 import json
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
+from PIL import Image
 
 from sire.errors import InvalidInput, InvalidModel
 from sire.protocol import content
@@ -30,6 +32,12 @@ def parts(signature: Any, **given: Any) -> Any:
     header = [(name, kind) for name, (kind, _) in given.items()]
     frames = (msgspec.msgpack.encode(header), *(data for _, data in given.values()))
     return decode(Payload(content.PARTS, frames), signature, ImageOptions())
+
+
+def png(pixels: "np.ndarray[Any, Any]") -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 TWO = ("x:float32[-1]", "ids:int64[-1,2]")
@@ -188,3 +196,37 @@ def test_a_part_that_cannot_be_read_is_named() -> None:
 def test_damaged_parts_are_invalid_input(frames: list[bytes]) -> None:
     with pytest.raises(InvalidInput):
         decode(Payload(content.PARTS, frames), Signature(), ImageOptions())
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        ("sizes:int64[1,2]=[[2,3]]", "image:float32[-1,3,-1,-1]"),
+        ("image:float32[-1,3,-1,-1]", "mask:float32[1,1,2,2]=0"),
+        ("frame:float32[4,4]=0", "image:float32[1,3,2,2]=0"),
+    ],
+)
+def test_an_image_alone_is_for_the_input_that_is_one(inputs: tuple[str, ...]) -> None:
+    signature = takes(*inputs)
+    pixels = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
+    given = read(png(pixels), signature, content.PNG)
+    assert given.keys() == {spec.name for spec in signature.inputs}
+    expected = pixels.astype(np.float32).transpose(2, 0, 1)[np.newaxis] / np.float32(255)
+    assert np.array_equal(given["image"], expected)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "expected"),
+    [
+        (("ids:int64[-1]", "image:float32[1,3,2,2]"), "the model takes ids int64"),
+        (("a:float32[1,3,2,2]=0", "b:float32[1,3,2,2]=0"), "can be an image: a, b"),
+        (("ids:int64[3]", "image:float32[1,3,2,2]=0"), "int64[3], which is not an image"),
+    ],
+)
+def test_an_image_alone_that_does_not_suffice_is_rejected(
+    inputs: tuple[str, ...], expected: str
+) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        read(png(np.zeros((2, 2, 3), np.uint8)), takes(*inputs), content.PNG)
+    assert expected in str(caught.value)
+    assert "-i" in caught.value.hint or "json" in caught.value.hint
