@@ -37,7 +37,7 @@ _PLAIN = {str, int, float, bool, bytes, type(None)}
 # Kinds of arrays of Python objects or strings, which are sent as lists.
 _OBJECTS = "OU"
 # dtypes of torch that numpy lacks; float32 represents each of their values.
-_ONLY_TORCH = ("bfloat16", "float8")
+ONLY_TORCH = ("bfloat16", "float8")
 _ITEM = msgspec.msgpack.Encoder()
 _INDEX = 4
 
@@ -118,7 +118,7 @@ def as_array(value: Any) -> "np.ndarray[Any, Any] | None":
         return np.asarray(value)
     if hasattr(value, "detach") and hasattr(value, "cpu"):
         tensor = value.detach().cpu()
-        if str(tensor.dtype).removeprefix("torch.").startswith(_ONLY_TORCH):
+        if str(tensor.dtype).removeprefix("torch.").startswith(ONLY_TORCH):
             tensor = tensor.float()
         try:
             return np.asarray(tensor.resolve_conj().resolve_neg())
@@ -133,7 +133,7 @@ def dtype_for(name: str) -> "np.dtype[Any]":
     Raises:
         InvalidInput: the dtype is unknown.
     """
-    if name.startswith(_ONLY_TORCH):
+    if name.startswith(ONLY_TORCH):
         return DTYPES["float32"]
     if name not in DTYPES:
         raise _unknown_dtype(name)

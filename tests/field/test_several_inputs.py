@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from onnx import numpy_helper
+from PIL import Image
 
 from tests.contract.tiny_graphs import write_graph
 from tests.home import Home
@@ -67,3 +68,28 @@ def test_a_signature_with_missing_inputs_is_rejected_when_it_is_registered(
     assert "gain:float32[]=3" in error
     home.sire(*declared, "--input", "gain:float32[1]=3")
     assert json.loads(home.sire("predict", "g", "-i", "-", stdin=b"[1, 2]").stdout) == [3, 6]
+
+
+def test_an_image_and_a_table_reach_the_inputs_that_they_are_for(
+    home: Home, tmp_path: Path
+) -> None:
+    write_graph(
+        tmp_path / "m.onnx",
+        [("Identity", ["city"], ["where"]), ("Add", ["price", "price"], ["twice"])],
+        {"city": "string[n,1]", "price": "float32[n]"},
+        {"where": "string[n,1]", "twice": "float32[n]"},
+    )
+    (tmp_path / "t.csv").write_text("price,city\n1.5,Paris\n2,Lyon\n")
+    home.register("m", tmp_path / "m.onnx")
+    answer = json.loads(home.sire("predict", "m", "-i", tmp_path / "t.csv").stdout)
+    assert answer == {"where": [["Paris"], ["Lyon"]], "twice": [3, 4]}
+    write_graph(
+        tmp_path / "p.onnx",
+        [("Mul", ["image", "scale"], ["y"])],
+        {"scale": "float32[k]", "image": "float32[n,3,h,w]"},
+        {"y": "float32[n,3,h,w]"},
+    )
+    Image.new("RGB", (2, 1), (255, 0, 51)).save(tmp_path / "p.png")
+    home.register("p", tmp_path / "p.onnx", "--input", "scale:float32[1]=2")
+    answer = json.loads(home.sire("predict", "p", "-i", tmp_path / "p.png").stdout)
+    assert np.allclose(answer, [[[[2, 2]], [[0, 0]], [[0.4, 0.4]]]])

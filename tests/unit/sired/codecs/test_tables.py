@@ -7,7 +7,7 @@ import pytest
 from sire.errors import InvalidInput
 from sire.protocol import content
 from sire.protocol.content import Payload
-from sire.spec import ImageOptions, Signature, TensorSpec
+from sire.spec import ImageOptions, Signature, TensorSpec, parse_tensor
 from sired.codecs import decode, encode
 
 ANYTHING = Signature()
@@ -82,7 +82,7 @@ def test_what_is_said_of_the_header_holds() -> None:
         ("1\n\n3\n", "Line 2 of the CSV input is empty"),
         ('1\n""\n3\n', "Line 2, column 1 of the CSV input is not a number: ''"),
         ("1,5;2,5\n", "Line 1, column 2 of the CSV input is not a number: '5;2'"),
-        ("a,b\n", "no row of numbers"),
+        ("a,b\n", "no row of values"),
     ],
 )
 def test_what_is_not_a_number_is_named_by_its_place(data: bytes, expected: str) -> None:
@@ -140,3 +140,74 @@ def test_byte_order_marks_are_no_part_of_the_input(encoding: Any) -> None:
     assert marked(content.TEXT, "grüß dich\n") == "grüß dich"
     assert marked(content.JSON, "[1.5]").tolist() == [1.5]
     assert content.sniff((mark + ' {"a": 1}').encode(encoding)[:16]) == content.JSON
+
+
+def table(data: str, *inputs: str, header: str = "") -> Any:
+    kind = f"{content.CSV}; header={header}" if header else content.CSV
+    signature = Signature(tuple(map(parse_tensor, inputs)))
+    given = decode(Payload(kind, (data.encode(),)), signature, ImageOptions())
+    if isinstance(given, dict):
+        return {name: value.tolist() for name, value in given.items()}
+    return given.tolist()
+
+
+CITIES = ("city:string[-1,1]", "price:float32[-1]")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "city,price\nNew York,1.5\n007,2\n",
+        "price,city\n1.5,New York\n2,007\n",
+        "New York,1.5\n007,2\n",
+        "New York;1.5\n007;2\n",
+        '"New York",1.5\n"007",2\n',
+    ],
+)
+def test_each_column_is_an_input(data: str) -> None:
+    assert table(data, *CITIES) == {"city": [["New York"], ["007"]], "price": [1.5, 2]}
+
+
+def test_columns_may_have_constants_and_defaults() -> None:
+    inputs = ("x:float32[-1,1]", "ids:int64[-1]", "gain:float32[1]=3")
+    assert table("1.5,7\n2,8\n", *inputs) == {"x": [[1.5], [2]], "ids": [7, 8], "gain": [3]}
+    assert table("gain,ids,x\n5,7,1\n", *inputs) == {"x": [[1]], "ids": [7], "gain": [5]}
+    assert table("gain,x\n5,7\n", "x:float32[-1]", "gain:float32[1]=3") == {"gain": [5], "x": [7]}
+
+
+def test_a_table_of_texts_is_as_the_model_takes_it() -> None:
+    assert table('x\nParis\n""\nLe Havre \n', "x:string[-1,1]") == [["Paris"], [""], ["Le Havre "]]
+    assert table("1\n2.50\n", "string[-1]") == ["1", "2.50"]
+    assert table("Paris\n", "string[-1]") == ["Paris"]
+    assert table("Paris,Lyon\n", "string[-1,2]") == [["Paris", "Lyon"]]
+    for header, rows in (("absent", [["a", "b"], ["c", "d"]]), ("present", [["c", "d"]])):
+        assert table("a,b\nc,d\n", "string[-1,2]", header=header) == rows
+
+
+@pytest.mark.parametrize(
+    ("data", "inputs", "expected"),
+    [
+        ("a\nb\n", ("x:string[-1]",), "The first line of the CSV input, 'a', could be names"),
+        ("a,b\nc,d\n", ("x:string[-1]", "y:string[-1]"), "could be names of columns, or texts"),
+        ("town,price\nParis,1\n", CITIES, "has a column 'town', which is not an input"),
+        ("Paris,cheap\nLyon,2\n", CITIES, "has a column 'Paris', which is not an input"),
+        ("Paris,1\nLyon,cheap\n", CITIES, "Line 2, column 2 of the CSV input is not a number"),
+        ("Paris,1\nLyon\n", CITIES, "Line 2 of the CSV input has 1 columns, not 2"),
+        ("1,2,3\n", CITIES, "has 3 columns; the model takes 2 inputs, a column each: city, price"),
+        ("1\n", CITIES, "has 1 column; the model"),
+        ("city,price\n", CITIES, "no row of values"),
+        ("1,2\n", ("x:float32[-1,3]", "y:float32[-1]"), "the input x is float32[N, 3]"),
+        ("1,2.5\n", ("x:float32[-1]", "y:int64[-1]"), "'y' has 2.5, which is not a whole number"),
+    ],
+)
+def test_a_table_that_does_not_fit_the_inputs_says_why(
+    data: str, inputs: tuple[str, ...], expected: str
+) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        table(data, *inputs)
+    assert expected in str(caught.value)
+
+
+def test_a_column_that_is_missing_is_named() -> None:
+    with pytest.raises(InvalidInput, match="has no column price; the model takes city string"):
+        table("city\nParis\n", *CITIES, header="present")
