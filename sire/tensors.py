@@ -32,6 +32,8 @@ _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 TEXT_DTYPES = frozenset({"str", "string"})
 # The dtype of inputs that are texts, pictures or objects, as the model's runtime reads them.
 ANYTHING = "object"
+# The names of inputs and parameters for a sampling rate.
+RATE_NAMES = frozenset({"sampling_rate", "sample_rate", "samplerate", "rate", "sr", "fs"})
 _ARRAY, _TUPLE = 1, 2
 _PLAIN = {str, int, float, bool, bytes, type(None)}
 # Kinds of arrays of Python objects or strings, which are sent as lists.
@@ -46,19 +48,34 @@ class Samples(np.ndarray[Any, Any]):
     """Audio: an array of samples that knows its sampling rate, in Hz.
 
     What is computed from it element by element has the same rate.
+
+    Attributes:
+        sampling_rate: in Hz.
+        wanted: whether it is the rate that the model was registered with.
     """
 
     sampling_rate: int
+    wanted: bool
 
     def __array_finalize__(self, source: Any) -> None:
         self.sampling_rate = getattr(source, "sampling_rate", 0)
+        self.wanted = getattr(source, "wanted", False)
 
 
-def samples_at(rate: int, samples: "np.ndarray[Any, Any]") -> Samples:
+def samples_at(rate: int, samples: "np.ndarray[Any, Any]", *, wanted: bool = False) -> Samples:
     """Samples with their sampling rate in Hz; not a copy."""
     made = samples.view(Samples)
-    made.sampling_rate = rate
+    made.sampling_rate, made.wanted = rate, wanted
     return made
+
+
+def unknown_rate(rate: int) -> InvalidInput:
+    """The error of a recording for a model of which no sampling rate is known."""
+    return InvalidInput(
+        f"The recording has {rate} Hz, but it is not known at which rate the model takes it.",
+        hint="Register the model with its rate, like --audio-rate 16000: recordings of other rates "
+        "are resampled then. Or send the samples as npy.",
+    )
 
 
 def pack(value: Any) -> Payload:

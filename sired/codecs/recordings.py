@@ -6,13 +6,12 @@ import numpy as np
 
 from sire.errors import InvalidInput
 from sire.spec import ANY_SHAPE, Signature, TensorSpec
-from sire.tensors import DTYPES, samples_at
+from sire.tensors import DTYPES, RATE_NAMES, samples_at, unknown_rate
 from sired.codecs.check import describe
 from sired.codecs.media import Media
 from sired.codecs.sizes import check_decoded
 
 Array = np.ndarray[Any, Any]
-_RATES = frozenset({"sampling_rate", "sample_rate", "samplerate", "rate", "sr", "fs"})
 # More channels than recordings have; a longer axis has samples.
 _MOST_CHANNELS = 8
 # Hz; a recording with less is damaged, and would grow without limit.
@@ -23,7 +22,7 @@ def is_rate(spec: TensorSpec) -> bool:
     """Whether an input is the sampling rate of a recording, by its name and shape."""
     scalar = spec.shape == ANY_SHAPE or all(axis in {-1, 1} for axis in spec.shape)
     numeric = spec.dtype in DTYPES and DTYPES[spec.dtype].kind in "iuf"
-    return spec.name.lower() in _RATES and scalar and numeric
+    return spec.name.lower() in RATE_NAMES and scalar and numeric
 
 
 def recorded_input(signature: Signature) -> TensorSpec | None:
@@ -57,13 +56,9 @@ def arrange(samples: Array, rate: int, signature: Signature, media: Media) -> An
         samples, rate = _resampled(samples, rate, wanted, media.largest), wanted
     if spec is None:
         mono = samples[:, 0] if samples.shape[1] == 1 else samples
-        return samples_at(rate, mono)
+        return samples_at(rate, mono, wanted=wanted is not None)
     if wanted is None and not rates:
-        raise InvalidInput(
-            f"The recording has {rate} Hz, but it is not known at which rate the model takes it.",
-            hint="Register the model with its rate, like --audio-rate 16000: recordings of other "
-            "rates are resampled then. Or send the samples as npy.",
-        )
+        raise unknown_rate(rate)
     shaped = _laid_out(samples, spec)
     if not rates:
         return shaped

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
+import torch
 from PIL import Image
 
 from tests.contract.tiny_graphs import write_graph
@@ -28,6 +29,10 @@ class Louder:
     def load(self, path=None): pass
     def predict(self, data): return data * 2
 
+class Rated:
+    def load(self, path=None): pass
+    def predict(self, x, sr=16000): return sr
+
 class Painter:
     def load(self, path=None): pass
     def predict(self, data): return np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
@@ -38,11 +43,32 @@ class Archive:
 """
 
 
+class Averages(torch.nn.Module):
+    """Answers the mean of a recording, and its rate."""
+
+    def forward(self, x: torch.Tensor, sr: int) -> tuple[torch.Tensor, int]:
+        return x.mean(), sr
+
+
+class AveragesOfTensors(torch.nn.Module):
+    """Answers the mean of a recording, and its rate, which is a tensor."""
+
+    def forward(self, x: torch.Tensor, sr: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return x.mean(), sr
+
+
+class Average(torch.nn.Module):
+    """Answers the mean of a recording."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.mean()
+
+
 @pytest.fixture
 def classes(home: Home, tmp_path: Path) -> None:
     file = tmp_path / "files.py"
     file.write_text(CODE)
-    for name in ("Recorder", "Louder", "Painter", "Archive"):
+    for name in ("Recorder", "Louder", "Rated", "Painter", "Archive"):
         home.register(name.lower(), file, "--runtime", "python", "--class", f"{file}:{name}")
 
 
@@ -84,6 +110,37 @@ def test_recordings_come_with_their_rate(home: Home, classes: Any, tmp_path: Pat
     loud, rate = soundfile.read(tmp_path / "loud.wav", dtype="float32")
     assert rate == 48000
     assert np.array_equal(loud, 2 * given)
+
+
+def test_programs_and_classes_get_the_rate_by_any_of_its_names(
+    home: Home, classes: Any, tmp_path: Path
+) -> None:
+    tone = np.sin(np.arange(4800) / 10).astype(np.float32)
+    soundfile.write(tmp_path / "t.wav", tone, 48000, subtype="FLOAT")
+    mean = torch.from_numpy(tone).mean().item()
+    for name, module in (("int", Averages()), ("tensor", AveragesOfTensors())):
+        torch.jit.script(module).save(tmp_path / f"{name}.pt")
+        home.register(name, tmp_path / f"{name}.pt", "--trust")
+        for given in (f"{tmp_path}/t.wav", f"x={tmp_path}/t.wav"):
+            answer = json.loads(home.sire("predict", name, "-i", given).stdout)
+            assert answer == [pytest.approx(mean), 48000]
+    assert json.loads(home.sire("predict", "rated", "-i", tmp_path / "t.wav").stdout) == 48000
+
+
+def test_a_program_that_cannot_be_told_the_rate_is_registered_with_it(
+    home: Home, tmp_path: Path
+) -> None:
+    torch.jit.script(Average()).save(tmp_path / "m.pt")
+    tone = np.sin(np.arange(4800) / 10).astype(np.float32)
+    soundfile.write(tmp_path / "t.wav", tone, 48000, subtype="FLOAT")
+    home.register("a", tmp_path / "m.pt", "--trust")
+    error = home.sire("predict", "a", "-i", tmp_path / "t.wav", code=10).stderr.decode()
+    assert "48000 Hz" in error
+    assert "--audio-rate" in error
+    home.register("b", tmp_path / "m.pt", "--trust", "--audio-rate", "16000")
+    answer = json.loads(home.sire("predict", "b", "-i", tmp_path / "t.wav").stdout)
+    expected = soxr.resample(tone, 48000, 16000, quality="VHQ")
+    assert answer == pytest.approx(torch.from_numpy(expected).mean().item())
 
 
 def test_a_model_gets_recordings_at_its_rate(home: Home, tmp_path: Path) -> None:

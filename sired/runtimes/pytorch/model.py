@@ -26,6 +26,10 @@ class TorchLoad:
     progress: ReadProgress
 
 
+def _same(data: Any) -> Any:
+    return data
+
+
 @dataclass(frozen=True, slots=True)
 class TorchModel:
     """A loaded model.
@@ -38,6 +42,7 @@ class TorchModel:
         precision: the floating point dtype of its parameters, if they have a common one.
         signature: its inputs and outputs, as far as they are known.
         options: how it is run.
+        with_rate: maps a recording to the inputs of a model that takes its sampling rate as well.
     """
 
     call: Callable[..., Any]
@@ -47,6 +52,7 @@ class TorchModel:
     precision: torch.dtype | None = None
     signature: Signature = field(default_factory=Signature)
     options: TorchOptions = field(default_factory=TorchOptions)
+    with_rate: Callable[[Any], Any] = _same
 
 
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}

@@ -122,13 +122,15 @@ def load_torchscript(job: TorchLoad) -> TorchModel:
     if options.channels_last:
         module = module.to(memory_format=torch.channels_last)
     tensors = [*module.parameters(), *module.buffers()]
+    parameters = parameters_of_script(module)
     return TorchModel(
         module,
         job.device,
-        parameters_of_script(module).arrange,
+        parameters.arrange,
         storage_bytes(tensors),
         common_precision(tensors),
         options=options,
+        with_rate=parameters.with_rate,
     )
 
 

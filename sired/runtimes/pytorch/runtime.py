@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from sire.spec import Signature
+from sire.tensors import RATE_NAMES, unknown_rate
 from sired.runtimes.base import InferenceRuntime
 from sired.runtimes.pytorch import checking, programs, weights
 from sired.runtimes.pytorch.calling import UndeclaredInputs
@@ -18,6 +19,7 @@ from sired.runtimes.pytorch.model import TorchLoad, TorchModel
 from sired.runtimes.pytorch.offload import OffloadedWeights, can_offload, offload, restore
 from sired.runtimes.pytorch.packages import clean_up
 from sired.runtimes.pytorch.streaming import is_streamed
+from sired.runtimes.support.inputs import recording_in
 
 _LOADERS: Mapping[str, Callable[[TorchLoad], TorchModel]] = {
     "safetensors": weights.load_safetensors,
@@ -121,6 +123,7 @@ class PyTorchRuntime(InferenceRuntime):
         """Start copying inputs to the GPU; on a CPU there is nothing to do."""
         if model.device.type != "cuda":
             return data
+        data = _with_rate(model, data)
         if self._copies is None:
             self._copies = Copies(model.device)
         return self._copies.send(data, model.precision)
@@ -130,7 +133,7 @@ class PyTorchRuntime(InferenceRuntime):
             assert self._copies is not None
             tensors = self._copies.receive(data)
         else:
-            tensors = to_tensors(data, model.device, model.precision)
+            tensors = to_tensors(_with_rate(model, data), model.device, model.precision)
         if model.options.channels_last:
             return replace_all(tensors, torch.Tensor, channels_last)
         return tensors
@@ -194,3 +197,19 @@ class PyTorchRuntime(InferenceRuntime):
     def peak_device_memory(self) -> int:
         """Peak of the bytes that PyTorch's allocator has reserved on the GPU."""
         return torch.cuda.max_memory_reserved() if torch.cuda.is_initialized() else 0  # type: ignore[no-untyped-call]
+
+
+def _with_rate(model: TorchModel, data: Any) -> Any:
+    """Inputs with the sampling rate of a recording among them, if the model takes that.
+
+    Raises:
+        InvalidInput: it does not, and was not registered with a rate either.
+    """
+    if (recording := recording_in(data)) is None:
+        return data
+    given = model.with_rate(data)
+    # A tensor has no attribute for it.
+    stated = isinstance(given, dict) and any(str(name).lower() in RATE_NAMES for name in given)
+    if not (stated or recording.wanted):
+        raise unknown_rate(recording.sampling_rate)
+    return given

@@ -207,13 +207,15 @@ def _whole(
     module = module.eval().to(device)
     if options.channels_last:
         module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    parameters = parameters_of(module.forward)
     return TorchModel(
         compiled(module) if options.compile else module,
         device,
-        parameters_of(module.forward).arrange,
+        parameters.arrange,
         storage_bytes([*module.parameters(), *module.buffers()]),
         precision or common_precision(module.parameters()),
         options=options,
+        with_rate=parameters.with_rate,
     )
 
 

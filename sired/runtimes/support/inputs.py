@@ -5,14 +5,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from sire.errors import InvalidInput, shown
 from sire.nearest import did_you_mean
-from sire.tensors import Samples
+from sire.tensors import RATE_NAMES, Samples
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
-# The parameters of a function that takes a recording with its sampling rate.
-_RECORDING = {"samples", "sampling_rate"}
 _BY_NAME = {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}
 _IN_ORDER = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
 
@@ -27,6 +27,7 @@ class Parameters:
         required: those without a default.
         fewest: minimum number of positional arguments.
         most: maximum number of positional arguments; -1 if a keyword is required.
+        rate_type: converts a sampling rate to what the function takes.
     """
 
     named: tuple[str, ...]
@@ -34,6 +35,29 @@ class Parameters:
     required: frozenset[str]
     fewest: int
     most: float
+    rate_type: Callable[[int], Any] = int
+
+    @property
+    def _rate(self) -> str:
+        """The parameter for the sampling rate of a recording; "" if there is none."""
+        return next((name for name in self.named if name.lower() in RATE_NAMES), "")
+
+    def with_rate(self, given: Any) -> Any:
+        """Inputs with the sampling rate of the recording among them, for a function that takes it.
+
+        A recording alone becomes a dict. Inputs are returned unchanged if the function has no
+        parameter for the rate, if they have it, or if the function requires further parameters.
+        """
+        recording = recording_in(given)
+        if recording is None or not (rate := self._rate):
+            return given
+        others = [name for name in self.named if name != rate]
+        required = [name for name in others if name in self.required] or others[:1]
+        if not isinstance(given, dict):
+            if len(required) != 1:
+                return given
+            given = {required[0]: given}
+        return {rate: self.rate_type(recording.sampling_rate), **given}
 
     def arrange(self, given: Any) -> Arguments:
         """The positional and keyword arguments for these inputs.
@@ -41,8 +65,7 @@ class Parameters:
         Raises:
             InvalidInput: their names or their number do not match.
         """
-        if isinstance(given, Samples) and set(self.named) >= _RECORDING:
-            given = {"samples": given, "sampling_rate": given.sampling_rate}
+        given = self.with_rate(given)
         if isinstance(given, dict):
             if self._takes(given.keys()):
                 return (), given
@@ -53,7 +76,9 @@ class Parameters:
         count = f"{len(in_order)} in order"
         received = ", ".join(map(str, given)) if isinstance(given, dict) else count
         raise InvalidInput(
-            f"The model takes {', '.join(self.named) or 'nothing by name'}; given were {received}."
+            f"The model takes {', '.join(self.named) or 'nothing by name'}; given were {received}.",
+            hint="Give each by its name: -i NAME=FILE. One that requests do not give can have a "
+            "value: --input 'NAME:DTYPE[SHAPE]=VALUE', with the others declared as well.",
         )
 
     def _check_names(self, given: dict[Any, Any]) -> None:
@@ -72,6 +97,12 @@ class Parameters:
 
     def _takes(self, names: Any) -> bool:
         return self.required <= names and (self.any_name or names <= set(self.named))
+
+
+def recording_in(given: Any) -> Samples | None:
+    """The recording that inputs are, or have among them by name; None if there is none."""
+    values = given.values() if isinstance(given, dict) else (given,)
+    return next((value for value in values if isinstance(value, Samples)), None)
 
 
 def parameters_of(function: Callable[..., Any]) -> Parameters:
@@ -96,6 +127,7 @@ def parameters_of(function: Callable[..., Any]) -> Parameters:
 def parameters_of_script(module: Any) -> Parameters:
     """The parameters of a TorchScript module, by its schema."""
     arguments = module.forward.schema.arguments[1:]
+    of_rates = [str(a.type) for a in arguments if a.name.lower() in RATE_NAMES]
     required = [a.name for a in arguments if not a.has_default_value()]
     return Parameters(
         named=tuple(argument.name for argument in arguments),
@@ -103,6 +135,7 @@ def parameters_of_script(module: Any) -> Parameters:
         required=frozenset(required),
         fewest=len(required),
         most=len(arguments),
+        rate_type=np.asarray if of_rates[:1] == ["Tensor"] else int,
     )
 
 
