@@ -237,6 +237,16 @@ class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     registered_at: float = 0.0
 
 
+def named_code(spec: ModelSpec) -> tuple[str, ...]:
+    """The code that a definition names, which runs when the model is loaded, in words."""
+    named = {
+        "the class": spec.model_class,
+        "the command": spec.args.get("cmd"),
+        "the Python file": spec.path if spec.path.endswith(".py") else None,
+    }
+    return tuple(f"{what} {shown(text)}" for what, text in named.items() if text)
+
+
 class JobError(msgspec.Struct, frozen=True):
     """The error of a failed job: the fields of a ``SireError``."""
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 from safetensors.torch import save_file
 
 from benchmarks import models
@@ -20,6 +21,7 @@ from sire.protocol.replies import HealthReport
 from sire.protocol.requests import Health, Load, Shutdown
 from sire.spec import ModelSpec
 from sired.store.model_file import to_toml
+from sired.store.snapshots import Snapshot, Snapshots, code_digest
 
 # A model that keeps its worker for a while without computing anything.
 SLEEPER = "sleeper"
@@ -92,9 +94,12 @@ def _register(paths: Paths, directory: Path, count: int) -> None:
         registered_at=time.time(),
     )
     paths.models.mkdir(parents=True, mode=0o700)
-    (paths.models / f"{SLEEPER}.toml").write_bytes(
-        to_toml(spec).replace(b":Perceptron", b":Sleeper").replace(b'"perceptron"', b'"sleeper"')
+    sleeper = msgspec.structs.replace(
+        spec, name=SLEEPER, model_class=f"{models.__file__}:Sleeper", fingerprint="sleeper"
     )
+    (paths.models / f"{SLEEPER}.toml").write_bytes(to_toml(sleeper))
+    for one in (spec, sleeper):
+        Snapshots(paths.snapshots).put(one.name, Snapshot(code=code_digest(one)))
     text = to_toml(spec)
     for name in [SMALL.model, *(f"model-{number:05}" for number in range(count - 2))]:
         (paths.models / f"{name}.toml").write_bytes(text)

@@ -82,7 +82,8 @@ class Show(Message, frozen=True, tag="show"):
 class Verify(Message, frozen=True, tag="verify"):
     """Hash the files of a model in full and compare them; reply: VerifyReport.
 
-    With ``trust`` the files are trusted and registered as they are now.
+    With ``trust`` the files are trusted and registered as they are now. If the registration names
+    code and was not made on this machine, it is the registration that is trusted.
     """
 
     name: str

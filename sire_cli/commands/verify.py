@@ -18,14 +18,19 @@ _COLUMNS = ("STATE", "SIZE>", "SHA256", "FILE")
 def verify(
     name: ModelName,
     trust: Annotated[
-        bool, typer.Option("--trust", help="Trust the files as they are now, and register them.")
+        bool,
+        typer.Option(
+            "--trust",
+            help="Trust the model as it is now: changed files, or a registration from elsewhere.",
+        ),
     ] = False,
     json: AsJson = False,
 ) -> int:
     """Compare a model's files with those that were registered.
 
     All files are hashed; hashes that were not known before are recorded. The exit status is 9 if a
-    file has changed, is new or is missing.
+    file has changed, is new or is missing. With --trust, a registry file that was copied from
+    another machine may run the code that it names.
     """
     report = expect(VerifyReport, Verify(name=name, trust=trust))
     if json:
@@ -38,7 +43,9 @@ def verify(
                 for one in report.files
             ],
         )
-    if not report.files:
+    if trust:
+        print_message(f"{name} is trusted as it is now.")
+    elif not report.files:
         print_message(f"{name} has no files of its own.")
     elif not report.unchanged:
         print_message(f"The files of {name} are not those that were registered.")

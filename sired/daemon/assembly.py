@@ -79,6 +79,9 @@ def _services(
     settings = loaded.settings
     registry = Registry(paths.models, OptionDefaults(settings.defaults).fill)
     registry.load()
+    snapshots = Snapshots(paths.snapshots)
+    # The database of jobs is as old as sire, and is created further down.
+    snapshots.adopt(registry.models, earlier=paths.jobs.exists())
     gpus = NvmlProbe(visible=os.environ.get("CUDA_VISIBLE_DEVICES"))
     inventory = Inventory([gpus, CpuProbe()], settings)
     footprints = Footprints(paths.footprints)
@@ -111,7 +114,7 @@ def _services(
         registry=registry,
         inventory=inventory,
         footprints=footprints,
-        snapshots=Snapshots(paths.snapshots),
+        snapshots=snapshots,
         jobs=_jobs(paths, settings, loop, brain, engine),
         warm_start=WarmStart(
             brain,

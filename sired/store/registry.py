@@ -99,7 +99,7 @@ class Registry:
             InvalidModel: it has an argument that TOML cannot represent.
             SireError: the file cannot be written.
         """
-        file = self._file(spec.name)
+        file = self.file(spec.name)
         if not replace:
             self.check_free(spec.name)
         try:
@@ -115,7 +115,7 @@ class Registry:
         Raises:
             ModelExists: it is.
         """
-        if name in self.models or self._file(name).exists():
+        if name in self.models or self.file(name).exists():
             raise ModelExists(
                 f"A model {name!r} is already registered.",
                 hint="Register it under another name, or replace it: --replace",
@@ -147,7 +147,7 @@ class Registry:
             ModelNotFound: no model has this name.
             SireError: the file cannot be deleted.
         """
-        file = self._file(check_name(name))
+        file = self.file(check_name(name))
         if file.name not in self.damaged:
             self.get(name)
         try:
@@ -158,7 +158,12 @@ class Registry:
         self._registered.pop(name, None)
         self.damaged.pop(file.name, None)
 
-    def _file(self, name: str) -> Path:
+    def file(self, name: str) -> Path:
+        """The file of a model, whether it exists or not.
+
+        Raises:
+            InvalidModel: it is not the name of a model.
+        """
         return self._directory / f"{file_stem(check_name(name))}.toml"
 
 

@@ -3,6 +3,7 @@
 A file per model: registering one of a thousand writes one.
 """
 
+import hashlib
 import logging
 from collections.abc import Collection
 from contextlib import suppress
@@ -10,7 +11,9 @@ from pathlib import Path
 
 import msgspec
 
+from sire.errors import SireError
 from sire.paths import file_stem, model_of_stem, private_directory
+from sire.spec import ModelSpec
 from sired.store.atomic import write_atomically
 from sired.store.file_states import FileState
 
@@ -24,11 +27,31 @@ class Snapshot(msgspec.Struct, frozen=True, omit_defaults=True):
         files: their states.
         changed: the paths of those that had changed when they were last read anew.
         changed_at: when that was, in seconds since the epoch; 0 if they never changed.
+        code: the ``code_digest`` of what was registered or trusted on this machine; None if an
+            earlier version of sire registered it, which recorded none.
     """
 
     files: tuple[FileState, ...] = ()
     changed: tuple[str, ...] = ()
     changed_at: float = 0.0
+    code: str | None = None
+
+
+def code_digest(spec: ModelSpec) -> str:
+    """A digest of all that decides which code a model runs.
+
+    It is kept apart from the registry, so that a registry file from elsewhere does not bring it.
+    """
+    decisive = (
+        spec.name,
+        spec.path,
+        spec.runtime,
+        spec.model_class,
+        spec.python_path,
+        spec.args,
+        spec.trusted,
+    )
+    return hashlib.sha256(msgspec.json.encode(decisive, order="deterministic")).hexdigest()
 
 
 class Snapshots:
@@ -39,6 +62,20 @@ class Snapshots:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+
+    def adopt(self, registered: Collection[str], *, earlier: bool) -> None:
+        """Begin to keep snapshots, unless that has been done.
+
+        Args:
+            registered: the names of the registered models.
+            earlier: whether a version of sire ran here that kept no snapshots. What it has
+                registered is taken for registered on this machine.
+        """
+        if not self._directory.exists():
+            for name in registered if earlier else ():
+                self.put(name, Snapshot())
+            with suppress(SireError):  # the first snapshot reports it
+                private_directory(self._directory)
 
     def get(self, name: str) -> Snapshot | None:
         """The snapshot of a model; None if there is none."""

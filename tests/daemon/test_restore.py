@@ -17,6 +17,7 @@ from sire.protocol.requests import Health, Load, Predict, Register, Unload
 from sire.spec import ModelSpec
 from sired.daemon.models.registration import complete, inspect
 from sired.store.registry import Registry
+from sired.store.snapshots import Snapshot, Snapshots, code_digest
 from tests.daemon.asking import instances
 from tests.home import Home
 from tests.waiting import wait_until
@@ -68,12 +69,14 @@ def models(home: Home, zoo: Path) -> Callable[..., Any]:
     """Registers models as a daemon would, without one."""
     registry = Registry(home.paths.models)
     registry.load()
+    snapshots = Snapshots(home.paths.snapshots)
     usual = {"path": f"{zoo}/x2.safetensors", "model_class": f"{zoo}/classes.py:Scale"}
 
     def models(*names: str, **options: Any) -> None:
         for name in names:
             wanted = Register(model=ModelSpec(name=name, **{**usual, **options}))
-            registry.add(complete(wanted, (), home.paths, inspect), replace=False)
+            spec = registry.add(complete(wanted, (), home.paths, inspect), replace=False)
+            snapshots.put(name, Snapshot(code=code_digest(spec)))
 
     return models
 
@@ -238,7 +241,7 @@ def test_a_damaged_memory_of_what_was_loaded_stops_nothing(
 ) -> None:
     models("a")
     home.configure(RESTORE)
-    home.paths.loaded.parent.mkdir()
+    home.paths.loaded.parent.mkdir(exist_ok=True)
     home.paths.loaded.write_text("[{")
     load(home, "a")
     wait_until(lambda: remembered(home) == ["a"])

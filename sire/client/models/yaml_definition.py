@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from sire.client.models.definition import Definition, define_model
-from sire.errors import InvalidModel, SireError, UntrustedModel, shown
+from sire.errors import InvalidModel, SireError, UntrustedModel
 from sire.nearest import nearest
 from sire.options.table import settable_in
-from sire.spec import ModelSpec
+from sire.spec import ModelSpec, named_code
 from sire.values import TEXT, Kind
 from sire.yaml_text import read_yaml
 
@@ -60,13 +60,7 @@ def read_model_file(path: Path, *, name: str | None = None, trust: bool = False)
 
 def _check_code(file: Path, spec: ModelSpec) -> None:
     """Raise UntrustedModel if a definition names code: a file must not decide what runs."""
-    named = {
-        "the class": spec.model_class,
-        "the command": spec.args.get("cmd"),
-        "the Python file": spec.path if spec.path.endswith(".py") else None,
-    }
-    code = [f"{what} {shown(text)}" for what, text in named.items() if text]
-    if code:
+    if code := named_code(spec):
         raise UntrustedModel(
             f"{file} names code that would run: {' and '.join(code)}.",
             hint="Read the file and the code. If you trust both, add --trust.",

@@ -4,6 +4,9 @@ Metadata is compared first, which takes microseconds. Only if it differs are the
 decide where they were taken, otherwise size and date. Files that changed are inspected like those
 of a new model, so that size, fingerprint, footprint and cached answers belong to them. If loading
 them runs code, the model is not loaded until they are trusted again.
+
+Nor is a model loaded whose registration names code and was not made on this machine: a registry
+file that was copied from elsewhere does not decide what runs.
 """
 
 import asyncio
@@ -17,7 +20,7 @@ import msgspec
 
 from sire.errors import Cancelled, InvalidModel, SireError, UntrustedModel
 from sire.protocol.replies import VerifiedFile
-from sire.spec import ModelSpec
+from sire.spec import ModelSpec, named_code
 from sired.daemon.host.log_setup import of_worker
 from sired.daemon.models.estimates import Estimates
 from sired.daemon.models.headers import HeaderReaders
@@ -33,7 +36,7 @@ from sired.store.file_states import (
     wait_until_written,
 )
 from sired.store.formats import TRANSFORMERS
-from sired.store.snapshots import Snapshot
+from sired.store.snapshots import Snapshot, code_digest
 
 log = logging.getLogger(__name__)
 
@@ -56,13 +59,19 @@ class FileChecks:
 
         Raises:
             Cancelled: files had changed, and what waits for the model has it loaded anew.
-            UntrustedModel: files had changed, and loading them would run code.
+            UntrustedModel: files had changed, and loading them would run code; or the registration
+                names code, and was not made on this machine.
             InvalidModel: files are missing, damaged, or being written.
         """
+        known = self._services.snapshots.get(spec.name)
+        if not approved(spec, known):
+            raise self._not_approved(spec)
+        if known is not None and known.code is None:
+            known = msgspec.structs.replace(known, code=code_digest(spec))
+            self._services.snapshots.put(spec.name, known)
         files = files_of_model(spec, self._headers)
         if not files:
             return ()
-        known = self._services.snapshots.get(spec.name)
         now = states_of(files)
         if known is not None and _same_metadata(known.files, now):
             return now
@@ -85,7 +94,7 @@ class FileChecks:
             Their paths, and when files that had changed were last registered anew, or None.
         """
         known = self._services.snapshots.get(spec.name)
-        if known is None:
+        if known is None or not known.files:
             return (), None
         anew_at = known.changed_at or None
         try:
@@ -104,7 +113,7 @@ class FileChecks:
         Raises:
             InvalidModel: a file is missing, cannot be read, or is being written.
         """
-        known = self._services.snapshots.get(spec.name) or Snapshot()
+        known = self._services.snapshots.get(spec.name) or Snapshot(code="")
         old = {state.path: state for state in known.files}
         there = [Path(path) for path in old if Path(path).exists()]
         files = list(dict.fromkeys((*there, *files_of_model(spec, self._headers))))
@@ -121,23 +130,34 @@ class FileChecks:
         return tuple(reports)
 
     async def trust(self, spec: ModelSpec) -> None:
-        """Trust and register the files of a model as they are now.
+        """Trust a model as it is now: its registration if that was not made here, else its files.
 
         Raises:
             InvalidModel: a file is missing, damaged or being written.
             SireError: the registry cannot be written.
         """
         services = self._services
-        trusted = msgspec.structs.replace(spec, trusted=True)
+        here = approved(spec, await asyncio.to_thread(services.snapshots.get, spec.name))
+        trusted = msgspec.structs.replace(spec, trusted=True) if here else spec
 
         def read() -> tuple[ModelSpec, Snapshot]:
             _, snapshot = compare(trusted, services.snapshots.get(spec.name), self._headers)
             return self._estimates.blocking(self._headers.inspect(trusted)), snapshot
 
         found, snapshot = await asyncio.to_thread(read)
-        services.registry.update(spec.name, trusted=True)
+        services.registry.update(spec.name, trusted=trusted.trusted)
         await asyncio.to_thread(services.snapshots.put, spec.name, snapshot)
         self._adopt(spec, found, snapshot.changed)
+
+    def _not_approved(self, spec: ModelSpec) -> UntrustedModel:
+        code = [*named_code(spec), *(["trusted = true"] if spec.trusted else [])]
+        return UntrustedModel(
+            f"{spec.name} was not registered on this machine, and its registration names code that "
+            f"would run: {' and '.join(code)}. None of it has run.",
+            hint=f"Read {self._services.registry.file(spec.name)} and the code. If you trust both: "
+            f"sire verify {spec.name} --trust",
+            model=spec.name,
+        )
 
     def _adopt(self, spec: ModelSpec, found: ModelSpec, changed: Sequence[str]) -> None:
         """Replace a model's entry by what its files state now; what waits for it keeps waiting."""
@@ -200,7 +220,15 @@ def take_snapshot(spec: ModelSpec, headers: HeaderReaders) -> Snapshot:
     Raises:
         InvalidModel: one is missing, cannot be read, or is being written.
     """
-    return Snapshot(states_of(files_of_model(spec, headers), hash_up_to=HASHED_AT_ONCE))
+    states = states_of(files_of_model(spec, headers), hash_up_to=HASHED_AT_ONCE)
+    return Snapshot(states, code=code_digest(spec))
+
+
+def approved(spec: ModelSpec, known: Snapshot | None) -> bool:
+    """Whether a registration names no code, or was made or trusted on this machine."""
+    if not (named_code(spec) or spec.trusted):
+        return True
+    return known is not None and known.code in {None, code_digest(spec)}
 
 
 def compare(
@@ -208,11 +236,18 @@ def compare(
 ) -> tuple[tuple[str, ...], Snapshot]:
     """The files whose content changed, and the snapshot that replaces the known one.
 
+    Args:
+        spec: the model, whose registration is known to be approved.
+        known: its snapshot, if there is one.
+        headers: tells which files are its own.
+
     Raises:
         InvalidModel: one is missing, cannot be read, or is being written.
     """
     files = files_of_model(spec, headers)
-    if known is None:  # registered by an earlier version, or by a file put into the registry
+    if not files:
+        return (), msgspec.structs.replace(known or Snapshot(), code=code_digest(spec))
+    if known is None or not known.files:  # registered by an earlier version, or elsewhere
         states = states_of(files, hash_up_to=HASHED_AT_ONCE)
         same = headers.inspect(spec).fingerprint == spec.fingerprint
         changed: tuple[str, ...] = () if same else (spec.path,)
@@ -222,9 +257,9 @@ def compare(
         states = states_of(files, hash_up_to=max(HASHED_AT_ONCE, size))
         changed = differing(known.files, states, exactly=runs_code(spec))
     if changed:
-        return changed, Snapshot(states, changed, time.time())
+        return changed, Snapshot(states, changed, time.time(), code_digest(spec))
     old = known or Snapshot()
-    return (), msgspec.structs.replace(old, files=states)
+    return (), msgspec.structs.replace(old, files=states, code=code_digest(spec))
 
 
 def runs_code(spec: ModelSpec) -> bool:
