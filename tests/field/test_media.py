@@ -180,6 +180,20 @@ def test_pictures_are_as_the_model_declares_them(home: Home, tmp_path: Path) -> 
         assert text in shown
 
 
+def test_options_that_an_input_cannot_have_are_rejected_when_it_is_registered(
+    home: Home, tmp_path: Path
+) -> None:
+    shapes = {"x": "float32[n,3,8,8]"}
+    write_graph(
+        tmp_path / "m.onnx", [("Identity", ["x"], ["y"])], shapes, {"y": "float32[n,3,8,8]"}
+    )
+    error = home.sire("register", "m", tmp_path / "m.onnx", "--mean", "0.5,0.5", code=9).stderr
+    assert b"--mean has 2 values, but the images of m have 3 channels" in error
+    declared = ("--input", "x:uint8[-1,3,8,8]", "--std", "0.2")
+    error = home.sire("register", "m", tmp_path / "m.onnx", *declared, code=9).stderr
+    assert b"--std applies to floats, but m takes integers" in error
+
+
 def test_answers_are_files(home: Home, classes: Any, tmp_path: Path) -> None:
     home.sire("predict", "painter", "-i", "-", "-o", tmp_path / "out.png", stdin=b"1")
     painted = np.asarray(Image.open(tmp_path / "out.png"))
