@@ -8,7 +8,7 @@ from msgspec.structs import FieldInfo, fields
 from man.roff import bold, heading, item, text
 from sire.options.table import WITH_DEFAULTS
 from sire.values import Kind
-from sired.config import DeviceSettings, Settings
+from sired.config import DeviceSettings, GroupSettings, Settings
 from sired.scheduler.policies import eviction, placement, routing
 
 SECTIONS = {
@@ -32,7 +32,10 @@ SECTIONS = {
     "devices.NAME": "A physical device (cpu, cuda:0, cuda:1, ...) with a limit of its own, or a "
     "part of one under another name. A device that is split into parts is no longer available "
     "under its own name.",
+    "groups.NAME": "A group of models that share a limit on memory. A model belongs to it if it is "
+    "registered with `--group NAME`; `sire devices` shows what each group holds.",
 }
+NAMED = {"devices": DeviceSettings, "groups": GroupSettings}
 KEYS = {
     **{f"defaults.{option.name}": option.help for option in WITH_DEFAULTS},
     "daemon.grace": "How long a daemon that is stopped waits for running requests.",
@@ -122,6 +125,9 @@ KEYS = {
     "devices.NAME.standby": "Number of workers kept ready there without a model, on a GPU with a "
     "CUDA context, so that loads are faster. The memory of each (`memory.cuda_context`, on a CPU "
     "`memory.cpu_process`) is reserved and not part of the capacity.",
+    "groups.NAME.memory": "Most memory that the models of the group may hold, on all devices "
+    "together. A model that needs more waits until others of its group have given way. Weights "
+    "that sleep in main memory do not count.",
 }
 
 
@@ -144,9 +150,9 @@ def settings_sections() -> str:
 
 def _settings() -> Iterator[tuple[str, FieldInfo]]:
     for section in fields(Settings):
-        devices = section.name == "devices"
-        struct: type[msgspec.Struct] = DeviceSettings if devices else section.type
-        prefix = "devices.NAME" if devices else section.name
+        named = section.name in NAMED
+        struct: type[msgspec.Struct] = NAMED[section.name] if named else section.type
+        prefix = f"{section.name}.NAME" if named else section.name
         yield from ((f"{prefix}.{field.encode_name}", field) for field in fields(struct))
 
 
@@ -157,7 +163,7 @@ def _section(key: str) -> str:
 def _key(key: str, field: FieldInfo) -> str:
     kind: Kind = field.type.__metadata__[0]
     facts = [kind.name]
-    if field.default not in (msgspec.NODEFAULT, None, ()):
+    if field.default not in (msgspec.NODEFAULT, None, (), ""):
         facts.append(f"default {kind.write(field.default)}")
     noted = ", ".join(filter(None, facts))
     return item(bold(key.rpartition(".")[2]) + (f" ({text(noted)})" if noted else ""), KEYS[key])

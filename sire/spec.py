@@ -181,6 +181,7 @@ class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
         python_path: directories added to the import path before ``model_class`` is imported.
         args: arguments of the model class, or of the runtime if there is no class.
         device: a device name, or "auto".
+        group: the group whose limit on memory it shares; "" for none.
         max_memory: the most bytes that it needs, as declared; None for an estimate.
         keep_alive: seconds it stays loaded after its last use; None for the daemon's default.
         pinned: whether it is never unloaded to make room or because it is idle.
@@ -213,6 +214,7 @@ class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     python_path: tuple[str, ...] = ()
     args: dict[str, Any] = {}
     device: str = "auto"
+    group: str = ""
     max_memory: int | None = None
     keep_alive: KeepAlive = None
     pinned: bool = False

@@ -110,6 +110,7 @@ class ModelManager(JobCalls, PoolCalls, ManyCalls):
         audio_rate: int | None = None,
         warmup: str | Path | None = None,
         device: str | None = None,
+        group: str | None = None,
         max_memory: str | int | None = None,
         keep_alive: str | float | None = None,
         pin: bool | None = None,

@@ -217,6 +217,16 @@ OPTIONS = (
         help="Device to load the model on, or auto for any.",
     ),
     ModelOption(
+        "group",
+        field="group",
+        kind=TEXT,
+        metavar="GROUP",
+        group="Memory",
+        label="Group",
+        settable=ANYWHERE,
+        help="Group whose models share a limit on memory: [groups.GROUP] in the settings.",
+    ),
+    ModelOption(
         "max_memory",
         field="max_memory",
         kind=SIZE,

@@ -270,11 +270,27 @@ class DeviceInfo(msgspec.Struct, frozen=True):
     bounded_by: str = ""
 
 
+class GroupInfo(msgspec.Struct, frozen=True):
+    """A group of models with a limit on memory.
+
+    Attributes:
+        memory_bytes: what its models may hold on all devices together.
+        used_bytes: what they are charged now.
+        models: number of models registered in it.
+    """
+
+    name: str
+    memory_bytes: int
+    used_bytes: int
+    models: int
+
+
 class DeviceList(Message, frozen=True, tag="devices_report"):
-    """All devices, and the placement strategy in force."""
+    """All devices, the placement strategy in force, and the groups that have a limit."""
 
     devices: tuple[DeviceInfo, ...]
     strategy: str
+    groups: tuple[GroupInfo, ...] = ()
 
 
 class CheckStep(msgspec.Struct, frozen=True):

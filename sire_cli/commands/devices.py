@@ -1,6 +1,6 @@
 """``sire devices``."""
 
-from sire.protocol.replies import DeviceInfo, DeviceList
+from sire.protocol.replies import DeviceInfo, DeviceList, GroupInfo
 from sire.protocol.requests import Devices
 from sire.units import format_bytes
 from sire_cli.daemon_connection import expect
@@ -18,15 +18,18 @@ _COLUMNS = (
     "BOUNDED BY",
     "HARDWARE",
 )
+_GROUP_COLUMNS = ("GROUP", "MODELS>", "MEMORY>", "USED>")
 
 
 def devices(json: AsJson = False) -> None:
-    """List devices with their memory and utilization."""
+    """List devices and groups of models with their memory."""
     reply = expect(DeviceList, Devices())
     if json:
         print_json(reply)
         return
     print_table(_COLUMNS, [_row(device) for device in reply.devices])
+    if reply.groups:
+        print_table(_GROUP_COLUMNS, [_group_row(group) for group in reply.groups])
     print_message(f"Placement strategy: {reply.strategy}")
 
 
@@ -43,4 +46,13 @@ def _row(device: DeviceInfo) -> tuple[str, ...]:
         "" if utilization is None else f"{utilization:.0f} %",
         device.bounded_by,
         device.hardware,
+    )
+
+
+def _group_row(group: GroupInfo) -> tuple[str, ...]:
+    return (
+        group.name,
+        str(group.models),
+        format_bytes(group.memory_bytes),
+        format_bytes(group.used_bytes),
     )

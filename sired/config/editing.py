@@ -40,7 +40,7 @@ def set_value(text: str, key: str, given: str) -> str:
 
 
 def _path(key: str) -> list[str]:
-    """The names in a dotted key; that of a device may contain dots itself."""
+    """The names in a dotted key; that of a device or a group may contain dots itself."""
     section, _, name = key.rpartition(".")
     return [*section.split(".", 1), name]
 

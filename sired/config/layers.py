@@ -53,9 +53,9 @@ def from_file(path: Path) -> Layer:
 def _flatten(tables: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """Dotted keys and values; an empty or misplaced table counts as a value."""
     for section, table in tables.items():
-        if section == "devices" and isinstance(table, dict):
-            for device, keys in table.items():
-                yield from _keys(f"devices.{device}", keys)
+        if section in {"devices", "groups"} and isinstance(table, dict):
+            for name, keys in table.items():
+                yield from _keys(f"{section}.{name}", keys)
         else:
             yield from _keys(section, table)
 
@@ -68,23 +68,28 @@ def _keys(prefix: str, table: Any) -> Iterator[tuple[str, Any]]:
 
 
 def from_environment(
-    environment: Mapping[str, str], sections: Iterable[str], devices: Iterable[str]
+    environment: Mapping[str, str],
+    sections: Iterable[str],
+    named: Mapping[str, Iterable[str]],
 ) -> Layer:
     """Read ``SIRE_<SECTION>_<KEY>``; other variables are ignored.
 
-    ``SIRE_DEVICES_<NAME>_<KEY>`` refers to the device of ``devices`` with that name in capitals and
-    underscores, otherwise to a new one: ``CUDA_1`` is ``cuda:1``.
+    ``SIRE_DEVICES_<NAME>_<KEY>`` refers to the device of ``named`` with that name in capitals and
+    underscores, otherwise to a new one: ``CUDA_1`` is ``cuda:1``. So does ``SIRE_GROUPS_…``.
     """
-    names = {re.sub(r"\W", "_", name).upper(): name for name in devices}
+    known = {
+        section: {re.sub(r"\W", "_", name).upper(): name for name in names}
+        for section, names in named.items()
+    }
     layer = {}
     for variable, value in sorted(environment.items()):
         match = _VARIABLE.fullmatch(variable)
-        if match is None or match["section"].lower() not in sections:
+        if match is None or match["section"].lower() not in {*sections, *known}:
             continue
         section, key = match["section"].lower(), match["key"].lower()
-        if section == "devices":
-            device, _, key = match["key"].rpartition("_")
-            section = f"devices.{names.get(device) or _device_name(device)}"
+        if section in known:
+            name, _, key = match["key"].rpartition("_")
+            section = f"{section}.{known[section].get(name) or _device_name(name)}"
         layer[f"{section}.{key.lower()}"] = GivenValue(value, variable, variable)
     return layer
 

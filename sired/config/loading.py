@@ -12,10 +12,12 @@ from sire.errors import InvalidConfiguration
 from sire.nearest import nearest
 from sire.values import Kind
 from sired.config.layers import GivenValue, Layer, from_environment, from_file, from_flags
-from sired.config.settings import DeviceSettings, Settings
+from sired.config.settings import DeviceSettings, GroupSettings, Settings
 
+# Sections that contain one table for each name that the user chose.
+_NAMED: dict[str, type[msgspec.Struct]] = {"devices": DeviceSettings, "groups": GroupSettings}
 _SECTIONS: dict[str, type[msgspec.Struct]] = {
-    field.name: field.type for field in fields(Settings) if field.name != "devices"
+    field.name: field.type for field in fields(Settings) if field.name not in _NAMED
 }
 # Former names of settings.
 _MOVED = {"placement.max_models": "limits.max_models"}
@@ -57,18 +59,25 @@ def load_settings(
     given = {
         key: item for key, item in from_file(path).items() if item.value != {} or not _section(key)
     }
-    names = [key.split(".", 1)[1].rpartition(".")[0] for key in given if key.startswith("devices.")]
-    given |= from_environment(environment, [*_SECTIONS, "devices"], names)
+    names = {section: _names(section, given) for section in _NAMED}
+    given |= from_environment(environment, _SECTIONS, names)
     given |= from_flags(flags)
     values = {key: _read(key, item) for key, item in given.items()}
     sections = {name: _build(kind, values, name) for name, kind in _SECTIONS.items()}
-    devices = {name: _device(name, values, given) for name in _device_names(values)}
-    settings = _settings(sections, devices)
+    devices = {name: _device(name, values, given) for name in _names("devices", values)}
+    groups = {
+        name: _build(GroupSettings, values, f"groups.{name}") for name in _names("groups", values)
+    }
+    settings = _settings(sections, devices, groups)
     return LoadedSettings(settings, list(_sources(settings, given)), path)
 
 
-def _settings(sections: Mapping[str, Any], devices: dict[str, DeviceSettings]) -> Settings:
-    return Settings(**sections, devices=devices)
+def _settings(
+    sections: Mapping[str, Any],
+    devices: dict[str, DeviceSettings],
+    groups: dict[str, GroupSettings],
+) -> Settings:
+    return Settings(**sections, devices=devices, groups=groups)
 
 
 def _read(key: str, item: GivenValue) -> Any:
@@ -96,15 +105,16 @@ def kind_of(key: str) -> Kind:
 
 
 def _kinds(key: str) -> dict[str, Kind]:
-    """The kinds of all dotted keys; for a device, of all its keys."""
+    """The kinds of all dotted keys; for a device or a group, of all its keys."""
     known = {
         f"{section}.{field.encode_name}": _kind(field)
         for section, struct in _SECTIONS.items()
         for field in fields(struct)
     }
-    if key.startswith("devices."):
-        device = key.rpartition(".")[0]
-        known |= {f"{device}.{field.name}": _kind(field) for field in fields(DeviceSettings)}
+    section, _, name = key.partition(".")
+    if section in _NAMED and name:
+        prefix = key.rpartition(".")[0]
+        known |= {f"{prefix}.{field.name}": _kind(field) for field in fields(_NAMED[section])}
     return known
 
 
@@ -114,7 +124,7 @@ def _kind(field: FieldInfo) -> Kind:
 
 
 def _unknown(key: str, place: str = "") -> InvalidConfiguration:
-    sections = [*_SECTIONS, "devices"]
+    sections = [*_SECTIONS, *_NAMED]
     near = nearest(key, [*_kinds(key), *sections])
     message = f"the setting {key} does not exist."
     if _section(key):
@@ -130,7 +140,8 @@ def _unknown(key: str, place: str = "") -> InvalidConfiguration:
 
 
 def _section(key: str) -> bool:
-    return key in _SECTIONS or re.fullmatch(r"devices(\.[^.]*)?", key) is not None
+    named = re.fullmatch(r"(\w+)(\.[^.]*)?", key)
+    return key in _SECTIONS or (named is not None and named[1] in _NAMED)
 
 
 def _build(struct: type[Section], values: Mapping[str, Any], prefix: str) -> Section:
@@ -138,8 +149,9 @@ def _build(struct: type[Section], values: Mapping[str, Any], prefix: str) -> Sec
     return struct(**{name: values[key] for name, key in keys.items() if key in values})
 
 
-def _device_names(values: Mapping[str, Any]) -> list[str]:
-    keys = (key for key in values if key.startswith("devices."))
+def _names(section: str, values: Mapping[str, Any]) -> list[str]:
+    """The names that a section contains a table for."""
+    keys = (key for key in values if key.startswith(f"{section}."))
     return list(dict.fromkeys(key.split(".", 1)[1].rpartition(".")[0] for key in keys))
 
 
@@ -177,13 +189,15 @@ def _check_name(name: str, device: DeviceSettings, place: str) -> None:
 
 
 def _sources(settings: Settings, given: Layer) -> Iterator[SettingSource]:
-    """All settings as text: the sections, then the devices."""
+    """All settings as text: the sections, then the devices and the groups."""
     parts = [(section, getattr(settings, section)) for section in _SECTIONS]
-    parts += [(f"devices.{name}", device) for name, device in settings.devices.items()]
+    for section in _NAMED:
+        named = getattr(settings, section).items()
+        parts += [(f"{section}.{name}", table) for name, table in named]
     for prefix, part in parts:
         for field in fields(part):
             key, value = f"{prefix}.{field.encode_name}", getattr(part, field.name)
-            if value is None or value == ():
+            if value in (None, (), ""):
                 continue
             source = given[key].source if key in given else "default"
             yield SettingSource(key, _kind(field).write(value), source)

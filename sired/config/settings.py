@@ -215,8 +215,14 @@ class DeviceSettings(msgspec.Struct, frozen=True):
     standby: Annotated[int, whole(0)] = 0
 
 
+class GroupSettings(msgspec.Struct, frozen=True):
+    """A group of models; ``memory`` is what they may hold on all devices together, in bytes."""
+
+    memory: Size
+
+
 class Settings(msgspec.Struct, frozen=True):
-    """All settings; ``devices`` by name, as configured."""
+    """All settings; ``devices`` and ``groups`` by name, as configured."""
 
     daemon: DaemonSettings = DaemonSettings()
     placement: PlacementSettings = PlacementSettings()
@@ -231,3 +237,4 @@ class Settings(msgspec.Struct, frozen=True):
     metrics: MetricsSettings = MetricsSettings()
     workers: WorkerSettings = WorkerSettings()
     devices: dict[str, DeviceSettings] = {}
+    groups: dict[str, GroupSettings] = {}

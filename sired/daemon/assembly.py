@@ -188,6 +188,7 @@ def rules_from(settings: Settings) -> Rules:
         retry_after=settings.daemon.retry_after,
         retry_most=settings.daemon.retry_most,
         max_models=settings.limits.max_models,
+        groups={name: group.memory for name, group in settings.groups.items()},
         most_instances=settings.placement.most_instances,
         shrink_after=settings.placement.shrink_after,
         file_factor=settings.memory.file_factor,

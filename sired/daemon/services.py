@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from sire.errors import DaemonUnavailable, DeviceNotFound, shown
+from sire.errors import DaemonUnavailable, DeviceNotFound, InvalidConfiguration, shown
 from sire.nearest import did_you_mean
 from sire.paths import Paths
 from sire.spec import LONGEST_NAME
@@ -128,6 +128,7 @@ class Services:
         return (
             *self.inventory.problems,
             *self._exceeded_declarations,
+            *self._unlimited_groups,
             *(f"the driver of {name} no longer responds" for name in self.inventory.lost),
             *(
                 f"the driver does not report on {name} ({reason}): what runs there goes on, and "
@@ -141,6 +142,16 @@ class Services:
             *self.reported_problems,
             *filter(None, [self.zygote.problem]),
         )
+
+    @property
+    def _unlimited_groups(self) -> list[str]:
+        """Groups of models that the settings do not name any more."""
+        named = {model.group for model in self.models.values()} - {"", *self.settings.groups}
+        return [
+            f"the group {name} has no limit: it is not in the settings. "
+            f"Set it with: sire config set groups.{name}.memory SIZE"
+            for name in sorted(named)
+        ]
 
     @property
     def _exceeded_declarations(self) -> list[str]:
@@ -174,6 +185,20 @@ class Services:
         """
         if self.draining:
             raise DaemonUnavailable("The daemon is shutting down.", hint="Try again in a moment.")
+
+    def check_group(self, name: str) -> None:
+        """Check that the settings have a group, unless the name is empty.
+
+        Raises:
+            InvalidConfiguration: they have not.
+        """
+        names = list(self.settings.groups)
+        if name and name not in names:
+            raise InvalidConfiguration(
+                f"There is no group {shown(name)}.",
+                hint=f"{did_you_mean(name, names)}Groups: {', '.join(names) or 'none'}. "
+                "Add one with: sire config set groups.NAME.memory SIZE",
+            )
 
     def check_device(self, name: str) -> None:
         """Check that a device exists, or that it is "auto".

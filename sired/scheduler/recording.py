@@ -29,6 +29,7 @@ _STATED = (
     *("name", "device", "declared", "weights", "learned", "keep_alive", "pinned", "priority"),
     *(
         "everything",
+        "group",
         "process",
         "weight",
         "min_instances",

@@ -22,6 +22,7 @@ class Rules:
         patience: how long a busy model keeps its memory while another model waits for it.
         turn_requests: maximum number of requests that it serves meanwhile.
         max_models: maximum number of models in memory; 0 for as many as fit.
+        groups: bytes that the models of a group may hold on all devices together, by its name.
         most_instances: maximum number of instances of a model that does not set its own.
         shrink_after: how long an instance beyond a model's minimum may idle.
         load_timeout: how long a load may make no progress before its worker is killed.
@@ -42,6 +43,7 @@ class Rules:
     patience: float = 1.0
     turn_requests: int = 1000
     max_models: int = 0
+    groups: dict[str, int] = field(default_factory=dict)
     most_instances: int = 8
     shrink_after: float = 30.0
     load_timeout: float = 600.0

@@ -24,6 +24,26 @@ def test_models_may_take_so_much_of_a_device_and_are_told_which_setting_says_so(
     assert later == b"limits.max_memory_percent: takes effect after: sire daemon restart\n"
 
 
+def test_models_of_a_group_share_its_memory_and_the_rest_is_others(
+    home: Home, register: Callable[..., Any]
+) -> None:
+    refused = home.sire("register", "m", __file__, "--cmd", "true", "--group", "lab", code=2)
+    assert b"There is no group 'lab'." in refused.stderr
+    home.sire("config", "set", "groups.lab.memory", "100MiB")
+    for name in ("first", "second"):
+        register(name, 2, "Scale", "--max-memory", "60MiB", "--group", "lab")
+    register("huge", 2, "Scale", "--max-memory", "101MiB", "--group", "lab")
+    home.sire("load", "first")
+    home.sire("load", "second")
+    (lab,) = home.json("devices")["groups"]
+    assert (lab["name"], lab["models"], lab["used_bytes"]) == ("lab", 3, 60 << 20)
+    assert [one["model"] for one in home.json("ps")] == ["second"]
+    assert b"lab has 100 MiB" in home.sire("load", "huge", code=4).stderr
+    home.sire("config", "set", "groups.lab.memory", "1GiB")
+    home.sire("load", "first")
+    assert {one["model"] for one in home.json("ps")} == {"first", "second"}
+
+
 def test_a_model_that_takes_more_than_it_may_is_ended_and_told(
     home: Home, register: Callable[..., Any]
 ) -> None:

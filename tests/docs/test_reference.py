@@ -9,13 +9,14 @@ import msgspec
 from msgspec.structs import fields
 
 import sire.errors
+from man.settings import NAMED
 from sire import ModelManager
 from sire.errors import SireError
 from sire.protocol import requests
 from sire.protocol.requests import Message
 from sire_cli import exit_codes
 from sire_cli.exit_codes import exit_code
-from sired.config.settings import DeviceSettings, Settings
+from sired.config.settings import Settings
 from sired.scheduler.policies import eviction, placement, routing
 from tests import huggingface_page
 from tests.docs.conftest import ROOT
@@ -45,9 +46,9 @@ def column(page: str, number: int = 0) -> dict[str, str]:
 def settings() -> Iterator[tuple[str, ...]]:
     """Every setting and its default as text; "" where there is none."""
     for section in fields(Settings):
-        devices = section.name == "devices"
-        kind = DeviceSettings if devices else section.type
-        prefix = "devices.NAME" if devices else section.name
+        named = section.name in NAMED
+        kind = NAMED[section.name] if named else section.type
+        prefix = f"{section.name}.NAME" if named else section.name
         for field in fields(kind):
             value = field.type.__metadata__[0]
             absent = field.default in (msgspec.NODEFAULT, None, ())

@@ -33,6 +33,7 @@ class Invariants:
     def check(self, event: Any, instructions: list[Any]) -> None:
         """Raise Violation if an invariant does not hold after an event."""
         self._memory_is_reserved_before_it_is_allocated(event, instructions)
+        self._no_start_exceeds_a_groups_limit(instructions)
         self._charges_are_those_of_living_processes()
         self._sleepers_are_charged_in_main_memory()
         self._nothing_waits_to_sleep_beside_free_memory()
@@ -91,6 +92,17 @@ class Invariants:
                 reserved = sum(self._not_allocated_yet(worker, charges) for worker in there)
                 free = self._reported.get(name, reserved)
                 ensure(reserved <= free, "reserved memory that others hold", name, reserved, free)
+
+    def _no_start_exceeds_a_groups_limit(self, instructions: list[Any]) -> None:
+        started = [do.instance for do in instructions if isinstance(do, (StartWorker, WakeWorker))]
+        fleet, rules = self.brain.fleet, self.brain.rules
+        for number in started:
+            model = fleet.instances[number].model if number in fleet.instances else None
+            if model is not None and model.group in rules.groups:
+                members = [i for i in fleet.instances.values() if i.model.group == model.group]
+                held = sum(fleet.ledger.charge(member.id) for member in members)
+                limit = rules.groups[model.group]
+                ensure(held <= limit, "a group holds too much", model.group, held, limit)
 
     def _not_allocated_yet(self, worker: Worker, charges: dict[int, int]) -> int:
         """Bytes that a worker is about to allocate and the driver still reports as free."""
@@ -249,6 +261,8 @@ class Invariants:
         if most and first.model not in loaded and len(loaded) >= most:
             return
         placer, there = brain.loader._placer, brain.fleet.instances.values()
+        if placer._fit_group(first, placer._residents(there), {}, self.world.now):
+            return
         sleeper = placer.sleeper(first, placer._residents(there))
         if sleeper is not None:  # it wakes where it is, even if it could be loaded elsewhere now
             account = accounts[sleeper.device]
@@ -258,6 +272,8 @@ class Invariants:
             ensure(not asleep or need > account.usable(), "sleeps beside free memory", sleeper.id)
             return
         for name in placer.lane(first, there):
+            if name not in accounts:  # its group
+                continue
             account = accounts[name]
             need = max(first.min_memory, first.model.footprint(account.kind, brain.rules)[0])
             ensure(need > account.usable(), "waits beside free memory", first.model.name, name)

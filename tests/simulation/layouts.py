@@ -15,6 +15,7 @@ class Layout:
         pools: the maximum numbers of instances to choose from; None for no limit.
         arrivals: actions of clients per second.
         dram: main memory reserved for sleeping models.
+        groups: the limits on memory of groups, to one of which a model may belong.
     """
 
     devices: tuple[tuple[str, int], ...]
@@ -24,6 +25,7 @@ class Layout:
     batches: tuple[int, ...] = (1,)
     arrivals: float = 30.0
     dram: int = 0
+    groups: tuple[tuple[str, int], ...] = ()
 
     def accounts(self) -> list[Account]:
         return [Account(name, name.partition(":")[0], memory) for name, memory in self.devices]
@@ -33,6 +35,7 @@ class Layout:
         most = random.choice(self.pools)
         return Model(
             name,
+            group=self._group(random),
             device=random.choice(("auto", "auto", "auto", self.devices[0][0])),
             declared=random.choice((None, None, None, random.choice(self.sizes))),
             weights=random.choice(self.sizes),
@@ -46,6 +49,11 @@ class Layout:
             batch_delay=random.choice((0.0, 0.0, 0.1)),
         )
 
+    def _group(self, random: Random) -> str:
+        """A group, or none; layouts without groups draw nothing."""
+        names = [name for name, _ in self.groups]
+        return random.choice(("", "", *names)) if names else ""
+
 
 LAYOUTS = {
     "cpu": Layout((("cpu", 100),), 4, (20, 50, 90)),
@@ -56,6 +64,14 @@ LAYOUTS = {
     "sleepy": Layout((("cpu", 100),), 4, (20, 50, 90), dram=150),
     "tiers": Layout(
         (("cuda:0", 100), ("cuda:1", 60), ("cpu", 120)), 7, (5, 20, 50, 90), (1, 1, 2), dram=100
+    ),
+    "groups": Layout(
+        (("cuda:0", 100), ("cuda:1", 60), ("cpu", 120)),
+        8,
+        (5, 20, 50, 90),
+        (1, 1, 2, None),
+        dram=60,
+        groups=(("small", 60), ("large", 130)),
     ),
     "crowd": Layout((("cuda:0", 100), ("cuda:1", 100)), 25, (5, 30, 60, 90), arrivals=60.0),
 }

@@ -1,5 +1,6 @@
 """One run of a scheduler, a machine and clients from a seed; equal seeds give equal runs."""
 
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -46,7 +47,7 @@ class Simulation:
         self.random = random = Random(seed)
         self.layout, self.now, self.fed = layout, 0.0, 0
         self.strategy, self.router = some_strategies(random)
-        rules = rules or some_rules(random)
+        rules = replace(rules or some_rules(random), groups=dict(layout.groups))
         self.brain = Brain(layout.accounts(), self.strategy, rules, self.router, layout.dram)
         self.record = Record()
         self.world = World(random, conditions, self.record, dict(layout.devices), layout.dram)

@@ -51,6 +51,7 @@ class ModelHandlers:
         services, began = self._services, time.monotonic()
         filled = services.registry.fill(request.model, request.explicit)
         services.check_device(filled.device)
+        services.check_group(filled.group)
         spec, snapshot = await asyncio.to_thread(
             _completed, request, payload, services.paths, services.headers
         )
@@ -79,6 +80,7 @@ class ModelHandlers:
         services = self._services
         model = services.registry.fill(request.model, request.explicit)
         services.check_device(model.device)
+        services.check_group(model.group)
         # No code in its files is run, so trust is not required.
         trusted = msgspec.structs.replace(model, trusted=True)
         spec = await asyncio.to_thread(services.headers.inspect, trusted)

@@ -21,6 +21,7 @@ def scheduler_entry(services: Services, spec: ModelSpec) -> Model:
     return Model(
         name=spec.name,
         device=spec.device,
+        group=spec.group,
         declared=spec.max_memory,
         weights=spec.weight_bytes,
         everything=spec.weights_reported,

@@ -1,6 +1,6 @@
 """Devices, as clients see them."""
 
-from sire.protocol.replies import DeviceInfo, DeviceList, GpuReadings
+from sire.protocol.replies import DeviceInfo, DeviceList, GpuReadings, GroupInfo
 from sired.daemon.services import Services
 from sired.devices.base import Device, Reading
 
@@ -13,7 +13,12 @@ def devices(services: Services, message_id: str | int = "") -> DeviceList:
         _device(services, device, readings.get(device.name))
         for device in services.inventory.devices
     )
-    return DeviceList(id=message_id, devices=devices, strategy=services.settings.placement.strategy)
+    return DeviceList(
+        id=message_id,
+        devices=devices,
+        strategy=services.settings.placement.strategy,
+        groups=tuple(_group(services, name) for name in services.settings.groups),
+    )
 
 
 def _device(services: Services, device: Device, reading: Reading | None) -> DeviceInfo:
@@ -41,4 +46,14 @@ def _device(services: Services, device: Device, reading: Reading | None) -> Devi
         gpu=gpu,
         standby=services.supervisor.standby.count(device.name),
         bounded_by=device.bounded_by,
+    )
+
+
+def _group(services: Services, name: str) -> GroupInfo:
+    members = [i for i in services.fleet.instances.values() if i.model.group == name]
+    return GroupInfo(
+        name=name,
+        memory_bytes=services.settings.groups[name].memory,
+        used_bytes=sum(services.ledger.charge(member.id) for member in members),
+        models=sum(model.group == name for model in services.models.values()),
     )

@@ -16,6 +16,7 @@ class Model:
 
     Attributes:
         device: the device that it must be loaded on, or "auto".
+        group: the name of its group, whose models share a limit on memory; "" for none.
         declared: maximum memory stated by the user, in bytes; None if not stated.
         weights: size of the weights according to the file, in bytes.
         everything: ``weights`` is all that the model allocates, as its own code reports it.
@@ -40,6 +41,7 @@ class Model:
 
     name: str
     device: str = "auto"
+    group: str = ""
     declared: int | None = None
     weights: int = 0
     everything: bool = False

@@ -3,7 +3,8 @@
 It fits "now" where enough memory is free; "after-eviction" once other instances have ended or
 sleep, possibly after their turns; "not-now" where the instances that can be evicted do not
 suffice, because other programs or loading or leased instances hold the memory; "never" where it
-would not fit even if everything but pinned models were gone.
+would not fit even if everything but pinned models were gone. The memory of its group (see
+``groups``) decides in the same way.
 """
 
 from dataclasses import dataclass
@@ -12,9 +13,12 @@ from sired.scheduler.entities.instance import Instance, Stopping
 from sired.scheduler.entities.ledger import Account
 from sired.scheduler.entities.model import Model
 from sired.scheduler.memory.fleet import Fleet
+from sired.scheduler.memory.groups import group_account
 from sired.scheduler.memory.room import candidates_among, evictable, inactive
 from sired.scheduler.policies.eviction import choose_victims
 from sired.scheduler.rules import Rules
+
+_HARDER = ("now", "after-eviction", "not-now", "never")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,25 +51,39 @@ def fit_by_device(model: Model, fleet: Fleet, rules: Rules, now: float) -> list[
 
 
 def _on(account: Account, model: Model, fleet: Fleet, rules: Rules, now: float) -> Fit:
+    """On a device, and within the model's group: the harder of the two decides."""
     need, source = model.footprint(account.kind, rules)
+    everyone = fleet.instances.values()
+    there = [instance for instance in everyone if instance.device == account.name]
+    fits, evicts = _within(account, there, need, fleet, rules, now)
+    if found := group_account(model, everyone, fleet.ledger, rules):
+        in_group, among_group = _within(*found, need, fleet, rules, now)
+        fits = max(fits, in_group, key=_HARDER.index)
+        evicts += among_group
+    names = dict.fromkeys(evicts) if fits == "after-eviction" else ()
+    return Fit(account.name, need, source, fits, tuple(names))
+
+
+def _within(
+    account: Account, there: list[Instance], need: int, fleet: Fleet, rules: Rules, now: float
+) -> tuple[str, tuple[str, ...]]:
+    """Whether ``need`` bytes fit into one account, and the models to be evicted for that."""
 
     def charge(instance: Instance) -> int:
         return fleet.ledger.charge(instance.id)
 
-    there = [i for i in fleet.instances.values() if i.device == account.name]
     pinned = sum(charge(i) for i in there if i.model.pinned)
     if need > account.capacity - pinned:
-        return Fit(account.name, need, source, "never")
+        return "never", ()
     ending = sum(charge(i) for i in there if isinstance(i.state, Stopping))
     missing = need - account.usable(freed=ending)
     if missing <= 0:
-        return Fit(account.name, need, source, "now")
+        return "now", ()
     for can_go in (_idle, _after_turn):
         candidates = candidates_among([i for i in there if can_go(i)], charge)
         if victims := choose_victims(candidates, missing, rules.eviction, now):
-            names = dict.fromkeys(fleet.instances[victim].model.name for victim in victims)
-            return Fit(account.name, need, source, "after-eviction", tuple(names))
-    return Fit(account.name, need, source, "not-now")
+            return "after-eviction", tuple(fleet.instances[v].model.name for v in victims)
+    return "not-now", ()
 
 
 def _idle(instance: Instance) -> bool:

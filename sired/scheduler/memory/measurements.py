@@ -6,6 +6,7 @@ from sired.scheduler.entities.instance import Asleep, Instance
 from sired.scheduler.entities.ledger import Ledger
 from sired.scheduler.entities.model import Model
 from sired.scheduler.instructions import Instruction, Learn
+from sired.scheduler.memory.groups import group_account
 from sired.scheduler.memory.room import candidates_among
 from sired.scheduler.policies.eviction import choose_victims
 from sired.scheduler.rules import Rules
@@ -65,12 +66,20 @@ class Measurements:
             self._out.append(Learn(instance.model, kind, memory))
 
     def evict_excess(self, cause: Instance, now: float) -> None:
-        """Evict idle models until the charges fit the device again, as far as possible."""
-        if (excess := self._ledger.excess(cause.device)) <= 0:
+        """Evict idle models until the charges fit the device and the group again, if possible."""
+        there = [i for i in self._instances.values() if i.device == cause.device]
+        self._evict_among(there, self._ledger.excess(cause.device), cause, now)
+        found = group_account(cause.model, self._instances.values(), self._ledger, self._rules)
+        if found is not None:
+            account, members = found
+            self._evict_among(members, account.charged - account.capacity, cause, now)
+
+    def _evict_among(
+        self, instances: list[Instance], excess: int, cause: Instance, now: float
+    ) -> None:
+        if excess <= 0:
             return
-        others = [
-            i for i in self._instances.values() if i.device == cause.device and i is not cause
-        ]
+        others = [instance for instance in instances if instance is not cause]
         excess -= self._being_freed(others)
         idle = [o for o in others if o.idle or isinstance(o.state, Asleep)]
         idle = [other for other in idle if not other.model.pinned]

@@ -2,15 +2,16 @@
 
 Loads are decided in the order in which they are due (see ``pending``). For each load:
 
-1. The candidates are the device that the load or its model names, else all devices of the best
+1. The load has to fit into its model's group, if that has a limit (see ``groups``).
+2. The candidates are the device that the load or its model names, else all devices of the best
    kind (GPUs before CPUs) on which it would fit if every instance that is not pinned were gone.
    Without a candidate the load fails at once.
-2. The placement strategy orders the candidates.
-3. If an instance of the model sleeps on an allowed device, it wakes there: now if it fits, else
+3. The placement strategy orders the candidates.
+4. If an instance of the model sleeps on an allowed device, it wakes there: now if it fits, else
    once ending processes or idle models have given back enough memory. Only if neither suffices is
    the model loaded anew.
-4. Otherwise the load starts on the first candidate on which it fits now.
-5. Otherwise it waits for the first candidate on which room can be made with the least disruption
+5. Otherwise the load starts on the first candidate on which it fits now.
+6. Otherwise it waits for the first candidate on which room can be made with the least disruption
    (see ``room``).
 """
 
@@ -22,6 +23,7 @@ from sire.units import format_bytes
 from sired.scheduler.entities.instance import Asleep, Instance, last_used
 from sired.scheduler.entities.ledger import Account, Ledger
 from sired.scheduler.entities.pending import PendingLoad
+from sired.scheduler.memory.groups import check_group, group_account, pinned_by_others
 from sired.scheduler.memory.room import MakeRoom, RoomPlanner
 from sired.scheduler.memory.tiers import Tiers
 from sired.scheduler.policies.placement import Place, Strategy
@@ -76,7 +78,7 @@ class Placer:
         Args:
             load: the load to place.
             instances: every instance.
-            claims: bytes by device that loads which are due earlier wait for.
+            claims: bytes by device, or group, that loads which are due earlier wait for.
             now: the current time.
 
         Raises:
@@ -84,6 +86,8 @@ class Placer:
             InsufficientMemory: it can never fit.
         """
         residents = self._residents(instances)
+        if within_group := self._fit_group(load, residents, claims, now):
+            return within_group
         waking = self._wake(load, residents, claims, now)
         if isinstance(waking, WakeInstance) or (waking and waking.disruption <= 1):
             return waking
@@ -97,6 +101,31 @@ class Placer:
             need, claimed = self._need(load, account), claims.get(account.name, 0)
             rooms.append(self.room.plan(load, account, need, residents[account.name], claimed, now))
         return min(rooms, key=lambda room: room.disruption)
+
+    def _fit_group(
+        self,
+        load: PendingLoad,
+        residents: dict[str, list[Instance]],
+        claims: dict[str, int],
+        now: float,
+    ) -> MakeRoom | None:
+        """What the load waits for in its group; None if it fits there, or has no limit."""
+        instances = [instance for there in residents.values() for instance in there]
+        found = group_account(load.model, instances, self._ledger, self._rules)
+        if found is None:
+            return None
+        account, members = found
+        sleeper = self.sleeper(load, residents)
+        if sleeper is None:
+            need = self._need(load, self._fitting(load, residents)[0])
+        else:
+            charge = self._ledger.charge(sleeper.id)
+            need = max(charge, self._need(load, self._ledger.accounts[sleeper.device])) - charge
+        claimed = claims.get(account.name, 0)
+        if need + claimed <= account.usable():
+            return None
+        others = [member for member in members if member is not sleeper]
+        return self.room.plan(load, account, need, others, claimed, now)
 
     def _wake(
         self,
@@ -155,11 +184,16 @@ class Placer:
     def lane(self, load: PendingLoad, instances: Iterable[Instance]) -> tuple[str, ...]:
         """The devices on which a load can fit once everything that can be evicted is gone.
 
+        A group that has a limit follows: what waits for it waits in a lane of its own.
+
         Raises:
             DeviceNotFound: it names a device that does not exist or does not respond.
             InsufficientMemory: it can never fit.
         """
-        return tuple(account.name for account in self._fitting(load, self._residents(instances)))
+        there = list(instances)
+        devices = self._fitting(load, self._residents(there))
+        found = group_account(load.model, there, self._ledger, self._rules)
+        return tuple(account.name for account in [*devices, *(found[:1] if found else ())])
 
     def _residents(self, instances: Iterable[Instance]) -> dict[str, list[Instance]]:
         residents: dict[str, list[Instance]] = {name: [] for name in self._ledger.accounts}
@@ -171,11 +205,7 @@ class Placer:
         """The devices of the best kind on which the load can ever fit."""
         allowed = self._allowed(load)
         pinned = {
-            account.name: sum(
-                self._ledger.charge(resident.id)
-                for resident in residents[account.name]
-                if resident.model.pinned and resident.model is not load.model
-            )
+            account.name: pinned_by_others(load.model, residents[account.name], self._ledger)
             for account in allowed
         }
         for kind in KINDS_BEST_FIRST:
@@ -186,6 +216,9 @@ class Placer:
                 and self._need(load, account) <= account.capacity - pinned[account.name]
             ]
             if fitting:
+                everyone = [instance for there in residents.values() for instance in there]
+                need = self._need(load, fitting[0])
+                check_group(load.model, need, everyone, self._ledger, self._rules)
                 return fitting
         raise self._insufficient(load, allowed, pinned)
 

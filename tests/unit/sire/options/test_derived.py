@@ -43,6 +43,7 @@ GIVEN = {
     "audio_rate": (16000, 16000),
     "warmup": ("/tmp/input.json", "/tmp/input.json"),
     "device": ("cuda:0", "cuda:0"),
+    "group": ("lab", "lab"),
     "max_memory": ("2GiB", 2 << 30),
     "keep_alive": ("5m", 300.0),
     "pin": (True, True),
