@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from sire.model_directory import ADAPTER_WEIGHTS
 from sired.runtimes.huggingface.architectures import check_packages
 from sired.runtimes.huggingface.loading import errors_translated
+from sired.runtimes.pytorch.unpickling import unpickle_plain
 
 # What PEFT puts before the names of the model's own weights, and into those that it replaces.
 _BEFORE, _REPLACED = "base_model.model.", "modules_to_save."
@@ -65,6 +66,6 @@ def _read(root: Path) -> dict[str, torch.Tensor]:
         if file.is_file() and file.suffix == ".safetensors":
             return load_file(file)
         if file.is_file():
-            weights: dict[str, torch.Tensor] = torch.load(file, "cpu", weights_only=True)
+            weights: dict[str, torch.Tensor] = unpickle_plain(str(file))
             return weights
     raise OSError(f"neither {' nor '.join(ADAPTER_WEIGHTS)} is there")

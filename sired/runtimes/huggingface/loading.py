@@ -3,6 +3,7 @@
 import contextlib
 import warnings
 from collections.abc import Collection, Iterator
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -14,8 +15,11 @@ from sired.runtimes.huggingface.arguments import TransformersOptions
 from sired.runtimes.huggingface.task import TransformersModel
 from sired.runtimes.out_of_memory import is_out_of_memory
 from sired.runtimes.pytorch.model import storage_bytes
+from sired.runtimes.pytorch.unpickling import refuses, unreadable
+from sired.runtimes.support.library_errors import causes_of, reason_of
 
 _NAMED = 3
+_SAVE_HINT = "Save its weights as safetensors: model.save_pretrained(directory)"
 DTYPES: dict[str, "torch.dtype | str"] = {
     "auto": "auto",
     "fp32": torch.float32,
@@ -25,7 +29,7 @@ DTYPES: dict[str, "torch.dtype | str"] = {
 }
 _UNREADABLE = (
     *(OSError, ValueError, TypeError, KeyError, AttributeError),
-    *(ImportError, RuntimeError, SafetensorError),
+    *(ImportError, RuntimeError, SafetensorError, UnpicklingError, EOFError, IndexError),
 )
 
 
@@ -148,9 +152,14 @@ def errors_translated(directory: str) -> Iterator[None]:
         if is_out_of_memory(problem):
             raise
         message = " ".join(str(problem).split())
+        # transformers replaces the exception of the unpickler by one of its own.
+        if refusal := next(filter(refuses, causes_of(problem)), None):
+            raise unreadable(directory, refusal, _SAVE_HINT) from None
         if "trust_remote_code" in message:
             raise UntrustedModel(
                 f"{directory} needs code that comes with it; none of its code has run.",
                 hint="If you trust its source: sire register --replace --trust",
             ) from None
-        raise InvalidModel(f"{directory} cannot be read: {message[:300]}") from None
+        raise InvalidModel(
+            f"{directory} cannot be read: {reason_of(problem, whole=True)[:300]}"
+        ) from None

@@ -1,8 +1,9 @@
 """Loads programs (torch.export, AOTInductor, TorchScript), which runs code from the file."""
 
+import contextlib
 import warnings
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -24,6 +25,7 @@ from sired.runtimes.pytorch.model import (
 from sired.runtimes.pytorch.packages import Package
 from sired.runtimes.pytorch.traits import TRAITS
 from sired.runtimes.support.inputs import FlatInputs, parameters_of_script
+from sired.runtimes.support.library_errors import reason_of
 
 
 def load_exported(job: TorchLoad) -> TorchModel:
@@ -38,7 +40,7 @@ def load_exported(job: TorchLoad) -> TorchModel:
     )
     options = _options(job, "exported", "a torch.export program")
     # An open file, because a path would have to end in ".pt2".
-    with Path(job.path).open("rb") as file:
+    with Path(job.path).open("rb") as file, _errors_translated(job.path):
         program = torch.export.load(file)
     weights = [*program.state_dict.values(), *program.constants.values()]
     tensors = [value for value in weights if isinstance(value, torch.Tensor)]
@@ -110,13 +112,8 @@ def load_torchscript(job: TorchLoad) -> TorchModel:
     options = _options(job, "torchscript", "a TorchScript archive")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecated upstream, but still common
-        try:
+        with _errors_translated(job.path):
             module = torch.jit.load(job.path, job.device).eval()  # type: ignore[no-untyped-call]
-        except RuntimeError as problem:
-            if is_out_of_memory(problem):
-                raise
-            reason = str(problem).strip().partition("\n")[0]
-            raise InvalidModel(f"{job.path} cannot be read: {reason}") from None
     if (precision := wanted_precision(options)) is not None:
         module = module.to(precision)
     if options.channels_last:
@@ -132,6 +129,17 @@ def load_torchscript(job: TorchLoad) -> TorchModel:
         options=options,
         with_rate=parameters.with_rate,
     )
+
+
+@contextlib.contextmanager
+def _errors_translated(path: str) -> Iterator[None]:
+    """Convert an exception of PyTorch's readers to InvalidModel."""
+    try:
+        yield
+    except Exception as problem:
+        if is_out_of_memory(problem):
+            raise
+        raise InvalidModel(f"{path} cannot be read: {reason_of(problem)}") from None
 
 
 def _options(job: TorchLoad, format_name: str, kind: str) -> TorchOptions:

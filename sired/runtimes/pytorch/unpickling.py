@@ -1,8 +1,10 @@
 """Reads what ``torch.save`` wrote, without running its code unless it is trusted."""
 
 import pickle
+import pickletools
 import re
 import sys
+import warnings
 import zipfile
 from _compat_pickle import IMPORT_MAPPING
 from collections import OrderedDict
@@ -17,6 +19,7 @@ from sire.errors import InvalidModel, SireError, UntrustedModel
 from sired.runtimes.out_of_memory import is_out_of_memory
 from sired.runtimes.pytorch.model import TorchLoad
 from sired.runtimes.support.classes import add_to_path, find_class
+from sired.runtimes.support.library_errors import reason_of
 
 # Of the standard library only these are left out of a checkpoint silently; what else a file could
 # refer to there serves to run code.
@@ -26,7 +29,21 @@ _HARMLESS = re.compile(
     r"numpy\.(dtype|ndarray|dtypes\.\w+|_?core\.multiarray\.(scalar|_reconstruct))|"
     r"torch\.(optim|amp|cuda\.amp|torch_version|nn\.modules\.loss)\.[\w.]+"
 )
-_GLOBAL = re.compile(r"GLOBAL (\S+)")
+_GLOBAL = re.compile(r"(?:GLOBAL|call reduce for unrecognized function) <?(?:function )?([^\s>]+)")
+_INSTRUCTIONS = {one.code for one in pickletools.opcodes}
+_OPERAND = re.compile(r"Unsupported operand (\d+)")
+# Parts of PyTorch's messages, and what the file contains then.
+_NEEDS_TRUST = {
+    "legacy .tar format": "is in PyTorch's tar format of 2016, which runs code",
+    "TorchScript archives": "is a TorchScript archive, which runs code",
+    "persistent": "refers to objects that are not tensors, which may run code",
+    "must be imported to load": "contains tensors of a class of their own, which run code",
+    "Unsupported operand": "uses instructions of pickles that may run code",
+}
+_TRUST_HINT = (
+    "If you trust its source: sire register --replace --trust. Better: save the state_dict as "
+    "safetensors."
+)
 # How the unpickler says that an object is filled like a dict or a list.
 _CONTAINER = re.compile(r"(dict|list).* but got <class '[\w.]*\.(Left\d+)'>", re.DOTALL)
 _MOST_LEFT_OUT = 200
@@ -56,26 +73,54 @@ def unpickle(job: TorchLoad, location: str = "cpu") -> Unpickled:
         InvalidModel: it cannot be read.
     """
     try:
-        return Unpickled(_trusted(job, location)) if job.trusted else _plain(job, location)
-    except pickle.UnpicklingError as problem:
-        if "weights_only" in str(problem).lower() or "unsupported" in str(problem).lower():
-            raise untrusted(job.path, _GLOBAL.search(str(problem))) from None
-        raise InvalidModel(f"{job.path} cannot be read: {_first_line(problem)}") from None
-    except (RuntimeError, EOFError, ValueError, TypeError, KeyError, OSError) as problem:
+        return Unpickled(_trusted(job, location)) if job.trusted else _plain(job.path, location)
+    except SireError:
+        raise
+    except Exception as problem:
         if is_out_of_memory(problem):
             raise
-        raise InvalidModel(f"{job.path} cannot be read: {_first_line(problem)}") from None
+        raise unreadable(job.path, problem) from None
 
 
-def untrusted(path: str, wanted: "re.Match[str] | str | None") -> UntrustedModel:
-    """The error of a file that needs trust, and the function or class that it refers to."""
-    name = wanted if isinstance(wanted, str) or wanted is None else wanted[1]
-    what = f"would run {name}" if name else "contains more than weights"
-    return UntrustedModel(
-        f"{path} {what} when loaded; none of its code has run.",
-        hint="If you trust its source: sire register --replace --trust. Better: save the "
-        "state_dict as safetensors.",
-    )
+def unpickle_plain(path: str) -> Any:
+    """The content of a file with nothing but tensors and plain containers.
+
+    Raises:
+        Exception: it has something else, or cannot be read: see ``unreadable``.
+    """
+    return _plain(path, "cpu").content
+
+
+def unreadable(path: str, problem: BaseException, hint: str = _TRUST_HINT) -> SireError:
+    """The error of a file that PyTorch's unpickler does not read, in our words.
+
+    Args:
+        path: of the file.
+        problem: the exception.
+        hint: what to do about a file that needs trust.
+    """
+    text = str(problem)
+    damaged = _OPERAND.search(text)
+    if damaged is not None and chr(int(damaged[1])) not in _INSTRUCTIONS:
+        return InvalidModel(f"{path} cannot be read: its pickle is damaged.")
+    if not refuses(problem):
+        return InvalidModel(f"{path} cannot be read: {reason_of(problem)}")
+    if (found := _GLOBAL.search(text)) is not None:
+        return untrusted(path, f"would run {found[1]}", hint)
+    kinds = (what for words, what in _NEEDS_TRUST.items() if words in text)
+    return untrusted(path, next(kinds, "contains more than weights"), hint)
+
+
+def refuses(problem: BaseException) -> bool:
+    """Whether an exception is PyTorch's refusal to run code of a file that is not trusted."""
+    return "weights only load failed" in str(problem).lower() or "weights_only=" in str(problem)
+
+
+def untrusted(
+    path: str, what: str = "contains more than weights", hint: str = _TRUST_HINT
+) -> UntrustedModel:
+    """The error of a file that needs trust, because of what it would do or contains."""
+    return UntrustedModel(f"{path} {what} when loaded; none of its code has run.", hint=hint)
 
 
 def cannot_import(path: str, name: str, reason: str) -> InvalidModel:
@@ -113,20 +158,21 @@ def _placeholder(number: int, kind: str = "") -> type:
     return type(f"Left{number}", (_Left,), {"__new__": new})
 
 
-def _plain(job: TorchLoad, location: str) -> Unpickled:
+def _plain(path: str, location: str) -> Unpickled:
     """Read a file without trust; objects of unknown classes are left out."""
     left: dict[str, type] = {}
     while True:
         try:
             allowed: list[Any] = [(kind, name) for name, kind in left.items()]
-            with torch.serialization.safe_globals(allowed):
-                content = _load(job.path, location, weights_only=True)
+            with torch.serialization.safe_globals(allowed), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # their advice is not for who reads the log
+                content = _load(path, location, weights_only=True)
         except pickle.UnpicklingError as problem:
             if not _leave_out(str(problem), left):
                 raise
             continue
         if isinstance(content, _Left):
-            raise untrusted(job.path, next(iter(left)))
+            raise untrusted(path, f"would run {next(iter(left))}")
         return Unpickled(content, list(left))
 
 
@@ -180,14 +226,5 @@ def _trusted(job: TorchLoad, location: str) -> Any:
                 raise cannot_import(job.path, f"{module}.{name}", str(problem)) from None
 
     names: Mapping[str, Any] = {**vars(pickle), "Unpickler": Unpickler}
-    try:
-        module = SimpleNamespace(**names)
-        return _load(job.path, location, weights_only=False, pickle_module=module)
-    except SireError:
-        raise
-    except AttributeError as problem:
-        raise InvalidModel(f"{job.path} cannot be read: {_first_line(problem)}") from None
-
-
-def _first_line(problem: BaseException) -> str:
-    return str(problem).strip().partition("\n")[0]
+    module = SimpleNamespace(**names)
+    return _load(job.path, location, weights_only=False, pickle_module=module)
