@@ -19,6 +19,7 @@ from sire.tensors import ANYTHING, as_array, dtype_for
 from sired.codecs.layouts import MODES, Layout, pictured_input
 from sired.codecs.media import Media
 from sired.codecs.placing import FREE, place
+from sired.codecs.segments import only_image, segment_map, segments_in
 
 Array = np.ndarray[Any, Any]
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
@@ -193,23 +194,28 @@ def encode(value: Any, accept: str) -> Payload:
 
     Args:
         value: [H, W], [H, W, C] or [C, H, W] with 1, 3 or 4 channels, also behind a batch of one.
-            Integers and booleans are pixels of 8 bits, uint16 of 16 bits; floats are 0..1.
+            Integers and booleans are pixels of 8 bits, uint16 of 16 bits; floats are 0..1. Of an
+            answer with several parts, the only one that is pixels. The masks of several segments
+            become one image, as ``segments.segment_map`` describes.
         accept: PNG.
 
     Raises:
         InvalidInput: the output is not an image, or has pixels out of that range.
     """
-    if isinstance(value, dict) and len(value) == 1:
-        (value,) = value.values()
+    value = only_image(value)
     array = as_array(value)
     if array is None and isinstance(value, list):
         try:
             array = np.asarray(value)
         except ValueError:
             array = None
+    buffer = io.BytesIO()
+    if array is not None and array.dtype.kind == "O" and (parts := segments_in(array)):
+        picture, text = segment_map(parts)
+        picture.save(buffer, "PNG", pnginfo=text)
+        return Payload(accept, (buffer.getvalue(),))
     if array is None or array.dtype.kind not in "biuf" or not array.size:
         raise _no_picture(f"a {type(value).__name__}")
-    buffer = io.BytesIO()
     Image.fromarray(_eight_bits(_channels_last(array))).save(buffer, "PNG")
     return Payload(accept, (buffer.getvalue(),))
 

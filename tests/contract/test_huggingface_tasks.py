@@ -2,15 +2,19 @@
 
 import base64
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from sire.errors import InvalidInput, InvalidModel
+from sire.protocol import content
+from sired.codecs import encode
 from sired.runtimes.discovery import find_runtime
 
 if TYPE_CHECKING:
@@ -219,6 +223,32 @@ def test_what_is_in_pictures_is_what_the_pipeline_finds(
     same(runtime.predict(model, base64_of(PICTURES[0]))[0], expected[0])
 
 
+def test_depth_maps_and_segments_are_pictures(
+    runtime: "HuggingFaceRuntime", made: Callable[..., Any], tmp_path: Path
+) -> None:
+    picture = Image.fromarray(PICTURES[0])
+    model, path = made(tiny_tasks.depth_estimator)
+    written = encode(runtime.predict(model, PICTURES[0]), content.PNG)
+    expected = transformers.pipeline("depth-estimation", path)(picture)["depth"]
+    assert np.array_equal(Image.open(io.BytesIO(written.frames[0])), expected)
+    theirs = tiny_tasks.segmenter(tmp_path / "segments")
+    prepare = transformers.AutoImageProcessor.from_pretrained(tmp_path / "segments")
+    with torch.no_grad():  # one label for each half of the picture
+        logits = theirs(**prepare(picture, return_tensors="pt")).logits[0].flatten(1)
+        theirs.decode_head.classifier.bias.sub_(logits.median(1).values)
+    theirs.save_pretrained(tmp_path / "segments")
+    model = runtime.load(str(tmp_path / "segments"))
+    drawn = Image.open(
+        io.BytesIO(encode(runtime.predict(model, PICTURES[0]), content.PNG).frames[0])
+    )
+    segments = transformers.pipeline("image-segmentation", str(tmp_path / "segments"))(picture)
+    assert len(segments) > 1
+    for number, segment in enumerate(segments, 1):
+        assert np.array_equal(np.asarray(drawn) == number, np.asarray(segment["mask"]) > 0)
+    told = json.loads(drawn.text["segments"])
+    assert [one["label"] for one in told] == [one["label"] for one in segments]
+
+
 @pytest.mark.parametrize("template", [{}, {"hypothesis_template": "a picture in {}"}])
 def test_a_picture_is_compared_with_labels(
     runtime: "HuggingFaceRuntime", made: Callable[..., Any], template: dict[str, str]
@@ -246,8 +276,6 @@ def test_what_labels_describe_is_found_in_a_picture(
 def test_the_text_in_a_picture_is_read(
     runtime: "HuggingFaceRuntime", made: Callable[..., Any]
 ) -> None:
-    import torch
-
     model, path = made(tiny_tasks.reader)
     theirs = transformers.VisionEncoderDecoderModel.from_pretrained(path).eval()
     processor = transformers.AutoImageProcessor.from_pretrained(path)

@@ -1,6 +1,7 @@
 """Images: every common format, kept in shape, in the range and order that the model takes."""
 
 import io
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,6 +38,16 @@ def read(
 def gradient(width: int, height: int) -> Image.Image:
     pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
     return Image.fromarray(pixels)
+
+
+MASK = np.array([[0, 7]], np.uint8)
+
+
+def objects(*answers: Any) -> "np.ndarray[Any, Any]":
+    """Answers as a task returns them: object[items]."""
+    found = np.empty(len(answers), object)
+    found[:] = answers
+    return found
 
 
 @pytest.mark.parametrize("kind", sorted(content.PICTURES))
@@ -172,12 +183,48 @@ def test_sixteen_bits_keep_their_fractions_for_a_model_of_floats() -> None:
         (np.full((2, 2, 4), 7, np.uint8), [[[7] * 4] * 2] * 2),
         ({"mask": np.array([[1, 2]], np.uint8)}, [[1, 2]]),
         ([[1, 2]], [[1, 2]]),
+        (objects({"depth": MASK, "predicted_depth": np.zeros((2, 2), np.float32)}), [[0, 7]]),
+        (objects([{"label": "cat", "score": 0.5, "mask": MASK}]), [[0, 7]]),
+        (
+            objects([{"label": "cat", "mask": MASK}, {"label": "dog", "mask": MASK == 0}]),
+            [[2, 1]],
+        ),
     ],
 )
 def test_answers_are_pictures(answer: Any, expected: list[list[int]]) -> None:
     written = encode(answer, content.PNG)
     assert written.content_type == content.PNG
     assert np.asarray(Image.open(io.BytesIO(written.frames[0]))).tolist() == expected
+
+
+def test_a_map_of_segments_says_what_they_are() -> None:
+    segments = [
+        {"label": "cat", "score": None, "mask": np.array([[255, 0, 0]], np.uint8)},
+        {"label": "dog", "score": np.float32(0.5), "mask": np.array([[0, 0, 255]], np.uint8)},
+    ]
+    written = Image.open(io.BytesIO(encode(objects(segments), content.PNG).frames[0]))
+    assert np.asarray(written).tolist() == [[1, 0, 2]]
+    assert json.loads(written.text["segments"]) == [
+        {"label": "cat", "score": None},
+        {"label": "dog", "score": 0.5},
+    ]
+    colours = written.convert("RGB")
+    assert colours.getpixel((1, 0)) == (0, 0, 0)
+    assert len({colours.getpixel((x, 0)) for x in range(3)}) == 3
+
+
+@pytest.mark.parametrize(
+    ("segments", "expected"),
+    [
+        ([{"mask": np.ones((2, 2), bool)}] * 2, "masks that overlap"),
+        ([{"mask": np.ones((2, 2), bool)}, {"mask": np.ones((2, 3), bool)}], "different sizes"),
+        ([{"mask": np.zeros((2, 2), bool)}] * 256, "256 segments"),
+        ([{"label": "cat"}] * 2, "not an image"),
+    ],
+)
+def test_segments_that_no_image_holds_say_why(segments: list[Any], expected: str) -> None:
+    with pytest.raises(InvalidInput, match=expected):
+        encode(objects(segments), content.PNG)
 
 
 def test_gray_of_16_bits_is_a_picture_of_16_bits() -> None:
