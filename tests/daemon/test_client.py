@@ -19,6 +19,7 @@ from sire.paths import Paths, find_paths, private_directory
 from sire.protocol.framing import decode_request, encode, failure
 from sire.protocol.replies import Done, Prediction
 from sire.protocol.requests import Cancel, Health, Predict, Show
+from tests.waiting import wait_until
 
 
 class StandIn(threading.Thread):
@@ -170,11 +171,13 @@ def test_the_next_request_goes_to_the_daemon_that_came_after(
 def test_a_timeout_withdraws_the_request_and_its_late_answer_confuses_nobody(
     daemon: StandIn, connection: Connection
 ) -> None:
+    connection.expect(Done, Health())  # connecting may take longer than the request waits
     with pytest.raises(DeadlineExceeded):
         connection.ask(Predict(model="slow"), timeout=0.05)
-    slow, cancel = daemon.requests
-    assert cancel == Cancel(id=2, request=slow.id)
-    assert connection.expect(Done, Health()).id == 3
+    wait_until(lambda: len(daemon.requests) == 3)
+    _, slow, cancel = daemon.requests
+    assert cancel == Cancel(id=3, request=slow.id)
+    assert connection.expect(Done, Health()).id == 4
 
 
 def test_an_interrupt_withdraws_the_request(daemon: StandIn, connection: Connection) -> None:
@@ -185,7 +188,7 @@ def test_an_interrupt_withdraws_the_request(daemon: StandIn, connection: Connect
     threading.Thread(target=interrupt_when_asked).start()
     with pytest.raises(KeyboardInterrupt):
         connection.ask(Predict(model="slow"))
-    assert isinstance(daemon.requests[-1], Cancel)
+    wait_until(lambda: isinstance(daemon.requests[-1], Cancel))
 
 
 def test_a_socket_path_that_is_too_long_is_said_so(tmp_path: Path) -> None:
