@@ -15,7 +15,10 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-TARGETS = ("frames", "codecs", "registry_files", "configuration", "model_headers")
+TARGETS = (
+    *("frames", "codecs", "registry_files", "configuration", "model_headers"),
+    *("header_reader", "client_limits", "yaml_files"),
+)
 # No input has a good reason to take longer, or the process to grow larger.
 SLOWEST_SECONDS, LARGEST_MIB = 20, 3072
 
@@ -64,7 +67,7 @@ def _fuzz(target: str, limits: list[str], corpus: Path) -> None:
         sys.exit(
             "atheris is not installed: there are wheels for Linux on x86-64, Python 3.11 to 3.13."
         )
-    with atheris.instrument_imports(include=["sired"]):
+    with atheris.instrument_imports(include=["sire", "sired"]):
         module = importlib.import_module(f"tests.fuzz.{target}")
     corpus.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="seeds-") as seeds:

@@ -3,8 +3,10 @@
 Whatever they claim, what is told of them fits in a message, and nothing of them is run.
 """
 
+import errno
 import io
 import json
+import pickletools
 import struct
 import zipfile
 from pathlib import Path
@@ -15,12 +17,13 @@ from onnx import TensorProto, helper
 
 from sire.errors import SireError
 from sired.store.fingerprint import fingerprint
-from sired.store.formats import recognise
-from sired.store.huggingface import directory_fingerprint, loaded_bytes
+from sired.store.formats import content_fingerprint, memory_of_weights, recognise
 from sired.store.safetensors_file import read_tensors
 from tests.fuzz.draw import Draw, nested, scratch
 
-_FILE, _SAFETENSORS, _ZIP, _DIRECTORY, _ONNX = range(5)
+_FILE, _SAFETENSORS, _ZIP, _DIRECTORY, _ONNX, _TORCH, _PROGRAM, _PIPELINE = range(8)
+# The number that torch.save's format before zip files begins with, pickled.
+LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _KNOWN = ("F32", "F16", "I8", "F8_E4M3")
 _SIZES = (0, 1, -1, 4, 8, 16, 2**31, 2**62, 2**63, 2**64 - 1, 2**70, 1.5, "4", None)
 _ENTRIES = (
@@ -31,21 +34,31 @@ _ENTRIES = (
 
 def fuzz_one(data: bytes) -> None:
     """Look at the bytes as a model; raises only for what is a bug."""
-    draw = Draw(data)
     with scratch() as directory:
         path = Path(directory) / "m"
-        match draw.byte() % 5:
-            case 0:
-                path.write_bytes(draw.rest())
-            case 1:
-                path.write_bytes(_safetensors(draw))
-            case 2:
-                path.write_bytes(_zip(draw))
-            case 3:
-                _huggingface(draw, path)
-            case _:
-                path.write_bytes(onnx_with_weights_in(draw.text(), draw.choice(_PLACES)))
+        write_drawn(Draw(data), path)
         _check(path)
+
+
+def write_drawn(draw: Draw, path: Path) -> None:
+    """Write a model of any format: a file or a directory."""
+    match draw.byte() % 8:
+        case 0:
+            path.write_bytes(draw.rest())
+        case 1:
+            path.write_bytes(_safetensors(draw))
+        case 2:
+            path.write_bytes(_zip(draw))
+        case 3:
+            _huggingface(draw, path)
+        case 4:
+            path.write_bytes(onnx_with_weights_in(draw.text(), draw.choice(_PLACES)))
+        case 5:
+            path.write_bytes(_torch_file(draw))
+        case 6:
+            path.write_bytes(_program(draw))
+        case _:
+            _diffusers(draw, path)
 
 
 def _check(path: Path) -> None:
@@ -54,10 +67,13 @@ def _check(path: Path) -> None:
     except SireError as error:
         assert len(str(error)) < 5_000, "an error repeats what it refuses"
         return
+    except OSError as error:
+        assert error.errno == errno.ENAMETOOLONG
+        return
     assert 0 <= found.weight_bytes < 2**63
     if path.is_dir():
-        assert 0 <= loaded_bytes(path, {}) < 2**63
-        directory_fingerprint(path, {})
+        assert 0 <= memory_of_weights(found, path, {}) < 2**63
+        assert content_fingerprint(found.name, path, {})
         return
     fingerprint(path)
     if found.name == "safetensors" and all(t.dtype in _KNOWN for t in read_tensors(path)):
@@ -109,6 +125,50 @@ def _huggingface(draw: Draw, path: Path) -> None:
         (path / weights).write_bytes(draw.rest())
 
 
+def _torch_file(draw: Draw) -> bytes:
+    """A table of tensors whose instructions are drawn, in a zip file or in the old format."""
+    codes = [code.code.encode("latin-1") for code in pickletools.opcodes]
+    table = b"\x80\x02" + b"".join(
+        draw.choice(codes)
+        + draw.choice((b"", b"\n", b"\1", b"os\nsystem\n", b"\xff" * 4, b"\0" * 8))
+        for _ in range(draw.byte() % 40)
+    )
+    if draw.byte() % 2:
+        return LEGACY + draw.choice((b"M\xe9\x03.", b"")) * 2 + table + draw.rest()
+    return _archive({"m/data.pkl": table + b".", "m/data/0": bytes(16)})
+
+
+def _program(draw: Draw) -> bytes:
+    """A program of torch.export whose description says what it likes."""
+    values = ([], {}, None, 7, "x", nested(100), [{"user_input": {"arg": {"as_tensor": {}}}}])
+    graph = {"tensor_values": {"x": {"dtype": draw.choice(_SIZES), "sizes": draw.choice(values)}}}
+    sides = {"input_specs": draw.choice(values), "output_specs": draw.choice(values)}
+    call = [{"fqn": "", "signature": {"out_spec": draw.choice(("[1]", "[" * 900, "", "{}"))}}]
+    module = {"graph": graph, "signature": sides, "module_call_graph": draw.choice((call, values))}
+    program = json.dumps({"graph_module": module}).encode()
+    name = draw.choice(("m/models/model.json", "serialized_exported_program.json"))
+    return _archive({"m/archive_format": b"pt2", name: draw.choice((program, draw.bytes()))})
+
+
+def _archive(entries: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def _diffusers(draw: Draw, path: Path) -> None:
+    """A pipeline whose index names components as it likes."""
+    place = draw.choice(("unet", "..", "/etc", "a/b", "x" * 300, "a\0b"))
+    named = draw.choice((["diffusers", "UNet"], [None, None], nested(200), 7))
+    index = draw.choice(({"_class_name": "P", place: named}, {"_class_name": nested(90)}, [place]))
+    (path / "unet").mkdir(parents=True)
+    (path / "model_index.json").write_text(json.dumps(index))
+    weights = draw.choice(("diffusion_pytorch_model.safetensors", "model.safetensors"))
+    (path / "unet" / weights).write_bytes(_safetensors(draw))
+
+
 _PLACES = ("initializer", "constant", "branch", "function", "sparse")
 
 
@@ -157,4 +217,9 @@ def seeds() -> list[bytes]:
         *(bytes([_ZIP, 3, *range(n, n + 60)]) for n in range(0, 180, 10)),
         *(bytes([_DIRECTORY, *range(n, n + 12)]) for n in range(60)),
         *(bytes([_ONNX, 2, 0, text, 0, place]) for text in range(20) for place in range(5)),
+        *(
+            bytes([kind, *range(n, n + 30)])
+            for kind in (_TORCH, _PROGRAM, _PIPELINE)
+            for n in range(9)
+        ),
     ]

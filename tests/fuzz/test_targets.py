@@ -25,6 +25,9 @@ RUNS = {
     "registry_files": 3_000,
     "configuration": 4_000,
     "model_headers": 2_000,
+    "header_reader": 800,
+    "client_limits": 5_000,
+    "yaml_files": 1_000,
 }
 
 
