@@ -57,6 +57,8 @@ class RequestArrived(msgspec.Struct, frozen=True):
             model's setting.
         size: bytes of its input, which are held until it is answered; 0 for a small one, which is
             limited by number only.
+        client: the connection that it came over, among which the bytes of inputs are shared; "" for
+            jobs, and for a request with a small input.
     """
 
     request: int
@@ -68,6 +70,7 @@ class RequestArrived(msgspec.Struct, frozen=True):
     rows: int = 1
     keep_alive: float | None = None
     size: int = 0
+    client: str = ""
 
 
 class RequestCancelled(msgspec.Struct, frozen=True):

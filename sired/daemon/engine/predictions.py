@@ -96,6 +96,7 @@ class Predictions:
         pending = PendingPrediction(client, sink, request, payload, now, key)
         number = self._operations.add(pending)
         batch_key, rows = self._batch_key(request)
+        size = counted_bytes(payload)
         self._feed(
             RequestArrived(
                 number,
@@ -106,7 +107,8 @@ class Predictions:
                 batch_key,
                 rows,
                 keep_alive=keep_alive_seconds(request.keep_alive),
-                size=counted_bytes(payload),
+                size=size,
+                client=client.connection.hex() if size else "",
             )
         )
 

@@ -18,6 +18,7 @@ class Request:
         rows: how much of a batch it takes.
         keep_alive: seconds its instance may idle after it; None for the model's setting.
         size: bytes of its input.
+        client: the connection that it came over, if its input counts.
         batch: the number of the batch it was dispatched in; ``together`` says whether that batch
             had other members.
         attempts: how often it was dispatched to a worker.
@@ -33,6 +34,7 @@ class Request:
     rows: int = 1
     keep_alive: float | None = None
     size: int = 0
+    client: str = ""
     batch: int = 0
     together: bool = False
     attempts: int = 0

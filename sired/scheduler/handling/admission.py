@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from sire.errors import SireError
 from sire.units import FOREVER
+from sired.scheduler.entities.held_inputs import HeldInputs
 from sired.scheduler.entities.lease import Lease
 from sired.scheduler.entities.model import Model
 from sired.scheduler.entities.queue import RequestQueue
@@ -23,6 +24,7 @@ class Queues:
         operations: the models that unanswered operations load, by the id of the operation.
         patient: ids of the operations that wait beyond their deadline for a load in progress.
         leases: the leases that are not granted yet, by id.
+        held: the bytes of the inputs of all unanswered requests.
     """
 
     def __init__(self, rules: Rules, out: list[Instruction]) -> None:
@@ -34,7 +36,7 @@ class Queues:
         self._out = out
         self._deadlines: list[tuple[float, int]] = []
         self._waiting = 0
-        self._held = 0
+        self.held = HeldInputs()
         self._batches = 0
 
     def adopt(self, rules: Rules) -> None:
@@ -46,21 +48,21 @@ class Queues:
         """Number of requests in all queues together."""
         return self._waiting
 
-    @property
-    def held(self) -> int:
-        """Bytes in the inputs of all unanswered requests."""
-        return self._held
-
     def admit(self, request: Request, queue: RequestQueue[Request]) -> None:
         """Add a request to the queue of its model or lease."""
         self.requests[request.id] = request
-        self._held += request.size
+        self.held.add(request.client, request.size)
         self.add_deadline(request.deadline, request.id)
         self._waiting += 1
         queue.add(request)
 
-    def full(self, model: Model, size: int) -> str | None:
-        """The limit that keeps a request with an input of ``size`` bytes out; None if none does.
+    def full(self, model: Model, client: str, size: int) -> str | None:
+        """The limit that keeps a request out; None if none does.
+
+        Args:
+            model: the model it is for.
+            client: who sent it.
+            size: bytes of its input.
 
         Returns:
             The name of the setting: "per_model", "total" or "memory".
@@ -69,7 +71,7 @@ class Queues:
             return "per_model"
         if self._waiting >= self._rules.queue_total:
             return "total"
-        return "memory" if 0 < self._held > self._rules.queue_memory - size else None
+        return None if self.held.fits(client, size, self._rules.queue_memory) else "memory"
 
     def add_operation(
         self, operation: int, model: Model, deadline: float, *, patient: bool = False
@@ -143,7 +145,7 @@ class Queues:
         """Remove a request that has been answered."""
         request.answered = True
         if self.requests.pop(request.id, None) is not None:
-            self._held -= request.size
+            self.held.remove(request.client, request.size)
 
     def fail(self, request: Request, error: SireError) -> None:
         """Fail a request, unless it was answered before."""

@@ -41,7 +41,7 @@ class RequestHandler:
                 self._state.out.append(Fail(event.request, found))
                 return
             lease = found
-        if setting := self._queues.full(model, event.size):
+        if setting := self._queues.full(model, event.client, event.size):
             self._reject(event, model, setting)
             return
         priority = event.priority or model.priority
@@ -57,6 +57,7 @@ class RequestHandler:
             event.rows,
             event.keep_alive,
             event.size,
+            event.client,
         )
         self._queues.admit(request, self._queues.queue_of(request, model))
         self._state.timer.schedule(request.deadline)
@@ -68,8 +69,8 @@ class RequestHandler:
     def _reject(self, event: events.RequestArrived, model: Model, setting: str) -> None:
         """Fail a request because what ``setting`` limits is full."""
         if setting == "memory":
-            held, unanswered = self._queues.held, len(self._queues.requests)
-            error = inputs_full(model, event.size, held, unanswered, self._state.rules)
+            queues, limit = self._queues, self._state.rules.queue_memory
+            error = inputs_full(event, queues.held, len(queues.requests), limit)
             self._state.out.append(Fail(event.request, error))
             return
         depth = len(model.queue) if setting == "per_model" else self._queues.waiting

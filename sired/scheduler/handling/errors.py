@@ -2,9 +2,11 @@
 
 from sire.errors import DeadlineExceeded, InsufficientMemory, LoadFailed, QueueFull, SireError
 from sire.units import format_bytes, format_duration
+from sired.scheduler.entities.held_inputs import HeldInputs
 from sired.scheduler.entities.instance import Instance, Loading, Ready
 from sired.scheduler.entities.model import Model
 from sired.scheduler.entities.request import Request
+from sired.scheduler.events import RequestArrived
 from sired.scheduler.handling.state import State
 from sired.scheduler.memory.fleet import Fleet
 from sired.scheduler.rules import Rules
@@ -81,25 +83,28 @@ def queue_full(model: Model, setting: str, depth: int, wait: float | None) -> Qu
     )
 
 
-def inputs_full(model: Model, size: int, held: int, unanswered: int, rules: Rules) -> QueueFull:
+def inputs_full(event: RequestArrived, held: HeldInputs, unanswered: int, limit: int) -> QueueFull:
     """The inputs of unanswered requests leave no room for another input.
 
     Args:
-        model: the model that the rejected request is for.
-        size: bytes of its input.
-        held: bytes of the inputs of all unanswered requests.
+        event: the rejected request.
+        held: the bytes of the inputs of all unanswered requests.
         unanswered: number of those requests.
-        rules: the limit.
+        limit: the maximum of these bytes.
     """
+    own, share = held.of(event.client), held.share(event.client, limit)
     return QueueFull(
-        f"There is no room for an input of {format_bytes(size)}: those of {_requests(unanswered)} "
-        f"without an answer take {format_bytes(held)}, and the maximum is "
-        f"{format_bytes(rules.queue_memory)}.",
+        f"There is no room for an input of {format_bytes(event.size)}: those of "
+        f"{_requests(unanswered)} without an answer take {format_bytes(held.total)} of at most "
+        f"{format_bytes(limit)}, and this client's {format_bytes(own)} of at most "
+        f"{format_bytes(share)}.",
         hint="Try again later, or raise the setting queue.memory.",
-        model=model.name,
+        model=event.model,
         depth=unanswered,
-        held_bytes=held,
-        limit_bytes=rules.queue_memory,
+        held_bytes=held.total,
+        limit_bytes=limit,
+        client_bytes=own,
+        client_limit_bytes=share,
     )
 
 

@@ -69,11 +69,11 @@ def test_the_inputs_of_all_unanswered_requests_have_a_limit_in_bytes(driver: Any
     error = failures(instructions)[request]
     assert isinstance(error, QueueFull)
     assert error.message == (
-        "There is no room for an input of 41 B: those of 1 request without an answer take 60 B, "
-        "and the maximum is 100 B."
+        "There is no room for an input of 41 B: those of 1 request without an answer take 60 B of "
+        "at most 100 B, and this client's 60 B of at most 75 B."
     )
     assert (error.details["held_bytes"], error.details["limit_bytes"]) == (60, 100)
-    second, instructions = d.request("b", size=40)
+    second, instructions = d.request("b", size=15)
     assert not failures(instructions)
     d.handle(events.RequestCancelled(first))
     d.handle(events.RequestCancelled(second))
@@ -84,6 +84,34 @@ def test_the_inputs_of_all_unanswered_requests_have_a_limit_in_bytes(driver: Any
     d.handle(events.RequestCancelled(large))
     request, instructions = d.request("a", size=100)
     assert not failures(instructions)
+
+
+def test_a_client_with_many_inputs_leaves_room_for_those_of_others(driver: Any) -> None:
+    d = driver(queue_memory=100)
+    d.add("a", 30)
+    first: list[int] = []
+    while True:
+        request, instructions = d.request("a", size=5, client="one")
+        if failed := failures(instructions):
+            break
+        first.append(request)
+    assert len(first) == 15
+    details = failed[request].details
+    assert (details["held_bytes"], details["limit_bytes"]) == (75, 100)
+    assert (details["client_bytes"], details["client_limit_bytes"]) == (75, 75)
+    for _ in range(3):
+        _, instructions = d.request("a", size=5, client="two")
+        assert not failures(instructions)
+    assert failures(d.request("a", size=5, client="one")[1])
+    # As those of the first are answered, the second takes their room, and not the first.
+    for request in first[:8]:
+        d.handle(events.RequestCancelled(request))
+        assert not failures(d.request("a", size=4, client="two")[1])
+    assert failures(d.request("a", size=30, client="one")[1])
+    _, instructions = d.request("a", size=15, client="three")
+    assert not failures(instructions)
+    # Inputs that do not count are never kept out by it.
+    assert not failures(d.request("a", size=0, client="")[1])
 
 
 def test_all_queues_together_have_a_limit(driver: Any) -> None:
