@@ -92,6 +92,13 @@ def _read_text(value: Any) -> str:
     return str(value)
 
 
+def _read_name(value: Any) -> str:
+    """Text that is not empty."""
+    if not (text := _read_text(value)):
+        raise InvalidConfiguration("the name is empty.")
+    return text
+
+
 def _read_path(value: Any) -> str:
     """An absolute path. Symbolic links are kept, so that a reload follows a link that changed."""
     if not isinstance(value, str | os.PathLike):
@@ -173,6 +180,7 @@ FACTOR = Kind(_read_factor)
 SWITCH = Kind(_read_switch, lambda value: str(value).lower(), "true or false")
 WORD = Kind(_read_word)
 TEXT = Kind(_read_text)
+NAME = Kind(_read_name)
 PATH = Kind(_read_path)
 NAMES = Kind(_read_names, ",".join, "names")
 NUMBERS = Kind(_read_numbers, _write_numbers, "numbers")

@@ -27,7 +27,7 @@ from sire.options.kinds import (
     TENSORS,
 )
 from sire.options.option import ANYWHERE, BY_CALLER, ModelOption, Setter
-from sire.values import FACTOR, NUMBERS, PAUSE, SIZE, SWITCH, TEXT
+from sire.values import FACTOR, NAME, NUMBERS, PAUSE, SIZE, SWITCH, TEXT
 
 OPTIONS = (
     ModelOption(
@@ -208,7 +208,7 @@ OPTIONS = (
     ModelOption(
         "device",
         field="device",
-        kind=TEXT,
+        kind=NAME,
         metavar="DEVICE",
         group="Memory",
         label="Device",

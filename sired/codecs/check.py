@@ -97,7 +97,7 @@ def by_name(data: Any, signature: Signature) -> dict[Any, Any]:
     bare = isinstance(data, list) and any(
         np.ndim(item) == 0 and len(spec.shape)
         for item, spec in zip(data, specs, strict=False)
-        if not isinstance(item, str) and spec.shape != ANY_SHAPE
+        if not isinstance(item, str | list | tuple) and spec.shape != ANY_SHAPE
     )
     if bare or not specs:
         raise InvalidInput(

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import socket
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -109,10 +108,8 @@ def start_worker(zygote: Zygote, first: First, log: Path) -> WorkerProcess:
         OSError: no process could be started.
     """
     log_start = _begin_log(log)
-    own_end, worker_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    channel: Channel[FromWorker] = Channel(own_end, FromWorker)
-    with worker_end:
-        process = zygote.start(worker_end, log)
+    process, connection = zygote.start(log)
+    channel: Channel[FromWorker] = Channel(connection, FromWorker)
     worker = WorkerProcess(process, channel, log, log_start)
     _send(channel, first)
     return worker

@@ -2,8 +2,10 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -86,6 +88,57 @@ def test_a_zygote_that_hangs_is_replaced(tmp_path: Path) -> None:
     zygote.warm()
     assert zygote.pid != old
     assert zygote.problem == ""
+
+
+class DyingUnseen(Zygote):
+    """Its process is killed right after somebody has looked whether it lives."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.armed = False
+
+    @property
+    def ended(self) -> bool:
+        found = super().ended
+        if self.armed:
+            self.armed = False
+            server = psutil.Process(self.pid)
+            server.kill()
+            wait_until(lambda: server.status() == psutil.STATUS_ZOMBIE)
+        return found
+
+
+def test_a_zygote_that_dies_between_a_look_and_a_fork_is_known_to_be_another_one() -> None:
+    zygote = DyingUnseen()
+    zygote.warm()
+    old = zygote.pid
+    zygote.armed = True
+    zygote.warm()
+    assert zygote.pid != old
+    assert not zygote.ended
+    assert psutil.Process(zygote.pid).ppid() == os.getpid()
+
+
+def test_a_worker_of_an_attempt_that_failed_ends_and_takes_no_message(tmp_path: Path) -> None:
+    class Losing(Zygote):
+        """Its first fork succeeds, and is not heard of."""
+
+        def _fork(self, target: Any, arguments: Sequence[object]) -> BaseProcess:
+            process = super()._fork(target, arguments)
+            forked.append(process)
+            if len(forked) == 1:
+                raise EOFError
+            return process
+
+    forked: list[BaseProcess] = []
+    process, connection = Losing().start(tmp_path / "log")
+    lost, known = forked
+    assert process is known
+    lost.join(30)
+    assert not lost.is_alive()
+    assert known.is_alive()
+    connection.close()
+    known.join(30)
 
 
 def test_a_worker_that_forks_while_the_zygote_is_young_has_no_timer_of_the_zygotes(

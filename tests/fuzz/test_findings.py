@@ -26,7 +26,7 @@ from sire.protocol.direct import OpenDirect
 from sire.protocol.framing import decode_request, failure, preamble
 from sire.protocol.framing import encode as write
 from sire.protocol.requests import Predict, Register
-from sire.spec import ImageOptions, ModelSpec, Signature
+from sire.spec import ImageOptions, ModelSpec, Signature, TensorSpec
 from sire.tensors import pack
 from sire.transport.channel import Channel
 from sired.codecs import decode, encode
@@ -91,7 +91,19 @@ def test_arguments_nested_without_end_exhausted_the_stack() -> None:
         check_values(ModelSpec("m", "/m", args={"a": deep}))
 
 
+def test_rows_of_unequal_length_among_several_inputs_broke_the_check_of_their_number() -> None:
+    inputs = (TensorSpec("x", "float32", (-1, 2)), TensorSpec("y", "float32", (-1, 2)))
+    ragged = Payload(content.JSON, (b"[[[1, 2], [3]], [[1, 2]]]",))
+    with pytest.raises(InvalidInput):
+        decode(ragged, Signature(inputs), ImageOptions(), 1 << 20)
+
+
 # Configuration
+
+
+def test_an_empty_device_was_accepted_and_meant_none() -> None:
+    with pytest.raises(InvalidConfiguration, match=r"defaults\.device.*the name is empty"):
+        load_settings(Path(os.devnull), {}, {"defaults.device": ""})
 
 
 def test_a_range_of_cores_took_all_memory() -> None:

@@ -15,7 +15,10 @@ from sire.protocol.runs import RunModel
 from sired.codecs import registry
 from sired.runtimes.discovery import all_traits
 from sired.runtimes.traits import is_preloaded
-from sired.workers.child import main  # noqa: F401 (workers find it imported)
+from sired.workers.child import (
+    cpu_memory,
+    main,  # noqa: F401 (workers find it imported)
+)
 from sired.workers.messages import ToWorker
 from sired.workers.zygote import (
     huge_pages,
@@ -53,4 +56,5 @@ preload_watch.cancel()
 # A collection in a worker would write to every object, and so copy all of their pages.
 gc.collect()
 gc.freeze()
+cpu_memory.Inherited.take()
 huge_pages.collapse_when_idle()

@@ -9,7 +9,6 @@ import contextlib
 import importlib
 import multiprocessing
 import multiprocessing.forkserver
-import multiprocessing.resource_tracker
 import os
 import socket
 import sys
@@ -50,7 +49,7 @@ class Zygote:
         problem: why workers are started without the zygote; "" if they are started from it.
     """
 
-    # A process has one fork server, whichever object started it.
+    # A process has one fork server, whichever object started it; this is the latest one known.
     _process: ClassVar[psutil.Process | None] = None
 
     def __init__(
@@ -91,10 +90,10 @@ class Zygote:
         Raises:
             OSError: no process can be started at all.
         """
-        self._start(_nothing).join()
+        self._start(_nothing, tuple).join()
 
-    def start(self, connection: socket.socket, log: Path) -> BaseProcess:
-        """Fork a worker that communicates over ``connection`` and whose output goes to ``log``.
+    def start(self, log: Path) -> tuple[BaseProcess, socket.socket]:
+        """Fork a worker whose output goes to ``log``; returns it and the connection to it.
 
         A zygote that has ended, or does not respond, is replaced. If the new one ends as well, the
         worker is spawned without it, and imports its framework itself.
@@ -102,28 +101,63 @@ class Zygote:
         Raises:
             OSError: no process can be started.
         """
-        return self._start(run_child, connection, str(log), self._confinement)
+        ends: list[socket.socket] = []
+
+        def arguments() -> Sequence[object]:
+            # A zygote may be killed after it has forked, and before it has said so. The worker of
+            # that attempt, which is not known here, ends when its connection does.
+            _close(ends)
+            ends.extend(socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+            return ends[1], str(log), self._confinement
+
+        try:
+            process = self._start(run_child, arguments)
+        except BaseException:
+            _close(ends)
+            raise
+        own_end, worker_end = ends
+        worker_end.close()
+        return process, own_end
 
     @property
     def pid(self) -> int | None:
         """The id of the zygote's process; None before it is started for the first time."""
-        return None if self._process is None else self._process.pid
+        process = self._server()
+        return None if process is None else process.pid
 
     @property
     def ended(self) -> bool:
         """Whether it has been started, and has ended."""
-        if self._process is None:
+        process = self._server()
+        if process is None:
             return False
         with contextlib.suppress(psutil.NoSuchProcess):
-            return not self._process.is_running() or self._process.status() == psutil.STATUS_ZOMBIE
+            return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
         return True
 
-    def _start(self, target: Callable[..., None], *arguments: object) -> BaseProcess:
+    @classmethod
+    def _server(cls) -> psutil.Process | None:
+        """The process of the fork server; None before the first one is started.
+
+        multiprocessing starts another one by itself if it finds that the server has ended, also in
+        the middle of a fork, so its own record is what counts. It has no public name.
+        """
+        server = multiprocessing.forkserver._forkserver  # noqa: SLF001
+        pid = getattr(server, "_forkserver_pid", None)
+        if pid is not None and (cls._process is None or cls._process.pid != pid):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                cls._process = psutil.Process(pid)
+        return cls._process
+
+    def _start(
+        self, target: Callable[..., None], arguments: Callable[[], Sequence[object]]
+    ) -> BaseProcess:
         with self._lock, _without_main():
             while self._failures < ATTEMPTS or time.monotonic() > self._again_at:
                 try:
-                    process = self._fork(target, arguments)
-                except (EOFError, ConnectionError):
+                    process = self._fork(target, arguments())
+                # Its socket is in the temporary directory, from which it may have been deleted.
+                except (EOFError, ConnectionError, FileNotFoundError):
                     self._end()
                     self._failures += 1
                     self._forked = False
@@ -137,7 +171,7 @@ class Zygote:
             )
             # A "daemon" process is terminated, not joined, when the parent exits.
             spawned = multiprocessing.get_context("spawn").Process(
-                target=target, args=arguments, daemon=True
+                target=target, args=arguments(), daemon=True
             )
             spawned.start()
             return spawned
@@ -148,41 +182,46 @@ class Zygote:
         Raises:
             EOFError: the zygote ended before it had forked.
             ConnectionError: the zygote ended before it had forked.
+            FileNotFoundError: its socket is gone.
         """
         process = self._context.Process(target=target, args=arguments, daemon=True)
-        limit = IMPORT_SECONDS if self.ended or not self._forked else self._fork_seconds
-        if self._process is None or self.ended:
-            self._start_server()
-        alarm = threading.Timer(limit, self._kill)
-        alarm.daemon = True
-        alarm.start()
+        known = self.pid if self._forked and not self.ended else None
+        over = threading.Event()
+        threading.Thread(
+            target=self._kill_if_slow, args=(known, over), name="fork-limit", daemon=True
+        ).start()
         try:
             process.start()
         finally:
-            alarm.cancel()
+            over.set()
         self._forked = True
         return process
 
-    def _start_server(self) -> None:
-        """Start the fork server and note which process it is."""
-        multiprocessing.resource_tracker.ensure_running()  # the server's start would start it, too
-        before = _children()
-        multiprocessing.forkserver.ensure_running()
-        started = _children() - before
-        if started:
-            Zygote._process = max(map(psutil.Process, started), key=psutil.Process.create_time)
+    def _kill_if_slow(self, known: int | None, over: threading.Event) -> None:
+        """Kill the zygote if a fork takes too long.
+
+        Args:
+            known: the id of the zygote, if it has imported everything.
+            over: set once the fork has been made.
+        """
+        if known is not None and over.wait(self._fork_seconds):
+            return
+        # Where another zygote has taken its place meanwhile, that one has to import everything.
+        if (known is None or self.pid != known) and over.wait(IMPORT_SECONDS):
+            return
+        self._kill()
 
     def _kill(self) -> None:
-        if self._process is not None:
+        if (process := self._server()) is not None:
             with contextlib.suppress(psutil.NoSuchProcess):
-                self._process.kill()
+                process.kill()
 
     def _end(self) -> None:
         """Kill a zygote that does not answer, and wait until it has ended."""
         self._kill()
-        if self._process is not None:
+        if (process := self._server()) is not None:
             with contextlib.suppress(ChildProcessError):
-                os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+                os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
 
 
 @contextlib.contextmanager
@@ -196,12 +235,9 @@ def _without_main() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
-def _children() -> set[int]:
-    """The processes that this thread has started, or where the kernel lists no threads, any has."""
-    try:
-        return set(map(int, Path("/proc/thread-self/children").read_text("ascii").split()))
-    except OSError:
-        return {child.pid for child in psutil.Process().children()}
+def _close(ends: list[socket.socket]) -> None:
+    while ends:
+        ends.pop().close()
 
 
 def _nothing() -> None:

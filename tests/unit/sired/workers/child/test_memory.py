@@ -127,6 +127,30 @@ def test_pages_shared_with_the_zygote_cost_nothing(measured: Any) -> None:
     assert peak - held == pytest.approx(30, rel=0.1)
 
 
+def test_pages_that_a_killed_zygote_leaves_to_its_last_worker_cost_nothing(measured: Any) -> None:
+    before, after, loaded_later = measured(
+        "from sired.workers.child.cpu_memory import Inherited\n"
+        "own = bytearray(os.urandom(MIB) * 64)\n"
+        "Inherited.take()\n"
+        "asked, ask = os.pipe()\n"
+        "if os.fork():\n"
+        "    os.read(asked, 1)\n"
+        "    os._exit(0)\n"
+        "written = bytearray(os.urandom(MIB) * 8)\n"
+        "meter, late = CpuMeter(), CpuMeter()\n"
+        "print(meter.settle(0), flush=True)\n"
+        "zygote = os.getppid()\n"
+        "os.write(ask, b'x')\n"
+        "while os.getppid() == zygote: pass\n"
+        "meter.forget_peak()\n"
+        "print(meter.asleep(0), flush=True)\n"
+        "print(late.settle(0), flush=True)\n"
+    )
+    assert 8 < before < 40
+    assert abs(after - before) < 4
+    assert abs(loaded_later - before) < 4
+
+
 def test_memory_freed_while_loading_is_not_counted(measured: Any) -> None:
     before, held = measured(
         "import ctypes; libc = ctypes.CDLL(None)\n"
