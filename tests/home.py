@@ -16,6 +16,7 @@ import pytest
 from sire.client.autostart import daemon_runs, start_daemon
 from sire.client.connection import Connection
 from sire.paths import Paths, find_paths
+from sire.protocol.replies import HealthReport, InstanceList, ModelList
 from sire.protocol.requests import CancelJobs, Health, ListModels, Ps, Remove, RemoveJobs
 from sire_cli import main
 from tests.waiting import wait_until
@@ -43,7 +44,7 @@ class Home:
 
     def sire(
         self, *arguments: Any, stdin: bytes = b"", code: int = 0, env: dict[str, str] | None = None
-    ) -> subprocess.CompletedProcess[Any]:
+    ) -> subprocess.CompletedProcess[bytes]:
         """Run the real command; returns what it printed."""
         done = subprocess.run(
             [sys.executable, "-m", "sire_cli", *map(str, arguments)],
@@ -86,7 +87,7 @@ class SharedHome:
     """Hands the same home to one test after the other, as long as each can be tidied up after."""
 
     def __init__(self) -> None:
-        self._home = None
+        self._home: Home | None = None
         self._settings = ""
         self._pid = 0
 
@@ -95,19 +96,20 @@ class SharedHome:
         if self._settings != settings:
             self.close()
         if self._home is None:
-            self._home = Home()
-            self._home.configure(settings)
-            self._home.shared = True
+            self._home = home = Home()
+            home.configure(settings)
+            home.shared = True
             self._settings = settings
-            start_daemon(self._home.paths, arguments=["--die-with-parent"])
-            self._pid = self._home.pid()
-            with self._home.connect() as connection:
-                wait_until(lambda: connection.ask(Health())[0].status == "ok")
+            start_daemon(home.paths, arguments=["--die-with-parent"])
+            self._pid = home.pid()
+            with home.connect() as connection:
+                wait_until(lambda: connection.expect(HealthReport, Health()).status == "ok")
         return self._home
 
     def give_back(self) -> None:
         """Remove jobs, models, workers and logs; a home whose daemon has ended is given up."""
         home = self._home
+        assert home is not None, "it was not taken"
         if not daemon_runs(home.paths) or home.pid() != self._pid:
             self.close()
             return
@@ -130,10 +132,11 @@ def _remove_everything(connection: Connection) -> None:
     """Jobs, then models, then workers that would be at something for long."""
     connection.ask(CancelJobs(all=True))
     connection.ask(RemoveJobs(older_than=0))
-    busy = [one.pid for one in connection.ask(Ps())[0].instances if one.state == "busy"]
-    for known in connection.ask(ListModels())[0].models:
+    instances = connection.expect(InstanceList, Ps()).instances
+    busy = [one.pid for one in instances if one.state == "busy" and one.pid is not None]
+    for known in connection.expect(ModelList, ListModels()).models:
         connection.ask(Remove(name=known.model.name))
     for pid in busy:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not connection.ask(Ps())[0].instances)
+    wait_until(lambda: not connection.expect(InstanceList, Ps()).instances)

@@ -8,12 +8,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sire.protocol.replies import InstanceList, JobList, StatsReport
+from sire.protocol.replies import InstanceList, JobIds, JobList, StatsReport
 from sire.protocol.requests import ListJobs, Ps, Stats, UnfinishedJobs
 from tests.conftest import Gate
 from tests.daemon.asking import counted
@@ -41,11 +42,13 @@ def moody(home: Home, register: Callable[..., Any]) -> Home:
 
 
 def answered(home: Home) -> int:
-    return home.json("stats", "m")["inference_count"]
+    count: int = home.json("stats", "m")["inference_count"]
+    return count
 
 
 def bench(home: Home, *arguments: Any, code: int = 0) -> dict[str, Any]:
-    return json.loads(home.sire("bench", *arguments, "--json", code=code).stdout)
+    report: dict[str, Any] = json.loads(home.sire("bench", *arguments, "--json", code=code).stdout)
+    return report
 
 
 def test_all_requests_are_answered_and_measured(moody: Home, file: Callable[..., Any]) -> None:
@@ -66,6 +69,10 @@ def test_as_many_requests_are_under_way_as_there_are_clients_and_no_more(
     moody: Home, file: Callable[..., Any], gate: Gate, clients: int
 ) -> None:
     with moody.connect() as connection:
+
+        def has_answered_more_than(count: int) -> bool:
+            return counted(connection, "m").inference_count > count
+
         process = started(moody, "m", "-i", file(HELD), "-n", 3, "-c", clients, "--json")
         for _ in range(3 - clients):
             wait_until(lambda: counted(connection, "m").queued == clients)
@@ -73,7 +80,7 @@ def test_as_many_requests_are_under_way_as_there_are_clients_and_no_more(
             assert counted(connection, "m").queued == clients
             before = counted(connection, "m").inference_count
             gate.let_one_through()
-            wait_until(lambda before=before: counted(connection, "m").inference_count > before)
+            wait_until(partial(has_answered_more_than, before))
         gate.open()
         output, _ = process.communicate(timeout=90)
     assert json.loads(output)["answers"] == 3
@@ -182,7 +189,7 @@ def test_answers_that_nobody_reads_harm_nobody(moody: Home, file: Callable[..., 
     assert json.loads(moody.sire("predict", "m", "-i", file()).stdout) == [14, 2, 2, 2]
 
 
-def started(home: Home, *arguments: Any, **streams: Any) -> subprocess.Popen[Any]:
+def started(home: Home, *arguments: Any, **streams: Any) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", "sire_cli", "bench", *map(str, arguments)],
         env={**home.environment, "TERM": "xterm"},
@@ -199,7 +206,7 @@ def test_ctrl_c_ends_it_and_what_was_measured_is_printed(
 
         def under_way() -> int:
             if options:
-                return len(connection.ask(UnfinishedJobs())[0].jobs)
+                return len(connection.expect(JobIds, UnfinishedJobs()).jobs)
             return counted(connection, "m").queued
 
         def total() -> int:

@@ -225,6 +225,8 @@ def test_an_interrupt_is_exit_code_130_and_withdraws_the_request(
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
+    assert process.stdin is not None
+    assert process.stderr is not None
     process.stdin.write(b"[5, 0, 0, 0]")
     process.stdin.close()
     wait_until(lambda: home.json("ps")[0]["state"] == "busy")

@@ -138,7 +138,7 @@ def in_fish(environment: dict[str, str]) -> Any:
 
 
 @pytest.fixture
-def in_zsh(environment: dict[str, str]) -> Iterator[None]:
+def in_zsh(environment: dict[str, str]) -> Iterator[Callable[[str, str], None]]:
     """An interactive zsh: there, functions that complete can be called by the Tab key only."""
     if not shutil.which("zsh"):
         pytest.skip("zsh is not installed")
@@ -153,7 +153,7 @@ def in_zsh(environment: dict[str, str]) -> Iterator[None]:
     )
     os.close(slave)
 
-    def read_until(text: Any) -> Any:
+    def read_until(text: str) -> str:
         output, deadline = "", time.monotonic() + PATIENCE_SECONDS
         while text not in output:
             left = deadline - time.monotonic()
@@ -162,7 +162,7 @@ def in_zsh(environment: dict[str, str]) -> Iterator[None]:
                 output += os.read(master, 4096).decode()
         return output
 
-    def press_tab(line: Any, expected: Any) -> None:
+    def press_tab(line: str, expected: str) -> None:
         """Expect the line to become this."""
         os.write(master, f"{line}\t".encode())
         read_until(expected)
@@ -305,6 +305,6 @@ def test_fish_completes_files_where_sire_has_nothing_to_say(in_fish: Any, tmp_pa
     ],
 )
 def test_zsh_completes_at_the_first_press_of_the_key(
-    daemon: StandIn, in_zsh: Any, line: str, expected: str
+    daemon: StandIn, in_zsh: Callable[[str, str], None], line: str, expected: str
 ) -> None:
     in_zsh(line, expected)

@@ -11,7 +11,7 @@ from tests.home import Home
 pytestmark = pytest.mark.own_daemon
 
 
-def model(home: Home, name: str) -> dict[str, Any]:
+def model(home: Home, name: str) -> Any:
     return home.json("show", name)["model"]
 
 
@@ -23,8 +23,8 @@ def test_a_model_without_an_option_has_the_default_of_the_settings(
         'cache = true\ndevice = "cpu"\nconcurrency = 2\n'
     )
     register("plain", 2, "Scale", "--input", "float32[-1,4]")
-    own = ("--priority", "normal", "--batch-size", "1", "--no-cache", "--device", "auto")
-    register("own", 2, "Scale", *own)
+    options = ("--priority", "normal", "--batch-size", "1", "--no-cache", "--device", "auto")
+    register("own", 2, "Scale", *options)
     register("unbatchable")
     plain = model(home, "plain")
     assert (plain["priority"], plain["batch_size"], plain["cached"]) == ("low", 8, True)

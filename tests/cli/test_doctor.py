@@ -100,7 +100,7 @@ def test_onnxruntime_installed_twice_is_a_problem() -> None:
     ],
 )
 def test_versions_that_do_not_fit_each_other_are_told(
-    installed: Versions, driver: tuple[int, ...] | None, state: str, said: str
+    installed: Versions, driver: tuple[int, int] | None, state: str, said: str
 ) -> None:
     finding = cuda_versions(installed, driver)
     assert (finding.state, said in finding.found) == (state, True)

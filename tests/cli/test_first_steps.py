@@ -32,8 +32,8 @@ def test_register_says_what_it_found_out(home: Home, zoo: Path) -> None:
     assert said[0].startswith("Registered m: pytorch (safetensors), 16 B of weights; a load will")
     assert said[1] == f"It goes to any device, by {kind}; its inputs are known once it is loaded."
     more = ("--input", "float32[-1,4]", "--device", "cpu", "--replace")
-    said = home.sire("register", "m", weights, "--class", kind, *more).stderr.decode()
-    assert f"It goes to cpu, by {kind}; takes float32[-1,4]." in said
+    again = home.sire("register", "m", weights, "--class", kind, *more).stderr.decode()
+    assert f"It goes to cpu, by {kind}; takes float32[-1,4]." in again
 
 
 def test_a_slip_of_the_pen_is_answered_with_what_was_meant(

@@ -51,7 +51,8 @@ def help_of() -> Callable[..., Any]:
 
 def sections(text: str) -> dict[str, list[str]]:
     """The lines below each heading that is not indented."""
-    found, title = {}, ""
+    found: dict[str, list[str]] = {}
+    title = ""
     for line in text.splitlines():
         if line and not line.startswith(" "):
             title = line.partition(":")[0]
@@ -68,8 +69,9 @@ def test_the_first_sentence_of_each_subcommand_is_listed_uncut(
     text = help_of(path)
     assert "..." not in text.replace("[ARGS]...", "")
     for child, command in COMMANDS[path].commands.items():
-        sentence = re.match(r".*?\.(?=\s|$)", " ".join(command.help.split()))[0]
-        assert re.search(rf"^  {child} +{re.escape(sentence)}$", text, re.MULTILINE)
+        sentence = re.match(r".*?\.(?=\s|$)", " ".join((command.help or "").split()))
+        assert sentence is not None
+        assert re.search(rf"^  {child} +{re.escape(sentence[0])}$", text, re.MULTILINE)
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=name)

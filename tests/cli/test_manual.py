@@ -21,7 +21,7 @@ PAGES = [ROOT / "man" / name for name in ("sire.1", "sired.8", "sire.toml.5")]
 
 def make_manual(
     *arguments: str, directory: Path = ROOT, **variables: Any
-) -> subprocess.CompletedProcess[Any]:
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "man", *arguments],
         cwd=directory,

@@ -121,6 +121,7 @@ def test_an_interrupt_withdraws_whatever_is_under_way(
     wait_until(lambda: home.json("ps")[0]["queued"] > 10)
     process.send_signal(signal.SIGINT)
     assert process.wait(90) == 130
+    assert process.stderr is not None
     assert b"Traceback" not in process.stderr.read()
     gate.open()
     wait_until(lambda: all(one["queued"] == 0 for one in home.json("ps")))
@@ -141,6 +142,7 @@ def test_a_daemon_that_is_killed_ends_the_command_at_once(
     wait_until(lambda: home.json("ps")[0]["queued"] > 10)
     os.kill(home.pid(), signal.SIGKILL)
     assert process.wait(90) == 6
+    assert process.stderr is not None
     assert b"went away" in process.stderr.read()
 
 

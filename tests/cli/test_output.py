@@ -26,7 +26,7 @@ def inputs(tmp_path: Path) -> list[Path]:
 
 def predict(
     home: Home, *inputs: Path, to: tuple[Any, ...], code: int = 0
-) -> subprocess.CompletedProcess[Any]:
+) -> subprocess.CompletedProcess[bytes]:
     given = [word for file in inputs for word in ("-i", file)]
     return home.sire("predict", "m", *given, *to, code=code)
 

@@ -34,7 +34,7 @@ def shell(home: Home, register: Callable[..., Any], tmp_path: Path) -> Callable[
         (tmp_path / "scans" / f"{number}.json").write_text(f"[[{number}, 0, 0, 0]]")
     environment = {"PYTHONPATH": str(ROOT), "SIRE_HOME": str(home.path)}
 
-    def run(script: str, **more: Any) -> subprocess.CompletedProcess[Any]:
+    def run(script: str, **more: Any) -> subprocess.CompletedProcess[bytes]:
         # As cron does it: no HOME, no XDG_RUNTIME_DIR, no terminal.
         path = f"{sire.parent}:{os.environ['PATH']}"
         return subprocess.run(

@@ -34,7 +34,7 @@ def test_a_verb_imports_nothing_slow(
 ) -> None:
     register("m", 2, "Scale")
     given = ["m", "-i", "-"]
-    arguments = {
+    of_verb: dict[str, list[Any]] = {
         "predict": given,
         "submit": given,
         "job": ["ls"],
@@ -42,8 +42,8 @@ def test_a_verb_imports_nothing_slow(
         "load": ["m"],
         "register": ["other", zoo / "x2.safetensors", "--trust", "--batch-size", "1"],
         "estimate": [zoo / "x2.safetensors"],
-    }.get(verb, [])
-    modules = imported(home, verb, *arguments, stdin=b"[1, 2, 3, 4]")
+    }
+    modules = imported(home, verb, *of_verb.get(verb, []), stdin=b"[1, 2, 3, 4]")
     assert "sire_cli.main" in modules
     assert not SLOW & modules
 

@@ -25,7 +25,7 @@ GIB = 1 << 30
 
 
 def an_instance(model: str, device: str = "cpu", **changes: Any) -> InstanceInfo:
-    defaults = {
+    defaults: dict[str, Any] = {
         "instance": 1,
         "model": model,
         "device": device,
@@ -44,7 +44,7 @@ def an_instance(model: str, device: str = "cpu", **changes: Any) -> InstanceInfo
 
 
 def stats_of(model: str, state: str = "ready", **changes: Any) -> ModelStats:
-    defaults = {
+    defaults: dict[str, Any] = {
         "model": model,
         "state": state,
         "device": None,
@@ -70,7 +70,7 @@ def stats_of(model: str, state: str = "ready", **changes: Any) -> ModelStats:
 def a_device(
     name: str = "cpu", used: int = 0, free: int = 8 * GIB, capacity: int = 8 * GIB, **changes: Any
 ) -> DeviceInfo:
-    defaults = {
+    defaults: dict[str, Any] = {
         "kind": "cpu",
         "hardware": "Some CPU",
         "uuid": "",
@@ -78,17 +78,18 @@ def a_device(
         "foreign_bytes": 0,
         "available": True,
     }
-    sizes = {"used_bytes": used, "free_bytes": free, "capacity_bytes": capacity}
+    sizes: dict[str, Any] = {"used_bytes": used, "free_bytes": free, "capacity_bytes": capacity}
     return DeviceInfo(name=name, **sizes, **defaults | changes)
 
 
 def a_gpu(name: str, **changes: Any) -> DeviceInfo:
     readings = GpuReadings(utilization_percent=87, temperature_celsius=61, power_watts=412.3)
-    return a_device(name, **{"kind": "cuda", "hardware": "NVIDIA H200", "gpu": readings} | changes)
+    gpu: dict[str, Any] = {"kind": "cuda", "hardware": "NVIDIA H200", "gpu": readings}
+    return a_device(name, **gpu | changes)
 
 
 def a_report(stats: Any = (), instances: Any = (), devices: Any = (), **health: Any) -> TopReport:
-    defaults = {
+    defaults: dict[str, Any] = {
         "status": "ok",
         "version": "0.1.0",
         "pid": 1,

@@ -142,7 +142,7 @@ class Terminal:
             arguments[0], arguments, environment, file_actions=actions, setsid=True
         )
         self.output = b""
-        self.exit_code = None
+        self.exit_code: int | None = None
 
     def resize(self, columns: int, rows: int) -> None:
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
@@ -238,7 +238,7 @@ def start(environment: dict[str, str]) -> Iterator[Callable[..., Any]]:
         terminal.close()
 
 
-def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[Any]:
+def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
         [*SIRE_TOP, *arguments],
         env=environment,
@@ -355,6 +355,7 @@ def test_json_once_is_one_report(daemon: StandIn, environment: dict[str, str]) -
 def test_json_is_a_line_every_interval(daemon: StandIn, environment: dict[str, str]) -> None:
     command = [*SIRE_TOP, "--json", "--interval", "100ms"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
         reports = [json.loads(process.stdout.readline()) for _ in range(3)]
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=PATIENCE_SECONDS)

@@ -20,7 +20,8 @@ def marks(case: Case) -> list[Any]:
     params=[pytest.param(case, id=name, marks=marks(case)) for name, case in CASES.items()]
 )
 def runtime_case(request: pytest.FixtureRequest) -> Case:
-    return request.param
+    case: Case = request.param
+    return case
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from typing import Any
 FACTOR = json.loads(Path(sys.argv[2]).read_text())["factor"] if len(sys.argv) > 2 else 2
 STARTED = time.monotonic()
 READY_AFTER = float(os.environ.get("READY_AFTER", "0"))
-HELD = []
+HELD: list[bytes] = []
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -173,7 +173,7 @@ class Case:
 
     runtime: str
     format: str
-    write: Callable[[Path], None]
+    write: Callable[[Path], object]
     code: str = ""
     recognised: bool = True
     needs_trust: bool = False
@@ -207,6 +207,11 @@ class Case:
     args: dict[str, Any] = field(default_factory=dict)
 
 
+OPTIONS: dict[str, dict[str, Any]] = {
+    "fp16": {"dtype": "fp16"},
+    "bf16": {"dtype": "bf16"},
+    "channels-last": {"channels_last": True, "cudnn_benchmark": True},
+}
 CASES = {
     "safetensors": Case("pytorch", "safetensors", write_safetensors, code=CODE),
     "state-dict": Case("pytorch", "state_dict", write_state_dict, code=CODE),
@@ -215,11 +220,7 @@ CASES = {
         f"safetensors-{name}": Case(
             "pytorch", "safetensors", write_safetensors, code=CODE, args=args
         )
-        for name, args in {
-            "fp16": {"dtype": "fp16"},
-            "bf16": {"dtype": "bf16"},
-            "channels-last": {"channels_last": True, "cudnn_benchmark": True},
-        }.items()
+        for name, args in OPTIONS.items()
     },
     "old-state-dict": Case("pytorch", "state_dict", write_old_state_dict, code=CODE),
     "module": Case("pytorch", "pickle", write_module, needs_trust=True),

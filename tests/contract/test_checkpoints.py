@@ -11,22 +11,18 @@ import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from sire.errors import InvalidModel, UntrustedModel
 from sired.runtimes.discovery import find_runtime
+from sired.runtimes.pytorch.runtime import PyTorchRuntime
 from sired.store.formats import recognise
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from sired.runtimes.pytorch.runtime import PyTorchRuntime
-
 
 X = np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3)
 
@@ -111,8 +107,9 @@ class Config:
 
 
 @pytest.fixture
-def pytorch() -> "Iterator[PyTorchRuntime]":
+def pytorch() -> Iterator[PyTorchRuntime]:
     runtime = find_runtime("pytorch")
+    assert isinstance(runtime, PyTorchRuntime)
     yield runtime
     runtime.unload()
 
@@ -126,25 +123,26 @@ def source(tmp_path: Path) -> Path:
 
 def a_net(kind: str = "Net", seed: int = 0) -> torch.nn.Module:
     torch.manual_seed(seed)
-    net = scope[kind]()
+    net: torch.nn.Module = scope[kind]()
     for value in net.state_dict().values():
         if isinstance(value, torch.Tensor) and value.is_floating_point():
             value.copy_(torch.rand_like(value) + 0.5)
     return net.eval()
 
 
-def weights(prefix: str = "", seed: int = 0, kind: str = "Net") -> OrderedDict[Any, Any]:
+def weights(prefix: str = "", seed: int = 0, kind: str = "Net") -> dict[str, torch.Tensor]:
     return a_net(kind, seed).state_dict(prefix=prefix)
 
 
-def answer(net: Any) -> "NDArray[Any]":
+def answer(net: Any) -> NDArray[Any]:
     with torch.inference_mode():
-        return net(torch.from_numpy(X)).numpy()
+        given: NDArray[Any] = net(torch.from_numpy(X)).numpy()
+        return given
 
 
 def load(
-    runtime: "PyTorchRuntime", path: Path, source: Path, kind: str = "Net", **arguments: Any
-) -> "tuple[NDArray[Any], str]":
+    runtime: PyTorchRuntime, path: Path, source: Path, kind: str = "Net", **arguments: Any
+) -> tuple[NDArray[Any], str]:
     """Check a file as when it is registered, and load it; returns its answer and what was said."""
     given = {
         "format": recognise(path).name,
@@ -166,18 +164,18 @@ def optimizer() -> dict[str, Any]:
     return made.state_dict()
 
 
-def with_wrapper(wrapper: str, within: str = "") -> "dict[str, torch.Tensor]":
+def with_wrapper(wrapper: str, within: str = "") -> dict[str, torch.Tensor]:
     """Weights with the name of a wrapper in front, or after a part of theirs."""
     if not within:
         return weights(f"{wrapper}.")
     return {name.replace(within, f"{within}{wrapper}.", 1): v for name, v in weights().items()}
 
 
-def averaged() -> OrderedDict[Any, Any]:
+def averaged() -> dict[str, torch.Tensor]:
     return torch.optim.swa_utils.AveragedModel(a_net()).state_dict()
 
 
-CHECKPOINTS = {
+CHECKPOINTS: dict[str, tuple[Callable[[], Any], str]] = {
     "plain": (weights, ""),
     "data-parallel": (lambda: weights("module."), "'module.'"),
     "compiled": (lambda: weights("_orig_mod."), "'_orig_mod.'"),
@@ -263,7 +261,7 @@ CHECKPOINTS = {
 
 @pytest.mark.parametrize("name", CHECKPOINTS)
 def test_weights_are_found_wherever_they_are_and_it_is_said_where(
-    pytorch: "PyTorchRuntime", tmp_path: Path, source: Path, name: str
+    pytorch: PyTorchRuntime, tmp_path: Path, source: Path, name: str
 ) -> None:
     make, said = CHECKPOINTS[name]
     torch.save(make(), tmp_path / "m.pt")
@@ -275,7 +273,7 @@ def test_weights_are_found_wherever_they_are_and_it_is_said_where(
 
 @pytest.mark.parametrize("name", ["data-parallel", "lightning", "ema-beside", "numpy"])
 def test_so_are_those_in_the_format_before_zip_files(
-    pytorch: "PyTorchRuntime", tmp_path: Path, source: Path, name: str
+    pytorch: PyTorchRuntime, tmp_path: Path, source: Path, name: str
 ) -> None:
     torch.save(CHECKPOINTS[name][0](), tmp_path / "m.pt", _use_new_zipfile_serialization=False)
     found, _ = load(pytorch, tmp_path / "m.pt", source)
@@ -283,7 +281,7 @@ def test_so_are_those_in_the_format_before_zip_files(
 
 
 def test_safetensors_have_prefixes_as_well(
-    pytorch: "PyTorchRuntime", tmp_path: Path, source: Path
+    pytorch: PyTorchRuntime, tmp_path: Path, source: Path
 ) -> None:
     save_file(weights("module.model."), tmp_path / "m.safetensors")
     found, notes = load(pytorch, tmp_path / "m.safetensors", source)
@@ -302,7 +300,7 @@ def test_safetensors_have_prefixes_as_well(
     ],
 )
 def test_others_can_be_chosen(
-    pytorch: "PyTorchRuntime",
+    pytorch: PyTorchRuntime,
     tmp_path: Path,
     source: Path,
     content: dict[str, Any],
@@ -335,7 +333,7 @@ def test_others_can_be_chosen(
     ],
 )
 def test_what_does_not_fit_is_refused_before_it_is_registered(
-    pytorch: "PyTorchRuntime",
+    pytorch: PyTorchRuntime,
     tmp_path: Path,
     source: Path,
     content: Any,
@@ -351,7 +349,7 @@ def test_what_does_not_fit_is_refused_before_it_is_registered(
 
 
 def test_weights_that_the_class_lacks_are_ignored_on_request(
-    pytorch: "PyTorchRuntime", tmp_path: Path, source: Path
+    pytorch: PyTorchRuntime, tmp_path: Path, source: Path
 ) -> None:
     torch.save({**weights(), "more.weight": torch.ones(1)}, tmp_path / "m.pt")
     found, notes = load(pytorch, tmp_path / "m.pt", source, strict=False)
@@ -360,9 +358,9 @@ def test_weights_that_the_class_lacks_are_ignored_on_request(
 
 
 def test_extra_state_is_given_to_the_class_that_saved_it(
-    pytorch: "PyTorchRuntime", tmp_path: Path, source: Path
+    pytorch: PyTorchRuntime, tmp_path: Path, source: Path
 ) -> None:
-    net = a_net("Extra")
+    net: Any = a_net("Extra")
     net.k = 9
     torch.save({"model": net.state_dict(prefix="module.")}, tmp_path / "m.pt")
     found, _ = load(pytorch, tmp_path / "m.pt", source, "Extra")
@@ -370,7 +368,7 @@ def test_extra_state_is_given_to_the_class_that_saved_it(
 
 
 def test_a_class_that_renames_weights_is_left_to_do_so(
-    pytorch: "PyTorchRuntime", tmp_path: Path, source: Path
+    pytorch: PyTorchRuntime, tmp_path: Path, source: Path
 ) -> None:
     old = {name.replace("head.", "classifier."): value for name, value in weights().items()}
     torch.save(old, tmp_path / "m.pt")
@@ -379,7 +377,7 @@ def test_a_class_that_renames_weights_is_left_to_do_so(
 
 
 def test_tied_weights_may_have_any_of_their_names(
-    pytorch: "PyTorchRuntime", tmp_path: Path, source: Path
+    pytorch: PyTorchRuntime, tmp_path: Path, source: Path
 ) -> None:
     net = a_net("Tied")
     for left in ("out.weight", "embed.weight"):
@@ -401,7 +399,7 @@ def test_tied_weights_may_have_any_of_their_names(
     ids=["half-and-single", "double", "bfloat16", "double-and-half"],
 )
 def test_each_weight_has_the_dtype_of_the_class_as_after_load_state_dict(
-    pytorch: "PyTorchRuntime", tmp_path: Path, source: Path, kind: str, change: Callable[..., Any]
+    pytorch: PyTorchRuntime, tmp_path: Path, source: Path, kind: str, change: Callable[..., Any]
 ) -> None:
     saved = {n: change(n, v) if v.is_floating_point() else v for n, v in weights().items()}
     torch.save(saved, tmp_path / "m.pt")
@@ -413,7 +411,7 @@ def test_each_weight_has_the_dtype_of_the_class_as_after_load_state_dict(
 
 
 def test_weights_that_are_all_of_half_precision_stay_so_and_that_is_said(
-    pytorch: "PyTorchRuntime", tmp_path: Path, source: Path
+    pytorch: PyTorchRuntime, tmp_path: Path, source: Path
 ) -> None:
     saved = a_net().half().state_dict()
     torch.save(saved, tmp_path / "m.pt")
@@ -441,7 +439,7 @@ class Trick:
     "function", [open, eval, getattr, __import__, subprocess.run, torch.load, np.load, sys.exit]
 )
 def test_a_checkpoint_that_refers_to_functions_is_refused_whatever_is_in_it(
-    pytorch: "PyTorchRuntime", tmp_path: Path, source: Path, function: Callable[..., Any]
+    pytorch: PyTorchRuntime, tmp_path: Path, source: Path, function: Callable[..., Any]
 ) -> None:
     witness = tmp_path / "witness"
     content = {"model": weights(), "x": Trick(function, str(witness), "w"), "c": Config()}
@@ -501,7 +499,7 @@ def test_a_whole_module_is_found_where_its_code_is(tmp_path: Path) -> None:
 
 
 def test_a_whole_module_of_a_script_is_found_in_the_file_of_its_class(
-    pytorch: "PyTorchRuntime", tmp_path: Path, source: Path
+    pytorch: PyTorchRuntime, tmp_path: Path, source: Path
 ) -> None:
     script = CLASSES + "\ntorch.manual_seed(0)\nnet = Net().eval()\ntorch.save(net, 'm.pt')\n"
     (tmp_path / "train.py").write_text(f"{script}print(net(torch.ones(1, 3)).tolist())")

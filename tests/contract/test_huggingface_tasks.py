@@ -5,11 +5,12 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from sire.errors import InvalidInput, InvalidModel
@@ -17,16 +18,11 @@ from sire.protocol import content
 from sired.codecs import encode
 from sired.runtimes.discovery import find_runtime
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from sired.runtimes.huggingface.runtime import HuggingFaceRuntime, TaskModel
-
-
 transformers = pytest.importorskip("transformers", reason="sire[hf] is not installed")
 
 
 from sired.runtimes.huggingface.pipelines import plain_answer  # noqa: E402 (it needs transformers)
+from sired.runtimes.huggingface.runtime import HuggingFaceRuntime, TaskModel  # noqa: E402
 from tests.contract import tiny_tasks  # noqa: E402
 
 TEXTS = ["some text", "more words in Paris and London", "a picture of speech in London"]
@@ -36,12 +32,14 @@ SOUND = (np.sin(np.arange(16000) / 9) * np.linspace(0, 1, 16000)).astype(np.floa
 
 
 @pytest.fixture(scope="module")
-def runtime() -> "HuggingFaceRuntime":
-    return find_runtime("huggingface")
+def runtime() -> HuggingFaceRuntime:
+    runtime = find_runtime("huggingface")
+    assert isinstance(runtime, HuggingFaceRuntime)
+    return runtime
 
 
 @pytest.fixture
-def made(runtime: "HuggingFaceRuntime", tmp_path: Path) -> Callable[..., Any]:
+def made(runtime: HuggingFaceRuntime, tmp_path: Path) -> Callable[..., Any]:
     """A tiny model, as the runtime loads it, and the path of its directory."""
 
     def _made(make: Callable[..., Any], **options: Any) -> "tuple[TaskModel, str] | None":
@@ -69,13 +67,13 @@ def same(answer: Any, expected: Any) -> None:
         assert np.allclose(answer, expected, atol=1e-6)
 
 
-def base64_of(picture: "NDArray[Any]") -> str:
+def base64_of(picture: NDArray[Any]) -> str:
     file = io.BytesIO()
     Image.fromarray(picture).save(file, "PNG")
     return base64.b64encode(file.getvalue()).decode()
 
 
-def test_masks_are_filled(runtime: "HuggingFaceRuntime", made: Callable[..., Any]) -> None:
+def test_masks_are_filled(runtime: HuggingFaceRuntime, made: Callable[..., Any]) -> None:
     model, path = made(tiny_tasks.masked, top_k=3)
     texts = [f"{text} [UNK]" for text in TEXTS]
     expected = transformers.pipeline("fill-mask", path, top_k=3)(texts)
@@ -86,7 +84,7 @@ def test_masks_are_filled(runtime: "HuggingFaceRuntime", made: Callable[..., Any
 
 
 def test_masks_are_filled_with_given_words(
-    runtime: "HuggingFaceRuntime", made: Callable[..., Any]
+    runtime: HuggingFaceRuntime, made: Callable[..., Any]
 ) -> None:
     model, path = made(tiny_tasks.masked, targets=["Paris", "London"])
     expected = transformers.pipeline("fill-mask", path, targets=["Paris", "London"])("in [UNK]")
@@ -95,7 +93,7 @@ def test_masks_are_filled_with_given_words(
 
 @pytest.mark.parametrize("multi_label", [False, True])
 def test_labels_are_chosen_at_the_request(
-    runtime: "HuggingFaceRuntime", made: Callable[..., Any], multi_label: bool
+    runtime: HuggingFaceRuntime, made: Callable[..., Any], multi_label: bool
 ) -> None:
     model, path = made(tiny_tasks.inferrer, task="zero-shot-classification")
     asked = {"candidate_labels": ["Paris", "speech", "words"], "multi_label": multi_label}
@@ -104,7 +102,7 @@ def test_labels_are_chosen_at_the_request(
 
 
 def test_labels_are_chosen_at_registration(
-    runtime: "HuggingFaceRuntime", made: Callable[..., Any]
+    runtime: HuggingFaceRuntime, made: Callable[..., Any]
 ) -> None:
     given = {"candidate_labels": ["Paris", "speech"], "hypothesis_template": "a text in {}"}
     model, path = made(tiny_tasks.inferrer, task="zero-shot-classification", **given)
@@ -113,7 +111,7 @@ def test_labels_are_chosen_at_registration(
 
 
 def test_entities_are_those_of_the_pipeline(
-    runtime: "HuggingFaceRuntime", made: Callable[..., Any]
+    runtime: HuggingFaceRuntime, made: Callable[..., Any]
 ) -> None:
     model, path = made(tiny_tasks.tokens_labeller)
     pipe = transformers.pipeline("token-classification", path, aggregation_strategy="simple")
@@ -133,7 +131,7 @@ def test_entities_are_those_of_the_pipeline(
 
 @pytest.mark.parametrize("padded", [True, False])
 def test_pairs_of_texts_are_classified(
-    runtime: "HuggingFaceRuntime", made: Callable[..., Any], padded: bool
+    runtime: HuggingFaceRuntime, made: Callable[..., Any], padded: bool
 ) -> None:
     make = tiny_tasks.inferrer if padded else tiny_tasks.unpadded_classifier
     model, path = made(make)
@@ -148,7 +146,7 @@ def test_pairs_of_texts_are_classified(
 
 @pytest.mark.parametrize("rows", [1, 2, 32])
 def test_texts_are_classified_by_models_without_a_padding_token(
-    runtime: "HuggingFaceRuntime", made: Callable[..., Any], rows: int
+    runtime: HuggingFaceRuntime, made: Callable[..., Any], rows: int
 ) -> None:
     model, path = made(tiny_tasks.unpadded_classifier, rows=rows)
     expected = [transformers.pipeline("text-classification", path)(text)[0] for text in TEXTS]
@@ -159,7 +157,7 @@ def test_texts_are_classified_by_models_without_a_padding_token(
 
 @pytest.mark.parametrize("activation", ["", "torch.nn.modules.linear.Identity"])
 def test_documents_are_ranked_as_a_cross_encoder_does(
-    runtime: "HuggingFaceRuntime", made: Callable[..., Any], activation: str
+    runtime: HuggingFaceRuntime, made: Callable[..., Any], activation: str
 ) -> None:
     from sentence_transformers import CrossEncoder
 
@@ -173,7 +171,7 @@ def test_documents_are_ranked_as_a_cross_encoder_does(
 
 
 def test_features_of_pictures_are_the_last_states(
-    runtime: "HuggingFaceRuntime", made: Callable[..., Any]
+    runtime: HuggingFaceRuntime, made: Callable[..., Any]
 ) -> None:
     model, path = made(tiny_tasks.vision_model)
     pipe = transformers.pipeline("image-feature-extraction", path)
@@ -182,7 +180,7 @@ def test_features_of_pictures_are_the_last_states(
 
 
 def test_features_of_pictures_can_be_pooled(
-    runtime: "HuggingFaceRuntime", made: Callable[..., Any]
+    runtime: HuggingFaceRuntime, made: Callable[..., Any]
 ) -> None:
     model, path = made(tiny_tasks.vision_model, pool=True)
     pipe = transformers.pipeline("image-feature-extraction", path, pool=True)
@@ -191,7 +189,7 @@ def test_features_of_pictures_can_be_pooled(
 
 
 def test_features_of_texts_are_the_last_states(
-    runtime: "HuggingFaceRuntime", made: Callable[..., Any]
+    runtime: HuggingFaceRuntime, made: Callable[..., Any]
 ) -> None:
     model, path = made(tiny_tasks.masked, task="feature-extraction")
     pipe = transformers.pipeline("feature-extraction", path)
@@ -208,7 +206,7 @@ def test_features_of_texts_are_the_last_states(
     ],
 )
 def test_what_is_in_pictures_is_what_the_pipeline_finds(
-    runtime: "HuggingFaceRuntime",
+    runtime: HuggingFaceRuntime,
     made: Callable[..., Any],
     make: Callable[..., Any],
     task: str,
@@ -224,13 +222,13 @@ def test_what_is_in_pictures_is_what_the_pipeline_finds(
 
 
 def test_depth_maps_and_segments_are_pictures(
-    runtime: "HuggingFaceRuntime", made: Callable[..., Any], tmp_path: Path
+    runtime: HuggingFaceRuntime, made: Callable[..., Any], tmp_path: Path
 ) -> None:
     picture = Image.fromarray(PICTURES[0])
     model, path = made(tiny_tasks.depth_estimator)
     written = encode(runtime.predict(model, PICTURES[0]), content.PNG)
     expected = transformers.pipeline("depth-estimation", path)(picture)["depth"]
-    assert np.array_equal(Image.open(io.BytesIO(written.frames[0])), expected)
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(written.frames[0]))), expected)
     theirs = tiny_tasks.segmenter(tmp_path / "segments")
     prepare = transformers.AutoImageProcessor.from_pretrained(tmp_path / "segments")
     with torch.no_grad():  # one label for each half of the picture
@@ -238,7 +236,7 @@ def test_depth_maps_and_segments_are_pictures(
         theirs.decode_head.classifier.bias.sub_(logits.median(1).values)
     theirs.save_pretrained(tmp_path / "segments")
     model = runtime.load(str(tmp_path / "segments"))
-    drawn = Image.open(
+    drawn: Any = Image.open(
         io.BytesIO(encode(runtime.predict(model, PICTURES[0]), content.PNG).frames[0])
     )
     segments = transformers.pipeline("image-segmentation", str(tmp_path / "segments"))(picture)
@@ -251,7 +249,7 @@ def test_depth_maps_and_segments_are_pictures(
 
 @pytest.mark.parametrize("template", [{}, {"hypothesis_template": "a picture in {}"}])
 def test_a_picture_is_compared_with_labels(
-    runtime: "HuggingFaceRuntime", made: Callable[..., Any], template: dict[str, str]
+    runtime: HuggingFaceRuntime, made: Callable[..., Any], template: dict[str, str]
 ) -> None:
     model, path = made(tiny_tasks.clip)
     asked = {"candidate_labels": ["Paris", "speech", "more words"], **template}
@@ -262,7 +260,7 @@ def test_a_picture_is_compared_with_labels(
 
 
 def test_what_labels_describe_is_found_in_a_picture(
-    runtime: "HuggingFaceRuntime", made: Callable[..., Any]
+    runtime: HuggingFaceRuntime, made: Callable[..., Any]
 ) -> None:
     model, path = made(tiny_tasks.open_detector, threshold=0.0, top_k=4)
     asked = {"candidate_labels": ["Paris", "speech"]}
@@ -274,7 +272,7 @@ def test_what_labels_describe_is_found_in_a_picture(
 
 
 def test_the_text_in_a_picture_is_read(
-    runtime: "HuggingFaceRuntime", made: Callable[..., Any]
+    runtime: HuggingFaceRuntime, made: Callable[..., Any]
 ) -> None:
     model, path = made(tiny_tasks.reader)
     theirs = transformers.VisionEncoderDecoderModel.from_pretrained(path).eval()
@@ -289,7 +287,7 @@ def test_the_text_in_a_picture_is_read(
 
 
 def test_a_text_about_a_picture_is_continued(
-    runtime: "HuggingFaceRuntime", made: Callable[..., Any]
+    runtime: HuggingFaceRuntime, made: Callable[..., Any]
 ) -> None:
     said = {"max_new_tokens": 5, "suppress_tokens": [0, 1, 2, 3, 16]}
     model, path = made(tiny_tasks.chatter, **said)
@@ -313,7 +311,7 @@ CHAT = (
 
 
 def test_a_chat_about_pictures_is_continued(
-    runtime: "HuggingFaceRuntime", made: Callable[..., Any]
+    runtime: HuggingFaceRuntime, made: Callable[..., Any]
 ) -> None:
     said = {"max_new_tokens": 5, "suppress_tokens": [0, 1, 2, 3, 16]}
     model, path = made(lambda path: tiny_tasks.chatter(path, chat_template=CHAT), **said)
@@ -337,7 +335,7 @@ def test_a_chat_about_pictures_is_continued(
 
 @pytest.mark.parametrize("where", ["https://example.com/a.png", "/etc/hostname"])
 def test_neither_urls_nor_paths_are_opened(
-    runtime: "HuggingFaceRuntime", made: Callable[..., Any], where: str
+    runtime: HuggingFaceRuntime, made: Callable[..., Any], where: str
 ) -> None:
     model, _ = made(lambda path: tiny_tasks.chatter(path, chat_template=CHAT))
     for part in (
@@ -351,7 +349,7 @@ def test_neither_urls_nor_paths_are_opened(
         runtime.predict(model, {"image": where, "text": "some text"})
 
 
-def test_sounds_are_classified(runtime: "HuggingFaceRuntime", made: Callable[..., Any]) -> None:
+def test_sounds_are_classified(runtime: HuggingFaceRuntime, made: Callable[..., Any]) -> None:
     model, path = made(tiny_tasks.sound_classifier, top_k=2)
     expected = transformers.pipeline("audio-classification", path, top_k=2)(SOUND)
     same(runtime.predict(model, {"samples": SOUND, "sampling_rate": 16000}), expected)
@@ -359,7 +357,7 @@ def test_sounds_are_classified(runtime: "HuggingFaceRuntime", made: Callable[...
 
 @pytest.mark.parametrize("options", [{}, {"chunk_length_s": 0.4, "stride_length_s": 0.1}])
 def test_letters_are_recognised_in_speech(
-    runtime: "HuggingFaceRuntime", made: Callable[..., Any], options: dict[str, float]
+    runtime: HuggingFaceRuntime, made: Callable[..., Any], options: dict[str, float]
 ) -> None:
     from tests.contract.tiny_tasks import ctc_listener
 
@@ -371,7 +369,7 @@ def test_letters_are_recognised_in_speech(
     assert answer == expected["text"]
 
 
-def test_texts_are_spoken(runtime: "HuggingFaceRuntime", made: Callable[..., Any]) -> None:
+def test_texts_are_spoken(runtime: HuggingFaceRuntime, made: Callable[..., Any]) -> None:
     model, path = made(tiny_tasks.speaker)
     pipe = transformers.pipeline("text-to-audio", path)
     for text, found in zip(TEXTS, runtime.predict(model, TEXTS), strict=True):
@@ -383,7 +381,7 @@ def test_texts_are_spoken(runtime: "HuggingFaceRuntime", made: Callable[..., Any
 
 
 def test_questions_about_documents_are_answered(
-    runtime: "HuggingFaceRuntime", made: Callable[..., Any]
+    runtime: HuggingFaceRuntime, made: Callable[..., Any]
 ) -> None:
     model, path = made(tiny_tasks.document_reader, top_k=2)
     boxes = [("some", (0, 0, 100, 50)), ("words", (100, 0, 300, 50)), ("Paris", (0, 60, 90, 99))]
@@ -396,7 +394,7 @@ def test_questions_about_documents_are_answered(
 
 @pytest.mark.parametrize("task", ["translation_en_to_de", "translation_en_to_fr"])
 def test_texts_are_translated_with_the_prefix_of_their_languages(
-    runtime: "HuggingFaceRuntime", made: Callable[..., Any], task: str
+    runtime: HuggingFaceRuntime, made: Callable[..., Any], task: str
 ) -> None:
     model, path = made(tiny_tasks.translator, task=task)
     theirs = transformers.AutoModelForSeq2SeqLM.from_pretrained(path).eval()
@@ -409,7 +407,7 @@ def test_texts_are_translated_with_the_prefix_of_their_languages(
 
 
 def test_a_translation_begins_with_the_token_of_its_language(
-    runtime: "HuggingFaceRuntime", made: Callable[..., Any]
+    runtime: HuggingFaceRuntime, made: Callable[..., Any]
 ) -> None:
     # Any token of the vocabulary stands for a language, as in NLLB and mBART.
     model, path = made(
@@ -446,7 +444,7 @@ def test_the_languages_of_a_translation_have_to_be_stated(made: Callable[..., An
     ],
 )
 def test_objects_that_do_not_fit_are_rejected_by_name(
-    runtime: "HuggingFaceRuntime", made: Callable[..., Any], data: Any, said: str
+    runtime: HuggingFaceRuntime, made: Callable[..., Any], data: Any, said: str
 ) -> None:
     model, _ = made(tiny_tasks.inferrer, task="zero-shot-classification")
     with pytest.raises(InvalidInput) as caught:

@@ -1,6 +1,7 @@
 """What every probe tells, asked of the CPU's, of NVML over made-up GPUs, and of real GPUs."""
 
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import psutil
 import pytest
 
 from sired.config import DeviceSettings, Settings, TierSettings
+from sired.devices.base import Hardware, Probe
 from sired.devices.cpu import CpuProbe
 from sired.devices.fake import FakeGpu, FakeNvml
 from sired.devices.inventory import Inventory
@@ -23,11 +25,14 @@ def two_gpus() -> list[FakeGpu]:
     ]
 
 
-PROBES = {"cpu": CpuProbe, "fake-gpus": lambda: NvmlProbe(FakeNvml(two_gpus()))}
+PROBES: dict[str, Callable[[], Probe]] = {
+    "cpu": CpuProbe,
+    "fake-gpus": lambda: NvmlProbe(FakeNvml(two_gpus())),
+}
 
 
 @pytest.fixture(params=[*PROBES, pytest.param("real-gpus", marks=pytest.mark.gpu)])
-def probe(request: pytest.FixtureRequest) -> Any:
+def probe(request: pytest.FixtureRequest) -> Probe:
     if request.param != "real-gpus":
         return PROBES[request.param]()
     probe = NvmlProbe()
@@ -117,6 +122,7 @@ def test_what_a_driver_does_not_tell_is_none() -> None:
     probe = NvmlProbe(FakeNvml([FakeGpu(temperature=None, milliwatts=None, utilization=None)]))
     (hardware,) = probe.find()
     reading = probe.read(hardware)
+    assert reading is not None
     assert reading.temperature_celsius is reading.power_watts is reading.utilization_percent is None
 
 
@@ -131,13 +137,20 @@ def test_a_gpu_that_was_lost_before_is_no_harm_to_the_others() -> None:
     assert hardware.model == "sound"
 
 
+def processes(probe: NvmlProbe, hardware: Hardware) -> Mapping[int, int]:
+    """The bytes that each process holds."""
+    reading = probe.read(hardware)
+    assert reading is not None
+    return reading.by_process
+
+
 def test_processes_that_draw_count_like_those_that_compute() -> None:
     gpu = FakeGpu(processes={1: GIB, 2: None}, drawing={1: GIB, 3: 5})
     probe = NvmlProbe(FakeNvml([gpu]))
     (hardware,) = probe.find()
-    assert probe.read(hardware).by_process == {1: GIB, 3: 5}
+    assert processes(probe, hardware) == {1: GIB, 3: 5}
     gpu.processes = gpu.drawing = None
-    assert probe.read(hardware).by_process == {}
+    assert processes(probe, hardware) == {}
 
 
 def test_a_gpu_that_is_lost_cannot_be_read_and_has_no_room() -> None:
@@ -191,7 +204,9 @@ def test_main_memory_for_sleepers_is_taken_off_the_cpu_whether_models_run_there_
     kept = settings.memory.reserve_cpu + (1 << 20)
     assert cpu.capacity_bytes == cpu.hardware.total_bytes - kept
     off = {"cpu": DeviceSettings(kind="cpu", enabled=False)}
-    assert Inventory([CpuProbe()], Settings(devices=off)).main_memory_free() > 0
+    free = Inventory([CpuProbe()], Settings(devices=off)).main_memory_free()
+    assert free is not None
+    assert free > 0
 
 
 def test_more_memory_for_sleepers_than_there_is_is_a_problem() -> None:

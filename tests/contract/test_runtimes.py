@@ -5,13 +5,14 @@ A new runtime joins by a `Case`, in runtime_cases.py.
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 
 from sire.errors import InvalidModel, SireError
+from sired.runtimes.base import InferenceRuntime
 from sired.runtimes.discovery import find_traits
 from sired.runtimes.out_of_memory import is_out_of_memory
 from sired.runtimes.pytorch.copies import PendingCopy
@@ -21,9 +22,6 @@ from sired.runtimes.support.comparison import alike
 from sired.store.formats import recognise
 from tests.contract.runtime_cases import Case
 
-if TYPE_CHECKING:
-    from sired.runtimes.huggingface.runtime import HuggingFaceRuntime
-
 
 def test_its_files_are_recognised_by_their_content(runtime_case: Case, model_file: Path) -> None:
     if not runtime_case.recognised:
@@ -31,13 +29,14 @@ def test_its_files_are_recognised_by_their_content(runtime_case: Case, model_fil
     found = recognise(model_file)
     assert found.name == runtime_case.format
     file_format = find_traits(runtime_case.runtime).format(found.name)
+    assert file_format is not None
     assert file_format.needs_class == bool(runtime_case.code)
     assert (file_format.needs_trust != "never") == runtime_case.needs_trust
     assert found.weight_bytes >= 16
 
 
 def test_it_computes_what_the_model_computes(
-    runtime_case: Case, runtime: "HuggingFaceRuntime", model_file: Path, load_options: Any
+    runtime_case: Case, runtime: InferenceRuntime, model_file: Path, load_options: Any
 ) -> None:
     model = runtime.load(str(model_file), **load_options)
     data = runtime_case.data.copy()
@@ -48,7 +47,7 @@ def test_it_computes_what_the_model_computes(
 
 
 def test_inputs_can_be_given_by_name_and_in_order(
-    runtime_case: Case, runtime: "HuggingFaceRuntime", model_file: Path, load_options: Any
+    runtime_case: Case, runtime: InferenceRuntime, model_file: Path, load_options: Any
 ) -> None:
     model = runtime.load(str(model_file), **load_options)
     data, expected = runtime_case.data, runtime_case.expected(model_file)
@@ -63,7 +62,8 @@ class CopiesOnCpu:
         assert device.type == "cuda"
 
     def send(self, data: Any, precision: Any) -> Any:
-        return PendingCopy(to_tensors(data, torch.device("cpu"), precision), None)
+        never_recorded = cast("torch.cuda.Event", None)  # there are no events without a GPU
+        return PendingCopy(to_tensors(data, torch.device("cpu"), precision), never_recorded)
 
     def receive(self, sent: Any) -> Any:
         return sent.value
@@ -71,7 +71,7 @@ class CopiesOnCpu:
 
 def test_what_was_prepared_for_a_gpu_gives_the_same_answer(
     runtime_case: Case,
-    runtime: "HuggingFaceRuntime",
+    runtime: InferenceRuntime,
     model_file: Path,
     load_options: Any,
     monkeypatch: pytest.MonkeyPatch,
@@ -86,7 +86,7 @@ def test_what_was_prepared_for_a_gpu_gives_the_same_answer(
 
 
 def test_it_answers_as_before_once_it_is_warm(
-    runtime_case: Case, runtime: "HuggingFaceRuntime", model_file: Path, load_options: Any
+    runtime_case: Case, runtime: InferenceRuntime, model_file: Path, load_options: Any
 ) -> None:
     model = runtime.load(str(model_file), **load_options)
     runtime.warmup(model)
@@ -94,14 +94,14 @@ def test_it_answers_as_before_once_it_is_warm(
 
 
 def test_its_footprint_is_at_least_its_weights(
-    runtime_case: Case, runtime: "HuggingFaceRuntime", model_file: Path, load_options: Any
+    runtime_case: Case, runtime: InferenceRuntime, model_file: Path, load_options: Any
 ) -> None:
     model = runtime.load(str(model_file), **load_options)
     assert runtime.get_memory_footprint(model) >= runtime_case.weight_bytes
 
 
 def test_what_it_estimates_if_anything_is_what_its_weights_take(
-    runtime_case: Case, runtime: "HuggingFaceRuntime", model_file: Path, load_options: Any
+    runtime_case: Case, runtime: InferenceRuntime, model_file: Path, load_options: Any
 ) -> None:
     told = runtime.estimate(str(model_file), **load_options)
     if told is not None:
@@ -109,7 +109,7 @@ def test_what_it_estimates_if_anything_is_what_its_weights_take(
 
 
 def test_its_signature_is_what_the_file_says(
-    runtime_case: Case, runtime: "HuggingFaceRuntime", model_file: Path, load_options: Any
+    runtime_case: Case, runtime: InferenceRuntime, model_file: Path, load_options: Any
 ) -> None:
     signature = runtime.signature(runtime.load(str(model_file), **load_options))
     if runtime_case.describes_itself:
@@ -120,7 +120,7 @@ def test_its_signature_is_what_the_file_says(
 
 
 def test_a_model_that_can_sleep_answers_the_same_after_it_woke(
-    runtime_case: Case, runtime: "HuggingFaceRuntime", model_file: Path, load_options: Any
+    runtime_case: Case, runtime: InferenceRuntime, model_file: Path, load_options: Any
 ) -> None:
     model = runtime.load(str(model_file), **load_options)
     assert runtime.can_sleep(model) == runtime_case.sleeps
@@ -135,7 +135,7 @@ def test_a_model_that_can_sleep_answers_the_same_after_it_woke(
 @pytest.mark.parametrize("keep", [0.2, 0.6, 0.95])
 def test_a_file_cut_short_is_an_error_and_not_a_crash(
     runtime_case: Case,
-    runtime: "HuggingFaceRuntime",
+    runtime: InferenceRuntime,
     model_file: Path,
     load_options: Any,
     keep: float,
@@ -149,14 +149,14 @@ def test_a_file_cut_short_is_an_error_and_not_a_crash(
 
 
 def test_an_argument_that_nothing_takes_is_invalid(
-    runtime: "HuggingFaceRuntime", model_file: Path, load_options: Any
+    runtime: InferenceRuntime, model_file: Path, load_options: Any
 ) -> None:
     with pytest.raises(InvalidModel, match="nonsense"):
         runtime.load(str(model_file), nonsense=1, **load_options)
 
 
 def test_data_that_does_not_fit_is_an_error(
-    runtime_case: Case, runtime: "HuggingFaceRuntime", model_file: Path, load_options: Any
+    runtime_case: Case, runtime: InferenceRuntime, model_file: Path, load_options: Any
 ) -> None:
     model = runtime.load(str(model_file), **load_options)
     with pytest.raises(Exception):  # noqa: B017 (whatever the framework raises)
@@ -195,7 +195,9 @@ OUT_OF_MEMORY_WORDS = [
         *((RuntimeError(words), True) for words in OUT_OF_MEMORY_WORDS),
     ],
 )
-def test_running_out_of_memory_is_told_from_other_errors(error: Any, expected: str) -> None:
+def test_running_out_of_memory_is_told_from_other_errors(
+    error: BaseException, expected: bool
+) -> None:
     assert is_out_of_memory(error) is expected
 
 

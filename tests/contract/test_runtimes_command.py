@@ -100,7 +100,7 @@ def test_text_of_any_kind_is_plain_text(load: Callable[..., Any]) -> None:
     ],
 )
 def test_an_error_of_the_server_is_one_of_ours_with_its_words(
-    load: Callable[..., Any], status: int, says: str, kind: str
+    load: Callable[..., Any], status: int, says: str, kind: type[Exception]
 ) -> None:
     loaded = load(endpoint="/do")
     with pytest.raises(kind, match=f"{status}: {says}"):

@@ -2,17 +2,15 @@
 
 import json
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from sire.errors import InferenceError, InvalidInput, InvalidModel, LoadFailed, ModelNotFound
 from sire.protocol.content import JSON, PNG, TEXT, Payload
 from sired.runtimes.discovery import find_runtime
+from sired.runtimes.ollama.runtime import LoadedOllamaModel, OllamaRuntime
 from tests.stand_ins.ollama import GIB, StandIn
-
-if TYPE_CHECKING:
-    from sired.runtimes.ollama.runtime import LoadedOllamaModel, OllamaRuntime
 
 
 @pytest.fixture
@@ -28,8 +26,9 @@ def load(server: StandIn) -> Iterator[Callable[..., Any]]:
 
     def _load(
         model: str = "llama3.2", device: str = "cpu", **args: Any
-    ) -> "tuple[OllamaRuntime, LoadedOllamaModel] | None":
+    ) -> tuple[OllamaRuntime, LoadedOllamaModel]:
         runtime = find_runtime("ollama")
+        assert isinstance(runtime, OllamaRuntime)
         runtimes.append(runtime)
         return runtime, runtime.load("", device=device, model=model, host=server.url, **args)
 
@@ -38,11 +37,10 @@ def load(server: StandIn) -> Iterator[Callable[..., Any]]:
         runtime.unload()
 
 
-def ask(
-    loaded: "tuple[OllamaRuntime, LoadedOllamaModel]", accept: str = JSON, **fields: Any
-) -> str | None:
+def ask(loaded: tuple[OllamaRuntime, LoadedOllamaModel], accept: str = JSON, **fields: Any) -> str:
     runtime, model = loaded
     answer = runtime.forward(model, Payload(JSON, (json.dumps(fields).encode(),)), accept)
+    assert isinstance(answer, Payload)
     return bytes(answer.frames[0]).decode()
 
 
@@ -120,13 +118,15 @@ def test_a_model_that_the_server_has_not_is_said_with_those_it_has(
         load("gpt")
 
 
-def test_a_server_that_is_missing_or_is_none_is_a_clear_error(server: StandIn) -> None:
+def test_a_server_that_is_missing_or_is_none_is_a_clear_error(
+    server: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
     runtime = find_runtime("ollama")
     with pytest.raises(
         LoadFailed, match=r"No Ollama server answers at http://127.0.0.1:9: Connection"
     ):
         runtime.load("", model="m", host="127.0.0.1:9")
-    server.get = lambda _: (500, {"error": "boom"})
+    monkeypatch.setattr(server, "get", lambda _: (500, {"error": "boom"}))
     with pytest.raises(LoadFailed, match="is not Ollama: .* 500, boom"):
         runtime.load("", model="m", host=server.url)
 

@@ -1,13 +1,15 @@
 """What ONNX files alone have: options, names, weights in files beside them, optimised graphs."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from sire.errors import InvalidInput, InvalidModel, LoadFailed
 from sire.protocol.content import JSON, Payload
@@ -16,26 +18,23 @@ from sired.codecs import decode
 from sired.codecs.check import check
 from sired.runtimes.base import ModelCacheDirectory
 from sired.runtimes.discovery import find_runtime
+from sired.runtimes.onnx.runtime import OnnxRuntime
 from sired.store.formats import recognise
 from tests.contract.runtime_cases import write_onnx, write_onnx_with_weights_beside
 from tests.contract.tiny_graphs import write_graph, write_network
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from sired.runtimes.onnx.runtime import OnnxRuntime
-
 
 DATA = np.arange(8, dtype=np.float32).reshape(2, 4)
 
 
 @pytest.fixture
-def onnx() -> "OnnxRuntime":
-    return find_runtime("onnx")
+def onnx() -> OnnxRuntime:
+    runtime = find_runtime("onnx")
+    assert isinstance(runtime, OnnxRuntime)
+    return runtime
 
 
 def test_inputs_of_the_wrong_names_are_answered_with_the_right_ones(
-    onnx: "OnnxRuntime", tmp_path: Path
+    onnx: OnnxRuntime, tmp_path: Path
 ) -> None:
     write_onnx(tmp_path / "m")
     with pytest.raises(InvalidInput, match="inputs are x"):
@@ -44,21 +43,21 @@ def test_inputs_of_the_wrong_names_are_answered_with_the_right_ones(
 
 @pytest.mark.parametrize("data", [np.zeros((2, 5), np.float32), np.zeros(4, np.float32)])
 def test_a_wrong_shape_is_invalid_input(
-    onnx: "OnnxRuntime", tmp_path: Path, data: "NDArray[Any]"
+    onnx: OnnxRuntime, tmp_path: Path, data: NDArray[Any]
 ) -> None:
     write_onnx(tmp_path / "m")
     with pytest.raises(InvalidInput, match="x"):
         onnx.predict(onnx.load(str(tmp_path / "m")), data)
 
 
-def test_whole_numbers_are_not_bent_to_fit(onnx: "OnnxRuntime", tmp_path: Path) -> None:
+def test_whole_numbers_are_not_bent_to_fit(onnx: OnnxRuntime, tmp_path: Path) -> None:
     write_onnx(tmp_path / "m")
     with pytest.raises(InvalidInput, match=r"tensor\(float\)"):
         onnx.predict(onnx.load(str(tmp_path / "m")), np.array([[True, False, True, False]] * 2))
 
 
 def test_weights_beside_the_file_count_under_whatever_name(
-    onnx: "OnnxRuntime", tmp_path: Path
+    onnx: OnnxRuntime, tmp_path: Path
 ) -> None:
     write_onnx_with_weights_beside(tmp_path / "m")
     graph, weights = (tmp_path / "m").stat().st_size, (tmp_path / "kept elsewhere").stat().st_size
@@ -70,7 +69,7 @@ def test_weights_beside_the_file_count_under_whatever_name(
 
 
 def test_weights_that_are_gone_are_missed_when_it_is_registered(
-    onnx: "OnnxRuntime", tmp_path: Path
+    onnx: OnnxRuntime, tmp_path: Path
 ) -> None:
     write_onnx_with_weights_beside(tmp_path / "m")
     (tmp_path / "kept elsewhere").unlink()
@@ -82,7 +81,7 @@ def test_weights_that_are_gone_are_missed_when_it_is_registered(
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_onnx_runtime_cannot_use_is_said_and_not_passed_over(
-    onnx: "OnnxRuntime", tmp_path: Path
+    onnx: OnnxRuntime, tmp_path: Path
 ) -> None:
     write_onnx(tmp_path / "m")
     with pytest.raises(LoadFailed, match="CUDA"):
@@ -103,7 +102,7 @@ def test_a_gpu_that_onnx_runtime_cannot_use_is_said_and_not_passed_over(
     ],
 )
 def test_an_option_that_there_is_not_is_refused_with_the_nearest(
-    onnx: "OnnxRuntime", tmp_path: Path, argument: dict[str, Any], said: str
+    onnx: OnnxRuntime, tmp_path: Path, argument: dict[str, Any], said: str
 ) -> None:
     write_onnx(tmp_path / "m")
     with pytest.raises(InvalidModel) as caught:
@@ -112,7 +111,7 @@ def test_an_option_that_there_is_not_is_refused_with_the_nearest(
     assert said in str(caught.value)
 
 
-OPTIONS = {
+OPTIONS: dict[str, dict[str, Any]] = {
     "threads": {"intra_op_num_threads": 1, "inter_op_num_threads": 2, "execution_mode": "parallel"},
     "level": {"graph_optimization_level": "basic"},
     "memory": {
@@ -127,14 +126,14 @@ OPTIONS = {
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
 def test_it_answers_the_same_however_its_session_is_made(
-    onnx: "OnnxRuntime", tmp_path: Path, options: dict[str, Any]
+    onnx: OnnxRuntime, tmp_path: Path, options: dict[str, Any]
 ) -> None:
     write_onnx(tmp_path / "m")
     model = onnx.load(str(tmp_path / "m"), **options)
     assert np.array_equal(onnx.predict(model, DATA), 2 * DATA)
 
 
-def test_a_session_is_made_as_it_was_said(onnx: "OnnxRuntime", tmp_path: Path) -> None:
+def test_a_session_is_made_as_it_was_said(onnx: OnnxRuntime, tmp_path: Path) -> None:
     write_onnx(tmp_path / "m")
     said = onnx.load(str(tmp_path / "m"), **OPTIONS["threads"]).session.get_session_options()
     assert (said.intra_op_num_threads, said.inter_op_num_threads) == (1, 2)
@@ -144,13 +143,13 @@ def test_a_session_is_made_as_it_was_said(onnx: "OnnxRuntime", tmp_path: Path) -
 # Inputs and outputs
 
 
-def answered(onnx: "OnnxRuntime", path: Path, data: Any) -> Any:
+def answered(onnx: OnnxRuntime, path: Path, data: Any) -> Any:
     """Predict as a worker does: what is given is held against the signature first."""
     model = onnx.load(str(path))
     return onnx.predict(model, check(data, onnx.signature(model)))
 
 
-def test_several_inputs_and_outputs_go_by_their_names(onnx: "OnnxRuntime", tmp_path: Path) -> None:
+def test_several_inputs_and_outputs_go_by_their_names(onnx: OnnxRuntime, tmp_path: Path) -> None:
     write_graph(
         tmp_path / "m",
         [("Add", ["a", "b"], ["sum"]), ("Sub", ["a", "b"], ["difference"])],
@@ -167,20 +166,20 @@ def test_several_inputs_and_outputs_go_by_their_names(onnx: "OnnxRuntime", tmp_p
 
 
 def test_free_axes_take_any_length_and_the_others_only_theirs(
-    onnx: "OnnxRuntime", tmp_path: Path
+    onnx: OnnxRuntime, tmp_path: Path
 ) -> None:
     shape = "float32[n,4,width]"
     write_graph(tmp_path / "m", [("Neg", ["x"], ["y"])], {"x": shape}, {"y": shape})
     signature = onnx.signature(onnx.load(str(tmp_path / "m")))
     assert signature.inputs[0].shape == signature.outputs[0].shape == (-1, 4, -1)
-    for shape in ((1, 4, 3), (5, 4, 1), (2, 4, 0)):
-        data = np.ones(shape, np.float32)
+    for given in ((1, 4, 3), (5, 4, 1), (2, 4, 0)):
+        data = np.ones(given, np.float32)
         assert np.array_equal(answered(onnx, tmp_path / "m", data), -data)
     with pytest.raises(InvalidInput, match=r"float32\[N, 4, N\]"):
         answered(onnx, tmp_path / "m", np.ones((1, 5, 3), np.float32))
 
 
-def test_strings_go_in_and_out(onnx: "OnnxRuntime", tmp_path: Path) -> None:
+def test_strings_go_in_and_out(onnx: OnnxRuntime, tmp_path: Path) -> None:
     write_graph(
         tmp_path / "m", [("Identity", ["x"], ["y"])], {"x": "string[n]"}, {"y": "string[n]"}
     )
@@ -192,7 +191,7 @@ def test_strings_go_in_and_out(onnx: "OnnxRuntime", tmp_path: Path) -> None:
 
 
 def test_half_precision_takes_numbers_of_single_precision_that_it_can_hold(
-    onnx: "OnnxRuntime", tmp_path: Path
+    onnx: OnnxRuntime, tmp_path: Path
 ) -> None:
     write_graph(tmp_path / "m", [("Neg", ["x"], ["y"])], {"x": "float16[n]"}, {"y": "float16[n]"})
     for given in (np.array([0.5, 3], np.float32), [0.5, 3.0], np.array([0.5, 3], np.float64)):
@@ -204,7 +203,7 @@ def test_half_precision_takes_numbers_of_single_precision_that_it_can_hold(
 
 
 def test_what_numpy_has_no_numbers_for_is_refused_when_it_is_loaded(
-    onnx: "OnnxRuntime", tmp_path: Path
+    onnx: OnnxRuntime, tmp_path: Path
 ) -> None:
     shape = "bfloat16[n]"
     write_graph(tmp_path / "m", [("Identity", ["x"], ["y"])], {"x": shape}, {"y": shape})
@@ -212,7 +211,7 @@ def test_what_numpy_has_no_numbers_for_is_refused_when_it_is_loaded(
         onnx.load(str(tmp_path / "m"))
 
 
-def test_an_answer_that_is_a_list_is_given_as_one(onnx: "OnnxRuntime", tmp_path: Path) -> None:
+def test_an_answer_that_is_a_list_is_given_as_one(onnx: OnnxRuntime, tmp_path: Path) -> None:
     write_graph(
         tmp_path / "m",
         [("SplitToSequence", ["x"], ["y"])],
@@ -225,13 +224,11 @@ def test_an_answer_that_is_a_list_is_given_as_one(onnx: "OnnxRuntime", tmp_path:
     assert onnx.signature(model).outputs == ()
 
 
-def answered_json(
-    onnx: "OnnxRuntime", path: Path, data: Any, declared: Any = ()
-) -> "NDArray[Any] | None":
+def answered_json(onnx: OnnxRuntime, path: Path, data: Any, declared: Sequence[str] = ()) -> Any:
     """Predict on JSON as a worker does, with inputs that the user declared."""
     model = onnx.load(str(path))
-    declared = Signature(tuple(map(parse_tensor, declared)))
-    signature = declared.completed_by(onnx.signature(model))
+    by_user = Signature(tuple(map(parse_tensor, declared)))
+    signature = by_user.completed_by(onnx.signature(model))
     payload = Payload(JSON, (json.dumps(data).encode(),))
     return onnx.predict(model, decode(payload, signature, ImageOptions()))
 
@@ -241,7 +238,7 @@ def in_process(path: Path, **given: Any) -> Any:
 
 
 def test_an_input_of_unknown_rank_takes_what_onnx_runtime_takes(
-    onnx: "OnnxRuntime", tmp_path: Path
+    onnx: OnnxRuntime, tmp_path: Path
 ) -> None:
     from onnx import TensorProto, helper, save
 
@@ -249,7 +246,8 @@ def test_an_input_of_unknown_rank_takes_what_onnx_runtime_takes(
     graph = helper.make_graph([helper.make_node("Add", ["x", "x"], ["y"])], "g", [x], [y])
     opset = [helper.make_opsetid("", 17)]
     save(helper.make_model(graph, opset_imports=opset, ir_version=9), str(tmp_path / "m"))
-    for data in (1.5, [1, 2.5], [[1.0], [2.0]], [[[]]]):
+    inputs: list[Any] = [1.5, [1, 2.5], [[1.0], [2.0]], [[[]]]]
+    for data in inputs:
         expected = in_process(tmp_path / "m", x=np.array(data, np.float32))
         assert answered_json(onnx, tmp_path / "m", data).tolist() == expected
     fixed = {"declared": ["float32[-1,1]"]}
@@ -258,7 +256,7 @@ def test_an_input_of_unknown_rank_takes_what_onnx_runtime_takes(
         answered_json(onnx, tmp_path / "m", [[1.0, 2.0]], **fixed)
 
 
-def test_an_input_with_a_default_can_be_left_out(onnx: "OnnxRuntime", tmp_path: Path) -> None:
+def test_an_input_with_a_default_can_be_left_out(onnx: OnnxRuntime, tmp_path: Path) -> None:
     from onnx import numpy_helper
 
     write_graph(
@@ -275,9 +273,7 @@ def test_an_input_with_a_default_can_be_left_out(onnx: "OnnxRuntime", tmp_path: 
     assert format_tensors(signature.inputs) == "x:float32[-1], gain:float32[1] (optional)"
 
 
-def test_an_optional_input_is_none_where_it_is_left_out(
-    onnx: "OnnxRuntime", tmp_path: Path
-) -> None:
+def test_an_optional_input_is_none_where_it_is_left_out(onnx: OnnxRuntime, tmp_path: Path) -> None:
     from onnx import TensorProto, helper, save
 
     kind = helper.make_optional_type_proto(helper.make_tensor_type_proto(TensorProto.FLOAT, ["n"]))
@@ -298,7 +294,7 @@ def test_an_optional_input_is_none_where_it_is_left_out(
         assert answered_json(onnx, tmp_path / "m", data).tolist() == expected
 
 
-def test_a_list_of_arrays_is_an_input(onnx: "OnnxRuntime", tmp_path: Path) -> None:
+def test_a_list_of_arrays_is_an_input(onnx: OnnxRuntime, tmp_path: Path) -> None:
     write_graph(
         tmp_path / "m",
         [("ConcatFromSequence", ["s"], ["y"], {"axis": 0})],
@@ -312,7 +308,7 @@ def test_a_list_of_arrays_is_an_input(onnx: "OnnxRuntime", tmp_path: Path) -> No
     assert onnx.predict(model, check(arrays, onnx.signature(model))).tolist() == [1.5, 2.5]
 
 
-def test_a_constant_stands_for_an_input(onnx: "OnnxRuntime", tmp_path: Path) -> None:
+def test_a_constant_stands_for_an_input(onnx: OnnxRuntime, tmp_path: Path) -> None:
     shapes = {"x": "float32[n]", "gain": "float32[k]"}
     write_graph(tmp_path / "m", [("Mul", ["x", "gain"], ["y"])], shapes, {"y": "float32[n]"})
     declared = {"declared": ["gain:float32[1]=3"]}
@@ -327,7 +323,7 @@ def test_a_constant_stands_for_an_input(onnx: "OnnxRuntime", tmp_path: Path) -> 
 
 
 def test_weights_beside_a_file_that_is_a_link_are_found_where_it_leads(
-    onnx: "OnnxRuntime", tmp_path: Path
+    onnx: OnnxRuntime, tmp_path: Path
 ) -> None:
     (tmp_path / "blobs").mkdir()
     (tmp_path / "snapshot").mkdir()
@@ -341,7 +337,7 @@ def test_weights_beside_a_file_that_is_a_link_are_found_where_it_leads(
 
 
 def test_weights_outside_of_the_directory_are_refused_by_whatever_way(
-    onnx: "OnnxRuntime", tmp_path: Path
+    onnx: OnnxRuntime, tmp_path: Path
 ) -> None:
     (tmp_path / "home").mkdir()
     write_onnx_with_weights_beside(tmp_path / "home" / "m")
@@ -384,7 +380,7 @@ def test_weights_of_a_branch_and_of_a_constant_count_as_others_do(tmp_path: Path
 
 
 @pytest.fixture
-def cache_directory(onnx: "OnnxRuntime", tmp_path: Path) -> Path:
+def cache_directory(onnx: OnnxRuntime, tmp_path: Path) -> Path:
     """Where the runtime keeps graphs, and what it loads from there."""
     onnx.cache_directory = ModelCacheDirectory(tmp_path / "cache" / "m", "one content")
     return onnx.cache_directory.directory
@@ -405,7 +401,7 @@ PICTURE = np.random.default_rng(0).random((2, 64, 12, 12), np.float32)
 
 
 def test_an_optimised_graph_is_kept_and_loaded_and_answers_the_same(
-    onnx: "OnnxRuntime", cache_directory: Path, network: str
+    onnx: OnnxRuntime, cache_directory: Path, network: str
 ) -> None:
     fresh = onnx.predict(onnx.load(network), PICTURE)
     files = kept_files(cache_directory)
@@ -425,7 +421,7 @@ def test_an_optimised_graph_is_kept_and_loaded_and_answers_the_same(
 @pytest.mark.parametrize("name", ["graph.onnx", "weights.bin", "contents.json"])
 @pytest.mark.parametrize("how", ["cut", "changed", "gone"])
 def test_a_damaged_graph_is_passed_over_and_written_anew(
-    onnx: "OnnxRuntime", cache_directory: Path, network: str, name: str, how: str
+    onnx: OnnxRuntime, cache_directory: Path, network: str, name: str, how: str
 ) -> None:
     fresh = onnx.predict(onnx.load(network), PICTURE)
     file = kept_files(cache_directory)[name]
@@ -441,7 +437,7 @@ def test_a_damaged_graph_is_passed_over_and_written_anew(
 
 
 def test_other_options_or_another_content_have_a_graph_of_their_own(
-    onnx: "OnnxRuntime", cache_directory: Path, network: str
+    onnx: OnnxRuntime, cache_directory: Path, network: str
 ) -> None:
     onnx.load(network)
     (first,) = cache_directory.iterdir()
@@ -454,7 +450,7 @@ def test_other_options_or_another_content_have_a_graph_of_their_own(
 
 
 def test_graphs_are_kept_where_it_pays_or_is_wanted(
-    onnx: "OnnxRuntime", cache_directory: Path, network: str, tmp_path: Path
+    onnx: OnnxRuntime, cache_directory: Path, network: str, tmp_path: Path
 ) -> None:
     write_onnx(tmp_path / "small")
     onnx.load(str(tmp_path / "small"))
@@ -469,7 +465,7 @@ def test_graphs_are_kept_where_it_pays_or_is_wanted(
 
 
 def test_a_place_that_takes_no_graph_keeps_no_model_from_loading(
-    onnx: "OnnxRuntime", cache_directory: Path, network: str
+    onnx: OnnxRuntime, cache_directory: Path, network: str
 ) -> None:
     cache_directory.parent.write_text("a file where the directory should be")
     assert onnx.predict(onnx.load(network), PICTURE).shape == (2, 64, 10, 10)

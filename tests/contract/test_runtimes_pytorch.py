@@ -10,11 +10,12 @@ import zipfile
 from collections import namedtuple
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save_file, save_model
 
 from sire.errors import InvalidInput, InvalidModel, LoadFailed, UntrustedModel
@@ -24,15 +25,10 @@ from sired.runtimes.discovery import find_runtime
 from sired.runtimes.pytorch.compiling import compiled
 from sired.runtimes.pytorch.data import to_arrays
 from sired.runtimes.pytorch.offload import offload, restore
+from sired.runtimes.pytorch.runtime import PyTorchRuntime
 from sired.store.formats import recognise
 from sired.workers.child.warmup import warm_up
 from tests.contract.runtime_cases import Twice, write_aoti, write_exported, write_safetensors
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from sired.runtimes.pytorch.runtime import PyTorchRuntime
-
 
 DATA = np.arange(8, dtype=np.float32).reshape(2, 4)
 
@@ -92,8 +88,9 @@ class Pair(nn.Module):
 
 
 @pytest.fixture
-def pytorch() -> "Iterator[PyTorchRuntime]":
+def pytorch() -> Iterator[PyTorchRuntime]:
     runtime = find_runtime("pytorch")
+    assert isinstance(runtime, PyTorchRuntime)
     yield runtime
     runtime.unload()
 
@@ -122,7 +119,7 @@ def saved(
 
 @pytest.mark.parametrize("name", ["Scaled", "Curious"])
 def test_a_model_answers_as_it_did_before_it_was_saved(
-    pytorch: "PyTorchRuntime", models: tuple[dict[str, Any], Path], tmp_path: Path, name: str
+    pytorch: PyTorchRuntime, models: tuple[dict[str, Any], Path], tmp_path: Path, name: str
 ) -> None:
     module, options = saved(models, name, tmp_path / "m")
     answer = pytorch.predict(pytorch.load(str(tmp_path / "m"), **options), DATA)
@@ -130,7 +127,7 @@ def test_a_model_answers_as_it_did_before_it_was_saved(
 
 
 def test_tied_weights_saved_once_are_tied_again(
-    pytorch: "PyTorchRuntime", models: tuple[dict[str, Any], Path], tmp_path: Path
+    pytorch: PyTorchRuntime, models: tuple[dict[str, Any], Path], tmp_path: Path
 ) -> None:
     module, options = saved(models, "Tied", tmp_path / "m")
     model = pytorch.load(str(tmp_path / "m"), **options)
@@ -142,7 +139,7 @@ def test_tied_weights_saved_once_are_tied_again(
 
 
 def test_weights_of_half_precision_stay_so_and_take_float32(
-    pytorch: "PyTorchRuntime", tmp_path: Path, class_file: Path
+    pytorch: PyTorchRuntime, tmp_path: Path, class_file: Path
 ) -> None:
     save_file({"weight": torch.full((4,), 2.0, dtype=torch.bfloat16)}, tmp_path / "m")
     model = pytorch.load(
@@ -190,7 +187,7 @@ def test_weights_stay_in_their_file_and_are_never_held_twice(
 
 
 def test_inputs_go_to_the_parameters_they_are_named_after(
-    pytorch: "PyTorchRuntime", models: tuple[dict[str, Any], Path], tmp_path: Path
+    pytorch: PyTorchRuntime, models: tuple[dict[str, Any], Path], tmp_path: Path
 ) -> None:
     _, options = saved(models, "Pair", tmp_path / "m")
     model = pytorch.load(str(tmp_path / "m"), **options)
@@ -201,7 +198,7 @@ def test_inputs_go_to_the_parameters_they_are_named_after(
 
 
 def test_an_exported_program_takes_what_it_was_exported_with(
-    pytorch: "PyTorchRuntime", models: tuple[dict[str, Any], Path], tmp_path: Path
+    pytorch: PyTorchRuntime, models: tuple[dict[str, Any], Path], tmp_path: Path
 ) -> None:
     given = (torch.zeros(2, 4), torch.zeros(2, 4)), {"factor": torch.ones(2, 4)}
     torch.export.save(torch.export.export(models[0]["Pair"](), *given), tmp_path / "m.pt2")
@@ -213,7 +210,7 @@ def test_an_exported_program_takes_what_it_was_exported_with(
 
 
 def test_weights_of_another_class_are_named(
-    pytorch: "PyTorchRuntime", tmp_path: Path, class_file: Path
+    pytorch: PyTorchRuntime, tmp_path: Path, class_file: Path
 ) -> None:
     save_file({"other": torch.zeros(4)}, tmp_path / "m")
     with pytest.raises(InvalidModel, match=r"lacks weight and has additional other"):
@@ -221,7 +218,7 @@ def test_weights_of_another_class_are_named(
 
 
 def test_weights_of_another_shape_are_named(
-    pytorch: "PyTorchRuntime", tmp_path: Path, class_file: Path
+    pytorch: PyTorchRuntime, tmp_path: Path, class_file: Path
 ) -> None:
     save_file({"weight": torch.zeros(9)}, tmp_path / "m")
     with pytest.raises(InvalidModel, match=r"weight.*9"):
@@ -229,7 +226,7 @@ def test_weights_of_another_shape_are_named(
 
 
 def test_a_class_that_is_not_there_is_answered_with_those_that_are(
-    pytorch: "PyTorchRuntime", tmp_path: Path, class_file: Path
+    pytorch: PyTorchRuntime, tmp_path: Path, class_file: Path
 ) -> None:
     write_safetensors(tmp_path / "m")
     with pytest.raises(InvalidModel) as caught:
@@ -238,7 +235,7 @@ def test_a_class_that_is_not_there_is_answered_with_those_that_are(
 
 
 def test_arguments_a_constructor_does_not_take_are_answered_with_its_own(
-    pytorch: "PyTorchRuntime", tmp_path: Path, class_file: Path
+    pytorch: PyTorchRuntime, tmp_path: Path, class_file: Path
 ) -> None:
     write_safetensors(tmp_path / "m")
     with pytest.raises(InvalidModel, match=r"Twice\(width=4\)"):
@@ -251,7 +248,7 @@ def test_arguments_a_constructor_does_not_take_are_answered_with_its_own(
 
 
 def test_a_class_file_may_be_called_as_a_module_in_use(
-    pytorch: "PyTorchRuntime", tmp_path: Path, class_file: Path
+    pytorch: PyTorchRuntime, tmp_path: Path, class_file: Path
 ) -> None:
     write_safetensors(tmp_path / "m")
     class_file = class_file.rename(tmp_path / "torch.py")
@@ -274,7 +271,7 @@ class Trick:
 
 @pytest.mark.parametrize("modern", [True, False], ids=["zip", "old"])
 def test_a_pickle_that_would_run_code_is_refused_before_it_runs(
-    pytorch: "PyTorchRuntime", tmp_path: Path, class_file: Path, modern: bool
+    pytorch: PyTorchRuntime, tmp_path: Path, class_file: Path, modern: bool
 ) -> None:
     witness = tmp_path / "witness"
     save = {"_use_new_zipfile_serialization": modern}
@@ -337,7 +334,7 @@ class Scripted(torch.nn.Module):
 
 @pytest.mark.parametrize("hide", [with_a_pickle, with_code_for_a_shape, with_a_script])
 def test_code_hidden_in_a_program_does_not_run_without_trust(
-    pytorch: "PyTorchRuntime", tmp_path: Path, hide: Callable[..., Any]
+    pytorch: PyTorchRuntime, tmp_path: Path, hide: Callable[..., Any]
 ) -> None:
     witness = tmp_path / "witness"
     kind = hide(witness, tmp_path)
@@ -352,7 +349,7 @@ def test_code_hidden_in_a_program_does_not_run_without_trust(
     assert witness.exists(), "PyTorch runs such a file no more: does it still need trust?"
 
 
-def test_native_code_needs_trust(pytorch: "PyTorchRuntime", tmp_path: Path) -> None:
+def test_native_code_needs_trust(pytorch: PyTorchRuntime, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "m", "w") as package:
         package.writestr("m/data/aotinductor/model/model.so", b"\x7fELF")
     found = recognise(tmp_path / "m")
@@ -371,7 +368,7 @@ class Answer:
 
 
 class WithTuple:
-    def to_tuple(self) -> "tuple[torch.Tensor, int]":
+    def to_tuple(self) -> tuple[torch.Tensor, int]:
         return (torch.ones(2), 3)
 
 
@@ -401,7 +398,7 @@ def test_answers_become_arrays_whatever_holds_them(answer: Any, expected: Any) -
     "data", [DATA[::-1], DATA.astype(">f4"), np.asfortranarray(DATA)], ids=["back", ">", "F"]
 )
 def test_arrays_that_torch_does_not_take_are_taken(
-    pytorch: "PyTorchRuntime", tmp_path: Path, data: "NDArray[Any]"
+    pytorch: PyTorchRuntime, tmp_path: Path, data: NDArray[Any]
 ) -> None:
     torch.save(Twice(), tmp_path / "m")
     model = pytorch.load(str(tmp_path / "m"), format="pickle", trusted=True)
@@ -437,8 +434,8 @@ PICTURE = np.random.default_rng(0).random((2, 3, 9, 9), np.float32)
 
 
 @pytest.fixture
-def convolution(tmp_path: Path) -> "tuple[str, dict[str, str], NDArray[Any]]":
-    scope = {"__name__": "pictures"}
+def convolution(tmp_path: Path) -> tuple[str, dict[str, str], NDArray[Any]]:
+    scope: dict[str, Any] = {"__name__": "pictures"}
     exec(PICTURES, scope)
     torch.manual_seed(0)
     module = scope["Convolution"]().eval()
@@ -454,25 +451,26 @@ def convolution(tmp_path: Path) -> "tuple[str, dict[str, str], NDArray[Any]]":
     [("fp32", torch.float32, 1e-6), ("fp16", torch.float16, 2e-3), ("bf16", torch.bfloat16, 2e-2)],
 )
 def test_a_model_computes_in_the_dtype_it_is_told_and_answers_in_single_precision(
-    pytorch: "PyTorchRuntime",
-    convolution: "tuple[str, dict[str, str], NDArray[Any]]",
+    pytorch: PyTorchRuntime,
+    convolution: tuple[str, dict[str, str], NDArray[Any]],
     name: str,
-    dtype: "torch.dtype",
+    dtype: torch.dtype,
     exact: float,
 ) -> None:
     path, kind, expected = convolution
     model = pytorch.load(path, **kind, dtype=name)
-    assert {parameter.dtype for parameter in model.call.parameters()} == {dtype}
+    module: Any = model.call
+    assert {parameter.dtype for parameter in module.parameters()} == {dtype}
     assert pytorch.precision_bytes(model) == dtype.itemsize
     answer = pytorch.predict(model, PICTURE)
-    assert model.call.seen[-1][0] == dtype
+    assert module.seen[-1][0] == dtype
     assert answer["map"].dtype == np.float32
     assert answer["most"].dtype == np.int64
     np.testing.assert_allclose(answer["map"], expected, atol=exact)
 
 
 def test_weights_in_the_file_may_be_of_half_precision_and_computed_in_single(
-    pytorch: "PyTorchRuntime", tmp_path: Path, class_file: Path
+    pytorch: PyTorchRuntime, tmp_path: Path, class_file: Path
 ) -> None:
     save_file({"weight": torch.full((4,), 2.0, dtype=torch.float16)}, tmp_path / "m")
     kind = {"format": "safetensors", "model_class": f"{class_file}:Twice"}
@@ -483,20 +481,20 @@ def test_weights_in_the_file_may_be_of_half_precision_and_computed_in_single(
 
 
 def test_channels_come_last_for_the_model_and_first_for_everybody_else(
-    pytorch: "PyTorchRuntime", convolution: "tuple[str, dict[str, str], NDArray[Any]]"
+    pytorch: PyTorchRuntime, convolution: tuple[str, dict[str, str], NDArray[Any]]
 ) -> None:
     path, kind, expected = convolution
     model = pytorch.load(path, **kind, channels_last=True)
-    weight = model.call.layer.weight
-    assert weight.is_contiguous(memory_format=torch.channels_last)
+    module: Any = model.call
+    assert module.layer.weight.is_contiguous(memory_format=torch.channels_last)
     answer = pytorch.predict(model, PICTURE)["map"]
-    assert model.call.seen[-1][1]
+    assert module.seen[-1][1]
     assert answer.flags.c_contiguous
     np.testing.assert_allclose(answer, expected, atol=1e-6)
 
 
 def test_what_the_constructor_has_a_parameter_for_is_the_constructors(
-    pytorch: "PyTorchRuntime", convolution: "tuple[str, dict[str, str], NDArray[Any]]"
+    pytorch: PyTorchRuntime, convolution: tuple[str, dict[str, str], NDArray[Any]]
 ) -> None:
     path, kind, _ = convolution
     save_file({"weight": torch.full((4,), 2.0, dtype=torch.float64)}, path)
@@ -515,8 +513,8 @@ def test_what_the_constructor_has_a_parameter_for_is_the_constructors(
     ],
 )
 def test_an_option_that_cannot_be_is_refused(
-    pytorch: "PyTorchRuntime",
-    convolution: "tuple[str, dict[str, str], NDArray[Any]]",
+    pytorch: PyTorchRuntime,
+    convolution: tuple[str, dict[str, str], NDArray[Any]],
     options: dict[str, str],
     said: str,
 ) -> None:
@@ -527,7 +525,7 @@ def test_an_option_that_cannot_be_is_refused(
 
 
 def test_a_program_has_the_dtype_it_was_exported_in(
-    pytorch: "PyTorchRuntime", tmp_path: Path
+    pytorch: PyTorchRuntime, tmp_path: Path
 ) -> None:
     write_exported(tmp_path / "m")
     with pytest.raises(InvalidModel, match=r"torch.export program, takes no argument 'dtype'"):
@@ -535,7 +533,7 @@ def test_a_program_has_the_dtype_it_was_exported_in(
 
 
 def test_an_exported_program_tells_its_outputs_as_well(
-    pytorch: "PyTorchRuntime", models: tuple[dict[str, Any], Path], tmp_path: Path
+    pytorch: PyTorchRuntime, models: tuple[dict[str, Any], Path], tmp_path: Path
 ) -> None:
     batch = torch.export.Dim("batch")
     given = (torch.zeros(2, 4), torch.zeros(2, 4)), {"factor": torch.ones(1)}
@@ -550,7 +548,7 @@ def test_an_exported_program_tells_its_outputs_as_well(
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="cuDNN is on GPUs")
 def test_cudnn_is_told_to_try_its_ways(
-    pytorch: "PyTorchRuntime", convolution: "tuple[str, dict[str, str], NDArray[Any]]"
+    pytorch: PyTorchRuntime, convolution: tuple[str, dict[str, str], NDArray[Any]]
 ) -> None:
     path, kind, expected = convolution
     model = pytorch.load(path, **kind, device="cuda:0", cudnn_benchmark=True)
@@ -564,7 +562,7 @@ compiler = pytest.mark.skipif(not shutil.which("g++"), reason="there is no C++ c
 
 
 def test_without_a_compiler_it_is_said_what_is_missing(
-    pytorch: "PyTorchRuntime", tmp_path: Path, class_file: Path, monkeypatch: pytest.MonkeyPatch
+    pytorch: PyTorchRuntime, tmp_path: Path, class_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_safetensors(tmp_path / "m")
     monkeypatch.setenv("CXX", "no-such-compiler")
@@ -581,7 +579,7 @@ def test_without_a_compiler_it_is_said_what_is_missing(
 @pytest.mark.slow
 @compiler
 def test_a_compiled_model_keeps_its_code_and_answers_any_length_once_it_was_tried(
-    pytorch: "PyTorchRuntime", tmp_path: Path, class_file: Path
+    pytorch: PyTorchRuntime, tmp_path: Path, class_file: Path
 ) -> None:
     write_safetensors(tmp_path / "m")
     pytorch.cache_directory = ModelCacheDirectory(tmp_path / "cache" / "m", "")
@@ -600,20 +598,21 @@ def test_a_compiled_model_keeps_its_code_and_answers_any_length_once_it_was_trie
 @pytest.mark.slow
 @compiler
 def test_compiled_code_finds_weights_where_they_come_back_to() -> None:
-    module = compiled(Twice())
+    uncompiled = Twice()
+    module = compiled(uncompiled)
     given = torch.from_numpy(DATA)
     with torch.inference_mode():
         module(given)
         for _ in range(2):
             kept = torch.zeros(1 << 16)  # what is freed is not given out again at once
-            restore(offload(module, pinned=False))
+            restore(offload(uncompiled, pinned=False))
             assert torch.equal(module(given), 2 * given)
             del kept
 
 
 @compiler
 def test_a_package_takes_a_single_row_where_it_was_declared_to(
-    pytorch: "PyTorchRuntime", tmp_path: Path
+    pytorch: PyTorchRuntime, tmp_path: Path
 ) -> None:
     write_aoti(tmp_path / "m")
     pytorch.declared = Signature((TensorSpec("", "float32", (-1, 4)),))
@@ -631,7 +630,7 @@ def test_a_package_takes_a_single_row_where_it_was_declared_to(
 @pytest.mark.slow
 @compiler
 def test_a_package_refuses_what_it_was_not_compiled_for(
-    pytorch: "PyTorchRuntime", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pytorch: PyTorchRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
@@ -649,7 +648,7 @@ def test_a_package_refuses_what_it_was_not_compiled_for(
 
 @compiler
 def test_a_package_for_another_kind_of_device_is_not_loaded_there(
-    pytorch: "PyTorchRuntime", tmp_path: Path
+    pytorch: PyTorchRuntime, tmp_path: Path
 ) -> None:
     write_aoti(tmp_path / "m")
     with pytest.raises(LoadFailed, match="compiled for cpu, but was placed on cuda"):

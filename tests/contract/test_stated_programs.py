@@ -75,7 +75,7 @@ def test_the_signature_is_known_once_the_file_is_recognised(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "program", [b"", b"{", b"[1]", b'{"graph_module": 3}', b"[" * 100_000, b"\xff" * 9]
 )
-def test_a_program_in_another_form_states_nothing(tmp_path: Path, program: Path) -> None:
+def test_a_program_in_another_form_states_nothing(tmp_path: Path, program: bytes) -> None:
     with zipfile.ZipFile(tmp_path / "m.pt2", "w") as archive:
         archive.writestr("m/models/model.json", program)
     assert exported_signature(tmp_path / "m.pt2") == Signature()

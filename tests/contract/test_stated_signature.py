@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
-GAIN = numpy_helper.from_array(np.float32(3), "gain")
+GAIN = numpy_helper.from_array(np.array(3, np.float32), "gain")
 
 
 def value(name: str, dtype: int, shape: list[Any] | None) -> "ValueInfoProto":
@@ -52,7 +52,7 @@ def write(path: Path, case: str, ir_version: int) -> None:
     if shape is not None and inputs[-1].type.tensor_type.HasField("shape"):
         output.type.tensor_type.shape.CopyFrom(shape)
     names = [one.name for one in inputs]
-    more = {"axis": 0} if kind == "ConcatFromSequence" else {}
+    more: dict[str, Any] = {"axis": 0} if kind == "ConcatFromSequence" else {}
     graph = helper.make_graph(
         [helper.make_node(kind, names, ["y"], **more)],
         "graph",

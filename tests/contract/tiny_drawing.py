@@ -1,17 +1,17 @@
 """A tiny pipeline of diffusers with random weights, and the pictures that it makes by itself."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import diffusers
+import diffusers as untyped_diffusers
 import numpy as np
 import torch
 import transformers
+from numpy.typing import NDArray
 
 from tests.contract import tiny_models
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+diffusers: Any = untyped_diffusers  # its classes have no types
 
 
 def draw(directory: Path) -> Path:
@@ -57,13 +57,13 @@ def draw(directory: Path) -> Path:
     return directory
 
 
-def drawn(directory: Path, prompt: str, seed: int, **given: Any) -> "NDArray[Any]":
+def drawn(directory: Path, prompt: str, seed: int, **given: Any) -> NDArray[Any]:
     pipe = diffusers.DiffusionPipeline.from_pretrained(str(directory), local_files_only=True)
     generator = torch.Generator("cpu").manual_seed(seed)
     return np.asarray(pipe(prompt, generator=generator, **given).images[0])
 
 
-def both(directory: Path) -> "NDArray[Any]":
+def both(directory: Path) -> NDArray[Any]:
     """The pictures of two texts, in two steps."""
     texts = ("some text", "more words in Paris")
     return np.stack([drawn(directory, text, 3, num_inference_steps=2) for text in texts])

@@ -44,7 +44,8 @@ def write_graph(
 def write_network(path: Path) -> None:
     """Convolutions with activations, in which there is something to optimise."""
     random = np.random.default_rng(0)
-    weights, nodes, last = [], [], "x"
+    weights, last = [], "x"
+    nodes: list[tuple[Any, ...]] = []
     for layer in range(8):
         values = random.standard_normal((64, 64, 3, 3), np.float32) / 24
         weights.append(numpy_helper.from_array(values, f"w{layer}"))

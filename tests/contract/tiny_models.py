@@ -6,22 +6,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 import transformers
+from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from transformers.models.bert.configuration_bert import BertConfig
     from transformers.models.bert.modeling_bert import (
         BertForSequenceClassification,
         BertForTokenClassification,
         BertModel,
     )
-    from transformers.models.gpt2.modeling_gpt2 import (
-        GPT2LMHeadModel,
-    )
+    from transformers.models.gpt2.modeling_gpt2 import GPT2LMHeadModel
     from transformers.models.t5.modeling_t5 import T5ForConditionalGeneration
     from transformers.models.vit.modeling_vit import ViTForImageClassification
     from transformers.models.whisper.modeling_whisper import WhisperForConditionalGeneration
@@ -87,7 +85,7 @@ def embedder(directory: Path) -> "BertModel":
     return save(directory, transformers.BertModel(bert()), tokenizer())
 
 
-def embed(directory: Path) -> "NDArray[Any]":
+def embed(directory: Path) -> NDArray[Any]:
     """The mean of the last states, by transformers itself, one text after the other."""
     model = transformers.AutoModel.from_pretrained(directory)
     vectors = []

@@ -3,36 +3,35 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import msgspec
 
 from sire.client.connection import Connection
 from sire.protocol.counts import ModelStats
-from sire.protocol.requests import Predict, Ps, Stats
+from sire.protocol.replies import InstanceInfo, InstanceList, Reply, StatsReport
+from sire.protocol.requests import Predict, Ps, Request, Stats
 
 
-def ask(
-    connection: Connection, model: str, first: int, timeout: float = 90.0
-) -> list[list[float]] | None:
+def ask(connection: Connection, model: str, first: int, timeout: float = 90.0) -> list[list[float]]:
     """Have a model of the zoo answer one row; returns the rows of its answer."""
     body = json.dumps([[first, 1, 1, 1]]).encode()
     _, frames = connection.ask(Predict(model=model, timeout=timeout), [body])
-    return json.loads(bytes(frames[0]))
+    rows: list[list[float]] = json.loads(bytes(frames[0]))
+    return rows
 
 
 def counted(connection: Connection, model: str) -> ModelStats:
     """The statistics of a model."""
-    return connection.ask(Stats(name=model))[0].models[0]
+    return connection.expect(StatsReport, Stats(name=model)).models[0]
 
 
-def instances(connection: Connection) -> tuple[Any, ...]:
+def instances(connection: Connection) -> tuple[InstanceInfo, ...]:
     """The instances that exist, loaded or not."""
-    return connection.ask(Ps())[0].instances
+    return connection.expect(InstanceList, Ps()).instances
 
 
 @contextmanager
-def under_way(connection: Connection, request: Any) -> Iterator[Callable[..., Any]]:
+def under_way(connection: Connection, request: Request) -> Iterator[Callable[[], Reply]]:
     """Send a request that takes its time, and go on once the daemon has it.
 
     Yields:

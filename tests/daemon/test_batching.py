@@ -2,17 +2,19 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from sire.client.connection import Connection
 from sire.errors import InferenceError, InvalidInput, InvalidModel, SireError, WorkerCrashed
-from sire.protocol.content import JSON
+from sire.protocol.content import JSON, Payload
 from sire.protocol.framing import raise_failure
 from sire.protocol.replies import Failure
 from sire.protocol.requests import Load, Predict, Register
@@ -47,9 +49,50 @@ class Gated(torch.nn.Module):
 ANY_ROWS = Signature(inputs=(TensorSpec("", "float32", (-1, 4)),))
 
 
+class Gated:
+    """A model behind a gate, which is asked several things at once."""
+
+    def __init__(self, connection: Connection, spec: ModelSpec, directory: Path) -> None:
+        self._connection = connection
+        self._spec = spec
+        self._directory = directory
+
+    def __call__(
+        self, bodies: Sequence[bytes | np.ndarray], size: int = 8, delay: float = 0.0
+    ) -> list[Any]:
+        """Send all of it while the gate is closed; open it; return answers and errors."""
+        spec = msgspec.structs.replace(self._spec, batch_size=size, batch_delay=delay)
+        self._connection.ask(Register(model=spec, replace=True))
+        self._connection.ask(Load(name="m"))
+        (self._directory / "gate").unlink(missing_ok=True)
+        (self._directory / "notes").write_text("")
+        link = self._connection.open_link(90)
+        for number, body in enumerate(bodies):
+            payload = pack(body) if isinstance(body, np.ndarray) else Payload(JSON, (body,))
+            request = Predict(
+                id=number,
+                model="m",
+                content_type=payload.content_type,
+                tensors=payload.tensors,
+                accept=JSON,
+            )
+            link.send(request, payload.frames)
+        wait_until(lambda: counted(self._connection, "m").queued == len(bodies))
+        (self._directory / "gate").touch()
+        found: dict[int | str, Any] = {}
+        while len(found) < len(bodies):
+            reply, frames = link.take()
+            found[reply.id] = outcome(reply, frames)
+        link.close()
+        return [found[number] for number in range(len(bodies))]
+
+    def passes(self) -> list[int]:
+        """The rows of each pass since the model was asked last."""
+        return [int(line) for line in (self._directory / "notes").read_text().split()]
+
+
 @pytest.fixture
-def gated(home: Home, tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    """A loaded model behind a gate, and a function that asks it several things at once."""
+def gated(home: Home, tmp_path: Path) -> Iterator[Gated]:
     torch.manual_seed(0)
     save_file({"weight": torch.randn(4, 4)}, tmp_path / "m")
     (tmp_path / "model.py").write_text(MODEL)
@@ -63,39 +106,7 @@ def gated(home: Home, tmp_path: Path) -> Iterator[Callable[..., Any]]:
     )
 
     with home.connect() as connection:
-
-        def ask(bodies: list[Any], size: int = 8, delay: float = 0.0) -> list[Any]:
-            """Send all of it while the gate is closed; open it; return answers and errors."""
-            changed = {**{f: getattr(spec, f) for f in spec.__struct_fields__}, "batch_size": size}
-            changed["batch_delay"] = delay
-            connection.ask(Register(model=ModelSpec(**changed), replace=True))
-            connection.ask(Load(name="m"))
-            (tmp_path / "gate").unlink(missing_ok=True)
-            (tmp_path / "notes").write_text("")
-            link = connection.open_link(90)
-            for number, body in enumerate(bodies):
-                payload = pack(body) if isinstance(body, np.ndarray) else None
-                link.send(
-                    Predict(
-                        id=number,
-                        model="m",
-                        content_type=payload.content_type if payload else JSON,
-                        tensors=payload.tensors if payload else (),
-                        accept=JSON,
-                    ),
-                    payload.frames if payload else [body],
-                )
-            wait_until(lambda: counted(connection, "m").queued == len(bodies))
-            (tmp_path / "gate").touch()
-            found = {}
-            while len(found) < len(bodies):
-                reply, frames = link.take()
-                found[reply.id] = outcome(reply, frames)
-            link.close()
-            return [found[number] for number in range(len(bodies))]
-
-        ask.passes = lambda: [int(line) for line in (tmp_path / "notes").read_text().split()]
-        yield ask
+        yield Gated(connection, spec, tmp_path)
 
 
 def outcome(reply: Any, frames: list[memoryview]) -> Any:
@@ -114,7 +125,7 @@ INPUTS = [row(number / 7, 0.5, -1, 3) for number in range(20, 40)]
 
 
 def test_requests_that_wait_run_in_few_passes_and_are_answered_as_they_are_alone(
-    gated: Callable[..., Any],
+    gated: Gated,
 ) -> None:
     alone = gated(INPUTS, size=1)
     assert gated.passes() == [1] * 20
@@ -125,7 +136,7 @@ def test_requests_that_wait_run_in_few_passes_and_are_answered_as_they_are_alone
             np.testing.assert_allclose(a, b, rtol=1e-5)
 
 
-def test_tensors_of_several_rows_fill_a_batch_by_their_rows(gated: Callable[..., Any]) -> None:
+def test_tensors_of_several_rows_fill_a_batch_by_their_rows(gated: Gated) -> None:
     inputs = [np.full((3, 4), number, np.float32) for number in range(10, 19)]
     answers = gated(inputs)
     *_, last = gated.passes()
@@ -141,20 +152,20 @@ def test_tensors_of_several_rows_fill_a_batch_by_their_rows(gated: Callable[...,
     [(b"[1, NaN]", InvalidInput), (row(1, 2, 3), InvalidInput), (row(1, 0, 0, 0), InferenceError)],
     ids=["broken", "shape", "raises"],
 )
-def test_one_bad_input_fails_alone(gated: Callable[..., Any], bad: bytes, kind: Any) -> None:
+def test_one_bad_input_fails_alone(gated: Gated, bad: bytes, kind: Any) -> None:
     answers = gated([*INPUTS[:6], bad, *INPUTS[6:9]])
     assert isinstance(answers[6], kind)
     assert not any(isinstance(answer, Exception) for answer in answers[:6] + answers[7:])
 
 
-def test_an_input_that_ends_the_worker_ends_nobody_else(gated: Callable[..., Any]) -> None:
+def test_an_input_that_ends_the_worker_ends_nobody_else(gated: Gated) -> None:
     answers = gated([*INPUTS[:6], row(2, 0, 0, 0), *INPUTS[6:9]])
     assert isinstance(answers[6], WorkerCrashed)
     assert not any(isinstance(answer, Exception) for answer in answers[:6] + answers[7:])
 
 
 def test_with_a_delay_a_lone_request_waits_for_others_no_longer_than_that(
-    gated: Callable[..., Any],
+    gated: Gated,
 ) -> None:
     assert len(gated(INPUTS[:1], delay=0.01)) == 1
     assert gated.passes() == [1]

@@ -17,8 +17,8 @@ from sire.client.connection import Connection
 from sire.errors import DaemonUnavailable, DeadlineExceeded, ModelNotFound
 from sire.paths import Paths, find_paths, private_directory
 from sire.protocol.framing import decode_request, encode, failure
-from sire.protocol.replies import Done, Prediction
-from sire.protocol.requests import Cancel, Health, Predict, Show
+from sire.protocol.replies import Done, Prediction, Reply
+from sire.protocol.requests import Cancel, Health, Predict, Request, Show
 from tests.waiting import wait_until
 
 
@@ -31,7 +31,7 @@ class StandIn(threading.Thread):
     def __init__(self, paths: Paths) -> None:
         super().__init__(daemon=True)
         self.paths = paths
-        self.requests = []
+        self.requests: list[Request] = []
         private_directory(paths.runtime)
         self.lock = os.open(paths.lock, os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(self.lock, fcntl.LOCK_EX)
@@ -54,11 +54,12 @@ class StandIn(threading.Thread):
         request = decode_request(header)
         self.requests.append(request)
         self.arrived.set()
+        reply: Reply
         match request:
             case Health() | Cancel():
-                reply, payload = Done(id=request.id), []
+                reply, payload = Done(id=request.id), ()
             case Show(name=name):
-                reply, payload = failure(ModelNotFound(f"No {name}.", hint="Look."), request.id), []
+                reply, payload = failure(ModelNotFound(f"No {name}.", hint="Look."), request.id), ()
             case Predict(model="slow"):
                 return
             case Predict():
@@ -97,6 +98,7 @@ def test_a_request_is_answered(daemon: StandIn, connection: Connection) -> None:
 def test_payload_frames_come_back_as_they_went(daemon: StandIn, connection: Connection) -> None:
     frames = [b"small", b"", b"x" * 1_000_000]
     reply, answer = connection.ask(Predict(model="echo", content_type="text/plain"), frames)
+    assert isinstance(reply, Prediction)
     assert reply.content_type == "text/plain"
     assert [bytes(frame) for frame in answer] == frames
 

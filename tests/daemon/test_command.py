@@ -90,7 +90,7 @@ def test_its_memory_is_the_process_trees_and_follows_it(
     def grown() -> bool:
         ask(home)  # what is held is told with an answer
         (now,) = home.json("ps")
-        return now["memory_bytes"] - before["memory_bytes"] > 49 * MIB
+        return bool(now["memory_bytes"] - before["memory_bytes"] > 49 * MIB)
 
     wait_until(grown)
 

@@ -61,13 +61,14 @@ def meeting(home: Home, tmp_path: Path, new_name: str) -> str:
 def ask(
     manager: ModelManager, name: str, wanted: int, patience: float = PATIENCE_SECONDS
 ) -> list[int]:
-    return manager.predict(name, [[wanted, patience]])[0].tolist()
+    counts: list[int] = manager.predict(name, [[wanted, patience]])[0].tolist()
+    return counts
 
 
 def test_two_requests_are_computed_together_each_on_its_part_of_the_cores(
     home: Home, meeting: str
 ) -> None:
-    share = max(1, os.cpu_count() // 2)
+    share = max(1, (os.cpu_count() or 1) // 2)
     with ModelManager(home=home.path) as manager:
         both = [manager.submit_async(meeting, [[2, PATIENCE_SECONDS]]) for _ in range(2)]
         answers = [future.result(60)[0].tolist() for future in both]
@@ -80,7 +81,7 @@ def test_clients_with_connections_of_their_own_are_served_together(
 ) -> None:
     meet = threading.Barrier(2, timeout=60)
 
-    def ask_directly(_: int) -> int:
+    def ask_directly(_client: int) -> int:
         request = Predict(model=meeting, content_type=JSON, accept=JSON, timeout=60.0)
         with home.connect() as connection:
             for _ in range(3):  # the first goes to the daemon, those that follow soon do not
@@ -88,7 +89,8 @@ def test_clients_with_connections_of_their_own_are_served_together(
             meet.wait()
             operation = json.dumps([[2, PATIENCE_SECONDS]]).encode()
             _, frames = connection.predict(request, [operation])
-            return json.loads(bytes(frames[0]))[0][0]
+            most: int = json.loads(bytes(frames[0]))[0][0]
+            return most
 
     with ThreadPoolExecutor(2) as clients:
         assert list(clients.map(ask_directly, range(2))) == [2, 2]

@@ -67,6 +67,7 @@ def test_a_request_of_a_killed_client_ends_in_the_program_too(home: Home, progra
         env=home.environment,
         stdin=subprocess.PIPE,
     )
+    assert client.stdin is not None
     client.stdin.write(b'"generate"')
     client.stdin.close()
     wait_until((program / "begun").exists)

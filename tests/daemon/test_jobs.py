@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from sire.errors import (
     ModelNotFound,
     WorkerCrashed,
 )
-from sire.protocol.replies import JobEnd
+from sire.protocol.replies import HealthReport, JobEnd, JobIds, JobList, JobReport, Submitted
 from sire.protocol.requests import (
     CancelJobs,
     Health,
@@ -43,6 +44,7 @@ from sire.protocol.requests import (
     Submit,
     UnfinishedJobs,
 )
+from sire.spec import JobState
 from tests.conftest import Gate
 from tests.home import Home
 from tests.waiting import wait_until
@@ -52,11 +54,11 @@ PATIENCE = 90.0
 
 def submit(
     connection: Connection, *firsts: int, model: str = "m", **options: Any
-) -> tuple[Any, ...] | None:
+) -> tuple[str, ...]:
     """Submit a job for each number, all in one message."""
     request = Submit(model=model, inputs=tuple(JobInput() for _ in firsts), **options)
     bodies = [json.dumps([first, 1, 1, 1]).encode() for first in firsts]
-    return connection.ask(request, bodies)[0].jobs
+    return connection.expect(Submitted, request, bodies).jobs
 
 
 def wait(connection: Connection, jobs: Any) -> dict[str, JobEnd]:
@@ -65,15 +67,16 @@ def wait(connection: Connection, jobs: Any) -> dict[str, JobEnd]:
 
 def result(connection: Connection, job: str) -> list[float]:
     _, frames = connection.ask(JobResult(job=job))
-    return json.loads(bytes(frames[0]))
+    numbers: list[float] = json.loads(bytes(frames[0]))
+    return numbers
 
 
 def state(connection: Connection, job: str) -> str:
-    return connection.ask(ShowJob(job=job))[0].job.state
+    return connection.expect(JobReport, ShowJob(job=job)).job.state
 
 
-def unfinished(connection: Connection) -> tuple[Any, ...]:
-    return connection.ask(UnfinishedJobs())[0].jobs
+def unfinished(connection: Connection) -> tuple[str, ...]:
+    return connection.expect(JobIds, UnfinishedJobs()).jobs
 
 
 def kill_daemon(home: Home) -> None:
@@ -93,9 +96,13 @@ def test_a_job_is_run_and_its_answer_kept(moody: Connection) -> None:
     (job,) = submit(moody, 7, metadata={"batch": "1"}, priority="low")
     assert wait(moody, [job])[job].state == "complete"
     assert result(moody, job) == [14, 2, 2, 2]
-    kept = moody.ask(ShowJob(job=job))[0].job
+    kept = moody.expect(JobReport, ShowJob(job=job)).job
+    assert kept.queued_at is not None
+    assert kept.started_at is not None
+    assert kept.finished_at is not None
     assert kept.created_at <= kept.queued_at <= kept.started_at <= kept.finished_at
     assert (kept.metadata, kept.priority) == ({"batch": "1"}, "low")
+    assert kept.compute_seconds is not None
     assert kept.compute_seconds > 0
 
 
@@ -120,7 +127,8 @@ def test_jobs_accepted_running_and_done_survive_a_killed_daemon(
 def test_jobs_accepted_while_the_daemon_is_killed_again_and_again_are_all_run(
     home: Home, moody: Connection
 ) -> None:
-    accepted, stop = [], threading.Event()
+    accepted: list[str] = []
+    stop = threading.Event()
 
     def keep_submitting() -> None:
         while not stop.is_set():
@@ -130,10 +138,13 @@ def test_jobs_accepted_while_the_daemon_is_killed_again_and_again_are_all_run(
             except Exception:  # noqa: S112 (the daemon was killed, no job acknowledged)
                 continue
 
+    def are_accepted(count: int) -> bool:
+        return len(accepted) >= count
+
     submitting = threading.Thread(target=keep_submitting)
     submitting.start()
     for round_ in range(1, 4):
-        wait_until(lambda round_=round_: len(accepted) >= 100 * round_)
+        wait_until(partial(are_accepted, 100 * round_))
         kill_daemon(home)
     stop.set()
     submitting.join(PATIENCE)
@@ -166,13 +177,13 @@ def test_a_stop_lets_the_running_job_finish_within_the_grace_period(
 ) -> None:
     (job,) = submit(moody, 5)
     wait_until(lambda: state(moody, job) == "running")
-    started = moody.ask(ShowJob(job=job))[0].job.started_at
+    started = moody.expect(JobReport, ShowJob(job=job)).job.started_at
     os.kill(home.pid(), signal.SIGTERM)
     wait_until(lambda: refuses(moody))
     gate.open()
     wait_until(lambda: not daemon_runs(home.paths))
     with home.connect() as connection:
-        kept = connection.ask(ShowJob(job=job))[0].job
+        kept = connection.expect(JobReport, ShowJob(job=job)).job
     assert (kept.state, kept.started_at) == ("complete", started)
 
 
@@ -222,13 +233,13 @@ def test_a_pending_and_a_running_job_are_cancelled(moody: Connection, gate: Gate
     wait_until(lambda: state(moody, runs) == "running")
     last = waiting[-1]
     assert state(moody, last) == "pending"
-    assert moody.ask(CancelJobs(jobs=(runs, last)))[0].jobs == (runs, last)
+    assert moody.expect(JobIds, CancelJobs(jobs=(runs, last))).jobs == (runs, last)
     gate.open()
     ends = wait(moody, [runs, *waiting])
     assert {job for job, end in ends.items() if end.state == "cancelled"} == {runs, last}
     with pytest.raises(Cancelled):
         result(moody, runs)
-    assert moody.ask(CancelJobs(jobs=(runs, waiting[0])))[0].jobs == ()
+    assert moody.expect(JobIds, CancelJobs(jobs=(runs, waiting[0]))).jobs == ()
 
 
 def test_all_are_cancelled_and_who_waits_for_them_is_told(
@@ -244,7 +255,7 @@ def test_all_are_cancelled_and_who_waits_for_them_is_told(
     watching = threading.Thread(target=watch)
     watching.start()
     wait_until(lambda: state(moody, jobs[0]) == "running")
-    assert set(moody.ask(CancelJobs(all=True))[0].jobs) == set(jobs)
+    assert set(moody.expect(JobIds, CancelJobs(all=True)).jobs) == set(jobs)
     gate.open()
     watching.join(PATIENCE)
     assert {end.state for end in ends.values()} == {"cancelled"}
@@ -314,11 +325,11 @@ def test_finished_jobs_are_forgotten_when_they_become_too_many(
     register("m", 2)
     with home.connect() as connection:
         jobs = submit(connection, *range(10))
-        wait_until(lambda: len(connection.ask(ListJobs())[0].jobs) == 3)
+        wait_until(lambda: len(connection.expect(JobList, ListJobs()).jobs) == 3)
         with pytest.raises(JobNotFound):
             result(connection, jobs[0])
         assert result(connection, jobs[-1]) == [18, 2, 2, 2]
-        gone = connection.ask(RemoveJobs(older_than=0))[0].jobs
+        gone = connection.expect(JobIds, RemoveJobs(older_than=0)).jobs
         assert set(gone) == set(jobs[-3:])
 
 
@@ -326,8 +337,8 @@ def test_lists_tell_what_is_pending_queued_and_running(moody: Connection, gate: 
     jobs = submit(moody, 5, *range(10, 100))
     wait_until(lambda: state(moody, jobs[0]) == "running")
 
-    def listed(state: str) -> set[str]:
-        return {job.id for job in moody.ask(ListJobs(state=state))[0].jobs}
+    def listed(state: JobState) -> set[str]:
+        return {job.id for job in moody.expect(JobList, ListJobs(state=state)).jobs}
 
     pending, queued, running = listed("pending"), listed("queued"), listed("running")
     assert jobs[0] in running
@@ -335,7 +346,7 @@ def test_lists_tell_what_is_pending_queued_and_running(moody: Connection, gate: 
     assert queued
     assert pending | queued | running == set(jobs)
     assert len(pending) + len(queued) + len(running) == len(jobs)
-    report = moody.ask(ShowJob(job=jobs[-1]))[0]
+    report = moody.expect(JobReport, ShowJob(job=jobs[-1]))
     assert report.ahead == 90
     moody.ask(CancelJobs(all=True))
 
@@ -347,8 +358,10 @@ def test_a_job_tells_how_long_it_will_wait_by_what_others_took(
     wait_until(lambda: state(moody, first) == "complete")
     jobs = submit(moody, 5, *range(10, 100))
     wait_until(lambda: state(moody, jobs[0]) == "running")
-    queued, pending = (moody.ask(ShowJob(job=job))[0] for job in (jobs[5], jobs[-1]))
+    queued, pending = (moody.expect(JobReport, ShowJob(job=job)) for job in (jobs[5], jobs[-1]))
     assert (queued.job.state, pending.job.state) == ("queued", "pending")
+    assert queued.wait_seconds is not None
+    assert pending.wait_seconds is not None
     assert 0 < queued.wait_seconds < pending.wait_seconds
     moody.ask(CancelJobs(all=True))
 
@@ -397,7 +410,9 @@ def test_a_damaged_database_does_not_stop_predictions(
             submit(connection, 7)
         _, frames = connection.ask(Predict(model="m"), [b"[1, 1, 1, 1]"])
         assert json.loads(bytes(frames[0])) == [2, 2, 2, 2]
-        assert any("damaged" in problem for problem in connection.ask(Health())[0].problems)
+        assert any(
+            "damaged" in problem for problem in connection.expect(HealthReport, Health()).problems
+        )
 
 
 @pytest.mark.own_daemon
@@ -421,7 +436,7 @@ def test_an_input_that_somebody_removed_fails_its_job(
     home: Home, moody: Connection, gate: Gate
 ) -> None:
     _runs, *_ = submit(moody, 5, *range(10, 60))
-    big, after = (moody.ask(Submit(model="m"), [b"[7, 1, 1, 1]" + b" " * n])[0].jobs[0]
+    big, after = (moody.expect(Submitted, Submit(model="m"), [b"[7, 1, 1, 1]" + b" " * n]).jobs[0]
                   for n in (100_000, 1))  # fmt: skip
     for file in (home.paths.jobs / "spool").iterdir():
         file.unlink()

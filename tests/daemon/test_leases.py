@@ -84,6 +84,7 @@ def test_a_holder_that_dies_gives_its_instance_back(
     holder = subprocess.Popen(
         [sys.executable, "-c", script, str(home.path)], stdout=subprocess.PIPE
     )
+    assert holder.stdout is not None
     assert holder.stdout.readline() == b"held\n"
     assert manager.pool_stats("m")["in_use"] == 1
     os.kill(holder.pid, signal.SIGKILL)

@@ -8,6 +8,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def load(home: Home, gate: Gate) -> Iterator[Callable[..., Any]]:
     """Begin to load the model whose loads wait."""
     begun = []
 
-    def _load(*options: str, **how: Any) -> subprocess.Popen[Any]:
+    def _load(*options: str, **how: Any) -> subprocess.Popen[bytes]:
         home.register("m", gate.path / "model.txt", "--runtime", "stepwise")
         wait_until(lambda: home.json("health")["status"] == "ok")
         command = [sys.executable, "-m", "sire_cli", "load", "m", *options]
@@ -126,6 +127,10 @@ def test_a_load_tells_how_far_it_is_until_it_is_done(
     )
 
 
+def has_passed(moment: float) -> bool:
+    return time.monotonic() > moment
+
+
 def test_a_slow_load_goes_on_for_as_long_as_it_makes_progress(
     home: Home, gate: Gate, load: Callable[..., Any]
 ) -> None:
@@ -136,7 +141,7 @@ def test_a_slow_load_goes_on_for_as_long_as_it_makes_progress(
         gate.let_on()
         loading(home, step + 1)
         # Less than it may stand still, and in all more than that.
-        wait_until(lambda step=step: time.monotonic() > began + 1.5 * (step + 1))
+        wait_until(partial(has_passed, began + 1.5 * (step + 1)))
     gate.let_on()
     assert command.wait(30) == 0
     assert time.monotonic() > began + 4

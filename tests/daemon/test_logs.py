@@ -84,6 +84,7 @@ def test_the_log_is_followed_from_before_there_is_one(home: Home) -> None:
         stdout=subprocess.PIPE,
     )
     home.sire("daemon", "start")
+    assert following.stdout is not None
     assert b"info    daemon: sired is ready" in following.stdout.readline()
     following.terminate()
     following.communicate()

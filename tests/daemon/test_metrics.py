@@ -26,7 +26,7 @@ def families(text: str) -> dict[str, Metric]:
     return {family.name: family for family in text_string_to_metric_families(text)}
 
 
-def values(text: str, name: str) -> dict[str, Any]:
+def values(text: str, name: str) -> dict[tuple[str, ...], float]:
     """The samples of a name: value by label values."""
     return {
         tuple(sample.labels[label] for label in LABELS if label in sample.labels): sample.value
@@ -37,27 +37,29 @@ def values(text: str, name: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def metrics(home: Home) -> Callable[..., Any]:
+def metrics(home: Home) -> Callable[[], str]:
     def metrics() -> str:
         return home.sire("metrics").stdout.decode()
 
     return metrics
 
 
-def fetch(port: int, path: str = "/metrics") -> str | None:
+def fetch(port: int, path: str = "/metrics") -> str:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
-        return answer.read().decode()
+        text: str = answer.read().decode()
+        return text
 
 
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        port: int = probe.getsockname()[1]
+        return port
 
 
 @pytest.mark.own_daemon
 def test_requests_are_counted_by_model_device_and_outcome(
-    home: Home, register: Callable[..., Any], metrics: Callable[..., Any]
+    home: Home, register: Callable[..., Any], metrics: Callable[[], str]
 ) -> None:
     register("m", 2, "Moody")
     for _ in range(3):
@@ -78,7 +80,7 @@ def test_requests_are_counted_by_model_device_and_outcome(
 
 @pytest.mark.own_daemon
 def test_loads_unloads_crashes_and_memory_are_told(
-    home: Home, register: Callable[..., Any], metrics: Callable[..., Any]
+    home: Home, register: Callable[..., Any], metrics: Callable[[], str]
 ) -> None:
     register("m", 2, "Moody")
     home.sire("predict", "m", "-i", "-", stdin=b"[[2, 1, 1, 1]]", code=5)
@@ -94,7 +96,7 @@ def test_loads_unloads_crashes_and_memory_are_told(
     assert values(text, "sire_models_loaded") == {("cpu",): 0}
 
 
-def test_every_name_has_the_prefix_a_help_and_base_units(metrics: Callable[..., Any]) -> None:
+def test_every_name_has_the_prefix_a_help_and_base_units(metrics: Callable[[], str]) -> None:
     found = families(metrics())
     assert len(found) > 20
     for name, family in found.items():
@@ -105,7 +107,7 @@ def test_every_name_has_the_prefix_a_help_and_base_units(metrics: Callable[..., 
 
 @pytest.mark.own_daemon
 def test_the_same_can_be_fetched_over_http_where_a_port_is_configured(
-    home: Home, register: Callable[..., Any], metrics: Callable[..., Any]
+    home: Home, register: Callable[..., Any], metrics: Callable[[], str]
 ) -> None:
     port = free_port()
     home.configure(f"[metrics]\nport = {port}\n")

@@ -9,6 +9,7 @@ import pytest
 
 from sire.client.connection import Connection
 from sire.protocol.counts import ModelStats
+from sire.protocol.replies import InstanceList, StatsReport
 from sire.protocol.requests import Ps, Stats
 from tests.conftest import Gate
 from tests.home import Home
@@ -16,11 +17,11 @@ from tests.waiting import wait_until
 
 
 @pytest.fixture
-def asking(home: Home) -> Iterator[Callable[..., Any]]:
+def asking(home: Home) -> Iterator[Callable[[int], subprocess.Popen[bytes]]]:
     """Starts commands that ask a model, as many as are wanted, and ends what is left of them."""
-    started = []
+    started: list[subprocess.Popen[bytes]] = []
 
-    def ask(mood: int) -> subprocess.Popen[Any]:
+    def ask(mood: int) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
             [sys.executable, "-m", "sire_cli", "predict", "moody", "-i", "-"],
             env=home.environment,
@@ -28,6 +29,7 @@ def asking(home: Home) -> Iterator[Callable[..., Any]]:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
+        assert process.stdin is not None
         process.stdin.write(f"[[{mood}, 1, 1, 1]]".encode())
         process.stdin.close()
         started.append(process)
@@ -37,12 +39,13 @@ def asking(home: Home) -> Iterator[Callable[..., Any]]:
     for process in started:
         process.kill()
         process.wait()
-        process.stdout.close()
-        process.stderr.close()
+        for pipe in (process.stdout, process.stderr):
+            assert pipe is not None
+            pipe.close()
 
 
 def stats(connection: Connection) -> ModelStats:
-    (stats,) = connection.ask(Stats(name="moody"))[0].models
+    (stats,) = connection.expect(StatsReport, Stats(name="moody")).models
     return stats
 
 
@@ -53,7 +56,9 @@ def test_requests_of_a_killed_command_leave_the_queue(
     with home.connect() as connection:
         before = stats(connection).inference_count
         first = asking(5)
-        wait_until(lambda: [i.state for i in connection.ask(Ps())[0].instances] == ["busy"])
+        wait_until(
+            lambda: [i.state for i in connection.expect(InstanceList, Ps()).instances] == ["busy"]
+        )
         others = [asking(5) for _ in range(4)]
         wait_until(lambda: stats(connection).queued == 5)
         for other in others:

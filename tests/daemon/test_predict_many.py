@@ -10,10 +10,11 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from sire import ModelManager
 from sire.errors import (
@@ -29,14 +30,10 @@ from tests.conftest import Gate
 from tests.home import Home
 from tests.waiting import wait_until
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-
 RAISES, DIES, HANGS, WAITS, SLEEPS = 1.0, 2.0, 3.0, 5.0, -1.0
 
 
-def row(number: float) -> "NDArray[Any]":
+def row(number: float) -> NDArray[Any]:
     return np.full((1, 4), number, np.float32)
 
 
@@ -55,7 +52,8 @@ def first(answers: Any) -> list[float]:
 
 
 def answered(manager: ModelManager) -> int:
-    return manager.get_model_stats("m")["inference_count"]
+    count: int = manager.get_model_stats("m")["inference_count"]
+    return count
 
 
 def test_answers_come_in_the_order_of_the_inputs(manager: ModelManager) -> None:
@@ -77,7 +75,7 @@ def test_an_answer_that_is_late_keeps_its_place(
     manager.load_model("m")
     before = answered(manager)
 
-    def inputs() -> "Iterator[NDArray[Any]]":
+    def inputs() -> Iterator[NDArray[Any]]:
         yield row(WAITS)
         yield from map(row, range(10, 40))
         # The other instance answers all but those that the held one has at hand already.
@@ -102,7 +100,7 @@ def test_inputs_are_taken_as_there_is_room_and_no_further(manager: ModelManager)
 def test_big_inputs_are_bounded_by_their_bytes(manager: ModelManager) -> None:
     taken = itertools.count()
 
-    def big() -> "Iterator[NDArray[Any]]":
+    def big() -> Iterator[NDArray[Any]]:
         for _ in range(8):
             next(taken)
             yield np.full((1 << 20, 4), 10, np.float32)  # 16 MiB
@@ -134,7 +132,7 @@ def test_an_error_is_returned_in_its_place_where_that_is_asked_for(
 
 
 def test_what_the_iterable_raises_comes_after_the_answers_before_it(manager: ModelManager) -> None:
-    def inputs() -> "Iterator[NDArray[Any]]":
+    def inputs() -> Iterator[NDArray[Any]]:
         yield row(10)
         yield row(11)
         raise KeyError("lost")
@@ -147,7 +145,7 @@ def test_what_the_iterable_raises_comes_after_the_answers_before_it(manager: Mod
 
 def test_a_wrong_argument_is_told_before_anything_is_asked(manager: ModelManager) -> None:
     with pytest.raises(InvalidConfiguration, match="on_error"):
-        manager.predict_many("m", [], on_error="ignore")
+        manager.predict_many("m", [], on_error=cast("Any", "ignore"))
     with pytest.raises(ModelNotFound):
         next(manager.predict_many("nobody", [row(10)]))
     with pytest.raises(ModelNotFound):
@@ -258,10 +256,10 @@ def test_closing_the_manager_cancels_its_futures(home: Home, zoo: Path) -> None:
 def test_a_callback_may_submit_more_and_close_the_manager(manager: ModelManager) -> None:
     seen = threading.Event()
 
-    def again(future: Future) -> None:
+    def again(future: Future[Any]) -> None:
         manager.submit_async("m", row(future.result()[0, 0])).add_done_callback(end)
 
-    def end(future: Future) -> None:
+    def end(future: Future[Any]) -> None:
         if not future.cancelled() and future.result()[0, 0] == 40:
             manager.close()
             seen.set()

@@ -10,13 +10,12 @@ from typing import Any
 import msgspec
 import pytest
 import zmq
-from zmq.sugar.socket import Socket
 
 from tests.home import Home
 
 
 @pytest.fixture
-def socket(home: Home) -> Iterator[Socket]:
+def socket(home: Home) -> Iterator[zmq.Socket[bytes]]:
     with zmq.Context() as context, context.socket(zmq.REQ) as socket:
         socket.linger = 0
         socket.rcvtimeo = 20_000
@@ -24,17 +23,17 @@ def socket(home: Home) -> Iterator[Socket]:
         yield socket
 
 
-def exchange(socket: Socket, *frames: bytes) -> tuple[Any, ...]:
+def exchange(socket: zmq.Socket[bytes], *frames: bytes) -> tuple[Any, ...]:
     socket.send_multipart(frames)
     header, *payload = socket.recv_multipart()
     return msgspec.msgpack.decode(header), payload
 
 
-def ask(socket: Socket, op: str, *payload: bytes, **fields: Any) -> tuple[Any, ...]:
+def ask(socket: zmq.Socket[bytes], op: str, *payload: bytes, **fields: Any) -> tuple[Any, ...]:
     return exchange(socket, msgspec.msgpack.encode({"op": op, "id": 1, **fields}), *payload)
 
 
-def test_a_plain_req_socket_can_register_and_predict(socket: Socket, zoo: Path) -> None:
+def test_a_plain_req_socket_can_register_and_predict(socket: zmq.Socket[bytes], zoo: Path) -> None:
     model = {
         "name": "m",
         "path": f"{zoo}/x3.safetensors",
@@ -65,7 +64,7 @@ def test_a_plain_req_socket_can_register_and_predict(socket: Socket, zoo: Path) 
     ],
 )
 def test_what_is_no_request_is_answered_with_a_typed_error(
-    socket: Socket, frames: list[bytes]
+    socket: zmq.Socket[bytes], frames: list[bytes]
 ) -> None:
     reply, _ = exchange(socket, *frames)
     assert reply["op"] == "error"
@@ -75,7 +74,7 @@ def test_what_is_no_request_is_answered_with_a_typed_error(
 
 
 def test_a_message_without_the_empty_frame_is_answered_and_hurts_nobody(
-    home: Home, socket: Socket
+    home: Home, socket: zmq.Socket[bytes]
 ) -> None:
     with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
         dealer.linger = 0
@@ -87,7 +86,9 @@ def test_a_message_without_the_empty_frame_is_answered_and_hurts_nobody(
     assert ask(socket, "health")[0]["op"] == "health_report"
 
 
-def test_tensors_that_do_not_match_their_frames_fail_alone(socket: Socket, zoo: Path) -> None:
+def test_tensors_that_do_not_match_their_frames_fail_alone(
+    socket: zmq.Socket[bytes], zoo: Path
+) -> None:
     model = {
         "name": "m",
         "path": f"{zoo}/x2.safetensors",
@@ -104,7 +105,7 @@ def test_tensors_that_do_not_match_their_frames_fail_alone(socket: Socket, zoo: 
     assert json.loads(payload[0]) == [2, 2, 2, 2]
 
 
-def test_only_the_owner_can_reach_the_socket(home: Home, socket: Socket) -> None:
+def test_only_the_owner_can_reach_the_socket(home: Home, socket: zmq.Socket[bytes]) -> None:
     assert stat.S_IMODE(home.paths.runtime.stat().st_mode) == 0o700
     assert stat.S_IMODE(home.paths.lock.stat().st_mode) == 0o600
     assert home.paths.runtime.stat().st_uid == os.getuid()

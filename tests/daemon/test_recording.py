@@ -17,7 +17,7 @@ from tests.simulation.replayed import check
 pytestmark = pytest.mark.own_daemon
 
 
-def replay(file: Path) -> subprocess.CompletedProcess[Any]:
+def replay(file: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "sired.scheduler.replay", str(file)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 

@@ -13,6 +13,7 @@ import pytest
 
 from sire.client.autostart import daemon_runs
 from sire.client.connection import Connection
+from sire.protocol.replies import HealthReport
 from sire.protocol.requests import Health, Load, Predict, Register, Unload
 from sire.spec import ModelSpec
 from sired.daemon.models.registration import complete, inspect
@@ -42,8 +43,8 @@ def loaded(connection: Connection) -> list[str]:
     return [i.model for i in found if i.state in {"ready", "busy"}]
 
 
-def problems(connection: Connection) -> tuple[Any, ...]:
-    return connection.ask(Health())[0].problems
+def problems(connection: Connection) -> tuple[str, ...]:
+    return connection.expect(HealthReport, Health()).problems
 
 
 def remembered(home: Home) -> list[str] | None:
@@ -145,7 +146,7 @@ def test_what_was_loaded_is_loaded_after_a_kill(home: Home, models: Callable[...
     models("a", "b")
     home.configure(RESTORE)
     load(home, "a", "b")
-    wait_until(lambda: remembered(home) and sorted(remembered(home)) == ["a", "b"])
+    wait_until(lambda: sorted(remembered(home) or ()) == ["a", "b"])
     kill(home)
     with home.connect() as connection:
         wait_until(lambda: sorted(loaded(connection)) == ["a", "b"])

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from sire.client.connection import Connection
 from sire.errors import InferenceError
 from sire.protocol.counts import ModelStats
+from sire.protocol.replies import InstanceInfo, Prediction, StatsReport
 from sire.protocol.requests import Predict, Reload, Stats, Unload
 from tests.conftest import Gate
 from tests.daemon.asking import instances, under_way
@@ -29,15 +30,16 @@ def model(home: Home, register: Callable[..., Any]) -> Iterator[Connection]:
 
 def predict(
     connection: Connection, first: int, accept: str = "application/json"
-) -> tuple[bytes, bool] | None:
+) -> tuple[bytes, bool]:
     """Ask once; returns the answer and whether it came from memory."""
     body = json.dumps([[first, 1, 1, 1]]).encode()
     reply, frames = connection.ask(Predict(model="m", accept=accept, timeout=30), [body])
+    assert isinstance(reply, Prediction)
     return bytes(frames[0]), reply.cached
 
 
 def counted(connection: Connection) -> ModelStats:
-    return connection.ask(Stats(name="m"))[0].models[0]
+    return connection.expect(StatsReport, Stats(name="m")).models[0]
 
 
 @pytest.mark.own_daemon
@@ -114,7 +116,9 @@ def test_what_was_computed_during_a_reload_is_not_kept(
     wait_until(lambda: instances(model)[0].state == "busy")
     with under_way(model, Reload(name="m")) as reloaded:
         gate.open()
-        assert reloaded().state == "ready"
+        reply = reloaded()
+        assert isinstance(reply, InstanceInfo)
+        assert reply.state == "ready"
     slow.join(90)
     assert predict(model, 5)[1] is False
 
@@ -128,8 +132,8 @@ def test_a_job_is_answered_from_memory_too(model: Connection, home: Home) -> Non
     hits = counted(model).cache_hits
     answer, _ = predict(model, 7)
     model.ask(Unload(name="m"))
-    job = home.sire("submit", "m", "-i", "-", "--from", "json", stdin=b"[[7, 1, 1, 1]]").stdout
-    job = job.decode().strip()
+    printed = home.sire("submit", "m", "-i", "-", "--from", "json", stdin=b"[[7, 1, 1, 1]]").stdout
+    job = printed.decode().strip()
     home.sire("job", "wait", job)
     assert json.loads(home.sire("job", "result", job).stdout) == json.loads(answer)
     assert instances(model) == ()

@@ -7,7 +7,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from threading import Thread
-from typing import Any
 
 import pytest
 import zmq
@@ -30,9 +29,10 @@ class Systemd:
         self.listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.listening.bind(str(home.paths.socket))
         self.listening.listen()
-        self.daemons, self.said = [], home.path / "said"
+        self.daemons: list[subprocess.Popen[bytes]] = []
+        self.said = home.path / "said"
 
-    def start(self) -> subprocess.Popen[Any]:
+    def start(self) -> subprocess.Popen[bytes]:
         descriptor = self.listening.fileno()
         code = (
             "import os, sys\n"

@@ -36,7 +36,7 @@ def standing_by(home: Home) -> list[int]:
     return found if len(found) == devices(home)[0].standby else []
 
 
-def devices(home: Home) -> tuple[DeviceInfo]:
+def devices(home: Home) -> tuple[DeviceInfo, ...]:
     with home.connect() as connection:
         return connection.expect(DeviceList, Devices()).devices
 

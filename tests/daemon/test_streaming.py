@@ -74,6 +74,8 @@ def test_the_command_prints_text_as_it_comes_and_ends_its_line(home: Home, speak
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=home.environment
     ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
         process.stdin.write(words("one", "wait", "two"))
         process.stdin.close()
         assert process.stdout.read(4) == b"one "

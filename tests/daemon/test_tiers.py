@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from sire.client.connection import Connection
 from sire.errors import InsufficientMemory, InvalidInput
 from sire.protocol.counts import ModelStats
-from sire.protocol.replies import InstanceInfo
+from sire.protocol.replies import InstanceInfo, InstanceList, StatsReport
 from sire.protocol.requests import Load, Move, Predict, Ps, Register, Stats
 from sire.spec import ModelSpec
 from tests.home import Home
@@ -67,15 +67,16 @@ def two(home: Home, big_models: Path) -> Iterator[Connection]:
 
 def ask(connection: Connection, model: str) -> list[float]:
     _, frames = connection.ask(Predict(model=model), [b"[1.0]"])
-    return json.loads(bytes(frames[0]))
+    numbers: list[float] = json.loads(bytes(frames[0]))
+    return numbers
 
 
 def instances(connection: Connection) -> dict[str, InstanceInfo]:
-    return {one.model: one for one in connection.ask(Ps())[0].instances}
+    return {one.model: one for one in connection.expect(InstanceList, Ps()).instances}
 
 
 def counts(connection: Connection, model: str) -> ModelStats:
-    return connection.ask(Stats(name=model))[0].models[0]
+    return connection.expect(StatsReport, Stats(name=model)).models[0]
 
 
 @pytest.mark.settings(SMALL)
@@ -103,7 +104,8 @@ def test_a_sleeper_that_is_killed_frees_both_its_memories_and_is_loaded_anew(
 ) -> None:
     crashes = counts(two, "m0").crashes
     ask(two, "m0")
-    asleep = two.ask(Move(name="m0", to="dram"))[0]
+    asleep = two.expect(InstanceInfo, Move(name="m0", to="dram"))
+    assert asleep.pid is not None
     os.kill(asleep.pid, signal.SIGKILL)
     wait_until(lambda: not instances(two))
     assert ask(two, "m0") == [1.0]

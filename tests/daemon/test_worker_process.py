@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import pytest
 from sire.protocol.content import JSON, TENSORS
 from sire.protocol.runs import RunModel, RunResult, WorkerError
 from sire.spec import ModelSpec, TensorSpec
+from sire.transport.channel import Message
 from sired.workers.messages import DeviceGrant, LoadModel, ModelReady
 from sired.workers.process import WorkerProcess, start_worker
 from sired.workers.zygote.zygote import Zygote
@@ -143,11 +144,13 @@ def ended(worker: WorkerProcess, seconds: int = 20) -> bool:
     return bool(poller.poll(seconds * 1000))
 
 
-def hear(worker: WorkerProcess, seconds: int = 20) -> tuple[Any, ...]:
+def hear(worker: WorkerProcess, seconds: int = 20) -> Message[Any]:
     poller = select.poll()
     poller.register(worker.channel.fileno(), select.POLLIN)
     assert poller.poll(seconds * 1000), "the worker says nothing"
-    return worker.channel.try_receive()
+    received = worker.channel.try_receive()
+    assert received is not None
+    return received
 
 
 def ready(worker: WorkerProcess) -> ModelReady:
@@ -156,15 +159,16 @@ def ready(worker: WorkerProcess) -> ModelReady:
     return message
 
 
-def ask(worker: WorkerProcess, numbers: Any = (1, 1, 1, 1)) -> tuple[RunResult, tuple[bytes]]:
+def ask(worker: WorkerProcess, numbers: Sequence[float] = (1, 1, 1, 1)) -> Message[RunResult]:
     body = json.dumps(list(numbers)).encode()
     assert worker.channel.try_send(RunModel(1, JSON, (), JSON), [body])
     return hear(worker)
 
 
-def answer(worker: WorkerProcess, numbers: Any = (1, 1, 1, 1)) -> list[Any]:
+def answer(worker: WorkerProcess, numbers: Sequence[float] = (1, 1, 1, 1)) -> list[float]:
     _, (frame,) = ask(worker, numbers)
-    return json.loads(bytes(frame))
+    given: list[float] = json.loads(bytes(frame))
+    return given
 
 
 def test_a_model_answers_small_and_large_payloads(start: Callable[..., Any]) -> None:
@@ -254,8 +258,8 @@ def test_a_worker_has_a_session_a_name_and_the_cores_it_was_given(
 def test_what_a_model_started_ends_with_its_worker(start: Callable[..., Any]) -> None:
     worker = start("Helped")
     ready(worker)
-    (helper,) = answer(worker)
-    helper = psutil.Process(int(helper))
+    (pid,) = answer(worker)
+    helper = psutil.Process(int(pid))
     worker.terminate()
     assert ended(worker)
     worker.close()
@@ -294,6 +298,7 @@ def test_the_zygote_has_one_thread_and_none_of_the_daemons_descriptors(
         worker = start()
         ready(worker)
         zygote = psutil.Process(worker.pid).parent()
+        assert zygote is not None
         for process in (zygote, psutil.Process(worker.pid)):
             assert str(tmp_path / "lock") not in {file.path for file in process.open_files()}
             assert process.net_connections("inet") == []
@@ -370,6 +375,7 @@ def test_nothing_is_left_of_a_daemon_that_is_killed(worker_files: Path, worker_l
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
+    assert daemon.stdout is not None
     worker = psutil.Process(int(daemon.stdout.readline()))
     processes = [worker, *psutil.Process(daemon.pid).children()]
     daemon.kill()

@@ -21,6 +21,7 @@ from sire.errors import (
     WorkerCrashed,
 )
 from sire.protocol.content import Payload
+from sire.protocol.replies import Prediction, Unloaded
 from sire.protocol.requests import Load, Predict, Register, Unload
 from sire.spec import ModelSpec
 from sire.tensors import pack, unpack
@@ -56,6 +57,7 @@ def test_a_killed_worker_fails_its_request_with_its_last_words_and_the_next_find
 def test_a_worker_killed_from_outside_is_replaced(moody: Connection) -> None:
     ask(moody, "moody", 0)
     (instance,) = instances(moody)
+    assert instance.pid is not None
     os.kill(instance.pid, signal.SIGKILL)
     wait_until(lambda: not instances(moody))
     assert ask(moody, "moody", 0) == [[0, 2, 2, 2]]
@@ -162,6 +164,7 @@ def test_requests_and_answers_of_all_sizes_pass_through(
                 accept=sent.content_type,
             )
             reply, frames = connection.ask(request, sent.frames)
+            assert isinstance(reply, Prediction)
             answer = unpack(Payload(reply.content_type, tuple(frames), reply.tensors))
             assert np.array_equal(answer, data * 2)
 
@@ -169,7 +172,7 @@ def test_requests_and_answers_of_all_sizes_pass_through(
 def test_unloading_returns_once_the_process_is_gone(moody: Connection) -> None:
     ask(moody, "moody", 0)
     (instance,) = instances(moody)
-    assert moody.ask(Unload(name="moody"))[0].instances == 1
+    assert moody.expect(Unloaded, Unload(name="moody")).instances == 1
     assert not os.path.exists(f"/proc/{instance.pid}/exe") or instances(moody) == ()
 
 

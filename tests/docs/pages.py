@@ -105,7 +105,7 @@ def play(text: str, directory: Path, environment: dict[str, str]) -> None:
 
 def sire_calls(text: str) -> list[list[str]]:
     """Return the words of each call of `sire` in the shell blocks of a page, without `sire`."""
-    found = []
+    found: list[list[str]] = []
     for language, content in blocks(text):
         if language == "console":
             lines = [command.line for command in commands(content)]

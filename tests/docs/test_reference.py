@@ -3,7 +3,7 @@
 import inspect
 import re
 from collections.abc import Iterator
-from typing import get_args
+from typing import Any, get_args
 
 import msgspec
 from msgspec.structs import fields
@@ -43,11 +43,11 @@ def column(page: str, number: int = 0) -> dict[str, str]:
     return found
 
 
-def settings() -> Iterator[tuple[str, ...]]:
+def settings() -> Iterator[tuple[str, str]]:
     """Every setting and its default as text; "" where there is none."""
     for section in fields(Settings):
         named = section.name in NAMED
-        kind = NAMED[section.name] if named else section.type
+        kind: Any = NAMED[section.name] if named else section.type
         prefix = f"{section.name}.NAME" if named else section.name
         for field in fields(kind):
             value = field.type.__metadata__[0]

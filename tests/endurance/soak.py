@@ -25,7 +25,7 @@ from safetensors.torch import save_file
 
 from sire import ModelManager
 from sire.errors import DaemonUnavailable, DeadlineExceeded, SireError, WorkerCrashed
-from sire.protocol.replies import InstanceList
+from sire.protocol.replies import InstanceList, StatsReport
 from sire.protocol.requests import Health, Predict, Ps, Stats
 from tests.endurance.counters import SoakCounters
 from tests.home import Home
@@ -275,7 +275,7 @@ class Soak:
 
     def _statistics(self, manager: ModelManager) -> list[int]:
         with manager._connection() as connection:
-            return [model.evictions for model in connection.ask(Stats())[0].models]
+            return [model.evictions for model in connection.expect(StatsReport, Stats()).models]
 
     def _draw(self, chance: random.Random) -> tuple[int, list[float]]:
         """A model, and an input for it whose answer has no rounding."""

@@ -13,7 +13,7 @@ from psutil import Process
 
 from sire.client.autostart import daemon_runs
 from sire.client.connection import Connection
-from sire.protocol.replies import InstanceInfo
+from sire.protocol.replies import InstanceInfo, InstanceList
 from sire.protocol.requests import Load, Predict, Ps, Register
 from sire.spec import ModelSpec
 from tests.home import Home
@@ -25,7 +25,7 @@ MODELS = Path(__file__).with_name("models.py")
 class House(Home):
     """A private daemon, and short words for what is asked of it."""
 
-    def register(self, name: str = "m", kind: str = "Faulty", **options: Any) -> None:
+    def register_faulty(self, name: str = "m", kind: str = "Faulty", **options: Any) -> None:
         options.setdefault("args", {})
         spec = ModelSpec(
             name=name, path=str(MODELS), runtime="python", model_class=f"{MODELS}:{kind}", **options
@@ -43,7 +43,7 @@ class House(Home):
 
     def instances(self, name: str = "m") -> list[InstanceInfo]:
         with self.connect() as connection:
-            return [i for i in connection.ask(Ps())[0].instances if i.model == name]
+            return [i for i in connection.expect(InstanceList, Ps()).instances if i.model == name]
 
     def daemon(self) -> Process:
         return psutil.Process(self.pid())
@@ -86,5 +86,5 @@ def shared() -> Iterator[House]:
 @pytest.fixture
 def faulty(shared: House) -> House:
     """It, with the faulty model registered anew: nothing of an earlier test is held against it."""
-    shared.register()
+    shared.register_faulty()
     return shared

@@ -40,7 +40,7 @@ class Faulty:
             raise RuntimeError("CUDA error: device-side assert triggered")
 
         torch.cuda.is_initialized = lambda: True
-        torch.cuda.synchronize = synchronize
+        vars(torch.cuda)["synchronize"] = synchronize
         raise RuntimeError("CUDA error: device-side assert triggered")
 
     def segfault(self, **_: Any) -> None:
@@ -75,10 +75,10 @@ class Faulty:
 
     def shout(self, bytes: int = 1, stream: str = "stderr", **_: Any) -> Any:  # noqa: A002
         line = (stream * 10_000)[:65_535] + "\n"
-        stream = getattr(sys, stream)
-        for _ in range(int(bytes) // len(line)):
-            stream.write(line)
-        stream.flush()
+        out = getattr(sys, stream)
+        for _line in range(int(bytes) // len(line)):
+            out.write(line)
+        out.flush()
         return int(bytes)
 
     def start_child(self, **_: Any) -> Any:

@@ -65,7 +65,7 @@ print(answered, "answered")
 def busy() -> Iterator[House]:
     house = new_house()
     for name in ("m", "other"):
-        house.register(name)
+        house.register_faulty(name)
         house.predict(name)
     wait_until(lambda: house.json("health")["status"] == "ok")
     yield house
@@ -75,9 +75,9 @@ def busy() -> Iterator[House]:
 @pytest.fixture
 def flood(busy: House) -> Iterator[Callable[..., Any]]:
     """Starts clients that ask without end, and ends them."""
-    started = []
+    started: list[subprocess.Popen[bytes]] = []
 
-    def start(kind: str, reads: str = "reads") -> subprocess.Popen[Any]:
+    def start(kind: str, reads: str = "reads") -> subprocess.Popen[bytes]:
         place = str(busy.paths.socket)
         process = subprocess.Popen(
             [sys.executable, "-c", FLOOD, place, kind, reads],
@@ -85,6 +85,7 @@ def flood(busy: House) -> Iterator[Callable[..., Any]]:
             env=busy.environment,
         )
         started.append(process)
+        assert process.stdout is not None
         assert process.stdout.readline() == b"flooding\n"
         return process
 
@@ -92,6 +93,7 @@ def flood(busy: House) -> Iterator[Callable[..., Any]]:
     for process in started:
         process.kill()
         process.wait()
+        assert process.stdout is not None
         process.stdout.close()
 
 

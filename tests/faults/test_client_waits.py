@@ -18,7 +18,7 @@ from sire.client.link import Answer, Link
 from sire.client.pipeline.pipeline import open_pipeline
 from sire.errors import DaemonUnavailable, DeadlineExceeded, InvalidInput, SireError
 from sire.protocol.framing import LARGEST_HEADER
-from sire.protocol.replies import JobList, Submitted
+from sire.protocol.replies import JobList, ModelList, Submitted
 from sire.protocol.requests import Health, ListJobs, ListModels, Predict
 from tests.faults.conftest import new_house
 from tests.waiting import wait_until
@@ -33,7 +33,7 @@ ASKED = {"x": 1}
 def there() -> Iterator[Any]:
     """A daemon with a loaded model, and a client that it has just answered."""
     house = new_house()
-    house.register()
+    house.register_faulty()
     house.predict()
     with ModelManager(home=house.path) as manager:
         yield house, manager
@@ -196,7 +196,7 @@ def test_a_message_on_a_lost_connection_is_reported_as_not_sent(there: Any) -> N
         assert isinstance(wait_until(lambda: outcome(pipeline, number)), DaemonUnavailable)
         pipeline.close()
         link.close()
-        assert connection.ask(ListModels())[0].models[0].model.name == "m"
+        assert connection.expect(ModelList, ListModels()).models[0].model.name == "m"
 
 
 def test_a_header_over_the_limit_is_refused_before_it_is_sent(there: Any) -> None:

@@ -79,8 +79,11 @@ def test_times_of_jobs_go_with_the_clock(repository: JobRepository, jump: float)
     repository.move_times(jump)
     repository.commit()
     after = {job.id: job for job in repository.get([waits, done, forever])}
-    assert after[waits].deadline_at == pytest.approx(before[waits].deadline_at + jump)
-    assert after[done].finished_at == pytest.approx(before[done].finished_at + jump)
+    deadline_at, finished_at = before[waits].deadline_at, before[done].finished_at
+    assert deadline_at is not None
+    assert finished_at is not None
+    assert after[waits].deadline_at == pytest.approx(deadline_at + jump)
+    assert after[done].finished_at == pytest.approx(finished_at + jump)
     assert after[forever].deadline_at is None
     assert after[waits].finished_at is None
 

@@ -13,16 +13,19 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
+from psutil import Process
 
 from sire.client.autostart import daemon_runs
 from sire.client.calls.job_wait import wait_for_jobs
+from sire.client.connection import Connection
 from sire.errors import DaemonUnavailable, SireError
-from sire.protocol.replies import Leased
+from sire.protocol.replies import HealthReport, Leased, ModelList, Submitted
 from sire.protocol.requests import (
     Acquire,
     Health,
@@ -41,22 +44,27 @@ SEED = int(os.environ.get("SIRE_SEED", "0")) or random.randrange(1 << 32)
 SERVED = ("m", "n")
 
 
-def alive(process: Any) -> Any:
+def alive(process: Process) -> bool:
     with contextlib.suppress(psutil.Error):
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     return False
 
 
-def processes_of(house: Any) -> Any:
+def are_gone(family: list[Process]) -> bool:
+    return not any(map(alive, family))
+
+
+def processes_of(house: House) -> list[Process]:
     """The daemon's whole family: its zygote, their workers, and what they started."""
     with contextlib.suppress(psutil.Error, ValueError, OSError):
         return house.daemon().children(recursive=True)
     return []
 
 
-def kill(house: Any) -> Any:
+def kill(house: House) -> list[Process]:
     """End the daemon at once; returns its family. Another one may follow before we know it."""
     daemon = wait_until(lambda: running(house))
+    assert daemon is not None
     family = [daemon, *processes_of(house)]
     pidfd = os.pidfd_open(daemon.pid)
     daemon.kill()
@@ -66,7 +74,7 @@ def kill(house: Any) -> Any:
     return family
 
 
-def running(house: Any) -> Any:
+def running(house: House) -> Process | None:
     """The process that holds the lock: a moment before, another's number is written there."""
     with contextlib.suppress(psutil.Error, ValueError, OSError):
         daemon = house.daemon()
@@ -76,7 +84,7 @@ def running(house: Any) -> Any:
 
 
 @pytest.fixture
-def light(house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def light(house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
     """A house whose zygote finds no framework, and so is ready at once."""
     for framework in ("torch", "onnxruntime", "transformers"):
         (tmp_path / f"{framework}.py").write_text("raise ImportError('not here')")
@@ -87,19 +95,19 @@ def light(house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 class Promises:
     """What the daemon has said that it has done, as those know it who asked."""
 
-    def __init__(self, house: Any) -> None:
+    def __init__(self, house: House) -> None:
         self.house = house
-        self.jobs = {}
-        self.versions = {}
+        self.jobs: dict[str, int] = {}
+        self.versions: dict[str, int] = {}
         self.stop = threading.Event()
-        self.wrong = []
+        self.wrong: list[int] = []
 
-    def everybody(self) -> Any:
+    def everybody(self) -> list[threading.Thread]:
         """Those who ask: for jobs, for registrations, for answers, for loads."""
         doing = (self.submit, self.register, self.predict, self.load)
         return [threading.Thread(target=self._again_and_again, args=(do,)) for do in doing]
 
-    def _again_and_again(self, do: Any) -> None:
+    def _again_and_again(self, do: Callable[[Connection, int], None]) -> None:
         number = 0
         while not self.stop.is_set():
             # A submission without a reply when the daemon was killed was not accepted.
@@ -108,53 +116,53 @@ class Promises:
                     number += 1
                     do(connection, number)
 
-    def submit(self, connection: Any, number: Any) -> None:
+    def submit(self, connection: Connection, number: int) -> None:
         body = b'{"number": %d}' % number + b" " * random.choice((0, 100_000))
-        (job,) = connection.ask(Submit(model=SERVED[number % 2]), [body])[0].jobs
+        (job,) = connection.expect(Submitted, Submit(model=SERVED[number % 2]), [body]).jobs
         self.jobs[job] = number
         time.sleep(0.01)
 
-    def register(self, connection: Any, number: Any) -> None:
+    def register(self, connection: Connection, number: int) -> None:
         name = f"r{number % 5}"
-        self.house.register(name, args={"at_load": f"version {number}"})
+        self.house.register_faulty(name, args={"at_load": f"version {number}"})
         self.versions[name] = number
 
-    def predict(self, connection: Any, number: Any) -> None:
+    def predict(self, connection: Connection, number: int) -> None:
         time.sleep(0.002)
         if predict(connection, SERVED[number % 2], x=number) != {"x": number}:
             self.wrong.append(number)
 
-    def load(self, connection: Any, number: Any) -> None:
+    def load(self, connection: Connection, number: int) -> None:
         connection.ask(Unload(name=SERVED[number % 2]))
         connection.ask(Load(name=SERVED[number % 2]))
 
-    def check(self, connection: Any) -> None:
+    def check(self, connection: Connection) -> None:
         """Raise if the daemon does not know of what was promised."""
         assert self.wrong == []
-        assert connection.ask(Health())[0].problems == ()
-        reply, _ = connection.ask(ListModels())
+        assert connection.expect(HealthReport, Health()).problems == ()
+        reply = connection.expect(ModelList, ListModels())
         assert reply.damaged == {}
-        known = {info.model.name: info.model.args.get("at_load") for info in reply.models}
+        known = {info.model.name: info.model.args for info in reply.models}
         for name, number in self.versions.items():
             # One that was not answered any more may have been written all the same.
-            assert int(known[name].split()[1]) >= number
+            assert int(known[name]["at_load"].split()[1]) >= number
 
 
 def test_whenever_a_daemon_is_killed_the_next_one_keeps_its_promises(light: House) -> None:
     print(f"SIRE_SEED={SEED} SIRE_KILLS={KILLS}")
     moments = random.Random(SEED)
     for name in SERVED:
-        light.register(name)
+        light.register_faulty(name)
     promises = Promises(light)
     askers = promises.everybody()
     for asker in askers:
         asker.start()
     try:
-        family = []
+        family: list[Process] = []
         for number in range(KILLS):
             with light.connect() as connection:
                 promises.check(connection)
-            wait_until(lambda family=family: not any(map(alive, family)))
+            wait_until(partial(are_gone, family))
             if number == KILLS - 1:  # on a busy machine all others may come before the first reply
                 wait_until(lambda: promises.jobs and promises.versions)
             time.sleep(moments.uniform(0, 0.2))
@@ -168,7 +176,7 @@ def test_whenever_a_daemon_is_killed_the_next_one_keeps_its_promises(light: Hous
         ends = {end.job: end for end in wait_for_jobs(connection, list(promises.jobs), 60)}
         assert {end.state for end in ends.values()} == {"complete"}
         assert ends.keys() == promises.jobs.keys()
-    wait_until(lambda: not any(map(alive, family)))
+    wait_until(partial(are_gone, family))
     assert promises.jobs
     assert promises.versions
     assert {file.suffix for file in light.paths.models.iterdir()} == {".toml"}
@@ -181,11 +189,11 @@ def test_a_zygote_that_still_imports_ends_with_its_daemon(
     (tmp_path / "torch.py").write_text("import time\nwhile True: time.sleep(0.01)")
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(__file__).parents[2]}")
     with house.connect() as connection:
-        assert connection.ask(Health())[0].status == "starting"
+        assert connection.expect(HealthReport, Health()).status == "starting"
     # The others read the headers of files, and keep account of what is shared.
     wait_until(lambda: len(processes_of(house)) == 3)
     family = kill(house)
-    wait_until(lambda: not any(map(alive, family)))
+    wait_until(partial(are_gone, family))
 
 
 @pytest.mark.parametrize("what", ["a socket", "a file", "a directory", "a link to nowhere"])
@@ -207,17 +215,17 @@ def test_what_lies_where_a_socket_is_to_be_is_taken_away_or_told(
             path.mkdir()
     if what == "a directory":
         with pytest.raises(DaemonUnavailable, match=f"{path}.*directory"):
-            light.register()
+            light.register_faulty()
     else:
-        light.register()
+        light.register_faulty()
         assert light.predict(x=1) == {"x": 1}
 
 
 @pytest.mark.parametrize("content", ["", "999999999\n", "rubbish", "\0" * 100])
-def test_a_lock_file_that_a_dead_daemon_left_keeps_nobody_out(light: House, content: bytes) -> None:
+def test_a_lock_file_that_a_dead_daemon_left_keeps_nobody_out(light: House, content: str) -> None:
     light.paths.runtime.mkdir(parents=True, mode=0o700)
     light.paths.lock.write_text(content)
-    light.register()
+    light.register_faulty()
     assert light.pid() > 1
 
 
@@ -225,7 +233,7 @@ def test_a_directory_in_the_place_of_the_lock_is_told(light: House) -> None:
     light.paths.lock.mkdir(parents=True)
     light.paths.runtime.chmod(0o700)
     with pytest.raises(DaemonUnavailable, match=str(light.paths.lock)):
-        light.register()
+        light.register_faulty()
 
 
 def test_a_lock_that_somebody_else_holds_is_told_and_kept(light: House) -> None:
@@ -240,7 +248,7 @@ def test_a_killed_daemon_leaves_nothing_in_the_temporary_directory_for_good(
     house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    house.register()
+    house.register_faulty()
     for _ in range(2):
         house.predict()
         os.kill(house.pid(), signal.SIGKILL)
@@ -254,7 +262,7 @@ def test_a_killed_daemon_leaves_nothing_in_the_temporary_directory_for_good(
 def test_a_lease_of_a_daemon_that_is_gone_is_not_another_clients_lease_at_the_next_one(
     house: House,
 ) -> None:
-    house.register()
+    house.register_faulty()
     with house.connect() as early:
         lost = early.expect(Leased, Acquire(name="m")).lease
         os.kill(house.pid(), signal.SIGKILL)

@@ -17,6 +17,7 @@ import pytest
 from psutil import Process
 
 from sire.errors import DeadlineExceeded, SireError, WorkerCrashed
+from sire.protocol.replies import HealthReport
 from sire.protocol.requests import Health
 from tests.faults.conftest import House
 from tests.faults.test_zygote import zygote
@@ -25,7 +26,7 @@ from tests.waiting import wait_until
 
 def check(house: House, **request: Any) -> list[str] | None:
     with house.connect() as connection:
-        return [each.step for each in connection.ask(Health(**request))[0].checks]
+        return [each.step for each in connection.expect(HealthReport, Health(**request)).checks]
 
 
 def test_a_deep_check_goes_through_the_loop_a_fresh_worker_and_the_model(faulty: House) -> None:
@@ -72,7 +73,7 @@ def test_a_model_whose_process_ends_over_the_check_is_told_how(faulty: House) ->
 
 
 def test_a_model_that_cannot_be_loaded_fails_its_check_with_the_reason(faulty: House) -> None:
-    faulty.register(args={"at_load": "fail"})
+    faulty.register_faulty(args={"at_load": "fail"})
     with pytest.raises(SireError, match=r"check of m failed.*cannot be loaded"):
         check(faulty, model="m")
 
@@ -89,7 +90,7 @@ def test_a_zygote_that_stands_still_fails_the_check(shared: House) -> None:
 
 
 @pytest.fixture
-def watched(house: House) -> Iterator[tuple[subprocess.Popen[Any], socket.socket]]:
+def watched(house: House) -> Iterator[tuple[subprocess.Popen[bytes], socket.socket]]:
     """A daemon with a watchdog of 400 ms, and what it is told."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(house.path / "notify"))
@@ -109,7 +110,7 @@ def watched(house: House) -> Iterator[tuple[subprocess.Popen[Any], socket.socket
 
 
 def test_the_watchdog_is_told_by_the_loop_and_no_more_when_that_stands_still(
-    watched: tuple[subprocess.Popen[Any], socket.socket],
+    watched: tuple[subprocess.Popen[bytes], socket.socket],
 ) -> None:
     daemon, manager = watched
     for _ in range(3):
@@ -125,10 +126,10 @@ def test_the_watchdog_is_told_by_the_loop_and_no_more_when_that_stands_still(
 
 
 def test_a_service_manager_that_is_gone_is_no_trouble(
-    watched: tuple[subprocess.Popen[Any], socket.socket], house: House
+    watched: tuple[subprocess.Popen[bytes], socket.socket], house: House
 ) -> None:
     daemon, manager = watched
-    house.register()
+    house.register_faulty()
     assert house.predict(x=1) == {"x": 1}
     manager.close()
     (house.path / "notify").unlink()
@@ -137,9 +138,9 @@ def test_a_service_manager_that_is_gone_is_no_trouble(
 
 
 def test_models_cannot_speak_for_the_daemon(
-    watched: tuple[subprocess.Popen[Any], socket.socket], house: House
+    watched: tuple[subprocess.Popen[bytes], socket.socket], house: House
 ) -> None:
-    house.register()
+    house.register_faulty()
     worker = house.predict(do="pid")
     assert b"NOTIFY_SOCKET" not in Path(f"/proc/{worker}/environ").read_bytes()
     assert "NOTIFY_SOCKET" not in house.predict(do="environment")

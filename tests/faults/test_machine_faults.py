@@ -21,6 +21,7 @@ from sire.errors import (
     SireError,
     WorkerCrashed,
 )
+from sire.protocol.replies import HealthReport, Submitted
 from sire.protocol.requests import Health, Submit
 from tests.faults.conftest import House, new_house, predict
 from tests.waiting import wait_until
@@ -31,7 +32,7 @@ MOUNTABLE = not subprocess.run(
 
 
 @pytest.fixture
-def small_disk(house: House) -> Iterator[Any]:
+def small_disk(house: House) -> Iterator["Disk"]:
     """A daemon whose state and registry lie on a disk of 8 MiB of its own."""
     if not MOUNTABLE:
         pytest.skip("this machine does not allow mounting a disk")
@@ -47,8 +48,7 @@ def small_disk(house: House) -> Iterator[Any]:
         stderr=subprocess.PIPE,
     )
     wait_until(house.paths.socket.exists)
-    house.disk = Disk(house, daemon)
-    yield house
+    yield Disk(house, daemon)
     daemon.terminate()
     _, said = daemon.communicate(timeout=20)
     assert b"Traceback" not in said, said.decode()
@@ -57,7 +57,8 @@ def small_disk(house: House) -> Iterator[Any]:
 class Disk:
     """The disks of a daemon that others do not see."""
 
-    def __init__(self, house: Any, daemon: Any) -> None:
+    def __init__(self, house: House, daemon: subprocess.Popen[bytes]) -> None:
+        self.house = house
         self.daemon = daemon
         self.places = (house.paths.state, house.paths.data)
 
@@ -87,18 +88,18 @@ class Disk:
         for place in self.places:
             self._enter(f"umount {place}")
 
-    def _enter(self, script: Any) -> None:
+    def _enter(self, script: str) -> None:
         enter = ["nsenter", "-t", str(self.daemon.pid), "-U", "-m", "--preserve-credentials"]
         subprocess.run([*enter, "sh", "-c", script], check=True)
 
 
 @pytest.mark.parametrize("fault", ["full", "read-only"])
 def test_a_disk_that_takes_nothing_stops_no_model_and_everything_else_says_so(
-    small_disk: House, fault: str
+    small_disk: Disk, fault: str
 ) -> None:
-    house, disk = small_disk, small_disk.disk
-    house.register()
-    house.register("idle")
+    house, disk = small_disk.house, small_disk
+    house.register_faulty()
+    house.register_faulty("idle")
     worker = house.predict(do="pid")
     disk.fill() if fault == "full" else disk.protect()
     why = "No space left|full" if fault == "full" else "[Rr]ead-only|readonly"
@@ -108,15 +109,17 @@ def test_a_disk_that_takes_nothing_stops_no_model_and_everything_else_says_so(
         with pytest.raises(JobsUnavailable, match=why):
             connection.ask(Submit(model="m"), [b'{"number": 1}' + b" " * 100_000])
         with pytest.raises(SireError, match=why):
-            house.register("another")
-        assert any("jobs" in problem for problem in connection.ask(Health())[0].problems)
+            house.register_faulty("another")
+        assert any(
+            "jobs" in problem for problem in connection.expect(HealthReport, Health()).problems
+        )
     assert house.predict("idle", x=1) == {"x": 1}  # it is loaded, with nowhere to print to
     house.sire("unload", "m")
     assert house.predict(x=2) == {"x": 2}
     disk.empty() if fault == "full" else disk.unprotect()
     with house.connect() as connection:
-        (job,) = connection.ask(Submit(model="m"), [b'{"number": 1}'])[0].jobs
-    house.register("another")
+        (job,) = connection.expect(Submitted, Submit(model="m"), [b'{"number": 1}']).jobs
+    house.register_faulty("another")
     house.sire("job", "wait", job)
 
 
@@ -179,9 +182,9 @@ def device(house: Any, name: Any) -> Any:
 def test_models_of_a_gpu_that_is_lost_run_elsewhere_and_it_is_used_again_when_it_is_back(
     house: House, gpus: Gpus, tmp_path: Path
 ) -> None:
-    house.register()
-    house.register("idle")
-    house.register("bound", device="cuda:0")
+    house.register_faulty()
+    house.register_faulty("idle")
+    house.register_faulty("bound", device="cuda:0")
     for name in ("m", "idle", "bound"):
         house.predict(name)
     on_first = [
@@ -200,8 +203,9 @@ def test_models_of_a_gpu_that_is_lost_run_elsewhere_and_it_is_used_again_when_it
     wait_until(lambda: {i.device for i in house.instances(on_first[0])} == {"cuda:1"})
     assert any("cuda:0" in problem for problem in house.json("health")["problems"])
     assert b"unavailable" in house.sire("devices").stdout
-    for name in on_first:
-        wait_until(lambda name=name: [i.device for i in house.instances(name)] == ["cuda:1"])
+    wait_until(
+        lambda: all([i.device for i in house.instances(name)] == ["cuda:1"] for name in on_first)
+    )
     with pytest.raises(DeviceNotFound, match="cuda:0"):
         house.predict("bound")
     (tmp_path / "go").touch()
@@ -214,7 +218,7 @@ def test_models_of_a_gpu_that_is_lost_run_elsewhere_and_it_is_used_again_when_it
 
 
 def test_a_process_whose_cuda_context_is_lost_is_replaced(house: House, gpus: Gpus) -> None:
-    house.register(device="cuda:0")
+    house.register_faulty(device="cuda:0")
     pid = house.predict(do="pid")
     with pytest.raises(InferenceError, match="no attribute"):
         house.predict(do="an ordinary mistake")
@@ -228,7 +232,7 @@ def test_a_process_whose_cuda_context_is_lost_is_replaced(house: House, gpus: Gp
 
 
 def test_memory_that_others_take_is_seen_at_once_and_waited_for(house: House, gpus: Gpus) -> None:
-    house.register(device="cuda:0", max_memory=5 * GIB)
+    house.register_faulty(device="cuda:0", max_memory=5 * GIB)
     house.predict()
     house.sire("unload", "m")
     free = device(house, "cuda:0")["free_bytes"]
@@ -249,14 +253,14 @@ def test_memory_that_others_take_is_seen_at_once_and_waited_for(house: House, gp
 def crowded() -> Iterator[Any]:
     house = new_house()
     for name in ("m", "another"):
-        house.register(name)
+        house.register_faulty(name)
     house.predict()
     yield house
     house.end()
 
 
 @contextlib.contextmanager
-def at_most(house: Any, most: Any) -> Iterator[Any]:
+def at_most(house: House, most: int) -> Iterator[None]:
     """No descriptor above this number can be opened."""
     pid = house.pid()
     soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
@@ -267,15 +271,15 @@ def at_most(house: Any, most: Any) -> Iterator[Any]:
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def left(house: Any, spare: Any) -> Any:
+def left(house: House, spare: int) -> int:
     """The limit at which a daemon can open ``spare`` more descriptors.
 
     What it opens for a moment, to read a file, is not among those that are taken: once that is
     closed, its number could be used again.
     """
-    seen = []
+    seen: list[set[int]] = []
 
-    def looked_often() -> Any:
+    def looked_often() -> bool:
         seen.append({int(number) for number in os.listdir(f"/proc/{house.pid()}/fd")})
         return len(seen) == 50
 
@@ -290,7 +294,8 @@ def test_a_daemon_starts_with_all_the_descriptors_it_may_have(crowded: House) ->
 
 
 def test_a_daemon_short_of_descriptors_lets_nobody_new_in_until_it_has_some(crowded: House) -> None:
-    big, answers = {"text": "x" * 300_000}, []
+    big: dict[str, Any] = {"text": "x" * 300_000}
+    answers: list[Any] = []
     with crowded.connect() as inside, crowded.connect(autostart=False) as outside:
         worker = predict(inside, do="pid")
         with at_most(crowded, left(crowded, 4)):
@@ -354,7 +359,7 @@ def test_a_client_short_of_descriptors_says_so_and_is_not_ended(crowded: House, 
 
 
 def test_a_daemon_that_can_open_nothing_at_all_says_so_and_recovers(crowded: House) -> None:
-    big = {"text": "x" * 300_000}
+    big: dict[str, Any] = {"text": "x" * 300_000}
     with crowded.connect() as connection:
         assert predict(connection, x=1) == {"x": 1}
         with at_most(crowded, left(crowded, 0)):

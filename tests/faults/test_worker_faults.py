@@ -65,7 +65,7 @@ def test_a_worker_that_was_stopped_is_unloaded_all_the_same(faulty: House) -> No
 def test_running_out_of_memory_while_loading_is_tried_twice_and_told_with_the_figures(
     faulty: House,
 ) -> None:
-    faulty.register(args={"at_load": "no_memory"})
+    faulty.register_faulty(args={"at_load": "no_memory"})
     with pytest.raises(InsufficientMemory, match="MemoryError"):
         faulty.predict()
     wait_until(lambda: not faulty.instances())
@@ -80,7 +80,7 @@ def test_running_out_of_memory_over_a_request_is_told_and_ends_nothing_for_good(
 
 
 def test_a_load_that_stands_still_is_ended(faulty: House) -> None:
-    faulty.register(args={"at_load": "stop"})
+    faulty.register_faulty(args={"at_load": "stop"})
     with pytest.raises(LoadFailed, match="no progress for 5 s"):
         faulty.predict()
     wait_until(lambda: not faulty.instances())
@@ -96,7 +96,7 @@ def test_a_process_that_ends_in_the_middle_of_its_answer_leaves_a_whole_one_or_n
             assert "exit code 7" in crash.message
         else:
             assert answer == {"text": "x" * 3_000_000}
-        faulty.register()
+        faulty.register_faulty()
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_what_a_model_started_ends_with_its_worker_wherever_it_hid(
     else:
         os.kill(worker, signal.SIGKILL)
     wait_until(lambda: gone(worker) and gone(hidden))
-    faulty.register()
+    faulty.register_faulty()
 
 
 @pytest.mark.parametrize("stream", ["stderr", "stdout"])
@@ -131,7 +131,7 @@ def test_a_model_that_prints_without_end_fills_no_disk_and_holds_up_nobody(
             )
         )
         printing.start()
-        faulty.register("other")
+        faulty.register_faulty("other")
         while printing.is_alive():
             assert faulty.predict("other", x=1) == {"x": 1}
         printing.join()
@@ -158,11 +158,11 @@ def patient(shared: House) -> Iterator[Any]:
     os.kill(shared.pid(), signal.SIGHUP)
     wait_until(lambda: _setting(shared, "daemon.retry_after") == "1s")
     yield shared
-    shared.register()
+    shared.register_faulty()
 
 
 def test_why_a_load_failed_is_remembered_for_a_while_that_doubles(patient: House) -> None:
-    patient.register(args={"at_load": "fail"})
+    patient.register_faulty(args={"at_load": "fail"})
     asked = time.monotonic()
     with pytest.raises(LoadFailed):
         patient.predict()
@@ -180,20 +180,20 @@ def test_why_a_load_failed_is_remembered_for_a_while_that_doubles(patient: House
 
 
 def test_a_load_by_hand_is_tried_at_once_and_forgets_what_failed(patient: House) -> None:
-    patient.register(args={"at_load": "fail"})
+    patient.register_faulty(args={"at_load": "fail"})
     with pytest.raises(LoadFailed):
         patient.predict()
     before = loads(patient)
     with pytest.raises(LoadFailed):
         patient.load()
     assert loads(patient) == before + 1
-    patient.register()
+    patient.register_faulty()
     assert patient.predict(x=1) == {"x": 1}
     assert patient.json("show", "m")["failed_loads"] == 0
 
 
 def test_a_model_that_keeps_crashing_is_loaded_less_and_less_often(patient: House) -> None:
-    patient.register()
+    patient.register_faulty()
     for crashes in range(1, 6):
         asked = (
             time.monotonic()

@@ -33,7 +33,7 @@ def is_zygote(process: Process) -> bool:
 
 
 def warm(house: House) -> bool:
-    return house.json("health")["status"] == "ok"
+    return bool(house.json("health")["status"] == "ok")
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def one_house() -> Iterator[House]:
 
 @pytest.fixture
 def served(one_house: House) -> House:
-    one_house.register()
+    one_house.register_faulty()
     one_house.predict()
     wait_until(lambda: warm(one_house))
     return one_house
@@ -84,6 +84,7 @@ def test_a_zygote_that_hangs_is_replaced(tmp_path: Path) -> None:
     zygote = Zygote(fork_seconds=0.5)
     zygote.warm()
     old = zygote.pid
+    assert old is not None
     os.kill(old, signal.SIGSTOP)
     zygote.warm()
     assert zygote.pid != old
@@ -144,9 +145,9 @@ def test_a_worker_of_an_attempt_that_failed_ends_and_takes_no_message(tmp_path: 
 def test_a_worker_that_forks_while_the_zygote_is_young_has_no_timer_of_the_zygotes(
     house: House,
 ) -> None:
-    house.register()
+    house.register_faulty()
     assert house.predict(do="fork_and_wait") is False
-    house.register("forks", args={"at_load": "fork_and_wait"})
+    house.register_faulty("forks", args={"at_load": "fork_and_wait"})
     assert house.predict("forks", do="timer") is False
 
 
@@ -155,7 +156,7 @@ def test_where_no_zygote_starts_workers_are_spawned_and_it_is_said(
 ) -> None:
     (tmp_path / "onnxruntime.py").write_text("import os; os._exit(1)")
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(__file__).parents[2]}")
-    house.register()
+    house.register_faulty()
     worker = house.predict(do="pid")
     assert psutil.Process(worker).ppid() == house.pid()
     wait_until(lambda: warm(house))

@@ -11,6 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import save_file
 
+from sire.protocol.replies import ModelInfo
 from sire.protocol.requests import Show
 from tests.home import Home
 from tests.waiting import wait_until
@@ -125,5 +126,5 @@ def test_a_model_that_keeps_state_is_found_by_the_same_trial(
     home.register("m", *definition("Counting"), *BATCHED)
     ask(EQUAL)
     with home.connect() as connection:
-        wait_until(lambda: connection.ask(Show(name="m"))[0].model.alone)
-        assert "keeps state" in connection.ask(Show(name="m"))[0].model.alone
+        wait_until(lambda: connection.expect(ModelInfo, Show(name="m")).model.alone)
+        assert "keeps state" in connection.expect(ModelInfo, Show(name="m")).model.alone

@@ -196,7 +196,7 @@ def test_shards_of_a_directory(home: Home, tmp_path: Path) -> None:
     home.register("m", model)
     home.register("n", tmp_path / "n")
 
-    def answer(name: str) -> dict[str, list[Any]]:
+    def answer(name: str) -> Any:
         return ask(home, name, b'"some words"')
 
     expected = {name: answer(name) for name in ("m", "n")}
@@ -293,7 +293,7 @@ def test_cached_answers_belong_to_the_file(home: Home, tmp_path: Path) -> None:
     registered = Registered(home, tmp_path, "safetensors")
     home.register("c", registered.path, "--class", f"{tmp_path}/classes.py:Net", "--cache")
 
-    def answer() -> float:
+    def answer() -> Any:
         return ask(home, "c", b"[1.0]")[0]
 
     assert answer() == answer() == pytest.approx(truth(1), rel=1e-6)

@@ -119,7 +119,7 @@ def test_programs_and_classes_get_the_rate_by_any_of_its_names(
     soundfile.write(tmp_path / "t.wav", tone, 48000, subtype="FLOAT")
     mean = torch.from_numpy(tone).mean().item()
     for name, module in (("int", Averages()), ("tensor", AveragesOfTensors())):
-        torch.jit.script(module).save(tmp_path / f"{name}.pt")
+        torch.jit.save(torch.jit.script(module), tmp_path / f"{name}.pt")
         home.register(name, tmp_path / f"{name}.pt", "--trust")
         for given in (f"{tmp_path}/t.wav", f"x={tmp_path}/t.wav"):
             answer = json.loads(home.sire("predict", name, "-i", given).stdout)
@@ -130,7 +130,7 @@ def test_programs_and_classes_get_the_rate_by_any_of_its_names(
 def test_a_program_that_cannot_be_told_the_rate_is_registered_with_it(
     home: Home, tmp_path: Path
 ) -> None:
-    torch.jit.script(Average()).save(tmp_path / "m.pt")
+    torch.jit.save(torch.jit.script(Average()), tmp_path / "m.pt")
     tone = np.sin(np.arange(4800) / 10).astype(np.float32)
     soundfile.write(tmp_path / "t.wav", tone, 48000, subtype="FLOAT")
     home.register("a", tmp_path / "m.pt", "--trust")

@@ -132,11 +132,11 @@ def _write_outer_product(path: Path) -> None:
         node("ReduceSum", ["q", "ax"], ["y"], keepdims=0),
     ]
     constants = {
-        "a2": np.int64([2]),
-        "a1": np.int64([1]),
-        "a3": np.int64([3]),
+        "a2": np.array([2]),
+        "a1": np.array([1]),
+        "a3": np.array([3]),
         "k": np.ones((1, 1, 1, 60), np.float32),
-        "ax": np.int64([1, 2, 3]),
+        "ax": np.array([1, 2, 3]),
     }
     graph = helper.make_graph(
         nodes,
@@ -203,6 +203,7 @@ def test_the_first_load_of_a_daemon_does_not_count_the_wait_for_the_fork_server(
         began = time.monotonic()
         loaded = connection.expect(InstanceInfo, Load(name="slow"))
         waited = time.monotonic() - began
+        assert loaded.load_seconds is not None
         assert loaded.load_seconds < waited
         assert loaded.load_seconds < 1
     threads = [threading.Thread(target=ask, args=(home, "slow", 1)) for _ in range(24)]

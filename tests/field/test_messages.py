@@ -110,7 +110,7 @@ def test_a_relative_home_is_that_of_the_caller_s_directory(
     environment = {"PATH": "/usr/bin:/bin", "SIRE_HOME": "own"}
     paths = find_paths({"SIRE_HOME": str(tmp_path / "own")})
 
-    def sire(*arguments: str) -> subprocess.CompletedProcess[Any]:
+    def sire(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "sire_cli", *arguments]
         return subprocess.run(command, env=environment, capture_output=True, text=True)
 

@@ -15,7 +15,7 @@ def test_a_row_is_answered_or_named(home: Home, echo: Callable[..., Any], tmp_pa
         table.write_text(text)
         return home.sire("predict", "echo", "-i", table, *options, code=10).stderr.decode()
 
-    def answered(text: str, *options: str) -> list[Any]:
+    def answered(text: str, *options: str) -> Any:
         table.write_text(text)
         return echo("-i", table, *options)
 

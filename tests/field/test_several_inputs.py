@@ -32,7 +32,8 @@ def test_named_inputs_are_one_request(home: Home, gain: Path) -> None:
     home.register("g", gain / "g.onnx", "--input", "gain:float32[1]=3")
 
     def ask(*arguments: Any, **options: Any) -> list[float]:
-        return json.loads(home.sire("predict", "g", *arguments, **options).stdout)
+        numbers: list[float] = json.loads(home.sire("predict", "g", *arguments, **options).stdout)
+        return numbers
 
     assert ask("-i", gain / "x.json") == [4.5, 6]
     assert ask("-i", f"x={gain}/x.json") == [4.5, 6]
@@ -92,4 +93,4 @@ def test_an_image_and_a_table_reach_the_inputs_that_they_are_for(
     Image.new("RGB", (2, 1), (255, 0, 51)).save(tmp_path / "p.png")
     home.register("p", tmp_path / "p.onnx", "--input", "scale:float32[1]=2")
     answer = json.loads(home.sire("predict", "p", "-i", tmp_path / "p.png").stdout)
-    assert np.allclose(answer, [[[[2, 2]], [[0, 0]], [[0.4, 0.4]]]])
+    assert np.allclose(answer, [[[[2.0, 2.0]], [[0.0, 0.0]], [[0.4, 0.4]]]])

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 
-def run(directory: Path, code: str) -> dict[str, list[list[list[Any]]]]:
+def run(directory: Path, code: str) -> Any:
     """Run Python code in a directory, as a training script is; returns what it prints as JSON."""
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=directory, capture_output=True, text=True, check=False

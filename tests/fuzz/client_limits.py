@@ -40,16 +40,15 @@ def _check_request(draw: Draw) -> None:
     size = draw.choice(_SIZES)
     text, texts = "x" * size, tuple(f"{number:07}" for number in range(size // 9))
     tensors = (TensorSpec("x", "float32", (3,)),) * (size // 20)
-    request: requests.Request = draw.choice(
-        (
-            requests.Predict(id=1, model="m", tensors=tensors),
-            requests.Submit(id=2, model="m", metadata={"note": text, draw.text(): draw.text()}),
-            requests.Register(id=3, model=ModelSpec("m", "", args={"a": draw.value(), "b": text})),
-            requests.WaitJobs(id=4, jobs=texts),
-            requests.Show(id=draw.text(), name=draw.text()),
-            requests.Submit(id=5, model=text[:200], inputs=(requests.JobInput(source=text),)),
-        )
+    choices: tuple[requests.Request, ...] = (
+        requests.Predict(id=1, model="m", tensors=tensors),
+        requests.Submit(id=2, model="m", metadata={"note": text, draw.text(): draw.text()}),
+        requests.Register(id=3, model=ModelSpec("m", "", args={"a": draw.value(), "b": text})),
+        requests.WaitJobs(id=4, jobs=texts),
+        requests.Show(id=draw.text(), name=draw.text()),
+        requests.Submit(id=5, model=text[:200], inputs=(requests.JobInput(source=text),)),
     )
+    request = draw.choice(choices)
     try:
         header = encode_request(request)
     except InvalidInput as error:

@@ -19,7 +19,12 @@ from tests.fuzz import model_headers
 from tests.fuzz.draw import Draw, scratch
 
 _ARGUMENTS: tuple[dict[str, object], ...] = (
-    *({}, {}, {"dtype": "fp16"}, {"base": "/nowhere"}, {"task": "x"}, {"key": [1, None]}),
+    {},
+    {},
+    {"dtype": "fp16"},
+    {"base": "/nowhere"},
+    {"task": "x"},
+    {"key": [1, None]},
 )
 _CLASSES = (None, None, "a:B", "/nowhere.py:C")
 

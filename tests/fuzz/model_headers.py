@@ -9,7 +9,9 @@ import json
 import pickletools
 import struct
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import safetensors.numpy
 import torch
@@ -26,6 +28,7 @@ _FILE, _SAFETENSORS, _ZIP, _DIRECTORY, _ONNX, _TORCH, _PROGRAM, _PIPELINE = rang
 LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _KNOWN = ("F32", "F16", "I8", "F8_E4M3")
 _SIZES = (0, 1, -1, 4, 8, 16, 2**31, 2**62, 2**63, 2**64 - 1, 2**70, 1.5, "4", None)
+_deserialize: Callable[[bytes], object] = safetensors.deserialize  # which has no types
 _ENTRIES = (
     *("data.pkl", "archive_format", "version", "byteorder", "constants.pkl", "code/x.py", "data/0"),
     *("data/aotinductor/m/m.so", "../../x", "/x", "models/m.json", ".data/serialization_id"),
@@ -77,7 +80,7 @@ def _check(path: Path) -> None:
         return
     fingerprint(path)
     if found.name == "safetensors" and all(t.dtype in _KNOWN for t in read_tensors(path)):
-        safetensors.deserialize(path.read_bytes())  # what passes is what the library reads
+        _deserialize(path.read_bytes())  # what passes is what the library reads
 
 
 def _safetensors(draw: Draw) -> bytes:
@@ -140,7 +143,10 @@ def _torch_file(draw: Draw) -> bytes:
 
 def _program(draw: Draw) -> bytes:
     """A program of torch.export whose description says what it likes."""
-    values = ([], {}, None, 7, "x", nested(100), [{"user_input": {"arg": {"as_tensor": {}}}}])
+    values: tuple[Any, ...] = (
+        *([], {}, None, 7, "x", nested(100)),
+        [{"user_input": {"arg": {"as_tensor": {}}}}],
+    )
     graph = {"tensor_values": {"x": {"dtype": draw.choice(_SIZES), "sizes": draw.choice(values)}}}
     sides = {"input_specs": draw.choice(values), "output_specs": draw.choice(values)}
     call = [{"fqn": "", "signature": {"out_spec": draw.choice(("[1]", "[" * 900, "", "{}"))}}]

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import zmq
@@ -13,6 +12,7 @@ from sire.client.pipeline.pipeline import PipelinedRequest, open_pipeline
 from sire.errors import InvalidInput, InvalidModel, ModelNotFound
 from sire.protocol.content import JSON, TENSORS
 from sire.protocol.framing import decode_reply, encode
+from sire.protocol.replies import Failure, InstanceList
 from sire.protocol.requests import Health, Predict, Ps, Register, Show
 from sire.spec import ModelSpec
 from sired.server.front import MAX_FRAMES
@@ -24,23 +24,23 @@ MOST_GROWTH = 8 * MIB
 
 
 @pytest.fixture
-def workers(connection: Connection) -> Callable[..., Any]:
+def workers(connection: Connection) -> Callable[[], list[int | None]]:
     """Asks for the process ids of the workers of the model that stays loaded."""
 
-    def ask() -> list[int]:
-        instances, _ = connection.ask(Ps())
-        return [one.pid for one in instances.instances if one.model == KEPT]
+    def ask() -> list[int | None]:
+        instances = connection.expect(InstanceList, Ps()).instances
+        return [one.pid for one in instances if one.model == KEPT]
 
     return ask
 
 
 def predicts(connection: Connection) -> bool:
     _, frames = connection.ask(Predict(model=KEPT), [b"[1, 2, 3, 4]"])
-    return json.loads(bytes(frames[0])) == [2, 4, 6, 8]
+    return bool(json.loads(bytes(frames[0])) == [2, 4, 6, 8])
 
 
 def test_after_a_flood_of_frames_the_daemon_answers_and_has_not_grown(
-    running: Home, connection: Connection, process: Process, workers: Callable[..., Any]
+    running: Home, connection: Connection, process: Process, workers: Callable[[], list[int | None]]
 ) -> None:
     there = workers()
     flood_front(running.paths, 3_000, seed=1)
@@ -55,7 +55,7 @@ def test_after_a_flood_of_frames_the_daemon_answers_and_has_not_grown(
 
 
 def test_after_a_flood_at_the_door_nobody_is_held_up(
-    running: Home, connection: Connection, process: Process, workers: Callable[..., Any]
+    running: Home, connection: Connection, process: Process, workers: Callable[[], list[int | None]]
 ) -> None:
     there, before = workers(), process.num_fds()
     answered = flood_door(running.paths, 1_000, seed=1)
@@ -66,7 +66,7 @@ def test_after_a_flood_at_the_door_nobody_is_held_up(
 
 
 def test_who_talks_nonsense_to_a_worker_is_dropped_and_nobody_else(
-    running: Home, connection: Connection, process: Process, workers: Callable[..., Any]
+    running: Home, connection: Connection, process: Process, workers: Callable[[], list[int | None]]
 ) -> None:
     there, before = workers(), process.memory_info().rss
     assert flood_worker(running.paths, 300, seed=1) > 250
@@ -96,7 +96,9 @@ def test_one_input_too_large_does_not_fail_those_beside_it(connection: Connectio
     while len(pipeline.answered()) < 2:
         pipeline.pump(1.0)
     assert isinstance(pipeline.pop(large), InvalidInput)
-    assert bytes(pipeline.pop(small)[1][0]) == b"[2.0,2.0,2.0,2.0]"
+    answer = pipeline.pop(small)
+    assert isinstance(answer, tuple)
+    assert bytes(answer[1][0]) == b"[2.0,2.0,2.0,2.0]"
     pipeline.close()
 
 
@@ -106,6 +108,7 @@ def test_more_frames_than_any_message_has_are_refused(running: Home) -> None:
         line.connect(f"ipc://{running.paths.socket}")
         line.send_multipart([b"", encode(Health(id=1)), *[b""] * (MAX_FRAMES + 100)])
         reply = decode_reply(line.recv_multipart()[1])
+        assert isinstance(reply, Failure)
         assert (reply.code, reply.id) == ("InvalidInput", 1)
         line.send_multipart([b"", encode(Health(id=2))])
         assert decode_reply(line.recv_multipart()[1]).id == 2

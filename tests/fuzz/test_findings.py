@@ -134,7 +134,8 @@ def test_a_duration_that_is_none_got_into_the_order_of_deadlines(key: str, secon
     header = msgspec.msgpack.encode({"op": "predict", "model": "m", key: seconds})
     with pytest.raises(ProtocolError, match=key):
         decode_request(header)
-    assert decode_request(write(Predict(model="m", timeout=float("inf")))).timeout == float("inf")
+    endless = Predict(model="m", timeout=float("inf"))
+    assert decode_request(write(endless)) == endless
 
 
 @pytest.mark.parametrize("limit", [-1, 2**63])
@@ -160,10 +161,10 @@ def test_what_is_wrong_with_a_header_without_a_version_was_said_to_be_its_versio
 
 
 @pytest.fixture(params=[ToWorker, OpenDirect], ids=["worker", "door"])
-def line(request: pytest.FixtureRequest) -> Iterator[tuple[Channel, socket.socket]]:
+def line(request: pytest.FixtureRequest) -> Iterator[tuple[Channel[Any], socket.socket]]:
     """A channel and the bare socket at its other end."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    channel = Channel(ours, request.param, largest=1 << 40)
+    channel: Channel[Any] = Channel(ours, request.param, largest=1 << 40)
     yield channel, theirs
     channel.close()
     theirs.close()
@@ -173,7 +174,7 @@ def line(request: pytest.FixtureRequest) -> Iterator[tuple[Channel, socket.socke
     ("header", "count"), [(1, 1 << 31), (1 << 33, 0)], ids=["frames", "header"]
 )
 def test_memory_that_costs_its_sender_nothing_cost_its_receiver_all_it_had(
-    line: tuple[Channel, socket.socket], header: int, count: int
+    line: tuple[Channel[Any], socket.socket], header: int, count: int
 ) -> None:
     channel, peer = line
     size = 1 << 35
@@ -189,7 +190,8 @@ def test_memory_that_costs_its_sender_nothing_cost_its_receiver_all_it_had(
 
 def test_a_request_over_a_direct_connection_may_be_as_large_as_one_over_the_socket() -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    sender, channel = Channel(theirs, ToWorker), Channel(ours, ToWorker, largest=1000)
+    sender: Channel[ToWorker] = Channel(theirs, ToWorker)
+    channel: Channel[ToWorker] = Channel(ours, ToWorker, largest=1000)
     sender.send(OpenDirect("m", 1), [bytes(1001)])
     with pytest.raises(ProtocolError, match="1000"):
         channel.try_receive()
@@ -313,6 +315,6 @@ def test_an_array_without_numbers_was_written_as_billions_of_empty_lists() -> No
 
 def test_a_model_of_a_client_with_a_number_too_large_is_refused() -> None:
     spec = ModelSpec("m", "/m", max_memory=2**64 - 1)
-    assert decode_request(write(Register(model=spec))).model == spec
+    assert decode_request(write(Register(model=spec))) == Register(model=spec)
     with pytest.raises(InvalidModel, match="is not a size"):
         check_values(spec)

@@ -8,9 +8,9 @@ import io
 import pickle
 import struct
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,19 +20,16 @@ from sire.client.connection import Connection
 from sire.errors import InvalidInput, InvalidModel, SireError, UntrustedModel
 from sire.protocol import content
 from sire.protocol.content import Payload
+from sire.protocol.replies import HealthReport
 from sire.protocol.requests import Health, Load, Predict, Register
 from sire.spec import ImageOptions, ModelSpec, Signature
 from sired.codecs import decode
 from sired.runtimes.discovery import find_runtime, find_traits
+from sired.runtimes.pytorch.runtime import PyTorchRuntime
 from sired.store.formats import recognise
 from tests.fuzz.daemon import KEPT
 from tests.fuzz.model_headers import onnx_with_weights_in
 from tests.fuzz.pickles import FILES, TRICKS, creating, pickled
-
-if TYPE_CHECKING:
-    from torch._subclasses.fake_tensor import FakeTensor
-
-    from sired.runtimes.pytorch.runtime import PyTorchRuntime
 
 
 @pytest.fixture
@@ -41,13 +38,15 @@ def witness(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def pytorch() -> "PyTorchRuntime":
-    return find_runtime("pytorch")
+def pytorch() -> PyTorchRuntime:
+    runtime = find_runtime("pytorch")
+    assert isinstance(runtime, PyTorchRuntime)
+    return runtime
 
 
 @pytest.fixture
-def classes(zoo: Path) -> dict[str, str]:
-    return {"model_class": f"{zoo}/classes.py:Scale"}
+def scale(zoo: Path) -> str:
+    return f"{zoo}/classes.py:Scale"
 
 
 # Pickles
@@ -56,14 +55,14 @@ def classes(zoo: Path) -> dict[str, str]:
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("trick", TRICKS)
 def test_what_runs_when_it_is_unpickled_does_not_run_here(
-    pytorch: "PyTorchRuntime", tmp_path: Path, witness: Path, classes: dict[str, str], trick: str
+    pytorch: PyTorchRuntime, tmp_path: Path, witness: Path, scale: str, trick: str
 ) -> None:
     bad = pickled(trick, creating(witness))
     for kind, write in FILES.items():
         path = tmp_path / kind
         path.write_bytes(write(bad))
         with pytest.raises((InvalidModel, UntrustedModel)):
-            pytorch.load(str(path), format=_recognised(path), **classes)
+            pytorch.load(str(path), format=_recognised(path), model_class=scale)
         assert not witness.exists(), kind
     pickle.loads(bad)
     assert witness.exists(), "it is no trick"
@@ -103,14 +102,16 @@ def test_arrays_of_python_objects_are_not_read(witness: Path) -> None:
 
 
 def test_a_pickle_among_the_constants_of_a_program_is_not_read(
-    pytorch: "PyTorchRuntime", tmp_path: Path, witness: Path
+    pytorch: PyTorchRuntime, tmp_path: Path, witness: Path
 ) -> None:
     class Program(torch.nn.Module):
+        shift: torch.Tensor
+
         def __init__(self) -> None:
             super().__init__()
             self.register_buffer("shift", torch.ones(2), persistent=False)
 
-        def forward(self, x: "FakeTensor") -> "FakeTensor":
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x + self.shift
 
     torch.export.save(torch.export.export(Program(), (torch.ones(2),)), tmp_path / "good.pt2")
@@ -122,7 +123,9 @@ def test_a_pickle_among_the_constants_of_a_program_is_not_read(
             packed = old.read(entry).replace(b'"use_pickle": false', b'"use_pickle": true')
             new.writestr(entry.filename, bad if is_pickle else packed)
     found = recognise(tmp_path / "m")
-    assert find_traits("pytorch").format(found.name).needs_trust == "always"
+    file_format = find_traits("pytorch").format(found.name)
+    assert file_format is not None
+    assert file_format.needs_trust == "always"
     with pytest.raises(UntrustedModel):
         pytorch.load(str(tmp_path / "m"), format=found.name)
     assert not witness.exists()
@@ -135,7 +138,7 @@ def test_a_pickle_among_the_constants_of_a_program_is_not_read(
 
 
 def test_a_daemon_refuses_tricks_when_they_are_registered_or_loaded(
-    connection: Connection, tmp_path: Path, witness: Path, classes: Callable[..., Any]
+    connection: Connection, tmp_path: Path, witness: Path, scale: str
 ) -> None:
     for trick in ("exec", "torch.load"):
         path = tmp_path / trick
@@ -143,7 +146,9 @@ def test_a_daemon_refuses_tricks_when_they_are_registered_or_loaded(
         with pytest.raises((UntrustedModel, InvalidModel)):
             connection.ask(Register(model=ModelSpec("bad", str(path)), replace=True))
         with pytest.raises(UntrustedModel, match="none of its code has run"):
-            connection.ask(Register(model=ModelSpec("bad", str(path), **classes), replace=True))
+            connection.ask(
+                Register(model=ModelSpec("bad", str(path), model_class=scale), replace=True)
+            )
     assert not witness.exists()
     assert connection.ask(Predict(model=KEPT), [b"[1, 1, 1, 1]"])
 
@@ -343,7 +348,7 @@ def test_a_directory_whose_files_are_odd_was_an_unexpected_error(
 
 
 def test_a_daemon_that_was_shown_every_bad_file_is_well(
-    connection: Connection, tmp_path: Path, classes: Callable[..., Any]
+    connection: Connection, tmp_path: Path, scale: str
 ) -> None:
     files = {
         "tensors": safetensors(b'{"a":' + entry(offsets="[0, 99]") + b"}", bytes(16)),
@@ -354,17 +359,19 @@ def test_a_daemon_that_was_shown_every_bad_file_is_well(
     for name, data in files.items():
         (tmp_path / name).write_bytes(data)
         with pytest.raises(SireError) as caught:
-            connection.ask(Register(model=ModelSpec(name, str(tmp_path / name), **classes)))
+            connection.ask(Register(model=ModelSpec(name, str(tmp_path / name), model_class=scale)))
         assert caught.value.code == "InvalidModel"
-    assert connection.ask(Health())[0].problems == ()
+    assert connection.expect(HealthReport, Health()).problems == ()
 
 
 def test_weights_that_were_replaced_after_they_were_registered_harm_only_their_worker(
-    connection: Connection, tmp_path: Path, zoo: Path, classes: Callable[..., Any]
+    connection: Connection, tmp_path: Path, zoo: Path, scale: str
 ) -> None:
     path = tmp_path / "m.safetensors"
     path.write_bytes((zoo / "x2.safetensors").read_bytes())
-    connection.ask(Register(model=ModelSpec("replaced", str(path), **classes), replace=True))
+    connection.ask(
+        Register(model=ModelSpec("replaced", str(path), model_class=scale), replace=True)
+    )
     path.write_bytes(safetensors(b'{"weight":' + entry(offsets="[0, 999]") + b"}", bytes(16)))
     with pytest.raises(InvalidModel, match=r"damaged safetensors header: F32\[4\] in 999 bytes"):
         connection.ask(Load(name="replaced"))

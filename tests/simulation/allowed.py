@@ -3,18 +3,21 @@
 The simulation's own record decides, not the scheduler's state.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from sire.errors import DeadlineExceeded
 from sired.scheduler import events
 from sired.scheduler.brain import Brain
 from sired.scheduler.entities.model import Model
+from sired.scheduler.events import Event
 from sired.scheduler.instructions import (
     Complete,
     Dispatch,
     Evicted,
     Fail,
     FreeWorkerDram,
+    Instruction,
     LeaseGranted,
     LeaseLost,
     SleepWorker,
@@ -25,17 +28,21 @@ from sired.scheduler.instructions import (
 from tests.simulation.record import Operation, Record, ensure
 from tests.simulation.world import Worker, World
 
+ForInstance = (
+    Dispatch | Evicted | FreeWorkerDram | LeaseGranted | SleepWorker | StopWorker | WakeWorker
+)
+
 
 class Allowed:
     """Checks each instruction just before it is executed."""
 
     def __init__(self, brain: Brain, world: World, record: Record) -> None:
         self.brain, self.world, self.record = brain, world, record
-        self._event = None
+        self._event: Event | None = None
         self._leased: set[int] = set()
         self._evicted: set[int] = set()
         self._ending: dict[int, set[int]] = {}
-        self._checks = {
+        self._checks: dict[type, Callable[[Any], None]] = {
             StartWorker: self._start,
             StopWorker: self._stop,
             SleepWorker: self._sleep,
@@ -49,7 +56,7 @@ class Allowed:
             LeaseLost: self._lost,
         }
 
-    def prepare(self, event: Any) -> None:
+    def prepare(self, event: Event) -> None:
         """Record what the instructions for this event will be checked against."""
         self._event = event
         self._evicted.clear()
@@ -60,7 +67,7 @@ class Allowed:
         if isinstance(event, events.UnloadRequested):
             self._ending[event.operation] = {worker.instance for worker in self._of(event.model)}
 
-    def check(self, do: Any) -> None:
+    def check(self, do: Instruction) -> None:
         """Raise Violation unless this instruction is allowed now."""
         if type(do) in self._checks:
             self._checks[type(do)](do)
@@ -68,7 +75,7 @@ class Allowed:
     def _of(self, model: str | None) -> list[Worker]:
         return [w for w in self.world.workers.values() if model in (None, w.model.name)]
 
-    def _to_be_ended(self, event: Any) -> list[Worker]:
+    def _to_be_ended(self, event: Event) -> list[Worker]:
         """The workers that an event ends explicitly, although they may be pinned or leased."""
         match event:
             case events.ModelAdded():
@@ -81,8 +88,10 @@ class Allowed:
                 return [w for w in self._of(event.model) if w.instance not in self._leased]
             case events.LeaseReturned():
                 used = self.brain._leases._held.get(event.lease)
-                destroyed = used is not None and used.destroy and used.granted
-                return [self.world.workers[used.instance]] if destroyed else []
+                if used is None or not used.destroy or not used.granted:
+                    return []
+                assert used.instance is not None, "a lease that was granted has an instance"
+                return [self.world.workers[used.instance]]
         return []
 
     # Starting and ending
@@ -138,9 +147,14 @@ class Allowed:
 
     def _exceeds(self, do: StopWorker, worker: Worker) -> bool:
         """Whether its load has just exceeded the memory declared for its model."""
-        ready = isinstance(self._event, events.WorkerReady) and self._event.instance == do.instance
-        most = worker.model.declared
-        return ready and most is not None and self._event.memory > most
+        event, most = self._event, worker.model.declared
+        if (
+            not isinstance(event, events.WorkerReady)
+            or event.instance != do.instance
+            or most is None
+        ):
+            return False
+        return event.memory > most
 
     # Tiers
 
@@ -166,7 +180,7 @@ class Allowed:
         dram = self.brain.fleet.ledger.dram
         ensure(dram.charged <= dram.capacity, "suspended beyond main memory", worker)
 
-    def _free_dram(self, do: Any) -> None:
+    def _free_dram(self, do: FreeWorkerDram) -> None:
         worker = self._known(do)
         awake = worker.state in ("ready", "dead") and worker.in_dram
         ensure(awake and not worker.freeing, "freed main memory that is not kept", worker)
@@ -203,8 +217,9 @@ class Allowed:
 
     def _ran_out(self, worker: Worker) -> bool:
         event = self._event
-        finished = isinstance(event, events.RequestFinished) and event.out_of_memory
-        return finished and event.instance == worker.instance
+        if not isinstance(event, events.RequestFinished):
+            return False
+        return event.out_of_memory and event.instance == worker.instance
 
     def _hangs(self, worker: Worker) -> bool:
         """Whether nothing waits any more for what it works on."""
@@ -216,9 +231,9 @@ class Allowed:
     # Requests
 
     def _dispatch(self, do: Dispatch) -> None:
-        worker, requests = self._known(do), [self.record.open.get(n) for n in do.requests]
-        name = worker.model.name
-        ensure(all(requests), "dispatched an answered request", do)
+        worker, name = self._known(do), self._known(do).model.name
+        ensure(self.record.open.keys() >= {*do.requests}, "dispatched an answered request", do)
+        requests = [self.record.open[number] for number in do.requests]
         ensure(not any(r.worker for r in requests), "dispatched twice", do)
         ready = worker.state in ("ready", "dead") and worker.loaded
         ensure(ready, "dispatched to a worker that is not ready", worker, do)
@@ -264,20 +279,15 @@ class Allowed:
         )
         left = self._ending.pop(do.operation, set()) & self.world.workers.keys()
         ensure(not left, "completed before the memory is free", do, left)
+        worker = None if do.instance is None else self.world.workers.get(do.instance)
         if operation and operation.kind == "load":
-            worker = self.world.workers.get(do.instance)
             ensure(worker is not None and worker.state in ("ready", "dead"), "not loaded", do)
         if operation and operation.kind == "sleep":
-            worker = self.world.workers.get(do.instance)
             ensure(worker is not None and worker.state in ("asleep", "dead"), "not asleep", do)
 
     def _granted(self, do: LeaseGranted) -> None:
-        worker = self.world.workers.get(do.instance)
-        ensure(
-            worker is not None and worker.state in ("ready", "dead"),
-            "leased a worker that is not ready",
-            do,
-        )
+        worker = self._known(do)
+        ensure(worker.state in ("ready", "dead"), "leased a worker that is not ready", do)
         ensure(not worker.unanswered, "leased a busy worker", do, worker)
         ensure(not worker.direct_busy, "leased a busy worker", do, worker)
         taken = any(lease.worker == do.instance for lease in self.record.held.values())
@@ -289,7 +299,7 @@ class Allowed:
 
     # The record
 
-    def _known(self, do: Any) -> Worker:
+    def _known(self, do: ForInstance) -> Worker:
         ensure(do.instance in self.world.workers, "an instruction for an instance that is gone", do)
         worker = self.world.workers[do.instance]
         ensure(worker.state != "ending", "an instruction for an instance that is ending", do)

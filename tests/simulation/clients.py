@@ -3,13 +3,15 @@
 from collections.abc import Callable
 from functools import partial
 from random import Random
-from typing import Any
 
 from sired.scheduler import events
 from sired.scheduler.brain import Brain
+from sired.scheduler.events import Event
 from sired.scheduler.policies.eviction import BUILT_IN as POLICIES
 from sired.scheduler.policies.placement import BUILT_IN as STRATEGIES
+from sired.scheduler.policies.placement import Strategy
 from sired.scheduler.policies.routing import BUILT_IN as ROUTERS
+from sired.scheduler.policies.routing import Router
 from sired.scheduler.rules import Rules
 from tests.simulation.layouts import Layout
 from tests.simulation.record import Operation, Record
@@ -42,7 +44,7 @@ def some_rules(random: Random) -> Rules:
     )
 
 
-def some_strategies(random: Random) -> tuple[Callable[..., Any], ...]:
+def some_strategies(random: Random) -> tuple[Strategy, Router]:
     """A random placement and routing strategy."""
     return random.choice(list(STRATEGIES.values())), random.choice(list(ROUTERS.values()))
 
@@ -57,7 +59,7 @@ class Clients:
         brain: Brain,
         world: World,
         record: Record,
-        feed: Callable[..., Any],
+        feed: Callable[[Event], None],
     ) -> None:
         self.random, self.layout = random, layout
         self.brain, self.world, self.record, self.feed = brain, world, record, feed
@@ -175,7 +177,7 @@ class Clients:
 
     def shrink(self) -> None:
         model = self.random.choice((None, self._name()))
-        operation = self.record.begin("shrink", model, self.world.now)
+        operation = self.record.begin("shrink", model or "", self.world.now)
         keep = self.random.choice((None, 0, 1, 2))
         self.feed(events.ShrinkRequested(operation.number, model, keep))
 

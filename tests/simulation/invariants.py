@@ -1,13 +1,15 @@
 """Invariants: what holds after every event, whatever happened."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Protocol
 
 from sire.units import FOREVER
 from sired.scheduler import events
 from sired.scheduler.brain import Brain
 from sired.scheduler.entities.instance import Asleep, Instance, Loading, Ready, Suspending, Waking
 from sired.scheduler.entities.model import Model
-from sired.scheduler.instructions import StartWorker, WakeWorker
+from sired.scheduler.events import Event
+from sired.scheduler.instructions import Instruction, StartWorker, WakeWorker
 from tests.simulation.clients import LONGEST_STANDSTILL
 from tests.simulation.record import Operation, Record, ensure
 from tests.simulation.world import Worker
@@ -16,21 +18,29 @@ from tests.simulation.world import Worker
 ROUNDING = 1e-6
 
 
+class Machine(Protocol):
+    """The processes of a simulation, or those behind a recording."""
+
+    now: float
+    workers: dict[int, Worker]
+    progressed_at: dict[str, float]
+
+
 class Invariants:
     """Compares the scheduler's state with the simulation's own record."""
 
-    def __init__(self, brain: Brain, world: Any, record: Record) -> None:
+    def __init__(self, brain: Brain, world: Machine, record: Record) -> None:
         self.brain, self.world, self.record = brain, world, record
         self._charges: dict[str, dict[int, int]] = {}
         self._reported: dict[str, int] = {}
 
-    def prepare(self, event: Any) -> None:
+    def prepare(self, event: Event) -> None:
         """Record the state before an event."""
         self._charges = self._charges_now()
         if isinstance(event, events.MemorySampled):
             self._reported = event.free
 
-    def check(self, event: Any, instructions: list[Any]) -> None:
+    def check(self, event: Event, instructions: Sequence[Instruction]) -> None:
         """Raise Violation if an invariant does not hold after an event."""
         self._memory_is_reserved_before_it_is_allocated(event, instructions)
         self._no_start_exceeds_a_groups_limit(instructions)
@@ -52,7 +62,7 @@ class Invariants:
         }
 
     def _memory_is_reserved_before_it_is_allocated(
-        self, event: Any, instructions: list[Any]
+        self, event: Event, instructions: Sequence[Instruction]
     ) -> None:
         """No reservation exceeds the capacity, or what the driver reports as free.
 
@@ -93,7 +103,7 @@ class Invariants:
                 free = self._reported.get(name, reserved)
                 ensure(reserved <= free, "reserved memory that others hold", name, reserved, free)
 
-    def _no_start_exceeds_a_groups_limit(self, instructions: list[Any]) -> None:
+    def _no_start_exceeds_a_groups_limit(self, instructions: Sequence[Instruction]) -> None:
         started = [do.instance for do in instructions if isinstance(do, (StartWorker, WakeWorker))]
         fleet, rules = self.brain.fleet, self.brain.rules
         for number in started:
@@ -206,7 +216,7 @@ class Invariants:
         overdue = max(request.deadline for request in running)
         return min(overdue, abandoned_at) + self.brain.rules.hung_after
 
-    def _nothing_waits_after_its_deadline(self, event: Any) -> None:
+    def _nothing_waits_after_its_deadline(self, event: Event) -> None:
         if isinstance(event, events.TimerFired):
             now = self.world.now
             late = [each for each in self.record.open.values() if self._latest(each) <= now]
@@ -245,10 +255,10 @@ class Invariants:
                 self.brain.models.get(load.model.name) is load.model, "a load of a removed model"
             )
 
-    def _backs_off(self, model: Model) -> Any:
+    def _backs_off(self, model: Model) -> bool:
         """Whether it is not loaded after a failure, with a wakeup scheduled for the end of that."""
         until, backoff = model.backoff.until, model.backoff.crashes or model.backoff.failed_loads
-        return backoff and not model.operations and self.brain.wakeup <= until + ROUNDING
+        return backoff > 0 and not model.operations and self.brain.wakeup <= until + ROUNDING
 
     def _a_load_starts_as_soon_as_it_fits(self) -> None:
         """The first pending load does not wait for memory that is free."""

@@ -1,10 +1,13 @@
 """The last events of a run and the instructions for each, as shown on failure."""
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 from sire.errors import SireError
 from sired.scheduler.entities.model import Model
+from sired.scheduler.events import Event
+from sired.scheduler.instructions import Instruction
 
 SHOWN = 15
 
@@ -13,9 +16,9 @@ class Journal:
     """Keeps the last few events; formats them only when they are printed."""
 
     def __init__(self) -> None:
-        self._entries = deque(maxlen=SHOWN)
+        self._entries: deque[tuple[float, Event, Sequence[Instruction]]] = deque(maxlen=SHOWN)
 
-    def add(self, now: float, event: Any, instructions: list[Any]) -> None:
+    def add(self, now: float, event: Event, instructions: Sequence[Instruction]) -> None:
         self._entries.append((now, event, instructions))
 
     def __str__(self) -> str:

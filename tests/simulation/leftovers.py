@@ -16,7 +16,9 @@ REMEMBERED = (Instance, Lease, Model, PendingLoad, Request, SireError)
 
 def leftovers(brain: Brain) -> list[Any]:
     """Every instance, lease, model, load, request and error that the scheduler still refers to."""
-    seen, found, stack = set(), [], [brain]
+    seen: set[int] = set()
+    found: list[Any] = []
+    stack: list[object] = [brain]
     while stack:
         thing = stack.pop()
         if id(thing) in seen:

@@ -12,7 +12,7 @@ class Violation(AssertionError):
     """The scheduler did something that it must never do."""
 
 
-def ensure(holds: bool, problem: str, *facts: Any) -> None:
+def ensure(holds: object, problem: str, *facts: Any) -> None:
     """Raise Violation with these facts unless a condition holds."""
     if not holds:
         raise Violation(" · ".join([problem, *map(str, facts)]))
@@ -23,6 +23,7 @@ class Operation:
     """A request, load, unload, shrink, sleep or lease that a client has begun.
 
     Attributes:
+        model: "" for a shrink of all models.
         worker: the worker that runs a request; None while it waits.
         destroy: a lease whose instance ends on release.
         patient: a load that waits beyond its deadline while it makes progress.
@@ -30,7 +31,7 @@ class Operation:
 
     number: int
     kind: str
-    model: str | None
+    model: str
     at: float
     deadline: float = FOREVER
     priority: str = "normal"
@@ -91,9 +92,9 @@ class Record:
         """The numbers of the open operations of these kinds."""
         return {number for number, operation in self.open.items() if operation.kind in kinds}
 
-    def by_kind(self) -> defaultdict[Any, Any]:
+    def by_kind(self) -> defaultdict[str, set[int]]:
         """The numbers of the open operations, by kind."""
-        found = defaultdict(set)
+        found: defaultdict[str, set[int]] = defaultdict(set)
         for number, operation in self.open.items():
             found[operation.kind].add(number)
         return found
@@ -110,7 +111,7 @@ class Record:
         ]
         return sorted(them, key=lambda operation: operation.order)
 
-    def needed(self, model: Any) -> Any:
+    def needed(self, model: str) -> bool:
         """Whether anything waits for a model to be loaded."""
         kinds = ("request", "load", "lease")
         return any(

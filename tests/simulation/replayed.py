@@ -8,9 +8,8 @@ from typing import Any
 
 from sire.units import FOREVER
 from sired.scheduler import events, instructions
-from sired.scheduler.events import (
-    RequestFinished,
-)
+from sired.scheduler.events import Event, RequestFinished
+from sired.scheduler.instructions import Instruction
 from sired.scheduler.recording import Recording, difference
 from sired.scheduler.replay import built_in
 from tests.simulation.invariants import Invariants
@@ -26,11 +25,11 @@ class ReplayedWorld:
         self.now = 0.0
         self.workers: dict[int, Worker] = {}
         self.progressed_at: dict[str, float] = {}
-        self._event = None
+        self._event: Event | None = None
 
     # Before an event is handled: what it reports
 
-    def observe(self, event: Any) -> None:  # noqa: C901 (a table of events)
+    def observe(self, event: Event) -> None:  # noqa: C901 (a table of events)
         self._event = event
         match event:
             case events.RequestArrived():
@@ -47,7 +46,7 @@ class ReplayedWorld:
             case events.UnloadRequested():
                 self._begin(event.operation, "unload", event.model)
             case events.ShrinkRequested():
-                self._begin(event.operation, "shrink", event.model)
+                self._begin(event.operation, "shrink", event.model or "")
             case events.LeaseReturned():
                 self.record.held.pop(event.lease, None)
             case events.RequestFinished():
@@ -72,7 +71,7 @@ class ReplayedWorld:
             if event.error is None:
                 self.record.answer(event.request, "answered")
 
-    def _changed(self, worker: Worker, event: Any) -> None:
+    def _changed(self, worker: Worker, event: Event) -> None:
         match event:
             case events.LoadProgressed():
                 worker.alive_at = self.progressed_at[worker.model.name] = self.now
@@ -95,12 +94,14 @@ class ReplayedWorld:
 
     def _ran_out(self, instance: int) -> bool:
         """Whether the event reports that a request of this instance ran out of memory."""
-        finished = isinstance(self._event, events.RequestFinished)
-        return finished and self._event.out_of_memory and self._event.instance == instance
+        event = self._event
+        if not isinstance(event, events.RequestFinished):
+            return False
+        return event.out_of_memory and event.instance == instance
 
     # After it was handled: what became of processes and operations
 
-    def execute(self, do: Any) -> None:  # noqa: C901 (a table of instructions)
+    def execute(self, do: Instruction) -> None:  # noqa: C901 (a table of instructions)
         match do:
             case instructions.StartWorker():
                 self.workers[do.instance] = Worker(
@@ -131,7 +132,7 @@ class ReplayedWorld:
                 self.record.held[do.lease] = lease
 
 
-def check(lines: list[str]) -> dict[str, int] | None:
+def check(lines: list[str]) -> dict[str, int]:
     """Replay a recording; returns the answers by kind and outcome.
 
     Raises:

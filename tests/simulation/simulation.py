@@ -1,11 +1,13 @@
 """One run of a scheduler, a machine and clients from a seed; equal seeds give equal runs."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 from typing import Any
 
 from sired.scheduler import events
 from sired.scheduler.brain import Brain
+from sired.scheduler.events import Event
 from sired.scheduler.instructions import (
     CloseDirect,
     Complete,
@@ -41,7 +43,7 @@ class Simulation:
         seed: int,
         conditions: Conditions | None = None,
         rules: Rules | None = None,
-        clients: Any = Clients,
+        clients: type[Clients] = Clients,
     ) -> None:
         conditions = conditions or Conditions()
         self.random = random = Random(seed)
@@ -56,7 +58,7 @@ class Simulation:
         self.allowed = Allowed(self.brain, self.world, self.record)
         self.invariants = Invariants(self.brain, self.world, self.record)
         self.journal = Journal()
-        self._carry_out = {
+        self._carry_out: dict[type, Callable[[Any], object]] = {
             StartWorker: self.world.start,
             StopWorker: self.world.stop,
             SleepWorker: self.world.sleep,
@@ -88,7 +90,7 @@ class Simulation:
                 f"{problem_text}\nafter {self.fed} events, the last ones:\n{self.journal}"
             ) from problem
 
-    def feed(self, event: Any) -> None:
+    def feed(self, event: Event) -> None:
         """Let the scheduler handle an event, execute its instructions, and check the invariants."""
         self.fed += 1
         self.allowed.prepare(event)

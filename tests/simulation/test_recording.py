@@ -9,7 +9,11 @@ import pytest
 
 from sire.units import FOREVER
 from sired.scheduler.brain import Brain
+from sired.scheduler.events import Event
+from sired.scheduler.instructions import Instruction
 from sired.scheduler.policies import eviction, placement, routing
+from sired.scheduler.policies.placement import Strategy
+from sired.scheduler.policies.routing import Router
 from sired.scheduler.recording import Policies, Recorder
 from sired.scheduler.replay import main, replay
 from sired.scheduler.rules import Rules
@@ -23,7 +27,7 @@ def name_of(policy: Callable[..., Any], built_in: dict[str, Callable[..., Any]])
     return next(name for name, known in built_in.items() if known is policy)
 
 
-def names_of(strategy: Callable[..., Any], router: Callable[..., Any], rules: Rules) -> Policies:
+def names_of(strategy: Strategy, router: Router, rules: Rules) -> Policies:
     return Policies(
         name_of(strategy, placement.BUILT_IN),
         name_of(router, routing.BUILT_IN),
@@ -33,26 +37,26 @@ def names_of(strategy: Callable[..., Any], router: Callable[..., Any], rules: Ru
 
 def recorded(layout: str, seed: int, count: int = 2000) -> list[str]:
     """The lines of a run's recording."""
-    lines = []
+    lines: list[str] = []
     simulation = Simulation(LAYOUTS[layout], seed)
     brain, handle, adopt = simulation.brain, simulation.brain.handle, simulation.brain.adopt
     names = names_of(simulation.strategy, simulation.router, brain.rules)
     accounts, dram = brain.ledger.accounts.values(), brain.ledger.dram.capacity
     recorder = Recorder(lines.append, accounts, brain.rules, names, dram)
 
-    def recording_handle(event: Any, now: float) -> list[Any]:
+    def recording_handle(event: Event, now: float) -> list[Instruction]:
         instructions = handle(event, now)
         recorder.note(event, now, instructions)
         return instructions
 
-    def recording_adopt(
-        rules: Rules, strategy: Callable[..., Any], router: Callable[..., Any]
-    ) -> None:
+    def recording_adopt(rules: Rules, strategy: Strategy, router: Router) -> None:
         adopt(rules, strategy, router)
         recorder.adopt(rules, names_of(strategy, router, rules))
 
-    brain.handle, brain.adopt = recording_handle, recording_adopt
-    simulation.run(count)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(brain, "handle", recording_handle)
+        patch.setattr(brain, "adopt", recording_adopt)
+        simulation.run(count)
     return lines
 
 

@@ -54,7 +54,7 @@ class Impatient(Clients):
         self.feed(events.RequestArrived(operation.number, model, operation.deadline, priority))
 
 
-def slowest(layout: Layout, seed: int, bound: float) -> dict[tuple[str, ...], float]:
+def slowest(layout: Layout, seed: int, bound: float) -> dict[tuple[str, str], float]:
     """The longest wait of each model's requests, in seconds by model and priority.
 
     Requests arrive for twice the bound, so that a starved request cannot stay below it.

@@ -8,17 +8,20 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from sire.errors import InferenceError, InsufficientMemory, LoadFailed, WorkerCrashed
+from sire.errors import InferenceError, InsufficientMemory, LoadFailed, SireError, WorkerCrashed
 from sired.scheduler import events
 from sired.scheduler.entities.model import Model
+from sired.scheduler.events import Event
 from sired.scheduler.instructions import (
     CloseDirect,
     Dispatch,
+    FreeWorkerDram,
     SleepWorker,
     StartWorker,
     StopWorker,
     WakeWorker,
 )
+from tests.simulation.record import Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +48,10 @@ class Conditions:
 
 def without_faults(conditions: Conditions) -> Conditions:
     """The same durations without any faults."""
-    chances = ("load_fails", "load_runs_out", "load_dies", "load_hangs")
-    chances += ("dies", "hangs", "fails", "runs_out", "grows", "sleeps", "sleep_fails")
-    return replace(conditions, **dict.fromkeys(chances, 0.0))
+    loading = ("load_fails", "load_runs_out", "load_dies", "load_hangs")
+    later = ("dies", "hangs", "fails", "runs_out", "grows", "sleeps", "sleep_fails")
+    none: dict[str, Any] = dict.fromkeys((*loading, *later), 0.0)
+    return replace(conditions, **none)
 
 
 @dataclass(slots=True, eq=False)
@@ -89,7 +93,7 @@ class Worker:
     abandoned_at: float = float("inf")
 
     @property
-    def unanswered(self) -> list[Any]:
+    def unanswered(self) -> list[int]:
         return [number for batch in self.batches for number in batch]
 
 
@@ -107,7 +111,7 @@ class World:
         self,
         random: Random,
         conditions: Conditions,
-        record: Any,
+        record: Record,
         devices: dict[str, int],
         dram: int = 0,
     ) -> None:
@@ -119,8 +123,8 @@ class World:
         self.foreign_dram = 0
         self.slowest: dict[tuple[str, str], float] = {}
         self.progressed_at: dict[str, float] = {}
-        self.feed = lambda event: None
-        self._agenda = []
+        self.feed: Callable[[Event], None] = lambda event: None
+        self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
 
     # Time
@@ -129,7 +133,7 @@ class World:
     def next_at(self) -> float:
         return self._agenda[0][0] if self._agenda else float("inf")
 
-    def later(self, seconds: float, action: Callable[..., Any]) -> None:
+    def later(self, seconds: float, action: Callable[[], None]) -> None:
         heapq.heappush(self._agenda, (self.now + seconds, next(self._order), action))
 
     def run_next(self) -> None:
@@ -164,19 +168,19 @@ class World:
     def wake(self, do: WakeWorker) -> None:
         self._change_tier(self.workers[do.instance], "waking", self._woke)
 
-    def free_dram(self, do: Any) -> None:
+    def free_dram(self, do: FreeWorkerDram) -> None:
         worker = self.workers[do.instance]
         worker.freeing = True
         self.later(
             self.random.choice(self.conditions.tier_seconds), partial(self._freed_dram, worker)
         )
 
-    def _freed_dram(self, worker: Any) -> None:
+    def _freed_dram(self, worker: Worker) -> None:
         if worker.state == "ready":
             worker.dram, worker.in_dram, worker.freeing = 0, False, False
             self.feed(events.WorkerDramFreed(worker.instance))
 
-    def _change_tier(self, worker: Worker, state: str, done: Callable[..., Any]) -> None:
+    def _change_tier(self, worker: Worker, state: str, done: Callable[[Worker], None]) -> None:
         worker.in_dram, worker.alive_at = True, self.now
         if worker.state != "dead":
             worker.state = state
@@ -222,7 +226,7 @@ class World:
         worker.direct_busy = False
         self._report_used(worker, served=1)
 
-    def _abandon(self, worker: Any) -> None:
+    def _abandon(self, worker: Worker) -> None:
         if worker.state == "ready":
             worker.abandoned_at = self.now
             self._report_used(worker)
@@ -348,7 +352,8 @@ class World:
     def _answer(self, worker: Worker, number: int) -> None:
         if self.chance(self.conditions.grows):
             worker.measured = max(worker.measured, self._true_size(worker))
-        error, out = None, self.chance(self.conditions.runs_out)
+        error: SireError | None = None
+        out = self.chance(self.conditions.runs_out)
         if out:
             error = InsufficientMemory("out of memory")
         elif self.chance(self.conditions.fails):

@@ -22,18 +22,20 @@ def hub(files: dict[str, bytes]) -> Iterator[str]:
         def do_GET(self) -> None:
             self.answer(body=True)
 
+        def listing(self) -> Any:
+            """The files of a model, or the model with their names."""
+            if "/tree/" in self.path:
+                return [
+                    {"type": "file", "path": name, "size": len(file), "oid": etag(file)}
+                    for name, file in files.items()
+                ]
+            named = [{"rfilename": name} for name in files]
+            return {"id": "some/model", "sha": COMMIT, "siblings": named}
+
         def answer(self, body: bool) -> None:
+            content: bytes | None
             if self.path.startswith("/api/models/"):
-                found = [{"rfilename": name} for name in files]
-                if "/tree/" in self.path:
-                    found = [
-                        {"type": "file", "path": name, "size": len(content), "oid": etag(content)}
-                        for name, content in files.items()
-                    ]
-                    content = json.dumps(found).encode()
-                else:
-                    said = {"id": "some/model", "sha": COMMIT, "siblings": found}
-                    content = json.dumps(said).encode()
+                content = json.dumps(self.listing()).encode()
             else:
                 content = files.get(self.path.rpartition("/")[2].partition("?")[0])
             if content is None:

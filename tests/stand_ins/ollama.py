@@ -31,8 +31,9 @@ class StandIn:
 
     def __init__(self) -> None:
         self.library = {"llama3.2:latest": 2 * GIB, "mistral:7b": 4 * GIB}
-        self.loaded, self.heard = {}, []
-        self.refuses = None
+        self.loaded: dict[str, Any] = {}
+        self.heard: list[tuple[str, Any]] = []
+        self.refuses: tuple[int, Any] | None = None
         self.meet = 0
         self.closed = False
         self.at_once = self.most_at_once = 0
@@ -47,7 +48,7 @@ class StandIn:
         self._server.shutdown()
         self._server.server_close()
 
-    def get(self, path: str) -> tuple[Any, ...]:
+    def get(self, path: str) -> tuple[int, Any]:
         if path == "/api/tags":
             return 200, {
                 "models": [self._listed(name, size) for name, size in self.library.items()]
@@ -65,7 +66,7 @@ class StandIn:
         common = {"name": name, "model": name, "size": size, "digest": digest}
         return {**common, "details": DETAILS, "modified_at": "2024-08-27T10:12:50.2-07:00"}
 
-    def post(self, path: str, body: dict[str, Any]) -> tuple[Any, ...]:
+    def post(self, path: str, body: dict[str, Any]) -> tuple[int, Any]:
         with self._changed:
             self.heard.append((path, body))
             self.at_once += 1
@@ -77,7 +78,7 @@ class StandIn:
             self.at_once -= 1
             return self._answer(path, body)
 
-    def _answer(self, path: str, body: dict[str, Any]) -> tuple[Any, ...]:
+    def _answer(self, path: str, body: dict[str, Any]) -> tuple[int, Any]:
         name = body["model"] if ":" in body["model"] else f"{body['model']}:latest"
         if name not in self.library:
             return 404, {"error": f"model '{body['model']}' not found"}
@@ -118,7 +119,7 @@ class StandIn:
                 if not stand_in.closed:
                     self.answer(*stand_in.post(self.path, json.loads(body)))
 
-            def answer(self, status: int, content: dict[str, Any]) -> None:
+            def answer(self, status: int, content: Any) -> None:
                 kind, body = "application/json; charset=utf-8", json.dumps(content).encode()
                 if isinstance(content, list):
                     kind = "application/x-ndjson"

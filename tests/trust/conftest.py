@@ -110,7 +110,7 @@ class CarelessHome(Home):
         return {**super().environment, **SECRETS, **WANTED, **SETTINGS}
 
 
-def register_prying(home: CarelessHome, code: Path, name: str = "prying") -> None:
+def register_prying(home: Home, code: Path, name: str = "prying") -> None:
     given = ["--runtime", "python", "--class", f"{code}:Prying", "--replace"]
     home.register(name, code, *given)
 

@@ -110,19 +110,19 @@ def test_the_daemon_answers_with_a_typed_error_and_makes_no_file(
             connection.ask(Register(model=spec))
         assert len(caught.value.message) < 1000
         for request in (Load(name=name), Unload(name=name), Show(name=name), Predict(model=name)):
-            with pytest.raises(ModelNotFound) as caught:
+            with pytest.raises(ModelNotFound) as missing:
                 connection.ask(request, [b"1"] if isinstance(request, Predict) else [])
-            assert len(str(caught.value)) < 1000
-        for request in (Remove(name=name), ShowJob(job=name), JobResult(job=name)):
-            with pytest.raises(SireError) as caught:
-                connection.ask(request)
-            assert len(str(caught.value)) < 1000
+            assert len(str(missing.value)) < 1000
+        for other in (Remove(name=name), ShowJob(job=name), JobResult(job=name)):
+            with pytest.raises(SireError) as refused:
+                connection.ask(other)
+            assert len(str(refused.value)) < 1000
         fine = msgspec.structs.replace(spec, name="fine")
         for wrong in ("device", "runtime", "model_class"):
             changed = msgspec.structs.replace(fine, **{wrong: name or "?"})
-            with pytest.raises(SireError) as caught:
+            with pytest.raises(SireError) as refused:
                 connection.ask(Register(model=changed))
-            assert len(str(caught.value)) < 1000
+            assert len(str(refused.value)) < 1000
     assert _everything(careless) == before
 
 

@@ -14,7 +14,7 @@ from benchmarks.gpu.files import write_blocks
 from benchmarks.models import Blocks
 
 
-def measure(*options: Any) -> subprocess.CompletedProcess[Any]:
+def measure(*options: Any) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "benchmarks.gpu", *map(str, options)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 

@@ -1,21 +1,18 @@
 """Python data with arrays in it, across the wire."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from numpy.typing import NDArray
 
 from sire.errors import InvalidInput
 from sire.protocol.content import TENSORS, TREE, Payload
 from sire.spec import TensorSpec
 from sire.tensors import pack, unpack
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 
 torch = pytest.importorskip("torch")
 
@@ -97,7 +94,7 @@ def test_frames_that_are_not_what_they_are_said_to_be_are_invalid_input(payload:
 
 
 @pytest.mark.parametrize("value", [np.array(["a", "b"]), np.array(["a", "b"], object)])
-def test_arrays_of_strings_travel_as_lists(value: "NDArray[Any]") -> None:
+def test_arrays_of_strings_travel_as_lists(value: NDArray[Any]) -> None:
     assert unpack(pack(value)) == ["a", "b"]
     assert unpack(pack({"labels": value})) == {"labels": ["a", "b"]}
 

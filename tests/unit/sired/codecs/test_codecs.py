@@ -4,10 +4,11 @@ import io
 import json
 import struct
 import wave
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from sire.errors import InvalidInput
@@ -15,10 +16,6 @@ from sire.protocol import content
 from sire.protocol.content import Payload
 from sire.spec import ImageOptions, Signature, TensorSpec
 from sired.codecs import decode, encode
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 
 ANYTHING = Signature()
 PLAIN = ImageOptions()
@@ -34,7 +31,7 @@ def read(
     return decode(Payload(content_type, (data,)), signature, image)
 
 
-def npy(array: "NDArray[Any]") -> bytes:
+def npy(array: NDArray[Any]) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, array)
     return buffer.getvalue()
@@ -210,7 +207,7 @@ def test_what_has_no_type_is_told_by_its_bytes() -> None:
     ],
 )
 def test_what_does_not_fit_the_signature_says_what_was_expected(
-    data: "NDArray[Any]", signature: Signature, expected: str
+    data: NDArray[Any], signature: Signature, expected: str
 ) -> None:
     with pytest.raises(InvalidInput, match=expected):
         read(content.NPY, npy(data), signature)
@@ -254,7 +251,7 @@ def test_columns_by_name_are_a_table() -> None:
         (np.zeros(2), "text/html"),
     ],
 )
-def test_an_answer_that_a_type_cannot_hold_says_which_can(value: "NDArray[Any]", kind: str) -> None:
+def test_an_answer_that_a_type_cannot_hold_says_which_can(value: NDArray[Any], kind: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         encode(value, kind)
     assert caught.value.hint

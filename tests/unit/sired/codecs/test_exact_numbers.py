@@ -1,9 +1,10 @@
 """Numbers from JSON, CSV and Python keep their value, or are rejected by name."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from sire.errors import InvalidInput
 from sire.protocol import content
@@ -11,10 +12,6 @@ from sire.protocol.content import Payload
 from sire.spec import ImageOptions, Signature, TensorSpec
 from sire.tensors import pack
 from sired.codecs import decode
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 
 LARGE = (1 << 53) + 1
 ANYTHING = Signature()
@@ -24,7 +21,7 @@ def takes(dtype: str, *shape: int, name: str = "x") -> Signature:
     return Signature(inputs=(TensorSpec(name, dtype, shape),))
 
 
-def read(content_type: str, data: bytes, signature: Signature = ANYTHING) -> "NDArray[Any] | None":
+def read(content_type: str, data: bytes, signature: Signature = ANYTHING) -> NDArray[Any] | None:
     return decode(Payload(content_type, (data,)), signature, ImageOptions())
 
 

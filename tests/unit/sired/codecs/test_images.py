@@ -2,10 +2,11 @@
 
 import io
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from sire.errors import InvalidInput
@@ -13,9 +14,6 @@ from sire.protocol import content
 from sire.protocol.content import Payload
 from sire.spec import ImageOptions, Signature, TensorSpec
 from sired.codecs import decode, encode
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 def takes(dtype: str, *shape: int) -> Signature:
@@ -30,7 +28,7 @@ def saved(picture: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
 
 def read(
     data: bytes, signature: Signature | None = None, kind: str = content.PNG, **options: Any
-) -> "NDArray[Any] | None":
+) -> NDArray[Any] | None:
     signature = signature or takes("float32", 1, 3, -1, -1)
     return decode(Payload(kind, (data,)), signature, ImageOptions(**options))
 

@@ -2,16 +2,13 @@
 
 import io
 import wave
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from sire.spec import Signature
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 
 pytest.importorskip("torch")
 import safetensors.torch
@@ -31,17 +28,17 @@ def takes(dtype: str, *shape: int) -> Signature:
     return Signature(inputs=(TensorSpec("x", dtype, shape),))
 
 
-def read(content_type: str, data: bytes, signature: Signature = ANYTHING) -> "NDArray[Any] | None":
+def read(content_type: str, data: bytes, signature: Signature = ANYTHING) -> NDArray[Any] | None:
     return decode(Payload(content_type, (data,)), signature, ImageOptions())
 
 
-def npy(array: "NDArray[Any]") -> bytes:
+def npy(array: NDArray[Any]) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, array)
     return buffer.getvalue()
 
 
-def png(pixels: "NDArray[Any]") -> bytes:
+def png(pixels: NDArray[Any]) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     return buffer.getvalue()

@@ -1,16 +1,14 @@
 """Inputs run together where that gives the answers they get alone, and only there."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from sire.client.connection import Connection
 from sired.runtimes.support.comparison import alike
 from sired.workers.child.batching import Batches
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 class Model:
@@ -30,7 +28,7 @@ def answers(batches: Any, inputs: Any) -> Any:
     return [outcomes[place].answer for place in range(len(inputs))]
 
 
-def rows(*values: int) -> "NDArray[Any]":
+def rows(*values: int) -> NDArray[Any]:
     return np.array([[value] for value in values], np.float32)
 
 

@@ -2,18 +2,15 @@
 
 import socket
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from sire.protocol.runs import RunModel, RunResult
 from sire.transport.channel import Channel
+from sired.workers.child.served_model import WorkerRequest
 from sired.workers.child.service import Service
 from sired.workers.messages import FromWorker, ToWorker
-
-if TYPE_CHECKING:
-    from sired.workers.child.served_model import WorkerRequest
-
 
 PATIENCE_SECONDS = 20
 
@@ -35,10 +32,10 @@ class Waiting:
     def share_cores(self, among: int) -> None:
         pass
 
-    def decode(self, turn: "WorkerRequest") -> None:
+    def decode(self, turn: WorkerRequest) -> None:
         self._decoded[turn.run.request].set()
 
-    def answer(self, turn: "WorkerRequest") -> tuple[RunResult, tuple[()]]:
+    def answer(self, turn: WorkerRequest) -> tuple[RunResult, tuple[()]]:
         number = turn.run.request
         if turn.decoded is None:
             self.decode(turn)
