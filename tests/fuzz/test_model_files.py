@@ -289,6 +289,15 @@ def test_weights_that_are_links_to_files_beside_each_other_are_taken(tmp_path: P
     assert recognise(snapshot / "m.onnx").weight_bytes == (blobs / "a").stat().st_size + 16
 
 
+def test_a_hard_link_is_a_file_of_its_directory(secret: tuple[Path, ...]) -> None:
+    """It cannot be told from one: SECURITY.md says so."""
+    file, directory = secret
+    (directory / "w").hardlink_to(file)
+    (directory / "m.onnx").write_bytes(onnx_with_weights_in("w", "initializer"))
+    size = (directory / "m.onnx").stat().st_size
+    assert recognise(directory / "m.onnx").weight_bytes == size + 16
+
+
 def test_weights_under_a_name_too_long_for_any_file_are_missed(tmp_path: Path) -> None:
     (tmp_path / "m").write_bytes(onnx_with_weights_in("x" * 4000, "initializer"))
     with pytest.raises(InvalidModel, match="which does not exist"):

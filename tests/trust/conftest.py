@@ -34,6 +34,9 @@ class Prying:
         """What it was when this process's ancestor was executed."""
         return Path("/proc/self/environ").read_text()
 
+    def pid(self):
+        return os.getpid()
+
     def status(self):
         return Path("/proc/self/status").read_text()
 
