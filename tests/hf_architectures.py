@@ -28,7 +28,36 @@ def installed() -> Any:
         known += [name for name in names if name not in known]
     found["diffusers"] = {"text-to-image": _drawing()}
     found["image"] = _by_type(modeling_auto.MODEL_FOR_IMAGE_MAPPING_NAMES)
-    return found
+    every = {
+        kind: _by_type(getattr(modeling_auto, kind))
+        for kind in dir(modeling_auto)
+        if kind.startswith("MODEL_FOR_") and kind.endswith("_MAPPING_NAMES")
+    }
+    return {**found, **_without_task(found, every)}
+
+
+# Classes of models that take text alone.
+_TEXT = (
+    *("AutoModelForCausalLM", "AutoModelForMaskedLM", "AutoModelForSeq2SeqLM"),
+    *("AutoModelForSequenceClassification", "AutoModelForTokenClassification"),
+    "AutoModelForQuestionAnswering",
+)
+
+
+def _without_task(found: Any, every: Any) -> Any:
+    """The architectures that no task runs, and the types of models that do not take text alone."""
+    known = {name for types in found.values() for names in types.values() for name in names}
+    other: dict[str, list[str]] = {}
+    for types in every.values():
+        for model_type, names in types.items():
+            listed = other.setdefault(model_type, [])
+            listed += [name for name in names if name not in known and name not in listed]
+    other = {model_type: sorted(names) for model_type, names in other.items() if names}
+    text = {model_type for name in _TEXT for model_type in found[name]}
+    text |= set(every["MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES"])
+    masks = every["MODEL_FOR_MASK_GENERATION_MAPPING_NAMES"]
+    no_text = (other.keys() | masks.keys()) & found["AutoModel"].keys() - text
+    return {"other": other, "no_text": {model_type: [] for model_type in no_text}}
 
 
 def _drawing() -> Any:

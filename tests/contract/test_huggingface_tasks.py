@@ -3,7 +3,7 @@
 import base64
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from sired.runtimes.discovery import find_runtime
 transformers = pytest.importorskip("transformers", reason="sire[hf] is not installed")
 
 
+from sired.runtimes.huggingface.architectures import choose_task  # noqa: E402
 from sired.runtimes.huggingface.pipelines import plain_answer  # noqa: E402 (it needs transformers)
 from sired.runtimes.huggingface.runtime import HuggingFaceRuntime, TaskModel  # noqa: E402
 from tests.contract import tiny_tasks  # noqa: E402
@@ -367,6 +368,120 @@ def test_letters_are_recognised_in_speech(
     assert expected["text"]
     answer = runtime.predict(model, {"samples": SOUND, "sampling_rate": 16000})
     assert answer == expected["text"]
+
+
+@pytest.mark.parametrize("seconds", [1, 5])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"return_timestamps": True},
+        {"return_timestamps": "word"},
+        {"chunk_length_s": 1.5},
+        {"chunk_length_s": 1.5, "stride_length_s": 0.2, "return_timestamps": True},
+    ],
+)
+def test_long_recordings_are_transcribed_with_their_times(
+    runtime: HuggingFaceRuntime,
+    made: Callable[..., Any],
+    options: dict[str, Any],
+    seconds: int,
+) -> None:
+    model, path = made(tiny_tasks.transcriber, **options)
+    wave = np.resize(SOUND, 16000 * seconds) * np.linspace(1, 0, 16000 * seconds, dtype=np.float32)
+    expected = transformers.pipeline("automatic-speech-recognition", path)(wave.copy(), **options)
+    assert expected["text"]
+    answer = runtime.predict(model, {"samples": wave, "sampling_rate": 16000})
+    if "return_timestamps" in options:
+        assert expected["chunks"]
+        same(answer, expected)
+    else:
+        assert answer == expected["text"]
+
+
+def test_a_recording_longer_than_a_window_is_transcribed_whole(
+    runtime: HuggingFaceRuntime, made: Callable[..., Any]
+) -> None:
+    model, path = made(tiny_tasks.transcriber)
+    wave = np.resize(SOUND, 16000 * 5)
+    pipe = transformers.pipeline("automatic-speech-recognition", path)
+    expected = pipe(wave.copy(), return_timestamps=True)["text"]
+    assert runtime.predict(model, {"samples": wave, "sampling_rate": 16000}) == expected
+
+
+CONTEXTS = {
+    "one window": "some picture of speech in Paris and more words in London",
+    "several windows": " ".join(f"{word} in Paris and more words" for word in "ab cd ef gh".split())
+    + " some text of a picture and speech in London",
+}
+
+
+@pytest.mark.parametrize("context", CONTEXTS.values(), ids=CONTEXTS.keys())
+@pytest.mark.parametrize("longest", [15, 2])
+def test_an_answer_is_the_most_likely_span_of_the_logits(
+    runtime: HuggingFaceRuntime, made: Callable[..., Any], context: str, longest: int
+) -> None:
+    model, path = made(tiny_tasks.answerer)
+    asked = {"question": "more text", "context": context, "max_answer_len": longest}
+    (found,) = runtime.predict(model, asked)
+    best = dict(_spans(path, "more text", context, longest))
+    text, score = max(best.items(), key=lambda item: item[1])
+    assert found["answer"] == text == context[found["start"] : found["end"]]
+    assert found["score"] == pytest.approx(score, abs=1e-6)
+
+
+def _spans(path: str, question: str, context: str, longest: int) -> Iterator[tuple[str, float]]:
+    """The best span of each window of a context, by all products of probabilities."""
+    theirs = transformers.AutoModelForQuestionAnswering.from_pretrained(path).eval()
+    words = transformers.AutoTokenizer.from_pretrained(path)
+    windows = words(
+        question,
+        context,
+        truncation="only_second",
+        max_length=words.model_max_length,
+        stride=words.model_max_length // 2,
+        return_overflowing_tokens=True,
+        return_offsets_mapping=True,
+        return_token_type_ids=True,
+    )
+    found: dict[str, float] = {}
+    for number, window in enumerate(windows.encodings):
+        given = {n: torch.tensor([windows[n][number]]) for n in words.model_input_names}
+        with torch.inference_mode():
+            logits = theirs(**given)
+        inside = [place for place, of in enumerate(window.sequence_ids) if of == 1]
+        # The first token, which means "no answer", takes its share of the probability.
+        begins, ends = (
+            dict(zip([0, *inside], one[0][[0, *inside]].softmax(0).tolist(), strict=True))
+            for one in (logits.start_logits, logits.end_logits)
+        )
+        score, first, last = max(
+            (begins[first] * ends[last], first, last)
+            for first in inside
+            for last in inside
+            if first <= last < first + longest
+        )
+        text = context[window.offsets[first][0] : window.offsets[last][1]]
+        found[text] = found.get(text, 0) + score
+    yield from found.items()
+
+
+@pytest.mark.parametrize(
+    ("make", "task"),
+    [
+        (tiny_tasks.masks_of_anything, "feature-extraction"),
+        (tiny_tasks.answerer_about_pictures, "question-answering"),
+        (tiny_tasks.speaker_by_spectrograms, "text-to-speech"),
+    ],
+)
+def test_what_no_task_runs_is_refused_with_a_list_of_what_is(
+    make: Callable[..., Any], task: str, tmp_path: Path
+) -> None:
+    model = make(tmp_path / "m")
+    for wanted in ("", task):
+        with pytest.raises(InvalidModel) as caught:
+            choose_task(wanted, tmp_path / "m", {})
+        assert type(model).__name__ in caught.value.message
+        assert caught.value.hint.startswith("Tasks are: text-classification")
 
 
 def test_texts_are_spoken(runtime: HuggingFaceRuntime, made: Callable[..., Any]) -> None:

@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 import transformers
+from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from tests.contract.tiny_models import SIZE, SPECIAL, WORDS, bert, save, tokenizer
 
@@ -19,8 +21,11 @@ if TYPE_CHECKING:
     from transformers.models.layoutlm.modeling_layoutlm import LayoutLMForQuestionAnswering
     from transformers.models.llava.modeling_llava import LlavaForConditionalGeneration
     from transformers.models.owlvit.modeling_owlvit import OwlViTForObjectDetection
+    from transformers.models.sam.modeling_sam import SamModel
     from transformers.models.segformer.modeling_segformer import SegformerForSemanticSegmentation
+    from transformers.models.speecht5.modeling_speecht5 import SpeechT5ForTextToSpeech
     from transformers.models.t5.modeling_t5 import T5ForConditionalGeneration
+    from transformers.models.vilt.modeling_vilt import ViltForQuestionAnswering
     from transformers.models.vision_encoder_decoder.modeling_vision_encoder_decoder import (
         VisionEncoderDecoderModel,
     )
@@ -32,6 +37,7 @@ if TYPE_CHECKING:
         Wav2Vec2ForCTC,
         Wav2Vec2ForSequenceClassification,
     )
+    from transformers.models.whisper.modeling_whisper import WhisperForConditionalGeneration
     from transformers.models.yolos.modeling_yolos import YolosForObjectDetection
 
 
@@ -284,3 +290,103 @@ def translator(directory: Path, **kwargs: Any) -> "T5ForConditionalGeneration":
         **{"task_specific_params": languages, **kwargs},
     )
     return save(directory, transformers.T5ForConditionalGeneration(config), tokenizer())
+
+
+def transcriber(directory: Path) -> "WhisperForConditionalGeneration":
+    """A Whisper with its own tokenizer, which knows of times; it answers in printable letters."""
+    letters = list(bytes_to_unicode().values())
+    end = "<|endoftext|>"
+    vocabulary = {letter: number for number, letter in enumerate([*letters, end])}
+    words = transformers.WhisperTokenizer(vocab=vocabulary, merges=[])
+    begin, language, task = "<|startoftranscript|>", "<|en|>", "<|transcribe|>"
+    special = [begin, language, "<|translate|>", task, "<|startoflm|>", "<|startofprev|>"]
+    special += ["<|nospeech|>", "<|notimestamps|>"]
+    words.add_tokens([transformers.AddedToken(name, special=True) for name in special])
+    words.add_tokens([transformers.AddedToken(f"<|{n * 0.02:.2f}|>") for n in range(1501)])
+    ids = {name: words.convert_tokens_to_ids(name) for name in (end, *special)}
+    config = transformers.WhisperConfig(
+        vocab_size=len(words),
+        d_model=16,
+        encoder_layers=1,
+        decoder_layers=1,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=32,
+        decoder_ffn_dim=32,
+        num_mel_bins=8,
+        max_source_positions=100,
+        max_target_positions=32,
+        decoder_start_token_id=ids[begin],
+        pad_token_id=ids[end],
+        eos_token_id=ids[end],
+        bos_token_id=ids[end],
+    )
+    model = transformers.WhisperForConditionalGeneration(config)
+    with torch.no_grad():  # so that what is heard decides
+        model.model.decoder.embed_tokens.weight.mul_(30)
+    model.generation_config = transformers.GenerationConfig(
+        **model.generation_config.to_diff_dict() | {"_from_model_config": False},
+        no_timestamps_token_id=ids["<|notimestamps|>"],
+        lang_to_id={language: ids[language]},
+        task_to_id={"transcribe": ids[task], "translate": ids["<|translate|>"]},
+        is_multilingual=True,
+        return_timestamps=False,
+        max_length=20,
+        suppress_tokens=list(range(ord("~") - ord("!") + 1, len(letters))),
+        max_initial_timestamp_index=50,
+        alignment_heads=[[0, 0], [0, 1]],
+    )
+    features = transformers.WhisperFeatureExtractor(feature_size=8, chunk_length=2)
+    return save(directory, model, features, words)
+
+
+def masks_of_anything(directory: Path) -> "SamModel":
+    side = {"image_size": 32, "patch_size": 8}
+    config = transformers.SamConfig(
+        vision_config={
+            **side,
+            **SIZE,
+            "output_channels": 8,
+            "mlp_dim": 16,
+            "global_attn_indexes": [0],
+            "window_size": 2,
+            "num_pos_feats": 4,
+        },
+        prompt_encoder_config={**side, "hidden_size": 8, "mask_input_channels": 4},
+        mask_decoder_config={
+            "hidden_size": 8,
+            "mlp_dim": 8,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "iou_head_hidden_dim": 8,
+        },
+    )
+    square = {"height": 32, "width": 32}
+    processor = transformers.SamImageProcessorPil(size={"longest_edge": 32}, pad_size=square)
+    return save(directory, transformers.SamModel(config), processor)
+
+
+def answerer_about_pictures(directory: Path) -> "ViltForQuestionAnswering":
+    config = transformers.ViltConfig(
+        vocab_size=VOCABULARY, max_position_embeddings=32, **{**VISION, "image_size": 32}, **LABELS
+    )
+    processor = transformers.ViltImageProcessorPil(size={"shortest_edge": 32})
+    return save(directory, transformers.ViltForQuestionAnswering(config), processor, tokenizer())
+
+
+def speaker_by_spectrograms(directory: Path) -> "SpeechT5ForTextToSpeech":
+    config = transformers.SpeechT5Config(
+        vocab_size=VOCABULARY,
+        hidden_size=16,
+        encoder_layers=1,
+        decoder_layers=1,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=16,
+        decoder_ffn_dim=16,
+        num_mel_bins=8,
+        speech_decoder_prenet_units=8,
+        speech_decoder_postnet_units=8,
+        speaker_embedding_dim=8,
+    )
+    return save(directory, transformers.SpeechT5ForTextToSpeech(config), tokenizer())

@@ -1,8 +1,9 @@
 """Determines the task of a model by its config.json, without importing transformers.
 
 ``architectures.json`` has the architectures that transformers' ``AutoModelFor…`` classes load, by
-the class and the type of the model. ``python -m tests.hf_architectures`` writes it; a test compares
-it with the installed version.
+the class and the type of the model; below ``other`` those that no task runs, and below ``no_text``
+the types that do not take text alone. ``python -m tests.hf_architectures`` writes it; a test
+compares it with the installed version.
 """
 
 import importlib.util
@@ -186,7 +187,9 @@ def _suits(task: TaskTraits, model_type: str) -> bool:
     if task.name == _CAPTIONS:
         return model_type in _CAPTIONERS
     takes_images = model_type in _known()["image"]
-    return takes_images if task.name == _IMAGES else not (takes_images and not task.head)
+    if task.name == _IMAGES:
+        return takes_images
+    return task.head or not (takes_images or model_type in _known()["no_text"])
 
 
 @cache
