@@ -1,10 +1,13 @@
 """No call of a client waits for a daemon that died or is stopped: it is told, or asks the next."""
 
 import contextlib
+import json
 import os
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -127,6 +130,28 @@ def test_a_submission_whose_reply_was_lost_is_repeated_and_makes_no_second_job(
         assert manager.wait_job(job, timeout=LATE).state == "complete"
         assert manager.job_result(job) == ASKED
     assert all_jobs(house) - before == {job}
+
+
+def test_a_prediction_is_repeated_by_the_next_daemon_only_if_it_went_directly_to_a_worker(
+    there: Any, tmp_path: Path
+) -> None:
+    """In both cases the model may have run; the pages for users say which is repeated."""
+    house, _ = there
+    waiting = json.dumps({"do": "wait", "file": f"{tmp_path}/there"}).encode()
+    with house.connect() as connection, ThreadPoolExecutor(1) as pool:
+        for ask in (connection.predict, connection.ask):
+            for _ in range(3):  # the first goes through the daemon
+                ask(Predict(model="m", timeout=60.0), [b'{"x": 1}'])
+            asked = pool.submit(ask, Predict(model="m", timeout=60.0), [waiting])
+            wait_until(lambda: any(one.state == "busy" for one in house.instances()))
+            kill(house)
+            if ask == connection.predict:
+                (tmp_path / "there").touch()
+                assert bytes(asked.result(60)[1][0]) == b"null"
+                (tmp_path / "there").unlink()
+            else:
+                with pytest.raises(DaemonUnavailable, match="went away"):
+                    asked.result(60)
 
 
 @pytest.mark.parametrize("way", WAYS)
