@@ -19,6 +19,7 @@ from sire.client.heartbeat import (
     daemon_stopped,
     unresponsive,
 )
+from sire.client.interrupts import Uninterrupted
 from sire.errors import DaemonUnavailable, DeadlineExceeded
 from sire.paths import Paths
 from sire.protocol.content import Buffer
@@ -113,6 +114,7 @@ class Link:
         self._paths = paths
         self._heartbeat = Heartbeat()
         self._incomplete = False
+        self._uninterrupted = Uninterrupted()
         self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.SNDHWM, backlog)
@@ -190,37 +192,38 @@ class Link:
             DaemonUnavailable: the backlog stayed full.
         """
         frames: list[Any] = [encode_request(request), *payload]
-        if not self._begin(SILENT_SECONDS if seconds is None else min(seconds, SILENT_SECONDS)):
-            return False
-        last = frames.pop()
-        self._incomplete = True
-        try:
-            for frame in frames:
-                self._socket.send(frame, _NOBLOCK | _SNDMORE, copy=len(frame) < _ZERO_COPY_BYTES)
-            self._socket.send(last, _NOBLOCK, copy=len(last) < _ZERO_COPY_BYTES)
-        except zmq.Again:  # lost between two frames: none of them is delivered
-            self.ended = True
-            return False
-        self._incomplete = False
+        seconds = SILENT_SECONDS if seconds is None else min(seconds, SILENT_SECONDS)
+        deadline = 0.0
+        while not self._send_at_once(frames):
+            # ZeroMQ reports a lost connection as it reports a full backlog.
+            if self._incomplete or self.lost():
+                self.ended = True
+                return False
+            deadline = deadline or time.monotonic() + seconds
+            if time.monotonic() >= deadline:
+                raise unresponsive(self._paths, seconds) from None
+            self._socket.poll(_TRY_MILLISECONDS, _POLLOUT)
         return True
 
-    def _begin(self, seconds: float) -> bool:
-        """Send the delimiter before a message, as soon as there is room; False if it is lost."""
-        deadline = 0.0
-        while True:
+    def _send_at_once(self, frames: list[Any]) -> bool:
+        """Send a message if there is room.
+
+        If a connection is lost between two frames, none of them is delivered, and the message
+        stays incomplete.
+        """
+        with self._uninterrupted:
             try:
                 self._socket.send(b"", _NOBLOCK | _SNDMORE)
+                self._incomplete = True
+                for frame in frames[:-1]:
+                    copy = len(frame) < _ZERO_COPY_BYTES
+                    self._socket.send(frame, _NOBLOCK | _SNDMORE, copy=copy)
+                last = frames[-1]
+                self._socket.send(last, _NOBLOCK, copy=len(last) < _ZERO_COPY_BYTES)
             except zmq.Again:
-                # ZeroMQ reports a lost connection as it reports a full backlog.
-                if self.lost():
-                    self.ended = True
-                    return False
-                deadline = deadline or time.monotonic() + seconds
-                if time.monotonic() >= deadline:
-                    raise unresponsive(self._paths, seconds) from None
-                self._socket.poll(_TRY_MILLISECONDS, _POLLOUT)
-            else:
-                return True
+                return False
+            self._incomplete = False
+            return True
 
     def receive(
         self, request_id: str | int, timeout: float | None, *, due: float | None = None
