@@ -19,6 +19,8 @@ from sired.runtimes.traits import RuntimeTraits
 LOAD_KEYWORDS = frozenset(
     {"device", "format", "model_class", "python_path", "trusted", "weight_bytes"}
 )
+# Another one: the arguments of a model's class that are called like these.
+CLASS_ARGUMENTS = "class_arguments"
 
 Record = TypeVar("Record", bound=msgspec.Struct)
 
@@ -26,20 +28,21 @@ Record = TypeVar("Record", bound=msgspec.Struct)
 def check_arguments(traits: RuntimeTraits, spec: ModelSpec) -> None:
     """Check a model's arguments as far as that is possible without importing its class.
 
-    Names that the runtime does not declare are accepted where they go to the constructor of the
-    model's class. Values of declared arguments are not checked then either: the constructor may
-    have a parameter of the same name, and takes precedence.
+    Names that the runtime does not declare, and those of ``LOAD_KEYWORDS``, are accepted where they
+    go to the constructor of the model's class. Values of declared arguments are not checked then
+    either: the constructor may have a parameter of the same name, and takes precedence.
 
     Raises:
         InvalidModel: an argument is unknown, missing, or has a value of the wrong type.
     """
-    reserved = sorted(LOAD_KEYWORDS & spec.args.keys())
-    if reserved:
+    to_class = traits.passes_to_class(spec)
+    reserved = sorted((LOAD_KEYWORDS | {CLASS_ARGUMENTS}) & spec.args.keys())
+    if reserved and not (to_class and LOAD_KEYWORDS.issuperset(reserved)):
         raise InvalidModel(
             f"{reserved[0]!r} cannot be given as an argument.",
             hint=f"These names have options of their own: {', '.join(sorted(LOAD_KEYWORDS))}.",
         )
-    if traits.passes_to_class(spec):
+    if to_class:
         return
     owner = f"The runtime {traits.name}"
     file_format = traits.format(spec.format)
@@ -51,7 +54,9 @@ def check_arguments(traits: RuntimeTraits, spec: ModelSpec) -> None:
 
 def own_arguments(keywords: Mapping[str, Any]) -> dict[str, Any]:
     """The model's own arguments, of the keywords that a runtime's ``load`` was called with."""
-    return {name: value for name, value in keywords.items() if name not in LOAD_KEYWORDS}
+    own = {name: value for name, value in keywords.items() if name not in LOAD_KEYWORDS}
+    to_class = own.pop(CLASS_ARGUMENTS, {})
+    return {**own, **to_class}
 
 
 def read_arguments(

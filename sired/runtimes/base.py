@@ -56,6 +56,8 @@ class InferenceRuntime(ABC):
             **kwargs: ``device`` ("cpu" or "cuda:0": a worker sees only the device granted to it),
                 ``format`` (as recognised when registered), ``model_class``, ``python_path``,
                 ``trusted`` and ``weight_bytes`` as in ``ModelSpec``, then the model's ``args``.
+                Those that go to a class and have one of these names are in ``class_arguments``;
+                ``sired.runtimes.arguments.own_arguments`` returns all that are the model's.
 
         Raises:
             UntrustedModel: loading would run code from the file, and ``trusted`` is false.

@@ -9,6 +9,7 @@ import torch
 
 from sire.spec import Signature
 from sire.tensors import RATE_NAMES, unknown_rate
+from sired.runtimes.arguments import own_arguments
 from sired.runtimes.base import InferenceRuntime
 from sired.runtimes.pytorch import checking, programs, weights
 from sired.runtimes.pytorch.calling import UndeclaredInputs
@@ -90,7 +91,7 @@ class PyTorchRuntime(InferenceRuntime):
             model_class=given.pop("model_class", None),
             python_path=tuple(given.pop("python_path", ())),
             trusted=bool(given.pop("trusted", False)),
-            arguments=given,
+            arguments=own_arguments(given),
             declared=self.declared,
             progress=self.progress,
         )

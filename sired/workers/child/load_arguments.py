@@ -3,6 +3,7 @@
 from typing import Any
 
 from sire.spec import ModelSpec
+from sired.runtimes.arguments import CLASS_ARGUMENTS, LOAD_KEYWORDS
 
 
 def load_arguments(spec: ModelSpec, kind: str) -> dict[str, Any]:
@@ -15,4 +16,5 @@ def load_arguments(spec: ModelSpec, kind: str) -> dict[str, Any]:
         "trusted": spec.trusted,
         "weight_bytes": spec.weight_bytes,
     }
-    return {**spec.args, **keywords}
+    own = {name: value for name, value in spec.args.items() if name in LOAD_KEYWORDS}
+    return {**spec.args, **keywords, **({CLASS_ARGUMENTS: own} if own else {})}
