@@ -27,8 +27,9 @@ def test_a_header_over_the_limit_is_refused_with_its_size_and_largest_field(
 ) -> None:
     with pytest.raises(InvalidInput) as refused:
         encode_request(request_)
-    assert refused.value.details["field"] == field
-    assert refused.value.details["size"] > LARGEST_HEADER
+    details: dict[str, Any] = refused.value.details
+    assert details["field"] == field
+    assert details["size"] > LARGEST_HEADER
     assert str(LARGEST_HEADER) in refused.value.message
     assert repr(field) in refused.value.message
 

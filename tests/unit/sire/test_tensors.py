@@ -34,7 +34,7 @@ trees = st.recursive(
 
 def same(one: Any, other: Any) -> bool:
     if isinstance(one, np.ndarray):
-        return (
+        return bool(
             one.shape == other.shape
             and one.dtype == other.dtype.newbyteorder("=")
             and one.tobytes() == other.astype(one.dtype).tobytes()

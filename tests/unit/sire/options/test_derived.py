@@ -109,7 +109,7 @@ def test_each_option_is_a_keyword_of_register_model(option: ModelOption) -> None
         assert option.name in keywords  # what goes to the arguments is any other keyword
         # Python 3.13 strips the docstring's indentation.
         described = f"\n    {option.name}: {option.help[0].lower()}"
-        assert described in inspect.getdoc(register)
+        assert described in (inspect.getdoc(register) or "")
 
 
 def test_register_model_takes_no_option_that_is_not_declared() -> None:

@@ -16,7 +16,7 @@ import pytest
 from sire.errors import ProtocolError
 from sire.protocol.runs import RunModel, RunResult, WorkerError
 from sire.spec import Signature
-from sire.transport.channel import Channel
+from sire.transport.channel import Channel, Message
 from sired.workers.messages import (
     FromWorker,
     ModelReady,
@@ -26,21 +26,33 @@ from sired.workers.messages import (
 RUN = RunModel(7, "application/json", (), "application/json")
 DONE = RunResult(7, "application/json", (), 0.5, 0)
 
+# What arrives is a message of any kind: each test says which it expects.
+Pair = tuple[Channel[Any], Channel[Any]]
+Raw = tuple[Channel[Any], socket.socket]
+
+
+def taken(channel: Channel[Any]) -> Message[Any]:
+    """The message that has arrived."""
+    message = channel.try_receive()
+    assert message is not None
+    return message
+
 
 @pytest.fixture
-def pair() -> Iterator[tuple[Channel, ...]]:
+def pair() -> Iterator[Pair]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    daemon, worker = Channel(ours, FromWorker), Channel(theirs, ToWorker)
+    daemon: Channel[Any] = Channel(ours, FromWorker)
+    worker: Channel[Any] = Channel(theirs, ToWorker)
     yield daemon, worker
     daemon.close()
     worker.close()
 
 
 @pytest.fixture
-def raw() -> Iterator[tuple[Channel, socket.socket]]:
+def raw() -> Iterator[Raw]:
     """A channel and the bare socket of a peer that may say anything."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    channel = Channel(ours, FromWorker)
+    channel: Channel[Any] = Channel(ours, FromWorker)
     yield channel, theirs
     channel.close()
     theirs.close()
@@ -51,14 +63,14 @@ def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-def passed(*fds: int) -> list[tuple[int, int, array.array]]:
+def passed(*fds: int) -> list[tuple[int, int, "array.array[int]"]]:
     return [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
 
 
 @pytest.mark.parametrize(
     "sizes", [(), (0,), (3,), (3, 0, 5), (65_000,), (70_000, 0, 9), (1 << 22,)]
 )
-def test_frames_arrive_as_they_were_sent(pair: tuple[Channel, ...], sizes: tuple[Any, ...]) -> None:
+def test_frames_arrive_as_they_were_sent(pair: Pair, sizes: tuple[Any, ...]) -> None:
     daemon, worker = pair
     frames = [os.urandom(size) for size in sizes]
     assert daemon.try_send(RUN, frames)
@@ -67,7 +79,7 @@ def test_frames_arrive_as_they_were_sent(pair: tuple[Channel, ...], sizes: tuple
     assert [bytes(frame) for frame in received] == frames
 
 
-def test_received_frames_outlive_the_messages_after_them(pair: tuple[Channel, ...]) -> None:
+def test_received_frames_outlive_the_messages_after_them(pair: Pair) -> None:
     daemon, worker = pair
     small, big = b"s" * 100, b"b" * 100_000
     daemon.send(RUN, [small])
@@ -83,10 +95,10 @@ def test_received_frames_outlive_the_messages_after_them(pair: tuple[Channel, ..
 
 
 @pytest.mark.parametrize("elements", [4, 40_000])
-def test_every_frame_begins_where_an_array_may(pair: tuple[Channel, ...], elements: int) -> None:
+def test_every_frame_begins_where_an_array_may(pair: Pair, elements: int) -> None:
     daemon, worker = pair
     sent = np.arange(elements, dtype=np.float64)
-    daemon.send(RUN, [b"odd", sent, b"odd", sent])
+    daemon.send(RUN, [b"odd", sent.data, b"odd", sent.data])
     _, (_, first, _, second) = worker.receive()
     for frame in (first, second):
         received = np.frombuffer(frame, np.float64)
@@ -94,7 +106,7 @@ def test_every_frame_begins_where_an_array_may(pair: tuple[Channel, ...], elemen
         assert np.array_equal(received, sent)
 
 
-def test_arrays_of_any_shape_are_frames_even_empty_ones(pair: tuple[Channel, ...]) -> None:
+def test_arrays_of_any_shape_are_frames_even_empty_ones(pair: Pair) -> None:
     daemon, worker = pair
     arrays: list[np.ndarray[Any, Any]] = [
         np.zeros((0, 3)),
@@ -107,45 +119,45 @@ def test_arrays_of_any_shape_are_frames_even_empty_ones(pair: tuple[Channel, ...
 
 
 @pytest.mark.parametrize("count", [2_000, 40_000])
-def test_thousands_of_frames_are_one_message(pair: tuple[Channel, ...], count: int) -> None:
+def test_thousands_of_frames_are_one_message(pair: Pair, count: int) -> None:
     daemon, worker = pair
     daemon.send(RUN, [b"%d" % number for number in range(count)])
     _, frames = worker.receive()
     assert [bytes(frame) for frame in frames] == [b"%d" % number for number in range(count)]
 
 
-def test_an_error_may_be_as_long_as_it_likes(pair: tuple[Channel, ...]) -> None:
+def test_an_error_may_be_as_long_as_it_likes(pair: Pair) -> None:
     daemon, worker = pair
     error = WorkerError(7, "InferenceError", "why " * 100_000)
     worker.send(error)
     assert daemon.try_receive() == (error, ())
 
 
-def test_details_that_no_message_can_carry_arrive_as_text(pair: tuple[Channel, ...]) -> None:
+def test_details_that_no_message_can_carry_arrive_as_text(pair: Pair) -> None:
     daemon, worker = pair
     worker.send(WorkerError(7, "LoadFailed", "no", details={"path": os, "given": {1, 2}}))
-    message, _ = daemon.try_receive()
+    message, _ = taken(daemon)
     assert "module 'os'" in message.details["path"]
 
 
-def test_nothing_to_receive_is_none_and_a_closed_line_is_the_end(pair: tuple[Channel, ...]) -> None:
+def test_nothing_to_receive_is_none_and_a_closed_line_is_the_end(pair: Pair) -> None:
     daemon, worker = pair
     assert daemon.try_receive() is None
     worker.send(ModelReady(1, 0.1, Signature()))
     worker.close()
-    assert daemon.try_receive()[0].memory_bytes == 1
+    assert taken(daemon)[0].memory_bytes == 1
     with pytest.raises(EOFError):
         daemon.try_receive()
 
 
 def test_the_last_words_of_a_peer_that_left_messages_unread_are_heard(
-    pair: tuple[Channel, ...],
+    pair: Pair,
 ) -> None:
     daemon, worker = pair
     daemon.send(RUN, [b"never read"])
     worker.send(DONE, [b"last words"])
     worker.close()
-    message, (frame,) = daemon.try_receive()
+    message, (frame,) = taken(daemon)
     assert message == DONE
     assert bytes(frame) == b"last words"
     with pytest.raises(EOFError):
@@ -153,7 +165,7 @@ def test_the_last_words_of_a_peer_that_left_messages_unread_are_heard(
 
 
 @pytest.mark.parametrize("size", [1_000, 100_000])
-def test_a_full_line_refuses_until_the_peer_reads(pair: tuple[Channel, ...], size: int) -> None:
+def test_a_full_line_refuses_until_the_peer_reads(pair: Pair, size: int) -> None:
     daemon, worker = pair
     before = descriptors()
     sent = 0
@@ -166,7 +178,7 @@ def test_a_full_line_refuses_until_the_peer_reads(pair: tuple[Channel, ...], siz
     assert daemon.try_send(RUN, [b"x" * size])
 
 
-def test_descriptors_are_released_with_the_last_view(pair: tuple[Channel, ...]) -> None:
+def test_descriptors_are_released_with_the_last_view(pair: Pair) -> None:
     daemon, worker = pair
     before = descriptors()
     daemon.send(RUN, [b"x" * 100_000, b"y" * 10])
@@ -189,12 +201,12 @@ def prefix_of(
     return packet, fds[0]
 
 
-def assert_refused(channel: Channel) -> None:
+def assert_refused(channel: Channel[Any]) -> None:
     with pytest.raises(ProtocolError):
         channel.try_receive()
 
 
-def test_shared_memory_that_could_shrink_is_refused(raw: tuple[Channel, socket.socket]) -> None:
+def test_shared_memory_that_could_shrink_is_refused(raw: Raw) -> None:
     channel, peer = raw
     packet, sealed = prefix_of()
     size = os.fstat(sealed).st_size
@@ -209,7 +221,7 @@ def test_shared_memory_that_could_shrink_is_refused(raw: tuple[Channel, socket.s
 
 
 def test_sealed_memory_shorter_than_announced_is_refused(
-    raw: tuple[Channel, socket.socket],
+    raw: Raw,
 ) -> None:
     channel, peer = raw
     packet, big = prefix_of()
@@ -223,7 +235,7 @@ def test_sealed_memory_shorter_than_announced_is_refused(
 
 
 def test_a_descriptor_that_is_no_shared_memory_is_refused(
-    raw: tuple[Channel, socket.socket],
+    raw: Raw,
 ) -> None:
     channel, peer = raw
     packet, sealed = prefix_of()
@@ -234,7 +246,7 @@ def test_a_descriptor_that_is_no_shared_memory_is_refused(
             assert_refused(channel)
 
 
-def test_shared_memory_that_did_not_come_is_refused(raw: tuple[Channel, socket.socket]) -> None:
+def test_shared_memory_that_did_not_come_is_refused(raw: Raw) -> None:
     channel, peer = raw
     packet, sealed = prefix_of()
     os.close(sealed)
@@ -243,7 +255,7 @@ def test_shared_memory_that_did_not_come_is_refused(raw: tuple[Channel, socket.s
 
 
 def test_more_descriptors_than_one_message_has_are_refused_and_closed(
-    raw: tuple[Channel, socket.socket],
+    raw: Raw,
 ) -> None:
     channel, peer = raw
     packet, sealed = prefix_of()
@@ -266,32 +278,32 @@ def test_more_descriptors_than_one_message_has_are_refused_and_closed(
         b"x" * 150_000,
     ],
 )
-def test_rubbish_is_refused_and_the_line_goes_on(
-    raw: tuple[Channel, socket.socket], packet: bytes
-) -> None:
+def test_rubbish_is_refused_and_the_line_goes_on(raw: Raw, packet: bytes) -> None:
     channel, peer = raw
     peer.send(packet)
     assert_refused(channel)
-    Channel(peer, ToWorker).send(DONE, [b"fine"])
-    assert bytes(channel.try_receive()[1][0]) == b"fine"
+    other: Channel[Any] = Channel(peer, ToWorker)
+    other.send(DONE, [b"fine"])
+    assert bytes(taken(channel)[1][0]) == b"fine"
 
 
-def test_a_message_of_the_wrong_kind_is_refused(pair: tuple[Channel, ...]) -> None:
+def test_a_message_of_the_wrong_kind_is_refused(pair: Pair) -> None:
     daemon, worker = pair
     worker.send(RUN)
     assert_refused(daemon)
 
 
-def test_big_frames_are_read_only_views_of_shared_memory(pair: tuple[Channel, ...]) -> None:
+def test_big_frames_are_read_only_views_of_shared_memory(pair: Pair) -> None:
     daemon, worker = pair
     daemon.send(RUN, [b"x" * 100_000])
     _, (frame,) = worker.receive()
+    assert isinstance(frame, memoryview)
     assert isinstance(frame.obj, mmap.mmap)
     assert frame.readonly
 
 
 def test_a_worker_that_was_answered_at_once_hears_the_next_message_and_the_end_all_the_same(
-    pair: tuple[Channel, ...],
+    pair: Pair,
 ) -> None:
     daemon, worker = pair
     for _ in range(3):

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Iterable
 from itertools import islice, pairwise
 from typing import Any
 
@@ -81,7 +82,7 @@ def test_choosing_at_random_does_not_change_when_requests_are_due() -> None:
     ],
 )
 def test_a_percentile_is_the_value_of_the_nearest_rank(
-    values: Any, fraction: Any, expected: str
+    values: Iterable[float], fraction: float, expected: float | None
 ) -> None:
     assert percentile(list(values), fraction) == expected
 

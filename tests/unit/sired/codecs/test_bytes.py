@@ -58,6 +58,6 @@ def test_answers_of_bytes_are_written_as_they_are() -> None:
     for answer in (PNG, bytearray(PNG), {"file": PNG}, np.frombuffer(PNG, np.uint8)):
         written = encode(answer, content.BYTES)
         assert (written.content_type, written.frames[0]) == (content.BYTES, PNG)
-    for answer in ("text", np.zeros(3), {"a": PNG, "b": PNG}, np.zeros((2, 2), np.uint8)):
+    for other in ("text", np.zeros(3), {"a": PNG, "b": PNG}, np.zeros((2, 2), np.uint8)):
         with pytest.raises(InvalidInput, match="not bytes"):
-            encode(answer, content.BYTES)
+            encode(other, content.BYTES)

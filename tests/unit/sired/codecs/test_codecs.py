@@ -43,7 +43,7 @@ def npz(**arrays: Any) -> bytes:
     return buffer.getvalue()
 
 
-def picture(mode: str, size: tuple[int, ...], color: Any, kind: str = "PNG") -> bytes:
+def picture(mode: str, size: tuple[int, int], color: Any, kind: str = "PNG") -> bytes:
     buffer = io.BytesIO()
     Image.new(mode, size, color).save(buffer, kind)
     return buffer.getvalue()

@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from sire.errors import InvalidInput
 from sire.protocol import content
@@ -21,7 +20,7 @@ def takes(dtype: str, *shape: int, name: str = "x") -> Signature:
     return Signature(inputs=(TensorSpec(name, dtype, shape),))
 
 
-def read(content_type: str, data: bytes, signature: Signature = ANYTHING) -> NDArray[Any] | None:
+def read(content_type: str, data: bytes, signature: Signature = ANYTHING) -> Any:
     return decode(Payload(content_type, (data,)), signature, ImageOptions())
 
 

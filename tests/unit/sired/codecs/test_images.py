@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from sire.errors import InvalidInput
 from sire.protocol import content
@@ -28,9 +29,11 @@ def saved(picture: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
 
 def read(
     data: bytes, signature: Signature | None = None, kind: str = content.PNG, **options: Any
-) -> NDArray[Any] | None:
+) -> NDArray[Any]:
     signature = signature or takes("float32", 1, 3, -1, -1)
-    return decode(Payload(kind, (data,)), signature, ImageOptions(**options))
+    pixels = decode(Payload(kind, (data,)), signature, ImageOptions(**options))
+    assert isinstance(pixels, np.ndarray)
+    return pixels
 
 
 def gradient(width: int, height: int) -> Image.Image:
@@ -79,7 +82,7 @@ def test_a_file_with_several_images_is_rejected() -> None:
     ],
 )
 def test_a_free_side_keeps_the_shape_of_the_image(
-    size: tuple[int, ...], height: int, width: int, expected: tuple[int, ...]
+    size: tuple[int, int], height: int, width: int, expected: tuple[int, ...]
 ) -> None:
     given = read(saved(Image.new("RGB", size)), takes("float32", -1, 3, height, width))
     assert given.shape == (1, 3, *expected)
@@ -88,7 +91,7 @@ def test_a_free_side_keeps_the_shape_of_the_image(
 @pytest.mark.parametrize(
     ("fit", "expected"), [("stretch", (32, 64)), ("pad", (64, 64)), ("crop", (32, 32))]
 )
-def test_free_sides_are_multiples(fit: Any, expected: str) -> None:
+def test_free_sides_are_multiples(fit: str, expected: tuple[int, int]) -> None:
     data = saved(gradient(61, 40))
     given = read(data, takes("uint8", 1, -1, -1, 3), fit=fit, multiple=32)
     assert given.shape == (1, *expected, 3)
@@ -202,6 +205,7 @@ def test_a_map_of_segments_says_what_they_are() -> None:
     ]
     written = Image.open(io.BytesIO(encode(objects(segments), content.PNG).frames[0]))
     assert np.asarray(written).tolist() == [[1, 0, 2]]
+    assert isinstance(written, PngImageFile)
     assert json.loads(written.text["segments"]) == [
         {"label": "cat", "score": None},
         {"label": "dog", "score": 0.5},

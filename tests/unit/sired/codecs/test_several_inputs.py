@@ -149,7 +149,8 @@ def test_optional_inputs_can_be_left_out() -> None:
 
 def test_inputs_of_any_shape_take_any() -> None:
     signature = takes("x:float32[...]")
-    for value in (3.0, [1.0], [[1.0, 2.0]], [[[]]]):
+    values: list[Any] = [3.0, [1.0], [[1.0, 2.0]], [[[]]]]
+    for value in values:
         assert read(json.dumps(value).encode(), signature).tolist() == value
 
 
@@ -193,7 +194,7 @@ def test_a_part_that_cannot_be_read_is_named() -> None:
         (msgspec.msgpack.encode([("a", content.PARTS)]), b"x"),
     ],
 )
-def test_damaged_parts_are_invalid_input(frames: list[bytes]) -> None:
+def test_damaged_parts_are_invalid_input(frames: tuple[bytes, ...]) -> None:
     with pytest.raises(InvalidInput):
         decode(Payload(content.PARTS, frames), Signature(), ImageOptions())
 

@@ -131,7 +131,7 @@ def test_a_model_with_an_input_for_the_rate_gets_it(dtype: str) -> None:
     ],
 )
 def test_channels_go_where_the_model_has_an_axis_for_them(
-    shape: Any, channels: Any, expected: str
+    shape: tuple[int, ...], channels: int, expected: tuple[int, ...]
 ) -> None:
     samples = np.random.default_rng(0).uniform(-1, 1, (100, channels))
     given = read(saved(samples, subtype="FLOAT"), takes(*shape), rate=48000)
@@ -194,9 +194,9 @@ def test_a_rate_that_would_let_a_recording_grow_without_limit_is_rejected() -> N
         {"samples": TONE.astype(np.float64), "sampling_rate": 16000},
     ],
 )
-def test_answers_are_recordings_with_the_same_samples(answer: Path) -> None:
+def test_answers_are_recordings_with_the_same_samples(answer: dict[str, Any]) -> None:
     written = encode(answer, content.WAV)
-    samples = answer.get("samples", answer.get("audio"))
+    samples: Any = answer.get("samples", answer.get("audio"))
     kind = samples.dtype.name
     given, rate = soundfile.read(io.BytesIO(written.frames[0]), dtype=kind)
     assert rate == 16000

@@ -51,7 +51,7 @@ def test_a_first_row_of_names_is_a_header(first: Any) -> None:
 
 
 @pytest.mark.parametrize("data", ["0,1\n5.5,6.5\n", "0\n1.5\n", "0\n1\n2\n", "0,1,2\n0,0,0\n"])
-def test_a_first_row_that_counts_from_zero_has_to_be_explained(data: bytes) -> None:
+def test_a_first_row_that_counts_from_zero_has_to_be_explained(data: str) -> None:
     with pytest.raises(InvalidInput, match="could be the names that pandas gives") as caught:
         read(data)
     assert "--header yes" in caught.value.hint

@@ -8,18 +8,21 @@ import pytest
 from sire.errors import InvalidConfiguration
 from sire.units import parse_bytes, parse_duration
 from sired.config import DeviceSettings, Settings, load_settings
+from sired.config.loading import LoadedSettings
+
+Load = Callable[..., LoadedSettings]
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Any:
+def file(tmp_path: Path) -> Path:
     return tmp_path / "config.toml"
 
 
 @pytest.fixture
-def load(file: Callable[..., Any]) -> Any:
+def load(file: Path) -> Load:
     """Load settings from this text, environment and flags."""
 
-    def load(text: str = "", environment: Any = None, flags: Any = None) -> Any:
+    def load(text: str = "", environment: Any = None, flags: Any = None) -> LoadedSettings:
         file.write_text(text)
         return load_settings(file, environment or {}, flags or {})
 
@@ -36,7 +39,7 @@ def test_a_missing_file_leaves_the_defaults(tmp_path: Path) -> None:
     assert {source for _, _, source in loaded.sources} == {"default"}
 
 
-def test_the_defaults_are_those_that_are_documented(load: Callable[..., Any]) -> None:
+def test_the_defaults_are_those_that_are_documented(load: Load) -> None:
     loaded = load()
     assert [(key, value) for key, value, _ in loaded.sources] == [
         ("daemon.grace", "10s"),
@@ -92,7 +95,7 @@ def test_the_defaults_are_those_that_are_documented(load: Callable[..., Any]) ->
     ]
 
 
-def test_sizes_and_durations_become_bytes_and_seconds(load: Callable[..., Any]) -> None:
+def test_sizes_and_durations_become_bytes_and_seconds(load: Load) -> None:
     settings = load(
         """
         [daemon]
@@ -113,7 +116,7 @@ def test_sizes_and_durations_become_bytes_and_seconds(load: Callable[..., Any]) 
 
 
 def test_the_environment_wins_over_the_file_and_flags_win_over_both(
-    load: Callable[..., Any],
+    load: Load,
 ) -> None:
     text = '[daemon]\ngrace = "1s"\nhung_after = "1s"\nload_timeout = "1s"\n'
     environment = {"SIRE_DAEMON_HUNG_AFTER": "2s", "SIRE_DAEMON_LOAD_TIMEOUT": "2s"}
@@ -126,53 +129,55 @@ def test_the_environment_wins_over_the_file_and_flags_win_over_both(
     assert source_of(loaded, "daemon.log_level") == ("info", "default")
 
 
-def test_every_listed_value_can_be_given_back_as_a_flag(load: Callable[..., Any]) -> None:
+def test_every_listed_value_can_be_given_back_as_a_flag(
+    load: Load,
+) -> None:
     loaded = load("[devices.cpu0]\nmemory = '600MB'\ncores = [0, 1]\n")
     flags = {key: value for key, value, _ in loaded.sources}
     assert load("", {}, flags).settings == loaded.settings
 
 
-def test_variables_of_no_known_section_are_left_alone(load: Callable[..., Any]) -> None:
+def test_variables_of_no_known_section_are_left_alone(load: Load) -> None:
     environment = {"SIRE_HOME": "/x", "SIRE_NO_AUTOSTART": "1", "SIRE_DEBUG": "1", "SIRE_": ""}
     assert load("", environment).settings == Settings()
 
 
-def test_a_misspelt_variable_is_named_with_the_nearest_key(load: Callable[..., Any]) -> None:
+def test_a_misspelt_variable_is_named_with_the_nearest_key(
+    load: Load,
+) -> None:
     with pytest.raises(InvalidConfiguration, match="SIRE_DAEMON_GRACEE") as caught:
         load("", {"SIRE_DAEMON_GRACEE": "1s"})
     assert "daemon.grace?" in caught.value.hint
 
 
-def test_a_misspelt_key_is_named_with_the_file_and_the_nearest_key(
-    load: Callable[..., Any], file: Callable[..., Any]
-) -> None:
+def test_a_misspelt_key_is_named_with_the_file_and_the_nearest_key(load: Load, file: Path) -> None:
     with pytest.raises(InvalidConfiguration, match="defaults.keepalive") as caught:
         load('[defaults]\nkeepalive = "5m"\n')
     assert str(file) in caught.value.message
     assert "defaults.keep_alive?" in caught.value.hint
 
 
-def test_a_misspelt_section_is_named_with_the_nearest_key(load: Callable[..., Any]) -> None:
+def test_a_misspelt_section_is_named_with_the_nearest_key(
+    load: Load,
+) -> None:
     with pytest.raises(InvalidConfiguration, match="setting deamon.grace does not exist") as caught:
         load("[deamon]\ngrace = 1\n")
     assert "daemon.grace?" in caught.value.hint
 
 
 @pytest.mark.parametrize("text", ["[bogus]", "[zzz]\nq = 1", "x = 1"])
-def test_a_key_like_no_other_brings_the_list_of_sections(
-    load: Callable[..., Any], text: str
-) -> None:
+def test_a_key_like_no_other_brings_the_list_of_sections(load: Load, text: str) -> None:
     with pytest.raises(InvalidConfiguration, match="does not exist") as caught:
         load(text)
     assert "placement" in caught.value.hint
 
 
-def test_sections_may_be_empty(load: Callable[..., Any]) -> None:
+def test_sections_may_be_empty(load: Load) -> None:
     assert load("[daemon]\n[devices]\n[devices.cpu]\n").settings == Settings()
 
 
 @pytest.mark.parametrize("text", ["daemon = 1", "devices = 1", "devices.cpu = 2"])
-def test_a_section_given_as_a_value_is_said_so(load: Callable[..., Any], text: str) -> None:
+def test_a_section_given_as_a_value_is_said_so(load: Load, text: str) -> None:
     with pytest.raises(InvalidConfiguration, match="is a section, not a value"):
         load(text)
 
@@ -194,7 +199,7 @@ def test_a_section_given_as_a_value_is_said_so(load: Callable[..., Any], text: s
     ],
 )
 def test_a_wrong_value_is_named_by_its_key(
-    load: Callable[..., Any], file: Callable[..., Any], text: str, complaint: str
+    load: Load, file: Path, text: str, complaint: str
 ) -> None:
     with pytest.raises(InvalidConfiguration, match=complaint) as caught:
         load(text)
@@ -202,15 +207,13 @@ def test_a_wrong_value_is_named_by_its_key(
 
 
 @pytest.mark.parametrize("text", ["[daemon]\ngrace =", "[daemon]\ngrace = [", "[daemon]\nx = 'a"])
-def test_broken_toml_is_named_with_file_and_line(
-    load: Callable[..., Any], file: Callable[..., Any], text: str
-) -> None:
+def test_broken_toml_is_named_with_file_and_line(load: Load, file: Path, text: str) -> None:
     with pytest.raises(InvalidConfiguration, match="line 2") as caught:
         load(text)
     assert str(file) in caught.value.message
 
 
-def test_a_file_that_is_no_text_is_said_so(file: Callable[..., Any]) -> None:
+def test_a_file_that_is_no_text_is_said_so(file: Path) -> None:
     file.write_bytes(b"\xff\xfe")
     with pytest.raises(InvalidConfiguration, match="is not UTF-8"):
         load_settings(file, {}, {})
@@ -221,7 +224,7 @@ def test_a_directory_in_the_place_of_the_file_is_said_so(tmp_path: Path) -> None
         load_settings(tmp_path, {}, {})
 
 
-def test_a_device_takes_kind_and_index_from_its_name(load: Callable[..., Any]) -> None:
+def test_a_device_takes_kind_and_index_from_its_name(load: Load) -> None:
     devices = load('[devices."cuda:1"]\nmemory = "2GiB"\n[devices.cpu0]\ncores = [0]\n').settings
     assert devices.devices == {
         "cuda:1": DeviceSettings(kind="cuda", index=1, memory=2 * 1024**3),
@@ -229,12 +232,12 @@ def test_a_device_takes_kind_and_index_from_its_name(load: Callable[..., Any]) -
     }
 
 
-def test_a_device_of_another_name_says_its_kind(load: Callable[..., Any]) -> None:
+def test_a_device_of_another_name_says_its_kind(load: Load) -> None:
     devices = load('[devices.big]\nkind = "cuda"\nindex = 2\nenabled = false\n').settings.devices
     assert devices == {"big": DeviceSettings(kind="cuda", index=2, enabled=False)}
 
 
-def test_a_device_whose_kind_nobody_knows_is_refused(load: Callable[..., Any]) -> None:
+def test_a_device_whose_kind_nobody_knows_is_refused(load: Load) -> None:
     with pytest.raises(InvalidConfiguration, match="devices.big") as caught:
         load("[devices.big]\nindex = 2\n")
     assert 'kind = "cuda"' in caught.value.hint
@@ -251,14 +254,14 @@ def test_a_device_whose_kind_nobody_knows_is_refused(load: Callable[..., Any]) -
         '[devices.disk]\nkind = "cpu"',
     ],
 )
-def test_the_name_of_a_whole_device_cannot_mean_another(
-    load: Callable[..., Any], text: str
-) -> None:
+def test_the_name_of_a_whole_device_cannot_mean_another(load: Load, text: str) -> None:
     with pytest.raises(InvalidConfiguration, match="devices"):
         load(text)
 
 
-def test_the_environment_reaches_devices_by_their_names(load: Callable[..., Any]) -> None:
+def test_the_environment_reaches_devices_by_their_names(
+    load: Load,
+) -> None:
     loaded = load(
         '[devices.Left-Half]\nkind = "cpu"\nmemory = "1GiB"\n',
         {
@@ -275,7 +278,7 @@ def test_the_environment_reaches_devices_by_their_names(load: Callable[..., Any]
     assert source_of(loaded, "devices.Left-Half.memory") == ("2GiB", variable)
 
 
-def test_flags_reach_devices_by_dotted_keys(load: Callable[..., Any]) -> None:
+def test_flags_reach_devices_by_dotted_keys(load: Load) -> None:
     loaded = load(flags={"devices.cuda:0.memory": "4GiB"})
     assert loaded.settings.devices["cuda:0"].memory == parse_bytes("4GiB")
     assert source_of(loaded, "devices.cuda:0.memory") == ("4GiB", "flag")
@@ -283,7 +286,7 @@ def test_flags_reach_devices_by_dotted_keys(load: Callable[..., Any]) -> None:
 
 
 def test_a_device_whose_name_has_a_number_nobody_can_count_to_is_refused(
-    load: Callable[..., Any],
+    load: Load,
 ) -> None:
     number = "8" * 99
     with pytest.raises(InvalidConfiguration, match="not a whole number"):

@@ -6,12 +6,12 @@ from typing import Any
 
 from sired.scheduler import events
 from sired.scheduler.instructions import Complete, Evicted, StartWorker, StopWorker
-from tests.unit.sired.scheduler.conftest import dispatched, of_kind
+from tests.unit.sired.scheduler.conftest import Driver, Machine, dispatched, of_kind
 
 
 def competing(
-    driver: Any,
-    machine: Any,
+    driver: type[Driver],
+    machine: type[Machine],
     names: Any,
     load: float = 1.0,
     service: float = 0.1,
@@ -26,7 +26,7 @@ def competing(
 
 
 def test_alternating_requests_cost_one_load_per_turn_not_per_request(
-    driver: Any, machine: Any
+    driver: type[Driver], machine: type[Machine]
 ) -> None:
     _, m = competing(driver, machine, "ABC")
     for name in "ABCABC":
@@ -36,7 +36,9 @@ def test_alternating_requests_cost_one_load_per_turn_not_per_request(
     assert m.served == ["A", "A", "B", "B", "C", "C"]
 
 
-def test_an_endless_stream_cannot_block_another_model(driver: Any, machine: Any) -> None:
+def test_an_endless_stream_cannot_block_another_model(
+    driver: type[Driver], machine: type[Machine]
+) -> None:
     d, m = competing(driver, machine, "AB", rules={"patience": 5.0, "queue_per_model": 10**6})
     m.ask("A")
     m.run(until=1.0)
@@ -49,7 +51,9 @@ def test_an_endless_stream_cannot_block_another_model(driver: Any, machine: Any)
     assert len(m.served[: m.served.index("B")]) <= 5.0 / 0.1 + 2
 
 
-def test_a_turn_ends_after_turn_requests_even_if_they_are_fast(driver: Any, machine: Any) -> None:
+def test_a_turn_ends_after_turn_requests_even_if_they_are_fast(
+    driver: type[Driver], machine: type[Machine]
+) -> None:
     _, m = competing(
         driver, machine, "AB", service=0.001, rules={"patience": 5.0, "turn_requests": 20}
     )
@@ -61,7 +65,9 @@ def test_a_turn_ends_after_turn_requests_even_if_they_are_fast(driver: Any, mach
     assert m.loads == ["A", "B", "A"]
 
 
-def test_no_more_time_is_spent_loading_than_serving(driver: Any, machine: Any) -> None:
+def test_no_more_time_is_spent_loading_than_serving(
+    driver: type[Driver], machine: type[Machine]
+) -> None:
     d, m = competing(driver, machine, "AB", load=8.0, rules={"patience": 1.0})
     for _ in range(400):
         m.ask("A")
@@ -70,7 +76,9 @@ def test_no_more_time_is_spent_loading_than_serving(driver: Any, machine: Any) -
     assert len(m.served) * 0.1 >= 0.45 * d.now
 
 
-def test_three_models_that_do_not_fit_together_have_equal_turns(driver: Any, machine: Any) -> None:
+def test_three_models_that_do_not_fit_together_have_equal_turns(
+    driver: type[Driver], machine: type[Machine]
+) -> None:
     _, m = competing(driver, machine, "ABC", rules={"queue_total": 10**6})
     for _ in range(900):
         for name in "ABC":
@@ -80,7 +88,7 @@ def test_three_models_that_do_not_fit_together_have_equal_turns(driver: Any, mac
     assert max(shares.values()) <= 1.2 * min(shares.values())
 
 
-def test_turns_are_proportional_to_weights(driver: Any, machine: Any) -> None:
+def test_turns_are_proportional_to_weights(driver: type[Driver], machine: type[Machine]) -> None:
     _, m = competing(driver, machine, "ABC", A=3.0)
     for _ in range(900):
         for name in "ABC":
@@ -92,7 +100,7 @@ def test_turns_are_proportional_to_weights(driver: Any, machine: Any) -> None:
 
 
 def test_two_large_models_do_not_alternate_forever_while_a_third_waits(
-    driver: Any, machine: Any
+    driver: type[Driver], machine: type[Machine]
 ) -> None:
     d, m = competing(driver, machine, "ABC", rules={"queue_per_model": 10**6, "queue_total": 10**6})
     m.ask("A")
@@ -105,7 +113,7 @@ def test_two_large_models_do_not_alternate_forever_while_a_third_waits(
     assert m.loads[:3] == ["A", "B", "C"]
 
 
-def test_the_model_with_the_more_urgent_request_is_loaded_first(driver: Any) -> None:
+def test_the_model_with_the_more_urgent_request_is_loaded_first(driver: type[Driver]) -> None:
     d = driver(ageing=10.0)
     for name in ("busy", "normal", "high"):
         d.add(name, 80)
@@ -118,7 +126,7 @@ def test_the_model_with_the_more_urgent_request_is_loaded_first(driver: Any) -> 
     assert start.model.name == "high"
 
 
-def test_an_urgent_request_expedites_the_pending_load_of_its_model(driver: Any) -> None:
+def test_an_urgent_request_expedites_the_pending_load_of_its_model(driver: type[Driver]) -> None:
     d = driver(ageing=10.0)
     for name in ("busy", "first", "second"):
         d.add(name, 80)
@@ -132,7 +140,7 @@ def test_an_urgent_request_expedites_the_pending_load_of_its_model(driver: Any) 
     assert start.model.name == "second"
 
 
-def test_requests_for_a_ready_model_do_not_wait_behind_a_load(driver: Any) -> None:
+def test_requests_for_a_ready_model_do_not_wait_behind_a_load(driver: type[Driver]) -> None:
     d = driver()
     d.add("ready", 40)
     d.add("slow", 40)
@@ -142,7 +150,7 @@ def test_requests_for_a_ready_model_do_not_wait_behind_a_load(driver: Any) -> No
     assert dispatched(instructions) == [request]
 
 
-def test_loads_on_different_devices_run_concurrently(driver: Any) -> None:
+def test_loads_on_different_devices_run_concurrently(driver: type[Driver]) -> None:
     d = driver(devices=(("cpu0", "cpu", 100), ("cpu1", "cpu", 100)))
     d.add("a", 80, device="cpu0")
     d.add("b", 80, device="cpu1")
@@ -150,7 +158,7 @@ def test_loads_on_different_devices_run_concurrently(driver: Any) -> None:
     assert [start.device for (start,) in starts] == ["cpu0", "cpu1"]
 
 
-def test_many_loads_that_wait_for_one_device_do_not_block_another(driver: Any) -> None:
+def test_many_loads_that_wait_for_one_device_do_not_block_another(driver: type[Driver]) -> None:
     d = driver(devices=(("cpu0", "cpu", 100), ("cpu1", "cpu", 100)))
     d.add("busy", 80, device="cpu0")
     d.load("busy")
@@ -163,7 +171,7 @@ def test_many_loads_that_wait_for_one_device_do_not_block_another(driver: Any) -
     assert start.device == "cpu1"
 
 
-def test_every_load_that_fits_is_started_however_many_there_are(driver: Any) -> None:
+def test_every_load_that_fits_is_started_however_many_there_are(driver: type[Driver]) -> None:
     d = driver()
     d.add("busy", 100)
     busy = d.load("busy")
@@ -175,7 +183,7 @@ def test_every_load_that_fits_is_started_however_many_there_are(driver: Any) -> 
     assert len(of_kind(StartWorker, d.gone(busy))) == 30
 
 
-def test_a_load_is_cancelled_once_no_request_needs_it(driver: Any) -> None:
+def test_a_load_is_cancelled_once_no_request_needs_it(driver: type[Driver]) -> None:
     d = driver()
     d.add("busy", 80)
     d.add("other", 80)
@@ -193,7 +201,9 @@ def test_a_load_is_cancelled_once_no_request_needs_it(driver: Any) -> None:
     assert d.loaded() == ["busy"]
 
 
-def test_a_running_load_without_requests_continues_until_its_memory_is_needed(driver: Any) -> None:
+def test_a_running_load_without_requests_continues_until_its_memory_is_needed(
+    driver: type[Driver],
+) -> None:
     d = driver()
     d.add("slow", 80)
     d.add("other", 80)
@@ -205,7 +215,7 @@ def test_a_running_load_without_requests_continues_until_its_memory_is_needed(dr
     assert start.model.name == "other"
 
 
-def test_a_load_that_a_request_waits_for_is_not_interrupted(driver: Any) -> None:
+def test_a_load_that_a_request_waits_for_is_not_interrupted(driver: type[Driver]) -> None:
     d = driver()
     d.add("slow", 80)
     d.add("other", 80)
@@ -213,7 +223,7 @@ def test_a_load_that_a_request_waits_for_is_not_interrupted(driver: Any) -> None
     assert d.request("other")[1] == []
 
 
-def test_of_several_busy_models_the_one_whose_turn_is_over_is_evicted(driver: Any) -> None:
+def test_of_several_busy_models_the_one_whose_turn_is_over_is_evicted(driver: type[Driver]) -> None:
     d = driver(patience=1.0)
     for name in ("long", "short", "wants"):
         d.add(name, 50, weight=5.0 if name == "long" else 1.0)
@@ -227,7 +237,7 @@ def test_of_several_busy_models_the_one_whose_turn_is_over_is_evicted(driver: An
 
 
 def test_a_decision_with_a_thousand_waiting_models_costs_little_more_than_with_ten(
-    driver: Any,
+    driver: type[Driver],
 ) -> None:
     def per_decision(waiting: Any) -> Any:
         d = driver(queue_total=10**6, queue_per_model=10**6)
@@ -247,7 +257,7 @@ def test_a_decision_with_a_thousand_waiting_models_costs_little_more_than_with_t
     assert many < 3 * few + 0.05
 
 
-def test_load_operations_are_ordered_with_requests(driver: Any) -> None:
+def test_load_operations_are_ordered_with_requests(driver: type[Driver]) -> None:
     d = driver()
     d.add("busy", 80)
     d.add("loaded by hand", 80)

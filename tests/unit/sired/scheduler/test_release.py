@@ -7,7 +7,7 @@ from sired.scheduler import events
 from sired.scheduler.instructions import Complete, Evicted, StartWorker, StopWorker
 from sired.scheduler.policies.eviction import BUILT_IN as POLICIES
 from sired.scheduler.policies.placement import BUILT_IN as STRATEGIES
-from tests.unit.sired.scheduler.conftest import dispatched, failures, of_kind
+from tests.unit.sired.scheduler.conftest import Driver, dispatched, failures, of_kind
 
 GPUS = (("cuda:0", "cuda", 100), ("cuda:1", "cuda", 60))
 
@@ -17,7 +17,7 @@ def started(instructions: Any) -> Any:
 
 
 def test_a_request_behind_a_waiting_batch_is_dispatched_when_that_batch_is_cancelled(
-    driver: Any,
+    driver: type[Driver],
 ) -> None:
     d = driver()
     d.add("a", 30, batch_size=4, batch_delay=5.0)
@@ -28,7 +28,7 @@ def test_a_request_behind_a_waiting_batch_is_dispatched_when_that_batch_is_cance
     assert dispatched(d.handle(events.RequestCancelled(first))) == [behind]
 
 
-def test_a_load_behind_a_cancelled_one_starts_at_once(driver: Any) -> None:
+def test_a_load_behind_a_cancelled_one_starts_at_once(driver: type[Driver]) -> None:
     d = driver()
     d.add("pinned", 50, pinned=True)
     d.load("pinned")
@@ -41,7 +41,7 @@ def test_a_load_behind_a_cancelled_one_starts_at_once(driver: Any) -> None:
     assert started(d.handle(events.RequestCancelled(large))) == ["small"]
 
 
-def test_a_more_urgent_request_moves_a_load_up_and_starts_it(driver: Any) -> None:
+def test_a_more_urgent_request_moves_a_load_up_and_starts_it(driver: type[Driver]) -> None:
     d = driver()
     d.add("large", 90)
     d.add("small", 30)
@@ -52,7 +52,7 @@ def test_a_more_urgent_request_moves_a_load_up_and_starts_it(driver: Any) -> Non
     assert started(instructions) == ["small"]
 
 
-def test_nothing_is_started_for_requests_that_expire_together(driver: Any) -> None:
+def test_nothing_is_started_for_requests_that_expire_together(driver: type[Driver]) -> None:
     d = driver()
     d.add("large", 90)
     d.add("small", 30)
@@ -64,7 +64,7 @@ def test_nothing_is_started_for_requests_that_expire_together(driver: Any) -> No
     assert started(instructions) == []
 
 
-def test_a_load_on_a_device_that_is_too_small_fails_alone(driver: Any) -> None:
+def test_a_load_on_a_device_that_is_too_small_fails_alone(driver: type[Driver]) -> None:
     d = driver(GPUS)
     d.add("a", 90)
     d.load("a")
@@ -76,7 +76,7 @@ def test_a_load_on_a_device_that_is_too_small_fails_alone(driver: Any) -> None:
     assert request in d.brain.queues.requests
 
 
-def test_an_unload_waits_for_instances_of_an_earlier_registration(driver: Any) -> None:
+def test_an_unload_waits_for_instances_of_an_earlier_registration(driver: type[Driver]) -> None:
     d = driver()
     d.add("a", 30)
     old = d.load("a")
@@ -86,7 +86,7 @@ def test_an_unload_waits_for_instances_of_an_earlier_registration(driver: Any) -
     assert of_kind(Complete, d.gone(old)) == [Complete(operation, ended=1)]
 
 
-def test_an_unload_cancels_the_pending_load(driver: Any) -> None:
+def test_an_unload_cancels_the_pending_load(driver: type[Driver]) -> None:
     d = driver()
     d.add("a", 30)
     d.handle(events.MemorySampled({"cpu": 0}))
@@ -95,7 +95,7 @@ def test_an_unload_cancels_the_pending_load(driver: Any) -> None:
     assert not d.brain.loader.pending
 
 
-def test_removing_a_model_cancels_its_pending_load(driver: Any) -> None:
+def test_removing_a_model_cancels_its_pending_load(driver: type[Driver]) -> None:
     d = driver()
     d.handle(events.MemorySampled({"cpu": 0}))
     for number in range(12):
@@ -106,7 +106,7 @@ def test_removing_a_model_cancels_its_pending_load(driver: Any) -> None:
 
 
 def test_an_expired_request_that_a_worker_begins_may_hang_for_hung_after_at_most(
-    driver: Any,
+    driver: type[Driver],
 ) -> None:
     d = driver(hung_after=5.0)
     d.add("a", 30)
@@ -120,7 +120,7 @@ def test_an_expired_request_that_a_worker_begins_may_hang_for_hung_after_at_most
 
 
 def test_a_cancelled_request_without_a_deadline_may_hang_for_hung_after_at_most(
-    driver: Any,
+    driver: type[Driver],
 ) -> None:
     d = driver(hung_after=5.0)
     d.add("a", 30)
@@ -133,7 +133,7 @@ def test_a_cancelled_request_without_a_deadline_may_hang_for_hung_after_at_most(
 
 
 def test_a_request_that_ran_out_of_memory_goes_to_another_free_instance_at_once(
-    driver: Any,
+    driver: type[Driver],
 ) -> None:
     d = driver()
     d.add("a", 20, min_instances=2, max_instances=2)
@@ -147,7 +147,9 @@ def test_a_request_that_ran_out_of_memory_goes_to_another_free_instance_at_once(
     assert of_kind(StopWorker, instructions) == [StopWorker(first, kill=True)]
 
 
-def test_a_retry_after_running_out_of_memory_respects_the_maximum_of_instances(driver: Any) -> None:
+def test_a_retry_after_running_out_of_memory_respects_the_maximum_of_instances(
+    driver: type[Driver],
+) -> None:
     d = driver(GPUS, patience=0.0)
     d.add("a", 20, device="cuda:0")
     d.add("b", 90)
@@ -164,7 +166,7 @@ def test_a_retry_after_running_out_of_memory_respects_the_maximum_of_instances(d
     assert len(accepting) <= 1, instructions
 
 
-def test_an_adopted_policy_decides_which_excess_is_evicted(driver: Any) -> None:
+def test_an_adopted_policy_decides_which_excess_is_evicted(driver: type[Driver]) -> None:
     d = driver()
     for name, load_seconds in (("old", 100.0), ("young", 1.0)):
         model = d.add(name, 30)
@@ -180,7 +182,7 @@ def test_an_adopted_policy_decides_which_excess_is_evicted(driver: Any) -> None:
     assert d.instances[grown].accepting
 
 
-def test_a_lease_released_before_it_was_granted_is_cancelled(driver: Any) -> None:
+def test_a_lease_released_before_it_was_granted_is_cancelled(driver: type[Driver]) -> None:
     d = driver()
     d.add("a", 30)
     lease, _ = d.acquire("a")
@@ -188,7 +190,9 @@ def test_a_lease_released_before_it_was_granted_is_cancelled(driver: Any) -> Non
     assert not d.brain.queues.leases
 
 
-def test_a_load_is_not_rejected_because_another_waits_for_the_last_slot(driver: Any) -> None:
+def test_a_load_is_not_rejected_because_another_waits_for_the_last_slot(
+    driver: type[Driver],
+) -> None:
     d = driver(max_models=2)
     d.add("pinned", 10, pinned=True)
     d.load("pinned")
@@ -201,7 +205,9 @@ def test_a_load_is_not_rejected_because_another_waits_for_the_last_slot(driver: 
     assert failures(instructions) == {}
 
 
-def test_a_load_that_no_longer_fits_beside_a_grown_pinned_model_goes_elsewhere(driver: Any) -> None:
+def test_a_load_that_no_longer_fits_beside_a_grown_pinned_model_goes_elsewhere(
+    driver: type[Driver],
+) -> None:
     d = driver((("cuda:0", "cuda", 100), ("cpu", "cpu", 100)))
     d.add("pinned", 40, pinned=True)
     instance = d.load("pinned")
@@ -215,7 +221,9 @@ def test_a_load_that_no_longer_fits_beside_a_grown_pinned_model_goes_elsewhere(d
     assert d.instances[instance].accepting
 
 
-def test_a_failed_batch_member_goes_to_another_instance_if_its_own_drains(driver: Any) -> None:
+def test_a_failed_batch_member_goes_to_another_instance_if_its_own_drains(
+    driver: type[Driver],
+) -> None:
     d = driver(pipeline=1)
     d.add("a", 20, max_instances=2, batch_size=2)
     old = d.load("a")
@@ -230,7 +238,7 @@ def test_a_failed_batch_member_goes_to_another_instance_if_its_own_drains(driver
     assert [request.id for request in d.instances[other].in_flight] == [members[0]]
 
 
-def test_a_failed_load_cancels_another_pending_load_of_its_model(driver: Any) -> None:
+def test_a_failed_load_cancels_another_pending_load_of_its_model(driver: type[Driver]) -> None:
     d = driver()
     d.add("a", 30, min_instances=2, max_instances=3)
     d.load("a")
@@ -245,7 +253,9 @@ def test_a_failed_load_cancels_another_pending_load_of_its_model(driver: Any) ->
     assert not d.brain.loader.pending
 
 
-def test_a_pool_does_not_grow_while_a_batch_fills_for_an_idle_instance(driver: Any) -> None:
+def test_a_pool_does_not_grow_while_a_batch_fills_for_an_idle_instance(
+    driver: type[Driver],
+) -> None:
     d = driver()
     model = d.add("a", 20, max_instances=2, batch_size=8, batch_delay=5.0)
     d.load("a")

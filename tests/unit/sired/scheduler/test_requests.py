@@ -1,7 +1,7 @@
 """A request from its arrival to its answer."""
 
 import math
-from typing import Any
+from collections.abc import Callable
 
 from sire.errors import (
     Cancelled,
@@ -12,11 +12,13 @@ from sire.errors import (
     WorkerCrashed,
 )
 from sired.scheduler import events
-from sired.scheduler.instructions import Dispatch, StartWorker, StopWorker
-from tests.unit.sired.scheduler.conftest import dispatched, failures, of_kind
+from sired.scheduler.instructions import Dispatch, Instruction, StartWorker, StopWorker
+from tests.unit.sired.scheduler.conftest import Driver, dispatched, failures, of_kind
 
 
-def test_the_first_request_starts_a_worker_and_is_dispatched_once_it_is_ready(driver: Any) -> None:
+def test_the_first_request_starts_a_worker_and_is_dispatched_once_it_is_ready(
+    driver: type[Driver],
+) -> None:
     d = driver()
     model = d.add("a", 30)
     request, instructions = d.request("a")
@@ -25,7 +27,7 @@ def test_the_first_request_starts_a_worker_and_is_dispatched_once_it_is_ready(dr
     assert Dispatch(1, (request,)) in instructions
 
 
-def test_requests_for_an_unloaded_model_share_one_load(driver: Any) -> None:
+def test_requests_for_an_unloaded_model_share_one_load(driver: type[Driver]) -> None:
     d = driver()
     d.add("a", 30)
     first, _ = d.request("a")
@@ -34,7 +36,7 @@ def test_requests_for_an_unloaded_model_share_one_load(driver: Any) -> None:
     assert dispatched(d.ready(1)) == [first, second]
 
 
-def test_a_worker_gets_as_many_requests_as_the_pipeline_holds(driver: Any) -> None:
+def test_a_worker_gets_as_many_requests_as_the_pipeline_holds(driver: type[Driver]) -> None:
     d = driver(pipeline=2)
     d.add("a", 30)
     d.load("a")
@@ -43,12 +45,12 @@ def test_a_worker_gets_as_many_requests_as_the_pipeline_holds(driver: Any) -> No
     assert dispatched(d.finish(2)) == [4]
 
 
-def test_a_request_for_an_unknown_model_fails_at_once(driver: Any) -> None:
+def test_a_request_for_an_unknown_model_fails_at_once(driver: type[Driver]) -> None:
     request, instructions = driver().request("unknown")
     assert isinstance(failures(instructions)[request], ModelNotFound)
 
 
-def test_a_full_queue_reports_its_depth(driver: Any) -> None:
+def test_a_full_queue_reports_its_depth(driver: type[Driver]) -> None:
     d = driver(queue_per_model=2)
     d.add("a", 30)
     d.request("a")
@@ -59,7 +61,7 @@ def test_a_full_queue_reports_its_depth(driver: Any) -> None:
     assert error.details["depth"] == 2
 
 
-def test_the_inputs_of_all_unanswered_requests_have_a_limit_in_bytes(driver: Any) -> None:
+def test_the_inputs_of_all_unanswered_requests_have_a_limit_in_bytes(driver: type[Driver]) -> None:
     d = driver(queue_memory=100)
     d.add("a", 30)
     d.add("b", 30)
@@ -86,7 +88,7 @@ def test_the_inputs_of_all_unanswered_requests_have_a_limit_in_bytes(driver: Any
     assert not failures(instructions)
 
 
-def test_a_client_with_many_inputs_leaves_room_for_those_of_others(driver: Any) -> None:
+def test_a_client_with_many_inputs_leaves_room_for_those_of_others(driver: type[Driver]) -> None:
     d = driver(queue_memory=100)
     d.add("a", 30)
     first: list[int] = []
@@ -114,7 +116,7 @@ def test_a_client_with_many_inputs_leaves_room_for_those_of_others(driver: Any) 
     assert not failures(d.request("a", size=0, client="")[1])
 
 
-def test_all_queues_together_have_a_limit(driver: Any) -> None:
+def test_all_queues_together_have_a_limit(driver: type[Driver]) -> None:
     d = driver(queue_total=2)
     d.add("a", 30)
     d.add("b", 30)
@@ -124,7 +126,7 @@ def test_all_queues_together_have_a_limit(driver: Any) -> None:
     assert "all models together" in failures(instructions)[request].message
 
 
-def test_a_request_that_waited_too_long_fails_with_the_reason(driver: Any) -> None:
+def test_a_request_that_waited_too_long_fails_with_the_reason(driver: type[Driver]) -> None:
     d = driver()
     d.add("a", 30)
     request, _ = d.request("a", timeout=5)
@@ -135,7 +137,7 @@ def test_a_request_that_waited_too_long_fails_with_the_reason(driver: Any) -> No
     assert dispatched(d.ready(1)) == []
 
 
-def test_a_result_after_the_deadline_is_discarded(driver: Any) -> None:
+def test_a_result_after_the_deadline_is_discarded(driver: type[Driver]) -> None:
     d = driver()
     d.add("a", 30)
     d.load("a")
@@ -144,7 +146,7 @@ def test_a_result_after_the_deadline_is_discarded(driver: Any) -> None:
     assert d.finish(request) == []
 
 
-def test_a_worker_that_hangs_long_past_the_deadline_is_killed(driver: Any) -> None:
+def test_a_worker_that_hangs_long_past_the_deadline_is_killed(driver: type[Driver]) -> None:
     d = driver(hung_after=10)
     d.add("a", 30)
     instance = d.load("a")
@@ -157,7 +159,9 @@ def test_a_worker_that_hangs_long_past_the_deadline_is_killed(driver: Any) -> No
     assert dispatched(d.ready(2)) == [waiting]
 
 
-def test_a_cancelled_request_leaves_the_queue_and_its_load_does_not_start(driver: Any) -> None:
+def test_a_cancelled_request_leaves_the_queue_and_its_load_does_not_start(
+    driver: type[Driver],
+) -> None:
     d = driver()
     d.add("big", 100)
     d.add("other", 100)
@@ -170,7 +174,7 @@ def test_a_cancelled_request_leaves_the_queue_and_its_load_does_not_start(driver
 
 
 def test_a_crash_fails_the_running_request_only_and_the_others_run_in_a_fresh_worker(
-    driver: Any,
+    driver: type[Driver],
 ) -> None:
     d = driver(pipeline=3)
     d.add("a", 30)
@@ -184,7 +188,7 @@ def test_a_crash_fails_the_running_request_only_and_the_others_run_in_a_fresh_wo
     assert dispatched(d.ready(start.instance)) == [second, third]
 
 
-def test_a_request_that_crashes_its_worker_is_not_retried(driver: Any) -> None:
+def test_a_request_that_crashes_its_worker_is_not_retried(driver: type[Driver]) -> None:
     d = driver()
     d.add("a", 30)
     instance = d.load("a")
@@ -193,7 +197,7 @@ def test_a_request_that_crashes_its_worker_is_not_retried(driver: Any) -> None:
     assert d.instances == {}
 
 
-def test_an_error_of_the_model_fails_its_request_and_nothing_else(driver: Any) -> None:
+def test_an_error_of_the_model_fails_its_request_and_nothing_else(driver: type[Driver]) -> None:
     d = driver()
     d.add("a", 30)
     instance = d.load("a")
@@ -204,7 +208,7 @@ def test_an_error_of_the_model_fails_its_request_and_nothing_else(driver: Any) -
     assert [r.id for r in d.instances[instance].in_flight] == [other]
 
 
-def test_no_wakeup_is_scheduled_when_nothing_waits(driver: Any) -> None:
+def test_no_wakeup_is_scheduled_when_nothing_waits(driver: type[Driver]) -> None:
     d = driver()
     d.add("a", 30, pinned=True)
     d.load("a")
@@ -212,7 +216,7 @@ def test_no_wakeup_is_scheduled_when_nothing_waits(driver: Any) -> None:
     assert d.brain.wakeup == math.inf
 
 
-def test_answered_requests_leave_no_state(driver: Any) -> None:
+def test_answered_requests_leave_no_state(driver: type[Driver]) -> None:
     d = driver()
     d.add("a", 30)
     d.load("a")
@@ -224,11 +228,14 @@ def test_answered_requests_leave_no_state(driver: Any) -> None:
     assert d.brain.queues.waiting == 0
 
 
-def test_a_running_request_of_a_removed_model_can_expire_and_be_cancelled(driver: Any) -> None:
-    for how in (
+def test_a_running_request_of_a_removed_model_can_expire_and_be_cancelled(
+    driver: type[Driver],
+) -> None:
+    ways: tuple[Callable[[Driver, int], list[Instruction]], ...] = (
         lambda d, request: d.wait(5),
         lambda d, request: d.handle(events.RequestCancelled(request)),
-    ):
+    )
+    for how in ways:
         d = driver()
         d.add("a", 30)
         d.load("a")

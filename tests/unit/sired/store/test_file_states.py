@@ -2,7 +2,6 @@
 
 import os
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ def file(tmp_path: Path) -> Any:
     return path
 
 
-def test_a_hash_finds_what_size_and_date_do_not_show(file: Callable[..., Any]) -> None:
+def test_a_hash_finds_what_size_and_date_do_not_show(file: Path) -> None:
     at = file.stat()
     hashed, plain = states_of([file], hash_up_to=100), states_of([file])
     file.write_bytes(b"CONTENT")
@@ -33,7 +32,7 @@ def test_a_hash_finds_what_size_and_date_do_not_show(file: Callable[..., Any]) -
 
 
 def test_a_new_date_of_the_same_content_is_no_change_if_it_was_hashed(
-    file: Callable[..., Any],
+    file: Path,
 ) -> None:
     hashed, plain = states_of([file], hash_up_to=100), states_of([file])
     os.utime(file, (1, 1))
@@ -41,12 +40,12 @@ def test_a_new_date_of_the_same_content_is_no_change_if_it_was_hashed(
     assert differing(plain, states_of([file])) == (str(file),)
 
 
-def test_large_files_are_not_hashed(file: Callable[..., Any]) -> None:
+def test_large_files_are_not_hashed(file: Path) -> None:
     assert states_of([file], hash_up_to=6)[0].sha256 == ""
     assert states_of([file], hash_up_to=7)[0].sha256 != ""
 
 
-def test_files_that_come_and_go_have_changed(file: Callable[..., Any], tmp_path: Path) -> None:
+def test_files_that_come_and_go_have_changed(file: Path, tmp_path: Path) -> None:
     before = states_of([file])
     other = tmp_path / "other"
     other.write_bytes(b"x")
@@ -58,7 +57,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         states_of([tmp_path / "gone"])
 
 
-def test_a_file_that_is_being_written_is_waited_for(file: Callable[..., Any]) -> None:
+def test_a_file_that_is_being_written_is_waited_for(file: Path) -> None:
     with file.open("r+b") as writer:
         writer.write(b"more")
         writer.flush()
@@ -71,7 +70,7 @@ def test_a_file_that_is_being_written_is_waited_for(file: Callable[..., Any]) ->
 
 
 def test_a_file_that_stays_open_counts_as_complete_in_the_end(
-    file: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(file_states, "QUIET_SECONDS", 0.05)
     with file.open("r+b") as writer:
@@ -92,7 +91,7 @@ def test_the_files_of_a_directory(tmp_path: Path) -> None:
     assert len(content_files("", tmp_path, {})) == 4
 
 
-def test_snapshots_are_kept_by_model(tmp_path: Path, file: Callable[..., Any]) -> None:
+def test_snapshots_are_kept_by_model(tmp_path: Path, file: Path) -> None:
     snapshots = Snapshots(tmp_path / "snapshots")
     assert snapshots.get("team/m:1") is None
     snapshots.put("team/m:1", Snapshot(states_of([file]), ("f",), 3.0))

@@ -18,11 +18,11 @@ def path(tmp_path: Path) -> Any:
     return tmp_path / "footprints.json"
 
 
-def test_a_model_that_was_never_measured_has_no_footprint(path: str) -> None:
+def test_a_model_that_was_never_measured_has_no_footprint(path: Path) -> None:
     assert Footprints(path).get(ONE, "cpu") is None
 
 
-def test_footprints_outlive_the_daemon_by_content_runtime_and_kind(path: str) -> None:
+def test_footprints_outlive_the_daemon_by_content_runtime_and_kind(path: Path) -> None:
     footprints = Footprints(path)
     footprints.learn(ONE, "cpu", 1000)
     footprints.save()
@@ -33,7 +33,7 @@ def test_footprints_outlive_the_daemon_by_content_runtime_and_kind(path: str) ->
     assert again.get(ONE, "cuda") is None
 
 
-def test_only_a_change_of_more_than_one_percent_is_news(path: str) -> None:
+def test_only_a_change_of_more_than_one_percent_is_news(path: Path) -> None:
     footprints = Footprints(path)
     assert footprints.learn(ONE, "cpu", 1000)
     assert not footprints.learn(ONE, "cpu", 1010)
@@ -41,14 +41,14 @@ def test_only_a_change_of_more_than_one_percent_is_news(path: str) -> None:
     assert footprints.learn(ONE, "cpu", 500)
 
 
-def test_many_small_steps_are_news_in_the_end(path: str) -> None:
+def test_many_small_steps_are_news_in_the_end(path: Path) -> None:
     footprints = Footprints(path)
     footprints.learn(ONE, "cpu", 1000)
     news = [footprints.learn(ONE, "cpu", 1000 + step) for step in range(1, 30)]
     assert any(news)
 
 
-def test_the_oldest_are_forgotten_when_there_are_too_many(path: str) -> None:
+def test_the_oldest_are_forgotten_when_there_are_too_many(path: Path) -> None:
     footprints = Footprints(path)
     for number in range(MOST_ENTRIES + 1):
         footprints.learn(ModelSpec("m", "/a", fingerprint=str(number)), "cpu", 1)
@@ -59,7 +59,7 @@ def test_the_oldest_are_forgotten_when_there_are_too_many(path: str) -> None:
 @pytest.mark.parametrize(
     "damage", [b"{", b"\xff", b'{"\xff": 1}', b'{"f onnx cpu": "much"}', b"[]"]
 )
-def test_a_damaged_file_is_put_aside_and_learning_goes_on(path: str, damage: Any) -> None:
+def test_a_damaged_file_is_put_aside_and_learning_goes_on(path: Path, damage: Any) -> None:
     path.write_bytes(damage)
     footprints = Footprints(path)
     assert footprints.get(ONE, "cpu") is None
@@ -88,7 +88,7 @@ def test_a_disk_that_takes_nothing_costs_a_warning_and_no_more(tmp_path: Path, c
     ],
 )
 def test_what_is_learned_belongs_to_class_arguments_batches_and_declaration(
-    path: str, different: Any
+    path: Path, different: Any
 ) -> None:
     footprints = Footprints(path)
     one = msgspec.structs.replace(ONE, model_class="/c.py:One", args={"mb": 1})
@@ -97,7 +97,7 @@ def test_what_is_learned_belongs_to_class_arguments_batches_and_declaration(
     assert footprints.get(msgspec.structs.replace(one, **different), "cpu") is None
 
 
-def test_a_model_that_is_forgotten_was_measured_on_no_kind_of_device(path: str) -> None:
+def test_a_model_that_is_forgotten_was_measured_on_no_kind_of_device(path: Path) -> None:
     footprints = Footprints(path)
     other = msgspec.structs.replace(ONE, fingerprint="g")
     for kind in ("cpu", "cuda"):

@@ -1,7 +1,7 @@
 """What is kept of every minute, and how it is told."""
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,13 @@ def path(tmp_path: Path) -> Any:
 
 
 @pytest.fixture
-def file(path: str) -> Iterator[Any]:
+def file(path: Path) -> Iterator[HistoryStore]:
     opened = HistoryStore(path)
     yield opened
     opened.close()
 
 
-def test_minutes_are_told_by_time_and_model_as_they_were_kept(file: Callable[..., Any]) -> None:
+def test_minutes_are_told_by_time_and_model_as_they_were_kept(file: HistoryStore) -> None:
     kept = [minute(NOON, "b", errors=1), minute(NOON + 60, "a", answers=2, p50=0.1, p99=0.2)]
     file.add(kept, keep_from=0)
     assert file.read(NOON, 60, None) == kept
@@ -38,7 +38,7 @@ def test_minutes_are_told_by_time_and_model_as_they_were_kept(file: Callable[...
     assert file.read(NOON + 60, 60, None) == kept[1:]
 
 
-def test_steps_of_several_minutes_have_sums_means_and_the_worst(file: Callable[..., Any]) -> None:
+def test_steps_of_several_minutes_have_sums_means_and_the_worst(file: HistoryStore) -> None:
     file.add(
         [
             minute(answers=3, p50=0.1, p99=0.5, memory=10, loads=1, evictions=1),
@@ -54,7 +54,7 @@ def test_steps_of_several_minutes_have_sums_means_and_the_worst(file: Callable[.
     )  # fmt: skip
 
 
-def test_two_parts_of_a_minute_are_one(file: Callable[..., Any]) -> None:
+def test_two_parts_of_a_minute_are_one(file: HistoryStore) -> None:
     file.add([minute(answers=1, p50=0.1, p99=0.9, memory=5, loads=1)], keep_from=0)
     file.add([minute(answers=9, p50=0.3, p99=0.4, memory=3, errors=1)], keep_from=0)
     expected = minute(answers=10, p50=0.3, p99=0.9, memory=5, loads=1, errors=1)
@@ -62,7 +62,7 @@ def test_two_parts_of_a_minute_are_one(file: Callable[..., Any]) -> None:
 
 
 def test_what_is_too_old_or_too_much_is_forgotten(
-    file: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    file: HistoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file.add([minute(NOON + 60 * n, loads=n) for n in range(5)], keep_from=NOON + 60)
     assert [one.loads for one in file.read(0, 60, None)] == [1, 2, 3, 4]
@@ -71,12 +71,12 @@ def test_what_is_too_old_or_too_much_is_forgotten(
     assert [one.loads for one in file.read(0, 60, None)] == [4, 5]
 
 
-def test_only_its_owner_may_read_it(file: Callable[..., Any], path: str) -> None:
+def test_only_its_owner_may_read_it(file: HistoryStore, path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("at", [0, 4096], ids=["header", "page"])
-def test_a_damaged_file_is_known_as_such_and_can_be_set_aside(path: str, at: Any) -> None:
+def test_a_damaged_file_is_known_as_such_and_can_be_set_aside(path: Path, at: Any) -> None:
     HistoryStore(path).close()
     content = bytearray(path.read_bytes())
     content[at : at + 64] = b"\xff" * 64
@@ -89,7 +89,7 @@ def test_a_damaged_file_is_known_as_such_and_can_be_set_aside(path: str, at: Any
     HistoryStore(path).close()
 
 
-def test_a_file_of_a_newer_sire_is_left_alone(file: Callable[..., Any], path: str) -> None:
+def test_a_file_of_a_newer_sire_is_left_alone(file: HistoryStore, path: Path) -> None:
     with sqlite3.connect(path) as db:
         db.execute(f"PRAGMA user_version = {history.VERSION + 1}")
     with pytest.raises(sqlite3.NotSupportedError) as caught:

@@ -11,7 +11,7 @@ import joblib
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sire.errors import InvalidModel
@@ -23,11 +23,11 @@ X = np.random.default_rng(0).random((20, 3))
 
 
 @pytest.fixture
-def classifier() -> Any:
+def classifier() -> Pipeline:
     return make_pipeline(StandardScaler(), LogisticRegression()).fit(X, X[:, 0] > 0.5)
 
 
-def advice(path: Any) -> Any:
+def advice(path: Path) -> tuple[str, str]:
     with pytest.raises(InvalidModel) as caught:
         recognise(path)
     return caught.value.message, caught.value.hint
@@ -35,15 +35,16 @@ def advice(path: Any) -> Any:
 
 @pytest.mark.parametrize("compress", [0, 3, ("gzip", 3), ("bz2", 3), ("lzma", 3), ("xz", 3)])
 def test_a_pickled_estimator_is_answered_with_the_class_that_runs_it(
-    tmp_path: Path, classifier: Path, compress: Any
+    tmp_path: Path, classifier: Pipeline, compress: Any
 ) -> None:
     path = tmp_path / "m.joblib"
     joblib.dump(classifier, path, compress=compress)
     message, hint = advice(path)
     assert "scikit-learn" in message
     assert f"sire register NAME {path} --runtime python --class model.py:Model" in hint
-    code = re.search(r"\n(    import .*?)\nand register", hint, re.DOTALL)[1]
-    (tmp_path / "model.py").write_text(re.sub("^    ", "", code, flags=re.MULTILINE))
+    code = re.search(r"\n(    import .*?)\nand register", hint, re.DOTALL)
+    assert code is not None
+    (tmp_path / "model.py").write_text(re.sub("^    ", "", code[1], flags=re.MULTILINE))
     runtime = find_runtime("python")
     model = runtime.load(str(path), model_class=f"{tmp_path}/model.py:Model")
     np.testing.assert_array_equal(runtime.predict(model, X), classifier.predict(X))
@@ -51,7 +52,7 @@ def test_a_pickled_estimator_is_answered_with_the_class_that_runs_it(
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 def test_so_is_a_plain_pickle_whatever_its_protocol(
-    tmp_path: Path, classifier: Path, protocol: Any
+    tmp_path: Path, classifier: Pipeline, protocol: Any
 ) -> None:
     path = tmp_path / "m.pkl"
     path.write_bytes(pickle.dumps({"model": classifier}, protocol))

@@ -82,8 +82,8 @@ def test_the_base_of_an_adapter_is_found_from_here(
     (tmp_path / "base").mkdir()
     adapter.mkdir()
 
-    def located(stated: str, **args: Any) -> str | None:
-        stated = {"peft_type": "LORA", "base_model_name_or_path": stated}
+    def located(base_model: str, **args: Any) -> str | None:
+        stated = {"peft_type": "LORA", "base_model_name_or_path": base_model}
         (adapter / "adapter_config.json").write_text(json.dumps(stated))
         return define_model("m", str(adapter), {"args": args}).spec.args.get("base")
 

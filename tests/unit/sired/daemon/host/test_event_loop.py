@@ -3,17 +3,20 @@
 import asyncio
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
 
 from sired.daemon.host.event_loop import busy_polling_loop
 
+Pipe = tuple[int, int]
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+
 
 @pytest.fixture
-def run() -> Any:
-    def _run(work: Any) -> Any:
+def run() -> Run:
+    def _run(work: Coroutine[Any, Any, Any]) -> Any:
         with asyncio.Runner(loop_factory=busy_polling_loop) as runner:
             return runner.run(work)
 
@@ -21,16 +24,17 @@ def run() -> Any:
 
 
 @pytest.fixture
-def pipe() -> Iterator[Any]:
+def pipe() -> Iterator[Pipe]:
     ends = os.pipe()
     yield ends
     for end in ends:
         os.close(end)
 
 
-async def read_back_and_forth(pipe: Any, count: Any) -> Any:
+async def read_back_and_forth(pipe: Pipe, count: int) -> bytearray:
     """Write a byte whenever one has been read: as many short waits in a row."""
-    loop, done, reader, writer = asyncio.get_running_loop(), asyncio.Event(), *pipe
+    loop, done = asyncio.get_running_loop(), asyncio.Event()
+    reader, writer = pipe
     seen = bytearray()
 
     def read() -> None:
@@ -47,13 +51,13 @@ async def read_back_and_forth(pipe: Any, count: Any) -> Any:
     return seen
 
 
-def test_everything_that_comes_in_short_order_is_taken_in_its_order(run: Any, pipe: Any) -> None:
+def test_everything_that_comes_in_short_order_is_taken_in_its_order(run: Run, pipe: Pipe) -> None:
     assert run(read_back_and_forth(pipe, 1000)) == bytes(n % 256 for n in range(1000))
 
 
-def test_timers_go_off_in_their_order_between_events(run: Any, pipe: Any) -> None:
+def test_timers_go_off_in_their_order_between_events(run: Run, pipe: Pipe) -> None:
     async def work() -> Any:
-        rung = []
+        rung: list[int] = []
         loop = asyncio.get_running_loop()
         start = loop.time()
         for number in (3, 1, 2):
@@ -66,7 +70,7 @@ def test_timers_go_off_in_their_order_between_events(run: Any, pipe: Any) -> Non
     assert run(work()) == [1, 2, 3]
 
 
-def test_a_loop_that_has_nothing_more_to_do_sleeps(run: Any, pipe: Any) -> None:
+def test_a_loop_that_has_nothing_more_to_do_sleeps(run: Run, pipe: Pipe) -> None:
     async def work() -> Any:
         await read_back_and_forth(pipe, 100)
         began, computed = time.perf_counter(), time.process_time()

@@ -39,7 +39,7 @@ def test_the_next_daemon_removes_what_a_killed_one_left(record: Any) -> None:
 
 @pytest.mark.parametrize("content", ["", "/", "{tmp}/other", "\udcff", "{tmp}/" + PREFIX + "gone"])
 def test_a_record_that_names_nothing_of_a_daemons_removes_nothing(
-    record: Any, content: bytes
+    record: Path, content: str
 ) -> None:
     other = record.parent / "tmp" / "other"
     other.mkdir()

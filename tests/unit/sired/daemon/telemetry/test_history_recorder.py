@@ -1,6 +1,7 @@
 """The differences of counts, minute by minute, and a file that fails."""
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -14,31 +15,32 @@ from sired.daemon.telemetry.history_recorder import HistoryRecorder
 class Kept:
     """A recorder, and the counters and memory it reads."""
 
-    def __init__(self, loop: Any, path: Any, **settings: Any) -> None:
-        self.counters, self.memory = AllCounters(), {}
+    def __init__(self, loop: asyncio.AbstractEventLoop, path: Path, **settings: Any) -> None:
+        self.counters = AllCounters()
+        self.memory: dict[str, int] = {}
         self.recorder = HistoryRecorder(
             loop, path, self.counters, lambda: self.memory, HistorySettings(**settings)
         )
 
-    def answer(self, model: Any, *latencies: Any) -> None:
+    def answer(self, model: str, *latencies: float) -> None:
         for latency in latencies:
             self.counters.of(model).answered(latency, 0.0, latency, "cpu", 0.0)
 
-    async def read(self, model: Any = None) -> Any:
+    async def read(self, model: str | None = None) -> Any:
         _, found = await self.recorder.read(3600.0, 300, model)
         return found
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Any:
+def path(tmp_path: Path) -> Path:
     return tmp_path / "history.db"
 
 
 @pytest.fixture
-def in_loop(path: str) -> Any:
+def in_loop(path: Path) -> Callable[..., None]:
     """Run a test with a recorder inside an event loop."""
 
-    def run(test: Any, **settings: Any) -> None:
+    def run(test: Callable[[Kept], Coroutine[Any, Any, None]], **settings: Any) -> None:
         async def body() -> None:
             kept = Kept(asyncio.get_running_loop(), path, **settings)
             await test(kept)
@@ -49,8 +51,8 @@ def in_loop(path: str) -> Any:
     return run
 
 
-def test_each_record_holds_what_is_new_since_the_last(in_loop: Any) -> None:
-    async def test(kept: Any) -> None:
+def test_each_record_holds_what_is_new_since_the_last(in_loop: Callable[..., None]) -> None:
+    async def test(kept: Kept) -> None:
         kept.answer("a", *[0.1] * 99, 4.0)
         kept.counters.of("a").loads["cpu"] += 1
         kept.memory = {"a": 7}
@@ -68,8 +70,10 @@ def test_each_record_holds_what_is_new_since_the_last(in_loop: Any) -> None:
     in_loop(test)
 
 
-def test_a_model_that_was_neither_used_nor_loaded_takes_no_row(in_loop: Any) -> None:
-    async def test(kept: Any) -> None:
+def test_a_model_that_was_neither_used_nor_loaded_takes_no_row(
+    in_loop: Callable[..., None],
+) -> None:
+    async def test(kept: Kept) -> None:
         kept.counters.of("a")
         kept.recorder.record()
         assert await kept.read() == []
@@ -77,8 +81,8 @@ def test_a_model_that_was_neither_used_nor_loaded_takes_no_row(in_loop: Any) -> 
     in_loop(test)
 
 
-def test_keeping_nothing_writes_no_file(in_loop: Any, path: str) -> None:
-    async def test(kept: Any) -> None:
+def test_keeping_nothing_writes_no_file(in_loop: Callable[..., None], path: Path) -> None:
+    async def test(kept: Kept) -> None:
         kept.answer("a", 0.1)
         kept.recorder.record()
 
@@ -87,11 +91,11 @@ def test_keeping_nothing_writes_no_file(in_loop: Any, path: str) -> None:
 
 
 def test_a_damaged_file_is_begun_anew_beside_the_old_and_it_is_said(
-    in_loop: Any, path: str
+    in_loop: Callable[..., None], path: Path
 ) -> None:
     path.write_bytes(b"no database" * 400)
 
-    async def test(kept: Any) -> None:
+    async def test(kept: Kept) -> None:
         kept.answer("a", 0.1)
         kept.recorder.record()
         assert [minute.model for minute in await kept.read()] == ["a"]
@@ -102,16 +106,18 @@ def test_a_damaged_file_is_begun_anew_beside_the_old_and_it_is_said(
     assert path.with_name("history.db.damaged").read_bytes() == b"no database" * 400
 
 
-def test_a_file_that_cannot_be_written_is_said_until_it_can(in_loop: Any, path: str) -> None:
+def test_a_file_that_cannot_be_written_is_said_until_it_can(
+    in_loop: Callable[..., None], path: Path
+) -> None:
     path.mkdir()
 
-    async def test(kept: Any) -> None:
+    async def test(kept: Kept) -> None:
         kept.answer("a", 0.1)
         kept.recorder.record()
         with pytest.raises(OSError, match="directory"):
             await kept.read()
         assert "cannot be written" in kept.recorder.problems[0]
-        path.rmdir()
+        path.rmdir()  # noqa: ASYNC240 (nothing else runs in this loop)
         kept.answer("a", 0.1)
         kept.recorder.record()
         assert len(await kept.read()) == 1

@@ -54,14 +54,14 @@ def directory(tmp_path: Path) -> Any:
     ],
 )
 def test_an_architecture_is_run_for_one_task(
-    directory: Path, architecture: Any, model_type: Any, task: str
+    directory: Callable[..., Path], architecture: Any, model_type: Any, task: str
 ) -> None:
     root = directory(architecture, model_type, "tokenizer.json")
     assert choose_task("", root, {}).name == task
 
 
-def test_a_task_of_the_config_is_preferred(directory: Path) -> None:
-    parameters = {"summarization": {}, "translation_en_to_de": {}}
+def test_a_task_of_the_config_is_preferred(directory: Callable[..., Path]) -> None:
+    parameters: dict[str, Any] = {"summarization": {}, "translation_en_to_de": {}}
     root = directory("T5ForConditionalGeneration", "t5", task_specific_params=parameters)
     assert choose_task("", root, {}).name == "summarization"
     del parameters["summarization"]
@@ -69,7 +69,7 @@ def test_a_task_of_the_config_is_preferred(directory: Path) -> None:
     assert choose_task("", root, {}).name == "translation"
 
 
-def test_code_that_comes_with_a_model_states_the_task(directory: Path) -> None:
+def test_code_that_comes_with_a_model_states_the_task(directory: Callable[..., Path]) -> None:
     root = directory("OwnThing", "own", auto_map={"AutoModelForCausalLM": "own.OwnThing"})
     assert choose_task("", root, {}).name == "text-generation"
 
@@ -85,7 +85,7 @@ def test_code_that_comes_with_a_model_states_the_task(directory: Path) -> None:
     ],
 )
 def test_an_architecture_that_no_task_runs_is_refused(
-    directory: Path, architecture: Any, model_type: Any
+    directory: Callable[..., Path], architecture: Any, model_type: Any
 ) -> None:
     with pytest.raises(InvalidModel) as caught:
         choose_task("", directory(architecture, model_type), {})
@@ -104,7 +104,9 @@ def test_an_architecture_that_no_task_runs_is_refused(
         ("zero-shot-classification", "that takes a BertForSequenceClassification"),
     ],
 )
-def test_a_task_that_a_model_cannot_do_is_refused(directory: Path, wanted: Any, said: str) -> None:
+def test_a_task_that_a_model_cannot_do_is_refused(
+    directory: Callable[..., Path], wanted: Any, said: str
+) -> None:
     with pytest.raises(InvalidModel) as caught:
         choose_task(wanted, directory("BertForQuestionAnswering"), {})
     assert said in f"{caught.value.message} {caught.value.hint}"
@@ -118,7 +120,7 @@ def test_tasks_have_the_names_that_the_hub_has_for_them(wanted: Any, task: str) 
     assert task_named(wanted) is TASKS[task]
 
 
-def test_labels_without_entailment_cannot_choose_labels(directory: Path) -> None:
+def test_labels_without_entailment_cannot_choose_labels(directory: Callable[..., Path]) -> None:
     root = directory("BertForSequenceClassification", label2id={"good": 0, "bad": 1})
     with pytest.raises(InvalidModel, match="entailment"):
         choose_task("zero-shot-classification", root, {})
@@ -149,7 +151,7 @@ def test_an_argument_that_a_task_does_not_take_is_refused(task: str, name: str, 
     ],
 )
 def test_a_directory_without_tokenizer_or_processor_is_refused(
-    directory: Path, task: str, needed: Any, file: Callable[..., Any]
+    directory: Callable[..., Path], task: str, needed: str, file: str
 ) -> None:
     root = directory("BertModel")
     with pytest.raises(InvalidModel, match=f"has no {needed}"):

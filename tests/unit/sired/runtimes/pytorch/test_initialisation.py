@@ -18,6 +18,8 @@ WIDE = 300  # of a layer that is large enough for its initial values to be defer
 class Large(nn.Module):
     """A large layer between draws; ``prepare`` comes first, ``draw`` last."""
 
+    drawn: torch.Tensor
+
     def __init__(
         self, prepare: Any = lambda: None, draw: Any = lambda module: torch.randn(3)
     ) -> None:
@@ -26,8 +28,9 @@ class Large(nn.Module):
         self.layer = nn.Linear(WIDE, WIDE)
         self.register_buffer("drawn", draw(self), persistent=False)
 
-    def forward(self, x: Any) -> Any:
-        return self.layer(x) + self.drawn.sum()
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        answer: torch.Tensor = self.layer(x) + self.drawn.sum()
+        return answer
 
 
 def seeded(draw: Any = lambda module: torch.randn(3)) -> Any:

@@ -11,6 +11,8 @@ from sired.runtimes.pytorch.offload import can_offload, offload, restore
 class Tied(torch.nn.Module):
     """One weight under two names, a buffer, and a view that is neither."""
 
+    offset: torch.Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.embed = torch.nn.Embedding(50, 16)

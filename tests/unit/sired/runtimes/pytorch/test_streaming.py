@@ -1,8 +1,6 @@
 """Weights that are streamed to a device: the path to a GPU, walked here to the CPU."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -17,7 +15,7 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def weights() -> Any:
+def weights() -> dict[str, torch.Tensor]:
     """Tensors of many kinds; the largest takes several pieces and ends within one."""
     torch.manual_seed(0)
     return {
@@ -35,7 +33,7 @@ def weights() -> Any:
 
 
 def test_what_is_streamed_is_what_the_file_holds(
-    weights: Callable[..., Any], tmp_path: Path
+    weights: dict[str, torch.Tensor], tmp_path: Path
 ) -> None:
     path = tmp_path / "w.safetensors"
     save_file(weights, path, {"format": "pt"})
@@ -57,7 +55,7 @@ def test_a_file_of_nothing_but_empty_tensors_is_streamed_too(tmp_path: Path) -> 
     assert stream_safetensors(str(path), CPU, ReadProgress())["empty"].shape == (0, 3)
 
 
-def test_a_file_cut_short_is_an_error(weights: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_file_cut_short_is_an_error(weights: dict[str, torch.Tensor], tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     save_file(weights, path)
     path.write_bytes(path.read_bytes()[:-1])

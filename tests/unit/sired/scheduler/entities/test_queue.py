@@ -7,10 +7,10 @@ from typing import Any
 from sired.scheduler import events
 from sired.scheduler.entities.queue import RequestQueue
 from sired.scheduler.entities.request import Request
-from tests.unit.sired.scheduler.conftest import dispatched
+from tests.unit.sired.scheduler.conftest import Driver, dispatched
 
 
-def busy(driver: Any, **rules: Any) -> Any:
+def busy(driver: type[Driver], **rules: Any) -> Any:
     """A model whose only worker takes one request at a time, and is busy with one."""
     d = driver(pipeline=1, ageing=10.0, **rules)
     d.add("a", 30)
@@ -19,7 +19,7 @@ def busy(driver: Any, **rules: Any) -> Any:
     return d, running
 
 
-def served(d: Any, running: Any) -> Any:
+def served(d: Driver, running: Any) -> Any:
     """The order in which all waiting requests are dispatched."""
     order = []
     while running is not None:
@@ -28,7 +28,7 @@ def served(d: Any, running: Any) -> Any:
     return order
 
 
-def test_high_is_served_before_normal_and_normal_before_low(driver: Any) -> None:
+def test_high_is_served_before_normal_and_normal_before_low(driver: type[Driver]) -> None:
     d, running = busy(driver)
     low, _ = d.request("a", priority="low")
     normal, _ = d.request("a")
@@ -36,13 +36,13 @@ def test_high_is_served_before_normal_and_normal_before_low(driver: Any) -> None
     assert served(d, running) == [high, normal, low]
 
 
-def test_requests_of_equal_priority_are_served_in_order_of_arrival(driver: Any) -> None:
+def test_requests_of_equal_priority_are_served_in_order_of_arrival(driver: type[Driver]) -> None:
     d, running = busy(driver)
     numbers = [d.request("a", priority="low")[0] for _ in range(5)]
     assert served(d, running) == numbers
 
 
-def test_a_request_rises_one_class_per_ageing_period(driver: Any) -> None:
+def test_a_request_rises_one_class_per_ageing_period(driver: type[Driver]) -> None:
     d, running = busy(driver)
     low, _ = d.request("a", priority="low")
     d.now = 9.0
@@ -56,7 +56,9 @@ def test_a_request_rises_one_class_per_ageing_period(driver: Any) -> None:
     assert served(d, running) == [earlier, high, low, later, normal]
 
 
-def test_a_stream_of_high_requests_delays_a_low_one_only_until_it_has_aged(driver: Any) -> None:
+def test_a_stream_of_high_requests_delays_a_low_one_only_until_it_has_aged(
+    driver: type[Driver],
+) -> None:
     d, running = busy(driver)
     low, _ = d.request("a", priority="low", timeout=1000)
     while True:
@@ -70,7 +72,7 @@ def test_a_stream_of_high_requests_delays_a_low_one_only_until_it_has_aged(drive
     assert d.now == 39.5
 
 
-def test_without_ageing_classes_are_strict_and_each_is_in_order(driver: Any) -> None:
+def test_without_ageing_classes_are_strict_and_each_is_in_order(driver: type[Driver]) -> None:
     d, running = busy(driver, queue_total=100)
     d.brain.adopt(d.rules(ageing=math.inf, pipeline=1), d.strategy)
     low, _ = d.request("a", priority="low")
@@ -80,7 +82,7 @@ def test_without_ageing_classes_are_strict_and_each_is_in_order(driver: Any) -> 
     assert served(d, running) == [normal, second, low]
 
 
-def test_requests_without_a_priority_get_that_of_their_model(driver: Any) -> None:
+def test_requests_without_a_priority_get_that_of_their_model(driver: type[Driver]) -> None:
     d = driver(pipeline=1)
     model = d.add("a", 30, priority="low")
     d.load("a")
@@ -90,7 +92,7 @@ def test_requests_without_a_priority_get_that_of_their_model(driver: Any) -> Non
     assert [r.id for r in model.queue] == [normal, quiet]
 
 
-def test_a_requeued_request_keeps_its_position(driver: Any) -> None:
+def test_a_requeued_request_keeps_its_position(driver: type[Driver]) -> None:
     d = driver(pipeline=2)
     d.add("a", 30)
     instance = d.load("a")
@@ -101,7 +103,7 @@ def test_a_requeued_request_keeps_its_position(driver: Any) -> None:
     assert [r.id for r in d.brain.models["a"].queue] == [second, third]
 
 
-def test_a_cancelled_request_leaves_its_queue(driver: Any) -> None:
+def test_a_cancelled_request_leaves_its_queue(driver: type[Driver]) -> None:
     d, _ = busy(driver)
     numbers = [d.request("a")[0] for _ in range(3)]
     d.handle(events.RequestCancelled(numbers[1]))
@@ -110,7 +112,7 @@ def test_a_cancelled_request_leaves_its_queue(driver: Any) -> None:
 
 
 def test_ten_thousand_queued_requests_cost_microseconds_each() -> None:
-    line = RequestQueue()
+    line: RequestQueue[Request] = RequestQueue()
     requests = [Request(n, "a", n, math.inf, float(n * 7919 % 10_007)) for n in range(10_000)]
     started = time.perf_counter()
     for request in requests:

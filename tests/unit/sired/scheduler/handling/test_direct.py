@@ -14,11 +14,11 @@ from sired.scheduler.instructions import (
     StartWorker,
     StopWorker,
 )
-from tests.unit.sired.scheduler.conftest import dispatched, failures, of_kind
+from tests.unit.sired.scheduler.conftest import Driver, dispatched, failures, of_kind
 
 
 @pytest.fixture
-def one(driver: Any) -> Any:
+def one(driver: type[Driver]) -> Any:
     """A loaded model with a direct connection."""
     d = driver(pipeline=1, patience=1.0, hung_after=5.0)
     d.add("a", 60)
@@ -28,7 +28,7 @@ def one(driver: Any) -> Any:
 
 
 def used(
-    d: Any, served: int = 1, *, busy: bool = False, abandoned: bool = False, peak: int = 0
+    d: Driver, served: int = 1, *, busy: bool = False, abandoned: bool = False, peak: int = 0
 ) -> Any:
     """Report that the worker has served ``served`` requests, a tenth of a second each."""
     return d.handle(
@@ -44,7 +44,7 @@ def used(
     )
 
 
-def test_a_model_that_is_not_loaded_allows_no_direct_connection(driver: Any) -> None:
+def test_a_model_that_is_not_loaded_allows_no_direct_connection(driver: type[Driver]) -> None:
     d = driver()
     d.add("a", 20)
     assert d.brain.direct.instance("a") is None
@@ -57,7 +57,7 @@ def test_a_loaded_model_without_waiting_requests_allows_direct_connections(one: 
 
 @pytest.mark.parametrize("options", [{"max_instances": 2}, {"max_instances": None}])
 def test_a_model_with_several_instances_allows_no_direct_connection(
-    driver: Any, options: dict[str, str]
+    driver: type[Driver], options: dict[str, str]
 ) -> None:
     d = driver()
     d.add("a", 20, **options)
@@ -65,7 +65,7 @@ def test_a_model_with_several_instances_allows_no_direct_connection(
     assert d.brain.direct.instance("a") is None
 
 
-def test_a_model_unloaded_after_each_use_allows_no_direct_connection(driver: Any) -> None:
+def test_a_model_unloaded_after_each_use_allows_no_direct_connection(driver: type[Driver]) -> None:
     d = driver()
     d.add("a", 20, keep_alive=0.0)
     d.load("a")
@@ -94,7 +94,7 @@ def test_direct_use_counts_as_use(one: Any) -> None:
     assert of_kind(StopWorker, instructions) == [StopWorker(2, kill=False)]
 
 
-def test_direct_use_extends_the_keep_alive(driver: Any) -> None:
+def test_direct_use_extends_the_keep_alive(driver: type[Driver]) -> None:
     d = driver(default_keep_alive=10.0)
     d.add("a", 20)
     d.load("a")

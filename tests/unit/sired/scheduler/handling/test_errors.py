@@ -4,7 +4,7 @@ from typing import Any
 
 from sire.errors import LoadFailed
 from sired.scheduler import events
-from tests.unit.sired.scheduler.conftest import failures
+from tests.unit.sired.scheduler.conftest import Driver, failures
 
 
 def only(instructions: Any) -> Any:
@@ -13,7 +13,7 @@ def only(instructions: Any) -> Any:
     return error
 
 
-def test_an_operation_whose_load_waits_for_memory_reports_that(driver: Any) -> None:
+def test_an_operation_whose_load_waits_for_memory_reports_that(driver: type[Driver]) -> None:
     d = driver(patience=1000.0)
     d.add("busy", 90)
     d.add("m", 90)
@@ -28,7 +28,7 @@ def test_an_operation_whose_load_waits_for_memory_reports_that(driver: Any) -> N
     assert error.hint == "Allow more time with --timeout, or check: sire ps"
 
 
-def test_a_request_that_waited_in_a_queue_reports_its_length(driver: Any) -> None:
+def test_a_request_that_waited_in_a_queue_reports_its_length(driver: type[Driver]) -> None:
     d = driver(pipeline=1)
     d.add("m", 10)
     d.load("m")
@@ -38,7 +38,7 @@ def test_a_request_that_waited_in_a_queue_reports_its_length(driver: Any) -> Non
     assert only(d.wait(5.0)).message == "m did not answer within 5 s: its queue held 2 requests."
 
 
-def test_a_lease_reports_how_many_instances_are_leased(driver: Any) -> None:
+def test_a_lease_reports_how_many_instances_are_leased(driver: type[Driver]) -> None:
     d = driver()
     d.add("m", 10)
     d.load("m")
@@ -48,7 +48,7 @@ def test_a_lease_reports_how_many_instances_are_leased(driver: Any) -> None:
     assert only(d.wait(5.0)).message == message
 
 
-def test_a_full_queue_reports_the_limit_that_was_reached(driver: Any) -> None:
+def test_a_full_queue_reports_the_limit_that_was_reached(driver: type[Driver]) -> None:
     d = driver(pipeline=1, queue_per_model=1, queue_total=2)
     for name in ("a", "b", "c"):
         d.add(name, 10)
@@ -64,7 +64,7 @@ def test_a_full_queue_reports_the_limit_that_was_reached(driver: Any) -> None:
     assert (error.message, error.hint[-12:]) == (expected, "queue.total.")
 
 
-def test_a_load_without_progress_reports_how_far_it_came(driver: Any) -> None:
+def test_a_load_without_progress_reports_how_far_it_came(driver: type[Driver]) -> None:
     d = driver(load_timeout=10.0)
     d.add("m", 10)
     d.operation("m", timeout=1000.0)
@@ -78,7 +78,7 @@ def test_a_load_without_progress_reports_how_far_it_came(driver: Any) -> None:
     )
 
 
-def test_a_load_that_exceeds_its_declared_memory_reports_both_figures(driver: Any) -> None:
+def test_a_load_that_exceeds_its_declared_memory_reports_both_figures(driver: type[Driver]) -> None:
     d = driver()
     d.add("m", 10, declared=20)
     d.operation("m")
@@ -88,7 +88,9 @@ def test_a_load_that_exceeds_its_declared_memory_reports_both_figures(driver: An
     assert (error.details["need_bytes"], error.details["max_memory_bytes"]) == (30, 20)
 
 
-def test_a_load_that_runs_out_of_memory_twice_reports_what_was_reserved(driver: Any) -> None:
+def test_a_load_that_runs_out_of_memory_twice_reports_what_was_reserved(
+    driver: type[Driver],
+) -> None:
     d = driver()
     d.add("m", 40)
     d.operation("m")
@@ -102,7 +104,7 @@ def test_a_load_that_runs_out_of_memory_twice_reports_what_was_reserved(driver: 
     )
 
 
-def test_a_model_that_keeps_failing_reports_when_it_is_tried_again(driver: Any) -> None:
+def test_a_model_that_keeps_failing_reports_when_it_is_tried_again(driver: type[Driver]) -> None:
     d = driver(retry_after=4.0)
     d.add("m", 10)
     d.operation("m")

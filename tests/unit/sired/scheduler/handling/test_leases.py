@@ -15,11 +15,11 @@ from sired.scheduler.instructions import (
     StopWorker,
 )
 from sired.scheduler.memory.pools import Pool
-from tests.unit.sired.scheduler.conftest import dispatched, failures, of_kind
+from tests.unit.sired.scheduler.conftest import Driver, dispatched, failures, of_kind
 
 
 @pytest.fixture
-def one(driver: Any) -> Any:
+def one(driver: type[Driver]) -> Any:
     """A loaded model with one instance."""
     d = driver(pipeline=1)
     d.add("a", 20)
@@ -42,7 +42,7 @@ def test_an_idle_instance_is_granted_at_once_and_serves_only_its_lease(one: Any)
     assert dispatched(one.give_back(lease)) == [stranger]
 
 
-def test_a_lease_request_loads_its_model(driver: Any) -> None:
+def test_a_lease_request_loads_its_model(driver: type[Driver]) -> None:
     d = driver()
     d.add("a", 20)
     lease, instructions = d.acquire("a")
@@ -135,7 +135,7 @@ def test_an_unload_reports_the_lost_lease_at_once(one: Any) -> None:
     assert Complete(operation, ended=1) in one.gone(1)
 
 
-def test_a_leased_instance_is_not_evicted_and_does_not_expire(driver: Any) -> None:
+def test_a_leased_instance_is_not_evicted_and_does_not_expire(driver: type[Driver]) -> None:
     d = driver(default_keep_alive=10.0, patience=1.0)
     d.add("a", 80)
     d.add("b", 80)
@@ -147,7 +147,7 @@ def test_a_leased_instance_is_not_evicted_and_does_not_expire(driver: Any) -> No
     assert StopWorker(1) in d.give_back(lease)
 
 
-def test_the_pool_grows_if_all_instances_are_leased_and_it_may(driver: Any) -> None:
+def test_the_pool_grows_if_all_instances_are_leased_and_it_may(driver: type[Driver]) -> None:
     d = driver()
     d.add("a", 20, max_instances=2)
     d.load("a")
@@ -159,7 +159,7 @@ def test_the_pool_grows_if_all_instances_are_leased_and_it_may(driver: Any) -> N
     assert instructions == []
 
 
-def test_requests_go_to_instances_that_are_not_leased(driver: Any) -> None:
+def test_requests_go_to_instances_that_are_not_leased(driver: type[Driver]) -> None:
     d = driver(pipeline=1)
     d.add("a", 20, min_instances=2, max_instances=2)
     d.load("a")
@@ -169,7 +169,7 @@ def test_requests_go_to_instances_that_are_not_leased(driver: Any) -> None:
     assert [do.instance for one in instructions for do in of_kind(Dispatch, one)] == [2]
 
 
-def test_pool_counts_available_used_and_total_instances(driver: Any) -> None:
+def test_pool_counts_available_used_and_total_instances(driver: type[Driver]) -> None:
     d = driver()
     model = d.add("a", 20, min_instances=3, max_instances=4)
     assert d.brain.pool(model) == Pool(0, 0, 0, 4)
@@ -182,7 +182,7 @@ def test_pool_counts_available_used_and_total_instances(driver: Any) -> None:
     assert d.brain.pool(model) == Pool(1, 2, 3, 4)
 
 
-def test_shrinking_ends_idle_instances_down_to_the_number_to_keep(driver: Any) -> None:
+def test_shrinking_ends_idle_instances_down_to_the_number_to_keep(driver: type[Driver]) -> None:
     d = driver()
     model = d.add("a", 20, min_instances=3, max_instances=3)
     d.load("a")
@@ -196,7 +196,9 @@ def test_shrinking_ends_idle_instances_down_to_the_number_to_keep(driver: Any) -
     assert d.brain.pool(model) == Pool(0, 1, 1, 3)
 
 
-def test_shrinking_all_models_ends_every_idle_instance_but_pinned_ones(driver: Any) -> None:
+def test_shrinking_all_models_ends_every_idle_instance_but_pinned_ones(
+    driver: type[Driver],
+) -> None:
     d = driver()
     d.add("a", 20)
     d.add("b", 20, pinned=True)

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from sired.scheduler import events
-from tests.unit.sired.scheduler.conftest import failures
+from tests.unit.sired.scheduler.conftest import Driver, failures
 
 
-def measured(driver: Any, seconds: float = 0.5, **rules: Any) -> Any:
+def measured(driver: type[Driver], seconds: float = 0.5, **rules: Any) -> Any:
     """A loaded model with a measured time per request, which took 2 s to load."""
     d = driver(pipeline=1, **rules)
     d.add("a", 30)
@@ -21,7 +21,7 @@ def measured(driver: Any, seconds: float = 0.5, **rules: Any) -> Any:
     return d
 
 
-def test_a_queue_position_comes_with_the_expected_wait(driver: Any) -> None:
+def test_a_queue_position_comes_with_the_expected_wait(driver: type[Driver]) -> None:
     d = measured(driver)
     running, _ = d.request("a")
     numbers = [d.request("a")[0] for _ in range(3)]
@@ -35,7 +35,7 @@ def test_a_queue_position_comes_with_the_expected_wait(driver: Any) -> None:
     ]
 
 
-def test_an_answered_or_unknown_request_has_no_position(driver: Any) -> None:
+def test_an_answered_or_unknown_request_has_no_position(driver: type[Driver]) -> None:
     d = measured(driver)
     running, _ = d.request("a")
     d.finish(running)
@@ -43,14 +43,14 @@ def test_an_answered_or_unknown_request_has_no_position(driver: Any) -> None:
     assert d.brain.position(10**9) is None
 
 
-def test_the_wait_is_unknown_until_something_was_measured(driver: Any) -> None:
+def test_the_wait_is_unknown_until_something_was_measured(driver: type[Driver]) -> None:
     d = driver()
     d.add("a", 30)
     request, _ = d.request("a")
     assert d.brain.position(request) == (1, None)
 
 
-def test_a_model_that_has_to_be_loaded_adds_its_load_time(driver: Any) -> None:
+def test_a_model_that_has_to_be_loaded_adds_its_load_time(driver: type[Driver]) -> None:
     d = measured(driver)
     d.unload("a")
     d.gone(1)
@@ -58,7 +58,7 @@ def test_a_model_that_has_to_be_loaded_adds_its_load_time(driver: Any) -> None:
     assert d.brain.position(request) == (1, pytest.approx(2.0))
 
 
-def test_a_full_queue_reports_its_depth_and_the_expected_wait(driver: Any) -> None:
+def test_a_full_queue_reports_its_depth_and_the_expected_wait(driver: type[Driver]) -> None:
     d = measured(driver, queue_per_model=4)
     for _ in range(5):
         d.request("a")
@@ -69,7 +69,7 @@ def test_a_full_queue_reports_its_depth_and_the_expected_wait(driver: Any) -> No
     assert "2.5 s" in error.message
 
 
-def test_a_changed_service_time_is_learned_within_a_few_requests(driver: Any) -> None:
+def test_a_changed_service_time_is_learned_within_a_few_requests(driver: type[Driver]) -> None:
     d = measured(driver, seconds=0.5)
     for _ in range(20):
         request, _ = d.request("a")
@@ -79,7 +79,7 @@ def test_a_changed_service_time_is_learned_within_a_few_requests(driver: Any) ->
     assert d.brain.position(request)[1] == pytest.approx(0.1, rel=0.1)
 
 
-def test_expired_and_cancelled_requests_leave_the_queue_at_once(driver: Any) -> None:
+def test_expired_and_cancelled_requests_leave_the_queue_at_once(driver: type[Driver]) -> None:
     d = measured(driver)
     d.request("a", timeout=1000)
     expiring, _ = d.request("a", timeout=1)

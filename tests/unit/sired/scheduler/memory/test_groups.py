@@ -6,7 +6,7 @@ from sire.errors import InsufficientMemory
 from sired.scheduler import events
 from sired.scheduler.entities.model import Model
 from sired.scheduler.instructions import Evicted, StartWorker, StopWorker
-from tests.unit.sired.scheduler.conftest import failures, of_kind
+from tests.unit.sired.scheduler.conftest import Driver, failures, of_kind
 
 TWO_GPUS = (("cuda:0", "cuda", 100), ("cuda:1", "cuda", 100))
 
@@ -16,7 +16,7 @@ def started(instructions: Any) -> list[str]:
 
 
 def test_a_load_beyond_the_limit_evicts_from_its_own_group_although_devices_are_free(
-    driver: Any,
+    driver: type[Driver],
 ) -> None:
     d = driver(devices=TWO_GPUS, groups={"lab": 60})
     d.add("outside", 20)
@@ -31,7 +31,7 @@ def test_a_load_beyond_the_limit_evicts_from_its_own_group_although_devices_are_
     assert d.loaded() == ["new", "outside"]
 
 
-def test_the_limit_holds_over_all_devices_together(driver: Any) -> None:
+def test_the_limit_holds_over_all_devices_together(driver: type[Driver]) -> None:
     d = driver(devices=TWO_GPUS, strategy="round-robin", groups={"lab": 60})
     for name in ("a", "b", "c"):
         d.add(name, 30, group="lab")
@@ -41,7 +41,7 @@ def test_the_limit_holds_over_all_devices_together(driver: Any) -> None:
     assert of_kind(StopWorker, instructions) == [StopWorker(first)]
 
 
-def test_a_load_that_waits_for_its_group_holds_up_nobody_else(driver: Any) -> None:
+def test_a_load_that_waits_for_its_group_holds_up_nobody_else(driver: type[Driver]) -> None:
     d = driver(groups={"lab": 50}, patience=10.0)
     d.add("busy", 50, group="lab")
     d.add("waits", 50, group="lab")
@@ -52,7 +52,7 @@ def test_a_load_that_waits_for_its_group_holds_up_nobody_else(driver: Any) -> No
     assert started(d.request("other")[1]) == ["other"]
 
 
-def test_a_busy_member_gives_way_once_its_turn_is_over(driver: Any) -> None:
+def test_a_busy_member_gives_way_once_its_turn_is_over(driver: type[Driver]) -> None:
     d = driver(groups={"lab": 50}, patience=1.0)
     d.add("busy", 50, group="lab")
     d.add("waits", 50, group="lab")
@@ -63,7 +63,9 @@ def test_a_busy_member_gives_way_once_its_turn_is_over(driver: Any) -> None:
     assert of_kind(StopWorker, d.finish(running)) == [StopWorker(busy)]
 
 
-def test_a_model_larger_than_its_group_is_rejected_at_once_with_figures(driver: Any) -> None:
+def test_a_model_larger_than_its_group_is_rejected_at_once_with_figures(
+    driver: type[Driver],
+) -> None:
     d = driver(groups={"lab": 50})
     d.add("pinned", 20, group="lab", pinned=True)
     d.add("large", 31, group="lab")
@@ -75,7 +77,7 @@ def test_a_model_larger_than_its_group_is_rejected_at_once_with_figures(driver: 
     assert error.details["need_bytes"] == 31
 
 
-def test_a_group_without_a_limit_limits_nothing(driver: Any) -> None:
+def test_a_group_without_a_limit_limits_nothing(driver: type[Driver]) -> None:
     d = driver()
     d.add("a", 50, group="lab")
     d.add("b", 50, group="lab")
@@ -83,7 +85,7 @@ def test_a_group_without_a_limit_limits_nothing(driver: Any) -> None:
     assert started(d.request("b")[1]) == ["b"]
 
 
-def test_an_instance_that_outgrows_the_group_ends_its_idle_members(driver: Any) -> None:
+def test_an_instance_that_outgrows_the_group_ends_its_idle_members(driver: type[Driver]) -> None:
     d = driver(groups={"lab": 60})
     d.add("idle", 30, group="lab")
     d.add("outside", 10)
@@ -97,14 +99,14 @@ def test_an_instance_that_outgrows_the_group_ends_its_idle_members(driver: Any) 
     assert d.instances[grows].accepting
 
 
-def test_a_pool_grows_no_further_than_its_group(driver: Any) -> None:
+def test_a_pool_grows_no_further_than_its_group(driver: type[Driver]) -> None:
     d = driver(groups={"lab": 50})
     d.add("pool", 30, group="lab", min_instances=2, max_instances=2)
     d.load("pool")
     assert d.loaded() == ["pool"]
 
 
-def test_members_that_can_sleep_give_way_by_sleeping(driver: Any) -> None:
+def test_members_that_can_sleep_give_way_by_sleeping(driver: type[Driver]) -> None:
     d = driver(devices=(("cuda:0", "cuda", 100),), groups={"lab": 50}, dram=100)
     d.add("old", 40, group="lab")
     d.add("new", 40, group="lab")
@@ -115,7 +117,7 @@ def test_members_that_can_sleep_give_way_by_sleeping(driver: Any) -> None:
     assert started(d.slept(old)) == ["new"]
 
 
-def test_a_sleeper_wakes_only_when_its_group_has_room(driver: Any) -> None:
+def test_a_sleeper_wakes_only_when_its_group_has_room(driver: type[Driver]) -> None:
     d = driver(devices=(("cuda:0", "cuda", 100),), groups={"lab": 50}, dram=100)
     d.add("old", 40, group="lab")
     d.add("new", 40, group="lab")
@@ -134,7 +136,7 @@ def test_a_sleeper_wakes_only_when_its_group_has_room(driver: Any) -> None:
     assert d.instances[old].state_name == "waking"
 
 
-def test_whether_a_new_model_fits_takes_its_group_into_account(driver: Any) -> None:
+def test_whether_a_new_model_fits_takes_its_group_into_account(driver: type[Driver]) -> None:
     d = driver(groups={"lab": 50})
     d.add("there", 40, group="lab")
     d.load("there")
@@ -148,7 +150,7 @@ def test_whether_a_new_model_fits_takes_its_group_into_account(driver: Any) -> N
     assert fit(51) == ("never", ())
 
 
-def test_a_limit_that_is_raised_lets_what_waits_go_on(driver: Any) -> None:
+def test_a_limit_that_is_raised_lets_what_waits_go_on(driver: type[Driver]) -> None:
     d = driver(groups={"lab": 50}, patience=10.0)
     d.add("busy", 50, group="lab")
     d.add("waits", 50, group="lab")

@@ -6,10 +6,10 @@ from typing import Any
 from sire.errors import InsufficientMemory
 from sired.scheduler.events import ModelPinned
 from sired.scheduler.instructions import Complete, Evicted, StartWorker, StopWorker
-from tests.unit.sired.scheduler.conftest import dispatched, failures, of_kind
+from tests.unit.sired.scheduler.conftest import Driver, Machine, dispatched, failures, of_kind
 
 
-def test_keep_alive_0_unloads_a_model_as_soon_as_no_request_waits(driver: Any) -> None:
+def test_keep_alive_0_unloads_a_model_as_soon_as_no_request_waits(driver: type[Driver]) -> None:
     d = driver(pipeline=1)
     d.add("a", 30, keep_alive=0.0)
     first, _ = d.request("a")
@@ -20,7 +20,7 @@ def test_keep_alive_0_unloads_a_model_as_soon_as_no_request_waits(driver: Any) -
 
 
 def test_an_explicitly_loaded_model_with_keep_alive_0_waits_for_its_first_request(
-    driver: Any,
+    driver: type[Driver],
 ) -> None:
     d = driver()
     d.add("a", 30, keep_alive=0.0)
@@ -32,7 +32,7 @@ def test_an_explicitly_loaded_model_with_keep_alive_0_waits_for_its_first_reques
 
 
 def test_an_explicitly_loaded_model_with_keep_alive_0_expires_without_a_request(
-    driver: Any,
+    driver: type[Driver],
 ) -> None:
     d = driver()
     d.add("a", 30, keep_alive=0.0)
@@ -40,7 +40,7 @@ def test_an_explicitly_loaded_model_with_keep_alive_0_expires_without_a_request(
     assert d.wait(60.0) == [StopWorker(1)]
 
 
-def test_the_keep_alive_of_the_last_request_counts(driver: Any) -> None:
+def test_the_keep_alive_of_the_last_request_counts(driver: type[Driver]) -> None:
     d = driver(default_keep_alive=300.0)
     d.add("a", 30)
     d.load("a")
@@ -54,7 +54,7 @@ def test_the_keep_alive_of_the_last_request_counts(driver: Any) -> None:
     assert d.finish(request) == [StopWorker(1)]
 
 
-def test_a_model_kept_forever_is_still_evicted_when_memory_is_needed(driver: Any) -> None:
+def test_a_model_kept_forever_is_still_evicted_when_memory_is_needed(driver: type[Driver]) -> None:
     d = driver()
     d.add("a", 80, keep_alive=math.inf)
     d.add("b", 80)
@@ -63,7 +63,7 @@ def test_a_model_kept_forever_is_still_evicted_when_memory_is_needed(driver: Any
     assert StopWorker(1) in d.request("b")[1]
 
 
-def test_a_pin_overrides_the_keep_alive_of_a_request(driver: Any) -> None:
+def test_a_pin_overrides_the_keep_alive_of_a_request(driver: type[Driver]) -> None:
     d = driver()
     d.add("a", 30, pinned=True)
     d.load("a")
@@ -71,7 +71,7 @@ def test_a_pin_overrides_the_keep_alive_of_a_request(driver: Any) -> None:
     assert d.finish(request) == []
 
 
-def three(driver: Any, **rules: Any) -> Any:
+def three(driver: type[Driver], **rules: Any) -> Any:
     """A limit of two models, both loaded; "old" is the least recently used."""
     d = driver(max_models=2, **rules)
     for name in ("old", "new", "third"):
@@ -82,7 +82,7 @@ def three(driver: Any, **rules: Any) -> Any:
     return d
 
 
-def test_max_models_limits_the_models_in_memory(driver: Any) -> None:
+def test_max_models_limits_the_models_in_memory(driver: type[Driver]) -> None:
     d = three(driver)
     _, instructions = d.request("third")
     assert instructions == [Evicted(1, "old", "third"), StopWorker(1)]
@@ -90,7 +90,7 @@ def test_max_models_limits_the_models_in_memory(driver: Any) -> None:
     assert start.model.name == "third"
 
 
-def test_with_max_models_a_busy_model_keeps_its_slot_for_its_turn(driver: Any) -> None:
+def test_with_max_models_a_busy_model_keeps_its_slot_for_its_turn(driver: type[Driver]) -> None:
     d = three(driver, patience=1.0)
     for name in ("old", "new"):
         d.request(name)
@@ -100,7 +100,7 @@ def test_with_max_models_a_busy_model_keeps_its_slot_for_its_turn(driver: Any) -
     assert len(d.loaded()) == 1
 
 
-def test_two_waiting_loads_get_two_slots(driver: Any) -> None:
+def test_two_waiting_loads_get_two_slots(driver: type[Driver]) -> None:
     d = three(driver)
     d.add("fourth", 10)
     d.request("third")
@@ -110,7 +110,7 @@ def test_two_waiting_loads_get_two_slots(driver: Any) -> None:
     assert [s.model.name for s in of_kind(StartWorker, d.gone(1))] == ["fourth"]
 
 
-def test_all_instances_of_a_model_occupy_one_slot(driver: Any) -> None:
+def test_all_instances_of_a_model_occupy_one_slot(driver: type[Driver]) -> None:
     d = driver(max_models=1)
     d.add("a", 10, min_instances=3, max_instances=3)
     d.add("b", 10)
@@ -124,7 +124,7 @@ def test_all_instances_of_a_model_occupy_one_slot(driver: Any) -> None:
     assert len(of_kind(StartWorker, d.gone(3))) == 1
 
 
-def test_slots_of_pinned_models_are_not_available_to_others(driver: Any) -> None:
+def test_slots_of_pinned_models_are_not_available_to_others(driver: type[Driver]) -> None:
     d = driver(max_models=1)
     d.add("pinned", 10, pinned=True)
     d.add("b", 10)
@@ -135,7 +135,7 @@ def test_slots_of_pinned_models_are_not_available_to_others(driver: Any) -> None
     assert "limits.max_models" in error.hint
 
 
-def test_models_take_turns_for_a_slot(driver: Any, machine: Any) -> None:
+def test_models_take_turns_for_a_slot(driver: type[Driver], machine: type[Machine]) -> None:
     d = driver(max_models=1, patience=1.0)
     m = machine(d)
     for name in "abc":
@@ -147,7 +147,7 @@ def test_models_take_turns_for_a_slot(driver: Any, machine: Any) -> None:
     assert m.failed == {}
 
 
-def test_a_pinned_model_stays_and_an_unpinned_one_expires(driver: Any) -> None:
+def test_a_pinned_model_stays_and_an_unpinned_one_expires(driver: type[Driver]) -> None:
     d = driver(default_keep_alive=60.0)
     d.add("a", 30)
     d.load("a")
@@ -156,7 +156,7 @@ def test_a_pinned_model_stays_and_an_unpinned_one_expires(driver: Any) -> None:
     assert d.handle(ModelPinned("a", pinned=False)) == [StopWorker(1)]
 
 
-def test_unpinning_a_model_lets_a_waiting_load_have_its_memory(driver: Any) -> None:
+def test_unpinning_a_model_lets_a_waiting_load_have_its_memory(driver: type[Driver]) -> None:
     d = driver()
     d.add("a", 60, pinned=True)
     d.add("b", 60)

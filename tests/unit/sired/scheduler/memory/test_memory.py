@@ -6,6 +6,7 @@ import pytest
 
 from sire.errors import DeadlineExceeded, DeviceNotFound, InsufficientMemory, LoadFailed
 from sired.scheduler import events
+from sired.scheduler.entities.instance import Ready
 from sired.scheduler.instructions import (
     Complete,
     Evicted,
@@ -13,10 +14,10 @@ from sired.scheduler.instructions import (
     StartWorker,
     StopWorker,
 )
-from tests.unit.sired.scheduler.conftest import dispatched, failures, of_kind
+from tests.unit.sired.scheduler.conftest import Driver, dispatched, failures, of_kind
 
 
-def test_a_load_that_does_not_fit_evicts_the_least_recently_used(driver: Any) -> None:
+def test_a_load_that_does_not_fit_evicts_the_least_recently_used(driver: type[Driver]) -> None:
     d = driver()
     for name in ("old", "new", "third"):
         d.add(name, 40)
@@ -29,7 +30,7 @@ def test_a_load_that_does_not_fit_evicts_the_least_recently_used(driver: Any) ->
     assert of_kind(StopWorker, instructions) == [StopWorker(old)]
 
 
-def test_memory_stays_charged_until_the_process_has_exited(driver: Any) -> None:
+def test_memory_stays_charged_until_the_process_has_exited(driver: type[Driver]) -> None:
     d = driver()
     d.add("a", 80)
     d.add("b", 80)
@@ -40,7 +41,7 @@ def test_memory_stays_charged_until_the_process_has_exited(driver: Any) -> None:
     assert start.model.name == "b"
 
 
-def test_a_model_that_can_never_fit_is_rejected_at_once_with_figures(driver: Any) -> None:
+def test_a_model_that_can_never_fit_is_rejected_at_once_with_figures(driver: type[Driver]) -> None:
     d = driver()
     d.add("huge", 101)
     d.add("small", 50)
@@ -52,7 +53,7 @@ def test_a_model_that_can_never_fit_is_rejected_at_once_with_figures(driver: Any
     assert d.loaded() == ["small"]
 
 
-def test_a_pinned_model_stays_and_its_memory_is_not_available(driver: Any) -> None:
+def test_a_pinned_model_stays_and_its_memory_is_not_available(driver: type[Driver]) -> None:
     d = driver()
     d.add("pinned", 60, pinned=True)
     d.add("other", 50)
@@ -62,7 +63,7 @@ def test_a_pinned_model_stays_and_its_memory_is_not_available(driver: Any) -> No
     assert d.loaded() == ["pinned"]
 
 
-def test_a_busy_model_is_not_evicted_during_its_turn(driver: Any) -> None:
+def test_a_busy_model_is_not_evicted_during_its_turn(driver: type[Driver]) -> None:
     d = driver(patience=1.0)
     d.add("busy", 80)
     d.add("other", 80)
@@ -74,7 +75,7 @@ def test_a_busy_model_is_not_evicted_during_its_turn(driver: Any) -> None:
     assert of_kind(StopWorker, instructions) == [StopWorker(busy)]
 
 
-def test_a_stream_of_requests_cannot_block_another_model_forever(driver: Any) -> None:
+def test_a_stream_of_requests_cannot_block_another_model_forever(driver: type[Driver]) -> None:
     d = driver(patience=1.0)
     d.add("greedy", 80)
     d.add("other", 80)
@@ -88,7 +89,7 @@ def test_a_stream_of_requests_cannot_block_another_model_forever(driver: Any) ->
     assert of_kind(StopWorker, instructions) == [StopWorker(greedy)]
 
 
-def test_two_models_that_do_not_fit_together_take_turns(driver: Any) -> None:
+def test_two_models_that_do_not_fit_together_take_turns(driver: type[Driver]) -> None:
     d = driver(patience=1.0)
     answered = {"a": 0, "b": 0}
     for name in answered:
@@ -109,7 +110,7 @@ def test_two_models_that_do_not_fit_together_take_turns(driver: Any) -> None:
     assert answered == {"a": 40, "b": 40}
 
 
-def test_memory_of_other_programs_is_not_reserved(driver: Any) -> None:
+def test_memory_of_other_programs_is_not_reserved(driver: type[Driver]) -> None:
     d = driver()
     d.add("a", 80)
     d.handle(events.MemorySampled({"cpu": 50}))
@@ -119,7 +120,9 @@ def test_memory_of_other_programs_is_not_reserved(driver: Any) -> None:
     assert len(of_kind(StartWorker, instructions)) == 1
 
 
-def test_reserved_memory_that_is_not_allocated_yet_is_not_reserved_twice(driver: Any) -> None:
+def test_reserved_memory_that_is_not_allocated_yet_is_not_reserved_twice(
+    driver: type[Driver],
+) -> None:
     d = driver()
     d.add("a", 40)
     d.add("b", 40)
@@ -130,7 +133,7 @@ def test_reserved_memory_that_is_not_allocated_yet_is_not_reserved_twice(driver:
     assert of_kind(StartWorker, instructions) == []
 
 
-def test_a_load_cannot_take_the_memory_an_earlier_load_waits_for(driver: Any) -> None:
+def test_a_load_cannot_take_the_memory_an_earlier_load_waits_for(driver: type[Driver]) -> None:
     d = driver()
     d.add("resident", 60)
     d.add("first", 90)
@@ -145,7 +148,7 @@ def test_a_load_cannot_take_the_memory_an_earlier_load_waits_for(driver: Any) ->
     assert start.model.name == "first"
 
 
-def test_the_measured_memory_replaces_the_estimate(driver: Any) -> None:
+def test_the_measured_memory_replaces_the_estimate(driver: type[Driver]) -> None:
     d = driver()
     d.add("a", 30)
     d.request("a")
@@ -154,7 +157,7 @@ def test_the_measured_memory_replaces_the_estimate(driver: Any) -> None:
     assert [do.memory for do in of_kind(Learn, instructions)] == [20]
 
 
-def test_declared_memory_stays_reserved_if_less_is_measured(driver: Any) -> None:
+def test_declared_memory_stays_reserved_if_less_is_measured(driver: type[Driver]) -> None:
     d = driver()
     d.add("a", 30, declared=50)
     d.request("a")
@@ -162,7 +165,9 @@ def test_declared_memory_stays_reserved_if_less_is_measured(driver: Any) -> None
     assert d.brain.fleet.ledger.charge(1) == 50
 
 
-def test_a_declaration_that_was_exceeded_is_replaced_by_what_was_measured(driver: Any) -> None:
+def test_a_declaration_that_was_exceeded_is_replaced_by_what_was_measured(
+    driver: type[Driver],
+) -> None:
     d = driver()
     model = d.add("a", 30, declared=50)
     request, _ = d.request("a")
@@ -175,7 +180,7 @@ def test_a_declaration_that_was_exceeded_is_replaced_by_what_was_measured(driver
 
 
 def test_a_load_beyond_its_declaration_leaves_others_what_was_reserved_for_it_in_excess(
-    driver: Any,
+    driver: type[Driver],
 ) -> None:
     d = driver()
     model = d.add("a", 30, declared=50)
@@ -186,7 +191,9 @@ def test_a_load_beyond_its_declaration_leaves_others_what_was_reserved_for_it_in
     assert [do.model.name for do in of_kind(StartWorker, d.ready(1, memory=60))] == ["b"]
 
 
-def test_a_model_that_took_more_than_its_device_has_is_loaded_there_again(driver: Any) -> None:
+def test_a_model_that_took_more_than_its_device_has_is_loaded_there_again(
+    driver: type[Driver],
+) -> None:
     d = driver()
     model = d.add("a", 30)
     request, _ = d.request("a")
@@ -199,7 +206,7 @@ def test_a_model_that_took_more_than_its_device_has_is_loaded_there_again(driver
     assert [do.memory for do in of_kind(StartWorker, instructions)] == [100]
 
 
-def test_what_a_class_reports_is_all_that_it_takes_beside_its_process(driver: Any) -> None:
+def test_what_a_class_reports_is_all_that_it_takes_beside_its_process(driver: type[Driver]) -> None:
     d = driver(overhead={"cpu": 5, "cuda": 0}, file_factor=1.3)
     model = d.add("a", 40, process={"cpu": 7})
     assert model.footprint("cpu", d.brain.rules) == (52 + 7 + 5, "estimated")
@@ -207,17 +214,19 @@ def test_what_a_class_reports_is_all_that_it_takes_beside_its_process(driver: An
     assert model.footprint("cpu", d.brain.rules) == (40 + 7 + 5, "estimated")
 
 
-def test_the_duration_of_a_load_is_that_of_its_process(driver: Any) -> None:
+def test_the_duration_of_a_load_is_that_of_its_process(driver: type[Driver]) -> None:
     d = driver()
     model = d.add("a", 30)
     d.operation("a")
     d.now += 10
     d.handle(events.WorkerReady(1, 30, load_seconds=0.5))
     assert model.history.load_seconds == 0.5
-    assert d.instances[1].state.load_seconds == 0.5
+    state = d.instances[1].state
+    assert isinstance(state, Ready)
+    assert state.load_seconds == 0.5
 
 
-def test_the_peak_of_an_inference_is_charged_and_learned(driver: Any) -> None:
+def test_the_peak_of_an_inference_is_charged_and_learned(driver: type[Driver]) -> None:
     d = driver()
     model = d.add("a", 30)
     request, _ = d.request("a")
@@ -227,7 +236,7 @@ def test_the_peak_of_an_inference_is_charged_and_learned(driver: Any) -> None:
     assert model.learned == {"cpu": 55}
 
 
-def test_measuring_more_than_the_capacity_evicts_idle_models(driver: Any) -> None:
+def test_measuring_more_than_the_capacity_evicts_idle_models(driver: type[Driver]) -> None:
     d = driver()
     d.add("idle", 50)
     d.add("grows", 40)
@@ -237,7 +246,7 @@ def test_measuring_more_than_the_capacity_evicts_idle_models(driver: Any) -> Non
     assert of_kind(StopWorker, instructions) == [StopWorker(idle)]
 
 
-def test_a_load_that_runs_out_of_memory_is_retried_once_with_more(driver: Any) -> None:
+def test_a_load_that_runs_out_of_memory_is_retried_once_with_more(driver: type[Driver]) -> None:
     d = driver()
     d.add("idle", 50)
     d.add("a", 40)
@@ -257,7 +266,7 @@ def test_a_load_that_runs_out_of_memory_is_retried_once_with_more(driver: Any) -
     assert isinstance(failures(instructions)[request], InsufficientMemory)
 
 
-def test_a_request_that_runs_out_of_memory_runs_once_more(driver: Any) -> None:
+def test_a_request_that_runs_out_of_memory_runs_once_more(driver: type[Driver]) -> None:
     d = driver()
     d.add("a", 40)
     instance = d.load("a")
@@ -270,7 +279,7 @@ def test_a_request_that_runs_out_of_memory_runs_once_more(driver: Any) -> None:
     assert isinstance(failures(instructions)[request], InsufficientMemory)
 
 
-def test_a_failed_load_fails_every_waiting_request(driver: Any) -> None:
+def test_a_failed_load_fails_every_waiting_request(driver: type[Driver]) -> None:
     d = driver()
     d.add("a", 40)
     operation, _ = d.operation("a")
@@ -279,7 +288,7 @@ def test_a_failed_load_fails_every_waiting_request(driver: Any) -> None:
     assert set(failures(instructions)) == {operation, request}
 
 
-def test_an_idle_model_is_unloaded_after_its_keep_alive(driver: Any) -> None:
+def test_an_idle_model_is_unloaded_after_its_keep_alive(driver: type[Driver]) -> None:
     d = driver()
     d.add("a", 40, keep_alive=10.0)
     instance = d.load("a")
@@ -287,7 +296,7 @@ def test_an_idle_model_is_unloaded_after_its_keep_alive(driver: Any) -> None:
     assert d.wait(10) == [StopWorker(instance)]
 
 
-def test_an_unload_completes_once_the_memory_is_free(driver: Any) -> None:
+def test_an_unload_completes_once_the_memory_is_free(driver: type[Driver]) -> None:
     d = driver()
     d.add("a", 40)
     instance = d.load("a")
@@ -296,7 +305,7 @@ def test_an_unload_completes_once_the_memory_is_free(driver: Any) -> None:
     assert Complete(operation, ended=1) in d.gone(instance)
 
 
-def test_an_unload_lets_the_running_request_finish(driver: Any) -> None:
+def test_an_unload_lets_the_running_request_finish(driver: type[Driver]) -> None:
     d = driver()
     d.add("a", 40)
     instance = d.load("a")
@@ -306,21 +315,21 @@ def test_an_unload_lets_the_running_request_finish(driver: Any) -> None:
     assert d.finish(request) == [StopWorker(instance)]
 
 
-def test_a_model_is_loaded_on_the_device_it_names(driver: Any) -> None:
+def test_a_model_is_loaded_on_the_device_it_names(driver: type[Driver]) -> None:
     d = driver(devices=(("cuda:0", "cuda", 100), ("cpu", "cpu", 100)))
     d.add("a", 40, device="cpu")
     _, instructions = d.request("a")
     assert of_kind(StartWorker, instructions)[0].device == "cpu"
 
 
-def test_an_unknown_device_is_an_error(driver: Any) -> None:
+def test_an_unknown_device_is_an_error(driver: type[Driver]) -> None:
     d = driver()
     d.add("a", 40)
     operation, instructions = d.operation("a", device="cuda:7")
     assert isinstance(failures(instructions)[operation], DeviceNotFound)
 
 
-def test_gpus_are_preferred_to_cpus_and_cpus_to_failing(driver: Any) -> None:
+def test_gpus_are_preferred_to_cpus_and_cpus_to_failing(driver: type[Driver]) -> None:
     d = driver(devices=(("cpu", "cpu", 200), ("cuda:0", "cuda", 100)))
     d.add("fits", 40)
     d.add("too-large", 150)
@@ -328,7 +337,7 @@ def test_gpus_are_preferred_to_cpus_and_cpus_to_failing(driver: Any) -> None:
     assert of_kind(StartWorker, d.request("too-large")[1])[0].device == "cpu"
 
 
-def test_loading_on_another_device_moves_the_model(driver: Any) -> None:
+def test_loading_on_another_device_moves_the_model(driver: type[Driver]) -> None:
     d = driver(devices=(("cpu0", "cpu", 100), ("cpu1", "cpu", 100)))
     d.add("a", 40)
     _, instructions = d.operation("a", device="cpu0")
@@ -349,7 +358,7 @@ def test_loading_on_another_device_moves_the_model(driver: Any) -> None:
     ],
 )
 def test_strategies_choose_among_devices_where_it_fits(
-    driver: Any, strategy: Any, expected: str
+    driver: type[Driver], strategy: Any, expected: str
 ) -> None:
     d = driver(devices=(("large", "cpu", 100), ("small", "cpu", 50)), strategy=strategy)
     d.add("first", 10, device="large")
@@ -361,7 +370,9 @@ def test_strategies_choose_among_devices_where_it_fits(
     assert of_kind(StartWorker, instructions)[0].device == expected
 
 
-def test_a_replacing_model_takes_over_the_queue_and_ends_the_old_instances(driver: Any) -> None:
+def test_a_replacing_model_takes_over_the_queue_and_ends_the_old_instances(
+    driver: type[Driver],
+) -> None:
     d = driver()
     d.add("a", 40)
     instance = d.load("a")
@@ -369,12 +380,14 @@ def test_a_replacing_model_takes_over_the_queue_and_ends_the_old_instances(drive
     d.request("a")
     waiting, _ = d.request("a")
     d.add("a", 30)
-    assert d.instances[instance].state.draining
+    state = d.instances[instance].state
+    assert isinstance(state, Ready)
+    assert state.draining
     assert d.brain.models["a"].queue.first.id == waiting
     assert running in [r.id for r in d.instances[instance].in_flight]
 
 
-def test_a_load_that_takes_too_long_is_killed_and_fails_what_waits(driver: Any) -> None:
+def test_a_load_that_takes_too_long_is_killed_and_fails_what_waits(driver: type[Driver]) -> None:
     d = driver(load_timeout=10.0)
     d.add("a", 40)
     request, _ = d.request("a", timeout=60)
@@ -386,7 +399,7 @@ def test_a_load_that_takes_too_long_is_killed_and_fails_what_waits(driver: Any) 
     assert d.instances == {}
 
 
-def test_a_load_is_killed_only_without_progress(driver: Any) -> None:
+def test_a_load_is_killed_only_without_progress(driver: type[Driver]) -> None:
     d = driver(load_timeout=10.0)
     d.add("a", 40)
     request, _ = d.request("a", timeout=600)
@@ -401,7 +414,7 @@ def test_a_load_is_killed_only_without_progress(driver: Any) -> None:
     assert "after 3 B of 100 B" in failures(instructions)[request].message
 
 
-def test_a_patient_operation_waits_while_the_load_makes_progress(driver: Any) -> None:
+def test_a_patient_operation_waits_while_the_load_makes_progress(driver: type[Driver]) -> None:
     d = driver(load_timeout=10.0)
     d.add("a", 40)
     operation, hasty = 71, 72
@@ -415,7 +428,7 @@ def test_a_patient_operation_waits_while_the_load_makes_progress(driver: Any) ->
     assert isinstance(failures(instructions)[operation], LoadFailed)
 
 
-def test_a_patient_operation_does_not_wait_for_memory_forever(driver: Any) -> None:
+def test_a_patient_operation_does_not_wait_for_memory_forever(driver: type[Driver]) -> None:
     d = driver()
     d.add("a", 60)
     d.add("b", 60)
@@ -425,7 +438,7 @@ def test_a_patient_operation_does_not_wait_for_memory_forever(driver: Any) -> No
     assert isinstance(failures(d.wait(10))[71], DeadlineExceeded)
 
 
-def test_a_learned_need_never_exceeds_the_capacity_of_the_device(driver: Any) -> None:
+def test_a_learned_need_never_exceeds_the_capacity_of_the_device(driver: type[Driver]) -> None:
     d = driver()
     model = d.add("a", 45, min_instances=2, max_instances=2)
     d.load("a")
@@ -434,7 +447,7 @@ def test_a_learned_need_never_exceeds_the_capacity_of_the_device(driver: Any) ->
     assert d.brain.fleet.ledger.accounts["cpu"].charged <= 100
 
 
-def test_the_estimate_of_a_models_own_code_is_reserved(driver: Any) -> None:
+def test_the_estimate_of_a_models_own_code_is_reserved(driver: type[Driver]) -> None:
     d = driver()
     d.add("a", 10)
     d.handle(events.ModelEstimated("a", 70))

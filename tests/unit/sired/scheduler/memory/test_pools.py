@@ -1,18 +1,23 @@
 """Several instances of one model: how many, where, and which of them serves a request."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from sire.errors import InsufficientMemory, LoadFailed, WorkerCrashed
 from sired.scheduler import events
-from sired.scheduler.instructions import Dispatch, StartWorker, StopWorker
+from sired.scheduler.instructions import Dispatch, Instruction, StartWorker, StopWorker
 from sired.scheduler.policies.routing import BUILT_IN
-from tests.unit.sired.scheduler.conftest import dispatched, failures, of_kind
+from tests.unit.sired.scheduler.conftest import Driver, Machine, dispatched, failures, of_kind
 
 
 def serving(
-    driver: Any, weights: int = 20, seconds: float = 1.0, load: float = 2.0, **attributes: Any
+    driver: type[Driver],
+    weights: int = 20,
+    seconds: float = 1.0,
+    load: float = 2.0,
+    **attributes: Any,
 ) -> Any:
     """A loaded model with measured times per request and per load."""
     d = driver(pipeline=1, **attributes.pop("rules", {}))
@@ -26,7 +31,9 @@ def serving(
     return d
 
 
-def test_the_minimum_is_started_as_soon_as_the_first_instance_is_loaded(driver: Any) -> None:
+def test_the_minimum_is_started_as_soon_as_the_first_instance_is_loaded(
+    driver: type[Driver],
+) -> None:
     d = driver()
     d.add("a", 20, min_instances=3, max_instances=3)
     assert len(of_kind(StartWorker, d.request("a")[1])) == 1
@@ -34,19 +41,21 @@ def test_the_minimum_is_started_as_soon_as_the_first_instance_is_loaded(driver: 
     assert of_kind(StartWorker, d.ready(2) + d.ready(3)) == []
 
 
-def test_a_queue_that_takes_longer_than_a_load_starts_another_instance(driver: Any) -> None:
+def test_a_queue_that_takes_longer_than_a_load_starts_another_instance(
+    driver: type[Driver],
+) -> None:
     d = serving(driver, max_instances=3)
     instructions = [d.request("a")[1] for _ in range(4)]
     assert [len(of_kind(StartWorker, one)) for one in instructions] == [0, 0, 0, 1]
 
 
-def test_a_queue_that_is_served_sooner_than_a_load_starts_no_instance(driver: Any) -> None:
+def test_a_queue_that_is_served_sooner_than_a_load_starts_no_instance(driver: type[Driver]) -> None:
     d = serving(driver, seconds=0.01, max_instances=3)
     for _ in range(100):
         assert of_kind(StartWorker, d.request("a")[1]) == []
 
 
-def test_one_instance_loads_at_a_time_up_to_the_maximum(driver: Any) -> None:
+def test_one_instance_loads_at_a_time_up_to_the_maximum(driver: type[Driver]) -> None:
     d = serving(driver, max_instances=2)
     for _ in range(20):
         d.request("a")
@@ -57,7 +66,7 @@ def test_one_instance_loads_at_a_time_up_to_the_maximum(driver: Any) -> None:
     assert len(d.instances) == 2
 
 
-def test_growing_a_pool_evicts_nothing(driver: Any) -> None:
+def test_growing_a_pool_evicts_nothing(driver: type[Driver]) -> None:
     d = serving(driver, weights=40, max_instances=None)
     d.add("idle", 40)
     d.load("idle")
@@ -66,7 +75,7 @@ def test_growing_a_pool_evicts_nothing(driver: Any) -> None:
     assert d.loaded() == ["a", "idle"]
 
 
-def test_growing_a_pool_takes_no_memory_that_a_load_waits_for(driver: Any) -> None:
+def test_growing_a_pool_takes_no_memory_that_a_load_waits_for(driver: type[Driver]) -> None:
     d = serving(driver, weights=30, max_instances=None)
     d.add("big", 80)
     for _ in range(2):
@@ -77,7 +86,7 @@ def test_growing_a_pool_takes_no_memory_that_a_load_waits_for(driver: Any) -> No
     assert len(d.instances) == 1
 
 
-def test_an_unlimited_pool_fills_free_memory_up_to_most_instances(driver: Any) -> None:
+def test_an_unlimited_pool_fills_free_memory_up_to_most_instances(driver: type[Driver]) -> None:
     d = serving(driver, weights=10, max_instances=None, rules={"most_instances": 4})
     for _ in range(100):
         d.request("a")
@@ -87,7 +96,7 @@ def test_an_unlimited_pool_fills_free_memory_up_to_most_instances(driver: Any) -
     assert len(d.instances) == 4
 
 
-def test_instances_of_one_model_are_spread_over_devices(driver: Any) -> None:
+def test_instances_of_one_model_are_spread_over_devices(driver: type[Driver]) -> None:
     d = driver(devices=(("cuda:0", "cuda", 100), ("cuda:1", "cuda", 100)))
     d.add("a", 80, min_instances=2, max_instances=2)
     d.request("a")
@@ -95,7 +104,7 @@ def test_instances_of_one_model_are_spread_over_devices(driver: Any) -> None:
     assert {i.device for i in d.instances.values()} == {"cuda:0", "cuda:1"}
 
 
-def test_instances_beyond_the_minimum_end_when_idle(driver: Any) -> None:
+def test_instances_beyond_the_minimum_end_when_idle(driver: type[Driver]) -> None:
     d = serving(driver, max_instances=2, rules={"shrink_after": 30.0})
     numbers = [d.request("a")[0] for _ in range(5)]
     d.ready(2)
@@ -107,15 +116,16 @@ def test_instances_beyond_the_minimum_end_when_idle(driver: Any) -> None:
     assert of_kind(StopWorker, d.wait(30.0)) == []
 
 
-def test_a_further_instance_that_cannot_load_fails_no_request(driver: Any) -> None:
-    for how in (
+def test_a_further_instance_that_cannot_load_fails_no_request(driver: type[Driver]) -> None:
+    ways: tuple[Callable[[Driver], list[Instruction]], ...] = (
         lambda d: d.handle(events.WorkerLoadFailed(2, LoadFailed("no"))),
         lambda d: d.handle(
             events.WorkerLoadFailed(2, InsufficientMemory("no"), out_of_memory=True)
         ),
         lambda d: d.gone(2, WorkerCrashed("no")),
         lambda d: d.wait(600.0),
-    ):
+    )
+    for how in ways:
         d = serving(driver, max_instances=2)
         for _ in range(5):
             d.request("a", timeout=1e6)
@@ -128,7 +138,7 @@ def test_a_further_instance_that_cannot_load_fails_no_request(driver: Any) -> No
         assert len(of_kind(StartWorker, d.request("a")[1])) == 1
 
 
-def test_a_crash_of_one_instance_does_not_affect_the_others(driver: Any) -> None:
+def test_a_crash_of_one_instance_does_not_affect_the_others(driver: type[Driver]) -> None:
     d = driver(pipeline=1)
     d.add("a", 20, min_instances=2, max_instances=2)
     first, _ = d.request("a")
@@ -142,7 +152,7 @@ def test_a_crash_of_one_instance_does_not_affect_the_others(driver: Any) -> None
     assert dispatched(d.finish(second)) == [third]
 
 
-def test_the_least_loaded_instance_gets_the_next_request(driver: Any) -> None:
+def test_the_least_loaded_instance_gets_the_next_request(driver: type[Driver]) -> None:
     d = driver(pipeline=4)
     d.add("a", 20, min_instances=2, max_instances=2)
     d.load("a")
@@ -154,7 +164,7 @@ def test_the_least_loaded_instance_gets_the_next_request(driver: Any) -> None:
     assert of_kind(Dispatch, d.request("a")[1])[0].instance == 1
 
 
-def test_round_robin_alternates_whatever_the_load(driver: Any) -> None:
+def test_round_robin_alternates_whatever_the_load(driver: type[Driver]) -> None:
     d = driver(router="round-robin")
     d.add("a", 20, min_instances=3, max_instances=3)
     d.load("a")
@@ -168,7 +178,7 @@ def test_round_robin_alternates_whatever_the_load(driver: Any) -> None:
     assert chosen == [1, 2, 3, 1, 2, 3]
 
 
-def test_a_custom_router_is_called_only_if_there_is_a_choice(driver: Any) -> None:
+def test_a_custom_router_is_called_only_if_there_is_a_choice(driver: type[Driver]) -> None:
     asked = []
 
     def last(choices: Any) -> Any:
@@ -187,7 +197,9 @@ def test_a_custom_router_is_called_only_if_there_is_a_choice(driver: Any) -> Non
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
-def test_every_request_to_a_pool_is_served_once(driver: Any, machine: Any, name: str) -> None:
+def test_every_request_to_a_pool_is_served_once(
+    driver: type[Driver], machine: type[Machine], name: str
+) -> None:
     d = driver(router=name)
     d.add("a", 20, min_instances=2, max_instances=4)
     m = machine(d)
@@ -199,7 +211,7 @@ def test_every_request_to_a_pool_is_served_once(driver: Any, machine: Any, name:
     assert len(m.loads) >= 2
 
 
-def test_an_unload_ends_every_instance(driver: Any) -> None:
+def test_an_unload_ends_every_instance(driver: type[Driver]) -> None:
     d = driver()
     d.add("a", 20, min_instances=3, max_instances=3)
     d.load("a")

@@ -16,11 +16,11 @@ from sired.scheduler.instructions import (
     StopWorker,
     WakeWorker,
 )
-from tests.unit.sired.scheduler.conftest import dispatched, failures, of_kind
+from tests.unit.sired.scheduler.conftest import Driver, dispatched, failures, of_kind
 
 
 @pytest.fixture
-def d(driver: Any) -> Any:
+def d(driver: type[Driver]) -> Any:
     """A device that holds one of the models a, b and c; main memory holds two of them."""
     d = driver(devices=(("cuda:0", "cuda", 120),), dram=200)
     for name in "abc":
@@ -28,12 +28,12 @@ def d(driver: Any) -> Any:
     return d
 
 
-def charges(d: Any, instance: Any) -> Any:
+def charges(d: Driver, instance: Any) -> Any:
     ledger = d.brain.fleet.ledger
     return ledger.charge(instance), ledger.dram_charge(instance)
 
 
-def take_turns(d: Any, *names: Any) -> Any:
+def take_turns(d: Driver, *names: Any) -> Any:
     """Load or wake models one after the other; each replaces the one before."""
     for name in names:
         d.now += 1
@@ -51,7 +51,7 @@ def take_turns(d: Any, *names: Any) -> Any:
 
 
 def test_an_evicted_model_sleeps_and_both_accounts_are_charged_until_its_device_is_free(
-    d: Any,
+    d: Driver,
 ) -> None:
     a = d.load("a")
     _, instructions = d.request("b")
@@ -62,7 +62,7 @@ def test_an_evicted_model_sleeps_and_both_accounts_are_charged_until_its_device_
     assert (start.model.name, charges(d, a)) == ("b", (5, 81))
 
 
-def test_a_request_for_a_sleeper_wakes_it_and_is_dispatched_once_it_is_awake(d: Any) -> None:
+def test_a_request_for_a_sleeper_wakes_it_and_is_dispatched_once_it_is_awake(d: Driver) -> None:
     there = take_turns(d, "a", "b")
     a, b = there["a"].id, there["b"].id
     number, instructions = d.request("a")
@@ -76,7 +76,7 @@ def test_a_request_for_a_sleeper_wakes_it_and_is_dispatched_once_it_is_awake(d: 
     assert charges(d, a) == (90, 0)
 
 
-def test_the_least_recently_used_sleeper_ends_for_a_more_recently_used_model(d: Any) -> None:
+def test_the_least_recently_used_sleeper_ends_for_a_more_recently_used_model(d: Driver) -> None:
     there = take_turns(d, "a", "b")
     _, instructions = d.request("c")
     instructions = d.slept(there["b"].id)
@@ -94,19 +94,19 @@ def test_the_least_recently_used_sleeper_ends_for_a_more_recently_used_model(d: 
     assert of_kind(SleepWorker, instructions) == [SleepWorker(c)]
 
 
-def test_a_model_that_cannot_sleep_or_does_not_fit_ends(driver: Any) -> None:
+def test_a_model_that_cannot_sleep_or_does_not_fit_ends(driver: type[Driver]) -> None:
     for dram, sleep_memory in ((0, 81), (80, 81), (200, 0)):
         d = driver(dram=dram)
         d.add("a", 90)
         d.add("b", 90)
         _, instructions = d.operation("a")
-        d.ready(instructions[0].instance, 90, sleep_memory)
+        d.ready(of_kind(StartWorker, instructions)[0].instance, 90, sleep_memory)
         _, instructions = d.operation("b")
         assert of_kind(StopWorker, instructions)
         assert not of_kind(SleepWorker, instructions)
 
 
-def test_a_model_that_would_leave_too_much_on_its_device_ends(driver: Any) -> None:
+def test_a_model_that_would_leave_too_much_on_its_device_ends(driver: type[Driver]) -> None:
     d = driver(dram=200)
     d.add("a", 90)
     d.add("b", 95)
@@ -116,7 +116,9 @@ def test_a_model_that_would_leave_too_much_on_its_device_ends(driver: Any) -> No
     assert not of_kind(SleepWorker, instructions)
 
 
-def test_pinned_models_are_not_suspended_and_pinned_sleepers_do_not_end(driver: Any) -> None:
+def test_pinned_models_are_not_suspended_and_pinned_sleepers_do_not_end(
+    driver: type[Driver],
+) -> None:
     d = driver(dram=100)
     d.add("a", 40, pinned=True)
     d.add("b", 50)
@@ -131,7 +133,7 @@ def test_pinned_models_are_not_suspended_and_pinned_sleepers_do_not_end(driver: 
     assert d.brain.fleet.ledger.dram_charge(a) == 36
 
 
-def test_an_expired_model_sleeps_unless_its_keep_alive_is_0(d: Any) -> None:
+def test_an_expired_model_sleeps_unless_its_keep_alive_is_0(d: Driver) -> None:
     a = d.load("a")
     assert of_kind(SleepWorker, d.wait(301)) == [SleepWorker(a)]
     d.slept(a)
@@ -141,7 +143,7 @@ def test_an_expired_model_sleeps_unless_its_keep_alive_is_0(d: Any) -> None:
     assert of_kind(StopWorker, d.finish(number)) == [StopWorker(a)]
 
 
-def test_an_instance_that_fails_to_fall_asleep_ends_and_frees_both_accounts(d: Any) -> None:
+def test_an_instance_that_fails_to_fall_asleep_ends_and_frees_both_accounts(d: Driver) -> None:
     a = d.load("a")
     d.request("b")
     instructions = d.handle(events.SleepFailed(a, LoadFailed("no")))
@@ -150,7 +152,7 @@ def test_an_instance_that_fails_to_fall_asleep_ends_and_frees_both_accounts(d: A
     assert d.brain.fleet.ledger.dram.charged == 0
 
 
-def test_a_model_that_fails_to_wake_is_loaded_anew_for_its_requests(d: Any) -> None:
+def test_a_model_that_fails_to_wake_is_loaded_anew_for_its_requests(d: Driver) -> None:
     a = take_turns(d, "a")["a"].id
     d.to_dram("a")
     d.slept(a)
@@ -163,7 +165,7 @@ def test_a_model_that_fails_to_wake_is_loaded_anew_for_its_requests(d: Any) -> N
     assert dispatched(d.ready(start.instance)) == [number]
 
 
-def test_running_out_of_memory_while_waking_raises_the_memory_need(d: Any) -> None:
+def test_running_out_of_memory_while_waking_raises_the_memory_need(d: Driver) -> None:
     a = take_turns(d, "a")["a"].id
     d.to_dram("a")
     d.slept(a)
@@ -173,7 +175,7 @@ def test_running_out_of_memory_while_waking_raises_the_memory_need(d: Any) -> No
     assert start.memory == 120
 
 
-def test_a_sleeper_that_crashes_frees_both_accounts_and_fails_no_request(d: Any) -> None:
+def test_a_sleeper_that_crashes_frees_both_accounts_and_fails_no_request(d: Driver) -> None:
     a = take_turns(d, "a")["a"].id
     d.to_dram("a")
     d.slept(a)
@@ -182,7 +184,9 @@ def test_a_sleeper_that_crashes_frees_both_accounts_and_fails_no_request(d: Any)
     assert (ledger.accounts["cuda:0"].charged, ledger.dram.charged) == (0, 0)
 
 
-def test_a_sleeper_whose_device_is_full_of_pinned_models_is_loaded_on_another(driver: Any) -> None:
+def test_a_sleeper_whose_device_is_full_of_pinned_models_is_loaded_on_another(
+    driver: type[Driver],
+) -> None:
     d = driver(devices=(("cuda:0", "cuda", 100), ("cuda:1", "cuda", 100)), dram=200)
     d.add("a", 80)
     d.add("p", 80, device="cuda:0", pinned=True)
@@ -199,7 +203,7 @@ def test_a_sleeper_whose_device_is_full_of_pinned_models_is_loaded_on_another(dr
 # Explicit operations
 
 
-def test_a_sleep_operation_completes_once_the_model_sleeps(d: Any) -> None:
+def test_a_sleep_operation_completes_once_the_model_sleeps(d: Driver) -> None:
     a = d.load("a")
     operation, instructions = d.to_dram("a")
     assert instructions == [SleepWorker(a)]
@@ -208,21 +212,21 @@ def test_a_sleep_operation_completes_once_the_model_sleeps(d: Any) -> None:
     assert instructions == [Complete(again, instance=a)]
 
 
-def test_a_model_on_disk_is_loaded_before_it_sleeps(d: Any) -> None:
+def test_a_model_on_disk_is_loaded_before_it_sleeps(d: Driver) -> None:
     operation, instructions = d.to_dram("a")
     (start,) = of_kind(StartWorker, instructions)
     assert of_kind(SleepWorker, d.ready(start.instance)) == [SleepWorker(start.instance)]
     assert Complete(operation, instance=start.instance) in d.slept(start.instance)
 
 
-def test_a_busy_model_falls_asleep_once_it_has_answered(d: Any) -> None:
+def test_a_busy_model_falls_asleep_once_it_has_answered(d: Driver) -> None:
     a = d.load("a")
     number, _ = d.request("a")
     assert not d.to_dram("a")[1]
     assert of_kind(SleepWorker, d.finish(number)) == [SleepWorker(a)]
 
 
-def test_the_reason_why_a_model_cannot_sleep_comes_with_figures(driver: Any) -> None:
+def test_the_reason_why_a_model_cannot_sleep_comes_with_figures(driver: type[Driver]) -> None:
     d = driver(dram=50)
     d.add("a", 60)
     d.load("a")
@@ -233,13 +237,13 @@ def test_the_reason_why_a_model_cannot_sleep_comes_with_figures(driver: Any) -> 
     d.unload("a")
     d.gone(1)
     _, instructions = d.operation("a")
-    d.ready(instructions[0].instance, 60, sleep_memory=0)
+    d.ready(of_kind(StartWorker, instructions)[0].instance, 60, sleep_memory=0)
     operation, instructions = d.to_dram("a")
     assert isinstance(failures(instructions)[operation], InvalidInput)
     assert d.loaded() == ["a"]
 
 
-def test_a_leased_model_stays_awake(d: Any) -> None:
+def test_a_leased_model_stays_awake(d: Driver) -> None:
     d.load("a")
     d.acquire("a")
     operation, instructions = d.to_dram("a")
@@ -248,7 +252,7 @@ def test_a_leased_model_stays_awake(d: Any) -> None:
 
 
 def test_unloading_a_model_that_falls_asleep_completes_and_fails_the_sleep_operation(
-    d: Any,
+    d: Driver,
 ) -> None:
     a = d.load("a")
     asleep, _ = d.to_dram("a")
@@ -261,7 +265,7 @@ def test_unloading_a_model_that_falls_asleep_completes_and_fails_the_sleep_opera
 # Main memory that is kept after waking
 
 
-def kept(d: Any, instance: Any) -> Any:
+def kept(d: Driver, instance: Any) -> Any:
     """Wake a sleeper that keeps the main memory in which it slept."""
     here = d.instances[instance]
     instructions = d.handle(events.WorkerReady(instance, 90, here.sleep_memory, dram_memory=81))
@@ -269,7 +273,9 @@ def kept(d: Any, instance: Any) -> Any:
     return instructions
 
 
-def test_an_instance_that_kept_main_memory_needs_no_more_to_sleep_again(driver: Any) -> None:
+def test_an_instance_that_kept_main_memory_needs_no_more_to_sleep_again(
+    driver: type[Driver],
+) -> None:
     d = driver(dram=81)
     d.add("a", 90)
     a = d.load("a")
@@ -280,7 +286,9 @@ def test_an_instance_that_kept_main_memory_needs_no_more_to_sleep_again(driver: 
     assert of_kind(SleepWorker, d.to_dram("a")[1]) == [SleepWorker(a)]
 
 
-def test_main_memory_kept_by_awake_instances_is_freed_before_any_sleeper_ends(driver: Any) -> None:
+def test_main_memory_kept_by_awake_instances_is_freed_before_any_sleeper_ends(
+    driver: type[Driver],
+) -> None:
     d = driver(devices=(("cuda:0", "cuda", 200), ("cuda:1", "cuda", 100)), dram=170)
     d.add("a", 90)
     d.add("b", 90)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from benchmarks.policies.replay import load_time
 from benchmarks.policies.traces import models, record
-from sired.scheduler.instructions import Evicted, StopWorker
+from sired.scheduler.instructions import Evicted, StartWorker, StopWorker
 from sired.scheduler.policies.eviction import BUILT_IN, Candidate, choose_victims, cost, lru
 from sired.scheduler.policies.reuse import ReuseHistory
 from tests.unit.sired.scheduler.conftest import Driver, of_kind
@@ -65,7 +65,7 @@ def test_cost_falls_back_to_last_use_if_nothing_was_measured() -> None:
     assert choose_victims(candidates, 10, cost, 6) == (2,)
 
 
-def test_the_cost_policy_keeps_models_that_load_slowly(driver: Any) -> None:
+def test_the_cost_policy_keeps_models_that_load_slowly(driver: type[Driver]) -> None:
     evicted = {}
     for name, policy in BUILT_IN.items():
         d = driver(eviction=policy)
@@ -74,24 +74,26 @@ def test_the_cost_policy_keeps_models_that_load_slowly(driver: Any) -> None:
         for model, seconds in (("slow", 30), ("fast", 1)):
             _, instructions = d.operation(model)
             d.now += seconds
-            d.ready(instructions[0].instance)
+            d.ready(of_kind(StartWorker, instructions)[0].instance)
         d.now += 5
         _, instructions = d.request("third")
         (evicted[name],) = [do.model for do in of_kind(Evicted, instructions)]
     assert evicted == {"lru": "slow", "cost": "fast"}
 
 
-def test_excess_memory_is_evicted_by_the_policy_and_no_more_than_needed(driver: Any) -> None:
+def test_excess_memory_is_evicted_by_the_policy_and_no_more_than_needed(
+    driver: type[Driver],
+) -> None:
     d = driver(eviction=cost)
     for name in ("small", "large", "grows"):
         d.add(name, 30)
     _, small = d.operation("small")
     d.now += 10
-    d.ready(small[0].instance)
+    d.ready(of_kind(StartWorker, small)[0].instance)
     large = d.load("large")
     d.now += 1
     _, instructions = d.operation("grows")
-    instructions = d.ready(instructions[0].instance, memory=65)
+    instructions = d.ready(of_kind(StartWorker, instructions)[0].instance, memory=65)
     assert of_kind(StopWorker, instructions) == [StopWorker(large)]
 
 
@@ -132,6 +134,7 @@ def test_victims_suffice_and_each_of_them_is_needed(
     if total(candidates) < need:
         assert chosen is None
         return
+    assert chosen is not None
     victims = [candidate for candidate in candidates if candidate.instance in chosen]
     assert len(victims) == len(chosen) == len(set(chosen))
     assert total(victims) >= need
@@ -168,7 +171,7 @@ def test_pinned_busy_and_loading_instances_are_not_evicted(
             continue
         d.add(f"m{number}", memory, pinned=pinned)
         _, instructions = d.operation(f"m{number}")
-        instance = instructions[0].instance
+        instance = of_kind(StartWorker, instructions)[0].instance
         if doing != "loading":
             d.ready(instance)
         if doing == "busy":

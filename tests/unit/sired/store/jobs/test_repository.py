@@ -5,12 +5,11 @@ import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from sire.errors import JobNotFound, JobsUnavailable, ModelNotFound
-from sire.spec import TensorSpec
+from sire.spec import JobState, Priority, TensorSpec
 from sired.store.jobs.payloads import INLINE_LIMIT, JobPayload
 from sired.store.jobs.records import Draft, JobOutcome, Lane
 from sired.store.jobs.repository import JobRepository
@@ -21,36 +20,45 @@ NORMAL = Lane("m", "normal")
 
 
 @pytest.fixture
-def repository(tmp_path: Path) -> Iterator[Any]:
+def repository(tmp_path: Path) -> Iterator[JobRepository]:
     repository = JobRepository(tmp_path / "jobs")
     yield repository
     repository.close()
 
 
 def draft(
-    data: Any = SMALL,
+    data: JobPayload = SMALL,
     model: str = "m",
-    priority: str = "normal",
-    deadline: Any = None,
-    **metadata: Any,
-) -> Any:
+    priority: Priority = "normal",
+    deadline: float | None = None,
+    **metadata: str,
+) -> Draft:
     return Draft(model, priority, metadata, "in.json", "application/json", deadline, data)
 
 
-def accept(repository: Any, *drafts: Any) -> Any:
+def accept(repository: JobRepository, *drafts: Draft) -> list[str]:
     repository.begin()
     ids = repository.accept(drafts)
     repository.commit()
     return ids
 
 
-def finish(repository: Any, job: Any, result: Any = SMALL, state: str = "complete") -> None:
+def finish(
+    repository: JobRepository, job: str, result: JobPayload = SMALL, state: JobState = "complete"
+) -> None:
     repository.begin()
     assert repository.finish(JobOutcome(job, state, 1.0, 2.0, result, 0.5))
     repository.commit()
 
 
-def spooled(tmp_path: Any) -> Any:
+def first_data(repository: JobRepository) -> JobPayload:
+    """The input of the first job of the lane."""
+    data = repository.take(NORMAL, [], 1)[0].data
+    assert data is not None
+    return data
+
+
+def spooled(tmp_path: Path) -> list[str]:
     return sorted(path.name for path in (tmp_path / "jobs" / "spool").iterdir())
 
 
@@ -83,17 +91,17 @@ def test_a_lane_is_read_in_the_order_of_arrival_but_for_what_was_taken(
 
 
 @pytest.mark.parametrize("data", [SMALL, BIG, JobPayload("application/x-npy", (), (b"",))])
-def test_payloads_come_back_frame_by_frame(repository: JobRepository, data: bytes) -> None:
+def test_payloads_come_back_frame_by_frame(repository: JobRepository, data: JobPayload) -> None:
     accept(repository, draft(data))
-    (taken,) = repository.take(NORMAL, [], 1)
-    assert taken.data.content_type == data.content_type
-    assert [bytes(frame) for frame in taken.data.frames] == list(data.frames)
+    taken = first_data(repository)
+    assert taken.content_type == data.content_type
+    assert [bytes(frame) for frame in taken.frames] == list(data.frames)
 
 
 def test_what_the_frames_hold_comes_back(repository: JobRepository) -> None:
     tensors = (TensorSpec("x", "float32", (2, 3)),)
     accept(repository, draft(JobPayload("application/x-sire-tensors", tensors, (bytes(24),))))
-    assert repository.take(NORMAL, [], 1)[0].data.tensors == tensors
+    assert first_data(repository).tensors == tensors
 
 
 def test_only_what_is_big_lies_in_the_spool_and_only_while_it_is_needed(
@@ -121,7 +129,7 @@ def test_a_step_that_is_rolled_back_leaves_no_file_and_takes_none_away(
     repository.remove([kept])
     repository.roll_back()
     assert spooled(tmp_path) == before
-    assert bytes(repository.take(NORMAL, [], 1)[0].data.frames[1]) == b"y"
+    assert bytes(first_data(repository).frames[1]) == b"y"
 
 
 def test_files_that_a_crash_left_behind_are_swept_up(
@@ -153,6 +161,7 @@ def test_a_job_ends_once(repository: JobRepository) -> None:
     assert not repository.finish(JobOutcome(job, "failed"))
     found, result = repository.result(job)
     assert (found.state, found.started_at, found.compute_seconds) == ("complete", 2.0, 0.5)
+    assert result is not None
     assert bytes(result.frames[0]) == b"[1, 2]"
     assert repository.cancel([job]) == []
     assert repository.take(NORMAL, [], 9) == []
@@ -189,6 +198,7 @@ def test_a_removed_model_fails_its_pending_jobs_but_those_that_run(
     error = ModelNotFound("m is gone", hint="ls")
     assert repository.model_gone("m", error, [runs]) == [one]
     (failed,) = repository.get([one])
+    assert failed.error is not None
     assert (failed.state, failed.error.code, failed.error.hint) == ("failed", "ModelNotFound", "ls")
     assert {job.state for job in repository.get([runs, other])} == {"pending"}
 
@@ -201,7 +211,9 @@ def test_a_job_whose_time_is_over_fails_unless_it_is_being_run(repository: JobRe
         draft(deadline=time.time() + 100),
     )
     assert repository.overdue([runs]) == [late]
-    assert repository.get([late])[0].error.code == "DeadlineExceeded"
+    error = repository.get([late])[0].error
+    assert error is not None
+    assert error.code == "DeadlineExceeded"
     assert repository.unfinished() == [runs, timely]
 
 
@@ -216,7 +228,7 @@ def test_a_job_whose_time_is_over_fails_unless_it_is_being_run(repository: JobRe
     ],
 )
 def test_finished_jobs_are_forgotten_by_age_count_and_bytes_the_oldest_first(
-    repository: JobRepository, tmp_path: Path, keep: float, left: Any
+    repository: JobRepository, tmp_path: Path, keep: tuple[float, int, int], left: int
 ) -> None:
     ids = accept(repository, *[draft() for _ in range(5)])
     for job in ids[:4]:

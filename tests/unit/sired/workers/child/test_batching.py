@@ -1,12 +1,12 @@
 """Inputs run together where that gives the answers they get alone, and only there."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sire.client.connection import Connection
 from sired.runtimes.support.comparison import alike
 from sired.workers.child.batching import Batches
 
@@ -15,14 +15,14 @@ class Model:
     """Counts how it is called; doubles what it is given."""
 
     def __init__(self) -> None:
-        self.calls = []
+        self.calls: list[int] = []
 
     def __call__(self, data: Any) -> Any:
         self.calls.append(len(data))
         return data * 2
 
 
-def answers(batches: Any, inputs: Any) -> Any:
+def answers(batches: Batches, inputs: list[Any]) -> list[Any]:
     outcomes = dict(batches.run(inputs))
     assert sorted(outcomes) == list(range(len(inputs)))
     return [outcomes[place].answer for place in range(len(inputs))]
@@ -32,7 +32,7 @@ def rows(*values: int) -> NDArray[Any]:
     return np.array([[value] for value in values], np.float32)
 
 
-def tried(model: Any, size: Any) -> Any:
+def tried(model: Model, size: int) -> Batches:
     """Batches of a model that has passed its trial; the calls so far are forgotten."""
     batches = Batches(model, size)
     list(batches.run([rows(1), rows(2)]))
@@ -116,7 +116,9 @@ def tried_with(model: Any) -> Any:
     ],
     ids=["mixes-rows", "one-number", "counts", "too-few"],
 )
-def test_a_model_that_answers_otherwise_in_a_batch_is_never_batched(model: Connection) -> None:
+def test_a_model_that_answers_otherwise_in_a_batch_is_never_batched(
+    model: Callable[[Any], Any],
+) -> None:
     calls = []
 
     def watched(data: Any) -> Any:
@@ -149,10 +151,10 @@ def test_answers_in_a_batch_may_differ_by_rounding() -> None:
 
 
 def test_answers_are_held_against_each_other_as_exactly_as_they_were_computed() -> None:
-    one, other = np.float32([1, 2]), np.float32([1.004, 2])
+    one, other = np.array([1, 2], np.float32), np.array([1.004, 2], np.float32)
     assert not alike(one, other)
     assert alike(one, other, precision=2)
-    assert not alike(one, np.float32([1.1, 2]), precision=2)
+    assert not alike(one, np.array([1.1, 2], np.float32), precision=2)
     assert alike({"a": [one]}, {"a": [other]}, precision=2)
 
 
@@ -190,7 +192,7 @@ def unit_variance(data: Any) -> Any:
     ids=["mean", "max", "variance", "quantised", "sum", "sorted", "place", "trimmed"],
 )
 def test_equal_rows_show_nothing_so_a_model_that_mixes_rows_is_found_with_them_too(
-    model: Connection,
+    model: Callable[[Any], Any],
 ) -> None:
     batches = Batches(model, 8, 4)
     one, other, third = (np.array([row], np.float32) for row in ([1, 2], [5, 0], [50, 60]))

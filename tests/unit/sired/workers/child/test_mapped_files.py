@@ -2,7 +2,6 @@
 
 import mmap
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +38,7 @@ def mappings_of(path: Any) -> Any:
 @pytest.mark.parametrize("kind", OPEN)
 @pytest.mark.parametrize("piece", [mmap.PAGESIZE, 1 << 26])
 def test_a_detached_mapping_outlives_truncation(
-    file: Callable[..., Any], kind: str, piece: Any, monkeypatch: pytest.MonkeyPatch
+    file: Path, kind: str, piece: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mapped_files, "PIECE_BYTES", piece)
     content = file.read_bytes()
@@ -53,7 +52,7 @@ def test_a_detached_mapping_outlives_truncation(
     assert view.tobytes() == content
 
 
-def test_what_the_process_wrote_is_kept(file: Callable[..., Any]) -> None:
+def test_what_the_process_wrote_is_kept(file: Path) -> None:
     memory = mapped(file, "private")
     memory[5] = 99
     for mapping in mappings_of(file):
@@ -65,7 +64,7 @@ def test_what_the_process_wrote_is_kept(file: Callable[..., Any]) -> None:
 
 
 def test_a_truncated_file_is_an_error_and_not_the_end_of_the_process(
-    file: Callable[..., Any],
+    file: Path,
 ) -> None:
     memory = mapped(file, "private")
     (mapping,) = mappings_of(file)
@@ -76,7 +75,7 @@ def test_a_truncated_file_is_an_error_and_not_the_end_of_the_process(
 
 
 def test_libraries_and_files_that_the_process_writes_to_are_left_alone(
-    file: Callable[..., Any],
+    file: Path,
 ) -> None:
     with file.open("r+b") as opened:
         written = mmap.mmap(opened.fileno(), SIZE, mmap.MAP_SHARED)
@@ -85,7 +84,7 @@ def test_libraries_and_files_that_the_process_writes_to_are_left_alone(
     assert not [maps for maps in find().values() if ".so" in maps[0].path]
 
 
-def test_a_deleted_file_is_found_without_its_path(file: Callable[..., Any]) -> None:
+def test_a_deleted_file_is_found_without_its_path(file: Path) -> None:
     memory = mapped(file, "private")
     inode = file.stat().st_ino
     file.unlink()

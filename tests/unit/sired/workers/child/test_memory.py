@@ -192,9 +192,11 @@ class Gpu:
         self.there = FakeGpu(total=16_000, free=11_000, **described)
         self._lock = lock
         self._nvml = FakeNvml([self.there])
+        assert self.there.uuid is not None
+        self._uuid = self.there.uuid
 
     def meter(self, runtime: Any = None, held: int = 0) -> "GpuMeter":
-        share = GpuLoadMeter(self.there.uuid, self._lock, self._nvml, held)
+        share = GpuLoadMeter(self._uuid, self._lock, self._nvml, held)
         return GpuMeter(share, runtime or Reserving())
 
     def context(self, size: Any) -> Any:
@@ -203,7 +205,7 @@ class Gpu:
         def open_context() -> None:
             self.there.free -= size
 
-        return measured_context(self.there.uuid, self._lock, open_context, self._nvml)
+        return measured_context(self._uuid, self._lock, open_context, self._nvml)
 
 
 @pytest.fixture
@@ -302,17 +304,15 @@ def test_a_load_that_ends_in_a_crash_keeps_nobody_waiting(gpu: Any) -> None:
 def test_a_gpu_worker_that_sleeps_holds_its_context_whether_the_driver_knows_it_or_not(
     gpu: Any, known: Any
 ) -> None:
-    processes = {os.getpid(): 450} if known else None
-    runtime, gpu = Reserving(), gpu(processes=processes)
+    processes = {os.getpid(): 450}
+    runtime, gpu = Reserving(), gpu(processes=processes if known else None)
     meter = gpu.meter(runtime)
     runtime.reserved = 100
     gpu.there.free -= 450
     assert meter.settle(80) == 450
     runtime.reserved = 0
-    if known:
-        processes[os.getpid()] = 360
+    processes[os.getpid()] = 360
     assert meter.asleep(80) == (360 if known else 350)
     runtime.reserved = 80
-    if known:
-        processes[os.getpid()] = 440
+    processes[os.getpid()] = 440
     assert meter.awake() == (440 if known else 430)

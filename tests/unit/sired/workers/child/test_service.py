@@ -25,7 +25,7 @@ class Waiting:
 
     def __init__(self, decode_seconds: float, last: int) -> None:
         self.decode_seconds = decode_seconds
-        self.together = []
+        self.together: list[bool] = []
         self._last = last
         self._decoded = {number: threading.Event() for number in range(last + 1)}
 
