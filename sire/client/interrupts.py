@@ -1,7 +1,7 @@
 """Interrupts (Ctrl-C) that wait until a message has been sent whole.
 
 Python raises ``KeyboardInterrupt`` between any two operations of the main thread. If it came
-between sending a message and noting that it was sent, nobody could say any more whether the daemon
+between sending a message and noting that it was sent, the client would not know whether the daemon
 has it, so it could not be cancelled.
 """
 

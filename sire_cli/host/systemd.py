@@ -29,10 +29,6 @@ TimeoutStopSec=60
 WatchdogSec=60
 KillMode=mixed
 Delegate=memory
-NoNewPrivileges=yes
-LockPersonality=yes
-RestrictSUIDSGID=yes
-RestrictRealtime=yes
 UMask=0077
 
 [Install]

@@ -33,7 +33,7 @@ from sired.daemon.host.socket_activation import check_not_in_use, passed_socket
 from sired.daemon.host.temporary_files import remove_directory, take_directory
 from sired.daemon.models.scheduler_entry import add_to_scheduler
 from sired.daemon.plugins import find_router, find_strategy
-from sired.daemon.supervisor.supervisor import OUT_OF_PROCESS_GRACE_SECONDS
+from sired.daemon.supervisor.supervisor import SLOW_EXIT_GRACE_SECONDS
 from sired.devices.nvml import make_unified_memory
 from sired.store import atomic, model_cache
 from sired.workers.descendants import adopt_orphans
@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 
 SAMPLE_SECONDS = 1.0
 # Seconds workers may take to be gone after the grace period; most are killed.
-END_SECONDS = 2.0 + OUT_OF_PROCESS_GRACE_SECONDS
+END_SECONDS = 2.0 + SLOW_EXIT_GRACE_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,8 +223,10 @@ class Daemon:
         threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
 
     def _warm_up(self) -> None:
-        if any(device.hardware.kind == "cuda" for device in self._services.inventory.devices):
-            make_unified_memory()
+        gpus = any(device.hardware.kind == "cuda" for device in self._services.inventory.devices)
+        if gpus and (problem := make_unified_memory()):
+            log.error("%s", problem)
+            self._services.reported_problems.append(problem)
         try:
             self._services.zygote.warm()
         except OSError as problem:

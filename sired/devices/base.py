@@ -15,6 +15,7 @@ class Hardware:
         uuid: of a GPU; "" for the CPU.
         total_bytes: of its memory.
         cores: CPU cores that this process may use; empty for a GPU.
+        driver_bytes: of its memory, what the driver keeps for itself.
     """
 
     kind: str
@@ -23,6 +24,7 @@ class Hardware:
     uuid: str
     total_bytes: int
     cores: tuple[int, ...] = ()
+    driver_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ class FakeGpu:
     Attributes:
         processes: bytes of compute processes by process id.
         drawing: bytes of graphics processes by process id.
+        reserved: bytes that the driver keeps for itself; part of neither free nor used.
         lost: whether it has fallen off the bus.
         error: what the driver answers to every call, such as "Unknown Error"; "" if it works.
     """
@@ -38,6 +39,7 @@ class FakeGpu:
     bus: int = 1
     total: int | None = 16 << 30
     free: int = 15 << 30
+    reserved: int | None = 0
     utilization: int | None = 7
     temperature: int | None = 40
     milliwatts: int | None = 90_000
@@ -58,6 +60,7 @@ class FakeNvml:
     NVMLError = NVMLError
     NVMLLibraryMismatchError = NVMLLibraryMismatchError
     NVML_TEMPERATURE_GPU = 0
+    nvmlMemory_v2 = 2  # noqa: N815
 
     def __init__(self, gpus: list[FakeGpu], *, driver: bool = True) -> None:
         self._gpus = gpus
@@ -85,9 +88,15 @@ class FakeNvml:
     def nvmlDeviceGetName(self, gpu: FakeGpu) -> bytes:  # noqa: D102, N802
         return _reported(_responding(gpu).name).encode()
 
-    def nvmlDeviceGetMemoryInfo(self, gpu: FakeGpu) -> SimpleNamespace:  # noqa: D102, N802
+    def nvmlDeviceGetMemoryInfo(  # noqa: D102, N802
+        self, gpu: FakeGpu, version: int | None = None
+    ) -> SimpleNamespace:
         total = _reported(_responding(gpu).total)
-        return SimpleNamespace(total=total, free=gpu.free, used=total - gpu.free)
+        if version is None:
+            return SimpleNamespace(total=total, free=gpu.free, used=total - gpu.free)
+        reserved = _reported(gpu.reserved)
+        used = total - gpu.free - reserved
+        return SimpleNamespace(total=total, free=gpu.free, used=used, reserved=reserved)
 
     def nvmlDeviceGetUtilizationRates(self, gpu: FakeGpu) -> SimpleNamespace:  # noqa: D102, N802
         return SimpleNamespace(gpu=_reported(_responding(gpu).utilization))

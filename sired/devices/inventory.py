@@ -157,7 +157,7 @@ class Inventory:
         reserve = getattr(self._settings.memory, f"reserve_{kind}")
         percent = self._settings.limits.max_memory_percent
         room, bound = min(
-            (total - reserve, f"memory.reserve_{kind}"),
+            (total - hardware.driver_bytes - reserve, f"memory.reserve_{kind}"),
             (total * percent // 100, "limits.max_memory_percent"),
         )
         # Memory reserved for sleeping models is not part of the CPU's capacity.

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -98,7 +99,20 @@ class NvmlProbe:
             return None
         self._handles[uuid] = handle
         name = self._ask(self._nvml.nvmlDeviceGetName, handle)
-        return Hardware("cuda", index, _text(name or "NVIDIA GPU"), uuid, memory.total)
+        return Hardware(
+            "cuda",
+            index,
+            _text(name or "NVIDIA GPU"),
+            uuid,
+            memory.total,
+            driver_bytes=self._kept_by_driver(handle),
+        )
+
+    def _kept_by_driver(self, handle: Any) -> int:
+        """Bytes that no process can have; 0 from drivers that do not tell (before 510)."""
+        ask, version = self._nvml.nvmlDeviceGetMemoryInfo, self._nvml.nvmlMemory_v2
+        memory = self._ask(partial(ask, version=version), handle)
+        return 0 if memory is None else int(memory.reserved)
 
     def read(self, hardware: Hardware) -> Reading | None:
         """Read one GPU; None if it has fallen off the bus."""
@@ -167,12 +181,21 @@ def _text(value: str | bytes) -> str:
     return value.decode() if isinstance(value, bytes) else value
 
 
-def make_unified_memory(device: Path = Path("/dev/nvidia-uvm")) -> None:
+def make_unified_memory(device: Path = Path("/dev/nvidia-uvm"), listed: Path = GPUS) -> str:
     """Create the device file that CUDA needs, if it has not been since the machine was started.
 
     CUDA would run nvidia-modprobe itself, but workers cannot gain the privileges that it needs.
+
+    Returns:
+        Why CUDA cannot work; "" if the file is there, or the driver needs none (WSL2).
     """
     program = shutil.which("nvidia-modprobe")
     if program is not None and not device.exists():
         with suppress(OSError, subprocess.TimeoutExpired):  # CUDA reports the error
             subprocess.run([program, "-c=0", "-u"], check=False, timeout=_MODPROBE_SECONDS)
+    if device.exists() or not listed.exists():
+        return ""
+    return (
+        f"{device} is missing, so CUDA does not start. Load its module: sudo modprobe nvidia-uvm. "
+        "At every boot: echo nvidia-uvm | sudo tee /etc/modules-load.d/nvidia-uvm.conf"
+    )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -263,6 +264,8 @@ def test_systemd_units_are_written_and_removed(home: Home, tmp_path: Path) -> No
     service = (tmp_path / "systemd" / "user" / "sired.service").read_text()
     assert "Type=notify" in service
     assert "Requires=sired.socket" in service
+    # With either of these, nvidia-modprobe cannot make the device files of a GPU after a boot.
+    assert not re.search("NoNewPrivileges|Restrict|LockPersonality", service)
     assert f"{sys.executable} -P -m sired" in service
     listens = (tmp_path / "systemd" / "user" / "sired.socket").read_text()
     assert "ListenStream=%t/sire/sired.sock" in listens

@@ -76,6 +76,15 @@ def test_only_gpus_the_environment_shows_are_found_and_keep_their_numbers(
     assert [hardware.index for hardware in found] == expected
 
 
+@pytest.mark.parametrize(("told", "kept"), [(600 << 20, 600 << 20), (None, 0)])
+def test_what_the_driver_keeps_for_itself_is_no_capacity(told: int | None, kept: int) -> None:
+    """Otherwise it would look like other programs' memory that may become free."""
+    gpu = FakeGpu(total=80 * GIB, free=80 * GIB - kept, reserved=told)
+    (device,) = Inventory([NvmlProbe(FakeNvml([gpu]))], Settings()).devices
+    assert device.hardware.total_bytes == 80 * GIB
+    assert device.capacity_bytes == 80 * GIB - kept - (512 << 20)
+
+
 def test_a_machine_without_a_driver_has_no_gpus(tmp_path: Path) -> None:
     probe = NvmlProbe(FakeNvml(two_gpus(), driver=False), listed=tmp_path / "none")
     assert probe.find() == []
@@ -323,3 +332,14 @@ def test_the_drivers_device_for_cuda_is_made_while_somebody_may_gain_the_rights_
     assert device.read_text() == "-c=0 -u\n"
     monkeypatch.setenv("PATH", str(tmp_path / "none"))
     make_unified_memory(tmp_path / "nowhere")  # no driver, or one that needs no such program
+
+
+def test_a_gpu_without_the_device_that_cuda_needs_is_a_problem_with_its_remedy(
+    tmp_path: Path,
+) -> None:
+    listed, device = tmp_path / "gpus", tmp_path / "nvidia-uvm"
+    assert make_unified_memory(device, listed) == ""  # as on WSL2
+    listed.mkdir()
+    assert "sudo modprobe nvidia-uvm" in make_unified_memory(device, listed)
+    device.touch()
+    assert make_unified_memory(device, listed) == ""

@@ -11,6 +11,7 @@ import pytest
 
 from sire.protocol.replies import DeviceInfo, DeviceList, InstanceInfo
 from sire.protocol.requests import Devices, Load, Predict, Unload
+from tests.contract.runtime_cases import PROGRAM
 from tests.home import Home
 from tests.waiting import wait_until
 
@@ -52,6 +53,15 @@ def test_a_load_takes_over_the_worker_that_stands_by_and_another_takes_its_place
     (next_one,) = wait_until(lambda: standing_by(prepared))
     assert next_one != ready
     assert [device.standby for device in devices(prepared)] == [1]
+
+
+def test_a_program_leaves_the_worker_that_stands_by_to_others(prepared: Home) -> None:
+    """It would hold a CUDA context that nothing uses: the program opens its own."""
+    (ready,) = standing_by(prepared)
+    prepared.register("program", "--cmd", PROGRAM + " {port}", "--health", "/health")
+    with prepared.connect() as connection:
+        assert connection.expect(InstanceInfo, Load(name="program")).pid != ready
+    assert standing_by(prepared) == [ready]
 
 
 def test_loads_that_find_nobody_standing_by_start_a_worker_of_their_own(prepared: Home) -> None:

@@ -44,9 +44,10 @@ log = logging.getLogger(__name__)
 
 # How long a worker may take to exit after its channel was closed, before it is killed.
 EXIT_GRACE_SECONDS = 2.0
-# The same for a worker whose model is held out of process, by a program that may have to clean up
-# or by a server. It is never killed at once, because the program or the model would stay.
-OUT_OF_PROCESS_GRACE_SECONDS = 10.0
+# The same on a GPU, where tens of gigabytes are freed and unpinned; and for a worker whose model is
+# held out of process, by a program that may have to clean up or by a server. That one is never
+# killed at once, because the program or the model would stay.
+SLOW_EXIT_GRACE_SECONDS = 10.0
 STARTER_THREADS = 4
 # The pause between two checks of the logs while a worker prints much.
 TRIM_AGAIN_SECONDS = 0.1
@@ -63,6 +64,7 @@ class Worker:
     Attributes:
         model: the name of its model.
         out_of_process: whether another process holds the model.
+        on_gpu: whether it is placed on a GPU.
         process: None until it has been started.
         ending: whether its end was requested; ``kill`` whether by killing it.
         unreadable: why a message from it could not be read.
@@ -72,6 +74,7 @@ class Worker:
 
     model: str
     out_of_process: bool
+    on_gpu: bool = False
     process: WorkerProcess | None = None
     ending: bool = False
     unreadable: SireError | None = None
@@ -141,7 +144,8 @@ class WorkerSupervisor:
                 the error that the instance ends with.
         """
         out_of_process = is_out_of_process(job.spec.runtime)
-        self._workers[instance] = Worker(job.spec.name, out_of_process)
+        on_gpu = job.device.kind == "cuda"
+        self._workers[instance] = Worker(job.spec.name, out_of_process, on_gpu)
         checking = self._loop.run_in_executor(self._checkers, check)
         checking.add_done_callback(lambda done: self._checked(instance, job, log_path, done))
 
@@ -160,7 +164,8 @@ class WorkerSupervisor:
             self._not_started(instance, Cancelled(f"The load of {worker.model} was cancelled."))
             return
         job = msgspec.structs.replace(job, files=done.result())
-        if process := self.standby.take(job.device.name):
+        # What holds the model opens a context of its own: that of a standby worker would be idle.
+        if not worker.out_of_process and (process := self.standby.take(job.device.name)):
             process.take_over(job, log_path)
             self._begin(instance, worker, process)
             return
@@ -305,8 +310,8 @@ class WorkerSupervisor:
             worker.process.kill()
         else:
             worker.process.terminate()
-            slow = worker.out_of_process
-            grace = OUT_OF_PROCESS_GRACE_SECONDS if slow else EXIT_GRACE_SECONDS
+            slow = worker.out_of_process or worker.on_gpu
+            grace = SLOW_EXIT_GRACE_SECONDS if slow else EXIT_GRACE_SECONDS
             self._loop.call_later(grace, self._kill_if_running, instance)
 
     def _kill_if_running(self, instance: int) -> None:

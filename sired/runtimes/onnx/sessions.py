@@ -160,8 +160,13 @@ def _providers(request: SessionRequest) -> list[Any]:
         raise _no_gpu("This ONNX Runtime was built without CUDA.")
     # Uses the CUDA libraries that PyTorch has loaded, if the system has none.
     onnxruntime.preload_dlls()
-    # The arena grows by what is requested, not by powers of two: the GPU is shared.
-    own = {"device_id": 0, "arena_extend_strategy": "kSameAsRequested"}
+    # The arena grows by what is requested, not by powers of two: the GPU is shared. Convolutions
+    # are chosen by rule: a search for each new shape takes seconds, and much memory.
+    own = {
+        "device_id": 0,
+        "arena_extend_strategy": "kSameAsRequested",
+        "cudnn_conv_algo_search": "HEURISTIC",
+    }
     return [
         (_CUDA, own | {name: _text(v) for name, v in request.options.provider_options.items()}),
         _CPU,

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
+from torch.export.passes import move_to_device_pass
 from torch.utils._pytree import tree_unflatten
 
 from sire.errors import InvalidModel, LoadFailed, UntrustedModel
@@ -49,7 +50,7 @@ def load_exported(job: TorchLoad) -> TorchModel:
         [str(name) for name in program.graph_signature.user_inputs],
         lambda flat: tree_unflatten(flat, structure),
     )
-    module = program.module().to(job.device)
+    module = _moved(program, job.device).module().to(job.device)
     return TorchModel(
         compiled(module) if options.compile else module,
         job.device,
@@ -59,6 +60,19 @@ def load_exported(job: TorchLoad) -> TorchModel:
         _signature(program),
         options,
     )
+
+
+def _moved(
+    program: torch.export.ExportedProgram, device: torch.device
+) -> torch.export.ExportedProgram:
+    """The program with its own tensors made on a device, which the graph names: ``arange``, masks.
+
+    ``Module.to`` moves weights only. On the CPU, where programs are usually exported, nothing is
+    to be changed.
+    """
+    if device.type == "cpu":
+        return program
+    return move_to_device_pass(program, str(device))
 
 
 def _signature(program: torch.export.ExportedProgram) -> Signature:

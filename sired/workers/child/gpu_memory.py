@@ -1,7 +1,9 @@
 """Measures the GPU memory of this process."""
 
 import fcntl
+import math
 import os
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from sired.runtimes.base import InferenceRuntime
 
 # The content of the lock file once the driver is known to report memory per process.
 _PER_PROCESS = b"by process"
+_ASK_SECONDS = 0.25
 
 
 class GpuLoadMeter:
@@ -89,21 +92,34 @@ class GpuMeter:
     """Measures a worker on a GPU: construct it before loading, ``settle`` it after.
 
     A runtime knows its own allocator. The CUDA context, loaded kernels and other libraries are
-    additional: the difference between the driver's and the runtime's figures after loading. They
-    are assumed to be constant, so the peak is that difference plus the runtime's peak.
+    additional: the difference between the driver's and the runtime's figures, so the peak is that
+    difference plus the runtime's peak. Kernels are loaded with the first requests, and not every
+    library has an allocator that can be asked, so the driver is asked again after requests.
 
     Args:
         share: measures this process's memory on the GPU.
         runtime: that loads the model.
+        clock: returns the time in seconds.
     """
 
-    def __init__(self, share: GpuLoadMeter, runtime: InferenceRuntime) -> None:
+    def __init__(
+        self,
+        share: GpuLoadMeter,
+        runtime: InferenceRuntime,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._share = share
         self._runtime = runtime
+        self._clock = clock
         self._held = self._overhead = 0
+        self._ask_at = -math.inf
 
     def settle(self, weight_bytes: int) -> int:
-        """Measure after loading; returns the bytes that the process holds."""
+        """Measure after loading; returns the bytes that the process holds.
+
+        What only the load needed, such as the weights in another precision, is returned before.
+        """
+        self._runtime.release_unused_memory()
         inside = max(weight_bytes, self._runtime.peak_device_memory())
         self._held = max(inside, self._share.settle())
         self._overhead = self._held - inside
@@ -128,5 +144,14 @@ class GpuMeter:
         return self._share.by_driver(others) or 0
 
     def peak(self) -> int:
-        """Peak of the bytes that the process has held."""
-        return max(self._held, self._overhead + self._runtime.peak_device_memory())
+        """Peak of the bytes that the process has held.
+
+        The driver, which takes up to a millisecond, is asked a few times a second at most.
+        """
+        inside, now = self._runtime.peak_device_memory(), self._clock()
+        if now >= self._ask_at:
+            self._ask_at = now + _ASK_SECONDS
+            by_driver = self._share.by_driver() or 0
+            self._overhead = max(self._overhead, by_driver - inside)
+            self._held = max(self._held, by_driver)
+        return max(self._held, self._overhead + inside)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -195,9 +196,9 @@ class Gpu:
         assert self.there.uuid is not None
         self._uuid = self.there.uuid
 
-    def meter(self, runtime: Any = None, held: int = 0) -> "GpuMeter":
+    def meter(self, runtime: Any = None, held: int = 0, clock: Any = time.monotonic) -> "GpuMeter":
         share = GpuLoadMeter(self._uuid, self._lock, self._nvml, held)
-        return GpuMeter(share, runtime or Reserving())
+        return GpuMeter(share, runtime or Reserving(), clock)
 
     def context(self, size: Any) -> Any:
         """Open a context of N bytes, as a standby worker does."""
@@ -220,6 +221,45 @@ def test_a_gpu_worker_is_charged_its_context_too_and_keeps_it_at_its_peak(gpu: A
     assert meter.settle(80) == 450
     runtime.reserved = 300
     assert meter.peak() == 650
+
+
+def test_kernels_that_come_with_the_first_request_are_charged(gpu: Any) -> None:
+    runtime, gpu = Reserving(), gpu(processes={os.getpid(): 450})
+    meter = gpu.meter(runtime)
+    runtime.reserved = 100
+    assert meter.settle(80) == 450
+    gpu.there.processes[os.getpid()] = 850
+    assert meter.peak() == 850
+    runtime.reserved = 300
+    assert meter.peak() == 1050
+
+
+def test_what_a_library_without_a_counter_takes_later_is_charged(gpu: Any) -> None:
+    """As the arena of ONNX Runtime, or any framework inside a class of the user's."""
+    gpu, now = gpu(processes={os.getpid(): 450}), [0.0]
+    meter = gpu.meter(clock=lambda: now[0])
+    assert meter.settle(80) == 450
+    assert meter.peak() == 450
+    gpu.there.processes[os.getpid()] = 2000
+    assert meter.peak() == 450  # the driver is not asked after each of many short requests
+    now[0] += 0.3
+    assert meter.peak() == 2000
+    gpu.there.processes[os.getpid()] = 500
+    now[0] += 0.3
+    assert meter.peak() == 2000
+
+
+def test_what_only_the_load_needed_is_returned_before_it_is_measured(gpu: Any) -> None:
+    """As weights that were converted to another precision on the GPU."""
+    gpu = gpu(processes={os.getpid(): 6500})
+
+    class Converting(Reserving):
+        reserved = 6000
+
+        def release_unused_memory(self) -> None:
+            self.reserved, gpu.there.processes = 2000, {os.getpid(): 2500}
+
+    assert gpu.meter(Converting()).settle(2000) == 2500
 
 
 def test_where_the_driver_does_not_know_the_process_the_rise_of_the_whole_gpu_is_its_own(
