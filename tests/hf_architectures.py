@@ -60,7 +60,7 @@ def _without_task(found: Any, every: Any) -> Any:
     return {"other": other, "no_text": {model_type: [] for model_type in no_text}}
 
 
-def _drawing() -> Any:
+def _drawing() -> list[str]:
     """The pipelines of diffusers that make a picture of nothing but a text."""
     from diffusers.pipelines import auto_pipeline
 
@@ -75,7 +75,7 @@ def _by_type(mapping: Any) -> Any:
     }
 
 
-def text() -> Any:
+def text() -> str:
     """The content of the file: a line for every type of model."""
     classes = []
     for name, types in installed().items():

@@ -3,8 +3,9 @@
 It is made from the table of the runtime, ``sired/runtimes/huggingface/table.py``.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sired.runtimes.huggingface.table import TASKS
 
@@ -22,7 +23,7 @@ TAKEN = {
 }
 
 
-def named(names: Any) -> str:
+def named(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 

@@ -11,7 +11,7 @@ DEADLINE_SECONDS = 90.0
 _POLL_SECONDS = 0.01
 
 
-def wait_until(condition: Callable[[], T], seconds: float = DEADLINE_SECONDS) -> T:
+def wait_until(condition: Callable[[], T | None], seconds: float = DEADLINE_SECONDS) -> T:
     """Poll a condition until it holds.
 
     Args:

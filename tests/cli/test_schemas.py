@@ -39,7 +39,7 @@ def test_a_schema_that_changes_is_noticed(command: str) -> None:
 
 
 def test_what_is_printed_is_what_the_schemas_say(home: Home, zoo: Path) -> None:
-    def fits(command: str, *arguments: Any, stdin: bytes = b"") -> Any:
+    def fits(command: str, *arguments: str | Path, stdin: bytes = b"") -> Any:
         printed = json.loads(home.sire(*arguments, "--json", stdin=stdin).stdout)
         schema = json.loads(file_of(command).read_text())
         jsonschema.validate(printed, schema)

@@ -59,7 +59,7 @@ def test_a_model_is_registered_from_a_file_and_its_paths_start_there(
     assert b"--device cannot be combined with --file" in beside
 
 
-def _refused(home: Any, file: Any) -> Any:
+def _refused(home: Home, file: Any) -> str:
     for code in (9, 2):
         try:
             return home.sire("register", "--file", file, code=code).stderr.decode()

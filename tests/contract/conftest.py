@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from sired.runtimes.base import InferenceRuntime
 from sired.runtimes.discovery import find_runtime
 from tests.contract.runtime_cases import CASES, CODE, Case
 
@@ -53,7 +54,7 @@ def load_options(runtime_case: Case, tmp_path: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def runtime(runtime_case: Case) -> Iterator[Any]:
+def runtime(runtime_case: Case) -> Iterator[InferenceRuntime]:
     runtime = find_runtime(runtime_case.runtime)
     yield runtime
     runtime.unload()

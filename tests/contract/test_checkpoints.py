@@ -476,7 +476,7 @@ for name in sorted({names}):
 MAKE = "import torch, nets; torch.manual_seed(0); net = nets.Net().eval()\n"
 
 
-def python(directory: Any, code: Any, *arguments: Any) -> Any:
+def python(directory: Path, code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-P", "-c", code, *arguments]
     return subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
 

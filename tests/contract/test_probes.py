@@ -41,7 +41,7 @@ def probe(request: pytest.FixtureRequest) -> Probe:
     return probe
 
 
-def test_it_finds_devices_of_its_kind_with_memory(probe: Any) -> None:
+def test_it_finds_devices_of_its_kind_with_memory(probe: Probe) -> None:
     found = probe.find()
     assert found
     assert [hardware.index for hardware in found] == list(range(len(found)))
@@ -49,14 +49,15 @@ def test_it_finds_devices_of_its_kind_with_memory(probe: Any) -> None:
     assert all(hardware.total_bytes > 0 and hardware.model for hardware in found)
 
 
-def test_it_reads_what_it_found(probe: Any) -> None:
+def test_it_reads_what_it_found(probe: Probe) -> None:
     for hardware in probe.find():
         reading = probe.read(hardware)
+        assert reading is not None
         assert 0 < reading.free_bytes <= hardware.total_bytes
         assert reading.utilization_percent is None or 0 <= reading.utilization_percent <= 100
 
 
-def test_what_it_found_stays_the_same(probe: Any) -> None:
+def test_what_it_found_stays_the_same(probe: Probe) -> None:
     assert probe.find() == probe.find()
 
 
@@ -179,7 +180,7 @@ def test_gpus_come_first_and_a_reserve_is_left_to_others() -> None:
     assert inventory.used_by("cuda:1", os.getpid()) == 0
 
 
-def configured(**devices: Any) -> Any:
+def configured(**devices: Any) -> Inventory:
     return Inventory([NvmlProbe(FakeNvml(two_gpus())), CpuProbe()], Settings(devices=devices))
 
 
@@ -252,7 +253,7 @@ def test_a_whole_and_its_parts_are_read_once() -> None:
     class Counting(NvmlProbe):
         reads = 0
 
-        def read(self, hardware: Any) -> Any:
+        def read(self, hardware: Hardware) -> Any:
             self.reads += 1
             return super().read(hardware)
 
@@ -274,14 +275,14 @@ def test_settings_that_match_no_hardware_are_a_problem_and_not_a_crash() -> None
     assert any("9999" in problem for problem in inventory.problems)
 
 
-def write_group(directory: Any, **files: Any) -> None:
+def write_group(directory: Path, **files: Any) -> None:
     directory.mkdir(parents=True)
     for name, text in files.items():
         (directory / name.replace("__", ".")).write_text(text)
 
 
 @pytest.fixture
-def limited_by_version_2(tmp_path: Path) -> Any:
+def limited_by_version_2(tmp_path: Path) -> CpuProbe:
     """In a group without a limit of its own, below one of 1 GiB that uses half, mostly cache."""
     (tmp_path / "membership").write_text("0::/batch/job\n")
     stat = f"anon {GIB // 8}\ninactive_file {GIB // 8}\nactive_file {GIB // 4}\n"
@@ -292,7 +293,7 @@ def limited_by_version_2(tmp_path: Path) -> Any:
 
 
 @pytest.fixture
-def limited_by_version_1(tmp_path: Path) -> Any:
+def limited_by_version_1(tmp_path: Path) -> CpuProbe:
     """The same in version 1, the path being the host's: only the mount itself is to be seen."""
     (tmp_path / "membership").write_text("5:cpu:/\n4:memory:/docker/0123\n0::/\n")
     write_group(

@@ -36,7 +36,7 @@ def test_its_files_are_recognised_by_their_content(runtime_case: Case, model_fil
 
 
 def test_it_computes_what_the_model_computes(
-    runtime_case: Case, runtime: InferenceRuntime, model_file: Path, load_options: Any
+    runtime_case: Case, runtime: InferenceRuntime, model_file: Path, load_options: dict[str, Any]
 ) -> None:
     model = runtime.load(str(model_file), **load_options)
     data = runtime_case.data.copy()
@@ -47,7 +47,7 @@ def test_it_computes_what_the_model_computes(
 
 
 def test_inputs_can_be_given_by_name_and_in_order(
-    runtime_case: Case, runtime: InferenceRuntime, model_file: Path, load_options: Any
+    runtime_case: Case, runtime: InferenceRuntime, model_file: Path, load_options: dict[str, Any]
 ) -> None:
     model = runtime.load(str(model_file), **load_options)
     data, expected = runtime_case.data, runtime_case.expected(model_file)
@@ -73,7 +73,7 @@ def test_what_was_prepared_for_a_gpu_gives_the_same_answer(
     runtime_case: Case,
     runtime: InferenceRuntime,
     model_file: Path,
-    load_options: Any,
+    load_options: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("sired.runtimes.pytorch.runtime.Copies", CopiesOnCpu)
@@ -86,7 +86,7 @@ def test_what_was_prepared_for_a_gpu_gives_the_same_answer(
 
 
 def test_it_answers_as_before_once_it_is_warm(
-    runtime_case: Case, runtime: InferenceRuntime, model_file: Path, load_options: Any
+    runtime_case: Case, runtime: InferenceRuntime, model_file: Path, load_options: dict[str, Any]
 ) -> None:
     model = runtime.load(str(model_file), **load_options)
     runtime.warmup(model)
@@ -94,14 +94,14 @@ def test_it_answers_as_before_once_it_is_warm(
 
 
 def test_its_footprint_is_at_least_its_weights(
-    runtime_case: Case, runtime: InferenceRuntime, model_file: Path, load_options: Any
+    runtime_case: Case, runtime: InferenceRuntime, model_file: Path, load_options: dict[str, Any]
 ) -> None:
     model = runtime.load(str(model_file), **load_options)
     assert runtime.get_memory_footprint(model) >= runtime_case.weight_bytes
 
 
 def test_what_it_estimates_if_anything_is_what_its_weights_take(
-    runtime_case: Case, runtime: InferenceRuntime, model_file: Path, load_options: Any
+    runtime_case: Case, runtime: InferenceRuntime, model_file: Path, load_options: dict[str, Any]
 ) -> None:
     told = runtime.estimate(str(model_file), **load_options)
     if told is not None:
@@ -109,7 +109,7 @@ def test_what_it_estimates_if_anything_is_what_its_weights_take(
 
 
 def test_its_signature_is_what_the_file_says(
-    runtime_case: Case, runtime: InferenceRuntime, model_file: Path, load_options: Any
+    runtime_case: Case, runtime: InferenceRuntime, model_file: Path, load_options: dict[str, Any]
 ) -> None:
     signature = runtime.signature(runtime.load(str(model_file), **load_options))
     if runtime_case.describes_itself:
@@ -120,7 +120,7 @@ def test_its_signature_is_what_the_file_says(
 
 
 def test_a_model_that_can_sleep_answers_the_same_after_it_woke(
-    runtime_case: Case, runtime: InferenceRuntime, model_file: Path, load_options: Any
+    runtime_case: Case, runtime: InferenceRuntime, model_file: Path, load_options: dict[str, Any]
 ) -> None:
     model = runtime.load(str(model_file), **load_options)
     assert runtime.can_sleep(model) == runtime_case.sleeps
@@ -137,7 +137,7 @@ def test_a_file_cut_short_is_an_error_and_not_a_crash(
     runtime_case: Case,
     runtime: InferenceRuntime,
     model_file: Path,
-    load_options: Any,
+    load_options: dict[str, Any],
     keep: float,
 ) -> None:
     weights = model_file / runtime_case.weights
@@ -149,14 +149,14 @@ def test_a_file_cut_short_is_an_error_and_not_a_crash(
 
 
 def test_an_argument_that_nothing_takes_is_invalid(
-    runtime: InferenceRuntime, model_file: Path, load_options: Any
+    runtime: InferenceRuntime, model_file: Path, load_options: dict[str, Any]
 ) -> None:
     with pytest.raises(InvalidModel, match="nonsense"):
         runtime.load(str(model_file), nonsense=1, **load_options)
 
 
 def test_data_that_does_not_fit_is_an_error(
-    runtime_case: Case, runtime: InferenceRuntime, model_file: Path, load_options: Any
+    runtime_case: Case, runtime: InferenceRuntime, model_file: Path, load_options: dict[str, Any]
 ) -> None:
     model = runtime.load(str(model_file), **load_options)
     with pytest.raises(Exception):  # noqa: B017 (whatever the framework raises)

@@ -45,7 +45,7 @@ def load() -> Iterator[Any]:
         runtime.unload()
 
 
-def told(answer: Any) -> Any:
+def told(answer: Payload) -> Any:
     return json.loads(bytes(answer.frames[0]))
 
 
@@ -143,7 +143,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     granted_gpu.announce("GPU-7", 1, 20 * 1024**3 + 1, 80 * 1024**3)
 
 
-def test_a_gpu_is_announced_with_the_fraction_rounded_down(gpu: Any) -> None:
+def test_a_gpu_is_announced_with_the_fraction_rounded_down(gpu: None) -> None:
     assert granted_gpu.granted_gpu() == GrantedGpu("GPU-7", "1", "0.25")
     assert os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] == "true"  # what the user set stays
     assert os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
@@ -156,7 +156,7 @@ def test_a_gpu_is_announced_with_the_fraction_rounded_down(gpu: Any) -> None:
 
 
 def test_a_program_that_reads_the_visible_devices_as_numbers_finds_its_gpu(
-    load: Callable[..., Any], gpu: Any
+    load: Callable[..., Any], gpu: None
 ) -> None:
     """As vLLM does: ``int(os.environ["CUDA_VISIBLE_DEVICES"].split(",")[0])``."""
     answer = ask(load(device="cuda:0", endpoint="/do"), env=["CUDA_VISIBLE_DEVICES"])
@@ -166,7 +166,7 @@ def test_a_program_that_reads_the_visible_devices_as_numbers_finds_its_gpu(
 
 
 def test_the_command_is_given_path_port_device_and_gpu_without_a_shell(
-    load: Callable[..., Any], tmp_path: Path, gpu: Any
+    load: Callable[..., Any], tmp_path: Path, gpu: None
 ) -> None:
     file = tmp_path / "two words; $HOME"
     file.write_text('{"factor": 2}')

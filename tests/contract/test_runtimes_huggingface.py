@@ -48,7 +48,7 @@ def load(runtime: "HuggingFaceRuntime", tmp_path: Path) -> Any:
     return _load
 
 
-def logits(model: Any, text: Any) -> Any:
+def logits(model: Any, text: str) -> Any:
     import torch
 
     with torch.inference_mode():
@@ -178,7 +178,7 @@ def test_generation_stops_at_the_next_token_once_the_answer_is_not_wanted(
     _, model = load(made, max_new_tokens=8, suppress_tokens=[0, 1, 2, 3])
     asked = []
 
-    def wanted() -> Any:
+    def wanted() -> bool:
         asked.append(True)
         return len(asked) < 4
 

@@ -110,7 +110,7 @@ def saved(
     name: str,
     path: Path,
     save: Callable[..., Any] = save_model,
-) -> tuple[Any, ...]:
+) -> tuple[torch.nn.Module, dict[str, str]]:
     scope, source = models
     module = scope[name]().eval()
     save(module, str(path))

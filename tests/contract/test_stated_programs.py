@@ -23,8 +23,9 @@ class Calls(torch.nn.Module):
         self.function = function
         self.weight = torch.nn.Parameter(torch.ones(4))
 
-    def forward(self, *args: Any) -> Any:
-        return self.function(self.weight, *args)
+    def forward(self, *args: torch.Tensor) -> torch.Tensor:
+        answer: torch.Tensor = self.function(self.weight, *args)
+        return answer
 
 
 FLOATS, COUNTS = torch.zeros(3, 4), torch.ones(3, 1, dtype=torch.int64)

@@ -16,7 +16,7 @@ from sire.client.connection import Connection
 from sire.errors import InferenceError, InvalidInput, InvalidModel, SireError, WorkerCrashed
 from sire.protocol.content import JSON, Payload
 from sire.protocol.framing import raise_failure
-from sire.protocol.replies import Failure
+from sire.protocol.replies import Failure, Reply
 from sire.protocol.requests import Load, Predict, Register
 from sire.spec import ModelSpec, Signature, TensorSpec
 from sire.tensors import pack
@@ -109,7 +109,7 @@ def gated(home: Home, tmp_path: Path) -> Iterator[Gated]:
         yield Gated(connection, spec, tmp_path)
 
 
-def outcome(reply: Any, frames: list[memoryview]) -> Any:
+def outcome(reply: Reply, frames: list[memoryview]) -> Any:
     if not isinstance(reply, Failure):
         return json.loads(bytes(frames[0]))
     with pytest.raises(SireError) as caught:
@@ -152,7 +152,7 @@ def test_tensors_of_several_rows_fill_a_batch_by_their_rows(gated: Gated) -> Non
     [(b"[1, NaN]", InvalidInput), (row(1, 2, 3), InvalidInput), (row(1, 0, 0, 0), InferenceError)],
     ids=["broken", "shape", "raises"],
 )
-def test_one_bad_input_fails_alone(gated: Gated, bad: bytes, kind: Any) -> None:
+def test_one_bad_input_fails_alone(gated: Gated, bad: bytes, kind: type[SireError]) -> None:
     answers = gated([*INPUTS[:6], bad, *INPUTS[6:9]])
     assert isinstance(answers[6], kind)
     assert not any(isinstance(answer, Exception) for answer in answers[:6] + answers[7:])

@@ -144,7 +144,7 @@ def test_the_probe_fails_while_the_daemon_shuts_down(
         assert running.result() == [[10, 2, 2, 2]]
 
 
-def _failed_probe(port: Any) -> Any:
+def _failed_probe(port: int) -> Any:
     """The body of a probe that failed with 503; None while it succeeds."""
     try:
         fetch(port, "/health")
@@ -154,7 +154,7 @@ def _failed_probe(port: Any) -> Any:
     return None
 
 
-def _answer(port: Any) -> Any:
+def _answer(port: int) -> str | None:
     try:
         return fetch(port)
     except urllib.error.URLError:

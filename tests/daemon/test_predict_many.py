@@ -24,6 +24,7 @@ from sire.errors import (
     InvalidConfiguration,
     InvalidInput,
     ModelNotFound,
+    SireError,
     WorkerCrashed,
 )
 from tests.conftest import Gate
@@ -122,7 +123,7 @@ def test_an_error_is_raised_in_its_turn_and_ends_the_iteration(manager: ModelMan
 
 @pytest.mark.parametrize("kind", [InferenceError, WorkerCrashed, InvalidInput])
 def test_an_error_is_returned_in_its_place_where_that_is_asked_for(
-    manager: ModelManager, kind: Any
+    manager: ModelManager, kind: type[SireError]
 ) -> None:
     bad = {InferenceError: row(RAISES), WorkerCrashed: row(DIES), InvalidInput: object()}[kind]
     inputs = [row(10), bad, *map(row, range(11, 60))]

@@ -7,8 +7,10 @@ from typing import Any
 
 import psutil
 import pytest
+from psutil import Process
 
 from tests.endurance import chaos
+from tests.endurance.counters import SoakCounters
 from tests.endurance.cycles import cycle, growth, look
 from tests.endurance.soak import Soak, prepare
 from tests.home import Home
@@ -23,10 +25,10 @@ MIB = 1024**2
 
 
 @pytest.fixture
-def show(capsys: pytest.CaptureFixture[str]) -> Any:
+def show(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
     """Prints figures whether the test passes or not."""
 
-    def show(text: Any) -> None:
+    def show(text: str) -> None:
         with capsys.disabled():
             print(f"\n{text}")
 
@@ -35,7 +37,7 @@ def show(capsys: pytest.CaptureFixture[str]) -> Any:
 
 @pytest.mark.own_daemon
 def test_loads_and_unloads_leave_nothing_behind(
-    home: Home, register: Callable[..., Any], show: Any
+    home: Home, register: Callable[..., Any], show: Callable[[str], None]
 ) -> None:
     register("m")
     with home.connect() as connection:
@@ -53,7 +55,7 @@ def test_loads_and_unloads_leave_nothing_behind(
 
 @pytest.mark.own_daemon
 def test_everybody_is_answered_while_models_make_room_for_each_other_and_workers_die(
-    home: Home, tmp_path: Path, show: Any
+    home: Home, tmp_path: Path, show: Callable[[str], None]
 ) -> None:
     prepare(home, tmp_path)
     seed = random.randrange(1_000_000)
@@ -69,7 +71,7 @@ def test_everybody_is_answered_while_models_make_room_for_each_other_and_workers
 
 @pytest.mark.own_daemon
 def test_everything_at_once_is_answered_while_processes_are_killed_and_stopped(
-    home: Home, tmp_path: Path, show: Any
+    home: Home, tmp_path: Path, show: Callable[[str], None]
 ) -> None:
     chaos.prepare(home, tmp_path)
     seed = random.randrange(1_000_000)
@@ -79,19 +81,19 @@ def test_everything_at_once_is_answered_while_processes_are_killed_and_stopped(
     assert enough_chaos(counters)
 
 
-def enough_chaos(counters: Any) -> Any:
+def enough_chaos(counters: SoakCounters) -> bool:
     """Whether as much has happened as the test is for."""
     asked = counters.answered > 100 and counters.jobs_answered > 50
     return asked and counters.daemons_killed > 1 and counters.stopped > 5
 
 
-def enough(counters: Any) -> Any:
+def enough(counters: SoakCounters) -> bool:
     """Whether as much has happened as the test is for."""
     asked = counters.answered > 100 and counters.jobs_answered > 10
     return asked and counters.evictions > 10 and counters.workers_killed > 5
 
 
-def _of(home: Any, process: Any) -> Any:
+def _of(home: Home, process: Process) -> bool:
     """Whether a process belongs to the daemon of this home."""
     try:
         return process.environ().get("SIRE_HOME") == str(home.path)

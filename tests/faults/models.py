@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 
@@ -16,7 +17,7 @@ class Faulty:
     def __init__(self, at_load: str = "") -> None:
         self.at_load = at_load
 
-    def load(self, path: Any) -> None:
+    def load(self, path: Path) -> None:
         if self.at_load:
             self.predict({"do": self.at_load})
 
@@ -26,7 +27,7 @@ class Faulty:
     def echo(self, **asked: Any) -> Any:
         return asked
 
-    def pid(self, **_: Any) -> Any:
+    def pid(self, **_: Any) -> int:
         return os.getpid()
 
     def exit(self, code: int = 3, **_: Any) -> None:
@@ -54,7 +55,7 @@ class Faulty:
         while True:
             pass
 
-    def wait(self, file: Any, **_: Any) -> None:
+    def wait(self, file: str, **_: Any) -> None:
         """Until there is that file."""
         while not os.path.exists(file):
             time.sleep(0.005)
@@ -68,12 +69,12 @@ class Faulty:
     def fail(self, **_: Any) -> None:
         raise ValueError("this one cannot be loaded")
 
-    def leave_soon(self, after: float = 0.0, bytes: int = 1, **_: Any) -> Any:  # noqa: A002 (a field of the input)
+    def leave_soon(self, after: float = 0.0, bytes: int = 1, **_: Any) -> dict[str, str]:  # noqa: A002 (a field of the input)
         """Answer with much, and be gone in the middle of that."""
         threading.Timer(float(after), os._exit, (7,)).start()
         return {"text": "x" * int(bytes)}
 
-    def shout(self, bytes: int = 1, stream: str = "stderr", **_: Any) -> Any:  # noqa: A002
+    def shout(self, bytes: int = 1, stream: str = "stderr", **_: Any) -> int:  # noqa: A002
         line = (stream * 10_000)[:65_535] + "\n"
         out = getattr(sys, stream)
         for _line in range(int(bytes) // len(line)):
@@ -81,15 +82,15 @@ class Faulty:
         out.flush()
         return int(bytes)
 
-    def start_child(self, **_: Any) -> Any:
+    def start_child(self, **_: Any) -> int:
         """A process in the worker's own group."""
         return subprocess.Popen(["sleep", "600"]).pid
 
-    def start_session(self, **_: Any) -> Any:
+    def start_session(self, **_: Any) -> int:
         """One that leads a session of its own."""
         return subprocess.Popen(["sleep", "600"], start_new_session=True).pid
 
-    def start_demon(self, **_: Any) -> Any:
+    def start_demon(self, **_: Any) -> int:
         """A process in a group of its own whose parent is gone."""
         script = (
             "import os, time\n"
@@ -102,7 +103,7 @@ class Faulty:
         started = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, check=True)
         return int(started.stdout)
 
-    def fork_and_forget(self, **_: Any) -> Any:
+    def fork_and_forget(self, **_: Any) -> int:
         """A copy of the worker that goes on without it."""
         reader, writer = os.pipe()
         if os.fork() == 0:
@@ -121,13 +122,13 @@ class Faulty:
         os.waitpid(child, 0)
         return self.timer()
 
-    def timer(self, **_: Any) -> Any:
+    def timer(self, **_: Any) -> bool:
         return signal.getitimer(signal.ITIMER_REAL)[0] > 0
 
-    def leave_a_dead_child(self, **_: Any) -> Any:
+    def leave_a_dead_child(self, **_: Any) -> int:
         """What a shell leaves that goes before what it has started."""
         script = "import os; os.fork() and os._exit(0)"
         return subprocess.run([sys.executable, "-S", "-c", script]).returncode
 
-    def environment(self, **_: Any) -> Any:
+    def environment(self, **_: Any) -> dict[str, str]:
         return dict(os.environ)

@@ -23,7 +23,7 @@ from sire.errors import DaemonUnavailable, DeadlineExceeded, InvalidInput, SireE
 from sire.protocol.framing import LARGEST_HEADER
 from sire.protocol.replies import JobList, ModelList, Submitted
 from sire.protocol.requests import Health, ListJobs, ListModels, Predict
-from tests.faults.conftest import new_house
+from tests.faults.conftest import House, new_house
 from tests.waiting import wait_until
 
 TIMEOUT = 2.0
@@ -32,8 +32,11 @@ LATE = 30.0
 ASKED = {"x": 1}
 
 
+There = tuple[House, ModelManager]
+
+
 @pytest.fixture(scope="module")
-def there() -> Iterator[Any]:
+def there() -> Iterator[There]:
     """A daemon with a loaded model, and a client that it has just answered."""
     house = new_house()
     house.register_faulty()
@@ -43,7 +46,7 @@ def there() -> Iterator[Any]:
     house.end()
 
 
-def kill(house: Any) -> None:
+def kill(house: House) -> None:
     daemon = psutil.Process(house.pid())
     daemon.kill()
     # The sockets close with the process, which remains a zombie if it is this one's child.
@@ -51,7 +54,7 @@ def kill(house: Any) -> None:
 
 
 @contextlib.contextmanager
-def stopped(house: Any) -> Iterator[Any]:
+def stopped(house: House) -> Iterator[None]:
     """The daemon does nothing meanwhile."""
     pid = house.pid()
     os.kill(pid, signal.SIGSTOP)
@@ -62,7 +65,7 @@ def stopped(house: Any) -> Iterator[Any]:
         os.kill(pid, signal.SIGCONT)
 
 
-def lease(manager: Any) -> Any:
+def lease(manager: ModelManager) -> Any:
     with manager.acquire("m", timeout=TIMEOUT) as instance:
         return instance.predict(ASKED, timeout=TIMEOUT)
 
@@ -86,7 +89,7 @@ READS = {
 
 @pytest.mark.parametrize("way", [*WAYS, *READS])
 def test_a_client_whose_daemon_died_a_moment_ago_asks_the_next_or_is_told(
-    there: Any, way: str
+    there: There, way: str
 ) -> None:
     house, manager = there
     manager.list_models()
@@ -101,7 +104,7 @@ def test_a_client_whose_daemon_died_a_moment_ago_asks_the_next_or_is_told(
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_submission_whose_reply_was_lost_is_repeated_and_makes_no_second_job(
-    there: Any, monkeypatch: pytest.MonkeyPatch, count: int
+    there: There, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
     house, _ = there
     before = all_jobs(house)
@@ -133,7 +136,7 @@ def test_a_submission_whose_reply_was_lost_is_repeated_and_makes_no_second_job(
 
 
 def test_a_prediction_is_repeated_by_the_next_daemon_only_if_it_went_directly_to_a_worker(
-    there: Any, tmp_path: Path
+    there: There, tmp_path: Path
 ) -> None:
     """In both cases the model may have run; the pages for users say which is repeated."""
     house, _ = there
@@ -155,7 +158,7 @@ def test_a_prediction_is_repeated_by_the_next_daemon_only_if_it_went_directly_to
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_stopped_daemon_is_reported_within_the_timeout(there: Any, way: str) -> None:
+def test_a_stopped_daemon_is_reported_within_the_timeout(there: There, way: str) -> None:
     house, _ = there
     with ModelManager(home=house.path) as manager:
         manager.list_models()
@@ -169,7 +172,7 @@ def test_a_stopped_daemon_is_reported_within_the_timeout(there: Any, way: str) -
 
 @pytest.mark.parametrize("way", READS)
 def test_a_stopped_daemon_is_reported_to_calls_without_a_timeout(
-    there: Any, way: str, monkeypatch: pytest.MonkeyPatch
+    there: There, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(heartbeat, "FIRST_AFTER_SECONDS", 0.1)
     monkeypatch.setattr(heartbeat, "SILENT_SECONDS", 0.5)
@@ -178,7 +181,7 @@ def test_a_stopped_daemon_is_reported_to_calls_without_a_timeout(
         READS[way](manager)
 
 
-def test_a_daemon_that_continues_in_time_answers_what_it_was_asked(there: Any) -> None:
+def test_a_daemon_that_continues_in_time_answers_what_it_was_asked(there: There) -> None:
     house, manager = there
     with stopped(house):
         future = manager.submit_async("m", ASKED, timeout=60)
@@ -188,7 +191,7 @@ def test_a_daemon_that_continues_in_time_answers_what_it_was_asked(there: Any) -
 
 
 def test_a_slow_model_is_not_taken_for_a_daemon_that_does_not_respond(
-    there: Any, monkeypatch: pytest.MonkeyPatch
+    there: There, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(heartbeat, "FIRST_AFTER_SECONDS", 0.1)
     _, manager = there
@@ -198,7 +201,7 @@ def test_a_slow_model_is_not_taken_for_a_daemon_that_does_not_respond(
         manager.predict("m", {"do": "sleep", "seconds": 600}, timeout=0.5)
 
 
-def test_a_full_backlog_is_waited_for_no_longer_than_allowed(there: Any) -> None:
+def test_a_full_backlog_is_waited_for_no_longer_than_allowed(there: There) -> None:
     house, _ = there
     with house.connect() as connection, stopped(house):
         link = connection.open_link(backlog=1)
@@ -209,7 +212,7 @@ def test_a_full_backlog_is_waited_for_no_longer_than_allowed(there: Any) -> None
             link.close()
 
 
-def test_a_message_on_a_lost_connection_is_reported_as_not_sent(there: Any) -> None:
+def test_a_message_on_a_lost_connection_is_reported_as_not_sent(there: There) -> None:
     house, _ = there
     with house.connect() as connection:
         link: Link = connection.open_link()
@@ -224,7 +227,7 @@ def test_a_message_on_a_lost_connection_is_reported_as_not_sent(there: Any) -> N
         assert connection.expect(ModelList, ListModels()).models[0].model.name == "m"
 
 
-def test_a_header_over_the_limit_is_refused_before_it_is_sent(there: Any) -> None:
+def test_a_header_over_the_limit_is_refused_before_it_is_sent(there: There) -> None:
     _, manager = there
     many = [np.ones(3, np.float32)] * 40_000
     manager.predict("m", ASKED, timeout=60)
@@ -239,7 +242,7 @@ def test_a_header_over_the_limit_is_refused_before_it_is_sent(there: Any) -> Non
     assert manager.predict("m", ASKED) == ASKED
 
 
-def all_jobs(house: Any) -> set[str]:
+def all_jobs(house: House) -> set[str]:
     with house.connect() as connection:
         return {one.id for one in connection.expect(JobList, ListJobs()).jobs}
 

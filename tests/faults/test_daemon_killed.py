@@ -64,7 +64,6 @@ def processes_of(house: House) -> list[Process]:
 def kill(house: House) -> list[Process]:
     """End the daemon at once; returns its family. Another one may follow before we know it."""
     daemon = wait_until(lambda: running(house))
-    assert daemon is not None
     family = [daemon, *processes_of(house)]
     pidfd = os.pidfd_open(daemon.pid)
     daemon.kill()

@@ -153,7 +153,7 @@ GIB = 1 << 30
 class Gpus:
     """The machine's made-up GPUs; what is said here is what the driver says from now on."""
 
-    def __init__(self, file: Any) -> None:
+    def __init__(self, file: Path) -> None:
         self._file = file
         self.each = [
             {"uuid": f"GPU-{n}", "bus": n, "total": 8 * GIB, "free": 7 * GIB} for n in (1, 2)
@@ -168,14 +168,14 @@ class Gpus:
 
 
 @pytest.fixture
-def gpus(house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def gpus(house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gpus:
     (tmp_path / "pynvml.py").write_text(DRIVER)
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(__file__).parents[2]}")
     monkeypatch.setenv("CUDA_FAKE_GPUS", str(tmp_path / "gpus.json"))
     return Gpus(tmp_path / "gpus.json")
 
 
-def device(house: Any, name: Any) -> Any:
+def device(house: House, name: str) -> Any:
     return next(one for one in house.json("devices")["devices"] if one["name"] == name)
 
 
@@ -250,7 +250,7 @@ def test_memory_that_others_take_is_seen_at_once_and_waited_for(house: House, gp
 
 
 @pytest.fixture(scope="module")
-def crowded() -> Iterator[Any]:
+def crowded() -> Iterator[House]:
     house = new_house()
     for name in ("m", "another"):
         house.register_faulty(name)

@@ -15,6 +15,7 @@ import pytest
 
 from sire.errors import DeadlineExceeded, InsufficientMemory, LoadFailed, WorkerCrashed
 from tests.faults.conftest import House, predict
+from tests.home import Home
 from tests.waiting import wait_until
 
 
@@ -141,18 +142,18 @@ def test_a_model_that_prints_without_end_fills_no_disk_and_holds_up_nobody(
     assert faulty.daemon().memory_info().rss - before < 50 << 20
 
 
-def loads(house: Any) -> Any:
+def loads(house: House) -> int:
     """How often the model's class has been made, by what the daemon has logged."""
     return house.paths.daemon_log.read_text().count("loading m on")
 
 
-def _setting(home: Any, key: Any) -> Any:
+def _setting(home: Home, key: str) -> Any:
     found = {one["key"]: one["value"] for one in home.json("config")["settings"]}
     return found[key]
 
 
 @pytest.fixture
-def patient(shared: House) -> Iterator[Any]:
+def patient(shared: House) -> Iterator[House]:
     """The shared daemon, which leaves failing models alone for a second and longer."""
     shared.configure('[daemon]\nretry_after = "1s"\nretry_most = "2s"\n')
     os.kill(shared.pid(), signal.SIGHUP)

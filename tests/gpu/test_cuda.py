@@ -152,7 +152,7 @@ def test_two_models_loaded_at_once_are_each_charged_what_they_take(
 
 
 @pytest.fixture
-def table(tmp_path: Path) -> Any:
+def table(tmp_path: Path) -> tuple[Path, str]:
     """The path of a class and of weights of 2 GiB, of which an answer shows one number."""
     (tmp_path / "table.py").write_text(
         "import torch\n"
@@ -207,7 +207,7 @@ def test_waking_copies_at_four_fifths_of_what_pinned_memory_can_do(table: Any) -
     assert min(waking) <= best / 0.8
 
 
-def seconds_of(action: Any) -> Any:
+def seconds_of(action: Callable[[], object]) -> float:
     torch.cuda.synchronize()
     began = time.perf_counter()
     action()

@@ -3,7 +3,6 @@
 import json
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -20,7 +19,7 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def alphabet(tmp_path_factory: Any) -> Any:
+def alphabet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A language model that knows the alphabet."""
     path = tmp_path_factory.mktemp("gguf") / "alphabet.gguf"
     subprocess.run([PYTHON, Path(__file__).with_name("tiny_gguf.py"), path], check=True)
@@ -28,7 +27,7 @@ def alphabet(tmp_path_factory: Any) -> Any:
 
 
 @pytest.fixture
-def llama(home: Home, alphabet: Any, new_name: str) -> Any:
+def llama(home: Home, alphabet: Path, new_name: str) -> str:
     """The model, registered as anybody would."""
     cmd = f"{PYTHON} -m llama_cpp.server --model {{path}} --host 127.0.0.1 --port {{port}}"
     options = "--health", "/v1/models", "--arg", "endpoint=/v1/completions"
@@ -36,7 +35,7 @@ def llama(home: Home, alphabet: Any, new_name: str) -> Any:
     return new_name
 
 
-def test_it_is_started_and_asked_and_goes_with_its_model(home: Home, llama: Any) -> None:
+def test_it_is_started_and_asked_and_goes_with_its_model(home: Home, llama: str) -> None:
     request = json.dumps({"prompt": "abc", "max_tokens": 5, "temperature": 0}).encode()
     said = json.loads(home.sire("predict", llama, "-i", "-", stdin=request).stdout)
     assert said["choices"][0]["text"] == "defgh"
@@ -48,7 +47,7 @@ def test_it_is_started_and_asked_and_goes_with_its_model(home: Home, llama: Any)
     assert not server.is_running()
 
 
-def test_its_tokens_come_as_they_are_made(home: Home, llama: Any) -> None:
+def test_its_tokens_come_as_they_are_made(home: Home, llama: str) -> None:
     request = {"prompt": "lm", "max_tokens": 4, "temperature": 0, "stream": True}
     with ModelManager(home=home.path) as manager:
         parts = list(manager.stream(llama, request))
@@ -57,7 +56,7 @@ def test_its_tokens_come_as_they_are_made(home: Home, llama: Any) -> None:
     assert len(texts) >= 4
 
 
-def test_what_it_refuses_is_told_and_harms_nothing(home: Home, llama: Any) -> None:
+def test_what_it_refuses_is_told_and_harms_nothing(home: Home, llama: str) -> None:
     bad = json.dumps({"prompt": "abc", "max_tokens": -7}).encode()
     said = home.sire("predict", llama, "-i", "-", stdin=bad, code=5).stderr.decode()
     assert "max_tokens" in said

@@ -118,7 +118,7 @@ def register_prying(home: Home, code: Path, name: str = "prying") -> None:
     home.register(name, code, *given)
 
 
-def ask(home: Any, what: Any, **given: Any) -> Any:
+def ask(home: Home, what: str, **given: Any) -> Any:
     """What the prying model finds."""
     body = json.dumps({"do": what, "given": given}).encode()
     with home.connect(autostart=False) as connection:

@@ -38,7 +38,7 @@ def _use(home: CarelessHome, tmp_path: Path) -> None:
     """Have it write every kind of file: registry, classes, logs, large jobs and results."""
 
     class Doubling:  # in a function, so that it is kept as a pickle
-        def load(self, path: Any) -> None:
+        def load(self, path: Path) -> None:
             pass
 
         def predict(self, data: Any) -> Any:

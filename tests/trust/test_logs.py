@@ -1,19 +1,18 @@
 """What models are given and what they answer is in no log."""
 
-from typing import Any
-
 import msgspec
 import pytest
 import zmq
 
 from sire.errors import InferenceError, InvalidInput, SireError, WorkerCrashed
 from sire.protocol.requests import Predict
+from tests.home import Home
 from tests.trust.conftest import CarelessHome, ask
 
 SECRET = "4929-recognisable-8421"
 
 
-def logs(home: Any) -> Any:
+def logs(home: Home) -> str:
     return "".join(path.read_text() for path in home.paths.logs.rglob("*.log"))
 
 

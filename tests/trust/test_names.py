@@ -150,6 +150,6 @@ def test_links_that_were_planted_are_not_written_through(
     assert not careless.paths.model_log("planted").is_symlink()
 
 
-def _everything(home: Any) -> Any:
+def _everything(home: CarelessHome) -> set[Path]:
     """Every file there is around the daemon, but for those of models that are at work."""
     return {path for path in home.root.rglob("*") if "jobs" not in path.parts}

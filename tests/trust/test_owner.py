@@ -48,7 +48,7 @@ with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asking:
 """
 
 
-def as_stranger(code: Any, path: Any, **values: Any) -> Any:
+def as_stranger(code: str, path: Path, **values: Any) -> str:
     """What a program of another user prints that is pointed at a socket."""
     script = (AS_STRANGER + code).format(uid=STRANGER, **values)
     done = subprocess.run(
@@ -62,7 +62,7 @@ def as_stranger(code: Any, path: Any, **values: Any) -> Any:
 
 
 @contextmanager
-def opened(home: Any) -> Iterator[Any]:
+def opened(home: Home) -> Iterator[None]:
     """All doors open that modes can open."""
     parents = [home.paths.runtime, *list(home.paths.runtime.parents)[:3]]
     before = {directory: directory.stat().st_mode for directory in parents}

@@ -17,7 +17,7 @@ NAME = "x\x1b]0;pwned\x07\x1b[2K\rTrusted by sire: "
 
 
 @pytest.fixture
-def hostile(home: Home, tmp_path: Path) -> Any:
+def hostile(home: Home, tmp_path: Path) -> Path:
     onnx = pytest.importorskip("onnx")
     from onnx import TensorProto, helper
 

@@ -9,7 +9,7 @@ from sire.errors import InvalidConfiguration
 from sire.yaml_text import LARGEST_BYTES, MOST_VALUES, read_yaml
 
 
-def grown(first: Any, line: Any) -> Any:
+def grown(first: str, line: str) -> str:
     """A document in which each of twelve values stands for ten of the one before."""
     repeated = [line.format(n, ", ".join([f"*a{n - 1}"] * 10)) for n in range(1, 12)]
     return "\n".join([f"a0: &a0 {first}", *repeated])
@@ -17,7 +17,7 @@ def grown(first: Any, line: Any) -> Any:
 
 @pytest.fixture
 def read(tmp_path: Path) -> Any:
-    def read(text: Any) -> Any:
+    def read(text: str) -> Any:
         file = tmp_path / "file.yaml"
         file.write_bytes(text if isinstance(text, bytes) else text.encode())
         return read_yaml(file)

@@ -16,19 +16,19 @@ from sire.spec import ImageOptions, Signature, TensorSpec, format_tensors, parse
 from sired.codecs import decode
 
 
-def takes(*inputs: Any) -> Any:
+def takes(*inputs: str) -> Signature:
     return Signature(tuple(map(parse_tensor, inputs)))
 
 
-def read(data: Any, signature: Any, kind: Any = content.JSON) -> Any:
+def read(data: bytes, signature: Signature, kind: str = content.JSON) -> Any:
     return decode(Payload(kind, (data,)), signature, ImageOptions())
 
 
-def plain(given: Any) -> Any:
+def plain(given: Any) -> dict[str, list[Any]]:
     return {name: value.tolist() for name, value in given.items()}
 
 
-def parts(signature: Any, **given: Any) -> Any:
+def parts(signature: Signature, **given: tuple[str, bytes]) -> Any:
     header = [(name, kind) for name, (kind, _) in given.items()]
     frames = (msgspec.msgpack.encode(header), *(data for _, data in given.values()))
     return decode(Payload(content.PARTS, frames), signature, ImageOptions())
@@ -119,7 +119,7 @@ def test_a_signature_is_completed_by_that_of_the_file() -> None:
     reported = takes("x:float32[-1]", "gain:float32[]", "mask:bool[-1]")
     reported = Signature((*reported.inputs[:2], TensorSpec("mask", "bool", (-1,), optional=True)))
 
-    def completed(*declared: Any) -> Any:
+    def completed(*declared: str) -> str:
         return format_tensors(takes(*declared).completed_by(reported).inputs)
 
     assert (

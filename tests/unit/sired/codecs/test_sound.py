@@ -20,20 +20,22 @@ ANYTHING = Signature()
 TONE = (np.sin(np.arange(4800) * 440 * 2 * np.pi / 48000) / 2).astype(np.float32)
 
 
-def takes(*shape: Any, dtype: str = "float32", rate: Any = None) -> Any:
+def takes(*shape: int, dtype: str = "float32", rate: Any = None) -> Signature:
     inputs = [TensorSpec("x", dtype, shape)]
     if rate:
         inputs.append(TensorSpec("sr", rate, ()))
     return Signature(tuple(inputs))
 
 
-def saved(samples: Any, kind: str = "WAV", subtype: Any = None, rate: int = 48000) -> Any:
+def saved(samples: Any, kind: str = "WAV", subtype: Any = None, rate: int = 48000) -> bytes:
     buffer = io.BytesIO()
     soundfile.write(buffer, samples, rate, format=kind, subtype=subtype)
     return buffer.getvalue()
 
 
-def read(data: Any, signature: Any = ANYTHING, kind: Any = content.WAV, rate: Any = None) -> Any:
+def read(
+    data: bytes, signature: Signature = ANYTHING, kind: str = content.WAV, rate: int | None = None
+) -> Any:
     payload = Payload(kind, (data,))
     return decode(payload, signature, ImageOptions(), audio=AudioOptions(rate))
 
@@ -68,7 +70,7 @@ def test_every_format_gives_what_libsndfile_gives_and_its_rate(kind: str, subtyp
     assert given.dtype == (np.float64 if subtype in {"PCM_32", "DOUBLE"} else np.float32)
 
 
-def extensible(bits: Any, samples: Any) -> Any:
+def extensible(bits: int, samples: bytes) -> bytes:
     """A file as ffmpeg writes it for 24 bits."""
     kind = struct.pack("<HHIIHH", 0xFFFE, 1, 16000, 2000 * bits, bits // 8, bits)
     kind += struct.pack("<HHI", 22, bits, 1) + struct.pack("<H", 1)
@@ -163,7 +165,7 @@ def test_a_model_of_integers_gets_those_of_the_file() -> None:
 def test_a_truncated_file_is_rejected(kind: str) -> None:
     data = saved(np.random.default_rng(0).uniform(-1, 1, 5000), kind)
     with pytest.raises(InvalidInput):
-        read(data[: len(data) // 2], kind=content.sniff(data[:16]))
+        read(data[: len(data) // 2], kind=content.sniff(data[:16]) or "")
 
 
 def test_a_length_that_was_not_known_when_it_was_written_is_that_of_the_file() -> None:

@@ -13,7 +13,7 @@ from sired.codecs import decode, encode
 ANYTHING = Signature()
 
 
-def read(data: Any, kind: Any = content.CSV, signature: Any = ANYTHING) -> Any:
+def read(data: str, kind: str = content.CSV, signature: Signature = ANYTHING) -> Any:
     return decode(Payload(kind, (data.encode(),)), signature, ImageOptions()).tolist()
 
 
@@ -36,7 +36,7 @@ def read(data: Any, kind: Any = content.CSV, signature: Any = ANYTHING) -> Any:
         ",0",
     ],
 )
-def test_a_first_row_that_may_be_data_is_never_dropped(first: Any) -> None:
+def test_a_first_row_that_may_be_data_is_never_dropped(first: str) -> None:
     try:
         answer = read(f"{first}\n1,2\n3,4\n")
     except InvalidInput as problem:
@@ -46,7 +46,7 @@ def test_a_first_row_that_may_be_data_is_never_dropped(first: Any) -> None:
 
 
 @pytest.mark.parametrize("first", ["a,b", '"a","b"', "first name,größe", "_a,x1", " a , b "])
-def test_a_first_row_of_names_is_a_header(first: Any) -> None:
+def test_a_first_row_of_names_is_a_header(first: str) -> None:
     assert read(f"{first}\n1,2\n3,4\n") == [[1, 2], [3, 4]]
 
 
@@ -85,7 +85,7 @@ def test_what_is_said_of_the_header_holds() -> None:
         ("a,b\n", "no row of values"),
     ],
 )
-def test_what_is_not_a_number_is_named_by_its_place(data: bytes, expected: str) -> None:
+def test_what_is_not_a_number_is_named_by_its_place(data: str, expected: str) -> None:
     with pytest.raises(InvalidInput, match=expected.replace("(", "\\(")):
         read(data)
 
@@ -132,7 +132,7 @@ def test_a_row_or_a_column_fits_a_model_of_one_axis() -> None:
 def test_byte_order_marks_are_no_part_of_the_input(encoding: Any) -> None:
     mark = "" if encoding in {"utf-8-sig", "utf-16"} else "\ufeff"
 
-    def marked(kind: Any, text: Any) -> Any:
+    def marked(kind: str, text: str) -> Any:
         data = (mark + text).encode(encoding)
         return decode(Payload(kind, (data,)), Signature(), ImageOptions())
 

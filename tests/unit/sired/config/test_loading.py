@@ -29,7 +29,7 @@ def load(file: Path) -> Load:
     return load
 
 
-def source_of(loaded: Any, key: Any) -> Any:
+def source_of(loaded: LoadedSettings, key: str) -> tuple[str, str]:
     return next((value, source) for name, value, source in loaded.sources if name == key)
 
 

@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 
 from sire.errors import InvalidConfiguration
-from sired.config import load_settings
+from sired.config import Settings, load_settings
 
 
 @pytest.fixture
-def load(tmp_path: Path) -> Any:
-    def load(text: Any) -> Any:
+def load(tmp_path: Path) -> Callable[[str], Settings]:
+    def load(text: str) -> Settings:
         file = tmp_path / "server.yaml"
         file.write_text(text)
         return load_settings(file, {}, {}).settings

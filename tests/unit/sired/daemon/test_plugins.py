@@ -44,7 +44,7 @@ def test_a_policy_that_works_decides(provide: Any) -> None:
 
 @pytest.mark.parametrize("broken", [raises, lambda *_: [FULL], lambda *_: None, lambda *_: 3])
 def test_the_built_in_strategy_stands_in_for_one_that_fails(
-    provide: Any, broken: Any, caplog: Any
+    provide: Any, broken: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     provide(broken)
     strategy = plugins.find_strategy("ours")

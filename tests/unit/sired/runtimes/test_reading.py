@@ -3,8 +3,8 @@
 import ctypes
 import mmap
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,10 +14,10 @@ from sired.workers.child.model_files import files_to_read, model_files
 
 
 @pytest.fixture
-def cold(tmp_path: Path) -> Any:
+def cold(tmp_path: Path) -> Callable[..., Path]:
     """Write a file of N bytes, and drop it from the page cache."""
 
-    def _cold(size: Any, name: str = "weights") -> Any:
+    def _cold(size: int, name: str = "weights") -> Path:
         path = tmp_path / name
         path.write_bytes(os.urandom(1 << 16) * (size >> 16) + bytes(size & 0xFFFF))
         with path.open("rb") as file:
@@ -30,7 +30,7 @@ def cold(tmp_path: Path) -> Any:
     return _cold
 
 
-def in_memory(path: Any) -> Any:
+def in_memory(path: Path) -> int:
     """Bytes of a file that are in the page cache."""
     size = path.stat().st_size
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) as mapped:
@@ -42,14 +42,18 @@ def in_memory(path: Any) -> Any:
 
 
 @pytest.mark.parametrize("size", [100_000, 5 * PIECE_BYTES + 12_345])
-def test_a_file_is_in_memory_when_what_was_done_meanwhile_is_done(cold: Any, size: int) -> None:
+def test_a_file_is_in_memory_when_what_was_done_meanwhile_is_done(
+    cold: Callable[..., Path], size: int
+) -> None:
     file = cold(size)
     with read_ahead([file], ReadProgress()):
         pass
     assert in_memory(file) >= size
 
 
-def test_several_files_are_one_progress_that_only_rises_and_ends_at_the_whole(cold: Any) -> None:
+def test_several_files_are_one_progress_that_only_rises_and_ends_at_the_whole(
+    cold: Callable[..., Path],
+) -> None:
     told = []
     files = [cold(3 * PIECE_BYTES, "a"), cold(2 * PIECE_BYTES + 1, "b")]
     with read_ahead(files, ReadProgress(lambda *report: told.append(report))):
@@ -59,7 +63,9 @@ def test_several_files_are_one_progress_that_only_rises_and_ends_at_the_whole(co
     assert told == sorted(told)
 
 
-def test_nothing_of_a_file_stays_with_the_process_that_read_it_ahead(cold: Any) -> None:
+def test_nothing_of_a_file_stays_with_the_process_that_read_it_ahead(
+    cold: Callable[..., Path],
+) -> None:
     file = cold(4 * PIECE_BYTES)
     with read_ahead([file], ReadProgress()):
         pass

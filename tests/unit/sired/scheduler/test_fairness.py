@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from sired.scheduler import events
@@ -12,12 +13,12 @@ from tests.unit.sired.scheduler.conftest import Driver, Machine, dispatched, of_
 def competing(
     driver: type[Driver],
     machine: type[Machine],
-    names: Any,
+    names: Iterable[str],
     load: float = 1.0,
     service: float = 0.1,
     rules: Any = None,
     **attributes: Any,
-) -> Any:
+) -> tuple[Driver, Machine]:
     """A scheduler whose device holds one of the models at a time."""
     d = driver(**(rules or {}))
     for name in names:
@@ -239,7 +240,7 @@ def test_of_several_busy_models_the_one_whose_turn_is_over_is_evicted(driver: ty
 def test_a_decision_with_a_thousand_waiting_models_costs_little_more_than_with_ten(
     driver: type[Driver],
 ) -> None:
-    def per_decision(waiting: Any) -> Any:
+    def per_decision(waiting: int) -> float:
         d = driver(queue_total=10**6, queue_per_model=10**6)
         d.add("busy", 80)
         d.load("busy")

@@ -1,10 +1,10 @@
 """What leaves makes room: what waited behind it proceeds, and no state is left over."""
 
-from typing import Any
+from collections.abc import Iterable
 
 from sire.errors import Cancelled, InsufficientMemory
 from sired.scheduler import events
-from sired.scheduler.instructions import Complete, Evicted, StartWorker, StopWorker
+from sired.scheduler.instructions import Complete, Evicted, Instruction, StartWorker, StopWorker
 from sired.scheduler.policies.eviction import BUILT_IN as POLICIES
 from sired.scheduler.policies.placement import BUILT_IN as STRATEGIES
 from tests.unit.sired.scheduler.conftest import Driver, dispatched, failures, of_kind
@@ -12,7 +12,7 @@ from tests.unit.sired.scheduler.conftest import Driver, dispatched, failures, of
 GPUS = (("cuda:0", "cuda", 100), ("cuda:1", "cuda", 60))
 
 
-def started(instructions: Any) -> Any:
+def started(instructions: Iterable[Instruction]) -> list[str]:
     return [do.model.name for do in of_kind(StartWorker, instructions)]
 
 

@@ -3,7 +3,6 @@
 import os
 import threading
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,7 +14,7 @@ from sired.store.snapshots import Snapshot, Snapshots
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Any:
+def file(tmp_path: Path) -> Path:
     path = tmp_path / "f.bin"
     path.write_bytes(b"content")
     return path

@@ -14,7 +14,7 @@ ONE = ModelSpec("one", "/a", runtime="onnx", fingerprint="f")
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Any:
+def path(tmp_path: Path) -> Path:
     return tmp_path / "footprints.json"
 
 
@@ -69,7 +69,9 @@ def test_a_damaged_file_is_put_aside_and_learning_goes_on(path: Path, damage: An
     assert Footprints(path).get(ONE, "cpu") == 7
 
 
-def test_a_disk_that_takes_nothing_costs_a_warning_and_no_more(tmp_path: Path, caplog: Any) -> None:
+def test_a_disk_that_takes_nothing_costs_a_warning_and_no_more(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     footprints = Footprints(tmp_path / "gone/footprints.json")
     footprints.learn(ONE, "cpu", 7)
     with caplog.at_level(logging.WARNING):

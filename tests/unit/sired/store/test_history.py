@@ -13,13 +13,13 @@ from sired.store.history import HistoryStore, Minute, is_damage, set_aside
 NOON = 1_700_000_040 // 3600 * 3600
 
 
-def minute(at: Any = NOON, model: str = "a", **given: Any) -> Any:
+def minute(at: int = NOON, model: str = "a", **given: Any) -> Any:
     nothing = Minute(at, model, 0, 0, None, None, 0, 0, 0, 0)
     return nothing._replace(**given)
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Any:
+def path(tmp_path: Path) -> Path:
     return tmp_path / "history.db"
 
 

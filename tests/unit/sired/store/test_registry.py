@@ -52,7 +52,7 @@ def registry(tmp_path: Path) -> Any:
 )
 @given(specs)
 @example(ModelSpec(name="m", path="/m", args={"lowest": -(2**63), "highest": 2**63 - 1}))
-def test_whatever_is_registered_is_read_back_the_same(tmp_path: Path, spec: Any) -> None:
+def test_whatever_is_registered_is_read_back_the_same(tmp_path: Path, spec: ModelSpec) -> None:
     Registry(tmp_path).add(spec, replace=True)
     again = Registry(tmp_path)
     again.load()
@@ -168,7 +168,7 @@ def test_an_argument_may_be_nothing(registry: Any, tmp_path: Path) -> None:
     ids=["bytes", "surrogates"],
 )
 def test_what_no_file_can_hold_is_refused_and_leaves_no_file(
-    registry: Any, tmp_path: Path, spec: Any
+    registry: Any, tmp_path: Path, spec: ModelSpec
 ) -> None:
     with pytest.raises(InvalidModel):
         registry.add(spec, replace=False)

@@ -4,7 +4,6 @@ import multiprocessing
 import multiprocessing.util
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,18 +11,18 @@ from sired.daemon.host.temporary_files import PREFIX, remove_directory, take_dir
 
 
 @pytest.fixture
-def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
     monkeypatch.setattr(multiprocessing.current_process(), "_config", {})
     return tmp_path / "record"
 
 
-def left(record: Any) -> Any:
+def left(record: Path) -> list[Path]:
     return sorted((record.parent / "tmp").iterdir())
 
 
-def test_the_next_daemon_removes_what_a_killed_one_left(record: Any) -> None:
+def test_the_next_daemon_removes_what_a_killed_one_left(record: Path) -> None:
     take_directory(record)
     (old,) = left(record)
     (old / "listener").touch()

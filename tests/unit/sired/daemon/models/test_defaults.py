@@ -1,7 +1,7 @@
 """Models completed with the options of ``[defaults]``."""
 
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,12 +13,17 @@ from sired.store.registry import Registry
 BATCHABLE = Signature((TensorSpec("", "float32", (-1, 4)),))
 
 
+Fill = Callable[[ModelSpec, Collection[str]], ModelSpec]
+
+
 @pytest.fixture
-def fill() -> Any:
+def fill() -> Fill:
     return OptionDefaults(DefaultSettings(batch_size=8, concurrency=2, pin=True, weight=3.0)).fill
 
 
-def test_what_is_not_specified_has_the_default_and_what_is_specified_stays(fill: Any) -> None:
+def test_what_is_not_specified_has_the_default_and_what_is_specified_stays(
+    fill: Fill,
+) -> None:
     spec = ModelSpec("m", "/m", runtime="onnx", signature=BATCHABLE, weight=2.0)
     filled = fill(spec, {"pin"})
     assert (filled.batch_size, filled.concurrency) == (8, 2)
@@ -35,7 +40,7 @@ def test_what_is_not_specified_has_the_default_and_what_is_specified_stays(fill:
     ],
 )
 def test_batches_and_concurrency_are_for_models_that_accept_them(
-    fill: Any, spec: Any, batch_size: Any, concurrency: Any
+    fill: Fill, spec: ModelSpec, batch_size: int, concurrency: int
 ) -> None:
     filled = fill(spec, ())
     assert (filled.batch_size, filled.concurrency) == (batch_size, concurrency)
@@ -48,7 +53,7 @@ def test_no_default_changes_nothing() -> None:
 
 
 def test_the_registry_completes_models_and_writes_them_as_registered(
-    tmp_path: Path, fill: Any
+    tmp_path: Path, fill: Fill
 ) -> None:
     registry = Registry(tmp_path, fill)
     registry.load()

@@ -23,7 +23,7 @@ from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
-def readers() -> Iterator[Any]:
+def readers() -> Iterator[HeaderReaders]:
     readers = HeaderReaders()
     readers.start()
     yield readers
@@ -31,18 +31,18 @@ def readers() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def strict() -> Iterator[Any]:
+def strict() -> Iterator[HeaderReaders]:
     """Allows a second of the processor, which these files take many times over."""
     readers = HeaderReaders(cpu_seconds=1)
     yield readers
     readers.close()
 
 
-def spec_of(path: Any, **given: Any) -> Any:
+def spec_of(path: Path, **given: Any) -> ModelSpec:
     return ModelSpec("m", str(path), **given)
 
 
-def processes() -> Any:
+def processes() -> list[psutil.Process]:
     return [
         child
         for child in psutil.Process().children()
@@ -50,14 +50,14 @@ def processes() -> Any:
     ]
 
 
-def test_what_it_reads_is_what_reading_here_gives(readers: Any, tmp_path: Path) -> None:
+def test_what_it_reads_is_what_reading_here_gives(readers: HeaderReaders, tmp_path: Path) -> None:
     save_file({"w": torch.ones(3)}, tmp_path / "m.safetensors")
     spec = spec_of(tmp_path / "m.safetensors", model_class="a:B", args={"x": [1, None, 2.5]})
     assert readers.inspect(spec) == inspect(spec)
     assert readers.files(readers.inspect(spec)) == [tmp_path / "m.safetensors"]
 
 
-def test_names_of_files_need_not_be_text(readers: Any, tmp_path: Path) -> None:
+def test_names_of_files_need_not_be_text(readers: HeaderReaders, tmp_path: Path) -> None:
     odd = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.bin")
     with open(odd, "wb") as file:
         file.write(b"x")
@@ -65,7 +65,7 @@ def test_names_of_files_need_not_be_text(readers: Any, tmp_path: Path) -> None:
     assert [str(path) for path in readers.files(spec)] == [odd]
 
 
-def test_errors_keep_their_type_text_and_hint(readers: Any, tmp_path: Path) -> None:
+def test_errors_keep_their_type_text_and_hint(readers: HeaderReaders, tmp_path: Path) -> None:
     with pytest.raises(ModelNotFound) as missing:
         readers.inspect(spec_of(tmp_path / "missing"))
     assert missing.value.details == {"path": str(tmp_path / "missing")}
@@ -75,12 +75,12 @@ def test_errors_keep_their_type_text_and_hint(readers: Any, tmp_path: Path) -> N
     assert "--trust" in pickled.value.hint
 
 
-def lists(path: Any) -> None:
+def lists(path: Path) -> None:
     text = b'{"a":{"x":[' + b"[]," * 30_000_000 + b"[]]}}"
     path.write_bytes(struct.pack("<Q", len(text)) + text + b"x")
 
 
-def entries(path: Any) -> None:
+def entries(path: Path) -> None:
     """A zip file whose directory has its one entry 600,000 times."""
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("m/data/0", b"")
@@ -91,19 +91,19 @@ def entries(path: Any) -> None:
     path.write_bytes(content[:start] + directory + last)
 
 
-def opcodes(path: Any) -> None:
+def opcodes(path: Path) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("m/data.pkl", b"\x80\x02" + b"N0" * 4_000_000 + b"N.")
 
 
-def nodes(path: Any) -> None:
+def nodes(path: Path) -> None:
     node = helper.make_node("Add", ["a", "a"], ["a"]).SerializeToString()
     one = b"\x0a" + bytes([len(node)]) + node
     graph = one * 1_100_000
     path.write_bytes(b"\x08\x09" + b"\x3a" + varint(len(graph)) + graph)
 
 
-def varint(value: Any) -> Any:
+def varint(value: int) -> bytes:
     parts = []
     while value >= 0x80:
         parts.append(value & 0x7F | 0x80)
@@ -111,7 +111,7 @@ def varint(value: Any) -> Any:
     return bytes([*parts, value])
 
 
-def config(path: Any) -> None:
+def config(path: Path) -> None:
     path.mkdir()
     (path / "config.json").write_bytes(b'{"model_type":"bert","a":[' + b"[]," * 20_000_000 + b"1]}")
     save_file({"w": torch.ones(1)}, path / "model.safetensors")
@@ -119,7 +119,7 @@ def config(path: Any) -> None:
 
 @pytest.mark.parametrize("make", [lists, entries, opcodes, nodes, config])
 def test_a_file_that_takes_too_much_is_refused_with_the_figures(
-    strict: Any, tmp_path: Path, make: Callable[..., Any]
+    strict: HeaderReaders, tmp_path: Path, make: Callable[..., Any]
 ) -> None:
     make(tmp_path / "m")
     readers = strict
@@ -164,7 +164,7 @@ def test_one_that_never_ends_is_given_up(tmp_path: Path) -> None:
     assert not stuck.is_running()
 
 
-def test_a_process_that_was_killed_is_replaced(readers: Any, tmp_path: Path) -> None:
+def test_a_process_that_was_killed_is_replaced(readers: HeaderReaders, tmp_path: Path) -> None:
     save_file({"w": torch.ones(3)}, tmp_path / "m")
     readers.inspect(spec_of(tmp_path / "m", model_class="a:B"))
     for process in processes():
@@ -173,7 +173,7 @@ def test_a_process_that_was_killed_is_replaced(readers: Any, tmp_path: Path) -> 
     assert readers.inspect(spec_of(tmp_path / "m", model_class="a:B")).weight_bytes == 12
 
 
-def test_what_a_file_states_of_itself_has_a_bound(readers: Any, tmp_path: Path) -> None:
+def test_what_a_file_states_of_itself_has_a_bound(readers: HeaderReaders, tmp_path: Path) -> None:
     value = helper.make_tensor_value_info("x" * 4000, 1, [1])
     inputs = [value] * 100
     model = helper.make_model(helper.make_graph([], "g", inputs, []))

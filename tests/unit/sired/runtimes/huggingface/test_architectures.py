@@ -16,10 +16,10 @@ from tests import hf_architectures
 
 
 @pytest.fixture
-def directory(tmp_path: Path) -> Any:
+def directory(tmp_path: Path) -> Callable[..., Path]:
     """Write a directory with a config."""
 
-    def _directory(architecture: Any, model_type: str = "bert", *files: Any, **config: Any) -> Any:
+    def _directory(architecture: str, model_type: str = "bert", *files: str, **config: Any) -> Path:
         content = {"architectures": [architecture] if architecture else [], **config}
         (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type, **content}))
         for file in files:

@@ -33,7 +33,7 @@ class Large(nn.Module):
         return answer
 
 
-def seeded(draw: Any = lambda module: torch.randn(3)) -> Any:
+def seeded(draw: Any = lambda module: torch.randn(3)) -> Large:
     return Large(lambda: torch.manual_seed(3), draw)
 
 
@@ -41,7 +41,7 @@ def a_state() -> None:
     torch.set_rng_state(torch.Generator().manual_seed(5).get_state())
 
 
-def transformer() -> Any:
+def transformer() -> nn.Module:
     torch.manual_seed(1)
     layer = nn.TransformerEncoderLayer(64, 4, 2048, batch_first=True)
     module = nn.TransformerEncoder(layer, 2)
@@ -49,14 +49,14 @@ def transformer() -> Any:
     return module
 
 
-def embedding() -> Any:
+def embedding() -> nn.Module:
     torch.manual_seed(2)
     module = nn.Sequential(nn.Embedding(2000, 64, padding_idx=3), nn.LSTM(64, 300, 2))
     module.register_buffer("drawn", torch.rand(5), persistent=False)
     return module
 
 
-def of_many_libraries() -> Any:
+def of_many_libraries() -> nn.Module:
     """Draws with every generator that code draws with."""
     torch.manual_seed(4)
     random.seed(4)
@@ -71,7 +71,7 @@ def of_many_libraries() -> Any:
     return module
 
 
-def with_its_own_generator() -> Any:
+def with_its_own_generator() -> nn.Module:
     torch.manual_seed(7)
     generator = torch.Generator().manual_seed(8)
     module = nn.Linear(WIDE, WIDE)
@@ -80,7 +80,7 @@ def with_its_own_generator() -> Any:
     return module
 
 
-def numbers_of(module: Any) -> Any:
+def numbers_of(module: nn.Module) -> list[torch.Tensor]:
     """Its buffers that no file has, and what is drawn next."""
     buffers = {name: value.clone() for name, value in module.named_buffers()}
     for name in module.state_dict():

@@ -22,16 +22,16 @@ class Tied(torch.nn.Module):
         self.register_buffer("offset", torch.randn(3, 50))
         self.first_offset = self.offset[0]
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: torch.Tensor) -> Any:
         return self.head(self.embed(x)) + self.first_offset + self.low.float().sum()
 
 
 @pytest.fixture
-def module() -> Any:
+def module() -> Tied:
     return Tied().eval()
 
 
-def test_a_module_that_was_parked_computes_what_it_did(module: Any) -> None:
+def test_a_module_that_was_parked_computes_what_it_did(module: Tied) -> None:
     x = torch.arange(50)
     before = module(x)
     parked = None
@@ -43,7 +43,7 @@ def test_a_module_that_was_parked_computes_what_it_did(module: Any) -> None:
 
 
 def test_while_it_is_parked_its_device_has_nothing_of_it_and_tied_weights_are_moved_once(
-    module: Any,
+    module: Tied,
 ) -> None:
     parked = offload(module, pinned=False)
     tensors = [*module.parameters(), *module.buffers()]
@@ -53,7 +53,7 @@ def test_while_it_is_parked_its_device_has_nothing_of_it_and_tied_weights_are_mo
     assert parked.memory.nbytes < sum(sizes) + 512 * len(sizes)
 
 
-def test_the_memory_it_was_parked_in_is_used_again_for_what_it_holds_then(module: Any) -> None:
+def test_the_memory_it_was_parked_in_is_used_again_for_what_it_holds_then(module: Tied) -> None:
     parked = offload(module, pinned=False)
     restore(parked)
     module.offset.add_(1)
@@ -64,7 +64,7 @@ def test_the_memory_it_was_parked_in_is_used_again_for_what_it_holds_then(module
     assert torch.equal(module(torch.arange(50)), before)
 
 
-def test_weights_that_were_replaced_are_parked_elsewhere(module: Any) -> None:
+def test_weights_that_were_replaced_are_parked_elsewhere(module: Tied) -> None:
     parked = offload(module, pinned=False)
     restore(parked)
     module.low = torch.nn.Parameter(torch.randn(9))
@@ -73,6 +73,6 @@ def test_weights_that_were_replaced_are_parked_elsewhere(module: Any) -> None:
     restore(again)
 
 
-def test_what_is_no_module_cannot_be_parked(module: Any) -> None:
+def test_what_is_no_module_cannot_be_parked(module: Tied) -> None:
     assert can_offload(module)
     assert not can_offload(module.forward)

@@ -10,7 +10,7 @@ from sired.scheduler.entities.request import Request
 from tests.unit.sired.scheduler.conftest import Driver, dispatched
 
 
-def busy(driver: type[Driver], **rules: Any) -> Any:
+def busy(driver: type[Driver], **rules: Any) -> tuple[Driver, int]:
     """A model whose only worker takes one request at a time, and is busy with one."""
     d = driver(pipeline=1, ageing=10.0, **rules)
     d.add("a", 30)
@@ -19,12 +19,12 @@ def busy(driver: type[Driver], **rules: Any) -> Any:
     return d, running
 
 
-def served(d: Driver, running: Any) -> Any:
+def served(d: Driver, running: int) -> list[int]:
     """The order in which all waiting requests are dispatched."""
-    order = []
-    while running is not None:
-        (running,) = dispatched(d.finish(running)) or (None,)
-        order += [running] if running else []
+    order: list[int] = []
+    while following := dispatched(d.finish(running)):
+        (running,) = following
+        order.append(running)
     return order
 
 

@@ -1,12 +1,13 @@
 """Batching of requests."""
 
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import pytest
 
 from sire.errors import InferenceError, InsufficientMemory, WorkerCrashed
 from sired.scheduler import events
-from sired.scheduler.instructions import Dispatch, StartWorker, StopWorker
+from sired.scheduler.instructions import Dispatch, Instruction, StartWorker, StopWorker
 from tests.unit.sired.scheduler.conftest import Driver, dispatched, failures, of_kind
 
 AnyDriver = TypeVar("AnyDriver", bound=Driver)
@@ -22,11 +23,11 @@ def batching(
     return d
 
 
-def batches(instructions: Any) -> Any:
+def batches(instructions: Iterable[Instruction]) -> list[tuple[int, ...]]:
     return [do.requests for do in of_kind(Dispatch, instructions)]
 
 
-def alike(d: Driver, count: Any, key: str = "k", **how: Any) -> Any:
+def alike(d: Driver, count: int, key: str = "k", **how: Any) -> list[int]:
     return [d.request("a", batch_key=key, **how)[0] for _ in range(count)]
 
 
@@ -111,7 +112,7 @@ def test_one_bad_input_in_a_batch_fails_alone(busy: Busy) -> None:
     assert failures(busy.finish(numbers[0])) == failures(busy.finish(numbers[2])) == {}
 
 
-def crash(d: Driver) -> Any:
+def crash(d: Driver) -> list[Instruction]:
     """Let the worker crash and the next one load; return all instructions."""
     (instance,) = d.instances
     instructions = d.gone(instance, WorkerCrashed("killed"))

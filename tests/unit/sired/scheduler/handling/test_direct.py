@@ -10,6 +10,7 @@ from sired.scheduler.entities.model import Model
 from sired.scheduler.instructions import (
     CloseDirect,
     Dispatch,
+    Instruction,
     LeaseGranted,
     StartWorker,
     StopWorker,
@@ -18,7 +19,7 @@ from tests.unit.sired.scheduler.conftest import Driver, dispatched, failures, of
 
 
 @pytest.fixture
-def one(driver: type[Driver]) -> Any:
+def one(driver: type[Driver]) -> Driver:
     """A loaded model with a direct connection."""
     d = driver(pipeline=1, patience=1.0, hung_after=5.0)
     d.add("a", 60)
@@ -29,7 +30,7 @@ def one(driver: type[Driver]) -> Any:
 
 def used(
     d: Driver, served: int = 1, *, busy: bool = False, abandoned: bool = False, peak: int = 0
-) -> Any:
+) -> list[Instruction]:
     """Report that the worker has served ``served`` requests, a tenth of a second each."""
     return d.handle(
         events.DirectUsed(

@@ -1,17 +1,15 @@
 """Instances that run several requests at the same time."""
 
-from typing import Any
-
 from tests.unit.sired.scheduler.conftest import Driver, dispatched, failures
 
 
-def ready(driver: type[Driver], concurrency: int = 3, pipeline: int = 2) -> Any:
+def ready(driver: type[Driver], concurrency: int = 3, pipeline: int = 2) -> tuple[Driver, int]:
     d = driver(pipeline=pipeline)
     d.add("m", 10, concurrency=concurrency)
     return d, d.load("m")
 
 
-def asked(d: Driver, count: Any) -> Any:
+def asked(d: Driver, count: int) -> list[int]:
     return [d.request("m")[0] for _ in range(count)]
 
 

@@ -1,13 +1,14 @@
 """The texts of the scheduler's errors: what happened, with figures, and what to do next."""
 
-from typing import Any
+from collections.abc import Iterable
 
-from sire.errors import LoadFailed
+from sire.errors import LoadFailed, SireError
 from sired.scheduler import events
+from sired.scheduler.instructions import Instruction
 from tests.unit.sired.scheduler.conftest import Driver, failures
 
 
-def only(instructions: Any) -> Any:
+def only(instructions: Iterable[Instruction]) -> SireError:
     """The only failure among instructions."""
     (error,) = failures(instructions).values()
     return error

@@ -1,5 +1,6 @@
 """Leases: instances that serve one client only."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from sired.scheduler import events
 from sired.scheduler.instructions import (
     Complete,
     Dispatch,
+    Instruction,
     LeaseGranted,
     LeaseLost,
     StartWorker,
@@ -19,7 +21,7 @@ from tests.unit.sired.scheduler.conftest import Driver, dispatched, failures, of
 
 
 @pytest.fixture
-def one(driver: type[Driver]) -> Any:
+def one(driver: type[Driver]) -> Driver:
     """A loaded model with one instance."""
     d = driver(pipeline=1)
     d.add("a", 20)
@@ -27,7 +29,7 @@ def one(driver: type[Driver]) -> Any:
     return d
 
 
-def granted(instructions: Any) -> Any:
+def granted(instructions: Iterable[Instruction]) -> list[int]:
     return [do.lease for do in of_kind(LeaseGranted, instructions)]
 
 

@@ -7,7 +7,7 @@ from sired.scheduler.entities.model import Model
 from tests.unit.sired.scheduler.conftest import Driver
 
 
-def fit_by_device(d: Driver, weights: Any, **attributes: Any) -> Any:
+def fit_by_device(d: Driver, weights: int, **attributes: Any) -> Any:
     (found,) = d.brain.fit_by_device(Model("new", weights=weights, **attributes), d.now)
     return found
 

@@ -1,17 +1,17 @@
 """Groups: models that share a limit on memory, besides that of their devices."""
 
-from typing import Any
+from collections.abc import Iterable
 
 from sire.errors import InsufficientMemory
 from sired.scheduler import events
 from sired.scheduler.entities.model import Model
-from sired.scheduler.instructions import Evicted, StartWorker, StopWorker
+from sired.scheduler.instructions import Evicted, Instruction, StartWorker, StopWorker
 from tests.unit.sired.scheduler.conftest import Driver, failures, of_kind
 
 TWO_GPUS = (("cuda:0", "cuda", 100), ("cuda:1", "cuda", 100))
 
 
-def started(instructions: Any) -> list[str]:
+def started(instructions: Iterable[Instruction]) -> list[str]:
     return [do.model.name for do in of_kind(StartWorker, instructions)]
 
 

@@ -71,7 +71,7 @@ def test_a_pin_overrides_the_keep_alive_of_a_request(driver: type[Driver]) -> No
     assert d.finish(request) == []
 
 
-def three(driver: type[Driver], **rules: Any) -> Any:
+def three(driver: type[Driver], **rules: Any) -> Driver:
     """A limit of two models, both loaded; "old" is the least recently used."""
     d = driver(max_models=2, **rules)
     for name in ("old", "new", "third"):

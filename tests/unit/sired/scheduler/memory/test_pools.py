@@ -18,7 +18,7 @@ def serving(
     seconds: float = 1.0,
     load: float = 2.0,
     **attributes: Any,
-) -> Any:
+) -> Driver:
     """A loaded model with measured times per request and per load."""
     d = driver(pipeline=1, **attributes.pop("rules", {}))
     d.add("a", weights, **attributes)

@@ -11,6 +11,7 @@ from sired.scheduler.instructions import (
     Dispatch,
     Evicted,
     FreeWorkerDram,
+    Instruction,
     SleepWorker,
     StartWorker,
     StopWorker,
@@ -20,7 +21,7 @@ from tests.unit.sired.scheduler.conftest import Driver, dispatched, failures, of
 
 
 @pytest.fixture
-def d(driver: type[Driver]) -> Any:
+def d(driver: type[Driver]) -> Driver:
     """A device that holds one of the models a, b and c; main memory holds two of them."""
     d = driver(devices=(("cuda:0", "cuda", 120),), dram=200)
     for name in "abc":
@@ -28,12 +29,12 @@ def d(driver: type[Driver]) -> Any:
     return d
 
 
-def charges(d: Driver, instance: Any) -> Any:
+def charges(d: Driver, instance: int) -> tuple[int, int]:
     ledger = d.brain.fleet.ledger
     return ledger.charge(instance), ledger.dram_charge(instance)
 
 
-def take_turns(d: Driver, *names: Any) -> Any:
+def take_turns(d: Driver, *names: str) -> Any:
     """Load or wake models one after the other; each replaces the one before."""
     for name in names:
         d.now += 1
@@ -265,7 +266,7 @@ def test_unloading_a_model_that_falls_asleep_completes_and_fails_the_sleep_opera
 # Main memory that is kept after waking
 
 
-def kept(d: Driver, instance: Any) -> Any:
+def kept(d: Driver, instance: int) -> list[Instruction]:
     """Wake a sleeper that keeps the main memory in which it slept."""
     here = d.instances[instance]
     instructions = d.handle(events.WorkerReady(instance, 90, here.sleep_memory, dram_memory=81))

@@ -1,5 +1,6 @@
 """Which instances are evicted so that another one fits."""
 
+from collections.abc import Iterable
 from random import Random
 from typing import Any
 
@@ -113,7 +114,7 @@ def histories(draw: Any) -> Any:
 
 
 @st.composite
-def some_candidates(draw: Any) -> Any:
+def some_candidates(draw: Any) -> list[Candidate]:
     count = draw(st.integers(0, 8))
     return [
         Candidate(n, draw(st.integers(0, 100)), draw(st.floats(0, 1e6)), draw(histories()))
@@ -121,14 +122,14 @@ def some_candidates(draw: Any) -> Any:
     ]
 
 
-def total(candidates: Any) -> Any:
+def total(candidates: Iterable[Candidate]) -> int:
     return sum(candidate.memory for candidate in candidates)
 
 
 @pytest.mark.parametrize("policy", BUILT_IN.values(), ids=BUILT_IN)
 @given(candidates=some_candidates(), need=st.integers(1, 400))
 def test_victims_suffice_and_each_of_them_is_needed(
-    policy: Any, candidates: Any, need: Any
+    policy: Any, candidates: list[Candidate], need: int
 ) -> None:
     chosen = choose_victims(candidates, need, policy, now=1e6)
     if total(candidates) < need:

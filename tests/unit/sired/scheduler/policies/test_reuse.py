@@ -15,11 +15,11 @@ def history_of(times: Any) -> Any:
     return history
 
 
-def every(seconds: Any, count: int = 30) -> Any:
+def every(seconds: float, count: int = 30) -> list[float]:
     return [number * seconds for number in range(count)]
 
 
-def bursts(pause: Any, size: Any, count: int = 20) -> Any:
+def bursts(pause: float, size: int, count: int = 20) -> list[float]:
     return [burst * pause + number for burst in range(count) for number in range(size)]
 
 

@@ -100,7 +100,7 @@ def test_one_bad_input_fails_alone() -> None:
     assert dict(batches.run([rows(1), rows(2)]))[0].error is None
 
 
-def tried_with(model: Any) -> Any:
+def tried_with(model: Callable[[Any], Any]) -> Batches:
     batches = Batches(model, 8)
     list(batches.run([rows(1), rows(2)]))
     return batches

@@ -20,18 +20,18 @@ OPEN = {
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Any:
+def file(tmp_path: Path) -> Path:
     path = tmp_path / "file with blanks"
     path.write_bytes(bytes(range(256)) * (SIZE // 256) + bytes(SIZE % 256))
     return path
 
 
-def mapped(path: Any, kind: Any) -> Any:
+def mapped(path: Path, kind: str) -> mmap.mmap:
     with path.open("rb") as opened:
         return mmap.mmap(opened.fileno(), SIZE, **OPEN[kind])
 
 
-def mappings_of(path: Any) -> Any:
+def mappings_of(path: Path) -> Any:
     return [one for maps in find().values() for one in maps if one.path == str(path)]
 
 

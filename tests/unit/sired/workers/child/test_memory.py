@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -47,10 +48,10 @@ if os.fork():
 
 
 @pytest.fixture
-def measured(tmp_path: Path) -> Any:
+def measured(tmp_path: Path) -> Callable[[str], list[float]]:
     """Run a piece of code in a fresh process; what it prints are numbers of MiB."""
 
-    def _measured(code: Any) -> Any:
+    def _measured(code: str) -> list[float]:
         done = subprocess.run(
             [sys.executable, "-c", PROLOGUE + code],
             capture_output=True,
@@ -63,7 +64,7 @@ def measured(tmp_path: Path) -> Any:
     return _measured
 
 
-def test_what_a_model_allocates_is_measured(measured: Any) -> None:
+def test_what_a_model_allocates_is_measured(measured: Callable[[str], list[float]]) -> None:
     before, held = measured(
         "meter = CpuMeter(); before = meter.settle(0)\n"
         "weights = filled(200)\n"
@@ -72,7 +73,9 @@ def test_what_a_model_allocates_is_measured(measured: Any) -> None:
     assert held - before == pytest.approx(200, rel=0.1)
 
 
-def test_weights_that_are_mapped_but_not_read_yet_are_charged_in_advance(measured: Any) -> None:
+def test_weights_that_are_mapped_but_not_read_yet_are_charged_in_advance(
+    measured: Callable[[str], list[float]],
+) -> None:
     before, held, after = measured(
         "meter = CpuMeter(); before = meter.settle(0)\n"
         "weights = mapped(100)\n"
@@ -85,7 +88,9 @@ def test_weights_that_are_mapped_but_not_read_yet_are_charged_in_advance(measure
     assert after == pytest.approx(held, rel=0.1)
 
 
-def test_what_inference_needs_comes_on_top_of_weights_read_meanwhile(measured: Any) -> None:
+def test_what_inference_needs_comes_on_top_of_weights_read_meanwhile(
+    measured: Callable[[str], list[float]],
+) -> None:
     held, peak, later = measured(
         "meter = CpuMeter()\n"
         "weights = mapped(100)\n"
@@ -100,7 +105,9 @@ def test_what_inference_needs_comes_on_top_of_weights_read_meanwhile(measured: A
     assert later == peak
 
 
-def test_a_peak_while_loading_does_not_hide_the_peaks_of_inference(measured: Any) -> None:
+def test_a_peak_while_loading_does_not_hide_the_peaks_of_inference(
+    measured: Callable[[str], list[float]],
+) -> None:
     held, peak = measured(
         "meter = CpuMeter()\n"
         "buffer = filled(300); buffer.close()\n"
@@ -112,7 +119,7 @@ def test_a_peak_while_loading_does_not_hide_the_peaks_of_inference(measured: Any
     assert peak - held == pytest.approx(100, rel=0.1)
 
 
-def test_pages_shared_with_the_zygote_cost_nothing(measured: Any) -> None:
+def test_pages_shared_with_the_zygote_cost_nothing(measured: Callable[[str], list[float]]) -> None:
     held, peak = measured(
         "library = mapped(100); read_all(library)\n"
         "if os.fork() == 0:\n"
@@ -128,7 +135,9 @@ def test_pages_shared_with_the_zygote_cost_nothing(measured: Any) -> None:
     assert peak - held == pytest.approx(30, rel=0.1)
 
 
-def test_pages_that_a_killed_zygote_leaves_to_its_last_worker_cost_nothing(measured: Any) -> None:
+def test_pages_that_a_killed_zygote_leaves_to_its_last_worker_cost_nothing(
+    measured: Callable[[str], list[float]],
+) -> None:
     before, after, loaded_later = measured(
         "from sired.workers.child.cpu_memory import Inherited\n"
         "own = bytearray(os.urandom(MIB) * 64)\n"
@@ -152,7 +161,7 @@ def test_pages_that_a_killed_zygote_leaves_to_its_last_worker_cost_nothing(measu
     assert abs(loaded_later - before) < 4
 
 
-def test_memory_freed_while_loading_is_not_counted(measured: Any) -> None:
+def test_memory_freed_while_loading_is_not_counted(measured: Callable[[str], list[float]]) -> None:
     before, held = measured(
         "import ctypes; libc = ctypes.CDLL(None)\n"
         "libc.malloc.restype = ctypes.c_void_p; libc.free.argtypes = [ctypes.c_void_p]\n"
@@ -179,10 +188,10 @@ class Reserving(InferenceRuntime):
     def predict(self, model: Any, data: Any) -> Any:
         return data
 
-    def get_memory_footprint(self, model: Any) -> Any:
+    def get_memory_footprint(self, model: Any) -> int:
         return 0
 
-    def peak_device_memory(self) -> Any:
+    def peak_device_memory(self) -> int:
         return self.reserved
 
 
@@ -200,7 +209,12 @@ class Gpu:
         share = GpuLoadMeter(self._uuid, self._lock, self._nvml, held)
         return GpuMeter(share, runtime or Reserving(), clock)
 
-    def context(self, size: Any) -> Any:
+    def report(self, size: int) -> None:
+        """Have the driver report that this process holds that many bytes."""
+        assert self.there.processes is not None
+        self.there.processes[os.getpid()] = size
+
+    def context(self, size: int) -> int:
         """Open a context of N bytes, as a standby worker does."""
 
         def open_context() -> None:
@@ -210,48 +224,54 @@ class Gpu:
 
 
 @pytest.fixture
-def gpu(tmp_path: Path) -> Any:
+def make_gpu(tmp_path: Path) -> Callable[..., Gpu]:
     return lambda **described: Gpu(tmp_path / "gpu.load", **described)
 
 
-def test_a_gpu_worker_is_charged_its_context_too_and_keeps_it_at_its_peak(gpu: Any) -> None:
+def test_a_gpu_worker_is_charged_its_context_too_and_keeps_it_at_its_peak(
+    make_gpu: Callable[..., Gpu],
+) -> None:
     runtime = Reserving()
-    meter = gpu(processes={os.getpid(): 450, 1: 5000}).meter(runtime)
+    meter = make_gpu(processes={os.getpid(): 450, 1: 5000}).meter(runtime)
     runtime.reserved = 100
     assert meter.settle(80) == 450
     runtime.reserved = 300
     assert meter.peak() == 650
 
 
-def test_kernels_that_come_with_the_first_request_are_charged(gpu: Any) -> None:
-    runtime, gpu = Reserving(), gpu(processes={os.getpid(): 450})
+def test_kernels_that_come_with_the_first_request_are_charged(make_gpu: Callable[..., Gpu]) -> None:
+    runtime, gpu = Reserving(), make_gpu(processes={os.getpid(): 450})
     meter = gpu.meter(runtime)
     runtime.reserved = 100
     assert meter.settle(80) == 450
-    gpu.there.processes[os.getpid()] = 850
+    gpu.report(850)
     assert meter.peak() == 850
     runtime.reserved = 300
     assert meter.peak() == 1050
 
 
-def test_what_a_library_without_a_counter_takes_later_is_charged(gpu: Any) -> None:
+def test_what_a_library_without_a_counter_takes_later_is_charged(
+    make_gpu: Callable[..., Gpu],
+) -> None:
     """As the arena of ONNX Runtime, or any framework inside a class of the user's."""
-    gpu, now = gpu(processes={os.getpid(): 450}), [0.0]
+    gpu, now = make_gpu(processes={os.getpid(): 450}), [0.0]
     meter = gpu.meter(clock=lambda: now[0])
     assert meter.settle(80) == 450
     assert meter.peak() == 450
-    gpu.there.processes[os.getpid()] = 2000
+    gpu.report(2000)
     assert meter.peak() == 450  # the driver is not asked after each of many short requests
     now[0] += 0.3
     assert meter.peak() == 2000
-    gpu.there.processes[os.getpid()] = 500
+    gpu.report(500)
     now[0] += 0.3
     assert meter.peak() == 2000
 
 
-def test_what_only_the_load_needed_is_returned_before_it_is_measured(gpu: Any) -> None:
+def test_what_only_the_load_needed_is_returned_before_it_is_measured(
+    make_gpu: Callable[..., Gpu],
+) -> None:
     """As weights that were converted to another precision on the GPU."""
-    gpu = gpu(processes={os.getpid(): 6500})
+    gpu = make_gpu(processes={os.getpid(): 6500})
 
     class Converting(Reserving):
         reserved = 6000
@@ -263,9 +283,9 @@ def test_what_only_the_load_needed_is_returned_before_it_is_measured(gpu: Any) -
 
 
 def test_where_the_driver_does_not_know_the_process_the_rise_of_the_whole_gpu_is_its_own(
-    gpu: Any,
+    make_gpu: Callable[..., Gpu],
 ) -> None:
-    runtime, gpu = Reserving(), gpu()
+    runtime, gpu = Reserving(), make_gpu()
     meter = gpu.meter(runtime)
     runtime.reserved = 100
     gpu.there.free -= 420
@@ -274,16 +294,18 @@ def test_where_the_driver_does_not_know_the_process_the_rise_of_the_whole_gpu_is
 
 
 def test_a_gpu_worker_is_charged_its_weights_at_least_whatever_others_free_meanwhile(
-    gpu: Any,
+    make_gpu: Callable[..., Gpu],
 ) -> None:
-    gpu = gpu()
+    gpu = make_gpu()
     meter = gpu.meter()
     gpu.there.free += 4000
     assert meter.settle(80) == 80
 
 
-def test_what_a_program_and_its_children_hold_of_a_gpu_counts_together(gpu: Any) -> None:
-    gpu = gpu(processes={7: 300, 8: 40, 9: 5000})
+def test_what_a_program_and_its_children_hold_of_a_gpu_counts_together(
+    make_gpu: Callable[..., Gpu],
+) -> None:
+    gpu = make_gpu(processes={7: 300, 8: 40, 9: 5000})
     meter = gpu.meter()
     assert meter.held_by([7, 8]) == 340
     assert meter.held_by([6]) == 0
@@ -299,9 +321,9 @@ def test_without_a_driver_to_ask_the_runtime_is_believed(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("processes", [None, {}, {1: None}])
 def test_loads_that_the_driver_cannot_tell_apart_wait_for_each_other(
-    gpu: Any, processes: Any
+    make_gpu: Callable[..., Gpu], processes: Any
 ) -> None:
-    gpu = gpu(processes=processes)
+    gpu = make_gpu(processes=processes)
     first = gpu.meter()
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(gpu.meter)
@@ -314,24 +336,24 @@ def test_loads_that_the_driver_cannot_tell_apart_wait_for_each_other(
         assert second.settle(80) == 700
 
 
-def test_the_context_of_a_worker_that_stood_by_is_its_own_too(gpu: Any) -> None:
-    gpu = gpu(processes=None)
+def test_the_context_of_a_worker_that_stood_by_is_its_own_too(make_gpu: Callable[..., Gpu]) -> None:
+    gpu = make_gpu(processes=None)
     context = gpu.context(300)
     meter = gpu.meter(held=context)
     gpu.there.free -= 100
     assert meter.settle(80) == 400
 
 
-def test_loads_that_the_driver_tells_apart_go_on_at_once(gpu: Any) -> None:
-    gpu = gpu(processes={os.getpid(): 450})
+def test_loads_that_the_driver_tells_apart_go_on_at_once(make_gpu: Callable[..., Gpu]) -> None:
+    gpu = make_gpu(processes={os.getpid(): 450})
     gpu.meter().settle(80)
     first, second = gpu.meter(), gpu.meter()
     gpu.there.free -= 5000
     assert (first.settle(80), second.settle(80)) == (450, 450)
 
 
-def test_a_load_that_ends_in_a_crash_keeps_nobody_waiting(gpu: Any) -> None:
-    gpu = gpu(processes=None)
+def test_a_load_that_ends_in_a_crash_keeps_nobody_waiting(make_gpu: Callable[..., Gpu]) -> None:
+    gpu = make_gpu(processes=None)
     crashed = os.fork()
     if not crashed:
         gpu.meter()
@@ -342,10 +364,10 @@ def test_a_load_that_ends_in_a_crash_keeps_nobody_waiting(gpu: Any) -> None:
 
 @pytest.mark.parametrize("known", [True, False])
 def test_a_gpu_worker_that_sleeps_holds_its_context_whether_the_driver_knows_it_or_not(
-    gpu: Any, known: Any
+    make_gpu: Callable[..., Gpu], known: Any
 ) -> None:
     processes = {os.getpid(): 450}
-    runtime, gpu = Reserving(), gpu(processes=processes if known else None)
+    runtime, gpu = Reserving(), make_gpu(processes=processes if known else None)
     meter = gpu.meter(runtime)
     runtime.reserved = 100
     gpu.there.free -= 450

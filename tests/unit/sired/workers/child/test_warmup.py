@@ -11,7 +11,7 @@ from sire.spec import Signature, TensorSpec
 from sired.workers.child.warmup import warm_up
 
 
-def taking(*specs: Any) -> Any:
+def taking(*specs: Any) -> Signature:
     return Signature(tuple(TensorSpec(*spec) for spec in specs))
 
 
