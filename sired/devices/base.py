@@ -16,6 +16,7 @@ class Hardware:
         total_bytes: of its memory.
         cores: CPU cores that this process may use; empty for a GPU.
         driver_bytes: of its memory, what the driver keeps for itself.
+        instance: number of an instance of a partitioned GPU (MIG); None for a whole device.
     """
 
     kind: str
@@ -25,6 +26,15 @@ class Hardware:
     total_bytes: int
     cores: tuple[int, ...] = ()
     driver_bytes: int = 0
+    instance: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name among all devices: cpu, cuda:0, or cuda:0.1 for an instance."""
+        if self.kind == "cpu":
+            return "cpu"
+        whole = f"{self.kind}:{self.index}"
+        return whole if self.instance is None else f"{whole}.{self.instance}"
 
 
 @dataclass(frozen=True, slots=True)

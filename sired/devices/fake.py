@@ -31,6 +31,7 @@ class FakeGpu:
         drawing: bytes of graphics processes by process id.
         reserved: bytes that the driver keeps for itself; part of neither free nor used.
         lost: whether it has fallen off the bus.
+        instances: of a partitioned GPU (MIG); None for one that is not.
         error: what the driver answers to every call, such as "Unknown Error"; "" if it works.
     """
 
@@ -45,6 +46,7 @@ class FakeGpu:
     milliwatts: int | None = 90_000
     processes: dict[int, int | None] | None = field(default_factory=dict)
     drawing: dict[int, int | None] | None = field(default_factory=dict)
+    instances: "list[FakeGpu] | None" = None
     lost: bool = False
     error: str = ""
 
@@ -77,7 +79,22 @@ class FakeNvml:
         return _responding(self._gpus[number])
 
     def nvmlDeviceGetHandleByUUID(self, uuid: str) -> FakeGpu:  # noqa: D102, N802
-        return next(_responding(gpu) for gpu in self._gpus if gpu.uuid == uuid)
+        everything = [unit for gpu in self._gpus for unit in (gpu, *(gpu.instances or ()))]
+        return next(_responding(gpu) for gpu in everything if gpu.uuid == uuid)
+
+    def nvmlDeviceGetMigMode(self, gpu: FakeGpu) -> list[int]:  # noqa: D102, N802
+        return [int(_responding(gpu).instances is not None)] * 2
+
+    def nvmlDeviceGetMaxMigDeviceCount(self, gpu: FakeGpu) -> int:  # noqa: D102, N802
+        return 7 if gpu.instances is not None else 0
+
+    def nvmlDeviceGetMigDeviceHandleByIndex(  # noqa: D102, N802
+        self, gpu: FakeGpu, number: int
+    ) -> FakeGpu:
+        instances = _responding(gpu).instances or []
+        if number >= len(instances):
+            raise NVMLError("Not Found", 6)
+        return instances[number]
 
     def nvmlDeviceGetPciInfo(self, gpu: FakeGpu) -> SimpleNamespace:  # noqa: D102, N802
         return SimpleNamespace(domain=0, bus=_responding(gpu).bus, device=0)

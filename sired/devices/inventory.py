@@ -118,7 +118,9 @@ class Inventory:
         self._probe_of[hardware.kind] = probe
         if hardware.kind == "cpu":
             self._cpu = hardware
-        whole = "cpu" if hardware.kind == "cpu" else f"{hardware.kind}:{hardware.index}"
+        if hardware.instance is not None:
+            return self._take_instance(hardware)
+        whole = hardware.name
         applicable = {
             name: given
             for name, given in self._settings.devices.items()
@@ -133,6 +135,17 @@ class Inventory:
             given = applicable.get(whole, DeviceSettings(kind=hardware.kind))
             if given.enabled:
                 self.devices.append(self._device(whole, hardware, given))
+        return set(applicable)
+
+    def _take_instance(self, hardware: Hardware) -> set[str]:
+        """Add an instance of a partitioned GPU; settings of the GPU can only disable it."""
+        gpu, name = f"{hardware.kind}:{hardware.index}", hardware.name
+        applicable = {
+            key: given for key, given in self._settings.devices.items() if key in {gpu, name}
+        }
+        if all(given.enabled for given in applicable.values()):
+            given = applicable.get(name, DeviceSettings(kind=hardware.kind))
+            self.devices.append(self._device(name, hardware, given))
         return set(applicable)
 
     def _split(self, parts: dict[str, DeviceSettings], hardware: Hardware) -> None:

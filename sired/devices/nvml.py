@@ -1,5 +1,6 @@
 """Reads NVIDIA GPUs through the driver's management library, without a CUDA context."""
 
+import itertools
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -27,7 +28,8 @@ class NvmlProbe:
     Args:
         nvml: the library's Python module, or a substitute.
         visible: the GPUs to find, in the format of ``CUDA_VISIBLE_DEVICES``: indices in PCI bus
-            order, or UUIDs or prefixes of them; None for all. Their indices do not change.
+            order, or UUIDs or prefixes of them; None for all. Their indices do not change. As for
+            CUDA, what follows an index that does not exist, such as -1, does not count.
         listed: the directory with an entry for each GPU of the machine.
     """
 
@@ -46,7 +48,8 @@ class NvmlProbe:
     def find(self) -> list[Hardware]:
         """All GPUs in the order of their PCI bus addresses, which CUDA is configured to use.
 
-        A GPU that does not report its UUID and memory is left out, but keeps its index.
+        A GPU that does not report its UUID and memory is left out, but keeps its index. Of a
+        partitioned GPU (MIG) there are its instances: CUDA offers a process one of them.
         ``problems`` says why GPUs that the machine has are not among them.
         """
         self.problems = []
@@ -64,13 +67,40 @@ class NvmlProbe:
         ]
         placed = [(self._address(handle), handle) for handle in handles if handle is not None]
         placed.sort(key=lambda place: place[0])
-        found = [self._hardware(index, handle) for index, (_, handle) in enumerate(placed)]
-        if count and (missing := max(count, self._present()) - sum(map(bool, found))) > 0:
+        found = [self._units(index, handle) for index, (_, handle) in enumerate(placed)]
+        used_or_told = sum(map(bool, found)) + len(self.problems)
+        if count and (missing := max(count, self._present()) - used_or_told) > 0:
             self.problems.append(
                 f"{missing} of the NVIDIA GPUs {'are' if missing > 1 else 'is'} not used: the "
                 "driver does not report the memory. See: nvidia-smi"
             )
-        return [hardware for hardware in found if hardware is not None and self._shown(hardware)]
+        units = [hardware for of_gpu in found for hardware in of_gpu]
+        shown = [hardware for hardware in units if self._shown(hardware)]
+        if hidden := len(units) - len(shown):
+            self.problems.append(
+                f"CUDA_VISIBLE_DEVICES={','.join(self._visible or ())}, with which the daemon was "
+                f"started, hides {hidden} of {len(units)} GPUs. Show them all: unset it, then sire "
+                "daemon restart"
+            )
+        return shown
+
+    def _units(self, index: int, handle: Any) -> list[Hardware]:
+        """A GPU, or the instances of one that is partitioned."""
+        mode = self._ask(self._nvml.nvmlDeviceGetMigMode, handle)
+        if mode is None or not mode[0]:
+            whole = self._hardware(index, handle)
+            return [] if whole is None else [whole]
+        most = self._ask(self._nvml.nvmlDeviceGetMaxMigDeviceCount, handle) or 0
+        ask = self._nvml.nvmlDeviceGetMigDeviceHandleByIndex
+        handles = [self._ask(ask, handle, number) for number in range(most)]
+        instances = [one for one in handles if one is not None]
+        if not instances:
+            self.problems.append(
+                f"cuda:{index} is partitioned (MIG), and has no instances that can be used here. "
+                "Make them: sudo nvidia-smi mig -cgi PROFILE -C"
+            )
+        found = [self._hardware(index, one, number) for number, one in enumerate(instances)]
+        return [hardware for hardware in found if hardware is not None]
 
     def _present(self) -> int:
         """The number of GPUs that the driver's kernel module has found."""
@@ -79,20 +109,22 @@ class NvmlProbe:
         return 0
 
     def _shown(self, hardware: Hardware) -> bool:
-        if self._visible is None:
+        words = self._visible
+        if words is None:
             return True
+        valid = itertools.takewhile(lambda word: not word.startswith("-"), words)
         return any(
             hardware.uuid.startswith(word)
-            if word.startswith("GPU-")
+            if word.startswith(("GPU-", "MIG-"))
             else word == str(hardware.index)
-            for word in self._visible
+            for word in valid
         )
 
     def _address(self, handle: Any) -> tuple[int, int, int]:
         pci = self._ask(self._nvml.nvmlDeviceGetPciInfo, handle)
         return (pci.domain, pci.bus, pci.device) if pci else (0, 0, 0)
 
-    def _hardware(self, index: int, handle: Any) -> Hardware | None:
+    def _hardware(self, index: int, handle: Any, instance: int | None = None) -> Hardware | None:
         uuid = _text(self._ask(self._nvml.nvmlDeviceGetUUID, handle) or "")
         memory = self._ask(self._nvml.nvmlDeviceGetMemoryInfo, handle)
         if not uuid or memory is None:
@@ -106,6 +138,7 @@ class NvmlProbe:
             uuid,
             memory.total,
             driver_bytes=self._kept_by_driver(handle),
+            instance=instance,
         )
 
     def _kept_by_driver(self, handle: Any) -> int:

@@ -68,7 +68,15 @@ def test_gpus_are_numbered_by_their_place_on_the_bus() -> None:
 
 @pytest.mark.parametrize(
     ("visible", "expected"),
-    [("1", [1]), ("1, 0", [0, 1]), ("GPU-a", [0]), ("", []), ("-1", []), ("7", [])],
+    [
+        ("1", [1]),
+        ("1, 0", [0, 1]),
+        ("GPU-a", [0]),
+        ("", []),
+        ("-1", []),
+        ("7", []),
+        ("0,-1,1", [0]),
+    ],
 )
 def test_only_gpus_the_environment_shows_are_found_and_keep_their_numbers(
     visible: str, expected: list[int]
@@ -84,6 +92,53 @@ def test_what_the_driver_keeps_for_itself_is_no_capacity(told: int | None, kept:
     (device,) = Inventory([NvmlProbe(FakeNvml([gpu]))], Settings()).devices
     assert device.hardware.total_bytes == 80 * GIB
     assert device.capacity_bytes == 80 * GIB - kept - (512 << 20)
+
+
+def partitioned(*uuids: str) -> FakeGpu:
+    """A GPU of which a process in a container may not even read the memory."""
+    instances = [FakeGpu(uuid=uuid, total=10 * GIB, free=9 * GIB) for uuid in uuids]
+    return FakeGpu(uuid="GPU-a", total=None, instances=instances)
+
+
+def test_instances_of_a_partitioned_gpu_are_devices_and_the_gpu_is_none() -> None:
+    whole = FakeGpu(uuid="GPU-b", bus=2)
+    probe = NvmlProbe(FakeNvml([partitioned("MIG-x", "MIG-y"), whole]))
+    inventory = Inventory([probe, CpuProbe()], Settings())
+    names = [device.name for device in inventory.devices]
+    assert names == ["cuda:0.0", "cuda:0.1", "cuda:1", "cpu"]
+    assert [device.hardware.uuid for device in inventory.devices[:3]] == ["MIG-x", "MIG-y", "GPU-b"]
+    assert inventory.device("cuda:0.1").hardware.total_bytes == 10 * GIB
+    assert inventory.free()["cuda:0.1"] == 9 * GIB
+    assert inventory.problems == []
+
+
+def test_an_instance_can_have_a_limit_and_its_gpu_can_be_left_out() -> None:
+    limited = {"cuda:0.1": DeviceSettings(kind="cuda", index=0, memory=4 * GIB)}
+    probe = NvmlProbe(FakeNvml([partitioned("MIG-x", "MIG-y")]))
+    inventory = Inventory([probe], Settings(devices=limited))
+    assert inventory.device("cuda:0.1").capacity_bytes == 4 * GIB
+    assert inventory.device("cuda:0.0").capacity_bytes > 9 * GIB
+    off = {"cuda:0": DeviceSettings(kind="cuda", index=0, enabled=False)}
+    assert Inventory([probe], Settings(devices=off)).devices == []
+
+
+def test_a_partitioned_gpu_without_instances_is_a_problem() -> None:
+    probe = NvmlProbe(FakeNvml([partitioned()]))
+    assert probe.find() == []
+    (problem,) = probe.problems
+    assert problem.startswith("cuda:0 is partitioned (MIG), and has no instances")
+
+
+def test_an_instance_can_be_chosen_by_its_uuid() -> None:
+    probe = NvmlProbe(FakeNvml([partitioned("MIG-x", "MIG-y")]), "MIG-y")
+    assert [hardware.name for hardware in probe.find()] == ["cuda:0.1"]
+
+
+def test_gpus_that_the_environment_of_the_daemon_hides_are_told() -> None:
+    probe = NvmlProbe(FakeNvml(two_gpus()), "1")
+    probe.find()
+    (problem,) = probe.problems
+    assert problem.startswith("CUDA_VISIBLE_DEVICES=1, with which the daemon was started, hides 1")
 
 
 def test_a_machine_without_a_driver_has_no_gpus(tmp_path: Path) -> None:

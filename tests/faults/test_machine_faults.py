@@ -139,9 +139,9 @@ class _Driver:
         return getattr(FakeNvml(gpus), name)
 
     # A handle outlives the file that it is from.
-    def nvmlDeviceGetMemoryInfo(self, handle):
+    def nvmlDeviceGetMemoryInfo(self, handle, version=None):
         return self.__getattr__("nvmlDeviceGetMemoryInfo")(
-            self.__getattr__("nvmlDeviceGetHandleByUUID")(handle.uuid)
+            self.__getattr__("nvmlDeviceGetHandleByUUID")(handle.uuid), version
         )
 
 
