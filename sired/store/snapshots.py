@@ -57,7 +57,7 @@ def code_digest(spec: ModelSpec) -> str:
 class Snapshots:
     """The snapshots of all models, below one directory; reads and writes the disk.
 
-    A missing or damaged one is the same as none, so reading does not raise.
+    A damaged one is the same as none.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -78,22 +78,40 @@ class Snapshots:
                 private_directory(self._directory)
 
     def get(self, name: str) -> Snapshot | None:
-        """The snapshot of a model; None if there is none."""
+        """The snapshot of a model; None if there is none, or it cannot be read."""
+        try:
+            return self.read(name)
+        except OSError as problem:
+            log.warning("cannot read %s: %s", self._file(name), problem)
+            return None
+
+    def read(self, name: str) -> Snapshot | None:
+        """The snapshot of a model; None if there is none, or it is damaged.
+
+        Raises:
+            OSError: it cannot be read.
+        """
         try:
             return msgspec.json.decode(self._file(name).read_bytes(), type=Snapshot)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as problem:
-            log.warning("cannot read %s: %s", self._file(name), problem)
+        except ValueError as problem:
+            log.warning("%s is damaged: %s", self._file(name), problem)
             return None
 
-    def put(self, name: str, snapshot: Snapshot) -> None:
-        """Store the snapshot of a model; an error is logged, as the next load takes another."""
+    def put(self, name: str, snapshot: Snapshot) -> bool:
+        """Store the snapshot of a model; an error is logged, as the next load takes another.
+
+        Returns:
+            Whether it is stored.
+        """
         try:
             private_directory(self._directory)
             write_atomically(self._file(name), msgspec.json.encode(snapshot))
-        except (OSError, ValueError) as problem:
+        except (OSError, ValueError, SireError) as problem:
             log.warning("cannot write %s: %s", self._file(name), problem)
+            return False
+        return True
 
     def forget(self, name: str) -> None:
         """Delete the snapshot of a model."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 import pytest
 
-from sire.errors import UntrustedModel
+from sire.errors import SireError, UntrustedModel
 from sire.protocol.requests import Load, Pin, Predict, Register, Verify
 from sire.spec import ModelSpec
 from sired.daemon.models.file_checks import approved
@@ -160,3 +160,26 @@ def test_the_digest_covers_what_decides_which_code_runs_and_nothing_else() -> No
         assert code_digest(msgspec.structs.replace(spec, **{field: value})) != code_digest(spec)
     for field, value in {"pinned": True, "keep_alive": 3.0, "fingerprint": "f"}.items():
         assert code_digest(msgspec.structs.replace(spec, **{field: value})) == code_digest(spec)
+
+
+@pytest.mark.own_daemon
+def test_a_record_that_cannot_be_read_or_written_is_told_as_that(
+    home: Home, tmp_path: Path
+) -> None:
+    code = tmp_path / "code.py"
+    code.write_text(CLASS)
+    spec = ModelSpec(name="m", path=str(code), runtime="python", model_class=f"{code}:Echo")
+    with home.connect() as connection:
+        connection.ask(Register(model=spec))
+        (record,) = home.paths.snapshots.iterdir()
+        record.unlink()
+        record.mkdir()  # so that not even root can read or replace it
+        with pytest.raises(SireError, match="cannot be read: Is a directory") as unread:
+            connection.ask(Load(name="m"))
+        assert not isinstance(unread.value, UntrustedModel)
+        with pytest.raises(SireError, match="could not be recorded") as unwritten:
+            connection.ask(Register(model=spec, replace=True))
+        assert "sire verify m --trust" in unwritten.value.hint
+        record.rmdir()
+        connection.ask(Verify(name="m", trust=True))
+        connection.ask(Load(name="m"))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from sire.errors import SireError
 from sire.paths import Paths
 from sire.protocol import requests
 from sire.protocol.content import Buffer
@@ -15,7 +16,7 @@ from sire.spec import ModelSpec
 from sired.daemon import views
 from sired.daemon.handlers.table import HandlerTable
 from sired.daemon.models.estimates import Estimates
-from sired.daemon.models.file_checks import FileChecks, take_snapshot
+from sired.daemon.models.file_checks import FileChecks, names_code, take_snapshot
 from sired.daemon.models.headers import HeaderReaders
 from sired.daemon.models.registration import complete
 from sired.daemon.models.scheduler_entry import add_to_scheduler, scheduler_entry
@@ -61,7 +62,7 @@ class ModelHandlers:
         spec = services.registry.add(spec, request.explicit, replace=request.replace)
         if request.replace:
             services.footprints.forget(spec)
-        services.snapshots.put(spec.name, snapshot)
+        recorded = services.snapshots.put(spec.name, snapshot)
         services.instances.forget_signature(spec.name)
         add_to_scheduler(services, spec)
         log.info(
@@ -72,6 +73,12 @@ class ModelHandlers:
             spec.path or spec.model_class or "no file",
             extra={"model": spec.name},
         )
+        if not recorded and names_code(spec):
+            raise SireError(
+                f"{spec.name} is registered, but that it may run its code could not be recorded in "
+                f"{services.paths.snapshots}.",
+                hint=f"Once files can be written there: sire verify {spec.name} --trust",
+            )
         services.front.reply(client, views.model(services, spec.name, client.request_id))
 
     async def _estimate(

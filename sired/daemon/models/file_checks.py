@@ -63,9 +63,7 @@ class FileChecks:
                 names code, and was not made on this machine.
             InvalidModel: files are missing, damaged, or being written.
         """
-        known = self._services.snapshots.get(spec.name)
-        if not approved(spec, known):
-            raise self._not_approved(spec)
+        known = self._registered_here(spec)
         if known is not None and known.code is None:
             known = msgspec.structs.replace(known, code=code_digest(spec))
             self._services.snapshots.put(spec.name, known)
@@ -149,6 +147,27 @@ class FileChecks:
         await asyncio.to_thread(services.snapshots.put, spec.name, snapshot)
         self._adopt(spec, found, snapshot.changed)
 
+    def _registered_here(self, spec: ModelSpec) -> Snapshot | None:
+        """The snapshot of a model whose registration names no code, or was made here.
+
+        Raises:
+            UntrustedModel: the registration is from elsewhere.
+            SireError: what was registered here cannot be read.
+        """
+        try:
+            known = self._services.snapshots.read(spec.name)
+        except OSError as problem:
+            if names_code(spec):
+                raise SireError(
+                    f"What was registered of {spec.name} on this machine cannot be read: "
+                    f"{problem.strerror}.",
+                    hint=f"See the permissions of {self._services.paths.snapshots}, or try again.",
+                ) from None
+            return None
+        if not approved(spec, known):
+            raise self._not_approved(spec)
+        return known
+
     def _not_approved(self, spec: ModelSpec) -> UntrustedModel:
         code = [*named_code(spec), *(["trusted = true"] if spec.trusted else [])]
         return UntrustedModel(
@@ -226,9 +245,12 @@ def take_snapshot(spec: ModelSpec, headers: HeaderReaders) -> Snapshot:
 
 def approved(spec: ModelSpec, known: Snapshot | None) -> bool:
     """Whether a registration names no code, or was made or trusted on this machine."""
-    if not (named_code(spec) or spec.trusted):
-        return True
-    return known is not None and known.code in {None, code_digest(spec)}
+    return not names_code(spec) or (known is not None and known.code in {None, code_digest(spec)})
+
+
+def names_code(spec: ModelSpec) -> bool:
+    """Whether a registration decides that code runs."""
+    return bool(named_code(spec)) or spec.trusted
 
 
 def compare(
