@@ -167,6 +167,20 @@ class InferenceRuntime(ABC):
         """Bytes per number in which the model computes; bounds the accuracy of its outputs."""
         return 8
 
+    def state(self, model: Any) -> Any:  # noqa: ARG002
+        """What the model remembers between requests, as ``support.state.marks_of`` returns it.
+
+        Compared between the first requests, to report models whose answers may depend on others.
+
+        Returns:
+            None if it is not known, or nothing.
+        """
+        return None
+
+    def writes_state(self, model: Any) -> Sequence[str]:  # noqa: ARG002
+        """The names of attributes that the model's code states to set while it answers."""
+        return ()
+
     def warmup(self, model: Any) -> None:  # noqa: B027 (most have nothing to do)
         """Do the one-time work that would slow down the first request; by default nothing."""
 

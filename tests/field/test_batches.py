@@ -128,3 +128,17 @@ def test_a_model_that_keeps_state_is_found_by_the_same_trial(
     with home.connect() as connection:
         wait_until(lambda: connection.expect(ModelInfo, Show(name="m")).model.alone)
         assert "keeps state" in connection.expect(ModelInfo, Show(name="m")).model.alone
+
+
+def test_state_between_requests_is_reported_without_batches(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "counts.py").write_text(
+        "class Counts:\n    calls = 0\n    def load(self, path): pass\n"
+        "    def predict(self, x):\n        self.calls += 1\n        return self.calls\n"
+    )
+    home.register("m", tmp_path / "counts.py", "--runtime", "python")
+    with home.connect() as connection:
+        for calls in (1, 2, 3):
+            assert json.loads(home.sire("predict", "m", "-i", "-", stdin=b"1").stdout) == calls
+        wait_until(lambda: connection.expect(ModelInfo, Show(name="m")).model.notes)
+        (note,) = connection.expect(ModelInfo, Show(name="m")).model.notes
+        assert "keeps state between requests (calls)" in note

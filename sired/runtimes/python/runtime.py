@@ -19,6 +19,7 @@ from sired.runtimes.support.classes import (
     import_module,
 )
 from sired.runtimes.support.inputs import Arguments, parameters_of
+from sired.runtimes.support.state import marks_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,10 @@ class PythonRuntime(InferenceRuntime):
     def signature(self, model: PythonModel) -> Signature:
         """The ``inputs`` and ``outputs`` of the class."""
         return model.signature
+
+    def state(self, model: PythonModel) -> Any:
+        """The attributes of the class's object."""
+        return marks_of(model.model)
 
     def warmup(self, model: PythonModel) -> None:
         """Call the class's ``warmup``, if it has one."""

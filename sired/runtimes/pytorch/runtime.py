@@ -1,7 +1,8 @@
 """The runtime: selects the loader for a file's format, and runs models."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from sired.runtimes.pytorch.offload import OffloadedWeights, can_offload, offloa
 from sired.runtimes.pytorch.packages import clean_up
 from sired.runtimes.pytorch.streaming import is_streamed
 from sired.runtimes.support.inputs import recording_in
+from sired.runtimes.support.state import mark_of, marks_of
 
 _LOADERS: Mapping[str, Callable[[TorchLoad], TorchModel]] = {
     "safetensors": weights.load_safetensors,
@@ -151,6 +153,22 @@ class PyTorchRuntime(InferenceRuntime):
         """Whether it is an exported program, or has to be compiled by running it."""
         return model.options.compile or bool(model.signature.inputs)
 
+    def state(self, model: TorchModel) -> Any:
+        """The buffers and attributes of its modules."""
+        module = getattr(model.call, "_orig_mod", model.call)
+        if isinstance(module, torch.jit.ScriptModule):
+            return {name: (mark_of(one), one) for name, one in _values(module)}
+        return marks_of(module) if isinstance(module, torch.nn.Module) else None
+
+    def writes_state(self, model: TorchModel) -> Sequence[str]:
+        """The attributes that the code of a TorchScript module sets."""
+        if not isinstance(model.call, torch.jit.ScriptModule):
+            return ()
+        graph: Any = model.call.inlined_graph
+        return sorted(
+            {node.s("name") for node in graph.findAllNodes("prim::SetAttr", recurse=True)}
+        )
+
     def share_cores(self, among: int) -> None:
         """Set the number of threads that PyTorch uses for the calling thread."""
         if torch.get_num_threads() != (threads := max(1, self._cores // among)):
@@ -214,3 +232,8 @@ def _with_rate(model: TorchModel, data: Any) -> Any:
     if not (stated or recording.wanted):
         raise unknown_rate(recording.sampling_rate)
     return given
+
+
+def _values(module: torch.jit.ScriptModule) -> Iterator[tuple[str, torch.Tensor]]:
+    """The parameters and buffers of a TorchScript module."""
+    return chain(module.named_parameters(), module.named_buffers())

@@ -39,6 +39,7 @@ from sired.workers.child.load_arguments import load_arguments
 from sired.workers.child.model_files import content_digest, files_to_read, model_files
 from sired.workers.child.program import ProgramMeter, end_with
 from sired.workers.child.setup import at_exit, exit_process
+from sired.workers.child.state_watch import StateWatch
 from sired.workers.child.tiers import Meter, change_tier
 from sired.workers.child.warmup import warm_up
 from sired.workers.messages import (
@@ -139,6 +140,7 @@ class ServedModel:
         self.batch_delay = job.spec.batch_delay if self.batch_size > 1 else 0.0
         precision = self._runtime.precision_bytes(self._model)
         self._batches = Batches(self._predict, self.batch_size, precision)
+        self._watch = StateWatch(self._runtime, self._model)
         self._forwards = type(self._runtime).forward is not InferenceRuntime.forward
         self._meter: Meter = own
         processes = partial(self._runtime.processes, self._model)
@@ -189,6 +191,7 @@ class ServedModel:
             done = change_tier(message, self._runtime, self._model, self._meter)
         except BaseException as problem:
             return error_message(problem, None, LoadFailed, self._spec.name)
+        self._watch.forget()
         log.info("%s: %s", self._spec.name, done)
         return done
 
@@ -267,10 +270,11 @@ class ServedModel:
 
     def finding(self) -> Finding | None:
         """What has been found out since the last call; None if nothing was."""
+        note, alone = self._watch.take_note(), ""
         if self._batches.alone and self.batch_size > 1:
             self.batch_size, self.batch_delay = 1, 0.0
-            return Finding(alone=self._batches.alone)
-        return None
+            alone = self._batches.alone
+        return Finding(alone, note) if alone or note else None
 
     def _reply(self, run: RunModel, outcome: BatchResult) -> Reply:
         if outcome.error is not None:
@@ -316,7 +320,10 @@ class ServedModel:
         )
 
     def _predict(self, data: Any) -> Any:
-        return self._runtime.predict(self._model, data)
+        answer = self._runtime.predict(self._model, data)
+        if self._watch.active:
+            self._watch.after_pass()
+        return answer
 
     def _result(self, run: RunModel, answer: Payload, seconds: float) -> Reply:
         result = RunResult(

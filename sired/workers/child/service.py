@@ -245,7 +245,7 @@ class Service:
         began = time.perf_counter()
         try:
             self._answer(work)
-            if len(work.turns) > 1 and (found := self._model.finding()) is not None:
+            if (found := self._model.finding()) is not None:
                 with self._sending:
                     self._channel.send(found)
         finally:

@@ -32,6 +32,9 @@ class Waiting:
     def share_cores(self, among: int) -> None:
         pass
 
+    def finding(self) -> None:
+        pass
+
     def decode(self, turn: WorkerRequest) -> None:
         self._decoded[turn.run.request].set()
 
