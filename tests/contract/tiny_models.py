@@ -1,7 +1,7 @@
 """Tiny models of Hugging Face's kinds with random weights, saved by their own libraries."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,26 +12,14 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 
-if TYPE_CHECKING:
-    from transformers.models.bert.configuration_bert import BertConfig
-    from transformers.models.bert.modeling_bert import (
-        BertForSequenceClassification,
-        BertForTokenClassification,
-        BertModel,
-    )
-    from transformers.models.gpt2.modeling_gpt2 import GPT2LMHeadModel
-    from transformers.models.t5.modeling_t5 import T5ForConditionalGeneration
-    from transformers.models.vit.modeling_vit import ViTForImageClassification
-    from transformers.models.whisper.modeling_whisper import WhisperForConditionalGeneration
-    from transformers.tokenization_utils_tokenizers import TokenizersBackend
-
-
 WORDS = "some text more words in Paris and London a picture of speech".split()
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 SIZE = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
 
 
-def tokenizer(*, pair: bool = False, extra_words: Any = (), **kwargs: Any) -> "TokenizersBackend":
+def tokenizer(
+    *, pair: bool = False, extra_words: Any = (), **kwargs: Any
+) -> "transformers.PreTrainedTokenizerFast":
     words = [*SPECIAL, *WORDS, *extra_words]
     vocabulary = {word: number for number, word in enumerate(words)}
     made = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))
@@ -49,7 +37,7 @@ def tokenizer(*, pair: bool = False, extra_words: Any = (), **kwargs: Any) -> "T
     )
 
 
-def bert(**kwargs: Any) -> "BertConfig":
+def bert(**kwargs: Any) -> "transformers.BertConfig":
     return transformers.BertConfig(
         vocab_size=len(SPECIAL) + len(WORDS),
         intermediate_size=32,
@@ -69,19 +57,19 @@ def save(directory: Path, model: Any, *beside: Any) -> Any:
     return model
 
 
-def text_classifier(directory: Path, **kwargs: Any) -> "BertForSequenceClassification":
+def text_classifier(directory: Path, **kwargs: Any) -> "transformers.BertForSequenceClassification":
     names = {0: "good", 1: "bad", 2: "neither"}
     config = bert(id2label=names, label2id={v: k for k, v in names.items()}, **kwargs)
     return save(directory, transformers.BertForSequenceClassification(config), tokenizer())
 
 
-def token_classifier(directory: Path) -> "BertForTokenClassification":
+def token_classifier(directory: Path) -> "transformers.BertForTokenClassification":
     names = {0: "O", 1: "B-LOC", 2: "I-LOC"}
     config = bert(id2label=names, label2id={v: k for k, v in names.items()})
     return save(directory, transformers.BertForTokenClassification(config), tokenizer())
 
 
-def embedder(directory: Path) -> "BertModel":
+def embedder(directory: Path) -> "transformers.BertModel":
     return save(directory, transformers.BertModel(bert()), tokenizer())
 
 
@@ -96,7 +84,7 @@ def embed(directory: Path) -> NDArray[Any]:
     return np.stack(vectors)
 
 
-def writer(directory: Path, **kwargs: Any) -> "GPT2LMHeadModel":
+def writer(directory: Path, **kwargs: Any) -> "transformers.GPT2LMHeadModel":
     config = transformers.GPT2Config(
         vocab_size=len(SPECIAL) + len(WORDS),
         n_embd=16,
@@ -110,7 +98,7 @@ def writer(directory: Path, **kwargs: Any) -> "GPT2LMHeadModel":
     return save(directory, transformers.GPT2LMHeadModel(config), tokenizer(**kwargs))
 
 
-def summariser(directory: Path) -> "T5ForConditionalGeneration":
+def summariser(directory: Path) -> "transformers.T5ForConditionalGeneration":
     config = transformers.T5Config(
         vocab_size=len(SPECIAL) + len(WORDS),
         d_model=16,
@@ -126,7 +114,7 @@ def summariser(directory: Path) -> "T5ForConditionalGeneration":
     return save(directory, transformers.T5ForConditionalGeneration(config), tokenizer())
 
 
-def picture_classifier(directory: Path) -> "ViTForImageClassification":
+def picture_classifier(directory: Path) -> "transformers.ViTForImageClassification":
     names = {0: "cat", 1: "dog"}
     config = transformers.ViTConfig(
         image_size=16,
@@ -140,7 +128,7 @@ def picture_classifier(directory: Path) -> "ViTForImageClassification":
     return save(directory, transformers.ViTForImageClassification(config), processor)
 
 
-def listener(directory: Path) -> "WhisperForConditionalGeneration":
+def listener(directory: Path) -> "transformers.WhisperForConditionalGeneration":
     config = transformers.WhisperConfig(
         vocab_size=len(SPECIAL) + len(WORDS),
         d_model=16,

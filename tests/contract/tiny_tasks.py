@@ -1,45 +1,13 @@
 """Tiny models with random weights for the tasks that pipelines of transformers run."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import transformers
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from tests.contract.tiny_models import SIZE, SPECIAL, WORDS, bert, save, tokenizer
-
-if TYPE_CHECKING:
-    from transformers.models.bert.modeling_bert import (
-        BertForMaskedLM,
-        BertForSequenceClassification,
-        BertForTokenClassification,
-    )
-    from transformers.models.clip.modeling_clip import CLIPModel
-    from transformers.models.glpn.modeling_glpn import GLPNForDepthEstimation
-    from transformers.models.gpt2.modeling_gpt2 import GPT2ForSequenceClassification
-    from transformers.models.layoutlm.modeling_layoutlm import LayoutLMForQuestionAnswering
-    from transformers.models.llava.modeling_llava import LlavaForConditionalGeneration
-    from transformers.models.owlvit.modeling_owlvit import OwlViTForObjectDetection
-    from transformers.models.sam.modeling_sam import SamModel
-    from transformers.models.segformer.modeling_segformer import SegformerForSemanticSegmentation
-    from transformers.models.speecht5.modeling_speecht5 import SpeechT5ForTextToSpeech
-    from transformers.models.t5.modeling_t5 import T5ForConditionalGeneration
-    from transformers.models.vilt.modeling_vilt import ViltForQuestionAnswering
-    from transformers.models.vision_encoder_decoder.modeling_vision_encoder_decoder import (
-        VisionEncoderDecoderModel,
-    )
-    from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
-    from transformers.models.vit.modeling_vit import ViTModel
-    from transformers.models.vits.modeling_vits import VitsModel
-    from transformers.models.wav2vec2.configuration_wav2vec2 import Wav2Vec2Config
-    from transformers.models.wav2vec2.modeling_wav2vec2 import (
-        Wav2Vec2ForCTC,
-        Wav2Vec2ForSequenceClassification,
-    )
-    from transformers.models.whisper.modeling_whisper import WhisperForConditionalGeneration
-    from transformers.models.yolos.modeling_yolos import YolosForObjectDetection
-
 
 NAMES = {0: "cat", 1: "dog", 2: "neither"}
 LABELS = {"id2label": NAMES, "label2id": {name: number for number, name in NAMES.items()}}
@@ -52,30 +20,30 @@ def answerer(directory: Any) -> Any:
     return save(directory, transformers.BertForQuestionAnswering(bert()), tokenizer(pair=True))
 
 
-def masked(directory: Path) -> "BertForMaskedLM":
+def masked(directory: Path) -> "transformers.BertForMaskedLM":
     return save(directory, transformers.BertForMaskedLM(bert()), tokenizer(mask_token="[UNK]"))
 
 
-def inferrer(directory: Path) -> "BertForSequenceClassification":
+def inferrer(directory: Path) -> "transformers.BertForSequenceClassification":
     names = {0: "contradiction", 1: "neutral", 2: "entailment"}
     config = bert(id2label=names, label2id={name: number for number, name in names.items()})
     model = transformers.BertForSequenceClassification(config)
     return save(directory, model, tokenizer(pair=True))
 
 
-def reranker(directory: Path, **kwargs: Any) -> "BertForSequenceClassification":
+def reranker(directory: Path, **kwargs: Any) -> "transformers.BertForSequenceClassification":
     config = bert(num_labels=1, **kwargs)
     model = transformers.BertForSequenceClassification(config)
     return save(directory, model, tokenizer(pair=True))
 
 
-def tokens_labeller(directory: Path) -> "BertForTokenClassification":
+def tokens_labeller(directory: Path) -> "transformers.BertForTokenClassification":
     names = {0: "O", 1: "B-LOC", 2: "I-LOC"}
     config = bert(id2label=names, label2id={name: number for number, name in names.items()})
     return save(directory, transformers.BertForTokenClassification(config), tokenizer())
 
 
-def unpadded_classifier(directory: Path) -> "GPT2ForSequenceClassification":
+def unpadded_classifier(directory: Path) -> "transformers.GPT2ForSequenceClassification":
     """Like GPT-2: it finds the last token of a row by a padding token, which it lacks."""
     config = transformers.GPT2Config(
         vocab_size=VOCABULARY, n_embd=16, n_layer=2, n_head=2, n_positions=64, **LABELS
@@ -84,17 +52,17 @@ def unpadded_classifier(directory: Path) -> "GPT2ForSequenceClassification":
     return save(directory, model, tokenizer(pad_token=None))
 
 
-def image_processor(**kwargs: Any) -> "ViTImageProcessorPil":
+def image_processor(**kwargs: Any) -> "transformers.ViTImageProcessor":
     return transformers.ViTImageProcessorPil(size=SIDE, **kwargs)
 
 
-def vision_model(directory: Path) -> "ViTModel":
+def vision_model(directory: Path) -> "transformers.ViTModel":
     return save(
         directory, transformers.ViTModel(transformers.ViTConfig(**VISION)), image_processor()
     )
 
 
-def clip(directory: Path) -> "CLIPModel":
+def clip(directory: Path) -> "transformers.CLIPModel":
     config = transformers.CLIPConfig(
         text_config={
             "vocab_size": VOCABULARY,
@@ -113,7 +81,7 @@ def clip(directory: Path) -> "CLIPModel":
     return save(directory, transformers.CLIPModel(config), processor, tokenizer())
 
 
-def detector(directory: Path) -> "YolosForObjectDetection":
+def detector(directory: Path) -> "transformers.YolosForObjectDetection":
     config = transformers.YolosConfig(
         num_detection_tokens=5, **{**VISION, "image_size": [16, 16]}, **LABELS
     )
@@ -121,7 +89,7 @@ def detector(directory: Path) -> "YolosForObjectDetection":
     return save(directory, transformers.YolosForObjectDetection(config), processor)
 
 
-def segmenter(directory: Path) -> "SegformerForSemanticSegmentation":
+def segmenter(directory: Path) -> "transformers.SegformerForSemanticSegmentation":
     config = transformers.SegformerConfig(
         num_encoder_blocks=2,
         depths=[1, 1],
@@ -138,7 +106,7 @@ def segmenter(directory: Path) -> "SegformerForSemanticSegmentation":
     return save(directory, transformers.SegformerForSemanticSegmentation(config), processor)
 
 
-def depth_estimator(directory: Path) -> "GLPNForDepthEstimation":
+def depth_estimator(directory: Path) -> "transformers.GLPNForDepthEstimation":
     config = transformers.GLPNConfig(
         num_encoder_blocks=4,
         depths=[1, 1, 1, 1],
@@ -152,7 +120,7 @@ def depth_estimator(directory: Path) -> "GLPNForDepthEstimation":
     return save(directory, transformers.GLPNForDepthEstimation(config), processor)
 
 
-def reader(directory: Path) -> "VisionEncoderDecoderModel":
+def reader(directory: Path) -> "transformers.VisionEncoderDecoderModel":
     """A picture's encoder with a text's decoder, as TrOCR."""
     encoder = transformers.ViTConfig(**VISION)
     decoder = bert(is_decoder=True, add_cross_attention=True)
@@ -165,7 +133,7 @@ def reader(directory: Path) -> "VisionEncoderDecoderModel":
     return save(directory, model, image_processor(), tokenizer())
 
 
-def chatter(directory: Path, **kwargs: Any) -> "LlavaForConditionalGeneration":
+def chatter(directory: Path, **kwargs: Any) -> "transformers.LlavaForConditionalGeneration":
     """A language model that sees pictures, as LLaVA."""
     extra = {"image_token": "<image>", **kwargs}
     made = tokenizer(additional_special_tokens=["<image>"], extra_words=["<image>"])
@@ -197,18 +165,18 @@ def chatter(directory: Path, **kwargs: Any) -> "LlavaForConditionalGeneration":
     return save(directory, model, processor)
 
 
-def sound_classifier(directory: Path) -> "Wav2Vec2ForSequenceClassification":
+def sound_classifier(directory: Path) -> "transformers.Wav2Vec2ForSequenceClassification":
     model = transformers.Wav2Vec2ForSequenceClassification(_wav2vec2(**LABELS))
     return save(directory, model, transformers.Wav2Vec2FeatureExtractor())
 
 
-def ctc_listener(directory: Path) -> "Wav2Vec2ForCTC":
+def ctc_listener(directory: Path) -> "transformers.Wav2Vec2ForCTC":
     config = _wav2vec2(vocab_size=VOCABULARY, pad_token_id=0)
     model = transformers.Wav2Vec2ForCTC(config)
     return save(directory, model, transformers.Wav2Vec2FeatureExtractor(), tokenizer())
 
 
-def _wav2vec2(**kwargs: Any) -> "Wav2Vec2Config":
+def _wav2vec2(**kwargs: Any) -> "transformers.Wav2Vec2Config":
     return transformers.Wav2Vec2Config(
         intermediate_size=32,
         conv_dim=(8, 8),
@@ -223,7 +191,7 @@ def _wav2vec2(**kwargs: Any) -> "Wav2Vec2Config":
     )
 
 
-def speaker(directory: Path) -> "VitsModel":
+def speaker(directory: Path) -> "transformers.VitsModel":
     config = transformers.VitsConfig(
         vocab_size=VOCABULARY,
         ffn_dim=16,
@@ -247,14 +215,14 @@ def speaker(directory: Path) -> "VitsModel":
     return save(directory, transformers.VitsModel(config), tokenizer())
 
 
-def document_reader(directory: Path) -> "LayoutLMForQuestionAnswering":
+def document_reader(directory: Path) -> "transformers.LayoutLMForQuestionAnswering":
     config = transformers.LayoutLMConfig(
         vocab_size=VOCABULARY, intermediate_size=32, max_position_embeddings=32, **SIZE
     )
     return save(directory, transformers.LayoutLMForQuestionAnswering(config), tokenizer(pair=True))
 
 
-def open_detector(directory: Path) -> "OwlViTForObjectDetection":
+def open_detector(directory: Path) -> "transformers.OwlViTForObjectDetection":
     config = transformers.OwlViTConfig(
         text_config={
             "vocab_size": VOCABULARY,
@@ -272,7 +240,7 @@ def open_detector(directory: Path) -> "OwlViTForObjectDetection":
     return save(directory, transformers.OwlViTForObjectDetection(config), processor, tokenizer())
 
 
-def translator(directory: Path, **kwargs: Any) -> "T5ForConditionalGeneration":
+def translator(directory: Path, **kwargs: Any) -> "transformers.T5ForConditionalGeneration":
     languages = {
         "translation_en_to_de": {"prefix": "some text ", "max_length": 8},
         "translation_en_to_fr": {"prefix": "more words ", "max_length": 8},
@@ -292,7 +260,7 @@ def translator(directory: Path, **kwargs: Any) -> "T5ForConditionalGeneration":
     return save(directory, transformers.T5ForConditionalGeneration(config), tokenizer())
 
 
-def transcriber(directory: Path) -> "WhisperForConditionalGeneration":
+def transcriber(directory: Path) -> "transformers.WhisperForConditionalGeneration":
     """A Whisper with its own tokenizer, which knows of times; it answers in printable letters."""
     letters = list(bytes_to_unicode().values())
     end = "<|endoftext|>"
@@ -340,7 +308,7 @@ def transcriber(directory: Path) -> "WhisperForConditionalGeneration":
     return save(directory, model, features, words)
 
 
-def masks_of_anything(directory: Path) -> "SamModel":
+def masks_of_anything(directory: Path) -> "transformers.SamModel":
     side = {"image_size": 32, "patch_size": 8}
     config = transformers.SamConfig(
         vision_config={
@@ -366,7 +334,7 @@ def masks_of_anything(directory: Path) -> "SamModel":
     return save(directory, transformers.SamModel(config), processor)
 
 
-def answerer_about_pictures(directory: Path) -> "ViltForQuestionAnswering":
+def answerer_about_pictures(directory: Path) -> "transformers.ViltForQuestionAnswering":
     config = transformers.ViltConfig(
         vocab_size=VOCABULARY, max_position_embeddings=32, **{**VISION, "image_size": 32}, **LABELS
     )
@@ -374,7 +342,7 @@ def answerer_about_pictures(directory: Path) -> "ViltForQuestionAnswering":
     return save(directory, transformers.ViltForQuestionAnswering(config), processor, tokenizer())
 
 
-def speaker_by_spectrograms(directory: Path) -> "SpeechT5ForTextToSpeech":
+def speaker_by_spectrograms(directory: Path) -> "transformers.SpeechT5ForTextToSpeech":
     config = transformers.SpeechT5Config(
         vocab_size=VOCABULARY,
         hidden_size=16,

@@ -258,6 +258,6 @@ def request_of(data: Any) -> Any:
     return pack_request(predict_request("m", None, None, None), data)
 
 
-def outcome(pipeline: Any, number: Any) -> Any:
+def outcome(pipeline: Any, number: int) -> Any:
     pipeline.pump(0.05)
     return pipeline.pop(number)

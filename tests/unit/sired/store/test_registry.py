@@ -2,7 +2,6 @@
 
 import stat
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -41,7 +40,7 @@ specs = st.builds(
 
 
 @pytest.fixture
-def registry(tmp_path: Path) -> Any:
+def registry(tmp_path: Path) -> Registry:
     registry = Registry(tmp_path / "models")
     registry.load()
     return registry
@@ -60,7 +59,7 @@ def test_whatever_is_registered_is_read_back_the_same(tmp_path: Path, spec: Mode
     assert again.get(spec.name) == spec
 
 
-def test_a_name_is_taken_once(registry: Any) -> None:
+def test_a_name_is_taken_once(registry: Registry) -> None:
     registry.add(ModelSpec("m", "/a"), replace=False)
     with pytest.raises(ModelExists):
         registry.add(ModelSpec("m", "/b"), replace=False)
@@ -68,7 +67,7 @@ def test_a_name_is_taken_once(registry: Any) -> None:
     assert registry.get("m").path == "/b"
 
 
-def test_an_unknown_name_is_answered_with_the_nearest(registry: Any) -> None:
+def test_an_unknown_name_is_answered_with_the_nearest(registry: Registry) -> None:
     registry.add(ModelSpec("digits", "/a"), replace=False)
     with pytest.raises(ModelNotFound) as caught:
         registry.get("digit")
@@ -76,12 +75,12 @@ def test_an_unknown_name_is_answered_with_the_nearest(registry: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "../up", "a/../b", "/a", ".hidden", "blank blank", "x" * 101])
-def test_a_name_cannot_leave_the_directory(registry: Any, name: str) -> None:
+def test_a_name_cannot_leave_the_directory(registry: Registry, name: str) -> None:
     with pytest.raises(InvalidModel):
         registry.add(ModelSpec(name, "/a"), replace=False)
 
 
-def test_a_name_with_slashes_is_one_file(registry: Any, tmp_path: Path) -> None:
+def test_a_name_with_slashes_is_one_file(registry: Registry, tmp_path: Path) -> None:
     registry.add(ModelSpec("org/model:7b", "/a"), replace=False)
     assert [file.name for file in (tmp_path / "models").iterdir()] == ["org%2Fmodel:7b.toml"]
     registry.load()
@@ -147,14 +146,14 @@ def test_a_damaged_file_is_told_by_name_and_stops_nothing(
 
 
 def test_the_file_reads_the_way_people_write_and_leaves_out_what_is_empty(
-    registry: Any, tmp_path: Path
+    registry: Registry, tmp_path: Path
 ) -> None:
     registry.add(ModelSpec("m", "/a", max_memory=2 << 30, keep_alive=300.0), replace=False)
     text = (tmp_path / "models/m.toml").read_text()
     assert text == 'path = "/a"\nmax_memory = "2GiB"\nkeep_alive = "5m"\n'
 
 
-def test_an_argument_may_be_nothing(registry: Any, tmp_path: Path) -> None:
+def test_an_argument_may_be_nothing(registry: Registry, tmp_path: Path) -> None:
     spec = ModelSpec("m", "/a", args={"dropout": None, "widths": [8, None]})
     registry.add(spec, replace=False)
     again = Registry(tmp_path / "models")
@@ -168,7 +167,7 @@ def test_an_argument_may_be_nothing(registry: Any, tmp_path: Path) -> None:
     ids=["bytes", "surrogates"],
 )
 def test_what_no_file_can_hold_is_refused_and_leaves_no_file(
-    registry: Any, tmp_path: Path, spec: ModelSpec
+    registry: Registry, tmp_path: Path, spec: ModelSpec
 ) -> None:
     with pytest.raises(InvalidModel):
         registry.add(spec, replace=False)
@@ -183,7 +182,7 @@ def test_a_directory_that_takes_no_file_is_an_error_with_its_reason(tmp_path: Pa
     assert registry.models == {}
 
 
-def test_a_damaged_file_is_replaced_only_on_demand(registry: Any, tmp_path: Path) -> None:
+def test_a_damaged_file_is_replaced_only_on_demand(registry: Registry, tmp_path: Path) -> None:
     file = tmp_path / "models/m.toml"
     file.write_text("path = ")
     registry.load()
@@ -193,7 +192,7 @@ def test_a_damaged_file_is_replaced_only_on_demand(registry: Any, tmp_path: Path
     assert registry.get("m").path == "/a"
 
 
-def test_a_model_that_is_removed_is_gone_from_disk_too(registry: Any, tmp_path: Path) -> None:
+def test_a_model_that_is_removed_is_gone_from_disk_too(registry: Registry, tmp_path: Path) -> None:
     registry.add(ModelSpec("m", "/a"), replace=False)
     registry.remove("m")
     assert list((tmp_path / "models").iterdir()) == []
@@ -201,6 +200,6 @@ def test_a_model_that_is_removed_is_gone_from_disk_too(registry: Any, tmp_path: 
         registry.remove("m")
 
 
-def test_only_the_owner_may_read_what_is_registered(registry: Any, tmp_path: Path) -> None:
+def test_only_the_owner_may_read_what_is_registered(registry: Registry, tmp_path: Path) -> None:
     registry.add(ModelSpec("m", "/a"), replace=False)
     assert stat.S_IMODE((tmp_path / "models/m.toml").stat().st_mode) == 0o600

@@ -5,7 +5,7 @@ from typing import Any
 from sired.daemon.telemetry.event_log import EVENTS_KEPT, EventLog
 
 
-def numbers(log: Any, after: Any) -> Any:
+def numbers(log: Any, after: int) -> list[int]:
     return [event.number for event in log.after(after)]
 
 

@@ -1,11 +1,10 @@
 """Models that sleep in main memory instead of ending, and wake again."""
 
-from typing import Any
-
 import pytest
 
 from sire.errors import Cancelled, InsufficientMemory, InvalidInput, LoadFailed
 from sired.scheduler import events
+from sired.scheduler.entities.instance import Instance
 from sired.scheduler.instructions import (
     Complete,
     Dispatch,
@@ -34,7 +33,7 @@ def charges(d: Driver, instance: int) -> tuple[int, int]:
     return ledger.charge(instance), ledger.dram_charge(instance)
 
 
-def take_turns(d: Driver, *names: str) -> Any:
+def take_turns(d: Driver, *names: str) -> dict[str, Instance]:
     """Load or wake models one after the other; each replaces the one before."""
     for name in names:
         d.now += 1

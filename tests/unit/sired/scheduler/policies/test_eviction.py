@@ -16,7 +16,7 @@ from sired.scheduler.policies.reuse import ReuseHistory
 from tests.unit.sired.scheduler.conftest import Driver, of_kind
 
 
-def history(load_seconds: Any, gap: float = 60.0, requests: int = 10) -> Any:
+def history(load_seconds: float, gap: float = 60.0, requests: int = 10) -> Any:
     """An instance of a model that was requested every ``gap`` seconds until time 0."""
     found = ReuseHistory()
     found.loaded(load_seconds)

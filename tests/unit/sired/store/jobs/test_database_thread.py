@@ -1,6 +1,8 @@
 """The thread that owns the database: together where possible, alone where need be."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,9 @@ from sired.store.jobs.payloads import JobPayload
 from sired.store.jobs.records import Draft
 from sired.store.jobs.repository import JobRepository
 
+Use = Callable[[JobDatabase], Awaitable[Any]]
+Run = Callable[[Use], Any]
+
 
 def draft(size: int = 10) -> Draft:
     data = JobPayload("text/plain", (), (bytes(size),))
@@ -19,10 +24,10 @@ def draft(size: int = 10) -> Draft:
 
 
 @pytest.fixture
-def with_database(tmp_path: Path) -> Any:
+def with_database(tmp_path: Path) -> Run:
     """Run a coroutine function with an open job database."""
 
-    def run(use: Any) -> Any:
+    def run(use: Use) -> Any:
         async def live() -> Any:
             database = JobDatabase(asyncio.get_running_loop(), tmp_path / "jobs")
             try:
@@ -36,9 +41,9 @@ def with_database(tmp_path: Path) -> Any:
 
 
 def test_calls_are_made_in_order_and_their_results_are_kept_after_a_close(
-    with_database: Any,
+    with_database: Run,
 ) -> None:
-    async def use(database: Any) -> Any:
+    async def use(database: JobDatabase) -> Any:
         answers = [
             database.call(lambda repository: repository.accept([draft()])) for _ in range(300)
         ]
@@ -48,26 +53,26 @@ def test_calls_are_made_in_order_and_their_results_are_kept_after_a_close(
     accepted, found = with_database(use)
     assert accepted == found
 
-    async def again(database: Any) -> Any:
+    async def again(database: JobDatabase) -> list[str]:
         return await database.call(lambda repository: repository.unfinished())
 
     assert with_database(again) == accepted
 
 
-def test_what_is_asked_for_before_a_close_is_still_done(with_database: Any) -> None:
-    async def use(database: Any) -> None:
+def test_what_is_asked_for_before_a_close_is_still_done(with_database: Run) -> None:
+    async def use(database: JobDatabase) -> None:
         database.call(lambda repository: repository.accept([draft()]))
 
     with_database(use)
 
-    async def again(database: Any) -> Any:
+    async def again(database: JobDatabase) -> list[str]:
         return await database.call(lambda repository: repository.unfinished())
 
     assert len(with_database(again)) == 1
 
 
-def test_an_unknown_job_fails_its_own_call(with_database: Any) -> None:
-    async def use(database: Any) -> Any:
+def test_an_unknown_job_fails_its_own_call(with_database: Run) -> None:
+    async def use(database: JobDatabase) -> Any:
         calls = (
             database.call(lambda repository: repository.accept([draft()])),
             database.call(lambda repository: repository.get(["nobody"])),
@@ -80,17 +85,18 @@ def test_an_unknown_job_fails_its_own_call(with_database: Any) -> None:
     assert len(first) == len(last) == 1
 
 
-def test_a_disk_that_fills_up_fails_what_does_not_fit_and_nothing_else(with_database: Any) -> None:
-    async def use(database: Any) -> Any:
+def test_a_disk_that_fills_up_fails_what_does_not_fit_and_nothing_else(with_database: Run) -> None:
+    async def use(database: JobDatabase) -> Any:
         def nearly_full(repository: JobRepository) -> None:
             (pages,) = repository.db.execute("PRAGMA page_count").fetchone()
             repository.db.execute(f"PRAGMA max_page_count = {pages + 4}")
 
         await database.call(nearly_full)
-        calls = [
-            database.call(lambda repository, n=n: repository.accept([draft(n)]))
-            for n in (10, 60_000, 10)
-        ]
+
+        def accept(size: int, repository: JobRepository) -> list[str]:
+            return repository.accept([draft(size)])
+
+        calls = [database.call(partial(accept, size)) for size in (10, 60_000, 10)]
         answers = await asyncio.gather(*calls, return_exceptions=True)
         return answers, await database.call(lambda repository: repository.unfinished())
 
@@ -101,13 +107,13 @@ def test_a_disk_that_fills_up_fails_what_does_not_fit_and_nothing_else(with_data
 
 
 def test_a_damaged_database_is_said_so_until_it_is_moved_away(
-    with_database: Any, tmp_path: Path
+    with_database: Run, tmp_path: Path
 ) -> None:
     directory = tmp_path / "jobs"
     directory.mkdir()
     (directory / "jobs.sqlite3").write_bytes(b"no database" * 1000)
 
-    async def use(database: Any) -> Any:
+    async def use(database: JobDatabase) -> Any:
         with pytest.raises(JobsUnavailable, match="damaged") as caught:
             await database.call(lambda repository: repository.unfinished())
         assert database.problem == str(caught.value)
@@ -120,10 +126,10 @@ def test_a_damaged_database_is_said_so_until_it_is_moved_away(
     assert len(with_database(use)) == 1
 
 
-def test_a_place_that_cannot_be_written_to_is_said_so(with_database: Any, tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_written_to_is_said_so(with_database: Run, tmp_path: Path) -> None:
     (tmp_path / "jobs" / "jobs.sqlite3").mkdir(parents=True)
 
-    async def use(database: Any) -> None:
+    async def use(database: JobDatabase) -> None:
         with pytest.raises(JobsUnavailable, match="cannot be used: Is a directory"):
             await database.call(lambda repository: repository.unfinished())
 
