@@ -2,6 +2,7 @@
 
 from sire.paths import Paths, find_paths
 from sire_cli.doctor.finding import Finding
+from sire_cli.doctor.gpus import gpus
 from sire_cli.doctor.machine import (
     disk,
     open_files,
@@ -22,6 +23,7 @@ def examine() -> list[Finding]:
     cuda = driver_version()
     return [
         driver(cuda),
+        gpus(found.torch_architectures),
         onnxruntime_twice(found),
         cuda_versions(found, cuda),
         private_directories(paths),

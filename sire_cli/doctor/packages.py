@@ -14,20 +14,26 @@ _TORCH_SECONDS = 60.0
 
 
 class Versions(NamedTuple):
-    """Installed versions, None if not installed; ``*_cuda`` is the CUDA version built for."""
+    """Installed versions, None if not installed; ``*_cuda`` is the CUDA version built for.
+
+    ``torch_architectures`` are the GPUs that torch was built for, such as sm_90, where it can use
+    the GPUs of this machine.
+    """
 
     torch: str | None
     torch_cuda: str | None
     onnxruntime: str | None
     onnxruntime_gpu: str | None
     onnxruntime_cuda: str | None
+    torch_architectures: tuple[str, ...] = ()
 
 
 def versions() -> Versions:
     """Read the installed versions; torch is imported in a separate process."""
     torch = _version("torch")
     plain, gpu = map(_version, _ONNX)
-    return Versions(torch, _torch_cuda() if torch else None, plain, gpu, _onnx_cuda())
+    cuda, architectures = _torch_cuda() if torch else (None, ())
+    return Versions(torch, cuda, plain, gpu, _onnx_cuda(), architectures)
 
 
 def _version(package: str) -> str | None:
@@ -37,16 +43,18 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _torch_cuda() -> str | None:
-    code = "import torch; print(torch.version.cuda or '')"
+def _torch_cuda() -> tuple[str | None, tuple[str, ...]]:
+    """The CUDA version that torch was built for, and the architectures of GPUs."""
+    code = "import torch; print(torch.version.cuda or 'none', *torch.cuda.get_arch_list())"
     command = [sys.executable, "-P", "-c", code]
     try:
         result = subprocess.run(
             command, capture_output=True, text=True, timeout=_TORCH_SECONDS, check=False
         )
     except subprocess.TimeoutExpired:
-        return None
-    return result.stdout.strip() or None
+        return None, ()
+    version, *architectures = result.stdout.split() or ["none"]
+    return None if version == "none" else version, tuple(architectures)
 
 
 def _onnx_cuda() -> str | None:

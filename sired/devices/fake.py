@@ -31,6 +31,9 @@ class FakeGpu:
         drawing: bytes of graphics processes by process id.
         reserved: bytes that the driver keeps for itself; part of neither free nor used.
         lost: whether it has fallen off the bus.
+        compute_mode: 0 default, 2 prohibited, 3 one process.
+        capability: the version of what it computes.
+        remapped: correctable rows, uncorrectable ones, whether more wait, whether that failed.
         instances: of a partitioned GPU (MIG); None for one that is not.
         error: what the driver answers to every call, such as "Unknown Error"; "" if it works.
     """
@@ -46,6 +49,9 @@ class FakeGpu:
     milliwatts: int | None = 90_000
     processes: dict[int, int | None] | None = field(default_factory=dict)
     drawing: dict[int, int | None] | None = field(default_factory=dict)
+    compute_mode: int | None = 0
+    capability: tuple[int, int] = (9, 0)
+    remapped: tuple[int, int, int, int] | None = (0, 0, 0, 0)
     instances: "list[FakeGpu] | None" = None
     lost: bool = False
     error: str = ""
@@ -81,6 +87,19 @@ class FakeNvml:
     def nvmlDeviceGetHandleByUUID(self, uuid: str) -> FakeGpu:  # noqa: D102, N802
         everything = [unit for gpu in self._gpus for unit in (gpu, *(gpu.instances or ()))]
         return next(_responding(gpu) for gpu in everything if gpu.uuid == uuid)
+
+    def nvmlDeviceGetComputeMode(self, gpu: FakeGpu) -> int:  # noqa: D102, N802
+        return _reported(_responding(gpu).compute_mode)
+
+    def nvmlDeviceGetCudaComputeCapability(  # noqa: D102, N802
+        self, gpu: FakeGpu
+    ) -> tuple[int, int]:
+        return _responding(gpu).capability
+
+    def nvmlDeviceGetRemappedRows(  # noqa: D102, N802
+        self, gpu: FakeGpu
+    ) -> tuple[int, int, int, int]:
+        return _reported(_responding(gpu).remapped)
 
     def nvmlDeviceGetMigMode(self, gpu: FakeGpu) -> list[int]:  # noqa: D102, N802
         return [int(_responding(gpu).instances is not None)] * 2

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from sire_cli.doctor.gpus import gpus, supports
 from sire_cli.doctor.machine import shared_memory
 from sire_cli.doctor.packages import Versions, cuda_versions, onnxruntime_twice
 from sire_cli.doctor.running import driver
+from sired.devices.fake import FakeGpu, FakeNvml
 from tests.home import Home
 
 pytestmark = pytest.mark.own_daemon
@@ -114,3 +116,45 @@ def test_a_driver_that_is_there_and_silent_is_a_problem(tmp_path: Path) -> None:
 
 def test_no_shared_memory_is_a_warning(tmp_path: Path) -> None:
     assert shared_memory(tmp_path / "none").state == "warning"
+
+
+BUILT_FOR = ("sm_75", "sm_80", "sm_90", "sm_100", "compute_100")
+
+
+@pytest.mark.parametrize(
+    ("gpu", "found", "advice"),
+    [
+        (FakeGpu(compute_mode=3), "cuda:0 takes one process at a time", "--compute-mode=DEFAULT"),
+        (FakeGpu(compute_mode=2), "cuda:0 prohibits computing", "--compute-mode=DEFAULT"),
+        (FakeGpu(capability=(7, 0)), "whose compute capability is 7.0", "Install a torch"),
+        (FakeGpu(remapped=(0, 1, 1, 0)), "memory of cuda:0 is to be remapped", "reset the GPU"),
+        (FakeGpu(remapped=(0, 9, 1, 1)), "is damaged and cannot be remapped", "Replace the GPU"),
+    ],
+)
+def test_a_gpu_that_cannot_compute_is_a_problem(gpu: FakeGpu, found: str, advice: str) -> None:
+    finding = gpus(BUILT_FOR, FakeNvml([gpu, FakeGpu()]))
+    assert finding.state == "problem"
+    assert found in finding.found
+    assert advice in finding.advice
+
+
+def test_gpus_that_report_little_are_taken_to_be_ready() -> None:
+    silent = FakeGpu(compute_mode=None, remapped=None)
+    assert gpus((), FakeNvml([silent, FakeGpu()])).found == "2, ready to compute"
+    assert gpus((), FakeNvml([])).state == "ok"
+    assert gpus((), FakeNvml([], driver=False)).state == "ok"
+
+
+def test_a_missing_device_file_of_cuda_is_a_problem(tmp_path: Path) -> None:
+    nvml, device = FakeNvml([FakeGpu()]), tmp_path / "nvidia-uvm"
+    assert "modprobe nvidia-uvm" in gpus((), nvml, unified=device, listed=tmp_path).advice
+    device.touch()
+    assert gpus((), nvml, unified=device, listed=tmp_path).state == "ok"
+
+
+def test_code_for_gpus_runs_on_those_of_its_major_version_and_portable_code_on_newer_ones() -> None:
+    assert supports(BUILT_FOR, (8, 6))
+    assert supports(BUILT_FOR, (12, 0))
+    assert not supports(BUILT_FOR[:-1], (12, 0))
+    assert not supports(BUILT_FOR, (7, 0))
+    assert supports(("sm_90a",), (9, 0))
