@@ -44,7 +44,7 @@ check: lint ## Run lint, the fast tests of single rooms and one seed of the simu
 test: lint ## Run lint, then every test this machine can run in minutes
 	$(BIN)/pytest -n 2 -m 'not long'
 
-test-all: test ## Run make test, then the long tests, a minute of fuzzing for each target and a soak
+test-all: test ## Run make test, then the long tests, a minute of fuzzing and a soak
 	$(BIN)/pytest -n 2 -m long
 	$(BIN)/python -m tests.fuzz all --seconds 60
 	$(BIN)/python -m tests.endurance --hours 0.1

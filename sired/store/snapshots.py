@@ -5,6 +5,7 @@ A file per model: registering one of a thousand writes one.
 
 import hashlib
 import logging
+import threading
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
@@ -62,6 +63,7 @@ class Snapshots:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._lock = threading.Lock()
 
     def adopt(self, registered: Collection[str], *, earlier: bool) -> None:
         """Begin to keep snapshots, unless that has been done.
@@ -105,6 +107,22 @@ class Snapshots:
         Returns:
             Whether it is stored.
         """
+        with self._lock:
+            return self._write(name, snapshot)
+
+    def renew(self, name: str, old: Snapshot | None, new: Snapshot) -> None:
+        """Replace the snapshot of a model, unless the model was registered again meanwhile.
+
+        Args:
+            name: of the model.
+            old: the snapshot that the new one was made from; None if there was none.
+            new: the snapshot to store.
+        """
+        with self._lock:
+            if self.get(name) == old:
+                self._write(name, new)
+
+    def _write(self, name: str, snapshot: Snapshot) -> bool:
         try:
             private_directory(self._directory)
             write_atomically(self._file(name), msgspec.json.encode(snapshot))
@@ -115,7 +133,7 @@ class Snapshots:
 
     def forget(self, name: str) -> None:
         """Delete the snapshot of a model."""
-        with suppress(OSError):
+        with self._lock, suppress(OSError):
             self._file(name).unlink(missing_ok=True)
 
     def sweep(self, known: Collection[str]) -> None:

@@ -13,7 +13,7 @@ from sire.errors import SireError, UntrustedModel
 from sire.protocol.requests import Load, Pin, Predict, Register, Verify
 from sire.spec import ModelSpec
 from sired.daemon.models.file_checks import approved
-from sired.store.snapshots import Snapshots, code_digest
+from sired.store.snapshots import Snapshot, Snapshots, code_digest
 from tests.home import Home
 
 CLASS = """
@@ -183,3 +183,19 @@ def test_a_record_that_cannot_be_read_or_written_is_told_as_that(
         record.rmdir()
         connection.ask(Verify(name="m", trust=True))
         connection.ask(Load(name="m"))
+
+
+def test_a_load_in_progress_does_not_undo_a_registration(tmp_path: Path) -> None:
+    snapshots = Snapshots(tmp_path / "snapshots")
+    old, new = Snapshot(code="old"), Snapshot(code="new")
+    snapshots.put("m", old)
+    snapshots.renew("m", old, Snapshot(code="renewed"))
+    assert snapshots.get("m") == Snapshot(code="renewed")
+    snapshots.put("m", new)
+    snapshots.renew("m", Snapshot(code="renewed"), old)
+    assert snapshots.get("m") == new
+    snapshots.forget("m")
+    snapshots.renew("m", new, old)
+    assert snapshots.get("m") is None
+    snapshots.renew("m", None, old)
+    assert snapshots.get("m") == old

@@ -105,7 +105,8 @@ class ModelHandlers:
         services.results.drop(request.name)
         loop = asyncio.get_running_loop()
         loop.run_in_executor(None, forget, services.paths.caches, request.name)
-        loop.run_in_executor(None, services.snapshots.forget, request.name)
+        # At once: the snapshot of a model that is registered next under this name has to stay.
+        services.snapshots.forget(request.name)
         if request.name in services.models:
             services.conductor.feed(events.ModelRemoved(request.name))
         log.info("removed %s", request.name, extra={"model": request.name})

@@ -65,8 +65,9 @@ class FileChecks:
         """
         known = self._registered_here(spec)
         if known is not None and known.code is None:
-            known = msgspec.structs.replace(known, code=code_digest(spec))
-            self._services.snapshots.put(spec.name, known)
+            filled = msgspec.structs.replace(known, code=code_digest(spec))
+            self._services.snapshots.renew(spec.name, known, filled)
+            known = filled
         files = files_of_model(spec, self._headers)
         if not files:
             return ()
@@ -76,12 +77,12 @@ class FileChecks:
         wait_until_written(files, settled=SETTLED_SECONDS)
         changed, snapshot = compare(spec, known, self._headers)
         if not changed:
-            self._services.snapshots.put(spec.name, snapshot)
+            self._services.snapshots.renew(spec.name, known, snapshot)
             return snapshot.files
         if runs_code(spec):
             raise untrusted(spec, changed)
         found = self._estimates.blocking(self._headers.inspect(spec))
-        self._services.snapshots.put(spec.name, snapshot)
+        self._services.snapshots.renew(spec.name, known, snapshot)
         self._loop.call_soon_threadsafe(self._adopt, spec, found, changed)
         raise Cancelled(f"{named(changed)} changed, so {spec.name} is loaded anew.")
 
@@ -111,7 +112,8 @@ class FileChecks:
         Raises:
             InvalidModel: a file is missing, cannot be read, or is being written.
         """
-        known = self._services.snapshots.get(spec.name) or Snapshot(code="")
+        found = self._services.snapshots.get(spec.name)
+        known = found or Snapshot(code="")
         old = {state.path: state for state in known.files}
         there = [Path(path) for path in old if Path(path).exists()]
         files = list(dict.fromkeys((*there, *files_of_model(spec, self._headers))))
@@ -124,7 +126,8 @@ class FileChecks:
             for state, report in zip(now, reports, strict=False)
         )
         files_known = (*filter(None, recorded), *gone)
-        self._services.snapshots.put(spec.name, msgspec.structs.replace(known, files=files_known))
+        verified = msgspec.structs.replace(known, files=files_known)
+        self._services.snapshots.renew(spec.name, found, verified)
         return tuple(reports)
 
     async def trust(self, spec: ModelSpec) -> None:
