@@ -21,6 +21,7 @@ from sired.workers.child import (
 )
 from sired.workers.messages import ToWorker
 from sired.workers.zygote import (
+    gpu_files,
     huge_pages,
     preload_watch,
     variables,
@@ -52,6 +53,7 @@ for _message in (ToWorker, RunModel):
 if (_torch := sys.modules.get("torch")) is not None:
     _torch.backends.cpu.get_cpu_capability()
 
+gpu_files.end_if_opened()
 preload_watch.cancel()
 # A collection in a worker would write to every object, and so copy all of their pages.
 gc.collect()
