@@ -7,6 +7,7 @@ from typing import Any
 
 from sire.errors import InvalidModel, ModelNotFound
 from sire.spec import Signature
+from sired.store.aoti_metadata import compiled_for
 from sired.store.diffusers import (
     component_bytes,
     component_files,
@@ -28,6 +29,7 @@ from sired.store.onnx_signature import onnx_signature
 from sired.store.other_files import recognise_other
 from sired.store.safetensors_file import bytes_in, read_tensors
 from sired.store.torch_file import LEGACY_MAGIC, legacy_kind, zipped_kind
+from sired.store.torchscript_signature import torchscript_parameters
 
 SAFETENSORS, ONNX, TRANSFORMERS = "safetensors", "onnx", "transformers"
 DIFFUSERS = "diffusers"
@@ -51,11 +53,13 @@ class ModelFormat:
             diffusers.
         weight_bytes: bytes of the weights, as the file states them.
         signature: the inputs and outputs that the file states; empty if it states none.
+        notes: sentences about what else it states.
     """
 
     name: str
     weight_bytes: int
     signature: Signature = NO_SIGNATURE
+    notes: tuple[str, ...] = ()
 
 
 def recognise(path: Path) -> ModelFormat:
@@ -160,5 +164,10 @@ def _zipped(path: Path) -> ModelFormat:
     found = zipped_kind(path)
     if found is None:
         raise InvalidModel(f"{path} is a zip file, but not a recognised model.", hint=RECOGNISED)
+    notes: tuple[str, ...] = ()
+    if found[0] == "torchscript" and (parameters := torchscript_parameters(path)):
+        notes = (f"Its function takes {parameters}.",)
+    if found[0] == "aoti" and (kind := compiled_for(path)):
+        notes = (f"It was compiled for {kind}.",)
     signature = exported_signature(path) if found[0] == "exported" else NO_SIGNATURE
-    return ModelFormat(*found, signature)
+    return ModelFormat(*found, signature, notes)

@@ -38,3 +38,19 @@ class Pure(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.relu(self.layer(x))
+
+
+class Several(torch.nn.Module):
+    """Takes inputs of several types."""
+
+    def forward(self, x: torch.Tensor, lengths: dict[str, torch.Tensor], sr: int) -> torch.Tensor:
+        return x * sr + lengths["a"]
+
+
+class Defaults(torch.nn.Module):
+    """Has parameters that can be left out."""
+
+    def forward(
+        self, x: torch.Tensor, sr: int = 16000, other: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        return x * sr if other is None else other

@@ -98,7 +98,7 @@ class Estimates:
         # What its code prints belongs to the model, once it has a name that is its own.
         log_file = paths.model_log(spec.name) if spec.registered_at else paths.standby_log
         reported = _estimate(services.zygote, spec, log_file)
-        spec = msgspec.structs.replace(spec, notes=reported.notes)
+        spec = msgspec.structs.replace(spec, notes=(*spec.notes, *reported.notes))
         if reported.weight_bytes is not None:
             # Of a recognised file the weights are counted; a class of its own counts everything.
             whole = not find_traits(spec.runtime).formats

@@ -62,7 +62,6 @@ def complete(
     return msgspec.structs.replace(
         spec,
         model_class=_model_class(request, payload, paths),
-        notes=(),
         alone="",
         registered_at=time.time(),
     )
@@ -80,7 +79,7 @@ def inspect(given: ModelSpec) -> ModelSpec:
     try:
         path = _path(given)
         traits, found = _find_runtime(given, path)
-        spec = msgspec.structs.replace(given, runtime=traits.name)
+        spec = msgspec.structs.replace(given, runtime=traits.name, notes=())
         if found is not None and path is not None:
             spec = _recognised(spec, traits, found, path)
         else:
@@ -164,7 +163,11 @@ def _recognised(
     _check_class_and_trust(spec, file_format)
     size = memory_of_weights(found, path, spec.args)
     return msgspec.structs.replace(
-        spec, format=found.name, weight_bytes=size, stated=found.signature
+        spec,
+        format=found.name,
+        weight_bytes=size,
+        stated=found.signature,
+        notes=found.notes,
     )
 
 

@@ -133,6 +133,79 @@ def test_a_file_that_takes_too_much_is_refused_with_the_figures(
     assert readers.inspect(spec_of(tmp_path / "good", model_class="a:B")).weight_bytes == 12
 
 
+def program(path: Path, text: bytes, name: str = "models/model.json") -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.writestr("m/archive_format", "pt2")
+        archive.writestr(f"m/{name}", text)
+
+
+def many_values(path: Path) -> None:
+    """A program with a million values in its graph, just below what is read of one."""
+    values = b",".join(b'"v%d":{"dtype":7,"sizes":[{"as_int":1}]}' % n for n in range(1_000_000))
+    program(path, b'{"graph_module":{"graph":{"tensor_values":{' + values + b"}}}}")
+
+
+def many_inputs(path: Path) -> None:
+    """One that states half a million inputs."""
+    spec = b'{"user_input":{"arg":{"as_tensor":{"name":"x"}}}}'
+    program(
+        path,
+        b'{"graph_module":{"graph":{"tensor_values":{"x":{"dtype":7,"sizes":[]}}},"signature":'
+        b'{"input_specs":[' + b",".join([spec] * 500_000) + b'],"output_specs":[]},'
+        b'"module_call_graph":[]}}',
+    )
+
+
+def nested(path: Path) -> None:
+    """JSON that is nested as deeply as fits."""
+    program(path, b'{"graph_module":' + b"[" * 30_000_000)
+
+
+def bomb(path: Path) -> None:
+    """A program that unpacks to gigabytes."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.writestr("m/archive_format", "pt2")
+        with archive.open("m/models/model.json", "w", force_zip64=True) as file:
+            for _ in range(320):
+                file.write(bytes(1 << 20))
+
+
+def understated(path: Path) -> None:
+    """One that unpacks to more than its directory says."""
+    program(path, b" " * (63 << 20) + b"{" * (1 << 20))
+    content = bytearray(path.read_bytes())
+    place = content.rindex(b"PK\1\2")
+    struct.pack_into("<I", content, place + 24, 10)
+    path.write_bytes(content)
+
+
+def code(path: Path) -> None:
+    """A TorchScript archive whose code is made for a slow search."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("m/constants.pkl", b"\x80\x02).")
+        archive.writestr("m/data.pkl", b"\x80\x02c__torch__\nM\n.")
+        text = b"class M(Module):\n" + b"  def forward(self: M, " * 50_000
+        archive.writestr("m/code/__torch__.py", text)
+
+
+@pytest.mark.parametrize("make", [many_values, many_inputs, nested, bomb, understated, code])
+def test_a_hostile_program_takes_no_more_than_the_limits(
+    strict: HeaderReaders, tmp_path: Path, make: Callable[..., Any]
+) -> None:
+    make(tmp_path / "m")
+    before = psutil.Process().memory_info().rss
+    try:
+        found = strict.inspect(spec_of(tmp_path / "m", trusted=True))
+    except InvalidModel as refused:
+        assert str(tmp_path / "m") in str(refused)
+    else:
+        assert found.stated.inputs == ()
+        assert found.notes == ()
+    assert psutil.Process().memory_info().rss - before < 20 << 20
+    save_file({"w": torch.ones(3)}, tmp_path / "good")
+    assert strict.inspect(spec_of(tmp_path / "good", model_class="a:B")).weight_bytes == 12
+
+
 def test_one_that_takes_long_delays_no_other(tmp_path: Path) -> None:
     readers = HeaderReaders()
     before = {process.pid for process in processes()}
