@@ -210,7 +210,7 @@ def test_running_out_of_memory_is_told_from_other_errors(
     ],
 )
 def test_a_library_that_cannot_begin_on_a_gpu_is_out_of_memory(
-    words: bytes, monkeypatch: pytest.MonkeyPatch
+    words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert not is_out_of_memory(RuntimeError(words))

@@ -326,7 +326,7 @@ def test_graphs_in_graphs_without_end_are_damage(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("place", ["../other", "/etc", "a/../../other"])
 def test_a_directory_that_names_another_one_as_its_own_is_refused(
-    tmp_path: Path, place: tuple[Path, dict[str, str]]
+    tmp_path: Path, place: str
 ) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model/modules.json").write_text(f'[{{"type": "Transformer", "path": "{place}"}}]')
@@ -346,7 +346,7 @@ def test_a_directory_that_names_another_one_as_its_own_is_refused(
     ids=["modules", "deep", "no text", "long", "nul"],
 )
 def test_a_directory_whose_files_are_odd_was_an_unexpected_error(
-    tmp_path: Path, name: str, text: str
+    tmp_path: Path, name: str, text: str | bytes
 ) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "x"}')
     if name == "modules.json":

@@ -43,6 +43,6 @@ def test_a_header_of_the_largest_size_is_sent_and_read() -> None:
 
 
 @pytest.mark.parametrize("value", [1 << 70, object()])
-def test_a_value_that_cannot_be_sent_is_refused(value: str) -> None:
+def test_a_value_that_cannot_be_sent_is_refused(value: object) -> None:
     with pytest.raises(InvalidInput, match="cannot be sent"):
         encode_request(Register(model=ModelSpec(name="m", path="m.py", args={"a": value})))

@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -31,12 +32,12 @@ from sire.units import (
         ("1T", 1024**4),
     ],
 )
-def test_sizes_are_read_as_people_write_them(text: str, count: int) -> None:
+def test_sizes_are_read_as_people_write_them(text: Any, count: int) -> None:
     assert parse_bytes(text) == count
 
 
 @pytest.mark.parametrize("text", ["", "GiB", "12 parsecs", "-1", "1..5G", "1e999", -1, True])
-def test_what_is_no_size_is_refused_with_an_example(text: str) -> None:
+def test_what_is_no_size_is_refused_with_an_example(text: Any) -> None:
     with pytest.raises(InvalidConfiguration, match="is not a size") as caught:
         parse_bytes(text)
     assert "2GiB" in caught.value.hint
@@ -57,12 +58,12 @@ def test_what_is_no_size_is_refused_with_an_example(text: str) -> None:
         (" Forever ", math.inf),
     ],
 )
-def test_durations_are_read_as_people_write_them(text: str, seconds: float) -> None:
+def test_durations_are_read_as_people_write_them(text: Any, seconds: float) -> None:
     assert parse_duration(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "soon", "5 years", "-3s", "1:30", -3, -0.5, math.nan, False])
-def test_what_is_no_duration_is_refused_with_an_example(text: str) -> None:
+def test_what_is_no_duration_is_refused_with_an_example(text: Any) -> None:
     with pytest.raises(InvalidConfiguration, match="is not a duration") as caught:
         parse_duration(text)
     assert "5m" in caught.value.hint

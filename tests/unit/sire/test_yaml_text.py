@@ -62,6 +62,8 @@ def test_a_long_list_is_read(read: Any) -> None:
         ("- a", "not a mapping"),
     ],
 )
-def test_what_exceeds_a_bound_or_is_not_valid_is_refused(read: Any, text: str, said: str) -> None:
+def test_what_exceeds_a_bound_or_is_not_valid_is_refused(
+    read: Any, text: str | bytes, said: str
+) -> None:
     with pytest.raises(InvalidConfiguration, match=said):
         read(text)

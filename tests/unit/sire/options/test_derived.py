@@ -177,7 +177,7 @@ def test_each_option_that_settings_may_give_is_one_of_the_defaults(option: Model
         ({"pin": "maybe"}, "pin: 'maybe' is neither true nor false"),
     ],
 )
-def test_what_is_not_valid_is_rejected_by_name(options: dict[str, str], complaint: str) -> None:
+def test_what_is_not_valid_is_rejected_by_name(options: dict[str, Any], complaint: str) -> None:
     with pytest.raises(SireError, match=complaint):
         define_model("m", None, options)
 

@@ -192,7 +192,7 @@ def test_sixteen_bits_keep_their_fractions_for_a_model_of_floats() -> None:
         ),
     ],
 )
-def test_answers_are_pictures(answer: Any, expected: list[list[int]]) -> None:
+def test_answers_are_pictures(answer: Any, expected: list[Any]) -> None:
     written = encode(answer, content.PNG)
     assert written.content_type == content.PNG
     assert np.asarray(Image.open(io.BytesIO(written.frames[0]))).tolist() == expected

@@ -86,7 +86,7 @@ def test_a_constant_is_a_new_array_each_time() -> None:
         ("name:0:float32[2]=7", [7, 7]),
     ],
 )
-def test_constants_keep_their_value(text: str, value: str) -> None:
+def test_constants_keep_their_value(text: str, value: Any) -> None:
     spec = parse_tensor(text)
     signature = Signature((TensorSpec("x", "float32", (-1,)), spec))
     assert read(b"[1]", signature)[spec.name].tolist() == value

@@ -2,7 +2,6 @@
 
 import io
 import struct
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -229,6 +228,6 @@ def test_what_is_computed_from_a_recording_has_its_rate() -> None:
         ("text", "not a recording"),
     ],
 )
-def test_an_answer_that_is_no_recording_says_why(answer: Path, expected: str) -> None:
+def test_an_answer_that_is_no_recording_says_why(answer: Any, expected: str) -> None:
     with pytest.raises(InvalidInput, match=expected):
         encode(answer, content.WAV)

@@ -79,7 +79,7 @@ WHOLE = np.array([[1, 2, 3]])
 @pytest.mark.parametrize("dtype", [np.int64, np.int32, np.uint8, np.float64, np.float32])
 @pytest.mark.parametrize("name", ["Linear", "Mean", "Mixed"])
 def test_numbers_have_the_dtype_that_the_model_computes_in(
-    load: Callable[..., Any], name: str, dtype: str
+    load: Callable[..., Any], name: str, dtype: type[np.generic]
 ) -> None:
     predict, net = load(name)
     with torch.inference_mode():

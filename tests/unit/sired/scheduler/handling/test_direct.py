@@ -58,7 +58,7 @@ def test_a_loaded_model_without_waiting_requests_allows_direct_connections(one: 
 
 @pytest.mark.parametrize("options", [{"max_instances": 2}, {"max_instances": None}])
 def test_a_model_with_several_instances_allows_no_direct_connection(
-    driver: type[Driver], options: dict[str, str]
+    driver: type[Driver], options: dict[str, Any]
 ) -> None:
     d = driver()
     d.add("a", 20, **options)
