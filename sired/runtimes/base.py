@@ -40,12 +40,15 @@ class InferenceRuntime(ABC):
         declared: the signature that the user declared; inputs are checked against it before
             ``predict`` is called.
         cache_directory: where to store what is expensive to derive; None to store nothing.
+        memory_limit: the bytes that the user declared for a model on a GPU, which a runtime makes
+            the limit of its allocator; None without one. On a CPU the process is limited.
     """
 
     traits: RuntimeTraits
     progress: ReadProgress = ReadProgress()
     declared: Signature = Signature()
     cache_directory: ModelCacheDirectory | None = None
+    memory_limit: int | None = None
 
     @abstractmethod
     def load(self, model_path: str, **kwargs: Any) -> Any:

@@ -26,6 +26,7 @@ from sired.runtimes.huggingface.arguments import (
 )
 from sired.runtimes.huggingface.task import Task, TransformersModel
 from sired.runtimes.huggingface.tasks import model_class, task_for
+from sired.runtimes.pytorch.gpu_limit import limit_allocations
 from sired.runtimes.pytorch.model import TorchModel, common_precision
 from sired.runtimes.pytorch.runtime import PyTorchRuntime
 from sired.runtimes.wanted import check_wanted
@@ -56,6 +57,7 @@ class HuggingFaceRuntime(PyTorchRuntime):
         """
         options, trusted = read_options(kwargs), bool(kwargs.get("trusted", False))
         device = _device(kwargs.get("device", "cpu"), options)
+        limit_allocations(device, self.memory_limit)
         root = Path(model_path)
         arguments = own_arguments(kwargs)
         if (root / PIPELINE).is_file():

@@ -61,6 +61,7 @@ class OnnxRuntime(InferenceRuntime):
             on_gpu=str(given.get("device", "cpu")).startswith("cuda"),
             options=read_onnx_options(given),
             weight_bytes=given.get("weight_bytes") or _size(path),
+            memory_limit=self.memory_limit,
         )
 
     def predict(self, model: OnnxModel, data: Any) -> Any:

@@ -47,6 +47,7 @@ class SessionRequest:
     on_gpu: bool
     options: OnnxOptions
     weight_bytes: int
+    memory_limit: int | None = None
 
     @property
     def is_cached(self) -> bool:
@@ -163,10 +164,12 @@ def _providers(request: SessionRequest) -> list[Any]:
     # The arena grows by what is requested, not by powers of two: the GPU is shared. Convolutions
     # are chosen by rule: a search for each new shape takes seconds, and much memory.
     own = {
-        "device_id": 0,
+        "device_id": "0",
         "arena_extend_strategy": "kSameAsRequested",
         "cudnn_conv_algo_search": "HEURISTIC",
     }
+    if request.memory_limit is not None:
+        own["gpu_mem_limit"] = str(request.memory_limit)
     return [
         (_CUDA, own | {name: _text(v) for name, v in request.options.provider_options.items()}),
         _CPU,

@@ -17,6 +17,7 @@ from sired.runtimes.pytorch.calling import UndeclaredInputs
 from sired.runtimes.pytorch.compiling import cache_compiled_code
 from sired.runtimes.pytorch.copies import Copies, PendingCopy
 from sired.runtimes.pytorch.data import channels_last, replace_all, to_arrays, to_tensors, widened
+from sired.runtimes.pytorch.gpu_limit import limit_allocations
 from sired.runtimes.pytorch.model import TorchLoad, TorchModel
 from sired.runtimes.pytorch.offload import OffloadedWeights, can_offload, offload, restore
 from sired.runtimes.pytorch.packages import clean_up
@@ -54,6 +55,7 @@ class PyTorchRuntime(InferenceRuntime):
         rejected.
         """
         kind, job = self._job(model_path, kwargs)
+        limit_allocations(job.device, self.memory_limit)
         if self.cache_directory is not None and "compile" in job.arguments:
             cache_compiled_code(self.cache_directory.directory / _COMPILED)
         model = _LOADERS[kind](job)

@@ -120,6 +120,7 @@ class ServedModel:
         self.concurrency = job.spec.concurrency
         self.out_of_process = traits.out_of_process
         self._runtime.declared = job.spec.signature
+        self._runtime.memory_limit = job.spec.max_memory if self._on_gpu else None
         files = model_files(job.spec)
         if job.cache:
             self._runtime.cache_directory = ModelCacheDirectory(

@@ -15,9 +15,10 @@ def built_with_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None, raising=False)
 
 
-def told(**provider_options: Any) -> dict[str, str]:
+def told(limit: int | None = None, **provider_options: Any) -> dict[str, str]:
     options = OnnxOptions(provider_options=provider_options)
-    (name, given), _ = sessions._providers(sessions.SessionRequest("m.onnx", True, options, 0))
+    request = sessions.SessionRequest("m.onnx", True, options, 0, limit)
+    (name, given), _ = sessions._providers(request)
     assert name == "CUDAExecutionProvider"
     return dict(given)
 
@@ -26,6 +27,12 @@ def test_the_gpu_is_shared_so_nothing_is_searched_for_or_taken_in_advance() -> N
     given = told()
     assert given["arena_extend_strategy"] == "kSameAsRequested"
     assert given["cudnn_conv_algo_search"] == "HEURISTIC"
+
+
+def test_what_the_user_declared_is_the_limit_of_the_arena() -> None:
+    assert "gpu_mem_limit" not in told()
+    assert told(1 << 30)["gpu_mem_limit"] == str(1 << 30)
+    assert told(1 << 30, gpu_mem_limit=1 << 29)["gpu_mem_limit"] == str(1 << 29)
 
 
 def test_what_the_user_chose_counts() -> None:
