@@ -261,6 +261,8 @@ class Brain:
         for device, free in event.free.items():
             self.fleet.ledger.accounts[device].reported_free = free
         self.fleet.ledger.dram.reported_free = event.dram
+        for instance, memory in event.loading:
+            self.fleet.note_allocated(instance, memory)
         self._lost_devices.update(event.lost, now)
         if self.loader.pending:
             self.loader.place(now)

@@ -255,11 +255,13 @@ class MemorySampled(msgspec.Struct, frozen=True):
         free: by device name.
         dram: free main memory; None if unknown.
         lost: names of devices whose driver does not answer.
+        loading: instances that load onto a GPU, and what each holds there already.
     """
 
     free: dict[str, int]
     dram: int | None = None
     lost: frozenset[str] = frozenset()
+    loading: tuple[tuple[int, int], ...] = ()
 
 
 class TimerFired(msgspec.Struct, frozen=True):

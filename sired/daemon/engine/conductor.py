@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
+from collections.abc import Callable
 
 from sire.units import FOREVER
 from sired.daemon.direct.connections import DirectConnections
@@ -43,6 +44,7 @@ class Conductor:
         effects: carries out instructions.
         direct: reports what direct connections did, before the brain handles an event.
         inventory: reports the free memory of the devices.
+        held: reports the bytes that the process of an instance holds of a GPU.
         recorder: records every event, if recording is switched on.
     """
 
@@ -53,6 +55,7 @@ class Conductor:
         effects: Effects,
         direct: DirectConnections,
         inventory: Inventory,
+        held: Callable[[int, str], int],
         recorder: FileRecorder | None,
     ) -> None:
         self._loop = loop
@@ -60,6 +63,7 @@ class Conductor:
         self._carry_out = methods(effects)
         self._direct = direct
         self._inventory = inventory
+        self._held = held
         self._recorder = recorder
         self._explanations = Explanations(brain)
         self._events: deque[Event] = deque()
@@ -109,7 +113,12 @@ class Conductor:
         # event it is taken for has happened anyway.
         with contextlib.suppress(OSError):
             free, main = self._inventory.free(), self._inventory.main_memory_free()
-            self._sample = events.MemorySampled(free, main, self._inventory.lost)
+            # What a load has taken is not free any more, and must not be reserved a second time.
+            loading = tuple(
+                (one.id, self._held(one.id, one.device))
+                for one in self._brain.fleet.loading_on_gpus
+            )
+            self._sample = events.MemorySampled(free, main, self._inventory.lost, loading)
         return self._sample
 
     def adopt(self, rules: Rules, strategy: Strategy, router: Router, names: Policies) -> None:

@@ -100,7 +100,15 @@ class Engine:
             self.direct_broker,
             self.counters,
         )
-        self.conductor = Conductor(loop, brain, self._effects, self.direct, inventory, recorder)
+        self.conductor = Conductor(
+            loop,
+            brain,
+            self._effects,
+            self.direct,
+            inventory,
+            self.instances.memory_by_driver,
+            recorder,
+        )
         self._worker_events = WorkerEvents(brain, self.instances)
         self._brain = brain
         self._recorder = recorder

@@ -178,7 +178,7 @@ class Instances:
         counters = self._counters.of(spec.name)
         counters.loads[device] += 1
         counters.last_load_seconds = message.load_seconds
-        memory = max(message.memory_bytes, self._memory_by_driver(instance, device))
+        memory = max(message.memory_bytes, self.memory_by_driver(instance, device))
         counters.peak_memory = max(counters.peak_memory, memory)
         log.info(
             "loaded in %.3f s, %d bytes", message.load_seconds, memory, extra=of_worker(spec.name)
@@ -191,7 +191,7 @@ class Instances:
         """Record that a model sleeps; returns the bytes it still takes on its device."""
         spec = self._specs[instance]
         self._counters.of(spec.name).sleeps += 1
-        held = max(message.device_bytes, self._memory_by_driver(instance, device))
+        held = max(message.device_bytes, self.memory_by_driver(instance, device))
         log.info(
             "asleep after %.3f s, %d bytes left", message.seconds, held, extra=of_worker(spec.name)
         )
@@ -204,12 +204,12 @@ class Instances:
         counters = self._counters.of(spec.name)
         counters.wakes += 1
         counters.last_wake_seconds = message.seconds
-        held = max(message.memory_bytes, self._memory_by_driver(instance, device))
+        held = max(message.memory_bytes, self.memory_by_driver(instance, device))
         log.info("woke in %.3f s, %d bytes", message.seconds, held, extra=of_worker(spec.name))
         self._events.add("woke", spec.name, device, f"in {format_duration(message.seconds)}")
         return held
 
-    def _memory_by_driver(self, instance: int, device: str) -> int:
+    def memory_by_driver(self, instance: int, device: str) -> int:
         """Bytes the GPU's driver reports for the process, with its context; 0 if none."""
         pid = self._supervisor.pid(instance)
         return self._inventory.used_by(device, pid) if pid is not None else 0

@@ -92,6 +92,11 @@ class Ledger:
         """Correct a charge to the bytes that the process was measured to hold."""
         self._device_of[instance].charges[instance] = Charge(memory, allocated=memory)
 
+    def note_allocated(self, instance: int, memory: int) -> None:
+        """Record how much of its charge a process that loads has allocated so far, in bytes."""
+        charge = self._device_of[instance].charges[instance]
+        charge.allocated = min(memory, charge.memory)
+
     def release(self, instance: int) -> None:
         """Release every charge of an instance: its process has exited."""
         account = self._device_of.pop(instance)

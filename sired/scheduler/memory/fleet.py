@@ -85,6 +85,22 @@ class Fleet:
         choices = [Choice(i.id, i.device, len(i.in_flight), i.last_dispatched) for i in able]
         return self.instances[self._router(choices).instance]
 
+    @property
+    def loading_on_gpus(self) -> list[Instance]:
+        """The instances that load onto a GPU."""
+        accounts = self.ledger.accounts
+        return [
+            instance
+            for instance in self.instances.values()
+            if isinstance(instance.state, Loading) and accounts[instance.device].kind == "cuda"
+        ]
+
+    def note_allocated(self, instance: int, memory: int) -> None:
+        """Record what an instance that still loads holds already; others are measured."""
+        found = self.instances.get(instance)
+        if found is not None and isinstance(found.state, Loading):
+            self.ledger.note_allocated(instance, memory)
+
     def expiry(self, instance: Instance) -> float:
         """When an idle instance will have been unused for too long."""
         model = instance.model

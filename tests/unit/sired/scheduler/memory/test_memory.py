@@ -53,6 +53,20 @@ def test_a_model_that_can_never_fit_is_rejected_at_once_with_figures(driver: typ
     assert d.loaded() == ["small"]
 
 
+def test_what_a_load_has_taken_already_is_not_reserved_a_second_time(driver: type[Driver]) -> None:
+    """The driver reports it as used from then on; nothing has to be evicted for it again."""
+    d = driver(devices=(("cuda:0", "cuda", 100),))
+    for name, size in (("idle", 20), ("large", 60), ("small", 15)):
+        d.add(name, size)
+    d.load("idle")
+    _, (start, *_) = d.request("large")
+    assert isinstance(start, StartWorker)
+    d.handle(events.MemorySampled({"cuda:0": 50}, loading=((start.instance, 30),)))
+    _, instructions = d.request("small")
+    assert [do.model.name for do in of_kind(StartWorker, instructions)] == ["small"]
+    assert of_kind(Evicted, instructions) == []
+
+
 def test_a_pinned_model_stays_and_its_memory_is_not_available(driver: type[Driver]) -> None:
     d = driver()
     d.add("pinned", 60, pinned=True)
