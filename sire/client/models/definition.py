@@ -10,7 +10,7 @@ import msgspec
 
 from sire.client.models.hub import find_model, is_hub_name
 from sire.client.models.utf8_path import in_utf8
-from sire.errors import InvalidModel, shown
+from sire.errors import InvalidModel, ModelNotFound, shown
 from sire.model_directory import base_name, is_adapter
 from sire.options.derived import explicit_defaults, fields_from, read_options
 from sire.options.option import ModelOption
@@ -107,8 +107,15 @@ def _import_path(fields: dict[str, Any], class_path: Sequence[str]) -> tuple[str
 
 
 def _locate_model(path: PathLike[str] | str, runtime: str) -> str:
-    if runtime == "huggingface" and not Path(path).exists() and is_hub_name(str(path)):
-        return str(find_model(str(path)))
+    if not Path(path).exists() and is_hub_name(str(path)):
+        if runtime == "huggingface":
+            return str(find_model(str(path)))
+        if runtime == "auto":
+            raise ModelNotFound(
+                f"The file {shown(str(Path(path).absolute()))} does not exist.",
+                hint="If it is the name of a model on the Hugging Face hub, which is downloaded "
+                "then: --runtime huggingface",
+            )
     return in_utf8(str(PATH.read(path)))
 
 

@@ -93,3 +93,12 @@ def test_the_base_of_an_adapter_is_found_from_here(
     assert located("base") == str(tmp_path / "here/base")
     assert located("nowhere", base="base") == str(tmp_path / "here/base")
     assert located("nowhere") is None
+
+
+def test_a_name_on_the_hub_without_a_runtime_is_a_missing_file_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelNotFound, match="org/model' does not exist") as raised:
+        define_model("m", "org/model", {})
+    assert "--runtime huggingface" in raised.value.hint
