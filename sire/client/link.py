@@ -201,7 +201,7 @@ class Link:
                 return False
             deadline = deadline or time.monotonic() + seconds
             if time.monotonic() >= deadline:
-                raise unresponsive(self._paths, seconds) from None
+                raise unresponsive(self._paths, seconds)
             self._socket.poll(_TRY_MILLISECONDS, _POLLOUT)
         return True
 

@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,15 +23,17 @@ class GivenValue(NamedTuple):
 Layer = dict[str, GivenValue]
 
 
-def from_file(path: Path) -> Layer:
+def from_file(path: Path, named: Collection[str]) -> Layer:
     """Read a TOML file, or a YAML file by its suffix; a missing file sets nothing.
+
+    ``named`` are the sections that contain tables under names of the user's choice.
 
     Raises:
         InvalidConfiguration: the file cannot be read, or is not valid.
     """
     if path.suffix in {".yaml", ".yml"}:
         tables = read_server_file(path)
-        return {key: GivenValue(value, "file", str(path)) for key, value in _flatten(tables)}
+        return _from_tables(tables, named, path)
     try:
         text = path.read_text("utf-8")
         tables = tomllib.loads(text)
@@ -47,13 +49,18 @@ def from_file(path: Path) -> Layer:
         raise InvalidConfiguration(f"{path} is not valid TOML: {where}.") from None
     except (ValueError, RecursionError) as problem:  # thousands of digits, or of brackets
         raise InvalidConfiguration(f"{path} cannot be read: {error_text(problem)}.") from None
-    return {key: GivenValue(value, "file", str(path)) for key, value in _flatten(tables)}
+    return _from_tables(tables, named, path)
 
 
-def _flatten(tables: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+def _from_tables(tables: dict[str, Any], named: Collection[str], path: Path) -> Layer:
+    found = _flatten(tables, named)
+    return {key: GivenValue(value, "file", str(path)) for key, value in found}
+
+
+def _flatten(tables: dict[str, Any], named: Collection[str]) -> Iterator[tuple[str, Any]]:
     """Dotted keys and values; an empty or misplaced table counts as a value."""
     for section, table in tables.items():
-        if section in {"devices", "groups"} and isinstance(table, dict):
+        if section in named and isinstance(table, dict):
             for name, keys in table.items():
                 yield from _keys(f"{section}.{name}", keys)
         else:

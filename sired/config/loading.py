@@ -57,7 +57,9 @@ def load_settings(
         InvalidConfiguration: a section, key or value is not valid; the message names it.
     """
     given = {
-        key: item for key, item in from_file(path).items() if item.value != {} or not _section(key)
+        key: item
+        for key, item in from_file(path, _NAMED).items()
+        if item.value != {} or not _section(key)
     }
     names = {section: _names(section, given) for section in _NAMED}
     given |= from_environment(environment, _SECTIONS, names)

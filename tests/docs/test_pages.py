@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import typer.main
 
+from man.settings import NAMED
 from sire import ModelManager
 from sire_cli.main import full_app
 from sired.config.layers import from_file
@@ -119,7 +120,7 @@ def test_settings_that_pages_show_are_accepted(page: Path, tmp_path: Path) -> No
         if language == "toml" and "project" not in tomllib.loads(content):
             file = tmp_path / "config.toml"
             file.write_text(content)
-            assert from_file(file)
+            assert from_file(file, NAMED)
             load_settings(file, {}, {})
 
 

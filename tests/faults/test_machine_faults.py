@@ -76,8 +76,8 @@ class Disk:
     def protect(self) -> None:
         """Nothing can be made there any more; what is open stays so."""
         for place in self.places:
-            # Made read-only where nobody writes: over a place that is being written to, the
-            # kernel refuses, and the daemon may write at any moment.
+            # The kernel refuses to make a mount read-only while a file on it is being written.
+            # The daemon may write at any moment, so the mount is made aside, and then moved.
             aside = f"{place}.readonly"
             self._enter(
                 f"mkdir -p {aside} && mount --bind {place} {aside}"

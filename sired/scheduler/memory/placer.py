@@ -17,6 +17,7 @@ Loads are decided in the order in which they are due (see ``pending``). For each
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 
 from sire.errors import DeviceNotFound, InsufficientMemory
 from sire.units import format_bytes
@@ -110,7 +111,7 @@ class Placer:
         now: float,
     ) -> MakeRoom | None:
         """What the load waits for in its group; None if it fits there, or has no limit."""
-        instances = [instance for there in residents.values() for instance in there]
+        instances = chain.from_iterable(residents.values())
         found = group_account(load.model, instances, self._ledger, self._rules)
         if found is None:
             return None
@@ -190,9 +191,10 @@ class Placer:
             DeviceNotFound: it names a device that does not exist or does not respond.
             InsufficientMemory: it can never fit.
         """
-        there = list(instances)
-        devices = self._fitting(load, self._residents(there))
-        found = group_account(load.model, there, self._ledger, self._rules)
+        residents = self._residents(instances)
+        devices = self._fitting(load, residents)
+        everyone = chain.from_iterable(residents.values())
+        found = group_account(load.model, everyone, self._ledger, self._rules)
         return tuple(account.name for account in [*devices, *(found[:1] if found else ())])
 
     def _residents(self, instances: Iterable[Instance]) -> dict[str, list[Instance]]:
@@ -216,7 +218,7 @@ class Placer:
                 and self._need(load, account) <= account.capacity - pinned[account.name]
             ]
             if fitting:
-                everyone = [instance for there in residents.values() for instance in there]
+                everyone = chain.from_iterable(residents.values())
                 need = self._need(load, fitting[0])
                 check_group(load.model, need, everyone, self._ledger, self._rules)
                 return fitting
