@@ -6,20 +6,19 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from sire.nvidia import GPUS, LOAD_UNIFIED_MEMORY, UNIFIED_MEMORY, lacks_unified_memory
 from sire_cli.doctor.finding import Finding
 
 # How NVML numbers the modes in which a GPU takes one process, or none.
 _MODES = {2: "prohibits computing", 3: "takes one process at a time"}
-_UNIFIED = Path("/dev/nvidia-uvm")
-_LISTED = Path("/proc/driver/nvidia/gpus")
 
 
 def gpus(
     architectures: Sequence[str],
     nvml: Any = None,
     *,
-    unified: Path = _UNIFIED,
-    listed: Path = _LISTED,
+    unified: Path = UNIFIED_MEMORY,
+    listed: Path = GPUS,
 ) -> Finding:
     """Check the state and the settings of every GPU.
 
@@ -38,13 +37,12 @@ def gpus(
         return Finding(name, "ok", "none that the driver reports")
     if not handles:
         return Finding(name, "ok", "none")
-    if not unified.exists() and listed.exists():
+    if lacks_unified_memory(unified, listed):
         return Finding(
             name,
             "problem",
             f"{unified} is missing, so CUDA does not start",
-            "sudo modprobe nvidia-uvm; at every boot: echo nvidia-uvm | sudo tee "
-            "/etc/modules-load.d/nvidia-uvm.conf",
+            LOAD_UNIFIED_MEMORY,
         )
     problems = [
         problem

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import pynvml
 
+from sire.nvidia import GPUS, LOAD_UNIFIED_MEMORY, UNIFIED_MEMORY, lacks_unified_memory
 from sired.devices.base import Failure, Hardware, Reading
 
 Value = TypeVar("Value")
@@ -18,8 +19,6 @@ Value = TypeVar("Value")
 _MODPROBE_SECONDS = 10.0
 # Codes of NVML: not found, GPU is lost, reset required, GPU not found.
 _GONE = frozenset({6, 15, 16, 28})
-# The driver lists the GPUs here that it has found, whether its library works or not.
-GPUS = Path("/proc/driver/nvidia/gpus")
 
 
 class NvmlProbe:
@@ -214,7 +213,7 @@ def _text(value: str | bytes) -> str:
     return value.decode() if isinstance(value, bytes) else value
 
 
-def make_unified_memory(device: Path = Path("/dev/nvidia-uvm"), listed: Path = GPUS) -> str:
+def make_unified_memory(device: Path = UNIFIED_MEMORY, listed: Path = GPUS) -> str:
     """Create the device file that CUDA needs, if it has not been since the machine was started.
 
     CUDA would run nvidia-modprobe itself, but workers cannot gain the privileges that it needs.
@@ -226,9 +225,6 @@ def make_unified_memory(device: Path = Path("/dev/nvidia-uvm"), listed: Path = G
     if program is not None and not device.exists():
         with suppress(OSError, subprocess.TimeoutExpired):  # CUDA reports the error
             subprocess.run([program, "-c=0", "-u"], check=False, timeout=_MODPROBE_SECONDS)
-    if device.exists() or not listed.exists():
+    if not lacks_unified_memory(device, listed):
         return ""
-    return (
-        f"{device} is missing, so CUDA does not start. Load its module: sudo modprobe nvidia-uvm. "
-        "At every boot: echo nvidia-uvm | sudo tee /etc/modules-load.d/nvidia-uvm.conf"
-    )
+    return f"{device} is missing, so CUDA does not start. Load its module: {LOAD_UNIFIED_MEMORY}"
