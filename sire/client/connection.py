@@ -125,19 +125,21 @@ class Connection:
         link: Link | None = None
         reply: Reply | None = None
         try:
-            link = self._sent(request, payload, timeout)
-            while reply is None or isinstance(reply, Part):
-                reply, frames = link.receive(request.id, timeout, due=due)
-                if isinstance(reply, Failure):
-                    raise_failure(reply)
+            link, (reply, frames) = self._first(request, payload, timeout, due)
+            while isinstance(reply, Part):
                 yield reply, frames
+                reply, frames = link.receive(request.id, timeout, due=due)
+            if isinstance(reply, Failure):
+                raise_failure(reply)
+            yield reply, frames
         except (KeyboardInterrupt, DeadlineExceeded, GeneratorExit):
             # An interrupt may come right after the request was sent.
-            sent_to = self._link if link is None else link
-            if sent_to is not None and (reply is None or isinstance(reply, Part)):
-                sent_to.cancel(request.id, next(self._ids))
+            link = link or self._link
+            if link is not None and (reply is None or isinstance(reply, Part)):
+                link.cancel(request.id, next(self._ids))
             raise
         except DaemonUnavailable:
+            link = link or self._link
             if link is None:
                 raise
             link.abandon([request.id])
@@ -147,6 +149,34 @@ class Connection:
                 self._check_size(payload)
             self._died = link.ended
             raise
+
+    def _first(
+        self,
+        request: Request,
+        payload: Sequence[Buffer],
+        timeout: float | None,
+        due: float | None,
+    ) -> tuple[Link, Answer]:
+        """Send a request and wait for the first reply; returns it with the link that it came on.
+
+        A daemon that is being killed may still be connected to, but receives nothing: the next one
+        is asked then.
+
+        Raises:
+            InvalidInput: the header exceeds the limit.
+            DaemonUnavailable: there is no daemon, it went away, or it does not respond.
+            DeadlineExceeded: no reply within ``timeout``.
+        """
+        for _ in range(_MOST_DAEMONS - 1):
+            link = self._sent(request, payload, timeout)
+            try:
+                return link, link.receive(request.id, timeout, due=due)
+            except DaemonUnavailable:
+                if link.greeted or not link.ended:
+                    raise
+                self.close()
+        link = self._sent(request, payload, timeout)
+        return link, link.receive(request.id, timeout, due=due)
 
     def _sent(self, request: Request, payload: Sequence[Buffer], timeout: float | None) -> Link:
         """Send a request to the daemon, or to the next one if it dies before; returns the link.

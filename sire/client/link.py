@@ -107,10 +107,14 @@ class Link:
 
     Attributes:
         ended: whether the connection was found lost by ``send`` or ``receive``.
+        greeted: whether a daemon has answered on it; known once the connection is lost. The kernel
+            also accepts connections for a process that is being killed, which reads nothing.
     """
 
     def __init__(self, paths: Paths, *, backlog: int = BACKLOG) -> None:
         self.ended = False
+        self.greeted = False
+        self._lost = False
         self._paths = paths
         self._heartbeat = Heartbeat()
         self._incomplete = False
@@ -122,7 +126,7 @@ class Link:
         # No reconnection: with socket activation an idle client would restart a stopped daemon.
         self._socket.setsockopt(zmq.RECONNECT_IVL, -1)
         self._monitor: zmq.Socket[bytes] = self._socket.get_monitor_socket(
-            zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED
+            zmq.EVENT_CONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
         )
         self._descriptor = int(self._socket.getsockopt(zmq.FD))
         self._timeout_ms = -1
@@ -141,7 +145,10 @@ class Link:
 
     def lost(self) -> bool:
         """Whether the daemon has closed the connection since it was established."""
-        return bool(self._monitor.poll(0))
+        while not self._lost and self._monitor.poll(0):
+            greeted = self._event() == zmq.EVENT_HANDSHAKE_SUCCEEDED
+            self.greeted, self._lost = self.greeted or greeted, not greeted
+        return self._lost
 
     def connection_lost(self) -> DaemonUnavailable:
         """The error of requests without an answer when the connection is lost."""
