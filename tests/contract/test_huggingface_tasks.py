@@ -304,6 +304,25 @@ def test_a_text_about_a_picture_is_continued(
     assert runtime.predict(model, asked)[0] == expected["generated_text"]
 
 
+def test_a_model_without_a_chat_template_is_warmed_up_by_a_text_with_its_picture(
+    runtime: HuggingFaceRuntime, made: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    model, _ = made(tiny_tasks.chatter, max_new_tokens=1)
+    with caplog.at_level("INFO", logger="sired.worker"):
+        runtime.warmup(model)
+    assert not caplog.records
+
+
+def test_a_model_that_does_not_take_the_sample_is_loaded_all_the_same(
+    runtime: HuggingFaceRuntime, made: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    template = "{{ raise_exception('A system message comes first.') }}"
+    model, _ = made(lambda path: tiny_tasks.chatter(path, chat_template=template))
+    with caplog.at_level("INFO", logger="sired.worker"):
+        runtime.warmup(model)
+    assert "not warmed up: it failed on a sample" in caplog.text
+
+
 CHAT = (
     "{% for message in messages %}{% for part in message['content'] %}"
     "{% if part['type'] == 'image' %}<image> {% else %}{{ part['text'] }} {% endif %}"

@@ -118,14 +118,18 @@ class ImageTextToText(ObjectTask):
         if "text" not in item:
             raise InvalidInput("The model requires the field 'text', or 'messages'.")
         text = text_of(item["text"], "text")
-        if self._pipe.processor.chat_template is None:
+        if not self._has_template():
             return {"images": pictures or None, "text": text}
         content = [{"type": "image", "image": picture} for picture in pictures]
         return {"text": [{"role": "user", "content": [*content, {"type": "text", "text": text}]}]}
 
     def sample(self) -> Any:
-        """A word about a small black picture."""
-        return {"image": np.zeros((SIDE, SIDE, 3), np.uint8), "text": TRIAL[0]}
+        """A word about a small black picture, and the token that stands for it in the text."""
+        token = "" if self._has_template() else getattr(self._pipe.processor, "image_token", "")
+        return {"image": np.zeros((SIDE, SIDE, 3), np.uint8), "text": f"{token} {TRIAL[0]}"}
+
+    def _has_template(self) -> bool:
+        return self._pipe.processor.chat_template is not None
 
 
 def _message(message: Any) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The runtime: loads Hugging Face directories with transformers."""
 
 import importlib
+import logging
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,10 +27,13 @@ from sired.runtimes.huggingface.arguments import (
 )
 from sired.runtimes.huggingface.task import Task, TransformersModel
 from sired.runtimes.huggingface.tasks import model_class, task_for
+from sired.runtimes.out_of_memory import is_out_of_memory
 from sired.runtimes.pytorch.gpu_limit import limit_allocations
 from sired.runtimes.pytorch.model import TorchModel, common_precision
 from sired.runtimes.pytorch.runtime import PyTorchRuntime
 from sired.runtimes.wanted import check_wanted
+
+log = logging.getLogger("sired.worker")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +120,19 @@ class HuggingFaceRuntime(PyTorchRuntime):
         yield from model.task.stream(data)
 
     def warmup(self, model: TorchModel) -> None:
-        """Run the smallest possible input, so that kernels are selected and buffers allocated."""
+        """Run the smallest possible input, so that kernels are selected and buffers allocated.
+
+        Nobody asked for that input, so a model that does not take it is loaded all the same.
+        """
         assert isinstance(model, TaskModel)
         assert model.task is not None
-        self.predict(model, model.task.sample())
+        try:
+            self.predict(model, model.task.sample())
+        except Exception as problem:
+            if is_out_of_memory(problem):
+                raise
+            reason = " ".join(str(problem).split())[:300]
+            log.info("not warmed up: it failed on a sample: %s: %s", type(problem).__name__, reason)
 
 
 def _running(task: Task, modules: Sequence[torch.nn.Module], device: torch.device) -> TaskModel:
