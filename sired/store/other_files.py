@@ -11,7 +11,7 @@ from typing import Any
 
 # Bytes that are read, and bytes that a compressed file is unpacked to.
 _BEGINNING = 1 << 20
-_STRINGS = {"GLOBAL", "SHORT_BINUNICODE", "BINUNICODE", "UNICODE", "SHORT_BINSTRING"}
+_STRINGS = {"SHORT_BINUNICODE", "BINUNICODE", "UNICODE", "SHORT_BINSTRING"}
 _MOST_OPCODES = 200
 
 _SERVER = (
@@ -111,12 +111,17 @@ def _pickle(path: Path, content: bytes) -> tuple[str, str] | None:
 
 
 def _names(content: bytes) -> list[str]:
-    """The first modules, and other short texts, that a pickle refers to."""
+    """The first classes and functions that a pickle refers to, with their modules."""
     names: list[str] = []
+    texts = ["", ""]
     try:
         for opcode, argument, _ in itertools.islice(pickletools.genops(content), _MOST_OPCODES):
-            if opcode.name in _STRINGS and argument:
+            if opcode.name == "GLOBAL":
                 names.append(str(argument).replace(" ", "."))
+            elif opcode.name == "STACK_GLOBAL":  # of the two texts before it
+                names.append(".".join(texts))
+            elif opcode.name in _STRINGS:
+                texts = [texts[1], str(argument)]
     except ValueError:  # arrays of joblib stand between opcodes
         pass
     return names

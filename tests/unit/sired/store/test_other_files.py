@@ -83,7 +83,16 @@ def test_each_is_recognised_by_its_content(
 
 
 @pytest.mark.parametrize(
-    "content", [b"x\x9c damaged", b"\x1f\x8b", b"BZh", b"\x80", b"\x80\x04", b"\x80\x04."]
+    "content",
+    [
+        b"x\x9c damaged",
+        b"\x1f\x8b",
+        b"BZh",
+        b"\x80",
+        b"\x80\x04",
+        b"\x80\x04.",
+        pickle.dumps({"sklearn": "a text, not a class"}),
+    ],
 )
 def test_what_is_damaged_or_says_nothing_is_not(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "m"
