@@ -69,6 +69,12 @@ def define_model(
     if runtime == "ollama" and (server := os.environ.get("OLLAMA_HOST")):
         fields["args"] = {"host": server, **args}
     python_path = _import_path(fields, class_path)
+    if path is None and runtime in {"auto", "huggingface"} and is_hub_name(name):
+        raise InvalidModel(
+            f"No file is specified for {name}.",
+            hint="If it is the name of a model on the Hugging Face hub, write it twice: "
+            f"sire register {name} {name} --runtime huggingface",
+        )
     place_of_model = "" if path is None else _locate_model(path, runtime)
     if runtime in {"auto", "huggingface"}:
         fields["args"] = {**args, **_located_base(place_of_model, args)}

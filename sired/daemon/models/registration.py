@@ -14,6 +14,7 @@ from sire.paths import Paths, nearest_file_hint, private_directory
 from sire.protocol.content import Buffer
 from sire.protocol.requests import Register
 from sire.spec import ModelSpec, Signature, check_name
+from sired.daemon.models.declared_inputs import check_declared_inputs
 from sired.daemon.models.image_options import check_image_options
 from sired.runtimes.arguments import check_arguments
 from sired.runtimes.discovery import all_traits, find_traits
@@ -58,6 +59,7 @@ def complete(
     check_arguments(find_traits(spec.runtime), spec)
     # Raises if the declared inputs are not its own.
     check_image_options(spec, spec.signature.completed_by(spec.stated))
+    check_declared_inputs(spec.signature.inputs, spec.stated.inputs)
     check_batches(spec)
     return msgspec.structs.replace(
         spec,

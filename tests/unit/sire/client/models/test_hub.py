@@ -102,3 +102,12 @@ def test_a_name_on_the_hub_without_a_runtime_is_a_missing_file_with_the_remedy(
     with pytest.raises(ModelNotFound, match="org/model' does not exist") as raised:
         define_model("m", "org/model", {})
     assert "--runtime huggingface" in raised.value.hint
+
+
+@pytest.mark.parametrize("options", [{}, {"runtime": "huggingface"}])
+def test_a_name_on_the_hub_instead_of_a_file_is_answered_with_the_whole_command(
+    options: dict[str, str],
+) -> None:
+    with pytest.raises(InvalidModel, match="No file is specified for org/model") as raised:
+        define_model("org/model", None, options)
+    assert "sire register org/model org/model --runtime huggingface" in raised.value.hint
