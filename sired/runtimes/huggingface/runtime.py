@@ -122,7 +122,7 @@ class HuggingFaceRuntime(PyTorchRuntime):
     def warmup(self, model: TorchModel) -> None:
         """Run the smallest possible input, so that kernels are selected and buffers allocated.
 
-        Nobody asked for that input, so a model that does not take it is loaded all the same.
+        It is not the input of a user, so a model that does not take it is loaded all the same.
         """
         assert isinstance(model, TaskModel)
         assert model.task is not None

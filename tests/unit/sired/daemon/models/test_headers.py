@@ -81,12 +81,12 @@ def lists(path: Path) -> None:
 
 
 def entries(path: Path) -> None:
-    """A zip file whose directory has its one entry 600,000 times."""
+    """A zip file whose directory has its one entry 2,000,000 times."""
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("m/data/0", b"")
     content = path.read_bytes()
     start, end = content.index(b"PK\1\2"), content.index(b"PK\5\6")
-    directory = content[start:end] * 600_000
+    directory = content[start:end] * 2_000_000
     last = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 65535, 65535, len(directory), start, 0)
     path.write_bytes(content[:start] + directory + last)
 
