@@ -286,11 +286,16 @@ class GroupInfo(msgspec.Struct, frozen=True):
 
 
 class DeviceList(Message, frozen=True, tag="devices_report"):
-    """All devices, the placement strategy in force, and the groups that have a limit."""
+    """All devices, the placement strategy in force, and the groups that have a limit.
+
+    Attributes:
+        problems: hardware that cannot be used, and why.
+    """
 
     devices: tuple[DeviceInfo, ...]
     strategy: str
     groups: tuple[GroupInfo, ...] = ()
+    problems: tuple[str, ...] = ()
 
 
 class CheckStep(msgspec.Struct, frozen=True):

@@ -30,6 +30,8 @@ def devices(json: AsJson = False) -> None:
     print_table(_COLUMNS, [_row(device) for device in reply.devices])
     if reply.groups:
         print_table(_GROUP_COLUMNS, [_group_row(group) for group in reply.groups])
+    for problem in reply.problems:
+        print_message(f"! {problem}")
     print_message(f"Placement strategy: {reply.strategy}")
 
 

@@ -20,9 +20,10 @@ def examine() -> list[Finding]:
     """Run every check; a finding that is not ok contains advice."""
     paths: Paths = find_paths()
     found: Versions = versions()
-    cuda = driver_version()
+    answer = driver_version()
+    cuda = None if isinstance(answer, str) else answer
     return [
-        driver(cuda),
+        driver(answer),
         gpus(found.torch_architectures),
         onnxruntime_twice(found),
         cuda_versions(found, cuda),

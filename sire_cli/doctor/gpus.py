@@ -3,11 +3,13 @@
 import importlib
 import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sire.nvidia import GPUS, LOAD_UNIFIED_MEMORY, UNIFIED_MEMORY, lacks_unified_memory
 from sire_cli.doctor.finding import Finding
+from sire_cli.doctor.limited import ANSWER_SECONDS, within
 
 # How NVML numbers the modes in which a GPU takes one process, or none.
 _MODES = {2: "prohibits computing", 3: "takes one process at a time"}
@@ -19,6 +21,7 @@ def gpus(
     *,
     unified: Path = UNIFIED_MEMORY,
     listed: Path = GPUS,
+    seconds: float = ANSWER_SECONDS,
 ) -> Finding:
     """Check the state and the settings of every GPU.
 
@@ -27,15 +30,18 @@ def gpus(
         nvml: the driver's library as a Python module, or a substitute.
         unified: the device file that CUDA needs where the kernel module lists GPUs.
         listed: the directory in which it lists them.
+        seconds: how long to wait for the driver.
     """
     nvml = nvml or importlib.import_module("pynvml")  # its import is slow
     name = "gpus"
     try:
-        nvml.nvmlInit()
-        handles = [nvml.nvmlDeviceGetHandleByIndex(n) for n in range(nvml.nvmlDeviceGetCount())]
-    except nvml.NVMLError:
+        count, problems = within(partial(_examine, nvml, architectures), seconds)
+    except (nvml.NVMLError, TimeoutError) as error:
+        if listed.exists():
+            why = f"the kernel module has found GPUs that the driver does not report: {error}"
+            return Finding(name, "problem", why, "See: nvidia-smi")
         return Finding(name, "ok", "none that the driver reports")
-    if not handles:
+    if not count:
         return Finding(name, "ok", "none")
     if lacks_unified_memory(unified, listed):
         return Finding(
@@ -44,15 +50,21 @@ def gpus(
             f"{unified} is missing, so CUDA does not start",
             LOAD_UNIFIED_MEMORY,
         )
-    problems = [
+    if not problems:
+        return Finding(name, "ok", f"{count}, ready to compute")
+    found, advice = zip(*problems, strict=True)
+    return Finding(name, "problem", "; ".join(found), "; ".join(dict.fromkeys(advice)))
+
+
+def _examine(nvml: Any, architectures: Sequence[str]) -> tuple[int, list[tuple[str, str]]]:
+    """The number of GPUs, and what is wrong with them."""
+    nvml.nvmlInit()
+    handles = [nvml.nvmlDeviceGetHandleByIndex(n) for n in range(nvml.nvmlDeviceGetCount())]
+    return len(handles), [
         problem
         for number, handle in enumerate(handles)
         for problem in _problems(f"cuda:{number}", handle, nvml, architectures)
     ]
-    if not problems:
-        return Finding(name, "ok", f"{len(handles)}, ready to compute")
-    found, advice = zip(*problems, strict=True)
-    return Finding(name, "problem", "; ".join(found), "; ".join(dict.fromkeys(advice)))
 
 
 def _problems(

@@ -14,34 +14,46 @@ from sire.paths import Paths
 from sire.protocol.replies import HealthReport
 from sire.protocol.requests import Health
 from sire_cli.doctor.finding import Finding
+from sire_cli.doctor.limited import within
 from sire_cli.host.config_file import check_settings
 from sire_cli.host.systemd import units
 
 _REPLY_SECONDS = 3.0
 
 
-def driver_version() -> tuple[int, int] | None:
-    """The highest CUDA version that the NVIDIA driver supports; None without a driver."""
+def driver_version() -> tuple[int, int] | str:
+    """The highest CUDA version that the NVIDIA driver supports, else its error in its words."""
     import pynvml  # noqa: PLC0415 (its import is slow)
 
+    def ask() -> tuple[int, int] | str:
+        try:
+            pynvml.nvmlInit()
+            version = int(pynvml.nvmlSystemGetCudaDriverVersion_v2())
+            pynvml.nvmlShutdown()
+        except pynvml.NVMLError as error:
+            return str(error)
+        return version // 1000, version % 1000 // 10
+
     try:
-        pynvml.nvmlInit()
-        version = int(pynvml.nvmlSystemGetCudaDriverVersion_v2())
-        pynvml.nvmlShutdown()
-    except pynvml.NVMLError:
-        return None
-    return version // 1000, version % 1000 // 10
+        return within(ask)
+    except TimeoutError as error:
+        return str(error)
 
 
-def driver(version: tuple[int, int] | None, devices: Path = Path("/proc/driver/nvidia")) -> Finding:
-    """Check that the NVIDIA driver responds if its kernel module is loaded."""
-    if version is not None:
+def driver(version: tuple[int, int] | str, devices: Path = Path("/proc/driver/nvidia")) -> Finding:
+    """Check that the NVIDIA driver responds if its kernel module is loaded.
+
+    Args:
+        version: the CUDA version it supports, or why it does not respond.
+        devices: exists if the kernel module is loaded.
+    """
+    if not isinstance(version, str):
         return Finding("driver", "ok", f"NVIDIA, for CUDA up to {version[0]}.{version[1]}")
     if devices.exists():
         return Finding(
             "driver",
             "problem",
-            "the NVIDIA kernel module is loaded, but the driver does not respond",
+            f"the NVIDIA kernel module is loaded, but the driver does not respond: {version}",
             "See nvidia-smi; after a driver update, restart the machine",
         )
     return Finding("driver", "ok", "no NVIDIA driver; models run on the CPU")

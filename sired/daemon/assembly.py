@@ -21,6 +21,7 @@ from sired.daemon.plugins import find_policy, find_router, find_strategy
 from sired.daemon.services import Services
 from sired.daemon.telemetry.history_recorder import HistoryRecorder
 from sired.daemon.telemetry.prometheus_server import PrometheusServer
+from sired.devices.asking import AskingProbe
 from sired.devices.base import Device
 from sired.devices.cpu import CpuProbe
 from sired.devices.inventory import Inventory
@@ -82,7 +83,7 @@ def _services(
     snapshots = Snapshots(paths.snapshots)
     # The database of jobs is as old as sire, and is created further down.
     snapshots.adopt(registry.models, earlier=paths.jobs.exists())
-    gpus = NvmlProbe(visible=os.environ.get("CUDA_VISIBLE_DEVICES"))
+    gpus = AskingProbe(NvmlProbe(visible=os.environ.get("CUDA_VISIBLE_DEVICES")))
     inventory = Inventory([gpus, CpuProbe()], settings)
     footprints = Footprints(paths.footprints)
     zygote = Zygote(

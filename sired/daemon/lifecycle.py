@@ -23,6 +23,7 @@ from sire.paths import (
 )
 from sired.config import LoadedSettings, load_settings, waiting_for_start
 from sired.daemon.assembly import assemble, policies_from, rules_from
+from sired.daemon.device_watch import DeviceWatch
 from sired.daemon.handlers import RequestHandlers
 from sired.daemon.host.event_loop import busy_polling_loop
 from sired.daemon.host.fd_limits import nearly_exhausted, raise_limit
@@ -34,7 +35,6 @@ from sired.daemon.host.temporary_files import remove_directory, take_directory
 from sired.daemon.models.scheduler_entry import add_to_scheduler
 from sired.daemon.plugins import find_router, find_strategy
 from sired.daemon.supervisor.supervisor import SLOW_EXIT_GRACE_SECONDS
-from sired.devices.nvml import make_unified_memory
 from sired.store import atomic, model_cache
 from sired.workers.descendants import adopt_orphans
 from sired.workers.environment import filter_environment
@@ -182,6 +182,14 @@ class Daemon:
         self._services = parts.services
         self._prometheus_server = parts.prometheus_server
         self._direct_listener = parts.direct_listener
+        self._device_watch = DeviceWatch(
+            loop,
+            self._services.inventory,
+            self._services.conductor,
+            self._services.supervisor.standby,
+            startup.paths,
+            self._services.reported_problems,
+        )
 
     def open(self, *, parent: int | None) -> None:
         """Add the models to the brain and open the sockets; the fork server warms up meanwhile.
@@ -223,10 +231,8 @@ class Daemon:
         threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
 
     def _warm_up(self) -> None:
-        gpus = any(device.hardware.kind == "cuda" for device in self._services.inventory.devices)
-        if gpus and (problem := make_unified_memory()):
-            log.error("%s", problem)
-            self._services.reported_problems.append(problem)
+        if self._services.inventory.can_lose:  # there are GPUs
+            self._device_watch.check_unified_memory()
         try:
             self._services.zygote.warm()
         except OSError as problem:
@@ -252,6 +258,7 @@ class Daemon:
             self._stop.set()
         self._check_descriptors()
         self._services.jobs.check_clock()
+        self._device_watch.look()
         if self._services.pending_loads or self._services.inventory.can_lose:
             self._services.conductor.sample()
         if (

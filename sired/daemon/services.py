@@ -126,21 +126,28 @@ class Services:
         """What is wrong although the daemon runs, as ``sire health`` reports it."""
         damaged = [f"{name}: {why}" for name, why in self.registry.damaged.items()]
         return (
-            *self.inventory.problems,
+            *self.device_problems,
             *self._exceeded_declarations,
             *self._unlimited_groups,
-            *(f"the driver of {name} no longer responds" for name in self.inventory.lost),
-            *(
-                f"the driver does not report on {name} ({reason}): what runs there goes on, and "
-                "nothing else is placed there. Try: sire daemon restart"
-                for name, reason in self.inventory.silent.items()
-            ),
             *damaged,
             *self.jobs.problems,
             *self.warm_start.problems,
             *self.history_recorder.problems,
             *self.reported_problems,
             *filter(None, [self.zygote.problem]),
+        )
+
+    @property
+    def device_problems(self) -> tuple[str, ...]:
+        """What is wrong with the devices, as ``sire devices`` reports it."""
+        return (
+            *self.inventory.problems,
+            *(f"the driver of {name} no longer responds" for name in sorted(self.inventory.lost)),
+            *(
+                f"the driver does not report on {name} ({reason}): what runs there goes on, and "
+                "nothing else is placed there. Try: sire daemon restart"
+                for name, reason in self.inventory.silent.items()
+            ),
         )
 
     @property

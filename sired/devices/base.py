@@ -71,11 +71,17 @@ class Probe(Protocol):
 
     Attributes:
         kind: cpu or cuda.
-        problems: messages about hardware that ``find`` could not make available.
     """
 
     kind: str
-    problems: list[str]
+
+    @property
+    def problems(self) -> list[str]:
+        """Messages about hardware that ``find`` could not make available."""
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether ``find`` may find more if it is called again, as once a driver is loaded."""
 
     def find(self) -> list[Hardware]:
         """All devices of this kind; empty without a driver."""
@@ -86,8 +92,8 @@ class Probe(Protocol):
     def free(self, hardware: Hardware) -> int | None:
         """Its free bytes, which is faster than ``read``; None if it does not respond."""
 
-    def used_by(self, hardware: Hardware, pid: int) -> int:
-        """Bytes of its memory that a process holds; 0 if the driver does not report it."""
+    def by_process(self, hardware: Hardware) -> dict[int, int]:
+        """Bytes of its memory by process id; empty if the driver does not report it."""
 
     def failure(self, hardware: Hardware) -> "Failure | None":
         """Why its last ``free`` was None."""

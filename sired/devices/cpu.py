@@ -19,15 +19,20 @@ class CpuProbe:
     """
 
     kind = "cpu"
+    incomplete = False
 
     def __init__(
         self,
         membership: Path = Path("/proc/self/cgroup"),
         groups: Path = Path("/sys/fs/cgroup"),
     ) -> None:
-        self.problems: list[str] = []
         self._membership = membership
         self._groups = groups
+
+    @property
+    def problems(self) -> list[str]:
+        """None: there is always one."""
+        return []
 
     def find(self) -> list[Hardware]:
         """The CPU, with the cores and the memory that this process may use."""
@@ -52,9 +57,9 @@ class CpuProbe:
         """Available bytes, including page cache."""
         return self.free_bytes()
 
-    def used_by(self, hardware: Hardware, pid: int) -> int:  # noqa: ARG002
-        """Always 0: what processes hold of main memory is measured by their workers."""
-        return 0
+    def by_process(self, hardware: Hardware) -> dict[int, int]:  # noqa: ARG002
+        """Always empty: what processes hold of main memory is measured by their workers."""
+        return {}
 
     def failure(self, hardware: Hardware) -> Failure | None:  # noqa: ARG002
         """Always None: the CPU responds."""

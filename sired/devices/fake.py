@@ -1,5 +1,6 @@
 """A fake of NVIDIA's management library, for machines and tests without a GPU."""
 
+import threading
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TypeVar
@@ -35,6 +36,7 @@ class FakeGpu:
         capability: the version of what it computes.
         remapped: correctable rows, uncorrectable ones, whether more wait, whether that failed.
         instances: of a partitioned GPU (MIG); None for one that is not.
+        answers: what the driver waits for before it answers; None if it answers at once.
         error: what the driver answers to every call, such as "Unknown Error"; "" if it works.
     """
 
@@ -54,6 +56,7 @@ class FakeGpu:
     remapped: tuple[int, int, int, int] | None = (0, 0, 0, 0)
     instances: "list[FakeGpu] | None" = None
     lost: bool = False
+    answers: threading.Event | None = None
     error: str = ""
 
 
@@ -62,7 +65,9 @@ class FakeNvml:
 
     Args:
         gpus: in the library's order, which can differ from that of the bus.
-        driver: whether a driver is installed.
+        driver: whether a driver is loaded.
+
+    Both can be changed at any time.
     """
 
     NVMLError = NVMLError
@@ -71,21 +76,21 @@ class FakeNvml:
     nvmlMemory_v2 = 2  # noqa: N815
 
     def __init__(self, gpus: list[FakeGpu], *, driver: bool = True) -> None:
-        self._gpus = gpus
-        self._driver = driver
+        self.gpus = gpus
+        self.driver = driver
 
     def nvmlInit(self) -> None:  # noqa: D102, N802 (the names are the library's)
-        if not self._driver:
+        if not self.driver:
             raise NVMLError("Driver Not Loaded", 9)
 
     def nvmlDeviceGetCount(self) -> int:  # noqa: D102, N802
-        return len(self._gpus)
+        return len(self.gpus)
 
     def nvmlDeviceGetHandleByIndex(self, number: int) -> FakeGpu:  # noqa: D102, N802
-        return _responding(self._gpus[number])
+        return _responding(self.gpus[number])
 
     def nvmlDeviceGetHandleByUUID(self, uuid: str) -> FakeGpu:  # noqa: D102, N802
-        everything = [unit for gpu in self._gpus for unit in (gpu, *(gpu.instances or ()))]
+        everything = [unit for gpu in self.gpus for unit in (gpu, *(gpu.instances or ()))]
         return next(_responding(gpu) for gpu in everything if gpu.uuid == uuid)
 
     def nvmlDeviceGetComputeMode(self, gpu: FakeGpu) -> int:  # noqa: D102, N802
@@ -155,6 +160,8 @@ class FakeNvml:
 
 
 def _responding(gpu: FakeGpu) -> FakeGpu:
+    if gpu.answers is not None:
+        gpu.answers.wait()
     if gpu.lost:
         raise NVMLError("GPU is lost", GPU_IS_LOST)
     if gpu.error:

@@ -19,7 +19,6 @@ class Inventory:
 
     Attributes:
         devices: that models can be placed on.
-        problems: messages about hardware that cannot be used, and settings that do not match it.
         lost: names of devices that have been gone for a while.
         silent: why devices do not respond that are not gone, by name. What runs there goes on;
             nothing else is placed there.
@@ -27,30 +26,64 @@ class Inventory:
 
     def __init__(self, probes: Sequence[Probe], settings: Settings) -> None:
         self.devices: list[Device] = []
-        self.problems: list[str] = []
         self.lost: frozenset[str] = frozenset()
         self.silent: dict[str, str] = {}
         self._silent_since: dict[Hardware, float] = {}
+        self._last_free: dict[Hardware, int] = {}
         self._settings = settings
+        self._probes = probes
         self._probe_of: dict[str, Probe] = {}
-        self._cpu: Hardware | None = None
-        matched: set[str] = set()
-        for probe in probes:
-            for hardware in probe.find():
-                matched |= self._take(probe, hardware)
-            self.problems += probe.problems
-        self.devices.sort(key=lambda device: device.hardware.kind == "cpu")
+        self._known: dict[str, Hardware] = {}
+        self._matched: set[str] = set()
+        self._unfit: list[str] = []
+        self._renumbered: list[str] = []
+        self.look_again()
         self._check_dram()
-        self.problems += [
-            f"devices.{name}: {given.kind} {given.index} does not exist"
-            for name, given in settings.devices.items()
-            if name not in matched and given.enabled
+
+    @property
+    def problems(self) -> list[str]:
+        """Messages about hardware that cannot be used, and settings that do not match it."""
+        return [
+            *(problem for probe in self._probes for problem in probe.problems),
+            *self._unfit,
+            *self._renumbered,
+            *(
+                f"devices.{name}: {given.kind} {given.index} does not exist"
+                for name, given in self._settings.devices.items()
+                if name not in self._matched and given.enabled
+            ),
         ]
 
+    @property
+    def incomplete(self) -> bool:
+        """Whether looking again may find more devices, as once a driver has been loaded."""
+        return any(probe.incomplete for probe in self._probes)
+
+    def look_again(self) -> list[Device]:
+        """Adopt hardware that was not there before, and return its devices.
+
+        What is known keeps its name, whatever number its driver gives it now.
+        """
+        before, self._renumbered = len(self.devices), []
+        uuids = {hardware.uuid for hardware in self._known.values()}
+        for probe in self._probes:
+            for hardware in probe.find():
+                if hardware.name not in self._known and hardware.uuid not in uuids:
+                    self._matched |= self._take(probe, hardware)
+                elif self._known.get(hardware.name, hardware).uuid != hardware.uuid:
+                    self._renumbered.append(
+                        f"{hardware.model} ({hardware.uuid}) is {hardware.name} to its driver now, "
+                        "which was another GPU when the daemon started. To use it: sire daemon "
+                        "restart"
+                    )
+        found = self.devices[before:]
+        self.devices.sort(key=lambda device: device.hardware.kind == "cpu")
+        return found
+
     def _check_dram(self) -> None:
-        dram, total = self._settings.tiers.dram, self._cpu.total_bytes if self._cpu else 0
-        if dram > total:
-            self.problems.append(
+        dram, cpu = self._settings.tiers.dram, self._known.get("cpu")
+        if dram > (total := cpu.total_bytes if cpu else 0):
+            self._unfit.append(
                 f"tiers.dram: {format_bytes(dram)} exceeds the {format_bytes(total)} of main memory"
             )
 
@@ -74,20 +107,31 @@ class Inventory:
         return {name: reading for name, reading in found.items() if reading is not None}
 
     def free(self) -> dict[str, int]:
-        """Free bytes by device, as drivers report them; 0 for devices that do not respond."""
-        probes = self._probe_of
+        """Free bytes by device, as drivers report them; 0 for devices that do not respond.
+
+        A driver that fails to report once is taken to report what it did before.
+        """
+        probes, now = self._probe_of, time.monotonic()
         hardware = dict.fromkeys(device.hardware for device in self.devices)
         free = {one: probes[one.kind].free(one) for one in hardware}
-        now = time.monotonic()
-        silent = {one for one, size in free.items() if size is None}
-        self._silent_since = {one: self._silent_since.get(one, now) for one in silent}
         failures = {
-            one: probes[one.kind].failure(one)
-            for one, since in self._silent_since.items()
-            if now - since >= SILENCE_SECONDS
+            one: probes[one.kind].failure(one) for one, size in free.items() if size is None
         }
-        self._tell_apart({one: failure for one, failure in failures.items() if failure})
-        return {device.name: free[device.hardware] or 0 for device in self.devices}
+        self._silent_since = {one: self._silent_since.get(one, now) for one in failures}
+        lasting = {
+            one: failure
+            for one, failure in failures.items()
+            if failure and now - self._silent_since[one] >= SILENCE_SECONDS
+        }
+        self._tell_apart(lasting)
+        for one, size in free.items():
+            failure = failures.get(one)
+            if size is not None:
+                self._last_free[one] = size
+            elif one in lasting or failure is None or failure.gone:
+                self._last_free[one] = 0
+        last = self._last_free
+        return {device.name: last.get(device.hardware, 0) for device in self.devices}
 
     def _tell_apart(self, failures: dict[Hardware, Failure]) -> None:
         """Devices that are gone, and those on which the driver merely does not report."""
@@ -105,19 +149,19 @@ class Inventory:
         None if it cannot be determined now, for instance without free file descriptors.
         """
         with contextlib.suppress(OSError):
-            return self._probe_of["cpu"].free(self._cpu) if self._cpu else None
+            cpu = self._known.get("cpu")
+            return self._probe_of["cpu"].free(cpu) if cpu else None
         return None
 
     def used_by(self, name: str, pid: int) -> int:
         """Bytes that a process holds on a GPU; 0 if the driver does not report it."""
         hardware = self.device(name).hardware
-        return self._probe_of[hardware.kind].used_by(hardware, pid)
+        return self._probe_of[hardware.kind].by_process(hardware).get(pid, 0)
 
     def _take(self, probe: Probe, hardware: Hardware) -> set[str]:
         """Add the devices of one hardware unit; returns the names of settings that apply to it."""
         self._probe_of[hardware.kind] = probe
-        if hardware.kind == "cpu":
-            self._cpu = hardware
+        self._known[hardware.name] = hardware
         if hardware.instance is not None:
             return self._take_instance(hardware)
         whole = hardware.name
@@ -151,7 +195,7 @@ class Inventory:
     def _split(self, parts: dict[str, DeviceSettings], hardware: Hardware) -> None:
         """Add the parts of a device in its place, except those without a size."""
         sized = {name: given for name, given in parts.items() if given.memory is not None}
-        self.problems += [
+        self._unfit += [
             f'devices.{name}: a part of a device needs its memory, such as memory = "2GiB"'
             for name in parts
             if name not in sized
@@ -159,7 +203,7 @@ class Inventory:
         self.devices += [self._device(name, hardware, given) for name, given in sized.items()]
         wanted = sum(given.memory or 0 for given in sized.values())
         if wanted > (capacity := self._capacity(hardware)[0]):
-            self.problems.append(
+            self._unfit.append(
                 f"devices.{', devices.'.join(sized)}: {format_bytes(wanted)} exceeds the "
                 f"{format_bytes(capacity)} of the device"
             )
@@ -182,7 +226,7 @@ class Inventory:
         if given.memory is not None and given.memory <= capacity:
             capacity, bound = given.memory, f"devices.{name}.memory"
         if unknown := set(given.cores) - set(hardware.cores):
-            self.problems.append(f"devices.{name}: the cores {sorted(unknown)} do not exist")
+            self._unfit.append(f"devices.{name}: the cores {sorted(unknown)} do not exist")
         cores = tuple(core for core in given.cores if core in hardware.cores)
         standby = self._standby(name, hardware, given, capacity)
         capacity -= standby * self._overhead(hardware)
@@ -199,7 +243,7 @@ class Inventory:
         need = given.standby * self._overhead(hardware)
         if need < capacity:
             return given.standby
-        self.problems.append(
+        self._unfit.append(
             f"devices.{name}: {given.standby} standby workers need {format_bytes(need)} of "
             f"{format_bytes(capacity)}, so none are started"
         )

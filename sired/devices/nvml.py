@@ -36,9 +36,9 @@ class NvmlProbe:
 
     def __init__(self, nvml: Any = pynvml, visible: str | None = None, listed: Path = GPUS) -> None:
         self.problems: list[str] = []
+        self._used = 0
         self._errors = (nvml.NVMLError, nvml.NVMLLibraryMismatchError)
         self._listed = listed
-        self._failure: BaseException | None = None
         self._failures: dict[str, Failure] = {}
         self._nvml = nvml
         self._visible = None if visible is None else [word.strip() for word in visible.split(",")]
@@ -51,14 +51,15 @@ class NvmlProbe:
         partitioned GPU (MIG) there are its instances: CUDA offers a process one of them.
         ``problems`` says why GPUs that the machine has are not among them.
         """
-        self.problems = []
-        self._ask(self._nvml.nvmlInit)
-        count = self._ask(self._nvml.nvmlDeviceGetCount) if self._failure is None else None
-        if count is None:
+        self.problems, self._used = [], 0
+        try:
+            self._nvml.nvmlInit()
+            count = self._nvml.nvmlDeviceGetCount()
+        except self._errors as failure:
             if present := self._present():
                 self.problems.append(
                     f"{present} NVIDIA GPU{'s are' if present > 1 else ' is'} not used: NVML "
-                    f"reports {self._failure}. Restart the daemon once nvidia-smi works."
+                    f"reports {failure}. See: nvidia-smi"
                 )
             return []
         handles = [
@@ -67,7 +68,8 @@ class NvmlProbe:
         placed = [(self._address(handle), handle) for handle in handles if handle is not None]
         placed.sort(key=lambda place: place[0])
         found = [self._units(index, handle) for index, (_, handle) in enumerate(placed)]
-        used_or_told = sum(map(bool, found)) + len(self.problems)
+        self._used = sum(map(bool, found))
+        used_or_told = self._used + len(self.problems)
         if count and (missing := max(count, self._present()) - used_or_told) > 0:
             self.problems.append(
                 f"{missing} of the NVIDIA GPUs {'are' if missing > 1 else 'is'} not used: the "
@@ -82,6 +84,11 @@ class NvmlProbe:
                 "daemon restart"
             )
         return shown
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether there may be GPUs that ``find`` has not found."""
+        return self._used < max(1, self._present())
 
     def _units(self, index: int, handle: Any) -> list[Hardware]:
         """A GPU, or the instances of one that is partitioned."""
@@ -164,9 +171,9 @@ class NvmlProbe:
             by_process=self._by_process(handle),
         )
 
-    def used_by(self, hardware: Hardware, pid: int) -> int:
-        """Bytes that a process holds on a GPU; 0 if the driver does not report it."""
-        return self._by_process(self._handles[hardware.uuid]).get(pid, 0)
+    def by_process(self, hardware: Hardware) -> dict[int, int]:
+        """Bytes by process id; empty if the driver does not report them."""
+        return self._by_process(self._handles[hardware.uuid])
 
     def failure(self, hardware: Hardware) -> Failure | None:
         """Why its last ``free`` was None."""
@@ -180,16 +187,17 @@ class NvmlProbe:
     def _memory(self, hardware: Hardware) -> Any:
         """The memory of a GPU; None if it does not respond, also with a new handle."""
         ask, uuid = self._nvml.nvmlDeviceGetMemoryInfo, hardware.uuid
-        memory = self._ask(ask, self._handles[uuid])
-        if memory is None:
-            handle = self._ask(self._nvml.nvmlDeviceGetHandleByUUID, uuid)
-            if handle is not None:  # it is back on the bus
-                self._handles[uuid] = handle
-                memory = self._ask(ask, handle)
         self._failures.pop(uuid, None)
-        if memory is None:
-            gone = getattr(self._failure, "value", None) in _GONE
-            self._failures[uuid] = Failure(str(self._failure), gone)
+        with suppress(*self._errors):
+            return ask(self._handles[uuid])
+        try:
+            handle = self._nvml.nvmlDeviceGetHandleByUUID(uuid)
+            memory = ask(handle)
+        except self._errors as failure:
+            gone = getattr(failure, "value", None) in _GONE
+            self._failures[uuid] = Failure(str(failure), gone)
+            return None
+        self._handles[uuid] = handle  # it is back on the bus
         return memory
 
     def _by_process(self, handle: Any) -> dict[int, int]:
@@ -201,12 +209,9 @@ class NvmlProbe:
 
     def _ask(self, function: Callable[..., Value], *arguments: Any) -> Value | None:
         """The result of a driver call; None if it is not supported or fails."""
-        self._failure = None
-        try:
+        with suppress(*self._errors):
             return function(*arguments)
-        except self._errors as failure:
-            self._failure = failure
-            return None
+        return None
 
 
 def _text(value: str | bytes) -> str:

@@ -114,6 +114,7 @@ class Brain:
             events.WorkerLoadFailed: self._operations.load_failed,
             events.WorkerGone: self._worker_gone,
             events.MemorySampled: self._memory_sampled,
+            events.DeviceAdded: self._device_added,
             events.TimerFired: lambda _, now: self._deadlines.timer_fired(now),
         }
 
@@ -263,6 +264,12 @@ class Brain:
         self.fleet.ledger.dram.reported_free = event.dram
         for instance, memory in event.loading:
             self.fleet.note_allocated(instance, memory)
-        self._lost_devices.update(event.lost, now)
+        self._lost_devices.update(event.lost, event.silent, now)
         if self.loader.pending:
             self.loader.place(now)
+
+    def _device_added(self, event: events.DeviceAdded, now: float) -> None:
+        self.fleet.ledger.add(
+            Account(event.name, event.kind, event.capacity, bounded_by=event.bounded_by)
+        )
+        self.loader.place(now)

@@ -254,7 +254,8 @@ class MemorySampled(msgspec.Struct, frozen=True):
     Attributes:
         free: by device name.
         dram: free main memory; None if unknown.
-        lost: names of devices whose driver does not answer.
+        lost: names of devices that are gone, and what was on them with them.
+        silent: names of devices that their driver fails to report on; what runs there goes on.
         loading: instances that load onto a GPU, and what each holds there already.
     """
 
@@ -262,6 +263,22 @@ class MemorySampled(msgspec.Struct, frozen=True):
     dram: int | None = None
     lost: frozenset[str] = frozenset()
     loading: tuple[tuple[int, int], ...] = ()
+    silent: frozenset[str] = frozenset()
+
+
+class DeviceAdded(msgspec.Struct, frozen=True):
+    """A device that models can be placed on from now on.
+
+    Attributes:
+        kind: cpu or cuda.
+        capacity: bytes that instances may use.
+        bounded_by: the setting that limits the capacity.
+    """
+
+    name: str
+    kind: str
+    capacity: int
+    bounded_by: str = ""
 
 
 class TimerFired(msgspec.Struct, frozen=True):
@@ -293,5 +310,6 @@ Event = (
     | RequestFinished
     | WorkerGone
     | MemorySampled
+    | DeviceAdded
     | TimerFired
 )

@@ -138,7 +138,7 @@ def _restored(name: str, value: Any) -> Any:
         return Model(**value)
     if name == "error" and value is not None:
         return error_from(*value)
-    if name == "lost":
+    if name in {"lost", "silent"}:
         return frozenset(value)
     return value
 

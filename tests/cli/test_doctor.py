@@ -5,6 +5,7 @@ import os
 import resource
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -110,8 +111,10 @@ def test_versions_that_do_not_fit_each_other_are_told(
 
 
 def test_a_driver_that_is_there_and_silent_is_a_problem(tmp_path: Path) -> None:
-    assert driver(None, tmp_path).state == "problem"
-    assert driver(None, tmp_path / "none").state == "ok"
+    finding = driver("Driver/library version mismatch", tmp_path)
+    assert finding.state == "problem"
+    assert finding.found.endswith("does not respond: Driver/library version mismatch")
+    assert driver("Driver Not Loaded", tmp_path / "none").state == "ok"
 
 
 def test_no_shared_memory_is_a_warning(tmp_path: Path) -> None:
@@ -143,6 +146,22 @@ def test_gpus_that_report_little_are_taken_to_be_ready() -> None:
     assert gpus((), FakeNvml([silent, FakeGpu()])).found == "2, ready to compute"
     assert gpus((), FakeNvml([])).state == "ok"
     assert gpus((), FakeNvml([], driver=False)).state == "ok"
+
+
+def test_gpus_that_the_kernel_lists_and_the_driver_does_not_are_a_problem_in_its_words(
+    tmp_path: Path,
+) -> None:
+    finding = gpus((), FakeNvml([], driver=False), listed=tmp_path)
+    assert finding.state == "problem"
+    assert finding.found.endswith("does not report: Driver Not Loaded")
+
+
+def test_a_driver_that_hangs_does_not_hold_the_examination_up(tmp_path: Path) -> None:
+    never = threading.Event()
+    nvml = FakeNvml([FakeGpu(answers=never)])
+    finding = gpus((), nvml, listed=tmp_path, seconds=0.1)
+    never.set()
+    assert finding.found.endswith("does not report: no answer within 0.1 s")
 
 
 def test_a_missing_device_file_of_cuda_is_a_problem(tmp_path: Path) -> None:

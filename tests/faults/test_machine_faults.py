@@ -126,7 +126,7 @@ def test_a_disk_that_takes_nothing_stops_no_model_and_everything_else_says_so(
 DRIVER = '''
 """Stands in for pynvml: made-up GPUs that answer as a file says."""
 
-import json, os, sys
+import json, os, sys, time
 from sired.devices.fake import FakeGpu, FakeNvml, NVMLError
 
 
@@ -134,9 +134,16 @@ class _Driver:
     NVMLError = NVMLError
 
     def __getattr__(self, name):
+        if name == "NVMLLibraryMismatchError":
+            return FakeNvml.NVMLLibraryMismatchError
+        while (said := self._said())["hangs"]:
+            time.sleep(0.02)
+        gpus = [FakeGpu(**gpu) for gpu in said["gpus"]]
+        return getattr(FakeNvml(gpus, driver=said["driver"]), name)
+
+    def _said(self):
         with open(os.environ["CUDA_FAKE_GPUS"]) as file:
-            gpus = [FakeGpu(**said) for said in json.load(file)]
-        return getattr(FakeNvml(gpus), name)
+            return json.load(file)
 
     # A handle outlives the file that it is from.
     def nvmlDeviceGetMemoryInfo(self, handle, version=None):
@@ -155,6 +162,7 @@ class Gpus:
 
     def __init__(self, file: Path) -> None:
         self._file = file
+        self.driver, self.hangs = True, False
         self.each = [
             {"uuid": f"GPU-{n}", "bus": n, "total": 8 * GIB, "free": 7 * GIB} for n in (1, 2)
         ]
@@ -163,7 +171,7 @@ class Gpus:
     def say(self, number: int = 0, **changes: Any) -> None:
         self.each[number].update(changes)
         new = self._file.with_suffix(".new")
-        new.write_text(json.dumps(self.each))
+        new.write_text(json.dumps({"gpus": self.each, "driver": self.driver, "hangs": self.hangs}))
         new.replace(self._file)
 
 
@@ -215,6 +223,39 @@ def test_models_of_a_gpu_that_is_lost_run_elsewhere_and_it_is_used_again_when_it
     wait_until(lambda: device(house, "cuda:0")["available"])
     assert house.predict("bound", x=1) == {"x": 1}
     assert house.json("health")["problems"] == []
+
+
+def test_gpus_whose_driver_is_loaded_after_the_daemon_started_are_used(
+    house: House, gpus: Gpus
+) -> None:
+    gpus.driver = False
+    gpus.say()
+    house.register_faulty()
+    assert house.predict(x=1) == {"x": 1}
+    assert [i.device for i in house.instances()] == ["cpu"]
+    gpus.driver = True
+    gpus.say()
+    wait_until(lambda: len(house.json("devices")["devices"]) == 3)
+    house.sire("unload", "m")
+    assert house.predict(x=1) == {"x": 1}
+    assert [i.device for i in house.instances()] == ["cuda:0"]
+
+
+def test_a_driver_that_hangs_blocks_no_request_and_is_told(house: House, gpus: Gpus) -> None:
+    house.register_faulty(device="cpu")
+    house.register_faulty("bound", device="cuda:0")
+    house.predict()
+    gpus.hangs = True
+    gpus.say()
+    wait_until(lambda: any("does not answer" in why for why in house.json("health")["problems"]))
+    assert house.predict(x=1) == {"x": 1}
+    assert b"does not report on cuda:0" in house.sire("devices").stderr
+    with pytest.raises(DeviceNotFound, match="not reported on by its driver"):
+        house.predict("bound")
+    gpus.hangs = False
+    gpus.say()
+    wait_until(lambda: not house.json("health")["problems"])
+    assert house.predict("bound", x=1) == {"x": 1}
 
 
 def test_a_process_whose_cuda_context_is_lost_is_replaced(house: House, gpus: Gpus) -> None:

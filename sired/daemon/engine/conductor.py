@@ -118,7 +118,8 @@ class Conductor:
                 (one.id, self._held(one.id, one.device))
                 for one in self._brain.fleet.loading_on_gpus
             )
-            self._sample = events.MemorySampled(free, main, self._inventory.lost, loading)
+            lost, silent = self._inventory.lost, frozenset(self._inventory.silent)
+            self._sample = events.MemorySampled(free, main, lost, loading, silent)
         return self._sample
 
     def adopt(self, rules: Rules, strategy: Strategy, router: Router, names: Policies) -> None:

@@ -5,6 +5,7 @@ from sired.daemon.services import Services
 from sired.runtimes.discovery import all_traits
 from sired.scheduler import events
 from sired.scheduler.entities.model import Model
+from sired.scheduler.memory.placer import KINDS_BEST_FIRST
 
 
 def add_to_scheduler(services: Services, spec: ModelSpec) -> None:
@@ -15,8 +16,8 @@ def add_to_scheduler(services: Services, spec: ModelSpec) -> None:
 
 def scheduler_entry(services: Services, spec: ModelSpec) -> Model:
     """The scheduler's entry of a model."""
-    kinds = {device.hardware.kind for device in services.inventory.devices}
-    measured = {kind: services.footprints.get(spec, kind) for kind in kinds}
+    # Of every kind, because a GPU can appear later.
+    measured = {kind: services.footprints.get(spec, kind) for kind in KINDS_BEST_FIRST}
     fewest, most = instance_bounds(spec.instances)
     return Model(
         name=spec.name,

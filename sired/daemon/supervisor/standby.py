@@ -69,6 +69,10 @@ class Standby:
         """The number of standby workers that are ready on a device."""
         return len(self._devices[device].ready) if device in self._devices else 0
 
+    def add(self, device: DeviceGrant, wanted: int) -> None:
+        """Have standby workers on a device that was not there before, from the next ``fill`` on."""
+        self._devices[device.name] = _DeviceStandby(device, wanted)
+
     def take(self, device: str) -> WorkerProcess | None:
         """Take the oldest standby worker of a device, to give it a model; None without one."""
         standby = self._devices.get(device)

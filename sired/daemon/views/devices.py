@@ -18,6 +18,7 @@ def devices(services: Services, message_id: str | int = "") -> DeviceList:
         devices=devices,
         strategy=services.settings.placement.strategy,
         groups=tuple(_group(services, name) for name in services.settings.groups),
+        problems=services.device_problems,
     )
 
 

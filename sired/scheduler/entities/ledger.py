@@ -24,7 +24,8 @@ class Account:
     Attributes:
         capacity: memory that instances may use.
         reported_free: the free memory that the driver last reported; None before the first report.
-        lost: the driver no longer responds.
+        lost: the device is gone.
+        silent: its driver does not report on it: nothing more is placed there.
         charges: what each instance is charged, by its id.
         bounded_by: the setting that limits the capacity; empty if none does.
     """
@@ -34,6 +35,7 @@ class Account:
     capacity: int
     reported_free: int | None = None
     lost: bool = False
+    silent: bool = False
     charges: dict[int, Charge] = field(default_factory=dict)
     bounded_by: str = ""
 
@@ -81,6 +83,10 @@ class Ledger:
         self.accounts = {account.name: account for account in accounts}
         self.dram = Account("dram", "dram", dram)
         self._device_of: dict[int, Account] = {}
+
+    def add(self, account: Account) -> None:
+        """Open the account of a device that was not there before."""
+        self.accounts[account.name] = account
 
     def reserve(self, instance: int, device: str, memory: int) -> None:
         """Charge an instance before its process starts."""

@@ -1,9 +1,11 @@
-"""Devices that stop responding to their driver, and recover.
+"""Devices that are gone or not reported on, and recover.
 
-1. Instances on a device that stops responding are killed at once: they cannot be of use any more.
+1. Instances on a device that is gone are killed at once: they cannot be of use any more.
 2. Their requests run again elsewhere, except those under a lease. Models that were ready are loaded
    elsewhere even if nothing waits for them.
 3. Nothing is placed on the device until its driver responds again.
+4. On a device that is there and that the driver fails to report on, instances go on serving. How
+   much memory is free there is unknown, so nothing more is placed there.
 """
 
 from sire.errors import DeviceNotFound
@@ -22,9 +24,10 @@ class LostDeviceHandler:
         self._requests = requests
         self._fleet: Fleet = state.fleet
 
-    def update(self, lost: frozenset[str], now: float) -> None:
-        """Apply the set of devices that do not respond; all others do."""
+    def update(self, lost: frozenset[str], silent: frozenset[str], now: float) -> None:
+        """Apply the sets of devices that are gone and not reported on; all others respond."""
         for account in self._fleet.ledger.accounts.values():
+            account.silent = account.name in silent
             was, account.lost = account.lost, account.name in lost
             if account.lost and not was:
                 self._end_all(account.name, now)

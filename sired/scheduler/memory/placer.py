@@ -228,10 +228,10 @@ class Placer:
         accounts = self._ledger.accounts
         name = load.device or load.model.device
         if name == "auto":
-            if there := [account for account in accounts.values() if not account.lost]:
+            if there := [one for one in accounts.values() if not (one.lost or one.silent)]:
                 return there
             raise DeviceNotFound(
-                "No device responds to its driver.", hint="List the devices with: sire devices"
+                "No driver of a device responds.", hint="List the devices with: sire devices"
             )
         if name not in accounts:
             raise DeviceNotFound(
@@ -239,10 +239,10 @@ class Placer:
                 hint=f"The devices are: {', '.join(accounts)}. Details: sire devices",
                 device=name,
             )
-        if accounts[name].lost:
+        if accounts[name].lost or accounts[name].silent:
+            why = "is gone" if accounts[name].lost else "is not reported on by its driver"
             raise DeviceNotFound(
-                f"{load.model.name} cannot be loaded on {name}: the device no longer responds to "
-                "its driver.",
+                f"{load.model.name} cannot be loaded on {name}: the device {why}.",
                 hint="Check it with: sire devices. Or register the model for another device.",
                 device=name,
             )
