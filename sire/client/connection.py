@@ -10,7 +10,7 @@ from typing import Self, TypeVar
 import msgspec
 
 from sire.client.autostart import daemon_runs, ensure_daemon
-from sire.client.direct.connection import ConnectionLost
+from sire.client.direct.exchange import ConnectionLost
 from sire.client.direct.router import Routes
 from sire.client.link import BACKLOG, Answer, Link, connect
 from sire.errors import DaemonUnavailable, DeadlineExceeded, ProtocolError

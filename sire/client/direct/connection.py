@@ -7,7 +7,15 @@ from collections.abc import Sequence
 
 import msgspec
 
-from sire.errors import DeadlineExceeded, SireError, error_from
+from sire.client.direct.exchange import (
+    MOST_TENSORS,
+    ConnectionLost,
+    failure_of,
+    prediction_of,
+    run_of,
+    too_late,
+)
+from sire.errors import SireError
 from sire.paths import Paths
 from sire.protocol.content import Buffer, size_of
 from sire.protocol.direct import FromDaemonOrWorker, OpenDirect, Opened
@@ -19,20 +27,6 @@ from sire.transport.staging import Staging
 
 # A healthy daemon answers at once; one that does not must not delay the request.
 _OPENING_SECONDS = 1.0
-# Requests with more may have a header over the daemon's limit: there they always get its error.
-_MOST_TENSORS = 4096
-
-
-class ConnectionLost(Exception):
-    """The request has no answer, and the connection cannot be used any more.
-
-    Attributes:
-        connection: its number if the request was sent, and so may have crashed the worker.
-    """
-
-    def __init__(self, connection: int | None = None) -> None:
-        super().__init__()
-        self.connection = connection
 
 
 class DirectConnection:
@@ -57,7 +51,7 @@ class DirectConnection:
 
     def accepts(self, request: Predict, payload: Sequence[Buffer]) -> bool:
         """Whether a request of this size is allowed; the daemon reports one that is not."""
-        return len(request.tensors) <= _MOST_TENSORS and (
+        return len(request.tensors) <= MOST_TENSORS and (
             size_of(payload) <= self._terms.largest_bytes
         )
 
@@ -74,22 +68,14 @@ class DirectConnection:
         timeout = self._terms.timeout if request.timeout is None else request.timeout
         self._set_timeout(timeout)
         sent = time.monotonic()
-        run = RunModel(0, request.content_type, request.tensors, request.accept, sent)
-        self._send(run, payload)
+        self._send(run_of(request, sent), payload)
         answer, frames = self._receive(request.model, timeout)
         if isinstance(answer, WorkerError):
             self._staging.renew()
-            raise self._failed(answer)
+            raise failure_of(answer)
         if answer.input_held:
             self._staging.renew()
-        latency = time.monotonic() - sent
-        prediction = Prediction(
-            content_type=answer.content_type,
-            tensors=answer.tensors,
-            compute_seconds=answer.compute_seconds,
-            queue_seconds=max(0.0, latency - answer.compute_seconds),
-        )
-        return prediction, frames
+        return prediction_of(answer, time.monotonic() - sent), frames
 
     def _send(self, run: RunModel, payload: Sequence[Buffer]) -> None:
         try:
@@ -103,22 +89,12 @@ class DirectConnection:
         try:
             answer, frames = self._channel.receive()
         except BlockingIOError:
-            raise DeadlineExceeded(
-                f"{model} did not answer within {timeout:g} s.",
-                hint="Increase it with --timeout.",
-                model=model,
-            ) from None
+            raise too_late(model, timeout) from None
         except (EOFError, OSError, SireError):
             raise ConnectionLost(self.number) from None
         if not isinstance(answer, RunResult | WorkerError):
             raise ConnectionLost(self.number)
         return answer, [memoryview(frame) for frame in frames]
-
-    def _failed(self, answer: WorkerError) -> Exception:
-        # The daemon makes room and tries the request again.
-        if answer.out_of_memory:
-            return ConnectionLost()
-        return error_from(answer.code, answer.message, answer.hint, answer.details)
 
     def _set_timeout(self, seconds: float) -> None:
         if seconds != self._timeout:

@@ -1,0 +1,1 @@
+"""Talking to the daemon from an event loop."""
