@@ -34,7 +34,7 @@ _PANELS = {
         "move",
         "reload",
     ),
-    "Requests": ("predict", "bench"),
+    "Requests": ("predict", "bench", "serve"),
     "Jobs": ("submit", "job"),
     "Observe": ("ps", "top", "stats", "metrics", "devices", "health", "logs"),
     "Daemon": ("daemon", "config", "doctor"),

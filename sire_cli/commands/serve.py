@@ -1,0 +1,59 @@
+"""``sire serve``."""
+
+import os
+import sys
+from importlib.util import find_spec
+from typing import Annotated, NoReturn
+
+import typer
+
+from sire.errors import InvalidConfiguration
+from sire_cli.options.completion import complete_model
+
+# What the gateway needs beside the dependencies of every installation.
+_PACKAGES = ("starlette", "uvicorn", "uvloop", "httptools")
+
+
+def serve(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME",
+            help="Models to serve, which are loaded at once; all models if omitted.",
+            autocompletion=complete_model,
+        ),
+    ] = None,
+    listen: Annotated[
+        str,
+        typer.Option(
+            "--listen",
+            metavar="HOST:PORT",
+            help="Address to listen on, of this machine's loopback interface; port 0 takes any "
+            "that is free.",
+        ),
+    ] = "127.0.0.1:8470",
+) -> None:
+    """Serve models over HTTP until Ctrl-C.
+
+    Needs the extra: pip install 'sire[http]'.
+    """
+    _check_packages()
+    # The gateway takes the place of this process, so that signals reach it. -P keeps Python from
+    # importing what the current directory contains.
+    command = [sys.executable, "-P", "-m", "sired.gateway", "--listen", listen]
+    _become([*command, "--", *(names or ())])
+
+
+def _check_packages() -> None:
+    """Raise InvalidConfiguration if a package of the extra is missing."""
+    if missing := [name for name in _PACKAGES if find_spec(name) is None]:
+        raise InvalidConfiguration(
+            f"sire serve needs {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} "
+            "not installed.",
+            hint="Install the extra: pip install 'sire[http]'",
+        )
+
+
+def _become(command: list[str]) -> NoReturn:
+    sys.stdout.flush()
+    os.execv(command[0], command)  # noqa: S606 (a list of arguments, no shell)

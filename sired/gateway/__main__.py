@@ -1,0 +1,37 @@
+"""``python -m sired.gateway``, which ``sire serve`` becomes."""
+
+import argparse
+import logging
+import os
+import sys
+
+from sire.errors import DaemonUnavailable, InvalidConfiguration, ModelNotFound, SireError
+from sire.printable import printable
+from sired.gateway.address import DEFAULT_LISTEN, parse_listen
+
+# As sire(1) documents them.
+_EXIT_CODES = {InvalidConfiguration: 2, ModelNotFound: 3, DaemonUnavailable: 6}
+
+
+def main() -> int:
+    """Serve models until a signal arrives; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="sire serve", description="Serve models over HTTP.")
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--listen", default=DEFAULT_LISTEN)
+    given = parser.parse_args()
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    try:
+        from sired.gateway.process import run  # noqa: PLC0415 (the extra may be missing)
+
+        run(parse_listen(given.listen), tuple(dict.fromkeys(given.names)))
+    except SireError as error:
+        if "SIRE_DEBUG" in os.environ:
+            raise
+        sys.stderr.write(printable(f"sire: error: {error.message}\n"))
+        sys.stderr.write(printable(f"{error.hint}\n") if error.hint else "")
+        return _EXIT_CODES.get(type(error), 1)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""The address that the gateway listens on."""
+
+import errno
+import ipaddress
+import socket
+from typing import NamedTuple
+
+from sire.errors import InvalidConfiguration, shown
+
+DEFAULT_LISTEN = "127.0.0.1:8470"
+_LARGEST_PORT = 65535
+_BACKLOG = 1024
+
+
+class Address(NamedTuple):
+    """A host's IP address and a port."""
+
+    host: str
+    port: int
+
+    @property
+    def authority(self) -> str:
+        """The address as it stands in a URL."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_listen(text: str) -> Address:
+    """Read an address like ``127.0.0.1:8470``, ``[::1]:8470``, ``localhost:8470`` or ``8470``.
+
+    Raises:
+        InvalidConfiguration: it is not an address, or other machines could connect to it.
+    """
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]") if colon else "127.0.0.1"
+    if not (port.isdecimal() and len(port) < 6 and int(port) <= _LARGEST_PORT):
+        raise _invalid(text)
+    host = {"localhost": "127.0.0.1", "": "0.0.0.0"}.get(host, host)  # noqa: S104 (is refused)
+    try:
+        loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        raise _invalid(text) from None
+    if not loopback:
+        raise InvalidConfiguration(
+            f"--listen {text}: other machines could connect to {host}, and there are no API keys "
+            "yet to tell who may use the models.",
+            hint="Listen on 127.0.0.1, and reach it from elsewhere by: "
+            f"ssh -L {port}:127.0.0.1:{port} HOST",
+        )
+    return Address(host, int(port))
+
+
+def _invalid(text: str) -> InvalidConfiguration:
+    return InvalidConfiguration(
+        f"--listen: {shown(text)} is not an IP address and a port.",
+        hint=f"Write it like {DEFAULT_LISTEN}.",
+    )
+
+
+def listen(address: Address) -> tuple[socket.socket, Address]:
+    """Open a listening socket; returns it and its address, whose port the system chose if it was 0.
+
+    Raises:
+        InvalidConfiguration: the port is in use, or may not be used.
+    """
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    opened = socket.socket(family, socket.SOCK_STREAM)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        opened.bind(address)
+        opened.listen(_BACKLOG)
+    except OSError as problem:
+        opened.close()
+        hint = "Listen on another port: --listen 127.0.0.1:PORT; 0 takes any that is free."
+        if problem.errno == errno.EADDRINUSE:
+            hint = f"Another process listens there. {hint}"
+        raise InvalidConfiguration(
+            f"Cannot listen on {address.authority}: {problem.strerror}.", hint=hint
+        ) from None
+    opened.setblocking(False)
+    return opened, Address(address.host, opened.getsockname()[1])

@@ -1,0 +1,60 @@
+"""The ASGI application: its paths, and what comes before and after each of them."""
+
+from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from sired.gateway import health, plain
+from sired.gateway.call import Endpoint
+from sired.gateway.errors import HttpError, error_response
+from sired.gateway.guard import check_sender
+from sired.gateway.served import ServedModels
+
+
+def routes(models: ServedModels) -> list[BaseRoute]:
+    """All paths; those whose answers take least time come first."""
+    return [
+        _route("POST", "/models/{name:path}/predict", Endpoint(models, plain.predict)),
+        _route("GET", "/health", Endpoint(models, health.health)),
+        _route("GET", "/health/live", _Live()),
+        _route("GET", "/health/ready", Endpoint(models, health.ready)),
+        _route("GET", "/metrics", Endpoint(models, health.metrics)),
+    ]
+
+
+class _Live:
+    """Answers without asking the daemon."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await health.live(scope, receive, send)
+
+
+def _route(method: str, path: str, endpoint: ASGIApp) -> Route:
+    return Route(path, endpoint, methods=[method])
+
+
+class Gateway:
+    """The ASGI application of one process."""
+
+    def __init__(self, models: ServedModels) -> None:
+        self._router = Router(routes(models), redirect_slashes=False, default=_no_path)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        scope["app"] = self  # has Starlette raise what it would else answer itself
+        try:
+            check_sender(scope)
+            await self._router(scope, receive, send)
+        except HttpError as error:
+            await error_response(error)(scope, receive, send)
+        except HTTPException as problem:  # the path exists, but not with this method
+            refused = HttpError(
+                problem.status_code,
+                f"{scope['path']} does not take {scope['method']}.",
+                headers=dict(problem.headers or {}),
+            )
+            await error_response(refused)(scope, receive, send)
+
+
+async def _no_path(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001
+    raise HttpError(404, f"There is no path {scope['path']}.")

@@ -1,0 +1,118 @@
+"""One request to the gateway, and what every endpoint does around its handler."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from sire.errors import InvalidInput, SireError, error_text
+from sired.gateway.body import ClientGone, read_body
+from sired.gateway.errors import error_response
+from sired.gateway.served import ServedModels
+
+log = logging.getLogger(__name__)
+
+# Most requests are answered before it pays to watch whether their client leaves.
+_WATCH_AFTER_SECONDS = 0.02
+
+
+@dataclass(slots=True)
+class Call:
+    """A request whose body has been read.
+
+    Attributes:
+        request: its method, path, query and headers.
+        body: all of its body.
+        models: the models that the gateway serves, and the daemon that has them.
+    """
+
+    request: Request
+    body: bytes
+    models: ServedModels
+
+    def json(self) -> Any:
+        """The body, decoded from JSON; an empty one is an empty object.
+
+        Raises:
+            InvalidInput: it is not JSON.
+        """
+        try:
+            return msgspec.json.decode(self.body or b"{}")
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as problem:
+            raise InvalidInput(f"The body is not valid JSON: {error_text(problem)}.") from None
+
+
+Handler = Callable[[Call], Awaitable[Response]]
+ErrorRenderer = Callable[[SireError], Response]
+
+
+class Endpoint:
+    """An ASGI application that answers with what a handler returns, or with its error.
+
+    If the client goes away, the handler is cancelled, which cancels what it asked the daemon.
+    """
+
+    def __init__(
+        self, models: ServedModels, handle: Handler, render: ErrorRenderer = error_response
+    ) -> None:
+        self._models = models
+        self._handle = handle
+        self._render = render
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        try:
+            largest = await self._models.daemon.largest()
+            body = await read_body(scope, receive, largest)
+            call = Call(Request(scope, receive), body, self._models)
+            response = await _unless_gone(self._handle(call), receive)
+        except ClientGone:
+            return
+        except SireError as error:
+            response = self._render(error)
+        except Exception:
+            log.exception("%s %s failed", scope["method"], scope["path"])
+            response = self._render(
+                SireError("The gateway failed to answer this request.", hint="See its output.")
+            )
+        await response(scope, receive, send)
+
+
+async def _unless_gone(work: Awaitable[Response], receive: Receive) -> Response:
+    """The result of the work, which is cancelled if the client goes away.
+
+    Raises:
+        ClientGone: it did.
+    """
+    task = asyncio.current_task()
+    assert task is not None
+    watching: list[asyncio.Task[None]] = []
+    gone = False
+
+    async def watch() -> None:
+        nonlocal gone
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        gone = True
+        task.cancel()
+
+    timer = asyncio.get_running_loop().call_later(
+        _WATCH_AFTER_SECONDS, lambda: watching.append(asyncio.ensure_future(watch()))
+    )
+    try:
+        return await work
+    except asyncio.CancelledError:
+        if gone:
+            task.uncancel()
+            raise ClientGone from None
+        raise
+    finally:
+        timer.cancel()
+        for watcher in watching:
+            watcher.cancel()

@@ -1,0 +1,112 @@
+"""Errors as HTTP responses: the status of each type, and the body that sire's own paths have."""
+
+import math
+from http import HTTPStatus
+
+import msgspec
+from starlette.responses import Response
+
+from sire.errors import (
+    Cancelled,
+    DaemonUnavailable,
+    DeadlineExceeded,
+    DeviceNotFound,
+    InferenceError,
+    InsufficientMemory,
+    InvalidConfiguration,
+    InvalidInput,
+    InvalidModel,
+    JobNotFound,
+    JobsUnavailable,
+    LoadFailed,
+    ModelExists,
+    ModelNotFound,
+    ProtocolError,
+    QueueFull,
+    SireError,
+    UntrustedModel,
+    WorkerCrashed,
+)
+
+# Each error type's status. A client may repeat a request that was answered with 429 or 503.
+_STATUS: dict[type[SireError], int] = {
+    InvalidInput: 400,
+    InvalidConfiguration: 400,
+    UntrustedModel: 403,
+    ModelNotFound: 404,
+    JobNotFound: 404,
+    DeviceNotFound: 404,
+    ModelExists: 409,
+    InvalidModel: 422,
+    QueueFull: 429,
+    InferenceError: 500,
+    LoadFailed: 500,
+    WorkerCrashed: 502,
+    ProtocolError: 502,
+    Cancelled: 503,
+    DaemonUnavailable: 503,
+    JobsUnavailable: 503,
+    DeadlineExceeded: 504,
+    InsufficientMemory: 507,
+}
+_INTERNAL = 500
+_RETRY = frozenset({429, 503})
+_LONGEST_RETRY_SECONDS = 60
+
+
+class HttpError(SireError):
+    """A request that is refused before any model is involved.
+
+    Attributes:
+        status: the status of the response.
+        headers: of the response, besides those that each error has.
+    """
+
+    def __init__(
+        self, status: int, message: str, *, hint: str = "", headers: dict[str, str] | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.headers = headers or {}
+
+
+def status_of(error: SireError) -> int:
+    """The status of the response to an error."""
+    return error.status if isinstance(error, HttpError) else _STATUS.get(type(error), _INTERNAL)
+
+
+def code_of(error: SireError) -> str:
+    """The code of an error: its type's, or the name of the status, like NotFound."""
+    if isinstance(error, HttpError):
+        return HTTPStatus(error.status).phrase.title().replace(" ", "")
+    return error.code
+
+
+def headers_of(error: SireError) -> dict[str, str]:
+    """The headers of the response to an error: when to try again, where that may help."""
+    headers = dict(error.headers) if isinstance(error, HttpError) else {}
+    if status_of(error) in _RETRY:
+        wait = error.details.get("wait_seconds") or error.details.get("retry_seconds") or 1
+        headers["retry-after"] = str(min(math.ceil(float(wait)), _LONGEST_RETRY_SECONDS))
+    return headers
+
+
+def json_response(
+    value: object, status: int = 200, headers: dict[str, str] | None = None
+) -> Response:
+    """A response of JSON."""
+    content = msgspec.json.encode(value, enc_hook=str)
+    return Response(content, status, headers, "application/json")
+
+
+def error_response(error: SireError) -> Response:
+    """The response of sire's own paths to an error: its code, message, hint and figures."""
+    body = {
+        "error": {
+            "code": code_of(error),
+            "message": error.message,
+            "hint": error.hint,
+            "details": error.details,
+        }
+    }
+    return json_response(body, status_of(error), headers_of(error))

@@ -1,0 +1,27 @@
+"""One daemon and one gateway for all tests of a module."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.gateway.serving import Serving, serving
+from tests.home import Home, SharedHome
+
+Register = Callable[..., None]
+
+
+@pytest.fixture(scope="module")
+def gateway_home(shared_homes: tuple[SharedHome, ...]) -> Iterator[Home]:
+    yield shared_homes[0].take()
+    shared_homes[0].give_back()
+
+
+@pytest.fixture(scope="module")
+def served(gateway_home: Home, zoo: Path) -> Iterator[Serving]:
+    """A gateway to a daemon with two models of the zoo: twice (Scale) and moody (Moody)."""
+    for name, kind in (("twice", "Scale"), ("moody", "Moody")):
+        weights, classes = zoo / "x2.safetensors", zoo / "classes.py"
+        gateway_home.register(name, weights, "--class", f"{classes}:{kind}")
+    with serving(gateway_home) as running:
+        yield running
