@@ -129,9 +129,9 @@ def _memory(name: str, process: psutil.Process, goal: float | None = None) -> It
 
 
 def _zygote(daemon: psutil.Process) -> psutil.Process:
-    """Return the fork server below the daemon: the parent of every worker."""
+    """Return the process that workers are forked from."""
     for child in daemon.children(recursive=True):
-        if "forkserver" in " ".join(child.cmdline()):
+        if child.name() == "sired:zygote":
             return child
     raise RuntimeError("The daemon has no zygote.")
 

@@ -50,11 +50,6 @@ class Paths:
         """The file whose lock decides which process is the daemon; it contains its pid."""
         return self.runtime / "sired.lock"
 
-    @property
-    def temporary_record(self) -> Path:
-        """The file that states where the daemon's temporary files are."""
-        return self.runtime / "temporary"
-
     def load_lock(self, gpu: str) -> Path:
         """The file that a worker locks while it loads onto a GPU, to measure loads apart."""
         return self.runtime / f"{gpu}.load"

@@ -21,6 +21,7 @@ from sired.daemon.plugins import find_policy, find_router, find_strategy
 from sired.daemon.services import Services
 from sired.daemon.telemetry.history_recorder import HistoryRecorder
 from sired.daemon.telemetry.prometheus_server import PrometheusServer
+from sired.daemon.warm_up import WarmUp
 from sired.devices.asking import AskingProbe
 from sired.devices.base import Device
 from sired.devices.cpu import CpuProbe
@@ -87,8 +88,7 @@ def _services(
     inventory = Inventory([gpus, CpuProbe()], settings)
     footprints = Footprints(paths.footprints)
     zygote = Zygote(
-        {spec.runtime for spec in registry.models.values()},
-        Confinement(settings.workers.limits, settings.workers.no_new_privileges),
+        confinement=Confinement(settings.workers.limits, settings.workers.no_new_privileges)
     )
     front = Front(paths.checked_socket(), settings.daemon.max_message_bytes, listening)
     brain = _brain(settings, inventory)
@@ -106,6 +106,8 @@ def _services(
         settings.cache.memory,
         _recorder(brain, settings),
     )
+    warm_up = WarmUp(loop, zygote, inventory)
+    warm_up.when_ready.append(engine.supervisor.standby.fill)
     return Services(
         paths=paths,
         loaded=loaded,
@@ -129,7 +131,7 @@ def _services(
             loop, paths.history, engine.counters, brain.memory_by_model, settings.history
         ),
         zygote=zygote,
-        when_warm=[engine.supervisor.standby.fill],
+        warm_up=warm_up,
     )
 
 

@@ -1,7 +1,6 @@
 """The daemon's life cycle: lock, start, reload, drain, stop."""
 
 import asyncio
-import contextlib
 import gc
 import logging
 import os
@@ -31,7 +30,6 @@ from sired.daemon.host.lock import hold_lock, holds
 from sired.daemon.host.log_setup import ERROR_PRIORITY, prioritised, read_by_journal, start_logging
 from sired.daemon.host.sd_notify import Notifier
 from sired.daemon.host.socket_activation import check_not_in_use, passed_socket
-from sired.daemon.host.temporary_files import remove_directory, take_directory
 from sired.daemon.models.scheduler_entry import add_to_scheduler
 from sired.daemon.plugins import find_router, find_strategy
 from sired.daemon.supervisor.supervisor import SLOW_EXIT_GRACE_SECONDS
@@ -96,7 +94,6 @@ def run(
     except OSError as problem:
         return _give_up(DaemonUnavailable(str(problem)), journal=journal)
     finally:
-        remove_directory(paths.temporary_record)
         os.close(startup.lock)
     return 0
 
@@ -137,7 +134,6 @@ def _remove_leftovers(startup: Startup) -> None:
         remove_stale_socket(paths.socket)
     for directory in (paths.models, paths.classes, paths.state):
         atomic.sweep(directory)
-    take_directory(paths.temporary_record)
 
 
 def check(flags: Mapping[str, str], config: Path | None = None) -> int:
@@ -216,7 +212,8 @@ class Daemon:
         self._services.warm_start.start()
         self._services.history_recorder.start()
         threading.Thread(target=self._services.headers.start, name="headers", daemon=True).start()
-        self._begin_warm_up()
+        models = tuple(self._services.registry.models.values())
+        self._services.warm_up.start(models, before=self._device_watch.check_unified_memory)
         self._check_every_second(parent)
         # What exists by now stays: the garbage collector need not scan it again.
         gc.collect()
@@ -224,26 +221,6 @@ class Daemon:
         self._manager.notify("READY=1")
         self._manager.keep_alive(self._loop)
         log.info("sired is ready on %s", self._paths.socket)
-
-    def _begin_warm_up(self) -> None:
-        # A thread, not a task of the loop: a daemon that is stopped meanwhile does not wait for it.
-        self._services.warm = False
-        threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
-
-    def _warm_up(self) -> None:
-        if self._services.inventory.can_lose:  # there are GPUs
-            self._device_watch.check_unified_memory()
-        try:
-            self._services.zygote.warm()
-        except OSError as problem:
-            log.error("the fork server did not start: %s", problem)  # noqa: TRY400
-        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-            self._loop.call_soon_threadsafe(self._warm)
-
-    def _warm(self) -> None:
-        self._services.warm = True
-        for callback in self._services.when_warm:
-            callback()
 
     def _check_every_second(self, parent: int | None) -> None:
         """Sample memory, and check that the daemon is still needed and reachable."""
@@ -261,13 +238,7 @@ class Daemon:
         self._device_watch.look()
         if self._services.pending_loads or self._services.inventory.can_lose:
             self._services.conductor.sample()
-        if (
-            self._services.warm
-            and self._services.zygote.ended
-            and not self._services.zygote.problem
-        ):
-            log.error("the fork server has ended; starting another one")
-            self._begin_warm_up()
+        self._services.warm_up.check()
         self._services.warm_start.save()
         self._services.supervisor.trim_logs(self._paths.daemon_output)
 
@@ -323,6 +294,7 @@ class Daemon:
         if self._next_check is not None:  # what it checks is closed from here on
             self._next_check.cancel()
         self._services.engine.close()
+        self._services.zygote.close()
         self._services.jobs.close()
         self._services.headers.close()
         self._direct_listener.close()

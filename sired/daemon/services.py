@@ -1,7 +1,6 @@
 """The daemon's parts, as request handlers and views use them."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sire.errors import DaemonUnavailable, DeviceNotFound, InvalidConfiguration, shown
@@ -26,6 +25,7 @@ from sired.daemon.supervisor.supervisor import WorkerSupervisor
 from sired.daemon.telemetry.counters import AllCounters
 from sired.daemon.telemetry.event_log import EventLog
 from sired.daemon.telemetry.history_recorder import HistoryRecorder
+from sired.daemon.warm_up import WarmUp
 from sired.devices.inventory import Inventory
 from sired.scheduler.brain import Brain
 from sired.scheduler.entities.ledger import Ledger
@@ -48,7 +48,6 @@ class Services:
         models: the registered models as the brain knows them, with ``fleet``, the instances, and
             ``ledger``, what they are charged. All read-only.
         draining: the daemon is stopping and accepts no new work.
-        warm: the fork server is ready; ``when_warm`` is called each time it becomes so.
         reported_problems: problems of parts that do not keep their own.
         started: when the daemon started, on the monotonic clock.
     """
@@ -66,10 +65,9 @@ class Services:
     warm_start: WarmStart
     history_recorder: HistoryRecorder
     zygote: Zygote
+    warm_up: WarmUp
     headers: HeaderReaders = field(default_factory=HeaderReaders)
     draining: bool = False
-    warm: bool = False
-    when_warm: list[Callable[[], None]] = field(default_factory=list)
     reported_problems: list[str] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
     conductor: Conductor = field(init=False)

@@ -78,10 +78,11 @@ class RuntimeTraits:
         estimates: ``estimate`` may report the size of the weights before they are loaded.
         accepts_dummy_input: ``accepts_dummy_input`` may allow a trial on zeros after loading.
         sleeps: ``can_sleep``, ``sleep`` and ``wake`` may move the weights to main memory.
-        preload: when the fork server imports the implementation, so that workers need not: if it
-            is installed ("first": before others, because they use libraries that it loads), if
-            a model of this runtime was registered when the daemon started, or never. Modules that
-            start threads or use a device when imported must not be preloaded.
+        preload: whether the fork server imports the implementation, so that workers need not:
+            "always", "never", or "when_registered", once a model of this runtime is registered;
+            "first" is the same, but before others, because they use libraries that it loads.
+            Modules that start threads or use a device when imported must not be preloaded.
+        also_imports: names other runtimes whose frameworks a worker of a model imports.
         import_bytes: main memory that a worker takes for importing the implementation, if the fork
             server has not.
         on_register: called in the daemon when a model is registered or estimated; checks its
@@ -106,6 +107,7 @@ class RuntimeTraits:
     accepts_dummy_input: bool = False
     sleeps: bool = False
     preload: Preload = "when_registered"
+    also_imports: Callable[[ModelSpec], Collection[str]] | None = None
     import_bytes: int = 0
     on_register: Callable[[ModelSpec], ModelSpec] | None = None
 
@@ -145,8 +147,8 @@ class RuntimeTraits:
         return self.class_arguments and known.takes_class and spec.model_class is not None
 
 
-def is_preloaded(traits: RuntimeTraits, registered: Collection[str]) -> bool:
-    """Whether the fork server imports a runtime; ``registered`` names those with models."""
-    if traits.preload == "when_registered":
-        return traits.name in registered
-    return traits.preload != "never"
+def is_preloaded(traits: RuntimeTraits, needed: Collection[str]) -> bool:
+    """Whether the fork server imports a runtime; ``needed`` names those that models need."""
+    if traits.preload in ("first", "when_registered"):
+        return traits.name in needed
+    return traits.preload == "always"

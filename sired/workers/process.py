@@ -3,24 +3,19 @@
 import contextlib
 import os
 import signal
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import msgspec
 
 from sire.transport.channel import Channel
+from sired.runtimes.needs import runtimes_needed
 from sired.workers import log_files
-from sired.workers.descendants import add_worker, remove_worker
 from sired.workers.messages import EstimateModel, FromWorker, LoadModel, StandBy
+from sired.workers.zygote.handles import ProcessHandle
 from sired.workers.zygote.zygote import Zygote
 
 # The first message to a worker.
 First = LoadModel | StandBy | EstimateModel
-
-# The zygote reports exit codes, with a delay after the end of a process.
-_EXIT_CODE_SECONDS = 1.0
-# The exit code that multiprocessing reports if the zygote ended before the process.
-_LOST = 255
 
 
 class WorkerProcess:
@@ -28,22 +23,23 @@ class WorkerProcess:
 
     Attributes:
         pid: its process id.
-        pidfd: a descriptor of the process, which is never reused for another one; -1 once closed.
         channel: the connection to it.
         log: the file that its output goes to.
     """
 
     def __init__(
-        self, process: BaseProcess, channel: Channel[FromWorker], log: Path, log_start: int
+        self, process: ProcessHandle, channel: Channel[FromWorker], log: Path, log_start: int
     ) -> None:
-        assert process.pid is not None
-        self.pid: int = process.pid
-        add_worker(self.pid)
-        self.pidfd: int = os.pidfd_open(self.pid)
+        self.pid = process.pid
         self.channel = channel
         self._process = process
         self.log = log
         self._log_start = log_start
+
+    @property
+    def pidfd(self) -> int:
+        """A descriptor of the process, which is never reused for another one; -1 once closed."""
+        return self._process.pidfd
 
     def take_over(self, job: LoadModel, log: Path) -> None:
         """Have a standby worker load a model; its output goes to ``log`` from now on."""
@@ -62,24 +58,12 @@ class WorkerProcess:
 
     def exit_status(self) -> str:
         """How the process ended, such as "exit code 1"; call it once the pidfd is readable."""
-        self._process.join(_EXIT_CODE_SECONDS)
-        code = self._process.exitcode
-        if code is None or code == _LOST:
-            code = self._inherited_status()
+        code = self._process.exit_code()
         if code is None:
             return "exit code unknown"
         if code < 0:
             return f"killed by {signal.Signals(-code).name}"
         return f"exit code {code}"
-
-    def _inherited_status(self) -> int | None:
-        """The exit code of a process that became our child when the zygote ended before it."""
-        with contextlib.suppress(ChildProcessError):
-            exit_info = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            if exit_info is not None:
-                exited = exit_info.si_code == os.CLD_EXITED
-                return exit_info.si_status if exited else -exit_info.si_status
-        return None
 
     def last_lines(self, count: int = 10) -> list[str]:
         """The last lines of its output; after a crash by a signal, its innermost calls."""
@@ -91,24 +75,20 @@ class WorkerProcess:
         # It led a process group, whose id is not reused while the group has members.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
-        self._process.join(_EXIT_CODE_SECONDS)
-        with contextlib.suppress(ChildProcessError):
-            os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG)
-        remove_worker(self.pid)
-        os.close(self.pidfd)
-        self.pidfd = -1
-        with contextlib.suppress(ValueError):  # without an exit code it counts as running
-            self._process.close()
+        self._process.close()
 
 
 def start_worker(zygote: Zygote, first: First, log: Path) -> WorkerProcess:
-    """Fork a worker and send it its first message. Blocks while the zygote is importing.
+    """Fork a worker and send it its first message.
+
+    Blocks while the zygote is importing what the worker needs.
 
     Raises:
         OSError: no process could be started.
     """
     log_start = _begin_log(log)
-    process, connection = zygote.start(log)
+    needed = () if isinstance(first, StandBy) else runtimes_needed(first.spec)
+    process, connection = zygote.start(log, needed)
     channel: Channel[FromWorker] = Channel(connection, FromWorker)
     worker = WorkerProcess(process, channel, log, log_start)
     _send(channel, first)

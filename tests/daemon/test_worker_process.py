@@ -87,10 +87,11 @@ class Unlogged(Scale):
 
 
 @pytest.fixture(scope="module")
-def worker_zygote() -> Zygote:
-    zygote = Zygote()
+def worker_zygote() -> Iterator[Zygote]:
+    zygote = Zygote(["pytorch"])
     zygote.warm()
-    return zygote
+    yield zygote
+    zygote.close()
 
 
 @pytest.fixture(scope="module")

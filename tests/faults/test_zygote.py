@@ -1,9 +1,12 @@
 """The process that workers are forked from may end, hang, or never start."""
 
 import os
+import select
 import signal
-from collections.abc import Iterator, Sequence
-from multiprocessing.process import BaseProcess
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +15,28 @@ import pytest
 from psutil import Process
 
 from sire.errors import WorkerCrashed
+from sired.workers.zygote.handles import ForkedProcess
+from sired.workers.zygote.messages import Fork
+from sired.workers.zygote.process import ZygoteEnded, ZygoteProcess
+from sired.workers.zygote.server import NAME
 from sired.workers.zygote.zygote import Zygote
-from tests.faults.conftest import House, new_house
+from tests.faults.conftest import MODELS, House, new_house
 from tests.waiting import wait_until
 
 
 def zygote(house: House) -> Process:
-    """The daemon's one child that is no worker and keeps no account of what is shared."""
-    (found,) = wait_until(lambda: [c for c in house.daemon().children() if is_zygote(c)])
+    (found,) = wait_until(lambda: zygotes(house))
     return found
 
 
+def zygotes(house: House) -> list[Process]:
+    return [child for child in house.daemon().children() if is_zygote(child)]
+
+
 def is_zygote(process: Process) -> bool:
-    try:
-        # A worker has its zygote's words, but a name of its own.
-        is_worker = process.name().startswith("sired:")
-        return "forkserver import main" in " ".join(process.cmdline()) and not is_worker
-    except psutil.Error:
-        return False
+    with suppress(psutil.Error):
+        return process.name() == NAME and process.status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def warm(house: House) -> bool:
@@ -79,67 +86,156 @@ def test_a_load_that_finds_the_zygote_dying_gets_another(served: House) -> None:
         served.sire("unload", "m")
 
 
-def test_a_zygote_that_hangs_is_replaced(tmp_path: Path) -> None:
-    Zygote().warm()  # the fork server may have been started through another object
-    zygote = Zygote(fork_seconds=0.5)
-    zygote.warm()
+@pytest.fixture
+def own_zygote() -> Iterator[Callable[..., Zygote]]:
+    started: list[Zygote] = []
+
+    def start(kind: type[Zygote] = Zygote, **options: Any) -> Zygote:
+        started.append(kind(**options))
+        started[-1].warm()
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.close()
+
+
+def parent_of_new_worker(zygote: Zygote, log: Path, runtimes: Sequence[str] = ()) -> int:
+    process, connection = zygote.start(log, runtimes)
+    parent = psutil.Process(process.pid).ppid()
+    connection.close()
+    assert select.select([process.pidfd], [], [], 30)[0]
+    process.close()
+    return parent
+
+
+def test_a_zygote_that_hangs_is_replaced(own_zygote: Callable[..., Zygote], tmp_path: Path) -> None:
+    zygote = own_zygote(fork_seconds=0.5)
     old = zygote.pid
     assert old is not None
     os.kill(old, signal.SIGSTOP)
-    zygote.warm()
-    assert zygote.pid != old
+    assert parent_of_new_worker(zygote, tmp_path / "log") == zygote.pid != old
     assert zygote.problem == ""
 
 
 class DyingUnseen(Zygote):
-    """Its process is killed right after somebody has looked whether it lives."""
+    """Its process is killed right after it was found to be ready."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.armed = False
+    armed = False
 
-    @property
-    def ended(self) -> bool:
-        found = super().ended
-        if self.armed:
+    def _ready_process(self, runtimes: frozenset[str]) -> ZygoteProcess | None:
+        found = super()._ready_process(runtimes)
+        if self.armed and found is not None:
             self.armed = False
-            server = psutil.Process(self.pid)
-            server.kill()
-            wait_until(lambda: server.status() == psutil.STATUS_ZOMBIE)
+            os.kill(found.pid, signal.SIGKILL)
+            os.waitid(os.P_PID, found.pid, os.WEXITED | os.WNOWAIT)
         return found
 
 
-def test_a_zygote_that_dies_between_a_look_and_a_fork_is_known_to_be_another_one() -> None:
-    zygote = DyingUnseen()
-    zygote.warm()
+def test_a_zygote_that_dies_between_a_look_and_a_fork_is_replaced(
+    own_zygote: Callable[..., DyingUnseen], tmp_path: Path
+) -> None:
+    zygote = own_zygote(DyingUnseen)
     old = zygote.pid
     zygote.armed = True
-    zygote.warm()
-    assert zygote.pid != old
+    assert parent_of_new_worker(zygote, tmp_path / "log") == zygote.pid != old
     assert not zygote.ended
-    assert psutil.Process(zygote.pid).ppid() == os.getpid()
 
 
-def test_a_worker_of_an_attempt_that_failed_ends_and_takes_no_message(tmp_path: Path) -> None:
-    class Losing(Zygote):
-        """Its first fork succeeds, and is not heard of."""
+def test_a_worker_of_an_attempt_that_failed_ends_and_takes_no_message(
+    own_zygote: Callable[..., Zygote], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forked: list[ForkedProcess] = []
+    fork = ZygoteProcess.fork
 
-        def _fork(self, target: Any, arguments: Sequence[object]) -> BaseProcess:
-            process = super()._fork(target, arguments)
-            forked.append(process)
-            if len(forked) == 1:
-                raise EOFError
-            return process
+    def lose_the_first(self: ZygoteProcess, request: Fork, end: socket.socket) -> ForkedProcess:
+        forked.append(fork(self, request, end))
+        if len(forked) == 1:
+            raise ZygoteEnded
+        return forked[-1]
 
-    forked: list[BaseProcess] = []
-    process, connection = Losing().start(tmp_path / "log")
+    monkeypatch.setattr(ZygoteProcess, "fork", lose_the_first)
+    process, connection = own_zygote().start(tmp_path / "log")
     lost, known = forked
     assert process is known
-    lost.join(30)
-    assert not lost.is_alive()
-    assert known.is_alive()
+    assert has_ended(lost, 30)
+    assert not has_ended(known, 0)
     connection.close()
-    known.join(30)
+    assert has_ended(known, 30)
+    for each in forked:
+        each.close()
+
+
+def has_ended(process: ForkedProcess, seconds: float) -> bool:
+    return bool(select.select([process.pidfd], [], [], seconds)[0])
+
+
+def test_one_that_has_imported_more_takes_the_place_of_the_first(
+    own_zygote: Callable[..., Zygote], tmp_path: Path
+) -> None:
+    zygote = own_zygote()
+    first = psutil.Process(zygote.pid)
+    assert not has_imported(first, "torch")
+    process, connection = zygote.start(tmp_path / "log")
+    assert not zygote.has(["pytorch"])
+    assert parent_of_new_worker(zygote, tmp_path / "log", ["pytorch"]) == zygote.pid
+    assert has_imported(psutil.Process(zygote.pid), "torch")
+    assert zygote.pid != first.pid
+    assert not first.is_running()
+    assert zygote.has(["pytorch"])
+    assert psutil.pid_exists(process.pid)  # a worker of the first one goes on
+    connection.close()
+    assert select.select([process.pidfd], [], [], 30)[0]
+    process.close()
+
+
+def test_workers_that_need_no_more_do_not_wait_for_one_that_imports(
+    own_zygote: Callable[..., Zygote], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "torch.py").write_text("import time\nwhile True: time.sleep(0.01)")
+    monkeypatch.syspath_prepend(tmp_path)
+    zygote = own_zygote()
+    first = zygote.pid
+    waits = threading.Thread(
+        target=ignoring_end(zygote.start), args=(tmp_path / "log", ["pytorch"])
+    )
+    waits.start()
+    wait_until(lambda: zygote.pid != first)
+    assert parent_of_new_worker(zygote, tmp_path / "log") == first
+    zygote.close()
+    waits.join(30)
+    assert not waits.is_alive()
+
+
+def ignoring_end(start: Callable[..., object]) -> Callable[..., None]:
+    """Starts a worker of a zygote that is closed meanwhile."""
+
+    def run(*arguments: object) -> None:
+        with suppress(OSError):
+            start(*arguments)
+
+    return run
+
+
+def has_imported(process: Process, package: str) -> bool:
+    return any(f"/{package}/" in part.path for part in process.memory_maps())
+
+
+def test_a_daemon_has_pytorch_imported_once_a_model_needs_it(house: House, tmp_path: Path) -> None:
+    house.register_faulty()
+    worker = house.predict(do="pid")
+    wait_until(lambda: warm(house))
+    first = zygote(house)
+    assert psutil.Process(worker).ppid() == first.pid
+    assert not has_imported(first, "torch")
+    source = tmp_path / "of_torch.py"
+    source.write_text(f"import torch\n{MODELS.read_text()}")
+    house.sire("register", "t", str(source), "--class", f"{source}:Faulty", "--runtime", "python")
+    wait_until(lambda: not is_zygote(first))
+    assert has_imported(zygote(house), "torch")
+    assert psutil.Process(house.predict("t", do="pid")).ppid() == zygote(house).pid
+    with pytest.raises(WorkerCrashed, match="SIGSEGV"):  # known without the first zygote
+        house.predict(do="segfault")
 
 
 def test_a_worker_that_forks_while_the_zygote_is_young_has_no_timer_of_the_zygotes(

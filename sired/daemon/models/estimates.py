@@ -14,6 +14,7 @@ from sired.daemon.host.log_setup import of_worker
 from sired.daemon.services import Services
 from sired.daemon.supervisor.one_shot import expect, one_shot
 from sired.runtimes.discovery import find_traits
+from sired.runtimes.needs import runtimes_needed
 from sired.scheduler import events
 from sired.workers.messages import Estimated, EstimateModel
 from sired.workers.zygote.zygote import Zygote
@@ -35,7 +36,7 @@ class Estimates:
         self._later: list[ModelSpec] = []
         self._task: asyncio.Task[None] | None = None
         self._warm = asyncio.Event()
-        services.when_warm += [self._warm.set, self._catch_up]
+        services.warm_up.when_ready += [self._warm.set, self._catch_up]
 
     async def soon(self, spec: ModelSpec) -> ModelSpec:
         """The model as it is once it is checked, with the size that its code reports.
@@ -48,10 +49,7 @@ class Estimates:
                 not match the file.
             UntrustedModel: it can only be loaded with trust.
         """
-        if not self._services.warm and find_traits(spec.runtime).may_check(spec):
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._warm.wait(), PATIENCE_SECONDS)
-        if self._services.warm:
+        if await self._can_start(spec):
             found, reported = await self._ask(spec)
             if reported.rejected:
                 raise error_from(reported.rejected, reported.problem, reported.hint, {})
@@ -59,6 +57,21 @@ class Estimates:
         if _code_reports_more(spec):
             self._later.append(spec)
         return spec
+
+    async def _can_start(self, spec: ModelSpec) -> bool:
+        """Whether a worker can be started for a model; waits for it if that can be checked."""
+        zygote = self._services.zygote
+        needed = await asyncio.to_thread(runtimes_needed, spec)
+        if zygote.has(needed):
+            return True
+        self._services.warm_up.need(spec)
+        if find_traits(spec.runtime).may_check(spec):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    while not zygote.has(needed):
+                        self._warm.clear()
+                        await self._warm.wait()
+        return zygote.has(needed)
 
     async def now(self, spec: ModelSpec) -> tuple[ModelSpec, str]:
         """The model with the size that its code reports, where that is more than its files state.

@@ -41,7 +41,7 @@ def scheduler_entry(services: Services, spec: ModelSpec) -> Model:
 
 
 def _import_bytes(services: Services, spec: ModelSpec) -> int:
-    """Main memory that a worker takes for what the fork server has not imported for it."""
+    """Main memory that a worker takes for what the fork server does not import for it."""
     traits = next((known for known in all_traits() if known.name == spec.runtime), None)
     if traits is None or services.zygote.imports(traits):
         return 0

@@ -24,7 +24,7 @@ def health(
 ) -> HealthReport:
     """The health of the daemon."""
     brain = services.brain
-    warm = services.warm and (bool(services.zygote.problem) or not services.zygote.ended)
+    warm = services.warm_up.ready and (bool(services.zygote.problem) or not services.zygote.ended)
     status = "draining" if services.draining else "ok" if warm else "starting"
     return HealthReport(
         id=message_id,

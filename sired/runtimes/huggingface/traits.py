@@ -38,6 +38,7 @@ TRAITS = RuntimeTraits(
     sleeps=True,
     # transformers takes seconds to import, and its pipelines up to 270 MiB.
     preload="when_registered",
+    also_imports=lambda _: ("pytorch",),
     import_bytes=270 << 20,
     on_register=_complete,
 )

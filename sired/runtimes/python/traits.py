@@ -2,6 +2,7 @@
 
 from sire.errors import InvalidModel
 from sire.spec import ModelSpec
+from sired.runtimes.class_source import mentions
 from sired.runtimes.traits import RuntimeTraits
 
 SOURCE = ".py"
@@ -18,6 +19,11 @@ def _check_class(spec: ModelSpec) -> ModelSpec:
     return spec
 
 
+def _frameworks(spec: ModelSpec) -> tuple[str, ...]:
+    """PyTorch takes a second to import; of other frameworks nothing is imported ahead."""
+    return ("pytorch",) if mentions(spec, "torch") else ()
+
+
 TRAITS = RuntimeTraits(
     name="python",
     implementation="sired.runtimes.python.runtime:PythonRuntime",
@@ -28,5 +34,6 @@ TRAITS = RuntimeTraits(
     estimates=True,
     sleeps=True,
     preload="always",
+    also_imports=_frameworks,
     on_register=_check_class,
 )

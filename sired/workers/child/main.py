@@ -16,7 +16,6 @@ from sired.workers.child.served_model import ServedModel, error_message
 from sired.workers.child.service import SHORT_WAIT_SECONDS, Service
 from sired.workers.child.setup import (
     exit_process,
-    name_process,
     open_context,
     redirect_output,
     set_up,
@@ -32,6 +31,7 @@ from sired.workers.messages import (
     StandBy,
     ToWorker,
 )
+from sired.workers.process_name import name_process
 
 log = logging.getLogger("sired.worker")
 

@@ -1,7 +1,6 @@
 """Sets up the process of a worker, before it loads anything."""
 
 import contextlib
-import ctypes
 import faulthandler
 import importlib
 import os
@@ -20,7 +19,6 @@ from sired.workers.descendants import adopt_orphans, end_descendants, reap_zombi
 from sired.workers.log_files import lossy_stream
 from sired.workers.messages import DeviceGrant
 
-_PR_SET_NAME = 15
 _CHECK_MILLISECONDS = 60_000
 _exit_callbacks: list[Callable[[], None]] = []
 _exiting = threading.Lock()
@@ -111,11 +109,6 @@ def take_device(device: DeviceGrant) -> None:
     os.environ["OMP_NUM_THREADS"] = str(threads)
     if (torch := sys.modules.get("torch")) is not None and torch.get_num_threads() != threads:
         torch.set_num_threads(threads)
-
-
-def name_process(name: str) -> None:
-    """Set the name of the process, which ps and top show; 15 bytes at most."""
-    ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode()[:15], 0, 0, 0)
 
 
 def open_context() -> None:

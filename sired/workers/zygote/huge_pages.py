@@ -7,8 +7,6 @@ that a worker started in between waits for one page at most.
 """
 
 import ctypes
-import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,48 +18,35 @@ IDLE_SECONDS = 2.0
 PAUSE_SECONDS = 0.01
 
 
-def collapse_when_idle() -> None:
-    """Begin once no worker has been forked for a while; call this in the zygote."""
-    pages = HugePages()
-    signal.signal(signal.SIGALRM, lambda *_: pages.collapse_next())
-    os.register_at_fork(after_in_parent=pages.restart_timer, after_in_child=pages.end_in_worker)
-
-
 class HugePages:
     """The zygote's private memory, one huge page after another.
 
-    Workers inherit what runs at each fork, but neither need the timer nor could survive it, because
-    they take SIGALRM for themselves: in a worker, and in what a worker forks, this does nothing.
+    Attributes:
+        pause: seconds to wait for a request before ``collapse_next`` is due; None for as long as
+            no worker has been forked, and once all is done.
     """
 
     def __init__(self) -> None:
-        self._in_zygote = True
+        self.pause: float | None = None
         self._left: Iterator[int] | None = None
         self._done = False
         self._madvise = ctypes.CDLL(None).madvise
         self._madvise.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
 
-    def restart_timer(self) -> None:
+    def wait(self) -> None:
         """Wait after a fork: another may follow."""
-        if self._in_zygote and not self._done:
-            signal.setitimer(signal.ITIMER_REAL, IDLE_SECONDS)
-
-    def end_in_worker(self) -> None:
-        """Leave SIGALRM to the worker; what the worker installs, its own children keep."""
-        if self._in_zygote:  # of this process's parent
-            self._in_zygote = False
-            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        self.pause = None if self._done else IDLE_SECONDS
 
     def collapse_next(self) -> None:
-        """Collapse the next page, and schedule the one after it."""
+        """Collapse the next page."""
         if self._left is None:
             self._left = huge_addresses(Path("/proc/self/maps").read_text("utf-8"))
         address = next(self._left, None)
         if address is None:
-            self._done = True
+            self._done, self.pause = True, None
             return
         self._madvise(address, HUGE, _COLLAPSE)
-        signal.setitimer(signal.ITIMER_REAL, PAUSE_SECONDS)
+        self.pause = PAUSE_SECONDS
 
 
 def huge_addresses(maps: str) -> Iterator[int]:

@@ -3,37 +3,33 @@
 It runs no operation of any framework and never uses CUDA, because neither thread pools nor CUDA
 contexts survive a fork. (OpenBLAS starts threads at import, but ends them before a fork, and
 restarts them on demand.)
+
+1. It imports the frameworks of registered models only. PyTorch takes a second and 180 MB.
+2. When a worker needs more, another process imports that as well and takes the place of the first
+   one, which goes on to fork for others until then.
 """
 
-import contextlib
-import importlib
-import multiprocessing
-import multiprocessing.forkserver
+import errno
 import os
 import socket
-import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
-from multiprocessing.process import BaseProcess
+from collections.abc import Collection
 from pathlib import Path
-from types import ModuleType
-from typing import ClassVar
 
-import psutil
+import msgspec
 
 from sired.runtimes.traits import RuntimeTraits, is_preloaded
 from sired.workers.confinement import Confinement
-from sired.workers.zygote import variables
+from sired.workers.zygote.handles import ProcessHandle, SpawnedProcess
+from sired.workers.zygote.messages import Fork, pair
+from sired.workers.zygote.process import ZygoteEnded, ZygoteProcess
+from sired.workers.zygote.start import start_module
 
-# The first ends the process if the daemon ends meanwhile; the second imports what workers need.
-PRELOAD = ("sired.workers.zygote.preload_watch", "sired.workers.zygote.preload")
-
-# If it ends this often in a row during a request, workers are started without it for some time.
+# If it ends this often in a row, workers are started without it for some time.
 ATTEMPTS = 2
 AGAIN_AFTER_SECONDS = 60.0
-# Time limits for importing everything from a slow disk, and for a fork after that.
-IMPORT_SECONDS = 120.0
+# The time limit for a fork.
 FORK_SECONDS = 10.0
 
 
@@ -41,16 +37,13 @@ class Zygote:
     """Forks workers. Starting it blocks for as long as the frameworks take to import.
 
     Args:
-        runtimes: of the registered models; others import what they need.
+        runtimes: those that it imports from the beginning.
         confinement: the limits of every worker; all limits by default.
         fork_seconds: time limit for a fork, once everything is imported.
 
     Attributes:
         problem: why workers are started without the zygote; "" if they are started from it.
     """
-
-    # A process has one fork server, whichever object started it; this is the latest one known.
-    _process: ClassVar[psutil.Process | None] = None
 
     def __init__(
         self,
@@ -60,29 +53,31 @@ class Zygote:
         fork_seconds: float = FORK_SECONDS,
     ) -> None:
         self._confinement = confinement or Confinement()
-        # Otherwise importing ONNX Runtime opens a database and starts a telemetry thread; neither
-        # survives a fork.
-        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-        # OpenMP's threads spin for milliseconds while they wait for each other. That is fine if
-        # they have the processors to themselves. With several models, a spinning thread occupies
-        # the processor of the thread that it waits for: a pass of 1 ms was measured to take 15 ms.
-        # Spinning for microseconds is as fast alone, and harmless otherwise.
-        if "OMP_WAIT_POLICY" not in os.environ:
-            os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+        _prepare_environment()
         self.problem = ""
         self._fork_seconds = fork_seconds
         self._failures, self._again_at = 0, 0.0
-        self._forked = False
-        os.environ[variables.DAEMON] = str(os.getpid())
-        os.environ[variables.RUNTIMES] = ",".join(runtimes)
         self._lock = threading.Lock()
-        self._runtimes = frozenset(runtimes)
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(list(PRELOAD))
+        self._needed = frozenset(runtimes)
+        # The oldest first. Each imports what those before it do, and ends them when it is ready.
+        self._processes: list[ZygoteProcess] = []
+        self._latest: ZygoteProcess | None = None
+        self._closed = False
 
     def imports(self, traits: RuntimeTraits) -> bool:
         """Whether it imports the implementation of a runtime, so that workers need not."""
-        return is_preloaded(traits, self._runtimes)
+        return not self.problem and is_preloaded(traits, (traits.name,))
+
+    def need(self, runtimes: Collection[str]) -> None:
+        """Note what workers are going to need; ``warm`` has it imported."""
+        with self._lock:
+            self._needed |= frozenset(runtimes)
+
+    def has(self, runtimes: Collection[str]) -> bool:
+        """Whether a worker that needs these runtimes can be started at once."""
+        with self._lock:
+            process = self._find(frozenset(runtimes))
+            return bool(self.problem) if process is None else process.ready
 
     def warm(self) -> None:
         """Start it and wait until it has imported everything; call this in a thread.
@@ -90,163 +85,149 @@ class Zygote:
         Raises:
             OSError: no process can be started at all.
         """
-        self._start(_nothing, tuple).join()
+        if not self._closed:
+            self._ready_process(self._needed)
 
-    def start(self, log: Path) -> tuple[BaseProcess, socket.socket]:
+    def start(
+        self, log: Path, runtimes: Collection[str] = ()
+    ) -> tuple[ProcessHandle, socket.socket]:
         """Fork a worker whose output goes to ``log``; returns it and the connection to it.
 
         A zygote that has ended, or does not respond, is replaced. If the new one ends as well, the
         worker is spawned without it, and imports its framework itself.
 
+        Args:
+            log: the file that its output goes to.
+            runtimes: names of those that it is going to import.
+
         Raises:
             OSError: no process can be started.
         """
-        ends: list[socket.socket] = []
-
-        def arguments() -> Sequence[object]:
-            # A zygote may be killed after it has forked, and before it has said so. The worker of
-            # that attempt, which is not known here, ends when its connection does.
-            _close(ends)
-            ends.extend(socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET))
-            return ends[1], str(log), self._confinement
-
-        try:
-            process = self._start(run_child, arguments)
-        except BaseException:
-            _close(ends)
-            raise
-        own_end, worker_end = ends
-        worker_end.close()
-        return process, own_end
+        while (zygote := self._ready_process(frozenset(runtimes))) is not None:
+            # Another connection for each attempt. A zygote may be killed after it has forked, and
+            # before it has said so: the worker of that attempt ends with its connection.
+            own, its_end = pair()
+            try:
+                with its_end:
+                    request = Fork(str(log), self._confinement)
+                    process = zygote.fork(request, its_end)
+            except ZygoteEnded:
+                own.close()
+                self._failed(zygote)
+            except BaseException:
+                own.close()
+                raise
+            else:
+                self._succeeded(zygote)
+                return process, own
+        return self._spawn(log)
 
     @property
     def pid(self) -> int | None:
-        """The id of the zygote's process; None before it is started for the first time."""
-        process = self._server()
-        return None if process is None else process.pid
+        """The id of its latest process; None before the first one is started."""
+        return None if self._latest is None else self._latest.pid
 
     @property
     def ended(self) -> bool:
-        """Whether it has been started, and has ended."""
-        process = self._server()
-        if process is None:
-            return False
-        with contextlib.suppress(psutil.NoSuchProcess):
-            return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-        return True
+        """Whether it has been started, and its latest process has ended."""
+        return self._latest is not None and self._latest.ended
 
-    @classmethod
-    def _server(cls) -> psutil.Process | None:
-        """The process of the fork server; None before the first one is started.
+    def close(self) -> None:
+        """End it, and start no worker any more; those that there are live on."""
+        with self._lock:
+            self._closed = True
+            processes = list(self._processes)
+        for process in processes:
+            process.retired = True
+            process.kill()
 
-        multiprocessing starts another one by itself if it finds that the server has ended, also in
-        the middle of a fork, so its own record is what counts. It has no public name.
-        """
-        server = multiprocessing.forkserver._forkserver  # noqa: SLF001
-        pid = getattr(server, "_forkserver_pid", None)
-        if pid is not None and (cls._process is None or cls._process.pid != pid):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                cls._process = psutil.Process(pid)
-        return cls._process
-
-    def _start(
-        self, target: Callable[..., None], arguments: Callable[[], Sequence[object]]
-    ) -> BaseProcess:
-        with self._lock, _without_main():
-            while self._failures < ATTEMPTS or time.monotonic() > self._again_at:
-                try:
-                    process = self._fork(target, arguments())
-                # Its socket is in the temporary directory, from which it may have been deleted.
-                except (EOFError, ConnectionError, FileNotFoundError):
-                    self._end()
-                    self._failures += 1
-                    self._forked = False
-                    self._again_at = time.monotonic() + AGAIN_AFTER_SECONDS
-                else:
-                    self._failures, self.problem = 0, ""
-                    return process
-            self.problem = (
-                "the zygote does not start: each worker imports its framework itself, "
-                "which takes seconds. See: sire daemon logs"
-            )
-            # A "daemon" process is terminated, not joined, when the parent exits.
-            spawned = multiprocessing.get_context("spawn").Process(
-                target=target, args=arguments(), daemon=True
-            )
-            spawned.start()
-            return spawned
-
-    def _fork(self, target: Callable[..., None], arguments: Sequence[object]) -> BaseProcess:
-        """Have the zygote fork; kill it if that takes too long.
+    def _ready_process(self, runtimes: frozenset[str]) -> ZygoteProcess | None:
+        """A process that has imported these runtimes; None if workers are to be spawned.
 
         Raises:
-            EOFError: the zygote ended before it had forked.
-            ConnectionError: the zygote ended before it had forked.
-            FileNotFoundError: its socket is gone.
+            OSError: no process can be started at all.
         """
-        process = self._context.Process(target=target, args=arguments, daemon=True)
-        known = self.pid if self._forked and not self.ended else None
-        over = threading.Event()
-        threading.Thread(
-            target=self._kill_if_slow, args=(known, over), name="fork-limit", daemon=True
-        ).start()
+        while (process := self._process_for(runtimes)) is not None:
+            try:
+                process.wait_until_ready()
+            except ZygoteEnded:
+                self._failed(process)
+            else:
+                self._retire_older(process)
+                return process
+        return None
+
+    def _process_for(self, runtimes: frozenset[str]) -> ZygoteProcess | None:
+        """As ``_ready_process``, but the process may not be ready yet."""
+        with self._lock:
+            if self._closed:
+                raise OSError(errno.ESHUTDOWN, "the daemon shuts down")
+            self._needed |= runtimes
+            if (process := self._find(runtimes)) is not None:
+                return process
+            if self._failures >= ATTEMPTS and time.monotonic() <= self._again_at:
+                self.problem = (
+                    "the zygote does not start: each worker imports its framework itself, "
+                    "which takes seconds. See: sire daemon logs"
+                )
+                return None
+            process = ZygoteProcess(self._needed, self._fork_seconds)
+            self._latest = process
+            self._processes.append(process)
+            return process
+
+    def _find(self, runtimes: frozenset[str]) -> ZygoteProcess | None:
+        """A living process that imports these runtimes, rather one that is ready."""
+        self._processes = [process for process in self._processes if not process.ended]
+        able = (process for process in self._processes if runtimes <= process.runtimes)
+        return min(able, key=lambda process: not process.ready, default=None)
+
+    def _retire_older(self, ready: ZygoteProcess) -> None:
+        """End the processes whose place this one takes."""
+        with self._lock:
+            known = self._processes
+            older = known[: known.index(ready)] if ready in known else []
+            self._processes = known[len(older) :]
+        for process in older:
+            process.retire()
+
+    def _failed(self, process: ZygoteProcess) -> None:
+        """Count a process that has ended or does not answer, once."""
+        process.kill()
+        with self._lock:
+            if not process.retired:
+                process.retired = True
+                self._failures += 1
+                self._again_at = time.monotonic() + AGAIN_AFTER_SECONDS
+
+    def _succeeded(self, process: ZygoteProcess) -> None:
+        """Forget failures, unless they were of a process that was to import more."""
+        with self._lock:
+            if self._needed <= process.runtimes:
+                self._failures, self.problem = 0, ""
+
+    def _spawn(self, log: Path) -> tuple[ProcessHandle, socket.socket]:
+        own, its_end = pair()
+        confinement = msgspec.json.encode(self._confinement).decode()
         try:
-            process.start()
-        finally:
-            over.set()
-        self._forked = True
-        return process
-
-    def _kill_if_slow(self, known: int | None, over: threading.Event) -> None:
-        """Kill the zygote if a fork takes too long.
-
-        Args:
-            known: the id of the zygote, if it has imported everything.
-            over: set once the fork has been made.
-        """
-        if known is not None and over.wait(self._fork_seconds):
-            return
-        # Where another zygote has taken its place meanwhile, that one has to import everything.
-        if (known is None or self.pid != known) and over.wait(IMPORT_SECONDS):
-            return
-        self._kill()
-
-    def _kill(self) -> None:
-        if (process := self._server()) is not None:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-
-    def _end(self) -> None:
-        """Kill a zygote that does not answer, and wait until it has ended."""
-        self._kill()
-        if (process := self._server()) is not None:
-            with contextlib.suppress(ChildProcessError):
-                os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+            with its_end:
+                process = start_module(
+                    "sired.workers.zygote.worker", its_end.fileno(), str(log), confinement
+                )
+            return SpawnedProcess(process), own
+        except BaseException:
+            own.close()
+            raise
 
 
-@contextlib.contextmanager
-def _without_main() -> Iterator[None]:
-    """Hide the main module, which multiprocessing would run again in each process."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
-
-
-def _close(ends: list[socket.socket]) -> None:
-    while ends:
-        ends.pop().close()
-
-
-def _nothing() -> None:
-    """The target of the process that only waits for the zygote to be ready."""
-
-
-def run_child(connection: socket.socket, log: str, confinement: Confinement) -> None:
-    """The main function of a forked worker."""
-    # multiprocessing forbids "daemon" processes to start processes, which models do.
-    multiprocessing.current_process().daemon = False
-    # By name, so that the daemon, which imports this module, does not import the frameworks.
-    importlib.import_module("sired.workers.child.main").main(connection, log, confinement)
+def _prepare_environment() -> None:
+    """Set the variables that the zygote and its workers inherit."""
+    # Otherwise importing ONNX Runtime opens a database and starts a telemetry thread; neither
+    # survives a fork.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    # OpenMP's threads spin for milliseconds while they wait for each other. That is fine if
+    # they have the processors to themselves. With several models, a spinning thread occupies
+    # the processor of the thread that it waits for: a pass of 1 ms was measured to take 15 ms.
+    # Spinning for microseconds is as fast alone, and harmless otherwise.
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")

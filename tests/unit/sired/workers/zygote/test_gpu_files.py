@@ -26,7 +26,12 @@ def test_a_process_that_has_opened_a_gpu_ends_and_says_why(tmp_path: Path) -> No
 
 
 def test_importing_every_framework_opens_no_gpu() -> None:
-    code = "import sired.workers.zygote.preload as _; print('goes on')"
+    code = (
+        "from sired.runtimes.discovery import installed\n"
+        "from sired.workers.zygote.preload import preload\n"
+        "preload(installed())\n"
+        "print('goes on')"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout == "goes on\n", done.stderr
 
