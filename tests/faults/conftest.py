@@ -1,7 +1,10 @@
 """Daemons to do harm to."""
 
+import contextlib
 import json
+import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,6 +60,18 @@ class House(Home):
 def predict(connection: Connection, name: str = "m", timeout: float = 90.0, **asked: Any) -> Any:
     _, frames = connection.ask(Predict(model=name, timeout=timeout), [json.dumps(asked).encode()])
     return json.loads(bytes(frames[0]))
+
+
+@contextlib.contextmanager
+def stopped(house: House) -> Iterator[None]:
+    """The daemon does nothing meanwhile."""
+    pid = house.pid()
+    os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 def new_house(config: str = "") -> House:

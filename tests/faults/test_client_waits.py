@@ -2,8 +2,6 @@
 
 import contextlib
 import json
-import os
-import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +21,7 @@ from sire.errors import DaemonUnavailable, DeadlineExceeded, InvalidInput, SireE
 from sire.protocol.framing import LARGEST_HEADER
 from sire.protocol.replies import JobList, ModelList, Submitted
 from sire.protocol.requests import Health, ListJobs, ListModels, Predict
-from tests.faults.conftest import House, new_house
+from tests.faults.conftest import House, new_house, stopped
 from tests.waiting import wait_until
 
 TIMEOUT = 2.0
@@ -51,18 +49,6 @@ def kill(house: House) -> None:
     daemon.kill()
     # The sockets close with the process, which remains a zombie if it is this one's child.
     wait_until(lambda: not daemon.is_running() or daemon.status() == psutil.STATUS_ZOMBIE)
-
-
-@contextlib.contextmanager
-def stopped(house: House) -> Iterator[None]:
-    """The daemon does nothing meanwhile."""
-    pid = house.pid()
-    os.kill(pid, signal.SIGSTOP)
-    wait_until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 def lease(manager: ModelManager) -> Any:

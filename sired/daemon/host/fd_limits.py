@@ -1,8 +1,7 @@
 """The limit on the daemon's open file descriptors, and how much of it is in use.
 
-A connection takes one descriptor, and its process another. ZeroMQ aborts the whole process when it
-cannot accept a connection, so new clients are held off while enough descriptors are left for the
-daemon's own needs.
+A connection takes one descriptor, and its process another. New clients are held off while few are
+left, so that the daemon's own needs are met: loads, and files that it reads.
 """
 
 import os
@@ -11,8 +10,8 @@ import resource
 # More than clients ever need. A higher limit slows down programs that close every descriptor they
 # may have.
 _HIGHEST_LIMIT = 65_536
-# The share of the limit that connections may use, and what must be left in any case: while new
-# clients are held off, ZeroMQ accepts those that wait already, and a burst is noticed late.
+# The share of the limit that connections may use, and what must be left in any case: the
+# connections accepted since the last count, and what loads take.
 _SHARE = 0.75
 _LEFT = 80
 
