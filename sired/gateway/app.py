@@ -8,6 +8,7 @@ from sired.gateway import health, plain
 from sired.gateway.call import Endpoint
 from sired.gateway.errors import HttpError, error_response
 from sired.gateway.guard import check_sender
+from sired.gateway.oip import endpoints as oip
 from sired.gateway.served import ServedModels
 
 
@@ -15,6 +16,7 @@ def routes(models: ServedModels) -> list[BaseRoute]:
     """All paths; those whose answers take least time come first."""
     return [
         _route("POST", "/models/{name:path}/predict", Endpoint(models, plain.predict)),
+        *oip.routes(models),
         _route("GET", "/health", Endpoint(models, health.health)),
         _route("GET", "/health/live", _Live()),
         _route("GET", "/health/ready", Endpoint(models, health.ready)),

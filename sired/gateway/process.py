@@ -60,7 +60,7 @@ async def _serve(address: Address, names: tuple[str, ...]) -> None:
 def _summary(bound: Address, names: tuple[str, ...]) -> str:
     what = ", ".join(names) or "all models"
     url = f"http://{bound.authority}"
-    return f"Serving {what} on {url}: POST {url}/models/NAME/predict"
+    return f"Serving {what} on {url}: POST /models/NAME/predict, Open Inference Protocol at /v2"
 
 
 async def _load(models: ServedModels) -> None:

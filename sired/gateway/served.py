@@ -1,10 +1,16 @@
 """The models that the gateway serves, and the daemon that has them."""
 
+import time
+
 from sire.client.aio.connection import AsyncConnection
 from sire.errors import ModelNotFound
 from sire.nearest import did_you_mean
 from sire.protocol.replies import InstanceInfo, ModelInfo, ModelList
 from sire.protocol.requests import ListModels, Load, Show
+from sire.spec import Signature
+
+# A model that is registered anew is known after this long.
+_SIGNATURE_SECONDS = 1.0
 
 
 class ServedModels:
@@ -18,6 +24,7 @@ class ServedModels:
     def __init__(self, daemon: AsyncConnection, names: tuple[str, ...] = ()) -> None:
         self.daemon = daemon
         self.names = names
+        self._signatures: dict[tuple[str, bool], tuple[float, Signature]] = {}
 
     def check(self, name: str) -> str:
         """The name of a model, which is served.
@@ -40,6 +47,22 @@ class ServedModels:
             ModelNotFound: it is not registered, or not served.
         """
         return await self.daemon.expect(ModelInfo, Show(name=self.check(name)))
+
+    async def signature(self, name: str, *, answered: bool = False) -> Signature:
+        """The inputs and outputs of a model, as they were at most a second ago.
+
+        Args:
+            name: of the model.
+            answered: whether it has just answered, and so been loaded: then they are known.
+
+        Raises:
+            ModelNotFound: it is not registered, or not served.
+        """
+        known = self._signatures.get((name, answered))
+        now = time.monotonic()
+        if known is None or now - known[0] > _SIGNATURE_SECONDS:
+            known = self._signatures[name, answered] = (now, (await self.show(name)).signature)
+        return known[1]
 
     async def list(self) -> tuple[ModelInfo, ...]:
         """All models that are served, by name."""

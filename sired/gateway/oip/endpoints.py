@@ -1,0 +1,110 @@
+"""The paths of the protocol."""
+
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from sire import __version__
+from sire.errors import InvalidInput, ModelNotFound, SireError
+from sire.protocol.content import Payload
+from sire.protocol.replies import HealthReport, Prediction
+from sire.protocol.requests import Health
+from sired.gateway.call import Call, Endpoint, Handler
+from sired.gateway.errors import headers_of, json_response, status_of
+from sired.gateway.oip import repository
+from sired.gateway.oip.answers import VERSION, outputs_of, response
+from sired.gateway.oip.inference import prediction, read_request
+from sired.gateway.served import ServedModels
+
+_MODEL = "/v2/models/{name:path}"
+_VERSION = f"{_MODEL}/versions/{{version}}"
+_EXTENSIONS = ["binary_tensor_data", "model_configuration", "model_repository", "statistics"]
+
+
+def routes(models: ServedModels) -> list[BaseRoute]:
+    """The paths, those of inference first."""
+    of_model = {
+        "/infer": ("POST", infer),
+        "/ready": ("GET", repository.ready),
+        "/config": ("GET", repository.config),
+        "/stats": ("GET", repository.statistics),
+        "": ("GET", repository.metadata),
+    }
+    found: list[BaseRoute] = [
+        _route(models, method, f"{path}{end}", handle)
+        for end, (method, handle) in of_model.items()
+        for path in (_VERSION, _MODEL)
+    ]
+    return [
+        _route(models, "GET", "/v2", server),
+        _route(models, "GET", "/v2/health/live", live),
+        _route(models, "GET", "/v2/health/ready", server_ready),
+        _route(models, "POST", "/v2/repository/index", repository.index),
+        _route(models, "POST", "/v2/repository/models/{name:path}/load", repository.load),
+        _route(models, "POST", "/v2/repository/models/{name:path}/unload", repository.unload),
+        *found,
+    ]
+
+
+def _route(models: ServedModels, method: str, path: str, handle: Handler) -> Route:
+    return Route(path, Endpoint(models, handle, error_response), methods=[method])
+
+
+def error_response(error: SireError) -> Response:
+    """An error as clients of the protocol read it: one text."""
+    return json_response({"error": str(error)}, status_of(error), headers_of(error))
+
+
+async def infer(call: Call) -> Response:
+    """Run a model on tensors.
+
+    Raises:
+        SireError: the errors of a prediction.
+    """
+    headers = call.request.headers
+    if encoding := headers.get("content-encoding"):
+        raise InvalidInput(
+            f"The body is compressed ({encoding}), which is not supported.",
+            hint="Send it as it is.",
+        )
+    name = _named(call)
+    request, tensors = read_request(call.body, headers.get("inference-header-content-length"))
+    signature = await call.models.signature(name)
+    predict, payload = prediction(name, request, tensors, signature)
+    reply, frames = await call.models.daemon.predict(predict, payload)
+    assert isinstance(reply, Prediction)
+    if not signature.outputs:  # it was not loaded before
+        signature = await call.models.signature(name, answered=True)
+    answer = Payload(reply.content_type, tuple(frames), reply.tensors)
+    return response(name, request, outputs_of(answer, signature))
+
+
+def _named(call: Call) -> str:
+    """The model that a path names; each has one version.
+
+    Raises:
+        ModelNotFound: the model is not served, or the version is another.
+    """
+    name = call.models.check(call.request.path_params["name"])
+    version = call.request.path_params.get("version", VERSION)
+    if version != VERSION:
+        raise ModelNotFound(
+            f"{name} has no version {version!r}.", hint=f"Its only version is {VERSION}."
+        )
+    return name
+
+
+async def server(call: Call) -> Response:  # noqa: ARG001
+    """The name, version and extensions of this server."""
+    return json_response({"name": "sire", "version": __version__, "extensions": _EXTENSIONS})
+
+
+async def live(call: Call) -> Response:  # noqa: ARG001
+    """Whether this process answers."""
+    return json_response({"live": True})
+
+
+async def server_ready(call: Call) -> Response:
+    """Whether the daemon takes requests."""
+    report = await call.models.daemon.expect(HealthReport, Health())
+    ready = report.status == "ok"
+    return json_response({"ready": ready}, 200 if ready else 503)
