@@ -5,11 +5,11 @@ import contextlib
 import logging
 import threading
 
+from sire.nvidia import lacks_unified_memory
 from sire.paths import Paths
 from sired.daemon.engine.conductor import Conductor
 from sired.daemon.engine.instances import grant
 from sired.daemon.supervisor.standby import Standby
-from sired.devices.base import Device
 from sired.devices.inventory import Inventory
 from sired.devices.nvml import make_unified_memory
 from sired.scheduler.events import DeviceAdded
@@ -53,10 +53,7 @@ class DeviceWatch:
         if self._loop.time() < self._next_look or not self._inventory.incomplete:
             return
         self._next_look = self._loop.time() + LOOK_SECONDS
-        if found := self._inventory.look_again():
-            threading.Thread(
-                target=self._prepare, args=(found,), name="new-devices", daemon=True
-            ).start()
+        threading.Thread(target=self._prepare, name="new-devices", daemon=True).start()
 
     def check_unified_memory(self) -> None:
         """Create the device file that CUDA needs, or report why it is missing. May block."""
@@ -64,13 +61,17 @@ class DeviceWatch:
             log.error("%s", problem)
             self._problems.append(problem)
 
-    def _prepare(self, devices: list[Device]) -> None:
-        self.check_unified_memory()
+    def _prepare(self) -> None:
+        if lacks_unified_memory():
+            self.check_unified_memory()
         with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-            self._loop.call_soon_threadsafe(self._adopt, devices)
+            self._loop.call_soon_threadsafe(self._adopt)
 
-    def _adopt(self, devices: list[Device]) -> None:
-        for device in devices:
+    def _adopt(self) -> None:
+        # In one turn of the loop: nothing may see a device that the scheduler does not know.
+        if not (found := self._inventory.look_again()):
+            return
+        for device in found:
             kind, capacity = device.hardware.kind, device.capacity_bytes
             log.info("%s (%s) is there now", device.name, device.hardware.model)
             self._standby.add(grant(device, self._paths), device.standby)
