@@ -265,8 +265,8 @@ class Brain:
         for instance, memory in event.loading:
             self.fleet.note_allocated(instance, memory)
         self._lost_devices.update(event.lost, event.silent, now)
-        if self.loader.pending:
-            self.loader.place(now)
+        # Also without pending loads: an instance may wait to sleep for the memory that is free now.
+        self.loader.place(now)
 
     def _device_added(self, event: events.DeviceAdded, now: float) -> None:
         self.fleet.ledger.add(

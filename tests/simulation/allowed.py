@@ -99,6 +99,7 @@ class Allowed:
     def _start(self, do: StartWorker) -> None:
         rules, name = self.brain.rules, do.model.name
         ensure(do.instance not in self.world.workers, "started twice", do)
+        self._responds(do.device, do)
         ensure(
             self.brain.models.get(name) is do.model, "started a model that is not registered", do
         )
@@ -112,7 +113,10 @@ class Allowed:
 
     def _stop(self, do: StopWorker) -> None:
         worker = self._known(do)
-        if not worker.loaded:
+        if worker.device in self.world.lost and isinstance(self._event, events.MemorySampled):
+            ensure(do.kill, "did not kill what a lost device ran", do)
+            self.record.requeue(worker.instance)
+        elif not worker.loaded:
             self._stop_loading(do, worker)
         elif self._ran_out(worker):
             self.record.requeue(worker.instance)
@@ -120,6 +124,10 @@ class Allowed:
             ensure(do.kill and self._hangs(worker), "ended a busy worker", do, worker)
         else:
             self._stop_idle(do, worker)
+
+    def _responds(self, device: str, do: StartWorker | WakeWorker) -> None:
+        there = device not in self.world.lost | self.world.silent
+        ensure(there, "placed on a device that does not respond", do)
 
     def _failed(self, do: StopWorker, worker: Worker) -> bool:
         """Whether it failed to load, fall asleep or wake, or takes too long."""
@@ -192,6 +200,7 @@ class Allowed:
             "woke a worker that is not asleep",
             worker,
         )
+        self._responds(worker.device, do)
         there = [w for w in self._of(worker.model.name) if w.model is worker.model]
         pool = any(w.state in ("ready", "dead") and w is not worker for w in there)
         ensure(

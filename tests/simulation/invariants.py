@@ -82,7 +82,7 @@ class Invariants:
         ):
             measured = event.instance
         for name, charges in self._charges_now().items():
-            before, account = self._charges[name], self.brain.fleet.ledger.accounts[name]
+            before, account = self._charges.get(name, {}), self.brain.fleet.ledger.accounts[name]
             for number, memory in charges.items():
                 if number not in started and number != measured:
                     ensure(before[number] == memory, "a charge changed", number, name)
@@ -117,7 +117,7 @@ class Invariants:
     def _not_allocated_yet(self, worker: Worker, charges: dict[int, int]) -> int:
         """Bytes that a worker is about to allocate and the driver still reports as free."""
         if not worker.loaded:
-            return worker.reserved
+            return worker.reserved - min(worker.told, worker.reserved)
         if not isinstance(self.brain.fleet.instances[worker.instance].state, Waking):
             return 0
         there = worker.dram if worker.device == "cpu" else 0

@@ -15,6 +15,8 @@ class Layout:
         pools: the maximum numbers of instances to choose from; None for no limit.
         arrivals: actions of clients per second.
         dram: main memory reserved for sleeping models.
+        later: GPUs that appear while the machine runs.
+        unreliable: GPUs vanish, and their driver answers late, falsely or not at all.
         groups: the limits on memory of groups, to one of which a model may belong.
     """
 
@@ -26,6 +28,8 @@ class Layout:
     arrivals: float = 30.0
     dram: int = 0
     groups: tuple[tuple[str, int], ...] = ()
+    later: tuple[tuple[str, int], ...] = ()
+    unreliable: bool = False
 
     def accounts(self) -> list[Account]:
         return [Account(name, name.partition(":")[0], memory) for name, memory in self.devices]
@@ -72,6 +76,16 @@ LAYOUTS = {
         (1, 1, 2, None),
         dram=60,
         groups=(("small", 60), ("large", 130)),
+    ),
+    "drivers": Layout(
+        (("cuda:0", 100), ("cuda:1", 60), ("cpu", 120)),
+        7,
+        (5, 20, 50, 90),
+        (1, 1, 2),
+        (1, 4),
+        dram=60,
+        later=(("cuda:2", 80), ("cuda:3", 20)),
+        unreliable=True,
     ),
     "crowd": Layout((("cuda:0", 100), ("cuda:1", 100)), 25, (5, 30, 60, 90), arrivals=60.0),
 }

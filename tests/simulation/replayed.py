@@ -49,6 +49,9 @@ class ReplayedWorld:
                 self._begin(event.operation, "shrink", event.model or "")
             case events.LeaseReturned():
                 self.record.held.pop(event.lease, None)
+            case events.MemorySampled():
+                for instance, told in event.loading:
+                    self.workers[instance].told = told
             case events.RequestFinished():
                 self._finished(event)
             case events.WorkerGone():

@@ -24,6 +24,7 @@ from sired.scheduler.instructions import (
 from sired.scheduler.rules import Rules
 from tests.simulation.allowed import Allowed
 from tests.simulation.clients import Clients, some_rules, some_strategies
+from tests.simulation.drivers import Drivers
 from tests.simulation.invariants import Invariants
 from tests.simulation.journal import Journal
 from tests.simulation.layouts import Layout
@@ -32,6 +33,8 @@ from tests.simulation.record import Record, Violation, ensure
 from tests.simulation.world import Conditions, World
 
 SAMPLE_SECONDS = 1.0
+# Of each step, that a driver changes its mind.
+DRIVER_ACTS = 0.03
 
 
 class Simulation:
@@ -55,6 +58,7 @@ class Simulation:
         self.world = World(random, conditions, self.record, dict(layout.devices), layout.dram)
         self.world.feed = self.feed
         self.clients = clients(random, layout, self.brain, self.world, self.record, self.feed)
+        self.drivers = Drivers(random, self.world, layout.later)
         self.allowed = Allowed(self.brain, self.world, self.record)
         self.invariants = Invariants(self.brain, self.world, self.record)
         self.journal = Journal()
@@ -120,6 +124,8 @@ class Simulation:
         world.now = max(world.now, when)
         if world.chance(world.conditions.sleeps):  # the whole machine was suspended
             world.now += self.random.choice((1.0, 60.0, 1e6))
+        if self.layout.unreliable and world.chance(DRIVER_ACTS):
+            self.drivers.act()
         if self.brain.wakeup <= world.now and self.random.random() < 0.9:
             self.feed(events.TimerFired())
         elif world.next_at <= world.now:
@@ -144,6 +150,8 @@ class Simulation:
         """Cancel everything that is open: everything gets an answer, and no state is left over."""
         self.world.foreign = dict.fromkeys(self.world.foreign, 0)
         self.world.foreign_dram = 0
+        if self.layout.unreliable:
+            self.drivers.recover()
         self._advance(1000.0)
         waiting = [
             operation

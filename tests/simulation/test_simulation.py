@@ -30,6 +30,14 @@ def test_the_scheduler_keeps_its_invariants(layout: str, seed: int) -> None:
         pytest.fail(f"{problem}\n\nReplay it: {replay}", pytrace=False)
 
 
+@pytest.mark.long
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("seed", range(1000, 1010))
+def test_the_scheduler_keeps_its_invariants_whatever_drivers_do(seed: int) -> None:
+    """100,000 events in all: GPUs vanish, return, appear, answer late and report falsely."""
+    Simulation(LAYOUTS["drivers"], seed).run(10_000)
+
+
 def test_a_seed_gives_the_same_run_every_time() -> None:
     runs = []
     for _ in range(2):

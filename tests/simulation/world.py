@@ -64,6 +64,7 @@ class Worker:
         measured: bytes that it holds on its device; 0 while it loads.
         sleep_memory: bytes that would move to main memory if it slept; 0 if it cannot.
         dram: bytes that it holds in main memory.
+        told: bytes that the driver said it holds while it loads.
         in_dram: it holds main memory or is about to.
         freeing: it was asked to free the main memory that it kept.
         batches: the batches dispatched to it, oldest first.
@@ -85,6 +86,7 @@ class Worker:
     sleep_memory: int = 0
     dram: int = 0
     in_dram: bool = False
+    told: int = 0
     freeing: bool = False
     batches: list[list[int]] = field(default_factory=list)
     to_be_ended: bool = False
@@ -103,6 +105,9 @@ class World:
     Attributes:
         feed: receives every event.
         foreign: bytes that other programs hold, by device.
+        lost: GPUs that have vanished; ``silent`` those that their driver does not report on, and
+            ``late`` those of which it reports what it did before.
+        lies: the driver makes up what loading processes hold.
         progressed_at: when the last load of a model began or made progress.
         slowest: the longest time to an answer, in seconds by model and priority.
     """
@@ -121,6 +126,11 @@ class World:
         self.workers: dict[int, Worker] = {}
         self.foreign = dict.fromkeys(devices, 0)
         self.foreign_dram = 0
+        self.lost: set[str] = set()
+        self.silent: set[str] = set()
+        self.late: set[str] = set()
+        self.lies = False
+        self._reported: dict[str, int] = {}
         self.slowest: dict[tuple[str, str], float] = {}
         self.progressed_at: dict[str, float] = {}
         self.feed: Callable[[Event], None] = lambda event: None
@@ -249,7 +259,22 @@ class World:
     def sample(self) -> None:
         """Report the free memory of the devices, as the daemon does before it reports a change."""
         held = sum(worker.dram for worker in self.workers.values() if not worker.freed)
-        self.feed(events.MemorySampled(self.measure(), self.dram - self.foreign_dram - held))
+        free = self.measure()
+        free |= {name: self._reported[name] for name in self.late & self._reported.keys()}
+        free |= dict.fromkeys(self.lost | self.silent, 0)
+        self._reported = free
+        dram = self.dram - self.foreign_dram - held
+        lost, silent = frozenset(self.lost), frozenset(self.silent)
+        self.feed(events.MemorySampled(dict(free), dram, lost, self._loading(), silent))
+
+    def _loading(self) -> tuple[tuple[int, int], ...]:
+        """What the driver claims that loading processes hold."""
+        if not self.lies:
+            return ()
+        loading = [w for w in self.workers.values() if not w.loaded and w.device != "cpu"]
+        for worker in loading:
+            worker.told = self.random.randrange(2 * worker.reserved + 1)
+        return tuple((worker.instance, worker.told) for worker in loading)
 
     def _read(self, worker: Worker, part: int) -> None:
         """Report the progress of a load; the second report repeats the first."""
