@@ -39,7 +39,8 @@ from sire.protocol.requests import (
 from tests.faults.conftest import House, predict
 from tests.waiting import wait_until
 
-KILLS = int(os.environ.get("SIRE_KILLS", "20"))
+KILLS = int(os.environ.get("SIRE_KILLS", "5"))
+MANY_KILLS = 20
 SEED = int(os.environ.get("SIRE_SEED", "0")) or random.randrange(1 << 32)
 SERVED = ("m", "n")
 
@@ -147,8 +148,11 @@ class Promises:
             assert int(known[name]["at_load"].split()[1]) >= number
 
 
-def test_whenever_a_daemon_is_killed_the_next_one_keeps_its_promises(light: House) -> None:
-    print(f"SIRE_SEED={SEED} SIRE_KILLS={KILLS}")
+@pytest.mark.parametrize("kills", [KILLS, pytest.param(MANY_KILLS, marks=pytest.mark.long)])
+def test_whenever_a_daemon_is_killed_the_next_one_keeps_its_promises(
+    light: House, kills: int
+) -> None:
+    print(f"SIRE_SEED={SEED} SIRE_KILLS={kills}")
     moments = random.Random(SEED)
     for name in SERVED:
         light.register_faulty(name)
@@ -158,11 +162,11 @@ def test_whenever_a_daemon_is_killed_the_next_one_keeps_its_promises(light: Hous
         asker.start()
     try:
         family: list[Process] = []
-        for number in range(KILLS):
+        for number in range(kills):
             with light.connect() as connection:
                 promises.check(connection)
             wait_until(partial(are_gone, family))
-            if number == KILLS - 1:  # on a busy machine all others may come before the first reply
+            if number == kills - 1:  # on a busy machine all others may come before the first reply
                 wait_until(lambda: promises.jobs and promises.versions)
             time.sleep(moments.uniform(0, 0.2))
             family = kill(light)

@@ -14,13 +14,17 @@ from tests.simulation.simulation import Simulation
 EVENTS = int(os.environ.get("SIRE_EVENTS", "6000"))
 
 
-def seeds() -> range:
-    first, _, last = os.environ.get("SIRE_SEED", "1..3").partition("..")
-    return range(int(first), int(last or first) + 1)
+ASKED = os.environ.get("SIRE_SEED")
+FIRST, _, LAST = (ASKED or "1..3").partition("..")
+# Unless seeds were asked for, the first one is enough; `make test-all` runs the others.
+SEEDS = [
+    pytest.param(seed, marks=() if ASKED or seed == int(FIRST) else pytest.mark.long)
+    for seed in range(int(FIRST), int(LAST or FIRST) + 1)
+]
 
 
 @pytest.mark.timeout(0 if EVENTS > 100_000 else 120)
-@pytest.mark.parametrize("seed", seeds())
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_the_scheduler_keeps_its_invariants(layout: str, seed: int) -> None:
     try:
