@@ -76,7 +76,9 @@ class WarmUp:
         self._warm(models)
 
     def _warm(self, models: Iterable[ModelSpec]) -> None:
-        self._zygote.need(frozenset[str]().union(*map(runtimes_needed, models)))
+        on_gpu = self._inventory.can_lose  # where there are GPUs, models are placed on them first
+        needed = (runtimes_needed(model, on_gpu=on_gpu) for model in models)
+        self._zygote.need(frozenset[str]().union(*needed))
         try:
             self._zygote.warm()
         except OSError as problem:

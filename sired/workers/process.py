@@ -87,12 +87,19 @@ def start_worker(zygote: Zygote, first: First, log: Path) -> WorkerProcess:
         OSError: no process could be started.
     """
     log_start = _begin_log(log)
-    needed = () if isinstance(first, StandBy) else runtimes_needed(first.spec)
-    process, connection = zygote.start(log, needed)
+    process, connection = zygote.start(log, _runtimes_of(first))
     channel: Channel[FromWorker] = Channel(connection, FromWorker)
     worker = WorkerProcess(process, channel, log, log_start)
     _send(channel, first)
     return worker
+
+
+def _runtimes_of(first: First) -> frozenset[str]:
+    """The runtimes that a worker is going to import; a standby worker's are there already."""
+    if isinstance(first, StandBy):
+        return frozenset()
+    on_gpu = isinstance(first, LoadModel) and first.device.kind == "cuda"
+    return runtimes_needed(first.spec, on_gpu=on_gpu)
 
 
 def _send(channel: Channel[FromWorker], message: First) -> None:

@@ -27,6 +27,15 @@ def test_what_is_cheap_is_imported_in_any_case(tmp_path: Path, runtime: str) -> 
     assert needed(tmp_path, runtime) == set()
 
 
+@pytest.mark.parametrize(
+    ("runtime", "expected"), [("onnx", {"pytorch"}), ("command", set()), ("ollama", set())]
+)
+def test_on_a_gpu_what_computes_in_the_worker_uses_pytorchs_libraries(
+    runtime: str, expected: set[str]
+) -> None:
+    assert runtimes_needed(ModelSpec("m", "/weights", runtime), on_gpu=True) == expected
+
+
 def test_models_of_pytorch_and_transformers_need_pytorch(tmp_path: Path) -> None:
     assert needed(tmp_path, "pytorch") == {"pytorch"}
     assert needed(tmp_path, "huggingface") == {"pytorch", "huggingface"}
