@@ -85,6 +85,8 @@ class ModelInfo(Message, frozen=True, tag="model"):
             in the reply to Show.
         files_taken_anew_at: when files that had changed were last registered anew, in seconds since
             the epoch; None if they never changed.
+        never_fits: why it needs more memory than its devices or its group can ever have free; ""
+            if it does not; only in the reply to Register.
     """
 
     model: ModelSpec
@@ -101,6 +103,7 @@ class ModelInfo(Message, frozen=True, tag="model"):
     defaulted: tuple[str, ...] = ()
     changed_files: tuple[str, ...] = ()
     files_taken_anew_at: float | None = None
+    never_fits: str = ""
 
 
 class VerifiedFile(msgspec.Struct, frozen=True):

@@ -97,4 +97,5 @@ def _summary(info: ModelInfo) -> list[str]:
         f"Registered {model.name}: {kind}{weights}; a load will reserve {reserved}.",
         f"It goes to {device}{by}; {inputs}.",
         *model.notes,
+        *([f"It cannot be loaded: {info.never_fits}"] if info.never_fits else []),
     ]

@@ -13,7 +13,7 @@ operations, ``leases`` leased instances, ``direct`` direct connections, ``deadli
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sire.errors import Cancelled, WorkerCrashed
+from sire.errors import Cancelled, SireError, WorkerCrashed
 from sired.scheduler import events
 from sired.scheduler.entities.instance import Loading, Stopping
 from sired.scheduler.entities.ledger import Account, Ledger
@@ -182,6 +182,14 @@ class Brain:
     def fit_by_device(self, model: Model, now: float) -> list[Fit]:
         """How a model, registered or not, would fit on each device."""
         return fit_by_device(model, self.fleet, self.rules, now)
+
+    def never_fits(self, model: Model) -> SireError | None:
+        """Why a model can never be loaded as things are; None if it can."""
+        try:
+            self.loader.check_device(model, None)
+        except SireError as error:
+            return error
+        return None
 
     def memory_by_model(self) -> dict[str, int]:
         """Bytes charged on devices for the instances of each loaded model."""

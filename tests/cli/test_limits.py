@@ -44,6 +44,21 @@ def test_models_of_a_group_share_its_memory_and_the_rest_is_others(
     assert {one["model"] for one in home.json("ps")} == {"first", "second"}
 
 
+def test_a_model_that_can_never_fit_is_told_so_when_it_is_registered(home: Home) -> None:
+    home.sire("config", "set", "groups.lab.memory", "100MiB")
+
+    def said(size: str, *options: str) -> bytes:
+        program = ("m", "--cmd", "true {port}", "--trust", "--replace", "--max-memory", size)
+        return home.sire("register", *program, *options).stderr
+
+    assert b"cannot be loaded" not in said("60MiB", "--group", "lab")
+    in_group = said("101MiB", "--group", "lab")
+    assert b"It cannot be loaded: m needs 101 MiB" in in_group
+    assert b"lab has 100 MiB" in in_group
+    assert b"groups.lab.memory SIZE" in in_group
+    assert b"It cannot be loaded: m needs 1024 TiB" in said("1024TiB")
+
+
 def test_a_model_that_takes_more_than_it_may_is_ended_and_told(
     home: Home, register: Callable[..., Any]
 ) -> None:

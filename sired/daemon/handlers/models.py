@@ -79,7 +79,7 @@ class ModelHandlers:
                 f"{services.paths.snapshots}.",
                 hint=f"Once files can be written there: sire verify {spec.name} --trust",
             )
-        services.front.reply(client, views.model(services, spec.name, client.request_id))
+        services.front.reply(client, views.registered(services, spec.name, client.request_id))
 
     async def _estimate(
         self, client: Client, request: requests.Estimate, _: tuple[Buffer, ...]

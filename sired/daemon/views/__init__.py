@@ -3,7 +3,7 @@
 from sired.daemon.views.devices import devices
 from sired.daemon.views.instances import instance, instances
 from sired.daemon.views.metrics import metrics
-from sired.daemon.views.models import estimate, model, models
+from sired.daemon.views.models import estimate, model, models, registered
 from sired.daemon.views.server import health, top
 from sired.daemon.views.statistics import stats
 
@@ -16,6 +16,7 @@ __all__ = [
     "metrics",
     "model",
     "models",
+    "registered",
     "stats",
     "top",
 ]

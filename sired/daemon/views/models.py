@@ -4,6 +4,8 @@ import time
 from collections.abc import Iterable
 from functools import partial
 
+import msgspec
+
 from sire.protocol.replies import DeviceFit, EstimateReport, ModelInfo, ModelList
 from sire.spec import ModelSpec
 from sired.daemon.services import Services
@@ -59,6 +61,16 @@ def model(services: Services, name: str, message_id: str | int = "") -> ModelInf
         retry_seconds=_positive(model.backoff.until - time.monotonic()),
         defaulted=services.registry.defaulted(name),
     )
+
+
+def registered(services: Services, name: str, message_id: str | int) -> ModelInfo:
+    """A model that was registered just now, and whether memory can ever be enough for it."""
+    info = model(services, name, message_id)
+    problem = services.brain.never_fits(services.models[name])
+    if problem is None:
+        return info
+    text = " ".join(part for part in (problem.message, problem.hint) if part)
+    return msgspec.structs.replace(info, never_fits=text)
 
 
 def _positive(seconds: float) -> float | None:

@@ -162,12 +162,12 @@ class Loader:
         decision = self._placer.decide(load, self._fleet.instances.values(), {}, now)
         return not isinstance(decision, MakeRoom)
 
-    def check_device(self, model: Model, device: str) -> None:
-        """Check that a model can be loaded on this device.
+    def check_device(self, model: Model, device: str | None) -> None:
+        """Check that a model can be loaded on this device; None for any that it may go to.
 
         Raises:
             DeviceNotFound: the device does not exist.
-            InsufficientMemory: the model can never fit there.
+            InsufficientMemory: the model can never fit there, or into its group.
         """
         self._placer.lane(PendingLoad(model, device, 0.0, 0.0), self._fleet.instances.values())
 
