@@ -57,8 +57,8 @@ class RequestArrived(msgspec.Struct, frozen=True):
             model's setting.
         size: bytes of its input, which are held until it is answered; 0 for a small one, which is
             limited by number only.
-        client: the connection that it came over, among which the bytes of inputs are shared; "" for
-            jobs, and for a request with a small input.
+        client: the process that it came from, or its connection if that is unknown: the bytes of
+            inputs are shared among them; "" for jobs, and for a request with a small input.
     """
 
     request: int

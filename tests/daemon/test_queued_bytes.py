@@ -1,5 +1,7 @@
 """A client with many large inputs does not keep those of other clients out."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -11,13 +13,14 @@ from sire.protocol.replies import Failure
 from sire.protocol.requests import Predict
 from tests.conftest import Gate
 from tests.home import Home
+from tests.waiting import wait_until
 
 # Waits at the gate; the blanks are part of the input.
 BODY = b"[5, 1, 1, 1]" + b" " * 100_000
 
 
 @pytest.mark.settings('[queue]\nmemory = "1MB"\n')
-def test_a_client_that_fills_its_share_leaves_room_for_another(
+def test_a_client_that_fills_its_share_leaves_room_for_another_but_not_for_its_own_connections(
     home: Home, register: Callable[..., Any], gate: Gate
 ) -> None:
     register("m", 2, "Moody")
@@ -29,8 +32,19 @@ def test_a_client_that_fills_its_share_leaves_room_for_another(
             assert full.details["held_bytes"] + len(BODY) > full.details["client_limit_bytes"]
             assert full.details["limit_bytes"] == 1_000_000
             assert second.send(Predict(id=1, model="m", timeout=60.0), [BODY])
+            (again, _) = second.receive(1, 60.0)
+            assert isinstance(again, Failure)
+            assert again.code == QueueFull.code
+            before = home.json("ps")[0]["queued"]
+            command = [sys.executable, "-m", "sire_cli", "predict", "m", "-i", "-"]
+            pipe = subprocess.PIPE
+            other = subprocess.Popen(command, env=home.environment, stdin=pipe, stdout=pipe)
+            assert other.stdin is not None
+            other.stdin.write(BODY)
+            other.stdin.close()
+            wait_until(lambda: home.json("ps")[0]["queued"] > before)
             gate.open()
-            assert not isinstance(second.receive(1, 60.0)[0], Failure)
+            assert other.wait(60) == 0
         finally:
             first.close()
             second.close()

@@ -44,6 +44,9 @@ class Predictions:
         counters: counts answers.
         results: the cached answers of models registered with ``--cache``.
         feed: passes an event to the brain.
+
+    Attributes:
+        owner_of: names the process behind a connection, which shares ``queue.memory`` with others.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class Predictions:
         self._counters = counters
         self._results = results
         self._feed = feed
+        self.owner_of: Callable[[bytes], str] = bytes.hex
         # The instance that works on each dispatched request.
         self._running: dict[int, int] = {}
 
@@ -108,7 +112,7 @@ class Predictions:
                 rows,
                 keep_alive=keep_alive_seconds(request.keep_alive),
                 size=size,
-                client=client.connection.hex() if size else "",
+                client=self.owner_of(client.connection) if size else "",
             )
         )
 

@@ -33,6 +33,7 @@ class RequestHandlers:
         self.table = table = HandlerTable(services.front)
         self._services = services
         self._peers = Peers(asyncio.get_running_loop(), self._peers_gone)
+        services.predictions.owner_of = self._peers.owner
         services.front.gone = self._peers.disconnected
         self._pools = PoolHandlers(services, table, self._peers.is_connected)
         PredictionHandlers(services, table)

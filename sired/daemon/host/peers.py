@@ -52,6 +52,11 @@ class Peers:
         """Whether a connection is known and its process has not ended."""
         return connection in self._known
 
+    def owner(self, connection: bytes) -> str:
+        """What all connections of a process have in common; a connection's own if it is unknown."""
+        pid = self._known.get(connection)
+        return connection.hex() if pid is None else f"pid {pid}"
+
     def disconnected(self, connection: bytes) -> None:
         """Note that a connection was closed; its process is watched while it has others."""
         if connection not in self._known:
