@@ -82,6 +82,12 @@ class Worker:
     unsent: deque[tuple[ToWorker, tuple[Buffer, ...]]] = field(default_factory=deque)
     pings: "list[asyncio.Future[None]]" = field(default_factory=list)
 
+    @property
+    def exit_grace(self) -> float:
+        """Seconds that it may take to exit before it is killed."""
+        slow = self.out_of_process or self.on_gpu
+        return SLOW_EXIT_GRACE_SECONDS if slow else EXIT_GRACE_SECONDS
+
 
 class WorkerSupervisor:
     """All workers.
@@ -310,9 +316,7 @@ class WorkerSupervisor:
             worker.process.kill()
         else:
             worker.process.terminate()
-            slow = worker.out_of_process or worker.on_gpu
-            grace = SLOW_EXIT_GRACE_SECONDS if slow else EXIT_GRACE_SECONDS
-            self._loop.call_later(grace, self._kill_if_running, instance)
+            self._loop.call_later(worker.exit_grace, self._kill_if_running, instance)
 
     def _kill_if_running(self, instance: int) -> None:
         worker = self._workers.get(instance)

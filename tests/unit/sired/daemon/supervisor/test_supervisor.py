@@ -3,7 +3,7 @@
 import asyncio
 from pathlib import Path
 
-from sired.daemon.supervisor.supervisor import WorkerSupervisor
+from sired.daemon.supervisor.supervisor import Worker, WorkerSupervisor
 from sired.workers.zygote.zygote import Zygote
 
 
@@ -22,3 +22,9 @@ def test_a_timer_that_fires_after_the_supervisor_is_closed_has_no_effect(tmp_pat
     supervisor.close()
     supervisor.trim_logs(log)
     loop.close()
+
+
+def test_a_worker_that_frees_a_gpu_or_ends_a_program_may_take_longer_to_exit() -> None:
+    plain = Worker("m", out_of_process=False).exit_grace
+    assert Worker("m", out_of_process=False, on_gpu=True).exit_grace > 2 * plain
+    assert Worker("m", out_of_process=True).exit_grace > 2 * plain
