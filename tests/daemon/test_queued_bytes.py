@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -48,6 +49,35 @@ def test_a_client_that_fills_its_share_leaves_room_for_another_but_not_for_its_o
         finally:
             first.close()
             second.close()
+
+
+def test_large_inputs_that_wait_lie_in_shared_memory_not_in_the_daemons_own(
+    home: Home, register: Callable[..., Any], gate: Gate
+) -> None:
+    register("m", 2, "Moody")
+    home.sire("load", "m")
+    daemon = home.pid()
+    own, large = memory_of(daemon, "RssAnon"), BODY + b" " * 4_000_000
+    with home.connect() as connection:
+        link = connection.open_link()
+        try:
+            for number in range(8):
+                assert link.send(Predict(id=number, model="m", timeout=60.0), [large])
+            wait_until(lambda: memory_of(daemon, "RssShmem") >= 8 * len(large))
+            assert memory_of(daemon, "RssAnon") < own + 2 * len(large)
+            gate.open()
+            for number in range(8):
+                assert not isinstance(link.receive(number, 60.0)[0], Failure)
+        finally:
+            link.close()
+    wait_until(lambda: memory_of(daemon, "RssShmem") < len(large))
+
+
+def memory_of(pid: int, kind: str) -> int:
+    """Bytes of one kind that a process has in memory, as the kernel reports them."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    (line,) = (line for line in status.splitlines() if line.startswith(f"{kind}:"))
+    return int(line.split()[1]) * 1024
 
 
 def rejected(link: Link) -> Failure:
