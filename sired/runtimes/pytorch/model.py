@@ -8,6 +8,7 @@ import torch
 
 from sire.spec import Signature
 from sired.runtimes.pytorch.arguments import TorchOptions
+from sired.runtimes.pytorch.storages import is_opaque, plain_tensors, storages_of
 from sired.runtimes.reading import ReadProgress
 from sired.runtimes.support.inputs import Arguments
 
@@ -65,8 +66,9 @@ def wanted_precision(options: TorchOptions) -> torch.dtype | None:
 
 def storage_bytes(tensors: Iterable[torch.Tensor]) -> int:
     """Bytes of the tensors' storages; tied tensors count once."""
-    storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
-    return sum(storages.values())
+    plain = [part for tensor in tensors for part in plain_tensors(tensor)]
+    hidden = sum(tensor.nbytes for tensor in plain if is_opaque(tensor))
+    return sum(storage.nbytes() for storage in storages_of(plain)) + hidden
 
 
 def common_precision(tensors: Iterable[torch.Tensor]) -> torch.dtype | None:

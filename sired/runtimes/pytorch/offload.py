@@ -5,11 +5,14 @@ are moved once, and references to parameters are not affected. Restored weights 
 addresses: addresses that a model has recorded, as a captured CUDA graph does, become invalid.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
 import torch
+
+from sired.runtimes.pytorch.storages import is_opaque, plain_tensors, storages_of
 
 # Alignment of each storage in main memory; copies are fastest from whole cache lines.
 _ALIGNMENT = 512
@@ -38,13 +41,18 @@ def can_offload(model: Any) -> bool:
     """Whether it is a module whose weights are in memory that PyTorch manages."""
     if not isinstance(model, torch.nn.Module):
         return False
+    if any(is_opaque(part) for tensor in _tensors(model) for part in plain_tensors(tensor)):
+        return False
     return all(storage.resizable() for storage in _storages(model) if storage.device.type == "cuda")
 
 
+def _tensors(module: torch.nn.Module) -> Iterator[torch.Tensor]:
+    yield from module.parameters()
+    yield from module.buffers()
+
+
 def _storages(module: torch.nn.Module) -> list[torch.UntypedStorage]:
-    tensors = (tensor for kind in (module.parameters(), module.buffers()) for tensor in kind)
-    found = {s.data_ptr(): s for s in (tensor.untyped_storage() for tensor in tensors)}
-    return [storage for storage in found.values() if storage.nbytes()]
+    return [storage for storage in storages_of(_tensors(module)) if storage.nbytes()]
 
 
 def offload(

@@ -1,10 +1,11 @@
 """Weights leave the memory they were in, and come back bit for bit; here without a GPU."""
 
-from typing import Any
+from typing import Any, Self
 
 import pytest
 import torch
 
+from sired.runtimes.pytorch.model import storage_bytes
 from sired.runtimes.pytorch.offload import can_offload, offload, restore
 
 
@@ -76,3 +77,60 @@ def test_weights_that_were_replaced_are_parked_elsewhere(module: Tied) -> None:
 def test_what_is_no_module_cannot_be_parked(module: Tied) -> None:
     assert can_offload(module)
     assert not can_offload(module.forward)
+
+
+class Wrapped(torch.Tensor):
+    """Numbers kept as bytes and scales, as by torchao: it has no storage of its own."""
+
+    packed: torch.Tensor
+    scale: torch.Tensor
+
+    def __new__(cls, packed: torch.Tensor, scale: torch.Tensor) -> Self:
+        made: Self = torch.Tensor._make_wrapper_subclass(
+            cls, packed.shape, dtype=torch.float32, device=packed.device
+        )
+        made.packed, made.scale = packed, scale
+        return made
+
+    def __tensor_flatten__(self) -> tuple[list[str], None]:
+        return ["packed", "scale"], None
+
+    @classmethod
+    def __tensor_unflatten__(cls, parts: Any, *_: Any) -> "Wrapped":
+        return cls(parts["packed"], parts["scale"])
+
+    @classmethod
+    def __torch_dispatch__(cls, function: Any, _: Any, given: Any = (), named: Any = None) -> Any:
+        if function is torch.ops.aten.detach.default:
+            return cls(given[0].packed, given[0].scale)
+        plain = [one.packed * one.scale if isinstance(one, cls) else one for one in given]
+        return function(*plain, **(named or {}))
+
+
+def quantised() -> torch.nn.Linear:
+    module = torch.nn.Linear(64, 32, bias=False)
+    packed = torch.randint(-8, 8, (32, 64), dtype=torch.int8)
+    weight = Wrapped(packed, torch.full((32, 1), 0.5))
+    module.weight = torch.nn.Parameter(weight, requires_grad=False)
+    return module.eval()
+
+
+def test_weights_that_wrap_other_tensors_are_counted_and_leave_their_memory() -> None:
+    module = quantised()
+    x = torch.randn(3, 64)
+    before = module(x)
+    assert storage_bytes(module.parameters()) == 32 * 64 + 32 * 4
+    assert can_offload(module)
+    parked = offload(module, pinned=False)
+    assert storage_bytes(module.parameters()) == 0
+    restore(parked)
+    assert torch.equal(module(x), before)
+
+
+def test_weights_that_hide_what_they_wrap_stay_and_are_counted_by_their_numbers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(Wrapped, "__tensor_flatten__")
+    module = quantised()
+    assert storage_bytes(module.parameters()) == 32 * 64 * 4
+    assert not can_offload(module)
