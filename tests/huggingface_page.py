@@ -17,6 +17,7 @@ PAGE = Path(__file__).parents[1] / "docs/reference/huggingface.md"
 BEGIN, END = "<!-- tasks -->\n", "<!-- end of tasks -->\n"
 TAKEN = {
     "texts": "a text, or a list of texts",
+    "prompts": "a text, or an object with `text` or `messages`; or a list of these",
     "pairs": "a text, or a pair: an object with `text` and `text_pair`; or a list of these",
     "pictures": "a picture, or a list of pictures",
     "sound": "a sound file, or `samples` and `sampling_rate`",

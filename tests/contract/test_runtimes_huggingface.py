@@ -217,6 +217,46 @@ def test_a_prompt_can_be_put_into_the_chat_template(
     assert runtime.predict(model, "some text")[0] == tiny_models.tokenizer().decode(expected)
 
 
+def test_an_object_has_options_of_its_own_and_is_answered_with_counts(
+    runtime: HuggingFaceRuntime, load: Callable[..., Any]
+) -> None:
+    _, model = load(tiny_models.writer, suppress_tokens=[0, 1, 2, 3])
+    (whole,) = runtime.predict(model, [TEXTS[0]])
+    words = whole.split()
+    short = {"text": TEXTS[0], "max_new_tokens": 3}
+    answer, text = runtime.predict(model, [short, TEXTS[0]])
+    assert text == whole
+    assert answer["text"] == " ".join(words[:3])
+    assert (answer["finish_reason"], answer["completion_tokens"]) == ("length", 3)
+    assert answer["prompt_tokens"] == len(TEXTS[0].split()) + 2
+    stop = next(word for word in words if word != words[0])
+    (stopped,) = runtime.predict(model, [{"text": TEXTS[0], "stop": [stop]}])
+    assert stopped["text"] == whole[: whole.index(stop)]
+    assert stopped["finish_reason"] == "stop"
+    *parts, end = runtime.stream(model, {**short, "temperature": 0})
+    assert "".join(part["text"] for part in parts) == answer["text"]
+    assert end == {**answer, "text": ""}
+    assert runtime.predict(model, {"text": TEXTS[0]})[0] == whole
+
+
+@pytest.mark.parametrize(
+    ("prompt", "message"),
+    [
+        ({"text": "some", "messages": [{"role": "user", "content": "x"}]}, "either text or mess"),
+        ({"messages": [{"role": "user", "content": "x"}]}, "has no chat template"),
+        ({"text": "some", "max_tokens": 3}, "max_tokens"),
+        ({"text": "some", "top_p": 2}, "top_p"),
+        (7, "neither text nor an object"),
+    ],
+)
+def test_a_prompt_that_is_not_valid_is_refused_by_name(
+    runtime: HuggingFaceRuntime, load: Callable[..., Any], prompt: Any, message: str
+) -> None:
+    _, model = load(tiny_models.writer)
+    with pytest.raises(InvalidInput, match=message):
+        runtime.predict(model, [prompt])
+
+
 def test_a_chat_without_a_template_is_refused(load: Callable[..., Any]) -> None:
     with pytest.raises(InvalidModel, match="chat template"):
         load(tiny_models.writer, chat=True)

@@ -136,7 +136,8 @@ def check_files(task: TaskTraits, root: Path, arguments: Mapping[str, Any]) -> N
     if task.name == "text-to-image":
         return
     directory = directory_beside(root, arguments)
-    if task.takes in {"texts", "pairs"} or "text" in task.fields or "question" in task.fields:
+    takes_text = task.takes in {"texts", "prompts", "pairs"}
+    if takes_text or "text" in task.fields or "question" in task.fields:
         needed, patterns = "tokenizer", _TOKENIZERS
     elif task.takes == "sound":
         needed, patterns = "feature extractor", _PROCESSORS

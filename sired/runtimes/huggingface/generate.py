@@ -2,16 +2,19 @@
 
 import copy
 from collections.abc import Generator
+from contextlib import closing
 from functools import partial
 from typing import Any
 
+import jinja2
 import torch
 
 from sire.errors import InvalidInput, InvalidModel
 from sire.spec import Signature, TensorSpec
 from sired.runtimes.huggingface.architectures import translations_in
+from sired.runtimes.huggingface.prompts import Prompt, prompts_in, until_stop
 from sired.runtimes.huggingface.stream import can_stream, generate_stream
-from sired.runtimes.huggingface.table import TEXTS
+from sired.runtimes.huggingface.table import ITEMS, TEXTS
 from sired.runtimes.huggingface.task import Task, TransformersModel, object_array, texts_in
 from sired.runtimes.huggingface.text import Tokens, find_tokenizer
 
@@ -75,7 +78,7 @@ def split_rows(tokens: dict[str, torch.Tensor]) -> list[dict[str, torch.Tensor]]
 class TextGeneration(Task):
     """Continues a prompt with a causal language model."""
 
-    signature = Signature((TEXTS,), (TEXT_OUT,))
+    signature = Signature((ITEMS,), (TEXT_OUT,))
 
     def __init__(self, made: TransformersModel) -> None:
         self._model = made.model
@@ -94,9 +97,14 @@ class TextGeneration(Task):
         self._tokens.prove(partial(self._continue, most=TRIAL_TOKENS))
 
     def run(self, data: Any) -> Any:
-        """The continuations of prompts, object[prompts]."""
-        prompts = [self._prompt(text) for text in texts_in(data)]
-        return object_array(self._tokens.run(prompts, self._continue, special=not self._chat))
+        """The continuations of prompts, object[prompts]; texts, and objects for objects."""
+        items = prompts_in(data)
+        texts = [self._prompt(item) for item in items if isinstance(item, str)]
+        special = not self._chat
+        answers = iter(self._tokens.run(texts, self._continue, special=special) if texts else ())
+        return object_array(
+            next(answers) if isinstance(item, str) else self._completed(item) for item in items
+        )
 
     def sample(self) -> Any:
         """One word."""
@@ -113,13 +121,68 @@ class TextGeneration(Task):
 
     def stream(self, data: Any) -> Generator[Any, None, None]:
         """The continuation of one prompt in parts; of several prompts, all at once."""
-        texts = texts_in(data)
-        if len(texts) > 1 or not can_stream(self._config):
+        first, *others = prompts_in(data)
+        if others or (isinstance(first, str) and not can_stream(self._config)):
             yield self.run(data)
             return
-        (one,) = self._tokens.passes([self._prompt(texts[0])], add_special_tokens=not self._chat)
+        if isinstance(first, Prompt):
+            end: dict[str, Any] = {}
+            for part in self._generated(first, end):
+                yield {"text": part}
+            yield {"text": "", **end}
+            return
+        (one,) = self._tokens.passes([self._prompt(first)], add_special_tokens=not self._chat)
         given, length = self._given(one.tensors)
         yield from generate_stream(self._model, self._tokenizer, given, self._within(length))
+
+    def _completed(self, prompt: Prompt) -> dict[str, Any]:
+        """The answer to one prompt with options of its own."""
+        end: dict[str, Any] = {}
+        text = "".join(self._generated(prompt, end))
+        return {"text": text, **end}
+
+    def _generated(self, prompt: Prompt, end: dict[str, Any]) -> Generator[str, None, None]:
+        """The text for one prompt in parts; ``end`` then has why it ended, and how many tokens."""
+        text, special = self._text_of(prompt)
+        (one,) = self._tokens.passes([text], add_special_tokens=special)
+        given, length = self._given(one.tensors)
+        config = prompt.applied_to(self._within(length))
+        rows: list[torch.Tensor] = []
+        with closing(self._parts(given, config, prompt.seed, rows)) as parts:
+            stopped = yield from until_stop(parts, prompt.stop)
+        written = rows[0][0, length:]
+        ends = torch.tensor(config.eos_token_id if config.eos_token_id is not None else [])
+        complete = bool(len(written)) and bool(torch.isin(written[-1].cpu(), ends))
+        end["finish_reason"] = "stop" if stopped or complete else "length"
+        end["prompt_tokens"], end["completion_tokens"] = length, len(written)
+
+    def _parts(
+        self, given: dict[str, torch.Tensor], config: Any, seed: int | None, rows: list[Any]
+    ) -> Generator[str, None, None]:
+        """Generated text in parts, if the model can stream; ``rows`` then has all tokens."""
+        if can_stream(config):
+            model, tokenizer = self._model, self._tokenizer
+            yield from generate_stream(
+                model, tokenizer, given, config, seed=seed, finished=rows.append
+            )
+            return
+        rows.append(self._model.generate(**given, generation_config=config))
+        yield from _texts(self._tokenizer, rows[0][:, given["input_ids"].shape[1] :])
+
+    def _text_of(self, prompt: Prompt) -> tuple[str, bool]:
+        """The text that a prompt stands for, and whether special tokens are to be added to it."""
+        if prompt.text is not None:
+            return self._prompt(prompt.text), not self._chat
+        if not self._tokenizer.chat_template:
+            raise InvalidInput("The model has no chat template.", hint="Send text instead.")
+        messages = [message.for_template() for message in prompt.messages]
+        try:
+            text: str = self._tokenizer.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=True
+            )
+        except jinja2.TemplateError as problem:
+            raise InvalidInput(f"The chat template rejects the messages: {problem}.") from None
+        return text, False
 
     def _continue(self, tokens: dict[str, torch.Tensor], most: int | None = None) -> list[str]:
         given, length = self._given(tokens)

@@ -1,7 +1,7 @@
 """Streams text while it is being generated."""
 
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import torch
@@ -14,7 +14,13 @@ def can_stream(config: Any) -> bool:
 
 
 def generate_stream(
-    model: Any, tokenizer: Any, given: dict[str, torch.Tensor], config: Any
+    model: Any,
+    tokenizer: Any,
+    given: dict[str, torch.Tensor],
+    config: Any,
+    *,
+    seed: int | None = None,
+    finished: Callable[[torch.Tensor], None] | None = None,
 ) -> Generator[str, None, None]:
     """Generate text and yield it word by word; closing the generator stops the model.
 
@@ -23,6 +29,8 @@ def generate_stream(
         tokenizer: of the model.
         given: the model's inputs for one text.
         config: the generation config.
+        seed: of what is drawn; None to go on drawing.
+        finished: gets the tokens, [1, tokens], once the generator has ended.
 
     Raises:
         Exception: any error of the model.
@@ -35,13 +43,17 @@ def generate_stream(
 
     def work() -> None:
         try:
-            with torch.inference_mode():
-                model.generate(
+            with torch.inference_mode(), torch.random.fork_rng(enabled=seed is not None):
+                if seed is not None:
+                    torch.manual_seed(seed)
+                rows = model.generate(
                     **given,
                     generation_config=config,
                     streamer=streamer,
                     stopping_criteria=StoppingCriteriaList([stop]),
                 )
+            if finished is not None:
+                finished(rows)
         except BaseException as problem:  # raised again in the calling thread
             failures.append(problem)
             streamer.end()

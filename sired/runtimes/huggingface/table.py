@@ -11,7 +11,7 @@ from sire.errors import InvalidModel, shown
 from sire.nearest import did_you_mean
 from sire.spec import TensorSpec
 
-Taken = Literal["texts", "pairs", "pictures", "sound", "objects"]
+Taken = Literal["texts", "prompts", "pairs", "pictures", "sound", "objects"]
 
 TEXTS = TensorSpec("text", "string", (-1,))
 # Texts, pictures, or objects with named fields.
@@ -20,6 +20,7 @@ SOUND = (TensorSpec("samples", "float32", (-1,)), TensorSpec("sampling_rate", "i
 # The inputs of a model, by what its task takes.
 INPUTS: dict[Taken, tuple[TensorSpec, ...]] = {
     "texts": (TEXTS,),
+    "prompts": (ITEMS,),
     "pairs": (ITEMS,),
     "pictures": (ITEMS,),
     "sound": SOUND,
@@ -38,7 +39,8 @@ class TaskTraits:
     Attributes:
         name: as ``--arg task=`` and Hugging Face's hub call it.
         models: transformers' ``AutoModelFor…`` classes that load its models.
-        takes: what a request contains. ``texts`` and ``pictures`` are one or several; ``sound`` is
+        takes: what a request contains. ``texts`` and ``pictures`` are one or several;
+            ``prompts`` are texts, or objects as ``prompts.Prompt`` describes; ``sound`` is
             one recording; ``objects`` are JSON objects with the ``fields``.
         answer: what is answered for each, in words.
         pipeline: the pipeline of transformers that runs it; "" if this package does.
@@ -171,8 +173,9 @@ _TASKS = (
     TaskTraits(
         name="text-generation",
         models=("AutoModelForCausalLM",),
-        takes="texts",
-        answer="the generated text, without the prompt",
+        takes="prompts",
+        answer="the generated text, without the prompt; to an object, one with `text`, "
+        "`finish_reason`, `prompt_tokens` and `completion_tokens`",
         options=_TEXT | {"chat"},
         generates=True,
         head=False,
