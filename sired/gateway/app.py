@@ -9,6 +9,7 @@ from sired.gateway.call import Endpoint
 from sired.gateway.errors import HttpError, error_response
 from sired.gateway.guard import check_sender
 from sired.gateway.oip import endpoints as oip
+from sired.gateway.openai import endpoints as openai
 from sired.gateway.served import ServedModels
 
 
@@ -17,6 +18,7 @@ def routes(models: ServedModels) -> list[BaseRoute]:
     return [
         _route("POST", "/models/{name:path}/predict", Endpoint(models, plain.predict)),
         *oip.routes(models),
+        *openai.routes(models),
         _route("GET", "/health", Endpoint(models, health.health)),
         _route("GET", "/health/live", _Live()),
         _route("GET", "/health/ready", Endpoint(models, health.ready)),

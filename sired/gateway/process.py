@@ -60,7 +60,8 @@ async def _serve(address: Address, names: tuple[str, ...]) -> None:
 def _summary(bound: Address, names: tuple[str, ...]) -> str:
     what = ", ".join(names) or "all models"
     url = f"http://{bound.authority}"
-    return f"Serving {what} on {url}: POST /models/NAME/predict, Open Inference Protocol at /v2"
+    paths = "POST /models/NAME/predict, OpenAI at /v1, Open Inference Protocol at /v2"
+    return f"Serving {what} on {url}: {paths}"
 
 
 async def _load(models: ServedModels) -> None:

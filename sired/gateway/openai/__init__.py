@@ -1,0 +1,1 @@
+"""OpenAI's API, for models that sire runs itself."""

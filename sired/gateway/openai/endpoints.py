@@ -1,0 +1,73 @@
+"""The paths, the list of models, and errors as OpenAI's clients read them."""
+
+from typing import Any
+
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from sire.errors import ModelNotFound, QueueFull, SireError
+from sire.protocol.replies import ModelInfo
+from sired.gateway.call import Call, Endpoint, Handler
+from sired.gateway.errors import code_of, headers_of, json_response, status_of
+from sired.gateway.openai.completions import chat, complete
+from sired.gateway.openai.embeddings import embed
+from sired.gateway.served import ServedModels
+
+_CODES: dict[type[SireError], str] = {
+    ModelNotFound: "model_not_found",
+    QueueFull: "rate_limit_exceeded",
+}
+_SERVER_ERROR = 500
+
+
+def routes(models: ServedModels) -> list[BaseRoute]:
+    """The paths."""
+    return [
+        _route(models, "POST", "/v1/chat/completions", chat),
+        _route(models, "POST", "/v1/completions", complete),
+        _route(models, "POST", "/v1/embeddings", embed),
+        _route(models, "GET", "/v1/models", list_models),
+        _route(models, "GET", "/v1/models/{name:path}", show_model),
+    ]
+
+
+def _route(models: ServedModels, method: str, path: str, handle: Handler) -> Route:
+    return Route(path, Endpoint(models, handle, error_response), methods=[method])
+
+
+def error_body(error: SireError) -> dict[str, Any]:
+    """An error as OpenAI's clients read it."""
+    status = status_of(error)
+    kind = "server_error" if status >= _SERVER_ERROR else "invalid_request_error"
+    described = {
+        "message": str(error),
+        "type": "requests" if isinstance(error, QueueFull) else kind,
+        "param": error.details.get("param"),
+        "code": _CODES.get(type(error), code_of(error)),
+    }
+    return {"error": described}
+
+
+def error_response(error: SireError) -> Response:
+    """The response to an error."""
+    return json_response(error_body(error), status_of(error), headers_of(error))
+
+
+async def list_models(call: Call) -> Response:
+    """All models that are served."""
+    found = [_described(info) for info in await call.models.list()]
+    return json_response({"object": "list", "data": found})
+
+
+async def show_model(call: Call) -> Response:
+    """One model."""
+    return json_response(_described(await call.models.show(call.request.path_params["name"])))
+
+
+def _described(info: ModelInfo) -> dict[str, Any]:
+    return {
+        "id": info.model.name,
+        "object": "model",
+        "created": 0,
+        "owned_by": info.model.runtime,
+    }
