@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -302,6 +303,16 @@ def test_a_text_about_a_picture_is_continued(
     )
     assert expected["generated_text"].strip()
     assert runtime.predict(model, asked)[0] == expected["generated_text"]
+
+
+def test_weights_of_other_sizes_than_the_config_states_are_named(
+    runtime: HuggingFaceRuntime, tmp_path: Path
+) -> None:
+    tiny_tasks.inferrer(tmp_path / "m")
+    tiny_tasks.reranker(tmp_path / "other")
+    shutil.copy(tmp_path / "other/model.safetensors", tmp_path / "m/model.safetensors")
+    with pytest.raises(InvalidModel, match=r"classifier.bias has \[1\] instead of \[3\]"):
+        runtime.load(str(tmp_path / "m"))
 
 
 def test_a_model_without_a_chat_template_is_warmed_up_by_a_text_with_its_picture(

@@ -81,10 +81,10 @@ def load_weights(
             local_files_only=True,
             trust_remote_code=trusted,
             output_loading_info=True,
-            ignore_mismatched_sizes=bool(replaced),
+            ignore_mismatched_sizes=True,  # reported here, with their names and sizes
         )
-    other_sizes = {one[0] if isinstance(one, tuple) else one for one in found["mismatched_keys"]}
-    missing = sorted((set(found["missing_keys"]) | other_sizes) - set(replaced))
+    _check_sizes(directory, found["mismatched_keys"], replaced)
+    missing = sorted(set(found["missing_keys"]) - set(replaced))
     if not needs_pooler:
         # Embeddings are computed before the pooler, which is often left out of files.
         missing = [name for name in missing if "pooler." not in name]
@@ -95,6 +95,29 @@ def load_weights(
             hint="Check that it was trained for this task, or specify another: --arg task=…",
         )
     return model.eval()  # type: ignore[no-any-return]
+
+
+def _check_sizes(
+    directory: str, differing: Collection[tuple[str, Any, Any]], replaced: Collection[str]
+) -> None:
+    """Raise InvalidModel if weights have other sizes than config.json states.
+
+    Args:
+        directory: where they are.
+        differing: their names, sizes in the file and sizes in the model.
+        replaced: names of weights that do not matter, because an adapter has them.
+    """
+    wrong = sorted(one for one in differing if one[0] not in replaced)
+    if wrong:
+        listed = (
+            f"{name} has {list(given)} instead of {list(own)}"
+            for name, given, own in wrong[:_NAMED]
+        )
+        raise InvalidModel(
+            f"The weights in {directory} do not match its config.json: {', '.join(listed)}"
+            f"{' …' if len(wrong) > _NAMED else ''}.",
+            hint="Save both together, by save_pretrained of the model.",
+        )
 
 
 def load_beside(kind: Any, made: TransformersModel, **kwargs: Any) -> Any:
