@@ -16,6 +16,7 @@ from sire.protocol.replies import HealthReport
 from sire.protocol.requests import Health
 from sired.gateway.address import Address, listen
 from sired.gateway.app import Gateway
+from sired.gateway.limits import LimitedProtocol
 from sired.gateway.served import ServedModels
 
 log = logging.getLogger(__name__)
@@ -76,7 +77,7 @@ async def _load(models: ServedModels) -> None:
 def _config(app: Gateway) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="httptools",
+        http=LimitedProtocol,
         ws="none",
         lifespan="off",
         log_config=None,
