@@ -6,6 +6,7 @@ pages have an Origin.
 """
 
 import ipaddress
+from functools import lru_cache
 
 from starlette.types import Scope
 
@@ -38,6 +39,7 @@ def check_sender(scope: Scope) -> None:
         )
 
 
+@lru_cache(maxsize=64)
 def _is_loopback(host: str) -> bool:
     """Whether an authority, a host perhaps with a port, is this machine's loopback interface."""
     name = host.removeprefix("[").partition("]")[0] if host.startswith("[") else host

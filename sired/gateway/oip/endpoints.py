@@ -34,14 +34,16 @@ def routes(models: ServedModels) -> list[BaseRoute]:
         for end, (method, handle) in of_model.items()
         for path in (_VERSION, _MODEL)
     ]
+    inference, others = found[:2], found[2:]
     return [
+        *inference,
         _route(models, "GET", "/v2", server),
         _route(models, "GET", "/v2/health/live", live),
         _route(models, "GET", "/v2/health/ready", server_ready),
         _route(models, "POST", "/v2/repository/index", repository.index),
         _route(models, "POST", "/v2/repository/models/{name:path}/load", repository.load),
         _route(models, "POST", "/v2/repository/models/{name:path}/unload", repository.unload),
-        *found,
+        *others,
     ]
 
 
