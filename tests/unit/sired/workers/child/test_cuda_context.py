@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from sired.workers.child import cuda_context
 from sired.workers.child.cuda_context import _ask_runtime, broken_context
 
 CUDA_RUNTIME = """
@@ -37,8 +38,16 @@ def test_a_context_that_fails_is_broken_in_the_words_of_the_library(
 
     monkeypatch.setitem(sys.modules, "torch", torch_that(synchronize))
     assert broken_context() == "CUDA error: device-side assert triggered"
-    monkeypatch.setitem(sys.modules, "torch", torch_that(synchronize, initialized=False))
-    assert broken_context() == ""
+
+
+def test_without_a_context_of_pytorch_the_runtime_is_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # The stand-ins of other tests remain loaded in this process.
+    monkeypatch.setattr(cuda_context, "_ask_runtime", lambda: "what the runtime says")
+    torch = torch_that(lambda: pytest.fail("it was asked"), initialized=False)
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    assert broken_context() == "what the runtime says"
 
 
 @pytest.mark.parametrize(
