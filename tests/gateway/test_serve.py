@@ -1,5 +1,6 @@
 """The command `sire serve`: what it prints, refuses, survives, and how it ends."""
 
+import http.client
 import signal
 import socket
 import subprocess
@@ -10,6 +11,8 @@ from typing import Any
 import pytest
 
 from sire.errors import InvalidConfiguration
+from sire.protocol.replies import InstanceList
+from sire.protocol.requests import Ps
 from sire_cli.commands import serve
 from tests.conftest import Gate
 from tests.gateway.serving import Answer, serving
@@ -127,3 +130,30 @@ def test_it_imports_nothing_of_the_current_directory(home: Home, tmp_path: Any) 
         timeout=90,
     )
     assert done.returncode == 3, done.stderr
+
+
+def test_a_gateway_that_is_killed_leaves_no_requests_and_the_next_one_finds_the_model_loaded(
+    home: Home, register: Callable[..., Any], gate: Gate
+) -> None:
+    def queued() -> int:
+        with home.connect() as connection:
+            instances = connection.expect(InstanceList, Ps()).instances
+        return sum(one.queued for one in instances)
+
+    register("m", 2, "Moody")
+    with serving(home) as running:
+        clients = [running.connect() for _ in range(6)]
+        for client in clients:
+            client.request("POST", "/models/m/predict?priority=high", "[[5, 0, 0, 0]]")
+        wait_until(lambda: queued() == 6)
+        running.process.kill()
+        for client in clients:
+            with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
+                client.getresponse()
+    wait_until(lambda: queued() <= 2)  # the worker has these
+    (before,) = home.json("ps")
+    gate.open()
+    with serving(home) as running:
+        assert running.post("/models/m/predict", ROWS).status == 500  # it wants no ones
+    (after,) = home.json("ps")
+    assert after["pid"] == before["pid"]
