@@ -19,8 +19,8 @@ from sire.tensors import ANYTHING, DTYPES, ONLY_TORCH, TEXT_DTYPES
 from sired.codecs.check import describe
 from sired.codecs.table_rows import (
     WHICH,
-    Row,
     Table,
+    TableRow,
     are_names,
     check_widths,
     is_number,
@@ -151,9 +151,9 @@ def _in_order(table: Table, signature: Signature) -> tuple[TensorSpec, ...]:
     )
 
 
-def _column(table: Table, rows: list[Row], place: int, spec: TensorSpec) -> Any:
+def _column(table: Table, rows: list[TableRow], place: int, spec: TensorSpec) -> Any:
     """One column, in the axes of its input."""
-    cells = [Row(row.line, [row.cells[place]]) for row in rows]
+    cells = [TableRow(row.line, [row.cells[place]]) for row in rows]
     if takes_texts(spec):
         column = np.array([row.cells for row in cells], object)
     elif _takes_numbers(spec):

@@ -35,7 +35,7 @@ WHICH = (
 _HEADER = {"present": True, "absent": False}
 
 
-class Row(NamedTuple):
+class TableRow(NamedTuple):
     """The cells of a row, and the number of its last line."""
 
     line: int
@@ -54,7 +54,7 @@ class Table(NamedTuple):
     """
 
     name: str
-    rows: list[Row]
+    rows: list[TableRow]
     header: bool | None
     plain: bool
     whole: bool
@@ -64,7 +64,7 @@ class Table(NamedTuple):
         """The cells of the first row, without the spaces around them."""
         return [cell.strip() for cell in self.rows[0].cells]
 
-    def body(self, *, header: bool) -> list[Row]:
+    def body(self, *, header: bool) -> list[TableRow]:
         """The rows without the header.
 
         Raises:
@@ -101,21 +101,21 @@ def _delimiter(kind: str, text: str) -> str:
     return next((mark for mark in ",\t;" if mark in first), ",")
 
 
-def _rows(text: str, delimiter: str, name: str) -> list[Row]:
+def _rows(text: str, delimiter: str, name: str) -> list[TableRow]:
     """The rows, each with the number of its last line; empty lines are not rows.
 
     Raises:
         InvalidInput: the text is not CSV, or a line is empty where a value may be missing.
     """
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    rows: list[Row] = []
+    rows: list[TableRow] = []
     empty = 0
     try:
         for cells in reader:
             if not cells or (len(cells) == 1 and cells[0].isspace()):
                 empty = empty or (reader.line_num if rows else 0)
                 continue
-            rows.append(Row(reader.line_num, cells))
+            rows.append(TableRow(reader.line_num, cells))
             if empty and len(cells) == 1:
                 raise InvalidInput(
                     f"Line {empty} of the {name} input is empty, where a value is expected.",
@@ -162,7 +162,7 @@ def are_names(cells: Sequence[str]) -> bool:
     return distinct and all(_NAME.fullmatch(c) and c.lower() not in _NOT_NAMES for c in cells)
 
 
-def numbers_in(table: Table, rows: list[Row], spec: TensorSpec | None, column: int = 1) -> Any:
+def numbers_in(table: Table, rows: list[TableRow], spec: TensorSpec | None, column: int = 1) -> Any:
     """The cells as numbers: int64 or uint64 if all are whole, else float64.
 
     Args:
@@ -201,7 +201,7 @@ def _whole_numbers(cells: list[list[str]], spec: TensorSpec | None, name: str) -
         return exact_numbers(numbers, spec, f"the {name} input")
 
 
-def check_widths(rows: list[Row], name: str) -> None:
+def check_widths(rows: list[TableRow], name: str) -> None:
     """Ensure that each row has as many cells as the first.
 
     Raises:
@@ -215,7 +215,7 @@ def check_widths(rows: list[Row], name: str) -> None:
             )
 
 
-def _not_numbers(rows: list[Row], name: str, first_column: int) -> InvalidInput:
+def _not_numbers(rows: list[TableRow], name: str, first_column: int) -> InvalidInput:
     """The error for the first cell that is not a number."""
     for line, row in rows:
         for column, cell in enumerate(row, first_column):

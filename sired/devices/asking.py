@@ -8,7 +8,7 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Generic, TypeVar
 
-from sired.devices.base import Failure, Hardware, Probe, Reading
+from sired.devices.base import Hardware, Probe, Reading, ReadingFailed
 
 Value = TypeVar("Value")
 
@@ -165,11 +165,11 @@ class AskingProbe:
         unit = self._unit(hardware)
         return unit.thread.ask(unit.processes) or {}
 
-    def failure(self, hardware: Hardware) -> Failure | None:
+    def failure(self, hardware: Hardware) -> ReadingFailed | None:
         """Why its last ``free`` was None."""
         if self._unit(hardware).free.answered_within(FRESH_SECONDS):
             return self._probe.failure(hardware)
-        return Failure("it does not answer", gone=False)
+        return ReadingFailed("it does not answer", gone=False)
 
     def _unit(self, hardware: Hardware) -> _Unit:
         if hardware not in self._units:

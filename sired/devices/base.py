@@ -53,7 +53,7 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class ReadingFailed:
     """Why a device does not respond.
 
     Attributes:
@@ -95,7 +95,7 @@ class Probe(Protocol):
     def by_process(self, hardware: Hardware) -> dict[int, int]:
         """Bytes of its memory by process id; empty if the driver does not report it."""
 
-    def failure(self, hardware: Hardware) -> "Failure | None":
+    def failure(self, hardware: Hardware) -> "ReadingFailed | None":
         """Why its last ``free`` was None."""
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 
-from sired.devices.base import Failure, Hardware, Reading
+from sired.devices.base import Hardware, Reading, ReadingFailed
 from sired.devices.cgroup import limited_groups
 
 
@@ -61,7 +61,7 @@ class CpuProbe:
         """Always empty: what processes hold of main memory is measured by their workers."""
         return {}
 
-    def failure(self, hardware: Hardware) -> Failure | None:  # noqa: ARG002
+    def failure(self, hardware: Hardware) -> ReadingFailed | None:  # noqa: ARG002
         """Always None: the CPU responds."""
         return None
 

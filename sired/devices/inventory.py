@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sire.units import format_bytes
 from sired.config import DeviceSettings, Settings
-from sired.devices.base import Device, Failure, Hardware, Probe, Reading
+from sired.devices.base import Device, Hardware, Probe, Reading, ReadingFailed
 
 # A busy driver may fail to answer once.
 SILENCE_SECONDS = 1.5
@@ -133,7 +133,7 @@ class Inventory:
         last = self._last_free
         return {device.name: last.get(device.hardware, 0) for device in self.devices}
 
-    def _tell_apart(self, failures: dict[Hardware, Failure]) -> None:
+    def _tell_apart(self, failures: dict[Hardware, ReadingFailed]) -> None:
         """Devices that are gone, and those on which the driver merely does not report."""
         failed = {
             device.name: failures[device.hardware]

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import pynvml
 
 from sire.nvidia import GPUS, LOAD_UNIFIED_MEMORY, UNIFIED_MEMORY, lacks_unified_memory
-from sired.devices.base import Failure, Hardware, Reading
+from sired.devices.base import Hardware, Reading, ReadingFailed
 
 Value = TypeVar("Value")
 
@@ -39,7 +39,7 @@ class NvmlProbe:
         self._used = 0
         self._errors = (nvml.NVMLError, nvml.NVMLLibraryMismatchError)
         self._listed = listed
-        self._failures: dict[str, Failure] = {}
+        self._failures: dict[str, ReadingFailed] = {}
         self._nvml = nvml
         self._visible = None if visible is None else [word.strip() for word in visible.split(",")]
         self._handles: dict[str, Any] = {}
@@ -175,7 +175,7 @@ class NvmlProbe:
         """Bytes by process id; empty if the driver does not report them."""
         return self._by_process(self._handles[hardware.uuid])
 
-    def failure(self, hardware: Hardware) -> Failure | None:
+    def failure(self, hardware: Hardware) -> ReadingFailed | None:
         """Why its last ``free`` was None."""
         return self._failures.get(hardware.uuid)
 
@@ -195,7 +195,7 @@ class NvmlProbe:
             memory = ask(handle)
         except self._errors as failure:
             gone = getattr(failure, "value", None) in _GONE
-            self._failures[uuid] = Failure(str(failure), gone)
+            self._failures[uuid] = ReadingFailed(str(failure), gone)
             return None
         self._handles[uuid] = handle  # it is back on the bus
         return memory

@@ -138,7 +138,7 @@ class ModelReady(msgspec.Struct, frozen=True, tag=True):
     sleep_bytes: int = 0
 
 
-class Finding(msgspec.Struct, frozen=True, tag=True):
+class TrialFinding(msgspec.Struct, frozen=True, tag=True):
     """What a worker has found out about its model while it answered requests.
 
     Attributes:
@@ -231,7 +231,7 @@ FromWorker = (
     Estimated
     | LoadProgress
     | ModelReady
-    | Finding
+    | TrialFinding
     | Slept
     | Woke
     | DramFreed

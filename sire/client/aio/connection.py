@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import msgspec
 
-from sire.client.aio.routes import AsyncRoutes, Route
+from sire.client.aio.routes import AsyncRoute, AsyncRoutes
 from sire.client.aio.session import Outcome, Receiver, Session
 from sire.client.connection import Connection, largest_message
 from sire.client.direct.exchange import ConnectionLost
@@ -149,7 +149,7 @@ class AsyncConnection:
             session.cancel(number)
 
     async def _ask_worker(
-        self, route: Route, request: Predict, payload: Sequence[Buffer]
+        self, route: AsyncRoute, request: Predict, payload: Sequence[Buffer]
     ) -> Answer | None:
         connection = await self._routes.connection(route, request, payload)
         if connection is None:

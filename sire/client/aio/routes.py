@@ -28,7 +28,7 @@ _MOST = 128
 _FAST_SECONDS = 0.05
 
 
-class Route:
+class AsyncRoute:
     """The route to one model.
 
     Attributes:
@@ -123,7 +123,7 @@ class AsyncRoutes:
 
     def __init__(self, paths: Paths) -> None:
         self._paths = paths
-        self._routes: dict[str, Route] = {}
+        self._routes: dict[str, AsyncRoute] = {}
 
     def close(self) -> None:
         """Close every connection without a request."""
@@ -131,14 +131,14 @@ class AsyncRoutes:
             while (connection := route.take_idle()) is not None:
                 connection.close()
 
-    def to(self, model: str) -> Route:
+    def to(self, model: str) -> AsyncRoute:
         """The route to a model."""
         if (route := self._routes.get(model)) is None:
-            route = self._routes[model] = Route(model)
+            route = self._routes[model] = AsyncRoute(model)
         return route
 
     async def connection(
-        self, route: Route, request: Predict, payload: Sequence[Buffer]
+        self, route: AsyncRoute, request: Predict, payload: Sequence[Buffer]
     ) -> AsyncDirectConnection | None:
         """A direct connection for a request; None if it has to go through the daemon."""
         if request.priority or request.keep_alive is not None or request.lease:
@@ -153,7 +153,7 @@ class AsyncRoutes:
             return None
         return connection
 
-    async def _opened(self, route: Route) -> AsyncDirectConnection | None:
+    async def _opened(self, route: AsyncRoute) -> AsyncDirectConnection | None:
         """A new connection, or one that became idle meanwhile."""
         async with route.gate:
             if (idle := route.take_idle()) is not None:

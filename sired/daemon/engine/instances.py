@@ -31,10 +31,10 @@ from sired.workers.control_groups import ControlGroups
 from sired.workers.messages import (
     DeviceGrant,
     DirectFailed,
-    Finding,
     LoadModel,
     ModelReady,
     Slept,
+    TrialFinding,
     Woke,
 )
 
@@ -222,7 +222,7 @@ class Instances:
         counters.load_failures[device] += 1
         self._events.add("failed", name, device, error.message)
 
-    def found(self, instance: int, found: Finding) -> ModelRunsAlone | None:
+    def found(self, instance: int, found: TrialFinding) -> ModelRunsAlone | None:
         """Record what a worker has found out about its model, also for later loads."""
         ran = self._specs[instance]
         spec = self._registry.models.get(ran.name)

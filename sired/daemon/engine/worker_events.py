@@ -9,11 +9,11 @@ from sired.scheduler.events import Event
 from sired.workers.messages import (
     DirectFailed,
     DramFreed,
-    Finding,
     FromWorker,
     LoadProgress,
     ModelReady,
     Slept,
+    TrialFinding,
     Woke,
 )
 
@@ -50,7 +50,7 @@ class WorkerEvents:
                 return events.WorkerReady(number, held, sleep_memory, message.kept_bytes)
             case DramFreed():
                 return events.WorkerDramFreed(number)
-            case Finding():
+            case TrialFinding():
                 return self._instances.found(number, message)
             case _:
                 self._record(number, message)

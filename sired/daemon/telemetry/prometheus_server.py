@@ -64,7 +64,7 @@ class PrometheusServer:
         # Nothing else in the daemon needs it.
         from sire.metrics import exposition_app  # noqa: PLC0415
 
-        routes = Routes(
+        routes = MetricsRoutes(
             exposition_app(lambda: self._report(self._metrics)), lambda: self._report(self._health)
         )
         address = f"{self._settings.host}:{self._settings.port}"
@@ -91,7 +91,7 @@ class PrometheusServer:
         return asyncio.run_coroutine_threadsafe(report(), self._loop).result(_REPORT_SECONDS)
 
 
-class Routes:
+class MetricsRoutes:
     """The WSGI application: what each path answers.
 
     Args:
@@ -135,7 +135,7 @@ def _summary(status: str, *problems: str) -> bytes:
     return msgspec.json.encode({"status": status, "problems": problems}) + b"\n"
 
 
-def _listen(host: str, port: int, routes: Routes) -> Any:
+def _listen(host: str, port: int, routes: MetricsRoutes) -> Any:
     """A server that listens but does not serve yet.
 
     Raises:
@@ -149,7 +149,7 @@ def _listen(host: str, port: int, routes: Routes) -> Any:
         def log_message(self, *_: Any) -> None:
             """Log nothing: scrapes are frequent."""
 
-    class Server(ThreadingWSGIServer):
+    class MetricsServer(ThreadingWSGIServer):
         address_family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
 
-    return make_server(host, port, routes, server_class=Server, handler_class=Handler)
+    return make_server(host, port, routes, server_class=MetricsServer, handler_class=Handler)

@@ -27,7 +27,7 @@ _HEADER_LENGTH = "inference-header-content-length"
 
 
 @dataclass(slots=True)
-class Output:
+class OutputTensor:
     """One output: its elements in C order, as bytes, or as texts of a BYTES tensor."""
 
     name: str
@@ -44,7 +44,7 @@ def output_names(signature: Signature, count: int) -> tuple[str, ...]:
     return tuple(name or f"output_{place}" for place, name in enumerate(names))
 
 
-def outputs_of(payload: Payload, signature: Signature) -> list[Output]:
+def outputs_of(payload: Payload, signature: Signature) -> list[OutputTensor]:
     """The outputs in an answer of the daemon.
 
     Raises:
@@ -76,14 +76,14 @@ def _is_outputs(data: dict[Any, Any]) -> bool:
     )
 
 
-def _array_output(name: str, dtype: str, shape: tuple[int, ...], content: Buffer) -> Output:
+def _array_output(name: str, dtype: str, shape: tuple[int, ...], content: Buffer) -> OutputTensor:
     datatype = datatype_of(dtype)
     if datatype == BYTES:
         raise InferenceError(f"The output {shown(name)} is {dtype}, which the protocol lacks.")
-    return Output(name, datatype, shape, content)
+    return OutputTensor(name, datatype, shape, content)
 
 
-def _any_output(name: str, value: Any) -> Output:
+def _any_output(name: str, value: Any) -> OutputTensor:
     """An array of numbers; or texts, where what is neither text nor bytes is JSON."""
     array = as_array(value)
     if array is None and not isinstance(value, str | bytes | dict | None):
@@ -97,7 +97,7 @@ def _any_output(name: str, value: Any) -> Output:
         shape = (len(items), len(items[0]))
         items = [item for row in items for item in row]
     texts = [item if isinstance(item, str | bytes) else _json(item) for item in items]
-    return Output(name, BYTES, shape, b"", texts)
+    return OutputTensor(name, BYTES, shape, b"", texts)
 
 
 def _is_numbers(value: Any) -> bool:
@@ -116,7 +116,7 @@ def _plain(item: Any) -> Any:
     return array.tolist() if array is not None else str(item)
 
 
-def response(model: str, request: InferRequest, outputs: list[Output]) -> Response:
+def response(model: str, request: InferRequest, outputs: list[OutputTensor]) -> Response:
     """The response with the outputs that were requested, each as JSON or as bytes behind it.
 
     Raises:
@@ -152,7 +152,7 @@ def response(model: str, request: InferRequest, outputs: list[Output]) -> Respon
     return Response(b"".join([header, *bodies]), 200, headers, "application/octet-stream")
 
 
-def _data(output: Output) -> Any:
+def _data(output: OutputTensor) -> Any:
     """The elements in one list, as JSON has them."""
     if output.texts is not None:
         if any(isinstance(text, bytes) for text in output.texts):

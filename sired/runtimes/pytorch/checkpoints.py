@@ -124,7 +124,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class CheckpointReading:
     """One way to read weights from a checkpoint.
 
     Attributes:
@@ -291,7 +291,7 @@ def _begins(key: str, part: Any) -> bool:
 
 def _readings(
     key: str, values: Mapping[str, Any], wanted: Wanted, strip: str | None
-) -> Iterator[Reading]:
+) -> Iterator[CheckpointReading]:
     """Ways to read the weights at a key: as they are, or without prefixes and wrappers."""
     if strip is not None:
         prefix = strip if strip.endswith(".") or not strip else f"{strip}."
@@ -331,7 +331,7 @@ def _reading(
     wanted: Wanted,
     prefix: str,
     removed: tuple[str, ...],
-) -> Reading:
+) -> CheckpointReading:
     names: dict[str, str] = {}
     twice = 0
     for name in values:
@@ -340,7 +340,7 @@ def _reading(
             twice += plain[len(prefix) :] in names
             names[plain[len(prefix) :]] = name
     misfits = wanted.misfits(names, values) + twice
-    return Reading(key, values, names, prefix, removed, misfits)
+    return CheckpointReading(key, values, names, prefix, removed, misfits)
 
 
 def _without(name: str, wrappers: Iterable[str]) -> str:
@@ -364,7 +364,7 @@ def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _notes(chosen: Reading, others: list[Reading]) -> Iterator[str]:
+def _notes(chosen: CheckpointReading, others: list[CheckpointReading]) -> Iterator[str]:
     if chosen.key:
         yield f"Its weights are those at the key {shown(chosen.key)}."
     removed = [*(f"{name}." for name in chosen.removed), *filter(None, [chosen.prefix])]

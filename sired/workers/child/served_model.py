@@ -46,11 +46,11 @@ from sired.workers.messages import (
     ChangeTier,
     DeviceGrant,
     DramFreed,
-    Finding,
     LoadModel,
     LoadProgress,
     Slept,
     ToWorker,
+    TrialFinding,
     Woke,
 )
 
@@ -269,13 +269,13 @@ class ServedModel:
             place = places[number]
             yield place, self._reply(turns[place].run, outcome)
 
-    def finding(self) -> Finding | None:
+    def finding(self) -> TrialFinding | None:
         """What has been found out since the last call; None if nothing was."""
         note, alone = self._watch.take_note(), ""
         if self._batches.alone and self.batch_size > 1:
             self.batch_size, self.batch_delay = 1, 0.0
             alone = self._batches.alone
-        return Finding(alone, note) if alone or note else None
+        return TrialFinding(alone, note) if alone or note else None
 
     def _reply(self, run: RunModel, outcome: BatchResult) -> Reply:
         if outcome.error is not None:

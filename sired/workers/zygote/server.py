@@ -40,7 +40,7 @@ def main() -> None:
         importlib.import_module("sired.workers.zygote.preload").preload(runtimes.split(","))
         _end_with_daemon(control, at_once=False)
         control.send(READY)
-        Server(control).run()
+        ForkServer(control).run()
 
 
 def _end_with_daemon(control: socket.socket, *, at_once: bool) -> None:
@@ -60,7 +60,7 @@ def _end_with_daemon(control: socket.socket, *, at_once: bool) -> None:
         raise ConnectionResetError
 
 
-class Server:
+class ForkServer:
     """Forks a worker per request, and reports how each has ended.
 
     It is the parent of its workers. If it ends before them, the daemon becomes their parent.
