@@ -2,6 +2,7 @@
 
 import itertools
 import signal
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -100,6 +101,12 @@ def home(request: pytest.FixtureRequest, shared_homes: tuple[SharedHome, ...]) -
         shared = shared_homes[marker is not None]
         yield shared.take(*(marker.args if marker else ()))
         shared.give_back()
+
+
+@pytest.fixture(autouse=True)
+def own_import_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Classes that a test loads into this process add directories: for that test only."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
 
 
 @pytest.fixture

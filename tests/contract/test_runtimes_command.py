@@ -61,6 +61,18 @@ def test_json_and_pictures_go_through_byte_for_byte(load: Callable[..., Any]) ->
         assert (answer.content_type, bytes(answer.frames[0])) == (kind, content)
 
 
+def test_how_a_program_ended_is_left_for_others_to_read(load: Callable[..., Any]) -> None:
+    """The worker watches it as well, and says how it ended."""
+    runtime, model = load()
+    pid = runtime.processes(model)[0]
+    os.kill(pid, signal.SIGKILL)
+    with pytest.raises(WorkerCrashed, match="killed by SIGKILL"):
+        ask((runtime, model))
+    found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    assert found is not None
+    assert found.si_status == signal.SIGKILL
+
+
 def test_what_python_callers_send_goes_as_json_and_comes_back_as_arrays_and_plain_data(
     load: Callable[..., Any],
 ) -> None:

@@ -129,6 +129,8 @@ def test_a_prediction_is_repeated_by_the_next_daemon_only_if_it_went_directly_to
     waiting = json.dumps({"do": "wait", "file": f"{tmp_path}/there"}).encode()
     with house.connect() as connection, ThreadPoolExecutor(1) as pool:
         for ask in (connection.predict, connection.ask):
+            # A prediction that is sent to a daemon which is just dying would not be repeated.
+            connection.ask(ListModels())
             for _ in range(3):  # the first goes through the daemon
                 ask(Predict(model="m", timeout=60.0), [b'{"x": 1}'])
             asked = pool.submit(ask, Predict(model="m", timeout=60.0), [waiting])

@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import http.client
 import os
+import select
 import signal
 import socket
 import stat
@@ -76,13 +77,33 @@ class Process:
         Args:
             within: seconds to wait for it.
         """
-        try:
-            code = self._running.wait(within)
-        except subprocess.TimeoutExpired:
+        if (code := self._exit_code(within)) is None:
             return None
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         lines = self._printed.last_lines()
         return f"({how}).{''.join(f'{os.linesep}  {line}' for line in lines)}"
+
+    def _exit_code(self, within: float) -> int | None:
+        """Its exit code, negative for a signal; None if it still runs after ``within`` seconds.
+
+        It is not reaped: what else watches it in this process reads how it ended as well.
+        """
+        if self._running.returncode is not None:
+            return self._running.returncode
+        try:
+            descriptor = os.pidfd_open(self._running.pid)
+        except ProcessLookupError:  # reaped by ``end``
+            return self._running.wait()
+        try:
+            poller = select.poll()
+            poller.register(descriptor, select.POLLIN)
+            if not poller.poll(within * 1000):
+                return None
+            found = os.waitid(os.P_PIDFD, descriptor, os.WEXITED | os.WNOWAIT)
+        finally:
+            os.close(descriptor)
+        assert found is not None  # without WNOHANG
+        return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
 
     def wait_until_healthy(self) -> bool:
         """Wait until it serves; False if it ended because its port was taken meanwhile.
