@@ -9,6 +9,7 @@ import msgspec
 
 from sire.transport.channel import Channel
 from sired.runtimes.needs import runtimes_needed
+from sired.runtimes.support.exit_status import described
 from sired.workers import log_files
 from sired.workers.messages import EstimateModel, FromWorker, LoadModel, StandBy
 from sired.workers.zygote.handles import ProcessHandle
@@ -59,11 +60,7 @@ class WorkerProcess:
     def exit_status(self) -> str:
         """How the process ended, such as "exit code 1"; call it once the pidfd is readable."""
         code = self._process.exit_code()
-        if code is None:
-            return "exit code unknown"
-        if code < 0:
-            return f"killed by {signal.Signals(-code).name}"
-        return f"exit code {code}"
+        return "exit code unknown" if code is None else described(code)
 
     def last_lines(self, count: int = 10) -> list[str]:
         """The last lines of its output; after a crash by a signal, its innermost calls."""

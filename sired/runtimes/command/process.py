@@ -4,7 +4,6 @@ import contextlib
 import ctypes
 import http.client
 import os
-import select
 import signal
 import socket
 import stat
@@ -20,6 +19,7 @@ from sired.http.client import Server
 from sired.runtimes.command.arguments import Program, fill, split
 from sired.runtimes.granted_gpu import GrantedGpu, granted_gpu
 from sired.runtimes.out_of_memory import is_out_of_memory
+from sired.runtimes.support.exit_status import described, wait_for_exit
 from sired.runtimes.wanted import check_wanted
 
 HOST = "127.0.0.1"
@@ -79,9 +79,8 @@ class Process:
         """
         if (code := self._exit_code(within)) is None:
             return None
-        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         lines = self._printed.last_lines()
-        return f"({how}).{''.join(f'{os.linesep}  {line}' for line in lines)}"
+        return f"({described(code)}).{''.join(f'{os.linesep}  {line}' for line in lines)}"
 
     def _exit_code(self, within: float) -> int | None:
         """Its exit code, negative for a signal; None if it still runs after ``within`` seconds.
@@ -91,19 +90,13 @@ class Process:
         if self._running.returncode is not None:
             return self._running.returncode
         try:
-            descriptor = os.pidfd_open(self._running.pid)
+            pidfd = os.pidfd_open(self._running.pid)
         except ProcessLookupError:  # reaped by ``end``
             return self._running.wait()
         try:
-            poller = select.poll()
-            poller.register(descriptor, select.POLLIN)
-            if not poller.poll(within * 1000):
-                return None
-            found = os.waitid(os.P_PIDFD, descriptor, os.WEXITED | os.WNOWAIT)
+            return wait_for_exit(pidfd, within)
         finally:
-            os.close(descriptor)
-        assert found is not None  # without WNOHANG
-        return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+            os.close(pidfd)
 
     def wait_until_healthy(self) -> bool:
         """Wait until it serves; False if it ended because its port was taken meanwhile.

@@ -3,12 +3,11 @@
 import contextlib
 import logging
 import os
-import select
-import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
 
+from sired.runtimes.support.exit_status import described, wait_for_exit
 from sired.workers.child.cpu_memory import CpuMeter, private_bytes
 from sired.workers.child.gpu_memory import GpuMeter
 from sired.workers.child.setup import exit_process
@@ -86,21 +85,14 @@ def _private(pid: int) -> int:
 
 def end_with(pid: int) -> None:
     """End this process when one of its child processes has ended."""
-    descriptor = os.pidfd_open(pid)
+    pidfd = os.pidfd_open(pid)
 
     def watch() -> None:
-        select.select([descriptor], [], [])
         status = "exit code unknown"
         with contextlib.suppress(ChildProcessError):  # another thread has reaped it
-            if result := os.waitid(os.P_PIDFD, descriptor, os.WEXITED | os.WNOWAIT):
-                status = _exit_status(result)
+            if (code := wait_for_exit(pidfd)) is not None:
+                status = described(code)
         log.error("the program has ended: %s", status)
         exit_process(1)
 
     threading.Thread(target=watch, name="watch-program", daemon=True).start()
-
-
-def _exit_status(result: os.waitid_result) -> str:
-    if result.si_code == os.CLD_EXITED:
-        return f"exit code {result.si_status}"
-    return f"killed by {signal.Signals(result.si_status).name}"

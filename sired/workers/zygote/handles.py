@@ -8,8 +8,9 @@ from collections.abc import Callable
 
 import msgspec
 
+from sired.runtimes.support.exit_status import exit_code
 from sired.workers.descendants import add_worker, remove_worker
-from sired.workers.zygote.messages import Ended, Report, arrives, exit_code, receive
+from sired.workers.zygote.messages import Ended, Report, arrives, receive
 
 # What has ended is reported at once, unless the zygote hangs.
 _EXIT_CODE_SECONDS = 1.0

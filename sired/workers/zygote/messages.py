@@ -6,7 +6,6 @@
    second one is ``Ended``.
 """
 
-import os
 import select
 import socket
 
@@ -77,8 +76,3 @@ def arrives(end: socket.socket, seconds: float) -> bool:
     poller = select.poll()
     poller.register(end, select.POLLIN)
     return bool(poller.poll(seconds * 1000))
-
-
-def exit_code(found: os.waitid_result) -> int:
-    """The exit code of a process that has ended; negative for a signal."""
-    return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status

@@ -39,7 +39,7 @@ class ZygoteProcess:
 
     Attributes:
         ready: whether it has imported everything.
-        retired: whether it is not to be used any more, so that its end is no failure.
+        retired: whether it has been replaced or closed; its end is expected then.
 
     Raises:
         OSError: no process can be started.

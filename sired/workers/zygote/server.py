@@ -15,6 +15,7 @@ from typing import NoReturn
 
 import msgspec
 
+from sired.runtimes.support.exit_status import exit_code
 from sired.workers.process_name import name_process
 from sired.workers.zygote import messages
 from sired.workers.zygote.huge_pages import HugePages
@@ -135,4 +136,4 @@ class ForkServer:
         os.close(pidfd)
         assert found is not None
         with self._reports.pop(pidfd) as report, suppress(OSError):
-            messages.send(report, Ended(messages.exit_code(found)))
+            messages.send(report, Ended(exit_code(found)))
