@@ -23,9 +23,9 @@ from sire.units import parse_bytes
 
 _Kind = TypeVar("_Kind")
 # For the daemon to report its limit.
-_LIMIT_SECONDS = 5.0
+LIMIT_SECONDS = 5.0
 # Daemons that are tried for one request, each of which died before it received the request.
-_MOST_DAEMONS = 3
+MOST_DAEMONS = 3
 
 
 class Connection:
@@ -164,10 +164,10 @@ class Connection:
 
         Raises:
             InvalidInput: the header exceeds the limit.
-            DaemonUnavailable: there is no daemon, it went away, or it does not respond.
+            DaemonUnavailable: no daemon runs, it went away, or it does not respond.
             DeadlineExceeded: no reply within ``timeout``.
         """
-        for _ in range(_MOST_DAEMONS - 1):
+        for _ in range(MOST_DAEMONS - 1):
             link = self._sent(request, payload, timeout)
             try:
                 return link, link.receive(request.id, timeout, due=due)
@@ -185,7 +185,7 @@ class Connection:
             InvalidInput: the header exceeds the limit.
             DaemonUnavailable: there is no daemon that takes it.
         """
-        for _ in range(_MOST_DAEMONS):
+        for _ in range(MOST_DAEMONS):
             link = self._connected(timeout)
             try:
                 if link.send(request, payload, seconds=timeout):
@@ -243,12 +243,7 @@ class Connection:
             SireError: the errors of ``ask``.
         """
         reply, _ = self.ask(request, payload, timeout=timeout)
-        if not isinstance(reply, kind):
-            raise ProtocolError(
-                f"The daemon answered {type(request).__name__} with {type(reply).__name__}.",
-                hint="Are sire and sired of the same version? Try: sire daemon restart",
-            )
-        return reply
+        return of_kind(kind, request, reply)
 
     def open_link(self, timeout: float | None = None, *, backlog: int = BACKLOG) -> Link:
         """Open another socket to the same daemon, for many requests in flight at once.
@@ -260,13 +255,13 @@ class Connection:
         Raises:
             DaemonUnavailable: no daemon runs and none was started, or it accepts no connections.
         """
-        for _ in range(_MOST_DAEMONS):
+        for _ in range(MOST_DAEMONS):
             if not daemon_runs(self._paths):
                 self._start_daemon()
             if link := connect(self._paths, timeout, backlog=backlog):
                 return link
         raise DaemonUnavailable(
-            f"{_MOST_DAEMONS} daemons ended before they accepted a connection.",
+            f"{MOST_DAEMONS} daemons ended before they accepted a connection.",
             hint=f"See their log: {self._paths.daemon_log}",
         )
 
@@ -274,7 +269,7 @@ class Connection:
         """Raise InvalidInput if the daemon disconnected because the payload exceeds its limit."""
         size = size_of(payload)
         if size > LARGEST_HEADER and daemon_runs(self._paths):
-            report = self.expect(ConfigReport, ShowConfig(), timeout=_LIMIT_SECONDS)
+            report = self.expect(ConfigReport, ShowConfig(), timeout=LIMIT_SECONDS)
             if size > (largest := largest_message(report)):
                 raise too_large(size, largest)
 
@@ -297,6 +292,20 @@ def _own_timeout(request: Request) -> float | None:
         return None
     timeout: float | None = getattr(request, "timeout", None)
     return timeout
+
+
+def of_kind(kind: type[_Kind], request: Request, reply: Reply) -> _Kind:
+    """The reply to a request, which is of one kind.
+
+    Raises:
+        ProtocolError: it is of another kind.
+    """
+    if not isinstance(reply, kind):
+        raise ProtocolError(
+            f"The daemon answered {type(request).__name__} with {type(reply).__name__}.",
+            hint="Are sire and sired of the same version? Try: sire daemon restart",
+        )
+    return reply
 
 
 def largest_message(report: ConfigReport) -> int:

@@ -79,7 +79,7 @@ class AskingThread:
             fresh: how many seconds old an earlier answer may be that is returned instead.
 
         Returns:
-            None if there is no answer.
+            The answer; None if there is none, and no earlier one is fresh.
         """
         if not question.outstanding:
             question.outstanding = True

@@ -93,7 +93,6 @@ class Front:
         self._accepted = 0
         self._loop: asyncio.AbstractEventLoop
         self._handler: Handler
-        self._asking: ClientConnection | None = None
 
     def open(self, loop: asyncio.AbstractEventLoop, handler: Handler) -> None:
         """Bind the socket, and pass each request to ``handler`` from now on.
@@ -143,12 +142,10 @@ class Front:
         if connection is not None and not connection.send((b"", encode(message), *payload)):
             log.warning("a client does not read its replies; a reply was dropped")
 
-    def peer_pid(self) -> int | None:
-        """The pid of the process that sent the message being handled; None if it is unknown.
-
-        Valid only until the handler returns.
-        """
-        return (self._asking.pid or None) if self._asking is not None else None
+    def peer_pid(self, connection: bytes) -> int | None:
+        """The pid of the process behind a connection; None if it is unknown."""
+        peer = self._connections.get(connection)
+        return None if peer is None else peer.pid or None
 
     def done(self, client: Client) -> None:
         """Reply that a request without a result is done."""
@@ -190,7 +187,6 @@ class Front:
 
     def _take(self, name: bytes, frames: list[Buffer]) -> None:
         """Check one message's envelope and header, and pass the request to the handler."""
-        self._asking = self._connections[name]
         if len(frames) < 2 or frames[0]:
             error = ProtocolError(
                 f"A message of {len(frames)} frames has no header.",
@@ -198,8 +194,8 @@ class Front:
             )
             self.fail(Client(name, ""), error)
             return
-        if self._asking.uid != self._owner:
-            log.warning("a request from uid %s was rejected", self._asking.uid)
+        if (uid := self._connections[name].uid) != self._owner:
+            log.warning("a request from uid %s was rejected", uid)
             rejection = DaemonUnavailable(f"This daemon serves uid {self._owner} only.")
             self.fail(Client(name, ""), rejection)
             return

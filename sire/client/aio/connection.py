@@ -9,10 +9,16 @@ import msgspec
 
 from sire.client.aio.routes import AsyncRoute, AsyncRoutes
 from sire.client.aio.session import Outcome, Receiver, Session
-from sire.client.connection import Connection, largest_message
+from sire.client.connection import (
+    LIMIT_SECONDS,
+    MOST_DAEMONS,
+    Connection,
+    largest_message,
+    of_kind,
+)
 from sire.client.direct.exchange import ConnectionLost
 from sire.client.link import Answer
-from sire.errors import DaemonUnavailable, ProtocolError, SireError
+from sire.errors import DaemonUnavailable, SireError
 from sire.paths import Paths, find_paths
 from sire.protocol.content import Buffer, size_of
 from sire.protocol.framing import too_large
@@ -20,10 +26,6 @@ from sire.protocol.replies import ConfigReport, Part
 from sire.protocol.requests import READING, Predict, Request, ShowConfig, WhyEnded
 
 _Kind = TypeVar("_Kind")
-# Daemons that are tried for one request, each of which died before it received the request.
-_MOST_DAEMONS = 3
-# For the daemon to report its settings.
-_SETTINGS_SECONDS = 5.0
 
 
 class AsyncConnection:
@@ -93,12 +95,7 @@ class AsyncConnection:
             SireError: the errors of ``ask``.
         """
         reply, _ = await self.ask(request)
-        if not isinstance(reply, kind):
-            raise ProtocolError(
-                f"The daemon answered {type(request).__name__} with {type(reply).__name__}.",
-                hint="Are sire and sired of the same version? Try: sire daemon restart",
-            )
-        return reply
+        return of_kind(kind, request, reply)
 
     async def predict(self, request: Predict, payload: Sequence[Buffer] = ()) -> Answer:
         """Send a prediction, over a direct connection to a worker where the daemon grants one.
@@ -174,14 +171,14 @@ class AsyncConnection:
         self, request: Request, payload: Sequence[Buffer], receive: Receiver
     ) -> tuple[Session, int]:
         """Send a request to the daemon, or to the next one if it dies before."""
-        for _ in range(_MOST_DAEMONS):
+        for _ in range(MOST_DAEMONS):
             session = await self._connected()
             if payload and (size := size_of(payload)) > self._largest:
                 raise too_large(size, self._largest)
             if (number := session.send(request, payload, receive)) is not None:
                 return session, number
         raise DaemonUnavailable(
-            f"{_MOST_DAEMONS} daemons ended before they received the request.",
+            f"{MOST_DAEMONS} daemons ended before they received the request.",
             hint=f"See their log: {self._paths.daemon_log}",
         )
 
@@ -202,7 +199,7 @@ class AsyncConnection:
         settings: asyncio.Future[Outcome] = loop.create_future()
         try:
             session.send(ShowConfig(), (), _resolve(settings))
-            async with asyncio.timeout(_SETTINGS_SECONDS):
+            async with asyncio.timeout(LIMIT_SECONDS):
                 outcome = await settings
         except BaseException as problem:
             session.close()
@@ -217,7 +214,7 @@ class AsyncConnection:
 
     def _silent(self) -> DaemonUnavailable:
         return DaemonUnavailable(
-            f"The daemon did not answer within {_SETTINGS_SECONDS:g} s.",
+            f"The daemon did not answer within {LIMIT_SECONDS:g} s.",
             hint=f"Try: sire daemon restart. Its log: {self._paths.daemon_log}",
         )
 

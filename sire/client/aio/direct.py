@@ -11,6 +11,7 @@ import msgspec
 
 from sire.client.direct.exchange import (
     MOST_TENSORS,
+    OPENING_SECONDS,
     ConnectionLost,
     failure_of,
     prediction_of,
@@ -27,8 +28,6 @@ from sire.protocol.runs import RunResult, WorkerError
 from sire.transport.channel import Channel
 from sire.transport.staging import Staging
 
-# A healthy daemon answers at once; one that does not must not delay the request.
-_OPENING_SECONDS = 1.0
 # Writing more to shared memory would hold up the event loop for milliseconds.
 _MOST_BYTES = 16 << 20
 
@@ -64,7 +63,7 @@ class AsyncDirectConnection:
         """Request a worker of a model; whether the daemon grants one now."""
         try:
             request = OpenDirect(model, PROTOCOL_VERSION)
-            answer, _ = await self._exchange(request, (), _OPENING_SECONDS)
+            answer, _ = await self._exchange(request, (), OPENING_SECONDS)
         except (ConnectionLost, TimeoutError, SireError):
             answer = None
         if isinstance(answer, Opened):

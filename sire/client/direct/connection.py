@@ -9,6 +9,7 @@ import msgspec
 
 from sire.client.direct.exchange import (
     MOST_TENSORS,
+    OPENING_SECONDS,
     ConnectionLost,
     failure_of,
     prediction_of,
@@ -25,9 +26,6 @@ from sire.protocol.runs import RunModel, RunResult, WorkerError
 from sire.transport.channel import Channel
 from sire.transport.staging import Staging
 
-# A healthy daemon answers at once; one that does not must not delay the request.
-_OPENING_SECONDS = 1.0
-
 
 class DirectConnection:
     """Sends one request after another to one worker.
@@ -43,7 +41,7 @@ class DirectConnection:
         self._channel = channel
         self._staging = staging
         self._terms = opened
-        self._timeout: float | None = _OPENING_SECONDS
+        self._timeout: float | None = OPENING_SECONDS
 
     def close(self) -> None:
         """Close the connection; the worker detects it."""
@@ -109,7 +107,7 @@ def open_direct(paths: Paths, model: str) -> DirectConnection | None:
     channel: Channel[FromDaemonOrWorker] = Channel(end, FromDaemonOrWorker, staging=staging)
     try:
         # Of connecting, too: a stopped daemon accepts nothing.
-        channel.set_timeout(_OPENING_SECONDS)
+        channel.set_timeout(OPENING_SECONDS)
         end.connect(os.fspath(paths.direct_socket))
         channel.send(OpenDirect(model, PROTOCOL_VERSION))
         answer, _ = channel.receive()

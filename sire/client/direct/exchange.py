@@ -7,6 +7,8 @@ from sire.protocol.runs import RunModel, RunResult, WorkerError
 
 # Requests with more may have a header over the daemon's limit: there they always get its error.
 MOST_TENSORS = 4096
+# A healthy daemon answers at once; one that does not must not delay the request.
+OPENING_SECONDS = 1.0
 
 
 class ConnectionLost(Exception):

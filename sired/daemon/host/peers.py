@@ -26,12 +26,12 @@ class Peers:
         self._known: dict[bytes, int | None] = {}
         self._by_pid: dict[int, tuple[int, set[bytes]]] = {}
 
-    def watch(self, connection: bytes, find_pid: Callable[[], int | None]) -> None:
+    def watch(self, connection: bytes, find_pid: Callable[[bytes], int | None]) -> None:
         """Watch the process behind a connection; ``find_pid`` is called for a new one only."""
         if connection in self._known:
             return
         self._known[connection] = None
-        pid = find_pid()
+        pid = find_pid(connection)
         if pid is None:  # in another container, for instance
             return
         if pid not in self._by_pid:

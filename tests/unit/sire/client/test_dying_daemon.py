@@ -36,7 +36,7 @@ def lock(paths: Paths) -> Iterator[int]:
 def test_what_a_dying_daemon_cannot_have_read_is_sent_to_the_next(
     paths: Paths, lock: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also a request that changes something: it has reached nobody."""
+    """Also a request that changes something, because no daemon has received it."""
     waits, take = Event(), Link.take
 
     def waiting(link: Link) -> Answer:
