@@ -403,4 +403,5 @@ READING = (
     UnfinishedJobs,
     WaitJobs,
     JobResult,
+    WhyEnded,
 )

@@ -19,7 +19,7 @@ from sire.client.link import Answer, Link
 from sire.client.pipeline.pipeline import open_pipeline
 from sire.errors import DaemonUnavailable, DeadlineExceeded, InvalidInput, SireError
 from sire.protocol.framing import LARGEST_HEADER
-from sire.protocol.replies import JobList, ModelList, Submitted
+from sire.protocol.replies import Done, JobList, ModelList, Submitted
 from sire.protocol.requests import Health, ListJobs, ListModels, Predict
 from tests.faults.conftest import House, new_house, stopped
 from tests.waiting import wait_until
@@ -143,6 +143,33 @@ def test_a_prediction_is_repeated_by_the_next_daemon_only_if_it_went_directly_to
             else:
                 with pytest.raises(DaemonUnavailable, match="went away"):
                     asked.result(60)
+
+
+def test_a_prediction_is_repeated_if_the_daemon_dies_while_it_is_asked_why_a_worker_has_ended(
+    there: There, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house, _ = there
+    lost: list[Done] = []
+
+    def take(link: Link) -> Answer:
+        reply, frames = receive(link)
+        if isinstance(reply, Done) and not lost:
+            lost.append(reply)
+            kill(house)
+            raise zmq.Again
+        return reply, frames
+
+    receive = Link.take
+    with house.connect() as connection:
+        for _ in range(3):  # the first goes through the daemon
+            connection.predict(Predict(model="m", timeout=60.0), [b'{"x": 1}'])
+        (worker,) = (one.pid for one in house.instances())
+        assert worker is not None
+        psutil.Process(worker).kill()
+        monkeypatch.setattr(Link, "take", take)
+        _, frames = connection.predict(Predict(model="m", timeout=60.0), [b'{"x": 1}'])
+    assert json.loads(bytes(frames[0])) == ASKED
+    assert lost
 
 
 @pytest.mark.parametrize("way", WAYS)
