@@ -27,7 +27,9 @@ def register(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Name of the model.")] = None,
     path: Annotated[
         str | None,
-        typer.Argument(metavar="PATH", help="Its file or directory; optional for a program."),
+        typer.Argument(
+            metavar="PATH", help="Its file or directory; a class or a program may need none."
+        ),
     ] = None,
     file: Annotated[
         str | None,

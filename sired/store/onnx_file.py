@@ -3,7 +3,8 @@
 ONNX files are protocol buffers. The numbers of the fields are those of ``onnx.proto``.
 """
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from sire.errors import InvalidModel, shown
@@ -27,7 +28,7 @@ _INSIDE: dict[str, dict[int, str]] = {
 }
 _EXTERNAL_DATA = 13
 _ENTRY_KEY, _ENTRY_VALUE = 1, 2
-_LOCATION = "location"
+_LOCATION, _OFFSET, _BYTES = "location", "offset", "length"
 
 
 def onnx_weight_bytes(path: Path) -> int | None:
@@ -43,7 +44,7 @@ def onnx_files(path: Path) -> list[Path]:
     """An ONNX file and its external weight files; empty if it is not an ONNX file.
 
     Raises:
-        InvalidModel: the file is truncated, or an external weight file is missing.
+        InvalidModel: the file or an external weight file is truncated, or one is missing.
         OSError: it cannot be read.
     """
     size = path.stat().st_size
@@ -53,12 +54,12 @@ def onnx_files(path: Path) -> list[Path]:
             return []
         try:
             whole = Field(0, LENGTH, 0, size)
-            locations = sorted(set(_locations(outline, whole, "model", _DEEPEST)))
+            external = _external_bytes(_locations(outline, whole, "model", _DEEPEST))
         except UnicodeDecodeError:
             raise InvalidModel(f"{path} is a damaged ONNX file.") from None
         except Damaged as problem:
             raise InvalidModel(f"{path} is a damaged ONNX file{problem}.") from None
-    return [path, *(_beside(path, location) for location in locations)]
+    return [path, *(_beside(path, location, external[location]) for location in sorted(external))]
 
 
 def _is_model(outline: FieldReader, size: int, path: Path) -> bool:
@@ -76,8 +77,23 @@ def _is_model(outline: FieldReader, size: int, path: Path) -> bool:
     return _GRAPH in found
 
 
-def _locations(outline: FieldReader, message: Field, kind: str, deepest: int) -> Iterator[str]:
-    """The external weight files that a message refers to, once per weight."""
+def _external_bytes(entries: Iterator[Mapping[str, str]]) -> Mapping[str, int]:
+    """The bytes that weights take of each external file, as far as they state it."""
+    least: dict[str, int] = defaultdict(int)
+    for entry in entries:
+        try:
+            end = int(entry.get(_OFFSET, 0)) + int(entry.get(_BYTES, 0))
+        except ValueError:
+            raise Damaged(": the place of a weight in an external file is not a number") from None
+        location = entry[_LOCATION]
+        least[location] = max(least[location], end)
+    return least
+
+
+def _locations(
+    outline: FieldReader, message: Field, kind: str, deepest: int
+) -> Iterator[Mapping[str, str]]:
+    """Where the weights are that a message refers to in external files."""
     if not deepest:
         raise Damaged(", nested too deeply")
     for field in outline.fields(message.start, message.end):
@@ -91,17 +107,28 @@ def _locations(outline: FieldReader, message: Field, kind: str, deepest: int) ->
             yield from _locations(outline, field, inner, deepest - 1)
 
 
-def _tensor_locations(outline: FieldReader, tensor: Field) -> Iterator[str]:
+def _tensor_locations(outline: FieldReader, tensor: Field) -> Iterator[Mapping[str, str]]:
+    entries: dict[str, str] = {}
     for entry in outline.fields(tensor.start, tensor.end):
         if entry.number == _EXTERNAL_DATA and entry.wire == LENGTH:
             parts = outline.fields(entry.start, entry.end)
             texts = {part.number: outline.text(part) for part in parts}
-            if texts.get(_ENTRY_KEY) == _LOCATION:
-                yield texts.get(_ENTRY_VALUE, "")
+            entries[texts.get(_ENTRY_KEY, "")] = texts.get(_ENTRY_VALUE, "")
+    if _LOCATION in entries:
+        yield entries
 
 
-def _beside(path: Path, location: str) -> Path:
-    """A file in the model's directory; both may be links to files in another directory."""
+def _beside(path: Path, location: str, least: int) -> Path:
+    """A file in the model's directory; both may be links to files in another directory.
+
+    Args:
+        path: the model's file.
+        location: the file's path, relative to the directory.
+        least: the bytes that weights take of it.
+
+    Raises:
+        InvalidModel: it is missing, truncated, or outside of the directory.
+    """
     if PurePosixPath(location).is_absolute() or ".." in PurePosixPath(location).parts:
         raise _outside(path, location)
     file = path.parent / location
@@ -113,6 +140,12 @@ def _beside(path: Path, location: str) -> Path:
     allowed = (path.parent.resolve(), path.resolve().parent)
     if not any(file.resolve().is_relative_to(directory) for directory in allowed):
         raise _outside(path, location)
+    if (size := file.stat().st_size) < least:
+        raise InvalidModel(
+            f"{file} is truncated: {path.name} has weights in its first {least} bytes, and it has "
+            f"{size}.",
+            hint="Check that it was copied or downloaded completely.",
+        )
     return file
 
 

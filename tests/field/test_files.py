@@ -188,6 +188,16 @@ def test_a_file_that_stays_half_copied_is_named(home: Home, tmp_path: Path) -> N
     assert "truncated" in failed
 
 
+def test_external_data_that_is_cut_short_is_named(home: Home, tmp_path: Path) -> None:
+    write_onnx(tmp_path / "m.onnx", 1)
+    home.register("m", tmp_path / "m.onnx")
+    os.truncate(tmp_path / "w.bin", 1000)
+    for command in (("load", "m"), ("register", "n", tmp_path / "m.onnx")):
+        refused = home.sire(*command, code=9).stderr.decode()
+        assert f"{tmp_path}/w.bin is truncated: m.onnx has weights in its first" in refused
+        assert "and it has 1000." in refused
+
+
 def test_shards_of_a_directory(home: Home, tmp_path: Path) -> None:
     for name, factor in (("m", 1), ("n", 3)):
         _classifier(tmp_path / name, factor)

@@ -101,6 +101,32 @@ def test_what_cannot_be_run_is_refused_at_registration(home: Home, tmp_path: Pat
     assert "Tasks are: text-classification, " in said
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [("", "Input data was truncated"), ('{"model": {"type"', "truncated"), ("{}", "`model`")],
+)
+def test_a_damaged_tokenizer_is_named_at_registration(
+    home: Home, tmp_path: Path, content: str, said: str
+) -> None:
+    tiny_models.save(tmp_path / "m", transformers.BertModel(tiny_models.bert()))
+    tiny_models.tokenizer().save_pretrained(tmp_path / "m")
+    (tmp_path / "m/tokenizer.json").write_text(content)
+    refused = home.sire("register", "m", tmp_path / "m", code=9).stderr.decode()
+    assert f"{tmp_path}/m/tokenizer.json is damaged: " in refused
+    assert said in refused
+
+
+def test_a_tokenizer_that_the_library_cannot_read_is_named_by_the_load(
+    home: Home, tmp_path: Path
+) -> None:
+    tiny_models.save(tmp_path / "m", transformers.BertModel(tiny_models.bert()))
+    tiny_models.tokenizer().save_pretrained(tmp_path / "m")
+    (tmp_path / "m/tokenizer.json").write_text('{"added_tokens": [], "model": {"type": "Other"}}')
+    home.register("m", tmp_path / "m")
+    refused = home.sire("load", "m", code=9).stderr.decode()
+    assert f"The tokenizer in {tmp_path}/m cannot be read: data did not match" in refused
+
+
 def test_an_adapter_answers_on_its_base(home: Home, tmp_path: Path) -> None:
     peft = pytest.importorskip("peft", reason="sire[peft] is not installed")
     base = tiny_models.text_classifier(tmp_path / "base")

@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from sire.client.models.hub import find_model, is_hub_name
+from sire.client.models.hub import find_model, is_hub_name, is_short_hub_name
 from sire.client.models.utf8_path import in_utf8
 from sire.errors import InvalidModel, ModelNotFound, shown
 from sire.model_directory import base_name, is_adapter
 from sire.options.derived import explicit_defaults, fields_from, read_options
 from sire.options.option import ModelOption
+from sire.paths import nearest_file_hint
 from sire.spec import ModelSpec, check_name
 from sire.values import PATH
 
@@ -113,16 +114,23 @@ def _import_path(fields: dict[str, Any], class_path: Sequence[str]) -> tuple[str
 
 
 def _locate_model(path: PathLike[str] | str, runtime: str) -> str:
-    if not Path(path).exists() and is_hub_name(str(path)):
-        if runtime == "huggingface":
-            return str(find_model(str(path)))
-        if runtime == "auto":
-            raise ModelNotFound(
-                f"The file {shown(str(Path(path).absolute()))} does not exist.",
-                hint="If it is the name of a model on the Hugging Face hub, which is downloaded "
-                "then: --runtime huggingface",
-            )
+    text = str(path)
+    if runtime in {"auto", "huggingface"} and not Path(path).exists():
+        if is_hub_name(text):
+            if runtime == "huggingface":
+                return str(find_model(text))
+            remedy = "If it is the name of a model on the Hugging Face hub, which is downloaded "
+            raise _missing(path, f"{remedy}then: --runtime huggingface")
+        if is_short_hub_name(text):
+            remedy = "If it is the name of a model on the Hugging Face hub, write it with its "
+            raise _missing(path, f"{remedy}organisation: organisation/{text} --runtime huggingface")
     return in_utf8(str(PATH.read(path)))
+
+
+def _missing(path: PathLike[str] | str, remedy: str) -> ModelNotFound:
+    whole = Path(path).absolute()
+    hints = [hint for hint in (nearest_file_hint(whole), remedy) if hint]
+    return ModelNotFound(f"The file {shown(str(whole))} does not exist.", hint=" ".join(hints))
 
 
 def _located_base(path: str, args: Mapping[str, Any]) -> dict[str, str]:

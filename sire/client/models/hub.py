@@ -11,6 +11,8 @@ from pathlib import Path
 from sire.errors import InvalidModel, LoadFailed, ModelNotFound
 
 _NAME = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
+# The hub still knows old models by such names, as gpt2 and bert-base-uncased.
+_WITHOUT_ORGANISATION = re.compile(r"\w+(-\w+)*")
 _TRUE = {"1", "ON", "YES", "TRUE"}
 # The same weights for other frameworks.
 _LEFT_OUT = ("*.h5", "*.msgpack", "*.ot", "*.onnx", "*.tflite", "onnx/*", "openvino/*", "coreml/*")
@@ -28,6 +30,11 @@ except Exception as problem:
 def is_hub_name(text: str) -> bool:
     """Whether a text has the form ``organisation/model`` or ``organisation/model@revision``."""
     return _NAME.fullmatch(text) is not None
+
+
+def is_short_hub_name(text: str) -> bool:
+    """Whether a text may be the name of a model on the hub that lacks its organisation."""
+    return _WITHOUT_ORGANISATION.fullmatch(text) is not None
 
 
 def find_model(text: str, environment: Mapping[str, str] | None = None) -> Path:

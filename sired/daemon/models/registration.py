@@ -28,6 +28,8 @@ from sired.store.formats import (
 )
 
 PICKLED = "pickle:"
+# The runtime of a class that is given without a file.
+CLASSES = "python"
 
 
 def complete(
@@ -99,7 +101,7 @@ def inspect(given: ModelSpec) -> ModelSpec:
 def _find_runtime(given: ModelSpec, path: Path | None) -> tuple[RuntimeTraits, ModelFormat | None]:
     """The runtime that is to load a model, and the format of its file, if that is recognised."""
     if path is None or given.runtime != "auto":
-        traits = find_traits(given.runtime)
+        traits = _named_runtime(given)
         return traits, recognise(path) if path is not None and traits.formats else None
     by_suffix = [traits for traits in all_traits() if path.suffix in traits.suffixes]
     if len(by_suffix) > 1:
@@ -114,9 +116,16 @@ def _find_runtime(given: ModelSpec, path: Path | None) -> tuple[RuntimeTraits, M
     return _loader_of(found.name), found
 
 
+def _named_runtime(given: ModelSpec) -> RuntimeTraits:
+    """The runtime that is given; for a class without a file the one that runs any class."""
+    return find_traits(CLASSES if given.runtime == "auto" else given.runtime)
+
+
 def _path(given: ModelSpec) -> Path | None:
     """The path of the model's file or directory, which has to exist; None if it needs none."""
-    file = "required" if given.runtime == "auto" else find_traits(given.runtime).file
+    by_class = given.runtime == "auto" and not given.path and given.model_class is not None
+    known = by_class or given.runtime != "auto"
+    file = _named_runtime(given).file if known else "required"
     if file == "none" and given.path:
         raise InvalidModel(
             f"A model of the runtime {given.runtime} has no file of its own.",
@@ -127,7 +136,8 @@ def _path(given: ModelSpec) -> Path | None:
     if not given.path:
         raise InvalidModel(
             f"No file is specified for {given.name}.",
-            hint="Specify it after the model's name, or a program that serves the model: --cmd",
+            hint="Specify it after the model's name, or what needs none: a class (--class), or a "
+            "program that serves the model (--cmd).",
         )
     path = Path(given.path)
     if not path.is_absolute():

@@ -23,6 +23,7 @@ from sired.runtimes.huggingface.table import (
     supported_tasks,
     task_named,
 )
+from sired.runtimes.huggingface.tokenizer_file import check_tokenizer
 
 # Tasks by the type that PEFT states for an adapter.
 _ADAPTED = {
@@ -131,7 +132,7 @@ def check_files(task: TaskTraits, root: Path, arguments: Mapping[str, Any]) -> N
     """Reject a model without the tokenizer or processor that its task requires.
 
     Raises:
-        InvalidModel: the directory lacks it.
+        InvalidModel: the directory lacks it, or its tokenizer.json is damaged.
     """
     if task.name == "text-to-image":
         return
@@ -148,6 +149,8 @@ def check_files(task: TaskTraits, root: Path, arguments: Mapping[str, Any]) -> N
             f"{directory} has no {needed}, which the task {task.name} requires.",
             hint="Save it beside the model, by its save_pretrained.",
         )
+    if needed == "tokenizer":
+        check_tokenizer(directory / "tokenizer.json")
 
 
 def directory_beside(root: Path, arguments: Mapping[str, Any]) -> Path:

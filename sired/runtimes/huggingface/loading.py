@@ -1,6 +1,7 @@
 """A directory to a module with its weights."""
 
 import contextlib
+import re
 import warnings
 from collections.abc import Collection, Iterator
 from pickle import UnpicklingError
@@ -129,9 +130,11 @@ def load_beside(kind: Any, made: TransformersModel, **kwargs: Any) -> Any:
         **kwargs: passed to ``from_pretrained``.
 
     Raises:
-        UntrustedModel: and InvalidModel: as ``read_config``.
+        UntrustedModel: it needs code that comes with the model, which is not trusted.
+        InvalidModel: it cannot be read.
     """
-    with errors_translated(made.directory):
+    part = re.sub("(?<!^)(?=[A-Z])", " ", kind.__name__.removeprefix("Auto")).lower()
+    with errors_translated(made.directory, f"The {part} in {made.directory}"):
         return kind.from_pretrained(
             made.directory, local_files_only=True, trust_remote_code=made.trusted, **kwargs
         )
@@ -167,12 +170,19 @@ def memory_bytes(model: torch.nn.Module) -> int:
 
 
 @contextlib.contextmanager
-def errors_translated(directory: str) -> Iterator[None]:
-    """Convert errors of transformers to errors of sire."""
+def errors_translated(directory: str, part: str = "") -> Iterator[None]:
+    """Convert errors of transformers to errors of sire.
+
+    Args:
+        directory: the model's.
+        part: what is read of it, in words; by default the directory.
+    """
     try:
         yield
-    except _UNREADABLE as problem:
-        if is_out_of_memory(problem):
+    except Exception as problem:
+        # tokenizers raises exceptions of no type of their own.
+        known = isinstance(problem, _UNREADABLE) or type(problem) is Exception
+        if not known or is_out_of_memory(problem):
             raise
         message = " ".join(str(problem).split())
         # transformers replaces the exception of the unpickler by one of its own.
@@ -184,5 +194,5 @@ def errors_translated(directory: str) -> Iterator[None]:
                 hint="If you trust its source: sire register --replace --trust",
             ) from None
         raise InvalidModel(
-            f"{directory} cannot be read: {reason_of(problem, whole=True)[:300]}"
+            f"{part or directory} cannot be read: {reason_of(problem, whole=True)[:300]}"
         ) from None

@@ -51,12 +51,14 @@ class PythonRuntime(InferenceRuntime):
     def load(self, model_path: str, **kwargs: Any) -> PythonModel:
         """Construct the class and have it load; see ``InferenceRuntime.load``.
 
-        Its ``load`` gets the path, and ``device`` by keyword if it has such a parameter.
+        Its ``load`` gets the path, and ``device`` by keyword if it has such a parameter. Without a
+        path it gets none if it need not have one, else "".
         """
-        size = kwargs.get("weight_bytes") or Path(model_path).stat().st_size
+        size = kwargs.get("weight_bytes") or (Path(model_path).stat().st_size if model_path else 0)
         model = _make(model_path, kwargs)
-        takes_device = "device" in inspect.signature(model.load).parameters
-        model.load(model_path, **({"device": kwargs.get("device", "cpu")} if takes_device else {}))
+        parameters = inspect.signature(model.load).parameters
+        device = {"device": kwargs.get("device", "cpu")} if "device" in parameters else {}
+        model.load(*_place(model_path, parameters), **device)
         return PythonModel(model, parameters_of(model.predict).arrange, size, _signature(model))
 
     def check_arguments(self, model_path: str, **kwargs: Any) -> None:
@@ -116,6 +118,18 @@ class PythonRuntime(InferenceRuntime):
         """Have the class allocate it again; the main memory that it keeps is not known."""
         model.model.wake()
         return 0
+
+
+def _place(path: str, parameters: Mapping[str, inspect.Parameter]) -> tuple[str, ...]:
+    """The path as the arguments of ``load``."""
+    if path:
+        return (path,)
+    needed = any(
+        one.default is one.empty and one.kind in {one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD}
+        for name, one in parameters.items()
+        if name != "device"
+    )
+    return ("",) if needed else ()
 
 
 def _make(path: str, given: Mapping[str, Any]) -> Any:

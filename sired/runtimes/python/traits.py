@@ -12,7 +12,7 @@ def _check_class(spec: ModelSpec) -> ModelSpec:
     """Ensure that a class is given, unless the model's file is one to look for it in."""
     if spec.model_class is None and not spec.path.endswith(SOURCE):
         raise InvalidModel(
-            f"No class is given to load {spec.path}.",
+            f"No class is given to load {spec.path or spec.name}.",
             hint="Specify it: --class module:Class or --class file.py:Class, with --arg k=v for "
             "its constructor.",
         )
@@ -30,6 +30,7 @@ TRAITS = RuntimeTraits(
     class_arguments=True,
     memory_arguments=frozenset({"compile", "dtype", "provider_options"}),
     suffixes=(SOURCE,),
+    file="optional",
     concurrent=True,
     estimates=True,
     sleeps=True,

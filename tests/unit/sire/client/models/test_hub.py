@@ -105,6 +105,18 @@ def test_a_name_on_the_hub_without_a_runtime_is_a_missing_file_with_the_remedy(
 
 
 @pytest.mark.parametrize("options", [{}, {"runtime": "huggingface"}])
+def test_a_name_on_the_hub_without_its_organisation_is_a_missing_file_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bert-base-cased").mkdir()
+    with pytest.raises(ModelNotFound, match="bert-base-uncased' does not exist") as raised:
+        define_model("m", "bert-base-uncased", options)
+    assert "organisation/bert-base-uncased --runtime huggingface" in raised.value.hint
+    assert f"Did you mean {tmp_path / 'bert-base-cased'}?" in raised.value.hint
+
+
+@pytest.mark.parametrize("options", [{}, {"runtime": "huggingface"}])
 def test_a_name_on_the_hub_instead_of_a_file_is_answered_with_the_whole_command(
     options: dict[str, str],
 ) -> None:
