@@ -41,14 +41,17 @@ def load_safetensors(job: TorchLoad) -> TorchModel:
     Raises:
         InvalidModel: the file cannot be read, the class is missing, or they do not match.
     """
+    return _with_class(job, lambda dtype: Unpickled(_read_safetensors(job, dtype)))
+
+
+def _read_safetensors(job: TorchLoad, dtype: torch.dtype | None) -> dict[str, torch.Tensor]:
+    """The weights in the job's file; those streamed to a GPU are in the given dtype, if any."""
     try:
         if is_streamed(job.path, job.device):
-            weights = stream_safetensors(job.path, job.device, job.progress)
-        else:
-            weights = load_file(job.path, device=str(job.device))
+            return stream_safetensors(job.path, job.device, job.progress, dtype)
+        return load_file(job.path, device=str(job.device))
     except SafetensorError as problem:
         raise InvalidModel(f"{job.path} cannot be read as safetensors: {problem}") from None
-    return _with_class(job, Unpickled(weights))
 
 
 def load_pickled(job: TorchLoad) -> TorchModel:
@@ -63,16 +66,20 @@ def load_pickled(job: TorchLoad) -> TorchModel:
     if module is not None:
         options = read_arguments(TorchOptions, job.arguments, f"{job.path}, a whole module,")
         return _whole(module, job.device, options, wanted_precision(options))
-    return _with_class(job, unpickled)
+    return _with_class(job, lambda _: unpickled)
 
 
-def _with_class(job: TorchLoad, unpickled: Unpickled) -> TorchModel:
+def _with_class(job: TorchLoad, read: Callable[[torch.dtype | None], Unpickled]) -> TorchModel:
+    """An object of the job's class, with the weights that ``read`` returns."""
     initialisation = DeferredInitialisation()
     with initialisation:
         module, options = construct_module(job)
         wanted = Wanted.of(module)
+    precision = wanted_precision(options)
+    unpickled = read(precision)
     found = find_weights(unpickled.content, wanted, job.path, options.key, options.strip)
-    kept = wanted.kept_precision(found.weights)
+    # Weights in the dtype that the module is converted to need not take on that of its class.
+    kept = precision or wanted.kept_precision(found.weights)
     ignored = fill(
         module,
         found,
@@ -84,7 +91,7 @@ def _with_class(job: TorchLoad, unpickled: Unpickled) -> TorchModel:
     for note in (*notes(unpickled, found, wanted, options), *ignored):
         log.info("%s", note)
     initialisation.finish()
-    return _whole(module, job.device, options, wanted_precision(options) or kept)
+    return _whole(module, job.device, options, kept)
 
 
 def construct_module(job: TorchLoad) -> tuple[torch.nn.Module, TorchOptions]:
