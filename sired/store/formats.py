@@ -54,12 +54,14 @@ class ModelFormat:
         weight_bytes: bytes of the weights, as the file states them.
         signature: the inputs and outputs that the file states; empty if it states none.
         notes: sentences about what else it states.
+        only_on: the kind of device that it was compiled for; "" if it runs on any.
     """
 
     name: str
     weight_bytes: int
     signature: Signature = NO_SIGNATURE
     notes: tuple[str, ...] = ()
+    only_on: str = ""
 
 
 def recognise(path: Path) -> ModelFormat:
@@ -165,9 +167,10 @@ def _zipped(path: Path) -> ModelFormat:
     if found is None:
         raise InvalidModel(f"{path} is a zip file, but not a recognised model.", hint=RECOGNISED)
     notes: tuple[str, ...] = ()
+    only_on = ""
     if found[0] == "torchscript" and (parameters := torchscript_parameters(path)):
         notes = (f"Its function takes {parameters}.",)
     if found[0] == "aoti" and (kind := compiled_for(path)):
-        notes = (f"It was compiled for {kind}.",)
+        notes, only_on = (f"It was compiled for {kind}.",), kind.partition(" ")[0]
     signature = exported_signature(path) if found[0] == "exported" else NO_SIGNATURE
-    return ModelFormat(*found, signature, notes)
+    return ModelFormat(*found, signature, notes, only_on)

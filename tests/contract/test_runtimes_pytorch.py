@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file, save_model
 
 from sire.errors import InvalidInput, InvalidModel, LoadFailed, UntrustedModel
-from sire.spec import Signature, TensorSpec
+from sire.spec import ModelSpec, Signature, TensorSpec
+from sired.daemon.models.registration import inspect
 from sired.runtimes.base import ModelCacheDirectory
 from sired.runtimes.discovery import find_runtime
 from sired.runtimes.pytorch.compiling import compiled
@@ -653,3 +654,5 @@ def test_a_package_for_another_kind_of_device_is_not_loaded_there(
     write_aoti(tmp_path / "m")
     with pytest.raises(LoadFailed, match="compiled for cpu, but was placed on cuda"):
         pytorch.load(str(tmp_path / "m"), format="aoti", trusted=True, device="cuda:0")
+    registered = inspect(ModelSpec("m", str(tmp_path / "m"), trusted=True))
+    assert registered.device == "cpu"

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from typing import Any, get_args
 
 import msgspec
@@ -17,6 +18,7 @@ from sired.runtimes.arguments import check_arguments
 from sired.runtimes.base import InferenceRuntime
 from sired.runtimes.discovery import all_traits, find_runtime, find_traits, installed
 from sired.runtimes.traits import RuntimeTraits
+from tests.contract import tiny_models
 from tests.contract.runtime_cases import CASES
 
 READ_TRAITS = """
@@ -137,6 +139,18 @@ def test_arguments_are_checked_without_loading_anything(
     with pytest.raises(InvalidModel) as caught:
         check_arguments(find_traits(runtime), spec_of(runtime, args))
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("args", [{"force_cpu": True}, {"dtype": "int8"}])
+def test_what_runs_on_a_cpu_only_is_not_placed_on_a_gpu(
+    args: dict[str, Any], tmp_path: Path
+) -> None:
+    tiny_models.text_classifier(tmp_path)
+    complete = find_traits("huggingface").on_register
+    assert complete is not None
+    for device, expected in (("auto", "cpu"), ("cuda:0", "cuda:0")):
+        given = ModelSpec("m", str(tmp_path), runtime="huggingface", args=args, device=device)
+        assert complete(given).device == expected
 
 
 def test_only_the_arguments_that_apply_to_a_format_are_accepted() -> None:

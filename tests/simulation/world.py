@@ -37,6 +37,7 @@ class Conditions:
     fails: float = 0.03
     runs_out: float = 0.03
     grows: float = 0.2
+    uses_no_gpu: float = 0.1
     cannot_sleep: float = 0.2
     sleep_fails: float = 0.03
     sleeps: float = 0.0005
@@ -61,7 +62,7 @@ class Worker:
     Attributes:
         alive_at: when it last made progress.
         freed: its memory is free, just before its exit is reported.
-        measured: bytes that it holds on its device; 0 while it loads.
+        measured: bytes that it holds on its device; 0 while it loads, or if it does not use it.
         sleep_memory: bytes that would move to main memory if it slept; 0 if it cannot.
         dram: bytes that it holds in main memory.
         told: bytes that the driver said it holds while it loads.
@@ -297,6 +298,8 @@ class World:
                 return
             draw -= likelihood
         worker.measured = self._true_size(worker)
+        if worker.device.startswith("cuda") and self.chance(self.conditions.uses_no_gpu):
+            worker.measured = 0  # until it grows, perhaps
         self.sample()
         if worker.state == "loading":
             worker.state, worker.loaded = "ready", True

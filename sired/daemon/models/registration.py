@@ -180,6 +180,8 @@ def _recognised(
         weight_bytes=size,
         stated=found.signature,
         notes=found.notes,
+        # What was compiled for CPUs must not be placed on a GPU, the best device otherwise.
+        device="cpu" if (spec.device, found.only_on) == ("auto", "cpu") else spec.device,
     )
 
 

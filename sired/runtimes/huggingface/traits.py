@@ -14,7 +14,7 @@ from sired.runtimes.traits import FileFormat, RuntimeTraits
 def _complete(spec: ModelSpec) -> ModelSpec:
     """Check that a task runs the model with its arguments, and state the inputs of the task.
 
-    A model that is to be loaded on the CPU in any case is placed there by the scheduler.
+    A model that can be loaded on the CPU only is placed there by the scheduler.
     """
     root = Path(spec.path)
     check_packages(root)
@@ -22,7 +22,8 @@ def _complete(spec: ModelSpec) -> ModelSpec:
     check_options(task, spec.args)
     check_files(task, root, spec.args)
     spec = msgspec.structs.replace(spec, stated=Signature(INPUTS[task.takes]))
-    if spec.args.get("force_cpu") is True and spec.device == "auto":
+    on_cpu = spec.args.get("force_cpu") is True or spec.args.get("dtype") == "int8"
+    if on_cpu and spec.device == "auto":
         return msgspec.structs.replace(spec, device="cpu")
     return spec
 

@@ -76,12 +76,18 @@ class Model:
         count.
         """
         learned = self.learned.get(kind)
+        if not self.uses(kind):
+            return 0, "learned"
         if self.declared is not None and not self.exceeds_declared(kind):
             return self.declared, "declared"
         if learned is not None:
             return learned, "learned"
         weights = self.weights if self.everything else int(self.weights * rules.file_factor)
         return weights + self.process.get(kind, 0) + rules.overhead[kind], "estimated"
+
+    def uses(self, kind: str) -> bool:
+        """Whether it needs memory of a kind of device, as far as that is known."""
+        return self.learned.get(kind) != 0
 
     def exceeds_declared(self, kind: str) -> bool:
         """Whether more was measured on devices of a kind than the user declared."""

@@ -68,10 +68,12 @@ class DirectHandler:
             model.service_seconds, event.seconds / event.served
         )
         self._loader.record_peak(instance, event.peak, now)
+        self._fleet.answered(instance)
 
     def close(self) -> None:
         """Close the direct connections to instances that may no longer have any."""
-        for instance in [i for i in self._instances if not self._allowed(i)]:
+        closing = [instance for instance in self._instances if not self._allowed(instance)]
+        for instance in sorted(closing, key=lambda instance: instance.id):  # as a replay does
             self._instances.remove(instance)
             if instance.id in self._fleet.instances:
                 self._state.out.append(CloseDirect(instance.id))

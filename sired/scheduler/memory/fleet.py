@@ -227,3 +227,7 @@ class Fleet:
     def measured(self, instance: Instance, peak: int, now: float) -> None:
         """Charge an instance the most memory that it has held; ``peak`` exceeds what was known."""
         self._measurements.record(instance, peak, now)
+
+    def answered(self, instance: Instance) -> None:
+        """Learn what an answer shows about the memory of an instance."""
+        self._measurements.answered(instance)

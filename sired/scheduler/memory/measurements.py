@@ -51,10 +51,17 @@ class Measurements:
         # What the user declared, or earlier inferences used, stays reserved: it will be needed.
         known = instance.model.declared or instance.model.learned.get(account.kind, 0)
         room = account.capacity - account.charged + self._ledger.charge(instance.id)
-        self._ledger.set_charge(instance.id, max(memory, min(known, room)))
+        # One that does not use its GPU needs nothing of it, whatever was declared.
+        reserved = max(memory, min(known, room)) if memory else 0
+        self._ledger.set_charge(instance.id, reserved)
         if memory > instance.model.learned.get(account.kind, 0):
             self.learn(instance, memory)
         self.evict_excess(instance, now)
+
+    def answered(self, instance: Instance) -> None:
+        """Learn of an instance that has answered a request whether it uses its GPU at all."""
+        if not instance.peak and self._ledger.accounts[instance.device].kind == "cuda":
+            self.learn(instance, 0)
 
     def learn(self, instance: Instance, memory: int) -> None:
         """Remember the bytes that a model needs on devices of that kind."""

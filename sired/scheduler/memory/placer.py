@@ -5,7 +5,7 @@ Loads are decided in the order in which they are due (see ``pending``). For each
 1. The load has to fit into its model's group, if that has a limit (see ``groups``).
 2. The candidates are the device that the load or its model names, else all devices of the best
    kind (GPUs before CPUs) on which it would fit if every instance that is not pinned were gone.
-   Without a candidate the load fails at once.
+   Models that were found not to use GPUs go to CPUs. Without a candidate the load fails at once.
 3. The placement strategy orders the candidates.
 4. If an instance of the model sleeps on an allowed device, it wakes there: now if it fits, else
    once ending processes or idle models have given back enough memory. Only if neither suffices is
@@ -229,7 +229,7 @@ class Placer:
         name = load.device or load.model.device
         if name == "auto":
             if there := [one for one in accounts.values() if not (one.lost or one.silent)]:
-                return there
+                return [one for one in there if load.model.uses(one.kind)] or there
             raise DeviceNotFound(
                 "No driver of a device responds.", hint="List the devices with: sire devices"
             )

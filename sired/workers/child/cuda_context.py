@@ -1,4 +1,4 @@
-"""Whether the CUDA context of this process still works.
+"""Whether processes have a CUDA context, and whether that of this process still works.
 
 Some errors leave a context that fails every later call: an index out of range in a kernel, an
 illegal address, an uncorrectable memory error. The CUDA runtime's documentation says of them that
@@ -8,9 +8,27 @@ with a later call, so after any exception the context itself is asked.
 
 import ctypes
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from sire.nvidia import UNIFIED_MEMORY
+from sired.workers.zygote.gpu_files import opened
+
 _RUNTIME = "libcudart.so"
+
+
+def may_have_context(pids: Sequence[int], device: Path = UNIFIED_MEMORY) -> bool:
+    """Whether one of these processes has a CUDA context, or whether that cannot be told.
+
+    A context maps the GPU's memory through this device file, which NVML does not open. Where the
+    driver has no such file, as in WSL2, nothing can be told.
+    """
+    if not device.exists():
+        return True
+    try:
+        return any(opened(str(device), pid) for pid in pids)
+    except OSError:
+        return True
 
 
 def broken_context() -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import pynvml
 
 from sired.runtimes.base import InferenceRuntime
+from sired.workers.child.cuda_context import may_have_context
 
 # The content of the lock file once the driver is known to report memory per process.
 _PER_PROCESS = b"by process"
@@ -96,10 +97,14 @@ class GpuMeter:
     difference plus the runtime's peak. Kernels are loaded with the first requests, and not every
     library has an allocator that can be asked, so the driver is asked again after requests.
 
+    A model that does not use the GPU, as a class may decide, holds nothing there: its weights are
+    in main memory. It may begin to use the GPU with any request.
+
     Args:
         share: measures this process's memory on the GPU.
         runtime: that loads the model.
         clock: returns the time in seconds.
+        uses_gpu: returns whether any of these processes may hold memory of the GPU.
     """
 
     def __init__(
@@ -107,11 +112,13 @@ class GpuMeter:
         share: GpuLoadMeter,
         runtime: InferenceRuntime,
         clock: Callable[[], float] = time.monotonic,
+        uses_gpu: Callable[[Sequence[int]], bool] = may_have_context,
     ) -> None:
         self._share = share
         self._runtime = runtime
         self._clock = clock
-        self._held = self._overhead = 0
+        self._uses_gpu = uses_gpu
+        self._held = self._overhead = self._weights = 0
         self._ask_at = -math.inf
 
     def settle(self, weight_bytes: int) -> int:
@@ -120,7 +127,9 @@ class GpuMeter:
         What only the load needed, such as the weights in another precision, is returned before.
         """
         self._runtime.release_unused_memory()
-        inside = max(weight_bytes, self._runtime.peak_device_memory())
+        self._weights = weight_bytes
+        least = weight_bytes if self.is_used_by(()) else 0
+        inside = max(least, self._runtime.peak_device_memory())
         self._held = max(inside, self._share.settle())
         self._overhead = self._held - inside
         return self._held
@@ -128,7 +137,9 @@ class GpuMeter:
     def forget_peak(self) -> None:
         """Count only what the process still holds: what it did so far was a trial."""
         self._runtime.release_unused_memory()
-        self._held = self.awake()
+        # A library without a counter, unknown to the driver: it holds what it held before.
+        if self._runtime.peak_device_memory() or self._share.by_driver() is not None:
+            self._held = self.awake()
 
     def asleep(self, weight_bytes: int) -> int:  # noqa: ARG002
         """Bytes that the process still holds: its context, and what the runtime did not release."""
@@ -143,6 +154,10 @@ class GpuMeter:
         """Bytes that this process and others hold; 0 if the driver does not report it."""
         return self._share.by_driver(others) or 0
 
+    def is_used_by(self, others: Sequence[int]) -> bool:
+        """Whether this process or one of the others may hold memory of the GPU."""
+        return self._uses_gpu((os.getpid(), *others))
+
     def peak(self) -> int:
         """Peak of the bytes that the process has held.
 
@@ -154,4 +169,6 @@ class GpuMeter:
             by_driver = self._share.by_driver() or 0
             self._overhead = max(self._overhead, by_driver - inside)
             self._held = max(self._held, by_driver)
+            if not self._held and self._weights and self.is_used_by(()):
+                self._held = self._weights
         return max(self._held, self._overhead + inside)

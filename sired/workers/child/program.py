@@ -73,7 +73,9 @@ class ProgramMeter:
     def _held(self) -> int:
         pids = self._processes()
         if isinstance(self._own, GpuMeter):
-            return max(self._external, self._own.held_by(pids) or self._own.peak())
+            held = max(self._external, self._own.held_by(pids) or self._own.peak())
+            # Nothing is held only where that is certain; how much it is otherwise is unknown.
+            return held or int(self._own.is_used_by(pids))
         return self._own.peak() + sum(map(_private, pids)) + self._external
 
 

@@ -12,10 +12,14 @@ from pathlib import Path
 _DEVICES = "/dev/nvidia"
 
 
-def opened(devices: str = _DEVICES) -> list[str]:
-    """The files that this process has open and whose paths begin with ``devices``."""
+def opened(devices: str = _DEVICES, process: "int | str" = "self") -> list[str]:
+    """The files that a process has open and whose paths begin with ``devices``.
+
+    Raises:
+        OSError: the process has ended, or does not show its files.
+    """
     found = []
-    for descriptor in Path("/proc/self/fd").iterdir():
+    for descriptor in Path(f"/proc/{process}/fd").iterdir():
         with suppress(OSError):  # the one that lists them is closed by now
             found.append(str(descriptor.readlink()))
     return sorted(path for path in found if path.startswith(devices))

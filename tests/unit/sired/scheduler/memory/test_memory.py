@@ -351,6 +351,46 @@ def test_gpus_are_preferred_to_cpus_and_cpus_to_failing(driver: type[Driver]) ->
     assert of_kind(StartWorker, d.request("too-large")[1])[0].device == "cpu"
 
 
+def test_a_model_that_does_not_use_the_gpu_goes_to_the_cpu_once_it_has_answered(
+    driver: type[Driver],
+) -> None:
+    d = driver(devices=(("cuda:0", "cuda", 100), ("cpu", "cpu", 200)))
+    forest = d.add("forest", 80)
+    request, instructions = d.request("forest")
+    (start,) = of_kind(StartWorker, instructions)
+    assert start.device == "cuda:0"
+    d.ready(start.instance, memory=0)
+    assert d.brain.ledger.charge(start.instance) == 0
+    assert forest.learned == {}  # it might still use the GPU to answer
+    assert Learn(forest, "cuda", 0) in d.finish(request)
+    d.unload("forest")
+    d.gone(start.instance)
+    (again,) = of_kind(StartWorker, d.request("forest")[1])
+    assert (again.device, again.memory) == ("cpu", 80)
+
+
+def test_a_model_that_begins_to_use_the_gpu_with_its_first_request_stays_on_gpus(
+    driver: type[Driver],
+) -> None:
+    d = driver(devices=(("cuda:0", "cuda", 100), ("cpu", "cpu", 200)))
+    lazy = d.add("lazy", 80, declared=90)
+    request, instructions = d.request("lazy")
+    (start,) = of_kind(StartWorker, instructions)
+    d.ready(start.instance, memory=0)
+    d.finish(request, peak=60)
+    assert lazy.learned == {"cuda": 60}
+    assert d.brain.ledger.charge(start.instance) == 90
+
+
+def test_a_model_bound_to_a_gpu_that_it_does_not_use_stays_there_and_takes_nothing(
+    driver: type[Driver],
+) -> None:
+    d = driver(devices=(("cuda:0", "cuda", 100), ("cpu", "cpu", 200)))
+    d.add("bound", 80, device="cuda:0", learned={"cuda": 0}, declared=90)
+    (start,) = of_kind(StartWorker, d.request("bound")[1])
+    assert (start.device, start.memory) == ("cuda:0", 0)
+
+
 def test_loading_on_another_device_moves_the_model(driver: type[Driver]) -> None:
     d = driver(devices=(("cpu0", "cpu", 100), ("cpu1", "cpu", 100)))
     d.add("a", 40)

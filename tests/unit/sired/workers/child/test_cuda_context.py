@@ -1,5 +1,6 @@
-"""A CUDA context that was lost is told from one that works, whichever library holds it."""
+"""Which processes have a CUDA context, and whether it was lost, whichever library holds it."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from sired.workers.child import cuda_context
-from sired.workers.child.cuda_context import _ask_runtime, broken_context
+from sired.workers.child.cuda_context import _ask_runtime, broken_context, may_have_context
 
 CUDA_RUNTIME = """
 int cudaDeviceSynchronize(void) { return %d; }
@@ -65,3 +66,17 @@ def test_a_runtime_that_another_library_loaded_is_asked(
         f"7f01-7f02 r-xp 00000000 fe:00 42                         {library}\n"
     )
     assert _ask_runtime(maps) == expected
+
+
+def test_a_process_has_a_context_if_it_has_the_device_file_open_that_cuda_needs(
+    tmp_path: Path,
+) -> None:
+    device, me = tmp_path / "nvidia-uvm", os.getpid()
+    assert may_have_context([me], device)  # as in WSL2, where there is no such file
+    device.touch()
+    assert not may_have_context([me], device)
+    with device.open():
+        assert may_have_context([1 << 30, me], device)
+        assert may_have_context([me], device)
+    ended = 1 << 30
+    assert may_have_context([ended], device)  # what cannot be read is given the benefit of doubt

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import pytest
 from sired.devices.fake import FakeGpu, FakeNvml
 from sired.runtimes.base import InferenceRuntime
 from sired.workers.child.gpu_memory import GpuLoadMeter, GpuMeter, measured_context
+from sired.workers.child.program import ProgramMeter
 
 MIB = 1 << 20
 
@@ -196,10 +197,14 @@ class Reserving(InferenceRuntime):
 
 
 class Gpu:
-    """A made-up GPU with others' 5000 bytes on it, and meters of workers that load there."""
+    """A made-up GPU with others' 5000 bytes on it, and meters of workers that load there.
+
+    ``users`` are the processes that have a CUDA context; None if that cannot be told.
+    """
 
     def __init__(self, lock: Any, **described: Any) -> None:
         self.there = FakeGpu(total=16_000, free=11_000, **described)
+        self.users: list[int] | None = None
         self._lock = lock
         self._nvml = FakeNvml([self.there])
         assert self.there.uuid is not None
@@ -207,7 +212,10 @@ class Gpu:
 
     def meter(self, runtime: Any = None, held: int = 0, clock: Any = time.monotonic) -> "GpuMeter":
         share = GpuLoadMeter(self._uuid, self._lock, self._nvml, held)
-        return GpuMeter(share, runtime or Reserving(), clock)
+        return GpuMeter(share, runtime or Reserving(), clock, self._uses)
+
+    def _uses(self, pids: Sequence[int]) -> bool:
+        return self.users is None or not set(self.users).isdisjoint(pids)
 
     def report(self, size: int) -> None:
         """Have the driver report that this process holds that many bytes."""
@@ -300,6 +308,54 @@ def test_a_gpu_worker_is_charged_its_weights_at_least_whatever_others_free_meanw
     meter = gpu.meter()
     gpu.there.free += 4000
     assert meter.settle(80) == 80
+
+
+def test_a_model_that_does_not_use_the_gpu_is_charged_nothing_there(
+    make_gpu: Callable[..., Gpu],
+) -> None:
+    """As a class of scikit-learn's, whose file is as large as what it takes of main memory."""
+    gpu = make_gpu()
+    gpu.users = []
+    meter = gpu.meter()
+    assert meter.settle(3000) == 0
+    meter.forget_peak()
+    assert meter.peak() == 0
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_model_that_begins_to_use_the_gpu_with_a_request_is_charged_from_then_on(
+    make_gpu: Callable[..., Gpu], known: bool
+) -> None:
+    gpu, now = make_gpu(processes={} if known else None), [0.0]
+    gpu.users = []
+    meter = gpu.meter(clock=lambda: now[0])
+    assert meter.settle(3000) == 0
+    assert meter.peak() == 0
+    gpu.users = [os.getpid()]
+    if known:
+        gpu.report(3400)
+    now[0] += 0.3
+    assert meter.peak() == (3400 if known else 3000)
+
+
+def test_what_a_library_without_a_counter_holds_outlasts_the_trial_in_a_container(
+    make_gpu: Callable[..., Gpu],
+) -> None:
+    gpu = make_gpu(processes=None)
+    meter = gpu.meter()
+    gpu.there.free -= 420
+    assert meter.settle(80) == 420
+    meter.forget_peak()
+    assert meter.peak() == 420
+
+
+@pytest.mark.parametrize(("users", "least"), [([], 0), ([7], 1)])
+def test_a_program_is_taken_for_one_that_uses_no_gpu_only_if_none_of_its_processes_does(
+    make_gpu: Callable[..., Gpu], users: list[int], least: int
+) -> None:
+    gpu = make_gpu(processes=None)
+    gpu.users = users
+    assert ProgramMeter(gpu.meter(), lambda: [7]).settle(0) == least
 
 
 def test_what_a_program_and_its_children_hold_of_a_gpu_counts_together(
