@@ -25,7 +25,15 @@ LIGHT_TESTS = [
 FRAMEWORKS = ("torch", "onnxruntime")
 DEPENDENCIES = nox.project.load_toml("pyproject.toml")["project"]["dependencies"]
 LIGHT = [one for one in DEPENDENCIES if not one.startswith(FRAMEWORKS)]
-FOR_TESTS = ["pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "jsonschema", "scikit-learn"]
+FOR_TESTS = [
+    "pytest",
+    "pytest-timeout",
+    "pytest-xdist",
+    "hypothesis",
+    "jsonschema",
+    "onnx",
+    "scikit-learn",
+]
 
 
 @nox.session(python=VERSIONS)

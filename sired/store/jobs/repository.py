@@ -344,10 +344,10 @@ class JobRepository:
     def move_times(self, seconds: float) -> None:
         """Shift all times by the seconds that the system clock was set forward."""
         self.db.execute(
-            "UPDATE jobs SET created_at = created_at + ?1, queued_at = queued_at + ?1,"
-            " started_at = started_at + ?1, finished_at = finished_at + ?1,"
-            " deadline_at = deadline_at + ?1",
-            (seconds,),
+            "UPDATE jobs SET created_at = created_at + :seconds, queued_at = queued_at + :seconds,"
+            " started_at = started_at + :seconds, finished_at = finished_at + :seconds,"
+            " deadline_at = deadline_at + :seconds",
+            {"seconds": seconds},
         )
 
     def _delete(self, jobs: Sequence[int]) -> None:

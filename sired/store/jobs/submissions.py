@@ -31,8 +31,8 @@ def find(db: sqlite3.Connection, key: str, drafts: Sequence[Draft]) -> list[str]
 def remember(db: sqlite3.Connection, key: str, model: str, ids: Sequence[str]) -> None:
     """Store a key with its jobs, and forget the oldest ones."""
     (total,) = db.execute(
-        "INSERT INTO submissions (key, model, jobs, jobs_so_far) VALUES (?1, ?2, ?3,"
-        " ?4 + ifnull((SELECT jobs_so_far FROM submissions ORDER BY seq DESC LIMIT 1), 0))"
+        "INSERT INTO submissions (key, model, jobs, jobs_so_far) VALUES (?, ?, ?,"
+        " ? + ifnull((SELECT jobs_so_far FROM submissions ORDER BY seq DESC LIMIT 1), 0))"
         " RETURNING jobs_so_far",
         (key, model, " ".join(ids), len(ids)),
     ).fetchone()
