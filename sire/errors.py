@@ -3,6 +3,8 @@
 import reprlib
 from typing import Any, ClassVar
 
+from sire import exit_codes
+
 _SHOWN = reprlib.Repr()
 _SHOWN.maxstring = _SHOWN.maxother = _SHOWN.maxlong = 200
 _LONGEST = 1000
@@ -26,9 +28,12 @@ class SireError(Exception):
         hint: what to do next; "" if the message states it.
         details: the figures as plain numbers and strings, for programs; sizes are bytes, times
             seconds.
+        code: the name of the class, which identifies it on the wire.
+        exit_code: the exit code of a command that fails with this error.
     """
 
     code: ClassVar[str] = "SireError"
+    exit_code: ClassVar[int] = exit_codes.UNEXPECTED
 
     def __init__(self, message: str, *, hint: str = "", **details: Any) -> None:
         self.message = shorten(message)
@@ -51,45 +56,67 @@ class SireError(Exception):
 class ModelNotFound(SireError):
     """No model of that name is registered, or its file does not exist."""
 
+    exit_code = exit_codes.NOT_FOUND
+
 
 class ModelExists(SireError):
     """A model of that name is already registered."""
+
+    exit_code = exit_codes.NOT_LOADABLE
 
 
 class InvalidModel(SireError):
     """The file, class or an option of a model is not valid."""
 
+    exit_code = exit_codes.NOT_LOADABLE
+
 
 class UntrustedModel(SireError):
     """Loading would run code from the file, and the model was not registered as trusted."""
+
+    exit_code = exit_codes.NOT_LOADABLE
 
 
 class LoadFailed(SireError):
     """The model could not be loaded."""
 
+    exit_code = exit_codes.NOT_LOADABLE
+
 
 class InsufficientMemory(SireError):
     """The model does not fit in memory, even after every other model is unloaded."""
+
+    exit_code = exit_codes.NO_MEMORY
 
 
 class InvalidInput(SireError):
     """The data is not a valid input of the model."""
 
+    exit_code = exit_codes.INVALID_INPUT
+
 
 class InferenceError(SireError):
     """The model raised an exception while computing an answer."""
+
+    exit_code = exit_codes.INFERENCE_FAILED
 
 
 class WorkerCrashed(SireError):
     """The process that held the model ended unexpectedly."""
 
+    exit_code = exit_codes.INFERENCE_FAILED
+
 
 class QueueFull(SireError):
     """The queue has reached its limit of waiting requests."""
 
+    exit_code = exit_codes.QUEUE_FULL
+
 
 class DeadlineExceeded(SireError):
     """The answer did not arrive within the timeout."""
+
+    exit_code = exit_codes.DEADLINE
 
 
 class Cancelled(SireError):
@@ -99,9 +126,13 @@ class Cancelled(SireError):
 class DeviceNotFound(SireError):
     """No device of that name exists, or it is disabled."""
 
+    exit_code = exit_codes.NOT_FOUND
+
 
 class JobNotFound(SireError):
     """No job of that id exists."""
+
+    exit_code = exit_codes.NOT_FOUND
 
 
 class JobsUnavailable(SireError):
@@ -115,9 +146,13 @@ class ProtocolError(SireError):
 class DaemonUnavailable(SireError):
     """No daemon is running, and none could be started."""
 
+    exit_code = exit_codes.NO_DAEMON
+
 
 class InvalidConfiguration(SireError):
     """A setting or an option has an invalid value."""
+
+    exit_code = exit_codes.USAGE
 
 
 def shown(value: Any) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from sire.errors import InvalidConfiguration
 from sire.nearest import did_you_mean
 from sire.protocol.content import BY_NAME, BY_SUFFIX, CSV, JSON, SUFFIXES, TEXT, TSV
-from sire_cli.exit_codes import OutputNotWritten
+from sire_cli.errors import OutputNotWritten
 
 STDIN = "-"
 # Types in which answers can be written, by short name.

@@ -26,7 +26,7 @@ from sire.protocol.content import (
     is_text,
     sniff,
 )
-from sire_cli.exit_codes import FileMissing
+from sire_cli.errors import FileMissing
 from sire_cli.files import STDIN, type_of
 
 _HEAD = 16

@@ -13,8 +13,9 @@ import typer
 from typer.exceptions import TyperException
 
 from sire.errors import SireError
+from sire.exit_codes import INTERRUPTED, UNEXPECTED
 from sire.printable import printable
-from sire_cli.exit_codes import INTERRUPTED, UNEXPECTED, OutputNotWritten, exit_code
+from sire_cli.errors import OutputNotWritten
 from sire_cli.options.typer_command import Command, CommandGroup
 
 # The commands by the panel of the help that lists them, in that order. Each is a function or a
@@ -69,7 +70,7 @@ def run(arguments: list[str]) -> int:
         return getattr(problem, "exit_code", UNEXPECTED)
     except SireError as error:
         _print_error(error.message, error.hint)
-        return exit_code(error)
+        return error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as problem:

@@ -4,10 +4,10 @@ import math
 import random
 
 from sire.errors import InvalidConfiguration, error_from
+from sire.exit_codes import DONE, INTERRUPTED, NO_DAEMON
 from sire.protocol.content import JSON
 from sire.units import parse_duration
 from sire_cli.daemon_connection import connect
-from sire_cli.exit_codes import DONE, INTERRUPTED, NO_DAEMON, exit_code
 from sire_cli.files import type_of
 from sire_cli.inputs import InputOptions, input_options, list_inputs
 from sire_cli.loadtest.output import print_errors, print_report
@@ -159,5 +159,5 @@ def _exit_code(report: LoadReport) -> int:
     if report.interrupted:
         return INTERRUPTED
     if report.errors:
-        return exit_code(error_from(next(iter(report.errors)), "", "", {}))
+        return error_from(next(iter(report.errors)), "", "", {}).exit_code
     return NO_DAEMON if report.loads is None else DONE

@@ -5,9 +5,9 @@ import sys
 import textwrap
 from collections.abc import Sequence
 
+from sire.exit_codes import DONE, UNEXPECTED
 from sire.printable import printable
 from sire_cli.doctor import Finding, examine
-from sire_cli.exit_codes import DONE, UNEXPECTED
 from sire_cli.terminal.output import AsJson, print_json
 
 

@@ -8,7 +8,8 @@ from typing import Annotated, get_args
 import typer
 
 from sire.client.calls.job_wait import wait_for_jobs
-from sire.errors import InvalidConfiguration, InvalidInput
+from sire.errors import InvalidConfiguration, InvalidInput, error_from
+from sire.exit_codes import DONE, INFERENCE_FAILED, UNEXPECTED
 from sire.nearest import did_you_mean
 from sire.protocol.content import BY_NAME, BY_SUFFIX
 from sire.protocol.replies import JobEnd, JobList, JobReport
@@ -24,7 +25,6 @@ from sire.protocol.requests import (
 from sire.spec import Job, JobState
 from sire.units import parse_duration
 from sire_cli.daemon_connection import connect, expect
-from sire_cli.exit_codes import worst_exit_code
 from sire_cli.files import WRITABLE, Output
 from sire_cli.options.arguments import JobId, JobIds
 from sire_cli.options.completion import complete_model
@@ -134,7 +134,15 @@ def wait(
             if json:
                 print_json(ends)
     _print_failures([end for end in ends if end.state != "complete"])
-    return worst_exit_code(ends)
+    return _exit_code(ends)
+
+
+def _exit_code(ends: list[JobEnd]) -> int:
+    incomplete = [end for end in ends if end.state != "complete"]
+    failed = {error_from(end.error, "", "", {}).exit_code for end in incomplete if end.error}
+    if len(failed) > 1:
+        return INFERENCE_FAILED
+    return failed.pop() if failed else UNEXPECTED if incomplete else DONE
 
 
 def _print_failures(ends: list[JobEnd]) -> None:

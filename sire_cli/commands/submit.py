@@ -15,7 +15,7 @@ from sire.protocol.replies import Submitted
 from sire.protocol.requests import JobInput, Submit
 from sire.spec import check_priority
 from sire_cli.daemon_connection import connect
-from sire_cli.exit_codes import FileMissing
+from sire_cli.errors import FileMissing
 from sire_cli.files import type_of
 from sire_cli.inputs import Input, input_options, list_inputs
 from sire_cli.options.arguments import AnswerType, HeaderLine, InputType, ModelName, PriorityName

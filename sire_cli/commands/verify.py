@@ -4,11 +4,11 @@ from typing import Annotated
 
 import typer
 
+from sire.exit_codes import DONE, NOT_LOADABLE
 from sire.protocol.replies import VerifyReport
 from sire.protocol.requests import Verify
 from sire.units import format_bytes
 from sire_cli.daemon_connection import expect
-from sire_cli.exit_codes import DONE, NOT_LOADABLE
 from sire_cli.options.arguments import ModelName
 from sire_cli.terminal.output import AsJson, print_json, print_message, print_table
 

@@ -5,12 +5,10 @@ import logging
 import os
 import sys
 
-from sire.errors import DaemonUnavailable, InvalidConfiguration, ModelNotFound, SireError
+from sire.errors import SireError
+from sire.exit_codes import DONE
 from sire.printable import printable
 from sired.gateway.address import DEFAULT_LISTEN, parse_listen
-
-# As sire(1) documents them.
-_EXIT_CODES = {InvalidConfiguration: 2, ModelNotFound: 3, DaemonUnavailable: 6}
 
 
 def main() -> int:
@@ -29,8 +27,8 @@ def main() -> int:
             raise
         sys.stderr.write(printable(f"sire: error: {error.message}\n"))
         sys.stderr.write(printable(f"{error.hint}\n") if error.hint else "")
-        return _EXIT_CODES.get(type(error), 1)
-    return 0
+        return error.exit_code
+    return DONE
 
 
 if __name__ == "__main__":

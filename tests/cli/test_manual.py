@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import typer.main
 
-from sire_cli import exit_codes
+from sire import exit_codes
 from sire_cli.main import full_app
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ import pytest
 import typer.main
 
 from man.commands import _walk
-from sire_cli import exit_codes
+from sire import exit_codes
 from sire_cli.main import full_app
 from tests.cli.schemas.of_commands import HERE, PRINTED, file_of, text_of
 from tests.home import Home
