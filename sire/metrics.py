@@ -16,7 +16,8 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from sire.protocol.counts import HistogramCounts, ModelMetrics
-from sire.protocol.replies import DeviceInfo, MetricsReport
+from sire.protocol.devices import DeviceInfo
+from sire.protocol.replies import MetricsReport
 
 _BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 

@@ -16,8 +16,9 @@ import pytest
 from sire.client.autostart import daemon_runs, start_daemon
 from sire.client.connection import Connection
 from sire.paths import Paths, find_paths
+from sire.protocol.jobs import CancelJobs, RemoveJobs
 from sire.protocol.replies import HealthReport, InstanceList, ModelList
-from sire.protocol.requests import CancelJobs, Health, ListModels, Ps, Remove, RemoveJobs
+from sire.protocol.requests import Health, ListModels, Ps, Remove
 from sire_cli import main
 from tests.waiting import wait_until
 

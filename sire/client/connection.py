@@ -17,8 +17,9 @@ from sire.errors import DaemonUnavailable, DeadlineExceeded, ProtocolError
 from sire.paths import Paths, find_paths
 from sire.protocol.content import Buffer, size_of
 from sire.protocol.framing import LARGEST_HEADER, raise_failure, too_large
+from sire.protocol.jobs import Submit
 from sire.protocol.replies import ConfigReport, Failure, Part, Reply
-from sire.protocol.requests import READING, Predict, Request, ShowConfig, Submit, WhyEnded
+from sire.protocol.requests import READING, Predict, Request, ShowConfig, WhyEnded
 from sire.units import parse_bytes
 
 _Kind = TypeVar("_Kind")

@@ -5,8 +5,9 @@ from typing import Any
 import msgspec
 
 from sire.errors import InvalidInput, ProtocolError, SireError, error_from, error_text, shown
+from sire.protocol.message import PROTOCOL_VERSION, Message
 from sire.protocol.replies import Failure, Reply
-from sire.protocol.requests import PROTOCOL_VERSION, Message, Request
+from sire.protocol.requests import Request
 
 # Headers are small: a longer one is a mistake or an attack, and is not parsed.
 LARGEST_HEADER = 1 << 20

@@ -5,8 +5,10 @@ from typing import Any
 import msgspec
 
 from sire.protocol.counts import ModelEvent, ModelHistory, ModelMetrics, ModelStats, StatsTotals
-from sire.protocol.requests import Message
-from sire.spec import Job, JobState, ModelSpec, Signature, TensorSpec
+from sire.protocol.devices import DeviceInfo, DeviceList
+from sire.protocol.jobs import JobEnds, JobIds, JobList, JobProgress, JobReport, Submitted
+from sire.protocol.message import Message
+from sire.spec import ModelSpec, Signature, TensorSpec
 
 
 class Failure(Message, frozen=True, tag="error"):
@@ -236,71 +238,6 @@ class HistoryReport(Message, frozen=True, tag="history_report"):
     steps: tuple[ModelHistory, ...]
 
 
-class GpuReadings(msgspec.Struct, frozen=True):
-    """Readings of a GPU; None where the driver does not report them."""
-
-    utilization_percent: float | None
-    temperature_celsius: float | None
-    power_watts: float | None
-
-
-class DeviceInfo(msgspec.Struct, frozen=True):
-    """One device as the scheduler sees it.
-
-    Attributes:
-        kind: cpu or cuda.
-        total_bytes: memory of the hardware; ``capacity_bytes``: the part that sire may use.
-        used_bytes: charged to instances; ``foreign_bytes``: used by other processes.
-        free_bytes: available to a load without unloading anything.
-        standby: number of ready workers without a model.
-        bounded_by: the setting that limits the capacity.
-    """
-
-    name: str
-    kind: str
-    hardware: str
-    uuid: str
-    total_bytes: int
-    capacity_bytes: int
-    used_bytes: int
-    foreign_bytes: int
-    free_bytes: int
-    available: bool
-    cores: tuple[int, ...] = ()
-    utilization_percent: float | None = None
-    gpu: GpuReadings | None = None
-    standby: int = 0
-    bounded_by: str = ""
-
-
-class GroupInfo(msgspec.Struct, frozen=True):
-    """A group of models with a limit on memory.
-
-    Attributes:
-        memory_bytes: what its models may hold on all devices together.
-        used_bytes: what they are charged now.
-        models: number of models registered in it.
-    """
-
-    name: str
-    memory_bytes: int
-    used_bytes: int
-    models: int
-
-
-class DeviceList(Message, frozen=True, tag="devices_report"):
-    """All devices, the placement strategy in force, and the groups that have a limit.
-
-    Attributes:
-        problems: hardware that cannot be used, and why.
-    """
-
-    devices: tuple[DeviceInfo, ...]
-    strategy: str
-    groups: tuple[GroupInfo, ...] = ()
-    problems: tuple[str, ...] = ()
-
-
 class CheckStep(msgspec.Struct, frozen=True):
     """A test that passed, and its duration."""
 
@@ -334,16 +271,6 @@ class HealthReport(Message, frozen=True, tag="health_report"):
     max_models: int = 0
 
 
-class JobProgress(msgspec.Struct, frozen=True):
-    """A running or queued job, and the seconds since it is."""
-
-    job: str
-    model: str
-    state: JobState
-    seconds: float
-    source: str = ""
-
-
 class TopReport(Message, frozen=True, tag="top_report"):
     """Everything that the live view shows.
 
@@ -373,49 +300,6 @@ class ConfigReport(Message, frozen=True, tag="config_report"):
 
     path: str
     settings: tuple[Setting, ...]
-
-
-class Submitted(Message, frozen=True, tag="submitted"):
-    """The ids of accepted jobs, in the order sent; they are on disk and survive the daemon."""
-
-    jobs: tuple[str, ...]
-
-
-class JobList(Message, frozen=True, tag="jobs"):
-    """Jobs, the latest first."""
-
-    jobs: tuple[Job, ...]
-
-
-class JobReport(Message, frozen=True, tag="job"):
-    """One job; if it waits, ``ahead`` is the number of jobs of its model before it.
-
-    ``wait_seconds`` is the estimated time until it starts; None if it is unknown.
-    """
-
-    job: Job
-    ahead: int | None = None
-    wait_seconds: float | None = None
-
-
-class JobIds(Message, frozen=True, tag="job_ids"):
-    """Ids of jobs."""
-
-    jobs: tuple[str, ...]
-
-
-class JobEnd(msgspec.Struct, frozen=True):
-    """The end of a job: complete, failed (``error`` is its code) or cancelled."""
-
-    job: str
-    state: JobState
-    error: str = ""
-
-
-class JobEnds(Message, frozen=True, tag="job_ends"):
-    """The jobs that have ended, of those named in the request."""
-
-    ended: tuple[JobEnd, ...]
 
 
 class MetricsReport(Message, frozen=True, tag="metrics_report"):

@@ -1,6 +1,6 @@
 """``sire devices``."""
 
-from sire.protocol.replies import DeviceInfo, DeviceList, GroupInfo
+from sire.protocol.devices import DeviceInfo, DeviceList, GroupInfo
 from sire.protocol.requests import Devices
 from sire.units import format_bytes
 from sire_cli.daemon_connection import expect

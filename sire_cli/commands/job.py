@@ -12,16 +12,18 @@ from sire.errors import InvalidConfiguration, InvalidInput, error_from
 from sire.exit_codes import DONE, INFERENCE_FAILED, UNEXPECTED
 from sire.nearest import did_you_mean
 from sire.protocol.content import BY_NAME, BY_SUFFIX
-from sire.protocol.replies import JobEnd, JobList, JobReport
-from sire.protocol.replies import JobIds as Ids
-from sire.protocol.requests import (
+from sire.protocol.jobs import (
     CancelJobs,
+    JobEnd,
+    JobList,
+    JobReport,
     JobResult,
     ListJobs,
     RemoveJobs,
     ShowJob,
     UnfinishedJobs,
 )
+from sire.protocol.jobs import JobIds as Ids
 from sire.spec import Job, JobState
 from sire.units import parse_duration
 from sire_cli.daemon_connection import connect, expect

@@ -11,8 +11,7 @@ import typer
 from sire.client.connection import Connection
 from sire.errors import InvalidConfiguration, InvalidInput
 from sire.protocol.content import JSON
-from sire.protocol.replies import Submitted
-from sire.protocol.requests import JobInput, Submit
+from sire.protocol.jobs import JobInput, Submit, Submitted
 from sire.spec import check_priority
 from sire_cli.daemon_connection import connect
 from sire_cli.errors import FileMissing

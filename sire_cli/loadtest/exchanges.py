@@ -8,8 +8,9 @@ from collections.abc import Callable, Generator
 from typing import TypeVar
 
 from sire.errors import ProtocolError
-from sire.protocol.replies import JobEnds, Prediction, Reply, Submitted
-from sire.protocol.requests import JobInput, JobResult, Predict, Request, Submit, WaitJobs
+from sire.protocol.jobs import JobEnds, JobInput, JobResult, Submit, Submitted, WaitJobs
+from sire.protocol.replies import Prediction, Reply
+from sire.protocol.requests import Predict, Request
 from sire_cli.loadtest.plan import LoadInput, LoadPlan
 
 _Kind = TypeVar("_Kind")

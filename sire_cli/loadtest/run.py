@@ -5,8 +5,9 @@ from collections.abc import Mapping
 
 from sire.client.connection import Connection
 from sire.protocol.counts import ModelStats
-from sire.protocol.replies import JobIds, ModelInfo, StatsReport
-from sire.protocol.requests import RemoveJobs, Show, Stats
+from sire.protocol.jobs import JobIds, RemoveJobs
+from sire.protocol.replies import ModelInfo, StatsReport
+from sire.protocol.requests import Show, Stats
 from sire_cli.loadtest.driver import Driver, OnProgress
 from sire_cli.loadtest.plan import LoadPlan
 from sire_cli.loadtest.report import (

@@ -1,8 +1,10 @@
 """Names for shell completion; empty whenever the daemon does not reply at once."""
 
 from sire.errors import SireError
-from sire.protocol.replies import DeviceList, JobList, ModelList
-from sire.protocol.requests import Devices, ListJobs, ListModels
+from sire.protocol.devices import DeviceList
+from sire.protocol.jobs import JobList, ListJobs
+from sire.protocol.replies import ModelList
+from sire.protocol.requests import Devices, ListModels
 
 # Completion should take at most 200 ms, about half of which Python needs to start.
 _TIMEOUT_SECONDS = 0.1

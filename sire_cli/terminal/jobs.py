@@ -2,7 +2,7 @@
 
 import time
 
-from sire.protocol.replies import JobReport
+from sire.protocol.jobs import JobReport
 from sire.spec import Job
 from sire.units import format_bytes, format_duration
 

@@ -8,7 +8,7 @@ import msgspec
 import typer
 
 from sire.printable import printable, printable_json, printable_line
-from sire.protocol.requests import Message
+from sire.protocol.message import Message
 
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print JSON, with sizes in bytes and times in seconds.")

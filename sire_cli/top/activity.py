@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from rich.text import Text
 
 from sire.protocol.counts import ModelEvent
-from sire.protocol.replies import JobProgress
+from sire.protocol.jobs import JobProgress
 from sire_cli.top.format import clock
 from sire_cli.top.table import Column, lay_out
 

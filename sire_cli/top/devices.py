@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from sire.protocol.replies import DeviceInfo, InstanceInfo
+from sire.protocol.devices import DeviceInfo
+from sire.protocol.replies import InstanceInfo
 from sire_cli.top.colours import colours_of
 from sire_cli.top.format import NOTHING, measured, size
 from sire_cli.top.table import Column, Drawn, lay_out

@@ -11,7 +11,7 @@ from sire.errors import (
     SireError,
     WorkerCrashed,
 )
-from sire.protocol.requests import Message
+from sire.protocol.message import Message
 
 log = logging.getLogger("sired.requests")
 

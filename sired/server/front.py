@@ -28,8 +28,9 @@ from sire.protocol.framing import (
     preamble,
     too_large,
 )
+from sire.protocol.message import Message
 from sire.protocol.replies import Done
-from sire.protocol.requests import Message, Request
+from sire.protocol.requests import Request
 from sired.server.connection import SCRATCH_BYTES, ClientConnection
 from sired.server.failures import described, log_failure
 from sired.server.zmtp import Decoder

@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from sire.protocol.replies import InstanceList, JobIds, JobList, StatsReport
-from sire.protocol.requests import ListJobs, Ps, Stats, UnfinishedJobs
+from sire.protocol.jobs import JobIds, JobList, ListJobs, UnfinishedJobs
+from sire.protocol.replies import InstanceList, StatsReport
+from sire.protocol.requests import Ps, Stats
 from tests.conftest import Gate
 from tests.daemon.asking import counted
 from tests.home import Home

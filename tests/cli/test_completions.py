@@ -16,8 +16,10 @@ from typing import Any
 import pytest
 
 from sire.paths import Paths, find_paths
-from sire.protocol.replies import DeviceInfo, DeviceList, JobList, ModelInfo, ModelList
-from sire.protocol.requests import Devices, ListJobs, ListModels
+from sire.protocol.devices import DeviceInfo, DeviceList
+from sire.protocol.jobs import JobList, ListJobs
+from sire.protocol.replies import ModelInfo, ModelList
+from sire.protocol.requests import Devices, ListModels
 from sire.spec import Job, ModelSpec, Signature
 from tests.stand_ins.daemon import StandIn
 

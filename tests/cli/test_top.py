@@ -7,14 +7,8 @@ import pytest
 from rich.console import Console
 
 from sire.protocol.counts import ModelStats, StatsTotals
-from sire.protocol.replies import (
-    DeviceInfo,
-    GpuReadings,
-    HealthReport,
-    InstanceInfo,
-    StatsReport,
-    TopReport,
-)
+from sire.protocol.devices import DeviceInfo, GpuReadings
+from sire.protocol.replies import HealthReport, InstanceInfo, StatsReport, TopReport
 from sire_cli.top.colours import PALETTE, colours_of
 from sire_cli.top.devices import FOREIGN, FREE, USED
 from sire_cli.top.format import clock, latency, rate

@@ -4,7 +4,8 @@ import msgspec
 import pytest
 
 from sire.protocol.counts import ModelEvent
-from sire.protocol.replies import JobProgress, TopReport
+from sire.protocol.jobs import JobProgress
+from sire.protocol.replies import TopReport
 from sire_cli.top.activity import distinct_events
 from sire_cli.top.keys import CLOSED, SORTS, Control, ModelAction
 from sire_cli.top.rate_history import RateHistory, sparkline

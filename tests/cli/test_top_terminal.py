@@ -21,13 +21,8 @@ import pytest
 
 from sire.paths import Paths, find_paths
 from sire.protocol.counts import ModelStats, StatsTotals
-from sire.protocol.replies import (
-    DeviceInfo,
-    HealthReport,
-    InstanceInfo,
-    StatsReport,
-    TopReport,
-)
+from sire.protocol.devices import DeviceInfo
+from sire.protocol.replies import HealthReport, InstanceInfo, StatsReport, TopReport
 from tests.home import Home
 from tests.stand_ins.daemon import StandIn
 

@@ -29,21 +29,23 @@ from sire.errors import (
     ModelNotFound,
     WorkerCrashed,
 )
-from sire.protocol.replies import HealthReport, JobEnd, JobIds, JobList, JobReport, Submitted
-from sire.protocol.requests import (
+from sire.protocol.jobs import (
     CancelJobs,
-    Health,
+    JobEnd,
+    JobIds,
     JobInput,
+    JobList,
+    JobReport,
     JobResult,
     ListJobs,
-    Load,
-    Predict,
-    Remove,
     RemoveJobs,
     ShowJob,
     Submit,
+    Submitted,
     UnfinishedJobs,
 )
+from sire.protocol.replies import HealthReport
+from sire.protocol.requests import Health, Load, Predict, Remove
 from sire.spec import JobState
 from tests.conftest import Gate
 from tests.home import Home

@@ -9,7 +9,8 @@ from typing import Any
 import psutil
 import pytest
 
-from sire.protocol.replies import DeviceInfo, DeviceList, InstanceInfo
+from sire.protocol.devices import DeviceInfo, DeviceList
+from sire.protocol.replies import InstanceInfo
 from sire.protocol.requests import Devices, Load, Predict, Unload
 from tests.contract.runtime_cases import PROGRAM
 from tests.home import Home

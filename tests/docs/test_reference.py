@@ -13,7 +13,7 @@ from man.settings import NAMED
 from sire import ModelManager, exit_codes
 from sire.errors import SireError
 from sire.protocol import requests
-from sire.protocol.requests import Message
+from sire.protocol.message import Message
 from sired.config.settings import Settings
 from sired.scheduler.policies import eviction, placement, routing
 from tests import huggingface_page

@@ -19,8 +19,9 @@ from sire.client.link import Answer, Link
 from sire.client.pipeline.pipeline import open_pipeline
 from sire.errors import DaemonUnavailable, DeadlineExceeded, InvalidInput, SireError
 from sire.protocol.framing import LARGEST_HEADER
-from sire.protocol.replies import Done, JobList, ModelList, Submitted
-from sire.protocol.requests import Health, ListJobs, ListModels, Predict
+from sire.protocol.jobs import JobList, ListJobs, Submitted
+from sire.protocol.replies import Done, ModelList
+from sire.protocol.requests import Health, ListModels, Predict
 from tests.faults.conftest import House, new_house, stopped
 from tests.waiting import wait_until
 

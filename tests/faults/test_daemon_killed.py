@@ -25,17 +25,9 @@ from sire.client.autostart import daemon_runs
 from sire.client.calls.job_wait import wait_for_jobs
 from sire.client.connection import Connection
 from sire.errors import DaemonUnavailable, SireError
-from sire.protocol.replies import HealthReport, Leased, ModelList, Submitted
-from sire.protocol.requests import (
-    Acquire,
-    Health,
-    ListModels,
-    Load,
-    Predict,
-    Release,
-    Submit,
-    Unload,
-)
+from sire.protocol.jobs import Submit, Submitted
+from sire.protocol.replies import HealthReport, Leased, ModelList
+from sire.protocol.requests import Acquire, Health, ListModels, Load, Predict, Release, Unload
 from tests.faults.conftest import House, predict
 from tests.waiting import wait_until
 

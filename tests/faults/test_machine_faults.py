@@ -21,8 +21,9 @@ from sire.errors import (
     SireError,
     WorkerCrashed,
 )
-from sire.protocol.replies import HealthReport, Submitted
-from sire.protocol.requests import Health, Submit
+from sire.protocol.jobs import Submit, Submitted
+from sire.protocol.replies import HealthReport
+from sire.protocol.requests import Health
 from tests.faults.conftest import House, new_house, predict, stopped
 from tests.waiting import wait_until
 

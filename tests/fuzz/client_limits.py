@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from sire.errors import InvalidInput, ProtocolError, SireError
-from sire.protocol import requests
+from sire.protocol import jobs, requests
 from sire.protocol.content import TENSORS, TREE, Payload, size_of
 from sire.protocol.framing import LARGEST_HEADER, decode_reply, decode_request, encode_request
 from sire.spec import ModelSpec, TensorSpec
@@ -42,11 +42,11 @@ def _check_request(draw: Draw) -> None:
     tensors = (TensorSpec("x", "float32", (3,)),) * (size // 20)
     choices: tuple[requests.Request, ...] = (
         requests.Predict(id=1, model="m", tensors=tensors),
-        requests.Submit(id=2, model="m", metadata={"note": text, draw.text(): draw.text()}),
+        jobs.Submit(id=2, model="m", metadata={"note": text, draw.text(): draw.text()}),
         requests.Register(id=3, model=ModelSpec("m", "", args={"a": draw.value(), "b": text})),
-        requests.WaitJobs(id=4, jobs=texts),
+        jobs.WaitJobs(id=4, jobs=texts),
         requests.Show(id=draw.text(), name=draw.text()),
-        requests.Submit(id=5, model=text[:200], inputs=(requests.JobInput(source=text),)),
+        jobs.Submit(id=5, model=text[:200], inputs=(jobs.JobInput(source=text),)),
     )
     request = draw.choice(choices)
     try:

@@ -19,10 +19,11 @@ import zmq
 from sire.client.connection import Connection
 from sire.errors import ProtocolError
 from sire.paths import Paths, find_paths
-from sire.protocol import requests
+from sire.protocol import jobs, requests
 from sire.protocol.content import JSON
 from sire.protocol.direct import FromDaemonOrWorker, OpenDirect, Opened
 from sire.protocol.framing import decode_reply, decode_request, encode
+from sire.protocol.message import PROTOCOL_VERSION
 from sire.protocol.replies import Failure
 from sire.spec import ModelSpec, TensorSpec
 from sire.transport.channel import Channel
@@ -103,7 +104,7 @@ def _allowed(header: bytes) -> bytes:
     if isinstance(request, _RIGHTS) or getattr(request, "older_than", None) is not None:
         return b""
     # It would be answered in a minute.
-    return b"" if isinstance(request, requests.WaitJobs) else header
+    return b"" if isinstance(request, jobs.WaitJobs) else header
 
 
 def _read_up_to_health(line: "zmq.Socket[bytes]", flood: Flood) -> None:
@@ -149,7 +150,7 @@ def flood_worker(paths: Paths, count: int, seed: int) -> int:
             line.settimeout(_ANSWER_SECONDS)
             line.connect(str(paths.direct_socket))
             channel: Channel[FromDaemonOrWorker] = Channel(line, FromDaemonOrWorker)
-            channel.send(OpenDirect(KEPT, requests.PROTOCOL_VERSION))
+            channel.send(OpenDirect(KEPT, PROTOCOL_VERSION))
             opened += isinstance(channel.receive()[0], Opened)
             for _ in range(chance.randrange(4)):
                 packet = mutated(chance.choice(seeds), chance, seeds)[:60_000] or b"\0"

@@ -13,8 +13,9 @@ import struct
 import msgspec
 
 from sire.errors import ProtocolError, SireError
-from sire.protocol import direct, replies, requests, runs
+from sire.protocol import direct, jobs, replies, requests, runs
 from sire.protocol.framing import decode_reply, decode_request, encode, failure, preamble
+from sire.protocol.message import PROTOCOL_VERSION
 from sire.spec import ModelSpec, TensorSpec
 from sire.transport.channel import Channel
 from sired.workers import messages
@@ -71,7 +72,7 @@ def _drawn_field(draw: Draw, field: str) -> object:
     fitting = {
         "model": lambda: _some_of(draw, ModelSpec) if draw.byte() % 2 else draw.text(),
         "tensors": lambda: [_some_of(draw, TensorSpec)],
-        "inputs": lambda: [_some_of(draw, requests.JobInput)],
+        "inputs": lambda: [_some_of(draw, jobs.JobInput)],
         "v": lambda: draw.choice((1, 1, 1, 2, "1", None)),
     }
     return fitting.get(field, draw.value)() if draw.byte() % 4 else draw.value()
@@ -135,8 +136,8 @@ def seeds() -> list[bytes]:
         requests.Health(id=1),
         requests.Register(id="r", model=spec),
         requests.Predict(id=2, model="m", tensors=(tensor,), timeout=1.5, priority="high"),
-        requests.Submit(id=3, model="m", metadata={"a": "b"}, timeout=5.0),
-        requests.WaitJobs(id=4, jobs=("a", "b")),
+        jobs.Submit(id=3, model="m", metadata={"a": "b"}, timeout=5.0),
+        jobs.WaitJobs(id=4, jobs=("a", "b")),
         requests.Move(id=5, name="m", to="dram"),
     ]
     answers = [
@@ -145,7 +146,7 @@ def seeds() -> list[bytes]:
     ]
     run = msgspec.msgpack.encode(runs.RunModel(1, "application/json", (tensor,), "text/plain"))
     packet = _PREFIX.pack(8 + len(run) + 2, len(run), 1, 0) + struct.pack("<Q", 2) + run + b"[]"
-    wanted = msgspec.msgpack.encode(direct.OpenDirect("kept", requests.PROTOCOL_VERSION))
+    wanted = msgspec.msgpack.encode(direct.OpenDirect("kept", PROTOCOL_VERSION))
     passed = _PREFIX.pack(2**16, 9, 1, 1)
     return [
         *(bytes([_READ_HEADER]) + encode(sample) for sample in samples),

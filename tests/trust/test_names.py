@@ -11,16 +11,8 @@ from hypothesis import strategies as st
 
 from sire.errors import InvalidModel, ModelNotFound, SireError
 from sire.paths import file_stem, find_paths
-from sire.protocol.requests import (
-    JobResult,
-    Load,
-    Predict,
-    Register,
-    Remove,
-    Show,
-    ShowJob,
-    Unload,
-)
+from sire.protocol.jobs import JobResult, ShowJob
+from sire.protocol.requests import Load, Predict, Register, Remove, Show, Unload
 from sire.spec import ModelSpec, check_name
 from sired.store.registry import Registry
 from tests.trust.conftest import CarelessHome, register_prying

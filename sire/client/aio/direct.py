@@ -23,7 +23,8 @@ from sire.errors import SireError
 from sire.paths import Paths
 from sire.protocol.content import Buffer, size_of
 from sire.protocol.direct import FromDaemonOrWorker, OpenDirect, Opened
-from sire.protocol.requests import PROTOCOL_VERSION, Predict
+from sire.protocol.message import PROTOCOL_VERSION
+from sire.protocol.requests import Predict
 from sire.protocol.runs import RunResult, WorkerError
 from sire.transport.channel import Channel
 from sire.transport.staging import Staging

@@ -5,8 +5,7 @@ from collections.abc import Iterable, Iterator
 
 from sire.client.connection import Connection
 from sire.errors import DeadlineExceeded
-from sire.protocol.replies import JobEnd, JobEnds
-from sire.protocol.requests import WaitJobs
+from sire.protocol.jobs import JobEnd, JobEnds, WaitJobs
 from sire.units import FOREVER, format_duration
 
 # Jobs in one request, and the time after which the daemon replies even if none has ended.

@@ -9,8 +9,8 @@ from sire.client.calls.job_wait import wait_for_jobs
 from sire.client.connection import Connection
 from sire.errors import ProtocolError
 from sire.protocol.content import TENSORS, TREE, Payload
-from sire.protocol.replies import JobReport, Part, Prediction, Reply, Submitted
-from sire.protocol.requests import JobInput, JobResult, ShowJob, Submit
+from sire.protocol.jobs import JobInput, JobReport, JobResult, ShowJob, Submit, Submitted
+from sire.protocol.replies import Part, Prediction, Reply
 from sire.spec import Job, Priority
 from sire.tensors import pack, unpack
 

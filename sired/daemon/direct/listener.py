@@ -11,7 +11,7 @@ from typing import Protocol
 
 from sire.errors import SireError
 from sire.protocol.direct import NotNow, OpenDirect, Opened
-from sire.protocol.requests import PROTOCOL_VERSION
+from sire.protocol.message import PROTOCOL_VERSION
 from sire.transport.channel import INLINE_LIMIT, Channel
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,8 @@ import msgspec
 
 from sire.errors import SireError
 from sire.protocol.content import Buffer
-from sire.protocol.requests import Message, Predict
+from sire.protocol.message import Message
+from sire.protocol.requests import Predict
 from sired.daemon.engine.numbers import first_number
 from sired.daemon.engine.result_cache import CacheKey
 from sired.scheduler import events

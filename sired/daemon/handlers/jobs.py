@@ -4,16 +4,23 @@ import time
 from collections.abc import Callable, Iterable
 
 from sire.errors import Cancelled, DeadlineExceeded, InvalidInput, SireError, error_from
-from sire.protocol import requests
 from sire.protocol.content import Buffer
-from sire.protocol.replies import (
+from sire.protocol.jobs import (
+    CancelJobs,
     JobEnds,
     JobIds,
     JobList,
     JobReport,
-    Prediction,
+    JobResult,
+    ListJobs,
+    RemoveJobs,
+    ShowJob,
+    Submit,
     Submitted,
+    UnfinishedJobs,
+    WaitJobs,
 )
+from sire.protocol.replies import Prediction
 from sire.spec import Job, Priority
 from sired.daemon.handlers.table import HandlerTable
 from sired.daemon.jobs.service import end_of
@@ -33,18 +40,16 @@ class JobHandlers:
     def __init__(self, services: Services, table: HandlerTable) -> None:
         self._services = services
         self._jobs, self._front = services.jobs, services.front
-        table.add_slow(requests.Submit, self._submit)
-        table.add_slow(requests.ListJobs, self._list)
-        table.add_slow(requests.ShowJob, self._show)
-        table.add_slow(requests.UnfinishedJobs, self._unfinished)
-        table.add_slow(requests.WaitJobs, self._wait)
-        table.add_slow(requests.JobResult, self._result)
-        table.add_slow(requests.CancelJobs, self._cancel)
-        table.add_slow(requests.RemoveJobs, self._remove)
+        table.add_slow(Submit, self._submit)
+        table.add_slow(ListJobs, self._list)
+        table.add_slow(ShowJob, self._show)
+        table.add_slow(UnfinishedJobs, self._unfinished)
+        table.add_slow(WaitJobs, self._wait)
+        table.add_slow(JobResult, self._result)
+        table.add_slow(CancelJobs, self._cancel)
+        table.add_slow(RemoveJobs, self._remove)
 
-    async def _submit(
-        self, client: Client, request: requests.Submit, payload: tuple[Buffer, ...]
-    ) -> None:
+    async def _submit(self, client: Client, request: Submit, payload: tuple[Buffer, ...]) -> None:
         self._services.refuse_when_draining()
         priority = request.priority or self._services.registry.get(request.model).priority
         drafts = _drafts(request, priority, payload)
@@ -56,11 +61,11 @@ class JobHandlers:
         if request.timeout is not None:
             self._jobs.tidy_within(request.timeout)
 
-    async def _list(self, client: Client, request: requests.ListJobs, _: object) -> None:
+    async def _list(self, client: Client, request: ListJobs, _: object) -> None:
         jobs = await self._jobs.database.call(self._query(request))
         self._front.reply(client, JobList(id=client.request_id, jobs=self._as_seen(jobs)))
 
-    def _query(self, request: requests.ListJobs) -> Callable[[JobRepository], list[Job]]:
+    def _query(self, request: ListJobs) -> Callable[[JobRepository], list[Job]]:
         runner, state, model = self._jobs.runner, request.state, request.model
         limit = -1 if request.limit is None else request.limit
         if state in {"queued", "running"}:
@@ -74,7 +79,7 @@ class JobHandlers:
     def _as_seen(self, jobs: Iterable[Job]) -> tuple[Job, ...]:
         return tuple(map(self._jobs.runner.as_seen, jobs))
 
-    async def _show(self, client: Client, request: requests.ShowJob, _: object) -> None:
+    async def _show(self, client: Client, request: ShowJob, _: object) -> None:
         def look(repository: JobRepository) -> tuple[Job, int]:
             (job,) = repository.get([request.job])
             return job, repository.ahead(request.job) if job.state == "pending" else 0
@@ -90,11 +95,11 @@ class JobHandlers:
         )
         self._front.reply(client, report)
 
-    async def _unfinished(self, client: Client, _: requests.UnfinishedJobs, __: object) -> None:
+    async def _unfinished(self, client: Client, _: UnfinishedJobs, __: object) -> None:
         ids = await self._jobs.database.call(lambda repository: repository.unfinished())
         self._front.reply(client, JobIds(id=client.request_id, jobs=tuple(ids)))
 
-    async def _wait(self, client: Client, request: requests.WaitJobs, _: object) -> None:
+    async def _wait(self, client: Client, request: WaitJobs, _: object) -> None:
         with self._jobs.waiters.waiter(request.jobs) as waiter:
             jobs = await self._jobs.database.call(lambda repository: repository.get(request.jobs))
             for job in jobs:
@@ -103,7 +108,7 @@ class JobHandlers:
             ended = await waiter.wait(min(request.patience, LONGEST_WAIT_SECONDS))
         self._front.reply(client, JobEnds(id=client.request_id, ended=ended))
 
-    async def _result(self, client: Client, request: requests.JobResult, _: object) -> None:
+    async def _result(self, client: Client, request: JobResult, _: object) -> None:
         job, data = await self._jobs.database.call(
             lambda repository: repository.result(request.job)
         )
@@ -118,7 +123,7 @@ class JobHandlers:
         )
         self._front.reply(client, reply, data.frames)
 
-    async def _cancel(self, client: Client, request: requests.CancelJobs, _: object) -> None:
+    async def _cancel(self, client: Client, request: CancelJobs, _: object) -> None:
         def cancel(repository: JobRepository) -> list[str]:
             return repository.cancel_all() if request.all else repository.cancel(request.jobs)
 
@@ -126,7 +131,7 @@ class JobHandlers:
         self._jobs.cancelled(cancelled)
         self._front.reply(client, JobIds(id=client.request_id, jobs=tuple(cancelled)))
 
-    async def _remove(self, client: Client, request: requests.RemoveJobs, _: object) -> None:
+    async def _remove(self, client: Client, request: RemoveJobs, _: object) -> None:
         age = request.older_than
 
         def remove(repository: JobRepository) -> tuple[list[str], list[str]]:
@@ -140,9 +145,7 @@ class JobHandlers:
         self._front.reply(client, JobIds(id=client.request_id, jobs=tuple(removed)))
 
 
-def _drafts(
-    request: requests.Submit, priority: Priority, payload: tuple[Buffer, ...]
-) -> list[Draft]:
+def _drafts(request: Submit, priority: Priority, payload: tuple[Buffer, ...]) -> list[Draft]:
     announced = sum(one.frames for one in request.inputs)
     if announced != len(payload) or any(one.frames < 1 for one in request.inputs):
         raise InvalidInput(

@@ -8,8 +8,8 @@ from sire.errors import SireError
 from sire.protocol import requests
 from sire.protocol.content import Buffer
 from sire.protocol.counts import ModelHistory
+from sire.protocol.message import Message
 from sire.protocol.replies import ConfigReport, HistoryReport, Setting
-from sire.protocol.requests import Message
 from sired.daemon import views
 from sired.daemon.handlers.table import HandlerTable
 from sired.daemon.models.deep_check import deep_checks

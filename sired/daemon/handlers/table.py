@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from sire.errors import SireError
 from sire.protocol.content import Buffer
-from sire.protocol.requests import Message
+from sire.protocol.message import Message
 from sired.server.failures import described, log_failure
 from sired.server.front import Client, Front
 

@@ -28,8 +28,10 @@ from sire.errors import (
     SireError,
 )
 from sire.protocol.content import Buffer
-from sire.protocol.replies import JobEnd, JobProgress, Prediction
-from sire.protocol.requests import Message, Predict
+from sire.protocol.jobs import JobEnd, JobProgress
+from sire.protocol.message import Message
+from sire.protocol.replies import Prediction
+from sire.protocol.requests import Predict
 from sire.spec import Job, JobError, JobState
 from sire.units import FOREVER
 from sired.config.settings import JobSettings

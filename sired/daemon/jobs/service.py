@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sire.errors import DeadlineExceeded, ModelNotFound
-from sire.protocol.replies import JobEnd
+from sire.protocol.jobs import JobEnd
 from sire.spec import Job
 from sired.config.settings import JobSettings
 from sired.daemon.engine.operations import Operations

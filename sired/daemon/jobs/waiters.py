@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
-from sire.protocol.replies import JobEnd
+from sire.protocol.jobs import JobEnd
 
 # After the first end, ends are collected for this long, so that one reply reports many.
 GATHER_SECONDS = 0.1

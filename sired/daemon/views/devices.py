@@ -1,6 +1,6 @@
 """Devices, as clients see them."""
 
-from sire.protocol.replies import DeviceInfo, DeviceList, GpuReadings, GroupInfo
+from sire.protocol.devices import DeviceInfo, DeviceList, GpuReadings, GroupInfo
 from sired.daemon.services import Services
 from sired.devices.base import Device, Reading
 

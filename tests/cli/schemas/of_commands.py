@@ -7,16 +7,15 @@ from typing import Any
 import msgspec
 
 from sire.protocol.counts import ModelStats
+from sire.protocol.devices import DeviceList
+from sire.protocol.jobs import JobEnd, JobReport
 from sire.protocol.log_lines import LogLine
 from sire.protocol.replies import (
     ConfigReport,
-    DeviceList,
     EstimateReport,
     HealthReport,
     HistoryReport,
     InstanceInfo,
-    JobEnd,
-    JobReport,
     MetricsReport,
     ModelInfo,
     StatsReport,

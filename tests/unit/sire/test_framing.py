@@ -6,7 +6,8 @@ import pytest
 
 from sire.errors import InvalidInput
 from sire.protocol.framing import LARGEST_HEADER, decode_request, encode_request
-from sire.protocol.requests import Predict, Register, RemoveJobs, Submit
+from sire.protocol.jobs import RemoveJobs, Submit
+from sire.protocol.requests import Predict, Register
 from sire.spec import ModelSpec, TensorSpec
 
 LONG = "x" * (LARGEST_HEADER + 1)
