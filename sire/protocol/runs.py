@@ -49,7 +49,8 @@ class RunResult(msgspec.Struct, frozen=True, tag=True):
 class WorkerError(msgspec.Struct, frozen=True, tag=True):
     """Loading (``request`` is None) or one request failed.
 
-    If ``out_of_memory`` is set the scheduler makes room and tries once more.
+    If ``out_of_memory`` is set the scheduler makes room and tries once more. ``requested_bytes`` is
+    what could not be allocated, 0 if that is unknown.
     """
 
     request: int | None
@@ -59,3 +60,4 @@ class WorkerError(msgspec.Struct, frozen=True, tag=True):
     details: dict[str, Any] = {}
     out_of_memory: bool = False
     peak_memory_bytes: int = 0
+    requested_bytes: int = 0

@@ -10,24 +10,27 @@ from dataclasses import dataclass
 
 _INDEX = "SIRE_GPU_INDEX"
 _FRACTION = "SIRE_GPU_FRACTION"
+_TOTAL = "SIRE_GPU_BYTES"
 # By default JAX takes three quarters of a GPU when it starts, and TensorFlow all of it.
 _AS_NEEDED = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
 
 
 @dataclass(frozen=True, slots=True)
 class GrantedGpu:
-    """The granted GPU; every field is "" if there is none.
+    """The granted GPU; every field is empty if there is none.
 
     Attributes:
         uuid: of the GPU.
         index: in the order of PCI bus addresses; "" for an instance of a partitioned GPU (MIG),
             which has none.
         fraction: of its memory that was granted, rounded down to hundredths: 0.25.
+        total_bytes: of all of its memory.
     """
 
     uuid: str = ""
     index: str = ""
     fraction: str = ""
+    total_bytes: int = 0
 
     @property
     def environment(self) -> dict[str, str]:
@@ -42,6 +45,7 @@ def announce(uuid: str, index: int, granted: int, total: int) -> None:
     # Rounded down, and never to nothing: a program must not take more than it was granted.
     hundredths = max(1, math.floor(100 * granted / total)) if total else 100
     os.environ[_FRACTION] = f"{min(hundredths, 100) / 100:.2f}"
+    os.environ[_TOTAL] = str(total)
     for name, value in _AS_NEEDED.items():
         os.environ.setdefault(name, value)
 
@@ -49,7 +53,7 @@ def announce(uuid: str, index: int, granted: int, total: int) -> None:
 def announce_none() -> None:
     """Hide every GPU from this process and its programs."""
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    for name in (_INDEX, _FRACTION):
+    for name in (_INDEX, _FRACTION, _TOTAL):
         os.environ.pop(name, None)
 
 
@@ -58,4 +62,5 @@ def granted_gpu() -> GrantedGpu:
     uuid = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     if not uuid:
         return GrantedGpu()
-    return GrantedGpu(uuid, os.environ.get(_INDEX, ""), os.environ.get(_FRACTION, ""))
+    index, fraction = os.environ.get(_INDEX, ""), os.environ.get(_FRACTION, "")
+    return GrantedGpu(uuid, index, fraction, int(os.environ.get(_TOTAL, "0")))

@@ -212,11 +212,15 @@ class SleepFailed(msgspec.Struct, frozen=True):
 
 
 class WorkerLoadFailed(msgspec.Struct, frozen=True):
-    """A worker failed to load its model, or to wake, and is about to exit."""
+    """A worker failed to load its model, or to wake, and is about to exit.
+
+    ``requested`` is what it could not allocate, in bytes; 0 if that is unknown.
+    """
 
     instance: int
     error: SireError
     out_of_memory: bool = False
+    requested: int = 0
 
 
 class RequestFinished(msgspec.Struct, frozen=True):
@@ -226,6 +230,7 @@ class RequestFinished(msgspec.Struct, frozen=True):
         peak: the most memory the worker has held so far, in bytes; 0 if not reported.
         seconds: time the worker was busy with it, its share if it ran in a batch; None if not
             reported.
+        requested: what it could not allocate, in bytes; 0 if that is unknown.
     """
 
     instance: int
@@ -234,6 +239,7 @@ class RequestFinished(msgspec.Struct, frozen=True):
     error: SireError | None = None
     out_of_memory: bool = False
     seconds: float | None = None
+    requested: int = 0
 
 
 class WorkerGone(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ import torch
 from sire.errors import InvalidModel, SireError
 from sired.runtimes.base import InferenceRuntime
 from sired.runtimes.discovery import find_traits
-from sired.runtimes.out_of_memory import is_out_of_memory
+from sired.runtimes.out_of_memory import is_impossible, is_out_of_memory, requested_bytes
 from sired.runtimes.pytorch.copies import PendingCopy
 from sired.runtimes.pytorch.data import to_tensors
 from sired.runtimes.pytorch.model import TorchModel
@@ -199,6 +199,39 @@ def test_running_out_of_memory_is_told_from_other_errors(
     error: BaseException, expected: bool
 ) -> None:
     assert is_out_of_memory(error) is expected
+
+
+GIB = 1 << 30
+ON_GPU = "CUDA out of memory. Tried to allocate {}. GPU 0 has a total capacity of 79.10 GiB of which 2.50 GiB is free. {}Of the allocated memory 60.00 GiB is allocated by PyTorch"  # noqa: E501 (as PyTorch words it)
+
+
+@pytest.mark.parametrize(
+    ("words", "requested", "impossible"),
+    [
+        (ON_GPU.format("20.00 GiB", ""), 20 * GIB, False),
+        (ON_GPU.format("500.00 GiB", ""), 500 * GIB, True),
+        (ON_GPU.format("20.00 GiB", "8.00 GiB allowed; "), 20 * GIB, True),
+        ("DefaultCPUAllocator: can't allocate memory: you tried to allocate 42 bytes.", 42, False),
+        ("can't allocate memory: you tried to allocate 1000000000000000 bytes", 10**15, True),
+        ("Failed to allocate memory for requested buffer of size 5242880", 5 << 20, False),
+        (
+            "Available memory of 10 is smaller than requested bytes of 2000000000000000",
+            2 * 10**15,
+            True,
+        ),
+        ("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 500.00GiB.", 500 * GIB, True),
+        ("Unable to allocate 7.50 PiB for an array with shape (1, 2)", 15 << 49, True),
+        ("CUDA error: out of memory", 0, False),
+    ],
+)
+def test_an_allocation_that_can_never_succeed_is_told_from_one_that_may_later(
+    words: str, requested: int, impossible: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-7")
+    monkeypatch.setenv("SIRE_GPU_BYTES", str(80 * GIB))
+    error = MemoryError(words) if "array" in words else RuntimeError(words)
+    assert is_out_of_memory(error)
+    assert (requested_bytes(error), is_impossible(error)) == (requested, impossible)
 
 
 @pytest.mark.parametrize(

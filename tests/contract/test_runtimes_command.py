@@ -156,7 +156,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_gpu_is_announced_with_the_fraction_rounded_down(gpu: None) -> None:
-    assert granted_gpu.granted_gpu() == GrantedGpu("GPU-7", "1", "0.25")
+    assert granted_gpu.granted_gpu() == GrantedGpu("GPU-7", "1", "0.25", 80 * 1024**3)
     assert os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] == "true"  # what the user set stays
     assert os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
     granted_gpu.announce("GPU-7", 1, 1, 80 * 1024**3)

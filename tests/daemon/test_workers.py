@@ -90,6 +90,27 @@ def test_running_out_of_memory_is_tried_again_and_then_said(moody: Connection) -
     assert ask(moody, "moody", 0) == [[0, 2, 2, 2]]
 
 
+def test_a_request_for_more_than_the_machine_has_fails_at_once_and_ends_nothing(
+    home: Home, tmp_path: Path
+) -> None:
+    (tmp_path / "wide.py").write_text(
+        "import numpy as np\n"
+        "class Wide:\n"
+        "    def load(self, path): pass\n"
+        "    def predict(self, rows): return np.zeros((int(rows[0][0]), 1))[:1]\n"
+    )
+    home.register("wide", tmp_path / "wide.py")
+    with home.connect() as connection:
+        assert ask(connection, "wide", 1) == [[0]]
+        (before,) = instances(connection)
+        with pytest.raises(InsufficientMemory, match="PiB") as caught:
+            ask(connection, "wide", 1 << 52)
+        assert "more than there can ever be" in caught.value.hint
+        (after,) = instances(connection)
+        assert after.pid == before.pid
+        assert counted(connection, "wide").loads == 1
+
+
 def test_a_request_that_takes_too_long_is_answered_in_time(moody: Connection, gate: Gate) -> None:
     ask(moody, "moody", 0)
     with pytest.raises(DeadlineExceeded):

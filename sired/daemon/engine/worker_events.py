@@ -31,9 +31,14 @@ class WorkerEvents:
             case WorkerError(request=None):
                 return self._failed(number, message)
             case WorkerError(request=int(request)):
-                peak, memory_ran_out = message.peak_memory_bytes, message.out_of_memory
-                error = _error(message)
-                return events.RequestFinished(number, request, peak, error, memory_ran_out)
+                return events.RequestFinished(
+                    number,
+                    request,
+                    message.peak_memory_bytes,
+                    _error(message),
+                    message.out_of_memory,
+                    requested=message.requested_bytes,
+                )
             case LoadProgress(read_bytes=read, total_bytes=total):
                 return events.LoadProgressed(number, read, total)
             case ModelReady():
@@ -68,7 +73,9 @@ class WorkerEvents:
         self._instances.load_failed(number, self._device(number), error)
         if self._brain.fleet.instances[number].asleep:
             return events.SleepFailed(number, error)
-        return events.WorkerLoadFailed(number, error, message.out_of_memory)
+        return events.WorkerLoadFailed(
+            number, error, message.out_of_memory, message.requested_bytes
+        )
 
     def _device(self, number: int) -> str:
         return self._brain.fleet.instances[number].device

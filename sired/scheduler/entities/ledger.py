@@ -150,6 +150,10 @@ class Ledger:
         """Bytes of its device that an instance is charged."""
         return self._device_of[instance].charges[instance].memory
 
+    def allocated(self, instance: int) -> int:
+        """Bytes of its charge that an instance is known to have allocated."""
+        return self._device_of[instance].charges[instance].allocated
+
     def excess(self, device: str) -> int:
         """Bytes charged beyond the capacity, as when an instance is measured to hold more."""
         account = self.accounts[device]

@@ -145,7 +145,8 @@ class RequestHandler:
             # If this instance drains, another one runs the request.
             self.dispatch(self._state.models[request.model], now)
         elif event.out_of_memory and self._may_retry(request, instance):
-            self._run_again(instance, request, now)
+            wanted = event.peak + event.requested if event.requested else None
+            self._run_again(instance, request, wanted, now)
         else:
             self._queues.fail(request, event.error)
         self.after_work(instance, now)
@@ -168,13 +169,18 @@ class RequestHandler:
         free = registered and instance.lease is None and request.lease is None
         return free and not request.answered and request.attempts < ATTEMPTS
 
-    def _run_again(self, instance: Instance, request: Request, now: float) -> None:
-        """Run a request that ran out of memory again, in a fresh process with more memory."""
+    def _run_again(
+        self, instance: Instance, request: Request, wanted: int | None, now: float
+    ) -> None:
+        """Run a request that ran out of memory again, in a fresh process with enough memory.
+
+        ``wanted`` bytes would have sufficed; None if that is unknown.
+        """
         self._requeue(instance.in_flight, instance.model, _ended_for_memory(request))
         self._queues.requeue(request, instance.model.queue)
         instance.in_flight.clear()
         self._fleet.stop(instance, now, kill=True)
-        self._loader.retry(instance, now)
+        self._loader.retry(instance, now, wanted)
         self.dispatch(instance.model, now)
 
     def requeue_all(self, instance: Instance, model: Model, error: SireError) -> None:

@@ -89,10 +89,12 @@ class OperationHandler:
         If a sleeper could not wake, what waits for it has the model loaded anew.
         """
         instance = self._fleet.instances[event.instance]
+        allocated = self._fleet.ledger.allocated(instance.id)
+        wanted = allocated + event.requested if allocated and event.requested else None
         if isinstance(instance.state, Waking):
             self._fleet.stop(instance, now)
             if event.out_of_memory and instance.model.needed:
-                self._loader.retry(instance, now)
+                self._loader.retry(instance, now, wanted)
             self._loader.place(now)
             return
         if not isinstance(instance.state, Loading):
@@ -102,7 +104,7 @@ class OperationHandler:
         if self._state.pools.failed(instance, now):
             return
         if event.out_of_memory and attempt + 1 < ATTEMPTS and instance.model.needed:
-            self._loader.retry(instance, now)
+            self._loader.retry(instance, now, wanted)
         else:
             out = event.out_of_memory
             error = ran_out(instance, self._fleet, event.error) if out else event.error

@@ -106,13 +106,23 @@ class Loader:
         self.pending.remove(model)
         self.request(model, device, now)
 
-    def retry(self, instance: Instance, now: float) -> None:
-        """Load a model once more, with a larger reservation: the instance ran out of memory."""
+    def retry(self, instance: Instance, now: float, wanted: int | None = None) -> None:
+        """Load a model once more: the instance ran out of memory.
+
+        Args:
+            instance: which did.
+            now: the current time.
+            wanted: bytes that would have sufficed; None if that is unknown. If they were reserved
+                for it on a GPU, others took them: it is not to blame, and needs no more. Otherwise
+                the next reservation is larger.
+        """
         account = self._fleet.ledger.accounts[instance.device]
-        need = int(self._fleet.ledger.charge(instance.id) * OUT_OF_MEMORY_FACTOR)
-        need = min(need, account.capacity)
+        need = granted = self._fleet.ledger.charge(instance.id)
+        robbed = account.kind == "cuda" and wanted is not None and wanted <= granted
+        if not robbed:
+            need = min(int(granted * OUT_OF_MEMORY_FACTOR), account.capacity)
         model = instance.model
-        if model.declared is None:
+        if model.declared is None and not robbed:
             model.learned[account.kind] = need
         if sum(i.accepting for i in self._fleet.of(model)) >= self._fleet.max_instances(model):
             return  # another one was started while this one was draining

@@ -25,10 +25,11 @@ from sire.protocol.content import BY_SUFFIX, TEXT, Buffer, Payload, sniff
 from sire.protocol.runs import RunModel, RunPart, RunResult, WorkerError
 from sire.spec import ImageOptions, ModelSpec, Signature
 from sire.transport.channel import Channel
+from sire.units import format_bytes
 from sired import codecs
 from sired.runtimes.base import InferenceRuntime, ModelCacheDirectory
 from sired.runtimes.discovery import find_runtime
-from sired.runtimes.out_of_memory import is_out_of_memory
+from sired.runtimes.out_of_memory import is_impossible, is_out_of_memory, requested_bytes
 from sired.runtimes.reading import ReadProgress, read_ahead
 from sired.workers.child.batching import Batches, BatchResult
 from sired.workers.child.cpu_memory import CpuMeter
@@ -388,12 +389,16 @@ def error_message(
     log.error("%s", kind.__name__, exc_info=problem)
     text = " ".join(f"{type(problem).__name__}: {problem}".split())
     if is_out_of_memory(problem):
+        impossible, requested = is_impossible(problem), requested_bytes(problem)
+        larger = f"{format_bytes(requested)} are more than there can ever be: nothing gives way."
         return WorkerError(
             request,
             InsufficientMemory.code,
             f"{model} ran out of memory: {text}",
-            out_of_memory=True,
+            hint=f"{larger} Is the input too large?" if impossible and request is not None else "",
+            out_of_memory=not impossible,
             peak_memory_bytes=peak,
+            requested_bytes=requested,
         )
     hint = f"See the traceback: sire logs {model}"
     return WorkerError(request, kind.code, f"{model}: {text}", hint, peak_memory_bytes=peak)

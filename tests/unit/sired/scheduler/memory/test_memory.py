@@ -293,6 +293,43 @@ def test_a_request_that_runs_out_of_memory_runs_once_more(driver: type[Driver]) 
     assert isinstance(failures(instructions)[request], InsufficientMemory)
 
 
+@pytest.mark.parametrize(
+    ("requested", "need"),
+    [
+        (20, 50),  # 30 + 20 were reserved for it: another process took them
+        (21, 75),  # more than was reserved
+        (0, 75),  # unknown
+    ],
+)
+def test_who_runs_out_of_memory_on_a_gpu_is_to_blame_only_beyond_its_reservation(
+    driver: type[Driver], requested: int, need: int
+) -> None:
+    d = driver(devices=(("cuda:0", "cuda", 100),))
+    model = d.add("a", 50)
+    instance = d.load("a")
+    request, _ = d.request("a")
+    no = InsufficientMemory("no")
+    how: dict[str, Any] = {"error": no, "out_of_memory": True, "peak": 30, "requested": requested}
+    instructions = d.finish(request, **how)
+    (start,) = of_kind(StartWorker, instructions + d.gone(instance))
+    assert start.memory == need
+    assert model.learned == {"cuda": need}
+
+
+def test_a_load_that_others_leave_no_memory_is_retried_with_what_it_needs(
+    driver: type[Driver],
+) -> None:
+    d = driver(devices=(("cuda:0", "cuda", 100),))
+    d.add("a", 50)
+    d.operation("a")
+    d.handle(events.MemorySampled({"cuda:0": 10}, loading=((1, 30),)))
+    no = InsufficientMemory("no")
+    d.handle(events.WorkerLoadFailed(1, no, out_of_memory=True, requested=15))
+    d.gone(1)
+    (start,) = of_kind(StartWorker, d.handle(events.MemorySampled({"cuda:0": 100})))
+    assert start.memory == 50
+
+
 def test_a_failed_load_fails_every_waiting_request(driver: type[Driver]) -> None:
     d = driver()
     d.add("a", 40)
