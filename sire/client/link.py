@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
+import msgspec
 import zmq
 
 from sire.client.autostart import START_TIMEOUT_SECONDS, daemon_runs
@@ -20,12 +21,14 @@ from sire.client.heartbeat import (
     unresponsive,
 )
 from sire.client.interrupts import Uninterrupted
+from sire.client.payloads import SMALLEST, Payloads
 from sire.errors import DaemonUnavailable, DeadlineExceeded
 from sire.paths import Paths
-from sire.protocol.content import Buffer
+from sire.protocol.content import Buffer, size_of
 from sire.protocol.framing import decode_reply, encode_request
+from sire.protocol.jobs import Submit
 from sire.protocol.replies import Failure, Reply
-from sire.protocol.requests import Cancel, Request
+from sire.protocol.requests import Cancel, Predict, Request
 
 Answer = tuple[Reply, list[memoryview]]
 
@@ -116,6 +119,7 @@ class Link:
         self.greeted = False
         self._lost = False
         self._paths = paths
+        self._payloads = Payloads(paths)
         self._heartbeat = Heartbeat()
         self._incomplete = False
         self._uninterrupted = Uninterrupted()
@@ -137,6 +141,7 @@ class Link:
         """Close the socket; unsent messages may be sent for ``linger`` more seconds."""
         self._socket.disable_monitor()
         self._monitor.close(linger=0)
+        self._payloads.close()
         self._socket.close(linger=round(linger * 1e3))
 
     def established(self, milliseconds: int) -> bool:
@@ -198,8 +203,9 @@ class Link:
             InvalidInput: its header is too large.
             DaemonUnavailable: the backlog stayed full.
         """
-        frames: list[Any] = [encode_request(request), *payload]
         seconds = SILENT_SECONDS if seconds is None else min(seconds, SILENT_SECONDS)
+        request, payload = self._passed(request, payload, seconds)
+        frames: list[Any] = [encode_request(request), *payload]
         deadline = 0.0
         while not self._send_at_once(frames):
             # ZeroMQ reports a lost connection as it reports a full backlog.
@@ -211,6 +217,16 @@ class Link:
                 raise unresponsive(self._paths, seconds)
             self._socket.poll(_TRY_MILLISECONDS, _POLLOUT)
         return True
+
+    def _passed(
+        self, request: Request, payload: Sequence[Buffer], seconds: float
+    ) -> tuple[Request, Sequence[Buffer]]:
+        """Pass a large payload in memory of its own; returns what is left to send."""
+        if isinstance(request, Predict | Submit) and size_of(payload) >= SMALLEST:
+            encode_request(request)  # no payload is passed if its header is too large
+            if (reference := self._payloads.put(payload, seconds)) is not None:
+                return msgspec.structs.replace(request, payload=reference), ()
+        return request, payload
 
     def _send_at_once(self, frames: list[Any]) -> bool:
         """Send a message if there is room.

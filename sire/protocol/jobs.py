@@ -4,7 +4,7 @@ from typing import Annotated
 
 import msgspec
 
-from sire.protocol.message import Count, Message
+from sire.protocol.message import Count, Message, PayloadReference
 from sire.spec import Job, JobState, Priority, Seconds, TensorSpec
 
 SubmissionKey = Annotated[str, msgspec.Meta(max_length=64)]
@@ -38,6 +38,7 @@ class Submit(Message, frozen=True, tag="submit"):
         key: chosen by the client for this submission, at most 64 characters. One that was used
             before is answered with the jobs of then, so that a client whose daemon died before it
             replied may ask the next one. The keys of the latest 50,000 jobs are kept.
+        payload: where the payload is, if it does not follow.
     """
 
     model: str
@@ -47,6 +48,7 @@ class Submit(Message, frozen=True, tag="submit"):
     metadata: dict[str, str] = {}
     timeout: Seconds | None = None
     key: SubmissionKey = ""
+    payload: PayloadReference | None = None
 
 
 class ListJobs(Message, frozen=True, tag="list_jobs"):

@@ -19,3 +19,15 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="op"):
 
     id: str | int = ""
     v: int = PROTOCOL_VERSION
+
+
+class PayloadReference(msgspec.Struct, frozen=True):
+    """Names a payload that was passed over a connection of the second socket.
+
+    Attributes:
+        connection: the number that the daemon gave the connection.
+        number: the number that the client gave the payload.
+    """
+
+    connection: int
+    number: int

@@ -10,7 +10,7 @@ from sire.protocol.jobs import (
     UnfinishedJobs,
     WaitJobs,
 )
-from sire.protocol.message import Message
+from sire.protocol.message import Message, PayloadReference
 from sire.spec import KeepAlive, ModelSpec, Priority, Seconds, TensorSpec
 
 
@@ -129,6 +129,7 @@ class Predict(Message, frozen=True, tag="predict"):
         stream: send the answer in parts as the model produces them: a Part for each, and then the
             Prediction, without a payload if there was any part. Not for REQ sockets, which read
             one reply to a request.
+        payload: where the payload is, if it does not follow.
     """
 
     model: str
@@ -140,6 +141,7 @@ class Predict(Message, frozen=True, tag="predict"):
     lease: int | None = None
     keep_alive: KeepAlive = None
     stream: bool = False
+    payload: PayloadReference | None = None
 
 
 class Acquire(Message, frozen=True, tag="acquire"):

@@ -13,15 +13,21 @@ import socket
 import struct
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import accumulate
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from sire.errors import ProtocolError, SireError, error_text
+from sire.errors import ProtocolError, error_text
 from sire.protocol.content import Buffer
 from sire.transport import sealed
 from sire.transport.busy_polling import BusyPolling
+from sire.transport.sealed_frames import (
+    ALIGNMENT,
+    SealedFrames,
+    SealedMemory,
+    map_frames,
+    offsets,
+)
 from sire.transport.staging import Mapped, Staging
 from sire.units import LARGEST_BYTES
 
@@ -34,10 +40,8 @@ _LARGEST_HEADER = 1 << 26
 _MOST_INLINE_FRAMES = 256
 # Bytes of the body and of its header, number of frames, and use of the packet's descriptor.
 _PREFIX = struct.Struct("<QQIB")
-_NONE, _BODY, _PASSED = range(3)
+_NONE, _BODY, _PASSED, _FRAMES = range(4)
 _LENGTH_SIZE = 8
-# A cache line: at least the alignment of any dtype.
-_ALIGNMENT = 64
 _DESCRIPTOR = array.array("i").itemsize
 # Space for exactly one: CMSG_SPACE would admit a second one.
 _DESCRIPTOR_SPACE = socket.CMSG_LEN(_DESCRIPTOR)
@@ -180,6 +184,8 @@ class Channel(Generic[Incoming]):
     def _send(self, message: Any, frames: Sequence[Buffer], flags: int) -> None:
         flags |= _NO_SIGNAL
         header = self._encoder.encode(message)
+        if isinstance(frames, SealedFrames) and self._send_sealed(header, frames.memory, flags):
+            return
         lengths = [memoryview(frame).nbytes for frame in frames]
         head = _lengths(len(lengths)).pack(*lengths) + header
         size = len(head) + sum(lengths)
@@ -198,8 +204,8 @@ class Channel(Generic[Incoming]):
         flags: int,
     ) -> None:
         """Send a body in shared memory by its descriptor."""
-        *offsets, size = _offsets(len(head), lengths, _ALIGNMENT)
-        parts = [(0, head), *zip(offsets, frames, strict=True)]
+        *starts, size = offsets(len(head), lengths, ALIGNMENT)
+        parts = [(0, head), *zip(starts, frames, strict=True)]
         prefix = _PREFIX.pack(size, header_size, len(frames), _BODY)
         if self._staging is not None and self._staging.fits(size):
             self._send_with_descriptor([prefix], self._staging.write(parts, size), flags)
@@ -207,14 +213,32 @@ class Channel(Generic[Incoming]):
         try:
             descriptor = sealed.create(parts, size)
         except OSError as problem:
-            raise SireError(
-                f"Shared memory of {size} bytes cannot be allocated: {problem.strerror}.",
-                hint="Check the limit of open files: ulimit -n",
-            ) from None
+            raise sealed.not_allocated(size, problem) from None
         try:
             self._send_with_descriptor([prefix], descriptor, flags)
         finally:
             os.close(descriptor)
+
+    def try_send_sealed(self, message: Any, memory: SealedMemory) -> bool:
+        """Send a message with frames that lie in sealed memory; False if it cannot be sent now.
+
+        Raises:
+            OSError: the peer has disconnected.
+        """
+        try:
+            return self._send_sealed(self._encoder.encode(message), memory, _NOW | _NO_SIGNAL)
+        except BlockingIOError:
+            return False
+
+    def _send_sealed(self, header: bytes, memory: SealedMemory, flags: int) -> bool:
+        """Send the memory that the frames lie in; False if what describes them is too long."""
+        lengths = memory.lengths
+        head = _lengths(len(lengths)).pack(*lengths) + header
+        if len(head) > INLINE_LIMIT:
+            return False
+        prefix = _PREFIX.pack(len(head), len(header), len(lengths), _FRAMES)
+        self._send_with_descriptor([prefix, head], memory.descriptor, flags)
+        return True
 
     def _send_with_descriptor(self, packet: list[Buffer], descriptor: int, flags: int) -> None:
         passed = array.array("i", [descriptor])
@@ -283,6 +307,8 @@ class Channel(Generic[Incoming]):
                 f"A message has {size} bytes, a header of {header_size} and {count} frames; the "
                 f"limits are {self._largest}, {_LARGEST_HEADER} and {_MOST_FRAMES}."
             )
+        if along == _FRAMES:
+            return self._unpack_sealed(packet[_PREFIX.size :], start, count, descriptor)
         if along != _BODY:
             body = packet[_PREFIX.size :]
             message, parts = self._read(body, size, start, count, alignment=1)
@@ -301,8 +327,20 @@ class Channel(Generic[Incoming]):
                 hint="Check the limit of open files: ulimit -n",
             ) from None
         body = memoryview(mapping).toreadonly()[:size]
-        message, parts = self._read(body, size, start, count, alignment=_ALIGNMENT)
+        message, parts = self._read(body, size, start, count, alignment=ALIGNMENT)
         return message, tuple(parts)
+
+    def _unpack_sealed(
+        self, head: memoryview, start: int, count: int, descriptor: int | None
+    ) -> Message[Incoming]:
+        """A message of which the frames are in sealed memory."""
+        if len(head) != start or descriptor is None:
+            raise ProtocolError("A message lacks its sealed memory, or its header is truncated.")
+        message = self._decoded(head[count * _LENGTH_SIZE :])
+        memory = SealedMemory(sealed.kept(descriptor), _lengths(count).unpack_from(head))
+        if memory.size > self._largest:
+            raise ProtocolError(f"A payload has {memory.size} bytes; the limit is {self._largest}.")
+        return message, map_frames(memory)
 
     def _keep(self, descriptor: int | None) -> None:
         if self._passed is not None:  # it was not taken
@@ -316,34 +354,26 @@ class Channel(Generic[Incoming]):
         if len(body) != size:
             raise ProtocolError(f"The body has {len(body)} bytes; the message specifies {size}.")
         lengths = _lengths(count).unpack_from(body)
-        *offsets, end = _offsets(start, lengths, alignment)
+        *starts, end = offsets(start, lengths, alignment)
         if end != size:
             raise ProtocolError(f"The frames end at byte {end} of {size}.")
+        message = self._decoded(body[count * _LENGTH_SIZE : start])
+        parts = zip(starts, lengths, strict=True)
+        return message, [body[offset : offset + length] for offset, length in parts]
+
+    def _decoded(self, header: memoryview) -> Incoming:
         try:
-            message = self._decoder.decode(body[count * _LENGTH_SIZE : start])
+            return self._decoder.decode(header)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as problem:
             raise ProtocolError(
                 f"The packet is not a valid message: {error_text(problem)}."
             ) from None
-        parts = zip(offsets, lengths, strict=True)
-        return message, [body[offset : offset + length] for offset, length in parts]
 
 
 @lru_cache(maxsize=16)
 def _lengths(count: int) -> struct.Struct:
     """The format of ``count`` frame lengths; most messages have one or two frames."""
     return struct.Struct(f"<{count}Q")
-
-
-def _offsets(start: int, lengths: Sequence[int], alignment: int) -> list[int]:
-    """The offset of each frame in a body, and then the end of the body."""
-    if alignment == 1:
-        return list(accumulate(lengths, initial=start))
-    offsets = []
-    for length in lengths:
-        offsets.append(-(-start // alignment) * alignment)
-        start = offsets[-1] + length
-    return [*offsets, start]
 
 
 def _descriptor(ancillary: list[tuple[int, int, bytes]]) -> int | None:

@@ -8,30 +8,43 @@ import mmap
 import os
 from collections.abc import Iterable
 
-from sire.errors import ProtocolError
+from sire.errors import ProtocolError, SireError
 from sire.protocol.content import Buffer
 
+_NAMES = {
+    fcntl.F_SEAL_SHRINK: "F_SEAL_SHRINK",
+    fcntl.F_SEAL_GROW: "F_SEAL_GROW",
+    fcntl.F_SEAL_WRITE: "F_SEAL_WRITE",
+}
+# The unit in which fstat(2) counts what is allocated.
+_BLOCK = 512
+_FINAL = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
 
-def create(parts: Iterable[tuple[int, Buffer]], size: int) -> int:
-    """Write parts at their offsets into new sealed memory of ``size`` bytes; returns its fd."""
-    descriptor = allocate(size)
+def create(parts: Iterable[tuple[int, Buffer]], size: int, *, final: bool = False) -> int:
+    """Write parts at their offsets into new sealed memory of ``size`` bytes; returns its fd.
+
+    If ``final``, no process can write to it afterwards.
+    """
+    descriptor = allocate(size, seals=0 if final else _SEALS)
     try:
         for offset, part in parts:
             _write(descriptor, part, offset)
+        if final:
+            fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS | fcntl.F_SEAL_WRITE)
     except BaseException:
         os.close(descriptor)
         raise
     return descriptor
 
 
-def allocate(size: int) -> int:
-    """Allocate memory of a fixed ``size`` in bytes; returns its descriptor."""
+def allocate(size: int, *, seals: int = _SEALS) -> int:
+    """Allocate memory of ``size`` bytes, which the seals fix; returns its descriptor."""
     descriptor = os.memfd_create("sire", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         os.ftruncate(descriptor, size)
-        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
     except BaseException:
         os.close(descriptor)
         raise
@@ -67,6 +80,48 @@ def map_shared(descriptor: int, size: int) -> mmap.mmap:
     """
     _check(descriptor, size)
     return _map(descriptor, 0, mmap.ACCESS_DEFAULT)
+
+
+def kept(descriptor: int) -> int:
+    """Another descriptor of the same memory.
+
+    Raises:
+        ProtocolError: there is none left.
+    """
+    try:
+        return os.dup(descriptor)
+    except OSError as problem:
+        raise ProtocolError(
+            f"The memory of a payload cannot be kept open: {problem.strerror}.",
+            hint="Check the limit of open files: ulimit -n",
+        ) from None
+
+
+def check_final(descriptor: int, size: int) -> None:
+    """Check that no process can write to memory any more or change its size, and that it is there.
+
+    Reading a page that was never written could fail, which ends a process.
+
+    Raises:
+        ProtocolError: one could, or fewer than ``size`` bytes were written.
+    """
+    if missing := _FINAL & ~_seals(descriptor):
+        names = ", ".join(name for seal, name in _NAMES.items() if seal & missing)
+        raise ProtocolError(
+            f"The payload's memory lacks the seals {names}: its sender could still change it.",
+            hint="Write the payload to a memfd, add the seals, and only then pass its descriptor.",
+        )
+    written = os.fstat(descriptor).st_blocks * _BLOCK
+    if written < size:
+        raise ProtocolError(f"Of the payload's {size} bytes only {written} were written.")
+
+
+def not_allocated(size: int, problem: OSError) -> SireError:
+    """The error of shared memory that could not be allocated; ``size`` in bytes."""
+    return SireError(
+        f"Shared memory of {size} bytes cannot be allocated: {problem.strerror}.",
+        hint="Check the limit of open files: ulimit -n",
+    )
 
 
 def _check(descriptor: int, size: int) -> None:

@@ -205,6 +205,7 @@ class Daemon:
             self._loop.add_signal_handler(number, self._stop.set)
         self._loop.add_signal_handler(signal.SIGHUP, self._reload)
         self._services.front.crowded = self._check_descriptors
+        self._direct_listener.crowded = self._check_descriptors
         self._services.front.open(self._loop, RequestHandlers(self._services, self._stop.set))
         self._direct_listener.open()
         self._prometheus_server.open()
@@ -249,6 +250,7 @@ class Daemon:
             state = "nearly exhausted: no new client is accepted" if short else "available again"
             log.warning("file descriptors are %s", state)
         self._descriptors_short = short
+        self._direct_listener.keep_descriptors(short=short)
         try:
             self._services.front.accept(not short)
         except OSError as problem:  # retried in a second

@@ -28,9 +28,10 @@ from sire.protocol.framing import (
     preamble,
     too_large,
 )
-from sire.protocol.message import Message
+from sire.protocol.jobs import Submit
+from sire.protocol.message import Message, PayloadReference
 from sire.protocol.replies import Done
-from sire.protocol.requests import Request
+from sire.protocol.requests import Predict, Request
 from sired.server.connection import SCRATCH_BYTES, ClientConnection
 from sired.server.failures import described, log_failure
 from sired.server.zmtp import Decoder
@@ -71,6 +72,7 @@ class Front:
     Attributes:
         crowded: called after every ``ACCEPTED_PER_CALL`` connections.
         gone: called with a connection that has ended.
+        claim: returns the payload that a request refers to instead of sending it.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class Front:
         self._largest_message = largest_message
         self.crowded: Callable[[], None] = lambda: None
         self.gone: Callable[[bytes], None] = lambda _: None
+        self.claim: Callable[[PayloadReference], tuple[Buffer, ...]] = lambda _: ()
         self._given = listening is not None
         self._listener = socket.socket(socket.AF_UNIX, fileno=listening)
         self._owner = os.getuid() if owner is None else owner
@@ -208,8 +211,9 @@ class Front:
             return
         client = Client(name, request.id)
         try:
-            self._check_size(frames[2:], len(frames))
-            self._handler(client, request, tuple(frames[2:]))
+            payload = self._payload(request, tuple(frames[2:]))
+            self._check_size(payload)
+            self._handler(client, request, payload)
         except SireError as error:
             log_failure(described(request), error, 0.0)
             self.fail(client, error)
@@ -217,8 +221,16 @@ class Front:
             log.exception("a %s request failed unexpectedly", type(request).__name__)
             self.fail(client, SireError(f"Unexpected {type(problem).__name__}: {problem}"))
 
-    def _check_size(self, payload: list[Buffer], count: int) -> None:
-        if count > MAX_FRAMES:
+    def _payload(self, request: Request, sent: tuple[Buffer, ...]) -> tuple[Buffer, ...]:
+        """The payload of a request: what was sent, or what it refers to."""
+        if not isinstance(request, Predict | Submit) or request.payload is None:
+            return sent
+        if sent:
+            raise ProtocolError("The request has a payload, and refers to another one.")
+        return self.claim(request.payload)
+
+    def _check_size(self, payload: tuple[Buffer, ...]) -> None:
+        if len(payload) + 2 > MAX_FRAMES:
             raise InvalidInput(
                 f"The message has more than {MAX_FRAMES} frames, which is the limit.",
                 hint="Send less at a time.",

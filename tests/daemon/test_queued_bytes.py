@@ -51,9 +51,10 @@ def test_a_client_that_fills_its_share_leaves_room_for_another_but_not_for_its_o
             second.close()
 
 
-def test_large_inputs_that_wait_lie_in_shared_memory_not_in_the_daemons_own(
-    home: Home, register: Callable[..., Any], gate: Gate
+def test_large_inputs_sent_over_the_socket_wait_in_shared_memory_not_in_the_daemons_own(
+    home: Home, register: Callable[..., Any], gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("sire.client.link.SMALLEST", 1 << 40)
     register("m", 2, "Moody")
     home.sire("load", "m")
     daemon = home.pid()

@@ -1,4 +1,4 @@
-"""The socket at which clients open direct connections."""
+"""The socket at which clients open direct connections, and connections for payloads."""
 
 import asyncio
 import contextlib
@@ -6,13 +6,15 @@ import logging
 import os
 import socket
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 from sire.errors import SireError
-from sire.protocol.direct import NotNow, OpenDirect, Opened
+from sire.protocol.direct import NotNow, OpenDirect, Opened, PayloadsOpened, ToListener
 from sire.protocol.message import PROTOCOL_VERSION
 from sire.transport.channel import INLINE_LIMIT, Channel
+from sired.daemon.direct.payloads import Payloads
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +23,8 @@ MAX_SILENT = 64
 BACKLOG = 128
 # The pause after a failure to accept.
 PAUSE_SECONDS = 1.0
+# Descriptors are counted again after this many connections.
+ACCEPTED_PER_CALL = 16
 _CREDENTIALS = struct.Struct("3i")
 
 
@@ -45,6 +49,10 @@ class DirectListener:
         loop: the event loop.
         path: the path of the socket.
         access: passes connections to workers, and states the limits of their requests.
+        payloads: takes the connections for payloads; closed with the listener.
+
+    Attributes:
+        crowded: called after every ``ACCEPTED_PER_CALL`` connections.
     """
 
     def __init__(
@@ -52,10 +60,15 @@ class DirectListener:
         loop: asyncio.AbstractEventLoop,
         path: Path,
         access: DirectAccess,
+        payloads: Payloads,
     ) -> None:
         self._loop = loop
         self._path = path
         self._access = access
+        self._payloads = payloads
+        self.crowded: Callable[[], None] = lambda: None
+        self._accepted = 0
+        self._full = False
         self._silent: dict[int, socket.socket] = {}
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
@@ -69,11 +82,16 @@ class DirectListener:
 
     def close(self) -> None:
         """Stop listening, and close the connections that have not been passed to a worker."""
+        self._payloads.close()
         for descriptor in list(self._silent):
             self._forget(descriptor)
         self._loop.remove_reader(self._socket.fileno())
         self._socket.close()
         self._path.unlink(missing_ok=True)
+
+    def keep_descriptors(self, *, short: bool) -> None:
+        """While few descriptors are left, close new connections, and keep no payloads open."""
+        self._full = self._payloads.copying = short
 
     def _accept(self) -> None:
         try:
@@ -87,6 +105,12 @@ class DirectListener:
             log.warning("a direct connection from uid %d was rejected", _uid(connection))
             connection.close()
             return
+        self._accepted += 1
+        if self._accepted % ACCEPTED_PER_CALL == 0:
+            self.crowded()
+        if self._full:
+            connection.close()
+            return
         if len(self._silent) >= MAX_SILENT:
             self._forget(next(iter(self._silent)))
         self._silent[connection.fileno()] = connection
@@ -97,22 +121,32 @@ class DirectListener:
             self._loop.add_reader(self._socket.fileno(), self._accept)
 
     def _open(self, connection: socket.socket) -> None:
-        """Read which model a client asks for, and pass the connection to a worker if possible."""
+        """Read what a client asks for, and pass the connection on if possible."""
         self._forget(connection.fileno(), close=False)
-        channel: Channel[OpenDirect] = Channel(connection, OpenDirect, largest=INLINE_LIMIT)
+        channel: Channel[ToListener] = Channel(connection, ToListener, largest=INLINE_LIMIT)
         with contextlib.suppress(EOFError, OSError, SireError):
             received = channel.try_receive()
-            request = received[0] if received is not None else None
-            known = request is not None and request.v == PROTOCOL_VERSION
-            number = self._access.connect(request.model, connection) if request and known else None
-            if number is not None:
+            opened = self._opened(received[0], connection) if received is not None else None
+            if opened is not None:
                 with contextlib.suppress(
                     OSError
                 ):  # the client has disconnected, which is noticed later
-                    channel.try_send(Opened(number, *self._access.terms()))
+                    channel.try_send(opened)
                 return
             channel.try_send(NotNow())
         connection.close()
+
+    def _opened(
+        self, request: ToListener, connection: socket.socket
+    ) -> Opened | PayloadsOpened | None:
+        """Pass a connection on; returns what to reply, None if that is not possible now."""
+        if request.v != PROTOCOL_VERSION:
+            return None
+        if isinstance(request, OpenDirect):
+            number = self._access.connect(request.model, connection)
+            return None if number is None else Opened(number, *self._access.terms())
+        number = self._payloads.add(connection)
+        return None if number is None else PayloadsOpened(number)
 
     def _forget(self, descriptor: int, *, close: bool = True) -> None:
         connection = self._silent.pop(descriptor)
