@@ -208,6 +208,18 @@ class Leased(Message, frozen=True, tag="leased"):
     instance: int
 
 
+class SlotTaken(Message, frozen=True, tag="slot"):
+    """A slot of a program.
+
+    Attributes:
+        slot: its number, for FreeSlot.
+        url: where the program serves, like http://127.0.0.1:40001, without a path.
+    """
+
+    slot: int
+    url: str
+
+
 class PoolReport(Message, frozen=True, tag="pool_report"):
     """The instances of one model.
 
@@ -324,6 +336,7 @@ Reply = (
     | Prediction
     | Part
     | Leased
+    | SlotTaken
     | PoolReport
     | StatsReport
     | HistoryReport

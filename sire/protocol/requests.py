@@ -162,6 +162,39 @@ class Release(Message, frozen=True, tag="release"):
     lease: int
 
 
+class TakeSlot(Message, frozen=True, tag="take_slot"):
+    """Take one of the places of a program that serves a model; reply: SlotTaken, when one is free.
+
+    The client then sends requests to the program itself. The slot counts as one request in progress
+    until FreeSlot, or until the client disconnects or cancels it.
+
+    Attributes:
+        timeout: seconds until DeadlineExceeded, including waiting and loading, for the slot to be
+            taken; None for the daemon's default. A slot that is taken has no time limit.
+        priority: None for the model's.
+        keep_alive: as for Predict.
+    """
+
+    model: str
+    timeout: Seconds | None = None
+    priority: Priority | None = None
+    keep_alive: KeepAlive = None
+
+
+class FreeSlot(Message, frozen=True, tag="free_slot"):
+    """Give back a slot of this connection; reply: Done.
+
+    Attributes:
+        bytes_in: sent to the program, and ``bytes_out`` received from it.
+        error: what went wrong, for statistics; "" for nothing.
+    """
+
+    slot: int
+    bytes_in: int = 0
+    bytes_out: int = 0
+    error: str = ""
+
+
 class PoolStats(Message, frozen=True, tag="pool"):
     """Get the number and use of a model's instances; reply: PoolReport."""
 
@@ -261,6 +294,8 @@ Request = (
     | Predict
     | Acquire
     | Release
+    | TakeSlot
+    | FreeSlot
     | PoolStats
     | Pin
     | Shrink

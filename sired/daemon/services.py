@@ -18,6 +18,7 @@ from sired.daemon.engine.instances import Instances
 from sired.daemon.engine.operations import Operations
 from sired.daemon.engine.predictions import Predictions
 from sired.daemon.engine.result_cache import ResultCache
+from sired.daemon.engine.slots import Slots
 from sired.daemon.engine.warm_start import WarmStart
 from sired.daemon.jobs.service import JobService
 from sired.daemon.models.headers import HeaderReaders
@@ -73,6 +74,7 @@ class Services:
     conductor: Conductor = field(init=False)
     operations: Operations = field(init=False)
     predictions: Predictions = field(init=False)
+    slots: Slots = field(init=False)
     results: ResultCache = field(init=False)
     instances: Instances = field(init=False)
     supervisor: WorkerSupervisor = field(init=False)
@@ -86,6 +88,7 @@ class Services:
         self.conductor = self.engine.conductor
         self.operations = self.engine.operations
         self.predictions = self.engine.predictions
+        self.slots = self.engine.slots
         self.results = self.engine.results
         self.instances = self.engine.instances
         self.supervisor = self.engine.supervisor

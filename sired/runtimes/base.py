@@ -241,6 +241,10 @@ class InferenceRuntime(ABC):
         """Bytes of device memory that a server reports to hold for the model."""
         return 0
 
+    def url(self, model: Any) -> str:  # noqa: ARG002 (most are served by nothing else)
+        """Where a program serves the model to any client over HTTP, without a path; "" if none."""
+        return ""
+
     def unload(self) -> None:  # noqa: B027 (most have nothing to do)
         """Release what is held outside of this process, which ends afterwards.
 

@@ -75,6 +75,11 @@ def is_out_of_process(name: str) -> bool:
     return any(traits.out_of_process for traits in all_traits() if traits.name == name)
 
 
+def serves_http(name: str) -> bool:
+    """Whether programs that hold models of a runtime serve any client over HTTP."""
+    return any(traits.serves_http for traits in all_traits() if traits.name == name)
+
+
 def find_runtime(name: str) -> InferenceRuntime:
     """A new object of the runtime of that name; imports its framework.
 

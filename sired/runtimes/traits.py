@@ -71,6 +71,7 @@ class RuntimeTraits:
         out_of_process: another process computes (a program or a server), so that the worker's
             threads only wait for it. Such a worker is given time to end it, and is never killed
             at once.
+        serves_http: the program that holds the model serves any client over HTTP, at ``url``.
         concurrent: ``predict`` and ``forward`` may be called from several threads at once.
         batches: requests may be run together; False where the program or server batches by itself.
         streams_files: ``streams_files`` may report that a load reads its files fast by itself.
@@ -99,6 +100,7 @@ class RuntimeTraits:
     suffixes: tuple[str, ...] = ()
     file: Literal["required", "optional", "none"] = "required"
     out_of_process: bool = False
+    serves_http: bool = False
     concurrent: bool = False
     batches: bool = True
     streams_files: bool = False

@@ -59,6 +59,8 @@ class RequestArrived(msgspec.Struct, frozen=True):
             limited by number only.
         client: the process that it came from, or its connection if that is unknown: the bytes of
             inputs are shared among them; "" for jobs, and for a request with a small input.
+        slot: the client does the work itself, with the program that serves the model: the deadline
+            is that of the dispatch only.
     """
 
     request: int
@@ -71,6 +73,7 @@ class RequestArrived(msgspec.Struct, frozen=True):
     keep_alive: float | None = None
     size: int = 0
     client: str = ""
+    slot: bool = False
 
 
 class RequestCancelled(msgspec.Struct, frozen=True):

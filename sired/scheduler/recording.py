@@ -37,6 +37,7 @@ _STATED = (
         "batch_size",
         "batch_delay",
         "concurrency",
+        "pipelined",
     ),
 )
 _EVENTS = {kind.__name__: kind for kind in events.Event.__args__}

@@ -130,12 +130,14 @@ class ModelReady(msgspec.Struct, frozen=True, tag=True):
         load_seconds: from the start of ``load`` to the end of the warm-up.
         signature: that the runtime reports.
         sleep_bytes: main memory that the weights occupy during sleep; 0 if it cannot sleep.
+        url: where a program serves the model over HTTP; "" if none does.
     """
 
     memory_bytes: int
     load_seconds: float
     signature: Signature
     sleep_bytes: int = 0
+    url: str = ""
 
 
 class TrialFinding(msgspec.Struct, frozen=True, tag=True):

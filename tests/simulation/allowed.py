@@ -247,7 +247,8 @@ class Allowed:
         ready = worker.state in ("ready", "dead") and worker.loaded
         ensure(ready, "dispatched to a worker that is not ready", worker, do)
         ensure(all(r.model == name for r in requests), "dispatched to another model", do)
-        ensure(len(worker.batches) < self.brain.rules.pipeline, "exceeded the pipeline", do)
+        most = self.brain.rules.pipeline if worker.model.pipelined else 1
+        ensure(len(worker.batches) < most, "exceeded the pipeline", do)
         self._check_lease(do, requests)
         self._check_batch(do, worker.model, requests)
         first = self.record.waiting(requests[0].model, requests[0].lease)[0]
@@ -273,6 +274,8 @@ class Allowed:
         expired = operation is None or operation.deadline <= self.world.now
         late = not isinstance(do.error, DeadlineExceeded) or expired
         ensure(late, "failed before its deadline", do, operation)
+        taken = operation is not None and operation.slot and operation.worker is not None
+        ensure(not taken or not isinstance(do.error, DeadlineExceeded), "ended a slot", do)
         if "models in memory at once" in do.error.message:
             pinned = {worker.model for worker in self.world.workers.values() if worker.model.pinned}
             ensure(

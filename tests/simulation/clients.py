@@ -102,6 +102,7 @@ class Clients:
         model = model or self._name()
         priority = random.choice((None, None, "high", "normal", "low"))
         known = self.brain.models.get(model)
+        slot = known is not None and not known.pipelined and random.random() < 0.3
         operation = self.record.begin(
             "request",
             model,
@@ -109,10 +110,13 @@ class Clients:
             now + random.choice(PATIENCE),
             priority or (known.priority if known else "normal"),
             self.brain.rules.ageing,
-            key=random.choice((None, "a", "a", "b")),
+            key=None if slot else random.choice((None, "a", "a", "b")),
             rows=random.randint(1, 3),
             lease=lease,
+            slot=slot,
         )
+        if slot:
+            self.world.later(random.choice((0.1, 5.0)), partial(self._give_up, operation.number))
         keep_alive = random.choice((None, None, None, 0.0, 1.0))
         self.feed(
             events.RequestArrived(
@@ -124,6 +128,7 @@ class Clients:
                 operation.key,
                 operation.rows,
                 keep_alive,
+                slot=slot,
             )
         )
 
@@ -142,6 +147,10 @@ class Clients:
             worker.direct = True
             self.feed(events.DirectOpened(instance.id))
         self.world.work_directly(worker)
+
+    def _give_up(self, number: int) -> None:
+        if number in self.record.open:
+            self.feed(events.RequestCancelled(number))
 
     def cancel(self) -> None:
         waiting = self.record.numbers("request", "load", "lease")

@@ -200,7 +200,12 @@ class Invariants:
                 ensure(worker.device not in lanes, "connects where a load waits for memory", worker)
 
     def _latest(self, operation: Operation) -> float:
-        """When an operation has to be answered: patient ones wait while their load progresses."""
+        """When an operation has to be answered.
+
+        Patient ones wait while their load progresses, and slots that are taken are never due.
+        """
+        if operation.slot and operation.worker is not None:
+            return FOREVER
         if not operation.patient or operation.model not in self.world.progressed_at:
             return operation.deadline
         progressed_at = self.world.progressed_at[operation.model]
@@ -237,7 +242,8 @@ class Invariants:
 
     def _is_free(self, instance: Instance) -> bool:
         ready = isinstance(instance.state, Ready) and instance.accepting and not instance.lease
-        return ready and instance.batches < self.brain.rules.pipeline
+        most = self.brain.rules.pipeline if instance.model.pipelined else 1
+        return ready and instance.batches < most
 
     def _whatever_waits_has_an_instance_or_a_load(self) -> None:
         """What waits for a model has an instance or a pending load.

@@ -51,6 +51,7 @@ class Layout:
             max_instances=most,
             batch_size=random.choice(self.batches),
             batch_delay=random.choice((0.0, 0.0, 0.1)),
+            pipelined=random.random() < 0.7,
         )
 
     def _group(self, random: Random) -> str:

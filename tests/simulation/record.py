@@ -27,6 +27,7 @@ class Operation:
         worker: the worker that runs a request; None while it waits.
         destroy: a lease whose instance ends on release.
         patient: a load that waits beyond its deadline while it makes progress.
+        slot: a request that lasts until its client ends it, once it is dispatched.
     """
 
     number: int
@@ -42,6 +43,7 @@ class Operation:
     destroy: bool = False
     worker: int | None = None
     patient: bool = False
+    slot: bool = False
 
     @property
     def order(self) -> tuple[float, int]:

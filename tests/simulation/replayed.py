@@ -34,6 +34,7 @@ class ReplayedWorld:
         match event:
             case events.RequestArrived():
                 how = {"lease": event.lease, "key": event.batch_key, "rows": event.rows}
+                how["slot"] = event.slot
                 self._begin(event.request, "request", event.model, event.deadline, **how)
             case events.LoadRequested():
                 self._begin(
@@ -95,12 +96,17 @@ class ReplayedWorld:
                 abandoned_at = min(worker.abandoned_at, self.now)
                 worker.abandoned_at = abandoned_at if event.abandoned else FOREVER
 
-    def _ran_out(self, instance: int) -> bool:
-        """Whether the event reports that a request of this instance ran out of memory."""
-        event = self._event
-        if not isinstance(event, events.RequestFinished):
-            return False
-        return event.out_of_memory and event.instance == instance
+    def _requests_wait_again(self, instance: int) -> bool:
+        """Whether the event ends an instance whose requests run again elsewhere.
+
+        One of them ran out of memory, or its device was lost.
+        """
+        match self._event:
+            case events.RequestFinished(out_of_memory=True, instance=ran_out):
+                return ran_out == instance
+            case events.MemorySampled(lost=lost):
+                return self.workers[instance].device in lost
+        return False
 
     # After it was handled: what became of processes and operations
 
@@ -113,7 +119,7 @@ class ReplayedWorld:
                 self.progressed_at[do.model.name] = self.now
             case instructions.StopWorker():
                 self.workers[do.instance].state = "ending"
-                if self._ran_out(do.instance):
+                if self._requests_wait_again(do.instance):
                     self.record.requeue(do.instance)
             case instructions.SleepWorker() | instructions.WakeWorker():
                 worker = self.workers[do.instance]

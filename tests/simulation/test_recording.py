@@ -74,7 +74,7 @@ def test_a_changed_recording_is_reported_with_its_line() -> None:
     number, line = next(
         (number, json.loads(line))
         for number, line in enumerate(lines[1:], start=2)
-        if json.loads(line)["instructions"]
+        if json.loads(line).get("instructions")
     )
     line["instructions"].pop()
     lines[number - 1] = json.dumps(line)

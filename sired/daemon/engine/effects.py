@@ -7,6 +7,7 @@ from sired.daemon.engine.direct_broker import DirectBroker
 from sired.daemon.engine.instances import Instances
 from sired.daemon.engine.operations import NO_CONNECTION, Operations, asked_by_daemon
 from sired.daemon.engine.predictions import Predictions
+from sired.daemon.engine.slots import Slots
 from sired.daemon.supervisor.supervisor import WorkerSupervisor
 from sired.daemon.telemetry.counters import AllCounters
 from sired.scheduler.brain import Brain
@@ -47,6 +48,7 @@ class DaemonEffects(Effects):
         brain: Brain,
         operations: Operations,
         predictions: Predictions,
+        slots: Slots,
         supervisor: WorkerSupervisor,
         instances: Instances,
         direct_broker: DirectBroker,
@@ -56,6 +58,7 @@ class DaemonEffects(Effects):
         self._brain = brain
         self._operations = operations
         self._predictions = predictions
+        self._slots = slots
         self._supervisor = supervisor
         self._instances = instances
         self._direct_broker = direct_broker
@@ -78,7 +81,10 @@ class DaemonEffects(Effects):
         self._supervisor.send(do.instance, FreeDram(), ())
 
     def dispatch(self, do: Dispatch) -> None:
-        self._predictions.dispatch(do)
+        if do.requests[0] in self._slots:
+            self._slots.dispatch(do)
+        else:
+            self._predictions.dispatch(do)
 
     def fail(self, do: Fail) -> None:
         pending = self._operations.pop(do.operation)
@@ -91,6 +97,7 @@ class DaemonEffects(Effects):
             seconds = self._operations.now() - pending.arrived
             log_failure(f"a request for {pending.model}", do.error, seconds, pending.model)
         pending.fail(do.error)
+        self._slots.failed(do.operation)
 
     def complete(self, do: Complete) -> None:
         self._operations.complete(do.operation, do)

@@ -16,6 +16,7 @@ from sired.daemon.engine.operations import Operations, ReplySink
 from sired.daemon.engine.predictions import Predictions
 from sired.daemon.engine.recorder import FileRecorder
 from sired.daemon.engine.result_cache import ResultCache
+from sired.daemon.engine.slots import Slots
 from sired.daemon.engine.worker_events import WorkerEvents
 from sired.daemon.supervisor.supervisor import WorkerSupervisor
 from sired.daemon.telemetry.counters import AllCounters
@@ -38,6 +39,7 @@ class Engine:
         conductor: feeds the brain.
         operations: everything that waits for an answer.
         predictions: takes predictions through the daemon.
+        slots: what clients send to programs themselves.
         results: the cached answers.
         instances: the processes of the brain's instances.
         supervisor: the workers' processes.
@@ -89,12 +91,16 @@ class Engine:
             self.results,
             self.feed,
         )
+        self.slots = Slots(
+            loop, brain, self.operations, self.instances, self.counters, front, self.feed
+        )
         self.direct = DirectConnections(loop, self.counters, self.supervisor.pass_descriptor)
         self.direct_broker = DirectBroker(loop, brain, self.instances, self.direct, self.feed)
         self._effects = DaemonEffects(
             brain,
             self.operations,
             self.predictions,
+            self.slots,
             self.supervisor,
             self.instances,
             self.direct_broker,

@@ -100,6 +100,7 @@ class Instances:
         self._counters = counters
         self._paths = paths
         self._specs: dict[int, ModelSpec] = {}
+        self._urls: dict[int, str] = {}
 
     def start(self, do: StartWorker) -> None:
         """Start a process for an instance and have it load its model."""
@@ -175,6 +176,7 @@ class Instances:
         """Record that a model is loaded; returns the bytes it takes on its device."""
         spec = self._specs[instance]
         self._signatures[spec.name] = message.signature
+        self._urls[instance] = message.url
         counters = self._counters.of(spec.name)
         counters.loads[device] += 1
         counters.last_load_seconds = message.load_seconds
@@ -186,6 +188,10 @@ class Instances:
         took = f"{format_bytes(memory)} in {format_duration(message.load_seconds)}"
         self._events.add("loaded", spec.name, device, took)
         return memory
+
+    def url_of(self, instance: int) -> str:
+        """Where a program serves the model of an instance over HTTP; "" if none does."""
+        return self._urls.get(instance, "")
 
     def slept(self, instance: int, device: str, message: Slept) -> int:
         """Record that a model sleeps; returns the bytes it still takes on its device."""
@@ -254,6 +260,7 @@ class Instances:
     def gone(self, instance: int, device: str, error: SireError, *, expected: bool) -> None:
         """Record that a process has ended, and how."""
         spec = self._specs.pop(instance)
+        self._urls.pop(instance, None)
         self._loaded_changed.pop(instance, None)
         self._groups.remove(instance)
         counters = self._counters.of(spec.name)

@@ -2,10 +2,12 @@
 
 import socket
 
+from sire.errors import InvalidInput
 from sire.protocol import requests
 from sire.protocol.content import Buffer
 from sired.daemon.handlers.table import HandlerTable
 from sired.daemon.services import Services
+from sired.runtimes.discovery import serves_http
 from sired.server.front import Client
 
 
@@ -16,6 +18,8 @@ class PredictionHandlers:
         self._services = services
         table.add(requests.Predict, self._predict)
         table.add(requests.WhyEnded, self._why_ended)
+        table.add(requests.TakeSlot, self._take_slot)
+        table.add(requests.FreeSlot, self._free_slot)
 
     def _predict(
         self, client: Client, request: requests.Predict, payload: tuple[Buffer, ...]
@@ -26,6 +30,22 @@ class PredictionHandlers:
             services.registry.get(request.model)  # its error suggests similar names
         timeout = services.timeout(request.timeout)
         services.predictions.predict(client, request, payload, timeout, services.front)
+
+    def _take_slot(self, client: Client, request: requests.TakeSlot, _: tuple[Buffer, ...]) -> None:
+        services = self._services
+        services.refuse_when_draining()
+        spec = services.registry.get(request.model)
+        if not serves_http(spec.runtime):
+            raise InvalidInput(
+                f"{spec.name} is a model of the runtime {spec.runtime}, which no program serves "
+                "over HTTP.",
+                hint="Request predictions of it.",
+            )
+        services.slots.request(client, request, services.timeout(request.timeout))
+
+    def _free_slot(self, client: Client, request: requests.FreeSlot, _: tuple[Buffer, ...]) -> None:
+        self._services.slots.free(client, request)
+        self._services.front.done(client)
 
     def _why_ended(self, client: Client, request: requests.WhyEnded, _: tuple[Buffer, ...]) -> None:
         if error := self._services.direct.why_ended(request.connection):

@@ -2,7 +2,7 @@
 
 from sire.spec import ModelSpec, instance_bounds, keep_alive_seconds
 from sired.daemon.services import Services
-from sired.runtimes.discovery import all_traits
+from sired.runtimes.discovery import all_traits, is_out_of_process
 from sired.scheduler import events
 from sired.scheduler.entities.model import Model
 from sired.scheduler.memory.placer import KINDS_BEST_FIRST
@@ -37,6 +37,7 @@ def scheduler_entry(services: Services, spec: ModelSpec) -> Model:
         batch_size=1 if spec.alone else spec.batch_size,
         batch_delay=0.0 if spec.alone else spec.batch_delay,
         concurrency=spec.concurrency,
+        pipelined=not is_out_of_process(spec.runtime),
     )
 
 

@@ -14,7 +14,7 @@ from sire.tensors import pack, unpack
 from sired.http.client import HttpResponse
 from sired.runtimes.base import InferenceRuntime
 from sired.runtimes.command.arguments import Program, read_program
-from sired.runtimes.command.process import Process
+from sired.runtimes.command.process import HOST, Process
 from sired.runtimes.support.http_answers import data_of, error_of, stream_payloads, to_json
 
 _PORTS_TO_TRY = 3
@@ -85,6 +85,10 @@ class CommandRuntime(InferenceRuntime):
             with contextlib.suppress(psutil.Error):
                 total += psutil.Process(pid).memory_full_info().uss
         return total
+
+    def url(self, model: "RunningProgram") -> str:
+        """Where the program serves."""
+        return f"http://{HOST}:{model.process.port}"
 
     def processes(self, model: "RunningProgram") -> Sequence[int]:
         """The program and its descendants."""

@@ -17,6 +17,7 @@ TRAITS = RuntimeTraits(
     arguments=Program,
     file="optional",
     out_of_process=True,
+    serves_http=True,
     concurrent=True,
     batches=False,
     preload="always",

@@ -149,7 +149,8 @@ class Instance:
 
     def takes_more(self, pipeline: int) -> bool:
         """Whether it can take one more batch: ``pipeline`` - 1 beside those that run."""
-        return self.batches < pipeline - 1 + self.model.concurrency
+        beside = pipeline - 1 if self.model.pipelined else 0
+        return self.batches < beside + self.model.concurrency
 
     @property
     def running(self) -> list[Request]:

@@ -31,6 +31,7 @@ class Model:
         batch_size: maximum number of rows in one batch.
         batch_delay: seconds that a request waits for others to fill its batch.
         concurrency: number of batches that an instance works on at the same time.
+        pipelined: an instance is given a batch more than it works on, so that none is late.
         service_seconds: average time that a request occupies a worker; None until measured.
         history: when it was requested and how long it took to load.
         backoff: its recent failures.
@@ -56,6 +57,7 @@ class Model:
     batch_size: int = 1
     batch_delay: float = 0.0
     concurrency: int = 1
+    pipelined: bool = True
     service_seconds: float | None = None
     history: ReuseHistory = field(default_factory=ReuseHistory)
     backoff: Backoff = field(default_factory=Backoff)

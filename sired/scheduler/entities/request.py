@@ -22,6 +22,7 @@ class Request:
         batch: the number of the batch it was dispatched in; ``together`` says whether that batch
             had other members.
         attempts: how often it was dispatched to a worker.
+        slot: once dispatched, it lasts until its client ends it.
     """
 
     id: int
@@ -40,6 +41,7 @@ class Request:
     attempts: int = 0
     instance: int | None = None
     answered: bool = False
+    slot: bool = False
 
     @property
     def order(self) -> tuple[float, int]:

@@ -44,7 +44,14 @@ class DeadlineHandler:
         self._loader.place(now)
 
     def _keeps_waiting(self, number: int, now: float) -> bool:
-        """Whether a patient operation goes on waiting: its model is loading and makes progress."""
+        """Whether something goes on after its deadline.
+
+        A slot that is taken does, and a patient operation while its model is loading and makes
+        progress.
+        """
+        request = self._queues.requests.get(number)
+        if request is not None and request.slot:
+            return request.instance is not None
         if number not in self._queues.patient:
             return False
         instances = self._fleet.of(self._queues.operations[number])

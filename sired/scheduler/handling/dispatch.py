@@ -58,6 +58,7 @@ class RequestHandler:
             event.keep_alive,
             event.size,
             event.client,
+            slot=event.slot,
         )
         self._queues.admit(request, self._queues.queue_of(request, model))
         self._state.timer.schedule(request.deadline)
@@ -190,7 +191,7 @@ class RequestHandler:
 
     def _requeue(self, requests: list[Request], model: Model, error: SireError) -> None:
         for request in requests:
-            if request.lease is None:
+            if request.lease is None and not request.slot:
                 request.attempts -= 1
                 self._queues.requeue(request, model.queue)
             else:  # the only instance that may answer it is gone

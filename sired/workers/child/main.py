@@ -88,5 +88,7 @@ def _load(job: LoadModel, channel: Channel[ToWorker], context: int) -> ServedMod
         return None
     gc.freeze()
     log.info("loaded %s in %.3f s, %d bytes", job.spec.name, seconds, model.memory_bytes)
-    channel.send(ModelReady(model.memory_bytes, seconds, model.reported, model.sleep_bytes))
+    channel.send(
+        ModelReady(model.memory_bytes, seconds, model.reported, model.sleep_bytes, model.url)
+    )
     return model

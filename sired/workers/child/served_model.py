@@ -103,6 +103,7 @@ class ServedModel:
         batch_delay: seconds that a request may wait for a batch.
         decode_seconds: moving average of the time to decode an input.
         sleep_bytes: main memory that the weights occupy during sleep; 0 if it cannot sleep.
+        url: where a program serves the model over HTTP; "" if none does.
 
     Raises:
         SireError: the model cannot be loaded.
@@ -136,6 +137,7 @@ class ServedModel:
             self._model = self._load(load_arguments(job.spec, job.device.kind), files)
         self.decode_seconds = 0.0
         self.reported = self._runtime.signature(self._model)
+        self.url = self._runtime.url(self._model)
         self._signature = job.spec.signature.completed_by(self.reported)
         batchable = self._signature.batchable and not job.spec.alone
         self.batch_size = job.spec.batch_size if batchable else 1
