@@ -19,6 +19,7 @@ OPTIONAL_METHODS = (
     ("estimates", "estimate"),
     ("accepts_dummy_input", "accepts_dummy_input"),
     ("sleeps", "can_sleep"),
+    ("serves_http", "url"),
 )
 
 log = logging.getLogger(__name__)
