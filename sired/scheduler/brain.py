@@ -13,7 +13,7 @@ operations, ``leases`` leased instances, ``direct`` direct connections, ``deadli
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sire.errors import Cancelled, SireError, WorkerCrashed
+from sire.errors import SireError, WorkerCrashed
 from sired.scheduler import events
 from sired.scheduler.entities.instance import Loading, Stopping
 from sired.scheduler.entities.ledger import Account, Ledger
@@ -24,6 +24,7 @@ from sired.scheduler.handling.admission import Queues
 from sired.scheduler.handling.deadlines import DeadlineHandler
 from sired.scheduler.handling.direct import DirectHandler
 from sired.scheduler.handling.dispatch import RequestHandler
+from sired.scheduler.handling.errors import removed
 from sired.scheduler.handling.leases import LeaseHandler
 from sired.scheduler.handling.lost_devices import LostDeviceHandler
 from sired.scheduler.handling.operations import OperationHandler
@@ -230,8 +231,7 @@ class Brain:
 
     def _model_removed(self, event: events.ModelRemoved, now: float) -> None:
         model = self.models.pop(event.model)
-        error = Cancelled(f"{model.name} was removed while this operation waited for it.")
-        self.queues.fail_all(model, error)
+        self.queues.fail_all(model, removed(model.name))
         self._retire(model, now)
 
     def _retire(self, model: Model, now: float) -> None:

@@ -381,10 +381,11 @@ class World:
         if self.chance(self.conditions.grows):
             worker.measured = max(worker.measured, self._true_size(worker))
         error: SireError | None = None
-        out = self.chance(self.conditions.runs_out)
+        slot = number in self.record.open and self.record.open[number].slot
+        out = not slot and self.chance(self.conditions.runs_out)
         if out:
             error = InsufficientMemory("out of memory")
-        elif self.chance(self.conditions.fails):
+        elif not slot and self.chance(self.conditions.fails):
             error = InferenceError("no")
         if number in self.record.open:
             self.record.open[number].worker = None

@@ -8,7 +8,7 @@ from sired.scheduler.entities.queue import RequestQueue, due
 from sired.scheduler.entities.request import Request
 from sired.scheduler.handling import wait_time
 from sired.scheduler.handling.batching import Batcher, split
-from sired.scheduler.handling.errors import inputs_full, queue_full
+from sired.scheduler.handling.errors import inputs_full, queue_full, removed
 from sired.scheduler.handling.leases import LeaseHandler
 from sired.scheduler.handling.state import State
 from sired.scheduler.instructions import Dispatch, Fail
@@ -191,7 +191,9 @@ class RequestHandler:
 
     def _requeue(self, requests: list[Request], model: Model, error: SireError) -> None:
         for request in requests:
-            if request.lease is None and not request.slot:
+            if request.model not in self._state.models:
+                self._queues.fail(request, removed(request.model))
+            elif request.lease is None and not request.slot:
                 request.attempts -= 1
                 self._queues.requeue(request, model.queue)
             else:  # the only instance that may answer it is gone
@@ -275,7 +277,8 @@ class RequestHandler:
             running = [] if event.worked_directly else instance.running
             model = self._state.models.get(instance.model.name, instance.model)
             self._requeue(instance.in_flight[len(running) :], model, event.error)
-            if running and running[0].together and running[0].lease is None:
+            alone = running and running[0].together and running[0].lease is None
+            if alone and model.name in self._state.models:
                 self._run_alone(running, instance)
             else:
                 for request in running:

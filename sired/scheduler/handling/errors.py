@@ -1,6 +1,13 @@
-"""The errors that report exceeded deadlines, full queues and failed loads."""
+"""The errors that report exceeded deadlines, full queues, failed loads and removed models."""
 
-from sire.errors import DeadlineExceeded, InsufficientMemory, LoadFailed, QueueFull, SireError
+from sire.errors import (
+    Cancelled,
+    DeadlineExceeded,
+    InsufficientMemory,
+    LoadFailed,
+    QueueFull,
+    SireError,
+)
 from sire.units import format_bytes, format_duration
 from sired.scheduler.entities.held_inputs import HeldInputs
 from sired.scheduler.entities.instance import Instance, Loading, Ready
@@ -81,6 +88,11 @@ def queue_full(model: Model, setting: str, depth: int, wait: float | None) -> Qu
         depth=depth,
         wait_seconds=wait,
     )
+
+
+def removed(model: str) -> Cancelled:
+    """What waits for a model cannot be done any more."""
+    return Cancelled(f"{model} was removed while this operation waited for it.", model=model)
 
 
 def inputs_full(event: RequestArrived, held: HeldInputs, unanswered: int, limit: int) -> QueueFull:

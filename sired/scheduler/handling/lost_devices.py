@@ -37,8 +37,9 @@ class LostDeviceHandler:
         for instance in there:
             if not isinstance(instance.state, Stopping):
                 self._end(instance, now)
-        for model in dict.fromkeys(instance.model for instance in there):
-            if self._state.models.get(model.name) is model:
+        # A model that was registered anew meanwhile has their requests.
+        for name in dict.fromkeys(instance.model.name for instance in there):
+            if (model := self._state.models.get(name)) is not None:
                 self._requests.dispatch(model, now)
 
     def _end(self, instance: Instance, now: float) -> None:

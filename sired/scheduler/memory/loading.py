@@ -124,11 +124,16 @@ class Loader:
         model = instance.model
         if model.declared is None and not robbed:
             model.learned[account.kind] = need
-        if sum(i.accepting for i in self._fleet.of(model)) >= self._fleet.max_instances(model):
+        if self._has_all_instances(model):
             return  # another one was started while this one was draining
         again = PendingLoad(model, instance.device, now, due=-FOREVER, attempt=1, min_memory=need)
         if self._enqueue(again):
             self.place(now)
+
+    def _has_all_instances(self, model: Model) -> bool:
+        """Whether a model has as many instances that take requests as it may have."""
+        accepting = sum(instance.accepting for instance in self._fleet.of(model))
+        return accepting >= self._fleet.max_instances(model)
 
     def cancel_unneeded(self, model: Model, now: float) -> None:
         """Cancel the pending load of a model for which nothing waits any more."""
@@ -210,7 +215,8 @@ class Loader:
         slots = 0
         first = self.pending.first()
         for load in first:
-            if not load.model.needed:
+            # The limit may have been lowered while a second instance was pending.
+            if not load.model.needed or self._has_all_instances(load.model):
                 self.pending.remove(load.model)
                 continue
             try:
