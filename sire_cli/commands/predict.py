@@ -2,10 +2,8 @@
 
 from collections.abc import Generator, Sequence
 from contextlib import closing
-from typing import Annotated
 
 import msgspec
-import typer
 
 from sire.client.connection import Connection
 from sire.errors import SireError
@@ -16,7 +14,17 @@ from sire.spec import KeepAlive, check_priority
 from sire_cli.daemon_connection import connect
 from sire_cli.files import Output, check_stream, type_of, write_part
 from sire_cli.inputs import Input, InputFile, input_options, list_inputs
-from sire_cli.options.arguments import AnswerType, HeaderLine, InputType, ModelName, PriorityName
+from sire_cli.options.arguments import (
+    AnswerPath,
+    AnswerType,
+    AsStream,
+    HeaderLine,
+    InputFiles,
+    InputType,
+    KeepLoaded,
+    ModelName,
+    PriorityName,
+)
 from sire_cli.options.durations import Timeout, parse_option, seconds
 from sire_cli.terminal.progress import progress
 
@@ -25,48 +33,15 @@ _Answers = Generator[bytes, None, None]
 
 def predict(
     name: ModelName,
-    input_: Annotated[
-        list[str],
-        typer.Option(
-            "--input",
-            "-i",
-            metavar="[NAME=]FILE",
-            help="Input file, or - for stdin; repeatable. NAME=FILE is one of several inputs.",
-            rich_help_panel="Input",
-        ),
-    ],
-    output: Annotated[
-        str | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE|DIR",
-            help="File or directory for the answers; stdout by default.",
-            rich_help_panel="Output",
-        ),
-    ] = None,
+    input_: InputFiles,
+    output: AnswerPath = None,
     from_: InputType = None,
     header: HeaderLine = None,
     to: AnswerType = None,
     timeout: Timeout = None,
     priority: PriorityName = None,
-    stream: Annotated[
-        bool,
-        typer.Option(
-            "--stream",
-            help="Print the answer while it is generated, as text or with --to json.",
-            rich_help_panel="Output",
-        ),
-    ] = False,
-    keep_alive: Annotated[
-        str | None,
-        typer.Option(
-            "--keep-alive",
-            metavar="DURATION",
-            help="How long the model stays loaded when idle: 5m, forever or 0.",
-            rich_help_panel="Scheduling",
-        ),
-    ] = None,
+    stream: AsStream = False,
+    keep_alive: KeepLoaded = None,
 ) -> None:
     """Run a model on input files, loading it if necessary.
 

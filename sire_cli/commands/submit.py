@@ -17,7 +17,15 @@ from sire_cli.daemon_connection import connect
 from sire_cli.errors import FileMissing
 from sire_cli.files import type_of
 from sire_cli.inputs import Input, input_options, list_inputs
-from sire_cli.options.arguments import AnswerType, HeaderLine, InputType, ModelName, PriorityName
+from sire_cli.options.arguments import (
+    AnswerType,
+    HeaderLine,
+    InputDirectory,
+    InputType,
+    ModelName,
+    OptionalInputFiles,
+    PriorityName,
+)
 from sire_cli.options.durations import Timeout, seconds
 from sire_cli.terminal.output import AsJson, print_json
 from sire_cli.terminal.progress import progress
@@ -29,25 +37,8 @@ _BYTES_PER_REQUEST = 8 * 1024**2
 
 def submit(
     name: ModelName,
-    input_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--input",
-            "-i",
-            metavar="[NAME=]FILE",
-            help="Input file, or - for stdin; repeatable. NAME=FILE is one of several inputs.",
-            rich_help_panel="Input",
-        ),
-    ] = None,
-    from_dir: Annotated[
-        str | None,
-        typer.Option(
-            "--from-dir",
-            metavar="DIR",
-            help="Directory; each file in it is an input.",
-            rich_help_panel="Input",
-        ),
-    ] = None,
+    input_: OptionalInputFiles = None,
+    from_dir: InputDirectory = None,
     priority: PriorityName = None,
     metadata: Annotated[
         list[str] | None,

@@ -40,6 +40,24 @@ PriorityName = Annotated[
         rich_help_panel="Scheduling",
     ),
 ]
+_INPUT = typer.Option(
+    "--input",
+    "-i",
+    metavar="[NAME=]FILE",
+    help="Input file, or - for stdin; repeatable. NAME=FILE is one of several inputs.",
+    rich_help_panel="Input",
+)
+InputFiles = Annotated[list[str], _INPUT]
+OptionalInputFiles = Annotated[list[str] | None, _INPUT]
+InputDirectory = Annotated[
+    str | None,
+    typer.Option(
+        "--from-dir",
+        metavar="DIR",
+        help="Directory; each file in it is an input.",
+        rich_help_panel="Input",
+    ),
+]
 InputType = Annotated[
     str | None,
     typer.Option(
@@ -58,6 +76,16 @@ HeaderLine = Annotated[
         rich_help_panel="Input",
     ),
 ]
+AnswerPath = Annotated[
+    str | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE|DIR",
+        help="File or directory for the answers; stdout by default.",
+        rich_help_panel="Output",
+    ),
+]
 AnswerType = Annotated[
     str | None,
     typer.Option(
@@ -65,6 +93,23 @@ AnswerType = Annotated[
         metavar="TYPE",
         help=f"Type of the answer: {', '.join(WRITABLE[:-1])} or {WRITABLE[-1]}.",
         rich_help_panel="Output",
+    ),
+]
+AsStream = Annotated[
+    bool,
+    typer.Option(
+        "--stream",
+        help="Print the answer while it is generated, as text or with --to json.",
+        rich_help_panel="Output",
+    ),
+]
+KeepLoaded = Annotated[
+    str | None,
+    typer.Option(
+        "--keep-alive",
+        metavar="DURATION",
+        help="How long the model stays loaded when idle: 5m, forever or 0.",
+        rich_help_panel="Scheduling",
     ),
 ]
 JobId = Annotated[str, typer.Argument(metavar="ID", help="A job id.", autocompletion=complete_job)]

@@ -82,11 +82,7 @@ def _services(
     paths: Paths, loaded: LoadedSettings, loop: asyncio.AbstractEventLoop, listening: int | None
 ) -> Services:
     settings = loaded.settings
-    registry = Registry(paths.models, OptionDefaults(settings.defaults).fill)
-    registry.load()
-    snapshots = Snapshots(paths.snapshots)
-    # The database of jobs is as old as sire, and is created further down.
-    snapshots.adopt(registry.models, earlier=paths.jobs.exists())
+    registry, snapshots = _registry(paths, settings)
     gpus = AskingProbe(NvmlProbe(visible=os.environ.get("CUDA_VISIBLE_DEVICES")))
     inventory = Inventory([gpus, CpuProbe()], settings)
     footprints = Footprints(paths.footprints)
@@ -136,6 +132,15 @@ def _services(
         zygote=zygote,
         warm_up=warm_up,
     )
+
+
+def _registry(paths: Paths, settings: Settings) -> tuple[Registry, Snapshots]:
+    registry = Registry(paths.models, OptionDefaults(settings.defaults).fill)
+    registry.load()
+    snapshots = Snapshots(paths.snapshots)
+    # The database of jobs is as old as sire, and is created later.
+    snapshots.adopt(registry.models, earlier=paths.jobs.exists())
+    return registry, snapshots
 
 
 def _jobs(

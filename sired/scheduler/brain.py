@@ -90,7 +90,10 @@ class Brain:
         self._deadlines = DeadlineHandler(self._state, self._requests)
         self._lost_devices = LostDeviceHandler(self._state, self._requests)
         self.direct = DirectHandler(self._state, self._requests)
-        self._handlers: dict[type[Any], Callable[[Any, float], None]] = {
+        self._handlers = self._handlers_by_event()
+
+    def _handlers_by_event(self) -> dict[type[Any], Callable[[Any, float], None]]:
+        return {
             events.RequestArrived: self._requests.arrived,
             events.RequestFinished: self._requests.finished,
             events.RequestCancelled: self._requests.cancelled,
