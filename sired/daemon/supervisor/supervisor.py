@@ -6,10 +6,8 @@ happens in the event loop.
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -20,12 +18,12 @@ from sire.protocol.content import Buffer
 from sire.protocol.runs import RunModel, WorkerError
 from sired.daemon.host.log_setup import of_worker
 from sired.daemon.supervisor.standby import Standby
+from sired.daemon.supervisor.worker import ToWorker, Worker
 from sired.runtimes.discovery import is_out_of_process
 from sired.store.file_states import FileState
 from sired.workers.descendants import end_orphans
 from sired.workers.log_files import trim_all
 from sired.workers.messages import (
-    ChangeTier,
     DeviceGrant,
     FromWorker,
     LoadModel,
@@ -33,7 +31,6 @@ from sired.workers.messages import (
     Ping,
     Pong,
     RunBatch,
-    StopRun,
     TakeConnection,
     TakeCounters,
 )
@@ -42,51 +39,12 @@ from sired.workers.zygote.zygote import Zygote
 
 log = logging.getLogger(__name__)
 
-# How long a worker may take to exit after its channel was closed, before it is killed.
-EXIT_GRACE_SECONDS = 2.0
-# The same on a GPU, where tens of gigabytes are freed and unpinned; and for a worker whose model is
-# held out of process, by a program that may have to clean up or by a server. That one is never
-# killed at once, because the program or the model would stay.
-SLOW_EXIT_GRACE_SECONDS = 10.0
 STARTER_THREADS = 4
 # The pause between two checks of the logs while a worker prints much.
 TRIM_AGAIN_SECONDS = 0.1
 
-ToWorker = RunModel | RunBatch | ChangeTier | StopRun | Ping
 Received = Callable[[int, FromWorker, tuple[Buffer, ...]], None]
 Gone = Callable[[int, SireError], None]
-
-
-@dataclass(slots=True)
-class Worker:
-    """One worker.
-
-    Attributes:
-        model: the name of its model.
-        out_of_process: whether another process holds the model.
-        on_gpu: whether it is placed on a GPU.
-        process: None until it has been started.
-        ending: whether its end was requested; ``kill`` whether by killing it.
-        unreadable: why a message from it could not be read.
-        unsent: messages that wait until its channel is writable.
-        pings: the callers that wait for a Pong.
-    """
-
-    model: str
-    out_of_process: bool
-    on_gpu: bool = False
-    process: WorkerProcess | None = None
-    ending: bool = False
-    unreadable: SireError | None = None
-    kill: bool = False
-    unsent: deque[tuple[ToWorker, tuple[Buffer, ...]]] = field(default_factory=deque)
-    pings: "list[asyncio.Future[None]]" = field(default_factory=list)
-
-    @property
-    def exit_grace(self) -> float:
-        """Seconds that it may take to exit before it is killed."""
-        slow = self.out_of_process or self.on_gpu
-        return SLOW_EXIT_GRACE_SECONDS if slow else EXIT_GRACE_SECONDS
 
 
 class WorkerSupervisor:
@@ -285,7 +243,7 @@ class WorkerSupervisor:
             self.stop(instance, kill=True)
         else:
             if received is not None and isinstance(received[0], Pong):
-                _resolve(worker.pings, None)
+                worker.answer_pings()
             elif received is not None:
                 self._received(instance, *received)
                 if isinstance(received[0], ModelReady):
@@ -340,8 +298,8 @@ class WorkerSupervisor:
         assert process is not None
         self._loop.remove_reader(process.pidfd)
         self._unwatch_channel(process)
-        error = _how_it_ended(worker, process)
-        _resolve(worker.pings, error)
+        error = worker.how_it_ended()
+        worker.answer_pings(error)
         process.close()
         if not self._closed:
             self._loop.run_in_executor(self._cleaner, end_orphans)
@@ -374,36 +332,3 @@ class WorkerSupervisor:
         self._starters.shutdown(wait=False, cancel_futures=True)
         self._checkers.shutdown(wait=False, cancel_futures=True)
         self._cleaner.shutdown()
-
-
-def _resolve(pings: "list[asyncio.Future[None]]", error: SireError | None) -> None:
-    """Report to the callers of ``ping`` that the Pong has arrived, or why it never will."""
-    while pings:
-        ping = pings.pop()
-        if ping.done():  # the caller has stopped waiting
-            continue
-        if error is None:
-            ping.set_result(None)
-        else:
-            ping.set_exception(error)
-
-
-def _how_it_ended(worker: Worker, process: WorkerProcess) -> WorkerCrashed:
-    model = worker.model
-    if (problem := worker.unreadable) is not None:
-        return WorkerCrashed(
-            f"A message from the process of {model} could not be read, so the process was killed: "
-            f"{problem.message}",
-            hint=problem.hint,
-            model=model,
-            pid=process.pid,
-        )
-    lines = process.last_lines()
-    output = "".join(f"\n  {line}" for line in lines) if lines else " It printed nothing."
-    return WorkerCrashed(
-        f"The process of {model} ended ({process.exit_status()}).{output}",
-        hint=f"See: sire logs {model}",
-        model=model,
-        pid=process.pid,
-        last_lines=lines,
-    )

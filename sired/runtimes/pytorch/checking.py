@@ -11,10 +11,11 @@ from safetensors.torch import _TYPES as _DTYPES  # the table has no public name
 
 from sire.errors import InvalidModel, SireError, UntrustedModel
 from sired.runtimes.pytorch.arguments import TorchOptions
-from sired.runtimes.pytorch.checkpoints import Wanted, find_weights
+from sired.runtimes.pytorch.checkpoints import find_weights
 from sired.runtimes.pytorch.initialisation import DeferredInitialisation
 from sired.runtimes.pytorch.model import TorchLoad
 from sired.runtimes.pytorch.unpickling import Unpickled, cannot_import, unpickle
+from sired.runtimes.pytorch.wanted_weights import Wanted
 from sired.runtimes.pytorch.weights import construct_module, fill, notes
 from sired.runtimes.support.classes import add_to_path, find_class
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from sire.errors import InvalidModel
 from sired.runtimes.arguments import read_arguments
 from sired.runtimes.pytorch.arguments import TorchOptions, split_arguments
-from sired.runtimes.pytorch.checkpoints import Found, Wanted, choose_module, find_weights
+from sired.runtimes.pytorch.checkpoints import Found, choose_module, find_weights
 from sired.runtimes.pytorch.compiling import compiled
 from sired.runtimes.pytorch.initialisation import DeferredInitialisation
 from sired.runtimes.pytorch.model import (
@@ -24,6 +24,7 @@ from sired.runtimes.pytorch.model import (
 )
 from sired.runtimes.pytorch.streaming import is_streamed, stream_safetensors
 from sired.runtimes.pytorch.unpickling import Unpickled, unpickle
+from sired.runtimes.pytorch.wanted_weights import Wanted
 from sired.runtimes.support.classes import check_constructor, construct, find_class
 from sired.runtimes.support.inputs import parameters_of
 

@@ -3,7 +3,8 @@
 import asyncio
 from pathlib import Path
 
-from sired.daemon.supervisor.supervisor import Worker, WorkerSupervisor
+from sired.daemon.supervisor.supervisor import WorkerSupervisor
+from sired.daemon.supervisor.worker import Worker
 from sired.workers.zygote.zygote import Zygote
 
 
