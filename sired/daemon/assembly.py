@@ -89,7 +89,12 @@ def _services(
     zygote = Zygote(
         confinement=Confinement(settings.workers.limits, settings.workers.no_new_privileges)
     )
-    front = Front(paths.checked_socket(), settings.daemon.max_message_bytes, listening)
+    front = Front(
+        paths.checked_socket(),
+        settings.daemon.max_message_bytes,
+        listening,
+        unfinished=settings.queue.memory,
+    )
     brain = _brain(settings, inventory)
     engine = Engine(
         loop,

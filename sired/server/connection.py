@@ -11,6 +11,7 @@ from itertools import islice
 
 from sire.errors import ProtocolError
 from sire.protocol.content import Buffer
+from sired.server.unfinished import UnfinishedMessages
 from sired.server.zmtp import GREETING, Decoder, encode
 
 # More than a step of the protocol that arrives in pieces.
@@ -21,8 +22,12 @@ MESSAGES_PER_TURN = 16
 _READS_PER_TURN = 16
 # Replies that a client leaves unread; further ones are dropped.
 _MOST_UNREAD = 1000
+# The same for what the protocol demands: a client may send PING for ever.
+_MOST_UNREAD_ANSWERS = 16
 # Buffers that the kernel takes at a time.
 _BUFFERS_PER_CALL = 512
+# How often a connection asks again for room.
+_ROOM_SECONDS = 0.02
 _CREDENTIALS = struct.Struct("3i")
 
 
@@ -34,6 +39,7 @@ class ClientConnection:
         line: the connected socket.
         decoder: cuts what arrives into messages.
         scratch: where to receive; shared by all connections.
+        unfinished: bounds the messages that have begun, over all connections.
         take: called with each message's frames.
         ended: called once the client has disconnected, or has been.
 
@@ -48,17 +54,19 @@ class ClientConnection:
         line: socket.socket,
         decoder: Decoder,
         scratch: memoryview,
+        unfinished: UnfinishedMessages,
         take: Callable[[list[Buffer]], None],
         ended: Callable[[], None],
     ) -> None:
         self._loop, self._line = loop, line
         self._decoder, self._scratch = decoder, scratch
+        self._unfinished = unfinished
         self._take, self._ended = take, ended
         credentials = line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         self.pid, self.uid, _ = _CREDENTIALS.unpack(credentials)
         # What is left of each message.
         self._unsent: deque[deque[memoryview]] = deque()
-        self._waits = False
+        self._waits = self._held_off = False
         line.setblocking(False)
         loop.add_reader(line, self._readable)
         self._send((memoryview(GREETING),))
@@ -75,6 +83,7 @@ class ClientConnection:
             self._loop.remove_writer(self._line)
             self._line.close()
             self._unsent.clear()
+            self._unfinished.forget(self)
             self._ended()
 
     def send(self, frames: Sequence[Buffer]) -> bool:
@@ -137,7 +146,7 @@ class ClientConnection:
                 return
             self._read(count)
             # A small message is followed by nothing as a rule, which would take a call to find out.
-            if not self._decoder.in_place:
+            if not self._decoder.in_place or self._held_off:
                 return
 
     def _read(self, count: int) -> None:
@@ -150,15 +159,30 @@ class ClientConnection:
         except ProtocolError:
             self.close()
             return
-        if self._decoder.answer:
-            self._send((memoryview(self._decoder.answer),))
+        if answer := self._decoder.answer:
             self._decoder.answer = b""
+            if len(self._unsent) < _MOST_UNREAD_ANSWERS:
+                self._send((memoryview(answer),))
         if taken == MESSAGES_PER_TURN:
             # The rest is not read before these have been taken.
             self._loop.remove_reader(self._line)
             self._loop.call_soon(self._resume)
+        elif self.open and not self._unfinished.may_read(self, self._decoder.unfinished):
+            self._held_off = True
+            self._loop.remove_reader(self._line)
+            self._loop.call_later(_ROOM_SECONDS, self._ask_for_room)
 
     def _resume(self) -> None:
         if self.open:
             self._loop.add_reader(self._line, self._readable)
             self._read(0)
+
+    def _ask_for_room(self) -> None:
+        """Go on reading a message for which there was no room, or ask again."""
+        if not self.open:
+            return
+        if self._unfinished.may_read(self, self._decoder.unfinished):
+            self._held_off = False
+            self._loop.add_reader(self._line, self._readable)
+        else:
+            self._loop.call_later(_ROOM_SECONDS, self._ask_for_room)

@@ -34,6 +34,7 @@ from sire.protocol.replies import Done
 from sire.protocol.requests import Predict, Request
 from sired.server.connection import SCRATCH_BYTES, ClientConnection
 from sired.server.failures import described, log_failure
+from sired.server.unfinished import UnfinishedMessages
 from sired.server.zmtp import Decoder
 
 log = logging.getLogger(__name__)
@@ -66,6 +67,7 @@ class Front:
         largest_message: bytes; a client that sends a larger message loses its connection.
         listening: a descriptor that already listens at ``path``, to be taken over; None to create
             one. The path of a given one is kept when it is closed.
+        unfinished: bytes of all messages together that have begun and not ended.
         owner: uid of the user that is served; all others are rejected, whatever the socket's mode
             permits. None for the user of this process.
 
@@ -81,6 +83,7 @@ class Front:
         largest_message: int,
         listening: int | None = None,
         owner: int | None = None,
+        unfinished: int = 256 << 20,
     ) -> None:
         self._path = path
         self._largest_message = largest_message
@@ -93,6 +96,7 @@ class Front:
         self._connections: dict[bytes, ClientConnection] = {}
         self._numbers = itertools.count(1)
         self._scratch = memoryview(bytearray(SCRATCH_BYTES))
+        self._unfinished = UnfinishedMessages(unfinished)
         self._accepting = False
         self._accepted = 0
         self._loop: asyncio.AbstractEventLoop
@@ -177,6 +181,7 @@ class Front:
             line,
             Decoder(self._largest_message + LARGEST_HEADER, MAX_FRAMES),
             self._scratch,
+            self._unfinished,
             partial(self._take, name),
             partial(self._forget, name),
         )

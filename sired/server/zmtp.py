@@ -96,6 +96,11 @@ class Decoder:
         """Whether a large frame is being received."""
         return self._body is not None
 
+    @property
+    def unfinished(self) -> int:
+        """Bytes of the message that has begun and not ended, as far as they are announced."""
+        return self._size + (0 if self._body is None else len(self._body))
+
     def target(self, scratch: memoryview) -> memoryview:
         """Where to receive the next bytes: in the frame they belong to, or in ``scratch``."""
         if self._body is not None:
@@ -183,7 +188,10 @@ class Decoder:
             self.answer += _command(b"PONG", body[2:])
 
     def _receive_in_place(self, begun: memoryview, size: int, *, more: bool) -> None:
-        memory = mmap.mmap(-1, size) if size >= _MAPPED_FROM else bytearray(size)
+        try:
+            memory = mmap.mmap(-1, size) if size >= _MAPPED_FROM else bytearray(size)
+        except (OSError, MemoryError):
+            raise ProtocolError(f"There is no memory for a frame of {size} bytes.") from None
         self._body = memoryview(memory)
         self._body[: len(begun)] = begun
         self._filled, self._more = len(begun), more

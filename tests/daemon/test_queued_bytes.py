@@ -1,8 +1,10 @@
 """A client with many large inputs does not keep those of other clients out."""
 
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from sire.client.link import Link
 from sire.errors import QueueFull
 from sire.protocol.replies import Failure
 from sire.protocol.requests import Predict
+from sired.server.zmtp import GREETING, ready
 from tests.conftest import Gate
 from tests.home import Home
 from tests.waiting import wait_until
@@ -89,3 +92,42 @@ def rejected(link: Link) -> Failure:
     assert isinstance(reply, Failure)
     assert reply.code == QueueFull.code
     return reply
+
+
+@pytest.mark.settings('[queue]\nmemory = "64MB"\n')
+def test_messages_that_are_begun_and_never_ended_do_not_fill_the_daemon_nor_keep_others_out(
+    home: Home, register: Callable[..., Any]
+) -> None:
+    register("m", 2, "Moody")
+    home.sire("load", "m")
+    daemon, part = home.pid(), bytes(1_000_000)
+    begun = GREETING + ready(b"DEALER") + b"\1\0\2" + (60_000_000).to_bytes(8)
+    with ExitStack() as opened, home.connect() as connection:
+        before = memory_of(daemon, "VmRSS")
+        lines = [opened.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(20)]
+        for line in lines:
+            line.connect(str(home.paths.socket))
+            line.sendall(begun)
+            line.setblocking(False)
+        for line in lines * 20:
+            with suppress(OSError):  # it is not read, or has been closed
+                line.send(part)
+        assert memory_of(daemon, "VmRSS") < before + 100_000_000
+        link = opened.enter_context(closing(connection.open_link()))
+        for size in (10, 5_000_000):
+            assert link.send(Predict(id=size, model="m"), [b"[0, 1, 1, 1]" + b" " * size])
+            assert not isinstance(link.receive(size, 60.0)[0], Failure)
+
+
+def test_a_client_that_sends_pings_and_reads_no_answer_does_not_fill_the_daemon(
+    home: Home,
+) -> None:
+    home.sire("ls")
+    ping = b"\4\xff" + b"\4PING\0\5" + b"x" * 248
+    with socket.socket(socket.AF_UNIX) as line:
+        line.connect(str(home.paths.socket))
+        line.sendall(GREETING + ready(b"DEALER"))
+        before = memory_of(home.pid(), "VmRSS")
+        for _ in range(1000):
+            line.sendall(ping * 200)
+        assert memory_of(home.pid(), "VmRSS") < before + 16_000_000

@@ -178,7 +178,7 @@ class Chaos(Soak):
             daemon = psutil.Process(self._home.pid())
             zygotes = daemon.children()
             victims = chance.choice([[daemon], zygotes, daemon.children(recursive=True)])
-            victim = chance.choice(victims)
+            victim = chance.choice(victims or [daemon])  # a young one has no children
             if victim in zygotes and chance.random() < 0.5:
                 victim.kill()
                 self._count(zygotes_killed=1)

@@ -28,6 +28,7 @@ RUNS = {
     "header_reader": 800,
     "client_limits": 5_000,
     "yaml_files": 1_000,
+    "zmtp": 10_000,
 }
 
 
