@@ -89,6 +89,7 @@ class ModelInfo(Message, frozen=True, tag="model"):
             the epoch; None if they never changed.
         never_fits: why it needs more memory than its devices or its group can ever have free; ""
             if it does not; only in the reply to Register.
+        serves_http: a program holds it that any client can talk to while it has a slot (TakeSlot).
     """
 
     model: ModelSpec
@@ -106,6 +107,7 @@ class ModelInfo(Message, frozen=True, tag="model"):
     changed_files: tuple[str, ...] = ()
     files_taken_anew_at: float | None = None
     never_fits: str = ""
+    serves_http: bool = False
 
 
 class VerifiedFile(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ from sire.errors import InvalidConfiguration
 from sire_cli.options.completion import complete_model
 
 # What the gateway needs beside the dependencies of every installation.
-_PACKAGES = ("starlette", "uvicorn", "uvloop", "httptools")
+_PACKAGES = ("aiohttp", "python_multipart", "starlette", "uvicorn", "uvloop", "httptools")
 
 
 def serve(

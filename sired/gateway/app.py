@@ -1,5 +1,7 @@
 """The ASGI application: its paths, and what comes before and after each of them."""
 
+from http import HTTPMethod
+
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -10,15 +12,18 @@ from sired.gateway.errors import HttpError, error_response
 from sired.gateway.guard import check_sender
 from sired.gateway.oip import endpoints as oip
 from sired.gateway.openai import endpoints as openai
+from sired.gateway.programs.forwarding import Forwarder
+from sired.gateway.programs.upstream import PREFIX, Upstream
 from sired.gateway.served import ServedModels
 
 
-def routes(models: ServedModels) -> list[BaseRoute]:
+def routes(models: ServedModels, forwarder: Forwarder) -> list[BaseRoute]:
     """All paths; those whose answers take least time come first."""
     return [
         _route("POST", "/models/{name:path}/predict", Endpoint(models, plain.predict)),
         *oip.routes(models),
-        *openai.routes(models),
+        *openai.routes(models, forwarder),
+        _any_method(f"{PREFIX}{{path:path}}", Endpoint(models, Upstream(forwarder))),
         _route("GET", "/health", Endpoint(models, health.health)),
         _route("GET", "/health/live", _Live()),
         _route("GET", "/health/ready", Endpoint(models, health.ready)),
@@ -37,11 +42,15 @@ def _route(method: str, path: str, endpoint: ASGIApp) -> Route:
     return Route(path, endpoint, methods=[method])
 
 
+def _any_method(path: str, endpoint: ASGIApp) -> Route:
+    return Route(path, endpoint, methods=list(HTTPMethod))
+
+
 class Gateway:
     """The ASGI application of one process."""
 
-    def __init__(self, models: ServedModels) -> None:
-        self._router = Router(routes(models), redirect_slashes=False, default=_no_path)
+    def __init__(self, models: ServedModels, forwarder: Forwarder) -> None:
+        self._router = Router(routes(models, forwarder), redirect_slashes=False, default=_no_path)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""

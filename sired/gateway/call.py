@@ -2,11 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from starlette.datastructures import FormData
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -15,6 +17,8 @@ from sire.errors import InvalidInput, SireError, error_text
 from sired.gateway.body import ClientGone, read_body
 from sired.gateway.errors import error_response
 from sired.gateway.served import ServedModels
+
+_FORM = "multipart/form-data"
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +50,27 @@ class Call:
             return msgspec.json.decode(self.body or b"{}")
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as problem:
             raise InvalidInput(f"The body is not valid JSON: {error_text(problem)}.") from None
+
+    @property
+    def is_form(self) -> bool:
+        """Whether the body is a form with files."""
+        return self.request.headers.get("content-type", "").lower().startswith(_FORM)
+
+    async def form(self) -> FormData:
+        """The fields and files of the body.
+
+        Raises:
+            InvalidInput: it is not a valid form.
+        """
+        parser = MultiPartParser(self.request.headers, _once(self.body))
+        try:
+            return await parser.parse()
+        except (MultiPartException, KeyError) as problem:
+            raise InvalidInput(f"The form is not valid: {error_text(problem)}.") from None
+
+
+async def _once(body: bytes) -> AsyncGenerator[bytes, None]:
+    yield body
 
 
 Handler = Callable[[Call], Awaitable[Response]]

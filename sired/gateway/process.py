@@ -17,9 +17,12 @@ from sire.protocol.requests import Health
 from sired.gateway.address import Address, listen
 from sired.gateway.app import Gateway
 from sired.gateway.limits import LimitedProtocol
+from sired.gateway.programs.forwarding import Forwarder
 from sired.gateway.served import ServedModels
 
 log = logging.getLogger(__name__)
+# It reports each response that a program has broken off; endpoints log their own failures.
+logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
 
 # Requests in progress may take this long to end after a signal; a second signal ends them.
 _GRACE_SECONDS = 10
@@ -43,7 +46,7 @@ def run(address: Address, names: tuple[str, ...]) -> None:
 
 async def _serve(address: Address, names: tuple[str, ...]) -> None:
     daemon = AsyncConnection()
-    models = ServedModels(daemon, names)
+    models, forwarder = ServedModels(daemon, names), Forwarder()
     try:
         await daemon.expect(HealthReport, Health())
         for name in names:
@@ -52,9 +55,10 @@ async def _serve(address: Address, names: tuple[str, ...]) -> None:
         sys.stdout.write(f"{_summary(bound, names)}\n")
         sys.stdout.flush()
         loading = asyncio.create_task(_load(models))
-        await _Server(_config(Gateway(models))).serve(sockets=[line])
+        await _Server(_config(Gateway(models, forwarder))).serve(sockets=[line])
         loading.cancel()
     finally:
+        await forwarder.close()
         daemon.close()
 
 

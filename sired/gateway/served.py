@@ -1,5 +1,6 @@
 """The models that the gateway serves, and the daemon that has them."""
 
+import math
 import time
 
 from sire.client.aio.connection import AsyncConnection
@@ -10,7 +11,7 @@ from sire.protocol.requests import ListModels, Load, Show
 from sire.spec import Signature
 
 # A model that is registered anew is known after this long.
-_SIGNATURE_SECONDS = 1.0
+_KNOWN_SECONDS = 1.0
 
 
 class ServedModels:
@@ -25,6 +26,8 @@ class ServedModels:
         self.daemon = daemon
         self.names = names
         self._signatures: dict[tuple[str, bool], tuple[float, Signature]] = {}
+        self._programs: dict[str, tuple[float, bool]] = {}
+        self._names: tuple[float, frozenset[str]] = (-math.inf, frozenset())
 
     def check(self, name: str) -> str:
         """The name of a model, which is served.
@@ -60,9 +63,28 @@ class ServedModels:
         """
         known = self._signatures.get((name, answered))
         now = time.monotonic()
-        if known is None or now - known[0] > _SIGNATURE_SECONDS:
+        if known is None or now - known[0] > _KNOWN_SECONDS:
             known = self._signatures[name, answered] = (now, (await self.show(name)).signature)
         return known[1]
+
+    async def is_program(self, name: str) -> bool:
+        """Whether a program that clients can talk to holds a model, as it was a second ago.
+
+        Raises:
+            ModelNotFound: it is not registered, or not served.
+        """
+        known = self._programs.get(name)
+        now = time.monotonic()
+        if known is None or now - known[0] > _KNOWN_SECONDS:
+            known = self._programs[name] = (now, (await self.show(name)).serves_http)
+        return known[1]
+
+    async def known_names(self, *, fresh: bool = False) -> frozenset[str]:
+        """The names of all models that are served, as they are now or were a second ago."""
+        now = time.monotonic()
+        if fresh or now - self._names[0] > _KNOWN_SECONDS:
+            self._names = now, frozenset(one.model.name for one in await self.list())
+        return self._names[1]
 
     async def list(self) -> tuple[ModelInfo, ...]:
         """All models that are served, by name."""

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -12,6 +12,7 @@ from sire.client.aio.connection import AsyncConnection
 from sired.gateway import body, limits, process
 from sired.gateway.address import Address, listen
 from sired.gateway.app import Gateway
+from sired.gateway.programs.forwarding import Forwarder
 from sired.gateway.served import ServedModels
 from tests.gateway.serving import Serving
 from tests.home import Home
@@ -35,19 +36,22 @@ def sent(port: int, content: bytes) -> bytes:
 def in_this_process(home: Home) -> Iterator[int]:
     """A gateway in a thread, so that its limits can be other ones; yields its port."""
     line, address = listen(Address("127.0.0.1", 0))
-    server = process._Server(process._config(Gateway(ServedModels(AsyncConnection(home.paths)))))
-    stopping: list[asyncio.AbstractEventLoop] = []
+    stopping: list[Callable[[], object]] = []
 
     async def run() -> None:
-        stopping.append(asyncio.get_running_loop())
+        forwarder, loop = Forwarder(), asyncio.get_running_loop()
+        gateway = Gateway(ServedModels(AsyncConnection(home.paths)), forwarder)
+        server = process._Server(process._config(gateway))
+        stopping.append(lambda: loop.call_soon_threadsafe(server._end))
         await server._serve([line])
+        await forwarder.close()
 
     thread = threading.Thread(target=lambda: asyncio.run(run()))
     thread.start()
     try:
         yield address.port
     finally:
-        stopping[0].call_soon_threadsafe(server._end)
+        stopping[0]()
         thread.join()
 
 

@@ -10,6 +10,7 @@ from sire.protocol.replies import DeviceFit, EstimateReport, ModelInfo, ModelLis
 from sire.spec import ModelSpec
 from sired.daemon.services import Services
 from sired.daemon.views.instances import instance, tier
+from sired.runtimes.discovery import serves_http
 from sired.scheduler.entities.instance import Instance
 from sired.scheduler.entities.model import Model
 from sired.scheduler.memory.fit import Fit
@@ -60,6 +61,7 @@ def model(services: Services, name: str, message_id: str | int = "") -> ModelInf
         crashes=model.backoff.crashes,
         retry_seconds=_positive(model.backoff.until - time.monotonic()),
         defaulted=services.registry.defaulted(name),
+        serves_http=serves_http(spec.runtime),
     )
 
 

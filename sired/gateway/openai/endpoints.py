@@ -8,9 +8,11 @@ from starlette.routing import BaseRoute, Route
 from sire.errors import ModelNotFound, QueueFull, SireError
 from sire.protocol.replies import ModelInfo
 from sired.gateway.call import Call, Endpoint, Handler
-from sired.gateway.errors import code_of, headers_of, json_response, status_of
+from sired.gateway.errors import HttpError, code_of, headers_of, json_response, status_of
 from sired.gateway.openai.completions import chat, complete
 from sired.gateway.openai.embeddings import embed
+from sired.gateway.programs.by_model import ProgramOr
+from sired.gateway.programs.forwarding import Forwarder
 from sired.gateway.served import ServedModels
 
 _CODES: dict[type[SireError], str] = {
@@ -20,14 +22,15 @@ _CODES: dict[type[SireError], str] = {
 _SERVER_ERROR = 500
 
 
-def routes(models: ServedModels) -> list[BaseRoute]:
-    """The paths."""
+def routes(models: ServedModels, forwarder: Forwarder) -> list[BaseRoute]:
+    """The paths. Programs get all that names them, on these paths and on others."""
     return [
-        _route(models, "POST", "/v1/chat/completions", chat),
-        _route(models, "POST", "/v1/completions", complete),
-        _route(models, "POST", "/v1/embeddings", embed),
+        _route(models, "POST", "/v1/chat/completions", ProgramOr(forwarder, chat)),
+        _route(models, "POST", "/v1/completions", ProgramOr(forwarder, complete)),
+        _route(models, "POST", "/v1/embeddings", ProgramOr(forwarder, embed)),
         _route(models, "GET", "/v1/models", list_models),
         _route(models, "GET", "/v1/models/{name:path}", show_model),
+        _route(models, "POST", "/v1/{path:path}", ProgramOr(forwarder, _only_programs)),
     ]
 
 
@@ -51,6 +54,14 @@ def error_body(error: SireError) -> dict[str, Any]:
 def error_response(error: SireError) -> Response:
     """The response to an error."""
     return json_response(error_body(error), status_of(error), headers_of(error))
+
+
+async def _only_programs(call: Call) -> Response:
+    raise HttpError(
+        404,
+        f"There is no path {call.request.url.path} for models that sire runs itself.",
+        hint="Requests that name a model of --cmd are passed on to its program.",
+    )
 
 
 async def list_models(call: Call) -> Response:

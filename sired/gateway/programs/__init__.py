@@ -1,0 +1,1 @@
+"""Requests that are passed on to the program of a model, unchanged."""

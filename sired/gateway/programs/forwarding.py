@@ -1,0 +1,160 @@
+"""Passes a request on to the program of a model, and its response back as it arrives."""
+
+import asyncio
+import io
+from collections.abc import Iterable
+
+import aiohttp
+from multidict import CIMultiDict
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+from yarl import URL
+
+from sire.errors import InferenceError
+from sire.protocol.requests import TakeSlot
+from sired.gateway.call import Call
+from sired.gateway.programs.slot import HeldSlot, take_slot
+
+# Headers that concern one connection, not the request or response (RFC 9110, 7.6.1).
+_OF_A_CONNECTION = frozenset(
+    {
+        *(b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization"),
+        *(b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade"),
+    }
+)
+# Programs often close connections that were idle for 5 s; a request must not meet that moment.
+_IDLE_SECONDS = 3.0
+_CONNECT_SECONDS = 10.0
+# A client that takes nothing of the response for so long loses it, and gives its slot back.
+_UNREAD_SECONDS = 120.0
+# What aiohttp would add to a request.
+_ADDED = ("accept", "accept-encoding", "content-type", "user-agent")
+
+# Headers of a request that have another value, or none, towards the program.
+_REPLACED = frozenset({b"host", b"content-length", b"expect"})
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class Forwarder:
+    """Connections to programs, kept while they are used.
+
+    It has to be made and closed within the event loop.
+    """
+
+    def __init__(self) -> None:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_SECONDS),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
+            auto_decompress=False,
+            skip_auto_headers=_ADDED,
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._session.close()
+
+    async def forward(self, call: Call, request: TakeSlot, path: bytes) -> Response:
+        """Send a request to the program of a model, once the scheduler lets it.
+
+        Args:
+            call: the request.
+            request: for the slot that the request is sent in.
+            path: the path in the program, as it is sent.
+
+        Returns:
+            The program's response, whose body is passed on as it arrives.
+
+        Raises:
+            SireError: there is no slot for it.
+            InferenceError: the program closed the connection before it responded.
+        """
+        slot = await take_slot(call.models.daemon, request)
+        try:
+            response = await self._request(call, slot, path)
+        except BaseException as problem:
+            slot.error = f"{type(problem).__name__}: {problem}"
+            slot.free()
+            raise
+        return ProgramResponse(response, slot)
+
+    async def _request(self, call: Call, slot: HeldSlot, path: bytes) -> aiohttp.ClientResponse:
+        scope = call.request.scope
+        query = b"?" + scope["query_string"] if scope["query_string"] else b""
+        url = URL(slot.url + (path + query).decode("latin-1"), encoded=True)
+        headers = CIMultiDict(
+            (name.decode("latin-1"), value.decode("latin-1"))
+            for name, value in _passed_on(scope["headers"])
+            if name not in _REPLACED
+        )
+        slot.bytes_in = len(call.body)
+        try:
+            return await self._session.request(
+                scope["method"],
+                url,
+                headers=headers,
+                data=io.BytesIO(call.body) if call.body else None,
+                allow_redirects=False,
+            )
+        except (aiohttp.ClientError, OSError) as problem:
+            raise InferenceError(
+                f"The program of {slot.model} did not answer: {problem or type(problem).__name__}"
+            ) from None
+
+
+class ProgramResponse(Response):
+    """The response of a program; its slot is given back when it ends, however that is."""
+
+    def __init__(self, response: aiohttp.ClientResponse, slot: HeldSlot) -> None:
+        super().__init__(status_code=response.status)
+        self.raw_headers = _passed_on((name.lower(), value) for name, value in response.raw_headers)
+        self._response = response
+        self._slot = slot
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        """Pass on the body; stop when either side closes its connection."""
+        relaying = asyncio.ensure_future(self._relay(send))
+        leaving = asyncio.ensure_future(_gone(receive))
+        try:
+            await asyncio.wait((relaying, leaving), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (relaying, leaving):
+                task.cancel()
+            self._response.close()
+            self._slot.free()
+            await asyncio.wait((relaying, leaving))
+
+    async def _relay(self, send: Send) -> None:
+        """Send the response. Without its last message the server closes the connection."""
+        start = {"type": "http.response.start", "status": self.status_code}
+        await send({**start, "headers": self.raw_headers})
+        try:
+            async for chunk in self._response.content.iter_any():
+                self._slot.bytes_out += len(chunk)
+                async with asyncio.timeout(_UNREAD_SECONDS):
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        except TimeoutError:
+            return
+        except (aiohttp.ClientError, OSError) as problem:
+            self._slot.error = f"The program broke off its response: {problem}"
+            return
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def _gone(receive: Receive) -> None:
+    """Wait until the client closes its connection."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _passed_on(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
+    """Headers without those that concern one connection, or that its Connection names."""
+    given = list(headers)
+    named = {
+        name.strip().lower()
+        for header, value in given
+        if header == b"connection"
+        for name in value.split(b",")
+    }
+    return [one for one in given if one[0] not in _OF_A_CONNECTION and one[0] not in named]

@@ -1,0 +1,54 @@
+"""``/upstream/NAME/…``: all that the program of a model offers."""
+
+from urllib.parse import unquote_to_bytes
+
+from starlette.responses import Response
+
+from sire.errors import ModelNotFound, shown
+from sire.nearest import did_you_mean
+from sire.protocol.requests import TakeSlot
+from sired.gateway.call import Call
+from sired.gateway.programs.forwarding import Forwarder
+
+PREFIX = "/upstream/"
+
+
+class Upstream:
+    """Passes on what is sent to a path below ``/upstream/NAME``.
+
+    Args:
+        forwarder: sends it.
+    """
+
+    def __init__(self, forwarder: Forwarder) -> None:
+        self._forwarder = forwarder
+
+    async def __call__(self, call: Call) -> Response:
+        """Pass on one request.
+
+        Raises:
+            SireError: no such model is served, or there is no slot for the request.
+        """
+        rest = call.request.scope["raw_path"][len(PREFIX) :]
+        try:
+            name, path = _split(rest, await call.models.known_names())
+        except ModelNotFound:  # unless it was registered just now
+            name, path = _split(rest, await call.models.known_names(fresh=True))
+        return await self._forwarder.forward(call, TakeSlot(model=name), path)
+
+
+def _split(rest: bytes, names: frozenset[str]) -> tuple[str, bytes]:
+    """The name of a model and the path behind it; names may have slashes, and the longest counts.
+
+    Raises:
+        ModelNotFound: it begins with no name.
+    """
+    segments = rest.split(b"/")
+    for count in range(len(segments), 0, -1):
+        name = unquote_to_bytes(b"/".join(segments[:count])).decode(errors="replace")
+        if name in names:
+            return name, b"/" + b"/".join(segments[count:])
+    first = unquote_to_bytes(segments[0]).decode(errors="replace")
+    raise ModelNotFound(
+        f"No model {shown(first)} is served here.", hint=did_you_mean(first, names), model=first
+    )
