@@ -156,7 +156,7 @@ def test_a_directory_without_tokenizer_or_processor_is_refused(
     root = directory("BertModel")
     with pytest.raises(InvalidModel, match=f"has no {needed}"):
         check_files(TASKS[task], root, {})
-    (root / file).touch()
+    (root / file).write_text('{"model": {}}')
     check_files(TASKS[task], root, {})
 
 
