@@ -24,7 +24,7 @@ transformers = pytest.importorskip("transformers", reason="sire[hf] is not insta
 
 from sired.runtimes.huggingface.runtime import HuggingFaceRuntime  # noqa: E402 (it needs transformers)
 from sired.runtimes.huggingface.sound import resample  # noqa: E402
-from tests.contract import tiny_models  # noqa: E402
+from tests.contract import tiny_models, tiny_tasks  # noqa: E402
 
 TEXTS = np.array(["some text", "more words in Paris and London", "speech"], object)
 
@@ -185,6 +185,28 @@ def test_generation_stops_at_the_next_token_once_the_answer_is_not_wanted(
         runtime.predict(model, "some text")
     assert len(asked) == 4
     assert runtime.predict(model, "some text")[0]
+
+
+@pytest.mark.parametrize("made", [tiny_models.writer, tiny_models.summariser])
+def test_a_stream_without_a_word_stops_once_the_answer_is_not_wanted(
+    runtime: HuggingFaceRuntime, load: Callable[..., Any], made: Callable[..., Any]
+) -> None:
+    words = list(range(4, 4 + len(tiny_models.WORDS)))
+    _, model = load(made, max_new_tokens=20, min_new_tokens=20, suppress_tokens=words)
+    with running(lambda: False), pytest.raises(Cancelled):
+        list(runtime.stream(model, "some text"))
+    assert not any(thread.name == "generate" for thread in threading.enumerate())
+
+
+@pytest.mark.parametrize("made", [tiny_models.writer, tiny_models.summariser, tiny_tasks.reader])
+def test_a_warm_up_generates_a_few_tokens_however_many_a_request_gets(
+    runtime: HuggingFaceRuntime, load: Callable[..., Any], made: Callable[..., Any]
+) -> None:
+    _, model = load(made, max_new_tokens=20, min_new_tokens=20)
+    passes = []
+    model.call[0].register_forward_hook(lambda *_: passes.append(1))
+    runtime.warmup(model)
+    assert 0 < len(passes) < 6
 
 
 def test_a_model_that_cannot_write_says_so_to_who_reads(

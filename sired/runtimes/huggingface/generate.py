@@ -59,6 +59,7 @@ def limited(config: Any, most: int | None, prompt: int = 0) -> Any:
         return config
     config = copy.copy(config)
     config.do_sample = False
+    config.min_new_tokens = config.min_length = 0
     if config.max_new_tokens:
         config.max_new_tokens = min(most, config.max_new_tokens)
     else:

@@ -1,6 +1,7 @@
 """The runtime: loads Hugging Face directories with transformers."""
 
 import importlib
+import itertools
 import logging
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import Any
 
 import torch
 
-from sire.errors import LoadFailed
+from sire.errors import Cancelled, LoadFailed
 from sire.model_directory import PIPELINE, is_adapter, model_directory
 from sired.runtimes.arguments import own_arguments
 from sired.runtimes.base import InferenceRuntime
@@ -31,9 +32,12 @@ from sired.runtimes.out_of_memory import is_out_of_memory
 from sired.runtimes.pytorch.gpu_limit import limit_allocations
 from sired.runtimes.pytorch.model import TorchModel, common_precision
 from sired.runtimes.pytorch.runtime import PyTorchRuntime
-from sired.runtimes.wanted import check_wanted
+from sired.runtimes.wanted import check_wanted, running
 
 log = logging.getLogger("sired.worker")
+
+# A first token takes other kernels than those that follow it, and each pass of a beam search too.
+_WARM_UP_PASSES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +126,17 @@ class HuggingFaceRuntime(PyTorchRuntime):
     def warmup(self, model: TorchModel) -> None:
         """Run the smallest possible input, so that kernels are selected and buffers allocated.
 
-        It is not the input of a user, so a model that does not take it is loaded all the same.
+        It is not the input of a user, so a model that does not take it is loaded all the same, and
+        one that generates is stopped after a few of the passes that it may be allowed.
         """
         assert isinstance(model, TaskModel)
         assert model.task is not None
+        passes = itertools.count(1)
         try:
-            self.predict(model, model.task.sample())
+            with running(lambda: next(passes) <= _WARM_UP_PASSES):
+                self.predict(model, model.task.sample())
+        except Cancelled:
+            pass
         except Exception as problem:
             if is_out_of_memory(problem):
                 raise

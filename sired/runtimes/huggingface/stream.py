@@ -2,10 +2,15 @@
 
 import threading
 from collections.abc import Callable, Generator
+from queue import Empty
 from typing import Any
 
 import torch
 from transformers import StoppingCriteria, StoppingCriteriaList, TextIteratorStreamer
+
+from sired.runtimes.wanted import check_wanted
+
+_SECONDS_BETWEEN_CHECKS = 0.1
 
 
 def can_stream(config: Any) -> bool:
@@ -24,6 +29,8 @@ def generate_stream(
 ) -> Generator[str, None, None]:
     """Generate text and yield it word by word; closing the generator stops the model.
 
+    It also stops if the request is not wanted any more, however long its next word takes.
+
     Args:
         model: a transformers model.
         tokenizer: of the model.
@@ -33,10 +40,14 @@ def generate_stream(
         finished: gets the tokens, [1, tokens], once the generator has ended.
 
     Raises:
+        Cancelled: the request is not wanted any more.
         Exception: any error of the model.
     """
     streamer = TextIteratorStreamer(
-        tokenizer, skip_prompt=not model.config.is_encoder_decoder, skip_special_tokens=True
+        tokenizer,
+        skip_prompt=not model.config.is_encoder_decoder,
+        timeout=_SECONDS_BETWEEN_CHECKS,
+        skip_special_tokens=True,
     )
     stop = _Stop()
     failures: list[BaseException] = []
@@ -61,12 +72,31 @@ def generate_stream(
     thread = threading.Thread(target=work, name="generate", daemon=True)
     thread.start()
     try:
-        yield from filter(None, streamer)
+        yield from _parts(streamer)
     finally:
         stop.requested = True
         thread.join()
     if failures:
         raise failures[0]
+
+
+def _parts(streamer: Any) -> Generator[str, None, None]:
+    """The text of a streamer in parts.
+
+    Raises:
+        Cancelled: the request is not wanted any more.
+    """
+    while True:
+        try:
+            part = next(streamer)
+        except StopIteration:
+            return
+        except Empty:
+            part = ""
+        if part:
+            yield part
+        else:  # a token that completes no word, or none yet
+            check_wanted()
 
 
 class _Stop(StoppingCriteria):  # type: ignore[misc]  # transformers is not typed
