@@ -72,12 +72,20 @@ def base_of(root: Path, arguments: Mapping[str, Any]) -> Path:
     """
     named = str(arguments.get("base") or base_name(root))
     found = root / named
-    if not named or not found.is_dir():
+    if not named or not is_directory(found):
         raise InvalidModel(
             f"{root} is an adapter of {shown(named)}, which is not a directory on this machine.",
             hint="Specify the directory of its base: --arg base=DIRECTORY",
         )
     return found
+
+
+def is_directory(path: Path) -> bool:
+    """Whether there is such a directory; not if the file system refuses the path's text."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # a name too long
+        return False
 
 
 def _inside(root: Path, name: str) -> Path:

@@ -20,6 +20,8 @@ from sire.units import (
 _TRUE = {"true", "yes", "on", "1"}
 _FALSE = {"false", "no", "off", "0"}
 _MOST_DIGITS = 100
+# How long a request may be made to wait for others: longer, and clients give up.
+LONGEST_PAUSE_SECONDS = 60
 # More cores than any machine has.
 _MOST_CORES = 1 << 16
 
@@ -112,6 +114,11 @@ def _read_pause(value: Any) -> float:
         raise InvalidConfiguration(
             f"{shown(value)} is not a bounded duration.", hint="Write it like 250ms or 5s."
         )
+    if seconds > LONGEST_PAUSE_SECONDS:
+        raise InvalidConfiguration(
+            f"{shown(value)} is longer than {LONGEST_PAUSE_SECONDS} s, the limit.",
+            hint="A request waits that long before it runs.",
+        )
     return seconds
 
 
@@ -129,11 +136,14 @@ def _read_names(value: Any) -> tuple[str, ...]:
 def _read_numbers(value: Any) -> tuple[float, ...]:
     parts = value.split(",") if isinstance(value, str) else value
     try:
-        return tuple(float(part) for part in parts)
-    except (TypeError, ValueError):
+        numbers = tuple(float(part) for part in parts)
+    except (TypeError, ValueError, OverflowError):
+        numbers = (math.nan,)
+    if not all(map(math.isfinite, numbers)):
         raise InvalidConfiguration(
             f"{shown(value)} is not a list of numbers.", hint="Write them like 0.485,0.456,0.406."
-        ) from None
+        )
+    return numbers
 
 
 def _write_numbers(numbers: Sequence[float]) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from sire.errors import DaemonUnavailable, InvalidInput, ProtocolError, SireError
+from sire.errors import DaemonUnavailable, InvalidInput, ProtocolError, SireError, error_text
 from sire.protocol.content import Buffer
 from sire.protocol.framing import (
     LARGEST_HEADER,
@@ -224,7 +224,9 @@ class Front:
             self.fail(client, error)
         except Exception as problem:
             log.exception("a %s request failed unexpectedly", type(request).__name__)
-            self.fail(client, SireError(f"Unexpected {type(problem).__name__}: {problem}"))
+            self.fail(
+                client, SireError(f"Unexpected {type(problem).__name__}: {error_text(problem)}")
+            )
 
     def _payload(self, request: Request, sent: tuple[Buffer, ...]) -> tuple[Buffer, ...]:
         """The payload of a request: what was sent, or what it refers to."""

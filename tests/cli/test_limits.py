@@ -69,6 +69,24 @@ def test_a_model_that_takes_more_than_it_may_is_ended_and_told(
     assert home.json("ls")[0]["state"] in {"unloaded", "stopping"}
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "bound"),
+    [
+        ("--concurrency", "5000", b"from 1 to 256"),
+        ("--instances", "1..10000", b"the most is 9999"),
+        ("--batch-delay", "1000000s", b"longer than 60 s"),
+        ("--mean", "nan,0,0", b"not a list of numbers"),
+        ("--std", "1,inf,1", b"not a list of numbers"),
+        ("--weight", "nan", b"not a number above zero"),
+    ],
+)
+def test_an_option_that_cannot_work_is_refused_with_its_bound(
+    home: Home, option: str, value: str, bound: bytes
+) -> None:
+    said = home.sire("register", "m", "m.onnx", option, value, code=2).stderr
+    assert bound in said
+
+
 def test_a_setting_that_has_moved_says_where_it_is(home: Home) -> None:
     home.configure("[placement]\nmax_models = 1\n")
     refused = home.sire("config", "check", code=2).stderr

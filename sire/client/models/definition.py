@@ -11,7 +11,7 @@ import msgspec
 from sire.client.models.hub import find_model, is_hub_name, is_short_hub_name
 from sire.client.models.utf8_path import in_utf8
 from sire.errors import InvalidModel, ModelNotFound, shown
-from sire.model_directory import base_name, is_adapter
+from sire.model_directory import base_name, is_adapter, is_directory
 from sire.options.derived import explicit_defaults, fields_from, read_options
 from sire.options.option import ModelOption
 from sire.paths import nearest_file_hint
@@ -143,8 +143,8 @@ def _located_base(path: str, args: Mapping[str, Any]) -> dict[str, str]:
         return {}
     given = args.get("base")
     named = str(given or base_name(Path(path)))
-    if not named or (given is None and (Path(path) / named).is_dir()):
+    if not named or (given is None and is_directory(Path(path) / named)):
         return {}
-    if Path(named).is_dir():
+    if is_directory(Path(named)):
         return {"base": str(Path(named).absolute())}
     return {"base": str(find_model(named))} if is_hub_name(named) else {}

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from sire.errors import InvalidModel, LoadFailed, ModelNotFound
+from sire.errors import InvalidModel, LoadFailed, ModelNotFound, shown
 
 _NAME = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
 # The hub still knows old models by such names, as gpt2 and bert-base-uncased.
@@ -53,7 +53,8 @@ def find_model(text: str, environment: Mapping[str, str] | None = None) -> Path:
     match = _NAME.fullmatch(text)
     if match is None:
         raise InvalidModel(
-            f"{text!r} is not the name of a model on the hub.", hint="Write organisation/model."
+            f"{shown(text)} is not the name of a model on the hub.",
+            hint="Write organisation/model.",
         )
     name, revision = match["name"], match["revision"] or "main"
     cache = _cache(variables)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, TypeVar
 
-from sire.errors import SireError
+from sire.errors import SireError, error_text
 from sire.protocol.content import Buffer
 from sire.protocol.message import Message
 from sired.server.failures import described, log_failure
@@ -75,5 +75,5 @@ class HandlerTable:
             self._front.fail(client, error)
         except Exception as problem:
             log.exception("a %s request failed unexpectedly", type(request).__name__)
-            unexpected = SireError(f"Unexpected {type(problem).__name__}: {problem}")
+            unexpected = SireError(f"Unexpected {type(problem).__name__}: {error_text(problem)}")
             self._front.fail(client, unexpected)

@@ -82,6 +82,7 @@ def inspect(given: ModelSpec) -> ModelSpec:
     """
     try:
         path = _path(given)
+        _check_warmup(given)
         traits, found = _find_runtime(given, path)
         spec = msgspec.structs.replace(given, runtime=traits.name, notes=())
         if found is not None and path is not None:
@@ -151,6 +152,15 @@ def _path(given: ModelSpec) -> Path | None:
             path=str(path),
         )
     return path
+
+
+def _check_warmup(given: ModelSpec) -> None:
+    """Check that the warm-up input is a file: reading a device or a pipe may never end."""
+    if given.warmup and not Path(given.warmup).is_file():
+        raise InvalidModel(
+            f"The warm-up input {shown(given.warmup)} is not a file.",
+            hint="Specify a file with an input, as for sire predict: --warmup FILE",
+        )
 
 
 def _loader_of(format_name: str) -> RuntimeTraits:

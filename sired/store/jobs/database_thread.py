@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from sire.errors import JobsUnavailable, SireError
+from sire.errors import JobsUnavailable, SireError, error_text
 from sired.store.jobs.repository import JobRepository
 from sired.store.jobs.schema import unavailable
 
@@ -106,7 +106,7 @@ class JobDatabase:
         except Exception as problem:
             self._undo()
             log.exception("a job could not be stored because of an unexpected error")
-            return SireError(f"Unexpected {type(problem).__name__}: {problem}")
+            return SireError(f"Unexpected {type(problem).__name__}: {error_text(problem)}")
         return outcome
 
     def _transact(self, group: list[_Task]) -> list[Any]:

@@ -20,6 +20,7 @@ from sire.errors import (
     LoadFailed,
     SireError,
     WorkerCrashed,
+    shown,
 )
 from sire.protocol.content import BY_SUFFIX, TEXT, Buffer, Payload, sniff
 from sire.protocol.runs import RunModel, RunPart, RunResult, WorkerError
@@ -373,6 +374,8 @@ def _meter(device: DeviceGrant, runtime: InferenceRuntime, context: int) -> CpuM
 
 
 def _file_payload(path: Path) -> Payload:
+    if not path.is_file():
+        raise LoadFailed(f"The warm-up input {shown(str(path))} is not a file any more.")
     content = path.read_bytes()
     content_type = BY_SUFFIX.get(path.suffix.lower()) or sniff(content[:16])
     return Payload(content_type or "application/octet-stream", (content,))
