@@ -269,10 +269,10 @@ class World:
         self.feed(events.MemorySampled(dict(free), dram, lost, self._loading(), silent))
 
     def _loading(self) -> tuple[tuple[int, int], ...]:
-        """What the driver claims that loading processes hold."""
+        """What the driver claims that loading processes hold; the daemon asks for no others."""
         if not self.lies:
             return ()
-        loading = [w for w in self.workers.values() if not w.loaded and w.device != "cpu"]
+        loading = [w for w in self.workers.values() if w.state == "loading" and w.device != "cpu"]
         for worker in loading:
             worker.told = self.random.randrange(2 * worker.reserved + 1)
         return tuple((worker.instance, worker.told) for worker in loading)
