@@ -50,7 +50,8 @@ class WorkerError(msgspec.Struct, frozen=True, tag=True):
     """Loading (``request`` is None) or one request failed.
 
     If ``out_of_memory`` is set the scheduler makes room and tries once more. ``requested_bytes`` is
-    what could not be allocated, 0 if that is unknown.
+    what could not be allocated, 0 if that is unknown. ``device_failure`` is why no model can be
+    loaded on the device now; "" if this one's failure shows nothing about others.
     """
 
     request: int | None
@@ -61,3 +62,4 @@ class WorkerError(msgspec.Struct, frozen=True, tag=True):
     out_of_memory: bool = False
     peak_memory_bytes: int = 0
     requested_bytes: int = 0
+    device_failure: str = ""

@@ -29,7 +29,7 @@ from sired.daemon.telemetry.history_recorder import HistoryRecorder
 from sired.daemon.warm_up import WarmUp
 from sired.devices.inventory import Inventory
 from sired.scheduler.brain import Brain
-from sired.scheduler.entities.ledger import Ledger
+from sired.scheduler.entities.ledger import DeviceState, Ledger
 from sired.scheduler.entities.model import Model
 from sired.scheduler.entities.pending import PendingLoads
 from sired.scheduler.memory.fleet import Fleet
@@ -148,6 +148,12 @@ class Services:
                 f"the driver does not report on {name} ({reason}): what runs there goes on, and "
                 "nothing else is placed there. Try: sire daemon restart"
                 for name, reason in self.inventory.silent.items()
+            ),
+            *(
+                f"{account.backoff.error.message} What runs there goes on; nothing else is placed "
+                "there until it is tried again. See: sire doctor"
+                for account in self.ledger.accounts.values()
+                if account.state is DeviceState.RESTING and account.backoff.error
             ),
         )
 

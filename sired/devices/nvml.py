@@ -17,6 +17,8 @@ from sired.devices.base import Hardware, Reading, ReadingFailed
 Value = TypeVar("Value")
 
 _MODPROBE_SECONDS = 10.0
+# Compute modes in which a GPU takes no process, or one.
+_PROHIBITED, _EXCLUSIVE = 2, 3
 # Codes of NVML: not found, GPU is lost, reset required, GPU not found.
 _GONE = frozenset({6, 15, 16, 28})
 
@@ -36,7 +38,7 @@ class NvmlProbe:
 
     def __init__(self, nvml: Any = pynvml, visible: str | None = None, listed: Path = GPUS) -> None:
         self.problems: list[str] = []
-        self._used = 0
+        self._used = self._refused = 0
         self._errors = (nvml.NVMLError, nvml.NVMLLibraryMismatchError)
         self._listed = listed
         self._failures: dict[str, ReadingFailed] = {}
@@ -51,7 +53,7 @@ class NvmlProbe:
         partitioned GPU (MIG) there are its instances: CUDA offers a process one of them.
         ``problems`` says why GPUs that the machine has are not among them.
         """
-        self.problems, self._used = [], 0
+        self.problems, self._used, self._refused = [], 0, 0
         try:
             self._nvml.nvmlInit()
             count = self._nvml.nvmlDeviceGetCount()
@@ -69,8 +71,8 @@ class NvmlProbe:
         placed.sort(key=lambda place: place[0])
         found = [self._units(index, handle) for index, (_, handle) in enumerate(placed)]
         self._used = sum(map(bool, found))
-        used_or_told = self._used + len(self.problems)
-        if count and (missing := max(count, self._present()) - used_or_told) > 0:
+        told = self._used + self._refused
+        if count and (missing := max(count, self._present()) - told) > 0:
             self.problems.append(
                 f"{missing} of the NVIDIA GPUs {'are' if missing > 1 else 'is'} not used: the "
                 "driver does not report the memory. See: nvidia-smi"
@@ -92,6 +94,8 @@ class NvmlProbe:
 
     def _units(self, index: int, handle: Any) -> list[Hardware]:
         """A GPU, or the instances of one that is partitioned."""
+        if not self._takes_processes(index, handle):
+            return []
         mode = self._ask(self._nvml.nvmlDeviceGetMigMode, handle)
         if mode is None or not mode[0]:
             whole = self._hardware(index, handle)
@@ -101,12 +105,32 @@ class NvmlProbe:
         handles = [self._ask(ask, handle, number) for number in range(most)]
         instances = [one for one in handles if one is not None]
         if not instances:
+            self._refused += 1
             self.problems.append(
                 f"cuda:{index} is partitioned (MIG), and has no instances that can be used here. "
                 "Make them: sudo nvidia-smi mig -cgi PROFILE -C"
             )
         found = [self._hardware(index, one, number) for number, one in enumerate(instances)]
         return [hardware for hardware in found if hardware is not None]
+
+    def _takes_processes(self, index: int, handle: Any) -> bool:
+        """Whether a GPU lets processes compute; reports what keeps it from it, or may do so."""
+        mode = self._ask(self._nvml.nvmlDeviceGetComputeMode, handle)
+        change = f"Change it: sudo nvidia-smi -i {index} --compute-mode=DEFAULT"
+        if mode == _PROHIBITED:
+            self._refused += 1
+            self.problems.append(f"cuda:{index} is not used: it prohibits computing. {change}")
+            return False
+        if mode == _EXCLUSIVE:
+            self.problems.append(
+                f"cuda:{index} takes one process at a time, and so one model. {change}"
+            )
+        rows = self._ask(self._nvml.nvmlDeviceGetRemappedRows, handle)
+        if rows is not None and rows[3]:
+            self.problems.append(
+                f"memory of cuda:{index} is damaged and cannot be remapped: replace the GPU"
+            )
+        return True
 
     def _present(self) -> int:
         """The number of GPUs that the driver's kernel module has found."""

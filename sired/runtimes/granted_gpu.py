@@ -63,4 +63,4 @@ def granted_gpu() -> GrantedGpu:
     if not uuid:
         return GrantedGpu()
     index, fraction = os.environ.get(_INDEX, ""), os.environ.get(_FRACTION, "")
-    return GrantedGpu(uuid, index, fraction, int(os.environ.get(_TOTAL, "0")))
+    return GrantedGpu(uuid, index, fraction, int(os.environ.get(_TOTAL) or 0))

@@ -217,13 +217,17 @@ class SleepFailed(msgspec.Struct, frozen=True):
 class WorkerLoadFailed(msgspec.Struct, frozen=True):
     """A worker failed to load its model, or to wake, and is about to exit.
 
-    ``requested`` is what it could not allocate, in bytes; 0 if that is unknown.
+    Attributes:
+        requested: what it could not allocate, in bytes; 0 if that is unknown.
+        device_failure: why no model can be loaded on its device now; "" if this one's failure shows
+            nothing about others.
     """
 
     instance: int
     error: SireError
     out_of_memory: bool = False
     requested: int = 0
+    device_failure: str = ""
 
 
 class RequestFinished(msgspec.Struct, frozen=True):

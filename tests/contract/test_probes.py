@@ -166,6 +166,26 @@ def test_a_gpu_that_does_not_report_its_memory_is_a_problem() -> None:
     assert probe.problems[0].startswith("1 of the NVIDIA GPUs is not used")
 
 
+def test_a_gpu_that_takes_no_process_is_not_used_until_its_mode_is_changed() -> None:
+    prohibited, exclusive, damaged = gpus = [
+        FakeGpu(bus=1, uuid="GPU-1", compute_mode=2),
+        FakeGpu(bus=2, uuid="GPU-2", compute_mode=3),
+        FakeGpu(bus=3, uuid="GPU-3", remapped=(0, 1, 0, 1)),
+    ]
+    probe = NvmlProbe(FakeNvml(gpus))
+    inventory = Inventory([probe], Settings())
+    assert [device.name for device in inventory.devices] == ["cuda:1", "cuda:2"]
+    assert [problem.partition(":")[2][:28] for problem in inventory.problems] == [
+        "0 is not used: it prohibits ",
+        "1 takes one process at a tim",
+        "2 is damaged and cannot be r",
+    ]
+    prohibited.compute_mode = exclusive.compute_mode = 0
+    damaged.remapped = None  # as of GPUs that remap nothing
+    assert [device.name for device in inventory.look_again()] == ["cuda:0"]
+    assert inventory.problems == []
+
+
 def test_only_a_gpu_that_is_gone_is_lost_and_one_that_is_not_reported_on_keeps_its_models(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

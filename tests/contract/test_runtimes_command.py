@@ -147,7 +147,7 @@ def test_without_a_health_path_it_is_ready_once_it_accepts_connections(
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """The second GPU of this machine, of which a quarter was granted."""
-    for name in ("CUDA_VISIBLE_DEVICES", "SIRE_GPU_INDEX", "SIRE_GPU_FRACTION"):
+    for name in ("CUDA_VISIBLE_DEVICES", "SIRE_GPU_INDEX", "SIRE_GPU_FRACTION", "SIRE_GPU_BYTES"):
         monkeypatch.setenv(name, "")  # restored afterwards
     monkeypatch.setenv("XLA_PYTHON_CLIENT_PREALLOCATE", "true")
     monkeypatch.setenv("TF_FORCE_GPU_ALLOW_GROWTH", "x")

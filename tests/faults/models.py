@@ -40,6 +40,10 @@ class Faulty:
         runpy.run_path(str(Path(__file__).with_name("poison.py")))
         raise RuntimeError("CUDA error: device-side assert triggered")
 
+    def use_gpu(self, **_: Any) -> None:
+        """Use the granted GPU, of which CUDA says that it is busy if it is the first."""
+        runpy.run_path(str(Path(__file__).with_name("sick_gpu.py")))
+
     def segfault(self, **_: Any) -> None:
         print("about to read address 0", flush=True)
         ctypes.string_at(0)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sire.errors import DeadlineExceeded
+from sire.units import FOREVER
 from sired.scheduler import events
 from sired.scheduler.brain import Brain
 from sired.scheduler.entities.model import Model
@@ -126,8 +127,11 @@ class Allowed:
             self._stop_idle(do, worker)
 
     def _responds(self, device: str, do: StartWorker | WakeWorker) -> None:
-        there = device not in self.world.lost | self.world.silent
+        world = self.world
+        there = device not in world.lost | world.silent
         ensure(there, "placed on a device that does not respond", do)
+        rested = world.now - world.failed_at.get(device, -FOREVER)
+        ensure(rested >= self.brain.rules.retry_after, "placed on a device that has to rest", do)
 
     def _failed(self, do: StopWorker, worker: Worker) -> bool:
         """Whether it failed to load, fall asleep or wake, or takes too long."""

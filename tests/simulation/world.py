@@ -30,6 +30,7 @@ class Conditions:
 
     load_fails: float = 0.04
     load_runs_out: float = 0.04
+    device_fails: float = 0.02
     load_dies: float = 0.04
     load_hangs: float = 0.01
     dies: float = 0.02
@@ -49,7 +50,7 @@ class Conditions:
 
 def without_faults(conditions: Conditions) -> Conditions:
     """The same durations without any faults."""
-    loading = ("load_fails", "load_runs_out", "load_dies", "load_hangs")
+    loading = ("load_fails", "load_runs_out", "load_dies", "load_hangs", "device_fails")
     later = ("dies", "hangs", "fails", "runs_out", "grows", "sleeps", "sleep_fails")
     none: dict[str, Any] = dict.fromkeys((*loading, *later), 0.0)
     return replace(conditions, **none)
@@ -108,6 +109,8 @@ class World:
         foreign: bytes that other programs hold, by device.
         lost: GPUs that have vanished; ``silent`` those that their driver does not report on, and
             ``late`` those of which it reports what it did before.
+        failed_at: when a load has shown that nothing can be loaded on a GPU, by its name; until
+            another load succeeds there.
         lies: the driver makes up what loading processes hold.
         progressed_at: when the last load of a model began or made progress.
         slowest: the longest time to an answer, in seconds by model and priority.
@@ -130,6 +133,7 @@ class World:
         self.lost: set[str] = set()
         self.silent: set[str] = set()
         self.late: set[str] = set()
+        self.failed_at: dict[str, float] = {}
         self.lies = False
         self._reported: dict[str, int] = {}
         self.slowest: dict[tuple[str, str], float] = {}
@@ -292,6 +296,7 @@ class World:
             (self.conditions.load_fails, partial(self._load_failed, worker, out_of_memory=False)),
             (self.conditions.load_runs_out, partial(self._load_failed, worker, out_of_memory=True)),
             (self.conditions.load_dies, partial(self.kill, worker)),
+            (self.conditions.device_fails, partial(self._device_failed, worker)),
         ):
             if draw < likelihood:
                 happens()
@@ -308,6 +313,7 @@ class World:
             self._report_ready(worker)
 
     def _report_ready(self, worker: Worker) -> None:
+        self.failed_at.pop(worker.device, None)
         size, can_sleep, kept = worker.measured, worker.sleep_memory, worker.dram
         self.feed(events.WorkerReady(worker.instance, size, can_sleep, kept))
 
@@ -349,6 +355,16 @@ class World:
         self.sample()
         if worker.state == state:
             self.feed(events.WorkerLoadFailed(worker.instance, LoadFailed("no"), out_of_memory))
+
+    def _device_failed(self, worker: Worker) -> None:
+        """A load shows that nothing can be loaded on its GPU; a CPU does not fail."""
+        self.sample()
+        if worker.state == "loading" and worker.device.startswith("cuda"):
+            self.failed_at[worker.device] = self.now
+            failed = events.WorkerLoadFailed(worker.instance, LoadFailed("no"), device_failure="no")
+            self.feed(failed)
+        elif worker.state == "loading":
+            self._load_failed(worker, out_of_memory=False)
 
     def _true_size(self, worker: Worker) -> int:
         """A random size: mostly no more than was reserved, sometimes much more."""

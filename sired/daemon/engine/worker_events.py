@@ -74,7 +74,7 @@ class WorkerEvents:
         if self._brain.fleet.instances[number].asleep:
             return events.SleepFailed(number, error)
         return events.WorkerLoadFailed(
-            number, error, message.out_of_memory, message.requested_bytes
+            number, error, message.out_of_memory, message.requested_bytes, message.device_failure
         )
 
     def _device(self, number: int) -> str:

@@ -41,7 +41,7 @@ def _device(services: Services, device: Device, reading: Reading | None) -> Devi
         used_bytes=account.charged,
         foreign_bytes=account.foreign,
         free_bytes=max(0, account.usable()),
-        available=reading is not None,
+        available=reading is not None and account.usable_now,
         cores=device.cores,
         utilization_percent=reading.utilization_percent if reading else None,
         gpu=gpu,

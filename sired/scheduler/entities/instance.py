@@ -24,6 +24,7 @@ class Loading:
         attempt: 0, or 1 for the retry after the model ran out of memory.
         alive_at: when it last made progress; None before it did.
         read_bytes: bytes read so far of ``total_bytes``; both are 0 before the first report.
+        on_named_device: the load, or its model, names the device.
     """
 
     since: float
@@ -31,6 +32,7 @@ class Loading:
     alive_at: float | None = None
     read_bytes: int = 0
     total_bytes: int = 0
+    on_named_device: bool = False
 
 
 @dataclass(slots=True)

@@ -7,6 +7,27 @@ weights. While it falls asleep or wakes, both accounts are charged in full.
 """
 
 from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from sire.errors import SireError
+from sired.scheduler.entities.backoff import Backoff
+from sired.scheduler.rules import Rules
+
+
+class DeviceState(Enum):
+    """What can be done with a device.
+
+    PRESENT: models are placed on it.
+    RESTING: the last load showed that nothing can be loaded there, as on a GPU with damaged memory
+        or in exclusive mode. What runs there goes on. It is tried again after a time.
+    SILENT: its driver does not report on it. What runs there goes on; nothing is placed there.
+    GONE: it is not there any more, and what ran there has ended.
+    """
+
+    PRESENT = auto()
+    RESTING = auto()
+    SILENT = auto()
+    GONE = auto()
 
 
 @dataclass(slots=True)
@@ -24,8 +45,8 @@ class Account:
     Attributes:
         capacity: memory that instances may use.
         reported_free: the free memory that the driver last reported; None before the first report.
-        lost: the device is gone.
-        silent: its driver does not report on it: nothing more is placed there.
+        state: what can be done with the device.
+        backoff: how often loads have shown that it cannot be used, and until when it rests.
         charges: what each instance is charged, by its id.
         bounded_by: the setting that limits the capacity; empty if none does.
     """
@@ -34,10 +55,31 @@ class Account:
     kind: str
     capacity: int
     reported_free: int | None = None
-    lost: bool = False
-    silent: bool = False
+    state: DeviceState = DeviceState.PRESENT
+    backoff: Backoff = field(default_factory=Backoff)
     charges: dict[int, Charge] = field(default_factory=dict)
     bounded_by: str = ""
+
+    @property
+    def usable_now(self) -> bool:
+        """Whether models may be placed on it."""
+        return self.state is DeviceState.PRESENT
+
+    def rest(self, error: SireError, now: float, rules: Rules) -> None:
+        """Place nothing on it for a time: a load has failed with an error of the device."""
+        self.backoff.load_failed(error, now, rules)
+        if self.usable_now:
+            self.state = DeviceState.RESTING
+
+    def reported(self, *, gone: bool, silent: bool, now: float) -> None:
+        """Apply what its driver reports."""
+        if gone or silent:
+            self.state = DeviceState.GONE if gone else DeviceState.SILENT
+        else:
+            resting = self.backoff.until > now
+            self.state = DeviceState.RESTING if resting else DeviceState.PRESENT
+            if not resting:
+                self.backoff.error = None
 
     @property
     def charged(self) -> int:

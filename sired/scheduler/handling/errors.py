@@ -155,6 +155,16 @@ def beyond_declared(instance: Instance, memory: int) -> InsufficientMemory:
     )
 
 
+def cannot_compute(instance: Instance, reason: str) -> LoadFailed:
+    """A load has shown that its device cannot be used."""
+    return LoadFailed(
+        f"CUDA cannot be used on {instance.device}: {reason.rstrip('.')}.",
+        hint="Check the GPU: sire doctor, nvidia-smi. It is tried again later.",
+        model=instance.model.name,
+        device=instance.device,
+    )
+
+
 def ran_out(instance: Instance, fleet: Fleet, error: SireError) -> InsufficientMemory:
     """A load ran out of memory within what was reserved for it."""
     account = fleet.ledger.accounts[instance.device]

@@ -5,7 +5,12 @@ from sired.scheduler import events
 from sired.scheduler.entities.instance import Asleep, Instance, Loading, Ready, Waking, last_used
 from sired.scheduler.entities.model import Model
 from sired.scheduler.handling.dispatch import ATTEMPTS, RequestHandler
-from sired.scheduler.handling.errors import beyond_declared, exceeds_declared, ran_out
+from sired.scheduler.handling.errors import (
+    beyond_declared,
+    cannot_compute,
+    exceeds_declared,
+    ran_out,
+)
 from sired.scheduler.handling.sleep import SleepHandler
 from sired.scheduler.handling.state import State
 from sired.scheduler.instructions import Complete, Fail
@@ -46,8 +51,8 @@ class OperationHandler:
         else:
             self._loader.move(model, device, now)
 
-    def _cannot_go(self, model: Model, device: str) -> SireError | None:
-        """Why a model can never be loaded on a device; None if it can."""
+    def _cannot_go(self, model: Model, device: str | None) -> SireError | None:
+        """Why a model can never be loaded on a device, or on any; None if it can."""
         try:
             self._loader.check_device(model, device)
         except SireError as error:
@@ -86,7 +91,8 @@ class OperationHandler:
     def load_failed(self, event: events.WorkerLoadFailed, now: float) -> None:
         """Retry a load that ran out of memory; otherwise fail everything that waits for it.
 
-        If a sleeper could not wake, what waits for it has the model loaded anew.
+        If a sleeper could not wake, what waits for it has the model loaded anew. A device on which
+        nothing can be loaded rests, and the model is loaded on another one that it may go to.
         """
         instance = self._fleet.instances[event.instance]
         allocated = self._fleet.ledger.allocated(instance.id)
@@ -99,11 +105,14 @@ class OperationHandler:
             return
         if not isinstance(instance.state, Loading):
             return
-        attempt = instance.state.attempt
+        state = instance.state
         self._fleet.stop(instance, now)
+        if event.device_failure:
+            self._device_failed(instance, event.device_failure, state.on_named_device, now)
+            return
         if self._state.pools.failed(instance, now):
             return
-        if event.out_of_memory and attempt + 1 < ATTEMPTS and instance.model.needed:
+        if event.out_of_memory and state.attempt + 1 < ATTEMPTS and instance.model.needed:
             self._loader.retry(instance, now, wanted)
         else:
             out = event.out_of_memory
@@ -111,6 +120,18 @@ class OperationHandler:
             instance.model.backoff.load_failed(error, now, self._state.rules)
             self._queues.fail_all(instance.model, error)
             self._loader.cancel_unneeded(instance.model, now)
+
+    def _device_failed(self, instance: Instance, reason: str, named: bool, now: float) -> None:
+        """Let a device rest, and load the model on another one unless this one was ``named``."""
+        model, error = instance.model, cannot_compute(instance, reason)
+        self._fleet.ledger.accounts[instance.device].rest(error, now, self._state.rules)
+        if not self._state.pools.failed(instance, now) and model.needed:
+            if named or self._cannot_go(model, None):
+                self._queues.fail_all(model, error)
+                self._loader.cancel_unneeded(model, now)
+            else:
+                self._loader.request(model, None, now)
+        self._loader.place(now)  # other loads may have waited for this device
 
     def unload(self, event: events.UnloadRequested, now: float) -> None:
         """End every instance of a model; the operation completes once their processes exited."""

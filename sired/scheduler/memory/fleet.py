@@ -131,7 +131,8 @@ class Fleet:
 
     def start(self, load: PendingLoad, device: str, memory: int, now: float) -> None:
         """Reserve memory on a device and start a process there that loads the model."""
-        state = Loading(now, load.attempt)
+        named = load.model.device != "auto" or (load.device is not None and not load.attempt)
+        state = Loading(now, load.attempt, on_named_device=named)
         instance = Instance(self._next_instance, load.model, device, state)
         self._next_instance += 1
         self.instances[instance.id] = instance
@@ -215,6 +216,7 @@ class Fleet:
             history.wake_seconds = seconds
             self.ledger.finish_wake(instance.id, event.dram_memory)
         instance.state = Ready(now, now, load_seconds=seconds)
+        self.ledger.accounts[instance.device].backoff.loaded()
         instance.sleep_memory = event.sleep_memory
         self._measurements.record(instance, event.memory, now)
 

@@ -22,7 +22,7 @@ from itertools import chain
 from sire.errors import DeviceNotFound, InsufficientMemory
 from sire.units import format_bytes
 from sired.scheduler.entities.instance import Asleep, Instance, last_used
-from sired.scheduler.entities.ledger import Account, Ledger
+from sired.scheduler.entities.ledger import Account, DeviceState, Ledger
 from sired.scheduler.entities.pending import PendingLoad
 from sired.scheduler.memory.groups import check_group, group_account, pinned_by_others
 from sired.scheduler.memory.room import MakeRoom, RoomPlanner
@@ -228,7 +228,7 @@ class Placer:
         accounts = self._ledger.accounts
         name = load.device or load.model.device
         if name == "auto":
-            if there := [one for one in accounts.values() if not (one.lost or one.silent)]:
+            if there := [one for one in accounts.values() if one.usable_now]:
                 return [one for one in there if load.model.uses(one.kind)] or there
             raise DeviceNotFound(
                 "No driver of a device responds.", hint="List the devices with: sire devices"
@@ -239,13 +239,8 @@ class Placer:
                 hint=f"The devices are: {', '.join(accounts)}. Details: sire devices",
                 device=name,
             )
-        if accounts[name].lost or accounts[name].silent:
-            why = "is gone" if accounts[name].lost else "is not reported on by its driver"
-            raise DeviceNotFound(
-                f"{load.model.name} cannot be loaded on {name}: the device {why}.",
-                hint="Check it with: sire devices. Or register the model for another device.",
-                device=name,
-            )
+        if not accounts[name].usable_now:
+            raise _unusable(load.model.name, accounts[name])
         return [accounts[name]]
 
     def _need(self, load: PendingLoad, account: Account) -> int:
@@ -273,3 +268,18 @@ class Placer:
             need_bytes=need,
             devices={account.name: account.capacity - pinned[account.name] for account in allowed},
         )
+
+
+def _unusable(model: str, account: Account) -> DeviceNotFound:
+    """A model is bound to a device on which nothing can be placed now."""
+    problem = account.backoff.error
+    why = {
+        DeviceState.GONE: "the device is gone.",
+        DeviceState.SILENT: "the device is not reported on by its driver.",
+        DeviceState.RESTING: f"the last load failed there. {problem.message if problem else ''}",
+    }[account.state]
+    return DeviceNotFound(
+        f"{model} cannot be loaded on {account.name}: {why}",
+        hint="Check it with: sire devices. Or register the model for another device.",
+        device=account.name,
+    )

@@ -7,9 +7,12 @@ import socket
 import time
 from pathlib import Path
 
+import msgspec
+
 from sire.errors import LoadFailed
 from sire.transport.busy_polling import BusyPolling
 from sire.transport.channel import Channel
+from sired.workers.child.cuda_context import unusable_gpu
 from sired.workers.child.estimate import estimate
 from sired.workers.child.gpu_memory import measured_context
 from sired.workers.child.served_model import ServedModel, error_message
@@ -84,7 +87,10 @@ def _load(job: LoadModel, channel: Channel[ToWorker], context: int) -> ServedMod
         model = ServedModel(job, channel, context)
         seconds = time.perf_counter() - started
     except BaseException as problem:
-        channel.send(error_message(problem, None, LoadFailed, job.spec.name))
+        error = error_message(problem, None, LoadFailed, job.spec.name)
+        if job.device.kind == "cuda" and not error.out_of_memory:
+            error = msgspec.structs.replace(error, device_failure=unusable_gpu())
+        channel.send(error)
         return None
     gc.freeze()
     log.info("loaded %s in %.3f s, %d bytes", job.spec.name, seconds, model.memory_bytes)

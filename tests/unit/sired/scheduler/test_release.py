@@ -262,3 +262,27 @@ def test_a_pool_does_not_grow_while_a_batch_fills_for_an_idle_instance(
     model.history.load_seconds, model.service_seconds = 0.1, 1.0
     instructions = [do for _ in range(3) for do in d.request("a", batch_key="x")[1]]
     assert instructions == []
+
+
+def test_requests_that_a_removed_model_answers_on_a_lost_gpu_fail_at_once(
+    driver: type[Driver],
+) -> None:
+    d = driver(GPUS)
+    d.add("a", 40)
+    d.load("a")
+    request, _ = d.request("a")
+    d.handle(events.ModelRemoved("a"))
+    lost = d.handle(events.MemorySampled({}, lost=frozenset({"cuda:0"})))
+    assert request in failures(lost)
+
+
+def test_requests_of_a_lost_gpu_go_to_the_model_that_has_replaced_theirs(
+    driver: type[Driver],
+) -> None:
+    d = driver(GPUS)
+    d.add("a", 40)
+    d.load("a")
+    d.request("a")
+    d.add("a", 40)
+    lost = d.handle(events.MemorySampled({}, lost=frozenset({"cuda:0"})))
+    assert started(lost) == ["a"]

@@ -10,12 +10,29 @@ from typing import Any
 import pytest
 
 from sired.workers.child import cuda_context
-from sired.workers.child.cuda_context import _ask_runtime, broken_context, may_have_context
+from sired.workers.child.cuda_context import (
+    _ask_driver,
+    _ask_runtime,
+    broken_context,
+    may_have_context,
+    unusable_gpu,
+)
 
 CUDA_RUNTIME = """
 int cudaDeviceSynchronize(void) { return %d; }
 const char *cudaGetErrorString(int code) {
     return code == 700 ? "an illegal memory access was encountered" : "?";
+}
+"""
+
+
+CUDA_DRIVER = """
+int cuInit(unsigned flags) { return 0; }
+int cuDeviceGet(int *device, int number) { return 0; }
+int cuDevicePrimaryCtxRetain(void **context, int device) { return %d; }
+int cuGetErrorString(int code, const char **words) {
+    *words = code == 46 ? "CUDA-capable device(s) is/are busy or unavailable" : 0;
+    return 0;
 }
 """
 
@@ -80,3 +97,51 @@ def test_a_process_has_a_context_if_it_has_the_device_file_open_that_cuda_needs(
         assert may_have_context([me], device)
     ended = 1 << 30
     assert may_have_context([ended], device)  # what cannot be read is given the benefit of doubt
+
+
+@pytest.mark.parametrize(
+    ("words", "unusable"),
+    [
+        ("CUDA error: CUDA-capable device(s) is/are busy or unavailable\nCUDA kernel", True),
+        ("CUDA error: uncorrectable ECC error encountered", True),
+        ("No CUDA GPUs are available", True),
+        ("CUDA error: no kernel image is available for execution on the device", True),
+        ("CUDA unknown error - this may be due to an incorrectly set up environment", True),
+        ("CUDA error: an illegal memory access was encountered", False),  # the model's own doing
+        ("CUDA out of memory. Tried to allocate 2.00 MiB.", False),
+        ("", False),
+    ],
+)
+def test_a_gpu_is_unusable_if_a_calculation_of_no_model_fails_there(
+    words: str, unusable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def zeros(*_: Any, **__: Any) -> None:
+        if words:
+            raise RuntimeError(words)
+
+    torch = torch_that(lambda: None)
+    torch.zeros, torch.version = zeros, SimpleNamespace(cuda="13.0")
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    assert unusable_gpu() == (" ".join(words.split()) if unusable else "")
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        (0, ""),
+        (2, ""),  # memory is short, which others may free
+        (46, "CUDA-capable device(s) is/are busy or unavailable"),
+        (214, "CUDA error 214"),
+    ],
+)
+def test_without_pytorch_for_cuda_the_driver_is_asked_for_a_context(
+    tmp_path: Path, code: int, expected: str
+) -> None:
+    source, library = tmp_path / "cuda.c", tmp_path / "libcuda.so.1"
+    source.write_text(CUDA_DRIVER % code)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], check=True)
+    assert _ask_driver(str(library)) == expected
+
+
+def test_without_a_driver_nothing_is_said_of_the_gpu(tmp_path: Path) -> None:
+    assert _ask_driver(str(tmp_path / "libcuda.so.1")) == ""
