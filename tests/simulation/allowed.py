@@ -73,6 +73,10 @@ class Allowed:
         if type(do) in self._checks:
             self._checks[type(do)](do)
 
+    def _to_sleep(self) -> set[str]:
+        """The models that open operations put to sleep."""
+        return {self.record.open[number].model for number in self.record.numbers("sleep")}
+
     def _of(self, model: str | None) -> list[Worker]:
         return [w for w in self.world.workers.values() if model in (None, w.model.name)]
 
@@ -83,6 +87,9 @@ class Allowed:
                 return self._of(event.model.name)
             case events.ModelRemoved() | events.UnloadRequested() | events.SleepRequested():
                 return self._of(event.model)
+            case events.WorkerReady():  # it may have been loaded to sleep, and find no room then
+                worker = self.world.workers[event.instance]
+                return [worker] if worker.model.name in self._to_sleep() else []
             case events.LoadRequested() if event.device not in (None, "auto"):
                 return [w for w in self._of(event.model) if w.device != event.device]
             case events.ShrinkRequested():
@@ -185,8 +192,7 @@ class Allowed:
             worker,
         )
         leased = any(lease.worker == do.instance for lease in self.record.held.values())
-        names = {self.record.open[number].model for number in self.record.numbers("sleep")}
-        requested = worker.to_be_ended or worker.model.name in names
+        requested = worker.to_be_ended or worker.model.name in self._to_sleep()
         kept = leased or worker.model.pinned
         ensure(requested or not kept, "suspended a leased or pinned instance", worker)
         dram = self.brain.fleet.ledger.dram
