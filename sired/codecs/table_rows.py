@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sire.errors import InvalidInput
 from sire.protocol.content import TSV, Payload
@@ -181,12 +182,26 @@ def numbers_in(table: Table, rows: list[TableRow], spec: TensorSpec | None, colu
         if table.whole or _all_whole(cells):
             return _whole_numbers(cells, spec, name)
         array = np.array(cells, np.float64)
+        _check_range(array, rows, name, column)
         if not (np.abs(array) >= 1 << 53).any():
             return array
         numbers = [[int(c) if _WHOLE.fullmatch(c) else float(c) for c in row] for row in cells]
     except ValueError:
         raise _not_numbers(rows, name, column) from None
     return exact_numbers(numbers, spec, f"the {name} input")
+
+
+def _check_range(
+    array: NDArray[np.float64], rows: list[TableRow], name: str, first_column: int
+) -> None:
+    """Reject numbers that became infinite because float64 does not reach them, such as 1e400."""
+    for row, column in np.argwhere(np.isinf(array)):
+        line, cells = rows[row]
+        if any(character.isdigit() for character in cells[column]):
+            raise InvalidInput(
+                f"Line {line}, column {column + first_column} of the {name} input is a number "
+                f"beyond ±1.8e+308, the largest float64: {cells[column][:40]!r}."
+            )
 
 
 def _all_whole(cells: list[list[str]]) -> bool:
