@@ -18,9 +18,13 @@ PACKAGES = ("sire", "sired", "sire_cli")
 VOCABULARY = (
     "constants",
     "errors",
+    "exit_codes",
     "json_file",
+    "model_directory",
     "nearest",
+    "nvidia",
     "paths",
+    "printable",
     "spec",
     "units",
     "values",
