@@ -13,7 +13,7 @@ LLAMA_INSTALLED := $(LLAMA)/.installed
 SECONDS := 600
 
 .DEFAULT_GOAL := help
-.PHONY: help venv peer llama demo lint check test test-all coverage nox bench real fuzz soak gpu docs clean
+.PHONY: help venv peer llama demo lint lint-types lint-text check test test-all coverage nox bench real fuzz soak gpu docs clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 15
@@ -29,11 +29,16 @@ demo: $(INSTALLED) ## Train two small models and serve them with a daemon of the
 	$(BIN)/python examples/digits/demo.py .demo
 
 lint: $(INSTALLED) ## Check style, spelling, wording, types and imports, and that man/ is current
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync lint-types lint-text
+
+lint-types:
+	$(BIN)/mypy
+
+lint-text:
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/codespell
 	$(BIN)/python -m tests.wording
-	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m man --check
 

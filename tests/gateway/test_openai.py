@@ -146,7 +146,8 @@ def test_a_seed_repeats_what_was_drawn(client: openai.OpenAI) -> None:
         answer = client.completions.create(
             model="writer", prompt="some", max_tokens=20, temperature=5, top_p=1, seed=seed
         )
-        return answer.choices[0].text
+        text: str = answer.choices[0].text
+        return text
 
     assert drawn(1) == drawn(1)
     assert len({drawn(seed) for seed in range(5)}) > 1

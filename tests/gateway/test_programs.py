@@ -71,7 +71,7 @@ def test_openais_client_gets_what_the_program_answers(
     answer = client.chat.completions.create(
         model="chat",
         messages=[{"role": "user", "content": "hello there"}],
-        tools=tools,  # type: ignore[arg-type]
+        tools=tools,
         extra_body={"top_k": 3},
     )
     assert answer.choices[0].message.content == "hello there"
