@@ -17,9 +17,9 @@ from fnmatch import fnmatchcase
 # Words, between underscores, that secrets are called by: the first also as the end of a word.
 _SECRET = re.compile(
     r"(?<![A-Z0-9])("
-    r"[A-Z0-9]*(TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|APIKEY|ACCESSKEY|PRIVATEKEY)"
-    r"|[A-Z0-9]*(PASSWRD|PASSCODE|PWD)"
-    r"|(DB|PG|USER|MY|ROOT|ADMIN)?PASS|KEY|AUTH|PAT|CRED|PW|JWT|OTP|COOKIE|BEARER"
+    r"[A-Z0-9]*(TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|KEY|SALT|SIGNATURE)"
+    r"|[A-Z0-9]*(PASSWRD|PASSCODE|PASSWORT|PWORD|PWD|PASSFILE|KEYFILE|NETRC)"
+    r"|(DB|PG|USER|MY|ROOT|ADMIN)?PASS|LOGIN|AUTH|PAT|CRED|PW|JWT|OTP|COOKIE|BEARER"
     r")S?\d*(?![A-Z0-9])"
 )
 # Words in mixed case are parted: dbPassword is two.
@@ -31,11 +31,15 @@ _DIRECTORIES = {"PWD", "OLDPWD"}
 _SECRET_VALUE = re.compile(
     # User information in an address: a password, or a token in its place.
     r"://[^\s/?#]*@|://[^\s:/?#]*:[^\s]*@"
-    # Parameters of an address or of a connection.
-    r"|(?i:\b(password|passwd|pwd|secret|token|api_?key|access_?key)[=:]\s*[^\s=:])"
+    # Parameters of an address or of a connection, members of JSON, headers, lines of a netrc.
+    r"|(?i:\b\w*(password|passwd|pwd|secret|token|(api|access|account|private)_?key)"
+    r"[\"']?\s*[=:]\s*[^\s=:])"
+    r"|(?i:[?&;](sig|signature)=|\bauthorization:|\bpassword \S|\btoken [\w-]{6,})"
+    r"|\b(Bearer|Basic) [\w+/=.-]"
     # What the largest services begin their keys with, a key in PEM, and a JSON Web Token.
-    r"|\b(hf_|sk-|gh[pousr]_|github_pat_|glpat-|xox[a-z]-|AIza|nvapi-|AKIA|ASIA)[\w-]{16,}"
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY|\beyJ[\w-]{8,}\.[\w-]{8,}\.|\bBearer "
+    r"|\b(hf_|sk-|[spr]k_(live|test)_|gh[pousr]_|github_pat_|glpat-|xox[a-z]-|xapp-|AIza|nvapi-"
+    r"|AKIA|ASIA|npm_|pypi-|dop_v1_|ya29\.|SG\.|shpat_)[\w-]{16,}|\bhooks\.slack\.com/services/"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY|\beyJ[\w-]{8,}\.[\w-]{8,}\.|\$2[aby]\$\d\d\$"
 )
 _PLACES = (
     "PATH HOME USER LOGNAME SHELL PWD TMPDIR TMP TEMP XDG_* "

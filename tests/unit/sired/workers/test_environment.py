@@ -31,7 +31,8 @@ def test_nothing_else_does(name: str) -> None:
     "TF_VAR_db_pass TF_VAR_github_pat TF_VAR_region TF_CLI_ARGS TF_TOKEN_app_terraform_io "
     "HF_APIKEY NVIDIA_NGC_PASS VLLM_APIKEY HF_PAT OLLAMA_PWD OLLAMA_DBPASSWORD LLAMA_PASSPHRASE "
     "TORCH_dbPassword TORCH_githubPat CUDA_ACCESSKEY HF_TOKEN2 HF_CREDS XDG_DBPASS "
-    "VLLM_PASSWORDS HF_HUBTOKEN".split(),
+    "VLLM_PASSWORDS HF_HUBTOKEN HF_MASTERKEY NCCL_SECRETKEY TORCH_passKey HF_KEYFILE HF_SALT "
+    "PYTHON_NETRC HF_LOGIN OLLAMA_PWORD HF_SIGNATURE".split(),
 )
 def test_a_secret_by_any_of_its_names_does_not(name: str) -> None:
     assert not is_allowed(name)
@@ -51,6 +52,20 @@ def test_a_secret_by_any_of_its_names_does_not(name: str) -> None:
         "-----BEGIN RSA PRIVATE KEY-----",
         "eyJhbGciOiJIUzI1.eyJzdWIiOiIxMjM0.c2lnbmF0dXJl",
         "Bearer s3cret",
+        "Authorization: Basic bWU6czNjcmV0",
+        "Basic bWU6czNjcmV0",
+        "https://host/blob?sv=2020&sig=s3cret%3D",
+        "DefaultEndpointsProtocol=https;AccountName=me;AccountKey=s3cret==",
+        '{"password": "s3cret"}',
+        "{'client_secret': 's3cret'}",
+        "machine host login me password s3cret",
+        "sk_live_abcdefghijklmnop",
+        "pypi-abcdefghijklmnopqrst",
+        "npm_abcdefghijklmnopqrstuvwxyz",
+        "https://hooks.slack.com/services/T0/B0/x",
+        "-----BEGIN OPENSSH PRIVATE KEY-----",
+        "-----BEGIN PGP PRIVATE KEY BLOCK-----",
+        "$2b$12$abcdefghijklmnopqrstuv",
     ],
 )
 def test_a_secret_by_its_value_does_not(name: str, value: str) -> None:
@@ -68,6 +83,11 @@ def test_a_secret_by_its_value_does_not(name: str, value: str) -> None:
         ("PYTHONPATH", "/srv/sk-learn"),
         ("TF_CPP_MIN_LOG_LEVEL", "2"),
         ("CUDA_DEVICE_ORDER", "PCI_BUS_ID"),
+        ("PYTORCH_CUDA_ALLOC_CONF", "max_split_size_mb:128,expandable_segments:True"),
+        ("TOKENIZERS_PARALLELISM", "false"),
+        ("XDG_SESSION_TYPE", "tty"),
+        ("PYTHONHASHSEED", "0"),
+        ("CUDA_PIN_MEMORY", "1"),
         ("NCCL_SOCKET_IFNAME", "eth0"),
         ("XDG_DATA_DIRS", "/usr/share:/opt/pat/share"),
     ],
