@@ -122,6 +122,8 @@ class Link:
         self._payloads = Payloads(paths)
         self._heartbeat = Heartbeat()
         self._incomplete = False
+        # Whether ZeroMQ may still send from memory of callers.
+        self._lends = False
         self._uninterrupted = Uninterrupted()
         self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
         self._socket.setsockopt(zmq.LINGER, 0)
@@ -239,14 +241,19 @@ class Link:
                 self._socket.send(b"", _NOBLOCK | _SNDMORE)
                 self._incomplete = True
                 for frame in frames[:-1]:
-                    copy = len(frame) < _ZERO_COPY_BYTES
-                    self._socket.send(frame, _NOBLOCK | _SNDMORE, copy=copy)
-                last = frames[-1]
-                self._socket.send(last, _NOBLOCK, copy=len(last) < _ZERO_COPY_BYTES)
+                    self._socket.send(frame, _NOBLOCK | _SNDMORE, copy=self._copies(frame))
+                self._socket.send(frames[-1], _NOBLOCK, copy=self._copies(frames[-1]))
             except zmq.Again:
                 return False
             self._incomplete = False
             return True
+
+    def _copies(self, frame: Any) -> bool:
+        """Whether to send a copy of a frame; a large one is sent from the caller's memory."""
+        if len(frame) < _ZERO_COPY_BYTES:
+            return True
+        self._lends = True
+        return False
 
     def receive(
         self, request_id: str | int, timeout: float | None, *, due: float | None = None
@@ -340,7 +347,8 @@ class Link:
                     if self._incomplete or not self.ready()[0]:
                         break
                     self.send(Cancel(id=HEARTBEAT_ID, request=number), seconds=0.0)
-        self.close(linger=0.0 if self.ended else _LINGER_SECONDS)
+        # ZeroMQ aborts the process if it sends from memory that is gone: at its exit, for instance.
+        self.close(linger=0.0 if self.ended or self._lends else _LINGER_SECONDS)
 
     def take(self) -> Answer:
         """Receive the next message; waits as long as the last ``receive``."""

@@ -14,6 +14,7 @@ from itertools import count
 import msgspec
 
 from sire.client.direct.exchange import OPENING_SECONDS
+from sire.client.heartbeat import daemon_stopped
 from sire.errors import SireError
 from sire.paths import Paths
 from sire.protocol.content import Buffer
@@ -70,7 +71,7 @@ class Payloads:
 
     def _open(self, seconds: float) -> bool:
         """Request a connection; whether the daemon grants one."""
-        if time.monotonic() < self._not_before:
+        if time.monotonic() < self._not_before or daemon_stopped(self._paths):
             return False
         self._not_before = time.monotonic() + _PAUSE_SECONDS
         line = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -184,6 +186,30 @@ def test_a_stopped_daemon_is_reported_within_the_timeout(there: There, way: str)
                 WAYS[way](manager)
             assert time.monotonic() - began < LATE
         assert manager.predict("m", ASKED, timeout=60) == ASKED
+
+
+LEAVES = """
+import sys
+import numpy as np
+from sire import ModelManager
+from sire.errors import DaemonUnavailable
+
+with ModelManager(home=sys.argv[1]) as manager:
+    try:
+        manager.predict("m", np.zeros(1 << 20), timeout=0.5)
+    except DaemonUnavailable:
+        sys.exit(7)
+"""
+
+
+def test_a_program_that_leaves_a_large_input_with_a_stopped_daemon_ends_as_it_wants_to(
+    there: There,
+) -> None:
+    house, _ = there
+    with stopped(house):
+        command = [sys.executable, "-c", LEAVES, str(house.path)]
+        done = subprocess.run(command, capture_output=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (7, b"")
 
 
 @pytest.mark.parametrize("way", READS)

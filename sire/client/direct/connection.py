@@ -16,6 +16,7 @@ from sire.client.direct.exchange import (
     run_of,
     too_late,
 )
+from sire.client.heartbeat import daemon_stopped
 from sire.errors import SireError
 from sire.paths import Paths
 from sire.protocol.content import Buffer, size_of
@@ -103,6 +104,8 @@ class DirectConnection:
 
 def open_direct(paths: Paths, model: str) -> DirectConnection | None:
     """Request a direct connection to a worker of a model; None if the daemon grants none now."""
+    if daemon_stopped(paths):  # its answer would be awaited in vain
+        return None
     end = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     staging = Staging()
     channel: Channel[FromDaemonOrWorker] = Channel(end, FromDaemonOrWorker, staging=staging)
