@@ -133,7 +133,10 @@ class ShrinkRequested(msgspec.Struct, frozen=True):
 
 
 class LoadProgressed(msgspec.Struct, frozen=True):
-    """A worker has read more of its model: ``read_bytes`` of ``total_bytes``."""
+    """A worker has read more of its model: ``read_bytes`` of ``total_bytes``.
+
+    Both are 0 while its load waits for another one on the same GPU.
+    """
 
     instance: int
     read_bytes: int

@@ -104,7 +104,10 @@ class Estimated(msgspec.Struct, frozen=True, tag=True):
 
 
 class LoadProgress(msgspec.Struct, frozen=True, tag=True):
-    """Progress of loading: bytes read and total bytes of the model's files."""
+    """Progress of loading: bytes read and total bytes of the model's files.
+
+    Both are 0 while the load waits for another one on the same GPU.
+    """
 
     read_bytes: int
     total_bytes: int

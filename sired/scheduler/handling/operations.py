@@ -62,7 +62,9 @@ class OperationHandler:
     def progressed(self, event: events.LoadProgressed, now: float) -> None:
         """Record the progress of a load: it does not hang."""
         state = self._fleet.instances[event.instance].state
-        if isinstance(state, Loading) and event.read_bytes > state.read_bytes:
+        if isinstance(state, Loading) and not event.total_bytes:
+            state.alive_at = now
+        elif isinstance(state, Loading) and event.read_bytes > state.read_bytes:
             state.alive_at = now
             state.read_bytes, state.total_bytes = event.read_bytes, event.total_bytes
 

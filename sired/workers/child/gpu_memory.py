@@ -5,6 +5,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from sired.workers.child.cuda_context import may_have_context
 # The content of the lock file once the driver is known to report memory per process.
 _PER_PROCESS = b"by process"
 _ASK_SECONDS = 0.25
+# How often a load that waits for another one looks for its end, and reports that it waits.
+_RETRY_SECONDS = 0.02
+_REPORT_SECONDS = 1.0
 
 
 class GpuLoadMeter:
@@ -23,7 +27,8 @@ class GpuLoadMeter:
 
     If the driver does not report memory per process, as in many containers, the increase of the
     whole GPU is measured. Concurrent loads would count each other then, so each waits until the
-    previous one is settled. A process that finds that the driver does report it records that in the
+    previous one is settled, and reports meanwhile that it is alive. A process that finds that the
+    driver does report it, for itself or for the program that it has started, records that in the
     lock file, and no process waits from then on.
 
     Args:
@@ -31,15 +36,25 @@ class GpuLoadMeter:
         lock: the file that processes lock while they load onto this GPU.
         nvml: the driver's library as a Python module, or a substitute.
         held: bytes that the process held there before.
+        waiting: called about once a second while it waits for another load.
     """
 
-    def __init__(self, uuid: str, lock: Path, nvml: Any = pynvml, held: int = 0) -> None:
+    def __init__(
+        self,
+        uuid: str,
+        lock: Path,
+        nvml: Any = pynvml,
+        held: int = 0,
+        waiting: Callable[[], None] = lambda: None,
+    ) -> None:
         self._nvml = nvml
         self._uuid = uuid
         self._held = held
+        self._path = lock
         self._lock = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        if os.pread(self._lock, len(_PER_PROCESS), 0) != _PER_PROCESS:
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self._per_process = self._is_per_process()
+        if not self._per_process:
+            self._wait(waiting)
         self._used_before = self._used()
 
     def settle(self) -> int:
@@ -51,13 +66,32 @@ class GpuLoadMeter:
             fcntl.flock(self._lock, fcntl.LOCK_UN)
             os.close(self._lock)
 
+    def _is_per_process(self) -> bool:
+        return os.pread(self._lock, len(_PER_PROCESS), 0) == _PER_PROCESS
+
+    def _wait(self, waiting: Callable[[], None]) -> None:
+        """Wait for the lock; a load that waits for long must not be taken for one that hangs."""
+        report_at = time.monotonic() + _REPORT_SECONDS
+        while not self._is_per_process():
+            with suppress(BlockingIOError):
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            time.sleep(_RETRY_SECONDS)
+            if time.monotonic() >= report_at:
+                report_at = time.monotonic() + _REPORT_SECONDS
+                waiting()
+
     def by_driver(self, others: Sequence[int] = ()) -> int | None:
         """Bytes of this process and others by the driver; None if it does not report them."""
-        return self._used((os.getpid(), *others))
+        used = self._used((os.getpid(), *others))
+        if used is not None and not self._per_process:
+            self._per_process = True
+            # The descriptor is closed by the time that a program is measured.
+            self._path.write_bytes(_PER_PROCESS)
+        return used
 
     def _measure(self) -> int:
         if (own := self.by_driver()) is not None:
-            os.pwrite(self._lock, _PER_PROCESS, 0)
             return own
         # In a container the driver may not know this process's id. The increase of the whole GPU is
         # this process's, unless other processes changed theirs meanwhile.

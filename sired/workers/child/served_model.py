@@ -130,7 +130,7 @@ class ServedModel:
                 Path(job.cache), content_digest(files)
             )
         at_exit(self._runtime.unload)
-        own = _meter(job.device, self._runtime, context)
+        own = _meter(job.device, self._runtime, context, self._report_waiting)
         # Classes of the user's may write to their files.
         read_only = [Path(state.path) for state in job.files] or files if traits.formats else []
         held = HeldFiles()
@@ -189,6 +189,10 @@ class ServedModel:
         # A report is skipped if the daemon is slow to read; its end is detected elsewhere.
         with contextlib.suppress(OSError):
             self._channel.try_send(LoadProgress(done, total))
+
+    def _report_waiting(self) -> None:
+        """Report that this load waits for another one, and does not hang."""
+        self._report_progress(0, 0)
 
     def change_tier(self, message: ChangeTier) -> Slept | Woke | DramFreed | WorkerError:
         """Suspend or wake the model, or release main memory; returns the reply."""
@@ -367,10 +371,13 @@ def _as(accept: str, answer: Payload) -> Payload:
     return codecs.encode(data, accept)
 
 
-def _meter(device: DeviceGrant, runtime: InferenceRuntime, context: int) -> CpuMeter | GpuMeter:
+def _meter(
+    device: DeviceGrant, runtime: InferenceRuntime, context: int, waiting: Callable[[], None]
+) -> CpuMeter | GpuMeter:
     if device.kind != "cuda":
         return CpuMeter()
-    return GpuMeter(GpuLoadMeter(device.uuid, Path(device.load_lock), held=context), runtime)
+    lock = Path(device.load_lock)
+    return GpuMeter(GpuLoadMeter(device.uuid, lock, held=context, waiting=waiting), runtime)
 
 
 def _file_payload(path: Path) -> Payload:

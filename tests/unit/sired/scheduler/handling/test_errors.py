@@ -79,6 +79,17 @@ def test_a_load_without_progress_reports_how_far_it_came(driver: type[Driver]) -
     )
 
 
+def test_a_load_that_waits_for_another_on_its_gpu_does_not_hang(driver: type[Driver]) -> None:
+    d = driver(load_timeout=10.0)
+    d.add("m", 10)
+    d.operation("m", timeout=1000.0)
+    for _ in range(5):
+        d.wait(8.0)
+        d.handle(events.LoadProgressed(1, 0, 0))
+    assert failures(d.wait(9.0)) == {}
+    assert isinstance(only(d.wait(2.0)), LoadFailed)
+
+
 def test_a_load_that_exceeds_its_declared_memory_reports_both_figures(driver: type[Driver]) -> None:
     d = driver()
     d.add("m", 10, declared=20)

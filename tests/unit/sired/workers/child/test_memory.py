@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -210,8 +211,14 @@ class Gpu:
         assert self.there.uuid is not None
         self._uuid = self.there.uuid
 
-    def meter(self, runtime: Any = None, held: int = 0, clock: Any = time.monotonic) -> "GpuMeter":
-        share = GpuLoadMeter(self._uuid, self._lock, self._nvml, held)
+    def meter(
+        self,
+        runtime: Any = None,
+        held: int = 0,
+        clock: Any = time.monotonic,
+        waiting: Callable[[], Any] = lambda: None,
+    ) -> "GpuMeter":
+        share = GpuLoadMeter(self._uuid, self._lock, self._nvml, held, waiting)
         return GpuMeter(share, runtime or Reserving(), clock, self._uses)
 
     def _uses(self, pids: Sequence[int]) -> bool:
@@ -390,6 +397,33 @@ def test_loads_that_the_driver_cannot_tell_apart_wait_for_each_other(
         second = waiting.result(10)
         gpu.there.free -= 700
         assert second.settle(80) == 700
+
+
+def test_a_load_that_waits_for_another_reports_that_it_is_alive(
+    make_gpu: Callable[..., Gpu],
+) -> None:
+    gpu, reported = make_gpu(processes=None), threading.Event()
+    first = gpu.meter()
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(gpu.meter, waiting=reported.set)
+        assert reported.wait(60)
+        first.settle(80)
+        waiting.result(60).settle(80)
+
+
+def test_loads_stop_waiting_once_the_driver_has_told_the_memory_of_a_program(
+    make_gpu: Callable[..., Gpu],
+) -> None:
+    """The worker of a program has no memory there itself, so only the program shows it."""
+    gpu = make_gpu(processes={7: 300})
+    first = gpu.meter()
+    with ThreadPoolExecutor() as pool:
+        second = pool.submit(gpu.meter)
+        assert first.held_by([7]) == 300  # before the first is settled
+        second.result(60)
+    assert ProgramMeter(first, lambda: [7]).settle(0) == 300
+    gpu.meter()
+    gpu.meter()
 
 
 def test_the_context_of_a_worker_that_stood_by_is_its_own_too(make_gpu: Callable[..., Gpu]) -> None:
