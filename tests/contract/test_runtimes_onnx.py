@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from sired.codecs import decode
 from sired.codecs.check import check
 from sired.runtimes.base import ModelCacheDirectory
 from sired.runtimes.discovery import find_runtime
-from sired.runtimes.onnx.runtime import OnnxRuntime
+from sired.runtimes.onnx.runtime import OnnxModel, OnnxRuntime
 from sired.store.formats import recognise
 from tests.contract.runtime_cases import write_onnx, write_onnx_with_weights_beside
 from tests.contract.tiny_graphs import write_graph, write_network
@@ -469,3 +470,18 @@ def test_a_place_that_takes_no_graph_keeps_no_model_from_loading(
 ) -> None:
     cache_directory.parent.write_text("a file where the directory should be")
     assert onnx.predict(onnx.load(network), PICTURE).shape == (2, 64, 10, 10)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"CPUExecutionProvider": {}}, 4),
+        ({"CUDAExecutionProvider": {"use_tf32": "1"}}, 3),
+        ({"CUDAExecutionProvider": {"use_tf32": "0"}}, 4),
+    ],
+)
+def test_a_graph_on_a_gpu_is_as_exact_as_its_options_let_it_be(
+    options: dict[str, dict[str, str]], expected: int
+) -> None:
+    session: Any = SimpleNamespace(get_provider_options=lambda: options)
+    assert OnnxRuntime().precision_bytes(OnnxModel(session, (), (), 0)) == expected

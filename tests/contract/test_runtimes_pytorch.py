@@ -23,10 +23,11 @@ from sire.spec import ModelSpec, Signature, TensorSpec
 from sired.daemon.models.registration import inspect
 from sired.runtimes.base import ModelCacheDirectory
 from sired.runtimes.discovery import find_runtime
-from sired.runtimes.pytorch.compiling import compiled
+from sired.runtimes.pytorch.compiling import Compiled, compiled
 from sired.runtimes.pytorch.data import to_arrays
 from sired.runtimes.pytorch.offload import offload, restore
 from sired.runtimes.pytorch.runtime import PyTorchRuntime
+from sired.runtimes.support.comparison import alike
 from sired.store.formats import recognise
 from sired.workers.child.warmup import warm_up
 from tests.contract.runtime_cases import Twice, write_aoti, write_exported, write_safetensors
@@ -575,6 +576,61 @@ def test_without_a_compiler_it_is_said_what_is_missing(
             compile=True,
         )
     assert "compile=true" in caught.value.hint
+
+
+class Failing(torch.nn.Module):
+    """Raises what the code that launches its kernels does."""
+
+    def __init__(self, problem: Exception) -> None:
+        super().__init__()
+        self.problem = problem
+
+    def forward(self) -> None:
+        raise self.problem
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        subprocess.CalledProcessError(1, ["gcc", "main.c"]),  # without Python.h
+        RuntimeError("Failed to find C compiler. Please specify via CC environment variable."),
+    ],
+)
+def test_a_kernel_whose_launcher_cannot_be_compiled_is_a_load_that_failed(
+    problem: Exception,
+) -> None:
+    """Otherwise the load looks good, and every request fails."""
+    with pytest.raises(LoadFailed, match="torch.compile failed") as caught:
+        Compiled(Failing(problem))()
+    assert "python3-dev" in caught.value.hint
+    with pytest.raises(RuntimeError, match="shapes"):
+        Compiled(Failing(RuntimeError("shapes differ")))()
+
+
+@compiler
+def test_no_more_processes_compile_than_there_are_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5, 7})
+    monkeypatch.setenv("TORCHINDUCTOR_COMPILE_THREADS", "")
+    monkeypatch.delenv("TORCHINDUCTOR_COMPILE_THREADS")
+    compiled(Twice())
+    assert os.environ["TORCHINDUCTOR_COMPILE_THREADS"] == "3"
+    monkeypatch.setenv("TORCHINDUCTOR_COMPILE_THREADS", "1")
+    compiled(Twice())
+    assert os.environ["TORCHINDUCTOR_COMPILE_THREADS"] == "1"
+
+
+def test_float32_on_a_gpu_is_as_exact_as_tensorfloat_32(
+    pytorch: PyTorchRuntime, tmp_path: Path, class_file: Path
+) -> None:
+    write_safetensors(tmp_path / "m")
+    where = {"format": "safetensors", "model_class": f"{class_file}:Twice"}
+    model = pytorch.load(str(tmp_path / "m"), **where)
+    assert pytorch.precision_bytes(model) == 4
+    on_gpu = dataclasses.replace(model, device=torch.device("cuda"))
+    one = np.linspace(-1, 1, 100, dtype=np.float32)
+    assert alike(one, one + np.float32(1e-3), pytorch.precision_bytes(on_gpu))
+    assert not alike(one, one + np.float32(1e-3), pytorch.precision_bytes(model))
+    assert not alike(one, one + np.float32(1e-2), pytorch.precision_bytes(on_gpu))
 
 
 @pytest.mark.slow

@@ -88,6 +88,11 @@ class OnnxRuntime(InferenceRuntime):
         """Bytes of the file and of external weights: the graph itself is small."""
         return model.weight_bytes
 
+    def precision_bytes(self, model: OnnxModel) -> int:
+        """As for float32: on a GPU it is multiplied in TensorFloat-32, unless that is disabled."""
+        options = model.session.get_provider_options().get("CUDAExecutionProvider")
+        return 4 if options is None or options.get("use_tf32") == "0" else 3
+
     def accepts_dummy_input(self, model: OnnxModel) -> bool:  # noqa: ARG002
         """Always: graphs have no side effects."""
         return True

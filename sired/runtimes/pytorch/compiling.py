@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,9 @@ from sire.errors import LoadFailed
 from sired.runtimes.out_of_memory import is_out_of_memory
 
 _CACHE = "TORCHINDUCTOR_CACHE_DIR"
+_THREADS = "TORCHINDUCTOR_COMPILE_THREADS"
+# What Triton says that cannot compile the code by which kernels are launched.
+_COMPILER_FAILED = ("failed to find c compiler", "python.h", "returned non-zero exit status")
 
 
 def cache_compiled_code(directory: Path) -> None:
@@ -34,7 +39,17 @@ def compiled(module: torch.nn.Module) -> Callable[..., Any]:
             hint="Install one (apt install g++), set CXX in the daemon's environment, or register "
             "without compile=true.",
         )
+    _limit_compile_processes(len(os.sched_getaffinity(0)))
     return Compiled(torch.compile(module))
+
+
+def _limit_compile_processes(count: int) -> None:
+    """Have at most ``count`` processes compile: by default there are up to 32, of 200 MB each."""
+    os.environ.setdefault(_THREADS, str(count))
+    # It may have been imported, and has read the variable then.
+    config: Any = sys.modules.get("torch._inductor.config")
+    if config is not None:
+        config.compile_threads = int(os.environ[_THREADS])
 
 
 class Compiled(torch.nn.Module):
@@ -51,7 +66,17 @@ class Compiled(torch.nn.Module):
         except torch._dynamo.exc.TorchDynamoException as problem:  # noqa: SLF001 (has no public name)
             if is_out_of_memory(problem):
                 raise
-            reason = str(problem).strip().partition("\n")[0]
-            raise LoadFailed(
-                f"torch.compile failed: {reason}", hint="Register it without compile=true."
-            ) from problem
+            raise _failed(problem) from problem
+        except (subprocess.CalledProcessError, RuntimeError) as problem:
+            if not any(words in str(problem).lower() for words in _COMPILER_FAILED):
+                raise
+            raise _failed(problem) from problem
+
+
+def _failed(problem: Exception) -> LoadFailed:
+    reason = str(problem).strip().partition("\n")[0]
+    return LoadFailed(
+        f"torch.compile failed: {reason}",
+        hint="Triton needs a C compiler and Python's headers (apt install gcc python3-dev). Or "
+        "register it without compile=true.",
+    )

@@ -5,6 +5,10 @@ are moved once, and references to parameters are not affected. Restored weights 
 addresses: addresses that a model has recorded, as a captured CUDA graph does, become invalid.
 """
 
+import contextlib
+import ctypes
+import logging
+import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate
@@ -12,25 +16,31 @@ from typing import Any
 
 import torch
 
+from sire.units import format_bytes
 from sired.runtimes.pytorch.storages import is_opaque, plain_tensors, storages_of
 
 # Alignment of each storage in main memory; copies are fastest from whole cache lines.
 _ALIGNMENT = 512
+_HUGE_PAGE = 2 << 20
+
+log = logging.getLogger("sired.worker")
 
 
 @dataclass(frozen=True, slots=True)
 class OffloadedWeights:
-    """Weights in main memory: their storages, and the bytes of each, within one allocation."""
+    """Weights in main memory: their storages, and the bytes of each, within one allocation.
+
+    While they are back on their device, ``storages`` is empty: the module may replace some, whose
+    memory there must not be kept.
+    """
 
     storages: list[torch.UntypedStorage]
     parts: list[torch.Tensor]
     memory: torch.Tensor
 
     def fits(self, storages: list[torch.UntypedStorage]) -> bool:
-        """Whether these are the storages that it was allocated for."""
-        pairs = zip(storages, self.storages, strict=False)
-        same = all(one._cdata == other._cdata for one, other in pairs)  # noqa: SLF001 (no public id)
-        return same and len(storages) == len(self.storages)
+        """Whether storages have the sizes that it was allocated for."""
+        return [one.nbytes() for one in storages] == [part.nbytes for part in self.parts]
 
     def free(self) -> None:
         """Unlock the pages; they are freed with the last reference to this object."""
@@ -69,6 +79,7 @@ def offload(
     """
     storages = _storages(module)
     offloaded = kept if kept and kept.fits(storages) else _allocate(storages, kept, pinned=pinned)
+    offloaded.storages[:] = storages
     for storage, part in zip(storages, offloaded.parts, strict=True):
         part.copy_(_bytes_of(storage), non_blocking=True)
     _finish(storages)
@@ -87,10 +98,11 @@ def _allocate(
     *offsets, total = accumulate(sizes, initial=0)
     memory = torch.empty(total, dtype=torch.uint8)
     if pinned:
+        _use_huge_pages(memory)
         _pin(memory)
     pairs = zip(offsets, storages, strict=True)
     parts = [memory[offset : offset + storage.nbytes()] for offset, storage in pairs]
-    return OffloadedWeights(storages, parts, memory)
+    return OffloadedWeights([], parts, memory)
 
 
 def restore(offloaded: OffloadedWeights) -> None:
@@ -103,6 +115,7 @@ def restore(offloaded: OffloadedWeights) -> None:
         storage.resize_(part.nbytes)
         _bytes_of(storage).copy_(part, non_blocking=True)
     _finish(offloaded.storages)
+    offloaded.storages.clear()
 
 
 def _bytes_of(storage: torch.UntypedStorage) -> torch.Tensor:
@@ -120,9 +133,37 @@ def _finish(storages: list[torch.UntypedStorage]) -> None:
 
 
 def _pin(memory: torch.Tensor) -> None:
-    if memory.nbytes:
-        runtime = torch.cuda.cudart()  # type: ignore[no-untyped-call]
-        torch.cuda.check_error(int(runtime.cudaHostRegister(memory.data_ptr(), memory.nbytes, 0)))
+    """Lock the pages, if the system allows it: WSL2 and containers may limit how much.
+
+    Copies from memory that is not locked take longer, and are right all the same.
+    """
+    if not memory.nbytes:
+        return
+    runtime = torch.cuda.cudart()  # type: ignore[no-untyped-call]
+    if code := int(runtime.cudaHostRegister(memory.data_ptr(), memory.nbytes, 0)):
+        log.warning(
+            "%s of main memory cannot be pinned (CUDA error %d): sleep and wake take longer",
+            format_bytes(memory.nbytes),
+            code,
+        )
+        _clear_last_error()
+
+
+def _clear_last_error() -> None:
+    """Have CUDA forget an error that has been handled: the next launch would report it."""
+    major = (torch.version.cuda or "").partition(".")[0]
+    with contextlib.suppress(OSError):
+        ctypes.CDLL(f"libcudart.so.{major}").cudaGetLastError()  # the one that torch has loaded
+
+
+def _use_huge_pages(memory: torch.Tensor) -> None:
+    """Ask for huge pages, of which far fewer have to be locked; a hint that may be ignored."""
+    start = -(-memory.data_ptr() // _HUGE_PAGE) * _HUGE_PAGE
+    length = (memory.data_ptr() + memory.nbytes - start) // _HUGE_PAGE * _HUGE_PAGE
+    if length > 0:
+        ctypes.CDLL(None).madvise(
+            ctypes.c_void_p(start), ctypes.c_size_t(length), mmap.MADV_HUGEPAGE
+        )
 
 
 def _unpin(memory: torch.Tensor) -> None:

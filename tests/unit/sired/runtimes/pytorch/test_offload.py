@@ -1,5 +1,7 @@
 """Weights leave the memory they were in, and come back bit for bit; here without a GPU."""
 
+import weakref
+from types import SimpleNamespace
 from typing import Any, Self
 
 import pytest
@@ -77,6 +79,42 @@ def test_weights_that_were_replaced_are_parked_elsewhere(module: Tied) -> None:
 def test_what_is_no_module_cannot_be_parked(module: Tied) -> None:
     assert can_offload(module)
     assert not can_offload(module.forward)
+
+
+def test_weights_that_are_replaced_while_awake_are_not_kept_in_memory(module: Tied) -> None:
+    parked = offload(module, pinned=False)
+    restore(parked)
+    replaced = weakref.ref(module.low.untyped_storage())
+    kept = weakref.ref(module.low)
+    module.low = torch.nn.Parameter(torch.randn(7).half())
+    assert kept() is None
+    assert replaced() is None
+    assert parked.storages == []
+    before = module(torch.arange(50))
+    again = offload(module, parked, pinned=False)
+    assert again is parked  # the sizes are the same
+    restore(again)
+    assert torch.equal(module(torch.arange(50)), before)
+
+
+@pytest.mark.parametrize("code", [0, 2])
+def test_weights_leave_also_where_the_system_lets_no_memory_be_pinned(
+    module: Tied, code: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As WSL2, beyond half a GiB or one."""
+    asked: list[int] = []
+
+    def register(address: int, size: int, flags: int) -> int:
+        asked.append(size)
+        return code
+
+    monkeypatch.setattr(torch.cuda, "cudart", lambda: SimpleNamespace(cudaHostRegister=register))
+    before = module(torch.arange(50))
+    parked = offload(module)
+    assert asked == [parked.memory.nbytes]
+    assert ("cannot be pinned (CUDA error 2)" in caplog.text) == bool(code)
+    restore(parked)
+    assert torch.equal(module(torch.arange(50)), before)
 
 
 class Wrapped(torch.Tensor):
