@@ -68,7 +68,7 @@ class DirectHandler:
             model.service_seconds, event.seconds / event.served
         )
         self._loader.record_peak(instance, event.peak, now)
-        self._fleet.answered(instance)
+        self._loader.answered(instance, now)
 
     def close(self) -> None:
         """Close the direct connections to instances that may no longer have any."""

@@ -139,7 +139,7 @@ class RequestHandler:
         instance.model.backoff.answered()
         self._loader.record_peak(instance, event.peak, now)
         if event.error is None:
-            self._fleet.answered(instance)
+            self._loader.answered(instance, now)
             self._queues.answered(request)
         elif event.out_of_memory and self._may_run_alone(request, instance):
             self._run_alone([request], instance)

@@ -230,6 +230,6 @@ class Fleet:
         """Charge an instance the most memory that it has held; ``peak`` exceeds what was known."""
         self._measurements.record(instance, peak, now)
 
-    def answered(self, instance: Instance) -> None:
-        """Learn what an answer shows about the memory of an instance."""
-        self._measurements.answered(instance)
+    def answered(self, instance: Instance) -> bool:
+        """Learn what an answer shows about the memory of an instance; True if that is new."""
+        return self._measurements.answered(instance)

@@ -197,6 +197,11 @@ class Loader:
             if instance.model.pinned:
                 self.place(now)
 
+    def answered(self, instance: Instance, now: float) -> None:
+        """Learn what an answer shows: a load of the model that waits may need less memory now."""
+        if self._fleet.answered(instance):
+            self.place(now)
+
     # Placing and starting
 
     def place(self, now: float) -> None:

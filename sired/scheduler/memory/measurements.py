@@ -58,10 +58,13 @@ class Measurements:
             self.learn(instance, memory)
         self.evict_excess(instance, now)
 
-    def answered(self, instance: Instance) -> None:
-        """Learn of an instance that has answered a request whether it uses its GPU at all."""
-        if not instance.peak and self._ledger.accounts[instance.device].kind == "cuda":
-            self.learn(instance, 0)
+    def answered(self, instance: Instance) -> bool:
+        """Learn of an instance that has answered that it does not use its GPU, if that is new."""
+        kind = self._ledger.accounts[instance.device].kind
+        if instance.peak or kind != "cuda" or not instance.model.uses(kind):
+            return False
+        self.learn(instance, 0)
+        return True
 
     def learn(self, instance: Instance, memory: int) -> None:
         """Remember the bytes that a model needs on devices of that kind."""

@@ -406,6 +406,22 @@ def test_a_model_that_does_not_use_the_gpu_goes_to_the_cpu_once_it_has_answered(
     assert (again.device, again.memory) == ("cpu", 80)
 
 
+def test_a_model_that_is_found_not_to_use_gpus_waits_for_no_memory_of_one(
+    driver: type[Driver],
+) -> None:
+    d = driver(devices=(("cuda:0", "cuda", 100), ("cuda:1", "cuda", 100)))
+    d.handle(events.MemorySampled({"cuda:0": 5, "cuda:1": 100}))
+    d.add("forest", 10)
+    request, instructions = d.request("forest")
+    (start,) = of_kind(StartWorker, instructions)
+    d.request("forest")
+    d.ready(start.instance, memory=0)
+    # The second request keeps it busy where it is.
+    assert not of_kind(StartWorker, d.operation("forest", "cuda:0")[1])
+    (moved,) = of_kind(StartWorker, d.finish(request))
+    assert (moved.device, moved.memory) == ("cuda:0", 0)
+
+
 def test_a_model_that_begins_to_use_the_gpu_with_its_first_request_stays_on_gpus(
     driver: type[Driver],
 ) -> None:
