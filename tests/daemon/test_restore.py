@@ -27,9 +27,18 @@ pytestmark = pytest.mark.own_daemon
 
 RESTORE = "[daemon]\nrestore = true\n"
 SMALL_CPU = '[devices.cpu0]\nkind = "cpu"\nmemory = "600MB"\n'
+# A model of plain Python, because each of many daemons would have to import PyTorch for another.
+ECHO = """
+class Echo:
+    def load(self, path):
+        open(path).close()
+
+    def predict(self, data):
+        return data
+"""
 DEADLY = """
 import os, pathlib, signal
-from classes import Scale
+from echo import Echo
 
 home = pathlib.Path(os.environ["SIRE_HOME"])
 if (home / "deadly").exists():
@@ -66,12 +75,18 @@ def kill(home: Home) -> None:
 
 
 @pytest.fixture
-def models(home: Home, zoo: Path) -> Callable[..., Any]:
+def models(home: Home, tmp_path: Path) -> Callable[..., Any]:
     """Registers models as a daemon would, without one."""
+    (tmp_path / "echo.py").write_text(ECHO)
+    (tmp_path / "model").touch()
     registry = Registry(home.paths.models)
     registry.load()
     snapshots = Snapshots(home.paths.snapshots)
-    usual = {"path": f"{zoo}/x2.safetensors", "model_class": f"{zoo}/classes.py:Scale"}
+    usual = {
+        "path": f"{tmp_path}/model",
+        "runtime": "python",
+        "model_class": f"{tmp_path}/echo.py:Echo",
+    }
 
     def models(*names: str, **options: Any) -> None:
         for name in names:
@@ -93,14 +108,15 @@ def test_models_to_preload_are_loaded_in_their_order(
 
 
 def test_a_model_to_preload_that_is_not_registered_is_a_problem_and_no_failure(
-    home: Home, register: Callable[..., Any]
+    home: Home, models: Callable[..., Any], tmp_path: Path
 ) -> None:
+    models("a")
     home.configure('[daemon]\npreload = ["ghost", "a"]\n')
-    register("a")
     with home.connect() as connection:
         assert problems(connection) == ("daemon.preload: no model 'ghost' is registered",)
         assert b"ghost" in home.sire("health").stderr
-        register("ghost")
+        kind = f"{tmp_path}/echo.py:Echo"
+        home.register("ghost", tmp_path / "model", "--runtime", "python", "--class", kind)
         assert problems(connection) == ()
 
 
@@ -164,10 +180,10 @@ def test_nothing_is_restored_and_nothing_written_unless_it_is_wanted(
 
 
 def test_a_model_that_fails_is_left_out_and_not_tried_by_the_next_daemon(
-    home: Home, zoo: Path, models: Callable[..., Any]
+    home: Home, models: Callable[..., Any], tmp_path: Path
 ) -> None:
-    broken = home.path / "broken.safetensors"
-    broken.write_bytes((zoo / "x2.safetensors").read_bytes())
+    broken = tmp_path / "broken"
+    broken.touch()
     models("broken", path=str(broken), pinned=True)
     models("a")
     home.configure(RESTORE)
@@ -186,11 +202,10 @@ def test_a_model_that_fails_is_left_out_and_not_tried_by_the_next_daemon(
 
 
 def test_a_model_whose_load_kills_the_daemon_is_tried_twice_and_no_more(
-    home: Home, zoo: Path, models: Callable[..., Any], tmp_path: Path
+    home: Home, models: Callable[..., Any], tmp_path: Path
 ) -> None:
     (tmp_path / "deadly.py").write_text(DEADLY)
-    (tmp_path / "classes.py").write_bytes((zoo / "classes.py").read_bytes())
-    models("deadly", model_class=f"{tmp_path}/deadly.py:Scale", pinned=True)
+    models("deadly", model_class=f"{tmp_path}/deadly.py:Echo", pinned=True)
     models("a")
     home.configure(RESTORE)
     load(home, "a", "deadly")
@@ -214,14 +229,13 @@ def test_a_model_whose_load_kills_the_daemon_is_tried_twice_and_no_more(
 
 
 def test_a_daemon_that_is_stopped_while_it_restores_waits_for_nothing_and_forgets_nothing(
-    home: Home, models: Callable[..., Any], tmp_path: Path, zoo: Path
+    home: Home, models: Callable[..., Any], tmp_path: Path
 ) -> None:
     (tmp_path / "slow.py").write_text(
-        "import os, pathlib, time\nfrom classes import Scale\n"
+        "import os, pathlib, time\nfrom echo import Echo\n"
         "while (pathlib.Path(os.environ['SIRE_HOME']) / 'slow').exists(): time.sleep(0.01)\n"
     )
-    (tmp_path / "classes.py").write_bytes((zoo / "classes.py").read_bytes())
-    models("slow", model_class=f"{tmp_path}/slow.py:Scale", pinned=True)
+    models("slow", model_class=f"{tmp_path}/slow.py:Echo", pinned=True)
     models("a")
     home.configure(RESTORE)
     load(home, "slow", "a")
