@@ -132,6 +132,12 @@ BUILT_FOR = ("sm_75", "sm_80", "sm_90", "sm_100", "compute_100")
         (FakeGpu(capability=(7, 0)), "whose compute capability is 7.0", "Install a torch"),
         (FakeGpu(remapped=(0, 1, 1, 0)), "memory of cuda:0 is to be remapped", "reset the GPU"),
         (FakeGpu(remapped=(0, 9, 1, 1)), "is damaged and cannot be remapped", "Replace the GPU"),
+        (
+            FakeGpu(instances=[]),
+            "cuda:0 is partitioned (MIG), and has no instances",
+            "mig -i 0 -cgi",
+        ),
+        (FakeGpu(total=None), "does not report the memory of cuda:0", "hardware.md"),
     ],
 )
 def test_a_gpu_that_cannot_compute_is_a_problem(gpu: FakeGpu, found: str, advice: str) -> None:
@@ -139,6 +145,31 @@ def test_a_gpu_that_cannot_compute_is_a_problem(gpu: FakeGpu, found: str, advice
     assert finding.state == "problem"
     assert found in finding.found
     assert advice in finding.advice
+
+
+def test_what_differs_and_works_all_the_same_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Hidden GPUs, process ids of a container, memory that WSL2 lets nobody pin."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    kernel = tmp_path / "version"
+    kernel.write_text("Linux version 6.6.87.2-microsoft-standard-WSL2")
+    nvml = FakeNvml([FakeGpu(processes={1 << 30: 4096}), FakeGpu(instances=[FakeGpu()])])
+    finding = gpus(BUILT_FOR, nvml, kernel=kernel)
+    assert finding.state == "warning"
+    for words in ("numbers processes otherwise", "DEVICES=1 hides", "WSL2 limits"):
+        assert words in finding.found
+    for words in ("--pid=host", "unset CUDA_VISIBLE_DEVICES"):
+        assert words in finding.advice
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    kernel.write_text("Linux version 6.12.0")
+    known = FakeNvml([FakeGpu(processes={os.getpid(): 4096})])
+    assert gpus(BUILT_FOR, known, kernel=kernel).state == "ok"
+
+
+def test_gpus_are_named_by_their_place_on_the_bus_as_the_daemon_does() -> None:
+    second, first = FakeGpu(bus=9, compute_mode=3), FakeGpu(bus=2)
+    assert "cuda:1 takes one process" in gpus(BUILT_FOR, FakeNvml([second, first])).found
 
 
 def test_gpus_that_report_little_are_taken_to_be_ready() -> None:

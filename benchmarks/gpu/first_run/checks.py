@@ -112,10 +112,27 @@ def _hungry(machine: Machine) -> tuple[bool, str]:
     machine.register("hungry", {"weight": torch.zeros(1)}, models.Hungry)
     machine.ask("ones", "[1]")
     before = machine.instance("ones")["pid"]
+    machine.ask("hungry", "[0]")
+    own = machine.instance("hungry")["pid"]
     code = machine.sire("predict", "hungry", "-i", "-", given="[100000]").returncode
+    stays = machine.instance("hungry")["pid"] == own
     machine.ask("ones", "[1]")
     after = machine.instance("ones")["pid"]
-    return code == 4 and before == after, f"exit {code}, the other process {before}, then {after}"
+    found = f"exit {code}, its process {'stays' if stays else 'has ended'}"
+    return code == 4 and before == after and stays, f"{found}, another {before}, then {after}"
+
+
+def _unused(machine: Machine) -> tuple[bool, str]:
+    source = f"{models.__file__}:{models.Plain.__name__}"
+    file = machine.directory / "plain"
+    file.write_bytes(bytes(64 * MIB))
+    machine.must(
+        *("register", "plain", str(file), "--runtime", "python", "--class", source),
+        *("--device", machine.device),
+    )
+    machine.ask("plain", "[1]")
+    charged = int(machine.instance("plain")["memory_bytes"])
+    return charged == 0, f"charged {format_bytes(charged)}"
 
 
 def _killed(machine: Machine) -> tuple[bool, str]:
@@ -151,7 +168,8 @@ CHECKS = (
     ),
     Check("a program gets the number of its GPU", "that of the device", _program, on_cpu=False),
     Check("dtype=fp16 of 1 GiB", "at most its 512.0 MiB and 1 GiB for a process", _half),
-    Check("an input too large for memory harms no other model", "exit 4, same process", _hungry),
+    Check("an input too large for memory ends no process", "exit 4, the same two", _hungry),
+    Check("a class that does not use its GPU", "charged nothing there", _unused, on_cpu=False),
     Check("a killed process is replaced", "[2.0] of another process", _killed),
     Check("a model sleeps and wakes", "asleep, then [2.0]", _sleeps),
     Check("the daemon is healthy", "no problem", _healthy),

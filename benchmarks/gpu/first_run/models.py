@@ -1,5 +1,8 @@
 """Small models, each for one behaviour that only a real GPU shows."""
 
+from pathlib import Path
+from typing import Any
+
 import torch
 
 
@@ -39,3 +42,15 @@ class Hungry(torch.nn.Module):
         count = int(gibibytes.flatten()[0].item()) << 28
         taken = torch.empty(count, dtype=torch.float32, device=self.weight.device)
         return gibibytes + taken[:1].fill_(0.0) + self.weight
+
+
+class Plain:
+    """Computes without the GPU that it is given; registered for the runtime ``python``."""
+
+    def load(self, path: str) -> None:
+        """Keep the file in main memory."""
+        self.content = Path(path).read_bytes()
+
+    def predict(self, values: Any) -> Any:
+        """The numbers themselves."""
+        return values
