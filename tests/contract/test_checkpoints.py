@@ -220,6 +220,11 @@ CHECKPOINTS: dict[str, tuple[Callable[[], Any], str]] = {
         },
         "strip=ema_model.",
     ),
+    "ema-within": (lambda: {**weights(), **weights("ema.", seed=1)}, "strip=ema."),
+    "ema-within-compiled": (
+        lambda: {**weights("_orig_mod."), **weights("_orig_mod.ema_model.", seed=1)},
+        "strip=_orig_mod.ema_model.",
+    ),
     "averaged": (averaged, "n_averaged"),
     "teacher": (
         lambda: {**weights("teacher.", seed=1), **weights("student.")},

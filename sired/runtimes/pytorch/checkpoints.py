@@ -220,13 +220,27 @@ def _readings(
         removed = tuple(one for one in wrappers if any(one in name.split(".") for name in values))
         if wrappers and not removed:
             continue
-        found = False
-        for prefix in _prefixes((_without(name, removed) for name in values), wanted):
-            reading = _reading(key, values, wanted, prefix, removed)
-            found |= not reading.misfits
-            yield reading
-        if found:
+        prefixes = _prefixes((_without(name, removed) for name in values), wanted)
+        found = [_reading(key, values, wanted, prefix, removed) for prefix in prefixes]
+        yield from found
+        if copies := tuple(one.prefix for one in found if not one.misfits):
+            yield from _beside(found, copies, wanted)
             return
+
+
+def _beside(
+    found: Iterable[CheckpointReading], copies: tuple[str, ...], wanted: Wanted
+) -> Iterator[CheckpointReading]:
+    """Those readings that match but for copies of the weights, which have a longer prefix."""
+    for one in (one for one in found if one.misfits):
+        rest = {
+            name: value
+            for name, value in one.values.items()
+            if not _without(name, one.removed).startswith(copies)
+        }
+        reading = _reading(one.key, rest, wanted, one.prefix, one.removed)
+        if not reading.misfits:
+            yield reading
 
 
 def _prefixes(names: Iterable[str], wanted: Wanted) -> list[str]:
