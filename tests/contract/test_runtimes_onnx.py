@@ -485,3 +485,18 @@ def test_a_graph_on_a_gpu_is_as_exact_as_its_options_let_it_be(
 ) -> None:
     session: Any = SimpleNamespace(get_provider_options=lambda: options)
     assert OnnxRuntime().precision_bytes(OnnxModel(session, (), (), 0)) == expected
+
+
+def test_a_graph_without_inputs_is_asked_with_nothing(onnx: OnnxRuntime, tmp_path: Path) -> None:
+    from onnx import numpy_helper
+
+    constant = numpy_helper.from_array(np.array([1, 2], np.float32), "c")
+    write_graph(tmp_path / "m", [("Identity", ["c"], ["y"])], {}, {"y": "float32[2]"}, [constant])
+    model = onnx.load(str(tmp_path / "m"))
+    nothing: list[Any] = [{}, [], None, np.zeros(0)]
+    for data in nothing:
+        assert onnx.predict(model, data).tolist() == [1, 2]
+    with pytest.raises(InvalidInput, match="takes no input"):
+        onnx.predict(model, np.ones(1))
+    with pytest.raises(InvalidInput, match="takes no input"):
+        onnx.predict(model, {"x": np.ones(1)})

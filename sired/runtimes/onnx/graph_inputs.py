@@ -79,6 +79,12 @@ def feed(inputs: Sequence[GraphInput], data: Any) -> dict[str, Any]:
     Raises:
         InvalidInput: names or number do not match.
     """
+    if not inputs:
+        if data is None or (isinstance(data, dict | list | tuple) and not data):
+            return {}
+        if isinstance(data, np.ndarray) and not data.size:
+            return {}
+        raise InvalidInput("The model takes no input.", hint="Send an empty object: {}")
     required = [one.spec.name for one in inputs if one.spec.required]
     names = required or [one.spec.name for one in inputs]
     if isinstance(data, dict) and not _is_map(inputs, data):
