@@ -93,7 +93,7 @@ def _services(
         paths.checked_socket(),
         settings.daemon.max_message_bytes,
         listening,
-        unfinished=settings.queue.memory,
+        held=settings.queue.memory,
     )
     brain = _brain(settings, inventory)
     engine = Engine(

@@ -12,6 +12,7 @@ from itertools import islice
 from sire.errors import ProtocolError
 from sire.protocol.content import Buffer
 from sired.server.unfinished import UnfinishedMessages
+from sired.server.unread import UnreadReplies
 from sired.server.zmtp import GREETING, Decoder, encode
 
 # More than a step of the protocol that arrives in pieces.
@@ -40,6 +41,7 @@ class ClientConnection:
         decoder: cuts what arrives into messages.
         scratch: where to receive; shared by all connections.
         unfinished: bounds the messages that have begun, over all connections.
+        unread: bounds the replies that clients leave unread, over all connections.
         take: called with each message's frames.
         ended: called once the client has disconnected, or has been.
 
@@ -55,12 +57,14 @@ class ClientConnection:
         decoder: Decoder,
         scratch: memoryview,
         unfinished: UnfinishedMessages,
+        unread: UnreadReplies,
         take: Callable[[list[Buffer]], None],
         ended: Callable[[], None],
     ) -> None:
         self._loop, self._line = loop, line
         self._decoder, self._scratch = decoder, scratch
-        self._unfinished = unfinished
+        self._unfinished, self._unread = unfinished, unread
+        self._unsent_bytes = 0
         self._take, self._ended = take, ended
         credentials = line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         self.pid, self.uid, _ = _CREDENTIALS.unpack(credentials)
@@ -82,7 +86,7 @@ class ClientConnection:
             self._loop.remove_reader(self._line)
             self._loop.remove_writer(self._line)
             self._line.close()
-            self._unsent.clear()
+            self._drop_unsent()
             self._unfinished.forget(self)
             self._ended()
 
@@ -99,9 +103,13 @@ class ClientConnection:
         return True
 
     def _send(self, buffers: Iterable[memoryview]) -> None:
-        self._unsent.append(deque(buffers))
+        message = deque(buffers)
+        self._unsent.append(message)
+        self._unsent_bytes += sum(map(len, message))
         if not self._waits:
             self._write()
+        elif self._unsent_bytes:
+            self._unread.note(self, self._unsent_bytes, self._loop)
 
     def _write(self) -> None:
         """Send what the kernel takes, and wait for it to take the rest."""
@@ -109,6 +117,7 @@ class ClientConnection:
             while self._unsent:
                 message = self._unsent[0]
                 sent = self._line.sendmsg(islice(message, _BUFFERS_PER_CALL))
+                self._unsent_bytes -= sent
                 while message and len(message[0]) <= sent:
                     sent -= len(message.popleft())
                 if not message:
@@ -119,13 +128,20 @@ class ClientConnection:
             pass
         except OSError:
             # The client has gone. What it sent before is read first, then the end.
-            self._unsent.clear()
+            self._drop_unsent()
+        if self._waits or self._unsent:
+            self._unread.note(self, self._unsent_bytes, self._loop)
         if self._waits != bool(self._unsent):
             self._waits = not self._waits
             if self._waits:
                 self._loop.add_writer(self._line, self._write)
             else:
                 self._loop.remove_writer(self._line)
+
+    def _drop_unsent(self) -> None:
+        self._unsent.clear()
+        self._unsent_bytes = 0
+        self._unread.note(self, 0, self._loop)
 
     def flush(self, deadline: float) -> None:
         """Send what waits until ``deadline``, on the monotonic clock; this blocks."""

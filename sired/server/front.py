@@ -35,6 +35,7 @@ from sire.protocol.requests import Predict, Request
 from sired.server.connection import SCRATCH_BYTES, ClientConnection
 from sired.server.failures import described, log_failure
 from sired.server.unfinished import UnfinishedMessages
+from sired.server.unread import UnreadReplies
 from sired.server.zmtp import Decoder
 
 log = logging.getLogger(__name__)
@@ -67,7 +68,8 @@ class Front:
         largest_message: bytes; a client that sends a larger message loses its connection.
         listening: a descriptor that already listens at ``path``, to be taken over; None to create
             one. The path of a given one is kept when it is closed.
-        unfinished: bytes of all messages together that have begun and not ended.
+        held: bytes of all messages together that have begun and not ended, and of all replies that
+            clients leave unread.
         owner: uid of the user that is served; all others are rejected, whatever the socket's mode
             permits. None for the user of this process.
 
@@ -83,7 +85,7 @@ class Front:
         largest_message: int,
         listening: int | None = None,
         owner: int | None = None,
-        unfinished: int = 256 << 20,
+        held: int = 256 << 20,
     ) -> None:
         self._path = path
         self._largest_message = largest_message
@@ -96,7 +98,7 @@ class Front:
         self._connections: dict[bytes, ClientConnection] = {}
         self._numbers = itertools.count(1)
         self._scratch = memoryview(bytearray(SCRATCH_BYTES))
-        self._unfinished = UnfinishedMessages(unfinished)
+        self._unfinished, self._unread = UnfinishedMessages(held), UnreadReplies(held)
         self._accepting = False
         self._accepted = 0
         self._loop: asyncio.AbstractEventLoop
@@ -125,6 +127,7 @@ class Front:
 
     def accept(self, wanted: bool) -> None:
         """Accept new clients, or make them wait; established connections are kept."""
+        self._unread.descriptors_short = not wanted
         if wanted != self._accepting:
             self._accepting = wanted
             if wanted:
@@ -182,6 +185,7 @@ class Front:
             Decoder(self._largest_message + LARGEST_HEADER, MAX_FRAMES),
             self._scratch,
             self._unfinished,
+            self._unread,
             partial(self._take, name),
             partial(self._forget, name),
         )

@@ -1,5 +1,6 @@
 """A client with many large inputs does not keep those of other clients out."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -12,9 +13,11 @@ import pytest
 
 from sire.client.link import Link
 from sire.errors import QueueFull
+from sire.protocol.content import TENSORS
+from sire.protocol.framing import encode_request
 from sire.protocol.replies import Failure
 from sire.protocol.requests import Predict
-from sired.server.zmtp import GREETING, ready
+from sired.server.zmtp import GREETING, encode, ready
 from tests.conftest import Gate
 from tests.home import Home
 from tests.waiting import wait_until
@@ -117,6 +120,39 @@ def test_messages_that_are_begun_and_never_ended_do_not_fill_the_daemon_nor_keep
         for size in (10, 5_000_000):
             assert link.send(Predict(id=size, model="m"), [b"[0, 1, 1, 1]" + b" " * size])
             assert not isinstance(link.receive(size, 60.0)[0], Failure)
+
+
+BLANK = """
+import numpy as np
+
+class Blank:
+    def load(self, path): pass
+    def predict(self, x): return np.zeros(1_000_000, np.float32)
+"""
+
+
+@pytest.mark.settings('[queue]\nmemory = "64MB"\n')
+def test_a_client_that_reads_no_answer_is_disconnected_and_what_it_left_is_dropped(
+    home: Home, tmp_path: Path
+) -> None:
+    source = tmp_path / "blank.py"
+    source.write_text(BLANK)
+    home.register("blank", source, "--runtime", "python", "--class", f"{source}:Blank")
+    home.sire("load", "blank")
+    daemon, ask = home.pid(), Predict(id=1, model="blank", accept=TENSORS, timeout=60.0)
+    before = len(os.listdir(f"/proc/{daemon}/fd"))
+    with ExitStack() as opened, home.connect() as connection:
+        line = opened.enter_context(socket.socket(socket.AF_UNIX))
+        line.connect(str(home.paths.socket))
+        line.sendall(GREETING + ready(b"DEALER"))
+        line.sendall(b"".join(map(bytes, encode([b"", encode_request(ask), b"[1]"]))) * 40)
+        wait_until(lambda: len(os.listdir(f"/proc/{daemon}/fd")) > before + 30)
+        link = opened.enter_context(closing(connection.open_link()))
+        assert link.send(ask, [b"[1]"])
+        assert not isinstance(link.receive(1, 60.0)[0], Failure)
+        wait_until(lambda: len(os.listdir(f"/proc/{daemon}/fd")) <= before + 10)
+        assert link.send(ask, [b"[1]"])
+        assert not isinstance(link.receive(1, 60.0)[0], Failure)
 
 
 def test_a_client_that_sends_pings_and_reads_no_answer_does_not_fill_the_daemon(
