@@ -7,10 +7,13 @@ from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sired.gateway import health, plain
+from sired.gateway.anthropic import endpoints as anthropic
 from sired.gateway.call import Endpoint
 from sired.gateway.errors import HttpError, error_response
+from sired.gateway.generation.generators import Generators
 from sired.gateway.guard import check_sender
 from sired.gateway.oip import endpoints as oip
+from sired.gateway.ollama import endpoints as ollama
 from sired.gateway.openai import endpoints as openai
 from sired.gateway.programs.forwarding import Forwarder
 from sired.gateway.programs.upstream import PREFIX, Upstream
@@ -19,10 +22,13 @@ from sired.gateway.served import ServedModels
 
 def routes(models: ServedModels, forwarder: Forwarder) -> list[BaseRoute]:
     """All paths; those whose answers take least time come first."""
+    generators = Generators(models, forwarder)
     return [
         _route("POST", "/models/{name:path}/predict", Endpoint(models, plain.predict)),
         *oip.routes(models),
-        *openai.routes(models, forwarder),
+        *anthropic.routes(models, forwarder, generators),
+        *openai.routes(models, forwarder, generators),
+        *ollama.routes(models, generators),
         _any_method(f"{PREFIX}{{path:path}}", Endpoint(models, Upstream(forwarder))),
         _route("GET", "/health", Endpoint(models, health.health)),
         _route("GET", "/health/live", _Live()),

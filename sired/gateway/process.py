@@ -65,7 +65,10 @@ async def _serve(address: Address, names: tuple[str, ...]) -> None:
 def _summary(bound: Address, names: tuple[str, ...]) -> str:
     what = ", ".join(names) or "all models"
     url = f"http://{bound.authority}"
-    paths = "POST /models/NAME/predict, OpenAI at /v1, Open Inference Protocol at /v2"
+    paths = (
+        "POST /models/NAME/predict, OpenAI and Anthropic at /v1, Ollama at /api, "
+        "Open Inference Protocol at /v2"
+    )
     return f"Serving {what} on {url}: {paths}"
 
 

@@ -26,7 +26,7 @@ class ServedModels:
         self.daemon = daemon
         self.names = names
         self._signatures: dict[tuple[str, bool], tuple[float, Signature]] = {}
-        self._programs: dict[str, tuple[float, bool]] = {}
+        self._known: dict[str, tuple[float, ModelInfo]] = {}
         self._names: tuple[float, frozenset[str]] = (-math.inf, frozenset())
 
     def check(self, name: str) -> str:
@@ -67,16 +67,17 @@ class ServedModels:
             known = self._signatures[name, answered] = (now, (await self.show(name)).signature)
         return known[1]
 
-    async def is_program(self, name: str) -> bool:
-        """Whether a program that clients can talk to holds a model, as it was a second ago.
+    async def known(self, name: str) -> ModelInfo:
+        """One model, as it was at most a second ago.
 
         Raises:
             ModelNotFound: it is not registered, or not served.
         """
-        known = self._programs.get(name)
+        known = self._known.get(name)
         now = time.monotonic()
         if known is None or now - known[0] > _KNOWN_SECONDS:
-            known = self._programs[name] = (now, (await self.show(name)).serves_http)
+            self._known.pop(name, None)
+            known = self._known[name] = (now, await self.show(name))
         return known[1]
 
     async def known_names(self, *, fresh: bool = False) -> frozenset[str]:

@@ -9,32 +9,27 @@ from typing import Any
 import numpy as np
 import openai
 import pytest
-import torch
 
 from tests.contract import tiny_models
+from tests.gateway import texts
 from tests.gateway.serving import Serving, serving
 from tests.home import Home
 
 pytestmark = pytest.mark.xdist_group("transformers")
 
-TEMPLATE = "{% for m in messages %}{{ m['content'] }} {% endfor %}"
 NEW = 6
-# The tiny model would stop at once otherwise.
-WITHOUT = [0, 1, 2, 3]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("hf")
-    tiny_models.writer(folder / "writer", chat_template=TEMPLATE)
-    tiny_models.embedder(folder / "embedder")
+    texts.write(folder)
     return folder
 
 
 @pytest.fixture(scope="module")
 def server(gateway_home: Home, folder: Path) -> Iterator[Serving]:
-    gateway_home.register("writer", folder / "writer", "--arg", f"suppress_tokens={WITHOUT}")
-    gateway_home.register("embedder", folder / "embedder")
+    texts.register(gateway_home, folder)
     with serving(gateway_home) as running:
         yield running
 
@@ -46,22 +41,7 @@ def client(server: Serving) -> Iterator[openai.OpenAI]:
 
 
 def own_answer(folder: Path, text: str, *, special: bool, most: int = NEW) -> tuple[str, int]:
-    """What transformers writes after a text, and how many tokens the text has."""
-    import transformers
-
-    model = transformers.AutoModelForCausalLM.from_pretrained(folder / "writer")
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder / "writer")
-    ids = tokenizer(text, return_tensors="pt", add_special_tokens=special)["input_ids"]
-    with torch.inference_mode():
-        rows = model.generate(
-            input_ids=ids,
-            attention_mask=torch.ones_like(ids),
-            max_new_tokens=most,
-            suppress_tokens=WITHOUT,
-            do_sample=False,
-        )
-    length = ids.shape[1]
-    return tokenizer.decode(rows[0, length:], skip_special_tokens=True), length
+    return texts.own_answer(folder, text, special=special, most=most)
 
 
 def test_models_are_listed_and_found(client: openai.OpenAI) -> None:
@@ -157,18 +137,18 @@ def test_a_seed_repeats_what_was_drawn(client: openai.OpenAI) -> None:
 def test_embeddings_are_those_of_transformers(
     client: openai.OpenAI, server: Serving, folder: Path, encoding: str
 ) -> None:
-    texts = ["some text", "more words in Paris"]
+    asked = ["some text", "more words in Paris"]
     own = tiny_models.embed(folder / "embedder")
-    answer = client.embeddings.create(model="embedder", input=texts)
+    answer = client.embeddings.create(model="embedder", input=asked)
     vectors = np.array([one.embedding for one in answer.data], np.float32)
     np.testing.assert_allclose(vectors, own, atol=1e-6)
-    body = {"model": "embedder", "input": texts[0], "encoding_format": encoding}
+    body = {"model": "embedder", "input": asked[0], "encoding_format": encoding}
     (raw,) = server.post("/v1/embeddings", body).json()["data"]
     given = raw["embedding"]
     if encoding == "base64":
         given = np.frombuffer(base64.b64decode(given), "<f4")
     np.testing.assert_array_equal(np.asarray(given, np.float32), vectors[0])
-    short = client.embeddings.create(model="embedder", input=texts[0], dimensions=4)
+    short = client.embeddings.create(model="embedder", input=asked[0], dimensions=4)
     expected = vectors[0, :4] / np.linalg.norm(vectors[0, :4])
     np.testing.assert_allclose(short.data[0].embedding, expected, atol=1e-6)
 

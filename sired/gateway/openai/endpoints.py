@@ -9,7 +9,8 @@ from sire.errors import ModelNotFound, QueueFull, SireError
 from sire.protocol.replies import ModelInfo
 from sired.gateway.call import Call, Endpoint, Handler
 from sired.gateway.errors import HttpError, code_of, headers_of, json_response, status_of
-from sired.gateway.openai.completions import chat, complete
+from sired.gateway.generation.generators import Generators
+from sired.gateway.openai.completions import Completions
 from sired.gateway.openai.embeddings import embed
 from sired.gateway.programs.by_model import ProgramOr
 from sired.gateway.programs.forwarding import Forwarder
@@ -22,11 +23,12 @@ _CODES: dict[type[SireError], str] = {
 _SERVER_ERROR = 500
 
 
-def routes(models: ServedModels, forwarder: Forwarder) -> list[BaseRoute]:
+def routes(models: ServedModels, forwarder: Forwarder, generators: Generators) -> list[BaseRoute]:
     """The paths. Programs get all that names them, on these paths and on others."""
+    completions = Completions(generators)
     return [
-        _route(models, "POST", "/v1/chat/completions", ProgramOr(forwarder, chat)),
-        _route(models, "POST", "/v1/completions", ProgramOr(forwarder, complete)),
+        _route(models, "POST", "/v1/chat/completions", ProgramOr(forwarder, completions.chat)),
+        _route(models, "POST", "/v1/completions", ProgramOr(forwarder, completions.complete)),
         _route(models, "POST", "/v1/embeddings", ProgramOr(forwarder, embed)),
         _route(models, "GET", "/v1/models", list_models),
         _route(models, "GET", "/v1/models/{name:path}", show_model),

@@ -27,7 +27,7 @@ class ProgramOr:
             SireError: the model is not served, or the errors of the answer.
         """
         name = await model_of(call)
-        if name and await call.models.is_program(name):
+        if name and (await call.models.known(name)).serves_http:
             path: bytes = call.request.scope["raw_path"]
             return await self._forwarder.forward(call, TakeSlot(model=name), path)
         return await self._answer(call)

@@ -3,6 +3,7 @@
 import asyncio
 import io
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import aiohttp
 from multidict import CIMultiDict
@@ -10,6 +11,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from yarl import URL
 
+from sire.client.aio.connection import AsyncConnection
 from sire.errors import InferenceError
 from sire.protocol.requests import TakeSlot
 from sired.gateway.call import Call
@@ -34,6 +36,19 @@ _ADDED = ("accept", "accept-encoding", "content-type", "user-agent")
 _REPLACED = frozenset({b"host", b"content-length", b"expect"})
 
 Headers = list[tuple[bytes, bytes]]
+
+
+@dataclass(slots=True)
+class Exchange:
+    """A request that a program is answering, and the slot that it holds."""
+
+    response: aiohttp.ClientResponse
+    slot: HeldSlot
+
+    def close(self) -> None:
+        """End it: the program notices if it has not finished, and the slot is given back."""
+        self.response.close()
+        self.slot.free()
 
 
 class Forwarder:
@@ -70,47 +85,71 @@ class Forwarder:
             SireError: there is no slot for it.
             InferenceError: the program closed the connection before it responded.
         """
-        slot = await take_slot(call.models.daemon, request)
+        scope = call.request.scope
+        query = b"?" + scope["query_string"] if scope["query_string"] else b""
+        headers = [one for one in _passed_on(scope["headers"]) if one[0] not in _REPLACED]
+        exchange = await self.open(
+            call.models.daemon, request, scope["method"], path + query, headers, call.body
+        )
+        return ProgramResponse(exchange)
+
+    async def open(
+        self,
+        daemon: AsyncConnection,
+        request: TakeSlot,
+        method: str,
+        target: bytes,
+        headers: Headers,
+        body: bytes,
+    ) -> Exchange:
+        """Send any request to the program of a model, once the scheduler lets it.
+
+        Args:
+            daemon: the daemon, which has the slots.
+            request: for the slot that the request is sent in.
+            method: of the request.
+            target: its path and query, as they are sent.
+            headers: of the request; none is added but those of the connection.
+            body: of the request.
+
+        Returns:
+            The exchange, whose response has begun; it has to be closed.
+
+        Raises:
+            SireError: there is no slot for it.
+            InferenceError: the program closed the connection before it responded.
+        """
+        slot = await take_slot(daemon, request)
+        slot.bytes_in = len(body)
         try:
-            response = await self._request(call, slot, path)
+            response = await self._session.request(
+                method,
+                URL(slot.url + target.decode("latin-1"), encoded=True),
+                headers=CIMultiDict(
+                    (name.decode("latin-1"), value.decode("latin-1")) for name, value in headers
+                ),
+                data=io.BytesIO(body) if body else None,
+                allow_redirects=False,
+            )
         except BaseException as problem:
             slot.error = f"{type(problem).__name__}: {problem}"
             slot.free()
+            if isinstance(problem, aiohttp.ClientError | OSError):
+                raise InferenceError(
+                    f"The program of {slot.model} did not answer: {slot.error}"
+                ) from None
             raise
-        return ProgramResponse(response, slot)
-
-    async def _request(self, call: Call, slot: HeldSlot, path: bytes) -> aiohttp.ClientResponse:
-        scope = call.request.scope
-        query = b"?" + scope["query_string"] if scope["query_string"] else b""
-        url = URL(slot.url + (path + query).decode("latin-1"), encoded=True)
-        headers = CIMultiDict(
-            (name.decode("latin-1"), value.decode("latin-1"))
-            for name, value in _passed_on(scope["headers"])
-            if name not in _REPLACED
-        )
-        slot.bytes_in = len(call.body)
-        try:
-            return await self._session.request(
-                scope["method"],
-                url,
-                headers=headers,
-                data=io.BytesIO(call.body) if call.body else None,
-                allow_redirects=False,
-            )
-        except (aiohttp.ClientError, OSError) as problem:
-            raise InferenceError(
-                f"The program of {slot.model} did not answer: {problem or type(problem).__name__}"
-            ) from None
+        return Exchange(response, slot)
 
 
 class ProgramResponse(Response):
     """The response of a program; its slot is given back when it ends, however that is."""
 
-    def __init__(self, response: aiohttp.ClientResponse, slot: HeldSlot) -> None:
+    def __init__(self, exchange: Exchange) -> None:
+        response = exchange.response
         super().__init__(status_code=response.status)
         self.raw_headers = _passed_on((name.lower(), value) for name, value in response.raw_headers)
-        self._response = response
-        self._slot = slot
+        self._exchange = exchange
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Pass on the body; stop when either side closes its connection."""
@@ -121,23 +160,23 @@ class ProgramResponse(Response):
         finally:
             for task in (relaying, leaving):
                 task.cancel()
-            self._response.close()
-            self._slot.free()
+            self._exchange.close()
             await asyncio.wait((relaying, leaving))
 
     async def _relay(self, send: Send) -> None:
         """Send the response. Without its last message the server closes the connection."""
+        response, slot = self._exchange.response, self._exchange.slot
         start = {"type": "http.response.start", "status": self.status_code}
         await send({**start, "headers": self.raw_headers})
         try:
-            async for chunk in self._response.content.iter_any():
-                self._slot.bytes_out += len(chunk)
+            async for chunk in response.content.iter_any():
+                slot.bytes_out += len(chunk)
                 async with asyncio.timeout(_UNREAD_SECONDS):
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
         except TimeoutError:
             return
         except (aiohttp.ClientError, OSError) as problem:
-            self._slot.error = f"The program broke off its response: {problem}"
+            slot.error = f"The program broke off its response: {problem}"
             return
         await send({"type": "http.response.body", "body": b""})
 

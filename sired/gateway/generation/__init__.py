@@ -1,0 +1,1 @@
+"""Generating text, for every dialect and with every kind of model."""

@@ -1,0 +1,1 @@
+"""Ollama's API, for all models that generate text or embed it."""

@@ -1,0 +1,125 @@
+"""``/api/generate`` and ``/api/chat``, whole or as lines of JSON."""
+
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from starlette.responses import Response, StreamingResponse
+
+from sire.errors import SireError
+from sire.protocol.replies import ModelInfo, Unloaded
+from sire.protocol.requests import Unload
+from sired.gateway.call import Call
+from sired.gateway.errors import json_response
+from sired.gateway.fields import read_fields
+from sired.gateway.generation.generators import Generators
+from sired.gateway.generation.request import Generated, Generation, GenerationPrompt
+from sired.gateway.ollama.names import find
+from sired.gateway.ollama.requests import ACCEPTED, GenerateRequest, Generating, OllamaChatRequest
+from sired.gateway.streams import started
+
+_NANOSECONDS = 1e9
+_OWN_TEMPLATE = frozenset({"huggingface", "ollama"})
+Words = Callable[[str], dict[str, Any]]
+
+
+def _response(text: str) -> dict[str, Any]:
+    return {"response": text}
+
+
+def _message(text: str) -> dict[str, Any]:
+    return {"message": {"role": "assistant", "content": text}}
+
+
+class TextEndpoints:
+    """Answers prompts and chats with any model that generates text."""
+
+    def __init__(self, generators: Generators) -> None:
+        self._generators = generators
+
+    async def generate(self, call: Call) -> Response:
+        """Continue a prompt; without one, load the model, or unload it if it is not to be kept.
+
+        Raises:
+            SireError: the errors of a prediction.
+        """
+        wanted = read_fields(call.json(), GenerateRequest, ACCEPTED)
+        info = await find(self._generators.models, wanted.model)
+        prompt = wanted.asked(templated=info.model.runtime in _OWN_TEMPLATE)
+        return await self._respond(wanted, info, prompt, _response)
+
+    async def chat(self, call: Call) -> Response:
+        """Answer a chat; without messages as ``generate``.
+
+        Raises:
+            SireError: the errors of a prediction.
+        """
+        wanted = read_fields(call.json(), OllamaChatRequest, ACCEPTED)
+        info = await find(self._generators.models, wanted.model)
+        return await self._respond(wanted, info, wanted.asked(), _message)
+
+    async def _respond(
+        self, wanted: Generating, info: ModelInfo, prompt: GenerationPrompt | None, words: Words
+    ) -> Response:
+        generator = self._generators.of_model(info)
+        if prompt is None:
+            return json_response(await self._load(wanted, info.model.name, words))
+        options, kept = wanted.generation_options(), wanted.kept()
+        asked = Generation(info.model.name, (prompt,), options, kept)
+        began = time.monotonic()
+        if wanted.stream:
+            lines = await started(_lines(generator.parts(asked), wanted.model, words, began))
+            return StreamingResponse(lines, media_type="application/x-ndjson")
+        (answer,) = await generator.whole(asked)
+        return json_response(_line(wanted.model, words, answer, began))
+
+    async def _load(self, wanted: Generating, name: str, words: Words) -> dict[str, Any]:
+        if wanted.kept() == 0:
+            await self._generators.models.daemon.expect(Unloaded, Unload(name=name))
+            done = "unload"
+        else:
+            await self._generators.models.load(name)
+            done = "load"
+        return {**_head(wanted.model), **words(""), "done": True, "done_reason": done}
+
+
+async def _lines(
+    parts: AsyncGenerator[Generated, None], model: str, words: Words, began: float
+) -> AsyncGenerator[bytes, None]:
+    """The lines of a stream; an error after some is the last."""
+    sent = False
+    try:
+        async with aclosing(parts):
+            async for part in parts:
+                sent = True
+                yield _encoded(_line(model, words, part, began))
+    except SireError as error:
+        if not sent:
+            raise
+        yield _encoded({"error": str(error)})
+
+
+def _line(model: str, words: Words, part: Generated, began: float) -> dict[str, Any]:
+    line = {**_head(model), **words(part.text), "done": part.finish_reason is not None}
+    if part.finish_reason is None:
+        return line
+    taken = int((time.monotonic() - began) * _NANOSECONDS)
+    return {
+        **line,
+        "done_reason": part.finish_reason,
+        "total_duration": taken,
+        "prompt_eval_count": part.prompt_tokens,
+        "eval_count": part.completion_tokens,
+        "eval_duration": taken,
+    }
+
+
+def _head(model: str) -> dict[str, Any]:
+    return {"model": model, "created_at": datetime.now(UTC).isoformat().replace("+00:00", "Z")}
+
+
+def _encoded(value: dict[str, Any]) -> bytes:
+    return msgspec.json.encode(value) + b"\n"
