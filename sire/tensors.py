@@ -127,9 +127,15 @@ def as_array(value: Any) -> "np.ndarray[Any, Any] | None":
     """The value as an array: of numpy, or a torch tensor on any device; None for other types.
 
     Raises:
-        InvalidInput: the tensor cannot be an array, for example because it is sparse.
+        InvalidInput: the tensor cannot be an array, for example because it is sparse, or values
+            of the array are masked.
     """
     if isinstance(value, np.ndarray):
+        if type(value) is not np.ndarray and np.any(getattr(value, "mask", False)):
+            raise InvalidInput(
+                "An array with masked values cannot be sent.",
+                hint="Replace them first, by a value that the model takes: array.filled(value)",
+            )
         return value.view(np.ndarray) if isinstance(value, Samples) else value
     if isinstance(value, np.generic):
         return np.asarray(value)

@@ -122,3 +122,13 @@ def test_sparse_and_conjugate_tensors_are_sent_right_or_not_at_all() -> None:
     assert unpack(pack(conjugate)).tolist() == [1 - 2j]
     with pytest.raises(InvalidInput, match="to_dense"):
         pack(torch.eye(2).to_sparse())
+
+
+def test_masked_values_are_not_sent_as_if_they_were_there() -> None:
+    with pytest.raises(InvalidInput, match="masked values"):
+        pack(np.ma.array([1, 2, 3], mask=[False, True, False]))
+    with pytest.raises(InvalidInput, match="masked values"):
+        pack({"x": np.ma.array([1, 2, 3], mask=[False, True, False])})
+    sent = unpack(pack(np.ma.array([1, 2, 3])))
+    assert isinstance(sent, np.ndarray)
+    assert sent.tolist() == [1, 2, 3]
