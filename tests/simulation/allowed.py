@@ -137,8 +137,8 @@ class Allowed:
         world = self.world
         there = device not in world.lost | world.silent
         ensure(there, "placed on a device that does not respond", do)
-        rested = world.now - world.failed_at.get(device, -FOREVER)
-        ensure(rested >= self.brain.rules.retry_after, "placed on a device that has to rest", do)
+        rests_until = world.failed_at.get(device, -FOREVER) + self.brain.rules.retry_after
+        ensure(rests_until <= world.now, "placed on a device that has to rest", do)
 
     def _failed(self, do: StopWorker, worker: Worker) -> bool:
         """Whether it failed to load, fall asleep or wake, or takes too long."""

@@ -139,8 +139,8 @@ class Simulation:
         return self.random.expovariate(self.layout.arrivals)
 
     def _sample(self) -> None:
-        """Sample the memory of the devices once a second, as the daemon does."""
-        if self.brain.loader.pending:
+        """Sample the memory of the devices once a second while that may change something."""
+        if self.brain.loader.pending or self.world.failed_at:
             self.world.sample()
         self.world.later(SAMPLE_SECONDS, self._sample)
 
