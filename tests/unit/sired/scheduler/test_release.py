@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from sire.errors import Cancelled, InsufficientMemory
+from sire.errors import Cancelled, InsufficientMemory, LoadFailed
 from sired.scheduler import events
 from sired.scheduler.instructions import Complete, Evicted, Instruction, StartWorker, StopWorker
 from sired.scheduler.policies.eviction import BUILT_IN as POLICIES
@@ -203,6 +203,24 @@ def test_a_load_is_not_rejected_because_another_waits_for_the_last_slot(
     assert failures(instructions) == {}
     _, instructions = d.request("second")
     assert failures(instructions) == {}
+
+
+def test_a_load_that_is_retried_goes_elsewhere_if_its_device_is_lost_meanwhile(
+    driver: type[Driver],
+) -> None:
+    d = driver((("cuda:0", "cuda", 100), ("cuda:1", "cuda", 100)))
+    d.add("a", 40)
+    _, instructions = d.request("a")
+    (start,) = of_kind(StartWorker, instructions)
+    assert start.device == "cuda:0"
+    d.handle(events.MemorySampled({"cuda:0": 50, "cuda:1": 100}))
+    d.handle(events.WorkerLoadFailed(start.instance, LoadFailed("no"), out_of_memory=True))
+    instructions = d.gone(start.instance)
+    assert not of_kind(StartWorker, instructions)  # it waits for other programs to free memory
+    lost = events.MemorySampled({"cuda:0": 0, "cuda:1": 100}, lost=frozenset({"cuda:0"}))
+    instructions = d.handle(lost)
+    assert not failures(instructions)
+    assert [do.device for do in of_kind(StartWorker, instructions)] == ["cuda:1"]
 
 
 def test_a_load_that_no_longer_fits_beside_a_grown_pinned_model_goes_elsewhere(
