@@ -23,8 +23,12 @@ from tests.fuzz.draw import Draw
 
 REQUESTS = requests.Request.__args__
 REPLIES = replies.Reply.__args__
-INCOMING = (messages.ToWorker, messages.FromWorker, runs.RunModel, direct.OpenDirect)
+INCOMING = (
+    *(messages.ToWorker, messages.FromWorker, runs.RunModel, direct.OpenDirect),
+    *(direct.ToListener, direct.PayloadFollows),
+)
 _PREFIX = struct.Struct("<QQIB")
+_WRITTEN = 64
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
 _READ_HEADER, _DRAW_HEADER, _READ_REPLY, _PACKET, _DRAW_PACKET = range(5)
 
@@ -121,7 +125,10 @@ def send_packet(line: socket.socket, packet: bytes, memory: int | None) -> None:
     descriptor = os.memfd_create("fuzz", os.MFD_ALLOW_SEALING)
     try:
         os.ftruncate(descriptor, memory)
-        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
+        if memory <= _WRITTEN:  # as a payload that is passed on has to be
+            os.pwrite(descriptor, bytes(memory), 0)
+        final = fcntl.F_SEAL_WRITE if memory <= _WRITTEN else 0
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS | final)
         passed = array.array("i", [descriptor])
         line.sendmsg([packet], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, passed)])
     finally:
@@ -147,6 +154,9 @@ def seeds() -> list[bytes]:
     run = msgspec.msgpack.encode(runs.RunModel(1, "application/json", (tensor,), "text/plain"))
     packet = _PREFIX.pack(8 + len(run) + 2, len(run), 1, 0) + struct.pack("<Q", 2) + run + b"[]"
     wanted = msgspec.msgpack.encode(direct.OpenDirect("kept", PROTOCOL_VERSION))
+    opens = msgspec.msgpack.encode(direct.OpenPayloads(PROTOCOL_VERSION))
+    follows = msgspec.msgpack.encode(direct.PayloadFollows(1))
+    payload = _PREFIX.pack(8 + len(follows), len(follows), 1, 3) + struct.pack("<Q", 64) + follows
     passed = _PREFIX.pack(2**16, 9, 1, 1)
     return [
         *(bytes([_READ_HEADER]) + encode(sample) for sample in samples),
@@ -156,6 +166,8 @@ def seeds() -> list[bytes]:
         *(bytes([_PACKET, 0, kind]) + packet for kind in range(len(INCOMING))),
         bytes([_PACKET, 0, 2]) + passed,
         bytes([_PACKET, 0, 3]) + _PREFIX.pack(len(wanted), len(wanted), 0, 0) + wanted,
+        bytes([_PACKET, 0, 4]) + _PREFIX.pack(len(opens), len(opens), 0, 0) + opens,
+        bytes([_PACKET, 0, 5]) + payload,
         *(bytes([_DRAW_HEADER]) + bytes([0, n] + [1] * 40) for n in range(len(REQUESTS))),
         *(bytes([_DRAW_PACKET]) + bytes(range(n, n + 60)) for n in (0, 60, 120)),
     ]
