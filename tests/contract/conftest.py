@@ -12,8 +12,8 @@ from tests.contract.runtime_cases import CASES, CODE, Case
 
 
 def marks(case: Case) -> list[Any]:
-    """The marks of a case: what is compiled is slow, and what imports transformers shares that."""
-    slow = [pytest.mark.slow] if case.compiled else []
+    """The marks of a case; those that import transformers do so in one process."""
+    slow = [pytest.mark.slow] if case.slow else []
     return [*slow, pytest.mark.xdist_group("transformers")] if case.imports_transformers else slow
 
 

@@ -190,9 +190,9 @@ class Case:
         return self.runtime == "huggingface"
 
     @property
-    def compiled(self) -> bool:
-        """Whether a C++ compiler is called, which takes many seconds."""
-        return self.format == "aoti" or bool(self.args.get("compile"))
+    def slow(self) -> bool:
+        """Whether it takes seconds: a C++ compiler is called, or a pipeline draws pictures."""
+        return self.format in {"aoti", "diffusers"} or bool(self.args.get("compile"))
 
     @property
     def sleeps(self) -> bool:

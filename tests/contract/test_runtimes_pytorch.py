@@ -667,6 +667,7 @@ def test_compiled_code_finds_weights_where_they_come_back_to() -> None:
             del kept
 
 
+@pytest.mark.slow
 @compiler
 def test_a_package_takes_a_single_row_where_it_was_declared_to(
     pytorch: PyTorchRuntime, tmp_path: Path
@@ -703,6 +704,7 @@ def test_a_package_refuses_what_it_was_not_compiled_for(
     assert not list((tmp_path / "temporary").iterdir())
 
 
+@pytest.mark.slow
 @compiler
 def test_a_package_for_another_kind_of_device_is_not_loaded_there(
     pytorch: PyTorchRuntime, tmp_path: Path
