@@ -87,6 +87,9 @@ class Allowed:
                 return self._of(event.model.name)
             case events.ModelRemoved() | events.UnloadRequested() | events.SleepRequested():
                 return self._of(event.model)
+            case events.ModelPinned():  # too late for those that are ending already
+                instances = self.brain.fleet.instances
+                return [w for w in self._of(event.model) if not instances[w.instance].accepting]
             case events.WorkerReady():  # it may have been loaded to sleep, and find no room then
                 worker = self.world.workers[event.instance]
                 return [worker] if worker.model.name in self._to_sleep() else []

@@ -77,6 +77,7 @@ class Clients:
             self.shrink: 1.5,
             self.register: 0.7,
             self.remove: 0.4,
+            self.pin: 0.7,
             self.kill_a_worker: 1,
             self.use_memory: 3,
             self.reconfigure: 0.3,
@@ -221,6 +222,11 @@ class Clients:
         name = self._name()
         if name in self.brain.models:
             self.feed(events.ModelRemoved(name))
+
+    def pin(self) -> None:
+        name = self._name()
+        if name in self.brain.models:
+            self.feed(events.ModelPinned(name, pinned=self.random.random() < 0.3))
 
     def kill_a_worker(self) -> None:
         if self.world.workers:
