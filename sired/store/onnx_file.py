@@ -34,24 +34,47 @@ _LOCATION, _OFFSET, _BYTES = "location", "offset", "length"
 def onnx_weight_bytes(path: Path) -> int | None:
     """Bytes of an ONNX file and of its external weight files; None if it is not an ONNX file.
 
-    The graph itself is small, so this is the size of the weights. Raises as ``onnx_files``.
-    """
-    files = onnx_files(path)
-    return sum(file.stat().st_size for file in files) if files else None
-
-
-def onnx_files(path: Path) -> list[Path]:
-    """An ONNX file and its external weight files; empty if it is not an ONNX file.
+    The graph itself is small, so this is the size of the weights.
 
     Raises:
         InvalidModel: the file or an external weight file is truncated, or one is missing.
         OSError: it cannot be read.
     """
+    if (external := _external_files(path)) is None:
+        return None
+    for file, least in external.items():
+        if (size := file.stat().st_size) < least:
+            raise InvalidModel(
+                f"{file} is truncated: {path.name} has weights in its first {least} bytes, and it "
+                f"has {size}.",
+                hint="Check that it was copied or downloaded completely.",
+            )
+    return sum(file.stat().st_size for file in (path, *external))
+
+
+def onnx_files(path: Path) -> list[Path]:
+    """An ONNX file and its external weight files; empty if it is not an ONNX file.
+
+    An external file may be truncated, as while it is being copied.
+
+    Raises:
+        InvalidModel: the file is truncated, or an external weight file is missing.
+        OSError: it cannot be read.
+    """
+    external = _external_files(path)
+    return [] if external is None else [path, *external]
+
+
+def _external_files(path: Path) -> dict[Path, int] | None:
+    """The external weight files, each with the bytes that weights take of it.
+
+    None if the file is not an ONNX file. Raises: as ``onnx_files``.
+    """
     size = path.stat().st_size
     with path.open("rb") as file:
         outline = FieldReader(file)
         if not _is_model(outline, size, path):
-            return []
+            return None
         try:
             whole = Field(0, LENGTH, 0, size)
             external = _external_bytes(_locations(outline, whole, "model", _DEEPEST))
@@ -59,7 +82,7 @@ def onnx_files(path: Path) -> list[Path]:
             raise InvalidModel(f"{path} is a damaged ONNX file.") from None
         except Damaged as problem:
             raise InvalidModel(f"{path} is a damaged ONNX file{problem}.") from None
-    return [path, *(_beside(path, location, external[location]) for location in sorted(external))]
+    return {_beside(path, location): external[location] for location in sorted(external)}
 
 
 def _is_model(outline: FieldReader, size: int, path: Path) -> bool:
@@ -118,16 +141,11 @@ def _tensor_locations(outline: FieldReader, tensor: Field) -> Iterator[Mapping[s
         yield entries
 
 
-def _beside(path: Path, location: str, least: int) -> Path:
+def _beside(path: Path, location: str) -> Path:
     """A file in the model's directory; both may be links to files in another directory.
 
-    Args:
-        path: the model's file.
-        location: the file's path, relative to the directory.
-        least: the bytes that weights take of it.
-
     Raises:
-        InvalidModel: it is missing, truncated, or outside of the directory.
+        InvalidModel: it is missing, or outside of the directory.
     """
     if PurePosixPath(location).is_absolute() or ".." in PurePosixPath(location).parts:
         raise _outside(path, location)
@@ -140,12 +158,6 @@ def _beside(path: Path, location: str, least: int) -> Path:
     allowed = (path.parent.resolve(), path.resolve().parent)
     if not any(file.resolve().is_relative_to(directory) for directory in allowed):
         raise _outside(path, location)
-    if (size := file.stat().st_size) < least:
-        raise InvalidModel(
-            f"{file} is truncated: {path.name} has weights in its first {least} bytes, and it has "
-            f"{size}.",
-            hint="Check that it was copied or downloaded completely.",
-        )
     return file
 
 
