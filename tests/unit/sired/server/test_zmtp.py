@@ -22,11 +22,12 @@ def read(decoder: Decoder, sent: bytes, piece: int = SCRATCH) -> list[list[bytes
     """What a decoder makes of bytes that arrive in pieces."""
     scratch = memoryview(bytearray(SCRATCH))
     found = []
-    while sent:
+    rest = memoryview(sent)
+    while rest:
         target = decoder.target(scratch)
-        count = min(piece, len(target), len(sent))
-        target[:count] = sent[:count]
-        sent = sent[count:]
+        count = min(piece, len(target), len(rest))
+        target[:count] = rest[:count]
+        rest = rest[count:]
         while messages := list(decoder.messages(scratch, count, 2)):
             found += [[bytes(frame) for frame in message] for message in messages]
             count = 0
