@@ -227,8 +227,7 @@ class Placer:
     def _allowed(self, load: PendingLoad) -> list[Account]:
         accounts = self._ledger.accounts
         name = load.device or load.model.device
-        if load.attempt and not load.model.operations and name in accounts:
-            # It ran out of memory there, and no operation names that device.
+        if load.attempt and name in accounts:  # it ran out of memory there
             name = name if accounts[name].usable_now else load.model.device
         if name == "auto":
             if there := [one for one in accounts.values() if one.usable_now]:
