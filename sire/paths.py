@@ -60,6 +60,11 @@ class Paths:
         return self.config / "config.toml"
 
     @property
+    def keys(self) -> Path:
+        """The API keys of ``sire serve``."""
+        return self.config / "keys.json"
+
+    @property
     def models(self) -> Path:
         """The registry: one TOML file per model."""
         return self.data / "models"

@@ -35,14 +35,14 @@ _PANELS = {
         "move",
         "reload",
     ),
-    "Requests": ("predict", "bench", "serve"),
+    "Requests": ("predict", "bench", "serve", "key"),
     "Jobs": ("submit", "job"),
     "Observe": ("ps", "top", "stats", "metrics", "devices", "health", "logs"),
     "Daemon": ("daemon", "config", "doctor"),
     "Shell": ("completion",),
 }
 VERBS = tuple(verb for verbs in _PANELS.values() for verb in verbs)
-_GROUPS = ("config", "daemon", "job")
+_GROUPS = ("config", "daemon", "job", "key")
 _GLOBAL_OPTIONS = ("--debug", "--no-autostart")
 _OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 

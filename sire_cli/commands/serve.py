@@ -3,6 +3,7 @@
 import os
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -28,10 +29,25 @@ def serve(
         typer.Option(
             "--listen",
             metavar="HOST:PORT",
-            help="Address to listen on, of this machine's loopback interface; port 0 takes any "
-            "that is free.",
+            help="Address to listen on; port 0 takes any that is free.",
         ),
     ] = "127.0.0.1:8470",
+    keys: Annotated[
+        Path | None,
+        typer.Option(
+            "--keys",
+            metavar="FILE",
+            help="Demand an API key of this file (see sire key). On an address that other machines "
+            "can reach, keys are always demanded; keys.json beside config.toml is the default.",
+        ),
+    ] = None,
+    tls_cert: Annotated[
+        Path | None,
+        typer.Option("--tls-cert", metavar="FILE", help="Certificate chain, to serve HTTPS."),
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option("--tls-key", metavar="FILE", help="Key of the certificate.")
+    ] = None,
 ) -> None:
     """Serve models over HTTP until Ctrl-C.
 
@@ -41,6 +57,9 @@ def serve(
     # The gateway takes the place of this process, so that signals reach it. -P keeps Python from
     # importing what the current directory contains.
     command = [sys.executable, "-P", "-m", "sired.gateway", "--listen", listen]
+    for option, given in (("--keys", keys), ("--tls-cert", tls_cert), ("--tls-key", tls_key)):
+        if given is not None:
+            command += [option, str(given)]
     _become([*command, "--", *(names or ())])
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from sire import atomic
 from sire.errors import DaemonUnavailable, InvalidConfiguration, SireError
 from sire.paths import (
     Paths,
@@ -33,7 +34,7 @@ from sired.daemon.host.socket_activation import check_not_in_use, passed_socket
 from sired.daemon.models.scheduler_entry import add_to_scheduler
 from sired.daemon.plugins import find_router, find_strategy
 from sired.daemon.supervisor.worker import SLOW_EXIT_GRACE_SECONDS
-from sired.store import atomic, model_cache
+from sired.store import model_cache
 from sired.workers.descendants import adopt_orphans
 from sired.workers.environment import filter_environment
 

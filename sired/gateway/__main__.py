@@ -8,7 +8,7 @@ import sys
 from sire.errors import SireError
 from sire.exit_codes import DONE
 from sire.printable import printable
-from sired.gateway.address import DEFAULT_LISTEN, parse_listen
+from sired.gateway.address import DEFAULT_LISTEN
 
 
 def main() -> int:
@@ -16,12 +16,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="sire serve", description="Serve models over HTTP.")
     parser.add_argument("names", nargs="*")
     parser.add_argument("--listen", default=DEFAULT_LISTEN)
+    parser.add_argument("--keys")
+    parser.add_argument("--tls-cert")
+    parser.add_argument("--tls-key")
     given = parser.parse_args()
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     try:
-        from sired.gateway.process import run  # noqa: PLC0415 (the extra may be missing)
+        from sired.gateway.options import serve_options  # noqa: PLC0415 (the extra may be missing)
+        from sired.gateway.process import run  # noqa: PLC0415
 
-        run(parse_listen(given.listen), tuple(dict.fromkeys(given.names)))
+        run(serve_options(given.listen, given.names, given.keys, given.tls_cert, given.tls_key))
     except SireError as error:
         if "SIRE_DEBUG" in os.environ:
             raise

@@ -19,6 +19,11 @@ class Address(NamedTuple):
     port: int
 
     @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can connect to it."""
+        return ipaddress.ip_address(self.host).is_loopback
+
+    @property
     def authority(self) -> str:
         """The address as it stands in a URL."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -28,24 +33,17 @@ def parse_listen(text: str) -> Address:
     """Read an address like ``127.0.0.1:8470``, ``[::1]:8470``, ``localhost:8470`` or ``8470``.
 
     Raises:
-        InvalidConfiguration: it is not an address, or other machines could connect to it.
+        InvalidConfiguration: it is not an address.
     """
     host, colon, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]") if colon else "127.0.0.1"
     if not (port.isdecimal() and len(port) < 6 and int(port) <= _LARGEST_PORT):
         raise _invalid(text)
-    host = {"localhost": "127.0.0.1", "": "0.0.0.0"}.get(host, host)  # noqa: S104 (is refused)
+    host = {"localhost": "127.0.0.1", "": "0.0.0.0"}.get(host, host)  # noqa: S104 (takes keys)
     try:
-        loopback = ipaddress.ip_address(host).is_loopback
+        ipaddress.ip_address(host)
     except ValueError:
         raise _invalid(text) from None
-    if not loopback:
-        raise InvalidConfiguration(
-            f"--listen {text}: other machines could connect to {host}, and there are no API keys "
-            "yet to tell who may use the models.",
-            hint="Listen on 127.0.0.1, and reach it from elsewhere by: "
-            f"ssh -L {port}:127.0.0.1:{port} HOST",
-        )
     return Address(host, int(port))
 
 

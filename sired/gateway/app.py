@@ -12,6 +12,7 @@ from sired.gateway.call import Endpoint
 from sired.gateway.errors import HttpError, error_response
 from sired.gateway.generation.generators import Generators
 from sired.gateway.guard import check_sender
+from sired.gateway.keys import Keys
 from sired.gateway.oip import endpoints as oip
 from sired.gateway.ollama import endpoints as ollama
 from sired.gateway.openai import endpoints as openai
@@ -19,10 +20,13 @@ from sired.gateway.programs.forwarding import Forwarder
 from sired.gateway.programs.upstream import PREFIX, Upstream
 from sired.gateway.served import ServedModels
 
+# Load balancers ask these without a key; they tell nothing of the models.
+_OPEN = frozenset({"/health/live", "/v2/health/live"})
+
 
 def routes(models: ServedModels, forwarder: Forwarder) -> list[BaseRoute]:
     """All paths; those whose answers take least time come first."""
-    generators = Generators(models, forwarder)
+    generators = Generators(models.daemon, forwarder)
     return [
         _route("POST", "/models/{name:path}/predict", Endpoint(models, plain.predict)),
         *oip.routes(models),
@@ -53,16 +57,27 @@ def _any_method(path: str, endpoint: ASGIApp) -> Route:
 
 
 class Gateway:
-    """The ASGI application of one process."""
+    """The ASGI application of one process.
 
-    def __init__(self, models: ServedModels, forwarder: Forwarder) -> None:
+    Args:
+        models: what it serves.
+        forwarder: passes requests on to programs.
+        keys: the keys that it demands; None for none.
+    """
+
+    def __init__(
+        self, models: ServedModels, forwarder: Forwarder, keys: Keys | None = None
+    ) -> None:
+        self._keys = keys
         self._router = Router(routes(models, forwarder), redirect_slashes=False, default=_no_path)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         scope["app"] = self  # has Starlette raise what it would else answer itself
         try:
-            check_sender(scope)
+            check_sender(scope, any_host=self._keys is not None)
+            if self._keys is not None and scope["path"] not in _OPEN:
+                scope["sire.key"] = self._keys.check(scope)
             await self._router(scope, receive, send)
         except HttpError as error:
             await error_response(error)(scope, receive, send)

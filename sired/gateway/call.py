@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from sire.errors import InvalidInput, SireError, error_text
+from sire.keys import ApiKey
 from sired.gateway.body import ClientGone, read_body
 from sired.gateway.errors import error_response
 from sired.gateway.served import ServedModels
@@ -90,12 +91,17 @@ class Endpoint:
         self._handle = handle
         self._render = render
 
+    def _models_for(self, scope: Scope) -> ServedModels:
+        """The models that the key of a request may use."""
+        key: ApiKey | None = scope.get("sire.key")
+        return self._models.restricted(key.models) if key and key.models else self._models
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         try:
             largest = await self._models.daemon.largest()
             body = await read_body(scope, receive, largest)
-            call = Call(Request(scope, receive), body, self._models)
+            call = Call(Request(scope, receive), body, self._models_for(scope))
             response = await _unless_gone(self._handle(call), receive)
         except ClientGone:
             return

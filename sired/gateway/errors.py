@@ -85,7 +85,7 @@ def code_of(error: SireError) -> str:
 def headers_of(error: SireError) -> dict[str, str]:
     """The headers of the response to an error: when to try again, where that may help."""
     headers = dict(error.headers) if isinstance(error, HttpError) else {}
-    if status_of(error) in _RETRY:
+    if status_of(error) in _RETRY and "retry-after" not in headers:
         wait = error.details.get("wait_seconds") or error.details.get("retry_seconds") or 1
         headers["retry-after"] = str(min(math.ceil(float(wait)), _LONGEST_RETRY_SECONDS))
     return headers

@@ -13,8 +13,13 @@ from starlette.types import Scope
 from sired.gateway.errors import HttpError
 
 
-def check_sender(scope: Scope) -> None:
+def check_sender(scope: Scope, *, any_host: bool = False) -> None:
     """Refuse a request that was not meant for this machine, or comes from a page of another site.
+
+    Args:
+        scope: of the request.
+        any_host: whether the machine may be addressed by any name, because a key is demanded, which
+            a page cannot have.
 
     Raises:
         HttpError: it is one.
@@ -25,7 +30,7 @@ def check_sender(scope: Scope) -> None:
             host = value.decode("latin-1")
         elif name == b"origin":
             origin = value.decode("latin-1")
-    if host and not _is_loopback(host):
+    if host and not any_host and not _is_loopback(host):
         raise HttpError(
             403,
             "The header Host of the request names another machine.",

@@ -11,12 +11,13 @@ import uvicorn
 import uvloop
 
 from sire.client.aio.connection import AsyncConnection
-from sire.errors import SireError
+from sire.errors import InvalidConfiguration, SireError, error_text
 from sire.protocol.replies import HealthReport
 from sire.protocol.requests import Health
 from sired.gateway.address import Address, listen
 from sired.gateway.app import Gateway
 from sired.gateway.limits import LimitedProtocol
+from sired.gateway.options import ServeOptions
 from sired.gateway.programs.forwarding import Forwarder
 from sired.gateway.served import ServedModels
 
@@ -29,47 +30,45 @@ _GRACE_SECONDS = 10
 _KEEP_ALIVE_SECONDS = 75
 
 
-def run(address: Address, names: tuple[str, ...]) -> None:
+def run(options: ServeOptions) -> None:
     """Serve models until SIGINT or SIGTERM.
-
-    Args:
-        address: to listen on.
-        names: the models to serve and to load; empty for all, loaded as they are requested.
 
     Raises:
         DaemonUnavailable: no daemon runs, and none can be started.
-        ModelNotFound: one of the names is not registered.
-        InvalidConfiguration: the address is in use.
+        ModelNotFound: one of the models is not registered.
+        InvalidConfiguration: the address is in use, or the certificate is not valid.
     """
-    uvloop.run(_serve(address, names))
+    uvloop.run(_serve(options))
 
 
-async def _serve(address: Address, names: tuple[str, ...]) -> None:
+async def _serve(options: ServeOptions) -> None:
     daemon = AsyncConnection()
-    models, forwarder = ServedModels(daemon, names), Forwarder()
+    models, forwarder = ServedModels(daemon, options.names), Forwarder()
     try:
         await daemon.expect(HealthReport, Health())
-        for name in names:
+        for name in options.names:
             await models.show(name)
-        line, bound = listen(address)
-        sys.stdout.write(f"{_summary(bound, names)}\n")
+        config = server_config(Gateway(models, forwarder, options.keys), options)
+        line, bound = listen(options.address)
+        sys.stdout.write(f"{_summary(options, bound)}\n")
         sys.stdout.flush()
         loading = asyncio.create_task(_load(models))
-        await _Server(_config(Gateway(models, forwarder))).serve(sockets=[line])
+        await GatewayServer(config).serve(sockets=[line])
         loading.cancel()
     finally:
         await forwarder.close()
         daemon.close()
 
 
-def _summary(bound: Address, names: tuple[str, ...]) -> str:
-    what = ", ".join(names) or "all models"
-    url = f"http://{bound.authority}"
+def _summary(options: ServeOptions, bound: Address) -> str:
+    what = ", ".join(options.names) or "all models"
+    url = f"{options.scheme}://{bound.authority}"
+    who = ", to those who have a key" if options.keys else ""
     paths = (
         "POST /models/NAME/predict, OpenAI and Anthropic at /v1, Ollama at /api, "
         "Open Inference Protocol at /v2"
     )
-    return f"Serving {what} on {url}: {paths}"
+    return f"Serving {what} on {url}{who}: {paths}"
 
 
 async def _load(models: ServedModels) -> None:
@@ -81,8 +80,13 @@ async def _load(models: ServedModels) -> None:
             log.warning("%s is not loaded: %s", name, error)
 
 
-def _config(app: Gateway) -> uvicorn.Config:
-    return uvicorn.Config(
+def server_config(app: Gateway, options: ServeOptions) -> uvicorn.Config:
+    """The server's settings.
+
+    Raises:
+        InvalidConfiguration: the certificate, or its key, is not valid.
+    """
+    config = uvicorn.Config(
         app,
         http=LimitedProtocol,
         ws="none",
@@ -94,10 +98,21 @@ def _config(app: Gateway) -> uvicorn.Config:
         date_header=False,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_GRACE_SECONDS,
+        ssl_certfile=options.certificate,
+        ssl_keyfile=options.private_key,
     )
+    try:
+        config.load()
+    except (OSError, ValueError) as problem:  # of the ssl module
+        raise InvalidConfiguration(
+            f"The certificate {options.certificate} and its key {options.private_key} cannot be "
+            f"used: {error_text(problem)}.",
+            hint="Both are PEM files, and the key is that of the certificate.",
+        ) from None
+    return config
 
 
-class _Server(uvicorn.Server):
+class GatewayServer(uvicorn.Server):
     """A server that sleeps until a signal arrives, and does not repeat the signal at its end."""
 
     def __init__(self, config: uvicorn.Config) -> None:
@@ -113,10 +128,11 @@ class _Server(uvicorn.Server):
         """Handle signals while the server runs."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._end)
+            loop.add_signal_handler(number, self.end)
         yield
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """Stop; a second call does not wait for requests in progress."""
         self.force_exit = self.should_exit
         self.should_exit = True
         self._stop.set()

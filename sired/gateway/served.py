@@ -25,6 +25,7 @@ class ServedModels:
     def __init__(self, daemon: AsyncConnection, names: tuple[str, ...] = ()) -> None:
         self.daemon = daemon
         self.names = names
+        self._restricted: dict[tuple[str, ...], ServedModels] = {}
         self._signatures: dict[tuple[str, bool], tuple[float, Signature]] = {}
         self._known: dict[str, tuple[float, ModelInfo]] = {}
         self._names: tuple[float, frozenset[str]] = (-math.inf, frozenset())
@@ -42,6 +43,15 @@ class ServedModels:
                 model=name,
             )
         return name
+
+    def restricted(self, names: tuple[str, ...]) -> "ServedModels":
+        """Only those models among them that are named."""
+        found = self._restricted.get(names)
+        if found is None:
+            served = tuple(name for name in names if not self.names or name in self.names)
+            # A name that nothing has, since none means all.
+            found = self._restricted[names] = ServedModels(self.daemon, served or ("",))
+        return found
 
     async def show(self, name: str) -> ModelInfo:
         """One model and its state.

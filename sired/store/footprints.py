@@ -7,8 +7,8 @@ from pathlib import Path
 
 import msgspec
 
+from sire.atomic import write_atomically
 from sire.spec import ModelSpec
-from sired.store.atomic import write_atomically
 
 MOST_ENTRIES = 10_000
 # Relative changes below this are noise.

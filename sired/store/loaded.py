@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from sired.store.atomic import write_atomically
+from sire.atomic import write_atomically
 
 log = logging.getLogger(__name__)
 

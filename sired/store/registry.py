@@ -8,12 +8,12 @@ from typing import Any
 
 import msgspec
 
+from sire.atomic import write_atomically
 from sire.errors import InvalidModel, ModelExists, ModelNotFound, SireError, shown
 from sire.nearest import nearest
 from sire.options.table import WITH_DEFAULTS
 from sire.paths import file_stem, model_of_stem
 from sire.spec import LONGEST_NAME, ModelSpec, check_name
-from sired.store.atomic import write_atomically
 from sired.store.model_file import from_toml, to_toml
 
 _DIRECTORY_MODE = 0o700

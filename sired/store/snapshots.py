@@ -12,10 +12,10 @@ from pathlib import Path
 
 import msgspec
 
+from sire.atomic import write_atomically
 from sire.errors import SireError
 from sire.paths import file_stem, model_of_stem, private_directory
 from sire.spec import ModelSpec
-from sired.store.atomic import write_atomically
 from sired.store.file_states import FileState
 
 log = logging.getLogger(__name__)

@@ -55,6 +55,8 @@ def test_what_is_printed_is_what_the_schemas_say(home: Home, zoo: Path) -> None:
     for verb in ("ls", "ps", "stats", "metrics", "devices", "health", "config", "doctor"):
         assert fits(verb, verb)
     fits("job ls", "job", "ls")
+    home.sire("key", "add", "me", "--file", home.path / "keys.json")
+    fits("key ls", "key", "ls", "--file", home.path / "keys.json")
     fits("stats", "stats", "m")
     fits("show", "show", "m")
     fits("top", "top", "--once")

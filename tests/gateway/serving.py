@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -40,7 +41,9 @@ class Serving:
     port: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.port = int(self.summary.partition("http://127.0.0.1:")[2].partition(":")[0])
+        found = re.search(r"://[0-9.]+:(\d+)", self.summary)
+        assert found is not None, self.summary
+        self.port = int(found[1])
 
     @property
     def authority(self) -> str:
@@ -82,9 +85,9 @@ def _named(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 @contextmanager
-def serving(home: Home, *arguments: str) -> Iterator[Serving]:
+def serving(home: Home, *arguments: str, host: str = "127.0.0.1") -> Iterator[Serving]:
     """Run `sire serve` on a free port until the block ends."""
-    command = [sys.executable, "-m", "sire_cli", "serve", "--listen", "127.0.0.1:0", *arguments]
+    command = [sys.executable, "-m", "sire_cli", "serve", "--listen", f"{host}:0", *arguments]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, text=True, env=home.environment
     ) as process:

@@ -12,6 +12,7 @@ from sire.client.aio.connection import AsyncConnection
 from sired.gateway import body, limits, process
 from sired.gateway.address import Address, listen
 from sired.gateway.app import Gateway
+from sired.gateway.options import ServeOptions
 from sired.gateway.programs.forwarding import Forwarder
 from sired.gateway.served import ServedModels
 from tests.gateway.serving import Serving
@@ -41,8 +42,8 @@ def in_this_process(home: Home) -> Iterator[int]:
     async def run() -> None:
         forwarder, loop = Forwarder(), asyncio.get_running_loop()
         gateway = Gateway(ServedModels(AsyncConnection(home.paths)), forwarder)
-        server = process._Server(process._config(gateway))
-        stopping.append(lambda: loop.call_soon_threadsafe(server._end))
+        server = process.GatewayServer(process.server_config(gateway, ServeOptions(address)))
+        stopping.append(lambda: loop.call_soon_threadsafe(server.end))
         await server._serve([line])
         await forwarder.close()
 

@@ -67,7 +67,7 @@ def test_it_starts_the_daemon_and_finds_the_next_one_when_that_is_killed() -> No
 def test_an_address_that_others_reach_is_refused_with_the_reason(home: Home) -> None:
     for address in ("0.0.0.0:8470", ":8470", "192.168.1.2:8470", "[::]:8470"):
         refused = home.sire("serve", "--listen", address, code=2).stderr
-        assert b"other machines could connect" in refused
+        assert b"Other machines could connect" in refused
         assert b"ssh -L 8470" in refused
     assert b"not an IP address" in home.sire("serve", "--listen", "box:http", code=2).stderr
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from sire.atomic import write_atomically
 from sire.errors import InvalidModel, ModelNotFound, SireError, UntrustedModel, shown
 from sire.options.derived import check_values
 from sire.paths import Paths, nearest_file_hint, private_directory
@@ -19,7 +20,6 @@ from sired.daemon.models.image_options import check_image_options
 from sired.runtimes.arguments import check_arguments
 from sired.runtimes.discovery import all_traits, find_traits
 from sired.runtimes.traits import FileFormat, RuntimeTraits
-from sired.store.atomic import write_atomically
 from sired.store.formats import (
     ModelFormat,
     content_fingerprint,

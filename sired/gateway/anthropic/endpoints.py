@@ -54,7 +54,7 @@ class Messages:
         """
         wanted = read(call.json())
         asked = wanted.generation()
-        generator = await self._generators.of(wanted.model)
+        generator = await self._generators.of(call.models, wanted.model)
         head = {
             "id": f"msg_{uuid.uuid4().hex}",
             "type": "message",

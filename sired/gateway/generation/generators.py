@@ -1,5 +1,6 @@
 """Which generator a model needs."""
 
+from sire.client.aio.connection import AsyncConnection
 from sire.errors import InvalidInput
 from sire.protocol.replies import ModelInfo
 from sired.gateway.generation.huggingface import HuggingFaceGenerator
@@ -11,24 +12,28 @@ from sired.gateway.served import ServedModels
 
 
 class Generators:
-    """The generators of all models that are served."""
+    """The generators of all models.
 
-    def __init__(self, models: ServedModels, forwarder: Forwarder) -> None:
-        self.models = models
+    Args:
+        daemon: has the models.
+        forwarder: sends requests to programs.
+    """
+
+    def __init__(self, daemon: AsyncConnection, forwarder: Forwarder) -> None:
         self._by_runtime: dict[str, Generator] = {
-            "huggingface": HuggingFaceGenerator(models.daemon),
-            "ollama": OllamaGenerator(models.daemon),
+            "huggingface": HuggingFaceGenerator(daemon),
+            "ollama": OllamaGenerator(daemon),
         }
-        self._of_programs = ProgramGenerator(models.daemon, forwarder)
+        self._of_programs = ProgramGenerator(daemon, forwarder)
 
-    async def of(self, name: str) -> Generator:
-        """The generator of a model.
+    async def of(self, models: ServedModels, name: str) -> Generator:
+        """The generator of one of these models.
 
         Raises:
             ModelNotFound: it is not registered, or not served.
             InvalidInput: its runtime does not generate text.
         """
-        return self.of_model(await self.models.show(name))
+        return self.of_model(await models.show(name))
 
     def of_model(self, info: ModelInfo) -> Generator:
         """The generator of a model whose state is known; raises as ``of``."""

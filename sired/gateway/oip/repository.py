@@ -11,6 +11,7 @@ from sire.protocol.requests import Stats, Unload
 from sire.spec import ANY_SHAPE, TensorSpec
 from sired.gateway.call import Call
 from sired.gateway.errors import json_response
+from sired.gateway.keys import require_manage
 from sired.gateway.oip.answers import VERSION, output_names
 from sired.gateway.oip.datatypes import datatype_of
 from sired.gateway.oip.inference import input_names
@@ -146,6 +147,7 @@ async def load(call: Call) -> Response:
             f"The parameter {shown(given[0])} is not supported: models are not changed over HTTP.",
             hint="Register it again: sire register NAME PATH --replace",
         )
+    require_manage(call.request.scope)
     await call.models.load(call.request.path_params["name"])
     return json_response({})
 
@@ -153,6 +155,7 @@ async def load(call: Call) -> Response:
 async def unload(call: Call) -> Response:
     """Unload a model; it stays registered, and the next request loads it."""
     name = call.models.check(call.request.path_params["name"])
+    require_manage(call.request.scope)
     await call.models.daemon.expect(Unloaded, Unload(name=name))
     return json_response({})
 

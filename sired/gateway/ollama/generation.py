@@ -17,6 +17,7 @@ from sired.gateway.errors import json_response
 from sired.gateway.fields import read_fields
 from sired.gateway.generation.generators import Generators
 from sired.gateway.generation.request import Generated, Generation, GenerationPrompt
+from sired.gateway.keys import require_manage
 from sired.gateway.ollama.names import find
 from sired.gateway.ollama.requests import ACCEPTED, GenerateRequest, Generating, OllamaChatRequest
 from sired.gateway.streams import started
@@ -47,9 +48,9 @@ class TextEndpoints:
             SireError: the errors of a prediction.
         """
         wanted = read_fields(call.json(), GenerateRequest, ACCEPTED)
-        info = await find(self._generators.models, wanted.model)
+        info = await find(call.models, wanted.model)
         prompt = wanted.asked(templated=info.model.runtime in _OWN_TEMPLATE)
-        return await self._respond(wanted, info, prompt, _response)
+        return await self._respond(call, wanted, info, prompt, _response)
 
     async def chat(self, call: Call) -> Response:
         """Answer a chat; without messages as ``generate``.
@@ -58,15 +59,20 @@ class TextEndpoints:
             SireError: the errors of a prediction.
         """
         wanted = read_fields(call.json(), OllamaChatRequest, ACCEPTED)
-        info = await find(self._generators.models, wanted.model)
-        return await self._respond(wanted, info, wanted.asked(), _message)
+        info = await find(call.models, wanted.model)
+        return await self._respond(call, wanted, info, wanted.asked(), _message)
 
     async def _respond(
-        self, wanted: Generating, info: ModelInfo, prompt: GenerationPrompt | None, words: Words
+        self,
+        call: Call,
+        wanted: Generating,
+        info: ModelInfo,
+        prompt: GenerationPrompt | None,
+        words: Words,
     ) -> Response:
         generator = self._generators.of_model(info)
         if prompt is None:
-            return json_response(await self._load(wanted, info.model.name, words))
+            return json_response(await _load(call, wanted, info.model.name, words))
         options, kept = wanted.generation_options(), wanted.kept()
         asked = Generation(info.model.name, (prompt,), options, kept)
         began = time.monotonic()
@@ -76,14 +82,16 @@ class TextEndpoints:
         (answer,) = await generator.whole(asked)
         return json_response(_line(wanted.model, words, answer, began))
 
-    async def _load(self, wanted: Generating, name: str, words: Words) -> dict[str, Any]:
-        if wanted.kept() == 0:
-            await self._generators.models.daemon.expect(Unloaded, Unload(name=name))
-            done = "unload"
-        else:
-            await self._generators.models.load(name)
-            done = "load"
-        return {**_head(wanted.model), **words(""), "done": True, "done_reason": done}
+
+async def _load(call: Call, wanted: Generating, name: str, words: Words) -> dict[str, Any]:
+    require_manage(call.request.scope)
+    if wanted.kept() == 0:
+        await call.models.daemon.expect(Unloaded, Unload(name=name))
+        done = "unload"
+    else:
+        await call.models.load(name)
+        done = "load"
+    return {**_head(wanted.model), **words(""), "done": True, "done_reason": done}
 
 
 async def _lines(

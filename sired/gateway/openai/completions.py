@@ -66,7 +66,7 @@ class Completions:
         if wanted.max_completion_tokens is not None:
             options = replace(options, max_tokens=wanted.max_completion_tokens)
         prompts = (GenerationPrompt(messages=wanted.messages),)
-        return await self._respond(wanted, Generation(wanted.model, prompts, options), CHAT)
+        return await self._respond(call, wanted, Generation(wanted.model, prompts, options), CHAT)
 
     async def complete(self, call: Call) -> Response:
         """Continue one text or several.
@@ -77,12 +77,16 @@ class Completions:
         wanted = read(call.json(), CompletionRequest)
         texts = [wanted.prompt] if isinstance(wanted.prompt, str) else wanted.prompt
         asked = Generation(wanted.model, tuple(map(GenerationPrompt, texts)), wanted.options())
-        return await self._respond(wanted, asked, TEXT)
+        return await self._respond(call, wanted, asked, TEXT)
 
     async def _respond(
-        self, wanted: ChatRequest | CompletionRequest, asked: Generation, form: Form
+        self,
+        call: Call,
+        wanted: ChatRequest | CompletionRequest,
+        asked: Generation,
+        form: Form,
     ) -> Response:
-        generator = await self._generators.of(wanted.model)
+        generator = await self._generators.of(call.models, wanted.model)
         if wanted.stream and len(asked.prompts) != 1:
             raise InvalidInput("A stream answers one prompt.", param="prompt")
         head = {

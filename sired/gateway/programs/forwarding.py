@@ -15,6 +15,7 @@ from sire.client.aio.connection import AsyncConnection
 from sire.errors import InferenceError
 from sire.protocol.requests import TakeSlot
 from sired.gateway.call import Call
+from sired.gateway.keys import SECRET_HEADERS
 from sired.gateway.programs.slot import HeldSlot, take_slot
 
 # Headers that concern one connection, not the request or response (RFC 9110, 7.6.1).
@@ -87,7 +88,8 @@ class Forwarder:
         """
         scope = call.request.scope
         query = b"?" + scope["query_string"] if scope["query_string"] else b""
-        headers = [one for one in _passed_on(scope["headers"]) if one[0] not in _REPLACED]
+        withheld = _REPLACED | SECRET_HEADERS if "sire.key" in scope else _REPLACED
+        headers = [one for one in _passed_on(scope["headers"]) if one[0] not in withheld]
         exchange = await self.open(
             call.models.daemon, request, scope["method"], path + query, headers, call.body
         )

@@ -24,6 +24,7 @@ from sire.protocol.replies import (
     VerifyReport,
 )
 from sire.spec import Job
+from sire_cli.commands.key import ListedKey
 from sire_cli.doctor import Finding
 from sire_cli.loadtest.report import LoadReport
 
@@ -59,6 +60,7 @@ PRINTED: dict[str, tuple[Any, ...]] = {
     "job ls": (list[Job],),
     "job show": (JobReport,),
     "job wait": (list[JobEnd],),
+    "key ls": (list[ListedKey],),
     "load": (InstanceInfo,),
     "logs": (LogLine, ModelLogLine),
     "ls": (list[ModelInfo],),

@@ -1,0 +1,123 @@
+"""Which API key a request has, and whether that allows it."""
+
+import time
+from dataclasses import dataclass
+
+from starlette.types import Scope
+
+from sire.errors import InvalidConfiguration
+from sire.keys import ApiKey, KeyFile, find_key
+from sired.gateway.errors import HttpError
+
+# How clients send a key: OpenAI's, Anthropic's and Azure's header.
+_BEARER = b"bearer "
+_KEY_HEADERS = frozenset({b"x-api-key", b"api-key"})
+# Headers that have a key, which programs must not see.
+SECRET_HEADERS = _KEY_HEADERS | {b"authorization"}
+# A key with a rate may be used this many seconds ahead at once.
+_BURST_SECONDS = 1.0
+
+
+@dataclass(slots=True)
+class _Allowance:
+    """Requests that a key has left, at a time of the monotonic clock."""
+
+    left: float
+    at: float
+
+
+class Keys:
+    """The keys that the gateway demands. The file is read anew whenever it has changed.
+
+    Args:
+        file: where they are.
+
+    Raises:
+        InvalidConfiguration: it has none, or cannot be read.
+    """
+
+    def __init__(self, file: KeyFile) -> None:
+        self._file = file
+        self._version: tuple[int, int, int] | None = None
+        self._keys: tuple[ApiKey, ...] = ()
+        self._allowances: dict[str, _Allowance] = {}
+        if not self._current():
+            raise InvalidConfiguration(
+                f"There are no keys in {file.path}.", hint="Make one: sire key add NAME"
+            )
+
+    def check(self, scope: Scope) -> ApiKey:
+        """The key of a request.
+
+        Raises:
+            HttpError: it has none, an unknown or expired one, or used it too often.
+        """
+        key = _key_of(scope)
+        if not key:
+            raise _unauthorized("The request has no API key.")
+        found = find_key(self._current(), key)
+        if found is None:
+            raise _unauthorized("The API key is not valid.")
+        if found.expired:
+            raise _unauthorized(f"The API key of {found.name} has expired.")
+        if found.rate is not None:
+            self._count(found, found.rate)
+        return found
+
+    def _current(self) -> tuple[ApiKey, ...]:
+        try:
+            status = self._file.path.stat()
+            version = status.st_ino, status.st_mtime_ns, status.st_size
+        except FileNotFoundError:
+            version = None
+        if version is None or version != self._version:
+            self._keys, self._version = self._file.read(), version
+        return self._keys
+
+    def _count(self, key: ApiKey, rate: float) -> None:
+        """Count a request against the rate of its key."""
+        now, most = time.monotonic(), max(1.0, rate * _BURST_SECONDS)
+        allowance = self._allowances.setdefault(key.sha256, _Allowance(most, now))
+        left = min(most, allowance.left + (now - allowance.at) * rate)
+        if left < 1:
+            wait = (1 - left) / rate
+            raise HttpError(
+                429,
+                f"The API key of {key.name} allows {rate:.3g} requests per second.",
+                headers={"retry-after": str(max(1, round(wait)))},
+            )
+        allowance.left, allowance.at = left - 1, now
+
+
+def require_manage(scope: Scope) -> None:
+    """Refuse a request whose key may only predict.
+
+    Raises:
+        HttpError: its key has not the scope ``manage``.
+    """
+    key: ApiKey | None = scope.get("sire.key")
+    if key is not None and key.scope != "manage":
+        raise HttpError(
+            403,
+            f"The API key of {key.name} may not load or unload models.",
+            hint="That takes a key of the scope manage: sire key add NAME --scope manage",
+        )
+
+
+def _key_of(scope: Scope) -> str:
+    """The key in the headers of a request; "" if there is none."""
+    for name, value in scope["headers"]:
+        if name in _KEY_HEADERS:
+            return str(value.decode("latin-1"))
+        if name == b"authorization" and value[: len(_BEARER)].lower() == _BEARER:
+            return str(value[len(_BEARER) :].decode("latin-1")).strip()
+    return ""
+
+
+def _unauthorized(message: str) -> HttpError:
+    return HttpError(
+        401,
+        message,
+        hint="Send it as Authorization: Bearer KEY.",
+        headers={"www-authenticate": "Bearer"},
+    )

@@ -1,0 +1,87 @@
+"""How the gateway serves: its address, and what it demands of those who connect."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sire.errors import InvalidConfiguration
+from sire.keys import KeyFile
+from sire.paths import find_paths
+from sired.gateway.address import Address, parse_listen
+from sired.gateway.keys import Keys
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """What ``sire serve`` was asked for.
+
+    Attributes:
+        address: to listen on.
+        names: the models to serve and to load; empty for all, loaded as they are requested.
+        keys: the keys that are demanded; None for none.
+        certificate: a file with the certificate chain for TLS, and ``private_key`` the file with
+            its key; None for plain HTTP.
+    """
+
+    address: Address
+    names: tuple[str, ...] = ()
+    keys: Keys | None = None
+    certificate: Path | None = None
+    private_key: Path | None = None
+
+    @property
+    def scheme(self) -> str:
+        """Of the URLs."""
+        return "http" if self.certificate is None else "https"
+
+
+def serve_options(
+    listen: str,
+    names: list[str],
+    keys: str | None,
+    certificate: str | None,
+    private_key: str | None,
+) -> ServeOptions:
+    """The options, checked.
+
+    Args:
+        listen: the address as it was given.
+        names: of the models.
+        keys: the file of the keys; None for none on the loopback interface, and for the default one
+            elsewhere.
+        certificate: the file with the certificate chain; None for plain HTTP.
+        private_key: the file with its key.
+
+    Raises:
+        InvalidConfiguration: one of them is not valid, other machines could connect and there are
+            no keys, or a file is missing.
+    """
+    address = parse_listen(listen)
+    if (certificate is None) != (private_key is None):
+        raise InvalidConfiguration(
+            "TLS takes both --tls-cert and --tls-key.", hint="Give a certificate and its key."
+        )
+    for given in (certificate, private_key):
+        if given is not None and not Path(given).is_file():
+            raise InvalidConfiguration(f"There is no file {given}.")
+    return ServeOptions(
+        address,
+        tuple(dict.fromkeys(names)),
+        _keys(address, keys),
+        None if certificate is None else Path(certificate),
+        None if private_key is None else Path(private_key),
+    )
+
+
+def _keys(address: Address, given: str | None) -> Keys | None:
+    if given is not None:
+        return Keys(KeyFile(Path(given)))
+    if address.is_loopback:
+        return None
+    try:
+        return Keys(KeyFile(find_paths().keys))
+    except InvalidConfiguration as problem:
+        raise InvalidConfiguration(
+            f"Other machines could connect to {address.authority}. {problem.message}",
+            hint=f"{problem.hint}. Or listen on 127.0.0.1, and reach it from elsewhere by: "
+            f"ssh -L {address.port}:127.0.0.1:{address.port} HOST",
+        ) from None
