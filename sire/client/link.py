@@ -21,7 +21,7 @@ from sire.client.heartbeat import (
     unresponsive,
 )
 from sire.client.interrupts import Uninterrupted
-from sire.client.payloads import SMALLEST, Payloads
+from sire.client.payloads import SMALLEST, PayloadSender
 from sire.errors import DaemonUnavailable, DeadlineExceeded
 from sire.paths import Paths
 from sire.protocol.content import Buffer, size_of
@@ -119,7 +119,7 @@ class Link:
         self.greeted = False
         self._lost = False
         self._paths = paths
-        self._payloads = Payloads(paths)
+        self._payloads = PayloadSender(paths)
         self._heartbeat = Heartbeat()
         self._incomplete = False
         # Whether ZeroMQ may still send from memory of callers.

@@ -29,7 +29,7 @@ SMALLEST = 256 * 1024
 _PAUSE_SECONDS = 10.0
 
 
-class Payloads:
+class PayloadSender:
     """A connection for payloads, opened when the first one is passed.
 
     Args:

@@ -11,7 +11,7 @@ from sired.config import LoadedSettings
 from sired.config.settings import Settings
 from sired.daemon import views
 from sired.daemon.direct.listener import DirectListener
-from sired.daemon.direct.payloads import Payloads
+from sired.daemon.direct.payloads import PassedPayloads
 from sired.daemon.engine.engine import Engine
 from sired.daemon.engine.recorder import FileRecorder
 from sired.daemon.engine.warm_start import WarmStart
@@ -63,7 +63,7 @@ def assemble(
         SireError: a setting names something that does not exist, or a file cannot be used.
     """
     services = _services(paths, loaded, loop, listening)
-    payloads = Payloads(loop, loaded.settings.daemon.max_message_bytes)
+    payloads = PassedPayloads(loop, loaded.settings.daemon.max_message_bytes)
     services.front.claim = payloads.claim
     return Parts(
         services,

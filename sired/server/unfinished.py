@@ -8,22 +8,16 @@ rest. One that holds room which others wait for, and sends nothing, is closed.
 
 import time
 from collections.abc import Callable
-from typing import Protocol
 
 import msgspec
+
+from sired.server.closable import ClosableConnection
 
 # Bytes of an unfinished message that are not counted.
 SMALL = 64 * 1024
 # While others wait: how long a message may make no progress, and how long it may take.
 STALLED_SECONDS = 5.0
 LONGEST_SECONDS = 60.0
-
-
-class Connection(Protocol):
-    """A connection that receives a message."""
-
-    def close(self) -> None:
-        """Close it; its message is dropped."""
 
 
 class _Begun(msgspec.Struct, eq=False):
@@ -43,10 +37,10 @@ class UnfinishedMessages:
     def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._limit = limit
         self._clock = clock
-        self._begun: dict[Connection, _Begun] = {}
+        self._begun: dict[ClosableConnection, _Begun] = {}
         self._total = 0
 
-    def may_read(self, connection: Connection, size: int) -> bool:
+    def may_read(self, connection: ClosableConnection, size: int) -> bool:
         """Whether there is room for a connection's unfinished message; if not, ask again later.
 
         Args:
@@ -68,12 +62,12 @@ class UnfinishedMessages:
         begun.size, begun.progressed = size, now
         return True
 
-    def forget(self, connection: Connection) -> None:
+    def forget(self, connection: ClosableConnection) -> None:
         """Forget a message that has ended, or whose connection has."""
         if (begun := self._begun.pop(connection, None)) is not None:
             self._total -= begun.size
 
-    def _close_stalled(self, waiting: Connection, now: float) -> None:
+    def _close_stalled(self, waiting: ClosableConnection, now: float) -> None:
         for connection, begun in list(self._begun.items()):
             stalled = now - begun.progressed > STALLED_SECONDS
             if connection is not waiting and (stalled or now - begun.since > LONGEST_SECONDS):

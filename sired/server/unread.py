@@ -6,20 +6,14 @@ descriptor each. While there are more than may be, a client that reads nothing i
 """
 
 import asyncio
-from typing import Protocol
 
 import msgspec
+
+from sired.server.closable import ClosableConnection
 
 # Seconds for which a client may read nothing while there is too much.
 STALLED_SECONDS = 10.0
 _CHECK_SECONDS = 1.0
-
-
-class Connection(Protocol):
-    """A connection with replies that have not been sent."""
-
-    def close(self) -> None:
-        """Close it; the replies are dropped."""
 
 
 class _Unread(msgspec.Struct, eq=False):
@@ -40,11 +34,13 @@ class UnreadReplies:
     def __init__(self, limit: int) -> None:
         self.descriptors_short = False
         self._limit = limit
-        self._unread: dict[Connection, _Unread] = {}
+        self._unread: dict[ClosableConnection, _Unread] = {}
         self._total = 0
         self._check: asyncio.TimerHandle | None = None
 
-    def note(self, connection: Connection, size: int, loop: asyncio.AbstractEventLoop) -> None:
+    def note(
+        self, connection: ClosableConnection, size: int, loop: asyncio.AbstractEventLoop
+    ) -> None:
         """Note how many bytes a client has left unread; if they are fewer, it has read some."""
         known = self._unread.get(connection)
         self._total += size - (0 if known is None else known.size)

@@ -14,7 +14,7 @@ import pytest
 from sire.client.connection import Connection
 from sire.client.direct.connection import open_direct
 from sire.client.link import Link
-from sire.client.payloads import SMALLEST, Payloads
+from sire.client.payloads import SMALLEST, PayloadSender
 from sire.errors import InvalidInput, ProtocolError, error_from
 from sire.protocol.direct import PayloadFollows
 from sire.protocol.jobs import Submit, Submitted
@@ -117,8 +117,8 @@ def refusal(link: Link, payload: PayloadReference | None, frames: tuple[bytes, .
 
 
 @contextmanager
-def payloads_of(home: Home) -> Iterator[Payloads]:
-    payloads = Payloads(home.paths)
+def payloads_of(home: Home) -> Iterator[PayloadSender]:
+    payloads = PayloadSender(home.paths)
     yield payloads
     payloads.close()
 
@@ -189,7 +189,7 @@ def test_with_few_descriptors_payloads_are_copied_and_connections_refused_and_al
     daemon = home.pid()
     _, hard = resource.prlimit(daemon, resource.RLIMIT_NOFILE)
     resource.prlimit(daemon, resource.RLIMIT_NOFILE, (160, hard))
-    doors = [Payloads(home.paths) for _ in range(40)]
+    doors = [PayloadSender(home.paths) for _ in range(40)]
     try:
         granted = sum(one.put([b"[1]"], 60.0) is not None for one in doors)
         assert 0 < granted <= 10

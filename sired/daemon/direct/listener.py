@@ -14,7 +14,7 @@ from sire.errors import SireError
 from sire.protocol.direct import NotNow, OpenDirect, Opened, PayloadsOpened, ToListener
 from sire.protocol.message import PROTOCOL_VERSION
 from sire.transport.channel import INLINE_LIMIT, Channel
-from sired.daemon.direct.payloads import Payloads
+from sired.daemon.direct.payloads import PassedPayloads
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class DirectListener:
         loop: asyncio.AbstractEventLoop,
         path: Path,
         access: DirectAccess,
-        payloads: Payloads,
+        payloads: PassedPayloads,
     ) -> None:
         self._loop = loop
         self._path = path

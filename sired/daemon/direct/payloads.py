@@ -36,7 +36,7 @@ class _Connection(msgspec.Struct, eq=False):
     channel: Channel[PayloadFollows]
 
 
-class Payloads:
+class PassedPayloads:
     """The connections over which clients pass payloads.
 
     Args:
