@@ -105,7 +105,7 @@ def test_no_more_are_under_way_than_it_allows(home: Home, meeting: str) -> None:
 def test_huggingface_models_answer_one_at_a_time(home: Home, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "bert", "architectures": ["BertModel"]}')
     save_file({"w": torch.ones(1)}, tmp_path / "model.safetensors")
-    (tmp_path / "tokenizer.json").write_text("{}")
+    (tmp_path / "tokenizer.json").write_text('{"model": {}}')
     given = (tmp_path, "--arg", "task=feature-extraction", "--concurrency", "2")
     said = home.sire("register", "m", *given, code=9)
     assert b"one request at a time" in said.stderr

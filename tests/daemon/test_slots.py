@@ -23,16 +23,23 @@ Take = Callable[..., SlotTaken]
 
 
 @pytest.fixture
-def connection(home: Home) -> Iterator[Connection]:
-    home.register("m", "--cmd", PROGRAM + " {port}", "--health", "/health", "--arg", "endpoint=/do")
+def model(new_name: str) -> str:
+    return new_name
+
+
+@pytest.fixture
+def connection(home: Home, model: str) -> Iterator[Connection]:
+    home.register(
+        model, "--cmd", PROGRAM + " {port}", "--health", "/health", "--arg", "endpoint=/do"
+    )
     with Connection(home.paths) as connection:
         yield connection
 
 
 @pytest.fixture
-def take(connection: Connection) -> Take:
+def take(connection: Connection, model: str) -> Take:
     def _take(timeout: float = 60.0) -> SlotTaken:
-        return connection.expect(SlotTaken, TakeSlot(model="m", timeout=timeout))
+        return connection.expect(SlotTaken, TakeSlot(model=model, timeout=timeout))
 
     return _take
 
@@ -49,7 +56,7 @@ def state(home: Home) -> str:
 
 
 def test_a_slot_loads_the_model_and_names_its_program(
-    home: Home, connection: Connection, take: Take
+    home: Home, connection: Connection, take: Take, model: str
 ) -> None:
     slot = take()
     program = post(slot, {"hello": "world"})["pid"]
@@ -59,37 +66,37 @@ def test_a_slot_loads_the_model_and_names_its_program(
     connection.ask(FreeSlot(slot=slot.slot, bytes_in=10, bytes_out=20))
     assert state(home) == "ready"
     with ModelManager(home=home.path) as manager:
-        stats = manager.get_model_stats("m")
+        stats = manager.get_model_stats(model)
     assert (stats["inference_count"], stats["bytes_in"], stats["bytes_out"]) == (1, 10, 20)
 
 
 def test_who_takes_no_slot_in_time_is_told_and_one_that_is_taken_lasts(
-    home: Home, connection: Connection, take: Take
+    home: Home, connection: Connection, take: Take, model: str
 ) -> None:
     slot = take(timeout=20)
     with pytest.raises(DeadlineExceeded):
         take(timeout=0.2)
     with pytest.raises(DeadlineExceeded), Connection(home.paths) as other:
-        other.ask(Predict(model="m", timeout=0.2), [b"{}"])
+        other.ask(Predict(model=model, timeout=0.2), [b"{}"])
     assert post(slot, {})["argv"]
     connection.ask(FreeSlot(slot=slot.slot))
     connection.ask(FreeSlot(slot=take().slot))
 
 
 def test_a_prediction_runs_as_soon_as_the_slot_is_free(
-    home: Home, connection: Connection, take: Take
+    home: Home, connection: Connection, take: Take, model: str
 ) -> None:
     slot = take()
     with ThreadPoolExecutor(1) as pool, Connection(home.paths) as other:
-        asked = pool.submit(other.ask, Predict(model="m", timeout=60.0), [b"{}"])
+        asked = pool.submit(other.ask, Predict(model=model, timeout=60.0), [b"{}"])
         wait_until(lambda: home.json("health")["queued"] == 1)
         connection.ask(FreeSlot(slot=slot.slot))
         assert json.loads(bytes(asked.result(60)[1][0]))["argv"]
 
 
-def test_a_slot_ends_with_its_clients_connection(home: Home, take: Take) -> None:
+def test_a_slot_ends_with_its_clients_connection(home: Home, take: Take, model: str) -> None:
     with Connection(home.paths) as other:
-        other.expect(SlotTaken, TakeSlot(model="m", timeout=60.0))
+        other.expect(SlotTaken, TakeSlot(model=model, timeout=60.0))
         assert state(home) == "busy"
     wait_until(lambda: state(home) == "ready")
     take()
@@ -107,10 +114,12 @@ def test_a_slot_of_another_client_is_not_freed(
     assert state(home) == "ready"
 
 
-def test_an_unload_waits_for_the_slot(home: Home, connection: Connection, take: Take) -> None:
+def test_an_unload_waits_for_the_slot(
+    home: Home, connection: Connection, take: Take, model: str
+) -> None:
     slot = take()
     with ThreadPoolExecutor(1) as pool, Connection(home.paths) as other:
-        unloading = pool.submit(other.ask, Unload(name="m"))
+        unloading = pool.submit(other.ask, Unload(name=model))
         assert post(slot, {})["argv"]
         connection.ask(FreeSlot(slot=slot.slot))
         unloading.result(60)
