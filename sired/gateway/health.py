@@ -9,6 +9,7 @@ from sire.protocol.replies import HealthReport, MetricsReport
 from sire.protocol.requests import Health, Metrics
 from sired.gateway.call import Call
 from sired.gateway.errors import json_response
+from sired.gateway.keys import require_all_models
 
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -51,7 +52,12 @@ async def unloaded(call: Call) -> list[str]:
 
 
 async def metrics(call: Call) -> Response:
-    """The daemon's metrics in the format of Prometheus."""
+    """The daemon's metrics in the format of Prometheus.
+
+    Raises:
+        HttpError: the request's key is for some models only.
+    """
+    require_all_models(call.request.scope)
     report = await call.models.daemon.expect(MetricsReport, Metrics())
     from sire.metrics import exposition  # noqa: PLC0415 (it takes a while to import)
 

@@ -41,7 +41,8 @@ class Keys:
         self._version: tuple[int, int, int] | None = None
         self._keys: tuple[ApiKey, ...] = ()
         self._allowances: dict[str, _Allowance] = {}
-        if not self._current():
+        self._read()
+        if not self._keys:
             raise InvalidConfiguration(
                 f"There are no keys in {file.path}.", hint="Make one: sire key add NAME"
             )
@@ -65,6 +66,18 @@ class Keys:
         return found
 
     def _current(self) -> tuple[ApiKey, ...]:
+        """The keys that are in the file now.
+
+        Raises:
+            HttpError: it has been damaged; every request is refused until it is mended.
+        """
+        try:
+            self._read()
+        except InvalidConfiguration as problem:
+            raise HttpError(503, problem.message, hint=problem.hint) from None
+        return self._keys
+
+    def _read(self) -> None:
         try:
             status = self._file.path.stat()
             version = status.st_ino, status.st_mtime_ns, status.st_size
@@ -72,7 +85,6 @@ class Keys:
             version = None
         if version is None or version != self._version:
             self._keys, self._version = self._file.read(), version
-        return self._keys
 
     def _count(self, key: ApiKey, rate: float) -> None:
         """Count a request against the rate of its key."""
@@ -102,6 +114,17 @@ def require_manage(scope: Scope) -> None:
             f"The API key of {key.name} may not load or unload models.",
             hint="That takes a key of the scope manage: sire key add NAME --scope manage",
         )
+
+
+def require_all_models(scope: Scope) -> None:
+    """Refuse a request whose key is for some models only.
+
+    Raises:
+        HttpError: it is.
+    """
+    key: ApiKey | None = scope.get("sire.key")
+    if key is not None and key.models:
+        raise HttpError(403, f"The API key of {key.name} is for some models only.")
 
 
 def _key_of(scope: Scope) -> str:

@@ -99,11 +99,24 @@ def test_a_key_ends_with_its_time(server: Serving, file: Path) -> None:
     assert "expired" in server.home.sire("key", "ls", "--file", file).stdout.decode()
 
 
+def test_a_file_of_keys_that_is_damaged_lets_no_request_in(
+    server: Serving, file: Path, key: str
+) -> None:
+    given, content = f"Bearer {key}", file.read_bytes()
+    file.write_bytes(content[:-9])
+    refused = server.post(PATH, ROWS, authorization=given)
+    assert (refused.status, refused.error["code"]) == (503, "ServiceUnavailable")
+    assert "cannot be read" in refused.error["message"]
+    file.write_bytes(content)
+    assert server.post(PATH, ROWS, authorization=given).status == 200
+
+
 def test_a_key_may_be_for_some_models(server: Serving, file: Path) -> None:
     narrow = f"Bearer {make(server.home, file, 'narrow', '--models', 'twice')}"
     assert server.post(PATH, ROWS, authorization=narrow).status == 200
     listed = server.get("/v1/models", authorization=narrow).json()["data"]
     assert [one["id"] for one in listed] == ["twice"]
+    assert server.get("/metrics", authorization=narrow).status == 403
     for path in ("/models/other/predict", "/v2/models/other/infer", "/upstream/program/x"):
         assert server.post(path, ROWS, authorization=narrow).status == 404
     for path, body in BODIES.items():
