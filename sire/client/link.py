@@ -220,6 +220,10 @@ class Link:
             self._socket.poll(_TRY_MILLISECONDS, _POLLOUT)
         return True
 
+    def open_payloads(self) -> None:
+        """Open the connection for large payloads now, for a caller that must not wait for it."""
+        self._payloads.open()
+
     def _passed(
         self, request: Request, payload: Sequence[Buffer], seconds: float
     ) -> tuple[Request, Sequence[Buffer]]:

@@ -52,11 +52,12 @@ class PayloadSender:
     def put(self, payload: Sequence[Buffer], seconds: float) -> PayloadReference | None:
         """Pass a payload; None if it has to be sent after the header of its request.
 
-        Waits up to ``seconds`` for the connection, and at most a second.
+        Waits up to ``seconds`` for the connection, and at most a second; with 0 it has to be open.
         """
-        if self._channel is None and not self._open(min(seconds, OPENING_SECONDS)):
+        if self._channel is None and seconds > 0:
+            self.open(min(seconds, OPENING_SECONDS))
+        if self._channel is None:
             return None
-        assert self._channel is not None
         number = next(self._numbers)
         try:
             memory = sealed_frames.write(payload)
@@ -69,8 +70,8 @@ class PayloadSender:
             pass
         return None
 
-    def _open(self, seconds: float) -> bool:
-        """Request a connection; whether the daemon grants one."""
+    def open(self, seconds: float = OPENING_SECONDS) -> bool:
+        """Request a connection, and wait so long for it; returns whether the daemon grants one."""
         if time.monotonic() < self._not_before or daemon_stopped(self._paths):
             return False
         self._not_before = time.monotonic() + _PAUSE_SECONDS

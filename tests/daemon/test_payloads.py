@@ -1,5 +1,7 @@
 """Large payloads stay in memory of the client, and no client can harm the daemon with them."""
 
+import asyncio
+import json
 import os
 import resource
 import subprocess
@@ -11,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from sire.client.aio.connection import AsyncConnection
 from sire.client.connection import Connection
 from sire.client.direct.connection import open_direct
 from sire.client.link import Link
@@ -67,6 +70,33 @@ def test_inputs_that_wait_lie_in_the_clients_memory_which_goes_with_their_answer
     for number in range(8):
         assert not isinstance(link.receive(number, 60.0)[0], Failure)
     wait_until(lambda: passed_to(daemon) == kept)
+
+
+def test_a_client_for_event_loops_passes_them_as_well(home: Home, link: Link, gate: Gate) -> None:
+    daemon = home.pid()
+    before, kept = memory_of(daemon, "VmRSS"), passed_to(daemon)
+
+    async def run() -> None:
+        connection = AsyncConnection(home.paths)
+        request = Predict(model="m", timeout=60.0)
+        asked = [asyncio.ensure_future(connection.ask(request, [LARGE])) for _ in range(4)]
+        await asyncio.to_thread(wait_until, lambda: passed_to(daemon) >= kept + 4)
+        assert memory_of(daemon, "VmRSS") < before + len(LARGE)
+        gate.open()
+        for _, frames in await asyncio.gather(*asked):
+            assert json.loads(bytes(frames[0])) == [10, 2, 2, 2]
+        connection.close()
+
+    asyncio.run(run())
+    wait_until(lambda: passed_to(daemon) == kept)
+
+
+def test_a_caller_that_must_not_wait_opens_no_connection(home: Home, link: Link) -> None:
+    sender = PayloadSender(home.paths)
+    assert sender.put([LARGE], 0.0) is None
+    assert sender.open()
+    assert sender.put([LARGE], 0.0) is not None
+    sender.close()
 
 
 KILLED = """

@@ -17,7 +17,7 @@ from sire.client.connection import (
     of_kind,
 )
 from sire.client.direct.exchange import ConnectionLost
-from sire.client.link import Answer
+from sire.client.link import Answer, Link
 from sire.errors import DaemonUnavailable, SireError
 from sire.paths import Paths, find_paths
 from sire.protocol.content import Buffer, size_of
@@ -194,7 +194,7 @@ class AsyncConnection:
         """Connect, and ask for the limit: a client that exceeds it is disconnected."""
         loop = asyncio.get_running_loop()
         # Starting a daemon takes a while.
-        link = await loop.run_in_executor(None, lambda: self._blocking.open_link(backlog=0))
+        link = await loop.run_in_executor(None, self._open_link)
         session = Session(link, loop)
         settings: asyncio.Future[Outcome] = loop.create_future()
         try:
@@ -211,6 +211,11 @@ class AsyncConnection:
         assert isinstance(outcome[0], ConfigReport)
         self._largest = largest_message(outcome[0])
         return session
+
+    def _open_link(self) -> Link:
+        link = self._blocking.open_link(backlog=0)
+        link.open_payloads()
+        return link
 
     def _silent(self) -> DaemonUnavailable:
         return DaemonUnavailable(
