@@ -23,7 +23,7 @@ from sire.errors import DaemonUnavailable, DeadlineExceeded, InvalidInput, SireE
 from sire.protocol.framing import LARGEST_HEADER
 from sire.protocol.jobs import JobList, ListJobs, Submitted
 from sire.protocol.replies import Done, ModelList
-from sire.protocol.requests import Health, ListModels, Predict
+from sire.protocol.requests import Health, ListModels, Predict, WhyEnded
 from tests.faults.conftest import House, new_house, stopped
 from tests.waiting import wait_until
 
@@ -148,9 +148,10 @@ def test_a_prediction_is_repeated_by_the_next_daemon_only_if_it_went_directly_to
                     asked.result(60)
 
 
-def test_a_prediction_is_repeated_if_the_daemon_dies_while_it_is_asked_why_a_worker_has_ended(
+def test_the_next_daemon_is_asked_why_a_direct_connection_ended(
     there: There, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """It does not know the connection, and so the prediction is repeated."""
     house, _ = there
     lost: list[Done] = []
 
@@ -163,15 +164,10 @@ def test_a_prediction_is_repeated_if_the_daemon_dies_while_it_is_asked_why_a_wor
         return reply, frames
 
     receive = Link.take
+    monkeypatch.setattr(Link, "take", take)
     with house.connect() as connection:
-        for _ in range(3):  # the first goes through the daemon
-            connection.predict(Predict(model="m", timeout=60.0), [b'{"x": 1}'])
-        (worker,) = (one.pid for one in house.instances())
-        assert worker is not None
-        psutil.Process(worker).kill()
-        monkeypatch.setattr(Link, "take", take)
-        _, frames = connection.predict(Predict(model="m", timeout=60.0), [b'{"x": 1}'])
-    assert json.loads(bytes(frames[0])) == ASKED
+        reply, _ = connection.ask(WhyEnded(connection=1))
+    assert isinstance(reply, Done)
     assert lost
 
 

@@ -171,24 +171,24 @@ def refused(home: Home, *arguments: str) -> str:
 
 
 def test_other_machines_may_connect_only_if_there_are_keys(
-    home: Home, tmp_path: Path, request: pytest.FixtureRequest
+    gateway_home: Home, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    said = refused(home, "--listen", "0.0.0.0:0")
+    said = refused(gateway_home, "--listen", "0.0.0.0:0")
     assert "Other machines could connect" in said
     assert "sire key add NAME" in said
-    assert "There are no keys" in refused(home, "--keys", str(tmp_path / "none.json"))
-    request.addfinalizer(home.paths.keys.unlink)
-    key = home.sire("key", "add", "me").stdout.decode().strip()
-    with serving(home, host="0.0.0.0") as running:
+    assert "There are no keys" in refused(gateway_home, "--keys", str(tmp_path / "none.json"))
+    request.addfinalizer(gateway_home.paths.keys.unlink)
+    key = gateway_home.sire("key", "add", "me").stdout.decode().strip()
+    with serving(gateway_home, host="0.0.0.0") as running:
         assert "to those who have a key" in running.summary
         headers = {"Authorization": f"Bearer {key}"}
         assert httpx.get(f"{running.url}/v1/models", headers=headers).status_code == 200
 
 
-def test_keys_have_names_and_valid_options(home: Home, tmp_path: Path) -> None:
+def test_keys_have_names_and_valid_options(gateway_home: Home, tmp_path: Path) -> None:
     file = tmp_path / "keys.json"
-    make(home, file, "a", "--rate", "60/m", "--models", "x,y", "--expires", "30d")
-    (listed,) = home.json("key", "ls", "--file", file)
+    make(gateway_home, file, "a", "--rate", "60/m", "--models", "x,y", "--expires", "30d")
+    (listed,) = gateway_home.json("key", "ls", "--file", file)
     assert (listed["name"], listed["models"]) == ("a", ["x", "y"])
     assert listed["requests_per_second"] == 1.0
     assert "sha256" not in listed
@@ -199,14 +199,16 @@ def test_keys_have_names_and_valid_options(home: Home, tmp_path: Path) -> None:
         (["b", "--rate", "fast"], "not a rate"),
         (["b", "--expires", "soon"], "soon"),
     ):
-        done = home.sire("key", "add", *options, "--file", file, code=2)
+        done = gateway_home.sire("key", "add", *options, "--file", file, code=2)
         assert said in done.stderr.decode()
-    assert "no key" in home.sire("key", "rm", "b", "--file", file, code=2).stderr.decode()
+    assert "no key" in gateway_home.sire("key", "rm", "b", "--file", file, code=2).stderr.decode()
     file.write_text("[{]")
-    assert "cannot be read" in home.sire("key", "ls", "--file", file, code=2).stderr.decode()
+    assert (
+        "cannot be read" in gateway_home.sire("key", "ls", "--file", file, code=2).stderr.decode()
+    )
 
 
-def test_a_certificate_makes_it_https(gateway_home: Home, served: Serving, tmp_path: Path) -> None:
+def test_a_certificate_makes_it_https(gateway_home: Home, server: Serving, tmp_path: Path) -> None:
     authority = trustme.CA()
     issued = authority.issue_cert("127.0.0.1")
     certificate, private = tmp_path / "cert.pem", tmp_path / "key.pem"
