@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -39,7 +40,7 @@ async def predict(call: Call) -> Response:
         accept=content.JSON if accept in {EVENTS, LINES} else accept,
     )
     if accept in {EVENTS, LINES}:
-        parts = await started(_parts(call, request, accept))
+        parts = await started(_parts(call, request, accept), partial(_last, kind=accept))
         return StreamingResponse(parts, media_type=accept)
     reply, frames = await call.models.daemon.predict(request, [call.body])
     assert isinstance(reply, Prediction)
@@ -99,19 +100,17 @@ def _headers(reply: Prediction) -> dict[str, str]:
 
 
 async def _parts(call: Call, request: Predict, kind: str) -> AsyncGenerator[bytes, None]:
-    """Each part of an answer as JSON, in an event or on a line; an error after some is the last."""
-    sent = False
+    """Each part of an answer as JSON, in an event or on a line."""
     async with aclosing(call.models.daemon.stream(request, [call.body])) as replies:
-        try:
-            async for reply, frames in replies:
-                whole = b"".join(frames)
-                if isinstance(reply, Part) or whole:
-                    yield _framed(whole, kind)
-                    sent = True
-        except SireError as error:
-            if not sent:
-                raise
-            yield _framed(_encoded({"error": {"code": error.code, "message": str(error)}}), kind)
+        async for reply, frames in replies:
+            whole = b"".join(frames)
+            if isinstance(reply, Part) or whole:
+                yield _framed(whole, kind)
+
+
+def _last(error: SireError, kind: str) -> bytes:
+    """The part that reports an error."""
+    return _framed(_encoded({"error": {"code": error.code, "message": str(error)}}), kind)
 
 
 def _framed(line: bytes, kind: str) -> bytes:

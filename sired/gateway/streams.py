@@ -1,11 +1,21 @@
 """Answers that are sent in parts."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 
+from sire.errors import SireError
 
-async def started(parts: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
+DescribeError = Callable[[SireError], bytes]
+
+
+async def started(
+    parts: AsyncGenerator[bytes, None], describe: DescribeError
+) -> AsyncIterator[bytes]:
     """The parts, after waiting for the first: its error still decides the status of the response.
+
+    Args:
+        parts: the parts of an answer.
+        describe: makes the last part of an error that occurs after the first one.
 
     Raises:
         SireError: there is no first part.
@@ -14,11 +24,16 @@ async def started(parts: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
         first = await anext(parts)
     except StopAsyncIteration:
         first = b""
-    return _with_first(first, parts)
+    return _with_first(first, parts, describe)
 
 
-async def _with_first(first: bytes, parts: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
+async def _with_first(
+    first: bytes, parts: AsyncGenerator[bytes, None], describe: DescribeError
+) -> AsyncIterator[bytes]:
     async with aclosing(parts):
         yield first
-        async for part in parts:
-            yield part
+        try:
+            async for part in parts:
+                yield part
+        except SireError as error:
+            yield describe(error)

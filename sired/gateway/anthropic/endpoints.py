@@ -62,7 +62,7 @@ class Messages:
             "model": wanted.model,
         }
         if wanted.stream:
-            events = await started(_events(generator.parts(asked), head))
+            events = await started(_events(generator.parts(asked), head), _last)
             return StreamingResponse(events, media_type="text/event-stream")
         (answer,) = await generator.whole(asked)
         content = [{"type": "text", "text": answer.text}]
@@ -84,25 +84,25 @@ def _error(error: SireError) -> dict[str, Any]:
 async def _events(
     parts: AsyncGenerator[Generated, None], head: dict[str, Any]
 ) -> AsyncGenerator[bytes, None]:
-    """The events of a stream; an error after some is the last."""
-    sent = False
-    try:
-        async with aclosing(parts):
-            async for part in parts:
-                if not sent:
-                    yield _start(head)
-                    sent = True
-                if part.text:
-                    delta = {"type": "text_delta", "text": part.text}
-                    yield _event("content_block_delta", index=0, delta=delta)
-                if part.finish_reason:
-                    yield _event("content_block_stop", index=0)
-                    yield _event("message_delta", delta=_ending(part), usage=_usage(part))
-                    yield _event("message_stop")
-    except SireError as error:
-        if not sent:
-            raise
-        yield _encoded("error", _error(error))
+    """The events of a stream."""
+    begun = False
+    async with aclosing(parts):
+        async for part in parts:
+            if not begun:
+                yield _start(head)
+                begun = True
+            if part.text:
+                delta = {"type": "text_delta", "text": part.text}
+                yield _event("content_block_delta", index=0, delta=delta)
+            if part.finish_reason:
+                yield _event("content_block_stop", index=0)
+                yield _event("message_delta", delta=_ending(part), usage=_usage(part))
+                yield _event("message_stop")
+
+
+def _last(error: SireError) -> bytes:
+    """The event that reports an error."""
+    return _encoded("error", _error(error))
 
 
 def _start(head: dict[str, Any]) -> bytes:

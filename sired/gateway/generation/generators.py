@@ -33,7 +33,7 @@ class Generators:
             ModelNotFound: it is not registered, or not served.
             InvalidInput: its runtime does not generate text.
         """
-        return self.of_model(await models.show(name))
+        return self.of_model(await models.known(name))
 
     def of_model(self, info: ModelInfo) -> Generator:
         """The generator of a model whose state is known; raises as ``of``."""

@@ -88,7 +88,7 @@ class ProgramGenerator:
         """The program's answer, once it has begun.
 
         Raises:
-            SireError: there is no slot, or the program refuses the request or breaks off.
+            SireError: no slot is free in time, or the program rejects the request or breaks off.
         """
         slot = TakeSlot(model=asked.model, keep_alive=asked.keep_alive)
         path, body = _request(asked, prompt, stream=stream)

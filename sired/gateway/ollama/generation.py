@@ -77,7 +77,7 @@ class TextEndpoints:
         asked = Generation(info.model.name, (prompt,), options, kept)
         began = time.monotonic()
         if wanted.stream:
-            lines = await started(_lines(generator.parts(asked), wanted.model, words, began))
+            lines = await started(_lines(generator.parts(asked), wanted.model, words, began), _last)
             return StreamingResponse(lines, media_type="application/x-ndjson")
         (answer,) = await generator.whole(asked)
         return json_response(_line(wanted.model, words, answer, began))
@@ -97,17 +97,15 @@ async def _load(call: Call, wanted: Generating, name: str, words: Words) -> dict
 async def _lines(
     parts: AsyncGenerator[Generated, None], model: str, words: Words, began: float
 ) -> AsyncGenerator[bytes, None]:
-    """The lines of a stream; an error after some is the last."""
-    sent = False
-    try:
-        async with aclosing(parts):
-            async for part in parts:
-                sent = True
-                yield _encoded(_line(model, words, part, began))
-    except SireError as error:
-        if not sent:
-            raise
-        yield _encoded({"error": str(error)})
+    """The lines of a stream."""
+    async with aclosing(parts):
+        async for part in parts:
+            yield _encoded(_line(model, words, part, began))
+
+
+def _last(error: SireError) -> bytes:
+    """The line that reports an error."""
+    return _encoded({"error": str(error)})
 
 
 def _line(model: str, words: Words, part: Generated, began: float) -> dict[str, Any]:

@@ -97,7 +97,7 @@ class Completions:
         }
         if wanted.stream:
             usage = wanted.stream_options is not None and wanted.stream_options.include_usage
-            events = await started(_events(generator.parts(asked), head, form, usage=usage))
+            events = await started(_events(generator.parts(asked), head, form, usage=usage), _last)
             return StreamingResponse(events, media_type="text/event-stream")
         answers = await generator.whole(asked)
         choices = [form.choice(n, one.text, one.finish_reason) for n, one in enumerate(answers)]
@@ -107,28 +107,28 @@ class Completions:
 async def _events(
     parts: AsyncGenerator[Generated, None], head: dict[str, Any], form: Form, *, usage: bool
 ) -> AsyncGenerator[bytes, None]:
-    """The events of a stream; an error after some is the last."""
+    """The events of a stream."""
     unused = {"usage": None} if usage else {}
-    sent = False
-    try:
-        async with aclosing(parts):
-            async for part in parts:
-                if form.is_chat and not sent:
-                    first = {"role": "assistant", "content": ""}
-                    choice = {"index": 0, "delta": first, "finish_reason": None}
-                    yield _event({**head, "choices": [choice], **unused})
-                sent = True
-                last = part.finish_reason
-                text = part.text if part.text or not last else None
-                yield _event({**head, "choices": [form.delta(text, last)], **unused})
-                if last and usage:
-                    yield _event({**head, "choices": [], "usage": _usage((part,))})
-    except SireError as error:
-        if not sent:
-            raise
-        described = {"message": str(error), "type": "server_error", "code": code_of(error)}
-        yield _event({"error": described})
+    async with aclosing(parts):
+        begun = not form.is_chat
+        async for part in parts:
+            if not begun:
+                first = {"role": "assistant", "content": ""}
+                choice = {"index": 0, "delta": first, "finish_reason": None}
+                yield _event({**head, "choices": [choice], **unused})
+                begun = True
+            last = part.finish_reason
+            text = part.text if part.text or not last else None
+            yield _event({**head, "choices": [form.delta(text, last)], **unused})
+            if last and usage:
+                yield _event({**head, "choices": [], "usage": _usage((part,))})
     yield _DONE
+
+
+def _last(error: SireError) -> bytes:
+    """The events that report an error."""
+    described = {"message": str(error), "type": "server_error", "code": code_of(error)}
+    return _event({"error": described}) + _DONE
 
 
 def _usage(answers: tuple[Generated, ...]) -> dict[str, int]:

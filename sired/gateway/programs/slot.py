@@ -47,7 +47,7 @@ async def take_slot(daemon: AsyncConnection, request: TakeSlot) -> HeldSlot:
     """Wait for a slot; cancelling this withdraws the request for it.
 
     Raises:
-        SireError: the model cannot be loaded, is no program, or the slot is not free in time.
+        SireError: the model cannot be loaded or is not a program, or no slot is free in time.
     """
     taken = await daemon.expect(SlotTaken, request)
     return HeldSlot(daemon, request.model, taken.slot, taken.url)

@@ -1,4 +1,4 @@
-"""Payloads in sealed memory are passed on without a copy, and nobody can change them."""
+"""Payloads in sealed memory are passed on without a copy, and cannot be changed."""
 
 import array
 import fcntl
