@@ -150,7 +150,7 @@ def test_a_gpu_that_cannot_compute_is_a_problem(gpu: FakeGpu, found: str, advice
 def test_what_differs_and_works_all_the_same_is_a_warning(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Hidden GPUs, process ids of a container, memory that WSL2 lets nobody pin."""
+    """Hidden GPUs, process ids that a container numbers anew, WSL2's limit on pinned memory."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
     kernel = tmp_path / "version"
     kernel.write_text("Linux version 6.6.87.2-microsoft-standard-WSL2")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.gateway import texts
 from tests.gateway.serving import Serving, serving
 from tests.home import Home, SharedHome
 
@@ -25,3 +26,11 @@ def served(gateway_home: Home, zoo: Path) -> Iterator[Serving]:
         gateway_home.register(name, weights, "--class", f"{classes}:{kind}")
     with serving(gateway_home) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def text_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a model that generates text, writer, and one that embeds it, embedder."""
+    folder = tmp_path_factory.mktemp("hf")
+    texts.write(folder)
+    return folder

@@ -20,16 +20,9 @@ ASKED: Any = {"model": "writer", "max_tokens": NEW}
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("hf")
-    texts.write(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def server(gateway_home: Home, folder: Path) -> Iterator[Serving]:
-    texts.register(gateway_home, folder)
-    gateway_home.register("program", "--cmd", f"{sys.executable} {PROGRAM} {{port}} {folder}")
+def server(gateway_home: Home, text_models: Path) -> Iterator[Serving]:
+    texts.register(gateway_home, text_models)
+    gateway_home.register("program", "--cmd", f"{sys.executable} {PROGRAM} {{port}} {text_models}")
     with serving(gateway_home) as running:
         yield running
 
@@ -40,8 +33,10 @@ def client(server: Serving) -> Iterator[anthropic.Anthropic]:
         yield client
 
 
-def test_a_chat_is_answered_as_transformers_does(client: anthropic.Anthropic, folder: Path) -> None:
-    text, length = texts.own_answer(folder, "some text more words ", special=False, most=NEW)
+def test_a_chat_is_answered_as_transformers_does(
+    client: anthropic.Anthropic, text_models: Path
+) -> None:
+    text, length = texts.own_answer(text_models, "some text more words ", special=False, most=NEW)
     answer = client.messages.create(
         system="some text",
         messages=[{"role": "user", "content": [{"type": "text", "text": "more words"}]}],
@@ -53,9 +48,9 @@ def test_a_chat_is_answered_as_transformers_does(client: anthropic.Anthropic, fo
 
 
 def test_a_chat_arrives_in_parts_and_ends_with_its_usage(
-    client: anthropic.Anthropic, folder: Path
+    client: anthropic.Anthropic, text_models: Path
 ) -> None:
-    text, length = texts.own_answer(folder, "some text ", special=False, most=NEW)
+    text, length = texts.own_answer(text_models, "some text ", special=False, most=NEW)
     messages: Any = [{"role": "user", "content": "some text"}]
     with client.messages.stream(messages=messages, **ASKED) as stream:
         parts = list(stream.text_stream)
@@ -66,8 +61,10 @@ def test_a_chat_arrives_in_parts_and_ends_with_its_usage(
     assert (last.usage.input_tokens, last.usage.output_tokens) == (length, NEW)
 
 
-def test_the_text_ends_before_a_stop_sequence(client: anthropic.Anthropic, folder: Path) -> None:
-    text, _ = texts.own_answer(folder, "some text ", special=False, most=NEW)
+def test_the_text_ends_before_a_stop_sequence(
+    client: anthropic.Anthropic, text_models: Path
+) -> None:
+    text, _ = texts.own_answer(text_models, "some text ", special=False, most=NEW)
     stop = next(word for word in text.split() if word != text.split()[0])
     answer = client.messages.create(
         messages=[{"role": "user", "content": "some text"}], stop_sequences=[stop], **ASKED
@@ -76,13 +73,13 @@ def test_the_text_ends_before_a_stop_sequence(client: anthropic.Anthropic, folde
     assert answer.stop_reason == "end_turn"
 
 
-def test_a_program_gets_the_request_itself(client: anthropic.Anthropic, folder: Path) -> None:
+def test_a_program_gets_the_request_itself(client: anthropic.Anthropic, text_models: Path) -> None:
     tools: Any = [{"name": "f", "input_schema": {"type": "object"}}]
     messages: Any = [{"role": "user", "content": "x"}]
     answer = client.messages.with_raw_response.create(
         model="program", max_tokens=3, messages=messages, tools=tools
     )
-    head, _, body = (folder / "request").read_bytes().partition(b"\n\n")
+    head, _, body = (text_models / "request").read_bytes().partition(b"\n\n")
     assert head.startswith(b"POST /v1/messages HTTP/1.1\n")
     assert b'"input_schema"' in body
     assert answer.http_response.content == body

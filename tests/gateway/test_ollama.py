@@ -24,13 +24,6 @@ OPTIONS: Any = {"num_predict": NEW, "temperature": 0, "num_ctx": 2048}
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("hf")
-    texts.write(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def stand_in() -> Iterator[StandIn]:
     server = StandIn()
     yield server
@@ -38,9 +31,9 @@ def stand_in() -> Iterator[StandIn]:
 
 
 @pytest.fixture(scope="module")
-def server(gateway_home: Home, folder: Path, stand_in: StandIn) -> Iterator[Serving]:
-    texts.register(gateway_home, folder)
-    gateway_home.register("program", "--cmd", f"{sys.executable} {PROGRAM} {{port}} {folder}")
+def server(gateway_home: Home, text_models: Path, stand_in: StandIn) -> Iterator[Serving]:
+    texts.register(gateway_home, text_models)
+    gateway_home.register("program", "--cmd", f"{sys.executable} {PROGRAM} {{port}} {text_models}")
     host = ("--arg", f"host={stand_in.url}")
     gateway_home.register("llama3.2", "--runtime", "ollama", *host)
     with serving(gateway_home) as running:
@@ -63,9 +56,9 @@ def generate(client: ollama.Client, model: str, prompt: str, **how: Any) -> Any:
 
 @pytest.mark.parametrize("name", ["writer", "writer:latest"])
 def test_a_chat_is_answered_as_transformers_does(
-    client: ollama.Client, folder: Path, name: str
+    client: ollama.Client, text_models: Path, name: str
 ) -> None:
-    text, length = texts.own_answer(folder, "some text ", special=False, most=NEW)
+    text, length = texts.own_answer(text_models, "some text ", special=False, most=NEW)
     answer = chat(client, name, "some text")
     assert answer.message.content == text
     assert (answer.done, answer.done_reason, answer.model) == (True, "length", name)
@@ -77,8 +70,10 @@ def test_a_chat_is_answered_as_transformers_does(
     assert parts[-1].eval_count == NEW
 
 
-def test_a_prompt_is_continued_as_transformers_does(client: ollama.Client, folder: Path) -> None:
-    text, _ = texts.own_answer(folder, "some text", special=True, most=NEW)
+def test_a_prompt_is_continued_as_transformers_does(
+    client: ollama.Client, text_models: Path
+) -> None:
+    text, _ = texts.own_answer(text_models, "some text", special=True, most=NEW)
     assert generate(client, "writer", "some text").response == text
     parts = generate(client, "writer", "some text", stream=True)
     assert "".join(part.response for part in parts) == text
@@ -110,9 +105,9 @@ def test_models_of_an_ollama_server_are_asked_in_its_own_words(
     assert client.embed("llama3.2", ["a", "b"]).embeddings == [[0.5, 0.25]] * 2
 
 
-def test_embeddings_are_those_of_transformers(client: ollama.Client, folder: Path) -> None:
+def test_embeddings_are_those_of_transformers(client: ollama.Client, text_models: Path) -> None:
     given = ["some text", "more words in Paris"]
-    own = tiny_models.embed(folder / "embedder")
+    own = tiny_models.embed(text_models / "embedder")
     found = client.embed("embedder", given).embeddings
     np.testing.assert_allclose(np.array(found), own, atol=1e-6)
     one = client.embeddings("embedder", given[0]).embedding

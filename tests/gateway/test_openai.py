@@ -21,15 +21,8 @@ NEW = 6
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("hf")
-    texts.write(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def server(gateway_home: Home, folder: Path) -> Iterator[Serving]:
-    texts.register(gateway_home, folder)
+def server(gateway_home: Home, text_models: Path) -> Iterator[Serving]:
+    texts.register(gateway_home, text_models)
     with serving(gateway_home) as running:
         yield running
 
@@ -40,8 +33,8 @@ def client(server: Serving) -> Iterator[openai.OpenAI]:
         yield client
 
 
-def own_answer(folder: Path, text: str, *, special: bool, most: int = NEW) -> tuple[str, int]:
-    return texts.own_answer(folder, text, special=special, most=most)
+def own_answer(text_models: Path, text: str, *, special: bool, most: int = NEW) -> tuple[str, int]:
+    return texts.own_answer(text_models, text, special=special, most=most)
 
 
 def test_models_are_listed_and_found(client: openai.OpenAI) -> None:
@@ -51,8 +44,8 @@ def test_models_are_listed_and_found(client: openai.OpenAI) -> None:
         client.models.retrieve("nobody")
 
 
-def test_a_chat_is_answered_as_transformers_does(client: openai.OpenAI, folder: Path) -> None:
-    text, length = own_answer(folder, "some text more words ", special=False)
+def test_a_chat_is_answered_as_transformers_does(client: openai.OpenAI, text_models: Path) -> None:
+    text, length = own_answer(text_models, "some text more words ", special=False)
     answer = client.chat.completions.create(
         model="writer",
         messages=[
@@ -70,9 +63,9 @@ def test_a_chat_is_answered_as_transformers_does(client: openai.OpenAI, folder: 
 
 
 def test_a_chat_arrives_in_parts_and_ends_with_its_usage(
-    client: openai.OpenAI, folder: Path
+    client: openai.OpenAI, text_models: Path
 ) -> None:
-    text, length = own_answer(folder, "some text ", special=False)
+    text, length = own_answer(text_models, "some text ", special=False)
     chunks = list(
         client.chat.completions.create(
             model="writer",
@@ -94,8 +87,8 @@ def test_a_chat_arrives_in_parts_and_ends_with_its_usage(
     assert last.usage.total_tokens == length + NEW
 
 
-def test_texts_are_continued_one_or_several(client: openai.OpenAI, folder: Path) -> None:
-    expected = [own_answer(folder, text, special=True) for text in ("some text", "words")]
+def test_texts_are_continued_one_or_several(client: openai.OpenAI, text_models: Path) -> None:
+    expected = [own_answer(text_models, text, special=True) for text in ("some text", "words")]
     answer = client.completions.create(
         model="writer", prompt=["some text", "words"], max_tokens=NEW, temperature=0
     )
@@ -109,8 +102,10 @@ def test_texts_are_continued_one_or_several(client: openai.OpenAI, folder: Path)
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_the_text_ends_before_a_stop(client: openai.OpenAI, folder: Path, stream: bool) -> None:
-    text, _ = own_answer(folder, "some text", special=True, most=12)
+def test_the_text_ends_before_a_stop(
+    client: openai.OpenAI, text_models: Path, stream: bool
+) -> None:
+    text, _ = own_answer(text_models, "some text", special=True, most=12)
     words = text.split()
     stop = next(word for word in words if word != words[0])
     options: dict[str, Any] = {"prompt": "some text", "max_tokens": 12, "temperature": 0}
@@ -135,10 +130,10 @@ def test_a_seed_repeats_what_was_drawn(client: openai.OpenAI) -> None:
 
 @pytest.mark.parametrize("encoding", ["float", "base64"])
 def test_embeddings_are_those_of_transformers(
-    client: openai.OpenAI, server: Serving, folder: Path, encoding: str
+    client: openai.OpenAI, server: Serving, text_models: Path, encoding: str
 ) -> None:
     asked = ["some text", "more words in Paris"]
-    own = tiny_models.embed(folder / "embedder")
+    own = tiny_models.embed(text_models / "embedder")
     answer = client.embeddings.create(model="embedder", input=asked)
     vectors = np.array([one.embedding for one in answer.data], np.float32)
     np.testing.assert_allclose(vectors, own, atol=1e-6)
