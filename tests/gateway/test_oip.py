@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnxruntime
 import pytest
@@ -174,7 +175,8 @@ def test_every_datatype_comes_back_as_it_was_sent(client: Any, binary: bool) -> 
 def test_bf16_goes_in_as_two_bytes(client: Any) -> None:
     assert client.get_model_metadata("brain")["inputs"][0]["datatype"] == "BF16"
     rows = torch.tensor([[1.5, -2.25, 3e38, 1e-3]]).bfloat16()
-    answer = client.infer("brain", [given("x", rows.float().numpy(), datatype="BF16")])
+    sent = rows.float().numpy().astype(ml_dtypes.bfloat16)
+    answer = client.infer("brain", [given("x", sent, datatype="BF16")])
     own = (rows.float() * 2).numpy()
     np.testing.assert_array_equal(answer.as_numpy("output_0"), own)
 
