@@ -77,7 +77,7 @@ class Gateway:
         try:
             check_sender(scope, any_host=self._keys is not None)
             if self._keys is not None and scope["path"] not in _OPEN:
-                scope["sire.key"] = self._keys.check(scope)
+                scope["sire.key"] = self._keys.check(scope["headers"])
             await self._router(scope, receive, send)
         except HttpError as error:
             await error_response(error)(scope, receive, send)

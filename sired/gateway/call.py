@@ -41,6 +41,11 @@ class Call:
     body: bytes
     models: ServedModels
 
+    @property
+    def key(self) -> ApiKey | None:
+        """The key of the request; None if none is demanded."""
+        return self.request.scope.get("sire.key")
+
     def json(self) -> Any:
         """The body, decoded from JSON; an empty one is an empty object.
 

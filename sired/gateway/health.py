@@ -57,7 +57,7 @@ async def metrics(call: Call) -> Response:
     Raises:
         HttpError: the request's key is for some models only.
     """
-    require_all_models(call.request.scope)
+    require_all_models(call.key)
     report = await call.models.daemon.expect(MetricsReport, Metrics())
     from sire.metrics import exposition  # noqa: PLC0415 (it takes a while to import)
 

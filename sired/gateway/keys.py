@@ -1,13 +1,14 @@
 """Which API key a request has, and whether that allows it."""
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
-
-from starlette.types import Scope
 
 from sire.errors import InvalidConfiguration
 from sire.keys import ApiKey, KeyFile, find_key
 from sired.gateway.errors import HttpError
+
+Headers = Iterable[tuple[bytes, bytes]]
 
 # How clients send a key: OpenAI's, Anthropic's and Azure's header.
 _BEARER = b"bearer "
@@ -47,13 +48,13 @@ class Keys:
                 f"There are no keys in {file.path}.", hint="Make one: sire key add NAME"
             )
 
-    def check(self, scope: Scope) -> ApiKey:
-        """The key of a request.
+    def check(self, headers: Headers) -> ApiKey:
+        """The key of a request with these headers, whose names are in lower case.
 
         Raises:
             HttpError: it has none, an unknown or expired one, or used it too often.
         """
-        key = _key_of(scope)
+        key = _key_in(headers)
         if not key:
             raise _unauthorized("The request has no API key.")
         found = find_key(self._current(), key)
@@ -101,13 +102,12 @@ class Keys:
         allowance.left, allowance.at = left - 1, now
 
 
-def require_manage(scope: Scope) -> None:
+def require_manage(key: ApiKey | None) -> None:
     """Refuse a request whose key may only predict.
 
     Raises:
         HttpError: its key has not the scope ``manage``.
     """
-    key: ApiKey | None = scope.get("sire.key")
     if key is not None and key.scope != "manage":
         raise HttpError(
             403,
@@ -116,24 +116,23 @@ def require_manage(scope: Scope) -> None:
         )
 
 
-def require_all_models(scope: Scope) -> None:
+def require_all_models(key: ApiKey | None) -> None:
     """Refuse a request whose key is for some models only.
 
     Raises:
         HttpError: it is.
     """
-    key: ApiKey | None = scope.get("sire.key")
     if key is not None and key.models:
         raise HttpError(403, f"The API key of {key.name} is for some models only.")
 
 
-def _key_of(scope: Scope) -> str:
+def _key_in(headers: Headers) -> str:
     """The key in the headers of a request; "" if there is none."""
-    for name, value in scope["headers"]:
+    for name, value in headers:
         if name in _KEY_HEADERS:
-            return str(value.decode("latin-1"))
+            return value.decode("latin-1")
         if name == b"authorization" and value[: len(_BEARER)].lower() == _BEARER:
-            return str(value[len(_BEARER) :].decode("latin-1")).strip()
+            return value[len(_BEARER) :].decode("latin-1").strip()
     return ""
 
 

@@ -4,15 +4,16 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from sire import __version__
-from sire.errors import InvalidInput, ModelNotFound, SireError
-from sire.protocol.content import Payload
-from sire.protocol.replies import HealthReport, Prediction
+from sire.errors import InvalidInput, SireError
+from sire.protocol.replies import HealthReport
 from sire.protocol.requests import Health
 from sired.gateway.call import Call, Endpoint, Handler
 from sired.gateway.errors import headers_of, json_response, status_of
 from sired.gateway.oip import repository
-from sired.gateway.oip.answers import VERSION, outputs_of, response
-from sired.gateway.oip.inference import prediction, read_request
+from sired.gateway.oip.answers import response
+from sired.gateway.oip.body import read_request
+from sired.gateway.oip.infer import infer as run
+from sired.gateway.oip.models import check_version
 from sired.gateway.served import ServedModels
 
 _MODEL = "/v2/models/{name:path}"
@@ -68,31 +69,11 @@ async def infer(call: Call) -> Response:
             f"The body is compressed ({encoding}), which is not supported.",
             hint="Send it as it is.",
         )
-    name = _named(call)
-    request, tensors = read_request(call.body, headers.get("inference-header-content-length"))
-    signature = await call.models.signature(name)
-    predict, payload = prediction(name, request, tensors, signature)
-    reply, frames = await call.models.daemon.predict(predict, payload)
-    assert isinstance(reply, Prediction)
-    if not signature.outputs:  # it was not loaded before
-        signature = await call.models.signature(name, answered=True)
-    answer = Payload(reply.content_type, tuple(frames), reply.tensors)
-    return response(name, request, outputs_of(answer, signature))
-
-
-def _named(call: Call) -> str:
-    """The model that a path names; each has one version.
-
-    Raises:
-        ModelNotFound: the model is not served, or the version is another.
-    """
-    name = call.models.check(call.request.path_params["name"])
-    version = call.request.path_params.get("version", VERSION)
-    if version != VERSION:
-        raise ModelNotFound(
-            f"{name} has no version {version!r}.", hint=f"Its only version is {VERSION}."
-        )
-    return name
+    path = call.request.path_params
+    name = call.models.check(path["name"])
+    check_version(name, path.get("version", ""))
+    request, contents = read_request(call.body, headers.get("inference-header-content-length"))
+    return response(name, request, await run(call.models, name, request, contents))
 
 
 async def server(call: Call) -> Response:  # noqa: ARG001

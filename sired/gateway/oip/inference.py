@@ -1,13 +1,13 @@
 """``infer``: a request of the protocol as a prediction, and the answer as a response."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
 import msgspec
 
-from sire.errors import InvalidInput, error_text, shown
+from sire.errors import InvalidInput, shown
 from sire.protocol.content import TENSORS, Buffer, Payload
 from sire.protocol.requests import Predict
 from sire.spec import Signature, TensorSpec
@@ -60,36 +60,12 @@ class InferRequest(msgspec.Struct, frozen=True):
         return given / _MICROSECONDS if isinstance(given, int) and given > 0 else None
 
 
-_decoder = msgspec.json.Decoder(InferRequest)
-
-
-def read_request(body: bytes, header_length: str | None) -> tuple[InferRequest, memoryview]:
-    """The JSON of a request, and the tensors that follow it.
-
-    Args:
-        body: of the request.
-        header_length: the header Inference-Header-Content-Length; None if all is JSON.
+def check_supported(request: InferRequest) -> None:
+    """Refuse extensions of the protocol that are not supported.
 
     Raises:
-        InvalidInput: it is not a request of the protocol, or asks for what is not supported.
+        InvalidInput: the request asks for one.
     """
-    length = len(body)
-    if header_length is not None:
-        if not (header_length.isdecimal() and int(header_length[:20]) <= length):
-            raise InvalidInput(
-                f"Inference-Header-Content-Length is {shown(header_length)}; the body has "
-                f"{length} bytes."
-            )
-        length = int(header_length)
-    try:
-        request = _decoder.decode(memoryview(body)[:length])
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as problem:
-        raise InvalidInput(f"The request is not valid: {error_text(problem)}.") from None
-    _check_supported(request)
-    return request, memoryview(body)[length:]
-
-
-def _check_supported(request: InferRequest) -> None:
     of_tensors = [one.parameters for one in request.inputs]
     of_tensors += [one.parameters for one in request.outputs]
     for name in chain(request.parameters, *of_tensors):
@@ -98,9 +74,15 @@ def _check_supported(request: InferRequest) -> None:
 
 
 def prediction(
-    model: str, request: InferRequest, tensors: memoryview, signature: Signature
+    model: str, request: InferRequest, contents: Sequence[Buffer | None], signature: Signature
 ) -> tuple[Predict, tuple[Buffer, ...]]:
     """The prediction that a request asks for, and its payload.
+
+    Args:
+        model: its name.
+        request: what was asked.
+        contents: the bytes of each input's elements; None for one that has ``data``.
+        signature: the model's inputs and outputs.
 
     Raises:
         InvalidInput: an input is not as it says, or is given twice.
@@ -108,7 +90,8 @@ def prediction(
     if not request.inputs:
         raise InvalidInput("The request has no inputs.")
     names = _names(request.inputs, signature)
-    contents = list(_contents(request.inputs, tensors))
+    for one in request.inputs:
+        _check_shape(one)
     payload = _raw(request.inputs, names, contents) or _mixed(request.inputs, names, contents)
     predict = Predict(
         model=model,
@@ -140,31 +123,13 @@ def _names(inputs: tuple[InferInput, ...], signature: Signature) -> list[str]:
     return [signature.inputs[known.index(name)].name for name in given]
 
 
-def _contents(inputs: tuple[InferInput, ...], tensors: memoryview) -> Iterator[memoryview | None]:
-    """The elements of each input that follow the JSON; None for one whose ``data`` is in it."""
-    place = 0
-    for one in inputs:
-        size = one.parameters.get("binary_data_size")
-        if (size is None) == (one.data is None):
-            raise InvalidInput(f"{_where(one)} needs either data or binary_data_size.")
-        if len(one.shape) > _MOST_AXES or not all(0 <= axis < _LARGEST_AXIS for axis in one.shape):
-            raise InvalidInput(f"{_where(one)} has a shape that is not valid: {shown(one.shape)}.")
-        if size is None:
-            yield None
-            continue
-        if not isinstance(size, int) or not 0 <= size <= len(tensors) - place:
-            raise InvalidInput(
-                f"{_where(one)} has a binary_data_size of {shown(size)}; {len(tensors) - place} "
-                "bytes are left."
-            )
-        yield tensors[place : place + size]
-        place += size
-    if place != len(tensors):
-        raise InvalidInput(f"{len(tensors) - place} bytes follow the last tensor.")
+def _check_shape(one: InferInput) -> None:
+    if len(one.shape) > _MOST_AXES or not all(0 <= axis < _LARGEST_AXIS for axis in one.shape):
+        raise InvalidInput(f"{where(one)} has a shape that is not valid: {shown(one.shape)}.")
 
 
 def _raw(
-    inputs: tuple[InferInput, ...], names: list[str], contents: list[memoryview | None]
+    inputs: tuple[InferInput, ...], names: list[str], contents: Sequence[Buffer | None]
 ) -> Payload | None:
     """The inputs as they came, if their bytes are those that the daemon takes; else None."""
     specs, frames = [], []
@@ -177,7 +142,7 @@ def _raw(
 
 
 def _mixed(
-    inputs: tuple[InferInput, ...], names: list[str], contents: list[memoryview | None]
+    inputs: tuple[InferInput, ...], names: list[str], contents: Sequence[Buffer | None]
 ) -> Payload:
     """The inputs, decoded: arrays, and lists of texts."""
     values = {
@@ -187,29 +152,31 @@ def _mixed(
     return pack(values[""] if list(values) == [""] else values)
 
 
-def _decoded(one: InferInput, content: memoryview | None) -> Any:
+def _decoded(one: InferInput, content: Buffer | None) -> Any:
     import numpy as np  # noqa: PLC0415 (most requests need no numbers)
 
     if one.datatype == BYTES:
-        elements = _flat(one.data) if content is None else split_bytes(content, _where(one))
+        elements = (
+            _flat(one.data) if content is None else split_bytes(memoryview(content), where(one))
+        )
         if not all(isinstance(element, str | bytes) for element in elements):
-            raise InvalidInput(f"{_where(one)} has elements that are not BYTES.")
+            raise InvalidInput(f"{where(one)} has elements that are not BYTES.")
         array = np.empty(len(elements), object)
         array[:] = elements
     elif content is None:
-        array = array_of(one.data, one.datatype, _where(one)).reshape(-1)
+        array = array_of(one.data, one.datatype, where(one)).reshape(-1)
     elif one.datatype == BF16:
         if len(content) % 2:
-            raise InvalidInput(f"{_where(one)} has {len(content)} bytes, which is odd.")
+            raise InvalidInput(f"{where(one)} has {len(content)} bytes, which is odd.")
         array = from_bf16(content)
     else:
         dtype = np.dtype(dtype_of(one.datatype)).newbyteorder("<")
         if len(content) % dtype.itemsize:
-            raise InvalidInput(f"{_where(one)} ends within an element.")
+            raise InvalidInput(f"{where(one)} ends within an element.")
         array = np.frombuffer(content, dtype)
     if array.size != math.prod(one.shape):
         raise InvalidInput(
-            f"{_where(one)} has {array.size} elements; its shape {list(one.shape)} needs "
+            f"{where(one)} has {array.size} elements; its shape {list(one.shape)} needs "
             f"{math.prod(one.shape)}."
         )
     return array.reshape(one.shape)
@@ -222,5 +189,6 @@ def _flat(values: Any) -> list[Any]:
     return [element for value in values for element in _flat(value)]
 
 
-def _where(one: InferInput) -> str:
+def where(one: InferInput) -> str:
+    """How errors call an input."""
     return f"The input {shown(one.name)}"

@@ -84,7 +84,7 @@ class TextEndpoints:
 
 
 async def _load(call: Call, wanted: Generating, name: str, words: Words) -> dict[str, Any]:
-    require_manage(call.request.scope)
+    require_manage(call.key)
     if wanted.kept() == 0:
         await call.models.daemon.expect(Unloaded, Unload(name=name))
         done = "unload"
