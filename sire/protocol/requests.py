@@ -208,6 +208,15 @@ class Pin(Message, frozen=True, tag="pin"):
     pinned: bool = True
 
 
+class Keep(Message, frozen=True, tag="keep"):
+    """Keep models from expiring for as long as this connection lasts; reply: Done.
+
+    They may be evicted, and are not loaded by this. A later one of the same connection replaces it.
+    """
+
+    models: tuple[str, ...]
+
+
 class Shrink(Message, frozen=True, tag="shrink"):
     """End idle instances of a model, or of all; reply: Unloaded, when their memory is free.
 
@@ -298,6 +307,7 @@ Request = (
     | FreeSlot
     | PoolStats
     | Pin
+    | Keep
     | Shrink
     | Ps
     | Stats

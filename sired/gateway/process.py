@@ -13,7 +13,7 @@ import uvloop
 from sire.client.aio.connection import AsyncConnection
 from sire.errors import InvalidConfiguration, SireError, error_text
 from sire.protocol.replies import HealthReport
-from sire.protocol.requests import Health
+from sire.protocol.requests import Health, Keep
 from sired.gateway.address import Address, listen
 from sired.gateway.app import Gateway
 from sired.gateway.limits import LimitedProtocol
@@ -42,7 +42,9 @@ def run(options: ServeOptions) -> None:
 
 
 async def _serve(options: ServeOptions) -> None:
-    daemon = AsyncConnection()
+    # Each daemon, since models are kept for as long as a connection lasts.
+    keep = Keep(models=options.names) if options.names else None
+    daemon = AsyncConnection(greeting=keep)
     models, forwarder = ServedModels(daemon, options.names), Forwarder()
     try:
         await daemon.expect(HealthReport, Health())

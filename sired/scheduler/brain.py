@@ -70,6 +70,7 @@ class Brain:
         self._out: list[Instruction] = []
         self._timer = Timer()
         self.models: dict[str, Model] = {}
+        self._kept: frozenset[str] = frozenset()
         self.queues = Queues(rules, self._out)
         self.fleet = Fleet(devices, rules, router, self._out, self._timer, dram)
         self.loader = Loader(self.fleet, strategy, rules, self._timer, self.queues.fail_all)
@@ -106,6 +107,7 @@ class Brain:
             events.DirectUsed: self.direct.used,
             events.ModelAdded: self._model_added,
             events.ModelPinned: self._model_pinned,
+            events.ModelsKept: self._models_kept,
             events.ModelEstimated: self._model_estimated,
             events.ModelRunsAlone: self._model_runs_alone,
             events.ModelRemoved: self._model_removed,
@@ -211,6 +213,7 @@ class Brain:
         model = event.model
         old = self.models.get(model.name)
         self.models[model.name] = model
+        model.kept = model.name in self._kept
         if old is not None:
             self.queues.transfer(old, model)
             model.history = old.history
@@ -220,6 +223,12 @@ class Brain:
     def _model_pinned(self, event: events.ModelPinned, now: float) -> None:
         self.models[event.model].pinned = event.pinned
         # It expires at another time now, and loads that wait may have its memory.
+        self._deadlines.timer_fired(now)
+
+    def _models_kept(self, event: events.ModelsKept, now: float) -> None:
+        self._kept = event.kept
+        for model in self.models.values():
+            model.kept = model.name in event.kept
         self._deadlines.timer_fired(now)
 
     def _model_estimated(self, event: events.ModelEstimated, _: float) -> None:

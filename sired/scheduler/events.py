@@ -21,6 +21,12 @@ class ModelPinned(msgspec.Struct, frozen=True):
     pinned: bool
 
 
+class ModelsKept(msgspec.Struct, frozen=True):
+    """The models that do not expire for the time being; they may be evicted."""
+
+    kept: frozenset[str]
+
+
 class ModelEstimated(msgspec.Struct, frozen=True):
     """A model's own code reported the size of its weights, in bytes.
 
@@ -304,6 +310,7 @@ class TimerFired(msgspec.Struct, frozen=True):
 Event = (
     ModelAdded
     | ModelPinned
+    | ModelsKept
     | ModelEstimated
     | ModelRunsAlone
     | ModelRemoved

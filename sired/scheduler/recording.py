@@ -139,7 +139,7 @@ def _restored(name: str, value: Any) -> Any:
         return Model(**value)
     if name == "error" and value is not None:
         return error_from(*value)
-    if name in {"lost", "silent"}:
+    if name in {"lost", "silent", "kept"}:
         return frozenset(value)
     return value
 

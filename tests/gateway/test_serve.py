@@ -51,6 +51,22 @@ def test_models_that_are_named_are_loaded_and_no_others_are_served(
         assert running.get("/health/ready").json()["not_loaded"] == ["named"]
 
 
+@pytest.mark.settings('[defaults]\nkeep_alive = "1s"\n')
+def test_models_that_are_named_do_not_expire_while_they_are_served(
+    home: Home, register: Callable[..., Any]
+) -> None:
+    def loaded() -> dict[str, float | None]:
+        return {one["model"]: one["expires_in_seconds"] for one in home.json("ps")}
+
+    register("named")
+    register("other")
+    with serving(home, "named") as running:
+        wait_until(lambda: running.get("/health/ready").status == 200)
+        home.sire("load", "other")
+        wait_until(lambda: loaded() == {"named": None})
+    wait_until(lambda: loaded() == {})
+
+
 def test_it_starts_the_daemon_and_finds_the_next_one_when_that_is_killed() -> None:
     home = Home()
     try:

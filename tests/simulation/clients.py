@@ -78,6 +78,7 @@ class Clients:
             self.register: 0.7,
             self.remove: 0.4,
             self.pin: 0.7,
+            self.keep: 0.7,
             self.kill_a_worker: 1,
             self.use_memory: 3,
             self.reconfigure: 0.3,
@@ -227,6 +228,12 @@ class Clients:
         name = self._name()
         if name in self.brain.models:
             self.feed(events.ModelPinned(name, pinned=self.random.random() < 0.3))
+
+    def keep(self) -> None:
+        self.feed(events.ModelsKept(frozenset(filter(lambda _: self._rarely(), self.names))))
+
+    def _rarely(self) -> bool:
+        return self.random.random() < 0.2
 
     def kill_a_worker(self) -> None:
         if self.world.workers:

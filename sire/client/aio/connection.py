@@ -36,9 +36,17 @@ class AsyncConnection:
     Args:
         paths: the daemon's socket and lock; by default those of the environment.
         autostart: start a daemon if none runs. ``SIRE_NO_AUTOSTART=1`` disables it as well.
+        greeting: a request to send to each daemon first; its reply is not awaited.
     """
 
-    def __init__(self, paths: Paths | None = None, *, autostart: bool = True) -> None:
+    def __init__(
+        self,
+        paths: Paths | None = None,
+        *,
+        autostart: bool = True,
+        greeting: Request | None = None,
+    ) -> None:
+        self._greeting = greeting
         self._paths = paths or find_paths()
         self._blocking = Connection(self._paths, autostart=autostart)
         self._routes = AsyncRoutes(self._paths)
@@ -210,6 +218,8 @@ class AsyncConnection:
             raise outcome
         assert isinstance(outcome[0], ConfigReport)
         self._largest = largest_message(outcome[0])
+        if self._greeting is not None:
+            session.send(self._greeting, (), _ignore)
         return session
 
     def _open_link(self) -> Link:
@@ -222,6 +232,10 @@ class AsyncConnection:
             f"The daemon did not answer within {LIMIT_SECONDS:g} s.",
             hint=f"Try: sire daemon restart. Its log: {self._paths.daemon_log}",
         )
+
+
+def _ignore(_: Outcome) -> None:
+    pass
 
 
 def _resolve(future: asyncio.Future[Outcome]) -> Receiver:

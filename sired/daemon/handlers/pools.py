@@ -1,4 +1,4 @@
-"""Handlers of requests about pools: leases, counts, shrinking."""
+"""Handlers of requests about pools: leases, counts, shrinking, and what does not expire."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from sire.protocol.content import Buffer
 from sire.protocol.replies import Leased, PoolReport, Unloaded
 from sired.daemon.handlers.table import HandlerTable
 from sired.daemon.services import Services
-from sired.scheduler.events import LeaseRequested, LeaseReturned, ShrinkRequested
+from sired.scheduler.events import LeaseRequested, LeaseReturned, ModelsKept, ShrinkRequested
 from sired.scheduler.instructions import Complete, LeaseGranted
 from sired.server.front import Client
 
@@ -28,10 +28,12 @@ class PoolHandlers:
         self._services = services
         self._connected = connected
         self._held: dict[int, Client] = {}
+        self._kept: dict[bytes, tuple[str, ...]] = {}
         table.add(requests.Acquire, self._acquire)
         table.add(requests.Release, self._release)
         table.add(requests.PoolStats, self._stats)
         table.add(requests.Shrink, self._shrink)
+        table.add(requests.Keep, self._keep)
 
     def _acquire(self, client: Client, request: requests.Acquire, _: tuple[Buffer, ...]) -> None:
         services = self._services
@@ -69,6 +71,19 @@ class PoolHandlers:
         """Return the leases of holders whose process has ended."""
         for lease in [n for n, holder in self._held.items() if holder.connection in connections]:
             self._return(lease)
+        if connections & self._kept.keys():
+            for connection in connections:
+                self._kept.pop(connection, None)
+            self._keep_all()
+
+    def _keep(self, client: Client, request: requests.Keep, _: tuple[Buffer, ...]) -> None:
+        self._kept[client.connection] = request.models
+        self._keep_all()
+        self._services.front.done(client)
+
+    def _keep_all(self) -> None:
+        names = frozenset(name for names in self._kept.values() for name in names)
+        self._services.conductor.feed(ModelsKept(names))
 
     def _return(self, lease: int) -> None:
         self._held.pop(lease, None)

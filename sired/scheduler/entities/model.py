@@ -24,6 +24,7 @@ class Model:
         learned: memory measured so far, in bytes by kind of device.
         keep_alive: seconds that it may idle; None for the default of the rules.
         pinned: it is not evicted and does not expire.
+        kept: it does not expire for the time being, but may be evicted.
         priority: the class of requests that state none: high, normal or low.
         weight: its share, relative to other models' weights, of a device they compete for.
         min_instances: minimum number of instances while it is loaded and memory is free.
@@ -50,6 +51,7 @@ class Model:
     learned: dict[str, int] = field(default_factory=dict)
     keep_alive: float | None = None
     pinned: bool = False
+    kept: bool = False
     priority: str = "normal"
     weight: float = 1.0
     min_instances: int = 1

@@ -21,8 +21,8 @@ def requested_keep_alive(instance: Instance, rules: Rules) -> float:
 
 
 def kept_for(instance: Instance, rules: Rules) -> float:
-    """Seconds that an instance may idle, considering pins and first uses."""
-    if instance.model.pinned:
+    """Seconds that an instance may idle, considering pins, services and first uses."""
+    if instance.model.pinned or instance.model.kept:
         return FOREVER
     keep = requested_keep_alive(instance, rules)
     # Unloading after use does not mean before it: the model was loaded explicitly.

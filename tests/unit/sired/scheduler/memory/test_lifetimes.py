@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from sire.errors import InsufficientMemory
-from sired.scheduler.events import ModelPinned
+from sired.scheduler.events import ModelPinned, ModelsKept
 from sired.scheduler.instructions import Complete, Evicted, StartWorker, StopWorker
 from tests.unit.sired.scheduler.conftest import Driver, Machine, dispatched, failures, of_kind
 
@@ -154,6 +154,25 @@ def test_a_pinned_model_stays_and_an_unpinned_one_expires(driver: type[Driver]) 
     d.handle(ModelPinned("a", pinned=True))
     assert d.wait(3600.0) == []
     assert d.handle(ModelPinned("a", pinned=False)) == [StopWorker(1)]
+
+
+def test_a_model_that_is_kept_stays_until_memory_is_needed(driver: type[Driver]) -> None:
+    d = driver(default_keep_alive=60.0)
+    d.add("a", 60)
+    d.add("b", 60)
+    d.load("a")
+    d.handle(ModelsKept(frozenset({"a"})))
+    assert d.wait(3600.0) == []
+    assert of_kind(Evicted, d.request("b")[1]) == [Evicted(1, "a", "b")]
+
+
+def test_a_model_that_is_kept_no_longer_expires(driver: type[Driver]) -> None:
+    d = driver(default_keep_alive=60.0)
+    d.handle(ModelsKept(frozenset({"a"})))
+    d.add("a", 30)
+    d.load("a")
+    assert d.wait(3600.0) == []
+    assert d.handle(ModelsKept(frozenset())) == [StopWorker(1)]
 
 
 def test_unpinning_a_model_lets_a_waiting_load_have_its_memory(driver: type[Driver]) -> None:
