@@ -20,6 +20,7 @@ VOCABULARY = (
     "errors",
     "exit_codes",
     "json_file",
+    "listening",
     "model_directory",
     "nearest",
     "nvidia",

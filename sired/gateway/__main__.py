@@ -7,8 +7,8 @@ import sys
 
 from sire.errors import SireError
 from sire.exit_codes import DONE
+from sire.listening import DEFAULT_LISTEN
 from sire.printable import printable
-from sired.gateway.address import DEFAULT_LISTEN
 
 
 def main() -> int:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from sire.errors import InvalidConfiguration
 from sire.keys import KeyFile
+from sire.listening import Address, parse_listen
 from sire.paths import find_paths
-from sired.gateway.address import Address, parse_listen
 from sired.gateway.keys import Keys
 
 

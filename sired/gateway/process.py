@@ -12,9 +12,9 @@ import uvloop
 
 from sire.client.aio.connection import AsyncConnection
 from sire.errors import InvalidConfiguration, SireError, error_text
+from sire.listening import Address, listen
 from sire.protocol.replies import HealthReport
 from sire.protocol.requests import Health, Keep
-from sired.gateway.address import Address, listen
 from sired.gateway.app import Gateway
 from sired.gateway.limits import LimitedProtocol
 from sired.gateway.options import ServeOptions

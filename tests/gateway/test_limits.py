@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from sire.client.aio.connection import AsyncConnection
+from sire.listening import Address, listen
 from sired.gateway import body, limits, process
-from sired.gateway.address import Address, listen
 from sired.gateway.app import Gateway
 from sired.gateway.options import ServeOptions
 from sired.gateway.programs.forwarding import Forwarder

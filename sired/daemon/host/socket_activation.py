@@ -9,24 +9,19 @@
    (``sire/client/autostart.py``): connecting is enough.
 """
 
-import os
 import socket
 from collections.abc import MutableMapping
 from pathlib import Path
 
 from sire.errors import DaemonUnavailable, InvalidConfiguration
+from sire.listening import passed_sockets
 
-# The first passed descriptor, according to sd_listen_fds(3).
-FIRST_DESCRIPTOR = 3
 # Longer than a killed daemon takes to end, from releasing its lock to closing its sockets.
 _PATIENCE_SECONDS = 0.5
 
 
 def passed_socket(path: Path, environment: MutableMapping[str, str]) -> int | None:
     """The listening socket that systemd has passed to this process; None to open one.
-
-    The variables that announce it are removed from the environment, because child processes are
-    passed nothing.
 
     Args:
         path: where the front socket belongs.
@@ -35,7 +30,7 @@ def passed_socket(path: Path, environment: MutableMapping[str, str]) -> int | No
     Raises:
         InvalidConfiguration: what was passed is not that socket.
     """
-    passed = _passed(environment)
+    passed = passed_sockets(environment)
     if not passed:
         return None
     if len(passed) > 1 or not _listens_at(passed[0][1], path):
@@ -48,28 +43,6 @@ def passed_socket(path: Path, environment: MutableMapping[str, str]) -> int | No
     _, given = passed[0]
     given.setblocking(False)
     return given.detach()
-
-
-def _passed(environment: MutableMapping[str, str]) -> list[tuple[str, socket.socket]]:
-    """Name and socket of each descriptor that was passed to this very process."""
-    pid, count, names = (environment.pop(f"LISTEN_{key}", "") for key in ("PID", "FDS", "FDNAMES"))
-    if pid != str(os.getpid()) or not count.isdecimal():
-        return []
-    given_names = names.split(":")
-    passed = []
-    for number in range(int(count)):
-        descriptor = FIRST_DESCRIPTOR + number
-        named = number < len(given_names) and given_names[number]
-        name = given_names[number] if named else str(descriptor)
-        try:
-            os.set_inheritable(descriptor, False)
-            passed.append((name, socket.socket(fileno=descriptor)))
-        except OSError as problem:
-            raise InvalidConfiguration(
-                f"The descriptor {name} that systemd passed is not a socket: {problem.strerror}.",
-                hint="See LISTEN_FDS in sd_listen_fds(3).",
-            ) from None
-    return passed
 
 
 def _listens_at(given: socket.socket, path: Path) -> bool:

@@ -1,8 +1,10 @@
-"""The address that the gateway listens on."""
+"""Listening sockets: opened at an address, or passed by a service manager."""
 
 import errno
 import ipaddress
+import os
 import socket
+from collections.abc import MutableMapping
 from typing import NamedTuple
 
 from sire.errors import InvalidConfiguration, shown
@@ -10,6 +12,8 @@ from sire.errors import InvalidConfiguration, shown
 DEFAULT_LISTEN = "127.0.0.1:8470"
 _LARGEST_PORT = 65535
 _BACKLOG = 1024
+# The first passed descriptor, according to sd_listen_fds(3).
+FIRST_DESCRIPTOR = 3
 
 
 class Address(NamedTuple):
@@ -76,3 +80,52 @@ def listen(address: Address) -> tuple[socket.socket, Address]:
         ) from None
     opened.setblocking(False)
     return opened, Address(address.host, opened.getsockname()[1])
+
+
+def passed_sockets(environment: MutableMapping[str, str]) -> list[tuple[str, socket.socket]]:
+    """Name and socket of each descriptor that was passed to this very process (sd_listen_fds(3)).
+
+    The variables that announce them are removed from the environment, because child processes are
+    passed nothing.
+
+    Raises:
+        InvalidConfiguration: a descriptor is not a socket.
+    """
+    pid, count, names = (environment.pop(f"LISTEN_{key}", "") for key in ("PID", "FDS", "FDNAMES"))
+    if pid != str(os.getpid()) or not count.isdecimal():
+        return []
+    given_names = names.split(":")
+    passed = []
+    for number in range(int(count)):
+        descriptor = FIRST_DESCRIPTOR + number
+        named = number < len(given_names) and given_names[number]
+        name = given_names[number] if named else str(descriptor)
+        try:
+            os.set_inheritable(descriptor, False)
+            passed.append((name, socket.socket(fileno=descriptor)))
+        except OSError as problem:
+            raise InvalidConfiguration(
+                f"The descriptor {name} that systemd passed is not a socket: {problem.strerror}.",
+                hint="See LISTEN_FDS in sd_listen_fds(3).",
+            ) from None
+    return passed
+
+
+def address_of(given: socket.socket) -> Address:
+    """The address at which a TCP socket listens.
+
+    Raises:
+        InvalidConfiguration: it is of another kind, or does not listen.
+    """
+    of_ip = given.family in (socket.AF_INET, socket.AF_INET6)
+    if not (of_ip and given.type == socket.SOCK_STREAM and _listens(given)):
+        raise InvalidConfiguration(
+            "The socket that was passed is not a TCP socket that listens.",
+            hint="In a systemd socket unit: ListenStream=127.0.0.1:8470",
+        )
+    host, port = given.getsockname()[:2]
+    return Address(host, port)
+
+
+def _listens(given: socket.socket) -> bool:
+    return bool(given.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
