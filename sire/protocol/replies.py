@@ -89,6 +89,7 @@ class ModelInfo(Message, frozen=True, tag="model"):
             the epoch; None if they never changed.
         never_fits: why it needs more memory than its devices or its group can ever have free; ""
             if it does not; only in the reply to Register.
+        load_seconds: how long its loads took on average; None before the first.
         serves_http: a program holds it that any client can talk to while it has a slot (TakeSlot).
     """
 
@@ -107,6 +108,7 @@ class ModelInfo(Message, frozen=True, tag="model"):
     changed_files: tuple[str, ...] = ()
     files_taken_anew_at: float | None = None
     never_fits: str = ""
+    load_seconds: float | None = None
     serves_http: bool = False
 
 

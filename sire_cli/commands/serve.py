@@ -48,6 +48,15 @@ def serve(
     tls_key: Annotated[
         Path | None, typer.Option("--tls-key", metavar="FILE", help="Key of the certificate.")
     ] = None,
+    loading_wait: Annotated[
+        str | None,
+        typer.Option(
+            "--loading-wait",
+            metavar="DURATION",
+            help="How long a request waits for its model to be loaded before it is answered with "
+            "503 and Retry-After, while the load goes on; 60s by default.",
+        ),
+    ] = None,
 ) -> None:
     """Serve models over HTTP until Ctrl-C.
 
@@ -57,7 +66,13 @@ def serve(
     # The gateway takes the place of this process, so that signals reach it. -P keeps Python from
     # importing what the current directory contains.
     command = [sys.executable, "-P", "-m", "sired.gateway", "--listen", listen]
-    for option, given in (("--keys", keys), ("--tls-cert", tls_cert), ("--tls-key", tls_key)):
+    options = {
+        "--keys": keys,
+        "--tls-cert": tls_cert,
+        "--tls-key": tls_key,
+        "--loading-wait": loading_wait,
+    }
+    for option, given in options.items():
         if given is not None:
             command += [option, str(given)]
     _become([*command, "--", *(names or ())])

@@ -19,13 +19,22 @@ def main() -> int:
     parser.add_argument("--keys")
     parser.add_argument("--tls-cert")
     parser.add_argument("--tls-key")
+    parser.add_argument("--loading-wait")
     given = parser.parse_args()
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     try:
         from sired.gateway.options import serve_options  # noqa: PLC0415 (the extra may be missing)
         from sired.gateway.process import run  # noqa: PLC0415
 
-        run(serve_options(given.listen, given.names, given.keys, given.tls_cert, given.tls_key))
+        options = serve_options(
+            given.listen,
+            given.names,
+            given.keys,
+            given.tls_cert,
+            given.tls_key,
+            given.loading_wait,
+        )
+        run(options)
     except SireError as error:
         if "SIRE_DEBUG" in os.environ:
             raise

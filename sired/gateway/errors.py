@@ -2,6 +2,7 @@
 
 import math
 from http import HTTPStatus
+from typing import Any
 
 import msgspec
 from starlette.responses import Response
@@ -28,6 +29,15 @@ from sire.errors import (
     WorkerCrashed,
 )
 
+
+class ModelLoading(SireError):
+    """The model of a request is not loaded yet; its load goes on.
+
+    ``details`` has its ``state``, its ``progress`` (the part of its files that has been read, 0 to
+    1) and its ``eta`` (seconds until it is expected to be loaded), None where they are not known.
+    """
+
+
 # Each error type's status. A client may repeat a request that was answered with 429 or 503.
 _STATUS: dict[type[SireError], int] = {
     InvalidInput: 400,
@@ -46,6 +56,7 @@ _STATUS: dict[type[SireError], int] = {
     Cancelled: 503,
     DaemonUnavailable: 503,
     JobsUnavailable: 503,
+    ModelLoading: 503,
     DeadlineExceeded: 504,
     InsufficientMemory: 507,
 }
@@ -86,7 +97,8 @@ def headers_of(error: SireError) -> dict[str, str]:
     """The headers of the response to an error: when to try again, where that may help."""
     headers = dict(error.headers) if isinstance(error, HttpError) else {}
     if status_of(error) in _RETRY and "retry-after" not in headers:
-        wait = error.details.get("wait_seconds") or error.details.get("retry_seconds") or 1
+        known = (error.details.get(name) for name in ("wait_seconds", "retry_seconds", "eta"))
+        wait = next(filter(None, known), 1)
         headers["retry-after"] = str(min(math.ceil(float(wait)), _LONGEST_RETRY_SECONDS))
     return headers
 
@@ -99,6 +111,13 @@ def json_response(
     return Response(content, status, headers, "application/json")
 
 
+def refusal(body: dict[str, Any], error: SireError) -> Response:
+    """The response to an error with a dialect's body, and with the state of a load."""
+    if isinstance(error, ModelLoading):
+        body = body | {name: error.details[name] for name in ("state", "progress", "eta")}
+    return json_response(body, status_of(error), headers_of(error))
+
+
 def error_response(error: SireError) -> Response:
     """The response of sire's own paths to an error: its code, message, hint and figures."""
     body = {
@@ -109,4 +128,4 @@ def error_response(error: SireError) -> Response:
             "details": error.details,
         }
     }
-    return json_response(body, status_of(error), headers_of(error))
+    return refusal(body, error)

@@ -7,7 +7,9 @@ from sire.errors import InvalidConfiguration
 from sire.keys import KeyFile
 from sire.listening import Address, parse_listen
 from sire.paths import find_paths
+from sire.units import parse_duration
 from sired.gateway.keys import Keys
+from sired.gateway.loading import DEFAULT_LOADING_WAIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,7 @@ class ServeOptions:
         keys: the keys that are demanded; None for none.
         certificate: a file with the certificate chain for TLS, and ``private_key`` the file with
             its key; None for plain HTTP.
+        loading_wait: seconds that a request waits while its model is not loaded.
     """
 
     address: Address
@@ -27,6 +30,7 @@ class ServeOptions:
     keys: Keys | None = None
     certificate: Path | None = None
     private_key: Path | None = None
+    loading_wait: float = DEFAULT_LOADING_WAIT
 
     @property
     def scheme(self) -> str:
@@ -40,6 +44,7 @@ def serve_options(
     keys: str | None,
     certificate: str | None,
     private_key: str | None,
+    loading_wait: str | None = None,
 ) -> ServeOptions:
     """The options, checked.
 
@@ -50,6 +55,7 @@ def serve_options(
             elsewhere.
         certificate: the file with the certificate chain; None for plain HTTP.
         private_key: the file with its key.
+        loading_wait: how long a request waits while its model is not loaded; None for the default.
 
     Raises:
         InvalidConfiguration: one of them is not valid, other machines could connect and there are
@@ -69,6 +75,7 @@ def serve_options(
         _keys(address, keys),
         None if certificate is None else Path(certificate),
         None if private_key is None else Path(private_key),
+        DEFAULT_LOADING_WAIT if loading_wait is None else parse_duration(loading_wait),
     )
 
 

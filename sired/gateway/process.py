@@ -10,13 +10,13 @@ from collections.abc import Iterator
 import uvicorn
 import uvloop
 
-from sire.client.aio.connection import AsyncConnection
 from sire.errors import InvalidConfiguration, SireError, error_text
 from sire.listening import Address, listen
 from sire.protocol.replies import HealthReport
 from sire.protocol.requests import Health, Keep
 from sired.gateway.app import Gateway
 from sired.gateway.limits import LimitedProtocol
+from sired.gateway.loading import PatientConnection
 from sired.gateway.options import ServeOptions
 from sired.gateway.programs.forwarding import Forwarder
 from sired.gateway.served import ServedModels
@@ -44,7 +44,7 @@ def run(options: ServeOptions) -> None:
 async def _serve(options: ServeOptions) -> None:
     # Each daemon, since models are kept for as long as a connection lasts.
     keep = Keep(models=options.names) if options.names else None
-    daemon = AsyncConnection(greeting=keep)
+    daemon = PatientConnection(greeting=keep, loading_wait=options.loading_wait)
     models, forwarder = ServedModels(daemon, options.names), Forwarder()
     try:
         await daemon.expect(HealthReport, Health())

@@ -1,7 +1,8 @@
 """A program that speaks OpenAI's API, for tests of what is passed on to it.
 
-    python chat_program.py PORT DIRECTORY
+    python chat_program.py PORT DIRECTORY [held]
 
+With "held" it does not listen before there is a file DIRECTORY/loaded.
 Each request is written to DIRECTORY/request: its line, its headers and its body. A chat is answered
 with the words of its last message, one event each. After the word "wait" the file DIRECTORY/go is
 awaited; "die" ends the process; what happened to the connection while waiting is in DIRECTORY/seen.
@@ -92,4 +93,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(b"%x\r\n%b\r\n" % (len(body), body))
 
 
+if "held" in sys.argv[3:]:
+    while not (DIRECTORY / "loaded").exists():
+        time.sleep(0.01)
 ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()

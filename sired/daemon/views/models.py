@@ -61,6 +61,7 @@ def model(services: Services, name: str, message_id: str | int = "") -> ModelInf
         crashes=model.backoff.crashes,
         retry_seconds=_positive(model.backoff.until - time.monotonic()),
         defaulted=services.registry.defaulted(name),
+        load_seconds=model.history.load_seconds or None,
         serves_http=serves_http(spec.runtime),
     )
 

@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute, Route
 from sire.errors import SireError
 from sired.gateway.anthropic.requests import read
 from sired.gateway.call import Call, Endpoint
-from sired.gateway.errors import headers_of, json_response, status_of
+from sired.gateway.errors import json_response, refusal, status_of
 from sired.gateway.generation.generators import Generators
 from sired.gateway.generation.request import Generated
 from sired.gateway.programs.by_model import ProgramOr
@@ -73,7 +73,7 @@ class Messages:
 
 def error_response(error: SireError) -> Response:
     """The response to an error."""
-    return json_response(_error(error), status_of(error), headers_of(error))
+    return refusal(_error(error), error)
 
 
 def _error(error: SireError) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from sire.errors import InvalidInput, SireError
 from sire.protocol.replies import HealthReport
 from sire.protocol.requests import Health
 from sired.gateway.call import Call, Endpoint, Handler
-from sired.gateway.errors import headers_of, json_response, status_of
+from sired.gateway.errors import json_response, refusal
 from sired.gateway.oip import repository
 from sired.gateway.oip.answers import response
 from sired.gateway.oip.body import read_request
@@ -54,7 +54,7 @@ def _route(models: ServedModels, method: str, path: str, handle: Handler) -> Rou
 
 def error_response(error: SireError) -> Response:
     """An error as clients of the protocol read it: one text."""
-    return json_response({"error": str(error)}, status_of(error), headers_of(error))
+    return refusal({"error": str(error)}, error)
 
 
 async def infer(call: Call) -> Response:

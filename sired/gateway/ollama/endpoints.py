@@ -5,7 +5,7 @@ from starlette.routing import BaseRoute, Route
 
 from sire.errors import SireError
 from sired.gateway.call import Call, Endpoint, Handler
-from sired.gateway.errors import HttpError, headers_of, json_response, status_of
+from sired.gateway.errors import HttpError, refusal
 from sired.gateway.generation.generators import Generators
 from sired.gateway.ollama import embeddings, library
 from sired.gateway.ollama.generation import TextEndpoints
@@ -36,7 +36,7 @@ def _route(models: ServedModels, methods: list[str], name: str, handle: Handler)
 
 def error_response(error: SireError) -> Response:
     """The response to an error."""
-    return json_response({"error": str(error)}, status_of(error), headers_of(error))
+    return refusal({"error": str(error)}, error)
 
 
 async def _refuse(call: Call) -> Response:

@@ -8,7 +8,7 @@ from starlette.routing import BaseRoute, Route
 from sire.errors import ModelNotFound, QueueFull, SireError
 from sire.protocol.replies import ModelInfo
 from sired.gateway.call import Call, Endpoint, Handler
-from sired.gateway.errors import HttpError, code_of, headers_of, json_response, status_of
+from sired.gateway.errors import HttpError, code_of, json_response, refusal, status_of
 from sired.gateway.generation.generators import Generators
 from sired.gateway.openai.completions import Completions
 from sired.gateway.openai.embeddings import embed
@@ -55,7 +55,7 @@ def error_body(error: SireError) -> dict[str, Any]:
 
 def error_response(error: SireError) -> Response:
     """The response to an error."""
-    return json_response(error_body(error), status_of(error), headers_of(error))
+    return refusal(error_body(error), error)
 
 
 async def _only_programs(call: Call) -> Response:
