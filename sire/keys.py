@@ -37,6 +37,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
         scope: "manage" may load and unload models as well.
         models: the only models that it may use; empty for all.
         rate: requests per second, on average; None for no limit.
+        streams: requests in progress at once; None for the gateway's limit.
         created: when it was made, and ``expires`` when it ends, in seconds since the epoch; None
             for never.
     """
@@ -46,6 +47,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     scope: Scope = "predict"
     models: tuple[str, ...] = ()
     rate: float | None = None
+    streams: int | None = None
     created: float = 0.0
     expires: float | None = None
 
@@ -88,6 +90,7 @@ class KeyFile:
         scope: Scope = "predict",
         models: tuple[str, ...] = (),
         rate: float | None = None,
+        streams: int | None = None,
         seconds: float | None = None,
     ) -> str:
         """Make a key, and store what is needed to recognise it.
@@ -97,6 +100,7 @@ class KeyFile:
             scope: what it may do.
             models: the only models that it may use; empty for all.
             rate: requests per second, on average; None for no limit.
+            streams: requests in progress at once; None for the gateway's limit.
             seconds: how long it is valid; None for ever.
 
         Returns:
@@ -119,6 +123,7 @@ class KeyFile:
             scope=scope,
             models=models,
             rate=rate,
+            streams=streams,
             created=now,
             expires=None if seconds is None else now + seconds,
         )

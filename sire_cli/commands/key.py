@@ -28,6 +28,7 @@ class ListedKey(msgspec.Struct, frozen=True):
     Attributes:
         models: the only models that it may use; empty for all.
         requests_per_second: the most, on average; None for no limit.
+        streams: requests in progress at once; None for the gateway's limit.
         created: when it was made, and ``expires`` when it ends, in seconds since the epoch; None
             for never.
     """
@@ -36,6 +37,7 @@ class ListedKey(msgspec.Struct, frozen=True):
     scope: Scope
     models: tuple[str, ...]
     requests_per_second: float | None
+    streams: int | None
     created: float
     expires: float | None
 
@@ -78,6 +80,15 @@ def add(
             "--rate", metavar="RATE", help="Most requests on average, like 10/s; also /m, /h, /d."
         ),
     ] = None,
+    streams: Annotated[
+        int | None,
+        typer.Option(
+            "--streams",
+            metavar="N",
+            min=1,
+            help="Most requests in progress at once, streams among them; 512 by default.",
+        ),
+    ] = None,
     expires: Annotated[
         str | None,
         typer.Option("--expires", metavar="DURATION", help="How long it is valid, like 30d."),
@@ -90,6 +101,7 @@ def add(
         scope=_scope(scope),
         models=tuple(one for one in (models or "").split(",") if one),
         rate=None if rate is None else _rate(rate),
+        streams=streams,
         seconds=None if expires is None else parse_duration(expires),
     )
     print_message(f"The key of {name}, which cannot be shown again:")
@@ -133,7 +145,8 @@ def _rate(text: str) -> float:
 
 
 def _listed(one: ApiKey) -> ListedKey:
-    return ListedKey(one.name, one.scope, one.models, one.rate, one.created, one.expires)
+    limits = one.rate, one.streams
+    return ListedKey(one.name, one.scope, one.models, *limits, one.created, one.expires)
 
 
 def _row(one: ApiKey) -> tuple[str, ...]:

@@ -57,6 +57,15 @@ def serve(
             "503 and Retry-After, while the load goes on; 60s by default.",
         ),
     ] = None,
+    cors: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--cors",
+            metavar="ORIGIN",
+            help="Site whose web pages may use the models, like https://chat.example; repeat for "
+            "several. None by default.",
+        ),
+    ] = None,
 ) -> None:
     """Serve models over HTTP until Ctrl-C.
 
@@ -75,6 +84,7 @@ def serve(
     for option, given in options.items():
         if given is not None:
             command += [option, str(given)]
+    command += [f"--cors={origin}" for origin in cors or ()]
     _become([*command, "--", *(names or ())])
 
 

@@ -20,6 +20,7 @@ def main() -> int:
     parser.add_argument("--tls-cert")
     parser.add_argument("--tls-key")
     parser.add_argument("--loading-wait")
+    parser.add_argument("--cors", action="append")
     given = parser.parse_args()
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     try:
@@ -33,6 +34,7 @@ def main() -> int:
             given.tls_cert,
             given.tls_key,
             given.loading_wait,
+            given.cors,
         )
         run(options)
     except SireError as error:

@@ -9,9 +9,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from sired.gateway import health, plain
 from sired.gateway.anthropic import endpoints as anthropic
 from sired.gateway.call import Endpoint
+from sired.gateway.cors import NO_CORS, Cors, preflight
 from sired.gateway.errors import HttpError, error_response
 from sired.gateway.generation.generators import Generators
-from sired.gateway.guard import check_sender
+from sired.gateway.guard import check_sender, header
 from sired.gateway.keys import Keys
 from sired.gateway.oip import endpoints as oip
 from sired.gateway.ollama import endpoints as ollama
@@ -63,22 +64,36 @@ class Gateway:
         models: what it serves.
         forwarder: passes requests on to programs.
         keys: the keys that it demands; None for none.
+        cors: the other sites whose pages may use it.
     """
 
     def __init__(
-        self, models: ServedModels, forwarder: Forwarder, keys: Keys | None = None
+        self,
+        models: ServedModels,
+        forwarder: Forwarder,
+        keys: Keys | None = None,
+        cors: Cors = NO_CORS,
     ) -> None:
         self._keys = keys
+        self._cors = cors
         self._router = Router(routes(models, forwarder), redirect_slashes=False, default=_no_path)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         scope["app"] = self  # has Starlette raise what it would else answer itself
+        if self._cors.origins and self._cors.allows(origin := header(scope, b"origin")):
+            send = self._cors.told(origin, send)
+            if (allowed := preflight(scope)) is not None:
+                await allowed(scope, receive, send)
+                return
         try:
-            check_sender(scope, any_host=self._keys is not None)
-            if self._keys is not None and scope["path"] not in _OPEN:
-                scope["sire.key"] = self._keys.check(scope["headers"])
-            await self._router(scope, receive, send)
+            check_sender(scope, self._cors, any_host=self._keys is not None)
+            if self._keys is None or scope["path"] in _OPEN:
+                await self._router(scope, receive, send)
+                return
+            scope["sire.key"] = key = self._keys.check(scope["headers"])
+            with self._keys.in_progress(key):
+                await self._router(scope, receive, send)
         except HttpError as error:
             await error_response(error)(scope, receive, send)
         except HTTPException as problem:  # the path exists, but not with this method

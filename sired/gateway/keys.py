@@ -1,7 +1,8 @@
 """Which API key a request has, and whether that allows it."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sire.errors import InvalidConfiguration
@@ -17,6 +18,8 @@ _KEY_HEADERS = frozenset({b"x-api-key", b"api-key"})
 SECRET_HEADERS = _KEY_HEADERS | {b"authorization"}
 # A key with a rate may be used this many seconds ahead at once.
 _BURST_SECONDS = 1.0
+# Requests that a key may have in progress, unless it says otherwise.
+MOST_STREAMS = 512
 
 
 @dataclass(slots=True)
@@ -42,6 +45,7 @@ class Keys:
         self._version: tuple[int, int, int] | None = None
         self._keys: tuple[ApiKey, ...] = ()
         self._allowances: dict[str, _Allowance] = {}
+        self._in_progress: dict[str, int] = {}
         self._read()
         if not self._keys:
             raise InvalidConfiguration(
@@ -100,6 +104,28 @@ class Keys:
                 headers={"retry-after": str(max(1, round(wait)))},
             )
         allowance.left, allowance.at = left - 1, now
+
+    @contextmanager
+    def in_progress(self, key: ApiKey) -> Iterator[None]:
+        """Count a request of a key until its response has been sent.
+
+        Raises:
+            HttpError: the key has as many in progress as it may have.
+        """
+        count = self._in_progress.get(key.sha256, 0)
+        if count >= (most := key.streams or MOST_STREAMS):
+            raise HttpError(
+                429,
+                f"The API key of {key.name} has {count} requests in progress; the limit is {most}.",
+                hint="Wait until one of them has ended.",
+            )
+        self._in_progress[key.sha256] = count + 1
+        try:
+            yield
+        finally:
+            self._in_progress[key.sha256] -= 1
+            if not self._in_progress[key.sha256]:
+                del self._in_progress[key.sha256]
 
 
 def require_manage(key: ApiKey | None) -> None:

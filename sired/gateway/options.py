@@ -8,6 +8,7 @@ from sire.keys import KeyFile
 from sire.listening import Address, parse_listen
 from sire.paths import find_paths
 from sire.units import parse_duration
+from sired.gateway.cors import NO_CORS, Cors, cors_of
 from sired.gateway.keys import Keys
 from sired.gateway.loading import DEFAULT_LOADING_WAIT
 
@@ -23,6 +24,7 @@ class ServeOptions:
         certificate: a file with the certificate chain for TLS, and ``private_key`` the file with
             its key; None for plain HTTP.
         loading_wait: seconds that a request waits while its model is not loaded.
+        cors: the other sites whose pages may use it.
     """
 
     address: Address
@@ -31,6 +33,7 @@ class ServeOptions:
     certificate: Path | None = None
     private_key: Path | None = None
     loading_wait: float = DEFAULT_LOADING_WAIT
+    cors: Cors = NO_CORS
 
     @property
     def scheme(self) -> str:
@@ -45,6 +48,7 @@ def serve_options(
     certificate: str | None,
     private_key: str | None,
     loading_wait: str | None = None,
+    cors: list[str] | None = None,
 ) -> ServeOptions:
     """The options, checked.
 
@@ -56,6 +60,7 @@ def serve_options(
         certificate: the file with the certificate chain; None for plain HTTP.
         private_key: the file with its key.
         loading_wait: how long a request waits while its model is not loaded; None for the default.
+        cors: the origins of other sites whose pages may use it.
 
     Raises:
         InvalidConfiguration: one of them is not valid, other machines could connect and there are
@@ -69,13 +74,15 @@ def serve_options(
     for given in (certificate, private_key):
         if given is not None and not Path(given).is_file():
             raise InvalidConfiguration(f"There is no file {given}.")
+    demanded = _keys(address, keys)
     return ServeOptions(
         address,
         tuple(dict.fromkeys(names)),
-        _keys(address, keys),
+        demanded,
         None if certificate is None else Path(certificate),
         None if private_key is None else Path(private_key),
         DEFAULT_LOADING_WAIT if loading_wait is None else parse_duration(loading_wait),
+        cors_of(cors or [], has_keys=demanded is not None),
     )
 
 

@@ -50,7 +50,7 @@ async def _serve(options: ServeOptions) -> None:
         await daemon.expect(HealthReport, Health())
         for name in options.names:
             await models.show(name)
-        config = server_config(Gateway(models, forwarder, options.keys), options)
+        config = server_config(Gateway(models, forwarder, options.keys, options.cors), options)
         line, bound = listen(options.address)
         sys.stdout.write(f"{_summary(options, bound)}\n")
         sys.stdout.flush()

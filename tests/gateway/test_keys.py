@@ -1,5 +1,6 @@
 """API keys: who may use which models, from where, how often and how long."""
 
+import json
 import ssl
 import stat
 import subprocess
@@ -16,6 +17,7 @@ import trustme
 from tests.gateway.serving import Serving, serving
 from tests.gateway.test_programs import PROGRAM
 from tests.home import Home
+from tests.waiting import wait_until
 
 ROWS = b"[[1, 2, 3, 4]]"
 PATH = "/models/twice/predict"
@@ -47,7 +49,7 @@ def server(gateway_home: Home, zoo: Path, file: Path, key: str) -> Iterator[Serv
         weights, classes = zoo / "x2.safetensors", zoo / "classes.py"
         gateway_home.register(name, weights, "--class", f"{classes}:Scale")
     program = f"{sys.executable} {PROGRAM} {{port}} {file.parent}"
-    gateway_home.register("program", "--cmd", program)
+    gateway_home.register("program", "--cmd", program, "--concurrency", 2)
     with serving(gateway_home, "--keys", str(file)) as running:
         yield running
 
@@ -131,6 +133,21 @@ def test_a_key_may_be_used_so_often(server: Serving, file: Path) -> None:
     assert int(refused.headers["retry-after"]) > 80_000
 
 
+def test_a_key_may_have_so_many_requests_in_progress(server: Serving, file: Path) -> None:
+    narrow = {"authorization": f"Bearer {make(server.home, file, 'two', '--streams', 2)}"}
+    body = {"model": "program", "messages": [{"role": "user", "content": "wait"}], "stream": True}
+    connections = [server.connect() for _ in range(2)]
+    for connection in connections:
+        connection.request("POST", "/v1/chat/completions", json.dumps(body), narrow)
+        assert connection.getresponse().status == 200  # its stream has begun
+    refused = server.post(PATH, ROWS, **narrow)
+    assert (refused.status, refused.headers["retry-after"]) == (429, "1")
+    assert "2 requests in progress" in refused.error["message"]
+    for connection in connections:
+        connection.close()
+    wait_until(lambda: server.post(PATH, ROWS, **narrow).status == 200)
+
+
 def test_only_a_key_that_may_manage_loads_and_unloads(
     server: Serving, file: Path, key: str
 ) -> None:
@@ -198,6 +215,7 @@ def test_keys_have_names_and_valid_options(gateway_home: Home, tmp_path: Path) -
         (["b", "--scope", "root"], "no scope root"),
         (["b", "--rate", "fast"], "not a rate"),
         (["b", "--expires", "soon"], "soon"),
+        (["b", "--streams", "0"], "greater than or equal to 1"),
     ):
         done = gateway_home.sire("key", "add", *options, "--file", file, code=2)
         assert said in done.stderr.decode()
