@@ -151,7 +151,7 @@ def test_any_command_starts_the_daemon_and_two_at_once_both_succeed(home: Home) 
         )
         for _ in range(4)
     ]
-    assert [process.communicate(timeout=30)[0] for process in running] == [b"[]\n"] * 4
+    assert [process.communicate(timeout=90)[0] for process in running] == [b"[]\n"] * 4
     assert [process.returncode for process in running] == [0] * 4
 
 

@@ -29,7 +29,7 @@ from tests.stand_ins.daemon import StandIn
 SIRE_TOP = [sys.executable, "-m", "sire_cli", "top"]
 ROOT = Path(__file__).parents[2]
 GIB = 1 << 30
-PATIENCE_SECONDS = 15
+PATIENCE_SECONDS = 90
 
 ALTERNATE_SCREEN, NORMAL_SCREEN = b"\x1b[?1049h", b"\x1b[?1049l"
 SHOW_CURSOR = b"\x1b[?25h"

@@ -10,6 +10,7 @@ from sire.client.connection import Connection
 from sire.protocol.counts import ModelStats
 from sire.protocol.replies import InstanceInfo, InstanceList, Reply, StatsReport
 from sire.protocol.requests import Predict, Ps, Request, Stats
+from tests.waiting import wait_until
 
 
 def ask(connection: Connection, model: str, first: int, timeout: float = 90.0) -> list[list[float]]:
@@ -28,6 +29,16 @@ def counted(connection: Connection, model: str) -> ModelStats:
 def instances(connection: Connection) -> tuple[InstanceInfo, ...]:
     """The instances that exist, loaded or not."""
     return connection.expect(InstanceList, Ps()).instances
+
+
+def ask_until_direct(connection: Connection, model: str, ask: Callable[[], object]) -> None:
+    """Ask a model until the connection is a direct one, which takes longer on a busy machine."""
+
+    def is_direct() -> bool:
+        ask()
+        return connection._routes._routes[model].direct is not None
+
+    wait_until(is_direct)
 
 
 @contextmanager

@@ -152,7 +152,7 @@ def test_a_daemon_that_dies_while_we_wait_is_noticed_at_once(
     began = time.monotonic()
     with pytest.raises(DaemonUnavailable, match="went away"):
         connection.ask(Predict(model="slow"))
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
 
 
 def test_the_next_request_goes_to_the_daemon_that_came_after(

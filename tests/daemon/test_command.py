@@ -15,7 +15,8 @@ from sire import ModelManager
 from sire.errors import InvalidInput, WorkerCrashed
 from tests.contract.runtime_cases import PROGRAM
 from tests.home import Home
-from tests.waiting import wait_until
+from tests.processes import has_ended
+from tests.waiting import DEADLINE_SECONDS, wait_until
 
 MIB = 1 << 20
 
@@ -47,7 +48,7 @@ def test_a_program_is_registered_loaded_asked_and_unloaded(
     assert psutil.Process(instance["pid"]) in program.parents()
     assert "serving on" in home.sire("logs", "m").stdout.decode()
     home.sire("unload", "m")
-    assert not program.is_running()
+    assert has_ended(program.pid)
 
 
 def test_what_python_callers_send_comes_back_as_arrays(
@@ -143,7 +144,7 @@ def test_nothing_of_it_outlives_a_killed_daemon(home: Home, serve: Callable[...,
     serve("m", "--arg", "endpoint=/do")
     program, child = ask(home)["pid"], ask(home, do="start")["pid"]
     os.kill(home.pid(), signal.SIGKILL)
-    wait_until(lambda: not psutil.pid_exists(program) and not psutil.pid_exists(child))
+    wait_until(lambda: has_ended(program) and has_ended(child))
 
 
 @pytest.mark.own_daemon
@@ -155,7 +156,7 @@ def test_evicting_it_ends_it_before_its_memory_is_given_away(
     program = ask(home)["pid"]
     register("other", 2, "Scale", "--max-memory", "80MiB")
     home.sire("predict", "other", "-i", "-", stdin=b"[[1, 2, 3, 4]]")
-    assert not psutil.pid_exists(program)
+    assert has_ended(program)
 
 
 def test_a_crash_is_told_to_python_callers_with_what_was_printed(
@@ -172,12 +173,12 @@ def test_a_crash_among_several_fails_those_and_no_others(
 ) -> None:
     serve("m", "--arg", "endpoint=/do", "--concurrency", "3")
     with ModelManager(home=home.path) as manager:
-        operations = [{"do": "wait", "seconds": 30}, {"do": "wait", "seconds": 30}, {"do": "die"}]
+        operations = [{"do": "wait", "seconds": 600}, {"do": "wait", "seconds": 600}, {"do": "die"}]
         first, second, third = [manager.submit_async("m", operation) for operation in operations]
         fourth = manager.submit_async("m", {"do": "wait", "seconds": 0.01})
         for future in (first, second, third):
-            assert isinstance(future.exception(30), WorkerCrashed)
-        assert fourth.result(30)["waited"] == pytest.approx(0.01)
+            assert isinstance(future.exception(DEADLINE_SECONDS), WorkerCrashed)
+        assert fourth.result(DEADLINE_SECONDS)["waited"] == pytest.approx(0.01)
 
 
 @pytest.mark.own_daemon
@@ -189,7 +190,7 @@ def test_stopping_the_daemon_ends_it_in_order(
     program = ask(home)["pid"]
     home.sire("daemon", "stop")
     assert words.read_text() == "ended in order"
-    assert not psutil.pid_exists(program)
+    assert has_ended(program)
 
 
 def test_it_ends_although_its_worker_was_killed_and_nobody_looks_after_it(
@@ -201,7 +202,7 @@ def test_it_ends_although_its_worker_was_killed_and_nobody_looks_after_it(
     os.kill(home.pid(), signal.SIGSTOP)
     try:
         os.kill(instance["pid"], signal.SIGKILL)
-        wait_until(lambda: not program.is_running() or program.status() == psutil.STATUS_ZOMBIE)
+        wait_until(lambda: has_ended(program.pid))
     finally:
         os.kill(home.pid(), signal.SIGCONT)
 

@@ -59,7 +59,11 @@ def program(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 
 
 def test_a_request_that_times_out_ends_in_the_program_too(home: Home, program: Path) -> None:
-    home.sire("predict", "m", "-i", "-", "--timeout", "1s", stdin=b'"generate"', code=7)
+    def has_begun() -> bool:
+        home.sire("predict", "m", "-i", "-", "--timeout", "1s", stdin=b'"generate"', code=7)
+        return (program / "begun").exists()
+
+    wait_until(has_begun)  # on a busy machine the time may be over before that
     wait_until((program / "cut").exists)
     assert home.sire("predict", "m", "-i", "-", stdin=b'"next"').stdout == b'"next"\n'
 

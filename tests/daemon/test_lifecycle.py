@@ -22,7 +22,7 @@ from sire.protocol.requests import Load, Predict, Ps
 from tests.conftest import Gate
 from tests.daemon.asking import ask, instances
 from tests.home import Home
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE_SECONDS, wait_until
 
 
 @pytest.mark.own_daemon
@@ -48,7 +48,7 @@ def test_a_stop_lets_the_running_request_finish_and_refuses_new_ones(
         waiting.join(90)
     assert answers == [[[10, 2, 2, 2]]]
     wait_until(lambda: not daemon_runs(home.paths))
-    assert not os.path.exists(f"/proc/{instance.pid}")
+    wait_until(lambda: not os.path.exists(f"/proc/{instance.pid}"))
     assert not home.paths.socket.exists()
 
 
@@ -94,7 +94,7 @@ def test_a_daemon_that_does_not_answer_is_stopped_by_a_signal(home: Home) -> Non
     )
     wait_until(lambda: _pending(pid, signal.SIGTERM))
     os.kill(pid, signal.SIGCONT)
-    assert stopping.wait(30) == 0
+    assert stopping.wait(DEADLINE_SECONDS) == 0
     assert not daemon_runs(home.paths)
 
 
@@ -111,7 +111,7 @@ def test_systemd_is_told_when_the_daemon_is_ready_and_when_it_stops(
 ) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(home.path / "notify"))
-        manager.settimeout(20)
+        manager.settimeout(DEADLINE_SECONDS)
         environment = {**home.environment, "NOTIFY_SOCKET": str(home.path / "notify")}
         daemon = subprocess.Popen(
             [sys.executable, "-m", "sired"], env=environment, stderr=subprocess.DEVNULL
@@ -119,7 +119,7 @@ def test_systemd_is_told_when_the_daemon_is_ready_and_when_it_stops(
         assert manager.recv(100) == b"READY=1"
         daemon.terminate()
         assert manager.recv(100) == b"STOPPING=1"
-        assert daemon.wait(20) == 0
+        assert daemon.wait(DEADLINE_SECONDS) == 0
 
 
 def test_a_second_daemon_says_that_one_is_running(home: Home) -> None:
@@ -145,7 +145,7 @@ def test_a_daemon_that_lost_the_race_does_not_wait_for_the_winners_end(home: Hom
     wait_until(lambda: sum(loser.poll() is None for loser in losers) <= 1)
     for loser in losers:
         loser.terminate()
-    assert all(loser.wait(20) in {0, 1, -signal.SIGTERM} for loser in losers)
+    assert all(loser.wait(DEADLINE_SECONDS) in {0, 1, -signal.SIGTERM} for loser in losers)
 
 
 @pytest.mark.own_daemon
@@ -294,6 +294,6 @@ def test_predictions_of_many_clients_at_once_are_all_answered_right(
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join()
     assert wrong == []
     assert home.json("stats", new_name)["inference_count"] == 400

@@ -17,7 +17,7 @@ import pytest
 from sire.protocol.replies import InstanceInfo, InstanceList
 from sire.protocol.requests import Ps
 from tests.home import Home
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE_SECONDS, wait_until
 
 pytestmark = pytest.mark.own_daemon
 
@@ -118,7 +118,7 @@ def test_a_load_tells_how_far_it_is_until_it_is_done(
     assert (instance.loading_percent, instance.loading_total_bytes) == (25, STEPS * STEP_BYTES)
     assert "loading 25%" in home.sire("ps").stdout.decode()
     gate.let_on(STEPS - 1)
-    assert command.wait(30) == 0
+    assert command.wait(DEADLINE_SECONDS) == 0
     (shown,) = home.json("ps")
     assert (shown["state"], shown["loading_percent"], shown["loading_bytes"]) == (
         "ready",
@@ -143,19 +143,19 @@ def test_a_slow_load_goes_on_for_as_long_as_it_makes_progress(
         # Less than it may stand still, and in all more than that.
         wait_until(partial(has_passed, began + 1.5 * (step + 1)))
     gate.let_on()
-    assert command.wait(30) == 0
+    assert command.wait(DEADLINE_SECONDS) == 0
     assert time.monotonic() > began + 4
 
 
 def test_a_load_that_makes_no_more_progress_is_ended(
     home: Home, gate: Gate, load: Callable[..., Any]
 ) -> None:
-    home.configure('[daemon]\nload_timeout = "1s"\n')
+    home.configure('[daemon]\nload_timeout = "3s"\n')
     command = load(stderr=subprocess.PIPE)
     gate.let_on()
-    _, said = command.communicate(timeout=30)
+    _, said = command.communicate(timeout=DEADLINE_SECONDS)
     assert command.returncode == 9
-    assert b"no progress for 1 s after 1 MiB of 4 MiB" in said
+    assert b"no progress for 3 s after 1 MiB of 4 MiB" in said
     wait_until(lambda: home.json("ps") == [])
 
 
@@ -170,7 +170,7 @@ def test_a_load_on_a_terminal_shows_a_bar_with_bytes_and_a_rate(
     while b"2.0/4.0 MiB" not in shown:
         shown += os.read(screen, 4096)
     gate.let_on(2)
-    printed, _ = command.communicate(timeout=30)
+    printed, _ = command.communicate(timeout=DEADLINE_SECONDS)
     assert json.loads(printed)["state"] == "ready"
     os.close(screen)
 
@@ -182,6 +182,6 @@ def test_a_load_off_a_terminal_draws_nothing(
     gate.let_on(2)
     loading(home, 2)
     gate.let_on(2)
-    printed, said = command.communicate(timeout=30)
+    printed, said = command.communicate(timeout=DEADLINE_SECONDS)
     assert printed == b""
     assert said.startswith(b"Loaded m on cpu")

@@ -10,7 +10,7 @@ import pytest
 
 from tests.daemon.asking import ask
 from tests.home import Home
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE_SECONDS, wait_until
 
 pytestmark = pytest.mark.own_daemon
 
@@ -35,7 +35,7 @@ def test_the_log_names_components_and_models_and_the_journal_gets_priorities(
     second = home.sire("daemon", "run", code=1).stderr
     assert second.startswith(b"sired: error: sired is already running")
     daemon.terminate()
-    assert daemon.wait(20) == 0
+    assert daemon.wait(DEADLINE_SECONDS) == 0
 
     assert all(line.startswith("<6>") for line in said.read_text().splitlines())
     assert "<6>scheduler: loading m on cpu" in said.read_text()

@@ -1,7 +1,9 @@
 """Metrics: what Prometheus reads, from the command and over HTTP."""
 
+import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import urllib.error
@@ -17,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.conftest import Gate
 from tests.daemon.asking import ask
 from tests.home import Home
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE_SECONDS, wait_until
 
 LABELS = ("model", "device", "outcome", "le")
 
@@ -45,16 +47,23 @@ def metrics(home: Home) -> Callable[[], str]:
 
 
 def fetch(port: int, path: str = "/metrics") -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+    with urllib.request.urlopen(
+        f"http://127.0.0.1:{port}{path}", timeout=DEADLINE_SECONDS
+    ) as answer:
         text: str = answer.read().decode()
         return text
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody is given by chance before the daemon listens there.
+
+    The kernel gives those above 32767 to whoever asks for any.
+    """
+    for port in random.sample(range(20_000, 32_000), 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("a hundred ports are in use")
 
 
 @pytest.mark.own_daemon
@@ -123,7 +132,7 @@ def test_the_same_can_be_fetched_over_http_where_a_port_is_configured(
             fetch(port, path)
     posted = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", data=b"x")
     with pytest.raises(urllib.error.HTTPError, match="405"):
-        urllib.request.urlopen(posted, timeout=10)  # noqa: S310 (its own server)
+        urllib.request.urlopen(posted, timeout=DEADLINE_SECONDS)  # noqa: S310 (its own server)
 
 
 @pytest.mark.own_daemon
@@ -157,7 +166,7 @@ def _failed_probe(port: int) -> Any:
 def _answer(port: int) -> str | None:
     try:
         return fetch(port)
-    except urllib.error.URLError:
+    except OSError:  # nobody listens yet
         return None
 
 

@@ -243,13 +243,13 @@ def test_a_future_that_is_cancelled_is_withdrawn_from_the_daemon(
 
 
 def test_closing_the_manager_cancels_its_futures(home: Home, zoo: Path) -> None:
-    manager = ModelManager(home=home.path)
+    manager, others = ModelManager(home=home.path), set(threading.enumerate())
     manager.register_model("m", zoo / "x2.safetensors", model_class=f"{zoo}/classes.py:Moody")
     futures = [manager.submit_async("m", row(HANGS)) for _ in range(40)]
-    before = threading.active_count()
+    (own,) = set(threading.enumerate()) - others
     manager.close()
     assert all(future.cancelled() for future in futures)
-    assert threading.active_count() == before - 1
+    assert not own.is_alive()
     with pytest.raises(DaemonUnavailable, match="closed"):
         manager.submit_async("m", row(10))
 

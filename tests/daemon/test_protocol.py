@@ -18,7 +18,7 @@ from tests.home import Home
 def socket(home: Home) -> Iterator[zmq.Socket[bytes]]:
     with zmq.Context() as context, context.socket(zmq.REQ) as socket:
         socket.linger = 0
-        socket.rcvtimeo = 20_000
+        socket.rcvtimeo = 90_000
         socket.connect(f"ipc://{home.paths.socket}")
         yield socket
 
@@ -78,7 +78,7 @@ def test_a_message_without_the_empty_frame_is_answered_and_hurts_nobody(
 ) -> None:
     with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
         dealer.linger = 0
-        dealer.rcvtimeo = 20_000
+        dealer.rcvtimeo = 90_000
         dealer.connect(f"ipc://{home.paths.socket}")
         dealer.send(b"one frame")
         frames = dealer.recv_multipart()

@@ -128,7 +128,7 @@ def test_what_does_not_fit_beside_the_others_is_left_out(
     with home.connect() as connection:
         (problem,) = wait_until(lambda: problems(connection))
         assert problem.startswith("c was not loaded at the start: it did not fit")
-        assert loaded(connection) == ["a", "b"]
+        wait_until(lambda: loaded(connection) == ["a", "b"])
         connection.ask(Load(name="c"))
         wait_until(lambda: problems(connection) == ())
 
@@ -213,7 +213,7 @@ def test_a_model_whose_load_kills_the_daemon_is_tried_twice_and_no_more(
     (home.path / "deadly").touch()
     for _ in range(2):
         daemon = subprocess.run(
-            [sys.executable, "-m", "sired"], env=home.environment, timeout=60, capture_output=True
+            [sys.executable, "-m", "sired"], env=home.environment, timeout=90, capture_output=True
         )
         assert daemon.returncode == -signal.SIGKILL
     with home.connect() as connection:

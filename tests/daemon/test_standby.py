@@ -3,11 +3,13 @@
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from psutil import NoSuchProcess, Process
 
 from sire.protocol.devices import DeviceInfo, DeviceList
 from sire.protocol.replies import InstanceInfo
@@ -34,8 +36,14 @@ def prepared(home: Home, register: Callable[..., Any]) -> Home:
 def standing_by(home: Home) -> list[int]:
     """The pids of the workers that stand by, when they and the daemon say so."""
     processes = psutil.Process(home.pid()).children(recursive=True)
-    found = [process.pid for process in processes if process.name() == "sired:standby"]
+    found = [process.pid for process in processes if is_standing_by(process)]
     return found if len(found) == devices(home)[0].standby else []
+
+
+def is_standing_by(process: Process) -> bool:
+    with suppress(NoSuchProcess):
+        return process.name() == "sired:standby"
+    return False
 
 
 def devices(home: Home) -> tuple[DeviceInfo, ...]:
@@ -62,7 +70,7 @@ def test_a_program_leaves_the_worker_that_stands_by_to_others(prepared: Home) ->
     prepared.register("program", "--cmd", PROGRAM + " {port}", "--health", "/health")
     with prepared.connect() as connection:
         assert connection.expect(InstanceInfo, Load(name="program")).pid != ready
-    assert standing_by(prepared) == [ready]
+    wait_until(lambda: standing_by(prepared) == [ready])
 
 
 def test_loads_that_find_nobody_standing_by_start_a_worker_of_their_own(prepared: Home) -> None:

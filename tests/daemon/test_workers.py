@@ -28,6 +28,7 @@ from sire.tensors import pack, unpack
 from tests.conftest import Gate
 from tests.daemon.asking import ask, counted, instances
 from tests.home import Home
+from tests.processes import has_ended
 from tests.waiting import wait_until
 
 
@@ -218,10 +219,5 @@ def test_a_daemon_whose_directory_was_removed_ends_and_takes_its_workers_along(
     (instance,) = instances(moody)
     pid = home.pid()
     home.paths.lock.unlink()
-    wait_until(lambda: not os.path.exists(f"/proc/{pid}") or zombie(pid))
+    wait_until(lambda: has_ended(pid))
     wait_until(lambda: not os.path.exists(f"/proc/{instance.pid}"))
-
-
-def zombie(pid: int) -> bool:
-    with open(f"/proc/{pid}/stat") as stat:
-        return stat.read().rpartition(")")[2].split()[0] == "Z"

@@ -29,7 +29,7 @@ from sire.protocol.jobs import Submit, Submitted
 from sire.protocol.replies import HealthReport, Leased, ModelList
 from sire.protocol.requests import Acquire, Health, ListModels, Load, Predict, Release, Unload
 from tests.faults.conftest import House, predict
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE_SECONDS, wait_until
 
 KILLS = int(os.environ.get("SIRE_KILLS", "5"))
 MANY_KILLS = 20
@@ -61,7 +61,7 @@ def kill(house: House) -> list[Process]:
     pidfd = os.pidfd_open(daemon.pid)
     daemon.kill()
     # Its first thread may be gone before the others are, and with them its sockets.
-    assert select.select([pidfd], [], [], 20)[0]
+    assert select.select([pidfd], [], [], DEADLINE_SECONDS)[0]
     os.close(pidfd)
     return family
 
@@ -166,10 +166,12 @@ def test_whenever_a_daemon_is_killed_the_next_one_keeps_its_promises(
     finally:
         promises.stop.set()
         for asker in askers:
-            asker.join(60)
+            asker.join()
     with light.connect() as connection:
         promises.check(connection)
-        ends = {end.job: end for end in wait_for_jobs(connection, list(promises.jobs), 60)}
+        ends = {
+            end.job: end for end in wait_for_jobs(connection, list(promises.jobs), DEADLINE_SECONDS)
+        }
         assert {end.state for end in ends.values()} == {"complete"}
         assert ends.keys() == promises.jobs.keys()
     wait_until(partial(are_gone, family))

@@ -1,27 +1,23 @@
 """To be alive means to be able to answer, not to have a socket."""
 
-import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
-from psutil import Process
 
 from sire.errors import DeadlineExceeded, SireError, WorkerCrashed
 from sire.protocol.replies import HealthReport
 from sire.protocol.requests import Health
 from tests.faults.conftest import House
 from tests.faults.test_zygote import zygote
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE_SECONDS, wait_until
 
 
 def check(house: House, **request: Any) -> list[str] | None:
@@ -45,24 +41,18 @@ def test_a_model_whose_process_stands_still_fails_its_check(faulty: House) -> No
     assert check(faulty, deep=True) == ["event loop", "worker"]
 
 
-def is_checked(process: Process) -> bool:
-    """Whether a process is the fresh worker of a deep check."""
-    with contextlib.suppress(psutil.Error):
-        return process.name() == "sired:check"
-    return False
-
-
 def test_a_model_whose_process_ends_over_the_check_is_told_how(faulty: House) -> None:
     worker = faulty.predict(do="pid")
     os.kill(worker, signal.SIGSTOP)
+    idle = [0.0]
 
-    (faulty.paths.logs / "check.log").unlink(missing_ok=True)
+    def is_checked() -> bool:
+        """Being checked is a use of the model, so that it has not been idle for long."""
+        idle.append(faulty.instances()[0].idle_seconds)
+        return idle[-1] < idle[-2]
 
     def kill_when_checked() -> None:
-        # The fresh worker has answered and is gone; the model's is asked right after that.
-        wait_until((faulty.paths.logs / "check.log").exists)
-        wait_until(lambda: not any(map(is_checked, faulty.daemon().children(recursive=True))))
-        time.sleep(1)
+        wait_until(is_checked)
         os.kill(worker, signal.SIGKILL)
 
     killer = threading.Thread(target=kill_when_checked)
@@ -94,7 +84,7 @@ def watched(house: House) -> Iterator[tuple[subprocess.Popen[bytes], socket.sock
     """A daemon with a watchdog of 400 ms, and what it is told."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(house.path / "notify"))
-        manager.settimeout(20)
+        manager.settimeout(DEADLINE_SECONDS)
         environment = {
             **house.environment,
             "NOTIFY_SOCKET": str(house.path / "notify"),
@@ -106,7 +96,7 @@ def watched(house: House) -> Iterator[tuple[subprocess.Popen[bytes], socket.sock
         assert manager.recv(100) == b"READY=1"
         yield daemon, manager
         daemon.terminate()
-        assert daemon.wait(20) == 0
+        assert daemon.wait(DEADLINE_SECONDS) == 0
 
 
 def test_the_watchdog_is_told_by_the_loop_and_no_more_when_that_stands_still(
@@ -121,7 +111,7 @@ def test_the_watchdog_is_told_by_the_loop_and_no_more_when_that_stands_still(
         while True:
             manager.recv(100)
     os.kill(daemon.pid, signal.SIGCONT)
-    manager.settimeout(20)
+    manager.settimeout(DEADLINE_SECONDS)
     assert manager.recv(100) == b"WATCHDOG=1"
 
 

@@ -21,7 +21,7 @@ from sired.workers.zygote.process import ZygoteEnded, ZygoteProcess
 from sired.workers.zygote.server import NAME
 from sired.workers.zygote.zygote import Zygote
 from tests.faults.conftest import MODELS, House, new_house
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE_SECONDS, wait_until
 
 
 def zygote(house: House) -> Process:
@@ -104,13 +104,13 @@ def parent_of_new_worker(zygote: Zygote, log: Path, runtimes: Sequence[str] = ()
     process, connection = zygote.start(log, runtimes)
     parent = psutil.Process(process.pid).ppid()
     connection.close()
-    assert select.select([process.pidfd], [], [], 30)[0]
+    assert select.select([process.pidfd], [], [], DEADLINE_SECONDS)[0]
     process.close()
     return parent
 
 
 def test_a_zygote_that_hangs_is_replaced(own_zygote: Callable[..., Zygote], tmp_path: Path) -> None:
-    zygote = own_zygote(fork_seconds=0.5)
+    zygote = own_zygote(fork_seconds=2.0)
     old = zygote.pid
     assert old is not None
     os.kill(old, signal.SIGSTOP)
@@ -158,10 +158,10 @@ def test_a_worker_of_an_attempt_that_failed_ends_and_takes_no_message(
     process, connection = own_zygote().start(tmp_path / "log")
     lost, known = forked
     assert process is known
-    assert has_ended(lost, 30)
+    assert has_ended(lost, DEADLINE_SECONDS)
     assert not has_ended(known, 0)
     connection.close()
-    assert has_ended(known, 30)
+    assert has_ended(known, DEADLINE_SECONDS)
     for each in forked:
         each.close()
 
@@ -185,7 +185,7 @@ def test_one_that_has_imported_more_takes_the_place_of_the_first(
     assert zygote.has(["pytorch"])
     assert psutil.pid_exists(process.pid)  # a worker of the first one goes on
     connection.close()
-    assert select.select([process.pidfd], [], [], 30)[0]
+    assert select.select([process.pidfd], [], [], DEADLINE_SECONDS)[0]
     process.close()
 
 
@@ -203,7 +203,7 @@ def test_workers_that_need_no_more_do_not_wait_for_one_that_imports(
     wait_until(lambda: zygote.pid != first)
     assert parent_of_new_worker(zygote, tmp_path / "log") == first
     zygote.close()
-    waits.join(30)
+    waits.join(DEADLINE_SECONDS)
     assert not waits.is_alive()
 
 

@@ -34,7 +34,7 @@ from tests.fuzz.draw import Draw, mutated
 KEPT = "kept"
 # Frames sent before the daemon is asked whether it is still there.
 _AT_ONCE = 200
-_ANSWER_SECONDS = 30
+_ANSWER_SECONDS = 90
 # These end the daemon or its workers, or hold them, and rightly so.
 _RIGHTS = (
     *(requests.Shutdown, requests.Unload, requests.Remove, requests.Reload, requests.Move),

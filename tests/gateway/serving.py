@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.home import Home
+from tests.waiting import DEADLINE_SECONDS
 
 
 @dataclass
@@ -98,4 +99,4 @@ def serving(home: Home, *arguments: str, host: str = "127.0.0.1") -> Iterator[Se
             yield Serving(home, process, summary)
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait(30)
+            process.wait(DEADLINE_SECONDS)

@@ -31,7 +31,7 @@ def test_it_prints_one_line_and_ends_by_a_signal(
         assert running.summary.startswith("Serving all models on http://127.0.0.1:")
         assert running.post("/models/m/predict", ROWS).status == 200
         running.process.send_signal(number)
-        assert running.process.wait(30) == 0
+        assert running.process.wait(90) == 0
         assert running.process.stdout is not None
         assert running.process.stdout.read() == ""
 

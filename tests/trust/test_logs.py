@@ -58,7 +58,7 @@ def test_a_header_that_cannot_be_read_is_not_repeated_whole(
     careless: CarelessHome, header: Any
 ) -> None:
     with zmq.Context() as context, context.socket(zmq.REQ) as asking:
-        asking.linger, asking.rcvtimeo = 0, 20_000
+        asking.linger, asking.rcvtimeo = 0, 90_000
         asking.connect(f"ipc://{careless.paths.socket}")
         asking.send_multipart([msgspec.msgpack.encode(header)])
         said = asking.recv_multipart()[0]

@@ -86,7 +86,7 @@ def test_where_they_do_they_are_refused_before_what_they_say_is_read(
     careless: CarelessHome,
 ) -> None:
     with opened(careless):
-        refused = as_stranger(ASK, careless.paths.socket, patience=20_000)
+        refused = as_stranger(ASK, careless.paths.socket, patience=90_000)
         assert refused == "DaemonUnavailable"
         # The line is cut: there is nothing to read, not even a refusal.
         assert as_stranger(ASK_DIRECTLY, careless.paths.direct_socket) == "b''"
@@ -105,7 +105,7 @@ def test_a_front_serves_the_one_user_it_is_told_to(tmp_path: Path) -> None:
         front = Front(tmp_path / "s", 1 << 20, owner=os.getuid() + 1)
         front.open(loop, lambda *request: handled.append(request))
         with zmq.Context() as context, context.socket(zmq.REQ) as asking:
-            asking.linger, asking.rcvtimeo = 0, 20_000
+            asking.linger, asking.rcvtimeo = 0, 90_000
             asking.connect(f"ipc://{tmp_path}/s")
             asking.send_multipart([msgspec.msgpack.encode({"op": "list", "id": 1})])
             frames = await asyncio.to_thread(asking.recv_multipart)
