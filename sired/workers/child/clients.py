@@ -11,7 +11,7 @@ from sire.protocol.content import Buffer, size_of
 from sire.protocol.framing import LARGEST_HEADER
 from sire.protocol.runs import RunModel, RunResult, WorkerError
 from sire.transport.channel import Channel
-from sired.workers.child.served_model import WorkerRequest
+from sired.workers.child.requests import WorkerRequest
 from sired.workers.messages import TakeConnection
 
 

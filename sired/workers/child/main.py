@@ -14,8 +14,9 @@ from sire.transport.busy_polling import BusyPolling
 from sire.transport.channel import Channel
 from sired.workers.child.cuda_context import unusable_gpu
 from sired.workers.child.estimate import estimate
+from sired.workers.child.failures import error_message
 from sired.workers.child.gpu_memory import measured_context
-from sired.workers.child.served_model import ServedModel, error_message
+from sired.workers.child.served_model import ServedModel
 from sired.workers.child.service import SHORT_WAIT_SECONDS, Service
 from sired.workers.child.setup import (
     exit_process,

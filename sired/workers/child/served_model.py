@@ -4,45 +4,35 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from sire.errors import (
-    InferenceError,
-    InsufficientMemory,
-    InvalidInput,
-    InvalidModel,
-    LoadFailed,
-    SireError,
-    WorkerCrashed,
-    shown,
-)
-from sire.protocol.content import BY_SUFFIX, TEXT, Buffer, Payload, sniff
+from sire.errors import InferenceError, InvalidModel, LoadFailed, WorkerCrashed
+from sire.protocol.content import Payload
 from sire.protocol.runs import RunModel, RunPart, RunResult, WorkerError
-from sire.spec import ImageOptions, ModelSpec, Signature
+from sire.spec import ModelSpec, Signature
 from sire.transport.channel import Channel
-from sire.units import format_bytes
 from sired import codecs
 from sired.runtimes.base import InferenceRuntime, ModelCacheDirectory
 from sired.runtimes.discovery import find_runtime
-from sired.runtimes.out_of_memory import is_impossible, is_out_of_memory, requested_bytes
 from sired.runtimes.reading import ReadProgress, read_ahead
 from sired.workers.child.batching import Batches, BatchResult
 from sired.workers.child.cpu_memory import CpuMeter
 from sired.workers.child.cuda_context import broken_context
+from sired.workers.child.failures import error_message
 from sired.workers.child.gpu_memory import GpuLoadMeter, GpuMeter
 from sired.workers.child.held_files import HeldFiles
 from sired.workers.child.load_arguments import load_arguments
 from sired.workers.child.model_files import content_digest, files_to_read, model_files
+from sired.workers.child.payloads import converted, file_payload, part_payload
 from sired.workers.child.program import ProgramMeter, end_with
+from sired.workers.child.requests import Reply, StreamedReply, WorkerRequest
 from sired.workers.child.setup import at_exit, exit_process
 from sired.workers.child.state_watch import StateWatch
-from sired.workers.child.tiers import Meter, change_tier
+from sired.workers.child.tiers import change_tier
 from sired.workers.child.warmup import warm_up
 from sired.workers.messages import (
     ChangeTier,
@@ -60,31 +50,6 @@ log = logging.getLogger("sired.worker")
 
 # The weight of a new measurement in the moving average.
 _SMOOTHING = 0.2
-
-Reply = tuple[RunResult | WorkerError, tuple[Buffer, ...]]
-StreamedReply = tuple[RunPart | RunResult | WorkerError, tuple[Buffer, ...]]
-
-
-@dataclass(slots=True)
-class WorkerRequest:
-    """A request, and its frames until they are taken.
-
-    Attributes:
-        run: the message.
-        frames: of its payload; empty once they are taken.
-        decoded: the future input, if it is decoded ahead in another thread.
-        size: bytes of the payload, for requests of direct clients.
-    """
-
-    run: RunModel
-    frames: tuple[Buffer, ...]
-    decoded: "Future[Any] | None" = None
-    size: int = 0
-
-    def payload(self) -> Payload:
-        """Take the payload; call it once, so that its memory is not kept alive here."""
-        frames, self.frames = self.frames, ()
-        return Payload(self.run.content_type, frames, self.run.tensors)
 
 
 class ServedModel:
@@ -116,20 +81,11 @@ class ServedModel:
         self._largest_decoded = job.largest_decoded
         self._on_gpu = job.device.kind == "cuda"
         self._channel = channel
-        self._runtime = find_runtime(job.spec.runtime)
+        files = model_files(job.spec)
+        self._runtime = _prepared_runtime(job, files)
         traits = self._runtime.traits
-        if job.spec.concurrency > 1 and not traits.concurrent:
-            raise InvalidModel(f"The runtime {job.spec.runtime} runs one request at a time.")
         self.concurrency = job.spec.concurrency
         self.out_of_process = traits.out_of_process
-        self._runtime.declared = job.spec.signature
-        self._runtime.memory_limit = job.spec.max_memory if self._on_gpu else None
-        files = model_files(job.spec)
-        if job.cache:
-            self._runtime.cache_directory = ModelCacheDirectory(
-                Path(job.cache), content_digest(files)
-            )
-        at_exit(self._runtime.unload)
         own = _meter(job.device, self._runtime, context, self._report_waiting)
         # Classes of the user's may write to their files.
         read_only = [Path(state.path) for state in job.files] or files if traits.formats else []
@@ -147,14 +103,7 @@ class ServedModel:
         self._batches = Batches(self._predict, self.batch_size, precision)
         self._watch = StateWatch(self._runtime, self._model)
         self._forwards = type(self._runtime).forward is not InferenceRuntime.forward
-        self._meter: Meter = own
-        processes = partial(self._runtime.processes, self._model)
-        external = self._runtime.held_elsewhere(self._model)
-        if pids := processes():
-            end_with(pids[0])
-            held.hold_for(pids, files)
-        if pids or external:
-            self._meter = ProgramMeter(own, processes, external)
+        self._meter = self._meter_of_program(own, held, files) or own
         self._meter.settle(self._runtime.get_memory_footprint(self._model))
         self._warm_up(job.spec)
         self.memory_bytes = self._meter.peak()
@@ -170,11 +119,22 @@ class ServedModel:
         with read_ahead([] if by_itself else files_to_read(files), progress):
             return self._runtime.load(self._spec.path, **arguments)
 
+    def _meter_of_program(
+        self, own: CpuMeter | GpuMeter, held: HeldFiles, files: Sequence[Path]
+    ) -> ProgramMeter | None:
+        """The meter of a model that other processes hold, which end with this one; else None."""
+        processes = partial(self._runtime.processes, self._model)
+        external = self._runtime.held_elsewhere(self._model)
+        if pids := processes():
+            end_with(pids[0])
+            held.hold_for(pids, files)
+        return ProgramMeter(own, processes, external) if pids or external else None
+
     def _warm_up(self, spec: ModelSpec) -> None:
         """Do the work that would delay the first request, and determine the outputs."""
         self._runtime.warmup(self._model)
         if spec.warmup:
-            self._run(_file_payload(Path(spec.warmup)), "application/json")
+            self._run(file_payload(Path(spec.warmup)), "application/json")
             return  # what the user asked for is measured like any request
         if self._signature.inputs and self._accepts_dummy_input():
             outputs = warm_up(self._predict, self._signature)
@@ -262,7 +222,7 @@ class ServedModel:
                 return
         with contextlib.closing(self._runtime.stream(self._model, self._decode(payload))) as made:
             for part in made:
-                yield _part(part, accept)
+                yield part_payload(part, accept)
 
     def answer_together(self, turns: Sequence[WorkerRequest]) -> Iterator[tuple[int, Reply]]:
         """Run several requests, in batches if possible; yields indices and replies."""
@@ -314,7 +274,7 @@ class ServedModel:
 
     def _run(self, payload: Payload, accept: str) -> Payload:
         if self._forwards and (answer := self._forward(payload, accept)) is not None:
-            return _as(accept, answer)
+            return converted(answer, accept)
         return codecs.encode(self._predict(self._decode(payload)), accept)
 
     def _forward(self, payload: Payload, accept: str) -> Payload | None:
@@ -352,23 +312,17 @@ class ServedModel:
         return error_message(problem, run.request, InferenceError, self._spec.name, peak), ()
 
 
-def _part(part: Any, accept: str) -> Payload:
-    """A part of an output as a payload; text parts have no newline at the end."""
-    if accept == TEXT and isinstance(part, str):
-        return Payload(TEXT, (part.encode(errors="replace"),))
-    return codecs.encode(part, accept)
-
-
-def _as(accept: str, answer: Payload) -> Payload:
-    """An output in the requested content type."""
-    if answer.content_type == accept:
-        return answer
-    try:
-        data = codecs.decode(answer, Signature(), ImageOptions())
-    except InvalidInput as problem:
-        reason = problem.message.replace("The input", "The output")
-        raise InferenceError(f"The output cannot be read: {reason}") from None
-    return codecs.encode(data, accept)
+def _prepared_runtime(job: LoadModel, files: Sequence[Path]) -> InferenceRuntime:
+    """The runtime of a model, knowing what holds for this load; ends with the process."""
+    spec, runtime = job.spec, find_runtime(job.spec.runtime)
+    if spec.concurrency > 1 and not runtime.traits.concurrent:
+        raise InvalidModel(f"The runtime {spec.runtime} runs one request at a time.")
+    runtime.declared = spec.signature
+    runtime.memory_limit = spec.max_memory if job.device.kind == "cuda" else None
+    if job.cache:
+        runtime.cache_directory = ModelCacheDirectory(Path(job.cache), content_digest(files))
+    at_exit(runtime.unload)
+    return runtime
 
 
 def _meter(
@@ -378,39 +332,3 @@ def _meter(
         return CpuMeter()
     lock = Path(device.load_lock)
     return GpuMeter(GpuLoadMeter(device.uuid, lock, held=context, waiting=waiting), runtime)
-
-
-def _file_payload(path: Path) -> Payload:
-    if not path.is_file():
-        raise LoadFailed(f"The warm-up input {shown(str(path))} is not a file any more.")
-    content = path.read_bytes()
-    content_type = BY_SUFFIX.get(path.suffix.lower()) or sniff(content[:16])
-    return Payload(content_type or "application/octet-stream", (content,))
-
-
-def error_message(
-    problem: BaseException,
-    request: int | None,
-    kind: type[SireError],
-    model: str,
-    peak: int = 0,
-) -> WorkerError:
-    """An exception as a message; the traceback of errors of the model's code is logged."""
-    if isinstance(problem, SireError):
-        return WorkerError(request, problem.code, problem.message, problem.hint, problem.details)
-    log.error("%s", kind.__name__, exc_info=problem)
-    text = " ".join(f"{type(problem).__name__}: {problem}".split())
-    if is_out_of_memory(problem):
-        impossible, requested = is_impossible(problem), requested_bytes(problem)
-        larger = f"{format_bytes(requested)} are more than there can ever be: nothing gives way."
-        return WorkerError(
-            request,
-            InsufficientMemory.code,
-            f"{model} ran out of memory: {text}",
-            hint=f"{larger} Is the input too large?" if impossible and request is not None else "",
-            out_of_memory=not impossible,
-            peak_memory_bytes=peak,
-            requested_bytes=requested,
-        )
-    hint = f"See the traceback: sire logs {model}"
-    return WorkerError(request, kind.code, f"{model}: {text}", hint, peak_memory_bytes=peak)

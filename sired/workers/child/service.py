@@ -18,7 +18,8 @@ from sire.transport.busy_polling import BusyPolling
 from sire.transport.channel import Channel
 from sired.runtimes.wanted import running
 from sired.workers.child.clients import Clients, DirectClient
-from sired.workers.child.served_model import Reply, ServedModel, WorkerRequest
+from sired.workers.child.requests import Reply, WorkerRequest
+from sired.workers.child.served_model import ServedModel
 from sired.workers.child.setup import exit_process
 from sired.workers.child.work import RequestGroup, of_clients, of_daemon
 from sired.workers.messages import (

@@ -6,7 +6,7 @@ import msgspec
 
 from sire.protocol.content import Buffer
 from sired.workers.child.clients import DirectClient
-from sired.workers.child.served_model import WorkerRequest
+from sired.workers.child.requests import WorkerRequest
 from sired.workers.messages import RunBatch
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from sire.protocol.runs import RunModel, RunResult
 from sire.transport.channel import Channel
-from sired.workers.child.served_model import WorkerRequest
+from sired.workers.child.requests import WorkerRequest
 from sired.workers.child.service import Service
 from sired.workers.messages import FromWorker, ToWorker
 
