@@ -1,6 +1,5 @@
 """From a name, a path and options to the definition that the daemon registers."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path, PurePath
@@ -9,6 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from sire.client.models.hub import find_model, is_hub_name, is_short_hub_name
+from sire.client.models.of_runtimes import chosen_runtime, from_client
 from sire.client.models.utf8_path import in_utf8
 from sire.errors import InvalidModel, ModelNotFound, shown
 from sire.model_directory import base_name, is_adapter, is_directory
@@ -63,27 +63,26 @@ def define_model(
     values = read_options(options, place)
     fields = fields_from(values)
     args, runtime = fields.get("args", {}), fields.get("runtime", "auto")
-    reference = fields.get("model_class")
-    if "cmd" in args and reference is None and runtime in {"auto", "command"}:
-        runtime = fields["runtime"] = "command"
-        fields["args"] = {"directory": str(Path.cwd()), **args}
-    if runtime == "ollama" and (server := os.environ.get("OLLAMA_HOST")):
-        fields["args"] = {"host": server, **args}
+    if runtime == "auto" and "model_class" not in fields:
+        runtime = fields["runtime"] = chosen_runtime(args)
+    given = from_client(runtime)
+    args = {**given.arguments(), **args}
+    may_be_on_hub = runtime == "auto" or given.from_hub
     python_path = _import_path(fields, class_path)
-    if path is None and runtime in {"auto", "huggingface"} and is_hub_name(name):
+    if path is None and may_be_on_hub and is_hub_name(name):
         raise InvalidModel(
             f"No file is specified for {name}.",
             hint="If it is the name of a model on the Hugging Face hub, write it twice: "
             f"sire register {name} {name} --runtime huggingface",
         )
     place_of_model = "" if path is None else _locate_model(path, runtime)
-    if runtime in {"auto", "huggingface"}:
-        fields["args"] = {**args, **_located_base(place_of_model, args)}
+    if may_be_on_hub:
+        args |= _located_base(place_of_model, args)
     spec = ModelSpec(
         name=check_name(name),
         path=place_of_model,
         python_path=python_path,
-        **fields,
+        **{**fields, "args": args},
     )
     _check_text(spec)
     return Definition(spec, explicit_defaults(values))
@@ -114,10 +113,10 @@ def _import_path(fields: dict[str, Any], class_path: Sequence[str]) -> tuple[str
 
 
 def _locate_model(path: PathLike[str] | str, runtime: str) -> str:
-    text = str(path)
-    if runtime in {"auto", "huggingface"} and not Path(path).exists():
+    text, from_hub = str(path), from_client(runtime).from_hub
+    if (from_hub or runtime == "auto") and not Path(path).exists():
         if is_hub_name(text):
-            if runtime == "huggingface":
+            if from_hub:
                 return str(find_model(text))
             remedy = "If it is the name of a model on the Hugging Face hub, which is downloaded "
             raise _missing(path, f"{remedy}then: --runtime huggingface")
