@@ -30,6 +30,14 @@ PATIENCE_SECONDS = 90
 # Twice what is aimed at, because processors that run tests are slower.
 SLOWEST_SECONDS = 0.4
 
+COMMAND = f"""#!{sys.executable}
+from sire_cli.main import main
+main()
+"""
+PATIENT = f"""#!{sys.executable}
+from sire_cli.options import completion
+completion._TIMEOUT_SECONDS = {PATIENCE_SECONDS}
+"""
 BASH = """
 source {scripts}/sire.bash
 COMP_LINE=$1 COMP_POINT=${{#1}}
@@ -53,7 +61,7 @@ def paths() -> Iterator[Paths]:
 def environment(paths: Paths, tmp_path: Path) -> dict[str, str]:
     """One in which `sire` is a command."""
     sire = tmp_path / "sire"
-    sire.write_text(f"#!{sys.executable}\nfrom sire_cli.main import main\nmain()\n")
+    sire.write_text(COMMAND)
     sire.chmod(0o755)
     return {
         "PATH": f"{tmp_path}:{os.environ['PATH']}",
@@ -66,7 +74,9 @@ def environment(paths: Paths, tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def daemon(paths: Paths) -> Iterator[StandIn]:
+def daemon(paths: Paths, environment: dict[str, str], tmp_path: Path) -> Iterator[StandIn]:
+    """A daemon that a busy machine may keep from replying as soon as completions want it to."""
+    (tmp_path / "sire").write_text(PATIENT + COMMAND)
     stand_in = StandIn(paths, answer)
     yield stand_in
     stand_in.stop()
