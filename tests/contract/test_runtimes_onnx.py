@@ -362,7 +362,7 @@ def test_weights_of_a_branch_and_of_a_constant_count_as_others_do(tmp_path: Path
     other.external_data[0].value = "constant.bin"
     y = onnx.helper.make_tensor_value_info("y", 1, [4])
     constant = onnx.helper.make_node("Constant", [], ["y"], value=other)
-    branches = {
+    branches: dict[str, Any] = {
         "then_branch": onnx.helper.make_graph([], "then", [], [], [weight]),
         "else_branch": onnx.helper.make_graph([constant], "else", [], [y]),
     }
