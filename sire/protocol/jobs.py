@@ -69,6 +69,12 @@ class UnfinishedJobs(Message, frozen=True, tag="unfinished_jobs"):
     """List the ids of all jobs that have not ended; reply: JobIds."""
 
 
+class CountJobs(Message, frozen=True, tag="count_jobs"):
+    """Count jobs by state; reply: JobCounts. ``models`` are the only ones; empty for all."""
+
+    models: tuple[str, ...] = ()
+
+
 class WaitJobs(Message, frozen=True, tag="wait_jobs"):
     """Wait until one of these jobs has ended; reply: JobEnds, with those that have.
 
@@ -141,6 +147,12 @@ class JobIds(Message, frozen=True, tag="job_ids"):
     """Ids of jobs."""
 
     jobs: tuple[str, ...]
+
+
+class JobCounts(Message, frozen=True, tag="job_counts"):
+    """The number of jobs in each state that any is in."""
+
+    by_state: dict[JobState, int]
 
 
 class JobEnd(msgspec.Struct, frozen=True):

@@ -6,7 +6,15 @@ import msgspec
 
 from sire.protocol.counts import ModelEvent, ModelHistory, ModelMetrics, ModelStats, StatsTotals
 from sire.protocol.devices import DeviceInfo, DeviceList
-from sire.protocol.jobs import JobEnds, JobIds, JobList, JobProgress, JobReport, Submitted
+from sire.protocol.jobs import (
+    JobCounts,
+    JobEnds,
+    JobIds,
+    JobList,
+    JobProgress,
+    JobReport,
+    Submitted,
+)
 from sire.protocol.message import Message
 from sire.spec import ModelSpec, Signature, TensorSpec
 
@@ -353,5 +361,6 @@ Reply = (
     | JobList
     | JobReport
     | JobIds
+    | JobCounts
     | JobEnds
 )

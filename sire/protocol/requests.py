@@ -2,6 +2,7 @@
 
 from sire.protocol.jobs import (
     CancelJobs,
+    CountJobs,
     JobResult,
     ListJobs,
     RemoveJobs,
@@ -323,6 +324,7 @@ Request = (
     | ListJobs
     | ShowJob
     | UnfinishedJobs
+    | CountJobs
     | WaitJobs
     | JobResult
     | CancelJobs
@@ -346,6 +348,7 @@ READING = (
     ListJobs,
     ShowJob,
     UnfinishedJobs,
+    CountJobs,
     WaitJobs,
     JobResult,
     WhyEnded,

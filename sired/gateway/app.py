@@ -13,6 +13,7 @@ from sired.gateway.cors import NO_CORS, Cors, preflight
 from sired.gateway.errors import HttpError, error_response
 from sired.gateway.generation.generators import Generators
 from sired.gateway.guard import check_sender, header
+from sired.gateway.jobs import endpoints as jobs
 from sired.gateway.keys import Keys
 from sired.gateway.oip import endpoints as oip
 from sired.gateway.ollama import endpoints as ollama
@@ -34,6 +35,7 @@ def routes(models: ServedModels, forwarder: Forwarder) -> list[BaseRoute]:
         *anthropic.routes(models, forwarder, generators),
         *openai.routes(models, forwarder, generators),
         *ollama.routes(models, generators),
+        *jobs.routes(models),
         _any_method(f"{PREFIX}{{path:path}}", Endpoint(models, Upstream(forwarder))),
         _route("GET", "/health", Endpoint(models, health.health)),
         _route("GET", "/health/live", _Live()),

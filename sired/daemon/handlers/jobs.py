@@ -7,6 +7,8 @@ from sire.errors import Cancelled, DeadlineExceeded, InvalidInput, SireError, er
 from sire.protocol.content import Buffer
 from sire.protocol.jobs import (
     CancelJobs,
+    CountJobs,
+    JobCounts,
     JobEnds,
     JobIds,
     JobList,
@@ -44,6 +46,7 @@ class JobHandlers:
         table.add_slow(ListJobs, self._list)
         table.add_slow(ShowJob, self._show)
         table.add_slow(UnfinishedJobs, self._unfinished)
+        table.add_slow(CountJobs, self._count)
         table.add_slow(WaitJobs, self._wait)
         table.add_slow(JobResult, self._result)
         table.add_slow(CancelJobs, self._cancel)
@@ -98,6 +101,14 @@ class JobHandlers:
     async def _unfinished(self, client: Client, _: UnfinishedJobs, __: object) -> None:
         ids = await self._jobs.database.call(lambda repository: repository.unfinished())
         self._front.reply(client, JobIds(id=client.request_id, jobs=tuple(ids)))
+
+    async def _count(self, client: Client, request: CountJobs, _: object) -> None:
+        live = self._jobs.runner.count_live(request.models)
+        counts = await self._jobs.database.call(lambda repository: repository.count(request.models))
+        # Those that end meanwhile have another state on disk already.
+        counts["pending"] = max(0, counts.get("pending", 0) - sum(live.values()))
+        by_state = {state: count for state, count in {**counts, **live}.items() if count}
+        self._front.reply(client, JobCounts(id=client.request_id, by_state=by_state))
 
     async def _wait(self, client: Client, request: WaitJobs, _: object) -> None:
         with self._jobs.waiters.waiter(request.jobs) as waiter:

@@ -12,7 +12,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -340,6 +341,15 @@ class JobRunner:
     def in_state(self, state: JobState) -> list[str]:
         """The ids of the live jobs in a state: pending, queued or running."""
         return [job for job, live in self._live.items() if live.state == state]
+
+    def count_live(self, models: Collection[str]) -> dict[JobState, int]:
+        """Number of jobs that are queued or running, of these models; of all if there are none."""
+        states: Iterable[JobState] = (
+            live.state
+            for live in self._live.values()
+            if live.state != "pending" and (not models or live.taken.job.model in models)
+        )
+        return dict(Counter(states))
 
     def expected_wait(self, job: Job, ahead: int) -> float | None:
         """Seconds until a job starts that has ``ahead`` jobs of its model ahead of it.

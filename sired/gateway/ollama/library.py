@@ -1,7 +1,6 @@
 """``/api/tags``, ``/api/ps``, ``/api/show`` and ``/api/version``."""
 
 import time
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -14,6 +13,7 @@ from sired.gateway.errors import json_response
 from sired.gateway.fields import read_fields
 from sired.gateway.ollama.names import find
 from sired.gateway.ollama.requests import ACCEPTED
+from sired.gateway.times import iso
 
 # The version of Ollama whose API is spoken; clients refuse older ones for what they need.
 _VERSION = "0.12.0"
@@ -59,7 +59,7 @@ async def show(call: Call) -> Response:
             "details": _details(info.model),
             "model_info": {"general.architecture": info.model.runtime},
             "capabilities": [_capability(info)],
-            "modified_at": _when(info.model.registered_at),
+            "modified_at": iso(info.model.registered_at),
         }
     )
 
@@ -73,7 +73,7 @@ def _listed(spec: ModelSpec) -> dict[str, Any]:
     return {
         "name": spec.name,
         "model": spec.name,
-        "modified_at": _when(spec.registered_at),
+        "modified_at": iso(spec.registered_at),
         "size": spec.weight_bytes,
         "digest": spec.fingerprint.ljust(_DIGEST_LENGTH, "0"),
         "details": _details(spec),
@@ -86,7 +86,7 @@ def _held(instance: InstanceInfo) -> dict[str, Any]:
     return {
         "size": instance.memory_bytes,
         "size_vram": instance.memory_bytes if on_gpu else 0,
-        "expires_at": _when(time.time() + left),
+        "expires_at": iso(time.time() + left),
     }
 
 
@@ -105,7 +105,3 @@ def _capability(info: ModelInfo) -> str:
     """Whether it generates text or answers with vectors, which may be known once it is loaded."""
     floats = any(one.dtype.startswith("float") for one in info.signature.outputs)
     return "embedding" if floats else "completion"
-
-
-def _when(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")

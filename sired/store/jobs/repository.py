@@ -267,6 +267,19 @@ class JobRepository:
         rows = self.db.execute("SELECT id FROM jobs WHERE state = 'pending' ORDER BY seq")
         return [job for (job,) in rows]
 
+    def count(self, models: Collection[str]) -> dict[JobState, int]:
+        """Number of jobs by their state on disk, where queued and running jobs are pending.
+
+        Args:
+            models: only those of these models; empty for all.
+        """
+        where = f"WHERE model IN ({_marks(models)})" if models else ""
+        rows = self.db.execute(
+            f"SELECT state, count(*) FROM jobs {where} GROUP BY state",  # noqa: S608
+            tuple(models),
+        )
+        return dict(rows)
+
     def ahead(self, job: str) -> int:
         """Number of jobs of the same model that run before this one."""
         (count,) = self.db.execute(

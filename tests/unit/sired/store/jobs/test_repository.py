@@ -185,6 +185,14 @@ def test_jobs_are_listed_latest_first_by_state_and_model(repository: JobReposito
     assert repository.unfinished() == [two, three]
 
 
+def test_jobs_are_counted_by_state_and_model(repository: JobRepository) -> None:
+    one, *_ = accept(repository, draft(), draft(model="n"), draft())
+    finish(repository, one)
+    assert repository.count(()) == {"complete": 1, "pending": 2}
+    assert repository.count(("n",)) == {"pending": 1}
+    assert repository.count(("none",)) == {}
+
+
 def test_those_ahead_are_of_the_same_model_and_higher_or_earlier(repository: JobRepository) -> None:
     _, waits = accept(repository, draft(), draft())
     accept(repository, draft(priority="high"), draft(priority="low"), draft(model="n"), draft())

@@ -1,0 +1,1 @@
+"""Durable jobs, in the words of a job server in front of Ollama."""
