@@ -33,7 +33,7 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def parse_listen(text: str) -> Address:
+def parse_listen(text: str, option: str = "--listen") -> Address:
     """Read an address like ``127.0.0.1:8470``, ``[::1]:8470``, ``localhost:8470`` or ``8470``.
 
     Raises:
@@ -42,23 +42,23 @@ def parse_listen(text: str) -> Address:
     host, colon, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]") if colon else "127.0.0.1"
     if not (port.isdecimal() and len(port) < 6 and int(port) <= _LARGEST_PORT):
-        raise _invalid(text)
+        raise _invalid(text, option)
     host = {"localhost": "127.0.0.1", "": "0.0.0.0"}.get(host, host)  # noqa: S104 (takes keys)
     try:
         ipaddress.ip_address(host)
     except ValueError:
-        raise _invalid(text) from None
+        raise _invalid(text, option) from None
     return Address(host, int(port))
 
 
-def _invalid(text: str) -> InvalidConfiguration:
+def _invalid(text: str, option: str) -> InvalidConfiguration:
     return InvalidConfiguration(
-        f"--listen: {shown(text)} is not an IP address and a port.",
+        f"{option}: {shown(text)} is not an IP address and a port.",
         hint=f"Write it like {DEFAULT_LISTEN}.",
     )
 
 
-def listen(address: Address) -> tuple[socket.socket, Address]:
+def listen(address: Address, option: str = "--listen") -> tuple[socket.socket, Address]:
     """Open a listening socket; returns it and its address, whose port the system chose if it was 0.
 
     Raises:
@@ -72,7 +72,7 @@ def listen(address: Address) -> tuple[socket.socket, Address]:
         opened.listen(_BACKLOG)
     except OSError as problem:
         opened.close()
-        hint = "Listen on another port: --listen 127.0.0.1:PORT; 0 takes any that is free."
+        hint = f"Listen on another port: {option} 127.0.0.1:PORT; 0 takes any that is free."
         if problem.errno == errno.EADDRINUSE:
             hint = f"Another process listens there. {hint}"
         raise InvalidConfiguration(

@@ -11,8 +11,9 @@ import typer
 from sire.errors import InvalidConfiguration
 from sire_cli.options.completion import complete_model
 
-# What the gateway needs beside the dependencies of every installation.
-_PACKAGES = ("aiohttp", "python_multipart", "starlette", "uvicorn", "uvloop", "httptools")
+# What the gateway needs beside the dependencies of every installation, by the extra that brings it.
+_HTTP = ("aiohttp", "python_multipart", "starlette", "uvicorn", "uvloop", "httptools")
+_GRPC = ("grpc", "google.protobuf")
 
 
 def serve(
@@ -32,6 +33,14 @@ def serve(
             help="Address to listen on; port 0 takes any that is free.",
         ),
     ] = "127.0.0.1:8470",
+    grpc: Annotated[
+        str | None,
+        typer.Option(
+            "--grpc",
+            metavar="HOST:PORT",
+            help="Address to answer the Open Inference Protocol on over gRPC as well.",
+        ),
+    ] = None,
     keys: Annotated[
         Path | None,
         typer.Option(
@@ -69,13 +78,16 @@ def serve(
 ) -> None:
     """Serve models over HTTP until Ctrl-C.
 
-    Needs the extra: pip install 'sire[http]'.
+    Needs the extra: pip install 'sire[http]', or 'sire[grpc]' for --grpc.
     """
-    _check_packages()
+    _check_packages("http", _HTTP)
+    if grpc is not None:
+        _check_packages("grpc", _GRPC)
     # The gateway takes the place of this process, so that signals reach it. -P keeps Python from
     # importing what the current directory contains.
     command = [sys.executable, "-P", "-m", "sired.gateway", "--listen", listen]
     options = {
+        "--grpc": grpc,
         "--keys": keys,
         "--tls-cert": tls_cert,
         "--tls-key": tls_key,
@@ -88,14 +100,21 @@ def serve(
     _become([*command, "--", *(names or ())])
 
 
-def _check_packages() -> None:
-    """Raise InvalidConfiguration if a package of the extra is missing."""
-    if missing := [name for name in _PACKAGES if find_spec(name) is None]:
+def _check_packages(extra: str, packages: tuple[str, ...]) -> None:
+    """Raise InvalidConfiguration if a package of an extra is missing."""
+    if missing := [name for name in packages if not _is_installed(name)]:
         raise InvalidConfiguration(
             f"sire serve needs {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} "
             "not installed.",
-            hint="Install the extra: pip install 'sire[http]'",
+            hint=f"Install the extra: pip install 'sire[{extra}]'",
         )
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:  # not even what it is part of
+        return False
 
 
 def _become(command: list[str]) -> NoReturn:

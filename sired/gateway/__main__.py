@@ -13,7 +13,7 @@ from sire.printable import printable
 
 def main() -> int:
     """Serve models until a signal arrives; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="sire serve", description="Serve models over HTTP.")
+    parser = argparse.ArgumentParser(prog="sire serve", description="Serve models.")
     parser.add_argument("names", nargs="*")
     parser.add_argument("--listen", default=DEFAULT_LISTEN)
     parser.add_argument("--keys")
@@ -21,6 +21,7 @@ def main() -> int:
     parser.add_argument("--tls-key")
     parser.add_argument("--loading-wait")
     parser.add_argument("--cors", action="append")
+    parser.add_argument("--grpc")
     given = parser.parse_args()
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     try:
@@ -35,6 +36,7 @@ def main() -> int:
             given.tls_key,
             given.loading_wait,
             given.cors,
+            given.grpc,
         )
         run(options)
     except SireError as error:

@@ -96,17 +96,14 @@ class Endpoint:
         self._handle = handle
         self._render = render
 
-    def _models_for(self, scope: Scope) -> ServedModels:
-        """The models that the key of a request may use."""
-        key: ApiKey | None = scope.get("sire.key")
-        return self._models.restricted(key.models) if key and key.models else self._models
-
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         try:
             largest = await self._models.daemon.largest()
             body = await read_body(scope, receive, largest)
-            call = Call(Request(scope, receive), body, self._models_for(scope))
+            call = Call(
+                Request(scope, receive), body, self._models.allowed_to(scope.get("sire.key"))
+            )
             response = await _unless_gone(self._handle(call), receive)
         except ClientGone:
             return

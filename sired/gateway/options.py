@@ -25,6 +25,7 @@ class ServeOptions:
             its key; None for plain HTTP.
         loading_wait: seconds that a request waits while its model is not loaded.
         cors: the other sites whose pages may use it.
+        grpc: to listen on for gRPC; None for HTTP alone.
     """
 
     address: Address
@@ -34,6 +35,7 @@ class ServeOptions:
     private_key: Path | None = None
     loading_wait: float = DEFAULT_LOADING_WAIT
     cors: Cors = NO_CORS
+    grpc: Address | None = None
 
     @property
     def scheme(self) -> str:
@@ -49,6 +51,7 @@ def serve_options(
     private_key: str | None,
     loading_wait: str | None = None,
     cors: list[str] | None = None,
+    grpc: str | None = None,
 ) -> ServeOptions:
     """The options, checked.
 
@@ -61,12 +64,15 @@ def serve_options(
         private_key: the file with its key.
         loading_wait: how long a request waits while its model is not loaded; None for the default.
         cors: the origins of other sites whose pages may use it.
+        grpc: the address for gRPC as it was given; None for HTTP alone.
 
     Raises:
         InvalidConfiguration: one of them is not valid, other machines could connect and there are
             no keys, or a file is missing.
     """
-    address = parse_listen(listen)
+    addresses = [parse_listen(listen)]
+    if grpc is not None:
+        addresses.append(parse_listen(grpc, "--grpc"))
     if (certificate is None) != (private_key is None):
         raise InvalidConfiguration(
             "TLS takes both --tls-cert and --tls-key.", hint="Give a certificate and its key."
@@ -74,22 +80,23 @@ def serve_options(
     for given in (certificate, private_key):
         if given is not None and not Path(given).is_file():
             raise InvalidConfiguration(f"There is no file {given}.")
-    demanded = _keys(address, keys)
+    demanded = _keys(addresses, keys)
     return ServeOptions(
-        address,
+        addresses[0],
         tuple(dict.fromkeys(names)),
         demanded,
         None if certificate is None else Path(certificate),
         None if private_key is None else Path(private_key),
         DEFAULT_LOADING_WAIT if loading_wait is None else parse_duration(loading_wait),
         cors_of(cors or [], has_keys=demanded is not None),
+        None if grpc is None else addresses[1],
     )
 
 
-def _keys(address: Address, given: str | None) -> Keys | None:
+def _keys(addresses: list[Address], given: str | None) -> Keys | None:
     if given is not None:
         return Keys(KeyFile(Path(given)))
-    if address.is_loopback:
+    if (address := next((one for one in addresses if not one.is_loopback), None)) is None:
         return None
     try:
         return Keys(KeyFile(find_paths().keys))

@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 import logging
 import signal
+import socket
 import sys
 from collections.abc import Iterator
+from typing import Protocol
 
 import uvicorn
 import uvloop
@@ -52,17 +54,36 @@ async def _serve(options: ServeOptions) -> None:
             await models.show(name)
         config = server_config(Gateway(models, forwarder, options.keys, options.cors), options)
         line, bound = listen(options.address)
-        sys.stdout.write(f"{_summary(options, bound)}\n")
+        grpc, grpc_bound = await _start_grpc(models, options)
+        sys.stdout.write(f"{_summary(options, bound, grpc_bound)}\n")
         sys.stdout.flush()
         loading = asyncio.create_task(_load(models))
-        await GatewayServer(config).serve(sockets=[line])
+        await GatewayServer(config, grpc).serve(sockets=[line])
         loading.cancel()
     finally:
         await forwarder.close()
         daemon.close()
 
 
-def _summary(options: ServeOptions, bound: Address) -> str:
+class GrpcServer(Protocol):
+    """The server of ``rpc``."""
+
+    async def stop(self, grace: float | None) -> None:
+        """Stop; requests in progress may take this many seconds."""
+
+
+async def _start_grpc(
+    models: ServedModels, options: ServeOptions
+) -> tuple[GrpcServer | None, Address | None]:
+    """Start the server of gRPC, if there is to be one, which imports it."""
+    if options.grpc is None:
+        return None, None
+    from sired.gateway.rpc import server  # noqa: PLC0415
+
+    return await server.start(models, options, options.grpc)
+
+
+def _summary(options: ServeOptions, bound: Address, grpc: Address | None) -> str:
     what = ", ".join(options.names) or "all models"
     url = f"{options.scheme}://{bound.authority}"
     who = ", to those who have a key" if options.keys else ""
@@ -70,6 +91,7 @@ def _summary(options: ServeOptions, bound: Address) -> str:
         "POST /models/NAME/predict, OpenAI and Anthropic at /v1, Ollama at /api, "
         "Open Inference Protocol at /v2"
     )
+    paths += f", and by gRPC on {grpc.authority}" if grpc is not None else ""
     return f"Serving {what} on {url}{who}: {paths}"
 
 
@@ -115,15 +137,29 @@ def server_config(app: Gateway, options: ServeOptions) -> uvicorn.Config:
 
 
 class GatewayServer(uvicorn.Server):
-    """A server that sleeps until a signal arrives, and does not repeat the signal at its end."""
+    """A server that sleeps until a signal arrives, and does not repeat the signal at its end.
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    Args:
+        config: its settings.
+        grpc: a server that stops with it.
+    """
+
+    def __init__(self, config: uvicorn.Config, grpc: GrpcServer | None = None) -> None:
         super().__init__(config)
         self._stop = asyncio.Event()
+        self._grpc = grpc
 
     async def main_loop(self) -> None:
         """Wait for a signal."""
         await self._stop.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no more requests, and wait for those in progress."""
+        await asyncio.gather(super().shutdown(sockets), self._stop_grpc(_GRACE_SECONDS))
+
+    async def _stop_grpc(self, seconds: float) -> None:
+        if self._grpc is not None:
+            await self._grpc.stop(seconds)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -135,6 +171,8 @@ class GatewayServer(uvicorn.Server):
 
     def end(self) -> None:
         """Stop; a second call does not wait for requests in progress."""
-        self.force_exit = self.should_exit
+        if self.should_exit:
+            self.force_exit = True
+            self._forced = asyncio.ensure_future(self._stop_grpc(0))
         self.should_exit = True
         self._stop.set()

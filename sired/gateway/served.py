@@ -5,6 +5,7 @@ import time
 
 from sire.client.aio.connection import AsyncConnection
 from sire.errors import ModelNotFound
+from sire.keys import ApiKey
 from sire.nearest import did_you_mean
 from sire.protocol.replies import InstanceInfo, ModelInfo, ModelList
 from sire.protocol.requests import ListModels, Load, Show
@@ -43,6 +44,10 @@ class ServedModels:
                 model=name,
             )
         return name
+
+    def allowed_to(self, key: ApiKey | None) -> "ServedModels":
+        """Those that a key may use; None if no key is demanded."""
+        return self.restricted(key.models) if key is not None and key.models else self
 
     def restricted(self, names: tuple[str, ...]) -> "ServedModels":
         """Only those models among them that are named."""

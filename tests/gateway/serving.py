@@ -51,6 +51,13 @@ class Serving:
         return f"127.0.0.1:{self.port}"
 
     @property
+    def grpc(self) -> str:
+        """The address for gRPC, which it was asked to serve as well."""
+        found = re.search(r"gRPC on (\S+)", self.summary)
+        assert found is not None, self.summary
+        return found[1]
+
+    @property
     def url(self) -> str:
         return f"http://{self.authority}"
 

@@ -1,6 +1,5 @@
 """The Open Inference Protocol, as an unmodified tritonclient speaks it over HTTP."""
 
-import importlib.util
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,98 +7,35 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
-from tests.contract.runtime_cases import write_onnx
 from tests.gateway.serving import Serving, serving
+from tests.gateway.tensors import (
+    Array,
+    datatype_of,
+    doubled,
+    examples,
+    python_answer,
+    register_models,
+    tripled,
+    write_models,
+)
 from tests.home import Home
-
-Array = np.ndarray[Any, Any]
-INTEGERS = [f"{sign}INT{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)]
-FLOATS = ["FP16", "FP32", "FP64"]
-PYTHON = """
-import numpy as np
-
-class Model:
-    def load(self, path):
-        pass
-
-    def predict(self, data):
-        words, numbers = data["words"], np.asarray(data["numbers"])
-        return {
-            "loud": [str(word).upper() for word in words],
-            "sums": numbers.sum(axis=1),
-            "half": (numbers / 2).astype(np.float16),
-        }
-"""
-
-
-def numpy_dtype(datatype: str) -> "np.dtype[Any]":
-    name = datatype.lower().replace("fp", "float")
-    return np.dtype("bool" if datatype == "BOOL" else name)
-
-
-def write_identity(path: Path) -> None:
-    """A graph that answers each of its inputs, one of every datatype that ONNX Runtime has."""
-    from onnx import TensorProto, helper, save
-
-    kinds: dict[str, int] = {
-        name: helper.np_dtype_to_tensor_dtype(numpy_dtype(name)) for name in EACH
-    }
-    kinds["BYTES"] = TensorProto.STRING
-    graph = helper.make_graph(
-        [helper.make_node("Identity", [name], [f"{name}_out"]) for name in kinds],
-        "identity",
-        [helper.make_tensor_value_info(n, kind, ["n", 2]) for n, kind in kinds.items()],
-        [helper.make_tensor_value_info(f"{n}_out", kind, ["n", 2]) for n, kind in kinds.items()],
-    )
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    save(made, str(path))
-
-
-EACH = ["BOOL", *INTEGERS, *FLOATS]
-
-
-def examples() -> dict[str, Array]:
-    """Two rows of every datatype, with the ends of its range."""
-    found: dict[str, Array] = {"BOOL": np.array([[True, False], [False, True]])}
-    for name in INTEGERS:
-        limits = np.iinfo(numpy_dtype(name))
-        found[name] = np.array([[limits.min, limits.max], [0, 1]], numpy_dtype(name))
-    for name in FLOATS:
-        finite = np.finfo(numpy_dtype(name))
-        found[name] = np.array([[finite.min, finite.max], [0.1, finite.eps]], numpy_dtype(name))
-    found["BYTES"] = np.array([["a", "ü ☃"], ["", "x" * 300]], object)
-    return found
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("oip")
-    write_onnx(folder / "twice.onnx")
-    write_identity(folder / "identity.onnx")
-    (folder / "model.py").write_text(PYTHON)
+    write_models(folder)
     return folder
 
 
 @pytest.fixture(scope="module")
 def server(gateway_home: Home, folder: Path, zoo: Path) -> Iterator[Serving]:
-    gateway_home.register("twice", folder / "twice.onnx")
-    gateway_home.register("lab/identity:v1", folder / "identity.onnx")
-    gateway_home.register("words", folder / "model.py")
-    gateway_home.register("scale", zoo / "x3.safetensors", "--class", f"{zoo / 'classes.py'}:Scale")
-    gateway_home.register(
-        "brain",
-        zoo / "x2.safetensors",
-        "--class",
-        f"{zoo / 'classes.py'}:Scale",
-        "--input",
-        "x:bfloat16[-1,4]",
-    )
+    register_models(gateway_home, folder, zoo)
     with serving(gateway_home) as running:
         yield running
 
@@ -111,10 +47,8 @@ def client(server: Serving) -> Iterator[Any]:
     client.close()
 
 
-def given(name: str, array: Array, *, binary: bool = True, datatype: str | None = None) -> Any:
-    kinds = {"object": "BYTES", "bool": "BOOL"}
-    kind = kinds.get(array.dtype.name) or array.dtype.name.replace("float", "fp").upper()
-    made = triton.InferInput(name, list(array.shape), datatype or kind)
+def given(name: str, array: Array, *, binary: bool = True) -> Any:
+    made = triton.InferInput(name, list(array.shape), datatype_of(array))
     made.set_data_from_numpy(array, binary_data=binary)
     return made
 
@@ -145,8 +79,7 @@ def test_an_onnx_model_answers_as_in_its_own_process(
     client: Any, folder: Path, binary_in: bool, binary_out: bool
 ) -> None:
     rows = np.random.default_rng(0).standard_normal((3, 4), np.float32)
-    session = onnxruntime.InferenceSession(folder / "twice.onnx")
-    (own,) = session.run(None, {"x": rows})
+    own = doubled(folder, rows)
     answer = client.infer(
         "twice",
         [given("x", rows, binary=binary_in)],
@@ -176,31 +109,20 @@ def test_bf16_goes_in_as_two_bytes(client: Any) -> None:
     assert client.get_model_metadata("brain")["inputs"][0]["datatype"] == "BF16"
     rows = torch.tensor([[1.5, -2.25, 3e38, 1e-3]]).bfloat16()
     sent = rows.float().numpy().astype(ml_dtypes.bfloat16)
-    answer = client.infer("brain", [given("x", sent, datatype="BF16")])
+    answer = client.infer("brain", [given("x", sent)])
     own = (rows.float() * 2).numpy()
     np.testing.assert_array_equal(answer.as_numpy("output_0"), own)
 
 
 def test_a_pytorch_model_answers_as_in_its_own_process(client: Any, zoo: Path) -> None:
-    spec = importlib.util.spec_from_file_location("classes", zoo / "classes.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    own = module.Scale()
-    own.load_state_dict({"weight": torch.full((4,), 3.0)})
     rows = np.random.default_rng(1).standard_normal((5, 4), np.float32)
     answer = client.infer("scale", [given("x", rows)])
-    with torch.inference_mode():
-        expected = own(torch.from_numpy(rows)).numpy()
-    np.testing.assert_array_equal(answer.as_numpy("output_0"), expected)
+    np.testing.assert_array_equal(answer.as_numpy("output_0"), tripled(zoo, rows))
 
 
 def test_a_python_model_takes_and_gives_texts_and_numbers_by_name(client: Any) -> None:
-    scope: dict[str, Any] = {}
-    exec(PYTHON, scope)
     words, numbers = ["a", "bc"], np.array([[1.0, 2.5], [3.0, 4.0]])
-    own = scope["Model"]().predict({"words": words, "numbers": numbers})
+    own = python_answer({"words": words, "numbers": numbers})
     inputs = [given("words", np.array(words, object)), given("numbers", numbers)]
     answer = client.infer("words", inputs)
     assert [text.decode() for text in answer.as_numpy("loud")] == own["loud"]
@@ -223,7 +145,7 @@ def test_models_are_loaded_unloaded_and_listed(client: Any) -> None:
     client.unload_model("twice")
     (twice,) = [one for one in client.get_model_repository_index() if one["name"] == "twice"]
     assert (twice["state"], twice["reason"]) == ("UNAVAILABLE", "unloaded")
-    with pytest.raises(InferenceServerException, match="not changed over HTTP"):
+    with pytest.raises(InferenceServerException, match="clients do not change models"):
         client.load_model("twice", config="{}")
 
 

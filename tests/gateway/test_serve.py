@@ -106,11 +106,16 @@ def test_without_a_daemon_it_says_so() -> None:
 
 
 def test_a_missing_package_is_named_with_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serve, "_PACKAGES", ("starlette", "not_to_be_found"))
+    monkeypatch.setattr(serve, "_HTTP", ("starlette", "not_to_be_found"))
     with pytest.raises(InvalidConfiguration) as refused:
         serve.serve()
     assert "not_to_be_found" in refused.value.message
     assert "sire[http]" in refused.value.hint
+    monkeypatch.setattr(serve, "_HTTP", ("starlette",))
+    monkeypatch.setattr(serve, "_GRPC", ("not_to_be_found.part",))
+    with pytest.raises(InvalidConfiguration) as refused:
+        serve.serve(grpc="127.0.0.1:0")
+    assert "sire[grpc]" in refused.value.hint
 
 
 @pytest.mark.settings("[queue]\nper_model = 1\n")

@@ -117,7 +117,7 @@ def array_of(values: Any, datatype: str, where: str) -> Array:
     with np.errstate(over="ignore"):
         cast = given.astype(dtype)
     if not (finite := np.isfinite(cast)).all():
-        raise _unrepresentable(given[~finite].flat[0], datatype, where)
+        raise unrepresentable(given[~finite].flat[0], datatype, where)
     return cast
 
 
@@ -131,9 +131,10 @@ def _whole_numbers(values: Any, datatype: str, dtype: "np.dtype[Any]", where: st
         if isinstance(number, bool) or not isinstance(number, int | float):
             raise InvalidInput(f"{where} has elements that are not {datatype}.")
         if number != number // 1 or not limits.min <= number <= limits.max:
-            raise _unrepresentable(number, datatype, where)
+            raise unrepresentable(number, datatype, where)
     return given.astype(dtype)
 
 
-def _unrepresentable(number: Any, datatype: str, where: str) -> InvalidInput:
+def unrepresentable(number: Any, datatype: str, where: str) -> InvalidInput:
+    """The error of a number that is outside of a datatype's range."""
     return InvalidInput(f"{where} has {number}, which {datatype} cannot represent.")

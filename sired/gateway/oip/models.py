@@ -109,7 +109,7 @@ def refuse_parameters(given: Iterable[str]) -> None:
     """
     for name in given:
         raise InvalidInput(
-            f"The parameter {shown(name)} is not supported: models are not changed over HTTP.",
+            f"The parameter {shown(name)} is not supported: clients do not change models.",
             hint="Register it again: sire register NAME PATH --replace",
         )
 
