@@ -66,7 +66,7 @@ def define_model(
     if runtime == "auto" and "model_class" not in fields:
         runtime = fields["runtime"] = chosen_runtime(args)
     given = from_client(runtime)
-    args = {**given.arguments(), **args}
+    args = {**given.arguments(args), **args}
     may_be_on_hub = runtime == "auto" or given.from_hub
     python_path = _import_path(fields, class_path)
     if path is None and may_be_on_hub and is_hub_name(name):

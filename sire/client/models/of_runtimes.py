@@ -15,21 +15,22 @@ class FromClient(NamedTuple):
 
     Attributes:
         chosen_by: the argument that selects the runtime where none is specified; "" if none does.
-        arguments: returns the arguments that a model has unless they are specified.
+        arguments: takes those that are specified, and returns others that the model has beside
+            them.
         from_hub: whether ``organisation/model`` is a path: the model's name on the Hugging Face
             hub.
     """
 
     chosen_by: str = ""
-    arguments: Callable[[], Mapping[str, Any]] = dict
+    arguments: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda _: {}
     from_hub: bool = False
 
 
-def _working_directory() -> dict[str, str]:
-    return {"directory": str(Path.cwd())}
+def _working_directory(args: Mapping[str, Any]) -> dict[str, str]:
+    return {"directory": str(Path.cwd())} if "cmd" in args else {}
 
 
-def _ollama_server() -> dict[str, str]:
+def _ollama_server(_: Mapping[str, Any]) -> dict[str, str]:
     server = os.environ.get("OLLAMA_HOST")
     return {"host": server} if server else {}
 
