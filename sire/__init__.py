@@ -6,9 +6,10 @@ from sire import errors
 
 if TYPE_CHECKING:
     from sire.client.manager import ModelManager
+    from sire.client.remote.model import RemoteModel
 
 __version__ = "0.1.0"
-__all__ = ["ModelManager", "__version__", "errors"]
+__all__ = ["ModelManager", "RemoteModel", "__version__", "errors"]
 
 
 def __getattr__(name: str) -> Any:
@@ -17,4 +18,8 @@ def __getattr__(name: str) -> Any:
         from sire.client.manager import ModelManager  # noqa: PLC0415
 
         return ModelManager
+    if name == "RemoteModel":
+        from sire.client.remote.model import RemoteModel  # noqa: PLC0415
+
+        return RemoteModel
     raise AttributeError(f"module 'sire' has no attribute {name!r}")

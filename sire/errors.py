@@ -149,6 +149,12 @@ class DaemonUnavailable(SireError):
     exit_code = exit_codes.NO_DAEMON
 
 
+class AccessDenied(SireError):
+    """An API key is missing, not valid, or does not allow the request."""
+
+    exit_code = exit_codes.USAGE
+
+
 class InvalidConfiguration(SireError):
     """A setting or an option has an invalid value."""
 

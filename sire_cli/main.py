@@ -1,6 +1,7 @@
 """The entry point: runs a command; an error becomes a message on stderr and an exit code."""
 
 import errno
+import itertools
 import os
 import signal
 import sys
@@ -12,9 +13,10 @@ from typing import Annotated, NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from sire.errors import SireError
+from sire.errors import InvalidConfiguration, SireError
 from sire.exit_codes import INTERRUPTED, UNEXPECTED
 from sire.printable import printable
+from sire_cli.daemon_connection import HOST_VARIABLE
 from sire_cli.errors import OutputNotWritten
 from sire_cli.options.typer_command import Command, CommandGroup
 
@@ -43,7 +45,16 @@ _PANELS = {
 }
 VERBS = tuple(verb for verbs in _PANELS.values() for verb in verbs)
 _GROUPS = ("config", "daemon", "job", "key")
-_GLOBAL_OPTIONS = ("--debug", "--no-autostart")
+# Those of which --host may name another machine.
+_REMOTE = frozenset(
+    {
+        *("ls", "show", "load", "unload", "pin", "unpin", "move", "reload"),
+        *("predict", "submit", "job"),
+        *("ps", "top", "stats", "metrics", "devices", "health"),
+    }
+)
+_GLOBAL_FLAGS = ("--debug", "--no-autostart")
+_HOST = "--host"
 _OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
@@ -107,7 +118,9 @@ def full_app() -> typer.Typer:
 
 def _app_for(arguments: list[str]) -> typer.Typer:
     """``sire`` with only the command that is called, because importing the others takes time."""
-    verb = next((word for word in arguments if not word.startswith("-")), None)
+    skipped = {at + 1 for at, word in enumerate(arguments) if word == _HOST}
+    words = (word for at, word in enumerate(arguments) if at not in skipped)
+    verb = next((word for word in words if not word.startswith("-")), None)
     if "_SIRE_COMPLETE" in os.environ:
         from typer._completion_classes import completion_init  # noqa: PLC0415
 
@@ -150,6 +163,16 @@ def _print_version(requested: bool) -> None:
 
 
 def _sire(
+    context: typer.Context,
+    host: Annotated[
+        str | None,
+        typer.Option(
+            _HOST,
+            metavar="URL",
+            envvar=HOST_VARIABLE,
+            help="Use the daemon behind a gateway (sire serve), with the API key in SIRE_KEY.",
+        ),
+    ] = None,
     debug: Annotated[
         bool, typer.Option("--debug", help="Print the traceback of an error.")
     ] = False,
@@ -168,13 +191,34 @@ def _sire(
         os.environ["SIRE_DEBUG"] = "1"
     if no_autostart:
         os.environ["SIRE_NO_AUTOSTART"] = "1"
+    if host:
+        _check_remote(context.invoked_subcommand or "")
+        os.environ[HOST_VARIABLE] = host
+
+
+def _check_remote(verb: str) -> None:
+    """Refuse a command that another machine cannot answer."""
+    if verb not in _REMOTE | {"completion"}:
+        raise InvalidConfiguration(
+            f"sire {verb} works with this machine's daemon only.",
+            hint=f"Run it on the other machine, or unset {HOST_VARIABLE}. With {_HOST} work: "
+            f"{', '.join(verb for verb in VERBS if verb in _REMOTE)}.",
+        )
 
 
 def _global_options_first(arguments: list[str]) -> list[str]:
     """Accept the options of ``sire`` itself after the command as well."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
-    ours = [word for word in arguments[:end] if word in _GLOBAL_OPTIONS]
-    others = [word for word in arguments[:end] if word not in _GLOBAL_OPTIONS]
+    ours: list[str] = []
+    others: list[str] = []
+    words = iter(arguments[:end])
+    for word in words:
+        if word == _HOST:
+            ours += [word, *itertools.islice(words, 1)]
+        elif word in _GLOBAL_FLAGS or word.startswith(f"{_HOST}="):
+            ours.append(word)
+        else:
+            others.append(word)
     return ours + others + arguments[end:]
 
 

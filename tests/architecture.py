@@ -32,7 +32,7 @@ VOCABULARY = (
     "yaml_text",
 )
 # Imported when the name is asked for, not with the package.
-_LAZY = {("sire", "sire.client.manager")}
+_LAZY = {("sire", "sire.client.manager"), ("sire", "sire.client.remote.model")}
 
 
 def description(room: str) -> str:

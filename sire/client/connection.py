@@ -5,15 +5,15 @@ import os
 import time
 import uuid
 from collections.abc import Generator, Sequence
-from typing import Self, TypeVar
 
 import msgspec
 
 from sire.client.autostart import daemon_runs, ensure_daemon
+from sire.client.daemon_client import DaemonClient
 from sire.client.direct.exchange import ConnectionLost
 from sire.client.direct.router import Routes
 from sire.client.link import BACKLOG, Answer, Link, connect
-from sire.errors import DaemonUnavailable, DeadlineExceeded, ProtocolError
+from sire.errors import DaemonUnavailable, DeadlineExceeded
 from sire.paths import Paths, find_paths
 from sire.protocol.content import Buffer, size_of
 from sire.protocol.framing import LARGEST_HEADER, raise_failure, too_large
@@ -22,14 +22,13 @@ from sire.protocol.replies import ConfigReport, Failure, Part, Reply
 from sire.protocol.requests import READING, Predict, Request, ShowConfig, WhyEnded
 from sire.units import parse_bytes
 
-_Kind = TypeVar("_Kind")
 # For the daemon to report its limit.
 LIMIT_SECONDS = 5.0
 # Daemons that are tried for one request, each of which died before it received the request.
 MOST_DAEMONS = 3
 
 
-class Connection:
+class Connection(DaemonClient):
     """A connection to the daemon, opened by the first request; for one thread at a time.
 
     Args:
@@ -46,12 +45,6 @@ class Connection:
         # Whether the last request failed because its daemon died.
         self._died = False
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def close(self) -> None:
         """Close the socket; the next request opens another one."""
         self._routes.close()
@@ -63,17 +56,6 @@ class Connection:
         self, request: Request, payload: Sequence[Buffer] = (), *, timeout: float | None = None
     ) -> Answer:
         """Send one request and wait for its reply.
-
-        A ``KeyboardInterrupt`` while waiting cancels the request.
-
-        Args:
-            request: any request; its ``id`` is set here.
-            payload: the frames that follow the header; must not change until the reply arrives.
-            timeout: seconds to wait for the connection and then for the reply; None waits as
-                long as the daemon lives and answers heartbeats.
-
-        Returns:
-            The reply and the frames that came with it.
 
         If the daemon dies, a request that changes nothing is sent to the next one. So is a
         submission, whose key lets the next daemon detect that the first one has stored the jobs,
@@ -99,17 +81,6 @@ class Connection:
         self, request: Predict, payload: Sequence[Buffer] = (), *, timeout: float | None = None
     ) -> Generator[Answer, None, None]:
         """Send a prediction whose answer arrives in parts, as the model produces them.
-
-        Leaving the loop, or closing the generator, cancels the request.
-
-        Args:
-            request: the prediction; its ``id`` and ``stream`` are set here.
-            payload: the frames that follow the header; must not change until the last reply.
-            timeout: seconds to wait for each part.
-
-        Returns:
-            A generator of ``Part`` messages and then the ``Prediction``, which has the whole answer
-            if there was no part.
 
         Raises:
             SireError: the errors of ``ask``, perhaps after some parts.
@@ -203,11 +174,6 @@ class Connection:
     ) -> Answer:
         """Send a prediction, over a direct connection to a worker where the daemon grants one.
 
-        Args:
-            request: the prediction; its ``id`` is set here.
-            payload: the frames that follow the header; must not change until the reply arrives.
-            timeout: seconds to wait for the daemon's reply.
-
         Raises:
             SireError: the errors of ``ask``.
         """
@@ -222,29 +188,6 @@ class Connection:
                 left = max(0.0, request.timeout - (time.monotonic() - began))
                 request = msgspec.structs.replace(request, timeout=left)
         return self.ask(request, payload, timeout=timeout)
-
-    def expect(
-        self,
-        kind: type[_Kind],
-        request: Request,
-        payload: Sequence[Buffer] = (),
-        *,
-        timeout: float | None = None,
-    ) -> _Kind:
-        """Send one request whose reply is of one kind, without payload, and return that.
-
-        Args:
-            kind: the class of the reply.
-            request: any request; its ``id`` is set here.
-            payload: the frames that follow the header; must not change until the reply arrives.
-            timeout: seconds to wait for the reply; None waits as long as the daemon lives.
-
-        Raises:
-            ProtocolError: the reply is of another kind.
-            SireError: the errors of ``ask``.
-        """
-        reply, _ = self.ask(request, payload, timeout=timeout)
-        return of_kind(kind, request, reply)
 
     def open_link(self, timeout: float | None = None, *, backlog: int = BACKLOG) -> Link:
         """Open another socket to the same daemon, for many requests in flight at once.
@@ -293,20 +236,6 @@ def _own_timeout(request: Request) -> float | None:
         return None
     timeout: float | None = getattr(request, "timeout", None)
     return timeout
-
-
-def of_kind(kind: type[_Kind], request: Request, reply: Reply) -> _Kind:
-    """The reply to a request, which is of one kind.
-
-    Raises:
-        ProtocolError: it is of another kind.
-    """
-    if not isinstance(reply, kind):
-        raise ProtocolError(
-            f"The daemon answered {type(request).__name__} with {type(reply).__name__}.",
-            hint="Are sire and sired of the same version? Try: sire daemon restart",
-        )
-    return reply
 
 
 def largest_message(report: ConfigReport) -> int:

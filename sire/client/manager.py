@@ -2,8 +2,9 @@
 
 import sys
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,14 +14,16 @@ from sire.client.calls.jobs import JobCalls, answer_from
 from sire.client.calls.many import ManyCalls, futures_pipeline, pack_request, predict_request
 from sire.client.calls.pools import PoolCalls, reply_timeout
 from sire.client.connection import Connection
+from sire.client.daemon_client import DaemonClient
 from sire.client.models.classes import ClassReference, refer_to
 from sire.client.models.definition import define_model
 from sire.client.private_daemon import PrivateDaemon
-from sire.errors import DaemonUnavailable
+from sire.errors import AccessDenied, DaemonUnavailable, InvalidConfiguration
 from sire.options.derived import documents_options, options_among
 from sire.paths import find_paths
 from sire.protocol.replies import (
     EstimateReport,
+    HealthReport,
     InstanceInfo,
     ModelInfo,
     ModelList,
@@ -29,6 +32,7 @@ from sire.protocol.replies import (
 )
 from sire.protocol.requests import (
     Estimate,
+    Health,
     ListModels,
     Load,
     Move,
@@ -45,28 +49,45 @@ class ModelManager(JobCalls, PoolCalls, ManyCalls):
     """Registers, loads and runs models; can be used from several threads at once.
 
     Args:
+        url: the gateway of another machine, like ``https://box:8470``: ``sire serve`` runs there.
+            It takes neither registrations nor leases. None for a daemon of this machine.
+        key: an API key for the gateway; None for that in ``SIRE_KEY``, if it is set.
         embedded: run a private daemon, with its own registry, for the lifetime of this object;
             otherwise connect to the user's daemon, and start it if none runs.
         home: the directory of the daemon, like ``SIRE_HOME``; None for the user's daemon, or for a
             temporary directory of the private one.
 
     Raises:
+        InvalidConfiguration: the URL is not valid, or it is given with ``embedded`` or ``home``.
         DaemonUnavailable: the private daemon could not be started. Without ``embedded`` the first
             call raises it.
     """
 
-    def __init__(self, embedded: bool = False, *, home: str | Path | None = None) -> None:
-        self._idle: list[Connection] = []
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        key: str | None = None,
+        embedded: bool = False,
+        home: str | Path | None = None,
+    ) -> None:
+        self._idle: list[DaemonClient] = []
         self._closed = False
         self._lock = threading.Lock()
-        self._autostart = not embedded
+        self._is_remote = url is not None
         self._private: PrivateDaemon | None = None
-        if embedded:
+        if embedded and url is None:
             self._private = PrivateDaemon(home)
-            self._paths = self._private.paths
+            paths = self._private.paths
+            self._new_connection: Callable[[], DaemonClient] = partial(
+                Connection, paths, autostart=False
+            )
+        elif url is None:
+            paths = find_paths({"SIRE_HOME": str(home)} if home else None)
+            self._new_connection = partial(Connection, paths)
         else:
-            self._paths = find_paths({"SIRE_HOME": str(home)} if home else None)
-        self._background = futures_pipeline(self._paths, autostart=self._autostart)
+            self._new_connection = _remote(url, key, alone=not (embedded or home))
+        self._background = futures_pipeline(self._new_connection)
 
     def __enter__(self) -> Self:
         return self
@@ -147,8 +168,10 @@ class ModelManager(JobCalls, PoolCalls, ManyCalls):
             InvalidModel: the file, the class or an option is not valid.
             InvalidConfiguration: a size, duration, priority or number cannot be read.
             UntrustedModel: the file would run code, and ``trust`` is not set.
+            AccessDenied: the daemon is that of another machine.
         """
         options = options_among(locals())
+        self._check_here("Models are registered")
         reference = _refer(model_class)
         defined = define_model(
             name,
@@ -186,7 +209,9 @@ class ModelManager(JobCalls, PoolCalls, ManyCalls):
         Raises:
             ModelNotFound: the file does not exist.
             InvalidModel: the file is not of a known format.
+            AccessDenied: the daemon is that of another machine.
         """
+        self._check_here("Files are examined")
         defined = define_model("estimate", model_path, options_among(locals()))
         request = Estimate(model=defined.spec, explicit=defined.explicit)
         with self._connection() as connection:
@@ -330,6 +355,11 @@ class ModelManager(JobCalls, PoolCalls, ManyCalls):
             "memory_usage": stats.memory_bytes,
         }
 
+    def health(self) -> HealthReport:
+        """The state of the daemon, and what is wrong with it."""
+        with self._connection() as connection:
+            return connection.expect(HealthReport, Health())
+
     def list_models(self) -> list[ModelInfo]:
         """Every registered model, ordered by name."""
         with self._connection() as connection:
@@ -344,8 +374,13 @@ class ModelManager(JobCalls, PoolCalls, ManyCalls):
         with self._connection() as connection:
             connection.ask(Remove(name=name))
 
+    def _check_here(self, what: str) -> None:
+        """Raise AccessDenied if the daemon is that of another machine, where files are others."""
+        if self._is_remote:
+            raise AccessDenied(f"{what} on the machine that serves them, with its own sire.")
+
     @contextmanager
-    def _connection(self) -> Iterator[Connection]:
+    def _connection(self) -> Iterator[DaemonClient]:
         """A connection for exclusive use, so that threads do not wait for each other."""
         with self._lock:
             if self._closed:
@@ -360,8 +395,19 @@ class ModelManager(JobCalls, PoolCalls, ManyCalls):
             if self._closed:
                 connection.close()
 
-    def _new_connection(self) -> Connection:
-        return Connection(self._paths, autostart=self._autostart)
+
+def _remote(url: str, key: str | None, *, alone: bool) -> Callable[[], DaemonClient]:
+    """Makes connections to a gateway."""
+    # Imported here, because ssl takes longer to import than everything else.
+    from sire.client.remote.address import gateway_address  # noqa: PLC0415
+    from sire.client.remote.connection import RemoteConnection  # noqa: PLC0415
+
+    if not alone:
+        raise InvalidConfiguration(
+            "A URL is of another machine's daemon, while embedded and home are of this one's.",
+            hint="Give one of them.",
+        )
+    return partial(RemoteConnection, gateway_address(url, key))
 
 
 def _refer(model_class: type | str | None) -> ClassReference:

@@ -3,11 +3,11 @@
 import math
 import random
 
+from sire.client.connection import Connection
 from sire.errors import InvalidConfiguration, error_from
 from sire.exit_codes import DONE, INTERRUPTED, NO_DAEMON
 from sire.protocol.content import JSON
 from sire.units import parse_duration
-from sire_cli.daemon_connection import connect
 from sire_cli.files import type_of
 from sire_cli.inputs import InputOptions, input_options, list_inputs
 from sire_cli.loadtest.output import print_errors, print_report
@@ -83,7 +83,7 @@ def bench(
         seed=_seed(seed),
         inputs=_inputs(input_, input_options(from_, header)),
     )
-    with connect() as connection, progress_line(plan.requests, plan.seconds) as on_progress:
+    with Connection() as connection, progress_line(plan.requests, plan.seconds) as on_progress:
         report = run_load(connection, plan, on_progress)
     if json:
         print_json(report)

@@ -5,7 +5,7 @@ from contextlib import closing
 
 import msgspec
 
-from sire.client.connection import Connection
+from sire.client.daemon_client import DaemonClient
 from sire.errors import SireError
 from sire.options.kinds import parse_keep_alive
 from sire.protocol.content import TEXT
@@ -81,7 +81,7 @@ def _keep_alive(text: str) -> KeepAlive:
     return parse_option("--keep-alive", text, parse_keep_alive)
 
 
-def _stream(connection: Connection, request: Predict, one: Input) -> None:
+def _stream(connection: DaemonClient, request: Predict, one: Input) -> None:
     """Print an answer part by part: text without separators, other types one part per line."""
     part = b""
     with closing(connection.stream(_request(request, one), one.frames)) as replies:
@@ -93,17 +93,18 @@ def _stream(connection: Connection, request: Predict, one: Input) -> None:
         write_part(b"\n")
 
 
-def _one(connection: Connection, request: Predict, inputs: Sequence[InputFile]) -> _Answers:
+def _one(connection: DaemonClient, request: Predict, inputs: Sequence[InputFile]) -> _Answers:
     for one in inputs:
         given = one.read()
         _, frames = connection.ask(_request(request, given), given.frames)
         yield bytes(frames[0])
 
 
-def _many(connection: Connection, request: Predict, inputs: Sequence[InputFile]) -> _Answers:
+def _many(connection: DaemonClient, request: Predict, inputs: Sequence[InputFile]) -> _Answers:
     # Imported here, because a single input does not need them.
+    from sire.client.pipeline.base import PipelinedRequest  # noqa: PLC0415
     from sire.client.pipeline.in_order import outcomes_in_order  # noqa: PLC0415
-    from sire.client.pipeline.pipeline import PipelinedRequest, open_pipeline  # noqa: PLC0415
+    from sire.client.pipeline.opening import open_pipeline  # noqa: PLC0415
 
     read = (one.read() for one in inputs)
     requests = (PipelinedRequest(_request(request, one), one.frames) for one in read)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from sire.client.connection import Connection
+from sire.client.daemon_client import DaemonClient
 from sire.errors import InvalidConfiguration
 from sire.protocol.replies import HistoryReport, StatsReport
 from sire.protocol.requests import History, Stats
@@ -80,7 +80,7 @@ def _seconds(since: str) -> float:
 
 
 def _show(
-    daemon: Connection,
+    daemon: DaemonClient,
     name: str | None,
     seconds: float | None,
     *,

@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from sire.client.connection import Connection
+from sire.client.daemon_client import DaemonClient
 from sire.errors import InvalidConfiguration, InvalidInput
 from sire.protocol.content import JSON
 from sire.protocol.jobs import JobInput, Submit, Submitted
@@ -125,7 +125,7 @@ def _batches(inputs: Iterator[Input]) -> Iterator[list[Input]]:
         yield batch
 
 
-def _send(connection: Connection, request: Submit, batch: list[Input]) -> tuple[str, ...]:
+def _send(connection: DaemonClient, request: Submit, batch: list[Input]) -> tuple[str, ...]:
     inputs = tuple(
         JobInput(content_type=one.content_type, frames=len(one.frames), source=one.label)
         for one in batch

@@ -77,7 +77,6 @@ def _print_frame(report: TopReport) -> None:
 def _watch(report: TopReport, pause: float) -> None:
     from rich.console import Console  # noqa: PLC0415
 
-    from sire.paths import find_paths  # noqa: PLC0415
     from sire_cli.top.screen import show  # noqa: PLC0415
 
-    show(Console(), find_paths(), report, pause)
+    show(Console(), report, pause)

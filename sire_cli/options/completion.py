@@ -14,10 +14,10 @@ _MOST_JOBS = 50
 
 def complete_model(incomplete: str) -> list[str]:
     """Registered models whose names start with this text."""
-    from sire.client.connection import Connection  # noqa: PLC0415
+    from sire_cli.daemon_connection import connect  # noqa: PLC0415
 
     try:
-        with Connection(autostart=False) as connection:
+        with connect(autostart=False) as connection:
             reply = connection.expect(ModelList, ListModels(), timeout=_TIMEOUT_SECONDS)
     except (SireError, OSError):
         return []
@@ -27,10 +27,10 @@ def complete_model(incomplete: str) -> list[str]:
 
 def complete_device(incomplete: str) -> list[str]:
     """Devices whose names start with this text, and "auto"."""
-    from sire.client.connection import Connection  # noqa: PLC0415
+    from sire_cli.daemon_connection import connect  # noqa: PLC0415
 
     try:
-        with Connection(autostart=False) as connection:
+        with connect(autostart=False) as connection:
             reply = connection.expect(DeviceList, Devices(), timeout=_TIMEOUT_SECONDS)
     except (SireError, OSError):
         return []
@@ -51,11 +51,11 @@ def complete_priority(incomplete: str) -> list[str]:
 
 def complete_job(incomplete: str) -> list[str]:
     """The latest jobs whose ids start with this text."""
-    from sire.client.connection import Connection  # noqa: PLC0415
+    from sire_cli.daemon_connection import connect  # noqa: PLC0415
 
     request = ListJobs(limit=_MOST_JOBS)
     try:
-        with Connection(autostart=False) as connection:
+        with connect(autostart=False) as connection:
             reply = connection.expect(JobList, request, timeout=_TIMEOUT_SECONDS)
     except (SireError, OSError):
         return []

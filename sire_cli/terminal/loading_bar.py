@@ -6,10 +6,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from sire.client.connection import Connection
+from sire.client.daemon_client import DaemonClient
 from sire.errors import SireError
 from sire.protocol.replies import InstanceInfo, ModelInfo
 from sire.protocol.requests import Show
+from sire_cli.daemon_connection import connect
 
 _POLL_SECONDS = 0.1
 
@@ -37,7 +38,7 @@ def loading_bar(name: str) -> Iterator[None]:
 
 def _watch(name: str, finished: threading.Event) -> None:
     """Draw only once bytes are being read: most loads finish before that."""
-    with suppress(SireError), Connection(autostart=False) as connection:
+    with suppress(SireError), connect(autostart=False) as connection:
         while not finished.wait(_POLL_SECONDS):
             # The daemon may still be starting.
             with suppress(SireError):
@@ -46,13 +47,13 @@ def _watch(name: str, finished: threading.Event) -> None:
                     return
 
 
-def _reading(connection: Connection, name: str) -> InstanceInfo | None:
+def _reading(connection: DaemonClient, name: str) -> InstanceInfo | None:
     """The instance whose file is being read; None if there is none."""
     instances = connection.expect(ModelInfo, Show(name=name)).instances
     return next((one for one in instances if one.loading_total_bytes), None)
 
 
-def _draw(connection: Connection, name: str, finished: threading.Event) -> None:
+def _draw(connection: DaemonClient, name: str, finished: threading.Event) -> None:
     # Imported here, because the import takes longer than loading a small model.
     from rich.console import Console  # noqa: PLC0415
     from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn  # noqa: PLC0415

@@ -5,11 +5,10 @@ import threading
 import time
 from collections.abc import Callable
 
-from sire.client.connection import Connection
 from sire.errors import SireError
-from sire.paths import Paths
 from sire.protocol.replies import TopReport
 from sire.protocol.requests import Load, Pin, Request, Unload
+from sire_cli.daemon_connection import connect
 from sire_cli.top.keys import ModelAction
 
 SHOWN_SECONDS = 8.0
@@ -19,12 +18,10 @@ class ModelActions:
     """Executes actions in background threads and keeps the message of the last one.
 
     Args:
-        paths: of the daemon.
         changed: called from any thread whenever the message changes.
     """
 
-    def __init__(self, paths: Paths, changed: Callable[[], object]) -> None:
-        self._paths = paths
+    def __init__(self, changed: Callable[[], object]) -> None:
         self._changed = changed
         self._message = ""
         self._until = 0.0
@@ -50,7 +47,7 @@ class ModelActions:
 
     def _execute(self, request: Request, done: str) -> None:
         try:
-            with Connection(self._paths, autostart=False) as connection:
+            with connect(autostart=False) as connection:
                 connection.ask(request)
         except SireError as problem:
             done = problem.message

@@ -11,7 +11,6 @@ from typing import NoReturn
 from rich.console import Console
 from rich.live import Live
 
-from sire.paths import Paths
 from sire.protocol.replies import TopReport
 from sire_cli.top.actions import ModelActions
 from sire_cli.top.keyboard import Keyboard
@@ -20,18 +19,17 @@ from sire_cli.top.poller import Poller
 from sire_cli.top.view import frame
 
 
-def show(console: Console, paths: Paths, first: TopReport, interval: float) -> None:
+def show(console: Console, first: TopReport, interval: float) -> None:
     """Draw on the alternate screen until ``q`` or Ctrl-C, then restore the terminal.
 
     Args:
         console: writes to the terminal.
-        paths: of the daemon.
         first: the first report.
         interval: seconds between reports.
     """
     with _wakeup_socket() as (wakeup, wake), Keyboard() as keyboard:
-        poller = Poller(paths, first, interval, wake)
-        actions, control = ModelActions(paths, wake), Control()
+        poller = Poller(first, interval, wake)
+        actions, control = ModelActions(wake), Control()
         with (
             contextlib.suppress(KeyboardInterrupt),
             Live(console=console, screen=True, auto_refresh=False) as live,

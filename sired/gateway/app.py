@@ -6,7 +6,8 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sired.gateway import health, plain
+from sire.protocol.body import PATH as MESSAGES
+from sired.gateway import health, plain, remote
 from sired.gateway.anthropic import endpoints as anthropic
 from sired.gateway.call import Endpoint
 from sired.gateway.cors import NO_CORS, Cors, preflight
@@ -31,6 +32,7 @@ def routes(models: ServedModels, forwarder: Forwarder) -> list[BaseRoute]:
     generators = Generators(models.daemon, forwarder)
     return [
         _route("POST", "/models/{name:path}/predict", Endpoint(models, plain.predict)),
+        _route("POST", MESSAGES, Endpoint(models, remote.ask)),
         *oip.routes(models),
         *anthropic.routes(models, forwarder, generators),
         *openai.routes(models, forwarder, generators),

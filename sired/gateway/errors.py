@@ -8,6 +8,7 @@ import msgspec
 from starlette.responses import Response
 
 from sire.errors import (
+    AccessDenied,
     Cancelled,
     DaemonUnavailable,
     DeadlineExceeded,
@@ -42,6 +43,7 @@ class ModelLoading(SireError):
 _STATUS: dict[type[SireError], int] = {
     InvalidInput: 400,
     InvalidConfiguration: 400,
+    AccessDenied: 403,
     UntrustedModel: 403,
     ModelNotFound: 404,
     JobNotFound: 404,

@@ -77,7 +77,8 @@ def test_commands_and_options_exist(page: Path) -> None:
 
 def unknown_words(call: list[str]) -> list[Any]:
     """The first words of a call that `sire` does not know: a command or an option."""
-    command, words = typer.main.get_command(full_app()), iter(call)
+    root, words = typer.main.get_command(full_app()), iter(call)
+    command = root
     for word in words:
         if not word.startswith("-") or word == "-":
             verbs = getattr(command, "commands", None)
@@ -88,8 +89,9 @@ def unknown_words(call: list[str]) -> list[Any]:
             command = verbs[word]
             continue
         name, equals, _ = word.partition("=")
-        known = [one for one in command.params if name in [*one.opts, *one.secondary_opts]]
-        if not known and name not in {"-h", "--help", "--debug", "--no-autostart"}:
+        parameters = [*command.params, *root.params]  # those of sire itself may come last
+        known = [one for one in parameters if name in [*one.opts, *one.secondary_opts]]
+        if not known and name not in {"-h", "--help"}:
             return [word]
         if known and not getattr(known[0], "is_flag", False) and not equals:
             next(words, None)

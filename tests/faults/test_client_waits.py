@@ -19,7 +19,7 @@ import zmq
 from sire import ModelManager
 from sire.client import heartbeat
 from sire.client.link import Answer, Link
-from sire.client.pipeline.pipeline import open_pipeline
+from sire.client.pipeline.opening import open_pipeline
 from sire.errors import DaemonUnavailable, DeadlineExceeded, InvalidInput, SireError
 from sire.protocol.framing import LARGEST_HEADER
 from sire.protocol.jobs import JobList, ListJobs, Submitted

@@ -8,7 +8,8 @@ import zmq
 from psutil import Process
 
 from sire.client.connection import Connection
-from sire.client.pipeline.pipeline import PipelinedRequest, open_pipeline
+from sire.client.pipeline.base import PipelinedRequest
+from sire.client.pipeline.opening import open_pipeline
 from sire.errors import InvalidInput, InvalidModel, ModelNotFound
 from sire.protocol.content import JSON, TENSORS
 from sire.protocol.framing import decode_reply, encode

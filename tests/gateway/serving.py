@@ -93,9 +93,11 @@ def _named(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 @contextmanager
-def serving(home: Home, *arguments: str, host: str = "127.0.0.1") -> Iterator[Serving]:
-    """Run `sire serve` on a free port until the block ends."""
-    command = [sys.executable, "-m", "sire_cli", "serve", "--listen", f"{host}:0", *arguments]
+def serving(
+    home: Home, *arguments: str, host: str = "127.0.0.1", port: int = 0
+) -> Iterator[Serving]:
+    """Run `sire serve` on a port, a free one by default, until the block ends."""
+    command = [sys.executable, "-m", "sire_cli", "serve", "--listen", f"{host}:{port}", *arguments]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, text=True, env=home.environment
     ) as process:

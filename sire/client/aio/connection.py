@@ -14,8 +14,8 @@ from sire.client.connection import (
     MOST_DAEMONS,
     Connection,
     largest_message,
-    of_kind,
 )
+from sire.client.daemon_client import of_kind
 from sire.client.direct.exchange import ConnectionLost
 from sire.client.link import Answer, Link
 from sire.errors import DaemonUnavailable, SireError

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable, Iterator
 
-from sire.client.connection import Connection
+from sire.client.daemon_client import DaemonClient
 from sire.errors import DeadlineExceeded
 from sire.protocol.jobs import JobEnd, JobEnds, WaitJobs
 from sire.units import FOREVER, format_duration
@@ -14,7 +14,7 @@ _PATIENCE_SECONDS = 5.0
 
 
 def wait_for_jobs(
-    connection: Connection, jobs: Iterable[str], timeout: float | None = None
+    connection: DaemonClient, jobs: Iterable[str], timeout: float | None = None
 ) -> Iterator[JobEnd]:
     """Wait for jobs, and yield each one when it has ended.
 

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from sire.client.calls.job_wait import wait_for_jobs
-from sire.client.connection import Connection
+from sire.client.daemon_client import DaemonClient
 from sire.errors import ProtocolError
 from sire.protocol.content import TENSORS, TREE, Payload
 from sire.protocol.jobs import JobInput, JobReport, JobResult, ShowJob, Submit, Submitted
@@ -19,7 +19,7 @@ class JobCalls(ABC):
     """Submitting, inspecting and waiting for jobs, and reading their results."""
 
     @abstractmethod
-    def _connection(self) -> AbstractContextManager[Connection]:
+    def _connection(self) -> AbstractContextManager[DaemonClient]:
         """A connection to the daemon."""
 
     def submit(

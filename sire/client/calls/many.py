@@ -1,7 +1,7 @@
 """Methods of ``ModelManager`` for many predictions at once."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, closing
 from typing import Any, Literal
@@ -9,13 +9,13 @@ from typing import Any, Literal
 import msgspec
 
 from sire.client.calls.jobs import answer_from
-from sire.client.connection import Connection
+from sire.client.daemon_client import DaemonClient
+from sire.client.pipeline.base import Outcome, PipelinedRequest, RequestPipeline
 from sire.client.pipeline.futures import FuturesPipeline
 from sire.client.pipeline.in_order import outcomes_in_order
-from sire.client.pipeline.pipeline import Outcome, Pipeline, PipelinedRequest, open_pipeline
+from sire.client.pipeline.opening import open_pipeline
 from sire.errors import DaemonUnavailable, InvalidConfiguration, SireError
 from sire.options.kinds import parse_keep_alive
-from sire.paths import Paths
 from sire.protocol.content import TREE
 from sire.protocol.requests import Predict
 from sire.spec import Priority
@@ -28,7 +28,7 @@ class ManyCalls(ABC):
     _background: FuturesPipeline
 
     @abstractmethod
-    def _connection(self) -> AbstractContextManager[Connection]:
+    def _connection(self) -> AbstractContextManager[DaemonClient]:
         """A connection to the daemon."""
 
     def predict_many(
@@ -125,11 +125,11 @@ class ManyCalls(ABC):
                 yield answer
 
 
-def futures_pipeline(paths: Paths, *, autostart: bool) -> FuturesPipeline:
+def futures_pipeline(client: Callable[[], DaemonClient]) -> FuturesPipeline:
     """The pipeline of ``submit_async``; it connects when the first request is submitted."""
 
-    def connect(waker: int, timeout: float | None) -> Pipeline:
-        return open_pipeline(Connection(paths, autostart=autostart), waker, timeout)
+    def connect(waker: int, timeout: float | None) -> RequestPipeline:
+        return open_pipeline(client(), waker, timeout)
 
     return FuturesPipeline(connect, answer_from)
 

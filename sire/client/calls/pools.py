@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 from sire.client.calls.leased_instance import LeasedInstance
-from sire.client.connection import Connection
+from sire.client.daemon_client import DaemonClient
 from sire.errors import DaemonUnavailable
 from sire.protocol.replies import Leased, PoolReport, Unloaded
 from sire.protocol.requests import Acquire, PoolStats, Predict, Release, Shrink
@@ -19,7 +19,7 @@ class PoolCalls(ABC):
     """Leasing, counting and ending instances."""
 
     @abstractmethod
-    def _connection(self) -> AbstractContextManager[Connection]:
+    def _connection(self) -> AbstractContextManager[DaemonClient]:
         """A connection to the daemon."""
 
     @abstractmethod

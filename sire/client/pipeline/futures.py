@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from contextlib import closing, suppress
 from typing import Any
 
-from sire.client.pipeline.pipeline import POLL_SECONDS, Outcome, Pipeline, PipelinedRequest
+from sire.client.pipeline.base import POLL_SECONDS, Outcome, PipelinedRequest, RequestPipeline
 from sire.errors import DaemonUnavailable, SireError
 from sire.protocol.replies import Reply
 
@@ -30,7 +30,7 @@ class FuturesPipeline:
 
     def __init__(
         self,
-        connect: Callable[[int, float | None], Pipeline],
+        connect: Callable[[int, float | None], RequestPipeline],
         decode: Callable[[Reply, Sequence[memoryview]], Any],
     ) -> None:
         self._connect = connect
@@ -107,7 +107,7 @@ class FuturesPipeline:
             timeouts = [waiting.request.timeout for waiting in self._waiting.values()]
         return min((seconds for seconds in timeouts if seconds is not None), default=None)
 
-    def _serve(self, pipeline: Pipeline) -> None:
+    def _serve(self, pipeline: RequestPipeline) -> None:
         """Run until the daemon goes away, no work arrives for a while, or ``close`` is called."""
         idle_since = time.monotonic()
         while not (self._closed or pipeline.disconnected):
@@ -122,7 +122,7 @@ class FuturesPipeline:
                 os.eventfd_read(self._waker)
             self._deliver(pipeline)
 
-    def _cancel(self, pipeline: Pipeline) -> None:
+    def _cancel(self, pipeline: RequestPipeline) -> None:
         while self._cancelled:
             future = self._cancelled.popleft()
             with self._lock:
@@ -134,7 +134,7 @@ class FuturesPipeline:
             if waited or number is not None:
                 future.set_running_or_notify_cancel()
 
-    def _send(self, pipeline: Pipeline) -> None:
+    def _send(self, pipeline: RequestPipeline) -> None:
         while pipeline.has_room():
             with self._lock:
                 if not self._waiting:
@@ -142,7 +142,7 @@ class FuturesPipeline:
                 future, request = self._waiting.popitem(last=False)
             self._in_flight[pipeline.send(request)] = future
 
-    def _deliver(self, pipeline: Pipeline) -> None:
+    def _deliver(self, pipeline: RequestPipeline) -> None:
         for number in pipeline.answered():
             outcome, future = pipeline.pop(number), self._in_flight.pop(number)
             assert outcome is not None

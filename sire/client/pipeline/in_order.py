@@ -3,12 +3,12 @@
 from collections import deque
 from collections.abc import Iterator
 
-from sire.client.pipeline.pipeline import POLL_SECONDS, Outcome, Pipeline, PipelinedRequest
+from sire.client.pipeline.base import POLL_SECONDS, Outcome, PipelinedRequest, RequestPipeline
 from sire.errors import SireError
 
 
 def outcomes_in_order(
-    pipeline: Pipeline, requests: Iterator[PipelinedRequest | SireError]
+    pipeline: RequestPipeline, requests: Iterator[PipelinedRequest | SireError]
 ) -> Iterator[Outcome]:
     """Send requests while there is room, and yield outcomes in order.
 
@@ -40,5 +40,5 @@ def outcomes_in_order(
             return
 
 
-def _send(pipeline: Pipeline, request: PipelinedRequest | SireError) -> int:
+def _send(pipeline: RequestPipeline, request: PipelinedRequest | SireError) -> int:
     return pipeline.fail(request) if isinstance(request, SireError) else pipeline.send(request)

@@ -10,7 +10,6 @@
 4. When the daemon goes away or does not respond, all requests without an answer fail.
 """
 
-import itertools
 import math
 import select
 import time
@@ -22,7 +21,15 @@ import msgspec
 
 from sire.client.connection import Connection, largest_message
 from sire.client.heartbeat import HEARTBEAT_ID
-from sire.client.link import Answer, Link
+from sire.client.link import Link
+from sire.client.pipeline.base import (
+    CONTROL,
+    MAX_BYTES_IN_FLIGHT,
+    POLL_SECONDS,
+    Outcome,
+    PipelinedRequest,
+    RequestPipeline,
+)
 from sire.client.pipeline.congestion import CongestionWindow
 from sire.errors import (
     DaemonUnavailable,
@@ -39,9 +46,6 @@ from sire.protocol.requests import Cancel, Predict, Request, ShowConfig
 from sire.units import format_duration, parse_duration
 
 MAX_IN_FLIGHT = 32
-MAX_BYTES_IN_FLIGHT = 64 * 1024**2
-# Interval at which the connection and deadlines are checked.
-POLL_SECONDS = 0.1
 
 # The daemon reports missed deadlines itself, with the reason; this applies when it cannot.
 _GRACE_SECONDS = 0.5
@@ -49,23 +53,6 @@ _GRACE_SECONDS = 0.5
 _AWAY_SECONDS = 1.0
 # A healthy daemon confirms at once; one that does not must not delay Ctrl-C.
 _CANCEL_SECONDS = 0.3
-# The request number of cancellations and of the first request; no prediction has it.
-_CONTROL = 0
-
-Outcome = Answer | SireError
-
-
-@dataclass(frozen=True, slots=True)
-class PipelinedRequest:
-    """A prediction to send; its frames must not change until it is answered."""
-
-    request: Predict
-    frames: Sequence[Buffer]
-
-    @property
-    def size(self) -> int:
-        """Bytes in all frames."""
-        return size_of(self.frames)
 
 
 @dataclass(slots=True)
@@ -78,7 +65,7 @@ class _InFlight:
     queue_full: QueueFull | None = None
 
 
-def open_pipeline(
+def open_link_pipeline(
     connection: Connection, waker: int | None = None, timeout: float | None = None
 ) -> "Pipeline":
     """Open a pipeline to the daemon of a connection, on a separate socket.
@@ -112,16 +99,16 @@ def open_pipeline(
 
 
 def _configuration(link: Link, timeout: float | None) -> ConfigReport:
-    if not link.send(ShowConfig(id=_CONTROL), seconds=timeout):
+    if not link.send(ShowConfig(id=CONTROL), seconds=timeout):
         raise link.connection_lost()
-    report, _ = link.receive(_CONTROL, None, due=timeout)
+    report, _ = link.receive(CONTROL, None, due=timeout)
     if isinstance(report, Failure):
         raise_failure(report)
     assert isinstance(report, ConfigReport)
     return report
 
 
-class Pipeline:
+class Pipeline(RequestPipeline):
     """Sends requests, and keeps their outcomes until they are taken; for one thread.
 
     Args:
@@ -129,23 +116,17 @@ class Pipeline:
         timeout: seconds for requests that specify none; ``math.inf`` for no limit.
         largest: bytes that a request may have; the daemon disconnects clients that send more.
         waker: a descriptor that interrupts ``pump`` when it becomes readable.
-
-    Attributes:
-        disconnected: whether the daemon went away, or does not respond.
     """
 
     def __init__(self, link: Link, timeout: float, largest: int, waker: int | None = None) -> None:
-        self.disconnected = False
+        super().__init__()
         self._reason: SireError = link.connection_lost()
         self._largest = largest
         self._link = link
         self._timeout = timeout
-        self._numbers = itertools.count(_CONTROL + 1)
         self._window = CongestionWindow(MAX_IN_FLIGHT)
         self._in_flight: dict[int, _InFlight] = {}
         self._rejected: deque[int] = deque()
-        self._outcomes: dict[int, tuple[Outcome, int]] = {}
-        self._bytes = 0
         self._unconfirmed = 0
         self._progress: dict[str, float] = {}
         self._checked = self._back = time.monotonic()
@@ -201,22 +182,6 @@ class Pipeline:
         self._bytes += one.size
         return number
 
-    def fail(self, error: SireError) -> int:
-        """Add a failed outcome for a request that could not be built; returns its number."""
-        number = next(self._numbers)
-        self._outcomes[number] = error, 0
-        return number
-
-    def answered(self) -> list[int]:
-        """The numbers of requests that have an outcome."""
-        return list(self._outcomes)
-
-    def pop(self, number: int) -> Outcome | None:
-        """Take the outcome of a request; None if it has none yet."""
-        outcome, size = self._outcomes.pop(number, (None, 0))
-        self._bytes -= size
-        return outcome
-
     def pump(self, seconds: float = 0.0) -> None:
         """Receive available answers; wait up to ``seconds`` for one if there are none."""
         if self.disconnected:
@@ -238,7 +203,7 @@ class Pipeline:
         if number in self._rejected:
             self._rejected.remove(number)
         else:
-            self._unconfirmed += self._tell(Cancel(id=_CONTROL, request=number))
+            self._unconfirmed += self._tell(Cancel(id=CONTROL, request=number))
 
     def _tell(self, request: Request, frames: Sequence[Buffer] = ()) -> bool:
         """Send a message if the connection takes it at once; ``_check`` reports a lost one."""
@@ -267,13 +232,13 @@ class Pipeline:
         reply, frames = self._link.take()
         if reply.id == HEARTBEAT_ID:
             return
-        if reply.id == _CONTROL:
+        if reply.id == CONTROL:
             self._unconfirmed -= 1
             return
         if reply.id == "" and isinstance(reply, Failure):  # a header that could not be read
             self._fail_all(error_from(reply.code, reply.message, reply.hint, reply.details))
             return
-        number = int(reply.id or _CONTROL)
+        number = int(reply.id or CONTROL)
         if (one := self._in_flight.get(number)) is None:
             return  # it was cancelled
         if not isinstance(reply, Failure):

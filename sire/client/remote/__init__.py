@@ -1,0 +1,1 @@
+"""Talking to the daemon of another machine, through its gateway."""
