@@ -2,8 +2,9 @@
 
     python babbler.py TEXT PORT
 
-It learns which word follows which two in a text, and then speaks llama.cpp's dialect: POST
-``/completion`` with ``{"prompt": "…", "n_predict": 32, "seed": 1, "stream": true}``.
+It learns which word follows which two in a text, and then speaks as llama.cpp's server does: POST
+``/completion`` with ``{"prompt": "…", "n_predict": 32, "seed": 1, "stream": true}``, or
+``/v1/chat/completions`` as OpenAI's clients send it.
 """
 
 import json
@@ -50,23 +51,43 @@ class Babbler(BaseHTTPRequestHandler):
         self.wfile.write(b'{"status": "ok"}')
 
     def do_POST(self) -> None:
-        """``/completion``: the whole answer, or a stream of words."""
+        """``/completion`` or ``/v1/chat/completions``: the whole answer, or a stream of words."""
         request: dict[str, Any] = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        count, seed = int(request.get("n_predict", 32)), int(request.get("seed", 0))
-        words = babble(self.model, str(request["prompt"]), count, seed)
+        chats = self.path == "/v1/chat/completions"
+        prompt = request["messages"][-1]["content"] if chats else request["prompt"]
+        count = int(request.get("max_tokens" if chats else "n_predict") or 32)
+        words = babble(self.model, str(prompt), count, int(request.get("seed") or 0))
+        laid_out = _chat if chats else _completion
         if not request.get("stream"):
             self._head("application/json")
-            self.wfile.write(json.dumps({"content": "".join(words), "stop": True}).encode())
+            self.wfile.write(json.dumps(laid_out("".join(words), stop=True)).encode())
             return
         self._head("text/event-stream")
         for word in words:
-            event = json.dumps({"content": word, "stop": False})
-            self.wfile.write(f"data: {event}\n\n".encode())
+            self._send(json.dumps(laid_out(word, stop=False)))
+        if chats:
+            self._send("[DONE]")
+
+    def _send(self, event: str) -> None:
+        self.wfile.write(f"data: {event}\n\n".encode())
 
     def _head(self, content_type: str) -> None:
         self.send_response(200)
         self.send_header("Content-Type", content_type)
         self.end_headers()
+
+
+def _completion(text: str, *, stop: bool) -> dict[str, Any]:
+    return {"content": text, "stop": stop}
+
+
+def _chat(text: str, *, stop: bool) -> dict[str, Any]:
+    """An answer, or a part of one, as OpenAI's clients read it."""
+    said = {"role": "assistant", "content": text}
+    choice = {"index": 0, "message" if stop else "delta": said}
+    choice["finish_reason"] = "stop" if stop else None
+    kind = "chat.completion" if stop else "chat.completion.chunk"
+    return {"id": "babble", "object": kind, "created": 0, "model": "babbler", "choices": [choice]}
 
 
 if __name__ == "__main__":
