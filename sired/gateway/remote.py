@@ -88,7 +88,7 @@ async def ask(call: Call) -> Response:
 async def _check(call: Call, request: Request) -> None:
     """Refuse what the gateway, or the key, does not allow."""
     if isinstance(request, _MANAGING) or (isinstance(request, requests.Health) and request.deep):
-        require_manage(call.request.scope)
+        require_manage(call.key)
     elif not isinstance(request, _USING):
         raise AccessDenied(
             f"{type(request).__name__} is not possible from another machine.",
