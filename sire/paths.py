@@ -70,6 +70,11 @@ class Paths:
         return self.data / "models"
 
     @property
+    def aliases(self) -> Path:
+        """Other names for models."""
+        return self.data / "aliases.json"
+
+    @property
     def classes(self) -> Path:
         """Model classes that Python clients sent as pickles."""
         return self.data / "classes"

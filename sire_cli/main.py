@@ -27,6 +27,7 @@ _PANELS = {
         "register",
         "estimate",
         "ls",
+        "alias",
         "show",
         "verify",
         "rm",
@@ -44,7 +45,7 @@ _PANELS = {
     "Shell": ("completion",),
 }
 VERBS = tuple(verb for verbs in _PANELS.values() for verb in verbs)
-_GROUPS = ("config", "daemon", "job", "key")
+_GROUPS = ("alias", "config", "daemon", "job", "key")
 # Those of which --host may name another machine.
 _REMOTE = frozenset(
     {

@@ -16,6 +16,7 @@ import pytest
 from sire.client.autostart import daemon_runs, start_daemon
 from sire.client.connection import Connection
 from sire.paths import Paths, find_paths
+from sire.protocol.aliases import RemoveAlias
 from sire.protocol.jobs import CancelJobs, RemoveJobs
 from sire.protocol.replies import HealthReport, InstanceList, ModelList
 from sire.protocol.requests import Health, ListModels, Ps, Remove
@@ -135,7 +136,10 @@ def _remove_everything(connection: Connection) -> None:
     connection.ask(RemoveJobs(older_than=0))
     instances = connection.expect(InstanceList, Ps()).instances
     busy = [one.pid for one in instances if one.state == "busy" and one.pid is not None]
-    for known in connection.expect(ModelList, ListModels()).models:
+    listed = connection.expect(ModelList, ListModels())
+    for state in listed.aliases:
+        connection.ask(RemoveAlias(name=state.alias.name))
+    for known in listed.models:
         connection.ask(Remove(name=known.model.name))
     for pid in busy:
         with contextlib.suppress(ProcessLookupError):

@@ -16,7 +16,7 @@ from sire.protocol.runs import RunResult, WorkerError
 
 
 class OpenDirect(msgspec.Struct, frozen=True, tag=True):
-    """Request a direct connection to a worker of this model."""
+    """Request a direct connection to a worker of this model, or of an alias's model."""
 
     model: str
     v: int
@@ -29,11 +29,13 @@ class Opened(msgspec.Struct, frozen=True, tag=True):
         connection: its number, for ``WhyEnded``.
         timeout: seconds for requests that specify none.
         largest_bytes: the most bytes of payload in a request.
+        model: the model that the worker holds, which an alias may stand for.
     """
 
     connection: int
     timeout: float
     largest_bytes: int
+    model: str = ""
 
 
 class OpenPayloads(msgspec.Struct, frozen=True, tag=True):

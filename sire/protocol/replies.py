@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from sire.protocol.aliases import AliasList, AliasState
 from sire.protocol.counts import ModelEvent, ModelHistory, ModelMetrics, ModelStats, StatsTotals
 from sire.protocol.devices import DeviceInfo, DeviceList
 from sire.protocol.jobs import (
@@ -177,10 +178,11 @@ class EstimateReport(Message, frozen=True, tag="estimate"):
 
 
 class ModelList(Message, frozen=True, tag="models"):
-    """All registered models by name, and the errors of registry files that cannot be read."""
+    """All models and aliases by name, and the errors of registry files that cannot be read."""
 
     models: tuple[ModelInfo, ...]
     damaged: dict[str, str] = {}
+    aliases: tuple[AliasState, ...] = ()
 
 
 class InstanceList(Message, frozen=True, tag="instances"):
@@ -197,6 +199,7 @@ class Prediction(Message, frozen=True, tag="prediction"):
         queue_seconds: time of waiting, including loading.
         cached: whether it is the answer to an earlier request with the same input; both times are
             0 then.
+        model: the model that answered, which an alias may stand for.
     """
 
     content_type: str
@@ -204,6 +207,7 @@ class Prediction(Message, frozen=True, tag="prediction"):
     compute_seconds: float = 0.0
     queue_seconds: float = 0.0
     cached: bool = False
+    model: str = ""
 
 
 class Part(Message, frozen=True, tag="part"):
@@ -363,4 +367,5 @@ Reply = (
     | JobIds
     | JobCounts
     | JobEnds
+    | AliasList
 )

@@ -1,5 +1,6 @@
 """The requests of clients."""
 
+from sire.protocol.aliases import ListAliases, RemoveAlias, Resolve, SetAlias
 from sire.protocol.jobs import (
     CancelJobs,
     CountJobs,
@@ -329,6 +330,10 @@ Request = (
     | JobResult
     | CancelJobs
     | RemoveJobs
+    | SetAlias
+    | RemoveAlias
+    | ListAliases
+    | Resolve
 )
 
 # Requests that change nothing: a restarted daemon may be asked again when the first one died.
@@ -352,4 +357,6 @@ READING = (
     WaitJobs,
     JobResult,
     WhyEnded,
+    ListAliases,
+    Resolve,
 )

@@ -13,16 +13,29 @@ _MOST_JOBS = 50
 
 
 def complete_model(incomplete: str) -> list[str]:
-    """Registered models whose names start with this text."""
+    """Registered models and aliases whose names start with this text."""
+    reply = _models()
+    names = [info.model.name for info in reply.models]
+    return [name for name in (*names, *_aliases(reply)) if name.startswith(incomplete)]
+
+
+def complete_alias(incomplete: str) -> list[str]:
+    """Aliases whose names start with this text."""
+    return [name for name in _aliases(_models()) if name.startswith(incomplete)]
+
+
+def _aliases(reply: ModelList) -> list[str]:
+    return [state.alias.name for state in reply.aliases]
+
+
+def _models() -> ModelList:
     from sire_cli.daemon_connection import connect  # noqa: PLC0415
 
     try:
         with connect(autostart=False) as connection:
-            reply = connection.expect(ModelList, ListModels(), timeout=_TIMEOUT_SECONDS)
+            return connection.expect(ModelList, ListModels(), timeout=_TIMEOUT_SECONDS)
     except (SireError, OSError):
-        return []
-    names = [info.model.name for info in reply.models]
-    return [name for name in names if name.startswith(incomplete)]
+        return ModelList(models=())
 
 
 def complete_device(incomplete: str) -> list[str]:

@@ -17,6 +17,7 @@ from sired.daemon.engine.recorder import FileRecorder
 from sired.daemon.engine.warm_start import WarmStart
 from sired.daemon.handlers.predictions import DaemonDirectAccess
 from sired.daemon.jobs.service import JobService
+from sired.daemon.models.aliases import Aliases
 from sired.daemon.models.defaults import OptionDefaults
 from sired.daemon.plugins import find_policy, find_router, find_strategy
 from sired.daemon.services import Services
@@ -33,6 +34,7 @@ from sired.scheduler.entities.ledger import Account
 from sired.scheduler.recording import Policies
 from sired.scheduler.rules import Rules
 from sired.server.front import Front
+from sired.store.aliases import AliasFile
 from sired.store.footprints import Footprints
 from sired.store.loaded import LoadedModels
 from sired.store.registry import Registry
@@ -119,6 +121,7 @@ def _services(
         brain=brain,
         engine=engine,
         registry=registry,
+        aliases=Aliases(AliasFile(paths.aliases), registry, brain),
         inventory=inventory,
         footprints=footprints,
         snapshots=snapshots,

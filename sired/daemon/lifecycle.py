@@ -133,7 +133,7 @@ def _remove_leftovers(startup: Startup) -> None:
     remove_stale_socket(paths.direct_socket)
     if startup.listening is None:
         remove_stale_socket(paths.socket)
-    for directory in (paths.models, paths.classes, paths.state):
+    for directory in (paths.data, paths.models, paths.classes, paths.state):
         atomic.sweep(directory)
 
 

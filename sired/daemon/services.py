@@ -21,6 +21,7 @@ from sired.daemon.engine.result_cache import ResultCache
 from sired.daemon.engine.slots import Slots
 from sired.daemon.engine.warm_start import WarmStart
 from sired.daemon.jobs.service import JobService
+from sired.daemon.models.aliases import Aliases
 from sired.daemon.models.headers import HeaderReaders
 from sired.daemon.supervisor.supervisor import WorkerSupervisor
 from sired.daemon.telemetry.counters import AllCounters
@@ -59,6 +60,7 @@ class Services:
     brain: Brain
     engine: Engine
     registry: Registry
+    aliases: Aliases
     inventory: Inventory
     footprints: Footprints
     snapshots: Snapshots
@@ -131,6 +133,7 @@ class Services:
             *self._exceeded_declarations,
             *self._unlimited_groups,
             *damaged,
+            *self.aliases.problems,
             *self.jobs.problems,
             *self.warm_start.problems,
             *self.history_recorder.problems,

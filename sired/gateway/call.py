@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -13,8 +13,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from sire.errors import InvalidInput, SireError, error_text
+from sire.errors import (
+    InsufficientMemory,
+    InvalidInput,
+    LoadFailed,
+    ModelNotFound,
+    SireError,
+    error_text,
+)
 from sire.keys import ApiKey
+from sire.protocol.replies import ModelInfo
 from sired.gateway.body import ClientGone, read_body
 from sired.gateway.errors import error_response
 from sired.gateway.served import ServedModels
@@ -23,6 +31,8 @@ _FORM = "multipart/form-data"
 
 log = logging.getLogger(__name__)
 
+# Errors of a model that cannot be loaded, whatever is asked of it.
+_CANNOT_SERVE = (InsufficientMemory, LoadFailed)
 # Most requests are answered before it pays to watch whether their client leaves.
 _WATCH_AFTER_SECONDS = 0.02
 
@@ -35,11 +45,31 @@ class Call:
         request: its method, path, query and headers.
         body: all of its body.
         models: the models that the gateway serves, and the daemon that has them.
+        chosen: the models for the names that it has, by name.
+        tried: the models that were chosen for aliases so far, by alias.
     """
 
     request: Request
     body: bytes
     models: ServedModels
+    chosen: dict[str, ModelInfo] = field(default_factory=dict)
+    tried: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    async def choose(self, name: str) -> ModelInfo:
+        """The model for this request: the one of that name, or one of those of an alias.
+
+        The answer is the same until the request is tried with another model.
+
+        Raises:
+            ModelNotFound: it is not registered, or not served.
+        """
+        if (found := self.chosen.get(name)) is not None:
+            return found
+        tried = self.tried.get(name, ())
+        info = self.chosen[name] = await self.models.choose(name, tried)
+        if info.model.name != name:
+            self.tried[name] = (*tried, info.model.name)
+        return info
 
     @property
     def key(self) -> ApiKey | None:
@@ -96,6 +126,23 @@ class Endpoint:
         self._handle = handle
         self._render = render
 
+    async def _answer(self, call: Call) -> Response:
+        """The response of the handler: with other models of an alias if one cannot be loaded."""
+        error: SireError | None = None
+        while True:
+            tried = dict(call.tried)
+            call.chosen.clear()
+            try:
+                return await self._handle(call)
+            except ModelNotFound as problem:
+                if error is not None:
+                    raise error from None  # there is no other model
+                error = problem
+            except _CANNOT_SERVE as problem:
+                error = problem
+            if call.tried == tried:
+                raise error
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         try:
@@ -104,7 +151,7 @@ class Endpoint:
             call = Call(
                 Request(scope, receive), body, self._models.allowed_to(scope.get("sire.key"))
             )
-            response = await _unless_gone(self._handle(call), receive)
+            response = await _unless_gone(self._answer(call), receive)
         except ClientGone:
             return
         except SireError as error:

@@ -7,7 +7,7 @@ import numpy as np
 
 from sire.errors import InvalidInput
 from sire.protocol.content import JSON, TENSORS, Payload
-from sire.protocol.replies import Prediction
+from sire.protocol.replies import ModelInfo, Prediction
 from sire.protocol.requests import Predict
 from sire.spec import KeepAlive
 from sire.tensors import unpack
@@ -19,7 +19,7 @@ Vectors = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 
 async def embedded(
     call: Call,
-    model: str,
+    info: ModelInfo,
     texts: list[str],
     dimensions: int | None = None,
     keep_alive: KeepAlive = None,
@@ -28,7 +28,7 @@ async def embedded(
 
     Args:
         call: the request that they are for.
-        model: a registered model.
+        info: the model.
         texts: at least one.
         dimensions: how many numbers of each vector are wanted; None for all.
         keep_alive: how long the model stays loaded afterwards; None for its own setting.
@@ -36,7 +36,7 @@ async def embedded(
     Raises:
         InvalidInput: the model does not answer texts with vectors, or with shorter ones.
     """
-    in_ollama = (await call.models.known(model)).model.runtime == "ollama"
+    model, in_ollama = info.model.name, info.model.runtime == "ollama"
     body = {"input": texts} if in_ollama else texts
     request = Predict(model=model, content_type=JSON, accept=TENSORS, keep_alive=keep_alive)
     reply, frames = await call.models.daemon.predict(request, [msgspec.json.encode(body)])

@@ -48,7 +48,7 @@ async def unloaded(call: Call) -> list[str]:
     if not call.models.names:
         return []
     served = {"ready", "busy", "leased"}
-    return [one.model.name for one in await call.models.list() if one.state not in served]
+    return [name for name, one in await call.models.listed() if one.state not in served]
 
 
 async def metrics(call: Call) -> Response:

@@ -7,6 +7,7 @@ from sire.client.aio.connection import AsyncConnection
 from sire.errors import ModelNotFound
 from sire.keys import ApiKey
 from sire.nearest import did_you_mean
+from sire.protocol.aliases import Resolve
 from sire.protocol.replies import InstanceInfo, ModelInfo, ModelList
 from sire.protocol.requests import ListModels, Load, Show
 from sire.spec import Signature
@@ -27,7 +28,7 @@ class ServedModels:
         self.daemon = daemon
         self.names = names
         self._restricted: dict[tuple[str, ...], ServedModels] = {}
-        self._signatures: dict[tuple[str, bool], tuple[float, Signature]] = {}
+        self._signatures: dict[str, tuple[float, Signature]] = {}
         self._known: dict[str, tuple[float, ModelInfo]] = {}
         self._names: tuple[float, frozenset[str]] = (-math.inf, frozenset())
 
@@ -66,20 +67,25 @@ class ServedModels:
         """
         return await self.daemon.expect(ModelInfo, Show(name=self.check(name)))
 
-    async def signature(self, name: str, *, answered: bool = False) -> Signature:
-        """The inputs and outputs of a model, as they were at most a second ago.
-
-        Args:
-            name: of the model.
-            answered: whether it has just answered, and so been loaded: then they are known.
+    async def current(self, name: str) -> str:
+        """The model of that name, or the one that an alias stands for now.
 
         Raises:
             ModelNotFound: it is not registered, or not served.
         """
-        known = self._signatures.get((name, answered))
+        return (await self.known(name)).model.name
+
+    async def signature(self, chosen: str) -> Signature:
+        """The inputs and outputs of a model that has answered, as they were at most a second ago.
+
+        Raises:
+            ModelNotFound: it has been removed.
+        """
+        known = self._signatures.get(chosen)
         now = time.monotonic()
         if known is None or now - known[0] > _KNOWN_SECONDS:
-            known = self._signatures[name, answered] = (now, (await self.show(name)).signature)
+            info = await self.daemon.expect(ModelInfo, Show(name=chosen))
+            known = self._signatures[chosen] = (now, info.signature)
         return known[1]
 
     async def known(self, name: str) -> ModelInfo:
@@ -95,17 +101,43 @@ class ServedModels:
             known = self._known[name] = (now, await self.show(name))
         return known[1]
 
+    async def choose(self, name: str, but: tuple[str, ...] = ()) -> ModelInfo:
+        """The model for one request: the one of that name, or one of those of an alias.
+
+        Args:
+            name: of a model or an alias.
+            but: models of the alias that have failed with this request.
+
+        Raises:
+            ModelNotFound: it is not registered, or not served.
+        """
+        known = await self.known(name)
+        if known.model.name == name:
+            return known
+        return await self.daemon.expect(ModelInfo, Resolve(name=name, but=but))
+
     async def known_names(self, *, fresh: bool = False) -> frozenset[str]:
-        """The names of all models that are served, as they are now or were a second ago."""
+        """The names of all models and aliases that are served, now or a second ago."""
         now = time.monotonic()
         if fresh or now - self._names[0] > _KNOWN_SECONDS:
-            self._names = now, frozenset(one.model.name for one in await self.list())
+            self._names = now, frozenset(name for name, _ in await self.listed())
         return self._names[1]
 
     async def list(self) -> tuple[ModelInfo, ...]:
         """All models that are served, by name."""
         known = (await self.daemon.expect(ModelList, ListModels())).models
         return tuple(one for one in known if not self.names or one.model.name in self.names)
+
+    async def listed(self) -> tuple[tuple[str, ModelInfo], ...]:
+        """All models that are served, and after them aliases as the models that they stand for."""
+        reply = await self.daemon.expect(ModelList, ListModels())
+        by_name = {one.model.name: one for one in reply.models}
+        standing = {one.alias.name: by_name.get(one.serves or "") for one in reply.aliases}
+        return tuple(
+            (name, info)
+            for name, info in (*by_name.items(), *standing.items())
+            if info is not None and (not self.names or name in self.names)
+        )
 
     async def load(self, name: str) -> InstanceInfo:
         """Load a model now.

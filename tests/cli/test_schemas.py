@@ -54,6 +54,7 @@ def test_what_is_printed_is_what_the_schemas_say(home: Home, zoo: Path) -> None:
     fits("job show", "job", "show", job["id"])
     for verb in ("ls", "ps", "stats", "metrics", "devices", "health", "config", "doctor"):
         assert fits(verb, verb)
+    fits("alias ls", "alias", "ls")
     fits("job ls", "job", "ls")
     home.sire("key", "add", "me", "--file", home.path / "keys.json")
     fits("key ls", "key", "ls", "--file", home.path / "keys.json")

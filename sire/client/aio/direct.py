@@ -99,7 +99,7 @@ class AsyncDirectConnection:
             raise self._lost(self._terms.connection)
         if answer.input_held:
             self._staging.renew()
-        return prediction_of(answer, time.monotonic() - sent), [
+        return prediction_of(answer, time.monotonic() - sent, self._terms.model), [
             memoryview(frame) for frame in frames
         ]
 

@@ -75,7 +75,7 @@ class DirectConnection:
             raise failure_of(answer)
         if answer.input_held:
             self._staging.renew()
-        return prediction_of(answer, time.monotonic() - sent), frames
+        return prediction_of(answer, time.monotonic() - sent, self._terms.model), frames
 
     def _send(self, run: RunModel, payload: Sequence[Buffer]) -> None:
         try:

@@ -28,13 +28,14 @@ def run_of(request: Predict, sent: float) -> RunModel:
     return RunModel(0, request.content_type, request.tensors, request.accept, sent)
 
 
-def prediction_of(answer: RunResult, latency: float) -> Prediction:
-    """The header of an answer that arrived ``latency`` seconds after its request was sent."""
+def prediction_of(answer: RunResult, latency: float, model: str) -> Prediction:
+    """The header of a model's answer, ``latency`` seconds after its request was sent."""
     return Prediction(
         content_type=answer.content_type,
         tensors=answer.tensors,
         compute_seconds=answer.compute_seconds,
         queue_seconds=max(0.0, latency - answer.compute_seconds),
+        model=model,
     )
 
 

@@ -31,11 +31,12 @@ _CREDENTIALS = struct.Struct("3i")
 class DirectAccess(Protocol):
     """What the listener needs from the daemon."""
 
-    def connect(self, model: str, connection: socket.socket) -> int | None:
-        """Pass a connection to a worker of a model.
+    def connect(self, name: str, connection: socket.socket) -> tuple[int, str] | None:
+        """Pass a connection to a worker of a model, or of the one that an alias stands for.
 
         Returns:
-            The connection's number; None if the client has to send requests to the daemon for now.
+            The connection's number, and the model; None if the client has to send requests to the
+            daemon for now.
         """
 
     def terms(self) -> tuple[float, int]:
@@ -143,8 +144,11 @@ class DirectListener:
         if request.v != PROTOCOL_VERSION:
             return None
         if isinstance(request, OpenDirect):
-            number = self._access.connect(request.model, connection)
-            return None if number is None else Opened(number, *self._access.terms())
+            passed = self._access.connect(request.model, connection)
+            if passed is None:
+                return None
+            connection_number, model = passed
+            return Opened(connection_number, *self._access.terms(), model)
         number = self._payloads.add(connection)
         return None if number is None else PayloadsOpened(number)
 

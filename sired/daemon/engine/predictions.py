@@ -129,6 +129,7 @@ class Predictions:
             content_type=answer.content_type,
             tensors=answer.tensors,
             cached=True,
+            model=key.generation.model,
         )
         sink.reply(client, reply, answer.frames)
         return True
@@ -212,6 +213,7 @@ class Predictions:
             tensors=result.tensors,
             compute_seconds=result.compute_seconds,
             queue_seconds=wait,
+            model=pending.model,
         )
         pending.sink.reply(pending.client, reply, payload)
         counters = self._counters.of(pending.model)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from sire.protocol import requests
 from sire.protocol.content import Buffer
 from sire.protocol.requests import Request
+from sired.daemon.handlers.aliases import AliasHandlers
 from sired.daemon.handlers.instances import InstanceHandlers
 from sired.daemon.handlers.jobs import JobHandlers
 from sired.daemon.handlers.models import ModelHandlers
@@ -36,7 +37,7 @@ class RequestHandlers:
         services.predictions.owner_of = self._peers.owner
         services.front.gone = self._peers.disconnected
         self._pools = PoolHandlers(services, table, self._peers.is_connected)
-        PredictionHandlers(services, table)
+        self._aliases = AliasHandlers(services, table, PredictionHandlers(services, table))
         InstanceHandlers(services, table)
         ModelHandlers(services, table)
         JobHandlers(services, table)
@@ -54,7 +55,15 @@ class RequestHandlers:
             request, requests.Predict
         ):  # other requests may report what direct requests did
             self._services.direct_broker.catch_up()
-        self.table.handle(client, request, payload)
+        chosen = self._services.aliases.applied(request)
+        if (
+            chosen is not request
+            and isinstance(request, requests.Predict)
+            and isinstance(chosen, requests.Predict)
+        ):
+            self._aliases.predict(client, request, chosen, payload)
+        else:
+            self.table.handle(client, chosen, payload)
 
     def _cancel(self, client: Client, request: requests.Cancel, _: tuple[Buffer, ...]) -> None:
         withdrawn = Client(client.connection, request.request)

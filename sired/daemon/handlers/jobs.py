@@ -131,6 +131,7 @@ class JobHandlers:
             tensors=data.tensors,
             compute_seconds=job.compute_seconds or 0.0,
             queue_seconds=(job.started_at or job.created_at) - job.created_at,
+            model=job.model,
         )
         self._front.reply(client, reply, data.frames)
 

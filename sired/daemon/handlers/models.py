@@ -56,9 +56,11 @@ class ModelHandlers:
         spec, snapshot = await asyncio.to_thread(
             _completed, request, payload, services.paths, services.headers
         )
+        services.aliases.check_free(request.model.name)
         if not request.replace:  # before its class is asked whether the file matches
             services.registry.check_free(spec.name)
         spec = await self._estimates.soon(spec)
+        services.aliases.check_free(spec.name)  # one may have been set meanwhile
         spec = services.registry.add(spec, request.explicit, replace=request.replace)
         if request.replace:
             services.footprints.forget(spec)

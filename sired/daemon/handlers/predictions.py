@@ -5,6 +5,7 @@ import socket
 from sire.errors import InvalidInput
 from sire.protocol import requests
 from sire.protocol.content import Buffer
+from sired.daemon.engine.operations import ReplySink
 from sired.daemon.handlers.table import HandlerTable
 from sired.daemon.services import Services
 from sired.runtimes.discovery import serves_http
@@ -24,12 +25,32 @@ class PredictionHandlers:
     def _predict(
         self, client: Client, request: requests.Predict, payload: tuple[Buffer, ...]
     ) -> None:
+        self.predict(client, request, payload, self._services.front)
+
+    def predict(
+        self,
+        client: Client,
+        request: requests.Predict,
+        payload: tuple[Buffer, ...],
+        sink: ReplySink,
+    ) -> None:
+        """Begin a prediction.
+
+        Args:
+            client: where the answer goes.
+            request: the request, which names a model.
+            payload: the input's frames.
+            sink: takes the answer.
+
+        Raises:
+            SireError: it fails at once.
+        """
         services = self._services
         services.refuse_when_draining()
         if request.model not in services.models:
             services.registry.get(request.model)  # its error suggests similar names
         timeout = services.timeout(request.timeout)
-        services.predictions.predict(client, request, payload, timeout, services.front)
+        services.predictions.predict(client, request, payload, timeout, sink)
 
     def _take_slot(self, client: Client, request: requests.TakeSlot, _: tuple[Buffer, ...]) -> None:
         services = self._services
@@ -64,9 +85,15 @@ class DaemonDirectAccess:
         settings = self._services.settings
         return settings.defaults.timeout, settings.daemon.max_message_bytes
 
-    def connect(self, model: str, connection: socket.socket) -> int | None:
-        """Pass a connection to a worker of a model, unless the daemon is stopping."""
-        if self._services.draining:
+    def connect(self, name: str, connection: socket.socket) -> tuple[int, str] | None:
+        """Pass a connection to a worker of a model, unless the daemon is stopping.
+
+        For an alias only while all requests go to its first model: what else gets one is decided
+        for each request.
+        """
+        model = None if self._services.draining else self._services.aliases.single(name)
+        if model is None:
             return None
         largest = self._services.settings.daemon.max_message_bytes
-        return self._services.direct_broker.connect(model, connection, largest)
+        number = self._services.direct_broker.connect(model, connection, largest)
+        return None if number is None else (number, model)

@@ -33,7 +33,12 @@ TIERS = ("device", "dram", "disk")
 def models(services: Services, message_id: str | int) -> ModelList:
     """All registered models."""
     infos = tuple(model(services, name) for name in sorted(services.registry.models))
-    return ModelList(id=message_id, models=infos, damaged=services.registry.damaged)
+    return ModelList(
+        id=message_id,
+        models=infos,
+        damaged=services.registry.damaged,
+        aliases=services.aliases.states(),
+    )
 
 
 def model(services: Services, name: str, message_id: str | int = "") -> ModelInfo:

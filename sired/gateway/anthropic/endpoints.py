@@ -53,13 +53,14 @@ class Messages:
             SireError: the errors of a prediction.
         """
         wanted = read(call.json())
-        asked = wanted.generation()
-        generator = await self._generators.of(call.models, wanted.model)
+        info = await call.choose(wanted.model)
+        asked = wanted.generation(info.model.name)
+        generator = self._generators.of_model(info)
         head = {
             "id": f"msg_{uuid.uuid4().hex}",
             "type": "message",
             "role": "assistant",
-            "model": wanted.model,
+            "model": asked.model,
         }
         if wanted.stream:
             events = await started(_events(generator.parts(asked), head), _last)

@@ -47,13 +47,13 @@ class MessagesRequest(msgspec.Struct, frozen=True, kw_only=True):
     temperature: float | None = None
     top_p: float | None = None
 
-    def generation(self) -> Generation:
-        """What is asked of the model."""
+    def generation(self, model: str) -> Generation:
+        """What is asked of the model that was chosen."""
         chat = [{"role": one.role, "content": _text(one.content)} for one in self.messages]
         if system := _text(self.system):
             chat.insert(0, {"role": "system", "content": system})
         options = Options(self.max_tokens, self.temperature, self.top_p, stop=self.stop_sequences)
-        return Generation(self.model, (GenerationPrompt(messages=tuple(chat)),), options)
+        return Generation(model, (GenerationPrompt(messages=tuple(chat)),), options)
 
 
 def read(body: Any) -> MessagesRequest:

@@ -8,7 +8,6 @@ from sired.gateway.generation.ollama import OllamaGenerator
 from sired.gateway.generation.program import ProgramGenerator
 from sired.gateway.generation.request import Generator
 from sired.gateway.programs.forwarding import Forwarder
-from sired.gateway.served import ServedModels
 
 
 class Generators:
@@ -26,17 +25,12 @@ class Generators:
         }
         self._of_programs = ProgramGenerator(daemon, forwarder)
 
-    async def of(self, models: ServedModels, name: str) -> Generator:
-        """The generator of one of these models.
+    def of_model(self, info: ModelInfo) -> Generator:
+        """The generator of a model.
 
         Raises:
-            ModelNotFound: it is not registered, or not served.
             InvalidInput: its runtime does not generate text.
         """
-        return self.of_model(await models.known(name))
-
-    def of_model(self, info: ModelInfo) -> Generator:
-        """The generator of a model whose state is known; raises as ``of``."""
         if info.serves_http:
             return self._of_programs
         if (found := self._by_runtime.get(info.model.runtime)) is not None:

@@ -18,14 +18,14 @@ async def infer(
 
     Args:
         models: what is served.
-        name: of the model.
+        name: of a model or an alias.
         request: what was asked.
         contents: the bytes of each input's elements; None for one that has ``data``.
 
     Raises:
         SireError: the errors of a prediction.
     """
-    signature = await models.signature(name)
+    signature = (await models.known(name)).signature
     predict, payload = prediction(name, request, contents, signature)
     reply, frames = await models.daemon.predict(predict, payload)
     assert isinstance(reply, Prediction)
@@ -48,7 +48,7 @@ async def infer_in_parts(
     Raises:
         SireError: the errors of a prediction, perhaps after some parts.
     """
-    signature = await models.signature(name)
+    signature = (await models.known(name)).signature
     predict, payload = prediction(name, request, contents, signature)
     async with aclosing(models.daemon.stream(predict, payload)) as replies:
         async for reply, frames in replies:
@@ -69,6 +69,7 @@ async def _outputs(
     frames: list[memoryview],
 ) -> list[OutputTensor]:
     if not signature.outputs:  # it was not loaded before
-        signature = await models.signature(name, answered=True)
+        model = reply.model if isinstance(reply, Prediction) else await models.current(name)
+        signature = await models.signature(model)
     answer = Payload(reply.content_type, tuple(frames), reply.tensors)
     return wanted_outputs(request, outputs_of(answer, signature))

@@ -91,13 +91,13 @@ async def statistics(models: ServedModels, info: ModelInfo) -> dict[str, Any]:
 
 
 async def index(models: ServedModels, *, only_loaded: bool) -> list[dict[str, str]]:
-    """All models, or those that are loaded."""
+    """All models and aliases, or those that are loaded."""
     found = []
-    for info in await models.list():
+    for name, info in await models.listed():
         loaded = info.state in _LOADED
         if loaded or not only_loaded:
             state = {"state": "READY"} if loaded else {"state": "UNAVAILABLE", "reason": info.state}
-            found.append({"name": info.model.name, "version": VERSION, **state})
+            found.append({"name": name, "version": VERSION, **state})
     return found
 
 

@@ -10,15 +10,15 @@ import msgspec
 from starlette.responses import Response, StreamingResponse
 
 from sire.errors import SireError
-from sire.protocol.replies import ModelInfo, Unloaded
-from sire.protocol.requests import Unload
+from sire.protocol.replies import InstanceInfo, ModelInfo, Unloaded
+from sire.protocol.requests import Load, Unload
 from sired.gateway.call import Call
 from sired.gateway.errors import json_response
 from sired.gateway.fields import read_fields
 from sired.gateway.generation.generators import Generators
 from sired.gateway.generation.request import Generated, Generation, GenerationPrompt
 from sired.gateway.keys import require_manage
-from sired.gateway.ollama.names import find
+from sired.gateway.ollama.names import answering, choose
 from sired.gateway.ollama.requests import ACCEPTED, GenerateRequest, Generating, OllamaChatRequest
 from sired.gateway.streams import started
 
@@ -48,7 +48,7 @@ class TextEndpoints:
             SireError: the errors of a prediction.
         """
         wanted = read_fields(call.json(), GenerateRequest, ACCEPTED)
-        info = await find(call.models, wanted.model)
+        info = await choose(call, wanted.model)
         prompt = wanted.asked(templated=info.model.runtime in _OWN_TEMPLATE)
         return await self._respond(call, wanted, info, prompt, _response)
 
@@ -59,7 +59,7 @@ class TextEndpoints:
             SireError: the errors of a prediction.
         """
         wanted = read_fields(call.json(), OllamaChatRequest, ACCEPTED)
-        info = await find(call.models, wanted.model)
+        info = await choose(call, wanted.model)
         return await self._respond(call, wanted, info, wanted.asked(), _message)
 
     async def _respond(
@@ -75,12 +75,12 @@ class TextEndpoints:
             return json_response(await _load(call, wanted, info.model.name, words))
         options, kept = wanted.generation_options(), wanted.kept()
         asked = Generation(info.model.name, (prompt,), options, kept)
-        began = time.monotonic()
+        name, began = answering(wanted.model, info), time.monotonic()
         if wanted.stream:
-            lines = await started(_lines(generator.parts(asked), wanted.model, words, began), _last)
+            lines = await started(_lines(generator.parts(asked), name, words, began), _last)
             return StreamingResponse(lines, media_type="application/x-ndjson")
         (answer,) = await generator.whole(asked)
-        return json_response(_line(wanted.model, words, answer, began))
+        return json_response(_line(name, words, answer, began))
 
 
 async def _load(call: Call, wanted: Generating, name: str, words: Words) -> dict[str, Any]:
@@ -89,9 +89,9 @@ async def _load(call: Call, wanted: Generating, name: str, words: Words) -> dict
         await call.models.daemon.expect(Unloaded, Unload(name=name))
         done = "unload"
     else:
-        await call.models.load(name)
+        await call.models.daemon.expect(InstanceInfo, Load(name=name))
         done = "load"
-    return {**_head(wanted.model), **words(""), "done": True, "done_reason": done}
+    return {**_head(name), **words(""), "done": True, "done_reason": done}
 
 
 async def _lines(

@@ -27,14 +27,15 @@ class _Named(msgspec.Struct, frozen=True):
 
 
 async def tags(call: Call) -> Response:
-    """All models that are served."""
-    return json_response({"models": [_listed(one.model) for one in await call.models.list()]})
+    """All models and aliases that are served."""
+    found = [_listed(name, info.model) for name, info in await call.models.listed()]
+    return json_response({"models": found})
 
 
 async def ps(call: Call) -> Response:
     """The models that are loaded."""
     loaded = [
-        {**_listed(info.model), **_held(instance)}
+        {**_listed(info.model.name, info.model), **_held(instance)}
         for info in await call.models.list()
         for instance in info.instances[:1]
     ]
@@ -69,10 +70,10 @@ async def version(_: Call) -> Response:
     return json_response({"version": _VERSION})
 
 
-def _listed(spec: ModelSpec) -> dict[str, Any]:
+def _listed(name: str, spec: ModelSpec) -> dict[str, Any]:
     return {
-        "name": spec.name,
-        "model": spec.name,
+        "name": name,
+        "model": name,
         "modified_at": iso(spec.registered_at),
         "size": spec.weight_bytes,
         "digest": spec.fingerprint.ljust(_DIGEST_LENGTH, "0"),

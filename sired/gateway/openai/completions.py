@@ -14,7 +14,7 @@ from sire.errors import InvalidInput, SireError
 from sired.gateway.call import Call
 from sired.gateway.errors import code_of, json_response
 from sired.gateway.generation.generators import Generators
-from sired.gateway.generation.request import Generated, Generation, GenerationPrompt
+from sired.gateway.generation.request import Generated, Generation, GenerationPrompt, Options
 from sired.gateway.openai.requests import ChatRequest, CompletionRequest, read
 from sired.gateway.streams import started
 
@@ -66,7 +66,7 @@ class Completions:
         if wanted.max_completion_tokens is not None:
             options = replace(options, max_tokens=wanted.max_completion_tokens)
         prompts = (GenerationPrompt(messages=wanted.messages),)
-        return await self._respond(call, wanted, Generation(wanted.model, prompts, options), CHAT)
+        return await self._respond(call, wanted, prompts, options, CHAT)
 
     async def complete(self, call: Call) -> Response:
         """Continue one text or several.
@@ -76,24 +76,27 @@ class Completions:
         """
         wanted = read(call.json(), CompletionRequest)
         texts = [wanted.prompt] if isinstance(wanted.prompt, str) else wanted.prompt
-        asked = Generation(wanted.model, tuple(map(GenerationPrompt, texts)), wanted.options())
-        return await self._respond(call, wanted, asked, TEXT)
+        prompts = tuple(map(GenerationPrompt, texts))
+        return await self._respond(call, wanted, prompts, wanted.options(), TEXT)
 
     async def _respond(
         self,
         call: Call,
         wanted: ChatRequest | CompletionRequest,
-        asked: Generation,
+        prompts: tuple[GenerationPrompt, ...],
+        options: Options,
         form: Form,
     ) -> Response:
-        generator = await self._generators.of(call.models, wanted.model)
-        if wanted.stream and len(asked.prompts) != 1:
+        info = await call.choose(wanted.model)
+        generator = self._generators.of_model(info)
+        asked = Generation(info.model.name, prompts, options)
+        if wanted.stream and len(prompts) != 1:
             raise InvalidInput("A stream answers one prompt.", param="prompt")
         head = {
             "id": f"{form.prefix}-{uuid.uuid4().hex}",
             "object": form.part if wanted.stream else form.whole,
             "created": int(time.time()),
-            "model": wanted.model,
+            "model": asked.model,
         }
         if wanted.stream:
             usage = wanted.stream_options is not None and wanted.stream_options.include_usage

@@ -19,13 +19,13 @@ async def embed(call: Call) -> Response:
     """
     wanted = read(call.json(), EmbeddingRequest)
     texts = [wanted.input] if isinstance(wanted.input, str) else list(wanted.input)
-    model = call.models.check(wanted.model)
-    vectors = await embedded(call, model, texts, wanted.dimensions)
+    info = await call.choose(wanted.model)
+    vectors = await embedded(call, info, texts, wanted.dimensions)
     data = [
         {"object": "embedding", "index": place, "embedding": _encoded(row, wanted.encoding_format)}
         for place, row in enumerate(vectors)
     ]
-    return json_response({"object": "list", "model": wanted.model, "data": data})
+    return json_response({"object": "list", "model": info.model.name, "data": data})
 
 
 def _encoded(

@@ -67,20 +67,22 @@ async def _only_programs(call: Call) -> Response:
 
 
 async def list_models(call: Call) -> Response:
-    """All models that are served."""
-    found = [_described(info) for info in await call.models.list()]
+    """All models and aliases that are served."""
+    found = [_described(name, info) for name, info in await call.models.listed()]
     return json_response({"object": "list", "data": found})
 
 
 async def show_model(call: Call) -> Response:
-    """One model."""
-    return json_response(_described(await call.models.show(call.request.path_params["name"])))
+    """One model, or the one that an alias stands for now."""
+    name = call.request.path_params["name"]
+    return json_response(_described(name, await call.models.show(name)))
 
 
-def _described(info: ModelInfo) -> dict[str, Any]:
+def _described(name: str, info: ModelInfo) -> dict[str, Any]:
     return {
-        "id": info.model.name,
+        "id": name,
         "object": "model",
         "created": 0,
         "owned_by": info.model.runtime,
+        "root": info.model.name,
     }

@@ -27,9 +27,9 @@ class ProgramOr:
             SireError: the model is not served, or the errors of the answer.
         """
         name = await model_of(call)
-        if name and (await call.models.known(name)).serves_http:
+        if name and (info := await call.choose(name)).serves_http:
             path: bytes = call.request.scope["raw_path"]
-            return await self._forwarder.forward(call, TakeSlot(model=name), path)
+            return await self._forwarder.forward(call, TakeSlot(model=info.model.name), path)
         return await self._answer(call)
 
 

@@ -34,7 +34,8 @@ class Upstream:
             name, path = _split(rest, await call.models.known_names())
         except ModelNotFound:  # unless it was registered just now
             name, path = _split(rest, await call.models.known_names(fresh=True))
-        return await self._forwarder.forward(call, TakeSlot(model=name), path)
+        info = await call.choose(name)
+        return await self._forwarder.forward(call, TakeSlot(model=info.model.name), path)
 
 
 def _split(rest: bytes, names: frozenset[str]) -> tuple[str, bytes]:

@@ -1,7 +1,7 @@
-"""Routing strategies, by name: which instance of a model gets the next request.
+"""Routing strategies, by name: which instance of a model, or model of an alias, gets a request.
 
-A strategy chooses among the instances that can take one more request. Other packages add
-strategies through the entry point group ``sire.routing``.
+A strategy chooses among those that can take one more request. Other packages add strategies through
+the entry point group ``sire.routing``.
 """
 
 from collections.abc import Sequence
@@ -11,20 +11,26 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """An instance as a strategy sees it.
+    """An instance of a model, or a model of an alias, as a strategy sees it.
 
     Attributes:
-        instance: its id.
-        device: the device that it runs on.
-        in_flight: number of requests dispatched to it and not answered yet.
+        instance: its id; of a model, its place among the choices, from 1.
+        device: the device that it runs on; "" for a model that is not loaded.
+        in_flight: number of requests dispatched to it and not answered yet; of a model, also of
+            those that are queued.
         last_dispatched: a counter that increases with every batch; the highest value marks the
-            instance that got the most recent one. 0 if it never got any.
+            instance that got the most recent one. 0 if it never got any. Of a model, it increases
+            with every request, by less the greater its weight.
+        weight: its share in relation to others; always 1 for instances.
+        model: its name; "" for an instance.
     """
 
     instance: int
     device: str
     in_flight: int
     last_dispatched: int
+    weight: float = 1.0
+    model: str = ""
 
 
 class Router(Protocol):
@@ -35,8 +41,8 @@ class Router(Protocol):
 
 
 def least_loaded(choices: Sequence[Choice]) -> Choice:
-    """The instance with the fewest requests; of equals the oldest, so that others become idle."""
-    return min(choices, key=lambda choice: (choice.in_flight, choice.instance))
+    """The one with the fewest requests for its weight; of equals the oldest: others become idle."""
+    return min(choices, key=lambda one: ((one.in_flight + 1) / one.weight, one.instance))
 
 
 def round_robin(choices: Sequence[Choice]) -> Choice:

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from sire.protocol.aliases import AliasState
 from sire.protocol.counts import ModelStats
 from sire.protocol.devices import DeviceList
 from sire.protocol.jobs import JobEnd, JobReport
@@ -49,6 +50,7 @@ class ModelLogLine(msgspec.Struct):
 
 # Several types where it depends on what was asked for.
 PRINTED: dict[str, tuple[Any, ...]] = {
+    "alias ls": (list[AliasState],),
     "bench": (LoadReport,),
     "config": (ConfigReport,),
     "daemon logs": (LogLine,),
