@@ -26,6 +26,7 @@ SECTIONS = {
     "are dropped first.",
     "jobs": "Jobs, and how long finished jobs are kept; the oldest are removed first.",
     "history": "The per-minute history that `sire stats --since` shows.",
+    "http": "The gateway that starts with the daemon, as the service http. See sire serve.",
     "metrics": "Where Prometheus can fetch the metrics that `sire metrics` prints.",
     "workers": "What the processes of models can access. A change takes effect at the daemon's "
     "next start.",
@@ -101,6 +102,13 @@ KEYS = {
     "jobs.keep_bytes": "Most disk space for the results of finished jobs.",
     "history.keep_for": "How long the history is kept; 0 disables it. At most 500,000 entries of "
     "all models together are kept; the oldest are removed first.",
+    "http.listen": "Address to serve HTTP on, such as 127.0.0.1:8470; none by default.",
+    "http.grpc": "Address for gRPC; none by default.",
+    "http.keys": "File of the API keys that are demanded, as sire serve --keys.",
+    "http.tls_cert": "Certificate chain, to serve HTTPS.",
+    "http.tls_key": "Key of the certificate.",
+    "http.loading_wait": "How long a request waits while its model is loaded.",
+    "http.cors": "Origins of sites whose web pages may use the models.",
     "metrics.port": "Port for http://HOST:PORT/metrics; 0 disables it.",
     "metrics.host": "Address to listen on. Any program that can connect can read names and counts.",
     "workers.environment": "Variables that models get from the environment in which the daemon was "

@@ -139,6 +139,22 @@ class JobsUnavailable(SireError):
     """The database of jobs cannot be read or written."""
 
 
+class ServiceNotFound(SireError):
+    """No service of that name exists."""
+
+    exit_code = exit_codes.NOT_FOUND
+
+
+class ServiceExists(SireError):
+    """A service of that name exists already."""
+
+    exit_code = exit_codes.NOT_LOADABLE
+
+
+class ServiceFailed(SireError):
+    """The process of a service ended, or could not be started."""
+
+
 class ProtocolError(SireError):
     """The bytes received are not a message of this protocol version."""
 

@@ -115,6 +115,11 @@ class Paths:
         return self.state / "loaded.json"
 
     @property
+    def services(self) -> Path:
+        """The gateways that the next daemon starts."""
+        return self.state / "services.json"
+
+    @property
     def jobs(self) -> Path:
         """The database of jobs and, in ``spool``, their large inputs and results."""
         return self.state / "jobs"
@@ -136,6 +141,10 @@ class Paths:
     def model_log(self, name: str) -> Path:
         """The output of the workers of one model."""
         return self.logs / "models" / f"{file_stem(name)}.log"
+
+    def service_log(self, name: str) -> Path:
+        """The output of the gateway of one service."""
+        return self.logs / "services" / f"{file_stem(name)}.log"
 
     def checked_socket(self) -> Path:
         """The socket's path, if the kernel accepts its length.

@@ -38,14 +38,14 @@ _PANELS = {
         "move",
         "reload",
     ),
-    "Requests": ("predict", "bench", "serve", "key"),
+    "Requests": ("predict", "bench", "serve", "service", "key"),
     "Jobs": ("submit", "job"),
     "Observe": ("ps", "top", "stats", "metrics", "devices", "health", "logs"),
     "Daemon": ("daemon", "config", "doctor"),
     "Shell": ("completion",),
 }
 VERBS = tuple(verb for verbs in _PANELS.values() for verb in verbs)
-_GROUPS = ("alias", "config", "daemon", "job", "key")
+_GROUPS = ("alias", "config", "daemon", "job", "key", "service")
 # Those of which --host may name another machine.
 _REMOTE = frozenset(
     {

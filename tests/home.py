@@ -20,6 +20,7 @@ from sire.protocol.aliases import RemoveAlias
 from sire.protocol.jobs import CancelJobs, RemoveJobs
 from sire.protocol.replies import HealthReport, InstanceList, ModelList
 from sire.protocol.requests import Health, ListModels, Ps, Remove
+from sire.protocol.services import ListServices, ServiceList, StopService
 from sire_cli import main
 from tests.waiting import wait_until
 
@@ -131,7 +132,9 @@ class SharedHome:
 
 
 def _remove_everything(connection: Connection) -> None:
-    """Jobs, then models, then workers that would be at something for long."""
+    """Services, jobs, then models, then workers that would be at something for long."""
+    for service in connection.expect(ServiceList, ListServices()).services:
+        connection.ask(StopService(name=service.service.name))
     connection.ask(CancelJobs(all=True))
     connection.ask(RemoveJobs(older_than=0))
     instances = connection.expect(InstanceList, Ps()).instances

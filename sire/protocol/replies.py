@@ -17,6 +17,7 @@ from sire.protocol.jobs import (
     Submitted,
 )
 from sire.protocol.message import Message
+from sire.protocol.services import ServiceInfo, ServiceList
 from sire.spec import ModelSpec, Signature, TensorSpec
 
 
@@ -54,6 +55,7 @@ class InstanceInfo(Message, frozen=True, tag="instance"):
         dram_bytes: main memory charged for its sleep, or reserved for the next one.
         changed_files: files that were found to have changed since the model was registered, when
             this instance was loaded from them.
+        addresses: the URLs of the services that serve the model.
     """
 
     instance: int
@@ -76,6 +78,7 @@ class InstanceInfo(Message, frozen=True, tag="instance"):
     tier: str = "device"
     dram_bytes: int = 0
     changed_files: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
 
 
 class ModelInfo(Message, frozen=True, tag="model"):
@@ -100,6 +103,7 @@ class ModelInfo(Message, frozen=True, tag="model"):
             if it does not; only in the reply to Register.
         load_seconds: how long its loads took on average; None before the first.
         serves_http: a program holds it that any client can talk to while it has a slot (TakeSlot).
+        addresses: the URLs of the services that serve it.
     """
 
     model: ModelSpec
@@ -119,6 +123,7 @@ class ModelInfo(Message, frozen=True, tag="model"):
     never_fits: str = ""
     load_seconds: float | None = None
     serves_http: bool = False
+    addresses: tuple[str, ...] = ()
 
 
 class VerifiedFile(msgspec.Struct, frozen=True):
@@ -281,6 +286,7 @@ class HealthReport(Message, frozen=True, tag="health_report"):
         problems: problems that do not stop the daemon.
         checks: the tests of a deep check, all of which passed.
         loaded: number of loaded models; ``max_models`` is their limit, 0 for none.
+        addresses: the URLs of all services.
     """
 
     status: str
@@ -297,6 +303,7 @@ class HealthReport(Message, frozen=True, tag="health_report"):
     checks: tuple[CheckStep, ...] = ()
     loaded: int = 0
     max_models: int = 0
+    addresses: tuple[str, ...] = ()
 
 
 class TopReport(Message, frozen=True, tag="top_report"):
@@ -361,6 +368,8 @@ Reply = (
     | TopReport
     | MetricsReport
     | ConfigReport
+    | ServiceInfo
+    | ServiceList
     | Submitted
     | JobList
     | JobReport

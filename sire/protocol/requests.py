@@ -13,6 +13,7 @@ from sire.protocol.jobs import (
     WaitJobs,
 )
 from sire.protocol.message import Message, PayloadReference
+from sire.protocol.services import ListServices, ShowService, StartService, StopService
 from sire.spec import KeepAlive, ModelSpec, Priority, Seconds, TensorSpec
 
 
@@ -321,6 +322,10 @@ Request = (
     | Cancel
     | WhyEnded
     | Shutdown
+    | StartService
+    | ListServices
+    | ShowService
+    | StopService
     | Submit
     | ListJobs
     | ShowJob
@@ -350,6 +355,8 @@ READING = (
     Top,
     Metrics,
     ShowConfig,
+    ListServices,
+    ShowService,
     ListJobs,
     ShowJob,
     UnfinishedJobs,

@@ -48,6 +48,7 @@ def print_health(report: HealthReport, json: bool) -> None:
             ("Models", f"{report.models} registered, {_loaded(report)}"),
             ("Queued", str(report.queued)),
             ("Socket", report.socket),
+            ("HTTP", ", ".join(report.addresses) or None),
             ("Python", report.python),
             *[("Works", f"{each.step}, {format_duration(each.seconds)}") for each in report.checks],
         ]

@@ -34,7 +34,15 @@ def ps(json: AsJson = False) -> None:
     if json:
         print_json(reply.instances)
     elif reply.instances:
-        print_table(_COLUMNS, [_row(instance) for instance in reply.instances])
+        columns: tuple[str, ...] = _COLUMNS
+        rows = [_row(instance) for instance in reply.instances]
+        if any(instance.addresses for instance in reply.instances):
+            columns += ("ADDRESS",)
+            rows = [
+                (*row, ", ".join(instance.addresses))
+                for row, instance in zip(rows, reply.instances, strict=True)
+            ]
+        print_table(columns, rows)
     else:
         print_message("No model is loaded.")
 

@@ -2,18 +2,20 @@
 
 import os
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
 from sire.errors import InvalidConfiguration
+from sire.protocol.services import ServiceInfo, ServiceSpec, StartService, gateway_arguments
+from sire_cli.commands.service import summary
+from sire_cli.daemon_connection import expect
 from sire_cli.options.completion import complete_model
+from sire_cli.terminal.output import print_message
 
-# What the gateway needs beside the dependencies of every installation, by the extra that brings it.
-_HTTP = ("aiohttp", "python_multipart", "starlette", "uvicorn", "uvloop", "httptools")
-_GRPC = ("grpc", "google.protobuf")
+# Of the service without a name of its own.
+_SERVICE = "serve"
 
 
 def serve(
@@ -75,46 +77,51 @@ def serve(
             "several. None by default.",
         ),
     ] = None,
+    detach: Annotated[
+        bool,
+        typer.Option(
+            "--detach",
+            help="Have the daemon keep the gateway as a service, also after a restart.",
+        ),
+    ] = False,
+    service: Annotated[
+        str | None,
+        typer.Option(
+            "--service",
+            metavar="NAME",
+            help="Name of the service with --detach; by default that of the one model, or serve.",
+        ),
+    ] = None,
 ) -> None:
     """Serve models over HTTP until Ctrl-C.
 
+    With --detach the daemon goes on with it as a service; see sire service.
     Needs the extra: pip install 'sire[http]', or 'sire[grpc]' for --grpc.
     """
-    _check_packages("http", _HTTP)
-    if grpc is not None:
-        _check_packages("grpc", _GRPC)
-    # The gateway takes the place of this process, so that signals reach it. -P keeps Python from
-    # importing what the current directory contains.
-    command = [sys.executable, "-P", "-m", "sired.gateway", "--listen", listen]
-    options = {
-        "--grpc": grpc,
-        "--keys": keys,
-        "--tls-cert": tls_cert,
-        "--tls-key": tls_key,
-        "--loading-wait": loading_wait,
-    }
-    for option, given in options.items():
-        if given is not None:
-            command += [option, str(given)]
-    command += [f"--cors={origin}" for origin in cors or ()]
-    _become([*command, "--", *(names or ())])
+    spec = ServiceSpec(
+        name=service or (names[0] if names and len(names) == 1 else _SERVICE),
+        listen=listen,
+        models=tuple(names or ()),
+        grpc=grpc,
+        keys=_absolute(keys),
+        tls_cert=_absolute(tls_cert),
+        tls_key=_absolute(tls_key),
+        loading_wait=loading_wait,
+        cors=tuple(cors or ()),
+    )
+    if detach:
+        started = expect(ServiceInfo, StartService(service=spec))
+        print_message(summary(started))
+    elif service is not None:
+        raise InvalidConfiguration("--service NAME needs --detach.")
+    else:
+        # The gateway takes the place of this process, so that signals reach it. -P keeps Python
+        # from importing what the current directory contains.
+        _become([sys.executable, "-P", "-m", "sired.gateway", *gateway_arguments(spec)])
 
 
-def _check_packages(extra: str, packages: tuple[str, ...]) -> None:
-    """Raise InvalidConfiguration if a package of an extra is missing."""
-    if missing := [name for name in packages if not _is_installed(name)]:
-        raise InvalidConfiguration(
-            f"sire serve needs {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} "
-            "not installed.",
-            hint=f"Install the extra: pip install 'sire[{extra}]'",
-        )
-
-
-def _is_installed(package: str) -> bool:
-    try:
-        return find_spec(package) is not None
-    except ModuleNotFoundError:  # not even what it is part of
-        return False
+def _absolute(path: Path | None) -> str | None:
+    return None if path is None else str(path.absolute())
 
 
 def _become(command: list[str]) -> NoReturn:

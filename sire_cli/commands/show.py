@@ -41,6 +41,7 @@ def describe(info: ModelInfo) -> list[tuple[str, str | None]]:
         ("Outputs", format_tensors(model.signature.outputs) or None),
         ("Registered", registered),
         ("Files", _files(info)),
+        ("Served at", ", ".join(info.addresses) or None),
         ("Last error", info.last_error),
         ("Backoff", _backoff(info)),
         *[

@@ -5,6 +5,7 @@ from sire.protocol.devices import DeviceList
 from sire.protocol.jobs import JobList, ListJobs
 from sire.protocol.replies import ModelList
 from sire.protocol.requests import Devices, ListModels
+from sire.protocol.services import ListServices, ServiceList
 
 # Completion should take at most 200 ms, about half of which Python needs to start.
 _TIMEOUT_SECONDS = 0.1
@@ -60,6 +61,19 @@ def complete_tier(incomplete: str) -> list[str]:
 def complete_priority(incomplete: str) -> list[str]:
     """Priorities that start with this text."""
     return [name for name in ("high", "normal", "low") if name.startswith(incomplete)]
+
+
+def complete_service(incomplete: str) -> list[str]:
+    """Services whose names start with this text."""
+    from sire.client.connection import Connection  # noqa: PLC0415
+
+    try:
+        with Connection(autostart=False) as connection:
+            reply = connection.expect(ServiceList, ListServices(), timeout=_TIMEOUT_SECONDS)
+    except (SireError, OSError):
+        return []
+    names = [info.service.name for info in reply.services]
+    return [name for name in names if name.startswith(incomplete)]
 
 
 def complete_job(incomplete: str) -> list[str]:

@@ -144,7 +144,8 @@ def _header(report: TopReport, width: int, outdated: str) -> list[Text]:
     right = Text("  ").join(totals)
     line = Text.assemble(left, " " * max(2, width - left.cell_len - right.cell_len), right)
     problems = [Text(f"! {problem}", "yellow") for problem in health.problems]
-    return [line, *problems]
+    served = [Text(f"HTTP  {'  '.join(health.addresses)}", "dim")] if health.addresses else []
+    return [line, *served, *problems]
 
 
 def _status(health: HealthReport) -> tuple[str, str]:

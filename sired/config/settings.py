@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import msgspec
 
 from sire.options.table import WITH_DEFAULTS
-from sire.values import CORES, DURATION, FACTOR, NAMES, SIZE, SWITCH, WORD, one_of, whole
+from sire.values import CORES, DURATION, FACTOR, NAMES, SIZE, SWITCH, TEXT, WORD, one_of, whole
 
 _MIB = 1024**2
 
@@ -163,6 +163,30 @@ class MetricsSettings(msgspec.Struct, frozen=True):
     host: Annotated[str, WORD] = "127.0.0.1"
 
 
+class HttpSettings(msgspec.Struct, frozen=True):
+    """The gateway that starts with the daemon, as ``sire serve`` does.
+
+    Attributes:
+        listen: the address that it listens on, such as 127.0.0.1:8470; empty for none.
+        grpc: the address for gRPC; empty for none.
+        keys: the file of the API keys that it demands; empty for the default.
+        tls_cert: the file with the certificate chain for HTTPS, and ``tls_key`` the one with its
+            key; empty for plain HTTP.
+        loading_wait: seconds that a request waits while its model is loaded.
+        cors: the origins of other sites whose pages may use it.
+
+    Paths that are not absolute start at the directory of the settings file.
+    """
+
+    listen: Annotated[str, TEXT] = ""
+    grpc: Annotated[str, TEXT] = ""
+    keys: Annotated[str, TEXT] = ""
+    tls_cert: Annotated[str, TEXT] = ""
+    tls_key: Annotated[str, TEXT] = ""
+    loading_wait: Duration = 60.0
+    cors: Annotated[tuple[str, ...], NAMES] = ()
+
+
 class JobSettings(msgspec.Struct, frozen=True):
     """Jobs, and how long finished ones are kept.
 
@@ -235,6 +259,7 @@ class Settings(msgspec.Struct, frozen=True):
     jobs: JobSettings = JobSettings()
     history: HistorySettings = HistorySettings()
     metrics: MetricsSettings = MetricsSettings()
+    http: HttpSettings = HttpSettings()
     workers: WorkerSettings = WorkerSettings()
     devices: dict[str, DeviceSettings] = {}
     groups: dict[str, GroupSettings] = {}

@@ -16,6 +16,7 @@ HOLD_FROM_START = (
     "memory.reserve_gpu",
     "daemon.max_message",
     "metrics",
+    "http",
     *(f"defaults.{one.name}" for one in WITH_DEFAULTS if one.name != "keep_alive"),
 )
 

@@ -15,6 +15,8 @@ from sired.daemon.direct.payloads import PassedPayloads
 from sired.daemon.engine.engine import Engine
 from sired.daemon.engine.recorder import FileRecorder
 from sired.daemon.engine.warm_start import WarmStart
+from sired.daemon.gateways.configured import configured_service
+from sired.daemon.gateways.manager import ServiceManager
 from sired.daemon.handlers.predictions import DaemonDirectAccess
 from sired.daemon.jobs.service import JobService
 from sired.daemon.models.aliases import Aliases
@@ -126,6 +128,9 @@ def _services(
         footprints=footprints,
         snapshots=snapshots,
         jobs=_jobs(paths, settings, loop, brain, engine),
+        gateways=ServiceManager(
+            loop, paths, lambda: brain.rules, configured_service(settings.http, loaded.path.parent)
+        ),
         warm_start=WarmStart(
             brain,
             engine.conductor,

@@ -43,6 +43,8 @@ log = logging.getLogger(__name__)
 SAMPLE_SECONDS = 1.0
 # Seconds workers may take to be gone after the grace period; most are killed.
 END_SECONDS = 2.0 + SLOW_EXIT_GRACE_SECONDS
+# Seconds gateways may take after that to pass on the last answers, before they are killed.
+GATEWAY_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +213,7 @@ class Daemon:
         self._direct_listener.open()
         self._prometheus_server.open()
         self._services.jobs.start()
+        self._services.gateways.start()
         self._services.warm_start.start()
         self._services.history_recorder.start()
         threading.Thread(target=self._services.headers.start, name="headers", daemon=True).start()
@@ -242,7 +245,9 @@ class Daemon:
             self._services.conductor.sample()
         self._services.warm_up.check()
         self._services.warm_start.save()
-        self._services.supervisor.trim_logs(self._paths.daemon_output)
+        self._services.supervisor.trim_logs(
+            self._paths.daemon_output, *self._services.gateways.logs
+        )
 
     def _check_descriptors(self) -> None:
         """Accept no new clients while descriptors are short."""
@@ -284,6 +289,7 @@ class Daemon:
         self._services.draining = True
         self._services.direct.close_all()
         self._services.jobs.stop()
+        self._services.gateways.stop_all()
         self._services.warm_start.stop()
         grace = self._services.settings.daemon.grace_seconds
         log.info("shutting down; %d requests to finish", self._services.engine.unanswered)
@@ -294,6 +300,9 @@ class Daemon:
         self._services.history_recorder.close()
         self._services.engine.end_workers()
         await self._until(lambda: not self._services.supervisor, END_SECONDS)
+        # They have the answers to what they asked, or the errors.
+        await self._until(lambda: not self._services.gateways.run, GATEWAY_SECONDS)
+        self._services.gateways.kill_all()
         if self._next_check is not None:  # what it checks is closed from here on
             self._next_check.cancel()
         self._services.engine.close()

@@ -20,6 +20,7 @@ from sired.daemon.engine.predictions import Predictions
 from sired.daemon.engine.result_cache import ResultCache
 from sired.daemon.engine.slots import Slots
 from sired.daemon.engine.warm_start import WarmStart
+from sired.daemon.gateways.manager import ServiceManager
 from sired.daemon.jobs.service import JobService
 from sired.daemon.models.aliases import Aliases
 from sired.daemon.models.headers import HeaderReaders
@@ -65,6 +66,7 @@ class Services:
     footprints: Footprints
     snapshots: Snapshots
     jobs: JobService
+    gateways: ServiceManager
     warm_start: WarmStart
     history_recorder: HistoryRecorder
     zygote: Zygote
@@ -137,6 +139,7 @@ class Services:
             *self.jobs.problems,
             *self.warm_start.problems,
             *self.history_recorder.problems,
+            *self.gateways.problems,
             *self.reported_problems,
             *filter(None, [self.zygote.problem]),
         )

@@ -1,11 +1,13 @@
 """How the gateway serves: its address, and what it demands of those who connect."""
 
+import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sire.errors import InvalidConfiguration
 from sire.keys import KeyFile
-from sire.listening import Address, parse_listen
+from sire.listening import Address, address_of, listen, parse_listen
 from sire.paths import find_paths
 from sire.units import parse_duration
 from sired.gateway.cors import NO_CORS, Cors, cors_of
@@ -18,7 +20,7 @@ class ServeOptions:
     """What ``sire serve`` was asked for.
 
     Attributes:
-        address: to listen on.
+        addresses: to listen on, with ``sockets``, those of them that are open already.
         names: the models to serve and to load; empty for all, loaded as they are requested.
         keys: the keys that are demanded; None for none.
         certificate: a file with the certificate chain for TLS, and ``private_key`` the file with
@@ -28,7 +30,8 @@ class ServeOptions:
         grpc: to listen on for gRPC; None for HTTP alone.
     """
 
-    address: Address
+    addresses: tuple[Address, ...]
+    sockets: tuple[socket.socket, ...] = ()
     names: tuple[str, ...] = ()
     keys: Keys | None = None
     certificate: Path | None = None
@@ -42,9 +45,21 @@ class ServeOptions:
         """Of the URLs."""
         return "http" if self.certificate is None else "https"
 
+    def listen(self) -> list[tuple[socket.socket, Address]]:
+        """Sockets that listen, each with its address.
+
+        Raises:
+            InvalidConfiguration: an address cannot be used.
+        """
+        if self.sockets:
+            for one in self.sockets:
+                one.setblocking(False)
+            return list(zip(self.sockets, self.addresses, strict=True))
+        return [listen(address) for address in self.addresses]
+
 
 def serve_options(
-    listen: str,
+    given_address: str,
     names: list[str],
     keys: str | None,
     certificate: str | None,
@@ -52,11 +67,12 @@ def serve_options(
     loading_wait: str | None = None,
     cors: list[str] | None = None,
     grpc: str | None = None,
+    sockets: Sequence[socket.socket] = (),
 ) -> ServeOptions:
     """The options, checked.
 
     Args:
-        listen: the address as it was given.
+        given_address: the address as it was given.
         names: of the models.
         keys: the file of the keys; None for none on the loopback interface, and for the default one
             elsewhere.
@@ -65,14 +81,14 @@ def serve_options(
         loading_wait: how long a request waits while its model is not loaded; None for the default.
         cors: the origins of other sites whose pages may use it.
         grpc: the address for gRPC as it was given; None for HTTP alone.
+        sockets: passed to this process; if there are any, ``given_address`` does not matter.
 
     Raises:
         InvalidConfiguration: one of them is not valid, other machines could connect and there are
             no keys, or a file is missing.
     """
-    addresses = [parse_listen(listen)]
-    if grpc is not None:
-        addresses.append(parse_listen(grpc, "--grpc"))
+    addresses = tuple(map(address_of, sockets)) or (parse_listen(given_address),)
+    grpc_address = None if grpc is None else parse_listen(grpc, "--grpc")
     if (certificate is None) != (private_key is None):
         raise InvalidConfiguration(
             "TLS takes both --tls-cert and --tls-key.", hint="Give a certificate and its key."
@@ -80,9 +96,10 @@ def serve_options(
     for given in (certificate, private_key):
         if given is not None and not Path(given).is_file():
             raise InvalidConfiguration(f"There is no file {given}.")
-    demanded = _keys(addresses, keys)
+    demanded = _keys((*addresses, *((grpc_address,) if grpc_address else ())), keys)
     return ServeOptions(
-        addresses[0],
+        addresses,
+        tuple(sockets),
         tuple(dict.fromkeys(names)),
         demanded,
         None if certificate is None else Path(certificate),
@@ -93,10 +110,11 @@ def serve_options(
     )
 
 
-def _keys(addresses: list[Address], given: str | None) -> Keys | None:
+def _keys(addresses: tuple[Address, ...], given: str | None) -> Keys | None:
     if given is not None:
         return Keys(KeyFile(Path(given)))
-    if (address := next((one for one in addresses if not one.is_loopback), None)) is None:
+    address = next((one for one in addresses if not one.is_loopback), None)
+    if address is None:
         return None
     try:
         return Keys(KeyFile(find_paths().keys))

@@ -5,15 +5,14 @@ import contextlib
 import logging
 import signal
 import socket
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import uvicorn
 import uvloop
 
 from sire.errors import InvalidConfiguration, SireError, error_text
-from sire.listening import Address, listen
+from sire.listening import Address
 from sire.protocol.replies import HealthReport
 from sire.protocol.requests import Health, Keep
 from sired.gateway.app import Gateway
@@ -32,18 +31,22 @@ _GRACE_SECONDS = 10
 _KEEP_ALIVE_SECONDS = 75
 
 
-def run(options: ServeOptions) -> None:
+def run(options: ServeOptions, ready: Callable[[tuple[str, ...]], None]) -> None:
     """Serve models until SIGINT or SIGTERM.
+
+    Args:
+        options: what to serve, and how.
+        ready: called with the URLs, once requests are taken.
 
     Raises:
         DaemonUnavailable: no daemon runs, and none can be started.
         ModelNotFound: one of the models is not registered.
         InvalidConfiguration: the address is in use, or the certificate is not valid.
     """
-    uvloop.run(_serve(options))
+    uvloop.run(_serve(options, ready))
 
 
-async def _serve(options: ServeOptions) -> None:
+async def _serve(options: ServeOptions, ready: Callable[[tuple[str, ...]], None]) -> None:
     # Each daemon, since models are kept for as long as a connection lasts.
     keep = Keep(models=options.names) if options.names else None
     daemon = PatientConnection(greeting=keep, loading_wait=options.loading_wait)
@@ -53,12 +56,14 @@ async def _serve(options: ServeOptions) -> None:
         for name in options.names:
             await models.show(name)
         config = server_config(Gateway(models, forwarder, options.keys, options.cors), options)
-        line, bound = listen(options.address)
+        lines = options.listen()
         grpc, grpc_bound = await _start_grpc(models, options)
-        sys.stdout.write(f"{_summary(options, bound, grpc_bound)}\n")
-        sys.stdout.flush()
+        urls = [f"{options.scheme}://{bound.authority}" for _, bound in lines]
+        if grpc_bound is not None:
+            urls.append(f"grpc://{grpc_bound.authority}")
+        ready(tuple(urls))
         loading = asyncio.create_task(_load(models))
-        await GatewayServer(config, grpc).serve(sockets=[line])
+        await GatewayServer(config, grpc).serve(sockets=[line for line, _ in lines])
         loading.cancel()
     finally:
         await forwarder.close()
@@ -83,16 +88,16 @@ async def _start_grpc(
     return await server.start(models, options, options.grpc)
 
 
-def _summary(options: ServeOptions, bound: Address, grpc: Address | None) -> str:
+def summary(options: ServeOptions, urls: tuple[str, ...]) -> str:
+    """What is served, and where, in a line."""
     what = ", ".join(options.names) or "all models"
-    url = f"{options.scheme}://{bound.authority}"
     who = ", to those who have a key" if options.keys else ""
     paths = (
         "POST /models/NAME/predict, OpenAI and Anthropic at /v1, Ollama at /api, "
         "Open Inference Protocol at /v2"
     )
-    paths += f", and by gRPC on {grpc.authority}" if grpc is not None else ""
-    return f"Serving {what} on {url}{who}: {paths}"
+    where = " and ".join(urls)
+    return f"Serving {what} on {where}{who}: {paths}"
 
 
 async def _load(models: ServedModels) -> None:

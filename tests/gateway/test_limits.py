@@ -42,7 +42,7 @@ def in_this_process(home: Home) -> Iterator[int]:
     async def run() -> None:
         forwarder, loop = Forwarder(), asyncio.get_running_loop()
         gateway = Gateway(ServedModels(AsyncConnection(home.paths)), forwarder)
-        server = process.GatewayServer(process.server_config(gateway, ServeOptions(address)))
+        server = process.GatewayServer(process.server_config(gateway, ServeOptions((address,))))
         stopping.append(lambda: loop.call_soon_threadsafe(server.end))
         await server._serve([line])
         await forwarder.close()

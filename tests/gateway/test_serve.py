@@ -13,7 +13,7 @@ import pytest
 from sire.errors import InvalidConfiguration
 from sire.protocol.replies import InstanceList
 from sire.protocol.requests import Ps
-from sire_cli.commands import serve
+from sired.gateway.packages import check_packages
 from tests.conftest import Gate
 from tests.gateway.serving import Answer, serving
 from tests.home import Home
@@ -105,16 +105,11 @@ def test_without_a_daemon_it_says_so() -> None:
         home.close()
 
 
-def test_a_missing_package_is_named_with_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serve, "_HTTP", ("starlette", "not_to_be_found"))
+@pytest.mark.parametrize("missing", ["not_to_be_found", "not_to_be_found.part"])
+def test_a_missing_package_is_named_with_the_extra(missing: str) -> None:
     with pytest.raises(InvalidConfiguration) as refused:
-        serve.serve()
-    assert "not_to_be_found" in refused.value.message
-    assert "sire[http]" in refused.value.hint
-    monkeypatch.setattr(serve, "_HTTP", ("starlette",))
-    monkeypatch.setattr(serve, "_GRPC", ("not_to_be_found.part",))
-    with pytest.raises(InvalidConfiguration) as refused:
-        serve.serve(grpc="127.0.0.1:0")
+        check_packages("grpc", ("starlette", missing))
+    assert f"needs {missing}, which is not" in refused.value.message
     assert "sire[grpc]" in refused.value.hint
 
 

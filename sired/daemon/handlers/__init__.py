@@ -13,6 +13,7 @@ from sired.daemon.handlers.models import ModelHandlers
 from sired.daemon.handlers.pools import PoolHandlers
 from sired.daemon.handlers.predictions import PredictionHandlers
 from sired.daemon.handlers.server import ServerHandlers
+from sired.daemon.handlers.services import ServiceHandlers
 from sired.daemon.handlers.table import HandlerTable
 from sired.daemon.host.peers import Peers
 from sired.daemon.services import Services
@@ -42,6 +43,7 @@ class RequestHandlers:
         ModelHandlers(services, table)
         JobHandlers(services, table)
         ServerHandlers(services, table, shut_down)
+        ServiceHandlers(services, table)
         table.add(requests.Cancel, self._cancel)
 
     def __call__(self, client: Client, request: Request, payload: tuple[Buffer, ...]) -> None:

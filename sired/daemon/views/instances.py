@@ -47,6 +47,7 @@ def instance(services: Services, instance: Instance, message_id: str | int = "")
         tier=tier(instance),
         dram_bytes=services.ledger.dram_charge(instance.id),
         changed_files=services.instances.changed_files(instance.id),
+        addresses=services.gateways.addresses_of(instance.model.name),
     )
 
 
@@ -67,6 +68,7 @@ def _pending(services: Services, load: PendingLoad) -> InstanceInfo:
         pinned=load.model.pinned,
         wait_seconds=services.brain.expected_wait(load.model),
         tier="disk",
+        addresses=services.gateways.addresses_of(load.model.name),
     )
 
 

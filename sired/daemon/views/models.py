@@ -68,6 +68,7 @@ def model(services: Services, name: str, message_id: str | int = "") -> ModelInf
         defaulted=services.registry.defaulted(name),
         load_seconds=model.history.load_seconds or None,
         serves_http=serves_http(spec.runtime),
+        addresses=services.gateways.addresses_of(name),
     )
 
 

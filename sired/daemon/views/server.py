@@ -42,6 +42,7 @@ def health(
         loaded=len({instance.model.name for instance in brain.fleet.instances.values()}),
         max_models=services.settings.limits.max_models,
         checks=checks,
+        addresses=services.gateways.addresses,
     )
 
 

@@ -24,6 +24,7 @@ from sire.protocol.replies import (
     Unloaded,
     VerifyReport,
 )
+from sire.protocol.services import ServiceInfo
 from sire.spec import Job
 from sire_cli.commands.key import ListedKey
 from sire_cli.doctor import Finding
@@ -72,6 +73,8 @@ PRINTED: dict[str, tuple[Any, ...]] = {
     "ps": (list[InstanceInfo],),
     "register": (ModelInfo,),
     "reload": (InstanceInfo,),
+    "service ls": (list[ServiceInfo],),
+    "service show": (ServiceInfo,),
     "show": (ModelInfo,),
     "stats": (StatsReport, ModelStats, HistoryReport),
     "submit": (list[Accepted],),

@@ -1,0 +1,1 @@
+"""Services: gateways that the daemon starts, watches and starts again."""
