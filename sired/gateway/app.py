@@ -16,6 +16,7 @@ from sired.gateway.generation.generators import Generators
 from sired.gateway.guard import check_sender, header
 from sired.gateway.jobs import endpoints as jobs
 from sired.gateway.keys import Keys
+from sired.gateway.nodes import endpoints as nodes
 from sired.gateway.oip import endpoints as oip
 from sired.gateway.ollama import endpoints as ollama
 from sired.gateway.openai import endpoints as openai
@@ -38,6 +39,7 @@ def routes(models: ServedModels, forwarder: Forwarder) -> list[BaseRoute]:
         *openai.routes(models, forwarder, generators),
         *ollama.routes(models, generators),
         *jobs.routes(models),
+        *nodes.routes(models),
         _any_method(f"{PREFIX}{{path:path}}", Endpoint(models, Upstream(forwarder))),
         _route("GET", "/health", Endpoint(models, health.health)),
         _route("GET", "/health/live", _Live()),
