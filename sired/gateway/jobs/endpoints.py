@@ -27,7 +27,7 @@ from sired.gateway.errors import json_response
 from sired.gateway.fields import Accepted, read_fields
 from sired.gateway.jobs.prompts import answer_of, input_of
 from sired.gateway.ollama.endpoints import error_response
-from sired.gateway.ollama.names import find
+from sired.gateway.ollama.names import choose
 from sired.gateway.served import ServedModels
 from sired.gateway.times import iso
 
@@ -123,7 +123,7 @@ async def submit(call: Call) -> Response:
         InvalidInput: the body is not valid, or the model takes no images.
     """
     wanted = read_fields(call.json(), SubmitRequest, Accepted())
-    info = await find(call.models, wanted.model)
+    info = await choose(call, wanted.model)
     request = Submit(
         model=info.model.name,
         priority=wanted.priority,

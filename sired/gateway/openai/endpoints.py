@@ -12,6 +12,9 @@ from sired.gateway.errors import HttpError, code_of, json_response, refusal, sta
 from sired.gateway.generation.generators import Generators
 from sired.gateway.openai.completions import Completions
 from sired.gateway.openai.embeddings import embed
+from sired.gateway.openai.images import generate
+from sired.gateway.openai.rerank import rerank
+from sired.gateway.openai.transcriptions import transcribe
 from sired.gateway.programs.by_model import ProgramOr
 from sired.gateway.programs.forwarding import Forwarder
 from sired.gateway.served import ServedModels
@@ -30,6 +33,9 @@ def routes(models: ServedModels, forwarder: Forwarder, generators: Generators) -
         _route(models, "POST", "/v1/chat/completions", ProgramOr(forwarder, completions.chat)),
         _route(models, "POST", "/v1/completions", ProgramOr(forwarder, completions.complete)),
         _route(models, "POST", "/v1/embeddings", ProgramOr(forwarder, embed)),
+        _route(models, "POST", "/v1/rerank", ProgramOr(forwarder, rerank)),
+        _route(models, "POST", "/v1/audio/transcriptions", ProgramOr(forwarder, transcribe)),
+        _route(models, "POST", "/v1/images/generations", ProgramOr(forwarder, generate)),
         _route(models, "GET", "/v1/models", list_models),
         _route(models, "GET", "/v1/models/{name:path}", show_model),
         _route(models, "POST", "/v1/{path:path}", ProgramOr(forwarder, _only_programs)),
