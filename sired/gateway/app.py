@@ -40,7 +40,7 @@ def routes(models: ServedModels, forwarder: Forwarder) -> list[BaseRoute]:
         *ollama.routes(models, generators),
         *jobs.routes(models),
         *nodes.routes(models),
-        _any_method(f"{PREFIX}{{path:path}}", Endpoint(models, Upstream(forwarder))),
+        _any_method(f"{PREFIX}{{path:path}}", Upstream(models, forwarder)),
         _route("GET", "/health", Endpoint(models, health.health)),
         _route("GET", "/health/live", _Live()),
         _route("GET", "/health/ready", Endpoint(models, health.ready)),

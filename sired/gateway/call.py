@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -113,27 +114,27 @@ Handler = Callable[[Call], Awaitable[Response]]
 ErrorRenderer = Callable[[SireError], Response]
 
 
-class Endpoint:
-    """An ASGI application that answers with what a handler returns, or with its error.
+class BaseEndpoint(ABC):
+    """An ASGI application that answers with a response, or with the error that was raised.
 
-    If the client goes away, the handler is cancelled, which cancels what it asked the daemon.
+    Args:
+        models: what the gateway serves.
+        render: makes the response of an error.
     """
 
-    def __init__(
-        self, models: ServedModels, handle: Handler, render: ErrorRenderer = error_response
-    ) -> None:
+    def __init__(self, models: ServedModels, render: ErrorRenderer = error_response) -> None:
         self._models = models
-        self._handle = handle
         self._render = render
 
-    async def _answer(self, call: Call) -> Response:
-        """The response of the handler: with other models of an alias if one cannot be loaded."""
+    @staticmethod
+    async def _answer(call: Call, handle: Handler) -> Response:
+        """The response of a handler: with other models of an alias if one cannot be loaded."""
         error: SireError | None = None
         while True:
             tried = dict(call.tried)
             call.chosen.clear()
             try:
-                return await self._handle(call)
+                return await handle(call)
             except ModelNotFound as problem:
                 if error is not None:
                     raise error from None  # there is no other model
@@ -146,12 +147,7 @@ class Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         try:
-            largest = await self._models.daemon.largest()
-            body = await read_body(scope, receive, largest)
-            call = Call(
-                Request(scope, receive), body, self._models.allowed_to(scope.get("sire.key"))
-            )
-            response = await _unless_gone(self._answer(call), receive)
+            response = await self._respond(scope, receive)
         except ClientGone:
             return
         except SireError as error:
@@ -162,6 +158,37 @@ class Endpoint:
                 SireError("The gateway failed to answer this request.", hint="See its output.")
             )
         await response(scope, receive, send)
+
+    @abstractmethod
+    async def _respond(self, scope: Scope, receive: Receive) -> Response:
+        """The response to a request.
+
+        Raises:
+            ClientGone: the client went away.
+            SireError: the error to answer with.
+        """
+
+    def _call(self, scope: Scope, receive: Receive, body: bytes) -> Call:
+        models = self._models.allowed_to(scope.get("sire.key"))
+        return Call(Request(scope, receive), body, models)
+
+
+class Endpoint(BaseEndpoint):
+    """Answers with what a handler returns for a request whose body is complete.
+
+    If the client goes away, the handler is cancelled, which cancels what it asked the daemon.
+    """
+
+    def __init__(
+        self, models: ServedModels, handle: Handler, render: ErrorRenderer = error_response
+    ) -> None:
+        super().__init__(models, render)
+        self._handle = handle
+
+    async def _respond(self, scope: Scope, receive: Receive) -> Response:
+        body = await read_body(scope, receive, await self._models.daemon.largest())
+        call = self._call(scope, receive, body)
+        return await _unless_gone(self._answer(call, self._handle), receive)
 
 
 async def _unless_gone(work: Awaitable[Response], receive: Receive) -> Response:

@@ -34,6 +34,9 @@ class Handler(BaseHTTPRequestHandler):
         self.respond(405, b"no", "text/plain")
 
     def do_POST(self) -> None:
+        if "chunked" in self.headers.get("Transfer-Encoding", ""):
+            self.answer_each_piece()
+            return
         body = self.rfile.read(int(self.headers["Content-Length"]))
         lines = [self.requestline, *(f"{name}: {value}" for name, value in self.headers.items())]
         (DIRECTORY / "request").write_bytes("\n".join(lines).encode() + b"\n\n" + body)
@@ -43,6 +46,19 @@ class Handler(BaseHTTPRequestHandler):
             self.chat(json.loads(body))
         else:
             self.respond(201, body, self.headers["Content-Type"] or "none")
+
+    def answer_each_piece(self) -> None:
+        """Send each piece of the body back as soon as it is here."""
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        while True:
+            size = int(self.rfile.readline(), 16)
+            piece = self.rfile.read(size)
+            self.rfile.readline()
+            self.wfile.write(b"%x\r\n%b\r\n" % (size, piece))
+            if not size:
+                return
 
     def respond(self, status: int, body: bytes, kind: str) -> None:
         self.send_response(status)

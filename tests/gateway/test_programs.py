@@ -110,6 +110,40 @@ def test_all_that_a_program_offers_is_below_upstream(server: Serving, name: str)
     )
 
 
+def test_a_body_is_passed_on_while_it_arrives_and_answered_meanwhile(server: Serving) -> None:
+    connection = server.connect()
+    connection.putrequest("POST", "/upstream/chat/echo")
+    connection.putheader("Transfer-Encoding", "chunked")
+    connection.endheaders()
+    connection.send(b"5\r\nfirst\r\n")
+    response = connection.getresponse()
+    assert response.read(5) == b"first"
+    assert busy(server.home)
+    connection.send(b"6\r\nsecond\r\n0\r\n\r\n")
+    assert response.read() == b"second"
+    wait_until(lambda: not busy(server.home))
+
+
+def test_a_client_that_leaves_in_the_middle_of_its_body_gives_back_its_slot(
+    server: Serving,
+) -> None:
+    connection = server.connect()
+    connection.putrequest("POST", "/upstream/chat/echo")
+    connection.putheader("Transfer-Encoding", "chunked")
+    connection.endheaders()
+    connection.send(b"5\r\nfirst\r\n")
+    response = connection.getresponse()
+    assert response.read(5) == b"first"
+    response.close()
+    connection.close()
+    wait_until(lambda: not busy(server.home))
+
+
+def test_a_large_body_arrives_whole(server: Serving) -> None:
+    body = bytes(range(256)) * 40_000
+    assert server.post("/upstream/chat/x", body, content_type="a/b").body == body
+
+
 def test_the_parts_of_a_stream_arrive_as_they_are_made(
     client: openai.OpenAI, server: Serving, go: Callable[[], None]
 ) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import io
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass
 
 import aiohttp
@@ -17,6 +17,7 @@ from sire.protocol.requests import TakeSlot
 from sired.gateway.call import Call
 from sired.gateway.keys import SECRET_HEADERS
 from sired.gateway.programs.slot import HeldSlot, take_slot
+from sired.gateway.programs.upload import Upload
 
 # Headers that concern one connection, not the request or response (RFC 9110, 7.6.1).
 _OF_A_CONNECTION = frozenset(
@@ -71,13 +72,16 @@ class Forwarder:
         """Close the connections."""
         await self._session.close()
 
-    async def forward(self, call: Call, request: TakeSlot, path: bytes) -> Response:
+    async def forward(
+        self, call: Call, request: TakeSlot, path: bytes, upload: Upload | None = None
+    ) -> Response:
         """Send a request to the program of a model, once the scheduler lets it.
 
         Args:
             call: the request.
             request: for the slot that the request is sent in.
             path: the path in the program, as it is sent.
+            upload: the body of the request, if it is still arriving.
 
         Returns:
             The program's response, whose body is passed on as it arrives.
@@ -89,11 +93,14 @@ class Forwarder:
         scope = call.request.scope
         query = b"?" + scope["query_string"] if scope["query_string"] else b""
         withheld = _REPLACED | SECRET_HEADERS if "sire.key" in scope else _REPLACED
+        body: bytes | Upload = call.body
+        if upload is not None and _has_body(scope["headers"]):
+            body, withheld = upload, withheld - {b"content-length"}
         headers = [one for one in _passed_on(scope["headers"]) if one[0] not in withheld]
         exchange = await self.open(
-            call.models.daemon, request, scope["method"], path + query, headers, call.body
+            call.models.daemon, request, scope["method"], path + query, headers, body
         )
-        return ProgramResponse(exchange)
+        return ProgramResponse(exchange, upload)
 
     async def open(
         self,
@@ -102,7 +109,7 @@ class Forwarder:
         method: str,
         target: bytes,
         headers: Headers,
-        body: bytes,
+        body: bytes | Upload,
     ) -> Exchange:
         """Send any request to the program of a model, once the scheduler lets it.
 
@@ -122,7 +129,6 @@ class Forwarder:
             InferenceError: the program closed the connection before it responded.
         """
         slot = await take_slot(daemon, request)
-        slot.bytes_in = len(body)
         try:
             response = await self._session.request(
                 method,
@@ -130,7 +136,7 @@ class Forwarder:
                 headers=CIMultiDict(
                     (name.decode("latin-1"), value.decode("latin-1")) for name, value in headers
                 ),
-                data=io.BytesIO(body) if body else None,
+                data=_sent(body, slot),
                 allow_redirects=False,
             )
         except BaseException as problem:
@@ -147,22 +153,26 @@ class Forwarder:
 class ProgramResponse(Response):
     """The response of a program; its slot is given back when it ends, however that is."""
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, exchange: Exchange, upload: Upload | None) -> None:
         response = exchange.response
         super().__init__(status_code=response.status)
         self.raw_headers = _passed_on((name.lower(), value) for name, value in response.raw_headers)
         self._exchange = exchange
+        self._upload = upload
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Pass on the body; stop when either side closes its connection."""
         relaying = asyncio.ensure_future(self._relay(send))
-        leaving = asyncio.ensure_future(_gone(receive))
+        upload = self._upload
+        leaving = asyncio.ensure_future(_gone(receive) if upload is None else upload.gone())
         try:
             await asyncio.wait((relaying, leaving), return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in (relaying, leaving):
                 task.cancel()
             self._exchange.close()
+            if upload is not None:
+                upload.close()
             await asyncio.wait((relaying, leaving))
 
     async def _relay(self, send: Send) -> None:
@@ -181,6 +191,25 @@ class ProgramResponse(Response):
             slot.error = f"The program broke off its response: {problem}"
             return
         await send({"type": "http.response.body", "body": b""})
+
+
+def _has_body(headers: Headers) -> bool:
+    given = dict(headers)
+    return b"transfer-encoding" in given or given.get(b"content-length", b"0") != b"0"
+
+
+def _sent(body: bytes | Upload, slot: HeldSlot) -> io.BytesIO | AsyncGenerator[bytes, None] | None:
+    """A body as the program's connection takes it; what is sent is counted."""
+    if isinstance(body, Upload):
+        return _counted(body, slot)
+    slot.bytes_in = len(body)
+    return io.BytesIO(body) if body else None
+
+
+async def _counted(upload: Upload, slot: HeldSlot) -> AsyncGenerator[bytes, None]:
+    async for chunk in upload.chunks():
+        slot.bytes_in += len(chunk)
+        yield chunk
 
 
 async def _gone(receive: Receive) -> None:
