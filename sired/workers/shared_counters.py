@@ -1,6 +1,10 @@
 """Counters of requests over direct connections, in memory shared with the daemon.
 
 Reporting each request in a message would take as long as routing it through the daemon.
+
+The counters are written in turn to one of two places, and then the number of the latest writing is
+stored at once. So the daemon reads a whole snapshot also from a worker that the kernel has stopped,
+or that was killed, while it wrote.
 """
 
 import mmap
@@ -16,9 +20,10 @@ LATENCIES_KEPT = 512
 # Rounds, odd while busy; answered; busy seconds; last use; peak; running; bytes in; bytes out.
 _HEAD = struct.Struct("<QQddQQQQ")
 _NUMBER = struct.Struct("<Q")
+_HEADS_AT = _NUMBER.size
 _LATENCY = struct.Struct("<f")
 _MOST_RUNNING = 64
-_RUNNING_AT = 64
+_RUNNING_AT = _HEADS_AT + 2 * _HEAD.size
 _LATENCIES_AT = _RUNNING_AT + _MOST_RUNNING * _NUMBER.size
 _SIZE = _LATENCIES_AT + LATENCIES_KEPT * _LATENCY.size
 
@@ -58,6 +63,8 @@ class SharedCounters:
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
         self._memory = mmap.mmap(descriptor, _SIZE)
+        # Struct writes byte by byte, and this all eight of them at once.
+        self._latest = memoryview(self._memory)[: _NUMBER.size].cast("Q")
         # The values written by the worker.
         self._rounds = self._answered = self._peak = self._taken = self._given = 0
         self._running: list[int] = []
@@ -70,6 +77,7 @@ class SharedCounters:
 
     def close(self) -> None:
         """Unmap the memory and close the descriptor."""
+        self._latest.release()
         self._memory.close()
         os.close(self.descriptor)
 
@@ -105,9 +113,10 @@ class SharedCounters:
 
     def publish(self) -> None:
         """Write the counters to the shared memory."""
+        latest = self._latest[0] + 1
         _HEAD.pack_into(
             self._memory,
-            0,
+            _HEADS_AT + latest % 2 * _HEAD.size,
             self._rounds,
             self._answered,
             self._seconds,
@@ -117,16 +126,18 @@ class SharedCounters:
             self._taken,
             self._given,
         )
+        self._latest[0] = latest
 
     # The daemon
 
     def read(self) -> Counts:
         """A consistent snapshot of the counters."""
-        counts = Counts(*_HEAD.unpack_from(self._memory))
-        # The worker may write during the read.
-        while (again := Counts(*_HEAD.unpack_from(self._memory))) != counts:
-            counts = again
-        return counts
+        while True:
+            latest = self._latest[0]
+            place = _HEADS_AT + latest % 2 * _HEAD.size
+            counts = Counts(*_HEAD.unpack_from(self._memory, place))
+            if self._latest[0] == latest:  # otherwise it may have been written during the read
+                return counts
 
     def running(self, count: int) -> tuple[int, ...]:
         """The connections with a request in progress, up to ``count``."""

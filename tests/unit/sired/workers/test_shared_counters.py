@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from sired.workers import shared_counters
 from sired.workers.shared_counters import SharedCounters
 
 
@@ -42,3 +43,30 @@ def test_what_is_answered_is_seen_once_it_is_told(counters: Any) -> None:
     counts = counters.read()
     assert (counts.answered, counts.seconds, counts.taken, counts.given) == (2, 0.5, 3, 4)
     assert counters.latencies(0, 2) == [0.5, 1.5]
+
+
+class HalfWritten:
+    """Writes the first half, as if the kernel had stopped the process there."""
+
+    size = shared_counters._HEAD.size
+    unpack_from = shared_counters._HEAD.unpack_from
+
+    @staticmethod
+    def pack_into(memory: Any, place: int, *_: Any) -> None:
+        memory[place : place + 32] = bytes(32)
+        raise InterruptedError
+
+
+def test_a_worker_that_is_stopped_while_it_writes_leaves_what_it_wrote_before(
+    counters: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        counters.answer(0.5, 0.25)
+        counters.publish()
+        before = counters.read()
+        assert before.answered > 0
+        monkeypatch.setattr(shared_counters, "_HEAD", HalfWritten)
+        with pytest.raises(InterruptedError):
+            counters.publish()
+        assert counters.read() == before
+        monkeypatch.undo()
