@@ -11,6 +11,7 @@ from sired.gateway import health, plain, remote
 from sired.gateway.anthropic import endpoints as anthropic
 from sired.gateway.call import Endpoint
 from sired.gateway.cors import NO_CORS, Cors, preflight
+from sired.gateway.documentation import Documentation
 from sired.gateway.errors import HttpError, error_response
 from sired.gateway.generation.generators import Generators
 from sired.gateway.guard import check_sender, header
@@ -24,8 +25,8 @@ from sired.gateway.programs.forwarding import Forwarder
 from sired.gateway.programs.upstream import PREFIX, Upstream
 from sired.gateway.served import ServedModels
 
-# Load balancers ask these without a key; they tell nothing of the models.
-_OPEN = frozenset({"/health/live", "/v2/health/live"})
+# These need no key, and tell nothing of the models: load balancers and browsers ask for them.
+_OPEN = frozenset({"/health/live", "/v2/health/live", "/openapi.json", "/docs"})
 
 
 def routes(models: ServedModels, forwarder: Forwarder) -> list[BaseRoute]:
@@ -49,7 +50,7 @@ def routes(models: ServedModels, forwarder: Forwarder) -> list[BaseRoute]:
 
 
 class _Live:
-    """Answers without asking the daemon."""
+    """Whether this process answers, whatever the daemon does."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await health.live(scope, receive, send)
@@ -82,7 +83,9 @@ class Gateway:
     ) -> None:
         self._keys = keys
         self._cors = cors
-        self._router = Router(routes(models, forwarder), redirect_slashes=False, default=_no_path)
+        paths = routes(models, forwarder)
+        told = Documentation(paths, demands_keys=keys is not None)
+        self._router = Router([*paths, *told.routes], redirect_slashes=False, default=_no_path)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""

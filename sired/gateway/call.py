@@ -124,7 +124,7 @@ class BaseEndpoint(ABC):
 
     def __init__(self, models: ServedModels, render: ErrorRenderer = error_response) -> None:
         self._models = models
-        self._render = render
+        self.render = render
 
     @staticmethod
     async def _answer(call: Call, handle: Handler) -> Response:
@@ -151,10 +151,10 @@ class BaseEndpoint(ABC):
         except ClientGone:
             return
         except SireError as error:
-            response = self._render(error)
+            response = self.render(error)
         except Exception:
             log.exception("%s %s failed", scope["method"], scope["path"])
-            response = self._render(
+            response = self.render(
                 SireError("The gateway failed to answer this request.", hint="See its output.")
             )
         await response(scope, receive, send)
@@ -183,12 +183,12 @@ class Endpoint(BaseEndpoint):
         self, models: ServedModels, handle: Handler, render: ErrorRenderer = error_response
     ) -> None:
         super().__init__(models, render)
-        self._handle = handle
+        self.handle = handle
 
     async def _respond(self, scope: Scope, receive: Receive) -> Response:
         body = await read_body(scope, receive, await self._models.daemon.largest())
         call = self._call(scope, receive, body)
-        return await _unless_gone(self._answer(call, self._handle), receive)
+        return await _unless_gone(self._answer(call, self.handle), receive)
 
 
 async def _unless_gone(work: Awaitable[Response], receive: Receive) -> Response:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 _Handle = TypeVar("_Handle", bound=Callable[..., Any])
+EVENTS, LINES = "text/event-stream", "application/x-ndjson"
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,29 +14,37 @@ class Described:
 
     Attributes:
         summary: the first sentence of its documentation.
-        takes: the type of its JSON body; None for none.
-        returns: the type of its JSON response; None if it varies.
-        status: of that response.
+        takes: the type of its JSON body; ``bytes`` for a body of another kind, None for none.
+        returns: the type of its JSON response; ``bytes`` for a response of another kind, None for
+            JSON of any type.
         query: the names of the parameters that it takes.
+        statuses: of such a response; others are errors.
+        streams: the content type of a response in parts; "" if there is none.
     """
 
     summary: str
     takes: Any = None
     returns: Any = None
-    status: int = 200
     query: tuple[str, ...] = ()
+    statuses: tuple[int, ...] = (200,)
+    streams: str = ""
 
 
 _DESCRIBED: dict[object, Described] = {}
 
 
 def describe(
-    takes: Any = None, returns: Any = None, *, status: int = 200, query: tuple[str, ...] = ()
+    takes: Any = None,
+    returns: Any = None,
+    *,
+    query: tuple[str, ...] = (),
+    statuses: tuple[int, ...] = (200,),
+    streams: str = "",
 ) -> Callable[[_Handle], _Handle]:
     """Declare the body and the response of a handler; its documentation is the summary."""
 
     def declare(handle: _Handle) -> _Handle:
-        _DESCRIBED[handle] = Described(_summary(handle), takes, returns, status, query)
+        _DESCRIBED[handle] = Described(_summary(handle), takes, returns, query, statuses, streams)
         return handle
 
     return declare

@@ -32,6 +32,7 @@ from sire.errors import (
     UntrustedModel,
     WorkerCrashed,
 )
+from sired.gateway.describe import describe
 
 
 class ModelLoading(SireError):
@@ -40,6 +41,35 @@ class ModelLoading(SireError):
     ``details`` has its ``state``, its ``progress`` (the part of its files that has been read, 0 to
     1) and its ``eta`` (seconds until it is expected to be loaded), None where they are not known.
     """
+
+
+class ErrorInfo(msgspec.Struct, frozen=True):
+    """An error: its code, what happened, what to do next, and the figures."""
+
+    code: str
+    message: str
+    hint: str
+    details: dict[str, Any]
+
+
+class LoadState(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the load of a model is; see ModelLoading."""
+
+    state: str | None = None
+    progress: float | None = None
+    eta: float | None = None
+
+
+class ErrorBody(LoadState, frozen=True, kw_only=True):
+    """An error, as sire's own paths report it."""
+
+    error: ErrorInfo
+
+
+class TextErrorBody(LoadState, frozen=True, kw_only=True):
+    """An error, as the Open Inference Protocol and Ollama report it."""
+
+    error: str
 
 
 # Each error type's status. A client may repeat a request that was answered with 429 or 503.
@@ -126,6 +156,7 @@ def refusal(body: dict[str, Any], error: SireError) -> Response:
     return json_response(body, status_of(error), headers_of(error))
 
 
+@describe(returns=ErrorBody)
 def error_response(error: SireError) -> Response:
     """The response of sire's own paths to an error: its code, message, hint and figures."""
     body = {

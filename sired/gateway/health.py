@@ -2,16 +2,38 @@
 
 import asyncio
 
+import msgspec
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from sire.protocol.replies import HealthReport, MetricsReport
 from sire.protocol.requests import Health, Metrics
 from sired.gateway.call import Call
+from sired.gateway.describe import describe
 from sired.gateway.errors import json_response
 from sired.gateway.keys import require_all_models
 
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class HealthBody(msgspec.Struct, frozen=True):
+    """``/health``."""
+
+    status: str
+    version: str
+    uptime_seconds: float
+    models: int
+    loaded: int
+    queued: int
+    problems: tuple[str, ...]
+
+
+class ReadyBody(msgspec.Struct, frozen=True):
+    """``/health/ready``."""
+
+    status: str
+    ready: bool
+    not_loaded: tuple[str, ...]
 
 
 async def live(scope: Scope, receive: Receive, send: Send) -> None:
@@ -19,27 +41,29 @@ async def live(scope: Scope, receive: Receive, send: Send) -> None:
     await json_response({"status": "ok"})(scope, receive, send)
 
 
+@describe(returns=HealthBody, statuses=(200, 503))
 async def health(call: Call) -> Response:
     """The health of the daemon; 503 unless it takes requests."""
     report = await call.models.daemon.expect(HealthReport, Health())
-    body = {
-        "status": report.status,
-        "version": report.version,
-        "uptime_seconds": report.uptime_seconds,
-        "models": report.models,
-        "loaded": report.loaded,
-        "queued": report.queued,
-        "problems": report.problems,
-    }
+    body = HealthBody(
+        report.status,
+        report.version,
+        report.uptime_seconds,
+        report.models,
+        report.loaded,
+        report.queued,
+        report.problems,
+    )
     return json_response(body, 503 if report.status == "draining" else 200)
 
 
+@describe(returns=ReadyBody, statuses=(200, 503))
 async def ready(call: Call) -> Response:
     """Whether requests are answered without delay: the models that were named are loaded."""
     report = await call.models.daemon.expect(HealthReport, Health())
     waiting = await unloaded(call)
     is_ready = report.status == "ok" and not waiting
-    body = {"status": report.status, "ready": is_ready, "not_loaded": waiting}
+    body = ReadyBody(report.status, is_ready, tuple(waiting))
     return json_response(body, 200 if is_ready else 503)
 
 
@@ -51,6 +75,7 @@ async def unloaded(call: Call) -> list[str]:
     return [name for name, one in await call.models.listed() if one.state not in served]
 
 
+@describe(returns=bytes)
 async def metrics(call: Call) -> Response:
     """The daemon's metrics in the format of Prometheus.
 

@@ -19,6 +19,7 @@ from sire.spec import PRIORITIES, Priority
 from sire.units import parse_duration
 from sired.gateway.accept import EVENTS, LINES, answer_type
 from sired.gateway.call import Call
+from sired.gateway.describe import describe
 from sired.gateway.streams import started
 
 _PARAMETERS = ("timeout", "priority", "keep_alive")
@@ -27,6 +28,7 @@ _UNSTATED = frozenset({"", "application/x-www-form-urlencoded"})
 _SEVERAL_FRAMES = frozenset({content.TENSORS, content.TREE, content.PARTS})
 
 
+@describe(bytes, bytes, query=_PARAMETERS)
 async def predict(call: Call) -> Response:
     """Run a model on the body.
 

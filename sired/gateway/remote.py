@@ -21,6 +21,7 @@ from sire.protocol.message import Message
 from sire.protocol.replies import ModelList
 from sire.protocol.requests import Predict, Request
 from sired.gateway.call import Call
+from sired.gateway.describe import describe
 from sired.gateway.errors import HttpError
 from sired.gateway.keys import require_manage
 from sired.gateway.streams import started
@@ -56,6 +57,7 @@ _MANAGING = (
 )
 
 
+@describe(bytes, bytes)
 async def ask(call: Call) -> Response:
     """Pass a request on to the daemon.
 

@@ -10,9 +10,10 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
 from sire.errors import SireError
-from sired.gateway.anthropic.requests import read
+from sired.gateway.anthropic.requests import MessagesRequest, read
 from sired.gateway.call import Call, Endpoint
-from sired.gateway.errors import json_response, refusal, status_of
+from sired.gateway.describe import EVENTS, describe
+from sired.gateway.errors import LoadState, json_response, refusal, status_of
 from sired.gateway.generation.generators import Generators
 from sired.gateway.generation.request import Generated
 from sired.gateway.programs.by_model import ProgramOr
@@ -46,6 +47,7 @@ class Messages:
     def __init__(self, generators: Generators) -> None:
         self._generators = generators
 
+    @describe(MessagesRequest, streams=EVENTS)
     async def create(self, call: Call) -> Response:
         """Answer a chat.
 
@@ -72,6 +74,21 @@ class Messages:
         )
 
 
+class AnthropicErrorInfo(msgspec.Struct, frozen=True):
+    """An error."""
+
+    type: str
+    message: str
+
+
+class AnthropicErrorBody(LoadState, frozen=True, kw_only=True):
+    """An error, as Anthropic's clients read it."""
+
+    type: str
+    error: AnthropicErrorInfo
+
+
+@describe(returns=AnthropicErrorBody)
 def error_response(error: SireError) -> Response:
     """The response to an error."""
     return refusal(_error(error), error)

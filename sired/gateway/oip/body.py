@@ -1,5 +1,6 @@
 """The body of a request over HTTP: JSON, and the bytes of tensors that follow it."""
 
+import re
 from collections.abc import Iterator
 
 import msgspec
@@ -7,6 +8,8 @@ import msgspec
 from sire.errors import InvalidInput, error_text, shown
 from sired.gateway.oip.inference import InferInput, InferRequest, check_supported, where
 
+# Longer numbers are none of a body, and not read by int.
+_LENGTH = re.compile(r"[0-9]{1,20}")
 _decoder = msgspec.json.Decoder(InferRequest)
 
 
@@ -24,7 +27,7 @@ def read_request(
     """
     length = len(body)
     if header_length is not None:
-        if not (header_length.isdecimal() and int(header_length[:20]) <= length):
+        if not _LENGTH.fullmatch(header_length) or int(header_length) > length:
             raise InvalidInput(
                 f"Inference-Header-Content-Length is {shown(header_length)}; the body has "
                 f"{length} bytes."

@@ -8,11 +8,13 @@ from sire.errors import InvalidInput, SireError
 from sire.protocol.replies import HealthReport
 from sire.protocol.requests import Health
 from sired.gateway.call import Call, Endpoint, Handler
-from sired.gateway.errors import json_response, refusal
+from sired.gateway.describe import describe
+from sired.gateway.errors import TextErrorBody, json_response, refusal
 from sired.gateway.oip import repository
 from sired.gateway.oip.answers import response
 from sired.gateway.oip.body import read_request
 from sired.gateway.oip.infer import infer as run
+from sired.gateway.oip.inference import InferRequest
 from sired.gateway.oip.models import check_version
 from sired.gateway.served import ServedModels
 
@@ -52,11 +54,13 @@ def _route(models: ServedModels, method: str, path: str, handle: Handler) -> Rou
     return Route(path, Endpoint(models, handle, error_response), methods=[method])
 
 
+@describe(returns=TextErrorBody)
 def error_response(error: SireError) -> Response:
     """An error as clients of the protocol read it: one text."""
     return refusal({"error": str(error)}, error)
 
 
+@describe(InferRequest)
 async def infer(call: Call) -> Response:
     """Run a model on tensors.
 
@@ -86,6 +90,7 @@ async def live(call: Call) -> Response:  # noqa: ARG001
     return json_response({"live": True})
 
 
+@describe(statuses=(200, 503))
 async def server_ready(call: Call) -> Response:
     """Whether the daemon takes requests."""
     report = await call.models.daemon.expect(HealthReport, Health())

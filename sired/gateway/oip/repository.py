@@ -1,15 +1,31 @@
 """The paths that tell of models, and those that load and unload them."""
 
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 from starlette.responses import Response
 
-from sire.errors import InvalidInput
+from sire.errors import InvalidInput, error_text
 from sire.protocol.replies import ModelInfo
 from sired.gateway.call import Call
+from sired.gateway.describe import describe
 from sired.gateway.errors import json_response
 from sired.gateway.keys import require_manage
 from sired.gateway.oip import models
+
+_Kind = TypeVar("_Kind")
+
+
+class IndexRequest(msgspec.Struct, frozen=True):
+    """``/v2/repository/index``. ``ready`` asks for the models that are loaded only."""
+
+    ready: bool = False
+
+
+class LoadRequest(msgspec.Struct, frozen=True):
+    """Loading and unloading; parameters of a load are refused."""
+
+    parameters: dict[str, Any] | None = None
 
 
 async def _shown(call: Call) -> ModelInfo:
@@ -27,6 +43,7 @@ async def config(call: Call) -> Response:
     return json_response(models.config(await _shown(call)))
 
 
+@describe(statuses=(200, 503))
 async def ready(call: Call) -> Response:
     """Whether a request would be answered."""
     info = await _shown(call)
@@ -39,12 +56,14 @@ async def statistics(call: Call) -> Response:
     return json_response(await models.statistics(call.models, await _shown(call)))
 
 
+@describe(IndexRequest)
 async def index(call: Call) -> Response:
     """All models, or those that are loaded (``ready``)."""
-    only_loaded = bool(_object(call).get("ready"))
+    only_loaded = _read(call, IndexRequest).ready
     return json_response(await models.index(call.models, only_loaded=only_loaded))
 
 
+@describe(LoadRequest)
 async def load(call: Call) -> Response:
     """Load a registered model.
 
@@ -52,12 +71,13 @@ async def load(call: Call) -> Response:
         InvalidInput: the request has a configuration or files, which would register code.
         SireError: the model cannot be loaded.
     """
-    models.refuse_parameters(_object(call).get("parameters") or ())
+    models.refuse_parameters(_read(call, LoadRequest).parameters or ())
     require_manage(call.key)
     await call.models.load(call.request.path_params["name"])
     return json_response({})
 
 
+@describe(LoadRequest)
 async def unload(call: Call) -> Response:
     """Unload a model."""
     require_manage(call.key)
@@ -65,8 +85,13 @@ async def unload(call: Call) -> Response:
     return json_response({})
 
 
-def _object(call: Call) -> dict[str, Any]:
-    body = call.json()
-    if not isinstance(body, dict):
-        raise InvalidInput("The body is not a JSON object.")
-    return body
+def _read(call: Call, kind: type[_Kind]) -> _Kind:
+    """The body; unknown fields have no effect.
+
+    Raises:
+        InvalidInput: it is not of this kind.
+    """
+    try:
+        return msgspec.convert(call.json(), kind)
+    except msgspec.ValidationError as problem:
+        raise InvalidInput(f"The request is not valid: {error_text(problem)}.") from None

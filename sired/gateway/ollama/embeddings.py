@@ -7,6 +7,7 @@ from starlette.responses import Response
 from sire.protocol.replies import InstanceInfo
 from sire.protocol.requests import Load
 from sired.gateway.call import Call
+from sired.gateway.describe import describe
 from sired.gateway.embedding import embedded
 from sired.gateway.errors import json_response
 from sired.gateway.fields import read_fields
@@ -16,6 +17,7 @@ from sired.gateway.ollama.requests import ACCEPTED, EmbedRequest, OldEmbedReques
 _NANOSECONDS = 1e9
 
 
+@describe(EmbedRequest)
 async def embed(call: Call) -> Response:
     """The vectors of texts; without texts, the model is loaded.
 
@@ -40,6 +42,7 @@ async def embed(call: Call) -> Response:
     )
 
 
+@describe(OldEmbedRequest)
 async def embed_one(call: Call) -> Response:
     """The vector of a text.
 

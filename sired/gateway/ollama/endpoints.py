@@ -5,7 +5,8 @@ from starlette.routing import BaseRoute, Route
 
 from sire.errors import SireError
 from sired.gateway.call import Call, Endpoint, Handler
-from sired.gateway.errors import HttpError, refusal
+from sired.gateway.describe import describe
+from sired.gateway.errors import HttpError, TextErrorBody, refusal
 from sired.gateway.generation.generators import Generators
 from sired.gateway.ollama import embeddings, library
 from sired.gateway.ollama.generation import TextEndpoints
@@ -34,12 +35,14 @@ def _route(models: ServedModels, methods: list[str], name: str, handle: Handler)
     return Route(f"/api/{name}", Endpoint(models, handle, error_response), methods=methods)
 
 
+@describe(returns=TextErrorBody)
 def error_response(error: SireError) -> Response:
     """The response to an error."""
     return refusal({"error": str(error)}, error)
 
 
 async def _refuse(call: Call) -> Response:
+    """Managing models is not possible over HTTP."""
     raise HttpError(
         501,
         f"{call.request.url.path} is not supported: models are registered on the machine itself.",

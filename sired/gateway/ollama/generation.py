@@ -13,6 +13,7 @@ from sire.errors import SireError
 from sire.protocol.replies import InstanceInfo, ModelInfo, Unloaded
 from sire.protocol.requests import Load, Unload
 from sired.gateway.call import Call
+from sired.gateway.describe import LINES, describe
 from sired.gateway.errors import json_response
 from sired.gateway.fields import read_fields
 from sired.gateway.generation.generators import Generators
@@ -41,6 +42,7 @@ class TextEndpoints:
     def __init__(self, generators: Generators) -> None:
         self._generators = generators
 
+    @describe(GenerateRequest, streams=LINES)
     async def generate(self, call: Call) -> Response:
         """Continue a prompt; without one, load the model, or unload it if it is not to be kept.
 
@@ -52,6 +54,7 @@ class TextEndpoints:
         prompt = wanted.asked(templated=info.model.runtime in _OWN_TEMPLATE)
         return await self._respond(call, wanted, info, prompt, _response)
 
+    @describe(OllamaChatRequest, streams=LINES)
     async def chat(self, call: Call) -> Response:
         """Answer a chat; without messages as ``generate``.
 

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from sire.protocol.replies import InstanceInfo, ModelInfo
 from sire.spec import ModelSpec
 from sired.gateway.call import Call
+from sired.gateway.describe import describe
 from sired.gateway.errors import json_response
 from sired.gateway.fields import read_fields
 from sired.gateway.ollama.names import find
@@ -21,7 +22,9 @@ _DIGEST_LENGTH = 64
 _YEAR = 365 * 86400.0
 
 
-class _Named(msgspec.Struct, frozen=True):
+class NamedModel(msgspec.Struct, frozen=True):
+    """``/api/show``."""
+
     model: str
     verbose: bool = False
 
@@ -42,6 +45,7 @@ async def ps(call: Call) -> Response:
     return json_response({"models": loaded})
 
 
+@describe(NamedModel)
 async def show(call: Call) -> Response:
     """One model.
 
@@ -51,7 +55,7 @@ async def show(call: Call) -> Response:
     body = call.json()
     if isinstance(body, dict) and "name" in body:  # as older clients write it
         body = {"model": body["name"]}
-    info = await find(call.models, read_fields(body, _Named, ACCEPTED).model)
+    info = await find(call.models, read_fields(body, NamedModel, ACCEPTED).model)
     return json_response(
         {
             "modelfile": "",

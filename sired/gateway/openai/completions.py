@@ -12,6 +12,7 @@ from starlette.responses import Response, StreamingResponse
 
 from sire.errors import InvalidInput, SireError
 from sired.gateway.call import Call
+from sired.gateway.describe import EVENTS, describe
 from sired.gateway.errors import code_of, json_response
 from sired.gateway.generation.generators import Generators
 from sired.gateway.generation.request import Generated, Generation, GenerationPrompt, Options
@@ -55,6 +56,7 @@ class Completions:
     def __init__(self, generators: Generators) -> None:
         self._generators = generators
 
+    @describe(ChatRequest, streams=EVENTS)
     async def chat(self, call: Call) -> Response:
         """Answer a chat.
 
@@ -68,6 +70,7 @@ class Completions:
         prompts = (GenerationPrompt(messages=wanted.messages),)
         return await self._respond(call, wanted, prompts, options, CHAT)
 
+    @describe(CompletionRequest, streams=EVENTS)
     async def complete(self, call: Call) -> Response:
         """Continue one text or several.
 

@@ -6,11 +6,13 @@ import numpy as np
 from starlette.responses import Response
 
 from sired.gateway.call import Call
+from sired.gateway.describe import describe
 from sired.gateway.embedding import embedded
 from sired.gateway.errors import json_response
 from sired.gateway.openai.requests import EmbeddingRequest, read
 
 
+@describe(EmbeddingRequest)
 async def embed(call: Call) -> Response:
     """The vectors of texts. The answer has no usage: tokens are counted by no model here.
 

@@ -2,13 +2,22 @@
 
 from typing import Any
 
+import msgspec
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from sire.errors import ModelNotFound, QueueFull, SireError
 from sire.protocol.replies import ModelInfo
 from sired.gateway.call import Call, Endpoint, Handler
-from sired.gateway.errors import HttpError, code_of, json_response, refusal, status_of
+from sired.gateway.describe import describe
+from sired.gateway.errors import (
+    HttpError,
+    LoadState,
+    code_of,
+    json_response,
+    refusal,
+    status_of,
+)
 from sired.gateway.generation.generators import Generators
 from sired.gateway.openai.completions import Completions
 from sired.gateway.openai.embeddings import embed
@@ -46,6 +55,37 @@ def _route(models: ServedModels, method: str, path: str, handle: Handler) -> Rou
     return Route(path, Endpoint(models, handle, error_response), methods=[method])
 
 
+class OpenAIErrorInfo(msgspec.Struct, frozen=True):
+    """An error."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str
+
+
+class OpenAIErrorBody(LoadState, frozen=True, kw_only=True):
+    """An error, as OpenAI's clients read it."""
+
+    error: OpenAIErrorInfo
+
+
+class OpenAIModel(msgspec.Struct, frozen=True):
+    """A model."""
+
+    id: str
+    object: str
+    created: int
+    owned_by: str
+
+
+class OpenAIModels(msgspec.Struct, frozen=True):
+    """The models."""
+
+    object: str
+    data: tuple[OpenAIModel, ...]
+
+
 def error_body(error: SireError) -> dict[str, Any]:
     """An error as OpenAI's clients read it."""
     status = status_of(error)
@@ -59,12 +99,14 @@ def error_body(error: SireError) -> dict[str, Any]:
     return {"error": described}
 
 
+@describe(returns=OpenAIErrorBody)
 def error_response(error: SireError) -> Response:
     """The response to an error."""
     return refusal(error_body(error), error)
 
 
 async def _only_programs(call: Call) -> Response:
+    """Pass a request on to the program of the model that its body names."""
     raise HttpError(
         404,
         f"There is no path {call.request.url.path} for models that sire runs itself.",
@@ -72,12 +114,14 @@ async def _only_programs(call: Call) -> Response:
     )
 
 
+@describe(returns=OpenAIModels)
 async def list_models(call: Call) -> Response:
     """All models and aliases that are served."""
     found = [_described(name, info) for name, info in await call.models.listed()]
     return json_response({"object": "list", "data": found})
 
 
+@describe(returns=OpenAIModel)
 async def show_model(call: Call) -> Response:
     """One model, or the one that an alias stands for now."""
     name = call.request.path_params["name"]

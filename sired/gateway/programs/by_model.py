@@ -18,7 +18,7 @@ class ProgramOr:
 
     def __init__(self, forwarder: Forwarder, answer: Handler) -> None:
         self._forwarder = forwarder
-        self._answer = answer
+        self.described = self._answer = answer
 
     async def __call__(self, call: Call) -> Response:
         """Answer one request.
