@@ -106,7 +106,7 @@ def serve_options(
         None if private_key is None else Path(private_key),
         DEFAULT_LOADING_WAIT if loading_wait is None else parse_duration(loading_wait),
         cors_of(cors or [], has_keys=demanded is not None),
-        None if grpc is None else addresses[1],
+        grpc_address,
     )
 
 
