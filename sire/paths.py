@@ -125,6 +125,11 @@ class Paths:
         return self.state / "jobs"
 
     @property
+    def batches(self) -> Path:
+        """The batches of ``sire serve``, and in ``files`` their inputs and answers."""
+        return self.state / "batches"
+
+    @property
     def history(self) -> Path:
         """The database of each model's activity, minute by minute."""
         return self.state / "history.db"

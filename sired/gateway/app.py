@@ -9,6 +9,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from sire.protocol.body import PATH as MESSAGES
 from sired.gateway import health, plain, remote
 from sired.gateway.anthropic import endpoints as anthropic
+from sired.gateway.batches import endpoints as batches
+from sired.gateway.batches.runner import BatchRunner
 from sired.gateway.call import Endpoint
 from sired.gateway.cors import NO_CORS, Cors, preflight
 from sired.gateway.documentation import Documentation
@@ -29,7 +31,9 @@ from sired.gateway.served import ServedModels
 _OPEN = frozenset({"/health/live", "/v2/health/live", "/openapi.json", "/docs"})
 
 
-def routes(models: ServedModels, forwarder: Forwarder) -> list[BaseRoute]:
+def routes(
+    models: ServedModels, forwarder: Forwarder, runner: BatchRunner | None = None
+) -> list[BaseRoute]:
     """All paths; those whose answers take least time come first."""
     generators = Generators(models.daemon, forwarder)
     return [
@@ -37,6 +41,7 @@ def routes(models: ServedModels, forwarder: Forwarder) -> list[BaseRoute]:
         _route("POST", MESSAGES, Endpoint(models, remote.ask)),
         *oip.routes(models),
         *anthropic.routes(models, forwarder, generators),
+        *(batches.routes(models, runner) if runner else ()),
         *openai.routes(models, forwarder, generators),
         *ollama.routes(models, generators),
         *jobs.routes(models),
@@ -72,6 +77,7 @@ class Gateway:
         forwarder: passes requests on to programs.
         keys: the keys that it demands; None for none.
         cors: the other sites whose pages may use it.
+        runner: runs the batches; None for a gateway without any.
     """
 
     def __init__(
@@ -80,10 +86,11 @@ class Gateway:
         forwarder: Forwarder,
         keys: Keys | None = None,
         cors: Cors = NO_CORS,
+        runner: BatchRunner | None = None,
     ) -> None:
         self._keys = keys
         self._cors = cors
-        paths = routes(models, forwarder)
+        paths = routes(models, forwarder, runner)
         told = Documentation(paths, demands_keys=keys is not None)
         self._router = Router([*paths, *told.routes], redirect_slashes=False, default=_no_path)
 

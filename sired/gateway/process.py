@@ -16,6 +16,7 @@ from sire.listening import Address
 from sire.protocol.replies import HealthReport
 from sire.protocol.requests import Health, Keep
 from sired.gateway.app import Gateway
+from sired.gateway.batches.runner import BatchRunner
 from sired.gateway.limits import LimitedProtocol
 from sired.gateway.loading import PatientConnection
 from sired.gateway.options import ServeOptions
@@ -51,21 +52,26 @@ async def _serve(options: ServeOptions, ready: Callable[[tuple[str, ...]], None]
     keep = Keep(models=options.names) if options.names else None
     daemon = PatientConnection(greeting=keep, loading_wait=options.loading_wait)
     models, forwarder = ServedModels(daemon, options.names), Forwarder()
+    batches = BatchRunner(forwarder)
     try:
         await daemon.expect(HealthReport, Health())
         for name in options.names:
             await models.show(name)
-        config = server_config(Gateway(models, forwarder, options.keys, options.cors), options)
+        config = server_config(
+            Gateway(models, forwarder, options.keys, options.cors, batches), options
+        )
         lines = options.listen()
         grpc, grpc_bound = await _start_grpc(models, options)
         urls = [f"{options.scheme}://{bound.authority}" for _, bound in lines]
         if grpc_bound is not None:
             urls.append(f"grpc://{grpc_bound.authority}")
         ready(tuple(urls))
+        batches.start()
         loading = asyncio.create_task(_load(models))
         await GatewayServer(config, grpc).serve(sockets=[line for line, _ in lines])
         loading.cancel()
     finally:
+        await batches.stop()
         await forwarder.close()
         daemon.close()
 
