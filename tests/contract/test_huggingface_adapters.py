@@ -18,18 +18,24 @@ if TYPE_CHECKING:
 
 
 transformers = pytest.importorskip("transformers", reason="sire[hf] is not installed")
-peft = pytest.importorskip("peft", reason="sire[peft] is not installed")
 
 import torch  # noqa: E402
 
 from sired.runtimes.huggingface import architectures  # noqa: E402 (it needs transformers)
 from tests.contract import tiny_models  # noqa: E402
 
+pytestmark = [
+    # Both take seconds to import: in one process, and not already to find these tests.
+    pytest.mark.xdist_group("transformers"),
+    pytest.mark.skipif(not importlib.util.find_spec("peft"), reason="sire[peft] is not installed"),
+]
 TEXTS = ["some text", "more words in Paris and London", "speech"]
 
 
 def adapt(model: Any, directory: Path, **kwargs: Any) -> None:
     """Save a random adapter of a model."""
+    import peft
+
     adapted = peft.get_peft_model(model, peft.LoraConfig(r=4, **kwargs))
     for name, parameter in adapted.named_parameters():
         if parameter.requires_grad:
@@ -51,6 +57,8 @@ def classifier(tmp_path: Path) -> Path:
 
 
 def expected(directory: Path) -> "list[torch.Tensor]":
+    import peft
+
     model = peft.AutoPeftModelForSequenceClassification.from_pretrained(
         directory, num_labels=2, ignore_mismatched_sizes=True
     ).eval()
@@ -77,6 +85,8 @@ def test_a_writer_continues_as_peft_does(tmp_path: Path) -> None:
     said = {"max_new_tokens": 5, "suppress_tokens": [0, 1, 2, 3]}
     runtime = find_runtime("huggingface")
     (written,) = runtime.predict(runtime.load(str(tmp_path / "adapter"), **said), TEXTS[0])
+    import peft
+
     inner = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "base")
     theirs = peft.PeftModel.from_pretrained(inner, tmp_path / "adapter").eval()
     tokens = tiny_models.tokenizer()(TEXTS[0], return_tensors="pt")

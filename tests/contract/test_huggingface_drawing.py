@@ -13,9 +13,16 @@ from sired.runtimes.huggingface import architectures
 from sired.store.formats import content_fingerprint, files_of, memory_of_weights, recognise
 
 transformers = pytest.importorskip("transformers", reason="sire[hf] is not installed")
-diffusers = pytest.importorskip("diffusers", reason="sire[diffusers] is not installed")
 
-from tests.contract.tiny_drawing import draw, drawn  # noqa: E402 (it needs diffusers)
+from tests.contract.tiny_drawing import draw, drawn  # noqa: E402 (it needs transformers)
+
+pytestmark = [
+    # Both take seconds to import: in one process, and not already to find these tests.
+    pytest.mark.xdist_group("transformers"),
+    pytest.mark.skipif(
+        not importlib.util.find_spec("diffusers"), reason="sire[diffusers] is not installed"
+    ),
+]
 
 
 @pytest.fixture(scope="module")

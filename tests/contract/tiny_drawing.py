@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import diffusers as untyped_diffusers
 import numpy as np
 import torch
 import transformers
@@ -11,12 +10,18 @@ from numpy.typing import NDArray
 
 from tests.contract import tiny_models
 
-diffusers: Any = untyped_diffusers  # its classes have no types
+
+def _diffusers() -> Any:
+    """The package, whose classes have no types; it takes seconds to import, when it is used."""
+    import diffusers
+
+    return diffusers
 
 
 def draw(directory: Path) -> Path:
     """Save a tiny pipeline with random weights."""
     torch.manual_seed(0)
+    diffusers = _diffusers()
     blocks = {"block_out_channels": (4, 8), "norm_num_groups": 2, "layers_per_block": 1}
     unet = diffusers.UNet2DConditionModel(
         sample_size=8,
@@ -58,7 +63,7 @@ def draw(directory: Path) -> Path:
 
 
 def drawn(directory: Path, prompt: str, seed: int, **given: Any) -> NDArray[Any]:
-    pipe = diffusers.DiffusionPipeline.from_pretrained(str(directory), local_files_only=True)
+    pipe = _diffusers().DiffusionPipeline.from_pretrained(str(directory), local_files_only=True)
     generator = torch.Generator("cpu").manual_seed(seed)
     return np.asarray(pipe(prompt, generator=generator, **given).images[0])
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from sire.protocol.requests import Predict
 from tests.home import Home
 
 pytestmark = pytest.mark.own_daemon
@@ -53,6 +54,13 @@ def big_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
+def answer(home: Home, number: int) -> list[float]:
+    with home.connect() as connection:
+        _, frames = connection.ask(Predict(model=f"m{number}", timeout=90.0), [b"[1.0]"])
+    numbers: list[float] = json.loads(bytes(frames[0]))
+    return numbers
+
+
 def test_ten_models_that_do_not_fit_together_answer_in_random_order_without_a_failure(
     home: Home, big_models: Path
 ) -> None:
@@ -64,8 +72,7 @@ def test_ten_models_that_do_not_fit_together_answer_in_random_order_without_a_fa
     print(f"seed {seed}")
     order = random.Random(seed).choices(range(MODELS), k=REQUESTS)
     for number in order:
-        answer = home.sire("predict", f"m{number}", "-i", "-", "--from", "json", stdin=b"[1.0]")
-        assert answer.stdout == f"[{number + 1}.0]\n".encode()
+        assert answer(home, number) == [number + 1]
     stats = home.json("stats")
     assert stats["totals"]["inference_count"] == REQUESTS
     assert stats["totals"]["errors"] == 0
@@ -77,5 +84,4 @@ def test_ten_models_that_do_not_fit_together_answer_in_random_order_without_a_fa
 
     os.kill(home.pid(), signal.SIGKILL)
     for number in range(MODELS):
-        answer = home.sire("predict", f"m{number}", "-i", "-", "--from", "json", stdin=b"[1.0]")
-        assert answer.stdout == f"[{number + 1}.0]\n".encode()
+        assert answer(home, number) == [number + 1]
