@@ -1,6 +1,7 @@
 """A directory with a private daemon in it, and how a daemon is shared by one test after another."""
 
 import contextlib
+import io
 import json
 import os
 import shutil
@@ -67,7 +68,17 @@ class Home:
             assert main.run(["register", *map(str, arguments)]) == 0
 
     def json(self, *arguments: Any) -> Any:
-        return json.loads(self.sire(*arguments, "--json").stdout)
+        """What `sire` prints with --json; run inside of this process, because tests poll by it."""
+        printed = io.TextIOWrapper(io.BytesIO(), "utf-8")
+        with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+            # Commands that start no daemon say so here, to themselves.
+            for name, value in {"SIRE_NO_AUTOSTART": "0", **self.environment}.items():
+                patch.setenv(name, value)
+            code = main.run([*map(str, arguments), "--json"])
+        printed.seek(0)
+        said = printed.read()
+        assert code == 0, (arguments, code, said)
+        return json.loads(said)
 
     def connect(self, autostart: bool = True) -> Connection:
         return Connection(self.paths, autostart=autostart)
