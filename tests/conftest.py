@@ -13,12 +13,8 @@ import pytest
 
 from tests.home import Home, SharedHome
 
-CLASSES = '''
-import os, signal, time
-from pathlib import Path
+TORCH = '''
 import torch
-
-GATE = Path(__file__).with_name("gate")
 
 
 class Scale(torch.nn.Module):
@@ -29,14 +25,42 @@ class Scale(torch.nn.Module):
         self.weight = torch.nn.Parameter(torch.ones(width))
 
     def forward(self, x):
+        return self.compute(x)
+
+    def compute(self, x):
         return x * self.weight
 
 
 class InPlace(Scale):
     """Computes in the memory of its input."""
 
-    def forward(self, x):
+    def compute(self, x):
         return x.mul_(self.weight)
+'''
+# Most tests are about what goes on around a model. No daemon of theirs has to import PyTorch for
+# these, which takes longer than all else that such a test does.
+PLAIN = '''
+import numpy as np
+from safetensors.numpy import load_file
+
+
+class Scale:
+    """Answers its input times its one weight."""
+
+    def load(self, path):
+        self.weight = load_file(path)["weight"]
+
+    def predict(self, x):
+        return self.compute(np.asarray(x, np.float32))
+
+    def compute(self, x):
+        return x * self.weight
+'''
+MOODY = '''
+import os, signal, time
+from pathlib import Path
+
+GATE = Path(__file__).with_name("gate")
 
 
 class Moody(Scale):
@@ -46,7 +70,7 @@ class Moody(Scale):
     6 exits, -1 takes as many seconds as the second number says. Anything else is only computed.
     """
 
-    def forward(self, x):
+    def compute(self, x):
         mood = int(x.flatten()[0])
         if mood == 1:
             raise ValueError("no ones, please")
@@ -117,13 +141,18 @@ def new_name() -> str:
 
 @pytest.fixture(scope="session")
 def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with small models: classes.py and weights that answer the input times ``n``."""
+    """A directory with small models that answer their input times 1, 2 or 3.
+
+    There are weights, and classes for them: in classes.py for the runtime pytorch, in plain.py for
+    the runtime python.
+    """
     import torch
     from safetensors.torch import save_file
 
     directory = tmp_path_factory.mktemp("zoo")
     Gate(directory / "gate").open()
-    (directory / "classes.py").write_text(CLASSES)
+    (directory / "classes.py").write_text(TORCH + MOODY)
+    (directory / "plain.py").write_text(PLAIN + MOODY)
     for factor in (1, 2, 3):
         save_file({"weight": torch.full((4,), float(factor))}, directory / f"x{factor}.safetensors")
     return directory
@@ -160,11 +189,22 @@ def gate(zoo: Path) -> Iterator[Gate]:
 
 @pytest.fixture
 def register(home: Home, zoo: Path) -> Callable[..., Any]:
-    """Register one of the zoo's models under a name."""
+    """Register one of the zoo's models under a name, which the runtime python runs."""
 
     def _register(name: str = "m", factor: int = 2, kind: str = "Scale", *options: str) -> None:
-        weights, classes = zoo / f"x{factor}.safetensors", zoo / "classes.py"
-        home.register(name, weights, "--class", f"{classes}:{kind}", *options)
+        given = ("--runtime", "python", "--class", f"{zoo / 'plain.py'}:{kind}")
+        home.register(name, zoo / f"x{factor}.safetensors", *given, *options)
+
+    return _register
+
+
+@pytest.fixture
+def register_torch(home: Home, zoo: Path) -> Callable[..., Any]:
+    """The same, by a class that the runtime pytorch runs."""
+
+    def _register(name: str = "m", factor: int = 2, kind: str = "Scale", *options: str) -> None:
+        given = ("--class", f"{zoo / 'classes.py'}:{kind}")
+        home.register(name, zoo / f"x{factor}.safetensors", *given, *options)
 
     return _register
 

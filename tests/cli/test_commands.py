@@ -22,9 +22,9 @@ from tests.waiting import wait_until
 
 @pytest.mark.own_daemon
 def test_a_model_is_registered_used_shown_and_removed(
-    home: Home, register: Callable[..., Any]
+    home: Home, register_torch: Callable[..., Any]
 ) -> None:
-    register("m", 3)
+    register_torch("m", 3)
     answer = home.sire("predict", "m", "-i", "-", stdin=b"[[1, 2, 3, 4.5]]")
     assert json.loads(answer.stdout) == [[3, 6, 9, 13.5]]
     assert answer.stderr == b""

@@ -16,7 +16,7 @@ def model(home: Home, name: str) -> Any:
 
 
 def test_a_model_without_an_option_has_the_default_of_the_settings(
-    home: Home, register: Callable[..., Any], zoo: Path
+    home: Home, register: Callable[..., Any], register_torch: Callable[..., Any], zoo: Path
 ) -> None:
     home.configure(
         '[defaults]\npriority = "low"\nbatch_size = 8\nmax_memory = "64MiB"\n'
@@ -25,7 +25,7 @@ def test_a_model_without_an_option_has_the_default_of_the_settings(
     register("plain", 2, "Scale", "--input", "float32[-1,4]")
     options = ("--priority", "normal", "--batch-size", "1", "--no-cache", "--device", "auto")
     register("own", 2, "Scale", *options)
-    register("unbatchable")
+    register_torch("unbatchable")
     plain = model(home, "plain")
     assert (plain["priority"], plain["batch_size"], plain["cached"]) == ("low", 8, True)
     assert (plain["max_memory"], plain["device"], plain["concurrency"]) == (64 << 20, "cpu", 2)

@@ -70,9 +70,9 @@ def test_files_are_judged_by_their_headers_without_class_or_trust(
 
 
 def test_what_an_earlier_load_of_the_same_content_and_class_needed_is_known(
-    home: Home, zoo: Path, register: Callable[..., Any]
+    home: Home, zoo: Path, register_torch: Callable[..., Any]
 ) -> None:
-    register("m")
+    register_torch("m")
     home.sire("predict", "m", "-i", "-", stdin=b"[[1, 2, 3, 4]]")
     (model,) = home.json("ls")
     assert model["footprint_source"] == "learned"

@@ -46,7 +46,8 @@ def test_what_is_printed_is_what_the_schemas_say(home: Home, zoo: Path) -> None:
         return printed
 
     weights, given = zoo / "x2.safetensors", b"[1, 2, 3, 4]"
-    fits("register", "register", "m", weights, "--class", f"{zoo}/classes.py:Scale")
+    given_class = ("--runtime", "python", "--class", f"{zoo}/plain.py:Scale")
+    fits("register", "register", "m", weights, *given_class)
     fits("load", "load", "m")
     fits("bench", "bench", "m", "-i", "-", "-n", "2", stdin=given)
     (job,) = fits("submit", "submit", "m", "-i", "-", stdin=given)

@@ -216,13 +216,11 @@ def test_a_client_that_leaves_in_the_middle_does_not_keep_its_worker_busy(
 
 @pytest.mark.own_daemon
 def test_models_that_do_not_fit_together_take_turns_under_clients_that_ask_directly(
-    home: Home, zoo: Path
+    home: Home, register: Callable[..., Any]
 ) -> None:
     home.configure('[devices.small]\nkind = "cpu"\nmemory = "100MB"\n')
     for factor in (2, 3):
-        weights, classes = zoo / f"x{factor}.safetensors", zoo / "classes.py"
-        options = ("--class", f"{classes}:Scale", "--max-memory", "80MB")
-        home.register(f"x{factor}", weights, *options)
+        register(f"x{factor}", factor, "Scale", "--max-memory", "80MB")
     wrong: list[int] = []
     enough = threading.Event()
 
@@ -253,12 +251,12 @@ def test_models_that_do_not_fit_together_take_turns_under_clients_that_ask_direc
 
 
 @pytest.mark.own_daemon
-def test_what_is_used_directly_is_not_the_least_recently_used(home: Home, zoo: Path) -> None:
+def test_what_is_used_directly_is_not_the_least_recently_used(
+    home: Home, register: Callable[..., Any]
+) -> None:
     home.configure('[devices.small]\nkind = "cpu"\nmemory = "200MB"\n')
     for name in ("old", "used", "new"):
-        weights, classes = zoo / "x2.safetensors", zoo / "classes.py"
-        options = ("--class", f"{classes}:Scale", "--max-memory", "80MB")
-        home.register(name, weights, *options)
+        register(name, 2, "Scale", "--max-memory", "80MB")
     with home.connect() as connection:
         for model in ("used", "used", "old"):
             predict(connection, model, 1)
@@ -325,9 +323,9 @@ def _register_one(home: Home, directory: Path, name: str, kind: str, *options: s
 
 
 def test_a_model_that_computes_in_its_input_changes_no_callers_data(
-    home: Home, register: Callable[..., Any]
+    home: Home, register_torch: Callable[..., Any]
 ) -> None:
-    register("m", 3, "InPlace")
+    register_torch("m", 3, "InPlace")
     data = np.ones((20_000, 4), np.float32)
     with ModelManager(home=home.path) as manager:
         for _ in range(5):

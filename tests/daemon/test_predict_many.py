@@ -43,7 +43,11 @@ def manager(home: Home, zoo: Path) -> Iterator[ModelManager]:
     """A manager whose model "m" doubles, and does what its inputs say (see ``Moody``)."""
     with ModelManager(home=home.path) as manager:
         manager.register_model(
-            "m", zoo / "x2.safetensors", model_class=f"{zoo}/classes.py:Moody", batch_size=1
+            "m",
+            zoo / "x2.safetensors",
+            "python",
+            model_class=f"{zoo}/plain.py:Moody",
+            batch_size=1,
         )
         yield manager
 
@@ -69,7 +73,8 @@ def test_an_answer_that_is_late_keeps_its_place(
     manager.register_model(
         "m",
         zoo / "x2.safetensors",
-        model_class=f"{zoo}/classes.py:Moody",
+        "python",
+        model_class=f"{zoo}/plain.py:Moody",
         instances=2,
         replace=True,
     )
@@ -156,7 +161,9 @@ def test_a_wrong_argument_is_told_before_anything_is_asked(manager: ModelManager
 @pytest.mark.settings("[queue]\nper_model = 2\n")
 def test_a_queue_that_is_too_short_fails_no_input(home: Home, zoo: Path) -> None:
     with ModelManager(home=home.path) as manager:
-        manager.register_model("m", zoo / "x2.safetensors", model_class=f"{zoo}/classes.py:Moody")
+        manager.register_model(
+            "m", zoo / "x2.safetensors", "python", model_class=f"{zoo}/plain.py:Moody"
+        )
         inputs = [row(number) for number in range(10, 210)]
         expected = [2.0 * number for number in range(10, 210)]
         assert first(manager.predict_many("m", inputs)) == expected
@@ -168,7 +175,9 @@ def test_a_queue_that_is_too_short_fails_no_input(home: Home, zoo: Path) -> None
 @pytest.mark.settings("[queue]\nper_model = 2\n")
 def test_several_who_share_a_short_queue_all_get_their_turns(home: Home, zoo: Path) -> None:
     with ModelManager(home=home.path) as manager:
-        manager.register_model("m", zoo / "x2.safetensors", model_class=f"{zoo}/classes.py:Moody")
+        manager.register_model(
+            "m", zoo / "x2.safetensors", "python", model_class=f"{zoo}/plain.py:Moody"
+        )
 
         def many(number: int) -> list[float]:
             return first(manager.predict_many("m", [row(number)] * 100))
@@ -244,7 +253,9 @@ def test_a_future_that_is_cancelled_is_withdrawn_from_the_daemon(
 
 def test_closing_the_manager_cancels_its_futures(home: Home, zoo: Path) -> None:
     manager, others = ModelManager(home=home.path), set(threading.enumerate())
-    manager.register_model("m", zoo / "x2.safetensors", model_class=f"{zoo}/classes.py:Moody")
+    manager.register_model(
+        "m", zoo / "x2.safetensors", "python", model_class=f"{zoo}/plain.py:Moody"
+    )
     futures = [manager.submit_async("m", row(HANGS)) for _ in range(40)]
     (own,) = set(threading.enumerate()) - others
     manager.close()

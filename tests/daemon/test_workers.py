@@ -172,9 +172,9 @@ def test_a_load_that_fails_tells_why_and_takes_nothing(
 
 @pytest.mark.parametrize("kind", ["Scale", "InPlace"])
 def test_requests_and_answers_of_all_sizes_pass_through(
-    home: Home, register: Callable[..., Any], kind: str
+    home: Home, register_torch: Callable[..., Any], kind: str
 ) -> None:
-    register("m", 2, kind)
+    register_torch("m", 2, kind)
     with home.connect() as connection:
         for rows in (0, 1, 4_000, 200_000):
             data = np.arange(rows * 4, dtype=np.float32).reshape(rows, 4)

@@ -40,7 +40,7 @@ def test_every_event_has_a_line_with_its_component(
     home.sire("rm", "b")
     found = [(line["component"], line["message"]) for line in lines(home)]
     for component, message in [
-        ("models", r"registered a for the runtime pytorch in \d+ ms: .*x2\.safetensors"),
+        ("models", r"registered a for the runtime python in \d+ ms: .*x2\.safetensors"),
         ("scheduler", r"loading a on cpu, \d+ bytes reserved"),
         ("worker a", r"loaded in \d+\.\d{3} s, \d+ bytes"),
         ("requests", r"a( direct)? request for a failed after \d+ ms: InferenceError"),
