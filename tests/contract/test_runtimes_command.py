@@ -85,13 +85,14 @@ def test_what_python_callers_send_goes_as_json_and_comes_back_as_arrays_and_plai
 
 def test_an_answer_does_not_wait_for_an_acknowledgement(load: Callable[..., Any]) -> None:
     loaded = load(endpoint="/do")
-    seconds = []
-    for _ in range(20):
+
+    def seconds() -> float:
         began = time.monotonic()
         ask(loaded)
-        seconds.append(time.monotonic() - began)
-    # An acknowledgement is delayed by 40 ms; the median is not affected by other processes.
-    assert statistics.median(seconds) < 0.04
+        return time.monotonic() - began
+
+    # An acknowledgement is delayed by 40 ms; a busy machine delays all of them, but not for ever.
+    wait_until(lambda: statistics.median(seconds() for _ in range(20)) < 0.04)
 
 
 def test_text_of_any_kind_is_plain_text(load: Callable[..., Any]) -> None:

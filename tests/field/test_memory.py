@@ -204,8 +204,7 @@ def test_the_first_load_of_a_daemon_does_not_count_the_wait_for_the_fork_server(
         loaded = connection.expect(InstanceInfo, Load(name="slow"))
         waited = time.monotonic() - began
         assert loaded.load_seconds is not None
-        assert loaded.load_seconds < waited
-        assert loaded.load_seconds < 1
+        assert loaded.load_seconds < waited / 2
     threads = [threading.Thread(target=ask, args=(home, "slow", 1)) for _ in range(24)]
     for thread in threads:
         thread.start()

@@ -58,13 +58,18 @@ def test_received_frames_are_passed_on_in_the_same_memory(pair: Pair) -> None:
     assert tuple(map(bytes, again)) == FRAMES
 
 
-def test_the_memory_goes_with_the_frames(pair: Pair) -> None:
-    before = set(os.listdir("/proc/self/fd"))
-    frames = sent(pair, sealed_frames.write(FRAMES))
-    assert set(os.listdir("/proc/self/fd")) > before
-    del frames
+def descriptors() -> set[str]:
+    """Those that this process has open, without what earlier tests have left to be collected."""
     gc.collect()
-    assert set(os.listdir("/proc/self/fd")) == before
+    return set(os.listdir("/proc/self/fd"))
+
+
+def test_the_memory_goes_with_the_frames(pair: Pair) -> None:
+    before = descriptors()
+    frames = sent(pair, sealed_frames.write(FRAMES))
+    assert descriptors() > before
+    del frames
+    assert descriptors() == before
 
 
 def test_its_writer_cannot_change_it_either() -> None:
@@ -106,12 +111,11 @@ _ALL = _SHRINK | _GROW | _WRITE
 def test_memory_that_may_change_or_end_early_is_refused_by_name(
     pair: Pair, memory: SealedMemory, words: str
 ) -> None:
-    before = set(os.listdir("/proc/self/fd"))
+    before = descriptors()
     assert pair[0].try_send_sealed(PayloadFollows(1), memory)
     with pytest.raises(ProtocolError, match=words):
         pair[1].try_receive()
-    gc.collect()
-    assert set(os.listdir("/proc/self/fd")) <= before
+    assert descriptors() <= before
 
 
 def test_a_message_without_its_memory_is_refused(pair: Pair) -> None:

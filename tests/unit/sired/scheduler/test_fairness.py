@@ -248,11 +248,11 @@ def test_a_decision_with_a_thousand_waiting_models_costs_little_more_than_with_t
         for number in range(waiting):
             d.add(f"m{number}", 80)
             d.request(f"m{number}")
-        started = time.perf_counter()
+        started = time.process_time()
         for _ in range(200):
             running.append(d.request("busy")[0])
             d.finish(running.pop(0))
-        return time.perf_counter() - started
+        return time.process_time() - started
 
     few, many = min(per_decision(10) for _ in range(3)), min(per_decision(1000) for _ in range(3))
     assert many < 3 * few + 0.05

@@ -114,11 +114,11 @@ def test_a_cancelled_request_leaves_its_queue(driver: type[Driver]) -> None:
 def test_ten_thousand_queued_requests_cost_microseconds_each() -> None:
     line: RequestQueue[Request] = RequestQueue()
     requests = [Request(n, "a", n, math.inf, float(n * 7919 % 10_007)) for n in range(10_000)]
-    started = time.perf_counter()
+    started = time.process_time()
     for request in requests:
         line.add(request)
     for request in requests[::2]:
         line.remove(request)
     order = [line.pop().due for _ in range(5000)]
     assert order == sorted(order)
-    assert (time.perf_counter() - started) / 20_000 < 100e-6
+    assert (time.process_time() - started) / 20_000 < 100e-6

@@ -394,7 +394,7 @@ def test_loads_that_the_driver_cannot_tell_apart_wait_for_each_other(
             waiting.result(0.1)
         gpu.there.free -= 400
         assert first.settle(80) == 400
-        second = waiting.result(10)
+        second = waiting.result(90)
         gpu.there.free -= 700
         assert second.settle(80) == 700
 
