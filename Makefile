@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PEER := .venv-peer
 PEER_INSTALLED := $(PEER)/.installed
+TRITON := .venv-triton
+TRITON_INSTALLED := $(TRITON)/.installed
 REAL := .venv-real
 REAL_INSTALLED := $(REAL)/.installed
 LLAMA := .venv-llama
@@ -13,14 +15,14 @@ LLAMA_INSTALLED := $(LLAMA)/.installed
 SECONDS := 600
 
 .DEFAULT_GOAL := help
-.PHONY: help venv peer llama demo lint lint-types lint-text check test test-all coverage nox bench real fuzz soak gpu docs clean
+.PHONY: help venv peer llama demo lint lint-types lint-text check test test-all coverage nox bench bench-gateway real fuzz soak gpu docs clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 15
 
 venv: $(INSTALLED) ## Make .venv with sire and the tested version of everything it needs
 
-peer: $(PEER_INSTALLED) ## Make .venv-peer with the server that bench compares sire with
+peer: $(PEER_INSTALLED) $(TRITON_INSTALLED) ## Make .venv-peer and .venv-triton with the servers that bench compares sire with
 
 llama: $(LLAMA_INSTALLED) ## Build .venv-llama with llama.cpp's server, which some tests are for (minutes)
 
@@ -67,6 +69,9 @@ nox: $(INSTALLED) ## Run the tests with each supported version of Python that is
 bench: $(INSTALLED) $(PEER_INSTALLED) ## Measure sire beside a peer and the floor of this machine
 	$(BIN)/python -m benchmarks
 
+bench-gateway: $(INSTALLED) $(PEER_INSTALLED) $(TRITON_INSTALLED) ## Measure the gateway beside an echo and other servers
+	$(BIN)/python -m benchmarks.gateway
+
 real: $(INSTALLED) $(REAL_INSTALLED) ## Compare sire with the models of public packages, run by their own code
 	$(BIN)/python -m benchmarks.real_models
 
@@ -84,7 +89,7 @@ docs: $(INSTALLED) ## Write the manual pages and ARCHITECTURE.md's table of room
 	$(BIN)/python -m tests.architecture
 
 clean: ## Remove everything made here, .venv included
-	rm -rf $(VENV) $(PEER) $(REAL) $(LLAMA) .nox .coverage* .demo .fuzz build dist *.egg-info benchmarks/results
+	rm -rf $(VENV) $(PEER) $(TRITON) $(REAL) $(LLAMA) .nox .coverage* .demo .fuzz build dist *.egg-info benchmarks/results
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -107,6 +112,13 @@ $(PEER_INSTALLED): $(INSTALLED) benchmarks/peers/constraints.txt
 	$(PEER)/bin/python -m pip install --quiet --constraint benchmarks/peers/constraints.txt mosec
 	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
 	  > $$($(PEER)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/torch.pth
+	@touch $@
+
+$(TRITON_INSTALLED): $(INSTALLED) benchmarks/peers/triton-constraints.txt
+	$(BIN)/python -m venv $(TRITON)
+	$(TRITON)/bin/python -m pip install --quiet --constraint benchmarks/peers/triton-constraints.txt nvidia-pytriton
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	  > $$($(TRITON)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/torch.pth
 	@touch $@
 
 # Without what they depend on: torch, ONNX Runtime and the like are those of .venv, so that both compute alike.
