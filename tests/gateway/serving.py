@@ -53,7 +53,7 @@ class Serving:
     @property
     def grpc(self) -> str:
         """The address for gRPC, which it was asked to serve as well."""
-        found = re.search(r"grpc://(\S+)", self.summary)
+        found = re.search(r"grpc://(\S+\d)", self.summary)
         assert found is not None, self.summary
         return found[1]
 
