@@ -13,7 +13,7 @@ from starlette.responses import Response, StreamingResponse
 
 from sire.client.link import Answer
 from sire.errors import AccessDenied, ProtocolError, SireError
-from sire.protocol import jobs, requests
+from sire.protocol import aliases, jobs, requests, services
 from sire.protocol.body import CONTENT_TYPE, HEARTBEAT, HEARTBEAT_SECONDS, frames_of, prefix
 from sire.protocol.content import Buffer
 from sire.protocol.framing import decode_request, encode, failure
@@ -26,7 +26,8 @@ from sired.gateway.errors import HttpError
 from sired.gateway.keys import require_manage
 from sired.gateway.streams import started
 
-_USING = (
+# What every key allows.
+USING = (
     requests.Health,
     requests.ListModels,
     requests.Show,
@@ -42,11 +43,15 @@ _USING = (
     jobs.ListJobs,
     jobs.ShowJob,
     jobs.UnfinishedJobs,
+    jobs.CountJobs,
     jobs.WaitJobs,
     jobs.JobResult,
     jobs.CancelJobs,
+    aliases.ListAliases,
+    aliases.Resolve,
 )
-_MANAGING = (
+# What takes a key of the scope manage.
+MANAGING = (
     requests.Load,
     requests.Unload,
     requests.Move,
@@ -54,6 +59,28 @@ _MANAGING = (
     requests.Pin,
     requests.Shrink,
     jobs.RemoveJobs,
+)
+# What only the machine itself may ask for.
+HERE = (
+    requests.Register,
+    requests.Estimate,
+    requests.Remove,
+    requests.Verify,
+    requests.Acquire,
+    requests.Release,
+    requests.TakeSlot,
+    requests.FreeSlot,
+    requests.Keep,
+    requests.ShowConfig,
+    requests.Cancel,
+    requests.WhyEnded,
+    requests.Shutdown,
+    services.StartService,
+    services.ListServices,
+    services.ShowService,
+    services.StopService,
+    aliases.SetAlias,
+    aliases.RemoveAlias,
 )
 
 
@@ -89,9 +116,9 @@ async def ask(call: Call) -> Response:
 
 async def _check(call: Call, request: Request) -> None:
     """Refuse what the gateway, or the key, does not allow."""
-    if isinstance(request, _MANAGING) or (isinstance(request, requests.Health) and request.deep):
+    if isinstance(request, MANAGING) or (isinstance(request, requests.Health) and request.deep):
         require_manage(call.key)
-    elif not isinstance(request, _USING):
+    elif not isinstance(request, USING):
         raise AccessDenied(
             f"{type(request).__name__} is not possible from another machine.",
             hint="Models are registered, trusted, removed and leased on the machine itself.",
@@ -110,6 +137,7 @@ async def _check_models(call: Call, request: Request) -> None:
         report = await call.models.daemon.expect(jobs.JobReport, jobs.ShowJob(job=job))
         named.append(report.job.model)
     models = [name for name in named if isinstance(name, str)]
+    models += getattr(request, "models", ())
     everything = isinstance(request, jobs.CancelJobs) and request.all
     older = isinstance(request, jobs.RemoveJobs) and request.older_than is not None
     if not models or everything or older:

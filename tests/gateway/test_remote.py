@@ -5,7 +5,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -27,9 +27,19 @@ from sire.errors import (
 )
 from sire.protocol.body import PATH, prefix
 from sire.protocol.framing import encode
-from sire.protocol.jobs import CancelJobs, ListJobs
+from sire.protocol.jobs import CancelJobs, CountJobs, ListJobs
 from sire.protocol.replies import ModelInfo
-from sire.protocol.requests import Acquire, Predict, Ps, Remove, Show, Shutdown, Stats
+from sire.protocol.requests import (
+    Acquire,
+    Predict,
+    Ps,
+    Remove,
+    Request,
+    Show,
+    Shutdown,
+    Stats,
+)
+from sired.gateway.remote import HERE, MANAGING, USING
 from tests.conftest import Gate
 from tests.gateway.serving import Serving, serving
 from tests.home import Home
@@ -192,6 +202,12 @@ def test_what_only_the_machine_itself_may_do_is_refused(
         remote.register_model("here", "/nowhere/model.onnx")
 
 
+def test_every_request_is_allowed_or_refused_on_purpose() -> None:
+    decided = [*USING, *MANAGING, *HERE]
+    assert len(decided) == len(set(decided))
+    assert set(decided) == set(get_args(Request))
+
+
 def test_a_lease_of_somebody_else_cannot_be_used(echo: Serving) -> None:
     with RemoteConnection(gateway_address(echo.url)) as connection:
         with pytest.raises(AccessDenied, match="lease"):
@@ -350,7 +366,7 @@ def test_a_key_for_one_model_sees_nothing_of_others(
             with pytest.raises(ModelNotFound, match="moody"):
                 call()
         with RemoteConnection(gateway_address(guarded.url, keys["one"])) as connection:
-            for everything in (Ps(), Stats(), ListJobs(), CancelJobs(all=True)):
+            for everything in (Ps(), Stats(), ListJobs(), CountJobs(), CancelJobs(all=True)):
                 with pytest.raises(AccessDenied, match="all models"):
                     connection.ask(everything)
 
