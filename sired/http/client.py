@@ -14,6 +14,7 @@ import msgspec
 
 from sire.protocol.content import JSON, TEXT, Buffer, Payload
 
+EVENTS, LINES = "text/event-stream", "application/x-ndjson"
 _LONGEST_MESSAGE = 500
 _CHECK_MILLISECONDS = 100
 
@@ -98,12 +99,11 @@ class Server:
         """
         with self._opened(method, path, body, headers, None) as response:
             content_type = response.getheader("Content-Type") or ""
-            kind = content_type.partition(";")[0].strip().lower()
-            if not 200 <= response.status < 300 or kind not in _IN_PARTS:
+            if not 200 <= response.status < 300 or _kind(response) not in _IN_PARTS:
                 yield HttpResponse(response.status, content_type, response.read())
                 return
-            for part in _IN_PARTS[kind](response):
-                yield HttpResponse(500 if _is_error(part) else response.status, JSON, part)
+            for part in parts_of(response):
+                yield HttpResponse(500 if is_error(part) else response.status, JSON, part)
             response.read()  # reads the end of the body, so that the connection can be reused
 
     @contextlib.contextmanager
@@ -159,6 +159,20 @@ class Server:
         return connection
 
 
+def parts_of(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    """The parts of a streamed response; none of one that is not streamed.
+
+    Raises:
+        OSError: and http.client.HTTPException: the response breaks off.
+    """
+    read = _IN_PARTS.get(_kind(response))
+    return iter(()) if read is None else read(response)
+
+
+def _kind(response: http.client.HTTPResponse) -> str:
+    return (response.getheader("Content-Type") or "").partition(";")[0].strip().lower()
+
+
 def _events(response: http.client.HTTPResponse) -> Iterator[bytes]:
     """The data of server-sent events, without the final [DONE] that some servers send."""
     data: list[bytes] = []
@@ -179,17 +193,17 @@ def _lines(response: http.client.HTTPResponse) -> Iterator[bytes]:
 
 
 _IN_PARTS: dict[str, Callable[[http.client.HTTPResponse], Iterator[bytes]]] = {
-    "text/event-stream": _events,
-    "application/x-ndjson": _lines,
+    EVENTS: _events,
+    LINES: _lines,
     "application/jsonl": _lines,
 }
 
 
-def _is_error(part: bytes) -> bool:
+def is_error(part: bytes) -> bool:
     """Whether a part reports an error: the status line has been sent by then."""
     try:
         found = msgspec.json.decode(part)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
     return isinstance(found, dict) and bool(found.get("error"))
 
@@ -198,7 +212,7 @@ def _message(body: bytes) -> str:
     """The text in ``{"error": {"message": …}}`` and its variants, or else the body as text."""
     try:
         found: Any = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         found = None
     for name in ("error", "detail", "message"):
         if isinstance(found, dict) and found.get(name):

@@ -18,6 +18,7 @@ from pathlib import Path
 TARGETS = (
     *("frames", "codecs", "registry_files", "configuration", "model_headers"),
     *("header_reader", "client_limits", "yaml_files", "zmtp"),
+    *("v2_requests", "program_streams", "http_framing"),
 )
 # No input has a good reason to take longer, or the process to grow larger.
 SLOWEST_SECONDS, LARGEST_MIB = 20, 3072

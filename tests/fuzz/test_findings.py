@@ -1,6 +1,7 @@
 """What was found with these fuzzers, one test for each, named for what it was."""
 
 import array
+import asyncio
 import fcntl
 import io
 import json
@@ -9,7 +10,7 @@ import socket
 import struct
 import time
 import wave
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sire.errors import InvalidConfiguration, InvalidInput, InvalidModel, ProtocolError
+from sire.errors import (
+    InferenceError,
+    InvalidConfiguration,
+    InvalidInput,
+    InvalidModel,
+    ProtocolError,
+)
 from sire.options.derived import check_values
 from sire.protocol import content
 from sire.protocol.content import Payload
@@ -31,9 +38,14 @@ from sire.tensors import pack
 from sire.transport.channel import Channel
 from sired.codecs import decode, encode
 from sired.config import load_settings
+from sired.gateway.generation.program import completions
+from sired.gateway.oip.body import read_request
+from sired.gateway.oip.inference import prediction
+from sired.http.client import is_error
 from sired.store.model_file import from_toml
 from sired.store.registry import Registry
 from sired.workers.messages import ToWorker
+from tests.fuzz.draw import nested
 
 
 def read(kind: str, data: bytes, largest: int = 64 << 20) -> Any:
@@ -318,3 +330,37 @@ def test_a_model_of_a_client_with_a_number_too_large_is_refused() -> None:
     assert decode_request(write(Register(model=spec))) == Register(model=spec)
     with pytest.raises(InvalidModel, match="is not a size"):
         check_values(spec)
+
+
+def test_an_event_of_a_program_that_is_nested_without_end_was_no_error_of_the_program() -> None:
+    deep = b"[" * 100_000
+    assert not is_error(deep)
+
+    async def read() -> None:
+        async def lines() -> AsyncIterator[bytes]:
+            yield b'data: {"x": ' + deep + b"\n"
+
+        async for _ in completions(lines(), "m"):
+            pass
+
+    with pytest.raises(InferenceError, match="did not answer as OpenAI's API does"):
+        asyncio.run(read())
+
+
+def test_an_input_without_a_name_was_taken_for_one_that_the_model_has() -> None:
+    body = b'{"inputs":[{"name":"","shape":[1],"datatype":"FP32","data":[1]}]}'
+    request, contents = read_request(body, None)
+    named = Signature(inputs=(TensorSpec("x", "float32", (1,)),))
+    with pytest.raises(InvalidInput, match="has no input ''"):
+        prediction("m", request, contents, named)
+
+
+def test_whole_numbers_below_forty_axes_were_too_many_axes_for_numpy() -> None:
+    one = {"name": "x", "shape": [1] * 40, "datatype": "INT8", "data": nested(40)}
+    request, contents = read_request(json.dumps({"inputs": [one]}).encode(), None)
+    assert prediction("m", request, contents, Signature())[1]
+
+
+def test_a_length_of_five_thousand_digits_was_no_number() -> None:
+    with pytest.raises(InvalidInput, match="Inference-Header-Content-Length"):
+        read_request(b"{}", "0" * 5000 + "2")

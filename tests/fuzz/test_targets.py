@@ -29,6 +29,9 @@ RUNS = {
     "client_limits": 5_000,
     "yaml_files": 1_000,
     "zmtp": 10_000,
+    "v2_requests": 5_000,
+    "program_streams": 5_000,
+    "http_framing": 3_000,
 }
 
 

@@ -12,6 +12,7 @@ import torch
 import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
+from tests.fuzz.draw import nested
 from tests.gateway.serving import Serving, serving
 from tests.gateway.tensors import (
     Array,
@@ -216,6 +217,9 @@ X = {"name": "x", "shape": [1, 4], "datatype": "FP32"}
         ({**X, "parameters": {"binary_data_size": 16}}, "0 bytes are left"),
         ({**X, "parameters": {"shared_memory_region": "r"}}, "shared memory extensions"),
         ({**X, "shape": "wide"}, "not valid"),
+        ({**X, "datatype": "INT8", "data": nested(40)}, "elements; its shape"),
+        ({**X, "datatype": "INT8", "data": nested(70)}, "differ in length"),
+        ({**X, "name": "", "data": [1, 2, 3, 4]}, "has no input ''."),
     ],
 )
 def test_bad_inputs_are_the_clients_error_and_named(

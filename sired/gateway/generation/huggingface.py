@@ -65,7 +65,7 @@ def _decoded(decoder: "msgspec.json.Decoder[Any]", content: bytes, model: str) -
     """
     try:
         return decoder.decode(content)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise InvalidInput(
             f"{model} does not generate text from prompts.",
             hint="Use a model of the task text-generation.",

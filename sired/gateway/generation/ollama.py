@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from sire.client.aio.connection import AsyncConnection
-from sire.errors import InvalidInput
+from sire.errors import InferenceError, InvalidInput, shown
 from sire.protocol.content import JSON
 from sire.protocol.replies import Part
 from sire.protocol.requests import Predict
@@ -54,7 +54,7 @@ class OllamaGenerator:
 
     async def _one(self, asked: Generation, prompt: GenerationPrompt) -> Generated:
         _, frames = await self._daemon.predict(*_request(asked, prompt))
-        return _answer.decode(b"".join(frames)).generated()
+        return _generated(b"".join(frames), asked.model)
 
     async def parts(self, asked: Generation) -> AsyncGenerator[Generated, None]:
         """See ``Generator.parts``."""
@@ -63,7 +63,21 @@ class OllamaGenerator:
             async for reply, frames in replies:
                 content = b"".join(frames)
                 if isinstance(reply, Part) or content:
-                    yield _answer.decode(content).generated()
+                    yield _generated(content, asked.model)
+
+
+def _generated(content: bytes, model: str) -> Generated:
+    """A text, or a part of one.
+
+    Raises:
+        InferenceError: the server answered otherwise than Ollama does.
+    """
+    try:
+        return _answer.decode(content).generated()
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise InferenceError(
+            f"The server of {model} did not answer as Ollama does: {shown(content)}"
+        ) from None
 
 
 def _request(asked: Generation, prompt: GenerationPrompt) -> tuple[Predict, list[bytes]]:

@@ -1,7 +1,7 @@
 """Text from programs that speak OpenAI's API, for clients that speak another."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -22,7 +22,9 @@ class _Content(msgspec.Struct, frozen=True):
     content: str | None = None
 
 
-class _Choice(msgspec.Struct, frozen=True):
+class Choice(msgspec.Struct, frozen=True):
+    """What was generated."""
+
     message: _Content = _Content()
     delta: _Content = _Content()
     text: str = ""
@@ -30,6 +32,7 @@ class _Choice(msgspec.Struct, frozen=True):
 
     @property
     def words(self) -> str:
+        """Its text."""
         return self.message.content or self.delta.content or self.text
 
 
@@ -38,12 +41,14 @@ class _Usage(msgspec.Struct, frozen=True):
     completion_tokens: int = 0
 
 
-class _Completion(msgspec.Struct, frozen=True):
-    choices: tuple[_Choice, ...] = ()
+class Completion(msgspec.Struct, frozen=True):
+    """A completion, or an event of its stream."""
+
+    choices: tuple[Choice, ...] = ()
     usage: _Usage | None = None
 
 
-_completion = msgspec.json.Decoder(_Completion)
+_completion = msgspec.json.Decoder(Completion)
 
 
 class ProgramGenerator:
@@ -60,7 +65,7 @@ class ProgramGenerator:
     async def _one(self, asked: Generation, prompt: GenerationPrompt) -> Generated:
         async with self._answering(asked, prompt, stream=False) as exchange:
             found = _decoded(await exchange.response.read(), asked.model)
-            choice = found.choices[0] if found.choices else _Choice()
+            choice = found.choices[0] if found.choices else Choice()
             usage = found.usage or _Usage()
             reason = _reason(choice.finish_reason) or "stop"
             return Generated(choice.words, reason, usage.prompt_tokens, usage.completion_tokens)
@@ -69,11 +74,7 @@ class ProgramGenerator:
         """See ``Generator.parts``."""
         reason, usage = "stop", _Usage()
         async with self._answering(asked, asked.prompts[0], stream=True) as exchange:
-            async for line in exchange.response.content:
-                data = line.removeprefix(b"data:").strip()
-                if not line.startswith(b"data:") or data == b"[DONE]":
-                    continue
-                found = _decoded(data, asked.model)
+            async for found in completions(exchange.response.content, asked.model):
                 usage = found.usage or usage
                 for choice in found.choices[:1]:
                     reason = _reason(choice.finish_reason) or reason
@@ -105,6 +106,24 @@ class ProgramGenerator:
             exchange.close()
 
 
+async def completions(
+    content: AsyncIterable[bytes], model: str
+) -> AsyncGenerator[Completion, None]:
+    """The events of a stream.
+
+    Args:
+        content: its lines.
+        model: whose program sends it.
+
+    Raises:
+        InferenceError: an event is none of OpenAI's API.
+    """
+    async for line in content:
+        data = line.removeprefix(b"data:").strip()
+        if line.startswith(b"data:") and data not in (b"", b"[DONE]"):
+            yield _decoded(data, model)
+
+
 def _request(asked: Generation, prompt: GenerationPrompt, *, stream: bool) -> tuple[bytes, bytes]:
     """The path and the body."""
     body: dict[str, Any] = {"model": asked.model, **asked.options.named("max_tokens")}
@@ -119,10 +138,10 @@ def _reason(given: str | None) -> str | None:
     return given if given in (None, "length") else "stop"
 
 
-def _decoded(content: bytes, model: str) -> _Completion:
+def _decoded(content: bytes, model: str) -> Completion:
     try:
         return _completion.decode(content)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         text = content[:_LONGEST_MESSAGE].decode(errors="replace")
         raise InferenceError(
             f"The program of {model} did not answer as OpenAI's API does: {text}"

@@ -125,7 +125,7 @@ def _whole_numbers(values: Any, datatype: str, dtype: "np.dtype[Any]", where: st
     """Whole numbers of JSON, exactly: as an array numpy would round those above 53 bits."""
     given = np.asarray(values, object)
     limits = np.iinfo(dtype)
-    for number in given.flat:
+    for number in given.reshape(-1):  # flat takes up to 32 axes only
         if isinstance(number, list):
             raise InvalidInput(f"{where} is not an array: its rows differ in length.")
         if isinstance(number, bool) or not isinstance(number, int | float):

@@ -114,7 +114,8 @@ def _names(inputs: tuple[InferInput, ...], signature: Signature) -> list[str]:
     if len(set(given)) < len(given):
         raise InvalidInput("Two inputs have the same name.")
     known = input_names(signature)
-    if unknown := next((name for name in given if known and name not in known), None):
+    unknown = next((name for name in given if known and name not in known), None)
+    if unknown is not None:  # "" is a name, too
         raise InvalidInput(
             f"The model has no input {shown(unknown)}.", hint=f"Inputs are: {', '.join(known)}."
         )
