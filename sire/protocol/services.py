@@ -24,6 +24,7 @@ class ServiceSpec(msgspec.Struct, frozen=True, omit_defaults=True):
             for plain HTTP. All paths are absolute.
         loading_wait: how long a request waits for its model to be loaded, as text; None for the
             default.
+        timeout: of requests that state none, as text; None for the daemon's default.
         cors: the origins of other sites whose pages may use it.
     """
 
@@ -35,6 +36,7 @@ class ServiceSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     tls_cert: str | None = None
     tls_key: str | None = None
     loading_wait: str | None = None
+    timeout: str | None = None
     cors: tuple[str, ...] = ()
 
 
@@ -47,6 +49,7 @@ def gateway_arguments(spec: ServiceSpec) -> list[str]:
         "--tls-cert": spec.tls_cert,
         "--tls-key": spec.tls_key,
         "--loading-wait": spec.loading_wait,
+        "--timeout": spec.timeout,
     }
     for option, value in given.items():
         if value is not None:

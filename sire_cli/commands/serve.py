@@ -11,7 +11,8 @@ from sire.errors import InvalidConfiguration
 from sire.protocol.services import ServiceInfo, ServiceSpec, StartService, gateway_arguments
 from sire_cli.commands.service import summary
 from sire_cli.daemon_connection import expect
-from sire_cli.options.completion import complete_model
+from sire_cli.options.completion import complete_device, complete_model
+from sire_cli.options.serving import register_served
 from sire_cli.terminal.output import print_message
 
 # Of the service without a name of its own.
@@ -32,7 +33,8 @@ def serve(
         typer.Option(
             "--listen",
             metavar="HOST:PORT",
-            help="Address to listen on; port 0 takes any that is free.",
+            help="Address to listen on; port 0 takes any that is free. :PORT means all interfaces, "
+            "so that keys are demanded.",
         ),
     ] = "127.0.0.1:8470",
     grpc: Annotated[
@@ -77,6 +79,43 @@ def serve(
             "several. None by default.",
         ),
     ] = None,
+    timeout: Annotated[
+        str | None,
+        typer.Option(
+            "--timeout",
+            metavar="DURATION",
+            help="Most time for a request to this gateway that states none; the daemon's "
+            "defaults.timeout if omitted. Programs may answer for longer once they have begun.",
+        ),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            "--device",
+            metavar="DEVICE",
+            help="Register the model anew for this device, such as cpu or cuda:0.",
+            autocompletion=complete_device,
+        ),
+    ] = None,
+    framework: Annotated[
+        str | None,
+        typer.Option(
+            "--framework",
+            metavar="NAME",
+            help="Register the model anew so that its file is served by vllm, tgi or llama.cpp, "
+            "programs that have to be installed; or by transformers, which sire runs itself.",
+        ),
+    ] = None,
+    max_batch_size: Annotated[
+        int | None,
+        typer.Option(
+            "--max-batch-size",
+            metavar="N",
+            min=1,
+            help="Register the model anew to run N rows in a pass; with a program of --framework, "
+            "N requests at once.",
+        ),
+    ] = None,
     detach: Annotated[
         bool,
         typer.Option(
@@ -98,6 +137,7 @@ def serve(
     With --detach the daemon goes on with it as a service; see sire service.
     Needs the extra: pip install 'sire[http]', or 'sire[grpc]' for --grpc.
     """
+    register_served(names or (), device, framework, max_batch_size)
     spec = ServiceSpec(
         name=service or (names[0] if names and len(names) == 1 else _SERVICE),
         listen=listen,
@@ -107,6 +147,7 @@ def serve(
         tls_cert=_absolute(tls_cert),
         tls_key=_absolute(tls_key),
         loading_wait=loading_wait,
+        timeout=timeout,
         cors=tuple(cors or ()),
     )
     if detach:

@@ -43,6 +43,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--tls-cert")
     parser.add_argument("--tls-key")
     parser.add_argument("--loading-wait")
+    parser.add_argument("--timeout")
     parser.add_argument("--cors", action="append")
     parser.add_argument("--grpc")
     # Of a daemon that keeps this process: its pid, a socket that listens, and a pipe to it.
@@ -73,6 +74,7 @@ def _serve(given: argparse.Namespace, reporter: Reporter) -> None:
         given.cors,
         given.grpc,
         sockets,
+        given.timeout,
     )
 
     def ready(urls: tuple[str, ...]) -> None:

@@ -77,13 +77,19 @@ async def unloaded(call: Call) -> list[str]:
 
 @describe(returns=bytes)
 async def metrics(call: Call) -> Response:
-    """The daemon's metrics in the format of Prometheus.
+    """The metrics of the models that are served, and the daemon's, in Prometheus' format.
 
     Raises:
         HttpError: the request's key is for some models only.
     """
     require_all_models(call.key)
     report = await call.models.daemon.expect(MetricsReport, Metrics())
+    if names := call.models.names:
+        report = msgspec.structs.replace(
+            report,
+            instances=tuple(one for one in report.instances if one.model in names),
+            models=tuple(one for one in report.models if one.model in names),
+        )
     from sire.metrics import exposition  # noqa: PLC0415 (it takes a while to import)
 
     text = await asyncio.to_thread(exposition, report)

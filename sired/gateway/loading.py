@@ -4,6 +4,9 @@ import asyncio
 import math
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, asynccontextmanager
+from typing import TypeVar
+
+import msgspec
 
 from sire.client.aio.connection import AsyncConnection
 from sire.client.link import Answer
@@ -21,6 +24,9 @@ _LOADED = frozenset({"ready", "busy", "leased"})
 _MOVING = frozenset({"loading", "waking"})
 
 
+_Limited = TypeVar("_Limited", bound=Predict | TakeSlot)
+
+
 class PatientConnection(AsyncConnection):
     """A connection to the daemon whose predictions wait for a load only so long.
 
@@ -31,6 +37,7 @@ class PatientConnection(AsyncConnection):
         paths: of the daemon; by default those of the environment.
         greeting: the first request of each connection.
         loading_wait: seconds that a request waits while its model is not loaded.
+        timeout: seconds for predictions that state none; None for the daemon's default.
     """
 
     def __init__(
@@ -39,9 +46,11 @@ class PatientConnection(AsyncConnection):
         *,
         greeting: Request | None = None,
         loading_wait: float = DEFAULT_LOADING_WAIT,
+        timeout: float | None = None,
     ) -> None:
         super().__init__(paths, greeting=greeting)
         self._loading_wait = loading_wait
+        self._timeout = timeout
         self._loads: dict[str, asyncio.Task[None]] = {}
 
     async def ask(self, request: Request, payload: Sequence[Buffer] = ()) -> Answer:
@@ -53,7 +62,11 @@ class PatientConnection(AsyncConnection):
         if not isinstance(request, Predict | TakeSlot):
             return await super().ask(request, payload)
         async with self._bounded(request.model):
-            return await super().ask(request, payload)
+            return await super().ask(self._limited(request), payload)
+
+    async def predict(self, request: Predict, payload: Sequence[Buffer] = ()) -> Answer:
+        """See ``AsyncConnection.predict``."""
+        return await super().predict(self._limited(request), payload)
 
     async def stream(
         self, request: Predict, payload: Sequence[Buffer] = ()
@@ -63,12 +76,18 @@ class PatientConnection(AsyncConnection):
         Raises:
             ModelLoading: the model was not loaded in time.
         """
-        async with aclosing(super().stream(request, payload)) as replies:
+        async with aclosing(super().stream(self._limited(request), payload)) as replies:
             async with self._bounded(request.model):
                 first = await anext(replies)
             yield first
             async for reply in replies:
                 yield reply
+
+    def _limited(self, request: _Limited) -> _Limited:
+        """The request, with the default timeout of this gateway."""
+        if self._timeout is None or request.timeout is not None:
+            return request
+        return msgspec.structs.replace(request, timeout=self._timeout)
 
     @asynccontextmanager
     async def _bounded(self, model: str) -> AsyncGenerator[None, None]:

@@ -28,6 +28,7 @@ class ServeOptions:
         loading_wait: seconds that a request waits while its model is not loaded.
         cors: the other sites whose pages may use it.
         grpc: to listen on for gRPC; None for HTTP alone.
+        timeout: seconds for requests that state none; None for the daemon's default.
     """
 
     addresses: tuple[Address, ...]
@@ -39,6 +40,7 @@ class ServeOptions:
     loading_wait: float = DEFAULT_LOADING_WAIT
     cors: Cors = NO_CORS
     grpc: Address | None = None
+    timeout: float | None = None
 
     @property
     def scheme(self) -> str:
@@ -68,6 +70,7 @@ def serve_options(
     cors: list[str] | None = None,
     grpc: str | None = None,
     sockets: Sequence[socket.socket] = (),
+    timeout: str | None = None,
 ) -> ServeOptions:
     """The options, checked.
 
@@ -82,6 +85,7 @@ def serve_options(
         cors: the origins of other sites whose pages may use it.
         grpc: the address for gRPC as it was given; None for HTTP alone.
         sockets: passed to this process; if there are any, ``given_address`` does not matter.
+        timeout: of requests that state none; None for the daemon's default.
 
     Raises:
         InvalidConfiguration: one of them is not valid, other machines could connect and there are
@@ -107,6 +111,7 @@ def serve_options(
         DEFAULT_LOADING_WAIT if loading_wait is None else parse_duration(loading_wait),
         cors_of(cors or [], has_keys=demanded is not None),
         grpc_address,
+        None if timeout is None else parse_duration(timeout),
     )
 
 

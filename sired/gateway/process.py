@@ -50,7 +50,9 @@ def run(options: ServeOptions, ready: Callable[[tuple[str, ...]], None]) -> None
 async def _serve(options: ServeOptions, ready: Callable[[tuple[str, ...]], None]) -> None:
     # Each daemon, since models are kept for as long as a connection lasts.
     keep = Keep(models=options.names) if options.names else None
-    daemon = PatientConnection(greeting=keep, loading_wait=options.loading_wait)
+    daemon = PatientConnection(
+        greeting=keep, loading_wait=options.loading_wait, timeout=options.timeout
+    )
     models, forwarder = ServedModels(daemon, options.names), Forwarder()
     batches = BatchRunner(forwarder)
     try:
