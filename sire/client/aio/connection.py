@@ -53,6 +53,7 @@ class AsyncConnection:
         self._opening = asyncio.Lock()
         self._session: Session | None = None
         self._largest = 0
+        self._predictions = 0
 
     def close(self) -> None:
         """Cancel every request, and close the sockets."""
@@ -111,6 +112,13 @@ class AsyncConnection:
         Raises:
             SireError: the errors of ``ask``.
         """
+        self._predictions += 1
+        try:
+            return await self._predict(request, payload)
+        finally:
+            self._predictions -= 1
+
+    async def _predict(self, request: Predict, payload: Sequence[Buffer]) -> Answer:
         began = time.monotonic()
         route = self._routes.to(request.model)
         try:
@@ -160,7 +168,7 @@ class AsyncConnection:
         if connection is None:
             return None
         try:
-            return await connection.ask(request, payload)
+            return await connection.ask(request, payload, alone=self._predictions == 1)
         finally:
             route.give_back(connection)
 
