@@ -16,7 +16,7 @@ from sire.paths import Paths, find_paths, private_directory
 from sired.gateway.batches.files import FileStore, append_durably
 from sired.gateway.batches.job_connection import JobConnection
 from sired.gateway.batches.line import Answered, Line, LineRunner
-from sired.gateway.batches.store import Batch, BatchStore, Counts, Status
+from sired.gateway.batches.store import Batch, BatchCounts, BatchStore, Status
 from sired.gateway.errors import HttpError
 from sired.gateway.programs.forwarding import Forwarder
 
@@ -73,22 +73,22 @@ class BatchRunner:
             self._running[batch.id] = task
             task.add_done_callback(lambda _: self._running.pop(batch.id, None))
 
-    async def counts(self, batch: Batch) -> Counts:
+    async def counts(self, batch: Batch) -> BatchCounts:
         """How far a batch is."""
         if (found := self._counts.get(batch.id)) is not None:
-            return Counts(batch.total, *found)
+            return BatchCounts(batch.total, *found)
         if not batch.unfinished:
             return self._final(batch)
         return await asyncio.to_thread(self.batches.counts, batch)
 
-    def _final(self, batch: Batch) -> Counts:
+    def _final(self, batch: Batch) -> BatchCounts:
         completed, failed = (
             self.files.content_of(name).read_bytes().count(b"\n")
             if name and self.files.content_of(name).exists()
             else 0
             for name in (batch.output_file_id, batch.error_file_id)
         )
-        return Counts(batch.total, completed, failed)
+        return BatchCounts(batch.total, completed, failed)
 
     async def _run(self, batch: Batch) -> None:
         with self.batches.held(batch.id) as held:

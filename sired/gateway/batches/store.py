@@ -21,7 +21,7 @@ _ID = re.compile(r"batch_[0-9a-f]{32}", re.ASCII)
 _TIMES = ("in_progress", "finalizing", "completed", "failed", "expired", "cancelling", "cancelled")
 
 
-class Counts(msgspec.Struct, frozen=True):
+class BatchCounts(msgspec.Struct, frozen=True):
     """Requests of a batch: in all, answered, and answered with an error."""
 
     total: int
@@ -59,7 +59,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
         """Whether it still has to run."""
         return self.status in UNFINISHED
 
-    def described(self, counts: Counts) -> dict[str, Any]:
+    def described(self, counts: BatchCounts) -> dict[str, Any]:
         """The batch as OpenAI's clients read it."""
         known = msgspec.structs.asdict(self)
         for name in ("total", "times", "owner", "models"):
@@ -149,13 +149,13 @@ class BatchStore:
         good, bad = (_numbers(_whole(path)) for path in (self.output(name), self.errors(name)))
         return {*good, *bad}, len(good), len(bad)
 
-    def counts(self, batch: Batch) -> Counts:
+    def counts(self, batch: Batch) -> BatchCounts:
         """How far a batch is that another gateway runs, or none."""
         done = [
             path.read_bytes().count(b"\n") if path.exists() else 0
             for path in (self.output(batch.id), self.errors(batch.id))
         ]
-        return Counts(batch.total, *done)
+        return BatchCounts(batch.total, *done)
 
     def _file(self, name: str, suffix: str) -> Path:
         return self._directory / f"{name}.{suffix}"

@@ -22,7 +22,7 @@ class _Content(msgspec.Struct, frozen=True):
     content: str | None = None
 
 
-class Choice(msgspec.Struct, frozen=True):
+class ProgramChoice(msgspec.Struct, frozen=True):
     """What was generated."""
 
     message: _Content = _Content()
@@ -44,7 +44,7 @@ class _Usage(msgspec.Struct, frozen=True):
 class Completion(msgspec.Struct, frozen=True):
     """A completion, or an event of its stream."""
 
-    choices: tuple[Choice, ...] = ()
+    choices: tuple[ProgramChoice, ...] = ()
     usage: _Usage | None = None
 
 
@@ -65,7 +65,7 @@ class ProgramGenerator:
     async def _one(self, asked: Generation, prompt: GenerationPrompt) -> Generated:
         async with self._answering(asked, prompt, stream=False) as exchange:
             found = _decoded(await exchange.response.read(), asked.model)
-            choice = found.choices[0] if found.choices else Choice()
+            choice = found.choices[0] if found.choices else ProgramChoice()
             usage = found.usage or _Usage()
             reason = _reason(choice.finish_reason) or "stop"
             return Generated(choice.words, reason, usage.prompt_tokens, usage.completion_tokens)

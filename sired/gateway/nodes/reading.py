@@ -32,7 +32,7 @@ class Locations(msgspec.Struct, frozen=True):
     locations: tuple[str, ...]
 
 
-class Services(msgspec.Struct, frozen=True):
+class NodeServices(msgspec.Struct, frozen=True):
     """The URL of a model on each device on which it answers."""
 
     model_name: str
@@ -102,11 +102,11 @@ async def locations(call: Call) -> Response:
     )
 
 
-@describe(returns=Services)
+@describe(returns=NodeServices)
 async def list_services(call: Call) -> Response:
     """The devices on which a model answers."""
     info = await call.models.show(call.request.path_params["name"])
-    return json_response(Services(info.model.name, services(info, str(call.request.base_url))))
+    return json_response(NodeServices(info.model.name, services(info, str(call.request.base_url))))
 
 
 @describe(returns=ServeStatus)

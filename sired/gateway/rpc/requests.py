@@ -41,7 +41,7 @@ class Parameter(Protocol):
         """Which of its fields is set."""
 
 
-class Tensor(Protocol):
+class InputTensor(Protocol):
     """An InferInputTensor."""
 
     name: str
@@ -54,7 +54,7 @@ class Tensor(Protocol):
         """Whether it has typed contents."""
 
 
-class Output(Protocol):
+class RequestedOutput(Protocol):
     """An InferRequestedOutputTensor."""
 
     name: str
@@ -68,8 +68,8 @@ class InferMessage(Protocol):
     model_version: str
     id: str
     parameters: Mapping[str, Parameter]
-    inputs: Sequence[Tensor]
-    outputs: Sequence[Output]
+    inputs: Sequence[InputTensor]
+    outputs: Sequence[RequestedOutput]
     raw_input_contents: Sequence[bytes]
 
 
@@ -109,7 +109,7 @@ def _values(parameters: Mapping[str, Parameter]) -> dict[str, Any]:
     }
 
 
-def _typed(one: InferInput, tensor: Tensor) -> bytes:
+def _typed(one: InferInput, tensor: InputTensor) -> bytes:
     """The elements of typed contents as bytes.
 
     Raises:

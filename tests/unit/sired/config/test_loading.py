@@ -89,6 +89,7 @@ def test_the_defaults_are_those_that_are_documented(load: Load) -> None:
         ("history.keep_for", "7d"),
         ("metrics.port", "0"),
         ("metrics.host", "127.0.0.1"),
+        ("http.loading_wait", "1m"),
         ("workers.limits", "true"),
         ("workers.no_new_privileges", "true"),
         ("workers.control_groups", "false"),
