@@ -94,7 +94,7 @@ class _Schemas:
             kind = _ANY
             content = {kind: {"schema": {}}}
         if handler.streams:
-            content[handler.streams] = {"schema": {"type": "string"}}
+            content[handler.streams] = {"schema": {}}
         errors = [self._schemas[repr(one)] for one in _errors(route)]
         found = {}
         for one in handler.statuses:

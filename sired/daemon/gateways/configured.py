@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from sire.protocol.services import ServiceSpec
+from sire.units import exact_duration
 from sired.config.settings import HttpSettings
 
 NAME = "http"
@@ -29,7 +30,7 @@ def configured_service(settings: HttpSettings, directory: Path) -> tuple[Service
             keys=path(settings.keys),
             tls_cert=path(settings.tls_cert),
             tls_key=path(settings.tls_key),
-            loading_wait=f"{settings.loading_wait}s",
+            loading_wait=exact_duration(settings.loading_wait),
             cors=settings.cors,
         ),
     )
