@@ -204,13 +204,15 @@ def test_an_input_that_hangs_takes_its_own_time_and_not_that_of_those_before_it(
 
 @pytest.mark.own_daemon
 def test_a_daemon_that_is_killed_fails_everything_under_way_at_once(
-    manager: ModelManager, home: Home
+    manager: ModelManager, home: Home, zoo: Path
 ) -> None:
     inputs = [*[row(10)] * 5, *[row(HANGS)] * 20]
     answers = manager.predict_many("m", inputs, on_error="return")
     assert first(itertools.islice(answers, 5)) == [20.0] * 5
-    future = manager.submit_async("m", row(10))
-    wait_until(lambda: home.json("ps")[0]["queued"] > 0)
+    weights = zoo / "x2.safetensors"
+    manager.register_model("n", weights, "python", model_class=f"{zoo}/plain.py:Moody")
+    future = manager.submit_async("n", row(HANGS))
+    wait_until(lambda: ("n", "busy") in [(one["model"], one["state"]) for one in home.json("ps")])
     os.kill(home.pid(), signal.SIGKILL)
     # Without a deadline of their own they would be waited for without end.
     with pytest.raises(DaemonUnavailable, match="went away"):

@@ -167,6 +167,7 @@ def test_a_gateway_that_is_killed_leaves_no_requests_and_the_next_one_finds_the_
             with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
                 client.getresponse()
     wait_until(lambda: queued() <= 2)  # the worker has these
+    wait_until(lambda: home.json("ps")[0]["pid"] is not None)
     (before,) = home.json("ps")
     gate.open()
     with serving(home) as running:

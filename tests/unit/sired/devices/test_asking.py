@@ -57,10 +57,11 @@ def test_a_gpu_that_hangs_is_waited_for_once_and_silences_no_other(
     hanging.answers = threading.Event()
     inventory.free()
     waits: list[float | None] = []
+    here = threading.current_thread()
     real = threading.Event.wait
 
     def noted(event: threading.Event, timeout: float | None = None) -> bool:
-        if timeout is not None:
+        if timeout is not None and threading.current_thread() is here:
             waits.append(timeout)
         return real(event, timeout)
 
