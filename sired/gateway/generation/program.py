@@ -5,7 +5,6 @@ from collections.abc import AsyncGenerator, AsyncIterable
 from contextlib import asynccontextmanager
 from typing import Any
 
-import aiohttp
 import msgspec
 
 from sire.client.aio.connection import AsyncConnection
@@ -99,7 +98,7 @@ class ProgramGenerator:
             if exchange.response.status != _OK:
                 raise _refusal(exchange.response.status, await exchange.response.read())
             yield exchange
-        except (aiohttp.ClientError, OSError, ValueError) as problem:
+        except exchange.errors as problem:
             exchange.slot.error = f"The program of {asked.model} broke off its answer: {problem}"
             raise InferenceError(exchange.slot.error) from None
         finally:

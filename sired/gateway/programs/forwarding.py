@@ -4,12 +4,10 @@ import asyncio
 import io
 from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import aiohttp
-from multidict import CIMultiDict
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
-from yarl import URL
 
 from sire.client.aio.connection import AsyncConnection
 from sire.errors import InferenceError
@@ -19,6 +17,11 @@ from sired.gateway.keys import SECRET_HEADERS
 from sired.gateway.programs.slot import HeldSlot, take_slot
 from sired.gateway.programs.upload import Upload
 
+if TYPE_CHECKING:
+    from aiohttp import ClientResponse
+
+    from sired.gateway.programs.session import Body, ProgramSession
+
 # Headers that concern one connection, not the request or response (RFC 9110, 7.6.1).
 _OF_A_CONNECTION = frozenset(
     {
@@ -26,14 +29,8 @@ _OF_A_CONNECTION = frozenset(
         *(b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade"),
     }
 )
-# Programs often close connections that were idle for 5 s; a request must not meet that moment.
-_IDLE_SECONDS = 3.0
-_CONNECT_SECONDS = 10.0
 # A client that takes nothing of the response for so long loses it, and gives its slot back.
 _UNREAD_SECONDS = 120.0
-# What aiohttp would add to a request.
-_ADDED = ("accept", "accept-encoding", "content-type", "user-agent")
-
 # Headers of a request that have another value, or none, towards the program.
 _REPLACED = frozenset({b"host", b"content-length", b"expect"})
 
@@ -42,10 +39,15 @@ Headers = list[tuple[bytes, bytes]]
 
 @dataclass(slots=True)
 class Exchange:
-    """A request that a program is answering, and the slot that it holds."""
+    """A request that a program is answering, and the slot that it holds.
 
-    response: aiohttp.ClientResponse
+    Attributes:
+        errors: what reading the response raises when the program breaks it off.
+    """
+
+    response: "ClientResponse"
     slot: HeldSlot
+    errors: tuple[type[Exception], ...]
 
     def close(self) -> None:
         """End it: the program notices if it has not finished, and the slot is given back."""
@@ -60,17 +62,19 @@ class Forwarder:
     """
 
     def __init__(self) -> None:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_SECONDS),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
-            auto_decompress=False,
-            skip_auto_headers=_ADDED,
-        )
+        self._session: ProgramSession | None = None
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._session.close()
+        if self._session is not None:
+            await self._session.close()
+
+    def _connected(self) -> "ProgramSession":
+        if self._session is None:
+            from sired.gateway.programs.session import ProgramSession  # noqa: PLC0415
+
+            self._session = ProgramSession()
+        return self._session
 
     async def forward(
         self, call: Call, request: TakeSlot, path: bytes, upload: Upload | None = None
@@ -129,25 +133,19 @@ class Forwarder:
             InferenceError: the program closed the connection before it responded.
         """
         slot = await take_slot(daemon, request)
+        session = self._connected()
         try:
-            response = await self._session.request(
-                method,
-                URL(slot.url + target.decode("latin-1"), encoded=True),
-                headers=CIMultiDict(
-                    (name.decode("latin-1"), value.decode("latin-1")) for name, value in headers
-                ),
-                data=_sent(body, slot),
-                allow_redirects=False,
-            )
+            url = slot.url + target.decode("latin-1")
+            response = await session.request(method, url, headers, _sent(body, slot))
         except BaseException as problem:
             slot.error = f"{type(problem).__name__}: {problem}"
             slot.free()
-            if isinstance(problem, aiohttp.ClientError | OSError):
+            if isinstance(problem, session.errors):
                 raise InferenceError(
                     f"The program of {slot.model} did not answer: {slot.error}"
                 ) from None
             raise
-        return Exchange(response, slot)
+        return Exchange(response, slot, session.errors)
 
 
 class ProgramResponse(Response):
@@ -187,7 +185,7 @@ class ProgramResponse(Response):
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
         except TimeoutError:
             return
-        except (aiohttp.ClientError, OSError) as problem:
+        except self._exchange.errors as problem:
             slot.error = f"The program broke off its response: {problem}"
             return
         await send({"type": "http.response.body", "body": b""})
@@ -198,7 +196,7 @@ def _has_body(headers: Headers) -> bool:
     return b"transfer-encoding" in given or given.get(b"content-length", b"0") != b"0"
 
 
-def _sent(body: bytes | Upload, slot: HeldSlot) -> io.BytesIO | AsyncGenerator[bytes, None] | None:
+def _sent(body: bytes | Upload, slot: HeldSlot) -> "Body":
     """A body as the program's connection takes it; what is sent is counted."""
     if isinstance(body, Upload):
         return _counted(body, slot)
