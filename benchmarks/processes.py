@@ -76,7 +76,7 @@ def commands(workload: Workload, weights: Path, data: Path) -> Iterator[Figure]:
     seconds = in_turns(
         {
             "imports": lambda: _run(sys.executable, "-c", _IMPORTS),
-            "sire": lambda: _run(_sire(), "predict", workload.model, "-i", str(data)),
+            "sire": lambda: _run(sire_command(), "predict", workload.model, "-i", str(data)),
         },
         rounds=COMMANDS,
     )
@@ -144,7 +144,8 @@ def _cpu_percent(process: psutil.Process) -> float:
     return 100 * (after.user + after.system - before.user - before.system) / elapsed
 
 
-def _sire() -> str:
+def sire_command() -> str:
+    """The path of the command, which the shell may not find."""
     return str(Path(sys.executable).with_name("sire"))
 
 

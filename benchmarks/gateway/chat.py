@@ -12,6 +12,7 @@ from statistics import median
 from benchmarks.gateway.pace import TOKENS
 from benchmarks.gateway.servers import gateway
 from benchmarks.peers.process import free_port
+from benchmarks.processes import sire_command
 from benchmarks.report import Figure
 
 TURNS = 5
@@ -29,7 +30,8 @@ def chat() -> Iterator[Figure]:
     """Time to the first token and tokens a second, with one stream and with a hundred."""
     command = f"{sys.executable} -m {_PROGRAM} {{port}}"
     options = ["--cmd", command, "--health", "/health", "--concurrency", str(STREAMS)]
-    subprocess.run(["sire", "register", _MODEL, *options], check=True, capture_output=True)
+    register = [sire_command(), "register", _MODEL, *options]
+    subprocess.run(register, check=True, capture_output=True)
     with _program() as direct, gateway(grpc=False) as ours:
         ports = {"direct": direct, "gateway": ours.http}
         for streams in (1, STREAMS):
