@@ -50,6 +50,11 @@ def processes() -> list[psutil.Process]:
     ]
 
 
+def started_since(before: set[int]) -> list[psutil.Process]:
+    """Wait for new ones: just after it was executed, a process has no command line yet."""
+    return wait_until(lambda: [one for one in processes() if one.pid not in before])
+
+
 def test_what_it_reads_is_what_reading_here_gives(readers: HeaderReaders, tmp_path: Path) -> None:
     save_file({"w": np.ones(3, "f4")}, tmp_path / "m.safetensors")
     spec = spec_of(tmp_path / "m.safetensors", model_class="a:B", args={"x": [1, None, 2.5]})
@@ -211,7 +216,7 @@ def test_one_that_takes_long_delays_no_other(tmp_path: Path) -> None:
     readers = HeaderReaders()
     before = {process.pid for process in processes()}
     readers.start()
-    (busy,) = (process for process in processes() if process.pid not in before)
+    (busy,) = started_since(before)
     busy.send_signal(signal.SIGSTOP)
     save_file({"w": np.ones(3, "f4")}, tmp_path / "m")
     spec, found = spec_of(tmp_path / "m", model_class="a:B"), []
@@ -230,7 +235,7 @@ def test_one_that_never_ends_is_given_up(tmp_path: Path) -> None:
     readers = HeaderReaders(patience=0.2)
     before = {process.pid for process in processes()}
     readers.start()
-    (stuck,) = (process for process in processes() if process.pid not in before)
+    (stuck,) = started_since(before)
     stuck.send_signal(signal.SIGSTOP)
     (tmp_path / "m").write_bytes(b"x")
     with pytest.raises(InvalidModel, match=r"takes more than 0\.2 s"):
@@ -260,6 +265,6 @@ def test_closing_ends_the_processes(tmp_path: Path) -> None:
     readers = HeaderReaders()
     before = {process.pid for process in processes()}
     readers.start()
-    (started,) = (process for process in processes() if process.pid not in before)
+    (started,) = started_since(before)
     readers.close()
     assert not started.is_running()
