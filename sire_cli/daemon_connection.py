@@ -3,8 +3,8 @@
 import os
 from typing import TypeVar
 
-from sire.client.connection import Connection
 from sire.client.daemon_client import DaemonClient
+from sire.client.opening import open_client
 from sire.protocol.requests import Request
 
 _Kind = TypeVar("_Kind")
@@ -23,14 +23,7 @@ def connect(*, autostart: bool = True) -> DaemonClient:
     Args:
         autostart: start the daemon of this machine if it is not running.
     """
-    url = gateway_url()
-    if url is None:
-        return Connection(autostart=autostart)
-    # Imported here, because ssl takes longer to import than everything else.
-    from sire.client.remote.address import gateway_address  # noqa: PLC0415
-    from sire.client.remote.connection import RemoteConnection  # noqa: PLC0415
-
-    return RemoteConnection(gateway_address(url))
+    return open_client(gateway_url(), autostart=autostart)
 
 
 def expect(kind: type[_Kind], request: Request) -> _Kind:

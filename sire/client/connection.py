@@ -3,13 +3,12 @@
 import itertools
 import os
 import time
-import uuid
 from collections.abc import Generator, Sequence
 
 import msgspec
 
 from sire.client.autostart import daemon_runs, ensure_daemon
-from sire.client.daemon_client import DaemonClient
+from sire.client.daemon_client import DaemonClient, own_timeout
 from sire.client.direct.exchange import ConnectionLost
 from sire.client.direct.router import Routes
 from sire.client.link import BACKLOG, Answer, Link, connect
@@ -17,9 +16,8 @@ from sire.errors import DaemonUnavailable, DeadlineExceeded
 from sire.paths import Paths, find_paths
 from sire.protocol.content import Buffer, size_of
 from sire.protocol.framing import LARGEST_HEADER, raise_failure, too_large
-from sire.protocol.jobs import Submit
 from sire.protocol.replies import ConfigReport, Failure, Part, Reply
-from sire.protocol.requests import READING, Predict, Request, ShowConfig, WhyEnded
+from sire.protocol.requests import Predict, Request, ShowConfig, WhyEnded
 from sire.units import parse_bytes
 
 # For the daemon to report its limit.
@@ -42,8 +40,6 @@ class Connection(DaemonClient):
         self._ids = itertools.count(1)
         self._link: Link | None = None
         self._routes = Routes(self._paths)
-        # Whether the last request failed because its daemon died.
-        self._died = False
 
     def close(self) -> None:
         """Close the socket; the next request opens another one."""
@@ -52,48 +48,13 @@ class Connection(DaemonClient):
             self._link.close()
             self._link = None
 
-    def ask(
-        self, request: Request, payload: Sequence[Buffer] = (), *, timeout: float | None = None
-    ) -> Answer:
-        """Send one request and wait for its reply.
-
-        If the daemon dies, a request that changes nothing is sent to the next one. So is a
-        submission, whose key lets the next daemon detect that the first one has stored the jobs,
-        and any request that the first one has not received.
-
-        Raises:
-            SireError: the typed error the daemon replied with.
-            InvalidInput: the header of the request exceeds the limit.
-            DaemonUnavailable: no daemon runs and none was started, it went away before it replied,
-                or it does not respond.
-            DeadlineExceeded: no reply within ``timeout``; the request is cancelled.
-        """
-        if isinstance(request, Submit) and not request.key:
-            request = msgspec.structs.replace(request, key=uuid.uuid4().hex)
-        try:
-            return next(self._replies(request, payload, timeout))
-        except DaemonUnavailable:
-            if not (self._died and isinstance(request, (*READING, Submit))):
-                raise
-        return next(self._replies(request, payload, timeout))
-
-    def stream(
-        self, request: Predict, payload: Sequence[Buffer] = (), *, timeout: float | None = None
-    ) -> Generator[Answer, None, None]:
-        """Send a prediction whose answer arrives in parts, as the model produces them.
-
-        Raises:
-            SireError: the errors of ``ask``, perhaps after some parts.
-        """
-        return self._replies(msgspec.structs.replace(request, stream=True), payload, timeout)
-
     def _replies(
         self, request: Request, payload: Sequence[Buffer], timeout: float | None
     ) -> Generator[Answer, None, None]:
         """Send a request and yield its replies; all but the last are parts."""
         self._died = False
         request = msgspec.structs.replace(request, id=next(self._ids))
-        due = _own_timeout(request)
+        due = own_timeout(request)
         link: Link | None = None
         reply: Reply | None = None
         try:
@@ -228,14 +189,6 @@ class Connection(DaemonClient):
         if not self._autostart:
             raise DaemonUnavailable("No daemon is running.", hint="Start it: sire daemon start")
         ensure_daemon(self._paths)
-
-
-def _own_timeout(request: Request) -> float | None:
-    """Seconds after which the daemon itself fails the request; None if it has no such limit."""
-    if isinstance(request, Submit):  # that of the job
-        return None
-    timeout: float | None = getattr(request, "timeout", None)
-    return timeout
 
 
 def largest_message(report: ConfigReport) -> int:

@@ -1,20 +1,27 @@
 """What every client of a daemon can do, whatever the way to it."""
 
+import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
 from typing import Self, TypeVar
 
+import msgspec
+
 from sire.client.link import Answer
-from sire.errors import ProtocolError
+from sire.errors import DaemonUnavailable, ProtocolError
 from sire.protocol.content import Buffer
+from sire.protocol.jobs import Submit
 from sire.protocol.replies import Reply
-from sire.protocol.requests import Predict, Request
+from sire.protocol.requests import READING, Predict, Request
 
 _Kind = TypeVar("_Kind")
 
 
 class DaemonClient(ABC):
     """Sends requests to a daemon, one after the other; for one thread at a time."""
+
+    # Whether the last request failed because the other end died.
+    _died = False
 
     def __enter__(self) -> Self:
         return self
@@ -27,12 +34,22 @@ class DaemonClient(ABC):
         """Close the connection; the next request opens another one."""
 
     @abstractmethod
+    def _replies(
+        self, request: Request, payload: Sequence[Buffer], timeout: float | None
+    ) -> Generator[Answer, None, None]:
+        """Send a request and yield its replies; all but the last are parts.
+
+        It sets ``_died`` anew.
+        """
+
     def ask(
         self, request: Request, payload: Sequence[Buffer] = (), *, timeout: float | None = None
     ) -> Answer:
         """Send one request and wait for its reply.
 
-        A ``KeyboardInterrupt`` while waiting cancels the request.
+        A ``KeyboardInterrupt`` while waiting cancels the request. If the other end dies, a request
+        that changes nothing is sent to the next daemon. So is a submission, whose key lets the next
+        daemon detect that the first one has stored the jobs.
 
         Args:
             request: any request; its ``id`` is set here.
@@ -45,12 +62,20 @@ class DaemonClient(ABC):
 
         Raises:
             SireError: the typed error the daemon replied with.
-            DaemonUnavailable: there is no daemon, it went away before it replied, or it does not
-                respond.
+            InvalidInput: the header of the request exceeds the limit.
+            DaemonUnavailable: no daemon runs and none was started, it went away before it replied,
+                or it does not respond.
             DeadlineExceeded: no reply within ``timeout``; the request is cancelled.
         """
+        if isinstance(request, Submit) and not request.key:
+            request = msgspec.structs.replace(request, key=uuid.uuid4().hex)
+        try:
+            return next(self._replies(request, payload, timeout))
+        except DaemonUnavailable:
+            if not (self._died and isinstance(request, (*READING, Submit))):
+                raise
+        return next(self._replies(request, payload, timeout))
 
-    @abstractmethod
     def predict(
         self, request: Predict, payload: Sequence[Buffer] = (), *, timeout: float | None = None
     ) -> Answer:
@@ -64,8 +89,8 @@ class DaemonClient(ABC):
         Raises:
             SireError: the errors of ``ask``.
         """
+        return self.ask(request, payload, timeout=timeout)
 
-    @abstractmethod
     def stream(
         self, request: Predict, payload: Sequence[Buffer] = (), *, timeout: float | None = None
     ) -> Generator[Answer, None, None]:
@@ -85,6 +110,7 @@ class DaemonClient(ABC):
         Raises:
             SireError: the errors of ``ask``, perhaps after some parts.
         """
+        return self._replies(msgspec.structs.replace(request, stream=True), payload, timeout)
 
     def expect(
         self,
@@ -122,3 +148,11 @@ def of_kind(kind: type[_Kind], request: Request, reply: Reply) -> _Kind:
             hint="Are sire and sired of the same version? Try: sire daemon restart",
         )
     return reply
+
+
+def own_timeout(request: Request) -> float | None:
+    """Seconds after which the daemon itself fails the request; None if it has no such limit."""
+    if isinstance(request, Submit):  # that of the job
+        return None
+    timeout: float | None = getattr(request, "timeout", None)
+    return timeout

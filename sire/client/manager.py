@@ -2,7 +2,7 @@
 
 import sys
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -13,10 +13,10 @@ import msgspec
 from sire.client.calls.jobs import JobCalls, answer_from
 from sire.client.calls.many import ManyCalls, futures_pipeline, pack_request, predict_request
 from sire.client.calls.pools import PoolCalls, reply_timeout
-from sire.client.connection import Connection
 from sire.client.daemon_client import DaemonClient
 from sire.client.models.classes import ClassReference, refer_to
 from sire.client.models.definition import define_model
+from sire.client.opening import open_client
 from sire.client.private_daemon import PrivateDaemon
 from sire.errors import AccessDenied, DaemonUnavailable, InvalidConfiguration
 from sire.options.derived import documents_options, options_among
@@ -71,22 +71,23 @@ class ModelManager(JobCalls, PoolCalls, ManyCalls):
         embedded: bool = False,
         home: str | Path | None = None,
     ) -> None:
-        self._idle: list[DaemonClient] = []
         self._closed = False
         self._lock = threading.Lock()
         self._is_remote = url is not None
         self._private: PrivateDaemon | None = None
-        if embedded and url is None:
+        if url is not None and (embedded or home is not None):
+            raise InvalidConfiguration(
+                "A URL is of another machine's daemon, while embedded and home are of this one's.",
+                hint="Give one of them.",
+            )
+        if embedded:
             self._private = PrivateDaemon(home)
             paths = self._private.paths
-            self._new_connection: Callable[[], DaemonClient] = partial(
-                Connection, paths, autostart=False
-            )
-        elif url is None:
-            paths = find_paths({"SIRE_HOME": str(home)} if home else None)
-            self._new_connection = partial(Connection, paths)
         else:
-            self._new_connection = _remote(url, key, alone=not (embedded or home))
+            paths = find_paths({"SIRE_HOME": str(home)} if home else None)
+        self._new_connection = partial(open_client, url, key, paths=paths, autostart=not embedded)
+        # The first one is made here, since it reports a URL that is not valid.
+        self._idle = [self._new_connection()]
         self._background = futures_pipeline(self._new_connection)
 
     def __enter__(self) -> Self:
@@ -394,20 +395,6 @@ class ModelManager(JobCalls, PoolCalls, ManyCalls):
                     self._idle.append(connection)
             if self._closed:
                 connection.close()
-
-
-def _remote(url: str, key: str | None, *, alone: bool) -> Callable[[], DaemonClient]:
-    """Makes connections to a gateway."""
-    # Imported here, because ssl takes longer to import than everything else.
-    from sire.client.remote.address import gateway_address  # noqa: PLC0415
-    from sire.client.remote.connection import RemoteConnection  # noqa: PLC0415
-
-    if not alone:
-        raise InvalidConfiguration(
-            "A URL is of another machine's daemon, while embedded and home are of this one's.",
-            hint="Give one of them.",
-        )
-    return partial(RemoteConnection, gateway_address(url, key))
 
 
 def _refer(model_class: type | str | None) -> ClassReference:

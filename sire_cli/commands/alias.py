@@ -77,7 +77,7 @@ def ls(json: AsJson = False) -> None:
     elif known:
         print_table(("ALIAS", "MODELS", "ROUTING", "SERVES", "PROBLEMS"), map(_row, known))
     else:
-        print_message("There is no alias. Define one: sire alias set NAME MODEL")
+        print_message("No alias is defined. Define one: sire alias set NAME MODEL")
 
 
 @alias.command(cls=Command)

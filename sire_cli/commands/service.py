@@ -37,7 +37,7 @@ def ls(json: AsJson = False) -> None:
     elif known:
         print_table(_COLUMNS, [_row(one) for one in known])
     else:
-        print_message("There is no service. Start one: sire serve --detach")
+        print_message("No service is defined. Start one: sire serve --detach")
 
 
 @service.command(cls=Command)

@@ -6,13 +6,12 @@ import select
 import socket
 import ssl
 import time
-import uuid
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 
 import msgspec
 
-from sire.client.daemon_client import DaemonClient
+from sire.client.daemon_client import DaemonClient, own_timeout
 from sire.client.link import Answer
 from sire.client.remote.address import GatewayAddress
 from sire.client.remote.errors import connection_failed, refusal
@@ -20,9 +19,8 @@ from sire.errors import Cancelled, DaemonUnavailable, DeadlineExceeded
 from sire.protocol.body import CONTENT_TYPE, HEARTBEAT_SECONDS, PATH, prefix, read_frames
 from sire.protocol.content import Buffer
 from sire.protocol.framing import decode_reply, encode_request, raise_failure
-from sire.protocol.jobs import Submit
 from sire.protocol.replies import Failure, Part, Reply
-from sire.protocol.requests import READING, Predict, Request
+from sire.protocol.requests import Request
 from sire.units import format_duration
 
 _CONNECT_SECONDS = 10.0
@@ -50,8 +48,6 @@ class RemoteConnection(DaemonClient):
         self._http: http.client.HTTPConnection | None = None
         self._used = 0.0
         self._interrupted = False
-        # Whether the gateway has gone away during the last request.
-        self._died = False
 
     def close(self) -> None:
         """Close the connection; the next request opens another one."""
@@ -65,49 +61,6 @@ class RemoteConnection(DaemonClient):
         if (connection := self._http) is not None and (line := connection.sock) is not None:
             with suppress(OSError):
                 line.shutdown(socket.SHUT_RDWR)
-
-    def ask(
-        self, request: Request, payload: Sequence[Buffer] = (), *, timeout: float | None = None
-    ) -> Answer:
-        """Send one request and wait for its reply.
-
-        If the gateway goes away, a request that changes nothing is sent once more. So is a
-        submission, which has a key.
-
-        Raises:
-            SireError: the typed error the daemon replied with.
-            AccessDenied: the key is not valid, or does not allow the request.
-            DaemonUnavailable: the gateway cannot be reached, went away, or does not respond.
-            DeadlineExceeded: no reply within ``timeout``; the request is cancelled.
-        """
-        if isinstance(request, Submit) and not request.key:
-            request = msgspec.structs.replace(request, key=uuid.uuid4().hex)
-        try:
-            return next(self._replies(request, payload, timeout))
-        except DaemonUnavailable:
-            if not (self._died and isinstance(request, (*READING, Submit))):
-                raise
-        return next(self._replies(request, payload, timeout))
-
-    def predict(
-        self, request: Predict, payload: Sequence[Buffer] = (), *, timeout: float | None = None
-    ) -> Answer:
-        """Send a prediction.
-
-        Raises:
-            SireError: the errors of ``ask``.
-        """
-        return self.ask(request, payload, timeout=timeout)
-
-    def stream(
-        self, request: Predict, payload: Sequence[Buffer] = (), *, timeout: float | None = None
-    ) -> Generator[Answer, None, None]:
-        """Send a prediction whose answer arrives in parts, as the model produces them.
-
-        Raises:
-            SireError: the errors of ``ask``, perhaps after some parts.
-        """
-        return self._replies(msgspec.structs.replace(request, stream=True), payload, timeout)
 
     def _replies(
         self, request: Request, payload: Sequence[Buffer], timeout: float | None
@@ -231,7 +184,7 @@ class _Deadline:
     """When a reply has to be there: by the caller's timeout, and soon after the request's own."""
 
     def __init__(self, request: Request, timeout: float | None) -> None:
-        own = None if isinstance(request, Submit) else getattr(request, "timeout", None)
+        own = own_timeout(request)
         limits = [] if timeout is None else [timeout]
         if own is not None:
             limits.append(own + _GRACE_SECONDS)
