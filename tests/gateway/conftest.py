@@ -2,12 +2,16 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.gateway import texts
 from tests.gateway.serving import Serving, serving
 from tests.home import Home, SharedHome
+
+if TYPE_CHECKING:
+    import openai
 
 Register = Callable[..., None]
 
@@ -34,3 +38,12 @@ def text_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("hf")
     texts.write(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def client(server: Serving) -> "Iterator[openai.OpenAI]":
+    """OpenAI's client of the server that a module has."""
+    import openai
+
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as client:
+        yield client

@@ -1,6 +1,7 @@
 """Models that take and answer tensors of every datatype, and what they answer in this process."""
 
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import torch
 from tests.contract.runtime_cases import write_onnx
 from tests.home import Home
 
+# Makes an input of one of the clients, of a name and an array.
+Given = Callable[[str, Any], Any]
 Array = np.ndarray[Any, Any]
 INTEGERS = [f"{sign}INT{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)]
 FLOATS = ["FP16", "FP32", "FP64"]
@@ -125,3 +128,21 @@ def python_answer(data: dict[str, Any]) -> dict[str, Any]:
     exec(PYTHON, scope)
     answer: dict[str, Any] = scope["Model"]().predict(data)
     return answer
+
+
+def check_pytorch(client: Any, given: Given, zoo: Path) -> None:
+    """The PyTorch model answers one of tritonclient's clients as in its own process."""
+    rows = np.random.default_rng(1).standard_normal((5, 4), np.float32)
+    answer = client.infer("scale", [given("x", rows)])
+    np.testing.assert_array_equal(answer.as_numpy("output_0"), tripled(zoo, rows), strict=True)
+
+
+def check_python(client: Any, given: Given) -> None:
+    """The Python model takes and gives texts and numbers by their names."""
+    words, numbers = ["a", "bc"], np.array([[1.0, 2.5], [3.0, 4.0]])
+    own = python_answer({"words": words, "numbers": numbers})
+    inputs = [given("words", np.array(words, object)), given("numbers", numbers)]
+    answer = client.infer("words", inputs)
+    assert [text.decode() for text in answer.as_numpy("loud")] == own["loud"]
+    np.testing.assert_array_equal(answer.as_numpy("sums"), own["sums"], strict=True)
+    np.testing.assert_array_equal(answer.as_numpy("half"), own["half"], strict=True)

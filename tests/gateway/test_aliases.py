@@ -54,12 +54,6 @@ def server(
         yield running
 
 
-@pytest.fixture(scope="module")
-def client(server: Serving) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as client:
-        yield client
-
-
 def test_openais_client_is_told_which_model_answers(client: openai.OpenAI) -> None:
     own, answer = (
         client.chat.completions.create(model=name, messages=USER, max_tokens=3, temperature=0)

@@ -22,12 +22,12 @@ from tests.conftest import Gate
 from tests.gateway.serving import Serving, serving
 from tests.gateway.tensors import (
     Array,
+    check_python,
+    check_pytorch,
     datatype_of,
     doubled,
     examples,
-    python_answer,
     register_models,
-    tripled,
     write_models,
 )
 from tests.home import Home
@@ -160,19 +160,11 @@ def test_an_onnx_model_answers_as_in_its_own_process(client: Any, folder: Path) 
 
 
 def test_a_pytorch_model_answers_as_in_its_own_process(client: Any, zoo: Path) -> None:
-    rows = np.random.default_rng(1).standard_normal((5, 4), np.float32)
-    answer = client.infer("scale", [given("x", rows)])
-    np.testing.assert_array_equal(answer.as_numpy("output_0"), tripled(zoo, rows), strict=True)
+    check_pytorch(client, given, zoo)
 
 
 def test_a_python_model_takes_and_gives_texts_and_numbers_by_name(client: Any) -> None:
-    words, numbers = ["a", "bc"], np.array([[1.0, 2.5], [3.0, 4.0]])
-    own = python_answer({"words": words, "numbers": numbers})
-    inputs = [given("words", np.array(words, object)), given("numbers", numbers)]
-    answer = client.infer("words", inputs)
-    assert [text.decode() for text in answer.as_numpy("loud")] == own["loud"]
-    np.testing.assert_array_equal(answer.as_numpy("sums"), own["sums"], strict=True)
-    np.testing.assert_array_equal(answer.as_numpy("half"), own["half"], strict=True)
+    check_python(client, given)
 
 
 def test_every_datatype_comes_back_as_it_was_sent(client: Any) -> None:

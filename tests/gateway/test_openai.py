@@ -27,12 +27,6 @@ def server(gateway_home: Home, text_models: Path) -> Iterator[Serving]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def client(server: Serving) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as client:
-        yield client
-
-
 def own_answer(text_models: Path, text: str, *, special: bool, most: int = NEW) -> tuple[str, int]:
     return texts.own_answer(text_models, text, special=special, most=most)
 

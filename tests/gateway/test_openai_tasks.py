@@ -48,12 +48,6 @@ def server(gateway_home: Home, folder: Path) -> Iterator[Serving]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def client(server: Serving) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as client:
-        yield client
-
-
 def recording() -> bytes:
     file = io.BytesIO()
     with wave.open(file, "wb") as writer:

@@ -1,5 +1,6 @@
 """Requests for a program are passed on to it unchanged, in a slot of the scheduler."""
 
+import http.client
 import json
 import signal
 import sys
@@ -110,7 +111,10 @@ def test_all_that_a_program_offers_is_below_upstream(server: Serving, name: str)
     )
 
 
-def test_a_body_is_passed_on_while_it_arrives_and_answered_meanwhile(server: Serving) -> None:
+def begin_upload(
+    server: Serving,
+) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+    """Send a part of a body, and read what the program has answered to it."""
     connection = server.connect()
     connection.putrequest("POST", "/upstream/chat/echo")
     connection.putheader("Transfer-Encoding", "chunked")
@@ -118,6 +122,11 @@ def test_a_body_is_passed_on_while_it_arrives_and_answered_meanwhile(server: Ser
     connection.send(b"5\r\nfirst\r\n")
     response = connection.getresponse()
     assert response.read(5) == b"first"
+    return connection, response
+
+
+def test_a_body_is_passed_on_while_it_arrives_and_answered_meanwhile(server: Serving) -> None:
+    connection, response = begin_upload(server)
     assert busy(server.home)
     connection.send(b"6\r\nsecond\r\n0\r\n\r\n")
     assert response.read() == b"second"
@@ -127,13 +136,7 @@ def test_a_body_is_passed_on_while_it_arrives_and_answered_meanwhile(server: Ser
 def test_a_client_that_leaves_in_the_middle_of_its_body_gives_back_its_slot(
     server: Serving,
 ) -> None:
-    connection = server.connect()
-    connection.putrequest("POST", "/upstream/chat/echo")
-    connection.putheader("Transfer-Encoding", "chunked")
-    connection.endheaders()
-    connection.send(b"5\r\nfirst\r\n")
-    response = connection.getresponse()
-    assert response.read(5) == b"first"
+    connection, response = begin_upload(server)
     response.close()
     connection.close()
     wait_until(lambda: not busy(server.home))
